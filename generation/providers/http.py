@@ -1,0 +1,300 @@
+"""HTTP towards the providers' APIs: one client, one table of errors. The only module here that imports httpx.
+
+Submitting and looking up models are synchronous calls. Polling is asynchronous over aiohttp's transport, because plain
+``httpx.AsyncClient`` slows down with the square of its connections. Image and webhook addresses are not fetched here:
+they come from outside and need the guard in ``generation.fetching``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import json
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from functools import cache
+from typing import TypeVar
+
+import httpx
+from httpx_aiohttp import HttpxAiohttpClient
+
+from generation.providers.base import (
+    OutcomeUnknown,
+    ProviderBusy,
+    ProviderError,
+    ProviderMisconfigured,
+    ProviderRejected,
+    TaskNotFound,
+)
+from generation.wire.task import ErrorReply
+
+ANSWER_KEPT = 4096  # characters of a raw answer handed to ``on_answer``
+BODY_MAX = 4 * 1024 * 1024  # bytes; a page of 100 models is some 200 KB
+CONCURRENCY = 100  # polls under way at once
+# Seconds. A submission may take long at the provider; a poll that does is simply asked again.
+SUBMIT_TIMEOUT, SUBMIT_TOTAL = httpx.Timeout(60, connect=10), 90.0
+READ_TIMEOUT, READ_TOTAL = httpx.Timeout(15, connect=10), 30.0
+
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_BAD_ADDRESS = (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError)
+_T = TypeVar("_T")
+
+
+class Call(Enum):
+    """What an answer means depends on what was asked."""
+
+    SUBMIT = "submit"  # sending it twice costs twice
+    READ = "read"  # may be repeated at will
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> object:
+        """Raises ValueError."""
+        return json.loads(self.body)
+
+
+# The table of errors: the provider's own code first, then the status. Anything else 4xx is ProviderRejected, and
+# anything else 5xx is OutcomeUnknown for a submission and ProviderBusy for a read.
+BY_REASON: dict[str, type[ProviderError]] = {
+    "MISSING_API_KEY": ProviderMisconfigured,
+    "INVALID_API_KEY": ProviderMisconfigured,
+    "FAILED_TO_AUTH": ProviderMisconfigured,
+    "BILLING_BALANCE_NOT_ENOUGH": ProviderMisconfigured,
+    "NOT_ENOUGH_BALANCE": ProviderMisconfigured,
+    "TASK_NOT_FOUND": TaskNotFound,
+    "RATE_LIMIT_EXCEEDED": ProviderBusy,
+}
+BY_STATUS: dict[int, type[ProviderError]] = {
+    401: ProviderMisconfigured,
+    402: ProviderMisconfigured,
+    403: ProviderMisconfigured,
+    404: ProviderMisconfigured,  # the endpoint is gone; an unknown task has a reason of its own
+    405: ProviderMisconfigured,
+    408: ProviderBusy,  # the server gave up before it had the whole request
+    410: ProviderMisconfigured,
+    429: ProviderBusy,
+}
+_SENTENCES: dict[type[ProviderError], str] = {
+    ProviderBusy: "{label} is busy and did not take the request",
+    ProviderMisconfigured: "{label} refused the request because of Loupe's own settings or account",
+    TaskNotFound: "{label} does not know this task any more",
+    ProviderRejected: "{label} refused the request",
+    OutcomeUnknown: "{label} failed while it handled the request, which it may have accepted",
+}
+
+
+class HttpProvider:
+    """An API behind one base address. Clients live for one call: safe across threads and forks, and nothing to close."""
+
+    def __init__(self, *, slug: str, label: str, base_url: str, secret: str, headers: Mapping[str, str]) -> None:
+        self.slug = slug
+        self.label = label
+        self._base_url = base_url.rstrip("/")
+        self._secret = secret
+        self._headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",  # a compressed answer could unpack to any size
+            "User-Agent": "loupe",
+            **headers,
+        }
+        self._transport: httpx.BaseTransport | None = None
+        self._async_transport: httpx.AsyncBaseTransport | None = None
+
+    def use_transport(self, transport: httpx.MockTransport) -> None:
+        """For tests: give answers that no real server can be made to give."""
+        self._transport = self._async_transport = transport
+
+    # --- Synchronous calls -------------------------------------------------------------------------------------------
+    def post(self, path: str, body: object, *, on_answer: Callable[[str], None]) -> Answer:
+        """Submit. ``on_answer`` sees the start of whatever came back, even if it broke off. Raises ProviderError."""
+        answer = self._send(Call.SUBMIT, "POST", path, json_body=body, on_answer=on_answer)
+        self._check(answer, Call.SUBMIT)
+        return answer
+
+    def get(self, path: str, params: Mapping[str, str]) -> Answer:
+        """Read something that may be read again. Raises ProviderError."""
+        answer = self._send(Call.READ, "GET", path, params=params)
+        self._check(answer, Call.READ)
+        return answer
+
+    def _send(
+        self,
+        call: Call,
+        method: str,
+        path: str,
+        *,
+        json_body: object = None,
+        params: Mapping[str, str] | None = None,
+        on_answer: Callable[[str], None] | None = None,
+    ) -> Answer:
+        timeout, total = (SUBMIT_TIMEOUT, SUBMIT_TOTAL) if call is Call.SUBMIT else (READ_TIMEOUT, READ_TOTAL)
+        deadline = time.monotonic() + total
+        received = bytearray()
+        try:
+            with (
+                self._client(timeout) as client,
+                client.stream(method, self._base_url + path, json=json_body, params=params) as response,
+            ):
+                for chunk in response.iter_bytes():
+                    received += chunk
+                    if len(received) > BODY_MAX or time.monotonic() > deadline:
+                        raise httpx.ReadError("The answer is too long or too slow.")
+            return Answer(response.status_code, dict(response.headers), bytes(received))
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            raise self._lost(error, call) from None
+        finally:
+            if on_answer is not None and received:
+                on_answer(self._redacted(received[: 4 * ANSWER_KEPT].decode(errors="replace"))[:ANSWER_KEPT])
+
+    def _client(self, timeout: httpx.Timeout) -> httpx.Client:
+        return httpx.Client(
+            headers=self._headers,
+            timeout=timeout,
+            follow_redirects=False,  # a redirect would carry the key elsewhere
+            trust_env=False,  # neither proxies nor .netrc of the machine
+            verify=_tls(),
+            transport=self._transport,
+        )
+
+    # --- Asynchronous reads ------------------------------------------------------------------------------------------
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[httpx.AsyncClient]:
+        """A client for many reads at once, inside one event loop."""
+        async with HttpxAiohttpClient(
+            headers=self._headers,
+            timeout=READ_TIMEOUT,
+            follow_redirects=False,
+            trust_env=False,
+            verify=_tls(),
+            limits=httpx.Limits(max_connections=CONCURRENCY, keepalive_expiry=60),
+            transport=self._async_transport,
+        ) as client:
+            yield client
+
+    async def read(self, client: httpx.AsyncClient, path: str, params: Mapping[str, str]) -> Answer:
+        """One asynchronous read. Raises ProviderError."""
+        received = bytearray()
+        try:
+            async with (
+                asyncio.timeout(READ_TOTAL),
+                client.stream("GET", self._base_url + path, params=params) as response,
+            ):
+                async for chunk in response.aiter_bytes():
+                    received += chunk
+                    if len(received) > BODY_MAX:
+                        raise httpx.ReadError("The answer is too long.")
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:  # TimeoutError is an OSError
+            raise self._lost(error, Call.READ) from None
+        answer = Answer(response.status_code, dict(response.headers), bytes(received))
+        self._check(answer, Call.READ)
+        return answer
+
+    # --- Errors ------------------------------------------------------------------------------------------------------
+    def _lost(self, error: Exception, call: Call) -> ProviderError:
+        """No answer, or not all of one."""
+        name = type(error).__name__
+        if isinstance(error, _BAD_ADDRESS):
+            return ProviderMisconfigured(f"The address of {self.label} in the settings cannot be used ({name}).")
+        if isinstance(error, _NOT_SENT):
+            return ProviderBusy(f"{self.label} could not be reached ({name}).")
+        if call is Call.READ:
+            return ProviderBusy(f"{self.label} did not answer in time or broke off ({name}).")
+        return OutcomeUnknown(
+            f"The request was sent to {self.label}, but no complete answer came back ({name}). It may have been accepted."
+        )
+
+    def _check(self, answer: Answer, call: Call) -> None:
+        if 200 <= answer.status < 300:
+            return
+        reply = self._error_reply(answer)
+        kind = self._kind(answer, reply.reason, call)
+        said = self._redacted(" ".join(reply.message.split()))[:300]
+        details = f"{said} " if said else ""
+        sentence = f"{_SENTENCES[kind].format(label=self.label)}: {details}(HTTP {answer.status} {reply.reason}"
+        sentence = f"{sentence.rstrip()})."
+        if kind is ProviderBusy:
+            wait = _retry_after(answer.headers.get("retry-after", ""))
+            raise ProviderBusy(sentence, reason=reply.reason, retry_after=wait)
+        raise kind(sentence, reason=reply.reason)
+
+    def _kind(self, answer: Answer, reason: str, call: Call) -> type[ProviderError]:
+        status = answer.status
+        if status >= 500:
+            refused = status == 503 and "retry-after" in answer.headers
+            return ProviderBusy if refused or call is Call.READ else OutcomeUnknown
+        if status < 400:  # a redirect: the address is wrong
+            return ProviderMisconfigured
+        kind = BY_REASON.get(reason) or BY_STATUS.get(status) or ProviderRejected
+        return ProviderRejected if kind is TaskNotFound and call is Call.SUBMIT else kind
+
+    def _error_reply(self, answer: Answer) -> ErrorReply:
+        try:
+            reply = ErrorReply.model_validate(answer.json())
+        except ValueError:
+            return ErrorReply()
+        return reply.model_copy(update={"reason": self._redacted(reply.reason)[:80]})
+
+    def _redacted(self, text: str) -> str:
+        """A provider may quote the key in its answer."""
+        return text.replace(self._secret, "[key]") if len(self._secret) >= 8 else text
+
+
+async def each(
+    items: Iterable[str], ask: Callable[[str], Awaitable[_T]], *, limit: int = CONCURRENCY
+) -> AsyncIterator[tuple[str, _T | ProviderError]]:
+    """Ask about every item, at most ``limit`` at once; yield the answers, or the ProviderErrors, as they come in."""
+    todo = iter(items)
+    finished: asyncio.Queue[tuple[str, _T | ProviderError] | None] = asyncio.Queue()
+
+    async def worker() -> None:
+        try:
+            for item in todo:
+                try:
+                    finished.put_nowait((item, await ask(item)))
+                except ProviderError as error:
+                    finished.put_nowait((item, error))
+        finally:
+            finished.put_nowait(None)
+
+    workers = [asyncio.create_task(worker()) for _ in range(limit)]
+    try:
+        left = len(workers)
+        while left:
+            pair = await finished.get()
+            if pair is None:
+                left -= 1
+            else:
+                yield pair
+        await asyncio.gather(*workers)  # a programming error in ``ask`` must not pass for an answer
+    finally:
+        for task in workers:
+            task.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    return httpx.create_ssl_context(trust_env=False)  # loading the certificates takes 20 ms; once is enough
+
+
+def _retry_after(value: str) -> float | None:
+    """Seconds from a Retry-After header, which holds seconds or a date; None if absent or unreadable."""
+    if value.isascii() and value.isdigit():
+        return float(min(int(value[:9]), 86_400))
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return min(max((moment - datetime.now(UTC)).total_seconds(), 0.0), 86_400.0)

@@ -1,0 +1,186 @@
+"""What Novita answers: a task's result, an error, a submission, a page of models.
+
+Sources: https://novita.ai/docs/api-reference/model-apis-task-result, .../basic-error-code and .../model-apis-get-model.
+Reading is tolerant (null is absent, unknown keys are ignored, a status stays text), because published examples differ
+from the published schema. Writing (``to_wire``) gives what the documented examples show.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ConfigDict, Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
+
+from generation.wire.base import WireModel, is_object
+
+STATUS_QUEUED = "TASK_STATUS_QUEUED"
+STATUS_PROCESSING = "TASK_STATUS_PROCESSING"
+STATUS_SUCCEED = "TASK_STATUS_SUCCEED"
+STATUS_FAILED = "TASK_STATUS_FAILED"
+STATUSES = (STATUS_QUEUED, STATUS_PROCESSING, STATUS_SUCCEED, STATUS_FAILED)
+TASK_TYPE_TXT2IMG = "TXT_TO_IMG"
+
+
+class _Reply(WireModel):
+    # Novita writes some numbers as text (seed, times, ttl), and not always the same ones.
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    def to_wire(self) -> dict[str, Any]:
+        return self.model_dump(mode="json")
+
+
+class Task(_Reply):
+    task_id: str
+    task_type: str = ""
+    status: str  # one of STATUSES, or something newer
+    reason: str = ""
+    eta: float = 0  # seconds
+    progress_percent: float = 0  # 0 again once it has succeeded
+
+
+class DebugInfo(_Reply):
+    request_info: str = ""  # JSON inside text; the only place with a seed per image
+    submit_time_ms: str = ""  # milliseconds since 1970
+    execute_time_ms: str = ""
+    complete_time_ms: str = ""
+
+
+class TaskExtra(_Reply):
+    model_config = ConfigDict(extra="allow")
+
+    seed: str = ""
+    enable_nsfw_detection: bool = False
+    debug_info: DebugInfo | None = None
+
+
+class NsfwDetection(_Reply):
+    valid: bool  # the detection ran; it says nothing about the picture
+    confidence: float | None = None  # 0..100
+
+
+class Image(_Reply):
+    image_url: str = ""
+    image_url_ttl: str | int = "3600"  # seconds, text in the examples, a number in the schema
+    image_type: str = ""  # png, jpeg or webp
+    nsfw_detection_result: NsfwDetection | None = None
+
+    @field_validator("nsfw_detection_result", mode="wrap")
+    @classmethod
+    def _unreadable_is_none(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> NsfwDetection | None:
+        """A published example shows ``{}``. Whatever has no verdict on its own validity is no detection."""
+        try:
+            found: NsfwDetection | None = handler(value)
+        except ValueError:
+            return None
+        return found
+
+
+class Video(_Reply):
+    video_url: str = ""
+    video_url_ttl: str = ""
+    video_type: str = ""
+
+
+class Audio(_Reply):
+    audio_url: str = ""
+    audio_url_ttl: str = ""
+    audio_type: str = ""
+    audio_metadata: dict[str, Any] | None = None
+
+
+class TaskResultReply(_Reply):
+    """The answer to ``GET /v3/async/task-result``, and the payload of the webhook."""
+
+    extra: TaskExtra = Field(default_factory=TaskExtra)
+    task: Task
+    images: list[Image] = Field(default_factory=list)
+    videos: list[Video] = Field(default_factory=list)
+    audios: list[Audio] = Field(default_factory=list)
+
+    @field_validator("images", mode="before")
+    @classmethod
+    def _keep_positions(cls, value: Any) -> Any:
+        """An entry that is no object stays as an empty one, so that the others keep their place."""
+        return [entry if is_object(entry) else {} for entry in value] if isinstance(value, list) else value
+
+    def to_wire(self) -> dict[str, Any]:
+        reply = self.model_dump(mode="json")
+        if self.extra.debug_info is None:  # absent, never null: the official SDK fails on a partial one
+            del reply["extra"]["debug_info"]
+        return reply
+
+
+class ErrorReply(_Reply):
+    """The body of every answer that is not 200: ``reason`` is Novita's own code such as INVALID_API_KEY."""
+
+    code: int = 0  # the HTTP status again
+    reason: str = ""
+    message: str = ""
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _unreadable_is_absent(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        """An error we cannot read is still an error: fall back to the field's empty value."""
+        try:
+            return handler(value)
+        except ValueError:
+            return cls.model_fields[str(info.field_name)].get_default(call_default_factory=True)
+
+
+class SubmitReply(_Reply):
+    """The answer to a submission. ``code`` is not 0 when the older envelope ``{code, msg, data}`` carries a refusal."""
+
+    task_id: str = ""
+    code: int = 0
+    message: str = ""
+
+    @classmethod
+    def read(cls, answer: object) -> SubmitReply:
+        """Read ``{task_id}`` or ``{code, msg, data: {task_id}}``. Raises ValidationError (a ValueError)."""
+        if not is_object(answer):
+            return cls.model_validate(answer)
+        data = answer.get("data")
+        inner = data if is_object(data) else {}
+        return cls.model_validate(
+            {
+                "task_id": answer.get("task_id") or inner.get("task_id"),
+                "code": answer.get("code"),
+                "message": answer.get("msg") or answer.get("message"),
+            }
+        )
+
+
+class ModelType(_Reply):
+    name: str = ""  # checkpoint, lora, … or one outside the filter's list, such as locon
+    display_name: str = ""
+
+
+class ModelRow(_Reply):
+    id: int
+    name: str = ""  # for people
+    hash_sha256: str = ""
+    sd_name: str  # what a submission names
+    type: ModelType = Field(default_factory=ModelType)
+    categories: list[str] = Field(default_factory=list)
+    status: int = 1  # 1: can be used
+    download_url: str = ""
+    tags: list[str] = Field(default_factory=list)
+    cover_url: str = ""
+    source: str = ""
+    base_model: str = ""
+    base_model_type: str = ""
+    download_url_ttl: int = 0
+    sd_name_in_api: str = ""
+    is_sdxl: bool = False
+
+
+class Pagination(_Reply):
+    next_cursor: str = ""  # opaque
+
+
+class ModelsReply(_Reply):
+    """The answer to ``GET /v3/model``."""
+
+    models: list[ModelRow] = Field(default_factory=list)
+    pagination: Pagination = Field(default_factory=Pagination)
