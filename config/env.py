@@ -1,0 +1,92 @@
+"""Typed readers for environment variables. A wrong value stops the start with a sentence that says what to do."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+TRUE = {"1", "true", "yes", "on"}
+FALSE = {"0", "false", "no", "off"}
+
+
+def text(name: str, default: str = "") -> str:
+    """Return the variable, stripped; an empty one counts as absent."""
+    return os.environ.get(name, "").strip() or default
+
+
+def boolean(name: str, default: bool) -> bool:
+    value = text(name).lower()
+    if not value:
+        return default
+    if value in TRUE:
+        return True
+    if value in FALSE:
+        return False
+    raise ImproperlyConfigured(f"{name}={value!r} is neither yes nor no. Write {name}=1 or {name}=0.")
+
+
+def decimal(name: str, default: str, *, low: str, high: str) -> Decimal:
+    value = text(name, default)
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        raise ImproperlyConfigured(f"{name}={value!r} is not a number. Write for example {name}={default}.") from None
+    if not Decimal(low) <= number <= Decimal(high):
+        raise ImproperlyConfigured(f"{name}={value} is out of range. Choose a value from {low} to {high}.")
+    return number
+
+
+def integer(name: str, default: int, *, low: int, high: int) -> int:
+    number = decimal(name, str(default), low=str(low), high=str(high))
+    if number != int(number):
+        raise ImproperlyConfigured(f"{name}={number} must be a whole number from {low} to {high}.")
+    return int(number)
+
+
+def words(name: str, default: str = "", *, choices: Iterable[str] = ()) -> list[str]:
+    """Return a comma separated list; with ``choices``, every entry must be one of them."""
+    found = [word.strip() for word in text(name, default).split(",") if word.strip()]
+    known = list(choices)
+    unknown = [word for word in found if known and word not in known]
+    if unknown:
+        raise ImproperlyConfigured(f"{name} names {unknown[0]!r}, which does not exist. Choose from: {', '.join(known)}.")
+    return found
+
+
+def url(name: str, default: str = "") -> str:
+    """Return an http(s) address without a trailing slash."""
+    value = text(name, default)
+    if not value:
+        return ""
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ImproperlyConfigured(f"{name}={value!r} is not an address. Write for example {name}=https://example.org.")
+    return value.rstrip("/")
+
+
+def endpoints(name: str) -> list[str]:
+    """Return ``host:port`` pairs."""
+    found = words(name)
+    for pair in found:
+        if not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):\d{1,5}", pair):
+            raise ImproperlyConfigured(f"{name} holds {pair!r}. Write host:port pairs, for example {name}=10.0.0.5:9000.")
+    return found
+
+
+def load_file(path: Path) -> None:
+    """Read ``NAME=value`` lines; a variable that is already set wins. ``make run`` keeps its choices in such a file."""
+    if not path.is_file():
+        return
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        name, sign, value = line.partition("=")
+        if not sign:
+            raise ImproperlyConfigured(f"{path}, line {number}: write NAME=value.")
+        os.environ.setdefault(name.strip(), value.strip())

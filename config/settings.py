@@ -1,0 +1,267 @@
+"""Every setting of Loupe, read from the environment. README.md lists them; a test compares the two."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import dj_database_url
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from config import env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = Path(env.text("DATA_DIR", str(BASE_DIR / "var"))).resolve()
+env.load_file(DATA_DIR / "settings.env")
+
+# Worker processes keep their database connection; commands and the web server have their own needs.
+IS_WORKER = "qworker" in sys.argv
+IS_BUILD = "collectstatic" in sys.argv
+
+# --- Core ------------------------------------------------------------------------------------------------------------
+DEBUG = env.boolean("DEBUG", default=False)
+SECRET_KEY = env.text("SECRET_KEY") or (secrets.token_urlsafe(50) if IS_BUILD else "")
+if not SECRET_KEY:
+    raise ImproperlyConfigured(
+        "SECRET_KEY is empty. To try Loupe use `make run`, which makes one. In production set it to 50 random characters."
+    )
+PORT = env.integer("PORT", 8000, low=1, high=65535)
+PUBLIC_URL = env.url("PUBLIC_URL", f"http://127.0.0.1:{PORT}")
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS") or [urlsplit(PUBLIC_URL).hostname or "", "127.0.0.1", "localhost"]
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+
+INSTALLED_APPS = [
+    "config",
+    "moderation",
+    "generation",
+    "generation.sandbox",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.humanize",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "axes",
+    "csp",
+    "django_htmx",
+    "django_q",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",  # before WhiteNoise, so that static answers carry the policy too
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "config.middleware.PrivateByDefaultMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "config.context.desk",
+            ],
+        },
+    }
+]
+
+# --- Database, cache, queue --------------------------------------------------------------------------------------------
+DATABASE_URL = env.text("DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}")
+DATABASES: dict[str, Any] = {"default": dj_database_url.parse(DATABASE_URL, conn_max_age=60, conn_health_checks=True)}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["OPTIONS"] = {
+        # A transaction that reads first and writes later would otherwise fail with "database is locked".
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        # recursive_triggers: without it INSERT OR REPLACE would rewrite append-only rows without firing their triggers.
+        "init_command": (
+            "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA recursive_triggers=ON;"
+            "PRAGMA cache_size=-16000;PRAGMA mmap_size=134217728;"
+        ),
+    }
+REDIS_URL = env.text("REDIS_URL")
+CACHES: dict[str, Any] = {
+    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+    if REDIS_URL
+    else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+}
+# Messages only wake workers up; rows are the truth. So nothing is retried by the queue (retry is far away, one attempt),
+# nothing is prefetched beyond the workers, and no success is stored. docs/adr/0006 says why each value is what it is.
+Q_CLUSTER: dict[str, Any] = {
+    "name": "loupe",
+    "workers": 3,
+    "queue_limit": 3,
+    "bulk": 1,
+    "poll": 0.5,
+    "timeout": 90,
+    "retry": 3600,
+    "max_attempts": 1,
+    "ack_failures": True,
+    "save_limit": -1,
+    "catch_up": False,
+    "recycle": 500,
+    "guard_cycle": 1,
+    "log_level": "WARNING",
+    **({"redis": REDIS_URL} if REDIS_URL else {"orm": "default"}),
+}
+
+# --- People ----------------------------------------------------------------------------------------------------------
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "login"
+# Locking by user name alone would let anybody lock a moderator out.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = 0.25
+AXES_LOCKOUT_TEMPLATE = "registration/locked.html"
+AXES_HTTP_RESPONSE_CODE = 429
+AXES_VERBOSE = False
+SESSION_COOKIE_AGE = 8 * 3600
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_HTTPONLY = True
+
+# --- The browser's side of security ------------------------------------------------------------------------------------
+SECURE = PUBLIC_URL.startswith("https://")
+SECURE_SSL_REDIRECT = SECURE and not DEBUG
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE else None
+SECURE_HSTS_SECONDS = 31_536_000 if SECURE else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE
+SECURE_HSTS_PRELOAD = SECURE
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
+if SECURE:
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        # The tiny blurred previews are data: addresses inside the page, so that they cost no request of their own.
+        "img-src": [SELF, "data:"],
+        "connect-src": [SELF],
+        "font-src": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+        "object-src": [NONE],
+    }
+}
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+
+# --- Files -----------------------------------------------------------------------------------------------------------
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
+WHITENOISE_ALLOW_ALL_ORIGINS = False
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    # Never mapped to a URL: generation.views serves assets to people who may see them.
+    "assets": {"BACKEND": "generation.storage.DurableFileSystemStorage", "OPTIONS": {"location": DATA_DIR / "assets"}},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+
+# --- Providers and classifiers -----------------------------------------------------------------------------------------
+SANDBOX = env.boolean("SANDBOX", default=DEBUG)
+SANDBOX_LATENCY = float(env.decimal("SANDBOX_LATENCY", "1.5", low="0", high="600"))
+NOVITA_API_KEY = env.text("NOVITA_API_KEY")
+NOVITA_BASE_URL = env.url("NOVITA_BASE_URL", "https://api.novita.ai")
+IMAGE_PROVIDERS: dict[str, dict[str, Any]] = {}
+if NOVITA_API_KEY:
+    IMAGE_PROVIDERS["novita"] = {
+        "BACKEND": "generation.providers.novita.Novita",
+        "OPTIONS": {"api_key": NOVITA_API_KEY, "base_url": NOVITA_BASE_URL, "label": "Novita"},
+    }
+elif SANDBOX:
+    # A name of its own, so that a task of the sandbox is never looked up at the real provider once a key is set.
+    IMAGE_PROVIDERS["novita-sandbox"] = {
+        "BACKEND": "generation.providers.novita.Novita",
+        "OPTIONS": {"api_key": "sandbox", "base_url": f"{PUBLIC_URL}/sandbox/novita", "label": "Novita (sandbox)"},
+    }
+FETCH_ALLOW = env.endpoints("FETCH_ALLOW")
+if SANDBOX:
+    _public = urlsplit(PUBLIC_URL)
+    FETCH_ALLOW.append(f"{_public.hostname}:{_public.port or (443 if SECURE else 80)}")
+
+CLASSIFIER_BACKENDS = {
+    "local": "moderation.classifiers.nudenet.NudeNet",
+    "novita": "moderation.classifiers.novita.NovitaDetection",
+    "sandbox": "moderation.classifiers.sandbox.Sandbox",
+}
+_local = all(importlib.util.find_spec(name) for name in ("nudenet", "onnxruntime"))
+CLASSIFIERS = env.words(
+    "CLASSIFIERS",
+    ",".join(slug for slug, on in (("local", _local), ("novita", True), ("sandbox", SANDBOX)) if on),
+    choices=CLASSIFIER_BACKENDS,
+)
+if "local" in CLASSIFIERS and not _local:
+    raise ImproperlyConfigured(
+        "CLASSIFIERS names local, but its packages are missing. Install them with `pip install 'loupe[local]'` (the detector "
+        "is AGPL-3.0, see README) or leave local out of CLASSIFIERS."
+    )
+DEMO_PASSWORD = env.text("DEMO_PASSWORD")
+
+# --- The rest ----------------------------------------------------------------------------------------------------------
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-gb"
+USE_I18N = False
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# Providers' and gateway addresses end without a slash; redirecting them would lose their bodies.
+APPEND_SLASH = False
+SILENCED_SYSTEM_CHECKS: list[str] = []
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"redact": {"()": "config.logs.RedactSecrets"}},
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact"]}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+    "loggers": {
+        "loupe": {"level": "INFO"},
+        # At INFO they print every URL, signatures included.
+        "httpx": {"level": "WARNING"},
+        "httpcore": {"level": "WARNING"},
+    },
+}
+os.environ.setdefault("PGAPPNAME", "loupe")

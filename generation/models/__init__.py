@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+from generation.models.assets import Asset, Source
+from generation.models.pumps import PumpSlot
+from generation.models.requests import GenerationRequest, RemoteImage, RequestTransition
+from generation.models.states import InvalidTransition, StateMachine
+
+__all__ = [
+    "Asset",
+    "GenerationRequest",
+    "InvalidTransition",
+    "PumpSlot",
+    "RemoteImage",
+    "RequestTransition",
+    "Source",
+    "StateMachine",
+]

@@ -1,0 +1,106 @@
+"""A stored image. Immutable: what people see is what classifiers judged, for good."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+from uuid import uuid4
+
+from django.conf import settings
+from django.core.files.storage import Storage, storages
+from django.db import models
+from django.db.models import Q
+from django.urls import reverse
+from django.utils import timezone
+
+from generation.models.requests import GenerationRequest
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser, User
+
+
+def asset_storage() -> Storage:
+    return storages["assets"]
+
+
+class Source(models.TextChoices):
+    TXT2IMG = "txt2img", "Text to image"
+    UPLOAD = "upload", "Imported file"
+    SCENARIO = "scenario", "Scenario"
+    API = "api", "API"
+
+
+class AssetQuerySet(models.QuerySet["Asset"]):
+    def visible_to(self, user: User | AnonymousUser) -> Self:
+        """The one door to assets: who may not look at images at all gets none, so foreign ids read as absent."""
+        return self if user.is_authenticated and user.has_perm("generation.view_asset") else self.none()
+
+
+class Asset(models.Model):
+    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    source = models.CharField(max_length=8, choices=Source)
+    request = models.ForeignKey(GenerationRequest, null=True, blank=True, on_delete=models.PROTECT, related_name="assets")
+    position = models.PositiveSmallIntegerField(null=True, blank=True)
+
+    # The canonical rendition: decoded once, upright, sRGB, without metadata. Classified, hashed and shown.
+    rendition = models.FileField(storage=asset_storage, max_length=200)
+    image_type = models.CharField(max_length=4)
+    width = models.PositiveIntegerField()
+    height = models.PositiveIntegerField()
+    size = models.PositiveIntegerField("bytes")
+    sha256 = models.CharField(max_length=64, db_index=True)
+    pdq = models.BinaryField(max_length=32, null=True)  # perceptual hash; null for images too flat to have one
+    pdq_quality = models.PositiveSmallIntegerField(default=0)
+    thumbnail = models.FileField(storage=asset_storage, max_length=200)
+    preview = models.TextField()  # 8 pixels as a data: address; all that is sent before somebody reveals the image
+
+    # What came in.
+    source_type = models.CharField(max_length=10)
+    source_sha256 = models.CharField(max_length=64)
+    source_bytes = models.PositiveIntegerField()
+    original_name = models.CharField(max_length=255, blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    provider_url = models.TextField(blank=True, help_text="Without its signature.")
+    url_expires_at = models.DateTimeField(null=True, blank=True)
+    detection = models.JSONField(null=True, blank=True, help_text="The provider's own NSFW detection, unaltered.")
+    detection_level = models.PositiveSmallIntegerField(null=True, blank=True)
+    stored_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = AssetQuerySet.as_manager()
+
+    class Meta:
+        indexes = [models.Index(fields=["-created_at", "-id"], name="asset_newest")]
+        constraints = [
+            models.UniqueConstraint(fields=["request", "position"], name="asset_one_per_position"),
+            models.UniqueConstraint(
+                fields=["source_sha256"], name="asset_imported_once", condition=Q(source="upload")
+            ),
+            models.CheckConstraint(
+                name="asset_source_known", condition=Q(source__in=["txt2img", "upload", "scenario", "api"])
+            ),
+            models.CheckConstraint(
+                name="asset_position_iff_request",
+                condition=Q(request__isnull=True, position__isnull=True)
+                | Q(request__isnull=False, position__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Asset {self.short_id}"
+
+    @property
+    def short_id(self) -> str:
+        return str(self.uuid)[:8]
+
+    @property
+    def number(self) -> int | None:
+        """1-based place among its request's images."""
+        return None if self.position is None else self.position + 1
+
+    @property
+    def file_url(self) -> str:
+        return reverse("generation:asset-file", args=[self.uuid])
+
+    @property
+    def thumbnail_url(self) -> str:
+        return reverse("generation:asset-preview", args=[self.uuid])

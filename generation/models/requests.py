@@ -1,0 +1,223 @@
+"""A generation request, the images its provider promised, and the trace of its states."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+from uuid import uuid4
+
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models import Q
+from django.urls import reverse
+from django.utils import timezone
+
+from generation.models.states import DueModel, DueQuerySet, StateMachine, due_index
+from generation.providers.base import Submission
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser, User
+
+
+class GenerationRequestQuerySet(DueQuerySet["GenerationRequest"]):
+    def open(self) -> Self:
+        """Requests that still move by themselves."""
+        return self.filter(status__in=GenerationRequest.OPEN)
+
+    def visible_to(self, user: User | AnonymousUser) -> Self:
+        """Everybody at the desk may see every request: a prompt is context for a decision."""
+        return self if user.is_authenticated else self.none()
+
+
+class GenerationRequest(StateMachine, DueModel):
+    """One txt2img request, from the form to its stored images. Field ranges: ``generation.wire.txt2img``."""
+
+    class Status(models.TextChoices):
+        QUEUED = "queued", "Queued"
+        SUBMITTING = "submitting", "Submitting"
+        PROCESSING = "processing", "Processing"
+        FETCHING = "fetching", "Fetching"
+        SUCCEEDED = "succeeded", "Succeeded"
+        FAILED = "failed", "Failed"
+        UNKNOWN = "unknown", "Unknown"
+        CANCELLED = "cancelled", "Cancelled"
+
+    OPEN = (Status.QUEUED, Status.SUBMITTING, Status.PROCESSING, Status.FETCHING)
+    FINISHED = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
+    TRANSITIONS: ClassVar[dict[str, tuple[str, ...]]] = {
+        Status.QUEUED: (Status.SUBMITTING, Status.CANCELLED),
+        Status.SUBMITTING: (Status.PROCESSING, Status.QUEUED, Status.FAILED, Status.UNKNOWN),
+        Status.PROCESSING: (Status.FETCHING, Status.FAILED),
+        Status.FETCHING: (Status.SUCCEEDED, Status.FAILED),
+        Status.UNKNOWN: (Status.QUEUED, Status.FAILED),
+        Status.FAILED: (Status.QUEUED,),
+        Status.SUCCEEDED: (),
+        Status.CANCELLED: (),
+    }
+
+    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    provider = models.CharField(max_length=40)
+    provider_task_id = models.CharField("provider task", max_length=200, blank=True)
+    status = models.CharField(max_length=12, choices=Status, default=Status.QUEUED)
+    progress = models.PositiveSmallIntegerField(default=0, help_text="Percent, as the provider reports it.")
+    eta_seconds = models.PositiveIntegerField(null=True, blank=True)
+    reason = models.CharField(max_length=80, blank=True, help_text="The provider's code, or ours, for what went wrong.")
+    error = models.TextField(blank=True, help_text="The same as a sentence.")
+
+    model_name = models.CharField("model", max_length=255)
+    prompt = models.TextField()
+    negative_prompt = models.TextField(blank=True)
+    width = models.PositiveSmallIntegerField()
+    height = models.PositiveSmallIntegerField()
+    image_num = models.PositiveSmallIntegerField("images")
+    steps = models.PositiveSmallIntegerField()
+    guidance_scale = models.DecimalField(max_digits=4, decimal_places=2)
+    sampler_name = models.CharField("sampler", max_length=40)
+    # Always chosen by us, never -1: a submission repeated by a person then asks for the identical images.
+    seed = models.BigIntegerField()
+    response_image_type = models.CharField("image type", max_length=4)
+    enable_nsfw_detection = models.BooleanField(default=False)
+    nsfw_detection_level = models.PositiveSmallIntegerField(default=0)
+
+    cost = models.DecimalField(max_digits=10, decimal_places=6, null=True, blank=True, help_text="USD, where known.")
+    submit_answer = models.TextField(blank=True, editable=False)  # raw, first 4 KiB, kept before it is parsed
+    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT)
+    # One press of the button is one request, however often the browser sends it.
+    form_token = models.UUIDField(default=uuid4, unique=True, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    submitted_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = GenerationRequestQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "request"
+        indexes = [
+            due_index("request_due"),
+            models.Index(fields=["-created_at", "-id"], name="request_newest"),
+            models.Index(fields=["status", "-created_at"], name="request_status"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                name="request_status_known",
+                condition=Q(status__in=["queued", "submitting", "processing", "fetching", "succeeded", "failed", "unknown", "cancelled"]),
+            ),
+            models.CheckConstraint(
+                name="request_finished_iff_final",
+                condition=Q(status__in=["succeeded", "failed", "cancelled"], finished_at__isnull=False)
+                | (~Q(status__in=["succeeded", "failed", "cancelled"]) & Q(finished_at__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="request_failure_has_a_sentence", condition=~Q(status__in=["failed", "unknown"]) | ~Q(error="")
+            ),
+            models.CheckConstraint(name="request_progress_is_percent", condition=Q(progress__lte=100)),
+            models.CheckConstraint(name="request_image_num_range", condition=Q(image_num__gte=1, image_num__lte=8)),
+            models.CheckConstraint(name="request_seed_is_ours", condition=Q(seed__gte=0)),
+            models.UniqueConstraint(
+                fields=["provider", "provider_task_id"], name="request_one_per_task", condition=~Q(provider_task_id="")
+            ),
+        ]
+        permissions = [
+            ("resolve_request", "Can settle a request whose outcome is unknown, and retry failed ones"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.prompt[:60]} ({self.get_status_display()})"
+
+    def get_absolute_url(self) -> str:
+        return reverse("generation:request-detail", args=[self.uuid])
+
+    @property
+    def short_id(self) -> str:
+        return str(self.uuid)[:8]
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in self.OPEN
+
+    @property
+    def submission(self) -> Submission:
+        return Submission(
+            model_name=self.model_name,
+            prompt=self.prompt,
+            negative_prompt=self.negative_prompt,
+            width=self.width,
+            height=self.height,
+            image_num=self.image_num,
+            steps=self.steps,
+            guidance_scale=Decimal(self.guidance_scale),
+            sampler_name=self.sampler_name,
+            seed=self.seed,
+            response_image_type=self.response_image_type,
+            enable_nsfw_detection=self.enable_nsfw_detection,
+            nsfw_detection_level=self.nsfw_detection_level,
+        )
+
+    def move_to(self, status: str, *, only_from: str = "", where: dict[str, Any] | None = None, **fields: Any) -> Self:
+        """As StateMachine.move_to, leaving one RequestTransition in the same transaction."""
+        if status in self.FINISHED:
+            fields |= {"finished_at": timezone.now(), "due_at": None}
+        elif self.status in self.FINISHED:
+            fields["finished_at"] = None
+        with transaction.atomic():
+            before = self.status
+            super().move_to(status, only_from=only_from, where=where, **fields)
+            RequestTransition.objects.create(
+                request=self, old=only_from or before, new=status, reason=self.error or self.reason
+            )
+        return self
+
+
+class RequestTransition(models.Model):
+    """One change of a request's status. Written with the change, never altered."""
+
+    request = models.ForeignKey(GenerationRequest, on_delete=models.CASCADE, related_name="transitions")
+    old = models.CharField(max_length=12)
+    new = models.CharField(max_length=12)
+    reason = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes = [models.Index(fields=["request", "created_at"], name="transition_order")]
+
+    def __str__(self) -> str:
+        return f"{self.old} → {self.new}"
+
+
+class RemoteImage(StateMachine, DueModel):
+    """An image the provider has ready at an address that expires: what ``fetching`` works on."""
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", "Waiting"
+        STORED = "stored", "Stored"
+        FAILED = "failed", "Failed"
+
+    TRANSITIONS: ClassVar[dict[str, tuple[str, ...]]] = {
+        Status.WAITING: (Status.STORED, Status.FAILED),
+        Status.STORED: (),
+        Status.FAILED: (),
+    }
+
+    request = models.ForeignKey(GenerationRequest, on_delete=models.CASCADE, related_name="remote_images")
+    position = models.PositiveSmallIntegerField()
+    status = models.CharField(max_length=7, choices=Status, default=Status.WAITING)
+    # Signed, so a secret while it lives: emptied as soon as the image is stored or given up, and never shown.
+    url = models.TextField(blank=True)
+    expires_at = models.DateTimeField()
+    image_type = models.CharField(max_length=10, blank=True)
+    detection = models.JSONField(null=True, blank=True)  # the provider's own, unaltered; None: not asked for
+    error = models.TextField(blank=True)
+
+    objects = DueQuerySet["RemoteImage"].as_manager()
+
+    class Meta:
+        indexes = [due_index("remote_image_due")]
+        constraints = [
+            models.UniqueConstraint(fields=["request", "position"], name="remote_image_one_per_position"),
+            models.CheckConstraint(
+                name="remote_image_status_known", condition=Q(status__in=["waiting", "stored", "failed"])
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Image {self.position + 1} of request {self.request_id}"

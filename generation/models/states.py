@@ -1,0 +1,86 @@
+"""One status column, one table of moves, one way to move; and rows that are due. The database has the last word."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import Any, ClassVar, Self, TypeVar
+
+from django.db import connections, models
+from django.db.models import F, Q
+from django.utils import timezone
+
+
+class InvalidTransition(Exception):
+    """The stored row may not (any more) go where it was asked to. Not a matter of permission: 409, never 403."""
+
+    def __init__(self, row: models.Model, wanted: str) -> None:
+        self.row, self.wanted = row, wanted
+        super().__init__(f"This {row._meta.verbose_name} cannot become {wanted} any more.")
+
+
+class StateMachine(models.Model):
+    """A row with a ``status`` that changes only through ``move_to``."""
+
+    # From each status, the statuses it may go to. docs/architecture.md draws it; a test compares the two.
+    TRANSITIONS: ClassVar[dict[str, tuple[str, ...]]] = {}
+    status: models.CharField[str, str]
+
+    class Meta:
+        abstract = True
+
+    def move_to(self, status: str, *, only_from: str = "", where: dict[str, Any] | None = None, **fields: Any) -> Self:
+        """Compare and swap in the database: change the status if the stored row may still do so.
+
+        ``only_from`` narrows the allowed sources to one, ``where`` adds conditions (a lease, a claim), ``fields`` are
+        written with the status. Raises InvalidTransition and changes nothing if the row has moved on.
+        """
+        sources = [source for source, targets in self.TRANSITIONS.items() if status in targets]
+        if only_from:
+            sources = [source for source in sources if source == only_from]
+        rows = type(self)._default_manager.filter(pk=self.pk, status__in=sources, **(where or {}))
+        if not rows.update(status=status, **fields):
+            raise InvalidTransition(self, status)
+        self.refresh_from_db()
+        return self
+
+
+M = TypeVar("M", bound="DueModel")
+
+
+class DueQuerySet(models.QuerySet[M]):
+    def due(self) -> Self:
+        return self.filter(due_at__lte=timezone.now())
+
+    def claim(self, *, limit: int, lease: timedelta, count_attempt: bool = False) -> list[M]:
+        """Take up to ``limit`` due rows, the longest due first, and return them.
+
+        Claiming is rescheduling: the row becomes due again when the lease ends, so whatever a dead worker held is
+        picked up without any clean-up. The token in ``lease`` fences: a holder whose lease ran out finds another one.
+        """
+        candidates = self.due().order_by("due_at")
+        if connections[self.db].features.has_select_for_update_skip_locked:
+            candidates = candidates.select_for_update(skip_locked=True)
+        token = uuid.uuid4()
+        changes: dict[str, Any] = {"lease": token, "due_at": timezone.now() + lease}
+        if count_attempt:
+            # Counted before the risky step, so that a row that kills its worker is not tried for ever.
+            changes["attempts"] = F("attempts") + 1
+        taken = self.due().filter(pk__in=models.Subquery(candidates.values("pk")[:limit])).update(**changes)
+        return list(self.filter(lease=token)) if taken else []
+
+
+class DueModel(models.Model):
+    """A row that waits for work. ``due_at`` is empty when there is nothing to do."""
+
+    due_at = models.DateTimeField(null=True, blank=True, editable=False)
+    lease = models.UUIDField(null=True, blank=True, editable=False)
+    attempts = models.PositiveSmallIntegerField(default=0, editable=False)
+
+    class Meta:
+        abstract = True
+
+
+def due_index(name: str) -> models.Index:
+    """Small, and usable with bound parameters on SQLite too (a partial index on ``status`` is not)."""
+    return models.Index(fields=["due_at"], name=name, condition=Q(due_at__isnull=False))

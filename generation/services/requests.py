@@ -1,0 +1,70 @@
+"""What people do with generation requests."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from generation import providers, pumps
+from generation.models import GenerationRequest, RequestTransition
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+Status = GenerationRequest.Status
+SEED_MAX = 2**32 - 1
+
+
+class UnknownProvider(Exception):
+    """The provider is not configured."""
+
+
+def create_request(
+    *, user: User | None, provider: str, fields: dict[str, Any], form_token: uuid.UUID | None = None
+) -> GenerationRequest:
+    """Record a request and wake the submitter; the same ``form_token`` again returns the first request.
+
+    ``fields`` have been validated against ``generation.wire.txt2img``. A missing seed, or -1, is replaced by one of our
+    own, so that repeating the request asks for identical images. Raises UnknownProvider.
+    """
+    if provider not in providers.available():
+        raise UnknownProvider(f"There is no provider called {provider}.")
+    seed = fields.get("seed")
+    values = {**fields, "seed": secrets.randbelow(SEED_MAX) if seed is None or seed < 0 else seed}
+    token = form_token or uuid.uuid4()
+    try:
+        with transaction.atomic():
+            request = GenerationRequest.objects.create(
+                requested_by=user, provider=provider, form_token=token, due_at=timezone.now(), **values
+            )
+            RequestTransition.objects.create(request=request, old="", new=request.status)
+            pumps.wake("submit")
+    except IntegrityError:
+        return GenerationRequest.objects.get(form_token=token)
+    return request
+
+
+def cancel(*, request: GenerationRequest) -> GenerationRequest:
+    """Take back what was not sent yet. Raises InvalidTransition once it has been."""
+    return request.move_to(Status.CANCELLED)
+
+
+def give_up(*, request: GenerationRequest, user: User) -> GenerationRequest:
+    """Settle an unknown outcome as failed; it stays counted as spent. Raises InvalidTransition."""
+    sentence = f"Given up by {user.get_username()}: the provider may have generated and billed it."
+    return request.move_to(Status.FAILED, only_from=Status.UNKNOWN, error=sentence, reason="GIVEN_UP", due_at=None)
+
+
+def retry(*, request: GenerationRequest) -> GenerationRequest:
+    """Send a failed or unknown request again, with the same seed. Only ever pressed by a person: it may cost twice."""
+    with transaction.atomic():
+        request.move_to(
+            Status.QUEUED, due_at=timezone.now(), attempts=0, provider_task_id="", reason="", error="", progress=0
+        )
+        request.remote_images.all().delete()
+        pumps.wake("submit")
+    return request

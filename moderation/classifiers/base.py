@@ -1,0 +1,73 @@
+"""What a classifier is. It judges one stored asset, says what it found, and what it can see at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from generation.models import Asset
+
+
+class Coverage(StrEnum):
+    """How much of an L1 category a classifier can see. What is not listed it cannot see at all."""
+
+    FULL = "full"
+    PARTIAL = "partial"
+    HEURISTIC = "heuristic"
+
+
+class ClassifierError(Exception):
+    """The image could not be judged. It then goes to a person; ``retryable`` says whether to ask again first."""
+
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """A part of the image, in fractions (0..1) of its width and height from the top left."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    category: str  # a slug of moderation.taxonomy, L1 or L2
+    confidence: Decimal  # 0..100, on the classifier's own scale
+    box: Box | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessment:
+    """One answer. ``score`` 0..100 is for answers without a category; ``flagged`` None means it gave no verdict."""
+
+    findings: tuple[Finding, ...] = ()
+    flagged: bool | None = None
+    score: Decimal | None = None
+    covers: Mapping[str, Coverage] = field(default_factory=dict)  # L1 slug to coverage, of this very run
+    cost: Decimal = Decimal(0)  # USD
+    raw: dict[str, Any] = field(default_factory=dict)
+
+
+class Classifier(Protocol):
+    slug: str
+    label: str
+    version: str
+    # Whether a run of it that found nothing may count towards an approval without the policy saying so by name.
+    trusted_when_silent: bool
+
+    def applies_to(self, asset: Asset) -> bool:
+        """Whether it makes sense to ask at all (Novita's detection knows only images whose request asked for it)."""
+        ...
+
+    def classify(self, asset: Asset) -> Assessment:
+        """Judge the stored rendition. Raises ClassifierError; never returns a guess."""
+        ...

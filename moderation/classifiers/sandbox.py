@@ -1,0 +1,34 @@
+"""The sandbox's classifier: reads the marker in the pixels of sandbox pictures. Knows no other image."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from PIL import Image
+
+from generation.models import Asset
+from generation.sandbox import marker
+from moderation import taxonomy
+from moderation.classifiers.base import Assessment, ClassifierError, Coverage, Finding
+
+
+class Sandbox:
+    slug = "sandbox"
+    label = "Sandbox"
+    version = "1"
+    trusted_when_silent = True
+
+    def applies_to(self, asset: Asset) -> bool:
+        return asset.request is not None and asset.request.provider.endswith("-sandbox")
+
+    def classify(self, asset: Asset) -> Assessment:
+        with asset.rendition.open("rb") as file, Image.open(file, formats=("PNG", "JPEG", "WEBP")) as image:
+            labels = marker.read(image.convert("RGB"))
+        if labels is None:
+            raise ClassifierError("This is no picture of the sandbox, and the sandbox can judge no other.")
+        unknown = [slug for slug, _ in labels if slug not in taxonomy.CATEGORIES]
+        if unknown:
+            raise ClassifierError(f"The sandbox names a category that the taxonomy lacks: {unknown[0]}.")
+        findings = tuple(Finding(category=slug, confidence=Decimal(confidence)) for slug, confidence in labels)
+        covers = {category.slug: Coverage.FULL for category in taxonomy.L1}
+        return Assessment(findings=findings, flagged=bool(findings), covers=covers, raw={"marker": labels})

@@ -1,0 +1,89 @@
+"""What classifiers said about an asset: one Classification per run, one Label per category found."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from generation.models import Asset, StateMachine
+from generation.models.states import DueModel, DueQuerySet, due_index
+from moderation import taxonomy
+
+PERCENT = [MinValueValidator(0), MaxValueValidator(100)]
+
+
+class Classification(StateMachine, DueModel):
+    """One run of one version of one classifier on one asset."""
+
+    class Status(models.TextChoices):
+        QUEUED = "queued", "Not checked yet"
+        DONE = "done", "Done"
+        FAILED = "failed", "Failed"
+
+    TRANSITIONS: ClassVar[dict[str, tuple[str, ...]]] = {
+        Status.QUEUED: (Status.DONE, Status.FAILED),
+        Status.DONE: (),
+        Status.FAILED: (Status.QUEUED,),
+    }
+
+    asset = models.ForeignKey(Asset, on_delete=models.PROTECT, related_name="classifications")
+    classifier = models.CharField(max_length=40)
+    version = models.CharField(max_length=80)
+    status = models.CharField(max_length=6, choices=Status, default=Status.QUEUED)
+    flagged = models.BooleanField(null=True, help_text="The classifier's own verdict, where it gives one.")
+    score = models.DecimalField(max_digits=5, decimal_places=2, null=True, blank=True, validators=PERCENT)
+    covers = models.JSONField(default=dict, help_text="L1 categories it can see, and how far.")
+    cost = models.DecimalField(max_digits=10, decimal_places=6, default=0, help_text="USD")
+    duration_ms = models.PositiveIntegerField(null=True, blank=True)
+    raw = models.JSONField(default=dict)
+    error = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = DueQuerySet["Classification"].as_manager()
+
+    class Meta:
+        indexes = [due_index("classification_due")]
+        constraints = [
+            models.UniqueConstraint(fields=["asset", "classifier", "version"], name="classification_once_per_version"),
+            models.CheckConstraint(
+                name="classification_status_known", condition=Q(status__in=["queued", "done", "failed"])
+            ),
+            models.CheckConstraint(
+                name="classification_score_is_percent", condition=Q(score__isnull=True) | Q(score__gte=0, score__lte=100)
+            ),
+            models.CheckConstraint(
+                name="classification_failure_has_a_sentence", condition=~Q(status="failed") | ~Q(error="")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.classifier} {self.version}: {self.get_status_display()}"
+
+
+class Label(models.Model):
+    classification = models.ForeignKey(Classification, on_delete=models.CASCADE, related_name="labels")
+    category = models.CharField(max_length=60, choices=taxonomy.CHOICES)
+    confidence = models.DecimalField(max_digits=5, decimal_places=2, validators=PERCENT)
+    box = models.JSONField(null=True, blank=True, help_text="left, top, width, height as fractions of the image")
+
+    class Meta:
+        indexes = [models.Index(fields=["category", "-confidence"], name="label_category")]
+        constraints = [
+            models.CheckConstraint(name="label_confidence_is_percent", condition=Q(confidence__gte=0, confidence__lte=100)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.category_name} {self.confidence}"
+
+    @property
+    def category_name(self) -> str:
+        return taxonomy.names([self.category])
+
+    @property
+    def l1_name(self) -> str:
+        return taxonomy.names([self.category.partition(".")[0]])

@@ -1,0 +1,166 @@
+"""Decisions: the append-only truth, each chained to the one before it by a hash.
+
+Triggers in both databases refuse UPDATE and DELETE (migration 0002). Whoever gets past them breaks the chain, which
+``verify_chain`` finds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any, Self
+from uuid import uuid4
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.urls import reverse
+from django.utils import timezone
+
+from moderation import taxonomy
+from moderation.models.policies import Policy
+from moderation.models.reviews import UNDO_WINDOW, Review
+
+
+class Verdict(models.TextChoices):
+    APPROVE = "approve", "Approve"
+    REJECT = "reject", "Reject"
+    ESCALATE = "escalate", "Escalate"
+    REOPEN = "reopen", "Reverse"
+
+
+PAST_TENSE = {Verdict.APPROVE: "approved", Verdict.REJECT: "rejected", Verdict.ESCALATE: "escalated", Verdict.REOPEN: "reversed"}
+
+
+class ChainHead(models.Model):
+    """The last link: one row, locked by whoever appends."""
+
+    sequence = models.BigIntegerField(default=0)
+    hash = models.CharField(max_length=64, default="")
+
+    def __str__(self) -> str:
+        return f"{self.sequence}: {self.hash[:12]}"
+
+
+class DecisionQuerySet(models.QuerySet["Decision"]):
+    def newest_first(self) -> Self:
+        return self.order_by("-sequence")
+
+    def last_of(self, review: Review) -> Decision | None:
+        return self.filter(review=review).newest_first().select_related("reviewer", "policy").first()
+
+
+class Decision(models.Model):
+    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    review = models.ForeignKey(Review, on_delete=models.PROTECT, related_name="decisions")
+    verdict = models.CharField(max_length=8, choices=Verdict)
+    categories = models.JSONField(default=list, help_text="Slugs of the taxonomy, L2 where there is one.")
+    note = models.TextField(blank=True)
+    reviewer = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="decisions"
+    )
+    # As it was then: the record still reads after an account is renamed.
+    reviewer_name = models.CharField(max_length=150, blank=True)
+    policy = models.ForeignKey(Policy, null=True, blank=True, on_delete=models.PROTECT)
+    by_policy = models.BooleanField(default=False, help_text="Settled by the policy without a person.")
+    seconds = models.DecimalField(
+        max_digits=8, decimal_places=1, null=True, blank=True, help_text="On the reviewer's screen, as far as known."
+    )
+    reverses = models.OneToOneField(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="reversed_by"
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+    sequence = models.BigIntegerField(unique=True)
+    previous_hash = models.CharField(max_length=64, blank=True)
+    hash = models.CharField(max_length=64, unique=True)
+
+    objects = DecisionQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["-created_at", "-sequence"], name="decision_newest"),
+            models.Index(fields=["reviewer", "-sequence"], name="decision_mine"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                name="decision_verdict_known", condition=Q(verdict__in=["approve", "reject", "escalate", "reopen"])
+            ),
+            models.CheckConstraint(
+                name="decision_by_person_or_policy",
+                condition=Q(by_policy=True, reviewer__isnull=True, policy__isnull=False)
+                | Q(by_policy=False, reviewer__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="decision_reversal_names_its_object",
+                condition=Q(verdict="reopen", reverses__isnull=False) | (~Q(verdict="reopen") & Q(reverses__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="decision_rejection_has_a_category",
+                # A score without a category is all that some classifiers give, so a policy may reject without one.
+                condition=~Q(verdict="reject") | Q(by_policy=True) | ~Q(categories=[]),
+            ),
+        ]
+        permissions = [("export_decision", "Can export decisions")]
+
+    def __str__(self) -> str:
+        return f"{self.past_tense.capitalize()} by {self.author}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("moderation:review-detail", args=[self.review.uuid])
+
+    @property
+    def past_tense(self) -> str:
+        return PAST_TENSE[Verdict(self.verdict)]
+
+    @property
+    def author(self) -> str:
+        return f"policy version {self.policy.version}" if self.by_policy and self.policy else self.reviewer_name
+
+    @property
+    def category_names(self) -> str:
+        return taxonomy.names(self.categories)
+
+    def may_be_reversed_by(self, user: Any) -> bool:
+        """The decider within the undo window, or a senior at any time; and nothing is reversed twice."""
+        if self.verdict == Verdict.REOPEN or not user.is_active or hasattr(self, "reversed_by"):
+            return False
+        if user.has_perm("moderation.decide_escalated_review"):
+            return True
+        return self.reviewer_id == user.pk and timezone.now() - self.created_at <= UNDO_WINDOW
+
+    def digest(self) -> str:
+        """SHA-256 over the hash before it and everything this decision says, in one canonical JSON."""
+        content = {
+            "sequence": self.sequence,
+            "previous": self.previous_hash,
+            "uuid": str(self.uuid),
+            "review": self.review_id,
+            "verdict": self.verdict,
+            "categories": self.categories,
+            "note": self.note,
+            "reviewer": self.reviewer_id,
+            "reviewer_name": self.reviewer_name,
+            "policy": self.policy_id,
+            "by_policy": self.by_policy,
+            "seconds": None if self.seconds is None else f"{Decimal(self.seconds):.1f}",
+            "reverses": self.reverses_id,
+            "created_at": self.created_at.isoformat(),
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def verify_chain(decisions: Iterable[Decision]) -> list[str]:
+    """Read decisions in order of sequence and return a sentence for every place where the record was altered."""
+    faults: list[str] = []
+    previous, expected = "", 1
+    for decision in decisions:
+        if decision.sequence != expected:
+            faults.append(f"Decision {expected} is missing: the next one is {decision.sequence}.")
+        if decision.previous_hash != previous and decision.sequence == expected:
+            faults.append(f"Decision {decision.sequence} does not follow from the one before it.")
+        if decision.digest() != decision.hash:
+            faults.append(f"Decision {decision.sequence} was altered.")
+        previous, expected = decision.hash, decision.sequence + 1
+    return faults

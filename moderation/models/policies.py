@@ -1,0 +1,105 @@
+"""Policies: versioned thresholds, one of them active, none altered once it has decided anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from moderation import taxonomy
+
+if TYPE_CHECKING:
+    from moderation.models.reviews import Review  # noqa: F401  (names the reverse relation for type checkers)
+
+PERCENT = [MinValueValidator(0), MaxValueValidator(100)]
+
+
+class PolicyQuerySet(models.QuerySet["Policy"]):
+    def active(self) -> Policy:
+        """The policy in force. A migration makes the first, and there is always one."""
+        return self.prefetch_related("rules").get(is_active=True)
+
+
+class Policy(models.Model):
+    class Level(models.IntegerChoices):
+        EXPLICIT = 0, "0 – explicit content and hate symbols"
+        NUDITY = 1, "1 – also non-explicit nudity and kissing"
+        SWIMWEAR = 2, "2 – also swimwear and underwear"
+
+    version = models.PositiveIntegerField(unique=True)
+    name = models.CharField(max_length=120)
+    note = models.TextField(blank=True, help_text="What changed, and why. Shown at the desk.")
+    is_active = models.BooleanField(default=False)
+    nsfw_level = models.PositiveSmallIntegerField(
+        "NSFW level", choices=Level, default=Level.EXPLICIT,
+        help_text="What a score without a category (Novita's detection) is taken to mean.",
+    )  # fmt: skip
+    nsfw_review_at = models.DecimalField(
+        "score: review at", max_digits=5, decimal_places=2, default=20, validators=PERCENT,
+        help_text="From this score without a category on, a person decides.",
+    )  # fmt: skip
+    nsfw_reject_at = models.DecimalField(
+        "score: reject at", max_digits=5, decimal_places=2, null=True, blank=True, validators=PERCENT,
+        help_text="From this score on the policy rejects. Empty: never by itself.",
+    )  # fmt: skip
+    may_approve = models.BooleanField(
+        default=True, help_text="Whether the policy may approve what every classifier found nothing in. Off: people see all."
+    )
+    trusts_local_silence = models.BooleanField(
+        "trusts the local detector's silence", default=False,
+        help_text="The local detector sees nudity in photographs only, and misses much. Its “nothing found” counts "
+        "towards an approval only when this is on.",
+    )  # fmt: skip
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    activated_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = PolicyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "policies"
+        constraints = [
+            models.UniqueConstraint(fields=["is_active"], name="policy_one_active", condition=Q(is_active=True)),
+            models.CheckConstraint(
+                name="policy_reviews_before_it_rejects",
+                condition=Q(nsfw_reject_at__isnull=True) | Q(nsfw_reject_at__gte=F("nsfw_review_at")),
+            ),
+        ]
+        permissions = [("activate_policy", "Can put a policy into force")]
+
+    def __str__(self) -> str:
+        return f"{self.name} (version {self.version})"
+
+    @property
+    def is_used(self) -> bool:
+        return self.review_set.exists() or self.decision_set.exists()
+
+
+class PolicyRule(models.Model):
+    """From which confidence on a category is looked at by a person, and from which it is rejected outright."""
+
+    policy = models.ForeignKey(Policy, on_delete=models.CASCADE, related_name="rules")
+    category = models.CharField(max_length=60, choices=taxonomy.CHOICES)
+    review_at = models.DecimalField(max_digits=5, decimal_places=2, null=True, blank=True, validators=PERCENT)
+    reject_at = models.DecimalField(max_digits=5, decimal_places=2, null=True, blank=True, validators=PERCENT)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["policy", "category"], name="policy_rule_once_per_category"),
+            models.CheckConstraint(
+                name="policy_rule_reviews_before_it_rejects",
+                condition=Q(review_at__isnull=True) | Q(reject_at__isnull=True) | Q(reject_at__gte=F("review_at")),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return taxonomy.names([self.category])
+
+    def clean(self) -> None:
+        if self.review_at is not None and self.reject_at is not None and self.reject_at < self.review_at:
+            raise ValidationError({"reject_at": "Must not be lower than the confidence from which a person looks."})

@@ -1,0 +1,136 @@
+"""A review: where one asset stands. Its status is a projection of its decisions; a test replays them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+from uuid import uuid4
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.urls import reverse
+from django.utils import timezone
+
+from generation.models import Asset, StateMachine
+from moderation import taxonomy
+from moderation.models.policies import Policy
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+CLAIM_LASTS = timedelta(minutes=5)
+UNDO_WINDOW = timedelta(minutes=10)
+
+
+class ReviewQuerySet(models.QuerySet["Review"]):
+    def waiting(self) -> Self:
+        return self.filter(status=Review.Status.PENDING)
+
+    def unclaimed_for(self, user: User) -> Self:
+        """What this person could take now: free, lapsed, or already theirs."""
+        return self.filter(Q(claimed_until__isnull=True) | Q(claimed_until__lt=timezone.now()) | Q(claimed_by=user))
+
+    def held_by(self, user: User) -> Self:
+        return self.filter(claimed_by=user, claimed_until__gte=timezone.now())
+
+    def in_order(self) -> Self:
+        """Riskiest first, then oldest: the order in which people are given work."""
+        return self.order_by("-priority", "pk")
+
+
+class Review(StateMachine):
+    class Status(models.TextChoices):
+        CLASSIFYING = "classifying", "Being classified"
+        PENDING = "pending", "Awaiting a decision"
+        ESCALATED = "escalated", "Escalated"
+        APPROVED = "approved", "Approved"
+        REJECTED = "rejected", "Rejected"
+
+    DECIDED = (Status.APPROVED, Status.REJECTED)
+    TRANSITIONS: ClassVar[dict[str, tuple[str, ...]]] = {
+        Status.CLASSIFYING: (Status.PENDING, Status.APPROVED, Status.REJECTED),
+        Status.PENDING: (Status.APPROVED, Status.REJECTED, Status.ESCALATED),
+        # Back to pending by a reversal alone: who escalated may take that back within the undo window.
+        Status.ESCALATED: (Status.APPROVED, Status.REJECTED, Status.PENDING),
+        Status.APPROVED: (Status.PENDING,),
+        Status.REJECTED: (Status.PENDING,),
+    }
+
+    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    asset = models.OneToOneField(Asset, on_delete=models.PROTECT, related_name="review")
+    status = models.CharField(max_length=11, choices=Status, default=Status.CLASSIFYING)
+    # 0..100, the highest confidence that sent it here; what could not be judged at all comes first, at 100.
+    priority = models.PositiveSmallIntegerField(default=0)
+    headline = models.CharField(max_length=60, blank=True, help_text="The category that weighs most.")
+    headline_confidence = models.DecimalField(max_digits=5, decimal_places=2, null=True, blank=True)
+    why = models.TextField(blank=True, help_text="Which rule of which policy sent it here or settled it, as a sentence.")
+    policy = models.ForeignKey(Policy, null=True, blank=True, on_delete=models.PROTECT)
+    claimed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="claimed_reviews"
+    )
+    claimed_until = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    decided_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ReviewQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["status", "-priority", "id"], name="review_queue"),
+            models.Index(fields=["status", "-decided_at"], name="review_decided"),
+            models.Index(fields=["claimed_by", "claimed_until"], name="review_claims"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                name="review_status_known",
+                condition=Q(status__in=["classifying", "pending", "escalated", "approved", "rejected"]),
+            ),
+            models.CheckConstraint(
+                name="review_decided_iff_final",
+                condition=Q(status__in=["approved", "rejected"], decided_at__isnull=False)
+                | (~Q(status__in=["approved", "rejected"]) & Q(decided_at__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="review_claim_is_whole",
+                condition=Q(claimed_by__isnull=True, claimed_until__isnull=True)
+                | Q(claimed_by__isnull=False, claimed_until__isnull=False),
+            ),
+        ]
+        permissions = [
+            ("decide_review", "Can approve, reject and escalate"),
+            ("decide_escalated_review", "Can decide escalated reviews and reverse anybody's decision"),
+        ]
+
+    def __str__(self) -> str:
+        return f"Review of {self.asset}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("moderation:review-detail", args=[self.uuid])
+
+    @property
+    def headline_name(self) -> str:
+        return taxonomy.names([self.headline]) if self.headline else ""
+
+    @property
+    def is_decided(self) -> bool:
+        return self.status in self.DECIDED
+
+    @property
+    def is_claimed(self) -> bool:
+        return self.claimed_until is not None and self.claimed_until >= timezone.now()
+
+    def is_held_by(self, user: Any) -> bool:
+        return self.is_claimed and self.claimed_by_id == user.pk
+
+    def claim_for(self, user: User) -> bool:
+        """Take or renew the claim; whether it is now theirs. One UPDATE, so two people can never both win."""
+        rows = Review.objects.filter(pk=self.pk, status__in=[self.Status.PENDING, self.Status.ESCALATED])
+        until = timezone.now() + CLAIM_LASTS
+        won = bool(rows.unclaimed_for(user).update(claimed_by=user, claimed_until=until))
+        self.refresh_from_db()
+        return won
+
+    def release(self, user: User) -> None:
+        """Give the claim back. Somebody else's is left alone."""
+        Review.objects.filter(pk=self.pk, claimed_by=user).update(claimed_by=None, claimed_until=None)

@@ -1,0 +1,165 @@
+"""From a stored asset to a settled or waiting review."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from generation import pumps
+from generation.models import Asset, InvalidTransition
+from moderation import classifiers
+from moderation.classifiers.base import Assessment, ClassifierError
+from moderation.models import Classification, Label, Policy, Review, Verdict
+from moderation.policy import Evidence, Outcome, Rules, Settlement, Thresholds, settle
+from moderation.services.record import record_decision
+
+log = logging.getLogger("loupe.intake")
+Status = Classification.Status
+MAX_ATTEMPTS = 3
+RETRY_AFTER = timedelta(seconds=20)
+
+
+def open_review(*, asset: Asset) -> Review:
+    """Give an asset its review and its classifications. Runs in the transaction that stores the asset."""
+    review = Review.objects.create(asset=asset)
+    now = timezone.now()
+    wanted = [classifier for classifier in classifiers.active() if classifier.applies_to(asset)]
+    Classification.objects.bulk_create(
+        [
+            Classification(asset=asset, classifier=classifier.slug, version=classifier.version, due_at=now)
+            for classifier in wanted
+        ]
+    )
+    if wanted:
+        pumps.wake("classify")
+    else:
+        settle_review(review=review)
+    return review
+
+
+def classify(*, classification: Classification) -> None:
+    """Run one claimed classification, and settle the review when it was the last one."""
+    if classification.attempts > MAX_ATTEMPTS:
+        _give_up(classification, "The classifier ended its worker or stayed silent several times on this image.")
+        return
+    started = time.monotonic()
+    try:
+        assessment = classifiers.get(classification.classifier).classify(classification.asset)
+    except ClassifierError as error:
+        if error.retryable and classification.attempts < MAX_ATTEMPTS:
+            _again_later(classification, str(error))
+        else:
+            _give_up(classification, str(error))
+    except (LookupError, OSError) as error:
+        # The classifier or the file is gone. Whatever the reason: not judged, so a person looks.
+        log.exception("classification %s failed", classification.pk)
+        _give_up(classification, f"It could not be judged ({type(error).__name__}).")
+    else:
+        _finish(classification, assessment, duration_ms=round(1000 * (time.monotonic() - started)))
+
+
+def _again_later(classification: Classification, sentence: str) -> None:
+    rows = Classification.objects.filter(pk=classification.pk, lease=classification.lease, status=Status.QUEUED)
+    rows.update(due_at=timezone.now() + RETRY_AFTER, error=sentence)
+
+
+def _finish(classification: Classification, assessment: Assessment, *, duration_ms: int) -> None:
+    labels = [
+        Label(
+            classification=classification,
+            category=finding.category,
+            confidence=finding.confidence,
+            box=[finding.box.left, finding.box.top, finding.box.width, finding.box.height] if finding.box else None,
+        )
+        for finding in assessment.findings
+    ]
+    result: dict[str, Any] = {
+        "flagged": assessment.flagged,
+        "score": assessment.score,
+        "covers": dict(assessment.covers),
+        "cost": assessment.cost,
+        "raw": assessment.raw,
+        "error": "",
+    }
+    _end(classification, Status.DONE, labels=labels, duration_ms=duration_ms, **result)
+
+
+def _give_up(classification: Classification, sentence: str) -> None:
+    _end(classification, Status.FAILED, labels=[], error=sentence)
+
+
+def _end(classification: Classification, status: str, *, labels: list[Label], **fields: Any) -> None:
+    """Result, labels and the settlement they complete are committed together, so no step between can be lost."""
+    try:
+        with transaction.atomic():
+            classification.move_to(status, due_at=None, finished_at=timezone.now(), **fields)
+            Label.objects.bulk_create(labels)
+            review = Review.objects.select_for_update().get(asset=classification.asset_id)
+            settle_review(review=review)
+    except InvalidTransition:
+        log.info("classification %s was finished by somebody else", classification.pk)
+
+
+def settle_review(*, review: Review) -> None:
+    """Apply the active policy once every classification has ended; does nothing before, or when already settled."""
+    runs = list(Classification.objects.filter(asset=review.asset_id).prefetch_related("labels"))
+    if review.status != Review.Status.CLASSIFYING or any(run.status == Status.QUEUED for run in runs):
+        return
+    policy = Policy.objects.active()
+    apply_settlement(review=review, policy=policy, settlement=settle(rules_of(policy), evidence_of(runs)))
+
+
+def apply_settlement(*, review: Review, policy: Policy, settlement: Settlement) -> None:
+    fields: dict[str, Any] = {
+        "policy": policy,
+        "why": settlement.why,
+        "headline": settlement.headline,
+        "headline_confidence": settlement.confidence,
+        "priority": settlement.priority,
+    }
+    if settlement.outcome is Outcome.PERSON:
+        review.move_to(Review.Status.PENDING, only_from=Review.Status.CLASSIFYING, **fields)
+        return
+    verdict = Verdict.APPROVE if settlement.outcome is Outcome.APPROVE else Verdict.REJECT
+    with transaction.atomic():
+        decision = record_decision(
+            review=review, verdict=verdict, categories=settlement.categories, policy=policy, by_policy=True
+        )
+        review.move_to(
+            Review.Status.APPROVED if verdict == Verdict.APPROVE else Review.Status.REJECTED,
+            only_from=Review.Status.CLASSIFYING, decided_at=decision.created_at, **fields,
+        )  # fmt: skip
+
+
+def rules_of(policy: Policy) -> Rules:
+    return Rules(
+        name=f"policy version {policy.version}",
+        per_category={
+            rule.category: Thresholds(review_at=rule.review_at, reject_at=rule.reject_at) for rule in policy.rules.all()
+        },
+        nsfw_level=policy.nsfw_level,
+        nsfw=Thresholds(review_at=policy.nsfw_review_at, reject_at=policy.nsfw_reject_at),
+        may_approve=policy.may_approve,
+        trusts_local_silence=policy.trusts_local_silence,
+    )
+
+
+def evidence_of(runs: Iterable[Classification]) -> list[Evidence]:
+    return [
+        Evidence(
+            label=classifiers.label(run.classifier),
+            failed="" if run.status == Status.DONE else run.error or "It has not answered yet.",
+            findings=[(label.category, label.confidence) for label in run.labels.all()],
+            score=run.score,
+            flagged=run.flagged,
+            covers=run.covers,
+            silence_counts=classifiers.silence_counts(run.classifier),
+        )
+        for run in runs
+    ]

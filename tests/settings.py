@@ -1,0 +1,27 @@
+"""Loupe's own settings under fixed circumstances."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+os.environ.update(
+    {
+        "SECRET_KEY": "tests-only-" + "x" * 50,
+        "DATA_DIR": os.environ.get("TEST_DATA_DIR") or tempfile.mkdtemp(prefix="loupe-tests-"),
+        "DATABASE_URL": os.environ.get("TEST_DATABASE_URL", ""),
+        "REDIS_URL": os.environ.get("TEST_REDIS_URL", ""),
+        "DEBUG": "0",
+        "SANDBOX": "1",
+        "SANDBOX_LATENCY": "0",
+    }
+)
+for name in ("NOVITA_API_KEY", "NOVITA_BASE_URL", "CLASSIFIERS", "FETCH_ALLOW", "PUBLIC_URL", "PORT", "ALLOWED_HOSTS"):
+    os.environ.pop(name, None)
+
+from config.settings import *  # noqa: E402, F403  (the variables above have to be set first)
+
+ALLOWED_HOSTS = ["*"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}  # noqa: F405
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = True
