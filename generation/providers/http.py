@@ -59,8 +59,13 @@ class Answer:
     body: bytes
 
     def json(self) -> object:
-        """Raises ValueError."""
-        return json.loads(self.body)
+        """Raises ValueError, also for what JSON parsers let pass but a database cannot store (NaN, NUL)."""
+        if b"\\u0000" in self.body:
+            raise ValueError("The answer contains NUL characters.")
+        try:
+            return json.loads(self.body, parse_constant=_no_constant)
+        except RecursionError:
+            raise ValueError("The answer is nested too deeply.") from None
 
 
 # The table of errors: the provider's own code first, then the status. Anything else 4xx is ProviderRejected, and
@@ -94,7 +99,7 @@ _SENTENCES: dict[type[ProviderError], str] = {
 
 
 class HttpProvider:
-    """An API behind one base address. Clients live for one call: safe across threads and forks, and nothing to close."""
+    """An API behind one base address. A client lives for one call: safe across threads and forks, nothing to close."""
 
     def __init__(self, *, slug: str, label: str, base_url: str, secret: str, headers: Mapping[str, str]) -> None:
         self.slug = slug
@@ -154,7 +159,8 @@ class HttpProvider:
             raise self._lost(error, call) from None
         finally:
             if on_answer is not None and received:
-                on_answer(self._redacted(received[: 4 * ANSWER_KEPT].decode(errors="replace"))[:ANSWER_KEPT])
+                start = received[: 4 * ANSWER_KEPT].decode(errors="replace").replace("\0", "")
+                on_answer(self._redacted(start)[:ANSWER_KEPT])
 
     def _client(self, timeout: httpx.Timeout) -> httpx.Client:
         return httpx.Client(
@@ -210,7 +216,7 @@ class HttpProvider:
         if call is Call.READ:
             return ProviderBusy(f"{self.label} did not answer in time or broke off ({name}).")
         return OutcomeUnknown(
-            f"The request was sent to {self.label}, but no complete answer came back ({name}). It may have been accepted."
+            f"The request was sent to {self.label}, but no complete answer came back ({name}). It may be running there."
         )
 
     def _check(self, answer: Answer, call: Call) -> None:
@@ -285,6 +291,10 @@ async def each(
 @cache
 def _tls() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)  # loading the certificates takes 20 ms; once is enough
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON.")
 
 
 def _retry_after(value: str) -> float | None:

@@ -197,7 +197,7 @@ _TYPES = {
 
 
 def explain(error: ValidationError) -> str:
-    """Turn a ValidationError into one sentence that names the first wrong field, its range, and how many more are wrong."""
+    """Turn a ValidationError into one sentence that names the first wrong field, its range, and how many follow."""
     problems = error.errors(include_url=False, include_input=False)
     sentence = _explain_one(problems[0])
     rest = len(problems) - 1
