@@ -3,6 +3,7 @@ from __future__ import annotations
 from moderation.models.classifications import Classification, Label
 from moderation.models.decisions import ChainHead, Decision, Verdict
 from moderation.models.policies import Policy, PolicyRule
+from moderation.models.preferences import Preferences
 from moderation.models.reviews import Review
 
-__all__ = ["ChainHead", "Classification", "Decision", "Label", "Policy", "PolicyRule", "Review", "Verdict"]
+__all__ = ["ChainHead", "Classification", "Decision", "Label", "Policy", "PolicyRule", "Preferences", "Review", "Verdict"]

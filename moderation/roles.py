@@ -1,0 +1,48 @@
+"""Roles are groups; the migration below and every later one derive them from this table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+LOOK = (
+    "generation.view_asset",
+    "generation.view_generationrequest",
+    "moderation.view_classification",
+    "moderation.view_decision",
+    "moderation.view_label",
+    "moderation.view_policy",
+    "moderation.view_policyrule",
+    "moderation.view_review",
+)
+MODERATE = (*LOOK, "moderation.decide_review", "generation.add_generationrequest")
+ROLES: dict[str, tuple[str, ...]] = {
+    "moderator": MODERATE,
+    "senior moderator": (
+        *MODERATE,
+        "moderation.decide_escalated_review",
+        "moderation.export_decision",
+        "generation.resolve_request",
+    ),
+    "policy lead": (
+        *LOOK,
+        "moderation.add_policy",
+        "moderation.change_policy",
+        "moderation.add_policyrule",
+        "moderation.change_policyrule",
+        "moderation.delete_policyrule",
+        "moderation.activate_policy",
+        "moderation.export_decision",
+    ),
+    "auditor": (*LOOK, "moderation.export_decision"),
+}
+
+
+def sync(group_model: Any, permission_model: Any) -> None:
+    """Make the groups hold exactly these permissions. Models are passed in, so that migrations can use it."""
+    for role, names in ROLES.items():
+        group, _ = group_model.objects.get_or_create(name=role)
+        wanted = []
+        for name in names:
+            app, _, codename = name.partition(".")
+            wanted.append(permission_model.objects.get(content_type__app_label=app, codename=codename))
+        group.permissions.set(wanted)
