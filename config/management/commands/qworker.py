@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import connections
+from django.utils import timezone
+from django_q.conf import Conf
+from django_q.models import OrmQ
+
+from config.engine.cluster import Cluster
+from config.engine.ticker import Ticker
+from generation import pumps
+
+GRACE = 20.0
+
+
+class Command(BaseCommand):
+    help = "Runs the worker until it is told to stop (exit code 0) or something breaks (70: start it again)."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--grace",
+            type=float,
+            default=GRACE,
+            help="seconds running work gets after TERM (default: %(default)s)",
+        )
+
+    def handle(self, *args: Any, grace: float, **options: Any) -> None:
+        pumps.discover()
+        pumps.start_over()
+        if Conf.ORM:
+            # Messages that waited while no worker ran. Whatever they were for, the rows say it too.
+            OrmQ.objects.filter(lock__lt=timezone.now() - timedelta(minutes=1)).delete()
+        connections.close_all()
+        cluster, ticker = Cluster(grace=grace), Ticker()
+        cluster.start()
+        ticker.start()
+        code = cluster.wait()
+        ticker.stop()
+        sys.exit(code)
