@@ -1,0 +1,142 @@
+"""The last place before ``connect()``: one lookup, every answer judged, then a connection to the number.
+
+The URL is never rewritten to the number, so Host, SNI and the certificate check keep the name.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import queue
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import httpcore
+
+from generation.fetching.policy import Address, Blocked, Target, judge_address
+
+# A host whose first numbers are dead gets this many tries; each is bounded by the one deadline.
+_TRIES = 3
+_WRITE_PIECE = 64 * 1024
+
+
+class Deadline:
+    """A point in monotonic time that bounds lookup, connect, handshake, every read and every write together."""
+
+    def __init__(self, seconds: float) -> None:
+        self._at = time.monotonic() + seconds
+
+    def remaining(self, timeout: float | None, error: type[httpcore.TimeoutException]) -> float:
+        """Return seconds left, at most ``timeout``; raise ``error`` when there are none."""
+        left = self._at - time.monotonic()
+        if left <= 0:
+            raise error("The deadline has passed.")
+        return left if timeout is None else min(timeout, left)
+
+
+class DeadlineStream(httpcore.NetworkStream):
+    """httpx and httpcore time out per read, so a byte every few seconds never ends; this does."""
+
+    def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
+        self._stream = stream
+        self._deadline = deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, self._deadline.remaining(timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        for start in range(0, len(buffer), _WRITE_PIECE):
+            piece = buffer[start : start + _WRITE_PIECE]
+            self._stream.write(piece, self._deadline.remaining(timeout, httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        left = self._deadline.remaining(timeout, httpcore.ConnectTimeout)
+        return DeadlineStream(self._stream.start_tls(ssl_context, server_hostname, left), self._deadline)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class GuardedBackend(httpcore.NetworkBackend):
+    """Connects to one judged target and to nothing else."""
+
+    def __init__(self, target: Target, deadline: Deadline) -> None:
+        self._target = target
+        self._deadline = deadline
+        self._inner = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        if (host, port) != (self._target.host, self._target.port):
+            raise Blocked("The connection differs from the address that was judged.")
+        addresses = self._addresses()
+        if not self._target.trusted:
+            for address in addresses:  # one bad answer condemns the name
+                judge_address(address)
+        failure: Exception = httpcore.ConnectError("No address.")
+        for address in addresses[:_TRIES]:
+            left = self._deadline.remaining(timeout, httpcore.ConnectTimeout)
+            try:
+                stream = self._inner.connect_tcp(str(address), port, left, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+            else:
+                return DeadlineStream(stream, self._deadline)
+        raise failure
+
+    def connect_unix_socket(
+        self,
+        path: str,
+        timeout: float | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        raise Blocked("Local sockets cannot be fetched from.")
+
+    def _addresses(self) -> list[Address]:
+        if self._target.address is not None:
+            return [self._target.address]
+        left = self._deadline.remaining(None, httpcore.ConnectTimeout)
+        return _resolve(self._target.host, self._target.port, left)
+
+
+def _resolve(host: str, port: int, seconds: float) -> list[Address]:
+    """Look a name up once. Raises httpcore.ConnectError or ConnectTimeout, or Blocked for an answer that is no number.
+
+    ``getaddrinfo`` takes no time limit, so it runs in a thread of its own that is left behind when it is late.
+    """
+    answer: queue.SimpleQueue[list[str] | OSError] = queue.SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            found = socket.getaddrinfo(host.encode("ascii"), port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+            answer.put([str(entry[4][0]) for entry in found])
+        except OSError as error:
+            answer.put(error)
+        except Exception:  # a codec's UnicodeError, say: the waiting thread must hear of it
+            answer.put(OSError("The name cannot be looked up."))
+
+    threading.Thread(target=look_up, name="fetch-lookup", daemon=True).start()
+    try:
+        found = answer.get(timeout=seconds)
+    except queue.Empty:
+        raise httpcore.ConnectTimeout("The name was not resolved in time.") from None
+    if isinstance(found, OSError) or not found:
+        raise httpcore.ConnectError("The name was not resolved.")
+    try:
+        return [ipaddress.ip_address(text) for text in dict.fromkeys(found)]
+    except ValueError:
+        raise Blocked("The host is not a valid address.") from None
