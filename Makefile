@@ -1,0 +1,50 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: help run test check requirements
+
+help:
+	@echo "make run            try Loupe: web server and worker on 127.0.0.1:8000 (PORT=…, DATA_DIR=…)"
+	@echo "make test           run the tests (ARGS='-k name' goes to pytest)"
+	@echo "make check          lint, formatting, types, migrations, production settings"
+	@echo "make requirements   compile the pinned requirements again"
+
+# install(requirements file): build the environment when it is missing or the file has changed since.
+define install
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Loupe needs Python 3.11 or newer: make PYTHON=python3.12 $@")'
+	@test -x $(BIN)/python || { echo "Making the Python environment in $(VENV) …"; $(PYTHON) -m venv $(VENV); }
+	@sum=$$($(PYTHON) -c 'import hashlib; print(hashlib.sha256(open("$(1)", "rb").read()).hexdigest())'); \
+	stamp=$(VENV)/$(1).sha256; \
+	if [ "$$(cat $$stamp 2>/dev/null)" != "$$sum" ]; then \
+		echo "Installing the packages of $(1) (minutes the first time) …"; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1) && echo $$sum > $$stamp; \
+	fi
+endef
+
+run:
+	$(call install,requirements.txt)
+	@$(BIN)/python -m config.engine.prepare
+	@exec $(BIN)/python manage.py dev
+
+test:
+	$(call install,requirements-dev.txt)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: PRODUCTION = env DEBUG=0 SANDBOX=0 PUBLIC_URL=https://loupe.example ALLOWED_HOSTS=loupe.example \
+	SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))')
+check:
+	$(call install,requirements-dev.txt)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	@$(PRODUCTION) $(BIN)/python manage.py makemigrations --check --dry-run
+	@$(PRODUCTION) $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+requirements: COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --no-annotate --quiet
+requirements:
+	$(COMPILE) --extra local --output-file requirements.txt
+	$(COMPILE) --all-extras --constraint requirements.txt --output-file requirements-dev.txt
+	@! grep -nE '://|--find-links|--index-url' requirements.txt requirements-dev.txt

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import sys
+import time
+from types import FrameType
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
+
+from config.engine.household import Member, stop_all, wait_until
+
+HOST = "127.0.0.1"
+GRACE = 5.0
+READY_WITHIN = 60.0
+BACKOFF_LIMIT = 30.0
+# A worker that ran this long was healthy, so its next restart does not wait.
+HEALTHY_AFTER = 60.0
+
+
+class Command(BaseCommand):
+    help = "Runs web server and worker together, for development: `make run`. Ctrl-C stops both."
+    stop_wanted = False
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not settings.DEBUG:
+            raise CommandError("This command is for development and needs DEBUG=1. In production run them separately.")
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._note_signal)
+        refuse_taken_port(settings.PORT)
+        self._fill_database()
+        code = self._serve()
+        sys.exit(code)
+
+    def _note_signal(self, number: int, frame: FrameType | None) -> None:
+        self.stop_wanted = True
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(text)
+        self.stdout.flush()
+
+    def _fill_database(self) -> None:
+        self._say("Bringing the database up to date …")
+        call_command("migrate", interactive=False, verbosity=0)
+        if not self.stop_wanted and not get_user_model()._default_manager.exists():
+            self._say("Filling the empty database with a demo …")
+            call_command("demo", stdout=self.stdout)
+        connections.close_all()
+
+    def _serve(self) -> int:
+        if self.stop_wanted:
+            return 0
+        env = {**os.environ, "PORT": str(settings.PORT)}
+        members: list[Member] = []
+        try:
+            self._say("Starting the web server …")
+            web = Member(web_command(settings.PORT), env)
+            members.append(web)
+            wait_until(lambda: self._is_over(web) or answers(settings.PORT), seconds=READY_WITHIN)
+            if not self._is_over(web) and not answers(settings.PORT):
+                self.stderr.write(f"The web server did not answer within {READY_WITHIN:.0f} seconds.")
+                return 1
+            # Only now: the sandbox, which the worker talks to, lives in the web server.
+            if not self._is_over(web):
+                self._say("Starting the worker …")
+                members.append(Member(worker_command(), env))
+                self._say(f"\nLoupe runs at http://{HOST}:{settings.PORT}/ (Ctrl-C stops it)\n")
+                self._look_after(members, env)
+            return 0 if self.stop_wanted else self._report_end(web)
+        finally:
+            if self.stop_wanted:
+                self._say("\nStopping …")
+            stop_all(members, grace=GRACE + 1)
+
+    def _is_over(self, web: Member) -> bool:
+        return self.stop_wanted or web.exit_code is not None
+
+    def _report_end(self, web: Member) -> int:
+        self.stderr.write(f"The web server ended by itself (exit code {web.exit_code}), so everything stops.")
+        return 1
+
+    def _look_after(self, members: list[Member], env: dict[str, str]) -> None:
+        """Restart the worker whenever it ends, each time a little later, until the web server ends or a signal."""
+        web, worker = members
+        pause = 1.0
+        while not self._is_over(web):
+            if worker.exit_code is None:
+                time.sleep(0.25)
+                continue
+            worker.kill_group()
+            if time.monotonic() - worker.started_at > HEALTHY_AFTER:
+                pause = 1.0
+            self._say(f"The worker ended (exit code {worker.exit_code}) and is started again in {pause:.0f} s.")
+            if not wait_until(lambda: self._is_over(web), seconds=pause):
+                worker = members[1] = Member(worker_command(), env)
+                pause = min(pause * 2, BACKOFF_LIMIT)
+
+
+def web_command(port: int) -> list[str]:
+    # One process: all threads share the sandbox's clock and SQLite's page cache. Requests wait for the database or for
+    # the sandbox's latency rather than compute, hence a few threads.
+    server = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", HOST, "--port", str(port)]
+    sizes = ["--workers", "1", "--blocking-threads", "8", "--workers-kill-timeout", str(int(GRACE))]
+    return [*server, *sizes, "--log-level", "error", "config.wsgi:application"]
+
+
+def worker_command() -> list[str]:
+    return [sys.executable, str(settings.BASE_DIR / "manage.py"), "qworker", "--grace", str(GRACE)]
+
+
+def refuse_taken_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise CommandError(
+                f"Port {port} cannot be used: {error.strerror}. "
+                f"Stop what uses it, or choose another one: make run PORT={port + 1}"
+            ) from None
+
+
+def answers(port: int) -> bool:
+    """Ask /healthz, under a name that ALLOWED_HOSTS has for certain."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=2)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
