@@ -26,11 +26,7 @@ FETCH_THREADS = 4
 KILLED = "Fetching or decoding this image ended its worker {} times, so it is not tried again."
 
 
-def _queued_due() -> bool:
-    return GenerationRequest.objects.due().filter(status__in=[Status.QUEUED, Status.SUBMITTING]).exists()
-
-
-@pump("submit", due=_queued_due)
+@pump("submit", due=lambda: GenerationRequest.objects.due().filter(status__in=[Status.QUEUED, Status.SUBMITTING]))
 def submit(turn: Turn) -> None:
     """Send queued requests, and mark those whose sender died as unknown."""
     for orphan in GenerationRequest.objects.due().filter(status=Status.SUBMITTING):
@@ -56,7 +52,7 @@ def _moved_on(request: GenerationRequest) -> Iterator[None]:
         log.info("request %s was moved on by somebody else", request.short_id)
 
 
-@pump("poll", due=lambda: GenerationRequest.objects.due().filter(status=Status.PROCESSING).exists())
+@pump("poll", due=lambda: GenerationRequest.objects.due().filter(status=Status.PROCESSING))
 def poll(turn: Turn) -> None:
     """Ask for every due task at once, provider by provider."""
     processing = GenerationRequest.objects.filter(status=Status.PROCESSING)
@@ -86,7 +82,7 @@ def _poll_provider(slug: str, requests: list[GenerationRequest]) -> None:
         pipeline.apply_answer(request=request, answer=answers.get(request.provider_task_id, missing))
 
 
-@pump("fetch", due=lambda: RemoteImage.objects.due().exists())
+@pump("fetch", due=lambda: RemoteImage.objects.due())
 def fetch(turn: Turn) -> None:
     """Download what is ready, nearest deadline first, a few at a time."""
     with ThreadPoolExecutor(FETCH_THREADS) as threads:

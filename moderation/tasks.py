@@ -11,7 +11,7 @@ from moderation.services import intake
 BATCH = 4
 
 
-@pump("classify", due=lambda: Classification.objects.due().exists())
+@pump("classify", due=lambda: Classification.objects.due())
 def classify(turn: Turn) -> None:
     """Run due classifications, the longest waiting first."""
     queued = Classification.objects.filter(status=Classification.Status.QUEUED)

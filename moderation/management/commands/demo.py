@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import secrets
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import Group, User
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+
+from generation import providers
+from generation.services.requests import create_request
+from moderation import demo
+from moderation.models import Policy
+from moderation.services import policies
+
+# The names of the batch's form tokens: running the command again finds the same requests.
+NAMESPACE = uuid.UUID("6f3c1f0e-5a0b-4c55-9d1b-8d4f6f1f2a10")
+
+
+class Command(BaseCommand):
+    help = "Fill an installation for trying out: demo people, the demo policy and a first batch of requests. Repeatable."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not settings.DEBUG:
+            raise CommandError("The demo makes log-ins with a shared password, so it is refused unless DEBUG is on.")
+        password = settings.DEMO_PASSWORD or secrets.token_urlsafe(9)
+        made = self._people(password)
+        self._policy()
+        requests = self._batch()
+        self._report(made, password, requests)
+
+    @transaction.atomic
+    def _people(self, password: str) -> list[demo.Person]:
+        """Make who is missing; with DEMO_PASSWORD set, everybody gets that password."""
+        made = []
+        for person in demo.PEOPLE:
+            user, is_new = User.objects.get_or_create(
+                username=person.username,
+                defaults={"is_staff": person.is_staff, "is_superuser": person.is_superuser},
+            )
+            user.groups.set(Group.objects.filter(name__in=person.roles))
+            if is_new or settings.DEMO_PASSWORD:
+                user.set_password(password)
+                user.save()
+                made.append(person)
+        return made
+
+    def _policy(self) -> None:
+        if Policy.objects.filter(name=demo.POLICY_NAME).exists():
+            return
+        policy = policies.create_version(
+            based_on=Policy.objects.active(), user=None, name=demo.POLICY_NAME, note=demo.POLICY_NOTE,
+            trusts_local_silence=True,
+        )  # fmt: skip
+        policies.activate(policy=policy)
+
+    def _batch(self) -> int:
+        """Ask for the pictures; nothing is asked of a real provider, which would bill them."""
+        sandboxes = [slug for slug in providers.available() if slug.endswith("-sandbox")]
+        if not sandboxes:
+            self.stdout.write("No requests were made: a provider's key is set, and the demo spends no money.")
+            return 0
+        author = User.objects.get(username="moderator")
+        for number, prompt in enumerate(demo.BATCH, start=1):
+            create_request(
+                user=author,
+                provider=sandboxes[0],
+                fields=self._fields(number, prompt),
+                form_token=uuid.uuid5(NAMESPACE, str(number)),
+            )
+        return len(demo.BATCH)
+
+    def _fields(self, number: int, prompt: demo.Prompt) -> dict[str, Any]:
+        width, height = prompt.size
+        return {
+            "model_name": demo.model_for(number), "prompt": prompt.text, "negative_prompt": prompt.negative,
+            "width": width, "height": height, "image_num": prompt.images, "steps": 20 + number % 11, "guidance_scale": "7.5",
+            "sampler_name": "Euler a" if number % 3 else "DPM++ 2M Karras", "seed": 1000 + 37 * number,
+            "response_image_type": prompt.image_type, "enable_nsfw_detection": prompt.level is not None,
+            "nsfw_detection_level": prompt.level or 0,
+        }  # fmt: skip
+
+    def _report(self, made: list[demo.Person], password: str, requests: int) -> None:
+        self.stdout.write(f"Demo: {requests} requests, policy “{demo.POLICY_NAME}” in force.")
+        if not made:
+            self.stdout.write("The demo log-ins exist already; their passwords are unchanged (set DEMO_PASSWORD to reset).")
+            return
+        self.stdout.write(f"Demo log-ins, all with the password {password}")
+        for person in made:
+            self.stdout.write(f"  {person.username:<10} {person.about}")

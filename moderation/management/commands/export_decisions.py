@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from moderation.exports import csv_lines, filter_decisions
+from moderation.forms import DecisionFilterForm
+
+
+class Command(BaseCommand):
+    help = "Write decisions as CSV, to standard output or to a file that appears only when it is complete."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--output", type=Path, help="the file to write; standard output without it")
+        parser.add_argument("--start", help="first day, YYYY-MM-DD (UTC)")
+        parser.add_argument("--end", help="last day, YYYY-MM-DD (UTC)")
+        parser.add_argument("--verdict", help="approve, reject, escalate or reopen")
+        parser.add_argument("--category", help="a slug of the taxonomy; an L1 includes its L2s")
+        parser.add_argument("--reviewer", help="a user name")
+        parser.add_argument("--by", help="person or policy")
+
+    def handle(self, *args: Any, output: Path | None = None, **options: Any) -> None:
+        names = DecisionFilterForm.base_fields
+        form = DecisionFilterForm({name: options.get(name) or "" for name in names})
+        if not form.is_valid():
+            raise CommandError("; ".join(f"--{field}: {' '.join(errors)}" for field, errors in form.errors.items()))
+        lines = csv_lines(filter_decisions(form.cleaned_data))
+        if output is None:
+            for line in lines:
+                sys.stdout.write(line)
+            return
+        count = self._write_file(output, lines)
+        self.stderr.write(f"{count} decisions written to {output}.")
+
+    def _write_file(self, output: Path, lines: Any) -> int:
+        count = -1  # the header
+        try:
+            handle, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
+        except OSError as error:
+            raise CommandError(f"{output.parent} cannot be written to: {error.strerror}.") from None
+        try:
+            with open(handle, "w", encoding="utf-8", newline="") as file:
+                for line in lines:
+                    file.write(line)
+                    count += 1
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(output)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        return count

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from generation import imaging
+from generation.services.storing import AlreadyStored, import_file
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif"}
+BYTES_MAX = imaging.MAX_BYTES
+SHOWN = 20  # refused files named in the summary
+
+
+class Command(BaseCommand):
+    help = "Bring images from files or folders into the queue, through the same checks and classifiers as all others."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="image files, or folders to look through")
+        parser.add_argument("--user", help="on whose behalf (a user name)")
+
+    def handle(self, *args: Any, paths: list[Path], user: str | None, **options: Any) -> None:
+        missing = [str(path) for path in paths if not path.exists()]
+        if missing:
+            raise CommandError(f"There is no {', '.join(missing)}.")
+        owner = self._owner(user)
+        files = list(dict.fromkeys(file for path in paths for file in self._files(path)))
+        if not files:
+            raise CommandError(f"No file ending in {', '.join(sorted(SUFFIXES))} was found there.")
+        refused: list[tuple[Path, str]] = []
+        counts: Counter[str] = Counter()
+        for number, file in enumerate(files, start=1):
+            outcome, reason = self._import(file, owner)
+            counts[outcome] += 1
+            if outcome == "refused":
+                refused.append((file, reason))
+            self._progress(number, len(files), counts)
+        self._summary(counts, refused)
+
+    def _owner(self, name: str | None) -> int | None:
+        if name is None:
+            return None
+        try:
+            return User.objects.get(username=name).pk
+        except User.DoesNotExist:
+            raise CommandError(f"There is no user called {name}.") from None
+
+    def _files(self, path: Path) -> Iterator[Path]:
+        """A file is taken as it is named; a folder gives its images, at any depth, in a stable order."""
+        if path.is_file():
+            yield path
+            return
+        yield from (file for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES and file.is_file())
+
+    def _import(self, file: Path, owner: int | None) -> tuple[str, str]:
+        try:
+            # Asked before reading: a huge file must not be loaded only to be refused.
+            if file.stat().st_size > BYTES_MAX:
+                return "refused", f"larger than {BYTES_MAX // 1024 // 1024} MiB"
+            import_file(content=file.read_bytes(), name=file.name, user_id=owner)
+        except AlreadyStored as known:
+            return "known", str(known)
+        except imaging.Unreadable as unreadable:
+            return "refused", str(unreadable)
+        except OSError as error:
+            return "refused", error.strerror or type(error).__name__
+        return "stored", ""
+
+    def _progress(self, number: int, total: int, counts: Counter[str]) -> None:
+        """One line that redraws itself on a terminal; a line now and then in a log."""
+        is_terminal = sys.stderr.isatty()
+        if not is_terminal and number % 50 and number != total:
+            return
+        done = number * 30 // total
+        bar = f"[{'#' * done}{'.' * (30 - done)}] {number}/{total}, {counts['refused']} refused"
+        self.stderr.write(f"\r{bar}" if is_terminal else bar, ending="" if is_terminal and number < total else "\n")
+
+    def _summary(self, counts: Counter[str], refused: list[tuple[Path, str]]) -> None:
+        self.stdout.write(
+            f"{counts['stored']} images stored and on their way to the classifiers, {counts['known']} known already, "
+            f"{counts['refused']} refused."
+        )
+        for reason, count in Counter(reason for _, reason in refused).most_common():
+            self.stdout.write(f"  {count} × {reason}")
+        for file, reason in refused[:SHOWN]:
+            self.stdout.write(f"    {file}: {reason}")
+        if len(refused) > SHOWN:
+            self.stdout.write(f"    … and {len(refused) - SHOWN} more")

@@ -1,0 +1,47 @@
+"""Making and activating policies. One that has decided anything is never altered; a change is a new version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.db.models import Max
+from django.utils import timezone
+
+from moderation.models import Policy, PolicyRule
+from moderation.policy import Thresholds
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+
+@transaction.atomic
+def create_version(
+    *, based_on: Policy, user: User | None, rules: Mapping[str, Thresholds] | None = None, **changes: Any
+) -> Policy:
+    """Copy a policy under the next version number, with changes. The copy is not active yet."""
+    newest = Policy.objects.aggregate(newest=Max("version"))["newest"] or 0
+    copied = ("name", "note", "nsfw_level", "nsfw_review_at", "nsfw_reject_at", "may_approve", "trusts_local_silence")
+    values = {field: getattr(based_on, field) for field in copied} | changes
+    policy = Policy.objects.create(version=newest + 1, created_by=user, **values)
+    if rules is None:
+        rules = {
+            rule.category: Thresholds(review_at=rule.review_at, reject_at=rule.reject_at) for rule in based_on.rules.all()
+        }
+    PolicyRule.objects.bulk_create(
+        [
+            PolicyRule(policy=policy, category=category, review_at=limits.review_at, reject_at=limits.reject_at)
+            for category, limits in rules.items()
+        ]
+    )
+    return policy
+
+
+@transaction.atomic
+def activate(*, policy: Policy) -> Policy:
+    """Put a policy into force. What the one before it decided stays decided, under its number."""
+    Policy.objects.filter(is_active=True).exclude(pk=policy.pk).update(is_active=False)
+    Policy.objects.filter(pk=policy.pk).update(is_active=True, activated_at=timezone.now())
+    policy.refresh_from_db()
+    return policy
