@@ -1,0 +1,149 @@
+"""The admin site's view of moderation. History is read-only; policies can be changed until they have decided anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from generation.readonly_admin import ReadOnlyAdmin, ReadOnlyInline
+from moderation.models import Classification, Decision, Label, Policy, PolicyRule, Preferences, Review
+from moderation.services import policies
+
+
+class LabelInline(ReadOnlyInline):
+    model = Label
+    fields = ("category_name", "confidence", "box")
+
+
+@admin.register(Classification)
+class ClassificationAdmin(ReadOnlyAdmin):
+    list_display = ("asset", "classifier", "version", "status", "flagged", "score", "duration_ms", "created_at")
+    list_filter = ("status", "classifier", "flagged", "created_at")
+    search_fields = ("=asset__uuid", "=asset__sha256", "error")
+    list_select_related = ("asset",)
+    ordering = ("-pk",)
+    inlines = (LabelInline,)
+
+
+class DecisionInline(ReadOnlyInline):
+    model = Decision
+    fields = ("sequence", "verdict", "category_names", "note", "author", "created_at")
+    ordering = ("sequence",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Decision]:
+        return super().get_queryset(request).select_related("policy")
+
+
+@admin.register(Review)
+class ReviewAdmin(ReadOnlyAdmin):
+    list_display = ("asset", "status", "headline_name", "headline_confidence", "priority", "claimed_by", "decided_at", "desk")
+    list_filter = ("status", "headline", "policy", "created_at")
+    search_fields = ("=uuid", "=asset__uuid", "=asset__sha256", "asset__request__prompt")
+    list_select_related = ("asset", "claimed_by")
+    ordering = ("-pk",)
+    inlines = (DecisionInline,)
+
+    @admin.display(description="at the desk")
+    def desk(self, review: Review) -> SafeString:
+        return format_html('<a href="{}">open</a>', review.get_absolute_url())
+
+
+@admin.register(Decision)
+class DecisionAdmin(ReadOnlyAdmin):
+    list_display = ("sequence", "created_at", "verdict", "category_names", "author", "seconds", "review")
+    list_filter = ("verdict", "by_policy", "policy", "reviewer", "created_at")
+    search_fields = ("=uuid", "=review__uuid", "=review__asset__uuid", "reviewer_name", "note", "=hash")
+    list_select_related = ("policy", "review__asset")
+    ordering = ("-sequence",)
+
+
+class PolicyRuleInline(admin.TabularInline):  # type: ignore[type-arg]  # generic only for type checkers
+    model = PolicyRule
+    extra = 0
+
+    def _is_open(self, policy: Policy | None) -> bool:
+        return policy is None or not (policy.is_used or policy.is_active)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._is_open(obj) and super().has_add_permission(request, obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._is_open(obj) and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._is_open(obj) and super().has_delete_permission(request, obj)
+
+
+@admin.register(Policy)
+class PolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """A policy in force or in the record is shown, not edited: copy it, change the copy, put the copy into force."""
+
+    list_display = ("version", "name", "is_active", "nsfw_level", "may_approve", "trusts_local_silence", "activated_at")
+    list_filter = ("is_active",)
+    search_fields = ("name", "note")
+    ordering = ("-version",)
+    readonly_fields = ("version", "is_active", "created_by", "created_at", "activated_at")
+    inlines = (PolicyRuleInline,)
+    actions = ("copy", "put_into_force")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Policy | None = None) -> bool:
+        if obj is not None and (obj.is_used or obj.is_active):
+            return False
+        return super().has_change_permission(request, obj)
+
+    def has_activate_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("moderation.activate_policy"))
+
+    @admin.action(description="Copy as a new version", permissions=["view"])
+    def copy(self, request: HttpRequest, chosen: QuerySet[Policy]) -> None:
+        if not request.user.has_perm("moderation.add_policy"):
+            self.message_user(request, "You may not make policies.", messages.ERROR)
+            return
+        assert isinstance(request.user, User)
+        for policy in chosen:
+            made = policies.create_version(based_on=policy, user=request.user)
+            self.message_user(request, f"Made version {made.version} from version {policy.version}. It is not in force yet.")
+
+    @admin.action(description="Put into force", permissions=["activate"])
+    def put_into_force(self, request: HttpRequest, chosen: QuerySet[Policy]) -> None:
+        policy = chosen.first()
+        if chosen.count() != 1 or policy is None:
+            self.message_user(request, "Choose exactly one policy.", messages.ERROR)
+            return
+        policies.activate(policy=policy)
+        self.message_user(request, f"{policy} is in force from now on.")
+
+
+@admin.register(Preferences)
+class PreferencesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("user", "theme", "surround", "hotkeys", "blur")
+    list_select_related = ("user",)
+
+
+class GuardedUserAdmin(UserAdmin):
+    """Who is no superuser may not make one, nor hand out groups and permissions."""
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        fields = super().get_readonly_fields(request, obj)
+        if request.user.is_superuser:
+            return fields
+        return (*fields, "is_staff", "is_superuser", "groups", "user_permissions")
+
+
+admin.site.unregister(User)
+admin.site.register(User, GuardedUserAdmin)
+admin.site.site_header = admin.site.site_title = "Loupe"
+admin.site.index_title = "Records and settings"
