@@ -1,0 +1,122 @@
+"""The models that the pretended provider offers. All names are made up; each is one row of Novita's ``GET /v3/model``."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+
+from generation.wire import task as wire
+
+PAGE_MAX = 100
+PAGE_DEFAULT = 20
+
+# title, base model, tags; "SDXL 1.0" makes it an SDXL model
+_CHECKPOINTS = (
+    ("Alder Realism v4", "SD 1.5", "photorealistic landscape people"),
+    ("Amberlight v2", "SDXL 1.0", "photography golden hour"),
+    ("Aquarelle Mix v1.5", "SD 1.5", "watercolour illustration"),
+    ("Basalt XL v1", "SDXL 1.0", "landscape photorealistic"),
+    ("Bluebird Anime v6", "SD 1.5", "anime illustration"),
+    ("Brushwork XL v3", "SDXL 1.0", "oil painting art"),
+    ("Cinder Concept v2", "SD 1.5", "concept art fantasy"),
+    ("Clearwater v5", "SD 1.5", "base general"),
+    ("Cobalt Diffusion XL", "SDXL 1.0", "general base"),
+    ("Copperplate v1", "SD 1.5", "engraving ink line"),
+    ("Daguerre v2.1", "SD 1.5", "photography black and white"),
+    ("Driftwood XL v2", "SDXL 1.0", "nature photography"),
+    ("Ember Noir v3", "SD 1.5", "film night city"),
+    ("Fernleaf Botanica v1", "SD 1.5", "botanical illustration"),
+    ("Glasshouse XL v4", "SDXL 1.0", "architecture interior"),
+    ("Halcyon Mix v7", "SD 1.5", "general people"),
+    ("Inkwell Manga v3", "SD 1.5", "anime ink black and white"),
+    ("Juniper Photo v9", "SD 1.5", "photography people portrait"),
+    ("Kestrel XL Turbo", "SDXL 1.0", "fast general"),
+    ("Lantern Street v2", "SD 1.5", "city night cyberpunk"),
+    ("Meridian XL v5", "SDXL 1.0", "general photorealistic"),
+    ("Northern Sky v1", "SD 1.5", "landscape aurora night"),
+    ("Opaline XL v2", "SDXL 1.0", "abstract marble art"),
+    ("Papercut v3", "SD 1.5", "paper craft illustration"),
+    ("Quarry Product v2", "SD 1.5", "product studio"),
+    ("Roundel Bauhaus v1", "SD 1.5", "geometric poster"),
+    ("Saffron Dunes v2", "SD 1.5", "landscape desert"),
+    ("Tidewater XL v3", "SDXL 1.0", "ocean landscape"),
+    ("Umber Portrait v4", "SD 1.5", "portrait oil painting"),
+    ("Voyager Space XL v1", "SDXL 1.0", "space planet science fiction"),
+    ("Willow Storybook v2", "SD 1.5", "children illustration"),
+)
+
+
+def _row(number: int, title: str, base: str, tags: str) -> wire.ModelRow:
+    digest = hashlib.sha256(title.encode()).hexdigest()
+    stem = re.sub(r"[^a-z0-9.]+", "_", title.lower()).strip("_")
+    is_sdxl = base.startswith("SDXL")
+    return wire.ModelRow(
+        id=804600 + 7 * number,
+        name=title,
+        hash_sha256=digest,
+        sd_name=f"{stem}_{55100 + 13 * number}.safetensors",
+        type=wire.ModelType(name="checkpoint", display_name="Checkpoint"),
+        categories=["Popular"] if number % 5 == 0 else [],
+        status=1,
+        tags=tags.split(),
+        source="civitai",
+        base_model=base,
+        base_model_type="Standard",
+        sd_name_in_api=f"{stem}_{55100 + 13 * number}",
+        is_sdxl=is_sdxl,
+    )
+
+
+ROWS: tuple[wire.ModelRow, ...] = tuple(_row(number, *entry) for number, entry in enumerate(_CHECKPOINTS))
+
+
+def page(asked: Mapping[str, str]) -> wire.ModelsReply:
+    """One page of the rows that match ``filter.*``. Raises ValueError with a sentence for a wrong limit or cursor."""
+    rows = [row for row in ROWS if _matches(row, asked)]
+    start, limit = _offset(asked.get("pagination.cursor", "")), _limit(asked.get("pagination.limit", ""))
+    chosen = rows[start : start + limit]
+    more = start + limit < len(rows)
+    return wire.ModelsReply(
+        models=chosen, pagination=wire.Pagination(next_cursor=_cursor(start + limit, chosen[-1].id) if more else "")
+    )
+
+
+def _matches(row: wire.ModelRow, asked: Mapping[str, str]) -> bool:
+    if asked.get("filter.types", "checkpoint") != row.type.name or asked.get("filter.source", row.source) != row.source:
+        return False
+    # Nobody has trained private models here, and none of ours paints into pictures.
+    if asked.get("filter.visibility") == "private" or asked.get("filter.is_inpainting", "").lower() == "true":
+        return False
+    if asked.get("filter.is_sdxl", str(row.is_sdxl)).lower() != str(row.is_sdxl).lower():
+        return False
+    text = " ".join((row.sd_name, row.name, *row.tags)).lower()
+    return asked.get("filter.query", "").strip().lower() in text
+
+
+def _limit(value: str) -> int:
+    limit = int(value) if re.fullmatch(r"\d{1,4}", value, re.ASCII) else PAGE_DEFAULT if not value else 0
+    if not 0 < limit <= PAGE_MAX:
+        raise ValueError(f"pagination.limit must be from 1 to {PAGE_MAX}")
+    return limit
+
+
+def _cursor(offset: int, last: int) -> str:
+    return "c_" + base64.b64encode(json.dumps([offset, str(last)]).encode()).decode()
+
+
+def _offset(cursor: str) -> int:
+    """Understand "" and c_0, our own cursors, and c_<number>, which Novita's Python SDK counts up by itself."""
+    value = cursor.removeprefix("c_").removeprefix("c_")  # the same SDK puts its prefix before ours
+    if re.fullmatch(r"\d{0,9}", value, re.ASCII):
+        return int(value or 0)
+    try:
+        offset = json.loads(base64.b64decode(value, validate=True))[0]
+    except (ValueError, binascii.Error, TypeError, LookupError):
+        offset = None
+    if not isinstance(offset, int) or offset < 0:
+        raise ValueError("pagination.cursor is not one of this server's")
+    return offset

@@ -1,0 +1,101 @@
+"""What is written on sandbox pictures: the tag in a corner, and the card that names what a picture stands for.
+
+The typeface is the one inside Pillow, so that no font of the machine matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from generation.sandbox import glyphs, marker
+from generation.sandbox.cards import BY_SLUG
+
+_INK = (28, 30, 38)
+_QUIET = (112, 114, 122)
+_SHEET = (250, 248, 243)
+
+
+def tag(image: Image.Image) -> None:
+    """Write SANDBOX into the lower right corner, in whatever is readable there."""
+    font = _font(max(8.0, min(image.size) * 0.0215))
+    text = "S A N D B O X"
+    left, top, right, bottom = font.getbbox(text)
+    margin = max(4, round(min(image.size) * 0.022))
+    x = image.width - margin - round(right)
+    y = image.height - marker.height(image.size) - margin - round(bottom)
+    area = image.crop((x, y + round(top), x + round(right - left), y + round(bottom))).convert("L")
+    bright = float(np.asarray(area).mean())
+    ink = (16, 18, 24, 150) if bright > 140 else (255, 255, 255, 165)
+    ImageDraw.Draw(image, "RGBA").text((x, y), text, font=font, fill=ink)
+
+
+def card(image: Image.Image, labels: Sequence[tuple[str, int]]) -> None:
+    """Lay a paper card over the picture: sign, "Stands for", the category's name, and how sure to be of it."""
+    rows = len(labels)
+    wide = min(image.width * 0.84, min(image.size) * 0.8 if image.height >= image.width else image.height * 1.15)
+    unit = min(wide / 10, (image.height - marker.height(image.size)) * 0.84 / (1.9 * rows + 1.7))
+    wide = unit * 10
+    tall = unit * (1.9 * rows + 1.7)
+    left = round((image.width - wide) / 2)
+    top = round((image.height - marker.height(image.size) - tall) / 2)
+    box = (left, top, round(left + wide), round(top + tall))
+    _soften(image, box, unit)
+    sheet = Image.new("L", (image.width, image.height))
+    ImageDraw.Draw(sheet).rounded_rectangle(box, unit * 0.45, fill=242)
+    image.paste(_SHEET, mask=sheet)
+    pen = ImageDraw.Draw(image)
+    edge = left + unit * 0.8
+    pen.text((edge, top + unit * 0.62), "Stands for", font=_font(unit * 0.62), fill=_QUIET)
+    for row, (slug, percent) in enumerate(labels):
+        _line(image, pen, (edge, top + unit * (1.75 + 1.9 * row)), unit, slug, percent)
+
+
+def _line(
+    image: Image.Image, pen: ImageDraw.ImageDraw, at: tuple[float, float], unit: float, slug: str, percent: int
+) -> None:
+    """One category: sign, name, and a bar as long as the confidence."""
+    x, y = at
+    size = max(8, round(unit * 1.3))
+    found = BY_SLUG[slug]
+    image.paste(_INK, (round(x), round(y)), glyphs.draw(found.glyph, size))
+    start, room = x + unit * 1.7, unit * 6.75
+    font = _fitting(found.title, unit * 0.86, room)
+    pen.text((start, y + unit * 0.08), found.title, font=font, fill=_INK)
+    bar = y + unit * 1.2
+    thick = max(1.0, unit * 0.1)
+    number = _font(unit * 0.46)
+    written = f"{percent}"
+    length = room - unit * 1.0
+    pen.rounded_rectangle((start, bar, start + length, bar + thick), thick / 2, fill=(222, 219, 211))
+    if percent:
+        pen.rounded_rectangle((start, bar, start + length * percent / 100, bar + thick), thick / 2, fill=(84, 88, 102))
+    pen.text((start + room, bar + thick / 2), written, font=number, fill=_QUIET, anchor="rm")
+
+
+def _soften(image: Image.Image, box: tuple[int, int, int, int], unit: float) -> None:
+    """Blur the picture behind the card and let the card throw a shadow."""
+    shrink = max(1, min(image.size) // 160)
+    small = image.reduce(shrink).filter(ImageFilter.GaussianBlur(3))
+    image.paste(small.resize(image.size, Image.Resampling.BICUBIC))
+    shade = Image.new("L", (-(-image.width // shrink), -(-image.height // shrink)))
+    drop = unit * 0.16
+    edges = [value / shrink for value in (box[0], box[1] + drop, box[2], box[3] + drop)]
+    ImageDraw.Draw(shade).rounded_rectangle(edges, unit * 0.45 / shrink, fill=120)
+    shade = shade.filter(ImageFilter.GaussianBlur(max(unit * 0.3 / shrink, 0.5)))
+    image.paste((10, 12, 20), mask=shade.resize(image.size, Image.Resampling.BILINEAR))
+
+
+def _fitting(text: str, size: float, room: float) -> ImageFont.FreeTypeFont:
+    """The font at ``size`` pixels, or smaller if the text would not fit."""
+    length = _font(size).getlength(text)
+    return _font(size if length <= room else size * room / length)
+
+
+def _font(size: float) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(size=max(size, 5.0))
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        raise RuntimeError("Pillow was built without FreeType, so the sandbox cannot write on its pictures.")
+    return font

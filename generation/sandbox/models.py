@@ -1,0 +1,117 @@
+"""What the pretended provider remembers: tasks, and how often it has turned somebody away.
+
+Nothing runs in the background. When a task starts and ends is settled as it is submitted; its state is read off the clock.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models import F, Max
+from django.utils import timezone
+
+from generation.sandbox.cards import Steering, steer
+from generation.wire import task as wire
+from generation.wire.txt2img import Txt2ImgBody
+
+LANES = 4  # images are drawn on this many pretended machines, so that a batch arrives as a stream
+KEPT_FOR = timedelta(days=7)
+BUSY_TIMES = 2  # how often sandbox:busy turns a body away before it is taken
+SLOW_FACTOR = 10
+
+
+class SandboxTaskQuerySet(models.QuerySet["SandboxTask"]):
+    def submit(self, body: Txt2ImgBody, seed: int) -> SandboxTask:
+        """Store a task on the lane that becomes free first, and forget tasks of last week."""
+        now = timezone.now()
+        steering = steer(body.request.prompt)
+        with transaction.atomic():
+            self.filter(ready_at__lt=now - KEPT_FOR).delete()
+            busy = dict(self.filter(ready_at__gt=now).values_list("lane").annotate(Max("ready_at")).order_by())
+            lane = min(range(LANES), key=lambda number: busy.get(number, now))
+            starts_at = max(busy.get(lane, now), now)
+            return self.create(
+                body=body.model_dump(mode="json"),
+                seed=str(seed),
+                lane=lane,
+                fails="fail" in steering,
+                submitted_at=now,
+                starts_at=starts_at,
+                ready_at=starts_at + _duration(body, seed, steering),
+            )
+
+
+def _duration(body: Txt2ImgBody, seed: int, steering: Steering) -> timedelta:
+    """SANDBOX_LATENCY per image, a fifth more or less by the seed: real tasks do not end in step."""
+    uneven = 0.8 + 0.4 * (seed % 97) / 96
+    factor = SLOW_FACTOR if "slow" in steering else 1
+    return timedelta(seconds=settings.SANDBOX_LATENCY * body.request.image_num * factor * uneven)
+
+
+class SandboxTask(models.Model):
+    task_id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    body = models.JSONField()  # as accepted, with every default filled in
+    seed = models.CharField(max_length=20)  # the one used, when -1 was sent
+    lane = models.PositiveSmallIntegerField()
+    fails = models.BooleanField(default=False)
+    submitted_at = models.DateTimeField()
+    starts_at = models.DateTimeField()
+    ready_at = models.DateTimeField()
+
+    objects = SandboxTaskQuerySet.as_manager()
+
+    class Meta:
+        indexes = [models.Index(fields=["ready_at"], name="sandboxtask_ready")]
+
+    def __str__(self) -> str:
+        return str(self.task_id)
+
+    @property
+    def accepted(self) -> Txt2ImgBody:
+        return Txt2ImgBody.model_validate(self.body)
+
+    def status(self, now: datetime) -> str:
+        """One of Novita's four, at a moment."""
+        if now < self.starts_at:
+            return wire.STATUS_QUEUED
+        if now < self.ready_at:
+            return wire.STATUS_PROCESSING
+        return wire.STATUS_FAILED if self.fails else wire.STATUS_SUCCEED
+
+    def progress(self, now: datetime) -> int:
+        """Percent; 0 before and, as at Novita, after the work."""
+        if self.status(now) != wire.STATUS_PROCESSING:
+            return 0
+        share = (now - self.starts_at) / (self.ready_at - self.starts_at)
+        return min(max(int(share * 100), 1), 99)
+
+    def eta(self, now: datetime) -> int:
+        """Whole seconds until the end; 0 afterwards."""
+        return max(0, round((self.ready_at - now).total_seconds()))
+
+
+class SandboxRefusalQuerySet(models.QuerySet["SandboxRefusal"]):
+    def turns_away(self, digest: str) -> bool:
+        """Count this try of a body; True for the first BUSY_TIMES of them, then start over."""
+        with transaction.atomic():
+            row, _ = self.get_or_create(digest=digest)
+            self.filter(pk=row.pk).update(count=F("count") + 1)
+            if row.count < BUSY_TIMES:
+                return True
+            row.delete()
+            return False
+
+
+class SandboxRefusal(models.Model):
+    """A body that ``sandbox:busy`` has turned away, and how often."""
+
+    digest = models.CharField(max_length=64, unique=True)
+    count = models.PositiveSmallIntegerField(default=0)
+
+    objects = SandboxRefusalQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.digest[:8]} × {self.count}"

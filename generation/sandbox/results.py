@@ -1,0 +1,92 @@
+"""What a task looks like from outside at a moment: Novita's task-result, made from the task and the clock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from django.urls import reverse
+
+from generation.sandbox import cards, signing
+from generation.sandbox.models import SandboxTask
+from generation.wire import task as wire
+from generation.wire.txt2img import Txt2ImgBody
+
+# Novita's detector is never quite sure of a harmless picture either.
+_BACKGROUND_MAX = 4  # percent
+
+
+def reply(task: SandboxTask, now: datetime, absolute: Callable[[str], str]) -> wire.TaskResultReply:
+    """The task-result. ``absolute`` turns a path of this server into an address."""
+    status, body = task.status(now), task.accepted
+    succeeded = status == wire.STATUS_SUCCEED
+    ended = succeeded or status == wire.STATUS_FAILED
+    return wire.TaskResultReply(
+        extra=wire.TaskExtra(
+            seed=task.seed,
+            enable_nsfw_detection=body.extra.enable_nsfw_detection,
+            debug_info=_debug_info(task, body) if ended else None,
+        ),
+        task=wire.Task(
+            task_id=str(task.task_id),
+            task_type=wire.TASK_TYPE_TXT2IMG,
+            status=status,
+            reason="The sandbox was asked to fail this task (sandbox:fail)." if status == wire.STATUS_FAILED else "",
+            eta=task.eta(now),
+            progress_percent=task.progress(now),
+        ),
+        images=[_image(task, body, position, now, absolute) for position in range(body.request.image_num)]
+        if succeeded
+        else [],
+    )
+
+
+def is_missing(task: SandboxTask, position: int) -> bool:
+    """Whether there is nothing at an image's address: no such image, or the one that ``sandbox:partial`` leaves out."""
+    body = task.accepted
+    last = body.request.image_num - 1
+    return task.fails or position > last or (position == last and "partial" in cards.steer(body.request.prompt))
+
+
+def _image(
+    task: SandboxTask, body: Txt2ImgBody, position: int, now: datetime, absolute: Callable[[str], str]
+) -> wire.Image:
+    kind = body.extra.response_image_type
+    path = reverse("sandbox:novita-image", args=[task.task_id, position, kind])
+    steering = cards.steer(body.request.prompt)
+    signed_at = now - timedelta(seconds=2 * signing.LIFETIME) if "expired" in steering else now
+    return wire.Image(
+        image_url=absolute(f"{path}?{signing.query(path, signed_at)}"),
+        image_url_ttl=str(signing.LIFETIME),
+        image_type=kind,
+        nsfw_detection_result=_detection(task, body, steering, position),
+    )
+
+
+def _detection(
+    task: SandboxTask, body: Txt2ImgBody, steering: cards.Steering, position: int
+) -> wire.NsfwDetection | None:
+    if not body.extra.enable_nsfw_detection:
+        return None
+    if "invalid-detection" in steering:
+        return wire.NsfwDetection(valid=False, confidence=0)
+    labels = cards.on_image(steering.labels, position)
+    found = cards.novita_confidence(labels, body.extra.nsfw_detection_level)
+    background = (int(task.seed) + position) % (_BACKGROUND_MAX + 1)
+    return wire.NsfwDetection(valid=True, confidence=max(found, background))
+
+
+def _debug_info(task: SandboxTask, body: Txt2ImgBody) -> wire.DebugInfo:
+    seeds = [int(task.seed) + position for position in range(body.request.image_num)]
+    info = {"request": body.request.model_dump(mode="json", exclude_none=True), "seeds": seeds}
+    return wire.DebugInfo(
+        request_info=json.dumps(info),
+        submit_time_ms=_milliseconds(task.submitted_at),
+        execute_time_ms=_milliseconds(task.starts_at),
+        complete_time_ms=_milliseconds(task.ready_at),
+    )
+
+
+def _milliseconds(moment: datetime) -> str:
+    return str(int(moment.timestamp() * 1000))

@@ -1,0 +1,15 @@
+"""Included at /sandbox/. No address ends with a slash, as at the provider."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from generation.sandbox import views
+
+app_name = "sandbox"
+urlpatterns = [
+    path("novita/v3/async/txt2img", views.txt2img, name="novita-txt2img"),
+    path("novita/v3/async/task-result", views.task_result, name="novita-task-result"),
+    path("novita/v3/model", views.models, name="novita-model"),
+    path("novita/images/<uuid:task_id>/<int:position>.<slug:extension>", views.image, name="novita-image"),
+]
