@@ -102,8 +102,8 @@ def fetch(turn: Turn) -> None:
 
 def _download(image: RemoteImage) -> imaging.Rendition | Exception:
     if image.attempts > pipeline.FETCH_ATTEMPTS:
-        return imaging.Unreadable(KILLED.format(image.attempts - 1))
+        return imaging.Unreadable(KILLED.format(image.attempts - 1), code="crashed")
     try:
         return pipeline.download(image=image)
-    except (fetching.Blocked, fetching.FetchFailed, imaging.Unreadable) as error:
+    except (fetching.Blocked, fetching.FetchFailed, imaging.Unreadable, imaging.DecoderUnavailable) as error:
         return error

@@ -206,7 +206,9 @@ def keep(*, image: RemoteImage, rendition: imaging.Rendition) -> None:
 
 def miss(*, image: RemoteImage, error: Exception) -> None:
     """A download that did not work: again later, or given up with a sentence."""
-    temporary = isinstance(error, fetching.FetchFailed) and error.retryable
+    temporary = isinstance(error, imaging.DecoderUnavailable) or (
+        isinstance(error, fetching.FetchFailed | imaging.Unreadable) and error.retryable
+    )
     if temporary and image.attempts < FETCH_ATTEMPTS and image.expires_at > timezone.now():
         due = timezone.now() + backoff(image.attempts, first=1, longest=120)
         RemoteImage.objects.filter(pk=image.pk, lease=image.lease).update(due_at=due, error=str(error))

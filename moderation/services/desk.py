@@ -63,6 +63,7 @@ def claim_next(*, user: User, queue: Queue, skipped: Collection[int] = ()) -> Re
 
 def claim(*, review: Review, user: User) -> Review:
     """Take this very review. Raises Overtaken with who has it, NotAllowed for an escalated one."""
+    review.refresh_from_db()
     _require_rank(review, user)
     if not review.claim_for(user):
         raise Overtaken(_who_was_faster(review))
@@ -88,8 +89,6 @@ def decide(
     review = Review.objects.select_for_update().get(pk=review.pk)
     _require_rank(review, user)
     chosen = _checked_categories(verdict, categories)
-    if verdict == Verdict.ESCALATE and not note.strip():
-        note = ""
     if review.is_decided or not review.is_held_by(user):
         raise Overtaken(_who_was_faster(review))
     decision = record_decision(

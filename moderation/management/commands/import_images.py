@@ -65,7 +65,7 @@ class Command(BaseCommand):
             import_file(content=file.read_bytes(), name=file.name, user_id=owner)
         except AlreadyStored as known:
             return "known", str(known)
-        except imaging.Unreadable as unreadable:
+        except (imaging.Unreadable, imaging.DecoderUnavailable) as unreadable:
             return "refused", str(unreadable)
         except OSError as error:
             return "refused", error.strerror or type(error).__name__

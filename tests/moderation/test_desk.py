@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connections
+from django.utils import timezone
+
+from moderation.models import Decision, Review, Verdict
+from moderation.models.reviews import CLAIM_LASTS, UNDO_WINDOW
+from moderation.queues import QUEUES
+from moderation.services import desk
+
+Make = Callable[..., Any]
+WAITING, ESCALATED = QUEUES["waiting"], QUEUES["escalated"]
+
+
+def held(make_review: Make, user: User) -> Review:
+    return desk.claim(review=make_review(), user=user)
+
+
+def lapse(review: Review) -> None:
+    Review.objects.filter(pk=review.pk).update(claimed_until=timezone.now() - timedelta(seconds=1))
+
+
+def test_next_gives_each_person_another_review_and_resumes_ones_own(
+    make_review: Make, moderator: User, other_moderator: User
+) -> None:
+    make_review(), make_review()
+
+    mine = desk.claim_next(user=moderator, queue=WAITING)
+    theirs = desk.claim_next(user=other_moderator, queue=WAITING)
+
+    assert mine and theirs and mine != theirs
+    assert desk.claim_next(user=moderator, queue=WAITING) == mine
+
+
+def test_next_gives_the_riskiest_first_then_the_oldest(make_review: Make, moderator: User) -> None:
+    old, risky, new = make_review(), make_review(), make_review()
+    Review.objects.filter(pk__in=[old.pk, new.pk]).update(priority=10)
+    Review.objects.filter(pk=risky.pk).update(priority=80)
+
+    order = []
+    while review := desk.claim_next(user=moderator, queue=WAITING):
+        desk.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
+        order.append(review)
+
+    assert order == [risky, old, new]
+
+
+def test_skipped_reviews_stay_for_others(make_review: Make, moderator: User, other_moderator: User) -> None:
+    review = make_review()
+    desk.claim_next(user=moderator, queue=WAITING)
+
+    desk.skip(review=review, user=moderator)
+
+    assert desk.claim_next(user=moderator, queue=WAITING, skipped=[review.pk]) is None
+    assert desk.claim_next(user=other_moderator, queue=WAITING) == review
+    assert not Decision.objects.exists()
+
+
+def test_a_lapsed_claim_frees_the_review_and_bars_the_one_who_held_it(
+    make_review: Make, moderator: User, other_moderator: User
+) -> None:
+    review = held(make_review, moderator)
+    lapse(review)
+
+    with pytest.raises(desk.Overtaken, match="lapsed"):
+        desk.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
+    assert desk.claim_next(user=other_moderator, queue=WAITING) == review
+
+
+def test_nobody_decides_what_another_holds(make_review: Make, moderator: User, other_moderator: User) -> None:
+    review = held(make_review, moderator)
+
+    with pytest.raises(desk.Overtaken, match="moderator has taken this review"):
+        desk.decide(review=review, user=other_moderator, verdict=Verdict.APPROVE)
+    with pytest.raises(desk.Overtaken, match="moderator has taken this review"):
+        desk.claim(review=review, user=other_moderator)
+    desk.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
+
+
+def test_a_second_decision_is_refused_and_says_who_was_faster(
+    make_review: Make, moderator: User, other_moderator: User
+) -> None:
+    review = held(make_review, moderator)
+    desk.decide(review=review, user=moderator, verdict=Verdict.REJECT, categories=["violence.weapons"])
+
+    for user in (moderator, other_moderator):
+        with pytest.raises(desk.Overtaken, match=r"Already rejected \(Weapons\) by moderator"):
+            desk.decide(review=review, user=user, verdict=Verdict.APPROVE)
+    assert Decision.objects.count() == 1
+
+
+def test_a_rejection_needs_a_second_level_category(make_review: Make, moderator: User) -> None:
+    review = held(make_review, moderator)
+
+    for categories in ([], ["violence"], ["nonsense"]):
+        with pytest.raises(desk.Incomplete):
+            desk.decide(review=review, user=moderator, verdict=Verdict.REJECT, categories=categories)
+    decision = desk.decide(review=review, user=moderator, verdict=Verdict.REJECT, categories=["gambling"])
+
+    assert decision.categories == ["gambling"]
+
+
+def test_only_seniors_decide_what_was_escalated(make_review: Make, moderator: User, senior: User) -> None:
+    review = held(make_review, moderator)
+    desk.decide(review=review, user=moderator, verdict=Verdict.ESCALATE, note="which flag is this?")
+
+    assert desk.claim_next(user=moderator, queue=ESCALATED) is None
+    with pytest.raises(desk.NotAllowed):
+        desk.claim(review=review, user=moderator)
+    assert desk.claim_next(user=senior, queue=ESCALATED) == review
+    desk.decide(review=review, user=senior, verdict=Verdict.REJECT, categories=["hate-symbols.extremist"])
+
+
+def test_those_without_the_right_decide_nothing(make_review: Make, auditor: User) -> None:
+    review = make_review()
+
+    with pytest.raises(desk.NotAllowed):
+        desk.claim(review=review, user=auditor)
+    with pytest.raises(desk.NotAllowed):
+        desk.decide(review=review, user=auditor, verdict=Verdict.APPROVE)
+
+
+def test_undo_gives_the_review_back_to_who_decided_it(make_review: Make, moderator: User) -> None:
+    review = held(make_review, moderator)
+    decision = desk.decide(review=review, user=moderator, verdict=Verdict.REJECT, categories=["gambling"])
+
+    assert desk.last_reversible(user=moderator) == decision
+    reversal = desk.reverse(decision=decision, user=moderator)
+
+    review.refresh_from_db()
+    assert reversal.reverses == decision
+    assert (review.status, review.decided_at) == ("pending", None)
+    assert review.is_held_by(moderator)
+    with pytest.raises(desk.NotAllowed, match="reversed already"):
+        desk.reverse(decision=Decision.objects.get(pk=decision.pk), user=moderator)
+
+
+def test_undo_goes_back_one_decision_at_a_time(make_review: Make, moderator: User) -> None:
+    made = []
+    for _ in range(2):
+        made.append(desk.decide(review=held(make_review, moderator), user=moderator, verdict=Verdict.APPROVE))
+
+    for expected in reversed(made):
+        decision = desk.last_reversible(user=moderator)
+        assert decision == expected
+        desk.reverse(decision=decision, user=moderator)
+    assert desk.last_reversible(user=moderator) is None
+
+
+def test_an_escalation_can_be_taken_back(make_review: Make, moderator: User) -> None:
+    review = held(make_review, moderator)
+    decision = desk.decide(review=review, user=moderator, verdict=Verdict.ESCALATE)
+
+    desk.reverse(decision=decision, user=moderator)
+
+    assert Review.objects.get().status == "pending"
+
+
+def test_after_the_undo_window_only_a_senior_reverses(
+    make_review: Make, moderator: User, other_moderator: User, senior: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decision = desk.decide(review=held(make_review, moderator), user=moderator, verdict=Verdict.APPROVE)
+    later = timezone.now() + UNDO_WINDOW + timedelta(seconds=1)
+
+    with pytest.raises(desk.NotAllowed, match="senior"):
+        desk.reverse(decision=decision, user=other_moderator)
+    with monkeypatch.context() as clock:
+        clock.setattr(timezone, "now", lambda: later)
+        assert desk.last_reversible(user=moderator) is None
+        with pytest.raises(desk.NotAllowed, match="time to undo is over"):
+            desk.reverse(decision=decision, user=moderator)
+        desk.reverse(decision=decision, user=senior)
+
+
+def test_only_the_last_decision_of_a_review_can_be_reversed(make_review: Make, moderator: User, senior: User) -> None:
+    review = held(make_review, moderator)
+    escalation = desk.decide(review=review, user=moderator, verdict=Verdict.ESCALATE)
+    desk.claim(review=review, user=senior)
+    desk.decide(review=review, user=senior, verdict=Verdict.APPROVE)
+
+    with pytest.raises(desk.Overtaken):
+        desk.reverse(decision=escalation, user=moderator)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_people_at_once_never_decide_the_same_review(make_review: Make, moderator: User, senior: User) -> None:
+    for _ in range(24):
+        make_review()
+    people = [User.objects.create_user(f"racer{number}") for number in range(6)]
+    for person in people:
+        person.groups.set(moderator.groups.all())
+    faults: list[Exception] = []
+
+    def work(person: User) -> None:
+        try:
+            while review := desk.claim_next(user=person, queue=WAITING):
+                desk.decide(review=review, user=person, verdict=Verdict.APPROVE)
+        except Exception as error:
+            faults.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=work, args=(person,)) for person in people]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert faults == []
+    assert Decision.objects.count() == 24
+    assert Review.objects.filter(status="approved").count() == 24
+
+
+def test_a_claim_is_renewed_by_work(make_review: Make, moderator: User) -> None:
+    review = held(make_review, moderator)
+    Review.objects.update(claimed_until=timezone.now() + timedelta(seconds=5))
+
+    desk.claim(review=review, user=moderator)
+
+    review.refresh_from_db()
+    assert review.claimed_until is not None
+    assert review.claimed_until > timezone.now() + CLAIM_LASTS - timedelta(seconds=5)

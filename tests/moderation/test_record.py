@@ -1,0 +1,107 @@
+"""The record: append-only, chained, and the truth that a review's status only mirrors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import DatabaseError, connection, transaction
+
+from moderation.models import Decision, Policy, Review, Verdict
+from moderation.models.decisions import verify_chain
+from moderation.services import desk
+from moderation.services.record import record_decision
+
+Make = Callable[..., Any]
+
+
+def decided(make_review: Make, user: User, verdict: Verdict = Verdict.APPROVE, **fields: Any) -> Decision:
+    review = make_review()
+    desk.claim(review=review, user=user)
+    return desk.decide(review=review, user=user, verdict=verdict, **fields)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE moderation_decision SET note = 'forged'",
+        "UPDATE moderation_decision SET verdict = 'approve' WHERE verdict = 'reject'",
+        "DELETE FROM moderation_decision",
+        "INSERT OR REPLACE INTO moderation_decision SELECT * FROM moderation_decision",
+        "TRUNCATE moderation_decision CASCADE",
+    ],
+)
+def test_the_database_itself_refuses_to_alter_decisions(make_review: Make, moderator: User, statement: str) -> None:
+    decided(make_review, moderator, Verdict.REJECT, categories=["violence.weapons"])
+
+    with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement)
+
+    assert Decision.objects.get().verdict == Verdict.REJECT
+
+
+def test_neither_the_orm_nor_bulk_methods_get_past_it(make_review: Make, moderator: User) -> None:
+    decision = decided(make_review, moderator)
+
+    for act in (
+        lambda: Decision.objects.filter(pk=decision.pk).update(note="forged"),
+        lambda: Decision.objects.all()._raw_delete("default"),
+        decision.save,
+    ):
+        with pytest.raises(DatabaseError), transaction.atomic():
+            act()
+
+
+def test_the_chain_verifies_and_every_alteration_is_found(make_review: Make, moderator: User) -> None:
+    for verdict in (Verdict.APPROVE, Verdict.ESCALATE, Verdict.APPROVE):
+        decided(make_review, moderator, verdict)
+    chain = list(Decision.objects.order_by("sequence"))
+    assert verify_chain(chain) == []
+
+    for field, value in {"note": "x", "verdict": "reject", "reviewer_name": "y", "categories": ["gambling"]}.items():
+        forged = list(Decision.objects.order_by("sequence"))
+        setattr(forged[1], field, value)
+        assert verify_chain(forged) == [f"Decision {forged[1].sequence} was altered."], field
+
+    removed = [chain[0], chain[2]]
+    assert verify_chain(removed) == [f"Decision {chain[1].sequence} is missing: the next one is {chain[2].sequence}."]
+
+
+def test_a_link_whose_hash_was_recomputed_still_breaks_the_next(make_review: Make, moderator: User) -> None:
+    for _ in range(2):
+        decided(make_review, moderator)
+    first, second = Decision.objects.order_by("sequence")
+    first.note = "forged"
+    first.hash = first.digest()
+
+    assert verify_chain([first, second]) == [f"Decision {second.sequence} does not follow from the one before it."]
+
+
+def test_replaying_the_decisions_gives_the_status_of_every_review(
+    make_review: Make, moderator: User, senior: User
+) -> None:
+    rejected = decided(make_review, moderator, Verdict.REJECT, categories=["gambling"])
+    desk.reverse(decision=rejected, user=moderator)
+    escalated = decided(make_review, moderator, Verdict.ESCALATE, note="not sure").review
+    desk.claim(review=escalated, user=senior)
+    desk.decide(review=escalated, user=senior, verdict=Verdict.APPROVE)
+    decided(make_review, senior)
+    make_review()
+    after = {"approve": "approved", "reject": "rejected", "escalate": "escalated", "reopen": "pending"}
+
+    for review in Review.objects.all():
+        status = "pending"
+        for decision in review.decisions.order_by("sequence"):
+            status = after[decision.verdict]
+        assert review.status == status
+
+
+def test_a_policys_decision_is_recorded_like_a_persons(make_review: Make) -> None:
+    policy = Policy.objects.active()
+
+    decision = record_decision(review=make_review(), verdict=Verdict.APPROVE, policy=policy, by_policy=True)
+
+    assert decision.author == "policy version 1"
+    assert verify_chain(Decision.objects.order_by("sequence")) == []
