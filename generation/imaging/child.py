@@ -1,0 +1,117 @@
+"""The decode server: a process without Django, secrets or network that turns bytes into renditions until stdin closes.
+
+Wire, both ways: an 8-byte big-endian length, a JSON object of that length, then the blobs whose lengths it names. No
+pickle: were a decoder ever taken over, its answers must stay data.
+
+Started by ``pool`` as ``python -I child.py <parent's process id>``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import struct
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+MEMORY: Final = 1536 * 1024 * 1024  # bytes of address space; 24 megapixels as RGBA, three times over, take 300 MiB
+CPU_SECONDS: Final = 10  # per image
+# The allocator gives little back: a process that has grown past this ends after its answer, and a fresh one follows.
+RESIDENT: Final = 400 * 1024  # KiB
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NO_NEW_PRIVS: Final = 38
+LENGTH: Final = struct.Struct(">Q")
+
+
+def main(parent: int) -> None:
+    _die_with(parent)
+    # Whatever a library prints must not reach the wire.
+    wire = os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    from PIL import Image
+
+    from generation.imaging import decode  # the slow imports come after the parent's death is watched
+
+    Image.init()
+    _limit()
+    _send(wire, {"ready": True})
+    while (content := _receive()) is not None:
+        _allow_cpu()
+        answer, blobs = _judge(decode.decode, content)
+        del content
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > RESIDENT
+        _send(wire, {**answer, "last": grown}, *blobs)
+        if grown:
+            return
+
+
+def _die_with(parent: int) -> None:
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if os.getppid() != parent:  # it died before the line above
+        os._exit(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes our stdin
+
+
+def _limit() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the image
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
+
+
+def _allow_cpu() -> None:
+    """Move the soft limit ahead of what is used up; beyond it SIGXCPU ends the process."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    soft = int(used.ru_utime + used.ru_stime) + CPU_SECONDS + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
+def _judge(decode: Any, content: bytes) -> tuple[dict[str, Any], list[bytes]]:
+    from generation.imaging.rendition import Unreadable
+
+    try:
+        rendition = decode(content)
+    except Unreadable as error:
+        return {"code": error.code, "message": str(error)}, []
+    except MemoryError:
+        return {"code": "too-complex", "message": "The image needs too much memory."}, []
+    blobs = [rendition.content, rendition.thumbnail, rendition.pdq or b""]
+    fields = {
+        name: getattr(rendition, name)
+        for name in ("image_type", "width", "height", "source_type", "preview", "pdq_quality", "frames", "metadata")
+    }
+    return fields, blobs
+
+
+def _receive() -> bytes | None:
+    head = _read(LENGTH.size)
+    return None if head is None else _read(LENGTH.unpack(head)[0])
+
+
+def _read(count: int) -> bytes | None:
+    parts = bytearray()
+    while len(parts) < count:
+        piece = os.read(0, min(count - len(parts), 1 << 20))
+        if not piece:
+            return None
+        parts += piece
+    return bytes(parts)
+
+
+def _send(wire: int, fields: dict[str, Any], *blobs: bytes) -> None:
+    head = json.dumps({**fields, "blobs": [len(blob) for blob in blobs]}).encode()
+    for part in (LENGTH.pack(len(head)), head, *blobs):
+        view = memoryview(part)
+        while view:
+            view = view[os.write(wire, view) :]
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

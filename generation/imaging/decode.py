@@ -1,0 +1,231 @@
+"""From untrusted bytes to the canonical rendition, in one pass. Runs in the child process; pure, so tests may call it.
+
+What people see must be exactly what classifiers judged, so every freedom a viewer has is taken away here:
+
+* orientation from EXIF is applied, colours are converted to sRGB, gamma and every other chunk is dropped;
+* only the first frame is kept: no classifier judges the others, so nobody gets to see them;
+* transparency is laid on mid grey for good. Black and white line art both stay visible on it, and a picture hidden
+  under zero alpha is gone from all that is stored, so no viewer and no exporter can bring it back;
+* the pixels are encoded anew, so no trailing bytes, comments, positions or profiles survive.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from typing import Final
+
+import numpy as np
+from PIL import Image, ImageChops, ImageCms, JpegImagePlugin, UnidentifiedImageError
+
+from generation.imaging import encode, metadata
+from generation.imaging.rendition import (
+    MAX_ASPECT,
+    MAX_PIXELS,
+    MAX_SIDE,
+    THUMBNAIL_SIDE,
+    Rendition,
+    Unreadable,
+    check_bytes,
+)
+
+GREY: Final = (128, 128, 128)
+# More frames than this are not counted, only the first is decoded anyway.
+MAX_FRAMES: Final = 10_000
+# A progressive JPEG has about ten scans; each scan of a big image costs as much as a whole baseline decode.
+MAX_SCANS: Final = 100
+# Profiles whose conversion moves no sample by more than this are sRGB in other words.
+_SAME_COLOUR: Final = 2
+
+_FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF")
+_TYPES: Final = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "WEBP": "webp", "GIF": "gif"}
+_ORIENTATION: Final = 0x0112
+_UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_PROFILE_MODES: Final = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+
+
+def decode(content: bytes) -> Rendition:
+    """Return the canonical rendition of a JPEG, PNG, WebP or GIF. Raises Unreadable or MemoryError."""
+    check_bytes(content)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # our own limits are stricter than the ones Pillow warns of
+            return _decode(content)
+    except (Unreadable, MemoryError):
+        raise
+    except UnidentifiedImageError:
+        raise Unreadable("This is not a JPEG, PNG, WebP or GIF image.", code="unsupported") from None
+    except Image.DecompressionBombError:
+        raise _too_many_pixels() from None
+    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error and more on broken files
+        raise Unreadable("The image is damaged or incomplete.", code="broken") from error
+
+
+def _decode(content: bytes) -> Rendition:
+    with Image.open(io.BytesIO(content), formats=_FORMATS) as source:
+        source_type = _TYPES[source.format or ""]
+        _check_size(source.size)
+        _check_structure(content, source_type)
+        source.load()
+        _check_size(source.size)
+        notes = metadata.read(source)
+        orientation = _orientation(source)
+        picture, recoloured = _canonical(source)
+        turned = orientation in _UPRIGHT
+        if turned:
+            picture = picture.transpose(_UPRIGHT[orientation])
+        untouched = not turned and not recoloured and picture.mode == source.mode
+        image_type, body = encode.canonical(
+            picture,
+            source_type,
+            lossless=source_type == "webp" and encode.is_lossless_webp(content),
+            tables=_jpeg_tables(source) if untouched else None,
+        )
+        frames = _frames(source, content, source_type)
+    small = encode.shrink(picture, THUMBNAIL_SIDE)
+    pdq, quality = encode.perceptual_hash(small)
+    return Rendition(
+        content=body,
+        image_type=image_type,
+        width=picture.width,
+        height=picture.height,
+        sha256=hashlib.sha256(body).hexdigest(),
+        source_type=source_type,
+        source_sha256=hashlib.sha256(content).hexdigest(),
+        source_bytes=len(content),
+        thumbnail=encode.thumbnail(small),
+        preview=encode.preview(small),
+        pdq=pdq,
+        pdq_quality=quality,
+        frames=frames,
+        metadata=notes,
+    )
+
+
+def _too_many_pixels() -> Unreadable:
+    return Unreadable(
+        f"The image has more than {MAX_PIXELS // 1_000_000} megapixels or a side above {MAX_SIDE} pixels.",
+        code="too-many-pixels",
+    )
+
+
+def _check_size(size: tuple[int, int]) -> None:
+    short, long = sorted(size)
+    if short < 1:
+        raise Unreadable("The image has no pixels.", code="broken")
+    if long > MAX_SIDE or short * long > MAX_PIXELS:
+        raise _too_many_pixels()
+    if long > MAX_ASPECT * short:
+        raise Unreadable(f"The image is more than {MAX_ASPECT} times as long as wide.", code="too-elongated")
+
+
+def _check_structure(content: bytes, source_type: str) -> None:
+    """What ``load()`` does not look at: checksums and the end of a PNG, the number of a JPEG's scans."""
+    if source_type == "png":
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+            image.verify()
+    # Inside entropy-coded data 0xFF is followed by zero or a restart marker, so this counts real scans.
+    elif source_type == "jpeg" and content.count(b"\xff\xda") > MAX_SCANS:
+        raise Unreadable(f"The image is built up in more than {MAX_SCANS} passes.", code="too-complex")
+
+
+def _orientation(source: Image.Image) -> int:
+    try:
+        value = source.getexif().get(_ORIENTATION, 1)
+        return value if isinstance(value, int) else 1
+    except Exception:  # Pillow's EXIF reader raises anything; a broken note leaves the pixels as they lie
+        return 1
+
+
+def _canonical(source: Image.Image) -> tuple[Image.Image, bool]:
+    """Return an L or RGB copy without alpha or info, and whether an ICC profile really changed its colours."""
+    image: Image.Image = source
+    if image.mode.startswith("I"):
+        # convert() would clip 16-bit samples at 255 instead of scaling them.
+        samples = np.asarray(image).astype(np.uint32).clip(0, 65535)
+        image = Image.fromarray(((samples * 255 + 32767) // 65535).astype(np.uint8))
+    alpha = None
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        alpha = image.getchannel("A")
+        image = image.convert("RGB")
+    elif image.mode in {"1", "LA", "La"}:
+        image = image.convert("L")
+    elif image.mode not in {"L", "RGB", "CMYK"}:
+        image = image.convert("RGB")
+    image, recoloured = _to_srgb(image, source.info.get("icc_profile"))
+    if image.mode not in {"L", "RGB"}:
+        image = image.convert("RGB")
+    if alpha is not None and alpha.getextrema() != (255, 255):
+        ground = Image.new("RGB", image.size, GREY)
+        ground.paste(image, mask=alpha)
+        image = ground
+    # A fresh image: what Pillow finds in info it writes back (a JPEG's comment, a PNG's profile).
+    clean = image.copy()
+    clean.info = {}
+    return clean, recoloured
+
+
+def _to_srgb(image: Image.Image, icc: object) -> tuple[Image.Image, bool]:
+    """Convert by the embedded profile. One that is broken or of another colour space is ignored, as browsers do."""
+    if not isinstance(icc, bytes) or not icc:
+        return image, False
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        if _PROFILE_MODES.get(profile.profile.xcolor_space.strip()) != image.mode:
+            return image, False
+        converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError, AttributeError):
+        return image, False
+    if converted is None:
+        return image, False
+    if image.mode != "CMYK":
+        moved = ImageChops.difference(converted, image.convert("RGB")).getextrema()
+        if all(isinstance(band, tuple) and band[1] <= _SAME_COLOUR for band in moved):
+            return image, False
+    return converted, True
+
+
+def _jpeg_tables(source: Image.Image) -> encode.JpegTables | None:
+    if not isinstance(source, JpegImagePlugin.JpegImageFile) or not source.quantization:
+        return None
+    return encode.JpegTables(source.quantization, JpegImagePlugin.get_sampling(source))
+
+
+def _frames(source: Image.Image, content: bytes, source_type: str) -> int:
+    if source_type == "gif":
+        return _gif_frames(content)
+    # A claim of the file; APNG states it in its header.
+    return max(1, min(int(getattr(source, "n_frames", 1)), MAX_FRAMES))
+
+
+def _gif_frames(content: bytes) -> int:
+    """Count image blocks without decoding one; Pillow would need 50 µs for each of what may be a million frames."""
+
+    def table(flags: int) -> int:
+        return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+    def after_blocks(at: int) -> int:
+        while at < len(content) and content[at]:
+            at += content[at] + 1
+        return at + 1
+
+    frames, at = 0, 13 + table(content[10])
+    while at + 10 < len(content) and frames < MAX_FRAMES:
+        if content[at] == 0x2C:
+            frames += 1
+            at = after_blocks(at + 11 + table(content[at + 9]))
+        elif content[at] == 0x21:
+            at = after_blocks(at + 2)
+        else:
+            break
+    return max(1, frames)

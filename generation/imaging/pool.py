@@ -1,0 +1,302 @@
+"""The parent's side of the decode server: starts children, speaks with them under a clock, replaces those that die.
+
+Subprocesses and not multiprocessing, because queue workers are daemonic and may have no such children. A pool belongs
+to one process: after a fork the new process forgets what it inherited and starts its own decoders when it needs them.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import hashlib
+import json
+import os
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+from generation.imaging.rendition import (
+    IMAGE_TYPES,
+    MAX_PIXELS,
+    MAX_SIDE,
+    SOURCE_TYPES,
+    DecoderUnavailable,
+    Rendition,
+    Unreadable,
+    check_bytes,
+)
+
+WALL_SECONDS: Final = 10.0  # per image, from the first byte sent to the last one received
+START_SECONDS: Final = 30.0  # importing the decoder takes 0.3 s on an idle machine
+WAIT_SECONDS: Final = 60.0  # for a free decoder
+SERVERS: Final = max(1, min(2, os.cpu_count() or 1))  # per process; only as many are started as are busy at once
+
+_LENGTH: Final = struct.Struct(">Q")
+_MAX_HEAD: Final = 1024 * 1024
+_MAX_BLOB: Final = 5 * MAX_PIXELS  # a PNG of noise is a little larger than its pixels
+_PIECE: Final = 1024 * 1024
+_CHILD: Final = Path(__file__).with_name("child.py")
+_CODE: Final = re.compile(r"[a-z-]{1,32}")
+_PREVIEW: Final = re.compile(r"data:image/webp;base64,[A-Za-z0-9+/]{1,2000}={0,2}")
+_MAGIC: Final = {"png": b"\x89PNG\r\n\x1a\n", "jpeg": b"\xff\xd8\xff", "webp": b"RIFF"}
+
+
+class _Died(Exception):
+    """The child closed the wire."""
+
+
+class _Late(Exception):
+    """The clock ran out."""
+
+
+class _Server:
+    """One child process and its pipes."""
+
+    def __init__(self) -> None:
+        # No variable of ours goes along: the child needs no key, and cannot give away what it does not have.
+        environment = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+        environment |= {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "PATH") if name in os.environ}
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", str(_CHILD), str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            cwd="/",
+            env=environment,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._in, self._out = self._process.stdin, self._process.stdout
+        os.set_blocking(self._in.fileno(), False)
+        os.set_blocking(self._out.fileno(), False)
+        try:
+            self._answer(time.monotonic() + START_SECONDS)
+        except (_Died, _Late):
+            self.kill()
+            raise DecoderUnavailable("The image decoder could not be started.") from None
+
+    @property
+    def process_id(self) -> int:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def out_of_time(self) -> bool:
+        return self._process.returncode == -signal.SIGXCPU
+
+    def ask(self, content: bytes) -> tuple[dict[str, Any], list[bytes]]:
+        """Return the answer's fields and blobs; raise _Died or _Late, after which the server must be killed."""
+        until = time.monotonic() + WALL_SECONDS
+        for part in (_LENGTH.pack(len(content)), content):
+            view = memoryview(part)
+            while view:
+                self._wait(self._in.fileno(), select.POLLOUT, until)
+                try:
+                    view = view[os.write(self._in.fileno(), view[:_PIECE]) :]
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    raise _Died from None
+        return self._answer(until)
+
+    def kill(self) -> None:
+        with contextlib.suppress(OSError):
+            self._process.kill()
+        self._process.wait()
+        self._in.close()
+        self._out.close()
+
+    def forget(self) -> None:
+        """After a fork: let go of a child that is not ours, so that its real parent's end still ends it."""
+        self._process.returncode = 0
+        self._in.close()
+        self._out.close()
+
+    def _answer(self, until: float) -> tuple[dict[str, Any], list[bytes]]:
+        length = _LENGTH.unpack(self._read(_LENGTH.size, until))[0]
+        if length > _MAX_HEAD:
+            raise _Died
+        try:
+            fields = json.loads(self._read(length, until))
+            sizes = fields.pop("blobs")
+            if not all(type(size) is int and 0 <= size <= _MAX_BLOB for size in sizes):
+                raise _Died
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            raise _Died from None
+        return fields, [self._read(size, until) for size in sizes]
+
+    def _read(self, count: int, until: float) -> bytes:
+        parts = bytearray()
+        while len(parts) < count:
+            self._wait(self._out.fileno(), select.POLLIN, until)
+            try:
+                piece = os.read(self._out.fileno(), min(count - len(parts), _PIECE))
+            except BlockingIOError:
+                continue
+            if not piece:
+                raise _Died
+            parts += piece
+        return bytes(parts)
+
+    @staticmethod
+    def _wait(descriptor: int, event: int, until: float) -> None:
+        poll = select.poll()  # select() fails on descriptors above 1023
+        poll.register(descriptor, event)
+        if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
+            raise _Late
+
+
+class _Pool:
+    def __init__(self) -> None:
+        self._free = threading.Semaphore(SERVERS)
+        self._lock = threading.Lock()
+        self._idle: list[_Server] = []
+        self._all: set[_Server] = set()
+        # The kernel's parent-death signal follows the thread that started a child, so one thread that lives as long as
+        # the process starts them all.
+        self._starter: ThreadPoolExecutor | None = None
+
+    def render(self, content: bytes) -> Rendition:
+        if not self._free.acquire(timeout=WAIT_SECONDS):
+            raise DecoderUnavailable("All image decoders are busy.")
+        try:
+            # One more try for a child that dies: it may have been killed from outside. A bomb dies twice.
+            for last in (False, True):
+                server = self._take()
+                try:
+                    fields, blobs = server.ask(content)
+                except _Late:
+                    self._drop(server)
+                    raise _too_slow() from None
+                except _Died:
+                    self._drop(server)
+                    if server.out_of_time:
+                        raise _too_slow() from None
+                    if last:
+                        raise Unreadable("The image makes the decoder crash.", code="crashed") from None
+                    continue
+                except BaseException:  # an interrupt or a worker's timeout: the rest of the answer is still to come
+                    self._drop(server)
+                    raise
+                self._give_back(server, ends=fields.pop("last", False) is True)
+                return _rendition(content, fields, blobs)
+            raise AssertionError("unreachable")
+        finally:
+            self._free.release()
+
+    def _take(self) -> _Server:
+        with self._lock:
+            while self._idle:
+                server = self._idle.pop()
+                if server.alive:
+                    return server
+                self._all.discard(server)
+                server.kill()
+            if self._starter is None:
+                self._starter = ThreadPoolExecutor(1, thread_name_prefix="decoder-starter")
+            starter = self._starter
+        try:
+            server = starter.submit(_Server).result()
+        except (OSError, RuntimeError) as error:  # no memory, no processes left, or the interpreter is shutting down
+            raise DecoderUnavailable("The image decoder could not be started.") from error
+        with self._lock:
+            self._all.add(server)
+        return server
+
+    def _give_back(self, server: _Server, *, ends: bool) -> None:
+        if ends:
+            self._drop(server)
+        else:
+            with self._lock:
+                self._idle.append(server)
+
+    def _drop(self, server: _Server) -> None:
+        with self._lock:
+            self._all.discard(server)
+        server.kill()
+
+    def close(self) -> None:
+        with self._lock:
+            servers, self._all, self._idle = self._all, set(), []
+        for server in servers:
+            server.kill()
+
+    def forget(self) -> None:
+        # Without the lock: after a fork nobody would ever release it.
+        for server in self._all:
+            server.forget()
+
+
+_pool = _Pool()
+
+
+def render(content: bytes) -> Rendition:
+    """See ``generation.imaging.render``."""
+    check_bytes(content)
+    return _pool.render(content)
+
+
+def close() -> None:
+    """End the idle and busy decoders of this process; the next image starts fresh ones."""
+    _pool.close()
+
+
+def _after_fork() -> None:
+    global _pool
+    _pool.forget()
+    _pool = _Pool()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(close)
+
+
+def _too_slow() -> Unreadable:
+    return Unreadable(f"The image takes longer than {WALL_SECONDS:.0f} seconds to decode.", code="too-slow")
+
+
+def _rendition(content: bytes, fields: dict[str, Any], blobs: list[bytes]) -> Rendition:
+    """Check what came back as if a stranger had sent it, since the decoder is what an attacker would take over."""
+    if "code" in fields:
+        code, message = str(fields["code"]), str(fields.get("message", ""))[:200]
+        raise Unreadable(message, code=code if _CODE.fullmatch(code) else "broken")
+    try:
+        body, thumbnail, pdq = blobs
+        metadata = fields["metadata"]
+        sane = (
+            fields["image_type"] in IMAGE_TYPES
+            and fields["source_type"] in SOURCE_TYPES
+            and body.startswith(_MAGIC[fields["image_type"]])
+            and thumbnail.startswith(_MAGIC["webp"])
+            and len(pdq) in {0, 32}
+            and _PREVIEW.fullmatch(fields["preview"])
+            and all(type(fields[name]) is int for name in ("width", "height", "pdq_quality", "frames"))
+            and 1 <= fields["width"] <= MAX_SIDE
+            and 1 <= fields["height"] <= MAX_SIDE
+            and all(isinstance(key, str) and isinstance(value, str) for key, value in metadata.items())
+        )
+        if not sane:
+            raise ValueError
+        return Rendition(
+            content=body,
+            sha256=hashlib.sha256(body).hexdigest(),
+            source_sha256=hashlib.sha256(content).hexdigest(),
+            source_bytes=len(content),
+            thumbnail=thumbnail,
+            pdq=pdq or None,
+            **fields,
+        )
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise Unreadable("The image makes the decoder answer nonsense.", code="crashed") from None
