@@ -1,0 +1,21 @@
+"""What every page needs to know about who looks at it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpRequest
+from django.utils.functional import SimpleLazyObject
+
+from moderation import queues
+from moderation.models import Preferences
+
+
+def desk(request: HttpRequest) -> dict[str, Any]:
+    """Preferences and open queues, both lazy: a page that does not use them pays no query for them."""
+    user = getattr(request, "user", AnonymousUser())
+    return {
+        "preferences": SimpleLazyObject(lambda: Preferences.of(user)),
+        "open_queues": SimpleLazyObject(lambda: queues.for_user(user)),
+    }
