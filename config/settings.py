@@ -109,14 +109,15 @@ CACHES: dict[str, Any] = {
     if REDIS_URL
     else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 }
-# Messages only wake workers up; rows are the truth. So nothing is retried by the queue (retry is far away, one attempt),
-# nothing is prefetched beyond the workers, and no success is stored. docs/adr/0006 says why each value is what it is.
+# Messages only wake workers up; rows are the truth. So the queue retries nothing (retry is far away, one attempt), one
+# message at most waits beside the workers, and no success is stored. There is no scheduler: its rows name functions to
+# run, and the ticker does its work. docs/adr/0006 says why each value is what it is.
 Q_CLUSTER: dict[str, Any] = {
     "name": "loupe",
-    "workers": 3,
-    "queue_limit": 3,
+    "workers": 6,
+    "queue_limit": 1,
     "bulk": 1,
-    "poll": 0.5,
+    "poll": 0.3,
     "timeout": 90,
     "retry": 3600,
     "max_attempts": 1,
@@ -124,7 +125,9 @@ Q_CLUSTER: dict[str, Any] = {
     "save_limit": -1,
     "catch_up": False,
     "recycle": 500,
-    "guard_cycle": 1,
+    "max_rss": 1_500_000,
+    "guard_cycle": 0.5,
+    "scheduler": False,
     "log_level": "WARNING",
     **({"redis": REDIS_URL} if REDIS_URL else {"orm": "default"}),
 }

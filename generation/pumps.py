@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import cache, partial, update_wrapper
+from functools import cache, update_wrapper
 from typing import Any
 
 from django.db import transaction
@@ -158,12 +158,19 @@ def pump(name: str, *, due: Due, slots: int = 1, budget: float = BUDGET) -> Call
 
 def wake(name: str) -> None:
     """Ask for a run of the pump once the surrounding transaction is committed. Never fails the caller."""
-    transaction.on_commit(partial(ring, name), robust=True)
+
+    def answer() -> None:
+        try:
+            ring(name)
+        except Exception:
+            log.exception("Nobody could be woken for the pump %s; the tick will notice", name)
+
+    transaction.on_commit(answer)
 
 
 def ring(name: str) -> bool:
     """Send a message now, unless one is on its way or every slot is busy; True when one was sent."""
-    now = timezone.now()
+    path, now = find(name).path, timezone.now()
     rows = list(PumpSlot.objects.filter(name=name))
     bell = next((row for row in rows if row.host == PumpSlot.BELL), None)
     slots = [row for row in rows if row.host != PumpSlot.BELL]
@@ -175,7 +182,7 @@ def ring(name: str) -> bool:
         return False  # the run that ends next looks again
     if not PumpSlot.objects.ring(name=name, now=now):
         return False
-    async_task(find(name).path, task_name=name, broker=_broker())
+    async_task(path, task_name=name, broker=_broker())
     return True
 
 

@@ -1,0 +1,119 @@
+"""``make run``'s command: whatever ends it, nothing goes on running."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from config import env
+from config.engine.prepare import prepare
+from tests.config.workers import ROOT, Program, children, environment, processes, until
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """A desk that somebody uses already: no demo is wanted."""
+    folder = tmp_path / "var"
+    prepare(folder)
+    for command in (
+        ["migrate", "--verbosity=0"],
+        ["createsuperuser", "--noinput", "--username=ada", "--email=a@b.example"],
+    ):
+        subprocess.run(
+            [sys.executable, "manage.py", *command], cwd=ROOT, env=environment(folder), check=True, capture_output=True
+        )
+    return folder
+
+
+def test_the_first_settings_are_secret_and_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = prepare(tmp_path / "new" / "var")
+    first = path.read_text()
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert prepare(path.parent).read_text() == first
+    assert os.listdir(path.parent) == ["settings.env"]
+    monkeypatch.delenv("SECRET_KEY")
+    monkeypatch.delenv("DEBUG")
+    env.load_file(path)
+    assert len(os.environ["SECRET_KEY"]) >= 50
+    assert os.environ["DEBUG"] == "1"
+
+
+class Desk(Program):
+    """A running ``manage.py dev``, web server and worker up."""
+
+    def __init__(self, data_dir: Path) -> None:
+        super().__init__(data_dir, "dev", DEBUG="1", PORT=str(free_port()))
+        until(lambda: self.process.poll() is not None or len(self.tree()) > 8, seconds=30)
+        assert self.process.poll() is None, self.log.read_text()
+        self.all = self.tree()
+
+    def tree(self) -> list[int]:
+        """Web server and worker have sessions of their own, so ancestry counts."""
+        found = [self.process.pid]
+        for pid in found:
+            found += children(pid)
+        return found
+
+    def left(self) -> list[int]:
+        alive = processes()
+        return [pid for pid in self.all if pid in alive]
+
+    def __exit__(self, *error: object) -> None:
+        self.all += self.tree()
+        for pid in self.left():
+            os.kill(pid, signal.SIGKILL)
+        super().__exit__()
+
+
+@pytest.fixture
+def desk(data_dir: Path) -> Iterator[Desk]:
+    with Desk(data_dir) as running:
+        yield running
+
+
+def test_a_crashed_worker_is_started_again_and_ctrl_c_ends_everything(desk: Desk) -> None:
+    web, worker = children(desk.process.pid)
+    os.kill(children(worker)[0], signal.SIGKILL)
+    until(lambda: worker not in (now := children(desk.process.pid)) and len(now) == 2)
+    assert web in children(desk.process.pid)
+    desk.all += desk.tree()
+
+    os.killpg(desk.process.pid, signal.SIGINT)
+
+    assert desk.code(seconds=8) == 0
+    assert not desk.left()
+
+
+@pytest.mark.parametrize("victim", ["dev", "web"])
+def test_a_killed_parent_or_web_server_takes_everything_along(desk: Desk, victim: str) -> None:
+    web, _ = children(desk.process.pid)
+    os.kill(desk.process.pid if victim == "dev" else web, signal.SIGKILL)
+
+    assert desk.code(seconds=8) == (-signal.SIGKILL if victim == "dev" else 1)
+    until(lambda: not desk.left(), seconds=8)
+
+
+def test_a_taken_port_is_said_plainly(data_dir: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with Program(data_dir, "dev", DEBUG="1", PORT=str(port)) as desk:
+            assert desk.code() == 1
+            assert f"Port {port} cannot be used" in desk.log.read_text()
+            assert not desk.session()

@@ -1,0 +1,123 @@
+"""The worker under violence: real processes, really killed. Whatever dies, nothing stays behind and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.config.workers import ROOT, Worker, children, environment, until
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("migrated")
+    command = [sys.executable, "manage.py", "migrate", "--verbosity=0"]
+    subprocess.run(command, cwd=ROOT, env=environment(folder), check=True)
+    return folder / "db.sqlite3"
+
+
+@pytest.fixture
+def data_dir(migrated: Path, tmp_path: Path) -> Path:
+    shutil.copy(migrated, tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def worker(data_dir: Path) -> Iterator[Worker]:
+    with Worker(data_dir) as started:
+        yield started
+
+
+VICTIMS: dict[str, Callable[[Worker], int]] = {
+    "a worker": lambda worker: children(worker.sentinel)[0],
+    "the monitor": lambda worker: children(worker.sentinel)[-2],
+    "the pusher": lambda worker: children(worker.sentinel)[-1],
+    "the sentinel": lambda worker: worker.sentinel,
+    "main": lambda worker: worker.process.pid,
+}
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_a_killed_process_ends_the_whole_tree(worker: Worker, victim: str) -> None:
+    os.kill(VICTIMS[victim](worker), signal.SIGKILL)
+
+    assert worker.code(seconds=5) == (-signal.SIGKILL if victim == "main" else 70)
+    until(lambda: not worker.session(), seconds=3)
+
+
+def test_a_slot_held_by_a_killed_worker_is_free_after_the_restart(worker: Worker, data_dir: Path) -> None:
+    worker.add("hold")
+    held = until(lambda: worker.lease("hold"))
+    os.kill(worker.process.pid, signal.SIGKILL)
+    until(lambda: not worker.session(), seconds=3)
+
+    with Worker(data_dir) as second:
+        # The lease of the dead run would last a minute.
+        until(lambda: second.lease("hold") > held, seconds=8)
+
+
+@pytest.mark.parametrize("group", [False, True], ids=["main process", "process group"])
+def test_term_ends_running_turns_early_and_in_order(worker: Worker, group: bool) -> None:
+    worker.add("hold")
+    until(lambda: worker.lease("hold"))
+
+    (os.killpg if group else os.kill)(worker.process.pid, signal.SIGTERM)
+
+    assert worker.code(seconds=5) == 0
+    assert not worker.lease("hold")
+    assert not worker.session()
+
+
+def test_a_stop_has_a_deadline(data_dir: Path) -> None:
+    with Worker(data_dir, "--grace=0.5") as worker:
+        worker.add("stubborn")
+        until(lambda: worker.lease("stubborn"))
+        worker.process.terminate()
+
+        assert worker.code(seconds=4) == 70
+        until(lambda: not worker.session(), seconds=3)
+
+
+def test_losing_every_message_costs_seconds_only(worker: Worker) -> None:
+    worker.sql("CREATE TRIGGER lose AFTER INSERT ON django_q_ormq BEGIN DELETE FROM django_q_ormq; END")
+    worker.add("new letter")
+    until(lambda: worker.sql("SELECT 1 FROM generation_pumpslot WHERE name = 'stamp' AND wanted_at IS NOT NULL"))
+    worker.sql("DROP TRIGGER lose")
+
+    until(lambda: worker.is_done("letter"), seconds=10)
+    assert worker.process.poll() is None
+
+
+def test_the_ticker_survives_a_broken_database(worker: Worker) -> None:
+    worker.sql("ALTER TABLE generation_pumpslot RENAME TO elsewhere")
+    until(lambda: "The tick failed" in worker.log.read_text())
+    worker.sql("ALTER TABLE elsewhere RENAME TO generation_pumpslot")
+    worker.add("new letter")
+
+    until(lambda: worker.is_done("letter"))
+
+
+def test_recycling_and_the_time_limit_are_no_crashes(data_dir: Path) -> None:
+    with Worker(data_dir, module="tests.config.short_settings", workers=1) as worker:
+        first = children(worker.sentinel)
+        worker.add("new one")
+        until(lambda: worker.is_done("one"))
+        until(lambda: set(first) != set(children(worker.sentinel)))
+        worker.add("stubborn")
+        until(lambda: worker.sql("SELECT 1 FROM django_q_task WHERE NOT success"))
+        worker.sql("DELETE FROM auth_group WHERE name = 'stubborn'")
+        worker.add("new two")
+        until(lambda: worker.is_done("two"))
+
+        assert worker.process.poll() is None
+        worker.process.terminate()
+        assert worker.code() == 0

@@ -1,0 +1,8 @@
+"""The real settings and one more application, for workers that tests start as processes of their own."""
+
+from __future__ import annotations
+
+from config.settings import *  # noqa: F403  (settings are one flat namespace)
+from config.settings import INSTALLED_APPS as _APPS
+
+INSTALLED_APPS = [*_APPS, "tests.config.pumping"]
