@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -27,11 +28,11 @@ HEALTHY_AFTER = 60.0
 
 class Command(BaseCommand):
     help = "Runs web server and worker together, for development: `make run`. Ctrl-C stops both."
-    stop_wanted = False
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.DEBUG:
             raise CommandError("This command is for development and needs DEBUG=1. In production run them separately.")
+        self.signals: list[int] = []
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._note_signal)
         refuse_taken_port(settings.PORT)
@@ -39,23 +40,27 @@ class Command(BaseCommand):
         code = self._serve()
         sys.exit(code)
 
+    def _is_told_to_stop(self) -> bool:
+        return bool(self.signals)
+
     def _note_signal(self, number: int, frame: FrameType | None) -> None:
-        self.stop_wanted = True
+        self.signals.append(number)
 
     def _say(self, text: str) -> None:
-        self.stdout.write(text)
-        self.stdout.flush()
+        with suppress(OSError):  # the terminal may be gone, and stopping must go on
+            self.stdout.write(text)
+            self.stdout.flush()
 
     def _fill_database(self) -> None:
         self._say("Bringing the database up to date …")
         call_command("migrate", interactive=False, verbosity=0)
-        if not self.stop_wanted and not get_user_model()._default_manager.exists():
+        if not self._is_told_to_stop() and not get_user_model()._default_manager.exists():
             self._say("Filling the empty database with a demo …")
             call_command("demo", stdout=self.stdout)
         connections.close_all()
 
     def _serve(self) -> int:
-        if self.stop_wanted:
+        if self._is_told_to_stop():
             return 0
         env = {**os.environ, "PORT": str(settings.PORT)}
         members: list[Member] = []
@@ -73,14 +78,14 @@ class Command(BaseCommand):
                 members.append(Member(worker_command(), env))
                 self._say(f"\nLoupe runs at http://{HOST}:{settings.PORT}/ (Ctrl-C stops it)\n")
                 self._look_after(members, env)
-            return 0 if self.stop_wanted else self._report_end(web)
+            return 0 if self._is_told_to_stop() else self._report_end(web)
         finally:
-            if self.stop_wanted:
+            if self._is_told_to_stop():
                 self._say("\nStopping …")
             stop_all(members, grace=GRACE + 1)
 
     def _is_over(self, web: Member) -> bool:
-        return self.stop_wanted or web.exit_code is not None
+        return self._is_told_to_stop() or web.exit_code is not None
 
     def _report_end(self, web: Member) -> int:
         self.stderr.write(f"The web server ended by itself (exit code {web.exit_code}), so everything stops.")
