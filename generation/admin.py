@@ -1,0 +1,246 @@
+"""The admin site's view of generation and of the queue: history and machine state, so all of it is read-only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import django_q.admin  # registers its own admins, which are replaced below  # noqa: F401
+from django.contrib import admin, messages
+from django.contrib.auth.models import User
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+from django_q.models import Failure, OrmQ, Schedule, Success
+
+from generation import providers
+from generation.models import Asset, GenerationRequest, InvalidTransition, PumpSlot, RemoteImage, RequestTransition
+from generation.readonly_admin import ReadOnlyAdmin, ReadOnlyInline
+from generation.sandbox.models import SandboxRefusal, SandboxTask
+from generation.services import requests as service
+from generation.wire.txt2img import IMAGE_TYPES
+
+
+class ProviderFilter(admin.SimpleListFilter):
+    """The configured ones: asking the table for every name it holds would read all of it."""
+
+    title = "provider"
+    parameter_name = "provider"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(providers.available().items())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(provider=self.value()) if self.value() else queryset
+
+
+class ImageTypeFilter(admin.SimpleListFilter):
+    title = "image type"
+    parameter_name = "image_type"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in IMAGE_TYPES]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(image_type=self.value()) if self.value() else queryset
+
+
+class RemoteImageInline(ReadOnlyInline):
+    """Without the address: while it lives, whoever has it has the image."""
+
+    model = RemoteImage
+    exclude = ("url",)
+    fields = ("position", "status", "image_type", "expires_at", "attempts", "detection", "error")
+    ordering = ("position",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[RemoteImage]:
+        return super().get_queryset(request).defer("url")
+
+
+class RequestTransitionInline(ReadOnlyInline):
+    model = RequestTransition
+    fields = ("created_at", "old", "new", "reason")
+    ordering = ("created_at", "pk")
+
+
+@admin.register(GenerationRequest)
+class GenerationRequestAdmin(ReadOnlyAdmin):
+    list_display = ("short_id", "beginning", "provider", "status", "progress", "requested_by", "created_at", "desk")
+    list_filter = ("status", ProviderFilter, "created_at")
+    list_select_related = ("requested_by",)
+    search_fields = ("uuid", "prompt", "=provider_task_id", "model_name")
+    search_help_text = "Id, words of the prompt, the provider's task id, or a model's name."
+    ordering = ("-created_at", "-id")
+    exclude = ("id", "lease", "form_token")
+    readonly_fields = ("uuid",)
+    inlines = (RemoteImageInline, RequestTransitionInline)
+    actions = ("retry_failed", "give_up_unknown")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[GenerationRequest]:
+        return super().get_queryset(request).defer("negative_prompt", "submit_answer")
+
+    @admin.display(description="id", ordering="uuid")
+    def short_id(self, row: GenerationRequest) -> str:
+        return row.short_id
+
+    @admin.display(description="prompt")
+    def beginning(self, row: GenerationRequest) -> str:
+        return Truncator(row.prompt).chars(80)
+
+    @admin.display(description="at the desk")
+    def desk(self, row: GenerationRequest) -> SafeString:
+        return format_html('<a href="{}">open</a>', row.get_absolute_url())
+
+    def has_resolve_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("generation.resolve_request"))
+
+    @admin.action(description="Send failed requests again (may cost twice)", permissions=["resolve"])
+    def retry_failed(self, request: HttpRequest, chosen: QuerySet[GenerationRequest]) -> None:
+        failed = chosen.filter(status=GenerationRequest.Status.FAILED)
+        self._each(request, failed, chosen.count(), lambda row: service.retry(request=row), "sent again")
+
+    @admin.action(description="Give up requests of unknown outcome", permissions=["resolve"])
+    def give_up_unknown(self, request: HttpRequest, chosen: QuerySet[GenerationRequest]) -> None:
+        user = request.user
+        assert isinstance(user, User)
+        unknown = chosen.filter(status=GenerationRequest.Status.UNKNOWN)
+        self._each(request, unknown, chosen.count(), lambda row: service.give_up(request=row, user=user), "given up")
+
+    def _each(
+        self,
+        request: HttpRequest,
+        rows: QuerySet[GenerationRequest],
+        wanted: int,
+        act: Callable[[GenerationRequest], object],
+        done: str,
+    ) -> None:
+        count = 0
+        for row in rows:
+            try:
+                act(row)
+            except InvalidTransition:
+                continue
+            count += 1
+        self.message_user(request, f"{count} of {wanted} chosen requests {done}.", messages.SUCCESS)
+        if count < wanted:
+            self.message_user(request, "The others are in a state that does not allow it.", messages.WARNING)
+
+
+@admin.register(Asset)
+class AssetAdmin(ReadOnlyAdmin):
+    """Facts about images. Of the image itself no more than its blurred preview: looking is for the desk."""
+
+    list_display = (
+        "short_id",
+        "tiny",
+        "dimensions",
+        "source",
+        "image_type",
+        "short_sha256",
+        "created_at",
+        "review_link",
+    )
+    list_filter = ("source", ImageTypeFilter, "created_at")
+    list_select_related = ("review",)
+    search_fields = ("uuid", "=sha256", "=source_sha256", "original_name")
+    search_help_text = "Id, SHA-256 (of the rendition or of what came in), or the name a file came with."
+    ordering = ("-created_at", "-id")
+    exclude = ("id", "rendition", "thumbnail", "preview", "pdq")
+    readonly_fields = ("tiny", "stored_as", "perceptual_hash", "review_link")
+
+    @admin.display(description="id", ordering="uuid")
+    def short_id(self, asset: Asset) -> str:
+        return asset.short_id
+
+    @admin.display(description="preview")
+    def tiny(self, asset: Asset) -> SafeString:
+        return format_html('<img src="{}" alt="" width="24" height="24">', asset.preview)
+
+    @admin.display(description="size", ordering="size")
+    def dimensions(self, asset: Asset) -> str:
+        return f"{asset.width} × {asset.height}, {asset.size:,} bytes"
+
+    @admin.display(description="SHA-256")
+    def short_sha256(self, asset: Asset) -> str:
+        return asset.sha256[:12]
+
+    @admin.display(description="stored as")
+    def stored_as(self, asset: Asset) -> str:
+        return f"{asset.rendition.name}, {asset.thumbnail.name}"
+
+    @admin.display(description="perceptual hash (PDQ)")
+    def perceptual_hash(self, asset: Asset) -> str:
+        return bytes(asset.pdq).hex() if asset.pdq else "none: the image is too flat"
+
+    @admin.display(description="review")
+    def review_link(self, asset: Asset) -> SafeString | str:
+        review = getattr(asset, "review", None)  # another app's; known here by name only
+        if review is None:
+            return "–"
+        return format_html('<a href="{}">{}</a>', review.get_absolute_url(), review.get_status_display())
+
+
+@admin.register(PumpSlot)
+class PumpSlotAdmin(ReadOnlyAdmin):
+    list_display = ("name", "host", "number", "wanted_at", "running_until")
+    list_filter = ("name",)
+    ordering = ("name", "host", "number")
+
+
+@admin.register(SandboxTask)
+class SandboxTaskAdmin(ReadOnlyAdmin):
+    list_display = ("task_id", "lane", "fails", "submitted_at", "starts_at", "ready_at")
+    list_filter = ("fails", "submitted_at")
+    search_fields = ("task_id",)
+    ordering = ("-submitted_at",)
+
+
+@admin.register(SandboxRefusal)
+class SandboxRefusalAdmin(ReadOnlyAdmin):
+    list_display = ("digest", "count")
+
+
+# --- django-q2's own tables ------------------------------------------------------------------------------------------
+# Whoever may add a Schedule may run any function on the worker, so nobody may. Arguments and
+# results are pickles: they are neither shown nor even loaded, because loading them runs them.
+
+
+class QueueAdmin(ReadOnlyAdmin):
+    PICKLES: ClassVar[tuple[str, ...]] = ()
+    actions = ()
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).defer(*self.PICKLES)
+
+
+class TaskAdmin(QueueAdmin):
+    PICKLES = exclude = ("args", "kwargs", "result")
+    list_display = ("id", "name", "func", "started", "stopped", "attempt_count")
+    list_filter = ("started",)
+    search_fields = ("=id", "name", "func")
+    ordering = ("-stopped",)
+
+
+class OrmQAdmin(QueueAdmin):
+    PICKLES = exclude = ("payload",)
+    list_display = ("id", "key", "lock")
+    ordering = ("-id",)
+
+
+class ScheduleAdmin(QueueAdmin):
+    list_display = ("id", "name", "func", "schedule_type", "next_run")
+    ordering = ("id",)
+
+
+def replace(model: type[Model], by: type[QueueAdmin]) -> None:
+    if admin.site.is_registered(model):
+        admin.site.unregister(model)
+    admin.site.register(model, by)
+
+
+replace(Success, TaskAdmin)
+replace(Failure, TaskAdmin)
+replace(Schedule, ScheduleAdmin)
+replace(OrmQ, OrmQAdmin)

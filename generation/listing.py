@@ -1,0 +1,112 @@
+"""What the list of requests shows: filters that live in the address, and pages by key instead of by number."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.db.models import Prefetch, Q, QuerySet
+
+from generation.models import Asset, GenerationRequest
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser, User
+
+PAGE_SIZE = 25
+QUERY_MAX = 200
+OPEN = "open"
+# What the filter offers: all that still moves, and each way a request can stand still.
+CHOICES = {
+    "": "All",
+    OPEN: "Under way",
+    **{
+        status.value: status.label
+        for status in GenerationRequest.Status
+        if status.value not in GenerationRequest.OPEN
+    },
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    status: str = ""
+    query: str = ""
+    before: UUID | None = None
+
+    @classmethod
+    def read(cls, params: Mapping[str, str]) -> Filters:
+        """From an address. What cannot be understood is left out, so that an old link still shows something."""
+        status = params.get("status", "")
+        known = status in CHOICES or status in GenerationRequest.Status.values
+        query = params.get("q", "").replace("\0", "").strip()[:QUERY_MAX]
+        return cls(status=status if known else "", query=query, before=parse_uuid(params.get("before", "")))
+
+    @property
+    def params(self) -> str:
+        """The same filters as a query string, without the place in the list."""
+        return urlencode({name: value for name, value in (("status", self.status), ("q", self.query)) if value})
+
+    def apply(self, rows: QuerySet[GenerationRequest]) -> QuerySet[GenerationRequest]:
+        if self.status == OPEN:
+            rows = rows.filter(status__in=GenerationRequest.OPEN)
+        elif self.status:
+            rows = rows.filter(status=self.status)
+        return rows.filter(_matching(self.query)) if self.query else rows
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    rows: Sequence[GenerationRequest]
+    has_older: bool
+
+    @property
+    def last(self) -> GenerationRequest:
+        return self.rows[-1]
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether any row will change by itself, so that looking again is worth it."""
+        return any(row.is_open for row in self.rows)
+
+
+def read_page(*, user: User | AnonymousUser, filters: Filters) -> Page:
+    """The newest requests, or those before the one named in the address, each with its images' blurred previews."""
+    rows = filters.apply(GenerationRequest.objects.visible_to(user))
+    if filters.before is not None:
+        rows = _before(rows, filters.before)
+    previews = Asset.objects.visible_to(user).only("uuid", "request_id", "position", "preview").order_by("position")
+    found = list(
+        rows.order_by("-created_at", "-id")
+        .select_related("requested_by")
+        .defer("submit_answer", "negative_prompt")
+        .prefetch_related(Prefetch("assets", queryset=previews, to_attr="previews"))[: PAGE_SIZE + 1]
+    )
+    return Page(rows=found[:PAGE_SIZE], has_older=len(found) > PAGE_SIZE)
+
+
+def _before(rows: QuerySet[GenerationRequest], uuid: UUID) -> QuerySet[GenerationRequest]:
+    place = GenerationRequest.objects.filter(uuid=uuid).values_list("created_at", "pk").first()
+    if place is None:
+        return rows
+    created_at, pk = place
+    return rows.filter(created_at__lte=created_at).filter(Q(created_at__lt=created_at) | Q(pk__lt=pk))
+
+
+def _matching(query: str) -> Q:
+    """Words of the prompt or of the model's name; or a request's id, whole or as the eight characters pages show."""
+    found = Q(prompt__icontains=query) | Q(model_name__icontains=query) | Q(provider_task_id=query)
+    if re.fullmatch(r"[0-9a-fA-F]{8}", query):
+        found |= Q(uuid__istartswith=query)
+    uuid = parse_uuid(query)
+    return found | Q(uuid=uuid) if uuid is not None else found
+
+
+def parse_uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -1,0 +1,211 @@
+"""Requests and the guarded bytes of their images."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.core.exceptions import PermissionDenied
+from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from generation import checkpoints, listing
+from generation.forms import SIZES, RequestForm
+from generation.htmx import respond
+from generation.models import Asset, GenerationRequest, InvalidTransition, RemoteImage
+from generation.services import requests as service
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from django.db.models.fields.files import FieldFile
+
+log = logging.getLogger("loupe.views")
+Status = GenerationRequest.Status
+
+CONTENT_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+# Whatever the bytes are, a browser shall treat them as a picture and nothing else.
+ASSET_HEADERS = {
+    "Cache-Control": "private, no-store",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def get_request_for(user: Any, uuid: UUID) -> GenerationRequest:
+    """The one way from an address to a request: what a person may not see is absent."""
+    rows = GenerationRequest.objects.visible_to(user).select_related("requested_by")
+    return get_object_or_404(rows, uuid=uuid)
+
+
+# --- The list ---------------------------------------------------------------------------------------------------------
+
+
+@require_safe
+def request_list(request: HttpRequest) -> HttpResponse:
+    filters = listing.Filters.read(request.GET)
+    page = listing.read_page(user=request.user, filters=filters)
+    context = {"page": page, "filters": filters, "choices": listing.CHOICES.items()}
+    return respond(request, "generation/request_list.html", "generation/_request_rows.html", context)
+
+
+# --- One request ------------------------------------------------------------------------------------------------------
+
+
+@require_safe
+def request_detail(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    return _panel(request, get_request_for(request.user, uuid))
+
+
+def _panel(request: HttpRequest, item: GenerationRequest, *, problem: str = "", status: int = 200) -> HttpResponse:
+    context = {**_images(request, item), **_moves(cast("User", request.user), item), "item": item, "problem": problem}
+    context["transitions"] = item.transitions.order_by("created_at", "pk")
+    page, part = "generation/request_detail.html", "generation/_request_panel.html"
+    return respond(request, page, part, context, status=status)
+
+
+def _images(request: HttpRequest, item: GenerationRequest) -> dict[str, Any]:
+    """The images with their reviews, which belong to another app and are known here by name only."""
+    assets = Asset.objects.visible_to(request.user).filter(request=item)
+    remote = item.remote_images.defer("url").order_by("position")  # the address is a secret: it is not even loaded
+    return {
+        "assets": assets.select_related("review").order_by("position"),
+        "missing": [image for image in remote if image.status == RemoteImage.Status.FAILED],
+        "waiting": [image for image in remote if image.status == RemoteImage.Status.WAITING],
+        "revealed": request.GET.get("images") == "shown",
+    }
+
+
+def _moves(user: User, item: GenerationRequest) -> dict[str, bool]:
+    """What this person may do with the request as it stands."""
+    resolves = user.has_perm("generation.resolve_request")
+    return {
+        "can_cancel": item.status == Status.QUEUED and _may_cancel(user, item),
+        "can_retry": item.status == Status.FAILED and resolves,
+        "can_resolve": item.status == Status.UNKNOWN and resolves,
+    }
+
+
+def _may_cancel(user: User, item: GenerationRequest) -> bool:
+    mine = item.requested_by_id == user.pk and user.has_perm("generation.add_generationrequest")
+    return mine or user.has_perm("generation.resolve_request")
+
+
+@require_POST
+def request_cancel(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    item = get_request_for(request.user, uuid)
+    if not _may_cancel(cast("User", request.user), item):
+        raise PermissionDenied("Only who asked for it, or a senior moderator, may cancel a request.")
+    return _move(request, item, lambda: service.cancel(request=item))
+
+
+@require_POST
+@permission_required("generation.resolve_request", raise_exception=True)
+def request_retry(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    item = get_request_for(request.user, uuid)
+    return _move(request, item, lambda: service.retry(request=item))
+
+
+@require_POST
+@permission_required("generation.resolve_request", raise_exception=True)
+def request_give_up(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    item = get_request_for(request.user, uuid)
+    return _move(request, item, lambda: service.give_up(request=item, user=cast("User", request.user)))
+
+
+def _move(request: HttpRequest, item: GenerationRequest, act: Callable[[], object]) -> HttpResponse:
+    """Do it and show the request; when it has moved on meanwhile, say so beside what it has become."""
+    try:
+        act()
+    except InvalidTransition:
+        item.refresh_from_db()
+        problem = f"That is no longer possible: the request is {item.get_status_display().lower()} by now."
+        return _panel(request, item, problem=problem, status=409)
+    return _panel(request, item) if getattr(request, "htmx", False) else redirect(item)
+
+
+# --- A new request ----------------------------------------------------------------------------------------------------
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permission_required("generation.add_generationrequest", raise_exception=True)
+def request_create(request: HttpRequest) -> HttpResponse:
+    if request.method != "POST":
+        return _form(request, *_new_form(request))
+    form = RequestForm(request.POST)
+    if not form.is_valid():
+        return _form(request, form, status=422)
+    token = form.cleaned_data["form_token"]
+    sent_before = GenerationRequest.objects.filter(form_token=token).exists()
+    try:
+        item = service.create_request(
+            user=cast("User", request.user),
+            provider=form.cleaned_data["provider"],
+            fields=form.request_fields,
+            form_token=token,
+        )
+    except service.UnknownProvider as error:
+        form.add_error("provider", str(error))
+        return _form(request, form, status=422)
+    if sent_before:
+        messages.info(request, "This form had been sent before. This is the request it made; nothing was sent twice.")
+    return redirect(item)
+
+
+def _new_form(request: HttpRequest) -> tuple[RequestForm, GenerationRequest | None]:
+    """An empty form, or with ``?from=`` one filled in as an earlier request was."""
+    wanted = request.GET.get("from", "")
+    if not wanted:
+        return RequestForm(), None
+    uuid = listing.parse_uuid(wanted)
+    source = GenerationRequest.objects.visible_to(request.user).filter(uuid=uuid).first() if uuid else None
+    return (RequestForm.like(source), source) if source else (RequestForm(), None)
+
+
+def _form(
+    request: HttpRequest, form: RequestForm, source: GenerationRequest | None = None, *, status: int = 200
+) -> HttpResponse:
+    chosen = form.chosen_provider
+    models = checkpoints.suggestions(chosen) if chosen else []
+    if models and not form.is_bound and source is None:
+        form.initial["model_name"] = models[0][0]
+    context = {"form": form, "models": models, "sizes": SIZES, "source": source}
+    return render(request, "generation/request_form.html", context, status=status)
+
+
+# --- Images -----------------------------------------------------------------------------------------------------------
+
+
+@require_safe
+def asset_file(request: HttpRequest, uuid: UUID) -> HttpResponseBase:
+    """The canonical rendition: what was classified is what is shown."""
+    asset = get_object_or_404(Asset.objects.visible_to(request.user), uuid=uuid)
+    return _bytes(request, asset, asset.rendition, asset.image_type)
+
+
+@require_safe
+def asset_preview(request: HttpRequest, uuid: UUID) -> HttpResponseBase:
+    """The thumbnail."""
+    asset = get_object_or_404(Asset.objects.visible_to(request.user), uuid=uuid)
+    return _bytes(request, asset, asset.thumbnail, "webp")
+
+
+def _bytes(request: HttpRequest, asset: Asset, file: FieldFile, image_type: str) -> HttpResponseBase:
+    try:
+        content = file.open("rb")
+    except (OSError, ValueError):  # not there, or no name at all
+        log.error("a file of asset %s is missing or unreadable: %s", asset.uuid, file.name)
+        return render(request, "generation/asset_missing.html", {"asset": asset}, status=404)
+    response = FileResponse(
+        content,
+        filename=f"{asset.uuid}.{image_type}",
+        content_type=CONTENT_TYPES.get(image_type, "application/octet-stream"),
+    )
+    for name, value in ASSET_HEADERS.items():
+        response[name] = value
+    return response
