@@ -1,4 +1,4 @@
-"""The models that the pretended provider offers. All names are made up; each is one row of Novita's ``GET /v3/model``."""
+"""The models that the pretended provider offers. All names are made up; each is a row of Novita's ``GET /v3/model``."""
 
 from __future__ import annotations
 

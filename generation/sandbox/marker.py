@@ -31,7 +31,7 @@ def height(size: tuple[int, int]) -> int:
 
 
 def draw(image: Image.Image, labels: Sequence[tuple[str, int]]) -> None:
-    """Draw the strip into an RGB image, tinted like the picture above it. ``labels``: up to 3 (slug, percent 0..100)."""
+    """Draw the strip into an RGB image, tinted like the picture above it. ``labels``: up to 3 (slug, 0..100)."""
     width, tall = image.width, height(image.size)
     above = image.crop((0, image.height // 2, width, image.height - tall))
     mean = np.asarray(above.resize((1, 1), Image.Resampling.BOX), dtype=np.float32)[0, 0]

@@ -1,6 +1,6 @@
 """What the pretended provider remembers: tasks, and how often it has turned somebody away.
 
-Nothing runs in the background. When a task starts and ends is settled as it is submitted; its state is read off the clock.
+Nothing runs in the background: a task is given its start and end as it is submitted, and the clock tells its state.
 """
 
 from __future__ import annotations

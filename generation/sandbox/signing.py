@@ -1,6 +1,6 @@
 """Presigned image addresses in the manner of S3: anybody may use one until it expires, nobody can make one up.
 
-Form: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html. The signature itself is our own HMAC.
+Form: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html. The signature is our own HMAC.
 """
 
 from __future__ import annotations

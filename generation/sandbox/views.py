@@ -18,7 +18,7 @@ from xml.sax.saxutils import escape
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from pydantic import ValidationError
@@ -29,18 +29,18 @@ from generation.sandbox.models import SandboxRefusal, SandboxTask
 from generation.wire.txt2img import SEED_RANDOM, Txt2ImgBody, explain
 
 P = ParamSpec("P")
-View = Callable[Concatenate[HttpRequest, P], HttpResponse]
+View = Callable[Concatenate[HttpRequest, P], HttpResponse]  # the request comes by position
 _HTML_INSTEAD = b"<!doctype html><title>502 Bad Gateway</title><h1>502 Bad Gateway</h1><p>Not an image.</p>\n"
 
 
-def _upstream(method: str) -> Callable[[View[P]], Callable[Concatenate[HttpRequest, P], HttpResponseBase]]:
-    """Outside Loupe's own log-in and CSRF rules; 404 while the sandbox is off; other methods are unknown, as at Novita."""
+def _upstream(method: str) -> Callable[[View[P]], View[P]]:
+    """Outside Loupe's own log-in and CSRF rules; 404 while the sandbox is off, and for any other method."""
 
-    def decorate(view: View[P]) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
+    def decorate(view: View[P]) -> View[P]:
         @csrf_exempt
         @login_not_required
         @wraps(view)
-        def wrapper(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        def wrapper(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
             if not settings.SANDBOX:
                 raise Http404("The sandbox is switched off.")
             if request.method != method:
@@ -53,10 +53,10 @@ def _upstream(method: str) -> Callable[[View[P]], Callable[Concatenate[HttpReque
 
 
 def _keyed(view: View[P]) -> View[P]:
-    """Ask for a key, with or without "Bearer": Novita's JavaScript SDK leaves it out. Any key will do, but "invalid"."""
+    """Ask for a key, with or without "Bearer" (Novita's JavaScript SDK leaves it out). Any but "invalid" will do."""
 
     @wraps(view)
-    def wrapper(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def wrapper(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         header = request.headers.get("Authorization", "").strip()
         if not header:
             return _error(400, "MISSING_API_KEY", "missing api-key")
@@ -108,7 +108,7 @@ def task_result(request: HttpRequest) -> HttpResponse:
 @_keyed
 def models(request: HttpRequest) -> HttpResponse:
     """GET /v3/model. Accepts both spellings in use: ``filter.types`` and the JavaScript SDK's ``filter[types]``."""
-    asked = {re.sub(r"\[(\w+)\]", r".\1", name): value for name, value in request.GET.items()}
+    asked = {re.sub(r"\[(\w+)\]", r".\1", name): value for name, value in request.GET.dict().items()}
     try:
         page = catalogue.page(asked)
     except ValueError as error:

@@ -25,7 +25,7 @@ def marble(canvas: Canvas) -> None:
     """Inks that have been drawn through one another, with fine gold veins."""
     table = ramp(canvas.pick(_MARBLES), 1024)
     fine = canvas.noise(3, octaves=4)
-    scale = canvas.between(2.6, 4.2)
+    scale = canvas.between(3.4, 5.2)
     x: Array = canvas.x * scale + 0.35 * (fine - 0.5)
     y: Array = canvas.y * scale + 0.35 * (fine - 0.5)
     # Each turn stirs the fluid at a finer scale.
@@ -226,8 +226,8 @@ def streams(canvas: Canvas) -> None:
         for index in range(count):
             length = int(12 + 34 * widths[index] / 0.011)
             line = [(float(x) * scale, float(y) * scale) for x, y in paths[:length, index]]
-            thick = max(1, round(float(widths[index]) * scale))
-            pen.line(line, fill=(*colours[int(chosen[index])], 235), width=thick, joint="curve")
+            thick, ink = max(1, round(float(widths[index]) * scale)), colours[int(chosen[index])]
+            pen.line(line, fill=(*ink, 235), width=thick, joint="curve")
             for x, y in (line[0], line[-1]):
                 pen.ellipse(
                     (x - thick / 2, y - thick / 2, x + thick / 2, y + thick / 2), fill=colours[int(chosen[index])]

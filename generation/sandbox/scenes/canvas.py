@@ -7,12 +7,13 @@ scene looks the same at every size. Noise comes from the picture's own generator
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
-Array = npt.NDArray[np.float32]
+Array = npt.NDArray[np.floating[Any]]
 Colour = tuple[float, float, float]
 
 
@@ -35,7 +36,8 @@ def ramp(codes: str, steps: int = 512) -> Array:
 def lookup(table: Array, value: Array) -> Array:
     """Colours of a ``ramp`` at values 0..1 of any shape."""
     index = np.clip(value * (len(table) - 1), 0, len(table) - 1).astype(np.intp)
-    return table[index]
+    colours: Array = table[index]
+    return colours
 
 
 def mix(low: Array | Colour, high: Array | Colour, share: Array | float) -> Array:
@@ -45,8 +47,8 @@ def mix(low: Array | Colour, high: Array | Colour, share: Array | float) -> Arra
 
 def smooth(low: float, high: float, value: Array) -> Array:
     """0 below ``low``, 1 above ``high``, and a soft S in between."""
-    share = np.clip((value - low) / (high - low), 0, 1)
-    return (share * share * (3 - 2 * share)).astype(np.float32)
+    share: Array = np.clip((value - low) / (high - low), 0, 1).astype(np.float32)
+    return share * share * (3 - 2 * share)
 
 
 class Canvas:
@@ -71,7 +73,7 @@ class Canvas:
     def noise(
         self, scale: float, *, octaves: int = 4, gain: float = 0.5, stretch: tuple[float, float] = (1, 1)
     ) -> Array:
-        """Cloudy noise 0..1, shape (height, width). ``scale``: features per unit; ``stretch``: how much longer they are."""
+        """Cloudy noise 0..1, shape (height, width). ``scale``: features per unit; ``stretch``: how much longer."""
         total = np.zeros((self.height, self.width), dtype=np.float32)
         weight, strength = 0.0, 1.0
         for octave in range(octaves):
@@ -85,7 +87,8 @@ class Canvas:
             total += np.asarray(layer) * strength
             weight += strength
             strength *= gain
-        return np.clip((total / max(weight, 1e-6) - 0.5) * 1.35 + 0.5, 0, 1).astype(np.float32)
+        clouds: Array = np.clip((total / max(weight, 1e-6) - 0.5) * 1.35 + 0.5, 0, 1).astype(np.float32)
+        return clouds
 
     def line(self, scale: float, *, octaves: int = 5, gain: float = 0.5, samples: int = 0) -> Array:
         """Noise 0..1 along the width (or ``samples`` points), shape (width,)."""
@@ -108,27 +111,34 @@ class Canvas:
         share = self.y[:, 0] / (until or self.bottom)
         self.pixels[:] = lookup(ramp(codes, 1024), np.clip(share, 0, 1))[:, None, :]
 
-    def cover(self, colour: Array | Colour, alpha: Array | float) -> None:
-        """Lay a colour (or a picture of colours) over what is there."""
+    def cover(self, colour: Array | Colour, alpha: Array | float, *, top: int = 0) -> None:
+        """Lay a colour (or a picture of colours) over what is there, from row ``top`` down."""
         share = alpha if isinstance(alpha, float) else alpha[..., None]
-        self.pixels += (np.asarray(colour, dtype=np.float32) - self.pixels) * share
+        self.pixels[top:] += (np.asarray(colour, dtype=np.float32) - self.pixels[top:]) * share
 
-    def glow(self, colour: Colour, amount: Array) -> None:
-        """Add light; bright places saturate softly."""
-        light = np.asarray(colour, dtype=np.float32) * amount[..., None]
-        self.pixels += light * (1 - 0.6 * np.clip(self.pixels, 0, 1))
+    def glow(self, colour: Colour, amount: Array, *, top: int = 0) -> None:
+        """Add light from row ``top`` down; bright places saturate softly."""
+        light = np.asarray(colour, dtype=np.float32) * amount[..., None].astype(np.float32)
+        self.pixels[top:] += light * (1 - 0.6 * np.clip(self.pixels[top:], 0, 1))
 
-    def below(self, edge: Array) -> Array:
-        """Antialiased mask of everything under a line; ``edge`` in units from the top, shape (width,)."""
-        return np.clip((self.y - edge[None, :]) * self.unit + 0.5, 0, 1).astype(np.float32)
+    def top(self, edge: Array) -> int:
+        """The row above the highest point of a line, so that layers touch only rows that they change."""
+        return int(np.clip(float(edge.min()) * self.unit - 2, 0, self.height - 1))
+
+    def below(self, edge: Array, *, top: int = 0) -> Array:
+        """Antialiased mask of everything under a line (units from the top, shape (width,)), from row ``top`` down."""
+        mask: Array = np.clip((self.y[top:] - edge[None, :]) * self.unit + 0.5, 0, 1).astype(np.float32)
+        return mask
 
     def distance(self, x: float, y: float) -> Array:
-        return np.hypot(self.x - x, self.y - y).astype(np.float32)
+        away: Array = np.sqrt((self.x - x) ** 2 + (self.y - y) ** 2)
+        return away
 
     def disc(self, distance: Array, radius: float, *, blur: float = 0.0) -> Array:
         """Antialiased mask of a circle from its ``distance`` field; ``blur`` in units."""
         soft = max(blur, 1 / self.unit)
-        return np.clip((radius - distance) / soft + 0.5, 0, 1).astype(np.float32)
+        mask: Array = np.clip((radius - distance) / soft + 0.5, 0, 1).astype(np.float32)
+        return mask
 
     def sun(self, x: float, y: float, radius: float, colour: Colour, *, halo: float = 0.5) -> None:
         away = self.distance(x, y)
@@ -158,7 +168,7 @@ class Canvas:
         under = self.image().resize((self.width * factor, self.height * factor), Image.Resampling.BILINEAR)
         paint(ImageDraw.Draw(under, "RGBA"), self.unit * factor)
         small = under.reduce(factor) if factor > 1 else under
-        self.pixels = np.asarray(small, dtype=np.float32) / 255
+        self.pixels = np.asarray(small, dtype=np.float32) / np.float32(255)
 
     def bloom(self, light: Array, radius: float, strength: float) -> None:
         """Add a blurred copy of ``light`` (height, width, 3); ``radius`` in units."""

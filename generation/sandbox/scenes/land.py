@@ -42,12 +42,14 @@ def mountains(canvas: Canvas) -> None:
 
 def _range(canvas: Canvas, edge: Array, trees: Array | float, colour: Array, mist: Array, *, fog: float) -> None:
     """One range: its colour, fading into mist towards its foot."""
-    depth = np.clip((canvas.y - edge[None, :]) / (0.3 * canvas.bottom), 0, 1).astype(np.float32)
+    ridge = edge - trees
+    top = canvas.top(ridge)
+    depth: Array = np.clip((canvas.y[top:] - edge[None, :]) / (0.3 * canvas.bottom), 0, 1)
     slope = np.gradient(edge) * canvas.unit
     light = np.clip(1 + 0.16 * np.tanh(slope * 0.8), 0.8, 1.2).astype(np.float32)[None, :]
     light = 1 + (light - 1) * np.exp(-depth * 5)
     body = mix(colour, mist, (fog * depth)[..., None]) * light[..., None]
-    canvas.cover(body, canvas.below((edge - trees).astype(np.float32)))
+    canvas.cover(body, canvas.below(ridge, top=top), top=top)
 
 
 def _firs(canvas: Canvas, tall: float) -> Array:
@@ -92,11 +94,12 @@ def dunes(canvas: Canvas) -> None:
         top = horizon + (canvas.bottom - horizon) * depth**1.4 * 0.78
         edge = top - (0.1 + 0.24 * depth) * (canvas.line(1.1 + 0.5 * (1 - depth), octaves=2, gain=0.22) - 0.35)
         crest = canvas.line(0.8, octaves=1) * canvas.right * 0.25
-        inside = np.clip((canvas.y - edge[None, :]) / (0.5 * (canvas.bottom - horizon)), 0, 1)
+        row = canvas.top(edge)
+        inside = np.clip((canvas.y[row:] - edge[None, :]) / (0.5 * (canvas.bottom - horizon)), 0, 1)
         # The lit side meets the shaded one along a line that wanders down from the ridge.
         turn = np.gradient(edge)[None, :] * canvas.unit * 2.2 + (inside - 0.25) * 1.3 + crest[None, :] * 0.6
-        shade = 0.1 + 0.26 * depth + 0.46 * smooth(-0.12, 0.4, turn.astype(np.float32)) + 0.12 * (ripples - 0.5) * depth
-        canvas.cover(lookup(table, shade.astype(np.float32)), canvas.below(edge.astype(np.float32)))
+        shade = 0.1 + 0.26 * depth + 0.46 * smooth(-0.12, 0.4, turn) + 0.12 * (ripples[row:] - 0.5) * depth
+        canvas.cover(lookup(table, shade), canvas.below(edge, top=row), top=row)
 
 
 _OCEANS = (
@@ -134,14 +137,16 @@ def _swell(canvas: Canvas, table: Array, depth: float, horizon: float, *, first:
     wave = np.abs(np.sin(across)) ** 1.3  # sharp troughs read as crests once they are turned over
     wave = 1 - (1 - wave) * (0.35 + 0.65 * canvas.line(2.1, octaves=2))
     edge = (top - size * (1 - wave) + 0.4 * size * (canvas.line(1.5, octaves=3) - 0.5)).astype(np.float32)
-    inside = np.clip((canvas.y - edge[None, :]) / (0.03 + 0.2 * depth), 0, 1).astype(np.float32)
+    row = canvas.top(edge)
+    y = canvas.y[row:]
+    inside: Array = np.clip((y - edge[None, :]) / (0.03 + 0.2 * depth), 0, 1)
     body = lookup(table, np.clip(0.1 + 0.72 * depth + 0.34 * (inside - 0.45), 0, 1).astype(np.float32))
-    canvas.cover(body, canvas.below(edge))
+    canvas.cover(body, canvas.below(edge, top=row), top=row)
     if not first:
         thick = 0.0016 + 0.006 * depth
-        foam = np.exp(-(((canvas.y - edge[None, :] - thick) / thick) ** 2)) * (1 - wave) ** 0.8
+        foam = np.exp(-(((y - edge[None, :] - thick) / thick) ** 2)) * (1 - wave) ** 0.8
         lace = 0.45 + 0.55 * canvas.line(30, octaves=2)
-        canvas.glow((0.93, 0.98, 1.0), (foam * lace * (0.2 + 0.5 * depth)).astype(np.float32))
+        canvas.glow((0.93, 0.98, 1.0), foam * lace * (0.2 + 0.5 * depth), top=row)
 
 
 _AURORAS = (

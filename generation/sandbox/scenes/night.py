@@ -103,7 +103,8 @@ def _roof(canvas: Canvas, lights: Array, box: tuple[int, int, int, int], body: A
 
 def _odds(number: int) -> Array:
     weights = 0.5 ** np.arange(number)
-    return (weights / weights.sum()).astype(np.float64)  # type: ignore[return-value]  # choice() wants doubles
+    odds: Array = weights / weights.sum()
+    return odds
 
 
 def _water(canvas: Canvas, shore: float) -> None:
@@ -186,7 +187,7 @@ def _rings(
     x, y = canvas.x - centre_x, canvas.y - centre_y
     along = x * math.cos(tilt) + y * math.sin(tilt)
     across = (y * math.cos(tilt) - x * math.sin(tilt)) / 0.28
-    away = np.sqrt(along**2 + across**2) / radius
+    away: Array = np.sqrt(along**2 + across**2) / radius
     grooves = 0.62 + 0.25 * np.sin(away * 38) + 0.13 * np.sin(away * 91)
     gap = smooth(1.70, 1.73, away) * (1 - smooth(1.77, 1.80, away))
     mask = smooth(1.32, 1.38, away) * (1 - smooth(2.05, 2.15, away)) * (1 - gap)
