@@ -38,7 +38,7 @@ check:
 	$(call install,requirements-dev.txt)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy .
+	@$(PRODUCTION) $(BIN)/mypy .
 	@$(PRODUCTION) $(BIN)/python manage.py makemigrations --check --dry-run
 	@$(PRODUCTION) $(BIN)/python manage.py check --deploy --fail-level WARNING
 
