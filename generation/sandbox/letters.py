@@ -62,9 +62,9 @@ def _line(
     found = BY_SLUG[slug]
     image.paste(_INK, (round(x), round(y)), glyphs.draw(found.glyph, size))
     start, room = x + unit * 1.7, unit * 6.75
-    font = _fitting(found.title, unit * 0.86, room)
-    pen.text((start, y + unit * 0.08), found.title, font=font, fill=_INK)
-    bar = y + unit * 1.2
+    font = _fitting(found.title, unit * 0.84, room)
+    pen.text((start, y + unit * 0.02), found.title, font=font, fill=_INK)
+    bar = y + unit * 1.26
     thick = max(1.0, unit * 0.1)
     number = _font(unit * 0.46)
     written = f"{percent}"

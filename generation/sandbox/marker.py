@@ -19,7 +19,7 @@ from generation.sandbox.cards import BY_SLUG, CARDS, CARDS_PER_PICTURE
 MAGIC = 0b1011_0100_1101  # version 1
 ROWS, COLUMNS = 2, 32
 _NO_CARD = 31
-_BRIGHTER = 78  # how much brighter a 1 is than a 0, of 255
+_BRIGHTER = 64  # how much brighter a 1 is than a 0, of 255
 _READABLE = 30  # less contrast than that is no strip
 
 assert len(CARDS) < _NO_CARD, "The marker has 5 bits for a card."
@@ -49,6 +49,8 @@ def read(image: Image.Image) -> list[tuple[str, int]] | None:
 
     Works on re-encoded copies, and on copies scaled down in proportion while cells keep about 2 pixels.
     """
+    if image.width < COLUMNS or image.height < 16:
+        return None  # too small to hold a strip
     nominal = height(image.size)
     scaled = {max(2, round(ROWS * min(image.size) / 128)), 6, 4, 3, 2}
     for tall in (nominal, *sorted(scaled - {nominal}, reverse=True)):

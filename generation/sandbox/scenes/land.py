@@ -117,7 +117,7 @@ def ocean(canvas: Canvas) -> None:
     canvas.sky(sky, until=horizon)
     _clouds(canvas, horizon, 0.3)
     x = canvas.right * canvas.between(0.25, 0.75)
-    canvas.sun(x, horizon - canvas.between(0.0, 0.14), canvas.between(0.06, 0.1), rgb(sun), halo=0.6)
+    canvas.sun(x, horizon - canvas.between(0.0, 0.14), canvas.between(0.06, 0.1), rgb(sun), halo=0.4)
     table = ramp(water)
     layers = 12
     for layer in range(layers):

@@ -71,7 +71,9 @@ def _building(
     _roof(canvas, lights, box, body)
     pitch = max(3, round((0.0075 + 0.0042 * depth) * canvas.unit))
     down = max(4, round(pitch * canvas.between(1.15, 1.6)))
-    columns, rows = max(1, wide // pitch), max(1, tall // down)
+    columns, rows = wide // pitch, tall // down
+    if not columns or not rows:
+        return
     share = canvas.between(0.12, 0.55) * (0.6 + 0.4 * depth)
     lit = canvas.rng.random((rows, columns)) < share
     power = (canvas.rng.random((rows, columns)) ** 0.5 * (0.62 + 0.4 * depth) * lit).astype(np.float32)

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from generation.sandbox import glyphs, marker, pictures, scenes
+from generation.sandbox.cards import BY_SLUG, CARDS, WORDS, novita_confidence, on_image, steer
+from generation.wire.txt2img import Request
+from moderation import taxonomy
+
+
+def request(prompt: str = "misty mountains", **others: Any) -> Request:
+    values: dict[str, Any] = {
+        "model_name": "m",
+        "prompt": prompt,
+        "width": 192,
+        "height": 160,
+        "image_num": 1,
+        "steps": 20,
+        "guidance_scale": 7,
+        "sampler_name": "Euler a",
+    }
+    return Request(**(values | others))
+
+
+def opened(content: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(content))
+    image.load()
+    return image
+
+
+@pytest.mark.parametrize("image_type", ["png", "jpeg", "webp"])
+def test_the_same_seed_and_parameters_give_the_same_bytes(image_type: str) -> None:
+    first, second = (pictures.render(request(), 7, 0, image_type) for _ in range(2))
+    assert first == second
+    assert opened(first).format == image_type.upper()
+
+
+def test_another_seed_position_or_parameter_gives_another_picture() -> None:
+    different = [
+        pictures.render(request(), 7, 0, "png"),
+        pictures.render(request(), 8, 0, "png"),
+        pictures.render(request(), 7, 1, "png"),
+        pictures.render(request(steps=21), 7, 0, "png"),
+        pictures.render(request("misty mountains, red"), 7, 0, "png"),
+    ]
+    assert len(set(different)) == len(different)
+
+
+@pytest.mark.parametrize("size", [(128, 128), (2048, 128), (128, 2048), (131, 257)])
+@pytest.mark.parametrize("name", scenes.SCENES)
+def test_every_scene_paints_every_size(name: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scenes, "choose", lambda prompt, seed: scenes.SCENES[name])
+    image = pictures.paint(request(width=size[0], height=size[1]), 3, 0)
+    assert image.size == size
+    assert marker.read(image) == []
+
+
+@pytest.mark.parametrize("name", scenes.SCENES)
+def test_every_scene_has_words_that_call_for_it(name: str) -> None:
+    word = scenes._WORDS[name].split()[0]
+    assert scenes.choose(f"A {word.title()}, at dawn", 0) is scenes.SCENES[name]
+
+
+def test_a_prompt_without_a_known_word_is_left_to_the_seed() -> None:
+    assert {scenes.choose("something else", seed) for seed in range(13)} == set(scenes.SCENES.values())
+
+
+@pytest.mark.parametrize("size", [(128, 128), (128, 400), (400, 128)])
+@pytest.mark.parametrize("slug", BY_SLUG)
+def test_every_category_has_a_card_that_the_marker_names(slug: str, size: tuple[int, int]) -> None:
+    image = pictures.paint(request(f"a still life sandbox:{slug}@61", width=size[0], height=size[1]), 1, 0)
+    assert marker.read(image) == [(slug, 61)]
+
+
+def test_the_cards_are_exactly_the_taxonomy() -> None:
+    assert {card.slug for card in CARDS} == set(taxonomy.CATEGORIES)
+    assert len({card.slug for card in CARDS}) == len(CARDS)
+
+
+@pytest.mark.parametrize("level", taxonomy.LEVELS)
+def test_novita_sees_the_same_categories_as_in_the_taxonomy(level: int) -> None:
+    seen = {card.slug for card in CARDS if novita_confidence(((card.slug, 50),), level)}
+    named = set(taxonomy.level_categories(level))
+    assert named <= seen
+    assert {taxonomy.get(slug).l1 for slug in seen} == {taxonomy.get(slug).l1 for slug in named}
+
+
+@pytest.mark.parametrize("name", {card.glyph for card in CARDS})
+def test_every_card_has_its_sign(name: str) -> None:
+    assert glyphs.draw(name, 24).getextrema() == (0, 255)
+
+
+def test_words_are_matched_whole_and_in_any_case() -> None:
+    assert steer("A Revolver on the table").labels == (("violence.weapons", 94),)
+    assert steer("swordfish, unwinescreened").labels == ()
+    assert all(slug in BY_SLUG for slug, _ in WORDS.values())
+
+
+def test_named_categories_come_first_and_at_most_three_count() -> None:
+    steering = steer("whisky in a casino, sandbox:violence.weapons@12, sandbox:alcohol.use. sandbox:slow")
+    assert steering.labels == (("violence.weapons", 12), ("alcohol.use", 92), ("alcohol.beverages", 91))
+    assert steering.behaviours == {"slow"}
+
+
+def test_clean_silences_everyday_words_only() -> None:
+    assert steer("a revolver, sandbox:clean").labels == ()
+    assert steer("a revolver, sandbox:clean sandbox:alcohol").labels == (("alcohol", 92),)
+
+
+def test_later_images_of_a_task_are_less_sure() -> None:
+    labels = (("alcohol", 20), ("gambling", 0))
+    assert [on_image(labels, position) for position in (0, 1, 7)] == [
+        labels,
+        (("alcohol", 14), ("gambling", 0)),
+        (("alcohol", 1), ("gambling", 0)),
+    ]
