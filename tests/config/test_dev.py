@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import stat
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 
 from config import env
 from config.engine.prepare import prepare
-from tests.config.workers import ROOT, Program, children, environment, processes, until
+from tests.config.workers import Program, children, processes, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -24,21 +23,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-@pytest.fixture
-def data_dir(tmp_path: Path) -> Path:
-    """A desk that somebody uses already: no demo is wanted."""
-    folder = tmp_path / "var"
-    prepare(folder)
-    for command in (
-        ["migrate", "--verbosity=0"],
-        ["createsuperuser", "--noinput", "--username=ada", "--email=a@b.example"],
-    ):
-        subprocess.run(
-            [sys.executable, "manage.py", *command], cwd=ROOT, env=environment(folder), check=True, capture_output=True
-        )
-    return folder
 
 
 def test_the_first_settings_are_secret_and_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.config.workers import ROOT, Worker, children, environment, until
+from tests.config.workers import Worker, children, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-
-
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("migrated")
-    command = [sys.executable, "manage.py", "migrate", "--verbosity=0"]
-    subprocess.run(command, cwd=ROOT, env=environment(folder), check=True)
-    return folder / "db.sqlite3"
-
-
-@pytest.fixture
-def data_dir(migrated: Path, tmp_path: Path) -> Path:
-    shutil.copy(migrated, tmp_path)
-    return tmp_path
 
 
 @pytest.fixture

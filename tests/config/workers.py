@@ -19,7 +19,6 @@ ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = "tests.config.worker_settings"
 WORKERS: int = settings.Q_CLUSTER["workers"]
 KEPT = ("PATH", "HOME", "LANG", "VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH")
-PASSWORD = {"DJANGO_SUPERUSER_PASSWORD": "correct horse battery staple"}  # for createsuperuser
 
 
 def until(found: Callable[[], Any], *, seconds: float = 15.0) -> Any:
@@ -34,7 +33,7 @@ def until(found: Callable[[], Any], *, seconds: float = 15.0) -> Any:
 def environment(data_dir: Path, module: str = SETTINGS, **more: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     own = {"DATA_DIR": str(data_dir), "SECRET_KEY": "s" * 60, "DJANGO_SETTINGS_MODULE": module}
-    return {**kept, **own, **PASSWORD, **more}
+    return {**kept, **own, **more}
 
 
 def processes() -> dict[int, tuple[int, int]]:
