@@ -101,7 +101,9 @@ class TaskResultReply(_Reply):
     @classmethod
     def _keep_positions(cls, value: Any) -> Any:
         """An entry that is no object stays as an empty one, so that the others keep their place."""
-        return [entry if is_object(entry) else {} for entry in value] if isinstance(value, list) else value
+        if not isinstance(value, list):
+            return value
+        return [entry if is_object(entry) or isinstance(entry, Image) else {} for entry in value]
 
     def to_wire(self) -> dict[str, Any]:
         reply = self.model_dump(mode="json")

@@ -1,0 +1,329 @@
+"""The whole line, from a request to a settled review, against the sandbox over a real socket; and killed at every step."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.utils import timezone
+from django_q.models import OrmQ
+
+import moderation.tasks
+from generation import fetching, providers, pumps, tasks
+from generation.models import Asset, GenerationRequest, RemoteImage
+from generation.providers import novita
+from generation.sandbox.models import SandboxTask
+from generation.services import pipeline, requests
+from moderation.models import Classification, Decision, Review
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Status = GenerationRequest.Status
+STEPS = (tasks.submit, tasks.poll, tasks.fetch, moderation.tasks.classify)
+
+
+@pytest.fixture(autouse=True)
+def _sandbox(live_server: Any, settings: Any) -> Iterator[None]:
+    entry = settings.IMAGE_PROVIDERS["novita-sandbox"]
+    address = {**entry["OPTIONS"], "base_url": f"{live_server.url}/sandbox/novita"}
+    settings.IMAGE_PROVIDERS = {"novita-sandbox": {**entry, "OPTIONS": address}}
+    settings.FETCH_ALLOW = [live_server.url.removeprefix("http://")]
+    settings.CLASSIFIERS = ["novita", "sandbox"]
+    providers.get.cache_clear()
+    yield
+    providers.get.cache_clear()
+
+
+def ask(user: User | None = None, **fields: Any) -> GenerationRequest:
+    values = {
+        "model_name": "alder_realism_v4.safetensors", "prompt": "a harbour at dawn", "negative_prompt": "", "width": 128,
+        "height": 128, "image_num": 1, "steps": 20, "guidance_scale": "7.5", "sampler_name": "Euler a", "seed": 5,
+        "response_image_type": "png", "enable_nsfw_detection": True, "nsfw_detection_level": 1,
+    }  # fmt: skip
+    return requests.create_request(user=user, provider="novita-sandbox", fields={**values, **fields})
+
+
+def make_everything_due() -> None:
+    """Let time pass: leases run out, back-offs end."""
+    now = timezone.now() - timedelta(seconds=1)
+    for model in (GenerationRequest, RemoteImage, Classification):
+        model.objects.filter(due_at__isnull=False).update(due_at=now)
+
+
+def run_line(rounds: int = 3) -> None:
+    for _ in range(rounds):
+        for step in STEPS:
+            step()
+        make_everything_due()
+
+
+def test_a_request_becomes_stored_images_with_settled_reviews() -> None:
+    request = ask(image_num=3, prompt="a whisky bottle", response_image_type="webp", width=192)
+
+    run_line()
+
+    request.refresh_from_db()
+    assert (request.status, request.error) == (Status.SUCCEEDED, "")
+    assets = list(Asset.objects.filter(request=request).order_by("position"))
+    assert [(a.position, a.width, a.height, a.image_type) for a in assets] == [(n, 192, 128, "webp") for n in range(3)]
+    assert len({a.sha256 for a in assets}) == 3
+    for asset in assets:
+        assert asset.review.status == Review.Status.PENDING
+        assert asset.review.headline == "alcohol.beverages"
+        assert "policy version 1 asks a person" in asset.review.why
+        assert asset.detection is not None
+        with asset.rendition.open("rb") as file:
+            assert hashlib.sha256(file.read()).hexdigest() == asset.sha256
+    assert [t.new for t in request.transitions.order_by("pk")] == [
+        "queued", "submitting", "processing", "fetching", "succeeded",
+    ]  # fmt: skip
+
+
+def test_a_clean_picture_is_approved_by_the_policy_and_a_sure_one_rejected() -> None:
+    clean, sure = ask(), ask(prompt="sandbox:explicit.nudity@97")
+
+    run_line()
+
+    assert Review.objects.get(asset__request=clean).status == Review.Status.APPROVED
+    rejected = Review.objects.get(asset__request=sure)
+    assert rejected.status == Review.Status.REJECTED
+    decision = rejected.decisions.get()
+    assert (decision.by_policy, decision.categories) == (True, ["explicit.nudity"])
+
+
+def test_detection_that_did_not_run_sends_the_image_to_a_person() -> None:
+    request = ask(prompt="sandbox:invalid-detection")
+
+    run_line()
+
+    review = Review.objects.get(asset__request=request)
+    assert review.status == Review.Status.PENDING
+    assert "did not run" in review.why
+
+
+@pytest.mark.parametrize(
+    ("word", "status", "reason"),
+    [
+        ("fail", Status.FAILED, "TASK_FAILED"),
+        ("lost", Status.UNKNOWN, ""),
+        ("corrupt", Status.FAILED, "IMAGES_LOST"),
+        ("expired", Status.FAILED, "IMAGES_LOST"),
+    ],
+)
+def test_what_goes_wrong_at_the_provider_ends_in_the_right_state_with_a_sentence(
+    word: str, status: str, reason: str
+) -> None:
+    request = ask(prompt=f"a harbour sandbox:{word}")
+
+    run_line(rounds=8)
+
+    request.refresh_from_db()
+    assert request.status == status
+    assert reason in request.reason
+    assert request.error.endswith(".")
+    assert not Asset.objects.exists()
+    assert SandboxTask.objects.count() == 1
+
+
+def test_a_partial_result_keeps_what_there_is_and_says_what_is_missing() -> None:
+    request = ask(prompt="a harbour sandbox:partial", image_num=3)
+
+    run_line(rounds=8)
+
+    request.refresh_from_db()
+    assert (request.status, request.reason) == (Status.SUCCEEDED, "PARTIAL")
+    assert request.error.startswith("2 of 3 images could be stored.")
+    assert Asset.objects.filter(request=request).count() == 2
+
+
+def test_a_busy_provider_is_asked_again_and_gets_the_request_once() -> None:
+    request = ask(prompt="a harbour sandbox:busy")
+
+    run_line(rounds=6)
+
+    request.refresh_from_db()
+    assert request.status == Status.SUCCEEDED
+    assert request.transitions.filter(old="submitting", new="queued").exists()
+    assert Asset.objects.count() == 1
+
+
+def test_an_unknown_outcome_is_never_sent_again_by_itself_but_by_a_person(admin: User) -> None:
+    request = ask(prompt="a harbour sandbox:lost")
+    run_line(rounds=4)
+    assert SandboxTask.objects.count() == 1
+
+    GenerationRequest.objects.update(prompt="a harbour")
+    requests.retry(request=GenerationRequest.objects.get())
+    run_line()
+
+    request.refresh_from_db()
+    assert request.status == Status.SUCCEEDED
+    assert SandboxTask.objects.count() == 2
+
+
+def test_submitting_is_committed_before_the_post(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = ask()
+    seen: list[tuple[str, bool]] = []
+
+    def submit(self: Any, *args: Any, **kwargs: Any) -> str:
+        seen.append((GenerationRequest.objects.get().status, connection.in_atomic_block))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(novita.Novita, "submit", submit)
+    with pytest.raises(KeyboardInterrupt):
+        tasks.submit()
+    monkeypatch.undo()
+    assert seen == [(Status.SUBMITTING, False)]
+
+    tasks.submit()
+    assert GenerationRequest.objects.get().status == Status.SUBMITTING, "its lease has not run out yet"
+    run_line()
+    request.refresh_from_db()
+    assert (request.status, request.reason) == (Status.UNKNOWN, "SENDER_DIED")
+    assert not SandboxTask.objects.exists()
+
+
+def test_every_step_run_twice_changes_nothing() -> None:
+    request = ask(image_num=2)
+    for step in STEPS:
+        step()
+        make_everything_due()
+        step()
+    before = state()
+
+    run_line()
+
+    assert state() == before
+    assert before[str(request.uuid)] == "succeeded"
+    assert (Asset.objects.count(), Review.objects.count(), SandboxTask.objects.count()) == (2, 2, 1)
+
+
+def test_losing_the_whole_queue_loses_nothing() -> None:
+    ask(), ask(seed=6)
+    for _ in range(40):
+        OrmQ.objects.all().delete()
+        pumps.start_over()
+        make_everything_due()
+        for name in pumps.tick():
+            pumps.find(name)()
+
+    assert set(GenerationRequest.objects.values_list("status", flat=True)) == {"succeeded"}
+    assert not Review.objects.filter(status=Review.Status.CLASSIFYING).exists()
+
+
+def state() -> dict[str, str]:
+    rows = {str(row.uuid): row.status for row in GenerationRequest.objects.all()}
+    rows |= {f"asset {asset.pk}": asset.sha256 for asset in Asset.objects.all()}
+    rows |= {f"review {review.pk}": review.status for review in Review.objects.all()}
+    return rows | {f"decision {decision.pk}": decision.hash for decision in Decision.objects.all()}
+
+
+class Killed(BaseException):
+    """The process ends here: no except clause of ours may catch it."""
+
+
+@contextmanager
+def killed_at(effect: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Let ``effect`` effects happen (writes to the database, files, calls to the provider), then die."""
+    effects: list[str] = []
+
+    def count(name: str) -> None:
+        effects.append(name)
+        if len(effects) > effect:
+            raise Killed(name)
+
+    def sql(execute: Callable[..., Any], query: str, params: Any, many: bool, context: Any) -> Any:
+        if query.split(" ", 1)[0] in ("INSERT", "UPDATE", "DELETE") and "django_q" not in query and "pump" not in query:
+            count(query[:40])
+        return execute(query, params, many, context)
+
+    def after(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            result = function(*args, **kwargs)
+            count(name)
+            return result
+
+        return call
+
+    with monkeypatch.context() as patch, connection.execute_wrapper(sql):
+        # Dying right after these is the worst moment: the outside world has changed, our rows have not.
+        patch.setattr(novita.Novita, "submit", after(novita.Novita.submit, "POST"))
+        patch.setattr(pipeline, "download", after(pipeline.download, "GET"))
+        patch.setattr(pipeline, "store_rendition", after(pipeline.store_rendition, "store"))
+        try:
+            yield effects
+        except Killed:
+            effects.append("killed")
+
+
+@pytest.mark.parametrize("prompt", ["a harbour", "a whisky bottle"])
+def test_a_worker_killed_at_any_effect_loses_and_doubles_nothing(prompt: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "FETCH_THREADS", 1)
+    unknown, effect, finished = 0, 0, False
+    while not finished:
+        request = ask(prompt=prompt, seed=effect)
+        with killed_at(effect, monkeypatch) as effects:
+            run_line(rounds=2)
+        finished = "killed" not in effects
+        connection.close()
+        pumps.start_over()
+        run_line(rounds=4)
+
+        request.refresh_from_db()
+        sent = SandboxTask.objects.filter(body__request__seed=effect).count()
+        unknown += request.status == Status.UNKNOWN
+        if request.status == Status.UNKNOWN:
+            assert sent <= 1, effects
+        else:
+            assert (request.status, sent) == (Status.SUCCEEDED, 1), effects
+            asset = Asset.objects.get(request=request)
+            assert asset.review.status in (Review.Status.APPROVED, Review.Status.PENDING), effects
+            assert asset.classifications.count() == 2, effects
+            assert asset.review.decisions.count() == (asset.review.status == Review.Status.APPROVED), effects
+        effect += 1
+
+    assert effect > 12, "fewer effects than the line has: the wrapper no longer sees them"
+    assert 1 <= unknown <= 4, "only dying between the claim and the stored task id may leave the outcome unknown"
+
+
+def test_a_decoder_that_keeps_dying_is_given_up_after_a_few_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    ask()
+    tasks.submit()
+    tasks.poll()
+
+    def die(**kwargs: Any) -> Any:
+        raise Killed
+
+    monkeypatch.setattr(pipeline, "download", die)
+    deaths = 0
+    for _ in range(10):
+        make_everything_due()
+        pumps.start_over()
+        try:
+            tasks.fetch()
+        except Killed:
+            deaths += 1
+
+    assert deaths == pipeline.FETCH_ATTEMPTS
+    request = GenerationRequest.objects.get()
+    assert (request.status, request.reason) == (Status.FAILED, "IMAGES_LOST")
+
+
+def test_a_download_that_is_blocked_is_a_sentence_without_the_signature(
+    monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.FETCH_ALLOW = []
+    request = ask()
+
+    run_line()
+
+    request.refresh_from_db()
+    assert request.status == Status.FAILED
+    assert "X-Amz" not in request.error + "".join(request.transitions.values_list("reason", flat=True))
+    assert not RemoteImage.objects.exclude(url="").exists()
+    assert issubclass(fetching.Blocked, Exception)

@@ -1,0 +1,189 @@
+"""What docs/architecture.md and README.md promise, held against the code."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.apps import apps
+from django.conf import settings
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from generation.models import GenerationRequest, RemoteImage, StateMachine
+from generation.sandbox.cards import CARDS
+from moderation import taxonomy
+from moderation.models import Classification, Review
+
+ROOT = Path(settings.BASE_DIR)
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
+README = (ROOT / "README.md").read_text()
+MACHINES = [GenerationRequest, RemoteImage, Classification, Review]
+
+# Who may import whom, most specific first.
+MAY_IMPORT = {
+    "generation.wire": {"generation.wire"},
+    "generation.fetching": {"generation.fetching"},
+    "generation.imaging": {"generation.imaging"},
+    "generation.providers": {"generation.providers", "generation.wire"},
+    "generation.sandbox": {"generation.sandbox", "generation.wire"},
+    "generation": {"generation"},
+    "moderation": {"moderation", "generation"},
+    "config": {"config", "moderation", "generation"},
+}
+WITHOUT_DATABASE = ("generation.wire", "generation.fetching", "generation.imaging", "generation.providers")
+OURS = ("config", "generation", "moderation")
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for app in OURS:
+        for path in sorted((ROOT / app).rglob("*.py")):
+            yield ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), path
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def within(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+def test_modules_import_only_downwards() -> None:
+    checked = 0
+    for module, path in modules():
+        package = next(package for package in MAY_IMPORT if within(module, package))
+        for name in imports(path):
+            # `from generation import x` names the package itself too, which holds nothing.
+            if name in OURS or not any(within(name, ours) for ours in OURS):
+                continue
+            checked += 1
+            assert any(within(name, allowed) for allowed in MAY_IMPORT[package]), f"{module} imports {name}"
+    assert checked > 200
+
+
+def test_what_speaks_to_the_outside_knows_no_database() -> None:
+    for module, path in modules():
+        if any(within(module, package) for package in WITHOUT_DATABASE):
+            wrong = [name for name in imports(path) if name.startswith("django.db") or ".models" in name]
+            assert not wrong, f"{module} imports {wrong}"
+
+
+def test_only_two_modules_import_an_http_client() -> None:
+    users = {module for module, path in modules() if any(within(n, "httpx") or within(n, "httpcore") for n in imports(path))}
+
+    assert users <= {"generation.providers.http", "generation.fetching", "generation.fetching.transport"}
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_every_status_has_its_transitions_and_its_place_on_the_page(machine: type[StateMachine]) -> None:
+    statuses = set(machine.Status.values)  # type: ignore[attr-defined]
+
+    assert set(machine.TRANSITIONS) == statuses
+    assert {target for targets in machine.TRANSITIONS.values() for target in targets} <= statuses
+    assert [status for status in sorted(statuses) if f"`{status}`" not in PAGE] == []
+
+
+@pytest.mark.parametrize("machine", [GenerationRequest, Review])
+def test_the_page_shows_the_transitions_that_the_code_has(machine: type[StateMachine]) -> None:
+    section = PAGE.split(f"| {machine.__name__} | may go to")[1].split("\n\n")[0]
+    shown: dict[str, set[str]] = {}
+    for line in section.splitlines()[2:]:
+        sources, targets = line.strip("|").split("|")[:2]
+        for source in re.findall(r"`(\w+)`", sources):
+            shown[source] = set(re.findall(r"`(\w+)`", targets))
+
+    assert shown == {source: set(targets) for source, targets in machine.TRANSITIONS.items()}
+
+
+def test_status_changes_only_through_move_to() -> None:
+    for module, path in modules():
+        if "migrations" in module:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            targets = node.targets if isinstance(node, ast.Assign) else []
+            wrong = [t for t in targets if isinstance(t, ast.Attribute) and t.attr == "status" and isinstance(t.ctx, ast.Store)]
+            assert not wrong, f"{module}:{node.lineno} assigns a status"  # type: ignore[attr-defined]
+
+
+def test_every_setting_is_in_the_readme_and_the_other_way_round() -> None:
+    source = (ROOT / "config" / "settings.py").read_text()
+    read = set(re.findall(r'env\.\w+\(\s*"([A-Z][A-Z0-9_]+)"', source))
+    documented = set(re.findall(r"^\| `([A-Z][A-Z0-9_]+)` \|", README, re.MULTILINE))
+
+    assert documented == read
+    assert set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)) <= read
+
+
+def routes(resolver: URLResolver | None = None, prefix: str = "/") -> Iterator[str]:
+    for entry in (resolver or get_resolver()).url_patterns:
+        path = prefix + str(entry.pattern)
+        if isinstance(entry, URLPattern):
+            yield re.sub(r"<(?:\w+:)?(\w+)>", r"<\1>", path)
+        elif entry.app_name != "admin":
+            yield from routes(entry, path)
+
+
+def test_every_address_is_on_the_page() -> None:
+    named = set(re.findall(r"`(/?[^`\s]*)`", PAGE.split("## Addresses")[1].split("htmx:")[0]))
+
+    def is_documented(route: str) -> bool:
+        if route in named or any(place.endswith("…") and route.startswith(place[:-1]) for place in named):
+            return True
+        parent, _, last = route.rstrip("/").rpartition("/")
+        return f"{last}/" in named and f"{parent}/" in named
+
+    missing = [route for route in routes() if not is_documented(route)]
+    assert missing == []
+
+
+def test_functions_and_files_stay_small_enough_to_see_whole() -> None:
+    for module, path in modules():
+        if "migrations" in module:
+            continue
+        text = path.read_text()
+        assert text.count("\n") <= 400, f"{module} is longer than 400 lines"
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert node.end_lineno is not None
+                assert node.end_lineno - node.lineno < 40, f"{module}.{node.name} is longer than 40 lines"
+
+
+def test_the_sandbox_knows_the_taxonomy() -> None:
+    assert {card.slug for card in CARDS} == set(taxonomy.CATEGORIES)
+    for level in taxonomy.LEVELS:
+        covered = {slug for slug in taxonomy.level_categories(level)}
+        seen = {c.slug for c in CARDS if c.novita_level is not None and c.novita_level <= level and "." in c.slug}
+        for slug in seen:
+            assert slug in covered or taxonomy.get(slug).l1 in covered, slug
+
+
+def test_every_model_is_in_the_admin() -> None:
+    from django.contrib import admin
+
+    inline = {"Label", "PolicyRule", "RemoteImage", "RequestTransition"}
+    models = [m for app in ("generation", "moderation") for m in apps.get_app_config(app).get_models()]
+
+    missing = [m.__name__ for m in models if not admin.site.is_registered(m) and m.__name__ not in inline]
+    assert missing == ["ChainHead"]
+
+
+def test_templates_hold_nothing_that_the_content_security_policy_forbids() -> None:
+    for path in sorted((ROOT / "templates").rglob("*.html")):
+        text = path.read_text()
+        for forbidden in (r"\sstyle=", r"<style", r"\son\w+=", r"hx-on", r"\|safe", r"autoescape off", r"(src|href)=.https?:"):
+            assert not re.search(forbidden, text), f"{path.name}: {forbidden}"
+
+
+def test_colours_live_in_the_tokens() -> None:
+    for path in sorted((ROOT / "static" / "css").glob("*.css")):
+        if path.name != "tokens.css":
+            found = re.findall(r"oklch\(|rgba?\(|hsla?\(|#[0-9a-fA-F]{3,8}\b", path.read_text())
+            assert not found, f"{path.name}: {found[:3]}"
