@@ -200,7 +200,7 @@ def _run(square: Floats) -> Floats:
     # Written so that NaN fails, too.
     if not (np.isfinite(output).all() and scores.min() >= 0 and scores.max() <= 1):
         raise ClassifierError("The local detector's model gave numbers that are no scores.")
-    return output[0]
+    return output[0]  # type: ignore[no-any-return]
 
 
 def _candidates(output: Floats, *, scale: float, size: tuple[int, int]) -> Floats:
@@ -216,7 +216,7 @@ def _candidates(output: Floats, *, scale: float, size: tuple[int, int]) -> Float
     )
     rows = np.stack([labels.astype(np.float32), output[4 + labels, anchors], *corners.clip(0, 1)], axis=1)
     # What lies wholly in the padding has no extent left.
-    return rows[(rows[:, 4] > rows[:, 2]) & (rows[:, 5] > rows[:, 3])]  # type: ignore[no-any-return]
+    return rows[(rows[:, 4] > rows[:, 2]) & (rows[:, 5] > rows[:, 3])]
 
 
 def _suppress(rows: Floats) -> tuple[Detection, ...]:

@@ -1,0 +1,251 @@
+"""The child process: same answers, and no file can hang, kill or confuse the parent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from generation import imaging
+from generation.imaging import DecoderUnavailable, Unreadable, pool, render
+from generation.imaging.decode import decode
+from tests.generation.imaging.pictures import encoded, gif_bomb, picture, png
+
+ROOT = Path(__file__).resolve().parents[3]
+GOOD = encoded(picture(), "PNG")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _close() -> Iterator[None]:
+    yield
+    pool.close()
+
+
+def children() -> list[int]:
+    return [server.process_id for server in pool._pool._all]
+
+
+def gone(process_id: int, within: float = 3.0) -> bool:
+    end = time.monotonic() + within
+    while time.monotonic() < end:
+        try:
+            state = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.02)
+    return False
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "GIF"])
+def test_the_child_answers_as_the_pure_function_does(file_format: str) -> None:
+    content = encoded(picture(300, 200), file_format)
+    assert render(content) == decode(content)
+
+
+def test_the_child_is_reused() -> None:
+    render(GOOD)
+    before = children()
+    for _ in range(5):
+        render(GOOD)
+    assert children() == before
+
+
+def test_refusals_come_through() -> None:
+    for content, code in ((b"", "empty"), (b"<svg/>", "unsupported"), (png(9000, 9000, rows=b""), "too-many-pixels")):
+        with pytest.raises(Unreadable) as caught:
+            render(content)
+        assert caught.value.code == code
+        assert not caught.value.retryable
+    with pytest.raises(Unreadable, match="larger than 20 MiB"):
+        render(bytes(imaging.MAX_BYTES + 1))
+
+
+def test_the_largest_flat_picture_is_quick_and_ends_a_grown_child() -> None:
+    started = time.monotonic()
+    rendition = render(png(4898, 4898))
+    assert (rendition.width, rendition.pdq) == (4898, None)
+    assert time.monotonic() - started < 10
+    assert render(GOOD).width == 96
+
+
+def test_a_killed_child_is_replaced() -> None:
+    render(GOOD)
+    for process_id in children():
+        os.kill(process_id, signal.SIGKILL)
+        assert gone(process_id)
+    assert render(GOOD).width == 96
+
+
+def test_a_child_that_dies_over_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    render(GOOD)
+    asked = 0
+
+    def ask(server: pool._Server, content: bytes) -> None:
+        nonlocal asked
+        asked += 1
+        server._process.kill()
+        server._read(1, time.monotonic() + 5)
+
+    monkeypatch.setattr(pool._Server, "ask", ask)
+    with pytest.raises(Unreadable) as caught:
+        render(GOOD)
+    assert (caught.value.code, caught.value.retryable, asked) == ("crashed", True, 2)
+    monkeypatch.undo()
+    assert render(GOOD).width == 96
+
+
+def test_a_child_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    render(GOOD)
+    (process_id, *_) = children()
+    for each in children():
+        os.kill(each, signal.SIGSTOP)
+    monkeypatch.setattr(pool, "WALL_SECONDS", 0.3)
+    started = time.monotonic()
+    with pytest.raises(Unreadable) as caught:
+        render(encoded(picture(1500, 1500), "PNG"))  # larger than a pipe holds, so the writing side blocks, too
+    assert caught.value.code == "too-slow"
+    assert time.monotonic() - started < 2
+    assert gone(process_id)
+    monkeypatch.undo()
+    assert render(GOOD).width == 96
+
+
+def test_an_interrupted_answer_is_not_given_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    render(GOOD)
+    honest = pool._Server._answer
+
+    def interrupted(server: pool._Server, until: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pool._Server, "_answer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        render(encoded(picture(50, 50), "PNG"))
+    monkeypatch.setattr(pool._Server, "_answer", honest)
+    assert render(GOOD).width == 96
+
+
+@pytest.mark.parametrize(
+    "tampered",
+    [
+        {"image_type": "html"}, {"image_type": "jpeg"}, {"width": 0}, {"height": 10**6}, {"preview": "javascript:x"},
+        {"frames": "1"}, {"metadata": {"a": 1}}, {"unheard": 1}, {"source_type": "svg"}, {"code": "X" * 99},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_taken_over_child_is_not_believed(tampered: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = pool._Server.ask
+
+    def ask(server: pool._Server, content: bytes) -> object:
+        fields, blobs = honest(server, content)
+        return {**fields, **tampered}, blobs
+
+    monkeypatch.setattr(pool._Server, "ask", ask)
+    with pytest.raises(Unreadable) as caught:
+        render(GOOD)
+    assert caught.value.code in {"crashed", "broken"}
+
+
+def test_threads_share_a_bounded_number_of_children() -> None:
+    contents = [encoded(picture(40 + number, 40), "PNG") for number in range(24)]
+    with ThreadPoolExecutor(8) as threads:
+        widths = [rendition.width for rendition in threads.map(render, contents)]
+    assert widths == [40 + number for number in range(24)]
+    assert len(children()) <= pool.SERVERS
+
+
+def test_a_child_outlives_the_thread_that_first_needed_it() -> None:
+    pool.close()
+    thread = threading.Thread(target=render, args=(GOOD,))
+    thread.start()
+    thread.join()
+    before = children()
+    time.sleep(0.1)
+    render(GOOD)
+    assert children() == before
+
+
+def test_no_free_decoder_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "WAIT_SECONDS", 0.01)
+    taken = 0
+    while pool._pool._free.acquire(blocking=False):
+        taken += 1
+    try:
+        with pytest.raises(DecoderUnavailable):
+            render(GOOD)
+    finally:
+        pool._pool._free.release(taken)
+
+
+def test_a_decoder_that_does_not_start_is_no_verdict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pool.close()
+    monkeypatch.setattr(pool, "_CHILD", tmp_path / "absent.py")
+    with pytest.raises(DecoderUnavailable):
+        render(GOOD)
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n" + code],
+        capture_output=True, text=True, timeout=30, cwd=ROOT, check=False,
+    )  # fmt: skip
+
+
+PRELUDE = """
+import os, signal
+from generation.imaging import pool, render
+from tests.generation.imaging.pictures import encoded, picture
+good = encoded(picture(), "PNG")
+render(good)
+mine = [server.process_id for server in pool._pool._all]
+"""
+
+
+def test_forks_share_no_child() -> None:
+    done = run(PRELUDE + """
+pid = os.fork()
+if pid == 0:
+    assert not pool._pool._all
+    assert render(good).width == 96
+    theirs = [server.process_id for server in pool._pool._all]
+    assert theirs and theirs != mine
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+assert render(good).width == 96
+assert [server.process_id for server in pool._pool._all] == mine
+print("fine")
+""")  # fmt: skip
+    assert done.stdout == "fine\n", done.stderr
+
+
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), signal.SIGKILL)", "os._exit(1)", "sys.exit(0)"])
+def test_the_child_dies_with_its_parent(end: str) -> None:
+    done = run(PRELUDE + f"print(*mine, flush=True)\n{end}")
+    (process_id,) = map(int, done.stdout.split())
+    assert gone(process_id)
+
+
+def test_the_child_knows_no_secret_and_no_django(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool.close()
+    monkeypatch.setenv("SECRET_KEY", "canary")
+    render(GOOD)
+    (process_id,) = children()
+    assert b"canary" not in Path(f"/proc/{process_id}/environ").read_bytes()
+    assert "_ssl" not in Path(f"/proc/{process_id}/maps").read_text()
+    limits = Path(f"/proc/{process_id}/limits").read_text()
+    assert f"Max address space         {1536 * 1024 * 1024}" in limits
+
+
+def test_a_million_frames_cost_little() -> None:
+    started = time.monotonic()
+    render(gif_bomb(1_000_000))
+    assert time.monotonic() - started < 5
