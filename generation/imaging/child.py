@@ -20,8 +20,8 @@ from typing import Any, Final
 
 MEMORY: Final = 1536 * 1024 * 1024  # bytes of address space; 24 megapixels as RGBA, three times over, take 300 MiB
 CPU_SECONDS: Final = 10  # per image
-# The allocator gives little back: a process that has grown past this ends after its answer, and a fresh one follows.
-RESIDENT: Final = 400 * 1024  # KiB
+# Where the allocator gives little back, a process that stays above this ends after its answer, and a fresh one follows.
+RESIDENT: Final = 256 * 1024 * 1024  # bytes
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
 LENGTH: Final = struct.Struct(">Q")
@@ -44,7 +44,7 @@ def main(parent: int) -> None:
         _allow_cpu()
         answer, blobs = _judge(decode.decode, content)
         del content
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > RESIDENT
+        grown = _resident() > RESIDENT
         _send(wire, {**answer, "last": grown}, *blobs)
         if grown:
             return
@@ -71,6 +71,11 @@ def _allow_cpu() -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
     soft = int(used.ru_utime + used.ru_stime) + CPU_SECONDS + 1
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
+def _resident() -> int:
+    """Return bytes in memory now. Not ``ru_maxrss``: that starts with the size of the process that forked this one."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def _judge(decode: Any, content: bytes) -> tuple[dict[str, Any], list[bytes]]:
