@@ -20,6 +20,7 @@ from enum import Enum
 from functools import cache
 from typing import TypeVar
 
+import aiohttp
 import httpx
 from httpx_aiohttp import HttpxAiohttpClient
 
@@ -199,7 +200,8 @@ class HttpProvider:
                     received += chunk
                     if len(received) > BODY_MAX:
                         raise httpx.ReadError("The answer is too long.")
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:  # TimeoutError is an OSError
+        # The transport lets some of aiohttp's own errors through; TimeoutError is an OSError.
+        except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
             raise self._lost(error, Call.READ) from None
         answer = Answer(response.status_code, dict(response.headers), bytes(received))
         self._check(answer, Call.READ)

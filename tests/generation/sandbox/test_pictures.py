@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -118,3 +119,13 @@ def test_later_images_of_a_task_are_less_sure() -> None:
         (("alcohol", 14), ("gambling", 0)),
         (("alcohol", 1), ("gambling", 0)),
     ]
+
+
+def test_the_documentation_lists_every_word_and_category() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "sandbox.md").read_text()
+    assert [slug for slug in BY_SLUG if f"`{slug}`" not in text] == []
+    for word, (slug, percent) in WORDS.items():
+        (row,) = [
+            line for line in text.splitlines() if line.startswith(f"| `{slug}` |") and f"{word} {percent}" in line
+        ]
+        assert row

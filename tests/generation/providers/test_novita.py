@@ -1,0 +1,384 @@
+"""Answers of Novita that the sandbox does not give: malformed, half, from elsewhere, or none at all."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+
+from generation.providers import http
+from generation.providers.base import (
+    OutcomeUnknown,
+    ProviderBusy,
+    ProviderError,
+    ProviderMisconfigured,
+    ProviderRejected,
+    Submission,
+    TaskNotFound,
+    TaskResult,
+    TaskState,
+)
+from generation.providers.novita import Novita
+
+KEY = "sk_very_secret_key"
+SUBMISSION = Submission(model_name="m", prompt="p", seed=5)
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+def provider(handler: Handler | None = None, base_url: str = "https://novita.test") -> Novita:
+    made = Novita(slug="novita", api_key=KEY, base_url=base_url, label="Novita")
+    if handler is not None:
+        made.use_transport(httpx.MockTransport(handler))
+    return made
+
+
+def answering(status: int, content: Any = None, **headers: str) -> Handler:
+    body = content if isinstance(content, bytes) else json.dumps(content).encode()
+    return lambda request: httpx.Response(
+        status, content=body, headers={name.replace("_", "-"): value for name, value in headers.items()}
+    )
+
+
+def failing(error: Exception) -> Handler:
+    def handler(request: httpx.Request) -> httpx.Response:
+        raise error
+
+    return handler
+
+
+def submit_error(handler: Handler) -> ProviderError:
+    with pytest.raises(ProviderError) as caught:
+        provider(handler).submit(SUBMISSION, on_answer=lambda raw: None)
+    return caught.value
+
+
+def poll(handler: Handler, task_id: str = "t") -> TaskResult | ProviderError:
+    async def collect() -> list[tuple[str, TaskResult | ProviderError]]:
+        return [pair async for pair in provider(handler).poll([task_id])]
+
+    ((asked, answer),) = asyncio.run(collect())
+    assert asked == task_id
+    return answer
+
+
+def polled(*images: Any, **task: Any) -> TaskResult:
+    state = {"task_id": "t", "status": "TASK_STATUS_SUCCEED"} | task
+    answer = poll(answering(200, {"task": state, "images": list(images)}))
+    assert isinstance(answer, TaskResult), answer
+    return answer
+
+
+# --- What is sent ----------------------------------------------------------------------------------------------------
+def sent(submission: Submission) -> httpx.Request:
+    requests: list[httpx.Request] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        return httpx.Response(200, json={"task_id": "t"})
+
+    provider(handler).submit(submission, on_answer=lambda raw: None)
+    return requests[0]
+
+
+def test_a_submission_is_sent_as_documented() -> None:
+    request = sent(
+        Submission(
+            model_name="m", prompt="p", negative_prompt="n", seed=0, guidance_scale=Decimal("7.50"),
+            enable_nsfw_detection=True, nsfw_detection_level=2, response_image_type="webp",
+        )
+    )  # fmt: skip
+    assert request.headers["Authorization"] == f"Bearer {KEY}"
+    assert str(request.url) == "https://novita.test/v3/async/txt2img"
+    assert json.loads(request.content) == {
+        "extra": {"response_image_type": "webp", "enable_nsfw_detection": True, "nsfw_detection_level": 2},
+        "request": {
+            "model_name": "m", "prompt": "p", "negative_prompt": "n", "width": 512, "height": 512, "image_num": 1,
+            "steps": 20, "guidance_scale": 7.5, "sampler_name": "Euler a", "seed": 0,
+        },
+    }  # fmt: skip
+
+
+def test_an_empty_negative_prompt_is_not_sent() -> None:
+    assert "negative_prompt" not in json.loads(sent(SUBMISSION).content)["request"]
+
+
+# --- Submitting ------------------------------------------------------------------------------------------------------
+def test_the_older_envelope_is_understood() -> None:
+    handler = answering(200, {"code": 0, "msg": "", "data": {"task_id": "old"}})
+    assert provider(handler).submit(SUBMISSION, on_answer=lambda raw: None) == "old"
+
+
+@pytest.mark.parametrize(
+    ("handler", "error"),
+    [
+        (answering(400, {"reason": "ILLEGAL_PROMPT"}), ProviderRejected),
+        (answering(400, {"reason": "MISSING_API_KEY"}), ProviderMisconfigured),
+        (answering(400, {"reason": "BILLING_BALANCE_NOT_ENOUGH"}), ProviderMisconfigured),
+        (answering(401, b""), ProviderMisconfigured),
+        (answering(403, {"reason": "INVALID_API_KEY"}), ProviderMisconfigured),
+        (answering(403, {"reason": "SOMETHING_NEW"}), ProviderMisconfigured),
+        (answering(404, {"message": "route not found"}), ProviderMisconfigured),
+        (answering(404, {"reason": "TASK_NOT_FOUND"}), ProviderRejected),
+        (answering(302, b"", location="https://elsewhere.test/"), ProviderMisconfigured),
+        (answering(413, b"<html>"), ProviderRejected),
+        (answering(422, {}), ProviderRejected),
+        (answering(429, {}), ProviderBusy),
+        (answering(503, {}, retry_after="7"), ProviderBusy),
+        (answering(503, {}), OutcomeUnknown),
+        (answering(500, {"reason": "CREATE_TASK_FAILED"}), OutcomeUnknown),
+        (answering(502, b"<html>"), OutcomeUnknown),
+        (answering(200, b"<html>"), OutcomeUnknown),
+        (answering(200, b""), OutcomeUnknown),
+        (answering(200, {}), OutcomeUnknown),
+        (answering(200, []), OutcomeUnknown),
+        (answering(200, b"[" * 100_000), OutcomeUnknown),
+        (answering(200, b'{"task_id": "a\\u0000b"}'), OutcomeUnknown),
+        (answering(200, {"code": 7, "msg": "no money"}), ProviderMisconfigured),
+        (answering(200, {"code": 6, "msg": "range"}), ProviderRejected),
+        (answering(200, {"code": -1, "msg": "oops"}), OutcomeUnknown),
+        (failing(httpx.ConnectError("refused")), ProviderBusy),
+        (failing(httpx.ConnectTimeout("slow")), ProviderBusy),
+        (failing(httpx.ReadTimeout("slow")), OutcomeUnknown),
+        (failing(httpx.WriteTimeout("slow")), OutcomeUnknown),
+        (failing(httpx.ReadError("reset")), OutcomeUnknown),
+        (failing(httpx.RemoteProtocolError("closed")), OutcomeUnknown),
+        (failing(httpx.UnsupportedProtocol("ftp")), ProviderMisconfigured),
+    ],
+)
+def test_every_refusal_of_a_submission_has_its_meaning(handler: Handler, error: type[ProviderError]) -> None:
+    caught = submit_error(handler)
+    assert type(caught) is error
+    assert str(caught).startswith(("Novita", "The request was sent to Novita", "The address of Novita"))
+    assert str(caught).endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("7", 7), ("0", 0), ("99999999999", 86_400), ("soon", None), ("-3", None), ("Thu, 01 Jan 1970 00:00:00 GMT", 0)],
+)
+def test_retry_after_is_read_in_seconds_or_as_a_date(value: str, seconds: float | None) -> None:
+    caught = submit_error(answering(429, {}, retry_after=value))
+    assert isinstance(caught, ProviderBusy)
+    assert caught.retry_after == seconds
+
+
+def test_the_key_is_in_no_message_even_if_the_provider_quotes_it() -> None:
+    seen: list[str] = []
+    handler = answering(403, {"reason": f"BAD {KEY}", "message": f"wrong key\n {KEY}"})
+    with pytest.raises(ProviderMisconfigured) as caught:
+        provider(handler).submit(SUBMISSION, on_answer=seen.append)
+    assert KEY not in f"{caught.value!r} {caught.value.reason} {seen}"
+    assert "wrong key [key]" in str(caught.value)
+
+
+def test_at_most_4096_characters_of_an_answer_are_kept() -> None:
+    seen: list[str] = []
+    with pytest.raises(OutcomeUnknown):
+        provider(answering(200, b"\0\xff" + b"x" * 9000)).submit(SUBMISSION, on_answer=seen.append)
+    assert len(seen[0]) == http.ANSWER_KEPT
+    assert "\0" not in seen[0]
+
+
+def test_an_answer_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "BODY_MAX", 1000)
+    assert type(submit_error(answering(200, b"x" * 2000))) is OutcomeUnknown
+    assert type(poll(answering(200, b"x" * 2000))) is ProviderBusy
+
+
+# --- Through a real socket -------------------------------------------------------------------------------------------
+@pytest.fixture
+def talker() -> Iterator[Callable[[bytes], str]]:
+    """A server that reads a request, says the given bytes, and hangs up; again and again, as some clients try twice."""
+    servers: list[socket.socket] = []
+
+    def serve(says: bytes) -> str:
+        server = socket.create_server(("127.0.0.1", 0))
+        servers.append(server)
+
+        def talk() -> None:
+            with suppress(OSError):  # closed at the end of the test
+                while True:
+                    connection, _ = server.accept()
+                    with connection:
+                        connection.recv(65536)
+                        connection.sendall(says)
+
+        threading.Thread(target=talk, daemon=True).start()
+        return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+    yield serve
+    for server in servers:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+
+
+def test_an_answer_that_breaks_off_is_kept_and_its_outcome_unknown(talker: Callable[[bytes], str]) -> None:
+    seen: list[str] = []
+    url = talker(b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"task_id": "half')
+    with pytest.raises(OutcomeUnknown):
+        provider(base_url=url).submit(SUBMISSION, on_answer=seen.append)
+    assert seen == ['{"task_id": "half']
+
+
+def test_a_connection_that_is_hung_up_leaves_the_outcome_unknown(talker: Callable[[bytes], str]) -> None:
+    with pytest.raises(OutcomeUnknown):
+        provider(base_url=talker(b"")).submit(SUBMISSION, on_answer=lambda raw: None)
+
+
+def test_a_server_that_is_not_there_certainly_took_nothing() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+    with pytest.raises(ProviderBusy):
+        provider(base_url=url).submit(SUBMISSION, on_answer=lambda raw: None)
+
+
+@pytest.mark.parametrize("says", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", b"nonsense\r\n\r\n"])
+def test_a_poll_that_breaks_off_is_simply_asked_again(talker: Callable[[bytes], str], says: bytes) -> None:
+    async def collect() -> list[TaskResult | ProviderError]:
+        return [answer async for _, answer in provider(base_url=talker(says)).poll(["t"])]
+
+    assert [type(answer) for answer in asyncio.run(collect())] == [ProviderBusy]
+
+
+# --- Polling ---------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("handler", "error"),
+    [
+        (answering(404, {"reason": "TASK_NOT_FOUND"}), TaskNotFound),
+        (answering(404, {"message": "route not found"}), ProviderMisconfigured),
+        (answering(403, {"reason": "INVALID_API_KEY"}), ProviderMisconfigured),
+        (answering(429, {}), ProviderBusy),
+        (answering(500, {"reason": "GET_RESULT_FAILED"}), ProviderBusy),
+        (answering(504, b"<html>"), ProviderBusy),
+        (answering(200, b"<html>"), ProviderBusy),
+        (answering(200, {"task": {"task_id": "t"}}), ProviderBusy),
+        (answering(200, {"task": {"task_id": "another", "status": "TASK_STATUS_SUCCEED"}}), ProviderBusy),
+        (answering(200, b'{"task": {"task_id": "t", "status": "x", "eta": NaN}}'), ProviderBusy),
+        (failing(httpx.ReadTimeout("slow")), ProviderBusy),
+        (failing(httpx.ConnectError("refused")), ProviderBusy),
+    ],
+)
+def test_every_failure_of_a_poll_has_its_meaning(handler: Handler, error: type[ProviderError]) -> None:
+    assert type(poll(handler)) is error
+
+
+@pytest.mark.parametrize("status", ["TASK_STATUS_UNKNOWN", "TASK_STATUS_CANCELED", "", "succeed"])
+def test_a_status_nobody_documented_is_never_guessed(status: str) -> None:
+    assert polled(status=status).state is TaskState.UNRECOGNISED
+
+
+@pytest.mark.parametrize(("given", "read"), [(33.7, 33), (-1, 0), (250, 100), (None, 0), (1e300, 100)])
+def test_progress_stays_a_percentage(given: Any, read: int) -> None:
+    assert polled(progress_percent=given, status="TASK_STATUS_PROCESSING").progress == read
+
+
+@pytest.mark.parametrize("detection", [None, {}, {"valid": None, "confidence": 3}, [], "x"])
+def test_no_detection_is_ever_guessed(detection: Any) -> None:
+    assert polled({"image_url": "u", "nsfw_detection_result": detection}).images[0].detection is None
+
+
+@pytest.mark.parametrize(("given", "read"), [(12.5, Decimal("12.5")), (None, None), (140, None), (-1, None)])
+def test_a_confidence_outside_its_range_is_no_confidence(given: Any, read: Decimal | None) -> None:
+    found = polled({"image_url": "u", "nsfw_detection_result": {"valid": True, "confidence": given}})
+    assert found.images[0].detection is not None
+    assert found.images[0].detection.confidence == read
+
+
+@pytest.mark.parametrize(
+    ("ttl", "query", "seconds"),
+    [
+        ("3600", "", 3600),
+        (60, "", 60),
+        ("0", "", 3600),
+        ("soon", "", 3600),
+        (None, "", 3600),
+        ("3600", "?X-Amz-Date={now}&X-Amz-Expires=120", 120),
+        (60, "?X-Amz-Date={now}&X-Amz-Expires=3600", 60),
+        ("0", "?X-Amz-Date={now}&X-Amz-Expires=7200", 7200),
+        ("3600", "?X-Amz-Date=yesterday&X-Amz-Expires=120", 3600),
+        ("3600", "?X-Amz-Date={now}&X-Amz-Expires=-5", 3600),
+    ],
+)
+def test_an_address_expires_at_the_earlier_of_its_two_dates(ttl: Any, query: str, seconds: int) -> None:
+    now = datetime.now(UTC)
+    url = "https://s3.test/a.png" + query.format(now=f"{now:%Y%m%dT%H%M%SZ}")
+    image = polled({"image_url": url, "image_url_ttl": ttl, "image_type": "png"}).images[0]
+    assert abs(image.expires_at - now - timedelta(seconds=seconds)) < timedelta(seconds=5)
+
+
+def test_an_image_without_an_address_keeps_its_position() -> None:
+    assert [(image.position, image.url) for image in polled({}, {"image_url": "u"}).images] == [(0, ""), (1, "u")]
+
+
+def test_no_more_polls_run_at_once_than_allowed() -> None:
+    running, most = 0, 0
+
+    async def ask(item: str) -> str:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+        return item.upper()
+
+    async def collect() -> list[tuple[str, Any]]:
+        return [pair async for pair in http.each((f"a{n}" for n in range(50)), ask, limit=7)]
+
+    assert sorted(asyncio.run(collect())) == sorted((f"a{n}", f"A{n}") for n in range(50))
+    assert most == 7
+
+
+def test_a_programming_error_does_not_pass_for_an_answer() -> None:
+    async def ask(item: str) -> str:
+        raise KeyError(item)
+
+    async def collect() -> None:
+        async for _ in http.each(["a"], ask, limit=1):
+            pass
+
+    with pytest.raises(KeyError):
+        asyncio.run(collect())
+
+
+def test_leaving_a_poll_early_leaves_nothing_running() -> None:
+    async def ask(item: str) -> str:
+        await asyncio.sleep(0 if item == "quick" else 60)
+        return item
+
+    async def collect() -> int:
+        answers = http.each(["slow", "quick"], ask, limit=2)
+        async for item, _ in answers:
+            assert item == "quick"
+            break
+        await answers.aclose()  # type: ignore[attr-defined]
+        return len(asyncio.all_tasks())
+
+    assert asyncio.run(collect()) == 1
+
+
+# --- Models ----------------------------------------------------------------------------------------------------------
+def test_models_that_cannot_be_used_or_read_are_left_out() -> None:
+    rows = [
+        {"id": 1, "sd_name": "good.safetensors", "name": "Good", "status": 1, "is_sdxl": True, "base_model": "SDXL"},
+        {"id": 2, "sd_name": "off.safetensors", "name": "Off", "status": 0},
+        {"id": 3, "name": "nameless"},
+        "nonsense",
+    ]
+    page = provider(answering(200, {"models": rows, "pagination": {"next_cursor": "c_x"}})).models()
+    assert [(model.name, model.title, model.is_sdxl) for model in page.models] == [("good.safetensors", "Good", True)]
+    assert page.next_cursor == "c_x"
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"pagination": 3}'])
+def test_a_page_of_models_that_cannot_be_read_is_an_error(body: bytes) -> None:
+    with pytest.raises(ProviderBusy):
+        provider(answering(200, body)).models()
