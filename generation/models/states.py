@@ -6,7 +6,7 @@ import uuid
 from datetime import timedelta
 from typing import Any, ClassVar, Self, TypeVar
 
-from django.db import connections, models
+from django.db import connections, models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
@@ -66,7 +66,8 @@ class DueQuerySet(models.QuerySet[M]):
         if count_attempt:
             # Counted before the risky step, so that a row that kills its worker is not tried for ever.
             changes["attempts"] = F("attempts") + 1
-        taken = self.due().filter(pk__in=models.Subquery(candidates.values("pk")[:limit])).update(**changes)
+        with transaction.atomic(using=self.db):
+            taken = self.due().filter(pk__in=models.Subquery(candidates.values("pk")[:limit])).update(**changes)
         return list(self.filter(lease=token)) if taken else []
 
 
