@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+import moderation.tasks
+from generation.models import Asset, GenerationRequest, Source
+from moderation.models import Decision, Policy, Review, Verdict
+from moderation.services import desk
+from tests.conftest import PASSWORD, _migration, picture
+
+Make = Callable[..., Any]
+
+
+def run(*args: str, **options: Any) -> str:
+    out = io.StringIO()
+    call_command(*args, stdout=out, stderr=io.StringIO(), **options)
+    return out.getvalue()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    for number, (name, kind) in enumerate([("a.png", "PNG"), ("deep/b.JPG", "JPEG"), ("deep/er/c.webp", "WEBP")]):
+        (tmp_path / name).write_bytes(picture(number, image_format=kind))
+    (tmp_path / "same-as-a.png").write_bytes(picture(0))
+    (tmp_path / "torn.png").write_bytes(picture(4)[:200])
+    (tmp_path / "page.png").write_text("<html><script>alert(1)</script></html>")
+    (tmp_path / "notes.txt").write_text("not an image, and not asked for")
+    return tmp_path
+
+
+def test_a_folder_is_imported_with_a_summary_of_what_was_refused(db: None, folder: Path, settings: Any) -> None:
+    settings.CLASSIFIERS = []
+
+    summary = run("import_images", str(folder))
+
+    assert summary.startswith("3 images stored and on their way to the classifiers, 1 known already, 2 refused.")
+    assert "torn.png:" in summary
+    assert "page.png:" in summary
+    assert "notes.txt" not in summary
+    assets = Asset.objects.order_by("original_name")
+    assert [(a.original_name, a.source) for a in assets] == [(n, Source.UPLOAD) for n in ("a.png", "b.JPG", "c.webp")]
+    assert all(review.status == Review.Status.PENDING for review in Review.objects.all())
+
+
+def test_importing_again_stores_nothing_twice(db: None, folder: Path) -> None:
+    run("import_images", str(folder))
+
+    assert run("import_images", str(folder)).startswith("0 images stored and on their way to the classifiers, 4 known")
+    assert Asset.objects.count() == 3
+
+
+def test_import_says_what_is_wrong_with_its_arguments(db: None, tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="There is no"):
+        run("import_images", str(tmp_path / "missing"))
+    with pytest.raises(CommandError, match=r"No file ending in"):
+        run("import_images", str(tmp_path))
+    (tmp_path / "a.png").write_bytes(picture())
+    with pytest.raises(CommandError, match="no user called nobody"):
+        run("import_images", str(tmp_path), user="nobody")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_imported_images_end_in_a_state_with_a_reason(folder: Path, settings: Any) -> None:
+    pytest.importorskip("nudenet", reason="the extra `local` is not installed")
+    settings.CLASSIFIERS = ["local", "novita", "sandbox"]
+    run("import_images", str(folder))
+
+    moderation.tasks.classify()
+
+    for review in Review.objects.all():
+        assert review.status == Review.Status.PENDING
+        assert "Local detector" in review.why
+        assert "nobody could look for" in review.why
+
+
+def test_the_demo_is_refused_without_debug(db: None, settings: Any) -> None:
+    settings.DEBUG = False
+    with pytest.raises(CommandError, match="DEBUG"):
+        run("demo")
+    assert not User.objects.exists()
+
+
+def test_the_demo_can_be_run_again_without_doubling_anything(db: None, settings: Any) -> None:
+    settings.DEBUG, settings.DEMO_PASSWORD = True, PASSWORD
+    first = run("demo")
+    requests, users = GenerationRequest.objects.count(), User.objects.count()
+
+    run("demo")
+
+    assert PASSWORD in first
+    assert (requests, users) == (40, 5)
+    assert (GenerationRequest.objects.count(), User.objects.count()) == (requests, users)
+    assert Policy.objects.active().trusts_local_silence
+    assert "trusts the local detector's silence" in Policy.objects.active().note
+    assert Policy.objects.count() == 2
+    senior = User.objects.get(username="senior")
+    assert senior.check_password(PASSWORD)
+    assert senior.has_perm("moderation.decide_escalated_review")
+    assert not User.objects.get(username="moderator").is_staff
+
+
+def test_a_random_demo_password_is_printed_once_and_kept(db: None, settings: Any) -> None:
+    settings.DEBUG, settings.DEMO_PASSWORD = True, ""
+    password = run("demo").split("password ")[1].split()[0]
+
+    assert User.objects.get(username="moderator").check_password(password)
+    assert password not in run("demo")
+    assert User.objects.get(username="moderator").check_password(password)
+
+
+def test_the_demo_asks_nothing_of_a_real_provider(db: None, settings: Any) -> None:
+    settings.DEBUG = True
+    settings.IMAGE_PROVIDERS = {"novita": settings.IMAGE_PROVIDERS["novita-sandbox"]}
+
+    assert "spends no money" in run("demo")
+    assert not GenerationRequest.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_verification_finds_what_got_past_the_triggers(make_review: Make, moderator: User) -> None:
+    from django.apps import apps
+
+    for _ in range(2):
+        review = make_review()
+        desk.claim(review=review, user=moderator)
+        desk.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
+    assert run("verify_decisions").startswith("2 decisions verified")
+
+    with connection.schema_editor() as editor:
+        _migration("0002_append_only").unlock(apps, editor)
+    last = Decision.objects.order_by("sequence").last()
+    assert last is not None
+    Decision.objects.filter(pk=last.pk).update(note="forged")
+    with pytest.raises(CommandError, match=f"Decision {last.sequence} was altered"):
+        run("verify_decisions")
+    last.delete()
+    with pytest.raises(CommandError, match="end of the record is missing"):
+        run("verify_decisions")
+    with connection.schema_editor() as editor:
+        _migration("0002_append_only").lock(apps, editor)

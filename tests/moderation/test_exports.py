@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+
+from generation.models import GenerationRequest, Source
+from moderation.exports import COLUMNS, INVISIBLE, TRIGGERS, cell, csv_lines
+from moderation.models import Decision, Policy, Verdict
+from moderation.services import desk
+from moderation.services.record import record_decision
+
+Make = Callable[..., Any]
+ClientOf = Callable[[User], Client]
+
+
+def read(response: Any) -> list[dict[str, str]]:
+    text = b"".join(response.streaming_content).decode("utf-8-sig")
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def decide(make_review: Make, user: User, verdict: Verdict, **fields: Any) -> Decision:
+    review = make_review(**fields.pop("origin", {}))
+    desk.claim(review=review, user=user)
+    return desk.decide(review=review, user=user, verdict=verdict, **fields)
+
+
+@pytest.fixture
+def record(make_review: Make, make_request: Make, senior: User, moderator: User) -> list[Decision]:
+    request: GenerationRequest = make_request(prompt='=HYPERLINK("http://evil")')
+    origin = {"source": Source.TXT2IMG, "request": request, "position": 0}
+    rejected = decide(make_review, moderator, Verdict.REJECT, categories=["violence.weapons"], note="@SUM(1)", origin=origin)
+    approved = decide(make_review, senior, Verdict.APPROVE, seconds=Decimal("2.5"))
+    reversal = desk.reverse(decision=rejected, user=moderator)
+    by_policy = record_decision(
+        review=make_review(), verdict=Verdict.REJECT, categories=["alcohol"], policy=Policy.objects.active(), by_policy=True
+    )
+    return [rejected, approved, reversal, by_policy]
+
+
+def test_the_download_holds_every_decision_in_order_with_its_context(
+    record: list[Decision], senior: User, client_of: ClientOf
+) -> None:
+    response = client_of(senior).get("/exports/decisions.csv")
+
+    rows = read(response)
+    assert [row["verdict"] for row in rows] == ["reject", "approve", "reopen", "reject"]
+    assert list(rows[0]) == [name for name, _ in COLUMNS]
+    assert rows[0]["categories"] == "violence.weapons"
+    assert rows[0]["prompt"] == "'=HYPERLINK(\"http://evil\")"
+    assert rows[0]["note"] == "'@SUM(1)"
+    assert rows[0]["seed"] == "7"
+    assert rows[1]["seconds"] == "2.5"
+    assert rows[2]["reverses"] == str(record[0].uuid)
+    assert (rows[3]["by_policy"], rows[3]["reviewer"]) == ("yes", "")
+    assert response["Content-Disposition"].startswith('attachment; filename="loupe-decisions-')
+    assert "no-store" in response["Cache-Control"]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("verdict=reject", [0, 3]),
+        ("category=violence", [0]),
+        ("category=violence.weapons", [0]),
+        ("category=alcohol", [3]),
+        ("category=gambling", []),
+        ("reviewer=senior", [1]),
+        ("by=policy", [3]),
+        ("by=person&verdict=reject", [0]),
+        ("start=2020-01-01&end=2020-12-31", []),
+    ],
+)
+def test_filters_narrow_the_download(
+    record: list[Decision], senior: User, client_of: ClientOf, query: str, expected: list[int]
+) -> None:
+    rows = read(client_of(senior).get(f"/exports/decisions.csv?{query}"))
+
+    assert [row["decision"] for row in rows] == [str(record[index].uuid) for index in expected]
+
+
+def test_the_last_day_of_a_range_belongs_to_it(record: list[Decision], senior: User, client_of: ClientOf) -> None:
+    today = timezone.now().date()
+
+    assert len(read(client_of(senior).get(f"/exports/decisions.csv?start={today}&end={today}"))) == 4
+    tomorrow = today + timedelta(days=1)
+    assert read(client_of(senior).get(f"/exports/decisions.csv?start={tomorrow}")) == []
+
+
+@pytest.mark.parametrize("query", ["verdict=maybe", "category=kittens", "start=yesterday", "by=ghost"])
+def test_a_filter_that_means_nothing_is_refused_rather_than_ignored(senior: User, client_of: ClientOf, query: str) -> None:
+    assert client_of(senior).get(f"/exports/decisions.csv?{query}").status_code == 400
+
+
+def test_only_those_with_the_permission_export(
+    moderator: User, auditor: User, lead: User, client_of: ClientOf, client: Client
+) -> None:
+    assert client.get("/exports/decisions.csv").status_code == 302
+    assert client_of(moderator).get("/exports/decisions.csv").status_code == 403
+    assert client_of(auditor).get("/exports/decisions.csv").status_code == 200
+    assert client_of(lead).get("/exports/decisions.csv").status_code == 200
+
+
+@given(st.text(max_size=40))
+def test_no_cell_ever_starts_like_a_formula(text: str) -> None:
+    stream = io.StringIO(newline="")
+    csv.writer(stream, quoting=csv.QUOTE_ALL, lineterminator="\r\n").writerow([cell(text)])
+    (row,) = csv.reader(io.StringIO(stream.getvalue(), newline=""))
+
+    assert not row[0].lstrip(INVISIBLE).startswith(TRIGGERS)
+    assert row[0].removeprefix("'") == text.replace("\0", "").removeprefix("'")
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@A1", "|x", "%x", "\t=1", "\r=1", "  =1", "\u200b=1", "＝1", "\ufeff@x"])
+def test_each_known_trigger_is_defused(text: str) -> None:
+    assert cell(text) == f"'{text}"
+
+
+def test_numbers_stay_numbers() -> None:
+    assert (cell(-5), cell(Decimal("-1.5"))) == ("-5", "-1.5")
+
+
+def test_the_lines_are_made_one_by_one(record: list[Decision], django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(1):
+        lines = csv_lines(Decision.objects.all())
+        assert next(lines).startswith("\ufeff")
+        assert len(list(lines)) == 4
+
+
+def test_the_command_writes_a_whole_file_or_none(record: list[Decision], tmp_path: Path) -> None:
+    path = tmp_path / "decisions.csv"
+
+    call_command("export_decisions", output=path, verdict="reject")
+
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        assert [row["verdict"] for row in csv.DictReader(file)] == ["reject", "reject"]
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(CommandError, match="verdict"):
+        call_command("export_decisions", output=tmp_path / "other.csv", verdict="maybe")
+    with pytest.raises(CommandError, match="cannot be written"):
+        call_command("export_decisions", output=tmp_path / "nowhere" / "x.csv")
+
+
+def test_the_command_writes_to_standard_output(record: list[Decision], capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("export_decisions", by="policy")
+
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert str(record[3].uuid) in lines[1]
