@@ -1,0 +1,236 @@
+"""What the review screen shows, gathered before the template runs: no query and no rule is left to the template."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from django.utils import timezone
+
+from generation import providers
+from generation.models import Asset
+from moderation import classifiers, queues, taxonomy
+from moderation.classifiers.base import Coverage
+from moderation.models import Classification, Decision, Preferences, Review, Verdict
+from moderation.queues import Queue
+from moderation.services import desk
+from moderation.taxonomy import Category
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+PAST = {Verdict.APPROVE: "Approved", Verdict.REJECT: "Rejected", Verdict.ESCALATE: "Escalated"}
+SHORT = {
+    Review.Status.CLASSIFYING: "Wait",
+    Review.Status.PENDING: "Due",
+    Review.Status.ESCALATED: "Esc",
+    Review.Status.APPROVED: "OK",
+    Review.Status.REJECTED: "No",
+}
+STRIP_LENGTH = 12
+SUGGESTIONS = 9
+# An exclusive list of what it sees reads better than a long list of what it does not.
+FEW = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    category: Category
+    confidence: Decimal
+    parts: int  # how many places in the image it was found in; 0 when the classifier names none
+
+    @property
+    def l1(self) -> Category:
+        return taxonomy.get(self.category.l1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One classification in words."""
+
+    run: Classification
+    label: str
+    found: Sequence[Found]
+    limits: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    category: Category
+    confidence: Decimal
+    digit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """A picture of the strip."""
+
+    review: Review
+    number: int
+    is_current: bool
+    hotkey: str = ""
+
+    @property
+    def word(self) -> str:
+        """The status in as few letters as fit under a small picture."""
+        return SHORT[Review.Status(self.review.status)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    decision: Decision
+    may_reverse: bool
+
+
+def review_screen(*, user: User, review: Review, queue: Queue | None) -> dict[str, Any]:
+    """The context of the review page and of its panel."""
+    sources = sources_of(review.asset)
+    decisions = review.decisions.newest_first().select_related("reviewer", "policy", "reversed_by", "review")
+    history = entries(decisions, user)
+    return {
+        "review": review,
+        "asset": review.asset,
+        "generation": review.asset.request,
+        "provider": _provider(review.asset),
+        "queue": queue,
+        "sources": sources,
+        "suggestions": suggestions(sources),
+        "tree": list(taxonomy.tree()),
+        "headline": taxonomy.CATEGORIES.get(review.headline),
+        "history": history,
+        "last": history[0] if history else None,
+        "strip": strip(user=user, review=review, queue=queue),
+        "foot": foot(user, review),
+        "claim_seconds": claim_seconds(review),
+        "undo": desk.last_reversible(user=user),
+        **rail(user),
+    }
+
+
+def rail(user: User) -> dict[str, Any]:
+    """Queues with bounded counts, and what this person alone has done today."""
+    midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    mine = Decision.objects.filter(reviewer=user, created_at__gte=midnight).values_list("verdict", flat=True)
+    verdicts = list(mine[: queues.COUNT_LIMIT])
+    return {
+        "rail": [(queue, queues.bounded_count(queue.reviews(user))) for queue in queues.for_user(user)],
+        "today": [(verdict, PAST[verdict], verdicts.count(verdict)) for verdict in PAST],
+    }
+
+
+def entries(decisions: Iterable[Decision], user: User) -> list[Entry]:
+    return [Entry(decision=row, may_reverse=row.may_be_reversed_by(user)) for row in decisions]
+
+
+def claim_seconds(review: Review) -> int:
+    """How long the claim still holds, by the server's clock; the browser only counts down from here."""
+    if review.claimed_until is None:
+        return 0
+    return max(0, int((review.claimed_until - timezone.now()).total_seconds()))
+
+
+def foot(user: User, review: Review) -> str:
+    """Which of the designed feet the inspector gets."""
+    if not user.has_perm("moderation.decide_review"):
+        return "looking"
+    if review.status == Review.Status.CLASSIFYING:
+        return "classifying"
+    if review.is_decided:
+        return "decided"
+    if review.status == Review.Status.ESCALATED and not user.has_perm("moderation.decide_escalated_review"):
+        return "senior"
+    if review.is_held_by(user):
+        return "deciding"
+    return "taken" if review.is_claimed else "free"
+
+
+def strip(*, user: User, review: Review, queue: Queue | None) -> list[Frame]:
+    """The images of the same request; for an image without one, what comes next in the queue."""
+    rows = Review.objects.select_related("asset").defer("asset__metadata", "asset__detection")
+    if review.asset.request_id is not None:
+        shown = list(rows.filter(asset__request=review.asset.request_id).order_by("asset__position"))
+    elif queue is not None:
+        following = queue.reviews(user).unclaimed_for(user).exclude(pk=review.pk).in_order()
+        shown = [review, *following.select_related("asset")[: STRIP_LENGTH - 1]]
+    else:
+        shown = [review]
+    at = next((index for index, row in enumerate(shown) if row.pk == review.pk), 0)
+    keys = {at + 1: "j", at - 1: "k"}
+    return [
+        Frame(review=row, number=index + 1, is_current=index == at, hotkey=keys.get(index, ""))
+        for index, row in enumerate(shown)
+    ]
+
+
+def sources_of(asset: Asset) -> list[Source]:
+    runs = asset.classifications.defer("raw").prefetch_related("labels").order_by("pk")
+    return [
+        Source(run=run, label=classifiers.label(run.classifier), found=_found(run), limits=_limits(run)) for run in runs
+    ]
+
+
+def suggestions(sources: Iterable[Source]) -> list[Suggestion]:
+    """What the classifiers found, as far as a rejection can name it, surest first."""
+    allowed = set(taxonomy.reject_reasons())
+    best: dict[Category, Decimal] = {}
+    for found in (found for source in sources for found in source.found):
+        if found.category in allowed:
+            best[found.category] = max(found.confidence, best.get(found.category, Decimal(0)))
+    ranked = sorted(best.items(), key=lambda pair: pair[1], reverse=True)[:SUGGESTIONS]
+    return [Suggestion(category=what, confidence=value, digit=digit) for digit, (what, value) in enumerate(ranked, 1)]
+
+
+def _found(run: Classification) -> list[Found]:
+    """One line per category: its highest confidence, and in how many places."""
+    grouped: dict[str, list[Any]] = {}
+    for label in run.labels.all():
+        grouped.setdefault(label.category, []).append(label)
+    lines = [
+        Found(
+            category=taxonomy.CATEGORIES.get(slug) or Category(slug, slug, ""),
+            confidence=max(label.confidence for label in labels),
+            parts=sum(label.box is not None for label in labels),
+        )
+        for slug, labels in grouped.items()
+    ]
+    return sorted(lines, key=lambda line: line.confidence, reverse=True)
+
+
+def _limits(run: Classification) -> str:
+    """What it cannot see, in words: silence about these means nothing."""
+    if run.status != Classification.Status.DONE:
+        return ""
+    if not run.covers:
+        return "Names no category, so its silence is about none in particular."
+    seen = [category for category in taxonomy.L1 if category.slug in run.covers]
+    unseen = [category for category in taxonomy.L1 if category.slug not in run.covers]
+    partly = [category for category in seen if run.covers[category.slug] != Coverage.FULL]
+    sentences = []
+    if unseen:
+        only = len(seen) <= FEW
+        sentences.append(f"Sees only {_list(seen)}." if only else f"Cannot see {_list(unseen)}.")
+    if partly and len(partly) == len(seen):
+        sentences.append("And that not in every form." if unseen else "Sees no category in every form.")
+    elif partly:
+        sentences.append(f"Sees {_list(partly)} in part.")
+    return " ".join(sentences)
+
+
+def _list(categories: Sequence[Category]) -> str:
+    names = [category.name for category in categories]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _provider(asset: Asset) -> str:
+    """The provider's name for people; its slug once it is no longer configured."""
+    if asset.request is None:
+        return ""
+    return providers.available().get(asset.request.provider, asset.request.provider)
+
+
+def surround_after(preferences: Preferences) -> str:
+    """Where the surround key goes next."""
+    values = [str(value) for value in Preferences.Surround.values]
+    return values[(values.index(preferences.surround) + 1) % len(values)]

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from django.urls import path
+
+from moderation import exports, views
+
+app_name = "moderation"
+urlpatterns = [
+    path("queues/", views.queue_list, name="queue-list"),
+    path("queues/<slug:slug>/", views.queue_detail, name="queue-detail"),
+    path("queues/<slug:slug>/claims/", views.claim_next, name="claim-next"),
+    path("reviews/<uuid:uuid>/", views.review_detail, name="review-detail"),
+    path("reviews/<uuid:uuid>/claim/", views.review_claim, name="review-claim"),
+    path("reviews/<uuid:uuid>/decisions/", views.decision_create, name="decision-create"),
+    path("reviews/<uuid:uuid>/skip/", views.review_skip, name="review-skip"),
+    path("decisions/", views.decision_list, name="decision-list"),
+    path("decisions/<uuid:uuid>/reversal/", views.decision_reverse, name="decision-reverse"),
+    path("undo/", views.undo, name="undo"),
+    path("exports/decisions.csv", exports.decisions_csv, name="decisions-csv"),
+]
