@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from generation.sandbox import glyphs, marker
@@ -19,17 +18,18 @@ _SHEET = (250, 248, 243)
 
 
 def tag(image: Image.Image) -> None:
-    """Write SANDBOX into the lower right corner, in whatever is readable there."""
-    font = _font(max(8.0, min(image.size) * 0.0215))
+    """Write SANDBOX on a smoked pill in the lower right corner, readable on any picture."""
+    size = max(8.0, min(image.size) * 0.02)
+    font = _font(size)
     text = "S A N D B O X"
     left, top, right, bottom = font.getbbox(text)
-    margin = max(4, round(min(image.size) * 0.022))
-    x = image.width - margin - round(right)
-    y = image.height - marker.height(image.size) - margin - round(bottom)
-    area = image.crop((x, y + round(top), x + round(right - left), y + round(bottom))).convert("L")
-    bright = float(np.asarray(area).mean())
-    ink = (16, 18, 24, 150) if bright > 140 else (255, 255, 255, 165)
-    ImageDraw.Draw(image, "RGBA").text((x, y), text, font=font, fill=ink)
+    wide, tall = right - left + 1.3 * size, bottom - top + 0.9 * size
+    margin = max(3, round(min(image.size) * 0.016))
+    x = image.width - margin - wide
+    y = image.height - marker.height(image.size) - margin - tall
+    pen = ImageDraw.Draw(image, "RGBA")
+    pen.rounded_rectangle((x, y, x + wide, y + tall), tall / 2, fill=(12, 14, 20, 84))
+    pen.text((x + 0.65 * size - left, y + 0.45 * size - top), text, font=font, fill=(255, 255, 255, 225))
 
 
 def card(image: Image.Image, labels: Sequence[tuple[str, int]]) -> None:

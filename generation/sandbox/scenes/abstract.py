@@ -17,7 +17,7 @@ _MARBLES = (
     "f6f1e7 dcd6c8 9fb3a5 4f7a6d 1f3d3a 0f2226",
     "10101c 2b2d5b 5b5fc7 b7a7ee f7e6f0 f2a6a0 b84a62",
     "fbf3e4 f4c98b e0835a a8433f 4a1f3a 1d1230",
-    "06141f 0d3a46 0f766e 5eead4 f0fdf4 fde68a d97706",
+    "06141f 0d3a46 1f766e 8fd0bf f3f6e8 ecd59a b9803f",
 )
 
 
