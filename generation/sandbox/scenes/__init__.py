@@ -26,9 +26,9 @@ SCENES: dict[str, Scene] = {
     "facets": abstract.facets,
 }
 _WORDS = {
-    "mountains": "mountain mountains alps river peak peaks hill hills valley mist misty fog foggy landscape cliff sunrise",
+    "mountains": "mountain mountains alps river peak peaks hill hills valley mist misty fog landscape cliff sunrise",
     "city": "city skyline street streets neon downtown tokyo building buildings tower night harbour bridge bar casino",
-    "meadow": "flower flowers sunflower sunflowers meadow garden orchard vase bouquet rose roses tulip tulips spring blossom poppies field",
+    "meadow": "flower flowers sunflowers meadow garden orchard vase bouquet rose roses tulips spring blossom field",
     "ocean": "ocean sea wave waves beach coast shore sailing surf island lighthouse boat ship bikini swimsuit swimmer",
     "paper": "paper papercut origami collage canyon layers layered craft map",
     "space": "space planet planets galaxy nebula cosmos moon saturn astronaut rocket alien star stars",
