@@ -21,8 +21,8 @@ IMAGES_DEFAULT = 4  # enough to choose from
 LEVEL_DEFAULT = max(wire.NSFW_LEVELS)
 LEVELS = {
     0: "Level 0: explicit nudity, sexual activity, sex toys, hate symbols",
-    1: "Level 1: also non-explicit nudity, obstructed intimate parts, kissing on the lips",
-    2: "Level 2: also swimwear and underwear",
+    1: "Level 1: level 0, and non-explicit nudity, obstructed intimate parts, kissing on the lips",
+    2: "Level 2: level 1, and swimwear and underwear",
 }
 SIZES = (256, 384, 512, 576, 640, 704, 768, 832, 896, 960, 1024, 1152, 1216, 1280, 1344, 1536, 2048)
 EXTRA = ("response_image_type", "enable_nsfw_detection", "nsfw_detection_level")

@@ -50,6 +50,12 @@ class Filters:
         """The same filters as a query string, without the place in the list."""
         return urlencode({name: value for name, value in (("status", self.status), ("q", self.query)) if value})
 
+    @property
+    def address(self) -> str:
+        """The whole of it, as a query string."""
+        place = urlencode({"before": self.before}) if self.before else ""
+        return "&".join(part for part in (self.params, place) if part)
+
     def apply(self, rows: QuerySet[GenerationRequest]) -> QuerySet[GenerationRequest]:
         if self.status == OPEN:
             rows = rows.filter(status__in=GenerationRequest.OPEN)

@@ -14,8 +14,8 @@ from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBas
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from generation import checkpoints, listing
-from generation.forms import SIZES, RequestForm
+from generation import checkpoints, listing, providers
+from generation.forms import LEVELS, SIZES, RequestForm
 from generation.htmx import respond
 from generation.models import Asset, GenerationRequest, InvalidTransition, RemoteImage
 from generation.services import requests as service
@@ -64,7 +64,12 @@ def request_detail(request: HttpRequest, uuid: UUID) -> HttpResponse:
 
 def _panel(request: HttpRequest, item: GenerationRequest, *, problem: str = "", status: int = 200) -> HttpResponse:
     context = {**_images(request, item), **_moves(cast("User", request.user), item), "item": item, "problem": problem}
-    context["transitions"] = item.transitions.order_by("created_at", "pk")
+    context |= {
+        "transitions": item.transitions.order_by("created_at", "pk"),
+        "provider": providers.available().get(item.provider, item.provider),
+        "level": LEVELS.get(item.nsfw_detection_level, item.nsfw_detection_level),
+        "here": item.get_absolute_url() + ("?images=shown" if context["revealed"] else ""),
+    }
     page, part = "generation/request_detail.html", "generation/_request_panel.html"
     return respond(request, page, part, context, status=status)
 
@@ -72,11 +77,15 @@ def _panel(request: HttpRequest, item: GenerationRequest, *, problem: str = "", 
 def _images(request: HttpRequest, item: GenerationRequest) -> dict[str, Any]:
     """The images with their reviews, which belong to another app and are known here by name only."""
     assets = Asset.objects.visible_to(request.user).filter(request=item)
-    remote = item.remote_images.defer("url").order_by("position")  # the address is a secret: it is not even loaded
+    # Their addresses are secrets, so they are not even loaded.
+    remote = list(item.remote_images.defer("url").order_by("position"))
+    waiting = [image.position + 1 for image in remote if image.status == RemoteImage.Status.WAITING]
+    if item.is_open and not remote:
+        waiting = list(range(1, item.image_num + 1))
     return {
         "assets": assets.select_related("review").order_by("position"),
         "missing": [image for image in remote if image.status == RemoteImage.Status.FAILED],
-        "waiting": [image for image in remote if image.status == RemoteImage.Status.WAITING],
+        "waiting": waiting,
         "revealed": request.GET.get("images") == "shown",
     }
 

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import threading
+import uuid
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from pydantic import ValidationError
+
+from generation import checkpoints, providers
+from generation.forms import FIELDS, LEVELS, RequestForm
+from generation.providers.base import Model, ModelPage, ProviderBusy
+from generation.wire import txt2img as wire
+
+RANGED = {name: wire.RANGES[name] for name in ("width", "height", "image_num", "steps", "guidance_scale", "seed")}
+
+
+def sent(**fields: Any) -> dict[str, Any]:
+    """What a browser sends for a harmless request."""
+    return {
+        "form_token": str(uuid.uuid4()), "provider": "novita-sandbox", "model_name": "alder.safetensors",
+        "prompt": "a quiet harbour", "negative_prompt": "", "width": "512", "height": "512", "image_num": "2",
+        "steps": "20", "guidance_scale": "7.5", "sampler_name": "Euler a", "seed": "", "response_image_type": "png",
+        "enable_nsfw_detection": "on", "nsfw_detection_level": "2", **fields,
+    }  # fmt: skip
+
+
+def errors(**fields: Any) -> dict[str, list[str]]:
+    return dict(RequestForm(sent(**fields)).errors)
+
+
+def wire_accepts(**fields: Any) -> bool:
+    request = {
+        "model_name": "m", "prompt": "p", "width": 512, "height": 512, "image_num": 1, "steps": 20,
+        "guidance_scale": 7.5, "sampler_name": "Euler a",
+    }  # fmt: skip
+    try:
+        wire.Txt2ImgBody.model_validate({"request": {**request, **fields}})
+    except ValidationError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", RANGED)
+def test_form_and_wire_agree_on_every_end_of_a_range(name: str) -> None:
+    low, high = (int(end) for end in RANGED[name])
+    for value in (low - 1, low, high, high + 1):
+        assert (name not in errors(**{name: str(value)})) is wire_accepts(**{name: value}) is (low <= value <= high)
+
+
+@pytest.mark.parametrize("name", [name for name in RANGED if name != "seed"])
+def test_the_range_stands_in_the_help_and_in_the_message(name: str) -> None:
+    low, high = RANGED[name]
+    field = RequestForm().fields[name]
+
+    (message,) = errors(**{name: str(high + 1)})[name]
+
+    assert f"{low} to {high}" in field.help_text
+    assert str(field.label) in message
+    assert f"{low} to {high}" in message
+
+
+@pytest.mark.parametrize("value", ["", "much", "7.x", "NaN", "Infinity", "9" * 5000])
+@pytest.mark.parametrize("name", [name for name in RANGED if name != "seed"])
+def test_what_is_no_number_is_refused_with_the_range(name: str, value: str) -> None:
+    low, high = RANGED[name]
+
+    assert f"{low} to {high}" in errors(**{name: value})[name][0]
+
+
+@pytest.mark.parametrize("length", [0, wire.PROMPT_MIN, wire.PROMPT_MAX, wire.PROMPT_MAX + 1])
+def test_prompts_have_the_documented_length(length: int) -> None:
+    allowed = wire.PROMPT_MIN <= length <= wire.PROMPT_MAX
+
+    assert ("prompt" not in errors(prompt="x" * length)) is allowed
+    assert ("negative_prompt" not in errors(negative_prompt="x" * length)) is (allowed or length == 0)
+
+
+def test_a_line_break_counts_as_one_character() -> None:
+    text = "x" * (wire.PROMPT_MAX - 2) + "\r\ny"
+
+    form = RequestForm(sent(prompt=text))
+
+    assert form.is_valid()
+    assert len(form.cleaned_data["prompt"]) == wire.PROMPT_MAX
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("sampler_name", "Euler b"),
+        ("response_image_type", "gif"),
+        ("nsfw_detection_level", "3"),
+        ("provider", "elsewhere"),
+        ("model_name", ""),
+        ("model_name", "x" * 256),
+        ("form_token", "1"),
+        ("prompt", "a\0b"),
+    ],
+)
+def test_unknown_choices_are_refused(name: str, value: str) -> None:
+    assert list(errors(**{name: value})) == [name]
+
+
+def test_a_valid_form_gives_what_the_service_takes() -> None:
+    form = RequestForm(sent(seed="-1", guidance_scale="7.25"))
+
+    assert form.is_valid()
+    assert tuple(form.request_fields) == FIELDS
+    assert form.request_fields["seed"] == -1
+    assert form.request_fields["guidance_scale"] == Decimal("7.25")
+    assert form.request_fields["nsfw_detection_level"] == 2
+
+
+def test_without_detection_there_is_no_level() -> None:
+    data = sent()
+    del data["enable_nsfw_detection"]
+    form = RequestForm(data)
+
+    assert form.is_valid()
+    assert form.request_fields["nsfw_detection_level"] == wire.NSFW_LEVEL_DEFAULT
+
+
+def test_should_they_differ_the_wire_has_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    form = RequestForm(sent(width="2048"))
+    monkeypatch.setattr(form.fields["width"], "to_python", lambda value: 4096)
+    monkeypatch.setattr(form.fields["width"], "validators", [])
+
+    assert not form.is_valid()
+    assert form.errors["width"] == ["request.width must be from 128 to 2048."]
+
+
+def test_every_level_is_explained() -> None:
+    assert tuple(LEVELS) == wire.NSFW_LEVELS
+
+
+# --- Suggested models ------------------------------------------------------------------------------------------------
+
+
+class Provider:
+    def __init__(self, answer: Any) -> None:
+        self.answer, self.asked = answer, 0
+
+    def models(self) -> ModelPage:
+        self.asked += 1
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return ModelPage(models=tuple(Model(name=name, title=name.title()) for name in self.answer))
+
+
+@pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch) -> Any:
+    cache.clear()
+
+    def install(answer: Any) -> Provider:
+        made = Provider(answer)
+        monkeypatch.setattr(providers, "get", lambda slug: made)
+        return made
+
+    yield install
+    cache.clear()
+
+
+def test_models_are_asked_for_once_and_remembered(provider: Any) -> None:
+    novita = provider(["alder", "beech"])
+
+    assert checkpoints.suggestions("novita") == [("alder", "Alder"), ("beech", "Beech")]
+    assert checkpoints.suggestions("novita") == [("alder", "Alder"), ("beech", "Beech")]
+    assert novita.asked == 1
+
+
+@pytest.mark.parametrize("error", [ProviderBusy("No answer."), LookupError("gone"), RuntimeError("bug")])
+def test_a_provider_that_fails_costs_the_suggestions_only(provider: Any, error: Exception) -> None:
+    novita = provider(error)
+
+    assert checkpoints.suggestions("novita") == []
+    assert checkpoints.suggestions("novita") == []
+    assert novita.asked == 1
+
+
+def test_a_silent_provider_is_not_waited_for(provider: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    may_answer = threading.Event()
+    novita = provider(["alder"])
+    at_once = novita.models
+    monkeypatch.setattr(novita, "models", lambda: may_answer.wait(5) and at_once())
+    monkeypatch.setattr(checkpoints, "WAIT", 0.01)
+
+    assert checkpoints.suggestions("novita") == []
+
+    may_answer.set()
+    for thread in threading.enumerate():
+        if thread.name == "models-of-novita":
+            thread.join(5)
+    assert checkpoints.suggestions("novita") == [("alder", "Alder")]

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from generation import checkpoints
+from generation.forms import FIELDS
+from generation.models import GenerationRequest
+from tests.generation.test_forms import sent
+
+Status = GenerationRequest.Status
+ClientOf = Callable[[User], Client]
+Make = Callable[..., GenerationRequest]
+LIST, NEW = "/requests/", "/requests/new/"
+
+
+@pytest.fixture(autouse=True)
+def _models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "suggestions", lambda slug: [("alder.safetensors", "Alder")])
+
+
+def test_making_requests_needs_permission(client_of: ClientOf, auditor: User) -> None:
+    browser = client_of(auditor)
+
+    assert browser.get(NEW).status_code == 403
+    assert browser.post(NEW, sent()).status_code == 403
+    assert not GenerationRequest.objects.exists()
+    assert NEW.encode() not in browser.get(LIST).content
+
+
+def test_a_valid_form_makes_one_request_however_often_it_is_sent(client_of: ClientOf, moderator: User) -> None:
+    browser, data = client_of(moderator), sent(prompt="a harbour", seed="")
+
+    answer, again = browser.post(NEW, data), browser.post(NEW, data, follow=True)
+
+    request = GenerationRequest.objects.get()
+    assert answer["Location"] == request.get_absolute_url()
+    assert again.redirect_chain == [(request.get_absolute_url(), 302)]
+    assert "had been sent before" in again.content.decode()
+    assert (request.requested_by, request.prompt, request.status) == (moderator, "a harbour", Status.QUEUED)
+    assert request.seed >= 0
+    assert (request.enable_nsfw_detection, request.nsfw_detection_level) == (True, 2)
+
+
+def test_an_invalid_form_comes_back_with_what_was_written(client_of: ClientOf, moderator: User) -> None:
+    answer = client_of(moderator).post(NEW, sent(width="4", prompt="half a <thought>"))
+    page = answer.content.decode()
+
+    assert answer.status_code == 422
+    assert "Width must be a whole number from 128 to 2048 pixels." in page
+    assert 'aria-invalid="true"' in page
+    assert "half a &lt;thought&gt;" in page
+    assert not GenerationRequest.objects.exists()
+
+
+def test_every_form_has_its_own_token(client_of: ClientOf, moderator: User) -> None:
+    browser = client_of(moderator)
+    tokens = {browser.get(NEW).context["form"]["form_token"].value() for _ in range(3)}
+
+    assert len(tokens) == 3
+
+
+def test_an_earlier_request_can_be_varied(client_of: ClientOf, moderator: User, make_request: Make) -> None:
+    source = make_request(
+        prompt="a harbour",
+        width=768,
+        seed=99,
+        model_name="birch.safetensors",
+        steps=33,
+        enable_nsfw_detection=True,
+        nsfw_detection_level=1,
+    )
+    source.refresh_from_db()
+    browser = client_of(moderator)
+
+    answer = browser.get(NEW, {"from": str(source.uuid)})
+    form = answer.context["form"]
+
+    for name in FIELDS:
+        assert form[name].value() == getattr(source, name)
+    assert form["form_token"].value() != source.form_token
+    assert f"{NEW}?from={source.uuid}" in browser.get(source.get_absolute_url()).content.decode()
+
+
+@pytest.mark.parametrize("wanted", ["nonsense", str(uuid.uuid4()), ""])
+def test_a_source_that_does_not_exist_gives_the_empty_form(client_of: ClientOf, moderator: User, wanted: str) -> None:
+    answer = client_of(moderator).get(NEW, {"from": wanted})
+
+    assert answer.status_code == 200
+    assert answer.context["form"]["prompt"].value() is None
+    assert answer.context["form"]["model_name"].value() == "alder.safetensors"
+
+
+def test_without_suggestions_the_form_still_works(
+    client_of: ClientOf, moderator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "suggestions", lambda slug: [])
+
+    assert client_of(moderator).get(NEW).status_code == 200
+    assert client_of(moderator).post(NEW, sent(model_name="by-hand")).status_code == 302
+    assert GenerationRequest.objects.get().model_name == "by-hand"
+
+
+def test_without_a_provider_nothing_can_be_sent(client_of: ClientOf, moderator: User, settings: Any) -> None:
+    settings.IMAGE_PROVIDERS = {}
+
+    assert b"No provider is configured" in client_of(moderator).get(NEW).content
+    assert client_of(moderator).post(NEW, sent()).status_code == 422
