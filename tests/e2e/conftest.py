@@ -1,0 +1,108 @@
+"""The whole of Loupe as `make run` starts it: web server, worker, sandbox, demo. One for all tests of this folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PASSWORD = "only-for-this-test"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@dataclass
+class Stack:
+    url: str
+    data: Path
+    process: subprocess.Popen[str]
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Read the database as it is, past all of Loupe's code."""
+        connection = sqlite3.connect(f"file:{self.data / 'db.sqlite3'}?mode=ro", uri=True, timeout=20)
+        try:
+            return connection.execute(query).fetchall()
+        finally:
+            connection.close()
+
+    def count(self, query: str) -> int:
+        return int(self.rows(query)[0][0])
+
+    def wait_for(self, condition: Callable[[], bool], *, seconds: float, what: str) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert self.process.poll() is None, f"Loupe ended while waiting for {what}"
+            assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain for {what}"
+            time.sleep(0.2)
+
+    def family(self) -> dict[int, str]:
+        """Every living process that descends from `dev`, with its command line."""
+        parents, found = {}, {self.process.pid: ""}
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                stat, command = (entry / "stat").read_text(), (entry / "cmdline").read_text()
+            except OSError:
+                continue
+            state, parent = stat.rpartition(")")[2].split()[:2]
+            if state != "Z":
+                parents[int(entry.name)] = (int(parent), command.replace("\0", " "))
+        grown = True
+        while grown:
+            grown = False
+            for pid, (parent, command) in parents.items():
+                if parent in found and pid not in found:
+                    found[pid], grown = command, True
+        found.pop(self.process.pid)
+        return found
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    data = tmp_path_factory.mktemp("stack")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")}
+    env = {
+        **kept, "DATA_DIR": str(data), "PORT": str(port), "DEMO_PASSWORD": PASSWORD, "SANDBOX_LATENCY": "0.5",
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+    }  # fmt: skip
+    subprocess.run([sys.executable, "-m", "config.engine.prepare"], cwd=ROOT, env=env, check=True)
+    log = (data / "log").open("w")
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "dev"], cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT, text=True
+    )
+    running = Stack(f"http://127.0.0.1:{port}", data, process)
+    try:
+        running.wait_for(lambda: "Loupe runs at" in (data / "log").read_text(), seconds=60, what="the first start")
+        yield running
+        family = running.family()
+        process.send_signal(signal.SIGINT)
+        process.wait(20)
+        left = [command for pid, command in family.items() if Path(f"/proc/{pid}").exists()]
+        assert not left, f"still running after Ctrl-C: {left}"
+    finally:
+        process.kill()
+        log.close()
+
+
+@pytest.fixture(scope="session")
+def browser_path() -> str:
+    """Chromium, wherever it is; absent it is a named skip, or a failure under REQUIRE_BROWSER=1."""
+    for name in BROWSERS:
+        if path := shutil.which(name):
+            return path
+    if os.environ.get("REQUIRE_BROWSER") == "1":
+        pytest.fail("REQUIRE_BROWSER=1, but no Chromium is installed.")
+    pytest.skip("no Chromium is installed; REQUIRE_BROWSER=1 makes this a failure")
