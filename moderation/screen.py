@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 
-from generation import providers
 from generation.models import Asset
 from moderation import classifiers, queues, taxonomy
 from moderation.classifiers.base import Coverage
@@ -29,7 +28,7 @@ SHORT = {
     Review.Status.APPROVED: "OK",
     Review.Status.REJECTED: "No",
 }
-STRIP_LENGTH = 12
+STRIP_LENGTH = 10
 SUGGESTIONS = 9
 # An exclusive list of what it sees reads better than a long list of what it does not.
 FEW = 4
@@ -93,7 +92,6 @@ def review_screen(*, user: User, review: Review, queue: Queue | None) -> dict[st
         "review": review,
         "asset": review.asset,
         "generation": review.asset.request,
-        "provider": _provider(review.asset),
         "queue": queue,
         "sources": sources,
         "suggestions": suggestions(sources),
@@ -210,24 +208,17 @@ def _limits(run: Classification) -> str:
     sentences = []
     if unseen:
         only = len(seen) <= FEW
-        sentences.append(f"Sees only {_list(seen)}." if only else f"Cannot see {_list(unseen)}.")
+        sentences.append(f"Sees only: {_list(seen)}." if only else f"Cannot see: {_list(unseen)}.")
     if partly and len(partly) == len(seen):
-        sentences.append("And that not in every form." if unseen else "Sees no category in every form.")
+        sentences.append("None of them in every form.")
     elif partly:
-        sentences.append(f"Sees {_list(partly)} in part.")
+        sentences.append(f"Sees in part: {_list(partly)}.")
     return " ".join(sentences)
 
 
 def _list(categories: Sequence[Category]) -> str:
-    names = [category.name for category in categories]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _provider(asset: Asset) -> str:
-    """The provider's name for people; its slug once it is no longer configured."""
-    if asset.request is None:
-        return ""
-    return providers.available().get(asset.request.provider, asset.request.provider)
+    # Semicolons, because several names hold "and" or "or" themselves.
+    return "; ".join(category.name for category in categories)
 
 
 def surround_after(preferences: Preferences) -> str:

@@ -7,6 +7,8 @@ from datetime import datetime
 from django import template
 from django.utils import timezone
 
+from generation import providers
+
 register = template.Library()
 
 
@@ -18,3 +20,9 @@ def age(moment: datetime) -> str:
         if seconds >= size:
             return f"{seconds // size} {unit}"
     return f"{seconds} s"
+
+
+@register.filter
+def provider_name(slug: str) -> str:
+    """How people call a provider; its slug once it is no longer configured."""
+    return providers.available().get(slug, slug)

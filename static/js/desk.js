@@ -91,7 +91,7 @@ document.addEventListener("submit", ({ target }) => {
   if (field) field.value = ((performance.now() - shownAt) / 1000).toFixed(1);
 }, true);
 for (const kind of ["keydown", "pointermove"]) document.addEventListener(kind, () => { workedAt = performance.now(); }, { passive: true });
-setInterval(() => {
+function tick() {
   const clock = find("[data-seconds]"), now = performance.now();
   if (!clock) return;
   const left = Math.max(0, Math.round((claimEnds - now) / 1000));
@@ -99,11 +99,12 @@ setInterval(() => {
   clock.toggleAttribute("data-low", left < 60);
   if (left === 59) say("Your claim lapses in a minute unless you go on working.");
   if (left && workedAt > renewedAt && now - renewedAt > 60_000) { renewedAt = now; htmx.trigger(clock.closest("[data-renews]"), "renew"); }
-}, 1000);
+}
+setInterval(tick, 1000);
 
 function arrive(root) {
   const clock = root.matches?.("#claim, #panel, body") && root.querySelector("[data-seconds]");
-  if (clock) { claimEnds = performance.now() + 1000 * clock.dataset.seconds; renewedAt = performance.now(); }
+  if (clock) { claimEnds = performance.now() + 1000 * clock.dataset.seconds; renewedAt = performance.now(); tick(); }
   if (root.matches?.("#panel, body")) { shownAt = performance.now(); held = false; byHold = false; }
   // The space bar may have been let go before the picture came.
   if (root.id === "stage" && byHold) { veil(!held); byHold = false; }
