@@ -87,9 +87,9 @@ class GenerationRequestAdmin(ReadOnlyAdmin):
 
     @admin.display(description="prompt")
     def beginning(self, row: GenerationRequest) -> str:
-        return Truncator(row.prompt).chars(80)
+        return Truncator(row.prompt).chars(60)
 
-    @admin.display(description="at the desk")
+    @admin.display(description="desk")
     def desk(self, row: GenerationRequest) -> SafeString:
         return format_html('<a href="{}">open</a>', row.get_absolute_url())
 
@@ -203,8 +203,8 @@ class SandboxRefusalAdmin(ReadOnlyAdmin):
 
 
 # --- django-q2's own tables ------------------------------------------------------------------------------------------
-# Whoever may add a Schedule may run any function on the worker, so nobody may. Arguments and
-# results are pickles: they are neither shown nor even loaded, because loading them runs them.
+# Whoever may add a Schedule may run any function on the worker, so nobody may. Arguments and results are pickles: they
+# are neither shown nor even loaded, because loading them runs them.
 
 
 class QueueAdmin(ReadOnlyAdmin):

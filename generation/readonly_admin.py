@@ -48,6 +48,7 @@ class ReadOnlyAdmin(_NoWriting, admin.ModelAdmin):  # type: ignore[type-arg]  # 
 
     paginator = BoundedPaginator
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # each facet counts the whole table
     list_per_page = 50
 
 
