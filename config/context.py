@@ -14,7 +14,8 @@ from moderation.models import Preferences
 
 def desk(request: HttpRequest) -> dict[str, Any]:
     """Preferences and open queues, both lazy: a page that does not use them pays no query for them."""
-    user = getattr(request, "user", AnonymousUser())
+    # Some error pages are rendered before anybody has been looked up.
+    user: Any = getattr(request, "user", AnonymousUser())
     return {
         "preferences": SimpleLazyObject(lambda: Preferences.of(user)),
         "open_queues": SimpleLazyObject(lambda: queues.for_user(user)),

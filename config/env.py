@@ -55,7 +55,9 @@ def words(name: str, default: str = "", *, choices: Iterable[str] = ()) -> list[
     known = list(choices)
     unknown = [word for word in found if known and word not in known]
     if unknown:
-        raise ImproperlyConfigured(f"{name} names {unknown[0]!r}, which does not exist. Choose from: {', '.join(known)}.")
+        raise ImproperlyConfigured(
+            f"{name} names {unknown[0]!r}, which does not exist. Choose from: {', '.join(known)}."
+        )
     return found
 
 
@@ -75,7 +77,9 @@ def endpoints(name: str) -> list[str]:
     found = words(name)
     for pair in found:
         if not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):\d{1,5}", pair):
-            raise ImproperlyConfigured(f"{name} holds {pair!r}. Write host:port pairs, for example {name}=10.0.0.5:9000.")
+            raise ImproperlyConfigured(
+                f"{name} holds {pair!r}. Write host:port pairs, for example {name}=10.0.0.5:9000."
+            )
     return found
 
 

@@ -24,12 +24,13 @@ env.load_file(DATA_DIR / "settings.env")
 IS_WORKER = "qworker" in sys.argv
 IS_BUILD = "collectstatic" in sys.argv
 
-# --- Core ------------------------------------------------------------------------------------------------------------
+# --- Core --------------------------------------------------------------------
 DEBUG = env.boolean("DEBUG", default=False)
 SECRET_KEY = env.text("SECRET_KEY") or (secrets.token_urlsafe(50) if IS_BUILD else "")
 if not SECRET_KEY:
     raise ImproperlyConfigured(
-        "SECRET_KEY is empty. To try Loupe use `make run`, which makes one. In production set it to 50 random characters."
+        "SECRET_KEY is empty. To try Loupe use `make run`, which makes one. "
+        "In production set it to 50 random characters."
     )
 PORT = env.integer("PORT", 8000, low=1, high=65535)
 PUBLIC_URL = env.url("PUBLIC_URL", f"http://127.0.0.1:{PORT}")
@@ -67,6 +68,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "config.middleware.LapsedSessionMiddleware",
     "config.middleware.PrivateByDefaultMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
@@ -89,7 +91,7 @@ TEMPLATES = [
     }
 ]
 
-# --- Database, cache, queue --------------------------------------------------------------------------------------------
+# --- Database, cache, queue --------------------------------------------------------------------
 DATABASE_URL = env.text("DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}")
 DATABASES: dict[str, Any] = {"default": dj_database_url.parse(DATABASE_URL, conn_max_age=60, conn_health_checks=True)}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
@@ -132,7 +134,7 @@ Q_CLUSTER: dict[str, Any] = {
     **({"redis": REDIS_URL} if REDIS_URL else {"orm": "default"}),
 }
 
-# --- People ----------------------------------------------------------------------------------------------------------
+# --- People --------------------------------------------------------------------
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
@@ -157,7 +159,7 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = True
 
-# --- The browser's side of security ------------------------------------------------------------------------------------
+# --- The browser's side of security --------------------------------------------------------------------
 SECURE = PUBLIC_URL.startswith("https://")
 SECURE_SSL_REDIRECT = SECURE and not DEBUG
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE else None
@@ -186,7 +188,7 @@ CONTENT_SECURITY_POLICY = {
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
-# --- Files -----------------------------------------------------------------------------------------------------------
+# --- Files --------------------------------------------------------------------
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
@@ -203,7 +205,7 @@ STORAGES = {
     },
 }
 
-# --- Providers and classifiers -----------------------------------------------------------------------------------------
+# --- Providers and classifiers --------------------------------------------------------------------
 SANDBOX = env.boolean("SANDBOX", default=DEBUG)
 SANDBOX_LATENCY = float(env.decimal("SANDBOX_LATENCY", "1.5", low="0", high="600"))
 NOVITA_API_KEY = env.text("NOVITA_API_KEY")
@@ -238,12 +240,12 @@ CLASSIFIERS = env.words(
 )
 if "local" in CLASSIFIERS and not _local:
     raise ImproperlyConfigured(
-        "CLASSIFIERS names local, but its packages are missing. Install them with `pip install 'loupe[local]'` (the detector "
-        "is AGPL-3.0, see README) or leave local out of CLASSIFIERS."
+        "CLASSIFIERS names local, but its packages are missing. Install them with `pip install 'loupe[local]'` (the "
+        "detector is AGPL-3.0, see README) or leave local out of CLASSIFIERS."
     )
 DEMO_PASSWORD = env.text("DEMO_PASSWORD")
 
-# --- The rest ----------------------------------------------------------------------------------------------------------
+# --- The rest --------------------------------------------------------------------
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-gb"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.decorators import login_not_required
-from django.core.exceptions import ValidationError
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.models import TextChoices
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render, resolve_url
 from django.utils import timezone
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 RECENT = 10
 SWITCH = {"on": True, "off": False}
+CHOICES: dict[str, Callable[[str], TextChoices]] = {"theme": Preferences.Theme, "surround": Preferences.Surround}
 
 
 @require_GET
@@ -81,7 +83,7 @@ def preferences(request: HttpRequest) -> HttpResponse:
     """Change those that were sent. Nothing is stored for people who are not logged in."""
     try:
         changes = _changes(request)
-    except (KeyError, ValidationError):
+    except (KeyError, ValueError):
         return HttpResponseBadRequest("There is no such preference.", content_type="text/plain")
     if request.user.is_authenticated and changes:
         Preferences.objects.update_or_create(user=request.user, defaults=changes)
@@ -94,10 +96,9 @@ def preferences(request: HttpRequest) -> HttpResponse:
 
 def _changes(request: HttpRequest) -> dict[str, Any]:
     changes: dict[str, Any] = {name: SWITCH[request.POST[name]] for name in ("hotkeys", "blur") if name in request.POST}
-    for name in ("theme", "surround"):
+    for name in CHOICES:
         if name in request.POST:
-            field = Preferences._meta.get_field(name)
-            changes[name] = field.clean(request.POST[name], None)
+            changes[name] = CHOICES[name](request.POST[name]).value
     return changes
 
 

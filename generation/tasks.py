@@ -21,7 +21,7 @@ Status = GenerationRequest.Status
 Answers = dict[str, TaskResult | ProviderError]
 
 POLL_BATCH = 200
-FETCH_BATCH = 8
+FETCH_BATCH = 4
 FETCH_THREADS = 4
 KILLED = "Fetching or decoding this image ended its worker {} times, so it is not tried again."
 
@@ -87,7 +87,7 @@ def fetch(turn: Turn) -> None:
     """Download what is ready, nearest deadline first, a few at a time."""
     with ThreadPoolExecutor(FETCH_THREADS) as threads:
         while not turn.expired:
-            claimed = RemoteImage.objects.claim(limit=FETCH_BATCH, lease=timedelta(minutes=2), count_attempt=True)
+            claimed = RemoteImage.objects.claim(limit=FETCH_BATCH, lease=timedelta(seconds=60), count_attempt=True)
             if not claimed:
                 return
             turn.renew()

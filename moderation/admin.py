@@ -1,4 +1,4 @@
-"""The admin site's view of moderation. History is read-only; policies can be changed until they have decided anything."""
+"""The admin site's view of moderation. History is read-only; a policy can be changed until it has decided anything."""
 
 from __future__ import annotations
 
@@ -43,7 +43,16 @@ class DecisionInline(ReadOnlyInline):
 
 @admin.register(Review)
 class ReviewAdmin(ReadOnlyAdmin):
-    list_display = ("asset", "status", "headline_name", "headline_confidence", "priority", "claimed_by", "decided_at", "desk")
+    list_display = (
+        "asset",
+        "status",
+        "headline_name",
+        "headline_confidence",
+        "priority",
+        "claimed_by",
+        "decided_at",
+        "desk",
+    )
     list_filter = ("status", "headline", "policy", "created_at")
     search_fields = ("=uuid", "=asset__uuid", "=asset__sha256", "asset__request__prompt")
     list_select_related = ("asset", "claimed_by")
@@ -115,7 +124,9 @@ class PolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         assert isinstance(request.user, User)
         for policy in chosen:
             made = policies.create_version(based_on=policy, user=request.user)
-            self.message_user(request, f"Made version {made.version} from version {policy.version}. It is not in force yet.")
+            self.message_user(
+                request, f"Made version {made.version} from version {policy.version}. It is not in force yet."
+            )
 
     @admin.action(description="Put into force", permissions=["activate"])
     def put_into_force(self, request: HttpRequest, chosen: QuerySet[Policy]) -> None:
@@ -133,7 +144,7 @@ class PreferencesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_select_related = ("user",)
 
 
-class GuardedUserAdmin(UserAdmin):
+class GuardedUserAdmin(UserAdmin):  # type: ignore[type-arg]
     """Who is no superuser may not make one, nor hand out groups and permissions."""
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:

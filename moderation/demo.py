@@ -25,11 +25,18 @@ PEOPLE = (
     Person("admin", (), "everything, in the admin site too", is_staff=True, is_superuser=True),
 )
 
+
+def log_ins(password: str) -> str:
+    """Who can log in, as lines for a terminal."""
+    people = "".join(f"\n  {person.username:<10} {person.about}" for person in PEOPLE)
+    return f"Demo log-ins, all with the password {password}{people}"
+
+
 POLICY_NAME = "Demo policy"
 POLICY_NOTE = (
-    "For trying Loupe out. Unlike the starting policy it trusts the local detector's silence: an imported photograph in "
-    "which that detector finds no nudity is approved without anybody having looked for weapons, alcohol or anything else. "
-    "Do not use it for real images."
+    "For trying Loupe out. Unlike the starting policy it trusts the local detector's silence: an imported photograph "
+    "in which that detector finds no nudity is approved without anybody having looked for weapons, alcohol or anything "
+    "else. Do not use it for real images."
 )
 
 
@@ -89,7 +96,14 @@ BATCH = (
     Prompt("a request whose answer gets lost sandbox:lost", 1),
 )
 
-_MODELS = ("alder_realism_v4", "amberlight_v2", "clearwater_v5", "meridian_xl_v5", "northern_sky_v1", "umber_portrait_v4")
+_MODELS = (
+    "alder_realism_v4",
+    "amberlight_v2",
+    "clearwater_v5",
+    "meridian_xl_v5",
+    "northern_sky_v1",
+    "umber_portrait_v4",
+)
 
 
 def model_for(number: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.contrib.auth.decorators import permission_required
 from django.core.exceptions import BadRequest
-from django.db.models import QuerySet
+from django.forms import Form
 from django.http import HttpRequest, StreamingHttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
@@ -17,6 +17,7 @@ from django.views.decorators.http import require_GET
 from generation.models import Asset
 from moderation import taxonomy
 from moderation.models import Decision
+from moderation.models.decisions import DecisionQuerySet
 
 # What a spreadsheet may take for a formula or a command, plain or in its full-width form, wherever blanks or zero-width
 # characters put it out of sight (OWASP, "CSV Injection"; ASVS 5.0 1.2.10).
@@ -66,7 +67,7 @@ def cell(value: Any) -> str:
     return text
 
 
-def filter_decisions(filters: dict[str, Any]) -> QuerySet[Decision]:
+def filter_decisions(filters: dict[str, Any]) -> DecisionQuerySet:
     """Decisions matching what ``DecisionFilterForm`` cleaned; absent and empty filters match everything."""
     rows = Decision.objects.all()
     start, end = filters.get("start"), filters.get("end")
@@ -88,6 +89,11 @@ def filter_decisions(filters: dict[str, Any]) -> QuerySet[Decision]:
     return rows
 
 
+def complaints(form: Form, *, prefix: str = "") -> str:
+    """What is wrong with a filter, field by field, as one line."""
+    return "; ".join(f"{prefix}{name}: {' '.join(map(str, errors))}" for name, errors in form.errors.items())
+
+
 def _midnight(day: date) -> datetime:
     return datetime.combine(day, time.min, tzinfo=UTC)
 
@@ -97,7 +103,7 @@ class _Echo:
         return value
 
 
-def csv_lines(decisions: QuerySet[Decision]) -> Iterator[str]:
+def csv_lines(decisions: DecisionQuerySet) -> Iterator[str]:
     """Header and one line per decision, oldest first, read in chunks so that the whole never sits in memory."""
     writer = csv.writer(_Echo(), quoting=csv.QUOTE_ALL, lineterminator="\r\n")
     # The mark at the start tells spreadsheets that this is UTF-8.
@@ -126,7 +132,7 @@ def decisions_csv(request: HttpRequest) -> StreamingHttpResponse:
 
     form = DecisionFilterForm(request.GET)
     if not form.is_valid():
-        raise BadRequest("; ".join(f"{field}: {' '.join(errors)}" for field, errors in form.errors.items()))
+        raise BadRequest(complaints(form))
     response = StreamingHttpResponse(
         _batched(csv_lines(filter_decisions(form.cleaned_data))), content_type="text/csv; charset=utf-8"
     )

@@ -83,6 +83,10 @@ class _Hit:
     def name(self) -> str:
         return taxonomy.names([self.category]) if self.category else "NSFW score"
 
+    @property
+    def found(self) -> str:
+        return f"{self.source} found {self.name} at {self.confidence:.0f}"
+
     def reaches(self, limit: Decimal | None) -> bool:
         return limit is not None and self.confidence >= limit
 
@@ -122,7 +126,7 @@ def _hits(rules: Rules, evidence: list[Evidence]) -> Iterable[_Hit]:
 
 def _reject(rules: Rules, hits: list[_Hit]) -> Settlement:
     first = hits[0]
-    why = f"{first.source} found {first.name} at {first.confidence:.0f}; {rules.name} rejects from {first.limits.reject_at:.0f}."
+    why = f"{first.found}; {rules.name} rejects from {first.limits.reject_at:.0f}."
     categories = tuple(dict.fromkeys(hit.category for hit in hits if hit.category))
     return Settlement(
         outcome=Outcome.REJECT, why=why, headline=first.category, confidence=first.confidence, categories=categories
@@ -130,7 +134,10 @@ def _reject(rules: Rules, hits: list[_Hit]) -> Settlement:
 
 
 def _unjudged(failed: list[Evidence], hits: list[_Hit]) -> Settlement:
-    why = " ".join(f"{item.label} could not judge it: {item.failed}" for item in failed) or "No classifier could look at it."
+    why = (
+        " ".join(f"{item.label} could not judge it: {item.failed}" for item in failed)
+        or "No classifier could look at it."
+    )
     first = hits[0] if hits else None
     return Settlement(
         outcome=Outcome.PERSON, why=why, priority=UNJUDGED_PRIORITY,
@@ -139,7 +146,7 @@ def _unjudged(failed: list[Evidence], hits: list[_Hit]) -> Settlement:
 
 
 def _review(rules: Rules, hit: _Hit) -> Settlement:
-    why = f"{hit.source} found {hit.name} at {hit.confidence:.0f}; {rules.name} asks a person from {hit.limits.review_at:.0f}."
+    why = f"{hit.found}; {rules.name} asks a person from {hit.limits.review_at:.0f}."
     return Settlement(
         outcome=Outcome.PERSON, why=why, priority=int(hit.confidence), headline=hit.category, confidence=hit.confidence
     )

@@ -16,11 +16,11 @@ def classify(turn: Turn) -> None:
     """Run due classifications, the longest waiting first."""
     queued = Classification.objects.filter(status=Classification.Status.QUEUED)
     while not turn.expired:
-        claimed = queued.claim(limit=BATCH, lease=timedelta(minutes=2), count_attempt=True)
+        claimed = queued.claim(limit=BATCH, lease=timedelta(seconds=60), count_attempt=True)
         if not claimed:
             return
-        turn.renew()
         for classification in Classification.objects.filter(pk__in=[row.pk for row in claimed]).select_related(
             "asset__request"
         ):
+            turn.renew()
             intake.classify(classification=classification)

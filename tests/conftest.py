@@ -130,9 +130,9 @@ def picture(seed: int = 0, *, size: tuple[int, int] = (160, 120), image_format: 
 def make_request(db: None) -> Callable[..., GenerationRequest]:
     def make(**fields: Any) -> GenerationRequest:
         values: dict[str, Any] = {
-            "provider": "novita-sandbox", "model_name": "sandbox-landscape.safetensors", "prompt": "a quiet harbour at dawn",
-            "width": 512, "height": 512, "image_num": 1, "steps": 20, "guidance_scale": "7.5", "sampler_name": "Euler a",
-            "seed": 7, "response_image_type": "png",
+            "provider": "novita-sandbox", "model_name": "alder_realism_v4.safetensors", "width": 512, "height": 512,
+            "prompt": "a quiet harbour at dawn", "image_num": 1, "steps": 20, "guidance_scale": "7.5",
+            "sampler_name": "Euler a", "seed": 7, "response_image_type": "png",
         }  # fmt: skip
         return GenerationRequest.objects.create(**{**values, **fields})
 

@@ -77,7 +77,9 @@ def test_what_speaks_to_the_outside_knows_no_database() -> None:
 
 
 def test_only_two_modules_import_an_http_client() -> None:
-    users = {module for module, path in modules() if any(within(n, "httpx") or within(n, "httpcore") for n in imports(path))}
+    users = {
+        module for module, path in modules() if any(within(n, "httpx") or within(n, "httpcore") for n in imports(path))
+    }
 
     assert users <= {"generation.providers.http", "generation.fetching", "generation.fetching.transport"}
 
@@ -109,7 +111,11 @@ def test_status_changes_only_through_move_to() -> None:
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             targets = node.targets if isinstance(node, ast.Assign) else []
-            wrong = [t for t in targets if isinstance(t, ast.Attribute) and t.attr == "status" and isinstance(t.ctx, ast.Store)]
+            wrong = [
+                t
+                for t in targets
+                if isinstance(t, ast.Attribute) and t.attr == "status" and isinstance(t.ctx, ast.Store)
+            ]
             assert not wrong, f"{module}:{node.lineno} assigns a status"  # type: ignore[attr-defined]
 
 
@@ -159,7 +165,7 @@ def test_functions_and_files_stay_small_enough_to_see_whole() -> None:
 def test_the_sandbox_knows_the_taxonomy() -> None:
     assert {card.slug for card in CARDS} == set(taxonomy.CATEGORIES)
     for level in taxonomy.LEVELS:
-        covered = {slug for slug in taxonomy.level_categories(level)}
+        covered = set(taxonomy.level_categories(level))
         seen = {c.slug for c in CARDS if c.novita_level is not None and c.novita_level <= level and "." in c.slug}
         for slug in seen:
             assert slug in covered or taxonomy.get(slug).l1 in covered, slug
@@ -178,7 +184,15 @@ def test_every_model_is_in_the_admin() -> None:
 def test_templates_hold_nothing_that_the_content_security_policy_forbids() -> None:
     for path in sorted((ROOT / "templates").rglob("*.html")):
         text = path.read_text()
-        for forbidden in (r"\sstyle=", r"<style", r"\son\w+=", r"hx-on", r"\|safe", r"autoescape off", r"(src|href)=.https?:"):
+        for forbidden in (
+            r"\sstyle=",
+            r"<style",
+            r"\son\w+=",
+            r"hx-on",
+            r"\|safe",
+            r"autoescape off",
+            r"(src|href)=.https?:",
+        ):
             assert not re.search(forbidden, text), f"{path.name}: {forbidden}"
 
 

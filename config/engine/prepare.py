@@ -11,6 +11,8 @@ FIRST_SETTINGS = """\
 # Made by `make run` for trying Loupe on this machine. Variables of the environment win over this file.
 DEBUG=1
 SECRET_KEY={secret_key}
+# The password of the demo's log-ins. Changing it changes theirs at the next `manage.py demo`.
+DEMO_PASSWORD={demo_password}
 """
 
 
@@ -22,7 +24,7 @@ def prepare(data_dir: Path) -> Path:
         return path
     draft = data_dir / f".settings.{secrets.token_hex(8)}"
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(FIRST_SETTINGS.format(secret_key=secrets.token_urlsafe(50)))
+        file.write(FIRST_SETTINGS.format(secret_key=secrets.token_urlsafe(50), demo_password=secrets.token_urlsafe(9)))
     try:
         os.link(draft, path)  # fails when somebody else was first, and a half-written file never has the name
     except FileExistsError:

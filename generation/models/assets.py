@@ -38,7 +38,9 @@ class AssetQuerySet(models.QuerySet["Asset"]):
 class Asset(models.Model):
     uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
     source = models.CharField(max_length=8, choices=Source)
-    request = models.ForeignKey(GenerationRequest, null=True, blank=True, on_delete=models.PROTECT, related_name="assets")
+    request = models.ForeignKey(
+        GenerationRequest, null=True, blank=True, on_delete=models.PROTECT, related_name="assets"
+    )
     position = models.PositiveSmallIntegerField(null=True, blank=True)
 
     # The canonical rendition: decoded once, upright, sRGB, without metadata. Classified, hashed and shown.
@@ -72,9 +74,7 @@ class Asset(models.Model):
         indexes = [models.Index(fields=["-created_at", "-id"], name="asset_newest")]
         constraints = [
             models.UniqueConstraint(fields=["request", "position"], name="asset_one_per_position"),
-            models.UniqueConstraint(
-                fields=["source_sha256"], name="asset_imported_once", condition=Q(source="upload")
-            ),
+            models.UniqueConstraint(fields=["source_sha256"], name="asset_imported_once", condition=Q(source="upload")),
             models.CheckConstraint(
                 name="asset_source_known", condition=Q(source__in=["txt2img", "upload", "scenario", "api"])
             ),

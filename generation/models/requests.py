@@ -100,7 +100,18 @@ class GenerationRequest(StateMachine, DueModel):
         constraints = [
             models.CheckConstraint(
                 name="request_status_known",
-                condition=Q(status__in=["queued", "submitting", "processing", "fetching", "succeeded", "failed", "unknown", "cancelled"]),
+                condition=Q(
+                    status__in=[
+                        "queued",
+                        "submitting",
+                        "processing",
+                        "fetching",
+                        "succeeded",
+                        "failed",
+                        "unknown",
+                        "cancelled",
+                    ]
+                ),
             ),
             models.CheckConstraint(
                 name="request_finished_iff_final",

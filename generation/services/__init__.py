@@ -1,1 +1,1 @@
-"""The verbs of generation: ``requests`` (what people do), ``pipeline`` (what workers do), ``storing`` (bytes to assets)."""
+"""The verbs: ``requests`` (what people do), ``pipeline`` (what workers do), ``storing`` (bytes to assets)."""

@@ -33,8 +33,8 @@ Status = GenerationRequest.Status
 SUBMIT_LEASE = timedelta(minutes=3)
 FETCH_ATTEMPTS = 5
 UNKNOWN_SENTENCE = (
-    "It may have been generated and billed, but the answer was lost. It is not sent again by itself, because the provider "
-    "would bill it twice."
+    "It may have been generated and billed, but the answer was lost. It is not sent again by itself, because the "
+    "provider would bill it twice."
 )
 
 
@@ -42,7 +42,7 @@ def backoff(attempts: int, *, first: float = 2, longest: float = 600) -> timedel
     return timedelta(seconds=min(first * 2 ** min(attempts, 12), longest))
 
 
-# --- Submitting --------------------------------------------------------------------------------------------------------
+# --- Submitting --------------------------------------------------------------------
 
 
 def submit(*, request: GenerationRequest) -> None:
@@ -82,7 +82,11 @@ def submit(*, request: GenerationRequest) -> None:
 def lose(*, request: GenerationRequest, reason: str, what: str) -> None:
     """Mark a submission whose fate nobody knows. Only a person moves it on."""
     request.move_to(
-        Status.UNKNOWN, only_from=Status.SUBMITTING, due_at=None, reason=reason, error=f"{what} {UNKNOWN_SENTENCE}".strip()
+        Status.UNKNOWN,
+        only_from=Status.SUBMITTING,
+        due_at=None,
+        reason=reason,
+        error=f"{what} {UNKNOWN_SENTENCE}".strip(),
     )
 
 
@@ -91,10 +95,12 @@ def _keep_answer(request: GenerationRequest, raw: str) -> None:
 
 
 def _fail(request: GenerationRequest, reason: str, sentence: str) -> None:
-    request.move_to(Status.FAILED, reason=reason[:80], error=sentence or "The provider gave no reason.", eta_seconds=None)
+    request.move_to(
+        Status.FAILED, reason=reason[:80], error=sentence or "The provider gave no reason.", eta_seconds=None
+    )
 
 
-# --- Reading results -----------------------------------------------------------------------------------------------------
+# --- Reading results --------------------------------------------------------------------
 
 
 def apply_answer(*, request: GenerationRequest, answer: TaskResult | ProviderError) -> None:
@@ -152,7 +158,13 @@ def _expect_images(request: GenerationRequest, answer: TaskResult) -> None:
         return
     with transaction.atomic():
         request.move_to(
-            Status.FETCHING, where={"lease": request.lease}, due_at=None, progress=100, eta_seconds=None, reason="", error=""
+            Status.FETCHING,
+            where={"lease": request.lease},
+            due_at=None,
+            progress=100,
+            eta_seconds=None,
+            reason="",
+            error="",
         )
         RemoteImage.objects.bulk_create(
             [
@@ -174,7 +186,7 @@ def _detection(detection: Detection | None) -> dict[str, Any] | None:
     return {"valid": detection.valid, "confidence": None if confidence is None else str(confidence)}
 
 
-# --- Fetching ------------------------------------------------------------------------------------------------------------
+# --- Fetching --------------------------------------------------------------------
 
 
 def download(*, image: RemoteImage) -> imaging.Rendition:
@@ -238,7 +250,9 @@ def finish_if_complete(*, request: GenerationRequest) -> None:
         sentence += "".join(f" Image {image.position + 1}: {image.error}" for image in missing)
     try:
         if stored:
-            request.move_to(Status.SUCCEEDED, only_from=Status.FETCHING, error=sentence, reason="PARTIAL" if sentence else "")
+            request.move_to(
+                Status.SUCCEEDED, only_from=Status.FETCHING, error=sentence, reason="PARTIAL" if sentence else ""
+            )
         else:
             request.move_to(Status.FAILED, only_from=Status.FETCHING, error=sentence, reason="IMAGES_LOST")
     except InvalidTransition:

@@ -6,4 +6,14 @@ from moderation.models.policies import Policy, PolicyRule
 from moderation.models.preferences import Preferences
 from moderation.models.reviews import Review
 
-__all__ = ["ChainHead", "Classification", "Decision", "Label", "Policy", "PolicyRule", "Preferences", "Review", "Verdict"]
+__all__ = [
+    "ChainHead",
+    "Classification",
+    "Decision",
+    "Label",
+    "Policy",
+    "PolicyRule",
+    "Preferences",
+    "Review",
+    "Verdict",
+]

@@ -54,7 +54,8 @@ class Classification(StateMachine, DueModel):
                 name="classification_status_known", condition=Q(status__in=["queued", "done", "failed"])
             ),
             models.CheckConstraint(
-                name="classification_score_is_percent", condition=Q(score__isnull=True) | Q(score__gte=0, score__lte=100)
+                name="classification_score_is_percent",
+                condition=Q(score__isnull=True) | Q(score__gte=0, score__lte=100),
             ),
             models.CheckConstraint(
                 name="classification_failure_has_a_sentence", condition=~Q(status="failed") | ~Q(error="")
@@ -74,7 +75,9 @@ class Label(models.Model):
     class Meta:
         indexes = [models.Index(fields=["category", "-confidence"], name="label_category")]
         constraints = [
-            models.CheckConstraint(name="label_confidence_is_percent", condition=Q(confidence__gte=0, confidence__lte=100)),
+            models.CheckConstraint(
+                name="label_confidence_is_percent", condition=Q(confidence__gte=0, confidence__lte=100)
+            ),
         ]
 
     def __str__(self) -> str:

@@ -31,7 +31,12 @@ class Verdict(models.TextChoices):
     REOPEN = "reopen", "Reverse"
 
 
-PAST_TENSE = {Verdict.APPROVE: "approved", Verdict.REJECT: "rejected", Verdict.ESCALATE: "escalated", Verdict.REOPEN: "reversed"}
+PAST_TENSE = {
+    Verdict.APPROVE: "approved",
+    Verdict.REJECT: "rejected",
+    Verdict.ESCALATE: "escalated",
+    Verdict.REOPEN: "reversed",
+}
 
 
 class ChainHead(models.Model):
@@ -68,9 +73,7 @@ class Decision(models.Model):
     seconds = models.DecimalField(
         max_digits=8, decimal_places=1, null=True, blank=True, help_text="On the reviewer's screen, as far as known."
     )
-    reverses = models.OneToOneField(
-        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="reversed_by"
-    )
+    reverses = models.OneToOneField("self", null=True, blank=True, on_delete=models.PROTECT, related_name="reversed_by")
     created_at = models.DateTimeField(default=timezone.now)
     sequence = models.BigIntegerField(unique=True)
     previous_hash = models.CharField(max_length=64, blank=True)
@@ -94,7 +97,8 @@ class Decision(models.Model):
             ),
             models.CheckConstraint(
                 name="decision_reversal_names_its_object",
-                condition=Q(verdict="reopen", reverses__isnull=False) | (~Q(verdict="reopen") & Q(reverses__isnull=True)),
+                condition=Q(verdict="reopen", reverses__isnull=False)
+                | (~Q(verdict="reopen") & Q(reverses__isnull=True)),
             ),
             models.CheckConstraint(
                 name="decision_rejection_has_a_category",

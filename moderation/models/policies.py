@@ -48,7 +48,8 @@ class Policy(models.Model):
         help_text="From this score on the policy rejects. Empty: never by itself.",
     )  # fmt: skip
     may_approve = models.BooleanField(
-        default=True, help_text="Whether the policy may approve what every classifier found nothing in. Off: people see all."
+        default=True,
+        help_text="Whether the policy may approve what every classifier found nothing in. Off: people see all.",
     )
     trusts_local_silence = models.BooleanField(
         "trusts the local detector's silence", default=False,

@@ -64,7 +64,9 @@ class Review(StateMachine):
     priority = models.PositiveSmallIntegerField(default=0)
     headline = models.CharField(max_length=60, blank=True, help_text="The category that weighs most.")
     headline_confidence = models.DecimalField(max_digits=5, decimal_places=2, null=True, blank=True)
-    why = models.TextField(blank=True, help_text="Which rule of which policy sent it here or settled it, as a sentence.")
+    why = models.TextField(
+        blank=True, help_text="Which rule of which policy sent it here or settled it, as a sentence."
+    )
     policy = models.ForeignKey(Policy, null=True, blank=True, on_delete=models.PROTECT)
     claimed_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="claimed_reviews"

@@ -151,7 +151,9 @@ def _checked_categories(verdict: Verdict, slugs: Sequence[str]) -> list[str]:
     allowed = {category.slug for category in taxonomy.reject_reasons()}
     unknown = [slug for slug in slugs if slug not in allowed]
     if unknown:
-        raise Incomplete(f"{taxonomy.names(unknown[:1])} is not a category a rejection can name. Choose a second-level one.")
+        raise Incomplete(
+            f"{taxonomy.names(unknown[:1])} is not a category a rejection can name. Choose a second-level one."
+        )
     if verdict == Verdict.REJECT and not slugs:
         raise Incomplete("A rejection needs at least one category. Choose what the image shows.")
     return sorted(set(slugs)) if verdict != Verdict.APPROVE else []

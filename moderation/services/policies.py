@@ -27,7 +27,8 @@ def create_version(
     policy = Policy.objects.create(version=newest + 1, created_by=user, **values)
     if rules is None:
         rules = {
-            rule.category: Thresholds(review_at=rule.review_at, reject_at=rule.reject_at) for rule in based_on.rules.all()
+            rule.category: Thresholds(review_at=rule.review_at, reject_at=rule.reject_at)
+            for rule in based_on.rules.all()
         }
     PolicyRule.objects.bulk_create(
         [

@@ -46,6 +46,10 @@ class Stack:
             assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain for {what}"
             time.sleep(0.2)
 
+    @staticmethod
+    def alive(family: dict[int, str]) -> list[str]:
+        return [command for pid, command in family.items() if Path(f"/proc/{pid}").exists()]
+
     def family(self) -> dict[int, str]:
         """Every living process that descends from `dev`, with its command line."""
         parents, found = {}, {self.process.pid: ""}
@@ -90,7 +94,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         family = running.family()
         process.send_signal(signal.SIGINT)
         process.wait(20)
-        left = [command for pid, command in family.items() if Path(f"/proc/{pid}").exists()]
+        deadline = time.monotonic() + 5
+        while (left := running.alive(family)) and time.monotonic() < deadline:
+            time.sleep(0.1)
         assert not left, f"still running after Ctrl-C: {left}"
     finally:
         process.kill()

@@ -7,10 +7,11 @@ import signal
 import time
 from contextlib import suppress
 
-
 from tests.e2e.conftest import Stack
 
-OPEN = "select count(*) from generation_generationrequest where status in ('queued','submitting','processing','fetching')"
+OPEN = (
+    "select count(*) from generation_generationrequest where status in ('queued','submitting','processing','fetching')"
+)
 
 
 def kill_worker(stack: Stack) -> bool:
@@ -25,7 +26,9 @@ def kill_worker(stack: Stack) -> bool:
 
 def test_killing_the_worker_again_and_again_loses_and_doubles_nothing(stack: Stack) -> None:
     kills = 0
-    stack.wait_for(lambda: stack.count("select count(*) from generation_asset") > 3, seconds=60, what="the first images")
+    stack.wait_for(
+        lambda: stack.count("select count(*) from generation_asset") > 3, seconds=60, what="the first images"
+    )
     while kills < 3 and stack.count(OPEN):
         kills += kill_worker(stack)
         time.sleep(2.5)
@@ -43,14 +46,20 @@ def test_killing_the_worker_again_and_again_loses_and_doubles_nothing(stack: Sta
     assert statuses.get("failed", 0) <= 3
     tasks = stack.count("select count(*) from sandbox_sandboxtask")
     assert tasks <= 40, "something was sent twice"
-    assert stack.rows(
-        "select request_id, position from generation_asset group by request_id, position having count(*) > 1"
-    ) == []
+    assert (
+        stack.rows(
+            "select request_id, position from generation_asset group by request_id, position having count(*) > 1"
+        )
+        == []
+    )
     lost = """select r.id from generation_generationrequest r where r.status = 'succeeded' and r.error = ''
               and r.image_num <> (select count(*) from generation_asset a where a.request_id = r.id)"""
     assert stack.rows(lost) == []
     assert stack.count("select count(*) from generation_asset") == stack.count("select count(*) from moderation_review")
-    assert stack.rows("select asset_id from moderation_classification group by asset_id, classifier having count(*) > 1") == []
+    assert (
+        stack.rows("select asset_id from moderation_classification group by asset_id, classifier having count(*) > 1")
+        == []
+    )
     doubled = "select review_id from moderation_decision where by_policy group by review_id having count(*) > 1"
     assert stack.rows(doubled) == []
     silent = "select id from moderation_review where why = ''"

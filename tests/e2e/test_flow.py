@@ -78,7 +78,9 @@ def _review(page: Page, stack: Stack) -> None:
     expect(page).not_to_have_url(re.compile(re.escape(second)))
     page.keyboard.press("u")
     expect(page).to_have_url(re.compile(re.escape(second)))
-    verdicts = [row[0] for row in stack.rows("select verdict from moderation_decision where not by_policy order by sequence")]
+    verdicts = [
+        row[0] for row in stack.rows("select verdict from moderation_decision where not by_policy order by sequence")
+    ]
     assert verdicts == ["reject", "approve", "reopen"]
 
 

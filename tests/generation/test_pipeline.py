@@ -1,4 +1,4 @@
-"""The whole line, from a request to a settled review, against the sandbox over a real socket; and killed at every step."""
+"""The whole line, from a request to a settled review, against the sandbox over a socket; and killed at every step."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def _sandbox(live_server: Any, settings: Any) -> Iterator[None]:
 
 def ask(user: User | None = None, **fields: Any) -> GenerationRequest:
     values = {
-        "model_name": "alder_realism_v4.safetensors", "prompt": "a harbour at dawn", "negative_prompt": "", "width": 128,
+        "model_name": "alder_realism_v4.safetensors", "prompt": "a harbour at dawn", "negative_prompt": "",
+        "width": 128,
         "height": 128, "image_num": 1, "steps": 20, "guidance_scale": "7.5", "sampler_name": "Euler a", "seed": 5,
         "response_image_type": "png", "enable_nsfw_detection": True, "nsfw_detection_level": 1,
     }  # fmt: skip

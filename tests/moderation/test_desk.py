@@ -35,7 +35,8 @@ def test_next_gives_each_person_another_review_and_resumes_ones_own(
     mine = desk.claim_next(user=moderator, queue=WAITING)
     theirs = desk.claim_next(user=other_moderator, queue=WAITING)
 
-    assert mine and theirs and mine != theirs
+    assert None not in (mine, theirs)
+    assert mine != theirs
     assert desk.claim_next(user=moderator, queue=WAITING) == mine
 
 

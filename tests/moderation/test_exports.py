@@ -41,11 +41,17 @@ def decide(make_review: Make, user: User, verdict: Verdict, **fields: Any) -> De
 def record(make_review: Make, make_request: Make, senior: User, moderator: User) -> list[Decision]:
     request: GenerationRequest = make_request(prompt='=HYPERLINK("http://evil")')
     origin = {"source": Source.TXT2IMG, "request": request, "position": 0}
-    rejected = decide(make_review, moderator, Verdict.REJECT, categories=["violence.weapons"], note="@SUM(1)", origin=origin)
+    rejected = decide(
+        make_review, moderator, Verdict.REJECT, categories=["violence.weapons"], note="@SUM(1)", origin=origin
+    )
     approved = decide(make_review, senior, Verdict.APPROVE, seconds=Decimal("2.5"))
     reversal = desk.reverse(decision=rejected, user=moderator)
     by_policy = record_decision(
-        review=make_review(), verdict=Verdict.REJECT, categories=["alcohol"], policy=Policy.objects.active(), by_policy=True
+        review=make_review(),
+        verdict=Verdict.REJECT,
+        categories=["alcohol"],
+        policy=Policy.objects.active(),
+        by_policy=True,
     )
     return [rejected, approved, reversal, by_policy]
 
@@ -59,7 +65,7 @@ def test_the_download_holds_every_decision_in_order_with_its_context(
     assert [row["verdict"] for row in rows] == ["reject", "approve", "reopen", "reject"]
     assert list(rows[0]) == [name for name, _ in COLUMNS]
     assert rows[0]["categories"] == "violence.weapons"
-    assert rows[0]["prompt"] == "'=HYPERLINK(\"http://evil\")"
+    assert rows[0]["prompt"] == '\'=HYPERLINK("http://evil")'
     assert rows[0]["note"] == "'@SUM(1)"
     assert rows[0]["seed"] == "7"
     assert rows[1]["seconds"] == "2.5"
@@ -100,7 +106,9 @@ def test_the_last_day_of_a_range_belongs_to_it(record: list[Decision], senior: U
 
 
 @pytest.mark.parametrize("query", ["verdict=maybe", "category=kittens", "start=yesterday", "by=ghost"])
-def test_a_filter_that_means_nothing_is_refused_rather_than_ignored(senior: User, client_of: ClientOf, query: str) -> None:
+def test_a_filter_that_means_nothing_is_refused_rather_than_ignored(
+    senior: User, client_of: ClientOf, query: str
+) -> None:
     assert client_of(senior).get(f"/exports/decisions.csv?{query}").status_code == 400
 
 
@@ -123,7 +131,9 @@ def test_no_cell_ever_starts_like_a_formula(text: str) -> None:
     assert row[0].removeprefix("'") == text.replace("\0", "").removeprefix("'")
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@A1", "|x", "%x", "\t=1", "\r=1", "  =1", "\u200b=1", "＝1", "\ufeff@x"])
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-1", "@A1", "|x", "%x", "\t=1", "\r=1", "  =1", "\u200b=1", "＝1", "\ufeff@x"]
+)
 def test_each_known_trigger_is_defused(text: str) -> None:
     assert cell(text) == f"'{text}"
 

@@ -28,7 +28,11 @@ def rules(**changes: Any) -> Rules:
 
 
 def says(*findings: tuple[str, int], **fields: Any) -> Evidence:
-    values = {"label": "Seer", "covers": ALL, "findings": [(slug, Decimal(confidence)) for slug, confidence in findings]}
+    values = {
+        "label": "Seer",
+        "covers": ALL,
+        "findings": [(slug, Decimal(confidence)) for slug, confidence in findings],
+    }
     return Evidence(**{**values, **fields})
 
 

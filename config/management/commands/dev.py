@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from contextlib import suppress
+from io import StringIO
 from types import FrameType
 from typing import Any
 
@@ -17,6 +18,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
 from config.engine.household import Member, stop_all, wait_until
+from moderation import demo
 
 HOST = "127.0.0.1"
 GRACE = 5.0
@@ -56,7 +58,7 @@ class Command(BaseCommand):
         call_command("migrate", interactive=False, verbosity=0)
         if not self._is_told_to_stop() and not get_user_model()._default_manager.exists():
             self._say("Filling the empty database with a demo …")
-            call_command("demo", stdout=self.stdout)
+            call_command("demo", stdout=StringIO())
         connections.close_all()
 
     def _serve(self) -> int:
@@ -76,7 +78,7 @@ class Command(BaseCommand):
             if not self._is_over(web):
                 self._say("Starting the worker …")
                 members.append(Member(worker_command(), env))
-                self._say(f"\nLoupe runs at http://{HOST}:{settings.PORT}/ (Ctrl-C stops it)\n")
+                self._say(welcome())
                 self._look_after(members, env)
             return 0 if self._is_told_to_stop() else self._report_end(web)
         finally:
@@ -106,6 +108,15 @@ class Command(BaseCommand):
             if not wait_until(lambda: self._is_over(web), seconds=pause):
                 worker = members[1] = Member(worker_command(), env)
                 pause = min(pause * 2, BACKOFF_LIMIT)
+
+
+def welcome() -> str:
+    """The address, and the demo's log-ins as long as their password is the one in the settings."""
+    people = get_user_model()._default_manager.filter(username=demo.PEOPLE[0].username)
+    known = any(person.check_password(settings.DEMO_PASSWORD) for person in people)
+    connections.close_all()
+    log_ins = f"\n{demo.log_ins(settings.DEMO_PASSWORD)}\n" if known else ""
+    return f"\nLoupe runs at http://{HOST}:{settings.PORT}/ (Ctrl-C stops it)\n{log_ins}"
 
 
 def web_command(port: int) -> list[str]:

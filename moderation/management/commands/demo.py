@@ -20,7 +20,9 @@ NAMESPACE = uuid.UUID("6f3c1f0e-5a0b-4c55-9d1b-8d4f6f1f2a10")
 
 
 class Command(BaseCommand):
-    help = "Fill an installation for trying out: demo people, the demo policy and a first batch of requests. Repeatable."
+    help = (
+        "Fill an installation for trying out: demo people, the demo policy and a first batch of requests. Repeatable."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.DEBUG:
@@ -76,7 +78,8 @@ class Command(BaseCommand):
         width, height = prompt.size
         return {
             "model_name": demo.model_for(number), "prompt": prompt.text, "negative_prompt": prompt.negative,
-            "width": width, "height": height, "image_num": prompt.images, "steps": 20 + number % 11, "guidance_scale": "7.5",
+            "width": width, "height": height, "image_num": prompt.images, "steps": 20 + number % 11,
+            "guidance_scale": "7.5",
             "sampler_name": "Euler a" if number % 3 else "DPM++ 2M Karras", "seed": 1000 + 37 * number,
             "response_image_type": prompt.image_type, "enable_nsfw_detection": prompt.level is not None,
             "nsfw_detection_level": prompt.level or 0,
@@ -85,8 +88,8 @@ class Command(BaseCommand):
     def _report(self, made: list[demo.Person], password: str, requests: int) -> None:
         self.stdout.write(f"Demo: {requests} requests, policy “{demo.POLICY_NAME}” in force.")
         if not made:
-            self.stdout.write("The demo log-ins exist already; their passwords are unchanged (set DEMO_PASSWORD to reset).")
+            self.stdout.write(
+                "The demo log-ins exist already; their passwords are unchanged (set DEMO_PASSWORD to reset)."
+            )
             return
-        self.stdout.write(f"Demo log-ins, all with the password {password}")
-        for person in made:
-            self.stdout.write(f"  {person.username:<10} {person.about}")
+        self.stdout.write(demo.log_ins(password))

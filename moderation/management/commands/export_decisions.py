@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from moderation.exports import csv_lines, filter_decisions
+from moderation.exports import complaints, csv_lines, filter_decisions
 from moderation.forms import DecisionFilterForm
 
 
@@ -28,7 +28,7 @@ class Command(BaseCommand):
         names = DecisionFilterForm.base_fields
         form = DecisionFilterForm({name: options.get(name) or "" for name in names})
         if not form.is_valid():
-            raise CommandError("; ".join(f"--{field}: {' '.join(errors)}" for field, errors in form.errors.items()))
+            raise CommandError(complaints(form, prefix="--"))
         lines = csv_lines(filter_decisions(form.cleaned_data))
         if output is None:
             for line in lines:

@@ -21,7 +21,9 @@ class Command(BaseCommand):
     help = "Bring images from files or folders into the queue, through the same checks and classifiers as all others."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="image files, or folders to look through")
+        parser.add_argument(
+            "paths", nargs="+", type=Path, metavar="PATH", help="image files, or folders to look through"
+        )
         parser.add_argument("--user", help="on whose behalf (a user name)")
 
     def handle(self, *args: Any, paths: list[Path], user: str | None, **options: Any) -> None:

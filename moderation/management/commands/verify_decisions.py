@@ -9,7 +9,9 @@ from moderation.models.decisions import verify_chain
 
 
 class Command(BaseCommand):
-    help = "Read the whole record of decisions and report every place where it was altered. Ends with 1 if there is one."
+    help = (
+        "Read the whole record of decisions and report every place where it was altered. Ends with 1 if there is one."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         head = ChainHead.objects.get(pk=1)
