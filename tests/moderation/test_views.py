@@ -1,0 +1,527 @@
+"""The desk through the browser's eyes: with htmx and without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from moderation.models import Classification, Decision, Label, Preferences, Review
+from moderation.models.reviews import UNDO_WINDOW
+from moderation.views import SKIPS_KEPT
+
+HTMX = {"HX-Request": "true"}
+Make = Callable[..., Review]
+As = Callable[[User], Client]
+
+
+def page_of(review: Review, queue: str = "") -> str:
+    return review.get_absolute_url() + (f"?queue={queue}" if queue else "")
+
+
+def start(client: Client, slug: str = "waiting", **extra: Any) -> Any:
+    return client.post(reverse("moderation:claim-next", args=[slug]), **extra)
+
+
+def decide(client: Client, review: Review, verdict: str, *, htmx: bool = False, **data: Any) -> Any:
+    address = reverse("moderation:decision-create", args=[review.uuid])
+    return client.post(address, {"verdict": verdict, **data}, headers=HTMX if htmx else {})
+
+
+def held(make_review: Make, user: User) -> Review:
+    review = make_review()
+    assert review.claim_for(user)
+    return review
+
+
+# --- Who may see what ---
+
+
+@pytest.mark.parametrize(
+    "name", ["home", "moderation:queue-list", "moderation:decision-list", "moderation:decisions-csv"]
+)
+def test_pages_ask_for_a_login(db: None, client: Client, name: str) -> None:
+    response = client.get(reverse(name))
+
+    assert response.status_code == 302
+    assert response["Location"].startswith(reverse("login"))
+
+
+def test_everything_about_a_review_asks_for_a_login(client: Client, make_review: Make) -> None:
+    review = make_review()
+    args = [review.uuid]
+
+    assert client.get(page_of(review)).status_code == 302
+    for name in ("decision-create", "review-claim", "review-skip", "decision-reverse"):
+        assert client.post(reverse(f"moderation:{name}", args=args)).status_code == 302
+    assert client.post(reverse("moderation:undo")).status_code == 302
+    assert start(client)["Location"].startswith(reverse("login"))
+    review.refresh_from_db()
+    assert review.status == Review.Status.PENDING
+
+
+def test_somebody_without_a_role_finds_no_review(client_of: As, make_review: Make, db: None) -> None:
+    nobody = User.objects.create_user("nobody", password="x")
+    review = make_review()
+
+    assert client_of(nobody).get(page_of(review)).status_code == 404
+    assert client_of(nobody).get("/queues/waiting/").status_code == 404
+    assert client_of(nobody).get("/decisions/").status_code == 403
+
+
+def test_an_auditor_looks_and_does_not_decide(client_of: As, make_review: Make, auditor: User) -> None:
+    review = make_review()
+    client = client_of(auditor)
+
+    page = client.get(page_of(review))
+    refused = decide(client, review, "approve")
+
+    assert b"You may look, not decide." in page.content
+    assert b'name="verdict"' not in page.content
+    assert refused.status_code == 403
+    assert Decision.objects.count() == 0
+
+
+def test_pages_that_need_no_login(db: None, client: Client) -> None:
+    assert client.get("/healthz").content == b"ok"
+    assert client.get("/readyz").json() == {"database": "ok", "migrations": "ok"}
+    assert client.get("/login/").status_code == 200
+
+
+# --- GET ---
+
+
+def test_looking_writes_nothing(client_of: As, make_review: Make, moderator: User) -> None:
+    review, client = make_review(), client_of(moderator)
+    client.get("/")
+
+    for address in (
+        "/", "/queues/", "/queues/waiting/", page_of(review), page_of(review, "waiting"),
+        page_of(review) + "?reveal=1", "/decisions/", "/healthz", "/readyz",
+    ):  # fmt: skip
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
+            assert client.get(address).status_code == 200
+        assert not [q["sql"] for q in queries if q["sql"].split()[0] in {"INSERT", "UPDATE", "DELETE"}], address
+    review.refresh_from_db()
+    assert review.claimed_by is None
+
+
+@pytest.mark.parametrize("name", ["decision-create", "review-claim", "review-skip"])
+def test_actions_refuse_get(client_of: As, make_review: Make, moderator: User, name: str) -> None:
+    assert client_of(moderator).get(reverse(f"moderation:{name}", args=[make_review().uuid])).status_code == 405
+
+
+def test_the_picture_is_not_named_until_it_is_revealed(client_of: As, make_review: Make, moderator: User) -> None:
+    review, client = make_review(), client_of(moderator)
+
+    for address in (page_of(review), "/queues/waiting/", "/decisions/", "/"):
+        text = client.get(address).content.decode()
+        assert review.asset.file_url not in text
+        assert review.asset.thumbnail_url not in text
+    assert review.asset.preview in client.get(page_of(review)).content.decode()
+    assert review.asset.file_url in client.get(page_of(review) + "?reveal=1").content.decode()
+    stage = client.get(page_of(review) + "?reveal=1", headers={**HTMX, "HX-Target": "stage"}).content.decode()
+    assert stage.startswith('<section class="stage" id="stage"')
+    assert review.asset.file_url in stage
+
+
+def test_who_wants_no_blur_sees_the_picture_at_once(client_of: As, make_review: Make, moderator: User) -> None:
+    review, client = make_review(), client_of(moderator)
+    Preferences.objects.create(user=moderator, blur=False)
+
+    assert review.asset.file_url in client.get(page_of(review)).content.decode()
+    assert review.asset.file_url not in client.get(page_of(review) + "?reveal=0").content.decode()
+
+
+def test_htmx_gets_the_part_and_others_the_page(client_of: As, make_review: Make, moderator: User) -> None:
+    review, client = make_review(), client_of(moderator)
+
+    page, part = client.get(page_of(review)), client.get(page_of(review), headers=HTMX)
+
+    assert page.content.lstrip().startswith(b"<!doctype html>")
+    assert b"<!doctype" not in part.content
+    assert b'id="panel"' in part.content
+    assert "HX-Request" in page["Vary"]
+    assert "HX-Request" in part["Vary"]
+
+
+def test_the_policy_of_the_page_allows_nothing_inline(client_of: As, make_review: Make, moderator: User) -> None:
+    review = held(make_review, moderator)
+    text = client_of(moderator).get(page_of(review)).content.decode()
+
+    for forbidden in (" style=", " onclick=", " hx-on", "<style", "javascript:"):
+        assert forbidden not in text
+
+
+def test_review_and_queue_pages_stay_within_their_queries(
+    client_of: As, make_review: Make, moderator: User, django_assert_max_num_queries: Any
+) -> None:
+    review = held(make_review, moderator)
+    for _ in range(12):
+        make_review()
+    for number in range(4):
+        run = Classification.objects.create(
+            asset=review.asset, classifier=f"c{number}", version="1", status="done", covers={"explicit": "full"}
+        )
+        Label.objects.create(classification=run, category="explicit.nudity", confidence=80)
+    client = client_of(moderator)
+    decide(client, make_review(), "approve")
+
+    with django_assert_max_num_queries(16):
+        client.get(page_of(review, "waiting"))
+    with django_assert_max_num_queries(10):
+        client.get("/queues/waiting/")
+    with django_assert_max_num_queries(20):
+        client.get("/")
+
+
+def test_labels_say_what_a_source_cannot_see(client_of: As, make_review: Make, moderator: User) -> None:
+    review = make_review()
+    Classification.objects.create(
+        asset=review.asset, classifier="local", version="1", status="done", covers={"explicit": "partial"}
+    )
+    Classification.objects.create(asset=review.asset, classifier="novita", version="1", status="done", score=63)
+    Classification.objects.create(
+        asset=review.asset, classifier="x", version="1", status="failed", error="It was asleep."
+    )
+
+    text = client_of(moderator).get(page_of(review)).content.decode()
+
+    assert "Sees only: Explicit." in text
+    assert "None of them in every form." in text
+    assert "NSFW score" in text
+    assert "It was asleep." in text
+    assert "Could not judge" in text
+
+
+# --- Claims ---
+
+
+def test_starting_claims_the_next_and_shows_it(client_of: As, make_review: Make, moderator: User) -> None:
+    review = make_review()
+
+    response = start(client_of(moderator))
+
+    assert response.status_code == 303
+    assert response["Location"] == page_of(review, "waiting")
+    review.refresh_from_db()
+    assert review.is_held_by(moderator)
+
+
+def test_two_moderators_never_hold_the_same_image(
+    client_of: As, make_review: Make, moderator: User, other_moderator: User
+) -> None:
+    reviews = [make_review() for _ in range(4)]
+    mine, theirs = client_of(moderator), client_of(other_moderator)
+    given = []
+
+    for _ in range(2):
+        for client in (mine, theirs):
+            given.append(start(client)["Location"])
+            decide(client, next(r for r in reviews if r.get_absolute_url() in given[-1]), "approve", queue="")
+
+    assert len(set(given)) == 4
+
+
+def test_somebody_elses_image_is_shown_but_not_given(
+    client_of: As, make_review: Make, moderator: User, other_moderator: User
+) -> None:
+    review = held(make_review, other_moderator)
+    client = client_of(moderator)
+
+    page = client.get(page_of(review))
+    claim = client.post(reverse("moderation:review-claim", args=[review.uuid]), headers=HTMX)
+
+    assert b"other is deciding this one." in page.content
+    assert claim.status_code == 409
+    assert claim["HX-Retarget"] == "#panel"
+    assert b"other has taken this review" in claim.content
+
+
+def test_working_renews_the_claim(client_of: As, make_review: Make, moderator: User) -> None:
+    review = held(make_review, moderator)
+    Review.objects.filter(pk=review.pk).update(claimed_until=timezone.now() + timedelta(seconds=20))
+
+    response = client_of(moderator).post(
+        reverse("moderation:review-claim", args=[review.uuid]), headers={**HTMX, "HX-Target": "claim"}
+    )
+
+    assert b'id="claim"' in response.content
+    assert b'id="panel"' not in response.content
+    review.refresh_from_db()
+    assert review.claimed_until is not None
+    assert review.claimed_until > timezone.now() + timedelta(minutes=4)
+
+
+# --- Decisions ---
+
+
+@pytest.mark.parametrize("htmx", [False, True])
+@pytest.mark.parametrize(
+    ("verdict", "status", "data"),
+    [
+        ("approve", "approved", {}),
+        ("reject", "rejected", {"categories": ["violence.weapons", "gambling"]}),
+        ("escalate", "escalated", {"note": "A toy?"}),
+    ],
+)
+def test_a_verdict_is_recorded_and_the_next_image_comes(
+    client_of: As, make_review: Make, moderator: User, verdict: str, status: str, data: dict[str, Any], htmx: bool
+) -> None:
+    review, following = held(make_review, moderator), make_review()
+
+    response = decide(client_of(moderator), review, verdict, htmx=htmx, queue="waiting", seconds="4.25", **data)
+
+    review.refresh_from_db()
+    following.refresh_from_db()
+    decision = Decision.objects.get()
+    assert review.status == status
+    assert following.is_held_by(moderator)
+    assert decision.verdict == verdict
+    assert decision.note == data.get("note", "")
+    assert decision.categories == sorted(data.get("categories", []))
+    assert str(decision.seconds) == "4.2"
+    if htmx:
+        assert response.status_code == 200
+        assert response["HX-Push-Url"] == page_of(following, "waiting")
+        assert str(following.uuid) in response.content.decode()
+        assert f"{decision.past_tense.capitalize()} image {review.asset.short_id}" in response.content.decode()
+    else:
+        assert response.status_code == 303
+        assert response["Location"] == page_of(following, "waiting")
+
+
+@pytest.mark.parametrize("htmx", [False, True])
+def test_after_the_last_image_the_queue_says_so(client_of: As, make_review: Make, moderator: User, htmx: bool) -> None:
+    review, client = held(make_review, moderator), client_of(moderator)
+
+    response = decide(client, review, "approve", htmx=htmx, queue="waiting")
+
+    assert response["HX-Redirect" if htmx else "Location"] == "/queues/waiting/"
+    text = client.get("/queues/waiting/").content.decode()
+    assert "Nothing is waiting" in text
+    assert 'hx-trigger="every 20s"' in text
+    assert f"Approved image {review.asset.short_id}" in text
+
+
+def test_without_a_queue_one_stays_on_the_image(client_of: As, make_review: Make, moderator: User) -> None:
+    review = held(make_review, moderator)
+
+    assert decide(client_of(moderator), review, "approve")["Location"] == page_of(review)
+
+
+@pytest.mark.parametrize("htmx", [False, True])
+def test_a_rejection_without_category_comes_back_with_what_was_written(
+    client_of: As, make_review: Make, moderator: User, htmx: bool
+) -> None:
+    review = held(make_review, moderator)
+
+    response = decide(client_of(moderator), review, "reject", htmx=htmx, note="Look at the hand")
+
+    text = response.content.decode()
+    assert response.status_code == 422
+    assert "needs at least one category" in text
+    assert "Look at the hand" in text
+    assert '<details class="chooser" id="chooser" open>' in text
+    assert Decision.objects.count() == 0
+
+
+@pytest.mark.parametrize(
+    "data", [{"verdict": "reopen"}, {"verdict": ""}, {"verdict": "reject", "categories": ["cats"]}]
+)
+def test_nonsense_is_refused_in_words(client_of: As, make_review: Make, moderator: User, data: dict[str, Any]) -> None:
+    review = held(make_review, moderator)
+
+    response = client_of(moderator).post(reverse("moderation:decision-create", args=[review.uuid]), data)
+
+    assert response.status_code == 422
+    assert b'role="alert"' in response.content
+
+
+@pytest.mark.parametrize("seconds", ["", "NaN", "-1", "many", "1e99", "Infinity"])
+def test_a_wrong_clock_costs_no_verdict(client_of: As, make_review: Make, moderator: User, seconds: str) -> None:
+    decide(client_of(moderator), held(make_review, moderator), "approve", seconds=seconds)
+
+    assert Decision.objects.get().seconds is None
+
+
+@pytest.mark.parametrize("htmx", [False, True])
+def test_who_is_slower_learns_who_decided_what(
+    client_of: As, make_review: Make, moderator: User, other_moderator: User, htmx: bool
+) -> None:
+    review = held(make_review, other_moderator)
+    decide(client_of(other_moderator), review, "reject", categories=["violence.weapons"])
+
+    response = decide(client_of(moderator), review, "approve", htmx=htmx, queue="waiting")
+
+    text = response.content.decode()
+    assert response.status_code == 409
+    assert "Already rejected (Weapons) by other at" in text
+    assert reverse("moderation:claim-next", args=["waiting"]) in text
+    assert Decision.objects.count() == 1
+
+
+def test_a_lapsed_claim_keeps_what_was_chosen(client_of: As, make_review: Make, moderator: User) -> None:
+    review, client = held(make_review, moderator), client_of(moderator)
+    Review.objects.filter(pk=review.pk).update(claimed_until=timezone.now() - timedelta(seconds=1))
+    given = {"categories": ["violence.weapons"], "note": "Blade"}
+
+    lapsed = decide(client, review, "reject", htmx=True, **given)
+    again = client.post(reverse("moderation:review-claim", args=[review.uuid]), given, headers=HTMX)
+
+    assert lapsed.status_code == 409
+    assert "has lapsed" in lapsed.content.decode()
+    assert 'value="violence.weapons"' in lapsed.content.decode()
+    assert "Blade" in again.content.decode()
+    assert 'value="violence.weapons" data-hotkey="2" data-label="Weapons" checked' in again.content.decode()
+
+
+def test_a_moderator_does_not_decide_what_was_escalated(
+    client_of: As, make_review: Make, moderator: User, senior: User
+) -> None:
+    review = held(make_review, moderator)
+    client = client_of(moderator)
+    decide(client, review, "escalate", note="A toy?")
+
+    assert decide(client, review, "approve", htmx=True).status_code == 403
+    assert client.get("/queues/escalated/").status_code == 404
+    desk = client_of(senior)
+    assert start(desk, "escalated")["Location"] == page_of(review, "escalated")
+    assert "moderator: A toy?" in desk.get(page_of(review)).content.decode()
+    assert decide(desk, review, "approve").status_code == 303
+
+
+# --- Skip, undo, reverse ---
+
+
+@pytest.mark.parametrize("htmx", [False, True])
+def test_a_skipped_image_stays_away_until_asked_for(
+    client_of: As, make_review: Make, moderator: User, htmx: bool
+) -> None:
+    first, second = held(make_review, moderator), make_review()
+    client, headers = client_of(moderator), HTMX if htmx else {}
+
+    for review in (first, second):
+        response = client.post(
+            reverse("moderation:review-skip", args=[review.uuid]), {"queue": "waiting"}, headers=headers
+        )
+
+    assert response["HX-Redirect" if htmx else "Location"] == "/queues/waiting/"
+    assert "Look at them again" in client.get("/queues/waiting/").content.decode()
+    assert start(client)["Location"] == "/queues/waiting/"
+    assert start(client, data={"again": "1"})["Location"] == page_of(first, "waiting")
+    assert Decision.objects.count() == 0
+
+
+def test_skips_are_bounded(client_of: As, make_review: Make, moderator: User) -> None:
+    client = client_of(moderator)
+    session = client.session
+    session["skips"] = {"waiting": list(range(10_000, 10_000 + SKIPS_KEPT))}
+    session.save()
+    review = make_review()
+
+    client.post(reverse("moderation:review-skip", args=[review.uuid]), {"queue": "waiting"})
+
+    assert client.session["skips"]["waiting"] == [*range(10_001, 10_000 + SKIPS_KEPT), review.pk]
+
+
+def test_skipping_gives_the_image_to_others(
+    client_of: As, make_review: Make, moderator: User, other_moderator: User
+) -> None:
+    review = held(make_review, moderator)
+
+    client_of(moderator).post(reverse("moderation:review-skip", args=[review.uuid]), {"queue": "waiting"})
+
+    assert start(client_of(other_moderator))["Location"] == page_of(review, "waiting")
+
+
+@pytest.mark.parametrize("htmx", [False, True])
+def test_undo_goes_back_to_the_image(client_of: As, make_review: Make, moderator: User, htmx: bool) -> None:
+    review, client = held(make_review, moderator), client_of(moderator)
+    decide(client, review, "approve")
+
+    response = client.post(reverse("moderation:undo"), {"queue": "waiting"}, headers=HTMX if htmx else {})
+
+    review.refresh_from_db()
+    assert review.status == Review.Status.PENDING
+    assert review.is_held_by(moderator)
+    assert response["HX-Push-Url" if htmx else "Location"] == page_of(review, "waiting")
+    assert [d.verdict for d in Decision.objects.order_by("sequence")] == ["approve", "reopen"]
+
+
+def test_nothing_to_undo_is_said(client_of: As, make_review: Make, moderator: User) -> None:
+    review, client = make_review(), client_of(moderator)
+
+    stays = client.post(reverse("moderation:undo"), {"review": str(review.uuid)}, headers=HTMX)
+    leaves = client.post(reverse("moderation:undo"))
+
+    assert stays.status_code == 409
+    assert b"nothing of yours left to undo" in stays.content
+    assert leaves["Location"] == reverse("home")
+
+
+def test_a_senior_reverses_what_a_moderator_cannot_any_more(
+    client_of: As, make_review: Make, moderator: User, senior: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    review = held(make_review, moderator)
+    decide(client_of(moderator), review, "approve")
+    address = reverse("moderation:decision-reverse", args=[Decision.objects.get().uuid])
+    monkeypatch.setattr("moderation.models.decisions.UNDO_WINDOW", -UNDO_WINDOW)
+
+    assert client_of(moderator).post(address).status_code == 403
+    assert client_of(senior).post(address)["Location"] == page_of(review)
+    assert client_of(senior).post(address).status_code == 403
+    assert Decision.objects.count() == 2
+
+
+# --- The record, preferences ---
+
+
+def test_the_record_is_filtered_by_its_address(
+    client_of: As, make_review: Make, moderator: User, auditor: User
+) -> None:
+    client = client_of(moderator)
+    kept, other = held(make_review, moderator), held(make_review, moderator)
+    decide(client, kept, "reject", categories=["violence.weapons"])
+    decide(client, other, "approve")
+
+    text = client_of(auditor).get("/decisions/?verdict=reject&category=violence").content.decode()
+
+    assert kept.asset.short_id in text
+    assert other.asset.short_id not in text
+    assert "/exports/decisions.csv?verdict=reject&amp;category=violence" in text
+    assert "Download CSV" not in client.get("/decisions/").content.decode()
+    wrong = client.get("/decisions/?start=2026-02-02&end=2026-02-01").content.decode()
+    assert "before the first one" in wrong
+    assert kept.asset.short_id not in wrong
+
+
+def test_preferences_are_kept_and_lead_back(client_of: As, moderator: User) -> None:
+    client = client_of(moderator)
+
+    response = client.post(reverse("preferences"), {"theme": "light", "hotkeys": "off", "next": "/queues/"})
+
+    assert response.status_code == 303
+    assert response["Location"] == "/queues/"
+    assert b'data-theme="light" data-hotkeys="off"' in client.get("/").content
+    assert Preferences.of(moderator).blur is True
+    foreign = client.post(reverse("preferences"), {"blur": "off", "next": "https://example.org/"})
+    assert foreign["Location"] == "/"
+    assert client.post(reverse("preferences"), {"theme": "pink"}).status_code == 400
+    assert client.post(reverse("preferences"), {"blur": "perhaps"}).status_code == 400
+    assert client.post(reverse("preferences"), {"surround": "mid"}, headers=HTMX).status_code == 204
+
+
+def test_preferences_of_a_stranger_are_ignored(db: None, client: Client) -> None:
+    assert client.post(reverse("preferences"), {"theme": "light"}).status_code == 303
+    assert Preferences.objects.count() == 0
