@@ -30,7 +30,7 @@ run:
 
 test:
 	$(call install,requirements-dev.txt)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
 
 check: PRODUCTION = env DEBUG=0 SANDBOX=0 PUBLIC_URL=https://loupe.example ALLOWED_HOSTS=loupe.example \
 	SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))')

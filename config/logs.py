@@ -16,6 +16,14 @@ def redact(text: str) -> str:
     return SECRETS.sub(r"\g<keep>[redacted]", text)
 
 
+class WithoutSandbox(logging.Filter):
+    """The sandbox answers with errors on purpose; they are no events of this server."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        path = getattr(getattr(record, "request", None), "path", "")
+        return not path.startswith("/sandbox/")
+
+
 class RedactSecrets(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = redact(record.getMessage()), None

@@ -258,12 +258,14 @@ SILENCED_SYSTEM_CHECKS: list[str] = []
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"redact": {"()": "config.logs.RedactSecrets"}},
+    "filters": {"redact": {"()": "config.logs.RedactSecrets"}, "sandbox": {"()": "config.logs.WithoutSandbox"}},
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact"]}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["sandbox", "redact"]}},
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "loupe": {"level": "INFO"},
+        # Django's own handler would print every line a second time, unredacted.
+        "django": {"handlers": ["console"], "level": "INFO", "propagate": False},
         # At INFO they print every URL, signatures included.
         "httpx": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},

@@ -20,6 +20,8 @@ log = logging.getLogger("loupe.tasks")
 Status = GenerationRequest.Status
 Answers = dict[str, TaskResult | ProviderError]
 
+# How long a dead worker holds up a row. Longer than any one call takes; being wrong only means doing it twice.
+LEASE = timedelta(seconds=40)
 POLL_BATCH = 200
 FETCH_BATCH = 4
 FETCH_THREADS = 4
@@ -57,7 +59,7 @@ def poll(turn: Turn) -> None:
     """Ask for every due task at once, provider by provider."""
     processing = GenerationRequest.objects.filter(status=Status.PROCESSING)
     while not turn.expired:
-        claimed = processing.claim(limit=POLL_BATCH, lease=timedelta(seconds=60))
+        claimed = processing.claim(limit=POLL_BATCH, lease=LEASE)
         if not claimed:
             return
         turn.renew()
@@ -87,7 +89,7 @@ def fetch(turn: Turn) -> None:
     """Download what is ready, nearest deadline first, a few at a time."""
     with ThreadPoolExecutor(FETCH_THREADS) as threads:
         while not turn.expired:
-            claimed = RemoteImage.objects.claim(limit=FETCH_BATCH, lease=timedelta(seconds=60), count_attempt=True)
+            claimed = RemoteImage.objects.claim(limit=FETCH_BATCH, lease=LEASE, count_attempt=True)
             if not claimed:
                 return
             turn.renew()

@@ -38,7 +38,8 @@ ANSWER_KEPT = 4096  # characters of a raw answer handed to ``on_answer``
 BODY_MAX = 4 * 1024 * 1024  # bytes; a page of 100 models is some 200 KB
 CONCURRENCY = 100  # polls under way at once
 # Seconds. A submission may take long at the provider; a poll that does is simply asked again.
-SUBMIT_TIMEOUT, SUBMIT_TOTAL = httpx.Timeout(60, connect=10), 90.0
+# Shorter than the lease of a pump's slot, so that a silent provider never makes a worker look dead.
+SUBMIT_TIMEOUT, SUBMIT_TOTAL = httpx.Timeout(30, connect=10), 45.0
 READ_TIMEOUT, READ_TOTAL = httpx.Timeout(15, connect=10), 30.0
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)

@@ -11,6 +11,9 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.e2e.conftest import PASSWORD, Stack
 
+# One stack serves all tests of this folder, also when the suite runs in several processes.
+pytestmark = pytest.mark.xdist_group("stack")
+
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",

@@ -168,7 +168,9 @@ def test_every_slot_has_a_worker_so_that_no_pump_waits_for_another(settings, mon
     monkeypatch.undo()
     pumps.discover()
 
-    assert sum(each.slots for each in pumps.REGISTRY.values()) <= settings.Q_CLUSTER["workers"]
+    # Other tests of this process may have registered pumps of their own.
+    ours = [each for each in pumps.REGISTRY.values() if not each.path.startswith("tests.")]
+    assert sum(each.slots for each in ours) <= settings.Q_CLUSTER["workers"]
 
 
 def test_messages_name_the_pump_and_carry_nothing(settings) -> None:
