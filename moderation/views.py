@@ -222,6 +222,7 @@ def _go_on(request: DeskRequest, queue: Queue) -> HttpResponse:
     skips = _skips(request).get(queue.slug, [])
     review = desk.claim_next(user=request.user, queue=queue, skipped=skips)
     if review is None:
+        messages.info(request, f"Nothing is left for you in “{queue.name}”.")
         return _leave(request, reverse("moderation:queue-detail", args=[queue.slug]))
     return _arrive(request, review, queue)
 

@@ -96,8 +96,8 @@ function tick() {
   if (!clock) return;
   const left = Math.max(0, Math.round((claimEnds - now) / 1000));
   clock.textContent = left ? `for ${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}` : "no longer: the claim has lapsed";
+  if (left && left < 60 && !clock.hasAttribute("data-low")) say("Your claim lapses in a minute unless you go on working.");
   clock.toggleAttribute("data-low", left < 60);
-  if (left === 59) say("Your claim lapses in a minute unless you go on working.");
   if (left && workedAt > renewedAt && now - renewedAt > 60_000) { renewedAt = now; htmx.trigger(clock.closest("[data-renews]"), "renew"); }
 }
 setInterval(tick, 1000);
