@@ -13,7 +13,7 @@ PERMISSIONS_POLICY = "camera=(), geolocation=(), microphone=(), payment=(), usb=
 
 
 class LapsedSessionMiddleware:
-    """Send htmx to the login page as a whole; following the redirect, it would put that page into a part of this one."""
+    """Send htmx to the whole login page; following the redirect, it would put that page into a part of this one."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
