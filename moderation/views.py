@@ -111,7 +111,8 @@ def _sheet(rows: ReviewQuerySet, after: str) -> tuple[list[Review], str]:
     """One page in the order of work, and the key of the next page: no offset, so page 500 costs what page 1 does."""
     priority, _, pk = after.partition(".")
     if priority.isdecimal() and pk.isdecimal():
-        rows = rows.filter(Q(priority__lt=int(priority)) | Q(priority=int(priority), pk__gt=int(pk)))
+        # The first condition says nothing new; it lets the database seek in the index instead of walking to the page.
+        rows = rows.filter(priority__lte=int(priority)).filter(Q(priority__lt=int(priority)) | Q(pk__gt=int(pk)))
     rows = rows.select_related("asset__request", "claimed_by").defer("asset__metadata", "asset__detection")
     found = list(rows.in_order()[: SHEET_LENGTH + 1])
     page = found[:SHEET_LENGTH]
