@@ -210,6 +210,14 @@ SANDBOX = env.boolean("SANDBOX", default=DEBUG)
 SANDBOX_LATENCY = float(env.decimal("SANDBOX_LATENCY", "1.5", low="0", high="600"))
 NOVITA_API_KEY = env.text("NOVITA_API_KEY")
 NOVITA_BASE_URL = env.url("NOVITA_BASE_URL", "https://api.novita.ai")
+# Novita counts images, not requests. 0: no limit. https://novita.ai/docs/guides/model-apis-rate-limits.md
+NOVITA_IMAGES_PER_MINUTE = env.integer("NOVITA_IMAGES_PER_MINUTE", 20 if NOVITA_API_KEY else 0, low=0, high=100_000)
+# The API reports no price, so this is what Loupe reckons with; detection is added to it.
+NOVITA_IMAGE_PRICE = env.decimal("NOVITA_IMAGE_PRICE", "0.0015", low="0", high="100")
+# USD over all providers; empty: no limit.
+SPENDING_LIMIT_PER_DAY = (
+    env.decimal("SPENDING_LIMIT_PER_DAY", "0", low="0", high="1000000") if env.text("SPENDING_LIMIT_PER_DAY") else None
+)
 IMAGE_PROVIDERS: dict[str, dict[str, Any]] = {}
 if NOVITA_API_KEY:
     IMAGE_PROVIDERS["novita"] = {
@@ -221,6 +229,32 @@ elif SANDBOX:
     IMAGE_PROVIDERS["novita-sandbox"] = {
         "BACKEND": "generation.providers.novita.Novita",
         "OPTIONS": {"api_key": "sandbox", "base_url": f"{PUBLIC_URL}/sandbox/novita", "label": "Novita (sandbox)"},
+    }
+# Services beside the image providers: what their clients are built with, or None for one that is off.
+NANOGPT: dict[str, str] | None = None
+NANOGPT_BASE_URL = env.url("NANOGPT_BASE_URL", "https://nano-gpt.com")
+if NANOGPT_API_KEY := env.text("NANOGPT_API_KEY"):
+    NANOGPT = {"api_key": NANOGPT_API_KEY, "base_url": NANOGPT_BASE_URL, "label": "nano-gpt"}
+elif SANDBOX:
+    NANOGPT = {"api_key": "sandbox", "base_url": f"{PUBLIC_URL}/sandbox/nano-gpt", "label": "nano-gpt (sandbox)"}
+SCENARIO: dict[str, str] | None = None
+SCENARIO_BASE_URL = env.url("SCENARIO_BASE_URL", "https://api.cloud.scenario.com/v1")
+SCENARIO_API_KEY, SCENARIO_API_SECRET = env.text("SCENARIO_API_KEY"), env.text("SCENARIO_API_SECRET")
+if bool(SCENARIO_API_KEY) != bool(SCENARIO_API_SECRET):
+    raise ImproperlyConfigured("SCENARIO_API_KEY and SCENARIO_API_SECRET belong together: set both, or neither.")
+if SCENARIO_API_KEY:
+    SCENARIO = {
+        "api_key": SCENARIO_API_KEY,
+        "api_secret": SCENARIO_API_SECRET,
+        "base_url": SCENARIO_BASE_URL,
+        "label": "Scenario",
+    }
+elif SANDBOX:
+    SCENARIO = {
+        "api_key": "sandbox",
+        "api_secret": "sandbox",
+        "base_url": f"{PUBLIC_URL}/sandbox/scenario/v1",
+        "label": "Scenario (sandbox)",
     }
 FETCH_ALLOW = env.endpoints("FETCH_ALLOW")
 if SANDBOX:

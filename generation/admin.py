@@ -16,7 +16,16 @@ from django.utils.text import Truncator
 from django_q.models import Failure, OrmQ, Schedule, Success
 
 from generation import providers
-from generation.models import Asset, GenerationRequest, InvalidTransition, PumpSlot, RemoteImage, RequestTransition
+from generation.models import (
+    Asset,
+    GenerationRequest,
+    ImportRun,
+    InvalidTransition,
+    ProviderState,
+    PumpSlot,
+    RemoteImage,
+    RequestTransition,
+)
 from generation.readonly_admin import ReadOnlyAdmin, ReadOnlyInline
 from generation.sandbox.models import SandboxRefusal, SandboxTask
 from generation.services import requests as service
@@ -187,6 +196,19 @@ class PumpSlotAdmin(ReadOnlyAdmin):
     list_display = ("name", "host", "number", "wanted_at", "running_until")
     list_filter = ("name",)
     ordering = ("name", "host", "number")
+
+
+@admin.register(ProviderState)
+class ProviderStateAdmin(ReadOnlyAdmin):
+    list_display = ("slug", "last_success_at", "last_error_at", "last_error", "tokens")
+    ordering = ("slug",)
+
+
+@admin.register(ImportRun)
+class ImportRunAdmin(ReadOnlyAdmin):
+    list_display = ("source", "scope", "status", "pages", "stored", "known", "refused", "started_at", "finished_at")
+    list_filter = ("source", "status", "started_at")
+    ordering = ("-started_at",)
 
 
 @admin.register(SandboxTask)

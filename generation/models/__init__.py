@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from generation.models.assets import Asset, Source
+from generation.models.providers import ImportRun, ProviderState
 from generation.models.pumps import PumpSlot
 from generation.models.requests import GenerationRequest, RemoteImage, RequestTransition
 from generation.models.states import InvalidTransition, StateMachine
@@ -8,7 +9,9 @@ from generation.models.states import InvalidTransition, StateMachine
 __all__ = [
     "Asset",
     "GenerationRequest",
+    "ImportRun",
     "InvalidTransition",
+    "ProviderState",
     "PumpSlot",
     "RemoteImage",
     "RequestTransition",

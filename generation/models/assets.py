@@ -61,6 +61,8 @@ class Asset(models.Model):
     source_bytes = models.PositiveIntegerField()
     original_name = models.CharField(max_length=255, blank=True)
     metadata = models.JSONField(default=dict, blank=True)
+    seed = models.BigIntegerField(null=True, blank=True, help_text="This image's own, where the provider tells it.")
+    external_id = models.CharField(max_length=200, blank=True, help_text="The source's name for this image.")
     provider_url = models.TextField(blank=True, help_text="Without its signature.")
     url_expires_at = models.DateTimeField(null=True, blank=True)
     detection = models.JSONField(null=True, blank=True, help_text="The provider's own NSFW detection, unaltered.")
@@ -75,6 +77,9 @@ class Asset(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["request", "position"], name="asset_one_per_position"),
             models.UniqueConstraint(fields=["source_sha256"], name="asset_imported_once", condition=Q(source="upload")),
+            models.UniqueConstraint(
+                fields=["source", "external_id"], name="asset_once_per_external_id", condition=~Q(external_id="")
+            ),
             models.CheckConstraint(
                 name="asset_source_known", condition=Q(source__in=["txt2img", "upload", "scenario", "api"])
             ),

@@ -49,7 +49,8 @@ class GenerationRequest(StateMachine, DueModel):
         Status.SUBMITTING: (Status.PROCESSING, Status.QUEUED, Status.FAILED, Status.UNKNOWN),
         Status.PROCESSING: (Status.FETCHING, Status.FAILED),
         Status.FETCHING: (Status.SUCCEEDED, Status.FAILED),
-        Status.UNKNOWN: (Status.QUEUED, Status.FAILED),
+        # To processing when a webhook brought the lost task id home and a poll with our own key confirmed it.
+        Status.UNKNOWN: (Status.PROCESSING, Status.QUEUED, Status.FAILED),
         Status.FAILED: (Status.QUEUED,),
         Status.SUCCEEDED: (),
         Status.CANCELLED: (),
@@ -75,12 +76,28 @@ class GenerationRequest(StateMachine, DueModel):
     sampler_name = models.CharField("sampler", max_length=40)
     # Always chosen by us, never -1: a submission repeated by a person then asks for the identical images.
     seed = models.BigIntegerField()
+    sd_vae = models.CharField("VAE", max_length=255, blank=True)
+    clip_skip = models.PositiveSmallIntegerField(null=True, blank=True)
+    loras = models.JSONField("LoRAs", default=list, blank=True, help_text="model_name and strength of each.")
+    embeddings = models.JSONField(default=list, blank=True, help_text="model_name of each.")
+    hires_fix = models.JSONField(null=True, blank=True, help_text="target_width, target_height, strength, upscaler")
+    refiner_switch_at = models.DecimalField(max_digits=4, decimal_places=3, null=True, blank=True)
+    enable_transparent_background = models.BooleanField("transparent background", default=False)
+    restore_faces = models.BooleanField(default=False)
     response_image_type = models.CharField("image type", max_length=4)
     enable_nsfw_detection = models.BooleanField(default=False)
     nsfw_detection_level = models.PositiveSmallIntegerField(default=0)
+    custom_storage = models.JSONField(null=True, blank=True, help_text="aws_s3: region, bucket, path")
+    enterprise_plan = models.BooleanField(default=False)
 
     cost = models.DecimalField(max_digits=10, decimal_places=6, null=True, blank=True, help_text="USD, where known.")
     submit_answer = models.TextField(blank=True, editable=False)  # raw, first 4 KiB, kept before it is parsed
+    # The last task result, without the signatures of its addresses; what we could not read is in here too.
+    result = models.JSONField(null=True, blank=True, editable=False)
+    # SHA-256 of the secret in this request's webhook address: whoever reads the table cannot call it.
+    webhook_digest = models.CharField(max_length=64, blank=True, editable=False)
+    # A task id that a webhook named while we had none. Only a hint, until a poll with our key confirms it.
+    candidate_task_id = models.CharField(max_length=200, blank=True, editable=False)
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT)
     # One press of the button is one request, however often the browser sends it.
     form_token = models.UUIDField(default=uuid4, unique=True, editable=False)
@@ -126,6 +143,9 @@ class GenerationRequest(StateMachine, DueModel):
             models.CheckConstraint(name="request_seed_is_ours", condition=Q(seed__gte=0)),
             models.UniqueConstraint(
                 fields=["provider", "provider_task_id"], name="request_one_per_task", condition=~Q(provider_task_id="")
+            ),
+            models.UniqueConstraint(
+                fields=["webhook_digest"], name="request_one_per_webhook", condition=~Q(webhook_digest="")
             ),
         ]
         permissions = [
@@ -216,6 +236,8 @@ class RemoteImage(StateMachine, DueModel):
     url = models.TextField(blank=True)
     expires_at = models.DateTimeField()
     image_type = models.CharField(max_length=10, blank=True)
+    seed = models.BigIntegerField(null=True, blank=True)
+    refreshes = models.PositiveSmallIntegerField(default=0, help_text="How often a new address was asked for.")
     detection = models.JSONField(null=True, blank=True)  # the provider's own, unaltered; None: not asked for
     error = models.TextField(blank=True)
 
