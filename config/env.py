@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 TRUE = {"1", "true", "yes", "on"}
@@ -37,7 +40,7 @@ def decimal(name: str, default: str, *, low: str, high: str) -> Decimal:
         number = Decimal(value)
     except InvalidOperation:
         raise ImproperlyConfigured(f"{name}={value!r} is not a number. Write for example {name}={default}.") from None
-    if not Decimal(low) <= number <= Decimal(high):
+    if not number.is_finite() or not Decimal(low) <= number <= Decimal(high):
         raise ImproperlyConfigured(f"{name}={value} is out of range. Choose a value from {low} to {high}.")
     return number
 
@@ -70,6 +73,28 @@ def url(name: str, default: str = "") -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise ImproperlyConfigured(f"{name}={value!r} is not an address. Write for example {name}=https://example.org.")
     return value.rstrip("/")
+
+
+def database(name: str, default: str) -> dict[str, Any]:
+    """Return Django's settings of a database address; only the two kinds that Loupe is tested on."""
+    value = text(name, default)
+    scheme = value.partition("://")[0]
+    if "://" not in value or scheme not in {"sqlite", "postgres", "postgresql"}:
+        raise ImproperlyConfigured(
+            f"{name} must be postgres://user:password@host/name or sqlite:///path. Leave it out for SQLite in DATA_DIR."
+        )
+    if scheme != "sqlite" and importlib.util.find_spec("psycopg") is None:
+        raise ImproperlyConfigured(f"{name} names PostgreSQL, whose driver is missing: pip install 'loupe[postgres]'.")
+    return dict(dj_database_url.parse(value, conn_max_age=60, conn_health_checks=True))
+
+
+def redis(name: str) -> str:
+    value = text(name)
+    if value and not value.startswith(("redis://", "rediss://", "unix://")):
+        raise ImproperlyConfigured(
+            f"{name} must be a Redis address. Write for example {name}=redis://localhost:6379/0."
+        )
+    return value
 
 
 def endpoints(name: str) -> list[str]:

@@ -1,0 +1,105 @@
+"""Wrong values stop the start with a sentence that says what to do; right ones mean what README.md says."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+SETTINGS = Path(__file__).resolve().parent.parent.parent / "config" / "settings.py"
+KEY = "k" * 50
+Load = Callable[..., ModuleType]
+
+
+@pytest.fixture
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
+    """Read the settings anew, as a process with just these variables would."""
+
+    def read(**variables: str) -> ModuleType:
+        for name in list(os.environ):
+            if name.isupper() and name not in ("PATH", "HOME"):
+                monkeypatch.delenv(name)
+        for name, value in {"DATA_DIR": str(tmp_path), "SECRET_KEY": KEY, **variables}.items():
+            monkeypatch.setenv(name, value)
+        spec = importlib.util.spec_from_file_location("settings_under_test", SETTINGS)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"SECRET_KEY": ""}, "SECRET_KEY is empty. To try Loupe use `make run`"),
+        ({"DEBUG": "maybe"}, "Write DEBUG=1 or DEBUG=0."),
+        ({"PORT": "eighty"}, "Write for example PORT=8000."),
+        ({"PORT": "70000"}, "Choose a value from 1 to 65535."),
+        ({"PORT": "80.5"}, "must be a whole number"),
+        ({"PUBLIC_URL": "loupe.example.org"}, "Write for example PUBLIC_URL=https://example.org."),
+        ({"PUBLIC_URL": "https://loupe.example.org/?x=1"}, "is not an address"),
+        ({"SANDBOX_LATENCY": "nan"}, "SANDBOX_LATENCY"),
+        ({"SANDBOX_LATENCY": "-1"}, "Choose a value from 0 to 600."),
+        ({"CLASSIFIERS": "local,crystal-ball"}, "names 'crystal-ball', which does not exist. Choose from: local,"),
+        ({"FETCH_ALLOW": "10.0.0.5"}, "Write host:port pairs, for example FETCH_ALLOW=10.0.0.5:9000."),
+        ({"SCENARIO_API_KEY": "x"}, "SCENARIO_API_KEY and SCENARIO_API_SECRET belong together"),
+        ({"DATABASE_URL": "oracle"}, "DATABASE_URL"),
+        ({"REDIS_URL": "localhost"}, "REDIS_URL"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_a_sentence(load: Load, variables: dict[str, str], sentence: str) -> None:
+    with pytest.raises(ImproperlyConfigured) as refusal:
+        load(**variables)
+    assert sentence in str(refusal.value)
+
+
+def test_without_debug_and_keys_there_is_no_provider_and_no_sandbox(load: Load) -> None:
+    settings = load()
+
+    assert not settings.DEBUG
+    assert not settings.SANDBOX
+    assert settings.IMAGE_PROVIDERS == {}
+    assert "sandbox" not in settings.CLASSIFIERS
+    assert settings.FETCH_ALLOW == []
+
+
+def test_the_sandbox_stands_in_until_there_is_a_key(load: Load) -> None:
+    tried = load(DEBUG="1", PORT="8123")
+    assert list(tried.IMAGE_PROVIDERS) == ["novita-sandbox"]
+    assert tried.IMAGE_PROVIDERS["novita-sandbox"]["OPTIONS"]["base_url"] == "http://127.0.0.1:8123/sandbox/novita"
+    assert tried.FETCH_ALLOW == ["127.0.0.1:8123"]
+
+    real = load(DEBUG="1", NOVITA_API_KEY="sk_1")
+    assert list(real.IMAGE_PROVIDERS) == ["novita"]
+    assert real.IMAGE_PROVIDERS["novita"]["OPTIONS"]["base_url"] == "https://api.novita.ai"
+
+
+def test_https_switches_the_browsers_protection_on(load: Load) -> None:
+    settings = load(PUBLIC_URL="https://loupe.example.org")
+
+    assert settings.SESSION_COOKIE_SECURE
+    assert settings.CSRF_COOKIE_SECURE
+    assert settings.SESSION_COOKIE_NAME.startswith("__Host-")
+    assert settings.SECURE_HSTS_SECONDS
+    assert settings.ALLOWED_HOSTS[0] == "loupe.example.org"
+
+
+def test_a_file_of_first_settings_is_read_and_the_environment_wins(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "settings.env").write_text("# choices\n\nDEBUG=1\nSANDBOX_LATENCY=3\n")
+
+    settings = load(SANDBOX_LATENCY="7")
+
+    assert settings.DEBUG
+    assert settings.SANDBOX_LATENCY == 7
+
+    (tmp_path / "settings.env").write_text("DEBUG\n")
+    with pytest.raises(ImproperlyConfigured, match="line 1: write NAME=value"):
+        load()
