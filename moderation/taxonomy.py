@@ -80,7 +80,7 @@ _ALL: list[Category] = [
         ("beverages", "Alcoholic Beverages", "Beer, wine, spirits or cocktails in a glass, bottle or can."),
     ),
     *_l1(
-        "rude-gestures", "r", "Rude Gestures",
+        "rude-gestures", "f", "Rude Gestures",
         "Gestures made to insult.",
         ("middle-finger", "Middle Finger", "A raised middle finger towards the viewer or another person."),
     ),
