@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.base import File
-from django.core.files.storage import FileSystemStorage
+from django.core.files.storage import FileSystemStorage, storages
 from django.core.files.utils import validate_file_name
 
 _TEMPORARY: Final = "tmp"
@@ -113,3 +113,9 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sweep_temporary_files() -> int:
+    """Delete what killed writers left in the asset storage an hour ago or earlier; return how many files that were."""
+    files = storages["assets"]
+    return files.sweep_temporary(3600) if isinstance(files, DurableFileSystemStorage) else 0

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.base import ContentFile
+from django.core.files.storage import storages
 
 from generation import storage
-from generation.storage import DurableFileSystemStorage, asset_name, thumbnail_name
+from generation.storage import DurableFileSystemStorage, asset_name, sweep_temporary_files, thumbnail_name
 
 SHA = "ab" + "0" * 62
 NAME = asset_name(SHA, "png")
@@ -114,3 +115,15 @@ def test_names_stay_inside(name: str, files: DurableFileSystemStorage) -> None:
 def test_too_long_a_name_is_refused_and_not_cut(files: DurableFileSystemStorage) -> None:
     with pytest.raises(SuspiciousFileOperation):
         files.save(NAME, ContentFile(b"x"), max_length=20)
+
+
+def test_the_worker_sweeps_the_asset_storage_when_it_starts(settings: Any, tmp_path: Path) -> None:
+    backend = {"BACKEND": "generation.storage.DurableFileSystemStorage", "OPTIONS": {"location": tmp_path}}
+    settings.STORAGES = {**settings.STORAGES, "assets": backend}
+    kept = tmp_path / storages["assets"].save(NAME, ContentFile(b"whole"))
+    stale = tmp_path / "tmp" / "left"
+    stale.write_bytes(b"half")
+    os.utime(stale, (1, 1))
+
+    assert sweep_temporary_files() == 1
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [kept]
