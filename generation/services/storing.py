@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -37,6 +38,9 @@ class Origin:
     detection: dict[str, Any] | None = None
     detection_level: int | None = None
     stored_by_id: int | None = None
+    external_id: str = ""  # the source's own name for it; stored once per source
+    seed: int | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)  # laid over what the file itself says
 
 
 def store_rendition(*, rendition: imaging.Rendition, origin: Origin) -> Asset:
@@ -84,7 +88,6 @@ def _pixels(rendition: imaging.Rendition) -> dict[str, Any]:
         "pdq": rendition.pdq,
         "pdq_quality": rendition.pdq_quality,
         "preview": rendition.preview,
-        "metadata": rendition.metadata,
     }
 
 
@@ -102,10 +105,15 @@ def _provenance(rendition: imaging.Rendition, origin: Origin) -> dict[str, Any]:
         "detection": origin.detection,
         "detection_level": origin.detection_level,
         "stored_by_id": origin.stored_by_id,
+        "external_id": origin.external_id,
+        "seed": origin.seed,
+        "metadata": {**rendition.metadata, **origin.metadata},
     }
 
 
 def _existing(rendition: imaging.Rendition, origin: Origin) -> Asset | None:
     if origin.request is not None:
         return Asset.objects.filter(request=origin.request, position=origin.position).first()
+    if origin.external_id:
+        return Asset.objects.filter(source=origin.source, external_id=origin.external_id).first()
     return Asset.objects.filter(source=origin.source, source_sha256=rendition.source_sha256).first()

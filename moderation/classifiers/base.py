@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,11 +22,16 @@ class Coverage(StrEnum):
 
 
 class ClassifierError(Exception):
-    """The image could not be judged. It then goes to a person; ``retryable`` says whether to ask again first."""
+    """The image could not be judged. It then goes to a person; ``retryable`` says whether to ask again first.
 
-    def __init__(self, message: str, *, retryable: bool = False) -> None:
+    ``retry_after`` is for a classifier with a schedule of its own: it is asked again then, however often it was asked
+    before, and has to raise without it once it gives up.
+    """
+
+    def __init__(self, message: str, *, retryable: bool = False, retry_after: timedelta | None = None) -> None:
         super().__init__(message)
-        self.retryable = retryable
+        self.retryable = retryable or retry_after is not None
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,7 +52,10 @@ def classify(*, classification: Classification) -> None:
     try:
         assessment = classifiers.get(classification.classifier).classify(classification.asset)
     except ClassifierError as error:
-        if error.retryable and classification.attempts < MAX_ATTEMPTS:
+        if error.retry_after is not None:
+            # It answered, so the count of those that did not starts over.
+            _again_later(classification, str(error), after=error.retry_after, attempts=0)
+        elif error.retryable and classification.attempts < MAX_ATTEMPTS:
             _again_later(classification, str(error))
         else:
             _give_up(classification, str(error))
@@ -64,9 +67,11 @@ def classify(*, classification: Classification) -> None:
         _finish(classification, assessment, duration_ms=round(1000 * (time.monotonic() - started)))
 
 
-def _again_later(classification: Classification, sentence: str) -> None:
+def _again_later(
+    classification: Classification, sentence: str, *, after: timedelta = RETRY_AFTER, **fields: int
+) -> None:
     rows = Classification.objects.filter(pk=classification.pk, lease=classification.lease, status=Status.QUEUED)
-    rows.update(due_at=timezone.now() + RETRY_AFTER, error=sentence)
+    rows.update(due_at=timezone.now() + after, error=sentence, **fields)
 
 
 def _finish(classification: Classification, assessment: Assessment, *, duration_ms: int) -> None:
