@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from generation.models.states import DueModel, DueQuerySet, StateMachine, due_index
-from generation.providers.base import Submission
+from generation.providers.base import AwsS3, CustomStorage, Embedding, HiresFix, Lora, Submission
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
@@ -179,9 +179,21 @@ class GenerationRequest(StateMachine, DueModel):
             guidance_scale=Decimal(self.guidance_scale),
             sampler_name=self.sampler_name,
             seed=self.seed,
+            sd_vae=self.sd_vae,
+            clip_skip=self.clip_skip,
+            loras=tuple(Lora(**row) for row in self.loras),
+            embeddings=tuple(Embedding(**row) for row in self.embeddings),
+            hires_fix=HiresFix(**self.hires_fix) if self.hires_fix else None,
+            refiner_switch_at=self.refiner_switch_at,
+            enable_transparent_background=self.enable_transparent_background,
+            restore_faces=self.restore_faces,
             response_image_type=self.response_image_type,
             enable_nsfw_detection=self.enable_nsfw_detection,
             nsfw_detection_level=self.nsfw_detection_level,
+            custom_storage=CustomStorage(aws_s3=AwsS3(**self.custom_storage["aws_s3"]))
+            if self.custom_storage
+            else None,
+            enterprise_plan=self.enterprise_plan,
         )
 
     def move_to(self, status: str, *, only_from: str = "", where: dict[str, Any] | None = None, **fields: Any) -> Self:

@@ -19,6 +19,7 @@ class ProviderError(Exception):
     def __init__(self, message: str, *, reason: str = "") -> None:
         super().__init__(message)
         self.reason = reason  # the provider's own code, such as INVALID_API_KEY
+        self.raw: Any = None  # what was answered, where it is worth keeping although it could not be read
 
 
 class ProviderBusy(ProviderError):
@@ -54,8 +55,40 @@ class TaskState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lora:
+    model_name: str
+    strength: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedding:
+    model_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HiresFix:
+    target_width: int
+    target_height: int
+    strength: float
+    upscaler: str | None = None  # None: the provider's choice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwsS3:
+    region: str
+    bucket: str
+    path: str
+    save_to_path_directly: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomStorage:
+    aws_s3: AwsS3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """One txt2img request in our words. Ranges: ``generation.wire.txt2img``."""
+    """One txt2img request in our words. Ranges: ``generation.wire.txt2img``; names: ``generation.wire.flat``."""
 
     model_name: str
     prompt: str
@@ -67,16 +100,27 @@ class Submission:
     guidance_scale: Decimal = Decimal("7.5")
     sampler_name: str = "Euler a"
     seed: int = 0
+    sd_vae: str = ""
+    clip_skip: int | None = None
+    loras: tuple[Lora, ...] = ()
+    embeddings: tuple[Embedding, ...] = ()
+    hires_fix: HiresFix | None = None
+    refiner_switch_at: Decimal | None = None
+    enable_transparent_background: bool = False
+    restore_faces: bool = False
     response_image_type: str = "png"
     enable_nsfw_detection: bool = False
     nsfw_detection_level: int = 0
+    custom_storage: CustomStorage | None = None
+    enterprise_plan: bool = False
+    webhook_url: str = ""  # holds a secret; empty: none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detection:
     """Novita's own NSFW detection of one image. ``valid`` means that it ran, not that the image is clean."""
 
-    valid: bool
+    valid: bool | None  # None: there is an answer, but it does not say
     confidence: Decimal | None  # 0..100
 
 
@@ -86,7 +130,8 @@ class ResultImage:
     url: str
     expires_at: datetime
     image_type: str
-    detection: Detection | None = None  # None: not asked for, or an answer we cannot read
+    detection: Detection | None = None  # None: the answer holds none
+    seed: int | None = None  # this image's own, where the provider tells it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +141,7 @@ class TaskResult:
     progress: int = 0  # percent; 0 on success too, so never a sign of completion
     eta_seconds: int | None = None
     reason: str = ""
+    seed: int | None = None  # the submission's, where the provider repeats it
     images: tuple[ResultImage, ...] = ()
     raw: dict[str, Any] = field(default_factory=dict)
 
@@ -104,8 +150,10 @@ class TaskResult:
 class Model:
     name: str  # what a submission names
     title: str
+    kind: str = "checkpoint"  # or lora, vae, textualinversion, or one that the provider has made up since
     base_model: str = ""
     is_sdxl: bool = False
+    tags: tuple[str, ...] = ()
     cover_url: str = ""
 
 
@@ -133,6 +181,17 @@ class ImageProvider(Protocol):
         """Ask for many tasks at once; yield each task id with its answer, or with the error, as they come in."""
         ...
 
-    def models(self, *, query: str = "", cursor: str = "", limit: int = 100) -> ModelPage:
-        """One page of checkpoints. Raises ProviderError."""
+    def models(
+        self,
+        *,
+        kind: str = "checkpoint",
+        query: str = "",
+        is_sdxl: bool | None = None,
+        cursor: str = "",
+        limit: int = 100,
+    ) -> ModelPage:
+        """One page of models of a kind (checkpoint, lora, vae, textualinversion). Raises ProviderError.
+
+        ``cursor`` is the ``next_cursor`` of the page before and means nothing to anybody but the provider.
+        """
         ...

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -31,6 +32,7 @@ from generation.providers.base import (
     TaskState,
 )
 from generation.providers.http import CONCURRENCY, Answer, HttpProvider, each
+from generation.wire import flat
 from generation.wire import task as wire
 from generation.wire.txt2img import Txt2ImgBody, explain
 
@@ -65,7 +67,7 @@ class Novita(HttpProvider):
     def submit(self, submission: Submission, *, on_answer: Callable[[str], None]) -> str:
         """See ``ImageProvider.submit``. A parameter outside the documented range is refused before anything is sent."""
         try:
-            body = Txt2ImgBody.model_validate(_body(submission)).to_wire()
+            body = Txt2ImgBody.model_validate(flat.nest(asdict(submission))).to_wire()
         except ValidationError as error:
             raise ProviderRejected(f"{self.label} would refuse this request: {explain(error)}") from None
         answer = self.post(SUBMIT_PATH, body, on_answer=on_answer)
@@ -117,11 +119,21 @@ class Novita(HttpProvider):
             raw=raw,
         )
 
-    def models(self, *, query: str = "", cursor: str = "", limit: int = MODELS_MAX) -> ModelPage:
+    def models(
+        self,
+        *,
+        kind: str = "checkpoint",
+        query: str = "",
+        is_sdxl: bool | None = None,
+        cursor: str = "",
+        limit: int = MODELS_MAX,
+    ) -> ModelPage:
         """See ``ImageProvider.models``. Rows that cannot be used now, or cannot be read, are left out."""
-        params = {"filter.types": "checkpoint", "pagination.limit": str(min(max(limit, 1), MODELS_MAX))}
+        params = {"filter.types": kind, "pagination.limit": str(min(max(limit, 1), MODELS_MAX))}
         if query:
             params["filter.query"] = query
+        if is_sdxl is not None:
+            params["filter.is_sdxl"] = "true" if is_sdxl else "false"
         if cursor:
             params["pagination.cursor"] = cursor
         answer = self.get(MODELS_PATH, params)
@@ -134,29 +146,6 @@ class Novita(HttpProvider):
         return ModelPage(
             models=tuple(model for model in map(_model, rows) if model is not None), next_cursor=pagination.next_cursor
         )
-
-
-def _body(submission: Submission) -> dict[str, Any]:
-    """The seed is always explicit, so that an image can be made again; the flags must stand under ``extra``."""
-    request: dict[str, Any] = {
-        "model_name": submission.model_name,
-        "prompt": submission.prompt,
-        "width": submission.width,
-        "height": submission.height,
-        "image_num": submission.image_num,
-        "steps": submission.steps,
-        "guidance_scale": float(submission.guidance_scale),
-        "sampler_name": submission.sampler_name,
-        "seed": submission.seed,
-    }
-    if submission.negative_prompt:
-        request["negative_prompt"] = submission.negative_prompt
-    extra = {
-        "response_image_type": submission.response_image_type,
-        "enable_nsfw_detection": submission.enable_nsfw_detection,
-        "nsfw_detection_level": submission.nsfw_detection_level,
-    }
-    return {"extra": extra, "request": request}
 
 
 def _image(position: int, image: wire.Image, now: datetime) -> ResultImage:
@@ -209,11 +198,15 @@ def _model(row: object) -> Model | None:
         return None
     if found.status != 1 or not found.sd_name:
         return None
+    kind = found.type.name or "checkpoint"
     return Model(
-        name=found.sd_name,
+        # Checkpoints and VAEs are named by sd_name; LoRAs and embeddings by sd_name_in_api, as documented for each.
+        name=found.sd_name if kind in ("checkpoint", "vae") else found.sd_name_in_api or found.sd_name,
         title=found.name or found.sd_name,
+        kind=kind,
         base_model=found.base_model,
         is_sdxl=found.is_sdxl,
+        tags=tuple(found.tags),
         cover_url=found.cover_url,
     )
 

@@ -6,10 +6,11 @@ the sandbox and the gateway share them. What Loupe allows beyond or below that i
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from generation.wire.base import WireModel, is_object
 
@@ -46,6 +47,9 @@ STRENGTH = (0, 1)
 SAMPLER_DEFAULT = "Euler a"
 IMAGE_TYPE_DEFAULT: ImageType = "png"
 NSFW_LEVEL_DEFAULT: NsfwLevel = 0
+
+
+_TRANSPARENCY = "transparency"
 
 
 class _Body(WireModel):
@@ -86,8 +90,8 @@ class Webhook(_Body):
 
 
 class AwsS3(_Body):
-    region: str
-    bucket: str
+    region: str = Field(min_length=1)
+    bucket: str = Field(min_length=1)
     path: str
     save_to_path_directly: bool = False
 
@@ -151,7 +155,7 @@ class Txt2ImgBody(_Body):
     @model_validator(mode="after")
     def _transparency_needs_png(self) -> Txt2ImgBody:
         if self.request.enable_transparent_background and self.extra.response_image_type != "png":
-            raise ValueError("request.enable_transparent_background needs extra.response_image_type png")
+            raise PydanticCustomError(_TRANSPARENCY, "needs the image type png")
         return self
 
     def to_wire(self) -> dict[str, Any]:
@@ -176,12 +180,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "strength": STRENGTH,
     "switch_at": STRENGTH,
 }
-_LENGTHS = {
-    "string_too_short": "characters",
-    "string_too_long": "characters",
-    "too_short": "items",
-    "too_long": "items",
-}
+_UNITS = {"prompt": "characters", "negative_prompt": "characters", "loras": "items", "embeddings": "items"}
+_LENGTHS = {"string_too_short", "string_too_long", "too_short", "too_long"}
 _BOUNDS = {"greater_than_equal", "less_than_equal", "greater_than", "less_than", "finite_number"}
 _TYPES = {
     "int_type": "a whole number",
@@ -196,29 +196,59 @@ _TYPES = {
 }
 
 
-def explain(error: ValidationError) -> str:
-    """Turn a ValidationError into one sentence that names the first wrong field, its range, and how many follow."""
-    problems = error.errors(include_url=False, include_input=False)
-    sentence = _explain_one(problems[0])
-    rest = len(problems) - 1
+class Problem(NamedTuple):
+    """One thing that is wrong: where in the body, and what is demanded there."""
+
+    path: tuple[int | str, ...]
+    demand: str
+
+    def __str__(self) -> str:
+        return f"{'.'.join(str(part) for part in self.path) or 'The body'} {self.demand}"
+
+
+def demand(name: str) -> str:
+    """What the documented range asks of a field, to be said after its name: "must be from 128 to 2048"."""
+    low, high = RANGES[name]
+    if unit := _UNITS.get(name):
+        return f"must have {low} to {high} {unit}"
+    return f"must be from {low} to {high}"
+
+
+def problems(error: ValidationError) -> list[Problem]:
+    return [_problem(details) for details in error.errors(include_url=False, include_input=False)]
+
+
+def sentence(found: Sequence[Problem]) -> str:
+    """One sentence that names the first wrong field, its range, and how many follow."""
+    rest = len(found) - 1
     if not rest:
-        return f"{sentence}."
-    return f"{sentence}, and {rest} more {'field is' if rest == 1 else 'fields are'} wrong."
+        return f"{found[0]}."
+    return f"{found[0]}, and {rest} more {'field is' if rest == 1 else 'fields are'} wrong."
 
 
-def _explain_one(problem: ErrorDetails) -> str:
-    kind, name = problem["type"], ".".join(str(part) for part in problem["loc"]) or "The body"
-    low, high = RANGES.get(str(problem["loc"][-1]) if problem["loc"] else "", (None, None))
+def explain(error: ValidationError) -> str:
+    """Turn a ValidationError into one sentence."""
+    return sentence(problems(error))
+
+
+def _problem(details: ErrorDetails) -> Problem:
+    if details["type"] == _TRANSPARENCY:
+        return Problem(("request", "enable_transparent_background"), details["msg"])
+    return Problem(details["loc"], _demand(details))
+
+
+def _demand(details: ErrorDetails) -> str:
+    kind, name = details["type"], str(details["loc"][-1]) if details["loc"] else ""
     if kind == "json_invalid":
-        return "The body is not JSON"
+        return "is not JSON"
     if kind == "missing":
-        return f"{name} is missing"
+        return "is missing"
+    if kind in _LENGTHS | _BOUNDS and name in RANGES:
+        return demand(name)
     if kind in _LENGTHS:
-        return f"{name} must have {low or 1} to {high} {_LENGTHS[kind]}" if high else f"{name} must not be empty"
-    if kind in _BOUNDS and high is not None:
-        return f"{name} must be from {low} to {high}"
+        return "must not be empty"
     if kind == "literal_error":
-        return f"{name} must be {problem['ctx']['expected']}"
+        return f"must be {details['ctx']['expected']}"
     if kind in _TYPES:
-        return f"{name} must be {_TYPES[kind]}"
-    return str(problem["msg"]).removeprefix("Value error, ")
+        return f"must be {_TYPES[kind]}"
+    return f"is wrong: {details['msg'].removeprefix('Value error, ')}"

@@ -83,7 +83,7 @@ def test_there_are_twenty_samplers_and_the_sdks_wrong_one_is_not_among_them() ->
         ({"width": "512"}, "request.width must be a whole number."),
         ({"steps": True}, "request.steps must be a whole number."),
         ({"restore_faces": 1}, "request.restore_faces must be true or false."),
-        ({"loras": [{"model_name": "a", "strength": 1}] * 6}, "request.loras must have 1 to 5 items."),
+        ({"loras": [{"model_name": "a", "strength": 1}] * 6}, "request.loras must have 0 to 5 items."),
         ({"loras": [{"model_name": "a", "strength": 1.5}]}, "request.loras.0.strength must be from 0 to 1."),
         ({"width": 1, "height": 1}, "request.width must be from 128 to 2048, and 1 more field is wrong."),
         (
@@ -114,7 +114,7 @@ def test_a_body_that_is_none_is_explained_too(raw: str, sentence: str) -> None:
 
 def test_transparency_needs_png() -> None:
     assert read(enable_transparent_background=True).request.enable_transparent_background
-    assert "needs extra.response_image_type png" in refusal(
+    assert "enable_transparent_background needs the image type png" in refusal(
         {"response_image_type": "webp"}, enable_transparent_background=True
     )
 
