@@ -1,0 +1,140 @@
+"""Scenario's assets: list them, look one up.
+
+As the published client scenario-sdk 2.4.0 asks (resources/assets/assets.py, _client.py): ``GET /v1/assets`` and
+``/v1/assets/{assetId}``, Basic authentication with key and secret, pages by an opaque token. Addresses of images are
+signed and carry the signature in their query, so no message here holds one.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from generation.providers.base import ProviderBusy, ProviderRejected
+from generation.providers.http import Answer, Call, HttpProvider
+from generation.wire import scenario as wire
+from generation.wire.task import ErrorReply
+
+ASSETS_PATH = "/assets"
+_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*")
+
+
+class AssetNotFound(ProviderRejected):
+    """Scenario has no such asset (any more), or none that this key may see."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScenarioAsset:
+    id: str
+    url: str  # signed: fetch it at once, store and print it never
+    mime_type: str
+    kind: str
+    status: str  # success, pending, error, or something newer
+    nsfw: tuple[str, ...] | None  # None: not analysed yet; (): analysed, and nothing found
+    project: str = ""
+    created_at: str = ""
+    description: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)  # how it was made, under Scenario's names
+
+    @property
+    def is_image(self) -> bool:
+        """A picture of the kind that can be decoded, as far as Scenario says."""
+        kind_fits = self.kind in ("", wire.KIND_IMAGE)
+        return kind_fits and (self.mime_type.startswith("image/") or (not self.mime_type and self.kind != ""))
+
+    @property
+    def is_ready(self) -> bool:
+        return self.status not in (wire.STATUS_PENDING, wire.STATUS_ERROR)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetPage:
+    items: tuple[ScenarioAsset, ...]
+    next_token: str = ""  # empty on the last page; an empty page may have one
+    unreadable: int = 0  # entries that are no asset
+
+
+class Scenario(HttpProvider):
+    """Scenario, or anything that speaks its wire format at ``base_url`` (which ends in /v1). No network until asked."""
+
+    def __init__(self, *, api_key: str, api_secret: str, base_url: str, label: str, slug: str = "scenario") -> None:
+        credentials = base64.b64encode(f"{api_key}:{api_secret}".encode()).decode()
+        headers = {"Authorization": f"Basic {credentials}"}
+        super().__init__(slug=slug, label=label, base_url=base_url, secret=api_secret, headers=headers)
+        self._hidden = tuple(text for text in (credentials, api_secret, api_key) if len(text) >= 8)
+
+    def assets(self, token: str = "", *, page_size: int = wire.PAGE_SIZE_DEFAULT, project: str = "") -> AssetPage:
+        """One page, oldest first, so that what is added meanwhile comes last. Raises ProviderError."""
+        params = {
+            "pageSize": str(min(max(page_size, 1), wire.PAGE_SIZE_MAX)),
+            "sortBy": "createdAt",
+            "sortDirection": "asc",
+        }
+        if token:
+            params["paginationToken"] = token
+        if project:
+            params["projectId"] = project
+        answer = self.get(ASSETS_PATH, params)
+        try:
+            page = wire.AssetsReply.read(answer.json())
+        except ValueError:
+            raise ProviderBusy(f"{self.label} answered about its assets in a way that could not be read.") from None
+        return AssetPage(
+            items=tuple(map(_asset, page.assets)),
+            next_token=page.next_pagination_token or "",
+            unreadable=page.unreadable,
+        )
+
+    def asset(self, asset_id: str, *, project: str = "") -> ScenarioAsset:
+        """One asset, with a fresh address. Raises AssetNotFound or another ProviderError."""
+        params = {"projectId": project} if project else {}
+        answer = self._send(Call.READ, "GET", f"{ASSETS_PATH}/{quote(asset_id, safe='')}", params=params)
+        if answer.status == 404:
+            raise AssetNotFound(f"{self.label} has no such asset (any more).", reason=self._error_reply(answer).reason)
+        self._check(answer, Call.READ)
+        try:
+            found = wire.AssetReply.model_validate(answer.json()).asset
+        except ValueError:
+            raise ProviderBusy(f"{self.label} answered about an asset in a way that could not be read.") from None
+        if found.id != asset_id:
+            raise ProviderBusy(f"{self.label} answered about another asset than the one asked for.")
+        return _asset(found)
+
+    def check(self) -> None:
+        """One harmless call that proves the key: a page of one asset. Raises ProviderError."""
+        self.assets(page_size=1)
+
+    def _error_reply(self, answer: Answer) -> ErrorReply:
+        try:
+            reply = wire.ErrorReply.read(answer.json())
+        except ValueError:
+            return ErrorReply()
+        return ErrorReply(reason=self._redacted(reply.reason)[:80], message=reply.message)
+
+    def _redacted(self, text: str) -> str:
+        """Scenario may quote the key, or a signed address."""
+        for secret in self._hidden:
+            text = text.replace(secret, "[key]")
+        return _QUERY.sub(r"\1?[signature]", text)
+
+
+def _asset(found: wire.Asset) -> ScenarioAsset:
+    provenance = found.metadata.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"kind"})
+    pending = found.status in (wire.STATUS_PENDING, wire.STATUS_ERROR)
+    return ScenarioAsset(
+        id=found.id,
+        url=found.url,
+        mime_type=found.mime_type.lower(),
+        kind=found.kind or found.metadata.kind,
+        status=found.status,
+        # An empty list of an asset that is not there yet says nothing about the picture.
+        nsfw=None if pending and not found.nsfw else found.nsfw,
+        project=found.owner_id,
+        created_at=found.created_at,
+        description=found.description or "",
+        provenance={name: value for name, value in provenance.items() if value not in ("", [])},
+    )

@@ -1,0 +1,109 @@
+"""Other people's names for our categories: Scenario's API values and table, Amazon Rekognition's labels, old and new.
+
+Scenario passes on Rekognition's top level (https://docs.scenario.com/get-started/documentation/nsfw): ten or eleven
+lower-case values today, two more until 4 March 2024, and its pages name the second level, too. Rekognition's third
+level (https://docs.aws.amazon.com/rekognition/latest/dg/moderation-api.html, model 7.0) is finer than our taxonomy, so
+it is kept as a detail of the second. A name that is not here is unknown: ``resolve`` says None, and whoever asked
+keeps the name and lets a person look.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from moderation.taxonomy import CATEGORIES, Category
+
+# The API's live values. Drugs and tobacco are one category here and two there.
+SCENARIO_API: dict[str, str] = {
+    "explicit": "explicit",
+    "non_explicit": "non-explicit",
+    "swimwear_underwear": "swimwear-underwear",
+    "violence": "violence",
+    "visually_disturbing": "visually-disturbing",
+    "drugs": "drugs-tobacco",
+    "tobacco": "drugs-tobacco",
+    "alcohol": "alcohol",
+    "rude_gestures": "rude-gestures",
+    "gambling": "gambling",
+    "hate_symbols": "hate-symbols",
+}
+# Deprecated on 2024-03-04; assets labelled before still carry them. "explicit_nudity" was a top level then, while
+# "Explicit Nudity" is a second level now, so these two are told apart by how they are spelt.
+SCENARIO_DEPRECATED: dict[str, str] = {"explicit_nudity": "explicit", "suggestive": "non-explicit"}
+
+# Rekognition 7.0, third level under second.
+_THIRD_LEVEL: dict[str, tuple[str, ...]] = {
+    "explicit.nudity": (
+        "Exposed Male Genitalia", "Exposed Female Genitalia", "Exposed Buttocks or Anus", "Exposed Female Nipple",
+    ),
+    "non-explicit.nudity": (
+        "Bare Back", "Exposed Male Nipple", "Partially Exposed Buttocks", "Partially Exposed Female Breast",
+        "Implied Nudity",
+    ),
+    "non-explicit.obstructed": ("Obstructed Female Nipple", "Obstructed Male Genitalia"),
+    "violence.graphic": (
+        "Weapon Violence", "Physical Violence", "Self-Harm", "Blood & Gore", "Explosions and Blasts",
+    ),
+    "visually-disturbing.death": ("Emaciated Bodies", "Corpses"),
+    "visually-disturbing.crashes": ("Air Crash",),
+    "drugs-tobacco.products": ("Pills",),
+    "drugs-tobacco.use": ("Smoking",),
+    "alcohol.use": ("Drinking",),
+}  # fmt: skip
+# Rekognition 6.1 and spellings in use for its names, under the category that took them over.
+_OLDER: dict[str, tuple[str, ...]] = {
+    "explicit.nudity": ("Nudity", "Graphic Male Nudity", "Graphic Female Nudity", "Illustrated Explicit Nudity"),
+    "explicit.sexual-activity": ("Sexual Activity",),
+    "explicit.sex-toys": ("Adult Toys",),
+    "non-explicit": ("Sexual Situations", "Non-Explicit"),
+    "non-explicit.nudity": ("Partial Nudity", "Barechested Male", "Revealing Clothes"),
+    "violence.graphic": ("Graphic Violence Or Gore", "Self Injury"),
+    "visually-disturbing.death": ("Hanging",),
+    "drugs-tobacco.products": ("Drug Products", "Tobacco Products", "Drugs & Tobacco Products"),
+    "drugs-tobacco.use": ("Drug Use", "Drug Paraphernalia", "Drugs & Tobacco Paraphernalia & Use"),
+}
+
+
+def resolve(name: str) -> Category | None:
+    """The category that a name of one of the vocabularies means, or None. Case, spaces, dashes and _ do not matter."""
+    found = _find(name)
+    return CATEGORIES[found[0]] if found else None
+
+
+def detail(name: str) -> str:
+    """What a known name says beyond its category, in its own words ("tobacco", "Bare Back"); empty when nothing."""
+    found = _find(name)
+    return name.strip() if found and found[1] else ""
+
+
+def _find(name: str) -> tuple[str, bool] | None:
+    spelt = name.strip().casefold()
+    return _VERBATIM.get(spelt) or _NORMALISED.get(_normal(spelt))
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", " ", name.casefold().replace("&", " and ")).strip()
+
+
+def _entries() -> Iterator[tuple[str, str, bool]]:
+    """Name, slug, and whether the name says more than the category; what comes first wins."""
+    for slug, category in CATEGORIES.items():
+        yield slug, slug, False
+        yield category.name, slug, False
+    for name, slug in SCENARIO_API.items():
+        yield name, slug, name in ("drugs", "tobacco")
+    for name, slug in SCENARIO_DEPRECATED.items():
+        yield name, slug, True
+    for table in (_THIRD_LEVEL, _OLDER):
+        for slug, names in table.items():
+            yield from ((name, slug, True) for name in names)
+
+
+_VERBATIM: dict[str, tuple[str, bool]] = {
+    **{name: (slug, name in ("drugs", "tobacco")) for name, slug in SCENARIO_API.items()},
+    **{name: (slug, True) for name, slug in SCENARIO_DEPRECATED.items()},
+}
+_NORMALISED: dict[str, tuple[str, bool]] = {}
+for _name, _slug, _more in _entries():
+    _NORMALISED.setdefault(_normal(_name), (_slug, _more))
