@@ -24,6 +24,7 @@ import aiohttp
 import httpx
 from httpx_aiohttp import HttpxAiohttpClient
 
+from generation.providers import errors
 from generation.providers.base import (
     OutcomeUnknown,
     ProviderBusy,
@@ -32,10 +33,12 @@ from generation.providers.base import (
     ProviderRejected,
     TaskNotFound,
 )
+from generation.wire.secrets import redact
 from generation.wire.task import ErrorReply
 
 ANSWER_KEPT = 4096  # characters of a raw answer handed to ``on_answer``
 BODY_MAX = 4 * 1024 * 1024  # bytes; a page of 100 models is some 200 KB
+KEY_MIN = 8  # characters; shorter ones are no secrets, and could be part of any word
 CONCURRENCY = 100  # polls under way at once
 # Seconds. A submission may take long at the provider; a poll that does is simply asked again.
 # Shorter than the lease of a pump's slot, so that a silent provider never makes a worker look dead.
@@ -68,36 +71,6 @@ class Answer:
             return json.loads(self.body, parse_constant=_no_constant)
         except RecursionError:
             raise ValueError("The answer is nested too deeply.") from None
-
-
-# The table of errors: the provider's own code first, then the status. Anything else 4xx is ProviderRejected, and
-# anything else 5xx is OutcomeUnknown for a submission and ProviderBusy for a read.
-BY_REASON: dict[str, type[ProviderError]] = {
-    "MISSING_API_KEY": ProviderMisconfigured,
-    "INVALID_API_KEY": ProviderMisconfigured,
-    "FAILED_TO_AUTH": ProviderMisconfigured,
-    "BILLING_BALANCE_NOT_ENOUGH": ProviderMisconfigured,
-    "NOT_ENOUGH_BALANCE": ProviderMisconfigured,
-    "TASK_NOT_FOUND": TaskNotFound,
-    "RATE_LIMIT_EXCEEDED": ProviderBusy,
-}
-BY_STATUS: dict[int, type[ProviderError]] = {
-    401: ProviderMisconfigured,
-    402: ProviderMisconfigured,
-    403: ProviderMisconfigured,
-    404: ProviderMisconfigured,  # the endpoint is gone; an unknown task has a reason of its own
-    405: ProviderMisconfigured,
-    408: ProviderBusy,  # the server gave up before it had the whole request
-    410: ProviderMisconfigured,
-    429: ProviderBusy,
-}
-_SENTENCES: dict[type[ProviderError], str] = {
-    ProviderBusy: "{label} is busy and did not take the request",
-    ProviderMisconfigured: "{label} refused the request because of Loupe's own settings or account",
-    TaskNotFound: "{label} does not know this task any more",
-    ProviderRejected: "{label} refused the request",
-    OutcomeUnknown: "{label} failed while it handled the request, which it may have accepted",
-}
 
 
 class HttpProvider:
@@ -156,7 +129,7 @@ class HttpProvider:
                     received += chunk
                     if len(received) > BODY_MAX or time.monotonic() > deadline:
                         raise httpx.ReadError("The answer is too long or too slow.")
-            return Answer(response.status_code, dict(response.headers), bytes(received))
+            return self._answer(response, received)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise self._lost(error, call) from None
         finally:
@@ -204,9 +177,15 @@ class HttpProvider:
         # The transport lets some of aiohttp's own errors through; TimeoutError is an OSError.
         except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
             raise self._lost(error, Call.READ) from None
-        answer = Answer(response.status_code, dict(response.headers), bytes(received))
+        answer = self._answer(response, received)
         self._check(answer, Call.READ)
         return answer
+
+    def _answer(self, response: httpx.Response, body: bytearray) -> Answer:
+        """A provider may quote the key anywhere in its answer; nothing behind this line ever sees it."""
+        secret = self._secret.encode()
+        kept = body.replace(secret, b"[key]") if len(secret) >= KEY_MIN else body
+        return Answer(response.status_code, dict(response.headers), bytes(kept))
 
     # --- Errors ------------------------------------------------------------------------------------------------------
     def _lost(self, error: Exception, call: Call) -> ProviderError:
@@ -228,9 +207,7 @@ class HttpProvider:
         reply = self._error_reply(answer)
         kind = self._kind(answer, reply.reason, call)
         said = self._redacted(" ".join(reply.message.split()))[:300]
-        details = f"{said} " if said else ""
-        sentence = f"{_SENTENCES[kind].format(label=self.label)}: {details}(HTTP {answer.status} {reply.reason}"
-        sentence = f"{sentence.rstrip()})."
+        sentence = errors.sentence(kind, label=self.label, status=answer.status, reason=reply.reason, said=said)
         if kind is ProviderBusy:
             wait = _retry_after(answer.headers.get("retry-after", ""))
             raise ProviderBusy(sentence, reason=reply.reason, retry_after=wait)
@@ -243,7 +220,7 @@ class HttpProvider:
             return ProviderBusy if refused or call is Call.READ else OutcomeUnknown
         if status < 400:  # a redirect: the address is wrong
             return ProviderMisconfigured
-        kind = BY_REASON.get(reason) or BY_STATUS.get(status) or ProviderRejected
+        kind = errors.BY_REASON.get(reason) or errors.BY_STATUS.get(status) or ProviderRejected
         return ProviderRejected if kind is TaskNotFound and call is Call.SUBMIT else kind
 
     def _error_reply(self, answer: Answer) -> ErrorReply:
@@ -254,8 +231,8 @@ class HttpProvider:
         return reply.model_copy(update={"reason": self._redacted(reply.reason)[:80]})
 
     def _redacted(self, text: str) -> str:
-        """A provider may quote the key in its answer."""
-        return text.replace(self._secret, "[key]") if len(self._secret) >= 8 else text
+        """Without the key, and without the signatures of addresses."""
+        return redact(text.replace(self._secret, "[key]") if len(self._secret) >= KEY_MIN else text)
 
 
 async def each(

@@ -29,7 +29,23 @@ class _Reply(WireModel):
         return self.model_dump(mode="json")
 
 
-class Task(_Reply):
+class _Lenient(_Reply):
+    """A paid result is worth reading even if one of its fields is not as documented."""
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _unreadable_is_absent(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        """What cannot be read is the field's empty value; only what has none makes the whole unreadable."""
+        try:
+            return handler(value)
+        except ValueError:
+            field = cls.model_fields[str(info.field_name)]
+            if field.is_required() or info.field_name == "images":
+                raise  # images that cannot be read are no empty list of images
+            return field.get_default(call_default_factory=True)
+
+
+class Task(_Lenient):
     task_id: str
     task_type: str = ""
     status: str  # one of STATUSES, or something newer
@@ -38,14 +54,14 @@ class Task(_Reply):
     progress_percent: float = 0  # 0 again once it has succeeded
 
 
-class DebugInfo(_Reply):
+class DebugInfo(_Lenient):
     request_info: str = ""  # JSON inside text; the only place with a seed per image
     submit_time_ms: str = ""  # milliseconds since 1970
     execute_time_ms: str = ""
     complete_time_ms: str = ""
 
 
-class TaskExtra(_Reply):
+class TaskExtra(_Lenient):
     model_config = ConfigDict(extra="allow")
 
     seed: str = ""
@@ -58,21 +74,11 @@ class NsfwDetection(_Reply):
     confidence: float | None = None  # 0..100
 
 
-class Image(_Reply):
+class Image(_Lenient):
     image_url: str = ""
     image_url_ttl: str | int = "3600"  # seconds, text in the examples, a number in the schema
     image_type: str = ""  # png, jpeg or webp
-    nsfw_detection_result: NsfwDetection | None = None
-
-    @field_validator("nsfw_detection_result", mode="wrap")
-    @classmethod
-    def _unreadable_is_none(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> NsfwDetection | None:
-        """A published example shows ``{}``. Whatever has no verdict on its own validity is no detection."""
-        try:
-            found: NsfwDetection | None = handler(value)
-        except ValueError:
-            return None
-        return found
+    nsfw_detection_result: NsfwDetection | None = None  # None also for the {} of a published example
 
 
 class Video(_Reply):
@@ -88,7 +94,7 @@ class Audio(_Reply):
     audio_metadata: dict[str, Any] | None = None
 
 
-class TaskResultReply(_Reply):
+class TaskResultReply(_Lenient):
     """The answer to ``GET /v3/async/task-result``, and the payload of the webhook."""
 
     extra: TaskExtra = Field(default_factory=TaskExtra)
@@ -112,22 +118,13 @@ class TaskResultReply(_Reply):
         return reply
 
 
-class ErrorReply(_Reply):
+class ErrorReply(_Lenient):
     """The body of every answer that is not 200: ``reason`` is Novita's own code such as INVALID_API_KEY."""
 
     code: int = 0  # the HTTP status again
     reason: str = ""
     message: str = ""
     metadata: dict[str, Any] = Field(default_factory=dict)
-
-    @field_validator("*", mode="wrap")
-    @classmethod
-    def _unreadable_is_absent(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
-        """An error we cannot read is still an error: fall back to the field's empty value."""
-        try:
-            return handler(value)
-        except ValueError:
-            return cls.model_fields[str(info.field_name)].get_default(call_default_factory=True)
 
 
 class SubmitReply(_Reply):

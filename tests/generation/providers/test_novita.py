@@ -17,6 +17,7 @@ import pytest
 
 from generation.providers import http
 from generation.providers.base import (
+    Detection,
     OutcomeUnknown,
     ProviderBusy,
     ProviderError,
@@ -281,9 +282,21 @@ def test_progress_stays_a_percentage(given: Any, read: int) -> None:
     assert polled(progress_percent=given, status="TASK_STATUS_PROCESSING").progress == read
 
 
-@pytest.mark.parametrize("detection", [None, {}, {"valid": None, "confidence": 3}, [], "x"])
-def test_no_detection_is_ever_guessed(detection: Any) -> None:
-    assert polled({"image_url": "u", "nsfw_detection_result": detection}).images[0].detection is None
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        (None, None),
+        ({}, Detection(valid=None, confidence=None)),
+        ({"valid": None, "confidence": 3}, Detection(valid=None, confidence=None)),
+        ([], Detection(valid=None, confidence=None)),
+        ("x", Detection(valid=None, confidence=None)),
+        ({"valid": False, "confidence": 0}, Detection(valid=False, confidence=Decimal("0.0"))),
+        ({"valid": True, "confidence": 3}, Detection(valid=True, confidence=Decimal("3.0"))),
+    ],
+)
+def test_no_detection_is_ever_guessed(given: Any, read: Detection | None) -> None:
+    assert polled({"image_url": "u", "nsfw_detection_result": given}).images[0].detection == read
+    assert polled({"image_url": "u"}).images[0].detection is None
 
 
 @pytest.mark.parametrize(("given", "read"), [(12.5, Decimal("12.5")), (None, None), (140, None), (-1, None)])

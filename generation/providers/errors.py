@@ -1,0 +1,87 @@
+"""What a refusal means: the provider's own code first, then the HTTP status.
+
+Codes: https://novita.ai/docs/api-reference/basic-error-code. Anything else 4xx is ProviderRejected; anything 5xx is
+OutcomeUnknown for a submission, because it may have been taken (CREATE_TASK_FAILED, BILLING_FAILED, …), and
+ProviderBusy for a read (GET_RESULT_FAILED, TASK_FAILED, …), which is asked again.
+"""
+
+from __future__ import annotations
+
+from generation.providers.base import (
+    OutcomeUnknown,
+    ProviderBusy,
+    ProviderError,
+    ProviderMisconfigured,
+    ProviderRejected,
+    TaskNotFound,
+)
+
+BY_REASON: dict[str, type[ProviderError]] = {
+    "MISSING_API_KEY": ProviderMisconfigured,  # 400
+    "INVALID_API_KEY": ProviderMisconfigured,  # 403
+    "FAILED_TO_AUTH": ProviderMisconfigured,
+    "BILLING_BALANCE_NOT_ENOUGH": ProviderMisconfigured,  # 400, in another revision 403
+    "NOT_ENOUGH_BALANCE": ProviderMisconfigured,
+    "BILLING_AUTH_FAILED": ProviderMisconfigured,
+    "FEATURE_NOT_ALLOWED": ProviderMisconfigured,
+    "API_NOT_ALLOWED": ProviderMisconfigured,
+    "NEED_REAL_NAME_VERIFY": ProviderMisconfigured,
+    "ANONYMOUS_ACCESS_QUOTA_EXCEEDS": ProviderMisconfigured,
+    "API_NOT_FOUND": ProviderMisconfigured,
+    "TASK_NOT_FOUND": TaskNotFound,
+    "RATE_LIMIT_EXCEEDED": ProviderBusy,
+}
+BY_STATUS: dict[int, type[ProviderError]] = {
+    401: ProviderMisconfigured,
+    402: ProviderMisconfigured,
+    403: ProviderMisconfigured,
+    404: ProviderMisconfigured,  # the endpoint is gone; an unknown task has a reason of its own
+    405: ProviderMisconfigured,
+    408: ProviderBusy,  # the server gave up before it had the whole request
+    410: ProviderMisconfigured,
+    429: ProviderBusy,
+}
+SENTENCES: dict[type[ProviderError], str] = {
+    ProviderBusy: "{label} is busy and did not take the request",
+    ProviderMisconfigured: "{label} refused the request because of Loupe's own settings or account",
+    TaskNotFound: "{label} does not know this task any more",
+    ProviderRejected: "{label} refused the request",
+    OutcomeUnknown: "{label} failed while it handled the request, which it may have accepted",
+}
+# What a code means to a person; beside it stands what the provider itself said.
+_MEANINGS = {
+    "MISSING_API_KEY": "the key is missing",
+    "INVALID_API_KEY": "the key is wrong",
+    "FAILED_TO_AUTH": "the key is wrong",
+    "BILLING_BALANCE_NOT_ENOUGH": "the account has no balance left",
+    "NOT_ENOUGH_BALANCE": "the account has no balance left",
+    "BILLING_AUTH_FAILED": "the account's billing could not be authorised",
+    "FEATURE_NOT_ALLOWED": "the account may not use this feature",
+    "API_NOT_ALLOWED": "the account may not use this endpoint",
+    "NEED_REAL_NAME_VERIFY": "the account's owner has to verify their name first",
+    "ANONYMOUS_ACCESS_QUOTA_EXCEEDS": "the quota without an account is used up",
+    "API_NOT_FOUND": "the endpoint is gone",
+    "RATE_LIMIT_EXCEEDED": "its limit of images per minute is reached",
+    "INVALID_REQUEST_BODY": "a parameter is wrong",
+    "ILLEGAL_PROMPT": "its rules do not allow the prompt",
+    "ILLEGAL_IMAGE_CONTENT": "its rules do not allow the image",
+    "IMAGE_FILE_EXCEEDS_MAX_SIZE": "the image's file is too large",
+    "INVALID_IMAGE_FORMAT": "the image's format is not one it takes",
+    "IMAGE_EXCEEDS_MAX_RESOLUTION": "the image has too many pixels",
+    "INVALID_IMAGE_SIZE": "the image's size is not one it takes",
+    "IMAGE_NO_FACE_DETECTED": "no face was found in the image",
+    "INVALID_CUSTOM_OUTPUT_PATH": "it cannot write to the custom storage",
+    "BILLING_FAILED": "billing failed",
+    "CREATE_TASK_FAILED": "the task could not be created",
+    "GET_RESULT_FAILED": "the result could not be read",
+    "TASK_FAILED": "the task failed",
+}
+
+
+def sentence(kind: type[ProviderError], *, label: str, status: int, reason: str, said: str) -> str:
+    """What happened, for people."""
+    meaning = _MEANINGS.get(reason, "the endpoint is gone" if status == 404 and kind is ProviderMisconfigured else "")
+    about = f": {meaning}" if meaning else ""
+    quoted = f" It said: {said.rstrip('.')}" if said else ""
+    code = f"HTTP {status} {reason}".rstrip()
+    return f"{SENTENCES[kind].format(label=label)}{about}.{quoted} ({code})."

@@ -1,0 +1,27 @@
+"""What must not be kept of what a provider says: the signatures in addresses, and the secrets in ours."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+# Everything after the question mark of an address; signatures live there. It may stand inside JSON inside a string.
+_QUERY = re.compile(r"(https?://[^\s\"'<>\\?#]*)[?#][^\s\"'<>\\]*", re.IGNORECASE)
+_WEBHOOK = re.compile(r"(/webhooks/[a-z]+/)[^\s\"'<>\\/?#]+", re.IGNORECASE)
+_LOOSE = re.compile(r"((?:X-Amz-[A-Za-z-]+|Signature|Key-Pair-Id|Policy)=)[^\s\"'<>\\&]+", re.IGNORECASE)
+
+
+def redact(text: str) -> str:
+    """The text with every address cut off before its query, and without webhook secrets."""
+    return _LOOSE.sub(r"\1[redacted]", _WEBHOOK.sub(r"\1[redacted]", _QUERY.sub(r"\1", text)))
+
+
+def without_secrets(value: Any) -> Any:
+    """Any JSON value, redacted all the way down; its shape stays as it was."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, list):
+        return [without_secrets(item) for item in value]
+    if isinstance(value, dict):
+        return {redact(str(name)): without_secrets(item) for name, item in value.items()}
+    return value
