@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "generation.fetching": {"generation.fetching"},
     "generation.imaging": {"generation.imaging"},
     "generation.providers": {"generation.providers", "generation.wire"},
-    "generation.sandbox": {"generation.sandbox", "generation.wire"},
+    "generation.sandbox": {"generation.sandbox", "generation.wire", "generation.fetching"},
     "generation": {"generation"},
     "moderation": {"moderation", "generation"},
     "config": {"config", "moderation", "generation"},

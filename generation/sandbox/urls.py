@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from generation.sandbox import views
+from generation.sandbox import nanogpt, views
 
 app_name = "sandbox"
 urlpatterns = [
@@ -12,4 +12,6 @@ urlpatterns = [
     path("novita/v3/async/task-result", views.task_result, name="novita-task-result"),
     path("novita/v3/model", views.models, name="novita-model"),
     path("novita/images/<uuid:task_id>/<int:position>.<slug:extension>", views.image, name="novita-image"),
+    path("nano-gpt/api/nsfw/image", nanogpt.classify, name="nanogpt-classify"),
+    path("nano-gpt/api/check-balance", nanogpt.balance, name="nanogpt-balance"),
 ]

@@ -1,0 +1,215 @@
+"""nano-gpt, pretended: its NSFW image classification and its balance, in its wire format, over real HTTP.
+
+Pages: see ``generation.wire.nanogpt``. It judges by the marker in the pixels of sandbox pictures and flags no other
+picture. A classification carries no prompt, so the API key steers it: docs/sandbox.md lists the keys.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import wraps
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
+from PIL import Image
+from pydantic import ValidationError
+
+from generation import fetching
+from generation.sandbox import marker
+from generation.sandbox.cards import BY_SLUG
+from generation.sandbox.models import SandboxRefusal
+from generation.wire import nanogpt as wire
+
+BODY_MAX = 4_500_000  # bytes
+PIXELS_MAX = 64_000_000
+FLAGGED_FROM = 50  # percent
+FETCH_SECONDS = 15.0  # for all addresses of a call together
+SLOW, HANGING = 4.0, 50.0  # seconds; the second is longer than a patient client waits
+KEY_PREFIX = "sandbox-"
+
+View = Callable[[HttpRequest], HttpResponse]
+
+
+class Unusable(Exception):
+    """An image that cannot be judged; the sentence goes into the error."""
+
+
+def _upstream(view: Callable[[HttpRequest, str], HttpResponse]) -> View:
+    """A POST with a key, outside Loupe's own log-in and CSRF rules. Hands on what the key asks for."""
+
+    @csrf_exempt
+    @login_not_required
+    @wraps(view)
+    def wrapper(request: HttpRequest) -> HttpResponse:
+        if not settings.SANDBOX:
+            raise Http404("The sandbox is switched off.")
+        if request.method != "POST":
+            return _error(405, "Method not allowed")
+        bearer = re.sub(r"^Bearer\b\s*", "", request.headers.get("Authorization", "").strip(), flags=re.IGNORECASE)
+        key = request.headers.get("x-api-key", "").strip() or bearer
+        if not key or key == "invalid":
+            return _error(401, "Unauthorized")
+        behaviour = key.removeprefix(KEY_PREFIX) if key.startswith(KEY_PREFIX) else ""
+        refusal = REFUSALS.get(behaviour)
+        return refusal() if refusal is not None else view(request, behaviour)
+
+    return wrapper
+
+
+@_upstream
+def classify(request: HttpRequest, behaviour: str) -> HttpResponse:
+    """POST /api/nsfw/image"""
+    raw = request.read(BODY_MAX + 1)  # not request.body, which Loupe's own limit of 1 MiB guards
+    if len(raw) > BODY_MAX:
+        return _error(413, "Payload too large")
+    if behaviour in BUSY and SandboxRefusal.objects.turns_away(hashlib.sha256(behaviour.encode() + raw).hexdigest()):
+        return BUSY[behaviour]()
+    try:
+        images = wire.NsfwRequest.model_validate_json(raw).images
+    except ValidationError:
+        return _error(400, "Invalid request body")
+    if not images:
+        return _error(400, "No valid image URLs provided")
+    if behaviour == "413" and len(images) > 1:
+        return _error(413, "Payload too large")
+    try:
+        verdicts = _judge(images[: wire.IMAGES_MAX])
+    except Unusable as error:
+        return _error(400, str(error))
+    if behaviour in POLICY and any(verdicts):
+        return POLICY[behaviour]()
+    time.sleep({"slow": SLOW, "hang": HANGING}.get(behaviour, 0.0))
+    reply = wire.NsfwReply.of(
+        verdicts,
+        request_id=f"sandbox-{hashlib.sha256(raw).hexdigest()[:16]}",
+        price=wire.IMAGE_PRICE,
+        truncated=len(images) > wire.IMAGES_MAX,
+    )
+    return _answer(reply.to_wire(), behaviour)
+
+
+@_upstream
+def balance(request: HttpRequest, behaviour: str) -> HttpResponse:
+    """POST /api/check-balance"""
+    if behaviour == "html":
+        return HttpResponse(_HTML)
+    return JsonResponse({"usd_balance": "12.34567890", "nano_balance": "0.5", "nanoDepositAddress": "nano_sandbox"})
+
+
+# --- Judging ---------------------------------------------------------------------------------------------------------
+def _judge(images: list[str]) -> list[bool]:
+    """One verdict per image, in order. Inferred: one image that cannot be read fails the call. Raises Unusable."""
+    deadline = time.monotonic() + FETCH_SECONDS
+
+    def flagged(numbered: tuple[int, str]) -> bool:
+        number, image = numbered
+        try:
+            return _is_flagged(_content(image, deadline))
+        except (ValueError, OSError, Image.DecompressionBombError, fetching.Blocked, fetching.FetchFailed):
+            raise Unusable(f"Image {number} could not be read") from None
+
+    with ThreadPoolExecutor(4) as threads:
+        return list(threads.map(flagged, enumerate(images, 1)))
+
+
+def _content(image: str, deadline: float) -> bytes:
+    if image[:5].lower() == "data:":
+        return wire.from_data_url(image)
+    left = max(deadline - time.monotonic(), 0.1)
+    return fetching.fetch(image, allow=settings.FETCH_ALLOW, deadline=left).content
+
+
+def _is_flagged(content: bytes) -> bool:
+    """What Novita's detection would report at some level is what counts as NSFW here. Raises ValueError, OSError."""
+    with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as image:
+        if image.width * image.height > PIXELS_MAX:
+            raise ValueError("The picture is too large.")
+        labels = marker.read(image.convert("RGB"))
+    seen = [percent for slug, percent in labels or [] if BY_SLUG[slug].novita_level is not None]
+    return max(seen, default=0) >= FLAGGED_FROM
+
+
+# --- What keys ask for -----------------------------------------------------------------------------------------------
+def _error(status: int, message: str, *, retry_after: int | None = None, **more: Any) -> JsonResponse:
+    """The endpoint's own form: the error is a string."""
+    body = wire.ErrorReply(error=message, **more).to_wire()
+    return JsonResponse(body, status=status, headers={} if retry_after is None else {"Retry-After": str(retry_after)})
+
+
+def _object(status: int, message: str, kind: str, code: str, *, retry_after: int | None = None) -> JsonResponse:
+    """The other form: the error is an object."""
+    body = wire.ErrorReply(error=wire.ErrorDetail(message=message, type=kind, code=code)).to_wire()
+    return JsonResponse(body, status=status, headers={} if retry_after is None else {"Retry-After": str(retry_after)})
+
+
+def _daily() -> HttpResponse:
+    now = timezone.now()
+    midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    said = "Daily request limit exceeded (1000/1000). Resets at midnight UTC."
+    # At least an hour, so that the key behaves alike just before midnight.
+    wait = max(round((midnight - now).total_seconds()), 3600)
+    return _object(429, said, "rate_limit_error", "daily_rpd_limit_exceeded", retry_after=wait)
+
+
+_HTML = b"<!doctype html><title>Bad gateway</title><h1>Bad gateway</h1>\n"
+# Refused whatever is sent, and the balance too.
+REFUSALS: dict[str, Callable[[], HttpResponse]] = {
+    "redirect": lambda: HttpResponseRedirect("https://nano-gpt.example/"),
+    "401": lambda: _error(401, "Unauthorized"),
+    "401-object": lambda: _object(401, "Invalid API key", "authentication_error", "invalid_api_key"),
+    "402": lambda: _error(402, "Insufficient balance", status=402, requiredBalance="0.0035"),
+    "402-object": lambda: _object(402, "Payment required.", "insufficient_quota", "insufficient_quota"),
+    "403": lambda: _object(403, "This key may not do that.", "permission_denied_error", "permission_denied"),
+    "404": lambda: HttpResponse(_HTML, status=404),
+    "413-always": lambda: _error(413, "Payload too large"),
+    "429-always": lambda: _error(429, "Rate limit exceeded"),
+    "429-daily": _daily,
+    "500": lambda: _error(500, "NSFW classification failed"),
+    "502": lambda: HttpResponse(_HTML, status=502),
+    "503": lambda: _object(503, "Try again later.", "service_unavailable", "service_unavailable", retry_after=30),
+}
+# Refused twice, taken the third time.
+BUSY: dict[str, Callable[[], HttpResponse]] = {
+    "429": lambda: _error(429, "Rate limit exceeded", retry_after=2),
+    "flaky": REFUSALS["500"],
+}
+# Refused when an image in the call would be flagged.
+POLICY: dict[str, Callable[[], HttpResponse]] = {
+    "policy": lambda: _error(400, "The request was rejected by our safety system: policy violation"),
+    "policy-object": lambda: _object(400, "Content blocked.", "invalid_request_error", wire.POLICY_CODE),
+}
+# Answered, but changed: what the right answer becomes.
+_Body = dict[str, Any]
+CHANGED: dict[str, Callable[[_Body], _Body]] = {
+    "empty": lambda body: {},
+    "short": lambda body: body | {"has_nsfw_concepts": body["has_nsfw_concepts"][:-1]},
+    "long": lambda body: body | {"has_nsfw_concepts": [*body["has_nsfw_concepts"], False]},
+    "miscounted": lambda body: body | {"inputCount": body["inputCount"] + 1},
+    "truncated": lambda body: body | {"truncated": True},
+    "words": lambda body: body | {"has_nsfw_concepts": ["no" for _ in body["has_nsfw_concepts"]]},
+    "nulls": lambda body: body | {"has_nsfw_concepts": [None for _ in body["has_nsfw_concepts"]]},
+    "contradiction": lambda body: body | {"is_nsfw": not body["is_nsfw"]},
+    "bare": lambda body: {"has_nsfw_concepts": body["has_nsfw_concepts"]},
+    "xno": lambda body: body | {"cost": 0.0017, "currency": "XNO"},
+    "odd-cost": lambda body: body | {"cost": "free", "currency": 7},
+}
+
+
+def _answer(body: _Body, behaviour: str) -> HttpResponse:
+    if behaviour == "html":
+        return HttpResponse(_HTML)
+    if behaviour == "half":
+        text = json.dumps(body)
+        return HttpResponse(text[: len(text) // 2], content_type="application/json")
+    return JsonResponse(CHANGED.get(behaviour, lambda same: same)(body))
