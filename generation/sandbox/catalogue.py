@@ -7,7 +7,7 @@ import binascii
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from generation.wire import task as wire
 
@@ -50,28 +50,66 @@ _CHECKPOINTS = (
 )
 
 
-def _row(number: int, title: str, base: str, tags: str) -> wire.ModelRow:
-    digest = hashlib.sha256(title.encode()).hexdigest()
-    stem = re.sub(r"[^a-z0-9.]+", "_", title.lower()).strip("_")
-    is_sdxl = base.startswith("SDXL")
-    return wire.ModelRow(
-        id=804600 + 7 * number,
-        name=title,
-        hash_sha256=digest,
-        sd_name=f"{stem}_{55100 + 13 * number}.safetensors",
-        type=wire.ModelType(name="checkpoint", display_name="Checkpoint"),
-        categories=["Popular"] if number % 5 == 0 else [],
-        status=1,
-        tags=tags.split(),
-        source="civitai",
-        base_model=base,
-        base_model_type="Standard",
-        sd_name_in_api=f"{stem}_{55100 + 13 * number}",
-        is_sdxl=is_sdxl,
-    )
+_LORAS = (
+    ("Aurora Glow", "SD 1.5", "light aurora night"),
+    ("Brass & Steam", "SD 1.5", "steampunk machine"),
+    ("Chalkboard Lines", "SD 1.5", "chalk drawing line"),
+    ("Dewdrop Macro", "SDXL 1.0", "macro nature photography"),
+    ("Fine Grain Film", "SD 1.5", "film photography grain"),
+    ("Gouache Wash", "SDXL 1.0", "gouache painting"),
+    ("Harbour Fog", "SD 1.5", "fog sea mood"),
+    ("Isometric Rooms", "SDXL 1.0", "isometric interior"),
+    ("Linocut Edge", "SD 1.5", "linocut print"),
+    ("Mossy Stone", "SD 1.5", "nature texture"),
+    ("Neon Signage", "SDXL 1.0", "neon city night"),
+    ("Paper Layers", "SD 1.5", "paper craft"),
+)
+_VAES = (
+    ("Clear Glass VAE", "SD 1.5", "sharp neutral"),
+    ("Deep Contrast VAE", "SD 1.5", "contrast"),
+    ("Soft Pastel VAE", "SD 1.5", "soft pastel"),
+    ("Wide Gamut XL VAE", "SDXL 1.0", "colour wide"),
+)
+_EMBEDDINGS = (
+    ("Careful Hands", "SD 1.5", "negative hands"),
+    ("No Blur", "SD 1.5", "negative sharp"),
+    ("No Watermark", "SD 1.5", "negative text"),
+    ("Plain Backdrop", "SD 1.5", "studio background"),
+    ("Steady Eyes", "SD 1.5", "negative face"),
+    ("Tidy Composition XL", "SDXL 1.0", "negative composition"),
+)
+# type, its name for people, its rows, the ending of its files, where its ids begin, whether its API name has the ending
+_TYPES: tuple[tuple[str, str, tuple[tuple[str, str, str], ...], str, int, bool], ...] = (
+    ("checkpoint", "Checkpoint", _CHECKPOINTS, ".safetensors", 0, False),
+    ("lora", "LORA", _LORAS, ".safetensors", 1000, False),
+    ("vae", "VAE", _VAES, ".safetensors", 2000, False),
+    ("textualinversion", "Textual Inversion", _EMBEDDINGS, ".pt", 3000, True),  # as in Novita's own examples
+)
 
 
-ROWS: tuple[wire.ModelRow, ...] = tuple(_row(number, *entry) for number, entry in enumerate(_CHECKPOINTS))
+def _rows() -> Iterator[wire.ModelRow]:
+    for kind, display, entries, ending, start, keeps_ending in _TYPES:
+        for place, (title, base, tags) in enumerate(entries):
+            number = start + place
+            stem = re.sub(r"[^a-z0-9.]+", "_", title.lower()).strip("_") + f"_{55100 + 13 * number}"
+            yield wire.ModelRow(
+                id=804600 + 7 * number,
+                name=title,
+                hash_sha256=hashlib.sha256(title.encode()).hexdigest(),
+                sd_name=stem + ending,
+                type=wire.ModelType(name=kind, display_name=display),
+                categories=["Popular"] if number % 5 == 0 else [],
+                status=1,
+                tags=tags.split(),
+                source="civitai",
+                base_model=base,
+                base_model_type="Standard",
+                sd_name_in_api=stem + ending if keeps_ending else stem,
+                is_sdxl=base.startswith("SDXL"),
+            )
+
+
+ROWS: tuple[wire.ModelRow, ...] = tuple(_rows())
 
 
 def page(asked: Mapping[str, str]) -> wire.ModelsReply:

@@ -7,6 +7,7 @@ import io
 import json
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from generation.sandbox import cards, letters, marker, scenes
@@ -21,24 +22,50 @@ _SAVE: dict[str, dict[str, int]] = {
 
 
 def render(request: Request, seed: int, position: int, image_type: str) -> bytes:
-    """One image of a task: ``request.width`` × ``request.height`` pixels, as png, jpeg or webp."""
+    """One image of a task as png, jpeg or webp; see ``size`` for how large it is."""
     image = paint(request, seed, position)
     buffer = io.BytesIO()
     image.save(buffer, image_type, **_SAVE[image_type])
     return buffer.getvalue()
 
 
+def size(request: Request) -> tuple[int, int]:
+    """Width and height of what comes out: with a hires fix the size it aims at."""
+    if request.hires_fix:
+        return request.hires_fix.target_width, request.hires_fix.target_height
+    return request.width, request.height
+
+
 def paint(request: Request, seed: int, position: int) -> Image.Image:
-    """The picture in RGB, marked for people ("SANDBOX") and for programs (``marker``)."""
+    """The picture in RGB, marked for people ("SANDBOX") and for programs (``marker``); RGBA when it lets light through.
+
+    A hires fix draws the small picture first and then enlarges it, as it does in earnest.
+    """
     labels = cards.on_image(cards.steer(request.prompt).labels, position)
     canvas = Canvas(request.width, request.height, _generator(request, seed, position))
     scenes.choose(request.prompt, seed + position)(canvas)
     image = canvas.finish()
+    if request.hires_fix:
+        image = image.resize(size(request), Image.Resampling.BICUBIC)
     if labels:
         letters.card(image, labels)
+    untagged = np.asarray(image)
     letters.tag(image)
     marker.draw(image, labels)
+    if request.enable_transparent_background:
+        image.putalpha(_cut_out(image, untagged))
     return image
+
+
+def _cut_out(image: Image.Image, untagged: npt.NDArray[np.uint8]) -> Image.Image:
+    """An oval of the picture stays, with its card; the corners go, but for the tag and the strip."""
+    wide, tall = image.size
+    x = np.linspace(-1, 1, wide, dtype=np.float32)[None, :]
+    y = np.linspace(-1, 1, tall, dtype=np.float32)[:, None]
+    oval = np.clip((1 - x * x - y * y) * 6, 0, 1) * 255
+    written = (np.asarray(image) != untagged).any(axis=2)
+    written[tall - marker.height(image.size) :] = True
+    return Image.fromarray(np.where(written, 255, oval).astype(np.uint8), "L")
 
 
 def _generator(request: Request, seed: int, position: int) -> np.random.Generator:

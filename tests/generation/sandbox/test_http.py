@@ -216,6 +216,27 @@ def test_every_size_count_and_type_is_honoured(novita: Client, image_type: str) 
         assert marker.read(image) == []
 
 
+def test_a_hires_fix_and_a_transparent_background_are_visible(novita: Client) -> None:
+    hires = {"target_width": 320, "target_height": 256, "strength": 0.5, "upscaler": "Latent"}
+    answer = result(novita, submit(novita, hires_fix=hires, enable_transparent_background=True))
+    image = Image.open(io.BytesIO(fetch(answer["images"][0]["image_url"]).content))
+    assert (image.format, image.mode, image.size) == ("PNG", "RGBA", (320, 256))
+    alpha = image.getchannel("A")
+    assert (alpha.getpixel((0, 0)), alpha.getpixel((160, 120)), alpha.getpixel((0, 255))) == (0, 255, 255)
+    assert marker.read(image) == []
+
+
+def test_the_debug_info_says_what_was_asked_but_not_where_to_call_back(novita: Client) -> None:
+    extra = {"webhook": {"url": "https://loupe.example/secret"}, "enterprise_plan": {"enabled": True}}
+    lora = {"model_name": "aurora_glow_68100", "strength": 0.5}
+    answer = result(novita, submit(novita, extra, image_num=3, loras=[lora]))
+    info = json.loads(answer["extra"]["debug_info"]["request_info"])
+    assert info["request"]["loras"] == [lora]
+    assert info["extra"]["enterprise_plan"] == {"enabled": True}
+    assert info["seeds"] == [42, 43, 44]
+    assert "secret" not in json.dumps(answer)
+
+
 def test_the_same_request_gives_the_same_bytes_whatever_its_task(novita: Client) -> None:
     urls = [result(novita, submit(novita))["images"][0]["image_url"] for _ in range(2)]
     first, second = (fetch(url).content for url in urls)
@@ -347,7 +368,11 @@ def test_the_sdks_own_numbered_cursors_are_understood(novita: Client, prefix: st
 def test_models_can_be_filtered(novita: Client) -> None:
     assert [row["name"] for row in models(novita, filter__query="aquarelle")["models"]] == ["Aquarelle Mix v1.5"]
     assert all(row["is_sdxl"] for row in models(novita, filter__is_sdxl="true")["models"])
-    assert models(novita, filter__types="lora")["models"] == []
+    assert models(novita, filter__types="controlnet")["models"] == []
+    for kind, ending in (("lora", "68100"), ("vae", "81100"), ("textualinversion", "94100.pt")):
+        rows = models(novita, filter__types=kind)["models"]
+        assert {row["type"]["name"] for row in rows} == {kind}
+        assert rows[0]["sd_name_in_api"].endswith(ending)
     assert models(novita, filter__visibility="private")["models"] == []
     assert models(novita, filter__is_inpainting="False")["models"]
 
