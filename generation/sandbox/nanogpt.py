@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from decimal import Decimal
 from functools import wraps
 from typing import Any
 
@@ -141,9 +142,9 @@ def _is_flagged(content: bytes) -> bool:
 
 
 # --- What keys ask for -----------------------------------------------------------------------------------------------
-def _error(status: int, message: str, *, retry_after: int | None = None, **more: Any) -> JsonResponse:
+def _error(status: int, message: str, *, retry_after: int | None = None) -> JsonResponse:
     """The endpoint's own form: the error is a string."""
-    body = wire.ErrorReply(error=message, **more).to_wire()
+    body = wire.ErrorReply(error=message).to_wire()
     return JsonResponse(body, status=status, headers={} if retry_after is None else {"Retry-After": str(retry_after)})
 
 
@@ -168,7 +169,10 @@ REFUSALS: dict[str, Callable[[], HttpResponse]] = {
     "redirect": lambda: HttpResponseRedirect("https://nano-gpt.example/"),
     "401": lambda: _error(401, "Unauthorized"),
     "401-object": lambda: _object(401, "Invalid API key", "authentication_error", "invalid_api_key"),
-    "402": lambda: _error(402, "Insufficient balance", status=402, requiredBalance="0.0035"),
+    "402": lambda: JsonResponse(
+        wire.ErrorReply(error="Insufficient balance", status=402, requiredBalance=Decimal("0.0035")).to_wire(),
+        status=402,
+    ),
     "402-object": lambda: _object(402, "Payment required.", "insufficient_quota", "insufficient_quota"),
     "403": lambda: _object(403, "This key may not do that.", "permission_denied_error", "permission_denied"),
     "404": lambda: HttpResponse(_HTML, status=404),
@@ -212,4 +216,5 @@ def _answer(body: _Body, behaviour: str) -> HttpResponse:
     if behaviour == "half":
         text = json.dumps(body)
         return HttpResponse(text[: len(text) // 2], content_type="application/json")
-    return JsonResponse(CHANGED.get(behaviour, lambda same: same)(body))
+    change = CHANGED.get(behaviour)
+    return JsonResponse(body if change is None else change(body))
