@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import django_q.admin  # registers its own admins, which are replaced below  # noqa: F401
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.db.models import Model, QuerySet
@@ -17,6 +18,8 @@ from django_q.models import Failure, OrmQ, Schedule, Success
 
 from generation import providers
 from generation.models import (
+    ApiCall,
+    ApiKey,
     Asset,
     GenerationRequest,
     ImportRun,
@@ -25,6 +28,7 @@ from generation.models import (
     PumpSlot,
     RemoteImage,
     RequestTransition,
+    Scope,
 )
 from generation.readonly_admin import ReadOnlyAdmin, ReadOnlyInline
 from generation.sandbox.models import SandboxRefusal, SandboxTask
@@ -189,6 +193,53 @@ class AssetAdmin(ReadOnlyAdmin):
         if review is None:
             return "–"
         return format_html('<a href="{}">{}</a>', review.get_absolute_url(), review.get_status_display())
+
+
+class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for type checkers
+    scopes = forms.MultipleChoiceField(choices=Scope.choices, widget=forms.CheckboxSelectMultiple)
+
+    class Meta:
+        model = ApiKey
+        fields = ("name", "scopes", "owner", "calls_per_minute", "images_per_day", "expires_at")
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Made here or by `manage.py create_api_key`. The key itself is shown once, by the message after it was made."""
+
+    form = ApiKeyForm
+    list_display = ("name", "hint", "owner", "created_at", "last_used_at", "expires_at", "revoked_at")
+    list_filter = ("revoked_at", "created_at")
+    search_fields = ("name", "hint", "owner__username")
+    list_select_related = ("owner",)
+    readonly_fields = ("hint", "created_at", "last_used_at", "revoked_at")
+    actions = ("revoke",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        made, text = ApiKey.make(**form.cleaned_data)
+        obj.pk, obj.hint = made.pk, made.hint
+        self.message_user(request, f"The key is {text} – copy it now, it is never shown again.", messages.WARNING)
+
+    @admin.action(description="Revoke", permissions=["change"])
+    def revoke(self, request: HttpRequest, chosen: QuerySet[ApiKey]) -> None:
+        for key in chosen:
+            key.revoke()
+        self.message_user(request, "Revoked. These keys are refused from now on.")
+
+
+@admin.register(ApiCall)
+class ApiCallAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "key", "method", "path", "status", "reason", "images", "duration_ms")
+    list_filter = ("status", "created_at")
+    search_fields = ("key__name", "path", "reason")
+    list_select_related = ("key",)
+    ordering = ("-pk",)
 
 
 @admin.register(PumpSlot)

@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from generation.readonly_admin import ReadOnlyAdmin, ReadOnlyInline
-from moderation.models import Classification, Decision, Label, Policy, PolicyRule, Preferences, Review
+from moderation.models import Classification, Decision, Delivery, Label, Policy, PolicyRule, Preferences, Review
 from moderation.services import policies
 
 
@@ -71,6 +71,15 @@ class DecisionAdmin(ReadOnlyAdmin):
     search_fields = ("=uuid", "=review__uuid", "=review__asset__uuid", "reviewer_name", "note", "=hash")
     list_select_related = ("policy", "review__asset")
     ordering = ("-sequence",)
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnlyAdmin):
+    list_display = ("request", "kind", "round", "status", "attempts", "answer", "created_at", "finished_at")
+    list_filter = ("status", "kind", "created_at")
+    search_fields = ("=uuid", "=request__uuid", "error")
+    list_select_related = ("request",)
+    ordering = ("-pk",)
 
 
 class PolicyRuleInline(admin.TabularInline):  # type: ignore[type-arg]  # generic only for type checkers

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from generation.models.assets import Asset, Source
+from generation.models.keys import ApiCall, ApiKey, Scope
 from generation.models.providers import ImportRun, ProviderState
 from generation.models.pumps import PumpSlot
 from generation.models.requests import GenerationRequest, RemoteImage, RequestTransition
 from generation.models.states import InvalidTransition, StateMachine
 
 __all__ = [
+    "ApiCall",
+    "ApiKey",
     "Asset",
     "GenerationRequest",
     "ImportRun",
@@ -15,6 +18,7 @@ __all__ = [
     "PumpSlot",
     "RemoteImage",
     "RequestTransition",
+    "Scope",
     "Source",
     "StateMachine",
 ]

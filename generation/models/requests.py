@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
+from generation.models.keys import ApiKey
 from generation.models.states import DueModel, DueQuerySet, StateMachine, due_index
 from generation.providers.base import AwsS3, CustomStorage, Embedding, HiresFix, Lora, Submission
 
@@ -99,6 +100,12 @@ class GenerationRequest(StateMachine, DueModel):
     # A task id that a webhook named while we had none. Only a hint, until a poll with our key confirms it.
     candidate_task_id = models.CharField(max_length=200, blank=True, editable=False)
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT)
+    api_key = models.ForeignKey(ApiKey, null=True, blank=True, on_delete=models.PROTECT, related_name="requests")
+    # What a program sent as Idempotency-Key, and SHA-256 of the body it sent with it.
+    idempotency_key = models.CharField(max_length=255, blank=True, editable=False)
+    idempotency_digest = models.CharField(max_length=64, blank=True, editable=False)
+    # Where the program wants to be told. Its query may hold a secret of theirs, so no page shows it.
+    callback_url = models.TextField(blank=True, editable=False)
     # One press of the button is one request, however often the browser sends it.
     form_token = models.UUIDField(default=uuid4, unique=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -143,6 +150,11 @@ class GenerationRequest(StateMachine, DueModel):
             models.CheckConstraint(name="request_seed_is_ours", condition=Q(seed__gte=0)),
             models.UniqueConstraint(
                 fields=["provider", "provider_task_id"], name="request_one_per_task", condition=~Q(provider_task_id="")
+            ),
+            models.UniqueConstraint(
+                fields=["api_key", "idempotency_key"],
+                name="request_one_per_idempotency_key",
+                condition=~Q(idempotency_key=""),
             ),
             models.UniqueConstraint(
                 fields=["webhook_digest"], name="request_one_per_webhook", condition=~Q(webhook_digest="")

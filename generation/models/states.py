@@ -52,13 +52,13 @@ class DueQuerySet(models.QuerySet[M]):
     def due(self) -> Self:
         return self.filter(due_at__lte=timezone.now())
 
-    def claim(self, *, limit: int, lease: timedelta, count_attempt: bool = False) -> list[M]:
-        """Take up to ``limit`` due rows, the longest due first, and return them.
+    def claim(self, *, limit: int, lease: timedelta, count_attempt: bool = False, first: str = "due_at") -> list[M]:
+        """Take up to ``limit`` due rows, the longest due ``first``, and return them.
 
         Claiming is rescheduling: the row becomes due again when the lease ends, so whatever a dead worker held is
         picked up without any clean-up. The token in ``lease`` fences: a holder whose lease ran out finds another one.
         """
-        candidates = self.due().order_by("due_at")
+        candidates = self.due().order_by(first, "pk")
         if connections[self.db].features.has_select_for_update_skip_locked:
             candidates = candidates.select_for_update(skip_locked=True)
         token = uuid.uuid4()

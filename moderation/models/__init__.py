@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from moderation.models.classifications import Classification, Label
 from moderation.models.decisions import ChainHead, Decision, Verdict
+from moderation.models.deliveries import Delivery
 from moderation.models.policies import Policy, PolicyRule
 from moderation.models.preferences import Preferences
 from moderation.models.reviews import Review
@@ -10,6 +11,7 @@ __all__ = [
     "ChainHead",
     "Classification",
     "Decision",
+    "Delivery",
     "Label",
     "Policy",
     "PolicyRule",

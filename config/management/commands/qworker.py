@@ -13,6 +13,7 @@ from django_q.models import OrmQ
 from config.engine.cluster import Cluster
 from config.engine.ticker import Ticker
 from generation import pumps
+from generation.gate import forget_old_calls
 from generation.storage import sweep_temporary_files
 
 GRACE = 20.0
@@ -37,6 +38,7 @@ class Command(BaseCommand):
             OrmQ.objects.filter(lock__lt=timezone.now() - timedelta(minutes=1)).delete()
         # Only a killed writer leaves a temporary file, and whoever kills it starts this command anew.
         sweep_temporary_files()
+        forget_old_calls()
         connections.close_all()
         cluster, ticker = Cluster(grace=grace), Ticker()
         cluster.start()

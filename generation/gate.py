@@ -1,0 +1,235 @@
+"""The door for programs: who calls, whether they may, how often; and one line about every call.
+
+The three wire formats that Loupe answers in differ in how they say no, so a refusal is an exception here and becomes a
+body in the format's own module. Sessions count for nothing at these addresses: keys do, and only in headers.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from django.contrib.auth.decorators import login_not_required
+from django.db.models import Sum
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
+
+from generation.models import ApiCall, ApiKey, Scope
+
+log = logging.getLogger("loupe.gate")
+CALLS_KEPT = timedelta(days=30)
+
+
+class Refusal(StrEnum):
+    KEY_MISSING = "key missing"
+    KEY_INVALID = "key invalid"
+    SCOPE_MISSING = "scope missing"
+    TOO_OFTEN = "too often"
+    IMAGES_SPENT = "images spent"
+    METHOD = "method"
+    BODY_TOO_LARGE = "body too large"
+    BODY_INVALID = "body invalid"
+    NOT_FOUND = "not found"
+    CONFLICT = "conflict"
+    UNAVAILABLE = "unavailable"
+    INTERNAL = "internal"
+
+
+# What each means in HTTP, unless a format has its own idea.
+STATUS: dict[Refusal, int] = {
+    Refusal.KEY_MISSING: 401,
+    Refusal.KEY_INVALID: 401,
+    Refusal.SCOPE_MISSING: 403,
+    Refusal.TOO_OFTEN: 429,
+    Refusal.IMAGES_SPENT: 429,
+    Refusal.METHOD: 405,
+    Refusal.BODY_TOO_LARGE: 413,
+    Refusal.BODY_INVALID: 400,
+    Refusal.NOT_FOUND: 404,
+    Refusal.CONFLICT: 409,
+    Refusal.UNAVAILABLE: 503,
+    Refusal.INTERNAL: 500,
+}
+
+
+class ApiError(Exception):
+    """A call that is refused. ``str(error)`` is a sentence for the developer on the other side."""
+
+    def __init__(self, refusal: Refusal, message: str, *, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.refusal = refusal
+        self.retry_after = retry_after  # seconds
+
+
+@dataclass(slots=True)
+class Call:
+    """One call on its way: the key that makes it, and how many images it asks for."""
+
+    request: HttpRequest
+    key: ApiKey
+    images: int = 0
+    reason: str = ""
+    started: float = field(default_factory=time.monotonic)
+
+    def spend(self, images: int) -> None:
+        """Count images against the key's day. Raises ApiError when they are more than it has left."""
+        limit = self.key.images_per_day
+        if limit is not None:
+            midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+            today = ApiCall.objects.filter(key=self.key, created_at__gte=midnight).aggregate(sum=Sum("images"))["sum"]
+            if (today or 0) + images > limit:
+                left = max(0, limit - (today or 0))
+                wait = int((midnight + timedelta(days=1) - timezone.now()).total_seconds()) + 1
+                sentence = f"This key has {left} of its {limit} images left today (UTC)."
+                raise ApiError(Refusal.IMAGES_SPENT, sentence, retry_after=wait)
+        self.images += images
+
+
+Format = Callable[[ApiError], HttpResponse]
+ApiView = Callable[..., HttpResponse]
+
+
+def endpoint(*, scope: Scope, methods: tuple[str, ...], refuse: Format, body_max: int = 1024 * 1024) -> Any:
+    """Make a view of a function ``(call, …) -> HttpResponse``. ``refuse`` words an ApiError in the wire's own format.
+
+    Whatever goes wrong inside is answered in that format, logged without its body, and never as a page.
+    """
+
+    def decorate(view: Callable[..., HttpResponse]) -> ApiView:
+        @csrf_exempt
+        @login_not_required
+        @functools.wraps(view)
+        def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            call: Call | None = None
+            try:
+                call = _admit(request, scope=scope, methods=methods, body_max=body_max)
+                response = view(call, *args, **kwargs)
+            except ApiError as error:
+                response = _refused(error, refuse, call)
+            except Exception:
+                log.exception("%s %s failed", request.method, request.path)
+                response = refuse(ApiError(Refusal.INTERNAL, "Loupe failed on this call. It has been logged."))
+            if call is not None:
+                _note(call, response)
+            return response
+
+        return answer
+
+    return decorate
+
+
+def key_in(request: HttpRequest) -> str:
+    """The key from ``Authorization`` (Bearer, raw, or Basic as the user name) or ``x-api-key``; "" for none."""
+    header = request.headers.get("Authorization", "").strip()
+    kind, _, rest = header.partition(" ")
+    if kind.lower() == "bearer":
+        return rest.strip()
+    if kind.lower() == "basic":
+        try:
+            return base64.b64decode(rest.strip(), validate=True).decode().partition(":")[0]
+        except (binascii.Error, UnicodeDecodeError):
+            return ""
+    return header or request.headers.get("x-api-key", "").strip()
+
+
+def read_json(request: HttpRequest) -> Any:
+    """The body as JSON. Raises ApiError for what is none: bad UTF-8, NaN, too deep, a number too long, NUL."""
+    try:
+        text = request.body.decode()
+        value = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise ApiError(Refusal.BODY_INVALID, "The body is not valid JSON.") from None
+    if "\\u0000" in text or "\0" in text:
+        raise ApiError(Refusal.BODY_INVALID, "The body holds a NUL character, which no text may contain.")
+    return value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def json_answer(body: Any, *, status: int = 200, retry_after: int | None = None) -> JsonResponse:
+    response = JsonResponse(body, status=status, safe=False, json_dumps_params={"ensure_ascii": False})
+    if retry_after is not None:
+        response["Retry-After"] = str(retry_after)
+    return response
+
+
+def _admit(request: HttpRequest, *, scope: Scope, methods: tuple[str, ...], body_max: int) -> Call:
+    text = key_in(request)
+    if not text:
+        raise ApiError(Refusal.KEY_MISSING, "Send an API key in the Authorization header.")
+    key = ApiKey.objects.named_by(text)
+    if key is None:
+        raise ApiError(Refusal.KEY_INVALID, "This API key is unknown, expired or revoked.")
+    call = Call(request=request, key=key)
+    try:
+        _check(call, scope=scope, methods=methods, body_max=body_max)
+    except ApiError as error:
+        # Known callers find their refused calls in the list too.
+        call.reason = error.refusal
+        error.call = call  # type: ignore[attr-defined]  # so that `endpoint` can note it
+        raise
+    return call
+
+
+def _check(call: Call, *, scope: Scope, methods: tuple[str, ...], body_max: int) -> None:
+    request, key = call.request, call.key
+    if request.method not in methods:
+        raise ApiError(Refusal.METHOD, f"Use {' or '.join(methods)} here.")
+    if not key.may(scope):
+        raise ApiError(Refusal.SCOPE_MISSING, f"This API key lacks the scope {scope}.")
+    minute = timezone.now() - timedelta(minutes=1)
+    recent = ApiCall.objects.filter(key=key, created_at__gte=minute).values("pk")[: key.calls_per_minute].count()
+    if recent >= key.calls_per_minute:
+        sentence = f"This API key may call {key.calls_per_minute} times a minute."
+        raise ApiError(Refusal.TOO_OFTEN, sentence, retry_after=5)
+    length = request.headers.get("Content-Length", "0") or "0"
+    if not length.isdecimal() or int(length) > body_max:
+        raise ApiError(Refusal.BODY_TOO_LARGE, f"The body may have {body_max // 1024} KiB at most.")
+
+
+def _refused(error: ApiError, refuse: Format, call: Call | None) -> HttpResponse:
+    response = refuse(error)
+    if error.retry_after is not None:
+        response["Retry-After"] = str(error.retry_after)
+    known = call or getattr(error, "call", None)
+    if known is not None:
+        known.reason = str(error)[:120]
+        known.images = 0
+        if call is None:
+            _note(known, response)
+    return response
+
+
+def _note(call: Call, response: HttpResponse) -> None:
+    now = timezone.now()
+    ApiCall.objects.create(
+        key=call.key,
+        method=(call.request.method or "")[:7],
+        path=call.request.path[:200],
+        status=response.status_code,
+        reason=call.reason,
+        images=call.images,
+        duration_ms=round(1000 * (time.monotonic() - call.started)),
+        created_at=now,
+    )
+    # At most one write a minute: it is for people who wonder whether a key is still in use.
+    if call.key.last_used_at is None or now - call.key.last_used_at > timedelta(minutes=1):
+        ApiKey.objects.filter(pk=call.key.pk).update(last_used_at=now)
+
+
+def forget_old_calls() -> int:
+    """Delete the lines about calls of more than 30 days ago; return how many those were."""
+    deleted, _ = ApiCall.objects.filter(created_at__lt=timezone.now() - CALLS_KEPT).delete()
+    return deleted

@@ -1,0 +1,97 @@
+"""Keys of programs that call Loupe, and what they called."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import Any, Self
+from uuid import uuid4
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+PREFIX = "lp"
+
+
+class Scope(models.TextChoices):
+    GENERATE = "generate", "Generate: submit requests and read their results"
+    CLASSIFY = "classify", "Classify: have images judged"
+    READ = "read", "Read: list moderated assets"
+
+
+def digest_of(key: str) -> str:
+    """SHA-256. The key is 256 random bits, so a slow hash would protect nothing more."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    def usable(self) -> Self:
+        now = timezone.now()
+        return self.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=now), revoked_at__isnull=True)
+
+    def named_by(self, key: str) -> ApiKey | None:
+        """The usable key row for what a caller sent, or None. The look-up is by digest, so timing tells nothing."""
+        return self.usable().filter(digest=digest_of(key)).select_related("owner").first()
+
+
+class ApiKey(models.Model):
+    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    name = models.CharField(max_length=120)
+    # The first part of the key, so that people can tell keys apart. The rest is known to the caller alone.
+    hint = models.CharField(max_length=16, editable=False)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    scopes = models.JSONField(default=list)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="api_keys"
+    )
+    calls_per_minute = models.PositiveIntegerField(default=600)
+    images_per_day = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: no limit.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = ApiKeyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "API key"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.hint}…)"
+
+    @classmethod
+    def make(cls, **fields: Any) -> tuple[ApiKey, str]:
+        """Store a new key and return it with its text, which exists nowhere else and never again."""
+        hint = f"{PREFIX}_{secrets.token_hex(4)}"
+        text = f"{hint}_{secrets.token_urlsafe(32)}"
+        return cls.objects.create(hint=hint, digest=digest_of(text), **fields), text
+
+    def may(self, scope: str) -> bool:
+        return scope in self.scopes
+
+    def revoke(self) -> None:
+        """At once and for good. A second time changes nothing."""
+        ApiKey.objects.filter(pk=self.pk, revoked_at__isnull=True).update(revoked_at=timezone.now())
+        self.refresh_from_db()
+
+
+class ApiCall(models.Model):
+    """One answered call, for the developer who wonders what happened. No body, no query, no address of an image."""
+
+    key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="calls")
+    method = models.CharField(max_length=7)
+    path = models.CharField(max_length=200)
+    status = models.PositiveSmallIntegerField()
+    reason = models.CharField(max_length=120, blank=True)
+    images = models.PositiveSmallIntegerField(default=0, help_text="Images asked for or judged, for the daily limit.")
+    duration_ms = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = "API call"
+        indexes = [models.Index(fields=["key", "-created_at"], name="api_call_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path} {self.status}"

@@ -1,0 +1,58 @@
+"""Events that programs asked to be told of: Novita's ASYNC_TASK_RESULT, sent by us once all is decided."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+from uuid import uuid4
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from generation.models import GenerationRequest, StateMachine
+from generation.models.states import DueModel, DueQuerySet, due_index
+
+
+class Delivery(StateMachine, DueModel):
+    """One event for one request. Its body is made when it is sent, so that it tells what is so then."""
+
+    class Kind(models.TextChoices):
+        FINISHED = "finished", "All images decided"
+        WITHDRAWN = "withdrawn", "An image was withdrawn"
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", "Waiting"
+        DELIVERED = "delivered", "Delivered"
+        FAILED = "failed", "Given up"
+
+    TRANSITIONS: ClassVar[dict[str, tuple[str, ...]]] = {
+        Status.WAITING: (Status.DELIVERED, Status.FAILED),
+        Status.DELIVERED: (),
+        Status.FAILED: (),
+    }
+
+    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    request = models.ForeignKey(GenerationRequest, on_delete=models.CASCADE, related_name="deliveries")
+    kind = models.CharField(max_length=9, choices=Kind)
+    # Which time: a request whose reviews are reversed and decided again is told again.
+    round = models.PositiveSmallIntegerField(default=1)
+    status = models.CharField(max_length=9, choices=Status, default=Status.WAITING)
+    answer = models.PositiveSmallIntegerField(null=True, blank=True, help_text="HTTP status of the last attempt.")
+    error = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = DueQuerySet["Delivery"].as_manager()
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        indexes = [due_index("delivery_due")]
+        constraints = [
+            models.UniqueConstraint(fields=["request", "kind", "round"], name="delivery_once_per_round"),
+            models.CheckConstraint(
+                name="delivery_status_known", condition=Q(status__in=["waiting", "delivered", "failed"])
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()}: {self.get_status_display()}"
