@@ -114,7 +114,7 @@ CACHES: dict[str, Any] = {
 # run, and the ticker does its work. docs/adr/0006 says why each value is what it is.
 Q_CLUSTER: dict[str, Any] = {
     "name": "loupe",
-    "workers": 4,
+    "workers": 5,
     "queue_limit": 1,
     "bulk": 1,
     "poll": 0.3,
@@ -262,12 +262,14 @@ if SANDBOX:
 CLASSIFIER_BACKENDS = {
     "local": "moderation.classifiers.nudenet.NudeNet",
     "novita": "moderation.classifiers.novita.NovitaDetection",
+    "nanogpt": "moderation.classifiers.nanogpt.NanoGptVerdict",
     "sandbox": "moderation.classifiers.sandbox.Sandbox",
 }
 _local = all(importlib.util.find_spec(name) for name in ("nudenet", "onnxruntime"))
+_can_run = {"local": _local, "novita": True, "nanogpt": NANOGPT is not None, "sandbox": SANDBOX}
 CLASSIFIERS = env.words(
     "CLASSIFIERS",
-    ",".join(slug for slug, on in (("local", _local), ("novita", True), ("sandbox", SANDBOX)) if on),
+    ",".join(slug for slug, on in _can_run.items() if on),
     choices=CLASSIFIER_BACKENDS,
 )
 if "local" in CLASSIFIERS and not _local:
@@ -275,6 +277,8 @@ if "local" in CLASSIFIERS and not _local:
         "CLASSIFIERS names local, but its packages are missing. Install them with `pip install 'loupe[local]'` (the "
         "detector is AGPL-3.0, see README) or leave local out of CLASSIFIERS."
     )
+if "nanogpt" in CLASSIFIERS and NANOGPT is None:
+    raise ImproperlyConfigured("CLASSIFIERS names nanogpt, but NANOGPT_API_KEY is not set.")
 DEMO_PASSWORD = env.text("DEMO_PASSWORD")
 
 # --- The rest --------------------------------------------------------------------

@@ -13,6 +13,7 @@ from enum import StrEnum
 from moderation import taxonomy
 
 UNJUDGED_PRIORITY = 100
+FLAGGED_PRIORITY = 90
 UNSEEN_PRIORITY = 5
 
 
@@ -33,12 +34,19 @@ class Evidence:
     flagged: bool | None = None
     covers: Collection[str] = ()  # L1 slugs it can see
     silence_counts: bool = True  # whether finding nothing may count towards an approval by itself
+    gives_confidence: bool = True  # whether the numbers in its findings mean anything
+    is_local: bool = False  # the local detector, whose silence a policy may trust by name
+    note: str = ""  # a sentence that came with a verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
     review_at: Decimal | None
     reject_at: Decimal | None
+
+
+# For what has no number to compare: neither rejected by it, nor let through.
+_ALWAYS = Thresholds(review_at=Decimal(0), reject_at=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +86,8 @@ class _Hit:
     confidence: Decimal
     source: str
     limits: Thresholds
+    scored: bool = True  # False for a category without a number; its confidence is only there for sorting
+    verdict: str = ""  # why, for a yes without a number or a category; its confidence is no measurement
 
     @property
     def name(self) -> str:
@@ -85,7 +95,11 @@ class _Hit:
 
     @property
     def found(self) -> str:
-        return f"{self.source} found {self.name} at {self.confidence:.0f}"
+        return f"{self.source} found {self.name}" + (f" at {self.confidence:.0f}" if self.scored else "")
+
+    @property
+    def shown(self) -> Decimal | None:
+        return self.confidence if self.scored else None
 
     def reaches(self, limit: Decimal | None) -> bool:
         return limit is not None and self.confidence >= limit
@@ -104,7 +118,7 @@ def settle(rules: Rules, evidence: Iterable[Evidence]) -> Settlement:
         return _unjudged(failed, hits)
     reviewing = [hit for hit in hits if hit.reaches(hit.limits.review_at)]
     if reviewing:
-        return _review(rules, reviewing[0])
+        return _review(rules, reviewing)
     return _nothing_found(rules, known)
 
 
@@ -115,13 +129,16 @@ def _hits(rules: Rules, evidence: list[Evidence]) -> Iterable[_Hit]:
         for category, confidence in item.findings:
             limits = rules.for_category(category)
             if limits is not None:
-                yield _Hit(category=category, confidence=confidence, source=item.label, limits=limits)
+                scored = item.gives_confidence
+                limits = limits if scored else _ALWAYS
+                yield _Hit(category=category, confidence=confidence, source=item.label, limits=limits, scored=scored)
         if item.score is not None:
             yield _Hit(category="", confidence=item.score, source=item.label, limits=rules.nsfw)
-        elif item.flagged and not item.findings:
+        elif item.flagged and not (item.findings and item.gives_confidence):
             # A verdict without number or category says something, but not what: a person looks.
-            always = Thresholds(review_at=Decimal(0), reject_at=None)
-            yield _Hit(category="", confidence=Decimal(100), source=item.label, limits=always)
+            said = item.note or "no category was named."
+            verdict = f"{item.label} flagged it: {said}"
+            yield _Hit(category="", confidence=Decimal(100), source=item.label, limits=_ALWAYS, verdict=verdict)
 
 
 def _reject(rules: Rules, hits: list[_Hit]) -> Settlement:
@@ -138,18 +155,27 @@ def _unjudged(failed: list[Evidence], hits: list[_Hit]) -> Settlement:
         " ".join(f"{item.label} could not judge it: {item.failed}" for item in failed)
         or "No classifier could look at it."
     )
-    first = hits[0] if hits else None
+    first = next((hit for hit in hits if not hit.verdict), None)
+    why = " ".join([why, *(hit.verdict for hit in hits if hit.verdict)])
     return Settlement(
         outcome=Outcome.PERSON, why=why, priority=UNJUDGED_PRIORITY,
-        headline=first.category if first else "", confidence=first.confidence if first else None,
+        headline=first.category if first else "", confidence=first.shown if first else None,
     )  # fmt: skip
 
 
-def _review(rules: Rules, hit: _Hit) -> Settlement:
-    why = f"{hit.found}; {rules.name} asks a person from {hit.limits.review_at:.0f}."
+def _review(rules: Rules, hits: list[_Hit]) -> Settlement:
+    """What was measured comes first; verdicts without a number stand beside it, or alone."""
+    verdicts = " ".join(hit.verdict for hit in hits if hit.verdict)
+    hit = next((hit for hit in hits if not hit.verdict), None)
+    if hit is None:
+        why = f"{verdicts} {rules.name.capitalize()} leaves that to a person."
+        return Settlement(outcome=Outcome.PERSON, why=why, priority=FLAGGED_PRIORITY)
+    limit = f"from {hit.limits.review_at:.0f}" if hit.scored else "because no confidence was given"
+    why = f"{hit.found}; {rules.name} asks a person {limit}. {verdicts}".rstrip()
     return Settlement(
-        outcome=Outcome.PERSON, why=why, priority=int(hit.confidence), headline=hit.category, confidence=hit.confidence
-    )
+        outcome=Outcome.PERSON, why=why, priority=max(int(hit.confidence), FLAGGED_PRIORITY if verdicts else 0),
+        headline=hit.category, confidence=hit.shown,
+    )  # fmt: skip
 
 
 def _nothing_found(rules: Rules, evidence: list[Evidence]) -> Settlement:
@@ -157,7 +183,7 @@ def _nothing_found(rules: Rules, evidence: list[Evidence]) -> Settlement:
         return Settlement(outcome=Outcome.PERSON, why=f"Nothing found; {rules.name} leaves every approval to people.")
     seen = {category for item in evidence if item.silence_counts for category in item.covers}
     names = " and ".join(item.label for item in evidence)
-    if rules.trusts_local_silence and any(not item.silence_counts for item in evidence):
+    if rules.trusts_local_silence and any(item.is_local for item in evidence):
         why = f"{names} found nothing; {rules.name} trusts the local detector's silence, although it sees only nudity."
         return Settlement(outcome=Outcome.APPROVE, why=why)
     unseen = [category.slug for category in taxonomy.L1 if category.slug in rules.watched - seen]

@@ -55,6 +55,13 @@ class Source:
     found: Sequence[Found]
     limits: str
 
+    @property
+    def verdict(self) -> str:
+        """What there is to say where it names neither a category nor a number."""
+        if self.run.flagged:
+            return "flagged, no category"
+        return "not flagged" if classifiers.is_binary(self.run.classifier) else "nothing found"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suggestion:

@@ -1,20 +1,30 @@
-"""The pump of moderation."""
+"""The pumps of moderation: one for classifiers in this process, one for those behind a network, which may be slow."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
+from generation.models.states import DueQuerySet
 from generation.pumps import Turn, pump
+from moderation import classifiers
 from moderation.models import Classification
-from moderation.services import intake
+from moderation.services import asking, intake
 
 BATCH = 4
 
 
-@pump("classify", due=lambda: Classification.objects.due())
+def _near() -> DueQuerySet[Classification]:
+    return Classification.objects.exclude(classifier__in=classifiers.remote())
+
+
+def _far() -> DueQuerySet[Classification]:
+    return Classification.objects.filter(classifier__in=classifiers.remote())
+
+
+@pump("classify", due=lambda: _near().due())
 def classify(turn: Turn) -> None:
     """Run due classifications, the longest waiting first."""
-    queued = Classification.objects.filter(status=Classification.Status.QUEUED)
+    queued = _near().filter(status=Classification.Status.QUEUED)
     while not turn.expired:
         claimed = queued.claim(limit=BATCH, lease=timedelta(seconds=60), count_attempt=True)
         if not claimed:
@@ -24,3 +34,21 @@ def classify(turn: Turn) -> None:
         ):
             turn.renew()
             intake.classify(classification=classification)
+
+
+@pump("ask", due=lambda: _far().due())
+def ask(turn: Turn) -> None:
+    """Ask classifiers over the network, as many images in one call as each takes."""
+
+    def go_on() -> bool:
+        turn.renew()
+        return not turn.expired
+
+    for slug, classifier in classifiers.remote().items():
+        queued = Classification.objects.filter(classifier=slug, status=Classification.Status.QUEUED)
+        while go_on():
+            claimed = queued.claim(limit=classifier.batch_size, lease=asking.LEASE, count_attempt=True)
+            if not claimed:
+                break
+            rows = Classification.objects.filter(pk__in=[row.pk for row in claimed]).select_related("asset__request")
+            asking.ask(classifier=classifier, rows=list(rows.order_by("pk")), go_on=go_on)

@@ -7,7 +7,7 @@ from functools import lru_cache
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from moderation.classifiers.base import Classifier
+from moderation.classifiers.base import Classifier, RemoteClassifier
 
 
 @lru_cache
@@ -25,6 +25,20 @@ def active() -> list[Classifier]:
     return [get(slug) for slug in settings.CLASSIFIERS]
 
 
+def remote() -> dict[str, RemoteClassifier]:
+    """Those asked over a network, by slug: registered ones, in use or not, because rows of theirs may still wait."""
+    registered = {slug: get(slug) for slug in settings.CLASSIFIER_BACKENDS}
+    return {slug: found for slug, found in registered.items() if isinstance(found, RemoteClassifier)}
+
+
+def is_binary(slug: str) -> bool:
+    """Whether it only ever says yes or no, without a category and without a number."""
+    try:
+        return bool(getattr(get(slug), "is_binary", False))
+    except LookupError:
+        return False
+
+
 def label(slug: str) -> str:
     """How people call it; the slug itself for one that is gone."""
     try:
@@ -39,3 +53,11 @@ def silence_counts(slug: str) -> bool:
         return get(slug).trusted_when_silent
     except LookupError:
         return False
+
+
+def gives_confidence(slug: str) -> bool:
+    """Whether the numbers of its findings mean anything. A classifier without any says so by an attribute."""
+    try:
+        return bool(getattr(get(slug), "gives_confidence", True))
+    except LookupError:
+        return True

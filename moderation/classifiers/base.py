@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from generation.models import Asset
+
+
+# The number in a finding of a classifier that gives none (``gives_confidence = False``). It is there because a label
+# must have one, and nothing is decided by it: the middle of the scale, so that it sorts between sure and unsure.
+UNSCORED = Decimal(50)
 
 
 class Coverage(StrEnum):
@@ -25,13 +30,34 @@ class ClassifierError(Exception):
     """The image could not be judged. It then goes to a person; ``retryable`` says whether to ask again first.
 
     ``retry_after`` is for a classifier with a schedule of its own: it is asked again then, however often it was asked
-    before, and has to raise without it once it gives up.
+    before, and has to raise without it once it gives up. ``cost`` is what the attempt cost all the same, in USD.
     """
 
-    def __init__(self, message: str, *, retryable: bool = False, retry_after: timedelta | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        retryable: bool = False,
+        retry_after: timedelta | None = None,
+        cost: Decimal = Decimal(0),
+    ) -> None:
         super().__init__(message)
         self.retryable = retryable or retry_after is not None
         self.retry_after = retry_after
+        self.cost = cost
+
+
+class ServiceBusy(ClassifierError):
+    """A remote classifier is away or has enough for now. ``moderation.services.asking`` says how long Loupe waits.
+
+    ``wait``: when it asked to be called again. ``down``: the fault is the service's, so other images need not try now.
+    """
+
+    def __init__(
+        self, message: str, *, wait: timedelta = timedelta(0), down: bool = False, cost: Decimal = Decimal(0)
+    ) -> None:
+        super().__init__(message, retryable=True, cost=cost)
+        self.wait, self.down = wait, down
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +79,17 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
-    """One answer. ``score`` 0..100 is for answers without a category; ``flagged`` None means it gave no verdict."""
+    """One answer. ``score`` 0..100 is for answers without a category; ``flagged`` None means it gave no verdict.
+
+    ``note`` is a sentence of the classifier's that a person should read with its verdict.
+    """
 
     findings: tuple[Finding, ...] = ()
     flagged: bool | None = None
     score: Decimal | None = None
     covers: Mapping[str, Coverage] = field(default_factory=dict)  # L1 slug to coverage, of this very run
     cost: Decimal = Decimal(0)  # USD
+    note: str = ""
     raw: dict[str, Any] = field(default_factory=dict)
 
 
@@ -76,4 +106,18 @@ class Classifier(Protocol):
 
     def classify(self, asset: Asset) -> Assessment:
         """Judge the stored rendition. Raises ClassifierError; never returns a guess."""
+        ...
+
+
+@runtime_checkable
+class RemoteClassifier(Classifier, Protocol):
+    """A classifier behind a network, which judges several images in one call. A pump of its own asks it."""
+
+    batch_size: int
+
+    def classify_many(self, assets: Sequence[Asset]) -> Iterator[Sequence[tuple[Asset, Assessment | ClassifierError]]]:
+        """Judge up to ``batch_size`` assets. Yields after each call what it brought; every asset comes up once.
+
+        No call may take longer than a pump's slot is held (60 seconds). Raises nothing: an error is an outcome.
+        """
         ...

@@ -36,9 +36,10 @@ def open_review(*, asset: Asset) -> Review:
             for classifier in wanted
         ]
     )
-    if wanted:
-        pumps.wake("classify")
-    else:
+    remote = classifiers.remote()
+    for name in {"ask" if classifier.slug in remote else "classify" for classifier in wanted}:
+        pumps.wake(name)
+    if not wanted:
         settle_review(review=review)
     return review
 
@@ -46,35 +47,40 @@ def open_review(*, asset: Asset) -> Review:
 def classify(*, classification: Classification) -> None:
     """Run one claimed classification, and settle the review when it was the last one."""
     if classification.attempts > MAX_ATTEMPTS:
-        _give_up(classification, "The classifier ended its worker or stayed silent several times on this image.")
+        give_up(classification, "The classifier ended its worker or stayed silent several times on this image.")
         return
     started = time.monotonic()
     try:
         assessment = classifiers.get(classification.classifier).classify(classification.asset)
     except ClassifierError as error:
-        if error.retry_after is not None:
-            # It answered, so the count of those that did not starts over.
-            _again_later(classification, str(error), after=error.retry_after, attempts=0)
-        elif error.retryable and classification.attempts < MAX_ATTEMPTS:
-            _again_later(classification, str(error))
-        else:
-            _give_up(classification, str(error))
+        take_error(classification, error)
     except (LookupError, OSError) as error:
         # The classifier or the file is gone. Whatever the reason: not judged, so a person looks.
         log.exception("classification %s failed", classification.pk)
-        _give_up(classification, f"It could not be judged ({type(error).__name__}).")
+        give_up(classification, f"It could not be judged ({type(error).__name__}).")
     else:
-        _finish(classification, assessment, duration_ms=round(1000 * (time.monotonic() - started)))
+        finish(classification, assessment, duration_ms=round(1000 * (time.monotonic() - started)))
 
 
-def _again_later(
-    classification: Classification, sentence: str, *, after: timedelta = RETRY_AFTER, **fields: int
+def take_error(classification: Classification, error: ClassifierError) -> None:
+    """Ask again later if that may help, else leave the image to a person."""
+    if error.retry_after is not None:
+        # It answered, so the count of those that did not starts over.
+        again_later(classification, str(error), after=error.retry_after, attempts=0)
+    elif error.retryable and classification.attempts < MAX_ATTEMPTS:
+        again_later(classification, str(error))
+    else:
+        give_up(classification, str(error), cost=classification.cost + error.cost)
+
+
+def again_later(
+    classification: Classification, sentence: str, *, after: timedelta = RETRY_AFTER, **fields: Any
 ) -> None:
     rows = Classification.objects.filter(pk=classification.pk, lease=classification.lease, status=Status.QUEUED)
     rows.update(due_at=timezone.now() + after, error=sentence, **fields)
 
 
-def _finish(classification: Classification, assessment: Assessment, *, duration_ms: int) -> None:
+def finish(classification: Classification, assessment: Assessment, *, duration_ms: int) -> None:
     labels = [
         Label(
             classification=classification,
@@ -88,15 +94,15 @@ def _finish(classification: Classification, assessment: Assessment, *, duration_
         "flagged": assessment.flagged,
         "score": assessment.score,
         "covers": dict(assessment.covers),
-        "cost": assessment.cost,
-        "raw": assessment.raw,
+        "cost": classification.cost + assessment.cost,  # with what attempts without an answer have cost
+        "raw": {**assessment.raw, "note": assessment.note} if assessment.note else assessment.raw,
         "error": "",
     }
     _end(classification, Status.DONE, labels=labels, duration_ms=duration_ms, **result)
 
 
-def _give_up(classification: Classification, sentence: str) -> None:
-    _end(classification, Status.FAILED, labels=[], error=sentence)
+def give_up(classification: Classification, sentence: str, **fields: Any) -> None:
+    _end(classification, Status.FAILED, labels=[], error=sentence, **fields)
 
 
 def _end(classification: Classification, status: str, *, labels: list[Label], **fields: Any) -> None:
@@ -165,6 +171,9 @@ def evidence_of(runs: Iterable[Classification]) -> list[Evidence]:
             flagged=run.flagged,
             covers=run.covers,
             silence_counts=classifiers.silence_counts(run.classifier),
+            gives_confidence=classifiers.gives_confidence(run.classifier),
+            is_local=run.classifier == "local",
+            note=str(run.raw.get("note", "")) if isinstance(run.raw, dict) else "",
         )
         for run in runs
     ]

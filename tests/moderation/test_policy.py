@@ -98,7 +98,7 @@ def test_what_nobody_could_look_for_means_a_person_and_is_named() -> None:
 
 
 def test_the_local_detectors_silence_approves_only_when_the_policy_says_so() -> None:
-    local = says(label="Local", silence_counts=False)
+    local = says(label="Local", silence_counts=False, is_local=True)
 
     assert settle(rules(), [local]).outcome is Outcome.PERSON
     trusted = settle(rules(trusts_local_silence=True), [local])

@@ -1,0 +1,213 @@
+"""nano-gpt's NSFW classification: yes or no about an image, no category, no number.
+
+Page: https://docs.nano-gpt.com/api-reference/endpoint/nsfw-image.
+
+* **Coverage.** The page calls it "binary classification" of "NSFW concepts" and names none. Explicit content is what
+  any such classifier looks for first, so it covers that, in part: from which confidence on, and in which forms, nobody
+  says. Everything else, partial nudity, swimwear, violence, may or may not count as NSFW there, and is not covered.
+* **Silence is not trusted.** A "no" is shown, and approves nothing by itself: what it means is not documented, and
+  nobody has measured it.
+* **A "yes" means a person.** Without a number there is nothing for a policy to compare with a threshold.
+* **A refusal speaks too.** When a call is refused as a violation of policy, its images are asked about one by one, and
+  the one that is refused alone is flagged, with nano-gpt's own sentence.
+
+An image is sent as it is stored. Only one that is too large for a call is made smaller, in memory, and ``raw`` says so.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from PIL import Image
+
+from generation.providers.base import ProviderBusy, ProviderError, ProviderMisconfigured, ProviderRejected
+from generation.providers.nanogpt import (
+    BYTES_MAX,
+    IMAGES_MAX,
+    BadAnswer,
+    NanoGpt,
+    PolicyViolation,
+    ServerFailed,
+    Unanswered,
+    Verdict,
+    chunks,
+)
+from generation.wire.nanogpt import IMAGE_PRICE, data_url_length
+from moderation.classifiers.base import Assessment, ClassifierError, Coverage, ServiceBusy
+
+if TYPE_CHECKING:
+    from generation.models import Asset
+
+Outcome = Assessment | ClassifierError
+Outcomes = list[tuple["Asset", Outcome]]
+
+COVERS = {"explicit": Coverage.PARTIAL}
+# Longer side in pixels and JPEG quality, tried in turn until an image fits into a call.
+SMALLER = ((4096, 90), (2048, 90), (1536, 85), (1024, 85))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sent:
+    """An asset as it travels."""
+
+    asset: Asset
+    content: bytes
+    media_type: str
+    altered: str = ""  # how, if it is not the stored rendition byte for byte
+    owed: Decimal = Decimal(0)  # USD: its share of a call that brought nothing
+
+
+class NanoGptVerdict:
+    """Implements ``RemoteClassifier``."""
+
+    slug = "nanogpt"
+    version = "nsfw-classifier"
+    trusted_when_silent = False
+    is_binary = True
+    batch_size = IMAGES_MAX
+
+    def __init__(self) -> None:
+        self.label = settings.NANOGPT["label"] if settings.NANOGPT else "nano-gpt"
+
+    def applies_to(self, asset: Asset) -> bool:
+        return True
+
+    def classify(self, asset: Asset) -> Assessment:
+        """Ask about one image. Raises ClassifierError."""
+        found = [outcome for outcomes in self.classify_many([asset]) for _, outcome in outcomes]
+        if isinstance(found[-1], ClassifierError):
+            raise found[-1]
+        return found[-1]
+
+    def classify_many(self, assets: Sequence[Asset]) -> Iterator[Outcomes]:
+        """See ``RemoteClassifier.classify_many``."""
+        if settings.NANOGPT is None:
+            off = "nano-gpt is switched off: NANOGPT_API_KEY is not set."
+            yield [(asset, ClassifierError(off)) for asset in assets]
+            return
+        provider = NanoGpt(**settings.NANOGPT)
+        ready, unreadable = _prepare(assets)
+        if unreadable:
+            yield unreadable
+        waiting = [ready[run.start : run.stop] for run in chunks([(s.content, s.media_type) for s in ready])]
+        while waiting:
+            images = waiting.pop(0)
+            outcomes, again = _call(provider, images)
+            # The refused call's images come first, each alone.
+            waiting = [[image] for image in again] + waiting
+            if any(isinstance(outcome, ServiceBusy) and outcome.down for _, outcome in outcomes):
+                busy = outcomes[0][1]
+                yield outcomes + [(image.asset, busy) for rest in waiting for image in rest]
+                return
+            if outcomes:
+                yield outcomes
+
+
+def _call(provider: NanoGpt, images: list[_Sent]) -> tuple[Outcomes, list[_Sent]]:
+    """One call: what it brought, and which images have to be asked about one by one instead."""
+    try:
+        verdicts = provider.classify([(image.content, image.media_type) for image in images])
+    except ProviderMisconfigured as error:
+        return _all(images, ClassifierError(f"{error} Check NANOGPT_API_KEY, its balance, and NANOGPT_BASE_URL.")), []
+    except ProviderBusy as error:
+        return _all(images, _busy(error)), []
+    except (ProviderRejected, BadAnswer) as error:
+        if len(images) > 1:
+            total = _dollars(error.cost, error.currency, len(images)) if isinstance(error, BadAnswer) else Decimal(0)
+            return [], [replace(image, owed=image.owed + total / len(images)) for image in images]
+        return [(images[0].asset, _refused(provider, images[0], error))], []
+    except ProviderError as error:
+        return _all(images, ClassifierError(str(error))), []
+    return [(image.asset, _assessment(provider, image, said)) for image, said in zip(images, verdicts, strict=True)], []
+
+
+def _all(images: list[_Sent], outcome: Outcome) -> Outcomes:
+    return [(image.asset, outcome) for image in images]
+
+
+def _busy(error: ProviderBusy) -> ServiceBusy:
+    """A server that failed on this call may succeed on others; one that is not there, or has enough, will not."""
+    return ServiceBusy(
+        str(error),
+        wait=timedelta(seconds=error.retry_after or 0),
+        down=not isinstance(error, ServerFailed),
+        cost=IMAGE_PRICE if isinstance(error, Unanswered) else Decimal(0),  # it may have been billed
+    )
+
+
+def _refused(provider: NanoGpt, image: _Sent, error: ProviderRejected | BadAnswer) -> Outcome:
+    """What a refusal of one image alone means."""
+    if isinstance(error, PolicyViolation):
+        raw = _raw(provider, image) | {"refused": str(error)}
+        return Assessment(flagged=True, covers=COVERS, cost=image.owed, note=str(error), raw=raw)
+    billed = _dollars(error.cost, error.currency) if isinstance(error, BadAnswer) else Decimal(0)
+    return ClassifierError(str(error), cost=image.owed + billed)
+
+
+def _assessment(provider: NanoGpt, image: _Sent, said: Verdict) -> Assessment:
+    raw = _raw(provider, image) | {
+        "has_nsfw_concepts": said.flagged,
+        "position": said.position,
+        "sent": said.sent,
+        "request_id": said.request_id,
+        "model": said.model,
+        "cost": None if said.cost is None else str(said.cost),
+        "currency": said.currency,
+    }
+    cost = image.owed + _dollars(said.cost, said.currency)
+    return Assessment(flagged=said.flagged, covers=COVERS, cost=cost, raw=raw)
+
+
+def _raw(provider: NanoGpt, image: _Sent) -> dict[str, Any]:
+    return {"service": provider.label} | ({"altered": image.altered} if image.altered else {})
+
+
+def _dollars(cost: Decimal | None, currency: str, images: int = 1) -> Decimal:
+    """As charged; by the price list where the answer names no price, or one that is not in dollars."""
+    return cost if cost is not None and currency == "USD" else IMAGE_PRICE * images
+
+
+# --- What is sent ----------------------------------------------------------------------------------------------------
+def _prepare(assets: Sequence[Asset]) -> tuple[list[_Sent], Outcomes]:
+    ready, unreadable = list[_Sent](), Outcomes()
+    for asset in assets:
+        try:
+            with asset.rendition.open("rb") as file:
+                ready.append(_fitting(asset, file.read()))
+        except FileNotFoundError:
+            unreadable.append((asset, ClassifierError("The stored image is missing.")))
+        except OSError:
+            unreadable.append((asset, ClassifierError("The stored image could not be read.", retryable=True)))
+    return ready, unreadable
+
+
+def _fitting(asset: Asset, content: bytes) -> _Sent:
+    """The stored rendition, or a copy small enough for a call. Raises OSError."""
+    media_type = f"image/{asset.image_type}"
+    if data_url_length(len(content), media_type) <= BYTES_MAX:
+        return _Sent(asset=asset, content=content, media_type=media_type)
+    with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as image:
+        opaque = _on_white(image)
+    for side, quality in SMALLER:
+        opaque.thumbnail((side, side), Image.Resampling.LANCZOS)
+        file = io.BytesIO()
+        opaque.save(file, "JPEG", quality=quality)
+        if data_url_length(len(file.getvalue()), "image/jpeg") <= BYTES_MAX:
+            break
+    altered = f"{asset.width} × {asset.height} {asset.image_type} sent as {opaque.width} × {opaque.height} jpeg"
+    return _Sent(asset=asset, content=file.getvalue(), media_type="image/jpeg", altered=f"{altered}, quality {quality}")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    ground = Image.new("RGBA", layer.size, "white")
+    ground.alpha_composite(layer)
+    return ground.convert("RGB")
