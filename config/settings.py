@@ -107,7 +107,14 @@ REDIS_URL = env.redis("REDIS_URL")
 CACHES: dict[str, Any] = {
     "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
     if REDIS_URL
-    else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    # The last lists of models that the providers sent: worth more than a restart, worth no table.
+    "models": {
+        "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
+        "LOCATION": DATA_DIR / "cache" / "models",
+        "TIMEOUT": None,
+        "OPTIONS": {"MAX_ENTRIES": 2000},
+    },
 }
 # Messages only wake workers up; rows are the truth. So the queue retries nothing (retry is far away, one attempt), one
 # message at most waits beside the workers, and no success is stored. There is no scheduler: its rows name functions to

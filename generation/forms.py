@@ -1,15 +1,20 @@
-"""The request form. Its ranges are those of ``generation.wire.txt2img``, which also has the last word."""
+"""The request form: the common fields first, the rest in sections. ``generation.txt2img`` has the last word."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
 from django import forms
-from pydantic import ValidationError
+from django.forms import BoundField
 
-from generation import providers
+from generation import form_rows, providers, txt2img
+from generation.form_fields import PromptField, choice, fraction, name, number
 from generation.models import GenerationRequest
+from generation.presets import Preset
 from generation.wire import txt2img as wire
 
 # The wire's defaults, as Novita's own clients send them, but for the number of images and the detection: see below.
@@ -25,59 +30,18 @@ LEVELS = {
     2: "Level 2: level 1, and swimwear and underwear",
 }
 SIZES = (256, 384, 512, 576, 640, 704, 768, 832, 896, 960, 1024, 1152, 1216, 1280, 1344, 1536, 2048)
-EXTRA = ("response_image_type", "enable_nsfw_detection", "nsfw_detection_level")
-FIELDS = (
-    "model_name", "prompt", "negative_prompt", "width", "height", "image_num", "steps", "guidance_scale",
-    "sampler_name", "seed", *EXTRA,
-)  # fmt: skip
+FIELDS = txt2img.FIELDS
 
 
-class PromptField(forms.CharField):
-    """Text whose line breaks count as one character, as in the browser's own counter."""
+@dataclass(frozen=True)
+class Section:
+    """A part of the form that is folded until something in it is set or wrong."""
 
-    def __init__(self, *, name: str, label: str, required: bool = True, rows: int) -> None:
-        low, high = wire.RANGES[name]
-        wrong = f"{label} must have {low} to {high} characters."
-        super().__init__(
-            label=label,
-            required=required,
-            min_length=int(low),
-            max_length=int(high),
-            widget=forms.Textarea({"rows": rows, "spellcheck": "false"}),
-            help_text=f"{low} to {high} characters." if required else f"Optional. Up to {high} characters.",
-            error_messages={"required": wrong, "min_length": wrong, "max_length": wrong},
-        )
-
-    def to_python(self, value: Any) -> Any:
-        return super().to_python(value.replace("\r\n", "\n") if isinstance(value, str) else value)
-
-
-def _number(name: str, label: str, unit: str, **options: Any) -> forms.IntegerField:
-    """A whole number in the wire's range; every message names the field and the range."""
-    low, high = wire.RANGES[name]
-    wrong = f"{label} must be a whole number from {low} to {high}{unit}."
-    messages = dict.fromkeys(("required", "invalid", "min_value", "max_value"), wrong)
-    options.setdefault("help_text", f"{low} to {high}{unit}.")
-    return forms.IntegerField(label=label, min_value=int(low), max_value=int(high), error_messages=messages, **options)
-
-
-def _guidance() -> forms.DecimalField:
-    low, high = wire.GUIDANCE
-    wrong = f"Guidance must be a number from {low} to {high}, with at most two decimals."
-    kinds = ("required", "invalid", "min_value", "max_value", "max_digits", "max_decimal_places", "max_whole_digits")
-    field = GenerationRequest._meta.get_field("guidance_scale")
-    return forms.DecimalField(
-        label="Guidance", min_value=low, max_value=high, decimal_places=field.decimal_places, initial=GUIDANCE_DEFAULT,
-        help_text=f"{low} to {high}. How closely the image follows the prompt.",
-        error_messages=dict.fromkeys(kinds, wrong), widget=forms.NumberInput({"step": "any"}),
-    )  # fmt: skip
-
-
-def _choice(label: str, values: tuple[str, ...], initial: str, **options: Any) -> forms.ChoiceField:
-    wrong = f"{label} must be one of: {', '.join(values)}."
-    messages = {"required": wrong, "invalid_choice": wrong}
-    choices = [(value, value) for value in values]
-    return forms.ChoiceField(label=label, choices=choices, initial=initial, error_messages=messages, **options)
+    slug: str
+    title: str
+    about: str
+    fields: tuple[BoundField, ...]
+    open: bool
 
 
 class RequestForm(forms.Form):
@@ -85,23 +49,54 @@ class RequestForm(forms.Form):
     provider = forms.ChoiceField(label="Provider")
     prompt = PromptField(name="prompt", label="Prompt", rows=5)
     negative_prompt = PromptField(name="negative_prompt", label="Negative prompt", rows=2, required=False)
-    model_name = forms.CharField(
-        label="Model",
-        max_length=GenerationRequest._meta.get_field("model_name").max_length,
-        widget=forms.TextInput({"list": "models", "autocomplete": "off", "spellcheck": "false"}),
-        error_messages={"required": "Model is missing. Write the name of a checkpoint, as the provider spells it."},
+    model_name = name(
+        "Model",
+        missing="Model is missing. Write the name of a checkpoint, as the provider spells it.",
+        attrs={"list": "models"},
     )
-    width = _number("width", "Width", " pixels", initial=SIZE_DEFAULT, widget=forms.NumberInput({"list": "sizes"}))
-    height = _number("height", "Height", " pixels", initial=SIZE_DEFAULT, widget=forms.NumberInput({"list": "sizes"}))
-    image_num = _number("image_num", "Images", " images", initial=IMAGES_DEFAULT)
-    steps = _number("steps", "Steps", " steps", initial=STEPS_DEFAULT)
-    guidance_scale = _guidance()
-    sampler_name = _choice("Sampler", wire.SAMPLERS, wire.SAMPLER_DEFAULT)
-    seed = _number(
-        "seed", "Seed", "", required=False, widget=forms.TextInput({"inputmode": "numeric", "autocomplete": "off"}),
+    width = number("width", "Width", " pixels", initial=SIZE_DEFAULT, widget=forms.NumberInput({"list": "sizes"}))
+    height = number("height", "Height", " pixels", initial=SIZE_DEFAULT, widget=forms.NumberInput({"list": "sizes"}))
+    image_num = number("image_num", "Images", " images", initial=IMAGES_DEFAULT)
+    sampler_name = choice("Sampler", wire.SAMPLERS, wire.SAMPLER_DEFAULT)
+    steps = number("steps", "Steps", " steps", initial=STEPS_DEFAULT)
+    guidance_scale = fraction(
+        "guidance_scale",
+        "Guidance",
+        places=2,
+        about="How closely the image follows the prompt.",
+        initial=GUIDANCE_DEFAULT,
+    )
+    seed = number(
+        "seed", "Seed", required=False, widget=forms.TextInput({"inputmode": "numeric", "autocomplete": "off"}),
         help_text=f"Empty or {wire.SEED_RANDOM}: Loupe chooses one. Up to {wire.SEED[1]}.",
     )  # fmt: skip
-    response_image_type = _choice(
+
+    sd_vae = name("VAE", help_text="Optional. Empty: the model's own.")
+    clip_skip = number("clip_skip", "Clip skip", required=False)
+    hires_width = number(
+        "target_width", "Hires width", " pixels", required=False, widget=forms.NumberInput({"list": "sizes"})
+    )
+    hires_height = number(
+        "target_height", "Hires height", " pixels", required=False, widget=forms.NumberInput({"list": "sizes"})
+    )
+    hires_strength = fraction(
+        "strength", "Hires strength", places=3, about="How much is drawn anew.", required=False, initial="0.5"
+    )
+    hires_upscaler = choice("Upscaler", wire.UPSCALERS, none="the provider's choice")
+    refiner_switch_at = fraction(
+        "switch_at",
+        "Switch to the refiner at",
+        places=3,
+        about="The share of the steps before it takes over; empty: no refiner.",
+        required=False,
+    )
+    enable_transparent_background = forms.BooleanField(
+        label="Transparent background", required=False,
+        help_text="SDXL checkpoints and image type png only. Whether a checkpoint is SDXL is checked when the "
+        "provider's list names it; otherwise the provider has the last word. Loupe shows it on grey.",
+    )  # fmt: skip
+    restore_faces = forms.BooleanField(label="Restore faces", required=False)
+    response_image_type = choice(
         "Image type", wire.IMAGE_TYPES, wire.IMAGE_TYPE_DEFAULT, help_text="What the provider delivers."
     )
     enable_nsfw_detection = forms.BooleanField(
@@ -111,11 +106,19 @@ class RequestForm(forms.Form):
     nsfw_detection_level = forms.TypedChoiceField(
         label="Detection level", coerce=int, choices=list(LEVELS.items()), initial=LEVEL_DEFAULT,
         widget=forms.RadioSelect, required=False,
-        error_messages={"invalid_choice": f"Detection level must be from {min(LEVELS)} to {max(LEVELS)}."},
+        error_messages={"invalid_choice": f"Detection level {wire.demand('nsfw_detection_level')}."},
     )  # fmt: skip
+    s3_region = name("S3 region")
+    s3_bucket = name("S3 bucket")
+    s3_path = name("S3 path", help_text="The folder in the bucket.")
+    s3_save_to_path_directly = forms.BooleanField(label="Put the files directly into the path", required=False)
+    enterprise_plan = forms.BooleanField(
+        label="Use the enterprise plan", required=False, help_text="Only with a contract of that kind."
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.fields.update(form_rows.fields())
         available = providers.available()
         field = self.fields["provider"]
         assert isinstance(field, forms.ChoiceField)
@@ -126,13 +129,17 @@ class RequestForm(forms.Form):
 
     @classmethod
     def like(cls, request: GenerationRequest) -> RequestForm:
-        """A new form filled in as an earlier request was."""
-        initial = {name: getattr(request, name) for name in FIELDS}
+        """A new form filled in as an earlier request was, to the last field."""
+        initial = form_rows.spread({name: getattr(request, name) for name in FIELDS})
         if not request.enable_nsfw_detection:
             initial["nsfw_detection_level"] = LEVEL_DEFAULT
         if request.provider in providers.available():
             initial["provider"] = request.provider
         return cls(initial=initial)
+
+    @classmethod
+    def from_preset(cls, preset: Preset) -> RequestForm:
+        return cls(initial=form_rows.spread(preset.fields))
 
     @property
     def chosen_provider(self) -> str:
@@ -143,24 +150,64 @@ class RequestForm(forms.Form):
     @property
     def request_fields(self) -> dict[str, Any]:
         """What ``create_request`` takes, from a valid form."""
-        return {name: self.cleaned_data[name] for name in FIELDS}
+        return self._accepted
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         if not cleaned.get("enable_nsfw_detection") or cleaned.get("nsfw_detection_level") == "":
             cleaned["nsfw_detection_level"] = wire.NSFW_LEVEL_DEFAULT
+        for field, demand in form_rows.incomplete(cleaned):
+            if field not in self.errors:
+                self._complain(field, demand)
         if not self.errors:
-            self._ask_the_wire(cleaned)
+            self._have_the_last_word(cleaned)
         return cleaned
 
-    def _ask_the_wire(self, cleaned: dict[str, Any]) -> None:
+    def _have_the_last_word(self, cleaned: dict[str, Any]) -> None:
         """The fields above follow the wire's ranges; should they ever differ, the wire is right."""
-        request = {name: cleaned[name] for name in FIELDS if name not in EXTRA}
-        request["guidance_scale"] = float(request["guidance_scale"])
-        extra = {name: cleaned[name] for name in EXTRA}
         try:
-            wire.Txt2ImgBody.model_validate({"request": request, "extra": extra})
-        except ValidationError as error:
-            where = error.errors()[0]["loc"]
-            name = str(where[-1]) if where else ""
-            self.add_error(name if name in self.fields else None, wire.explain(error))
+            self._accepted = txt2img.validate(form_rows.gather(cleaned), provider=cleaned["provider"])
+        except txt2img.InvalidFields as error:
+            for problem in error.problems:
+                self._complain(form_rows.field_at(problem.path, cleaned), problem.demand)
+
+    def _complain(self, field: str, demand: str) -> None:
+        if field in self.fields:
+            self.add_error(field, f"{self.fields[field].label} {demand}.")
+        else:
+            self.add_error(None, f"The request {demand}.")
+
+    # --- For the page -------------------------------------------------------------------------------------------------
+
+    @property
+    def sections(self) -> list[Section]:
+        return [self._section(*entry) for entry in form_rows.SECTIONS]
+
+    def section_of(self, slug: str) -> Section:
+        return next(section for section in self.sections if section.slug == slug)
+
+    def _section(self, slug: str, title: str, about: str, names: tuple[str, ...]) -> Section:
+        fields = tuple(self[name] for name in names)
+        return Section(slug, title, about, fields, any(field.errors or _is_set(field) for field in fields))
+
+
+def _is_set(field: BoundField) -> bool:
+    """Whether it says anything else than an untouched form would."""
+    value, untouched = field.value(), field.field.initial
+    if isinstance(field.field, forms.BooleanField):
+        return bool(value) != bool(untouched)
+    return _text(value) not in ("", _text(untouched))
+
+
+def _text(value: object) -> str:
+    """0.5 and 0.500 say the same."""
+    text = "" if value is None else str(value).strip()
+    try:
+        return str(Decimal(text).normalize())
+    except ArithmeticError:
+        return text
+
+
+def picked(query: Mapping[str, str]) -> dict[str, str]:
+    """The names that came back from the list of models."""
+    return {name: query[name][: txt2img.NAME_MAX] for name in form_rows.PICKED if query.get(name)}

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 from django.urls import path
 
-from generation import views
+from generation import picker, views
 
 app_name = "generation"
 urlpatterns = [
     path("requests/", views.request_list, name="request-list"),
     path("requests/new/", views.request_create, name="request-create"),
+    path("requests/models/", picker.model_list, name="model-list"),
     path("requests/<uuid:uuid>/", views.request_detail, name="request-detail"),
     path("requests/<uuid:uuid>/cancellation/", views.request_cancel, name="request-cancel"),
     path("requests/<uuid:uuid>/retry/", views.request_retry, name="request-retry"),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
@@ -14,11 +17,13 @@ from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBas
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from generation import checkpoints, listing, providers
-from generation.forms import LEVELS, SIZES, RequestForm
+from generation import listing, offers, parameters, providers
+from generation.forms import SIZES, RequestForm, picked
 from generation.htmx import respond
 from generation.models import Asset, GenerationRequest, InvalidTransition, RemoteImage
+from generation.presets import PRESETS
 from generation.services import requests as service
+from generation.wire.txt2img import STRENGTH
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -66,8 +71,8 @@ def _panel(request: HttpRequest, item: GenerationRequest, *, problem: str = "", 
     context = {**_images(request, item), **_moves(cast("User", request.user), item), "item": item, "problem": problem}
     context |= {
         "transitions": item.transitions.order_by("created_at", "pk"),
-        "provider": providers.available().get(item.provider, item.provider),
-        "level": LEVELS.get(item.nsfw_detection_level, item.nsfw_detection_level),
+        "groups": parameters.groups(item, providers.available().get(item.provider, item.provider)),
+        "raw": _raw_answer(cast("User", request.user), item),
         "here": item.get_absolute_url() + ("?images=shown" if context["revealed"] else ""),
     }
     page, part = "generation/request_detail.html", "generation/_request_panel.html"
@@ -88,6 +93,17 @@ def _images(request: HttpRequest, item: GenerationRequest) -> dict[str, Any]:
         "waiting": waiting,
         "revealed": request.GET.get("images") == "shown",
     }
+
+
+def _raw_answer(user: User, item: GenerationRequest) -> dict[str, str]:
+    """What the provider sent last, for those who settle what went wrong; nothing for anybody else.
+
+    The digest names it on the page: while it stays the same, a swap leaves it unfolded.
+    """
+    if not item.result or not (user.is_staff or user.has_perm("generation.resolve_request")):
+        return {}
+    text = json.dumps(item.result, indent=2, ensure_ascii=False)
+    return {"text": text, "digest": hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]}
 
 
 def _moves(user: User, item: GenerationRequest) -> dict[str, bool]:
@@ -166,24 +182,45 @@ def request_create(request: HttpRequest) -> HttpResponse:
     return redirect(item)
 
 
-def _new_form(request: HttpRequest) -> tuple[RequestForm, GenerationRequest | None]:
-    """An empty form, or with ``?from=`` one filled in as an earlier request was."""
-    wanted = request.GET.get("from", "")
-    if not wanted:
-        return RequestForm(), None
-    uuid = listing.parse_uuid(wanted)
-    source = GenerationRequest.objects.visible_to(request.user).filter(uuid=uuid).first() if uuid else None
-    return (RequestForm.like(source), source) if source else (RequestForm(), None)
+def _new_form(request: HttpRequest) -> tuple[RequestForm, dict[str, Any]]:
+    """An empty form, or one filled in by ``?from=`` or ``?preset=``, and by what the list of models gave."""
+    source, preset = _source(request), PRESETS.get(request.GET.get("preset", ""))
+    if source:
+        form = RequestForm.like(source)
+    elif preset:
+        form = RequestForm.from_preset(preset)
+    else:
+        form = RequestForm()
+    chosen = picked(request.GET.dict())
+    if request.GET.get("provider") in providers.available():
+        chosen["provider"] = request.GET["provider"]
+    form.initial.update(chosen)
+    if request.GET.get("picked") in chosen:
+        form.fields[request.GET["picked"]].widget.attrs["autofocus"] = True
+    carried = {name: request.GET[name] for name in ("from", "preset", *chosen) if request.GET.get(name)}
+    return form, {"source": source, "preset": preset, "carried": urlencode(carried)}
+
+
+def _source(request: HttpRequest) -> GenerationRequest | None:
+    uuid = listing.parse_uuid(request.GET.get("from", ""))
+    return GenerationRequest.objects.visible_to(request.user).filter(uuid=uuid).first() if uuid else None
 
 
 def _form(
-    request: HttpRequest, form: RequestForm, source: GenerationRequest | None = None, *, status: int = 200
+    request: HttpRequest, form: RequestForm, about: dict[str, Any] | None = None, *, status: int = 200
 ) -> HttpResponse:
     chosen = form.chosen_provider
-    models = checkpoints.suggestions(chosen) if chosen else []
-    if models and not form.is_bound and source is None:
-        form.initial["model_name"] = models[0][0]
-    context = {"form": form, "models": models, "sizes": SIZES, "source": source}
+    models = offers.suggestions(chosen) if chosen else []
+    if models and not form.is_bound:
+        form.initial.setdefault("model_name", models[0][0])
+    context = {
+        "form": form,
+        "models": models,
+        "sizes": SIZES,
+        "presets": PRESETS,
+        "strength": STRENGTH,
+        **(about or {}),
+    }
     return render(request, "generation/request_form.html", context, status=status)
 
 

@@ -173,6 +173,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "guidance_scale": GUIDANCE,
     "seed": SEED,
     "clip_skip": CLIP_SKIP,
+    "nsfw_detection_level": (min(NSFW_LEVELS), max(NSFW_LEVELS)),
     "loras": (0, LORAS_MAX),
     "embeddings": (0, EMBEDDINGS_MAX),
     "target_width": HIRES_SIZE,
@@ -243,7 +244,7 @@ def _demand(details: ErrorDetails) -> str:
         return "is not JSON"
     if kind == "missing":
         return "is missing"
-    if kind in _LENGTHS | _BOUNDS and name in RANGES:
+    if kind in {*_LENGTHS, *_BOUNDS, "literal_error"} and name in RANGES:
         return demand(name)
     if kind in _LENGTHS:
         return "must not be empty"

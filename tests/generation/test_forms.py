@@ -1,17 +1,13 @@
 from __future__ import annotations
 
-import threading
 import uuid
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 from pydantic import ValidationError
 
-from generation import checkpoints, providers
 from generation.forms import FIELDS, LEVELS, RequestForm
-from generation.providers.base import Model, ModelPage, ProviderBusy
 from generation.wire import txt2img as wire
 
 RANGED = {name: wire.RANGES[name] for name in ("width", "height", "image_num", "steps", "guidance_scale", "seed")}
@@ -129,68 +125,8 @@ def test_should_they_differ_the_wire_has_the_last_word(monkeypatch: pytest.Monke
     monkeypatch.setattr(form.fields["width"], "validators", [])
 
     assert not form.is_valid()
-    assert form.errors["width"] == ["request.width must be from 128 to 2048."]
+    assert form.errors["width"] == ["Width must be from 128 to 2048."]
 
 
 def test_every_level_is_explained() -> None:
     assert tuple(LEVELS) == wire.NSFW_LEVELS
-
-
-# --- Suggested models ------------------------------------------------------------------------------------------------
-
-
-class Provider:
-    def __init__(self, answer: Any) -> None:
-        self.answer, self.asked = answer, 0
-
-    def models(self) -> ModelPage:
-        self.asked += 1
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return ModelPage(models=tuple(Model(name=name, title=name.title()) for name in self.answer))
-
-
-@pytest.fixture
-def provider(monkeypatch: pytest.MonkeyPatch) -> Any:
-    cache.clear()
-
-    def install(answer: Any) -> Provider:
-        made = Provider(answer)
-        monkeypatch.setattr(providers, "get", lambda slug: made)
-        return made
-
-    yield install
-    cache.clear()
-
-
-def test_models_are_asked_for_once_and_remembered(provider: Any) -> None:
-    novita = provider(["alder", "beech"])
-
-    assert checkpoints.suggestions("novita") == [("alder", "Alder"), ("beech", "Beech")]
-    assert checkpoints.suggestions("novita") == [("alder", "Alder"), ("beech", "Beech")]
-    assert novita.asked == 1
-
-
-@pytest.mark.parametrize("error", [ProviderBusy("No answer."), LookupError("gone"), RuntimeError("bug")])
-def test_a_provider_that_fails_costs_the_suggestions_only(provider: Any, error: Exception) -> None:
-    novita = provider(error)
-
-    assert checkpoints.suggestions("novita") == []
-    assert checkpoints.suggestions("novita") == []
-    assert novita.asked == 1
-
-
-def test_a_silent_provider_is_not_waited_for(provider: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    may_answer = threading.Event()
-    novita = provider(["alder"])
-    at_once = novita.models
-    monkeypatch.setattr(novita, "models", lambda: may_answer.wait(5) and at_once())
-    monkeypatch.setattr(checkpoints, "WAIT", 0.01)
-
-    assert checkpoints.suggestions("novita") == []
-
-    may_answer.set()
-    for thread in threading.enumerate():
-        if thread.name == "models-of-novita":
-            thread.join(5)
-    assert checkpoints.suggestions("novita") == [("alder", "Alder")]

@@ -7,7 +7,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from generation import checkpoints
+from generation import offers
 from generation.forms import FIELDS
 from generation.models import GenerationRequest
 from tests.generation.test_forms import sent
@@ -20,7 +20,7 @@ LIST, NEW = "/requests/", "/requests/new/"
 
 @pytest.fixture(autouse=True)
 def _models(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints, "suggestions", lambda slug: [("alder.safetensors", "Alder")])
+    monkeypatch.setattr(offers, "suggestions", lambda slug: [("alder.safetensors", "Alder")])
 
 
 def test_making_requests_needs_permission(client_of: ClientOf, auditor: User) -> None:
@@ -51,7 +51,7 @@ def test_an_invalid_form_comes_back_with_what_was_written(client_of: ClientOf, m
     page = answer.content.decode()
 
     assert answer.status_code == 422
-    assert "Width must be a whole number from 128 to 2048 pixels." in page
+    assert "Width must be from 128 to 2048." in page
     assert 'aria-invalid="true"' in page
     assert "half a &lt;thought&gt;" in page
     assert not GenerationRequest.objects.exists()
@@ -81,7 +81,8 @@ def test_an_earlier_request_can_be_varied(client_of: ClientOf, moderator: User, 
     form = answer.context["form"]
 
     for name in FIELDS:
-        assert form[name].value() == getattr(source, name)
+        if name in form.fields:
+            assert form[name].value() == getattr(source, name)
     assert form["form_token"].value() != source.form_token
     assert f"{NEW}?from={source.uuid}" in browser.get(source.get_absolute_url()).content.decode()
 
@@ -98,7 +99,7 @@ def test_a_source_that_does_not_exist_gives_the_empty_form(client_of: ClientOf, 
 def test_without_suggestions_the_form_still_works(
     client_of: ClientOf, moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoints, "suggestions", lambda slug: [])
+    monkeypatch.setattr(offers, "suggestions", lambda slug: [])
 
     assert client_of(moderator).get(NEW).status_code == 200
     assert client_of(moderator).post(NEW, sent(model_name="by-hand")).status_code == 302

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from generation import checkpoints, listing
+from generation import listing, offers
 from generation.models import Asset, GenerationRequest, RemoteImage, RequestTransition, Source
 from tests.generation.test_forms import sent
 
@@ -27,7 +27,7 @@ SIGNED = "https://images.example/1.png?X-Amz-Signature=c0ffee"
 
 @pytest.fixture(autouse=True)
 def _models(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints, "suggestions", lambda slug: [("alder.safetensors", "Alder")])
+    monkeypatch.setattr(offers, "suggestions", lambda slug: [("alder.safetensors", "Alder")])
 
 
 def put(request: GenerationRequest, status: str, **fields: Any) -> GenerationRequest:

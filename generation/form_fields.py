@@ -1,0 +1,84 @@
+"""The request form's kinds of fields. What each demands comes from ``generation.wire.txt2img``, word for word."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from generation import txt2img
+from generation.wire import txt2img as wire
+
+_QUIET = {"autocomplete": "off", "spellcheck": "false"}
+
+
+class PromptField(forms.CharField):
+    """Text whose line breaks count as one character, as in the browser's own counter."""
+
+    def __init__(self, *, name: str, label: str, required: bool = True, rows: int) -> None:
+        low, high = wire.RANGES[name]
+        wrong = f"{label} {wire.demand(name)}."
+        super().__init__(
+            label=label,
+            required=required,
+            min_length=int(low),
+            max_length=int(high),
+            widget=forms.Textarea({"rows": rows, "spellcheck": "false"}),
+            help_text=f"{low} to {high} characters." if required else f"Optional. Up to {high} characters.",
+            error_messages={
+                **dict.fromkeys(("required", "min_length", "max_length"), wrong),
+                "null_characters_not_allowed": f"{label} {txt2img.NUL}.",
+            },
+        )
+
+    def to_python(self, value: Any) -> Any:
+        return super().to_python(value.replace("\r\n", "\n") if isinstance(value, str) else value)
+
+
+def number(name: str, label: str, unit: str = "", **options: Any) -> forms.IntegerField:
+    """A whole number in the wire's range; every message names the field and the range."""
+    low, high = wire.RANGES[name]
+    wrong = f"{label} {wire.demand(name)}."
+    messages = dict.fromkeys(("required", "invalid", "min_value", "max_value"), wrong)
+    options.setdefault("help_text", f"{low} to {high}{unit}.")
+    return forms.IntegerField(label=label, min_value=int(low), max_value=int(high), error_messages=messages, **options)
+
+
+def fraction(name: str, label: str, *, places: int, about: str = "", **options: Any) -> forms.DecimalField:
+    low, high = wire.RANGES[name]
+    wrong = f"{label} {wire.demand(name)}."
+    fine = f"{label} must have at most {places} decimals."
+    messages = dict.fromkeys(("required", "invalid", "min_value", "max_value", "max_digits", "max_whole_digits"), wrong)
+    return forms.DecimalField(
+        label=label, min_value=low, max_value=high, decimal_places=places,
+        help_text=f"{low} to {high}. {about}".strip(), widget=forms.NumberInput({"step": "any"}),
+        error_messages={**messages, "max_decimal_places": fine}, **options,
+    )  # fmt: skip
+
+
+def choice(
+    label: str, values: tuple[str, ...], initial: str = "", *, none: str = "", **options: Any
+) -> forms.ChoiceField:
+    """One of the documented values; ``none`` is the word for leaving it to the provider."""
+    wrong = f"{label} must be one of: {', '.join(values)}."
+    messages = {"required": wrong, "invalid_choice": wrong}
+    choices = [*([("", none)] if none else []), *((value, value) for value in values)]
+    return forms.ChoiceField(
+        label=label, choices=choices, initial=initial, required=not none, error_messages=messages, **options
+    )
+
+
+def name(label: str, *, missing: str = "", **options: Any) -> forms.CharField:
+    """A name as the provider spells it; ``missing`` is the sentence when it has to be there."""
+    return forms.CharField(
+        label=label,
+        required=bool(missing),
+        max_length=txt2img.NAME_MAX,
+        widget=forms.TextInput({**_QUIET, **options.pop("attrs", {})}),
+        error_messages={
+            "required": missing,
+            "max_length": f"{label} must have at most {txt2img.NAME_MAX} characters.",
+            "null_characters_not_allowed": f"{label} {txt2img.NUL}.",
+        },
+        **options,
+    )

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.cache import cache, caches
+from django.utils import timezone
+
+from generation import offers, providers
+from generation.offers import Question
+from generation.providers.base import Model, ModelPage, ProviderBusy, ProviderRejected
+
+
+class Provider:
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+        self.asked: list[dict[str, Any]] = []
+
+    def models(self, **asked: Any) -> ModelPage:
+        self.asked.append(asked)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        models = tuple(Model(name=name, title=name.title(), is_sdxl="xl" in name, tags=("a",)) for name in self.answer)
+        return ModelPage(models=models, next_cursor="c_opaque")
+
+
+@pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    def forget() -> None:
+        cache.clear()
+        caches["models"].clear()
+
+    def install(answer: Any) -> Provider:
+        made = Provider(answer)
+        monkeypatch.setattr(providers, "get", lambda slug: made)
+        return made
+
+    forget()
+    yield install
+    forget()
+
+
+def grow_old(monkeypatch: pytest.MonkeyPatch, by: timedelta) -> None:
+    """Later; what was silent may be asked again."""
+    cache.clear()
+    moment = timezone.now() + by
+    monkeypatch.setattr("django.utils.timezone.now", lambda: moment)
+
+
+def test_models_are_asked_for_once_and_remembered(provider: Any) -> None:
+    novita = provider(["alder", "beech"])
+
+    assert offers.suggestions("novita") == [("alder", "Alder"), ("beech", "Beech")]
+    assert offers.suggestions("novita") == [("alder", "Alder"), ("beech", "Beech")]
+    assert len(novita.asked) == 1
+
+
+def test_every_question_has_its_own_answer(provider: Any) -> None:
+    novita = provider(["alder"])
+
+    for question in (
+        Question(provider="novita"),
+        Question(provider="novita", kind="lora"),
+        Question(provider="novita", query="fog"),
+        Question(provider="novita", is_sdxl=True),
+        Question(provider="novita", cursor="c_opaque"),
+    ):
+        assert offers.ask(question).next_cursor == "c_opaque"
+    assert len(novita.asked) == 5
+    assert novita.asked[3] == {"kind": "checkpoint", "query": "", "is_sdxl": True, "cursor": "", "limit": 50}
+
+
+@pytest.mark.parametrize("error", [ProviderBusy("No answer."), LookupError("gone"), RuntimeError("bug")])
+def test_a_provider_that_fails_costs_the_suggestions_only(provider: Any, error: Exception) -> None:
+    novita = provider(error)
+
+    assert offers.suggestions("novita") == []
+    assert offers.suggestions("novita") == []
+    assert len(novita.asked) == 1
+
+
+def test_the_last_answer_outlives_the_provider_and_a_restart(provider: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    provider(["alder"])
+    first = offers.ask(Question(provider="novita"))
+    provider(ProviderBusy("Novita is busy."))
+    grow_old(monkeypatch, timedelta(days=3))
+
+    offer = offers.ask(Question(provider="novita"))
+
+    assert offer.models == first.models
+    assert (offer.problem, offer.asked_at, offer.next_cursor) == ("Novita is busy.", first.asked_at, "c_opaque")
+
+
+def test_after_five_minutes_it_is_asked_again(provider: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    provider(["alder"])
+    offers.suggestions("novita")
+    provider(["birch"])
+    grow_old(monkeypatch, timedelta(minutes=6))
+
+    assert offers.suggestions("novita") == [("birch", "Birch")]
+
+
+def test_a_question_that_displeases_does_not_silence_the_others(provider: Any) -> None:
+    novita = provider(ProviderRejected("That cursor is not mine."))
+
+    assert offers.ask(Question(provider="novita", cursor="x")).problem == "That cursor is not mine."
+    novita.answer = ["alder"]
+    assert offers.ask(Question(provider="novita", cursor="x")).problem == "That cursor is not mine."
+    assert offers.ask(Question(provider="novita")).problem == ""
+
+
+def test_a_silent_provider_is_not_waited_for(provider: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    may_answer = threading.Event()
+    novita = provider(["alder"])
+    at_once = novita.models
+    monkeypatch.setattr(novita, "models", lambda **asked: may_answer.wait(5) and at_once(**asked))
+    monkeypatch.setattr(offers, "WAIT", 0.05)
+
+    started = time.monotonic()
+    assert offers.suggestions("novita") == []
+    assert offers.suggestions("novita") == []  # silent: not even asked
+    assert time.monotonic() - started < 1
+
+    may_answer.set()
+    for thread in threading.enumerate():
+        if thread.name == "models-of-novita":
+            thread.join(5)
+    assert offers.suggestions("novita") == [("alder", "Alder")]
+
+
+def test_nobody_waits_longer_than_two_seconds() -> None:
+    assert offers.WAIT <= 2
+
+
+def test_whether_a_checkpoint_is_sdxl_is_known_from_the_lists_seen(provider: Any) -> None:
+    provider(["alder", "basalt-xl"])
+    assert offers.is_sdxl("novita", "alder") is None
+
+    offers.suggestions("novita")
+
+    known = [offers.is_sdxl("novita", name) for name in ("alder", "basalt-xl", "elsewhere")]
+    assert known == [False, True, None]
+    assert offers.is_sdxl("other", "alder") is None
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80nonsense", b"{}"])
+def test_a_broken_store_is_as_good_as_an_empty_one(provider: Any, settings: Any, content: bytes) -> None:
+    novita = provider(["alder"])
+    offers.suggestions("novita")
+    for file in settings.CACHES["models"]["LOCATION"].glob("*.djcache"):
+        file.write_bytes(content)
+
+    assert offers.suggestions("novita") == [("alder", "Alder")]
+    assert len(novita.asked) == 2
