@@ -13,7 +13,7 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from generation import gate
-from generation.gate import Call, endpoint, json_answer
+from generation.gate import ApiError, Call, endpoint, json_answer
 from generation.models import ApiCall, ApiKey, Scope
 
 pytestmark = pytest.mark.django_db
