@@ -6,6 +6,7 @@ import importlib.util
 import os
 import secrets
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -223,17 +224,25 @@ NOVITA_IMAGE_PRICE = env.decimal("NOVITA_IMAGE_PRICE", "0.0015", low="0", high="
 SPENDING_LIMIT_PER_DAY = (
     env.decimal("SPENDING_LIMIT_PER_DAY", "0", low="0", high="1000000") if env.text("SPENDING_LIMIT_PER_DAY") else None
 )
+# Beside what each is built with: images per minute (0: no limit), USD per image and per detection, and whether it is
+# told an address to call when a task has ended.
 IMAGE_PROVIDERS: dict[str, dict[str, Any]] = {}
 if NOVITA_API_KEY:
     IMAGE_PROVIDERS["novita"] = {
         "BACKEND": "generation.providers.novita.Novita",
         "OPTIONS": {"api_key": NOVITA_API_KEY, "base_url": NOVITA_BASE_URL, "label": "Novita"},
+        "images_per_minute": NOVITA_IMAGES_PER_MINUTE,
+        "image_price": NOVITA_IMAGE_PRICE,
+        "detection_price": Decimal("0.0015"),
+        "webhooks": SECURE,  # without https on a public name Novita could not reach them, or anybody could read them
     }
 elif SANDBOX:
     # A name of its own, so that a task of the sandbox is never looked up at the real provider once a key is set.
     IMAGE_PROVIDERS["novita-sandbox"] = {
         "BACKEND": "generation.providers.novita.Novita",
         "OPTIONS": {"api_key": "sandbox", "base_url": f"{PUBLIC_URL}/sandbox/novita", "label": "Novita (sandbox)"},
+        "images_per_minute": NOVITA_IMAGES_PER_MINUTE,
+        "webhooks": True,
     }
 # Services beside the image providers: what their clients are built with, or None for one that is off.
 NANOGPT: dict[str, str] | None = None
@@ -309,6 +318,7 @@ LOGGING = {
         "loupe": {"level": "INFO"},
         # Django's own handler would print every line a second time, unredacted.
         "django": {"handlers": ["console"], "level": "INFO", "propagate": False},
+        "django.server": {"handlers": ["console"], "level": "INFO", "propagate": False},
         # At INFO they print every URL, signatures included.
         "httpx": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},

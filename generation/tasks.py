@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import groupby
+from operator import itemgetter
 
 from generation import fetching, imaging, providers
 from generation.models import GenerationRequest, InvalidTransition, RemoteImage
-from generation.providers.base import ProviderError, TaskResult
+from generation.providers.base import ProviderError, TaskNotFound, TaskResult
 from generation.pumps import Turn, pump
-from generation.services import pipeline
+from generation.services import downloading, health, polling, submitting, webhooks
 
 log = logging.getLogger("loupe.tasks")
 Status = GenerationRequest.Status
-Answers = dict[str, TaskResult | ProviderError]
+Answers = dict[tuple[str, str], TaskResult | ProviderError]  # by provider and task
 
 # How long a dead worker holds up a row. Longer than any one call takes; being wrong only means doing it twice.
 LEASE = timedelta(seconds=40)
@@ -33,7 +34,7 @@ def submit(turn: Turn) -> None:
     """Send queued requests, and mark those whose sender died as unknown."""
     for orphan in GenerationRequest.objects.due().filter(status=Status.SUBMITTING):
         with _moved_on(orphan):
-            pipeline.lose(request=orphan, reason="SENDER_DIED", what="The worker died while sending.")
+            submitting.lose(request=orphan, reason="SENDER_DIED", what="The worker died while sending.")
     queued = GenerationRequest.objects.filter(status=Status.QUEUED)
     while not turn.expired:
         # One at a time: what is claimed and not sent would wait out its lease if this process were killed.
@@ -42,7 +43,7 @@ def submit(turn: Turn) -> None:
             return
         turn.renew()
         with _moved_on(claimed[0]):
-            pipeline.submit(request=claimed[0])
+            submitting.submit(request=claimed[0])
 
 
 @contextmanager
@@ -63,25 +64,52 @@ def poll(turn: Turn) -> None:
         if not claimed:
             return
         turn.renew()
-        claimed.sort(key=lambda request: request.provider)
-        for slug, requests in groupby(claimed, key=lambda request: request.provider):
-            _poll_provider(slug, list(requests))
+        answers = _ask((request.provider, request.provider_task_id) for request in claimed)
+        for request in claimed:
+            polling.apply_answer(request=request, answer=answers[request.provider, request.provider_task_id])
 
 
-def _poll_provider(slug: str, requests: list[GenerationRequest]) -> None:
+@pump("reconcile", due=lambda: GenerationRequest.objects.due().filter(status=Status.UNKNOWN))
+def reconcile(turn: Turn) -> None:
+    """Read, with our own key, the tasks that webhooks named for requests whose outcome is unknown."""
+    unknown = GenerationRequest.objects.filter(status=Status.UNKNOWN)
+    while not turn.expired:
+        claimed = unknown.claim(limit=POLL_BATCH, lease=LEASE)
+        if not claimed:
+            return
+        turn.renew()
+        answers = _ask((request.provider, request.candidate_task_id) for request in claimed)
+        for request in claimed:
+            webhooks.confirm(request=request, answer=answers[request.provider, request.candidate_task_id])
+
+
+def _ask(tasks: Iterable[tuple[str, str]]) -> Answers:
+    """Ask every provider about its tasks, all at once, and note how the provider fared."""
+    wanted = sorted(set(tasks))
+    answers: Answers = {}
+    for slug, pairs in groupby(wanted, key=itemgetter(0)):
+        answers |= {(slug, task): answer for task, answer in _ask_provider(slug, [task for _, task in pairs]).items()}
+    missing = ProviderError("The provider was not asked in time.")
+    return {pair: answers.get(pair, missing) for pair in wanted}
+
+
+def _ask_provider(slug: str, task_ids: list[str]) -> dict[str, TaskResult | ProviderError]:
     try:
         provider = providers.get(slug)
     except LookupError as error:
-        answers: Answers = {request.provider_task_id: ProviderError(str(error)) for request in requests}
-    else:
+        return {task: ProviderError(str(error)) for task in task_ids}
 
-        async def collect() -> Answers:
-            return {task: answer async for task, answer in provider.poll([row.provider_task_id for row in requests])}
+    async def collect() -> dict[str, TaskResult | ProviderError]:
+        return {task: answer async for task, answer in provider.poll(task_ids)}
 
-        answers = asyncio.run(collect())
-    for request in requests:
-        missing = ProviderError("The provider was not asked in time.")
-        pipeline.apply_answer(request=request, answer=answers.get(request.provider_task_id, missing))
+    answers = asyncio.run(collect())
+    errors = [answer for answer in answers.values() if isinstance(answer, ProviderError)]
+    serious = [error for error in errors if not isinstance(error, TaskNotFound)]
+    if serious:
+        health.failed(slug, str(serious[-1]))
+    if len(serious) < len(answers):
+        health.succeeded(slug)
+    return answers
 
 
 @pump("fetch", due=lambda: RemoteImage.objects.due())
@@ -89,23 +117,38 @@ def fetch(turn: Turn) -> None:
     """Download what is ready, nearest deadline first, a few at a time."""
     with ThreadPoolExecutor(FETCH_THREADS) as threads:
         while not turn.expired:
-            claimed = RemoteImage.objects.claim(limit=FETCH_BATCH, lease=LEASE, count_attempt=True)
+            claimed = RemoteImage.objects.claim(limit=FETCH_BATCH, lease=LEASE, count_attempt=True, first="expires_at")
             if not claimed:
                 return
             turn.renew()
             taken = RemoteImage.objects.filter(pk__in=[image.pk for image in claimed])
             images = list(taken.select_related("request").order_by("expires_at"))
+            expired = []
             for image, outcome in zip(images, threads.map(_download, images), strict=True):
                 if isinstance(outcome, imaging.Rendition):
-                    pipeline.keep(image=image, rendition=outcome)
+                    downloading.keep(image=image, rendition=outcome)
+                elif downloading.wants_fresh_address(image, outcome):
+                    expired.append(image)
                 else:
-                    pipeline.miss(image=image, error=outcome)
+                    downloading.miss(image=image, error=outcome)
+            _refresh(turn, expired)
+
+
+def _refresh(turn: Turn, images: list[RemoteImage]) -> None:
+    """Read the tasks of expired addresses once more, because every reading signs fresh ones."""
+    if not images:
+        return
+    turn.renew()
+    answers = _ask((image.request.provider, image.request.provider_task_id) for image in images)
+    for image in images:
+        answer = answers[image.request.provider, image.request.provider_task_id]
+        downloading.refresh(image=image, answer=answer)
 
 
 def _download(image: RemoteImage) -> imaging.Rendition | Exception:
-    if image.attempts > pipeline.FETCH_ATTEMPTS:
+    if image.attempts > downloading.ATTEMPTS:
         return imaging.Unreadable(KILLED.format(image.attempts - 1), code="crashed")
     try:
-        return pipeline.download(image=image)
+        return downloading.download(image=image)
     except (fetching.Blocked, fetching.FetchFailed, imaging.Unreadable, imaging.DecoderUnavailable) as error:
         return error

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from generation import picker, views
+from generation import api, picker, views
 
 app_name = "generation"
 urlpatterns = [
@@ -15,4 +15,5 @@ urlpatterns = [
     path("requests/<uuid:uuid>/abandonment/", views.request_give_up, name="request-give-up"),
     path("assets/<uuid:uuid>/file", views.asset_file, name="asset-file"),
     path("assets/<uuid:uuid>/preview", views.asset_preview, name="asset-preview"),
+    path("webhooks/novita/<str:secret>", api.novita_webhook, name="novita-webhook"),
 ]

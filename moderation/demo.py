@@ -93,7 +93,7 @@ BATCH = (
     Prompt("four seasons of one tree sandbox:partial", 4),
     Prompt("a photograph whose detection does not run sandbox:invalid-detection", 1),
     Prompt("an image that cannot be read sandbox:corrupt", 1, level=None),
-    Prompt("a request whose answer gets lost sandbox:lost", 1),
+    Prompt("a request whose answer gets lost sandbox:lost-silent", 1),
 )
 
 _MODELS = (

@@ -25,9 +25,12 @@ class ProviderError(Exception):
 class ProviderBusy(ProviderError):
     """Certainly not accepted; the same call may succeed later (connection refused, 429, 503 with Retry-After)."""
 
-    def __init__(self, message: str, *, reason: str = "", retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, reason: str = "", retry_after: float | None = None, limited: bool = False
+    ) -> None:
         super().__init__(message, reason=reason)
         self.retry_after = retry_after  # seconds
+        self.limited = limited  # 429: whoever else asks will hear the same
 
 
 class ProviderRejected(ProviderError):

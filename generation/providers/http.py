@@ -210,7 +210,7 @@ class HttpProvider:
         sentence = errors.sentence(kind, label=self.label, status=answer.status, reason=reply.reason, said=said)
         if kind is ProviderBusy:
             wait = _retry_after(answer.headers.get("retry-after", ""))
-            raise ProviderBusy(sentence, reason=reply.reason, retry_after=wait)
+            raise ProviderBusy(sentence, reason=reply.reason, retry_after=wait, limited=answer.status == 429)
         raise kind(sentence, reason=reply.reason)
 
     def _kind(self, answer: Answer, reason: str, call: Call) -> type[ProviderError]:

@@ -6,13 +6,13 @@ Pages: https://novita.ai/docs/api-reference/model-apis-txt2img, .../model-apis-t
 
 from __future__ import annotations
 
-import hashlib
 import random
 import re
 import uuid
 from collections.abc import Callable
 from datetime import datetime
 from functools import wraps
+from hashlib import sha256
 from typing import Any, Concatenate, ParamSpec
 from xml.sax.saxutils import escape
 
@@ -23,8 +23,8 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from pydantic import ValidationError
 
-from generation.sandbox import catalogue, pictures, results, signing
-from generation.sandbox.cards import steer
+from generation.sandbox import catalogue, pictures, refusals, results, signing, webhooks
+from generation.sandbox.cards import Steering, steer
 from generation.sandbox.models import SandboxRefusal, SandboxTask
 from generation.wire.txt2img import SEED_RANDOM, Txt2ImgBody, explain
 
@@ -80,18 +80,29 @@ def txt2img(request: HttpRequest) -> HttpResponse:
         body = Txt2ImgBody.model_validate_json(request.body)
     except ValidationError as error:
         return _error(400, "INVALID_REQUEST_BODY", explain(error))
-    steering = steer(body.request.prompt)
-    if "busy" in steering and SandboxRefusal.objects.turns_away(hashlib.sha256(request.body).hexdigest()):
+    bare, steering = webhooks.without(body), steer(body.request.prompt)
+    if refused := _refusal(bare, steering):
+        return refused
+    seed = body.request.seed if body.request.seed != SEED_RANDOM else random.SystemRandom().randrange(2**32)
+    task = SandboxTask.objects.submit(bare, seed)
+    if "lost-silent" not in steering:
+        webhooks.announce(task, body.extra.webhook, request.build_absolute_uri("/"))
+    if "lost" in steering or "lost-silent" in steering:
+        return _error(500, "CREATE_TASK_FAILED", "internal error")
+    return JsonResponse({"task_id": str(task.task_id)})
+
+
+def _refusal(body: Txt2ImgBody, steering: Steering) -> HttpResponse | None:
+    """The error that the prompt asks for; none of them makes a task."""
+    if "busy" in steering and SandboxRefusal.objects.turns_away(sha256(body.model_dump_json().encode()).hexdigest()):
         return _error(429, "RATE_LIMIT_EXCEEDED", "rate limit exceeded, please try again later")
     if "reject" in steering:
         return _error(400, "ILLEGAL_PROMPT", "the prompt was refused, as sandbox:reject asks")
     if "broke" in steering:
         return _error(400, "BILLING_BALANCE_NOT_ENOUGH", "balance not enough")
-    seed = body.request.seed if body.request.seed != SEED_RANDOM else random.SystemRandom().randrange(2**32)
-    task = SandboxTask.objects.submit(body, seed)
-    if "lost" in steering:
-        return _error(500, "CREATE_TASK_FAILED", "internal error")
-    return JsonResponse({"task_id": str(task.task_id)})
+    if wanted := refusals.asked_for(steering):
+        return _error(*wanted, "the sandbox was asked for this error")
+    return None
 
 
 @_upstream("GET")

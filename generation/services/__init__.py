@@ -1,1 +1,1 @@
-"""The verbs: ``requests`` (what people do), ``pipeline`` (what workers do), ``storing`` (bytes to assets)."""
+"""The verbs: ``requests`` (people), ``submitting``, ``polling``, ``downloading`` (workers), and what they rest on."""

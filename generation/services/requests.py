@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from generation import providers, pumps
 from generation.models import GenerationRequest, RequestTransition
+from generation.services import spending
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -29,13 +30,15 @@ def create_request(
     """Record a request and wake the submitter; the same ``form_token`` again returns the first request.
 
     ``fields`` have been validated against ``generation.wire.txt2img``. A missing seed, or -1, is replaced by one of our
-    own, so that repeating the request asks for identical images. Raises UnknownProvider.
+    own, so that repeating the request asks for identical images. Raises UnknownProvider or SpendingLimitReached.
     """
     if provider not in providers.available():
         raise UnknownProvider(f"There is no provider called {provider}.")
     seed = fields.get("seed")
     values = {**fields, "seed": secrets.randbelow(SEED_MAX) if seed is None or seed < 0 else seed}
     token = form_token or uuid.uuid4()
+    if not GenerationRequest.objects.filter(form_token=token).exists():
+        _check_spending(provider, values)
     try:
         with transaction.atomic():
             request = GenerationRequest.objects.create(
@@ -46,6 +49,13 @@ def create_request(
     except IntegrityError:
         return GenerationRequest.objects.get(form_token=token)
     return request
+
+
+def _check_spending(provider: str, values: dict[str, Any]) -> None:
+    detection = bool(values.get("enable_nsfw_detection"))
+    cost = spending.price(provider, images=values["image_num"], detection=detection)
+    if refused := spending.refusal(cost):
+        raise spending.SpendingLimitReached(refused)
 
 
 def cancel(*, request: GenerationRequest) -> GenerationRequest:
@@ -63,8 +73,9 @@ def retry(*, request: GenerationRequest) -> GenerationRequest:
     """Send a failed or unknown request again, with the same seed. Only ever pressed by a person: it may cost twice."""
     with transaction.atomic():
         request.move_to(
-            Status.QUEUED, due_at=timezone.now(), attempts=0, provider_task_id="", reason="", error="", progress=0
-        )
+            Status.QUEUED, due_at=timezone.now(), attempts=0, provider_task_id="", reason="", error="", progress=0,
+            result=None, webhook_digest="", candidate_task_id="",
+        )  # fmt: skip
         request.remote_images.all().delete()
         pumps.wake("submit")
     return request

@@ -19,12 +19,12 @@ from generation import fetching, providers, pumps, tasks
 from generation.models import Asset, GenerationRequest, RemoteImage
 from generation.providers import novita
 from generation.sandbox.models import SandboxTask
-from generation.services import pipeline, requests
+from generation.services import downloading, requests
 from moderation.models import Classification, Decision, Review
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Status = GenerationRequest.Status
-STEPS = (tasks.submit, tasks.poll, tasks.fetch, moderation.tasks.classify)
+STEPS = (tasks.submit, tasks.reconcile, tasks.poll, tasks.fetch, moderation.tasks.classify)
 
 
 @pytest.fixture(autouse=True)
@@ -254,8 +254,8 @@ def killed_at(effect: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str
     with monkeypatch.context() as patch, connection.execute_wrapper(sql):
         # Dying right after these is the worst moment: the outside world has changed, our rows have not.
         patch.setattr(novita.Novita, "submit", after(novita.Novita.submit, "POST"))
-        patch.setattr(pipeline, "download", after(pipeline.download, "GET"))
-        patch.setattr(pipeline, "store_rendition", after(pipeline.store_rendition, "store"))
+        patch.setattr(downloading, "download", after(downloading.download, "GET"))
+        patch.setattr(downloading, "store_rendition", after(downloading.store_rendition, "store"))
         try:
             yield effects
         except Killed:
@@ -300,7 +300,7 @@ def test_a_decoder_that_keeps_dying_is_given_up_after_a_few_attempts(monkeypatch
     def die(**kwargs: Any) -> Any:
         raise Killed
 
-    monkeypatch.setattr(pipeline, "download", die)
+    monkeypatch.setattr(downloading, "download", die)
     deaths = 0
     for _ in range(10):
         make_everything_due()
@@ -310,7 +310,7 @@ def test_a_decoder_that_keeps_dying_is_given_up_after_a_few_attempts(monkeypatch
         except Killed:
             deaths += 1
 
-    assert deaths == pipeline.FETCH_ATTEMPTS
+    assert deaths == downloading.ATTEMPTS
     request = GenerationRequest.objects.get()
     assert (request.status, request.reason) == (Status.FAILED, "IMAGES_LOST")
 

@@ -1,0 +1,22 @@
+"""What providers call."""
+
+from __future__ import annotations
+
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+
+from generation.services import webhooks
+
+
+@csrf_exempt
+@login_not_required
+@require_POST
+def novita_webhook(request: HttpRequest, secret: str) -> HttpResponse:
+    """A task has ended, they say. The answer never tells whether anybody knows the secret."""
+    body = request.read(webhooks.BODY_MAX + 1)
+    if len(body) > webhooks.BODY_MAX:
+        return HttpResponse(status=413)
+    webhooks.receive(secret=secret, body=body)
+    return HttpResponse(status=204)

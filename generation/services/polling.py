@@ -1,0 +1,130 @@
+"""Reading task results. Taking the same answer in twice changes nothing."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F, QuerySet
+from django.utils import timezone
+
+from generation import pumps
+from generation.models import GenerationRequest, InvalidTransition, RemoteImage
+from generation.providers.base import (
+    Detection,
+    ProviderBusy,
+    ProviderError,
+    ProviderMisconfigured,
+    ResultImage,
+    TaskNotFound,
+    TaskResult,
+    TaskState,
+)
+from generation.services import rates
+from generation.services.waiting import backoff
+from generation.wire.secrets import redact, without_secrets
+
+log = logging.getLogger("loupe.pipeline")
+Status = GenerationRequest.Status
+RESULT_MAX = 256 * 1024  # characters of JSON; a result with 8 images has some 10 thousand
+
+
+def apply_answer(*, request: GenerationRequest, answer: TaskResult | ProviderError) -> None:
+    """Take in one poll. ``request`` was claimed: with another holder's lease nothing is changed."""
+    try:
+        if isinstance(answer, TaskNotFound):
+            sentence = "The provider does not know this task any more; its images are lost."
+            _fail(request, "TASK_NOT_FOUND", sentence)
+        elif isinstance(answer, ProviderError):
+            _ask_later(request, answer)
+        elif answer.state is TaskState.FAILED:
+            sentence = redact(answer.reason) or "The provider failed without giving a reason."
+            _fail(request, "TASK_FAILED", sentence, result=kept(answer.raw))
+        elif answer.state is TaskState.SUCCEEDED:
+            _expect_images(request, answer)
+        else:
+            _note_progress(request, answer)
+    except InvalidTransition:
+        log.info("request %s was moved on by somebody else", request.short_id)
+
+
+def kept(raw: Any) -> Any:
+    """A raw answer as it may be stored: whole and in its own shape, but without anything that opens an image."""
+    clean = without_secrets(raw)
+    text = json.dumps(clean)
+    return clean if len(text) <= RESULT_MAX else {"too_long": text[:RESULT_MAX]}
+
+
+def _fail(request: GenerationRequest, reason: str, sentence: str, **fields: Any) -> None:
+    fence = {"lease": request.lease}
+    request.move_to(Status.FAILED, where=fence, reason=reason, error=sentence, eta_seconds=None, **fields)
+
+
+def _ask_later(request: GenerationRequest, error: ProviderError) -> None:
+    # A missing permission may be put right by an operator; the task is paid for, so it is never given up for that.
+    first = 60 if isinstance(error, ProviderMisconfigured) else 2
+    wait = backoff(request.attempts, first=first)
+    if isinstance(error, ProviderBusy) and error.retry_after:
+        wait = min(timedelta(seconds=error.retry_after), rates.HELD_LONGEST)
+    changes: dict[str, Any] = {} if error.raw is None else {"result": kept(error.raw)}
+    _still(request).update(
+        due_at=timezone.now() + wait, attempts=F("attempts") + 1, reason=error.reason[:80], error=redact(str(error)),
+        **changes,
+    )  # fmt: skip
+
+
+def _note_progress(request: GenerationRequest, answer: TaskResult) -> None:
+    age = (timezone.now() - (request.submitted_at or request.created_at)).total_seconds()
+    odd = answer.state is TaskState.UNRECOGNISED
+    _still(request).update(
+        due_at=timezone.now() + timedelta(seconds=min(max(age / 10, 1), 10)),
+        attempts=0,
+        progress=min(max(answer.progress, request.progress), 100),
+        eta_seconds=answer.eta_seconds,
+        result=kept(answer.raw),
+        reason="UNRECOGNISED_STATUS" if odd else "",
+        error=f"The provider answers with a status that is not documented: {redact(answer.reason)}." if odd else "",
+    )
+
+
+def _still(request: GenerationRequest) -> QuerySet[GenerationRequest]:
+    return GenerationRequest.objects.filter(pk=request.pk, status=Status.PROCESSING, lease=request.lease)
+
+
+def _expect_images(request: GenerationRequest, answer: TaskResult) -> None:
+    result = kept(answer.raw)
+    if not answer.images:
+        _fail(request, "NO_IMAGES", "The provider reports success but returned no image.", result=result)
+        return
+    with transaction.atomic():
+        request.move_to(
+            Status.FETCHING, where={"lease": request.lease}, due_at=None, progress=100, eta_seconds=None, reason="",
+            error="", result=result,
+        )  # fmt: skip
+        rows = [_remote_image(request, image) for image in answer.images]
+        RemoteImage.objects.bulk_create(rows, ignore_conflicts=True)
+        pumps.wake("fetch")
+
+
+def _remote_image(request: GenerationRequest, image: ResultImage) -> RemoteImage:
+    return RemoteImage(
+        request=request,
+        position=image.position,
+        url=image.url,
+        expires_at=image.expires_at,
+        image_type=image.image_type,
+        seed=image.seed,
+        detection=_detection(image.detection),
+        due_at=timezone.now(),
+    )
+
+
+def _detection(detection: Detection | None) -> dict[str, Any] | None:
+    """None: there was none. Its ``valid`` is true, false, or None for an answer that did not say."""
+    if detection is None:
+        return None
+    confidence = detection.confidence
+    return {"valid": detection.valid, "confidence": None if confidence is None else str(confidence)}

@@ -1,0 +1,94 @@
+"""What generating costs, and the limit per day (UTC).
+
+Providers report no price, so the settings' price is reckoned with. It counts from the moment before a request is sent,
+because an outcome that nobody knows may have been billed; it is taken back when the provider certainly refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Count, QuerySet, Sum
+from django.utils import timezone
+
+from generation import providers
+from generation.models import GenerationRequest, ProviderState
+
+# Requests are found by the day they were made, which is indexed; none waits longer than this to be sent.
+OLDEST = timedelta(days=90)
+Source = Callable[[datetime], Decimal]
+_sources: dict[str, Source] = {}
+
+
+class SpendingLimitReached(Exception):
+    """``str(error)`` is a sentence for people."""
+
+
+def register(name: str, source: Source) -> None:
+    """Count somebody else's costs too: ``source`` returns the USD spent since a moment."""
+    _sources[name] = source
+
+
+def price(provider: str, *, images: int, detection: bool) -> Decimal:
+    terms = providers.terms(provider)
+    return images * (terms.image_price + (terms.detection_price if detection else 0))
+
+
+def today(now: datetime | None = None) -> datetime:
+    return (now or timezone.now()).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def this_month() -> datetime:
+    return today().replace(day=1)
+
+
+def tomorrow() -> datetime:
+    return today() + timedelta(days=1)
+
+
+def sent_since(since: datetime) -> QuerySet[GenerationRequest]:
+    """Requests that were sent and may have been billed: accepted, or of unknown outcome."""
+    return GenerationRequest.objects.filter(created_at__gte=since - OLDEST, submitted_at__gte=since, cost__isnull=False)
+
+
+def images_and_cost(provider: str, since: datetime) -> tuple[int, Decimal]:
+    found: dict[str, Any] = sent_since(since).filter(provider=provider).aggregate(n=Sum("image_num"), usd=Sum("cost"))
+    return found["n"] or 0, found["usd"] or Decimal(0)
+
+
+def total(since: datetime) -> Decimal:
+    """USD spent since then, by requests and by everybody who registered."""
+    requests: Decimal = sent_since(since).aggregate(usd=Sum("cost"))["usd"] or Decimal(0)
+    return requests + sum((source(since) for source in _sources.values()), Decimal(0))
+
+
+def refusal(cost: Decimal) -> str:
+    """Why this may not be spent today; empty if it may. What costs nothing is never refused."""
+    limit: Decimal | None = settings.SPENDING_LIMIT_PER_DAY
+    if limit is None or not cost:
+        return ""
+    spent = total(today())
+    if spent + cost <= limit:
+        return ""
+    return (
+        f"The spending limit of {limit.normalize():f} USD per day is reached: {spent:.4f} USD spent today, and this "
+        f"request costs {cost:.4f} USD. It counts anew from midnight UTC."
+    )
+
+
+def lock(provider: str) -> None:
+    """Inside a transaction: let no two workers look at the sum and spend at the same time."""
+    if settings.SPENDING_LIMIT_PER_DAY is not None:
+        ProviderState.objects.bulk_create([ProviderState(slug=provider)], ignore_conflicts=True)
+        list(ProviderState.objects.select_for_update().order_by("pk").values_list("pk"))
+
+
+def by_status(provider: str) -> dict[str, int]:
+    """How many of a provider's requests are under way or unknown."""
+    statuses = [*GenerationRequest.OPEN, GenerationRequest.Status.UNKNOWN]
+    rows = GenerationRequest.objects.filter(provider=provider, status__in=statuses).values_list("status")
+    return dict(rows.annotate(n=Count("pk")).order_by())

@@ -1,0 +1,70 @@
+"""Before a request is sent: may it be, now? What has to wait stays queued, first come, first served."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from generation import providers
+from generation.models import GenerationRequest, ProviderState
+from generation.services import rates, spending
+
+Status = GenerationRequest.Status
+RATE_LIMITED, PAUSED, SPENDING_LIMIT = "RATE_LIMITED", "PROVIDER_PAUSED", "SPENDING_LIMIT"
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    until: datetime
+    reason: str
+    sentence: str
+
+
+def backoff(attempts: int, *, first: float = 2, longest: float = 600) -> timedelta:
+    """Twice as long every time, and up to a quarter more by chance, so that what failed together returns apart."""
+    seconds = min(first * 2 ** min(attempts, 12), longest)
+    return timedelta(seconds=seconds * random.uniform(1, 1.25))
+
+
+def needed(request: GenerationRequest) -> Wait | None:
+    """None: the request may be sent now, and its tokens have been taken. Call it inside a transaction."""
+    ahead = _queue_of(request).filter(pk__lt=request.pk, reason=RATE_LIMITED, lease=None, due_at__gt=timezone.now())
+    first = ahead.order_by("due_at").values_list("due_at", "error").first()
+    if first and first[0]:  # else a large request would wait for ever while small ones take every token
+        return Wait(first[0], RATE_LIMITED, first[1])
+    cost = spending.price(request.provider, images=request.image_num, detection=request.enable_nsfw_detection)
+    spending.lock(request.provider)
+    if refused := spending.refusal(cost):
+        return Wait(spending.tomorrow(), SPENDING_LIMIT, refused)
+    per_minute = providers.terms(request.provider).images_per_minute
+    until = rates.take(request.provider, request.image_num, per_minute=per_minute)
+    return _wait_for_tokens(request.provider, until, per_minute) if until else None
+
+
+def _wait_for_tokens(slug: str, until: datetime, per_minute: int) -> Wait:
+    label = providers.available().get(slug, slug)
+    if rates.look(slug).held_until(timezone.now()):
+        last = ProviderState.objects.filter(slug=slug).values_list("last_error", flat=True).first() or ""
+        sentence = f"{label} is left alone until {until:%H:%M:%S} UTC, because it was busy or kept failing. {last}"
+        return Wait(until, PAUSED, sentence.strip())
+    sentence = (
+        f"{label} takes {per_minute} images per minute, and they are used up. This is sent at {until:%H:%M:%S} UTC or "
+        "soon after."
+    )
+    return Wait(until, RATE_LIMITED, sentence)
+
+
+def postpone(request: GenerationRequest, wait: Wait) -> None:
+    """Let this claimed request wait, and with it whatever else is due at this provider: it would fare no better."""
+    mine = Q(pk=request.pk, lease=request.lease)
+    others = Q(due_at__lte=timezone.now()) if wait.reason != SPENDING_LIMIT else Q(pk__in=[])
+    changes = {"due_at": wait.until, "reason": wait.reason, "error": wait.sentence, "lease": None}
+    _queue_of(request).filter(mine | others).update(**changes)
+
+
+def _queue_of(request: GenerationRequest) -> QuerySet[GenerationRequest]:
+    return GenerationRequest.objects.filter(provider=request.provider, status=Status.QUEUED)

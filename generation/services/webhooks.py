@@ -1,0 +1,122 @@
+"""The provider calls when a task has ended. What it says is only a hint to read the result with our own key.
+
+Every attempt to send a request has a secret of its own in the address that the provider is told. It is random and not
+derived from SECRET_KEY: nobody needs it again after the POST that carries it, so there is nothing to derive it for; and
+a late call about an earlier attempt finds nothing. Only its SHA-256 is stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import secrets
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+from django.urls import reverse
+from django.utils import timezone
+
+from generation import providers, pumps
+from generation.models import GenerationRequest, InvalidTransition
+from generation.providers.base import ProviderError, ProviderMisconfigured, TaskNotFound, TaskResult
+from generation.services.waiting import backoff
+from generation.wire.base import is_object
+
+log = logging.getLogger("loupe.webhooks")
+Status = GenerationRequest.Status
+
+EVENT_TYPE = "ASYNC_TASK_RESULT"
+BODY_MAX = 64 * 1024
+TASK_ID_MAX = 200
+
+
+def new_address(provider: str) -> tuple[str, str]:
+    """An address for the provider to call and the digest to know it by; both empty if it could not reach us."""
+    if not providers.terms(provider).webhooks:
+        return "", ""
+    secret = secrets.token_urlsafe(32)
+    return f"{settings.PUBLIC_URL}{reverse('generation:novita-webhook', args=[secret])}", digest(secret)
+
+
+def digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def receive(*, secret: str, body: bytes) -> None:
+    """Take the task's id out of a call and see to it that the task is read soon. Whatever else it says is ignored."""
+    request = GenerationRequest.objects.filter(webhook_digest=digest(secret)).only("pk", "provider").first()
+    task_id = _task_id(body) if request else ""
+    if request is None or not task_id:
+        return
+    rows, now = GenerationRequest.objects.filter(pk=request.pk), timezone.now()
+    if rows.filter(status=Status.PROCESSING, provider_task_id=task_id, due_at__gt=now).update(due_at=now):
+        pumps.wake("poll")
+        return
+    if GenerationRequest.objects.filter(provider=request.provider, provider_task_id=task_id).exists():
+        return
+    without = rows.filter(provider_task_id="", candidate_task_id="")
+    # The row may go from submitting to unknown in between, and never back by itself. While it is being sent, due_at is
+    # the sender's lease and stays as it is; whoever gives the sender up looks for a candidate.
+    for status, changes in (
+        (Status.UNKNOWN, {"due_at": now}),
+        (Status.SUBMITTING, {}),
+        (Status.UNKNOWN, {"due_at": now}),
+    ):
+        if without.filter(status=status).update(candidate_task_id=task_id, **changes):
+            pumps.wake("reconcile")
+            return
+
+
+def _task_id(body: bytes) -> str:
+    """The id of the task an event is about; empty for everything else."""
+    try:
+        event = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    if not is_object(event) or event.get("event_type") != EVENT_TYPE:
+        return ""
+    payload = event.get("payload")
+    task = payload.get("task") if is_object(payload) else None
+    found = task.get("task_id") if is_object(task) else None
+    usable = isinstance(found, str) and 0 < len(found) <= TASK_ID_MAX and found.isprintable()
+    return str(found) if usable else ""
+
+
+def confirm(*, request: GenerationRequest, answer: TaskResult | ProviderError) -> None:
+    """Decide about a candidate that our own key has been asked about: ours only if it was made with our seed."""
+    if isinstance(answer, TaskNotFound) or (isinstance(answer, TaskResult) and answer.seed != request.seed):
+        log.warning("request %s: a webhook named a task that is not its own", request.short_id)
+        _forget(request)
+    elif isinstance(answer, ProviderError):
+        first = 60 if isinstance(answer, ProviderMisconfigured) else 2
+        due = timezone.now() + backoff(min(request.attempts, 12), first=first)
+        _claimed(request).update(due_at=due, attempts=min(request.attempts + 1, 12))
+    else:
+        _adopt(request)
+
+
+def _adopt(request: GenerationRequest) -> None:
+    task_id = request.candidate_task_id
+    try:
+        with transaction.atomic():
+            request.move_to(
+                Status.PROCESSING, only_from=Status.UNKNOWN,
+                where={"lease": request.lease, "candidate_task_id": task_id}, provider_task_id=task_id,
+                candidate_task_id="", due_at=timezone.now(), lease=None, attempts=0, error="",
+                reason="FOUND_BY_WEBHOOK",
+            )  # fmt: skip
+            pumps.wake("poll")
+    except InvalidTransition:
+        log.info("request %s was settled by somebody else", request.short_id)
+    except IntegrityError:  # the task has become another request's meanwhile
+        _forget(request)
+
+
+def _forget(request: GenerationRequest) -> None:
+    _claimed(request).update(candidate_task_id="", due_at=None)
+
+
+def _claimed(request: GenerationRequest) -> QuerySet[GenerationRequest]:
+    return GenerationRequest.objects.filter(pk=request.pk, status=Status.UNKNOWN, lease=request.lease)
