@@ -8,7 +8,6 @@ NsfwImageResponse of its openapi.json), .../miscellaneous/error-handling, .../mi
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Iterable
 from decimal import Decimal
@@ -165,7 +164,7 @@ def from_data_url(url: str) -> bytes:
         raise ValueError("It is not a base64 data URL of an image.")
     try:
         return base64.b64decode(url[head.end() :], validate=True)
-    except binascii.Error:
+    except ValueError:
         raise ValueError("Its base64 is broken.") from None
 
 

@@ -1,0 +1,358 @@
+"""nano-gpt's client against the documented answers, against broken ones, and over a socket against the sandbox."""
+
+from __future__ import annotations
+
+import io
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from generation.providers import http
+from generation.providers.base import ProviderBusy, ProviderError, ProviderMisconfigured, ProviderRejected
+from generation.providers.nanogpt import (
+    BYTES_MAX,
+    BadAnswer,
+    NanoGpt,
+    PolicyViolation,
+    ServerFailed,
+    TooLarge,
+    Unanswered,
+    chunks,
+    split,
+)
+from generation.sandbox import marker
+from generation.sandbox import nanogpt as sandbox
+
+PAYLOADS = Path(__file__).parent / "payloads" / "nanogpt"
+KEY = "key-very-secret"
+TWO = [(b"one", "image/png"), (b"two", "image/jpeg")]
+
+
+def provider(handler: Any) -> NanoGpt:
+    made = NanoGpt(api_key=KEY, base_url="https://nano.test", label="nano-gpt")
+    made.use_transport(httpx.MockTransport(handler))
+    return made
+
+
+def answering(name: str) -> NanoGpt:
+    saved = json.loads((PAYLOADS / f"{name}.json").read_text())
+    return provider(lambda request: httpx.Response(saved["status"], json=saved["body"], headers=saved["headers"]))
+
+
+def saying(content: Any, status: int = 200) -> NanoGpt:
+    body = content if isinstance(content, bytes) else json.dumps(content).encode()
+    return provider(lambda request: httpx.Response(status, content=body))
+
+
+def error_of(made: NanoGpt, images: Any = TWO) -> ProviderError:
+    with pytest.raises(ProviderError) as caught:
+        made.classify(images)
+    assert str(caught.value).endswith(".")
+    assert KEY not in str(caught.value)
+    return caught.value
+
+
+# --- As documented ---------------------------------------------------------------------------------------------------
+def test_one_field_with_data_urls_is_sent_with_the_key_in_its_header() -> None:
+    seen: list[httpx.Request] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json={"has_nsfw_concepts": [False, True]})
+
+    provider(handler).classify(TWO)
+    assert str(seen[0].url) == "https://nano.test/api/nsfw/image"
+    assert seen[0].headers["x-api-key"] == KEY
+    assert "x-x402" not in seen[0].headers
+    assert json.loads(seen[0].content) == {
+        "imageDataUrls": ["data:image/png;base64,b25l", "data:image/jpeg;base64,dHdv"]
+    }
+
+
+def test_verdicts_come_in_order_with_their_share_of_the_cost() -> None:
+    first, second = answering("reply").classify(TWO)
+    assert (first.flagged, second.flagged) == (False, True)
+    assert (first.position, second.position, second.sent) == (0, 1, 2)
+    assert first.cost == second.cost == Decimal("0.0015")
+    assert (first.currency, first.request_id, first.model) == ("USD", "req-7", "nsfw-classifier")
+
+
+def test_another_currency_and_an_absent_request_id_are_passed_on() -> None:
+    verdict = answering("reply_xno").classify(TWO)[0]
+    assert (verdict.currency, verdict.cost) == ("XNO", Decimal("0.0017"))
+    assert answering("reply_without_request_id").classify(TWO)[0].request_id == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("reply_truncated", BadAnswer),
+        ("error_400_urls", ProviderRejected),
+        ("error_400_number", ProviderRejected),
+        ("error_400_policy", PolicyViolation),
+        ("error_400_policy_object", PolicyViolation),
+        ("error_401", ProviderMisconfigured),
+        ("error_401_object", ProviderMisconfigured),
+        ("error_402", ProviderMisconfigured),
+        ("error_402_challenge", ProviderMisconfigured),
+        ("error_403", ProviderMisconfigured),
+        ("error_404", ProviderMisconfigured),
+        ("error_408", ProviderBusy),
+        ("error_409", ProviderRejected),
+        ("error_413", TooLarge),
+        ("error_429", ProviderBusy),
+        ("error_429_daily", ProviderBusy),
+        ("error_500", ServerFailed),
+        ("error_503", ProviderBusy),
+        ("error_504", ServerFailed),
+    ],
+)
+def test_each_documented_answer_is_the_error_that_says_what_to_do(name: str, kind: type[ProviderError]) -> None:
+    found = error_of(answering(name))
+    assert type(found) is kind
+    body = json.loads((PAYLOADS / f"{name}.json").read_text())["body"]
+    said = body.get("message") or body.get("error", "")
+    said = said["message"] if isinstance(said, dict) else said
+    assert str(said).rstrip(".") in str(found)
+
+
+def test_the_wait_and_the_reason_are_passed_on() -> None:
+    daily = error_of(answering("error_429_daily"))
+    assert isinstance(daily, ProviderBusy)
+    assert (daily.retry_after, daily.reason) == (41000, "daily_rpd_limit_exceeded")
+
+
+# --- Not as documented -----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"", b"<html>", b'{"has_nsfw_conc', b"[]", b"null", b"[true, false]", {}, {"has_nsfw_concepts": [True]},
+        {"has_nsfw_concepts": [False] * 3}, {"has_nsfw_concepts": []}, {"has_nsfw_concepts": ["a", "b"]},
+        {"has_nsfw_concepts": [False, None]}, {"has_nsfw_concepts": [0, 0]}, {"is_nsfw": False},
+        {"has_nsfw_concepts": [False, False], "is_nsfw": True}, {"has_nsfw_concepts": [True, False], "is_nsfw": False},
+        {"has_nsfw_concepts": [False, False], "inputCount": 1}, {"has_nsfw_concepts": [False, False], "truncated": True},
+        {"has_nsfw_concepts": [False, False], "truncated": None}, {"error": "Rate limit exceeded"},
+    ],
+)  # fmt: skip
+def test_an_answer_that_is_not_whole_is_an_error_and_never_a_guess(answer: Any) -> None:
+    assert type(error_of(saying(answer))) is BadAnswer
+
+
+def test_what_a_useless_answer_cost_is_known() -> None:
+    found = error_of(saying({"has_nsfw_concepts": [False], "cost": 0.0015, "currency": "USD"}))
+    assert isinstance(found, BadAnswer)
+    assert (found.cost, found.currency) == (Decimal("0.0015"), "USD")
+
+
+def test_a_missing_or_odd_cost_costs_no_verdict() -> None:
+    for cost in ({}, {"cost": -1}, {"cost": 1e12}, {"cost": "?"}, {"cost": None}):
+        verdicts = saying({"has_nsfw_concepts": [True, False]} | cost).classify(TWO)
+        assert [(verdict.flagged, verdict.cost) for verdict in verdicts] == [(True, None), (False, None)]
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind"),
+    [
+        (httpx.ConnectError("x"), ProviderBusy),
+        (httpx.ReadTimeout("x"), Unanswered),
+        (httpx.RemoteProtocolError("x"), Unanswered),
+        (httpx.UnsupportedProtocol("x"), ProviderMisconfigured),
+    ],
+)
+def test_a_broken_connection_may_be_tried_again(failure: Exception, kind: type[ProviderError]) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        raise failure
+
+    assert type(error_of(provider(handler))) is kind
+
+
+def test_a_key_that_is_quoted_back_is_not_passed_on() -> None:
+    assert "[key]" in str(error_of(saying({"error": f"bad key {KEY}"}, 401)))
+
+
+# --- Limits ----------------------------------------------------------------------------------------------------------
+def test_a_call_that_is_too_large_is_not_made() -> None:
+    assert type(error_of(saying({}), [(b"x" * BYTES_MAX, "image/png")])) is TooLarge
+    for images in ([], [(b"x", "image/png")] * 11):
+        with pytest.raises(ValueError, match="1 to 10"):
+            saying({}).classify(images)
+
+
+def test_images_are_cut_into_calls_by_number_and_by_bytes() -> None:
+    small, half, huge = (b"x", "image/png"), (b"x" * (BYTES_MAX // 4 * 3 // 2), "image/png"), (b"x" * BYTES_MAX, "a/b")
+    assert list(chunks([])) == []
+    assert list(chunks([small] * 23)) == [range(0, 10), range(10, 20), range(20, 23)]
+    assert list(chunks([half, half, half])) == [range(0, 1), range(1, 2), range(2, 3)]
+    assert list(chunks([small, huge, small])) == [range(0, 1), range(1, 2), range(2, 3)]
+
+
+@pytest.mark.parametrize("cost", ["0.015", "0.01", "0", "0.0000001", "1"])
+def test_shares_add_up_to_the_price(cost: str) -> None:
+    shares = split(Decimal(cost), 3)
+    assert sum(share for share in shares if share is not None) == Decimal(cost).quantize(Decimal("0.000001"))
+    assert min(share for share in shares if share is not None) >= 0
+
+
+# --- Over a socket ---------------------------------------------------------------------------------------------------
+def shown(*labels: tuple[str, int], shade: int = 90) -> tuple[bytes, str]:
+    """A sandbox picture that stands for these categories."""
+    picture = Image.new("RGB", (256, 192), (shade, 120, 150))
+    marker.draw(picture, labels)
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue(), "image/png"
+
+
+NUDE, GUN = shown(("explicit.nudity", 80)), shown(("violence.weapons", 99))
+CLEAN, FAINT = shown(), shown(("explicit.nudity", 49))
+
+over_a_socket = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def nanogpt(live_server: Any, settings: Any) -> Any:
+    settings.FETCH_ALLOW = []
+    return lambda key="sandbox": NanoGpt(
+        api_key=key, base_url=f"{live_server.url}/sandbox/nano-gpt", label="nano-gpt (sandbox)"
+    )
+
+
+@over_a_socket
+def test_the_sandbox_judges_by_the_marker(nanogpt: Any) -> None:
+    unmarked = io.BytesIO()
+    Image.new("RGB", (300, 200), "green").save(unmarked, "JPEG")
+    verdicts = nanogpt().classify([NUDE, GUN, CLEAN, FAINT, (unmarked.getvalue(), "image/jpeg"), NUDE])
+    assert [verdict.flagged for verdict in verdicts] == [True, False, False, False, False, True]
+    assert sum(verdict.cost for verdict in verdicts) == Decimal("0.009")
+
+
+@over_a_socket
+def test_four_megabytes_pass_and_more_do_not(nanogpt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    padded = NUDE[0] + b"\0" * (BYTES_MAX * 3 // 4 - len(NUDE[0]) - 100)
+    assert nanogpt().classify([(padded, "image/png")])[0].flagged
+    monkeypatch.setattr("generation.providers.nanogpt.BYTES_MAX", 10**8)
+    with pytest.raises(TooLarge):
+        nanogpt().classify([(padded, "image/png"), (padded, "image/png")])
+
+
+@over_a_socket
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        ("", ProviderMisconfigured), ("invalid", ProviderMisconfigured), ("sandbox-401", ProviderMisconfigured),
+        ("sandbox-401-object", ProviderMisconfigured), ("sandbox-402", ProviderMisconfigured),
+        ("sandbox-402-object", ProviderMisconfigured), ("sandbox-403", ProviderMisconfigured),
+        ("sandbox-404", ProviderMisconfigured), ("sandbox-redirect", ProviderMisconfigured), ("sandbox-413", TooLarge),
+        ("sandbox-413-always", TooLarge), ("sandbox-429", ProviderBusy), ("sandbox-429-always", ProviderBusy),
+        ("sandbox-429-daily", ProviderBusy), ("sandbox-500", ServerFailed), ("sandbox-502", ServerFailed),
+        ("sandbox-503", ProviderBusy), ("sandbox-flaky", ServerFailed), ("sandbox-policy", PolicyViolation),
+        ("sandbox-policy-object", PolicyViolation), ("sandbox-hang", Unanswered), ("sandbox-html", BadAnswer),
+        ("sandbox-half", BadAnswer), ("sandbox-empty", BadAnswer), ("sandbox-short", BadAnswer),
+        ("sandbox-long", BadAnswer), ("sandbox-miscounted", BadAnswer), ("sandbox-truncated", BadAnswer),
+        ("sandbox-words", BadAnswer), ("sandbox-nulls", BadAnswer), ("sandbox-contradiction", BadAnswer),
+    ],
+)  # fmt: skip
+def test_every_key_provokes_its_error(
+    nanogpt: Any, key: str, kind: type[ProviderError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if key == "sandbox-hang":
+        monkeypatch.setattr(http, "SUBMIT_TIMEOUT", httpx.Timeout(0.3))
+        monkeypatch.setattr(sandbox, "HANGING", 0.8)
+    with pytest.raises(ProviderError) as caught:
+        nanogpt(key).classify([CLEAN, NUDE])
+    assert type(caught.value) is kind
+
+
+@over_a_socket
+@pytest.mark.parametrize("key", ["sandbox-429", "sandbox-flaky"])
+def test_what_is_turned_away_twice_is_taken_the_third_time(nanogpt: Any, key: str) -> None:
+    for _ in range(2):
+        with pytest.raises(ProviderBusy):
+            nanogpt(key).classify([NUDE])
+    assert nanogpt(key).classify([NUDE])[0].flagged
+
+
+@over_a_socket
+def test_keys_that_bring_an_answer_all_the_same(nanogpt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "SLOW", 0.2)
+    for key in ("sandbox-slow", "sandbox-bare", "sandbox-xno", "sandbox-odd-cost", "sandbox-413", "anything"):
+        assert nanogpt(key).classify([NUDE])[0].flagged
+    assert not nanogpt("sandbox-policy").classify([CLEAN])[0].flagged
+
+
+@over_a_socket
+def test_check_says_whether_the_key_works_and_costs_nothing(nanogpt: Any) -> None:
+    nanogpt().check()
+    for key in ("invalid", "sandbox-402", "sandbox-html", "sandbox-500", "sandbox-404"):
+        with pytest.raises(ProviderError):
+            nanogpt(key).check()
+    answering("balance").check()
+
+
+# --- The sandbox towards others --------------------------------------------------------------------------------------
+def post(client: Any, body: Any, **headers: str) -> Any:
+    content = body if isinstance(body, bytes) else json.dumps(body)
+    path = "/sandbox/nano-gpt/api/nsfw/image"
+    return client.post(path, content, content_type="application/json", headers=headers or {"x-api-key": "k"})
+
+
+@pytest.mark.django_db
+def test_either_header_carries_the_key_and_every_field_works(client: Any, settings: Any) -> None:
+    from generation.wire.nanogpt import IMAGE_FIELDS, data_url
+
+    url = data_url(*NUDE)
+    for headers in ({"x-api-key": "k"}, {"authorization": "Bearer k"}):
+        for field in IMAGE_FIELDS:
+            for value in (url, [url]):
+                answer = post(client, {field: value}, **headers)
+                assert answer.json()["has_nsfw_concepts"] == [True]
+    assert post(client, {"imageUrl": url}, accept="x").status_code == 401
+    settings.SANDBOX = False
+    assert post(client, {"imageUrl": url}).status_code == 404
+
+
+@pytest.mark.django_db
+def test_only_ten_are_processed_and_billed(client: Any) -> None:
+    from generation.wire.nanogpt import data_url
+
+    answer = post(client, {"imageDataUrls": [data_url(*CLEAN)] * 10 + ["not an image"] * 2}).json()
+    assert (answer["truncated"], answer["inputCount"], answer["cost"]) == (True, 10, 0.015)
+    assert answer["has_nsfw_concepts"] == [False] * 10
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"{", b"[]", b"null", b"\xff", {}, {"image_urls": []}, {"image_urls": 5}, {"model": "x", "imageUrl": "y"},
+        {"imageUrl": "ftp://a/b"}, {"imageUrl": "http://127.0.0.1:1/x.png"}, {"imageUrl": "http://169.254.169.254/x"},
+        {"imageDataUrl": "data:image/png;base64,AAAA"}, {"imageDataUrl": "data:image/png;base64,%%"},
+    ],
+)  # fmt: skip
+def test_a_bad_body_is_a_400_in_its_form(client: Any, settings: Any, body: Any) -> None:
+    settings.FETCH_ALLOW = []
+    answer = post(client, body)
+    assert answer.status_code == 400
+    assert isinstance(answer.json()["error"], str)
+
+
+@pytest.mark.django_db
+def test_addresses_are_fetched_through_the_guard(client: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from generation import fetching
+
+    settings.FETCH_ALLOW = ["a.test:80"]
+    seen: list[tuple[str, Any]] = []
+
+    def fetch(url: str, **options: Any) -> fetching.Fetched:
+        seen.append((url, options["allow"]))
+        return fetching.Fetched(NUDE[0], "image/png", url)
+
+    monkeypatch.setattr(fetching, "fetch", fetch)
+    answer = post(client, {"image_urls": ["http://a.test/1.png"]})
+    assert answer.json()["has_nsfw_concepts"] == [True]
+    assert seen == [("http://a.test/1.png", ["a.test:80"])]
