@@ -122,7 +122,7 @@ CACHES: dict[str, Any] = {
 # run, and the ticker does its work. docs/adr/0006 says why each value is what it is.
 Q_CLUSTER: dict[str, Any] = {
     "name": "loupe",
-    "workers": 5,
+    "workers": 6,
     "queue_limit": 1,
     "bulk": 1,
     "poll": 0.3,
@@ -270,6 +270,8 @@ elif SANDBOX:
         "base_url": f"{PUBLIC_URL}/sandbox/scenario/v1",
         "label": "Scenario (sandbox)",
     }
+# How often the key's assets are imported without being asked to; the sandbox's are not. 0: never.
+SCENARIO_IMPORT_MINUTES = env.integer("SCENARIO_IMPORT_MINUTES", 0, low=0, high=10_080)
 FETCH_ALLOW = env.endpoints("FETCH_ALLOW")
 if SANDBOX:
     _public = urlsplit(PUBLIC_URL)
@@ -280,13 +282,18 @@ CLASSIFIER_BACKENDS = {
     "novita": "moderation.classifiers.novita.NovitaDetection",
     "nanogpt": "moderation.classifiers.nanogpt.NanoGptVerdict",
     "sandbox": "moderation.classifiers.sandbox.Sandbox",
+    "scenario": "moderation.classifiers.scenario.ScenarioLabels",
 }
 _local = all(importlib.util.find_spec(name) for name in ("nudenet", "onnxruntime"))
-_can_run = {"local": _local, "novita": True, "nanogpt": NANOGPT is not None, "sandbox": SANDBOX}
+_can_run = {
+    "local": _local,
+    "novita": True,
+    "nanogpt": NANOGPT is not None,
+    "sandbox": SANDBOX,
+    "scenario": SCENARIO is not None,
+}
 CLASSIFIERS = env.words(
-    "CLASSIFIERS",
-    ",".join(slug for slug, on in _can_run.items() if on),
-    choices=CLASSIFIER_BACKENDS,
+    "CLASSIFIERS", ",".join(slug for slug, can in _can_run.items() if can), choices=CLASSIFIER_BACKENDS
 )
 if "local" in CLASSIFIERS and not _local:
     raise ImproperlyConfigured(

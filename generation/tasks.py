@@ -15,7 +15,7 @@ from generation import fetching, imaging, providers
 from generation.models import GenerationRequest, InvalidTransition, RemoteImage
 from generation.providers.base import ProviderError, TaskNotFound, TaskResult
 from generation.pumps import Turn, pump
-from generation.services import downloading, health, polling, submitting, webhooks
+from generation.services import downloading, health, importing, polling, submitting, webhooks
 
 log = logging.getLogger("loupe.tasks")
 Status = GenerationRequest.Status
@@ -152,3 +152,14 @@ def _download(image: RemoteImage) -> imaging.Rendition | Exception:
         return downloading.download(image=image)
     except (fetching.Blocked, fetching.FetchFailed, imaging.Unreadable, imaging.DecoderUnavailable) as error:
         return error
+
+
+@pump("import_scenario", due=importing.is_due, budget=10)
+def import_scenario(turn: Turn) -> None:
+    """Go on with the scheduled import, or begin the next one."""
+
+    def go_on() -> bool:
+        turn.renew()
+        return not turn.expired
+
+    importing.work_by_schedule(go_on=go_on)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from generation.sandbox import nanogpt, views
+from generation.sandbox import nanogpt, scenario, views
 
 app_name = "sandbox"
 urlpatterns = [
@@ -14,4 +14,7 @@ urlpatterns = [
     path("novita/images/<uuid:task_id>/<int:position>.<slug:extension>", views.image, name="novita-image"),
     path("nano-gpt/api/nsfw/image", nanogpt.classify, name="nanogpt-classify"),
     path("nano-gpt/api/check-balance", nanogpt.balance, name="nanogpt-balance"),
+    path("scenario/v1/assets", scenario.assets, name="scenario-assets"),
+    path("scenario/v1/assets/<str:asset_id>", scenario.asset, name="scenario-asset"),
+    path("scenario/images/<str:asset_id>", scenario.image, name="scenario-image"),
 ]

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from generation.providers.base import ProviderBusy, ProviderError
+from generation.services import importing
+from generation.services.importing import LeaseLost, Occupied, Report
+
+SHOWN = 20  # refused assets named in the summary
+PATIENCE = 5  # times in a row that a busy Scenario is waited for
+WAIT_MAX = 60.0  # seconds; whoever asks for more is left for later
+AGAIN = "Run this again to go on where it stopped."
+
+
+class Command(BaseCommand):
+    help = f"Import Scenario's images with their labels, through the same checks and classifiers as all others. {AGAIN}"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--project", default="", metavar="ID", help="a project of the key's team")
+        parser.add_argument("--limit", type=int, metavar="N", help="stop after N new images; the rest waits")
+        parser.add_argument("--restart", action="store_true", help="begin at the first page, not where it stopped")
+
+    def handle(self, *args: Any, project: str, limit: int | None, restart: bool, **options: Any) -> None:
+        if limit is not None and limit < 1:
+            raise CommandError("--limit is a number of images, 1 or more.")
+        report = Report()
+        try:
+            provider = importing.client()
+            for attempt in range(PATIENCE + 1):
+                run = importing.take_run(project=project, restart=restart and attempt == 0)
+                try:
+                    importing.work(run=run, provider=provider, report=report, limit=limit, watch=self._progress)
+                    break
+                except ProviderBusy as busy:
+                    self._wait(busy, is_last=attempt == PATIENCE)
+        except (LookupError, Occupied, LeaseLost, ProviderError) as error:
+            raise CommandError(str(error)) from None
+        finally:
+            if report.seen:
+                self._summary(report)
+
+    def _wait(self, busy: ProviderBusy, *, is_last: bool) -> None:
+        seconds = importing.pause(busy).total_seconds()
+        if is_last or seconds > WAIT_MAX:
+            raise CommandError(f"{busy} {AGAIN}")
+        self.stderr.write(f"{busy} Waiting for {seconds:.0f} seconds.")
+        time.sleep(seconds)
+
+    def _progress(self, report: Report) -> None:
+        """One line that redraws itself on a terminal; a line now and then in a log. Nobody knows the total."""
+        is_terminal = sys.stderr.isatty()
+        if not is_terminal and report.seen % 50:
+            return
+        line = f"page {report.pages + 1}: {report.seen} seen, {report.counts['stored']} stored"
+        line += f", {report.counts['refused']} refused"
+        self.stderr.write(f"\r{line}" if is_terminal else line, ending="" if is_terminal else "\n")
+
+    def _summary(self, report: Report) -> None:
+        if sys.stderr.isatty():
+            self.stderr.write("")
+        counts = report.counts
+        self.stdout.write(
+            f"{counts['stored']} images stored and on their way to the classifiers, "
+            f"{counts['known'] + counts['earlier']} known already, {counts['refused']} refused, "
+            f"{counts['skipped']} no images."
+        )
+        for reason, count in Counter(reason for _, reason in report.refused).most_common():
+            self.stdout.write(f"  {count} × {reason}")
+        for asset_id, reason in report.refused[:SHOWN]:
+            self.stdout.write(f"    {asset_id or '(no id)'}: {reason}")
+        if counts["refused"] > SHOWN:
+            self.stdout.write(f"    … and {counts['refused'] - SHOWN} more")
+        self.stdout.write("The listing is at its end." if report.finished else f"There is more. {AGAIN}")

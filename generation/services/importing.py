@@ -1,0 +1,349 @@
+"""Bring Scenario's assets in: page by page, resumable, never two at once, no asset twice.
+
+An ``ImportRun`` row is the truth. Its cursor moves only after a whole page is stored, so whoever is killed does at most
+one page again, and finds there by their external ids what was stored before. ``stored`` is counted in the transaction
+that stores, the rest with the page, so the numbers are right whatever happens in between.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone
+
+from generation import fetching, imaging
+from generation.models import Asset, ImportRun, Source
+from generation.providers.base import ProviderBusy, ProviderError
+from generation.providers.scenario import AssetPage, Scenario, ScenarioAsset
+from generation.services.storing import AlreadyStored, Origin, store_rendition
+
+log = logging.getLogger("loupe.importing")
+SOURCE = "scenario"
+Status = ImportRun.Status
+
+# Longer than downloads and their second tries take; being wrong only means that a page is done twice.
+LEASE = timedelta(minutes=2)
+PAGE_SIZE = 50
+AT_ONCE = 4  # downloads side by side
+TRIES = 3  # per image
+FETCH_DEADLINE = 20.0  # seconds
+PATIENCE = 25.0  # seconds after which an image gets no further try; a worker's message ends after 90
+PAUSE = 0.5  # seconds before the second try
+BUSY_PAUSE = timedelta(seconds=30)
+NOTES_KEPT = 200  # refused assets that are remembered by name
+SEED_MAX = 2**63 - 1
+
+NOT_READY = "Scenario has not finished it"
+NO_ENTRY = "an entry without a usable id"
+
+
+class Occupied(Exception):
+    """Another process is importing this already."""
+
+
+class LeaseLost(Exception):
+    """Another process has taken the run over."""
+
+
+class Refused(Exception):
+    """This asset is not stored; ``str(error)`` says why, without its address."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What one call has done, for whoever watches."""
+
+    seen: int = 0
+    # stored, known, refused, skipped (no image), earlier (stored by this run before it was interrupted)
+    counts: Counter[str] = field(default_factory=Counter)
+    refused: list[tuple[str, str]] = field(default_factory=list)  # external id, reason; the first NOTES_KEPT
+    pages: int = 0
+    finished: bool = False
+
+    def add(self, more: Report) -> None:
+        self.seen += more.seen
+        self.counts.update(more.counts)
+        self.refused.extend(more.refused[: NOTES_KEPT - len(self.refused)])
+
+    def note(self, outcome: str, asset_id: str = "", reason: str = "") -> None:
+        self.seen += 1
+        self.counts[outcome] += 1
+        if outcome == "refused" and len(self.refused) < NOTES_KEPT:
+            self.refused.append((asset_id, reason))
+
+
+Watch = Callable[[Report], None]
+
+
+def client() -> Scenario:
+    """Raises LookupError with a sentence when Scenario is not configured."""
+    if settings.SCENARIO is None:
+        raise LookupError("Scenario is not configured: set SCENARIO_API_KEY and SCENARIO_API_SECRET.")
+    return Scenario(**settings.SCENARIO)
+
+
+# --- The run -------------------------------------------------------------------------------------------------------
+def take_run(*, project: str = "", restart: bool = False) -> ImportRun:
+    """Begin a run, or take up the one that was left, and hold its lease. Raises Occupied."""
+    now = timezone.now()
+    running = ImportRun.objects.filter(source=SOURCE, scope=project, status=Status.RUNNING)
+    if restart:
+        free = running.filter(Q(leased_until=None) | Q(leased_until__lte=now))
+        free.update(status=Status.FAILED, finished_at=now, leased_until=None, error="Given up to start over.")
+    left = running.first()
+    until = now + LEASE
+    if left is None:
+        try:
+            with transaction.atomic():
+                return ImportRun.objects.create(source=SOURCE, scope=project, started_at=now, leased_until=until)
+        except IntegrityError:
+            raise Occupied("Another import has just begun.") from None
+    if left.leased_until is not None and left.leased_until > now:
+        raise Occupied(f"Another import is at work; it holds on until {left.leased_until:%H:%M:%S} UTC.")
+    if not _held(left).update(leased_until=until):
+        raise Occupied("Another import has just begun.")
+    left.leased_until = until
+    return left
+
+
+def _held(run: ImportRun) -> QuerySet[ImportRun]:
+    """The row, as long as nobody else has taken it over."""
+    return ImportRun.objects.filter(pk=run.pk, status=Status.RUNNING, leased_until=run.leased_until)
+
+
+def _renew(run: ImportRun, **fields: Any) -> None:
+    """Move the lease on, and write under it. Raises LeaseLost."""
+    until = timezone.now() + LEASE
+    if not _held(run).update(leased_until=until, **fields):
+        raise LeaseLost("Another process has taken this import over.")
+    run.leased_until = until
+
+
+def work(
+    *,
+    run: ImportRun,
+    provider: Scenario,
+    report: Report | None = None,
+    limit: int | None = None,
+    go_on: Callable[[], bool] = lambda: True,
+    watch: Watch = lambda report: None,
+) -> Report:
+    """Import until the listing ends, ``limit`` images are stored, or ``go_on`` says no; the rest waits for next time.
+
+    ``report`` is added to. Raises LeaseLost, and ProviderError after noting it on the run. A busy provider leaves the
+    run resumable; any other error ends it, because its cursor may be the reason.
+    """
+    job = _Job(run, provider, limit, go_on, watch, report or Report())
+    try:
+        while not job.report.finished and job.goes_on:
+            _take_page(job)
+    except ProviderBusy as busy:
+        _held(run).update(error=str(busy), leased_until=timezone.now() + pause(busy))
+        raise
+    except ProviderError as error:
+        _held(run).update(error=str(error), status=Status.FAILED, finished_at=timezone.now(), leased_until=None)
+        raise
+    finally:
+        _let_go(run)
+    return job.report
+
+
+def pause(busy: ProviderBusy) -> timedelta:
+    """How long a busy provider is left alone."""
+    return max(BUSY_PAUSE, timedelta(seconds=busy.retry_after or 0))
+
+
+def _let_go(run: ImportRun) -> None:
+    """Leave the rest to whoever comes next; does nothing to a run that another holds, or that waits for a provider."""
+    ImportRun.objects.filter(pk=run.pk, leased_until=run.leased_until).update(leased_until=None)
+
+
+@dataclass(slots=True)
+class _Job:
+    run: ImportRun
+    provider: Scenario
+    limit: int | None
+    go_on: Callable[[], bool]
+    watch: Watch
+    report: Report
+
+    @property
+    def room(self) -> int:
+        """How many images may be taken next."""
+        return AT_ONCE if self.limit is None else min(AT_ONCE, self.limit - self.report.counts["stored"])
+
+    @property
+    def goes_on(self) -> bool:
+        return self.room > 0 and self.go_on()
+
+
+def _take_page(job: _Job) -> None:
+    """Store the page at the cursor, and move the cursor behind it once nothing of it is left to do."""
+    run, provider = job.run, job.provider
+    _renew(run)
+    run.refresh_from_db(fields=["cursor"])
+    page = provider.assets(run.cursor, page_size=PAGE_SIZE, project=run.scope)
+    if page.next_token and page.next_token == run.cursor:
+        raise ProviderError(f"{provider.label} names the page that it has just given as the next one, too.")
+    here = Report()
+    wanted = list(_sort_out(run, page, here))
+    job.report.add(here)
+    job.watch(job.report)
+    while wanted:
+        if not job.goes_on:
+            return
+        _renew(run)
+        chunk, wanted = wanted[: job.room], wanted[job.room :]
+        done = _take(run, provider, chunk)
+        here.add(done)
+        job.report.add(done)
+        job.watch(job.report)
+    _end_page(run, page, here)
+    job.report.pages += 1
+    job.report.finished = not page.next_token
+
+
+def _sort_out(run: ImportRun, page: AssetPage, report: Report) -> Iterator[ScenarioAsset]:
+    """Yield what is to be stored. What this very run stored before it was interrupted is not counted again."""
+    for _ in range(page.unreadable):
+        report.note("refused", "", NO_ENTRY)
+    rows = Asset.objects.filter(source=Source.SCENARIO, external_id__in=[asset.id for asset in page.items])
+    stored = dict(rows.values_list("external_id", "created_at"))
+    for asset in {asset.id: asset for asset in page.items}.values():
+        if asset.id in stored:
+            report.note("known" if stored[asset.id] < run.started_at else "earlier")
+        elif not asset.is_image:
+            report.note("skipped")
+        elif not asset.is_ready:
+            report.note("refused", asset.id, NOT_READY)
+        else:
+            yield asset
+
+
+def _end_page(run: ImportRun, page: AssetPage, here: Report) -> None:
+    fields: dict[str, Any] = {
+        "cursor": page.next_token,
+        "pages": F("pages") + 1,
+        "known": F("known") + here.counts["known"],
+        "refused": F("refused") + here.counts["refused"],
+        "error": "",
+    }
+    if not page.next_token:
+        fields |= {"status": Status.FINISHED, "finished_at": timezone.now()}
+    _renew(run, **fields)
+
+
+# --- One image ------------------------------------------------------------------------------------------------------
+def _take(run: ImportRun, provider: Scenario, assets: list[ScenarioAsset]) -> Report:
+    """Download side by side, at once, because the addresses expire; store one after the other."""
+    report = Report()
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        outcomes = list(threads.map(lambda asset: _download(provider, asset, run.scope), assets))
+    for asset, outcome in zip(assets, outcomes, strict=True):
+        if isinstance(outcome, Refused):
+            report.note("refused", asset.id, str(outcome))
+        else:
+            report.note(_keep(run, asset, outcome))
+    return report
+
+
+def _download(provider: Scenario, asset: ScenarioAsset, project: str) -> imaging.Rendition | Refused:
+    """Touches no database. An expired address is asked for anew, once."""
+    url, renewed = asset.url, False
+    ends = time.monotonic() + PATIENCE
+    for attempt in range(1, TRIES + 1):
+        try:
+            if not url:
+                return Refused("Scenario gives no address for it.")
+            fetched = fetching.fetch(url, allow=settings.FETCH_ALLOW, deadline=FETCH_DEADLINE)
+            return imaging.render(fetched.content)
+        except fetching.FetchFailed as error:
+            if error.expired and not renewed:
+                try:
+                    url, renewed = provider.asset(asset.id, project=project).url, True
+                except ProviderError as refusal:
+                    return Refused(str(refusal))
+                continue
+            again, sentence = error.retryable, str(error)
+        except (fetching.Blocked, imaging.Unreadable, imaging.DecoderUnavailable) as error:
+            again, sentence = getattr(error, "retryable", isinstance(error, imaging.DecoderUnavailable)), str(error)
+        if not again or attempt == TRIES or time.monotonic() > ends:
+            return Refused(sentence)
+        time.sleep(PAUSE * attempt)
+    return Refused("Its address expires faster than it can be read.")
+
+
+def _keep(run: ImportRun, asset: ScenarioAsset, rendition: imaging.Rendition) -> str:
+    """Store and count in one transaction, under the lease."""
+    with transaction.atomic():
+        try:
+            store_rendition(rendition=rendition, origin=_origin(asset, run.scope))
+        except AlreadyStored:
+            return "earlier"
+        if not _held(run).update(stored=F("stored") + 1):
+            raise LeaseLost("Another process has taken this import over.")
+    return "stored"
+
+
+def _origin(asset: ScenarioAsset, project: str) -> Origin:
+    detection: dict[str, Any] = {} if asset.nsfw is None else {"nsfw": list(asset.nsfw)}
+    if project:
+        detection["project"] = project
+    notes = {**asset.provenance, "createdAt": asset.created_at, "ownerId": asset.project}
+    if asset.description:
+        notes["description"] = asset.description
+    return Origin(
+        source=Source.SCENARIO,
+        external_id=asset.id,
+        original_name=str(asset.provenance.get("name", ""))[:255],
+        provider_url=asset.url.partition("?")[0],
+        detection=detection,
+        seed=_seed(asset),
+        metadata={"scenario": {name: value for name, value in notes.items() if value != ""}},
+    )
+
+
+def _seed(asset: ScenarioAsset) -> int | None:
+    """Text on the wire; what does not fit the column stays in the notes."""
+    text = str(asset.provenance.get("seed", ""))
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
+    return number if 0 <= number <= SEED_MAX else None
+
+
+# --- By itself ------------------------------------------------------------------------------------------------------
+def is_scheduled() -> bool:
+    """Only with a real key: the sandbox's fictional assets are imported when somebody asks for them."""
+    return bool(settings.SCENARIO_IMPORT_MINUTES and settings.SCENARIO_API_KEY)
+
+
+def is_due() -> bool:
+    """A run was left, or the last one ended long enough ago."""
+    if not is_scheduled():
+        return False
+    now = timezone.now()
+    last = ImportRun.objects.filter(source=SOURCE, scope="").order_by("-started_at").first()
+    if last is None:
+        return True
+    if last.status == Status.RUNNING:
+        return last.leased_until is None or last.leased_until <= now
+    return last.finished_at is None or last.finished_at <= now - timedelta(minutes=settings.SCENARIO_IMPORT_MINUTES)
+
+
+def work_by_schedule(*, go_on: Callable[[], bool]) -> None:
+    """One turn of the scheduled import. What goes wrong stands on the run."""
+    try:
+        work(run=take_run(), provider=client(), go_on=go_on)
+    except (Occupied, LeaseLost) as other:
+        log.info("%s", other)
+    except ProviderError as error:
+        log.warning("importing from Scenario: %s", error)

@@ -1,0 +1,473 @@
+"""Scenario's assets come in over a socket from the sandbox; and the import is killed at every step of it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from generation import fetching, imaging, tasks
+from generation.models import Asset, ImportRun, Source
+from generation.providers.base import ProviderBusy, ProviderError, ProviderMisconfigured
+from generation.providers.scenario import AssetPage, ScenarioAsset
+from generation.sandbox import library
+from generation.services import importing
+from generation.services.importing import LeaseLost, Occupied, Report
+from moderation.models import Review
+from tests.conftest import picture
+
+Status = ImportRun.Status
+EXPECTED = [exhibit for exhibit in library.ASSETS if exhibit.is_image]
+LOST = {library.BROKEN, library.PAGE, library.GONE, library.EXPIRED, library.PENDING}
+STORED = [exhibit for exhibit in EXPECTED if exhibit.trait not in LOST]
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Listing:
+    """A Scenario without network: pages of assets, and what is asked of it."""
+
+    label = "Scenario"
+
+    def __init__(self, *pages: list[str], error: dict[int, Exception] | None = None) -> None:
+        self.pages, self.errors = pages, error or {}
+        self.asked: list[str] = []
+        self.looked_up: list[str] = []
+
+    def assets(self, token: str = "", *, page_size: int = 50, project: str = "") -> AssetPage:
+        self.asked.append(token)
+        number = int(token or 0)
+        if number in self.errors:
+            raise self.errors.pop(number)
+        following = str(number + 1) if number + 1 < len(self.pages) else ""
+        return AssetPage(items=tuple(map(item, self.pages[number])), next_token=following)
+
+    def asset(self, asset_id: str, *, project: str = "") -> ScenarioAsset:
+        self.looked_up.append(asset_id)
+        return item(asset_id, url=f"https://cdn.test/{asset_id}?Signature=new")
+
+
+def item(asset_id: str, **fields: Any) -> ScenarioAsset:
+    values: dict[str, Any] = {
+        "url": f"https://cdn.test/{asset_id}?Signature=canary", "mime_type": "image/png", "kind": "image",
+        "status": "success", "nsfw": (), "project": "proj_1", "created_at": "2026-09-01T08:00:00.000Z",
+        "provenance": {"prompt": f"a picture of {asset_id}", "seed": "602245905551964461", "modelId": "model_1"},
+    }  # fmt: skip
+    return ScenarioAsset(id=asset_id, **{**values, **fields})
+
+
+@pytest.fixture
+def _quick(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    """Pictures without network or child processes, a different one for each address."""
+    ready: dict[str, imaging.Rendition] = {}
+
+    def fetch(url: str, **options: Any) -> fetching.Fetched:
+        return fetching.Fetched(url.partition("?")[0].encode(), "image/png", url.partition("?")[0])
+
+    def render(content: bytes) -> imaging.Rendition:
+        name = content.decode()
+        if name not in ready:
+            ready[name] = real(picture(sum(name.encode())))
+        return ready[name]
+
+    real = imaging.render
+    settings.CLASSIFIERS = []
+    monkeypatch.setattr(importing, "AT_ONCE", 1)
+    monkeypatch.setattr(importing, "PAUSE", 0)
+    monkeypatch.setattr(fetching, "fetch", fetch)
+    monkeypatch.setattr(imaging, "render", render)
+
+
+def run_import(listing: Any, **options: Any) -> Report:
+    return importing.work(run=importing.take_run(), provider=listing, **options)
+
+
+def names() -> list[str]:
+    return sorted(Asset.objects.values_list("external_id", flat=True))
+
+
+quick = pytest.mark.usefixtures("db", "_quick")
+PAGES = (["a", "b"], [], ["c", "d"])
+
+
+# --- What comes in ---------------------------------------------------------------------------------------------------
+@quick
+def test_pages_are_walked_to_the_end_and_empty_ones_passed_over() -> None:
+    listing = Listing(*PAGES)
+
+    report = run_import(listing)
+
+    run = ImportRun.objects.get()
+    assert (report.finished, dict(report.counts)) == (True, {"stored": 4})
+    assert (run.status, run.pages, run.stored, run.known, run.refused) == (Status.FINISHED, 3, 4, 0, 0)
+    assert (run.leased_until, run.error) == (None, "")
+    assert run.finished_at is not None
+    assert listing.asked == ["", "1", "2"]
+    assert names() == ["a", "b", "c", "d"]
+
+
+@quick
+def test_an_asset_keeps_its_provenance_and_its_labels_but_no_signature() -> None:
+    run_import(Listing(["a"]))
+
+    asset = Asset.objects.get()
+    assert (asset.source, asset.external_id, asset.seed) == (Source.SCENARIO, "a", 602245905551964461)
+    assert asset.detection == {"nsfw": []}
+    assert asset.metadata["scenario"] == {
+        "prompt": "a picture of a", "seed": "602245905551964461", "modelId": "model_1", "ownerId": "proj_1",
+        "createdAt": "2026-09-01T08:00:00.000Z",
+    }  # fmt: skip
+    assert asset.provider_url == "https://cdn.test/a"
+    assert "canary" not in str(vars(asset))
+
+
+@quick
+@pytest.mark.parametrize(
+    ("nsfw", "project", "expected"),
+    [
+        (None, "", {}),
+        ((), "", {"nsfw": []}),
+        (("violence", "new_thing"), "", {"nsfw": ["violence", "new_thing"]}),
+        (None, "proj_1", {"project": "proj_1"}),
+    ],
+)
+def test_labels_are_kept_as_they_came_and_absent_ones_stay_absent(
+    nsfw: tuple[str, ...] | None, project: str, expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = Listing(["a"])
+    monkeypatch.setattr(listing, "assets", lambda *a, **o: AssetPage(items=(item("a", nsfw=nsfw),)))
+
+    importing.work(run=importing.take_run(project=project), provider=listing)  # type: ignore[arg-type]
+
+    assert Asset.objects.get().detection == expected
+
+
+@quick
+@pytest.mark.parametrize(("seed", "kept"), [("9223372036854775808", None), ("-1", None), ("x", None), ("0", 0)])
+def test_a_seed_that_does_not_fit_stays_text(seed: str, kept: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    listing = Listing(["a"])
+    asset = item("a", provenance={"seed": seed})
+    monkeypatch.setattr(listing, "assets", lambda *a, **o: AssetPage(items=(asset,)))
+
+    run_import(listing)
+
+    assert Asset.objects.get().seed == kept
+    assert Asset.objects.get().metadata["scenario"]["seed"] == seed
+
+
+@quick
+def test_importing_again_stores_nothing_twice_and_fetches_nothing_that_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run_import(Listing(*PAGES))
+    monkeypatch.setattr(fetching, "fetch", lambda *a, **o: pytest.fail("fetched again"))
+
+    report = run_import(Listing(*PAGES))
+
+    assert dict(report.counts) == {"known": 4}
+    assert ImportRun.objects.latest("pk").known == 4
+    assert len(names()) == 4
+
+
+@quick
+def test_an_asset_on_two_pages_is_stored_once() -> None:
+    run_import(Listing(["a", "a"], ["a", "b"]))
+
+    assert names() == ["a", "b"]
+    assert ImportRun.objects.get().stored == 2
+
+
+@quick
+def test_what_is_no_image_or_not_ready_is_passed_over_with_a_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    listing = Listing(["a"])
+    items = (item("v", mime_type="video/mp4", kind="video"), item("p", status="pending", url=""), item("a"))
+    monkeypatch.setattr(listing, "assets", lambda *a, **o: AssetPage(items=items, unreadable=2))
+
+    report = run_import(listing)
+
+    assert dict(report.counts) == {"refused": 3, "skipped": 1, "stored": 1}
+    assert report.refused == [("", importing.NO_ENTRY)] * 2 + [("p", importing.NOT_READY)]
+    assert ImportRun.objects.get().refused == 3
+
+
+# --- Images that do not come ----------------------------------------------------------------------------------------
+def failing(*errors: Exception) -> Callable[..., fetching.Fetched]:
+    left = list(errors)
+
+    def fetch(url: str, **options: Any) -> fetching.Fetched:
+        if left:
+            raise left.pop(0)
+        return fetching.Fetched(url.partition("?")[0].encode(), "image/png", "")
+
+    return fetch
+
+
+EXPIRED = fetching.FetchFailed("The address has expired or forbids reading.", expired=True)
+BROKEN_OFF = fetching.FetchFailed("The connection broke.", retryable=True)
+
+
+@quick
+@pytest.mark.parametrize(
+    ("errors", "outcome", "looked_up"),
+    [
+        ([EXPIRED], "stored", ["a"]),
+        ([EXPIRED, EXPIRED], "refused", ["a"]),
+        ([BROKEN_OFF, BROKEN_OFF], "stored", []),
+        ([BROKEN_OFF] * 3, "refused", []),
+        ([fetching.Blocked("That address is private.")], "refused", []),
+        ([imaging.Unreadable("It is no image.", code="unsupported")], "refused", []),
+        ([imaging.DecoderUnavailable("The decoder is busy.")], "stored", []),
+    ],
+)
+def test_an_image_is_tried_again_where_that_may_help(
+    errors: list[Exception], outcome: str, looked_up: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "fetch", failing(*errors))
+    listing = Listing(["a", "b"])
+
+    report = run_import(listing)
+
+    assert report.counts == ({"stored": 2} if outcome == "stored" else {"stored": 1, "refused": 1})
+    assert listing.looked_up == looked_up
+    assert all(asset_id == "a" and reason.endswith(".") for asset_id, reason in report.refused)
+
+
+# --- Killed, and taken up again --------------------------------------------------------------------------------------
+def counting(kill_at: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let the process end before or after the n-th thing it does to the world; returns what was done."""
+    done: list[str] = []
+
+    def wrap(owner: Any, name: str) -> None:
+        real = getattr(owner, name)
+
+        def step(*args: Any, **kwargs: Any) -> Any:
+            done.append(name)
+            if len(done) == kill_at:
+                raise Killed
+            result = real(*args, **kwargs)
+            done.append(name)
+            if len(done) == kill_at:
+                raise Killed
+            return result
+
+        monkeypatch.setattr(owner, name, step)
+
+    wrap(Listing, "assets")
+    wrap(fetching, "fetch")
+    wrap(importing, "store_rendition")
+    wrap(importing, "_keep")
+    wrap(importing, "_end_page")
+    wrap(importing, "_renew")
+    monkeypatch.setattr(importing, "_let_go", lambda run: None)  # who is killed tidies nothing up
+    return done
+
+
+@quick
+@pytest.mark.django_db(transaction=True)
+def test_a_kill_at_any_step_resumes_without_doubles(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        done = counting(10_000, patch)
+        run_import(Listing(*PAGES))
+    steps = len(done)
+    assert steps > 40
+    for kill_at in range(1, steps + 1):
+        _forget()
+        with monkeypatch.context() as patch:
+            counting(kill_at, patch)
+            with pytest.raises(Killed):
+                run_import(Listing(*PAGES))
+        ImportRun.objects.update(leased_until=timezone.now() - timedelta(seconds=1))
+        if not ImportRun.objects.filter(status=Status.RUNNING).exists():
+            assert ImportRun.objects.get().status == Status.FINISHED
+            continue
+
+        listing = Listing(*PAGES)
+        run_import(listing)
+
+        run = ImportRun.objects.get()
+        assert (run.status, run.stored, run.known, run.pages) == (Status.FINISHED, 4, 0, 3), kill_at
+        assert names() == ["a", "b", "c", "d"], kill_at
+
+
+def _forget() -> None:
+    Review.objects.all().delete()
+    Asset.objects.all().delete()
+    ImportRun.objects.all().delete()
+
+
+@quick
+def test_two_never_import_at_once() -> None:
+    first = importing.take_run()
+
+    with pytest.raises(Occupied, match="Another import is at work"):
+        importing.take_run()
+    with pytest.raises(Occupied):
+        importing.take_run(restart=True)
+    assert importing.take_run(project="proj_2").pk != first.pk
+
+
+@quick
+def test_whoever_lost_the_lease_stores_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = importing.take_run()
+    real = importing._take
+
+    def taken_over(*args: Any) -> Report:
+        ImportRun.objects.update(leased_until=timezone.now() + timedelta(hours=1))
+        return real(*args)
+
+    monkeypatch.setattr(importing, "_take", taken_over)
+
+    with pytest.raises(LeaseLost):
+        importing.work(run=run, provider=Listing(["a", "b"]))  # type: ignore[arg-type]
+    assert names() == []
+
+
+@quick
+def test_a_limit_stops_in_the_middle_of_a_page_and_the_next_call_goes_on() -> None:
+    first = run_import(Listing(["a", "b", "c"], ["d"]), limit=2)
+    second = run_import(Listing(["a", "b", "c"], ["d"]))
+
+    assert (dict(first.counts), first.finished) == ({"stored": 2}, False)
+    assert (dict(second.counts), second.finished) == ({"earlier": 2, "stored": 2}, True)
+    assert (ImportRun.objects.get().stored, ImportRun.objects.get().known) == (4, 0)
+
+
+@quick
+def test_restart_begins_at_the_first_page() -> None:
+    run_import(Listing(["a"], ["b"]), limit=1)
+    listing = Listing(["a"], ["b"])
+
+    importing.work(run=importing.take_run(restart=True), provider=listing)  # type: ignore[arg-type]
+
+    assert listing.asked == ["", "1"]
+    assert [run.status for run in ImportRun.objects.order_by("pk")] == [Status.FAILED, Status.FINISHED]
+
+
+@quick
+def test_a_busy_scenario_leaves_the_run_where_it_is() -> None:
+    busy = ProviderBusy("Scenario is busy.", retry_after=90)
+    with pytest.raises(ProviderBusy):
+        run_import(Listing(["a"], ["b"], error={1: busy}))
+
+    run = ImportRun.objects.get()
+    assert (run.status, run.cursor, run.stored, run.error) == (Status.RUNNING, "1", 1, "Scenario is busy.")
+    assert run.leased_until is not None
+    assert timedelta(seconds=80) < run.leased_until - timezone.now() <= timedelta(seconds=90)
+    ImportRun.objects.update(leased_until=timezone.now())
+    run_import(Listing(["a"], ["b"]))
+    assert ImportRun.objects.get().error == ""
+
+
+@quick
+def test_any_other_error_ends_the_run_with_its_sentence() -> None:
+    with pytest.raises(ProviderError):
+        run_import(Listing(["a"], ["b"], error={1: ProviderMisconfigured("The key is wrong.")}))
+
+    run = ImportRun.objects.get()
+    assert (run.status, run.error, run.leased_until) == (Status.FAILED, "The key is wrong.", None)
+
+
+@quick
+def test_a_listing_that_goes_in_circles_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    listing = Listing(["a"])
+    monkeypatch.setattr(listing, "assets", lambda *a, **o: AssetPage(items=(), next_token="same"))
+
+    with pytest.raises(ProviderError, match="names the page that it has just given"):
+        run_import(listing)
+
+
+# --- By itself -------------------------------------------------------------------------------------------------------
+@quick
+def test_the_schedule_needs_a_real_key_and_an_interval(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    listing = Listing(["a"], ["b"])
+    monkeypatch.setattr(importing, "client", lambda: listing)
+    assert not importing.is_due()
+    settings.SCENARIO_IMPORT_MINUTES, settings.SCENARIO_API_KEY = 30, ""
+    assert not importing.is_due()
+    settings.SCENARIO_API_KEY = "key"
+    assert importing.is_due()
+
+    tasks.import_scenario()
+
+    assert ImportRun.objects.get().status == Status.FINISHED
+    assert not importing.is_due()
+    ImportRun.objects.update(finished_at=timezone.now() - timedelta(minutes=31))
+    assert importing.is_due()
+
+
+@quick
+def test_the_schedule_takes_up_what_was_left_and_waits_for_a_busy_scenario(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.SCENARIO_IMPORT_MINUTES, settings.SCENARIO_API_KEY = 30, "key"
+    monkeypatch.setattr(importing, "client", lambda: Listing(["a"], ["b"], error={1: ProviderBusy("Busy.")}))
+    tasks.import_scenario()
+
+    assert ImportRun.objects.get().status == Status.RUNNING
+    assert not importing.is_due()
+    ImportRun.objects.update(leased_until=timezone.now())
+    assert importing.is_due()
+
+
+# --- Over a socket ---------------------------------------------------------------------------------------------------
+@pytest.fixture
+def sandbox(live_server: Any, settings: Any) -> Callable[..., None]:
+    settings.FETCH_ALLOW = [live_server.url.removeprefix("http://")]
+    settings.CLASSIFIERS = ["scenario"]
+
+    def use(key: str = "sandbox") -> None:
+        settings.SCENARIO = {
+            "api_key": key, "api_secret": "sandbox", "base_url": f"{live_server.url}/sandbox/scenario/v1",
+            "label": "Scenario (sandbox)",
+        }  # fmt: skip
+
+    use()
+    return use
+
+
+def command(*args: str) -> str:
+    out = io.StringIO()
+    call_command("import_scenario", *args, stdout=out, stderr=io.StringIO())
+    return out.getvalue()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_whole_sandbox_comes_in(sandbox: Callable[..., None]) -> None:
+    summary = command()
+
+    refused = len(EXPECTED) - len(STORED)
+    assert summary.startswith(f"{len(STORED)} images stored and on their way to the classifiers, 0 known already, ")
+    assert f"{refused} refused, 3 no images." in summary
+    assert "The listing is at its end." in summary
+    assert "X-Amz" not in summary
+    assert set(names()) == {exhibit.id for exhibit in STORED}
+    twins = [exhibit for exhibit in library.ASSETS if exhibit.trait == library.TWIN]
+    for twin in twins:
+        pair = Asset.objects.filter(external_id__in=[twin.id, library.ASSETS[twin.number - 1].id])
+        assert len(set(pair.values_list("sha256", flat=True))) == 1
+        assert pair.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_command_says_what_went_wrong_and_where_to_go_on(
+    sandbox: Callable[..., None], monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    monkeypatch.setattr(importing, "BUSY_PAUSE", timedelta(0))
+    assert "There is more. Run this again" in command("--limit", "2")
+    sandbox("sandbox-429")
+    assert command("--limit", "1").startswith("1 images stored")
+    sandbox("sandbox-403")
+    with pytest.raises(CommandError, match="Loupe's own settings"):
+        command()
+    with pytest.raises(CommandError, match="1 or more"):
+        command("--limit", "0")
+    settings.SCENARIO = None
+    with pytest.raises(CommandError, match="Scenario is not configured"):
+        command()
