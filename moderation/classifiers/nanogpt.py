@@ -48,6 +48,8 @@ Outcome = Assessment | ClassifierError
 Outcomes = list[tuple["Asset", Outcome]]
 
 COVERS = {"explicit": Coverage.PARTIAL}
+# A server that fails on a call, and then on two of its images alone, is down. One that fails on one image is not.
+FAILURES_IN_A_ROW = 3
 # Longer side in pixels and JPEG quality, tried in turn until an image fits into a call.
 SMALLER = ((4096, 90), (2048, 90), (1536, 85), (1024, 85))
 
@@ -96,10 +98,16 @@ class NanoGptVerdict:
         if unreadable:
             yield unreadable
         waiting = [ready[run.start : run.stop] for run in chunks([(s.content, s.media_type) for s in ready])]
+        failures = 0
         while waiting:
             images = waiting.pop(0)
-            outcomes, again = _call(provider, images)
-            # The refused call's images come first, each alone.
+            try:
+                outcomes, again = _call(provider, images)
+                failures = 0
+            except ServerFailed as error:
+                failures += 1
+                alone = len(images) > 1 and failures < FAILURES_IN_A_ROW
+                outcomes, again = ([], images) if alone else (_all(images, _busy(error, failures)), [])
             waiting = [[image] for image in again] + waiting
             if any(isinstance(outcome, ServiceBusy) and outcome.down for _, outcome in outcomes):
                 busy = outcomes[0][1]
@@ -110,11 +118,13 @@ class NanoGptVerdict:
 
 
 def _call(provider: NanoGpt, images: list[_Sent]) -> tuple[Outcomes, list[_Sent]]:
-    """One call: what it brought, and which images have to be asked about one by one instead."""
+    """One call: what it brought, and which images have to be asked about one by one instead. Raises ServerFailed."""
     try:
         verdicts = provider.classify([(image.content, image.media_type) for image in images])
     except ProviderMisconfigured as error:
         return _all(images, ClassifierError(f"{error} Check NANOGPT_API_KEY, its balance, and NANOGPT_BASE_URL.")), []
+    except ServerFailed:
+        raise
     except ProviderBusy as error:
         return _all(images, _busy(error)), []
     except (ProviderRejected, BadAnswer) as error:
@@ -131,12 +141,12 @@ def _all(images: list[_Sent], outcome: Outcome) -> Outcomes:
     return [(image.asset, outcome) for image in images]
 
 
-def _busy(error: ProviderBusy) -> ServiceBusy:
-    """A server that failed on this call may succeed on others; one that is not there, or has enough, will not."""
+def _busy(error: ProviderBusy, failures: int = 0) -> ServiceBusy:
+    """A server that failed on a call may succeed on others; one that is not there, or has enough, will not."""
     return ServiceBusy(
         str(error),
         wait=timedelta(seconds=error.retry_after or 0),
-        down=not isinstance(error, ServerFailed),
+        down=failures >= FAILURES_IN_A_ROW or not isinstance(error, ServerFailed),
         cost=IMAGE_PRICE if isinstance(error, Unanswered) else Decimal(0),  # it may have been billed
     )
 

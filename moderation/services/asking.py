@@ -22,8 +22,6 @@ ATTEMPTS = 9
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=5), timedelta(minutes=5)
 # All waits together; who asks Loupe to wait longer than this is not waited for.
 PATIENCE = timedelta(minutes=15)
-# From this attempt on an image is asked about alone, so that one which makes its calls fail takes no others along.
-ALONE_FROM = 3
 # How long a dead worker holds up its rows. Longer than any one call; renewed before each.
 LEASE = timedelta(seconds=90)
 Rows = dict[int, Classification]  # by asset
@@ -39,23 +37,20 @@ def ask(
 ) -> None:
     """Run claimed classifications of one classifier. ``go_on`` is asked before every call but the first."""
     left: Rows = {row.asset_id: row for row in rows if not _is_exhausted(row)}
-    together = [row for row in left.values() if row.attempts < ALONE_FROM]
-    alone = [[row] for row in left.values() if row.attempts >= ALONE_FROM]
-    for group in [together, *alone] if together else alone:
+    started = time.monotonic()
+    for outcomes in classifier.classify_many([row.asset for row in left.values()]):
+        elapsed = round(1000 * (time.monotonic() - started))
+        for asset, outcome in outcomes:
+            _take_in(left.pop(asset.pk), outcome, elapsed)
+        down = [busy for _, busy in outcomes if isinstance(busy, ServiceBusy) and busy.down]
+        if down:
+            _postpone_others(classifier.slug, down[0], left)
+            return
+        if left and not go_on():
+            _release(left)
+            return
+        _hold(left)
         started = time.monotonic()
-        for outcomes in classifier.classify_many([row.asset for row in group]):
-            elapsed = round(1000 * (time.monotonic() - started))
-            for asset, outcome in outcomes:
-                _take_in(left.pop(asset.pk), outcome, elapsed)
-            down = [busy for _, busy in outcomes if isinstance(busy, ServiceBusy) and busy.down]
-            if down:
-                _postpone_others(classifier.slug, down[0], left)
-                return
-            if left and not go_on():
-                _release(left)
-                return
-            _hold(left)
-            started = time.monotonic()
 
 
 def _is_exhausted(row: Classification) -> bool:

@@ -135,7 +135,8 @@ def test_the_wait_and_the_reason_are_passed_on() -> None:
         {"has_nsfw_concepts": [False] * 3}, {"has_nsfw_concepts": []}, {"has_nsfw_concepts": ["a", "b"]},
         {"has_nsfw_concepts": [False, None]}, {"has_nsfw_concepts": [0, 0]}, {"is_nsfw": False},
         {"has_nsfw_concepts": [False, False], "is_nsfw": True}, {"has_nsfw_concepts": [True, False], "is_nsfw": False},
-        {"has_nsfw_concepts": [False, False], "inputCount": 1}, {"has_nsfw_concepts": [False, False], "truncated": True},
+        {"has_nsfw_concepts": [False, False], "inputCount": 1},
+        {"has_nsfw_concepts": [False, False], "truncated": True},
         {"has_nsfw_concepts": [False, False], "truncated": None}, {"error": "Rate limit exceeded"},
     ],
 )  # fmt: skip
