@@ -78,6 +78,15 @@ class RequestTransitionInline(ReadOnlyInline):
     ordering = ("created_at", "pk")
 
 
+MORE = (
+    "sd_vae", "clip_skip", "loras", "embeddings", "hires_fix", "refiner_switch_at", "enable_transparent_background",
+    "restore_faces",
+)  # fmt: skip
+DELIVERY = (
+    "response_image_type", "enable_nsfw_detection", "nsfw_detection_level", "custom_storage", "enterprise_plan",
+)  # fmt: skip
+
+
 @admin.register(GenerationRequest)
 class GenerationRequestAdmin(ReadOnlyAdmin):
     list_display = ("short_id", "beginning", "provider", "status", "progress", "requested_by", "created_at", "desk")
@@ -86,13 +95,32 @@ class GenerationRequestAdmin(ReadOnlyAdmin):
     search_fields = ("uuid", "prompt", "=provider_task_id", "model_name")
     search_help_text = "Id, words of the prompt, the provider's task id, or a model's name."
     ordering = ("-created_at", "-id")
-    exclude = ("id", "lease", "form_token")
+    exclude = ("id", "lease", "form_token", "webhook_digest")
     readonly_fields = ("uuid",)
+    fieldsets = (
+        (None, {"fields": ("uuid", "provider", "provider_task_id", "status", "progress", "eta_seconds")}),
+        ("What went wrong", {"fields": ("reason", "error", "attempts")}),
+        ("What to draw", {"fields": ("prompt", "negative_prompt", "model_name", "width", "height", "image_num")}),
+        ("How", {"fields": ("sampler_name", "steps", "guidance_scale", "seed")}),
+        ("More", {"fields": MORE}),
+        ("Delivery", {"fields": DELIVERY}),
+        ("Record", {"fields": ("requested_by", "created_at", "submitted_at", "finished_at", "due_at", "cost")}),
+        (
+            "The provider's answers",
+            {"classes": ("collapse",), "fields": ("submit_answer", "candidate_task_id", "result")},
+        ),
+    )
     inlines = (RemoteImageInline, RequestTransitionInline)
     actions = ("retry_failed", "give_up_unknown")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[GenerationRequest]:
         return super().get_queryset(request).defer("negative_prompt", "submit_answer")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """A column that no group names is shown all the same."""
+        named = {name for _, group in self.fieldsets for name in group["fields"]}
+        rest = [f.name for f in self.opts.fields if f.name not in named and f.name not in self.exclude]
+        return (*self.fieldsets, ("Other", {"fields": rest})) if rest else self.fieldsets
 
     @admin.display(description="id", ordering="uuid")
     def short_id(self, row: GenerationRequest) -> str:

@@ -49,9 +49,9 @@ def fraction(name: str, label: str, *, places: int, about: str = "", **options: 
     wrong = f"{label} {wire.demand(name)}."
     fine = f"{label} must have at most {places} decimals."
     messages = dict.fromkeys(("required", "invalid", "min_value", "max_value", "max_digits", "max_whole_digits"), wrong)
+    options.setdefault("help_text", f"{low} to {high}. {about}".strip())
     return forms.DecimalField(
-        label=label, min_value=low, max_value=high, decimal_places=places,
-        help_text=f"{low} to {high}. {about}".strip(), widget=forms.NumberInput({"step": "any"}),
+        label=label, min_value=low, max_value=high, decimal_places=places, widget=forms.NumberInput({"step": "any"}),
         error_messages={**messages, "max_decimal_places": fine}, **options,
     )  # fmt: skip
 

@@ -76,8 +76,8 @@ def fields() -> dict[str, forms.Field]:
     for row in LORA_ROWS:
         found[f"lora_{row}_name"] = name(f"LoRA {row}")
         found[f"lora_{row}_strength"] = fraction(
-            "strength", f"Strength of LoRA {row}", places=3, required=False, initial=STRENGTH_DEFAULT
-        )
+            "strength", f"Strength of LoRA {row}", places=3, required=False, initial=STRENGTH_DEFAULT, help_text=""
+        )  # the range stands over the rows
     for row in EMBEDDING_ROWS:
         found[f"embedding_{row}_name"] = name(f"Embedding {row}")
     return found

@@ -26,7 +26,13 @@ def groups(item: GenerationRequest, provider: str) -> list[Group]:
     """What was asked for. The prompts stand elsewhere on the page."""
     found = (
         Group("Parameters", _parameters(item, provider)),
-        Group("LoRAs", [Fact(row["model_name"], _number(row["strength"])) for row in item.loras]),
+        Group(
+            "LoRAs",
+            [
+                Fact(f"LoRA {place}", f"{row['model_name']} at {_number(row['strength'])}")
+                for place, row in enumerate(item.loras, start=1)
+            ],
+        ),
         Group(
             "Embeddings",
             [Fact(f"Embedding {place}", row["model_name"]) for place, row in enumerate(item.embeddings, start=1)],

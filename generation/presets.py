@@ -19,7 +19,6 @@ _PLAIN: dict[str, Any] = {
     "steps": 20,
     "guidance_scale": Decimal("7.5"),
     "sampler_name": "Euler a",
-    "response_image_type": "jpeg",
 }
 
 

@@ -161,7 +161,10 @@ def _move(request: HttpRequest, item: GenerationRequest, act: Callable[[], objec
 @permission_required("generation.add_generationrequest", raise_exception=True)
 def request_create(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
-        return _form(request, *_new_form(request))
+        form, about = _new_form(request)
+        if getattr(request, "htmx", False) and about["picked"]:
+            return render(request, "generation/_field_picked.html", {"field": form[about["picked"]], **about})
+        return _form(request, form, about)
     form = RequestForm(request.POST)
     if not form.is_valid():
         return _form(request, form, status=422)
@@ -195,10 +198,12 @@ def _new_form(request: HttpRequest) -> tuple[RequestForm, dict[str, Any]]:
     if request.GET.get("provider") in providers.available():
         chosen["provider"] = request.GET["provider"]
     form.initial.update(chosen)
-    if request.GET.get("picked") in chosen:
-        form.fields[request.GET["picked"]].widget.attrs["autofocus"] = True
+    field = request.GET.get("picked", "")
+    if field in chosen:
+        form.fields[field].widget.attrs["autofocus"] = True
     carried = {name: request.GET[name] for name in ("from", "preset", *chosen) if request.GET.get(name)}
-    return form, {"source": source, "preset": preset, "carried": urlencode(carried)}
+    about = {"source": source, "preset": preset, "carried": urlencode(carried)}
+    return form, {**about, "picked": field if field in chosen else ""}
 
 
 def _source(request: HttpRequest) -> GenerationRequest | None:
@@ -213,12 +218,14 @@ def _form(
     models = offers.suggestions(chosen) if chosen else []
     if models and not form.is_bound:
         form.initial.setdefault("model_name", models[0][0])
+    names = {name for name, _ in models}
     context = {
         "form": form,
         "models": models,
         "sizes": SIZES,
         "presets": PRESETS,
         "strength": STRENGTH,
+        "elsewhere": bool(about and about["preset"] and names and form.initial["model_name"] not in names),
         **(about or {}),
     }
     return render(request, "generation/request_form.html", context, status=status)
