@@ -68,9 +68,7 @@ def miss(*, image: RemoteImage, error: Exception) -> None:
         # Once it has expired, the next attempt asks for a fresh address first.
         _again(image, timezone.now() + backoff(image.attempts, first=1, longest=120), str(error))
         return
-    fresh = (
-        " It was the second address: the provider had already been asked for a fresh one." if image.refreshes else ""
-    )
+    fresh = " The provider had already been asked for a fresh address." if image.refreshes else ""
     with transaction.atomic():
         _end(image, RemoteImage.Status.FAILED, error=f"{error}{fresh}")
 

@@ -16,6 +16,7 @@ from generation.models import ProviderState
 
 HELD_LONGEST = timedelta(minutes=10)
 TRIES = 50  # each failed swap means that another worker's succeeded
+SKEW = timedelta(seconds=1)  # the clock of another host may be ahead of ours by so much
 STEP = Decimal("0.0001")  # what the column holds
 MARGIN = timedelta(milliseconds=20)  # so that nobody comes back for a token of which the last 0.0001 is missing
 
@@ -29,7 +30,7 @@ class Bucket:
 
     def held_until(self, now: datetime) -> datetime | None:
         """When the provider may be asked again; None: now. After a clock was set back nothing is held for hours."""
-        return self.at if self.at is not None and now < self.at <= now + HELD_LONGEST else None
+        return self.at if self.at is not None and now + SKEW < self.at <= now + HELD_LONGEST else None
 
     def level(self, per_minute: int, now: datetime) -> Decimal:
         """Tokens at that moment: negative after a request of more images than a minute brings."""
@@ -72,8 +73,8 @@ def hold(slug: str, wait: timedelta, *, per_minute: int) -> None:
 
 def _swap(slug: str, old: Bucket, *, tokens: Decimal, at: datetime) -> bool:
     """Write if the row is still as it was read: the moment is another one after every write."""
-    if at == old.at:
-        at += timedelta(microseconds=1)
+    if old.at is not None and at <= old.at <= at + SKEW:
+        at = old.at + timedelta(microseconds=1)
     rows = ProviderState.objects.filter(slug=slug, tokens_at=old.at)
     if rows.update(tokens=tokens, tokens_at=at):
         return True

@@ -1,0 +1,124 @@
+"""Addresses that expire: fetched in order of their deadlines, asked for once more, and never silently lost."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from generation import fetching, tasks
+from generation.models import Asset, GenerationRequest, ProviderState, RemoteImage
+from generation.sandbox.models import SandboxTask
+from generation.services import downloading
+from tests.generation.test_pipeline import _sandbox, ask, make_everything_due, run_line  # noqa: F401
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Status = GenerationRequest.Status
+
+
+def ready(**fields: Any) -> GenerationRequest:
+    request = ask(**fields)
+    tasks.submit()
+    tasks.poll()
+    return request
+
+
+def break_signatures() -> None:
+    for image in RemoteImage.objects.all():
+        RemoteImage.objects.filter(pk=image.pk).update(url=image.url[:-4] + "beef")
+
+
+@pytest.mark.parametrize("how", ["refused with 403", "past its date"])
+def test_an_expired_address_is_read_anew_once(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = ready(image_num=2)
+    break_signatures()
+    if how == "past its date":
+        RemoteImage.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+
+    tasks.fetch()
+
+    request.refresh_from_db()
+    assert (request.status, request.error) == (Status.SUCCEEDED, "")
+    assert list(RemoteImage.objects.values_list("refreshes", "url")) == [(1, ""), (1, "")]
+    assert all(asset.url_expires_at > timezone.now() for asset in Asset.objects.all())
+
+
+def test_a_second_expiry_is_the_end_with_a_sentence() -> None:
+    request = ready(prompt="a harbour sandbox:expired", image_num=2)
+    run_line(rounds=2)
+    request.refresh_from_db()
+    assert (request.status, request.reason) == (Status.FAILED, "IMAGES_LOST")
+    assert "Image 2: The address has expired or forbids reading. The provider had already been asked" in request.error
+    assert list(RemoteImage.objects.values_list("refreshes", flat=True)) == [1, 1]
+
+
+def test_a_task_that_is_forgotten_has_no_fresh_address() -> None:
+    request = ready()
+    break_signatures()
+    SandboxTask.objects.all().delete()
+    tasks.fetch()
+    request.refresh_from_db()
+    assert request.status == Status.FAILED
+    assert "There is no fresh one: Novita (sandbox) does not know this task any more." in request.error
+
+
+def test_a_provider_that_cannot_be_asked_now_is_asked_later(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = ready()
+    break_signatures()
+    settings.SANDBOX = False
+    RemoteImage.objects.update(expires_at=timezone.now())
+    tasks.fetch()
+    image = RemoteImage.objects.get()
+    assert (image.status, image.refreshes) == (RemoteImage.Status.WAITING, 0)
+    assert image.error.startswith("The address has expired. A fresh one is asked for again soon: ")
+
+    settings.SANDBOX = True
+    make_everything_due()
+    tasks.fetch()
+    request.refresh_from_db()
+    assert request.status == Status.SUCCEEDED
+
+
+def test_a_provider_that_can_never_be_asked_is_given_up(settings: Any) -> None:
+    request = ready()
+    RemoteImage.objects.update(expires_at=timezone.now())
+    settings.SANDBOX = False
+    for _ in range(8):
+        make_everything_due()
+        tasks.fetch()
+    request.refresh_from_db()
+    assert (request.status, request.reason) == (Status.FAILED, "IMAGES_LOST")
+    assert "There is no fresh one: Novita (sandbox) " in request.error
+
+
+def test_the_nearest_deadline_is_fetched_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    ready(image_num=6)
+    for image in RemoteImage.objects.all():
+        expires_at = timezone.now() + timedelta(hours=7 - image.position)
+        due_at = timezone.now() - timedelta(seconds=9 - image.position)
+        RemoteImage.objects.filter(pk=image.pk).update(expires_at=expires_at, due_at=due_at)
+    order: list[int] = []
+
+    def note(*, image: RemoteImage) -> Any:
+        order.append(image.position)
+        raise fetching.FetchFailed("Not today.")
+
+    monkeypatch.setattr(downloading, "download", note)
+    monkeypatch.setattr(tasks, "FETCH_THREADS", 1)
+    tasks.fetch()
+    assert order == [5, 4, 3, 2, 1, 0]
+
+
+def test_seeds_and_the_whole_result_are_kept_without_a_signature(settings: Any) -> None:
+    request = ready(image_num=3, seed=41)
+    tasks.fetch()
+    request.refresh_from_db()
+    assert list(Asset.objects.order_by("position").values_list("seed", flat=True)) == [41, 42, 43]
+    assert request.result["task"]["status"] == "TASK_STATUS_SUCCEED"
+    assert '"seeds": [41, 42, 43]' in request.result["extra"]["debug_info"]["request_info"]
+    assert request.result["images"][2]["image_url"].endswith(f"{request.provider_task_id}/2.png")
+    state = ProviderState.objects.get()
+    assert state.last_success_at is not None
+    assert state.last_error == ""

@@ -1,0 +1,115 @@
+"""Images per minute: one bucket for all workers, whatever the database."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from generation.models import ProviderState
+from generation.services import rates
+
+SLUG = "novita"
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
+    class Clock:
+        now = timezone.now()
+
+        def forward(self, seconds: float) -> None:
+            self.now += timedelta(seconds=seconds)
+
+    made = Clock()
+    monkeypatch.setattr(rates.timezone, "now", lambda: made.now)
+    return made
+
+
+def take(images: int = 1, per_minute: int = 20) -> datetime | None:
+    return rates.take(SLUG, images, per_minute=per_minute)
+
+
+@pytest.mark.django_db
+def test_the_bucket_holds_a_minute_and_fills_up_continuously(clock: Any) -> None:
+    assert [take(8), take(8), take(4)] == [None] * 3
+    assert take() == clock.now + timedelta(seconds=3) + rates.MARGIN
+    clock.forward(2.9)
+    assert take() is not None
+    clock.forward(0.2)
+    assert take() is None
+    clock.forward(3600)
+    assert [take(8), take(8), take(4)] == [None] * 3
+    assert take() is not None, "an hour of silence brings no more than a minute's images"
+
+
+@pytest.mark.django_db
+def test_a_request_larger_than_the_bucket_passes_when_it_is_full_and_the_next_pays_for_it(clock: Any) -> None:
+    assert take(8, per_minute=5) is None
+    assert ProviderState.objects.get().tokens == Decimal(-3)
+    assert take(1, per_minute=5) == clock.now + timedelta(seconds=48) + rates.MARGIN
+    clock.forward(90)
+    until = take(8, per_minute=5)
+    assert until is not None, "not full yet"
+    clock.now = until
+    assert take(8, per_minute=5) is None
+
+
+@pytest.mark.django_db
+def test_no_limit_takes_nothing_and_writes_nothing() -> None:
+    assert all(take(8, per_minute=0) is None for _ in range(50))
+    assert not ProviderState.objects.exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("per_minute", [0, 20])
+def test_a_held_provider_is_left_alone_by_everybody_for_ten_minutes_at_most(clock: Any, per_minute: int) -> None:
+    rates.hold(SLUG, timedelta(seconds=30), per_minute=per_minute)
+    rates.hold(SLUG, timedelta(seconds=5), per_minute=per_minute)
+    until = take(per_minute=per_minute)
+    assert until is not None
+    assert until >= clock.now + timedelta(seconds=30)
+
+    rates.hold(SLUG, timedelta(hours=5), per_minute=per_minute)
+    until = take(per_minute=per_minute)
+    assert until is not None
+    assert until <= clock.now + rates.HELD_LONGEST + timedelta(seconds=4)
+    clock.forward(604)
+    assert take(per_minute=per_minute) is None
+
+
+@pytest.mark.django_db
+def test_a_refusal_empties_the_bucket(clock: Any) -> None:
+    rates.hold(SLUG, timedelta(), per_minute=20)
+    assert take() is not None
+    clock.forward(3.1)
+    assert take() is None
+
+
+@pytest.mark.django_db
+def test_a_clock_that_was_set_back_holds_nobody_for_hours(clock: Any) -> None:
+    assert take() is None
+    clock.forward(-7200)
+    assert take() is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_workers_side_by_side_take_no_more_than_there_is() -> None:
+    def worker(number: int) -> int:
+        try:
+            return sum(take(2, per_minute=30) is None for _ in range(6))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as threads:
+        taken = sum(threads.map(worker, range(8)))
+
+    # 15 times two, and one more for every four seconds that the threads may have needed.
+    assert 15 <= taken <= 17
+    state = ProviderState.objects.get()
+    assert state.tokens is not None
+    assert 0 <= state.tokens < 4
