@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 from PIL import Image
 
 import moderation.tasks
+from generation import pumps
 from generation.models import Asset
 from generation.providers import nanogpt as client
 from generation.providers.base import ProviderBusy
@@ -367,6 +369,42 @@ def test_a_worker_that_dies_on_an_image_every_time_leaves_it_to_a_person(
     row.refresh_from_db()
     assert (deaths, row.status) == (asking.ATTEMPTS, Status.FAILED)
     assert "ended its worker" in settled(row).why
+
+
+def test_a_worker_killed_at_any_write_loses_and_doubles_nothing(make_asset: Any, key: Any) -> None:
+    class Killed(BaseException):
+        pass
+
+    key("sandbox-policy")
+    effect, finished = 0, False
+    while not finished:
+        rows = [make_asset(shown(*[NSFW] * n, seed=10 * effect + n)).classifications.get() for n in range(2)]
+        writes = 0
+
+        def count(execute: Any, query: str, params: Any, many: bool, context: Any, dies_at: int = effect) -> Any:
+            nonlocal writes
+            if query.startswith(("INSERT", "UPDATE")) and "pump" not in query and "sandbox" not in query:
+                writes += 1
+                if writes > dies_at:
+                    raise Killed
+            return execute(query, params, many, context)
+
+        try:
+            with connection.execute_wrapper(count):
+                run()
+            finished = True
+        except Killed:
+            pass
+        pumps.start_over()
+        let_time_pass()
+        run()
+        for number, row in enumerate(rows):
+            row.refresh_from_db()
+            assert (row.status, row.flagged) == (Status.DONE, bool(number))
+            settled(row)
+        effect += 1
+    assert effect > 4
+    assert nothing_approved()
 
 
 def test_a_turn_that_ends_gives_back_what_it_has_not_asked_about(make_asset: Any, key: Any, calls: list[int]) -> None:
