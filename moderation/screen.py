@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Count, Subquery
+from django.db.models import Count, F, Subquery
 from django.utils import timezone
 
 from generation.models import Asset
@@ -40,6 +40,8 @@ class Found:
     category: Category
     confidence: Decimal
     parts: int  # how many places in the image it was found in; 0 when the classifier names none
+    scored: bool = True  # False: no confidence was given, and the number means nothing
+    details: str = ""  # what the classifier's own words say beyond the category
 
     @property
     def l1(self) -> Category:
@@ -66,8 +68,21 @@ class Source:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suggestion:
     category: Category
-    confidence: Decimal
+    confidence: Decimal | None  # None: none was given
     digit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notes:
+    """What a source outside says about how its image was made. All text, and none of it ours."""
+
+    prompt: str
+    negative_prompt: str
+    model: str
+    seed: str
+    sampling: str
+    project: str
+    made_at: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +115,7 @@ def review_screen(*, user: User, review: Review, queue: Queue | None) -> dict[st
         "review": review,
         "asset": review.asset,
         "generation": review.asset.request,
+        "notes": notes_of(review.asset),
         "queue": queue,
         "sources": sources,
         "suggestions": suggestions(sources),
@@ -176,8 +192,32 @@ def strip(*, user: User, review: Review, queue: Queue | None) -> list[Frame]:
     ]
 
 
+def notes_of(asset: Asset) -> Notes | None:
+    """How an asset was made elsewhere, as its source says; None when that is not known."""
+    said = asset.metadata.get("scenario")
+    if not isinstance(said, dict):
+        return None
+
+    def text(name: str) -> str:
+        return str(said.get(name, ""))
+
+    models = dict.fromkeys(text(name) for name in ("modelId", "baseModelId"))
+    steps, guidance = text("numInferenceSteps").removesuffix(".0"), text("guidance").removesuffix(".0")
+    sampling = [f"{steps} steps" if steps else "", f"guidance {guidance}" if guidance else "", text("scheduler")]
+    return Notes(
+        prompt=text("prompt"),
+        negative_prompt=text("negativePrompt"),
+        model=" on ".join(model for model in models if model),
+        seed=text("seed"),
+        sampling=", ".join(part for part in sampling if part),
+        project=text("ownerId"),
+        made_at=text("createdAt")[:19].replace("T", " "),
+    )
+
+
 def sources_of(asset: Asset) -> list[Source]:
-    runs = asset.classifications.defer("raw").prefetch_related("labels").order_by("pk")
+    rows = asset.classifications.defer("raw").annotate(details=F("raw__details"))
+    runs = rows.prefetch_related("labels").order_by("pk")
     return [
         Source(run=run, label=classifiers.label(run.classifier), found=_found(run), limits=_limits(run)) for run in runs
     ]
@@ -186,12 +226,19 @@ def sources_of(asset: Asset) -> list[Source]:
 def suggestions(sources: Iterable[Source]) -> list[Suggestion]:
     """What the classifiers found, as far as a rejection can name it, surest first."""
     allowed = set(taxonomy.reject_reasons())
-    best: dict[Category, Decimal] = {}
-    for found in (found for source in sources for found in source.found):
-        if found.category in allowed:
-            best[found.category] = max(found.confidence, best.get(found.category, Decimal(0)))
-    ranked = sorted(best.items(), key=lambda pair: pair[1], reverse=True)[:SUGGESTIONS]
-    return [Suggestion(category=what, confidence=value, digit=digit) for digit, (what, value) in enumerate(ranked, 1)]
+    best: dict[Category, Found] = {}
+    for found in (found for source in sources for found in source.found if found.category in allowed):
+        if found.category not in best or _rank(found) > _rank(best[found.category]):
+            best[found.category] = found
+    ranked = sorted(best.values(), key=_rank, reverse=True)[:SUGGESTIONS]
+    return [
+        Suggestion(category=found.category, confidence=found.confidence if found.scored else None, digit=digit)
+        for digit, found in enumerate(ranked, 1)
+    ]
+
+
+def _rank(found: Found) -> tuple[bool, Decimal]:
+    return found.scored, found.confidence
 
 
 def _found(run: Classification) -> list[Found]:
@@ -199,11 +246,15 @@ def _found(run: Classification) -> list[Found]:
     grouped: dict[str, list[Any]] = {}
     for label in run.labels.all():
         grouped.setdefault(label.category, []).append(label)
+    said = getattr(run, "details", None)
+    details = said if isinstance(said, dict) else {}
     lines = [
         Found(
             category=taxonomy.CATEGORIES.get(slug) or Category(slug, slug, ""),
             confidence=max(label.confidence for label in labels),
             parts=sum(label.box is not None for label in labels),
+            scored=classifiers.gives_confidence(run.classifier),
+            details=", ".join(details.get(slug, ())),
         )
         for slug, labels in grouped.items()
     ]

@@ -1,7 +1,8 @@
 """The taxonomy: ten L1 categories and their L2s. Every other place derives from this one.
 
 The names are Scenario's (https://docs.scenario.com/get-started/documentation/nsfw), which follow Amazon Rekognition's
-moderation labels. Slugs are stored in the database and never change; names and definitions may.
+moderation labels. Slugs are stored in the database and never change; names and definitions may. What others call the
+same categories stands in ``moderation.vocabulary``.
 """
 
 from __future__ import annotations
@@ -37,63 +38,63 @@ def _l1(slug: str, key: str, name: str, definition: str, *children: tuple[str, s
 _ALL: list[Category] = [
     *_l1(
         "explicit", "x", "Explicit",
-        "Sexual content that leaves nothing to inference: exposed genitals, anus or female nipple, sexual acts, or objects made for them.",
-        ("nudity", "Explicit Nudity", "Exposed genitals or anus, fully bare buttocks, or an exposed female nipple, also through see-through clothing."),
-        ("sexual-activity", "Explicit Sexual Activity", "Intercourse, oral sex, masturbation or their unmistakable simulation, whether or not nudity is visible."),
-        ("sex-toys", "Sex Toys", "Objects made for sexual stimulation, in use or on display."),
+        "Sexual content that leaves nothing to inference: exposed genitals, anus, buttocks or female nipple, sexual acts, or objects made for them. Drawn and rendered figures count like photographs.",
+        ("nudity", "Explicit Nudity", "Genitals, an anus, fully bare buttocks or a female nipple in plain sight, also through see-through clothing or in a drawing. What is covered by a hand, hair or a blur belongs to Obstructed intimate parts."),
+        ("sexual-activity", "Explicit Sexual Activity", "Intercourse, oral sex, masturbation or their unmistakable simulation, whether or not anything bare is visible. An embrace or a kiss alone is none."),
+        ("sex-toys", "Sex Toys", "Objects made for sexual stimulation, such as vibrators, dildos or dolls, in use, in a hand or on display."),
     ),
     *_l1(
         "non-explicit", "n", "Non-Explicit Nudity of Intimate parts and Kissing",
-        "Bare or nearly bare bodies whose intimate parts stay covered or outside the picture, and kissing on the lips.",
-        ("nudity", "Non-explicit Nudity", "A bare back, a male nipple, partly bare buttocks or breast, or nudity that is implied rather than shown."),
-        ("obstructed", "Obstructed intimate parts", "Intimate parts of a bare person, hidden only by a hand, hair, an object or a blur."),
-        ("kissing", "Kissing on the lips", "Two people whose lips touch."),
+        "Bare or nearly bare bodies whose intimate parts stay covered or outside the picture, and kissing on the lips. Nothing that Explicit names may be visible.",
+        ("nudity", "Non-explicit Nudity", "A bare back, a bare male chest, partly bare buttocks or breast, or a person who is plainly naked although the picture shows nothing intimate."),
+        ("obstructed", "Obstructed intimate parts", "The nipple or genitals of a bare person, hidden only by a hand, hair, foam, an object, a sticker or a blur, so that their place is obvious."),
+        ("kissing", "Kissing on the lips", "Two people whose lips touch. A kiss on the cheek, the hand or the forehead is none."),
     ),
     *_l1(
         "swimwear-underwear", "w", "Swimwear or Underwear",
-        "People in swimwear, underwear or lingerie, whatever the setting.",
-        ("female", "Female Swimwear or Underwear", "A woman or girl in a bikini, swimsuit, lingerie or other underwear."),
-        ("male", "Male Swimwear or Underwear", "A man or boy in swimming trunks or underwear."),
+        "People in swimwear, underwear or lingerie, whatever the setting: a beach, a shop, a bedroom. The garments alone, with nobody in them, do not count.",
+        ("female", "Female Swimwear or Underwear", "A woman or girl in a bikini, swimsuit, lingerie or other underwear. Sportswear that covers the trunk does not count."),
+        ("male", "Male Swimwear or Underwear", "A man or boy in swimming trunks or underwear. A bare chest above trousers or shorts is Non-explicit Nudity."),
     ),
     *_l1(
         "violence", "v", "Violence",
-        "Harm done to people or animals, or the tools for it, shown as a subject of the picture.",
-        ("graphic", "Graphic Violence", "Fighting, beating, torture, blood from an injury, self-harm, or the moment somebody is hurt or killed."),
-        ("weapons", "Weapons", "Firearms, blades carried as arms, explosives and other arms, in a hand or on their own."),
+        "Harm done to people or animals, or the tools for it, as a subject of the picture. What is left afterwards, without the act, belongs to Visually Disturbing.",
+        ("graphic", "Graphic Violence", "Fighting, beating, torture, self-harm, blood from an injury, an explosion among people, or the moment somebody is hurt or killed, with a weapon or without. Sport within its rules is none."),
+        ("weapons", "Weapons", "Firearms, blades carried as arms, explosives and other arms, in a hand or on their own, whether or not they are used. A kitchen knife at work and a tool at its task do not count."),
     ),
     *_l1(
         "visually-disturbing", "d", "Visually Disturbing",
-        "Sights that shock without showing violence being done.",
-        ("death", "Death and Emaciation", "Corpses, remains, open coffins, or bodies wasted by hunger or illness."),
-        ("crashes", "Crashes", "The wreckage of a car, train, plane or ship, or the crash itself."),
+        "Sights that shock without violence being done in the picture: the dead, the wasted, and wreckage.",
+        ("death", "Death and Emaciation", "Corpses, remains, a hanged person, open coffins, or bodies wasted by hunger or illness. A skeleton as an ornament or in a lesson is none."),
+        ("crashes", "Crashes", "A car, train, plane or ship as it crashes, or its wreckage. A scratch on a parked car is none."),
     ),
     *_l1(
         "drugs-tobacco", "t", "Drugs & Tobacco",
-        "Drugs and tobacco in any form, and what they are taken with.",
-        ("products", "Products", "Cigarettes, cigars, vapes, loose tobacco, pills, powders or cannabis as objects."),
-        ("use", "Drug & Tobacco Paraphernalia & Use", "Smoking, injecting or snorting, and pipes, bongs, syringes or grinders meant for it."),
+        "Drugs and tobacco in any form, what they are taken with, and people taking them. Medicine counts as soon as it looks like loose pills or powder.",
+        ("products", "Products", "Cigarettes, cigars, vapes, loose tobacco, pills, powders or cannabis as objects, in a hand or on their own, while nobody takes them."),
+        ("use", "Drug & Tobacco Paraphernalia & Use", "Smoking, vaping, injecting or snorting, and the pipes, bongs, syringes or grinders meant for it. A syringe in a doctor's hand is none."),
     ),
     *_l1(
         "alcohol", "a", "Alcohol",
-        "Alcoholic drinks and drinking.",
-        ("use", "Alcohol Use", "A person drinking alcohol, or plainly drunk."),
-        ("beverages", "Alcoholic Beverages", "Beer, wine, spirits or cocktails in a glass, bottle or can."),
+        "Alcoholic drinks, and people drinking them. When nothing shows whether a drink is alcoholic, the glass and the place decide.",
+        ("use", "Alcohol Use", "A person drinking alcohol, raising a glass of it to the lips, or plainly drunk."),
+        ("beverages", "Alcoholic Beverages", "Beer, wine, spirits or cocktails in a glass, bottle, can or barrel, while nobody drinks them."),
     ),
     *_l1(
         "rude-gestures", "f", "Rude Gestures",
-        "Gestures made to insult.",
-        ("middle-finger", "Middle Finger", "A raised middle finger towards the viewer or another person."),
+        "Gestures made to insult somebody in the picture or whoever looks at it.",
+        ("middle-finger", "Middle Finger", "A raised middle finger, towards the viewer or another person, also drawn, on a sign or as a statue."),
     ),
     *_l1(
         "gambling", "g", "Gambling",
-        "Games of chance for money: casino tables, slot machines, betting slips, chips, or dice and cards laid out for stakes.",
+        "Games of chance for money: casino tables, slot machines, betting slips, chips, or dice and cards laid out for stakes. A pack of cards at a family table is none.",
     ),
     *_l1(
         "hate-symbols", "h", "Hate Symbols",
-        "Signs and emblems of groups or ideologies built on hatred.",
-        ("nazi", "Nazi Party", "The swastika of the Nazi party, SS runes, its flags, salutes and uniforms."),
-        ("white-supremacy", "White Supremacy", "Burning crosses, hoods and emblems of white supremacist groups."),
-        ("extremist", "Extremist", "Flags and emblems of other violent extremist or terrorist groups."),
+        "Signs, flags, gestures and uniforms of groups or ideologies built on hatred, whatever the picture wants to say with them; a person judges the context.",
+        ("nazi", "Nazi Party", "The swastika of the Nazi party, SS runes, its flags, salutes and uniforms. The swastika of Hindu, Buddhist or Jain tradition is none."),
+        ("white-supremacy", "White Supremacy", "Burning crosses, the hoods and robes of the Ku Klux Klan, and the emblems and slogans of other white supremacist groups."),
+        ("extremist", "Extremist", "Flags, emblems and uniforms of other violent extremist or terrorist groups, of any faith or politics."),
     ),
 ]  # fmt: skip
 

@@ -8,19 +8,18 @@ signed and carry the signature in their query, so no message here holds one.
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
 from generation.providers.base import ProviderBusy, ProviderRejected
-from generation.providers.http import Answer, Call, HttpProvider
+from generation.providers.http import KEY_MIN, Answer, Call, HttpProvider
 from generation.wire import scenario as wire
+from generation.wire.secrets import redact, without_secrets
 from generation.wire.task import ErrorReply
 
 ASSETS_PATH = "/assets"
-_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*")
 
 
 class AssetNotFound(ProviderRejected):
@@ -65,7 +64,7 @@ class Scenario(HttpProvider):
         credentials = base64.b64encode(f"{api_key}:{api_secret}".encode()).decode()
         headers = {"Authorization": f"Basic {credentials}"}
         super().__init__(slug=slug, label=label, base_url=base_url, secret=api_secret, headers=headers)
-        self._hidden = tuple(text for text in (credentials, api_secret, api_key) if len(text) >= 8)
+        self._hidden = tuple(text for text in (credentials, api_secret, api_key) if len(text) >= KEY_MIN)
 
     def assets(self, token: str = "", *, page_size: int = wire.PAGE_SIZE_DEFAULT, project: str = "") -> AssetPage:
         """One page, oldest first, so that what is added meanwhile comes last. Raises ProviderError."""
@@ -119,7 +118,7 @@ class Scenario(HttpProvider):
         """Scenario may quote the key, or a signed address."""
         for secret in self._hidden:
             text = text.replace(secret, "[key]")
-        return _QUERY.sub(r"\1?[signature]", text)
+        return redact(text)
 
 
 def _asset(found: wire.Asset) -> ScenarioAsset:
@@ -135,6 +134,6 @@ def _asset(found: wire.Asset) -> ScenarioAsset:
         nsfw=None if pending and not found.nsfw else found.nsfw,
         project=found.owner_id,
         created_at=found.created_at,
-        description=found.description or "",
-        provenance={name: value for name, value in provenance.items() if value not in ("", [])},
+        description=redact(found.description or ""),
+        provenance=without_secrets({name: value for name, value in provenance.items() if value not in ("", [])}),
     )

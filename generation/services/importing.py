@@ -25,6 +25,7 @@ from generation import fetching, imaging
 from generation.models import Asset, ImportRun, Source
 from generation.providers.base import ProviderBusy, ProviderError
 from generation.providers.scenario import AssetPage, Scenario, ScenarioAsset
+from generation.services import health
 from generation.services.storing import AlreadyStored, Origin, store_rendition
 
 log = logging.getLogger("loupe.importing")
@@ -148,9 +149,11 @@ def work(
         while not job.report.finished and job.goes_on:
             _take_page(job)
     except ProviderBusy as busy:
+        health.failed(SOURCE, str(busy))
         _held(run).update(error=str(busy), leased_until=timezone.now() + pause(busy))
         raise
     except ProviderError as error:
+        health.failed(SOURCE, str(error))
         _held(run).update(error=str(error), status=Status.FAILED, finished_at=timezone.now(), leased_until=None)
         raise
     finally:
@@ -209,6 +212,7 @@ def _take_page(job: _Job) -> None:
         job.report.add(done)
         job.watch(job.report)
     _end_page(run, page, here)
+    health.succeeded(SOURCE)
     job.report.pages += 1
     job.report.finished = not page.next_token
 

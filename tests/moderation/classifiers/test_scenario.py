@@ -1,0 +1,275 @@
+"""Scenario's labels: without a score, in two vocabularies, some unknown, and sometimes not there yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+import moderation.tasks
+from generation.models import Asset, Source
+from generation.providers.base import ProviderBusy, ProviderError, ProviderMisconfigured
+from generation.providers.scenario import AssetNotFound, Scenario, ScenarioAsset
+from generation.sandbox import library
+from moderation import classifiers, taxonomy
+from moderation.classifiers.base import UNSCORED, ClassifierError, Coverage
+from moderation.classifiers.scenario import PATIENCE, ScenarioLabels, assess
+from moderation.models import Classification, Policy, Review
+
+Make = Callable[..., Asset]
+pytestmark = pytest.mark.django_db
+Status = Review.Status
+
+
+@pytest.fixture
+def import_asset(make_asset: Make, settings: Any) -> Callable[..., Asset]:
+    settings.CLASSIFIERS = ["scenario"]
+    count = iter(range(1, 1000))
+
+    def make(labels: Sequence[str] | None = None, age: timedelta = timedelta(), **fields: Any) -> Asset:
+        detection: dict[str, Any] = {} if labels is None else {"nsfw": list(labels)}
+        external_id = fields.pop("external_id", f"asset_{next(count)}")
+        asset = make_asset(source=Source.SCENARIO, external_id=external_id, detection=detection, **fields)
+        Asset.objects.filter(pk=asset.pk).update(created_at=timezone.now() - age)
+        return Asset.objects.get(pk=asset.pk)
+
+    return make
+
+
+@pytest.fixture
+def answer(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Callable[..., list[str]]:
+    """What Scenario says when it is asked about an asset; returns the ids that were asked for."""
+    settings.SCENARIO = {"api_key": "k", "api_secret": "s", "base_url": "https://scenario.test/v1", "label": "Scenario"}
+
+    def give(labels: tuple[str, ...] | None = None, error: ProviderError | None = None) -> list[str]:
+        asked: list[str] = []
+
+        def asset(self: Scenario, asset_id: str, *, project: str = "") -> ScenarioAsset:
+            asked.append(asset_id)
+            if error is not None:
+                raise error
+            return ScenarioAsset(id=asset_id, url="", mime_type="image/png", kind="image", status="", nsfw=labels)
+
+        monkeypatch.setattr(Scenario, "asset", asset)
+        return asked
+
+    return give
+
+
+def reviewed(asset: Asset) -> Review:
+    moderation.tasks.classify()
+    return Review.objects.get(asset=asset)
+
+
+# --- Labels ---
+def test_labels_become_findings_without_a_confidence() -> None:
+    found = assess(["violence", "tobacco", "drugs", "violence"])
+
+    assert [(finding.category, finding.confidence) for finding in found.findings] == [
+        ("violence", UNSCORED), ("drugs-tobacco", UNSCORED),
+    ]  # fmt: skip
+    assert (found.flagged, found.score, found.note) == (None, None, "")
+    assert found.raw == {
+        "nsfw": ["violence", "tobacco", "drugs", "violence"],
+        "details": {"drugs-tobacco": ["tobacco", "drugs"]},
+    }
+    assert found.covers == {category.slug: Coverage.PARTIAL for category in taxonomy.L1}
+    assert not classifiers.gives_confidence("scenario")
+    assert classifiers.gives_confidence("novita")
+
+
+def test_an_unknown_label_is_kept_and_flags() -> None:
+    found = assess(["cosmic_dread", "alcohol"])
+
+    assert found.flagged is True
+    assert found.raw["unknown"] == ["cosmic_dread"]
+    assert [finding.category for finding in found.findings] == ["alcohol"]
+    assert "“cosmic_dread”" in found.note
+
+
+def test_many_long_unknown_labels_make_no_long_sentence() -> None:
+    found = assess([f"{number} {'x' * 200}" for number in range(100)])
+
+    assert len(found.note) < 450
+    assert found.note.endswith("and 95 more.")
+    assert len(found.raw["unknown"]) == 100
+
+
+def test_it_judges_only_what_came_from_scenario(make_asset: Make, import_asset: Make) -> None:
+    assert not ScenarioLabels().applies_to(make_asset())
+    assert ScenarioLabels().applies_to(import_asset([]))
+
+
+# --- What the policy makes of them ---
+@pytest.mark.parametrize("label", ["explicit", "explicit_nudity", "hate_symbols", "violence", "suggestive", "tobacco"])
+def test_a_label_goes_to_a_person_and_never_rejects_by_itself(import_asset: Make, label: str) -> None:
+    review = reviewed(import_asset([label]))
+
+    assert (review.status, review.headline_confidence) == (Status.PENDING, None)
+    assert review.headline
+    assert "asks a person because no confidence was given" in review.why
+
+
+@pytest.mark.parametrize(("review_at", "reject_at"), [(99, None), (60, 100), (1, 20)])
+def test_no_threshold_lets_a_label_through_or_rejects_by_it(
+    import_asset: Make, review_at: int, reject_at: int | None
+) -> None:
+    Policy.objects.active().rules.filter(category="violence").update(review_at=review_at, reject_at=reject_at)
+
+    assert reviewed(import_asset(["violence"])).status == Status.PENDING
+
+
+def test_a_label_that_the_policy_does_not_mind_is_not_minded(import_asset: Make) -> None:
+    Policy.objects.active().rules.filter(category="alcohol").delete()
+
+    assert reviewed(import_asset(["alcohol"])).status == Status.APPROVED
+    unknown = reviewed(import_asset(["alcohol", "cosmic_dread"]))
+    assert unknown.status == Status.PENDING
+    assert "cosmic_dread" in unknown.why
+
+
+def test_analysed_and_nothing_found_may_be_approved(import_asset: Make) -> None:
+    assert reviewed(import_asset([])).status == Status.APPROVED
+
+
+@pytest.mark.parametrize("stored", ["explicit", {"a": 1}, 7, True])
+def test_labels_in_another_form_go_to_a_person(import_asset: Make, stored: Any) -> None:
+    asset = import_asset([])
+    Asset.objects.filter(pk=asset.pk).update(detection={"nsfw": stored})
+
+    review = reviewed(asset)
+
+    assert review.status == Status.PENDING
+    assert "cannot be read" in review.why
+
+
+# --- Not analysed yet ---
+def test_labels_that_were_not_there_are_asked_for_again(import_asset: Make, answer: Callable[..., list[str]]) -> None:
+    asset = import_asset(None)
+    asked = answer(None)
+    assert reviewed(asset).status == Status.CLASSIFYING
+    run = Classification.objects.get()
+    assert (run.attempts, run.error) == (0, "Scenario has not looked at this image yet.")
+    assert run.due_at is not None
+
+    answer(("alcohol",))
+    Classification.objects.update(due_at=timezone.now())
+    review = reviewed(asset)
+
+    assert asked == [asset.external_id]
+    assert (review.status, review.headline) == (Status.PENDING, "alcohol")
+    assert Classification.objects.get().raw == {"nsfw": ["alcohol"], "asked_again": True}
+
+
+def test_the_pauses_grow_over_an_hour_and_then_a_person_looks(
+    import_asset: Make, answer: Callable[..., list[str]]
+) -> None:
+    answer(None)
+    pauses: list[float] = []
+    age = timedelta()
+    while age < PATIENCE:
+        with pytest.raises(ClassifierError) as caught:
+            ScenarioLabels().classify(import_asset(None, age=age))
+        pause = caught.value.retry_after
+        assert pause is not None
+        pauses.append(round(pause.total_seconds(), -1))
+        age += pause
+    with pytest.raises(ClassifierError, match="60 minutes after it came") as caught:
+        ScenarioLabels().classify(import_asset(None, age=age))
+
+    assert caught.value.retry_after is None
+    assert not caught.value.retryable
+    assert pauses == sorted(pauses)
+    assert 5 <= len(pauses) <= 12
+
+
+def test_never_analysed_is_never_clean(import_asset: Make, answer: Callable[..., list[str]]) -> None:
+    answer(None)
+    asset = import_asset(None, age=PATIENCE)
+
+    review = reviewed(asset)
+
+    assert review.status == Status.PENDING
+    assert "has not looked at this image" in review.why
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (ProviderBusy("Scenario is busy.", retry_after=1200), True),
+        (AssetNotFound("Scenario has no such asset (any more)."), False),
+        (ProviderMisconfigured("The key is wrong."), False),
+    ],
+)
+def test_errors_while_asking_again(
+    import_asset: Make, answer: Callable[..., list[str]], error: ProviderError, again: bool
+) -> None:
+    answer(error=error)
+
+    with pytest.raises(ClassifierError, match=str(error)[:20]) as caught:
+        ScenarioLabels().classify(import_asset(None))
+
+    assert caught.value.retry_after == (timedelta(seconds=1200) if again else None)
+
+
+def test_without_a_key_stored_labels_count_and_absent_ones_go_to_a_person(import_asset: Make, settings: Any) -> None:
+    settings.SCENARIO = None
+
+    assert reviewed(import_asset([])).status == Status.APPROVED
+    review = reviewed(import_asset(None))
+    assert review.status == Status.PENDING
+    assert "is switched off now" in review.why
+
+
+@pytest.mark.django_db(transaction=True)
+def test_late_labels_arrive_over_a_socket(import_asset: Make, live_server: Any, settings: Any) -> None:
+    settings.SCENARIO = {
+        "api_key": "sandbox", "api_secret": "sandbox", "base_url": f"{live_server.url}/sandbox/scenario/v1",
+        "label": "Scenario (sandbox)",
+    }  # fmt: skip
+    late = next(exhibit for exhibit in library.ASSETS if exhibit.trait == library.LATE and exhibit.labels)
+    asset = import_asset(None, external_id=late.id)
+
+    states = []
+    for _ in range(3):
+        Classification.objects.filter(due_at__isnull=False).update(due_at=timezone.now())
+        states.append(reviewed(asset).status)
+
+    assert states == [Status.CLASSIFYING, Status.CLASSIFYING, Status.PENDING]
+    assert Review.objects.get().headline == "violence"
+
+
+# --- At the desk ---
+def test_the_desk_says_that_no_confidence_was_given_and_where_the_image_is_from(
+    import_asset: Make, moderator: User, client_of: Callable[[User], Client]
+) -> None:
+    notes = {
+        "prompt": "a <b>quiet</b> tavern", "negativePrompt": "blurry", "modelId": "model_1",
+        "seed": "602245905551964461", "numInferenceSteps": 28.0, "guidance": 3.5, "ownerId": "proj_1",
+        "createdAt": "2026-09-01T08:00:00.000Z",
+    }  # fmt: skip
+    asset = import_asset(["tobacco", "gambling"], metadata={"scenario": notes})
+    review = reviewed(asset)
+
+    page = client_of(moderator).get(f"/reviews/{review.uuid}/").content.decode()
+
+    assert page.count("no confidence given") == 2
+    assert f'<span class="num">{Decimal(UNSCORED):.0f}</span>' not in page
+    assert ">tobacco<" in page
+    for text in (
+        "a &lt;b&gt;quiet&lt;/b&gt; tavern",
+        "blurry",
+        "model_1",
+        "602245905551964461",
+        "28 steps, guidance 3.5",
+    ):
+        assert text in page
+    assert "proj_1" in page
+    assert "2026-09-01 08:00:00" in page
+    assert asset.external_id in page
