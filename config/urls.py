@@ -5,12 +5,14 @@ from django.contrib import admin
 from django.contrib.auth import views as auth_views
 from django.urls import include, path
 
-from config import views
+from config import operations, views
 
 urlpatterns = [
     path("", views.home, name="home"),
     path("login/", auth_views.LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout/", auth_views.LogoutView.as_view(), name="logout"),
+    path("providers/", operations.providers, name="providers"),
+    path("providers/<slug:slug>/check/", operations.check, name="provider-check"),
     path("preferences/", views.preferences, name="preferences"),
     path("", include("generation.urls")),
     path("", include("moderation.urls")),

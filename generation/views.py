@@ -23,6 +23,7 @@ from generation.htmx import respond
 from generation.models import Asset, GenerationRequest, InvalidTransition, RemoteImage
 from generation.presets import PRESETS
 from generation.services import requests as service
+from generation.services.spending import SpendingLimitReached
 from generation.wire.txt2img import STRENGTH
 
 if TYPE_CHECKING:
@@ -179,6 +180,9 @@ def request_create(request: HttpRequest) -> HttpResponse:
         )
     except service.UnknownProvider as error:
         form.add_error("provider", str(error))
+        return _form(request, form, status=422)
+    except SpendingLimitReached as error:
+        form.add_error(None, str(error))
         return _form(request, form, status=422)
     if sent_before:
         messages.info(request, "This form had been sent before. This is the request it made; nothing was sent twice.")

@@ -8,4 +8,8 @@ class ModerationConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from generation.services import spending
         from moderation import receivers  # noqa: F401  (importing connects the one receiver of asset_stored)
+        from moderation.services import costs
+
+        spending.register("classifiers", costs.billed_since)

@@ -1,0 +1,219 @@
+"""The page Providers: how each provider and service fares, what it costs, and whether its key works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from functools import wraps
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Max
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from generation import providers as registry
+from generation.models import Asset, GenerationRequest, ImportRun, ProviderState, Source
+from generation.providers.base import ProviderError
+from generation.providers.nanogpt import NanoGpt
+from generation.providers.scenario import Scenario
+from generation.services import health, rates, spending
+from moderation.models import Classification
+from moderation.services import costs
+
+UNKNOWN_SHOWN = 20
+# Older classifications say nothing about how a service fares now, and no index finds the newest of one classifier.
+LOOK_BACK = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """Something outside that Loupe calls with a key of its own."""
+
+    slug: str
+    label: str
+    purpose: str
+    base_url: str = ""  # empty: off
+    check: Callable[[], object] | None = None
+    wanted: str = ""  # the setting that would switch it on
+
+    @property
+    def is_sandbox(self) -> bool:
+        return urlsplit(self.base_url).path.startswith("/sandbox/")
+
+    @property
+    def state(self) -> str:
+        if not self.base_url:
+            return "off"
+        return "sandbox" if self.is_sandbox else "configured"
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.base_url).netloc.rpartition("@")[2]
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """What the page says about one service."""
+
+    service: Service
+    last_success_at: datetime | None = None
+    last_error_at: datetime | None = None
+    last_error: str = ""
+    held_until: datetime | None = None
+    per_minute: int = 0
+    tokens: Decimal | None = None
+    counts: list[tuple[str, str, int]] = field(default_factory=list)  # status, its name, requests in it
+    spent: list[tuple[str, int, Decimal | None]] = field(default_factory=list)  # since when, images, USD
+
+    @property
+    def fails(self) -> bool:
+        """Whether the last thing heard of it was an error."""
+        error, success = self.last_error_at, self.last_success_at
+        return error is not None and (success is None or success < error)
+
+
+def services() -> Iterator[Service]:
+    for slug, entry in settings.IMAGE_PROVIDERS.items():
+        options = entry["OPTIONS"]
+        yield Service(
+            slug=slug, label=options["label"], purpose="generates images", base_url=options["base_url"],
+            check=lambda slug=slug: registry.get(slug).models(limit=1),  # type: ignore[misc]
+        )  # fmt: skip
+    if not settings.IMAGE_PROVIDERS:
+        yield Service(slug="novita", label="Novita", purpose="generates images", wanted="NOVITA_API_KEY")
+    nanogpt, scenario = settings.NANOGPT, settings.SCENARIO
+    yield Service(
+        slug="nanogpt", label=nanogpt["label"] if nanogpt else "nano-gpt", purpose="classifies images",
+        base_url=nanogpt["base_url"] if nanogpt else "", wanted="NANOGPT_API_KEY",
+        check=(lambda: NanoGpt(**nanogpt).check()) if nanogpt else None,
+    )  # fmt: skip
+    yield Service(
+        slug="scenario", label=scenario["label"] if scenario else "Scenario", purpose="assets are imported from it",
+        base_url=scenario["base_url"] if scenario else "", wanted="SCENARIO_API_KEY and SCENARIO_API_SECRET",
+        check=(lambda: Scenario(**scenario).check()) if scenario else None,
+    )  # fmt: skip
+
+
+def for_operators(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Staff, and those who settle requests of unknown outcome."""
+
+    @wraps(view)
+    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        user = request.user
+        if not (user.is_staff or user.has_perm("generation.resolve_request")):
+            raise PermissionDenied("The providers are for staff and senior moderators.")
+        return view(request, *args, **kwargs)
+
+    return wrapper
+
+
+@require_safe
+@for_operators
+def providers(request: HttpRequest) -> HttpResponse:
+    states = {state.slug: state for state in ProviderState.objects.all()}
+    unknown = GenerationRequest.objects.visible_to(request.user).filter(status=GenerationRequest.Status.UNKNOWN)
+    limit = settings.SPENDING_LIMIT_PER_DAY
+    context = {
+        "reports": [_report(service, states.get(service.slug)) for service in services()],
+        "unknown": unknown.order_by("-created_at", "-pk")[:UNKNOWN_SHOWN],
+        "spent_today": spending.total(spending.today()),
+        "spent_this_month": spending.total(spending.this_month()),
+        "limit": None if limit is None else limit.normalize(),
+        "midnight": spending.tomorrow(),
+    }
+    return render(request, "providers.html", context)
+
+
+def _report(service: Service, state: ProviderState | None) -> Report:
+    report = Report(service=service)
+    if state is not None:
+        report.last_success_at, report.last_error_at = state.last_success_at, state.last_error_at
+        report.last_error = state.last_error
+    if service.slug in settings.IMAGE_PROVIDERS:
+        _add_requests(report)
+    elif service.slug == "nanogpt":
+        _add_classifications(report)
+    elif service.slug == "scenario":
+        _add_imports(report)
+    return report
+
+
+def _periods() -> list[tuple[str, datetime]]:
+    return [("today", spending.today()), ("this month", spending.this_month())]
+
+
+def _add_requests(report: Report) -> None:
+    slug, now = report.service.slug, timezone.now()
+    terms, bucket = registry.terms(slug), rates.look(slug)
+    report.per_minute, report.held_until = terms.images_per_minute, bucket.held_until(now)
+    if terms.images_per_minute:
+        report.tokens = bucket.level(terms.images_per_minute, now)
+    counts = spending.by_status(slug)
+    report.counts = [(value, label, counts.get(value, 0)) for value, label in _shown_statuses()]
+    report.spent = [(name, *spending.images_and_cost(slug, since)) for name, since in _periods()]
+
+
+def _shown_statuses() -> list[tuple[str, str]]:
+    statuses = [*GenerationRequest.OPEN, GenerationRequest.Status.UNKNOWN]
+    return [(status.value, status.label) for status in statuses]
+
+
+def _add_classifications(report: Report) -> None:
+    """Its client leaves no trace but its classifications."""
+    slug = report.service.slug
+    newest = Classification.objects.aggregate(pk=Max("pk"))["pk"] or 0
+    recent = Classification.objects.filter(pk__gt=newest - LOOK_BACK, classifier=slug).order_by("-pk")
+    if done := recent.filter(status=Classification.Status.DONE).first():
+        _note_success(report, done.finished_at)
+    if failed := recent.filter(status=Classification.Status.FAILED).first():
+        _note_error(report, failed.finished_at, failed.error)
+    report.counts = [("classifying", "Waiting", recent.filter(status=Classification.Status.QUEUED).count())]
+    report.spent = [(name, *costs.images_and_cost(slug, since)) for name, since in _periods()]
+
+
+def _add_imports(report: Report) -> None:
+    runs = ImportRun.objects.filter(source=Source.SCENARIO).order_by("-started_at")
+    if finished := runs.filter(status=ImportRun.Status.FINISHED).first():
+        _note_success(report, finished.finished_at)
+    if failed := runs.filter(status=ImportRun.Status.FAILED).first():
+        _note_error(report, failed.finished_at or failed.started_at, failed.error)
+    report.counts = [("fetching", "Imports running", runs.filter(status=ImportRun.Status.RUNNING).count())]
+    stored = Asset.objects.filter(source=Source.SCENARIO)
+    report.spent = [(name, stored.filter(created_at__gte=since).count(), None) for name, since in _periods()]
+
+
+def _note_success(report: Report, at: datetime | None) -> None:
+    """Take in what the rows tell, where it is newer than what was known."""
+    if at and (report.last_success_at is None or at > report.last_success_at):
+        report.last_success_at = at
+
+
+def _note_error(report: Report, at: datetime | None, said: str) -> None:
+    if at and (report.last_error_at is None or at > report.last_error_at):
+        report.last_error_at, report.last_error = at, said
+
+
+@require_POST
+@for_operators
+def check(request: HttpRequest, slug: str) -> HttpResponse:
+    """Make one harmless call with the key, and say what came of it."""
+    service = next((service for service in services() if service.slug == slug and service.check), None)
+    if service is None or service.check is None:
+        raise Http404("There is no such service, or it is off.")
+    try:
+        service.check()
+    except ProviderError as error:
+        health.failed(slug, str(error))
+        messages.error(request, f"The check of {service.label} failed. {error}")
+    else:
+        health.succeeded(slug)
+        messages.success(request, f"{service.label} answers, and takes the key.")
+    return redirect("providers")
