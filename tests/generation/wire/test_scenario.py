@@ -1,0 +1,121 @@
+"""Scenario's wire format, read tolerantly and written exactly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from generation.wire.scenario import Asset, AssetReply, AssetsReply, ErrorReply, Metadata
+
+# What the published client (2.4.0) requires of an asset and of its metadata.
+REQUIRED = {
+    "id", "authorId", "collectionIds", "createdAt", "editCapabilities", "kind", "metadata", "mimeType", "ownerId",
+    "privacy", "properties", "source", "status", "tags", "updatedAt", "url",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        ({}, None),
+        ({"nsfw": None}, None),
+        ({"nsfw": []}, ()),
+        ({"nsfw": ["violence", "new_thing"]}, ("violence", "new_thing")),
+        ({"nsfw": "violence"}, None),
+        ({"nsfw": {}}, None),
+        ({"nsfw": {"explicit": 0.9}}, None),
+        ({"nsfw": [7, {"name": "gore"}, None]}, ("7", '{"name": "gore"}', "null")),
+        ({"nsfw": ["a\x00b", "\ud800"]}, ("ab", "?")),
+        ({"nsfw": ["x" * 500]}, ("x" * 200,)),
+    ],
+)
+def test_labels_are_absent_empty_or_kept(said: dict[str, Any], read: tuple[str, ...] | None) -> None:
+    assert Asset.model_validate({"id": "a", **said}).nsfw == read
+
+
+def test_an_asset_needs_an_id_and_nothing_else() -> None:
+    assert Asset.model_validate({"id": "a"}).url == ""
+    for said in ({}, {"id": ""}, {"id": None}, {"id": ["a"]}, {"id": "a" * 201}, [], None, "a"):
+        with pytest.raises(ValidationError):
+            Asset.model_validate(said)
+
+
+@pytest.mark.parametrize("value", [[], "x", 7, {"prompt": 5, "seed": 12, "guidance": "much", "concepts": "none"}, None])
+def test_metadata_that_cannot_be_read_costs_nothing(value: Any) -> None:
+    read = Asset.model_validate({"id": "a", "metadata": value}).metadata
+
+    assert read.guidance is None
+    assert read.concepts is None
+
+
+def test_metadata_keeps_how_it_was_made_and_no_input_images() -> None:
+    said = {"prompt": "p", "seed": "602245905551964461", "image": "data:image/png;base64,x", "thumbnail": {"url": "u"}}
+
+    assert Metadata.model_validate(said).to_wire() == {"kind": "", "type": "", "prompt": "p", "seed": said["seed"]}
+
+
+def test_infinities_are_no_numbers() -> None:
+    assert Metadata.model_validate({"guidance": float("inf")}).guidance is None
+
+
+@pytest.mark.parametrize(
+    "said", [None, [], "x", {}, {"assets": None}, {"assets": {}}, {"assets": [], "nextPaginationToken": []}]
+)
+def test_what_is_no_page_is_refused(said: Any) -> None:
+    with pytest.raises(ValueError, match="page"):
+        AssetsReply.read(said)
+
+
+@pytest.mark.parametrize(("token", "read"), [(None, ""), ("", ""), ("abc", "abc"), (7, "7")])
+def test_the_token_of_the_next_page(token: Any, read: str) -> None:
+    assert AssetsReply.read({"assets": [], "nextPaginationToken": token}).next_pagination_token == read
+
+
+def test_an_entry_that_is_no_asset_is_counted_and_costs_the_others_nothing() -> None:
+    page = AssetsReply.read({"assets": [None, {"id": "a"}, 7, {"id": "b"}, {}]})
+
+    assert [asset.id for asset in page.assets] == ["a", "b"]
+    assert page.unreadable == 3
+
+
+def test_what_is_written_has_every_field_that_the_client_requires() -> None:
+    wire = AssetReply(asset=Asset(id="a", url="u", nsfw=())).to_wire()
+
+    assert set(wire["asset"]) >= REQUIRED
+    assert set(wire["asset"]["metadata"]) >= {"kind", "type"}
+    assert wire["asset"]["nsfw"] == []
+
+
+def test_absent_labels_are_written_as_absent_and_the_last_page_names_no_next_one() -> None:
+    page = AssetsReply(assets=(Asset(id="a"),), next_pagination_token="").to_wire()
+
+    assert "nsfw" not in page["assets"][0]
+    assert set(page) == {"assets"}
+    assert AssetsReply(assets=(), next_pagination_token="t").to_wire() == {"assets": [], "nextPaginationToken": "t"}
+
+
+def test_what_is_written_can_be_read() -> None:
+    asset = Asset(id="a", nsfw=("violence",), metadata=Metadata(kind="image", prompt="p"), tags=("t",))
+    page = AssetsReply(assets=(asset,), next_pagination_token="t")
+
+    assert AssetsReply.read(page.to_wire()) == page
+
+
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        ({"message": "m"}, ("", "m")),
+        ({"error": "Bad Request", "message": "m"}, ("Bad Request", "m")),
+        ({"error": {"code": "C", "message": "m"}}, ("C", "m")),
+        ({"apiError": "NotFound", "reason": "gone"}, ("NotFound", "gone")),
+        ({"error": 7, "message": ["x"]}, ("", "")),
+        ([], ("", "")),
+        (None, ("", "")),
+    ],
+)
+def test_errors_of_any_shape(said: Any, read: tuple[str, str]) -> None:
+    found = ErrorReply.read(said)
+
+    assert (found.reason, found.message) == read
