@@ -130,7 +130,7 @@ def _page(found: Sequence[Exhibit], start: str, size: int) -> tuple[Sequence[Exh
     if kind == "empty":
         return [], _token(f"from-{first}")
     last = min(first + size, len(found))
-    if first < EMPTY_AT <= last and EMPTY_AT < len(found):
+    if first < EMPTY_AT <= last and len(found) > EMPTY_AT:
         return found[first:EMPTY_AT], _token(f"empty-{EMPTY_AT}")
     return found[first:last], _token(f"from-{last}") if last < len(found) else ""
 
