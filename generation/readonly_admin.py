@@ -28,6 +28,7 @@ class _NoWriting:
     exclude: ClassVar[Any] = None
     readonly_fields: ClassVar[Any] = ()
     opts: Any
+    fields: ClassVar[Any]
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -40,7 +41,8 @@ class _NoWriting:
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         own = [field.name for field in self.opts.fields if field.name not in (self.exclude or ())]
-        return list(dict.fromkeys([*own, *self.readonly_fields]))
+        # What is shown of a row may be one of its properties, which no form knows.
+        return list(dict.fromkeys([*own, *self.readonly_fields, *(self.fields or ())]))
 
 
 class ReadOnlyAdmin(_NoWriting, admin.ModelAdmin):  # type: ignore[type-arg]  # generic only for type checkers
