@@ -111,7 +111,7 @@ def test_detection_that_did_not_run_sends_the_image_to_a_person() -> None:
     ("word", "status", "reason"),
     [
         ("fail", Status.FAILED, "TASK_FAILED"),
-        ("lost", Status.UNKNOWN, ""),
+        ("lost-silent", Status.UNKNOWN, ""),
         ("corrupt", Status.FAILED, "IMAGES_LOST"),
         ("expired", Status.FAILED, "IMAGES_LOST"),
     ],
@@ -154,7 +154,7 @@ def test_a_busy_provider_is_asked_again_and_gets_the_request_once() -> None:
 
 
 def test_an_unknown_outcome_is_never_sent_again_by_itself_but_by_a_person(admin: User) -> None:
-    request = ask(prompt="a harbour sandbox:lost")
+    request = ask(prompt="a harbour sandbox:lost-silent")
     run_line(rounds=4)
     assert SandboxTask.objects.count() == 1
 

@@ -114,7 +114,7 @@ def test_a_child_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Unreadable) as caught:
         render(encoded(picture(1500, 1500), "PNG"))  # larger than a pipe holds, so the writing side blocks, too
     assert caught.value.code == "too-slow"
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 8, "it waited for the usual limit instead"
     assert gone(process_id)
     monkeypatch.undo()
     assert render(GOOD).width == 96
