@@ -74,8 +74,9 @@ class NanoGptVerdict:
     is_binary = True
     batch_size = IMAGES_MAX
 
-    def __init__(self) -> None:
-        self.label = settings.NANOGPT["label"] if settings.NANOGPT else "nano-gpt"
+    @property
+    def label(self) -> str:
+        return settings.NANOGPT["label"] if settings.NANOGPT else "nano-gpt"
 
     def applies_to(self, asset: Asset) -> bool:
         return True
