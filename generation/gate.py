@@ -121,6 +121,10 @@ def endpoint(*, scope: Scope, methods: tuple[str, ...], refuse: Format, body_max
                 response = refuse(ApiError(Refusal.INTERNAL, "Loupe failed on this call. It has been logged."))
             if call is not None:
                 _note(call, response)
+            if response.status_code == 405:
+                response["Allow"] = ", ".join(methods)
+            elif response.status_code == 401:
+                response["WWW-Authenticate"] = 'Bearer realm="Loupe"'
             return response
 
         return answer
@@ -142,16 +146,30 @@ def key_in(request: HttpRequest) -> str:
     return header or request.headers.get("x-api-key", "").strip()
 
 
-def read_json(request: HttpRequest) -> Any:
-    """The body as JSON. Raises ApiError for what is none: bad UTF-8, NaN, too deep, a number too long, NUL."""
+def read_json(request: HttpRequest, *, body_max: int | None = None) -> Any:
+    """The body as JSON. Raises ApiError for what is none: bad UTF-8, NaN, too deep, a number too long, NUL.
+
+    ``body_max`` is for a route that takes more than DATA_UPLOAD_MAX_MEMORY_SIZE: it is the limit then.
+    """
     try:
-        text = request.body.decode()
+        text = (request.body if body_max is None else _read(request, body_max)).decode()
         value = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise ApiError(Refusal.BODY_INVALID, "The body is not valid JSON.") from None
     if "\\u0000" in text or "\0" in text:
         raise ApiError(Refusal.BODY_INVALID, "The body holds a NUL character, which no text may contain.")
     return value
+
+
+def _read(request: HttpRequest, body_max: int) -> bytes:
+    body = request.read(body_max + 1)
+    if len(body) > body_max:
+        raise _too_large(body_max)
+    return body
+
+
+def _too_large(body_max: int) -> ApiError:
+    return ApiError(Refusal.BODY_TOO_LARGE, f"The body may have {body_max // 1024} KiB at most.")
 
 
 def _no_constant(name: str) -> Any:
@@ -195,8 +213,8 @@ def _check(call: Call, *, scope: Scope, methods: tuple[str, ...], body_max: int)
         sentence = f"This API key may call {key.calls_per_minute} times a minute."
         raise ApiError(Refusal.TOO_OFTEN, sentence, retry_after=5)
     length = request.headers.get("Content-Length", "0") or "0"
-    if not length.isdecimal() or int(length) > body_max:
-        raise ApiError(Refusal.BODY_TOO_LARGE, f"The body may have {body_max // 1024} KiB at most.")
+    if not length.isdecimal() or len(length) > 12 or int(length) > body_max:
+        raise _too_large(body_max)
 
 
 def _refused(error: ApiError, refuse: Format, call: Call | None) -> HttpResponse:
@@ -217,7 +235,7 @@ def _note(call: Call, response: HttpResponse) -> None:
     ApiCall.objects.create(
         key=call.key,
         method=(call.request.method or "")[:7],
-        path=call.request.path[:200],
+        path=call.request.path.replace("\0", "")[:200],  # PostgreSQL takes no NUL
         status=response.status_code,
         reason=call.reason,
         images=call.images,

@@ -3,6 +3,7 @@ from __future__ import annotations
 from django.urls import path
 
 from moderation import exports, views
+from moderation.gateway import nanogpt
 
 app_name = "moderation"
 urlpatterns = [
@@ -17,4 +18,6 @@ urlpatterns = [
     path("decisions/<uuid:uuid>/reversal/", views.decision_reverse, name="decision-reverse"),
     path("undo/", views.undo, name="undo"),
     path("exports/decisions.csv", exports.decisions_csv, name="decisions-csv"),
+    # Other services' addresses: none ends with a slash.
+    path("api/nsfw/image", nanogpt.classify, name="nanogpt-classify"),
 ]

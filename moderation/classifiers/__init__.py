@@ -7,7 +7,7 @@ from functools import lru_cache
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from moderation.classifiers.base import Classifier, RemoteClassifier
+from moderation.classifiers.base import BytesClassifier, Classifier, RemoteClassifier
 
 
 @lru_cache
@@ -23,6 +23,11 @@ def get(slug: str) -> Classifier:
 
 def active() -> list[Classifier]:
     return [get(slug) for slug in settings.CLASSIFIERS]
+
+
+def judging_bytes() -> list[BytesClassifier]:
+    """Those in use that can judge an image that is not stored."""
+    return [classifier for classifier in active() if isinstance(classifier, BytesClassifier)]
 
 
 def remote() -> dict[str, RemoteClassifier]:

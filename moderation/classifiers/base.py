@@ -95,10 +95,14 @@ class Assessment:
 
 class Classifier(Protocol):
     slug: str
-    label: str
     version: str
     # Whether a run of it that found nothing may count towards an approval without the policy saying so by name.
     trusted_when_silent: bool
+
+    @property
+    def label(self) -> str:
+        """How people call it."""
+        ...
 
     def applies_to(self, asset: Asset) -> bool:
         """Whether it makes sense to ask at all (Novita's detection knows only images whose request asked for it)."""
@@ -120,4 +124,13 @@ class RemoteClassifier(Classifier, Protocol):
 
         No call may take longer than a pump's slot is held (60 seconds). Raises nothing: an error is an outcome.
         """
+        ...
+
+
+@runtime_checkable
+class BytesClassifier(Classifier, Protocol):
+    """A classifier in this process that needs no stored asset, so it can answer a program at once."""
+
+    def assess(self, content: bytes) -> Assessment | None:
+        """Judge a canonical rendition. None for a kind of image that it never judges. Raises ClassifierError."""
         ...

@@ -97,7 +97,7 @@ class Detections:
 
 
 class NudeNet:
-    """Implements ``Classifier``."""
+    """Implements ``BytesClassifier``."""
 
     slug = "local"
     label = "Local detector (NudeNet 320n)"
@@ -115,6 +115,9 @@ class NudeNet:
             raise ClassifierError("The stored image is missing.") from None
         except OSError as error:
             raise ClassifierError("The stored image could not be read.", retryable=True) from error
+        return assess_bytes(content)
+
+    def assess(self, content: bytes) -> Assessment:
         return assess_bytes(content)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from decimal import Decimal
 
 from PIL import Image
@@ -22,10 +23,18 @@ class Sandbox:
         return asset.request is not None and asset.request.provider.endswith("-sandbox")
 
     def classify(self, asset: Asset) -> Assessment:
-        with asset.rendition.open("rb") as file, Image.open(file, formats=("PNG", "JPEG", "WEBP")) as image:
+        with asset.rendition.open("rb") as file:
+            assessment = self.assess(file.read())
+        if assessment is None:
+            raise ClassifierError("This is no picture of the sandbox, and the sandbox can judge no other.")
+        return assessment
+
+    def assess(self, content: bytes) -> Assessment | None:
+        """None for a picture that is not the sandbox's."""
+        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as image:
             labels = marker.read(image.convert("RGB"))
         if labels is None:
-            raise ClassifierError("This is no picture of the sandbox, and the sandbox can judge no other.")
+            return None
         unknown = [slug for slug, _ in labels if slug not in taxonomy.CATEGORIES]
         if unknown:
             raise ClassifierError(f"The sandbox names a category that the taxonomy lacks: {unknown[0]}.")

@@ -1,0 +1,98 @@
+"""``POST /api/nsfw/image``: nano-gpt's classification, answered with our own classifiers at no cost per image.
+
+Format: ``generation.wire.nanogpt``. What an answer means, and what fails a call: ``moderation.gateway.judging``. Ours
+alone are ``?review=true``, which puts the images into the queue too, and two headers of a good answer:
+``X-Loupe-Classifiers`` names who looked, ``X-Loupe-Assets`` the stored images in input order.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from uuid import uuid4
+
+from django.http import HttpResponse
+from pydantic import ValidationError
+
+from generation.gate import STATUS, ApiError, Call, Refusal, endpoint, json_answer, read_json
+from generation.models import ApiKey, Asset, Scope, Source
+from generation.services.storing import AlreadyStored, Origin, store_rendition
+from generation.wire import nanogpt as wire
+from moderation.gateway import judging
+
+BODY_MAX = 30 * 1024 * 1024
+ASSETS_HEADER, CLASSIFIERS_HEADER = "X-Loupe-Assets", "X-Loupe-Classifiers"
+BUSY_SECONDS = 5
+
+# nano-gpt's own words where it has some; otherwise the sentence of the refusal.
+WORDS: dict[Refusal, str] = {Refusal.INTERNAL: "NSFW classification failed"}
+NO_IMAGES = "No valid image URLs provided"
+DAILY_CODE = "daily_rpd_limit_exceeded"
+
+
+def refuse(error: ApiError) -> HttpResponse:
+    """This endpoint's page shows the error as a string; a day's limit comes as an object, as documented for all."""
+    message = WORDS.get(error.refusal, str(error))
+    reply = wire.ErrorReply(error=message)
+    if error.refusal is Refusal.IMAGES_SPENT:
+        reply = wire.ErrorReply(error=wire.ErrorDetail(message=message, type="rate_limit_error", code=DAILY_CODE))
+    return json_answer(reply.to_wire(), status=STATUS[error.refusal])
+
+
+@endpoint(scope=Scope.CLASSIFY, methods=("POST",), refuse=refuse, body_max=BODY_MAX)
+def classify(call: Call) -> HttpResponse:
+    review = _flag(call.request.GET.getlist("review"))
+    images = _images(call)
+    processed = images[: wire.IMAGES_MAX]
+    call.spend(len(processed))
+    try:
+        judged = judging.judge(processed)
+    except judging.UnusableImage as error:
+        raise ApiError(Refusal.BODY_INVALID, str(error)) from None
+    except judging.Busy as error:
+        raise ApiError(Refusal.UNAVAILABLE, str(error), retry_after=BUSY_SECONDS) from None
+    except judging.NotJudged as error:
+        raise ApiError(Refusal.UNAVAILABLE, str(error)) from None
+    reply = wire.NsfwReply.of(
+        [image.flagged for image in judged],
+        request_id=f"req_{uuid4().hex}",
+        price=Decimal(0),
+        truncated=len(images) > wire.IMAGES_MAX,
+    )
+    response = json_answer(reply.to_wire())
+    response[CLASSIFIERS_HEADER] = ", ".join(dict.fromkeys(slug for image in judged for slug in image.by))
+    if review:
+        response[ASSETS_HEADER] = ", ".join(str(_store(image, call.key).uuid) for image in judged)
+    return response
+
+
+def _flag(values: list[str]) -> bool:
+    if any(value not in ("", "true", "false") for value in values) or len(values) > 1:
+        raise ApiError(Refusal.BODY_INVALID, "review is true or false.")
+    return values == ["true"]
+
+
+def _images(call: Call) -> list[str]:
+    body = read_json(call.request, body_max=BODY_MAX)
+    try:
+        images = wire.NsfwRequest.model_validate(body).images
+    except ValidationError as error:
+        fields = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}))
+        about = f": {fields}" if fields else ""
+        raise ApiError(Refusal.BODY_INVALID, f"Invalid request body{about}") from None
+    if not images:
+        raise ApiError(Refusal.BODY_INVALID, NO_IMAGES)
+    return images
+
+
+def _store(image: judging.Judged, key: ApiKey) -> Asset:
+    """Into the queue, once per key and picture: the same image again is the same asset, undecided or not."""
+    origin = Origin(
+        source=Source.API,
+        external_id=f"{key.uuid}:{image.rendition.source_sha256}",
+        stored_by_id=key.owner_id,
+        original_name=f"sent by {key.name}"[:255],
+    )
+    try:
+        return store_rendition(rendition=image.rendition, origin=origin)
+    except AlreadyStored as stored:
+        return stored.asset
