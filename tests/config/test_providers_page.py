@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from generation import providers
 from generation.models import Asset, GenerationRequest, ImportRun, ProviderState
+from generation.providers.http import HttpProvider
 from generation.services import health, rates, spending
 from moderation.models import Classification
 from moderation.services import costs
@@ -53,8 +54,14 @@ def test_only_operators_see_it(client_of: Browser, moderator: User, senior: User
     assert Client().get(path).status_code == 302
 
 
-def test_it_says_what_is_a_sandbox_and_what_is_off(operator: Client, settings: Any) -> None:
+def test_it_says_what_is_a_sandbox_and_what_is_off(
+    operator: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(HttpProvider, "_send", lambda self, *args, **rest: calls.append(self.slug))
     text = page(operator)
+    assert text.count(">Check the key<") == 3
+    assert calls == [], "only the button calls"
     assert text.count(">Sandbox<") == 3
     assert "127.0.0.1:8000" in text
     settings.IMAGE_PROVIDERS, settings.NANOGPT, settings.SCENARIO = {}, None, None
