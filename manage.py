@@ -9,8 +9,15 @@ import sys
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    from django.conf import settings
+    from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
+    try:
+        # Asked for here, because Django's own command line would go on without settings and fail over something else.
+        settings.configured or settings.DEBUG  # noqa: B018  (reading one setting reads them all)
+    except (ImproperlyConfigured, OSError) as error:
+        sys.exit(f"Loupe cannot start: {error}")
     execute_from_command_line(sys.argv)
 
 

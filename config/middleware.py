@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
+from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import resolve_url
 from django.utils.cache import add_never_cache_headers, patch_cache_control
@@ -22,7 +24,11 @@ class LapsedSessionMiddleware:
         response = self.get_response(request)
         target = response.get("Location", "")
         if request.headers.get("HX-Request") == "true" and target.startswith(resolve_url(settings.LOGIN_URL)):
-            response = HttpResponse(status=204, headers={"HX-Redirect": resolve_url(settings.LOGIN_URL)})
+            login = resolve_url(settings.LOGIN_URL)
+            # Back to the page that the person was on, which is not the address that htmx asked for.
+            page = urlsplit(request.headers.get("HX-Current-URL", ""))
+            back = urlencode({REDIRECT_FIELD_NAME: f"{page.path}?{page.query}" if page.query else page.path or "/"})
+            response = HttpResponse(status=204, headers={"HX-Redirect": f"{login}?{back}"})
         return response
 
 

@@ -13,7 +13,17 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from generation.readonly_admin import ReadOnlyAdmin, ReadOnlyInline
-from moderation.models import Classification, Decision, Delivery, Label, Policy, PolicyRule, Preferences, Review
+from moderation.models import (
+    Classification,
+    Decision,
+    Delivery,
+    Label,
+    Policy,
+    PolicyActivation,
+    PolicyRule,
+    Preferences,
+    Review,
+)
 from moderation.services import policies
 
 
@@ -99,6 +109,13 @@ class PolicyRuleInline(admin.TabularInline):  # type: ignore[type-arg]  # generi
         return self._is_open(obj) and super().has_delete_permission(request, obj)
 
 
+class PolicyActivationInline(ReadOnlyInline):
+    model = PolicyActivation
+    fields = ("created_at", "activated_by")
+    readonly_fields = fields
+    ordering = ("-pk",)
+
+
 @admin.register(Policy)
 class PolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """A policy in force or in the record is shown, not edited: copy it, change the copy, put the copy into force."""
@@ -108,7 +125,7 @@ class PolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     search_fields = ("name", "note")
     ordering = ("-version",)
     readonly_fields = ("version", "is_active", "created_by", "created_at", "activated_at")
-    inlines = (PolicyRuleInline,)
+    inlines = (PolicyRuleInline, PolicyActivationInline)
     actions = ("copy", "put_into_force")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -133,6 +150,7 @@ class PolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         assert isinstance(request.user, User)
         for policy in chosen:
             made = policies.create_version(based_on=policy, user=request.user)
+            self.log_addition(request, made, f"Copied from version {policy.version}.")
             self.message_user(
                 request, f"Made version {made.version} from version {policy.version}. It is not in force yet."
             )
@@ -143,7 +161,9 @@ class PolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if chosen.count() != 1 or policy is None:
             self.message_user(request, "Choose exactly one policy.", messages.ERROR)
             return
-        policies.activate(policy=policy)
+        assert isinstance(request.user, User)
+        policies.activate(policy=policy, user=request.user)
+        self.log_change(request, policy, "Put into force.")
         self.message_user(request, f"{policy} is in force from now on.")
 
 

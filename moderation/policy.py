@@ -108,7 +108,8 @@ class _Hit:
 def settle(rules: Rules, evidence: Iterable[Evidence]) -> Settlement:
     """Apply a policy to everything classifiers said about one asset."""
     known = list(evidence)
-    hits = sorted(_hits(rules, known), key=lambda hit: hit.confidence, reverse=True)
+    # Of two equally sure findings the one with a name says more.
+    hits = sorted(_hits(rules, known), key=lambda hit: (hit.confidence, bool(hit.category)), reverse=True)
     # Rejecting is the safe side, so it needs no complete evidence; approving does.
     rejecting = [hit for hit in hits if hit.reaches(hit.limits.reject_at)]
     if rejecting:

@@ -174,7 +174,7 @@ def test_the_sandbox_knows_the_taxonomy() -> None:
 def test_every_model_is_in_the_admin() -> None:
     from django.contrib import admin
 
-    inline = {"Label", "PolicyRule", "RemoteImage", "RequestTransition"}
+    inline = {"Label", "PolicyActivation", "PolicyRule", "RemoteImage", "RequestTransition"}
     models = [m for app in ("generation", "moderation") for m in apps.get_app_config(app).get_models()]
 
     missing = [m.__name__ for m in models if not admin.site.is_registered(m) and m.__name__ not in inline]

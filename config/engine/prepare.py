@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from pathlib import Path
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
@@ -35,4 +36,8 @@ def prepare(data_dir: Path) -> Path:
 
 
 if __name__ == "__main__":
-    prepare(Path(os.environ.get("DATA_DIR", "").strip() or BASE_DIR / "var").resolve())
+    folder = Path(os.environ.get("DATA_DIR", "").strip() or BASE_DIR / "var").resolve()
+    try:
+        prepare(folder)
+    except OSError as error:
+        sys.exit(f"Loupe cannot start: {folder} cannot be written to ({error.strerror}). Choose another DATA_DIR.")

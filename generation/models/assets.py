@@ -60,6 +60,7 @@ class Asset(models.Model):
     source_sha256 = models.CharField(max_length=64)
     source_bytes = models.PositiveIntegerField()
     original_name = models.CharField(max_length=255, blank=True)
+    frames = models.PositiveIntegerField(default=1, help_text="In what came in. Only the first is kept and judged.")
     metadata = models.JSONField(default=dict, blank=True)
     seed = models.BigIntegerField(null=True, blank=True, help_text="This image's own, where the provider tells it.")
     external_id = models.CharField(max_length=200, blank=True, help_text="The source's name for this image.")

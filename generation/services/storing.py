@@ -99,6 +99,7 @@ def _provenance(rendition: imaging.Rendition, origin: Origin) -> dict[str, Any]:
         "source_type": rendition.source_type,
         "source_sha256": rendition.source_sha256,
         "source_bytes": rendition.source_bytes,
+        "frames": rendition.frames,
         "original_name": origin.original_name,
         "provider_url": origin.provider_url,
         "url_expires_at": origin.url_expires_at,

@@ -81,6 +81,18 @@ class Policy(models.Model):
         return self.review_set.exists() or self.decision_set.exists()
 
 
+class PolicyActivation(models.Model):
+    """That a policy was put into force, when, and by whom. Never altered: it explains every automatic decision after."""
+
+    policy = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="activations")
+    # Empty where nobody was: the first policy comes with a migration, the demo's with a command.
+    activated_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    def __str__(self) -> str:
+        return f"{self.policy}, {self.created_at:%Y-%m-%d %H:%M} UTC"
+
+
 class PolicyRule(models.Model):
     """From which confidence on a category is looked at by a person, and from which it is rejected outright."""
 

@@ -53,8 +53,9 @@ class Review(StateMachine):
         Status.PENDING: (Status.APPROVED, Status.REJECTED, Status.ESCALATED),
         # Back to pending by a reversal alone: who escalated may take that back within the undo window.
         Status.ESCALATED: (Status.APPROVED, Status.REJECTED, Status.PENDING),
-        Status.APPROVED: (Status.PENDING,),
-        Status.REJECTED: (Status.PENDING,),
+        # Back to where it waited: what a senior decided about an escalated review stays the seniors'.
+        Status.APPROVED: (Status.PENDING, Status.ESCALATED),
+        Status.REJECTED: (Status.PENDING, Status.ESCALATED),
     }
 
     uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
@@ -112,7 +113,10 @@ class Review(StateMachine):
 
     @property
     def headline_name(self) -> str:
-        return taxonomy.names([self.headline]) if self.headline else ""
+        """The category in words; what else there is to say about why it is here, in two."""
+        if self.headline:
+            return taxonomy.names([self.headline])
+        return "Not judged" if self.headline_confidence is None else "NSFW score"
 
     @property
     def is_decided(self) -> bool:

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from moderation.models import Policy, PolicyRule
+from moderation.models import Policy, PolicyActivation, PolicyRule
 from moderation.policy import Thresholds
 
 if TYPE_CHECKING:
@@ -40,8 +40,9 @@ def create_version(
 
 
 @transaction.atomic
-def activate(*, policy: Policy) -> Policy:
-    """Put a policy into force. What the one before it decided stays decided, under its number."""
+def activate(*, policy: Policy, user: User | None) -> Policy:
+    """Put a policy into force, on record. What the one before it decided stays decided, under its number."""
+    PolicyActivation.objects.create(policy=policy, activated_by=user)
     Policy.objects.filter(is_active=True).exclude(pk=policy.pk).update(is_active=False)
     Policy.objects.filter(pk=policy.pk).update(is_active=True, activated_at=timezone.now())
     policy.refresh_from_db()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -103,3 +105,21 @@ def test_a_file_of_first_settings_is_read_and_the_environment_wins(load: Load, t
     (tmp_path / "settings.env").write_text("DEBUG\n")
     with pytest.raises(ImproperlyConfigured, match="line 1: write NAME=value"):
         load()
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"DEBUG": "maybe"}, "Loupe cannot start: DEBUG='maybe' is neither yes nor no. Write DEBUG=1 or DEBUG=0."),
+        ({"SECRET_KEY": ""}, "Loupe cannot start: SECRET_KEY is empty."),
+    ],
+)
+def test_commands_end_with_the_sentence_alone(variables: dict[str, str], sentence: str, tmp_path: Path) -> None:
+    env = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path), "SECRET_KEY": KEY, **variables}
+    ended = subprocess.run(
+        [sys.executable, "manage.py", "check"], cwd=SETTINGS.parent.parent, env=env, capture_output=True, text=True
+    )
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(sentence)
+    assert "Traceback" not in ended.stderr

@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
+from PIL import Image
 
 import moderation.tasks
 from generation.models import Asset, GenerationRequest, Source
@@ -46,7 +47,7 @@ def test_a_folder_is_imported_with_a_summary_of_what_was_refused(db: None, folde
     assert summary.startswith("3 images stored and on their way to the classifiers, 1 known already, 2 refused.")
     assert "torn.png:" in summary
     assert "page.png:" in summary
-    assert "notes.txt" not in summary
+    assert "1 other files were left out" in summary
     assets = Asset.objects.order_by("original_name")
     assert [(a.original_name, a.source) for a in assets] == [(n, Source.UPLOAD) for n in ("a.png", "b.JPG", "c.webp")]
     assert all(review.status == Review.Status.PENDING for review in Review.objects.all())
@@ -149,3 +150,14 @@ def test_verification_finds_what_got_past_the_triggers(make_review: Make, modera
         run("verify_decisions")
     with connection.schema_editor() as editor:
         _migration("0002_append_only").lock(apps, editor)
+
+
+def test_an_image_with_more_frames_than_were_kept_goes_to_a_person(db: None, tmp_path: Path, settings: Any) -> None:
+    settings.CLASSIFIERS = []
+    frames = [Image.open(io.BytesIO(picture(number))) for number in range(3)]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    run("import_images", str(tmp_path))
+
+    review = Review.objects.get()
+    assert (review.status, review.priority) == (Review.Status.PENDING, 100)
+    assert "it has 3 frames, and only the first was kept" in review.why

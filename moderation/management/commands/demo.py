@@ -56,7 +56,7 @@ class Command(BaseCommand):
             based_on=Policy.objects.active(), user=None, name=demo.POLICY_NAME, note=demo.POLICY_NOTE,
             trusts_local_silence=True,
         )  # fmt: skip
-        policies.activate(policy=policy)
+        policies.activate(policy=policy, user=None)
 
     def _batch(self) -> int:
         """Ask for the pictures; nothing is asked of a real provider, which would bill them."""

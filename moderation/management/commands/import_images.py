@@ -42,7 +42,7 @@ class Command(BaseCommand):
             if outcome == "refused":
                 refused.append((file, reason))
             self._progress(number, len(files), counts)
-        self._summary(counts, refused)
+        self._summary(counts, refused, left_out=self._left_out(paths))
 
     def _owner(self, name: str | None) -> int | None:
         if name is None:
@@ -58,6 +58,11 @@ class Command(BaseCommand):
             yield path
             return
         yield from (file for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES and file.is_file())
+
+    def _left_out(self, paths: list[Path]) -> int:
+        """Files in the folders that were not tried, because their names end in nothing that Loupe reads."""
+        inside = (file for path in paths if path.is_dir() for file in path.rglob("*") if file.is_file())
+        return sum(file.suffix.lower() not in SUFFIXES for file in inside)
 
     def _import(self, file: Path, owner: int | None) -> tuple[str, str]:
         try:
@@ -82,11 +87,15 @@ class Command(BaseCommand):
         bar = f"[{'#' * done}{'.' * (30 - done)}] {number}/{total}, {counts['refused']} refused"
         self.stderr.write(f"\r{bar}" if is_terminal else bar, ending="" if is_terminal and number < total else "\n")
 
-    def _summary(self, counts: Counter[str], refused: list[tuple[Path, str]]) -> None:
+    def _summary(self, counts: Counter[str], refused: list[tuple[Path, str]], *, left_out: int) -> None:
         self.stdout.write(
             f"{counts['stored']} images stored and on their way to the classifiers, {counts['known']} known already, "
             f"{counts['refused']} refused."
         )
+        if left_out:
+            self.stdout.write(f"  {left_out} other files were left out: their names do not end like an image's.")
+        if counts["stored"]:
+            self.stdout.write("  What the policy in force approves by itself is not in the queue; see Decisions.")
         for reason, count in Counter(reason for _, reason in refused).most_common():
             self.stdout.write(f"  {count} × {reason}")
         for file, reason in refused[:SHOWN]:
