@@ -82,7 +82,7 @@ class Policy(models.Model):
 
 
 class PolicyActivation(models.Model):
-    """That a policy was put into force, when, and by whom. Never altered: it explains every automatic decision after."""
+    """That a policy was put into force, when, and by whom. Never altered: it explains later automatic decisions."""
 
     policy = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="activations")
     # Empty where nobody was: the first policy comes with a migration, the demo's with a command.
