@@ -99,7 +99,9 @@ Format = Callable[[ApiError], HttpResponse]
 ApiView = Callable[..., HttpResponse]
 
 
-def endpoint(*, scope: Scope, methods: tuple[str, ...], refuse: Format, body_max: int = 1024 * 1024) -> Any:
+def endpoint(
+    *, scope: Scope, methods: tuple[str, ...], refuse: Format, body_max: int = 1024 * 1024
+) -> Callable[[Callable[..., HttpResponse]], ApiView]:
     """Make a view of a function ``(call, …) -> HttpResponse``. ``refuse`` words an ApiError in the wire's own format.
 
     Whatever goes wrong inside is answered in that format, logged without its body, and never as a page.

@@ -1,4 +1,4 @@
-"""The pumps of moderation: one for classifiers in this process, one for those behind a network, which may be slow."""
+"""The pumps of moderation: classifiers in this process, slow ones behind a network, and our own calls."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import timedelta
 from generation.models.states import DueQuerySet
 from generation.pumps import Turn, pump
 from moderation import classifiers
+from moderation.gateway import delivering
 from moderation.models import Classification
 from moderation.services import asking, intake
 
@@ -52,3 +53,14 @@ def ask(turn: Turn) -> None:
                 break
             rows = Classification.objects.filter(pk__in=[row.pk for row in claimed]).select_related("asset__request")
             asking.ask(classifier=classifier, rows=list(rows.order_by("pk")), go_on=go_on)
+
+
+@pump("deliver", due=delivering.is_due)
+def deliver(turn: Turn) -> None:
+    """Tell programs what became of their requests."""
+
+    def go_on() -> bool:
+        turn.renew()
+        return not turn.expired
+
+    delivering.deliver(go_on=go_on)

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from django.urls import path
+from django.urls import include, path
 
 from moderation import exports, views
-from moderation.gateway import nanogpt
+from moderation.gateway import developers, nanogpt, novita_urls, scenario
 
 app_name = "moderation"
 urlpatterns = [
@@ -18,6 +18,12 @@ urlpatterns = [
     path("decisions/<uuid:uuid>/reversal/", views.decision_reverse, name="decision-reverse"),
     path("undo/", views.undo, name="undo"),
     path("exports/decisions.csv", exports.decisions_csv, name="decisions-csv"),
+    path("developers/", developers.developers, name="developers"),
     # Other services' addresses: none ends with a slash.
     path("api/nsfw/image", nanogpt.classify, name="nanogpt-classify"),
+    path("v1/assets", scenario.assets, name="scenario-assets"),
+    path("v1/assets/<str:asset_id>", scenario.asset, name="scenario-asset"),
+    path("v1/<path:rest>", scenario.unknown),
+    path("/v3/", include(novita_urls)),  # what an address becomes when the base in front of it ends with a slash
+    path("v3/", include(novita_urls)),
 ]

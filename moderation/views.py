@@ -208,7 +208,7 @@ def undo(request: DeskRequest) -> HttpResponse:
 def _reverse(request: DeskRequest, decision: Decision) -> HttpResponse:
     queue = _named_queue(request.user, request.POST)
     try:
-        desk.reverse(decision=decision, user=request.user)
+        desk.reverse(decision=decision, user=request.user, note=request.POST.get("note", "")[:NOTE_MAX])
     except desk.DeskError as error:
         return _refuse(request, decision.review, queue, error)
     messages.info(request, f"Taken back: {decision.past_tense}. The image waits again, and you hold it.")

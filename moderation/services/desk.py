@@ -10,6 +10,7 @@ from django.db import transaction
 
 from generation.models import InvalidTransition
 from moderation import taxonomy
+from moderation.gateway import events
 from moderation.models import Decision, Review, Verdict
 from moderation.queues import Queue
 from moderation.services.record import record_decision
@@ -101,27 +102,40 @@ def decide(
         review.move_to(status, where={"claimed_by": user}, decided_at=decided_at, claimed_by=None, claimed_until=None)
     except InvalidTransition:
         raise Overtaken(_who_was_faster(review)) from None
+    events.review_moved(review)
     return decision
 
 
 @transaction.atomic
 def reverse(*, decision: Decision, user: User, note: str = "") -> Decision:
-    """Take a decision back: a new one that names it, and the review waits again, held by who reversed it.
+    """Take a decision back: a new one that names it, and the review waits again where it did before, held by who
+    reversed it.
 
-    Raises NotAllowed, or Overtaken when something newer has been decided since.
+    Raises NotAllowed; Incomplete, without a reason for a decision that is not theirs; Overtaken, when something newer
+    has been decided since.
     """
     review = Review.objects.select_for_update().get(pk=decision.review_id)
     if not decision.may_be_reversed_by(user):
         raise NotAllowed(_why_not_reversible(decision, user))
+    if decision.reviewer_id != user.pk and not note.strip():
+        raise Incomplete("Say why you reverse a decision that is not yours.")
     last = Decision.objects.last_of(review)
     if last is None or last.pk != decision.pk:
         raise Overtaken("This decision is not the last one on its image any more.")
     reversal = record_decision(
         review=review, verdict=Verdict.REOPEN, note=note.strip(), reviewer=user, policy=review.policy, reverses=decision
     )
-    review.move_to(Status.PENDING, decided_at=None, claimed_by=None, claimed_until=None)
+    review.move_to(_status_before(decision), decided_at=None, claimed_by=None, claimed_until=None)
     review.claim_for(user)
+    events.review_moved(review)
     return reversal
+
+
+def _status_before(decision: Decision) -> Status:
+    """Where a review stood before a decision: escalated, if what stands of the record before it ends in that."""
+    earlier = Decision.objects.filter(review=decision.review_id, sequence__lt=decision.sequence)
+    standing = earlier.filter(reversed_by__isnull=True).exclude(verdict=Verdict.REOPEN).newest_first().first()
+    return Status.ESCALATED if standing is not None and standing.verdict == Verdict.ESCALATE else Status.PENDING
 
 
 def last_reversible(*, user: User) -> Decision | None:

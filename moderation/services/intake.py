@@ -15,6 +15,7 @@ from generation import pumps
 from generation.models import Asset, InvalidTransition
 from moderation import classifiers
 from moderation.classifiers.base import Assessment, ClassifierError
+from moderation.gateway import events
 from moderation.models import Classification, Label, Policy, Review, Verdict
 from moderation.policy import Evidence, Outcome, Rules, Settlement, Thresholds, settle
 from moderation.services.record import record_decision
@@ -123,7 +124,15 @@ def settle_review(*, review: Review) -> None:
     if review.status != Review.Status.CLASSIFYING or any(run.status == Status.QUEUED for run in runs):
         return
     policy = Policy.objects.active()
-    apply_settlement(review=review, policy=policy, settlement=settle(rules_of(policy), evidence_of(runs)))
+    evidence = [*evidence_of(runs), *_doubts_about(review.asset)]
+    apply_settlement(review=review, policy=policy, settlement=settle(rules_of(policy), evidence))
+
+
+def _doubts_about(asset: Asset) -> list[Evidence]:
+    """What no classifier can know: that the image held more than what was kept of it."""
+    if asset.frames == 1:
+        return []
+    return [Evidence(label="Loupe", failed=f"it has {asset.frames} frames, and only the first was kept and looked at.")]
 
 
 def apply_settlement(*, review: Review, policy: Policy, settlement: Settlement) -> None:
@@ -146,6 +155,7 @@ def apply_settlement(*, review: Review, policy: Policy, settlement: Settlement) 
             Review.Status.APPROVED if verdict == Verdict.APPROVE else Review.Status.REJECTED,
             only_from=Review.Status.CLASSIFYING, decided_at=decision.created_at, **fields,
         )  # fmt: skip
+        events.review_moved(review)
 
 
 def rules_of(policy: Policy) -> Rules:

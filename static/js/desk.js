@@ -6,6 +6,7 @@ const say = (text) => { find("#live").textContent = text; };
 const isShown = (element) => element.checkVisibility() && !element.matches(":disabled");
 const isTyping = (element) => element.matches("textarea, select, [contenteditable], input:not([type=checkbox], [type=radio])");
 const isBusy = () => find(".htmx-request:not(#claim)");
+const SETTLES = 350; // ms after a panel has come in which no verdict is taken
 const chooser = () => find("#chooser[open]");
 
 // --- Keys: [data-hotkey] on real controls; the innermost open <details> has the first claim to a key ---
@@ -50,6 +51,12 @@ document.addEventListener("click", (event) => {
   const button = event.target.closest("button, a");
   if (!event.target.closest(".menu")) find(".menu[open]")?.removeAttribute("open");
   if (!button) return;
+  // The second half of a double press was meant for the image before this one.
+  if (button.matches("[data-verdict]") && performance.now() - shownAt < SETTLES) {
+    event.preventDefault();
+    event.stopPropagation();
+    return say("Too quick: nothing was decided.");
+  }
   if (button.matches('[data-verdict="reject"]') && find("#chooser:not([open])")) {
     event.preventDefault();
     find("#chooser").open = true;
@@ -59,7 +66,7 @@ document.addEventListener("click", (event) => {
   if (button.matches("[data-actual]")) button.ariaPressed = String(find("#stage").toggleAttribute("data-actual"));
   if (button.matches("[data-surrounds]")) surround(button);
   if (button.dataset.opens) { list(); find(`#${button.dataset.opens}`).showModal(); }
-});
+}, true);
 document.addEventListener("change", ({ target }) => {
   // A category may stand twice in the chooser: as a suggestion and in its place.
   if (target.name === "categories") for (const twin of document.querySelectorAll(`[value="${CSS.escape(target.value)}"][name=categories]`)) twin.checked = target.checked;
@@ -87,6 +94,9 @@ document.addEventListener("error", ({ target }) => {
 // --- Clocks: time on screen, and how long the claim still holds ---
 let shownAt = 0, claimEnds = 0, workedAt = 0, renewedAt = 0;
 document.addEventListener("submit", ({ target }) => {
+  // Where htmx has led since the page was loaded.
+  const next = target.closest(".menu") && target.querySelector('input[name="next"]');
+  if (next) next.value = location.pathname + location.search;
   const field = target.querySelector('[name="seconds"]');
   if (field) field.value = ((performance.now() - shownAt) / 1000).toFixed(1);
 }, true);

@@ -14,6 +14,7 @@ from tests.e2e.conftest import PASSWORD, Stack
 # One stack serves all tests of this folder, also when the suite runs in several processes.
 pytestmark = pytest.mark.xdist_group("stack")
 
+SETTLED = 500  # milliseconds; a panel takes no verdict in its first 350
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -67,6 +68,7 @@ def _review(page: Page, stack: Stack) -> None:
     page.keyboard.press("b")
     expect(page.locator("img[src*='/file']").first).to_be_visible()
 
+    page.wait_for_timeout(SETTLED)
     page.keyboard.press("r")
     page.keyboard.press("v")
     page.keyboard.press("2")
@@ -77,6 +79,9 @@ def _review(page: Page, stack: Stack) -> None:
         ("reject", '["violence.weapons"]')
     ]
 
+    page.keyboard.press("a")  # too quick: it was meant for the image before
+    expect(page.locator("#live")).to_have_text("Too quick: nothing was decided.")
+    page.wait_for_timeout(SETTLED)
     page.keyboard.press("a")
     expect(page).not_to_have_url(re.compile(re.escape(second)))
     page.keyboard.press("u")

@@ -231,6 +231,8 @@ def test_a_senior_reverses_what_a_moderator_cannot_any_more(
     monkeypatch.setattr("moderation.models.decisions.UNDO_WINDOW", -UNDO_WINDOW)
 
     assert client_of(moderator).post(address).status_code == 403
-    assert client_of(senior).post(address)["Location"] == page_of(review)
-    assert client_of(senior).post(address).status_code == 403
+    assert client_of(senior).post(address).status_code == 422
+    reason = {"note": "the flag is historical"}
+    assert client_of(senior).post(address, reason)["Location"] == page_of(review)
+    assert client_of(senior).post(address, reason).status_code == 403
     assert Decision.objects.count() == 2

@@ -164,6 +164,22 @@ def test_an_escalation_can_be_taken_back(make_review: Make, moderator: User) -> 
     assert Review.objects.get().status == "pending"
 
 
+def test_undoing_a_seniors_decision_leaves_the_review_escalated(
+    make_review: Make, moderator: User, senior: User
+) -> None:
+    review = held(make_review, moderator)
+    desk.decide(review=review, user=moderator, verdict=Verdict.ESCALATE, note="which flag is this?")
+    desk.claim(review=review, user=senior)
+    decision = desk.decide(review=review, user=senior, verdict=Verdict.APPROVE)
+
+    desk.reverse(decision=decision, user=senior)
+
+    review.refresh_from_db()
+    assert review.status == "escalated"
+    assert review.is_held_by(senior)
+    assert desk.claim_next(user=moderator, queue=WAITING) is None
+
+
 def test_after_the_undo_window_only_a_senior_reverses(
     make_review: Make, moderator: User, other_moderator: User, senior: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,7 +193,9 @@ def test_after_the_undo_window_only_a_senior_reverses(
         assert desk.last_reversible(user=moderator) is None
         with pytest.raises(desk.NotAllowed, match="time to undo is over"):
             desk.reverse(decision=decision, user=moderator)
-        desk.reverse(decision=decision, user=senior)
+        with pytest.raises(desk.Incomplete, match="Say why"):
+            desk.reverse(decision=decision, user=senior)
+        assert desk.reverse(decision=decision, user=senior, note="the flag is historical").note
 
 
 def test_only_the_last_decision_of_a_review_can_be_reversed(make_review: Make, moderator: User, senior: User) -> None:

@@ -89,13 +89,18 @@ def test_replaying_the_decisions_gives_the_status_of_every_review(
     desk.decide(review=escalated, user=senior, verdict=Verdict.APPROVE)
     decided(make_review, senior)
     make_review()
-    after = {"approve": "approved", "reject": "rejected", "escalate": "escalated", "reopen": "pending"}
+    taken_back = decided(make_review, moderator, Verdict.ESCALATE).review
+    desk.claim(review=taken_back, user=senior)
+    by_senior = desk.decide(review=taken_back, user=senior, verdict=Verdict.APPROVE)
+    desk.reverse(decision=by_senior, user=senior)
+    after = {"approve": "approved", "reject": "rejected", "escalate": "escalated"}
 
     for review in Review.objects.all():
-        status = "pending"
+        states = ["pending"]
         for decision in review.decisions.order_by("sequence"):
-            status = after[decision.verdict]
-        assert review.status == status
+            # A reversal leads back to where the decision it names was made.
+            states = states[:-1] if decision.verdict == Verdict.REOPEN else [*states, after[decision.verdict]]
+        assert review.status == states[-1]
 
 
 def test_a_policys_decision_is_recorded_like_a_persons(make_review: Make) -> None:

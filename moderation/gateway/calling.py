@@ -1,0 +1,57 @@
+"""How a program's own address is called: Novita's event, signed, through the guarded client."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import time
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.utils.crypto import salted_hmac
+
+from generation import fetching
+from generation.models import ApiKey
+
+EVENT_TYPE = "ASYNC_TASK_RESULT"
+TIMEOUT = 5.0  # seconds, as documented by Novita
+ANSWER_MAX = 1024 * 1024
+
+
+def signing_secret(key: ApiKey) -> str:
+    """What the owner of a key verifies our calls with. Derived, so that no table holds it."""
+    return salted_hmac("moderation.gateway.webhook", str(key.uuid), algorithm="sha256").hexdigest()
+
+
+def event(payload: dict[str, Any]) -> bytes:
+    return json.dumps({"event_type": EVENT_TYPE, "payload": payload}, ensure_ascii=False).encode()
+
+
+def headers(*, secret: str, delivery: uuid.UUID, content: bytes) -> dict[str, str]:
+    moment = str(int(time.time()))
+    signature = hmac.new(secret.encode(), f"{moment}.".encode() + content, hashlib.sha256).hexdigest()
+    return {
+        "content-type": "application/json",
+        "X-Loupe-Signature": f"t={moment},v1={signature}",
+        "X-Loupe-Delivery": str(delivery),
+    }
+
+
+def call(url: str, *, secret: str, delivery: uuid.UUID, content: bytes) -> int:
+    """One attempt; the HTTP status of the answer. Raises Blocked or FetchFailed. Touches no database."""
+    answer = fetching.send(
+        "POST",
+        url,
+        content=content,
+        headers=headers(secret=secret, delivery=delivery, content=content),
+        allow=settings.FETCH_ALLOW,
+        max_bytes=ANSWER_MAX,
+        deadline=TIMEOUT,
+    )
+    return answer.status
+
+
+def took_it(status: int) -> bool:
+    return 200 <= status < 300

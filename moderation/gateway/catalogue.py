@@ -1,0 +1,129 @@
+"""The provider's models in Novita's ``GET /v3/model``: from the provider, or from its last answer.
+
+Page: https://novita.ai/docs/api-reference/model-apis-get-model. Our cursor is c_<offset>, which is what the official
+Python SDK counts up by itself, so both ways of paging are one.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from itertools import islice
+
+from generation import offers, providers
+from generation.gate import ApiError, Refusal
+from generation.providers.base import Model
+from generation.wire import task as wire
+
+# Every type that Novita documents; the first ones are those that a txt2img body can name.
+TYPES = (*offers.KINDS, "controlnet", "upscaler")
+DISPLAY = {"checkpoint": "Checkpoint", "lora": "LORA", "vae": "VAE", "textualinversion": "Textual Inversion"}
+LIMIT_MAX = 100
+LIMIT_DEFAULT = 20
+QUERY_MAX = 200
+ASKING = 8.0  # seconds in which pages may still be asked for
+
+
+def page(asked: Mapping[str, str]) -> wire.ModelsReply:
+    """One page of what matches ``filter.*``. Raises ApiError: a wrong filter, or a provider that nobody has heard."""
+    start, limit = _offset(asked.get("pagination.cursor", "")), _limit(asked.get("pagination.limit", ""))
+    rows = list(islice(_matching(asked), start, start + limit + 1))
+    more = len(rows) > limit
+    return wire.ModelsReply(
+        models=[_row(model) for model in rows[:limit]],
+        pagination=wire.Pagination(next_cursor=f"c_{start + limit}" if more else ""),
+    )
+
+
+def _matching(asked: Mapping[str, str]) -> Iterator[Model]:
+    kinds = _kinds(asked.get("filter.types") or asked.get("filter.type") or "")
+    query = asked.get("filter.query", "").strip()
+    if len(query) > QUERY_MAX:
+        raise _wrong(f"filter.query must have at most {QUERY_MAX} characters.")
+    sdxl, inpainting = _flag(asked, "filter.is_sdxl"), _flag(asked, "filter.is_inpainting")
+    provider = next(iter(providers.available()), "")
+    if not provider:
+        raise ApiError(Refusal.UNAVAILABLE, "No image provider is configured on this server.")
+    # All we know of are public models from the provider's catalogue.
+    elsewhere = asked.get("filter.visibility") == "private" or asked.get("filter.source") in ("training", "uploading")
+    if elsewhere or inpainting:
+        return
+    until = time.monotonic() + ASKING
+    for kind in kinds:
+        yield from _offered(offers.Question(provider=provider, kind=kind, query=query, is_sdxl=sdxl), until)
+
+
+def _offered(question: offers.Question, until: float) -> Iterator[Model]:
+    """Every page of one kind, as far as it is wanted. A page that nobody has makes no shorter list of it."""
+    cursor = ""
+    while True:
+        step = offers.Question(
+            provider=question.provider,
+            kind=question.kind,
+            query=question.query,
+            is_sdxl=question.is_sdxl,
+            cursor=cursor,
+        )
+        offer = offers.ask(step)
+        if offer.asked_at is None:
+            raise _unavailable(offer.problem)
+        yield from offer.models
+        if not offer.next_cursor or offer.next_cursor == cursor:
+            return
+        cursor = offer.next_cursor
+        if time.monotonic() > until:
+            raise _unavailable("The list is long and is still being read.")
+
+
+def _row(model: Model) -> wire.ModelRow:
+    return wire.ModelRow(
+        # The SDK wants a number. Ours is made from the name, so that it stays the same.
+        id=zlib.crc32(f"{model.kind}:{model.name}".encode()),
+        name=model.title,
+        sd_name=model.name,
+        sd_name_in_api=model.name,
+        type=wire.ModelType(name=model.kind, display_name=DISPLAY.get(model.kind, model.kind)),
+        tags=list(model.tags),
+        cover_url=model.cover_url,
+        base_model=model.base_model,
+        is_sdxl=model.is_sdxl,
+    )
+
+
+def _kinds(value: str) -> list[str]:
+    kinds = [kind for kind in value.split(",") if kind]
+    if unknown := [kind for kind in kinds if kind not in TYPES]:
+        raise _wrong(f"filter.types must be one of {', '.join(TYPES)}, not {unknown[0][:40]!r}.")
+    return list(dict.fromkeys(kinds)) or list(offers.KINDS)
+
+
+def _flag(asked: Mapping[str, str], name: str) -> bool | None:
+    value = asked.get(name, "").lower()
+    if value not in ("", "true", "false"):
+        raise _wrong(f"{name} must be true or false.")
+    return value == "true" if value else None
+
+
+def _limit(value: str) -> int:
+    limit = int(value) if re.fullmatch(r"\d{1,4}", value, re.ASCII) else 0
+    if value and not 0 < limit <= LIMIT_MAX:
+        raise _wrong(f"pagination.limit must be from 1 to {LIMIT_MAX}.")
+    return limit or LIMIT_DEFAULT
+
+
+def _offset(cursor: str) -> int:
+    # The official SDK puts its prefix before a cursor that has one.
+    found = re.fullmatch(r"(?:c_){0,2}(\d{0,6})", cursor, re.ASCII)
+    if found is None:
+        raise _wrong("pagination.cursor is not one of this server's.")
+    return int(found[1] or 0)
+
+
+def _wrong(sentence: str) -> ApiError:
+    return ApiError(Refusal.BODY_INVALID, sentence)
+
+
+def _unavailable(sentence: str) -> ApiError:
+    return ApiError(Refusal.UNAVAILABLE, f"The list of models cannot be had now. {sentence}".strip(), retry_after=5)

@@ -1,0 +1,43 @@
+"""For whoever integrates Loupe: their keys, what these called, what was sent back, and how to begin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from generation.models import ApiCall, ApiKey, GenerationRequest
+from moderation.gateway import calling
+from moderation.models import Delivery
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+CALLS_SHOWN = 50
+EVENTS_SHOWN = 10
+
+
+@require_safe
+def developers(request: HttpRequest) -> HttpResponse:
+    user = cast("User", request.user)
+    keys = ApiKey.objects.filter(owner=user).order_by("revoked_at", "-created_at")
+    calls = ApiCall.objects.filter(key__owner=user).select_related("key").order_by("-created_at", "-pk")
+    deliveries = Delivery.objects.filter(request__api_key__owner=user).select_related("request").order_by("-pk")
+    usable = set(ApiKey.objects.usable().filter(owner=user).values_list("pk", flat=True))
+    context = {
+        "keys": [(key, key.pk in usable, calling.signing_secret(key)) for key in keys],
+        "calls": calls[:CALLS_SHOWN],
+        "deliveries": deliveries[:EVENTS_SHOWN],
+        "url": settings.PUBLIC_URL,
+        "model": _model(),
+    }
+    return render(request, "moderation/developers.html", context)
+
+
+def _model() -> str:
+    """A model that has worked here before, so that the examples do; nobody is asked for one."""
+    done = GenerationRequest.objects.filter(status=GenerationRequest.Status.SUCCEEDED).order_by("-created_at")
+    return done.values_list("model_name", flat=True).first() or "sd_xl_base_1.0.safetensors"

@@ -1,0 +1,56 @@
+"""Novita's way to say no: ``{code, reason, message, metadata}`` under a status of its own choosing.
+
+Page: https://novita.ai/docs/api-reference/basic-error-code. Published clients read ``reason`` and ``message``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from django.http import HttpResponse
+
+from generation.gate import ApiError, Refusal, endpoint, json_answer
+from generation.models import Scope
+
+# Novita answers 400 to a missing key and 403 to a wrong one. It documents no word for what stands below the line.
+MEANING: dict[Refusal, tuple[int, str]] = {
+    Refusal.KEY_MISSING: (400, "MISSING_API_KEY"),
+    Refusal.KEY_INVALID: (403, "INVALID_API_KEY"),
+    Refusal.SCOPE_MISSING: (403, "API_NOT_ALLOWED"),
+    Refusal.TOO_OFTEN: (429, "RATE_LIMIT_EXCEEDED"),
+    Refusal.IMAGES_SPENT: (429, "RATE_LIMIT_EXCEEDED"),
+    Refusal.BODY_INVALID: (400, "INVALID_REQUEST_BODY"),
+    Refusal.NOT_FOUND: (404, "TASK_NOT_FOUND"),
+    # ---
+    Refusal.METHOD: (405, "METHOD_NOT_ALLOWED"),
+    Refusal.BODY_TOO_LARGE: (413, "INVALID_REQUEST_BODY"),
+    Refusal.CONFLICT: (422, "IDEMPOTENCY_KEY_REUSED"),
+    Refusal.UNAVAILABLE: (503, "SERVICE_UNAVAILABLE"),
+}
+
+
+class NovitaError(ApiError):
+    """A refusal that has a name of its own at Novita."""
+
+    def __init__(self, refusal: Refusal, message: str, *, reason: str) -> None:
+        super().__init__(refusal, message)
+        self.reason = reason
+
+
+def body(status: int, reason: str, message: str) -> HttpResponse:
+    return json_answer({"code": status, "reason": reason, "message": message, "metadata": {}}, status=status)
+
+
+def refuse(error: ApiError, *, failure: str) -> HttpResponse:
+    status, reason = MEANING.get(error.refusal, (500, failure))
+    return body(status, error.reason if isinstance(error, NovitaError) else reason, str(error))
+
+
+def novita_endpoint(method: str, *, failure: str) -> Callable[[Callable[..., HttpResponse]], Any]:
+    """A view for programs with a key for ``generate``. ``failure``: Novita's word for a fault of ours in it."""
+    made: Callable[[Callable[..., HttpResponse]], Any] = endpoint(
+        scope=Scope.GENERATE, methods=(method,), refuse=partial(refuse, failure=failure)
+    )
+    return made
