@@ -64,7 +64,7 @@ def test_a_program_sees_processing_until_all_is_decided_and_then_only_what_passe
     assert undecided["task"]["status"] == "TASK_STATUS_PROCESSING"
     assert undecided["images"] == []
 
-    kept, refused = Review.objects.order_by("pk")
+    kept, refused = Review.objects.order_by("asset__position")
     desk.claim(review=kept, user=moderator)
     desk.decide(review=kept, user=moderator, verdict=Verdict.APPROVE)
     assert result(key, task).json()["task"]["status"] == "TASK_STATUS_PROCESSING"

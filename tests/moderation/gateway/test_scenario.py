@@ -249,7 +249,7 @@ def test_our_own_client_reads_it(live_server: Any, key: str, three: Any, setting
 
 
 def test_the_published_client_lists_pages_and_reads_unmodified(live_server: Any, key: str, three: Any) -> None:
-    sdk = pytest.importorskip("scenario_sdk")
+    sdk = pytest.importorskip("scenario_sdk", reason="scenario-sdk, the published client, is not installed")
     ids = [str(asset.uuid) for asset in three]
     with sdk.Scenario(api_key=key, api_secret="any", base_url=f"{live_server.url}/v1", max_retries=0) as client:
         assert [asset.id for asset in client.assets.list(page_size=2)] == ids[::-1]
