@@ -1,4 +1,4 @@
-"""The pumps of moderation: classifiers in this process, slow ones behind a network, and our own calls."""
+"""The pumps of moderation: classifiers here, those behind a network, which may be slow, and events for programs."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from django.urls import include, path
+from django.urls import include, path, re_path
 
 from moderation import exports, views
-from moderation.gateway import developers, nanogpt, novita_urls, scenario
+from moderation.gateway import developers, nanogpt, novita_urls, openapi, scenario
 
 app_name = "moderation"
 urlpatterns = [
@@ -21,9 +21,11 @@ urlpatterns = [
     path("developers/", developers.developers, name="developers"),
     # Other services' addresses: none ends with a slash.
     path("api/nsfw/image", nanogpt.classify, name="nanogpt-classify"),
+    path("api/openapi.json", openapi.document, name="openapi"),
+    path("api/docs", openapi.docs, name="api-docs"),
     path("v1/assets", scenario.assets, name="scenario-assets"),
     path("v1/assets/<str:asset_id>", scenario.asset, name="scenario-asset"),
-    path("v1/<path:rest>", scenario.unknown),
+    re_path(r"^v1/[\s\S]*$", scenario.unknown),
     path("/v3/", include(novita_urls)),  # what an address becomes when the base in front of it ends with a slash
     path("v3/", include(novita_urls)),
 ]

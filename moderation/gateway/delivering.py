@@ -63,19 +63,26 @@ def deliver(*, go_on: Callable[[], bool]) -> None:
 def _letter(delivery: Delivery) -> Letter | None:
     """What to send, made now; or None, with the delivery given up for a reason."""
     request = delivery.request
-    key = ApiKey.objects.usable().filter(requests=request).first()
-    if key is None or not request.callback_url:
-        _give_up(delivery, "The API key was revoked or has expired, so its program is not told any more.")
-        return None
-    if delivery.attempts > ATTEMPTS:
-        _give_up(delivery, f"Sending it ended its worker {ATTEMPTS} times, so it is not tried again.")
+    if refused := _refusal(delivery):
+        _give_up(delivery, refused)
         return None
     payload = results.reply(request, event=delivery.kind, round_number=delivery.round)
     if delivery.kind == Delivery.Kind.FINISHED and not _has_ended(payload):
         _give_up(delivery, "A decision was reversed before this could be sent.")
         return None
     payload["extra"]["webhook"] = {"url": request.callback_url}
-    return Letter(delivery, request.callback_url, calling.signing_secret(key), calling.event(payload))
+    assert request.api_key is not None
+    return Letter(delivery, request.callback_url, calling.signing_secret(request.api_key), calling.event(payload))
+
+
+def _refusal(delivery: Delivery) -> str:
+    """Why it is not sent at all; empty when nothing speaks against it."""
+    request = delivery.request
+    if request.api_key is None or not ApiKey.objects.usable().filter(pk=request.api_key.pk).exists():
+        return "The API key was revoked or has expired, so its program is not told any more."
+    if delivery.attempts > ATTEMPTS:
+        return f"Sending it ended its worker {ATTEMPTS} times, so it is not tried again."
+    return ""
 
 
 def _has_ended(payload: dict[str, Any]) -> bool:

@@ -49,6 +49,6 @@ def models(call: Call) -> HttpResponse:
 
 @csrf_exempt
 @login_not_required
-def unknown(request: HttpRequest, rest: str = "") -> HttpResponse:
+def unknown(request: HttpRequest) -> HttpResponse:
     """Every other address of theirs: a program shall never be shown a page."""
     return novita_errors.body(404, "API_NOT_FOUND", "Loupe has no such endpoint.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.urls import path
+from django.urls import path, re_path
 
 from moderation.gateway import novita, signed
 
@@ -11,6 +11,5 @@ urlpatterns = [
     path("async/task-result", novita.task_result, name="novita-task-result"),
     path("model", novita.models, name="novita-model"),
     path("images/<str:token>.<slug:extension>", signed.image, name="signed-image"),
-    path("", novita.unknown),
-    path("<path:rest>", novita.unknown),
+    re_path(r"[\s\S]*$", novita.unknown),  # <path:…> would leave out addresses with a line end in them
 ]

@@ -31,6 +31,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils.dateparse import parse_date, parse_datetime
 from django.views.decorators.csrf import csrf_exempt
+from pydantic import BaseModel
 
 from generation.gate import STATUS, ApiError, Call, Refusal, endpoint, json_answer
 from generation.models import Asset, Scope, Source
@@ -57,13 +58,18 @@ NOT_SERVED = ("authorId", "collectionId", "parentAssetId", "rootAssetId", "tags"
 _signer = Signer(salt="moderation.gateway.scenario")
 
 
+class ErrorBody(BaseModel):
+    error: str  # the status in words
+    message: str
+
+
 def refuse(error: ApiError) -> HttpResponse:
     """Scenario documents no body for its errors; this is the shape that its clients and our own read."""
     return _error(STATUS[error.refusal], str(error))
 
 
 def _error(status: int, message: str) -> HttpResponse:
-    return json_answer({"error": HTTPStatus(status).phrase, "message": message}, status=status)
+    return json_answer(ErrorBody(error=HTTPStatus(status).phrase, message=message).model_dump(), status=status)
 
 
 @endpoint(scope=Scope.READ, methods=("GET",), refuse=refuse)
@@ -89,7 +95,7 @@ def asset(call: Call, asset_id: str) -> HttpResponse:
 
 @csrf_exempt
 @login_not_required
-def unknown(request: HttpRequest, rest: str = "") -> HttpResponse:
+def unknown(request: HttpRequest) -> HttpResponse:
     """Every other address of theirs: a program shall never be shown a page."""
     return _error(404, "Loupe has no such endpoint.")
 

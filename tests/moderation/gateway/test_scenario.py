@@ -231,7 +231,8 @@ def test_refusals_have_a_body_that_clients_read(key: str, three: Any, admin: Use
         for answer in answers:
             assert answer.status_code == status
             assert set(answer.json()) == {"error", "message"}
-    assert get(key, "/v1/models").json()["message"] == "Loupe has no such endpoint."
+    for path in ("/v1/models", "/v1/", "/v1/assets/x/y", "/v1/a\nb", "/v1/assets/"):
+        assert get(key, path).json()["message"] == "Loupe has no such endpoint."
     assert get(key, f"/v1/assets/{three[0].uuid}", secret="").status_code == 200
 
 
