@@ -14,20 +14,21 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from enum import StrEnum
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
-from django.db.models import Sum
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
-from generation.models import ApiCall, ApiKey, Scope
+from generation.models import ApiCall, ApiKey, ImagesOfDay, Scope
 
 log = logging.getLogger("loupe.gate")
 CALLS_KEPT = timedelta(days=30)
+WINDOW = timedelta(minutes=1)
+FAILED = "Loupe failed on this call. It has been logged."
 
 
 class Refusal(StrEnum):
@@ -78,21 +79,27 @@ class Call:
     request: HttpRequest
     key: ApiKey
     images: int = 0
+    day: date | None = None  # on which they are counted
     reason: str = ""
     started: float = field(default_factory=time.monotonic)
 
     def spend(self, images: int) -> None:
         """Count images against the key's day. Raises ApiError when they are more than it has left."""
-        limit = self.key.images_per_day
-        if limit is not None:
-            midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
-            today = ApiCall.objects.filter(key=self.key, created_at__gte=midnight).aggregate(sum=Sum("images"))["sum"]
-            if (today or 0) + images > limit:
-                left = max(0, limit - (today or 0))
-                wait = int((midnight + timedelta(days=1) - timezone.now()).total_seconds()) + 1
-                sentence = f"This key has {left} of its {limit} images left today (UTC)."
-                raise ApiError(Refusal.IMAGES_SPENT, sentence, retry_after=wait)
-        self.images += images
+        now = timezone.now()
+        if not ImagesOfDay.take(self.key, now.date(), images):
+            limit = self.key.images_per_day or 0
+            left = max(0, limit - ImagesOfDay.of(self.key, now.date()))
+            midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+            wait = int((midnight - now).total_seconds()) + 1
+            sentence = f"This key has {left} of its {limit} images left today (UTC)."
+            raise ApiError(Refusal.IMAGES_SPENT, sentence, retry_after=wait)
+        self.images, self.day = images, now.date()
+
+    def give_back(self) -> None:
+        """The call came to nothing, so its images do not count."""
+        if self.day is not None and self.images:
+            ImagesOfDay.give_back(self.key, self.day, self.images)
+        self.images = 0
 
 
 Format = Callable[[ApiError], HttpResponse]
@@ -120,7 +127,7 @@ def endpoint(
                 response = _refused(error, refuse, call)
             except Exception:
                 log.exception("%s %s failed", request.method, request.path)
-                response = refuse(ApiError(Refusal.INTERNAL, "Loupe failed on this call. It has been logged."))
+                response = _refused(ApiError(Refusal.INTERNAL, FAILED), refuse, call)
             if call is not None:
                 _note(call, response)
             if response.status_code == 405:
@@ -209,14 +216,22 @@ def _check(call: Call, *, scope: Scope, methods: tuple[str, ...], body_max: int)
         raise ApiError(Refusal.METHOD, f"Use {' or '.join(methods)} here.")
     if not key.may(scope):
         raise ApiError(Refusal.SCOPE_MISSING, f"This API key lacks the scope {scope}.")
-    minute = timezone.now() - timedelta(minutes=1)
-    recent = ApiCall.objects.filter(key=key, created_at__gte=minute).values("pk")[: key.calls_per_minute].count()
-    if recent >= key.calls_per_minute:
+    if wait := _seconds_to_wait(key):
         sentence = f"This API key may call {key.calls_per_minute} times a minute."
-        raise ApiError(Refusal.TOO_OFTEN, sentence, retry_after=5)
+        raise ApiError(Refusal.TOO_OFTEN, sentence, retry_after=wait)
     length = request.headers.get("Content-Length", "0") or "0"
     if not length.isdecimal() or len(length) > 12 or int(length) > body_max:
         raise _too_large(body_max)
+
+
+def _seconds_to_wait(key: ApiKey) -> int:
+    """0 when the key may call. Otherwise until the oldest of as many calls as it has a minute is a minute old."""
+    now, allowed = timezone.now(), key.calls_per_minute
+    if not allowed:
+        return int(WINDOW.total_seconds())
+    recent = ApiCall.objects.filter(key=key, created_at__gt=now - WINDOW).order_by("-created_at")
+    oldest = recent.values_list("created_at", flat=True)[allowed - 1 : allowed].first()
+    return 0 if oldest is None else int((oldest + WINDOW - now).total_seconds()) + 1
 
 
 def _refused(error: ApiError, refuse: Format, call: Call | None) -> HttpResponse:
@@ -226,7 +241,7 @@ def _refused(error: ApiError, refuse: Format, call: Call | None) -> HttpResponse
     known = call or getattr(error, "call", None)
     if known is not None:
         known.reason = str(error)[:120]
-        known.images = 0
+        known.give_back()
         if call is None:
             _note(known, response)
     return response
@@ -251,5 +266,7 @@ def _note(call: Call, response: HttpResponse) -> None:
 
 def forget_old_calls() -> int:
     """Delete the lines about calls of more than 30 days ago; return how many those were."""
-    deleted, _ = ApiCall.objects.filter(created_at__lt=timezone.now() - CALLS_KEPT).delete()
+    since = timezone.now() - CALLS_KEPT
+    ImagesOfDay.objects.filter(day__lt=since.date()).delete()
+    deleted, _ = ApiCall.objects.filter(created_at__lt=since).delete()
     return deleted

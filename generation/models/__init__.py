@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from generation.models.assets import Asset, Source
-from generation.models.keys import ApiCall, ApiKey, Scope
+from generation.models.keys import ApiCall, ApiKey, ImagesOfDay, Scope
 from generation.models.providers import ImportRun, ProviderState
 from generation.models.pumps import PumpSlot
 from generation.models.requests import GenerationRequest, RemoteImage, RequestTransition
@@ -12,6 +12,7 @@ __all__ = [
     "ApiKey",
     "Asset",
     "GenerationRequest",
+    "ImagesOfDay",
     "ImportRun",
     "InvalidTransition",
     "ProviderState",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from datetime import date
 from typing import Any, Self
 from uuid import uuid4
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 PREFIX = "lp"
@@ -77,6 +78,39 @@ class ApiKey(models.Model):
         self.refresh_from_db()
 
 
+class ImagesOfDay(models.Model):
+    """How many images a key has had on one day. Counted before the work: a sum of calls would miss those under way."""
+
+    key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="days")
+    day = models.DateField()  # UTC
+    images = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["key", "day"], name="images_once_per_day")]
+
+    def __str__(self) -> str:
+        return f"{self.images} images on {self.day}"
+
+    @classmethod
+    def take(cls, key: ApiKey, day: date, images: int) -> bool:
+        """Count that many, if the key has them left. One statement compares and counts, so calls cannot race."""
+        limit = key.images_per_day
+        fits = Q() if limit is None else Q(images__lte=limit - images)
+        rows = cls.objects.filter(fits, key=key, day=day)
+        if rows.update(images=F("images") + images):
+            return True
+        cls.objects.bulk_create([cls(key=key, day=day)], ignore_conflicts=True)  # the first of the day
+        return bool(rows.update(images=F("images") + images))
+
+    @classmethod
+    def give_back(cls, key: ApiKey, day: date, images: int) -> None:
+        cls.objects.filter(key=key, day=day, images__gte=images).update(images=F("images") - images)
+
+    @classmethod
+    def of(cls, key: ApiKey, day: date) -> int:
+        return cls.objects.filter(key=key, day=day).values_list("images", flat=True).first() or 0
+
+
 class ApiCall(models.Model):
     """One answered call, for the developer who wonders what happened. No body, no query, no address of an image."""
 
@@ -85,7 +119,7 @@ class ApiCall(models.Model):
     path = models.CharField(max_length=200)
     status = models.PositiveSmallIntegerField()
     reason = models.CharField(max_length=120, blank=True)
-    images = models.PositiveSmallIntegerField(default=0, help_text="Images asked for or judged, for the daily limit.")
+    images = models.PositiveSmallIntegerField(default=0, help_text="Images asked for or judged.")
     duration_ms = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(default=timezone.now)
 

@@ -49,7 +49,7 @@ def submit(call: Call) -> uuid.UUID:
         fields |= {"idempotency_key": name, "idempotency_digest": digest}
     request = _create(call, provider, fields, name)
     if request.uuid != made:  # the same key, sent twice at once
-        call.images = 0
+        call.give_back()
         return _same(request, digest)
     return request.uuid
 
