@@ -23,6 +23,7 @@ SPACING = (timedelta(seconds=10), timedelta(minutes=1), timedelta(minutes=5), ti
 ATTEMPTS = 1 + len(SPACING)
 LEASE = timedelta(seconds=60)
 BATCH = 8  # at once, so that one address that hangs does not hold up the others
+OUTDATED = "It was no longer so when this could be sent."
 
 Outcome = int | fetching.Blocked | fetching.FetchFailed
 
@@ -67,8 +68,8 @@ def _letter(delivery: Delivery) -> Letter | None:
         _give_up(delivery, refused)
         return None
     payload = results.reply(request, event=delivery.kind, round_number=delivery.round)
-    if delivery.kind == Delivery.Kind.FINISHED and not _has_ended(payload):
-        _give_up(delivery, "A decision was reversed before this could be sent.")
+    if (delivery.kind == Delivery.Kind.FINISHED) != _has_ended(payload) or _is_superseded(delivery):
+        _give_up(delivery, OUTDATED)
         return None
     payload["extra"]["webhook"] = {"url": request.callback_url}
     assert request.api_key is not None
@@ -81,12 +82,18 @@ def _refusal(delivery: Delivery) -> str:
     if request.api_key is None or not ApiKey.objects.usable().filter(pk=request.api_key.pk).exists():
         return "The API key was revoked or has expired, so its program is not told any more."
     if delivery.attempts > ATTEMPTS:
-        return f"Sending it ended its worker {ATTEMPTS} times, so it is not tried again."
+        return f"Given up after {ATTEMPTS} attempts. The last one ended its worker."
     return ""
 
 
 def _has_ended(payload: dict[str, Any]) -> bool:
     return payload["task"]["status"] in (wire.STATUS_SUCCEED, wire.STATUS_FAILED)
+
+
+def _is_superseded(delivery: Delivery) -> bool:
+    """Whether the same will be told anew: decided, reversed and decided again before the first could be sent."""
+    later = Delivery.objects.filter(request=delivery.request, kind=delivery.kind, pk__gt=delivery.pk)
+    return later.exists()
 
 
 def _send(letter: Letter) -> Outcome:

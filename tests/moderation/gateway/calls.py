@@ -8,6 +8,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -49,11 +50,31 @@ def classify(key: str, body: Any, *, path: str = "/api/nsfw/image", **headers: s
     )
 
 
+@dataclass(frozen=True)
+class Letter:
+    """One POST as it came in."""
+
+    path: str
+    headers: dict[str, str]  # names in lower case
+    content: bytes
+
+    @property
+    def event(self) -> Any:
+        return json.loads(self.content)
+
+
 class Shelf:
-    """Pictures and troubles behind addresses of this machine; ``asked`` keeps the paths."""
+    """Pictures and troubles behind addresses of this machine; ``asked`` keeps the paths, ``letters`` what was posted.
+
+    A POST is answered with the next of ``replies``, then with 200; 0 stands for silence until the test is over.
+    """
 
     def __init__(self, address: str) -> None:
         self.address = address
+        self.url = f"http://{address}/hook?secret=theirs"
+        self.letters: list[Letter] = []
+        self.replies: list[int] = []
+        self.over = threading.Event()
         self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
         self.asked: list[str] = []
 
@@ -65,6 +86,18 @@ class Shelf:
 @contextmanager
 def shelf() -> Iterator[Shelf]:
     class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            content = self.rfile.read(int(self.headers["Content-Length"]))
+            found.letters.append(Letter(self.path, {k.lower(): v for k, v in self.headers.items()}, content))
+            status = found.replies.pop(0) if found.replies else 200
+            if not status:
+                found.over.wait(10)
+                return
+            self.send_response(status)
+            self.send_header("Location", f"http://{found.address}/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
         def do_GET(self) -> None:
             found.asked.append(self.path)
             status, headers, content = found.answers.get(self.path, (404, {}, b""))
@@ -86,6 +119,7 @@ def shelf() -> Iterator[Shelf]:
     try:
         yield found
     finally:
+        found.over.set()
         server.shutdown()
         server.server_close()
         thread.join()
