@@ -302,6 +302,8 @@ if "local" in CLASSIFIERS and not _local:
     )
 if "nanogpt" in CLASSIFIERS and NANOGPT is None:
     raise ImproperlyConfigured("CLASSIFIERS names nanogpt, but NANOGPT_API_KEY is not set.")
+# Of the decisions by people, how many are made twice. 0: none.
+SECOND_OPINION_PERCENT = env.decimal("SECOND_OPINION_PERCENT", "5", low="0", high="100")
 DEMO_PASSWORD = env.text("DEMO_PASSWORD")
 
 # --- The rest --------------------------------------------------------------------

@@ -32,6 +32,7 @@ class DecisionForm(forms.Form):
     )
     note = forms.CharField(required=False, max_length=NOTE_MAX)
     seconds = forms.CharField(required=False)
+    decision = forms.UUIDField(required=False)  # its name, made by the script so that sending twice decides once
 
     def clean_seconds(self) -> Decimal | None:
         """Time on screen as the script measured it. Only a hint, so a wrong one is dropped rather than refused."""

@@ -1,11 +1,22 @@
-"""Queues: named queries over reviews, not containers."""
+"""Queues are questions to the table of reviews, not containers: a base, narrowed by filters.
+
+A queue's ``key`` is its slug and its filters in one word, ``waiting?category=alcohol&order=oldest``: what forms carry,
+what a saved queue holds, and what stands behind /queues/ in an address.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlencode
 
+from django.urls import reverse
+from django.utils import timezone
+
+from generation.models import Source
+from moderation import taxonomy
 from moderation.models import Review
 from moderation.models.reviews import ReviewQuerySet
 
@@ -13,6 +24,69 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 COUNT_LIMIT = 1000
+# Two filters at once have no index of their own. The second one is tried on this many rows of the first, in order.
+WINDOW = 20_000
+ORDERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "risk": ("Riskiest first", ("-priority", "pk")),
+    "oldest": ("Oldest first", ("pk",)),
+    "newest": ("Newest first", ("-pk",)),
+}
+# Filter → what people call it. Each that is no range has an index behind status (Review.Meta).
+COLUMNS = {"category": "headline_l1", "source": "source", "provider": "provider"}
+UNCATEGORISED = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """What narrows a queue. Wrong values are dropped when read, so an old address shows more, never an error."""
+
+    category: str = ""  # an L1 slug, or "none" for images whose headline names no category
+    source: str = ""
+    provider: str = ""
+    risk: int = 0  # priority of at least this, 0..100
+    hours: int = 0  # waiting for at least so long
+    order: str = "risk"
+
+    @classmethod
+    def read(cls, given: Mapping[str, str]) -> Filters:
+        category, source, order = given.get("category", ""), given.get("source", ""), given.get("order", "")
+        known = category == UNCATEGORISED or category in {l1.slug for l1 in taxonomy.L1}
+        return cls(
+            category=category if known else "",
+            source=source if source in Source.values else "",
+            provider=given.get("provider", "").replace("\0", "")[:40],
+            risk=_number(given.get("risk", ""), 100),
+            hours=_number(given.get("hours", ""), 24 * 365),
+            order=order if order in ORDERS else "risk",
+        )
+
+    def pairs(self) -> dict[str, str]:
+        """Those that are set, as an address says them."""
+        named = {name: getattr(self, name) for name in ("category", "source", "provider", "risk", "hours")}
+        set_ones = {name: str(value) for name, value in named.items() if value}
+        return set_ones if self.order == "risk" else {**set_ones, "order": self.order}
+
+    def apply(self, rows: ReviewQuerySet) -> ReviewQuerySet:
+        equal = {column: getattr(self, name) for name, column in COLUMNS.items() if getattr(self, name)}
+        if equal.get("headline_l1") == UNCATEGORISED:
+            equal["headline_l1"] = ""
+        if self.risk:
+            rows = rows.filter(priority__gte=self.risk)
+        if self.hours:
+            rows = rows.filter(created_at__lte=timezone.now() - timedelta(hours=self.hours))
+        for number, (column, value) in enumerate(equal.items()):
+            if number == 1:
+                first = rows.order_by(*ORDERS[self.order][1]).values("pk")[:WINDOW]
+                rows = Review.objects.filter(pk__in=first)
+            rows = rows.filter(**{column: value})
+        return rows
+
+
+def _number(text: str, most: int) -> int:
+    return min(int(text), most) if text.isascii() and text.isdecimal() and len(text) < 7 else 0
+
+
+Select = Callable[[ReviewQuerySet, "User"], ReviewQuerySet]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,16 +94,44 @@ class Queue:
     slug: str
     name: str
     about: str
-    select: Callable[[ReviewQuerySet], ReviewQuerySet]
+    select: Select
     permission: str = "moderation.decide_review"
+    is_blind: bool = False  # what was decided before is not shown
+    filters: Filters = field(default_factory=Filters)
+
+    def narrowed(self, given: Mapping[str, str]) -> Queue:
+        return replace(self, filters=Filters.read(given))
+
+    @property
+    def key(self) -> str:
+        return "?".join(filter(None, (self.slug, self.query)))
+
+    @property
+    def query(self) -> str:
+        return urlencode(self.filters.pairs())
+
+    @property
+    def is_narrowed(self) -> bool:
+        return bool(self.filters.pairs())
+
+    def get_absolute_url(self) -> str:
+        return "?".join(filter(None, (reverse("moderation:queue-detail", args=[self.slug]), self.query)))
+
+    def is_open_to(self, user: User) -> bool:
+        return user.has_perm(self.permission)
 
     def reviews(self, user: User) -> ReviewQuerySet:
         """The reviews of this queue, none for people it is not meant for."""
         rows = Review.objects.all()
-        return self.select(rows) if user.has_perm(self.permission) else rows.none()
+        return self.filters.apply(self.select(rows, user)) if self.is_open_to(user) else rows.none()
 
-    def is_open_to(self, user: User) -> bool:
-        return user.has_perm(self.permission)
+    def work(self, user: User, avoided: Collection[str] = ()) -> ReviewQuerySet:
+        """What of it is given to this person: not the categories that they want none of today."""
+        rows = self.reviews(user)
+        return rows.exclude(headline_l1__in=avoided) if avoided else rows
+
+    def ordered(self, rows: ReviewQuerySet) -> ReviewQuerySet:
+        return rows.order_by(*ORDERS[self.filters.order][1])
 
 
 QUEUES: dict[str, Queue] = {
@@ -39,17 +141,41 @@ QUEUES: dict[str, Queue] = {
             slug="waiting",
             name="Waiting",
             about="Everything a person has to decide, riskiest first.",
-            select=lambda rows: rows.filter(status=Review.Status.PENDING),
+            select=lambda rows, user: rows.filter(status=Review.Status.PENDING),
         ),
         Queue(
             slug="escalated",
             name="Escalated",
-            about="What moderators passed on to seniors.",
-            select=lambda rows: rows.filter(status=Review.Status.ESCALATED),
+            about="What moderators passed on to seniors, and where two of them disagreed.",
+            select=lambda rows, user: rows.filter(status=Review.Status.ESCALATED),
             permission="moderation.decide_escalated_review",
+        ),
+        Queue(
+            slug="second-opinion",
+            name="Second opinion",
+            about="A share of what others decided, without what they decided.",
+            select=lambda rows, user: rows.filter(
+                second_opinion=Review.SecondOpinion.WANTED, status__in=Review.DECIDED
+            ).exclude(decided_by=user),
+            is_blind=True,
+        ),
+        Queue(
+            slug="mine",
+            name="Mine",
+            about="What you hold right now.",
+            select=lambda rows, user: rows.claimable_by(user).held_by(user),
         ),
     )
 }
+
+
+def named(key: str, user: User) -> Queue | None:
+    """The queue that a key names, if there is one and it is theirs to work on."""
+    slug, _, query = key.partition("?")
+    queue = QUEUES.get(slug)
+    if queue is None or not queue.is_open_to(user):
+        return None
+    return queue.narrowed(dict(parse_qsl(query[:500])))
 
 
 def for_user(user: User) -> list[Queue]:

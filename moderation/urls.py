@@ -2,21 +2,25 @@ from __future__ import annotations
 
 from django.urls import include, path, re_path
 
-from moderation import exports, views
+from moderation import exports
 from moderation.gateway import developers, nanogpt, novita_urls, openapi, scenario
+from moderation.views import queues, record, reviews
 
 app_name = "moderation"
 urlpatterns = [
-    path("queues/", views.queue_list, name="queue-list"),
-    path("queues/<slug:slug>/", views.queue_detail, name="queue-detail"),
-    path("queues/<slug:slug>/claims/", views.claim_next, name="claim-next"),
-    path("reviews/<uuid:uuid>/", views.review_detail, name="review-detail"),
-    path("reviews/<uuid:uuid>/claim/", views.review_claim, name="review-claim"),
-    path("reviews/<uuid:uuid>/decisions/", views.decision_create, name="decision-create"),
-    path("reviews/<uuid:uuid>/skip/", views.review_skip, name="review-skip"),
-    path("decisions/", views.decision_list, name="decision-list"),
-    path("decisions/<uuid:uuid>/reversal/", views.decision_reverse, name="decision-reverse"),
-    path("undo/", views.undo, name="undo"),
+    path("queues/", queues.queue_list, name="queue-list"),
+    path("queues/<slug:slug>/", queues.queue_detail, name="queue-detail"),
+    path("queues/<slug:slug>/claims/", queues.claim_next, name="claim-next"),
+    path("queues/<slug:slug>/deck/", queues.deck, name="deck"),
+    path("claims/renewal/", reviews.claim_renewal, name="claim-renewal"),
+    path("claims/release/", reviews.claim_release, name="claim-release"),
+    path("reviews/<uuid:uuid>/", reviews.review_detail, name="review-detail"),
+    path("reviews/<uuid:uuid>/claim/", reviews.review_claim, name="review-claim"),
+    path("reviews/<uuid:uuid>/decisions/", reviews.decision_create, name="decision-create"),
+    path("reviews/<uuid:uuid>/skip/", reviews.review_skip, name="review-skip"),
+    path("decisions/", record.decision_list, name="decision-list"),
+    path("decisions/<uuid:uuid>/reversal/", record.decision_reverse, name="decision-reverse"),
+    path("undo/", record.undo, name="undo"),
     path("exports/decisions.csv", exports.decisions_csv, name="decisions-csv"),
     path("developers/", developers.developers, name="developers"),
     # Other services' addresses: none ends with a slash.

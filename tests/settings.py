@@ -14,6 +14,7 @@ os.environ.update(
         "DEBUG": "0",
         "SANDBOX": "1",
         "SANDBOX_LATENCY": "0",
+        "SECOND_OPINION_PERCENT": "0",
     }
 )
 # Whoever runs the tests may have a real installation's variables set.

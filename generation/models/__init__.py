@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from generation.models.assets import Asset, Source
 from generation.models.keys import ApiCall, ApiKey, ImagesOfDay, Scope
+from generation.models.lookup import AssetText, HashBand
 from generation.models.providers import ImportRun, ProviderState
 from generation.models.pumps import PumpSlot
 from generation.models.requests import GenerationRequest, RemoteImage, RequestTransition
@@ -11,7 +12,9 @@ __all__ = [
     "ApiCall",
     "ApiKey",
     "Asset",
+    "AssetText",
     "GenerationRequest",
+    "HashBand",
     "ImagesOfDay",
     "ImportRun",
     "InvalidTransition",

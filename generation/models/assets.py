@@ -74,7 +74,10 @@ class Asset(models.Model):
     objects = AssetQuerySet.as_manager()
 
     class Meta:
-        indexes = [models.Index(fields=["-created_at", "-id"], name="asset_newest")]
+        indexes = [
+            models.Index(fields=["-created_at", "-id"], name="asset_newest"),
+            models.Index(fields=["seed", "-id"], name="asset_seed", condition=Q(seed__isnull=False)),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["request", "position"], name="asset_one_per_position"),
             models.UniqueConstraint(fields=["source_sha256"], name="asset_imported_once", condition=Q(source="upload")),

@@ -120,6 +120,8 @@ class GenerationRequest(StateMachine, DueModel):
             due_index("request_due"),
             models.Index(fields=["-created_at", "-id"], name="request_newest"),
             models.Index(fields=["status", "-created_at"], name="request_status"),
+            models.Index(fields=["model_name", "-id"], name="request_model"),
+            models.Index(fields=["seed", "-id"], name="request_seed"),
         ]
         constraints = [
             models.CheckConstraint(

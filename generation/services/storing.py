@@ -12,7 +12,7 @@ from django.core.files.storage import storages
 from django.db import IntegrityError, transaction
 
 from generation import imaging
-from generation.models import Asset, GenerationRequest, Source
+from generation.models import Asset, AssetText, GenerationRequest, HashBand, Source
 from generation.signals import asset_stored
 from generation.storage import asset_name, thumbnail_name
 
@@ -59,6 +59,8 @@ def store_rendition(*, rendition: imaging.Rendition, origin: Origin) -> Asset:
             asset = Asset.objects.create(
                 rendition=name, thumbnail=thumbnail, **_pixels(rendition), **_provenance(rendition, origin)
             )
+            HashBand.store(asset)
+            AssetText.store(asset, prompt=_prompt(origin))
             asset_stored.send(sender=Asset, asset=asset)
     except IntegrityError:
         existing = _existing(rendition, origin)
@@ -110,6 +112,13 @@ def _provenance(rendition: imaging.Rendition, origin: Origin) -> dict[str, Any]:
         "seed": origin.seed,
         "metadata": {**rendition.metadata, **origin.metadata},
     }
+
+
+def _prompt(origin: Origin) -> str:
+    if origin.request is not None:
+        return origin.request.prompt
+    elsewhere = origin.metadata.get("scenario")
+    return str(elsewhere.get("prompt", "")) if isinstance(elsewhere, dict) else ""
 
 
 def _existing(rendition: imaging.Rendition, origin: Origin) -> Asset | None:

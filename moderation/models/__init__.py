@@ -3,20 +3,28 @@ from __future__ import annotations
 from moderation.models.classifications import Classification, Label
 from moderation.models.decisions import ChainHead, Decision, Verdict
 from moderation.models.deliveries import Delivery
+from moderation.models.exposure import Exposure
 from moderation.models.policies import Policy, PolicyActivation, PolicyRule
-from moderation.models.preferences import Preferences
+from moderation.models.preferences import Preferences, Veil
 from moderation.models.reviews import Review
+from moderation.models.saved_queues import SavedQueue
+from moderation.models.words import TallyProgress, WordTally
 
 __all__ = [
     "ChainHead",
     "Classification",
     "Decision",
     "Delivery",
+    "Exposure",
     "Label",
     "Policy",
     "PolicyActivation",
     "PolicyRule",
     "Preferences",
     "Review",
+    "SavedQueue",
+    "TallyProgress",
+    "Veil",
     "Verdict",
+    "WordTally",
 ]

@@ -39,6 +39,13 @@ PAST_TENSE = {
 }
 
 
+STATUS_AFTER = {
+    Verdict.APPROVE: Review.Status.APPROVED,
+    Verdict.REJECT: Review.Status.REJECTED,
+    Verdict.ESCALATE: Review.Status.ESCALATED,
+}
+
+
 class ChainHead(models.Model):
     """The last link: one row, locked by whoever appends."""
 
@@ -52,6 +59,11 @@ class ChainHead(models.Model):
 class DecisionQuerySet(models.QuerySet["Decision"]):
     def newest_first(self) -> Self:
         return self.order_by("-sequence")
+
+    def standing_of(self, review: Review) -> list[Decision]:
+        """What nobody has taken back, oldest first; nor, with a decision, the second opinions on it."""
+        rows = self.filter(review=review, reversed_by__isnull=True).exclude(verdict=Verdict.REOPEN)
+        return list(rows.filter(second_of__reversed_by__isnull=True).order_by("sequence"))
 
     def last_of(self, review: Review) -> Decision | None:
         return self.filter(review=review).newest_first().select_related("reviewer", "policy").first()
@@ -74,6 +86,11 @@ class Decision(models.Model):
         max_digits=8, decimal_places=1, null=True, blank=True, help_text="On the reviewer's screen, as far as known."
     )
     reverses = models.OneToOneField("self", null=True, blank=True, on_delete=models.PROTECT, related_name="reversed_by")
+    second_of = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="second_opinions", db_index=False,
+        help_text="The decision that this one is a second opinion on, made without seeing it.",
+    )  # fmt: skip
+    batch = models.UUIDField(null=True, blank=True, help_text="Decisions made in one go share it.")
     created_at = models.DateTimeField(default=timezone.now)
     sequence = models.BigIntegerField(unique=True)
     previous_hash = models.CharField(max_length=64, blank=True)
@@ -85,6 +102,8 @@ class Decision(models.Model):
         indexes = [
             models.Index(fields=["-created_at", "-sequence"], name="decision_newest"),
             models.Index(fields=["reviewer", "-sequence"], name="decision_mine"),
+            models.Index(fields=["batch"], name="decision_batch", condition=Q(batch__isnull=False)),
+            models.Index(fields=["second_of"], name="decision_second", condition=Q(second_of__isnull=False)),
         ]
         constraints = [
             models.CheckConstraint(
@@ -126,6 +145,11 @@ class Decision(models.Model):
     def category_names(self) -> str:
         return taxonomy.names(self.categories)
 
+    @property
+    def disagrees(self) -> bool:
+        """Whether it is a second opinion, and another one. Two rejections agree, whatever they name."""
+        return self.second_of is not None and self.second_of.verdict != self.verdict
+
     def may_be_reversed_by(self, user: Any) -> bool:
         """The decider within the undo window, or a senior at any time; and nothing is reversed twice."""
         if self.verdict == Verdict.REOPEN or not user.is_active or hasattr(self, "reversed_by"):
@@ -152,7 +176,23 @@ class Decision(models.Model):
             "reverses": self.reverses_id,
             "created_at": self.created_at.isoformat(),
         }
+        # Left out where empty, so that decisions from before these columns keep their hashes.
+        if self.second_of_id is not None:
+            content["second_of"] = self.second_of_id
+        if self.batch is not None:
+            content["batch"] = str(self.batch)
         return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def status_after(standing: Iterable[Decision]) -> Review.Status:
+    """Where a review stands by its decisions, oldest first, without those that were taken back."""
+    status = Review.Status.PENDING
+    for decision in standing:
+        if decision.second_of is None:
+            status = STATUS_AFTER[Verdict(decision.verdict)]
+        elif decision.disagrees:
+            status = Review.Status.ESCALATED
+    return status
 
 
 def verify_chain(decisions: Iterable[Decision]) -> list[str]:

@@ -6,9 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import models
+from django.utils import timezone
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+
+
+class Veil(models.TextChoices):
+    """What lies over a picture until somebody lifts it."""
+
+    BLUR = "blur", "Blurred"
+    GREY = "grey", "Grey"
+    NONE = "none", "As it is"
 
 
 class Preferences(models.Model):
@@ -27,12 +36,28 @@ class Preferences(models.Model):
     surround = models.CharField("surround of the image", max_length=5, choices=Surround, default=Surround.DARK)
     hotkeys = models.BooleanField("single-letter keys", default=True)
     blur = models.BooleanField("blur images until revealed", default=True)
+    # {L1: veil}, for the categories that somebody wants otherwise than ``blur`` says.
+    veils = models.JSONField(default=dict, blank=True)
+    small_first = models.BooleanField("small at first", default=False)
+    veil_again = models.PositiveSmallIntegerField("seconds until a revealed image is veiled again; 0: never", default=0)
+    break_after = models.PositiveSmallIntegerField("images an hour until a break is suggested; 0: never", default=200)
+    # {L1: date}: not this category for me on this day.
+    avoided = models.JSONField(default=dict, blank=True)
 
     class Meta:
         verbose_name_plural = "preferences"
 
     def __str__(self) -> str:
         return f"Preferences of {self.user}"
+
+    def veil_for(self, l1: str) -> Veil:
+        """What lies over an image of this category at first; ``""`` is an image without one."""
+        return Veil(self.veils.get(l1, Veil.BLUR if self.blur else Veil.NONE))
+
+    def avoided_today(self) -> list[str]:
+        """L1 categories that they asked not to be given today (UTC)."""
+        today = timezone.now().date().isoformat()
+        return [l1 for l1, day in self.avoided.items() if day == today]
 
     @classmethod
     def of(cls, user: User | Any) -> Preferences:

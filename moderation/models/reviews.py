@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
-from generation.models import Asset, StateMachine
+from generation.models import Asset, Source, StateMachine
 from moderation import taxonomy
 from moderation.models.policies import Policy
 
@@ -31,12 +31,25 @@ class ReviewQuerySet(models.QuerySet["Review"]):
         """What this person could take now: free, lapsed, or already theirs."""
         return self.filter(Q(claimed_until__isnull=True) | Q(claimed_until__lt=timezone.now()) | Q(claimed_by=user))
 
+    def free(self) -> Self:
+        """Claimed by nobody, or no longer."""
+        return self.filter(Q(claimed_until__isnull=True) | Q(claimed_until__lt=timezone.now()))
+
+    def for_screen(self) -> Self:
+        """With all that the review screen reads of other tables for one row."""
+        return self.select_related("asset__request__requested_by", "asset__stored_by", "claimed_by", "policy")
+
     def held_by(self, user: User) -> Self:
         return self.filter(claimed_by=user, claimed_until__gte=timezone.now())
 
     def in_order(self) -> Self:
         """Riskiest first, then oldest: the order in which people are given work."""
         return self.order_by("-priority", "pk")
+
+    def claimable_by(self, user: User) -> Self:
+        """What waits for a decision, or for this person's second opinion."""
+        second = Q(second_opinion=Review.SecondOpinion.WANTED, status__in=Review.DECIDED) & ~Q(decided_by=user)
+        return self.filter(Q(status__in=[Review.Status.PENDING, Review.Status.ESCALATED]) | second)
 
 
 class Review(StateMachine):
@@ -47,13 +60,22 @@ class Review(StateMachine):
         APPROVED = "approved", "Approved"
         REJECTED = "rejected", "Rejected"
 
+    class SecondOpinion(models.TextChoices):
+        """Whether somebody else looks at a decided image too, without seeing what was decided."""
+
+        NONE = "", "None"
+        WANTED = "wanted", "Wanted"
+        AGREED = "agreed", "Agreed"
+        DISAGREED = "disagreed", "Disagreed"
+
     DECIDED = (Status.APPROVED, Status.REJECTED)
     TRANSITIONS: ClassVar[dict[str, tuple[str, ...]]] = {
         Status.CLASSIFYING: (Status.PENDING, Status.APPROVED, Status.REJECTED),
         Status.PENDING: (Status.APPROVED, Status.REJECTED, Status.ESCALATED),
         # Back to pending by a reversal alone: who escalated may take that back within the undo window.
         Status.ESCALATED: (Status.APPROVED, Status.REJECTED, Status.PENDING),
-        # Back to where it waited: what a senior decided about an escalated review stays the seniors'.
+        # Back to where it waited: what a senior decided about an escalated review stays the seniors'. A second opinion
+        # that disagrees escalates too.
         Status.APPROVED: (Status.PENDING, Status.ESCALATED),
         Status.REJECTED: (Status.PENDING, Status.ESCALATED),
     }
@@ -64,6 +86,13 @@ class Review(StateMachine):
     # 0..100, the highest confidence that sent it here; what could not be judged at all comes first, at 100.
     priority = models.PositiveSmallIntegerField(default=0)
     headline = models.CharField(max_length=60, blank=True, help_text="The category that weighs most.")
+    # Its first level; source and provider of the asset: here too, because queues filter by them and are ordered by
+    # priority, and one index can only do both on one table. Written once, with what they copy.
+    headline_l1 = models.CharField(max_length=30, blank=True, editable=False)
+    source = models.CharField(max_length=8, choices=Source, blank=True, editable=False)
+    provider = models.CharField(max_length=40, blank=True, editable=False)
+    # Images that are alike to the eye share it: the asset id of the first of them. Empty for one of its kind.
+    look = models.BigIntegerField(null=True, blank=True, editable=False)
     headline_confidence = models.DecimalField(max_digits=5, decimal_places=2, null=True, blank=True)
     why = models.TextField(
         blank=True, help_text="Which rule of which policy sent it here or settled it, as a sentence."
@@ -75,6 +104,11 @@ class Review(StateMachine):
     claimed_until = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     decided_at = models.DateTimeField(null=True, blank=True)
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="decided_reviews",
+        db_index=False, help_text="Whose decision stands; empty for the policy's.",
+    )  # fmt: skip
+    second_opinion = models.CharField(max_length=9, choices=SecondOpinion, blank=True, default=SecondOpinion.NONE)
 
     objects = ReviewQuerySet.as_manager()
 
@@ -83,6 +117,13 @@ class Review(StateMachine):
             models.Index(fields=["status", "-priority", "id"], name="review_queue"),
             models.Index(fields=["status", "-decided_at"], name="review_decided"),
             models.Index(fields=["claimed_by", "claimed_until"], name="review_claims"),
+            models.Index(fields=["status", "id"], name="review_oldest"),
+            models.Index(fields=["status", "headline_l1", "-priority", "id"], name="review_category"),
+            models.Index(fields=["status", "source", "-priority", "id"], name="review_source"),
+            models.Index(fields=["status", "provider", "-priority", "id"], name="review_provider"),
+            models.Index(fields=["second_opinion", "id"], name="review_second", condition=~Q(second_opinion="")),
+            models.Index(fields=["look"], name="review_look", condition=Q(look__isnull=False)),
+            models.Index(fields=["created_at"], name="review_created"),
         ]
         constraints = [
             models.CheckConstraint(
@@ -122,6 +163,10 @@ class Review(StateMachine):
     def is_decided(self) -> bool:
         return self.status in self.DECIDED
 
+    def wants_opinion_of(self, user: Any) -> bool:
+        """Whether this person is to judge it without seeing what somebody else has decided."""
+        return self.is_decided and self.second_opinion == self.SecondOpinion.WANTED and self.decided_by_id != user.pk
+
     @property
     def is_claimed(self) -> bool:
         return self.claimed_until is not None and self.claimed_until >= timezone.now()
@@ -131,7 +176,7 @@ class Review(StateMachine):
 
     def claim_for(self, user: User) -> bool:
         """Take or renew the claim; whether it is now theirs. One UPDATE, so two people can never both win."""
-        rows = Review.objects.filter(pk=self.pk, status__in=[self.Status.PENDING, self.Status.ESCALATED])
+        rows = Review.objects.filter(pk=self.pk).claimable_by(user)
         until = timezone.now() + CLAIM_LASTS
         won = bool(rows.unclaimed_for(user).update(claimed_by=user, claimed_until=until))
         self.refresh_from_db()

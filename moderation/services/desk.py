@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.db import transaction
 
 from generation.models import InvalidTransition
 from moderation import taxonomy
 from moderation.gateway import events
-from moderation.models import Decision, Review, Verdict
+from moderation.models import Decision, Exposure, Review, Verdict
+from moderation.models.decisions import STATUS_AFTER
+from moderation.models.exposure import SEVERE
 from moderation.queues import Queue
+from moderation.services import claims, second_opinions
 from moderation.services.record import record_decision
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 Status = Review.Status
-STATUS_AFTER = {
-    Verdict.APPROVE: Status.APPROVED,
-    Verdict.REJECT: Status.REJECTED,
-    Verdict.ESCALATE: Status.ESCALATED,
-}
 SECONDS_MAX = Decimal(3600)
 
 
@@ -43,23 +42,14 @@ class Incomplete(DeskError):
     """Something is missing or unknown in what they sent: 422."""
 
 
-def claim_next(*, user: User, queue: Queue, skipped: Collection[int] = ()) -> Review | None:
-    """Give this person the next review of a queue, resuming one they hold; None when nothing is left for them.
-
-    The candidates are read without a lock and taken by compare and swap, so losing one to somebody else only means
-    trying the next.
-    """
-    mine = queue.reviews(user).held_by(user).exclude(pk__in=skipped).in_order().first()
-    if mine is not None and mine.claim_for(user):
+def claim_next(
+    *, user: User, queue: Queue, skipped: Collection[int] = (), avoided: Collection[str] = ()
+) -> Review | None:
+    """Give this person the next review of a queue, resuming one they hold; None when nothing is left for them."""
+    mine = claims.resume(user=user, queue=queue, skipped=skipped)
+    if mine is not None:
         return mine
-    while True:
-        free = queue.reviews(user).unclaimed_for(user).exclude(pk__in=skipped).in_order()[:10]
-        candidates = list(free.select_related("asset"))
-        for review in candidates:
-            if review.claim_for(user):
-                return review
-        if not candidates:
-            return None
+    return next(iter(claims.deal(user=user, queue=queue, count=1, skipped=skipped, avoided=avoided)), None)
 
 
 def claim(*, review: Review, user: User) -> Review:
@@ -67,12 +57,14 @@ def claim(*, review: Review, user: User) -> Review:
     review.refresh_from_db()
     _require_rank(review, user)
     if not review.claim_for(user):
-        raise Overtaken(_who_was_faster(review))
+        raise Overtaken(_who_was_faster(review, user))
     return review
 
 
 def skip(*, review: Review, user: User) -> None:
     """Give it back without a trace in the record."""
+    if review.is_held_by(user):
+        count_exposure(user, [(review, ())])
     review.release(user)
 
 
@@ -85,29 +77,62 @@ def decide(
     categories: Sequence[str] = (),
     note: str = "",
     seconds: Decimal | None = None,
+    uuid: UUID | None = None,
+    batch: UUID | None = None,
 ) -> Decision:
-    """Record a verdict on a review this person holds, and move it on. Raises NotAllowed, Incomplete or Overtaken."""
+    """Record a verdict on a review this person holds, and move it on. Raises NotAllowed, Incomplete or Overtaken.
+
+    ``uuid`` is the decision's own name, chosen by whoever sends it: sent twice, it is recorded once. ``batch`` is
+    shared by decisions that are made, and can be taken back, in one go.
+    """
+    if uuid is not None and (before := _sent_before(uuid, review, user)):
+        return before
     review = Review.objects.select_for_update().get(pk=review.pk)
     _require_rank(review, user)
     chosen = _checked_categories(verdict, categories)
-    if review.is_decided or not review.is_held_by(user):
-        raise Overtaken(_who_was_faster(review))
+    is_second = review.wants_opinion_of(user)
+    if (review.is_decided and not is_second) or not review.is_held_by(user):
+        raise Overtaken(_who_was_faster(review, user))
     decision = record_decision(
         review=review, verdict=verdict, categories=chosen, note=note.strip(), reviewer=user, policy=review.policy,
-        seconds=None if seconds is None else min(max(seconds, Decimal(0)), SECONDS_MAX),
+        seconds=None if seconds is None else min(max(seconds, Decimal(0)), SECONDS_MAX), uuid=uuid, batch=batch,
+        second_of=second_opinions.first_of(review) if is_second else None,
     )  # fmt: skip
-    status = STATUS_AFTER[verdict]
-    decided_at = decision.created_at if status in Review.DECIDED else None
-    try:
-        review.move_to(status, where={"claimed_by": user}, decided_at=decided_at, claimed_by=None, claimed_until=None)
-    except InvalidTransition:
-        raise Overtaken(_who_was_faster(review)) from None
-    events.review_moved(review)
+    _move(review, decision, user)
+    count_exposure(user, [(review, chosen)])
     return decision
 
 
+def _move(review: Review, decision: Decision, user: User) -> None:
+    """Bring the review to where its record has got by this decision, and give the claim back."""
+    freed: dict[str, Any] = {"claimed_by": None, "claimed_until": None}
+    if decision.second_of is not None:
+        second_opinions.conclude(review=review, decision=decision, **freed)
+        return
+    status = STATUS_AFTER[Verdict(decision.verdict)]
+    is_final = status in Review.DECIDED
+    wanted = is_final and review.status == Status.PENDING and second_opinions.is_drawn(decision)
+    try:
+        review.move_to(
+            status, where={"claimed_by": user}, **freed,
+            decided_at=decision.created_at if is_final else None, decided_by=user if is_final else None,
+            second_opinion=Review.SecondOpinion.WANTED if wanted else Review.SecondOpinion.NONE,
+        )  # fmt: skip
+    except InvalidTransition:
+        raise Overtaken(_who_was_faster(review, user)) from None
+    events.review_moved(review)
+
+
+def _sent_before(uuid: UUID, review: Review, user: User) -> Decision | None:
+    """The decision of this name, when it is the very one that is being sent. Raises Incomplete for a name in use."""
+    before = Decision.objects.filter(uuid=uuid).first()
+    if before is not None and (before.review_id, before.reviewer_id) != (review.pk, user.pk):
+        raise Incomplete("This decision's name belongs to another decision.")
+    return before
+
+
 @transaction.atomic
-def reverse(*, decision: Decision, user: User, note: str = "") -> Decision:
+def reverse(*, decision: Decision, user: User, note: str = "", batch: UUID | None = None) -> Decision:
     """Take a decision back: a new one that names it, and the review waits again where it did before, held by who
     reversed it.
 
@@ -119,23 +144,27 @@ def reverse(*, decision: Decision, user: User, note: str = "") -> Decision:
         raise NotAllowed(_why_not_reversible(decision, user))
     if decision.reviewer_id != user.pk and not note.strip():
         raise Incomplete("Say why you reverse a decision that is not yours.")
-    last = Decision.objects.last_of(review)
-    if last is None or last.pk != decision.pk:
+    last = Decision.objects.standing_of(review)[-1:]
+    if decision.pk not in {primary_key for row in last for primary_key in (row.pk, row.second_of_id)}:
         raise Overtaken("This decision is not the last one on its image any more.")
     reversal = record_decision(
-        review=review, verdict=Verdict.REOPEN, note=note.strip(), reviewer=user, policy=review.policy, reverses=decision
-    )
-    review.move_to(_status_before(decision), decided_at=None, claimed_by=None, claimed_until=None)
+        review=review, verdict=Verdict.REOPEN, note=note.strip(), reviewer=user, policy=review.policy,
+        reverses=decision, batch=batch,
+    )  # fmt: skip
+    standing = Decision.objects.standing_of(review)
+    second_opinions.restore(review=review, standing=standing, reversed_one=decision)
     review.claim_for(user)
     events.review_moved(review)
     return reversal
 
 
-def _status_before(decision: Decision) -> Status:
-    """Where a review stood before a decision: escalated, if what stands of the record before it ends in that."""
-    earlier = Decision.objects.filter(review=decision.review_id, sequence__lt=decision.sequence)
-    standing = earlier.filter(reversed_by__isnull=True).exclude(verdict=Verdict.REOPEN).newest_first().first()
-    return Status.ESCALATED if standing is not None and standing.verdict == Verdict.ESCALATE else Status.PENDING
+def count_exposure(user: User, seen: Iterable[tuple[Review, Sequence[str]]]) -> None:
+    """Add images that have left somebody's screen, with what they named in them, to what they have seen this hour."""
+    severe = images = 0
+    for review, categories in seen:
+        images += 1
+        severe += bool(SEVERE & {review.headline_l1, *(slug.partition(".")[0] for slug in categories)})
+    Exposure.add(user.pk, images=images, severe=severe)
 
 
 def last_reversible(*, user: User) -> Decision | None:
@@ -173,8 +202,8 @@ def _checked_categories(verdict: Verdict, slugs: Sequence[str]) -> list[str]:
     return sorted(set(slugs)) if verdict != Verdict.APPROVE else []
 
 
-def _who_was_faster(review: Review) -> str:
-    last = Decision.objects.last_of(review)
+def _who_was_faster(review: Review, user: User) -> str:
+    last = None if review.wants_opinion_of(user) else Decision.objects.last_of(review)
     if last is not None and review.status in {Status.APPROVED, Status.REJECTED, Status.ESCALATED}:
         details = f" ({last.category_names})" if last.categories else ""
         return f"Already {last.past_tense}{details} by {last.author} at {last.created_at:%H:%M:%S} UTC."

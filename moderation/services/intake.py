@@ -12,7 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from generation import pumps
-from generation.models import Asset, InvalidTransition
+from generation.models import Asset, InvalidTransition, lookup
 from moderation import classifiers
 from moderation.classifiers.base import Assessment, ClassifierError
 from moderation.gateway import events
@@ -28,7 +28,12 @@ RETRY_AFTER = timedelta(seconds=20)
 
 def open_review(*, asset: Asset) -> Review:
     """Give an asset its review and its classifications. Runs in the transaction that stores the asset."""
-    review = Review.objects.create(asset=asset)
+    review = Review.objects.create(
+        asset=asset,
+        source=asset.source,
+        provider=asset.request.provider if asset.request else "",
+        look=_look_of(asset),
+    )
     now = timezone.now()
     wanted = [classifier for classifier in classifiers.active() if classifier.applies_to(asset)]
     Classification.objects.bulk_create(
@@ -43,6 +48,17 @@ def open_review(*, asset: Asset) -> Review:
     if not wanted:
         settle_review(review=review)
     return review
+
+
+def _look_of(asset: Asset) -> int | None:
+    """What images that are alike share: the id of the first of them, which learns of it when a second one comes."""
+    if asset.pdq is None or asset.pdq_quality < lookup.QUALITY_MIN:
+        return None
+    twins = [twin for twin, _ in lookup.similar(bytes(asset.pdq), limit=2) if twin.pk != asset.pk]
+    if not twins:
+        return None
+    Review.objects.filter(asset=twins[0], look__isnull=True).update(look=twins[0].pk)
+    return Review.objects.filter(asset=twins[0]).values_list("look", flat=True).first()
 
 
 def classify(*, classification: Classification) -> None:
@@ -140,6 +156,7 @@ def apply_settlement(*, review: Review, policy: Policy, settlement: Settlement) 
         "policy": policy,
         "why": settlement.why,
         "headline": settlement.headline,
+        "headline_l1": settlement.headline.partition(".")[0],
         "headline_confidence": settlement.confidence,
         "priority": settlement.priority,
     }

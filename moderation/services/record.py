@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import TYPE_CHECKING
+from uuid import UUID, uuid4
 
 from django.db import transaction
 
@@ -26,10 +27,14 @@ def record_decision(
     by_policy: bool = False,
     seconds: Decimal | None = None,
     reverses: Decision | None = None,
+    second_of: Decision | None = None,
+    batch: UUID | None = None,
+    uuid: UUID | None = None,
 ) -> Decision:
     """Append one decision to the chain. The caller moves the review in the same transaction."""
     head = ChainHead.objects.select_for_update().get(pk=1)
     decision = Decision(
+        uuid=uuid or uuid4(),
         review=review,
         verdict=verdict,
         categories=list(categories),
@@ -40,6 +45,8 @@ def record_decision(
         by_policy=by_policy,
         seconds=seconds,
         reverses=reverses,
+        second_of=second_of,
+        batch=batch,
         sequence=head.sequence + 1,
         previous_hash=head.hash,
     )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Collection
 from datetime import datetime
 
 from django import template
+from django.template.loader import render_to_string
 from django.utils import timezone
 
 from generation import providers
+from moderation import taxonomy
 
 register = template.Library()
 
@@ -26,3 +30,14 @@ def age(moment: datetime) -> str:
 def provider_name(slug: str) -> str:
     """How people call a provider; its slug once it is no longer configured."""
     return providers.available().get(slug, slug)
+
+
+@register.simple_tag
+def category_tree(chosen: Collection[str] = ()) -> str:
+    """All categories as the chooser offers them. The same for everybody and every image, so it is made once."""
+    return _category_tree(frozenset(chosen))
+
+
+@functools.lru_cache(maxsize=64)
+def _category_tree(chosen: frozenset[str]) -> str:
+    return render_to_string("moderation/_category_tree.html", {"tree": list(taxonomy.tree()), "chosen": chosen})

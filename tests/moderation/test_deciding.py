@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from moderation.models import Decision, Review
 from moderation.models.reviews import UNDO_WINDOW
-from moderation.views import SKIPS_KEPT
+from moderation.views.skips import SKIPS_KEPT
 from tests.moderation.browsing import HTMX, As, Make, decide, held, page_of, start
 
 # --- Decisions ---

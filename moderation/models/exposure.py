@@ -1,0 +1,48 @@
+"""How much somebody has looked at, hour by hour. Nobody but they themselves is ever shown it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F
+from django.utils import timezone
+
+# What people who look at images for a living name as the hard ones.
+SEVERE = frozenset({"explicit", "violence", "visually-disturbing", "hate-symbols"})
+
+
+def this_hour() -> datetime:
+    return timezone.now().replace(minute=0, second=0, microsecond=0)
+
+
+class Exposure(models.Model):
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="exposure")
+    hour = models.DateTimeField()
+    images = models.PositiveIntegerField(default=0)
+    severe = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        verbose_name_plural = "exposure"
+        constraints = [models.UniqueConstraint(fields=["user", "hour"], name="exposure_once_an_hour")]
+
+    def __str__(self) -> str:
+        return f"{self.images} images, {self.severe} severe"
+
+    @classmethod
+    def add(cls, user_id: int, *, images: int, severe: int) -> None:
+        """Count images that have left somebody's screen."""
+        hour = this_hour()
+        rows = cls.objects.filter(user_id=user_id, hour=hour)
+        counts = {"images": F("images") + images, "severe": F("severe") + severe}
+        if not rows.update(**counts):
+            _, made = cls.objects.get_or_create(
+                user_id=user_id, hour=hour, defaults={"images": images, "severe": severe}
+            )
+            if not made:  # another window of theirs was faster
+                rows.update(**counts)
+
+    @classmethod
+    def of_this_hour(cls, user_id: int) -> Exposure:
+        return cls.objects.filter(user_id=user_id, hour=this_hour()).first() or cls(user_id=user_id, hour=this_hour())

@@ -1,0 +1,25 @@
+"""A queue that somebody keeps: a name for the filters in an address."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+
+class SavedQueue(models.Model):
+    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    name = models.CharField(max_length=60)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_queues")
+    is_shared = models.BooleanField("for everybody", default=False)
+    base = models.CharField(max_length=30, help_text="The queue whose filters these are.")
+    query = models.CharField(max_length=500, help_text="Filters, as in an address: category=alcohol&source=upload.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["owner", "name"], name="saved_queue_name_once_per_owner")]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,136 @@
+"""What the review screen shows, gathered before the template runs: no query and no rule is left to the template."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Count, Subquery
+from django.utils import timezone
+
+from moderation import queues, taxonomy
+from moderation.models import Decision, Preferences, Review, Verdict
+from moderation.models.reviews import UNDO_WINDOW
+from moderation.queues import Queue
+from moderation.screen import context as surroundings
+from moderation.screen import labels
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+PAST = {Verdict.APPROVE: "Approved", Verdict.REJECT: "Rejected", Verdict.ESCALATE: "Escalated"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    decision: Decision
+    may_reverse: bool
+
+
+def review_screen(*, user: User, review: Review, queue: Queue | None) -> dict[str, Any]:
+    """The context of the review page."""
+    return {**panel(user=user, review=review, queue=queue), **rail(user)}
+
+
+def panel(*, user: User, review: Review, queue: Queue | None) -> dict[str, Any]:
+    """The context of one image's panel: all of the screen but the rail."""
+    asset, generation = review.asset, review.asset.request
+    sources = labels.sources_of(asset)
+    notes = surroundings.notes_of(asset)
+    prompt = generation.prompt if generation else notes.prompt if notes else ""
+    is_blind = blind(user, review, queue)
+    history = [] if is_blind else entries(_decisions(review), user)
+    return {
+        "review": review,
+        "asset": asset,
+        "generation": generation,
+        "notes": notes,
+        "negative_prompt": generation.negative_prompt if generation else notes.negative_prompt if notes else "",
+        "prompt": surroundings.marked(prompt) if prompt else [],
+        "queue": queue,
+        "is_blind": is_blind,
+        "sources": sources,
+        "boxes": labels.boxes_of(asset, sources),
+        "suggestions": labels.suggestions(sources),
+        "headline": taxonomy.CATEGORIES.get(review.headline),
+        "history": history,
+        "last": history[0] if history else None,
+        "strip": surroundings.strip(review),
+        "similar": surroundings.similar_to(asset),
+        "foot": foot(user, review, queue),
+        "claim_seconds": claim_seconds(review),
+    }
+
+
+def stage(review: Review) -> dict[str, Any]:
+    """The context of the picture alone."""
+    boxes = labels.boxes_of(review.asset, labels.sources_of(review.asset))
+    return {"review": review, "asset": review.asset, "boxes": boxes}
+
+
+def _decisions(review: Review) -> Iterable[Decision]:
+    rows = review.decisions.newest_first()
+    return rows.select_related("reviewer", "policy", "reversed_by", "review", "second_of")
+
+
+def blind(user: User, review: Review, queue: Queue | None) -> bool:
+    """Whether they shall judge without seeing what was decided: in that queue, or while they hold it for that."""
+    asked = queue is not None and queue.is_blind
+    return review.wants_opinion_of(user) and (asked or review.is_held_by(user))
+
+
+def rail(user: User) -> dict[str, Any]:
+    """Queues with bounded counts, and what this person alone has done today."""
+    counts = _verdicts_today(user)
+    return {
+        "rail": [(queue, queues.bounded_count(queue.reviews(user))) for queue in queues.for_user(user)],
+        "today": [(verdict, PAST[verdict], counts.get(verdict, 0)) for verdict in PAST],
+    }
+
+
+def _verdicts_today(user: User) -> dict[str, int]:
+    midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    # Today's first sequence by one index, then mine since it by another: neither walks through the past.
+    since = Decision.objects.filter(created_at__gte=midnight).order_by("created_at", "sequence").values("sequence")[:1]
+    mine = Decision.objects.filter(reviewer=user, sequence__gte=Subquery(since))
+    return dict(mine.values_list("verdict").annotate(Count("pk")))
+
+
+def entries(decisions: Iterable[Decision], user: User) -> list[Entry]:
+    return [Entry(decision=row, may_reverse=row.may_be_reversed_by(user)) for row in decisions]
+
+
+def claim_seconds(review: Review) -> int:
+    """How long the claim still holds, by the server's clock; the browser only counts down from here."""
+    if review.claimed_until is None:
+        return 0
+    return max(0, int((review.claimed_until - timezone.now()).total_seconds()))
+
+
+def foot(user: User, review: Review, queue: Queue | None) -> str:
+    """Which of the designed feet the inspector gets."""
+    if not user.has_perm("moderation.decide_review"):
+        return "looking"
+    if review.status == Review.Status.CLASSIFYING:
+        return "classifying"
+    if review.is_decided and not blind(user, review, queue):
+        return "decided"
+    if review.status == Review.Status.ESCALATED and not user.has_perm("moderation.decide_escalated_review"):
+        return "senior"
+    if review.is_held_by(user):
+        return "deciding"
+    return "taken" if review.is_claimed else "free"
+
+
+def undo_seconds(decision: Decision | None) -> int:
+    """How long somebody's last decision can still be taken back; 0 when there is none."""
+    if decision is None:
+        return 0
+    return max(0, int((decision.created_at + UNDO_WINDOW - timezone.now()).total_seconds()))
+
+
+def surround_after(preferences: Preferences) -> str:
+    """Where the surround key goes next."""
+    values = [str(value) for value in Preferences.Surround.values]
+    return values[(values.index(preferences.surround) + 1) % len(values)]

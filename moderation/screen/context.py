@@ -1,0 +1,143 @@
+"""What else helps to judge an image: its siblings, what looks like it, and the words that made it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from generation.models import Asset, lookup
+from moderation.models import Review, TallyProgress, WordTally
+from moderation.models.words import words_of
+
+SHORT = {
+    Review.Status.CLASSIFYING: "Wait",
+    Review.Status.PENDING: "Due",
+    Review.Status.ESCALATED: "Esc",
+    Review.Status.APPROVED: "OK",
+    Review.Status.REJECTED: "No",
+}
+SIMILAR = 6
+# A word is marked when it stood in at least so many rejected images, and is rejected so much more often than the rest.
+REJECTED_MIN = 3
+LIFT_MIN = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notes:
+    """What a source outside says about how its image was made. All text, and none of it ours."""
+
+    prompt: str
+    negative_prompt: str
+    model: str
+    seed: str
+    sampling: str
+    project: str
+    made_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """A picture of the strip."""
+
+    review: Review
+    number: int
+    is_current: bool
+    hotkey: str = ""
+
+    @property
+    def word(self) -> str:
+        """The status in as few letters as fit under a small picture."""
+        return SHORT[Review.Status(self.review.status)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Similar:
+    """An image that looks like this one, and what became of it."""
+
+    review: Review
+    distance: int  # bits of 256; 0: the same to the hash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A stretch of a prompt; with a reason, a word that other rejected prompts share."""
+
+    text: str
+    reason: str = ""
+
+
+def strip(review: Review) -> list[Frame]:
+    """The images of the same request; nothing for an image that has no siblings."""
+    if review.asset.request_id is None or review.asset.request is None or review.asset.request.image_num == 1:
+        return []
+    rows = Review.objects.filter(asset__request=review.asset.request_id).select_related("asset")
+    lean = rows.only("uuid", "status", "second_opinion", "decided_by", "asset__preview", "asset__position")
+    shown = list(lean.order_by("asset__position"))
+    at = next((index for index, row in enumerate(shown) if row.pk == review.pk), 0)
+    keys = {at + 1: "j", at - 1: "k"}
+    return [
+        Frame(review=row, number=index + 1, is_current=index == at, hotkey=keys.get(index, ""))
+        for index, row in enumerate(shown)
+    ]
+
+
+def similar_to(asset: Asset, *, limit: int = SIMILAR) -> list[Similar]:
+    """What looks like it, nearest first, with its own verdicts."""
+    if asset.pdq is None or asset.pdq_quality < lookup.QUALITY_MIN:
+        return []
+    near = {twin.pk: bits for twin, bits in lookup.similar(bytes(asset.pdq), limit=limit + 1) if twin.pk != asset.pk}
+    if not near:
+        return []
+    rows = Review.objects.filter(asset__in=near).select_related("asset")
+    found = [Similar(review=row, distance=near[row.asset_id]) for row in rows]
+    return sorted(found, key=lambda one: (one.distance, -one.review.pk))[:limit]
+
+
+def marked(prompt: str) -> list[Piece]:
+    """The prompt in pieces, the words marked that go with rejections here."""
+    tallies = WordTally.of(words_of(prompt))
+    telling = {word: tally for word, tally in tallies.items() if tally.rejected >= REJECTED_MIN}
+    if not telling:
+        return [Piece(text=prompt)]
+    whole = TallyProgress.objects.get(pk=1)
+    usual = whole.rejected / whole.decided if whole.decided else 1.0
+    reasons = {
+        word: f"{tally.rejected} of {tally.decided} decided images with this word were rejected"
+        for word, tally in telling.items()
+        if tally.rejected / tally.decided >= min(1.0, LIFT_MIN * usual)
+    }
+    return list(_pieces(prompt, reasons))
+
+
+def _pieces(prompt: str, reasons: Mapping[str, str]) -> Iterator[Piece]:
+    if not reasons:
+        yield Piece(text=prompt)
+        return
+    words = "|".join(re.escape(word) for word in sorted(reasons, key=len, reverse=True))
+    for part in re.split(rf"\b({words})\b", prompt, flags=re.IGNORECASE):
+        if part:
+            yield Piece(text=part, reason=reasons.get(part.lower(), ""))
+
+
+def notes_of(asset: Asset) -> Notes | None:
+    """How an asset was made elsewhere, as its source says; None when that is not known."""
+    said = asset.metadata.get("scenario")
+    if not isinstance(said, dict):
+        return None
+
+    def text(name: str) -> str:
+        return str(said.get(name, ""))
+
+    models = dict.fromkeys(text(name) for name in ("modelId", "baseModelId"))
+    steps, guidance = text("numInferenceSteps").removesuffix(".0"), text("guidance").removesuffix(".0")
+    sampling = [f"{steps} steps" if steps else "", f"guidance {guidance}" if guidance else "", text("scheduler")]
+    return Notes(
+        prompt=text("prompt"),
+        negative_prompt=text("negativePrompt"),
+        model=" on ".join(model for model in models if model),
+        seed=text("seed"),
+        sampling=", ".join(part for part in sampling if part),
+        project=text("ownerId"),
+        made_at=text("createdAt")[:19].replace("T", " "),
+    )

@@ -1,0 +1,153 @@
+"""What classifiers said about an image, in words: sources, what they cannot see, suggestions, boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import F
+
+from generation.models import Asset
+from moderation import classifiers, taxonomy
+from moderation.classifiers.base import Coverage
+from moderation.models import Classification
+from moderation.taxonomy import Category
+
+SUGGESTIONS = 9
+# An exclusive list of what it sees reads better than a long list of what it does not.
+FEW = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    category: Category
+    confidence: Decimal
+    parts: int  # how many places in the image it was found in; 0 when the classifier names none
+    scored: bool = True  # False: no confidence was given, and the number means nothing
+    details: str = ""  # what the classifier's own words say beyond the category
+
+    @property
+    def l1(self) -> Category:
+        return taxonomy.get(self.category.l1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One classification in words."""
+
+    run: Classification
+    label: str
+    found: Sequence[Found]
+    limits: str
+
+    @property
+    def verdict(self) -> str:
+        """What there is to say where it names neither a category nor a number."""
+        if self.run.flagged:
+            return "flagged, no category"
+        return "not flagged" if classifiers.is_binary(self.run.classifier) else "nothing found"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    category: Category
+    confidence: Decimal | None  # None: none was given
+    digit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """Where a classifier saw something, in pixels of the image."""
+
+    name: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+def sources_of(asset: Asset) -> list[Source]:
+    rows = asset.classifications.defer("raw").annotate(details=F("raw__details"))
+    runs = rows.prefetch_related("labels").order_by("pk")
+    return [
+        Source(run=run, label=classifiers.label(run.classifier), found=_found(run), limits=_limits(run)) for run in runs
+    ]
+
+
+def suggestions(sources: Iterable[Source]) -> list[Suggestion]:
+    """What the classifiers found, as far as a rejection can name it, surest first."""
+    allowed = set(taxonomy.reject_reasons())
+    best: dict[Category, Found] = {}
+    for found in (found for source in sources for found in source.found if found.category in allowed):
+        if found.category not in best or _rank(found) > _rank(best[found.category]):
+            best[found.category] = found
+    ranked = sorted(best.values(), key=_rank, reverse=True)[:SUGGESTIONS]
+    return [
+        Suggestion(category=found.category, confidence=found.confidence if found.scored else None, digit=digit)
+        for digit, found in enumerate(ranked, 1)
+    ]
+
+
+def _rank(found: Found) -> tuple[bool, Decimal]:
+    return found.scored, found.confidence
+
+
+def _found(run: Classification) -> list[Found]:
+    """One line per category: its highest confidence, and in how many places."""
+    grouped: dict[str, list[Any]] = {}
+    for label in run.labels.all():
+        grouped.setdefault(label.category, []).append(label)
+    said = getattr(run, "details", None)
+    details = said if isinstance(said, dict) else {}
+    lines = [
+        Found(
+            category=taxonomy.CATEGORIES.get(slug) or Category(slug, slug, ""),
+            confidence=max(label.confidence for label in labels),
+            parts=sum(label.box is not None for label in labels),
+            scored=classifiers.gives_confidence(run.classifier),
+            details=", ".join(details.get(slug, ())),
+        )
+        for slug, labels in grouped.items()
+    ]
+    return sorted(lines, key=lambda line: line.confidence, reverse=True)
+
+
+def _limits(run: Classification) -> str:
+    """What it cannot see, in words: silence about these means nothing."""
+    if run.status != Classification.Status.DONE:
+        return ""
+    if not run.covers:
+        return "Names no category, so its silence is about none in particular."
+    seen = [category for category in taxonomy.L1 if category.slug in run.covers]
+    unseen = [category for category in taxonomy.L1 if category.slug not in run.covers]
+    partly = [category for category in seen if run.covers[category.slug] != Coverage.FULL]
+    sentences = []
+    if unseen:
+        only = len(seen) <= FEW
+        sentences.append(f"Sees only: {_list(seen)}." if only else f"Cannot see: {_list(unseen)}.")
+    if partly and len(partly) == len(seen):
+        sentences.append("None of them in every form.")
+    elif partly:
+        sentences.append(f"Sees in part: {_list(partly)}.")
+    return " ".join(sentences)
+
+
+def _list(categories: Sequence[Category]) -> str:
+    # Semicolons, because several names hold "and" or "or" themselves.
+    return "; ".join(category.name for category in categories)
+
+
+def boxes_of(asset: Asset, sources: Iterable[Source]) -> list[Box]:
+    found = [label for source in sources for label in source.run.labels.all() if label.box]
+    return [
+        Box(
+            name=f"{label.category_name} {label.confidence:.0f}",
+            x=round(label.box[0] * asset.width, 1),
+            y=round(label.box[1] * asset.height, 1),
+            width=round(label.box[2] * asset.width, 1),
+            height=round(label.box[3] * asset.height, 1),
+        )
+        for label in found
+    ]

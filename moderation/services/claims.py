@@ -1,0 +1,67 @@
+"""Who works on what: leases on reviews, dealt in the order of a queue, several at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from django.db import connections, transaction
+from django.db.models import Q, Subquery
+from django.utils import timezone
+
+from moderation.models import Review
+from moderation.models.reviews import CLAIM_LASTS, ReviewQuerySet
+from moderation.queues import Queue
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+DEAL_MAX = 60
+
+
+def deal(
+    *, user: User, queue: Queue, count: int, skipped: Collection[int] = (), avoided: Collection[str] = ()
+) -> list[Review]:
+    """Claim up to ``count`` free reviews of a queue for this person, in the queue's order.
+
+    One UPDATE decides who gets what, so two people are never dealt the same one, and nobody waits for anybody:
+    PostgreSQL skips rows that are being dealt to somebody else, SQLite has one writer.
+    """
+    free = queue.work(user, avoided).exclude(pk__in=skipped).free()
+    candidates = queue.ordered(free)
+    if connections[free.db].features.has_select_for_update_skip_locked:
+        candidates = candidates.select_for_update(skip_locked=True, of=("self",))
+    # The moment is the token by which the rows just taken are read again: nobody claims twice in one microsecond.
+    until = timezone.now() + CLAIM_LASTS
+    with transaction.atomic():
+        chosen = Subquery(candidates.values("pk")[: min(count, DEAL_MAX)])
+        taken = Review.objects.filter(pk__in=chosen).update(claimed_by=user, claimed_until=until)
+    if not taken:
+        return []
+    return list(queue.ordered(Review.objects.filter(claimed_by=user, claimed_until=until).for_screen()))
+
+
+def resume(*, user: User, queue: Queue, skipped: Collection[int] = ()) -> Review | None:
+    """The first review of a queue that this person holds already, with a fresh lease."""
+    mine = queue.ordered(queue.reviews(user).held_by(user).exclude(pk__in=skipped)).first()
+    return mine if mine is not None and mine.claim_for(user) else None
+
+
+def renew(*, user: User, uuids: Iterable[UUID]) -> list[UUID]:
+    """Extend the leases that are still theirs; return which those are."""
+    rows = Review.objects.filter(uuid__in=list(uuids)[:DEAL_MAX]).held_by(user)
+    kept = list(rows.values_list("uuid", flat=True))
+    rows.filter(uuid__in=kept).update(claimed_until=timezone.now() + CLAIM_LASTS)
+    return kept
+
+
+def release(*, user: User, uuids: Iterable[UUID]) -> int:
+    """Give leases back, those of others untouched; return how many."""
+    mine = Q(uuid__in=list(uuids)[:DEAL_MAX], claimed_by=user)
+    return Review.objects.filter(mine).update(claimed_by=None, claimed_until=None)
+
+
+def held(*, user: User, queue: Queue) -> ReviewQuerySet:
+    """What this person holds of a queue, in its order."""
+    return queue.ordered(queue.reviews(user).held_by(user))

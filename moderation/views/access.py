@@ -1,0 +1,62 @@
+"""The only ways from an address to what it names, and who gets there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from django.http import Http404, HttpResponseRedirect, QueryDict
+from django.shortcuts import get_object_or_404
+
+from generation.htmx import HtmxHttpRequest
+from moderation import queues
+from moderation.models import Decision, Review
+from moderation.queues import Queue
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+
+class DeskRequest(HtmxHttpRequest):
+    """LoginRequiredMiddleware lets nobody else through."""
+
+    user: User
+
+
+class SeeOther(HttpResponseRedirect):
+    """After a POST: read the result there."""
+
+    status_code = 303
+
+
+def get_review_for(user: User, uuid: UUID) -> Review:
+    rows = Review.objects.for_screen()
+    return get_object_or_404(rows if user.has_perm("moderation.view_review") else rows.none(), uuid=uuid)
+
+
+def get_decision_for(user: User, uuid: UUID) -> Decision:
+    rows = Decision.objects.select_related("review", "reversed_by")
+    return get_object_or_404(rows if user.has_perm("moderation.view_decision") else rows.none(), uuid=uuid)
+
+
+def get_queue_for(user: User, slug: str, filters: QueryDict) -> Queue:
+    queue = queues.QUEUES.get(slug)
+    if queue is None or not queue.is_open_to(user):
+        raise Http404
+    return queue.narrowed(filters.dict())
+
+
+def named_queue(user: User, data: QueryDict) -> Queue | None:
+    """The queue that somebody is working through, as the page told; no queue for one that is not theirs."""
+    return queues.named(data.get("queue", ""), user)
+
+
+def uuids(values: list[str]) -> list[UUID]:
+    """Those that are any; the rest came from nobody's page."""
+    found = []
+    for value in values:
+        try:
+            found.append(UUID(value))
+        except ValueError:
+            continue
+    return found

@@ -1,0 +1,146 @@
+"""Where an action at the desk ends: at a panel, at the next one, or with a reason why it was not done.
+
+With the script, the desk is a small deck: the images after the one on screen are claimed, sent and decoded ahead. Then
+a verdict is answered with what refills the deck (``deck`` in the POST), never with a page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django_htmx.http import HttpResponseClientRedirect
+
+from generation.htmx import respond
+from moderation.forms import NOTE_MAX
+from moderation.models import Preferences, Review, Verdict
+from moderation.models.preferences import Veil
+from moderation.queues import Queue
+from moderation.screen import panel, rail, stage, surround_after, undo_seconds
+from moderation.services import claims, desk
+from moderation.views.access import DeskRequest, SeeOther, get_review_for
+from moderation.views.skips import skipped
+
+STATUS_OF: dict[type[desk.DeskError], int] = {desk.NotAllowed: 403, desk.Overtaken: 409, desk.Incomplete: 422}
+DECK_MAX = 8
+
+
+def is_deck(request: HttpRequest) -> bool:
+    return "deck" in request.POST
+
+
+# --- The deck ---
+
+
+def refill(request: DeskRequest, queue: Queue) -> HttpResponse:
+    """The panels that the deck lacks, claimed for this person; none when the queue has no more for them."""
+    wanted = request.POST.get("want", "1")
+    count = min(int(wanted), DECK_MAX) if wanted.isdecimal() and len(wanted) < 3 else 1
+    preferences = Preferences.of(request.user)
+    dealt = claims.deal(
+        user=request.user, queue=queue, count=count, skipped=skipped(request, queue),
+        avoided=preferences.avoided_today(),
+    )  # fmt: skip
+    return _panels(request, [_context(request, review, queue, preferences) for review in dealt])
+
+
+def _panels(request: DeskRequest, contexts: Iterable[dict[str, Any]], *, status: int = 200) -> HttpResponse:
+    """Panels one after the other, the next first. The script keeps them until their turn; nothing is swapped."""
+    texts = [render_to_string("moderation/_panel.html", context, request) for context in contexts]
+    return HttpResponse("".join(texts), status=status)
+
+
+# --- Without it, or when something else than the next image is wanted ---
+
+
+def go_on(request: DeskRequest, queue: Queue) -> HttpResponse:
+    """Claim and show the next image of the queue; its page, which says what now, when nothing is left."""
+    if is_deck(request):
+        return refill(request, queue)
+    avoided = Preferences.of(request.user).avoided_today()
+    review = desk.claim_next(user=request.user, queue=queue, skipped=skipped(request, queue), avoided=avoided)
+    if review is None:
+        messages.info(request, f"Nothing is left for you in “{queue.name}”.")
+        return leave(request, queue.get_absolute_url())
+    return arrive(request, review, queue)
+
+
+def arrive(request: DeskRequest, review: Review, queue: Queue | None, **extra: Any) -> HttpResponse:
+    """Show this review, as it is stored now."""
+    address = address_of(review, queue)
+    if not request.htmx and not is_deck(request):
+        return SeeOther(address)
+    response = show(request, get_review_for(request.user, review.uuid), queue, **extra)
+    response["HX-Push-Url"] = address
+    return response
+
+
+def leave(request: DeskRequest, address: str) -> HttpResponse:
+    return HttpResponseClientRedirect(address) if request.htmx else SeeOther(address)
+
+
+def refuse(
+    request: DeskRequest, review: Review, queue: Queue | None, error: desk.DeskError, **extra: Any
+) -> HttpResponse:
+    """A fresh panel that says what is so now, and why this was not done."""
+    fresh = get_review_for(request.user, review.uuid)
+    return show(request, fresh, queue, status=STATUS_OF[type(error)], problem=str(error), **extra)
+
+
+def show(request: DeskRequest, review: Review, queue: Queue | None, *, status: int = 200, **extra: Any) -> HttpResponse:
+    preferences = Preferences.of(request.user)
+    if request.htmx and request.htmx.target == "stage":
+        context = {**_veiling(request, review, queue, preferences), **stage(review), "queue": queue}
+        return render(request, "moderation/_stage.html", context)
+    context = _context(request, review, queue, preferences, **extra)
+    if is_deck(request):
+        return _panels(request, [context], status=status)
+    context |= rail(request.user) | {"undo_seconds": undo_seconds(desk.last_reversible(user=request.user))}
+    return respond(request, "moderation/review.html", "moderation/_review.html", context, status=status)
+
+
+def _context(
+    request: DeskRequest, review: Review, queue: Queue | None, preferences: Preferences, **extra: Any
+) -> dict[str, Any]:
+    return {
+        **_veiling(request, review, queue, preferences),
+        "chosen": [],
+        **panel(user=request.user, review=review, queue=queue),
+        **extra,
+    }
+
+
+def _veiling(request: DeskRequest, review: Review, queue: Queue | None, preferences: Preferences) -> dict[str, Any]:
+    """How the picture is shown at first, and what changes that."""
+    wish = request.GET.get("reveal", "")
+    veil = preferences.veil_for(review.headline_l1)
+    return {
+        "preferences": preferences,
+        "revealed": wish == "1" or (wish != "0" and veil != Veil.BLUR),
+        "is_grey": veil == Veil.GREY,
+        "next_surround": surround_after(preferences),
+        "address": address_of(review, queue),
+    }
+
+
+def address_of(review: Review, queue: Queue | None) -> str:
+    return f"{review.get_absolute_url()}?{urlencode({'queue': queue.key})}" if queue else review.get_absolute_url()
+
+
+def kept(request: HttpRequest) -> dict[str, Any]:
+    """What was chosen and written, so that a refusal loses nothing."""
+    return {
+        "chosen": request.POST.getlist("categories"),
+        "note": request.POST.get("note", "")[:NOTE_MAX],
+        "wants_categories": request.POST.get("verdict") == Verdict.REJECT,
+    }
+
+
+def home_of(queue: Queue | None) -> str:
+    return queue.get_absolute_url() if queue else reverse("home")

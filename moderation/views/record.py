@@ -1,0 +1,77 @@
+"""The record, and taking back what is in it."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET, require_POST
+
+from moderation.exports import filter_decisions
+from moderation.forms import NOTE_MAX, DecisionFilterForm
+from moderation.models import Decision
+from moderation.screen import entries
+from moderation.services import desk
+from moderation.views.access import DeskRequest, get_decision_for, get_review_for, named_queue
+from moderation.views.panels import arrive, home_of, is_deck, leave, refuse
+
+RECORD_LENGTH = 50
+
+
+@require_POST
+def decision_reverse(request: DeskRequest, uuid: UUID) -> HttpResponse:
+    decision = get_decision_for(request.user, uuid)
+    return _reverse(request, decision)
+
+
+@require_POST
+def undo(request: DeskRequest) -> HttpResponse:
+    """Reverse one's newest decision, and go back to its image."""
+    decision = desk.last_reversible(user=request.user)
+    if decision is not None:
+        return _reverse(request, decision)
+    sentence = "There is nothing of yours left to undo."
+    try:
+        review = get_review_for(request.user, UUID(request.POST.get("review", "")))
+    except ValueError:
+        messages.info(request, sentence)
+        return leave(request, home_of(named_queue(request.user, request.POST)))
+    return refuse(request, review, named_queue(request.user, request.POST), desk.Overtaken(sentence))
+
+
+def _reverse(request: DeskRequest, decision: Decision) -> HttpResponse:
+    queue = named_queue(request.user, request.POST)
+    try:
+        desk.reverse(decision=decision, user=request.user, note=request.POST.get("note", "")[:NOTE_MAX])
+    except desk.DeskError as error:
+        return refuse(request, decision.review, queue, error)
+    if not is_deck(request):
+        messages.info(request, f"Taken back: {decision.past_tense}. The image waits again, and you hold it.")
+    return arrive(request, decision.review, queue)
+
+
+@require_GET
+@permission_required("moderation.view_decision", raise_exception=True)
+def decision_list(request: DeskRequest) -> HttpResponse:
+    """The record, newest first. Wrong filters show nothing rather than everything."""
+    form = DecisionFilterForm(request.GET)
+    rows = filter_decisions(form.cleaned_data) if form.is_valid() else Decision.objects.none()
+    before = request.GET.get("before", "")
+    if before.isdecimal():
+        rows = rows.filter(sequence__lt=int(before))
+    rows = rows.newest_first().select_related("reviewer", "policy", "reversed_by", "review__asset")
+    found = list(rows[: RECORD_LENGTH + 1])
+    page = entries(found[:RECORD_LENGTH], request.user)
+    filters = urlencode([(name, value) for name, value in request.GET.items() if value and name in form.fields])
+    context = {
+        "form": form,
+        "page": page,
+        "filters": filters,
+        "before": before,
+        "older": page[-1].decision.sequence if len(found) > RECORD_LENGTH else None,
+    }
+    return render(request, "moderation/decision_list.html", context)

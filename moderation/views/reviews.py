@@ -1,0 +1,90 @@
+"""One review at the desk. GET never writes: claims, skips and verdicts are all POSTs to the services."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET, require_POST
+from django_htmx.http import reswap, retarget
+
+from moderation.forms import DecisionForm
+from moderation.models import Verdict
+from moderation.models.reviews import CLAIM_LASTS
+from moderation.screen import claim_seconds
+from moderation.services import claims, desk
+from moderation.views import skips
+from moderation.views.access import DeskRequest, get_review_for, named_queue, uuids
+from moderation.views.panels import arrive, go_on, kept, refuse, show
+
+
+@require_GET
+def review_detail(request: DeskRequest, uuid: UUID) -> HttpResponse:
+    review = get_review_for(request.user, uuid)
+    return show(request, review, named_queue(request.user, request.GET))
+
+
+@require_POST
+def review_claim(request: DeskRequest, uuid: UUID) -> HttpResponse:
+    """Take this very review, or renew the claim on it while working."""
+    review = get_review_for(request.user, uuid)
+    queue = named_queue(request.user, request.POST)
+    try:
+        review = desk.claim(review=review, user=request.user)
+    except desk.DeskError as error:
+        response = refuse(request, review, queue, error)
+        return reswap(retarget(response, "#panel"), "outerHTML")
+    if request.htmx.target == "claim":
+        context = {"review": review, "queue": queue, "claim_seconds": claim_seconds(review)}
+        return render(request, "moderation/_claim.html", context)
+    return arrive(request, review, queue, **kept(request))
+
+
+@require_POST
+def review_skip(request: DeskRequest, uuid: UUID) -> HttpResponse:
+    review = get_review_for(request.user, uuid)
+    queue = named_queue(request.user, request.POST)
+    desk.skip(review=review, user=request.user)
+    if queue is None:
+        messages.info(request, f"Skipped image {review.asset.short_id}.")
+        return arrive(request, review, None)
+    skips.remember(request, queue, review)
+    return go_on(request, queue)
+
+
+@require_POST
+def decision_create(request: DeskRequest, uuid: UUID) -> HttpResponse:
+    review = get_review_for(request.user, uuid)
+    queue = named_queue(request.user, request.POST)
+    form = DecisionForm(request.POST)
+    try:
+        if not form.is_valid():
+            raise desk.Incomplete(form.sentence)
+        given = form.cleaned_data
+        decision = desk.decide(
+            review=review, user=request.user, verdict=Verdict(given["verdict"]), categories=given["categories"],
+            note=given["note"], seconds=given["seconds"], uuid=given["decision"],
+        )  # fmt: skip
+    except desk.DeskError as error:
+        return refuse(request, review, queue, error, **kept(request))
+    if queue is not None and "deck" in request.POST:
+        return go_on(request, queue)
+    names = f" as {decision.category_names}" if decision.categories else ""
+    messages.success(request, f"{decision.past_tense.capitalize()} image {review.asset.short_id}{names}.")
+    return go_on(request, queue) if queue else arrive(request, review, None)
+
+
+@require_POST
+def claim_renewal(request: DeskRequest) -> JsonResponse:
+    """Keep what is in the deck: ``have`` names it. Answers which of them are still theirs, and for how long."""
+    held = claims.renew(user=request.user, uuids=uuids(request.POST.getlist("have")))
+    return JsonResponse({"held": [str(uuid) for uuid in held], "seconds": int(CLAIM_LASTS.total_seconds())})
+
+
+@require_POST
+def claim_release(request: DeskRequest) -> HttpResponse:
+    """Give back what is in the deck; sent when somebody leaves or stops working."""
+    claims.release(user=request.user, uuids=uuids(request.POST.getlist("have")))
+    return HttpResponse(status=204)

@@ -1,0 +1,25 @@
+"""What somebody skipped: kept in the session, per queue, the newest ones."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest
+
+from moderation.models import Review
+from moderation.queues import Queue
+
+SKIPS_KEPT = 200
+
+
+def skipped(request: HttpRequest, queue: Queue) -> list[int]:
+    kept: dict[str, list[int]] = request.session.get("skips", {})
+    return kept.get(queue.slug, [])
+
+
+def remember(request: HttpRequest, queue: Queue, review: Review) -> None:
+    kept = [pk for pk in skipped(request, queue) if pk != review.pk]
+    request.session["skips"] = {**request.session.get("skips", {}), queue.slug: [*kept, review.pk][-SKIPS_KEPT:]}
+
+
+def forget(request: HttpRequest, queue: Queue) -> None:
+    others = {slug: pks for slug, pks in request.session.get("skips", {}).items() if slug != queue.slug}
+    request.session["skips"] = others
