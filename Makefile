@@ -23,6 +23,19 @@ define install
 	fi
 endef
 
+# The published clients that run in Node, for the tests that drive them; without npm those tests are skipped by name.
+CLIENTS := tests/clients
+define install_clients
+	@command -v npm >/dev/null 2>&1 || exit 0; \
+	sum=$$($(PYTHON) -c 'import hashlib; print(hashlib.sha256(open("$(CLIENTS)/package.json", "rb").read()).hexdigest())'); \
+	stamp=$(CLIENTS)/node_modules/.package.json.sha256; \
+	if [ "$$(cat $$stamp 2>/dev/null)" != "$$sum" ]; then \
+		echo "Installing the packages of $(CLIENTS)/package.json …"; \
+		npm install --prefix $(CLIENTS) --ignore-scripts --no-audit --no-fund --omit=dev --no-package-lock --silent \
+			&& echo $$sum > $$stamp || echo "npm could not install them."; \
+	fi
+endef
+
 run:
 	$(call install,requirements.txt)
 	@$(BIN)/python -m config.engine.prepare
@@ -30,6 +43,7 @@ run:
 
 test:
 	$(call install,requirements-dev.txt)
+	$(call install_clients)
 	@$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
 
 check: PRODUCTION = env DEBUG=0 SANDBOX=0 PUBLIC_URL=https://loupe.example ALLOWED_HOSTS=loupe.example \

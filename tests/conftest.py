@@ -26,6 +26,22 @@ from moderation.models import Decision, Policy, Review
 PASSWORD = "correct horse battery staple"
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep tests/e2e in one process, because one stack serves it.
+
+    xdist 3.8 hands its groups over inside node ids, which pytest 9.2 no longer lets it change, so their marks alone
+    group nothing (https://github.com/pytest-dev/pytest-xdist/issues/1386).
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneStack(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "tests/e2e" if nodeid.startswith("tests/e2e/") else nodeid
+
+    return OneStack(config, log) if config.getvalue("dist") == "loadgroup" else None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _data_dir() -> Iterator[None]:
     yield

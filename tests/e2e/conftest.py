@@ -20,6 +20,15 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 PASSWORD = "only-for-this-test"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+NODE_CLIENTS = ROOT / "tests" / "clients"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Others count the demo's own requests and decisions, so the tests that add to both come last in this folder."""
+    here = [index for index, item in enumerate(items) if item.path.parent == Path(__file__).parent]
+    ordered = sorted((items[index] for index in here), key=lambda item: item.path.stem == "test_clients")
+    for index, item in zip(here, ordered, strict=True):
+        items[index] = item
 
 
 @dataclass
@@ -27,6 +36,14 @@ class Stack:
     url: str
     data: Path
     process: subprocess.Popen[str]
+    env: dict[str, str]
+
+    def api_key(self, name: str, *scopes: str) -> str:
+        """A key for programs, made the way an operator makes one."""
+        wanted = [word for scope in scopes for word in ("--scope", scope)]
+        command = [sys.executable, "manage.py", "create_api_key", name, *wanted]
+        done = subprocess.run(command, cwd=ROOT, env=self.env, check=True, stdout=subprocess.PIPE, text=True)
+        return done.stdout.strip()
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Read the database as it is, past all of Loupe's code."""
@@ -87,7 +104,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     process = subprocess.Popen(
         [sys.executable, "manage.py", "dev"], cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT, text=True
     )
-    running = Stack(f"http://127.0.0.1:{port}", data, process)
+    running = Stack(f"http://127.0.0.1:{port}", data, process, env)
     try:
         running.wait_for(lambda: "Loupe runs at" in (data / "log").read_text(), seconds=60, what="the first start")
         yield running
@@ -112,3 +129,15 @@ def browser_path() -> str:
     if os.environ.get("REQUIRE_BROWSER") == "1":
         pytest.fail("REQUIRE_BROWSER=1, but no Chromium is installed.")
     pytest.skip("no Chromium is installed; REQUIRE_BROWSER=1 makes this a failure")
+
+
+@pytest.fixture(scope="session")
+def node_path() -> str:
+    """Node with the clients of tests/clients; without them it is a named skip, or a failure under REQUIRE_NODE=1."""
+    path = shutil.which("node")
+    if path and (NODE_CLIENTS / "node_modules" / "novita-sdk").is_dir():
+        return path
+    missing = "the packages of tests/clients are not installed" if path else "Node is not installed"
+    if os.environ.get("REQUIRE_NODE") == "1":
+        pytest.fail(f"REQUIRE_NODE=1, but {missing}.")
+    pytest.skip(f"{missing}; REQUIRE_NODE=1 makes this a failure")
