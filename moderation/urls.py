@@ -12,6 +12,7 @@ urlpatterns = [
     path("queues/<slug:slug>/", queues.queue_detail, name="queue-detail"),
     path("queues/<slug:slug>/claims/", queues.claim_next, name="claim-next"),
     path("queues/<slug:slug>/deck/", queues.deck, name="deck"),
+    path("live/", queues.live, name="live"),
     path("claims/renewal/", reviews.claim_renewal, name="claim-renewal"),
     path("claims/release/", reviews.claim_release, name="claim-release"),
     path("reviews/<uuid:uuid>/", reviews.review_detail, name="review-detail"),
