@@ -30,7 +30,7 @@ urlpatterns = [
     path("api/docs", openapi.docs, name="api-docs"),
     path("v1/assets", scenario.assets, name="scenario-assets"),
     path("v1/assets/<str:asset_id>", scenario.asset, name="scenario-asset"),
-    re_path(r"^v1/[\s\S]*$", scenario.unknown),
+    re_path(r"v1/[\s\S]*$", scenario.unknown),
     path("/v3/", include(novita_urls)),  # what an address becomes when the base in front of it ends with a slash
     path("v3/", include(novita_urls)),
 ]
