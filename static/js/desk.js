@@ -25,7 +25,7 @@ document.addEventListener("click", (event) => {
 }, true);
 function choose(details) {
   details.open = true;
-  details.querySelector("input, summary.first, summary")?.focus({ preventScroll: true });
+  details.querySelector(".choices input, .choices summary").focus({ preventScroll: true });
 }
 function askWhy(note) {
   note.placeholder = "Why should a senior look? Enter escalates";
