@@ -86,7 +86,7 @@ def _number(text: str, most: int) -> int:
     return min(int(text), most) if text.isascii() and text.isdecimal() and len(text) < 7 else 0
 
 
-Select = Callable[[ReviewQuerySet, "User"], ReviewQuerySet]
+Select = Callable[[ReviewQuerySet, "User | int"], ReviewQuerySet]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +129,12 @@ class Queue:
         """What of it is given to this person: not the categories that they want none of today."""
         rows = self.reviews(user)
         return rows.exclude(headline_l1__in=avoided) if avoided else rows
+
+    def place_of(self, review: Review) -> tuple[int, ...]:
+        """By what its rows are in order when they are here already."""
+        return {"risk": (-review.priority, review.pk), "oldest": (review.pk,), "newest": (-review.pk,)}[
+            self.filters.order
+        ]
 
     def ordered(self, rows: ReviewQuerySet) -> ReviewQuerySet:
         return rows.order_by(*ORDERS[self.filters.order][1])

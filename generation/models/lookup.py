@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from typing import Any
 
 from django.db import models
+from django.db.models import QuerySet
 
 from generation.models.assets import Asset
+from generation.models.prepared import Prepared
 
 BANDS = 16
 BAND_BITS = 16
@@ -75,18 +78,23 @@ class AssetText(models.Model):
             cls.objects.create(asset=asset, text=text)
 
 
-def similar(pdq: bytes, *, within: int = NEAR, limit: int = 12) -> list[tuple[Asset, int]]:
-    """Assets that look like this hash, nearest first, with their distances in bits."""
-    shared = HashBand.objects.filter(key__in=keys(pdq, within=within)).values_list("asset_id", flat=True)
-    candidates = set(shared.order_by("-asset_id")[:CANDIDATES_MAX])
+def _sharing(wanted: Iterable[int]) -> QuerySet[HashBand, int]:
+    rows = HashBand.objects.filter(key__in=list(wanted)).order_by("-asset_id")
+    return rows.values_list("asset_id", flat=True)[:CANDIDATES_MAX]
+
+
+_PLACES = [f"place{at}" for at in range(BANDS)]
+_NEAR: Prepared[Any] = Prepared(lambda **places: _sharing(places.values()), **dict.fromkeys(_PLACES, int))
+
+
+def similar(pdq: bytes, *, within: int = NEAR, limit: int = 12, besides: int | None = None) -> list[tuple[int, int]]:
+    """Ids of assets that look like this hash, nearest first, with their distances in bits; not ``besides``."""
+    wanted = keys(pdq, within=within)
+    is_usual = len(wanted) == BANDS
+    sharing = _NEAR.rows(**dict(zip(_PLACES, wanted, strict=True))) if is_usual else _sharing(wanted)
+    candidates = set(sharing) - {besides}
+    if not candidates:
+        return []
     rows = Asset.objects.filter(pk__in=candidates).values_list("pk", "pdq")
-    near = sorted(_within(pdq, rows, within))[:limit]
-    found = Asset.objects.in_bulk([primary_key for _, primary_key in near])
-    return [(found[primary_key], bits) for bits, primary_key in near]
-
-
-def _within(pdq: bytes, rows: Iterable[tuple[int, bytes]], limit: int) -> Iterator[tuple[int, int]]:
-    for primary_key, other in rows:
-        bits = distance(pdq, bytes(other))
-        if bits <= limit:
-            yield bits, primary_key
+    near = sorted((distance(pdq, bytes(other)), primary_key) for primary_key, other in rows)
+    return [(primary_key, bits) for bits, primary_key in near if bits <= within][:limit]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Count, Subquery
 from django.utils import timezone
 
+from generation.models.prepared import Prepared
 from moderation import queues, taxonomy
 from moderation.models import Decision, Preferences, Review, Verdict
 from moderation.models.reviews import UNDO_WINDOW
@@ -40,7 +41,7 @@ def panel(*, user: User, review: Review, queue: Queue | None) -> dict[str, Any]:
     notes = surroundings.notes_of(asset)
     prompt = generation.prompt if generation else notes.prompt if notes else ""
     is_blind = blind(user, review, queue)
-    history = [] if is_blind else entries(_decisions(review), user)
+    history = [] if is_blind else entries(_DECISIONS.rows(review=review.pk), user)
     return {
         "review": review,
         "asset": asset,
@@ -69,9 +70,12 @@ def stage(review: Review) -> dict[str, Any]:
     return {"review": review, "asset": review.asset, "boxes": boxes}
 
 
-def _decisions(review: Review) -> Iterable[Decision]:
-    rows = review.decisions.newest_first()
-    return rows.select_related("reviewer", "policy", "reversed_by", "review", "second_of")
+_DECISIONS = Prepared(
+    lambda review: (
+        Decision.objects.filter(review=review).newest_first().select_related("policy", "reversed_by", "second_of")
+    ),
+    review=int,
+)
 
 
 def blind(user: User, review: Review, queue: Queue | None) -> bool:

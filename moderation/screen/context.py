@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from generation.models import Asset, lookup
+from generation.models.prepared import Prepared
 from moderation.models import Review, TallyProgress, WordTally
 from moderation.models.words import words_of
 
@@ -71,9 +72,7 @@ def strip(review: Review) -> list[Frame]:
     """The images of the same request; nothing for an image that has no siblings."""
     if review.asset.request_id is None or review.asset.request is None or review.asset.request.image_num == 1:
         return []
-    rows = Review.objects.filter(asset__request=review.asset.request_id).select_related("asset")
-    lean = rows.only("uuid", "status", "second_opinion", "decided_by", "asset__preview", "asset__position")
-    shown = list(lean.order_by("asset__position"))
+    shown = _SIBLINGS.rows(request=review.asset.request_id)
     at = next((index for index, row in enumerate(shown) if row.pk == review.pk), 0)
     keys = {at + 1: "j", at - 1: "k"}
     return [
@@ -82,14 +81,29 @@ def strip(review: Review) -> list[Frame]:
     ]
 
 
+_SIBLINGS = Prepared(
+    lambda request: (
+        Review.objects.filter(asset__request=request)
+        .select_related("asset")
+        .only("uuid", "status", "second_opinion", "decided_by", "asset__preview", "asset__position")
+        .order_by("asset__position")
+    ),
+    request=int,
+)
+
+
 def similar_to(asset: Asset, *, limit: int = SIMILAR) -> list[Similar]:
     """What looks like it, nearest first, with its own verdicts."""
     if asset.pdq is None or asset.pdq_quality < lookup.QUALITY_MIN:
         return []
-    near = {twin.pk: bits for twin, bits in lookup.similar(bytes(asset.pdq), limit=limit + 1) if twin.pk != asset.pk}
+    near = dict(lookup.similar(bytes(asset.pdq), limit=limit, besides=asset.pk))
     if not near:
         return []
-    rows = Review.objects.filter(asset__in=near).select_related("asset")
+    rows = (
+        Review.objects.filter(asset__in=near)
+        .select_related("asset")
+        .only("uuid", "status", "asset__preview", "asset__uuid")
+    )
     found = [Similar(review=row, distance=near[row.asset_id]) for row in rows]
     return sorted(found, key=lambda one: (one.distance, -one.review.pk))[:limit]
 

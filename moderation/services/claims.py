@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import connections, transaction
 from django.db.models import Q, Subquery
 from django.utils import timezone
 
+from generation.models.prepared import Prepared
 from moderation.models import Review
 from moderation.models.reviews import CLAIM_LASTS, ReviewQuerySet
-from moderation.queues import Queue
+from moderation.queues import QUEUES, Queue
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -30,18 +32,44 @@ def deal(
     One UPDATE decides who gets what, so two people are never dealt the same one, and nobody waits for anybody:
     PostgreSQL skips rows that are being dealt to somebody else, SQLite has one writer.
     """
-    free = queue.work(user, avoided).exclude(pk__in=skipped).free()
-    candidates = queue.ordered(free)
-    if connections[free.db].features.has_select_for_update_skip_locked:
-        candidates = candidates.select_for_update(skip_locked=True, of=("self",))
-    # The moment is the token by which the rows just taken are read again: nobody claims twice in one microsecond.
-    until = timezone.now() + CLAIM_LASTS
-    with transaction.atomic():
-        chosen = Subquery(candidates.values("pk")[: min(count, DEAL_MAX)])
-        taken = Review.objects.filter(pk__in=chosen).update(claimed_by=user, claimed_until=until)
-    if not taken:
+    count = min(count, DEAL_MAX)
+    if count < 1 or not queue.is_open_to(user):
         return []
-    return list(queue.ordered(Review.objects.filter(claimed_by=user, claimed_until=until).for_screen()))
+    now = timezone.now()
+    # The moment is the token by which the rows just taken are read again: nobody claims twice in one microsecond.
+    until = now + CLAIM_LASTS
+    with transaction.atomic():
+        if skipped or avoided or queue.is_narrowed:
+            rows = queue.work(user, avoided).exclude(pk__in=skipped)
+            taken = _chosen(queue.ordered(rows), now, count).update(claimed_by=user, claimed_until=until)
+        else:
+            taken = _whole_queue(queue.slug, count).update(user=user.pk, now=now, until=until)
+    return sorted(_TAKEN.rows(user=user.pk, until=until), key=queue.place_of) if taken else []
+
+
+def _chosen(candidates: ReviewQuerySet, now: datetime, count: int) -> ReviewQuerySet:
+    candidates = candidates.free(now)
+    if connections[candidates.db].features.has_select_for_update_skip_locked:
+        candidates = candidates.select_for_update(skip_locked=True, of=("self",))
+    return Review.objects.filter(pk__in=Subquery(candidates.values("pk")[:count]))
+
+
+@functools.cache
+def _whole_queue(slug: str, count: int) -> Prepared[Review]:
+    """Dealing from a queue without filters, which is nearly all dealing."""
+    queue = QUEUES[slug]
+
+    def build(user: int, now: datetime, until: datetime) -> tuple[ReviewQuerySet, dict[str, Any]]:
+        rows = queue.ordered(queue.select(Review.objects.all(), user))
+        return _chosen(rows, now, count), {"claimed_by": user, "claimed_until": until}
+
+    return Prepared(build, user=int, now=datetime, until=datetime)
+
+
+_TAKEN = Prepared(
+    lambda user, until: Review.objects.filter(claimed_by=user, claimed_until=until).for_screen(),
+    user=int, until=datetime,
+)  # fmt: skip
 
 
 def resume(*, user: User, queue: Queue, skipped: Collection[int] = ()) -> Review | None:

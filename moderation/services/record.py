@@ -9,13 +9,14 @@ from uuid import UUID, uuid4
 
 from django.db import transaction
 
-from moderation.models import ChainHead, Decision, Policy, Review, Verdict
+from generation.models.prepared import Prepared
+from moderation.models import ChainHead, Decision, Review, Verdict
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def record_decision(
     *,
     review: Review,
@@ -23,7 +24,7 @@ def record_decision(
     categories: Iterable[str] = (),
     note: str = "",
     reviewer: User | None = None,
-    policy: Policy | None = None,
+    policy_id: int | None = None,
     by_policy: bool = False,
     seconds: Decimal | None = None,
     reverses: Decision | None = None,
@@ -31,8 +32,11 @@ def record_decision(
     batch: UUID | None = None,
     uuid: UUID | None = None,
 ) -> Decision:
-    """Append one decision to the chain. The caller moves the review in the same transaction."""
-    head = ChainHead.objects.select_for_update().get(pk=1)
+    """Append one decision to the chain. The caller moves the review in the same transaction.
+
+    Raises IntegrityError for a ``uuid`` that another decision has.
+    """
+    head = _HEAD.rows(pk=1)[0]
     decision = Decision(
         uuid=uuid or uuid4(),
         review=review,
@@ -41,7 +45,7 @@ def record_decision(
         note=note,
         reviewer=reviewer,
         reviewer_name=reviewer.get_username() if reviewer else "",
-        policy=policy,
+        policy_id=policy_id,
         by_policy=by_policy,
         seconds=seconds,
         reverses=reverses,
@@ -52,5 +56,12 @@ def record_decision(
     )
     decision.hash = decision.digest()
     decision.save(force_insert=True)
-    ChainHead.objects.filter(pk=1).update(sequence=decision.sequence, hash=decision.hash)
+    _MOVE_HEAD.update(pk=1, sequence=decision.sequence, hash=decision.hash)
     return decision
+
+
+_HEAD = Prepared(lambda pk: ChainHead.objects.select_for_update().filter(pk=pk), pk=int)
+_MOVE_HEAD = Prepared(
+    lambda pk, sequence, hash: (ChainHead.objects.filter(pk=pk), {"sequence": sequence, "hash": hash}),
+    pk=int, sequence=int, hash=str,
+)  # fmt: skip
