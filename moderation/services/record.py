@@ -38,22 +38,11 @@ def record_decision(
     """
     head = _HEAD.rows(pk=1)[0]
     decision = Decision(
-        uuid=uuid or uuid4(),
-        review=review,
-        verdict=verdict,
-        categories=list(categories),
-        note=note,
-        reviewer=reviewer,
-        reviewer_name=reviewer.get_username() if reviewer else "",
-        policy_id=policy_id,
-        by_policy=by_policy,
-        seconds=seconds,
-        reverses=reverses,
-        second_of=second_of,
-        batch=batch,
-        sequence=head.sequence + 1,
-        previous_hash=head.hash,
-    )
+        uuid=uuid or uuid4(), review=review, verdict=verdict, categories=list(categories), note=note,
+        reviewer=reviewer, reviewer_name=reviewer.get_username() if reviewer else "", policy_id=policy_id,
+        by_policy=by_policy, seconds=seconds, reverses=reverses, second_of=second_of, batch=batch,
+        sequence=head.sequence + 1, previous_hash=head.hash,
+    )  # fmt: skip
     decision.hash = decision.digest()
     decision.save(force_insert=True)
     _MOVE_HEAD.update(pk=1, sequence=decision.sequence, hash=decision.hash)
