@@ -28,7 +28,8 @@ class Exposure(models.Model):
         constraints = [models.UniqueConstraint(fields=["user", "hour"], name="exposure_once_an_hour")]
 
     def __str__(self) -> str:
-        return f"{self.images} images, {self.severe} severe"
+        # Without the numbers: the admin site names related rows when an account is deleted.
+        return f"The hour from {self.hour:%Y-%m-%d %H:%M} UTC"
 
     @classmethod
     def add(cls, user_id: int, *, images: int, severe: int) -> None:

@@ -40,7 +40,8 @@ def panel(*, user: User, review: Review, queue: Queue | None) -> dict[str, Any]:
     notes = surroundings.notes_of(asset)
     prompt = generation.prompt if generation else notes.prompt if notes else ""
     is_blind = blind(user, review, queue)
-    history = [] if is_blind else entries(_decisions(review), user)
+    decisions = [] if is_blind else list(_decisions(review))
+    history = entries(decisions, user)
     return {
         "review": review,
         "asset": asset,
@@ -56,8 +57,9 @@ def panel(*, user: User, review: Review, queue: Queue | None) -> dict[str, Any]:
         "headline": taxonomy.CATEGORIES.get(review.headline),
         "history": history,
         "last": history[0] if history else None,
-        "strip": surroundings.strip(review),
-        "similar": surroundings.similar_to(asset),
+        "disagreement": surroundings.disagreement(decisions, user),
+        "strip": surroundings.strip(review, user, is_blind=is_blind),
+        "similar": surroundings.similar_to(asset, user, is_blind=is_blind),
         "foot": foot(user, review, queue),
         "claim_seconds": claim_seconds(review),
     }
@@ -71,7 +73,7 @@ def stage(review: Review) -> dict[str, Any]:
 
 def _decisions(review: Review) -> Iterable[Decision]:
     rows = review.decisions.newest_first()
-    return rows.select_related("reviewer", "policy", "reversed_by", "review", "second_of")
+    return rows.select_related("reviewer", "policy", "reversed_by", "review", "second_of__policy")
 
 
 def blind(user: User, review: Review, queue: Queue | None) -> bool:
