@@ -22,6 +22,7 @@ class Exposure(models.Model):
     hour = models.DateTimeField()
     images = models.PositiveIntegerField(default=0)
     severe = models.PositiveIntegerField(default=0)
+    is_put_off = models.BooleanField("no break suggested", default=False)
 
     class Meta:
         verbose_name_plural = "exposure"
@@ -45,5 +46,6 @@ class Exposure(models.Model):
                 rows.update(**counts)
 
     @classmethod
-    def of_this_hour(cls, user_id: int) -> Exposure:
-        return cls.objects.filter(user_id=user_id, hour=this_hour()).first() or cls(user_id=user_id, hour=this_hour())
+    def put_off(cls, user_id: int) -> None:
+        """Suggest no break any more in this hour."""
+        cls.objects.update_or_create(user_id=user_id, hour=this_hour(), defaults={"is_put_off": True})

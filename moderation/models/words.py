@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Self
 
 from django.db import models
 
@@ -27,7 +28,7 @@ class WordTally(models.Model):
         return f"{self.word}: {self.rejected} of {self.decided}"
 
     @classmethod
-    def of(cls, words: Iterable[str]) -> dict[str, WordTally]:
+    def of(cls, words: Iterable[str]) -> dict[str, Self]:
         return cls.objects.in_bulk(list(words))
 
 

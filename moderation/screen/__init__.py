@@ -15,6 +15,7 @@ from moderation.models.reviews import UNDO_WINDOW
 from moderation.queues import Queue
 from moderation.screen import context as surroundings
 from moderation.screen import labels
+from moderation.screen.exposure import seen_by
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -83,15 +84,16 @@ def blind(user: User, review: Review, queue: Queue | None) -> bool:
 
 
 def rail(user: User) -> dict[str, Any]:
-    """Queues with bounded counts, and what this person alone has done today."""
-    counts = _verdicts_today(user)
+    """Queues with bounded counts, and what this person alone has done and seen today."""
+    counts = verdicts_today(user)
     return {
         "rail": [(queue, queues.bounded_count(queue.reviews(user))) for queue in queues.for_user(user)],
         "today": [(verdict, PAST[verdict], counts.get(verdict, 0)) for verdict in PAST],
+        "exposure": seen_by(user),
     }
 
 
-def _verdicts_today(user: User) -> dict[str, int]:
+def verdicts_today(user: User) -> dict[str, int]:
     midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
     # Today's first sequence by one index, then mine since it by another: neither walks through the past.
     since = Decision.objects.filter(created_at__gte=midnight).order_by("created_at", "sequence").values("sequence")[:1]
