@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import Exists, F, Q, QuerySet, Subquery
-from django.db.models.fields.json import KT
+from django.db.models.fields.json import KeyTextTransform, KeyTransform
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -86,7 +86,8 @@ def _moves(batch: Sequence[Decision], *, before: int) -> dict[int, Move]:
 
 def _count_words(moves: Mapping[int, Move]) -> Move:
     """Add to the tally of every word; return the sums over the images that have a prompt."""
-    reviews = Review.objects.filter(pk__in=list(moves)).annotate(noted=KT("asset__metadata__scenario__prompt"))
+    elsewhere = KeyTextTransform("prompt", KeyTransform("scenario", "asset__metadata"))
+    reviews = Review.objects.filter(pk__in=list(moves)).annotate(noted=elsewhere)
     # Images of one request share a prompt, which is then taken apart once.
     by_prompt: dict[str, list[Move]] = defaultdict(list)
     for primary_key, prompt, noted in reviews.values_list("pk", "asset__request__prompt", "noted"):
