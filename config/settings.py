@@ -122,7 +122,7 @@ CACHES: dict[str, Any] = {
 # run, and the ticker does its work. docs/adr/0006 says why each value is what it is.
 Q_CLUSTER: dict[str, Any] = {
     "name": "loupe",
-    "workers": 8,
+    "workers": 9,
     "queue_limit": 1,
     "bulk": 1,
     "poll": 0.3,

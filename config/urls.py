@@ -6,6 +6,7 @@ from django.contrib.auth import views as auth_views
 from django.urls import include, path
 
 from config import operations, views
+from moderation.views import care
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -13,7 +14,7 @@ urlpatterns = [
     path("logout/", auth_views.LogoutView.as_view(), name="logout"),
     path("providers/", operations.providers, name="providers"),
     path("providers/<slug:slug>/check/", operations.check, name="provider-check"),
-    path("preferences/", views.preferences, name="preferences"),
+    path("preferences/", care.preferences, name="preferences"),
     path("", include("generation.urls")),
     path("", include("moderation.urls")),
     path("admin/", admin.site.urls),

@@ -143,7 +143,7 @@ def pump(name: str, *, due: Due, slots: int = 1, budget: float = BUDGET) -> Call
     ``due`` says whether there is anything to do: a queryset of the due rows, or a bool. ``slots`` limits how many runs
     one host makes side by side, so that one backlog never occupies every worker. ``budget`` is in seconds.
     """
-    if not name.isidentifier():
+    if not name.isidentifier() or name == PumpSlot.WORKER:
         raise ValueError(f"{name!r} must be a plain word: the tick's query uses it as a column name.")
 
     def register(function: Callable[[Turn], None]) -> Pump:
@@ -217,6 +217,12 @@ def _ask(asked: dict[str, Exists]) -> list[PumpSlot]:
         PumpSlot.objects.bulk_create([PumpSlot(name=name) for name in REGISTRY], ignore_conflicts=True)
         rows = list(query.all())
     return rows
+
+
+def beat() -> None:
+    """Say that this host's worker is alive. Called every few seconds; pages that tell operators so look at it."""
+    until = timezone.now() + PumpSlot.LEASE
+    PumpSlot.objects.update_or_create(name=PumpSlot.WORKER, host=HOST, number=0, defaults={"running_until": until})
 
 
 def start_over() -> None:

@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 from generation.readonly_admin import ReadOnlyAdmin, ReadOnlyInline
 from moderation.models import (
     Classification,
+    DayFigures,
     Decision,
     Delivery,
     Label,
@@ -23,7 +24,11 @@ from moderation.models import (
     PolicyRule,
     Preferences,
     Review,
+    TallyProgress,
+    Verification,
+    WordTally,
 )
+from moderation.models.figures import FIELDS
 from moderation.services import policies
 
 
@@ -169,8 +174,35 @@ class PolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 @admin.register(Preferences)
 class PreferencesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """How the desk looks to somebody. What they would rather not see, and when they rest, is their own business."""
+
     list_display = ("user", "theme", "surround", "hotkeys", "blur")
     list_select_related = ("user",)
+    fields = ("user", "theme", "surround", "hotkeys", "blur")
+
+
+@admin.register(WordTally)
+class WordTallyAdmin(ReadOnlyAdmin):
+    list_display = ("word", "decided", "rejected")
+    search_fields = ("=word",)
+    ordering = ("word",)
+
+
+@admin.register(TallyProgress)
+class TallyProgressAdmin(ReadOnlyAdmin):
+    list_display = ("sequence", "decided", "rejected")
+
+
+@admin.register(DayFigures)
+class DayFiguresAdmin(ReadOnlyAdmin):
+    list_display = ("day", "l1", *FIELDS)
+    ordering = ("-day", "l1")
+
+
+@admin.register(Verification)
+class VerificationAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "decisions", "faults", "head")
+    ordering = ("-pk",)
 
 
 class GuardedUserAdmin(UserAdmin):  # type: ignore[type-arg]

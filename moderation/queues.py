@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
+from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
@@ -188,7 +189,11 @@ def for_user(user: User) -> list[Queue]:
     return [queue for queue in QUEUES.values() if queue.is_open_to(user)]
 
 
-def bounded_count(rows: ReviewQuerySet) -> str:
+def bounded_count(rows: QuerySet[Any]) -> str:
     """Count up to a limit, so that a long queue costs no more than a short one."""
-    found = rows.values("pk")[: COUNT_LIMIT + 1].count()
+    return bounded(rows.values("pk")[: COUNT_LIMIT + 1].count())
+
+
+def bounded(found: int) -> str:
+    """A number that was counted no further than one above the limit."""
     return f"{COUNT_LIMIT}+" if found > COUNT_LIMIT else str(found)

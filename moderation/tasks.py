@@ -1,4 +1,4 @@
-"""The pumps of moderation: classifiers here, those behind a network, which may be slow, and events for programs."""
+"""The pumps of moderation: classifiers here, those behind a network, events for programs, and counting the record."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from generation.pumps import Turn, pump
 from moderation import classifiers
 from moderation.gateway import delivering
 from moderation.models import Classification
-from moderation.services import asking, intake
+from moderation.services import asking, intake, learning
 
 BATCH = 4
 
@@ -64,3 +64,14 @@ def deliver(turn: Turn) -> None:
         return not turn.expired
 
     delivering.deliver(go_on=go_on)
+
+
+@pump("learn", due=learning.due)
+def learn(turn: Turn) -> None:
+    """Count what has been decided: words of prompts, figures of days."""
+
+    def go_on() -> bool:
+        turn.renew()
+        return not turn.expired
+
+    learning.learn(go_on=go_on)

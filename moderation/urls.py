@@ -4,7 +4,7 @@ from django.urls import include, path, re_path
 
 from moderation import exports
 from moderation.gateway import developers, nanogpt, novita_urls, openapi, scenario
-from moderation.views import queues, record, reviews
+from moderation.views import care, queues, record, reports, reviews
 
 app_name = "moderation"
 urlpatterns = [
@@ -22,6 +22,12 @@ urlpatterns = [
     path("decisions/", record.decision_list, name="decision-list"),
     path("decisions/<uuid:uuid>/reversal/", record.decision_reverse, name="decision-reverse"),
     path("undo/", record.undo, name="undo"),
+    path("history/", reports.history, name="history"),
+    path("quality/", reports.quality, name="quality"),
+    path("exposure/", care.exposure, name="exposure"),
+    path("exposure/later/", care.exposure_later, name="exposure-later"),
+    path("break/", care.rest, name="rest"),
+    path("preferences/avoided/", care.avoided, name="avoided"),
     path("exports/decisions.csv", exports.decisions_csv, name="decisions-csv"),
     path("developers/", developers.developers, name="developers"),
     # Other services' addresses: none ends with a slash.

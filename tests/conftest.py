@@ -81,6 +81,7 @@ def _reference_data(request: pytest.FixtureRequest) -> Iterator[None]:
     with connection.schema_editor() as editor:
         _migration("0002_append_only").unlock(apps, editor)
     Decision.objects.filter(reverses__isnull=False).delete()
+    Decision.objects.filter(second_of__isnull=False).delete()
     Decision.objects.all().delete()
     with connection.schema_editor() as editor:
         _migration("0002_append_only").lock(apps, editor)

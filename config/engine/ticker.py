@@ -13,6 +13,7 @@ from generation import pumps
 log = logging.getLogger("loupe.engine")
 
 INTERVAL = 1.0
+BEAT_EVERY = 10.0
 REPEAT_ERROR_AFTER = 60.0
 
 
@@ -23,6 +24,7 @@ class Ticker(threading.Thread):
         super().__init__(name="ticker", daemon=True)
         self._stopped = threading.Event()
         self._quiet_until = 0.0
+        self._beats_at = 0.0
 
     def run(self) -> None:
         while not self._stopped.wait(INTERVAL):
@@ -37,6 +39,9 @@ class Ticker(threading.Thread):
         try:
             close_old_connections()
             pumps.tick()
+            if time.monotonic() >= self._beats_at:
+                pumps.beat()
+                self._beats_at = time.monotonic() + BEAT_EVERY
         except Exception:
             # A database that is away for an hour should not fill the log.
             if time.monotonic() >= self._quiet_until:

@@ -28,6 +28,10 @@ class PumpSlotQuerySet(models.QuerySet["PumpSlot"]):
         """Move the lease on, or end it with ``None``; False when the slot has been freed or taken meanwhile."""
         return bool(self.filter(name=name, host=host, number=number, running_until=held).update(running_until=until))
 
+    def alive(self, now: datetime) -> Self:
+        """The hosts whose worker has been heard of lately."""
+        return self.running(now).filter(name=PumpSlot.WORKER)
+
     def ring(self, *, name: str, now: datetime) -> bool:
         """Note that a message is about to be sent; False when one is still on its way."""
         stale = (
@@ -40,6 +44,8 @@ class PumpSlot(models.Model):
     """A place for one run of a pump on one host; and, with no host, the pump's bell, which all hosts share."""
 
     BELL = ""
+    # The name of the row by which a host's worker says that it is alive. No pump may be called so.
+    WORKER = "worker"
     # A pump renews while it works; its longest outside call must be shorter than this.
     LEASE = timedelta(seconds=60)
     # A message that has not been started by then counts as lost, and the next tick sends another.

@@ -4,15 +4,18 @@ from moderation.models.classifications import Classification, Label
 from moderation.models.decisions import ChainHead, Decision, Verdict
 from moderation.models.deliveries import Delivery
 from moderation.models.exposure import Exposure
+from moderation.models.figures import DayFigures
 from moderation.models.policies import Policy, PolicyActivation, PolicyRule
 from moderation.models.preferences import Preferences, Veil
 from moderation.models.reviews import Review
 from moderation.models.saved_queues import SavedQueue
+from moderation.models.verifications import Verification
 from moderation.models.words import TallyProgress, WordTally
 
 __all__ = [
     "ChainHead",
     "Classification",
+    "DayFigures",
     "Decision",
     "Delivery",
     "Exposure",
@@ -26,5 +29,6 @@ __all__ = [
     "TallyProgress",
     "Veil",
     "Verdict",
+    "Verification",
     "WordTally",
 ]

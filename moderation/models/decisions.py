@@ -60,10 +60,14 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
     def newest_first(self) -> Self:
         return self.order_by("-sequence")
 
+    def standing(self) -> Self:
+        """What nobody has taken back; nor, with a decision, the second opinions on it."""
+        rows = self.filter(reversed_by__isnull=True).exclude(verdict=Verdict.REOPEN)
+        return rows.filter(second_of__reversed_by__isnull=True)
+
     def standing_of(self, review: Review) -> list[Decision]:
-        """What nobody has taken back, oldest first; nor, with a decision, the second opinions on it."""
-        rows = self.filter(review=review, reversed_by__isnull=True).exclude(verdict=Verdict.REOPEN)
-        return list(rows.filter(second_of__reversed_by__isnull=True).order_by("sequence"))
+        """What stands of one review's record, oldest first."""
+        return list(self.standing().filter(review=review).select_related("second_of").order_by("sequence"))
 
     def last_of(self, review: Review) -> Decision | None:
         return self.filter(review=review).newest_first().select_related("reviewer", "policy").first()
@@ -182,6 +186,15 @@ class Decision(models.Model):
         if self.batch is not None:
             content["batch"] = str(self.batch)
         return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def standing(decisions: Iterable[Decision]) -> list[Decision]:
+    """What stands of one review's decisions, by these alone: the rule of ``DecisionQuerySet.standing``, for a past."""
+    given = list(decisions)
+    gone = {row.reverses_id for row in given if row.reverses_id is not None}
+    return [
+        row for row in given if row.verdict != Verdict.REOPEN and row.pk not in gone and row.second_of_id not in gone
+    ]
 
 
 def status_after(standing: Iterable[Decision]) -> Review.Status:

@@ -24,13 +24,15 @@ class Exposure(models.Model):
     hour = models.DateTimeField()
     images = models.PositiveIntegerField(default=0)
     severe = models.PositiveIntegerField(default=0)
+    is_put_off = models.BooleanField("no break suggested", default=False)
 
     class Meta:
         verbose_name_plural = "exposure"
         constraints = [models.UniqueConstraint(fields=["user", "hour"], name="exposure_once_an_hour")]
 
     def __str__(self) -> str:
-        return f"{self.images} images, {self.severe} severe"
+        # Without the numbers: the admin site names related rows when an account is deleted.
+        return f"The hour from {self.hour:%Y-%m-%d %H:%M} UTC"
 
     @classmethod
     def add(cls, user_id: int, *, images: int, severe: int) -> None:
@@ -43,8 +45,9 @@ class Exposure(models.Model):
                 _ADD.update(user=user_id, hour=hour, **counts)
 
     @classmethod
-    def of_this_hour(cls, user_id: int) -> Exposure:
-        return cls.objects.filter(user_id=user_id, hour=this_hour()).first() or cls(user_id=user_id, hour=this_hour())
+    def put_off(cls, user_id: int) -> None:
+        """Suggest no break any more in this hour."""
+        cls.objects.update_or_create(user_id=user_id, hour=this_hour(), defaults={"is_put_off": True})
 
 
 _ADD = Prepared(

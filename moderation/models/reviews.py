@@ -70,6 +70,11 @@ class ReviewQuerySet(models.QuerySet["Review"]):
         second = Q(second_opinion=Review.SecondOpinion.WANTED, status__in=Review.DECIDED) & ~Q(decided_by=user)
         return self.filter(Q(status__in=[Review.Status.PENDING, Review.Status.ESCALATED]) | second)
 
+    def blind_to(self, user: User) -> Self:
+        """What this person holds for a second opinion: no page may tell them meanwhile what was decided."""
+        wanted = self.held_by(user).filter(second_opinion=Review.SecondOpinion.WANTED, status__in=Review.DECIDED)
+        return wanted.exclude(decided_by=user)
+
 
 class Review(StateMachine):
     class Status(models.TextChoices):
@@ -141,6 +146,9 @@ class Review(StateMachine):
             models.Index(fields=["status", "source", "-priority", "id"], name="review_source"),
             models.Index(fields=["status", "provider", "-priority", "id"], name="review_provider"),
             models.Index(fields=["second_opinion", "id"], name="review_second", condition=~Q(second_opinion="")),
+            models.Index(
+                fields=["second_opinion", "-priority", "id"], name="review_second_risk", condition=~Q(second_opinion="")
+            ),
             models.Index(fields=["look"], name="review_look", condition=Q(look__isnull=False)),
             models.Index(fields=["created_at"], name="review_created"),
         ]
@@ -185,6 +193,10 @@ class Review(StateMachine):
     def wants_opinion_of(self, user: Any) -> bool:
         """Whether this person is to judge it without seeing what somebody else has decided."""
         return self.is_decided and self.second_opinion == self.SecondOpinion.WANTED and self.decided_by_id != user.pk
+
+    def is_blind_to(self, user: Any) -> bool:
+        """Whether they hold it for a second opinion, so that no page may tell them what was decided."""
+        return self.wants_opinion_of(user) and self.is_held_by(user)
 
     @property
     def is_claimed(self) -> bool:

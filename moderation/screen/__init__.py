@@ -16,6 +16,7 @@ from moderation.models.reviews import UNDO_WINDOW
 from moderation.queues import Queue
 from moderation.screen import context as surroundings
 from moderation.screen import labels
+from moderation.screen.exposure import seen_by
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -41,7 +42,8 @@ def panel(*, user: User, review: Review, queue: Queue | None) -> dict[str, Any]:
     notes = surroundings.notes_of(asset)
     prompt = generation.prompt if generation else notes.prompt if notes else ""
     is_blind = blind(user, review, queue)
-    history = [] if is_blind else entries(_DECISIONS.rows(review=review.pk), user)
+    decisions = [] if is_blind else _DECISIONS.rows(review=review.pk)
+    history = entries(decisions, user)
     return {
         "review": review,
         "asset": asset,
@@ -57,8 +59,9 @@ def panel(*, user: User, review: Review, queue: Queue | None) -> dict[str, Any]:
         "headline": taxonomy.CATEGORIES.get(review.headline),
         "history": history,
         "last": history[0] if history else None,
-        "strip": surroundings.strip(review),
-        "similar": surroundings.similar_to(asset),
+        "disagreement": surroundings.disagreement(decisions, user),
+        "strip": surroundings.strip(review, user, is_blind=is_blind),
+        "similar": surroundings.similar_to(asset, user, is_blind=is_blind),
         "foot": foot(user, review, queue),
         "claim_seconds": claim_seconds(review),
     }
@@ -72,7 +75,9 @@ def stage(review: Review) -> dict[str, Any]:
 
 _DECISIONS = Prepared(
     lambda review: (
-        Decision.objects.filter(review=review).newest_first().select_related("policy", "reversed_by", "second_of")
+        Decision.objects.filter(review=review)
+        .newest_first()
+        .select_related("policy", "reversed_by", "second_of__policy")
     ),
     review=int,
 )
@@ -85,15 +90,16 @@ def blind(user: User, review: Review, queue: Queue | None) -> bool:
 
 
 def rail(user: User) -> dict[str, Any]:
-    """Queues with bounded counts, and what this person alone has done today."""
-    counts = _verdicts_today(user)
+    """Queues with bounded counts, and what this person alone has done and seen today."""
+    counts = verdicts_today(user)
     return {
         "rail": [(queue, queues.bounded_count(queue.reviews(user))) for queue in queues.for_user(user)],
         "today": [(verdict, PAST[verdict], counts.get(verdict, 0)) for verdict in PAST],
+        "exposure": seen_by(user),
     }
 
 
-def _verdicts_today(user: User) -> dict[str, int]:
+def verdicts_today(user: User) -> dict[str, int]:
     midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
     # Today's first sequence by one index, then mine since it by another: neither walks through the past.
     since = Decision.objects.filter(created_at__gte=midnight).order_by("created_at", "sequence").values("sequence")[:1]

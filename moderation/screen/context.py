@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from generation.models import Asset, lookup
 from generation.models.prepared import Prepared
-from moderation.models import Review, TallyProgress, WordTally
+from moderation.models import Decision, Review, TallyProgress, WordTally
+from moderation.models.decisions import standing
 from moderation.models.words import words_of
+from moderation.screen.blindness import Shown, shown
 
-SHORT = {
-    Review.Status.CLASSIFYING: "Wait",
-    Review.Status.PENDING: "Due",
-    Review.Status.ESCALATED: "Esc",
-    Review.Status.APPROVED: "OK",
-    Review.Status.REJECTED: "No",
-}
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
 SIMILAR = 6
 # A word is marked when it stood in at least so many rejected images, and is rejected so much more often than the rest.
 REJECTED_MIN = 3
@@ -42,14 +41,10 @@ class Frame:
     """A picture of the strip."""
 
     review: Review
+    shown: Shown
     number: int
     is_current: bool
     hotkey: str = ""
-
-    @property
-    def word(self) -> str:
-        """The status in as few letters as fit under a small picture."""
-        return SHORT[Review.Status(self.review.status)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +52,17 @@ class Similar:
     """An image that looks like this one, and what became of it."""
 
     review: Review
+    shown: Shown
     distance: int  # bits of 256; 0: the same to the hash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disagreement:
+    """Two people who judged the same image, the second without knowing of the first, and differed."""
+
+    first: Decision
+    second: Decision
+    is_party: bool  # whoever looks is one of the two
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,31 +73,55 @@ class Piece:
     reason: str = ""
 
 
-def strip(review: Review) -> list[Frame]:
+def disagreement(decisions: Iterable[Decision], user: User) -> Disagreement | None:
+    """The second opinion that differs, as far as both decisions stand. ``decisions``: all of one review, any order."""
+    in_order = sorted(decisions, key=lambda row: row.sequence)
+    differing = [row for row in standing(in_order) if row.disagrees]
+    if not differing:
+        return None
+    second = differing[-1]
+    assert second.second_of is not None
+    is_party = user.pk in (second.reviewer_id, second.second_of.reviewer_id)
+    return Disagreement(first=second.second_of, second=second, is_party=is_party)
+
+
+def strip(review: Review, user: User, *, is_blind: bool = False) -> list[Frame]:
     """The images of the same request; nothing for an image that has no siblings."""
     if review.asset.request_id is None or review.asset.request is None or review.asset.request.image_num == 1:
         return []
-    shown = _SIBLINGS.rows(request=review.asset.request_id)
-    at = next((index for index, row in enumerate(shown) if row.pk == review.pk), 0)
+    frames = _SIBLINGS.rows(request=review.asset.request_id)
+    at = next((index for index, row in enumerate(frames) if row.pk == review.pk), 0)
     keys = {at + 1: "j", at - 1: "k"}
     return [
-        Frame(review=row, number=index + 1, is_current=index == at, hotkey=keys.get(index, ""))
-        for index, row in enumerate(shown)
-    ]
+        Frame(
+            review=row, shown=shown(row, user, is_blind=is_blind), number=index + 1, is_current=index == at,
+            hotkey=keys.get(index, ""),
+        )
+        for index, row in enumerate(frames)
+    ]  # fmt: skip
 
 
 _SIBLINGS = Prepared(
     lambda request: (
         Review.objects.filter(asset__request=request)
         .select_related("asset")
-        .only("uuid", "status", "second_opinion", "decided_by", "asset__preview", "asset__position")
+        .only(
+            "uuid",
+            "status",
+            "second_opinion",
+            "decided_by",
+            "claimed_by",
+            "claimed_until",
+            "asset__preview",
+            "asset__position",
+        )
         .order_by("asset__position")
     ),
     request=int,
 )
 
 
-def similar_to(asset: Asset, *, limit: int = SIMILAR) -> list[Similar]:
+def similar_to(asset: Asset, user: User, *, is_blind: bool = False, limit: int = SIMILAR) -> list[Similar]:
     """What looks like it, nearest first, with its own verdicts."""
     if asset.pdq is None or asset.pdq_quality < lookup.QUALITY_MIN:
         return []
@@ -102,9 +131,20 @@ def similar_to(asset: Asset, *, limit: int = SIMILAR) -> list[Similar]:
     rows = (
         Review.objects.filter(asset__in=near)
         .select_related("asset")
-        .only("uuid", "status", "asset__preview", "asset__uuid")
+        .only(
+            "uuid",
+            "status",
+            "second_opinion",
+            "decided_by",
+            "claimed_by",
+            "claimed_until",
+            "asset__preview",
+            "asset__uuid",
+        )
     )
-    found = [Similar(review=row, distance=near[row.asset_id]) for row in rows]
+    found = [
+        Similar(review=row, shown=shown(row, user, is_blind=is_blind), distance=near[row.asset_id]) for row in rows
+    ]
     return sorted(found, key=lambda one: (one.distance, -one.review.pk))[:limit]
 
 

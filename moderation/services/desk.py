@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Status = Review.Status
 _LOCKED = Prepared(lambda pk: Review.objects.select_for_update().filter(pk=pk), pk=int)
 SECONDS_MAX = Decimal(3600)
+SUPERSEDED = "This decision is not the last one on its image any more."
 
 
 class DeskError(Exception):
@@ -118,12 +119,13 @@ def _move(review: Review, decision: Decision, user: User) -> None:
         return
     status = STATUS_AFTER[Verdict(decision.verdict)]
     is_final = status in Review.DECIDED
-    wanted = is_final and review.status == Status.PENDING and second_opinions.is_drawn(decision)
+    # What a senior decides about an escalated review is not drawn, and what led to it stays noted.
+    if is_final and review.status == Status.PENDING and second_opinions.is_drawn(decision):
+        freed["second_opinion"] = Review.SecondOpinion.WANTED
     try:
         review.move_to(
             status, where={"claimed_by": user}, reread=False, **freed,
             decided_at=decision.created_at if is_final else None, decided_by=user if is_final else None,
-            second_opinion=Review.SecondOpinion.WANTED if wanted else Review.SecondOpinion.NONE,
         )  # fmt: skip
     except InvalidTransition:
         raise Overtaken(_who_was_faster(review, user)) from None
@@ -148,12 +150,11 @@ def reverse(*, decision: Decision, user: User, note: str = "", batch: UUID | Non
     """
     review = Review.objects.select_for_update().get(pk=decision.review_id)
     if not decision.may_be_reversed_by(user):
-        raise NotAllowed(_why_not_reversible(decision, user))
+        raise NotAllowed(why_not_reversible(decision, user))
     if decision.reviewer_id != user.pk and not note.strip():
         raise Incomplete("Say why you reverse a decision that is not yours.")
-    last = Decision.objects.standing_of(review)[-1:]
-    if decision.pk not in {primary_key for row in last for primary_key in (row.pk, row.second_of_id)}:
-        raise Overtaken("This decision is not the last one on its image any more.")
+    if decision.pk not in newest_of(Decision.objects.standing_of(review)):
+        raise Overtaken(SUPERSEDED)
     reversal = record_decision(
         review=review, verdict=Verdict.REOPEN, note=note.strip(), reviewer=user, policy_id=review.policy_id,
         reverses=decision, batch=batch,
@@ -163,6 +164,11 @@ def reverse(*, decision: Decision, user: User, note: str = "", batch: UUID | Non
     review.claim_for(user)
     events.review_moved(review)
     return reversal
+
+
+def newest_of(standing: Sequence[Decision]) -> set[int]:
+    """Which of one review's standing decisions can be taken back: the last, and what it is a second opinion on."""
+    return {key for row in standing[-1:] for key in (row.pk, row.second_of_id) if key is not None}
 
 
 def count_exposure(user: User, seen: Iterable[tuple[Review, Sequence[str]]]) -> None:
@@ -221,8 +227,11 @@ def _who_was_faster(review: Review, user: User) -> str:
     return "Your claim on this review has lapsed. Take it again to decide it."
 
 
-def _why_not_reversible(decision: Decision, user: User) -> str:
-    if hasattr(decision, "reversed_by") or decision.verdict == Verdict.REOPEN:
+def why_not_reversible(decision: Decision, user: User) -> str:
+    """As a sentence, for a decision that they may not take back."""
+    if decision.verdict == Verdict.REOPEN:
+        return "A reversal cannot be reversed. Decide the image anew."
+    if hasattr(decision, "reversed_by"):
         return "This decision has been reversed already."
     if decision.reviewer_id != user.pk:
         return "Somebody else's decision can only be reversed by a senior moderator."

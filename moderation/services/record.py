@@ -1,4 +1,4 @@
-"""Appending to the record: one link at a time, under the lock of the chain's head."""
+"""Appending to the record, one link at a time under the lock of the chain's head; and reading it whole."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from uuid import UUID, uuid4
 from django.db import transaction
 
 from generation.models.prepared import Prepared
-from moderation.models import ChainHead, Decision, Review, Verdict
+from moderation.models import ChainHead, Decision, Review, Verdict, Verification
+from moderation.models.decisions import verify_chain
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -54,3 +55,16 @@ _MOVE_HEAD = Prepared(
     lambda pk, sequence, hash: (ChainHead.objects.filter(pk=pk), {"sequence": sequence, "hash": hash}),
     pk=int, sequence=int, hash=str,
 )  # fmt: skip
+
+
+def verify() -> tuple[Verification, list[str]]:
+    """Read the whole record; note the result, and return it with a sentence for every fault."""
+    head = ChainHead.objects.get(pk=1)
+    # Decisions made while this runs are left for the next time.
+    rows = Decision.objects.filter(sequence__lte=head.sequence).order_by("sequence")
+    faults = verify_chain(rows.iterator(chunk_size=1000))
+    last = rows.last()
+    if (last.sequence if last else 0) != head.sequence or (last.hash if last else "") != head.hash:
+        faults.append("The end of the record is missing or was altered: it does not match the head of the chain.")
+    note = Verification.objects.create(decisions=head.sequence, faults=len(faults), head=head.hash)
+    return note, faults

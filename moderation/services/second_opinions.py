@@ -16,11 +16,15 @@ from moderation.models.decisions import status_after
 
 Opinion = Review.SecondOpinion
 _PARTS = 10_000
+_DIGITS = 15  # of the hash, in hexadecimal: as even as chance needs
 
 
 def is_drawn(decision: Decision) -> bool:
-    """Whether chance picks this decision. By its random name, so that nobody can foresee or repeat it."""
-    return decision.uuid.int % _PARTS < settings.SECOND_OPINION_PERCENT * _PARTS / 100
+    """Whether chance picks this decision. By its hash, which nobody can foresee or choose, and anybody can check.
+
+    Not by its name: that may come from the browser, and a draw that one can dodge is none.
+    """
+    return int(decision.hash[:_DIGITS], 16) % _PARTS < settings.SECOND_OPINION_PERCENT * _PARTS / 100
 
 
 def first_of(review: Review) -> Decision:
@@ -44,10 +48,10 @@ def conclude(*, review: Review, decision: Decision, **fields: Any) -> None:
 def restore(*, review: Review, standing: Sequence[Decision], reversed_one: Decision) -> None:
     """After a reversal: put the review where what still stands of its record leaves it, claimed by nobody."""
     status = status_after(standing)
-    last = standing[-1] if standing else None
+    last = next((row for row in reversed(standing) if row.second_of_id is None), None)
     is_final = status in Review.DECIDED and last is not None
     fields: dict[str, Any] = {
-        "second_opinion": Opinion.WANTED if reversed_one.second_of_id and is_final else Opinion.NONE,
+        "second_opinion": _opinion_after(standing, is_open=is_final and reversed_one.second_of_id is not None),
         "decided_at": last.created_at if is_final and last else None,
         "decided_by": last.reviewer if is_final and last else None,
         "claimed_by": None,
@@ -58,3 +62,11 @@ def restore(*, review: Review, standing: Sequence[Decision], reversed_one: Decis
         review.refresh_from_db()
     else:
         review.move_to(status, **fields)
+
+
+def _opinion_after(standing: Sequence[Decision], *, is_open: bool) -> Opinion:
+    """What to note of the second opinion by what stands. ``is_open``: one was taken back, so it is due again."""
+    seconds = [row for row in standing if row.second_of_id is not None]
+    if seconds:
+        return Opinion.DISAGREED if any(row.disagrees for row in seconds) else Opinion.AGREED
+    return Opinion.WANTED if is_open else Opinion.NONE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from django import template
 from django.template.loader import render_to_string
@@ -12,6 +13,11 @@ from django.utils import timezone
 
 from generation import providers
 from moderation import taxonomy
+from moderation.models import Review
+from moderation.screen.blindness import Shown, shown
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
 
 register = template.Library()
 
@@ -24,6 +30,12 @@ def age(moment: datetime) -> str:
         if seconds >= size:
             return f"{seconds // size} {unit}"
     return f"{seconds} s"
+
+
+@register.filter
+def shown_to(review: Review, user: User) -> Shown:
+    """Its status, unless they hold it for a second opinion: {% with shown=review|shown_to:user %}."""
+    return shown(review, user)
 
 
 @register.filter

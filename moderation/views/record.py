@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from moderation.exports import filter_decisions
 from moderation.forms import NOTE_MAX, DecisionFilterForm
-from moderation.models import Decision
+from moderation.models import Decision, Review
 from moderation.screen import entries
 from moderation.services import desk
 from moderation.views.access import DeskRequest, get_decision_for, get_review_for, named_queue
@@ -60,6 +60,9 @@ def decision_list(request: DeskRequest) -> HttpResponse:
     """The record, newest first. Wrong filters show nothing rather than everything."""
     form = DecisionFilterForm(request.GET)
     rows = filter_decisions(form.cleaned_data) if form.is_valid() else Decision.objects.none()
+    withheld = list(Review.objects.blind_to(request.user).values_list("pk", flat=True))
+    if withheld:
+        rows = rows.exclude(review__in=withheld)
     before = request.GET.get("before", "")
     if before.isdecimal():
         rows = rows.filter(sequence__lt=int(before))
@@ -71,6 +74,7 @@ def decision_list(request: DeskRequest) -> HttpResponse:
         "form": form,
         "page": page,
         "filters": filters,
+        "withheld": len(withheld),
         "before": before,
         "older": page[-1].decision.sequence if len(found) > RECORD_LENGTH else None,
     }

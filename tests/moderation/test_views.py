@@ -269,8 +269,8 @@ def test_preferences_are_kept_and_lead_back(client_of: As, moderator: User) -> N
     assert Preferences.of(moderator).blur is True
     foreign = client.post(reverse("preferences"), {"blur": "off", "next": "https://example.org/"})
     assert foreign["Location"] == "/"
-    assert client.post(reverse("preferences"), {"theme": "pink"}).status_code == 400
-    assert client.post(reverse("preferences"), {"blur": "perhaps"}).status_code == 400
+    assert client.post(reverse("preferences"), {"theme": "pink"}).status_code == 422
+    assert client.post(reverse("preferences"), {"blur": "perhaps"}).status_code == 422
     assert client.post(reverse("preferences"), {"surround": "mid"}, headers=HTMX).status_code == 204
 
 

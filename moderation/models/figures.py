@@ -1,0 +1,38 @@
+"""What a day's decisions add up to, per category and for no person. Made in the background from the record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+
+from django.db import models
+from django.db.models import Sum
+
+FIELDS = ("by_policy", "by_people", "policy_reversed", "people_reversed", "agreed", "disagreed")
+
+
+class DayFigures(models.Model):
+    """Counts of one day (UTC) and one L1 category of the headline; ``""`` is an image without one."""
+
+    day = models.DateField()
+    l1 = models.CharField("category", max_length=30, blank=True)
+    by_policy = models.IntegerField("settled by the policy", default=0)
+    by_people = models.IntegerField("settled by people", default=0)
+    policy_reversed = models.IntegerField("of the policy, reversed", default=0)
+    people_reversed = models.IntegerField("of people, reversed by somebody else", default=0)
+    agreed = models.IntegerField("second opinions that agreed", default=0)
+    disagreed = models.IntegerField("second opinions that disagreed", default=0)
+
+    class Meta:
+        verbose_name_plural = "figures of days"
+        constraints = [models.UniqueConstraint(fields=["day", "l1"], name="day_figures_once")]
+
+    def __str__(self) -> str:
+        return f"{self.day}, {self.l1 or 'no category'}"
+
+    @classmethod
+    def since(cls, day: date) -> dict[str, dict[str, int]]:
+        """The sums from a day on, by category."""
+        sums = {field: Sum(field) for field in FIELDS}
+        rows: Iterable[dict[str, int | str]] = cls.objects.filter(day__gte=day).values("l1").annotate(**sums)
+        return {str(row["l1"]): {field: int(row[field]) for field in FIELDS} for row in rows}

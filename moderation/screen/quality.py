@@ -1,0 +1,87 @@
+"""How well the team agrees with itself. Sums over everybody: nothing here says, or lets anybody work out, who."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from moderation import queues, taxonomy
+from moderation.models import ChainHead, DayFigures, Review, TallyProgress
+
+PERIODS = (7, 30, 90)
+# A share of fewer than so many says little, and is shown as such.
+FEW = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sums:
+    name: str
+    agreed: int = 0
+    disagreed: int = 0
+    by_people: int = 0
+    people_reversed: int = 0
+    by_policy: int = 0
+    policy_reversed: int = 0
+
+    @property
+    def twice(self) -> int:
+        return self.agreed + self.disagreed
+
+    @property
+    def is_few(self) -> bool:
+        return self.twice < FEW
+
+    @property
+    def agreement(self) -> str:
+        return _share(self.agreed, self.twice)
+
+    @property
+    def people_reversals(self) -> str:
+        return _share(self.people_reversed, self.by_people)
+
+    @property
+    def policy_reversals(self) -> str:
+        return _share(self.policy_reversed, self.by_policy)
+
+
+def _share(part: int, whole: int) -> str:
+    if not whole:
+        return "–"
+    percent = 100 * part / whole
+    return f"{percent:.1f} %" if 0 < percent < 10 else f"{percent:.0f} %"
+
+
+def quality(days: int) -> dict[str, Any]:
+    """The context of the page. Four queries, whatever the record's length."""
+    since = timezone.now().date() - timedelta(days=days - 1)
+    found = DayFigures.since(since)
+    rows = [_sums(category.name, found.get(category.slug)) for category in taxonomy.L1]
+    rows.append(_sums("No category", found.get("")))
+    head, progress = ChainHead.objects.filter(pk=1).first(), TallyProgress.objects.filter(pk=1).first()
+    wanted = Review.objects.filter(second_opinion=Review.SecondOpinion.WANTED)
+    return {
+        "days": days,
+        "periods": PERIODS,
+        "since": since,
+        "whole": _added("All categories", found.values()),
+        "rows": rows,
+        "few": FEW,
+        "wanted": queues.bounded_count(wanted),
+        "uncounted": max(0, (head.sequence if head else 0) - (progress.sequence if progress else 0)),
+    }
+
+
+def _sums(name: str, counts: Mapping[str, int] | None) -> Sums:
+    return Sums(name=name, **(counts or {}))
+
+
+def _added(name: str, parts: Iterable[Mapping[str, int]]) -> Sums:
+    sums: dict[str, int] = {}
+    for counts in parts:
+        for field, count in counts.items():
+            sums[field] = sums.get(field, 0) + count
+    return _sums(name, sums)

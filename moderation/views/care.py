@@ -1,0 +1,116 @@
+"""What people set and see for themselves alone: preferences, what they have looked at, rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render, resolve_url
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from moderation import taxonomy
+from moderation.models import Preferences
+from moderation.preferences_form import LOOK, PER_CATEGORY, PICTURES, REST, PreferencesForm, rows
+from moderation.screen.exposure import seen_by
+from moderation.services import care, desk
+from moderation.views import panels
+from moderation.views.access import DeskRequest, SeeOther, get_review_for, named_queue, uuids
+
+L1 = {category.slug: category for category in taxonomy.L1}
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_not_required
+def preferences(request: HttpRequest) -> HttpResponse:
+    """Everything a person can set. A POST changes what it names; a stranger's changes nothing."""
+    if request.method == "POST":
+        return _store(request)
+    if not request.user.is_authenticated:
+        return redirect_to_login(request.get_full_path())
+    return _preferences_page(request)
+
+
+def _store(request: HttpRequest) -> HttpResponse:
+    form = PreferencesForm(request.POST.dict())
+    if not request.user.is_authenticated:
+        return SeeOther(_back(request, "home"))
+    if not form.is_valid():
+        return _preferences_page(request, form)
+    fields, veils = form.changes()
+    if form.fields:
+        care.keep_preferences(user=request.user, fields=fields, veils=veils)
+    if getattr(request, "htmx", False):
+        return HttpResponse(status=204)
+    if "next" not in request.POST:
+        messages.success(request, "Saved.")
+    return SeeOther(_back(request, "home" if "next" in request.POST else "preferences"))
+
+
+def _back(request: HttpRequest, otherwise: str) -> str:
+    back = request.POST.get("next", "")
+    is_ours = url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure())
+    return back if is_ours else resolve_url(otherwise)
+
+
+def _preferences_page(request: HttpRequest, sent: PreferencesForm | None = None, problem: str = "") -> HttpResponse:
+    stored = Preferences.of(request.user)
+    avoided = set(stored.avoided_today())
+    context: dict[str, Any] = {
+        "look": list(rows(LOOK, stored, sent)),
+        "pictures": list(rows(PICTURES, stored, sent)),
+        "veils": list(rows(PER_CATEGORY, stored, sent)),
+        "rest": list(rows(REST, stored, sent)),
+        "avoidable": [(category, category.slug in avoided) for category in taxonomy.L1],
+        "problems": [*(sent.sentences if sent else ()), *filter(None, [problem])],
+    }
+    return render(request, "moderation/preferences.html", context, status=422 if context["problems"] else 200)
+
+
+@require_POST
+def avoided(request: DeskRequest) -> HttpResponse:
+    """Not this category for me today; or again, with ``avoid=off``. From the desk, on to the next image."""
+    category, wish = L1.get(request.POST.get("category", "")), request.POST.get("avoid", "on")
+    if category is None or wish not in ("on", "off"):
+        return _preferences_page(request, problem="Choose one of the ten categories.")
+    for uuid in uuids(request.POST.getlist("review")[:1]):
+        desk.skip(review=get_review_for(request.user, uuid), user=request.user)
+    care.avoid(user=request.user, l1=category.slug, wanted=wish == "on")
+    queue = named_queue(request.user, request.POST)
+    if not panels.is_deck(request):
+        until = "is not given to you until midnight UTC; others get it" if wish == "on" else "is given to you again"
+        messages.info(request, f"{category.name} {until}.")
+    return panels.go_on(request, queue) if queue else panels.leave(request, _back(request, "preferences"))
+
+
+@require_GET
+def exposure(request: DeskRequest) -> HttpResponse:
+    """The part that says how much one has looked at; the page Preferences for those who come here by address."""
+    if not request.htmx:
+        return SeeOther(resolve_url("home"))
+    return _exposure(request)
+
+
+@require_POST
+def exposure_later(request: DeskRequest) -> HttpResponse:
+    """No suggestion of a break any more in this hour."""
+    care.later(user=request.user)
+    return _exposure(request) if request.htmx else SeeOther(_back(request, "home"))
+
+
+def _exposure(request: DeskRequest) -> HttpResponse:
+    return render(request, "moderation/_exposure.html", {"exposure": seen_by(request.user), "polls": True})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def rest(request: DeskRequest) -> HttpResponse:
+    """A quiet page. Coming to it by the button gives back what one holds; looking at it changes nothing."""
+    if request.method == "POST":
+        care.rest(user=request.user)
+        queue = named_queue(request.user, request.POST)
+        address = resolve_url("moderation:rest")
+        return panels.leave(request, f"{address}?queue={queue.slug}" if queue else address)
+    return render(request, "moderation/rest.html", {"queue": named_queue(request.user, request.GET)})

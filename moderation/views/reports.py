@@ -1,0 +1,30 @@
+"""One's own past, and the team's agreement with itself."""
+
+from __future__ import annotations
+
+from django.core.exceptions import PermissionDenied
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from moderation.screen import history as past
+from moderation.screen.quality import PERIODS
+from moderation.screen.quality import quality as figures
+from moderation.views.access import DeskRequest
+
+
+@require_GET
+def history(request: DeskRequest) -> HttpResponse:
+    """My last decisions, each with the way back. Nobody has such a page about somebody else."""
+    context = {"lines": past.lines(request.user), "own": past.own_figures(request.user)}
+    return render(request, "moderation/history.html", context)
+
+
+@require_GET
+def quality(request: DeskRequest) -> HttpResponse:
+    user = request.user
+    if not (user.has_perm("moderation.decide_escalated_review") or user.has_perm("moderation.activate_policy")):
+        raise PermissionDenied("Quality is for seniors and policy leads.")
+    wish = request.GET.get("days", "")
+    days = int(wish) if wish in {str(period) for period in PERIODS} else PERIODS[1]
+    return render(request, "moderation/quality.html", figures(days))

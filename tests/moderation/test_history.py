@@ -1,0 +1,179 @@
+"""My own past: what I decided, what I can take back, how others saw it. And nobody else's."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.urls import reverse
+from django.utils import timezone
+
+from moderation.models import Decision
+from moderation.models.reviews import UNDO_WINDOW
+from moderation.services import desk
+from tests.moderation.browsing import As, Make, page_of
+from tests.moderation.seconds import judge
+
+HISTORY = "/history/"
+
+
+def rows_of(text: str) -> list[str]:
+    return text.split("data-rows>")[1].split("</ol>")[0].split("<li data-row>")[1:]
+
+
+def test_it_lists_my_decisions_newest_first_and_nobody_elses(
+    client_of: As, make_review: Make, moderator: User, other_moderator: User
+) -> None:
+    mine = [judge(make_review(), moderator, verdict) for verdict in ("approve", "reject", "escalate")]
+    judge(make_review(), other_moderator, "approve")
+
+    rows = rows_of(client_of(moderator).get(HISTORY).content.decode())
+
+    assert len(rows) == 3
+    for row, decision in zip(rows, reversed(mine), strict=True):
+        assert decision.review.asset.short_id in row
+        assert f'href="{page_of(decision.review)}"' in row
+        assert f'data-verdict="{decision.verdict}"' in row
+        assert f'action="{reverse("moderation:decision-reverse", args=[decision.uuid])}"' in row
+    assert "Weapons" in rows[1]
+
+
+def test_fifty_and_no_more_in_a_bounded_number_of_queries(
+    client_of: As, make_review: Make, moderator: User, django_assert_max_num_queries: Any
+) -> None:
+    review = make_review()
+    for _ in range(26):
+        desk.reverse(decision=judge(review, moderator, "approve"), user=moderator)
+
+    client = client_of(moderator)
+    with django_assert_max_num_queries(11):
+        text = client.get(HISTORY).content.decode()
+
+    assert len(rows_of(text)) == 50
+
+
+def test_the_way_back_is_open_for_ten_minutes_with_the_time_left(
+    client_of: As, make_review: Make, moderator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decision = judge(make_review(), moderator, "approve")
+    client = client_of(moderator)
+    now = decision.created_at + timedelta(minutes=4)
+
+    with monkeypatch.context() as clock:
+        clock.setattr(timezone, "now", lambda: now)
+        assert 'data-left="360"' in client.get(HISTORY).content.decode()
+        clock.setattr(timezone, "now", lambda: decision.created_at + UNDO_WINDOW + timedelta(seconds=1))
+        text = client.get(HISTORY).content.decode()
+
+    assert "data-reverses" not in text
+    assert "The time to undo is over." in text
+
+
+def test_a_row_reverses_its_decision_without_any_script(client_of: As, make_review: Make, moderator: User) -> None:
+    first, second = (judge(make_review(), moderator, "approve") for _ in range(2))
+    client = client_of(moderator)
+    address = rows_of(client.get(HISTORY).content.decode())[1].split('action="')[1].split('"')[0]
+
+    response = client.post(address)
+
+    first.review.refresh_from_db()
+    assert response["Location"] == page_of(first.review)
+    assert first.review.status == "pending"
+    second.review.refresh_from_db()
+    assert second.review.status == "approved"
+
+
+def test_what_cannot_be_taken_back_says_why(
+    client_of: As, make_review: Make, moderator: User, other_moderator: User, senior: User, settings: Any
+) -> None:
+    overruled = judge(make_review(), moderator, "approve")
+    desk.reverse(decision=overruled, user=senior, note="Look again")
+    settled = judge(make_review(), moderator, "escalate")
+    judge(settled.review, senior, "approve")
+    settings.SECOND_OPINION_PERCENT = 100
+    dropped = judge(make_review(), other_moderator, "approve")
+    fallen = judge(dropped.review, moderator, "approve")
+    desk.reverse(decision=dropped, user=other_moderator)
+
+    rows = rows_of(client_of(moderator).get(HISTORY).content.decode())
+
+    assert fallen.review.asset.short_id in rows[0]
+    assert "not the last one on its image any more" in rows[0]
+    assert "not the last one on its image any more" in rows[1]
+    assert "has been reversed already" in rows[2]
+    assert not [row for row in rows if "data-reverses" in row]
+
+
+def test_my_reversals_are_there_and_cannot_be_reversed(client_of: As, make_review: Make, moderator: User) -> None:
+    desk.reverse(decision=judge(make_review(), moderator, "approve"), user=moderator)
+
+    rows = rows_of(client_of(moderator).get(HISTORY).content.decode())
+
+    assert "A reversal cannot be reversed" in rows[0]
+    assert "reversed already" in rows[1]
+
+
+def test_a_seniors_way_back_has_no_end(
+    client_of: As, make_review: Make, senior: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decision = judge(make_review(), senior, "approve")
+    later = decision.created_at + timedelta(hours=5)
+    client = client_of(senior)
+    monkeypatch.setattr(timezone, "now", lambda: later)
+
+    row = rows_of(client.get(HISTORY).content.decode())[0]
+
+    assert "any time" in row
+    assert "data-reverses" in row
+
+
+def test_one_key_belongs_to_one_row(client_of: As, make_review: Make, moderator: User) -> None:
+    for _ in range(3):
+        judge(make_review(), moderator, "approve")
+
+    text = client_of(moderator).get(HISTORY).content.decode()
+
+    assert text.count('data-hotkey="u"') == 1
+    assert 'data-hotkey="j"' in text
+    assert 'data-hotkey="k"' in text
+
+
+def test_my_figures_are_mine_alone(
+    client_of: As, make_review: Make, moderator: User, other_moderator: User, senior: User, settings: Any
+) -> None:
+    settings.SECOND_OPINION_PERCENT = 100
+    for verdict in ("approve", "approve", "reject"):
+        first = judge(make_review(), moderator, "approve")
+        judge(first.review, other_moderator, verdict)
+    theirs = judge(make_review(), other_moderator, "reject")
+    judge(theirs.review, moderator, "reject")
+    desk.reverse(decision=judge(make_review(), moderator, "approve"), user=moderator)
+    desk.reverse(decision=judge(make_review(), moderator, "approve"), user=senior, note="No")
+
+    def figures(user: User) -> list[str]:
+        part = client_of(user).get(HISTORY).content.decode().split("My figures")[1].split("</dl>")[0]
+        return [piece.split("<")[0] for piece in part.split('class="num">')[1:]]
+
+    assert figures(moderator) == ["4", "3", "1", "1"]
+    assert "75 %" in client_of(moderator).get(HISTORY).content.decode()
+    assert figures(senior) == ["0", "0", "0", "0"]
+
+
+def test_a_taken_back_second_opinion_does_not_count(
+    client_of: As, make_review: Make, moderator: User, other_moderator: User, settings: Any
+) -> None:
+    settings.SECOND_OPINION_PERCENT = 100
+    first = judge(make_review(), moderator, "approve")
+    second = judge(first.review, other_moderator, "reject")
+    desk.reverse(decision=second, user=other_moderator)
+
+    text = client_of(moderator).get(HISTORY).content.decode()
+
+    assert '<dt>Looked at twice</dt><dd class="num">0</dd>' in text
+    assert Decision.objects.count() == 3
+
+
+def test_an_empty_past(client_of: As, auditor: User) -> None:
+    assert "You have not decided anything yet" in client_of(auditor).get(HISTORY).content.decode()

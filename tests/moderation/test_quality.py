@@ -1,0 +1,97 @@
+"""How far the team agrees with itself: sums, for seniors and leads, and no word about anybody."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from moderation.models import DayFigures, Review, TallyProgress
+from moderation.services import desk, learning
+from tests.moderation.browsing import As, Make
+from tests.moderation.seconds import judge
+
+QUALITY = "/quality/"
+
+
+def test_it_is_for_seniors_and_leads(client_of: As, moderator: User, senior: User, lead: User, auditor: User) -> None:
+    found = [client_of(person).get(QUALITY).status_code for person in (moderator, auditor, senior, lead)]
+
+    assert found == [403, 403, 200, 200]
+    home = {person: client_of(person).get("/").content.decode() for person in (moderator, senior, lead)}
+    assert [f'href="{QUALITY}"' in home[person] for person in (moderator, senior, lead)] == [False, True, True]
+
+
+def row_of(text: str, name: str) -> list[str]:
+    row = text.split(f'<th scope="row">{name}</th>')[1].split("</tr>")[0]
+    return [cell.split(">", 1)[1].split("<")[0] for cell in row.split("<td")[1:]]
+
+
+def figure(text: str, name: str) -> str:
+    return text.split(f"<dt>{name}</dt><dd>")[1].split("</dd>")[0]
+
+
+def test_it_adds_up_what_people_did(
+    client_of: As, make_review: Make, moderator: User, other_moderator: User, senior: User, settings: Any
+) -> None:
+    settings.SECOND_OPINION_PERCENT = 100
+    for l1, verdict in (("alcohol", "approve"), ("alcohol", "reject"), ("violence", "approve")):
+        review = make_review()
+        Review.objects.filter(pk=review.pk).update(headline=l1, headline_l1=l1)
+        judge(review, moderator, "approve")
+        judge(review, other_moderator, verdict)
+    reversed_one = judge(make_review(), moderator, "approve")
+    desk.reverse(decision=reversed_one, user=senior, note="No")
+    judge(make_review(), moderator, "approve")
+    TallyProgress.objects.get_or_create(pk=1)
+    learning.learn(go_on=lambda: True)
+
+    text = client_of(senior).get(QUALITY).content.decode()
+
+    assert figure(text, "of second opinions agree") == "67 %"
+    assert figure(text, "disagreements") == "1"
+    assert figure(text, "second opinions wanted now") == "1"
+    assert figure(text, "of people's decisions reversed by others") == "20 %"
+    assert row_of(text, "Alcohol")[:4] == ["2", "1", "50 %", "2"]
+    assert row_of(text, "Violence")[:4] == ["1", "0", "100 %", "1"]
+    assert row_of(text, "No category")[3:5] == ["2", "50 %"]
+    page = text.split("<main")[1]
+    assert [name for name in ("moderator", "other", "senior") if f">{name}<" in page or f" {name} " in page] == []
+
+
+@pytest.mark.parametrize(("days", "expected"), [("7", "1"), ("30", "3"), ("90", "7"), ("", "3"), ("5000", "3")])
+def test_periods(client_of: As, senior: User, days: str, expected: str) -> None:
+    today = timezone.now().date()
+    for ago, disagreed in ((6, 1), (7, 2), (30, 4), (90, 8)):
+        DayFigures.objects.create(day=today - timedelta(days=ago), l1="", disagreed=disagreed)
+
+    text = client_of(senior).get(f"{QUALITY}?days={days}").content.decode()
+
+    assert figure(text, "disagreements") == expected
+
+
+def test_shares_of_few_are_faint_and_of_none_a_dash(client_of: As, senior: User) -> None:
+    DayFigures.objects.create(day=timezone.now().date(), l1="alcohol", agreed=19)
+    DayFigures.objects.create(day=timezone.now().date(), l1="violence", agreed=19, disagreed=1)
+
+    text = client_of(senior).get(QUALITY).content.decode()
+
+    assert '<td class="num end faint">100 %<span class="visually-hidden"> of too few' in text
+    assert '<td class="num end">95 %</td>' in text
+    assert row_of(text, "Gambling")[2] == "–"
+
+
+def test_it_says_what_is_not_counted_yet(client_of: As, make_review: Make, moderator: User, senior: User) -> None:
+    judge(make_review(), moderator, "approve")
+
+    assert "decision not counted yet" in client_of(senior).get(QUALITY).content.decode()
+
+
+def test_it_stays_within_its_queries(client_of: As, senior: User, django_assert_max_num_queries: Any) -> None:
+    client = client_of(senior)
+
+    with django_assert_max_num_queries(10):
+        client.get(f"{QUALITY}?days=90")

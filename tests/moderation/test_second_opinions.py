@@ -1,0 +1,342 @@
+"""The same image judged twice: by whom, when, and what follows when two people differ."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connections
+from django.utils import timezone
+
+from generation.models import ApiKey, GenerationRequest, Source
+from moderation.models import Decision, Delivery, Review, Verdict
+from moderation.models.decisions import verify_chain
+from moderation.queues import QUEUES
+from moderation.services import desk, second_opinions
+from tests.moderation.browsing import As, Make, decide, held, page_of, start
+from tests.moderation.seconds import NOTE, REASON, judge, judge_over_http, state
+
+SECOND = QUEUES["second-opinion"]
+
+
+@pytest.fixture(autouse=True)
+def _all_are_drawn(settings: Any) -> None:
+    settings.SECOND_OPINION_PERCENT = 100
+
+
+# --- Which, and for whom ----------------------------------------------------------------------------------------------
+def test_the_share_in_the_settings_is_drawn(make_review: Make, moderator: User, settings: Any) -> None:
+    decision = judge(make_review(), moderator, "approve")
+    drawn = 0
+    settings.SECOND_OPINION_PERCENT = 5
+    for number in range(2000):
+        decision.hash = f"{number * 7919 % 10_000:015x}" + "0" * 49
+        drawn += second_opinions.is_drawn(decision)
+
+    assert 60 < drawn < 140
+    settings.SECOND_OPINION_PERCENT = 0
+    decision.hash = "0" * 64
+    assert not second_opinions.is_drawn(decision)
+
+
+def test_no_name_that_a_browser_chooses_dodges_the_draw(
+    client_of: As, make_review: Make, moderator: User, settings: Any
+) -> None:
+    """The name of a decision comes from the browser; what is drawn must not depend on it."""
+    settings.SECOND_OPINION_PERCENT = 99
+    client = client_of(moderator)
+    reviews = [held(make_review, moderator) for _ in range(8)]
+
+    for number, review in enumerate(reviews):
+        # By its name alone, none of these would be drawn: their last four digits are 9999.
+        name = f"00000000-0000-4000-8000-{number * 10_000 + 9_999:012x}"
+        assert decide(client, review, "approve", decision=name).status_code == 303
+
+    wanted = Review.objects.filter(second_opinion="wanted").count()
+    assert wanted >= 6
+
+
+@pytest.mark.parametrize(("verdict", "opinion"), [("approve", "wanted"), ("reject", "wanted"), ("escalate", "")])
+def test_only_final_decisions_are_judged_twice(make_review: Make, moderator: User, verdict: str, opinion: str) -> None:
+    review = make_review()
+
+    judge(review, moderator, verdict)
+
+    assert state(review)[1] == opinion
+
+
+def test_what_a_senior_decides_about_an_escalation_is_not_drawn(
+    make_review: Make, moderator: User, senior: User
+) -> None:
+    review = make_review()
+    judge(review, moderator, "escalate")
+
+    judge(review, senior, "approve")
+
+    assert state(review) == ("approved", "")
+
+
+def test_the_first_never_gets_their_own_back(
+    client_of: As, make_review: Make, moderator: User, other_moderator: User
+) -> None:
+    review = held(make_review, moderator)
+    client = client_of(moderator)
+    judge_over_http(client, review, "approve")
+
+    refused = judge_over_http(client, review, "reject")
+
+    assert refused.status_code == 409
+    assert start(client, "second-opinion")["Location"] == "/queues/second-opinion/"
+    assert desk.claim_next(user=moderator, queue=SECOND) is None
+    assert start(client_of(other_moderator), "second-opinion")["Location"] == page_of(review, "second-opinion")
+    assert Decision.objects.count() == 1
+
+
+# --- What follows -----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("verdict", ["approve", "reject"])
+def test_two_who_agree_leave_the_first_decision_standing(
+    make_review: Make, moderator: User, other_moderator: User, verdict: str
+) -> None:
+    review = make_review()
+    first = judge(review, moderator, verdict)
+
+    second = judge(review, other_moderator, verdict)
+
+    status = "approved" if verdict == "approve" else "rejected"
+    assert state(review) == (status, "agreed")
+    assert second.second_of == first
+    assert (review.decided_by, review.decided_at) == (moderator, first.created_at)
+    assert review.claimed_by is None
+    assert desk.claim_next(user=other_moderator, queue=SECOND) is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("approve", "reject"), ("reject", "approve"), ("approve", "escalate"), ("reject", "escalate")]
+)
+def test_two_who_differ_bring_in_a_senior_who_sees_both(
+    client_of: As, make_review: Make, moderator: User, other_moderator: User, senior: User, one: str, other: str
+) -> None:
+    review = held(make_review, moderator)
+    judge_over_http(client_of(moderator), review, one, note="Toy")
+    judge_over_http(client_of(other_moderator), review, other, note=NOTE)
+
+    assert state(review) == ("escalated", "disagreed")
+    client = client_of(senior)
+    assert start(client, "escalated")["Location"] == page_of(review, "escalated")
+    text = client.get(page_of(review, "escalated")).content.decode()
+    section = text.split('id="disagreement-title"')[1].split("</section>")[0]
+    assert section.index("by moderator") < section.index("by other")
+    assert section.index("Toy") < section.index(NOTE)
+    assert "you are one of them" not in section
+    assert ("Weapons" in section) == ("reject" in (one, other))
+
+
+def test_who_took_part_is_told_so(make_review: Make, client_of: As, moderator: User, senior: User) -> None:
+    review = make_review()
+    judge(review, moderator, "approve")
+    judge(review, senior, "reject")
+
+    assert "you are one of them" in client_of(senior).get(page_of(review)).content.decode()
+
+
+def test_a_seniors_word_settles_a_disagreement_which_stays_noted(
+    make_review: Make, moderator: User, other_moderator: User, senior: User
+) -> None:
+    review = make_review()
+    judge(review, moderator, "approve")
+    judge(review, other_moderator, "reject")
+
+    last = judge(review, senior, "reject")
+
+    assert state(review) == ("rejected", "disagreed")
+    assert last.second_of is None
+    assert review.decided_by == senior
+    assert desk.claim_next(user=moderator, queue=SECOND) is None
+    desk.reverse(decision=last, user=senior)
+    assert state(review) == ("escalated", "disagreed")
+
+
+# --- Ways back --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("verdict", ["approve", "reject"])
+def test_who_takes_back_a_second_opinion_may_give_it_again(
+    make_review: Make, moderator: User, other_moderator: User, verdict: str
+) -> None:
+    review = make_review()
+    first = judge(review, moderator, "approve")
+    second = judge(review, other_moderator, verdict)
+
+    desk.reverse(decision=second, user=other_moderator)
+
+    assert state(review) == ("approved", "wanted")
+    assert (review.decided_by, review.decided_at) == (moderator, first.created_at)
+    assert review.is_held_by(other_moderator)
+    assert desk.decide(review=review, user=other_moderator, verdict=Verdict.APPROVE).second_of == first
+
+
+@pytest.mark.parametrize("verdict", ["approve", "reject"])
+def test_when_the_first_decision_is_taken_back_the_second_falls_with_it(
+    make_review: Make, moderator: User, other_moderator: User, verdict: str
+) -> None:
+    review = make_review()
+    first = judge(review, moderator, "approve")
+    second = judge(review, other_moderator, verdict)
+
+    desk.reverse(decision=first, user=moderator)
+
+    assert state(review) == ("pending", "")
+    assert review.is_held_by(moderator)
+    assert review.decided_by is None
+    with pytest.raises(desk.Overtaken):
+        desk.reverse(decision=second, user=other_moderator)
+
+
+def test_a_first_decision_taken_back_under_the_hands_of_the_second(
+    client_of: As, make_review: Make, moderator: User, other_moderator: User
+) -> None:
+    review = make_review()
+    first = judge(review, moderator, "approve")
+    desk.claim(review=review, user=other_moderator)
+    desk.reverse(decision=first, user=moderator)
+
+    late = decide(client_of(other_moderator), review, "reject", htmx=True, queue="second-opinion", categories=REASON)
+
+    assert late.status_code == 409
+    assert b"moderator has taken this review" in late.content
+    assert Decision.objects.count() == 2
+
+
+def test_a_lapsed_second_opinion_tells_nothing(
+    client_of: As, make_review: Make, moderator: User, other_moderator: User
+) -> None:
+    review = make_review()
+    judge(review, moderator, "reject", NOTE)
+    desk.claim(review=review, user=other_moderator)
+    Review.objects.filter(pk=review.pk).update(claimed_until=timezone.now())
+
+    late = decide(client_of(other_moderator), review, "approve", htmx=True, queue="second-opinion")
+
+    panel = late.content.decode().split('id="rail"')[0]
+    assert late.status_code == 409
+    assert "has lapsed" in panel
+    assert NOTE not in panel
+    assert "ejected" not in panel
+
+
+# --- Programs ---------------------------------------------------------------------------------------------------------
+def test_a_disagreement_withdraws_what_a_program_was_told(
+    make_request: Callable[..., GenerationRequest], make_review: Make, moderator: User, other_moderator: User,
+    senior: User,
+) -> None:  # fmt: skip
+    key, _ = ApiKey.make(name="shop", scopes=["generate"])
+    order = make_request(
+        status="succeeded", finished_at=timezone.now(), api_key=key, callback_url="https://shop.example/hook"
+    )
+    review = make_review(source=Source.TXT2IMG, request=order, position=0)
+
+    def told() -> list[tuple[str, int]]:
+        return list(Delivery.objects.order_by("pk").values_list("kind", "round"))
+
+    judge(review, moderator, "approve")
+    assert told() == [("finished", 1)]
+    judge(review, other_moderator, "reject")
+    assert told() == [("finished", 1), ("withdrawn", 1)]
+    judge(review, senior, "approve")
+    assert told() == [("finished", 1), ("withdrawn", 1), ("finished", 2)]
+
+
+def test_agreement_tells_programs_nothing_new(
+    make_request: Callable[..., GenerationRequest], make_review: Make, moderator: User, other_moderator: User
+) -> None:
+    key, _ = ApiKey.make(name="shop", scopes=["generate"])
+    order = make_request(
+        status="succeeded", finished_at=timezone.now(), api_key=key, callback_url="https://shop.example/hook"
+    )
+    review = make_review(source=Source.TXT2IMG, request=order, position=0)
+    judge(review, moderator, "approve")
+    judge(review, other_moderator, "approve")
+
+    assert list(Delivery.objects.values_list("kind", "round")) == [("finished", 1)]
+
+
+# --- Many at once -----------------------------------------------------------------------------------------------------
+@pytest.mark.django_db(transaction=True)
+def test_many_people_at_once_judge_everything_twice_and_nothing_three_times(make_review: Make, moderator: User) -> None:
+    reviews = [make_review() for _ in range(12)]
+    people = [User.objects.create_user(f"racer{number}") for number in range(5)]
+    for person in people:
+        person.groups.set(moderator.groups.all())
+    faults: list[Exception] = []
+    all_decided = threading.Barrier(len(people))
+
+    def work(person: User) -> None:
+        try:
+            for queue in (QUEUES["waiting"], SECOND):
+                if queue is SECOND:
+                    all_decided.wait(30)
+                while review := desk.claim_next(user=person, queue=queue):
+                    desk.decide(review=review, user=person, verdict=Verdict.APPROVE)
+        except Exception as error:
+            faults.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=work, args=(person,)) for person in people]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert faults == []
+    for review in reviews:
+        first, second = review.decisions.order_by("sequence")
+        assert second.second_of == first
+        assert first.reviewer != second.reviewer
+        assert state(review) == ("approved", "agreed")
+    assert verify_chain(Decision.objects.order_by("sequence")) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_undo_and_a_second_opinion_at_the_same_time_leave_one_truth(
+    make_review: Make, moderator: User, other_moderator: User
+) -> None:
+    firsts = []
+    for _ in range(8):
+        review = make_review()
+        firsts.append(judge(review, moderator, "approve"))
+        desk.claim(review=review, user=other_moderator)
+    gates = [threading.Barrier(2) for _ in firsts]
+    faults: list[Exception] = []
+
+    def run(act: Callable[[Decision], object]) -> None:
+        try:
+            for first, gate in zip(firsts, gates, strict=True):
+                gate.wait(10)
+                with suppress(desk.DeskError):
+                    act(first)
+        except Exception as error:
+            faults.append(error)
+        finally:
+            connections.close_all()
+
+    def undo(first: Decision) -> None:
+        desk.reverse(decision=Decision.objects.get(pk=first.pk), user=moderator)
+
+    def differ(first: Decision) -> None:
+        review = Review.objects.get(pk=first.review_id)
+        desk.decide(review=review, user=other_moderator, verdict=Verdict.REJECT, categories=REASON)
+
+    threads = [threading.Thread(target=run, args=(act,)) for act in (undo, differ)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert faults == []
+    for first in firsts:
+        # Whoever came first, the undo counted: it takes the second opinion along, or leaves none to be given.
+        assert state(first.review) == ("pending", "")
+    assert verify_chain(Decision.objects.order_by("sequence")) == []
