@@ -23,6 +23,7 @@ from moderation.models import (
     PolicyRule,
     Preferences,
     Review,
+    SavedQueue,
 )
 from moderation.services import policies
 
@@ -171,6 +172,15 @@ class PolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 class PreferencesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ("user", "theme", "surround", "hotkeys", "blur")
     list_select_related = ("user",)
+
+
+@admin.register(SavedQueue)
+class SavedQueueAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("name", "owner", "is_shared", "base", "query", "created_at")
+    list_filter = ("is_shared", "base")
+    search_fields = ("name", "owner__username")
+    list_select_related = ("owner",)
+    ordering = ("owner", "name")
 
 
 class GuardedUserAdmin(UserAdmin):  # type: ignore[type-arg]

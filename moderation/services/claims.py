@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 DEAL_MAX = 60
+# More than anybody's screen holds at once: a contact sheet with the twins of its images.
+HELD_MAX = 200
 
 
 def deal(
@@ -29,13 +31,26 @@ def deal(
     PostgreSQL skips rows that are being dealt to somebody else, SQLite has one writer.
     """
     free = queue.work(user, avoided).exclude(pk__in=skipped).free()
+    return _take(user, queue, free, min(count, DEAL_MAX))
+
+
+def deal_alike(
+    *, user: User, queue: Queue, looks: Collection[int], count: int, skipped: Collection[int] = (),
+    avoided: Collection[str] = (),
+) -> list[Review]:  # fmt: skip
+    """Claim up to ``count`` free reviews of a queue whose images look like others that this person is given."""
+    free = queue.work(user, avoided).filter(look__in=looks).exclude(pk__in=skipped).free()
+    return _take(user, queue, free, min(count, DEAL_MAX))
+
+
+def _take(user: User, queue: Queue, free: ReviewQuerySet, count: int) -> list[Review]:
     candidates = queue.ordered(free)
     if connections[free.db].features.has_select_for_update_skip_locked:
         candidates = candidates.select_for_update(skip_locked=True, of=("self",))
     # The moment is the token by which the rows just taken are read again: nobody claims twice in one microsecond.
     until = timezone.now() + CLAIM_LASTS
     with transaction.atomic():
-        chosen = Subquery(candidates.values("pk")[: min(count, DEAL_MAX)])
+        chosen = Subquery(candidates.values("pk")[:count])
         taken = Review.objects.filter(pk__in=chosen).update(claimed_by=user, claimed_until=until)
     if not taken:
         return []
@@ -50,7 +65,7 @@ def resume(*, user: User, queue: Queue, skipped: Collection[int] = ()) -> Review
 
 def renew(*, user: User, uuids: Iterable[UUID]) -> list[UUID]:
     """Extend the leases that are still theirs; return which those are."""
-    rows = Review.objects.filter(uuid__in=list(uuids)[:DEAL_MAX]).held_by(user)
+    rows = Review.objects.filter(uuid__in=list(uuids)[:HELD_MAX]).held_by(user)
     kept = list(rows.values_list("uuid", flat=True))
     rows.filter(uuid__in=kept).update(claimed_until=timezone.now() + CLAIM_LASTS)
     return kept
@@ -58,7 +73,7 @@ def renew(*, user: User, uuids: Iterable[UUID]) -> list[UUID]:
 
 def release(*, user: User, uuids: Iterable[UUID]) -> int:
     """Give leases back, those of others untouched; return how many."""
-    mine = Q(uuid__in=list(uuids)[:DEAL_MAX], claimed_by=user)
+    mine = Q(uuid__in=list(uuids)[:HELD_MAX], claimed_by=user)
     return Review.objects.filter(mine).update(claimed_by=None, claimed_until=None)
 
 
