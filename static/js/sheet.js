@@ -289,10 +289,12 @@
   document.addEventListener("htmx:load", ({ target }) => { if (target.matches("#sheet, #act")) arrive(target); });
   async function begin() {
     arrive(document.body);
-    // Leaving has given the claims back, and a reload is leaving: ask for them again.
+    if (find("#confirm")) return;
+    // Whatever page was here before may have given claims back while this one was on its way.
+    const isWhole = find("#tiles") ? (await renew()) !== false : Boolean(find(".result"));
+    // Leaving gives the claims back, and a reload is leaving: ask for them again.
     const [entry] = performance.getEntriesByType("navigation");
-    if (!entry || entry.type === "navigate" || find("#confirm")) return;
-    if (find("#tiles") ? (await renew()) === false : !find(".result")) claimAgain();
+    if (!isWhole && entry && entry.type !== "navigate") claimAgain();
   }
   function claimAgain() {
     const form = find("#claim-sheet, #act-form");
