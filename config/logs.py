@@ -14,7 +14,8 @@ from generation.wire.secrets import redact as cut_addresses
 KEYS = ("SECRET_KEY", "NOVITA_API_KEY", "NANOGPT_API_KEY", "SCENARIO_API_KEY", "SCENARIO_API_SECRET", "DEMO_PASSWORD")
 KEY_MIN = 8
 SECRETS = re.compile(
-    r"(?P<keep>Bearer\s+|X-Amz-[A-Za-z-]+=|Signature=|Policy=|api[-_]key[=:]\s*|sessionid=|csrftoken=|/webhooks/novita/)"
+    r"(?P<keep>Bearer\s+|X-Amz-[A-Za-z-]+=|Signature=|Policy=|api[-_]key[=:]\s*|sessionid=|csrftoken=|/webhooks/novita/"
+    r"|/v3/images/)"
     r"[^\s&\"'<>]+",
     re.IGNORECASE,
 )

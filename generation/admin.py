@@ -22,6 +22,7 @@ from generation.models import (
     ApiKey,
     Asset,
     GenerationRequest,
+    ImagesOfDay,
     ImportRun,
     InvalidTransition,
     ProviderState,
@@ -268,6 +269,15 @@ class ApiCallAdmin(ReadOnlyAdmin):
     search_fields = ("key__name", "path", "reason")
     list_select_related = ("key",)
     ordering = ("-pk",)
+
+
+@admin.register(ImagesOfDay)
+class ImagesOfDayAdmin(ReadOnlyAdmin):
+    list_display = ("day", "key", "images")
+    list_filter = ("day",)
+    search_fields = ("key__name",)
+    list_select_related = ("key",)
+    ordering = ("-day", "-pk")
 
 
 @admin.register(PumpSlot)

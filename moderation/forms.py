@@ -34,6 +34,12 @@ class DecisionForm(forms.Form):
     seconds = forms.CharField(required=False)
     decision = forms.UUIDField(required=False)  # its name, made by the script so that sending twice decides once
 
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if cleaned.get("verdict") == Verdict.ESCALATE and not cleaned.get("note", "").strip():
+            self.add_error("note", "Say why a senior moderator should look at it.")
+        return cleaned
+
     def clean_seconds(self) -> Decimal | None:
         """Time on screen as the script measured it. Only a hint, so a wrong one is dropped rather than refused."""
         try:

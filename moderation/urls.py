@@ -19,6 +19,7 @@ urlpatterns = [
     path("queues/saved/<uuid:uuid>/deletion/", queues.saved_delete, name="saved-delete"),
     path("batches/<uuid:uuid>/", batches.batch_detail, name="batch-detail"),
     path("batches/<uuid:uuid>/reversal/", batches.batch_reverse, name="batch-reverse"),
+    path("live/", queues.live, name="live"),
     path("claims/renewal/", reviews.claim_renewal, name="claim-renewal"),
     path("claims/release/", reviews.claim_release, name="claim-release"),
     path("reviews/<uuid:uuid>/", reviews.review_detail, name="review-detail"),
@@ -36,7 +37,7 @@ urlpatterns = [
     path("api/docs", openapi.docs, name="api-docs"),
     path("v1/assets", scenario.assets, name="scenario-assets"),
     path("v1/assets/<str:asset_id>", scenario.asset, name="scenario-asset"),
-    re_path(r"^v1/[\s\S]*$", scenario.unknown),
+    re_path(r"v1/[\s\S]*$", scenario.unknown),
     path("/v3/", include(novita_urls)),  # what an address becomes when the base in front of it ends with a slash
     path("v3/", include(novita_urls)),
 ]

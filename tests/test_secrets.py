@@ -226,6 +226,7 @@ def test_what_went_wrong_is_still_told(canaries: set[str]) -> None:
         f"Authorization: Bearer {SIGNATURE}",
         f"x-api-key: {SIGNATURE}",
         f"POST /webhooks/novita/{SIGNATURE} HTTP/1.1",
+        f"Forbidden: /v3/images/{SIGNATURE}.png",
         f"Cookie: __Host-sessionid={SIGNATURE}; csrftoken={SIGNATURE}",
         f"https://cdn.test/a?Policy={SIGNATURE}&Signature={SIGNATURE}&Key-Pair-Id={SIGNATURE}",
     ],

@@ -91,24 +91,24 @@ class ImagesOfDay(models.Model):
     def __str__(self) -> str:
         return f"{self.images} images on {self.day}"
 
-    @classmethod
-    def take(cls, key: ApiKey, day: date, images: int) -> bool:
+    @staticmethod
+    def take(key: ApiKey, day: date, images: int) -> bool:
         """Count that many, if the key has them left. One statement compares and counts, so calls cannot race."""
         limit = key.images_per_day
         fits = Q() if limit is None else Q(images__lte=limit - images)
-        rows = cls.objects.filter(fits, key=key, day=day)
+        rows = ImagesOfDay.objects.filter(fits, key=key, day=day)
         if rows.update(images=F("images") + images):
             return True
-        cls.objects.bulk_create([cls(key=key, day=day)], ignore_conflicts=True)  # the first of the day
+        ImagesOfDay.objects.bulk_create([ImagesOfDay(key=key, day=day)], ignore_conflicts=True)  # the first of the day
         return bool(rows.update(images=F("images") + images))
 
-    @classmethod
-    def give_back(cls, key: ApiKey, day: date, images: int) -> None:
-        cls.objects.filter(key=key, day=day, images__gte=images).update(images=F("images") - images)
+    @staticmethod
+    def give_back(key: ApiKey, day: date, images: int) -> None:
+        ImagesOfDay.objects.filter(key=key, day=day, images__gte=images).update(images=F("images") - images)
 
-    @classmethod
-    def of(cls, key: ApiKey, day: date) -> int:
-        return cls.objects.filter(key=key, day=day).values_list("images", flat=True).first() or 0
+    @staticmethod
+    def of(key: ApiKey, day: date) -> int:
+        return ImagesOfDay.objects.filter(key=key, day=day).values_list("images", flat=True).first() or 0
 
 
 class ApiCall(models.Model):

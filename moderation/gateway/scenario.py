@@ -182,6 +182,7 @@ def _filters(query: QueryDict) -> Q:
 
 def _moment(name: str, text: str) -> datetime:
     try:
+        text.encode("ascii")  # the parsers below take the digits of every script
         found = parse_datetime(text) if len(text) <= 40 else None
         if found is None and (day := parse_date(text[:11])) is not None:
             found = datetime(day.year, day.month, day.day, tzinfo=UTC)

@@ -66,6 +66,16 @@ class Box:
     y: float
     width: float
     height: float
+    text_size: float  # in the same pixels, so that it looks the same over every image
+
+    @property
+    def is_right(self) -> bool:
+        """Whether its text has to run to the left to stay on the picture."""
+        return self.x > 18 * self.text_size
+
+    @property
+    def text_x(self) -> float:
+        return self.x + (self.width if self.is_right else 0)
 
 
 def sources_of(asset: Asset) -> list[Source]:
@@ -123,20 +133,22 @@ def _limits(run: Classification) -> str:
     seen = [category for category in taxonomy.L1 if category.slug in run.covers]
     unseen = [category for category in taxonomy.L1 if category.slug not in run.covers]
     partly = [category for category in seen if run.covers[category.slug] != Coverage.FULL]
+    all_partly = len(partly) == len(seen)
     sentences = []
-    if unseen:
-        only = len(seen) <= FEW
-        sentences.append(f"Sees only: {_list(seen)}." if only else f"Cannot see: {_list(unseen)}.")
-    if partly and len(partly) == len(seen):
-        sentences.append("None of them in every form.")
-    elif partly:
+    if len(seen) <= FEW:
+        sentences.append(f"Sees only{', and in part' if all_partly else ''}: {_list(seen)}.")
+    elif unseen:
+        sentences.append(f"Cannot see: {_list(unseen)}.")
+    if partly and not all_partly:
         sentences.append(f"Sees in part: {_list(partly)}.")
+    elif all_partly and len(seen) > FEW:
+        sentences.append("Sees the rest in part.")
     return " ".join(sentences)
 
 
 def _list(categories: Sequence[Category]) -> str:
     # Semicolons, because several names hold "and" or "or" themselves.
-    return "; ".join(category.name for category in categories)
+    return "; ".join(category.short for category in categories)
 
 
 def boxes_of(asset: Asset, sources: Iterable[Source]) -> list[Box]:
@@ -148,6 +160,7 @@ def boxes_of(asset: Asset, sources: Iterable[Source]) -> list[Box]:
             y=round(label.box[1] * asset.height, 1),
             width=round(label.box[2] * asset.width, 1),
             height=round(label.box[3] * asset.height, 1),
+            text_size=round(max(asset.width, asset.height) / 42, 1),
         )
         for label in found
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 DEAL_MAX = 60
 # More than anybody's screen holds at once: a contact sheet with the twins of its images.
 HELD_MAX = 200
+LINGERS = timedelta(seconds=30)
 
 
 def deal(
@@ -75,6 +77,12 @@ def release(*, user: User, uuids: Iterable[UUID]) -> int:
     """Give leases back, those of others untouched; return how many."""
     mine = Q(uuid__in=list(uuids)[:HELD_MAX], claimed_by=user)
     return Review.objects.filter(mine).update(claimed_by=None, claimed_until=None)
+
+
+def linger(*, user: User, uuid: UUID) -> None:
+    """Hold it a little longer for somebody who has left its page: they may only be loading it again."""
+    mine = Review.objects.filter(uuid=uuid).held_by(user)
+    mine.update(claimed_until=timezone.now() + LINGERS)
 
 
 def held(*, user: User, queue: Queue) -> ReviewQuerySet:

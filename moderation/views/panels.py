@@ -21,6 +21,7 @@ from generation.htmx import respond
 from moderation.forms import NOTE_MAX
 from moderation.models import Preferences, Review, Verdict
 from moderation.models.preferences import Veil
+from moderation.models.reviews import UNDO_WINDOW
 from moderation.queues import Queue
 from moderation.screen import panel, rail, stage, surround_after, undo_seconds
 from moderation.services import claims, desk
@@ -101,7 +102,10 @@ def show(request: DeskRequest, review: Review, queue: Queue | None, *, status: i
     context = _context(request, review, queue, preferences, **extra)
     if is_deck(request):
         return _panels(request, [context], status=status)
-    context |= rail(request.user) | {"undo_seconds": undo_seconds(desk.last_reversible(user=request.user))}
+    context |= rail(request.user) | {
+        "undo_seconds": undo_seconds(desk.last_reversible(user=request.user)),
+        "undo_window": int(UNDO_WINDOW.total_seconds()),
+    }
     return respond(request, "moderation/review.html", "moderation/_review.html", context, status=status)
 
 

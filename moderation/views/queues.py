@@ -18,9 +18,10 @@ from moderation.models import Review
 from moderation.models.reviews import ReviewQuerySet
 from moderation.queue_forms import QueueFilterForm, SavedQueueForm
 from moderation.queues import Queue
+from moderation.screen import rail
 from moderation.services import desk, saved_queues
 from moderation.views import panels, skips
-from moderation.views.access import DeskRequest, SeeOther, get_queue_for, get_saved_queue_for
+from moderation.views.access import DeskRequest, SeeOther, get_queue_for, get_saved_queue_for, named_queue
 
 SHEET_LENGTH = 60
 
@@ -104,6 +105,14 @@ def claim_next(request: DeskRequest, slug: str) -> HttpResponse:
 def deck(request: DeskRequest, slug: str) -> HttpResponse:
     """Claim what comes next, and send it ahead of time."""
     return panels.refill(request, get_queue_for(request.user, slug, request.GET))
+
+
+@require_GET
+def live(request: DeskRequest) -> HttpResponse:
+    """The rail as it is now. Nothing else moves: what is under somebody's hands stays there."""
+    return render(
+        request, "moderation/_rail.html", {"queue": named_queue(request.user, request.GET), **rail(request.user)}
+    )
 
 
 # --- Queues that people keep ---

@@ -85,6 +85,8 @@ def claim_renewal(request: DeskRequest) -> JsonResponse:
 
 @require_POST
 def claim_release(request: DeskRequest) -> HttpResponse:
-    """Give back what is in the deck; sent when somebody leaves or stops working."""
+    """Give back what is in the deck, and soon what is on screen; sent when somebody leaves or stops working."""
     claims.release(user=request.user, uuids=uuids(request.POST.getlist("have")))
+    for uuid in uuids(request.POST.getlist("lingers")[:1]):
+        claims.linger(user=request.user, uuid=uuid)
     return HttpResponse(status=204)

@@ -1,55 +1,12 @@
-// Speed for the desk. Everything it does is declared in the page; without it every button, link and form still works.
+// The review screen: chooser, picture, clocks. Without it every button, link and form still works.
 "use strict";
 
-const find = (selector) => document.querySelector(selector);
-const say = (text) => { find("#live").textContent = text; };
-const isShown = (element) => element.checkVisibility() && !element.matches(":disabled");
-const isTyping = (element) => element.matches("textarea, select, [contenteditable], input:not([type=checkbox], [type=radio])");
-const isBusy = () => find(".htmx-request:not(#claim)");
-const SETTLES = 350; // ms after a panel has come in which no verdict is taken
-const chooser = () => find("#chooser[open]");
+const SETTLES = 300; // ms after a panel has come in which no verdict is taken
+let shownAt = 0, claimEnds = 0, workedAt = performance.now(), renewedAt = 0, undoEnds = 0;
 
-// --- Keys: [data-hotkey] on real controls; the innermost open <details> has the first claim to a key ---
-const depth = (element) => { let n = 0; for (let e = element; (e = e.parentElement?.closest("details[open]")); ) n++; return n; };
-function control(key) {
-  const named = [...document.querySelectorAll(`[data-hotkey="${CSS.escape(key)}"]`)].filter(isShown);
-  if (key === "r" && chooser()?.querySelector(":checked")) return find('[data-hotkey="r"][data-verdict]');
-  if (/\d/.test(key) && find(".l1[open]")) return named.find((element) => element.closest(".l1[open]"));
-  return named.sort((a, b) => depth(b) - depth(a))[0];
-}
-const ARROWS = { ArrowRight: "j", ArrowLeft: "k" };
-document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") return leave(event.target);
-  const off = document.documentElement.dataset.hotkeys === "off";
-  if (off || event.ctrlKey || event.metaKey || event.altKey || event.isComposing || find("dialog[open]") || isTyping(event.target)) return;
-  if (event.key === " " && !event.target.closest("a, button, summary, input")) {
-    event.preventDefault();
-    if (!event.repeat) hold(true);
-  }
-  if (event.repeat || isBusy()) return;
-  if (event.key === "Enter" && chooser() && !event.target.closest("a, button, summary")) {
-    event.preventDefault();
-    return find('[data-hotkey="r"][data-verdict]').click();
-  }
-  const key = ARROWS[event.key] ?? event.key.toLowerCase();
-  const found = key.length === 1 && control(key);
-  if (!found) return;
-  event.preventDefault();
-  if (isTyping(found)) found.focus();
-  else found.click();
-});
-document.addEventListener("keyup", (event) => { if (event.key === " ") hold(false); });
-
-function leave(element) {
-  find(".menu[open]")?.removeAttribute("open");
-  if (isTyping(element)) return element.blur();
-  if (chooser()) { chooser().open = false; find("#subject").focus(); }
-}
-
-// --- Reject: the first press opens the categories, the second (or Enter) sends them ---
+// --- Reject: the first press opens the categories, the second (or Enter) sends them. Escalate asks for a reason first. ---
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button, a");
-  if (!event.target.closest(".menu")) find(".menu[open]")?.removeAttribute("open");
   if (!button) return;
   // The second half of a double press was meant for the image before this one.
   if (button.matches("[data-verdict]") && performance.now() - shownAt < SETTLES) {
@@ -57,30 +14,72 @@ document.addEventListener("click", (event) => {
     event.stopPropagation();
     return say("Too quick: nothing was decided.");
   }
-  if (button.matches('[data-verdict="reject"]') && find("#chooser:not([open])")) {
-    event.preventDefault();
-    find("#chooser").open = true;
-    find("#chooser input").focus({ preventScroll: true });
-  }
+  const needs = button.matches("[data-verdict=reject]") ? find("#chooser:not([open])") : button.matches("[data-verdict=escalate]") && !find("#note").value.trim() && find("#note");
+  if (needs) { event.preventDefault(); needs.matches("#note") ? askWhy(needs) : choose(needs); }
   if (button.matches("[data-veil]")) { event.preventDefault(); veil(find("#stage").toggleAttribute("data-veiled")); }
-  if (button.matches("[data-actual]")) button.ariaPressed = String(find("#stage").toggleAttribute("data-actual"));
+  if (button.matches("[data-boxes]")) button.ariaPressed = String(find("#stage").toggleAttribute("data-boxed"));
+  if (button.matches("[data-colour]")) button.ariaPressed = String(!find("#stage").toggleAttribute("data-grey"));
+  if (button.matches("[data-actual]")) actual();
+  if (button.matches("[data-zoom]")) zoom(+button.dataset.zoom);
   if (button.matches("[data-surrounds]")) surround(button);
-  if (button.dataset.opens) { list(); find(`#${button.dataset.opens}`).showModal(); }
 }, true);
+function choose(details) {
+  details.open = true;
+  details.querySelector(".choices input, .choices summary").focus({ preventScroll: true });
+}
+function askWhy(note) {
+  note.placeholder = "Why should a senior look? Enter escalates";
+  note.dataset.escalates = "";
+  note.focus();
+}
 document.addEventListener("change", ({ target }) => {
   // A category may stand twice in the chooser: as a suggestion and in its place.
   if (target.name === "categories") for (const twin of document.querySelectorAll(`[value="${CSS.escape(target.value)}"][name=categories]`)) twin.checked = target.checked;
 });
+document.addEventListener("keydown", (event) => {
+  const note = event.target;
+  if (event.key !== "Enter" || !note.matches?.("#note[data-escalates]") || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  if (note.value.trim()) find("[data-verdict=escalate]").click();
+});
+document.addEventListener("desk:key", (event) => {
+  const key = event.detail;
+  if (!find("#panel")) return;
+  const isOnControl = key.target.closest("a, button, summary, input");
+  if (key.key === "Enter" && chooser() && !key.target.closest("a, button, summary")) { event.preventDefault(); find('[data-hotkey="r"][data-verdict]').click(); }
+  else if (key.key === " " && !isOnControl) { event.preventDefault(); hold(true); }
+  else if (key.shiftKey && key.key.startsWith("Arrow")) { event.preventDefault(); pan(key.key); }
+  else if (key.shiftKey && /^[A-Z]$/.test(key.key) && !chooser() && find("#chooser")) group(event, key.key.toLowerCase());
+});
+// Shift and a letter: straight to that group of categories.
+function group(event, letter) {
+  const start = find(`#chooser .tree [data-hotkey="${letter}"]`);
+  if (!start) return;
+  event.preventDefault();
+  find("#chooser").open = true;
+  start.click();
+  start.focus({ preventScroll: true });
+}
 
-// --- Stage: real pixels are asked for once, by the first reveal; after that blurring is a matter of style ---
-let held = false, byHold = false;
-const veil = (on) => { find("#stage").toggleAttribute("data-veiled", on); find("[data-veil] span").textContent = on ? "Reveal" : "Blur"; };
+// --- Picture: real pixels are asked for once, by the first reveal; after that veiling is a matter of style ---
+let held = false, byHold = false, veilTimer = 0;
+function veil(on) {
+  find("#stage").toggleAttribute("data-veiled", on);
+  find("[data-veil] span").textContent = on ? "Reveal" : "Blur";
+  veilLater();
+}
+function veilLater() {
+  clearTimeout(veilTimer);
+  const seconds = +(find("#stage[data-revealed]:not([data-veiled])")?.dataset.veilAgain ?? 0);
+  if (seconds) veilTimer = setTimeout(() => { if (find("[data-veil]") && !held) veil(true); }, 1000 * seconds);
+}
 function hold(down) {
   if (!find("#stage") || held === down) return;
   held = down;
   if (find("[data-veil]")) veil(!down);
-  else if (down && !isBusy() && find("[data-reveal]")) { byHold = true; find("[data-reveal]").click(); }
+  else if (down && find("[data-reveal]")) { byHold = true; find("[data-reveal]").click(); }
 }
+document.addEventListener("keyup", (event) => { if (event.key === " ") hold(false); });
 function surround(button) {
   const values = button.dataset.surrounds.split(" ");
   find("#stage").dataset.surround = button.value;
@@ -91,57 +90,119 @@ document.addEventListener("error", ({ target }) => {
   if (target.matches?.(".stage .real")) { target.hidden = true; target.nextElementSibling.hidden = false; }
 }, true);
 
-// --- Clocks: time on screen, and how long the claim still holds ---
-let shownAt = 0, claimEnds = 0, workedAt = 0, renewedAt = 0;
+// --- Zoom and pan: three numbers on the canvas ---
+const STEP = 1.5, ZOOM_MAX = 16;
+const view = { zoom: 1, x: 0, y: 0 };
+function look(zoom, x = view.x, y = view.y) {
+  const canvas = find("[data-canvas]");
+  if (!canvas) return;
+  view.zoom = Math.min(ZOOM_MAX, Math.max(1, zoom));
+  const room = [canvas.clientWidth, canvas.clientHeight].map((size) => size * (view.zoom - 1) / 2);
+  [view.x, view.y] = [x, y].map((value, axis) => Math.min(room[axis], Math.max(-room[axis], value)));
+  canvas.style.setProperty("--zoom", view.zoom);
+  canvas.style.setProperty("--x", `${view.x}px`);
+  canvas.style.setProperty("--y", `${view.y}px`);
+  find("#stage").toggleAttribute("data-zoomed", view.zoom > 1);
+  find("#stage").toggleAttribute("data-close", view.zoom >= 4);
+  const shown = find('[data-zoom="0"]'), isActual = Math.abs(view.zoom - actualZoom()) < .01 && view.zoom > 1;
+  if (shown) shown.textContent = view.zoom > 1 ? `${Math.round(100 * view.zoom / actualZoom())}%` : "fit";
+  if (find("[data-actual]")) find("[data-actual]").ariaPressed = String(isActual);
+}
+function zoom(step) {
+  find("#stage").removeAttribute("data-small");
+  if (!step) return look(1, 0, 0);
+  const by = step > 0 ? STEP : 1 / STEP;
+  look(view.zoom * by, view.x * by, view.y * by);
+}
+// One pixel of the image on one pixel of the screen.
+function actualZoom() {
+  const canvas = find("[data-canvas]"), image = find(".stage .real");
+  if (!canvas || !image) return 1;
+  const fit = Math.min(canvas.clientWidth / image.getAttribute("width"), canvas.clientHeight / image.getAttribute("height"));
+  return 1 / (fit * devicePixelRatio);
+}
+function actual() {
+  find("#stage").removeAttribute("data-small");
+  const target = actualZoom();
+  look(Math.abs(view.zoom - target) < .01 ? 1 : target, 0, 0);
+}
+function pan(key) {
+  const canvas = find("[data-canvas]"), step = .2 * Math.min(canvas.clientWidth, canvas.clientHeight);
+  const [x, y] = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[key];
+  look(view.zoom, view.x + x * step, view.y + y * step);
+}
+document.addEventListener("wheel", (event) => {
+  if (!event.target.closest?.(".stage[data-revealed] .picture") || (event.deltaY > 0 && view.zoom === 1)) return;
+  event.preventDefault();
+  const box = find("[data-canvas]").parentElement.getBoundingClientRect(), by = event.deltaY < 0 ? 1.2 : 1 / 1.2;
+  const [x, y] = [event.clientX - box.x - box.width / 2, event.clientY - box.y - box.height / 2];
+  look(view.zoom * by, x - (x - view.x) * by, y - (y - view.y) * by);
+}, { passive: false });
+document.addEventListener("dblclick", (event) => { if (event.target.closest(".stage[data-revealed] .picture")) actual(); });
+
+// --- A pointer on the picture: pans it when zoomed; a swipe of a finger is a verdict ---
+const SWIPE = 90;
+let grip = null;
+document.addEventListener("pointerdown", (event) => {
+  if (event.button || !event.target.closest(".stage .picture")) return;
+  grip = { x: event.clientX, y: event.clientY, from: { ...view }, isFinger: event.pointerType === "touch" };
+});
+document.addEventListener("pointermove", (event) => {
+  workedAt = performance.now();
+  if (!grip) return;
+  const [x, y] = [event.clientX - grip.x, event.clientY - grip.y];
+  if (view.zoom > 1) look(view.zoom, grip.from.x + x, grip.from.y + y);
+  else if (grip.isFinger) find("#stage").dataset.swipe = Math.abs(x) < SWIPE || Math.abs(x) < 2 * Math.abs(y) ? "" : x > 0 ? "approve" : "reject";
+}, { passive: true });
+for (const kind of ["pointerup", "pointercancel"]) document.addEventListener(kind, (event) => {
+  const swipe = grip?.isFinger && event.type === "pointerup" && find("#stage")?.dataset.swipe;
+  grip = null;
+  find("#stage")?.removeAttribute("data-swipe");
+  if (swipe) find(`#panel [data-verdict="${swipe}"]`)?.click();
+});
+
+// --- Clocks: time on screen, how long the claim still holds, how long one can undo ---
 document.addEventListener("submit", ({ target }) => {
-  // Where htmx has led since the page was loaded.
+  // Where the desk has led since the page was loaded.
   const next = target.closest(".menu") && target.querySelector('input[name="next"]');
   if (next) next.value = location.pathname + location.search;
   const field = target.querySelector('[name="seconds"]');
   if (field) field.value = ((performance.now() - shownAt) / 1000).toFixed(1);
 }, true);
-for (const kind of ["keydown", "pointermove"]) document.addEventListener(kind, () => { workedAt = performance.now(); }, { passive: true });
+document.addEventListener("keydown", () => { workedAt = performance.now(); }, { passive: true });
+const clockText = (seconds) => `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 function tick() {
   const clock = find("[data-seconds]"), now = performance.now();
+  const undo = Math.max(0, Math.round((undoEnds - now) / 1000));
+  for (const label of document.querySelectorAll("[data-undo-left]")) label.textContent = undo ? clockText(undo) : "";
   if (!clock) return;
   const left = Math.max(0, Math.round((claimEnds - now) / 1000));
-  clock.textContent = left ? `for ${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}` : "no longer: the claim has lapsed";
+  clock.textContent = left ? `for ${clockText(left)}` : "no longer: the claim has lapsed";
   if (left && left < 60 && !clock.hasAttribute("data-low")) say("Your claim lapses in a minute unless you go on working.");
   clock.toggleAttribute("data-low", left < 60);
-  if (left && workedAt > renewedAt && now - renewedAt > 60_000) { renewedAt = now; htmx.trigger(clock.closest("[data-renews]"), "renew"); }
+  if (!left || workedAt <= renewedAt || now - renewedAt < 60_000) return;
+  renewedAt = now;
+  if (document.dispatchEvent(new CustomEvent("desk:renew", { cancelable: true }))) htmx.trigger(clock.closest("[data-renews]"), "renew");
 }
 setInterval(tick, 1000);
 
 function arrive(root) {
   const clock = root.matches?.("#claim, #panel, body") && root.querySelector("[data-seconds]");
-  if (clock) { claimEnds = performance.now() + 1000 * clock.dataset.seconds; renewedAt = performance.now(); tick(); }
-  if (root.matches?.("#panel, body")) { shownAt = performance.now(); held = false; byHold = false; }
+  if (clock) { claimEnds = root.claimEnds ?? performance.now() + 1000 * clock.dataset.seconds; renewedAt = performance.now(); }
+  if (root.matches?.("#panel, body")) {
+    shownAt = performance.now();
+    held = byHold = false;
+    Object.assign(view, { zoom: 1, x: 0, y: 0 });
+    const left = root.querySelector("[data-undo]")?.dataset.undo;
+    if (left) undoEnds = performance.now() + 1000 * left;
+    tick();
+  }
   // The space bar may have been let go before the picture came.
   if (root.id === "stage" && byHold) { veil(!held); byHold = false; }
+  if (root.matches?.("#panel, #stage, body")) veilLater();
 }
 document.addEventListener("htmx:load", ({ target }) => {
   arrive(target);
   // Whoever had focus on something that is gone goes on reading at the top of the new panel.
   if (target.id === "panel" && document.activeElement === document.body) find("#subject").focus({ preventScroll: true });
 });
-
-// --- When the answer is not what was asked for ---
-document.addEventListener("htmx:beforeSwap", ({ detail }) => {
-  // A whole page instead of a part: the session is over, or a guard refused. Show it as a page.
-  if (/^\s*<!doctype/i.test(detail.serverResponse)) { detail.shouldSwap = false; location.reload(); }
-});
-document.addEventListener("htmx:responseError", ({ detail }) => say(`The server could not do this (${detail.xhr.status}). Nothing was changed.`));
-document.addEventListener("htmx:sendError", () => say("No connection: nothing was sent. Press again when it is back."));
-
-// --- The list of keys, from the same declarations that make them work ---
-function list() {
-  const rows = [...document.querySelectorAll("[data-hotkey]")].filter((e) => !e.closest("#chooser"));
-  find("[data-keys]").replaceChildren(...rows.map((element) => {
-    const row = document.createElement("li"), key = document.createElement("kbd");
-    const words = element.cloneNode(true);
-    words.querySelectorAll("kbd").forEach((kbd) => kbd.remove());
-    key.textContent = element.dataset.hotkey.toUpperCase();
-    row.append(element.dataset.label ?? words.textContent.trim(), key);
-    return row;
-  }));
-}

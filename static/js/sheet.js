@@ -131,6 +131,10 @@
   addEventListener("keydown", (event) => {
     if (event.isComposing || event.altKey || find("dialog[open]") || find(".menu[open]")) return;
     if (event.key === "Escape") return escape(event);
+    if (event.key === "Enter" && chooser() && !event.target.closest("a, button, summary")) {
+      event.preventDefault();
+      return find("#act-form [data-verdict=reject][data-bulk]").click();
+    }
     if (!find("#tiles") || !isFree() || !onTable(event.target)) return;
     if (handle(event)) { event.preventDefault(); event.stopImmediatePropagation(); }
   }, true);
@@ -146,7 +150,7 @@
       if (!event.repeat) shiftKey ? extend(at()) : toggle(here());
       return true;
     }
-    if (key === "Enter" && !chooser() && event.target.closest("#tiles")) { open(here()); return true; }
+    if (key === "Enter" && event.target.closest("#tiles")) { open(here()); return true; }
     const step = key.length === 1 ? key.toLowerCase() : key;
     if (!(step in STEPS) || (key.length === 1 && !letters)) return false;
     move(step, shiftKey);
@@ -183,11 +187,21 @@
       event.stopImmediatePropagation();
       return say("Nothing is selected. Space selects the image under the cursor.");
     }
+    // The first press opens the categories, the second sends them.
+    if (button.matches("[data-verdict=reject][data-bulk]") && find("#chooser:not([open])")) {
+      event.preventDefault();
+      find("#chooser").open = true;
+      return find("#chooser .choices :is(input, summary)").focus({ preventScroll: true });
+    }
     if (button.matches("[data-peek]")) peek(here());
     if (button.matches("[data-peek-all]")) { event.preventDefault(); revealAll(button); }
     if (button.matches("[data-apart]")) apart(here());
     if (button.matches("[data-keeps]")) keeps = true;
   }, true);
+  addEventListener("change", ({ target }) => {
+    // A category may stand twice in the chooser: as a suggestion and in its place.
+    if (target.name === "categories") for (const twin of all(`#chooser [value="${CSS.escape(target.value)}"]`)) twin.checked = target.checked;
+  });
   addEventListener("dblclick", ({ target }) => {
     const tile = tileOf(target);
     if (tile && !target.closest("[data-apart]")) open(tile);

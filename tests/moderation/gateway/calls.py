@@ -74,6 +74,7 @@ class Shelf:
         self.url = f"http://{address}/hook?secret=theirs"
         self.letters: list[Letter] = []
         self.replies: list[int] = []
+        self.location = f"http://{address}/elsewhere"  # in the answer to every POST
         self.over = threading.Event()
         self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
         self.asked: list[str] = []
@@ -94,7 +95,7 @@ def shelf() -> Iterator[Shelf]:
                 found.over.wait(10)
                 return
             self.send_response(status)
-            self.send_header("Location", f"http://{found.address}/elsewhere")
+            self.send_header("Location", found.location)
             self.send_header("Content-Length", "0")
             self.end_headers()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -117,9 +118,9 @@ def test_a_server_that_does_not_answer_is_tried_again(
 
 def _babble(listening: socket.socket) -> None:
     connection, _ = listening.accept()
-    connection.recv(65536)
-    connection.sendall(b"hello\r\n\r\n")
-    connection.close()
+    with connection, contextlib.suppress(OSError):
+        connection.recv(65536)
+        connection.sendall(b"hello\r\n\r\n")
 
 
 def test_one_address_that_hangs_does_not_hold_up_another(

@@ -1,0 +1,227 @@
+// The deck: the next images are claimed, loaded and decoded while one is being judged, so the next is on screen in the
+// frame after the key. The verdict goes out in the background; what comes back refills the deck.
+//
+// A verdict waits in localStorage until the server has taken it. It carries its own name (the decision's uuid), so that
+// one sent twice is recorded once; one that is refused brings its image back with the reason.
+"use strict";
+
+const table = find("#deck");
+const SIZE = 5, IDLE = 180_000, PATIENCE = [1, 2, 4, 8, 15]; // seconds between attempts while there is no connection
+const store = { prefix: `loupe.unsent.${table?.dataset.user}.` };
+let ahead = [];       // panels whose turn comes, the next first
+let unsent = [];      // what the server has not taken yet, oldest first: {name, url, body, label, panel}
+let isSending = false, isFilling = false, isDry = false, failures = 0, isIdle = false, isWaiting = false;
+
+const token = () => find("[name=csrfmiddlewaretoken]").value;
+const isHere = (name) => unsent.some((item) => item.review === name) || find("#panel")?.dataset.review === name || ahead.some((panel) => panel.dataset.review === name);
+const inDeck = () => table && find("#foot[data-foot=deciding]");
+
+// --- Panels ---
+function panels(text) {
+  const fragment = document.createRange().createContextualFragment(text);
+  return [...fragment.querySelectorAll("[data-panel]")].map((panel) => {
+    const clock = panel.querySelector("[data-seconds]");
+    if (clock) panel.claimEnds = performance.now() + 1000 * clock.dataset.seconds;
+    panel.picture = panel.querySelector(".real")?.decode().catch(() => {});
+    return panel;
+  });
+}
+function put(panel) {
+  panel.removeAttribute("inert");
+  panel.removeAttribute("data-waiting");
+  find("#panel, #finished").replaceWith(panel);
+  history.replaceState(null, "", panel.dataset.address);
+  document.title = `Image ${panel.dataset.name} · Loupe`;
+  arrive(panel);
+  find("#subject")?.focus({ preventScroll: true });
+  // After the picture has been painted: it wires the panel's links, which nobody presses within a frame.
+  requestAnimationFrame(() => setTimeout(() => { htmx.process(panel); window.scrollTo(0, 0); }));
+}
+function next() {
+  const panel = ahead.shift();
+  if (panel) put(panel);
+  else if (isDry && !unsent.length) finish();
+  else wait();
+}
+function wait() {
+  find("#panel")?.setAttribute("inert", "");
+  find("#panel")?.setAttribute("data-waiting", "");
+  isWaiting = true;
+}
+function finish() {
+  const end = find("#deck-finished").content.cloneNode(true);
+  find("#panel, #finished").replaceWith(end);
+  find("#finished h1").focus({ preventScroll: true });
+  say("Nothing is left for you in this queue.");
+}
+function back(panel) {
+  const current = find("#panel:not([data-waiting])");
+  put(panel);
+  if (current && current.dataset.review !== panel.dataset.review) ahead.unshift(current);
+  isWaiting = false;
+}
+
+// --- Filling ---
+async function post(url, fields) {
+  const answer = await fetch(url, { method: "POST", body: new URLSearchParams(fields), headers: { "X-CSRFToken": token() } });
+  const text = await answer.text();
+  // A whole page instead of panels: the log-in, or the guard against foreign forms.
+  if (answer.redirected || (answer.status === 403 && /^\s*<!doctype/i.test(text))) throw new Error("lapsed");
+  return { status: answer.status, ok: answer.ok, text };
+}
+function take(text) {
+  const fresh = panels(text).filter((panel) => !isHere(panel.dataset.review));
+  ahead.push(...fresh);
+  isDry = !fresh.length && ahead.length < SIZE;
+  if (isWaiting && (ahead.length || isDry)) { isWaiting = false; next(); }
+  if (ahead.length && find("#finished")) next();
+}
+async function fill() {
+  const want = SIZE - ahead.length - (unsent.length ? 1 : 0);
+  if (want <= 0 || isFilling || isIdle || (isDry && !isWaiting)) return;
+  isFilling = true;
+  try {
+    const answer = await post(table.dataset.url, [["deck", 1], ["want", want]]);
+    if (answer.ok) take(answer.text);
+  } catch { /* no connection: the next verdict or the next look tries again */ }
+  isFilling = false;
+}
+
+// --- Sending ---
+function keep(item) {
+  unsent.push(item);
+  try { localStorage.setItem(store.prefix + item.name, JSON.stringify({ ...item, panel: undefined })); } catch { /* full: it is in memory */ }
+}
+function drop(item) {
+  unsent = unsent.filter((other) => other !== item);
+  localStorage.removeItem(store.prefix + item.name);
+  note();
+}
+function note(problem = "") {
+  const badge = find("#unsent");
+  badge.hidden = !unsent.length || (!failures && !problem);
+  badge.querySelector("[data-count]").textContent = unsent.length;
+  badge.querySelector("[data-why]").textContent = problem || "no connection";
+}
+async function send() {
+  if (isSending || !unsent.length) return;
+  isSending = true;
+  while (unsent.length) {
+    const item = unsent[0];
+    let answer;
+    try {
+      answer = await post(item.url, [...new URLSearchParams(item.body), ["want", Math.max(0, SIZE - ahead.length)]]);
+    } catch (error) {
+      return later(error.message === "lapsed" ? "your session has ended: log in again in another tab" : "");
+    }
+    if (answer.status >= 500) return later("the server has a fault");
+    failures = 0;
+    drop(item);
+    if (answer.ok) take(answer.text);
+    else refused(item, answer.text);
+  }
+  isSending = false;
+}
+function later(problem) {
+  const seconds = PATIENCE[Math.min(failures++, PATIENCE.length - 1)];
+  note(problem);
+  if (failures === 1) say(`${unsent.length} unsent. They are kept, and sent when the connection is back.`);
+  isSending = false;
+  setTimeout(send, 1000 * seconds);
+}
+addEventListener("online", () => { failures = Math.min(failures, 1); send(); fill(); });
+function refused(item, text) {
+  const panel = panels(text)[0] ?? item.panel;
+  if (!panel) return say(`The verdict on ${item.label} was refused. Look for it in the queue.`);
+  back(panel);
+  say(panel.querySelector("[role=alert]")?.textContent.trim() ?? `The verdict on ${item.label} was refused.`);
+}
+
+// --- What people press ---
+const PAST = { approve: "Approved", reject: "Rejected", escalate: "Escalated" };
+document.addEventListener("submit", (event) => {
+  const form = event.target, button = event.submitter;
+  if (!inDeck() || form.id !== "foot" || !button) return;
+  const action = button.getAttribute("formaction") ?? form.getAttribute("action");
+  const isUndo = button.matches("[data-undo]"), isSkip = button.matches("[data-skip]");
+  if (!isUndo && !isSkip && button.name !== "verdict") return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  if (isUndo) return undo(action);
+  const panel = find("#panel"), fields = new FormData(form, button);
+  fields.delete("csrfmiddlewaretoken");
+  fields.set("deck", "1");
+  const name = uuid();
+  if (!isSkip) fields.set("decision", name);
+  keep({ name, url: action, body: new URLSearchParams(fields).toString(), label: panel.dataset.name, review: panel.dataset.review, panel, isSkip });
+  if (!isSkip) undoEnds = performance.now() + 1000 * table.dataset.undoWindow;
+  next();
+  say(isSkip ? `Skipped image ${panel.dataset.name}.` : `${PAST[button.value]} image ${panel.dataset.name}.`);
+  send();
+}, true);
+function uuid() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = bytes[6] & 15 | 64;
+  bytes[8] = bytes[8] & 63 | 128;
+  return [...bytes].map((byte, at) => ([4, 6, 8, 10].includes(at) ? "-" : "") + byte.toString(16).padStart(2, "0")).join("");
+}
+async function undo(url) {
+  const last = unsent.at(-1);
+  if (last && !last.isSkip && !(isSending && unsent.length === 1) && last.panel) {
+    drop(last);
+    back(last.panel);
+    return say(`Taken back: nothing had been sent about image ${last.label}.`);
+  }
+  while (isSending && !failures) await new Promise((done) => setTimeout(done, 20));
+  try {
+    const answer = await post(url, [["deck", 1], ["queue", table.dataset.queue], ["review", find("#panel").dataset.review]]);
+    const [panel] = panels(answer.text);
+    if (!panel) return say("There is nothing of yours left to undo.");
+    back(panel);
+    undoEnds = 0;
+    say(panel.querySelector("[role=alert]")?.textContent.trim() ?? `Taken back. Image ${panel.dataset.name} waits again, and you hold it.`);
+  } catch { say("No connection: nothing was taken back."); }
+}
+
+// --- Claims: renewed together while somebody works, given back when they stop or leave ---
+const mine = () => [find("#panel"), ...ahead].filter(Boolean).map((panel) => ["have", panel.dataset.review]);
+async function renew() {
+  const asked = mine();
+  let answer;
+  try { answer = await post(table.dataset.renewal, asked); } catch { return; }
+  if (!answer.ok) return;
+  const { held, seconds } = JSON.parse(answer.text);
+  const ends = performance.now() + 1000 * seconds;
+  ahead = ahead.filter((panel) => held.includes(panel.dataset.review) || !asked.some(([, name]) => name === panel.dataset.review));
+  for (const panel of ahead) panel.claimEnds = ends;
+  if (held.includes(find("#panel")?.dataset.review)) claimEnds = ends;
+}
+function release(all) {
+  const names = ahead.map((panel) => ["have", panel.dataset.review]);
+  const current = find("#panel")?.dataset.review;
+  if (current) names.push([all ? "have" : "lingers", current]);
+  if (names.length) navigator.sendBeacon(table.dataset.release, new URLSearchParams([["csrfmiddlewaretoken", token()], ...names]));
+  ahead = [];
+}
+function watch() {
+  if (!isIdle && performance.now() - workedAt > IDLE && inDeck()) {
+    isIdle = true;
+    release(false);
+  } else if (isIdle && performance.now() - workedAt < 5000) {
+    isIdle = isDry = false;
+    renew();
+    fill();
+  }
+}
+
+if (table) {
+  document.addEventListener("desk:renew", (event) => { event.preventDefault(); renew(); });
+  addEventListener("pagehide", () => release(false));
+  addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+  setInterval(watch, 1000);
+  // When the queue has been worked through, look again for what has come since.
+  setInterval(() => { if (isDry) { isDry = false; fill(); } }, 20_000);
+  for (const key of Object.keys(localStorage)) if (key.startsWith(store.prefix)) unsent.push(JSON.parse(localStorage.getItem(key)));
+  if (inDeck()) { renew(); fill(); }
+  send();
+}

@@ -1,0 +1,73 @@
+// Keys: [data-hotkey] on real controls, which the key then presses. Nothing here knows what any of them does.
+"use strict";
+
+const find = (selector) => document.querySelector(selector);
+const say = (text) => { find("#live").textContent = text; };
+const isShown = (element) => element.checkVisibility() && !element.matches(":disabled");
+const isTyping = (element) => element.matches("textarea, select, [contenteditable], input:not([type=checkbox], [type=radio])");
+const isBusy = () => find("#panel.htmx-request, #panel .htmx-request:not(#claim)");
+const chooser = () => find("#chooser[open]");
+
+// The innermost open <details> has the first claim to a key.
+const depth = (element) => { let n = 0; for (let e = element; (e = e.parentElement?.closest("details[open]")); ) n++; return n; };
+function control(key) {
+  const named = [...document.querySelectorAll(`[data-hotkey="${CSS.escape(key)}"]`)].filter(isShown);
+  if (key === "r" && chooser()?.querySelector(":checked")) return find('[data-hotkey="r"][data-verdict]');
+  if (/\d/.test(key) && find(".l1[open]")) return named.find((element) => element.closest(".l1[open]"));
+  return named.sort((a, b) => depth(b) - depth(a))[0];
+}
+
+const ARROWS = { ArrowRight: "j", ArrowLeft: "k" };
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") return leave(event.target);
+  const off = document.documentElement.dataset.hotkeys === "off";
+  if (off || event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing || find("dialog[open]") || isTyping(event.target)) return;
+  if (event.repeat || isBusy() || document.dispatchEvent(new CustomEvent("desk:key", { cancelable: true, detail: event })) === false) return event.preventDefault();
+  // A digit keeps its name under Shift, whatever else the layout prints there; "?" and "+" are their own keys.
+  const key = event.shiftKey && /^Digit/.test(event.code) ? event.code.slice(5) : ARROWS[event.key] ?? event.key.toLowerCase();
+  const found = key.length === 1 && control(key);
+  if (!found) return;
+  event.preventDefault();
+  if (isTyping(found)) found.focus();
+  else if (found.matches("[name=categories]")) pick(found, event.shiftKey);
+  else found.click();
+});
+
+// In the chooser a key is the whole rejection; with Shift it is one category of several.
+function pick(box, isOneOfSeveral) {
+  if (isOneOfSeveral) return box.click();
+  if (!box.checked) box.click();
+  find('[data-hotkey="r"][data-verdict]').click();
+}
+
+function leave(element) {
+  find(".menu[open]")?.removeAttribute("open");
+  if (isTyping(element)) return element.blur();
+  if (chooser()) { chooser().open = false; find("#subject")?.focus({ preventScroll: true }); }
+}
+document.addEventListener("click", (event) => {
+  if (!event.target.closest(".menu")) find(".menu[open]")?.removeAttribute("open");
+  const opener = event.target.closest("[data-opens]");
+  if (opener) { list(); find(`#${opener.dataset.opens}`).showModal(); }
+});
+
+// The list of keys, from the same declarations that make them work.
+function list() {
+  const rows = [...document.querySelectorAll("[data-hotkey]")].filter((e) => !e.closest("#chooser"));
+  find("[data-keys]").replaceChildren(...rows.map((element) => {
+    const row = document.createElement("li"), key = document.createElement("kbd");
+    const words = element.cloneNode(true);
+    words.querySelectorAll("kbd, [data-undo-left]").forEach((part) => part.remove());
+    key.textContent = element.dataset.hotkey.toUpperCase();
+    row.append(element.dataset.label ?? words.textContent.trim(), key);
+    return row;
+  }));
+}
+
+// --- When the answer is not what was asked for ---
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  // A whole page instead of a part: the session is over, or a guard refused. Show it as a page.
+  if (/^\s*<!doctype/i.test(detail.serverResponse)) { detail.shouldSwap = false; location.reload(); }
+});
+document.addEventListener("htmx:responseError", ({ detail }) => say(`The server could not do this (${detail.xhr.status}). Nothing was changed.`));
+document.addEventListener("htmx:sendError", ({ detail }) => { if (!detail.elt.matches("[data-quiet]")) say("No connection: nothing was sent. Press again when it is back."); });
