@@ -66,8 +66,6 @@ def decide_many(
     """
     if not user.has_perm("moderation.decide_review"):
         raise desk.NotAllowed("You may look at reviews but not decide them.")
-    if verdict == Verdict.ESCALATE and not note.strip():
-        raise desk.Incomplete("Say why you escalate these, so that a senior knows what to look for.")
     batch = batch or uuid4()
     locked = _lock(review.pk for review in reviews)
     if (before := _sent_before(batch, user)) is not None:

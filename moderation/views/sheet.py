@@ -8,14 +8,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.contrib import messages
-from django.http import HttpResponse, QueryDict
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST
 from django_htmx.http import replace_url, reswap, retarget
 
 from generation.htmx import respond
 from moderation import taxonomy
-from moderation.forms import NOTE_MAX, DecisionForm
+from moderation.forms import NOTE_MAX, BulkPreviewForm, DecisionForm
 from moderation.models import Preferences, Review, Verdict
 from moderation.models.decisions import PAST_TENSE
 from moderation.queues import Queue
@@ -72,7 +72,7 @@ def _preview(request: DeskRequest, sight: Sight) -> HttpResponse:
     data, the_rest = request.POST.copy(), "rest" in request.POST
     if the_rest:
         data["verdict"] = data.get("rest", "")
-    verdict = Verdict(_given(data)["verdict"])
+    verdict = Verdict(_given(BulkPreviewForm(data))["verdict"])
     marked = screen.marked(
         user=request.user, sight=sight, shown=set(uuids(data.getlist("shown"))),
         chosen=set(uuids(data.getlist("tile"))), the_rest=the_rest,
@@ -84,7 +84,7 @@ def _preview(request: DeskRequest, sight: Sight) -> HttpResponse:
 
 
 def _confirm(request: DeskRequest, sight: Sight) -> HttpResponse:
-    given = _given(request.POST)
+    given = _given(DecisionForm(request.POST))
     verdict = Verdict(given["verdict"])
     outcome = batches.decide_many(
         reviews=_reviews(request, sight.queue), user=request.user, verdict=verdict, categories=given["categories"],
@@ -93,8 +93,7 @@ def _confirm(request: DeskRequest, sight: Sight) -> HttpResponse:
     return finish(request, sight, outcome, PAST_TENSE[verdict].capitalize())
 
 
-def _given(data: QueryDict) -> dict[str, Any]:
-    form = DecisionForm(data)
+def _given(form: DecisionForm) -> dict[str, Any]:
     if not form.is_valid():
         raise desk.Incomplete(form.sentence)
     desk.checked_categories(Verdict(form.cleaned_data["verdict"]), form.cleaned_data["categories"])

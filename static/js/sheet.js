@@ -200,7 +200,10 @@
   }, true);
   addEventListener("change", ({ target }) => {
     // A category may stand twice in the chooser: as a suggestion and in its place.
-    if (target.name === "categories") for (const twin of all(`#chooser [value="${CSS.escape(target.value)}"]`)) twin.checked = target.checked;
+    if (target.name !== "categories") return;
+    for (const twin of all(`#chooser [value="${CSS.escape(target.value)}"]`)) twin.checked = target.checked;
+    // Enter on a group's name opens it; on what was just picked it sends.
+    if (document.activeElement.matches("#chooser summary")) target.focus({ preventScroll: true });
   });
   addEventListener("dblclick", ({ target }) => {
     const tile = tileOf(target);

@@ -163,7 +163,7 @@ def test_an_escalation_of_many_needs_a_reason_and_keeps_the_preview(browser: Cli
 
     assert "required autofocus" in previewed.content.decode()
     assert refused.status_code == 422
-    assert "Say why you escalate these" in refused.content.decode()
+    assert "Say why a senior moderator should look at it." in refused.content.decode()
     assert set(named(refused.content.decode(), "review")) == {str(one.uuid) for one in three[:2]}
     assert statuses(three) == ["pending"] * 3
     confirm(browser, refused, note="Same face in both")
