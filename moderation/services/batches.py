@@ -1,7 +1,7 @@
 """Many decisions in one go, by the same verb that makes a single one, and the way back from all of them at once.
 
-One transaction holds them all, with a savepoint for each: what somebody else was faster with is left out and named,
-and a crash leaves nothing half done.
+One transaction holds them all, and each verb is a savepoint in it: what somebody else was faster with is left out and
+named, and a crash leaves nothing half done.
 """
 
 from __future__ import annotations
@@ -101,8 +101,7 @@ def _each(batch: UUID, items: Iterable[tuple[Review, T]], act: Callable[[T], Dec
     done, left_out = [], []
     for review, item in items:
         try:
-            with transaction.atomic():
-                done.append(act(item))
+            done.append(act(item))
         except desk.Incomplete:
             raise  # true of all alike
         except desk.DeskError as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.db import connections, transaction
-from django.db.models import Q, Subquery
+from django.db.models import Q
 from django.utils import timezone
 
 from moderation.models import Review
@@ -29,8 +29,8 @@ def deal(
 ) -> list[Review]:
     """Claim up to ``count`` free reviews of a queue for this person, in the queue's order.
 
-    One UPDATE decides who gets what, so two people are never dealt the same one, and nobody waits for anybody:
-    PostgreSQL skips rows that are being dealt to somebody else, SQLite has one writer.
+    Two people are never dealt the same one, and nobody waits for anybody: PostgreSQL skips rows that are being dealt
+    to somebody else, SQLite has one writer.
     """
     free = queue.work(user, avoided).exclude(pk__in=skipped).free()
     return _take(user, queue, free, min(count, DEAL_MAX))
@@ -46,17 +46,18 @@ def deal_alike(
 
 
 def _take(user: User, queue: Queue, free: ReviewQuerySet, count: int) -> list[Review]:
-    candidates = queue.ordered(free)
+    candidates = queue.ordered(free).for_screen()
     if connections[free.db].features.has_select_for_update_skip_locked:
         candidates = candidates.select_for_update(skip_locked=True, of=("self",))
-    # The moment is the token by which the rows just taken are read again: nobody claims twice in one microsecond.
-    until = timezone.now() + CLAIM_LASTS
     with transaction.atomic():
-        chosen = Subquery(candidates.values("pk")[:count])
-        taken = Review.objects.filter(pk__in=chosen).update(claimed_by=user, claimed_until=until)
-    if not taken:
-        return []
-    return list(queue.ordered(Review.objects.filter(claimed_by=user, claimed_until=until).for_screen()))
+        # First the rows, then the UPDATE: as a subquery of it PostgreSQL may run the SELECT more than once, which skips
+        # what it has just updated and takes more than was asked for.
+        taken = list(candidates[:count])
+        until = timezone.now() + CLAIM_LASTS
+        Review.objects.filter(pk__in=[review.pk for review in taken]).update(claimed_by=user, claimed_until=until)
+    for review in taken:
+        review.claimed_by, review.claimed_until = user, until
+    return taken
 
 
 def resume(*, user: User, queue: Queue, skipped: Collection[int] = ()) -> Review | None:
