@@ -91,7 +91,7 @@ def decide(
         with transaction.atomic():
             review = _LOCKED.rows(pk=review.pk)[0]
             _require_rank(review, user)
-            chosen = _checked_categories(verdict, categories)
+            chosen = checked_categories(verdict, categories)
             is_second = review.wants_opinion_of(user)
             if (review.is_decided and not is_second) or not review.is_held_by(user):
                 raise Overtaken(_who_was_faster(review, user))
@@ -201,7 +201,8 @@ def _require_rank(review: Review, user: User) -> None:
         raise NotAllowed("This review was escalated. A senior moderator decides it.")
 
 
-def _checked_categories(verdict: Verdict, slugs: Sequence[str]) -> list[str]:
+def checked_categories(verdict: Verdict, slugs: Sequence[str]) -> list[str]:
+    """What a verdict names, sorted; nothing for an approval. Raises Incomplete."""
     if verdict not in STATUS_AFTER:
         raise Incomplete("Choose approve, reject or escalate.")
     allowed = {category.slug for category in taxonomy.reject_reasons()}

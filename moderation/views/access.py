@@ -11,7 +11,7 @@ from django.shortcuts import get_object_or_404
 from generation.htmx import HtmxHttpRequest
 from generation.models.prepared import Prepared
 from moderation import queues
-from moderation.models import Decision, Review
+from moderation.models import Decision, Review, SavedQueue
 from moderation.queues import Queue
 
 if TYPE_CHECKING:
@@ -53,6 +53,11 @@ def get_queue_for(user: User, slug: str, filters: QueryDict) -> Queue:
     if queue is None or not queue.is_open_to(user):
         raise Http404
     return queue.narrowed(filters.dict())
+
+
+def get_saved_queue_for(user: User, uuid: UUID) -> SavedQueue:
+    """Their own, to change it; what others share with them is theirs to use only."""
+    return get_object_or_404(SavedQueue.objects.filter(owner=user), uuid=uuid)
 
 
 def named_queue(user: User, data: QueryDict) -> Queue | None:
