@@ -4,6 +4,7 @@ from moderation.models.classifications import Classification, Label
 from moderation.models.decisions import ChainHead, Decision, Verdict
 from moderation.models.deliveries import Delivery
 from moderation.models.exposure import Exposure
+from moderation.models.named import NamedCategory
 from moderation.models.policies import Policy, PolicyActivation, PolicyRule
 from moderation.models.preferences import Preferences, Veil
 from moderation.models.reviews import Review
@@ -17,6 +18,7 @@ __all__ = [
     "Delivery",
     "Exposure",
     "Label",
+    "NamedCategory",
     "Policy",
     "PolicyActivation",
     "PolicyRule",

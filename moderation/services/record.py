@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from django.db import transaction
 
-from moderation.models import ChainHead, Decision, Policy, Review, Verdict
+from moderation.models import ChainHead, Decision, NamedCategory, Policy, Review, Verdict
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -52,5 +52,7 @@ def record_decision(
     )
     decision.hash = decision.digest()
     decision.save(force_insert=True)
+    if decision.categories:
+        NamedCategory.store(decision)
     ChainHead.objects.filter(pk=1).update(sequence=decision.sequence, hash=decision.hash)
     return decision
