@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Self
+from typing import Any, Self
 
 from django.db import connection, models
 from django.db.models import Value
@@ -61,7 +61,7 @@ class HashBand(models.Model):
     @classmethod
     def store(cls, asset: Asset) -> None:
         if asset.pdq is not None and asset.pdq_quality >= QUALITY_MIN:
-            cls.objects.bulk_create([cls(key=key, asset=asset) for key in bands(bytes(asset.pdq))])
+            HashBand.objects.bulk_create([HashBand(key=key, asset=asset) for key in bands(bytes(asset.pdq))])
 
 
 class AssetTextQuerySet(models.QuerySet["AssetText"]):
@@ -70,8 +70,8 @@ class AssetTextQuerySet(models.QuerySet["AssetText"]):
 
         Reads row by row, so it is meant for few. By an index: ``AssetText.with_words``.
         """
-        place = StrIndex(Concat(Value(" "), "text", Value(" ")), Value(needle))
-        return self.alias(place=place).filter(place__gt=0)
+        padded = Concat(Value(" "), "text", Value(" "), output_field=models.TextField())
+        return self.alias(place=StrIndex(padded, Value(needle))).filter(place__gt=0)
 
 
 class AssetText(models.Model):
@@ -161,7 +161,7 @@ _SHARING = f"""
 """
 
 
-def _within(pdq: bytes, rows: Iterable[tuple[int, bytes]], limit: int) -> Iterator[tuple[int, int]]:
+def _within(pdq: bytes, rows: Iterable[tuple[int, Any]], limit: int) -> Iterator[tuple[int, int]]:
     for primary_key, other in rows:
         bits = distance(pdq, bytes(other))
         if bits <= limit:

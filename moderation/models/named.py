@@ -28,5 +28,5 @@ class NamedCategory(models.Model):
     @classmethod
     def store(cls, decision: Decision) -> None:
         asset = decision.review.asset_id
-        rows = [cls(category=category, asset_id=asset) for category in decision.categories]
-        cls.objects.bulk_create(rows, ignore_conflicts=True)
+        rows = [NamedCategory(category=category, asset_id=asset) for category in decision.categories]
+        NamedCategory.objects.bulk_create(rows, ignore_conflicts=True)

@@ -6,12 +6,15 @@ index of its own, or says None when they are more than a page can afford.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet, Value
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce
 from django.db.models.lookups import Exact
 
@@ -22,7 +25,7 @@ from moderation.search.query import Term
 
 # An index is asked for all it has when that is no more than this.
 RARE = 10_000
-# Lists of the index over words are crossed when the shortest is no longer than this.
+# What crossing lists of the index over words may cost: the length of the shortest, once for each list.
 LISTS = 300_000
 
 
@@ -50,7 +53,7 @@ class Named:
     assets: Collection[int]
 
     def filter(self) -> Q:
-        return Q(asset_id__in=self.assets)
+        return Q(asset_id__in=among(self.assets))
 
     def ids(self, span: Span) -> list[int] | None:
         return list(self.assets)
@@ -75,7 +78,7 @@ class Columns:
         statuses = [equal.pop("status")] if "status" in equal else Review.Status.values
         for column, value in [*equal.items()] or [("", "")]:
             rows = Review.objects.filter(status__in=statuses, **({column: value} if column else {}))
-            if not _is_rare(rows):
+            if not _is_few(rows):
                 continue
             return list(rows.filter(self.filter()).values_list("asset_id", flat=True))
         return None
@@ -106,14 +109,14 @@ class Words:
         ]
         needles = [*(f" {word} " for word in whole), *(f" {prefix}" for prefix in begun)]
         shortest = min((drawn.how_many([needle]) for needle in needles), default=LISTS + 1)
-        if shortest > LISTS or drawn.how_many(needles) > RARE:
+        if shortest * len(needles) > LISTS or drawn.how_many(needles) > RARE:
             return None
         found = AssetText.with_words(whole, begun, since=span.since, before=span.before, limit=RARE + 1)
         if len(found) > RARE:
             return None
         if len(whole) + len(begun) == len(self.terms):
             return found
-        rows = Review.objects.filter(self.filter(), asset_id__in=found)
+        rows = Review.objects.filter(self.filter(), asset_id__in=among(found))
         return list(rows.values_list("asset_id", flat=True))
 
 
@@ -127,10 +130,9 @@ class Seed:
         return _asset_where(Q(seed=self.number) | Q(request__seed=self.number))
 
     def ids(self, span: Span) -> list[int] | None:
-        own, asked = Asset.objects.filter(seed=self.number), GenerationRequest.objects.filter(seed=self.number)
-        if not _is_rare(own) or not _is_rare(asked):
-            return None
-        return [*{*own.values_list("pk", flat=True), *_assets_of(asked)}]
+        own = _few(Asset.objects.filter(seed=self.number))
+        asked = _few_of(GenerationRequest.objects.filter(seed=self.number))
+        return None if own is None or asked is None else [*{*own, *asked}]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +143,7 @@ class Model:
         return _asset_where(Q(request__model_name__in=self.names))
 
     def ids(self, span: Span) -> list[int] | None:
-        rows = GenerationRequest.objects.filter(model_name__in=self.names)
-        return _assets_of(rows) if _is_rare(rows) else None
+        return _few_of(GenerationRequest.objects.filter(model_name__in=self.names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +158,10 @@ class Requester:
         return _asset_where(asked | Q(stored_by__in=self.users))
 
     def ids(self, span: Span) -> list[int] | None:
-        asked = (Q(requested_by__in=self.users), Q(api_key__in=self.keys))
-        requests = [GenerationRequest.objects.filter(q) for q in asked]
-        stored = Asset.objects.filter(stored_by__in=self.users)
-        if not all(_is_rare(rows) for rows in (*requests, stored)):
-            return None
-        return [*{*stored.values_list("pk", flat=True), *_assets_of(requests[0]), *_assets_of(requests[1])}]
+        stored = _few(Asset.objects.filter(stored_by__in=self.users))
+        asking = Q(requested_by__in=self.users) | Q(api_key__in=self.keys)
+        asked = None if stored is None else _few_of(GenerationRequest.objects.filter(asking))
+        return None if stored is None or asked is None else [*{*stored, *asked}]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +175,8 @@ class Decided:
         return Q(Exists(rows))
 
     def ids(self, span: Span) -> list[int] | None:
-        rows = NamedCategory.objects.filter(category__in=self.categories)
-        return list(rows.values_list("asset_id", flat=True).distinct()) if _is_rare(rows) else None
+        found = _few(NamedCategory.objects.filter(category__in=self.categories), "asset_id")
+        return None if found is None else list(set(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,10 +228,25 @@ def _reading(terms: Sequence[Term]) -> QuerySet[AssetText]:
     return rows
 
 
-def _assets_of(requests: QuerySet[GenerationRequest]) -> list[int]:
-    return list(Asset.objects.filter(request__in=requests.values("pk")).values_list("pk", flat=True))
+def among(ids: Collection[int]) -> RawSQL:
+    """A list for ``__in`` that goes to the database as one value, however long."""
+    if connection.vendor == "sqlite":
+        return RawSQL("SELECT value FROM json_each(%s)", [json.dumps(list(ids))])
+    return RawSQL("SELECT unnest(%s::bigint[])", [list(ids)])
 
 
-def _is_rare(rows: QuerySet[Any]) -> bool:
-    """Counts no further than it has to."""
+def _few(rows: QuerySet[Any], column: str = "pk") -> list[int] | None:
+    """All of them, unless they are many."""
+    found = list(rows.order_by().values_list(column, flat=True)[: RARE + 1])
+    return found if len(found) <= RARE else None
+
+
+def _few_of(requests: QuerySet[GenerationRequest]) -> list[int] | None:
+    """The images of these requests, unless those are many."""
+    found = _few(requests)
+    return _few(Asset.objects.filter(request__in=among(found))) if found else found
+
+
+def _is_few(rows: QuerySet[Any]) -> bool:
+    """Counts no further than it has to, where the index that counts does not hold what is wanted."""
     return rows.order_by().values("pk")[: RARE + 1].count() <= RARE

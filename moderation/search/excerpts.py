@@ -52,6 +52,6 @@ def _matches(text: str, terms: Sequence[Term]) -> Iterator[tuple[int, int]]:
     whole = {word for term in terms for word in term.whole_words}
     prefixes = tuple(term.prefix for term in terms if term.prefix)
     for match in _WORD.finditer(text):
-        word = fold(match[0])
+        word = match[0].casefold() if match[0].isascii() else fold(match[0])
         if word in whole or (prefixes and word.startswith(prefixes)):
             yield match.span()

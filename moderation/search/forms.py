@@ -140,14 +140,15 @@ class SearchForm(forms.Form):
     @property
     def hidden_errors(self) -> list[str]:
         """What is wrong in parts of the address that no field shows."""
-        return [error for name in ("like", "before", NON_FIELD_ERRORS) for error in self.errors.get(name, [])]
+        return [str(error) for name in ("like", "before", NON_FIELD_ERRORS) for error in self.errors.get(name, [])]
 
     @property
     def chips(self) -> Iterator[tuple[str, str, str]]:
         """Each filter that is set: its name, its value in words, and the address without it."""
         for name, value in self.filters.items():
             field = self.fields[name]
-            names = dict(flatten_choices(field.choices)) if isinstance(field, forms.ChoiceField) else {}
+            choices: Any = field.choices if isinstance(field, forms.ChoiceField) else ()
+            names: dict[Any, Any] = dict(flatten_choices(choices))
             yield str(self[name].label), str(names.get(value, value)), self.address(**{name: None})
 
     def address(self, **changes: Any) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.db import connection
+from django.db.models.functions import Length
 
 from generation import providers
 from generation.models import ApiKey, GenerationRequest, ProviderState
@@ -50,12 +51,12 @@ def models_meant(text: str) -> list[str]:
 
 def people_meant(text: str) -> tuple[list[int], list[int]]:
     """Accounts and API keys of this name, in any case; failing that, those whose names begin like it."""
-    for how in ("iexact", "istartswith"):
-        users = User.objects.filter(**{f"username__{how}": text}).values_list("pk", flat=True)[:MEANT_MAX]
-        keys = ApiKey.objects.filter(**{f"name__{how}": text}).values_list("pk", flat=True)[:MEANT_MAX]
-        if users or keys:
-            return list(users), list(keys)
-    return [], []
+    users = User.objects.filter(username__istartswith=text).values_list("pk", "username")
+    keys = ApiKey.objects.filter(name__istartswith=text).values_list("pk", "name")
+    found = [list(rows.order_by(Length(name))[:MEANT_MAX]) for rows, name in ((users, "username"), (keys, "name"))]
+    exact = [[pk for pk, name in rows if name.casefold() == text.casefold()] for rows in found]
+    chosen = exact if any(exact) else [[pk for pk, _ in rows] for rows in found]
+    return chosen[0], chosen[1]
 
 
 def _kept(key: str, read: Callable[[], list[str]]) -> list[str]:

@@ -42,11 +42,22 @@ SLACK = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    review: Review
+    """What the page shows of one image, worked out here: a template is slow at sixty times ten small things."""
+
+    address: str
+    preview: str
+    short_id: str
+    status: str
+    status_name: str
+    headline: str
+    arrived_at: datetime
     pieces: Sequence[Piece]
     distance: int | None = None  # bits of 256 between how the two look
     is_same: bool = False  # the very file that was searched for
-    is_blind: bool = False  # its status is not for this person, who is to give a second opinion
+
+    @property
+    def iso(self) -> str:
+        return self.arrived_at.isoformat()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,17 +196,25 @@ def _results(ids: Sequence[int], user: User, terms: Sequence[Term], likeness: Li
     )  # fmt: skip
     found = {row.asset_id: row for row in rows}
     likeness = likeness or Likeness()
-    return [
-        Result(
-            review=found[pk],
-            pieces=excerpt(words_of(found[pk].asset), terms),
-            distance=likeness.distances.get(pk),
-            is_same=pk in likeness.same,
-            is_blind=found[pk].wants_opinion_of(user) and found[pk].is_held_by(user),
-        )
-        for pk in ids
-        if pk in found
-    ]
+    return [_result(found[pk], user, terms, likeness) for pk in ids if pk in found]
+
+
+def _result(review: Review, user: User, terms: Sequence[Term], likeness: Likeness) -> Result:
+    status, name = review.status, Review.Status(review.status).label
+    if review.wants_opinion_of(user) and review.is_held_by(user):  # who judges it again does not learn it here
+        status, name = Review.Status.PENDING, "Second opinion"
+    return Result(
+        address=review.get_absolute_url(),
+        preview=review.asset.preview,
+        short_id=review.asset.short_id,
+        status=status,
+        status_name=str(name),
+        headline=review.headline_name,
+        arrived_at=review.created_at,
+        pieces=excerpt(words_of(review.asset), terms),
+        distance=likeness.distances.get(review.asset_id),
+        is_same=review.asset_id in likeness.same,
+    )
 
 
 def _arrival(asset_id: int) -> datetime | None:

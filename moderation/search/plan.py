@@ -52,7 +52,7 @@ def narrow(ids: Sequence[int], others: Sequence[Condition], *, limit: int) -> li
     rest = iter(ids)
     size = FIRST_PIECE
     while len(found) < limit and (piece := list(islice(rest, size))):
-        rows = Review.objects.filter(*(other.filter() for other in others), asset_id__in=piece)
+        rows = Review.objects.filter(*(other.filter() for other in others), asset_id__in=conditions.among(piece))
         true = set(rows.values_list("asset_id", flat=True))
         found += [asset_id for asset_id in piece if asset_id in true]
         size = conditions.RARE

@@ -23,7 +23,7 @@ class InMemory(FileUploadHandler):
         if start <= imaging.MAX_BYTES:
             self._content += raw_data
 
-    def file_complete(self, file_size: int) -> UploadedFile:
+    def file_complete(self, file_size: int) -> UploadedFile[bytes]:
         return InMemoryUploadedFile(
             BytesIO(self._content), self.field_name, self.file_name or "", self.content_type, len(self._content), None
         )

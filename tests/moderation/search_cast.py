@@ -33,7 +33,7 @@ def look(client: Client, q: str = "", /, **fields: Any) -> Any:
 def found(response: Any) -> list[str]:
     """Short ids of the results, in order."""
     assert response.status_code == 200, response.content.decode()
-    return re.findall(r'<span class="num">([0-9a-f]{8})</span></span>', response.content.decode())
+    return re.findall(r'<span class="num">([0-9a-f]{8})</span> <time', response.content.decode())
 
 
 def short(*reviews: Review) -> list[str]:

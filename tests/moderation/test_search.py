@@ -411,7 +411,7 @@ def test_a_picture_finds_itself_and_its_likes(client: Client, make_review: Make)
     assert exact.status_code == alike.status_code == 303
     shown = client.get(exact["Location"])
     assert found(shown) == short(review)
-    assert "The same picture 0" in text_of(shown)
+    assert "The same picture" in text_of(shown)
     shown = client.get(alike["Location"])
     assert found(shown) == short(review)
     assert "Looks alike" in text_of(shown)

@@ -204,7 +204,7 @@ def test_a_walk_goes_down_the_ids_and_looks_other_rows_up(db: None, condition: C
 
     assert walked.startswith("SEARCH moderation_review USING"), walked
     assert "(asset_id>? AND asset_id<?)" in walked.splitlines()[0], walked
-    assert "SCAN" not in walked, walked
+    assert "SCAN" not in walked.replace("SCAN json_each", ""), walked
     assert "TEMP B-TREE" not in walked, walked
 
 
