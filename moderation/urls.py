@@ -4,7 +4,7 @@ from django.urls import include, path, re_path
 
 from moderation import exports
 from moderation.gateway import developers, nanogpt, novita_urls, openapi, scenario
-from moderation.views import batches, care, queues, record, reports, reviews, sheet
+from moderation.views import batches, care, queues, record, reports, reviews, search, sheet
 
 app_name = "moderation"
 urlpatterns = [
@@ -26,6 +26,7 @@ urlpatterns = [
     path("reviews/<uuid:uuid>/claim/", reviews.review_claim, name="review-claim"),
     path("reviews/<uuid:uuid>/decisions/", reviews.decision_create, name="decision-create"),
     path("reviews/<uuid:uuid>/skip/", reviews.review_skip, name="review-skip"),
+    path("search/", search.search, name="search"),
     path("decisions/", record.decision_list, name="decision-list"),
     path("decisions/<uuid:uuid>/reversal/", record.decision_reverse, name="decision-reverse"),
     path("undo/", record.undo, name="undo"),

@@ -125,7 +125,7 @@ def similar_to(asset: Asset, user: User, *, is_blind: bool = False, limit: int =
     """What looks like it, nearest first, with its own verdicts."""
     if asset.pdq is None or asset.pdq_quality < lookup.QUALITY_MIN:
         return []
-    near = dict(lookup.similar(bytes(asset.pdq), limit=limit, besides=asset.pk))
+    near = dict(lookup.nearest(bytes(asset.pdq), limit=limit, besides=asset.pk))
     if not near:
         return []
     rows = (

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from django.db import transaction
 
 from generation.models.prepared import Prepared
-from moderation.models import ChainHead, Decision, Review, Verdict, Verification
+from moderation.models import ChainHead, Decision, NamedCategory, Review, Verdict, Verification
 from moderation.models.decisions import verify_chain
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def record_decision(
     )  # fmt: skip
     decision.hash = decision.digest()
     decision.save(force_insert=True)
+    if decision.categories:
+        NamedCategory.store(decision)
     _MOVE_HEAD.update(pk=1, sequence=decision.sequence, hash=decision.hash)
     return decision
 
