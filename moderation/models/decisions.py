@@ -116,6 +116,8 @@ class Decision(models.Model):
         indexes = [
             models.Index(fields=["-created_at", "-sequence"], name="decision_newest"),
             models.Index(fields=["reviewer", "-sequence"], name="decision_mine"),
+            models.Index(fields=["reviewer_name", "-sequence"], name="decision_by_name"),
+            models.Index(fields=["verdict", "-sequence"], name="decision_verdict"),
             models.Index(fields=["batch"], name="decision_batch", condition=Q(batch__isnull=False)),
             models.Index(fields=["second_of"], name="decision_second", condition=Q(second_of__isnull=False)),
         ]

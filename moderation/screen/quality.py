@@ -62,7 +62,7 @@ def quality(days: int) -> dict[str, Any]:
     rows = [_sums(category.name, found.get(category.slug)) for category in taxonomy.L1]
     rows.append(_sums("No category", found.get("")))
     head, progress = ChainHead.objects.filter(pk=1).first(), TallyProgress.objects.filter(pk=1).first()
-    wanted = Review.objects.filter(second_opinion=Review.SecondOpinion.WANTED)
+    wanted = Review.objects.wanted_again()
     return {
         "days": days,
         "periods": PERIODS,
