@@ -46,7 +46,7 @@ document.addEventListener("desk:key", (event) => {
   const key = event.detail;
   if (!find("#panel")) return;
   const isOnControl = key.target.closest("a, button, summary, input");
-  if (key.key === "Enter" && chooser() && !key.target.closest("a, button, summary")) { event.preventDefault(); find('[data-hotkey="r"][data-verdict]').click(); }
+  if (key.key === "Enter" && chooser() && (chooser().querySelector(":checked") || !key.target.closest("a, button, summary"))) { event.preventDefault(); find('[data-hotkey="r"][data-verdict]').click(); }
   else if (key.key === " " && !isOnControl) { event.preventDefault(); hold(true); }
   else if (key.shiftKey && key.key.startsWith("Arrow")) { event.preventDefault(); pan(key.key); }
   else if (key.shiftKey && /^[A-Z]$/.test(key.key) && !chooser() && find("#chooser")) group(event, key.key.toLowerCase());

@@ -28,9 +28,14 @@ def browser(browser_path: str, live_server: Any, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture
-def page_of(browser: Browser, live_server: Any) -> Iterator[Callable[..., Page]]:
+def faults() -> list[str]:
+    """What went wrong in the windows. A test that provokes a fault takes it out of here again."""
+    return []
+
+
+@pytest.fixture
+def page_of(browser: Browser, live_server: Any, faults: list[str]) -> Iterator[Callable[..., Page]]:
     """A window of this person's. No fault in it goes unnoticed."""
-    faults: list[str] = []
 
     def page(user: User, **options: Any) -> Page:
         client = Client()
