@@ -71,7 +71,8 @@ def test_the_next_image_is_there_before_the_verdict_is_sent(
     page.wait_for_timeout(SETTLED)
     # In one task with the key: nothing can have come back from the server.
     shown = page.evaluate(
-        "() => { document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'a', bubbles: true, cancelable: true}));"
+        "() => { const press = new KeyboardEvent('keydown', {key: 'a', bubbles: true, cancelable: true});"
+        " document.body.dispatchEvent(press);"
         " return document.querySelector('#panel').dataset.review; }"
     )
 
