@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.db import connection
+from django.db.models import BooleanField, F, QuerySet, Value
 from django.db.models.functions import Length
 
 from generation import providers
@@ -51,12 +53,16 @@ def models_meant(text: str) -> list[str]:
 
 def people_meant(text: str) -> tuple[list[int], list[int]]:
     """Accounts and API keys of this name, in any case; failing that, those whose names begin like it."""
-    users = User.objects.filter(username__istartswith=text).values_list("pk", "username")
-    keys = ApiKey.objects.filter(name__istartswith=text).values_list("pk", "name")
-    found = [list(rows.order_by(Length(name))[:MEANT_MAX]) for rows, name in ((users, "username"), (keys, "name"))]
-    exact = [[pk for pk, name in rows if name.casefold() == text.casefold()] for rows in found]
-    chosen = exact if any(exact) else [[pk for pk, _ in rows] for rows in found]
-    return chosen[0], chosen[1]
+    users = _beginning(User.objects.filter(username__istartswith=text), "username", is_key=False)
+    keys = _beginning(ApiKey.objects.filter(name__istartswith=text), "name", is_key=True)
+    found = list(users.union(keys).order_by("length")[:MEANT_MAX])
+    rows = [row for row in found if row["called"].casefold() == text.casefold()] or found
+    return [row["pk"] for row in rows if not row["is_key"]], [row["pk"] for row in rows if row["is_key"]]
+
+
+def _beginning(rows: QuerySet[Any], name: str, *, is_key: bool) -> QuerySet[Any, Any]:
+    kind = Value(is_key, output_field=BooleanField())
+    return rows.values("pk", called=F(name), length=Length(name), is_key=kind)
 
 
 def _kept(key: str, read: Callable[[], list[str]]) -> list[str]:

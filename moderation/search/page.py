@@ -101,7 +101,7 @@ def search(form: SearchForm, *, user: User) -> Page:
             results=results,
             further=form.address(before=found.ended_at),
             looked_at=plan.WINDOW,
-            looked_back_to=_arrival(found.ended_at),
+            looked_back_to=found.looked_back_to,
         )
     return Page(results=results, further=form.address(before=found.ids[LENGTH - 1]) if len(found.ids) > LENGTH else "")
 
@@ -215,7 +215,3 @@ def _result(review: Review, user: User, terms: Sequence[Term], likeness: Likenes
         distance=likeness.distances.get(review.asset_id),
         is_same=review.asset_id in likeness.same,
     )
-
-
-def _arrival(asset_id: int) -> datetime | None:
-    return Review.objects.filter(asset_id=asset_id).values_list("created_at", flat=True).first()

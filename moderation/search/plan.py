@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 
 from django.db.models import QuerySet
@@ -17,22 +18,23 @@ from moderation.models import Review
 from moderation.search import conditions
 from moderation.search.conditions import Condition, Named, Span
 
-# How many images a walk looks at. Measured: docs/benchmarks.md.
+# How many images a walk looks at: at a million of them and nothing that matches, some 40 ms of a core on SQLite.
 WINDOW = 20_000
 # How many conditions are asked whether they are rare: each is a query.
 ASKED = 3
-FIRST_PIECE = 500
+FIRST_PIECE = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     ids: list[int]  # of assets, newest first; one more than asked for when there are more
     ended_at: int | None = None  # the asset at which the window ended, when it ended the search
+    looked_back_to: datetime | None = None  # when that one arrived
 
 
 def find(asked: Sequence[Condition], *, span: Span, limit: int) -> Found:
     """The newest images in the span that all conditions are true of: up to ``limit`` and one."""
-    floor = _floor(span)
+    floor, arrived_at = _floor(span)
     if floor is not None or any(isinstance(condition, Named) for condition in asked):
         for condition in asked[:ASKED]:
             ids = condition.ids(span)
@@ -41,7 +43,7 @@ def find(asked: Sequence[Condition], *, span: Span, limit: int) -> Found:
                 return Found(narrow(sorted((i for i in ids if i in span), reverse=True), others, limit=limit + 1))
     rows = _walk(asked, Span(span.since if floor is None else floor, span.before))
     found = list(rows[: limit + 1])
-    return Found(found, floor if len(found) <= limit else None)
+    return Found(found, floor, arrived_at) if len(found) <= limit else Found(found)
 
 
 def narrow(ids: Sequence[int], others: Sequence[Condition], *, limit: int) -> list[int]:
@@ -65,6 +67,10 @@ def _walk(asked: Sequence[Condition], span: Span) -> QuerySet[Review, int]:
     return rows.order_by("-asset_id").values_list("asset_id", flat=True)
 
 
-def _floor(span: Span) -> int | None:
-    """Where a walk that begins at the top of this span has to end; None if it may go to its bottom."""
-    return _walk([], span)[WINDOW : WINDOW + 1].first()
+def _floor(span: Span) -> tuple[int, datetime] | tuple[None, None]:
+    """Where a walk that begins at the top of this span has to end, and when that was; None if it may go to its bottom.
+
+    The index alone counts, and the row is read for one.
+    """
+    at = _walk([], span)[WINDOW : WINDOW + 1]
+    return Review.objects.filter(asset_id__in=at).values_list("asset_id", "created_at").first() or (None, None)
