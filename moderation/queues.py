@@ -155,9 +155,7 @@ QUEUES: dict[str, Queue] = {
             slug="second-opinion",
             name="Second opinion",
             about="A share of what others decided, without what they decided.",
-            select=lambda rows, user: rows.filter(
-                second_opinion=Review.SecondOpinion.WANTED, status__in=Review.DECIDED
-            ).exclude(decided_by=user),
+            select=lambda rows, user: rows.wanting_second_opinion().exclude(decided_by=user),
             is_blind=True,
         ),
         Queue(
