@@ -50,6 +50,7 @@ class Number:
 
     id: str
     text: str
+    is_words: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +120,7 @@ def _depth(queue: Queue, user: User) -> Waiting:
     oldest = f"oldest {age(found['since'])}" if found["since"] else "nothing waits"
     return Waiting(
         queue=queue, count=Number(f"n-{queue.slug}", queues.bounded(found["count"])),
-        oldest=Number(f"o-{queue.slug}", oldest),
+        oldest=Number(f"o-{queue.slug}", oldest, is_words=True),
     )  # fmt: skip
 
 

@@ -120,6 +120,9 @@ class Decision(models.Model):
             models.Index(fields=["verdict", "-sequence"], name="decision_verdict"),
             models.Index(fields=["batch"], name="decision_batch", condition=Q(batch__isnull=False)),
             models.Index(fields=["second_of"], name="decision_second", condition=Q(second_of__isnull=False)),
+            # Beside the unique one: where hardly anything is reversed, statistics make that one look useless to SQLite,
+            # which then reads the whole record for every decision's reversal.
+            models.Index(fields=["reverses"], name="decision_reverses", condition=Q(reverses__isnull=False)),
         ]
         constraints = [
             models.CheckConstraint(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from django.db.models import Count, F, Q
 from django.utils import timezone
 
-from moderation.models import Decision
+from moderation.models import Decision, Verdict
 from moderation.models.reviews import UNDO_WINDOW
 from moderation.services import desk
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LENGTH = 50
 # Own figures are about so many of the newest decisions, so that they cost the same after ten years.
-LOOK_BACK = 5000
+LOOK_BACK = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,8 @@ class Line:
     """One decision, and whether it can be taken back now."""
 
     decision: Decision
-    why_not: str  # empty: it can
+    why_not: str  # as a sentence; empty: it can
+    brief: str  # the same in a few words
     seconds: int | None  # left to do so; None: no limit, or it cannot
 
     @property
@@ -68,16 +69,23 @@ def _newest_of(decisions: Sequence[Decision]) -> set[int]:
 
 
 def _line(decision: Decision, user: User, is_newest: bool) -> Line:
-    seconds = None
+    why_not, brief, seconds = "", "", None
     if not decision.may_be_reversed_by(user):
-        why_not = desk.why_not_reversible(decision, user)
+        why_not, brief = desk.why_not_reversible(decision, user), _brief(decision)
     elif not is_newest:
-        why_not = desk.SUPERSEDED
-    else:
-        why_not = ""
-        if not user.has_perm("moderation.decide_escalated_review"):
-            seconds = max(0, int((decision.created_at + UNDO_WINDOW - timezone.now()).total_seconds()))
-    return Line(decision=decision, why_not=why_not, seconds=seconds)
+        why_not, brief = desk.SUPERSEDED, "decided anew since"
+    elif not user.has_perm("moderation.decide_escalated_review"):
+        seconds = max(0, int((decision.created_at + UNDO_WINDOW - timezone.now()).total_seconds()))
+    return Line(decision=decision, why_not=why_not, brief=brief, seconds=seconds)
+
+
+def _brief(decision: Decision) -> str:
+    if decision.verdict == Verdict.REOPEN:
+        return "a reversal itself"
+    if hasattr(decision, "reversed_by"):
+        by = decision.reversed_by
+        return f"reversed by {by.reviewer_name}, {by.created_at:%H:%M}"
+    return "undo is over"
 
 
 def own_figures(user: User) -> Own:

@@ -62,7 +62,6 @@ def quality(days: int) -> dict[str, Any]:
     rows = [_sums(category.name, found.get(category.slug)) for category in taxonomy.L1]
     rows.append(_sums("No category", found.get("")))
     head, progress = ChainHead.objects.filter(pk=1).first(), TallyProgress.objects.filter(pk=1).first()
-    wanted = Review.objects.wanted_again()
     return {
         "days": days,
         "periods": PERIODS,
@@ -70,7 +69,7 @@ def quality(days: int) -> dict[str, Any]:
         "whole": _added("All categories", found.values()),
         "rows": rows,
         "few": FEW,
-        "wanted": queues.bounded_count(wanted),
+        "wanted": queues.bounded_count(Review.objects.wanted_again()),
         "uncounted": max(0, (head.sequence if head else 0) - (progress.sequence if progress else 0)),
     }
 

@@ -41,7 +41,7 @@ function tick() {
     const row = clock.closest("[data-row]"), button = row.querySelector("[data-reverses]"), hadFocus = row.contains(document.activeElement);
     button.disabled = true;
     delete clock.dataset.left;
-    clock.parentElement.textContent = "the time to undo is over";
+    clock.parentElement.textContent = "undo is over";
     if (hadFocus) row.querySelector("a[data-stop]").focus();
   }
 }
