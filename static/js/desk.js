@@ -104,7 +104,7 @@ function look(zoom, x = view.x, y = view.y) {
   canvas.style.setProperty("--y", `${view.y}px`);
   find("#stage").toggleAttribute("data-zoomed", view.zoom > 1);
   find("#stage").toggleAttribute("data-close", view.zoom >= 4);
-  const shown = find('[data-zoom="0"]'), isActual = Math.abs(view.zoom - actualZoom()) < .01 && view.zoom > 1;
+  const shown = find("[data-zoom-shown]"), isActual = Math.abs(view.zoom - actualZoom()) < .01 && view.zoom > 1;
   if (shown) shown.textContent = view.zoom > 1 ? `${Math.round(100 * view.zoom / actualZoom())}%` : "fit";
   if (find("[data-actual]")) find("[data-actual]").ariaPressed = String(isActual);
 }
