@@ -188,7 +188,7 @@ def test_a_finger_selects_and_looks_while_it_stays(page_of: Window, reviews: lis
     expect(first.locator(".real")).to_be_visible()
     first.dispatch_event("pointerup", {"pointerType": "touch", "bubbles": True})
     expect(first.locator(".real")).to_be_hidden()
-    page.get_by_role("button", name="Approve", exact=True).tap()
+    page.get_by_role("button", name="Approve selected").tap()
     page.get_by_role("button", name="Approve 1").tap()
 
     expect(page.get_by_role("button", name="Undo all 1")).to_be_in_viewport()

@@ -140,7 +140,7 @@ def test_next_sheet_skips_what_is_left_and_counts_that_it_was_looked_at(
 
     assert response["Location"] == ADDRESS
     assert named(sheet(client), "tile") == [str(third.uuid)]
-    assert Exposure.of_this_hour(moderator.pk).images == 2
+    assert Exposure.objects.get(user=moderator).images == 2
     first.refresh_from_db(), second.refresh_from_db()
     assert first.claimed_by is second.claimed_by is None
     assert "You skipped" in client.get("/queues/waiting/").content.decode()
