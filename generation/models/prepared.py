@@ -2,7 +2,7 @@
 
 Django writes the SQL of a queryset anew every time, which costs several times what the database takes for a lookup by
 index. At the desk, where a decision is a dozen such lookups, that was most of a server's work. A Prepared query is an
-ordinary queryset, written as ever; only its text is kept, for each thread's connection, with the values left open.
+ordinary queryset, written as ever; only its text is kept, with the connection it was made for and the values left open.
 
     OLD = Prepared(lambda moment: Review.objects.filter(created_at__lt=moment)[:5], moment=datetime)
     OLD.rows(moment=timezone.now())
@@ -10,14 +10,13 @@ ordinary queryset, written as ever; only its text is kept, for each thread's con
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar, cast
 from uuid import UUID
 
-from django.db import connections, router
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Model, QuerySet
 from django.db.models.sql import UpdateQuery
 
@@ -71,7 +70,6 @@ class Prepared(Generic[M]):
 
     def __init__(self, build: Callable[..., QuerySet[M] | tuple[QuerySet[M], dict[str, Any]]], **kinds: Kind) -> None:
         self._build, self._kinds = build, kinds
-        self._texts = threading.local()
 
     def rows(self, **values: Any) -> list[M]:
         text = self._text()
@@ -89,21 +87,23 @@ class Prepared(Generic[M]):
             return cast("int", cursor.rowcount)
 
     def _text(self) -> _Text:
-        text: _Text | None = getattr(self._texts, "text", None)
+        """Kept on the connection: it belongs to one thread, and what was made for it dies with it."""
+        connection = connections[DEFAULT_DB_ALIAS]
+        texts: dict[Prepared[M], _Text] = connection.__dict__.setdefault("prepared_texts", {})
+        text = texts.get(self)
         if text is None:
-            text = self._texts.text = self._written()
+            text = texts[self] = self._written(connection)
         return text
 
-    def _written(self) -> _Text:
+    def _written(self, connection: Any) -> _Text:
         stand_ins = {name: _stand_in(kind, number) for number, (name, kind) in enumerate(self._kinds.items())}
         built: Any = self._build(**stand_ins)
         queryset, changes = built if isinstance(built, tuple) else (built, None)
-        query, alias = queryset.query, queryset.db
+        query = queryset.query
         if changes is not None:
-            query, alias = query.chain(UpdateQuery), router.db_for_write(queryset.model)
+            query = query.chain(UpdateQuery)
             query.add_update_values(changes)
-        connection = connections[alias]
-        compiler = query.get_compiler(using=alias)
+        compiler = query.get_compiler(connection=connection)
         sql, params = compiler.as_sql()
         places = [
             (position, name, type(param))
