@@ -3,12 +3,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help run test check requirements
+.PHONY: help run test check bench requirements
 
 help:
 	@echo "make run            try Loupe: web server and worker on 127.0.0.1:8000 (PORT=…, DATA_DIR=…)"
 	@echo "make test           run the tests (ARGS='-k name' goes to pytest)"
 	@echo "make check          lint, formatting, types, migrations, production settings"
+	@echo "make bench          measure, with SIZES=10000,1000000 assets (ARGS='--parts server,browser')"
 	@echo "make requirements   compile the pinned requirements again"
 
 # install(requirements file): build the environment when it is missing or the file has changed since.
@@ -55,6 +56,11 @@ check:
 	@$(PRODUCTION) $(BIN)/mypy .
 	@$(PRODUCTION) $(BIN)/python manage.py makemigrations --check --dry-run
 	@$(PRODUCTION) $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+SIZES ?= 10000,1000000
+bench:
+	$(call install,requirements-dev.txt)
+	@$(BIN)/python -m bench --sizes $(SIZES) $(ARGS)
 
 requirements: COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate --quiet

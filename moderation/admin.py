@@ -24,6 +24,7 @@ from moderation.models import (
     PolicyRule,
     Preferences,
     Review,
+    SavedQueue,
     TallyProgress,
     Verification,
     WordTally,
@@ -203,6 +204,15 @@ class DayFiguresAdmin(ReadOnlyAdmin):
 class VerificationAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "decisions", "faults", "head")
     ordering = ("-pk",)
+
+
+@admin.register(SavedQueue)
+class SavedQueueAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("name", "owner", "is_shared", "base", "query", "created_at")
+    list_filter = ("is_shared", "base")
+    search_fields = ("name", "owner__username")
+    list_select_related = ("owner",)
+    ordering = ("owner", "name")
 
 
 class GuardedUserAdmin(UserAdmin):  # type: ignore[type-arg]

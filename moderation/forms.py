@@ -54,6 +54,13 @@ class DecisionForm(forms.Form):
         return " ".join(str(error) for errors in self.errors.values() for error in errors)
 
 
+class BulkPreviewForm(DecisionForm):
+    """What is about to be decided about many images. The reason for an escalation is asked for with it, not before."""
+
+    def clean(self) -> dict[str, Any]:
+        return forms.Form.clean(self) or {}
+
+
 class DecisionFilterForm(forms.Form):
     """Which part of the record. Page and CSV share it, and its fields are the page's address."""
 

@@ -16,25 +16,26 @@ from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
+from generation import providers
 from generation.models import Source
 from moderation import taxonomy
-from moderation.models import Review
+from moderation.models import Review, SavedQueue
 from moderation.models.reviews import ReviewQuerySet
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 COUNT_LIMIT = 1000
-# Two filters at once have no index of their own. The second one is tried on this many rows of the first, in order.
-WINDOW = 20_000
 ORDERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "risk": ("Riskiest first", ("-priority", "pk")),
     "oldest": ("Oldest first", ("pk",)),
     "newest": ("Newest first", ("-pk",)),
 }
-# Filter → what people call it. Each that is no range has an index behind status (Review.Meta).
+# Filter → column. Each has an index behind status, in which the others stand too (Review.Meta).
 COLUMNS = {"category": "headline_l1", "source": "source", "provider": "provider"}
 UNCATEGORISED = "none"
+# Somebody's own and those that others share: more than a rail can hold, and one query.
+SAVED_SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +68,10 @@ class Filters:
         set_ones = {name: str(value) for name, value in named.items() if value}
         return set_ones if self.order == "risk" else {**set_ones, "order": self.order}
 
+    def words(self) -> dict[str, str]:
+        """Those that are set, as people say them."""
+        return {name: _WORDS[name](value) for name, value in self.pairs().items()}
+
     def apply(self, rows: ReviewQuerySet) -> ReviewQuerySet:
         equal = {column: getattr(self, name) for name, column in COLUMNS.items() if getattr(self, name)}
         if equal.get("headline_l1") == UNCATEGORISED:
@@ -75,19 +80,27 @@ class Filters:
             rows = rows.filter(priority__gte=self.risk)
         if self.hours:
             rows = rows.filter(created_at__lte=timezone.now() - timedelta(hours=self.hours))
-        for number, (column, value) in enumerate(equal.items()):
-            if number == 1:
-                first = rows.order_by(*ORDERS[self.order][1]).values("pk")[:WINDOW]
-                rows = Review.objects.filter(pk__in=first)
-            rows = rows.filter(**{column: value})
-        return rows
+        return rows.filter(**equal)
 
 
 def _number(text: str, most: int) -> int:
     return min(int(text), most) if text.isascii() and text.isdecimal() and len(text) < 7 else 0
 
 
-Select = Callable[[ReviewQuerySet, "User"], ReviewQuerySet]
+def duration(hours: int) -> str:
+    return f"{hours // 24} d" if hours % 24 == 0 else f"{hours} h"
+
+
+_WORDS: dict[str, Callable[[str], str]] = {
+    "category": lambda slug: "No category" if slug == UNCATEGORISED else taxonomy.names([slug]),
+    "source": lambda value: Source(value).label,
+    "provider": lambda slug: providers.available().get(slug, slug),
+    "risk": lambda least: f"Risk {least} or more",
+    "hours": lambda hours: f"Waiting {duration(int(hours))} or longer",
+    "order": lambda order: ORDERS[order][0],
+}
+
+Select = Callable[[ReviewQuerySet, "User | int"], ReviewQuerySet]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +111,9 @@ class Queue:
     select: Select
     permission: str = "moderation.decide_review"
     is_blind: bool = False  # what was decided before is not shown
+    is_personal: bool = False  # whether it holds other rows for everybody
     filters: Filters = field(default_factory=Filters)
+    saved: SavedQueue | None = None  # the row that it was made from
 
     def narrowed(self, given: Mapping[str, str]) -> Queue:
         return replace(self, filters=Filters.read(given))
@@ -115,8 +130,42 @@ class Queue:
     def is_narrowed(self) -> bool:
         return bool(self.filters.pairs())
 
+    @property
+    def chips(self) -> list[tuple[str, str]]:
+        """What narrows it, in words, each with the address of the same queue without it."""
+        pairs = self.filters.pairs()
+        return [
+            (words, self.narrowed({key: value for key, value in pairs.items() if key != name}).get_absolute_url())
+            for name, words in self.filters.words().items()
+        ]
+
+    @property
+    def in_words(self) -> str:
+        """Its filters as a phrase."""
+        return ", ".join(self.filters.words().values())
+
+    @property
+    def order_name(self) -> str:
+        return ORDERS[self.filters.order][0]
+
+    def address(self, name: str) -> str:
+        """Where something is done with this queue, its filters kept: a view below its own page, by name."""
+        return "?".join(filter(None, (reverse(f"moderation:{name}", args=[self.slug]), self.query)))
+
     def get_absolute_url(self) -> str:
-        return "?".join(filter(None, (reverse("moderation:queue-detail", args=[self.slug]), self.query)))
+        return self.address("queue-detail")
+
+    @property
+    def claims_url(self) -> str:
+        return self.address("claim-next")
+
+    @property
+    def sheet_url(self) -> str:
+        return self.address("sheet")
+
+    @property
+    def saving_url(self) -> str:
+        return self.address("queue-save")
 
     def is_open_to(self, user: User) -> bool:
         return user.has_perm(self.permission)
@@ -155,13 +204,15 @@ QUEUES: dict[str, Queue] = {
             slug="second-opinion",
             name="Second opinion",
             about="A share of what others decided, without what they decided.",
-            select=lambda rows, user: rows.wanting_second_opinion().exclude(decided_by=user),
+            select=lambda rows, user: rows.wanted_again().exclude(decided_by=user),
             is_blind=True,
+            is_personal=True,
         ),
         Queue(
             slug="mine",
             name="Mine",
             about="What you hold right now.",
+            is_personal=True,
             select=lambda rows, user: rows.claimable_by(user).held_by(user),
         ),
     )
@@ -179,6 +230,19 @@ def named(key: str, user: User) -> Queue | None:
 
 def for_user(user: User) -> list[Queue]:
     return [queue for queue in QUEUES.values() if queue.is_open_to(user)]
+
+
+def saved_for(user: User) -> list[Queue]:
+    """The queues this person saved, then those that others share, each by name; none they may not work on."""
+    rows = SavedQueue.objects.visible_to(user).select_related("owner")[:SAVED_SHOWN]
+    mine_first = sorted(rows, key=lambda row: (row.owner_id != user.pk, row.name.casefold()))
+    found = [(row, named(f"{row.base}?{row.query}", user)) for row in mine_first]
+    return [replace(queue, name=row.name, saved=row) for row, queue in found if queue is not None]
+
+
+def may_share(user: User) -> bool:
+    """Whether this person may save a queue for everybody: seniors and policy leads."""
+    return user.has_perm("moderation.decide_escalated_review") or user.has_perm("moderation.activate_policy")
 
 
 def bounded_count(rows: QuerySet[Any]) -> str:

@@ -27,6 +27,11 @@ class Category:
     def l1(self) -> str:
         return self.parent or self.slug
 
+    @property
+    def short(self) -> str:
+        """The name as far as it tells it from the others, for places where several stand in one line."""
+        return self.name.partition(" of ")[0]
+
 
 def _l1(slug: str, key: str, name: str, definition: str, *children: tuple[str, str, str]) -> list[Category]:
     family = [Category(slug, name, definition, key=key)]

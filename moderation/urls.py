@@ -4,7 +4,7 @@ from django.urls import include, path, re_path
 
 from moderation import exports
 from moderation.gateway import developers, nanogpt, novita_urls, openapi, scenario
-from moderation.views import care, queues, record, reports, reviews
+from moderation.views import batches, care, queues, record, reports, reviews, search, sheet
 
 app_name = "moderation"
 urlpatterns = [
@@ -12,6 +12,13 @@ urlpatterns = [
     path("queues/<slug:slug>/", queues.queue_detail, name="queue-detail"),
     path("queues/<slug:slug>/claims/", queues.claim_next, name="claim-next"),
     path("queues/<slug:slug>/deck/", queues.deck, name="deck"),
+    path("queues/<slug:slug>/sheet/", sheet.sheet, name="sheet"),
+    path("queues/<slug:slug>/sheet/decisions/", sheet.sheet_decide, name="sheet-decide"),
+    path("queues/<slug:slug>/sheet/return/", sheet.sheet_return, name="sheet-return"),
+    path("queues/<slug:slug>/saved/", queues.queue_save, name="queue-save"),
+    path("queues/saved/<uuid:uuid>/deletion/", queues.saved_delete, name="saved-delete"),
+    path("batches/<uuid:uuid>/", batches.batch_detail, name="batch-detail"),
+    path("batches/<uuid:uuid>/reversal/", batches.batch_reverse, name="batch-reverse"),
     path("live/", queues.live, name="live"),
     path("claims/renewal/", reviews.claim_renewal, name="claim-renewal"),
     path("claims/release/", reviews.claim_release, name="claim-release"),
@@ -19,6 +26,7 @@ urlpatterns = [
     path("reviews/<uuid:uuid>/claim/", reviews.review_claim, name="review-claim"),
     path("reviews/<uuid:uuid>/decisions/", reviews.decision_create, name="decision-create"),
     path("reviews/<uuid:uuid>/skip/", reviews.review_skip, name="review-skip"),
+    path("search/", search.search, name="search"),
     path("decisions/", record.decision_list, name="decision-list"),
     path("decisions/<uuid:uuid>/reversal/", record.decision_reverse, name="decision-reverse"),
     path("undo/", record.undo, name="undo"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from generation.services.storing import Origin, store_rendition
 from moderation.models import Decision, Policy, Review
 
 PASSWORD = "correct horse battery staple"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -180,3 +182,14 @@ def make_review(make_asset: Callable[..., Asset], settings: Any) -> Callable[...
             settings.CLASSIFIERS = before
 
     return make
+
+
+@pytest.fixture(scope="session")
+def browser_path() -> str:
+    """Chromium, wherever it is; absent it is a named skip, or a failure under REQUIRE_BROWSER=1."""
+    for name in BROWSERS:
+        if path := shutil.which(name):
+            return path
+    if os.environ.get("REQUIRE_BROWSER") == "1":
+        pytest.fail("REQUIRE_BROWSER=1, but no Chromium is installed.")
+    pytest.skip("no Chromium is installed; REQUIRE_BROWSER=1 makes this a failure")

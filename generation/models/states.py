@@ -29,11 +29,20 @@ class StateMachine(models.Model):
     class Meta:
         abstract = True
 
-    def move_to(self, status: str, *, only_from: str = "", where: dict[str, Any] | None = None, **fields: Any) -> Self:
+    def move_to(
+        self,
+        status: str,
+        *,
+        only_from: str = "",
+        where: dict[str, Any] | None = None,
+        reread: bool = True,
+        **fields: Any,
+    ) -> Self:
         """Compare and swap in the database: change the status if the stored row may still do so.
 
         ``only_from`` narrows the allowed sources to one, ``where`` adds conditions (a lease, a claim), ``fields`` are
-        written with the status. Raises InvalidTransition and changes nothing if the row has moved on.
+        written with the status. Raises InvalidTransition and changes nothing if the row has moved on. ``reread=False``
+        spares the query that brings this object up to date, for whoever holds the row locked and reads it no more.
         """
         sources = [source for source, targets in self.TRANSITIONS.items() if status in targets]
         if only_from:
@@ -41,7 +50,8 @@ class StateMachine(models.Model):
         rows = type(self)._default_manager.filter(pk=self.pk, status__in=sources, **(where or {}))
         if not rows.update(status=status, **fields):
             raise InvalidTransition(self, status)
-        self.refresh_from_db()
+        if reread:
+            self.refresh_from_db()
         return self
 
 

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from generation import pumps
 from generation.models import GenerationRequest
+from generation.models.prepared import Prepared
 from moderation.models import Delivery, Review
 
 Kind = Delivery.Kind
@@ -23,10 +24,20 @@ LOOKED_FOR = timedelta(days=7)
 
 def review_moved(review: Review) -> None:
     """Call it in the transaction that decides a review or reverses a decision, after the review has moved."""
-    wanting = GenerationRequest.objects.filter(assets=review.asset_id).exclude(callback_url="")
-    # no_key: whoever stores another image of this request holds a weaker lock on its row, and waits for nobody.
-    for request in wanting.select_for_update(of=("self",), no_key=True):
+    for request in _WANTING.rows(asset=review.asset_id):
         _bring_up_to_date(request)
+
+
+# no_key: whoever stores another image of this request holds a weaker lock on its row, and waits for nobody.
+_WANTING = Prepared(
+    lambda asset: (
+        GenerationRequest.objects.filter(assets=asset)
+        .exclude(callback_url="")
+        .only("finished_at")
+        .select_for_update(of=("self",), no_key=True)
+    ),
+    asset=int,
+)
 
 
 def owed() -> QuerySet[GenerationRequest]:

@@ -5,6 +5,7 @@ from moderation.models.decisions import ChainHead, Decision, Verdict
 from moderation.models.deliveries import Delivery
 from moderation.models.exposure import Exposure
 from moderation.models.figures import DayFigures
+from moderation.models.named import NamedCategory
 from moderation.models.policies import Policy, PolicyActivation, PolicyRule
 from moderation.models.preferences import Preferences, Veil
 from moderation.models.reviews import Review
@@ -20,6 +21,7 @@ __all__ = [
     "Delivery",
     "Exposure",
     "Label",
+    "NamedCategory",
     "Policy",
     "PolicyActivation",
     "PolicyRule",

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any, Self
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import models
@@ -69,6 +69,16 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
         """What stands of one review's record, oldest first."""
         return list(self.standing().filter(review=review).select_related("second_of").order_by("sequence"))
 
+    def of_batch(self, batch: UUID) -> Self:
+        """What was made in one go, in its order, with all that a list of decisions shows."""
+        rows = self.filter(batch=batch).order_by("sequence")
+        return rows.select_related("review__asset", "reviewer", "policy", "reversed_by", "second_of")
+
+    def last_standing(self, review_ids: Iterable[int]) -> dict[int, Decision]:
+        """For each of these reviews the newest decision that nobody has taken back."""
+        rows = self.filter(review__in=list(review_ids), reversed_by__isnull=True).exclude(verdict=Verdict.REOPEN)
+        return {row.review_id: row for row in rows.filter(second_of__reversed_by__isnull=True).order_by("sequence")}
+
     def last_of(self, review: Review) -> Decision | None:
         return self.filter(review=review).newest_first().select_related("reviewer", "policy").first()
 
@@ -106,6 +116,8 @@ class Decision(models.Model):
         indexes = [
             models.Index(fields=["-created_at", "-sequence"], name="decision_newest"),
             models.Index(fields=["reviewer", "-sequence"], name="decision_mine"),
+            models.Index(fields=["reviewer_name", "-sequence"], name="decision_by_name"),
+            models.Index(fields=["verdict", "-sequence"], name="decision_verdict"),
             models.Index(fields=["batch"], name="decision_batch", condition=Q(batch__isnull=False)),
             models.Index(fields=["second_of"], name="decision_second", condition=Q(second_of__isnull=False)),
             # Beside the unique one: where hardly anything is reversed, statistics make that one look useless to SQLite,

@@ -9,6 +9,8 @@ from django.db import models
 from django.db.models import F
 from django.utils import timezone
 
+from generation.models.prepared import Prepared
+
 # What people who look at images for a living name as the hard ones.
 SEVERE = frozenset({"explicit", "violence", "visually-disturbing", "hate-symbols"})
 
@@ -36,16 +38,22 @@ class Exposure(models.Model):
     def add(cls, user_id: int, *, images: int, severe: int) -> None:
         """Count images that have left somebody's screen."""
         hour = this_hour()
-        rows = cls.objects.filter(user_id=user_id, hour=hour)
-        counts = {"images": F("images") + images, "severe": F("severe") + severe}
-        if not rows.update(**counts):
-            _, made = cls.objects.get_or_create(
-                user_id=user_id, hour=hour, defaults={"images": images, "severe": severe}
-            )
+        counts = {"images": images, "severe": severe}
+        if not _ADD.update(user=user_id, hour=hour, **counts):
+            _, made = cls.objects.get_or_create(user_id=user_id, hour=hour, defaults=counts)
             if not made:  # another window of theirs was faster
-                rows.update(**counts)
+                _ADD.update(user=user_id, hour=hour, **counts)
 
     @classmethod
     def put_off(cls, user_id: int) -> None:
         """Suggest no break any more in this hour."""
         cls.objects.update_or_create(user_id=user_id, hour=this_hour(), defaults={"is_put_off": True})
+
+
+_ADD = Prepared(
+    lambda user, hour, images, severe: (
+        Exposure.objects.filter(user_id=user, hour=hour),
+        {"images": F("images") + images, "severe": F("severe") + severe},
+    ),
+    user=int, hour=datetime, images=int, severe=int,
+)  # fmt: skip

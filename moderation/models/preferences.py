@@ -8,6 +8,8 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from generation.models.prepared import Prepared
+
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
@@ -64,4 +66,7 @@ class Preferences(models.Model):
         """Theirs, or the defaults (not stored) for people who never changed any."""
         if not user.is_authenticated:
             return cls()
-        return cls.objects.filter(user=user).first() or cls(user=user)
+        return _OF.row(user=user.pk) or cls(user=user)
+
+
+_OF = Prepared(lambda user: Preferences.objects.filter(user_id=user), user=int)

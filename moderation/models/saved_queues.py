@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Self
 from uuid import uuid4
 
 from django.conf import settings
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+
+class SavedQueueQuerySet(models.QuerySet["SavedQueue"]):
+    def visible_to(self, user: User) -> Self:
+        """Their own, and what others share."""
+        return self.filter(Q(owner=user) | Q(is_shared=True))
 
 
 class SavedQueue(models.Model):
@@ -17,6 +28,8 @@ class SavedQueue(models.Model):
     base = models.CharField(max_length=30, help_text="The queue whose filters these are.")
     query = models.CharField(max_length=500, help_text="Filters, as in an address: category=alcohol&source=upload.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = SavedQueueQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["owner", "name"], name="saved_queue_name_once_per_owner")]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Self
+from collections.abc import Collection
 
 from django.db import models
 
+from generation.models.prepared import Prepared
+
 WORD_MAX = 40
+FEW = 40  # words; most prompts have no more
 _WORD = re.compile(r"[^\W\d_][\w'-]{2,39}")
 
 
@@ -28,8 +30,16 @@ class WordTally(models.Model):
         return f"{self.word}: {self.rejected} of {self.decided}"
 
     @classmethod
-    def of(cls, words: Iterable[str]) -> dict[str, Self]:
-        return cls.objects.in_bulk(list(words))
+    def of(cls, words: Collection[str]) -> dict[str, WordTally]:
+        if len(words) > FEW:
+            return cls.objects.in_bulk(list(words))
+        padded = [*words, *[""] * (FEW - len(words))]
+        return {row.word: row for row in _FEW.rows(**{f"word{at}": word for at, word in enumerate(padded)})}
+
+
+_FEW = Prepared(
+    lambda **words: WordTally.objects.filter(word__in=list(words.values())), **{f"word{at}": str for at in range(FEW)}
+)
 
 
 class TallyProgress(models.Model):

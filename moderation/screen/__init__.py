@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Count, Subquery
 from django.utils import timezone
 
+from generation.models.prepared import Prepared
 from moderation import queues, taxonomy
 from moderation.models import Decision, Preferences, Review, Verdict
 from moderation.models.reviews import UNDO_WINDOW
@@ -41,7 +42,7 @@ def panel(*, user: User, review: Review, queue: Queue | None) -> dict[str, Any]:
     notes = surroundings.notes_of(asset)
     prompt = generation.prompt if generation else notes.prompt if notes else ""
     is_blind = blind(user, review, queue)
-    decisions = [] if is_blind else list(_decisions(review))
+    decisions = [] if is_blind else _DECISIONS.rows(review=review.pk)
     history = entries(decisions, user)
     return {
         "review": review,
@@ -72,9 +73,14 @@ def stage(review: Review) -> dict[str, Any]:
     return {"review": review, "asset": review.asset, "boxes": boxes}
 
 
-def _decisions(review: Review) -> Iterable[Decision]:
-    rows = review.decisions.newest_first()
-    return rows.select_related("reviewer", "policy", "reversed_by", "review", "second_of__policy")
+_DECISIONS = Prepared(
+    lambda review: (
+        Decision.objects.filter(review=review)
+        .newest_first()
+        .select_related("policy", "reversed_by", "second_of__policy")
+    ),
+    review=int,
+)
 
 
 def blind(user: User, review: Review, queue: Queue | None) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from generation.models import Asset, lookup
+from generation.models.prepared import Prepared
 from moderation.models import Decision, Review, TallyProgress, WordTally
 from moderation.models.decisions import standing
 from moderation.models.words import words_of
@@ -88,12 +89,7 @@ def strip(review: Review, user: User, *, is_blind: bool = False) -> list[Frame]:
     """The images of the same request; nothing for an image that has no siblings."""
     if review.asset.request_id is None or review.asset.request is None or review.asset.request.image_num == 1:
         return []
-    rows = Review.objects.filter(asset__request=review.asset.request_id).select_related("asset")
-    lean = rows.only(
-        "uuid", "status", "second_opinion", "decided_by", "claimed_by", "claimed_until", "asset__preview",
-        "asset__position",
-    )  # fmt: skip
-    frames = list(lean.order_by("asset__position"))
+    frames = _SIBLINGS.rows(request=review.asset.request_id)
     at = next((index for index, row in enumerate(frames) if row.pk == review.pk), 0)
     keys = {at + 1: "j", at - 1: "k"}
     return [
@@ -105,14 +101,47 @@ def strip(review: Review, user: User, *, is_blind: bool = False) -> list[Frame]:
     ]  # fmt: skip
 
 
+_SIBLINGS = Prepared(
+    lambda request: (
+        Review.objects.filter(asset__request=request)
+        .select_related("asset")
+        .only(
+            "uuid",
+            "status",
+            "second_opinion",
+            "decided_by",
+            "claimed_by",
+            "claimed_until",
+            "asset__preview",
+            "asset__position",
+        )
+        .order_by("asset__position")
+    ),
+    request=int,
+)
+
+
 def similar_to(asset: Asset, user: User, *, is_blind: bool = False, limit: int = SIMILAR) -> list[Similar]:
     """What looks like it, nearest first, with its own verdicts."""
     if asset.pdq is None or asset.pdq_quality < lookup.QUALITY_MIN:
         return []
-    near = {twin.pk: bits for twin, bits in lookup.similar(bytes(asset.pdq), limit=limit + 1) if twin.pk != asset.pk}
+    near = dict(lookup.nearest(bytes(asset.pdq), limit=limit, besides=asset.pk))
     if not near:
         return []
-    rows = Review.objects.filter(asset__in=near).select_related("asset")
+    rows = (
+        Review.objects.filter(asset__in=near)
+        .select_related("asset")
+        .only(
+            "uuid",
+            "status",
+            "second_opinion",
+            "decided_by",
+            "claimed_by",
+            "claimed_until",
+            "asset__preview",
+            "asset__uuid",
+        )
+    )
     found = [
         Similar(review=row, shown=shown(row, user, is_blind=is_blind), distance=near[row.asset_id]) for row in rows
     ]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 from django.db.models import F
 
 from generation.models import Asset
+from generation.models.prepared import Prepared
 from moderation import classifiers, taxonomy
 from moderation.classifiers.base import Coverage
-from moderation.models import Classification
+from moderation.models import Classification, Label
 from moderation.taxonomy import Category
 
 SUGGESTIONS = 9
@@ -39,6 +39,7 @@ class Source:
 
     run: Classification
     label: str
+    labels: Sequence[Label]
     found: Sequence[Found]
     limits: str
 
@@ -66,14 +67,40 @@ class Box:
     y: float
     width: float
     height: float
+    text_size: float  # in the same pixels, so that it looks the same over every image
+
+    @property
+    def is_right(self) -> bool:
+        """Whether its text has to run to the left to stay on the picture."""
+        return self.x > 18 * self.text_size
+
+    @property
+    def text_x(self) -> float:
+        return self.x + (self.width if self.is_right else 0)
 
 
 def sources_of(asset: Asset) -> list[Source]:
-    rows = asset.classifications.defer("raw").annotate(details=F("raw__details"))
-    runs = rows.prefetch_related("labels").order_by("pk")
-    return [
-        Source(run=run, label=classifiers.label(run.classifier), found=_found(run), limits=_limits(run)) for run in runs
-    ]
+    named: dict[int, list[Label]] = {}
+    for label in _LABELS.rows(asset=asset.pk):
+        named.setdefault(label.classification_id, []).append(label)
+    return [_source(run, named.get(run.pk, [])) for run in _RUNS.rows(asset=asset.pk)]
+
+
+def _source(run: Classification, labels: list[Label]) -> Source:
+    name = classifiers.label(run.classifier)
+    return Source(run=run, label=name, labels=labels, found=_found(run, labels), limits=_limits(run))
+
+
+_RUNS = Prepared(
+    lambda asset: (
+        Classification.objects.filter(asset=asset)
+        .only("classifier", "version", "status", "flagged", "score", "covers", "error", "asset")
+        .annotate(details=F("raw__details"))
+        .order_by("pk")
+    ),
+    asset=int,
+)
+_LABELS = Prepared(lambda asset: Label.objects.filter(classification__asset=asset).order_by("pk"), asset=int)
 
 
 def suggestions(sources: Iterable[Source]) -> list[Suggestion]:
@@ -94,22 +121,22 @@ def _rank(found: Found) -> tuple[bool, Decimal]:
     return found.scored, found.confidence
 
 
-def _found(run: Classification) -> list[Found]:
+def _found(run: Classification, labels: Iterable[Label]) -> list[Found]:
     """One line per category: its highest confidence, and in how many places."""
-    grouped: dict[str, list[Any]] = {}
-    for label in run.labels.all():
+    grouped: dict[str, list[Label]] = {}
+    for label in labels:
         grouped.setdefault(label.category, []).append(label)
     said = getattr(run, "details", None)
     details = said if isinstance(said, dict) else {}
     lines = [
         Found(
             category=taxonomy.CATEGORIES.get(slug) or Category(slug, slug, ""),
-            confidence=max(label.confidence for label in labels),
-            parts=sum(label.box is not None for label in labels),
+            confidence=max(label.confidence for label in group),
+            parts=sum(label.box is not None for label in group),
             scored=classifiers.gives_confidence(run.classifier),
             details=", ".join(details.get(slug, ())),
         )
-        for slug, labels in grouped.items()
+        for slug, group in grouped.items()
     ]
     return sorted(lines, key=lambda line: line.confidence, reverse=True)
 
@@ -123,24 +150,26 @@ def _limits(run: Classification) -> str:
     seen = [category for category in taxonomy.L1 if category.slug in run.covers]
     unseen = [category for category in taxonomy.L1 if category.slug not in run.covers]
     partly = [category for category in seen if run.covers[category.slug] != Coverage.FULL]
+    all_partly = len(partly) == len(seen)
     sentences = []
-    if unseen:
-        only = len(seen) <= FEW
-        sentences.append(f"Sees only: {_list(seen)}." if only else f"Cannot see: {_list(unseen)}.")
-    if partly and len(partly) == len(seen):
-        sentences.append("None of them in every form.")
-    elif partly:
+    if len(seen) <= FEW:
+        sentences.append(f"Sees only{', and in part' if all_partly else ''}: {_list(seen)}.")
+    elif unseen:
+        sentences.append(f"Cannot see: {_list(unseen)}.")
+    if partly and not all_partly:
         sentences.append(f"Sees in part: {_list(partly)}.")
+    elif all_partly and len(seen) > FEW:
+        sentences.append("Sees the rest in part.")
     return " ".join(sentences)
 
 
 def _list(categories: Sequence[Category]) -> str:
     # Semicolons, because several names hold "and" or "or" themselves.
-    return "; ".join(category.name for category in categories)
+    return "; ".join(category.short for category in categories)
 
 
 def boxes_of(asset: Asset, sources: Iterable[Source]) -> list[Box]:
-    found = [label for source in sources for label in source.run.labels.all() if label.box]
+    found = [label for source in sources for label in source.labels if label.box]
     return [
         Box(
             name=f"{label.category_name} {label.confidence:.0f}",
@@ -148,6 +177,7 @@ def boxes_of(asset: Asset, sources: Iterable[Source]) -> list[Box]:
             y=round(label.box[1] * asset.height, 1),
             width=round(label.box[2] * asset.width, 1),
             height=round(label.box[3] * asset.height, 1),
+            text_size=round(max(asset.width, asset.height) / 42, 1),
         )
         for label in found
     ]

@@ -69,7 +69,7 @@ def quality(days: int) -> dict[str, Any]:
         "whole": _added("All categories", found.values()),
         "rows": rows,
         "few": FEW,
-        "wanted": queues.bounded_count(Review.objects.wanting_second_opinion()),
+        "wanted": queues.bounded_count(Review.objects.wanted_again()),
         "uncounted": max(0, (head.sequence if head else 0) - (progress.sequence if progress else 0)),
     }
 

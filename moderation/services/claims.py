@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from datetime import timedelta
+import functools
+from collections.abc import Callable, Collection, Iterable
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.db import connections, transaction
-from django.db.models import Q, Subquery
+from django.db.models import Q
 from django.utils import timezone
 
+from generation.models.prepared import Prepared
 from moderation.models import Review
 from moderation.models.reviews import CLAIM_LASTS, ReviewQuerySet
-from moderation.queues import Queue
+from moderation.queues import QUEUES, Queue
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 DEAL_MAX = 60
+# More than anybody's screen holds at once: a contact sheet with the twins of its images.
+HELD_MAX = 200
+NOBODY = 0  # for queues that are the same for everybody
 LINGERS = timedelta(seconds=30)
 
 
@@ -27,21 +32,67 @@ def deal(
 ) -> list[Review]:
     """Claim up to ``count`` free reviews of a queue for this person, in the queue's order.
 
-    One UPDATE decides who gets what, so two people are never dealt the same one, and nobody waits for anybody:
-    PostgreSQL skips rows that are being dealt to somebody else, SQLite has one writer.
+    Two people are never dealt the same one, and nobody waits for anybody: PostgreSQL skips rows that are being dealt
+    to somebody else, SQLite has one writer.
     """
-    free = queue.work(user, avoided).exclude(pk__in=skipped).free()
-    candidates = queue.ordered(free)
-    if connections[free.db].features.has_select_for_update_skip_locked:
-        candidates = candidates.select_for_update(skip_locked=True, of=("self",))
-    # The moment is the token by which the rows just taken are read again: nobody claims twice in one microsecond.
-    until = timezone.now() + CLAIM_LASTS
-    with transaction.atomic():
-        chosen = Subquery(candidates.values("pk")[: min(count, DEAL_MAX)])
-        taken = Review.objects.filter(pk__in=chosen).update(claimed_by=user, claimed_until=until)
-    if not taken:
+    count = min(count, DEAL_MAX)
+    if count < 1 or not queue.is_open_to(user):
         return []
-    return list(queue.ordered(Review.objects.filter(claimed_by=user, claimed_until=until).for_screen()))
+    now = timezone.now()
+    if not (skipped or avoided or queue.is_narrowed or queue.is_personal):
+        return _take(user, lambda: _whole_queue(queue.slug, count).rows(now=now))
+    rows = queue.work(user, avoided).exclude(pk__in=skipped)
+    return _take(user, lambda: list(_free(queue.ordered(rows), now)[:count]))
+
+
+def deal_alike(
+    *, user: User, queue: Queue, looks: Collection[int], count: int, skipped: Collection[int] = (),
+    avoided: Collection[str] = (),
+) -> list[Review]:  # fmt: skip
+    """Claim up to ``count`` free reviews of a queue whose images look like others that this person is given."""
+    rows = queue.work(user, avoided).filter(look__in=looks).exclude(pk__in=skipped)
+    return _take(user, lambda: list(_free(queue.ordered(rows), timezone.now())[: min(count, DEAL_MAX)]))
+
+
+def _free(candidates: ReviewQuerySet, now: datetime) -> ReviewQuerySet:
+    candidates = candidates.free(now).for_screen()
+    if connections[candidates.db].features.has_select_for_update_skip_locked:
+        candidates = candidates.select_for_update(skip_locked=True, of=("self",))
+    return candidates
+
+
+def _take(user: User, read: Callable[[], list[Review]]) -> list[Review]:
+    with transaction.atomic():
+        # First the rows, then the UPDATE: as a subquery of it PostgreSQL may run the SELECT more than once, which skips
+        # what it has just updated and takes more than was asked for.
+        taken = read()
+        until = timezone.now() + CLAIM_LASTS
+        if len(taken) == 1:
+            _CLAIM.update(pk=taken[0].pk, user=user.pk, until=until)
+        elif taken:
+            rows = Review.objects.filter(pk__in=[review.pk for review in taken])
+            rows.update(claimed_by=user, claimed_until=until)
+    for review in taken:
+        review.claimed_by, review.claimed_until = user, until
+    return taken
+
+
+_CLAIM = Prepared(
+    lambda pk, user, until: (Review.objects.filter(pk=pk), {"claimed_by": user, "claimed_until": until}),
+    pk=int, user=int, until=datetime,
+)  # fmt: skip
+
+
+@functools.cache
+def _whole_queue(slug: str, count: int) -> Prepared[Review]:
+    """Dealing from a queue without filters, which is nearly all dealing."""
+    queue = QUEUES[slug]
+    rows = Review.objects.all()
+
+    def build(now: datetime) -> ReviewQuerySet:
+        return _free(queue.ordered(queue.select(rows, NOBODY)), now)[:count]
+
+    return Prepared(build, now=datetime)
 
 
 def resume(*, user: User, queue: Queue, skipped: Collection[int] = ()) -> Review | None:
@@ -52,7 +103,7 @@ def resume(*, user: User, queue: Queue, skipped: Collection[int] = ()) -> Review
 
 def renew(*, user: User, uuids: Iterable[UUID]) -> list[UUID]:
     """Extend the leases that are still theirs; return which those are."""
-    rows = Review.objects.filter(uuid__in=list(uuids)[:DEAL_MAX]).held_by(user)
+    rows = Review.objects.filter(uuid__in=list(uuids)[:HELD_MAX]).held_by(user)
     kept = list(rows.values_list("uuid", flat=True))
     rows.filter(uuid__in=kept).update(claimed_until=timezone.now() + CLAIM_LASTS)
     return kept
@@ -60,7 +111,7 @@ def renew(*, user: User, uuids: Iterable[UUID]) -> list[UUID]:
 
 def release(*, user: User, uuids: Iterable[UUID]) -> int:
     """Give leases back, those of others untouched; return how many."""
-    mine = Q(uuid__in=list(uuids)[:DEAL_MAX], claimed_by=user)
+    mine = Q(uuid__in=list(uuids)[:HELD_MAX], claimed_by=user)
     return Review.objects.filter(mine).update(claimed_by=None, claimed_until=None)
 
 

@@ -7,9 +7,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from generation.models import InvalidTransition
+from generation.models.prepared import Prepared
 from moderation import taxonomy
 from moderation.gateway import events
 from moderation.models import Decision, Exposure, Review, Verdict
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 Status = Review.Status
+_LOCKED = Prepared(lambda pk: Review.objects.select_for_update().filter(pk=pk), pk=int)
 SECONDS_MAX = Decimal(3600)
 SUPERSEDED = "This decision is not the last one on its image any more."
 
@@ -69,7 +71,6 @@ def skip(*, review: Review, user: User) -> None:
     review.release(user)
 
 
-@transaction.atomic
 def decide(
     *,
     review: Review,
@@ -86,22 +87,28 @@ def decide(
     ``uuid`` is the decision's own name, chosen by whoever sends it: sent twice, it is recorded once. ``batch`` is
     shared by decisions that are made, and can be taken back, in one go.
     """
-    if uuid is not None and (before := _sent_before(uuid, review, user)):
+    try:
+        with transaction.atomic():
+            review = _LOCKED.rows(pk=review.pk)[0]
+            _require_rank(review, user)
+            chosen = checked_categories(verdict, categories)
+            is_second = review.wants_opinion_of(user)
+            if (review.is_decided and not is_second) or not review.is_held_by(user):
+                raise Overtaken(_who_was_faster(review, user))
+            decision = record_decision(
+                review=review, verdict=verdict, categories=chosen, note=note.strip(), reviewer=user,
+                policy_id=review.policy_id, uuid=uuid, batch=batch,
+                seconds=None if seconds is None else min(max(seconds, Decimal(0)), SECONDS_MAX),
+                second_of=second_opinions.first_of(review) if is_second else None,
+            )  # fmt: skip
+            _move(review, decision, user)
+            count_exposure(user, [(review, chosen)])
+            return decision
+    except (DeskError, IntegrityError):
+        # It may be the echo of what has been recorded already.
+        if (before := _sent_before(uuid, review, user)) is None:
+            raise
         return before
-    review = Review.objects.select_for_update().get(pk=review.pk)
-    _require_rank(review, user)
-    chosen = _checked_categories(verdict, categories)
-    is_second = review.wants_opinion_of(user)
-    if (review.is_decided and not is_second) or not review.is_held_by(user):
-        raise Overtaken(_who_was_faster(review, user))
-    decision = record_decision(
-        review=review, verdict=verdict, categories=chosen, note=note.strip(), reviewer=user, policy=review.policy,
-        seconds=None if seconds is None else min(max(seconds, Decimal(0)), SECONDS_MAX), uuid=uuid, batch=batch,
-        second_of=second_opinions.first_of(review) if is_second else None,
-    )  # fmt: skip
-    _move(review, decision, user)
-    count_exposure(user, [(review, chosen)])
-    return decision
 
 
 def _move(review: Review, decision: Decision, user: User) -> None:
@@ -117,7 +124,7 @@ def _move(review: Review, decision: Decision, user: User) -> None:
         freed["second_opinion"] = Review.SecondOpinion.WANTED
     try:
         review.move_to(
-            status, where={"claimed_by": user}, **freed,
+            status, where={"claimed_by": user}, reread=False, **freed,
             decided_at=decision.created_at if is_final else None, decided_by=user if is_final else None,
         )  # fmt: skip
     except InvalidTransition:
@@ -125,9 +132,9 @@ def _move(review: Review, decision: Decision, user: User) -> None:
     events.review_moved(review)
 
 
-def _sent_before(uuid: UUID, review: Review, user: User) -> Decision | None:
+def _sent_before(uuid: UUID | None, review: Review, user: User) -> Decision | None:
     """The decision of this name, when it is the very one that is being sent. Raises Incomplete for a name in use."""
-    before = Decision.objects.filter(uuid=uuid).first()
+    before = Decision.objects.filter(uuid=uuid).first() if uuid else None
     if before is not None and (before.review_id, before.reviewer_id) != (review.pk, user.pk):
         raise Incomplete("This decision's name belongs to another decision.")
     return before
@@ -149,7 +156,7 @@ def reverse(*, decision: Decision, user: User, note: str = "", batch: UUID | Non
     if decision.pk not in newest_of(Decision.objects.standing_of(review)):
         raise Overtaken(SUPERSEDED)
     reversal = record_decision(
-        review=review, verdict=Verdict.REOPEN, note=note.strip(), reviewer=user, policy=review.policy,
+        review=review, verdict=Verdict.REOPEN, note=note.strip(), reviewer=user, policy_id=review.policy_id,
         reverses=decision, batch=batch,
     )  # fmt: skip
     standing = Decision.objects.standing_of(review)
@@ -194,7 +201,8 @@ def _require_rank(review: Review, user: User) -> None:
         raise NotAllowed("This review was escalated. A senior moderator decides it.")
 
 
-def _checked_categories(verdict: Verdict, slugs: Sequence[str]) -> list[str]:
+def checked_categories(verdict: Verdict, slugs: Sequence[str]) -> list[str]:
+    """What a verdict names, sorted; nothing for an approval. Raises Incomplete."""
     if verdict not in STATUS_AFTER:
         raise Incomplete("Choose approve, reject or escalate.")
     allowed = {category.slug for category in taxonomy.reject_reasons()}

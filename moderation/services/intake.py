@@ -54,11 +54,12 @@ def _look_of(asset: Asset) -> int | None:
     """What images that are alike share: the id of the first of them, which learns of it when a second one comes."""
     if asset.pdq is None or asset.pdq_quality < lookup.QUALITY_MIN:
         return None
-    twins = [twin for twin, _ in lookup.similar(bytes(asset.pdq), limit=2) if twin.pk != asset.pk]
+    twins = lookup.nearest(bytes(asset.pdq), limit=1, besides=asset.pk)
     if not twins:
         return None
-    Review.objects.filter(asset=twins[0], look__isnull=True).update(look=twins[0].pk)
-    return Review.objects.filter(asset=twins[0]).values_list("look", flat=True).first()
+    nearest, _ = twins[0]
+    Review.objects.filter(asset=nearest, look__isnull=True).update(look=nearest)
+    return Review.objects.filter(asset=nearest).values_list("look", flat=True).first()
 
 
 def classify(*, classification: Classification) -> None:
@@ -166,7 +167,7 @@ def apply_settlement(*, review: Review, policy: Policy, settlement: Settlement) 
     verdict = Verdict.APPROVE if settlement.outcome is Outcome.APPROVE else Verdict.REJECT
     with transaction.atomic():
         decision = record_decision(
-            review=review, verdict=verdict, categories=settlement.categories, policy=policy, by_policy=True
+            review=review, verdict=verdict, categories=settlement.categories, policy_id=policy.pk, by_policy=True
         )
         review.move_to(
             Review.Status.APPROVED if verdict == Verdict.APPROVE else Review.Status.REJECTED,

@@ -9,14 +9,15 @@ from uuid import UUID, uuid4
 
 from django.db import transaction
 
-from moderation.models import ChainHead, Decision, Policy, Review, Verdict, Verification
+from generation.models.prepared import Prepared
+from moderation.models import ChainHead, Decision, NamedCategory, Review, Verdict, Verification
 from moderation.models.decisions import verify_chain
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def record_decision(
     *,
     review: Review,
@@ -24,7 +25,7 @@ def record_decision(
     categories: Iterable[str] = (),
     note: str = "",
     reviewer: User | None = None,
-    policy: Policy | None = None,
+    policy_id: int | None = None,
     by_policy: bool = False,
     seconds: Decimal | None = None,
     reverses: Decision | None = None,
@@ -32,29 +33,30 @@ def record_decision(
     batch: UUID | None = None,
     uuid: UUID | None = None,
 ) -> Decision:
-    """Append one decision to the chain. The caller moves the review in the same transaction."""
-    head = ChainHead.objects.select_for_update().get(pk=1)
+    """Append one decision to the chain. The caller moves the review in the same transaction.
+
+    Raises IntegrityError for a ``uuid`` that another decision has.
+    """
+    head = _HEAD.rows(pk=1)[0]
     decision = Decision(
-        uuid=uuid or uuid4(),
-        review=review,
-        verdict=verdict,
-        categories=list(categories),
-        note=note,
-        reviewer=reviewer,
-        reviewer_name=reviewer.get_username() if reviewer else "",
-        policy=policy,
-        by_policy=by_policy,
-        seconds=seconds,
-        reverses=reverses,
-        second_of=second_of,
-        batch=batch,
-        sequence=head.sequence + 1,
-        previous_hash=head.hash,
-    )
+        uuid=uuid or uuid4(), review=review, verdict=verdict, categories=list(categories), note=note,
+        reviewer=reviewer, reviewer_name=reviewer.get_username() if reviewer else "", policy_id=policy_id,
+        by_policy=by_policy, seconds=seconds, reverses=reverses, second_of=second_of, batch=batch,
+        sequence=head.sequence + 1, previous_hash=head.hash,
+    )  # fmt: skip
     decision.hash = decision.digest()
     decision.save(force_insert=True)
-    ChainHead.objects.filter(pk=1).update(sequence=decision.sequence, hash=decision.hash)
+    if decision.categories:
+        NamedCategory.store(decision)
+    _MOVE_HEAD.update(pk=1, sequence=decision.sequence, hash=decision.hash)
     return decision
+
+
+_HEAD = Prepared(lambda pk: ChainHead.objects.select_for_update().filter(pk=pk), pk=int)
+_MOVE_HEAD = Prepared(
+    lambda pk, sequence, hash: (ChainHead.objects.filter(pk=pk), {"sequence": sequence, "hash": hash}),
+    pk=int, sequence=int, hash=str,
+)  # fmt: skip
 
 
 def verify() -> tuple[Verification, list[str]]:

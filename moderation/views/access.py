@@ -9,8 +9,9 @@ from django.http import Http404, HttpResponseRedirect, QueryDict
 from django.shortcuts import get_object_or_404
 
 from generation.htmx import HtmxHttpRequest
+from generation.models.prepared import Prepared
 from moderation import queues
-from moderation.models import Decision, Review
+from moderation.models import Decision, Review, SavedQueue
 from moderation.queues import Queue
 
 if TYPE_CHECKING:
@@ -29,9 +30,17 @@ class SeeOther(HttpResponseRedirect):
     status_code = 303
 
 
-def get_review_for(user: User, uuid: UUID) -> Review:
-    rows = Review.objects.for_screen()
-    return get_object_or_404(rows if user.has_perm("moderation.view_review") else rows.none(), uuid=uuid)
+def get_review_for(user: User, uuid: UUID, *, for_screen: bool = False) -> Review:
+    """``for_screen``: with all that the screen reads of other tables."""
+    query = _FOR_SCREEN if for_screen else _ALONE
+    review = query.row(uuid=uuid) if user.has_perm("moderation.view_review") else None
+    if review is None:
+        raise Http404
+    return review
+
+
+_ALONE = Prepared(lambda uuid: Review.objects.filter(uuid=uuid), uuid=UUID)
+_FOR_SCREEN = Prepared(lambda uuid: Review.objects.for_screen().filter(uuid=uuid), uuid=UUID)
 
 
 def get_decision_for(user: User, uuid: UUID) -> Decision:
@@ -44,6 +53,11 @@ def get_queue_for(user: User, slug: str, filters: QueryDict) -> Queue:
     if queue is None or not queue.is_open_to(user):
         raise Http404
     return queue.narrowed(filters.dict())
+
+
+def get_saved_queue_for(user: User, uuid: UUID) -> SavedQueue:
+    """Their own, to change it; what others share with them is theirs to use only."""
+    return get_object_or_404(SavedQueue.objects.filter(owner=user), uuid=uuid)
 
 
 def named_queue(user: User, data: QueryDict) -> Queue | None:

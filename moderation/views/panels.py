@@ -77,7 +77,7 @@ def arrive(request: DeskRequest, review: Review, queue: Queue | None, **extra: A
     address = address_of(review, queue)
     if not request.htmx and not is_deck(request):
         return SeeOther(address)
-    response = show(request, get_review_for(request.user, review.uuid), queue, **extra)
+    response = show(request, get_review_for(request.user, review.uuid, for_screen=True), queue, **extra)
     response["HX-Push-Url"] = address
     return response
 
@@ -90,7 +90,7 @@ def refuse(
     request: DeskRequest, review: Review, queue: Queue | None, error: desk.DeskError, **extra: Any
 ) -> HttpResponse:
     """A fresh panel that says what is so now, and why this was not done."""
-    fresh = get_review_for(request.user, review.uuid)
+    fresh = get_review_for(request.user, review.uuid, for_screen=True)
     return show(request, fresh, queue, status=STATUS_OF[type(error)], problem=str(error), **extra)
 
 

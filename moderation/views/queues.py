@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
+from django.contrib import messages
 from django.db.models import Q
 from django.http import HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from generation.htmx import respond
 from moderation import queues
 from moderation.models import Review
 from moderation.models.reviews import ReviewQuerySet
+from moderation.queue_forms import QueueFilterForm, SavedQueueForm
 from moderation.queues import Queue
 from moderation.screen import rail
+from moderation.services import desk, saved_queues
 from moderation.views import panels, skips
-from moderation.views.access import DeskRequest, get_queue_for, named_queue
+from moderation.views.access import DeskRequest, SeeOther, get_queue_for, get_saved_queue_for, named_queue
 
 SHEET_LENGTH = 60
 
@@ -27,7 +32,8 @@ def queue_list(request: DeskRequest) -> HttpResponse:
         (queue, queues.bounded_count(queue.reviews(request.user)), oldest(queue.reviews(request.user)))
         for queue in queues.for_user(request.user)
     ]
-    return render(request, "moderation/queue_list.html", {"rows": rows})
+    saved = queues.saved_for(request.user)
+    return render(request, "moderation/queue_list.html", {"rows": rows, "saved": saved})
 
 
 def oldest(rows: ReviewQuerySet) -> Review | None:
@@ -38,18 +44,33 @@ def oldest(rows: ReviewQuerySet) -> Review | None:
 @require_GET
 def queue_detail(request: DeskRequest, slug: str) -> HttpResponse:
     queue = get_queue_for(request.user, slug, request.GET)
+    if any(not value for value in request.GET.values()):
+        return redirect(queue)  # a form names fields that nobody has filled in
+    return _page(request, queue)
+
+
+def _page(request: DeskRequest, queue: Queue, *, status: int = 200, **extra: Any) -> HttpResponse:
     rows = queue.reviews(request.user)
     page, following = _sheet(queue, rows, request.GET.get("after", ""))
+    is_first = "after" not in request.GET
+    if request.htmx and is_first and not page:
+        return HttpResponse(status=204)  # it looked again, and there is nothing yet
     skipped = skips.skipped(request, queue)
+    saved = queues.saved_for(request.user)
     context: dict[str, Any] = {
         "queue": queue,
+        "saved": next((one for one in saved if one.key == queue.key), None),
         "page": page,
         "following": following,
-        "is_first": "after" not in request.GET,
+        "is_first": is_first,
         "count": queues.bounded_count(rows),
         "skipped": rows.filter(pk__in=skipped).count() if skipped else 0,
+        "filters": QueueFilterForm(queue.filters),
+        "may_share": queues.may_share(request.user),
+        "saving": SavedQueueForm.suggesting(queue),
+        **extra,
     }
-    return respond(request, "moderation/queue_detail.html", "moderation/_queue.html", context)
+    return respond(request, "moderation/queue_detail.html", "moderation/_queue.html", context, status=status)
 
 
 def _sheet(queue: Queue, rows: ReviewQuerySet, after: str) -> tuple[list[Review], str]:
@@ -92,3 +113,30 @@ def live(request: DeskRequest) -> HttpResponse:
     return render(
         request, "moderation/_rail.html", {"queue": named_queue(request.user, request.GET), **rail(request.user)}
     )
+
+
+# --- Queues that people keep ---
+
+
+@require_POST
+def queue_save(request: DeskRequest, slug: str) -> HttpResponse:
+    queue = get_queue_for(request.user, slug, request.GET)
+    form = SavedQueueForm(request.POST)
+    if not form.is_valid():
+        return _page(request, queue, status=422, saving=form)
+    given = form.cleaned_data
+    try:
+        saved = saved_queues.save(user=request.user, queue=queue, name=given["name"], is_shared=given["is_shared"])
+    except desk.DeskError as error:
+        form.add_problem(error)
+        return _page(request, queue, status=panels.STATUS_OF[type(error)], saving=form)
+    messages.success(request, f"Saved as “{saved.name}”.")
+    return SeeOther(queue.get_absolute_url())
+
+
+@require_POST
+def saved_delete(request: DeskRequest, uuid: UUID) -> HttpResponse:
+    saved = get_saved_queue_for(request.user, uuid)
+    saved_queues.delete(saved=saved)
+    messages.info(request, f"Deleted the saved queue “{saved.name}”.")
+    return SeeOther(reverse("moderation:queue-list"))

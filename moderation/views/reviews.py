@@ -22,7 +22,7 @@ from moderation.views.panels import arrive, go_on, kept, refuse, show
 
 @require_GET
 def review_detail(request: DeskRequest, uuid: UUID) -> HttpResponse:
-    review = get_review_for(request.user, uuid)
+    review = get_review_for(request.user, uuid, for_screen=True)
     return show(request, review, named_queue(request.user, request.GET))
 
 

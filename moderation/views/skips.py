@@ -15,9 +15,10 @@ def skipped(request: HttpRequest, queue: Queue) -> list[int]:
     return kept.get(queue.slug, [])
 
 
-def remember(request: HttpRequest, queue: Queue, review: Review) -> None:
-    kept = [pk for pk in skipped(request, queue) if pk != review.pk]
-    request.session["skips"] = {**request.session.get("skips", {}), queue.slug: [*kept, review.pk][-SKIPS_KEPT:]}
+def remember(request: HttpRequest, queue: Queue, *reviews: Review) -> None:
+    new = [review.pk for review in reviews]
+    kept = [pk for pk in skipped(request, queue) if pk not in new]
+    request.session["skips"] = {**request.session.get("skips", {}), queue.slug: [*kept, *new][-SKIPS_KEPT:]}
 
 
 def forget(request: HttpRequest, queue: Queue) -> None:

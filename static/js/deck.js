@@ -131,8 +131,8 @@ function later(problem) {
 }
 addEventListener("online", () => { failures = Math.min(failures, 1); send(); fill(); });
 function refused(item, text) {
-  const [panel] = panels(text);
-  if (!panel) return say(`The verdict on ${item.label} was refused.`);
+  const panel = panels(text)[0] ?? item.panel;
+  if (!panel) return say(`The verdict on ${item.label} was refused. Look for it in the queue.`);
   back(panel);
   say(panel.querySelector("[role=alert]")?.textContent.trim() ?? `The verdict on ${item.label} was refused.`);
 }
@@ -142,7 +142,7 @@ const PAST = { approve: "Approved", reject: "Rejected", escalate: "Escalated" };
 document.addEventListener("submit", (event) => {
   const form = event.target, button = event.submitter;
   if (!inDeck() || form.id !== "foot" || !button) return;
-  const action = button.formAction;
+  const action = button.getAttribute("formaction") ?? form.getAttribute("action");
   const isUndo = button.matches("[data-undo]"), isSkip = button.matches("[data-skip]");
   if (!isUndo && !isSkip && button.name !== "verdict") return;
   event.preventDefault();

@@ -25,7 +25,7 @@ document.addEventListener("click", (event) => {
 }, true);
 function choose(details) {
   details.open = true;
-  details.querySelector("input, summary.first, summary")?.focus({ preventScroll: true });
+  details.querySelector(".choices input, .choices summary").focus({ preventScroll: true });
 }
 function askWhy(note) {
   note.placeholder = "Why should a senior look? Enter escalates";
@@ -46,7 +46,7 @@ document.addEventListener("desk:key", (event) => {
   const key = event.detail;
   if (!find("#panel")) return;
   const isOnControl = key.target.closest("a, button, summary, input");
-  if (key.key === "Enter" && chooser() && !key.target.closest("a, button, summary")) { event.preventDefault(); find('[data-hotkey="r"][data-verdict]').click(); }
+  if (key.key === "Enter" && chooser() && (chooser().querySelector(":checked") || !key.target.closest("a, button, summary"))) { event.preventDefault(); find('[data-hotkey="r"][data-verdict]').click(); }
   else if (key.key === " " && !isOnControl) { event.preventDefault(); hold(true); }
   else if (key.shiftKey && key.key.startsWith("Arrow")) { event.preventDefault(); pan(key.key); }
   else if (key.shiftKey && /^[A-Z]$/.test(key.key) && !chooser() && find("#chooser")) group(event, key.key.toLowerCase());
@@ -104,7 +104,7 @@ function look(zoom, x = view.x, y = view.y) {
   canvas.style.setProperty("--y", `${view.y}px`);
   find("#stage").toggleAttribute("data-zoomed", view.zoom > 1);
   find("#stage").toggleAttribute("data-close", view.zoom >= 4);
-  const shown = find('[data-zoom="0"]'), isActual = Math.abs(view.zoom - actualZoom()) < .01 && view.zoom > 1;
+  const shown = find("[data-zoom-shown]"), isActual = Math.abs(view.zoom - actualZoom()) < .01 && view.zoom > 1;
   if (shown) shown.textContent = view.zoom > 1 ? `${Math.round(100 * view.zoom / actualZoom())}%` : "fit";
   if (find("[data-actual]")) find("[data-actual]").ariaPressed = String(isActual);
 }

@@ -19,7 +19,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PASSWORD = "only-for-this-test"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 NODE_CLIENTS = ROOT / "tests" / "clients"
 
 
@@ -118,17 +117,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     finally:
         process.kill()
         log.close()
-
-
-@pytest.fixture(scope="session")
-def browser_path() -> str:
-    """Chromium, wherever it is; absent it is a named skip, or a failure under REQUIRE_BROWSER=1."""
-    for name in BROWSERS:
-        if path := shutil.which(name):
-            return path
-    if os.environ.get("REQUIRE_BROWSER") == "1":
-        pytest.fail("REQUIRE_BROWSER=1, but no Chromium is installed.")
-    pytest.skip("no Chromium is installed; REQUIRE_BROWSER=1 makes this a failure")
 
 
 @pytest.fixture(scope="session")

@@ -50,7 +50,7 @@ def record(make_review: Make, make_request: Make, senior: User, moderator: User)
         review=make_review(),
         verdict=Verdict.REJECT,
         categories=["alcohol"],
-        policy=Policy.objects.active(),
+        policy_id=Policy.objects.active().pk,
         by_policy=True,
     )
     return [rejected, approved, reversal, by_policy]

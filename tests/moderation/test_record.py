@@ -106,7 +106,7 @@ def test_replaying_the_decisions_gives_the_status_of_every_review(
 def test_a_policys_decision_is_recorded_like_a_persons(make_review: Make) -> None:
     policy = Policy.objects.active()
 
-    decision = record_decision(review=make_review(), verdict=Verdict.APPROVE, policy=policy, by_policy=True)
+    decision = record_decision(review=make_review(), verdict=Verdict.APPROVE, policy_id=policy.pk, by_policy=True)
 
     assert decision.author == "policy version 1"
     assert verify_chain(Decision.objects.order_by("sequence")) == []

@@ -38,7 +38,7 @@ def get(key: str, path: str = "/v1/assets", secret: str = "anything", **query: A
 def settle(review: Review, verdict: Verdict, *categories: str) -> Asset:
     """As the policy would."""
     decision = record_decision(
-        review=review, verdict=verdict, categories=categories, policy=Policy.objects.active(), by_policy=True
+        review=review, verdict=verdict, categories=categories, policy_id=Policy.objects.active().pk, by_policy=True
     )
     status = Review.Status.APPROVED if verdict == Verdict.APPROVE else Review.Status.REJECTED
     review.move_to(status, decided_at=decision.created_at)

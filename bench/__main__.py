@@ -1,0 +1,58 @@
+"""``make bench``, or ``python -m bench --sizes 10000,1000000 --parts server,browser``. docs/benchmarks.md says more."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.places import ROOT, Place, place_of
+from bench.report import table
+
+PARTS = ("server", "plans", "crowd", "export", "browser")
+
+
+def main() -> None:
+    options = _options()
+    folder = Path(os.environ.get("BENCH_DIR") or ROOT / "var" / "bench")
+    results: dict[int, dict[str, Any]] = {}
+    for size in options.sizes:
+        place = place_of(size, folder, os.environ.get("BENCH_DATABASE_URL", ""))
+        place.ready()
+        results[size] = {part: _measure(place, part) for part in options.parts}
+    vendor = place.vendor
+    print(f"\n{vendor}, assets in the database:\n\n{table(results)}\n")
+    out = options.json or folder / f"{vendor.lower()}-{time.strftime('%Y%m%d-%H%M%S')}.json"
+    out.write_text(json.dumps({"database": vendor, "cores": os.cpu_count(), "results": results}, indent=1))
+    print(f"All figures: {out}")
+
+
+def _options() -> argparse.Namespace:
+    def sizes(text: str) -> list[int]:
+        return sorted(int(size) for size in text.replace("_", "").split(","))
+
+    parser = argparse.ArgumentParser(prog="make bench", description="Fill databases of several sizes, and measure.")
+    parser.add_argument("--sizes", type=sizes, default=[10_000, 1_000_000], help="assets, comma separated")
+    parser.add_argument("--parts", type=lambda text: text.split(","), default=list(PARTS), help=", ".join(PARTS))
+    parser.add_argument("--json", type=Path, help="where the figures go; default: a new file in BENCH_DIR")
+    options = parser.parse_args()
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"There is no part {', '.join(sorted(unknown))}.")
+    return options
+
+
+def _measure(place: Place, part: str) -> Any:
+    """In a process of its own, so that no part pays for, or profits from, what another one has loaded."""
+    print(f"{place.vendor}, {place.size:,}: {part} …", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / f"{part}.json"
+        place.inside(part, str(out))
+        return json.loads(out.read_text())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Several moderators at once, over HTTP, against the server that production runs; and whether any image came up twice.
+
+The people share two cores with the server, as they would not in life: what they cost is told beside the figure.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from django.db.models import Count
+
+from bench.figures import spread
+from bench.people import Answer, OverHttp, Person
+from bench.serving import granian
+from moderation.models import Decision
+
+MODERATORS, WORKERS = 8, 2
+SECONDS = float(os.environ.get("BENCH_SECONDS", "15"))
+
+
+def main(out: str) -> None:
+    before = Decision.objects.newest_first().values_list("sequence", flat=True)[0]
+    folder = Path(out).parent
+    with granian("config.wsgi:application", workers=WORKERS, env=dict(os.environ), ready="/healthz",
+                 log=folder / "crowd.log") as port:  # fmt: skip
+        people = [Person(f"moderator-{number}", OverHttp(port)) for number in range(1, MODERATORS + 1)]
+        for person in people:
+            person.log_in()
+        yardstick = _work(people, lambda person: person.get("/healthz"), seconds=SECONDS / 3)
+        for person in people:
+            person.sit_down()
+        figures = _work(people, Person.decide, seconds=SECONDS)
+    Path(out).write_text(
+        json.dumps({**figures, "moderators": MODERATORS, "yardstick": yardstick, **_doubles(people, before)})
+    )
+
+
+def _work(people: list[Person], act: Callable[[Person], Answer], *, seconds: float) -> dict[str, Any]:
+    """Everybody does the same, over and over, for so long."""
+    times: list[float] = []
+    faults: list[str] = []
+    started, cpu = time.monotonic(), time.process_time()
+
+    def work(person: Person) -> None:
+        try:
+            while time.monotonic() < started + seconds:
+                times.append(act(person).wall)
+        except Exception as error:  # what went wrong is a result too
+            faults.append(repr(error)[:300])
+
+    threads = [threading.Thread(target=work, args=[person]) for person in people]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    elapsed = time.monotonic() - started
+    return {
+        "per_second": round(len(times) / elapsed, 1),
+        "answer": spread(times),
+        "slowest_ms": round(1000 * max(times), 1),
+        "cores_of_the_people": round((time.process_time() - cpu) / elapsed, 2),
+        "faults": faults,
+    }
+
+
+def _doubles(people: list[Person], before: int) -> dict[str, int]:
+    """Images that were dealt to two people, and images that hold two decisions of this run."""
+    dealt = Counter(review for person in people for review in person.seen)
+    rows = Decision.objects.filter(sequence__gt=before)
+    twice = rows.values("review").annotate(times=Count("pk")).filter(times__gt=1)
+    return {
+        "dealt_twice": sum(times > 1 for times in dealt.values()),
+        "decided_twice": twice.count(),
+        "decisions": rows.count(),
+        "answered": sum(person.decided for person in people),
+    }

@@ -1,0 +1,113 @@
+"""The record as CSV: rows a second, first byte and memory, beside ``csv.writer`` over a raw cursor in the same run."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from django.db import connection
+from django.test import RequestFactory
+
+from bench.people import InProcess, Person
+from config.wsgi import application
+from moderation import exports
+
+# The columns of the export, as the database has them.
+RAW = """
+    SELECT d.sequence, d.uuid, d.created_at, d.verdict, d.categories, d.categories, d.note, d.reviewer_name,
+           d.by_policy, p.version, d.seconds, r.uuid, a.uuid, a.sha256, a.source, a.original_name, v.headline,
+           v.headline_confidence, v.why, q.uuid, q.provider, q.model_name, q.seed, q.prompt, q.negative_prompt, d.hash
+    FROM moderation_decision d
+    JOIN moderation_review v ON v.id = d.review_id
+    JOIN generation_asset a ON a.id = v.asset_id
+    LEFT JOIN generation_generationrequest q ON q.id = a.request_id
+    LEFT JOIN moderation_policy p ON p.id = d.policy_id
+    LEFT JOIN moderation_decision r ON r.id = d.reverses_id
+    ORDER BY d.sequence
+"""
+
+
+class Echo:
+    def write(self, value: str) -> str:
+        return value
+
+
+def main(out: str) -> None:
+    assert len(exports.COLUMNS) == RAW.count(",") + 1, "The export has other columns than the reference."
+    person = Person("senior", InProcess(application))
+    person.log_in()
+    # Once unmeasured, as far as the first piece: imports, caches, the plan.
+    next(_export(person))
+    result = {"reference": _measure(_reference), "export": _measure(lambda: _export(person))}
+    Path(out).write_text(json.dumps(result))
+
+
+def _measure(pieces: Callable[[], Iterator[bytes]]) -> dict[str, Any]:
+    before = _peak(start_over=True)
+    started = time.perf_counter()
+    first = rows = size = 0.0
+    for piece in pieces():
+        first = first or time.perf_counter() - started
+        rows += piece.count(b"\r\n")
+        size += len(piece)
+    seconds = time.perf_counter() - started
+    return {
+        "rows": int(rows) - 1,
+        "per_second": round(rows / seconds),
+        "first_byte_ms": round(1000 * first, 1),
+        "peak_mib": round(_peak() - before, 1),
+        "mib": round(size / 2**20, 1),
+    }
+
+
+def _peak(*, start_over: bool = False) -> float:
+    """The most memory this process has held, in MiB; starting over, what it holds now."""
+    if start_over:
+        Path("/proc/self/clear_refs").write_text("5")
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def _reference() -> Iterator[bytes]:
+    writer = csv.writer(Echo(), quoting=csv.QUOTE_ALL, lineterminator="\r\n")
+    yield str(writer.writerow([name for name, _ in exports.COLUMNS])).encode()
+    piece: list[str] = []
+    for row in _raw_rows():
+        piece.append(writer.writerow(row))
+        if len(piece) == 100:
+            yield "".join(piece).encode()
+            piece.clear()
+    yield "".join(piece).encode()
+
+
+def _raw_rows() -> Iterable[Any]:
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            yield from cursor.cursor.execute(RAW)
+        return
+    from django.db import transaction
+
+    with transaction.atomic(), connection.connection.cursor("reference") as named:
+        named.itersize = 2000
+        yield from named.execute(RAW)
+
+
+def _export(person: Person) -> Iterator[bytes]:
+    """Through the whole application, but piece by piece."""
+    request = RequestFactory(SERVER_NAME="127.0.0.1").get("/exports/decisions.csv")
+    cookie = "; ".join(f"{name}={value}" for name, value in person.cookies.items())
+    got: list[str] = []
+
+    def start(status: str, headers: Any, error: Any = None) -> Any:
+        got.append(status)
+
+    parts = application({**request.environ, "HTTP_COOKIE": cookie}, start)
+    try:
+        yield from parts
+    finally:
+        parts.close()
+    assert got[0].startswith("200"), got

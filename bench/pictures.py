@@ -1,0 +1,33 @@
+"""The handful of pictures that all assets of a benchmark share, stored as Loupe would store them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.core.files.base import ContentFile
+from django.core.files.storage import storages
+
+from bench.picture_bytes import COUNT, content
+from generation import imaging
+from generation.storage import asset_name, thumbnail_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    name: str
+    thumbnail: str
+    preview: str
+    size: int
+
+
+def store() -> list[Picture]:
+    """Store them as Loupe would, and say what their rows need to know."""
+    files = storages["assets"]
+    found = []
+    for number in range(COUNT):
+        rendition = imaging.render(content(number))
+        name, thumbnail = asset_name(rendition.sha256, rendition.image_type), thumbnail_name(rendition.sha256)
+        files.save(name, ContentFile(rendition.content))
+        files.save(thumbnail, ContentFile(rendition.thumbnail))
+        found.append(Picture(name=name, thumbnail=thumbnail, preview=rendition.preview, size=len(rendition.content)))
+    return found

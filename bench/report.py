@@ -1,0 +1,98 @@
+"""Figures as a table, each beside what it is meant to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+Row = tuple[str, list[str], str]
+Results = dict[int, dict[str, Any]]  # by size, then by part
+
+
+def table(results: Results) -> str:
+    """One column for each size, with Markdown's bars, so that docs/benchmarks.md can hold it as it is."""
+    sizes = sorted(results)
+    rows = [("", [f"{size:,}" for size in sizes], "aim"), *_rows([results[size] for size in sizes])]
+    widths = [max(map(len, (row[0] for row in rows)))]
+    widths += [max(len(row[1][place]) for row in rows) for place in range(len(sizes))]
+    widths.append(max(len(row[2]) for row in rows))
+    lines = ["| " + " | ".join(map(str.ljust, [name, *cells, aim], widths)) + " |" for name, cells, aim in rows]
+    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+
+
+def _rows(results: list[dict[str, Any]]) -> Iterator[Row]:
+    def row(name: str, aim: str, part: str, text: Callable[[dict[str, Any]], str]) -> Iterator[Row]:
+        if any(part in result for result in results):
+            yield name, [text(result[part]) if part in result else "–" for result in results], aim
+
+    yield from row("a page without a query: CPU, ms", "", "server", lambda r: _ms(r["yardstick"]["cpu"], "mean"))
+    yield from row("decision: server CPU, ms", "≤ 5, the same at every size", "server",
+                   lambda r: _ms(r["decision"]["cpu"], "mean"))  # fmt: skip
+    yield from row("– in pages without a query", "≤ 10", "server", _in_yardsticks)
+    yield from row("– queries", "", "server", lambda r: str(r["decision"]["queries"]))
+    for name in dict.fromkeys(name for result in results for name in result.get("server", {}).get("pages", {})):
+        aim = "p95 ≤ 50 ms, ≤ 10 queries"
+        yield from row(f"page: {name}", aim, "server", partial(_page, name))
+    yield from row("slowest deal, p50 ms", "flat", "plans", _slowest_deal)
+    yield from row("plans that grow", "none", "plans", lambda r: ", ".join(k for k in r if r[k]["grows"]) or "none")
+    yield from row("8 moderators: decisions/s", "≥ 150", "crowd", lambda r: f"{r['per_second']:.0f}")
+    yield from row("– pages without a query/s", "", "crowd", lambda r: f"{r['yardstick']['per_second']:.0f}")
+    yield from row("– answer p50 / p95 / slowest, ms", "", "crowd", _answer)
+    yield from row("– given to two, decided twice", "0, 0", "crowd",
+                   lambda r: f"{r['dealt_twice']}, {r['decided_twice']}")  # fmt: skip
+    yield from row("– faults", "0", "crowd", lambda r: str(len(r["faults"])))
+    yield from row("CSV: rows/s", "", "export", lambda r: f"{r['export']['per_second']:,}")
+    yield from row("– csv.writer over a raw cursor", "", "export", lambda r: f"{r['reference']['per_second']:,}")
+    yield from row("– times as long", "≤ 2", "export", _times_as_long)
+    yield from row("– first byte, ms", "≤ 100", "export", lambda r: f"{r['export']['first_byte_ms']:.0f}")
+    yield from row(
+        "– memory beyond the process's own, MiB", "≤ 64", "export", lambda r: f"{r['export']['peak_mib']:.0f}"
+    )
+    for name in ("tiny", "tiny, next image decoded", "desk"):
+        yield from row(f"key to next image, {name}: p50 / p95, ms", "p95 ≤ 50" if name == "desk" else "", "browser",
+                       partial(_painted, name))  # fmt: skip
+    for name in ("tiny", "tiny, next image decoded"):
+        yield from row(f"– desk in times of {name}", "≤ 1.2", "browser", partial(_ratio, name))
+
+
+def _ms(found: dict[str, float], kind: str) -> str:
+    return f"{found[kind]:.1f}" if found[kind] < 100 else f"{found[kind]:.0f}"
+
+
+def _in_yardsticks(result: dict[str, Any]) -> str:
+    return f"{result['decision']['cpu']['mean'] / result['yardstick']['cpu']['mean']:.0f}"
+
+
+def _page(name: str, result: dict[str, Any]) -> str:
+    found = result["pages"].get(name)
+    if found is None:
+        return "–"
+    return f"{_ms(found['wall'], 'p50')} / {_ms(found['wall'], 'p95')} ms, {found['queries']} queries"
+
+
+def _slowest_deal(result: dict[str, Any]) -> str:
+    key = max(result, key=lambda key: float(result[key]["deal"]["p50"]))
+    return f"{_ms(result[key]['deal'], 'p50')} ({key})"
+
+
+def _answer(result: dict[str, Any]) -> str:
+    return f"{_ms(result['answer'], 'p50')} / {_ms(result['answer'], 'p95')} / {result['slowest_ms']:.0f}"
+
+
+def _times_as_long(result: dict[str, Any]) -> str:
+    return f"{result['reference']['per_second'] / result['export']['per_second']:.1f}"
+
+
+def _painted(name: str, result: dict[str, Any]) -> str:
+    if "skipped" in result:
+        return "skipped: no Chromium"
+    found = result[name].get("painted") or result[name]["frame"]
+    return f"{found['p50']:.1f} / {found['p95']:.1f}"
+
+
+def _ratio(name: str, result: dict[str, Any]) -> str:
+    if "skipped" in result:
+        return "–"
+    kind = "painted" if all("painted" in result[one] for one in (name, "desk")) else "frame"
+    return f"{result['desk'][kind]['p50'] / result[name][kind]['p50']:.2f}"

@@ -1,0 +1,110 @@
+"""What the server spends: on a decision at the desk, and on every page that could grow with the database.
+
+Through the whole WSGI application in this very process: ``python -m bench.inside server out.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from django.urls import Resolver404, resolve
+
+from bench.figures import queries, spread
+from bench.people import InProcess, Person
+from config.wsgi import application
+from generation.models import GenerationRequest
+from moderation.models import Decision, Review
+
+DECISIONS, VIEWS = int(os.environ.get("BENCH_DECISIONS", "300")), int(os.environ.get("BENCH_VIEWS", "40"))
+WARM_UP = min(30, DECISIONS)
+
+
+def main(out: str) -> None:
+    nobody = Person("nobody", InProcess(application))
+    person = Person("moderator-1", InProcess(application))
+    person.log_in()
+    senior = Person("senior", InProcess(application))
+    senior.log_in()
+    result = {
+        # All of the middleware and no query: what the machine makes of Django today.
+        "yardstick": page(nobody, "/healthz"),
+        "decision": decisions(person),
+        "pages": {name: page(senior if path.startswith("/decisions") else person, path) for name, path in pages()},
+    }
+    Path(out).write_text(json.dumps(result))
+
+
+def decisions(person: Person) -> dict[str, Any]:
+    """Claim, decide and the next panel, as one POST of the deck."""
+    person.sit_down()
+    for _ in range(WARM_UP):
+        person.decide()
+    with queries() as seen:
+        person.decide()
+    answers = [person.decide() for _ in range(DECISIONS)]
+    return {
+        "cpu": spread([answer.cpu for answer in answers]),
+        "wall": spread([answer.wall for answer in answers]),
+        "queries": len(seen),
+        "bytes": len(answers[-1].body),
+    }
+
+
+def pages() -> list[tuple[str, str]]:
+    """Name and address. Those that do not exist (yet) are left out."""
+    waiting = Review.objects.waiting().in_order()
+    some = waiting[60]
+    deep = waiting.filter(priority__lte=50)[0]
+    decided = Decision.objects.newest_first().filter(verdict="reject")[0].review
+    request = GenerationRequest.objects.order_by("pk")[0]
+    found = [
+        ("home", "/"),
+        ("queues", "/queues/"),
+        ("queue", "/queues/waiting/"),
+        ("queue, deep", f"/queues/waiting/?after={deep.priority}.{deep.pk}"),
+        ("queue, newest first", "/queues/waiting/?order=newest"),
+        ("queue, one filter", "/queues/waiting/?category=alcohol"),
+        ("queue, two filters", "/queues/waiting/?category=alcohol&source=upload"),
+        ("queue, a rare category", "/queues/waiting/?category=gambling"),
+        ("queue, nothing matches", "/queues/waiting/?category=rude-gestures&source=upload"),
+        ("queue, older than a day", "/queues/waiting/?hours=24"),
+        ("queue, second opinion", "/queues/second-opinion/"),
+        ("review", f"/reviews/{some.uuid}/?queue=waiting"),
+        ("review, decided", f"/reviews/{decided.uuid}/"),
+        ("record", "/decisions/"),
+        ("record, one person", "/decisions/?reviewer=moderator-3&verdict=reject"),
+        ("record, a rare category", "/decisions/?category=gambling"),
+        ("record, nothing matches", "/decisions/?reviewer=nobody"),
+        ("requests", "/requests/"),
+        ("request", f"/requests/{request.uuid}/"),
+        ("search, common words", "/search/?q=harbour"),
+        ("search, rare words", "/search/?q=take+4711"),
+        ("search, nothing matches", "/search/?q=xylophone"),
+    ]
+    return [(name, path) for name, path in found if _exists(path)]
+
+
+def _exists(path: str) -> bool:
+    try:
+        resolve(path.partition("?")[0])
+    except Resolver404:
+        return False
+    return True
+
+
+def page(person: Person, path: str) -> dict[str, Any]:
+    with queries() as seen:
+        first = person.get(path)
+    if first.status != 200:
+        raise RuntimeError(f"{path} was answered {first.status}.")
+    # One that takes seconds need not be looked at forty times.
+    answers = [person.get(path) for _ in range(VIEWS if first.wall < 0.5 else 3)]
+    return {
+        "wall": spread([answer.wall for answer in answers]),
+        "cpu": spread([answer.cpu for answer in answers]),
+        "queries": len(seen),
+        "bytes": len(first.body),
+    }

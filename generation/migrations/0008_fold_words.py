@@ -1,0 +1,33 @@
+"""The words of the assets that are there already, folded as those of new ones are.
+
+On PostgreSQL the index takes new words in at once: otherwise every search would read a list of what is not in it yet.
+"""
+
+from __future__ import annotations
+
+from django.db import migrations
+
+from generation.words import fold
+
+
+def refold(apps, schema_editor):
+    words = apps.get_model("generation", "AssetText")
+    for row in words.objects.iterator(chunk_size=500):
+        text = fold(row.text)
+        if not text:
+            row.delete()
+        elif text != row.text:
+            words.objects.filter(pk=row.pk).update(text=text)
+
+
+def tune(apps, schema_editor):
+    if schema_editor.connection.vendor == "postgresql":
+        schema_editor.execute("ALTER INDEX generation_assettext_words SET (fastupdate = off)")
+
+
+class Migration(migrations.Migration):
+    dependencies = [("generation", "0007_fill_lookup")]
+    operations = [
+        migrations.RunPython(refold, migrations.RunPython.noop),
+        migrations.RunPython(tune, migrations.RunPython.noop),
+    ]

@@ -1,0 +1,73 @@
+"""The forms of a queue's page: what narrows it, and under which name that is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django import forms
+
+from generation import providers
+from generation.models import Source
+from moderation import taxonomy
+from moderation.queues import ORDERS, UNCATEGORISED, Filters, Queue, duration
+
+RISKS = (50, 70, 80, 90, 95, 100)
+HOURS = (1, 4, 12, 24, 72, 168)
+NAME_MAX = 60
+
+
+class QueueFilterForm(forms.Form):
+    """The filters as fields. Only shown: an address is read by ``Filters.read``, which refuses nothing."""
+
+    category = forms.ChoiceField(required=False)
+    source = forms.ChoiceField(required=False)
+    provider = forms.ChoiceField(required=False)
+    risk = forms.ChoiceField(label="Risk", required=False)
+    hours = forms.ChoiceField(label="Waiting", required=False)
+    order = forms.ChoiceField(required=False)
+
+    def __init__(self, filters: Filters) -> None:
+        super().__init__(initial=filters.pairs())
+        l1 = [(category.slug, category.name) for category in taxonomy.L1]
+        offered = {
+            "category": [("", "Any"), *l1, (UNCATEGORISED, "No category")],
+            "source": [("", "Any"), *Source.choices],
+            "provider": [("", "Any"), *providers.available().items()],
+            "risk": [("", "Any"), *((str(least), f"{least} or more") for least in _with(RISKS, filters.risk))],
+            "hours": [("", "Any time"), *((str(h), f"{duration(h)} or longer") for h in _with(HOURS, filters.hours))],
+            "order": [("" if order == "risk" else order, name) for order, (name, _) in ORDERS.items()],
+        }
+        if filters.provider and filters.provider not in providers.available():
+            offered["provider"].append((filters.provider, filters.provider))
+        for name, choices in offered.items():
+            field = self.fields[name]
+            assert isinstance(field, forms.ChoiceField)
+            field.choices = choices
+
+
+def _with(offered: Iterable[int], chosen: int) -> list[int]:
+    """What is offered, and what an address asks for beside it."""
+    return sorted({*offered, *filter(None, (chosen,))})
+
+
+class SavedQueueForm(forms.Form):
+    name = forms.CharField(
+        max_length=NAME_MAX,
+        error_messages={
+            "required": "Give the queue a name.",
+            "max_length": f"A name has at most {NAME_MAX} characters.",
+        },
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    is_shared = forms.BooleanField(label="For everybody", required=False)
+
+    def clean_name(self) -> str:
+        return " ".join(str(self.cleaned_data["name"]).split())
+
+    @classmethod
+    def suggesting(cls, queue: Queue) -> SavedQueueForm:
+        return cls(initial={"name": queue.in_words[:NAME_MAX]})
+
+    def add_problem(self, problem: Any) -> None:
+        self.add_error("name", str(problem))

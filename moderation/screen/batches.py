@@ -1,0 +1,74 @@
+"""What a batch shows: decisions made in one go, and which of them can still be taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from moderation.models import Decision, Verdict
+from moderation.models.reviews import UNDO_WINDOW
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchEntry:
+    decision: Decision
+    may_reverse: bool
+    is_overtaken: bool  # something newer has been decided on its image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    uuid: UUID
+    entries: Sequence[BatchEntry]
+    is_mine: bool
+
+    @property
+    def first(self) -> Decision:
+        return self.entries[0].decision
+
+    @property
+    def count(self) -> int:
+        return len(self.entries)
+
+    @property
+    def reversible(self) -> int:
+        return sum(entry.may_reverse for entry in self.entries)
+
+    @property
+    def is_reversal(self) -> bool:
+        return self.first.verdict == Verdict.REOPEN
+
+    @property
+    def undo_until(self) -> datetime:
+        """Until when whoever made it may take it back."""
+        return self.first.created_at + UNDO_WINDOW
+
+
+def batch_of(*, user: User, uuid: UUID) -> Batch | None:
+    """What was done under this name; None when nothing was."""
+    decisions = list(Decision.objects.of_batch(uuid))
+    if not decisions:
+        return None
+    last = Decision.objects.last_standing(decision.review_id for decision in decisions)
+    return Batch(
+        uuid=uuid,
+        entries=[_entry(decision, last.get(decision.review_id), user) for decision in decisions],
+        is_mine=all(decision.reviewer_id == user.pk for decision in decisions),
+    )
+
+
+def _entry(decision: Decision, last: Decision | None, user: User) -> BatchEntry:
+    # A second opinion on it goes with it; anything else that is newer has to go first.
+    is_last = last is not None and decision.pk in {last.pk, last.second_of_id}
+    stands = decision.verdict != Verdict.REOPEN and not hasattr(decision, "reversed_by")
+    return BatchEntry(
+        decision=decision,
+        may_reverse=is_last and decision.may_be_reversed_by(user),
+        is_overtaken=stands and not is_last,
+    )

@@ -1,0 +1,252 @@
+"""What a search asks of an image. Each condition can do two things, and the plan chooses which.
+
+``filter`` says it about one review, for a walk over the newest ones. ``ids`` names all images it is true of, by an
+index of its own, or says None when they are more than a page can afford.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from django.db import connection
+from django.db.models import Exists, OuterRef, Q, QuerySet, Value
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import Coalesce
+from django.db.models.lookups import Exact
+
+from generation.models import Asset, AssetText, GenerationRequest
+from moderation.models import NamedCategory, Review
+from moderation.search import sample
+from moderation.search.query import Term
+
+# An index is asked for all it has when that is no more than this.
+RARE = 10_000
+# What crossing lists of the index over words may cost: the length of the shortest, once for each list.
+LISTS = 300_000
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Between which asset ids to search: ids follow arrival."""
+
+    since: int
+    before: int
+
+    def __contains__(self, asset_id: int) -> bool:
+        return self.since <= asset_id < self.before
+
+
+class Condition(Protocol):
+    def filter(self) -> Q: ...
+
+    def ids(self, span: Span) -> list[int] | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """These images and no others."""
+
+    assets: Collection[int]
+
+    def filter(self) -> Q:
+        return Q(asset_id__in=among(self.assets))
+
+    def ids(self, span: Span) -> list[int] | None:
+        return list(self.assets)
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Equality in columns of the review itself: status, category, source, provider."""
+
+    values: Mapping[str, str]
+
+    def filter(self) -> Q:
+        """In a function, because the planner would else take an index over these columns and sort all it finds."""
+        q = Q()
+        for column, value in self.values.items():
+            q &= Q(Exact(Coalesce(column, Value("")), value))
+        return q
+
+    def ids(self, span: Span) -> list[int] | None:
+        """By the indexes of the queues, each of which begins with the status (Review.Meta)."""
+        equal = dict(self.values)
+        statuses = [equal.pop("status")] if "status" in equal else Review.Status.values
+        for column, value in [*equal.items()] or [("", "")]:
+            rows = Review.objects.filter(status__in=statuses, **({column: value} if column else {}))
+            if not _is_few(rows):
+                continue
+            return list(rows.filter(self.filter()).values_list("asset_id", flat=True))
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    terms: Sequence[Term]
+
+    @property
+    def _wanted(self) -> list[Term]:
+        return [term for term in self.terms if not term.is_excluded]
+
+    def filter(self) -> Q:
+        q = Q()
+        if self._wanted:
+            q &= Q(Exists(_reading(self._wanted)))
+        for term in self.terms:
+            if term.is_excluded:
+                q &= ~Q(Exists(_reading([term])))
+        return q
+
+    def ids(self, span: Span) -> list[int] | None:
+        whole = [word for term in self._wanted for word in term.whole_words]
+        drawn = sample.take()
+        begun = [
+            term.prefix for term in self._wanted if term.is_prefix and drawn.how_many([f" {term.prefix}"]) <= LISTS
+        ]
+        needles = [*(f" {word} " for word in whole), *(f" {prefix}" for prefix in begun)]
+        shortest = min((drawn.how_many([needle]) for needle in needles), default=LISTS + 1)
+        if shortest * len(needles) > LISTS or drawn.how_many(needles) > RARE:
+            return None
+        found = AssetText.with_words(whole, begun, since=span.since, before=span.before, limit=RARE + 1)
+        if len(found) > RARE:
+            return None
+        if len(whole) + len(begun) == len(self.terms):
+            return found
+        rows = Review.objects.filter(self.filter(), asset_id__in=among(found))
+        return list(rows.values_list("asset_id", flat=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """The image's own seed, or that of its request."""
+
+    number: int
+
+    def filter(self) -> Q:
+        return _asset_where(Q(seed=self.number) | Q(request__seed=self.number))
+
+    def ids(self, span: Span) -> list[int] | None:
+        own = _few(Asset.objects.filter(seed=self.number))
+        asked = _few_of(GenerationRequest.objects.filter(seed=self.number))
+        return None if own is None or asked is None else [*{*own, *asked}]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    names: Sequence[str]
+
+    def filter(self) -> Q:
+        return _asset_where(Q(request__model_name__in=self.names))
+
+    def ids(self, span: Span) -> list[int] | None:
+        return _few_of(GenerationRequest.objects.filter(model_name__in=self.names))
+
+
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """Who asked for the image, by hand or by key, or brought it along."""
+
+    users: Sequence[int]
+    keys: Sequence[int]
+
+    def filter(self) -> Q:
+        asked = Q(request__requested_by__in=self.users) | Q(request__api_key__in=self.keys)
+        return _asset_where(asked | Q(stored_by__in=self.users))
+
+    def ids(self, span: Span) -> list[int] | None:
+        stored = _few(Asset.objects.filter(stored_by__in=self.users))
+        asking = Q(requested_by__in=self.users) | Q(api_key__in=self.keys)
+        asked = None if stored is None else _few_of(GenerationRequest.objects.filter(asking))
+        return None if stored is None or asked is None else [*{*stored, *asked}]
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """Some decision has named one of these categories."""
+
+    categories: Sequence[str]
+
+    def filter(self) -> Q:
+        rows = NamedCategory.objects.filter(category__in=self.categories, asset_id=OuterRef("asset_id"))
+        return Q(Exists(rows))
+
+    def ids(self, span: Span) -> list[int] | None:
+        found = _few(NamedCategory.objects.filter(category__in=self.categories), "asset_id")
+        return None if found is None else list(set(found))
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """Between two moments; the span of ids says about the same, and is what makes it fast."""
+
+    since: datetime | None
+    before: datetime | None
+
+    def filter(self) -> Q:
+        q = Q(created_at__gte=self.since) if self.since else Q()
+        return q & Q(created_at__lt=self.before) if self.before else q
+
+    def ids(self, span: Span) -> list[int] | None:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """One of several readings of what was typed."""
+
+    readings: Sequence[Condition]
+
+    def filter(self) -> Q:
+        q = self.readings[0].filter()
+        for reading in self.readings[1:]:
+            q |= reading.filter()
+        return q
+
+    def ids(self, span: Span) -> list[int] | None:
+        found: set[int] = set()
+        for reading in self.readings:
+            ids = reading.ids(span)
+            if ids is None:
+                return None
+            found.update(ids)
+        return list(found)
+
+
+def _asset_where(q: Q) -> Q:
+    """Not as a join, which the planner might begin with."""
+    return Q(Exists(Asset.objects.filter(q, pk=OuterRef("asset_id"))))
+
+
+def _reading(terms: Sequence[Term]) -> QuerySet[AssetText]:
+    rows = AssetText.objects.filter(pk=OuterRef("asset_id"))
+    for term in terms:
+        rows = rows.reading(term.needle)
+    return rows
+
+
+def among(ids: Collection[int]) -> RawSQL:
+    """A list for ``__in`` that goes to the database as one value, however long."""
+    if connection.vendor == "sqlite":
+        return RawSQL("SELECT value FROM json_each(%s)", [json.dumps(list(ids))])
+    return RawSQL("SELECT unnest(%s::bigint[])", [list(ids)])
+
+
+def _few(rows: QuerySet[Any], column: str = "pk") -> list[int] | None:
+    """All of them, unless they are many."""
+    found = list(rows.order_by().values_list(column, flat=True)[: RARE + 1])
+    return found if len(found) <= RARE else None
+
+
+def _few_of(requests: QuerySet[GenerationRequest]) -> list[int] | None:
+    """The images of these requests, unless those are many."""
+    found = _few(requests)
+    return _few(Asset.objects.filter(request__in=among(found))) if found else found
+
+
+def _is_few(rows: QuerySet[Any]) -> bool:
+    """Counts no further than it has to, where the index that counts does not hold what is wanted."""
+    return rows.order_by().values("pk")[: RARE + 1].count() <= RARE

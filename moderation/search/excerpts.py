@@ -1,0 +1,57 @@
+"""A piece of a prompt for a dense page, with the words marked that were searched for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from generation.models import Asset
+from generation.words import fold
+from moderation.search.query import Term
+
+LENGTH = 180
+LEAD = 40  # characters before the first marked word
+_WORD = re.compile(r"[^\W_]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    text: str
+    is_match: bool = False
+
+
+def words_of(asset: Asset) -> str:
+    """The prompt as it was written; without one, the name of the file."""
+    if asset.request is not None:
+        return asset.request.prompt
+    elsewhere = asset.metadata.get("scenario")
+    prompt = str(elsewhere.get("prompt", "")) if isinstance(elsewhere, dict) else ""
+    return prompt or asset.original_name
+
+
+def excerpt(text: str, terms: Sequence[Term]) -> list[Piece]:
+    text = " ".join(text.split())
+    spans = list(_matches(text, terms))
+    start = 0
+    if spans and spans[0][0] > LENGTH - LEAD:
+        start = text.rfind(" ", 0, spans[0][0] - LEAD) + 1
+    end = start + LENGTH
+    pieces = [Piece("… ")] if start else []
+    at = start
+    for first, last in spans:
+        if first < start or last > end:
+            continue
+        pieces += [Piece(text[at:first]), Piece(text[first:last], is_match=True)]
+        at = last
+    pieces.append(Piece(text[at:end] + (" …" if end < len(text) else "")))
+    return [piece for piece in pieces if piece.text]
+
+
+def _matches(text: str, terms: Sequence[Term]) -> Iterator[tuple[int, int]]:
+    whole = {word for term in terms for word in term.whole_words}
+    prefixes = tuple(term.prefix for term in terms if term.prefix)
+    for match in _WORD.finditer(text):
+        word = match[0].casefold() if match[0].isascii() else fold(match[0])
+        if word in whole or (prefixes and word.startswith(prefixes)):
+            yield match.span()

@@ -1,0 +1,180 @@
+"""A search as its address says it. A wrong value is named, not passed over: a result must be that of the question."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django import forms
+from django.core.exceptions import NON_FIELD_ERRORS
+from django.core.validators import MaxValueValidator
+from django.utils.choices import flatten_choices
+
+from generation.models import Source
+from moderation import taxonomy
+from moderation.forms import CATEGORY_TREE
+from moderation.models import Review
+from moderation.search import known
+from moderation.search.query import SEED_MAX, NotUnderstood, Query, parse
+
+ANY = ("", "Any")
+LIKE = re.compile(r"([0-9a-f]{64})(?:\.([0-9a-f]{64}))?")
+
+
+def _choice(label: str, choices: Any, wrong: str) -> forms.ChoiceField:
+    return forms.ChoiceField(
+        label=label, required=False, choices=choices, error_messages={"invalid_choice": f"“%(value)s” is no {wrong}."}
+    )
+
+
+def _day(label: str) -> forms.DateField:
+    return forms.DateField(
+        label=label,
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}),
+        error_messages={"invalid": "Write the day as year-month-day, 2026-11-26."},
+    )
+
+
+def _text(label: str, maximum: int, **attributes: str) -> forms.CharField:
+    widget = forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", **attributes})
+    return forms.CharField(label=label, required=False, max_length=maximum, widget=widget)
+
+
+class SearchForm(forms.Form):
+    """``q`` and ``like`` say what to look for, the fields between them where; ``before`` is the place in the result."""
+
+    q = forms.CharField(required=False)
+    status = _choice("Status", [ANY, *Review.Status.choices], "status")
+    category = _choice("Headline", [ANY, *((l1.slug, l1.name) for l1 in taxonomy.L1)], "category of the first level")
+    named = _choice("Named in a decision", [ANY, *CATEGORY_TREE], "category")
+    source = _choice("Source", [ANY, *Source.choices], "source")
+    provider = _choice("Provider", [ANY], "provider")
+    model = _text("Model", 255, list="known-models", placeholder="Part of its name")
+    requester = _text("Asked for by", 150, placeholder="User or API key")
+    seed = forms.CharField(
+        required=False, max_length=20, widget=forms.TextInput(attrs={"autocomplete": "off", "inputmode": "numeric"})
+    )
+    start = _day("From")
+    end = _day("To")
+    like = forms.CharField(required=False, widget=forms.HiddenInput)
+    wide = forms.BooleanField(required=False, widget=forms.HiddenInput)
+    before = forms.IntegerField(
+        required=False, min_value=1, validators=[MaxValueValidator(SEED_MAX)], widget=forms.HiddenInput
+    )
+
+    FILTERS = ("status", "category", "named", "source", "provider", "model", "requester", "seed", "start", "end")
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        provider = self.fields["provider"]
+        assert isinstance(provider, forms.ChoiceField)
+        provider.choices = [ANY, *known.sources().items()]
+        for name in self.FILTERS:
+            self.fields[name].widget.attrs["form"] = "search"  # they stand beside the form that they belong to
+
+    def clean_q(self) -> Query:
+        try:
+            return parse(self.cleaned_data["q"])
+        except NotUnderstood as error:
+            raise forms.ValidationError(str(error)) from None
+
+    def clean_seed(self) -> int | None:
+        text = self.cleaned_data["seed"].strip()
+        if not text:
+            return None
+        if not text.isascii() or not text.isdecimal() or int(text) > SEED_MAX:
+            raise forms.ValidationError(f"A seed is a whole number from 0 to {SEED_MAX}.")
+        return int(text)
+
+    def clean_model(self) -> list[str]:
+        text = self.cleaned_data["model"]
+        found = known.models_meant(text) if text else []
+        if text and not found:
+            raise forms.ValidationError(f"No model that images were asked of has “{text[:60]}” in its name.")
+        return found
+
+    def clean_requester(self) -> tuple[list[int], list[int]]:
+        text = self.cleaned_data["requester"]
+        users, keys = known.people_meant(text) if text else ([], [])
+        if text and not users and not keys:
+            raise forms.ValidationError(f"No user and no API key has a name that begins with “{text[:60]}”.")
+        return users, keys
+
+    def clean_like(self) -> tuple[str, str]:
+        text = self.cleaned_data["like"].lower()
+        match = LIKE.fullmatch(text)
+        if text and match is None:
+            raise forms.ValidationError("This address names no image to compare with. Choose the file again.")
+        return (match[1], match[2] or "") if match else ("", "")
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        start, end = cleaned.get("start"), cleaned.get("end")
+        if start and end and start > end:
+            self.add_error("end", "This day is before the first one.")
+        return cleaned
+
+    @property
+    def created(self) -> tuple[datetime | None, datetime | None]:
+        """From when (included) until when (excluded), UTC."""
+        start, end = self.cleaned_data["start"], self.cleaned_data["end"]
+        return _midnight(start) if start else None, _midnight(end, after=1) if end else None
+
+    @property
+    def given(self) -> dict[str, str]:
+        """What the address holds of this form, without the place in the result."""
+        return {name: self.data[name] for name in self.fields if name != "before" and self.data.get(name)}
+
+    @property
+    def filters(self) -> dict[str, str]:
+        return {name: value for name, value in self.given.items() if name in self.FILTERS}
+
+    @property
+    def narrowing(self) -> Iterator[forms.BoundField]:
+        return (self[name] for name in self.FILTERS)
+
+    @property
+    def hidden_errors(self) -> list[str]:
+        """What is wrong in parts of the address that no field shows."""
+        return [str(error) for name in ("like", "before", NON_FIELD_ERRORS) for error in self.errors.get(name, [])]
+
+    @property
+    def chips(self) -> Iterator[tuple[str, str, str]]:
+        """Each filter that is set: its name, its value in words, and the address without it."""
+        for name, value in self.filters.items():
+            field = self.fields[name]
+            choices: Any = field.choices if isinstance(field, forms.ChoiceField) else ()
+            names: dict[Any, Any] = dict(flatten_choices(choices))
+            yield str(self[name].label), str(names.get(value, value)), self.address(**{name: None})
+
+    def address(self, **changes: Any) -> str:
+        """The query string of this search with changes; None takes a part away."""
+        parts = {**self.given, **changes}
+        return urlencode({name: value for name, value in parts.items() if value is not None})
+
+    # The same search, changed, for links.
+
+    @property
+    def without_filters(self) -> str:
+        return self.address(**dict.fromkeys(self.FILTERS))
+
+    @property
+    def without_picture(self) -> str:
+        return self.address(like=None, wide=None)
+
+    @property
+    def wider(self) -> str:
+        return self.address(wide="on")
+
+    @property
+    def closer(self) -> str:
+        return self.address(wide=None)
+
+
+def _midnight(day: date, *, after: int = 0) -> datetime:
+    moment = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    return moment + timedelta(days=after) if day < date.max else moment

@@ -1,0 +1,83 @@
+"""Names that a search may be narrowed by, as far as anything has them. Kept for a minute: they seldom change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.db import connection
+from django.db.models import BooleanField, F, QuerySet, Value
+from django.db.models.functions import Length
+
+from generation import providers
+from generation.models import ApiKey, GenerationRequest, ProviderState
+from generation.words import fold
+
+KEPT_SECONDS = 60
+MODELS_MAX = 2000
+# How many models or people a part of a name may mean.
+MEANT_MAX = 20
+_TABLE = GenerationRequest._meta.db_table
+# From one name to the next by the index: a DISTINCT would read every request.
+_MODELS = f"""
+    WITH RECURSIVE names(name) AS (
+        SELECT MIN(model_name) FROM {_TABLE}
+        UNION ALL
+        SELECT (SELECT MIN(model_name) FROM {_TABLE} WHERE model_name > names.name) FROM names WHERE name IS NOT NULL
+    )
+    SELECT name FROM names WHERE name IS NOT NULL LIMIT {MODELS_MAX}
+"""
+
+
+def models() -> list[str]:
+    """All models that images were ever asked of."""
+    return _kept("search:models", _models)
+
+
+def sources() -> dict[str, str]:
+    """Providers by slug: those in use, and those that once were."""
+    available = providers.available()
+    return {**{slug: slug for slug in _kept("search:providers", _providers)}, **available}
+
+
+def models_meant(text: str) -> list[str]:
+    """The model of this name, or those whose names have these words in them."""
+    names = models()
+    if text in names:
+        return [text]
+    part = fold(text)
+    return [name for name in names if part and part in fold(name)][:MEANT_MAX]
+
+
+def people_meant(text: str) -> tuple[list[int], list[int]]:
+    """Accounts and API keys of this name, in any case; failing that, those whose names begin like it."""
+    users = _beginning(User.objects.filter(username__istartswith=text), "username", is_key=False)
+    keys = _beginning(ApiKey.objects.filter(name__istartswith=text), "name", is_key=True)
+    found = list(users.union(keys).order_by("length")[:MEANT_MAX])
+    rows = [row for row in found if row["called"].casefold() == text.casefold()] or found
+    return [row["pk"] for row in rows if not row["is_key"]], [row["pk"] for row in rows if row["is_key"]]
+
+
+def _beginning(rows: QuerySet[Any], name: str, *, is_key: bool) -> QuerySet[Any, Any]:
+    kind = Value(is_key, output_field=BooleanField())
+    return rows.values("pk", called=F(name), length=Length(name), is_key=kind)
+
+
+def _kept(key: str, read: Callable[[], list[str]]) -> list[str]:
+    found: list[str] | None = cache.get(key)
+    if found is None:
+        found = read()
+        cache.set(key, found, KEPT_SECONDS)
+    return found
+
+
+def _models() -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(_MODELS)
+        return [row[0] for row in cursor.fetchall()]
+
+
+def _providers() -> list[str]:
+    return list(ProviderState.objects.order_by("slug").values_list("slug", flat=True))

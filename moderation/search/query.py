@@ -1,0 +1,109 @@
+"""What somebody typed into the one box: an id, a hash, a number, or words of a prompt.
+
+Nothing here fails on what people type. What cannot be searched for raises NotUnderstood with a sentence for them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from uuid import UUID
+
+from generation.words import fold
+
+TEXT_MAX = 500
+TERMS_MAX = 16
+SEED_MAX = 2**63 - 1
+_UUID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_SHORT_ID = re.compile(r"[0-9a-f]{8}[0-9a-f-]{0,27}")
+_HASH = re.compile(r"[0-9a-f]{64}")
+_NUMBER = re.compile(r"[0-9]{1,19}")
+_QUOTES = str.maketrans("“”„«»", '"' * 5)
+# A phrase, which the end of the text may close; or what stands between spaces.
+_TOKEN = re.compile(r'(?P<sign>-?)"(?P<phrase>[^"]*)(?:"(?P<star>\*?)|$)|(?P<word>[^\s"]+)')
+
+
+class NotUnderstood(ValueError):
+    """``str(error)`` says what to type instead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """A word, or several that follow each other. Folded, so it holds nothing that a database would take for syntax."""
+
+    words: tuple[str, ...]
+    is_prefix: bool = False  # the last word may go on
+    is_excluded: bool = False
+
+    @property
+    def needle(self) -> str:
+        """What to look for in a folded text with a space on either side."""
+        return f" {' '.join(self.words)}" + ("" if self.is_prefix else " ")
+
+    @property
+    def whole_words(self) -> tuple[str, ...]:
+        return self.words[:-1] if self.is_prefix else self.words
+
+    @property
+    def prefix(self) -> str:
+        return self.words[-1] if self.is_prefix else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """One reading or several: eight digits may be a seed, the beginning of an id, and a word."""
+
+    uuid: UUID | None = None
+    id_range: tuple[UUID, UUID] | None = None
+    digest: str = ""
+    number: int | None = None
+    terms: tuple[Term, ...] = ()
+
+    @property
+    def wanted(self) -> tuple[Term, ...]:
+        return tuple(term for term in self.terms if not term.is_excluded)
+
+
+def parse(text: str) -> Query:
+    text = " ".join(text.replace("\0", " ").translate(_QUOTES).split())
+    if len(text) > TEXT_MAX:
+        raise NotUnderstood(f"This is longer than {TEXT_MAX} characters. Fewer words find more.")
+    if not text:
+        return Query()
+    lower = text.lower()
+    if _UUID.fullmatch(lower):
+        return Query(uuid=UUID(lower))
+    if _HASH.fullmatch(lower):
+        return Query(digest=lower)
+    return Query(id_range=_id_range(lower), number=_number(lower), terms=_terms(text))
+
+
+def _id_range(text: str) -> tuple[UUID, UUID] | None:
+    digits = text.replace("-", "")
+    if not _SHORT_ID.fullmatch(text) or len(digits) > 31:
+        return None
+    return UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))
+
+
+def _number(text: str) -> int | None:
+    return int(text) if _NUMBER.fullmatch(text) and int(text) <= SEED_MAX else None
+
+
+def _terms(text: str) -> tuple[Term, ...]:
+    terms = tuple(dict.fromkeys(_read(text)))
+    if not terms:
+        raise NotUnderstood("There is no letter or digit in this to search for.")
+    if len(terms) > TERMS_MAX:
+        raise NotUnderstood(f"These are more than {TERMS_MAX} words. Put those that follow each other in quotes.")
+    return terms
+
+
+def _read(text: str) -> Iterator[Term]:
+    for match in _TOKEN.finditer(text):
+        token = match["phrase"] if match["phrase"] is not None else match["word"]
+        sign, star = match["sign"] or "", match["star"] or ""
+        if match["word"] is not None:
+            sign, star = token[0] if token[0] == "-" else "", token[-1] if token[-1] == "*" else ""
+        if words := tuple(fold(token).split()):
+            yield Term(words=words, is_prefix=star == "*", is_excluded=sign == "-")

@@ -1,0 +1,39 @@
+"""Queues that people keep under a name of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import IntegrityError, transaction
+
+from moderation import queues
+from moderation.models import SavedQueue
+from moderation.queues import Queue
+from moderation.services import desk
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+SAVED_MAX = 30
+
+
+def save(*, user: User, queue: Queue, name: str, is_shared: bool = False) -> SavedQueue:
+    """Keep a queue with its filters. Raises NotAllowed, or Incomplete with what is wrong."""
+    if is_shared and not queues.may_share(user):
+        raise desk.NotAllowed("Only seniors and policy leads save queues for everybody.")
+    if not queue.is_narrowed:
+        raise desk.Incomplete("Set a filter first: without one, this is the queue that everybody has.")
+    if user.saved_queues.count() >= SAVED_MAX:
+        raise desk.Incomplete(f"You have {SAVED_MAX} saved queues. Delete one first.")
+    try:
+        with transaction.atomic():
+            return SavedQueue.objects.create(
+                owner=user, name=name, is_shared=is_shared, base=queue.slug, query=queue.query
+            )
+    except IntegrityError:
+        raise desk.Incomplete(f"You have a queue named “{name}” already. Choose another name.") from None
+
+
+def delete(*, saved: SavedQueue) -> None:
+    """Forget a saved queue. Nothing that was decided through it changes."""
+    saved.delete()

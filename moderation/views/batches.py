@@ -1,0 +1,60 @@
+"""A batch: decisions that were made in one go, and taking them back as one."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
+
+from moderation.forms import NOTE_MAX
+from moderation.screen.batches import Batch, batch_of
+from moderation.screen.sheet import Sight
+from moderation.services import batches, desk
+from moderation.views.access import DeskRequest, SeeOther, named_queue
+from moderation.views.panels import STATUS_OF
+from moderation.views.sheet import finish, show
+
+
+def _batch_for(request: DeskRequest, uuid: UUID) -> Batch:
+    batch = batch_of(user=request.user, uuid=uuid)
+    if batch is None:
+        raise Http404
+    return batch
+
+
+@require_GET
+@permission_required("moderation.view_decision", raise_exception=True)
+def batch_detail(request: DeskRequest, uuid: UUID) -> HttpResponse:
+    return _page(request, uuid)
+
+
+@require_POST
+@permission_required("moderation.view_decision", raise_exception=True)
+def batch_reverse(request: DeskRequest, uuid: UUID) -> HttpResponse:
+    """Take all of it back that can be; to the sheet that it came from, or to its page."""
+    _batch_for(request, uuid)
+    queue = named_queue(request.user, request.POST)
+    sight = Sight.read(queue, QueryDict(request.POST.get("sight", ""))) if queue is not None else None
+    try:
+        outcome = batches.reverse_many(batch=uuid, user=request.user, note=request.POST.get("note", "")[:NOTE_MAX])
+    except desk.DeskError as error:
+        status, problem = STATUS_OF[type(error)], str(error)
+        if sight is not None:
+            return show(request, sight, status=status, problem=problem)
+        return _page(request, uuid, status=status, problem=problem)
+    if sight is not None:
+        return finish(request, sight, outcome, "Taken back:")
+    count = len(outcome.done)
+    said = f"Taken back: {count} decision{'' if count == 1 else 's'}. The images wait again, and you hold them."
+    messages.info(request, " ".join(filter(None, (said, outcome.sentence))))
+    return SeeOther(reverse("moderation:batch-detail", args=[uuid]))
+
+
+def _page(request: HttpRequest, uuid: UUID, *, status: int = 200, problem: str = "") -> HttpResponse:
+    batch = _batch_for(request, uuid)  # type: ignore[arg-type]
+    return render(request, "moderation/batch_detail.html", {"batch": batch, "problem": problem}, status=status)

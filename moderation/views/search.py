@@ -1,0 +1,57 @@
+"""Search: one box, filters, and a picture to compare with. All of a search is in its address, so it can be shared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.decorators import permission_required
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
+from django.views.decorators.http import require_http_methods
+
+from generation import imaging
+from moderation.search import SearchForm, known
+from moderation.search import search as find
+from moderation.search.uploads import InMemory, likeness_of
+from moderation.views.access import DeskRequest, SeeOther
+
+SUGGESTED = 200  # names of models that the field offers while somebody types
+TEMPLATE = "moderation/search.html"
+
+
+@csrf_exempt  # _by_picture checks it, once it is settled where the file goes
+@require_http_methods(["GET", "HEAD", "POST"])
+@permission_required("moderation.view_review", raise_exception=True)
+def search(request: DeskRequest) -> HttpResponse:
+    if request.method == "POST":
+        request.upload_handlers = [InMemory(request)]
+        return _by_picture(request)
+    form = SearchForm(request.GET)
+    context: dict[str, Any] = {"form": form, "models": known.models()[:SUGGESTED]}
+    if not form.is_valid():
+        return render(request, TEMPLATE, context, status=422)
+    if form.given.keys() - {"wide"}:
+        context["page"] = find(form, user=request.user)
+    return render(request, TEMPLATE, context)
+
+
+@csrf_protect
+def _by_picture(request: DeskRequest) -> HttpResponse:
+    """Take its hashes and search by those. The picture itself goes nowhere."""
+    file = request.FILES.get("image")
+    if file is None:
+        return _refused(request, "Choose a picture first.", status=422)
+    try:
+        like = likeness_of(file.read())
+    except imaging.Unreadable as error:
+        return _refused(request, str(error), status=422)
+    except imaging.DecoderUnavailable:
+        return _refused(request, "Pictures cannot be read at the moment. Try again in a minute.", status=503)
+    return SeeOther(f"{reverse('moderation:search')}?like={like}")
+
+
+def _refused(request: DeskRequest, sentence: str, *, status: int) -> HttpResponse:
+    context = {"form": SearchForm({}), "models": known.models()[:SUGGESTED], "refusal": sentence}
+    return render(request, TEMPLATE, context, status=status)

@@ -1,0 +1,195 @@
+"""The contact sheet: many images at once. Every bulk decision is shown with its count before it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_http_methods, require_POST
+from django_htmx.http import replace_url, reswap, retarget
+
+from generation.htmx import respond
+from moderation import taxonomy
+from moderation.forms import NOTE_MAX, BulkPreviewForm, DecisionForm
+from moderation.models import Preferences, Review, Verdict
+from moderation.models.decisions import PAST_TENSE
+from moderation.queues import Queue
+from moderation.screen import sheet as screen
+from moderation.screen.batches import batch_of
+from moderation.screen.sheet import Sight
+from moderation.services import batches, desk, sheets
+from moderation.views import skips
+from moderation.views.access import DeskRequest, SeeOther, get_queue_for, uuids
+from moderation.views.panels import STATUS_OF, leave
+
+ACT = "moderation/_sheet_act.html"
+PREVIEW = "moderation/_sheet_preview.html"
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def sheet(request: DeskRequest, slug: str) -> HttpResponse:
+    """GET shows what this person holds of the queue; POST renews that and claims more until it is a sheet."""
+    queue = get_queue_for(request.user, slug, request.GET)
+    if request.method != "POST":
+        return show(request, Sight.read(queue, request.GET))
+    if "again" in request.POST:
+        skips.forget(request, queue)
+    return _next(request, Sight.read(queue, request.GET))
+
+
+@require_POST
+def sheet_return(request: DeskRequest, slug: str) -> HttpResponse:
+    """Give back what is left of the sheet; with ``next``, skip it and go on with another sheet."""
+    queue = get_queue_for(request.user, slug, request.GET)
+    back = sheets.give_back(user=request.user, queue=queue, uuids=uuids(request.POST.getlist("shown")))
+    if "next" in request.POST:
+        skips.remember(request, queue, *back)
+        return _next(request, Sight.read(queue, request.GET))
+    if back:
+        messages.info(request, f"Gave {len(back)} images back.")
+    return leave(request, queue.get_absolute_url())
+
+
+@require_POST
+def sheet_decide(request: DeskRequest, slug: str) -> HttpResponse:
+    """First what is about to be decided (``step=preview``), then, on ``step=confirm``, the decisions."""
+    sight = Sight.read(get_queue_for(request.user, slug, request.GET), request.GET)
+    step = request.POST.get("step", "preview")
+    try:
+        if step == "back":
+            return _beside(request, sight, ACT)
+        return _confirm(request, sight) if step == "confirm" else _preview(request, sight)
+    except desk.DeskError as error:
+        return _refuse(request, sight, error)
+
+
+def _preview(request: DeskRequest, sight: Sight) -> HttpResponse:
+    data, the_rest = request.POST.copy(), "rest" in request.POST
+    if the_rest:
+        data["verdict"] = data.get("rest", "")
+    verdict = Verdict(_given(BulkPreviewForm(data))["verdict"])
+    marked = screen.marked(
+        user=request.user, sight=sight, shown=set(uuids(data.getlist("shown"))),
+        chosen=set(uuids(data.getlist("tile"))), the_rest=the_rest,
+    )  # fmt: skip
+    if not marked.reviews:
+        raise desk.Incomplete(marked.left_out or "Select at least one image.")
+    about = _about(request, sight, marked.reviews, verdict)
+    return _beside(request, sight, PREVIEW, **about, left_out=marked.left_out)
+
+
+def _confirm(request: DeskRequest, sight: Sight) -> HttpResponse:
+    given = _given(DecisionForm(request.POST))
+    verdict = Verdict(given["verdict"])
+    outcome = batches.decide_many(
+        reviews=_reviews(request, sight.queue), user=request.user, verdict=verdict, categories=given["categories"],
+        note=given["note"], batch=_batch(request),
+    )  # fmt: skip
+    return finish(request, sight, outcome, PAST_TENSE[verdict].capitalize())
+
+
+def _given(form: DecisionForm) -> dict[str, Any]:
+    if not form.is_valid():
+        raise desk.Incomplete(form.sentence)
+    desk.checked_categories(Verdict(form.cleaned_data["verdict"]), form.cleaned_data["categories"])
+    return form.cleaned_data
+
+
+def _batch(request: DeskRequest) -> UUID | None:
+    return next(iter(uuids(request.POST.getlist("batch"))), None)
+
+
+def _reviews(request: DeskRequest, queue: Queue) -> list[Review]:
+    """Those that were previewed. What they hold of other queues was on no sheet of this one."""
+    rows = Review.objects.filter(uuid__in=uuids(request.POST.getlist("review"))[: batches.LIMIT + 1])
+    here = {review.pk for review in sheets.on_sheet(user=request.user, queue=queue)}
+    return [review for review in rows if review.pk in here or not review.is_held_by(request.user)]
+
+
+def finish(request: DeskRequest, sight: Sight, outcome: batches.Outcome, verb: str) -> HttpResponse:
+    """Show the sheet as it is now, with what was done and what was left out."""
+    count = len(outcome.done)
+    said = f"{verb} {count} image{'' if count == 1 else 's'}."
+    messages.info(request, " ".join(filter(None, (said, outcome.sentence))))
+    if count:
+        sight = replace(sight, batch=outcome.batch)
+    if count and not request.htmx:
+        return SeeOther(sight.address)
+    return show(request, sight, status=200 if count else 409, problem=outcome.sentence)
+
+
+def _next(request: DeskRequest, sight: Sight) -> HttpResponse:
+    avoided = Preferences.of(request.user).avoided_today()
+    queue, skipped = sight.queue, skips.skipped(request, sight.queue)
+    if not sheets.fill(user=request.user, queue=queue, skipped=skipped, avoided=avoided):
+        messages.info(request, f"Nothing is left for you in “{queue.name}”.")
+        return leave(request, queue.get_absolute_url())
+    return show(request, sight) if request.htmx else SeeOther(sight.address)
+
+
+# --- What is shown ---
+
+
+def show(request: DeskRequest, sight: Sight, *, status: int = 200, **extra: Any) -> HttpResponse:
+    """The whole sheet."""
+    context = _context(request, sight, **extra)
+    response = respond(request, "moderation/sheet.html", "moderation/_sheet.html", context, status=status)
+    if not request.htmx:
+        return response
+    return replace_url(reswap(retarget(response, "#sheet"), "outerHTML"), sight.address)
+
+
+def _beside(request: DeskRequest, sight: Sight, part: str, *, status: int = 200, **extra: Any) -> HttpResponse:
+    """What stands beside the tiles: to htmx that alone, so that the tiles stay as they are."""
+    context = _context(request, sight, **{"part": part, "chosen": request.POST.getlist("categories"), **extra})
+    if not request.htmx:
+        return render(request, "moderation/sheet.html", context, status=status)
+    return reswap(retarget(render(request, part, context, status=status), "#act"), "outerHTML")
+
+
+def _refuse(request: DeskRequest, sight: Sight, error: desk.DeskError) -> HttpResponse:
+    """What was being done, with the reason why it was not."""
+    status, problem = STATUS_OF[type(error)], str(error)
+    given = request.POST.get("verdict", "")
+    wanted = set(uuids(request.POST.getlist("review")))
+    here = [one for one in sheets.on_sheet(user=request.user, queue=sight.queue) if one.uuid in wanted]
+    if request.POST.get("step") == "confirm" and here and given in Verdict.values:
+        about = _about(request, sight, here, Verdict(given))
+        return _beside(request, sight, PREVIEW, status=status, problem=problem, **about)
+    unnamed = given == Verdict.REJECT and not request.POST.getlist("categories")
+    return _beside(request, sight, ACT, status=status, problem=problem, wants_categories=unnamed)
+
+
+def _context(request: DeskRequest, sight: Sight, **extra: Any) -> dict[str, Any]:
+    result = batch_of(user=request.user, uuid=sight.batch) if sight.batch else None
+    marked = set(uuids(request.POST.getlist("tile")))
+    return {
+        "part": ACT,
+        "result": result if result is not None and result.is_mine else None,
+        **screen.sheet(user=request.user, sight=sight, preferences=Preferences.of(request.user), marked=marked),
+        **extra,
+    }
+
+
+def _about(request: DeskRequest, sight: Sight, reviews: Sequence[Review], verdict: Verdict) -> dict[str, Any]:
+    """What is about to be decided, and all that has to be sent again to decide it, or to go back."""
+    data = request.POST
+    images = screen.previewed(
+        reviews, sight=sight, preferences=Preferences.of(request.user), seen=set(uuids(data.getlist("seen")))
+    )  # fmt: skip
+    return {
+        "verdict": verdict,
+        "images": images,
+        "unseen": sum(not image["is_seen"] for image in images),
+        "category_names": taxonomy.names(sorted(set(data.getlist("categories")))) if verdict == Verdict.REJECT else "",
+        "categories": data.getlist("categories"),
+        "note": data.get("note", "")[:NOTE_MAX],
+        "marked_tiles": data.getlist("tile"),
+        "seen": data.getlist("seen"),
+        "batch": _batch(request) or uuid4(),
+    }

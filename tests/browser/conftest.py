@@ -1,0 +1,54 @@
+"""A real browser before pytest-django's live server, in which somebody is logged in already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.test import Client
+from playwright.sync_api import Browser, Page, sync_playwright
+
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@pytest.fixture
+def browser(browser_path: str, live_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Browser]:
+    # Playwright's loop runs in this thread, and Django takes its tests' own queries for asynchronous ones.
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def faults() -> list[str]:
+    """What went wrong in the windows. A test that provokes a fault takes it out of here again."""
+    return []
+
+
+@pytest.fixture
+def page_of(browser: Browser, live_server: Any, faults: list[str]) -> Iterator[Callable[..., Page]]:
+    """A window of this person's. No fault in it goes unnoticed."""
+
+    def page(user: User, **options: Any) -> Page:
+        client = Client()
+        client.force_login(user)
+        context = browser.new_context(
+            **{"base_url": live_server.url, "viewport": {"width": 1440, "height": 900}, **options}
+        )
+        cookie = client.cookies[settings.SESSION_COOKIE_NAME]
+        context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": live_server.url}])
+        page = context.new_page()
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+        return page
+
+    yield page
+    assert faults == []

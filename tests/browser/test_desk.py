@@ -1,0 +1,281 @@
+"""The desk in a real browser, by keyboard: the deck, what is unsent, what is refused, undo, picture, phone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Page, expect
+
+from moderation.models import Decision, Exposure, Preferences, Review
+from moderation.services import claims, desk
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PageOf = Callable[..., Page]
+Make = Callable[..., Review]
+SETTLED = 350  # milliseconds; a panel takes no verdict in its first 300
+
+
+@pytest.fixture
+def waiting(make_review: Make) -> list[Review]:
+    return [make_review() for _ in range(9)]
+
+
+def begin(page: Page) -> None:
+    page.goto("/queues/waiting/")
+    page.get_by_role("button", name="Start reviewing").first.click()
+    expect(page).to_have_url(re.compile(r"/reviews/[0-9a-f-]{36}/"))
+    until(page, "typeof ahead !== 'undefined' && ahead.length > 0 && !isFilling")
+
+
+def until(page: Page, condition: str) -> None:
+    """Wait for an expression to become true. Playwright's own wait would evaluate a text, which the policy refuses."""
+    for _ in range(300):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(20)
+    raise AssertionError(f"waited in vain for {condition}")
+
+
+def current(page: Page) -> str:
+    return str(page.locator("#panel").get_attribute("data-review"))
+
+
+def press(page: Page, *keys: str) -> None:
+    page.wait_for_timeout(SETTLED)
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def sent(page: Page) -> None:
+    until(page, "!unsent.length && !isSending")
+
+
+def verdicts() -> list[tuple[str, str]]:
+    rows = Decision.objects.order_by("sequence").select_related("review")
+    return [(str(row.review.uuid), row.verdict) for row in rows]
+
+
+def test_the_next_image_is_there_before_the_verdict_is_sent(
+    page_of: PageOf, moderator: User, waiting: list[Review]
+) -> None:
+    page = page_of(moderator)
+    begin(page)
+    assert page.evaluate("ahead.length") == 5
+    assert Review.objects.held_by(moderator).count() == 6
+    first, following = current(page), page.evaluate("ahead[0].dataset.review")
+
+    page.wait_for_timeout(SETTLED)
+    # In one task with the key: nothing can have come back from the server.
+    shown = page.evaluate(
+        "() => { const press = new KeyboardEvent('keydown', {key: 'a', bubbles: true, cancelable: true});"
+        " document.body.dispatchEvent(press);"
+        " return document.querySelector('#panel').dataset.review; }"
+    )
+
+    assert shown == following
+    sent(page)
+    assert verdicts() == [(first, "approve")]
+    assert page.evaluate("ahead.length") == 5
+    expect(page.locator("#live")).to_contain_text("Approved image")
+    expect(page).to_have_url(re.compile(following))
+
+
+def test_a_whole_queue_by_keyboard_with_every_verdict(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+    page = page_of(moderator)
+    begin(page)
+    seen = [current(page)]
+    for keys in (["a"], ["r", "v", "1"], ["Shift+V", "2"], ["r", "g"], ["s"]):
+        press(page, *keys)
+        expect(page.locator("#panel")).not_to_have_attribute("data-review", seen[-1])
+        seen.append(current(page))
+    press(page, "e")
+    page.keyboard.type("a toy?")
+    page.keyboard.press("Enter")
+    expect(page.locator("#panel")).not_to_have_attribute("data-review", seen[-1])
+    for _ in range(3):
+        press(page, "a")
+    expect(page.locator("#finished h1")).to_be_visible()
+    expect(page.locator("#finished h1")).to_be_focused()
+    sent(page)
+
+    made = Decision.objects.order_by("sequence")
+    assert [row.verdict for row in made] == ["approve", "reject", "reject", "reject", "escalate"] + ["approve"] * 3
+    assert [row.categories for row in made[1:4]] == [["violence.graphic"], ["violence.weapons"], ["gambling"]]
+    assert made[4].note == "a toy?"
+    assert len(set(seen)) == 6
+    assert Review.objects.get(uuid=seen[4]).status == "pending"
+    assert Exposure.objects.get(user=moderator).images == 9
+
+
+def test_several_categories_with_shift(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+    page = page_of(moderator)
+    begin(page)
+    press(page, "r", "v", "Shift+Digit1", "a", "Shift+Digit2", "Enter")
+    sent(page)
+
+    assert Decision.objects.get().categories == ["alcohol.beverages", "violence.graphic"]
+
+
+def test_verdicts_without_a_connection_are_kept_sent_later_and_counted_once(
+    page_of: PageOf, moderator: User, waiting: list[Review], faults: list[str]
+) -> None:
+    page = page_of(moderator)
+    begin(page)
+    page.context.set_offline(True)
+    for _ in range(3):
+        press(page, "a")
+    expect(page.locator("#unsent")).to_contain_text("3 unsent")
+    assert verdicts() == []
+
+    # Even a new window finds them, once there is a connection.
+    page.context.set_offline(False)
+    other = page.context.new_page()
+    other.goto(page.url)
+    until(other, "typeof unsent !== 'undefined' && !unsent.length")
+    until(page, "!unsent.length")
+    expect(page.locator("#unsent")).to_be_hidden()
+    assert [verdict for _, verdict in verdicts()] == ["approve"] * 3
+    assert len({review for review, _ in verdicts()}) == 3
+    faults[:] = [fault for fault in faults if "ERR_INTERNET_DISCONNECTED" not in fault]
+
+
+def test_a_refused_verdict_brings_its_image_back_with_the_reason(
+    page_of: PageOf, moderator: User, senior: User, waiting: list[Review], faults: list[str]
+) -> None:
+    page = page_of(moderator)
+    begin(page)
+    review = Review.objects.get(uuid=current(page))
+    claims.release(user=moderator, uuids=[review.uuid])
+    desk.claim(review=review, user=senior)
+
+    press(page, "a")
+
+    expect(page.locator("#panel [role=alert]")).to_contain_text("senior has taken this review")
+    assert current(page) == str(review.uuid)
+    assert Decision.objects.count() == 0
+    assert page.evaluate("ahead.length") >= 5, "the image that had come on screen waits its turn"
+    faults[:] = [fault for fault in faults if "409" not in fault]
+
+
+def test_undo_before_and_after_it_was_sent(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+    page = page_of(moderator)
+    begin(page)
+    first = current(page)
+    press(page, "a")
+    sent(page)
+    expect(page.locator("[data-undo-left]").first).to_have_text(re.compile(r"^(10:00|9:\d\d)$"))
+    press(page, "u")
+    expect(page.locator("#panel")).to_have_attribute("data-review", first)
+    assert [verdict for _, verdict in verdicts()] == ["approve", "reopen"]
+    assert Review.objects.get(uuid=first).is_held_by(moderator)
+
+
+def test_leaving_gives_back_what_is_ahead(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+    page = page_of(moderator)
+    begin(page)
+    held = current(page)
+    page.goto("/")
+    page.wait_for_timeout(500)
+
+    assert [str(review.uuid) for review in Review.objects.held_by(moderator)] in ([held], [])
+
+
+def test_a_double_press_decides_one_image(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+    page = page_of(moderator)
+    begin(page)
+    page.wait_for_timeout(SETTLED)
+    # In one task, so that no slow machine makes three presses of them.
+    page.evaluate(
+        "() => { for (let press = 0; press < 3; press++) document.body.dispatchEvent("
+        "new KeyboardEvent('keydown', {key: 'a', bubbles: true, cancelable: true})); }"
+    )
+    sent(page)
+
+    assert len(verdicts()) == 1
+    expect(page.locator("#live")).to_have_text("Too quick: nothing was decided.")
+
+
+def test_nothing_is_sent_of_a_veiled_image_and_holding_reveals_it(
+    page_of: PageOf, moderator: User, waiting: list[Review]
+) -> None:
+    asked: list[str] = []
+    page = page_of(moderator)
+    page.on("request", lambda request: asked.append(request.url) if "/assets/" in request.url else None)
+    begin(page)
+    press(page, "s")
+    assert asked == []
+
+    page.keyboard.down(" ")
+    expect(page.locator(".stage .real")).to_be_visible()
+    page.keyboard.up(" ")
+    expect(page.locator(".stage .real")).to_be_hidden()
+    assert len(asked) == 1
+
+
+def test_zoom_pan_and_surround(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+    Preferences.objects.create(user=moderator, blur=False)
+    page = page_of(moderator)
+    begin(page)
+    box = page.locator(".stage .real").bounding_box()
+    assert box is not None
+    press(page, "+", "+")
+    larger = page.locator(".stage .real").bounding_box()
+    assert larger is not None
+    assert larger["width"] == pytest.approx(box["width"] * 2.25, rel=0.01)
+    page.keyboard.press("Shift+ArrowRight")
+    moved = page.locator(".stage .real").bounding_box()
+    assert moved is not None
+    assert moved["x"] < larger["x"]
+    page.keyboard.press("0")
+    assert page.locator(".stage .real").bounding_box() == box
+    page.keyboard.press("g")
+    expect(page.locator("#stage")).to_have_attribute("data-surround", "mid")
+    page.wait_for_timeout(200)
+    assert Preferences.objects.get(user=moderator).surround == "mid"
+
+
+def test_keys_can_be_switched_off_and_are_listed(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+    page = page_of(moderator)
+    begin(page)
+    page.keyboard.press("?")
+    expect(page.locator("#keys")).to_be_visible()
+    for words in ("Approve", "Reject", "Escalate", "Skip", "Undo my last decision", "Reveal"):
+        expect(page.locator("#keys")).to_contain_text(words)
+    page.keyboard.press("Escape")
+    Preferences.objects.create(user=moderator, hotkeys=False)
+    page.reload()
+    press(page, "a")
+    page.wait_for_timeout(200)
+    assert verdicts() == []
+
+
+def test_on_a_phone_a_swipe_decides(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+    page = page_of(moderator, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    begin(page)
+    first = current(page)
+    page.wait_for_timeout(SETTLED)
+    swipe(page, by=160)
+    expect(page.locator("#panel")).not_to_have_attribute("data-review", first)
+    sent(page)
+    assert verdicts() == [(first, "approve")]
+
+    page.wait_for_timeout(SETTLED)
+    swipe(page, by=-160)
+    expect(page.locator("#chooser")).to_have_attribute("open", "")
+    assert len(verdicts()) == 1
+
+
+def swipe(page: Page, *, by: int) -> None:
+    box: Any = page.locator(".stage .picture").bounding_box()
+    x, y = box["x"] + box["width"] / 2 - by / 2, box["y"] + box["height"] / 2
+    session = page.context.new_cdp_session(page)
+    session.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    for part in (0.25, 0.5, 0.75, 1):
+        session.send(
+            "Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [{"x": x + by * part, "y": y + 2}]}
+        )
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})

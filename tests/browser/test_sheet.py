@@ -1,0 +1,238 @@
+"""The contact sheet by keyboard, mouse and finger, and without a script."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Page, expect
+
+from moderation.models import Decision, Review
+from tests.moderation.browsing import Make
+
+Window = Callable[..., Page]
+
+
+@pytest.fixture
+def reviews(make_review: Make, transactional_db: None) -> list[Review]:
+    """Six images; the last two look the same."""
+    made = [make_review() for _ in range(6)]
+    Review.objects.filter(pk__in=[one.pk for one in made[4:]]).update(look=made[4].asset_id)
+    return made
+
+
+def claim(page: Page) -> None:
+    page.goto("/queues/waiting/")
+    page.keyboard.press("c")
+    expect(page.get_by_role("option").first).to_be_focused()
+
+
+def press(page: Page, *keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def selected(page: Page) -> list[int]:
+    """Places of the tiles that a screen reader calls selected."""
+    options = page.get_by_role("option").all()
+    return [place for place, option in enumerate(options) if option.get_attribute("aria-selected") == "true"]
+
+
+def verdicts() -> list[tuple[str, int]]:
+    return list(Decision.objects.order_by("sequence").values_list("verdict", "review_id"))
+
+
+def test_a_sheet_is_decided_and_undone_without_a_mouse(page_of: Window, reviews: list[Review], moderator: User) -> None:
+    page = page_of(moderator)
+    claim(page)
+
+    press(page, "ArrowRight", "Space", "Shift+ArrowRight")
+    assert selected(page) == [1, 2]
+    press(page, "r", "Shift+g")
+    assert page.locator("#chooser [value=gambling]").is_checked()
+    press(page, "Enter")
+    expect(page.get_by_role("button", name="Reject 2")).to_be_focused()
+    assert verdicts() == []
+
+    press(page, "Escape")
+    expect(page.get_by_role("option").nth(2)).to_be_focused()
+    assert selected(page) == [1, 2]
+    assert page.locator("#chooser [value=gambling]").is_checked()
+    press(page, "r")
+    expect(page.get_by_role("button", name="Reject 2")).to_be_focused()
+    press(page, "Enter")
+
+    expect(page.get_by_role("option")).to_have_count(3)
+    expect(page.locator("#live")).to_have_text("Rejected 2 images.")
+    expect(page.get_by_role("option").nth(2)).to_be_focused()
+    assert verdicts() == [("reject", reviews[1].pk), ("reject", reviews[2].pk)]
+    press(page, "u")
+    expect(page.get_by_role("option")).to_have_count(5)
+    expect(page.locator("#live")).to_have_text("Taken back: 2 images.")
+    assert verdicts()[2:] == [("reopen", reviews[1].pk), ("reopen", reviews[2].pk)]
+    press(page, "Escape", "a")
+    expect(page.locator("#live")).to_contain_text("Nothing is selected")
+    press(page, "y")
+    expect(page.get_by_role("button", name="Approve 6")).to_be_focused()
+    press(page, "Enter")
+    expect(page.get_by_role("button", name="Next sheet")).to_be_focused()
+    assert {review.status for review in Review.objects.all()} == {"approved"}
+
+
+def test_an_escalation_asks_for_its_reason(page_of: Window, reviews: list[Review], moderator: User) -> None:
+    page = page_of(moderator)
+    claim(page)
+
+    press(page, "Control+a", "e")
+    expect(page.get_by_label("Why a senior should look")).to_be_focused()
+    press(page, "Enter")
+    assert verdicts() == [], "a reason is required"
+    page.keyboard.type("Same face in all")
+    press(page, "Enter")
+
+    expect(page.get_by_text("This sheet is done")).to_be_visible()
+    assert {decision.note for decision in Decision.objects.all()} == {"Same face in all"}
+    assert Decision.objects.count() == 6
+
+
+def test_it_is_a_list_box_with_one_place_in_the_tab_order(
+    page_of: Window, reviews: list[Review], moderator: User
+) -> None:
+    page = page_of(moderator)
+    claim(page)
+    box = page.get_by_role("listbox", name="Images of this sheet")
+    options = box.get_by_role("option")
+
+    expect(box).to_have_attribute("aria-multiselectable", "true")
+    expect(options).to_have_count(5)
+    expect(options.last).to_have_accessible_name(
+        f"Not judged, image {reviews[4].asset.short_id}, 2 images that look the same"
+    )
+    press(page, "End")
+    expect(options.last).to_be_focused()
+    press(page, "ArrowRight", "h", "k")
+    expect(options.nth(3)).to_be_focused()
+    assert box.locator("[tabindex='0']").count() == 1
+    press(page, "Tab")
+    assert page.evaluate("!document.activeElement.closest('#tiles')")
+    press(page, "Shift+Tab")
+    expect(options.nth(3)).to_be_focused()
+    press(page, "*")
+    assert selected(page) == [0, 1, 2, 3, 4]
+    press(page, "Escape")
+    assert selected(page) == []
+
+
+def test_real_pixels_are_asked_for_by_who_reveals_them(page_of: Window, reviews: list[Review], moderator: User) -> None:
+    page, asked = page_of(moderator), []
+    page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/preview") else None)
+    claim(page)
+    assert asked == []
+
+    press(page, "b")
+    expect(page.get_by_role("option").first.locator(".real")).to_be_visible()
+    press(page, "b")
+    expect(page.get_by_role("option").first.locator(".real")).to_be_hidden()
+    assert len(asked) == 1
+    assert reviews[0].asset.thumbnail_url in asked[0]
+    press(page, "v")
+    expect(page.locator("#tiles .real:visible")).to_have_count(5)
+    press(page, "Space", "a")
+    expect(page.locator("#act .thumbs .real")).to_have_count(1)
+    assert len(asked) == 5, "the browser has what it has shown"
+
+
+def test_images_that_look_the_same_are_opened_and_stay_selected(
+    page_of: Window, reviews: list[Review], moderator: User
+) -> None:
+    page = page_of(moderator)
+    claim(page)
+
+    press(page, "End", "Space", "m")
+    expect(page.get_by_role("option")).to_have_count(6)
+    assert selected(page) == [4, 5]
+    press(page, "ArrowRight", "Space", "a")
+    expect(page.get_by_role("button", name="Approve 1")).to_be_focused()
+    press(page, "Enter")
+    expect(page.get_by_role("option")).to_have_count(5)
+    assert verdicts() == [("approve", reviews[4].pk)]
+
+
+def test_a_mouse_selects_extends_and_opens(page_of: Window, reviews: list[Review], moderator: User) -> None:
+    page = page_of(moderator)
+    claim(page)
+    options = page.get_by_role("option")
+
+    options.nth(0).click()
+    options.nth(2).click(modifiers=["Shift"])
+    assert selected(page) == [0, 1, 2]
+    options.nth(1).click()
+    assert selected(page) == [0, 2]
+    options.nth(3).dblclick()
+
+    expect(page).to_have_url(re.compile(f"{reviews[3].get_absolute_url()}\\?queue=waiting$"))
+    assert Review.objects.held_by(moderator).count() == 6, "opening one gives none of the others back"
+
+
+def test_a_finger_selects_and_looks_while_it_stays(page_of: Window, reviews: list[Review], moderator: User) -> None:
+    page = page_of(moderator, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page.goto("/queues/waiting/")
+    page.get_by_role("button", name="Contact sheet").tap()
+    first = page.get_by_role("option").first
+
+    first.tap()
+    assert selected(page) == [0]
+    first.dispatch_event("pointerdown", {"pointerType": "touch", "bubbles": True})
+    expect(first.locator(".real")).to_be_visible()
+    first.dispatch_event("pointerup", {"pointerType": "touch", "bubbles": True})
+    expect(first.locator(".real")).to_be_hidden()
+    page.get_by_role("button", name="Approve selected").tap()
+    page.get_by_role("button", name="Approve 1").tap()
+
+    expect(page.get_by_role("button", name="Undo all 1")).to_be_in_viewport()
+    assert verdicts() == [("approve", reviews[0].pk)]
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_leaving_gives_the_sheet_back_and_loading_it_again_does_not(
+    page_of: Window, reviews: list[Review], moderator: User
+) -> None:
+    page = page_of(moderator)
+    claim(page)
+
+    page.reload()
+    expect(page.get_by_role("option").first).to_be_focused()
+    expect(page.locator(".tile[data-gone]")).to_have_count(0)
+    expect(page.get_by_role("option")).to_have_count(5)
+    page.goto("/queues/")
+    page.goto("/queues/waiting/")
+    for _ in range(20):  # the browser sends it in its own time
+        if not page.locator(".holder").count():
+            break
+        page.reload()
+
+    assert Review.objects.held_by(moderator).count() == 0
+
+
+def test_without_a_script_it_is_a_form(page_of: Window, reviews: list[Review], moderator: User) -> None:
+    page = page_of(moderator, java_script_enabled=False)
+    page.goto("/queues/waiting/")
+    page.get_by_role("button", name="Contact sheet").click()
+
+    page.get_by_role("checkbox", name=reviews[1].asset.short_id).check()
+    page.get_by_role("checkbox", name=reviews[4].asset.short_id).check()
+    page.get_by_text("Categories", exact=True).click()
+    page.get_by_role("checkbox", name="Gambling").check()
+    page.get_by_role("button", name="Reject selected").click()
+    page.get_by_role("button", name="Back").click()
+    expect(page.get_by_role("checkbox", name=reviews[1].asset.short_id)).to_be_checked()
+    page.get_by_role("button", name="Reject selected").click()
+    page.get_by_role("button", name="Reject 3").click()
+
+    expect(page.get_by_text("Undo all 3")).to_be_visible()
+    assert [primary_key for _, primary_key in verdicts()] == [reviews[place].pk for place in (1, 4, 5)]
+    page.get_by_role("button", name="Undo all 3").click()
+    expect(page.get_by_text("They wait again, and you hold them.")).to_be_visible()
+    assert Review.objects.waiting().count() == 6

@@ -1,0 +1,106 @@
+"""Queries whose text is made once give what the plain ones give."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import connection, connections
+from django.db.models import F
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from generation.models import Asset, GenerationRequest
+from generation.models.prepared import Prepared
+
+pytestmark = pytest.mark.django_db
+Make = Callable[..., GenerationRequest]
+
+
+def test_rows_are_those_of_the_plain_queryset(make_request: Make) -> None:
+    requests = [make_request(seed=seed) for seed in (1, 2, 3)]
+    query = Prepared(
+        lambda uuid, seed, now, prompt: GenerationRequest.objects.filter(
+            seed__lte=seed, created_at__lt=now, prompt=prompt
+        ).exclude(uuid=uuid),
+        uuid=UUID, seed=int, now=datetime, prompt=str,
+    )  # fmt: skip
+    now = timezone.now() + timedelta(minutes=1)
+
+    def ask(uuid: UUID, seed: int, moment: datetime, prompt: str) -> set[int]:
+        return {row.pk for row in query.rows(uuid=uuid, seed=seed, now=moment, prompt=prompt)}
+
+    text = requests[0].prompt
+    assert ask(uuid4(), 2, now, text) == {requests[0].pk, requests[1].pk}
+    assert ask(requests[0].uuid, 2, now, text) == {requests[1].pk}
+    assert ask(uuid4(), 2, now - timedelta(hours=1), text) == set()
+    assert ask(uuid4(), 9, now, "' or 1=1 --") == set()
+
+
+def test_joined_rows_columns_left_out_and_annotations_arrive(make_asset: Callable[..., Asset]) -> None:
+    asset = make_asset()
+    query = Prepared(
+        lambda pk: (
+            Asset.objects.filter(pk=pk).select_related("request").defer("metadata").annotate(double=F("width") * 2)
+        ),
+        pk=int,
+    )
+
+    with CaptureQueriesContext(connection) as queries:
+        found = query.row(pk=asset.pk)
+        assert found is not None
+        assert (found.sha256, found.request, found.double) == (asset.sha256, None, asset.width * 2)
+    assert len(queries) == 1
+    assert found.metadata == asset.metadata  # read when it is asked for
+    assert query.row(pk=asset.pk + 1) is None
+
+
+def test_lists_of_values_and_a_limit() -> None:
+    query = Prepared(
+        lambda low: GenerationRequest.objects.filter(seed__gte=low).order_by("seed").values_list("seed", flat=True)[:1],
+        low=int,
+    )
+
+    assert query.rows(low=0) == []
+
+
+def test_an_update_changes_what_it_should_and_counts_it(make_request: Make) -> None:
+    one, other = make_request(seed=1), make_request(seed=2)
+    query = Prepared(
+        lambda seed, more: (GenerationRequest.objects.filter(seed=seed), {"steps": F("steps") + more}),
+        seed=int,
+        more=int,
+    )
+
+    assert query.update(seed=1, more=5) == 1
+    assert query.update(seed=99, more=5) == 0
+    one.refresh_from_db()
+    other.refresh_from_db()
+    assert (one.steps, other.steps) == (25, 20)
+
+
+def test_a_value_that_gets_lost_is_an_error() -> None:
+    with pytest.raises(AssertionError, match="got lost"):
+        Prepared(lambda pk: GenerationRequest.objects.all(), pk=int).rows(pk=1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_every_thread_has_its_own(make_request: Make) -> None:
+    pk = make_request().pk
+    query = Prepared(lambda pk: GenerationRequest.objects.filter(pk=pk), pk=int)
+    found: list[int] = []
+
+    def work() -> None:
+        for _ in range(20):
+            found.extend(row.pk for row in query.rows(pk=pk))
+        connections.close_all()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [pk] * 80

@@ -1,0 +1,46 @@
+"""What tests of the search have in common."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.core.cache import cache
+from django.test import Client
+
+from moderation.models import Review
+from moderation.search import sample
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept() -> Iterator[None]:
+    """Names and samples are kept for minutes; each test has its own images."""
+    cache.clear()
+    sample.forget()
+    yield
+    cache.clear()
+    sample.forget()
+
+
+def look(client: Client, q: str = "", /, **fields: Any) -> Any:
+    return client.get("/search/?" + urlencode({"q": q, **fields} if q else fields))
+
+
+def found(response: Any) -> list[str]:
+    """Short ids of the results, in order."""
+    assert response.status_code == 200, response.content.decode()
+    return re.findall(r'<span class="num">([0-9a-f]{8})</span> <time', response.content.decode())
+
+
+def short(*reviews: Review) -> list[str]:
+    return [review.asset.short_id for review in reviews]
+
+
+def text_of(response: Any) -> str:
+    """The page as somebody reads it."""
+    words = re.sub(r"<[^>]+>", " ", response.content.decode())
+    return " ".join(html.unescape(words).split())

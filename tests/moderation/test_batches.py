@@ -1,0 +1,456 @@
+"""Decisions made in one go: previewed, made by the same verb as single ones, and taken back as one."""
+
+from __future__ import annotations
+
+import re
+import threading
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connections
+from django.test import Client
+from django.utils import timezone
+
+from moderation.models import Decision, Exposure, Review, Verdict
+from moderation.models.decisions import status_after, verify_chain
+from moderation.models.reviews import UNDO_WINDOW
+from moderation.services import batches, desk
+from tests.moderation.browsing import HTMX, As, Make, held
+from tests.moderation.sheets import claim, confirm, decide, named, preview, sheet
+
+ADDRESS = "/queues/waiting/sheet/"
+
+
+@pytest.fixture
+def three(make_review: Make) -> list[Review]:
+    return [make_review() for _ in range(3)]
+
+
+@pytest.fixture
+def browser(client_of: As, three: list[Review], moderator: User) -> Client:
+    """A moderator in front of a sheet of three."""
+    client = client_of(moderator)
+    claim(client)
+    return client
+
+
+def statuses(reviews: list[Review]) -> list[str]:
+    return [Review.objects.get(pk=review.pk).status for review in reviews]
+
+
+def the_record_explains_every_status() -> bool:
+    """Replay: what stands of its record is where each review is; and nothing in the record was altered."""
+    explained = all(
+        review.status == status_after(Decision.objects.standing_of(review)) for review in Review.objects.all()
+    )
+    return explained and verify_chain(Decision.objects.order_by("sequence")) == []
+
+
+# --- Preview ---
+
+
+def test_nothing_is_decided_before_it_was_shown_with_its_count(browser: Client, three: list[Review]) -> None:
+    response = preview(browser, three[:2], "reject", categories=["violence.weapons"])
+
+    text = response.content.decode()
+    assert response.status_code == 200
+    assert 'Reject <span class="num">2</span> images?' in text
+    assert "As <strong>Weapons</strong>." in text
+    assert set(named(text, "review")) == {str(one.uuid) for one in three[:2]}
+    assert Decision.objects.count() == 0
+
+
+@pytest.mark.parametrize("htmx", [False, True])
+@pytest.mark.parametrize(
+    ("verdict", "data", "status"),
+    [
+        ("approve", {}, "approved"),
+        ("reject", {"categories": ["violence.weapons", "gambling"]}, "rejected"),
+        ("escalate", {"note": "Is this one person?"}, "escalated"),
+    ],
+)
+def test_what_was_shown_is_decided_and_nothing_else(
+    browser: Client, three: list[Review], moderator: User, verdict: str, data: dict[str, Any], status: str, htmx: bool
+) -> None:
+    response = confirm(browser, preview(browser, three[:2], verdict, **data), htmx=htmx, **data)
+
+    made = list(Decision.objects.all())
+    assert statuses(three) == [status, status, "pending"]
+    assert {decision.categories == sorted(data.get("categories", [])) for decision in made} == {True}
+    assert {(one.verdict, one.reviewer, one.note) for one in made} == {(verdict, moderator, data.get("note", ""))}
+    assert len({decision.batch for decision in made}) == 1
+    assert Exposure.objects.get(user=moderator).images == 2
+    if htmx:
+        assert (response.status_code, response["HX-Retarget"]) == (200, "#sheet")
+        assert f"batch={made[0].batch}" in response["HX-Replace-Url"]
+        text = response.content.decode()
+    else:
+        assert (response.status_code, response["Location"]) == (303, f"{ADDRESS}?batch={made[0].batch}")
+        text = sheet(browser, response["Location"])
+    assert "Undo all 2" in text
+    assert named(text, "tile") == [str(three[2].uuid)]
+    assert the_record_explains_every_status()
+
+
+def test_approving_the_rest_leaves_out_what_is_selected(browser: Client, three: list[Review]) -> None:
+    shown = [str(one.uuid) for one in three]
+    data = {"rest": "approve", "tile": shown[:1], "shown": shown}
+
+    confirm(browser, browser.post(f"{ADDRESS}decisions/", data))
+
+    assert statuses(three) == ["pending", "approved", "approved"]
+
+
+def test_what_was_not_on_the_sheet_is_never_approved(
+    browser: Client, three: list[Review], make_review: Make, moderator: User
+) -> None:
+    """Claimed since in another window, so nobody has seen it on this sheet."""
+    late = held(make_review, moderator)
+    shown = [str(one.uuid) for one in three]
+
+    response = browser.post(f"{ADDRESS}decisions/", {"rest": "approve", "shown": shown})
+
+    assert str(late.uuid) not in named(response.content.decode(), "review")
+    alone = browser.post(f"{ADDRESS}decisions/", {"verdict": "approve", "tile": [str(late.uuid)], "shown": shown})
+    assert alone.status_code == 422
+
+
+def test_what_one_holds_of_another_queue_is_not_decided_on_this_sheet(
+    browser: Client, three: list[Review], make_review: Make, client_of: As, moderator: User
+) -> None:
+    Review.objects.filter(pk=three[0].pk).update(headline_l1="alcohol")
+    address = f"{ADDRESS}decisions/?category=alcohol"
+
+    browser.post(address, {"step": "confirm", "verdict": "approve", "review": [str(one.uuid) for one in three]})
+
+    assert statuses(three) == ["approved", "pending", "pending"]
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ({"verdict": "approve", "tile": []}, "Select at least one image."),
+        ({"verdict": "reject"}, "needs at least one category"),
+        ({"verdict": "reject", "categories": ["violence"]}, "is not a category"),
+        ({"verdict": "reopen"}, "Choose approve, reject or escalate."),
+        ({"rest": "explode"}, "Choose approve, reject or escalate."),
+    ],
+)
+@pytest.mark.parametrize("htmx", [False, True])
+def test_what_is_missing_is_said_and_nothing_is_lost(
+    browser: Client, three: list[Review], data: dict[str, Any], sentence: str, htmx: bool
+) -> None:
+    shown = [str(one.uuid) for one in three]
+    sent = {"tile": shown[:2], "shown": shown, **data}
+
+    response = browser.post(f"{ADDRESS}decisions/", sent, headers=HTMX if htmx else {})
+
+    text = response.content.decode()
+    assert response.status_code == 422
+    assert sentence in text
+    assert htmx == (response.get("HX-Retarget") == "#act")
+    if not htmx:
+        assert len(re.findall(r'name="tile"[^>]* checked', text)) == len(sent["tile"])
+
+
+def test_an_escalation_of_many_needs_a_reason_and_keeps_the_preview(browser: Client, three: list[Review]) -> None:
+    previewed = preview(browser, three[:2], "escalate")
+
+    refused = confirm(browser, previewed, note="  ")
+
+    assert "required autofocus" in previewed.content.decode()
+    assert refused.status_code == 422
+    assert "Say why a senior moderator should look at it." in refused.content.decode()
+    assert set(named(refused.content.decode(), "review")) == {str(one.uuid) for one in three[:2]}
+    assert statuses(three) == ["pending"] * 3
+    confirm(browser, refused, note="Same face in both")
+    assert statuses(three) == ["escalated", "escalated", "pending"]
+
+
+def test_going_back_keeps_what_was_selected_and_chosen(browser: Client, three: list[Review]) -> None:
+    previewed = preview(browser, three[:2], "reject", categories=["gambling"])
+
+    back = confirm(browser, previewed, step="back")
+
+    text = back.content.decode()
+    assert len(re.findall(r'name="tile"[^>]* checked', text)) == 2
+    assert 'value="gambling" data-hotkey="g" data-label="Gambling" checked' in text
+    assert Decision.objects.count() == 0
+
+
+def test_escalated_images_are_not_offered_for_escalation(client_of: As, make_review: Make, senior: User) -> None:
+    review = held(make_review, senior)
+    desk.decide(review=review, user=senior, verdict=Verdict.ESCALATE)
+    client = client_of(senior)
+    claim(client, "/queues/escalated/sheet/")
+
+    assert "They have been escalated already." in sheet(client, "/queues/escalated/sheet/")
+    refused = decide(client, [review], "escalate", slug="escalated", note="again")
+    assert refused.status_code == 409
+    decide(client, [review], slug="escalated")
+    assert statuses([review]) == ["approved"]
+
+
+# --- What changes between preview and confirmation ---
+
+
+def test_what_changed_meanwhile_is_left_out_and_named(
+    browser: Client, three: list[Review], client_of: As, other_moderator: User
+) -> None:
+    previewed = preview(browser, three)
+    Review.objects.filter(pk=three[0].pk).update(claimed_until=timezone.now() - timedelta(seconds=1))
+    Review.objects.filter(pk=three[1].pk).update(claimed_by=None, claimed_until=None)
+    desk.claim(review=three[1], user=other_moderator)
+    desk.decide(review=three[1], user=other_moderator, verdict=Verdict.REJECT, categories=["gambling"])
+
+    response = confirm(browser, previewed, htmx=True)
+
+    text = response.content.decode()
+    assert response.status_code == 200
+    assert statuses(three) == ["pending", "rejected", "approved"]
+    assert "Approved 1 image." in text
+    assert f"2 left out. {three[0].asset.short_id}: Your claim on this review has lapsed." in text
+    assert f"{three[1].asset.short_id}: Already rejected (Gambling) by other at" in text
+    assert Decision.objects.count() == 2
+
+
+def test_when_nothing_is_left_it_is_a_conflict(browser: Client, three: list[Review]) -> None:
+    previewed = preview(browser, three[:1])
+    Review.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
+
+    response = confirm(browser, previewed)
+
+    assert response.status_code == 409
+    assert "1 left out." in response.content.decode()
+    again = browser.post(
+        f"{ADDRESS}decisions/", {"verdict": "approve", "tile": [str(three[0].uuid)], "shown": [str(three[0].uuid)]}
+    )
+    assert again.status_code == 422
+    assert f"you do not hold them any more: {three[0].asset.short_id}" in again.content.decode()
+
+
+def test_sent_twice_it_is_done_once(browser: Client, three: list[Review], moderator: User) -> None:
+    previewed = preview(browser, three)
+
+    first, second = confirm(browser, previewed), confirm(browser, previewed)
+
+    assert first["Location"] == second["Location"]
+    assert Decision.objects.count() == 3
+    assert Exposure.objects.get(user=moderator).images == 3
+
+
+def test_a_batchs_name_belongs_to_who_used_it(
+    browser: Client, three: list[Review], client_of: As, other_moderator: User, make_review: Make
+) -> None:
+    previewed = preview(browser, three)
+    batch = named(previewed.content.decode(), "batch")[0]
+    confirm(browser, previewed)
+    mine, client = held(make_review, other_moderator), client_of(other_moderator)
+
+    response = confirm(client, preview(client, [mine]), batch=batch)
+
+    assert response.status_code == 422
+    assert statuses([mine]) == ["pending"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_confirmation_sent_by_two_threads_decides_once(make_review: Make, moderator: User) -> None:
+    reviews, name, outcomes, faults = [held(make_review, moderator) for _ in range(6)], uuid4(), [], []
+    start = threading.Barrier(2)
+
+    def work() -> None:
+        try:
+            start.wait()
+            outcomes.append(
+                batches.decide_many(reviews=reviews, user=moderator, verdict=Verdict.APPROVE, batch=name)
+            )  # fmt: skip
+        except Exception as fault:
+            faults.append(fault)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert faults == []
+    assert [len(outcome.done) for outcome in outcomes] == [6, 6]
+    assert Decision.objects.count() == 6
+    assert the_record_explains_every_status()
+
+
+def test_limits(browser: Client, three: list[Review], moderator: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    previewed = preview(browser, three)
+    monkeypatch.setattr(batches, "LIMIT", 2)
+
+    response = confirm(browser, previewed)
+
+    assert response.status_code == 422
+    assert "At most 2 images can be decided in one go." in response.content.decode()
+    assert Decision.objects.count() == 0
+
+
+def test_those_without_the_right_decide_nothing(make_review: Make, auditor: User) -> None:
+    with pytest.raises(desk.NotAllowed):
+        batches.decide_many(reviews=[make_review()], user=auditor, verdict=Verdict.APPROVE)
+
+
+def test_second_opinions_are_given_on_a_sheet_too(
+    client_of: As, make_review: Make, moderator: User, other_moderator: User, settings: Any
+) -> None:
+    settings.SECOND_OPINION_PERCENT = 100
+    reviews = [held(make_review, other_moderator) for _ in range(2)]
+    for review in reviews:
+        desk.decide(review=review, user=other_moderator, verdict=Verdict.APPROVE)
+    client = client_of(moderator)
+    claim(client, "/queues/second-opinion/sheet/")
+
+    decide(client, reviews, "reject", slug="second-opinion", categories=["gambling"])
+
+    assert statuses(reviews) == ["escalated", "escalated"]
+    assert the_record_explains_every_status()
+
+
+# --- The way back ---
+
+
+def batch_of(review: Review) -> Any:
+    return Decision.objects.filter(review=review).latest("sequence").batch
+
+
+@pytest.mark.parametrize("htmx", [False, True])
+def test_a_batch_is_taken_back_as_one(browser: Client, three: list[Review], moderator: User, htmx: bool) -> None:
+    decide(browser, three, "reject", categories=["gambling"])
+    batch = batch_of(three[0])
+
+    response = browser.post(
+        f"/batches/{batch}/reversal/", {"queue": "waiting", "sight": "size=s"}, headers=HTMX if htmx else {}
+    )
+
+    assert statuses(three) == ["pending"] * 3
+    assert Review.objects.held_by(moderator).count() == 3
+    reversals = Decision.objects.filter(verdict=Verdict.REOPEN)
+    assert reversals.count() == 3
+    assert len({reversal.batch for reversal in reversals} - {batch}) == 1
+    where = response["HX-Replace-Url" if htmx else "Location"]
+    assert where == f"{ADDRESS}?size=s&batch={reversals[0].batch}"
+    text = sheet(browser, where)
+    assert len(named(text, "tile")) == 3
+    assert "They wait again, and you hold them." in text
+    assert "Undo all" not in text
+    assert the_record_explains_every_status()
+
+
+def test_what_was_decided_anew_stays(browser: Client, three: list[Review], senior: User) -> None:
+    decide(browser, three)
+    batch = batch_of(three[0])
+    first = Decision.objects.get(review=three[0])
+    desk.reverse(decision=first, user=senior, note="wrong one")
+    desk.decide(review=three[0], user=senior, verdict=Verdict.REJECT, categories=["gambling"])
+
+    page = browser.get(f"/batches/{batch}/").content.decode()
+    response = browser.post(f"/batches/{batch}/reversal/")
+
+    assert "Undo 2" in page
+    assert "of 3; the others have been taken back or decided anew." in page
+    assert response["Location"] == f"/batches/{batch}/"
+    assert statuses(three) == ["rejected", "pending", "pending"]
+    text = browser.get(response["Location"]).content.decode()
+    assert "Taken back: 2 decisions." in text
+    assert f"1 left out. {three[0].asset.short_id}: This decision has been reversed already." in text
+    assert the_record_explains_every_status()
+
+
+def test_a_decision_that_another_one_followed_is_left_out(browser: Client, three: list[Review], senior: User) -> None:
+    """Escalated in a batch, decided by a senior since: the escalation is not the last word on it any more."""
+    decide(browser, three[:2], "escalate", note="A toy?")
+    batch = batch_of(three[0])
+    desk.claim(review=three[0], user=senior)
+    desk.decide(review=three[0], user=senior, verdict=Verdict.APPROVE)
+
+    page = browser.get(f"/batches/{batch}/").content.decode()
+    browser.post(f"/batches/{batch}/reversal/")
+
+    assert "Decided anew" in page
+    assert statuses(three[:2]) == ["approved", "pending"]
+    assert "is not the last one on its image any more" in browser.get(f"/batches/{batch}/").content.decode()
+
+
+def test_after_the_undo_window_a_senior_takes_it_back_with_a_reason(
+    browser: Client, three: list[Review], client_of: As, other_moderator: User, senior: User, monkeypatch: Any
+) -> None:
+    decide(browser, three)
+    address = f"/batches/{batch_of(three[0])}/"
+    assert "Undo all 3" in browser.get(address).content.decode()
+    monkeypatch.setattr("moderation.models.decisions.UNDO_WINDOW", -UNDO_WINDOW)
+
+    late = browser.post(f"{address}reversal/")
+    strange = client_of(other_moderator).post(f"{address}reversal/")
+    silent = client_of(senior).post(f"{address}reversal/")
+    assert statuses(three) == ["approved"] * 3
+    said = client_of(senior).post(f"{address}reversal/", {"note": "the wrong sheet"})
+
+    assert (late.status_code, strange.status_code, silent.status_code) == (403, 403, 422)
+    assert "The time to undo is over." in late.content.decode()
+    assert "only be reversed by a senior" in strange.content.decode()
+    assert "Say why" in silent.content.decode()
+    assert "Nothing of it can be taken back by you." in browser.get(address).content.decode()
+    assert said.status_code == 303
+    assert statuses(three) == ["pending"] * 3
+    again = client_of(senior).post(f"{address}reversal/", {"note": "again"})
+    assert again.status_code == 403
+    assert "taken back already" in again.content.decode()
+    assert Decision.objects.count() == 6
+
+
+def test_a_reversal_on_the_sheet_that_comes_too_late_is_refused_there(
+    browser: Client, three: list[Review], monkeypatch: Any
+) -> None:
+    decide(browser, three[:1])
+    monkeypatch.setattr("moderation.models.decisions.UNDO_WINDOW", -UNDO_WINDOW)
+
+    response = browser.post(f"/batches/{batch_of(three[0])}/reversal/", {"queue": "waiting"}, headers=HTMX)
+
+    assert response.status_code == 403
+    assert "The time to undo is over." in response.content.decode()
+    assert len(named(response.content.decode(), "tile")) == 2
+
+
+def test_who_may_see_a_batch(
+    client: Client, browser: Client, three: list[Review], client_of: As, auditor: User, db: None
+) -> None:
+    decide(browser, three)
+    address = f"/batches/{batch_of(three[0])}/"
+    nobody = client_of(User.objects.create_user("nobody", password="x"))
+
+    assert client.get(address).status_code == 302
+    assert nobody.get(address).status_code == 403
+    assert nobody.post(f"{address}reversal/").status_code == 403
+    page = client_of(auditor).get(address)
+    assert page.status_code == 200
+    assert "/reversal/" not in page.content.decode()
+    assert client_of(auditor).post(f"{address}reversal/").status_code == 403
+    assert browser.get(f"/batches/{uuid4()}/").status_code == 404
+    assert browser.post(f"/batches/{uuid4()}/reversal/").status_code == 404
+    assert browser.get(f"{address}reversal/").status_code == 405
+    assert statuses(three) == ["approved"] * 3
+
+
+def test_the_record_leads_to_the_batch(
+    browser: Client, three: list[Review], make_review: Make, moderator: User, django_assert_max_num_queries: Any
+) -> None:
+    decide(browser, three)
+    batch = batch_of(three[0])
+
+    text = browser.get("/decisions/").content.decode()
+    with django_assert_max_num_queries(9):
+        page = browser.get(f"/batches/{batch}/").content.decode()
+
+    assert text.count(f'href="/batches/{batch}/"') == 3
+    assert all(one.asset.short_id in page for one in three)
+    assert not any(one.asset.thumbnail_url in page for one in three)

@@ -1,0 +1,258 @@
+"""A queue's filters, and queues that people keep under a name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+
+from moderation import queues
+from moderation.models import Review, SavedQueue
+from moderation.services import saved_queues
+from moderation.services.saved_queues import SAVED_MAX
+from moderation.views import queues as views
+from tests.moderation.browsing import HTMX, As, Make
+
+DRINKS = "/queues/waiting/?category=alcohol&order=oldest"
+SAVE = "/queues/waiting/saved/?category=alcohol&order=oldest"
+
+
+def text_of(client: Client, address: str) -> str:
+    response = client.get(address)
+    assert response.status_code == 200
+    return str(response.content.decode())
+
+
+# --- Filters ---
+
+
+def test_a_queue_is_narrowed_by_its_address(client_of: As, make_review: Make, moderator: User) -> None:
+    drink, weapon = make_review(), make_review()
+    Review.objects.filter(pk=drink.pk).update(headline_l1="alcohol")
+    client = client_of(moderator)
+
+    text = text_of(client, DRINKS)
+
+    assert f"{drink.get_absolute_url()}?queue=waiting%3Fcategory%3Dalcohol%26order%3Doldest" in text
+    assert weapon.get_absolute_url() not in text
+    assert '<option value="alcohol" selected>' in text
+    assert '<option value="oldest" selected>' in text
+    assert (
+        '<a href="/queues/waiting/?order=oldest"><span class="visually-hidden">Remove the filter: </span>Alcohol'
+        in text
+    )
+    assert '<a href="/queues/waiting/?category=alcohol">' in text
+    assert 'action="/queues/waiting/claims/?category=alcohol&amp;order=oldest"' in text
+    assert 'action="/queues/waiting/sheet/?category=alcohol&amp;order=oldest"' in text
+
+
+def test_reviewing_goes_on_within_the_filters(client_of: As, make_review: Make, moderator: User) -> None:
+    make_review()
+    drink = make_review()
+    Review.objects.filter(pk=drink.pk).update(headline_l1="alcohol")
+
+    response = client_of(moderator).post("/queues/waiting/claims/?category=alcohol")
+
+    assert response["Location"] == f"{drink.get_absolute_url()}?queue=waiting%3Fcategory%3Dalcohol"
+
+
+def test_fields_that_nobody_filled_in_leave_the_address(client_of: As, moderator: User) -> None:
+    client = client_of(moderator)
+
+    response = client.get("/queues/waiting/?category=&source=upload&provider=&risk=&hours=4&order=")
+
+    assert (response.status_code, response["Location"]) == (302, "/queues/waiting/?source=upload&hours=4")
+
+
+@pytest.mark.parametrize("query", ["category=cats", "risk=-1&hours=x", "order=random", "source=moon", "after=x"])
+def test_wrong_filters_show_more_and_never_an_error(
+    client_of: As, make_review: Make, moderator: User, query: str
+) -> None:
+    review = make_review()
+
+    assert review.get_absolute_url() in text_of(client_of(moderator), f"/queues/waiting/?{query}")
+
+
+def test_an_address_may_ask_for_what_the_form_does_not_offer(client_of: As, make_review: Make, moderator: User) -> None:
+    text = text_of(client_of(moderator), "/queues/waiting/?risk=63&hours=5&provider=gone")
+
+    assert '<option value="63" selected>63 or more</option>' in text
+    assert '<option value="5" selected>5 h or longer</option>' in text
+    assert '<option value="gone" selected>gone</option>' in text
+    assert "Nothing waits that these filters let through" in text
+
+
+@pytest.mark.parametrize("order", ["risk", "oldest", "newest"])
+def test_pages_go_through_a_filtered_queue_once(
+    client_of: As, make_review: Make, moderator: User, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    monkeypatch.setattr(views, "SHEET_LENGTH", 2)
+    reviews = [make_review() for _ in range(5)]
+    Review.objects.filter(pk__in=[one.pk for one in reviews]).update(headline_l1="alcohol")
+    for place, review in enumerate(reviews):
+        Review.objects.filter(pk=review.pk).update(priority=place // 2)
+    make_review()
+    client, seen = client_of(moderator), []
+    address: str | None = f"/queues/waiting/?category=alcohol&order={order}"
+
+    while address:
+        text = text_of(client, address)
+        page = [one for one in reviews if one.get_absolute_url() in text]
+        assert page
+        seen += page
+        following = text.partition('" rel="next"')[0].rpartition('href="')[2]
+        address = f"/queues/waiting/{following.replace('&amp;', '&')}" if 'rel="next"' in text else None
+
+    assert len(seen) == 5
+    assert set(seen) == set(reviews)
+
+
+def test_an_empty_queue_is_asked_again_without_disturbing_the_page(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
+    client = client_of(moderator)
+    assert f'hx-get="{DRINKS.replace("&", "&amp;")}" hx-trigger="every 20s"' in text_of(client, DRINKS)
+
+    assert client.get(DRINKS, headers=HTMX).status_code == 204
+    drink = make_review()
+    Review.objects.filter(pk=drink.pk).update(headline_l1="alcohol")
+
+    assert drink.get_absolute_url() in client.get(DRINKS, headers=HTMX).content.decode()
+
+
+# --- Saved queues ---
+
+
+def test_a_queue_is_saved_listed_and_deleted(client_of: As, make_review: Make, moderator: User) -> None:
+    client = client_of(moderator)
+
+    response = client.post(SAVE, {"name": "  Drinks   first "})
+    saved = SavedQueue.objects.get()
+
+    assert (response.status_code, response["Location"]) == (303, DRINKS)
+    assert (saved.name, saved.owner, saved.is_shared) == ("Drinks first", moderator, False)
+    assert "<h1>Drinks first" in text_of(client, DRINKS)
+    listed = text_of(client, "/queues/")
+    assert f'href="{DRINKS.replace("&", "&amp;")}"' in listed
+    assert "Alcohol, Oldest first" in listed
+    client.post(f"/queues/saved/{saved.uuid}/deletion/")
+    assert not SavedQueue.objects.exists()
+    assert "Drinks first" not in text_of(client, "/queues/").split("<main")[1]
+
+
+def test_saved_queues_are_offered_by_name_ones_own_first(
+    make_review: Make, moderator: User, other_moderator: User, senior: User
+) -> None:
+    def keep(owner: User, name: str, query: str, base: str = "waiting", *, is_shared: bool = False) -> None:
+        SavedQueue.objects.create(owner=owner, name=name, query=query, base=base, is_shared=is_shared)
+
+    keep(senior, "Arms", "category=violence", is_shared=True)
+    keep(senior, "For seniors", "risk=90", "escalated", is_shared=True)
+    keep(senior, "Gone", "risk=90", "abolished", is_shared=True)
+    keep(senior, "Private", "risk=70")
+    keep(moderator, "zoo", "source=upload")
+    keep(moderator, "Wine", "category=alcohol")
+
+    assert [queue.name for queue in queues.saved_for(moderator)] == ["Wine", "zoo", "Arms"]
+    assert [queue.name for queue in queues.saved_for(other_moderator)] == ["Arms"]
+    assert [queue.name for queue in queues.saved_for(senior)] == ["Arms", "For seniors", "Private"]
+    arms = queues.saved_for(moderator)[2]
+    assert (arms.key, arms.get_absolute_url()) == ("waiting?category=violence", "/queues/waiting/?category=violence")
+
+
+def test_only_seniors_and_leads_save_for_everybody(client_of: As, moderator: User, senior: User, lead: User) -> None:
+    shared = {"name": "Drinks", "is_shared": "on"}
+    lead.user_permissions.add(Permission.objects.get(codename="decide_review"))
+
+    assert "is_shared" not in text_of(client_of(moderator), DRINKS)
+    refused = client_of(moderator).post(SAVE, shared)
+    assert refused.status_code == 403
+    assert "Only seniors and policy leads" in refused.content.decode()
+    for person in (senior, lead):
+        assert "is_shared" in text_of(client_of(person), DRINKS)
+        assert client_of(person).post(SAVE, shared).status_code == 303
+    assert [saved.owner for saved in SavedQueue.objects.order_by("pk")] == [senior, lead]
+    text = text_of(client_of(moderator), "/queues/")
+    assert "for everybody, by senior" in text
+    assert "Delete" not in text
+
+
+def test_nobody_deletes_somebody_elses(client_of: As, moderator: User, senior: User, client: Client) -> None:
+    saved = SavedQueue.objects.create(owner=senior, name="Arms", base="waiting", query="risk=90", is_shared=True)
+    address = f"/queues/saved/{saved.uuid}/deletion/"
+
+    assert client.post(address).status_code == 302
+    assert client_of(moderator).post(address).status_code == 404
+    assert client_of(senior).get(address).status_code == 405
+    assert SavedQueue.objects.count() == 1
+    assert client_of(senior).post(address).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ({"name": ""}, "Give the queue a name."),
+        ({"name": "  "}, "Give the queue a name."),
+        ({"name": "x" * 61}, "A name has at most 60 characters."),
+        ({"name": "Taken"}, "You have a queue named “Taken” already."),
+        ({"name": "a\0b"}, "Null characters are not allowed."),
+    ],
+)
+def test_a_name_that_cannot_be_is_refused_with_the_form(
+    client_of: As, make_review: Make, moderator: User, other_moderator: User, data: dict[str, Any], sentence: str
+) -> None:
+    make_review()
+    SavedQueue.objects.create(owner=moderator, name="Taken", base="waiting", query="risk=90")
+    SavedQueue.objects.create(owner=other_moderator, name="Free", base="waiting", query="risk=90")
+    client = client_of(moderator)
+
+    response = client.post(SAVE, data)
+
+    text = response.content.decode()
+    assert response.status_code == 422
+    assert sentence in text
+    assert '<details class="saving" open>' in text
+    assert SavedQueue.objects.filter(owner=moderator).count() == 1
+    assert client.post(SAVE, {"name": "Free"}).status_code == 303
+
+
+def test_a_person_keeps_so_many_and_no_more(client_of: As, moderator: User) -> None:
+    SavedQueue.objects.bulk_create(
+        SavedQueue(owner=moderator, name=f"Queue {n}", base="waiting", query=f"risk={n}")
+        for n in range(1, SAVED_MAX + 1)
+    )
+
+    response = client_of(moderator).post(SAVE, {"name": "One more"})
+
+    assert response.status_code == 422
+    assert f"You have {SAVED_MAX} saved queues. Delete one first." in response.content.decode()
+
+
+def test_a_queue_without_filters_is_not_saved(client_of: As, moderator: User) -> None:
+    client = client_of(moderator)
+
+    assert "Save as" not in text_of(client, "/queues/waiting/")
+    assert client.post("/queues/waiting/saved/", {"name": "All"}).status_code == 422
+    assert not SavedQueue.objects.exists()
+
+
+def test_a_queue_that_is_not_theirs_cannot_be_saved(client_of: As, moderator: User, auditor: User) -> None:
+    assert client_of(moderator).post("/queues/escalated/saved/?risk=90", {"name": "Up"}).status_code == 404
+    assert client_of(auditor).post(SAVE, {"name": "Up"}).status_code == 404
+    assert saved_queues.SAVED_MAX == 30
+
+
+def test_pages_of_queues_stay_within_their_queries(
+    client_of: As, make_review: Make, moderator: User, django_assert_max_num_queries: Any
+) -> None:
+    for number in range(10):
+        SavedQueue.objects.create(owner=moderator, name=f"Q{number}", base="waiting", query=f"risk={number}")
+        make_review()
+    client = client_of(moderator)
+
+    with django_assert_max_num_queries(10):
+        text_of(client, "/queues/waiting/?source=upload")
+    with django_assert_max_num_queries(14):
+        text_of(client, "/queues/")

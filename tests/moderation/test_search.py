@@ -1,0 +1,501 @@
+"""Search through the browser's eyes: what is found, what is said when nothing is, and who may look."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from PIL import Image
+
+from generation import imaging
+from generation.models import ApiKey, Asset, GenerationRequest, Source, lookup
+from moderation.models import Decision, Review
+from moderation.search import page
+from tests.conftest import picture
+from tests.moderation.browsing import As, Make, decide, held
+from tests.moderation.search_cast import _nothing_kept, found, look, short, text_of  # noqa: F401
+
+Prompted = Callable[..., Review]
+
+
+@pytest.fixture
+def prompted(make_review: Make, make_request: Callable[..., GenerationRequest]) -> Prompted:
+    """A review of an image that was made with this prompt."""
+
+    def make(prompt: str, *, image_seed: int | None = None, **fields: Any) -> Review:
+        made = make_request(prompt=prompt, **fields)
+        return make_review(source=Source.TXT2IMG, request=made, position=0, seed=image_seed)
+
+    return make
+
+
+@pytest.fixture
+def client(client_of: As, moderator: User) -> Client:
+    return client_of(moderator)
+
+
+# --- Who may search ---
+
+
+def test_the_page_asks_for_a_login_and_for_a_role(db: None, client_of: As) -> None:
+    nobody = User.objects.create_user("nobody", password="x")
+
+    assert Client().get("/search/")["Location"].startswith("/login/")
+    assert client_of(nobody).get("/search/").status_code == 403
+    assert client_of(nobody).post("/search/").status_code == 403
+    assert b'id="bar-q"' not in client_of(nobody).get("/requests/").content
+
+
+def test_auditors_and_leads_search_too(client_of: As, auditor: User, lead: User, prompted: Prompted) -> None:
+    review = prompted("a harbour")
+
+    for user in (auditor, lead):
+        assert found(look(client_of(user), "harbour")) == short(review)
+
+
+def test_before_a_search_the_page_says_what_can_be_typed(client: Client, prompted: Prompted) -> None:
+    prompted("a harbour")
+    response = look(client)
+
+    assert "What the box understands" in text_of(response)
+    assert found(response) == []
+
+
+def test_looking_writes_nothing(client: Client, prompted: Prompted) -> None:
+    prompted("a harbour")
+    client.get("/")
+
+    with CaptureQueriesContext(connection) as queries:
+        look(client, "harbour")
+
+    assert [q["sql"] for q in queries if not q["sql"].lstrip().upper().startswith(("SELECT", "WITH"))] == []
+
+
+def test_every_page_has_the_box(client: Client) -> None:
+    page = client.get("/").content.decode()
+
+    assert page.count('data-hotkey="/"') == 1
+    assert look(client).content.decode().count('data-hotkey="/"') == 1
+
+
+# --- Words ---
+
+
+@pytest.mark.parametrize(
+    ("q", "names"),
+    [
+        ("harbour", "ab"),
+        ("HARBOUR dawn", "a"),
+        ("dawn harbour", "a"),
+        ('"harbour at dawn"', "a"),
+        ('"dawn harbour"', ""),
+        ("“quiet harbour”", "ab"),
+        ('"quiet har', ""),  # a quote that nobody closed is a phrase to the end
+        ("harbour -dawn", "b"),
+        ("-dawn", "bc"),
+        ('quiet -"harbour at night"', "a"),
+        ("harb*", "ab"),
+        ("quiet har*", "ab"),
+        ('"quiet har"*', "ab"),
+        ("-harb*", "c"),
+        ("cafe", "c"),
+        ("CAFÉ", "c"),
+        ("blue-eyed", "c"),
+        ("eyed blue", "c"),
+        ('"eyed blue"', ""),
+        ("harbour sphinx", ""),
+        ("arbour", ""),
+        ("ha", ""),
+        ("8k", "a"),
+    ],
+)
+def test_words_of_the_prompt(client: Client, prompted: Prompted, q: str, names: str) -> None:
+    made = {
+        "a": prompted("a quiet harbour at dawn, (8K:1.2)"),
+        "b": prompted("Quiet.Harbour at night"),
+        "c": prompted("blue-eyed sphinx in front of a Café"),
+    }
+
+    assert found(look(client, q)) == short(*(made[name] for name in sorted(names, reverse=True)))
+
+
+def test_words_of_prompts_from_elsewhere_and_of_file_names(client: Client, make_review: Make) -> None:
+    imported = make_review(source=Source.UPLOAD, original_name="Sphinx_at-noon.png")
+    elsewhere = make_review(
+        source=Source.SCENARIO, external_id="asset_1", metadata={"scenario": {"prompt": "a griffin, asleep"}}
+    )
+
+    assert found(look(client, "sphinx noon png")) == short(imported)
+    assert found(look(client, '"griffin asleep"')) == short(elsewhere)
+
+
+def test_the_words_found_are_marked_and_nothing_in_a_prompt_becomes_markup(client: Client, prompted: Prompted) -> None:
+    prompted("<b>quiet</b> " + "filler " * 60 + "Harbour, <script>alert(1)</script> harbours")
+
+    content = look(client, "harbour").content.decode()
+
+    assert "<mark>Harbour</mark>, &lt;script&gt;" in content
+    assert "<mark>harbours" not in content
+    assert "… " in content
+    assert "<mark>harbours</mark>" in look(client, "harb*").content.decode()
+
+
+def test_a_result_shows_what_is_to_be_seen_at_a_glance_and_no_pixels(client: Client, prompted: Prompted) -> None:
+    review = prompted("a harbour")
+    Review.objects.filter(pk=review.pk).update(headline="alcohol.use", headline_l1="alcohol")
+
+    content = look(client, "harbour").content.decode()
+
+    assert f'href="{review.get_absolute_url()}"' in content
+    assert 'data-status="pending">Awaiting a decision' in content
+    assert "Alcohol Use" in content
+    assert review.asset.preview in content
+    assert review.asset.file_url not in content
+    assert review.asset.thumbnail_url not in content
+
+
+# --- Ids, hashes, numbers ---
+
+
+def test_ids_of_the_image_its_review_its_request_and_its_decisions(
+    client: Client, client_of: As, moderator: User, make_review: Make, prompted: Prompted
+) -> None:
+    prompted("another")
+    review = prompted("a harbour")
+    assert review.claim_for(moderator)
+    decide(client, review, "approve")
+    decision = Decision.objects.get()
+
+    for row in (review, review.asset, review.asset.request, decision):
+        assert found(look(client, str(row.uuid))) == short(review)
+        assert found(look(client, f" {row.uuid.hex.upper()} ")) == short(review)
+        assert found(look(client, str(row.uuid)[:8])) == short(review)
+        assert found(look(client, str(row.uuid)[:20])) == short(review)
+    assert found(look(client, "00000000-0000-4000-8000-000000000000")) == []
+
+
+def test_a_seed_is_the_images_own_or_its_requests(client: Client, prompted: Prompted) -> None:
+    of_request = prompted("one", seed=12345678)
+    own = prompted("two", seed=5, image_seed=12345678)
+    as_word = prompted("number 12345678 on a ship")
+    prompted("three", seed=1234567)
+
+    assert found(look(client, "12345678")) == short(as_word, own, of_request)
+    assert found(look(client, "", seed="12345678")) == short(own, of_request)
+    assert found(look(client, "one", seed="12345678")) == short(of_request)
+
+
+def test_the_hash_of_a_file_and_of_its_rendition(client: Client, make_review: Make) -> None:
+    review = make_review()
+    make_review()
+
+    response = look(client, review.asset.sha256)
+    assert found(response) == short(review)
+    assert "The same picture" in text_of(response)
+    assert found(look(client, review.asset.source_sha256.upper())) == short(review)
+    assert "Nothing here is or looks like it" in text_of(look(client, "0" * 64))
+
+
+def test_a_perceptual_hash_finds_what_looks_alike_the_nearest_first(client: Client, make_review: Make) -> None:
+    near, far, wide, other = (make_review() for _ in range(4))
+    pdq = bytes(other.asset.pdq)
+    for review, bits in ((near, 3), (far, 15), (wide, 31)):
+        put_hash(review.asset, flipped(pdq, bits))
+
+    assert found(look(client, pdq.hex())) == short(other, near, far)
+    response = look(client, pdq.hex(), wide="on")
+    assert found(response) == short(other, near, far, wide)
+    assert "31 of 256 bits apart" in text_of(response)
+
+
+def flipped(pdq: bytes, bits: int) -> bytes:
+    """A hash that far away, its differences spread over all bands as evenly as can be: the hardest to find."""
+    number = int.from_bytes(pdq, "big")
+    for bit in range(bits):
+        number ^= 1 << (bit % 16 * 16 + bit // 16 * 5)
+    return number.to_bytes(32, "big")
+
+
+def put_hash(asset: Asset, pdq: bytes) -> None:
+    Asset.objects.filter(pk=asset.pk).update(pdq=pdq)
+    asset.bands.all().delete()
+    asset.refresh_from_db()
+    lookup.HashBand.store(asset)
+
+
+# --- Filters ---
+
+
+def test_filters_alone_are_a_search(client: Client, prompted: Prompted) -> None:
+    first, second = prompted("one"), prompted("two")
+    Review.objects.filter(pk=first.pk).update(headline="alcohol.use", headline_l1="alcohol", provider="elsewhere")
+
+    assert found(look(client, "", category="alcohol")) == short(first)
+    assert found(look(client, "", status="pending")) == short(second, first)
+    assert found(look(client, "", status="escalated")) == []
+    assert found(look(client, "two", category="alcohol")) == []
+    assert found(look(client, "", source="txt2img", provider="novita-sandbox")) == short(second)
+
+
+def test_categories_that_decisions_have_named(client: Client, moderator: User, make_review: Make) -> None:
+    rejected, other = held(make_review, moderator), make_review()
+    decide(client, rejected, "reject", categories=["alcohol.use", "gambling"])
+
+    for named in ("alcohol.use", "alcohol", "gambling"):
+        assert found(look(client, "", named=named)) == short(rejected)
+    assert found(look(client, "", named="alcohol.beverages")) == []
+    assert found(look(client, "", status="rejected", named="alcohol")) == short(rejected)
+    assert found(look(client, "", status="pending")) == short(other)
+
+
+def test_a_model_by_part_of_its_name(client: Client, prompted: Prompted) -> None:
+    alder, birch = prompted("one", model_name="alder_v4.safetensors"), prompted("two", model_name="Birch XL")
+
+    assert found(look(client, "", model="ALDER")) == short(alder)
+    assert found(look(client, "", model="Birch XL")) == short(birch)
+    assert found(look(client, "", model="xl")) == short(birch)
+    wrong = look(client, "", model="cedar")
+    assert wrong.status_code == 422
+    assert "No model that images were asked of has “cedar” in its name." in text_of(wrong)
+
+
+def test_who_asked_for_an_image_or_brought_it(
+    client: Client, prompted: Prompted, make_review: Make, moderator: User, senior: User
+) -> None:
+    key, _ = ApiKey.make(name="Shop window")
+    asked = prompted("one", requested_by=moderator)
+    by_key = prompted("two", api_key=key)
+    brought = make_review(stored_by_id=senior.pk)
+
+    assert found(look(client, "", requester="Moderator")) == short(asked)
+    assert found(look(client, "", requester="shop")) == short(by_key)
+    assert found(look(client, "", requester="senior")) == short(brought)
+    wrong = look(client, "", requester="stranger")
+    assert wrong.status_code == 422
+    assert "begins with “stranger”" in text_of(wrong)
+
+
+def test_days(client: Client, prompted: Prompted) -> None:
+    old, new = prompted("one"), prompted("two")
+    long_ago = datetime(2026, 3, 5, 23, 59, 59, tzinfo=UTC)
+    Asset.objects.filter(pk=old.asset_id).update(created_at=long_ago)
+    Review.objects.filter(pk=old.pk).update(created_at=long_ago)
+
+    assert found(look(client, "", start="2026-03-05", end="2026-03-05")) == short(old)
+    assert found(look(client, "", end="2026-03-04")) == []
+    assert found(look(client, "", start="2026-03-06")) == short(new)
+    assert found(look(client, "one", start="2026-03-06")) == []
+    assert found(look(client, "", start="9999-12-31", end="9999-12-31")) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"status": "lost"}, "“lost” is no status."),
+        ({"category": "alcohol.use"}, "“alcohol.use” is no category of the first level."),
+        ({"named": "x"}, "“x” is no category."),
+        ({"source": "x"}, "“x” is no source."),
+        ({"provider": "x"}, "“x” is no provider."),
+        ({"seed": "-1"}, "A seed is a whole number"),
+        ({"seed": str(2**63)}, "A seed is a whole number"),
+        ({"seed": "١٢"}, "A seed is a whole number"),
+        ({"start": "yesterday"}, "Write the day as year-month-day"),
+        ({"start": "2026-03-05", "end": "2026-03-04"}, "This day is before the first one."),
+        ({"model": "a\0b"}, "Null characters are not allowed."),
+        ({"like": "x"}, "This address names no image"),
+        ({"before": "x"}, "Enter a whole number."),
+        ({"before": str(2**70)}, "Ensure this value is less than or equal to"),
+        ({"q": "?!"}, "There is no letter or digit in this"),
+        ({"q": "x" * 501}, "longer than 500 characters"),
+        ({"q": " ".join(f"w{i}" for i in range(17))}, "more than 16 words"),
+    ],
+)
+def test_a_wrong_value_is_named(client: Client, prompted: Prompted, fields: dict[str, str], sentence: str) -> None:
+    prompted("one")
+
+    response = look(client, "", **fields)
+
+    assert response.status_code == 422
+    assert sentence in text_of(response)
+    assert "one" not in text_of(response).split("PNG, JPEG")[1]
+
+
+def test_a_filter_can_be_taken_away_by_itself(client: Client, prompted: Prompted) -> None:
+    prompted("one")
+
+    content = look(client, "one", status="pending", source="txt2img").content.decode()
+
+    assert 'href="?q=one&amp;source=txt2img"' in content
+    assert 'href="?q=one&amp;status=pending"' in content
+
+
+# --- Pages ---
+
+
+def test_pages_follow_each_other_without_gaps(
+    client: Client, prompted: Prompted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "LENGTH", 2)
+    reviews = [prompted("a harbour") for _ in range(5)]
+    seen, address = [], "/search/?q=harbour"
+    while address:
+        response = client.get(address)
+        seen.append(found(response))
+        after = response.context["page"].further
+        address = f"/search/?{after}" if after else ""
+
+    assert seen == [short(*reviews[4:2:-1]), short(*reviews[2:0:-1]), short(reviews[0])]
+
+
+def test_a_page_makes_few_queries(client: Client, prompted: Prompted) -> None:
+    for number in range(5):
+        prompted(f"a harbour {number}")
+    everything = {
+        "status": "pending", "named": "alcohol", "source": "txt2img", "provider": "novita-sandbox", "model": "alder",
+        "seed": "7", "start": "2020-01-01", "end": "2030-01-01", "requester": "moderator",
+    }  # fmt: skip
+    look(client, "harbour", **everything)
+
+    for fields in ({}, {"status": "pending"}, everything):
+        with CaptureQueriesContext(connection) as queries:
+            look(client, "harbour", **fields)
+        assert len(queries) <= (12 if fields is everything else 9), [q["sql"][:200] for q in queries]
+
+
+# --- Second opinions ---
+
+
+def test_who_gives_a_second_opinion_is_not_told_the_first_here(
+    client_of: As, moderator: User, other_moderator: User, make_review: Make, prompted: Prompted
+) -> None:
+    review = prompted("a harbour")
+    assert review.claim_for(moderator)
+    decide(client_of(moderator), review, "approve")
+    Review.objects.filter(pk=review.pk).update(second_opinion=Review.SecondOpinion.WANTED)
+    review.refresh_from_db()
+    client = client_of(other_moderator)
+
+    before = text_of(look(client, "harbour"))
+    assert review.claim_for(other_moderator)
+    after = text_of(look(client, "harbour")).split("Results 1")[1]
+
+    assert "Approved" in before.split("Results 1")[1]
+    assert "Second opinion" in after
+    assert "Approved" not in after
+    assert "Approved" in text_of(look(client_of(moderator), "harbour")).split("Results 1")[1]
+
+
+# --- By picture ---
+
+
+def send(client: Client, content: bytes, name: str = "picture.png") -> Any:
+    return client.post("/search/", {"image": SimpleUploadedFile(name, content)})
+
+
+def test_a_picture_finds_itself_and_its_likes(client: Client, make_review: Make) -> None:
+    review = make_review(content=picture(7))
+    make_review(content=picture(8))
+    assets = Asset.objects.count()
+
+    exact = send(client, picture(7))
+    alike = send(client, picture(7, image_format="JPEG"))
+
+    assert exact.status_code == alike.status_code == 303
+    shown = client.get(exact["Location"])
+    assert found(shown) == short(review)
+    assert "The same picture" in text_of(shown)
+    shown = client.get(alike["Location"])
+    assert found(shown) == short(review)
+    assert "Looks alike" in text_of(shown)
+    assert Asset.objects.count() == assets
+
+
+def test_a_picture_that_never_came_in(client: Client, make_review: Make) -> None:
+    make_review(content=picture(8))
+
+    shown = client.get(send(client, picture(7))["Location"])
+
+    assert "Nothing here is or looks like it" in text_of(shown)
+    assert "Look wider" in text_of(shown)
+
+
+def test_a_picture_too_even_to_be_compared_is_found_by_its_bytes_alone(client: Client, make_review: Make) -> None:
+    def plain(colour: int) -> bytes:
+        file = io.BytesIO()
+        Image.new("RGB", (64, 64), (colour, 90, 90)).save(file, "PNG")
+        return file.getvalue()
+
+    review = make_review(content=plain(10))
+    make_review(content=plain(11))
+
+    shown = client.get(send(client, plain(10))["Location"])
+
+    assert found(shown) == short(review)
+    assert "too even to be compared" in text_of(shown)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [(b"", "empty"), (b"not a picture", "image"), (b"\x89PNG\r\n\x1a\n" + b"x" * 100, "")],
+)
+def test_what_is_no_picture_is_refused_with_a_sentence(client: Client, content: bytes, sentence: str) -> None:
+    response = send(client, content)
+
+    assert response.status_code == 422
+    assert response.context["refusal"].endswith(".")
+    assert sentence in response.context["refusal"]
+    assert 'role="alert"' in response.content.decode()
+
+
+def test_too_large_a_picture_is_refused_and_never_touches_the_disk(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_file(*_arguments: Any, **_named: Any) -> None:
+        raise AssertionError("an upload was written to the disk")
+
+    monkeypatch.setattr("django.core.files.uploadedfile.tempfile.NamedTemporaryFile", no_file, raising=False)
+    monkeypatch.setattr("django.core.files.temp.NamedTemporaryFile", no_file)
+
+    response = send(client, b"\x89PNG\r\n\x1a\n" + bytes(imaging.MAX_BYTES))
+
+    assert response.status_code == 422
+    assert "larger than 20 MiB" in text_of(response)
+
+
+def test_no_file_and_no_decoder(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Choose a picture first." in text_of(client.post("/search/"))
+
+    def unavailable(_content: bytes) -> None:
+        raise imaging.DecoderUnavailable("All image decoders are busy.")
+
+    monkeypatch.setattr(imaging, "render", unavailable)
+    response = send(client, picture(1))
+    assert response.status_code == 503
+    assert "Try again in a minute." in text_of(response)
+
+
+def test_a_picture_needs_the_token_of_the_form(moderator: User) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(moderator)
+
+    assert send(client, picture(1)).status_code == 403
+    token = client.get("/search/").context["csrf_token"]
+    file = SimpleUploadedFile("picture.png", picture(1))
+    assert client.post("/search/", {"image": file, "csrfmiddlewaretoken": str(token)}).status_code == 303
+
+
+def test_an_uploaded_picture_can_be_narrowed_too(client: Client, make_review: Make) -> None:
+    review = make_review(content=picture(7))
+    address = send(client, picture(7))["Location"]
+
+    assert found(client.get(address + "&status=pending")) == short(review)
+    assert found(client.get(address + "&status=approved")) == []
+    assert found(client.get(address + "&start=" + (datetime.now(UTC) + timedelta(days=2)).date().isoformat())) == []

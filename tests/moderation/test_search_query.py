@@ -1,0 +1,128 @@
+"""What is typed into the box: whatever it is, it is understood or refused with a sentence, and never reaches a database
+as syntax."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from generation.models import AssetText, GenerationRequest
+from generation.words import WORD_MAX, fold
+from moderation.search import SearchForm
+from moderation.search import search as find
+from moderation.search.query import NotUnderstood, Query, Term, parse
+from tests.moderation.browsing import As, Make
+from tests.moderation.search_cast import _nothing_kept, look, text_of  # noqa: F401
+
+# What full-text engines, LIKE, HTML and people make of text.
+AWKWARD = st.sampled_from(
+    ['"', "'", "(", ")", "*", "^", ":", "-", "+", "~", "&", "|", "!", "<->", "\\", "%", "_", "{", "}", "[", "]", ";",
+     "--", "NEAR", "NEAR(", "AND", "OR", "NOT", "text:", "rowid", "\0", "\t", "\n", "\u2028", "\ufeff", "\u202e", "☃",
+     "\U0001f9dc\U0001f3fd\u200d\u2640\ufe0f", "é", "e\u0301", "İ", "ß", "ﬀ", "½", "١٢", "日本語", "ก็", "<b>",
+     "deadbeef", "12345678", "a", "quiet", "$$", "{}"]
+)  # fmt: skip
+TYPED = st.one_of(
+    st.text(max_size=60),
+    st.lists(AWKWARD, max_size=12).map("".join),
+    st.lists(AWKWARD, max_size=12).map(" ".join),
+    st.lists(st.one_of(AWKWARD, st.text(max_size=5)), max_size=200).map("".join),
+)
+
+
+@pytest.fixture
+def _images(make_review: Make, make_request: Callable[..., GenerationRequest]) -> None:
+    for number, prompt in enumerate(('a "quiet" harbour: (dawn)', "b OR NOT c")):
+        made = make_request(prompt=prompt, seed=number)
+        make_review(source="txt2img", request=made, position=0)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(typed=TYPED)
+@example(typed='"' * 300)
+@example(typed="NEAR(a b)" * 50)
+@example(typed="x" * 100_000)
+@example(typed='harbour" OR 1=1 --')
+@example(typed="') | 'a")
+@pytest.mark.usefixtures("_images")
+def test_nothing_that_is_typed_breaks_the_search(moderator: User, typed: str) -> None:
+    form = SearchForm({"q": typed})
+    if not form.is_valid():
+        assert form.errors["q"]
+        assert all(str(error).endswith(".") for error in form.errors["q"])
+        return
+
+    page = find(form, user=moderator)
+
+    assert len(page.results) <= 2
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(words=st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=5))
+@example(words=["NEAR", "AND"])
+def test_the_index_gets_folded_words_or_nothing(db: None, words: list[str]) -> None:
+    folded = [word for text in words for word in fold(text).split()]
+
+    assert AssetText.with_words(folded, folded[:1], since=0, before=10, limit=5) == [] if folded else True
+    if [fold(word) for word in words] != words:
+        with pytest.raises(ValueError, match="folded"):
+            AssetText.with_words(["a b", *words, "*"], [], since=0, before=10, limit=5)
+
+
+@given(text=st.text())
+def test_folding_is_done_once(text: str) -> None:
+    folded = fold(text)
+
+    assert fold(folded) == folded
+    assert all(word and len(word) <= WORD_MAX and word.isalnum() for word in folded.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "terms"),
+    [
+        ("harbour", [("harbour", False, False)]),
+        ("-night", [("night", False, True)]),
+        ("sun*", [("sun", True, False)]),
+        ("-sun*", [("sun", True, True)]),
+        ('"red dress"', [("red dress", False, False)]),
+        ('-"red dress"', [("red dress", False, True)]),
+        ('"red dre"*', [("red dre", True, False)]),
+        ('"red dress', [("red dress", False, False)]),
+        ("red red", [("red", False, False)]),
+        ("a-b", [("a b", False, False)]),
+        ("* - \"\" -* 'x'", [("x", False, False)]),
+        ('castle"red dress"', [("castle", False, False), ("red dress", False, False)]),
+        ("AND NOT near(x)", [("and", False, False), ("not", False, False), ("near x", False, False)]),
+    ],
+)
+def test_terms(text: str, terms: list[tuple[str, bool, bool]]) -> None:
+    found = [(" ".join(term.words), term.is_prefix, term.is_excluded) for term in parse(text).terms]
+
+    assert found == terms
+
+
+def test_readings_of_digits() -> None:
+    assert parse("1234").number == 1234
+    assert parse("1234").id_range is None
+    assert parse("12345678").number == 12345678
+    assert parse("12345678").id_range is not None
+    assert parse(str(2**63)).number is None
+    assert parse("1234 5678").number is None
+    assert parse("deadbeef").terms == (Term(words=("deadbeef",)),)
+    assert parse("deadbeef").id_range is not None
+    assert parse("deadbee").id_range is None
+    assert parse("a" * 64) == Query(digest="a" * 64)
+    assert parse("a" * 63).digest == ""
+    assert parse("") == parse(" \0 ") == Query()
+    with pytest.raises(NotUnderstood):
+        parse("☃ !")
+
+
+def test_what_is_typed_comes_back_as_text(client_of: As, moderator: User) -> None:
+    response = look(client_of(moderator), '"><script>alert(1)</script>')
+
+    assert b"<script>alert" not in response.content
+    assert "Nothing matches" in text_of(response)
