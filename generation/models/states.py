@@ -77,7 +77,10 @@ class DueQuerySet(models.QuerySet[M]):
             # Counted before the risky step, so that a row that kills its worker is not tried for ever.
             changes["attempts"] = F("attempts") + 1
         with transaction.atomic(using=self.db):
-            taken = self.due().filter(pk__in=models.Subquery(candidates.values("pk")[:limit])).update(**changes)
+            # First the rows, then the UPDATE: as a subquery of it PostgreSQL may run the SELECT more than once, which
+            # skips what it has just updated and takes more than was asked for.
+            chosen = list(candidates.values_list("pk", flat=True)[:limit])
+            taken = self.due().filter(pk__in=chosen).update(**changes) if chosen else 0
         return list(self.filter(lease=token)) if taken else []
 
 

@@ -94,6 +94,7 @@ def rail(user: User) -> dict[str, Any]:
     counts = verdicts_today(user)
     return {
         "rail": [(queue, queues.bounded_count(queue.reviews(user))) for queue in queues.for_user(user)],
+        "saved": queues.saved_for(user),
         "today": [(verdict, PAST[verdict], counts.get(verdict, 0)) for verdict in PAST],
         "exposure": seen_by(user),
     }
