@@ -32,7 +32,7 @@ class WordTally(models.Model):
     @classmethod
     def of(cls, words: Collection[str]) -> dict[str, WordTally]:
         if len(words) > FEW:
-            return cls.objects.in_bulk(list(words))
+            return WordTally.objects.in_bulk(list(words))
         padded = [*words, *[""] * (FEW - len(words))]
         return {row.word: row for row in _FEW.rows(**{f"word{at}": word for at, word in enumerate(padded)})}
 

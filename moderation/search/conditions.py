@@ -60,6 +60,19 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
+class NotAmong:
+    """All images but these few."""
+
+    assets: Collection[int]
+
+    def filter(self) -> Q:
+        return ~Q(asset_id__in=among(self.assets))
+
+    def ids(self, span: Span) -> list[int] | None:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class Columns:
     """Equality in columns of the review itself: status, category, source, provider."""
 

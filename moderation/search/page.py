@@ -21,6 +21,7 @@ from moderation.search.conditions import (
     Decided,
     Model,
     Named,
+    NotAmong,
     Requester,
     Seed,
     Span,
@@ -92,6 +93,11 @@ def search(form: SearchForm, *, user: User) -> Page:
         sha256, pdq = sha256 or query.digest, pdq or query.digest
     span = _span(form)
     conditions = list(_conditions(form, query))
+    # To be found by its outcome would tell it to who is to judge an image again without knowing it.
+    if (given["status"] or given["named"]) and (
+        blind := list(Review.objects.blind_to(user).values_list("asset_id", flat=True))
+    ):
+        conditions.append(NotAmong(blind))
     if sha256:
         return _alike(sha256, pdq, conditions, span, user=user, wide=given["wide"], terms=query.wanted)
     found = plan.find(conditions, span=span, limit=LENGTH)

@@ -171,3 +171,20 @@ def test_refusals_do_not_tell(client_of: As, pair: list[Review], other_moderator
     assert taken.status_code == 409
     assert "senior has taken this review" in taken.content.decode()
     assert_blind(panel_of(taken.content.decode()))
+
+
+def test_no_search_by_outcome_finds_what_is_held(
+    client_of: As, pair: list[Review], other_moderator: User, moderator: User
+) -> None:
+    client = client_of(other_moderator)
+    start(client, "second-opinion")
+    held, free = pair
+
+    for asked in ("status=rejected", "named=violence.weapons", "q=harbour&status=rejected"):
+        found = client.get(f"/search/?{asked}").content.decode()
+        assert free.asset.short_id in found
+        assert held.asset.short_id not in found
+        assert held.asset.short_id in client_of(moderator).get(f"/search/?{asked}").content.decode()
+    plain = client.get("/search/?q=harbour").content.decode()
+    result = plain.split(held.get_absolute_url())[1].split("</li>")[0]
+    assert "Rejected" not in result

@@ -69,6 +69,7 @@ def test_the_way_back_is_open_for_ten_minutes_with_the_time_left(
 
     assert "data-reverses" not in text
     assert "The time to undo is over." in text
+    assert ">undo is over<" in text
 
 
 def test_a_row_reverses_its_decision_without_any_script(client_of: As, make_review: Make, moderator: User) -> None:
@@ -103,6 +104,7 @@ def test_what_cannot_be_taken_back_says_why(
     assert "not the last one on its image any more" in rows[0]
     assert "not the last one on its image any more" in rows[1]
     assert "has been reversed already" in rows[2]
+    assert "reversed by senior" in rows[2]
     assert not [row for row in rows if "data-reverses" in row]
 
 
