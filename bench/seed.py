@@ -22,6 +22,7 @@ from moderation.models import (
     Classification,
     Decision,
     Label,
+    NamedCategory,
     Preferences,
     Review,
     TallyProgress,
@@ -75,7 +76,7 @@ class Seeder:
         self.sql.quick()
         for step in (
             self.requests, self.assets, self.words, self.classifications, self.labels, self.reviews, self.decisions,
-            self.bands, self.sql.settled, self.tallies,
+            self.categories, self.bands, self.sql.settled, self.tallies,
         ):  # fmt: skip
             started = time.monotonic()
             step()
@@ -160,7 +161,10 @@ class Seeder:
 
     def words(self) -> None:
         prompt = f"(CASE WHEN a.request_id IS NULL THEN {self.prompt('a.id')} ELSE r.prompt END)"
-        text = f"{prompt} || (CASE WHEN a.original_name = '' THEN '' ELSE '\n' || a.original_name END)"
+        text = f"{prompt} || (CASE WHEN a.original_name = '' THEN '' ELSE ' ' || a.original_name END)"
+        # As generation.words folds such texts: nothing but commas, hyphens and dots stands between the words.
+        for mark, instead in ((",", ""), ("-", " "), (".", " ")):
+            text = f"replace({text}, '{mark}', '{instead}')"
         source = "generation_asset a LEFT JOIN generation_generationrequest r ON r.id = a.request_id"
         self.insert(AssetText, source, {"asset_id": "a.id", "text": text})
 
@@ -236,6 +240,12 @@ class Seeder:
         })  # fmt: skip
         last = Decision.objects.newest_first()[:1].get()
         ChainHead.objects.update_or_create(pk=1, defaults={"sequence": last.sequence, "hash": last.hash})
+
+    def categories(self) -> None:
+        """What the rejections have named."""
+        named = "(SELECT asset_id, CASE WHEN headline = '' THEN 'explicit' ELSE headline END AS category " \
+                "FROM moderation_review WHERE status = 'rejected') n"  # fmt: skip
+        self.insert(NamedCategory, named, {"category": "category", "asset_id": "asset_id"}, order="ORDER BY 1, 2")
 
     def bands(self) -> None:
         """In the order of their index: sixteen random insertions an asset would cost more than all the rest."""
