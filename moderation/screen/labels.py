@@ -169,15 +169,17 @@ def _list(categories: Sequence[Category]) -> str:
 
 
 def boxes_of(asset: Asset, sources: Iterable[Source]) -> list[Box]:
-    found = [label for source in sources for label in source.labels if label.box]
-    return [
-        Box(
-            name=f"{label.category_name} {label.confidence:.0f}",
-            x=round(label.box[0] * asset.width, 1),
-            y=round(label.box[1] * asset.height, 1),
-            width=round(label.box[2] * asset.width, 1),
-            height=round(label.box[3] * asset.height, 1),
-            text_size=round(max(asset.width, asset.height) / 42, 1),
-        )
-        for label in found
-    ]
+    found = [label for source in sources for label in source.labels]
+    return [_box(label, label.box, asset) for label in found if label.box]
+
+
+def _box(label: Label, shares: Sequence[float], asset: Asset) -> Box:
+    left, top, width, height = shares
+    return Box(
+        name=f"{label.category_name} {label.confidence:.0f}",
+        x=round(left * asset.width, 1),
+        y=round(top * asset.height, 1),
+        width=round(width * asset.width, 1),
+        height=round(height * asset.height, 1),
+        text_size=round(max(asset.width, asset.height) / 42, 1),
+    )

@@ -52,7 +52,7 @@ def get_queue_for(user: User, slug: str, filters: QueryDict) -> Queue:
     queue = queues.QUEUES.get(slug)
     if queue is None or not queue.is_open_to(user):
         raise Http404
-    return queue.narrowed(filters.dict())
+    return queue.narrowed({name: str(value) for name, value in filters.items()})
 
 
 def get_saved_queue_for(user: User, uuid: UUID) -> SavedQueue:
