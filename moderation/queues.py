@@ -160,6 +160,10 @@ class Queue:
         return self.address("claim-next")
 
     @property
+    def arrivals_url(self) -> str:
+        return self.address("arrivals")
+
+    @property
     def sheet_url(self) -> str:
         return self.address("sheet")
 

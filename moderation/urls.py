@@ -19,6 +19,7 @@ urlpatterns = [
     path("queues/saved/<uuid:uuid>/deletion/", queues.saved_delete, name="saved-delete"),
     path("batches/<uuid:uuid>/", batches.batch_detail, name="batch-detail"),
     path("batches/<uuid:uuid>/reversal/", batches.batch_reverse, name="batch-reverse"),
+    path("queues/<slug:slug>/arrivals/", queues.arrivals, name="arrivals"),
     path("live/", queues.live, name="live"),
     path("claims/renewal/", reviews.claim_renewal, name="claim-renewal"),
     path("claims/release/", reviews.claim_release, name="claim-release"),

@@ -63,6 +63,7 @@ def _page(request: DeskRequest, queue: Queue, *, status: int = 200, **extra: Any
         "page": page,
         "following": following,
         "is_first": is_first,
+        "newest": _newest(rows),
         "count": queues.bounded_count(rows),
         "skipped": rows.filter(pk__in=skipped).count() if skipped else 0,
         "filters": QueueFilterForm(queue.filters),
@@ -105,6 +106,21 @@ def claim_next(request: DeskRequest, slug: str) -> HttpResponse:
 def deck(request: DeskRequest, slug: str) -> HttpResponse:
     """Claim what comes next, and send it ahead of time."""
     return panels.refill(request, get_queue_for(request.user, slug, request.GET))
+
+
+def _newest(rows: ReviewQuerySet) -> int:
+    return rows.order_by("-pk").values_list("pk", flat=True).first() or 0
+
+
+@require_GET
+def arrivals(request: DeskRequest, slug: str) -> HttpResponse:
+    """How many have come into a queue since somebody opened its page: told beside it, not put under their hands."""
+    queue = get_queue_for(request.user, slug, request.GET)
+    since = request.GET.get("since", "")
+    rows = queue.reviews(request.user)
+    fresh = queues.bounded_count(rows.filter(pk__gt=int(since))) if since.isdecimal() and len(since) < 19 else "0"
+    context = {"queue": queue, "since": since, "fresh": fresh, "count": queues.bounded_count(rows)}
+    return render(request, "moderation/_arrivals.html", context)
 
 
 @require_GET

@@ -277,3 +277,23 @@ def test_preferences_are_kept_and_lead_back(client_of: As, moderator: User) -> N
 def test_preferences_of_a_stranger_are_ignored(db: None, client: Client) -> None:
     assert client.post(reverse("preferences"), {"theme": "light"}).status_code == 303
     assert Preferences.objects.count() == 0
+
+
+def test_a_queue_tells_of_newcomers_without_moving_what_is_there(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
+    make_review()
+    client = client_of(moderator)
+    page = client.get("/queues/waiting/").content.decode()
+    address = page.partition('id="arrivals" role="status" hx-get="')[2].partition('"')[0].replace("&amp;", "&")
+
+    before = client.get(address, headers=HTMX).content.decode()
+    for _ in range(2):
+        make_review()
+    after = client.get(address, headers=HTMX).content.decode()
+
+    assert "new: show" not in before
+    assert '<span class="num">2</span> new: show' in after
+    assert 'id="queue-count" hx-swap-oob="true">3<' in after
+    assert client.get("/queues/waiting/arrivals/?since=x").status_code == 200
+    assert client.get("/queues/escalated/arrivals/?since=1").status_code == 404
