@@ -26,16 +26,41 @@ function panels(text) {
     return panel;
   });
 }
+// First the picture alone, so that nothing else stands between the key and the next frame; then the rest of the panel.
+const afterPaint = (work) => requestAnimationFrame(() => setTimeout(work));
+let settling = null;
 function put(panel) {
-  panel.removeAttribute("inert");
-  panel.removeAttribute("data-waiting");
-  find("#panel, #finished").replaceWith(panel);
-  history.replaceState(null, "", panel.dataset.address);
-  document.title = `Image ${panel.dataset.name} · Loupe`;
+  settling?.();
+  const before = find("#panel, #finished");
+  if (before.id !== "panel") return settle(before, panel);
+  const [fresh, stale] = [panel, before].map((whole) => [...whole.children].filter((part) => !part.matches(".inspector")));
+  const was = { ...before.dataset }, shape = before.className;
+  for (const part of stale) part.remove();
+  before.prepend(...fresh);
+  before.className = panel.className;
+  before.removeAttribute("data-waiting");
+  Object.assign(before.dataset, panel.dataset);
+  shownAt = performance.now();
+  settling = () => {
+    settling = null;
+    panel.prepend(...fresh);
+    // It may come back: by an undo, or because the server refuses its verdict.
+    before.prepend(...stale);
+    before.className = shape;
+    Object.assign(before.dataset, was);
+    settle(before, panel);
+  };
+  afterPaint(() => settling?.());
+}
+function settle(before, panel) {
+  for (const one of [before, panel]) for (const name of ["inert", "data-waiting"]) one.removeAttribute(name);
+  before.replaceWith(panel);
   arrive(panel);
   find("#subject")?.focus({ preventScroll: true });
-  // After the picture has been painted: it wires the panel's links, which nobody presses within a frame.
-  requestAnimationFrame(() => setTimeout(() => { htmx.process(panel); window.scrollTo(0, 0); }));
+  history.replaceState(null, "", panel.dataset.address);
+  document.title = `Image ${panel.dataset.name} · Loupe`;
+  htmx.process(panel);
+  window.scrollTo(0, 0);
 }
 function next() {
   const panel = ahead.shift();
@@ -49,14 +74,16 @@ function wait() {
   isWaiting = true;
 }
 function finish() {
+  settling?.();
   const end = find("#deck-finished").content.cloneNode(true);
   find("#panel, #finished").replaceWith(end);
   find("#finished h1").focus({ preventScroll: true });
   say("Nothing is left for you in this queue.");
 }
 function back(panel) {
+  settling?.();
   const current = find("#panel:not([data-waiting])");
-  put(panel);
+  settle(find("#panel, #finished"), panel);
   if (current && current.dataset.review !== panel.dataset.review) ahead.unshift(current);
   isWaiting = false;
 }
@@ -90,6 +117,10 @@ async function fill() {
 // --- Sending ---
 function keep(item) {
   unsent.push(item);
+  afterPaint(() => write(item));
+}
+function write(item) {
+  if (!unsent.includes(item)) return;
   try { localStorage.setItem(store.prefix + item.name, JSON.stringify({ ...item, panel: undefined })); } catch { /* full: it is in memory */ }
 }
 function drop(item) {
@@ -155,9 +186,10 @@ document.addEventListener("submit", (event) => {
   if (!isSkip) fields.set("decision", name);
   keep({ name, url: action, body: new URLSearchParams(fields).toString(), label: panel.dataset.name, review: panel.dataset.review, panel, isSkip });
   if (!isSkip) undoEnds = performance.now() + 1000 * table.dataset.undoWindow;
+  const told = isSkip ? `Skipped image ${panel.dataset.name}.` : `${PAST[button.value]} image ${panel.dataset.name}.`;
   next();
-  say(isSkip ? `Skipped image ${panel.dataset.name}.` : `${PAST[button.value]} image ${panel.dataset.name}.`);
-  send();
+  say(told);
+  afterPaint(send);
 }, true);
 function uuid() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
