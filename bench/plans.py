@@ -100,14 +100,14 @@ def _look(user: User, key: str) -> dict[str, Any]:
 
 
 class _explained:
-    """Explain the first statement that changes reviews, before it runs."""
+    """Explain the first statement about reviews, before it runs: the one that looks for what to deal."""
 
     def __init__(self, plans: list[str]) -> None:
         self.plans = plans
         self.wrapper = connection.execute_wrapper(self._explain)
 
     def _explain(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-        if not self.plans and sql.startswith("UPDATE"):
+        if not self.plans and '"moderation_review"' in sql:
             how = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
             with connection.connection.cursor() if connection.vendor != "sqlite" else connection.cursor() as cursor:
                 cursor.execute(f"{how} {sql}", params)
