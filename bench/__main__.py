@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,15 +22,20 @@ def main() -> None:
     options = _options()
     folder = Path(os.environ.get("BENCH_DIR") or ROOT / "var" / "bench")
     results: dict[int, dict[str, Any]] = {}
+    failed: list[str] = []
     for size in options.sizes:
         place = place_of(size, folder, os.environ.get("BENCH_DATABASE_URL", ""))
         place.ready()
-        results[size] = {part: _measure(place, part) for part in options.parts}
+        measured = {part: _measure(place, part) for part in options.parts}
+        results[size] = {part: found for part, found in measured.items() if found is not None}
+        failed += [f"{part} at {size:,}" for part in options.parts if part not in results[size]]
     vendor = place.vendor
     print(f"\n{vendor}, assets in the database:\n\n{table(results)}\n")
     out = options.json or folder / f"{vendor.lower()}-{time.strftime('%Y%m%d-%H%M%S')}.json"
     out.write_text(json.dumps({"database": vendor, "cores": os.cpu_count(), "results": results}, indent=1))
     print(f"All figures: {out}")
+    if failed:
+        sys.exit(f"Without figures, for the reasons above: {', '.join(failed)}.")
 
 
 def _options() -> argparse.Namespace:
@@ -50,7 +57,10 @@ def _measure(place: Place, part: str) -> Any:
     print(f"{place.vendor}, {place.size:,}: {part} …", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / f"{part}.json"
-        place.inside(part, str(out))
+        try:
+            place.inside(part, str(out))
+        except subprocess.CalledProcessError:  # it has said why; what the others found is still worth having
+            return None
         return json.loads(out.read_text())
 
 

@@ -100,18 +100,20 @@ def _look(user: User, key: str) -> dict[str, Any]:
 
 
 class _explained:
-    """Explain the first statement that reads reviews, before it runs."""
+    """Explain the first statement about reviews, before it runs: the one that looks for what to deal."""
 
     def __init__(self, plans: list[str]) -> None:
-        self.plans = plans
+        self.plans, self.is_busy = plans, False
         self.wrapper = connection.execute_wrapper(self._explain)
 
     def _explain(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-        if not self.plans and sql.startswith("SELECT") and 'FROM "moderation_review"' in sql:
+        if not self.plans and not self.is_busy and '"moderation_review"' in sql:
+            self.is_busy = True
             how = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
-            with connection.connection.cursor() if connection.vendor != "sqlite" else connection.cursor() as cursor:
+            with connection.cursor() as cursor:
                 cursor.execute(f"{how} {sql}", params)
                 self.plans.append("\n".join(str(row[-1]) for row in cursor.fetchall()))
+            self.is_busy = False
         return execute(sql, params, many, context)
 
     def __enter__(self) -> None:
