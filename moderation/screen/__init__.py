@@ -61,7 +61,7 @@ def panel(*, user: User, review: Review, queue: Queue | None) -> dict[str, Any]:
         "last": history[0] if history else None,
         "disagreement": surroundings.disagreement(decisions, user),
         "strip": surroundings.strip(review, user, is_blind=is_blind),
-        "similar": surroundings.similar_to(asset, user, is_blind=is_blind),
+        "similar": surroundings.similar_to(review, user, is_blind=is_blind),
         "foot": foot(user, review, queue),
         "claim_seconds": claim_seconds(review),
     }

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 SIMILAR = 6
+ALIKE_MAX = 60  # of those that share a look, the newest so many are compared
 # A word is marked when it stood in at least so many rejected images, and is rejected so much more often than the rest.
 REJECTED_MIN = 3
 LIFT_MIN = 1.5
@@ -121,31 +122,38 @@ _SIBLINGS = Prepared(
 )
 
 
-def similar_to(asset: Asset, user: User, *, is_blind: bool = False, limit: int = SIMILAR) -> list[Similar]:
-    """What looks like it, nearest first, with its own verdicts."""
-    if asset.pdq is None or asset.pdq_quality < lookup.QUALITY_MIN:
+def similar_to(review: Review, user: User, *, is_blind: bool = False) -> list[Similar]:
+    """What looks like it, nearest first, with its own verdicts.
+
+    Who looks like whom was found when the image came (``Review.look``), so that no decision has to search for it.
+    """
+    if review.look is None or review.asset.pdq is None:
         return []
-    near = dict(lookup.nearest(bytes(asset.pdq), limit=limit, besides=asset.pk))
-    if not near:
-        return []
-    rows = (
-        Review.objects.filter(asset__in=near)
+    pdq = bytes(review.asset.pdq)
+    found = [
+        Similar(
+            review=row,
+            shown=shown(row, user, is_blind=is_blind),
+            distance=lookup.distance(pdq, bytes(row.asset.pdq or pdq)),
+        )
+        for row in _ALIKE.rows(look=review.look, review=review.pk)
+    ]
+    return sorted(found, key=lambda one: (one.distance, -one.review.pk))[:SIMILAR]
+
+
+_ALIKE = Prepared(
+    lambda look, review: (
+        Review.objects.filter(look=look)
+        .exclude(pk=review)
         .select_related("asset")
         .only(
-            "uuid",
-            "status",
-            "second_opinion",
-            "decided_by",
-            "claimed_by",
-            "claimed_until",
-            "asset__preview",
-            "asset__uuid",
+            "uuid", "status", "second_opinion", "decided_by", "claimed_by", "claimed_until", "asset__preview",
+            "asset__uuid", "asset__pdq",
         )
-    )
-    found = [
-        Similar(review=row, shown=shown(row, user, is_blind=is_blind), distance=near[row.asset_id]) for row in rows
-    ]
-    return sorted(found, key=lambda one: (one.distance, -one.review.pk))[:limit]
+        .order_by("-pk")[:ALIKE_MAX]
+    ),
+    look=int, review=int,
+)  # fmt: skip
 
 
 def marked(prompt: str) -> list[Piece]:

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import get_token
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -114,6 +115,8 @@ def _context(
 ) -> dict[str, Any]:
     return {
         **_veiling(request, review, queue, preferences),
+        # Once: every form would mask it anew.
+        "csrf_token": get_token(request),
         "chosen": [],
         **panel(user=request.user, review=review, queue=queue),
         **extra,

@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from moderation.models import Classification, Decision, Label, Preferences, Review
+from tests.conftest import picture
 from tests.moderation.browsing import HTMX, As, Make, decide, held, page_of, start
 
 # --- Who may see what ---
@@ -297,3 +298,22 @@ def test_a_queue_tells_of_newcomers_without_moving_what_is_there(
     assert 'id="queue-count" hx-swap-oob="true">3<' in after
     assert client.get("/queues/waiting/arrivals/?since=x").status_code == 200
     assert client.get("/queues/escalated/arrivals/?since=1").status_code == 404
+
+
+def test_the_screen_shows_what_looks_like_the_image_and_what_became_of_it(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
+    one = make_review(content=picture(5))
+    other = make_review(content=picture(5, image_format="JPEG"))
+    stranger = make_review(content=picture(6))
+    assert one.claim_for(moderator)
+    decide(client_of(moderator), one, "approve")
+
+    text = client_of(moderator).get(page_of(other)).content.decode()
+    similar = text.partition("Similar images")[2].partition("</section>")[0]
+
+    assert str(one.uuid) in similar
+    assert "Approved" in similar
+    assert "of 256 bits apart" in similar
+    assert str(stranger.uuid) not in similar
+    assert "Similar images" not in client_of(moderator).get(page_of(stranger)).content.decode()
