@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import subprocess
@@ -21,6 +22,16 @@ PARTS = ("server", "plans", "crowd", "export", "browser")
 def main() -> None:
     options = _options()
     folder = Path(os.environ.get("BENCH_DIR") or ROOT / "var" / "bench")
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit(f"Another benchmark runs in {folder}. Wait for it, or choose another BENCH_DIR.")
+        _run(options, folder)
+
+
+def _run(options: argparse.Namespace, folder: Path) -> None:
     results: dict[int, dict[str, Any]] = {}
     failed: list[str] = []
     for size in options.sizes:
