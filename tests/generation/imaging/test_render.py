@@ -116,6 +116,8 @@ def test_a_child_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caught.value.code == "too-slow"
     assert time.monotonic() - started < 8, "it waited for the usual limit instead"
     assert gone(process_id)
+    for each in children():  # earlier tests may have left more than one
+        os.kill(each, signal.SIGCONT)
     monkeypatch.undo()
     assert render(GOOD).width == 96
 
