@@ -49,7 +49,8 @@ COLUMNS: tuple[Column, ...] = (
     ("request", lambda d: _request(d.review.asset, "uuid")),
     ("provider", lambda d: _request(d.review.asset, "provider")),
     ("model", lambda d: _request(d.review.asset, "model_name")),
-    ("seed", lambda d: _request(d.review.asset, "seed")),
+    # The image's own where the provider tells it: siblings share their request's.
+    ("seed", lambda d: _request(d.review.asset, "seed") if d.review.asset.seed is None else d.review.asset.seed),
     ("prompt", lambda d: _request(d.review.asset, "prompt")),
     ("negative_prompt", lambda d: _request(d.review.asset, "negative_prompt")),
     ("hash", lambda d: d.hash),

@@ -22,6 +22,49 @@ ALIKE_MAX = 60  # of those that share a look, the newest so many are compared
 # A word is marked when it stood in at least so many rejected images, and is rejected so much more often than the rest.
 REJECTED_MIN = 3
 LIFT_MIN = 1.5
+# They stand in every other prompt and tell nothing.
+COMMON = frozenset(
+    [
+        "and",
+        "the",
+        "with",
+        "for",
+        "from",
+        "into",
+        "onto",
+        "over",
+        "under",
+        "that",
+        "this",
+        "its",
+        "his",
+        "her",
+        "their",
+        "our",
+        "your",
+        "are",
+        "was",
+        "were",
+        "not",
+        "but",
+        "has",
+        "have",
+        "very",
+        "more",
+        "most",
+        "all",
+        "any",
+        "out",
+        "off",
+        "near",
+        "behind",
+        "between",
+        "while",
+        "through",
+        "about",
+        "like",
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +201,7 @@ _ALIKE = Prepared(
 
 def marked(prompt: str) -> list[Piece]:
     """The prompt in pieces, the words marked that go with rejections here."""
-    tallies = WordTally.of(words_of(prompt))
+    tallies = WordTally.of(words_of(prompt) - COMMON)
     telling = {word: tally for word, tally in tallies.items() if tally.rejected >= REJECTED_MIN}
     if not telling:
         return [Piece(text=prompt)]

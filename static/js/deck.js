@@ -162,6 +162,7 @@ function later(problem) {
 }
 addEventListener("online", () => { failures = Math.min(failures, 1); send(); fill(); });
 function refused(item, text) {
+  undoEnds = item.undoBefore ?? 0;
   const panel = panels(text)[0] ?? item.panel;
   if (!panel) return say(`The verdict on ${item.label} was refused. Look for it in the queue.`);
   back(panel);
@@ -184,7 +185,7 @@ document.addEventListener("submit", (event) => {
   fields.set("deck", "1");
   const name = uuid();
   if (!isSkip) fields.set("decision", name);
-  keep({ name, url: action, body: new URLSearchParams(fields).toString(), label: panel.dataset.name, review: panel.dataset.review, panel, isSkip });
+  keep({ name, url: action, body: new URLSearchParams(fields).toString(), label: panel.dataset.name, review: panel.dataset.review, panel, isSkip, undoBefore: undoEnds });
   if (!isSkip) undoEnds = performance.now() + 1000 * table.dataset.undoWindow;
   const told = isSkip ? `Skipped image ${panel.dataset.name}.` : `${PAST[button.value]} image ${panel.dataset.name}.`;
   next();

@@ -158,6 +158,8 @@ for (const kind of ["pointerup", "pointercancel"]) document.addEventListener(kin
   const swipe = grip?.isFinger && event.type === "pointerup" && find("#stage")?.dataset.swipe;
   grip = null;
   find("#stage")?.removeAttribute("data-swipe");
+  // The categories are open already: a second swipe would send a rejection that names none.
+  if (swipe === "reject" && chooser() && !chooser().querySelector(":checked")) return;
   if (swipe) find(`#panel [data-verdict="${swipe}"]`)?.click();
 });
 
