@@ -75,9 +75,10 @@ def _review(page: Page, stack: Stack) -> None:
     page.keyboard.press("Enter")
     expect(page).not_to_have_url(re.compile(re.escape(first)))
     second = page.url.split("?")[0]
-    assert stack.rows("select verdict, categories from moderation_decision where not by_policy") == [
-        ("reject", '["violence.weapons"]')
-    ]
+    # The next image is on screen before the verdict is sent.
+    made = "select verdict, categories from moderation_decision where not by_policy"
+    stack.wait_for(lambda: bool(stack.rows(made)), seconds=10, what="the verdict")
+    assert stack.rows(made) == [("reject", '["violence.weapons"]')]
 
     page.keyboard.press("a")  # too quick: it was meant for the image before
     expect(page.locator("#live")).to_have_text("Too quick: nothing was decided.")
@@ -86,10 +87,9 @@ def _review(page: Page, stack: Stack) -> None:
     expect(page).not_to_have_url(re.compile(re.escape(second)))
     page.keyboard.press("u")
     expect(page).to_have_url(re.compile(re.escape(second)))
-    verdicts = [
-        row[0] for row in stack.rows("select verdict from moderation_decision where not by_policy order by sequence")
-    ]
-    assert verdicts == ["reject", "approve", "reopen"]
+    by_people = "select verdict from moderation_decision where not by_policy order by sequence"
+    stack.wait_for(lambda: len(stack.rows(by_people)) >= 3, seconds=10, what="the undoing")
+    assert [row[0] for row in stack.rows(by_people)] == ["reject", "approve", "reopen"]
 
 
 def _download(page: Page, stack: Stack) -> None:
