@@ -54,7 +54,7 @@ def _look_of(asset: Asset) -> int | None:
     """What images that are alike share: the id of the first of them, which learns of it when a second one comes."""
     if asset.pdq is None or asset.pdq_quality < lookup.QUALITY_MIN:
         return None
-    twins = lookup.nearest(bytes(asset.pdq), limit=1, besides=asset.pk)
+    twins = lookup.nearest(bytes(asset.pdq), within=lookup.CLOSE, limit=1, besides=asset.pk)
     if not twins:
         return None
     nearest, _ = twins[0]

@@ -216,6 +216,18 @@ def test_a_perceptual_hash_finds_what_looks_alike_the_nearest_first(client: Clie
     assert "31 of 256 bits apart" in text_of(response)
 
 
+@pytest.mark.django_db
+def test_what_is_close_is_found_without_looking_at_those_that_share_one_band_by_chance(make_review: Make) -> None:
+    close, beyond, chance = (make_review() for _ in range(3))
+    pdq = bytes(range(1, 33))
+    for review, bits in ((close, lookup.CLOSE), (beyond, lookup.CLOSE + 1)):
+        put_hash(review.asset, flipped(pdq, bits))
+    put_hash(chance.asset, pdq[:2] + bytes(byte ^ 255 for byte in pdq[2:]))
+
+    assert lookup.nearest(pdq, within=lookup.CLOSE) == [(close.asset.pk, lookup.CLOSE)]
+    assert lookup._sharing(lookup.bands(pdq), at_least=2) == [close.asset.pk]
+
+
 def flipped(pdq: bytes, bits: int) -> bytes:
     """A hash that far away, its differences spread over all bands as evenly as can be: the hardest to find."""
     number = int.from_bytes(pdq, "big")
