@@ -52,6 +52,8 @@ function put(panel) {
   };
   afterPaint(() => settling?.());
 }
+// Whoever is quicker than the frame acts on the whole panel, not on parts that htmx has not taken in yet.
+for (const kind of ["keydown", "pointerdown", "click"]) document.addEventListener(kind, () => settling?.(), true);
 function settle(before, panel) {
   for (const one of [before, panel]) for (const name of ["inert", "data-waiting"]) one.removeAttribute(name);
   before.replaceWith(panel);
