@@ -88,7 +88,13 @@ TEMPLATES = [
                 "config.context.desk",
             ],
         },
-    }
+    },
+    # The panel of the desk, which every decision renders (docs/adr/0013).
+    {
+        "BACKEND": "django.template.backends.jinja2.Jinja2",
+        "DIRS": [BASE_DIR / "templates" / "jinja2"],
+        "OPTIONS": {"environment": "config.jinja.environment"},
+    },
 ]
 
 # --- Database, cache, queue --------------------------------------------------------------------

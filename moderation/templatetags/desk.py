@@ -1,20 +1,18 @@
-"""Filters for dense pages."""
+"""Filters and tags for dense pages."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Collection
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from django import template
-from django.template.loader import render_to_string
 from django.utils import timezone
+from django.utils.safestring import SafeString
 
 from generation import providers
-from moderation import taxonomy
 from moderation.models import Review
 from moderation.screen.blindness import Shown, shown
+from moderation.screen.parts import part
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -44,12 +42,7 @@ def provider_name(slug: str) -> str:
     return providers.available().get(slug, slug)
 
 
-@register.simple_tag
-def category_tree(chosen: Collection[str] = ()) -> str:
-    """All categories as the chooser offers them. The same for everybody and every image, so it is made once."""
-    return _category_tree(frozenset(chosen))
-
-
-@functools.lru_cache(maxsize=64)
-def _category_tree(chosen: frozenset[str]) -> str:
-    return render_to_string("moderation/_category_tree.html", {"tree": list(taxonomy.tree()), "chosen": chosen})
+@register.simple_tag(takes_context=True)
+def desk_part(context: template.Context, name: str) -> SafeString:
+    """A part that both kinds of templates use: {% desk_part "panel" %}."""
+    return part(name, context.flatten())

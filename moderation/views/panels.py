@@ -13,8 +13,6 @@ from urllib.parse import urlencode
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
-from django.shortcuts import render
-from django.template.loader import render_to_string
 from django.urls import reverse
 from django_htmx.http import HttpResponseClientRedirect
 
@@ -25,12 +23,14 @@ from moderation.models.preferences import Veil
 from moderation.models.reviews import UNDO_WINDOW
 from moderation.queues import Queue
 from moderation.screen import panel, rail, stage, surround_after, undo_seconds
+from moderation.screen.parts import part
 from moderation.services import claims, desk
 from moderation.views.access import DeskRequest, SeeOther, get_review_for
 from moderation.views.skips import skipped
 
 STATUS_OF: dict[type[desk.DeskError], int] = {desk.NotAllowed: 403, desk.Overtaken: 409, desk.Incomplete: 422}
 DECK_MAX = 8
+SURROUNDS = " ".join(map(str, Preferences.Surround.values))
 
 
 def is_deck(request: HttpRequest) -> bool:
@@ -49,13 +49,12 @@ def refill(request: DeskRequest, queue: Queue) -> HttpResponse:
         user=request.user, queue=queue, count=count, skipped=skipped(request, queue),
         avoided=preferences.avoided_today(),
     )  # fmt: skip
-    return _panels(request, [_context(request, review, queue, preferences) for review in dealt])
+    return _panels([_context(request, review, queue, preferences) for review in dealt])
 
 
-def _panels(request: DeskRequest, contexts: Iterable[dict[str, Any]], *, status: int = 200) -> HttpResponse:
+def _panels(contexts: Iterable[dict[str, Any]], *, status: int = 200) -> HttpResponse:
     """Panels one after the other, the next first. The script keeps them until their turn; nothing is swapped."""
-    texts = [render_to_string("moderation/_panel.html", context, request) for context in contexts]
-    return HttpResponse("".join(texts), status=status)
+    return HttpResponse("".join(part("panel", context) for context in contexts), status=status)
 
 
 # --- Without it, or when something else than the next image is wanted ---
@@ -98,11 +97,10 @@ def refuse(
 def show(request: DeskRequest, review: Review, queue: Queue | None, *, status: int = 200, **extra: Any) -> HttpResponse:
     preferences = Preferences.of(request.user)
     if request.htmx and request.htmx.target == "stage":
-        context = {**_veiling(request, review, queue, preferences), **stage(review), "queue": queue}
-        return render(request, "moderation/_stage.html", context)
+        return HttpResponse(part("stage", {**_veiling(request, review, queue, preferences), **stage(review)}))
     context = _context(request, review, queue, preferences, **extra)
     if is_deck(request):
-        return _panels(request, [context], status=status)
+        return _panels([context], status=status)
     context |= rail(request.user) | {
         "undo_seconds": undo_seconds(desk.last_reversible(user=request.user)),
         "undo_window": int(UNDO_WINDOW.total_seconds()),
@@ -115,8 +113,7 @@ def _context(
 ) -> dict[str, Any]:
     return {
         **_veiling(request, review, queue, preferences),
-        # Once: every form would mask it anew.
-        "csrf_token": get_token(request),
+        "user": request.user,
         "chosen": [],
         **panel(user=request.user, review=review, queue=queue),
         **extra,
@@ -132,7 +129,11 @@ def _veiling(request: DeskRequest, review: Review, queue: Queue | None, preferen
         "revealed": wish == "1" or (wish != "0" and veil != Veil.BLUR),
         "is_grey": veil == Veil.GREY,
         "next_surround": surround_after(preferences),
+        "surrounds": SURROUNDS,
         "address": address_of(review, queue),
+        "queue": queue,
+        # Once: every form would mask it anew.
+        "csrf_token": get_token(request),
     }
 
 

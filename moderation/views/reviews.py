@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.http import HttpResponse, JsonResponse
-from django.shortcuts import render
+from django.middleware.csrf import get_token
 from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import reswap, retarget
 
@@ -14,6 +14,7 @@ from moderation.forms import DecisionForm
 from moderation.models import Verdict
 from moderation.models.reviews import CLAIM_LASTS
 from moderation.screen import claim_seconds
+from moderation.screen.parts import part
 from moderation.services import claims, desk
 from moderation.views import skips
 from moderation.views.access import DeskRequest, get_review_for, named_queue, uuids
@@ -38,7 +39,7 @@ def review_claim(request: DeskRequest, uuid: UUID) -> HttpResponse:
         return reswap(retarget(response, "#panel"), "outerHTML")
     if request.htmx.target == "claim":
         context = {"review": review, "queue": queue, "claim_seconds": claim_seconds(review)}
-        return render(request, "moderation/_claim.html", context)
+        return HttpResponse(part("claim", {**context, "csrf_token": get_token(request)}))
     return arrive(request, review, queue, **kept(request))
 
 

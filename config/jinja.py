@@ -1,0 +1,56 @@
+"""The second template language, for the parts that are rendered on every decision: docs/adr/0013 says why."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from django.template.defaultfilters import filesizeformat, floatformat
+from django.urls import reverse
+from jinja2 import Environment
+
+from moderation.screen.parts import category_tree
+from moderation.templatetags.desk import age, provider_name
+
+_SOME = UUID(int=0xDECADE)
+
+
+def environment(**options: Any) -> Environment:
+    found = Environment(trim_blocks=True, lstrip_blocks=True, **options)
+    found.globals |= {"url": url, "category_tree": category_tree}
+    found.filters |= {
+        "age": age,
+        "filesizeformat": filesizeformat,
+        "floatformat": floatformat,
+        "moment": moment,
+        "provider_name": provider_name,
+        "whole": whole,
+    }
+    return found
+
+
+def url(name: str, value: UUID | str = "") -> str:
+    """The address of a page, like Django's tag; what an address has around its value is looked up once."""
+    if not isinstance(value, UUID):
+        return reverse(name, args=[value] if value else [])
+    before, after = _around(name)
+    return f"{before}{value}{after}"
+
+
+@cache
+def _around(name: str) -> tuple[str, str]:
+    before, _, after = reverse(name, args=[_SOME]).partition(str(_SOME))
+    return before, after
+
+
+def moment(value: datetime, pattern: str) -> str:
+    """In UTC, as everywhere at the desk."""
+    return value.astimezone(UTC).strftime(pattern)
+
+
+def whole(value: Decimal | float | None) -> str:
+    """Rounded as people round; nothing for nothing."""
+    return "" if value is None else str(Decimal(value).quantize(Decimal(1), ROUND_HALF_UP))

@@ -1,0 +1,28 @@
+"""The parts of the desk that every decision renders, in a language that is compiled (config/jinja.py)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from django.template import engines
+from django.utils.safestring import SafeString, mark_safe
+
+from moderation import taxonomy
+
+
+def part(name: str, context: Mapping[str, Any]) -> SafeString:
+    """``templates/jinja2/desk/<name>.html`` as text."""
+    # Escaped by its engine.
+    return mark_safe(engines["jinja2"].get_template(f"desk/{name}.html").render(dict(context)))
+
+
+def category_tree(chosen: Collection[str] = ()) -> SafeString:
+    """All categories as the chooser offers them. The same for everybody and every image, so it is made once."""
+    return _category_tree(frozenset(chosen))
+
+
+@functools.lru_cache(maxsize=64)
+def _category_tree(chosen: frozenset[str]) -> SafeString:
+    return part("tree", {"tree": list(taxonomy.tree()), "chosen": chosen})
