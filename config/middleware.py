@@ -9,8 +9,8 @@ from django.conf import settings
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import resolve_url
-from django.utils.cache import add_never_cache_headers, patch_cache_control
 
+PRIVATE = "max-age=0, no-cache, no-store, must-revalidate, private"
 PERMISSIONS_POLICY = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
 
 
@@ -40,9 +40,7 @@ class PrivateByDefaultMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
-        if "Cache-Control" not in response:
-            add_never_cache_headers(response)
-            patch_cache_control(response, private=True, no_store=True)
+        response.setdefault("Cache-Control", PRIVATE)
         response.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         response.setdefault("Permissions-Policy", PERMISSIONS_POLICY)
         return response

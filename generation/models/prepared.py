@@ -2,7 +2,9 @@
 
 Django writes the SQL of a queryset anew every time, which costs several times what the database takes for a lookup by
 index. At the desk, where a decision is a dozen such lookups, that was most of a server's work. A Prepared query is an
-ordinary queryset, written as ever; only its text is kept, with the connection it was made for and the values left open.
+ordinary queryset, written as ever; only its text is kept, with the connection it was made for and the values left open,
+and how to read the rows. Rows become model instances without ``__init__``, which sets every attribute one by one and sends
+two signals that nobody here listens to.
 
     OLD = Prepared(lambda moment: Review.objects.filter(created_at__lt=moment)[:5], moment=datetime)
     OLD.rows(moment=timezone.now())
@@ -13,11 +15,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any, Generic, TypeVar, cast
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.sqlite3.base import SQLiteCursorWrapper as Cursor
 from django.db.models import Model, QuerySet
+from django.db.models.base import ModelState
+from django.db.models.query import FlatValuesListIterable, ModelIterable, ValuesListIterable
 from django.db.models.sql import UpdateQuery
 
 M = TypeVar("M", bound=Model)
@@ -42,23 +48,86 @@ def _adapted(value: Any, connection: Any) -> Any:
     return value
 
 
+class _Maker:
+    """Makes one model's instances of a row's columns, and those that are joined to it."""
+
+    def __init__(self, info: Mapping[str, Any], select: Sequence[Any], alias: str) -> None:
+        columns = info["select_fields"]
+        assert not info.get("from_parent"), "no model here inherits another one's table"
+        self.model, self.alias, self.start, self.end = info["model"], alias, columns[0], columns[-1] + 1
+        self.names = [select[at][0].target.attname for at in range(self.start, self.end)]
+        self.key = self.start + self.names.index(self.model._meta.pk_fields[0].attname)
+        self.joined = [
+            (_Maker(other, select, alias), other["local_setter"], other["remote_setter"])
+            for other in info.get("related_klass_infos", ())
+        ]
+
+    def __call__(self, row: Sequence[Any]) -> Any:
+        made = self.model.__new__(self.model)
+        state = ModelState()
+        state.adding, state.db = False, self.alias
+        # A column that was left out is read when it is asked for, as with any queryset.
+        made.__dict__.update(zip(self.names, row[self.start : self.end], strict=True), _state=state)
+        for maker, tell, tell_back in self.joined:
+            other = None if row[maker.key] is None else maker(row)
+            tell(made, other)
+            if other is not None:
+                tell_back(other, made)
+        return made
+
+
 @dataclass(slots=True)
 class _Text:
-    """The SQL for one connection, and where each value goes."""
+    """The SQL for one connection, where each value goes, and how a row is read."""
 
     connection: Any
-    queryset: Any
-    compiler: Any
     sql: str
     params: Sequence[Any]
     places: Sequence[tuple[int, str, type]]  # position, name of the value, and the driver's type for it
+    converters: Sequence[tuple[int, Sequence[Any], Any]] = ()
+    make: Callable[[Sequence[Any]], Any] = tuple
+    extra: Sequence[tuple[str, int]] = ()  # annotations, and their columns
+    driver_sql: str = ""  # as SQLite's driver has it
 
-    def bound(self, values: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
+    def bound(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
         params = list(self.params)
         for position, name, wrapper in self.places:
             value = _adapted(values[name], self.connection)
             params[position] = wrapper(value) if issubclass(wrapper, int) else value
-        return self.sql, tuple(params)
+        return tuple(params)
+
+    def rows(self, values: Mapping[str, Any]) -> list[Any]:
+        found = self._run(values, lambda cursor: cursor.fetchall())
+        return [self._read(row) for row in found]
+
+    def changed(self, values: Mapping[str, Any]) -> int:
+        return cast("int", self._run(values, lambda cursor: cursor.rowcount))
+
+    def _run(self, values: Mapping[str, Any], take: Callable[[Any], Any]) -> Any:
+        connection = self.connection
+        if not self.driver_sql or connection.execute_wrappers or connection.queries_logged:
+            with connection.cursor() as cursor:
+                cursor.execute(self.sql, self.bound(values))
+                return take(cursor)
+        # Straight to SQLite's driver, with all that Django's cursor sees to but rewriting the placeholders.
+        connection.validate_no_broken_transaction()
+        connection.ensure_connection()
+        with connection.wrap_database_errors:
+            return take(connection.connection.execute(self.driver_sql, self.bound(values)))
+
+    def _read(self, row: Sequence[Any]) -> Any:
+        if self.converters:
+            values = list(row)
+            for at, convert, expression in self.converters:
+                value = values[at]
+                for step in convert:
+                    value = step(value, expression, self.connection)
+                values[at] = value
+            row = values
+        made = self.make(row)
+        for name, at in self.extra:
+            setattr(made, name, row[at])
+        return made
 
 
 class Prepared(Generic[M]):
@@ -72,19 +141,14 @@ class Prepared(Generic[M]):
         self._build, self._kinds = build, kinds
 
     def rows(self, **values: Any) -> list[M]:
-        text = self._text()
-        text.compiler.as_sql = lambda *args, **kwargs: text.bound(values)
-        return list(text.queryset._iterable_class(text.queryset))
+        return self._text().rows(values)
 
     def row(self, **values: Any) -> M | None:
         return next(iter(self.rows(**values)), None)
 
     def update(self, **values: Any) -> int:
         """Run the UPDATE; how many rows it changed."""
-        text = self._text()
-        with text.connection.cursor() as cursor:
-            cursor.execute(*text.bound(values))
-            return cast("int", cursor.rowcount)
+        return self._text().changed(values)
 
     def _text(self) -> _Text:
         """Kept on the connection: it belongs to one thread, and what was made for it dies with it."""
@@ -112,8 +176,21 @@ class Prepared(Generic[M]):
             if param == _adapted(value, connection)
         ]
         assert {name for _, name, _ in places} == set(stand_ins), "a value got lost in the text"
-        query.get_compiler = lambda *args, **kwargs: compiler
+        text = _Text(connection, sql, params, places)
+        if connection.vendor == "sqlite":
+            text.driver_sql = Cursor.convert_query(None, sql)
         if changes is None:
-            converters = compiler.get_converters([column for column, _, _ in compiler.select[: compiler.col_count]])
-            compiler.get_converters = lambda expressions: converters
-        return _Text(connection, queryset, compiler, sql, params, places)
+            self._learn_to_read(text, queryset, compiler)
+        return text
+
+    def _learn_to_read(self, text: _Text, queryset: Any, compiler: Any) -> None:
+        converters = compiler.get_converters([column for column, _, _ in compiler.select[: compiler.col_count]])
+        text.converters = [(at, steps, expression) for at, (steps, expression) in converters.items()]
+        kind = queryset._iterable_class
+        if kind is ModelIterable:
+            text.make = _Maker(compiler.klass_info, compiler.select, connections[DEFAULT_DB_ALIAS].alias)
+            text.extra = list(compiler.annotation_col_map.items())
+        elif kind is FlatValuesListIterable:
+            text.make = itemgetter(0)
+        else:
+            assert kind is ValuesListIterable, "model instances and lists of values only"

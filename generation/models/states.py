@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self, TypeVar
 
 from django.db import connections, models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
+
+from generation.models.prepared import Prepared
 
 
 class InvalidTransition(Exception):
@@ -47,12 +50,41 @@ class StateMachine(models.Model):
         sources = [source for source, targets in self.TRANSITIONS.items() if status in targets]
         if only_from:
             sources = [source for source in sources if source == only_from]
-        rows = type(self)._default_manager.filter(pk=self.pk, status__in=sources, **(where or {}))
-        if not rows.update(status=status, **fields):
+        if not _swap(type(self), sources, {"pk": self.pk, **(where or {})}, {"status": status, **fields}):
             raise InvalidTransition(self, status)
         if reread:
             self.refresh_from_db()
         return self
+
+
+def _swap(model: type[StateMachine], sources: list[str], where: dict[str, Any], changes: dict[str, Any]) -> int:
+    """How many rows it changed."""
+    given = {f"where_{name}": _plain(value) for name, value in where.items()}
+    given |= {f"to_{name}": _plain(value) for name, value in changes.items() if value is not None}
+    if any(type(value) not in (int, str, datetime, uuid.UUID) for value in given.values()):
+        return model._default_manager.filter(status__in=sources, **where).update(**changes)
+    kinds = tuple((name, type(value)) for name, value in given.items())
+    emptied = tuple(name for name, value in changes.items() if value is None)
+    return _move(model, tuple(sources), kinds, emptied).update(**given)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, models.Model):
+        return value.pk
+    return str(value) if isinstance(value, str) else value
+
+
+@functools.cache
+def _move(
+    model: type[StateMachine], sources: tuple[str, ...], kinds: tuple[tuple[str, Any], ...], emptied: tuple[str, ...]
+) -> Prepared[Any]:
+    def build(**given: Any) -> tuple[models.QuerySet[Any], dict[str, Any]]:
+        where = {name.removeprefix("where_"): value for name, value in given.items() if name.startswith("where_")}
+        changes = {name.removeprefix("to_"): value for name, value in given.items() if name.startswith("to_")}
+        rows = model._default_manager.filter(status__in=sources, **where)
+        return rows, {**changes, **dict.fromkeys(emptied)}
+
+    return Prepared(build, **dict(kinds))
 
 
 M = TypeVar("M", bound="DueModel")

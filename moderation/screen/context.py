@@ -23,47 +23,9 @@ ALIKE_MAX = 60  # of those that share a look, the newest so many are compared
 REJECTED_MIN = 3
 LIFT_MIN = 1.5
 # They stand in every other prompt and tell nothing.
-COMMON = frozenset(
-    [
-        "and",
-        "the",
-        "with",
-        "for",
-        "from",
-        "into",
-        "onto",
-        "over",
-        "under",
-        "that",
-        "this",
-        "its",
-        "his",
-        "her",
-        "their",
-        "our",
-        "your",
-        "are",
-        "was",
-        "were",
-        "not",
-        "but",
-        "has",
-        "have",
-        "very",
-        "more",
-        "most",
-        "all",
-        "any",
-        "out",
-        "off",
-        "near",
-        "behind",
-        "between",
-        "while",
-        "through",
-        "about",
-        "like",
-    ]
+COMMON = words_of(
+    "and the with for from into onto over under that this its his her their our your are was were not but has have "
+    "very more most all any out off near behind between while through about like"
 )
 
 
@@ -205,7 +167,7 @@ def marked(prompt: str) -> list[Piece]:
     telling = {word: tally for word, tally in tallies.items() if tally.rejected >= REJECTED_MIN}
     if not telling:
         return [Piece(text=prompt)]
-    whole = TallyProgress.objects.get(pk=1)
+    whole = _WHOLE.rows(pk=1)[0]
     usual = whole.rejected / whole.decided if whole.decided else 1.0
     reasons = {
         word: f"{tally.rejected} of {tally.decided} decided images with this word were rejected"
@@ -213,6 +175,9 @@ def marked(prompt: str) -> list[Piece]:
         if tally.rejected / tally.decided >= min(1.0, LIFT_MIN * usual)
     }
     return list(_pieces(prompt, reasons))
+
+
+_WHOLE = Prepared(lambda pk: TallyProgress.objects.filter(pk=pk), pk=int)
 
 
 def _pieces(prompt: str, reasons: Mapping[str, str]) -> Iterator[Piece]:

@@ -62,7 +62,8 @@ def _free(candidates: ReviewQuerySet, now: datetime) -> ReviewQuerySet:
 
 
 def _take(user: User, read: Callable[[], list[Review]]) -> list[Review]:
-    with transaction.atomic():
+    # Without a savepoint: dealing is undone with the decision that it belongs to.
+    with transaction.atomic(savepoint=False):
         # First the rows, then the UPDATE: as a subquery of it PostgreSQL may run the SELECT more than once, which skips
         # what it has just updated and takes more than was asked for.
         taken = read()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -87,28 +87,52 @@ def decide(
     ``uuid`` is the decision's own name, chosen by whoever sends it: sent twice, it is recorded once. ``batch`` is
     shared by decisions that are made, and can be taken back, in one go.
     """
+    given: dict[str, Any] = {"verdict": verdict, "categories": categories, "note": note, "seconds": seconds}
     try:
         with transaction.atomic():
-            review = _LOCKED.rows(pk=review.pk)[0]
-            _require_rank(review, user)
-            chosen = checked_categories(verdict, categories)
-            is_second = review.wants_opinion_of(user)
-            if (review.is_decided and not is_second) or not review.is_held_by(user):
-                raise Overtaken(_who_was_faster(review, user))
-            decision = record_decision(
-                review=review, verdict=verdict, categories=chosen, note=note.strip(), reviewer=user,
-                policy_id=review.policy_id, uuid=uuid, batch=batch,
-                seconds=None if seconds is None else min(max(seconds, Decimal(0)), SECONDS_MAX),
-                second_of=second_opinions.first_of(review) if is_second else None,
-            )  # fmt: skip
-            _move(review, decision, user)
-            count_exposure(user, [(review, chosen)])
-            return decision
+            return _decide(review, user, uuid=uuid, batch=batch, **given)
     except (DeskError, IntegrityError):
         # It may be the echo of what has been recorded already.
         if (before := _sent_before(uuid, review, user)) is None:
             raise
         return before
+
+
+def decide_and_deal(
+    *, deal: Callable[[], list[Review]], review: Review, user: User, uuid: UUID | None = None, **given: Any
+) -> list[Review]:
+    """As ``decide``, and claim what comes next: one transaction instead of two. Returns what ``deal`` has claimed."""
+    try:
+        with transaction.atomic():
+            # First what nobody has to wait for; appending to the record makes everybody wait.
+            dealt = deal()
+            _decide(review, user, uuid=uuid, **given)
+            return dealt
+    except (DeskError, IntegrityError):
+        if _sent_before(uuid, review, user) is None:
+            raise
+    return deal()
+
+
+def _decide(
+    review: Review, user: User, *, verdict: Verdict, categories: Sequence[str] = (), note: str = "",
+    seconds: Decimal | None = None, uuid: UUID | None = None, batch: UUID | None = None,
+) -> Decision:  # fmt: skip
+    review = _LOCKED.rows(pk=review.pk)[0]
+    _require_rank(review, user)
+    chosen = checked_categories(verdict, categories)
+    is_second = review.wants_opinion_of(user)
+    if (review.is_decided and not is_second) or not review.is_held_by(user):
+        raise Overtaken(_who_was_faster(review, user))
+    count_exposure(user, [(review, chosen)])
+    decision = record_decision(
+        review=review, verdict=verdict, categories=chosen, note=note.strip(), reviewer=user,
+        policy_id=review.policy_id, uuid=uuid, batch=batch,
+        seconds=None if seconds is None else min(max(seconds, Decimal(0)), SECONDS_MAX),
+        second_of=second_opinions.first_of(review) if is_second else None,
+    )  # fmt: skip
+    _move(review, decision, user)
+    return decision
 
 
 def _move(review: Review, decision: Decision, user: User) -> None:

@@ -6,7 +6,7 @@ a verdict is answered with what refills the deck (``deck`` in the POST), never w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -40,14 +40,24 @@ def is_deck(request: HttpRequest) -> bool:
 # --- The deck ---
 
 
-def refill(request: DeskRequest, queue: Queue) -> HttpResponse:
-    """The panels that the deck lacks, claimed for this person; none when the queue has no more for them."""
+Deal = Callable[[], list[Review]]
+
+
+def refill(
+    request: DeskRequest, queue: Queue, work: Callable[[Deal], list[Review]] = lambda deal: deal()
+) -> HttpResponse:
+    """The panels that the deck lacks, claimed for this person; none when the queue has no more for them.
+
+    ``work``: what is to be done in the same breath; it calls what it is given, and returns what that has claimed.
+    """
     wanted = request.POST.get("want", "1")
     count = min(int(wanted), DECK_MAX) if wanted.isdecimal() and len(wanted) < 3 else 1
     preferences = Preferences.of(request.user)
-    dealt = claims.deal(
-        user=request.user, queue=queue, count=count, skipped=skipped(request, queue),
-        avoided=preferences.avoided_today(),
+    dealt = work(
+        lambda: claims.deal(
+            user=request.user, queue=queue, count=count, skipped=skipped(request, queue),
+            avoided=preferences.avoided_today(),
+        )
     )  # fmt: skip
     return _panels([_context(request, review, queue, preferences) for review in dealt])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
@@ -18,7 +19,7 @@ from moderation.screen.parts import part
 from moderation.services import claims, desk
 from moderation.views import skips
 from moderation.views.access import DeskRequest, get_review_for, named_queue, uuids
-from moderation.views.panels import arrive, go_on, kept, refuse, show
+from moderation.views.panels import arrive, go_on, is_deck, kept, refill, refuse, show
 
 
 @require_GET
@@ -59,22 +60,28 @@ def review_skip(request: DeskRequest, uuid: UUID) -> HttpResponse:
 def decision_create(request: DeskRequest, uuid: UUID) -> HttpResponse:
     review = get_review_for(request.user, uuid)
     queue = named_queue(request.user, request.POST)
-    form = DecisionForm(request.POST)
     try:
-        if not form.is_valid():
-            raise desk.Incomplete(form.sentence)
-        given = form.cleaned_data
-        decision = desk.decide(
-            review=review, user=request.user, verdict=Verdict(given["verdict"]), categories=given["categories"],
-            note=given["note"], seconds=given["seconds"], uuid=given["decision"],
-        )  # fmt: skip
+        given = {"review": review, "user": request.user, **_verdict(request)}
+        if queue is not None and is_deck(request):
+            return refill(request, queue, lambda deal: desk.decide_and_deal(deal=deal, **given))
+        decision = desk.decide(**given)
     except desk.DeskError as error:
         return refuse(request, review, queue, error, **kept(request))
-    if queue is not None and "deck" in request.POST:
-        return go_on(request, queue)
     names = f" as {decision.category_names}" if decision.categories else ""
     messages.success(request, f"{decision.past_tense.capitalize()} image {review.asset.short_id}{names}.")
     return go_on(request, queue) if queue else arrive(request, review, None)
+
+
+def _verdict(request: DeskRequest) -> dict[str, Any]:
+    """What the form says. Raises Incomplete."""
+    form = DecisionForm(request.POST)
+    if not form.is_valid():
+        raise desk.Incomplete(form.sentence)
+    given = form.cleaned_data
+    return {
+        "verdict": Verdict(given["verdict"]), "categories": given["categories"], "note": given["note"],
+        "seconds": given["seconds"], "uuid": given["decision"],
+    }  # fmt: skip
 
 
 @require_POST
