@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
-from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -12,10 +11,9 @@ from django.template.defaultfilters import filesizeformat, floatformat
 from django.urls import reverse
 from jinja2 import Environment
 
+from generation.addresses import address
 from moderation.screen.parts import category_tree
 from moderation.templatetags.desk import age, provider_name
-
-_SOME = UUID(int=0xDECADE)
 
 
 def environment(**options: Any) -> Environment:
@@ -32,18 +30,9 @@ def environment(**options: Any) -> Environment:
     return found
 
 
-def url(name: str, value: UUID | str = "") -> str:
-    """The address of a page, like Django's tag; what an address has around its value is looked up once."""
-    if not isinstance(value, UUID):
-        return reverse(name, args=[value] if value else [])
-    before, after = _around(name)
-    return f"{before}{value}{after}"
-
-
-@cache
-def _around(name: str) -> tuple[str, str]:
-    before, _, after = reverse(name, args=[_SOME]).partition(str(_SOME))
-    return before, after
+def url(name: str, value: UUID | str | None = None) -> str:
+    """The address of a page, like Django's tag."""
+    return reverse(name, args=[value]) if isinstance(value, str) else address(name, value)
 
 
 def moment(value: datetime, pattern: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Self
 
 from django import forms
 
@@ -52,6 +52,16 @@ class DecisionForm(forms.Form):
     def sentence(self) -> str:
         """Everything that is wrong, as one text."""
         return " ".join(str(error) for errors in self.errors.values() for error in errors)
+
+
+class _Shared(dict[str, forms.Field]):
+    """Fields that nobody changes after the class was made. Copying them costs more than checking a form with them."""
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self
+
+
+DecisionForm.base_fields = _Shared(DecisionForm.base_fields)
 
 
 class BulkPreviewForm(DecisionForm):

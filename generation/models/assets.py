@@ -9,9 +9,9 @@ from django.conf import settings
 from django.core.files.storage import Storage, storages
 from django.db import models
 from django.db.models import Q
-from django.urls import reverse
 from django.utils import timezone
 
+from generation.addresses import address
 from generation.models.requests import GenerationRequest
 
 if TYPE_CHECKING:
@@ -108,8 +108,8 @@ class Asset(models.Model):
 
     @property
     def file_url(self) -> str:
-        return reverse("generation:asset-file", args=[self.uuid])
+        return address("generation:asset-file", self.uuid)
 
     @property
     def thumbnail_url(self) -> str:
-        return reverse("generation:asset-preview", args=[self.uuid])
+        return address("generation:asset-preview", self.uuid)

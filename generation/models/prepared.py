@@ -3,8 +3,8 @@
 Django writes the SQL of a queryset anew every time, which costs several times what the database takes for a lookup by
 index. At the desk, where a decision is a dozen such lookups, that was most of a server's work. A Prepared query is an
 ordinary queryset, written as ever; only its text is kept, with the connection it was made for and the values left open,
-and how to read the rows. Rows become model instances without ``__init__``, which sets every attribute one by one and sends
-two signals that nobody here listens to.
+and how to read the rows. Model instances are made of them without ``__init__``, which sets every attribute one by one
+and sends two signals that nobody here listens to.
 
     OLD = Prepared(lambda moment: Review.objects.filter(created_at__lt=moment)[:5], moment=datetime)
     OLD.rows(moment=timezone.now())

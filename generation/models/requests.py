@@ -9,9 +9,9 @@ from uuid import uuid4
 from django.conf import settings
 from django.db import models, transaction
 from django.db.models import Q
-from django.urls import reverse
 from django.utils import timezone
 
+from generation.addresses import address
 from generation.models.keys import ApiKey
 from generation.models.states import DueModel, DueQuerySet, StateMachine, due_index
 from generation.providers.base import AwsS3, CustomStorage, Embedding, HiresFix, Lora, Submission
@@ -170,7 +170,7 @@ class GenerationRequest(StateMachine, DueModel):
         return f"{self.prompt[:60]} ({self.get_status_display()})"
 
     def get_absolute_url(self) -> str:
-        return reverse("generation:request-detail", args=[self.uuid])
+        return address("generation:request-detail", self.uuid)
 
     @property
     def short_id(self) -> str:

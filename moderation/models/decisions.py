@@ -16,9 +16,9 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
-from django.urls import reverse
 from django.utils import timezone
 
+from generation.addresses import address
 from moderation import taxonomy
 from moderation.models.policies import Policy
 from moderation.models.reviews import UNDO_WINDOW, Review
@@ -150,7 +150,7 @@ class Decision(models.Model):
         return f"{self.past_tense.capitalize()} by {self.author}"
 
     def get_absolute_url(self) -> str:
-        return reverse("moderation:review-detail", args=[self.review.uuid])
+        return address("moderation:review-detail", self.review.uuid)
 
     @property
     def past_tense(self) -> str:

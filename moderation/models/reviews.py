@@ -9,9 +9,9 @@ from uuid import uuid4
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
-from django.urls import reverse
 from django.utils import timezone
 
+from generation.addresses import address
 from generation.models import Asset, Source, StateMachine
 from moderation import taxonomy
 from moderation.models.policies import Policy
@@ -193,7 +193,7 @@ class Review(StateMachine):
         return f"Review of {self.asset}"
 
     def get_absolute_url(self) -> str:
-        return reverse("moderation:review-detail", args=[self.uuid])
+        return address("moderation:review-detail", self.uuid)
 
     @property
     def headline_name(self) -> str:

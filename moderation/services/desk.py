@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 Status = Review.Status
-_LOCKED = Prepared(lambda pk: Review.objects.select_for_update().filter(pk=pk), pk=int)
+_LOCKED = Prepared(lambda uuid: Review.objects.select_for_update().filter(uuid=uuid), uuid=UUID)
 SECONDS_MAX = Decimal(3600)
 SUPERSEDED = "This decision is not the last one on its image any more."
 
@@ -84,6 +84,7 @@ def decide(
 ) -> Decision:
     """Record a verdict on a review this person holds, and move it on. Raises NotAllowed, Incomplete or Overtaken.
 
+    Of ``review`` only the name is used: what counts is the row as it is under its lock (Review.DoesNotExist).
     ``uuid`` is the decision's own name, chosen by whoever sends it: sent twice, it is recorded once. ``batch`` is
     shared by decisions that are made, and can be taken back, in one go.
     """
@@ -114,11 +115,19 @@ def decide_and_deal(
     return deal()
 
 
+def _locked(uuid: UUID) -> Review:
+    """Raises Review.DoesNotExist."""
+    review = _LOCKED.row(uuid=uuid)
+    if review is None:
+        raise Review.DoesNotExist
+    return review
+
+
 def _decide(
     review: Review, user: User, *, verdict: Verdict, categories: Sequence[str] = (), note: str = "",
     seconds: Decimal | None = None, uuid: UUID | None = None, batch: UUID | None = None,
 ) -> Decision:  # fmt: skip
-    review = _LOCKED.rows(pk=review.pk)[0]
+    review = _locked(review.uuid)
     _require_rank(review, user)
     chosen = checked_categories(verdict, categories)
     is_second = review.wants_opinion_of(user)
@@ -158,8 +167,8 @@ def _move(review: Review, decision: Decision, user: User) -> None:
 
 def _sent_before(uuid: UUID | None, review: Review, user: User) -> Decision | None:
     """The decision of this name, when it is the very one that is being sent. Raises Incomplete for a name in use."""
-    before = Decision.objects.filter(uuid=uuid).first() if uuid else None
-    if before is not None and (before.review_id, before.reviewer_id) != (review.pk, user.pk):
+    before = Decision.objects.filter(uuid=uuid).select_related("review").first() if uuid else None
+    if before is not None and (before.review.uuid, before.reviewer_id) != (review.uuid, user.pk):
         raise Incomplete("This decision's name belongs to another decision.")
     return before
 
@@ -172,7 +181,7 @@ def reverse(*, decision: Decision, user: User, note: str = "", batch: UUID | Non
     Raises NotAllowed; Incomplete, without a reason for a decision that is not theirs; Overtaken, when something newer
     has been decided since.
     """
-    review = Review.objects.select_for_update().get(pk=decision.review_id)
+    review = _locked(decision.review.uuid)
     if not decision.may_be_reversed_by(user):
         raise NotAllowed(why_not_reversible(decision, user))
     if decision.reviewer_id != user.pk and not note.strip():

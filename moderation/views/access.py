@@ -39,6 +39,13 @@ def get_review_for(user: User, uuid: UUID, *, for_screen: bool = False) -> Revie
     return review
 
 
+def named_review(user: User, uuid: UUID) -> Review:
+    """Only its name, unread: for a service that reads it under its lock."""
+    if not user.has_perm("moderation.view_review"):
+        raise Http404
+    return Review(uuid=uuid)
+
+
 _ALONE = Prepared(lambda uuid: Review.objects.filter(uuid=uuid), uuid=UUID)
 _FOR_SCREEN = Prepared(lambda uuid: Review.objects.for_screen().filter(uuid=uuid), uuid=UUID)
 

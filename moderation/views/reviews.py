@@ -6,19 +6,19 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import HttpResponse, JsonResponse
+from django.http import Http404, HttpResponse, JsonResponse
 from django.middleware.csrf import get_token
 from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import reswap, retarget
 
 from moderation.forms import DecisionForm
-from moderation.models import Verdict
+from moderation.models import Review, Verdict
 from moderation.models.reviews import CLAIM_LASTS
 from moderation.screen import claim_seconds
 from moderation.screen.parts import part
 from moderation.services import claims, desk
 from moderation.views import skips
-from moderation.views.access import DeskRequest, get_review_for, named_queue, uuids
+from moderation.views.access import DeskRequest, get_review_for, named_queue, named_review, uuids
 from moderation.views.panels import arrive, go_on, is_deck, kept, refill, refuse, show
 
 
@@ -58,18 +58,20 @@ def review_skip(request: DeskRequest, uuid: UUID) -> HttpResponse:
 
 @require_POST
 def decision_create(request: DeskRequest, uuid: UUID) -> HttpResponse:
-    review = get_review_for(request.user, uuid)
+    review = named_review(request.user, uuid)
     queue = named_queue(request.user, request.POST)
     try:
         given = {"review": review, "user": request.user, **_verdict(request)}
         if queue is not None and is_deck(request):
             return refill(request, queue, lambda deal: desk.decide_and_deal(deal=deal, **given))
         decision = desk.decide(**given)
+    except Review.DoesNotExist as missing:
+        raise Http404 from missing
     except desk.DeskError as error:
         return refuse(request, review, queue, error, **kept(request))
     names = f" as {decision.category_names}" if decision.categories else ""
-    messages.success(request, f"{decision.past_tense.capitalize()} image {review.asset.short_id}{names}.")
-    return go_on(request, queue) if queue else arrive(request, review, None)
+    messages.success(request, f"{decision.past_tense.capitalize()} image {decision.review.asset.short_id}{names}.")
+    return go_on(request, queue) if queue else arrive(request, decision.review, None)
 
 
 def _verdict(request: DeskRequest) -> dict[str, Any]:
