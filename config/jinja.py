@@ -7,7 +7,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 from uuid import UUID
 
-from django.template.defaultfilters import filesizeformat, floatformat
+from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from jinja2 import Environment
 
@@ -22,9 +22,9 @@ def environment(**options: Any) -> Environment:
     found.filters |= {
         "age": age,
         "filesizeformat": filesizeformat,
-        "floatformat": floatformat,
         "moment": moment,
         "provider_name": provider_name,
+        "short": short,
         "whole": whole,
     }
     return found
@@ -38,6 +38,11 @@ def url(name: str, value: UUID | str | None = None) -> str:
 def moment(value: datetime, pattern: str) -> str:
     """In UTC, as everywhere at the desk."""
     return value.astimezone(UTC).strftime(pattern)
+
+
+def short(value: Decimal | float) -> str:
+    """With one decimal where there is any."""
+    return f"{value:.1f}".removesuffix(".0")
 
 
 def whole(value: Decimal | float | None) -> str:

@@ -21,6 +21,7 @@ from moderation.screen.exposure import seen_by
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
+SURROUNDS = [str(value) for value in Preferences.Surround.values]
 PAST = {Verdict.APPROVE: "Approved", Verdict.REJECT: "Rejected", Verdict.ESCALATE: "Escalated"}
 
 
@@ -143,5 +144,4 @@ def undo_seconds(decision: Decision | None) -> int:
 
 def surround_after(preferences: Preferences) -> str:
     """Where the surround key goes next."""
-    values = [str(value) for value in Preferences.Surround.values]
-    return values[(values.index(preferences.surround) + 1) % len(values)]
+    return SURROUNDS[(SURROUNDS.index(preferences.surround) + 1) % len(SURROUNDS)]

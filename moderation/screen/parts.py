@@ -6,16 +6,29 @@ import functools
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from django.http import HttpRequest
+from django.middleware.csrf import get_token
 from django.template import engines
+from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from moderation import taxonomy
+from moderation.queues import Queue
 
 
 def part(name: str, context: Mapping[str, Any]) -> SafeString:
     """``templates/jinja2/desk/<name>.html`` as text."""
     # Escaped by its engine.
     return mark_safe(engines["jinja2"].get_template(f"desk/{name}.html").render(dict(context)))
+
+
+def hidden(request: HttpRequest, queue: Queue | None) -> SafeString:
+    """What every form of the desk carries: the token, and the queue that is being worked through."""
+    # Made once: every form would mask the token anew.
+    token = format_html('<input type="hidden" name="csrfmiddlewaretoken" value="{}">', get_token(request))
+    if queue is None:
+        return token
+    return format_html('{}<input type="hidden" name="queue" value="{}">', token, queue.key)
 
 
 def category_tree(chosen: Collection[str] = ()) -> SafeString:

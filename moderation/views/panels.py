@@ -12,7 +12,6 @@ from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.middleware.csrf import get_token
 from django.urls import reverse
 from django_htmx.http import HttpResponseClientRedirect
 
@@ -22,15 +21,14 @@ from moderation.models import Preferences, Review, Verdict
 from moderation.models.preferences import Veil
 from moderation.models.reviews import UNDO_WINDOW
 from moderation.queues import Queue
-from moderation.screen import panel, rail, stage, surround_after, undo_seconds
-from moderation.screen.parts import part
+from moderation.screen import SURROUNDS, panel, rail, stage, surround_after, undo_seconds
+from moderation.screen.parts import hidden, part
 from moderation.services import claims, desk
 from moderation.views.access import DeskRequest, SeeOther, get_review_for
 from moderation.views.skips import skipped
 
 STATUS_OF: dict[type[desk.DeskError], int] = {desk.NotAllowed: 403, desk.Overtaken: 409, desk.Incomplete: 422}
 DECK_MAX = 8
-SURROUNDS = " ".join(map(str, Preferences.Surround.values))
 
 
 def is_deck(request: HttpRequest) -> bool:
@@ -139,11 +137,10 @@ def _veiling(request: DeskRequest, review: Review, queue: Queue | None, preferen
         "revealed": wish == "1" or (wish != "0" and veil != Veil.BLUR),
         "is_grey": veil == Veil.GREY,
         "next_surround": surround_after(preferences),
-        "surrounds": SURROUNDS,
+        "surrounds": " ".join(SURROUNDS),
         "address": address_of(review, queue),
         "queue": queue,
-        # Once: every form would mask it anew.
-        "csrf_token": get_token(request),
+        "hidden": hidden(request, queue),
     }
 
 

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.http import Http404, HttpResponse, JsonResponse
-from django.middleware.csrf import get_token
 from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import reswap, retarget
 
@@ -15,7 +14,7 @@ from moderation.forms import DecisionForm
 from moderation.models import Review, Verdict
 from moderation.models.reviews import CLAIM_LASTS
 from moderation.screen import claim_seconds
-from moderation.screen.parts import part
+from moderation.screen.parts import hidden, part
 from moderation.services import claims, desk
 from moderation.views import skips
 from moderation.views.access import DeskRequest, get_review_for, named_queue, named_review, uuids
@@ -39,8 +38,8 @@ def review_claim(request: DeskRequest, uuid: UUID) -> HttpResponse:
         response = refuse(request, review, queue, error)
         return reswap(retarget(response, "#panel"), "outerHTML")
     if request.htmx.target == "claim":
-        context = {"review": review, "queue": queue, "claim_seconds": claim_seconds(review)}
-        return HttpResponse(part("claim", {**context, "csrf_token": get_token(request)}))
+        context = {"review": review, "hidden": hidden(request, queue), "claim_seconds": claim_seconds(review)}
+        return HttpResponse(part("claim", context))
     return arrive(request, review, queue, **kept(request))
 
 
