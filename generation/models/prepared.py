@@ -24,10 +24,29 @@ from django.db.backends.sqlite3.base import SQLiteCursorWrapper as Cursor
 from django.db.models import Model, QuerySet
 from django.db.models.base import ModelState
 from django.db.models.query import FlatValuesListIterable, ModelIterable, ValuesListIterable
-from django.db.models.sql import UpdateQuery
+from django.db.models.sql import InsertQuery, UpdateQuery
 
 M = TypeVar("M", bound=Model)
 Kind = type[int] | type[str] | type[datetime] | type[UUID]
+
+
+def insert(row: Model) -> None:
+    """``row.save(force_insert=True)`` for models without signals, defaults of the database, or files to store."""
+    connection, model = connections[DEFAULT_DB_ALIAS], type(row)
+    texts = connection.__dict__.setdefault("prepared_inserts", {})
+    if model not in texts:
+        query = InsertQuery(model)
+        query.insert_values([field for field in model._meta.concrete_fields if not field.primary_key], [row])
+        compiler: Any = query.get_compiler(connection=connection)
+        compiler.returning_fields = None
+        ((sql, _),) = compiler.as_sql()
+        texts[model] = compiler, f"{sql} RETURNING {connection.ops.quote_name(model._meta.pk.column)}"
+    compiler, sql = texts[model]
+    params = [compiler.prepare_value(field, compiler.pre_save_val(field, row)) for field in compiler.query.fields]
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        row.pk = cursor.fetchone()[0]
+    row._state.adding, row._state.db = False, connection.alias
 
 
 def _stand_in(kind: Kind, number: int) -> Any:

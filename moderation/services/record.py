@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from django.db import transaction
 
-from generation.models.prepared import Prepared
+from generation.models.prepared import Prepared, insert
 from moderation.models import ChainHead, Decision, NamedCategory, Review, Verdict, Verification
 from moderation.models.decisions import verify_chain
 
@@ -45,7 +45,7 @@ def record_decision(
         sequence=head.sequence + 1, previous_hash=head.hash,
     )  # fmt: skip
     decision.hash = decision.digest()
-    decision.save(force_insert=True)
+    insert(decision)
     if decision.categories:
         NamedCategory.store(decision)
     _MOVE_HEAD.update(pk=1, sequence=decision.sequence, hash=decision.hash)
