@@ -3,10 +3,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
@@ -17,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from generation.models import GenerationRequest, Source
-from moderation.exports import COLUMNS, INVISIBLE, TRIGGERS, cell, csv_lines
-from moderation.models import Decision, Policy, Verdict
+from moderation.exports import COLUMNS, INVISIBLE, TRIGGERS, cell, csv_pieces
+from moderation.models import Decision, Policy, Review, Verdict
 from moderation.services import desk
 from moderation.services.record import record_decision
 
@@ -63,7 +64,7 @@ def test_the_download_holds_every_decision_in_order_with_its_context(
 
     rows = read(response)
     assert [row["verdict"] for row in rows] == ["reject", "approve", "reopen", "reject"]
-    assert list(rows[0]) == [name for name, _ in COLUMNS]
+    assert list(rows[0]) == [name for name, _, _ in COLUMNS]
     assert rows[0]["categories"] == "violence.weapons"
     assert rows[0]["prompt"] == '\'=HYPERLINK("http://evil")'
     assert rows[0]["note"] == "'@SUM(1)"
@@ -138,15 +139,43 @@ def test_each_known_trigger_is_defused(text: str) -> None:
     assert cell(text) == f"'{text}"
 
 
-def test_numbers_stay_numbers() -> None:
-    assert (cell(-5), cell(Decimal("-1.5"))) == ("-5", "-1.5")
+def test_cells_are_written_as_people_and_programs_expect_them(
+    record: list[Decision], senior: User, client_of: ClientOf
+) -> None:
+    Review.objects.update(headline_confidence=Decimal("97.5"))
+    first, second, reversal, _ = read(client_of(senior).get("/exports/decisions.csv"))
+
+    moment = record[0].created_at.isoformat(timespec="milliseconds")
+    assert (first["sequence"], first["decided_at"], first["by_policy"]) == ("1", moment, "no")
+    assert (first["reversed_by"], reversal["reverses"]) == (reversal["decision"], first["decision"])
+    assert (first["category_names"], first["batch"], first["seconds"]) == ("Weapons", "", "")
+    asset = record[0].review.asset
+    assert (first["asset"], first["asset_sha256"], first["source"]) == (str(asset.uuid), asset.sha256, "txt2img")
+    assert first["request"] == str(asset.request.uuid)
+    assert (second["request"], second["provider"], second["seed"]) == ("", "", "")
+    assert (first["headline_confidence"], first["hash"]) == ("97.50", record[0].hash)
 
 
-def test_the_lines_are_made_one_by_one(record: list[Decision], django_assert_num_queries: Any) -> None:
+def test_times_on_the_full_second_and_batches(
+    make_review: Make, senior: User, client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    review, batch = make_review(), uuid4()
+    desk.claim(review=review, user=senior)
+    full = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    monkeypatch.setattr(Decision._meta.get_field("created_at"), "_get_default", lambda: full)
+    desk.decide(review=review, user=senior, verdict=Verdict.APPROVE, batch=batch)
+    (row,) = read(client_of(senior).get("/exports/decisions.csv"))
+    assert (row["decided_at"], row["batch"]) == ("2026-01-02T03:04:05.000+00:00", str(batch))
+
+
+def test_the_header_comes_first_and_one_query_reads_the_rest(
+    record: list[Decision], django_assert_num_queries: Any
+) -> None:
     with django_assert_num_queries(1):
-        lines = csv_lines(Decision.objects.all())
-        assert next(lines).startswith("\ufeff")
-        assert len(list(lines)) == 4
+        pieces = csv_pieces(Decision.objects.all())
+        header = next(pieces)
+        assert (header.rows, header.text[0]) == (0, "\ufeff")
+        assert [piece.rows for piece in pieces] == [4]
 
 
 def test_the_command_writes_a_whole_file_or_none(record: list[Decision], tmp_path: Path) -> None:

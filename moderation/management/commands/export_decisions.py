@@ -3,12 +3,13 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from moderation.exports import complaints, csv_lines, filter_decisions
+from moderation.exports import Piece, complaints, csv_pieces, filter_decisions
 from moderation.forms import DecisionFilterForm
 
 
@@ -29,25 +30,25 @@ class Command(BaseCommand):
         form = DecisionFilterForm({name: options.get(name) or "" for name in names})
         if not form.is_valid():
             raise CommandError(complaints(form, prefix="--"))
-        lines = csv_lines(filter_decisions(form.cleaned_data))
+        pieces = csv_pieces(filter_decisions(form.cleaned_data))
         if output is None:
-            for line in lines:
-                sys.stdout.write(line)
+            for piece in pieces:
+                sys.stdout.write(piece.text)
             return
-        count = self._write_file(output, lines)
+        count = self._write_file(output, pieces)
         self.stderr.write(f"{count} decisions written to {output}.")
 
-    def _write_file(self, output: Path, lines: Any) -> int:
-        count = -1  # the header
+    def _write_file(self, output: Path, pieces: Iterable[Piece]) -> int:
+        count = 0
         try:
             handle, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
         except OSError as error:
             raise CommandError(f"{output.parent} cannot be written to: {error.strerror}.") from None
         try:
             with open(handle, "w", encoding="utf-8", newline="") as file:
-                for line in lines:
-                    file.write(line)
-                    count += 1
+                for piece in pieces:
+                    file.write(piece.text)
+                    count += piece.rows
                 file.flush()
                 os.fsync(file.fileno())
             Path(name).replace(output)
