@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar, cast
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections
-from django.db.backends.sqlite3.base import SQLiteCursorWrapper as Cursor
+from django.db.backends.sqlite3.base import FORMAT_QMARK_REGEX
 from django.db.models import Model, QuerySet
 from django.db.models.base import ModelState
 from django.db.models.query import FlatValuesListIterable, ModelIterable, ValuesListIterable
@@ -40,7 +40,7 @@ def insert(row: Model) -> None:
         compiler: Any = query.get_compiler(connection=connection)
         compiler.returning_fields = None
         ((sql, _),) = compiler.as_sql()
-        texts[model] = compiler, f"{sql} RETURNING {connection.ops.quote_name(model._meta.pk.column)}"
+        texts[model] = compiler, f"{sql} RETURNING {connection.ops.quote_name(str(model._meta.pk.column))}"
     compiler, sql = texts[model]
     params = [compiler.prepare_value(field, compiler.pre_save_val(field, row)) for field in compiler.query.fields]
     with connection.cursor() as cursor:
@@ -197,7 +197,7 @@ class Prepared(Generic[M]):
         assert {name for _, name, _ in places} == set(stand_ins), "a value got lost in the text"
         text = _Text(connection, sql, params, places)
         if connection.vendor == "sqlite":
-            text.driver_sql = Cursor.convert_query(None, sql)
+            text.driver_sql = FORMAT_QMARK_REGEX.sub("?", sql).replace("%%", "%")
         if changes is None:
             self._learn_to_read(text, queryset, compiler)
         return text

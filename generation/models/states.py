@@ -57,12 +57,12 @@ class StateMachine(models.Model):
         return self
 
 
-def _swap(model: type[StateMachine], sources: list[str], where: dict[str, Any], changes: dict[str, Any]) -> int:
+def _swap(model: Any, sources: list[str], where: dict[str, Any], changes: dict[str, Any]) -> int:
     """How many rows it changed."""
     given = {f"where_{name}": _plain(value) for name, value in where.items()}
     given |= {f"to_{name}": _plain(value) for name, value in changes.items() if value is not None}
     if any(type(value) not in (int, str, datetime, uuid.UUID) for value in given.values()):
-        return model._default_manager.filter(status__in=sources, **where).update(**changes)
+        return int(model._default_manager.filter(status__in=sources, **where).update(**changes))
     kinds = tuple((name, type(value)) for name, value in given.items())
     emptied = tuple(name for name, value in changes.items() if value is None)
     return _move(model, tuple(sources), kinds, emptied).update(**given)
@@ -76,7 +76,7 @@ def _plain(value: Any) -> Any:
 
 @functools.cache
 def _move(
-    model: type[StateMachine], sources: tuple[str, ...], kinds: tuple[tuple[str, Any], ...], emptied: tuple[str, ...]
+    model: Any, sources: tuple[str, ...], kinds: tuple[tuple[str, Any], ...], emptied: tuple[str, ...]
 ) -> Prepared[Any]:
     def build(**given: Any) -> tuple[models.QuerySet[Any], dict[str, Any]]:
         where = {name.removeprefix("where_"): value for name, value in given.items() if name.startswith("where_")}

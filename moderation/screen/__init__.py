@@ -75,7 +75,9 @@ def stage(review: Review) -> dict[str, Any]:
 
 
 # Most images come to the desk without any, and what reads them joins five tables.
-_TOUCHED = Prepared(lambda review: Decision.objects.filter(review=review).values_list("pk", flat=True)[:1], review=int)
+_TOUCHED: Prepared[Any] = Prepared(
+    lambda review: Decision.objects.filter(review=review).values_list("pk", flat=True)[:1], review=int
+)
 _DECISIONS = Prepared(
     lambda review: (
         Decision.objects.filter(review=review)

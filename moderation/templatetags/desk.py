@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django import template
 from django.utils import timezone
@@ -45,4 +45,5 @@ def provider_name(slug: str) -> str:
 @register.simple_tag(takes_context=True)
 def desk_part(context: template.Context, name: str) -> SafeString:
     """A part that both kinds of templates use: {% desk_part "panel" %}."""
-    return part(name, context.flatten())
+    given: dict[Any, Any] = context.flatten()
+    return part(name, given)
