@@ -30,7 +30,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep tests/e2e in one process, because one stack serves it.
+    """Keep tests/e2e in one process, because one stack serves it, and so each file of tests/browser.
 
     xdist 3.8 hands its groups over inside node ids, which pytest 9.2 no longer lets it change, so their marks alone
     group nothing (https://github.com/pytest-dev/pytest-xdist/issues/1386).
@@ -39,6 +39,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class OneStack(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
+            if nodeid.startswith("tests/browser/"):
+                return nodeid.partition("::")[0]  # one browser a file
             return "tests/e2e" if nodeid.startswith("tests/e2e/") else nodeid
 
     return OneStack(config, log) if config.getvalue("dist") == "loadgroup" else None

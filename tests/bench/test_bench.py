@@ -8,10 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 SIZE = 400
 
 
+@pytest.mark.slow
 def test_the_benchmarks_run_and_leave_their_figures(tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     small = {"BENCH_DIR": str(tmp_path / "places"), "BENCH_DECISIONS": "5", "BENCH_VIEWS": "2", "BENCH_SECONDS": "1"}

@@ -17,11 +17,12 @@ FLAGS = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def browser(browser_path: str, live_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Browser]:
-    # Playwright's loop runs in this thread, and Django takes its tests' own queries for asynchronous ones.
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-    with sync_playwright() as playwright:
+@pytest.fixture(scope="module")
+def browser(browser_path: str) -> Iterator[Browser]:
+    """One for all tests of a file. Not for the session: other tests of this process need a thread without a loop."""
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        # Playwright's loop runs in this thread, and Django takes its tests' own queries for asynchronous ones.
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
         browser = playwright.chromium.launch(executable_path=browser_path, args=FLAGS)
         yield browser
         browser.close()
@@ -51,4 +52,6 @@ def page_of(browser: Browser, live_server: Any, faults: list[str]) -> Iterator[C
         return page
 
     yield page
+    for context in browser.contexts:
+        context.close()
     assert faults == []

@@ -16,7 +16,7 @@ from generation.models import Asset, GenerationRequest, Source
 from moderation.models import Classification, Label, Preferences, Review, Verdict
 from moderation.services import desk
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 PageOf = Callable[..., Page]
 Make = Callable[..., Any]
 AXE = Path(__file__).resolve().parent.parent / "clients" / "node_modules" / "axe-core" / "axe.min.js"

@@ -72,6 +72,7 @@ def desk(data_dir: Path) -> Iterator[Desk]:
         yield running
 
 
+@pytest.mark.slow
 def test_a_crashed_worker_is_started_again_and_ctrl_c_ends_everything(desk: Desk) -> None:
     web, worker = children(desk.process.pid)
     os.kill(children(worker)[0], signal.SIGKILL)
@@ -85,6 +86,7 @@ def test_a_crashed_worker_is_started_again_and_ctrl_c_ends_everything(desk: Desk
     assert not desk.left()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["dev", "web"])
 def test_a_killed_parent_or_web_server_takes_everything_along(desk: Desk, victim: str) -> None:
     web, _ = children(desk.process.pid)

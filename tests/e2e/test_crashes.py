@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.conftest import Stack
 
 # One stack serves all tests of this folder, also when the suite runs in several processes.
-pytestmark = pytest.mark.xdist_group("stack")
+pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.slow]
 
 OPEN = (
     "select count(*) from generation_generationrequest where status in ('queued','submitting','processing','fetching')"

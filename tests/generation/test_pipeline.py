@@ -262,6 +262,7 @@ def killed_at(effect: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str
             effects.append("killed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prompt", ["a harbour", "a whisky bottle"])
 def test_a_worker_killed_at_any_effect_loses_and_doubles_nothing(prompt: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "FETCH_THREADS", 1)
