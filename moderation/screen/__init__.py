@@ -106,10 +106,11 @@ def rail(user: User) -> dict[str, Any]:
 
 
 def verdicts_today(user: User) -> dict[str, int]:
+    """What they have decided since midnight (UTC) and not taken back."""
     midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
     # Today's first sequence by one index, then mine since it by another: neither walks through the past.
     since = Decision.objects.filter(created_at__gte=midnight).order_by("created_at", "sequence").values("sequence")[:1]
-    mine = Decision.objects.filter(reviewer=user, sequence__gte=Subquery(since))
+    mine = Decision.objects.filter(reviewer=user, sequence__gte=Subquery(since), reversed_by__isnull=True)
     return dict(mine.values_list("verdict").annotate(Count("pk")))
 
 

@@ -49,8 +49,10 @@ class SearchForm(forms.Form):
 
     q = forms.CharField(required=False)
     status = _choice("Status", [ANY, *Review.Status.choices], "status")
-    category = _choice("Headline", [ANY, *((l1.slug, l1.name) for l1 in taxonomy.L1)], "category of the first level")
-    named = _choice("Named in a decision", [ANY, *CATEGORY_TREE], "category")
+    category = _choice(
+        "Found by classifiers", [ANY, *((l1.slug, l1.name) for l1 in taxonomy.L1)], "category of the first level"
+    )
+    named = _choice("Named by people", [ANY, *CATEGORY_TREE], "category")
     source = _choice("Source", [ANY, *Source.choices], "source")
     provider = _choice("Provider", [ANY], "provider")
     model = _text("Model", 255, list="known-models", placeholder="Part of its name")

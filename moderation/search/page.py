@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -202,20 +202,27 @@ def _results(ids: Sequence[int], user: User, terms: Sequence[Term], likeness: Li
     )  # fmt: skip
     found = {row.asset_id: row for row in rows}
     likeness = likeness or Likeness()
-    return [_result(found[pk], user, terms, likeness) for pk in ids if pk in found]
+    reasons = _reasons(found.values())
+    return [_result(found[pk], user, terms, likeness, reasons.get(found[pk].pk, "")) for pk in ids if pk in found]
 
 
-def _result(review: Review, user: User, terms: Sequence[Term], likeness: Likeness) -> Result:
+def _reasons(reviews: Iterable[Review]) -> dict[int, str]:
+    """What the rejected ones were rejected for, which need not be what classifiers had found."""
+    rejected = [review.pk for review in reviews if review.status == Review.Status.REJECTED]
+    return {pk: decision.category_names for pk, decision in Decision.objects.last_standing(rejected).items()}
+
+
+def _result(review: Review, user: User, terms: Sequence[Term], likeness: Likeness, reason: str) -> Result:
     status, name = review.status, Review.Status(review.status).label
     if review.wants_opinion_of(user) and review.is_held_by(user):  # who judges it again does not learn it here
-        status, name = Review.Status.PENDING, "Second opinion"
+        status, name, reason = Review.Status.PENDING, "Second opinion", ""
     return Result(
         address=review.get_absolute_url(),
         preview=review.asset.preview,
         short_id=review.asset.short_id,
         status=status,
         status_name=str(name),
-        headline=review.headline_name,
+        headline=reason or review.headline_name,
         arrived_at=review.created_at,
         pieces=excerpt(words_of(review.asset), terms),
         distance=likeness.distances.get(review.asset_id),

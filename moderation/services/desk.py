@@ -131,7 +131,10 @@ def _decide(
     _require_rank(review, user)
     chosen = checked_categories(verdict, categories)
     is_second = review.wants_opinion_of(user)
-    if (review.is_decided and not is_second) or not review.is_held_by(user):
+    # A claim that has lapsed still counts while nobody else has taken the image: what they saw is what is decided. Not
+    # for a second opinion, which they may have been told of since, nor for many at once.
+    is_theirs = review.is_held_by(user) or (review.claimed_by_id == user.pk and not is_second and batch is None)
+    if (review.is_decided and not is_second) or not is_theirs:
         raise Overtaken(_who_was_faster(review, user))
     count_exposure(user, [(review, chosen)])
     decision = record_decision(

@@ -77,6 +77,7 @@ function wait() {
 }
 function finish() {
   settling?.();
+  if (find("#rail")) htmx.trigger("#rail", "renew");
   const end = find("#deck-finished").content.cloneNode(true);
   find("#panel, #finished").replaceWith(end);
   find("#finished h1").focus({ preventScroll: true });
@@ -168,6 +169,7 @@ function refused(item, text) {
   const panel = panels(text)[0] ?? item.panel;
   if (!panel) return say(`The verdict on ${item.label} was refused. Look for it in the queue.`);
   back(panel);
+  mark(panel.dataset.review, "");
   say(panel.querySelector("[role=alert]")?.textContent.trim() ?? `The verdict on ${item.label} was refused.`);
 }
 
@@ -192,7 +194,7 @@ document.addEventListener("submit", (event) => {
   const told = isSkip ? `Skipped image ${panel.dataset.name}.` : `${PAST[button.value]} image ${panel.dataset.name}.`;
   next();
   say(told);
-  afterPaint(send);
+  afterPaint(() => { if (!isSkip) mark(panel.dataset.review, button.value); send(); });
 }, true);
 function uuid() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
@@ -205,6 +207,7 @@ async function undo(url) {
   if (last && !last.isSkip && !(isSending && unsent.length === 1) && last.panel) {
     drop(last);
     back(last.panel);
+    mark(last.review, "");
     return say(`Taken back: nothing had been sent about image ${last.label}.`);
   }
   while (isSending && !failures) await new Promise((done) => setTimeout(done, 20));
@@ -213,9 +216,23 @@ async function undo(url) {
     const [panel] = panels(answer.text);
     if (!panel) return say("There is nothing of yours left to undo.");
     back(panel);
+    mark(panel.dataset.review, "");
     undoEnds = 0;
     say(panel.querySelector("[role=alert]")?.textContent.trim() ?? `Taken back. Image ${panel.dataset.name} waits again, and you hold it.`);
   } catch { say("No connection: nothing was taken back."); }
+}
+
+// --- The strip of siblings in panels that were made before one of them was decided ---
+const OUTCOME = { approve: ["approved", "Approved", "OK"], reject: ["rejected", "Rejected", "No"], escalate: ["escalated", "Escalated", "Esc"], "": ["pending", "Awaiting a decision", "Due"] };
+function mark(review, verdict) {
+  const [status, name, word] = OUTCOME[verdict] ?? OUTCOME[""];
+  for (const panel of [...ahead, find("#panel")]) {
+    const badge = panel?.querySelector(`.strip a[href^="/reviews/${review}/"] .badge`);
+    // In a second opinion nothing is told about the others, not even by this.
+    if (!badge || badge.dataset.status === "hidden" || panel.querySelector("[data-blind]")) continue;
+    badge.dataset.status = status;
+    [badge.firstElementChild.textContent, badge.lastElementChild.textContent] = [name, word];
+  }
 }
 
 // --- Claims: renewed together while somebody works, given back when they stop or leave ---

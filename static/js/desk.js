@@ -179,7 +179,7 @@ function tick() {
   for (const label of document.querySelectorAll("[data-undo-left]")) label.textContent = undo ? clockText(undo) : "";
   if (!clock) return;
   const left = Math.max(0, Math.round((claimEnds - now) / 1000));
-  clock.textContent = left ? `for ${clockText(left)}` : "no longer: the claim has lapsed";
+  clock.textContent = left ? `for ${clockText(left)}` : "until somebody else takes it";
   if (left && left < 60 && !clock.hasAttribute("data-low")) say("Your claim lapses in a minute unless you go on working.");
   clock.toggleAttribute("data-low", left < 60);
   if (!left || workedAt <= renewedAt || now - renewedAt < 60_000) return;
@@ -188,6 +188,13 @@ function tick() {
 }
 setInterval(tick, 1000);
 
+// A note that has been begun is there again after a look at a sibling.
+const drafts = new Map();
+document.addEventListener("input", ({ target }) => {
+  if (target.id === "note") drafts.set(find("#panel")?.dataset.review, target.value);
+});
+document.addEventListener("submit", ({ target }) => { if (target.id === "foot") drafts.delete(find("#panel")?.dataset.review); });
+
 function arrive(root) {
   const clock = root.matches?.("#claim, #panel, body") && root.querySelector("[data-seconds]");
   if (clock) { claimEnds = root.claimEnds ?? performance.now() + 1000 * clock.dataset.seconds; renewedAt = performance.now(); }
@@ -195,6 +202,8 @@ function arrive(root) {
     shownAt = performance.now();
     held = byHold = false;
     Object.assign(view, { zoom: 1, x: 0, y: 0 });
+    const draft = drafts.get(find("#panel")?.dataset.review), note = find("#note");
+    if (draft && note && !note.value) note.value = draft;
     const left = root.querySelector("[data-undo]")?.dataset.undo;
     if (left) undoEnds = performance.now() + 1000 * left;
     tick();

@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
+from generation.models import Source
 from moderation.models import Decision, Exposure, Preferences, Review
 from moderation.services import claims, desk
 
@@ -279,3 +280,29 @@ def swipe(page: Page, *, by: int) -> None:
             "Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [{"x": x + by * part, "y": y + 2}]}
         )
     session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+def test_a_note_that_was_begun_and_the_strip_survive_a_look_at_a_sibling(
+    page_of: PageOf, moderator: User, make_review: Make, make_request: Callable[..., Any]
+) -> None:
+    request = make_request(image_num=3)
+    for position in range(3):
+        make_review(source=Source.TXT2IMG, request=request, position=position)
+    page = page_of(moderator)
+    begin(page)
+    page.keyboard.press("n")
+    page.keyboard.type("Is this a toy?")
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    expect(page.locator("#subject")).to_contain_text("Image 2")
+    page.keyboard.press("k")
+    expect(page.locator("#subject")).to_contain_text("Image 1")
+    expect(page.locator("#note")).to_have_value("Is this a toy?")
+
+    page.wait_for_timeout(SETTLED)
+    press(page, "a")
+    expect(page.locator("#subject")).to_contain_text("Image 2")
+    expect(page.locator(".strip .badge").first).to_have_attribute("data-status", "approved")
+    press(page, "u")
+    expect(page.locator("#subject")).to_contain_text("Image 1")
+    expect(page.locator(".strip .badge").first).to_have_attribute("data-status", "pending")

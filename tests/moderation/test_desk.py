@@ -64,15 +64,27 @@ def test_skipped_reviews_stay_for_others(make_review: Make, moderator: User, oth
     assert not Decision.objects.exists()
 
 
-def test_a_lapsed_claim_frees_the_review_and_bars_the_one_who_held_it(
+def test_a_lapsed_claim_frees_the_review_and_bars_the_one_who_held_it_once_another_has_it(
     make_review: Make, moderator: User, other_moderator: User
 ) -> None:
     review = held(make_review, moderator)
     lapse(review)
 
+    assert desk.claim_next(user=other_moderator, queue=WAITING) == review
+    with pytest.raises(desk.Overtaken, match="other has taken this review"):
+        desk.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
+    desk.skip(review=review, user=other_moderator)
     with pytest.raises(desk.Overtaken, match="lapsed"):
         desk.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
-    assert desk.claim_next(user=other_moderator, queue=WAITING) == review
+
+
+def test_a_lapsed_claim_still_counts_while_nobody_else_has_taken_the_image(make_review: Make, moderator: User) -> None:
+    review = held(make_review, moderator)
+    lapse(review)
+
+    desk.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
+    review.refresh_from_db()
+    assert (review.status, review.claimed_by) == ("approved", None)
 
 
 def test_nobody_decides_what_another_holds(make_review: Make, moderator: User, other_moderator: User) -> None:

@@ -511,3 +511,16 @@ def test_an_uploaded_picture_can_be_narrowed_too(client: Client, make_review: Ma
     assert found(client.get(address + "&status=pending")) == short(review)
     assert found(client.get(address + "&status=approved")) == []
     assert found(client.get(address + "&start=" + (datetime.now(UTC) + timedelta(days=2)).date().isoformat())) == []
+
+
+def test_a_rejected_image_is_listed_under_what_it_was_rejected_for(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
+    review = make_review()
+    Review.objects.update(headline="alcohol", headline_l1="alcohol")
+    assert review.claim_for(moderator)
+    client = client_of(moderator)
+    decide(client, review, "reject", categories=["violence.weapons"])
+
+    card = client.get("/search/?status=rejected").content.decode().partition('class="frame"')[2]
+    assert '<span class="one-line">Weapons</span>' in card
