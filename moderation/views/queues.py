@@ -53,6 +53,7 @@ def _page(request: DeskRequest, queue: Queue, *, status: int = 200, **extra: Any
     rows = queue.reviews(request.user)
     page, following = _sheet(queue, rows, request.GET.get("after", ""))
     is_first = "after" not in request.GET
+    is_not_empty = bool(page) or not is_first
     if request.htmx and is_first and not page:
         return HttpResponse(status=204)  # it looked again, and there is nothing yet
     skipped = skips.skipped(request, queue)
@@ -63,8 +64,9 @@ def _page(request: DeskRequest, queue: Queue, *, status: int = 200, **extra: Any
         "page": page,
         "following": following,
         "is_first": is_first,
-        "newest": _newest(rows),
-        "count": queues.bounded_count(rows),
+        # Nothing on the first page is nothing at all: where filters match nothing, each question reads a whole index.
+        "newest": _newest(rows) if is_not_empty else 0,
+        "count": queues.bounded_count(rows) if is_not_empty else "0",
         "skipped": rows.filter(pk__in=skipped).count() if skipped else 0,
         "filters": QueueFilterForm(queue.filters),
         "may_share": queues.may_share(request.user),
