@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import connection, connections
+from django.db import IntegrityError, connection, connections, transaction
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from generation.models import Asset, GenerationRequest
-from generation.models.prepared import Prepared
+from generation.models.prepared import Prepared, insert
 
 pytestmark = pytest.mark.django_db
 Make = Callable[..., GenerationRequest]
@@ -104,3 +104,33 @@ def test_every_thread_has_its_own(make_request: Make) -> None:
     for thread in threads:
         thread.join()
     assert found == [pk] * 80
+
+
+def test_a_row_that_is_inserted_reads_back_as_it_was(make_request: Make) -> None:
+    model = make_request(seed=7)
+    model.refresh_from_db()
+    fields = [field.attname for field in GenerationRequest._meta.concrete_fields if not field.primary_key]
+    for seed in (8, 9):
+        values = {name: getattr(model, name) for name in fields}
+        row = GenerationRequest(**{**values, "uuid": uuid4(), "form_token": uuid4(), "seed": seed})
+        insert(row)
+        assert (row.pk > model.pk, row._state.adding) == (True, False)
+        stored = GenerationRequest.objects.get(pk=row.pk)
+        assert [getattr(stored, name) for name in fields] == [getattr(row, name) for name in fields]
+
+    twice = GenerationRequest(**{name: getattr(stored, name) for name in fields})
+    with pytest.raises(IntegrityError), transaction.atomic():
+        insert(twice)
+
+
+def test_reading_straight_from_the_driver_gives_what_djangos_cursor_gives(make_asset: Callable[..., Asset]) -> None:
+    asset = make_asset()
+    query = Prepared(lambda pk: Asset.objects.filter(pk=pk).select_related("request"), pk=int)
+    straight = query.row(pk=asset.pk)
+    with CaptureQueriesContext(connection):
+        through = query.row(pk=asset.pk)
+    fields = [field.attname for field in Asset._meta.concrete_fields]
+    assert straight is not None
+    assert through is not None
+    assert [getattr(straight, name) for name in fields] == [getattr(through, name) for name in fields]
+    assert straight == Asset.objects.get(pk=asset.pk)
