@@ -1,0 +1,215 @@
+"""What people do around the deck, in a real browser and without a mouse: queues, search, history, second opinions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Locator, Page, expect
+
+from moderation.models import Decision, Preferences, Review, SavedQueue, Verdict
+from moderation.services import desk
+from tests.browser.test_desk import SETTLED, begin, press, sent
+from tests.conftest import picture
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PageOf = Callable[..., Page]
+Make = Callable[..., Review]
+
+
+def alcohol(review: Review) -> Review:
+    Review.objects.filter(pk=review.pk).update(
+        headline="alcohol", headline_l1="alcohol", headline_confidence=80, priority=80
+    )
+    review.refresh_from_db()
+    return review
+
+
+def decided(review: Review, user: User, verdict: Verdict, **given: Any) -> Decision:
+    desk.claim(review=review, user=user)
+    return desk.decide(review=review, user=user, verdict=verdict, **given)
+
+
+def tab_to(page: Page, place: Locator) -> None:
+    """Go there as somebody without a mouse does."""
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if place.first.evaluate("one => one === document.activeElement"):
+            return
+    raise AssertionError(f"no key leads to {place}")
+
+
+def test_filters_make_a_queue_that_is_kept_under_a_name(page_of: PageOf, moderator: User, make_review: Make) -> None:
+    wanted = alcohol(make_review())
+    for _ in range(3):
+        make_review()
+    page = page_of(moderator)
+    page.goto("/queues/waiting/")
+    tab_to(page, page.get_by_label("Category"))
+    page.keyboard.type("Alcohol")
+    tab_to(page, page.get_by_role("button", name="Filter"))
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"category=alcohol"))
+    expect(page.locator(".frame")).to_have_count(1)
+
+    tab_to(page, page.locator("summary", has_text="Save as…"))
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.type("Bottles")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Bottles")).to_be_visible()
+    assert SavedQueue.objects.get().name == "Bottles"
+
+    page.keyboard.press("s")
+    expect(page).to_have_url(re.compile(rf"/reviews/{wanted.uuid}/"))
+    expect(page.locator('.rail [aria-current="true"]')).to_have_text("Bottles")
+
+
+def test_what_arrives_is_told_and_moves_nothing(page_of: PageOf, moderator: User, make_review: Make) -> None:
+    make_review()
+    page = page_of(moderator)
+    page.goto("/queues/waiting/")
+    frames = page.locator(".frame")
+    tab_to(page, frames.first.locator("a"))
+    where = frames.first.bounding_box()
+
+    make_review()
+    page.evaluate(
+        "htmx.ajax('GET', find('#arrivals').getAttribute('hx-get'), {source: '#arrivals', swap: 'outerHTML'})"
+    )
+    expect(page.locator("#arrivals")).to_contain_text("1 new")
+    assert frames.count() == 1
+    assert frames.first.bounding_box() == where
+    expect(frames.first.locator("a")).to_be_focused()
+    page.keyboard.press("l")
+    expect(frames).to_have_count(2)
+
+
+def test_an_image_is_found_by_words_and_by_itself(
+    page_of: PageOf, moderator: User, make_review: Make, tmp_path: Path
+) -> None:
+    for number in range(3):
+        make_review(content=picture(90 + number), original_name=f"cellar-{number}.png")
+    page = page_of(moderator)
+    page.goto("/")
+    page.keyboard.press("/")
+    page.keyboard.type("cellar")
+    page.keyboard.press("Enter")
+    results = page.locator(".results .frame > a")
+    expect(results).to_have_count(3)
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    expect(results.nth(1)).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"/reviews/"))
+
+    (tmp_path / "mine.png").write_bytes(picture(91))
+    page.goto("/search/")
+    page.set_input_files("#id_image", tmp_path / "mine.png")
+    tab_to(page, page.get_by_role("button", name="Find it"))
+    page.keyboard.press("Enter")
+    expect(page.locator(".results")).to_contain_text("The same picture")
+
+
+def test_the_history_reverses_with_one_key(page_of: PageOf, moderator: User, make_review: Make) -> None:
+    first, second = make_review(), make_review()
+    decided(first, moderator, Verdict.APPROVE)
+    decided(second, moderator, Verdict.REJECT, categories=["violence.weapons"])
+    page = page_of(moderator)
+    page.goto("/history/")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("u")
+    expect(page).to_have_url(re.compile(rf"/reviews/{first.uuid}/"))
+    first.refresh_from_db()
+    assert (first.status, first.claimed_by) == ("pending", moderator)
+    second.refresh_from_db()
+    assert second.status == "rejected"
+
+
+def test_a_second_opinion_is_given_blind_and_a_disagreement_reaches_a_senior(
+    page_of: PageOf, moderator: User, other_moderator: User, senior: User, make_review: Make, settings: Any
+) -> None:
+    settings.SECOND_OPINION_PERCENT = 100
+    review = make_review()
+    decided(review, other_moderator, Verdict.REJECT, categories=["violence.weapons"], note="A blade, I think")
+    page = page_of(moderator)
+    page.goto("/queues/second-opinion/")
+    page.keyboard.press("s")
+    expect(page).to_have_url(re.compile(rf"/reviews/{review.uuid}/"))
+    expect(page.locator("#panel")).to_contain_text("Somebody has decided this image")
+    told = page.locator("#panel").inner_text()
+    assert not re.search(r"blade|Weapons by|Rejected|other", told)
+    press(page, "a")
+    sent(page)
+
+    review.refresh_from_db()
+    assert (review.status, review.second_opinion) == ("escalated", "disagreed")
+    desk_of_senior = page_of(senior)
+    desk_of_senior.goto("/queues/escalated/")
+    desk_of_senior.keyboard.press("s")
+    expect(desk_of_senior.locator(".disagreement")).to_contain_text("Two people disagreed")
+    expect(desk_of_senior.locator(".disagreement")).to_contain_text("A blade, I think")
+
+
+def test_pictures_are_veiled_by_category_and_again_after_some_seconds(
+    page_of: PageOf, moderator: User, make_review: Make
+) -> None:
+    review = alcohol(make_review())
+    page = page_of(moderator)
+    page.goto("/preferences/")
+    tab_to(page, page.locator('[name="veil_again"]:checked'))
+    page.keyboard.press("ArrowRight")
+    tab_to(page, page.locator('[name="veil-alcohol"]:checked'))
+    while not page.locator('[name="veil-alcohol"][value="grey"]').is_checked():
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Preferences")).to_be_visible()
+    stored = Preferences.objects.get()
+    assert (stored.veils, stored.veil_again) == ({"alcohol": "grey"}, 3)
+
+    page.goto(f"/reviews/{review.uuid}/")
+    expect(page.locator("#stage[data-grey] .real")).to_be_visible()
+    page.keyboard.press("c")
+    expect(page.locator("[data-colour]")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#stage[data-veiled]")).to_be_visible(timeout=6000)
+
+
+def test_a_category_can_be_left_to_others_for_today(page_of: PageOf, moderator: User, make_review: Make) -> None:
+    other = make_review()
+    Review.objects.update(priority=10)
+    alcohol(make_review())
+    page = page_of(moderator)
+    begin(page)
+    page.wait_for_timeout(SETTLED)
+    expect(page.locator(".headline")).to_have_text("Alcohol 80")
+    tab_to(page, page.get_by_role("button", name="None of these today"))
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(rf"/reviews/{other.uuid}/"))
+    assert list(Preferences.objects.get().avoided) == ["alcohol"]
+
+
+def test_a_break_is_suggested_and_can_be_put_off(page_of: PageOf, moderator: User, make_review: Make) -> None:
+    Preferences.objects.create(user=moderator, break_after=1)
+    for _ in range(6):
+        make_review()
+    page = page_of(moderator)
+    begin(page)
+    press(page, "a")
+    sent(page)
+    press(page, "a")
+    sent(page)
+    page.evaluate("htmx.trigger('#rail', 'renew')")
+    later = page.get_by_role("button", name="Not this hour")
+    expect(later).to_be_visible()
+    tab_to(page, later)
+    page.keyboard.press("Enter")
+    expect(later).to_be_hidden()
+    press(page, "a")
+    sent(page)
+    assert Decision.objects.count() == 3
