@@ -196,20 +196,26 @@ def marked(
 ) -> Marked:
     """The images of the tiles that were chosen, or of all others that were ``shown``.
 
-    Nothing that was not on the sheet can be among them: what came to it since, in another window, was not seen.
+    Nothing that was not on the sheet can be among them: what came to it since, in another window, was not seen. Tiles
+    are made of all that was shown, so that one stays chosen, and what it has lost is named, whichever image that was.
     """
-    here = [review for review in sheets.on_sheet(user=user, queue=sight.queue) if review.uuid in shown]
-    made = tiles(here, sight=sight, preferences=Preferences(), chosen=chosen)
+    here = {review.uuid: review for review in sheets.on_sheet(user=user, queue=sight.queue) if review.uuid in shown}
+    lost = _named((set(shown) | set(chosen)) - set(here))
+    made = tiles([*here.values(), *lost], sight=sight, preferences=Preferences(), chosen=chosen)
     picked = [review for tile in made if tile.is_chosen != the_rest for review in tile.members]
-    gone = set(shown if the_rest else chosen) - {review.uuid for review in here} - (set(chosen) if the_rest else set())
-    return Marked(reviews=picked, left_out=_gone(gone))
+    gone = [review for review in picked if review.uuid not in here]
+    return Marked(reviews=[review for review in picked if review.uuid in here], left_out=_gone(gone))
 
 
-def _gone(uuids: Collection[UUID]) -> str:
+def _named(uuids: Collection[UUID]) -> list[Review]:
+    """As much of these as a sentence about them needs."""
     if not uuids:
-        return ""
-    rows = Review.objects.filter(uuid__in=list(uuids)[: batches.LIMIT]).select_related("asset")
-    names = [review.asset.short_id for review in rows]
+        return []
+    return list(Review.objects.filter(uuid__in=list(uuids)[: batches.LIMIT]).select_related("asset").order_by("pk"))
+
+
+def _gone(reviews: Sequence[Review]) -> str:
+    names = [review.asset.short_id for review in reviews]
     shown = ", ".join(names[: batches.NAMED]) + (" and others" if len(names) > batches.NAMED else "")
     return f"{len(names)} left out, because you do not hold them any more: {shown}." if names else ""
 

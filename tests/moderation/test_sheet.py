@@ -346,3 +346,35 @@ def test_a_look_that_only_one_of_the_sheet_has_is_a_plain_tile(
 
     assert "data-toggle" not in sheet(client)
     assert page_of(group[0]) in sheet(client)
+
+
+@pytest.mark.parametrize("lost", [0, 2])
+def test_what_a_group_has_lost_since_it_was_shown_is_left_out_and_named(
+    client_of: As, make_review: Make, moderator: User, other_moderator: User, lost: int
+) -> None:
+    group, client = alike(make_review, 3), client_of(moderator)
+    claim(client)
+    shown = named(sheet(client), "shown")
+    Review.objects.filter(pk=group[lost].pk).update(claimed_by=other_moderator)
+
+    response = client.post(f"{ADDRESS}decisions/", {"verdict": "approve", "tile": shown[:1], "shown": shown})
+
+    text = response.content.decode()
+    kept = [str(one.uuid) for one in group if one != group[lost]]
+    assert named(text, "review") == kept
+    assert f"1 left out, because you do not hold them any more: {group[lost].asset.short_id}." in text
+
+
+def test_the_rest_names_what_a_group_has_lost_but_nothing_of_what_was_selected(
+    client_of: As, make_review: Make, moderator: User, other_moderator: User
+) -> None:
+    chosen, rest, client = alike(make_review, 2), alike(make_review, 3), client_of(moderator)
+    claim(client)
+    tile, shown = str(chosen[0].uuid), named(sheet(client), "shown")
+    Review.objects.filter(pk__in=[chosen[0].pk, chosen[1].pk, rest[1].pk]).update(claimed_by=other_moderator)
+
+    response = client.post(f"{ADDRESS}decisions/", {"rest": "approve", "tile": [tile], "shown": shown})
+
+    text = response.content.decode()
+    assert named(text, "review") == [str(rest[0].uuid), str(rest[2].uuid)]
+    assert f"1 left out, because you do not hold them any more: {rest[1].asset.short_id}." in text
