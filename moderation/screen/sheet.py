@@ -158,12 +158,14 @@ def _tile(
 def sheet(*, user: User, sight: Sight, preferences: Preferences, marked: Collection[UUID] = ()) -> dict[str, Any]:
     """The context of the sheet: what this person holds of the queue. Looking claims nothing."""
     reviews = sheets.on_sheet(user=user, queue=sight.queue)
+    ends = [review.claimed_until for review in reviews if review.claimed_until]
     return {
         "queue": sight.queue,
         "sight": sight,
         "tiles": tiles(reviews, sight=sight, preferences=preferences, chosen=marked),
         "count": len(reviews),
-        "until": min((review.claimed_until for review in reviews if review.claimed_until), default=None),
+        "until": min(ends, default=None),
+        "last": max(ends, default=None),
         "lease": min((claim_seconds(review) for review in reviews), default=0),
         "suggestions": suggestions(reviews),
         "may_escalate": any(review.status != Review.Status.ESCALATED for review in reviews),
