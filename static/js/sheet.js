@@ -276,7 +276,7 @@
   }
   setInterval(tick, 1000);
   addEventListener("submit", () => { keeps = true; });
-  document.addEventListener("htmx:afterRequest", () => { keeps = false; });
+  document.addEventListener("htmx:afterRequest", ({ detail }) => { if (!detail.elt.matches("[data-quiet]")) keeps = false; });
   addEventListener("pagehide", () => {
     keepPlace();
     if (keeps || !held().length) return;
@@ -344,7 +344,11 @@
     // The tile under the cursor may be decided: go on where it was.
     if (known < 0 && list.length) current = members(list[Math.min(place, list.length - 1)])[0];
   }
-  document.addEventListener("htmx:load", ({ target }) => { if (target.matches("#sheet, #act")) arrive(target); });
+  document.addEventListener("htmx:load", ({ target }) => {
+    if (target.matches("#sheet, #act")) arrive(target);
+    // The button that had focus is gone.
+    if (target.matches("#break[data-dismissed]") && document.activeElement === document.body && isFree()) goTo(at());
+  });
   async function begin() {
     recallPlace();
     arrive(document.body);

@@ -13,7 +13,8 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from moderation.models import Decision, Review
+from moderation.models import Decision, Exposure, Review
+from moderation.models.exposure import this_hour
 from moderation.services import claims
 from tests.moderation.browsing import Make
 
@@ -321,6 +322,33 @@ def test_another_sheet_begins_at_its_beginning(
     claim(page)
 
     assert selected(page) == []
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
+def test_a_break_is_suggested_above_the_tiles_and_no_button_moves(
+    page_of: Window, reviews: list[Review], moderator: User, width: int, height: int
+) -> None:
+    page = page_of(moderator, viewport={"width": width, "height": height})
+    claim(page)
+    before = page.locator("#verdicts").bounding_box()
+    Exposure.objects.create(user=moderator, hour=this_hour(), images=200)
+
+    page.reload()
+
+    strip = page.get_by_role("status").filter(has_text="a good moment for a break")
+    expect(strip).to_be_in_viewport(ratio=1)
+    expect(page.get_by_role("option").first).to_be_focused()
+    expect(page.get_by_role("option").first).to_be_in_viewport(ratio=1)
+    assert page.locator("#verdicts").bounding_box() == before
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    press(page, "Space")
+    page.get_by_role("button", name="Not this hour").focus()
+    press(page, "Enter")
+
+    expect(strip).to_have_count(0)
+    expect(page.get_by_role("option").first).to_be_focused()
+    assert selected(page) == [0]
+    assert Review.objects.held_by(moderator).count() == 6
 
 
 def test_without_a_script_it_is_a_form(page_of: Window, reviews: list[Review], moderator: User) -> None:
