@@ -158,12 +158,14 @@ def _tile(
 def sheet(*, user: User, sight: Sight, preferences: Preferences, marked: Collection[UUID] = ()) -> dict[str, Any]:
     """The context of the sheet: what this person holds of the queue. Looking claims nothing."""
     reviews = sheets.on_sheet(user=user, queue=sight.queue)
+    ends = [review.claimed_until for review in reviews if review.claimed_until]
     return {
         "queue": sight.queue,
         "sight": sight,
         "tiles": tiles(reviews, sight=sight, preferences=preferences, chosen=marked),
         "count": len(reviews),
-        "until": min((review.claimed_until for review in reviews if review.claimed_until), default=None),
+        "until": min(ends, default=None),
+        "last": max(ends, default=None),
         "lease": min((claim_seconds(review) for review in reviews), default=0),
         "suggestions": suggestions(reviews),
         "may_escalate": any(review.status != Review.Status.ESCALATED for review in reviews),
@@ -196,20 +198,26 @@ def marked(
 ) -> Marked:
     """The images of the tiles that were chosen, or of all others that were ``shown``.
 
-    Nothing that was not on the sheet can be among them: what came to it since, in another window, was not seen.
+    Nothing that was not on the sheet can be among them: what came to it since, in another window, was not seen. Tiles
+    are made of all that was shown, so that one stays chosen, and what it has lost is named, whichever image that was.
     """
-    here = [review for review in sheets.on_sheet(user=user, queue=sight.queue) if review.uuid in shown]
-    made = tiles(here, sight=sight, preferences=Preferences(), chosen=chosen)
+    here = {review.uuid: review for review in sheets.on_sheet(user=user, queue=sight.queue) if review.uuid in shown}
+    lost = _named((set(shown) | set(chosen)) - set(here))
+    made = tiles([*here.values(), *lost], sight=sight, preferences=Preferences(), chosen=chosen)
     picked = [review for tile in made if tile.is_chosen != the_rest for review in tile.members]
-    gone = set(shown if the_rest else chosen) - {review.uuid for review in here} - (set(chosen) if the_rest else set())
-    return Marked(reviews=picked, left_out=_gone(gone))
+    gone = [review for review in picked if review.uuid not in here]
+    return Marked(reviews=[review for review in picked if review.uuid in here], left_out=_gone(gone))
 
 
-def _gone(uuids: Collection[UUID]) -> str:
+def _named(uuids: Collection[UUID]) -> list[Review]:
+    """As much of these as a sentence about them needs."""
     if not uuids:
-        return ""
-    rows = Review.objects.filter(uuid__in=list(uuids)[: batches.LIMIT]).select_related("asset")
-    names = [review.asset.short_id for review in rows]
+        return []
+    return list(Review.objects.filter(uuid__in=list(uuids)[: batches.LIMIT]).select_related("asset").order_by("pk"))
+
+
+def _gone(reviews: Sequence[Review]) -> str:
+    names = [review.asset.short_id for review in reviews]
     shown = ", ".join(names[: batches.NAMED]) + (" and others" if len(names) > batches.NAMED else "")
     return f"{len(names)} left out, because you do not hold them any more: {shown}." if names else ""
 

@@ -102,24 +102,38 @@ def resume(*, user: User, queue: Queue, skipped: Collection[int] = ()) -> Review
     return mine if mine is not None and mine.claim_for(user) else None
 
 
-def renew(*, user: User, uuids: Iterable[UUID]) -> list[UUID]:
+def renew(*, user: User, uuids: Iterable[UUID], until: datetime | None = None) -> list[UUID]:
     """Extend the leases that are still theirs; return which those are."""
-    rows = Review.objects.filter(uuid__in=list(uuids)[:HELD_MAX]).held_by(user)
-    kept = list(rows.values_list("uuid", flat=True))
-    rows.filter(uuid__in=kept).update(claimed_until=timezone.now() + CLAIM_LASTS)
-    return kept
+    until = until or timezone.now() + CLAIM_LASTS
+    named = Review.objects.filter(uuid__in=list(uuids)[:HELD_MAX])
+    # First the UPDATE: what was read before it may have been released in between.
+    named.held_by(user).update(claimed_until=until)
+    return list(named.filter(claimed_by=user, claimed_until=until).values_list("uuid", flat=True))
 
 
-def release(*, user: User, uuids: Iterable[UUID]) -> int:
-    """Give leases back, those of others untouched; return how many."""
-    mine = Q(uuid__in=list(uuids)[:HELD_MAX], claimed_by=user)
-    return Review.objects.filter(mine).update(claimed_by=None, claimed_until=None)
+def release(*, user: User, uuids: Iterable[UUID], until: datetime | None = None) -> int:
+    """Give leases back, those of others untouched; return how many.
+
+    ``until``: when the leases end as far as the page knew that gives them back. One that ends later was renewed since,
+    by a page that shows it now, and stays.
+    """
+    mine = Review.objects.filter(_known(uuids, until), claimed_by=user)
+    return mine.update(claimed_by=None, claimed_until=None)
 
 
-def linger(*, user: User, uuid: UUID) -> None:
-    """Hold it a little longer for somebody who has left its page: they may only be loading it again."""
-    mine = Review.objects.filter(uuid=uuid).held_by(user)
-    mine.update(claimed_until=timezone.now() + LINGERS)
+def linger(*, user: User, uuids: Iterable[UUID], until: datetime | None = None) -> int:
+    """Hold these a little longer for somebody who has left their page: they may only be loading it again.
+
+    ``until`` as in ``release``. Nothing is held longer by it than it was.
+    """
+    ends = timezone.now() + LINGERS
+    mine = Review.objects.filter(_known(uuids, until), claimed_until__gt=ends).held_by(user)
+    return mine.update(claimed_until=ends)
+
+
+def _known(uuids: Iterable[UUID], until: datetime | None) -> Q:
+    named = Q(uuid__in=list(uuids)[:HELD_MAX])
+    return named if until is None else named & Q(claimed_until__lte=until)
 
 
 def held(*, user: User, queue: Queue) -> ReviewQuerySet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -81,3 +82,12 @@ def uuids(values: list[str]) -> list[UUID]:
         except ValueError:
             continue
     return found
+
+
+def moment(value: str) -> datetime | None:
+    """When that is, in UTC; nothing for what came from nobody's page."""
+    try:
+        found = datetime.fromisoformat(value)
+        return found.astimezone(UTC) if found.tzinfo else None
+    except (ValueError, OverflowError):
+        return None

@@ -98,11 +98,17 @@ def exposure(request: DeskRequest) -> HttpResponse:
 def exposure_later(request: DeskRequest) -> HttpResponse:
     """No suggestion of a break any more in this hour."""
     care.later(user=request.user)
-    return _exposure(request) if request.htmx else SeeOther(_back(request, "home"))
+    return _exposure(request, dismissed=True) if request.htmx else SeeOther(_back(request, "home"))
 
 
-def _exposure(request: DeskRequest) -> HttpResponse:
-    return render(request, "moderation/_exposure.html", {"exposure": seen_by(request.user), "polls": True})
+def _exposure(request: DeskRequest, *, dismissed: bool = False) -> HttpResponse:
+    """What htmx asks for: the numbers with the suggestion of a break, or, where no rail is seen, that alone."""
+    context = {"exposure": seen_by(request.user), "polls": True, "dismissed": dismissed}
+    if request.htmx.target != "break":
+        return render(request, "moderation/_exposure.html", context)
+    queue = named_queue(request.user, request.POST or request.GET)
+    back = queue.get_absolute_url() if queue else resolve_url("home")
+    return render(request, "moderation/_break.html", {**context, "queue": queue, "back": back})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.http import Http404, HttpResponse, JsonResponse
+from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import reswap, retarget
 
@@ -17,7 +18,7 @@ from moderation.screen import claim_seconds
 from moderation.screen.parts import hidden, part
 from moderation.services import claims, desk
 from moderation.views import skips
-from moderation.views.access import DeskRequest, get_review_for, named_queue, named_review, uuids
+from moderation.views.access import DeskRequest, get_review_for, moment, named_queue, named_review, uuids
 from moderation.views.panels import arrive, go_on, is_deck, kept, refill, refuse, show
 
 
@@ -88,14 +89,21 @@ def _verdict(request: DeskRequest) -> dict[str, Any]:
 @require_POST
 def claim_renewal(request: DeskRequest) -> JsonResponse:
     """Keep what is in the deck: ``have`` names it. Answers which of them are still theirs, and for how long."""
-    held = claims.renew(user=request.user, uuids=uuids(request.POST.getlist("have")))
-    return JsonResponse({"held": [str(uuid) for uuid in held], "seconds": int(CLAIM_LASTS.total_seconds())})
+    until = timezone.now() + CLAIM_LASTS
+    held = claims.renew(user=request.user, uuids=uuids(request.POST.getlist("have")), until=until)
+    return JsonResponse(
+        {"held": [str(uuid) for uuid in held], "seconds": int(CLAIM_LASTS.total_seconds()), "until": until.isoformat()}
+    )
 
 
 @require_POST
 def claim_release(request: DeskRequest) -> HttpResponse:
-    """Give back what is in the deck, and soon what is on screen; sent when somebody leaves or stops working."""
-    claims.release(user=request.user, uuids=uuids(request.POST.getlist("have")))
-    for uuid in uuids(request.POST.getlist("lingers")[:1]):
-        claims.linger(user=request.user, uuid=uuid)
+    """Give back what is in the deck (``have``), and soon what is on screen (``lingers``).
+
+    Sent when somebody leaves or stops working. A browser sends it in its own time, often after the next page has come:
+    ``until`` tells what that page has renewed from what the page that was left knew.
+    """
+    until = moment(request.POST.get("until", ""))
+    claims.release(user=request.user, uuids=uuids(request.POST.getlist("have")), until=until)
+    claims.linger(user=request.user, uuids=uuids(request.POST.getlist("lingers")), until=until)
     return HttpResponse(status=204)

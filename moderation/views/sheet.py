@@ -21,6 +21,7 @@ from moderation.models.decisions import PAST_TENSE
 from moderation.queues import Queue
 from moderation.screen import sheet as screen
 from moderation.screen.batches import batch_of
+from moderation.screen.exposure import seen_by
 from moderation.screen.sheet import Sight
 from moderation.services import batches, desk, sheets
 from moderation.views import skips
@@ -170,6 +171,7 @@ def _context(request: DeskRequest, sight: Sight, **extra: Any) -> dict[str, Any]
     marked = set(uuids(request.POST.getlist("tile")))
     return {
         "part": ACT,
+        "exposure": seen_by(request.user),
         "result": result if result is not None and result.is_mine else None,
         **screen.sheet(user=request.user, sight=sight, preferences=Preferences.of(request.user), marked=marked),
         **extra,

@@ -22,6 +22,7 @@ function panels(text) {
   return [...fragment.querySelectorAll("[data-panel]")].map((panel) => {
     const clock = panel.querySelector("[data-seconds]");
     if (clock) panel.claimEnds = performance.now() + 1000 * clock.dataset.seconds;
+    learn(clock?.querySelector("time").dateTime);
     panel.picture = panel.querySelector(".real")?.decode().catch(() => {});
     return panel;
   });
@@ -236,13 +237,17 @@ function mark(review, verdict) {
 }
 
 // --- Claims: renewed together while somebody works, given back when they stop or leave ---
+// When they end as far as is known here. What ends later was renewed by another page, and is not given back by this one.
+let until = "";
+function learn(moment = "") { if (Date.parse(moment) >= (Date.parse(until) || 0)) until = moment; }
 const mine = () => [find("#panel"), ...ahead].filter(Boolean).map((panel) => ["have", panel.dataset.review]);
 async function renew() {
   const asked = mine();
   let answer;
   try { answer = await post(table.dataset.renewal, asked); } catch { return; }
   if (!answer.ok) return;
-  const { held, seconds } = JSON.parse(answer.text);
+  const { held, seconds, until: moment } = JSON.parse(answer.text);
+  learn(moment);
   const ends = performance.now() + 1000 * seconds;
   ahead = ahead.filter((panel) => held.includes(panel.dataset.review) || !asked.some(([, name]) => name === panel.dataset.review));
   for (const panel of ahead) panel.claimEnds = ends;
@@ -252,7 +257,7 @@ function release(all) {
   const names = ahead.map((panel) => ["have", panel.dataset.review]);
   const current = find("#panel")?.dataset.review;
   if (current) names.push([all ? "have" : "lingers", current]);
-  if (names.length) navigator.sendBeacon(table.dataset.release, new URLSearchParams([["csrfmiddlewaretoken", token()], ...names]));
+  if (names.length) navigator.sendBeacon(table.dataset.release, new URLSearchParams([["csrfmiddlewaretoken", token()], ["until", until], ...names]));
   ahead = [];
 }
 function watch() {
@@ -274,6 +279,7 @@ if (table) {
   // When the queue has been worked through, look again for what has come since.
   setInterval(() => { if (isDry) { isDry = false; fill(); } }, 20_000);
   for (const key of Object.keys(localStorage)) if (key.startsWith(store.prefix)) unsent.push(JSON.parse(localStorage.getItem(key)));
+  learn(find("#claim time")?.dateTime);
   if (inDeck()) { renew(); fill(); }
   send();
 }

@@ -214,6 +214,6 @@ function arrive(root) {
 }
 document.addEventListener("htmx:load", ({ target }) => {
   arrive(target);
-  // Whoever had focus on something that is gone goes on reading at the top of the new panel.
-  if (target.id === "panel" && document.activeElement === document.body) find("#subject").focus({ preventScroll: true });
+  // Whoever had focus on something that is gone goes on reading at the top of the panel.
+  if (target.matches("#panel, #break[data-dismissed]") && document.activeElement === document.body) find("#subject")?.focus({ preventScroll: true });
 });

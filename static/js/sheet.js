@@ -6,10 +6,12 @@
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const say = (text) => { find("#live").textContent = text; };
   const HOLD = 350; // ms from which a press is a look, not a tap
+  const PLACE_LASTS = 300_000; // ms, as a claim does
+  const NAMED = 5; // of those lost; a sentence with fifty images in it helps nobody
 
   // Kept over swaps: what is selected and revealed (by review), and where the cursor is.
   const selected = new Set(), revealed = new Set();
-  let current = "", place = 0, anchor = 0, before = null, veilOthers = false;
+  let current = "", place = 0, anchor = 0, before = null, veilOthers = false, scrolled = null;
 
   const tiles = () => all("#tiles .tile");
   const box = (tile) => find("input[type=checkbox]", tile);
@@ -232,28 +234,35 @@
   // --- The claims: renewed while somebody works, given back when they leave ---
   let keeps = false, ends = 0, workedAt = 0, renewedAt = 0;
   const held = () => tiles().filter((tile) => !isGone(tile)).flatMap(members);
-  function body() {
+  function body(name) {
     const data = new FormData();
     data.set("csrfmiddlewaretoken", find("[name=csrfmiddlewaretoken]").value);
-    held().forEach((uuid) => data.append("have", uuid));
+    held().forEach((uuid) => data.append(name, uuid));
     return data;
   }
-  async function renew() {
+  // How many are still theirs of those that were asked about; nothing without an answer.
+  async function renew({ quietly = false } = {}) {
     const sheet = find("#sheet"), asked = new Set(held());
     renewedAt = performance.now();
     if (!asked.size) return;
-    const answer = await fetch(sheet.dataset.renewal, { method: "POST", body: body() }).catch(() => null);
+    const answer = await fetch(sheet.dataset.renewal, { method: "POST", body: body("have") }).catch(() => null);
     if (!answer?.ok || answer.redirected) return;
-    const { held: kept, seconds } = await answer.json(), mine = new Set(kept);
+    const { held: kept, seconds, until } = await answer.json(), mine = new Set(kept);
+    const lost = [];
     for (const tile of tiles()) {
       // Those that came in meanwhile were not asked about.
-      if (!members(tile).some((uuid) => asked.has(uuid) && !mine.has(uuid))) continue;
+      if (isGone(tile) || !members(tile).some((uuid) => asked.has(uuid) && !mine.has(uuid))) continue;
       tile.dataset.gone = "";
       select(tile, false);
+      lost.push(tile.dataset.name);
     }
     count();
-    if (mine.size) ends = performance.now() + 1000 * seconds;
-    return mine.size === asked.size;
+    if (lost.length && !quietly) say(`No longer yours: ${lost.slice(0, NAMED).join("; ")}${lost.length > NAMED ? "; and others" : ""}.`);
+    if (mine.size) {
+      ends = performance.now() + 1000 * seconds;
+      find("#sheet").dataset.until = until;
+    }
+    return { asked: asked.size, mine: mine.size };
   }
   for (const kind of ["keydown", "pointermove", "pointerdown"]) addEventListener(kind, () => { workedAt = performance.now(); }, { passive: true });
   function tick() {
@@ -267,11 +276,42 @@
   }
   setInterval(tick, 1000);
   addEventListener("submit", () => { keeps = true; });
-  document.addEventListener("htmx:afterRequest", () => { keeps = false; });
+  document.addEventListener("htmx:afterRequest", ({ detail }) => { if (!detail.elt.matches("[data-quiet]")) keeps = false; });
   addEventListener("pagehide", () => {
-    if (!keeps && held().length) navigator.sendBeacon(find("#sheet").dataset.release, body());
+    keepPlace();
+    if (keeps || !held().length) return;
+    // They linger, because whoever leaves may only be loading this again; and the page that comes may renew them before
+    // this arrives, which the server sees from when they ended as far as was known here.
+    const data = body("lingers");
+    data.set("until", find("#sheet").dataset.until);
+    navigator.sendBeacon(find("#sheet").dataset.release, data);
   });
   addEventListener("pageshow", ({ persisted }) => { keeps = false; if (persisted) location.reload(); });
+  // Another window of the same sheet may have been left meanwhile.
+  addEventListener("focus", () => { if (performance.now() - renewedAt > 5000) renew(); });
+
+  // --- The place: kept in this tab, for as long as the claims last, until somebody comes back to the sheet ---
+  function keepPlace() {
+    const list = find("#tiles");
+    if (!list) return;
+    const chosen = tiles().filter((tile) => box(tile).checked).flatMap(members);
+    const kept = { at: Date.now(), shown: held(), current, place, chosen, scrolled: [list.scrollTop, scrollY] };
+    try { sessionStorage.setItem(find("#sheet").dataset.place, JSON.stringify(kept)); } catch { /* full, or forbidden */ }
+  }
+  function recallPlace() {
+    let kept = null;
+    try { kept = JSON.parse(sessionStorage.getItem(find("#sheet").dataset.place)); } catch { /* forbidden, or not ours */ }
+    // When nothing of it is left, this is another sheet, and begins at its beginning.
+    if (!kept || Date.now() - kept.at > PLACE_LASTS || !held().some((uuid) => kept.shown.includes(uuid))) return;
+    ({ current, place, scrolled } = kept);
+    for (const uuid of kept.chosen) selected.add(uuid);
+  }
+  function scrollBack() {
+    if (!scrolled || !find("#tiles")) return;
+    find("#tiles").scrollTop = scrolled[0];
+    scrollTo(0, scrolled[1]);
+    scrolled = null;
+  }
 
   // --- After every swap ---
   function arrive(target) {
@@ -281,6 +321,7 @@
     count();
     if (document.activeElement === document.body && isFree()) goTo(at());
     else if (list) goTo(at(), { focus: false });
+    scrollBack();
   }
   function dress() {
     const list = find("#tiles");
@@ -303,15 +344,27 @@
     // The tile under the cursor may be decided: go on where it was.
     if (known < 0 && list.length) current = members(list[Math.min(place, list.length - 1)])[0];
   }
-  document.addEventListener("htmx:load", ({ target }) => { if (target.matches("#sheet, #act")) arrive(target); });
+  document.addEventListener("htmx:load", ({ target }) => {
+    if (target.matches("#sheet, #act")) arrive(target);
+    // The button that had focus is gone.
+    if (target.matches("#break[data-dismissed]") && document.activeElement === document.body && isFree()) goTo(at());
+  });
   async function begin() {
+    recallPlace();
     arrive(document.body);
     if (find("#confirm")) return;
     // Whatever page was here before may have given claims back while this one was on its way.
-    const isWhole = find("#tiles") ? (await renew()) !== false : Boolean(find(".result"));
-    // Leaving gives the claims back, and a reload is leaving: ask for them again.
+    const claims = find("#tiles") ? await renew({ quietly: true }) : { asked: 0, mine: find(".result") ? 1 : 0 };
+    if (!claims) return;
     const [entry] = performance.getEntriesByType("navigation");
-    if (!isWhole && entry && entry.type !== "navigate") claimAgain();
+    // Loading it again, or coming back to it, asks for a sheet when nothing is left of this one.
+    if (!claims.mine) { if (entry && entry.type !== "navigate") claimAgain(); }
+    else if (claims.mine < claims.asked) look();
+  }
+  // The sheet as it is now, without what is no longer held.
+  function look() {
+    scrolled = [find("#tiles").scrollTop, scrollY];
+    htmx.ajax("GET", location.pathname + location.search, { target: "#sheet", swap: "outerHTML" });
   }
   function claimAgain() {
     const form = find("#claim-sheet, #act-form");

@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 
 from generation.models import Source
 from moderation.models import Decision, Exposure, Preferences, Review
+from moderation.models.exposure import this_hour
 from moderation.services import claims, desk
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -268,6 +269,31 @@ def test_on_a_phone_a_swipe_decides(page_of: PageOf, moderator: User, waiting: l
     swipe(page, by=-160)
     expect(page.locator("#chooser")).to_have_attribute("open", "")
     assert len(verdicts()) == 1
+
+
+def test_on_a_phone_a_break_is_suggested_above_the_picture_and_no_button_moves(
+    page_of: PageOf, moderator: User, waiting: list[Review]
+) -> None:
+    page = page_of(moderator, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    begin(page)
+    before = page.locator("#verdicts").bounding_box()
+    Exposure.objects.create(user=moderator, hour=this_hour(), images=200)
+
+    page.goto(page.url)
+
+    strip = page.get_by_role("status").filter(has_text="a good moment for a break")
+    expect(strip).to_be_in_viewport(ratio=1)
+    assert page.locator("#verdicts").bounding_box() == before
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.get_by_role("button", name="Not this hour").tap()
+    expect(strip).to_have_count(0)
+    expect(page.locator("#subject")).to_be_focused()
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.reload()
+    Exposure.objects.update(is_put_off=False)
+    page.reload()
+    expect(page.locator("#rail").get_by_role("button", name="Take a break")).to_be_visible()
+    expect(page.locator("#break")).to_be_hidden()
 
 
 def swipe(page: Page, *, by: int) -> None:

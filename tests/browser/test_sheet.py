@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from moderation.models import Decision, Review
+from moderation.models import Decision, Exposure, Review
+from moderation.models.exposure import this_hour
+from moderation.services import claims
 from tests.moderation.browsing import Make
 
 Window = Callable[..., Page]
@@ -196,6 +202,12 @@ def test_a_finger_selects_and_looks_while_it_stays(page_of: Window, reviews: lis
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def soonest_end() -> float:
+    """Seconds until the first of the claims lapses."""
+    ends = [review.claimed_until for review in Review.objects.all()]
+    return min((until - timezone.now()).total_seconds() if until else 0 for until in ends)
+
+
 def test_leaving_gives_the_sheet_back_and_loading_it_again_does_not(
     page_of: Window, reviews: list[Review], moderator: User
 ) -> None:
@@ -207,13 +219,136 @@ def test_leaving_gives_the_sheet_back_and_loading_it_again_does_not(
     expect(page.locator(".tile[data-gone]")).to_have_count(0)
     expect(page.get_by_role("option")).to_have_count(5)
     page.goto("/queues/")
-    page.goto("/queues/waiting/")
-    for _ in range(20):  # the browser sends it in its own time
-        if not page.locator(".holder").count():
+    for _ in range(100):  # the browser sends it in its own time
+        if soonest_end() <= 30:
             break
-        page.reload()
+        page.wait_for_timeout(50)
 
-    assert Review.objects.held_by(moderator).count() == 0
+    assert {review.claimed_until <= timezone.now() + claims.LINGERS for review in Review.objects.all()} == {True}
+
+
+def test_its_address_opened_again_shows_what_is_held_however_late_the_page_before_gives_it_back(
+    page_of: Window, reviews: list[Review], moderator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, given_back = page_of(moderator), threading.Event()
+    release = claims.release
+
+    def late(**names: Any) -> int:
+        time.sleep(2)
+        try:
+            return release(**names)
+        finally:
+            given_back.set()
+
+    monkeypatch.setattr(claims, "release", late)
+    claim(page)
+
+    with page.expect_response("**/claims/renewal/"):
+        page.goto("/queues/waiting/sheet/")
+    for _ in range(100):
+        if given_back.is_set():
+            break
+        page.wait_for_timeout(50)
+    page.wait_for_timeout(300)
+
+    assert given_back.is_set()
+    expect(page.get_by_role("option")).to_have_count(5)
+    assert Review.objects.held_by(moderator).count() == 6
+    assert soonest_end() > 200
+
+
+@pytest.mark.parametrize("way", ["back", "keys"])
+def test_opening_an_image_and_coming_back_finds_the_place_again(
+    page_of: Window, make_review: Make, moderator: User, way: str, transactional_db: None
+) -> None:
+    made = [make_review() for _ in range(48)]
+    page = page_of(moderator, viewport={"width": 900, "height": 500})
+    claim(page)
+    press(page, "Space", "End", "Space", "ArrowUp", "Space")
+    chosen = selected(page)
+    scrolled = page.locator("#tiles").evaluate("list => list.scrollTop")
+    assert len(chosen) == 3
+    assert scrolled > 100
+
+    press(page, "Enter")
+    expect(page.locator("#panel")).to_have_attribute("data-review", str(made[chosen[1]].uuid))
+    # Somebody decides meanwhile what was selected last, in another window.
+    Review.objects.filter(pk=made[47].pk).update(claimed_by=None, claimed_until=None, priority=0)
+    Review.objects.filter(pk=made[47].pk).update(status="approved", decided_at=timezone.now())
+    if way == "back":
+        page.go_back()
+    else:
+        page.goto("/queues/waiting/")
+        press(page, "c")
+
+    expect(page.get_by_role("option")).to_have_count(47)
+    expect(page.get_by_role("option").nth(chosen[1])).to_be_focused()
+    assert selected(page) == chosen[:2]
+    expect(page.locator("[data-selected]")).to_have_text("2 images selected")
+    assert abs(page.locator("#tiles").evaluate("list => list.scrollTop") - scrolled) < 200
+
+
+def test_the_place_is_nobody_elses_and_lapses_with_the_claims(
+    page_of: Window, reviews: list[Review], moderator: User
+) -> None:
+    page = page_of(moderator)
+    claim(page)
+    press(page, "Space")
+    page.reload()
+    expect(page.get_by_role("option").first).to_be_focused()
+    assert selected(page) == [0]
+
+    # As if it had been left six minutes ago.
+    page.evaluate("Date.now = (now => () => now() - 360000)(Date.now)")
+    page.reload()
+    expect(page.get_by_role("option").first).to_be_focused()
+    assert selected(page) == []
+    assert page.evaluate("Object.keys(sessionStorage)").count(f"loupe.sheet.{moderator.pk}.waiting") == 1
+
+
+def test_another_sheet_begins_at_its_beginning(
+    page_of: Window, make_review: Make, moderator: User, transactional_db: None
+) -> None:
+    for _ in range(6):
+        make_review()
+    page = page_of(moderator)
+    claim(page)
+    press(page, "End", "Space")
+    page.goto("/queues/")
+    Review.objects.update(status="approved", decided_at=timezone.now())
+    for _ in range(6):
+        make_review()
+
+    claim(page)
+
+    assert selected(page) == []
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
+def test_a_break_is_suggested_above_the_tiles_and_no_button_moves(
+    page_of: Window, reviews: list[Review], moderator: User, width: int, height: int
+) -> None:
+    page = page_of(moderator, viewport={"width": width, "height": height})
+    claim(page)
+    before = page.locator("#verdicts").bounding_box()
+    Exposure.objects.create(user=moderator, hour=this_hour(), images=200)
+
+    page.reload()
+
+    strip = page.get_by_role("status").filter(has_text="a good moment for a break")
+    expect(strip).to_be_in_viewport(ratio=1)
+    expect(page.get_by_role("option").first).to_be_focused()
+    expect(page.get_by_role("option").first).to_be_in_viewport(ratio=1)
+    assert page.locator("#verdicts").bounding_box() == before
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    press(page, "Space")
+    page.get_by_role("button", name="Not this hour").focus()
+    press(page, "Enter")
+
+    expect(strip).to_have_count(0)
+    expect(page.get_by_role("option").first).to_be_focused()
+    assert selected(page) == [0]
+    assert Review.objects.held_by(moderator).count() == 6
 
 
 def test_without_a_script_it_is_a_form(page_of: Window, reviews: list[Review], moderator: User) -> None:

@@ -255,6 +255,38 @@ def test_the_suggestion_stands_beside_the_image_and_takes_no_focus(
     assert 'value="approve"' in text
 
 
+def test_it_stands_above_a_contact_sheet_and_above_a_picture_without_a_rail(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
+    review, client = held(make_review, moderator), client_of(moderator)
+    pages = ("/queues/waiting/sheet/?size=s", page_of(review, "waiting"))
+
+    def strips() -> list[str]:
+        return [client.get(page).content.decode().split('id="break"')[1].split("<section")[0] for page in pages]
+
+    assert all("Take a break" not in strip and "every 60s" in strip for strip in strips())
+    saw(moderator, 200)
+    for strip, page in zip(strips(), pages, strict=True):
+        assert "Take a break" in strip
+        assert "every 60s" not in strip.split(">")[0], "it is not said again and again"
+        assert f'name="next" value="{page}"' in strip, "without a script, putting it off leads back here"
+        assert 'name="queue" value="waiting"' in strip
+
+
+def test_the_strip_alone_is_asked_for_by_its_name_and_goes_when_it_is_put_off(client_of: As, moderator: User) -> None:
+    saw(moderator, 200)
+    client, headers = client_of(moderator), {**HTMX, "HX-Target": "break"}
+
+    due = client.get("/exposure/?queue=waiting", headers=headers).content.decode()
+    gone = client.post("/exposure/later/", {"queue": "waiting"}, headers=headers).content.decode()
+
+    assert 'id="break"' in due
+    assert 'name="queue" value="waiting"' in due
+    assert "<table" not in due
+    assert "Take a break" not in gone
+    assert 'hx-get="/exposure/?queue=waiting"' in gone
+
+
 @pytest.mark.parametrize("htmx", [False, True])
 def test_it_can_be_put_off_for_this_hour(
     client_of: As, moderator: User, htmx: bool, monkeypatch: pytest.MonkeyPatch
