@@ -53,7 +53,7 @@ document.addEventListener("click", (event) => {
 
 // The list of keys, from the same declarations that make them work.
 function list() {
-  const rows = [...document.querySelectorAll("[data-hotkey]")].filter((e) => !e.closest("#chooser"));
+  const rows = [...document.querySelectorAll("[data-hotkey]")].filter((e) => !e.closest("#chooser, [hidden]"));
   find("[data-keys]").replaceChildren(...rows.map((element) => {
     const row = document.createElement("li"), key = document.createElement("kbd");
     const words = element.cloneNode(true);
