@@ -37,6 +37,7 @@ function put(panel) {
   const was = { ...before.dataset }, shape = before.className;
   for (const part of stale) part.remove();
   before.prepend(...fresh);
+  unzoom();
   before.className = panel.className;
   before.removeAttribute("data-waiting");
   Object.assign(before.dataset, panel.dataset);
