@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
-from jinja2 import Environment
+from jinja2 import Environment, Undefined
 
 from generation.addresses import address
 from moderation.screen.parts import category_tree
@@ -17,7 +17,8 @@ from moderation.templatetags.desk import age, provider_name
 
 
 def environment(**options: Any) -> Environment:
-    found = Environment(trim_blocks=True, lstrip_blocks=True, **options)
+    # Under DEBUG Django would have the name of a missing value written out, and it would be sent as somebody's note.
+    found = Environment(**{**options, "undefined": Undefined}, trim_blocks=True, lstrip_blocks=True)
     found.globals |= {"url": url, "category_tree": category_tree}
     found.filters |= {
         "age": age,

@@ -215,7 +215,7 @@ QUEUES: dict[str, Queue] = {
         Queue(
             slug="mine",
             name="Mine",
-            about="What you hold right now.",
+            about="Images in your hands right now: nobody else is given them until you let go.",
             is_personal=True,
             select=lambda rows, user: rows.claimable_by(user).held_by(user),
         ),

@@ -10,7 +10,7 @@ const SIZE = 5, IDLE = 180_000, PATIENCE = [1, 2, 4, 8, 15]; // seconds between 
 const store = { prefix: `loupe.unsent.${table?.dataset.user}.` };
 let ahead = [];       // panels whose turn comes, the next first
 let unsent = [];      // what the server has not taken yet, oldest first: {name, url, body, label, panel}
-let isSending = false, isFilling = false, isDry = false, failures = 0, isIdle = false, isWaiting = false;
+let isSending = false, isFilling = false, isDry = false, failures = 0, isIdle = false, isWaiting = false, isLate = false;
 
 const token = () => find("[name=csrfmiddlewaretoken]").value;
 const isHere = (name) => unsent.some((item) => item.review === name) || find("#panel")?.dataset.review === name || ahead.some((panel) => panel.dataset.review === name);
@@ -38,6 +38,7 @@ function put(panel) {
   const was = { ...before.dataset }, shape = before.className;
   for (const part of stale) part.remove();
   before.prepend(...fresh);
+  unzoom();
   before.className = panel.className;
   before.removeAttribute("data-waiting");
   Object.assign(before.dataset, panel.dataset);
@@ -153,13 +154,16 @@ async function send() {
     failures = 0;
     drop(item);
     if (answer.ok) take(answer.text);
-    else refused(item, answer.text);
+    else { isLate = false; refused(item, answer.text); }
   }
-  isSending = false;
+  // Whoever was told that something is unsent is told this, too; a refusal has its own words.
+  if (isLate) say("Sent.");
+  isSending = isLate = false;
 }
 function later(problem) {
   const seconds = PATIENCE[Math.min(failures++, PATIENCE.length - 1)];
   note(problem);
+  isLate = true;
   if (failures === 1) say(`${unsent.length} unsent. They are kept, and sent when the connection is back.`);
   isSending = false;
   setTimeout(send, 1000 * seconds);

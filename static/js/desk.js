@@ -25,6 +25,7 @@ document.addEventListener("click", (event) => {
 }, true);
 function choose(details) {
   details.open = true;
+  scrollTo(0, 0);
   details.querySelector(".choices input, .choices summary").focus({ preventScroll: true });
 }
 function askWhy(note) {
@@ -90,41 +91,71 @@ document.addEventListener("error", ({ target }) => {
   if (target.matches?.(".stage .real")) { target.hidden = true; target.nextElementSibling.hidden = false; }
 }, true);
 
-// --- Zoom and pan: three numbers on the canvas ---
+// --- Zoom and pan: three numbers for the canvas, in a stylesheet of their own ---
+// Not in a style attribute: whoever copies or writes one (htmx does both) offends the content security policy.
 const STEP = 1.5, ZOOM_MAX = 16;
-const view = { zoom: 1, x: 0, y: 0 };
+const view = { zoom: 1, x: 0, y: 0, least: 1 };
+const sheetOfView = new CSSStyleSheet();
+sheetOfView.insertRule("[data-canvas] {}");
+document.adoptedStyleSheets.push(sheetOfView);
+function place(zoom, x, y) {
+  Object.assign(view, { zoom, x, y });
+  const { style } = sheetOfView.cssRules[0];
+  style.setProperty("--zoom", zoom);
+  style.setProperty("--x", `${x}px`);
+  style.setProperty("--y", `${y}px`);
+}
 function look(zoom, x = view.x, y = view.y) {
   const canvas = find("[data-canvas]");
   if (!canvas) return;
-  view.zoom = Math.min(ZOOM_MAX, Math.max(1, zoom));
-  const room = [canvas.clientWidth, canvas.clientHeight].map((size) => size * (view.zoom - 1) / 2);
-  [view.x, view.y] = [x, y].map((value, axis) => Math.min(room[axis], Math.max(-room[axis], value)));
-  canvas.style.setProperty("--zoom", view.zoom);
-  canvas.style.setProperty("--x", `${view.x}px`);
-  canvas.style.setProperty("--y", `${view.y}px`);
-  find("#stage").toggleAttribute("data-zoomed", view.zoom > 1);
-  find("#stage").toggleAttribute("data-close", view.zoom >= 4);
-  const shown = find("[data-zoom-shown]"), isActual = Math.abs(view.zoom - actualZoom()) < .01 && view.zoom > 1;
-  if (shown) shown.textContent = view.zoom > 1 ? `${Math.round(100 * view.zoom / actualZoom())}%` : "fit";
-  if (find("[data-actual]")) find("[data-actual]").ariaPressed = String(isActual);
+  const actually = actualZoom();
+  zoom = Math.min(ZOOM_MAX, Math.max(Math.min(view.least, actually), zoom));
+  const room = [canvas.clientWidth, canvas.clientHeight].map((size) => Math.max(0, size * (zoom - 1) / 2));
+  place(zoom, ...[x, y].map((value, axis) => Math.min(room[axis], Math.max(-room[axis], value))));
+  find("#stage").toggleAttribute("data-zoomed", zoom > 1);
+  find("#stage").toggleAttribute("data-close", zoom >= 4);
+  tell(zoom === 1 ? "fit" : `${Math.round(100 * zoom / actually)}%`, isSame(zoom, actually));
+}
+function tell(text, isActual) {
+  const shown = find("[data-zoom-shown]");
+  if (!shown) return;
+  shown.textContent = text;
+  find("[data-actual]").ariaPressed = String(isActual);
+}
+// A new image begins whole; and one that comes back does.
+function unzoom() {
+  view.least = 1;
+  place(1, 0, 0);
+  for (const name of ["data-zoomed", "data-close"]) find("#stage")?.removeAttribute(name);
+  tell("fit", false);
 }
 function zoom(step) {
-  find("#stage").removeAttribute("data-small");
+  unshrink();
   if (!step) return look(1, 0, 0);
   const by = step > 0 ? STEP : 1 / STEP;
   look(view.zoom * by, view.x * by, view.y * by);
 }
-// One pixel of the image on one pixel of the screen.
-function actualZoom() {
-  const canvas = find("[data-canvas]"), image = find(".stage .real");
-  if (!canvas || !image) return 1;
-  const fit = Math.min(canvas.clientWidth / image.getAttribute("width"), canvas.clientHeight / image.getAttribute("height"));
-  return 1 / (fit * devicePixelRatio);
-}
-function actual() {
+// The picture that is small at first becomes a zoom below the whole one, so that the next step is as large as any other.
+function unshrink() {
+  const small = find("#stage[data-small]") && fit();
+  if (!small) return;
   find("#stage").removeAttribute("data-small");
-  const target = actualZoom();
-  look(Math.abs(view.zoom - target) < .01 ? 1 : target, 0, 0);
+  view.zoom = view.least = small / fit();
+}
+// How many pixels of the page one of the image takes while it is shown whole.
+function fit() {
+  const canvas = find("[data-canvas]"), image = find(".stage .real");
+  return canvas && image && Math.min(canvas.clientWidth / image.getAttribute("width"), canvas.clientHeight / image.getAttribute("height"));
+}
+// One pixel of the image on one pixel of the screen.
+const actualZoom = () => 1 / ((fit() || 1) * devicePixelRatio);
+const isSame = (one, other) => Math.abs(one - other) < .01;
+function actual() {
+  unshrink();
+  const target = actualZoom(), isThere = isSame(view.zoom, target);
+  if (isThere && isSame(target, 1)) return say("Shown at its actual size already.");
+  look(isThere ? 1 : target, 0, 0);
+  say(isThere ? "The whole image." : `Actual size${target < 1 ? ", which is smaller than the room for it" : ""}.`);
 }
 function pan(key) {
   const canvas = find("[data-canvas]"), step = .2 * Math.min(canvas.clientWidth, canvas.clientHeight);
@@ -132,8 +163,9 @@ function pan(key) {
   look(view.zoom, view.x + x * step, view.y + y * step);
 }
 document.addEventListener("wheel", (event) => {
-  if (!event.target.closest?.(".stage[data-revealed] .picture") || (event.deltaY > 0 && view.zoom === 1)) return;
+  if (!event.target.closest?.(".stage[data-revealed] .picture") || (event.deltaY > 0 && view.zoom <= 1)) return;
   event.preventDefault();
+  unshrink();
   const box = find("[data-canvas]").parentElement.getBoundingClientRect(), by = event.deltaY < 0 ? 1.2 : 1 / 1.2;
   const [x, y] = [event.clientX - box.x - box.width / 2, event.clientY - box.y - box.height / 2];
   look(view.zoom * by, x - (x - view.x) * by, y - (y - view.y) * by);
@@ -201,7 +233,7 @@ function arrive(root) {
   if (root.matches?.("#panel, body")) {
     shownAt = performance.now();
     held = byHold = false;
-    Object.assign(view, { zoom: 1, x: 0, y: 0 });
+    unzoom();
     const draft = drafts.get(find("#panel")?.dataset.review), note = find("#note");
     if (draft && note && !note.value) note.value = draft;
     const left = root.querySelector("[data-undo]")?.dataset.undo;

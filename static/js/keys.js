@@ -3,6 +3,14 @@
 
 const find = (selector) => document.querySelector(selector);
 const say = (text) => { find("#live").textContent = text; };
+// Where the bar has no room for it, what was said is seen for a moment (layout.css); htmx says things too.
+let fades = 0;
+const fresh = () => {
+  find("#live").toggleAttribute("data-fresh", find("#live").textContent.trim() !== "");
+  clearTimeout(fades);
+  fades = setTimeout(() => find("#live").removeAttribute("data-fresh"), 5000);
+};
+if (find("#live")) { new MutationObserver(fresh).observe(find("#live"), { childList: true }); fresh(); }
 const isShown = (element) => element.checkVisibility() && !element.matches(":disabled");
 const isTyping = (element) => element.matches("textarea, select, [contenteditable], input:not([type=checkbox], [type=radio])");
 const isBusy = () => find("#panel.htmx-request, #panel .htmx-request:not(#claim)");
@@ -53,7 +61,7 @@ document.addEventListener("click", (event) => {
 
 // The list of keys, from the same declarations that make them work.
 function list() {
-  const rows = [...document.querySelectorAll("[data-hotkey]")].filter((e) => !e.closest("#chooser"));
+  const rows = [...document.querySelectorAll("[data-hotkey]")].filter((e) => !e.closest("#chooser, [hidden]"));
   find("[data-keys]").replaceChildren(...rows.map((element) => {
     const row = document.createElement("li"), key = document.createElement("kbd");
     const words = element.cloneNode(true);

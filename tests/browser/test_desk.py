@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -140,6 +141,7 @@ def test_verdicts_without_a_connection_are_kept_sent_later_and_counted_once(
     until(other, "typeof unsent !== 'undefined' && !unsent.length")
     until(page, "!unsent.length")
     expect(page.locator("#unsent")).to_be_hidden()
+    expect(page.locator("#live")).to_have_text("Sent.")
     assert [verdict for _, verdict in verdicts()] == ["approve"] * 3
     assert len({review for review, _ in verdicts()}) == 3
     faults[:] = [fault for fault in faults if "ERR_INTERNET_DISCONNECTED" not in fault]
@@ -240,6 +242,75 @@ def test_zoom_pan_and_surround(page_of: PageOf, moderator: User, waiting: list[R
     assert Preferences.objects.get(user=moderator).surround == "mid"
 
 
+def test_actual_size_says_what_is_shown(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+    """The pictures here are smaller than the room for them, which they fill while they are shown whole."""
+    Preferences.objects.create(user=moderator, blur=False)
+    page = page_of(moderator)
+    begin(page)
+    press(page, "z")
+    expect(page.locator("#live")).to_have_text("Actual size, which is smaller than the room for it.")
+    expect(page.locator("[data-zoom-shown]")).to_have_text("100%")
+    shown = page.locator(".stage .real").bounding_box()
+    assert shown is not None
+    image = page.locator(".stage .real")
+    across, down = (int(image.get_attribute(name) or 0) for name in ("width", "height"))
+    # The element is as large as its room; the picture in it is as wide or as high.
+    assert min(shown["width"] / across, shown["height"] / down) == pytest.approx(1, abs=0.01)
+    press(page, "z")
+    expect(page.locator("#live")).to_have_text("The whole image.")
+    expect(page.locator("[data-zoom-shown]")).to_have_text("fit")
+
+
+def test_steps_from_a_small_start_are_even(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+    Preferences.objects.create(user=moderator, blur=False, small_first=True)
+    page = page_of(moderator)
+    begin(page)
+    page.wait_for_timeout(SETTLED)
+    widths = [drawn(page)]
+    for _ in range(4):
+        page.keyboard.press("+")
+        widths.append(drawn(page))
+    assert [after / before for before, after in pairwise(widths)] == pytest.approx([1.5] * 4, rel=0.01)
+    page.keyboard.press("a")
+    sent(page)
+    assert drawn(page) == pytest.approx(widths[0], rel=0.01), "the next one begins small, too"
+
+
+def drawn(page: Page) -> float:
+    """How many pixels of the window the picture takes across, without the empty room beside it."""
+    return float(
+        page.evaluate(
+            "() => { const image = document.querySelector('.stage .real'), box = image.getBoundingClientRect();"
+            " const [across, down] = ['width', 'height'].map((name) => image.getAttribute(name));"
+            " return across * Math.min(box.width / across, box.height / down); }"
+        )
+    )
+
+
+def test_a_session_leaves_the_console_empty(
+    page_of: PageOf, moderator: User, waiting: list[Review], make_request: Callable[..., Any], make_review: Make
+) -> None:
+    """``page_of`` collects errors of scripts, htmx and the content security policy, and asserts that there are none."""
+    request = make_request(image_num=2)
+    for position in (0, 1):
+        make_review(source="txt2img", request=request, position=position)
+    page = page_of(moderator)
+    page.goto("/")
+    page.evaluate("htmx.ajax('GET', '/', {source: document.querySelector('[hx-swap=none]'), swap: 'none'})")
+    begin(page)
+    page.evaluate("htmx.ajax('GET', document.querySelector('#rail').getAttribute('hx-get'), '#rail')")
+    # One of the queue, enlarged, decided and taken back; then the two of a request, enlarged while they change.
+    for keys in (["b"], ["+", "Shift+ArrowLeft", "z", "x", "g"], ["a"], ["u"], ["s"]):
+        press(page, *keys)
+        page.wait_for_timeout(150)
+    sent(page)
+    page.goto(f"/reviews/{Review.objects.get(asset__request=request, asset__position=0).uuid}/")
+    for keys in (["b"], ["+", "+"], ["j"], ["b"], ["+"], ["k"], ["?", "Escape"]):
+        press(page, *keys)
+        page.wait_for_timeout(150)
+    assert page.locator("[style]").count() == 0, "whoever copies a style attribute offends the policy"
+
+
 def test_keys_can_be_switched_off_and_are_listed(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
     page = page_of(moderator)
     begin(page)
@@ -294,6 +365,27 @@ def test_on_a_phone_a_break_is_suggested_above_the_picture_and_no_button_moves(
     page.reload()
     expect(page.locator("#rail").get_by_role("button", name="Take a break")).to_be_visible()
     expect(page.locator("#break")).to_be_hidden()
+
+
+def test_on_a_phone_reject_leaves_the_image_in_view(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+    page = page_of(moderator, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    begin(page)
+    expect(page.locator("#claim")).to_be_in_viewport(ratio=1)
+    expect(page.locator(".because")).to_be_in_viewport(ratio=1)
+    page.wait_for_timeout(SETTLED)
+    page.evaluate("scrollTo(0, 200)")
+    page.get_by_role("button", name="Reject", exact=True).last.tap()
+    expect(page.locator("#chooser")).to_have_attribute("open", "")
+
+    picture, foot = (page.locator(part).bounding_box() for part in (".stage .canvas", "#foot"))
+    assert picture is not None
+    assert foot is not None
+    assert page.evaluate("scrollY") == 0
+    assert picture["height"] > 200
+    assert picture["y"] + picture["height"] <= foot["y"]
+    rows = page.locator(".chooser .choices :is(label, summary), .verdicts .button").all()
+    heights = [box["height"] for row in rows if row.is_visible() and (box := row.bounding_box())]
+    assert min(heights) >= 44
 
 
 def swipe(page: Page, *, by: int) -> None:

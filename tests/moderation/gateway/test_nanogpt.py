@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 from PIL import Image
 
@@ -68,6 +71,20 @@ def test_the_answer_is_nano_gpts_and_costs_nothing(key: str) -> None:
     assert answer["X-Loupe-Classifiers"] == "sandbox"
     assert "X-Loupe-Assets" not in answer
     assert Asset.objects.count() == 0
+
+
+def test_the_example_on_the_page_for_developers_works_as_it_is(
+    key: str, moderator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The sandbox judges its own pictures alone, and this is none of them.
+    monkeypatch.setattr(Sandbox, "assess", lambda *args, **words: Assessment())
+    browser = Client()
+    browser.force_login(moderator)
+    page = html.unescape(browser.get("/developers/").content.decode())
+    (body,) = re.findall(r"""-d '(\{"imageDataUrl".*?\})'""", page)
+
+    assert classify(key, json.loads(body)).json()["inputCount"] == 1
+    assert "example.com" not in page
 
 
 @pytest.mark.parametrize("field", wire.IMAGE_FIELDS)
