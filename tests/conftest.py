@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
@@ -43,7 +44,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
                 return nodeid.partition("::")[0]  # one browser a file
             return "tests/e2e" if nodeid.startswith("tests/e2e/") else nodeid
 
+    # In the order below: after a test with real commits the migrations' rows are gone, so those come last.
+    config.option.loadscopereorder = False
     return OneStack(config, log) if config.getvalue("dist") == "loadgroup" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The stack first, which takes longest and touches no database of the tests; the rest as pytest-django has it."""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/e2e/"))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -63,6 +71,17 @@ def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
         real(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", connect)
+
+
+@pytest.fixture(autouse=True)
+def _called_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No thread of the sandbox that calls back outlives its test: another one would meet it in the network."""
+    monkeypatch.setattr("generation.sandbox.webhooks.PAUSE", 0.0)
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "sandbox-webhook":
+            thread.join(20)
+            assert not thread.is_alive()
 
 
 def _migration(name: str) -> Any:

@@ -65,6 +65,7 @@ function settle(before, panel) {
   document.title = `Image ${panel.dataset.name} · Loupe`;
   htmx.process(panel);
   window.scrollTo(0, 0);
+  shownAt = performance.now(); // from here on: on a slow machine the lines above take as long as a second press
 }
 function next() {
   const panel = ahead.shift();

@@ -56,10 +56,6 @@ def tripwire() -> Iterator[Tripwire]:
     found = Tripwire()
     look_up, connect = socket.getaddrinfo, socket.socket.connect
 
-    def is_stranger() -> bool:
-        # An earlier test's sandbox, which goes on calling back as Novita does.
-        return threading.current_thread().name == "sandbox-webhook"
-
     def scripted(host: Any, port: Any, *args: Any, **options: Any) -> Any:
         name = host.decode() if isinstance(host, bytes) else host
         if name in found.names:
@@ -67,8 +63,7 @@ def tripwire() -> Iterator[Tripwire]:
             script = found.names[name]
             return [_entry(number, port) for number in (script.pop(0) if len(script) > 1 else script[0])]
         if not _is_number(name) and name != "localhost":
-            if not is_stranger():
-                found.lookups.append(name)
+            found.lookups.append(name)
             raise socket.gaierror(socket.EAI_NONAME, "no such name")
         return look_up(host, port, *args, **options)
 
