@@ -213,8 +213,9 @@ function tick() {
   const left = Math.max(0, Math.round((claimEnds - now) / 1000));
   clock.textContent = left ? `for ${clockText(left)}` : "until somebody else takes it";
   // Not at once: who loads a page again comes back to a claim that is about to be renewed.
-  if (left && left < 60 && !clock.hasAttribute("data-low") && now - shownAt > 3000) say("Your claim lapses in a minute unless you go on working.");
-  clock.toggleAttribute("data-low", left < 60);
+  const isLow = left < 60 && now - shownAt > 3000;
+  if (left && isLow && !clock.hasAttribute("data-low")) say("Your claim lapses in a minute unless you go on working.");
+  clock.toggleAttribute("data-low", isLow);
   if (!left || workedAt <= renewedAt || now - renewedAt < 60_000) return;
   renewedAt = now;
   if (document.dispatchEvent(new CustomEvent("desk:renew", { cancelable: true }))) htmx.trigger(clock.closest("[data-renews]"), "renew");
