@@ -13,7 +13,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from moderation.models import Decision, Preferences, Review, SavedQueue, Verdict
 from moderation.services import desk
-from tests.browser.test_desk import SETTLED, begin, press, sent
+from tests.browser.test_desk import begin, press, sent, settle
 from tests.conftest import picture
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -186,7 +186,7 @@ def test_a_category_can_be_left_to_others_for_today(page_of: PageOf, moderator: 
     alcohol(make_review())
     page = page_of(moderator)
     begin(page)
-    page.wait_for_timeout(SETTLED)
+    settle(page)
     expect(page.locator(".headline")).to_have_text("Alcohol 80")
     tab_to(page, page.get_by_role("button", name="None of these today"))
     page.keyboard.press("Enter")

@@ -14,7 +14,7 @@ from tests.e2e.conftest import PASSWORD, Stack
 # One stack serves all tests of this folder, also when the suite runs in several processes.
 pytestmark = pytest.mark.xdist_group("stack")
 
-SETTLED = 500  # milliseconds; a panel takes no verdict in its first 350
+SETTLED = 1500  # milliseconds; a panel takes no verdict in its first 300, counted from when it is whole
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
