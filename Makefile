@@ -63,8 +63,9 @@ bench:
 	@$(BIN)/python -m bench --sizes $(SIZES) $(ARGS)
 
 requirements: COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-header --no-annotate --quiet
+	--no-header --no-annotate --quiet
 requirements:
 	$(COMPILE) --extra local --output-file requirements.txt
 	$(COMPILE) --all-extras --constraint requirements.txt --output-file requirements-dev.txt
-	@! grep -nE '://|--find-links|--index-url' requirements.txt requirements-dev.txt
+	@# Names, versions and hashes: no other option, and no address.
+	@! grep -nE -e '--([^h]|h[^a])' -e ':/' requirements.txt requirements-dev.txt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -33,7 +34,7 @@ def literal(value: object) -> str:
     return "'" + str(value).replace("'", "''") + "'"
 
 
-class Dialect:
+class Dialect(ABC):
     def __init__(self) -> None:
         self.kept: list[str] = []  # what was dropped for the filling, to be made again after it
 
@@ -46,9 +47,9 @@ class Dialect:
             cursor.execute(sql)
             return [row[0] for row in cursor.fetchall()]
 
+    @abstractmethod
     def quick(self) -> None:
         """Give up safety for speed, and drop every index that can be made again faster than it can be kept."""
-        raise NotImplementedError
 
     def settled(self) -> None:
         """Make again what ``quick`` dropped, and leave the database as production would have it."""

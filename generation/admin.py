@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import django_q.admin  # registers its own admins, which are replaced below  # noqa: F401
+import django_q.admin  # noqa: F401  # for what it does: it registers its admins, which are replaced below
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
@@ -244,7 +244,7 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only for type checkers
     """Made here or by `manage.py create_api_key`. The key itself is shown once, by the message after it was made."""
 
     form = ApiKeyForm

@@ -70,6 +70,7 @@ class ApiError(Exception):
         super().__init__(message)
         self.refusal = refusal
         self.retry_after = retry_after  # seconds
+        self.call: Call | None = None  # the one that is refused, where its key is known
 
 
 @dataclass(slots=True)
@@ -203,9 +204,9 @@ def _admit(request: HttpRequest, *, scope: Scope, methods: tuple[str, ...], body
     try:
         _check(call, scope=scope, methods=methods, body_max=body_max)
     except ApiError as error:
-        # Known callers find their refused calls in the list too.
+        # Known callers find their refused calls in the list too: `endpoint` notes them.
         call.reason = error.refusal
-        error.call = call  # type: ignore[attr-defined]  # so that `endpoint` can note it
+        error.call = call
         raise
     return call
 
@@ -238,7 +239,7 @@ def _refused(error: ApiError, refuse: Format, call: Call | None) -> HttpResponse
     response = refuse(error)
     if error.retry_after is not None:
         response["Retry-After"] = str(error.retry_after)
-    known = call or getattr(error, "call", None)
+    known = call or error.call
     if known is not None:
         known.reason = str(error)[:120]
         known.give_back()

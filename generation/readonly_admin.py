@@ -54,7 +54,7 @@ class ReadOnlyAdmin(_NoWriting, admin.ModelAdmin):  # type: ignore[type-arg]  # 
     list_per_page = 50
 
 
-class ReadOnlyInline(_NoWriting, admin.TabularInline):  # type: ignore[type-arg]
+class ReadOnlyInline(_NoWriting, admin.TabularInline):  # type: ignore[type-arg]  # generic only for type checkers
     """Rows that belong to the one on the page."""
 
     extra = 0

@@ -123,7 +123,7 @@ class PolicyActivationInline(ReadOnlyInline):
 
 
 @admin.register(Policy)
-class PolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class PolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only for type checkers
     """A policy in force or in the record is shown, not edited: copy it, change the copy, put the copy into force."""
 
     list_display = ("version", "name", "is_active", "nsfw_level", "may_approve", "trusts_local_silence", "activated_at")
@@ -174,7 +174,7 @@ class PolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Preferences)
-class PreferencesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class PreferencesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only for type checkers
     """How the desk looks to somebody. What they would rather not see, and when they rest, is their own business."""
 
     list_display = ("user", "theme", "surround", "hotkeys", "blur")
@@ -207,7 +207,7 @@ class VerificationAdmin(ReadOnlyAdmin):
 
 
 @admin.register(SavedQueue)
-class SavedQueueAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class SavedQueueAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only for type checkers
     list_display = ("name", "owner", "is_shared", "base", "query", "created_at")
     list_filter = ("is_shared", "base")
     search_fields = ("name", "owner__username")
@@ -215,7 +215,7 @@ class SavedQueueAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     ordering = ("owner", "name")
 
 
-class GuardedUserAdmin(UserAdmin):  # type: ignore[type-arg]
+class GuardedUserAdmin(UserAdmin):  # type: ignore[type-arg]  # generic only for type checkers
     """Who is no superuser may not make one, nor hand out groups and permissions."""
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:

@@ -8,11 +8,10 @@ from django.db.backends.sqlite3 import base as django_base
 
 from config.sqlite import turns
 
-# What it overrides is no part of Django's typed interface.
 Base: Any = django_base.DatabaseWrapper
 
 
-class DatabaseWrapper(Base):  # type: ignore[misc]
+class DatabaseWrapper(Base):  # type: ignore[misc]  # what it overrides is no part of Django's typed interface
     """A transaction begins when it is this connection's turn to write, and its end is the next one's beginning."""
 
     _turn: turns.Turns | None = None

@@ -31,11 +31,6 @@ class Entry:
     may_reverse: bool
 
 
-def review_screen(*, user: User, review: Review, queue: Queue | None) -> dict[str, Any]:
-    """The context of the review page."""
-    return {**panel(user=user, review=review, queue=queue), **rail(user)}
-
-
 def panel(*, user: User, review: Review, queue: Queue | None) -> dict[str, Any]:
     """The context of one image's panel: all of the screen but the rail."""
     asset, generation = review.asset, review.asset.request

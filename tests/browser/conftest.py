@@ -11,6 +11,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from moderation.models import Review
+
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -55,3 +57,8 @@ def page_of(browser: Browser, live_server: Any, faults: list[str]) -> Iterator[C
     for context in browser.contexts:
         context.close()
     assert faults == []
+
+
+@pytest.fixture
+def waiting(make_review: Callable[..., Review]) -> list[Review]:
+    return [make_review() for _ in range(9)]

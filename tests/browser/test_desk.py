@@ -13,17 +13,11 @@ from playwright.sync_api import Page, expect
 
 from generation.models import Source
 from moderation.models import Decision, Exposure, Preferences, Review
-from moderation.models.exposure import this_hour
 from moderation.services import claims, desk
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PageOf = Callable[..., Page]
 Make = Callable[..., Review]
-
-
-@pytest.fixture
-def waiting(make_review: Make) -> list[Review]:
-    return [make_review() for _ in range(9)]
 
 
 def begin(page: Page) -> None:
@@ -328,80 +322,6 @@ def test_keys_can_be_switched_off_and_are_listed(page_of: PageOf, moderator: Use
     press(page, "a")
     page.wait_for_timeout(200)
     assert verdicts() == []
-
-
-def test_on_a_phone_a_swipe_decides(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
-    page = page_of(moderator, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
-    begin(page)
-    first = current(page)
-    settle(page)
-    swipe(page, by=160)
-    expect(page.locator("#panel")).not_to_have_attribute("data-review", first)
-    sent(page)
-    assert verdicts() == [(first, "approve")]
-
-    settle(page)
-    swipe(page, by=-160)
-    expect(page.locator("#chooser")).to_have_attribute("open", "")
-    assert len(verdicts()) == 1
-
-
-def test_on_a_phone_a_break_is_suggested_above_the_picture_and_no_button_moves(
-    page_of: PageOf, moderator: User, waiting: list[Review]
-) -> None:
-    page = page_of(moderator, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
-    begin(page)
-    before = page.locator("#verdicts").bounding_box()
-    Exposure.objects.create(user=moderator, hour=this_hour(), images=200)
-
-    page.goto(page.url)
-
-    strip = page.get_by_role("status").filter(has_text="a good moment for a break")
-    expect(strip).to_be_in_viewport(ratio=1)
-    assert page.locator("#verdicts").bounding_box() == before
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    page.get_by_role("button", name="Not this hour").tap()
-    expect(strip).to_have_count(0)
-    expect(page.locator("#subject")).to_be_focused()
-    page.set_viewport_size({"width": 1440, "height": 900})
-    page.reload()
-    Exposure.objects.update(is_put_off=False)
-    page.reload()
-    expect(page.locator("#rail").get_by_role("button", name="Take a break")).to_be_visible()
-    expect(page.locator("#break")).to_be_hidden()
-
-
-def test_on_a_phone_reject_leaves_the_image_in_view(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
-    page = page_of(moderator, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
-    begin(page)
-    expect(page.locator("#claim")).to_be_in_viewport(ratio=1)
-    expect(page.locator(".because")).to_be_in_viewport(ratio=1)
-    settle(page)
-    page.evaluate("scrollTo(0, 200)")
-    page.get_by_role("button", name="Reject", exact=True).last.tap()
-    expect(page.locator("#chooser")).to_have_attribute("open", "")
-
-    picture, foot = (page.locator(part).bounding_box() for part in (".stage .canvas", "#foot"))
-    assert picture is not None
-    assert foot is not None
-    assert page.evaluate("scrollY") == 0
-    assert picture["height"] > 200
-    assert picture["y"] + picture["height"] <= foot["y"]
-    rows = page.locator(".chooser .choices :is(label, summary), .verdicts .button").all()
-    heights = [box["height"] for row in rows if row.is_visible() and (box := row.bounding_box())]
-    assert min(heights) >= 44
-
-
-def swipe(page: Page, *, by: int) -> None:
-    box: Any = page.locator(".stage .picture").bounding_box()
-    x, y = box["x"] + box["width"] / 2 - by / 2, box["y"] + box["height"] / 2
-    session = page.context.new_cdp_session(page)
-    session.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
-    for part in (0.25, 0.5, 0.75, 1):
-        session.send(
-            "Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [{"x": x + by * part, "y": y + 2}]}
-        )
-    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
 def test_a_note_that_was_begun_and_the_strip_survive_a_look_at_a_sibling(

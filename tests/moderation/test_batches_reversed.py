@@ -1,0 +1,154 @@
+"""Decisions made in one go, and the way back."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from moderation.models import Decision, Review, Verdict
+from moderation.models.reviews import UNDO_WINDOW
+from moderation.services import desk
+from tests.moderation.browsing import HTMX, As, Make
+from tests.moderation.sheets import decide, named, sheet
+from tests.moderation.test_batches import ADDRESS, statuses, the_record_explains_every_status
+
+
+def batch_of(review: Review) -> Any:
+    return Decision.objects.filter(review=review).latest("sequence").batch
+
+
+@pytest.mark.parametrize("htmx", [False, True])
+def test_a_batch_is_taken_back_as_one(browser: Client, three: list[Review], moderator: User, htmx: bool) -> None:
+    decide(browser, three, "reject", categories=["gambling"])
+    batch = batch_of(three[0])
+
+    response = browser.post(
+        f"/batches/{batch}/reversal/", {"queue": "waiting", "sight": "size=s"}, headers=HTMX if htmx else {}
+    )
+
+    assert statuses(three) == ["pending"] * 3
+    assert Review.objects.held_by(moderator).count() == 3
+    reversals = Decision.objects.filter(verdict=Verdict.REOPEN)
+    assert reversals.count() == 3
+    assert len({reversal.batch for reversal in reversals} - {batch}) == 1
+    where = response["HX-Replace-Url" if htmx else "Location"]
+    assert where == f"{ADDRESS}?size=s&batch={reversals[0].batch}"
+    text = sheet(browser, where)
+    assert len(named(text, "tile")) == 3
+    assert "They wait again, and you hold them." in text
+    assert "Undo all" not in text
+    assert the_record_explains_every_status()
+
+
+def test_what_was_decided_anew_stays(browser: Client, three: list[Review], senior: User) -> None:
+    decide(browser, three)
+    batch = batch_of(three[0])
+    first = Decision.objects.get(review=three[0])
+    desk.reverse(decision=first, user=senior, note="wrong one")
+    desk.decide(review=three[0], user=senior, verdict=Verdict.REJECT, categories=["gambling"])
+
+    page = browser.get(f"/batches/{batch}/").content.decode()
+    response = browser.post(f"/batches/{batch}/reversal/")
+
+    assert "Undo 2" in page
+    assert "of 3; the others have been taken back or decided anew." in page
+    assert response["Location"] == f"/batches/{batch}/"
+    assert statuses(three) == ["rejected", "pending", "pending"]
+    text = browser.get(response["Location"]).content.decode()
+    assert "Taken back: 2 decisions." in text
+    assert f"1 left out. {three[0].asset.short_id}: This decision has been reversed already." in text
+    assert the_record_explains_every_status()
+
+
+def test_a_decision_that_another_one_followed_is_left_out(browser: Client, three: list[Review], senior: User) -> None:
+    """Escalated in a batch, decided by a senior since: the escalation is not the last word on it any more."""
+    decide(browser, three[:2], "escalate", note="A toy?")
+    batch = batch_of(three[0])
+    desk.claim(review=three[0], user=senior)
+    desk.decide(review=three[0], user=senior, verdict=Verdict.APPROVE)
+
+    page = browser.get(f"/batches/{batch}/").content.decode()
+    browser.post(f"/batches/{batch}/reversal/")
+
+    assert "Decided anew" in page
+    assert statuses(three[:2]) == ["approved", "pending"]
+    assert "is not the last one on its image any more" in browser.get(f"/batches/{batch}/").content.decode()
+
+
+def test_after_the_undo_window_a_senior_takes_it_back_with_a_reason(
+    browser: Client, three: list[Review], client_of: As, other_moderator: User, senior: User, monkeypatch: Any
+) -> None:
+    decide(browser, three)
+    address = f"/batches/{batch_of(three[0])}/"
+    assert "Undo all 3" in browser.get(address).content.decode()
+    monkeypatch.setattr("moderation.models.decisions.UNDO_WINDOW", -UNDO_WINDOW)
+
+    late = browser.post(f"{address}reversal/")
+    strange = client_of(other_moderator).post(f"{address}reversal/")
+    silent = client_of(senior).post(f"{address}reversal/")
+    assert statuses(three) == ["approved"] * 3
+    said = client_of(senior).post(f"{address}reversal/", {"note": "the wrong sheet"})
+
+    assert (late.status_code, strange.status_code, silent.status_code) == (403, 403, 422)
+    assert "The time to undo is over." in late.content.decode()
+    assert "only be reversed by a senior" in strange.content.decode()
+    assert "Say why" in silent.content.decode()
+    assert "Nothing of it can be taken back by you." in browser.get(address).content.decode()
+    assert said.status_code == 303
+    assert statuses(three) == ["pending"] * 3
+    again = client_of(senior).post(f"{address}reversal/", {"note": "again"})
+    assert again.status_code == 403
+    assert "taken back already" in again.content.decode()
+    assert Decision.objects.count() == 6
+
+
+def test_a_reversal_on_the_sheet_that_comes_too_late_is_refused_there(
+    browser: Client, three: list[Review], monkeypatch: Any
+) -> None:
+    decide(browser, three[:1])
+    monkeypatch.setattr("moderation.models.decisions.UNDO_WINDOW", -UNDO_WINDOW)
+
+    response = browser.post(f"/batches/{batch_of(three[0])}/reversal/", {"queue": "waiting"}, headers=HTMX)
+
+    assert response.status_code == 403
+    assert "The time to undo is over." in response.content.decode()
+    assert len(named(response.content.decode(), "tile")) == 2
+
+
+def test_who_may_see_a_batch(
+    client: Client, browser: Client, three: list[Review], client_of: As, auditor: User, db: None
+) -> None:
+    decide(browser, three)
+    address = f"/batches/{batch_of(three[0])}/"
+    nobody = client_of(User.objects.create_user("nobody", password="x"))
+
+    assert client.get(address).status_code == 302
+    assert nobody.get(address).status_code == 403
+    assert nobody.post(f"{address}reversal/").status_code == 403
+    page = client_of(auditor).get(address)
+    assert page.status_code == 200
+    assert "/reversal/" not in page.content.decode()
+    assert client_of(auditor).post(f"{address}reversal/").status_code == 403
+    assert browser.get(f"/batches/{uuid4()}/").status_code == 404
+    assert browser.post(f"/batches/{uuid4()}/reversal/").status_code == 404
+    assert browser.get(f"{address}reversal/").status_code == 405
+    assert statuses(three) == ["approved"] * 3
+
+
+def test_the_record_leads_to_the_batch(
+    browser: Client, three: list[Review], make_review: Make, moderator: User, django_assert_max_num_queries: Any
+) -> None:
+    decide(browser, three)
+    batch = batch_of(three[0])
+
+    text = browser.get("/decisions/").content.decode()
+    with django_assert_max_num_queries(9):
+        page = browser.get(f"/batches/{batch}/").content.decode()
+
+    assert text.count(f'href="/batches/{batch}/"') == 3
+    assert all(one.asset.short_id in page for one in three)
+    assert not any(one.asset.thumbnail_url in page for one in three)

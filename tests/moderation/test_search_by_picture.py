@@ -1,0 +1,171 @@
+"""Search by a picture, or by the hash of its look."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from PIL import Image
+
+from generation import imaging
+from generation.models import Asset, lookup
+from tests.conftest import picture
+from tests.moderation.browsing import As, Make
+from tests.moderation.search_cast import _nothing_kept, found, look, short, text_of  # noqa: F401
+
+
+@pytest.fixture
+def client(client_of: As, moderator: User) -> Client:
+    return client_of(moderator)
+
+
+def test_a_perceptual_hash_finds_what_looks_alike_the_nearest_first(client: Client, make_review: Make) -> None:
+    near, far, wide, other = (make_review() for _ in range(4))
+    pdq = bytes(other.asset.pdq)
+    for review, bits in ((near, 3), (far, 15), (wide, 31)):
+        put_hash(review.asset, flipped(pdq, bits))
+
+    assert found(look(client, pdq.hex())) == short(other, near, far)
+    response = look(client, pdq.hex(), wide="on")
+    assert found(response) == short(other, near, far, wide)
+    assert "31 of 256 bits apart" in text_of(response)
+
+
+@pytest.mark.django_db
+def test_what_is_close_is_found_without_looking_at_those_that_share_one_band_by_chance(make_review: Make) -> None:
+    close, beyond, chance = (make_review() for _ in range(3))
+    pdq = bytes(range(1, 33))
+    for review, bits in ((close, lookup.CLOSE), (beyond, lookup.CLOSE + 1)):
+        put_hash(review.asset, flipped(pdq, bits))
+    put_hash(chance.asset, pdq[:2] + bytes(byte ^ 255 for byte in pdq[2:]))
+
+    assert lookup.nearest(pdq, within=lookup.CLOSE) == [(close.asset.pk, lookup.CLOSE)]
+    assert lookup._sharing(lookup.bands(pdq), at_least=2) == [close.asset.pk]
+
+
+def flipped(pdq: bytes, bits: int) -> bytes:
+    """A hash that far away, its differences spread over all bands as evenly as can be: the hardest to find."""
+    number = int.from_bytes(pdq, "big")
+    for bit in range(bits):
+        number ^= 1 << (bit % 16 * 16 + bit // 16 * 5)
+    return number.to_bytes(32, "big")
+
+
+def put_hash(asset: Asset, pdq: bytes) -> None:
+    Asset.objects.filter(pk=asset.pk).update(pdq=pdq)
+    asset.bands.all().delete()
+    asset.refresh_from_db()
+    lookup.HashBand.store(asset)
+
+
+# --- By picture ---
+
+
+def send(client: Client, content: bytes, name: str = "picture.png") -> Any:
+    return client.post("/search/", {"image": SimpleUploadedFile(name, content)})
+
+
+def test_a_picture_finds_itself_and_its_likes(client: Client, make_review: Make) -> None:
+    review = make_review(content=picture(7))
+    make_review(content=picture(8))
+    assets = Asset.objects.count()
+
+    exact = send(client, picture(7))
+    alike = send(client, picture(7, image_format="JPEG"))
+
+    assert exact.status_code == alike.status_code == 303
+    shown = client.get(exact["Location"])
+    assert found(shown) == short(review)
+    assert "The same picture" in text_of(shown)
+    shown = client.get(alike["Location"])
+    assert found(shown) == short(review)
+    assert "Looks alike" in text_of(shown)
+    assert Asset.objects.count() == assets
+
+
+def test_a_picture_that_never_came_in(client: Client, make_review: Make) -> None:
+    make_review(content=picture(8))
+
+    shown = client.get(send(client, picture(7))["Location"])
+
+    assert "Nothing here is or looks like it" in text_of(shown)
+    assert "Look wider" in text_of(shown)
+
+
+def test_a_picture_too_even_to_be_compared_is_found_by_its_bytes_alone(client: Client, make_review: Make) -> None:
+    def plain(colour: int) -> bytes:
+        file = io.BytesIO()
+        Image.new("RGB", (64, 64), (colour, 90, 90)).save(file, "PNG")
+        return file.getvalue()
+
+    review = make_review(content=plain(10))
+    make_review(content=plain(11))
+
+    shown = client.get(send(client, plain(10))["Location"])
+
+    assert found(shown) == short(review)
+    assert "too even to be compared" in text_of(shown)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [(b"", "empty"), (b"not a picture", "image"), (b"\x89PNG\r\n\x1a\n" + b"x" * 100, "")],
+)
+def test_what_is_no_picture_is_refused_with_a_sentence(client: Client, content: bytes, sentence: str) -> None:
+    response = send(client, content)
+
+    assert response.status_code == 422
+    assert response.context["refusal"].endswith(".")
+    assert sentence in response.context["refusal"]
+    assert 'role="alert"' in response.content.decode()
+
+
+def test_too_large_a_picture_is_refused_and_never_touches_the_disk(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_file(*_arguments: Any, **_named: Any) -> None:
+        raise AssertionError("an upload was written to the disk")
+
+    monkeypatch.setattr("django.core.files.uploadedfile.tempfile.NamedTemporaryFile", no_file, raising=False)
+    monkeypatch.setattr("django.core.files.temp.NamedTemporaryFile", no_file)
+
+    response = send(client, b"\x89PNG\r\n\x1a\n" + bytes(imaging.MAX_BYTES))
+
+    assert response.status_code == 422
+    assert "larger than 20 MiB" in text_of(response)
+
+
+def test_no_file_and_no_decoder(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Choose a picture first." in text_of(client.post("/search/"))
+
+    def unavailable(_content: bytes) -> None:
+        raise imaging.DecoderUnavailable("All image decoders are busy.")
+
+    monkeypatch.setattr(imaging, "render", unavailable)
+    response = send(client, picture(1))
+    assert response.status_code == 503
+    assert "Try again in a minute." in text_of(response)
+
+
+def test_a_picture_needs_the_token_of_the_form(moderator: User) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(moderator)
+
+    assert send(client, picture(1)).status_code == 403
+    token = client.get("/search/").context["csrf_token"]
+    file = SimpleUploadedFile("picture.png", picture(1))
+    assert client.post("/search/", {"image": file, "csrfmiddlewaretoken": str(token)}).status_code == 303
+
+
+def test_an_uploaded_picture_can_be_narrowed_too(client: Client, make_review: Make) -> None:
+    review = make_review(content=picture(7))
+    address = send(client, picture(7))["Location"]
+
+    assert found(client.get(address + "&status=pending")) == short(review)
+    assert found(client.get(address + "&status=approved")) == []
+    assert found(client.get(address + "&start=" + (datetime.now(UTC) + timedelta(days=2)).date().isoformat())) == []
