@@ -126,7 +126,7 @@ def _depth(queue: Queue, user: User) -> Waiting:
 
 def _seniors() -> dict[str, Any]:
     """Of the escalated ones: where two people disagreed. Looked for among the oldest, which are next."""
-    oldest = Review.objects.filter(status=Status.ESCALATED).order_by("pk").values("pk")[: queues.COUNT_LIMIT]
+    oldest = Review.objects.standing_at(Status.ESCALATED).order_by("pk").values("pk")[: queues.COUNT_LIMIT]
     rows = Review.objects.filter(pk__in=oldest, second_opinion=Review.SecondOpinion.DISAGREED)
     return {"disagreements": Number("n-disagreements", str(rows.count()))}
 
@@ -140,7 +140,7 @@ def _running(user: User) -> dict[str, Any]:
         "running": list(rows.order_by("-created_at", "-pk")[:SHOWN]),
         "running_count": Number("n-running", queues.bounded_count(rows)),
         "classifying_count": Number(
-            "n-classifying", queues.bounded_count(Review.objects.filter(status=Status.CLASSIFYING))
+            "n-classifying", queues.bounded_count(Review.objects.standing_at(Status.CLASSIFYING))
         ),
     }
 

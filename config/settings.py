@@ -109,7 +109,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         # recursive_triggers: without it INSERT OR REPLACE would rewrite append-only rows without firing their triggers.
         "init_command": (
             "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA recursive_triggers=ON;"
-            "PRAGMA cache_size=-16000;PRAGMA mmap_size=2000000000;"
+            "PRAGMA cache_size=-16000;PRAGMA mmap_size=2000000000;PRAGMA temp_store=MEMORY;"
         ),
     }
 REDIS_URL = env.redis("REDIS_URL")

@@ -30,6 +30,7 @@ from moderation.models import (
     WordTally,
 )
 from moderation.models.figures import FIELDS
+from moderation.models.reviews import ReviewQuerySet
 from moderation.services import policies
 
 
@@ -57,6 +58,19 @@ class DecisionInline(ReadOnlyInline):
         return super().get_queryset(request).select_related("policy")
 
 
+class StandingFilter(admin.SimpleListFilter):
+    title = "status"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
+        return Review.Status.choices
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Review]) -> QuerySet[Review]:
+        assert isinstance(queryset, ReviewQuerySet)
+        status = self.value()
+        return queryset.standing_at(Review.Status(status)) if status in Review.Status.values else queryset
+
+
 @admin.register(Review)
 class ReviewAdmin(ReadOnlyAdmin):
     list_display = (
@@ -69,7 +83,7 @@ class ReviewAdmin(ReadOnlyAdmin):
         "decided_at",
         "desk",
     )
-    list_filter = ("status", "headline", "policy", "created_at")
+    list_filter = (StandingFilter, "headline", "policy", "created_at")
     search_fields = ("=uuid", "=asset__uuid", "=asset__sha256", "asset__request__prompt")
     list_select_related = ("asset", "claimed_by")
     ordering = ("-pk",)

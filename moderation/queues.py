@@ -195,13 +195,13 @@ QUEUES: dict[str, Queue] = {
             slug="waiting",
             name="Waiting",
             about="Everything a person has to decide, riskiest first.",
-            select=lambda rows, user: rows.filter(status=Review.Status.PENDING),
+            select=lambda rows, user: rows.waiting(),
         ),
         Queue(
             slug="escalated",
             name="Escalated",
             about="What moderators passed on to seniors, and where two of them disagreed.",
-            select=lambda rows, user: rows.filter(status=Review.Status.ESCALATED),
+            select=lambda rows, user: rows.standing_at(Review.Status.ESCALATED),
             permission="moderation.decide_escalated_review",
         ),
         Queue(

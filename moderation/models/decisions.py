@@ -90,8 +90,9 @@ class Decision(models.Model):
     categories = models.JSONField(default=list, help_text="Slugs of the taxonomy, L2 where there is one.")
     note = models.TextField(blank=True)
     reviewer = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="decisions"
-    )
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="decisions",
+        db_index=False,
+    )  # fmt: skip
     # As it was then: the record still reads after an account is renamed.
     reviewer_name = models.CharField(max_length=150, blank=True)
     policy = models.ForeignKey(Policy, null=True, blank=True, on_delete=models.PROTECT)

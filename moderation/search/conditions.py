@@ -7,7 +7,7 @@ index of its own, or says None when they are more than a page can afford.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -15,11 +15,12 @@ from typing import Any, Protocol
 from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet, Value
 from django.db.models.expressions import RawSQL
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Lower
 from django.db.models.lookups import Exact
 
 from generation.models import Asset, AssetText, GenerationRequest
 from moderation.models import NamedCategory, Review
+from moderation.models.reviews import ReviewQuerySet
 from moderation.search import sample
 from moderation.search.query import Term
 
@@ -86,15 +87,22 @@ class Columns:
         return q
 
     def ids(self, span: Span) -> list[int] | None:
-        """By the indexes of the queues, each of which begins with the status (Review.Meta)."""
-        equal = dict(self.values)
-        statuses = [equal.pop("status")] if "status" in equal else Review.Status.values
-        for column, value in [*equal.items()] or [("", "")]:
-            rows = Review.objects.filter(status__in=statuses, **({column: value} if column else {}))
-            if not _is_few(rows):
-                continue
-            return list(rows.filter(self.filter()).values_list("asset_id", flat=True))
+        for rows in self._by_one_index():
+            if _is_few(rows):
+                return list(rows.filter(self.filter()).values_list("asset_id", flat=True))
         return None
+
+    def _by_one_index(self) -> Iterator[ReviewQuerySet]:
+        """All that one of them finds, for each in turn: of what is not decided by those of the queues (Review.Meta)."""
+        others = {column: value for column, value in self.values.items() if column != "status"}
+        status = Review.Status(self.values["status"]) if "status" in self.values else None
+        for column, value in others.items():
+            if status is None or status in Review.DECIDED:
+                yield Review.objects.alias(lower=Lower(column)).filter(lower=value.lower())
+            else:
+                yield Review.objects.standing_at(status).filter(**{column: value})
+        if status is not None:
+            yield Review.objects.standing_at(status)
 
 
 @dataclass(frozen=True, slots=True)
