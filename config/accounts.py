@@ -1,27 +1,44 @@
-"""Who somebody is and what they may: two short queries on every page, instead of three long ones."""
+"""Who somebody is and what they may: one short query on every page, instead of four long ones."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.contrib.auth.backends import ModelBackend
-from django.contrib.auth.models import Permission, User
-from django.db.models import Q, QuerySet
+from django.contrib.auth.models import Group, Permission, User
+from django.db.models import Func, Q, QuerySet, Subquery, TextField, Value
+from django.db.models.functions import Concat
 
 from generation.models.prepared import Prepared
 
 
-def _permissions(user: int) -> QuerySet[Permission, Any]:
-    theirs = Permission.objects.filter(Q(user=user) | Q(group__user=user)).order_by()
-    return theirs.values_list("content_type__app_label", "codename").distinct()
+class _Joined(Func):
+    """Several texts as one, between commas."""
+
+    template = "%(function)s(%(expressions)s, ',')"
+    output_field = TextField()
+
+    def as_sqlite(self, *args: Any, **more: Any) -> Any:
+        return self.as_sql(*args, function="GROUP_CONCAT", **more)
+
+    def as_postgresql(self, *args: Any, **more: Any) -> Any:
+        return self.as_sql(*args, function="STRING_AGG", **more)
 
 
-_USER = Prepared(lambda pk: User.objects.filter(pk=pk), pk=int)
-_PERMISSIONS: Prepared[Any] = Prepared(_permissions, user=int)
+def _with_permissions(pk: int) -> QuerySet[User]:
+    theirs = User.user_permissions.through.objects.filter(user=pk).values("permission")
+    groups = User.groups.through.objects.filter(user=pk).values("group")
+    of_groups = Group.permissions.through.objects.filter(group__in=groups).values("permission")
+    name = Concat("content_type__app_label", Value("."), "codename")
+    rows = Permission.objects.filter(Q(pk__in=theirs) | Q(pk__in=of_groups)).order_by()
+    return User.objects.filter(pk=pk).annotate(permission_names=Subquery(rows.values(all=_Joined(name))))
+
+
+_USER = Prepared(_with_permissions, pk=int)
 
 
 class Accounts(ModelBackend):
-    """Django's own, with permissions of a person and of their groups read together."""
+    """Django's own, with somebody's permissions, and those of their groups, read together with them."""
 
     def get_user(self, user_id: Any) -> User | None:
         user = _USER.row(pk=int(user_id))
@@ -33,5 +50,6 @@ class Accounts(ModelBackend):
         if user_obj.is_superuser:
             return super().get_all_permissions(user_obj, obj)
         if not hasattr(user_obj, "_perm_cache"):
-            user_obj._perm_cache = {f"{app}.{codename}" for app, codename in _PERMISSIONS.rows(user=user_obj.pk)}
+            read = user_obj if hasattr(user_obj, "permission_names") else _USER.row(pk=user_obj.pk)
+            user_obj._perm_cache = set((read.permission_names or "").split(",")) - {""} if read else set()
         return set(user_obj._perm_cache)

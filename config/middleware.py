@@ -6,6 +6,9 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from csp.constants import HEADER
+from csp.middleware import CSPMiddleware
+from csp.utils import build_policy
 from django.conf import settings
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.http import HttpRequest, HttpResponse
@@ -13,6 +16,23 @@ from django.shortcuts import resolve_url
 
 PRIVATE = "max-age=0, no-cache, no-store, must-revalidate, private"
 PERMISSIONS_POLICY = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
+
+
+class OnePolicyMiddleware(CSPMiddleware):
+    """The content security policy of the settings. No view changes it and no answer has a nonce: it is written once."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        super().__init__(get_response)
+        self.policy = build_policy()
+
+    def process_request(self, request: HttpRequest) -> None:
+        """Nothing to prepare."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        is_djangos_own = settings.DEBUG and response.status_code in (404, 500)  # whose pages have styles in them
+        if not is_djangos_own:
+            response.setdefault(HEADER, self.policy)
+        return response
 
 
 class LapsedSessionMiddleware:

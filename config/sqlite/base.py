@@ -7,6 +7,7 @@ from typing import Any
 from django.db.backends.sqlite3 import base as django_base
 
 from config.sqlite import turns
+from config.sqlite.operations import DatabaseOperations
 
 Base: Any = django_base.DatabaseWrapper
 
@@ -14,6 +15,7 @@ Base: Any = django_base.DatabaseWrapper
 class DatabaseWrapper(Base):  # type: ignore[misc]  # what it overrides is no part of Django's typed interface
     """A transaction begins when it is this connection's turn to write, and its end is the next one's beginning."""
 
+    ops_class = DatabaseOperations
     _turn: turns.Turns | None = None
 
     def _start_transaction_under_autocommit(self) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from operator import itemgetter
+from operator import attrgetter, itemgetter, methodcaller
 from typing import Any, Generic, TypeVar, cast
 from uuid import UUID
 
@@ -27,6 +27,7 @@ from django.db.models.query import FlatValuesListIterable, ModelIterable, Values
 from django.db.models.sql import InsertQuery, UpdateQuery
 
 M = TypeVar("M", bound=Model)
+T = TypeVar("T")
 Kind = type[int] | type[str] | type[datetime] | type[UUID]
 
 
@@ -58,12 +59,16 @@ def _stand_in(kind: Kind, number: int) -> Any:
     return f"\N{OBJECT REPLACEMENT CHARACTER}{number}" if kind is str else 1_987_654_000 + number
 
 
-def _adapted(value: Any, connection: Any) -> Any:
-    """The value as Django hands it to the driver."""
-    if isinstance(value, datetime):
-        return connection.ops.adapt_datetimefield_value(value)
-    if isinstance(value, UUID):
-        return value if connection.features.has_native_uuid_field else value.hex
+def _adapter(kind: Kind, connection: Any) -> Callable[[Any], Any]:
+    """How Django hands a value of this kind to the driver."""
+    if kind is datetime:
+        return cast("Callable[[Any], Any]", connection.ops.adapt_datetimefield_value)
+    if kind is UUID and not connection.features.has_native_uuid_field:
+        return attrgetter("hex")
+    return _as_it_is
+
+
+def _as_it_is(value: Any) -> Any:
     return value
 
 
@@ -95,6 +100,10 @@ class _Maker:
         return made
 
 
+_fetched: Callable[[Any], list[Any]] = methodcaller("fetchall")
+_counted: Callable[[Any], int] = attrgetter("rowcount")
+
+
 @dataclass(slots=True)
 class _Text:
     """The SQL for one connection, where each value goes, and how a row is read."""
@@ -102,46 +111,44 @@ class _Text:
     connection: Any
     sql: str
     params: Sequence[Any]
-    places: Sequence[tuple[int, str, type]]  # position, name of the value, and the driver's type for it
+    places: Sequence[tuple[int, str, Callable[[Any], Any]]]  # position, name of the value, and how the driver wants it
     converters: Sequence[tuple[int, Sequence[Any], Any]] = ()
     make: Callable[[Sequence[Any]], Any] = tuple
     extra: Sequence[tuple[str, int]] = ()  # annotations, and their columns
     driver_sql: str = ""  # as SQLite's driver has it
 
-    def bound(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
-        params = list(self.params)
-        for position, name, wrapper in self.places:
-            value = _adapted(values[name], self.connection)
-            params[position] = wrapper(value) if issubclass(wrapper, int) else value
-        return tuple(params)
-
     def rows(self, values: Mapping[str, Any]) -> list[Any]:
-        found = self._run(values, lambda cursor: cursor.fetchall())
-        return [self._read(row) for row in found]
+        return [self._read(row) for row in self._run(values, _fetched)]
 
     def changed(self, values: Mapping[str, Any]) -> int:
-        return cast("int", self._run(values, lambda cursor: cursor.rowcount))
+        return self._run(values, _counted)
 
-    def _run(self, values: Mapping[str, Any], take: Callable[[Any], Any]) -> Any:
+    def _run(self, values: Mapping[str, Any], take: Callable[[Any], T]) -> T:
         connection = self.connection
+        bound = list(self.params)
+        for position, name, adapted in self.places:
+            bound[position] = adapted(values[name])
         if not self.driver_sql or connection.execute_wrappers or connection.queries_logged:
             with connection.cursor() as cursor:
-                cursor.execute(self.sql, self.bound(values))
+                cursor.execute(self.sql, bound)
                 return take(cursor)
         # Straight to SQLite's driver, with all that Django's cursor sees to but rewriting the placeholders.
-        connection.validate_no_broken_transaction()
-        connection.ensure_connection()
-        with connection.wrap_database_errors:
-            return take(connection.connection.execute(self.driver_sql, self.bound(values)))
+        if connection.needs_rollback:
+            connection.validate_no_broken_transaction()
+        if connection.connection is None:
+            connection.ensure_connection()
+        try:
+            return take(connection.connection.execute(self.driver_sql, bound))
+        except connection.Database.Error:
+            with connection.wrap_database_errors:
+                raise
 
     def _read(self, row: Sequence[Any]) -> Any:
         if self.converters:
             values = list(row)
-            for at, convert, expression in self.converters:
-                value = values[at]
-                for step in convert:
-                    value = step(value, expression, self.connection)
-                values[at] = value
+            for at, steps, expression in self.converters:
+                for step in steps:
+                    values[at] = step(values[at], expression, self.connection)
             row = values
         made = self.make(row)
         for name, at in self.extra:
@@ -188,11 +195,13 @@ class Prepared(Generic[M]):
             query.add_update_values(changes)
         compiler = query.get_compiler(connection=connection)
         sql, params = compiler.as_sql()
+        adapters = {name: _adapter(kind, connection) for name, kind in self._kinds.items()}
         places = [
-            (position, name, type(param))
+            # Beside a plain int, PostgreSQL's driver has types for its sizes.
+            (position, name, type(param) if issubclass(type(param), int) else adapters[name])
             for position, param in enumerate(params)
             for name, value in stand_ins.items()
-            if param == _adapted(value, connection)
+            if param == adapters[name](value)
         ]
         assert {name for _, name, _ in places} == set(stand_ins), "a value got lost in the text"
         text = _Text(connection, sql, params, places)

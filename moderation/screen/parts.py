@@ -25,10 +25,16 @@ def part(name: str, context: Mapping[str, Any]) -> SafeString:
 def hidden(request: HttpRequest, queue: Queue | None) -> SafeString:
     """What every form of the desk carries: the token, and the queue that is being worked through."""
     # Made once: every form would mask the token anew.
-    token = format_html('<input type="hidden" name="csrfmiddlewaretoken" value="{}">', get_token(request))
+    token = format_html('<input type="hidden" name="csrfmiddlewaretoken" value="{}">', _token(request))
     if queue is None:
         return token
     return format_html('{}<input type="hidden" name="queue" value="{}">', token, queue.key)
+
+
+def _token(request: HttpRequest) -> str:
+    """The one that the script has sent, which has been checked; a new one would cost a cookie with every answer."""
+    was_checked = request.method == "POST" and "csrfmiddlewaretoken" not in request.POST
+    return (request.META.get("HTTP_X_CSRFTOKEN") if was_checked else None) or get_token(request)
 
 
 def category_tree(chosen: Collection[str] = ()) -> SafeString:

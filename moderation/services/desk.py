@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -45,6 +46,13 @@ class Incomplete(DeskError):
     """Something is missing or unknown in what they sent: 422."""
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A review that nobody has read yet."""
+
+    uuid: UUID
+
+
 def claim_next(
     *, user: User, queue: Queue, skipped: Collection[int] = (), avoided: Collection[str] = ()
 ) -> Review | None:
@@ -73,7 +81,7 @@ def skip(*, review: Review, user: User) -> None:
 
 def decide(
     *,
-    review: Review,
+    review: Review | Named,
     user: User,
     verdict: Verdict,
     categories: Sequence[str] = (),
@@ -100,7 +108,7 @@ def decide(
 
 
 def decide_and_deal(
-    *, deal: Callable[[], list[Review]], review: Review, user: User, uuid: UUID | None = None, **given: Any
+    *, deal: Callable[[], list[Review]], review: Review | Named, user: User, uuid: UUID | None = None, **given: Any
 ) -> list[Review]:
     """As ``decide``, and claim what comes next: one transaction instead of two. Returns what ``deal`` has claimed."""
     try:
@@ -124,10 +132,10 @@ def _locked(uuid: UUID) -> Review:
 
 
 def _decide(
-    review: Review, user: User, *, verdict: Verdict, categories: Sequence[str] = (), note: str = "",
+    named: Review | Named, user: User, *, verdict: Verdict, categories: Sequence[str] = (), note: str = "",
     seconds: Decimal | None = None, uuid: UUID | None = None, batch: UUID | None = None,
 ) -> Decision:  # fmt: skip
-    review = _locked(review.uuid)
+    review = _locked(named.uuid)
     _require_rank(review, user)
     chosen = checked_categories(verdict, categories)
     is_second = review.wants_opinion_of(user)
@@ -168,7 +176,7 @@ def _move(review: Review, decision: Decision, user: User) -> None:
     events.review_moved(review)
 
 
-def _sent_before(uuid: UUID | None, review: Review, user: User) -> Decision | None:
+def _sent_before(uuid: UUID | None, review: Review | Named, user: User) -> Decision | None:
     """The decision of this name, when it is the very one that is being sent. Raises Incomplete for a name in use."""
     before = Decision.objects.filter(uuid=uuid).select_related("review").first() if uuid else None
     if before is not None and (before.review.uuid, before.reviewer_id) != (review.uuid, user.pk):

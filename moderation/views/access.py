@@ -14,6 +14,7 @@ from generation.models.prepared import Prepared
 from moderation import queues
 from moderation.models import Decision, Review, SavedQueue
 from moderation.queues import Queue
+from moderation.services import desk
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -40,11 +41,11 @@ def get_review_for(user: User, uuid: UUID, *, for_screen: bool = False) -> Revie
     return review
 
 
-def named_review(user: User, uuid: UUID) -> Review:
+def named_review(user: User, uuid: UUID) -> desk.Named:
     """Only its name, unread: for a service that reads it under its lock."""
     if not user.has_perm("moderation.view_review"):
         raise Http404
-    return Review(uuid=uuid)
+    return desk.Named(uuid)
 
 
 _ALONE = Prepared(lambda uuid: Review.objects.filter(uuid=uuid), uuid=UUID)

@@ -95,7 +95,7 @@ def leave(request: DeskRequest, address: str) -> HttpResponse:
 
 
 def refuse(
-    request: DeskRequest, review: Review, queue: Queue | None, error: desk.DeskError, **extra: Any
+    request: DeskRequest, review: Review | desk.Named, queue: Queue | None, error: desk.DeskError, **extra: Any
 ) -> HttpResponse:
     """A fresh panel that says what is so now, and why this was not done."""
     fresh = get_review_for(request.user, review.uuid, for_screen=True)
