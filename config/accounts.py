@@ -6,23 +6,11 @@ from typing import Any
 
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import Group, Permission, User
-from django.db.models import Func, Q, QuerySet, Subquery, TextField, Value
+from django.db.models import Q, QuerySet, Subquery, Value
 from django.db.models.functions import Concat
 
+from generation.models.gathering import Joined
 from generation.models.prepared import Prepared
-
-
-class _Joined(Func):
-    """Several texts as one, between commas."""
-
-    template = "%(function)s(%(expressions)s, ',')"
-    output_field = TextField()
-
-    def as_sqlite(self, *args: Any, **more: Any) -> Any:
-        return self.as_sql(*args, function="GROUP_CONCAT", **more)
-
-    def as_postgresql(self, *args: Any, **more: Any) -> Any:
-        return self.as_sql(*args, function="STRING_AGG", **more)
 
 
 def _with_permissions(pk: int) -> QuerySet[User]:
@@ -31,7 +19,7 @@ def _with_permissions(pk: int) -> QuerySet[User]:
     of_groups = Group.permissions.through.objects.filter(group__in=groups).values("permission")
     name = Concat("content_type__app_label", Value("."), "codename")
     rows = Permission.objects.filter(Q(pk__in=theirs) | Q(pk__in=of_groups)).order_by()
-    return User.objects.filter(pk=pk).annotate(permission_names=Subquery(rows.values(all=_Joined(name))))
+    return User.objects.filter(pk=pk).annotate(permission_names=Subquery(rows.values(all=Joined(name))))
 
 
 _USER = Prepared(_with_permissions, pk=int)

@@ -7,6 +7,7 @@ same categories stands in ``moderation.vocabulary``.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -124,10 +125,12 @@ def get(slug: str) -> Category:
         raise KeyError(f"{slug!r} is not a category of the taxonomy.") from None
 
 
+@functools.cache
 def children(l1: str) -> tuple[Category, ...]:
     return tuple(category for category in _ALL if category.parent == l1)
 
 
+@functools.cache
 def reject_reasons() -> tuple[Category, ...]:
     """What a rejection may name: every L2, and each L1 that has none."""
     return tuple(category for category in _ALL if category.parent or not children(category.slug))

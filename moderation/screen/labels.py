@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
-from django.db.models import F
+from django.db.models import F, OuterRef, Subquery
 
 from generation.models import Asset
+from generation.models.gathering import Gathered
 from generation.models.prepared import Prepared
 from moderation import classifiers, taxonomy
 from moderation.classifiers.base import Coverage
@@ -18,6 +21,15 @@ from moderation.taxonomy import Category
 SUGGESTIONS = 9
 # An exclusive list of what it sees reads better than a long list of what it does not.
 FEW = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One label: a category, and where in the image if the classifier says so."""
+
+    category: str
+    confidence: Decimal
+    box: Sequence[float] | None  # left, top, width, height as fractions of the image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +51,7 @@ class Source:
 
     run: Classification
     label: str
-    labels: Sequence[Label]
+    parts: Sequence[Part]
     found: Sequence[Found]
     limits: str
 
@@ -80,27 +92,35 @@ class Box:
 
 
 def sources_of(asset: Asset) -> list[Source]:
-    named: dict[int, list[Label]] = {}
-    for label in _LABELS.rows(asset=asset.pk):
-        named.setdefault(label.classification_id, []).append(label)
-    return [_source(run, named.get(run.pk, [])) for run in _RUNS.rows(asset=asset.pk)]
+    return [_source(run) for run in _RUNS.rows(asset=asset.pk)]
 
 
-def _source(run: Classification, labels: list[Label]) -> Source:
+def _source(run: Any) -> Source:
     name = classifiers.label(run.classifier)
-    return Source(run=run, label=name, labels=labels, found=_found(run, labels), limits=_limits(run))
+    rows = json.loads(run.rows or "[]", parse_int=Decimal, parse_float=Decimal)
+    parts = [
+        Part(category=category, confidence=confidence, box=box and [float(share) for share in box])
+        for _, category, confidence, box in sorted(rows)
+    ]
+    return Source(run=run, label=name, parts=parts, found=_found(run, parts), limits=_limits(run))
 
 
-_RUNS = Prepared(
+_RUNS: Prepared[Any] = Prepared(
     lambda asset: (
         Classification.objects.filter(asset=asset)
         .only("classifier", "version", "status", "flagged", "score", "covers", "error", "asset")
-        .annotate(details=F("raw__details"))
+        .annotate(
+            details=F("raw__details"),
+            rows=Subquery(
+                Label.objects.filter(classification=OuterRef("pk"))
+                .order_by()
+                .values(gathered=Gathered("pk", "category", "confidence", "box"))
+            ),
+        )
         .order_by("pk")
     ),
     asset=int,
 )
-_LABELS = Prepared(lambda asset: Label.objects.filter(classification__asset=asset).order_by("pk"), asset=int)
 
 
 def suggestions(sources: Iterable[Source]) -> list[Suggestion]:
@@ -121,18 +141,18 @@ def _rank(found: Found) -> tuple[bool, Decimal]:
     return found.scored, found.confidence
 
 
-def _found(run: Classification, labels: Iterable[Label]) -> list[Found]:
+def _found(run: Classification, parts: Iterable[Part]) -> list[Found]:
     """One line per category: its highest confidence, and in how many places."""
-    grouped: dict[str, list[Label]] = {}
-    for label in labels:
-        grouped.setdefault(label.category, []).append(label)
+    grouped: dict[str, list[Part]] = {}
+    for part in parts:
+        grouped.setdefault(part.category, []).append(part)
     said = getattr(run, "details", None)
     details = said if isinstance(said, dict) else {}
     lines = [
         Found(
             category=taxonomy.CATEGORIES.get(slug) or Category(slug, slug, ""),
-            confidence=max(label.confidence for label in group),
-            parts=sum(label.box is not None for label in group),
+            confidence=max(part.confidence for part in group),
+            parts=sum(part.box is not None for part in group),
             scored=classifiers.gives_confidence(run.classifier),
             details=", ".join(details.get(slug, ())),
         )
@@ -169,14 +189,14 @@ def _list(categories: Sequence[Category]) -> str:
 
 
 def boxes_of(asset: Asset, sources: Iterable[Source]) -> list[Box]:
-    found = [label for source in sources for label in source.labels]
-    return [_box(label, label.box, asset) for label in found if label.box]
+    found = [part for source in sources for part in source.parts]
+    return [_box(part, part.box, asset) for part in found if part.box]
 
 
-def _box(label: Label, shares: Sequence[float], asset: Asset) -> Box:
+def _box(part: Part, shares: Sequence[float], asset: Asset) -> Box:
     left, top, width, height = shares
     return Box(
-        name=f"{label.category_name} {label.confidence:.0f}",
+        name=f"{taxonomy.names([part.category])} {part.confidence:.0f}",
         x=round(left * asset.width, 1),
         y=round(top * asset.height, 1),
         width=round(width * asset.width, 1),

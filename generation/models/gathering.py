@@ -1,0 +1,42 @@
+"""Several rows as one value, in a subquery: what belongs to a row, read with it instead of by a query of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Func, JSONField, TextField
+
+
+class Joined(Func):
+    """One text of each row, between commas."""
+
+    template = "%(function)s(%(expressions)s, ',')"
+    output_field = TextField()
+
+    def as_sqlite(self, *args: Any, **more: Any) -> Any:
+        return self.as_sql(*args, function="GROUP_CONCAT", **more)
+
+    def as_postgresql(self, *args: Any, **more: Any) -> Any:
+        return self.as_sql(*args, function="STRING_AGG", **more)
+
+
+class Gathered(Func):
+    """The text of a JSON list that holds, for each row, a list of these values; in no order."""
+
+    output_field = TextField()
+
+    def as_sqlite(self, compiler: Any, connection: Any, **more: Any) -> Any:
+        # What a JSONField holds is text to SQLite.
+        parts = [_Json(part) if isinstance(part.output_field, JSONField) else part for part in self.source_expressions]
+        inner = self.copy()
+        inner.set_source_expressions(parts)
+        template = "json_group_array(json_array(%(expressions)s))"
+        return inner.as_sql(compiler, connection, template=template, **more)
+
+    def as_postgresql(self, *args: Any, **more: Any) -> Any:
+        return self.as_sql(*args, template="jsonb_agg(jsonb_build_array(%(expressions)s))::text", **more)
+
+
+class _Json(Func):
+    function = "json"
+    output_field = TextField()
