@@ -7,6 +7,7 @@ decided again, FINISHED of round 2. Rows alone decide, so that looking twice que
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
@@ -23,19 +24,24 @@ LOOKED_FOR = timedelta(days=7)
 
 
 def review_moved(review: Review) -> None:
-    """Call it in the transaction that decides a review or reverses a decision, after the review has moved."""
+    """Call it in the transaction that decides a review or reverses a decision, after the review has moved.
+
+    A review that was read with ``has_listener`` says whether there is anything to look for.
+    """
+    if not getattr(review, "has_listener", True):
+        return
     for request in _WANTING.rows(asset=review.asset_id):
         _bring_up_to_date(request)
 
 
+def listeners(asset: Any) -> QuerySet[GenerationRequest]:
+    """The request of an asset, if a program waits for events about it."""
+    return GenerationRequest.objects.filter(assets=asset).exclude(callback_url="")
+
+
 # no_key: whoever stores another image of this request holds a weaker lock on its row, and waits for nobody.
 _WANTING = Prepared(
-    lambda asset: (
-        GenerationRequest.objects.filter(assets=asset)
-        .exclude(callback_url="")
-        .only("finished_at")
-        .select_for_update(of=("self",), no_key=True)
-    ),
+    lambda asset: listeners(asset).only("finished_at").select_for_update(of=("self",), no_key=True),
     asset=int,
 )
 

@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.db.models.functions import Lower
 
 DEALT_BY = {
-    "queue": ["-priority", "id", "headline_l1", "created_at"],
+    "queue": ["-priority", "id", "headline_l1", "created_at", "claimed_until"],
     "oldest": ["id", "headline_l1", "source", "provider"],
     "category": ["headline_l1", "-priority", "id", "source", "provider"],
     "source": ["source", "-priority", "id", "headline_l1", "provider"],
@@ -58,6 +58,11 @@ class Migration(migrations.Migration):
             "review", "claimed_by", "moderation_review_claimed_by_id_a481cbe1", "claimed_by_id",
             on_delete=django.db.models.deletion.SET_NULL, related_name="claimed_reviews",
         ),
+        # The other way round: SQLite appends at the end of an index with less work than at its beginning.
+        migrations.RemoveIndex(model_name="decision", name="decision_newest"),
+        migrations.AddIndex(
+            model_name="decision", index=models.Index(fields=["created_at", "sequence"], name="decision_newest")
+        ),
         *(
             migrations.RemoveIndex(model_name="review", name=f"review_{name}")
             for name in [*DEALT_BY, "claims", "decided"]
@@ -66,7 +71,7 @@ class Migration(migrations.Migration):
             review_index(f"review_{name}", ["status", *fields, "decided_at"], condition=Q(decided_at__isnull=True))
             for name, fields in DEALT_BY.items()
         ),
-        review_index("review_decided", ["status", "-decided_at"], condition=Q(decided_at__isnull=False)),
+        review_index("review_decided", ["status", "decided_at"], condition=Q(decided_at__isnull=False)),
         review_index("review_claims", ["claimed_by", "claimed_until"], condition=Q(claimed_by__isnull=False)),
         *(
             migrations.AddIndex(model_name="review", index=models.Index(Lower(column), name=f"review_{column}_lower"))

@@ -115,7 +115,7 @@ class Decision(models.Model):
 
     class Meta:
         indexes = [
-            models.Index(fields=["-created_at", "-sequence"], name="decision_newest"),
+            models.Index(fields=["created_at", "sequence"], name="decision_newest"),
             models.Index(fields=["reviewer", "-sequence"], name="decision_mine"),
             models.Index(fields=["reviewer_name", "-sequence"], name="decision_by_name"),
             models.Index(fields=["verdict", "-sequence"], name="decision_verdict"),

@@ -45,7 +45,8 @@ _UNREAD = [
 SEARCHED_BY = ("headline_l1", "source", "provider")
 # Index → its columns behind the status.
 _DEALT_BY = {
-    "queue": ["-priority", "id", "headline_l1", "created_at"],
+    # With what tells whether somebody has it: at the head of the queue are all those that others hold.
+    "queue": ["-priority", "id", "headline_l1", "created_at", "claimed_until"],
     "oldest": ["id", "headline_l1", "source", "provider"],
     "category": ["headline_l1", "-priority", "id", "source", "provider"],
     "source": ["source", "-priority", "id", "headline_l1", "provider"],
@@ -175,9 +176,7 @@ class Review(StateMachine):
                 )
                 for name, fields in _DEALT_BY.items()
             ),
-            models.Index(
-                fields=["status", "-decided_at"], name="review_decided", condition=Q(decided_at__isnull=False)
-            ),
+            models.Index(fields=["status", "decided_at"], name="review_decided", condition=Q(decided_at__isnull=False)),
             models.Index(
                 fields=["claimed_by", "claimed_until"], name="review_claims", condition=Q(claimed_by__isnull=False)
             ),

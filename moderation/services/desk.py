@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef
 
 from generation.models import InvalidTransition
 from generation.models.prepared import Prepared
@@ -25,7 +26,19 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 Status = Review.Status
-_LOCKED = Prepared(lambda uuid: Review.objects.select_for_update().filter(uuid=uuid), uuid=UUID)
+# What deciding asks of a review; the rest of its row is wide.
+_LOCKED = Prepared(
+    lambda uuid: (
+        Review.objects.filter(uuid=uuid)
+        .only(
+            "uuid", "asset", "status", "headline_l1", "policy", "claimed_by", "claimed_until", "decided_by",
+            "second_opinion",
+        )
+        .annotate(has_listener=Exists(events.listeners(OuterRef("asset"))))
+        .select_for_update(of=("self",))
+    ),
+    uuid=UUID,
+)  # fmt: skip
 SECONDS_MAX = Decimal(3600)
 SUPERSEDED = "This decision is not the last one on its image any more."
 
