@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -10,6 +11,7 @@ from uuid import UUID
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from jinja2 import Environment, Undefined
+from jinja2.ext import Extension
 
 from generation.addresses import address
 from moderation.screen.parts import category_tree
@@ -19,6 +21,8 @@ from moderation.templatetags.desk import age, provider_name
 def environment(**options: Any) -> Environment:
     # Under DEBUG Django would have the name of a missing value written out, and it would be sent as somebody's note.
     found = Environment(**{**options, "undefined": Undefined}, trim_blocks=True, lstrip_blocks=True)
+    if not found.auto_reload:  # which would not see that a part has changed
+        found.add_extension(PartsInPlace)
     found.globals |= {"url": url, "category_tree": category_tree}
     found.filters |= {
         "age": age,
@@ -29,6 +33,21 @@ def environment(**options: Any) -> Environment:
         "whole": whole,
     }
     return found
+
+
+class PartsInPlace(Extension):
+    """Put parts where they are included before anything is compiled: looking names up anew for each of them costs a
+    sixth of a panel."""
+
+    _INCLUDE = re.compile(r'{% include "([^"]+)" %}')
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+        return self._INCLUDE.sub(self._part, source)
+
+    def _part(self, found: re.Match[str]) -> str:
+        assert self.environment.loader is not None
+        source, filename, _ = self.environment.loader.get_source(self.environment, found[1])
+        return self.preprocess(source.removesuffix("\n"), found[1], filename)
 
 
 def url(name: str, value: UUID | str | None = None) -> str:

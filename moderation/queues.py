@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -103,7 +104,7 @@ _WORDS: dict[str, Callable[[str], str]] = {
 Select = Callable[[ReviewQuerySet, "User | int"], ReviewQuerySet]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Queue:
     slug: str
     name: str
@@ -118,17 +119,17 @@ class Queue:
     def narrowed(self, given: Mapping[str, str]) -> Queue:
         return replace(self, filters=Filters.read(given))
 
-    @property
+    @cached_property
     def key(self) -> str:
         return "?".join(filter(None, (self.slug, self.query)))
 
-    @property
+    @cached_property
     def query(self) -> str:
         return urlencode(self.filters.pairs())
 
     @property
     def is_narrowed(self) -> bool:
-        return bool(self.filters.pairs())
+        return bool(self.query)
 
     @property
     def chips(self) -> list[tuple[str, str]]:
@@ -229,7 +230,7 @@ def named(key: str, user: User) -> Queue | None:
     queue = QUEUES.get(slug)
     if queue is None or not queue.is_open_to(user):
         return None
-    return queue.narrowed(dict(parse_qsl(query[:500])))
+    return queue.narrowed(dict(parse_qsl(query[:500]))) if query else queue
 
 
 def for_user(user: User) -> list[Queue]:

@@ -34,20 +34,24 @@ Kind = type[int] | type[str] | type[datetime] | type[UUID]
 def insert(row: Model) -> None:
     """``row.save(force_insert=True)`` for models without signals, defaults of the database, or files to store."""
     connection, model = connections[DEFAULT_DB_ALIAS], type(row)
-    texts = connection.__dict__.setdefault("prepared_inserts", {})
+    texts: dict[type[Model], _Insert] = connection.__dict__.setdefault("prepared_inserts", {})
     if model not in texts:
-        query = InsertQuery(model)
-        query.insert_values([field for field in model._meta.concrete_fields if not field.primary_key], [row])
-        compiler: Any = query.get_compiler(connection=connection)
-        compiler.returning_fields = None
-        ((sql, _),) = compiler.as_sql()
-        texts[model] = compiler, f"{sql} RETURNING {connection.ops.quote_name(str(model._meta.pk.column))}"
-    compiler, sql = texts[model]
-    params = [compiler.prepare_value(field, compiler.pre_save_val(field, row)) for field in compiler.query.fields]
-    with connection.cursor() as cursor:
-        cursor.execute(sql, params)
-        row.pk = cursor.fetchone()[0]
+        texts[model] = _insert_into(model, row, connection)
+    fields, sql = texts[model]
+    values = [field.get_db_prep_save(field.pre_save(row, True), connection) for field in fields]
+    row.pk = sql.run(connection, values, _first)[0]
     row._state.adding, row._state.db = False, connection.alias
+
+
+def _insert_into(model: type[Model], row: Model, connection: Any) -> _Insert:
+    query = InsertQuery(model)
+    fields = [field for field in model._meta.concrete_fields if not field.primary_key]
+    query.insert_values(fields, [row])
+    compiler: Any = query.get_compiler(connection=connection)
+    compiler.returning_fields = None
+    ((sql, _),) = compiler.as_sql()
+    key = connection.ops.quote_name(str(model._meta.pk.column))
+    return fields, _Sql.of(f"{sql} RETURNING {key}", connection)
 
 
 def _stand_in(kind: Kind, number: int) -> Any:
@@ -101,7 +105,41 @@ class _Maker:
 
 
 _fetched: Callable[[Any], list[Any]] = methodcaller("fetchall")
+_first: Callable[[Any], Any] = methodcaller("fetchone")
 _counted: Callable[[Any], int] = attrgetter("rowcount")
+
+
+@dataclass(frozen=True, slots=True)
+class _Sql:
+    """A statement as Django writes it, and as SQLite's driver wants it."""
+
+    text: str
+    driver_text: str  # empty for other databases
+
+    @classmethod
+    def of(cls, text: str, connection: Any) -> _Sql:
+        is_sqlite = connection.vendor == "sqlite"
+        return cls(text, FORMAT_QMARK_REGEX.sub("?", text).replace("%%", "%") if is_sqlite else "")
+
+    def run(self, connection: Any, params: Sequence[Any], take: Callable[[Any], T]) -> T:
+        """What ``take`` takes of the cursor."""
+        if not self.driver_text or connection.execute_wrappers or connection.queries_logged:
+            with connection.cursor() as cursor:
+                cursor.execute(self.text, params)
+                return take(cursor)
+        # Straight to SQLite's driver, with all that Django's cursor sees to but rewriting the placeholders.
+        if connection.needs_rollback:
+            connection.validate_no_broken_transaction()
+        if connection.connection is None:
+            connection.ensure_connection()
+        try:
+            return take(connection.connection.execute(self.driver_text, params))
+        except connection.Database.Error:
+            with connection.wrap_database_errors:
+                raise
+
+
+_Insert = tuple[list[Any], _Sql]  # fields, and the statement that takes a value for each
 
 
 @dataclass(slots=True)
@@ -109,13 +147,12 @@ class _Text:
     """The SQL for one connection, where each value goes, and how a row is read."""
 
     connection: Any
-    sql: str
+    sql: _Sql
     params: Sequence[Any]
     places: Sequence[tuple[int, str, Callable[[Any], Any]]]  # position, name of the value, and how the driver wants it
     converters: Sequence[tuple[int, Sequence[Any], Any]] = ()
     make: Callable[[Sequence[Any]], Any] = tuple
     extra: Sequence[tuple[str, int]] = ()  # annotations, and their columns
-    driver_sql: str = ""  # as SQLite's driver has it
 
     def rows(self, values: Mapping[str, Any]) -> list[Any]:
         return [self._read(row) for row in self._run(values, _fetched)]
@@ -124,24 +161,10 @@ class _Text:
         return self._run(values, _counted)
 
     def _run(self, values: Mapping[str, Any], take: Callable[[Any], T]) -> T:
-        connection = self.connection
         bound = list(self.params)
         for position, name, adapted in self.places:
             bound[position] = adapted(values[name])
-        if not self.driver_sql or connection.execute_wrappers or connection.queries_logged:
-            with connection.cursor() as cursor:
-                cursor.execute(self.sql, bound)
-                return take(cursor)
-        # Straight to SQLite's driver, with all that Django's cursor sees to but rewriting the placeholders.
-        if connection.needs_rollback:
-            connection.validate_no_broken_transaction()
-        if connection.connection is None:
-            connection.ensure_connection()
-        try:
-            return take(connection.connection.execute(self.driver_sql, bound))
-        except connection.Database.Error:
-            with connection.wrap_database_errors:
-                raise
+        return self.sql.run(self.connection, bound, take)
 
     def _read(self, row: Sequence[Any]) -> Any:
         if self.converters:
@@ -204,9 +227,7 @@ class Prepared(Generic[M]):
             if param == adapters[name](value)
         ]
         assert {name for _, name, _ in places} == set(stand_ins), "a value got lost in the text"
-        text = _Text(connection, sql, params, places)
-        if connection.vendor == "sqlite":
-            text.driver_sql = FORMAT_QMARK_REGEX.sub("?", sql).replace("%%", "%")
+        text = _Text(connection, _Sql.of(sql, connection), params, places)
         if changes is None:
             self._learn_to_read(text, queryset, compiler)
         return text

@@ -38,7 +38,8 @@ def panel(*, user: User, review: Review, queue: Queue | None) -> dict[str, Any]:
     notes = surroundings.notes_of(asset)
     prompt = generation.prompt if generation else notes.prompt if notes else ""
     is_blind = blind(user, review, queue)
-    decisions = [] if is_blind or not _TOUCHED.rows(review=review.pk) else _DECISIONS.rows(review=review.pk)
+    # Most images come to the desk without any, and what reads them joins five tables.
+    decisions = _DECISIONS.rows(review=review.pk) if getattr(review, "was_decided", True) and not is_blind else []
     history = entries(decisions, user)
     return {
         "review": review,
@@ -69,10 +70,6 @@ def stage(review: Review) -> dict[str, Any]:
     return {"review": review, "asset": review.asset, "boxes": boxes}
 
 
-# Most images come to the desk without any, and what reads them joins five tables.
-_TOUCHED: Prepared[Any] = Prepared(
-    lambda review: Decision.objects.filter(review=review).values_list("pk", flat=True)[:1], review=int
-)
 _DECISIONS = Prepared(
     lambda review: (
         Decision.objects.filter(review=review)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from moderation.models import Classification, Label
 from moderation.taxonomy import Category
 
 SUGGESTIONS = 9
+_DECIMALS = json.JSONDecoder(parse_int=Decimal, parse_float=Decimal)
 # An exclusive list of what it sees reads better than a long list of what it does not.
 FEW = 4
 
@@ -97,7 +99,7 @@ def sources_of(asset: Asset) -> list[Source]:
 
 def _source(run: Any) -> Source:
     name = classifiers.label(run.classifier)
-    rows = json.loads(run.rows or "[]", parse_int=Decimal, parse_float=Decimal)
+    rows = _DECIMALS.decode(run.rows) if run.rows else ()
     parts = [
         Part(category=category, confidence=confidence, box=box and [float(share) for share in box])
         for _, category, confidence, box in sorted(rows)
@@ -163,13 +165,18 @@ def _found(run: Classification, parts: Iterable[Part]) -> list[Found]:
 
 def _limits(run: Classification) -> str:
     """What it cannot see, in words: silence about these means nothing."""
-    if run.status != Classification.Status.DONE:
-        return ""
-    if not run.covers:
+    return _unseen(tuple(run.covers.items())) if run.status == Classification.Status.DONE else ""
+
+
+@functools.lru_cache(maxsize=256)
+def _unseen(covers: tuple[tuple[str, str], ...]) -> str:
+    """The same for every run of a version."""
+    if not covers:
         return "Names no category, so its silence is about none in particular."
-    seen = [category for category in taxonomy.L1 if category.slug in run.covers]
-    unseen = [category for category in taxonomy.L1 if category.slug not in run.covers]
-    partly = [category for category in seen if run.covers[category.slug] != Coverage.FULL]
+    how_far = dict(covers)
+    seen = [category for category in taxonomy.L1 if category.slug in how_far]
+    unseen = [category for category in taxonomy.L1 if category.slug not in how_far]
+    partly = [category for category in seen if how_far[category.slug] != Coverage.FULL]
     all_partly = len(partly) == len(seen)
     sentences = []
     if len(seen) <= FEW:

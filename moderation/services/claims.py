@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.db import connections, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from generation.models.prepared import Prepared
-from moderation.models import Review
+from moderation.models import Decision, Review
 from moderation.models.reviews import CLAIM_LASTS, ReviewQuerySet
 from moderation.queues import QUEUES, Queue
 
@@ -55,7 +55,8 @@ def deal_alike(
 
 
 def _free(candidates: ReviewQuerySet, now: datetime) -> ReviewQuerySet:
-    candidates = candidates.free(now).for_screen()
+    decided = Decision.objects.filter(review=OuterRef("pk"))
+    candidates = candidates.free(now).for_screen().annotate(was_decided=Exists(decided))
     if connections[candidates.db].features.has_select_for_update_skip_locked:
         candidates = candidates.select_for_update(skip_locked=True, of=("self",))
     return candidates

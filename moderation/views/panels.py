@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -130,7 +130,7 @@ def _context(
 
 def _veiling(request: DeskRequest, review: Review, queue: Queue | None, preferences: Preferences) -> dict[str, Any]:
     """How the picture is shown at first, and what changes that."""
-    wish = request.GET.get("reveal", "")
+    wish = request.GET.get("reveal", "") if request.META["QUERY_STRING"] else ""
     veil = preferences.veil_for(review.headline_l1)
     return {
         "preferences": preferences,
@@ -145,7 +145,7 @@ def _veiling(request: DeskRequest, review: Review, queue: Queue | None, preferen
 
 
 def address_of(review: Review, queue: Queue | None) -> str:
-    return f"{review.get_absolute_url()}?{urlencode({'queue': queue.key})}" if queue else review.get_absolute_url()
+    return f"{review.get_absolute_url()}?queue={quote_plus(queue.key)}" if queue else review.get_absolute_url()
 
 
 def kept(request: HttpRequest) -> dict[str, Any]:
