@@ -39,6 +39,7 @@ _LOCKED = Prepared(
     ),
     uuid=UUID,
 )  # fmt: skip
+VERDICTS = frozenset(STATUS_AFTER)  # what a person may say of an image
 SECONDS_MAX = Decimal(3600)
 SUPERSEDED = "This decision is not the last one on its image any more."
 
@@ -260,7 +261,7 @@ def _require_rank(review: Review, user: User) -> None:
 
 def checked_categories(verdict: Verdict, slugs: Sequence[str]) -> list[str]:
     """What a verdict names, sorted; nothing for an approval. Raises Incomplete."""
-    if verdict not in STATUS_AFTER:
+    if verdict not in VERDICTS:
         raise Incomplete("Choose approve, reject or escalate.")
     allowed = {category.slug for category in taxonomy.reject_reasons()}
     unknown = [slug for slug in slugs if slug not in allowed]

@@ -11,13 +11,12 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import reswap, retarget
 
-from moderation.forms import DecisionForm
-from moderation.models import Review, Verdict
+from moderation.models import Review
 from moderation.models.reviews import CLAIM_LASTS
 from moderation.screen import claim_seconds
 from moderation.screen.parts import hidden, part
 from moderation.services import claims, desk
-from moderation.views import skips
+from moderation.views import skips, verdicts
 from moderation.views.access import DeskRequest, get_review_for, moment, named_queue, named_review, uuids
 from moderation.views.panels import arrive, go_on, is_deck, kept, refill, refuse, show
 
@@ -76,13 +75,10 @@ def decision_create(request: DeskRequest, uuid: UUID) -> HttpResponse:
 
 def _verdict(request: DeskRequest) -> dict[str, Any]:
     """What the form says. Raises Incomplete."""
-    form = DecisionForm(request.POST)
-    if not form.is_valid():
-        raise desk.Incomplete(form.sentence)
-    given = form.cleaned_data
+    given = verdicts.read(request.POST)
     return {
-        "verdict": Verdict(given["verdict"]), "categories": given["categories"], "note": given["note"],
-        "seconds": given["seconds"], "uuid": given["decision"],
+        "verdict": given.verdict, "categories": given.categories, "note": given.note, "seconds": given.seconds,
+        "uuid": given.name,
     }  # fmt: skip
 
 

@@ -8,14 +8,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.contrib import messages
-from django.http import HttpResponse
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST
 from django_htmx.http import replace_url, reswap, retarget
 
 from generation.htmx import respond
 from moderation import taxonomy
-from moderation.forms import NOTE_MAX, BulkPreviewForm, DecisionForm
+from moderation.forms import NOTE_MAX
 from moderation.models import Preferences, Review, Verdict
 from moderation.models.decisions import PAST_TENSE
 from moderation.queues import Queue
@@ -24,9 +24,10 @@ from moderation.screen.batches import batch_of
 from moderation.screen.exposure import seen_by
 from moderation.screen.sheet import Sight
 from moderation.services import batches, desk, sheets
-from moderation.views import skips
+from moderation.views import skips, verdicts
 from moderation.views.access import DeskRequest, SeeOther, get_queue_for, uuids
 from moderation.views.panels import STATUS_OF, leave
+from moderation.views.verdicts import Given
 
 ACT = "moderation/_sheet_act.html"
 PREVIEW = "moderation/_sheet_preview.html"
@@ -73,7 +74,8 @@ def _preview(request: DeskRequest, sight: Sight) -> HttpResponse:
     data, the_rest = request.POST.copy(), "rest" in request.POST
     if the_rest:
         data["verdict"] = data.get("rest", "")
-    verdict = Verdict(_given(BulkPreviewForm(data))["verdict"])
+    # The reason for an escalation is asked for with the preview, not before.
+    verdict = _given(data, wants_reason=False).verdict
     marked = screen.marked(
         user=request.user, sight=sight, shown=set(uuids(data.getlist("shown"))),
         chosen=set(uuids(data.getlist("tile"))), the_rest=the_rest,
@@ -85,20 +87,18 @@ def _preview(request: DeskRequest, sight: Sight) -> HttpResponse:
 
 
 def _confirm(request: DeskRequest, sight: Sight) -> HttpResponse:
-    given = _given(DecisionForm(request.POST))
-    verdict = Verdict(given["verdict"])
+    given = _given(request.POST)
     outcome = batches.decide_many(
-        reviews=_reviews(request, sight.queue), user=request.user, verdict=verdict, categories=given["categories"],
-        note=given["note"], batch=_batch(request),
+        reviews=_reviews(request, sight.queue), user=request.user, verdict=given.verdict, categories=given.categories,
+        note=given.note, batch=_batch(request),
     )  # fmt: skip
-    return finish(request, sight, outcome, PAST_TENSE[verdict].capitalize())
+    return finish(request, sight, outcome, PAST_TENSE[given.verdict].capitalize())
 
 
-def _given(form: DecisionForm) -> dict[str, Any]:
-    if not form.is_valid():
-        raise desk.Incomplete(form.sentence)
-    desk.checked_categories(Verdict(form.cleaned_data["verdict"]), form.cleaned_data["categories"])
-    return form.cleaned_data
+def _given(data: QueryDict, *, wants_reason: bool = True) -> Given:
+    given = verdicts.read(data, wants_reason=wants_reason)
+    desk.checked_categories(given.verdict, given.categories)
+    return given
 
 
 def _batch(request: DeskRequest) -> UUID | None:
