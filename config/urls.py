@@ -9,6 +9,8 @@ from config import operations, views
 from moderation.views import care
 
 urlpatterns = [
+    # Addresses are tried in turn, and most that are asked for are the desk's.
+    path("", include("moderation.urls")),
     path("", views.home, name="home"),
     path("login/", auth_views.LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout/", auth_views.LogoutView.as_view(), name="logout"),
@@ -16,7 +18,6 @@ urlpatterns = [
     path("providers/<slug:slug>/check/", operations.check, name="provider-check"),
     path("preferences/", care.preferences, name="preferences"),
     path("", include("generation.urls")),
-    path("", include("moderation.urls")),
     path("admin/", admin.site.urls),
     path("healthz", views.healthz, name="healthz"),
     path("readyz", views.readyz, name="readyz"),

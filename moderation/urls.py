@@ -8,6 +8,10 @@ from moderation.views import batches, care, queues, record, reports, reviews, se
 
 app_name = "moderation"
 urlpatterns = [
+    path("reviews/<uuid:uuid>/", reviews.review_detail, name="review-detail"),
+    path("reviews/<uuid:uuid>/claim/", reviews.review_claim, name="review-claim"),
+    path("reviews/<uuid:uuid>/decisions/", reviews.decision_create, name="decision-create"),
+    path("reviews/<uuid:uuid>/skip/", reviews.review_skip, name="review-skip"),
     path("queues/", queues.queue_list, name="queue-list"),
     path("queues/<slug:slug>/", queues.queue_detail, name="queue-detail"),
     path("queues/<slug:slug>/claims/", queues.claim_next, name="claim-next"),
@@ -23,10 +27,6 @@ urlpatterns = [
     path("live/", queues.live, name="live"),
     path("claims/renewal/", reviews.claim_renewal, name="claim-renewal"),
     path("claims/release/", reviews.claim_release, name="claim-release"),
-    path("reviews/<uuid:uuid>/", reviews.review_detail, name="review-detail"),
-    path("reviews/<uuid:uuid>/claim/", reviews.review_claim, name="review-claim"),
-    path("reviews/<uuid:uuid>/decisions/", reviews.decision_create, name="decision-create"),
-    path("reviews/<uuid:uuid>/skip/", reviews.review_skip, name="review-skip"),
     path("search/", search.search, name="search"),
     path("decisions/", record.decision_list, name="decision-list"),
     path("decisions/<uuid:uuid>/reversal/", record.decision_reverse, name="decision-reverse"),

@@ -7,9 +7,10 @@ from typing import Any
 from django.db.backends.sqlite3 import base as django_base
 
 from config.sqlite import turns
-from config.sqlite.operations import DatabaseOperations
+from config.sqlite.operations import DatabaseOperations, moment
 
 Base: Any = django_base.DatabaseWrapper
+django_base.Database.register_converter("datetime", moment)  # type: ignore[attr-defined]
 
 
 class DatabaseWrapper(Base):  # type: ignore[misc]  # what it overrides is no part of Django's typed interface

@@ -12,6 +12,7 @@ and sends two signals that nobody here listens to.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from operator import attrgetter, itemgetter, methodcaller
 from typing import Any, Generic, TypeVar, cast
 from uuid import UUID
 
+from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.sqlite3.base import FORMAT_QMARK_REGEX
 from django.db.models import Model, QuerySet
@@ -31,9 +33,21 @@ T = TypeVar("T")
 Kind = type[int] | type[str] | type[datetime] | type[UUID]
 
 
+def _here() -> Any:
+    """``connections[DEFAULT_DB_ALIAS]``, which is one and the same for as long as a thread lives."""
+    try:
+        return _thread.connection
+    except AttributeError:
+        _thread.connection = connections[DEFAULT_DB_ALIAS]
+        return _thread.connection
+
+
+_thread = threading.local()
+
+
 def insert(row: Model) -> None:
     """``row.save(force_insert=True)`` for models without signals, defaults of the database, or files to store."""
-    connection, model = connections[DEFAULT_DB_ALIAS], type(row)
+    connection, model = _here(), type(row)
     texts: dict[type[Model], _Insert] = connection.__dict__.setdefault("prepared_inserts", {})
     if model not in texts:
         texts[model] = _insert_into(model, row, connection)
@@ -114,16 +128,16 @@ class _Sql:
     """A statement as Django writes it, and as SQLite's driver wants it."""
 
     text: str
-    driver_text: str  # empty for other databases
+    driver_text: str  # empty where it has to go through Django's cursor
 
     @classmethod
     def of(cls, text: str, connection: Any) -> _Sql:
-        is_sqlite = connection.vendor == "sqlite"
-        return cls(text, FORMAT_QMARK_REGEX.sub("?", text).replace("%%", "%") if is_sqlite else "")
+        goes_straight = connection.vendor == "sqlite" and not settings.DEBUG  # where Django logs every query
+        return cls(text, FORMAT_QMARK_REGEX.sub("?", text).replace("%%", "%") if goes_straight else "")
 
     def run(self, connection: Any, params: Sequence[Any], take: Callable[[Any], T]) -> T:
         """What ``take`` takes of the cursor."""
-        if not self.driver_text or connection.execute_wrappers or connection.queries_logged:
+        if not self.driver_text or connection.execute_wrappers or connection.force_debug_cursor:
             with connection.cursor() as cursor:
                 cursor.execute(self.text, params)
                 return take(cursor)
@@ -201,7 +215,7 @@ class Prepared(Generic[M]):
 
     def _text(self) -> _Text:
         """Kept on the connection: it belongs to one thread, and what was made for it dies with it."""
-        connection = connections[DEFAULT_DB_ALIAS]
+        connection = _here()
         texts: dict[Prepared[M], _Text] = connection.__dict__.setdefault("prepared_texts", {})
         text = texts.get(self)
         if text is None:
@@ -237,7 +251,7 @@ class Prepared(Generic[M]):
         text.converters = [(at, steps, expression) for at, (steps, expression) in converters.items()]
         kind = queryset._iterable_class
         if kind is ModelIterable:
-            text.make = _Maker(compiler.klass_info, compiler.select, connections[DEFAULT_DB_ALIAS].alias)
+            text.make = _Maker(compiler.klass_info, compiler.select, text.connection.alias)
             text.extra = list(compiler.annotation_col_map.items())
         elif kind is FlatValuesListIterable:
             text.make = itemgetter(0)

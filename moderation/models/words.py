@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from django.db import models
 
@@ -16,7 +16,13 @@ _WORD = re.compile(r"[^\W\d_][\w'-]{2,39}")
 
 def words_of(prompt: str) -> set[str]:
     """The words of a prompt, in lower case, without numbers and what is shorter than three letters."""
-    return {match.group().lower()[:WORD_MAX] for match in _WORD.finditer(prompt)}
+    return {word for word, _ in places_of(prompt)}
+
+
+def places_of(prompt: str) -> Iterator[tuple[str, slice]]:
+    """The same words, each as often as it stands there, and where."""
+    for match in _WORD.finditer(prompt):
+        yield match.group().lower()[:WORD_MAX], slice(*match.span())
 
 
 class WordTally(models.Model):

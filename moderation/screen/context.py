@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from generation.models import Asset, lookup
 from generation.models.prepared import Prepared
 from moderation.models import Decision, Review, TallyProgress, WordTally
 from moderation.models.decisions import standing
-from moderation.models.words import words_of
+from moderation.models.words import places_of, words_of
 from moderation.screen.blindness import Shown, shown
 
 if TYPE_CHECKING:
@@ -181,13 +180,15 @@ _WHOLE = Prepared(lambda pk: TallyProgress.objects.filter(pk=pk), pk=int)
 
 
 def _pieces(prompt: str, reasons: Mapping[str, str]) -> Iterator[Piece]:
-    if not reasons:
-        yield Piece(text=prompt)
-        return
-    words = "|".join(re.escape(word) for word in sorted(reasons, key=len, reverse=True))
-    for part in re.split(rf"\b({words})\b", prompt, flags=re.IGNORECASE):
-        if part:
-            yield Piece(text=part, reason=reasons.get(part.lower(), ""))
+    done = 0
+    for word, place in places_of(prompt):
+        if word in reasons:
+            if done < place.start:
+                yield Piece(text=prompt[done : place.start])
+            yield Piece(text=prompt[place.start : place.stop], reason=reasons[word])
+            done = place.stop
+    if done < len(prompt):
+        yield Piece(text=prompt[done:])
 
 
 def notes_of(asset: Asset) -> Notes | None:
