@@ -5,21 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth.backends import ModelBackend
-from django.contrib.auth.models import Group, Permission, User
-from django.db.models import Q, QuerySet, Subquery, Value
-from django.db.models.functions import Concat
+from django.contrib.auth.models import Group, User
+from django.db.models import QuerySet, Subquery
 
-from generation.models.gathering import Joined
+from generation.models.gathering import Dotted, Joined
 from generation.models.prepared import Prepared
 
 
 def _with_permissions(pk: int) -> QuerySet[User]:
-    theirs = User.user_permissions.through.objects.filter(user=pk).values("permission")
+    name = Dotted("permission__content_type__app_label", "permission__codename")
     groups = User.groups.through.objects.filter(user=pk).values("group")
-    of_groups = Group.permissions.through.objects.filter(group__in=groups).values("permission")
-    name = Concat("content_type__app_label", Value("."), "codename")
-    rows = Permission.objects.filter(Q(pk__in=theirs) | Q(pk__in=of_groups)).order_by()
-    return User.objects.filter(pk=pk).annotate(permission_names=Subquery(rows.values(all=Joined(name))))
+    own = User.user_permissions.through.objects.filter(user=pk).values(names=Joined(name))
+    of_groups = Group.permissions.through.objects.filter(group__in=groups).values(names=Joined(name))
+    return User.objects.filter(pk=pk).annotate(own_names=Subquery(own), group_names=Subquery(of_groups))
 
 
 _USER = Prepared(_with_permissions, pk=int)
@@ -38,6 +36,7 @@ class Accounts(ModelBackend):
         if user_obj.is_superuser:
             return super().get_all_permissions(user_obj, obj)
         if not hasattr(user_obj, "_perm_cache"):
-            read = user_obj if hasattr(user_obj, "permission_names") else _USER.row(pk=user_obj.pk)
-            user_obj._perm_cache = set((read.permission_names or "").split(",")) - {""} if read else set()
+            read: Any = user_obj if hasattr(user_obj, "own_names") else _USER.row(pk=user_obj.pk)
+            names = (read.own_names, read.group_names) if read else ()
+            user_obj._perm_cache = {name for joined in names if joined for name in joined.split(",")}
         return set(user_obj._perm_cache)

@@ -20,6 +20,14 @@ class Joined(Func):
         return self.as_sql(*args, function="STRING_AGG", **more)
 
 
+class Dotted(Func):
+    """Texts as one, with dots between them."""
+
+    template = "(%(expressions)s)"
+    arg_joiner = " || '.' || "
+    output_field = TextField()
+
+
 class Gathered(Func):
     """The text of a JSON list that holds, for each row, a list of these values; in no order."""
 

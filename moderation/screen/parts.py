@@ -9,7 +9,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.middleware.csrf import get_token
 from django.template import engines
-from django.utils.html import format_html
+from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
 from moderation import taxonomy
@@ -25,10 +25,10 @@ def part(name: str, context: Mapping[str, Any]) -> SafeString:
 def hidden(request: HttpRequest, queue: Queue | None) -> SafeString:
     """What every form of the desk carries: the token, and the queue that is being worked through."""
     # Made once: every form would mask the token anew.
-    token = format_html('<input type="hidden" name="csrfmiddlewaretoken" value="{}">', _token(request))
-    if queue is None:
-        return token
-    return format_html('{}<input type="hidden" name="queue" value="{}">', token, queue.key)
+    given = {"csrfmiddlewaretoken": _token(request), **({"queue": queue.key} if queue else {})}
+    return mark_safe(
+        "".join(f'<input type="hidden" name="{name}" value="{escape(text)}">' for name, text in given.items())
+    )
 
 
 def _token(request: HttpRequest) -> str:
