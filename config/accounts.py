@@ -1,4 +1,4 @@
-"""Who somebody is and what they may: one short query on every page, instead of four long ones."""
+"""Who somebody is, what they may and how they want the desk: one short query on every page, instead of five."""
 
 from __future__ import annotations
 
@@ -10,25 +10,31 @@ from django.db.models import QuerySet, Subquery
 
 from generation.models.gathering import Dotted, Joined
 from generation.models.prepared import Prepared
+from moderation.models import Preferences
 
 
-def _with_permissions(pk: int) -> QuerySet[User]:
+def _person(pk: int) -> QuerySet[User]:
     name = Dotted("permission__content_type__app_label", "permission__codename")
     groups = User.groups.through.objects.filter(user=pk).values("group")
     own = User.user_permissions.through.objects.filter(user=pk).values(names=Joined(name))
     of_groups = Group.permissions.through.objects.filter(group__in=groups).values(names=Joined(name))
-    return User.objects.filter(pk=pk).annotate(own_names=Subquery(own), group_names=Subquery(of_groups))
+    people = User.objects.filter(pk=pk).select_related("desk_preferences")
+    return people.annotate(own_names=Subquery(own), group_names=Subquery(of_groups))
 
 
-_USER = Prepared(_with_permissions, pk=int)
+_USER = Prepared(_person, pk=int)
 
 
 class Accounts(ModelBackend):
-    """Django's own, with somebody's permissions, and those of their groups, read together with them."""
+    """Django's own, with permissions (somebody's and their groups') and preferences read together with them."""
 
     def get_user(self, user_id: Any) -> User | None:
         user = _USER.row(pk=int(user_id))
-        return user if user is not None and self.user_can_authenticate(user) else None
+        if user is None or not self.user_can_authenticate(user):
+            return None
+        stored = getattr(user, "desk_preferences", None)
+        (stored or Preferences(user_id=user.pk)).keep_on(user)
+        return user
 
     def get_all_permissions(self, user_obj: Any, obj: Any = None) -> set[str]:
         if not user_obj.is_active or user_obj.is_anonymous or obj is not None:

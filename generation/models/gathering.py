@@ -1,10 +1,10 @@
-"""Several rows as one value, in a subquery: what belongs to a row, read with it instead of by a query of its own."""
+"""Several rows as one value, so that what belongs to a row is read with it; and one value as several."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Func, JSONField, TextField
+from django.db.models import Func, JSONField, TextField, Value
 
 
 class Joined(Func):
@@ -48,3 +48,19 @@ class Gathered(Func):
 class _Json(Func):
     function = "json"
     output_field = TextField()
+
+
+def split(words: str) -> Func:
+    """The words of a text, for ``__in``: one value however many they are. None may hold a quotation mark or backslash."""
+    return _Split(Value(words))
+
+
+class _Split(Func):
+    output_field = TextField()
+
+    def as_sqlite(self, *args: Any, **more: Any) -> Any:
+        listed = "'[\"' || replace(%(expressions)s, ' ', '\",\"') || '\"]'"
+        return self.as_sql(*args, template=f"(SELECT value FROM json_each({listed}))", **more)
+
+    def as_postgresql(self, *args: Any, **more: Any) -> Any:
+        return self.as_sql(*args, template="(SELECT unnest(string_to_array(%(expressions)s, ' ')))", **more)

@@ -63,10 +63,19 @@ class Preferences(models.Model):
 
     @classmethod
     def of(cls, user: User | Any) -> Preferences:
-        """Theirs, or the defaults (not stored) for people who never changed any."""
+        """Theirs, or the defaults (not stored) for people who never changed any.
+
+        Of whoever is logged in as they were read with them.
+        """
         if not user.is_authenticated:
             return cls()
-        return _OF.row(user=user.pk) or cls(user=user)
+        # The id alone: a default that is given its user would be taken for theirs by Django.
+        return user.__dict__.get(_KEPT) or _OF.row(user=user.pk) or cls(user_id=user.pk)
+
+    def keep_on(self, user: User) -> None:
+        """From now on these are what ``of`` knows of this very object."""
+        user.__dict__[_KEPT] = self
 
 
+_KEPT = "_desk_preferences_read"
 _OF = Prepared(lambda user: Preferences.objects.filter(user_id=user), user=int)

@@ -34,10 +34,12 @@ _UNREAD = [
         "candidate_task_id", "idempotency_key", "idempotency_digest", "callback_url", "form_token", "error", "reason",
         "sd_vae", "clip_skip", "embeddings", "refiner_switch_at", "enable_transparent_background", "restore_faces",
         "response_image_type", "enable_nsfw_detection", "nsfw_detection_level", "enterprise_plan", "cost", "width",
-        "height", "submitted_at", "finished_at", "progress", "eta_seconds", "provider_task_id",
+        "height", "submitted_at", "finished_at", "progress", "eta_seconds", "provider_task_id", "hires_fix", "status",
+        "created_at", "api_key",
     )),
     *(f"{person}__{name}" for person in ("claimed_by", "asset__stored_by", "asset__request__requested_by") for name in (
-        "password", "last_login", "first_name", "last_name", "email", "date_joined",
+        "password", "last_login", "first_name", "last_name", "email", "date_joined", "is_superuser", "is_staff",
+        "is_active",
     )),
 ]  # fmt: skip
 

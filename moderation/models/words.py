@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 from django.db import models
 
-from generation.models.prepared import Prepared
-
 WORD_MAX = 40
-FEW = 40  # words; most prompts have no more
 _WORD = re.compile(r"[^\W\d_][\w'-]{2,39}")
 
 
@@ -34,18 +31,6 @@ class WordTally(models.Model):
 
     def __str__(self) -> str:
         return f"{self.word}: {self.rejected} of {self.decided}"
-
-    @classmethod
-    def of(cls, words: Collection[str]) -> dict[str, WordTally]:
-        if len(words) > FEW:
-            return WordTally.objects.in_bulk(list(words))
-        padded = [*words, *[""] * (FEW - len(words))]
-        return {row.word: row for row in _FEW.rows(**{f"word{at}": word for at, word in enumerate(padded)})}
-
-
-_FEW = Prepared(
-    lambda **words: WordTally.objects.filter(word__in=list(words.values())), **{f"word{at}": str for at in range(FEW)}
-)
 
 
 class TallyProgress(models.Model):

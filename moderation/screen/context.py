@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import QuerySet, Subquery
 
 from generation.models import Asset, lookup
+from generation.models.gathering import split
 from generation.models.prepared import Prepared
 from moderation.models import Decision, Review, TallyProgress, WordTally
 from moderation.models.decisions import standing
@@ -162,21 +165,24 @@ _ALIKE = Prepared(
 
 def marked(prompt: str) -> list[Piece]:
     """The prompt in pieces, the words marked that go with rejections here."""
-    tallies = WordTally.of(words_of(prompt) - COMMON)
-    telling = {word: tally for word, tally in tallies.items() if tally.rejected >= REJECTED_MIN}
-    if not telling:
-        return [Piece(text=prompt)]
-    whole = _WHOLE.rows(pk=1)[0]
-    usual = whole.rejected / whole.decided if whole.decided else 1.0
+    words = words_of(prompt) - COMMON
     reasons = {
-        word: f"{tally.rejected} of {tally.decided} decided images with this word were rejected"
-        for word, tally in telling.items()
-        if tally.rejected / tally.decided >= min(1.0, LIFT_MIN * usual)
+        word: f"{rejected} of {decided} decided images with this word were rejected"
+        for word, decided, rejected, all_decided, all_rejected in _TALLIES.rows(words=" ".join(words))
+        if rejected / decided >= min(1.0, LIFT_MIN * (all_rejected / all_decided if all_decided else 1.0))
     }
-    return list(_pieces(prompt, reasons))
+    return list(_pieces(prompt, reasons)) if reasons else [Piece(text=prompt)]
 
 
-_WHOLE = Prepared(lambda pk: TallyProgress.objects.filter(pk=pk), pk=int)
+def _tallies(words: str) -> QuerySet[WordTally, Any]:
+    """Of these words those that were rejected often enough to tell, each beside what is so of all images."""
+    whole = TallyProgress.objects.filter(pk=1)
+    telling = WordTally.objects.filter(word__in=split(words), rejected__gte=REJECTED_MIN)
+    numbers = (Subquery(whole.values("decided")), Subquery(whole.values("rejected")))
+    return telling.values_list("word", "decided", "rejected", *numbers)
+
+
+_TALLIES: Prepared[Any] = Prepared(_tallies, words=str)
 
 
 def _pieces(prompt: str, reasons: Mapping[str, str]) -> Iterator[Piece]:

@@ -109,7 +109,7 @@ def _sum(moves: Iterable[Move]) -> Move:
 
 
 def _store(changes: Mapping[str, Move]) -> None:
-    known = WordTally.of(changes)
+    known = WordTally.objects.in_bulk(list(changes))
     rows = [known.get(word) or WordTally(word=word) for word in sorted(changes)]
     for row in rows:
         row.decided += changes[row.word][0]
