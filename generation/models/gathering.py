@@ -51,7 +51,7 @@ class _Json(Func):
 
 
 def split(words: str) -> Func:
-    """The words of a text, for ``__in``: one value however many they are. None may hold a quotation mark or backslash."""
+    """The words of a text, for ``__in``: one value, however many. None may hold a quotation mark or a backslash."""
     return _Split(Value(words))
 
 
