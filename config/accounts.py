@@ -22,14 +22,14 @@ def _person(pk: int) -> QuerySet[User]:
     return people.annotate(own_names=Subquery(own), group_names=Subquery(of_groups))
 
 
-_USER = Prepared(_person, pk=int)
+_PERSON = Prepared(_person, pk=int)
 
 
 class Accounts(ModelBackend):
     """Django's own, with permissions (somebody's and their groups') and preferences read together with them."""
 
     def get_user(self, user_id: Any) -> User | None:
-        user = _USER.row(pk=int(user_id))
+        user = _PERSON.row(pk=int(user_id))
         if user is None or not self.user_can_authenticate(user):
             return None
         stored = getattr(user, "desk_preferences", None)
@@ -42,7 +42,7 @@ class Accounts(ModelBackend):
         if user_obj.is_superuser:
             return super().get_all_permissions(user_obj, obj)
         if not hasattr(user_obj, "_perm_cache"):
-            read: Any = user_obj if hasattr(user_obj, "own_names") else _USER.row(pk=user_obj.pk)
+            read: Any = user_obj if hasattr(user_obj, "own_names") else _PERSON.row(pk=user_obj.pk)
             names = (read.own_names, read.group_names) if read else ()
             user_obj._perm_cache = {name for joined in names if joined for name in joined.split(",")}
         return set(user_obj._perm_cache)

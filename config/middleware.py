@@ -12,6 +12,7 @@ from csp.utils import build_policy
 from django.conf import settings
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import resolve_url
 
 PRIVATE = "max-age=0, no-cache, no-store, must-revalidate, private"
@@ -28,7 +29,7 @@ class OnePolicyMiddleware(CSPMiddleware):
     def process_request(self, request: HttpRequest) -> None:
         """Nothing to prepare."""
 
-    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         is_djangos_own = settings.DEBUG and response.status_code in (404, 500)  # whose pages have styles in them
         if not is_djangos_own:
             response.setdefault(HEADER, self.policy)
@@ -44,7 +45,7 @@ class LapsedSessionMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
         target = response.get("Location", "")
-        if request.headers.get("HX-Request") == "true" and target.startswith(resolve_url(settings.LOGIN_URL)):
+        if target.startswith(resolve_url(settings.LOGIN_URL)) and request.headers.get("HX-Request") == "true":
             login = resolve_url(settings.LOGIN_URL)
             # Back to the page that the person was on, which is not the address that htmx asked for.
             page = urlsplit(request.headers.get("HX-Current-URL", ""))

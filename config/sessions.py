@@ -16,9 +16,10 @@ from generation.models.prepared import Prepared
 
 
 class SessionStore(DatabaseSessions):
-    def decode(self, session_data: str) -> dict[str, Any]:
+    def decode(self, session_data: bytes | str) -> dict[str, Any]:
         try:
-            return JSONSerializer().loads(_unsigned(session_data, self.key_salt))
+            found: dict[str, Any] = JSONSerializer().loads(_unsigned(str(session_data), self.key_salt))
+            return found
         except (BadSignature, ValueError):
             return super().decode(session_data)
 
@@ -35,10 +36,14 @@ def _unsigned(data: str, salt: str) -> bytes:
 
     Raises BadSignature.
     """
-    return signing.loads(data, salt=salt, serializer=_Raw)
+    found: bytes = signing.loads(data, salt=salt, serializer=_Raw)
+    return found
 
 
 class _Raw:
+    def dumps(self, obj: bytes) -> bytes:
+        return obj
+
     def loads(self, data: bytes) -> bytes:
         return data
 

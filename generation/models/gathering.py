@@ -13,11 +13,11 @@ class Joined(Func):
     template = "%(function)s(%(expressions)s, ',')"
     output_field = TextField()
 
-    def as_sqlite(self, *args: Any, **more: Any) -> Any:
-        return self.as_sql(*args, function="GROUP_CONCAT", **more)
+    def as_sqlite(self, compiler: Any, connection: Any, **more: Any) -> Any:
+        return self.as_sql(compiler, connection, function="GROUP_CONCAT")
 
-    def as_postgresql(self, *args: Any, **more: Any) -> Any:
-        return self.as_sql(*args, function="STRING_AGG", **more)
+    def as_postgresql(self, compiler: Any, connection: Any, **more: Any) -> Any:
+        return self.as_sql(compiler, connection, function="STRING_AGG")
 
 
 class Dotted(Func):
@@ -39,10 +39,10 @@ class Gathered(Func):
         inner = self.copy()
         inner.set_source_expressions(parts)
         template = "json_group_array(json_array(%(expressions)s))"
-        return inner.as_sql(compiler, connection, template=template, **more)
+        return inner.as_sql(compiler, connection, template=template)
 
-    def as_postgresql(self, *args: Any, **more: Any) -> Any:
-        return self.as_sql(*args, template="jsonb_agg(jsonb_build_array(%(expressions)s))::text", **more)
+    def as_postgresql(self, compiler: Any, connection: Any, **more: Any) -> Any:
+        return self.as_sql(compiler, connection, template="jsonb_agg(jsonb_build_array(%(expressions)s))::text")
 
 
 class _Json(Func):
@@ -58,9 +58,9 @@ def split(words: str) -> Func:
 class _Split(Func):
     output_field = TextField()
 
-    def as_sqlite(self, *args: Any, **more: Any) -> Any:
+    def as_sqlite(self, compiler: Any, connection: Any, **more: Any) -> Any:
         listed = "'[\"' || replace(%(expressions)s, ' ', '\",\"') || '\"]'"
-        return self.as_sql(*args, template=f"(SELECT value FROM json_each({listed}))", **more)
+        return self.as_sql(compiler, connection, template=f"(SELECT value FROM json_each({listed}))")
 
-    def as_postgresql(self, *args: Any, **more: Any) -> Any:
-        return self.as_sql(*args, template="(SELECT unnest(string_to_array(%(expressions)s, ' ')))", **more)
+    def as_postgresql(self, compiler: Any, connection: Any, **more: Any) -> Any:
+        return self.as_sql(compiler, connection, template="(SELECT unnest(string_to_array(%(expressions)s, ' ')))")

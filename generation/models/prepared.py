@@ -23,8 +23,9 @@ from uuid import UUID
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.sqlite3.base import FORMAT_QMARK_REGEX
-from django.db.models import Model, QuerySet
+from django.db.models import CompositePrimaryKey, Model, QuerySet
 from django.db.models.base import ModelState
+from django.db.models.constants import OnConflict
 from django.db.models.query import FlatValuesListIterable, ModelIterable, ValuesListIterable
 from django.db.models.sql import InsertQuery, UpdateQuery
 
@@ -45,25 +46,33 @@ def _here() -> Any:
 _thread = threading.local()
 
 
-def insert(row: Model) -> None:
-    """``row.save(force_insert=True)`` for models without signals, defaults of the database, or files to store."""
+def insert(row: Model, *, again: bool = False) -> None:
+    """``row.save(force_insert=True)`` for models without signals, defaults of the database, or files to store.
+
+    ``again``: nothing happens when it is there already.
+    """
     connection, model = _here(), type(row)
-    texts: dict[type[Model], _Insert] = connection.__dict__.setdefault("prepared_inserts", {})
-    if model not in texts:
-        texts[model] = _insert_into(model, row, connection)
-    fields, sql = texts[model]
+    texts: dict[Any, _Insert] = connection.__dict__.setdefault("prepared_inserts", {})
+    if (model, again) not in texts:
+        texts[model, again] = _insert_into(model, row, connection, OnConflict.IGNORE if again else None)
+    fields, sql = texts[model, again]
     values = [field.get_db_prep_save(field.pre_save(row, True), connection) for field in fields]
-    row.pk = sql.run(connection, values, _first)[0]
+    if isinstance(model._meta.pk, CompositePrimaryKey):
+        sql.run(connection, values, _counted)
+    else:
+        row.pk = sql.run(connection, values, _first)[0]
     row._state.adding, row._state.db = False, connection.alias
 
 
-def _insert_into(model: type[Model], row: Model, connection: Any) -> _Insert:
-    query = InsertQuery(model)
+def _insert_into(model: type[Model], row: Model, connection: Any, on_conflict: OnConflict | None) -> _Insert:
+    query = InsertQuery(model, on_conflict=on_conflict)
     fields = [field for field in model._meta.concrete_fields if not field.primary_key]
     query.insert_values(fields, [row])
     compiler: Any = query.get_compiler(connection=connection)
     compiler.returning_fields = None
     ((sql, _),) = compiler.as_sql()
+    if isinstance(model._meta.pk, CompositePrimaryKey):
+        return fields, _Sql.of(sql, connection)
     key = connection.ops.quote_name(str(model._meta.pk.column))
     return fields, _Sql.of(f"{sql} RETURNING {key}", connection)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from django.db import models
 
 from generation.models import Asset
+from generation.models.prepared import insert
 
 if TYPE_CHECKING:
     from moderation.models.decisions import Decision
@@ -27,6 +28,5 @@ class NamedCategory(models.Model):
 
     @classmethod
     def store(cls, decision: Decision) -> None:
-        asset = decision.review.asset_id
-        rows = [NamedCategory(category=category, asset_id=asset) for category in decision.categories]
-        NamedCategory.objects.bulk_create(rows, ignore_conflicts=True)
+        for category in decision.categories:
+            insert(NamedCategory(category=category, asset_id=decision.review.asset_id), again=True)
