@@ -108,7 +108,7 @@ def _mine(user: User) -> dict[str, Any]:
         "queues": [row for row in rows if row.queue.slug != "mine"],
         "held": next((row.count for row in rows if row.queue.slug == "mine"), None),
         "verdicts": [(verdict, PAST[verdict], Number(f"n-{verdict}", str(counts.get(verdict, 0)))) for verdict in PAST],
-        "recent": entries(recent.select_related("reviewer", "policy", "reversed_by", "review__asset")[:RECENT], user),
+        "recent": entries(recent.for_list()[:RECENT], user),
         "exposure": seen_by(user),
     }
 

@@ -60,6 +60,14 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
     def newest_first(self) -> Self:
         return self.order_by("-sequence")
 
+    def for_list(self) -> Self:
+        """With what a list of decisions shows of each, and no column more."""
+        return self.select_related("review__asset", "policy", "reversed_by").only(
+            "uuid", "verdict", "categories", "note", "reviewer", "reviewer_name", "by_policy", "seconds", "second_of",
+            "batch", "created_at", "sequence", "policy__version", "reversed_by__reviewer_name",
+            "reversed_by__created_at", "review__uuid", "review__asset__uuid", "review__asset__preview",
+        )  # fmt: skip
+
     def standing(self) -> Self:
         """What nobody has taken back; nor, with a decision, the second opinions on it."""
         rows = self.filter(reversed_by__isnull=True).exclude(verdict=Verdict.REOPEN)

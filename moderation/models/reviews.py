@@ -78,6 +78,13 @@ class ReviewQuerySet(models.QuerySet["Review"]):
         joined = self.select_related("asset__request__requested_by", "asset__stored_by", "claimed_by")
         return joined.defer(*_UNREAD)
 
+    def for_tiles(self) -> Self:
+        """With what a page of many images shows of each, and no column more."""
+        return self.select_related("asset__request", "claimed_by").only(
+            "uuid", "priority", "headline", "headline_confidence", "why", "created_at", "claimed_until",
+            "claimed_by__username", "asset__uuid", "asset__preview", "asset__source", "asset__request__provider",
+        )  # fmt: skip
+
     def held_by(self, user: User | int) -> Self:
         return self.filter(claimed_by=user, claimed_until__gte=timezone.now())
 

@@ -54,8 +54,7 @@ class Own:
 def lines(user: User) -> list[Line]:
     """Their newest decisions, newest first."""
     rows = Decision.objects.filter(reviewer=user).newest_first()
-    rows = rows.select_related("review__asset", "reversed_by")
-    found = list(rows.defer("review__asset__metadata", "review__asset__detection")[:LENGTH])
+    found = list(rows.for_list()[:LENGTH])
     newest = _newest_of(found)
     return [_line(decision, user, decision.pk in newest) for decision in found]
 

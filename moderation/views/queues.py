@@ -81,8 +81,7 @@ def _sheet(queue: Queue, rows: ReviewQuerySet, after: str) -> tuple[list[Review]
     priority, _, pk = after.partition(".")
     if priority.isdecimal() and pk.isdecimal():
         rows = _after(rows, queue.filters.order, int(priority), int(pk))
-    rows = rows.select_related("asset__request", "claimed_by").defer("asset__metadata", "asset__detection")
-    found = list(queue.ordered(rows)[: SHEET_LENGTH + 1])
+    found = list(queue.ordered(rows.for_tiles())[: SHEET_LENGTH + 1])
     page = found[:SHEET_LENGTH]
     return page, f"{page[-1].priority}.{page[-1].pk}" if len(found) > SHEET_LENGTH else ""
 

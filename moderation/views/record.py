@@ -15,6 +15,7 @@ from moderation.exports import filter_decisions
 from moderation.forms import NOTE_MAX, DecisionFilterForm
 from moderation.models import Decision, Review
 from moderation.screen import entries
+from moderation.screen.parts import hidden
 from moderation.services import desk
 from moderation.views.access import DeskRequest, get_decision_for, get_review_for, named_queue
 from moderation.views.panels import arrive, home_of, is_deck, leave, refuse
@@ -66,13 +67,13 @@ def decision_list(request: DeskRequest) -> HttpResponse:
     before = request.GET.get("before", "")
     if before.isdecimal():
         rows = rows.filter(sequence__lt=int(before))
-    rows = rows.newest_first().select_related("reviewer", "policy", "reversed_by", "review__asset")
-    found = list(rows[: RECORD_LENGTH + 1])
+    found = list(rows.newest_first().for_list()[: RECORD_LENGTH + 1])
     page = entries(found[:RECORD_LENGTH], request.user)
     filters = urlencode([(name, value) for name, value in request.GET.items() if value and name in form.fields])
     context = {
         "form": form,
         "page": page,
+        "hidden": hidden(request, None),
         "filters": filters,
         "withheld": len(withheld),
         "before": before,
