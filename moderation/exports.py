@@ -88,7 +88,7 @@ def _names(stored: str) -> str:
     return cell(taxonomy.names(json.loads(stored)))
 
 
-# As the drivers give it: psycopg has a type for everything, SQLite text, floating numbers and times without a zone.
+# As the drivers give it: psycopg has a type for everything, SQLite has text, floating numbers and moments.
 STEPS: dict[str, Step] = {
     "text": cell,
     "slugs": _slugs,
@@ -99,7 +99,6 @@ STEPS: dict[str, Step] = {
 SQLITE_STEPS: dict[str, Step] = {
     **STEPS,
     "uuid": lambda hex: f"{hex[:8]}-{hex[8:12]}-{hex[12:16]}-{hex[16:20]}-{hex[20:]}",
-    "moment": lambda value: f"{value.isoformat(timespec='milliseconds')}+00:00",
     "one": lambda value: f"{value:.1f}",
     "two": lambda value: f"{value:.2f}",
 }

@@ -13,6 +13,7 @@ and sends two signals that nobody here listens to.
 from __future__ import annotations
 
 import threading
+from asyncio import _get_running_loop
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,7 +36,10 @@ Kind = type[int] | type[str] | type[datetime] | type[UUID]
 
 
 def _here() -> Any:
-    """``connections[DEFAULT_DB_ALIAS]``, which is one and the same for as long as a thread lives."""
+    """``connections[DEFAULT_DB_ALIAS]``, which is one and the same for as long as a thread lives; with an event loop in
+    it, for as long as a task does."""
+    if _get_running_loop() is not None:
+        return connections[DEFAULT_DB_ALIAS]
     try:
         return _thread.connection
     except AttributeError:
