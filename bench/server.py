@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 from pathlib import Path
 from typing import Any
 
 from django.urls import Resolver404, resolve
 
+from bench import bare
 from bench.figures import queries, spread
 from bench.people import InProcess, Person
 from config.wsgi import application
@@ -28,12 +30,15 @@ def main(out: str) -> None:
     person.log_in()
     senior = Person("senior", InProcess(application))
     senior.log_in()
-    result = {
-        # All of the middleware and no query: what the machine makes of Django today.
-        "yardstick": page(nobody, "/healthz"),
-        "decision": decisions(person),
-        "pages": {name: page(senior if path.startswith("/decisions") else person, path) for name, path in pages()},
-    }
+    result: dict[str, Any] = {}
+    # Before and after: machines that are shared change their minds.
+    bares = [bare.measure()["cpu"]["mean"]]
+    # All of the middleware and no query.
+    result["yardstick"] = page(nobody, "/healthz")
+    result["decision"] = decisions(person)
+    bares.append(bare.measure()["cpu"]["mean"])
+    result["bare"] = statistics.fmean(bares)
+    result["pages"] = {name: page(senior if path.startswith("/decisions") else person, path) for name, path in pages()}
     Path(out).write_text(json.dumps(result))
 
 

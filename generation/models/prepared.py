@@ -17,7 +17,7 @@ from asyncio import _get_running_loop
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from operator import attrgetter, itemgetter, methodcaller
+from operator import attrgetter, methodcaller
 from typing import Any, Generic, TypeVar, cast
 from uuid import UUID
 
@@ -25,10 +25,10 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.sqlite3.base import FORMAT_QMARK_REGEX
 from django.db.models import CompositePrimaryKey, Model, QuerySet
-from django.db.models.base import ModelState
 from django.db.models.constants import OnConflict
-from django.db.models.query import FlatValuesListIterable, ModelIterable, ValuesListIterable
 from django.db.models.sql import InsertQuery, UpdateQuery
+
+from generation.models.rows import reader
 
 M = TypeVar("M", bound=Model)
 T = TypeVar("T")
@@ -103,34 +103,6 @@ def _as_it_is(value: Any) -> Any:
     return value
 
 
-class _Maker:
-    """Makes one model's instances of a row's columns, and those that are joined to it."""
-
-    def __init__(self, info: Mapping[str, Any], select: Sequence[Any], alias: str) -> None:
-        columns = info["select_fields"]
-        assert not info.get("from_parent"), "no model here inherits another one's table"
-        self.model, self.alias, self.start, self.end = info["model"], alias, columns[0], columns[-1] + 1
-        self.names = [select[at][0].target.attname for at in range(self.start, self.end)]
-        self.key = self.start + self.names.index(self.model._meta.pk_fields[0].attname)
-        self.joined = [
-            (_Maker(other, select, alias), other["local_setter"], other["remote_setter"])
-            for other in info.get("related_klass_infos", ())
-        ]
-
-    def __call__(self, row: Sequence[Any]) -> Any:
-        made = self.model.__new__(self.model)
-        state = ModelState()
-        state.adding, state.db = False, self.alias
-        # A column that was left out is read when it is asked for, as with any queryset.
-        made.__dict__.update(zip(self.names, row[self.start : self.end], strict=True), _state=state)
-        for maker, tell, tell_back in self.joined:
-            other = None if row[maker.key] is None else maker(row)
-            tell(made, other)
-            if other is not None:
-                tell_back(other, made)
-        return made
-
-
 _fetched: Callable[[Any], list[Any]] = methodcaller("fetchall")
 _first: Callable[[Any], Any] = methodcaller("fetchone")
 _counted: Callable[[Any], int] = attrgetter("rowcount")
@@ -177,12 +149,10 @@ class _Text:
     sql: _Sql
     params: Sequence[Any]
     places: Sequence[tuple[int, str, Callable[[Any], Any]]]  # position, name of the value, and how the driver wants it
-    converters: Sequence[tuple[int, Sequence[Any], Any]] = ()
-    make: Callable[[Sequence[Any]], Any] = tuple
-    extra: Sequence[tuple[str, int]] = ()  # annotations, and their columns
+    read: Callable[[Sequence[Any]], Any] = tuple
 
     def rows(self, values: Mapping[str, Any]) -> list[Any]:
-        return [self._read(row) for row in self._run(values, _fetched)]
+        return [self.read(row) for row in self._run(values, _fetched)]
 
     def changed(self, values: Mapping[str, Any]) -> int:
         return self._run(values, _counted)
@@ -192,18 +162,6 @@ class _Text:
         for position, name, adapted in self.places:
             bound[position] = adapted(values[name])
         return self.sql.run(self.connection, bound, take)
-
-    def _read(self, row: Sequence[Any]) -> Any:
-        if self.converters:
-            values = list(row)
-            for at, steps, expression in self.converters:
-                for step in steps:
-                    values[at] = step(values[at], expression, self.connection)
-            row = values
-        made = self.make(row)
-        for name, at in self.extra:
-            setattr(made, name, row[at])
-        return made
 
 
 class Prepared(Generic[M]):
@@ -256,17 +214,5 @@ class Prepared(Generic[M]):
         assert {name for _, name, _ in places} == set(stand_ins), "a value got lost in the text"
         text = _Text(connection, _Sql.of(sql, connection), params, places)
         if changes is None:
-            self._learn_to_read(text, queryset, compiler)
+            text.read = reader(queryset, compiler, connection)
         return text
-
-    def _learn_to_read(self, text: _Text, queryset: Any, compiler: Any) -> None:
-        converters = compiler.get_converters([column for column, _, _ in compiler.select[: compiler.col_count]])
-        text.converters = [(at, steps, expression) for at, (steps, expression) in converters.items()]
-        kind = queryset._iterable_class
-        if kind is ModelIterable:
-            text.make = _Maker(compiler.klass_info, compiler.select, text.connection.alias)
-            text.extra = list(compiler.annotation_col_map.items())
-        elif kind is FlatValuesListIterable:
-            text.make = itemgetter(0)
-        else:
-            assert kind is ValuesListIterable, "model instances and lists of values only"
