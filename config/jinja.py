@@ -23,13 +23,15 @@ def environment(**options: Any) -> Environment:
     found = Environment(**{**options, "undefined": Undefined}, trim_blocks=True, lstrip_blocks=True)
     if not found.auto_reload:  # which would not see that a part has changed
         found.add_extension(PartsInPlace)
-    found.globals |= {"url": url, "category_tree": category_tree}
+    found.globals |= {"category_tree": category_tree}
     found.filters |= {
         "age": age,
         "filesizeformat": filesizeformat,
+        "iso": iso,
         "moment": moment,
         "provider_name": provider_name,
         "short": short,
+        "url": url,
         "whole": whole,
     }
     return found
@@ -51,8 +53,12 @@ class PartsInPlace(Extension):
 
 
 def url(name: str, value: UUID | str | None = None) -> str:
-    """The address of a page, like Django's tag."""
+    """The address of a page, like Django's tag. A filter, because Jinja looks hard at every call."""
     return reverse(name, args=[value]) if isinstance(value, str) else address(name, value)
+
+
+def iso(value: datetime) -> str:
+    return value.isoformat()
 
 
 def moment(value: datetime, pattern: str) -> str:

@@ -45,7 +45,11 @@ class LapsedSessionMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
         target = response.get("Location", "")
-        if target.startswith(resolve_url(settings.LOGIN_URL)) and request.headers.get("HX-Request") == "true":
+        if (
+            target
+            and target.startswith(resolve_url(settings.LOGIN_URL))
+            and request.headers.get("HX-Request") == "true"
+        ):
             login = resolve_url(settings.LOGIN_URL)
             # Back to the page that the person was on, which is not the address that htmx asked for.
             page = urlsplit(request.headers.get("HX-Current-URL", ""))

@@ -229,6 +229,10 @@ class Review(StateMachine):
         return address("moderation:review-detail", self.uuid)
 
     @property
+    def status_name(self) -> str:
+        return str(Review.Status(self.status).label)
+
+    @property
     def headline_name(self) -> str:
         """The category in words; what else there is to say about why it is here, in two."""
         if self.headline:
