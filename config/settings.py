@@ -23,6 +23,7 @@ env.load_file(DATA_DIR / "settings.env")
 # Worker processes keep their database connection; commands and the web server have their own needs.
 IS_WORKER = "qworker" in sys.argv
 IS_BUILD = "collectstatic" in sys.argv
+IS_MIGRATION = "migrate" in sys.argv
 
 # --- Core --------------------------------------------------------------------
 DEBUG = env.boolean("DEBUG", default=False)
@@ -106,10 +107,13 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         # A transaction that reads first and writes later would otherwise fail with "database is locked".
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
+        # temp_store: what a statement would have to undo is kept beside every decision, and otherwise in a file of its own.
+        # Not where an index is made, which sorts as much as the table holds.
         # recursive_triggers: without it INSERT OR REPLACE would rewrite append-only rows without firing their triggers.
         "init_command": (
             "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA recursive_triggers=ON;"
-            "PRAGMA cache_size=-16000;PRAGMA mmap_size=2000000000;PRAGMA temp_store=MEMORY;"
+            "PRAGMA cache_size=-16000;PRAGMA mmap_size=2000000000;"
+            f"PRAGMA temp_store={'FILE' if IS_MIGRATION else 'MEMORY'};"
         ),
     }
 REDIS_URL = env.redis("REDIS_URL")

@@ -240,13 +240,13 @@ def count_exposure(user: User, seen: Iterable[tuple[Review, Sequence[str]]]) -> 
 
 def last_reversible(*, user: User) -> Decision | None:
     """What "undo" means for this person now: their newest decision, if it is still theirs to take back."""
-    newest = Decision.objects.filter(reviewer=user).newest_first().select_related("review").first()
+    newest = Decision.objects.filter(reviewer=user).newest_first().select_related("review", "reversed_by").first()
     while newest is not None and newest.verdict == Verdict.REOPEN:
         newest = (
             Decision.objects.filter(reviewer=user, sequence__lt=newest.sequence, reversed_by__isnull=True)
             .exclude(verdict=Verdict.REOPEN)
             .newest_first()
-            .select_related("review")
+            .select_related("review", "reversed_by")
             .first()
         )
     return newest if newest is not None and newest.may_be_reversed_by(user) else None
