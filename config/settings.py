@@ -107,8 +107,8 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         # A transaction that reads first and writes later would otherwise fail with "database is locked".
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
-        # temp_store: what a statement would have to undo is kept beside every decision, and otherwise in a file of its own.
-        # Not where an index is made, which sorts as much as the table holds.
+        # temp_store: SQLite keeps what it would have to undo, otherwise in a new file for every decision. But where an
+        # index is made, as much is sorted as the table holds.
         # recursive_triggers: without it INSERT OR REPLACE would rewrite append-only rows without firing their triggers.
         "init_command": (
             "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA recursive_triggers=ON;"
