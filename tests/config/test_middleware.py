@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+from django.contrib.auth.models import Permission, User
+from django.contrib.sessions.models import Session
 from django.test import Client
 
 pytestmark = pytest.mark.django_db
@@ -26,3 +30,30 @@ def test_pages_stay_out_of_caches_and_of_other_sites() -> None:
     assert answer["X-Frame-Options"] == "DENY"
     assert "default-src 'none'" in answer["Content-Security-Policy"]
     assert "unsafe" not in answer["Content-Security-Policy"]
+
+
+def test_a_session_that_was_tampered_with_is_nobodys(moderator: User, client_of: Callable[[User], Client]) -> None:
+    """Sessions that were checked once are remembered; another text is another session."""
+    client = client_of(moderator)
+    assert client.get("/").status_code == 200
+
+    row = Session.objects.get()
+    Session.objects.update(session_data=row.session_data[:-3] + "abc")
+
+    assert client.get("/").status_code == 302
+    Session.objects.update(session_data=row.session_data)
+    assert client.get("/").status_code == 200
+    Session.objects.all().delete()
+    assert client.get("/").status_code == 302
+
+
+def test_a_permission_that_is_taken_away_is_gone_at_once(moderator: User, client_of: Callable[[User], Client]) -> None:
+    client = client_of(moderator)
+    assert client.get("/decisions/").status_code == 200
+
+    moderator.groups.clear()
+    assert client.get("/decisions/").status_code == 403
+    moderator.user_permissions.add(Permission.objects.get(codename="view_decision"))
+    assert client.get("/decisions/").status_code == 200
+    User.objects.update(is_active=False)
+    assert client.get("/decisions/").status_code == 302

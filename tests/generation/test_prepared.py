@@ -14,7 +14,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from generation.models import Asset, GenerationRequest
+from generation.models.gathering import split
 from generation.models.prepared import Prepared, insert
+from moderation.models import NamedCategory, WordTally
 
 pytestmark = pytest.mark.django_db
 Make = Callable[..., GenerationRequest]
@@ -134,3 +136,22 @@ def test_reading_straight_from_the_driver_gives_what_djangos_cursor_gives(make_a
     assert through is not None
     assert [getattr(straight, name) for name in fields] == [getattr(through, name) for name in fields]
     assert straight == Asset.objects.get(pk=asset.pk)
+
+
+def test_a_row_that_is_there_already_may_be_inserted_again(make_asset: Callable[..., Asset]) -> None:
+    asset = make_asset()
+    for _ in range(2):
+        insert(NamedCategory(category="gambling", asset_id=asset.pk), again=True)
+
+    assert NamedCategory.objects.filter(asset=asset).count() == 1
+
+
+def test_words_are_looked_for_as_one_value() -> None:
+    for word in ("träumen", "o'clock", "half-light", "plain"):
+        WordTally.objects.create(word=word)
+    query = Prepared(lambda words: WordTally.objects.filter(word__in=split(words)), words=str)
+
+    assert {row.word for row in query.rows(words="träumen o'clock half-light unknown")} == {
+        "träumen", "o'clock", "half-light",
+    }  # fmt: skip
+    assert query.rows(words="") == []

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.test import Client
 from django.urls import reverse
 
 from moderation.models import Decision, Review
@@ -87,8 +89,13 @@ def test_a_rejection_without_category_comes_back_with_what_was_written(
 
 
 @pytest.mark.parametrize(
-    "data", [{"verdict": "reopen"}, {"verdict": ""}, {"verdict": "reject", "categories": ["cats"]}]
-)
+    "data",
+    [
+        {"verdict": "reopen"}, {"verdict": ""}, {"verdict": "reject", "categories": ["cats"]},
+        {"verdict": "approve", "note": "x" * 2001}, {"verdict": "approve", "note": "a\0b"},
+        {"verdict": "approve", "decision": "mine"},
+    ],
+)  # fmt: skip
 def test_nonsense_is_refused_in_words(client_of: As, make_review: Make, moderator: User, data: dict[str, Any]) -> None:
     review = held(make_review, moderator)
 
@@ -96,6 +103,7 @@ def test_nonsense_is_refused_in_words(client_of: As, make_review: Make, moderato
 
     assert response.status_code == 422
     assert b'role="alert"' in response.content
+    assert Decision.objects.count() == 0
 
 
 @pytest.mark.parametrize("seconds", ["", "NaN", "-1", "many", "1e99", "Infinity"])
@@ -234,3 +242,24 @@ def test_a_senior_reverses_what_a_moderator_cannot_any_more(
     assert client_of(senior).post(address, reason)["Location"] == page_of(review)
     assert client_of(senior).post(address, reason).status_code == 403
     assert Decision.objects.count() == 2
+
+
+def test_what_the_deck_is_sent_carries_its_own_token_and_no_cookie(make_review: Make, moderator: User) -> None:
+    """The token of the page stays good, so that no answer has to bring another one."""
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(moderator)
+    make_review()
+    token = re.findall(r'name="csrfmiddlewaretoken" value="([^"]+)"', client.get("/queues/waiting/").content.decode())[
+        0
+    ]
+
+    answer = client.post("/queues/waiting/deck/", {"deck": "1"}, headers={"X-CSRFToken": token})
+    assert f'name="csrfmiddlewaretoken" value="{token}"' in answer.content.decode()
+    assert "csrftoken" not in answer.cookies
+
+    # What was sent beside a form's own token has been checked by nobody.
+    both = client.post(
+        "/queues/waiting/deck/", {"csrfmiddlewaretoken": token, "deck": "1"}, headers={"X-CSRFToken": "x"}
+    )
+    assert 'value="x"' not in both.content.decode()
+    assert client.post("/queues/waiting/deck/", {"deck": "1"}, headers={"X-CSRFToken": "x"}).status_code == 403
