@@ -101,6 +101,7 @@ def test_an_image_is_found_by_words_and_by_itself(
     page.keyboard.press("Enter")
     results = page.locator(".results .frame > a")
     expect(results).to_have_count(3)
+    page.wait_for_load_state()  # what takes keys comes with it
     page.keyboard.press("Escape")
     page.keyboard.press("j")
     page.keyboard.press("j")
