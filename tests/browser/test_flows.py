@@ -64,6 +64,7 @@ def test_filters_make_a_queue_that_is_kept_under_a_name(page_of: PageOf, moderat
     expect(page.get_by_role("heading", name="Bottles")).to_be_visible()
     assert SavedQueue.objects.get().name == "Bottles"
 
+    page.wait_for_load_state()
     page.keyboard.press("s")
     expect(page).to_have_url(re.compile(rf"/reviews/{wanted.uuid}/"))
     expect(page.locator('.rail [aria-current="true"]')).to_have_text("Bottles")
