@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
 from django.db.backends.sqlite3 import base as django_base
@@ -10,7 +11,7 @@ from config.sqlite import turns
 from config.sqlite.operations import DatabaseOperations, moment
 
 Base: Any = django_base.DatabaseWrapper
-django_base.Database.register_converter("datetime", moment)  # type: ignore[attr-defined]
+sqlite3.register_converter("datetime", moment)  # in the place of Django's own
 
 
 class DatabaseWrapper(Base):  # type: ignore[misc]  # what it overrides is no part of Django's typed interface
