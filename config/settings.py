@@ -23,7 +23,7 @@ env.load_file(DATA_DIR / "settings.env")
 # Worker processes keep their database connection; commands and the web server have their own needs.
 IS_WORKER = "qworker" in sys.argv
 IS_BUILD = "collectstatic" in sys.argv
-IS_MIGRATION = "migrate" in sys.argv
+IS_MIGRATION = not {"migrate", "dev"}.isdisjoint(sys.argv)  # `dev` migrates first
 
 # --- Core --------------------------------------------------------------------
 DEBUG = env.boolean("DEBUG", default=False)
