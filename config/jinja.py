@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -12,6 +13,7 @@ from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from jinja2 import Environment, Undefined
 from jinja2.ext import Extension
+from jinja2.lexer import TOKEN_DATA, Token, TokenStream
 
 from generation.addresses import address
 from moderation.screen.parts import category_tree
@@ -23,6 +25,7 @@ def environment(**options: Any) -> Environment:
     found = Environment(**{**options, "undefined": Undefined}, trim_blocks=True, lstrip_blocks=True)
     if not found.auto_reload:  # which would not see that a part has changed
         found.add_extension(PartsInPlace)
+    found.add_extension(PlainMarkup)
     found.globals |= {"category_tree": category_tree}
     found.filters |= {
         "age": age,
@@ -35,6 +38,19 @@ def environment(**options: Any) -> Environment:
         "whole": whole,
     }
     return found
+
+
+class PlainMarkup(Extension):
+    """Write what a template says beyond ASCII as references: one minus sign would have the whole answer kept, joined
+    and encoded at twice its width."""
+
+    def filter_stream(self, stream: TokenStream) -> Iterable[Token]:
+        for token in stream:
+            yield token._replace(value=ascii_markup(token.value)) if token.type == TOKEN_DATA else token
+
+
+def ascii_markup(text: str) -> str:
+    return text.encode("ascii", "xmlcharrefreplace").decode()
 
 
 class PartsInPlace(Extension):
