@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Any
 
 from django.contrib.auth.backends import ModelBackend
@@ -25,6 +26,11 @@ def _person(pk: int) -> QuerySet[User]:
 _PERSON = Prepared(_person, pk=int)
 
 
+def _has_perm(names: Collection[str]) -> Callable[..., bool]:
+    """``User.has_perm`` of somebody whose permissions are known; Django's own looks for the backends every time."""
+    return lambda perm, obj=None: obj is None and perm in names
+
+
 class Accounts(ModelBackend):
     """Django's own, with permissions (somebody's and their groups') and preferences read together with them."""
 
@@ -34,6 +40,8 @@ class Accounts(ModelBackend):
             return None
         stored = getattr(user, "desk_preferences", None)
         (stored or Preferences(user_id=user.pk)).keep_on(user)
+        if user.is_active and not user.is_superuser:
+            user.__dict__["has_perm"] = _has_perm(self.get_all_permissions(user))
         return user
 
     def get_all_permissions(self, user_obj: Any, obj: Any = None) -> set[str]:
