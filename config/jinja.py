@@ -9,7 +9,6 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 from uuid import UUID
 
-from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from jinja2 import Environment, Undefined
 from jinja2.ext import Extension
@@ -29,7 +28,7 @@ def environment(**options: Any) -> Environment:
     found.globals |= {"category_tree": category_tree}
     found.filters |= {
         "age": age,
-        "filesizeformat": filesizeformat,
+        "file_size": file_size,
         "iso": iso,
         "moment": moment,
         "provider_name": provider_name,
@@ -71,6 +70,16 @@ class PartsInPlace(Extension):
 def url(name: str, value: UUID | str | None = None) -> str:
     """The address of a page, like Django's tag. A filter, because Jinja looks hard at every call."""
     return reverse(name, args=[value]) if isinstance(value, str) else address(name, value)
+
+
+def file_size(size: int) -> str:
+    """As Django's ``filesizeformat`` says it in English."""
+    value, unit = float(size), "bytes"
+    for bigger in ("KB", "MB", "GB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, bigger
+    return f"{value:.1f} {unit}" if unit != "bytes" else f"{size} byte{'' if size == 1 else 's'}"
 
 
 def iso(value: datetime) -> str:
