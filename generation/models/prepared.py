@@ -18,11 +18,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter, methodcaller
+from types import NoneType
 from typing import Any, Generic, TypeVar, cast
 from uuid import UUID
 
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.backends.sqlite3.base import FORMAT_QMARK_REGEX
 from django.db.models import CompositePrimaryKey, Model, QuerySet
 from django.db.models.constants import OnConflict
@@ -60,7 +61,13 @@ def insert(row: Model, *, again: bool = False) -> None:
     if (model, again) not in texts:
         texts[model, again] = _insert_into(model, row, connection, OnConflict.IGNORE if again else None)
     fields, sql = texts[model, again]
-    values = [field.get_db_prep_save(field.pre_save(row, True), connection) for field in fields]
+    given = row.__dict__
+    values = [
+        value
+        if type(value := given[field.attname]) in as_it_is
+        else field.get_db_prep_save(field.pre_save(row, True), connection)
+        for field, as_it_is in fields
+    ]
     if isinstance(model._meta.pk, CompositePrimaryKey):
         sql.run(connection, values, _counted)
     else:
@@ -75,10 +82,24 @@ def _insert_into(model: type[Model], row: Model, connection: Any, on_conflict: O
     compiler: Any = query.get_compiler(connection=connection)
     compiler.returning_fields = None
     ((sql, _),) = compiler.as_sql()
-    if isinstance(model._meta.pk, CompositePrimaryKey):
-        return fields, _Sql.of(sql, connection)
-    key = connection.ops.quote_name(str(model._meta.pk.column))
-    return fields, _Sql.of(f"{sql} RETURNING {key}", connection)
+    if not isinstance(model._meta.pk, CompositePrimaryKey):
+        sql += f" RETURNING {connection.ops.quote_name(str(model._meta.pk.column))}"
+    return [(field, _as_they_are(field, connection)) for field in fields], _Sql.of(sql, connection)
+
+
+def _as_they_are(field: Any, connection: Any) -> frozenset[type]:
+    """Of which kinds Django hands a field's values to the driver as they are, after a long look at them."""
+    kind = _KINDS.get(type(field.target_field if field.is_relation else field))
+    # Beside a plain int, PostgreSQL's driver has types for its sizes.
+    has_sizes = kind is int and connection.vendor == "postgresql"
+    return frozenset() if kind is None or has_sizes else frozenset({kind, NoneType})
+
+
+_KINDS: dict[type, type] = {
+    **dict.fromkeys((models.CharField, models.TextField), str),
+    **dict.fromkeys((models.BooleanField,), bool),
+    **dict.fromkeys((models.AutoField, models.BigAutoField, models.IntegerField, models.BigIntegerField), int),
+}
 
 
 def _stand_in(kind: Kind, number: int) -> Any:
@@ -138,7 +159,8 @@ class _Sql:
                 raise
 
 
-_Insert = tuple[list[Any], _Sql]  # fields, and the statement that takes a value for each
+# Fields with the kinds of values that go in as they are, and the statement that takes a value for each.
+_Insert = tuple[list[tuple[Any, frozenset[type]]], _Sql]
 
 
 @dataclass(slots=True)
