@@ -6,21 +6,22 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from django.contrib.auth.backends import ModelBackend
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.db.models import QuerySet, Subquery
+from django.db.models.signals import post_migrate
 
-from generation.models.gathering import Dotted, Joined
+from generation.models.gathering import Joined
 from generation.models.prepared import Prepared
 from moderation.models import Preferences
 
 
 def _person(pk: int) -> QuerySet[User]:
-    name = Dotted("permission__content_type__app_label", "permission__codename")
     groups = User.groups.through.objects.filter(user=pk).values("group")
-    own = User.user_permissions.through.objects.filter(user=pk).values(names=Joined(name))
-    of_groups = Group.permissions.through.objects.filter(group__in=groups).values(names=Joined(name))
-    people = User.objects.filter(pk=pk).select_related("desk_preferences")
-    return people.annotate(own_names=Subquery(own), group_names=Subquery(of_groups))
+    own = User.user_permissions.through.objects.filter(user=pk).values(keys=Joined("permission"))
+    of_groups = Group.permissions.through.objects.filter(group__in=groups).values(keys=Joined("permission"))
+    # Nobody asks for these, and a moment takes longer to read than a name.
+    people = User.objects.filter(pk=pk).select_related("desk_preferences").defer("last_login", "date_joined")
+    return people.annotate(own_permissions=Subquery(own), group_permissions=Subquery(of_groups))
 
 
 _PERSON = Prepared(_person, pk=int)
@@ -50,7 +51,19 @@ class Accounts(ModelBackend):
         if user_obj.is_superuser:
             return super().get_all_permissions(user_obj, obj)
         if not hasattr(user_obj, "_perm_cache"):
-            read: Any = user_obj if hasattr(user_obj, "own_names") else _PERSON.row(pk=user_obj.pk)
-            names = (read.own_names, read.group_names) if read else ()
-            user_obj._perm_cache = {name for joined in names if joined for name in joined.split(",")}
+            read: Any = user_obj if hasattr(user_obj, "own_permissions") else _PERSON.row(pk=user_obj.pk)
+            joined = (read.own_permissions, read.group_permissions) if read else ()
+            user_obj._perm_cache = _names({key for keys in joined if keys for key in keys.split(",")})
         return set(user_obj._perm_cache)
+
+
+def _names(keys: Collection[str]) -> set[str]:
+    """What permissions are called. Only a migration makes one, and no key is given twice: each is looked up once."""
+    if not _NAMES.keys() >= keys:
+        rows = Permission.objects.values_list("pk", "content_type__app_label", "codename")
+        _NAMES.update({str(key): f"{app}.{codename}" for key, app, codename in rows})
+    return {_NAMES[key] for key in keys}
+
+
+_NAMES: dict[str, str] = {}
+post_migrate.connect(lambda **_: _NAMES.clear(), weak=False)

@@ -131,9 +131,9 @@ def children(l1: str) -> tuple[Category, ...]:
 
 
 @functools.cache
-def reject_reasons() -> tuple[Category, ...]:
-    """What a rejection may name: every L2, and each L1 that has none."""
-    return tuple(category for category in _ALL if category.parent or not children(category.slug))
+def reject_reasons() -> frozenset[str]:
+    """Slugs of what a rejection may name: every L2, and each L1 that has none."""
+    return frozenset(category.slug for category in _ALL if category.parent or not children(category.slug))
 
 
 def level_categories(level: int) -> tuple[str, ...]:

@@ -8,24 +8,15 @@ from django.db.models import Func, JSONField, TextField, Value
 
 
 class Joined(Func):
-    """One text of each row, between commas."""
+    """One number of each row as text, between commas."""
 
-    template = "%(function)s(%(expressions)s, ',')"
     output_field = TextField()
 
     def as_sqlite(self, compiler: Any, connection: Any, **more: Any) -> Any:
-        return self.as_sql(compiler, connection, function="GROUP_CONCAT")
+        return self.as_sql(compiler, connection, template="GROUP_CONCAT(%(expressions)s, ',')")
 
     def as_postgresql(self, compiler: Any, connection: Any, **more: Any) -> Any:
-        return self.as_sql(compiler, connection, function="STRING_AGG")
-
-
-class Dotted(Func):
-    """Texts as one, with dots between them."""
-
-    template = "(%(expressions)s)"
-    arg_joiner = " || '.' || "
-    output_field = TextField()
+        return self.as_sql(compiler, connection, template="STRING_AGG((%(expressions)s)::text, ',')")
 
 
 class Gathered(Func):

@@ -28,6 +28,10 @@ class Shown:
     word: str  # in as few letters as fit under a small picture
 
 
+_TELLING = frozenset({Review.Status.ESCALATED, *Review.DECIDED})
+_SHOWN: dict[str, Shown] = {
+    status: Shown(status=status.value, name=str(status.label), word=word) for status, word in SHORT.items()
+}
 HIDDEN = Shown(status="hidden", name="Not shown during a second opinion", word="–")
 
 
@@ -36,8 +40,6 @@ def shown(review: Review, user: User, *, is_blind: bool = False) -> Shown:
 
     Then what became of its siblings and its like is kept from them too: it tells nearly as much.
     """
-    is_telling = review.status in (Review.Status.ESCALATED, *Review.DECIDED)
-    if (is_blind and is_telling) or review.is_blind_to(user):
+    if (is_blind and review.status in _TELLING) or review.is_blind_to(user):
         return HIDDEN
-    status = Review.Status(review.status)
-    return Shown(status=status.value, name=str(status.label), word=SHORT[status])
+    return _SHOWN[review.status]

@@ -127,11 +127,12 @@ _RUNS: Prepared[Any] = Prepared(
 
 def suggestions(sources: Iterable[Source]) -> list[Suggestion]:
     """What the classifiers found, as far as a rejection can name it, surest first."""
-    allowed = set(taxonomy.reject_reasons())
-    best: dict[Category, Found] = {}
-    for found in (found for source in sources for found in source.found if found.category in allowed):
-        if found.category not in best or _rank(found) > _rank(best[found.category]):
-            best[found.category] = found
+    allowed = taxonomy.reject_reasons()
+    best: dict[str, Found] = {}
+    for found in (found for source in sources for found in source.found if found.category.slug in allowed):
+        slug = found.category.slug
+        if slug not in best or _rank(found) > _rank(best[slug]):
+            best[slug] = found
     ranked = sorted(best.values(), key=_rank, reverse=True)[:SUGGESTIONS]
     return [
         Suggestion(category=found.category, confidence=found.confidence if found.scored else None, digit=digit)

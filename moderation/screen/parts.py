@@ -6,6 +6,7 @@ import functools
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.middleware.csrf import get_token
 from django.template import engines
@@ -18,8 +19,16 @@ from moderation.queues import Queue
 
 def part(name: str, context: Mapping[str, Any]) -> SafeString:
     """``templates/jinja2/desk/<name>.html`` as text."""
-    # Escaped by its engine.
-    return mark_safe(engines["jinja2"].get_template(f"desk/{name}.html").render(dict(context)))
+    template = _template(name) if settings.DEBUG else _found(name)
+    return mark_safe(template.render(context))  # escaped by its engine
+
+
+def _template(name: str) -> Any:
+    """Jinja's own, without Django's look for what a request adds."""
+    return engines["jinja2"].get_template(f"desk/{name}.html").template
+
+
+_found = functools.cache(_template)  # where no file changes while the server runs
 
 
 def hidden(request: HttpRequest, queue: Queue | None) -> SafeString:

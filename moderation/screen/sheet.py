@@ -174,7 +174,7 @@ def sheet(*, user: User, sight: Sight, preferences: Preferences, marked: Collect
 
 def suggestions(reviews: Iterable[Review]) -> list[Suggestion]:
     """What most images of the sheet are there for, as far as a rejection can name it."""
-    allowed = {category.slug for category in taxonomy.reject_reasons()}
+    allowed = taxonomy.reject_reasons()
     often = Counter(review.headline for review in reviews if review.headline in allowed).most_common(SUGGESTIONS)
     return [
         Suggestion(category=taxonomy.get(slug), confidence=None, digit=digit)

@@ -263,7 +263,7 @@ def checked_categories(verdict: Verdict, slugs: Sequence[str]) -> list[str]:
     """What a verdict names, sorted; nothing for an approval. Raises Incomplete."""
     if verdict not in VERDICTS:
         raise Incomplete("Choose approve, reject or escalate.")
-    allowed = {category.slug for category in taxonomy.reject_reasons()}
+    allowed = taxonomy.reject_reasons()
     unknown = [slug for slug in slugs if slug not in allowed]
     if unknown:
         raise Incomplete(
