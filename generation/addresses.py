@@ -10,14 +10,21 @@ from django.urls import reverse
 _SOME = UUID(int=0xDECADE)
 
 
-def address(name: str, uuid: UUID | None = None) -> str:
-    """``reverse()`` for a page with one uuid in its address, or with nothing."""
-    before, after = _around(name, uuid is not None)
-    return f"{before}{uuid}{after}" if uuid is not None else before
+def address(name: str, what: UUID | str | None = None) -> str:
+    """``reverse()`` for a page with one uuid or slug in its address, or with nothing."""
+    if what is None:
+        return _alone(name)
+    before, after = _around(name)
+    return f"{before}{what}{after}"
 
 
 @cache
-def _around(name: str, has_uuid: bool) -> tuple[str, str]:
-    """What stands before the uuid, and behind it."""
-    before, _, after = reverse(name, args=[_SOME] if has_uuid else []).partition(str(_SOME))
+def _alone(name: str) -> str:
+    return reverse(name)
+
+
+@cache
+def _around(name: str) -> tuple[str, str]:
+    """What stands before the uuid, and behind it. A uuid is a slug, too."""
+    before, _, after = reverse(name, args=[_SOME]).partition(str(_SOME))
     return before, after

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -77,11 +78,11 @@ class Box:
     """Where a classifier saw something, in pixels of the image."""
 
     name: str
-    x: float
-    y: float
-    width: float
-    height: float
-    text_size: float  # in the same pixels, so that it looks the same over every image
+    x: int
+    y: int
+    width: int
+    height: int
+    text_size: int  # in the same pixels, so that it looks the same over every image
 
     @property
     def is_right(self) -> bool:
@@ -89,7 +90,7 @@ class Box:
         return self.x > 18 * self.text_size
 
     @property
-    def text_x(self) -> float:
+    def text_x(self) -> int:
         return self.x + (self.width if self.is_right else 0)
 
 
@@ -204,10 +205,10 @@ def boxes_of(asset: Asset, sources: Iterable[Source]) -> list[Box]:
 def _box(part: Part, shares: Sequence[float], asset: Asset) -> Box:
     left, top, width, height = shares
     return Box(
-        name=f"{taxonomy.names([part.category])} {part.confidence:.0f}",
-        x=round(left * asset.width, 1),
-        y=round(top * asset.height, 1),
-        width=round(width * asset.width, 1),
-        height=round(height * asset.height, 1),
-        text_size=round(max(asset.width, asset.height) / 42, 1),
+        name=f"{taxonomy.names([part.category])} {round(part.confidence)}",
+        x=round(left * asset.width),
+        y=round(top * asset.height),
+        width=round(width * asset.width),
+        height=round(height * asset.height),
+        text_size=math.ceil(max(asset.width, asset.height) / 42),
     )

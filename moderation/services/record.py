@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 
-@transaction.atomic(savepoint=False)
 def record_decision(
     *,
     review: Review,
@@ -33,10 +32,12 @@ def record_decision(
     batch: UUID | None = None,
     uuid: UUID | None = None,
 ) -> Decision:
-    """Append one decision to the chain. The caller moves the review in the same transaction.
+    """Append one decision to the chain. The caller moves the review in the same transaction, and has begun it.
 
     Raises IntegrityError for a ``uuid`` that another decision has.
     """
+    if not transaction.get_connection().in_atomic_block:
+        raise transaction.TransactionManagementError("A decision and what becomes of its image are one transaction.")
     head = _HEAD.rows(pk=1)[0]
     decision = Decision(
         uuid=uuid or uuid4(), review=review, verdict=verdict, categories=list(categories), note=note,

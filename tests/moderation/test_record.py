@@ -103,6 +103,16 @@ def test_replaying_the_decisions_gives_the_status_of_every_review(
         assert review.status == states[-1]
 
 
+@pytest.mark.django_db(transaction=True)
+def test_nothing_is_recorded_but_together_with_what_becomes_of_its_image(make_review: Make) -> None:
+    policy, review = Policy.objects.active(), make_review()
+
+    with pytest.raises(transaction.TransactionManagementError):
+        record_decision(review=review, verdict=Verdict.APPROVE, policy_id=policy.pk, by_policy=True)
+
+    assert not Decision.objects.exists()
+
+
 def test_a_policys_decision_is_recorded_like_a_persons(make_review: Make) -> None:
     policy = Policy.objects.active()
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.http import HttpResponse
 from django.test import Client
 
@@ -35,6 +36,7 @@ def get(key: str, path: str = "/v1/assets", secret: str = "anything", **query: A
     return Client().get(path, query, headers={"authorization": f"Basic {basic}"})
 
 
+@transaction.atomic
 def settle(review: Review, verdict: Verdict, *categories: str) -> Asset:
     """As the policy would."""
     decision = record_decision(
