@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import urlencode
-from uuid import uuid4
+
+from moderation.naming import new_name
 
 PASSWORD = "only for the benchmark"
 FORM = "application/x-www-form-urlencoded"
@@ -113,7 +114,7 @@ class Person:
         review, verdict = self.deck.pop(0), VERDICTS[self.decided % len(VERDICTS)]
         self.decided += 1
         fields = {
-            "verdict": verdict, "deck": "1", "want": "1", "queue": queue, "seconds": "1.4", "decision": str(uuid4()),
+            "verdict": verdict, "deck": "1", "want": "1", "queue": queue, "seconds": "1.4", "decision": str(new_name()),
             "note": "Is this a costume?" if verdict == "escalate" else "",
             **({"categories": "explicit.nudity"} if verdict == "reject" else {}),
         }  # fmt: skip

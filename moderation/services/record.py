@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import TYPE_CHECKING
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from django.db import transaction
 
 from generation.models.prepared import Prepared, insert
 from moderation.models import ChainHead, Decision, NamedCategory, Review, Verdict, Verification
 from moderation.models.decisions import verify_chain
+from moderation.naming import new_name
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -40,7 +41,7 @@ def record_decision(
         raise transaction.TransactionManagementError("A decision and what becomes of its image are one transaction.")
     head = _HEAD.rows(pk=1)[0]
     decision = Decision(
-        uuid=uuid or uuid4(), review=review, verdict=verdict, categories=list(categories), note=note,
+        uuid=uuid or new_name(), review=review, verdict=verdict, categories=list(categories), note=note,
         reviewer=reviewer, reviewer_name=reviewer.get_username() if reviewer else "", policy_id=policy_id,
         by_policy=by_policy, seconds=seconds, reverses=reverses, second_of=second_of, batch=batch,
         sequence=head.sequence + 1, previous_hash=head.hash,

@@ -107,6 +107,9 @@ def test_a_whole_queue_by_keyboard_with_every_verdict(page_of: PageOf, moderator
     assert [row.verdict for row in made] == ["approve", "reject", "reject", "reject", "escalate"] + ["approve"] * 3
     assert [row.categories for row in made[1:4]] == [["violence.graphic"], ["violence.weapons"], ["gambling"]]
     assert made[4].note == "a toy?"
+    names = [row.uuid for row in made]
+    assert names == sorted(names), "the script names them in the order of time"
+    assert {name.version for name in names} == {7}
     assert len(set(seen)) == 6
     assert Review.objects.get(uuid=seen[4]).status == "pending"
     assert Exposure.objects.get(user=moderator).images == 9
