@@ -117,7 +117,9 @@ class Decision(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     sequence = models.BigIntegerField(unique=True)
     previous_hash = models.CharField(max_length=64, blank=True)
-    hash = models.CharField(max_length=64, unique=True)
+    # Not unique by itself: it is over the sequence and the name, which are. An index of hashes, which fall all over it,
+    # would cost every decision two more pages from the disk once the record outgrows the memory.
+    hash = models.CharField(max_length=64)
 
     objects = DecisionQuerySet.as_manager()
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 
 from moderation.models import Decision, Policy, Review, Verdict
 from moderation.models.decisions import verify_chain
 from moderation.services import desk
-from moderation.services.record import record_decision
+from moderation.services.record import record_decision, verify
 
 Make = Callable[..., Any]
 
@@ -101,6 +102,25 @@ def test_replaying_the_decisions_gives_the_status_of_every_review(
             # A reversal leads back to where the decision it names was made.
             states = states[:-1] if decision.verdict == Verdict.REOPEN else [*states, after[decision.verdict]]
         assert review.status == states[-1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_record_stays_whole_and_append_only_when_its_table_is_copied(make_review: Make, moderator: User) -> None:
+    """Which is how SQLite takes a column's uniqueness away."""
+    made = [decided(make_review, moderator, Verdict.REJECT, categories=["violence.weapons"]) for _ in range(3)]
+
+    for name in ("0011", "0012"):
+        call_command("migrate", "moderation", name, verbosity=0)
+
+    assert [row.hash for row in Decision.objects.order_by("sequence")] == [row.hash for row in made]
+    assert verify()[1] == []
+    for change in (
+        lambda: Decision.objects.update(note="forged"),
+        lambda: Decision.objects.all()._raw_delete("default"),
+    ):
+        with pytest.raises(DatabaseError):
+            change()
+    assert decided(make_review, moderator).sequence == 4
 
 
 @pytest.mark.django_db(transaction=True)
