@@ -57,7 +57,7 @@ class Accounts(ModelBackend):
         return set(user_obj._perm_cache)
 
 
-def _names(keys: Collection[str]) -> set[str]:
+def _names(keys: set[str]) -> set[str]:
     """What permissions are called. Only a migration makes one, and no key is given twice: each is looked up once."""
     if not _NAMES.keys() >= keys:
         rows = Permission.objects.values_list("pk", "content_type__app_label", "codename")

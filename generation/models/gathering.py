@@ -41,6 +41,19 @@ class _Json(Func):
     output_field = TextField()
 
 
+class Unsought(Func):
+    """A column that rows are compared by, but not looked for by: SQLite takes a unique index wherever there is one."""
+
+    template = "%(expressions)s"
+    arity = 1
+
+    def __init__(self, column: str) -> None:
+        super().__init__(column)
+
+    def as_sqlite(self, compiler: Any, connection: Any, **more: Any) -> Any:
+        return self.as_sql(compiler, connection, template="+%(expressions)s")
+
+
 def split(words: str) -> Func:
     """The words of a text, for ``__in``: one value, however many. None may hold a quotation mark or a backslash."""
     return _Split(Value(words))

@@ -20,12 +20,13 @@ from moderation.queues import Queue
 def part(name: str, context: Mapping[str, Any]) -> SafeString:
     """``templates/jinja2/desk/<name>.html`` as text."""
     template = _template(name) if settings.DEBUG else _found(name)
-    return mark_safe(template.render(context))  # escaped by its engine
+    return SafeString(template.render(context))  # escaped by its engine
 
 
 def _template(name: str) -> Any:
     """Jinja's own, without Django's look for what a request adds."""
-    return engines["jinja2"].get_template(f"desk/{name}.html").template
+    found: Any = engines["jinja2"].get_template(f"desk/{name}.html")
+    return found.template
 
 
 _found = functools.cache(_template)  # where no file changes while the server runs

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 
 from generation.models import InvalidTransition
+from generation.models.gathering import Unsought
 from generation.models.prepared import Prepared
 from moderation import taxonomy
 from moderation.gateway import events
@@ -26,18 +27,25 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 Status = Review.Status
+
+
 # What deciding asks of a review; the rest of its row is wide.
-_LOCKED = Prepared(
-    lambda uuid: (
-        Review.objects.filter(uuid=uuid)
-        .only(
-            "uuid", "asset", "status", "headline_l1", "policy", "claimed_by", "claimed_until", "decided_by",
-            "second_opinion",
-        )
-        .annotate(has_listener=Exists(events.listeners(OuterRef("asset"))))
-        .select_for_update(of=("self",))
+def _to_decide(rows: QuerySet[Review]) -> QuerySet[Review]:
+    rows = rows.only(
+        "uuid", "asset", "status", "headline_l1", "policy", "claimed_by", "claimed_until", "decided_by",
+        "second_opinion",
+    )  # fmt: skip
+    listeners = events.listeners(OuterRef("asset"))
+    return rows.annotate(has_listener=Exists(listeners)).select_for_update(of=("self",))
+
+
+_LOCKED = Prepared(lambda uuid: _to_decide(Review.objects.filter(uuid=uuid)), uuid=UUID)
+# Among the few that they hold: those were just read, while an index of ten million uuids comes from the disk.
+_LOCKED_AND_HELD = Prepared(
+    lambda user, uuid: _to_decide(
+        Review.objects.filter(claimed_by=user).alias(name=Unsought("uuid")).filter(name=uuid)
     ),
-    uuid=UUID,
+    user=int, uuid=UUID,
 )  # fmt: skip
 VERDICTS = frozenset(STATUS_AFTER)  # what a person may say of an image
 SECONDS_MAX = Decimal(3600)
@@ -137,9 +145,10 @@ def decide_and_deal(
     return deal()
 
 
-def _locked(uuid: UUID) -> Review:
-    """Raises Review.DoesNotExist."""
-    review = _LOCKED.row(uuid=uuid)
+def _locked(uuid: UUID, holder: User | None = None) -> Review:
+    """``holder``: who most likely holds it, and not much else. Raises Review.DoesNotExist."""
+    review = _LOCKED_AND_HELD.row(user=holder.pk, uuid=uuid) if holder is not None else None
+    review = review or _LOCKED.row(uuid=uuid)
     if review is None:
         raise Review.DoesNotExist
     return review
@@ -149,7 +158,7 @@ def _decide(
     named: Review | Named, user: User, *, verdict: Verdict, categories: Sequence[str] = (), note: str = "",
     seconds: Decimal | None = None, uuid: UUID | None = None, batch: UUID | None = None,
 ) -> Decision:  # fmt: skip
-    review = _locked(named.uuid)
+    review = _locked(named.uuid, user if batch is None else None)
     _require_rank(review, user)
     chosen = checked_categories(verdict, categories)
     is_second = review.wants_opinion_of(user)

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from moderation.models import Decision, Review
+from moderation.models import Decision, Review, Verdict
 from moderation.models.reviews import UNDO_WINDOW
+from moderation.services import desk
 from moderation.views.skips import SKIPS_KEPT
 from tests.moderation.browsing import HTMX, As, Make, decide, held, page_of, start
 
@@ -263,3 +266,17 @@ def test_what_the_deck_is_sent_carries_its_own_token_and_no_cookie(make_review: 
     )
     assert 'value="x"' not in both.content.decode()
     assert client.post("/queues/waiting/deck/", {"deck": "1"}, headers={"X-CSRFToken": "x"}).status_code == 403
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="reads SQLite's plans")
+def test_what_somebody_holds_is_found_among_what_they_hold(make_review: Make, moderator: User) -> None:
+    """Whatever the planner thinks of a unique index: the one of all uuids is as large as the desk is old."""
+    review = held(make_review, moderator)
+
+    with CaptureQueriesContext(connection) as queries:
+        desk.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
+
+    (read,) = [query["sql"] for query in queries if "has_listener" in query["sql"]]
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {read}")
+        assert "USING INDEX review_claims (claimed_by_id=?)" in " ".join(row[-1] for row in cursor.fetchall())
