@@ -23,11 +23,11 @@ class SessionStore(DatabaseSessions):
         except (BadSignature, ValueError):
             return super().decode(session_data)
 
-    def _get_session_from_db(self) -> Session | None:
-        found = _VALID.row(key=self.session_key or "", now=timezone.now())
-        if found is None:
-            self._session_key = None
-        return found
+    def load(self) -> dict[str, Any]:
+        for data in _VALID.rows(key=self.session_key or "", now=timezone.now()):
+            return self.decode(data)
+        self._session_key = None
+        return {}
 
 
 @lru_cache(maxsize=4096)
@@ -48,4 +48,9 @@ class _Raw:
         return data
 
 
-_VALID = Prepared(lambda key, now: Session.objects.filter(session_key=key, expire_date__gt=now), key=str, now=datetime)
+_VALID: Prepared[Any] = Prepared(
+    lambda key, now: (
+        Session.objects.filter(session_key=key, expire_date__gt=now).values_list("session_data", flat=True)
+    ),
+    key=str, now=datetime,
+)  # fmt: skip

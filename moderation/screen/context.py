@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import QuerySet, Subquery
+from django.db.models import F, QuerySet, Subquery
 
 from generation.models import Asset, lookup
 from generation.models.gathering import split
@@ -49,6 +49,7 @@ class Frame:
     """A picture of the strip."""
 
     review: Review
+    preview: str
     shown: Shown
     number: int
     is_current: bool
@@ -102,27 +103,18 @@ def strip(review: Review, user: User, *, is_blind: bool = False) -> list[Frame]:
     keys = {at + 1: "j", at - 1: "k"}
     return [
         Frame(
-            review=row, shown=shown(row, user, is_blind=is_blind), number=index + 1, is_current=index == at,
-            hotkey=keys.get(index, ""),
+            review=row, preview=row.preview, shown=shown(row, user, is_blind=is_blind), number=index + 1,
+            is_current=index == at, hotkey=keys.get(index, ""),
         )
         for index, row in enumerate(frames)
     ]  # fmt: skip
 
 
-_SIBLINGS = Prepared(
+_SIBLINGS: Prepared[Any] = Prepared(
     lambda request: (
         Review.objects.filter(asset__request=request)
-        .select_related("asset")
-        .only(
-            "uuid",
-            "status",
-            "second_opinion",
-            "decided_by",
-            "claimed_by",
-            "claimed_until",
-            "asset__preview",
-            "asset__position",
-        )
+        .only("uuid", "status", "second_opinion", "decided_by", "claimed_by", "claimed_until")
+        .annotate(preview=F("asset__preview"))
         .order_by("asset__position")
     ),
     request=int,

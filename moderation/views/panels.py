@@ -7,6 +7,7 @@ a verdict is answered with what refills the deck (``deck`` in the POST), never w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -139,13 +140,22 @@ def _veiling(request: DeskRequest, review: Review, queue: Queue | None, preferen
         "next_surround": surround_after(preferences),
         "surrounds": " ".join(SURROUNDS),
         "address": address_of(review, queue),
+        "query": query_of(queue),
         "queue": queue,
         "hidden": hidden(request, queue),
     }
 
 
 def address_of(review: Review, queue: Queue | None) -> str:
-    return f"{review.get_absolute_url()}?queue={quote_plus(queue.key)}" if queue else review.get_absolute_url()
+    return review.get_absolute_url() + query_of(queue)
+
+
+def query_of(queue: Queue | None) -> str:
+    """What stands behind an address at the desk to tell from where somebody came."""
+    return f"?queue={_quoted(queue.key)}" if queue else ""
+
+
+_quoted = lru_cache(maxsize=1024)(quote_plus)
 
 
 def kept(request: HttpRequest) -> dict[str, Any]:
