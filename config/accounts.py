@@ -62,7 +62,7 @@ def _names(keys: set[str]) -> set[str]:
     if not _NAMES.keys() >= keys:
         rows = Permission.objects.values_list("pk", "content_type__app_label", "codename")
         _NAMES.update({str(key): f"{app}.{codename}" for key, app, codename in rows})
-    return {_NAMES[key] for key in keys}
+    return {_NAMES[key] for key in keys if key in _NAMES}  # one that is being taken away just now is nobody's
 
 
 _NAMES: dict[str, str] = {}

@@ -72,11 +72,9 @@ class PlainMarkup(Extension):
 
     def filter_stream(self, stream: TokenStream) -> Iterable[Token]:
         for token in stream:
-            yield token._replace(value=ascii_markup(token.value)) if token.type == TOKEN_DATA else token
-
-
-def ascii_markup(text: str) -> str:
-    return text.encode("ascii", "xmlcharrefreplace").decode()
+            if token.type == TOKEN_DATA:
+                token = token._replace(value=token.value.encode("ascii", "xmlcharrefreplace").decode())
+            yield token
 
 
 class PartsInPlace(Extension):
@@ -95,7 +93,7 @@ class PartsInPlace(Extension):
 
 
 def file_size(size: int) -> str:
-    """As Django's ``filesizeformat`` says it in English."""
+    """As Django's ``filesizeformat`` says it in English; asking for the language took a fortieth of a decision."""
     value, unit = float(size), "bytes"
     for bigger in ("KB", "MB", "GB"):
         if value < 1024:
