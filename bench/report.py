@@ -27,9 +27,11 @@ def _rows(results: list[dict[str, Any]]) -> Iterator[Row]:
             yield name, [text(result[part]) if part in result else "–" for result in results], aim
 
     yield from row("a bare Django page: CPU, ms", "", "server", lambda r: f"{r['bare']:.2f}")
+    yield from row("arithmetic, in times of its fastest", "", "server", lambda r: f"{r['decision']['slowdown']:.2f}")
     yield from row("a page without a query: CPU, ms", "", "server", lambda r: _ms(r["yardstick"]["cpu"], "mean"))
     yield from row("decision: server CPU, ms", "≤ 5, the same at every size", "server",
                    lambda r: _ms(r["decision"]["cpu"], "mean"))  # fmt: skip
+    yield from row("– on a core of its own", "≤ 5", "server", _on_own_core)
     yield from row("– in bare Django pages", "≤ 10", "server", _in_bare_pages)
     yield from row("– queries", "", "server", lambda r: str(r["decision"]["queries"]))
     for name in dict.fromkeys(name for result in results for name in result.get("server", {}).get("pages", {})):
@@ -59,6 +61,10 @@ def _rows(results: list[dict[str, Any]]) -> Iterator[Row]:
 
 def _ms(found: dict[str, float], kind: str) -> str:
     return f"{found[kind]:.1f}" if found[kind] < 100 else f"{found[kind]:.0f}"
+
+
+def _on_own_core(result: dict[str, Any]) -> str:
+    return f"{result['decision']['cpu']['mean'] / result['decision']['slowdown']:.1f}"
 
 
 def _in_bare_pages(result: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.urls import Resolver404, resolve
 
-from bench import bare
+from bench import bare, core
 from bench.figures import queries, spread
 from bench.people import InProcess, Person
 from config.wsgi import application
@@ -49,9 +49,13 @@ def decisions(person: Person) -> dict[str, Any]:
         person.decide()
     with queries() as seen:
         person.decide()
-    answers = [person.decide() for _ in range(DECISIONS)]
+    answers, arithmetic = [], []
+    for _ in range(DECISIONS):
+        arithmetic.append(core.arithmetic())
+        answers.append(person.decide())
     return {
         "cpu": spread([answer.cpu for answer in answers]),
+        "slowdown": round(core.slowdown(arithmetic), 3),
         "wall": spread([answer.wall for answer in answers]),
         "queries": len(seen),
         "bytes": len(answers[-1].body),

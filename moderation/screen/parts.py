@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Mapping
+from html import escape
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
 from django.middleware.csrf import get_token
 from django.template import engines
-from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
 from moderation import taxonomy
@@ -35,10 +35,12 @@ _found = functools.cache(_template)  # where no file changes while the server ru
 def hidden(request: HttpRequest, queue: Queue | None) -> SafeString:
     """What every form of the desk carries: the token, and the queue that is being worked through."""
     # Made once: every form would mask the token anew.
-    given = {"csrfmiddlewaretoken": _token(request), **({"queue": queue.key} if queue else {})}
-    return mark_safe(
-        "".join(f'<input type="hidden" name="{name}" value="{escape(text)}">' for name, text in given.items())
-    )
+    token = escape(_token(request))
+    return mark_safe(f'<input type="hidden" name="csrfmiddlewaretoken" value="{token}">{_of_queue(queue)}')
+
+
+def _of_queue(queue: Queue | None) -> str:
+    return f'<input type="hidden" name="queue" value="{escape(queue.key)}">' if queue else ""
 
 
 def _token(request: HttpRequest) -> str:
