@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.db.models import Count, Min, Subquery
+from django.contrib.auth.models import User
+from django.db.models import Q, Subquery
 from django.utils import timezone
 
 from config import operations
 from generation.models import GenerationRequest, ProviderState, PumpSlot
+from generation.models.gathering import Counted
 from moderation import queues
 from moderation.models import (
     ChainHead,
@@ -29,12 +31,10 @@ from moderation.models import (
 )
 from moderation.models.figures import FIELDS
 from moderation.queues import Queue
-from moderation.screen import PAST, entries, verdicts_today
+from moderation.screen import entries
 from moderation.screen.exposure import seen_by
+from moderation.screen.numbers import Depth, numbers_of
 from moderation.templatetags.desk import age
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import User
 
 RECENT = 5
 SHOWN = 5
@@ -101,27 +101,23 @@ def _numbers(parts: dict[str, Any]) -> Iterable[Number]:
 
 
 def _mine(user: User) -> dict[str, Any]:
-    counts = verdicts_today(user)
+    numbers = numbers_of(user)
     recent = Decision.objects.filter(reviewer=user).newest_first()
-    rows = [_depth(queue, user) for queue in queues.for_user(user)]
+    rows = [_waiting(depth) for depth in numbers.depths]
     return {
         "queues": [row for row in rows if row.queue.slug != "mine"],
         "held": next((row.count for row in rows if row.queue.slug == "mine"), None),
-        "verdicts": [(verdict, PAST[verdict], Number(f"n-{verdict}", str(counts.get(verdict, 0)))) for verdict in PAST],
+        "verdicts": [(verdict, name, Number(f"n-{verdict}", str(count))) for verdict, name, count in numbers.verdicts],
         "recent": entries(recent.for_list()[:RECENT], user),
         "exposure": seen_by(user),
     }
 
 
-def _depth(queue: Queue, user: User) -> Waiting:
-    """How many wait, up to the limit, and since when the oldest does: one query. Ids follow arrival."""
-    first = queue.reviews(user).order_by("pk").values("pk", "created_at")[: queues.COUNT_LIMIT + 1]
-    found = first.aggregate(count=Count("pk"), since=Min("created_at"))
-    oldest = f"oldest {age(found['since'])}" if found["since"] else "nothing waits"
+def _waiting(depth: Depth) -> Waiting:
+    slug, oldest = depth.queue.slug, f"oldest {age(depth.since)}" if depth.since else "nothing waits"
     return Waiting(
-        queue=queue, count=Number(f"n-{queue.slug}", queues.bounded(found["count"])),
-        oldest=Number(f"o-{queue.slug}", oldest, is_words=True),
-    )  # fmt: skip
+        queue=depth.queue, count=Number(f"n-{slug}", depth.count), oldest=Number(f"o-{slug}", oldest, is_words=True)
+    )
 
 
 def _seniors() -> dict[str, Any]:
@@ -136,23 +132,25 @@ def _seniors() -> dict[str, Any]:
 
 def _running(user: User) -> dict[str, Any]:
     rows = GenerationRequest.objects.visible_to(user).open()
+    counted = (rows, Review.objects.standing_at(Status.CLASSIFYING))
+    bounded = [Counted(one.values("pk")[: queues.COUNT_LIMIT + 1]) for one in counted]
+    running, classifying = map(queues.bounded, User.objects.filter(pk=user.pk).values_list(*bounded).get())
     return {
         "running": list(rows.order_by("-created_at", "-pk")[:SHOWN]),
-        "running_count": Number("n-running", queues.bounded_count(rows)),
-        "classifying_count": Number(
-            "n-classifying", queues.bounded_count(Review.objects.standing_at(Status.CLASSIFYING))
-        ),
+        "running_count": Number("n-running", running),
+        "classifying_count": Number("n-classifying", classifying),
     }
 
 
 def _wrong(user: User) -> dict[str, Any]:
     """Requests that failed since yesterday or need somebody, and images no classifier could judge that still wait."""
-    seen = GenerationRequest.objects.visible_to(user)
-    unknown = seen.filter(status=GenerationRequest.Status.UNKNOWN).order_by("-created_at")
-    failed = seen.filter(status=GenerationRequest.Status.FAILED, created_at__gte=_yesterday()).order_by("-created_at")
+    seen = GenerationRequest.objects.visible_to(user).order_by("-created_at").values("pk")
+    unknown = seen.filter(status=GenerationRequest.Status.UNKNOWN)[:SHOWN]
+    failed = seen.filter(status=GenerationRequest.Status.FAILED, created_at__gte=_yesterday())[:SHOWN]
+    rows = list(GenerationRequest.objects.filter(Q(pk__in=unknown) | Q(pk__in=failed)).order_by("-created_at"))
     return {
-        "unknown": list(unknown[:SHOWN]),
-        "failed": list(failed[:SHOWN]),
+        "unknown": [row for row in rows if row.status == GenerationRequest.Status.UNKNOWN],
+        "failed": [row for row in rows if row.status == GenerationRequest.Status.FAILED],
         "unjudged": list(_unjudged()) if user.has_perm("moderation.view_review") else [],
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Func, JSONField, TextField, Value
+from django.db.models import Func, IntegerField, JSONField, Subquery, TextField, Value
 
 
 class Joined(Func):
@@ -39,6 +39,13 @@ class Gathered(Func):
 class _Json(Func):
     function = "json"
     output_field = TextField()
+
+
+class Counted(Subquery):
+    """How many rows a query has, beside another one's columns. A slice bounds what it costs."""
+
+    template = "(SELECT COUNT(*) FROM (%(subquery)s) counted)"
+    output_field = IntegerField()
 
 
 class Unsought(Func):

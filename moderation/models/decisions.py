@@ -126,7 +126,8 @@ class Decision(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["created_at", "sequence"], name="decision_newest"),
-            models.Index(fields=["reviewer", "-sequence"], name="decision_mine"),
+            # With the verdict, so that what somebody has decided today is counted in the index alone.
+            models.Index(fields=["reviewer", "-sequence", "verdict"], name="decision_mine"),
             models.Index(fields=["reviewer_name", "-sequence"], name="decision_by_name"),
             models.Index(fields=["verdict", "-sequence"], name="decision_verdict"),
             models.Index(fields=["batch"], name="decision_batch", condition=Q(batch__isnull=False)),

@@ -85,8 +85,8 @@ class ReviewQuerySet(models.QuerySet["Review"]):
             "claimed_by__username", "asset__uuid", "asset__preview", "asset__source", "asset__request__provider",
         )  # fmt: skip
 
-    def held_by(self, user: User | int) -> Self:
-        return self.filter(claimed_by=user, claimed_until__gte=timezone.now())
+    def held_by(self, user: User | int, now: datetime | None = None) -> Self:
+        return self.filter(claimed_by=user, claimed_until__gte=now or timezone.now())
 
     def in_order(self) -> Self:
         """Riskiest first, then oldest: the order in which people are given work."""

@@ -6,23 +6,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Count, Subquery
 from django.utils import timezone
 
 from generation.models.prepared import Prepared
 from moderation import queues, taxonomy
-from moderation.models import Decision, Preferences, Review, Verdict
+from moderation.models import Decision, Preferences, Review
 from moderation.models.reviews import UNDO_WINDOW
 from moderation.queues import Queue
 from moderation.screen import context as surroundings
 from moderation.screen import labels
 from moderation.screen.exposure import seen_by
+from moderation.screen.numbers import numbers_of
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 SURROUNDS = [str(value) for value in Preferences.Surround.values]
-PAST = {Verdict.APPROVE: "Approved", Verdict.REJECT: "Rejected", Verdict.ESCALATE: "Escalated"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,22 +87,13 @@ def blind(user: User, review: Review, queue: Queue | None) -> bool:
 
 def rail(user: User) -> dict[str, Any]:
     """Queues with bounded counts, and what this person alone has done and seen today."""
-    counts = verdicts_today(user)
+    numbers = numbers_of(user)
     return {
-        "rail": [(queue, queues.bounded_count(queue.reviews(user))) for queue in queues.for_user(user)],
+        "rail": [(depth.queue, depth.count) for depth in numbers.depths],
         "saved": queues.saved_for(user),
-        "today": [(verdict, PAST[verdict], counts.get(verdict, 0)) for verdict in PAST],
+        "today": numbers.verdicts,
         "exposure": seen_by(user),
     }
-
-
-def verdicts_today(user: User) -> dict[str, int]:
-    """What they have decided since midnight (UTC) and not taken back."""
-    midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
-    # Today's first sequence by one index, then mine since it by another: neither walks through the past.
-    since = Decision.objects.filter(created_at__gte=midnight).order_by("created_at", "sequence").values("sequence")[:1]
-    mine = Decision.objects.filter(reviewer=user, sequence__gte=Subquery(since), reversed_by__isnull=True)
-    return dict(mine.values_list("verdict").annotate(Count("pk")))
 
 
 def entries(decisions: Iterable[Decision], user: User) -> list[Entry]:

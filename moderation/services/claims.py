@@ -92,7 +92,7 @@ def _whole_queue(slug: str, count: int) -> Prepared[Review]:
     rows = Review.objects.all()
 
     def build(now: datetime) -> ReviewQuerySet:
-        return _free(queue.ordered(queue.select(rows, NOBODY)), now)[:count]
+        return _free(queue.ordered(queue.select(rows, NOBODY, now)), now)[:count]
 
     return Prepared(build, now=datetime)
 

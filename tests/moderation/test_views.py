@@ -152,11 +152,11 @@ def test_review_and_queue_pages_stay_within_their_queries(
     client = client_of(moderator)
     decide(client, make_review(), "approve")
 
-    with django_assert_max_num_queries(18):
+    with django_assert_max_num_queries(12):
         client.get(page_of(review, "waiting"))
     with django_assert_max_num_queries(10):
         client.get("/queues/waiting/")
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(10):
         client.get("/")
 
 
