@@ -16,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
+PREPARED_AFTER = 5  # times that a connection has asked a query
 
 
 def text(name: str, default: str = "") -> str:
@@ -75,8 +76,11 @@ def url(name: str, default: str = "") -> str:
     return value.rstrip("/")
 
 
-def database(name: str, default: str) -> dict[str, Any]:
-    """Return Django's settings of a database address; only the two kinds that Loupe is tested on."""
+def database(name: str, default: str, *, prepare: bool) -> dict[str, Any]:
+    """Return Django's settings of a database address; only the two kinds that Loupe is tested on.
+
+    ``prepare``: whether PostgreSQL keeps what it has planned of queries that are asked often (Prepared).
+    """
     value = text(name, default)
     scheme = value.partition("://")[0]
     if "://" not in value or scheme not in {"sqlite", "postgres", "postgresql"}:
@@ -85,7 +89,10 @@ def database(name: str, default: str) -> dict[str, Any]:
         )
     if scheme != "sqlite" and importlib.util.find_spec("psycopg") is None:
         raise ImproperlyConfigured(f"{name} names PostgreSQL, whose driver is missing: pip install 'loupe[postgres]'.")
-    return dict(dj_database_url.parse(value, conn_max_age=60, conn_health_checks=True))
+    found: dict[str, Any] = {**dj_database_url.parse(value, conn_max_age=60, conn_health_checks=True)}
+    if scheme != "sqlite" and prepare:
+        found["OPTIONS"] = {**found.get("OPTIONS", {}), "prepare_threshold": PREPARED_AFTER}
+    return found
 
 
 def redis(name: str) -> str:

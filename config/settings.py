@@ -100,7 +100,11 @@ TEMPLATES = [
 ]
 
 # --- Database, cache, queue --------------------------------------------------------------------
-DATABASES: dict[str, Any] = {"default": env.database("DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}")}
+DATABASES: dict[str, Any] = {
+    "default": env.database(
+        "DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}", prepare=env.boolean("DATABASE_PREPARE", default=True)
+    )
+}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["ENGINE"] = "config.sqlite"
     DATABASES["default"]["OPTIONS"] = {

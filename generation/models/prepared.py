@@ -17,6 +17,7 @@ from asyncio import _get_running_loop
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import import_module
 from operator import attrgetter, methodcaller
 from types import NoneType
 from typing import Any, Generic, TypeVar, cast
@@ -129,31 +130,50 @@ _first: Callable[[Any], Any] = methodcaller("fetchone")
 _counted: Callable[[Any], int] = attrgetter("rowcount")
 
 
+Execute = Callable[[Any, str, Sequence[Any]], Any]  # the driver's connection, a text and its values → a cursor
+
+
+def _on_sqlite(raw: Any, text: str, params: Sequence[Any]) -> Any:
+    return raw.execute(text, params)
+
+
+def _on_postgresql(raw: Any, text: str, params: Sequence[Any]) -> Any:
+    """The values beside the text and not in it, so that the server can keep what it has parsed and planned."""
+    cursor = raw.__dict__.get("prepared_cursor")  # a new one would have to learn anew how to write each kind of value
+    if cursor is None:
+        cursor = raw.prepared_cursor = import_module("psycopg").Cursor(raw)
+    return cursor.execute(text, params)
+
+
 @dataclass(frozen=True, slots=True)
 class _Sql:
-    """A statement as Django writes it, and as SQLite's driver wants it."""
+    """A statement as Django writes it, and as the database's driver wants it."""
 
     text: str
-    driver_text: str  # empty where it has to go through Django's cursor
+    driver_text: str
+    execute: Execute | None  # None where it has to go through Django's cursor
 
     @classmethod
     def of(cls, text: str, connection: Any) -> _Sql:
-        goes_straight = connection.vendor == "sqlite" and not settings.DEBUG  # where Django logs every query
-        return cls(text, FORMAT_QMARK_REGEX.sub("?", text).replace("%%", "%") if goes_straight else "")
+        if settings.DEBUG:  # where Django logs every query
+            return cls(text, text, None)
+        if connection.vendor == "sqlite":
+            return cls(text, FORMAT_QMARK_REGEX.sub("?", text).replace("%%", "%"), _on_sqlite)
+        return cls(text, text, _on_postgresql)
 
     def run(self, connection: Any, params: Sequence[Any], take: Callable[[Any], T]) -> T:
         """What ``take`` takes of the cursor."""
-        if not self.driver_text or connection.execute_wrappers or connection.force_debug_cursor:
+        if self.execute is None or connection.execute_wrappers or connection.force_debug_cursor:
             with connection.cursor() as cursor:
                 cursor.execute(self.text, params)
                 return take(cursor)
-        # Straight to SQLite's driver, with all that Django's cursor sees to but rewriting the placeholders.
+        # Straight to the driver, with all that Django's cursor sees to but rewriting the placeholders.
         if connection.needs_rollback:
             connection.validate_no_broken_transaction()
         if connection.connection is None:
             connection.ensure_connection()
         try:
-            return take(connection.connection.execute(self.driver_text, params))
+            return take(self.execute(connection.connection, self.driver_text, params))
         except connection.Database.Error:
             with connection.wrap_database_errors:
                 raise

@@ -94,6 +94,13 @@ def test_https_switches_the_browsers_protection_on(load: Load) -> None:
     assert settings.ALLOWED_HOSTS[0] == "loupe.example.org"
 
 
+def test_plans_are_not_kept_behind_a_pooler(load: Load) -> None:
+    address = "postgres://loupe@db.example.org/loupe?sslmode=require"
+
+    assert load(DATABASE_URL=address).DATABASES["default"]["OPTIONS"] == {"sslmode": "require", "prepare_threshold": 5}
+    assert load(DATABASE_URL=address, DATABASE_PREPARE="0").DATABASES["default"]["OPTIONS"] == {"sslmode": "require"}
+
+
 def test_a_file_of_first_settings_is_read_and_the_environment_wins(load: Load, tmp_path: Path) -> None:
     (tmp_path / "settings.env").write_text("# choices\n\nDEBUG=1\nSANDBOX_LATENCY=3\n")
 

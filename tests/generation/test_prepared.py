@@ -155,3 +155,30 @@ def test_words_are_looked_for_as_one_value() -> None:
         "träumen", "o'clock", "half-light",
     }  # fmt: skip
     assert query.rows(words="") == []
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite's driver keeps them by itself")
+@pytest.mark.parametrize(("threshold", "kept"), [(5, 1), (None, 0)])
+def test_postgresql_keeps_its_plan_unless_it_is_told_not_to(
+    make_asset: Callable[..., Asset], monkeypatch: pytest.MonkeyPatch, threshold: int | None, kept: int
+) -> None:
+    asset = make_asset()
+    monkeypatch.setattr(connection.connection, "prepare_threshold", threshold)
+    query = Prepared(lambda width, pk: Asset.objects.filter(pk=pk, width__gte=width, height__gte=3), width=int, pk=int)
+
+    assert [query.row(width=1, pk=asset.pk) for _ in range(8)] == [asset] * 8
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%%width%%height%%'")
+        assert cursor.fetchone() == (kept,)
+
+
+def test_after_a_failure_it_is_asked_again_as_before(make_asset: Callable[..., Asset]) -> None:
+    """PostgreSQL's driver forgets its plans with what is rolled back, and the server has to forget them too."""
+    asset = make_asset()
+    query = Prepared(lambda pk: Asset.objects.filter(pk=pk), pk=int)
+    insert(NamedCategory(category="gambling", asset_id=asset.pk))
+    for _ in range(3):
+        assert [query.row(pk=asset.pk) for _ in range(7)] == [asset] * 7
+        with pytest.raises(IntegrityError), transaction.atomic():
+            insert(NamedCategory(category="gambling", asset_id=asset.pk))
