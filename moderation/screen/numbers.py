@@ -1,6 +1,6 @@
 """The numbers beside the picture and on the page Today: what waits for somebody, and what they have decided today.
 
-All of them in one query whose text is kept, because every open desk asks for them every ten seconds. What waits is
+All of them in one query whose text is kept, because every open desk asks for them every five seconds. What waits is
 counted up to a limit; today's decisions in an index that holds all that is asked of them.
 """
 

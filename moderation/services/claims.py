@@ -54,9 +54,23 @@ def deal_alike(
     return _take(user, lambda: list(_free(queue.ordered(rows), timezone.now())[: min(count, DEAL_MAX)]))
 
 
+def regain(
+    *, user: User, queue: Queue, count: int, without: Collection[UUID], skipped: Collection[int] = (),
+    avoided: Collection[str] = (),
+) -> list[Review]:  # fmt: skip
+    """Renew up to ``count`` claims of theirs on what a page is without: another window has it, or had it and died."""
+    mine = queue.work(user, avoided).held_by(user).exclude(pk__in=skipped).exclude(uuid__in=list(without)[:HELD_MAX])
+    return _take(user, lambda: list(_for_panels(queue.ordered(mine))[: min(count, DEAL_MAX)]))
+
+
 def _free(candidates: ReviewQuerySet, now: datetime) -> ReviewQuerySet:
+    return _for_panels(candidates.free(now))
+
+
+def _for_panels(candidates: ReviewQuerySet) -> ReviewQuerySet:
+    """With what a panel shows, locked; rows that somebody else has locked are passed over where the database can."""
     decided = Decision.objects.filter(review=OuterRef("pk"))
-    candidates = candidates.free(now).for_screen().annotate(was_decided=Exists(decided))
+    candidates = candidates.for_screen().annotate(was_decided=Exists(decided))
     if connections[candidates.db].features.has_select_for_update_skip_locked:
         candidates = candidates.select_for_update(skip_locked=True, of=("self",))
     return candidates

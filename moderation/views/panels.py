@@ -25,7 +25,7 @@ from moderation.queues import Queue
 from moderation.screen import SURROUNDS, panel, rail, stage, surround_after, undo_seconds
 from moderation.screen.parts import hidden, part
 from moderation.services import claims, desk
-from moderation.views.access import DeskRequest, SeeOther, get_review_for
+from moderation.views.access import DeskRequest, SeeOther, get_review_for, uuids
 from moderation.views.skips import skipped
 
 STATUS_OF: dict[type[desk.DeskError], int] = {desk.NotAllowed: 403, desk.Overtaken: 409, desk.Incomplete: 422}
@@ -47,17 +47,21 @@ def refill(
 ) -> HttpResponse:
     """The panels that the deck lacks, claimed for this person; none when the queue has no more for them.
 
+    With ``held`` in the POST also what they hold already, but for what the page has (``have``), when too few are free.
+
     ``work``: what is to be done in the same breath; it calls what it is given, and returns what that has claimed.
     """
     wanted = request.POST.get("want", "1")
     count = min(int(wanted), DECK_MAX) if wanted.isdecimal() and len(wanted) < 3 else 1
     preferences = Preferences.of(request.user)
-    dealt = work(
-        lambda: claims.deal(
-            user=request.user, queue=queue, count=count, skipped=skipped(request, queue),
-            avoided=preferences.avoided_today(),
-        )
-    )  # fmt: skip
+    asked: dict[str, Any] = {
+        "user": request.user, "queue": queue,
+        "skipped": skipped(request, queue), "avoided": preferences.avoided_today(),
+    }  # fmt: skip
+    dealt = work(lambda: claims.deal(count=count, **asked))
+    if len(dealt) < count and "held" in request.POST:  # and not in every verdict: it is asked when nothing is free
+        here = {*uuids(request.POST.getlist("have")), *(review.uuid for review in dealt)}
+        dealt += claims.regain(count=count - len(dealt), without=here, **asked)
     return _panels([_context(request, review, queue, preferences) for review in dealt])
 
 

@@ -102,10 +102,14 @@ async function post(url, fields) {
   if (answer.redirected || (answer.status === 403 && /^\s*<!doctype/i.test(text))) throw new Error("lapsed");
   return { status: answer.status, ok: answer.ok, text };
 }
-function take(text) {
+// A verdict is answered with what nobody holds. Where that has come to an end, what this person holds in another window,
+// or did in one that died, is asked for too (isAll), before it is said that nothing is left.
+function take(text, isAll = false) {
   const fresh = panels(text).filter((panel) => !isHere(panel.dataset.review));
   ahead.push(...fresh);
-  isDry = !fresh.length && ahead.length < SIZE;
+  const isShort = !fresh.length && ahead.length < SIZE;
+  if (isShort && !isAll && !isDry) return fill();
+  isDry = isShort;
   if (isWaiting && (ahead.length || isDry)) { isWaiting = false; next(); }
   if (ahead.length && find("#finished")) next();
 }
@@ -114,8 +118,8 @@ async function fill() {
   if (want <= 0 || isFilling || isIdle || (isDry && !isWaiting)) return;
   isFilling = true;
   try {
-    const answer = await post(table.dataset.url, [["deck", 1], ["want", want]]);
-    if (answer.ok) take(answer.text);
+    const answer = await post(table.dataset.url, [["deck", 1], ["want", want], ["held", 1], ...mine()]);
+    if (answer.ok) take(answer.text, true);
   } catch { /* no connection: the next verdict or the next look tries again */ }
   isFilling = false;
 }
@@ -248,9 +252,11 @@ function mark(review, verdict) {
 // When they end as far as is known here. What ends later was renewed by another page, and is not given back by this one.
 let until = "";
 function learn(moment = "") { if (Date.parse(moment) >= (Date.parse(until) || 0)) until = moment; }
-const mine = () => [find("#panel"), ...ahead].filter(Boolean).map((panel) => ["have", panel.dataset.review]);
+const onTable = () => [find("#panel"), ...ahead].filter(Boolean).map((panel) => ["have", panel.dataset.review]);
+// Also what is decided here and not sent yet: it is held still.
+const mine = () => [...onTable(), ...unsent.map((item) => ["have", item.review])];
 async function renew() {
-  const asked = mine();
+  const asked = onTable();
   let answer;
   try { answer = await post(table.dataset.renewal, asked); } catch { return; }
   if (!answer.ok) return;

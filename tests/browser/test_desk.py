@@ -189,6 +189,41 @@ def test_leaving_gives_back_what_is_ahead(page_of: PageOf, moderator: User, wait
     assert [str(review.uuid) for review in Review.objects.held_by(moderator)] in ([held], [])
 
 
+def test_what_another_window_left_held_comes_before_the_end(
+    page_of: PageOf, moderator: User, waiting: list[Review]
+) -> None:
+    """A browser that dies gives nothing back."""
+    for review in waiting[:3]:
+        assert review.claim_for(moderator)
+    page = page_of(moderator)
+    begin(page)
+
+    for _ in waiting:
+        press(page, "a")
+
+    expect(page.locator("#finished")).to_be_visible()
+    sent(page)
+    assert sorted(verdicts()) == sorted((str(review.uuid), "approve") for review in waiting)
+
+
+def test_going_on_with_mine_goes_through_all_of_it(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+    for review in waiting[:3]:
+        assert review.claim_for(moderator)
+    page = page_of(moderator)
+    page.goto("/")
+    page.keyboard.press("m")
+    expect(page).to_have_url(re.compile(r"/reviews/[0-9a-f-]{36}/"))
+    until(page, "typeof ahead !== 'undefined' && ahead.length === 2")
+
+    press(page, "a")
+    press(page, "a")
+    press(page, "a")
+
+    expect(page.locator("#finished")).to_be_visible()
+    sent(page)
+    assert {uuid for uuid, _ in verdicts()} == {str(review.uuid) for review in waiting[:3]}
+
+
 def test_a_double_press_decides_one_image(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
     page = page_of(moderator)
     begin(page)

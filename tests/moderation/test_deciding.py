@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from moderation.models import Decision, Review, Verdict
 from moderation.models.reviews import UNDO_WINDOW
@@ -266,6 +268,29 @@ def test_what_the_deck_is_sent_carries_its_own_token_and_no_cookie(make_review: 
     )
     assert 'value="x"' not in both.content.decode()
     assert client.post("/queues/waiting/deck/", {"deck": "1"}, headers={"X-CSRFToken": "x"}).status_code == 403
+
+
+def test_what_another_window_holds_is_dealt_when_too_little_is_free(
+    client_of: As, make_review: Make, moderator: User, other_moderator: User
+) -> None:
+    here, elsewhere = held(make_review, moderator), held(make_review, moderator)
+    held(make_review, other_moderator)
+    free = make_review()
+    client = client_of(moderator)
+
+    def dealt(want: int, **given: Any) -> list[str]:
+        answer = client.post("/queues/waiting/deck/", {"deck": "1", "want": want, "have": str(here.uuid), **given})
+        return re.findall(r'data-panel data-review="([^"]+)"', answer.content.decode())
+
+    assert dealt(1, held="1") == [str(free.uuid)]
+    assert dealt(5) == []
+    assert dealt(5, held="1", have=[str(here.uuid), str(free.uuid)]) == [str(elsewhere.uuid)]
+    Review.objects.filter(pk=elsewhere.pk).update(claimed_until=timezone.now() + timedelta(seconds=5))
+    dealt(5, held="1")
+    elsewhere.refresh_from_db()
+    assert elsewhere.claimed_until > timezone.now() + timedelta(minutes=4)
+    client.post(f"/reviews/{elsewhere.uuid}/skip/", {"queue": "waiting", "deck": "1", "want": "0"})
+    assert str(elsewhere.uuid) not in dealt(5, held="1")
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="reads SQLite's plans")
