@@ -13,7 +13,7 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.db.models import Q, Subquery
-from django.utils import timezone
+from django.utils import dateformat, timezone
 
 from config import operations
 from generation.models import GenerationRequest, ProviderState, PumpSlot
@@ -73,7 +73,11 @@ class Health:
 
 def today(user: User) -> dict[str, Any]:
     """The context of the page: the parts that this person's roles call for."""
-    parts: dict[str, Any] = {**_running(user), **_wrong(user)}
+    parts: dict[str, Any] = {
+        "day": Number("n-day", dateformat.format(timezone.now(), "l j F")),
+        **_running(user),
+        **_wrong(user),
+    }
     if user.has_perm("moderation.decide_review"):
         parts |= _mine(user)
     if user.has_perm("moderation.decide_escalated_review"):

@@ -195,6 +195,7 @@ document.addEventListener("submit", (event) => {
   event.stopImmediatePropagation();
   if (isUndo) return undo(action);
   const panel = find("#panel"), fields = new FormData(form, button);
+  if (button.value === "reject" && !isSkip && !fields.has("categories")) return say("Choose what the image shows: a rejection names at least one category.");
   fields.delete("csrfmiddlewaretoken");
   fields.set("deck", "1");
   const name = uuid();

@@ -78,4 +78,10 @@ document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   if (/^\s*<!doctype/i.test(detail.serverResponse)) { detail.shouldSwap = false; location.reload(); }
 });
 document.addEventListener("htmx:responseError", ({ detail }) => say(`The server could not do this (${detail.xhr.status}). Nothing was changed.`));
+// A list that keeps up with the world waits while somebody is in it, and is left alone where nothing is new.
+document.addEventListener("htmx:oobBeforeSwap", ({ detail }) => {
+  const words = (part) => part.textContent.replace(/\s+/g, " ").trim();
+  if (!detail.target.matches("[data-waits]")) return;
+  if (detail.target.matches(":hover, :focus-within") || words(detail.fragment) === words(detail.target)) detail.shouldSwap = false;
+});
 document.addEventListener("htmx:sendError", ({ detail }) => { if (!detail.elt.matches("[data-quiet]")) say("No connection: nothing was sent. Press again when it is back."); });

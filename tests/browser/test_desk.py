@@ -224,6 +224,22 @@ def test_going_on_with_mine_goes_through_all_of_it(page_of: PageOf, moderator: U
     assert {uuid for uuid, _ in verdicts()} == {str(review.uuid) for review in waiting[:3]}
 
 
+def test_a_rejection_that_names_nothing_is_not_sent(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+    page = page_of(moderator)
+    begin(page)
+    shown = current(page)
+
+    press(page, "r")
+    expect(page.locator("#chooser")).to_have_attribute("open", "")
+    page.wait_for_timeout(400)
+    page.keyboard.press("r")
+
+    expect(page.get_by_text("Choose what the image shows: a rejection names at least one category.")).to_be_attached()
+    assert current(page) == shown
+    assert page.evaluate("unsent.length") == 0
+    assert verdicts() == []
+
+
 def test_a_double_press_decides_one_image(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
     page = page_of(moderator)
     begin(page)

@@ -15,6 +15,7 @@ from moderation.models import Decision, Preferences, Review, SavedQueue, Verdict
 from moderation.services import desk
 from tests.browser.test_desk import begin, press, sent, settle
 from tests.conftest import picture
+from tests.moderation.seconds import judge
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PageOf = Callable[..., Page]
@@ -215,3 +216,19 @@ def test_a_break_is_suggested_and_can_be_put_off(page_of: PageOf, moderator: Use
     press(page, "a")
     sent(page)
     assert Decision.objects.count() == 3
+
+
+def test_lists_on_today_wait_while_somebody_is_in_them(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+    page = page_of(moderator)
+    page.goto("/")
+    poll = "htmx.ajax('GET', '/', {source: '[hx-get=\"/\"]', swap: 'none'})"
+    judge(waiting[0], moderator, "approve")
+    page.get_by_text("You have not decided anything yet.").hover()
+
+    page.evaluate(poll)
+
+    expect(page.locator("#n-approve")).to_have_text("1")
+    expect(page.get_by_text("You have not decided anything yet.")).to_be_visible()
+    page.get_by_role("heading", name="Today", exact=True).hover()
+    page.evaluate(poll)
+    expect(page.locator("#recent")).to_contain_text(waiting[0].asset.short_id)

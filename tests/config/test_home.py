@@ -79,6 +79,20 @@ def test_a_moderator_sees_how_much_waits_since_when_and_what_they_hold(
     assert "n-escalated" not in text
 
 
+def test_the_poll_brings_the_day_and_the_lists_too(client_of: As, make_review: Make, moderator: User) -> None:
+    client = client_of(moderator)
+    decision = judge(make_review(), moderator, "approve")
+
+    text = client.get("/", headers=HTMX).content.decode()
+
+    assert number(text, "n-day") == f"{timezone.now():%A} {timezone.now().day} {timezone.now():%B}"
+    recent = text[text.index('<div id="recent" data-waits hx-swap-oob="true">') : text.index('id="world"')]
+    assert decision.review.asset.short_id in recent
+    assert "Nothing went wrong since yesterday." in text[text.index('id="world" data-waits hx-swap-oob="true"') :]
+    for place in ("recent", "world"):
+        assert f'id="{place}" data-waits>' in client.get("/").content.decode()
+
+
 def test_a_senior_sees_disagreements_among_the_escalated(
     client_of: As, make_review: Make, moderator: User, other_moderator: User, senior: User, settings: Any
 ) -> None:
@@ -214,15 +228,16 @@ def test_what_went_wrong_is_named(client_of: As, make_review: Make, make_request
 
 
 # --- The poll ---------------------------------------------------------------------------------------------------------
-def test_the_poll_brings_numbers_alone_each_for_a_place_on_the_page(
+def test_the_poll_brings_numbers_and_lists_each_for_a_place_on_the_page(
     client_of: As, make_review: Make, admin: User
 ) -> None:
     client = client_of(admin)
     page = client.get("/").content.decode()
     make_review()
 
-    part = client.get("/", headers=HTMX).content.decode()
+    part, _, lists = client.get("/", headers=HTMX).content.decode().partition('<div id="recent"')
 
+    assert re.findall(r'id="(\w+)" data-waits hx-swap-oob="true"', f'<div id="recent"{lists}') == ["recent", "world"]
     places = re.findall(r'id="([no]-[\w-]+)"', part)
     assert re.sub(r'<span(?: class="num")? id="[no]-[\w-]+" hx-swap-oob="true">[^<]*</span>', "", part).strip() == ""
     assert number(part, "n-waiting") == "1"
