@@ -10,7 +10,7 @@ const SIZE = 5, IDLE = 180_000, PATIENCE = [1, 2, 4, 8, 15]; // seconds between 
 const store = { prefix: `loupe.unsent.${table?.dataset.user}.` };
 let ahead = [];       // panels whose turn comes, the next first
 let unsent = [];      // what the server has not taken yet, oldest first: {name, url, body, label, panel}
-let isSending = false, isFilling = false, isDry = false, failures = 0, isIdle = false, isWaiting = false, isLate = false;
+let isSending = false, isFilling = false, isDry = false, isEnd = false, failures = 0, isIdle = false, isWaiting = false, isLate = false;
 
 const token = () => find("[name=csrfmiddlewaretoken]").value;
 const isHere = (name) => unsent.some((item) => item.review === name) || find("#panel")?.dataset.review === name || ahead.some((panel) => panel.dataset.review === name);
@@ -69,9 +69,10 @@ function settle(before, panel) {
 }
 function next() {
   const panel = ahead.shift();
-  if (panel) put(panel);
-  else if (isDry && !unsent.length) finish();
-  else wait();
+  if (panel) return put(panel);
+  if (isEnd && !unsent.length) return finish();
+  wait();
+  if (isDry && !isEnd) fill(true);
 }
 function wait() {
   find("#panel")?.setAttribute("inert", "");
@@ -102,26 +103,27 @@ async function post(url, fields) {
   if (answer.redirected || (answer.status === 403 && /^\s*<!doctype/i.test(text))) throw new Error("lapsed");
   return { status: answer.status, ok: answer.ok, text };
 }
-// A verdict is answered with what nobody holds. Where that has come to an end, what this person holds in another window,
-// or did in one that died, is asked for too (isAll), before it is said that nothing is left.
+// What is dealt ahead is held by nobody. Where that has come to an end (isDry) and somebody waits, what they hold in another
+// window, or did in one that died, is asked for (isAll) before it is said that nothing is left (isEnd).
 function take(text, isAll = false) {
   const fresh = panels(text).filter((panel) => !isHere(panel.dataset.review));
+  for (const panel of fresh) panel.isTakenOver = isAll;
   ahead.push(...fresh);
-  const isShort = !fresh.length && ahead.length < SIZE;
-  if (isShort && !isAll && !isDry) return fill();
-  isDry = isShort;
+  isDry = !fresh.length && ahead.length < SIZE;
+  isEnd = isDry && (isAll || isEnd);
   if (isWaiting && (ahead.length || isDry)) { isWaiting = false; next(); }
   if (ahead.length && find("#finished")) next();
 }
-async function fill() {
+async function fill(isAll = false) {
   const want = SIZE - ahead.length - (unsent.length ? 1 : 0);
   if (want <= 0 || isFilling || isIdle || (isDry && !isWaiting)) return;
   isFilling = true;
+  let answer = null;
   try {
-    const answer = await post(table.dataset.url, [["deck", 1], ["want", want], ["held", 1], ...mine()]);
-    if (answer.ok) take(answer.text, true);
+    answer = await post(table.dataset.url, [["deck", 1], ["want", want], ...(isAll ? [["held", 1], ...mine()] : [])]);
   } catch { /* no connection: the next verdict or the next look tries again */ }
   isFilling = false;
+  if (answer?.ok) take(answer.text, isAll);
 }
 
 // --- Sending ---
@@ -194,6 +196,7 @@ document.addEventListener("submit", (event) => {
   event.preventDefault();
   event.stopImmediatePropagation();
   if (isUndo) return undo(action);
+  if (isWaiting) return; // the image on screen has been decided: what comes next is on its way
   const panel = find("#panel"), fields = new FormData(form, button);
   if (button.value === "reject" && !isSkip && !fields.has("categories")) return say("Choose what the image shows: a rejection names at least one category.");
   fields.delete("csrfmiddlewaretoken");
@@ -269,7 +272,8 @@ async function renew() {
   if (held.includes(find("#panel")?.dataset.review)) claimEnds = ends;
 }
 function release(all) {
-  const names = ahead.map((panel) => ["have", panel.dataset.review]);
+  // What was taken over is another window's too; it lapses by itself.
+  const names = ahead.filter((panel) => !panel.isTakenOver).map((panel) => ["have", panel.dataset.review]);
   const current = find("#panel")?.dataset.review;
   if (current) names.push([all ? "have" : "lingers", current]);
   if (names.length) navigator.sendBeacon(table.dataset.release, new URLSearchParams([["csrfmiddlewaretoken", token()], ["until", until], ...names]));
