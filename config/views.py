@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
@@ -12,16 +10,13 @@ from django.views.decorators.http import require_GET
 
 from config.home import today
 from generation.htmx import respond
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import User
+from moderation.views.access import DeskRequest
 
 
 @require_GET
-def home(request: HttpRequest) -> HttpResponse:
-    """Today. To its own poll it sends the numbers alone, each for its place."""
-    user: User = request.user  # type: ignore[assignment]  # LoginRequiredMiddleware lets nobody else through
-    return respond(request, "home.html", "_home_numbers.html", today(user))
+def home(request: DeskRequest) -> HttpResponse:
+    """Today. To its own poll it sends the numbers and the lists alone, each for its place."""
+    return respond(request, "home.html", "_home_numbers.html", today(request.user))
 
 
 @require_GET

@@ -17,6 +17,7 @@ from django.utils.text import Truncator
 from django_q.models import Failure, OrmQ, Schedule, Success
 
 from generation import providers
+from generation.generics import AnyModelAdmin, AnyModelForm
 from generation.models import (
     ApiCall,
     ApiKey,
@@ -235,7 +236,7 @@ class AssetAdmin(ReadOnlyAdmin):
         return format_html('<a href="{}">{}</a>', review.get_absolute_url(), review.get_status_display())
 
 
-class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for type checkers
+class ApiKeyForm(AnyModelForm):
     scopes = forms.MultipleChoiceField(choices=Scope.choices, widget=forms.CheckboxSelectMultiple)
 
     class Meta:
@@ -244,7 +245,7 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only for type checkers
+class ApiKeyAdmin(AnyModelAdmin):
     """Made here or by `manage.py create_api_key`. The key itself is shown once, by the message after it was made."""
 
     form = ApiKeyForm

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
+from generation.generics import AnyModelAdmin, AnyPaginator, AnyTabularInline
 
-class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # generic only for type checkers
+
+class BoundedPaginator(AnyPaginator):
     """Counts no further than anybody pages by hand: on a large table the exact count would cost more than the page."""
 
     COUNT_MAX = 10_000
@@ -45,7 +46,7 @@ class _NoWriting:
         return list(dict.fromkeys([*own, *self.readonly_fields, *(self.fields or ())]))
 
 
-class ReadOnlyAdmin(_NoWriting, admin.ModelAdmin):  # type: ignore[type-arg]  # generic only for type checkers
+class ReadOnlyAdmin(_NoWriting, AnyModelAdmin):
     """A list and a page per row, for large tables."""
 
     paginator = BoundedPaginator
@@ -54,7 +55,7 @@ class ReadOnlyAdmin(_NoWriting, admin.ModelAdmin):  # type: ignore[type-arg]  # 
     list_per_page = 50
 
 
-class ReadOnlyInline(_NoWriting, admin.TabularInline):  # type: ignore[type-arg]  # generic only for type checkers
+class ReadOnlyInline(_NoWriting, AnyTabularInline):
     """Rows that belong to the one on the page."""
 
     extra = 0

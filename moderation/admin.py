@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from generation.generics import AnyModelAdmin, AnyTabularInline
 from generation.readonly_admin import ReadOnlyAdmin, ReadOnlyInline
 from moderation.models import (
     Classification,
@@ -112,7 +113,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     ordering = ("-pk",)
 
 
-class PolicyRuleInline(admin.TabularInline):  # type: ignore[type-arg]  # generic only for type checkers
+class PolicyRuleInline(AnyTabularInline):
     model = PolicyRule
     extra = 0
 
@@ -137,7 +138,7 @@ class PolicyActivationInline(ReadOnlyInline):
 
 
 @admin.register(Policy)
-class PolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only for type checkers
+class PolicyAdmin(AnyModelAdmin):
     """A policy in force or in the record is shown, not edited: copy it, change the copy, put the copy into force."""
 
     list_display = ("version", "name", "is_active", "nsfw_level", "may_approve", "trusts_local_silence", "activated_at")
@@ -188,7 +189,7 @@ class PolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only f
 
 
 @admin.register(Preferences)
-class PreferencesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only for type checkers
+class PreferencesAdmin(AnyModelAdmin):
     """How the desk looks to somebody. What they would rather not see, and when they rest, is their own business."""
 
     list_display = ("user", "theme", "surround", "hotkeys", "blur")
@@ -221,7 +222,7 @@ class VerificationAdmin(ReadOnlyAdmin):
 
 
 @admin.register(SavedQueue)
-class SavedQueueAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only for type checkers
+class SavedQueueAdmin(AnyModelAdmin):
     list_display = ("name", "owner", "is_shared", "base", "query", "created_at")
     list_filter = ("is_shared", "base")
     search_fields = ("name", "owner__username")

@@ -1,63 +1,21 @@
-"""The desk in a real browser, by keyboard: the deck, what is unsent, what is refused, undo, picture, phone."""
+"""The desk in a real browser, by keyboard: the deck, what is unsent, what is refused, undo, what is held elsewhere."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from generation.models import Source
 from moderation.models import Decision, Exposure, Preferences, Review
 from moderation.services import claims, desk
+from tests.browser.hands import Make, PageOf, begin, current, press, sent, settle, until, verdicts
 
 pytestmark = pytest.mark.django_db(transaction=True)
-PageOf = Callable[..., Page]
-Make = Callable[..., Review]
-
-
-def begin(page: Page) -> None:
-    page.goto("/queues/waiting/")
-    page.get_by_role("button", name="Start reviewing").first.click()
-    expect(page).to_have_url(re.compile(r"/reviews/[0-9a-f-]{36}/"))
-    until(page, "typeof ahead !== 'undefined' && ahead.length > 0 && !isFilling")
-
-
-def until(page: Page, condition: str) -> None:
-    """Wait for an expression to become true. Playwright's own wait would evaluate a text, which the policy refuses."""
-    for _ in range(300):
-        if page.evaluate(condition):
-            return
-        page.wait_for_timeout(20)
-    raise AssertionError(f"waited in vain for {condition}")
-
-
-def current(page: Page) -> str:
-    return str(page.locator("#panel").get_attribute("data-review"))
-
-
-def settle(page: Page) -> None:
-    """Wait until the panel takes a verdict: a slow machine puts it together later than the image."""
-    until(page, "!settling && performance.now() - shownAt > SETTLES")
-
-
-def press(page: Page, *keys: str) -> None:
-    settle(page)
-    for key in keys:
-        page.keyboard.press(key)
-
-
-def sent(page: Page) -> None:
-    until(page, "!unsent.length && !isSending")
-
-
-def verdicts() -> list[tuple[str, str]]:
-    rows = Decision.objects.order_by("sequence").select_related("review")
-    return [(str(row.review.uuid), row.verdict) for row in rows]
 
 
 def test_the_next_image_is_there_before_the_verdict_is_sent(
@@ -255,90 +213,6 @@ def test_a_double_press_decides_one_image(page_of: PageOf, moderator: User, wait
 
     assert len(verdicts()) == 1
     expect(page.locator("#live")).to_have_text("Too quick: nothing was decided.")
-
-
-def test_nothing_is_sent_of_a_veiled_image_and_holding_reveals_it(
-    page_of: PageOf, moderator: User, waiting: list[Review]
-) -> None:
-    asked: list[str] = []
-    page = page_of(moderator)
-    page.on("request", lambda request: asked.append(request.url) if "/assets/" in request.url else None)
-    begin(page)
-    press(page, "s")
-    assert asked == []
-
-    page.keyboard.down(" ")
-    expect(page.locator(".stage .real")).to_be_visible()
-    page.keyboard.up(" ")
-    expect(page.locator(".stage .real")).to_be_hidden()
-    assert len(asked) == 1
-
-
-def test_zoom_pan_and_surround(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
-    Preferences.objects.create(user=moderator, blur=False)
-    page = page_of(moderator)
-    begin(page)
-    box = page.locator(".stage .real").bounding_box()
-    assert box is not None
-    press(page, "+", "+")
-    larger = page.locator(".stage .real").bounding_box()
-    assert larger is not None
-    assert larger["width"] == pytest.approx(box["width"] * 2.25, rel=0.01)
-    page.keyboard.press("Shift+ArrowRight")
-    moved = page.locator(".stage .real").bounding_box()
-    assert moved is not None
-    assert moved["x"] < larger["x"]
-    page.keyboard.press("0")
-    assert page.locator(".stage .real").bounding_box() == box
-    page.keyboard.press("g")
-    expect(page.locator("#stage")).to_have_attribute("data-surround", "mid")
-    page.wait_for_timeout(200)
-    assert Preferences.objects.get(user=moderator).surround == "mid"
-
-
-def test_actual_size_says_what_is_shown(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
-    """The pictures here are smaller than the room for them, which they fill while they are shown whole."""
-    Preferences.objects.create(user=moderator, blur=False)
-    page = page_of(moderator)
-    begin(page)
-    press(page, "z")
-    expect(page.locator("#live")).to_have_text("Actual size, which is smaller than the room for it.")
-    expect(page.locator("[data-zoom-shown]")).to_have_text("100%")
-    shown = page.locator(".stage .real").bounding_box()
-    assert shown is not None
-    image = page.locator(".stage .real")
-    across, down = (int(image.get_attribute(name) or 0) for name in ("width", "height"))
-    # The element is as large as its room; the picture in it is as wide or as high.
-    assert min(shown["width"] / across, shown["height"] / down) == pytest.approx(1, abs=0.01)
-    press(page, "z")
-    expect(page.locator("#live")).to_have_text("The whole image.")
-    expect(page.locator("[data-zoom-shown]")).to_have_text("fit")
-
-
-def test_steps_from_a_small_start_are_even(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
-    Preferences.objects.create(user=moderator, blur=False, small_first=True)
-    page = page_of(moderator)
-    begin(page)
-    settle(page)
-    widths = [drawn(page)]
-    for _ in range(4):
-        page.keyboard.press("+")
-        widths.append(drawn(page))
-    assert [after / before for before, after in pairwise(widths)] == pytest.approx([1.5] * 4, rel=0.01)
-    page.keyboard.press("a")
-    sent(page)
-    assert drawn(page) == pytest.approx(widths[0], rel=0.01), "the next one begins small, too"
-
-
-def drawn(page: Page) -> float:
-    """How many pixels of the window the picture takes across, without the empty room beside it."""
-    return float(
-        page.evaluate(
-            "() => { const image = document.querySelector('.stage .real'), box = image.getBoundingClientRect();"
-            " const [across, down] = ['width', 'height'].map((name) => image.getAttribute(name));"
-            " return across * Math.min(box.width / across, box.height / down); }"
-        )
-    )
 
 
 def test_a_session_leaves_the_console_empty(

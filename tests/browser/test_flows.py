@@ -13,7 +13,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from moderation.models import Decision, Preferences, Review, SavedQueue, Verdict
 from moderation.services import desk
-from tests.browser.test_desk import begin, press, sent, settle
+from tests.browser.hands import begin, press, sent, settle
 from tests.conftest import picture
 from tests.moderation.seconds import judge
 

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from moderation.models import Exposure, Review
 from moderation.models.exposure import this_hour
-from tests.browser.test_desk import begin, current, sent, settle, verdicts
+from tests.browser.hands import begin, current, sent, settle, verdicts
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PageOf = Callable[..., Page]

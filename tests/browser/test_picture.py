@@ -1,0 +1,98 @@
+"""The picture at the desk in a real browser: veiled, revealed, larger, moved, small at first."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Page, expect
+
+from moderation.models import Preferences, Review
+from tests.browser.hands import PageOf, begin, press, sent, settle
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_nothing_is_sent_of_a_veiled_image_and_holding_reveals_it(
+    page_of: PageOf, moderator: User, waiting: list[Review]
+) -> None:
+    asked: list[str] = []
+    page = page_of(moderator)
+    page.on("request", lambda request: asked.append(request.url) if "/assets/" in request.url else None)
+    begin(page)
+    press(page, "s")
+    assert asked == []
+
+    page.keyboard.down(" ")
+    expect(page.locator(".stage .real")).to_be_visible()
+    page.keyboard.up(" ")
+    expect(page.locator(".stage .real")).to_be_hidden()
+    assert len(asked) == 1
+
+
+def test_zoom_pan_and_surround(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+    Preferences.objects.create(user=moderator, blur=False)
+    page = page_of(moderator)
+    begin(page)
+    box = page.locator(".stage .real").bounding_box()
+    assert box is not None
+    press(page, "+", "+")
+    larger = page.locator(".stage .real").bounding_box()
+    assert larger is not None
+    assert larger["width"] == pytest.approx(box["width"] * 2.25, rel=0.01)
+    page.keyboard.press("Shift+ArrowRight")
+    moved = page.locator(".stage .real").bounding_box()
+    assert moved is not None
+    assert moved["x"] < larger["x"]
+    page.keyboard.press("0")
+    assert page.locator(".stage .real").bounding_box() == box
+    page.keyboard.press("g")
+    expect(page.locator("#stage")).to_have_attribute("data-surround", "mid")
+    page.wait_for_timeout(200)
+    assert Preferences.objects.get(user=moderator).surround == "mid"
+
+
+def test_actual_size_says_what_is_shown(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+    """The pictures here are smaller than the room for them, which they fill while they are shown whole."""
+    Preferences.objects.create(user=moderator, blur=False)
+    page = page_of(moderator)
+    begin(page)
+    press(page, "z")
+    expect(page.locator("#live")).to_have_text("Actual size, which is smaller than the room for it.")
+    expect(page.locator("[data-zoom-shown]")).to_have_text("100%")
+    shown = page.locator(".stage .real").bounding_box()
+    assert shown is not None
+    image = page.locator(".stage .real")
+    across, down = (int(image.get_attribute(name) or 0) for name in ("width", "height"))
+    # The element is as large as its room; the picture in it is as wide or as high.
+    assert min(shown["width"] / across, shown["height"] / down) == pytest.approx(1, abs=0.01)
+    press(page, "z")
+    expect(page.locator("#live")).to_have_text("The whole image.")
+    expect(page.locator("[data-zoom-shown]")).to_have_text("fit")
+
+
+def test_steps_from_a_small_start_are_even(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+    Preferences.objects.create(user=moderator, blur=False, small_first=True)
+    page = page_of(moderator)
+    begin(page)
+    settle(page)
+    widths = [drawn(page)]
+    for _ in range(4):
+        page.keyboard.press("+")
+        widths.append(drawn(page))
+    assert [after / before for before, after in pairwise(widths)] == pytest.approx([1.5] * 4, rel=0.01)
+    page.keyboard.press("a")
+    sent(page)
+    assert drawn(page) == pytest.approx(widths[0], rel=0.01), "the next one begins small, too"
+
+
+def drawn(page: Page) -> float:
+    """How many pixels of the window the picture takes across, without the empty room beside it."""
+    return float(
+        page.evaluate(
+            "() => { const image = document.querySelector('.stage .real'), box = image.getBoundingClientRect();"
+            " const [across, down] = ['width', 'height'].map((name) => image.getAttribute(name));"
+            " return across * Math.min(box.width / across, box.height / down); }"
+        )
+    )
