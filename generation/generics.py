@@ -1,4 +1,4 @@
-"""Classes that are generic in Django's type stubs and not in Django: here they are, so that no subclass needs an excuse."""
+"""Classes that are generic in Django's type stubs and not in Django: here, so that no subclass needs an excuse."""
 
 from __future__ import annotations
 

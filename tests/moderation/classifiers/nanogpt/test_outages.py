@@ -1,0 +1,190 @@
+"""What becomes of images while nano-gpt is away, answers nothing, or a worker dies in between."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from generation import pumps
+from generation.providers import nanogpt as client
+from moderation import classifiers
+from moderation.models import Classification
+from moderation.services import asking
+from tests.moderation.classifiers.nanogpt.props import NSFW, let_time_pass, nothing_approved, run, settled, shown, store
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Status = Classification.Status
+
+
+@pytest.mark.parametrize("kind", ["429-always", "500", "502", "503"])
+def test_an_outage_is_waited_out_for_a_quarter_of_an_hour_and_then_a_person_looks(
+    make_asset: Any, key: Any, kind: str
+) -> None:
+    key(f"sandbox-{kind}")
+    rows = store(make_asset, 3)
+    waited = timedelta(0)
+    for attempt in range(1, asking.ATTEMPTS + 1):
+        assert not Classification.objects.exclude(status=Status.QUEUED).exists()
+        before = timezone.now()
+        run()
+        row = Classification.objects.order_by("pk")[0]
+        assert row.attempts == attempt
+        assert row.error
+        if row.due_at is not None:
+            waited += row.due_at - before
+        let_time_pass()
+    run()
+
+    for row in rows:
+        row.refresh_from_db()
+        assert row.status == Status.FAILED
+        assert row.error.endswith("It was asked 9 times.")
+        settled(row)
+    assert timedelta(minutes=14) < waited < timedelta(minutes=18)
+    assert nothing_approved()
+
+
+def test_a_service_that_is_away_is_not_asked_again_for_every_image(make_asset: Any, key: Any, calls: list[int]) -> None:
+    key("sandbox-503")
+    rows = store(make_asset, 25)
+    run()
+    assert calls == [10]
+    for row in rows:
+        row.refresh_from_db()
+        assert row.attempts == 1
+        assert row.due_at is not None
+        assert row.due_at > timezone.now() + timedelta(seconds=25)  # its Retry-After is 30
+
+
+def test_an_outage_that_ends_costs_nothing_but_time(make_asset: Any, key: Any) -> None:
+    key("sandbox-429")
+    rows = store(make_asset, 3, flagged=(0,))
+    for _ in range(3):
+        run()
+        let_time_pass()
+    assert [Classification.objects.get(pk=row.pk).flagged for row in rows] == [True, False, False]
+    assert Classification.objects.filter(error="").count() == 3
+
+
+def test_an_unreachable_service_is_an_outage(make_asset: Any, settings: Any) -> None:
+    settings.NANOGPT = {**settings.NANOGPT, "base_url": "http://127.0.0.1:1"}
+    (row,) = store(make_asset, 1)
+    run()
+    row.refresh_from_db()
+    assert (row.status, row.attempts) == (Status.QUEUED, 1)
+    assert "could not be reached" in row.error
+
+
+def test_an_unanswered_call_counts_as_spent(make_asset: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (row,) = store(make_asset, 1)
+
+    def silent(self: Any, images: Any) -> Any:
+        raise client.Unanswered("nano-gpt did not answer in time, or broke off.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client.NanoGpt, "classify", silent)
+        run()
+    let_time_pass()
+    run()
+    row.refresh_from_db()
+    assert (row.status, row.cost) == (Status.DONE, Decimal("0.003"))
+
+
+def test_an_image_that_makes_its_calls_fail_takes_no_others_along(
+    make_asset: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = store(make_asset, 3)
+    poison = rows[1].asset
+    with poison.rendition.open("rb") as file:
+        content = file.read()
+    real = client.NanoGpt.classify
+
+    def fail(self: Any, images: Any) -> Any:
+        if any(sent == content for sent, _ in images):
+            raise client.ServerFailed("nano-gpt failed.")
+        return real(self, images)
+
+    monkeypatch.setattr(client.NanoGpt, "classify", fail)
+    for _ in range(asking.ATTEMPTS + 1):
+        run()
+        let_time_pass()
+    statuses = [Classification.objects.get(pk=row.pk).status for row in rows]
+    assert statuses == [Status.DONE, Status.FAILED, Status.DONE]
+    assert nothing_approved()
+
+
+def test_a_worker_that_dies_on_an_image_every_time_leaves_it_to_a_person(
+    make_asset: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (row,) = store(make_asset, 1)
+
+    class Killed(BaseException):
+        pass
+
+    def die(self: Any, images: Any) -> Any:
+        assert Classification.objects.get().attempts > 0, "counted before the risky step"
+        raise Killed
+
+    monkeypatch.setattr(client.NanoGpt, "classify", die)
+    deaths = 0
+    for _ in range(asking.ATTEMPTS + 3):
+        let_time_pass()
+        try:
+            run()
+        except Killed:
+            deaths += 1
+    row.refresh_from_db()
+    assert (deaths, row.status) == (asking.ATTEMPTS, Status.FAILED)
+    assert "ended its worker" in settled(row).why
+
+
+def test_a_worker_killed_at_any_write_loses_and_doubles_nothing(make_asset: Any, key: Any) -> None:
+    class Killed(BaseException):
+        pass
+
+    key("sandbox-policy")
+    effect, finished = 0, False
+    while not finished:
+        rows = [make_asset(shown(*[NSFW] * n, seed=10 * effect + n)).classifications.get() for n in range(2)]
+        writes = 0
+
+        def count(execute: Any, query: str, params: Any, many: bool, context: Any, dies_at: int = effect) -> Any:
+            nonlocal writes
+            if query.startswith(("INSERT", "UPDATE")) and "pump" not in query and "sandbox" not in query:
+                writes += 1
+                if writes > dies_at:
+                    raise Killed
+            return execute(query, params, many, context)
+
+        try:
+            with connection.execute_wrapper(count):
+                run()
+            finished = True
+        except Killed:
+            pass
+        pumps.start_over()
+        let_time_pass()
+        run()
+        for number, row in enumerate(rows):
+            row.refresh_from_db()
+            assert (row.status, row.flagged) == (Status.DONE, bool(number))
+            settled(row)
+        effect += 1
+    assert effect > 4
+    assert nothing_approved()
+
+
+def test_a_turn_that_ends_gives_back_what_it_has_not_asked_about(make_asset: Any, key: Any, calls: list[int]) -> None:
+    key("sandbox-413")
+    store(make_asset, 4)
+    rows = Classification.objects.filter(status=Status.QUEUED).claim(limit=10, lease=asking.LEASE, count_attempt=True)
+    asking.ask(classifier=classifiers.remote()["nanogpt"], rows=rows, go_on=lambda: False)
+    assert calls == [4, 1]
+    left = Classification.objects.filter(status=Status.QUEUED)
+    assert list(left.values_list("attempts", flat=True)) == [0, 0, 0]
+    assert left.due().count() == 3
