@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin
 from django.core.paginator import Paginator
 from django.forms import ModelForm
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     AnyTabularInline = admin.TabularInline[Any, Any]
     AnyModelForm = ModelForm[Any]
     AnyPaginator = Paginator[Any]
+    AnyUserAdmin = UserAdmin[Any]
 else:
     AnyModelAdmin, AnyTabularInline = admin.ModelAdmin, admin.TabularInline
-    AnyModelForm, AnyPaginator = ModelForm, Paginator
+    AnyModelForm, AnyPaginator, AnyUserAdmin = ModelForm, Paginator, UserAdmin

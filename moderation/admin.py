@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from generation.generics import AnyModelAdmin, AnyTabularInline
+from generation.generics import AnyModelAdmin, AnyTabularInline, AnyUserAdmin
 from generation.readonly_admin import ReadOnlyAdmin, ReadOnlyInline
 from moderation.models import (
     Classification,
@@ -230,7 +229,7 @@ class SavedQueueAdmin(AnyModelAdmin):
     ordering = ("owner", "name")
 
 
-class GuardedUserAdmin(UserAdmin):  # type: ignore[type-arg]  # generic only for type checkers
+class GuardedUserAdmin(AnyUserAdmin):
     """Who is no superuser may not make one, nor hand out groups and permissions."""
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:

@@ -203,7 +203,8 @@ def _run(square: Floats) -> Floats:
     # Written so that NaN fails, too.
     if not (np.isfinite(output).all() and scores.min() >= 0 and scores.max() <= 1):
         raise ClassifierError("The local detector's model gave numbers that are no scores.")
-    return output[0]  # type: ignore[no-any-return]
+    found: Floats = output[0]
+    return found
 
 
 def _candidates(output: Floats, *, scale: float, size: tuple[int, int]) -> Floats:
@@ -252,7 +253,8 @@ def _overlaps(corners: Floats) -> Floats:
     shared = (high - low).clip(0).prod(axis=2)
     areas = (corners[:, 2:] - corners[:, :2]).prod(axis=1)
     union = areas[:, None] + areas[None, :] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)  # type: ignore[no-any-return]
+    found: Floats = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return found
 
 
 def judge(detections: Detections) -> tuple[tuple[Finding, ...], bool | None]:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
-from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
@@ -55,6 +55,6 @@ def batch_reverse(request: DeskRequest, uuid: UUID) -> HttpResponse:
     return SeeOther(reverse("moderation:batch-detail", args=[uuid]))
 
 
-def _page(request: HttpRequest, uuid: UUID, *, status: int = 200, problem: str = "") -> HttpResponse:
-    batch = _batch_for(request, uuid)  # type: ignore[arg-type]
+def _page(request: DeskRequest, uuid: UUID, *, status: int = 200, problem: str = "") -> HttpResponse:
+    batch = _batch_for(request, uuid)
     return render(request, "moderation/batch_detail.html", {"batch": batch, "problem": problem}, status=status)
