@@ -62,6 +62,13 @@ HEADLINES = [
 # One in 4000 shows gambling: what a filter has to look for the longest. Nothing that waits shows a rude gesture.
 RARE = 4000
 
+# What the classifiers are made to say.
+COVERS = '{"explicit": "full", "non-explicit": "partial"}'
+BOX = "[0.2, 0.2, 0.4, 0.5]"
+SILENCE = "It did not answer in time."
+DONE, FAILED = '"status":"done","error":""', f'"status":"failed","error":"{SILENCE}"'
+SAID = f'"flagged":null,"score":null,"covers":{COVERS},"details":{{}}'
+
 
 class Seeder:
     def __init__(self, count: int, pictures: list[Picture], people: list[User]) -> None:
@@ -171,27 +178,37 @@ class Seeder:
     def classifications(self) -> None:
         """Two for every asset. Failed ones are old: a healthy house has none since yesterday."""
         asset, is_local = "((i + 1) / 2)", "i % 2 = 1"
-        failed = f"(i % 500 = 0 AND i < {self.count * 2 - self.count // 60})"
+        failed = self.failed("i")
         born = self.sql.at(self.born(asset))
         self.insert(Classification, "s", {
             "id": "i", "asset_id": asset, "classifier": f"CASE WHEN {is_local} THEN 'local' ELSE 'novita' END",
             "version": f"CASE WHEN {is_local} THEN 'nudenet-3.4' ELSE 'v3' END",
             "status": f"CASE WHEN {failed} THEN 'failed' ELSE 'done' END",
-            "error": f"CASE WHEN {failed} THEN 'It did not answer in time.' ELSE '' END",
-            "covers": self.sql.json("""'{"explicit": "full", "non-explicit": "partial"}'"""),
+            "error": f"CASE WHEN {failed} THEN {literal(SILENCE)} ELSE '' END",
+            "covers": self.sql.json(literal(COVERS)),
             "raw": self.sql.json("""'{"note": "made up for a benchmark"}'"""), "duration_ms": "40",
             "created_at": born, "finished_at": born,
         }, rows=self.count * 2)  # fmt: skip
+
+    def failed(self, run: str) -> str:
+        return f"({run} % 500 = 0 AND {run} < {self.count * 2 - self.count // 60})"
 
     def labels(self) -> None:
         """One for every headline, with a box; a second, weaker one for every third."""
         for salt, condition in ((0, "1 = 1"), (9, "i % 3 = 0")):
             named = f"(SELECT i, {_headline('i', salt)} AS headline FROM s) n"
-            box = self.sql.json("'[0.2, 0.2, 0.4, 0.5]'")
             self.insert(Label, f"{named} WHERE headline <> '' AND {condition}", {
                 "classification_id": "2 * i - 1", "category": "headline",
-                "confidence": f"{_priority('i')} - {salt}", "box": box,
+                "confidence": f"{_priority('i')} - {salt}", "box": self.sql.json(literal(BOX)),
             }, rows=self.count)  # fmt: skip
+
+    def said(self, asset: str) -> str:
+        """The two runs and their labels as the review keeps them (moderation.models.said)."""
+        parts = f"replace({_part(asset, 0)} || {_part(asset, 9, f'{asset} % 3 = 0')} || ']', ',]', ']')"
+        ended = f"(CASE WHEN {self.failed(f'(2 * {asset})')} THEN {literal(FAILED)} ELSE {literal(DONE)} END)"
+        local = f"""'{{"classifier":"local",{DONE},{SAID},"parts":[' || {parts} || '}}'"""
+        novita = f"""'{{"classifier":"novita",' || {ended} || ',{SAID},"parts":[]}}'"""
+        return f"'[' || {local} || ',' || {novita} || ']'"
 
     def reviews(self) -> None:
         place = "((a.id - 1) % 20)"
@@ -215,6 +232,7 @@ class Seeder:
             "look": "CASE WHEN a.id % 50 = 0 THEN a.id - 1 WHEN a.id % 50 = 49 THEN a.id END",
             "why": "'The local detector is surer of it than the 20 from which on the policy asks a person.'",
             "policy_id": self.policy, "created_at": "a.created_at",
+            "said": self.sql.json(f"CASE WHEN {status} <> 'classifying' THEN {self.said('a.id')} END"),
             "decided_at": f"CASE WHEN {decided} THEN {self.sql.at(later)} END",
             "decided_by_id": f"CASE WHEN {decided} AND NOT {by_policy} THEN {person} END",
             "second_opinion": f"CASE WHEN {again} THEN 'wanted' ELSE '' END",
@@ -271,6 +289,13 @@ class Seeder:
             "rejected": decided // 4,
         }
         TallyProgress.objects.update_or_create(pk=1, defaults=done)
+
+
+def _part(asset: str, salt: int, condition: str = "1 = 1") -> str:
+    """One label as it stands in the list of them, with a comma behind it."""
+    name, confidence = _headline(asset, salt), f"({_priority(asset)} - {salt})"
+    there = f"""'["' || {name} || '","' || {confidence} || '.00",{BOX}],'"""
+    return f"(CASE WHEN {name} <> '' AND {condition} THEN {there} ELSE '' END)"
 
 
 def _by_place(place: str, *kinds: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Func, IntegerField, JSONField, Subquery, TextField, Value
+from django.db.models import Func, IntegerField, Subquery, TextField, Value
 
 
 class Joined(Func):
@@ -17,28 +17,6 @@ class Joined(Func):
 
     def as_postgresql(self, compiler: Any, connection: Any, **more: Any) -> Any:
         return self.as_sql(compiler, connection, template="STRING_AGG((%(expressions)s)::text, ',')")
-
-
-class Gathered(Func):
-    """The text of a JSON list that holds, for each row, a list of these values; in no order."""
-
-    output_field = TextField()
-
-    def as_sqlite(self, compiler: Any, connection: Any, **more: Any) -> Any:
-        # What a JSONField holds is text to SQLite.
-        parts = [_Json(part) if isinstance(part.output_field, JSONField) else part for part in self.source_expressions]
-        inner = self.copy()
-        inner.set_source_expressions(parts)
-        template = "json_group_array(json_array(%(expressions)s))"
-        return inner.as_sql(compiler, connection, template=template)
-
-    def as_postgresql(self, compiler: Any, connection: Any, **more: Any) -> Any:
-        return self.as_sql(compiler, connection, template="jsonb_agg(jsonb_build_array(%(expressions)s))::text")
-
-
-class _Json(Func):
-    function = "json"
-    output_field = TextField()
 
 
 class Counted(Subquery):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -14,6 +14,12 @@ from generation.models.states import DueModel, DueQuerySet, due_index
 from moderation import taxonomy
 
 PERCENT = [MinValueValidator(0), MaxValueValidator(100)]
+
+
+class ClassificationQuerySet(DueQuerySet["Classification"]):
+    def of(self, asset: int) -> Self:
+        """All that was said of an asset, in the order in which it was asked, with the labels."""
+        return self.filter(asset=asset).order_by("pk").prefetch_related("labels")
 
 
 class Classification(StateMachine, DueModel):
@@ -44,7 +50,7 @@ class Classification(StateMachine, DueModel):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     finished_at = models.DateTimeField(null=True, blank=True)
 
-    objects = DueQuerySet["Classification"].as_manager()
+    objects = ClassificationQuerySet.as_manager()
 
     class Meta:
         indexes = [due_index("classification_due")]

@@ -24,6 +24,10 @@ CLAIM_LASTS = timedelta(minutes=5)
 UNDO_WINDOW = timedelta(minutes=10)
 
 
+_OF_PEOPLE = (
+    "password", "last_login", "first_name", "last_name", "email", "date_joined", "is_superuser", "is_staff",
+    "is_active",
+)  # fmt: skip
 _UNREAD = [
     *(f"asset__{name}" for name in (
         "rendition", "thumbnail", "source_type", "source_sha256", "source_bytes", "frames", "provider_url",
@@ -37,10 +41,7 @@ _UNREAD = [
         "height", "submitted_at", "finished_at", "progress", "eta_seconds", "provider_task_id", "hires_fix", "status",
         "created_at", "api_key",
     )),
-    *(f"{person}__{name}" for person in ("claimed_by", "asset__stored_by", "asset__request__requested_by") for name in (
-        "password", "last_login", "first_name", "last_name", "email", "date_joined", "is_superuser", "is_staff",
-        "is_active",
-    )),
+    *(f"asset__{person}__{name}" for person in ("stored_by", "request__requested_by") for name in _OF_PEOPLE),
 ]  # fmt: skip
 
 
@@ -75,8 +76,11 @@ class ReviewQuerySet(models.QuerySet["Review"]):
 
     def for_screen(self) -> Self:
         """With all that the review screen reads of other tables, and no column more: they are wide."""
-        joined = self.select_related("asset__request__requested_by", "asset__stored_by", "claimed_by")
-        return joined.defer(*_UNREAD)
+        return self.for_panel().select_related("claimed_by").defer(*(f"claimed_by__{name}" for name in _OF_PEOPLE))
+
+    def for_panel(self) -> Self:
+        """As ``for_screen``, for somebody who is taking it: who held it before is nobody's business."""
+        return self.select_related("asset__request__requested_by", "asset__stored_by").defer(*_UNREAD)
 
     def for_tiles(self) -> Self:
         """With what a page of many images shows of each, and no column more."""
@@ -155,6 +159,10 @@ class Review(StateMachine):
         blank=True, help_text="Which rule of which policy sent it here or settled it, as a sentence."
     )
     policy = models.ForeignKey(Policy, null=True, blank=True, on_delete=models.PROTECT)
+    # What the classifiers said (moderation.models.said), which nothing changes once the last of them has ended: the
+    # desk would otherwise gather it from four places of the disk for every decision. Empty until then, and in reviews
+    # that are older than this column.
+    said = models.JSONField(null=True, blank=True, editable=False)
     claimed_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="claimed_reviews",
         db_index=False,

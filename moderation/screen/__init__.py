@@ -33,7 +33,7 @@ class Entry:
 def panel(*, user: User, review: Review, queue: Queue | None) -> dict[str, Any]:
     """The context of one image's panel: all of the screen but the rail."""
     asset, generation = review.asset, review.asset.request
-    sources = labels.sources_of(asset)
+    sources = labels.sources_of(review)
     notes = surroundings.notes_of(asset)
     prompt = generation.prompt if generation else notes.prompt if notes else ""
     is_blind = blind(user, review, queue)
@@ -65,7 +65,7 @@ def panel(*, user: User, review: Review, queue: Queue | None) -> dict[str, Any]:
 
 def stage(review: Review) -> dict[str, Any]:
     """The context of the picture alone."""
-    boxes = labels.boxes_of(review.asset, labels.sources_of(review.asset))
+    boxes = labels.boxes_of(review.asset, labels.sources_of(review))
     return {"review": review, "asset": review.asset, "boxes": boxes}
 
 

@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
-
-from django.db.models import F, OuterRef, Subquery
 
 from generation.models import Asset
-from generation.models.gathering import Gathered
-from generation.models.prepared import Prepared
 from moderation import classifiers, taxonomy
 from moderation.classifiers.base import Coverage
-from moderation.models import Classification, Label
+from moderation.models import Classification, Review
+from moderation.models.said import Part, Run, pack, unpack
 from moderation.taxonomy import Category
 
 SUGGESTIONS = 9
-_DECIMALS = json.JSONDecoder(parse_int=Decimal, parse_float=Decimal)
 # An exclusive list of what it sees reads better than a long list of what it does not.
 FEW = 4
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """One label: a category, and where in the image if the classifier says so."""
-
-    category: str
-    confidence: Decimal
-    box: Sequence[float] | None  # left, top, width, height as fractions of the image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +37,8 @@ class Found:
 class Source:
     """One classification in words."""
 
-    run: Classification
+    run: Run
     label: str
-    parts: Sequence[Part]
     found: Sequence[Found]
     limits: str
 
@@ -94,36 +78,14 @@ class Box:
         return self.x + (self.width if self.is_right else 0)
 
 
-def sources_of(asset: Asset) -> list[Source]:
-    return [_source(run) for run in _RUNS.rows(asset=asset.pk)]
+def sources_of(review: Review) -> list[Source]:
+    """As the review keeps it; from the tables while classifiers are at work, and where nothing was kept yet."""
+    said = pack(Classification.objects.of(review.asset_id)) if review.said is None else review.said
+    return [_source(run) for run in unpack(said)]
 
 
-def _source(run: Any) -> Source:
-    name = classifiers.label(run.classifier)
-    rows = _DECIMALS.decode(run.rows) if run.rows else ()
-    parts = [
-        Part(category=category, confidence=confidence, box=box and [float(share) for share in box])
-        for _, category, confidence, box in sorted(rows)
-    ]
-    return Source(run=run, label=name, parts=parts, found=_found(run, parts), limits=_limits(run))
-
-
-_RUNS: Prepared[Any] = Prepared(
-    lambda asset: (
-        Classification.objects.filter(asset=asset)
-        .only("classifier", "version", "status", "flagged", "score", "covers", "error", "asset")
-        .annotate(
-            details=F("raw__details"),
-            rows=Subquery(
-                Label.objects.filter(classification=OuterRef("pk"))
-                .order_by()
-                .values(gathered=Gathered("pk", "category", "confidence", "box"))
-            ),
-        )
-        .order_by("pk")
-    ),
-    asset=int,
-)
+def _source(run: Run) -> Source:
+    return Source(run=run, label=classifiers.label(run.classifier), found=_found(run), limits=_limits(run))
 
 
 def suggestions(sources: Iterable[Source]) -> list[Suggestion]:
@@ -145,27 +107,25 @@ def _rank(found: Found) -> tuple[bool, Decimal]:
     return found.scored, found.confidence
 
 
-def _found(run: Classification, parts: Iterable[Part]) -> list[Found]:
+def _found(run: Run) -> list[Found]:
     """One line per category: its highest confidence, and in how many places."""
     grouped: dict[str, list[Part]] = {}
-    for part in parts:
+    for part in run.parts:
         grouped.setdefault(part.category, []).append(part)
-    said = getattr(run, "details", None)
-    details = said if isinstance(said, dict) else {}
     lines = [
         Found(
             category=taxonomy.CATEGORIES.get(slug) or Category(slug, slug, ""),
             confidence=max(part.confidence for part in group),
             parts=sum(part.box is not None for part in group),
             scored=classifiers.gives_confidence(run.classifier),
-            details=", ".join(details.get(slug, ())),
+            details=", ".join(run.details.get(slug, ())),
         )
         for slug, group in grouped.items()
     ]
     return sorted(lines, key=lambda line: line.confidence, reverse=True)
 
 
-def _limits(run: Classification) -> str:
+def _limits(run: Run) -> str:
     """What it cannot see, in words: silence about these means nothing."""
     return _unseen(tuple(run.covers.items())) if run.status == Classification.Status.DONE else ""
 
@@ -198,7 +158,7 @@ def _list(categories: Sequence[Category]) -> str:
 
 
 def boxes_of(asset: Asset, sources: Iterable[Source]) -> list[Box]:
-    found = [part for source in sources for part in source.parts]
+    found = [part for source in sources for part in source.run.parts]
     return [_box(part, part.box, asset) for part in found if part.box]
 
 

@@ -70,7 +70,7 @@ def _free(candidates: ReviewQuerySet, now: datetime) -> ReviewQuerySet:
 def _for_panels(candidates: ReviewQuerySet) -> ReviewQuerySet:
     """With what a panel shows, locked; rows that somebody else has locked are passed over where the database can."""
     decided = Decision.objects.filter(review=OuterRef("pk"))
-    candidates = candidates.for_screen().annotate(was_decided=Exists(decided))
+    candidates = candidates.for_panel().annotate(was_decided=Exists(decided))
     if connections[candidates.db].features.has_select_for_update_skip_locked:
         candidates = candidates.select_for_update(skip_locked=True, of=("self",))
     return candidates

@@ -17,6 +17,7 @@ from moderation import classifiers
 from moderation.classifiers.base import Assessment, ClassifierError
 from moderation.gateway import events
 from moderation.models import Classification, Label, Policy, Review, Verdict
+from moderation.models.said import Packed, pack
 from moderation.policy import Evidence, Outcome, Rules, Settlement, Thresholds, settle
 from moderation.services.record import record_decision
 
@@ -137,12 +138,12 @@ def _end(classification: Classification, status: str, *, labels: list[Label], **
 
 def settle_review(*, review: Review) -> None:
     """Apply the active policy once every classification has ended; does nothing before, or when already settled."""
-    runs = list(Classification.objects.filter(asset=review.asset_id).prefetch_related("labels"))
+    runs = list(Classification.objects.of(review.asset_id))
     if review.status != Review.Status.CLASSIFYING or any(run.status == Status.QUEUED for run in runs):
         return
     policy = Policy.objects.active()
     evidence = [*evidence_of(runs), *_doubts_about(review.asset)]
-    apply_settlement(review=review, policy=policy, settlement=settle(rules_of(policy), evidence))
+    apply_settlement(review=review, policy=policy, settlement=settle(rules_of(policy), evidence), said=pack(runs))
 
 
 def _doubts_about(asset: Asset) -> list[Evidence]:
@@ -152,8 +153,10 @@ def _doubts_about(asset: Asset) -> list[Evidence]:
     return [Evidence(label="Loupe", failed=f"it has {asset.frames} frames, and only the first was kept and looked at.")]
 
 
-def apply_settlement(*, review: Review, policy: Policy, settlement: Settlement) -> None:
+def apply_settlement(*, review: Review, policy: Policy, settlement: Settlement, said: Packed | None = None) -> None:
+    """``said``: what the classifiers said, for the review to keep."""
     fields: dict[str, Any] = {
+        "said": said,
         "policy": policy,
         "why": settlement.why,
         "headline": settlement.headline,

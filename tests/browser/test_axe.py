@@ -15,6 +15,7 @@ from playwright.sync_api import Page
 from generation.models import Asset, GenerationRequest, Source
 from moderation.models import Classification, Label, Preferences, Review, Verdict
 from moderation.services import desk
+from tests.moderation.browsing import keep_said
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 PageOf = Callable[..., Page]
@@ -51,6 +52,7 @@ def furnished(
         asset=shown.asset, classifier="sandbox", version="1", status="done", score=60, covers={"explicit": "full"}
     )
     Label.objects.create(classification=run, category="violence.weapons", confidence=71, box=[0.1, 0.1, 0.4, 0.4])
+    keep_said(shown)
     Review.objects.filter(pk=shown.pk).update(
         headline="violence.weapons", headline_l1="violence", headline_confidence=71, priority=71
     )

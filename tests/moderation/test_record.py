@@ -109,8 +109,8 @@ def test_a_record_stays_whole_and_append_only_when_its_table_is_copied(make_revi
     """Which is how SQLite takes a column's uniqueness away."""
     made = [decided(make_review, moderator, Verdict.REJECT, categories=["violence.weapons"]) for _ in range(3)]
 
-    for name in ("0011", "0012"):
-        call_command("migrate", "moderation", name, verbosity=0)
+    for names in (["0011"], []):
+        call_command("migrate", "moderation", *names, verbosity=0)
 
     assert [row.hash for row in Decision.objects.order_by("sequence")] == [row.hash for row in made]
     assert verify()[1] == []

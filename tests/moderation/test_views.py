@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from moderation.models import Classification, Decision, Label, Preferences, Review
 from tests.conftest import picture
-from tests.moderation.browsing import HTMX, As, Make, decide, held, page_of, start
+from tests.moderation.browsing import HTMX, As, Make, decide, held, keep_said, page_of, start
 
 # --- Who may see what ---
 
@@ -149,6 +149,7 @@ def test_review_and_queue_pages_stay_within_their_queries(
             asset=review.asset, classifier=f"c{number}", version="1", status="done", covers={"explicit": "full"}
         )
         Label.objects.create(classification=run, category="explicit.nudity", confidence=80)
+    keep_said(review)
     client = client_of(moderator)
     decide(client, make_review(), "approve")
 
@@ -169,6 +170,7 @@ def test_labels_say_what_a_source_cannot_see(client_of: As, make_review: Make, m
     Classification.objects.create(
         asset=review.asset, classifier="x", version="1", status="failed", error="It was asleep."
     )
+    keep_said(review)
 
     text = client_of(moderator).get(page_of(review)).content.decode()
 

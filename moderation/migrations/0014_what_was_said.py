@@ -1,0 +1,15 @@
+"""A review keeps what the classifiers said. Older ones go on without: theirs is read from the tables."""
+
+from __future__ import annotations
+
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("moderation", "0013_todays_verdicts")]
+
+    operations = [
+        migrations.AddField(
+            model_name="review", name="said", field=models.JSONField(blank=True, editable=False, null=True)
+        ),
+    ]
