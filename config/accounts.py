@@ -16,9 +16,8 @@ from moderation.models import Preferences
 
 
 def _person(pk: int) -> QuerySet[User]:
-    groups = User.groups.through.objects.filter(user=pk).values("group")
     own = User.user_permissions.through.objects.filter(user=pk).values(keys=Joined("permission"))
-    of_groups = Group.permissions.through.objects.filter(group__in=groups).values(keys=Joined("permission"))
+    of_groups = Group.permissions.through.objects.filter(group__user=pk).values(keys=Joined("permission"))
     # Nobody asks for these, and a moment takes longer to read than a name.
     people = User.objects.filter(pk=pk).select_related("desk_preferences").defer("last_login", "date_joined")
     return people.annotate(own_permissions=Subquery(own), group_permissions=Subquery(of_groups))

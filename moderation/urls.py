@@ -8,9 +8,9 @@ from moderation.views import batches, care, queues, record, reports, reviews, se
 
 app_name = "moderation"
 urlpatterns = [
+    path("reviews/<uuid:uuid>/decisions/", reviews.decision_create, name="decision-create"),
     path("reviews/<uuid:uuid>/", reviews.review_detail, name="review-detail"),
     path("reviews/<uuid:uuid>/claim/", reviews.review_claim, name="review-claim"),
-    path("reviews/<uuid:uuid>/decisions/", reviews.decision_create, name="decision-create"),
     path("reviews/<uuid:uuid>/skip/", reviews.review_skip, name="review-skip"),
     path("queues/", queues.queue_list, name="queue-list"),
     path("queues/<slug:slug>/", queues.queue_detail, name="queue-detail"),

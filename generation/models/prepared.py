@@ -69,10 +69,9 @@ def insert(row: Model, *, again: bool = False) -> None:
         else field.get_db_prep_save(field.pre_save(row, True), connection)
         for field, as_it_is in fields
     ]
-    if isinstance(model._meta.pk, CompositePrimaryKey):
-        sql.run(connection, values, _counted)
-    else:
-        row.pk = sql.run(connection, values, _first)[0]
+    key = sql.run(connection, values, _key_on_sqlite if connection.vendor == "sqlite" else _key_returned)
+    if not isinstance(model._meta.pk, CompositePrimaryKey):
+        row.pk = key
     row._state.adding, row._state.db = False, connection.alias
 
 
@@ -83,7 +82,8 @@ def _insert_into(model: type[Model], row: Model, connection: Any, on_conflict: O
     compiler: Any = query.get_compiler(connection=connection)
     compiler.returning_fields = None
     ((sql, _),) = compiler.as_sql()
-    if not isinstance(model._meta.pk, CompositePrimaryKey):
+    # SQLite's driver knows the key of what it has inserted; for RETURNING it would make a table of its own each time.
+    if connection.vendor != "sqlite" and not isinstance(model._meta.pk, CompositePrimaryKey):
         sql += f" RETURNING {connection.ops.quote_name(str(model._meta.pk.column))}"
     return [(field, _as_they_are(field, connection)) for field in fields], _Sql.of(sql, connection)
 
@@ -126,8 +126,12 @@ def _as_it_is(value: Any) -> Any:
 
 
 _fetched: Callable[[Any], list[Any]] = methodcaller("fetchall")
-_first: Callable[[Any], Any] = methodcaller("fetchone")
+_key_on_sqlite: Callable[[Any], int] = attrgetter("lastrowid")
 _counted: Callable[[Any], int] = attrgetter("rowcount")
+
+
+def _key_returned(cursor: Any) -> Any:
+    return cursor.fetchone()[0] if cursor.description else None  # none where the key is made of columns
 
 
 Execute = Callable[[Any, str, Sequence[Any]], Any]  # the driver's connection, a text and its values → a cursor
