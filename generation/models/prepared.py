@@ -17,6 +17,7 @@ from asyncio import _get_running_loop
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib import import_module
 from operator import attrgetter, methodcaller
 from types import NoneType
@@ -27,6 +28,7 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.backends.sqlite3.base import FORMAT_QMARK_REGEX
 from django.db.models import CompositePrimaryKey, Model, QuerySet
+from django.db.models.base import ModelState
 from django.db.models.constants import OnConflict
 from django.db.models.sql import InsertQuery, UpdateQuery
 
@@ -50,6 +52,24 @@ def _here() -> Any:
 
 
 _thread = threading.local()
+
+
+def new(model: type[M], **values: Any) -> M:
+    """``model(**values)``, without ``__init__``, which looks for each field among the values and sends two signals."""
+    row, defaults = model.__new__(model), _defaults(model)
+    row.__dict__.update({name: default() for name, default in defaults.items() if name not in values})
+    row._state = ModelState()
+    for name, value in values.items():
+        if name in defaults:
+            row.__dict__[name] = value
+        elif value is not None:  # an instance; without one its key is empty already
+            setattr(row, name, value)
+    return row
+
+
+@cache
+def _defaults(model: type[Model]) -> dict[str, Callable[[], Any]]:
+    return {field.attname: field.get_default for field in model._meta.concrete_fields}
 
 
 def insert(row: Model, *, again: bool = False) -> None:
