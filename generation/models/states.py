@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 import uuid
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -13,6 +14,11 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from generation.models.prepared import Prepared
+
+
+def one_of(field: str, values: Iterable[str]) -> Q:
+    """As ``field__in``, said one by one: of a list of more than two SQLite makes a table each time it looks."""
+    return functools.reduce(operator.or_, (Q((field, str(value))) for value in values))
 
 
 class InvalidTransition(Exception):
@@ -82,9 +88,7 @@ def _move(
     def build(**given: Any) -> tuple[models.QuerySet[Any], dict[str, Any]]:
         where = {name.removeprefix("where_"): value for name, value in given.items() if name.startswith("where_")}
         changes = {name.removeprefix("to_"): value for name, value in given.items() if name.startswith("to_")}
-        # And not ``in``: for more than two values SQLite makes a table of its own each time.
-        standing = functools.reduce(operator.or_, (Q(status=source) for source in sources))
-        rows = model._default_manager.filter(standing, **where)
+        rows = model._default_manager.filter(one_of("status", sources), **where)
         return rows, {**changes, **dict.fromkeys(emptied)}
 
     return Prepared(build, **dict(kinds))

@@ -8,6 +8,8 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
+from generation.models.states import one_of
+
 
 class Migration(migrations.Migration):
     initial = True
@@ -569,7 +571,9 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="review",
             constraint=models.CheckConstraint(
-                condition=models.Q(("status__in", ["classifying", "pending", "escalated", "approved", "rejected"])),
+                # One by one, as the model says it now: it means the same as the list that stood here, so databases
+                # that were made with that one stay as they are.
+                condition=one_of("status", ["classifying", "pending", "escalated", "approved", "rejected"]),
                 name="review_status_known",
             ),
         ),
@@ -608,7 +612,7 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="decision",
             constraint=models.CheckConstraint(
-                condition=models.Q(("verdict__in", ["approve", "reject", "escalate", "reopen"])),
+                condition=one_of("verdict", ["approve", "reject", "escalate", "reopen"]),
                 name="decision_verdict_known",
             ),
         ),

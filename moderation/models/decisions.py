@@ -19,6 +19,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from generation.addresses import address
+from generation.models.states import one_of
 from moderation import taxonomy
 from moderation.models.policies import Policy
 from moderation.models.reviews import UNDO_WINDOW, Review
@@ -138,7 +139,7 @@ class Decision(models.Model):
         ]
         constraints = [
             models.CheckConstraint(
-                name="decision_verdict_known", condition=Q(verdict__in=["approve", "reject", "escalate", "reopen"])
+                name="decision_verdict_known", condition=one_of("verdict", ["approve", "reject", "escalate", "reopen"])
             ),
             models.CheckConstraint(
                 name="decision_by_person_or_policy",

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from generation.addresses import address
 from generation.models import Asset, Source, StateMachine
+from generation.models.states import one_of
 from moderation import taxonomy
 from moderation.models.policies import Policy
 
@@ -212,7 +213,7 @@ class Review(StateMachine):
         constraints = [
             models.CheckConstraint(
                 name="review_status_known",
-                condition=Q(status__in=["classifying", "pending", "escalated", "approved", "rejected"]),
+                condition=one_of("status", ["classifying", "pending", "escalated", "approved", "rejected"]),
             ),
             models.CheckConstraint(
                 name="review_decided_iff_final",
