@@ -249,6 +249,12 @@ class Review(StateMachine):
         return "Not judged" if self.headline_confidence is None else "NSFW score"
 
     @property
+    def risk(self) -> int | None:
+        """What queues go by, where it is not the confidence that is shown: what nobody could judge comes first."""
+        confidence = self.headline_confidence
+        return None if confidence is not None and int(confidence) == self.priority else self.priority
+
+    @property
     def is_decided(self) -> bool:
         return self.status in self.DECIDED
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 
+from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
-from moderation.models import Decision, Review
+from moderation.models import Decision, Exposure, Review
+from moderation.models.exposure import this_hour
 
 PageOf = Callable[..., Page]
 Make = Callable[..., Review]
@@ -51,3 +54,10 @@ def sent(page: Page) -> None:
 def verdicts() -> list[tuple[str, str]]:
     rows = Decision.objects.order_by("sequence").select_related("review")
     return [(str(row.review.uuid), row.verdict) for row in rows]
+
+
+def have_seen_much(user: User) -> None:
+    """So much this hour that a break is suggested; and in the next, should the test run into it."""
+    Exposure.objects.bulk_create(
+        Exposure(user=user, hour=this_hour() + timedelta(hours=ahead), images=200) for ahead in (0, 1)
+    )

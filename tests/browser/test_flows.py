@@ -17,7 +17,7 @@ from tests.browser.hands import begin, press, sent, settle
 from tests.conftest import picture
 from tests.moderation.seconds import judge
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 PageOf = Callable[..., Page]
 Make = Callable[..., Review]
 

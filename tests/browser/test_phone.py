@@ -10,8 +10,7 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
 from moderation.models import Exposure, Review
-from moderation.models.exposure import this_hour
-from tests.browser.hands import begin, current, sent, settle, verdicts
+from tests.browser.hands import begin, current, have_seen_much, sent, settle, verdicts
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PageOf = Callable[..., Page]
@@ -39,7 +38,7 @@ def test_on_a_phone_a_break_is_suggested_above_the_picture_and_no_button_moves(
     page = page_of(moderator, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     begin(page)
     before = page.locator("#verdicts").bounding_box()
-    Exposure.objects.create(user=moderator, hour=this_hour(), images=200)
+    have_seen_much(moderator)
 
     page.goto(page.url)
 

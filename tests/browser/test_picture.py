@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from moderation.models import Preferences, Review
 from tests.browser.hands import PageOf, begin, press, sent, settle
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 
 def test_nothing_is_sent_of_a_veiled_image_and_holding_reveals_it(

@@ -13,10 +13,12 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from moderation.models import Decision, Exposure, Review
-from moderation.models.exposure import this_hour
+from moderation.models import Decision, Review
 from moderation.services import claims
+from tests.browser.hands import have_seen_much
 from tests.moderation.browsing import Make
+
+pytestmark = pytest.mark.slow
 
 Window = Callable[..., Page]
 
@@ -331,7 +333,7 @@ def test_a_break_is_suggested_above_the_tiles_and_no_button_moves(
     page = page_of(moderator, viewport={"width": width, "height": height})
     claim(page)
     before = page.locator("#verdicts").bounding_box()
-    Exposure.objects.create(user=moderator, hour=this_hour(), images=200)
+    have_seen_much(moderator)
 
     page.reload()
 
