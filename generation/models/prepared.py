@@ -75,7 +75,7 @@ def _defaults(model: type[Model]) -> dict[str, Callable[[], Any]]:
 def insert(row: Model, *, again: bool = False) -> None:
     """``row.save(force_insert=True)`` for models without signals, defaults of the database, or files to store.
 
-    ``again``: nothing happens when it is there already.
+    ``again``, for models whose key is made of columns: nothing happens when it is there already.
     """
     connection, model = _here(), type(row)
     texts: dict[Any, _Insert] = connection.__dict__.setdefault("prepared_inserts", {})
