@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import lru_cache
 from typing import Any
+from weakref import ReferenceType, ref
 
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import Group, Permission, User
@@ -31,6 +33,23 @@ def _has_perm(names: Collection[str]) -> Callable[..., bool]:
     return lambda perm, obj=None: obj is None and perm in names
 
 
+@lru_cache(maxsize=1024)
+def _session_hash(password: str) -> str:
+    """What ties sessions to the stored password: another password, another hash, so none is ever out of date."""
+    return User(password=password).get_session_auth_hash()
+
+
+def _session_hash_of(person: ReferenceType[User]) -> Callable[[], str]:
+    """``User.get_session_auth_hash``, of the password that this person has when it is called."""
+
+    def current() -> str:
+        user = person()
+        assert user is not None, "whoever calls a person's method holds the person"
+        return _session_hash(user.password)
+
+    return current
+
+
 class Accounts(ModelBackend):
     """Django's own, with permissions (somebody's and their groups') and preferences read together with them."""
 
@@ -38,6 +57,7 @@ class Accounts(ModelBackend):
         user = _PERSON.row(pk=int(user_id))
         if user is None or not self.user_can_authenticate(user):
             return None
+        user.__dict__["get_session_auth_hash"] = _session_hash_of(ref(user))  # a weak one: no cycle to look for
         stored = getattr(user, "desk_preferences", None)
         (stored or Preferences(user_id=user.pk)).keep_on(user)
         if user.is_active and not user.is_superuser:

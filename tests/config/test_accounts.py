@@ -7,6 +7,8 @@ from django.contrib.auth.models import Group, Permission, User
 from django.contrib.contenttypes.models import ContentType
 
 from config.accounts import Accounts
+from tests.conftest import PASSWORD
+from tests.moderation.browsing import As
 
 pytestmark = pytest.mark.django_db
 
@@ -41,3 +43,19 @@ def test_a_permission_is_for_all_objects_or_for_none(moderator: User) -> None:
 
 def test_who_may_everything_may_what_nobody_has_heard_of(admin_user: User) -> None:
     assert asked(admin_user).has_perm("moderation.anything")
+
+
+def test_a_new_password_ends_every_session_but_the_one_it_was_set_in(client_of: As, lead: User) -> None:
+    here, elsewhere = client_of(lead), client_of(lead)
+    for browser in (here, elsewhere):
+        assert browser.get("/").status_code == 200
+
+    chosen = {"old_password": PASSWORD, **dict.fromkeys(("new_password1", "new_password2"), "another horse battery")}
+    assert here.post("/admin/password_change/", chosen).status_code == 302
+
+    assert here.get("/").status_code == 200
+    assert elsewhere.get("/").status_code == 302
+    lead.refresh_from_db()
+    lead.set_password("and another horse battery")
+    lead.save()
+    assert here.get("/").status_code == 302
