@@ -15,7 +15,8 @@ def main() -> None:
 
     try:
         # Asked for here, because Django's own command line would go on without settings and fail over something else.
-        settings.configured or settings.DEBUG  # noqa: B018  # for what it does: reading one setting reads them all
+        # Reading one reads them all.
+        _ = settings.configured or settings.DEBUG
     except (ImproperlyConfigured, OSError) as error:
         sys.exit(f"Loupe cannot start: {error}")
     execute_from_command_line(sys.argv)

@@ -9,7 +9,9 @@ class ModerationConfig(AppConfig):
 
     def ready(self) -> None:
         from generation.services import spending
-        from moderation import receivers  # noqa: F401  (importing connects the one receiver of asset_stored)
+        from generation.signals import asset_stored
+        from moderation import receivers
         from moderation.services import costs
 
+        asset_stored.connect(receivers.open_review)
         spending.register("classifiers", costs.billed_since)

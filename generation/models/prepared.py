@@ -81,7 +81,7 @@ def insert(row: Model, *, again: bool = False) -> None:
     texts: dict[Any, _Insert] = connection.__dict__.setdefault("prepared_inserts", {})
     if (model, again) not in texts:
         texts[model, again] = _insert_into(model, row, connection, OnConflict.IGNORE if again else None)
-    fields, sql = texts[model, again]
+    fields, sql, take = texts[model, again]
     given = row.__dict__
     values = [
         value
@@ -89,7 +89,7 @@ def insert(row: Model, *, again: bool = False) -> None:
         else field.get_db_prep_save(field.pre_save(row, True), connection)
         for field, as_it_is in fields
     ]
-    key = sql.run(connection, values, _key_on_sqlite if connection.vendor == "sqlite" else _key_returned)
+    key = sql.run(connection, values, take)
     if not isinstance(model._meta.pk, CompositePrimaryKey):
         row.pk = key
     row._state.adding, row._state.db = False, connection.alias
@@ -102,10 +102,13 @@ def _insert_into(model: type[Model], row: Model, connection: Any, on_conflict: O
     compiler: Any = query.get_compiler(connection=connection)
     compiler.returning_fields = None
     ((sql, _),) = compiler.as_sql()
+    take = _key_on_sqlite
     # SQLite's driver knows the key of what it has inserted; for RETURNING it would make a table of its own each time.
-    if connection.vendor != "sqlite" and not isinstance(model._meta.pk, CompositePrimaryKey):
+    if connection.vendor != "sqlite":
+        take = _counted if isinstance(model._meta.pk, CompositePrimaryKey) else _key_returned
+    if take is _key_returned:
         sql += f" RETURNING {connection.ops.quote_name(str(model._meta.pk.column))}"
-    return [(field, _as_they_are(field, connection)) for field in fields], _Sql.of(sql, connection)
+    return [(field, _as_they_are(field, connection)) for field in fields], _Sql.of(sql, connection), take
 
 
 def _as_they_are(field: Any, connection: Any) -> frozenset[type]:
@@ -151,7 +154,7 @@ _counted: Callable[[Any], int] = attrgetter("rowcount")
 
 
 def _key_returned(cursor: Any) -> Any:
-    return cursor.fetchone()[0] if cursor.description else None  # none where the key is made of columns
+    return cursor.fetchone()[0]
 
 
 Execute = Callable[[Any, str, Sequence[Any]], Any]  # the driver's connection, a text and its values → a cursor
@@ -203,8 +206,9 @@ class _Sql:
                 raise
 
 
-# Fields with the kinds of values that go in as they are, and the statement that takes a value for each.
-_Insert = tuple[list[tuple[Any, frozenset[type]]], _Sql]
+# Fields with the kinds of values that go in as they are, the statement that takes a value for each, and what then has
+# the new row's key.
+_Insert = tuple[list[tuple[Any, frozenset[type]]], _Sql, Callable[[Any], Any]]
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, connections, transaction
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
@@ -15,7 +16,7 @@ from django.utils import timezone
 
 from generation.models import Asset, GenerationRequest
 from generation.models.gathering import split
-from generation.models.prepared import Prepared, insert
+from generation.models.prepared import Prepared, insert, new
 from moderation.models import NamedCategory, WordTally
 
 pytestmark = pytest.mark.django_db
@@ -136,6 +137,17 @@ def test_reading_straight_from_the_driver_gives_what_djangos_cursor_gives(make_a
     assert through is not None
     assert [getattr(straight, name) for name in fields] == [getattr(through, name) for name in fields]
     assert straight == Asset.objects.get(pk=asset.pk)
+
+
+def test_a_new_row_is_what_the_model_makes(make_request: Make, moderator: User) -> None:
+    given = {"uuid": uuid4(), "request": make_request(), "stored_by": None, "created_at": timezone.now(), "width": 7}
+
+    row, plain = new(Asset, **given), Asset(**given)
+
+    names = [field.attname for field in Asset._meta.concrete_fields]
+    assert {name: getattr(row, name) for name in names} == {name: getattr(plain, name) for name in names}
+    assert (row.request, row.stored_by, row._state.adding) == (plain.request, None, True)
+    assert new(Asset, stored_by=moderator).stored_by_id == moderator.pk
 
 
 def test_a_row_that_is_there_already_may_be_inserted_again(make_asset: Callable[..., Asset]) -> None:
