@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Max
+from django.db.models import Max, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -59,24 +59,41 @@ class Service:
 
 
 @dataclass(slots=True, kw_only=True)
+class ServiceHealth:
+    """When a service last worked and last failed. Today and Providers both read this."""
+
+    last_success_at: datetime | None = None
+    last_error_at: datetime | None = None
+    last_error: str = ""
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last thing heard of it was an error."""
+        error, success = self.last_error_at, self.last_success_at
+        return error is not None and (success is None or success < error)
+
+    def note_success(self, timestamp: datetime | None) -> None:
+        """Take over a success that is newer than the known one."""
+        if timestamp and (self.last_success_at is None or timestamp > self.last_success_at):
+            self.last_success_at = timestamp
+
+    def note_error(self, timestamp: datetime | None, message: str) -> None:
+        """Take over an error that is newer than the known one."""
+        if timestamp and (self.last_error_at is None or timestamp > self.last_error_at):
+            self.last_error_at, self.last_error = timestamp, message
+
+
+@dataclass(slots=True, kw_only=True)
 class Report:
     """What the page says about one service."""
 
     service: Service
-    last_success_at: datetime | None = None
-    last_error_at: datetime | None = None
-    last_error: str = ""
+    health: ServiceHealth
     held_until: datetime | None = None
     per_minute: int = 0
     tokens: Decimal | None = None
     counts: list[tuple[str, str, int]] = field(default_factory=list)  # status, its name, requests in it
-    spent: list[tuple[str, int, Decimal | None]] = field(default_factory=list)  # since when, images, USD
-
-    @property
-    def fails(self) -> bool:
-        """Whether the last thing heard of it was an error."""
-        error, success = self.last_error_at, self.last_success_at
-        return error is not None and (success is None or success < error)
+    spent: list[tuple[str, int, Decimal | None]] = field(default_factory=list)  # since when, images, USD billed
 
 
 def services() -> Iterator[Service]:
@@ -125,11 +142,10 @@ def for_operators(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespon
 @require_safe
 @for_operators
 def providers(request: HttpRequest) -> HttpResponse:
-    states = {state.slug: state for state in ProviderState.objects.all()}
     unknown = GenerationRequest.objects.visible_to(request.user).filter(status=GenerationRequest.Status.UNKNOWN)
     limit = settings.SPENDING_LIMIT_PER_DAY
     context = {
-        "reports": [_report(service, states.get(service.slug)) for service in services()],
+        "reports": [_report(service, found) for service, found in load_health()],
         "unknown": unknown.order_by("-created_at", "-pk")[:UNKNOWN_SHOWN],
         "spent_today": spending.total(spending.today()),
         "spent_this_month": spending.total(spending.this_month()),
@@ -139,11 +155,48 @@ def providers(request: HttpRequest) -> HttpResponse:
     return render(request, "providers.html", context)
 
 
-def _report(service: Service, state: ProviderState | None) -> Report:
-    report = Report(service=service)
+def load_health() -> list[tuple[Service, ServiceHealth]]:
+    """Return every service with its health: what calls have noted, and what its rows tell."""
+    states = {state.slug: state for state in ProviderState.objects.all()}
+    return [(service, _load_health(service, states.get(service.slug))) for service in services()]
+
+
+def _load_health(service: Service, state: ProviderState | None) -> ServiceHealth:
+    found = ServiceHealth()
     if state is not None:
-        report.last_success_at, report.last_error_at = state.last_success_at, state.last_error_at
-        report.last_error = state.last_error
+        found.note_success(state.last_success_at)
+        found.note_error(state.last_error_at, state.last_error)
+    if service.slug == "nanogpt":
+        _add_classification_health(found, service.slug)
+    elif service.slug == "scenario":
+        _add_import_health(found)
+    return found
+
+
+def _recent_classifications(slug: str) -> QuerySet[Classification]:
+    newest = Classification.objects.aggregate(pk=Max("pk"))["pk"] or 0
+    return Classification.objects.filter(pk__gt=newest - LOOK_BACK, classifier=slug).order_by("-pk")
+
+
+def _add_classification_health(found: ServiceHealth, slug: str) -> None:
+    """The client of a classifier leaves no trace but its classifications."""
+    recent = _recent_classifications(slug)
+    if done := recent.filter(status=Classification.Status.DONE).first():
+        found.note_success(done.finished_at)
+    if failed := recent.filter(status=Classification.Status.FAILED).first():
+        found.note_error(failed.finished_at, failed.error)
+
+
+def _add_import_health(found: ServiceHealth) -> None:
+    runs = ImportRun.objects.filter(source=Source.SCENARIO).order_by("-started_at")
+    if finished := runs.filter(status=ImportRun.Status.FINISHED).first():
+        found.note_success(finished.finished_at)
+    if failed := runs.filter(status=ImportRun.Status.FAILED).first():
+        found.note_error(failed.finished_at or failed.started_at, failed.error)
+
+
+def _report(service: Service, found: ServiceHealth) -> Report:
+    report = Report(service=service, health=found)
     if service.slug in settings.IMAGE_PROVIDERS:
         _add_requests(report)
     elif service.slug == "nanogpt":
@@ -174,38 +227,17 @@ def _shown_statuses() -> list[tuple[str, str]]:
 
 
 def _add_classifications(report: Report) -> None:
-    """Its client leaves no trace but its classifications."""
     slug = report.service.slug
-    newest = Classification.objects.aggregate(pk=Max("pk"))["pk"] or 0
-    recent = Classification.objects.filter(pk__gt=newest - LOOK_BACK, classifier=slug).order_by("-pk")
-    if done := recent.filter(status=Classification.Status.DONE).first():
-        _note_success(report, done.finished_at)
-    if failed := recent.filter(status=Classification.Status.FAILED).first():
-        _note_error(report, failed.finished_at, failed.error)
-    report.counts = [("classifying", "Waiting", recent.filter(status=Classification.Status.QUEUED).count())]
+    queued = _recent_classifications(slug).filter(status=Classification.Status.QUEUED)
+    report.counts = [("classifying", "Waiting", queued.count())]
     report.spent = [(name, *costs.images_and_cost(slug, since)) for name, since in _periods()]
 
 
 def _add_imports(report: Report) -> None:
-    runs = ImportRun.objects.filter(source=Source.SCENARIO).order_by("-started_at")
-    if finished := runs.filter(status=ImportRun.Status.FINISHED).first():
-        _note_success(report, finished.finished_at)
-    if failed := runs.filter(status=ImportRun.Status.FAILED).first():
-        _note_error(report, failed.finished_at or failed.started_at, failed.error)
-    report.counts = [("fetching", "Imports running", runs.filter(status=ImportRun.Status.RUNNING).count())]
+    runs = ImportRun.objects.filter(source=Source.SCENARIO, status=ImportRun.Status.RUNNING)
+    report.counts = [("fetching", "Imports running", runs.count())]
     stored = Asset.objects.filter(source=Source.SCENARIO)
     report.spent = [(name, stored.filter(created_at__gte=since).count(), None) for name, since in _periods()]
-
-
-def _note_success(report: Report, at: datetime | None) -> None:
-    """Take in what the rows tell, where it is newer than what was known."""
-    if at and (report.last_success_at is None or at > report.last_success_at):
-        report.last_success_at = at
-
-
-def _note_error(report: Report, at: datetime | None, said: str) -> None:
-    if at and (report.last_error_at is None or at > report.last_error_at):
-        report.last_error_at, report.last_error = at, said
 
 
 @require_POST

@@ -17,26 +17,29 @@ WITH_THE_IMAGE = ("novita",)
 REMEMBERED = 10  # seconds; the sum is asked for before every submission, and no index serves it
 
 
-def images_and_cost(classifier: str, since: datetime) -> tuple[int, Decimal]:
+def images_and_cost(classifier: str, since: datetime) -> tuple[int, Decimal | None]:
+    """Return the images classified since then, and the USD billed for them: None where nothing is billed."""
     rows = Classification.objects.filter(classifier=classifier, finished_at__gte=since)
+    if classifier in _unbilled():
+        return rows.count(), None
     found = rows.aggregate(images=Count("pk"), usd=Sum("cost"))
     return found["images"], found["usd"] or Decimal(0)
 
 
 def billed_since(since: datetime) -> Decimal:
     """USD over all classifiers since a moment."""
-
     key = f"classifier-costs:{since:%Y-%m-%dT%H:%M}"
     found: Decimal | None = cache.get(key)
     if found is None:
-        left_out = [*WITH_THE_IMAGE, *_pretended()]
-        rows = Classification.objects.filter(finished_at__gte=since).exclude(classifier__in=left_out)
+        rows = Classification.objects.filter(finished_at__gte=since).exclude(classifier__in=_unbilled())
         found = rows.aggregate(usd=Sum("cost"))["usd"] or Decimal(0)
         cache.set(key, found, REMEMBERED)
     return found
 
 
-def _pretended() -> list[str]:
-    """The sandbox names a price too, and nobody pays it."""
+def _unbilled() -> list[str]:
+    """Return the classifiers that cost nothing of their own. The sandbox names a price too, and nobody pays it."""
     options = settings.NANOGPT
-    return ["nanogpt"] if options and urlsplit(options["base_url"]).path.startswith("/sandbox/") else []
+    if options and urlsplit(options["base_url"]).path.startswith("/sandbox/"):
+        return [*WITH_THE_IMAGE, "nanogpt"]
+    return [*WITH_THE_IMAGE]

@@ -128,6 +128,55 @@ def test_classifying_counts_too_but_novitas_detection_not_twice(
     assert "nano-gpt.com" in text
 
 
+def test_sandbox_costs_are_shown_as_not_billed_and_agree_with_the_total(
+    operator: Client, make_asset: Callable[..., Asset], settings: Any
+) -> None:
+    settings.CLASSIFIERS = []
+    Classification.objects.create(
+        asset=make_asset(),
+        classifier="nanogpt",
+        version="1",
+        status="done",
+        cost=Decimal("0.4065"),
+        finished_at=timezone.now(),
+    )
+    text = page(operator)
+    assert '<dt>Today</dt><dd><span class="num">1</span> image, <span class="faint">not billed</span></dd>' in text
+    assert '<dt>Today</dt><dd><span class="num">0.0000</span> USD</dd>' in text
+    assert "0.4065" not in text
+
+
+def test_today_and_providers_read_the_same_health(
+    client_of: Browser, admin: User, make_asset: Callable[..., Asset], settings: Any
+) -> None:
+    settings.CLASSIFIERS = []
+    client, asset, now = client_of(admin), make_asset(), timezone.now()
+
+    def state_of(label: str) -> str:
+        today = " ".join(client.get(reverse("home")).content.decode().split())
+        return today.split(f"<dt>{label}</dt>")[1].split("</dd>")[0]
+
+    assert "Not called yet" in state_of("nano-gpt (sandbox)")
+    assert "Not called yet" in state_of("Scenario (sandbox)")
+    Classification.objects.create(asset=asset, classifier="nanogpt", version="1", status="done", finished_at=now)
+    ImportRun.objects.create(source="scenario", status="finished", finished_at=now)
+    shown = f">{now.day} {now:%b %H:%M:%S}</time>"
+    assert page(client).count(shown) == 2
+    assert ">Works<" in state_of("nano-gpt (sandbox)")
+    assert ">Works<" in state_of("Scenario (sandbox)")
+    Classification.objects.create(
+        asset=asset,
+        classifier="nanogpt",
+        version="2",
+        status="failed",
+        error="It timed out.",
+        finished_at=now + timedelta(seconds=1),
+    )
+    assert "It timed out." in page(client)
+    assert ">Failing<" in state_of("nano-gpt (sandbox)")
+    assert "It timed out." in state_of("nano-gpt (sandbox)")
+
+
 def test_what_an_import_said_last_is_shown(operator: Client) -> None:
     ImportRun.objects.create(
         source="scenario", status="failed", error="Scenario refused the key.", finished_at=timezone.now()
