@@ -16,7 +16,7 @@ from django.db.models import Q, Subquery
 from django.utils import dateformat, timezone
 
 from config import operations
-from generation.models import GenerationRequest, ProviderState, PumpSlot
+from generation.models import GenerationRequest, PumpSlot
 from generation.models.gathering import Counted
 from moderation import queues
 from moderation.models import (
@@ -110,11 +110,21 @@ def _mine(user: User) -> dict[str, Any]:
     rows = [_waiting(depth) for depth in numbers.depths]
     return {
         "queues": [row for row in rows if row.queue.slug != "mine"],
-        "held": next((row.count for row in rows if row.queue.slug == "mine"), None),
+        **_held(numbers.depths),
         "verdicts": [(verdict, name, Number(f"n-{verdict}", str(count))) for verdict, name, count in numbers.verdicts],
         "recent": entries(recent.for_list()[:RECENT], user),
         "exposure": seen_by(user),
     }
+
+
+def _held(depths: Iterable[Depth]) -> dict[str, Any]:
+    count = next((depth.count for depth in depths if depth.queue.slug == "mine"), "0")
+    return {"held": _sentence("n-mine", count, "image", "reserved for you"), "is_holding": count != "0"}
+
+
+def _sentence(place: str, count: str, noun: str, rest: str) -> Number:
+    """Return a number with its noun, in the singular for one."""
+    return Number(place, f"{count} {noun}{'' if count == '1' else 's'} {rest}", is_words=True)
 
 
 def _waiting(depth: Depth) -> Waiting:
@@ -141,8 +151,8 @@ def _running(user: User) -> dict[str, Any]:
     running, classifying = map(queues.bounded, User.objects.filter(pk=user.pk).values_list(*bounded).get())
     return {
         "running": list(rows.order_by("-created_at", "-pk")[:SHOWN]),
-        "running_count": Number("n-running", running),
-        "classifying_count": Number("n-classifying", classifying),
+        "running_count": _sentence("n-running", running, "request", "in progress"),
+        "classifying_count": _sentence("n-classifying", classifying, "image", "being classified"),
     }
 
 
@@ -183,9 +193,9 @@ def _policy() -> dict[str, Any]:
         for field in FIELDS:
             sums[field] += counts[field]
     names = {
-        "by_policy": "settled by itself",
-        "by_people": "settled by people",
-        "policy_reversed": "of its own reversed",
+        "by_policy": "Decided automatically",
+        "policy_reversed": "Of those, reversed",
+        "by_people": "Decided by people",
     }
     return {
         "policy": Policy.objects.filter(is_active=True).first(),
@@ -195,13 +205,12 @@ def _policy() -> dict[str, Any]:
 
 def _operations() -> dict[str, Any]:
     now = timezone.now()
-    states = {state.slug: state for state in ProviderState.objects.all()}
     newest = Delivery.objects.order_by("-pk").values("pk")[:LOOK_BACK]
     given_up = Delivery.objects.filter(pk__in=newest, status=Delivery.Status.FAILED, finished_at__gte=_yesterday())
     slots = PumpSlot.objects.running(now)
     running = sorted({slot.name for slot in slots if slot.name != PumpSlot.WORKER})
     return {
-        "services": [_health(service, states.get(service.slug)) for service in operations.services()],
+        "services": [_health(service, found) for service, found in operations.load_health()],
         "workers": sorted({slot.host for slot in slots if slot.name == PumpSlot.WORKER}),
         "pumps": running,
         "overdue": Number("n-overdue", str(Delivery.objects.filter(due_at__lt=now - OVERDUE)[:LOOK_BACK].count())),
@@ -209,14 +218,15 @@ def _operations() -> dict[str, Any]:
     }
 
 
-def _health(service: operations.Service, state: ProviderState | None) -> Health:
+def _health(service: operations.Service, found: operations.ServiceHealth) -> Health:
     if service.state == "off":
         return Health(label=service.label, status="cancelled", word="Off")
-    error, success = (state.last_error_at, state.last_success_at) if state else (None, None)
-    if state and error and (success is None or success < error):
-        return Health(label=service.label, status="failed", word="Failing", details=state.last_error, at=error)
-    if success:
-        return Health(label=service.label, status="succeeded", word="Works", at=success)
+    if found.is_failing:
+        return Health(
+            label=service.label, status="failed", word="Failing", details=found.last_error, at=found.last_error_at
+        )
+    if found.last_success_at:
+        return Health(label=service.label, status="succeeded", word="Works", at=found.last_success_at)
     return Health(label=service.label, status="queued", word="Not called yet")
 
 

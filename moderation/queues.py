@@ -221,7 +221,7 @@ QUEUES: dict[str, Queue] = {
         Queue(
             slug="second-opinion",
             name="Second opinion",
-            about="A share of what others decided, without what they decided.",
+            about="Blind second check of a sample of colleagues' decisions.",
             select=lambda rows, user, now: rows.wanted_again().exclude(decided_by=user),
             is_blind=True,
             is_personal=True,
@@ -229,7 +229,7 @@ QUEUES: dict[str, Queue] = {
         Queue(
             slug="mine",
             name="Mine",
-            about="Images in your hands right now: nobody else is given them until you let go.",
+            about="Images reserved for you. Nobody else gets them until you give them back.",
             is_personal=True,
             select=lambda rows, user, now: rows.claimable_by(user).held_by(user, now),
         ),

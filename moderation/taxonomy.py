@@ -46,7 +46,7 @@ _ALL: list[Category] = [
         "explicit", "x", "Explicit",
         "Sexual content that leaves nothing to inference: exposed genitals, anus, buttocks or female nipple, sexual acts, or objects made for them. Drawn and rendered figures count like photographs.",
         ("nudity", "Explicit Nudity", "Genitals, an anus, fully bare buttocks or a female nipple in plain sight, also through see-through clothing or in a drawing. What is covered by a hand, hair or a blur belongs to Obstructed intimate parts."),
-        ("sexual-activity", "Explicit Sexual Activity", "Intercourse, oral sex, masturbation or their unmistakable simulation, whether or not anything bare is visible. An embrace or a kiss alone is none."),
+        ("sexual-activity", "Explicit Sexual Activity", "Intercourse, oral sex, masturbation or their unmistakable simulation, whether or not anything bare is visible. An embrace or a kiss alone does not count."),
         ("sex-toys", "Sex Toys", "Objects made for sexual stimulation, such as vibrators, dildos or dolls, in use, in a hand or on display."),
     ),
     *_l1(
@@ -54,7 +54,7 @@ _ALL: list[Category] = [
         "Bare or nearly bare bodies whose intimate parts stay covered or outside the picture, and kissing on the lips. Nothing that Explicit names may be visible.",
         ("nudity", "Non-explicit Nudity", "A bare back, a bare male chest, partly bare buttocks or breast, or a person who is plainly naked although the picture shows nothing intimate."),
         ("obstructed", "Obstructed intimate parts", "The nipple or genitals of a bare person, hidden only by a hand, hair, foam, an object, a sticker or a blur, so that their place is obvious."),
-        ("kissing", "Kissing on the lips", "Two people whose lips touch. A kiss on the cheek, the hand or the forehead is none."),
+        ("kissing", "Kissing on the lips", "Two people whose lips touch. A kiss on the cheek, the hand or the forehead does not count."),
     ),
     *_l1(
         "swimwear-underwear", "w", "Swimwear or Underwear",
@@ -65,20 +65,20 @@ _ALL: list[Category] = [
     *_l1(
         "violence", "v", "Violence",
         "Harm done to people or animals, or the tools for it, as a subject of the picture. What is left afterwards, without the act, belongs to Visually Disturbing.",
-        ("graphic", "Graphic Violence", "Fighting, beating, torture, self-harm, blood from an injury, an explosion among people, or the moment somebody is hurt or killed, with a weapon or without. Sport within its rules is none."),
+        ("graphic", "Graphic Violence", "Fighting, beating, torture, self-harm, blood from an injury, an explosion among people, or the moment somebody is hurt or killed, with a weapon or without. Sport within its rules does not count."),
         ("weapons", "Weapons", "Firearms, blades carried as arms, explosives and other arms, in a hand or on their own, whether or not they are used. A kitchen knife at work and a tool at its task do not count."),
     ),
     *_l1(
         "visually-disturbing", "d", "Visually Disturbing",
         "Sights that shock without violence being done in the picture: the dead, the wasted, and wreckage.",
-        ("death", "Death and Emaciation", "Corpses, remains, a hanged person, open coffins, or bodies wasted by hunger or illness. A skeleton as an ornament or in a lesson is none."),
-        ("crashes", "Crashes", "A car, train, plane or ship as it crashes, or its wreckage. A scratch on a parked car is none."),
+        ("death", "Death and Emaciation", "Corpses, remains, a hanged person, open coffins, or bodies wasted by hunger or illness. A skeleton as an ornament or in a lesson does not count."),
+        ("crashes", "Crashes", "A car, train, plane or ship as it crashes, or its wreckage. A scratch on a parked car does not count."),
     ),
     *_l1(
         "drugs-tobacco", "t", "Drugs & Tobacco",
         "Drugs and tobacco in any form, what they are taken with, and people taking them. Medicine counts as soon as it looks like loose pills or powder.",
         ("products", "Products", "Cigarettes, cigars, vapes, loose tobacco, pills, powders or cannabis as objects, in a hand or on their own, while nobody takes them."),
-        ("use", "Drug & Tobacco Paraphernalia & Use", "Smoking, vaping, injecting or snorting, and the pipes, bongs, syringes or grinders meant for it. A syringe in a doctor's hand is none."),
+        ("use", "Drug & Tobacco Paraphernalia & Use", "Smoking, vaping, injecting or snorting, and the pipes, bongs, syringes or grinders meant for it. A syringe in a doctor's hand does not count."),
     ),
     *_l1(
         "alcohol", "a", "Alcohol",
@@ -93,12 +93,12 @@ _ALL: list[Category] = [
     ),
     *_l1(
         "gambling", "g", "Gambling",
-        "Games of chance for money: casino tables, slot machines, betting slips, chips, or dice and cards laid out for stakes. A pack of cards at a family table is none.",
+        "Games of chance for money: casino tables, slot machines, betting slips, chips, or dice and cards laid out for stakes. A pack of cards at a family table does not count.",
     ),
     *_l1(
         "hate-symbols", "h", "Hate Symbols",
         "Signs, flags, gestures and uniforms of groups or ideologies built on hatred, whatever the picture wants to say with them; a person judges the context.",
-        ("nazi", "Nazi Party", "The swastika of the Nazi party, SS runes, its flags, salutes and uniforms. The swastika of Hindu, Buddhist or Jain tradition is none."),
+        ("nazi", "Nazi Party", "The swastika of the Nazi party, SS runes, its flags, salutes and uniforms. The swastika of Hindu, Buddhist or Jain tradition does not count."),
         ("white-supremacy", "White Supremacy", "Burning crosses, the hoods and robes of the Ku Klux Klan, and the emblems and slogans of other white supremacist groups."),
         ("extremist", "Extremist", "Flags, emblems and uniforms of other violent extremist or terrorist groups, of any faith or politics."),
     ),

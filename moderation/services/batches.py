@@ -116,7 +116,7 @@ def _lock(primary_keys: Iterable[int]) -> list[Review]:
     if not wanted:
         raise desk.Incomplete("Select at least one image.")
     if len(wanted) > LIMIT:
-        raise desk.Incomplete(f"At most {LIMIT} images can be decided in one go.")
+        raise desk.Incomplete(f"At most {LIMIT} images can be decided in one batch.")
     rows = Review.objects.select_for_update(of=("self",)).select_related("asset")
     return list(rows.filter(pk__in=wanted).order_by("pk"))
 

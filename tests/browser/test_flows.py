@@ -191,7 +191,7 @@ def test_a_category_can_be_left_to_others_for_today(page_of: PageOf, moderator: 
     begin(page)
     settle(page)
     expect(page.locator(".headline")).to_have_text("Alcohol 80")
-    tab_to(page, page.get_by_role("button", name="None of these today"))
+    tab_to(page, page.get_by_role("button", name="Skip this category today"))
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(rf"/reviews/{other.uuid}/"))
     assert list(Preferences.objects.get().avoided) == ["alcohol"]
@@ -208,7 +208,7 @@ def test_a_break_is_suggested_and_can_be_put_off(page_of: PageOf, moderator: Use
     press(page, "a")
     sent(page)
     page.evaluate("htmx.trigger('#rail', 'renew')")
-    later = page.get_by_role("button", name="Not this hour")
+    later = page.get_by_role("button", name="Remind me next hour")
     expect(later).to_be_visible()
     tab_to(page, later)
     page.keyboard.press("Enter")

@@ -46,7 +46,7 @@ def test_on_a_phone_a_break_is_suggested_above_the_picture_and_no_button_moves(
     expect(strip).to_be_in_viewport(ratio=1)
     assert page.locator("#verdicts").bounding_box() == before
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    page.get_by_role("button", name="Not this hour").tap()
+    page.get_by_role("button", name="Remind me next hour").tap()
     expect(strip).to_have_count(0)
     expect(page.locator("#subject")).to_be_focused()
     page.set_viewport_size({"width": 1440, "height": 900})

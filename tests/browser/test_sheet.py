@@ -344,7 +344,7 @@ def test_a_break_is_suggested_above_the_tiles_and_no_button_moves(
     assert page.locator("#verdicts").bounding_box() == before
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     press(page, "Space")
-    page.get_by_role("button", name="Not this hour").focus()
+    page.get_by_role("button", name="Remind me next hour").focus()
     press(page, "Enter")
 
     expect(strip).to_have_count(0)

@@ -73,7 +73,7 @@ def test_a_moderator_sees_how_much_waits_since_when_and_what_they_hold(
     assert number(text, "o-waiting") == "oldest 50 min"
     assert number(text, "n-second-opinion") == "0"
     assert number(text, "o-second-opinion") == "nothing waits"
-    assert number(text, "n-mine") == "1"
+    assert number(text, "n-mine") == "1 image reserved for you"
     assert number(text, "n-reject") == "1"
     assert "/queues/mine/claims/" in text
     assert "n-escalated" not in text
@@ -120,7 +120,7 @@ def test_a_lead_sees_the_policy_in_force_and_what_it_did_today(client_of: As, le
     text = client_of(lead).get("/").content.decode()
 
     assert "Stricter" in text
-    assert "approves nothing by itself" in text
+    assert "Auto-approval is off." in text
     found = [number(text, place) for place in ("n-by_policy", "n-by_people", "n-policy_reversed")]
     assert found == ["12", "2", "1"]
 

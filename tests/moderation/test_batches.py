@@ -277,7 +277,7 @@ def test_limits(browser: Client, three: list[Review], moderator: User, monkeypat
     response = confirm(browser, previewed)
 
     assert response.status_code == 422
-    assert "At most 2 images can be decided in one go." in response.content.decode()
+    assert "At most 2 images can be decided in one batch." in response.content.decode()
     assert Decision.objects.count() == 0
 
 

@@ -127,7 +127,7 @@ def test_a_seniors_way_back_has_no_end(
 
     row = rows_of(client.get(HISTORY).content.decode())[0]
 
-    assert "any time" in row
+    assert "Undo at any time" in row
     assert "data-reverses" in row
 
 
@@ -173,7 +173,7 @@ def test_a_taken_back_second_opinion_does_not_count(
 
     text = client_of(moderator).get(HISTORY).content.decode()
 
-    assert '<dt>Looked at twice</dt><dd class="num">0</dd>' in text
+    assert '<dt>Double-checked</dt><dd class="num">0</dd>' in text
     assert Decision.objects.count() == 3
 
 

@@ -196,7 +196,7 @@ def test_the_hash_of_a_file_and_of_its_rendition(client: Client, make_review: Ma
     assert found(response) == short(review)
     assert "The same picture" in text_of(response)
     assert found(look(client, review.asset.source_sha256.upper())) == short(review)
-    assert "Nothing here is or looks like it" in text_of(look(client, "0" * 64))
+    assert "No image is or looks like it" in text_of(look(client, "0" * 64))
 
 
 # --- Filters ---

@@ -93,7 +93,7 @@ def test_a_picture_that_never_came_in(client: Client, make_review: Make) -> None
 
     shown = client.get(send(client, picture(7))["Location"])
 
-    assert "Nothing here is or looks like it" in text_of(shown)
+    assert "No image is or looks like it" in text_of(shown)
     assert "Look wider" in text_of(shown)
 
 

@@ -40,7 +40,7 @@ def test_a_sheet_is_claimed_by_post_and_only_read_by_get(client_of: As, make_rev
     response = claim(client)
     after = sheet(client)
 
-    assert "You hold nothing of this queue" in before
+    assert "No sheet open" in before
     writes = {"INSERT", "UPDATE", "DELETE"}
     assert not [q["sql"] for q in queries if q["sql"].split()[0] in writes and "django_session" not in q["sql"]]
     assert (response.status_code, response["Location"]) == (303, ADDRESS)

@@ -59,7 +59,7 @@ def test_an_auditor_looks_and_does_not_decide(client_of: As, make_review: Make, 
     page = client.get(page_of(review))
     refused = decide(client, review, "approve")
 
-    assert b"You may look, not decide." in page.content
+    assert b"Read-only." in page.content
     assert b'name="verdict"' not in page.content
     assert refused.status_code == 403
     assert Decision.objects.count() == 0
