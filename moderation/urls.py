@@ -44,6 +44,7 @@ urlpatterns = [
     path("api/openapi.json", openapi.document, name="openapi"),
     path("api/docs", openapi.docs, name="api-docs"),
     path("v1/assets", scenario.assets, name="scenario-assets"),
+    path("v1/assets/get-bulk", scenario.assets_in_bulk, name="scenario-assets-in-bulk"),
     path("v1/assets/<str:asset_id>", scenario.asset, name="scenario-asset"),
     re_path(r"v1/[\s\S]*$", scenario.unknown),
     path("/v3/", include(novita_urls)),  # what an address becomes when the base in front of it ends with a slash

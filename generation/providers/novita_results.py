@@ -7,7 +7,6 @@ in every example, they are ``images``.
 from __future__ import annotations
 
 import json
-import math
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -45,8 +44,8 @@ def read(label: str, task_id: str, answer: Answer) -> TaskResult:
     return TaskResult(
         task_id=task_id,
         state=state,
-        progress=int(_within(reply.task.progress_percent, 100)),
-        eta_seconds=math.ceil(_within(reply.task.eta, 86_400)),
+        progress=_within(reply.task.progress_percent, 100),
+        eta_seconds=_within(reply.task.eta, 86_400),
         # A status that nobody documented is all that can be said about it.
         reason=reply.task.reason or (reply.task.status[:80] if state is TaskState.UNRECOGNISED else ""),
         seed=_seed(reply.extra.seed),
@@ -131,6 +130,6 @@ def _signed_until(url: str) -> datetime | None:
     return signed_at + timedelta(seconds=int(seconds))
 
 
-def _within(value: float, high: float) -> float:
-    """Clamp to 0..high; what is not a number is 0."""
-    return min(max(value, 0.0), high) if math.isfinite(value) else 0.0
+def _within(value: int, high: int) -> int:
+    """Clamp to 0..high."""
+    return min(max(value, 0), high)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -11,6 +10,7 @@ from django.urls import reverse
 from generation.sandbox import cards, signing
 from generation.sandbox.models import SandboxTask
 from generation.wire import task as wire
+from generation.wire.request_info import dump_request_info
 from generation.wire.txt2img import Txt2ImgBody
 
 # Novita's detector is never quite sure of a harmless picture either.
@@ -80,10 +80,9 @@ def _detection(
 def _debug_info(task: SandboxTask, body: Txt2ImgBody) -> wire.DebugInfo:
     """Complete or absent: the official SDK fails on a part of it. The webhook's address is nobody's business here."""
     seeds = [int(task.seed) + position for position in range(body.request.image_num)]
-    asked = body.model_dump(mode="json", exclude_none=True, exclude={"extra": {"webhook"}})
-    info = {**asked, "seeds": seeds}
+    request = body.request.model_dump(mode="json", exclude_none=True)
     return wire.DebugInfo(
-        request_info=json.dumps(info),
+        request_info=dump_request_info(request, seeds),
         submit_time_ms=_milliseconds(task.submitted_at),
         execute_time_ms=_milliseconds(task.starts_at),
         complete_time_ms=_milliseconds(task.ready_at),

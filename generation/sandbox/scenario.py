@@ -21,6 +21,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
+from pydantic import ValidationError
 
 from generation.sandbox import library, pictures, signing
 from generation.sandbox.library import ASSETS, BY_ID, Exhibit
@@ -58,31 +59,35 @@ BUSY: dict[str, Callable[[], HttpResponse]] = {
 }
 
 
-def _upstream(
-    view: Callable[Concatenate[HttpRequest, str, P], HttpResponse],
-) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
-    """A GET with key and secret, outside Loupe's own log-in and CSRF rules. Hands on what the key asks for."""
+View = Callable[Concatenate[HttpRequest, P], HttpResponse]  # the request comes by position
 
-    @csrf_exempt
-    @login_not_required
-    @wraps(view)
-    def wrapper(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-        if not settings.SANDBOX:
-            raise Http404("The sandbox is switched off.")
-        if request.method != "GET":
-            return _error(405, "Method Not Allowed", "Only GET is served here")
-        key, secret = _credentials(request.headers.get("Authorization", ""))
-        if not key or not secret or "invalid" in (key, secret):
-            return REFUSALS["401"]()
-        behaviour = key.removeprefix(KEY_PREFIX) if key.startswith(KEY_PREFIX) else ""
-        if behaviour in REFUSALS:
-            return REFUSALS[behaviour]()
-        if behaviour in BUSY and _not_yet(f"{behaviour} {request.get_full_path()}"):
-            return BUSY[behaviour]()
-        time.sleep({"slow": SLOW, "hang": HANGING}.get(behaviour, 0.0))
-        return view(request, behaviour, *args, **kwargs)
 
-    return wrapper
+def _upstream(method: str) -> Callable[[Callable[Concatenate[HttpRequest, str, P], HttpResponse]], View[P]]:
+    """A call with key and secret, outside Loupe's own log-in and CSRF rules. Hands on what the key asks for."""
+
+    def decorate(view: Callable[Concatenate[HttpRequest, str, P], HttpResponse]) -> View[P]:
+        @csrf_exempt
+        @login_not_required
+        @wraps(view)
+        def wrapper(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+            if not settings.SANDBOX:
+                raise Http404("The sandbox is switched off.")
+            if request.method != method:
+                return _error(405, "Method Not Allowed", f"Only {method} is served here")
+            key, secret = _credentials(request.headers.get("Authorization", ""))
+            if not key or not secret or "invalid" in (key, secret):
+                return REFUSALS["401"]()
+            behaviour = key.removeprefix(KEY_PREFIX) if key.startswith(KEY_PREFIX) else ""
+            if behaviour in REFUSALS:
+                return REFUSALS[behaviour]()
+            if behaviour in BUSY and _not_yet(f"{behaviour} {request.get_full_path()}"):
+                return BUSY[behaviour]()
+            time.sleep({"slow": SLOW, "hang": HANGING}.get(behaviour, 0.0))
+            return view(request, behaviour, *args, **kwargs)
+
+        return wrapper
+
+    return decorate
 
 
 def _credentials(header: str) -> tuple[str, str]:
@@ -99,7 +104,7 @@ def _not_yet(what: str) -> bool:
 
 
 # --- The listing ------------------------------------------------------------------------------------------------------
-@_upstream
+@_upstream("GET")
 def assets(request: HttpRequest, behaviour: str) -> HttpResponse:
     """GET /v1/assets"""
     project = request.GET.get("projectId", "")
@@ -157,7 +162,7 @@ def _odd(page: dict[str, Any]) -> dict[str, Any]:
 
 
 # --- One asset --------------------------------------------------------------------------------------------------------
-@_upstream
+@_upstream("GET")
 def asset(request: HttpRequest, behaviour: str, asset_id: str) -> HttpResponse:
     """GET /v1/assets/{assetId}"""
     exhibit = BY_ID.get(asset_id)
@@ -165,6 +170,20 @@ def asset(request: HttpRequest, behaviour: str, asset_id: str) -> HttpResponse:
     if exhibit is None or behaviour == "404" or (project and project != exhibit.project):
         return _error(404, "Not Found", "Asset not found")
     return JsonResponse(wire.AssetReply(asset=_asset(request, exhibit, in_listing=False)).to_wire())
+
+
+@_upstream("POST")
+def assets_in_bulk(request: HttpRequest, behaviour: str) -> HttpResponse:
+    """POST /v1/assets/get-bulk: the known ones of these ids."""
+    project = request.GET.get("projectId", "")
+    try:
+        asked = wire.BulkBody.model_validate_json(request.body).assetIds
+    except ValidationError:
+        return _error(400, "Bad Request", f"assetIds must be a list of at most {wire.BULK_MAX} ids")
+    found = [BY_ID[name] for name in dict.fromkeys(asked) if name in BY_ID]
+    rows = [exhibit for exhibit in found if project in ("", exhibit.project)]
+    page = wire.AssetsReply(assets=tuple(_asset(request, exhibit, in_listing=False) for exhibit in rows))
+    return JsonResponse(page.to_wire())
 
 
 def _asset(request: HttpRequest, exhibit: Exhibit, *, in_listing: bool) -> wire.Asset:
@@ -175,6 +194,7 @@ def _asset(request: HttpRequest, exhibit: Exhibit, *, in_listing: bool) -> wire.
         kind=kind, type="inference-txt2img" if exhibit.is_image else "uploaded", prompt=exhibit.prompt,
         negative_prompt="blurry, text", seed=str(exhibit.seed), model_id=exhibit.model, model_type="flux.1-lora",
         base_model_id="flux.1-dev", num_inference_steps=28, guidance=3.5, width=width, height=height,
+        size=width * height, progress_percent=100 if exhibit.trait != library.PENDING else 0,
         inference_id=f"inf_sandbox{exhibit.number:04}",
     )  # fmt: skip
     return wire.Asset(

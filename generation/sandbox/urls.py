@@ -15,6 +15,7 @@ urlpatterns = [
     path("nano-gpt/api/nsfw/image", nanogpt.classify, name="nanogpt-classify"),
     path("nano-gpt/api/check-balance", nanogpt.balance, name="nanogpt-balance"),
     path("scenario/v1/assets", scenario.assets, name="scenario-assets"),
+    path("scenario/v1/assets/get-bulk", scenario.assets_in_bulk, name="scenario-assets-in-bulk"),
     path("scenario/v1/assets/<str:asset_id>", scenario.asset, name="scenario-asset"),
     path("scenario/images/<str:asset_id>", scenario.image, name="scenario-image"),
 ]

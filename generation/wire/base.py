@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeGuard
+import math
+from collections.abc import Callable
+from typing import Annotated, Any, TypeGuard
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
 
 def is_object(value: object) -> TypeGuard[dict[str, Any]]:
     return isinstance(value, dict)
+
+
+def round_floats(rounding: Callable[[float], int]) -> BeforeValidator:
+    """Read 12.0 or 12.4 where every documented example has an integer."""
+
+    def rounded(value: Any) -> Any:
+        return rounding(value) if isinstance(value, float) and math.isfinite(value) else value
+
+    return BeforeValidator(rounded)
+
+
+WholeNumber = Annotated[int, round_floats(math.floor)]
+WholeNumberUp = Annotated[int, round_floats(math.ceil)]
 
 
 class WireModel(BaseModel):

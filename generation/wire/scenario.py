@@ -12,9 +12,10 @@ nothing. What is there but is no list proves neither, so it reads as absent. No 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import (
+    BaseModel,
     ConfigDict,
     Field,
     ValidationError,
@@ -24,12 +25,13 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from generation.wire.base import WireModel, is_object
+from generation.wire.base import WholeNumber, WireModel, is_object
 
 KIND_IMAGE = "image"
 STATUS_SUCCESS, STATUS_PENDING, STATUS_ERROR = "success", "pending", "error"
 STATUSES = (STATUS_SUCCESS, STATUS_PENDING, STATUS_ERROR)
 PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX = 50, 100
+BULK_MAX = 200  # ids in one call for several assets
 LABELS_MAX = 100
 LABEL_LENGTH = 200  # characters
 TEXT_LENGTH = 16 * 1024
@@ -84,21 +86,23 @@ class Metadata(_Tolerant):
     model_type: str | None = None
     base_model_id: str | None = None
     concepts: tuple[Concept, ...] | None = None
-    num_inference_steps: float | None = None
+    num_inference_steps: WholeNumber | None = None
     guidance: float | None = None
     strength: float | None = None
     scheduler: str | None = None
-    width: float | None = None
-    height: float | None = None
+    width: WholeNumber | None = None
+    height: WholeNumber | None = None
+    size: WholeNumber | None = None  # bytes
+    progress_percent: WholeNumber | None = None
     inference_id: str | None = None
     parent_id: str | None = None
     name: str | None = None
 
 
 class Properties(_Tolerant):
-    width: float | None = None
-    height: float | None = None
-    size: float | None = None  # bytes
+    width: WholeNumber | None = None
+    height: WholeNumber | None = None
+    size: WholeNumber | None = None  # bytes
 
 
 class Asset(_Tolerant):
@@ -178,6 +182,14 @@ class AssetReply(_Reply):
 
     def to_wire(self) -> dict[str, Any]:
         return {"asset": self.asset.to_wire()}
+
+
+class BulkBody(BaseModel):
+    """The body of ``POST /v1/assets/get-bulk``."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    assetIds: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(max_length=BULK_MAX)
 
 
 class ErrorReply(_Tolerant):

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
 
-from generation.wire.base import WireModel, is_object
+from generation.wire.base import WholeNumber, WholeNumberUp, WireModel, is_object
 
 STATUS_QUEUED = "TASK_STATUS_QUEUED"
 STATUS_PROCESSING = "TASK_STATUS_PROCESSING"
@@ -50,8 +50,8 @@ class Task(_Lenient):
     task_type: str = ""
     status: str  # one of STATUSES, or something newer
     reason: str = ""
-    eta: float = 0  # seconds
-    progress_percent: float = 0  # 0 again once it has succeeded
+    eta: WholeNumberUp = 0  # seconds
+    progress_percent: WholeNumber = 0  # 0 again once it has succeeded
 
 
 class DebugInfo(_Lenient):

@@ -109,6 +109,25 @@ _IDEMPOTENCY = Parameter(
 _TYPES: Schema = {"type": "string", "enum": sorted({kind for kind, _ in scenario.ORIGINS.values()})}
 _MOMENT: Schema = {"type": "string", "format": "date-time"}
 
+
+def _pick(name: str) -> str:
+    """Shell: take the first text of this name out of a JSON answer."""
+    return f"""| grep -o '"{name}": *"[^"]*"' | head -n 1 | cut -d '"' -f 4"""
+
+
+# Examples run as they are pasted, once KEY and LOUPE are set.
+_MODEL = f"""MODEL=$(curl -s "$LOUPE/v3/model?filter.types=checkpoint&pagination.limit=1" \\
+  -H "Authorization: Bearer $KEY" {_pick("sd_name")})"""
+_SUBMIT = """curl "$LOUPE/v3/async/txt2img" -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" \\
+  -d '{"request": {"model_name": "'"$MODEL"'", "prompt": "a quiet harbour at dawn", "width": 512, "height": 512,
+       "image_num": 1, "steps": 20, "guidance_scale": 7.5, "sampler_name": "Euler a"}}'"""
+_ASSET = f"""ASSET=$(curl -s -u "$KEY:any" "$LOUPE/v1/assets?pageSize=1" {_pick("id")})"""
+# A square of 64 pixels.
+_PIXELS = (
+    "iVBORw0KGgoAAAANSUhEUgAAAEAAAABAAQMAAACQp+OdAAAABlBMVEUoWozwtDyBtoSWAAAAS0lEQVR42u3IqxGAMBRE0UOIiKQESqcUSkkJkRH8"
+    "xHMMjhkUV51dvmsE57DGOqsE2RQoSmCSAwjM0u15ieq4Pc0W6Hpg0wK7xd9jF0A1DWnT+RAxAAAAAElFTkSuQmCC"
+)
+
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         id="submitTxt2Img",
@@ -128,10 +147,8 @@ OPERATIONS: tuple[Operation, ...] = (
             Refusal.IMAGES_SPENT: DAY,
             Refusal.UNAVAILABLE: "No image provider is configured, or the money of the day is spent.",
         },
-        example="""curl "$LOUPE/v3/async/txt2img" -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" \\
-  -d '{"extra": {"response_image_type": "png"},
-       "request": {"model_name": "…", "prompt": "a quiet harbour at dawn", "width": 512, "height": 512,
-                   "image_num": 1, "steps": 20, "guidance_scale": 7.5, "sampler_name": "Euler a"}}'""",
+        example=f"""{_MODEL}
+{_SUBMIT}""",
     ),
     Operation(
         id="readTaskResult",
@@ -145,7 +162,9 @@ OPERATIONS: tuple[Operation, ...] = (
         parameters=(Parameter(name="task_id", about="As the submission returned it.", schema=TEXT, required=True),),
         reply=task.TaskResultReply,
         refusals={Refusal.NOT_FOUND: "This key has no task of this id."},
-        example="""curl "$LOUPE/v3/async/task-result?task_id=…" -H "Authorization: Bearer $KEY\"""",
+        example=f"""{_MODEL}
+TASK=$({_SUBMIT.replace("curl", "curl -s", 1)} {_pick("task_id")})
+curl "$LOUPE/v3/async/task-result?task_id=$TASK" -H "Authorization: Bearer $KEY\"""",
     ),
     Operation(
         id="listModels",
@@ -200,7 +219,8 @@ OPERATIONS: tuple[Operation, ...] = (
                 required=True,
             ),
         ),
-        example="""curl --remote-name "$LOUPE/v3/images/….png\"""",
+        example="""IMAGE=$(curl -s -u "$KEY:any" "$LOUPE/v1/assets" | grep -o 'http[^"]*/v3/images/[^"]*' | head -n 1)
+curl --remote-name "$IMAGE\"""",
     ),
     Operation(
         id="classifyImages",
@@ -234,8 +254,11 @@ OPERATIONS: tuple[Operation, ...] = (
             Refusal.IMAGES_SPENT: DAY,
             Refusal.UNAVAILABLE: "No classifier in use here could judge an image, or too much is going on.",
         },
-        example="""curl "$LOUPE/api/nsfw/image" -H "x-api-key: $KEY" -H "Content-Type: application/json" \\
-  -d '{"image_urls": ["https://example.com/one.jpg", "https://example.com/two.jpg"]}'""",
+        example="IMAGE="
+        + _PIXELS
+        + """
+curl "$LOUPE/api/nsfw/image" -H "x-api-key: $KEY" -H "Content-Type: application/json" \\
+  -d '{"imageDataUrl": "data:image/png;base64,'"$IMAGE"'"}'""",
     ),
     Operation(
         id="listAssets",
@@ -274,6 +297,26 @@ OPERATIONS: tuple[Operation, ...] = (
         example="""curl -u "$KEY:any" "$LOUPE/v1/assets?pageSize=20\"""",
     ),
     Operation(
+        id="readAssetsInBulk",
+        format=SCENARIO,
+        method="post",
+        path="/v1/assets/get-bulk",
+        scope=Scope.READ,
+        summary="Read several assets",
+        about=f"The assets of up to {scenario_wire.BULK_MAX} ids, each once, in the order asked for. "
+        "An id that this key may not read, or that does not exist, is left out of the answer.",
+        parameters=(Parameter(name="projectId", about="Taken, and changes nothing.", schema=TEXT),),
+        body=scenario_wire.BulkBody,
+        reply=scenario_wire.AssetsReply,
+        refusals={
+            Refusal.BODY_INVALID: "assetIds is missing, too long or no list of ids.",
+            Refusal.BODY_TOO_LARGE: "The body is larger than 1 MiB.",
+        },
+        example=f"""{_ASSET}
+curl -u "$KEY:any" "$LOUPE/v1/assets/get-bulk" -H "Content-Type: application/json" \\
+  -d "{{\\"assetIds\\": [\\"$ASSET\\"]}}\"""",
+    ),
+    Operation(
         id="readAsset",
         format=SCENARIO,
         method="get",
@@ -284,7 +327,8 @@ OPERATIONS: tuple[Operation, ...] = (
         parameters=(Parameter(name="assetId", where="path", about="A UUID.", schema=TEXT, required=True),),
         reply=scenario_wire.AssetReply,
         refusals={Refusal.NOT_FOUND: "There is no asset of this id."},
-        example="""curl -u "$KEY:any" "$LOUPE/v1/assets/…\"""",
+        example=f"""{_ASSET}
+curl -u "$KEY:any" "$LOUPE/v1/assets/$ASSET\"""",
     ),
 )
 

@@ -6,7 +6,6 @@ The official Python SDK breaks on a null ``images``, a missing ``extra``, half a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -15,6 +14,7 @@ from typing import Any
 from generation.models import Asset, GenerationRequest
 from generation.wire import flat
 from generation.wire import task as wire
+from generation.wire.request_info import dump_request_info
 from moderation.gateway import signed
 from moderation.models import Decision, Review, Verdict
 
@@ -162,12 +162,14 @@ def _detection(stored: dict[str, Any] | None) -> wire.NsfwDetection | None:
 
 
 def _debug_info(request: GenerationRequest, now: Standing) -> wire.DebugInfo:
-    """``request_info`` is where Novita tells the seed of each image; in the order of ``images``."""
-    info = flat.nest(asdict(request.submission)) | {"seeds": [asset.seed for _, asset in now.passed()]}
+    """Say how the images were made; ``seeds`` are in the order of ``images``."""
+    seeds = [asset.seed for _, asset in now.passed()]
+    known = [seed for seed in seeds if seed is not None]
+    submitted = flat.nest(asdict(request.submission))["request"]
     decided = [place.decision.created_at for place in now.places if place.decision]
     ended = [request.finished_at] if request.finished_at else []
     return wire.DebugInfo(
-        request_info=json.dumps(info),
+        request_info=dump_request_info(submitted, known if known and len(known) == len(seeds) else [request.seed]),
         submit_time_ms=_milliseconds(request.created_at),
         execute_time_ms=_milliseconds(request.submitted_at or request.created_at),
         complete_time_ms=_milliseconds(max([request.created_at, *ended, *decided])),

@@ -1,4 +1,6 @@
-"""``GET /v1/assets`` and ``/v1/assets/{assetId}``: this installation's assets as Scenario lists its own.
+"""This installation's assets as Scenario lists its own.
+
+``GET /v1/assets``, ``GET /v1/assets/{assetId}`` and ``POST /v1/assets/get-bulk``.
 
 Format: ``generation.wire.scenario``. One installation is one project, so a key for ``read`` sees every asset in it, as
 a key of Scenario's sees its project's; ``projectId`` is taken and changes nothing. Ids are our UUIDs.
@@ -16,7 +18,6 @@ without it would hold what was not asked for.
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import uuid
 from collections.abc import Iterable
@@ -31,9 +32,9 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils.dateparse import parse_date, parse_datetime
 from django.views.decorators.csrf import csrf_exempt
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from generation.gate import STATUS, ApiError, Call, Refusal, endpoint, json_answer
+from generation.gate import STATUS, ApiError, Call, Refusal, endpoint, json_answer, read_json
 from generation.models import Asset, Scope, Source
 from generation.wire import scenario as wire
 from moderation import taxonomy
@@ -85,12 +86,33 @@ def assets(call: Call) -> HttpResponse:
 
 @endpoint(scope=Scope.READ, methods=("GET",), refuse=refuse)
 def asset(call: Call, asset_id: str) -> HttpResponse:
-    found: list[Asset] = []
-    with contextlib.suppress(ValueError):
-        found = list(_all().filter(uuid=uuid.UUID(asset_id)))
+    name = _uuid(asset_id)
+    found = list(_all().filter(uuid=name)) if name else []
     if not found:
         raise ApiError(Refusal.NOT_FOUND, "There is no asset of this id.")
     return json_answer(wire.AssetReply(asset=_describe(found)[0]).to_wire())
+
+
+@endpoint(scope=Scope.READ, methods=("POST",), refuse=refuse)
+def assets_in_bulk(call: Call) -> HttpResponse:
+    """POST /v1/assets/get-bulk: the assets of these ids, in the order asked for; unknown ids are left out."""
+    try:
+        asked = wire.BulkBody.model_validate(read_json(call.request)).assetIds
+    except ValidationError:
+        raise _bad(
+            f"The body must be an object whose assetIds is a list of at most {wire.BULK_MAX} asset ids."
+        ) from None
+    ids = [name for text in dict.fromkeys(asked) if (name := _uuid(text))]
+    rows = {row.uuid: row for row in _all().filter(uuid__in=ids)}
+    found = _describe(rows[asset_id] for asset_id in ids if asset_id in rows)
+    return json_answer(wire.AssetsReply(assets=tuple(found)).to_wire())
+
+
+def _uuid(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
 
 
 @csrf_exempt
@@ -230,6 +252,7 @@ def _asset(row: Asset, decision: Decision | None) -> wire.Asset:
         created_at=_iso(row.created_at),
         updated_at=_iso(review.decided_at or row.created_at),
         source=source,
+        description=row.request.prompt if row.request else row.original_name or None,
     )
 
 
@@ -243,7 +266,14 @@ def _labels(review: Review, decision: Decision | None) -> tuple[str, ...] | None
 
 
 def _metadata(row: Asset, kind: str) -> wire.Metadata:
-    known: dict[str, Any] = {"kind": wire.KIND_IMAGE, "type": kind, "width": row.width, "height": row.height}
+    known: dict[str, Any] = {
+        "kind": wire.KIND_IMAGE,
+        "type": kind,
+        "width": row.width,
+        "height": row.height,
+        "size": row.size,
+        "progress_percent": 100,  # a stored image is a finished one
+    }
     if request := row.request:
         known |= {
             "prompt": request.prompt,

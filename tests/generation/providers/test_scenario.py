@@ -227,6 +227,18 @@ def test_the_sandbox_lists_everything_once_and_has_an_empty_page(live: Callable[
     assert min(total) > 0
 
 
+def test_the_published_client_reads_several_sandbox_assets(live_server: Any, settings: Any) -> None:
+    sdk = pytest.importorskip("scenario_sdk", reason="scenario-sdk, the published client, is not installed")
+    settings.SANDBOX = True
+    base_url = f"{live_server.url}/sandbox/scenario/v1"
+    ids = [exhibit.id for exhibit in library.ASSETS[:3]]
+    with sdk.Scenario(api_key="k", api_secret="s", base_url=base_url, _strict_response_validation=True) as client:
+        found = client.assets.get_bulk(asset_ids=[*ids, "asset_nobody"]).assets
+        assert [asset.id for asset in found] == ids
+        with pytest.raises(sdk.BadRequestError, match="200"):
+            client.assets.get_bulk(asset_ids=["x"] * 201)
+
+
 def test_the_sandbox_gives_what_the_library_says(live: Callable[..., Scenario]) -> None:
     client = live()
     for exhibit in library.ASSETS[:12]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import html
+import os
 import re
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +24,8 @@ from generation import offers
 from generation.models import Scope
 from generation.providers.base import Model
 from generation.wire.txt2img import RANGES
+from moderation.classifiers.base import Assessment
+from moderation.classifiers.sandbox import Sandbox
 from moderation.gateway import openapi
 from moderation.gateway.operations import NOTES, OPERATIONS
 from tests.moderation.gateway.calls import make_key
@@ -83,7 +90,33 @@ def test_every_note_is_on_a_field_and_every_operation_has_all_it_needs() -> None
     assert len({operation.id for operation in OPERATIONS}) == len(OPERATIONS)
     for operation in OPERATIONS:
         assert operation.about.endswith(".")
-        assert operation.example.startswith("curl ")
+        assert "…" not in operation.example
+
+
+@pytest.mark.django_db(transaction=True)
+def test_every_example_runs_as_it_is_pasted(
+    live_server: Any, settings: Any, tmp_path: Path, make_asset: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not (shutil.which("curl") and shutil.which("bash")):
+        pytest.skip("curl and bash are not installed")
+    settings.CLASSIFIERS = ["sandbox"]
+    settings.PUBLIC_URL = live_server.url
+    model = Model(name="alder_v4.safetensors", title="Alder", base_model="SD 1.5", is_sdxl=False)
+    monkeypatch.setattr(offers, "ask", lambda question: offers.Offer(models=(model,), asked_at=timezone.now()))
+    monkeypatch.setattr(Sandbox, "assess", lambda *args, **words: Assessment(flagged=True))
+    review = make_asset().review
+    review.move_to("approved", decided_at=timezone.now())
+    page = html.unescape(Client().get("/api/docs").content.decode())
+    env = {"KEY": make_key(*Scope.values), "PATH": os.environ["PATH"], "no_proxy": "*"}
+    for operation in OPERATIONS:
+        example = operation.example.replace("$LOUPE", live_server.url)
+        assert example in page, operation.id
+        script = example.replace("curl ", "curl --fail ")
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, env=env, timeout=60, capture_output=True
+        )
+        assert done.returncode == 0, (operation.id, done.stdout, done.stderr)
+        assert done.stdout or list(tmp_path.glob("*.png")), operation.id
 
 
 # --- The page ---------------------------------------------------------------------------------------------------------

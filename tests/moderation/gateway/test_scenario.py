@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -128,8 +130,8 @@ def test_an_asset_tells_how_it_was_made(
 
     assert row["metadata"] == {
         "kind": "image", "type": "inference-txt2img", "prompt": request.prompt, "negativePrompt": "fog", "seed": "41",
-        "modelId": request.model_name, "numInferenceSteps": 20.0, "guidance": 7.5, "scheduler": "Euler a",
-        "width": 160.0, "height": 120.0, "inferenceId": str(request.uuid),
+        "modelId": request.model_name, "numInferenceSteps": 20, "guidance": 7.5, "scheduler": "Euler a",
+        "width": 160, "height": 120, "size": asset.size, "progressPercent": 100, "inferenceId": str(request.uuid),
     }  # fmt: skip
     assert (row["mimeType"], row["kind"], row["ownerId"]) == (f"image/{asset.image_type}", "image", "loupe")
     assert row["properties"] == {"width": 160.0, "height": 120.0, "size": float(asset.size)}
@@ -238,6 +240,43 @@ def test_refusals_have_a_body_that_clients_read(key: str, three: Any, admin: Use
     assert get(key, f"/v1/assets/{three[0].uuid}", secret="").status_code == 200
 
 
+# --- Several at once --------------------------------------------------------------------------------------------------
+def bulk(key: str, body: Any) -> Any:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Client(enforce_csrf_checks=True).post(
+        "/v1/assets/get-bulk", raw, content_type="application/json", headers={"x-api-key": key}
+    )
+
+
+def test_several_assets_come_in_the_order_asked_for(key: str, three: Any) -> None:
+    ids = [str(asset.uuid) for asset in three]
+    asked = [ids[2], "asset_nobody", ids[0], str(uuid.uuid4()), ids[2]]
+
+    found = bulk(key, {"assetIds": asked}).json()
+
+    assert list(found) == ["assets"]
+    assert [asset["id"] for asset in found["assets"]] == [ids[2], ids[0]]
+    assert bulk(key, {"assetIds": []}).json() == {"assets": []}
+    assert [asset.get("nsfw") for asset in found["assets"]] == [None, []]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", [], None, {}, {"assetIds": None}, {"assetIds": "x"}, {"assetIds": [1]}, {"assetIds": [""]},
+     {"assetIds": ["x" * 201]}, {"assetIds": ["x"] * 201}, {"assetIds": ["a\0b"]}, {"asset_ids": ["x"]}],
+)  # fmt: skip
+def test_a_wrong_list_of_assets_is_refused(key: str, body: Any) -> None:
+    answer = bulk(key, body)
+
+    assert (answer.status_code, set(answer.json())) == (400, {"error", "message"})
+
+
+def test_several_assets_need_a_key_for_reading(three: Any) -> None:
+    assert bulk("wrong", {"assetIds": []}).status_code == 401
+    assert bulk(make_key("generate"), {"assetIds": []}).status_code == 403
+    assert get(make_key("read"), "/v1/assets/get-bulk").status_code == 405
+
+
 # --- Clients ---------------------------------------------------------------------------------------------------------
 def test_our_own_client_reads_it(live_server: Any, key: str, three: Any, settings: Any) -> None:
     client = Scenario(api_key=key, api_secret="any", base_url=f"{live_server.url}/v1", label="Loupe")
@@ -274,6 +313,10 @@ def test_the_published_client_lists_pages_and_reads_unmodified(live_server: Any,
     with strict as client:
         assert [asset.id for asset in client.assets.list()] == ids[::-1]
         assert client.assets.retrieve(ids[0]).asset.created_at.endswith("Z")
+        several = client.assets.get_bulk(asset_ids=ids).assets
+        assert [asset.id for asset in several] == ids
+        assert [asset.nsfw for asset in several] == [[], ["violence", "explicit"], None]
+        assert several[0].metadata.size == several[0].properties.size
     late = make_key("read", expires_at=datetime.now(UTC) - timedelta(days=1))
     for wrong in ("wrong", late):
         client = sdk.Scenario(api_key=wrong, api_secret="any", base_url=f"{live_server.url}/v1", max_retries=0)
