@@ -3,37 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from csp.constants import HEADER
-from csp.middleware import CSPMiddleware
-from csp.utils import build_policy
 from django.conf import settings
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
 from django.shortcuts import resolve_url
 
 PRIVATE = "max-age=0, no-cache, no-store, must-revalidate, private"
 PERMISSIONS_POLICY = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
-
-
-class OnePolicyMiddleware(CSPMiddleware):
-    """The content security policy of the settings. No view changes it and no answer has a nonce: it is written once."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        super().__init__(get_response)
-        self.policy = build_policy()
-
-    def process_request(self, request: HttpRequest) -> None:
-        """Nothing to prepare."""
-
-    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        is_djangos_own = settings.DEBUG and response.status_code in (404, 500)  # whose pages have styles in them
-        if not is_djangos_own:
-            response.setdefault(HEADER, self.policy)
-        return response
 
 
 class LapsedSessionMiddleware:
@@ -70,16 +48,3 @@ class PrivateByDefaultMiddleware:
         response.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         response.setdefault("Permissions-Policy", PERMISSIONS_POLICY)
         return response
-
-
-class KnownPersonMiddleware:
-    """Put who was looked up for the log-in in the place of what looks them up: asking that costs at every attribute."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self.get_response(request)
-
-    def process_view(self, request: HttpRequest, *_: Any) -> None:
-        request.user = getattr(request, "_cached_user", request.user)

@@ -59,14 +59,13 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "config.middleware.OnePolicyMiddleware",  # before WhiteNoise, so that static answers carry the policy too
+    "csp.middleware.CSPMiddleware",  # before WhiteNoise, so that static answers carry the policy too
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
-    "config.middleware.KnownPersonMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -106,7 +105,6 @@ DATABASES: dict[str, Any] = {
     )
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    DATABASES["default"]["ENGINE"] = "config.sqlite"
     DATABASES["default"]["OPTIONS"] = {
         # A transaction that reads first and writes later would otherwise fail with "database is locked".
         "transaction_mode": "IMMEDIATE",
@@ -120,6 +118,8 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
             f"PRAGMA temp_store={'FILE' if IS_MIGRATION else 'MEMORY'};"
         ),
     }
+# Off, the same queries run through the plain ORM (generation/models/prepared.py).
+PREPARED_QUERIES = env.boolean("PREPARED_QUERIES", default=True)
 REDIS_URL = env.redis("REDIS_URL")
 CACHES: dict[str, Any] = {
     "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}

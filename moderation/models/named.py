@@ -29,4 +29,4 @@ class NamedCategory(models.Model):
     @classmethod
     def store(cls, decision: Decision) -> None:
         for category in decision.categories:
-            insert(NamedCategory(category=category, asset_id=decision.review.asset_id), again=True)
+            insert(NamedCategory(category=category, asset_id=decision.review.asset_id), ignore_conflicts=True)

@@ -8,8 +8,6 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
-from generation.models.prepared import Prepared
-
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
@@ -63,19 +61,12 @@ class Preferences(models.Model):
 
     @classmethod
     def of(cls, user: User | Any) -> Preferences:
-        """Theirs, or the defaults (not stored) for people who never changed any.
-
-        Of whoever is logged in as they were read with them.
-        """
+        """Return a user's preferences, or unsaved defaults for somebody who never changed any."""
         if not user.is_authenticated:
             return cls()
-        # The id alone: a default that is given its user would be taken for theirs by Django.
-        return user.__dict__.get(_KEPT) or _OF.row(user=user.pk) or cls(user_id=user.pk)
-
-    def keep_on(self, user: User) -> None:
-        """From now on these are what ``of`` knows of this very object."""
-        user.__dict__[_KEPT] = self
-
-
-_KEPT = "_desk_preferences_read"
-_OF = Prepared(lambda user: Preferences.objects.filter(user_id=user), user=int)
+        try:
+            found: Preferences = user.desk_preferences
+        except cls.DoesNotExist:
+            # The id alone: setting the user would make Django take the unsaved defaults for the user's own.
+            return cls(user_id=user.pk)
+        return found

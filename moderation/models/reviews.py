@@ -25,27 +25,6 @@ CLAIM_LASTS = timedelta(minutes=5)
 UNDO_WINDOW = timedelta(minutes=10)
 
 
-_OF_PEOPLE = (
-    "password", "last_login", "first_name", "last_name", "email", "date_joined", "is_superuser", "is_staff",
-    "is_active",
-)  # fmt: skip
-_UNREAD = [
-    *(f"asset__{name}" for name in (
-        "rendition", "thumbnail", "source_type", "source_sha256", "source_bytes", "frames", "provider_url",
-        "url_expires_at", "detection", "detection_level",
-    )),
-    *(f"asset__request__{name}" for name in (
-        "due_at", "lease", "attempts", "result", "submit_answer", "custom_storage", "webhook_digest",
-        "candidate_task_id", "idempotency_key", "idempotency_digest", "callback_url", "form_token", "error", "reason",
-        "sd_vae", "clip_skip", "embeddings", "refiner_switch_at", "enable_transparent_background", "restore_faces",
-        "response_image_type", "enable_nsfw_detection", "nsfw_detection_level", "enterprise_plan", "cost", "width",
-        "height", "submitted_at", "finished_at", "progress", "eta_seconds", "provider_task_id", "hires_fix", "status",
-        "created_at", "api_key",
-    )),
-    *(f"asset__{person}__{name}" for person in ("stored_by", "request__requested_by") for name in _OF_PEOPLE),
-]  # fmt: skip
-
-
 SEARCHED_BY = ("headline_l1", "source", "provider")
 # Index → its columns behind the status.
 _DEALT_BY = {
@@ -76,12 +55,12 @@ class ReviewQuerySet(models.QuerySet["Review"]):
         return self.filter(Q(claimed_until__isnull=True) | Q(claimed_until__lt=now))
 
     def for_screen(self) -> Self:
-        """With all that the review screen reads of other tables, and no column more: they are wide."""
-        return self.for_panel().select_related("claimed_by").defer(*(f"claimed_by__{name}" for name in _OF_PEOPLE))
+        """With all that the review page reads of other tables."""
+        return self.for_panel().select_related("claimed_by")
 
     def for_panel(self) -> Self:
-        """As ``for_screen``, for somebody who is taking it: who held it before is nobody's business."""
-        return self.select_related("asset__request__requested_by", "asset__stored_by").defer(*_UNREAD)
+        """As ``for_screen``, without the previous holder of the claim."""
+        return self.select_related("asset__request__requested_by", "asset__stored_by")
 
     def for_tiles(self) -> Self:
         """With what a page of many images shows of each, and no column more."""

@@ -7,10 +7,9 @@ from collections.abc import Collection, Mapping
 from html import escape
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest
 from django.middleware.csrf import get_token
-from django.template import engines
+from django.template.loader import render_to_string
 from django.utils.safestring import SafeString, mark_safe
 
 from moderation import taxonomy
@@ -18,18 +17,8 @@ from moderation.queues import Queue
 
 
 def part(name: str, context: Mapping[str, Any]) -> SafeString:
-    """``templates/jinja2/desk/<name>.html`` as text."""
-    template = _template(name) if settings.DEBUG else _found(name)
-    return SafeString(template.render(context))  # escaped by its engine
-
-
-def _template(name: str) -> Any:
-    """Jinja's own, without Django's look for what a request adds."""
-    found: Any = engines["jinja2"].get_template(f"desk/{name}.html")
-    return found.template
-
-
-_found = functools.cache(_template)  # where no file changes while the server runs
+    """Render ``templates/jinja2/desk/<name>.html``."""
+    return mark_safe(render_to_string(f"desk/{name}.html", dict(context), using="jinja2"))  # Jinja2 has escaped it.
 
 
 def hidden(request: HttpRequest, queue: Queue | None) -> SafeString:

@@ -23,7 +23,7 @@ def keep_preferences(*, user: User, fields: Mapping[str, Any], veils: Mapping[st
     kept = {**preferences.veils, **veils}
     preferences.veils = {l1: veil for l1, veil in kept.items() if veil}
     preferences.save()
-    preferences.keep_on(user)
+    user.desk_preferences = preferences
     return preferences
 
 
@@ -35,7 +35,7 @@ def avoid(*, user: User, l1: str, wanted: bool) -> None:
     avoided = {category: today for category in preferences.avoided_today() if category != l1}
     preferences.avoided = {**avoided, l1: today} if wanted else avoided
     preferences.save()
-    preferences.keep_on(user)
+    user.desk_preferences = preferences
     if wanted:
         Review.objects.filter(claimed_by=user, headline_l1=l1).update(claimed_by=None, claimed_until=None)
 

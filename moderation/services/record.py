@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from generation.models.prepared import Prepared, insert, new
+from generation.models.prepared import Prepared, insert
 from moderation.models import ChainHead, Decision, NamedCategory, Review, Verdict, Verification
 from moderation.models.decisions import verify_chain
 from moderation.naming import new_name
@@ -40,8 +40,8 @@ def record_decision(
     if not transaction.get_connection().in_atomic_block:
         raise transaction.TransactionManagementError("A decision and what becomes of its image are one transaction.")
     head = _HEAD.rows(pk=1)[0]
-    decision = new(
-        Decision, uuid=uuid or new_name(), review=review, verdict=verdict, categories=list(categories), note=note,
+    decision = Decision(
+        uuid=uuid or new_name(), review=review, verdict=verdict, categories=list(categories), note=note,
         reviewer=reviewer, reviewer_name=reviewer.get_username() if reviewer else "", policy_id=policy_id,
         by_policy=by_policy, seconds=seconds, reverses=reverses, second_of=second_of, batch=batch,
         sequence=head.sequence + 1, previous_hash=head.hash,

@@ -21,7 +21,6 @@ def asked(user: User) -> User:
 
 def test_a_permission_counts_from_when_it_is_given_until_it_is_taken_away(moderator: User) -> None:
     assert asked(moderator).has_perm("moderation.decide_review")
-    # Made after the names of all others were looked up.
     kind = ContentType.objects.get(app_label="moderation", model="review")
     late = Permission.objects.create(codename="look_twice", name="Can look twice", content_type=kind)
     assert not asked(moderator).has_perm("moderation.look_twice")

@@ -33,7 +33,6 @@ def test_pages_stay_out_of_caches_and_of_other_sites() -> None:
 
 
 def test_a_session_that_was_tampered_with_is_nobodys(moderator: User, client_of: Callable[[User], Client]) -> None:
-    """Sessions that were checked once are remembered; another text is another session."""
     client = client_of(moderator)
     assert client.get("/").status_code == 200
 

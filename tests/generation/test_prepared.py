@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.contrib.auth.models import User
+from django.conf import settings
 from django.db import IntegrityError, connection, connections, transaction
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
@@ -16,7 +18,7 @@ from django.utils import timezone
 
 from generation.models import Asset, GenerationRequest
 from generation.models.gathering import split
-from generation.models.prepared import Prepared, insert, new
+from generation.models.prepared import Prepared, insert
 from moderation.models import NamedCategory, WordTally
 
 pytestmark = pytest.mark.django_db
@@ -85,8 +87,9 @@ def test_an_update_changes_what_it_should_and_counts_it(make_request: Make) -> N
     assert (one.steps, other.steps) == (25, 20)
 
 
+@pytest.mark.skipif(not settings.PREPARED_QUERIES, reason="The plain ORM compiles nothing in advance.")
 def test_a_value_that_gets_lost_is_an_error() -> None:
-    with pytest.raises(AssertionError, match="got lost"):
+    with pytest.raises(TypeError, match="does not use its parameter 'pk'"):
         Prepared(lambda pk: GenerationRequest.objects.all(), pk=int).rows(pk=1)
 
 
@@ -139,21 +142,10 @@ def test_reading_straight_from_the_driver_gives_what_djangos_cursor_gives(make_a
     assert straight == Asset.objects.get(pk=asset.pk)
 
 
-def test_a_new_row_is_what_the_model_makes(make_request: Make, moderator: User) -> None:
-    given = {"uuid": uuid4(), "request": make_request(), "stored_by": None, "created_at": timezone.now(), "width": 7}
-
-    row, plain = new(Asset, **given), Asset(**given)
-
-    names = [field.attname for field in Asset._meta.concrete_fields]
-    assert {name: getattr(row, name) for name in names} == {name: getattr(plain, name) for name in names}
-    assert (row.request, row.stored_by, row._state.adding) == (plain.request, None, True)
-    assert new(Asset, stored_by=moderator).stored_by_id == moderator.pk
-
-
 def test_a_row_that_is_there_already_may_be_inserted_again(make_asset: Callable[..., Asset]) -> None:
     asset = make_asset()
     for _ in range(2):
-        insert(NamedCategory(category="gambling", asset_id=asset.pk), again=True)
+        insert(NamedCategory(category="gambling", asset_id=asset.pk), ignore_conflicts=True)
 
     assert NamedCategory.objects.filter(asset=asset).count() == 1
 
@@ -169,24 +161,7 @@ def test_words_are_looked_for_as_one_value() -> None:
     assert query.rows(words="") == []
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite's driver keeps them by itself")
-@pytest.mark.parametrize(("threshold", "kept"), [(5, 1), (None, 0)])
-def test_postgresql_keeps_its_plan_unless_it_is_told_not_to(
-    make_asset: Callable[..., Asset], monkeypatch: pytest.MonkeyPatch, threshold: int | None, kept: int
-) -> None:
-    asset = make_asset()
-    monkeypatch.setattr(connection.connection, "prepare_threshold", threshold)
-    query = Prepared(lambda width, pk: Asset.objects.filter(pk=pk, width__gte=width, height__gte=3), width=int, pk=int)
-
-    assert [query.row(width=1, pk=asset.pk) for _ in range(8)] == [asset] * 8
-
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%%width%%height%%'")
-        assert cursor.fetchone() == (kept,)
-
-
 def test_after_a_failure_it_is_asked_again_as_before(make_asset: Callable[..., Asset]) -> None:
-    """PostgreSQL's driver forgets its plans with what is rolled back, and the server has to forget them too."""
     asset = make_asset()
     query = Prepared(lambda pk: Asset.objects.filter(pk=pk), pk=int)
     insert(NamedCategory(category="gambling", asset_id=asset.pk))
@@ -194,3 +169,34 @@ def test_after_a_failure_it_is_asked_again_as_before(make_asset: Callable[..., A
         assert [query.row(pk=asset.pk) for _ in range(7)] == [asset] * 7
         with pytest.raises(IntegrityError), transaction.atomic():
             insert(NamedCategory(category="gambling", asset_id=asset.pk))
+
+
+def test_prepared_queries_are_counted_and_logged_like_any_other(
+    make_asset: Callable[..., Asset], django_assert_num_queries: Callable[[int], AbstractContextManager[Any]]
+) -> None:
+    asset = make_asset()
+    query = Prepared(lambda pk: Asset.objects.filter(pk=pk), pk=int)
+    change = Prepared(lambda pk: (Asset.objects.filter(pk=pk), {"width": 9}), pk=int)
+    query.row(pk=asset.pk)
+
+    with django_assert_num_queries(3) as log:
+        query.row(pk=asset.pk)
+        change.update(pk=asset.pk)
+        insert(NamedCategory(category="gambling", asset_id=asset.pk))
+
+    assert [entry["sql"].split()[0] for entry in log.captured_queries] == ["SELECT", "UPDATE", "INSERT"]
+
+
+def test_without_prepared_queries_the_plain_orm_gives_the_same(make_asset: Callable[..., Asset], settings: Any) -> None:
+    asset = make_asset()
+    query = Prepared(lambda pk: Asset.objects.filter(pk=pk).select_related("request"), pk=int)
+    change = Prepared(lambda pk, width: (Asset.objects.filter(pk=pk), {"width": width}), pk=int, width=int)
+    found = []
+    for is_on in (True, False):
+        settings.PREPARED_QUERIES = is_on
+        found.append((change.update(pk=asset.pk, width=9), query.row(pk=asset.pk), query.row(pk=0)))
+        for _ in range(2):
+            insert(NamedCategory(category=f"gambling{is_on}", asset_id=asset.pk), ignore_conflicts=True)
+
+    assert found[0] == found[1] == (1, asset, None)
+    assert NamedCategory.objects.filter(asset=asset).count() == 2

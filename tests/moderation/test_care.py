@@ -140,7 +140,7 @@ def test_at_the_desk_one_press_leads_to_the_next_image_of_another_kind(
     assert response["HX-Push-Url" if htmx else "Location"] == page_of(two[1], "waiting")
     assert two[0].claimed_by is None
     assert Exposure.objects.get(user=moderator).images == 1
-    assert Preferences.of(moderator).avoided_today() == ["alcohol"]
+    assert Preferences.of(User.objects.get(pk=moderator.pk)).avoided_today() == ["alcohol"]
     # Others get it, and this person does not, not even by starting again.
     assert start(client_of(other_moderator))["Location"] == page_of(two[0], "waiting")
     two[0].release(other_moderator)
@@ -170,11 +170,11 @@ def test_it_holds_until_midnight_utc_and_can_be_lifted(
     midnight = (timezone.now() + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
     with monkeypatch.context() as clock:
         clock.setattr(timezone, "now", lambda: midnight - timedelta(seconds=1))
-        assert Preferences.of(moderator).avoided_today() == ["alcohol"]
+        assert Preferences.of(User.objects.get(pk=moderator.pk)).avoided_today() == ["alcohol"]
         clock.setattr(timezone, "now", lambda: midnight)
-        assert Preferences.of(moderator).avoided_today() == []
+        assert Preferences.of(User.objects.get(pk=moderator.pk)).avoided_today() == []
     client.post(AVOIDED, {"category": "alcohol", "avoid": "off"})
-    assert Preferences.of(moderator).avoided_today() == []
+    assert Preferences.of(User.objects.get(pk=moderator.pk)).avoided_today() == []
 
 
 @pytest.mark.parametrize("sent", [{}, {"category": "cats"}, {"category": "alcohol", "avoid": "perhaps"}])
