@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +18,9 @@ from django.core.exceptions import ImproperlyConfigured
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
 PREPARED_AFTER = 5  # times that a connection has asked a query
+CONNECT_TIMEOUT = 5  # seconds; by default a thread would wait for minutes for a host that does not answer
+# Django's own rule (security.W009), which it only warns about.
+KEY_LENGTH_MIN, KEY_CHARACTERS_MIN, KEY_MADE_BY_DJANGO = 50, 5, "django-insecure-"
 
 
 def text(name: str, default: str = "") -> str:
@@ -76,10 +80,11 @@ def url(name: str, default: str = "") -> str:
     return value.rstrip("/")
 
 
-def database(name: str, default: str, *, prepare: bool) -> dict[str, Any]:
+def database(name: str, default: str, *, is_pooled: bool) -> dict[str, Any]:
     """Return Django's settings of a database address; only the two kinds that Loupe is tested on.
 
-    ``prepare``: whether PostgreSQL keeps what it has planned of queries that are asked often (Prepared).
+    ``is_pooled``: whether a pooler hands each transaction another connection of PostgreSQL. Then nothing may outlive a
+    transaction: no prepared statement, no cursor of the server.
     """
     value = text(name, default)
     scheme = value.partition("://")[0]
@@ -90,8 +95,40 @@ def database(name: str, default: str, *, prepare: bool) -> dict[str, Any]:
     if scheme != "sqlite" and importlib.util.find_spec("psycopg") is None:
         raise ImproperlyConfigured(f"{name} names PostgreSQL, whose driver is missing: pip install 'loupe[postgres]'.")
     found: dict[str, Any] = {**dj_database_url.parse(value, conn_max_age=60, conn_health_checks=True)}
-    if scheme != "sqlite" and prepare:
-        found["OPTIONS"] = {**found.get("OPTIONS", {}), "prepare_threshold": PREPARED_AFTER}
+    if scheme != "sqlite":
+        found["DISABLE_SERVER_SIDE_CURSORS"] = is_pooled
+        options = (
+            {"connect_timeout": CONNECT_TIMEOUT}
+            if is_pooled
+            else {
+                "connect_timeout": CONNECT_TIMEOUT,
+                "prepare_threshold": PREPARED_AFTER,
+            }
+        )
+        found["OPTIONS"] = {**options, **found.get("OPTIONS", {})}
+    return found
+
+
+def require_strong_key(name: str, value: str) -> None:
+    """Refuse a key that could be guessed: whoever knows it can make sessions and addresses of images."""
+    is_short = len(value) < KEY_LENGTH_MIN or len(set(value)) < KEY_CHARACTERS_MIN
+    if is_short or value.startswith(KEY_MADE_BY_DJANGO):
+        raise ImproperlyConfigured(
+            f"{name} can be guessed: it needs {KEY_LENGTH_MIN} random characters. Make one with: "
+            "python -c 'import secrets; print(secrets.token_urlsafe(50))'"
+        )
+
+
+def networks(name: str, default: str) -> list[str]:
+    """Return addresses and networks such as 10.0.0.0/8."""
+    found = words(name, default)
+    for entry in found:
+        try:
+            ip_network(entry)
+        except ValueError:
+            raise ImproperlyConfigured(
+                f"{name} holds {entry!r}, which is no network address. Write for example {name}=127.0.0.1,10.0.0.0/8."
+            ) from None
     return found
 
 

@@ -33,10 +33,17 @@ if not SECRET_KEY:
         "SECRET_KEY is empty. To try Loupe use `make run`, which makes one. "
         "In production set it to 50 random characters."
     )
+env.require_strong_key("SECRET_KEY", SECRET_KEY)
+# Keys that were in use before: what they have signed stays valid until it expires.
+SECRET_KEY_FALLBACKS = env.words("SECRET_KEY_FALLBACKS")
+for _key in SECRET_KEY_FALLBACKS:
+    env.require_strong_key("SECRET_KEY_FALLBACKS", _key)
 PORT = env.integer("PORT", 8000, low=1, high=65535)
 PUBLIC_URL = env.url("PUBLIC_URL", f"http://127.0.0.1:{PORT}")
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS") or [urlsplit(PUBLIC_URL).hostname or "", "127.0.0.1", "localhost"]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+# Proxies whose X-Forwarded-For says where a request comes from.
+TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES", "127.0.0.1,::1")
 
 INSTALLED_APPS = [
     "config",
@@ -58,6 +65,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "config.probes.ProbeMiddleware",
+    "config.proxies.ClientAddressMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",  # before WhiteNoise, so that static answers carry the policy too
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -101,7 +110,7 @@ TEMPLATES = [
 # --- Database, cache, queue --------------------------------------------------------------------
 DATABASES: dict[str, Any] = {
     "default": env.database(
-        "DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}", prepare=env.boolean("DATABASE_PREPARE", default=True)
+        "DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}", is_pooled=env.boolean("DATABASE_POOLER", default=False)
     )
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
@@ -159,7 +168,7 @@ Q_CLUSTER: dict[str, Any] = {
 # --- People --------------------------------------------------------------------
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "config.accounts.Accounts"]
 PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "config.hashers.BoundedArgon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
 AUTH_PASSWORD_VALIDATORS = [
@@ -173,7 +182,7 @@ LOGOUT_REDIRECT_URL = "login"
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 0.25
-AXES_LOCKOUT_TEMPLATE = "registration/locked.html"
+AXES_LOCKOUT_CALLABLE = "config.views.show_lockout"
 AXES_HTTP_RESPONSE_CODE = 429
 AXES_VERBOSE = False
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
@@ -188,8 +197,9 @@ SECURE = PUBLIC_URL.startswith("https://")
 SECURE_SSL_REDIRECT = SECURE and not DEBUG
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE else None
 SECURE_HSTS_SECONDS = 31_536_000 if SECURE else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE
-SECURE_HSTS_PRELOAD = SECURE
+# Both bind more than this one name, and for long: whoever owns the domain decides.
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE and env.boolean("HSTS_SUBDOMAINS", default=False)
+SECURE_HSTS_PRELOAD = SECURE and env.boolean("HSTS_PRELOAD", default=False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
 if SECURE:
     SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
@@ -332,14 +342,20 @@ USE_I18N = False
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Providers' and gateway addresses end without a slash; redirecting them would lose their bodies.
 APPEND_SLASH = False
-SILENCED_SYSTEM_CHECKS: list[str] = []
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]  # HSTS_SUBDOMAINS and HSTS_PRELOAD are choices
 
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"redact": {"()": "config.logs.RedactSecrets"}, "sandbox": {"()": "config.logs.WithoutSandbox"}},
+    "filters": {
+        "redact": {"()": "config.logs.RedactSecrets"},
+        "sandbox": {"()": "config.logs.WithoutSandbox"},
+        "outages": {"()": "config.outage_logs.FoldOutages"},
+    },
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["sandbox", "redact"]}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["sandbox", "outages", "redact"]}
+    },
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "loupe": {"level": "INFO"},

@@ -8,6 +8,8 @@ from django.urls import include, path
 from config import operations, views
 from moderation.views import care
 
+handler500 = views.server_error
+
 urlpatterns = [
     # Addresses are tried in turn, and most that are asked for are the desk's.
     path("", include("moderation.urls")),
@@ -19,8 +21,6 @@ urlpatterns = [
     path("preferences/", care.preferences, name="preferences"),
     path("", include("generation.urls")),
     path("admin/", admin.site.urls),
-    path("healthz", views.healthz, name="healthz"),
-    path("readyz", views.readyz, name="readyz"),
 ]
 if settings.SANDBOX:
     urlpatterns.append(path("sandbox/", include("generation.sandbox.urls")))

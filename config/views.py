@@ -1,16 +1,26 @@
-"""Pages of the whole house: today, health."""
+"""Pages of the whole house: today, and what is shown when something is wrong."""
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
+from axes.helpers import get_cool_off
+from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.views import defaults
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from config.home import today
 from generation.htmx import respond
+from generation.outages import RETRY_AFTER, find_outage
 from moderation.views.access import DeskRequest
+
+OUTAGE = "Loupe cannot reach its database or its queue. Try again in a moment."
 
 
 @require_GET
@@ -19,22 +29,26 @@ def home(request: DeskRequest) -> HttpResponse:
     return respond(request, "home.html", "_home_numbers.html", today(request.user))
 
 
-@require_GET
 @login_not_required
-def healthz(request: HttpRequest) -> HttpResponse:
-    """This process answers."""
-    return HttpResponse("ok", content_type="text/plain")
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer an error that nothing has caught: 503 during an outage of the database or of Redis, else 500."""
+    if find_outage(sys.exc_info()[1]) is None:
+        return defaults.server_error(request)
+    return show_outage(request)
 
 
-@require_GET
-@login_not_required
-def readyz(request: HttpRequest) -> JsonResponse:
-    """The database answers and has every migration; else 503, so that no traffic is sent here yet."""
-    state = {"database": "ok", "migrations": "ok"}
-    try:
-        executor = MigrationExecutor(connection)
-        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-            state["migrations"] = "missing"
-    except DatabaseError:
-        state = {"database": "unreachable", "migrations": "unknown"}
-    return JsonResponse(state, status=200 if set(state.values()) == {"ok"} else 503)
+@never_cache
+def show_outage(request: HttpRequest) -> HttpResponse:
+    """Render the page without any context; to htmx, send the sentence that its script shows."""
+    headers = {"Retry-After": str(RETRY_AFTER)}
+    if request.headers.get("HX-Request") == "true":
+        return HttpResponse(OUTAGE, status=503, headers=headers, content_type="text/plain")
+    return HttpResponse(render_to_string("503.html"), status=503, headers=headers)
+
+
+def show_lockout(request: HttpRequest, response: HttpResponse | None, credentials: Any) -> HttpResponse:
+    """Answer a log-in that is closed after too many wrong passwords."""
+    locked = render(request, "registration/locked.html", status=settings.AXES_HTTP_RESPONSE_CODE)
+    if cool_off := get_cool_off(request):
+        locked["Retry-After"] = str(int(cool_off.total_seconds()))
+    return locked

@@ -14,7 +14,9 @@ from generation.services import webhooks
 @login_not_required
 @require_POST
 def novita_webhook(request: HttpRequest, secret: str) -> HttpResponse:
-    """A task has ended, they say. The answer never tells whether anybody knows the secret."""
+    """A task has ended, they say. Strangers, who know no secret, are refused before their body is read."""
+    if not webhooks.is_known(secret):
+        return HttpResponse(status=404)
     body = request.read(webhooks.BODY_MAX + 1)
     if len(body) > webhooks.BODY_MAX:
         return HttpResponse(status=413)

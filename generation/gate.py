@@ -12,23 +12,27 @@ import functools
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
 from generation.models import ApiCall, ApiKey, ImagesOfDay, Scope
+from generation.outages import RETRY_AFTER, find_outage
 
 log = logging.getLogger("loupe.gate")
 CALLS_KEPT = timedelta(days=30)
 WINDOW = timedelta(minutes=1)
 FAILED = "Loupe failed on this call. It has been logged."
+OUTAGE = "Loupe cannot reach its database or its queue. Send the call again in a few seconds."
 
 
 class Refusal(StrEnum):
@@ -126,9 +130,9 @@ def endpoint(
                 response = view(call, *args, **kwargs)
             except ApiError as error:
                 response = _refused(error, refuse, call)
-            except Exception:
+            except Exception as error:
                 log.exception("%s %s failed", request.method, request.path)
-                response = _refused(ApiError(Refusal.INTERNAL, FAILED), refuse, call)
+                response = _refused(_describe_failure(error), refuse, call)
             if call is not None:
                 _note(call, response)
             if response.status_code == 405:
@@ -235,6 +239,21 @@ def _seconds_to_wait(key: ApiKey) -> int:
     return 0 if oldest is None else int((oldest + WINDOW - now).total_seconds()) + 1
 
 
+def _describe_failure(error: Exception) -> ApiError:
+    if find_outage(error) is not None:
+        return ApiError(Refusal.UNAVAILABLE, OUTAGE, retry_after=RETRY_AFTER)
+    return ApiError(Refusal.INTERNAL, FAILED)
+
+
+@contextmanager
+def _optional_write(call: Call) -> Iterator[None]:
+    """Keep the answer when the database goes away before the call is counted; the work itself is committed."""
+    try:
+        yield
+    except DatabaseError:
+        log.exception("%s %s was answered but not counted", call.request.method, call.request.path)
+
+
 def _refused(error: ApiError, refuse: Format, call: Call | None) -> HttpResponse:
     response = refuse(error)
     if error.retry_after is not None:
@@ -242,13 +261,19 @@ def _refused(error: ApiError, refuse: Format, call: Call | None) -> HttpResponse
     known = call or error.call
     if known is not None:
         known.reason = str(error)[:120]
-        known.give_back()
+        with _optional_write(known):
+            known.give_back()
         if call is None:
             _note(known, response)
     return response
 
 
 def _note(call: Call, response: HttpResponse) -> None:
+    with _optional_write(call):
+        _write_line(call, response)
+
+
+def _write_line(call: Call, response: HttpResponse) -> None:
     now = timezone.now()
     ApiCall.objects.create(
         key=call.key,

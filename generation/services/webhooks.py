@@ -44,6 +44,10 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
+def is_known(secret: str) -> bool:
+    return GenerationRequest.objects.filter(webhook_digest=digest(secret)).exists()
+
+
 def receive(*, secret: str, body: bytes) -> None:
     """Take the task's id out of a call and see to it that the task is read soon. Whatever else it says is ignored."""
     request = GenerationRequest.objects.filter(webhook_digest=digest(secret)).only("pk", "provider").first()

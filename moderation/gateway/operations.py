@@ -72,6 +72,7 @@ COMMON: dict[Refusal, str] = {
     Refusal.METHOD: "The address takes another method, named in Allow.",
     Refusal.TOO_OFTEN: "The key has made its calls of this minute. Retry-After says when to come back.",
     Refusal.INTERNAL: "Loupe failed. It has been logged.",
+    Refusal.UNAVAILABLE: "The database does not answer. Retry-After says when to come back.",
 }
 DAY = "The key has spent its images of this day (UTC). Retry-After says when to come back."
 

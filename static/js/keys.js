@@ -77,7 +77,10 @@ document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   // A whole page instead of a part: the session is over, or a guard refused. Show it as a page.
   if (/^\s*<!doctype/i.test(detail.serverResponse)) { detail.shouldSwap = false; location.reload(); }
 });
-document.addEventListener("htmx:responseError", ({ detail }) => say(`The server could not do this (${detail.xhr.status}). Nothing was changed.`));
+document.addEventListener("htmx:responseError", ({ detail }) => {
+  const isOutage = detail.xhr.status === 503 && detail.xhr.responseText.length < 200;
+  say(isOutage ? detail.xhr.responseText : `The server could not do this (${detail.xhr.status}). Nothing was changed.`);
+});
 // A list that keeps up with the world waits while somebody is in it, and is left alone where nothing is new.
 document.addEventListener("htmx:oobBeforeSwap", ({ detail }) => {
   const words = (part) => part.textContent.replace(/\s+/g, " ").trim();

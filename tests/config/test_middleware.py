@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -44,6 +45,16 @@ def test_a_session_that_was_tampered_with_is_nobodys(moderator: User, client_of:
     assert client.get("/").status_code == 200
     Session.objects.all().delete()
     assert client.get("/").status_code == 302
+
+
+def test_sessions_outlive_a_new_secret_key(moderator: User, client_of: Callable[[User], Client], settings: Any) -> None:
+    client = client_of(moderator)
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "the-next-" + "n" * 50, [settings.SECRET_KEY]
+    assert client.get("/").status_code == 200
+
+    settings.SECRET_KEY_FALLBACKS = []
+    assert client.get("/").status_code == 200, "it has been signed with the new key meanwhile"
+    assert client_of(moderator).get("/").status_code == 200
 
 
 def test_a_permission_that_is_taken_away_is_gone_at_once(moderator: User, client_of: Callable[[User], Client]) -> None:

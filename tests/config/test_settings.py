@@ -13,8 +13,10 @@ from types import ModuleType
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+from config.engine.prepare import prepare
+
 SETTINGS = Path(__file__).resolve().parent.parent.parent / "config" / "settings.py"
-KEY = "k" * 50
+KEY = "only-for-tests-" + "k" * 40
 Load = Callable[..., ModuleType]
 
 
@@ -42,6 +44,11 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
     ("variables", "sentence"),
     [
         ({"SECRET_KEY": ""}, "SECRET_KEY is empty. To try Loupe use `make run`"),
+        ({"SECRET_KEY": "short"}, "SECRET_KEY can be guessed: it needs 50 random characters."),
+        ({"SECRET_KEY": "k" * 60}, "SECRET_KEY can be guessed"),
+        ({"SECRET_KEY": "django-insecure-" + KEY}, "SECRET_KEY can be guessed"),
+        ({"SECRET_KEY_FALLBACKS": f"{KEY},short"}, "SECRET_KEY_FALLBACKS can be guessed"),
+        ({"TRUSTED_PROXIES": "10.0.0.0/8,proxy"}, "TRUSTED_PROXIES holds 'proxy', which is no network address."),
         ({"DEBUG": "maybe"}, "Write DEBUG=1 or DEBUG=0."),
         ({"PORT": "eighty"}, "Write for example PORT=8000."),
         ({"PORT": "70000"}, "Choose a value from 1 to 65535."),
@@ -91,14 +98,34 @@ def test_https_switches_the_browsers_protection_on(load: Load) -> None:
     assert settings.CSRF_COOKIE_SECURE
     assert settings.SESSION_COOKIE_NAME.startswith("__Host-")
     assert settings.SECURE_HSTS_SECONDS
+    assert not settings.SECURE_HSTS_INCLUDE_SUBDOMAINS
+    assert not settings.SECURE_HSTS_PRELOAD
     assert settings.ALLOWED_HOSTS[0] == "loupe.example.org"
 
 
-def test_plans_are_not_kept_behind_a_pooler(load: Load) -> None:
-    address = "postgres://loupe@db.example.org/loupe?sslmode=require"
+def test_hsts_binds_the_whole_domain_only_when_asked_to(load: Load) -> None:
+    settings = load(PUBLIC_URL="https://loupe.example.org", HSTS_SUBDOMAINS="1", HSTS_PRELOAD="1")
 
-    assert load(DATABASE_URL=address).DATABASES["default"]["OPTIONS"] == {"sslmode": "require", "prepare_threshold": 5}
-    assert load(DATABASE_URL=address, DATABASE_PREPARE="0").DATABASES["default"]["OPTIONS"] == {"sslmode": "require"}
+    assert settings.SECURE_HSTS_INCLUDE_SUBDOMAINS
+    assert settings.SECURE_HSTS_PRELOAD
+    assert not load(HSTS_SUBDOMAINS="1").SECURE_HSTS_INCLUDE_SUBDOMAINS, "there is no HSTS over http"
+
+
+def test_the_key_that_make_run_makes_is_strong_enough(load: Load, tmp_path: Path) -> None:
+    made = dict(line.split("=", 1) for line in prepare(tmp_path).read_text().splitlines() if line[0] != "#")
+
+    assert made["SECRET_KEY"] == load(SECRET_KEY=made["SECRET_KEY"]).SECRET_KEY
+
+
+def test_nothing_outlives_a_transaction_behind_a_pooler(load: Load) -> None:
+    address = "postgres://loupe@db.example.org/loupe?sslmode=require"
+    direct = load(DATABASE_URL=address).DATABASES["default"]
+    pooled = load(DATABASE_URL=address, DATABASE_POOLER="1").DATABASES["default"]
+
+    assert direct["OPTIONS"] == {"sslmode": "require", "prepare_threshold": 5, "connect_timeout": 5}
+    assert not direct["DISABLE_SERVER_SIDE_CURSORS"]
+    assert pooled["OPTIONS"] == {"sslmode": "require", "connect_timeout": 5}
+    assert pooled["DISABLE_SERVER_SIDE_CURSORS"]
 
 
 def test_a_file_of_first_settings_is_read_and_the_environment_wins(load: Load, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def until(found: Callable[[], Any], *, seconds: float = 15.0) -> Any:
 
 def environment(data_dir: Path, module: str = SETTINGS, **more: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-    own = {"DATA_DIR": str(data_dir), "SECRET_KEY": "s" * 60, "DJANGO_SETTINGS_MODULE": module}
+    own = {"DATA_DIR": str(data_dir), "SECRET_KEY": "only-for-tests-" + "s" * 50, "DJANGO_SETTINGS_MODULE": module}
     return {**kept, **own, **more}
 
 

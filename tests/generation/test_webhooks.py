@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import secrets
 import threading
@@ -154,7 +155,7 @@ def test_forged_and_repeated_calls_change_nothing(reachable: list[str]) -> None:
     before, client = everything(), Client()
     task_id = str(SandboxTask.objects.get(seed="1").pk)
     for number in range(50):
-        assert call(secrets.token_urlsafe(32), task_id, client) == 204
+        assert call(secrets.token_urlsafe(32), task_id, client) == 404
         assert call(reachable[0], task_id, client) == 204
         assert call(secret, task_id, client) == 204, "this task is the other request's"
         odd: list[dict[str, Any]] = [
@@ -258,8 +259,8 @@ def test_a_sender_that_dies_after_the_call_leaves_nothing_unknown(monkeypatch: p
 
 
 # --- The address itself ----------------------------------------------------------------------------------------------
-def test_the_address_answers_nobody_anything(live_server: Any) -> None:
-    path = reverse("generation:novita-webhook", args=["x"])
+def test_the_address_answers_nobody_anything(live_server: Any, make_request: Any) -> None:
+    path = reverse("generation:novita-webhook", args=[with_secret(make_request())])
     client = Client(enforce_csrf_checks=True)
     assert client.get(path).status_code == 405
     assert client.post(path, b"x" * 65_536, content_type="application/json").status_code == 204
@@ -269,3 +270,15 @@ def test_the_address_answers_nobody_anything(live_server: Any) -> None:
     for content, status in ((b"x" * 65_537, 413), (b"\xff\x00", 204), (b"", 204)):
         answer = fetching.send("POST", live_server.url + path, content=content, allow=[host])
         assert (answer.status, answer.content) == (status, b"")
+
+
+class Unreadable(io.RawIOBase):
+    def read(self, *size: object) -> bytes:
+        raise AssertionError("the body was read")
+
+
+def test_strangers_are_refused_before_their_body_is_read(db: None) -> None:
+    path = reverse("generation:novita-webhook", args=["x"])
+    body = {"wsgi.input": Unreadable(), "CONTENT_LENGTH": "60000"}
+
+    assert Client().post(path, content_type="application/json", **body).status_code == 404

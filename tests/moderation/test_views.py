@@ -67,7 +67,7 @@ def test_an_auditor_looks_and_does_not_decide(client_of: As, make_review: Make, 
 
 def test_pages_that_need_no_login(db: None, client: Client) -> None:
     assert client.get("/healthz").content == b"ok"
-    assert client.get("/readyz").json() == {"database": "ok", "migrations": "ok"}
+    assert client.get("/readyz").json() == {"database": "ok", "migrations": "ok", "queue": "ok"}
     assert client.get("/login/").status_code == 200
 
 

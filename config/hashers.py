@@ -1,0 +1,33 @@
+"""Password hashing with bounded memory and bounded parallelism."""
+
+from __future__ import annotations
+
+import threading
+
+from django.contrib.auth.hashers import Argon2PasswordHasher
+
+# Per process. More would not be faster on the usual two to four cores, and each takes memory.
+PARALLEL_HASHES = 2
+
+
+class BoundedArgon2PasswordHasher(Argon2PasswordHasher):
+    """Argon2id with OWASP's smaller parameters, for at most PARALLEL_HASHES passwords at a time.
+
+    Anybody may send a password to the log-in page, and each costs its memory until it is hashed: 19 MiB here, 100 MiB
+    with Django's parameters. Unknown user names pass through here too, because Django hashes their password as well.
+    A stored hash with other parameters is verified as it is and replaced at the next log-in.
+    Source: https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html
+    """
+
+    time_cost = 2
+    memory_cost = 19_456  # KiB
+    parallelism = 1
+    _slots = threading.BoundedSemaphore(PARALLEL_HASHES)
+
+    def encode(self, password: str, salt: str) -> str:
+        with self._slots:
+            return str(super().encode(password, salt))
+
+    def verify(self, password: str, encoded: str) -> bool:
+        with self._slots:
+            return bool(super().verify(password, encoded))

@@ -1,0 +1,67 @@
+"""Logs during an outage: one line a minute instead of a traceback for everything that fails."""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import re
+import time
+
+from generation.outages import Outage, find_outage
+
+EVERY = 60.0  # seconds
+# Answers of 503 without an error of their own: refused calls, probes.
+ANSWERS = len(Outage)
+KINDS = len(Outage) + 1
+
+
+class FoldOutages(logging.Filter):
+    """Let one record a minute and kind of outage through, as one line, with the number of those left out.
+
+    The state is memory that forked processes share, so that a worker's processes log one line together. It has no lock
+    that a killed process could keep; at worst two lines appear where one would do.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        shared = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("d")
+        self.logged_at, self.seen_at, self.left_out = shared[:KINDS], shared[KINDS : 2 * KINDS], shared[2 * KINDS :]
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now = time.monotonic()
+        error = _error_of(record)
+        kind = self._kind_of(record, error, now)
+        if kind is None:
+            return True
+        self.seen_at[kind] = now
+        if self.logged_at[kind] and now - self.logged_at[kind] < EVERY:
+            self.left_out[kind] += 1
+            return False
+        self._fold(record, error, int(self.left_out[kind]))
+        self.logged_at[kind], self.left_out[kind] = now, 0
+        return True
+
+    def _kind_of(self, record: logging.LogRecord, error: BaseException | None, now: float) -> int | None:
+        outage = find_outage(error)
+        if outage is not None:
+            return int(outage)
+        if record.name == "django.request" and getattr(record, "status_code", None) == 503:
+            return ANSWERS
+        if record.name == "django-q":  # the queue's processes also report what the outage did to them
+            return next((int(each) for each in Outage if self.seen_at[each] and now - self.seen_at[each] < EVERY), None)
+        return None
+
+    def _fold(self, record: logging.LogRecord, error: BaseException | None, left_out: int) -> None:
+        parts = [record.getMessage()]
+        if error is not None and error is not record.msg:
+            parts.append(f"{type(error).__name__}: {error}")
+        line = re.sub(r"\s+", " ", ": ".join(parts))
+        repeats = f" ({left_out} more like it since the last such line)" if left_out else ""
+        record.msg, record.args = f"{line}{repeats}", None
+        record.exc_info = record.exc_text = record.stack_info = None
+
+
+def _error_of(record: logging.LogRecord) -> BaseException | None:
+    if isinstance(record.msg, BaseException):
+        return record.msg
+    return record.exc_info[1] if record.exc_info else None

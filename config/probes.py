@@ -1,0 +1,103 @@
+"""Health probes: /healthz says that the process answers, /readyz that it can work.
+
+A check is a function that returns "ok" or one word for what is wrong. To add one, put it into CHECKS.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from django_q.brokers import get_broker
+
+from generation.outages import RETRY_AFTER, find_outage
+
+log = logging.getLogger("loupe.probes")
+
+OK = "ok"
+Check = Callable[[], str]
+View = Callable[[HttpRequest], HttpResponse]
+
+
+def check_database() -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return OK
+
+
+class MigrationCheck:
+    """Whether every migration is applied. Asked until it is so: reading all migrations takes 10 ms of computing."""
+
+    def __init__(self) -> None:
+        self.is_complete = False
+
+    def __call__(self) -> str:
+        if not self.is_complete:
+            executor = MigrationExecutor(connection)
+            self.is_complete = not executor.migration_plan(executor.loader.graph.leaf_nodes())
+        return OK if self.is_complete else "missing"
+
+
+def check_queue() -> str:
+    """Ask Redis, if that is the queue; otherwise the queue is a table of the database."""
+    get_broker().ping()
+    return OK
+
+
+CHECKS: dict[str, Check] = {
+    "database": check_database,
+    "migrations": MigrationCheck(),
+    "queue": check_queue,
+}
+
+
+def run_checks() -> dict[str, str]:
+    return {name: _run_check(name, check) for name, check in CHECKS.items()}
+
+
+def _run_check(name: str, check: Check) -> str:
+    try:
+        return check()
+    except Exception as error:
+        if find_outage(error) is not None:
+            return "unreachable"
+        log.exception("The readiness check %s failed", name)
+        return "failed"
+
+
+@require_safe
+@never_cache
+def show_health(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("ok", content_type="text/plain")
+
+
+@require_safe
+@never_cache
+def show_readiness(request: HttpRequest) -> HttpResponse:
+    """Answer 200 when every check is ok, else 503, so that no traffic is sent here yet."""
+    state = run_checks()
+    if set(state.values()) == {OK}:
+        return JsonResponse(state)
+    return JsonResponse(state, status=503, headers={"Retry-After": str(RETRY_AFTER)})
+
+
+PROBES: dict[str, View] = {"/healthz": show_health, "/readyz": show_readiness}
+
+
+class ProbeMiddleware:
+    """Answer probes before any other middleware: under any host name, over http too, without a redirect.
+
+    Orchestrators ask by the address of the container and without TLS.
+    """
+
+    def __init__(self, get_response: View) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        probe = PROBES.get(request.path_info)
+        return probe(request) if probe else self.get_response(request)

@@ -1,0 +1,45 @@
+"""The address of the client behind trusted proxies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+
+class ClientAddressMiddleware:
+    """Put the client's address into REMOTE_ADDR when the request comes through a proxy of TRUSTED_PROXIES.
+
+    X-Forwarded-For is read from its end, where each proxy adds the address that it was called from. The first one that
+    is no trusted proxy is the client; what stands before it, the client has written itself.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+        self.trusted = [ip_network(network) for network in settings.TRUSTED_PROXIES]
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if "HTTP_X_FORWARDED_FOR" in request.META:
+            request.META["REMOTE_ADDR"] = self.find_client(request.META)
+        return self.get_response(request)
+
+    def find_client(self, headers: dict[str, Any]) -> str:
+        client = str(headers.get("REMOTE_ADDR", ""))
+        forwarded = [part.strip() for part in headers["HTTP_X_FORWARDED_FOR"].split(",")]
+        while forwarded and self._is_trusted(client) and _is_address(forwarded[-1]):
+            client = forwarded.pop()
+        return client
+
+    def _is_trusted(self, client: str) -> bool:
+        return _is_address(client) and any(ip_address(client) in network for network in self.trusted)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

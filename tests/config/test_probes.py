@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries
+
+from config import probes
+
+pytestmark = pytest.mark.django_db
+WELL = {"database": "ok", "migrations": "ok", "queue": "ok"}
+
+
+@pytest.fixture(autouse=True)
+def _forget_migrations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(probes.CHECKS, "migrations", probes.MigrationCheck())
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_probes_answer_any_host_over_http_without_redirect(path: str, settings: Any) -> None:
+    settings.ALLOWED_HOSTS, settings.SECURE_SSL_REDIRECT = ["loupe.example"], True
+
+    answer = Client(headers={"Host": "10.1.2.3:8000"}).get(path)
+
+    assert answer.status_code == 200
+    assert "no-store" in answer["Cache-Control"]
+    assert Client(headers={"Host": "10.1.2.3:8000"}).get("/login/").status_code == 400
+    assert Client().post(path).status_code == 405
+
+
+def test_readiness_reads_the_migrations_until_they_are_complete(
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    recorder = MigrationRecorder(connection)
+    newest = MigrationLoader(connection).graph.leaf_nodes("moderation")[0]
+    recorder.record_unapplied(*newest)
+    answer = Client().get("/readyz")
+    assert (answer.status_code, answer.json()["migrations"]) == (503, "missing")
+    assert answer["Retry-After"]
+    recorder.record_applied(*newest)
+    assert Client().get("/readyz").json() == WELL
+
+    with django_assert_num_queries(1):
+        assert Client().get("/readyz").json() == WELL
+
+
+@pytest.mark.parametrize(
+    ("check", "word"),
+    [
+        (lambda: "full", "full"),
+        (lambda: 1 / 0, "failed"),
+    ],
+)
+def test_readiness_names_the_check_that_fails(
+    check: Callable[[], str], word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(probes.CHECKS, "disk", check)
+
+    answer = Client().get("/readyz")
+
+    assert (answer.status_code, answer.json()) == (503, {**WELL, "disk": word})
+
+
+def test_readiness_says_when_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object) -> None:
+        raise OperationalError("connection refused")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(connection, "cursor", refuse)
+        answer = Client().get("/readyz")
+
+    assert answer.status_code == 503
+    assert answer.json()["database"] == "unreachable"
+    assert Client().get("/healthz").status_code == 200

@@ -1,0 +1,56 @@
+"""Who is counted as the client, and who is locked out, behind a proxy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from axes.models import AccessAttempt
+from django.contrib.auth.models import User
+from django.test import Client, RequestFactory
+
+from config.proxies import ClientAddressMiddleware
+
+PASSWORD = "correct horse battery staple"
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "client"),
+    [
+        ("127.0.0.1", None, "127.0.0.1"),
+        ("127.0.0.1", "203.0.113.7", "203.0.113.7"),
+        ("127.0.0.1", "2001:db8::7", "2001:db8::7"),
+        ("127.0.0.1", "198.51.100.1, 203.0.113.7", "203.0.113.7"),  # the first one is the client's own invention
+        ("127.0.0.1", "198.51.100.1, 203.0.113.7, 10.1.2.3", "203.0.113.7"),  # two trusted proxies
+        ("203.0.113.9", "198.51.100.1", "203.0.113.9"),  # no proxy of ours
+        ("127.0.0.1", "10.1.2.3", "10.1.2.3"),
+        ("127.0.0.1", "nonsense", "127.0.0.1"),
+        ("127.0.0.1", "nonsense, 10.1.2.3", "10.1.2.3"),
+        ("127.0.0.1", ", ,", "127.0.0.1"),
+        ("", "203.0.113.7", ""),
+    ],
+)
+def test_the_client_is_the_last_address_that_is_no_trusted_proxy(
+    peer: str, forwarded: str | None, client: str, settings: Any
+) -> None:
+    settings.TRUSTED_PROXIES = ["127.0.0.1", "10.0.0.0/8"]
+    request = RequestFactory().get("/", REMOTE_ADDR=peer, headers={"X-Forwarded-For": forwarded} if forwarded else {})
+
+    ClientAddressMiddleware(lambda request: None)(request)  # type: ignore[arg-type, return-value]
+
+    assert request.META["REMOTE_ADDR"] == client
+
+
+@pytest.mark.django_db
+def test_wrong_passwords_lock_the_address_they_come_from_and_no_other() -> None:
+    User.objects.create_user("ada", password=PASSWORD)
+    stranger, ada = (Client(headers={"X-Forwarded-For": address}) for address in ("203.0.113.7", "203.0.113.8"))
+
+    for _ in range(5):
+        refused = stranger.post("/login/", {"username": "ada", "password": "wrong"})
+
+    assert refused.status_code == 429
+    assert int(refused["Retry-After"]) == 15 * 60
+    assert "Too many attempts" in refused.text
+    assert set(AccessAttempt.objects.values_list("ip_address", flat=True)) == {"203.0.113.7"}
+    assert ada.post("/login/", {"username": "ada", "password": PASSWORD}).status_code == 302

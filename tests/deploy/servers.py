@@ -1,0 +1,288 @@
+"""Real servers of their own for a test: PostgreSQL, Redis, PgBouncer, nginx, and Loupe's web server as documented."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+SECRET_KEY = "only-for-tests-" + "d" * 50
+SEARCHED = "/usr/local/sbin:/usr/sbin:/sbin"
+HOST = "loupe.example.org"
+
+
+def find_program(name: str) -> str:
+    """Return its path; absent it is a named skip, or a failure under REQUIRE_SERVERS=1."""
+    newest = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))[-1:]
+    path = str(newest[0]) if newest else shutil.which(name, path=f"{os.environ['PATH']}:{SEARCHED}")
+    if path:
+        return path
+    if os.environ.get("REQUIRE_SERVERS") == "1":
+        pytest.fail(f"REQUIRE_SERVERS=1, but {name} is not installed.")
+    pytest.skip(f"{name} is not installed; REQUIRE_SERVERS=1 makes this a failure")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def is_listening(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def wait_until(found: Callable[[], Any], what: str, *, seconds: float = 40.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (answer := found()):
+        assert time.monotonic() < deadline, f"{what}: nothing after {seconds:.0f} seconds"
+        time.sleep(0.05)
+    return answer
+
+
+def documented_command(program: str) -> list[str]:
+    """Return the command of docs/operations.md that starts this program, its continued lines joined."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", OPERATIONS, re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    found = next(line for line in lines if line.startswith(f"{program} "))
+    return shlex.split(found, comments=True)
+
+
+class Server:
+    """A program in a session of its own, in a folder of its own, on a port of its own."""
+
+    name: str
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix=f"loupe-{self.name}-"))
+        self.port = free_port()
+        self.log = self.folder / "log"
+        self.process: subprocess.Popen[bytes] | None = None
+        # PostgreSQL and PgBouncer refuse to run as root.
+        self.user = "nobody" if os.getuid() == 0 and self.name in {"postgres", "pgbouncer"} else None
+        if self.user:
+            os.chown(self.folder, pwd.getpwnam(self.user).pw_uid, -1)
+
+    def command(self) -> Sequence[str]:
+        raise NotImplementedError
+
+    def environment(self) -> dict[str, str]:
+        return {"PATH": os.environ["PATH"], "HOME": str(self.folder)}
+
+    def run(self, *command: str) -> None:
+        subprocess.run(command, check=True, user=self.user, cwd=self.folder, capture_output=True)
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                cwd=ROOT if self.user is None else self.folder, env=self.environment(), user=self.user,
+            )  # fmt: skip
+        process = self.process
+        wait_until(lambda: process.poll() is not None or is_listening(self.port), self.name)
+        assert process.poll() is None, self.log.read_text()
+
+    def stop(self) -> None:
+        """End it at once, with everything it has started."""
+        if self.process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def __enter__(self) -> Any:
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Postgres(Server):
+    name = "postgres"
+
+    def __init__(self, *, max_connections: int = 40) -> None:
+        self.binary = find_program("postgres")
+        self.max_connections = max_connections
+        super().__init__()
+        arguments = ["-U", "loupe", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
+        self.run(find_program("initdb"), "-D", str(self.folder / "data"), *arguments)
+
+    @property
+    def url(self) -> str:
+        return f"postgres://loupe@127.0.0.1:{self.port}/postgres"
+
+    def command(self) -> Sequence[str]:
+        values = {
+            "port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.folder, "fsync": "off",
+            "max_connections": self.max_connections,
+        }  # fmt: skip
+        return [self.binary, "-D", str(self.folder / "data"), *(f"--{name}={value}" for name, value in values.items())]
+
+    def stop(self) -> None:
+        super().stop()
+        with suppress(FileNotFoundError):
+            (self.folder / "data" / "postmaster.pid").unlink()
+
+    def start(self) -> None:
+        super().start()
+        wait_until(lambda: self._accepts(), "postgres accepts connections")
+
+    def _accepts(self) -> bool:
+        command = [find_program("pg_isready"), "-h", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.run(command, capture_output=True).returncode == 0
+
+    def ask(self, sql: str) -> str:
+        """Ask with psql, as an operator would."""
+        command = [find_program("psql"), self.url, "-Atc", sql]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+class Redis(Server):
+    name = "redis"
+
+    def __init__(self) -> None:
+        self.binary = find_program("redis-server")
+        super().__init__()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def command(self) -> Sequence[str]:
+        values = {"port": self.port, "bind": "127.0.0.1", "dir": self.folder, "save": ""}
+        return [self.binary, *(word for name, value in values.items() for word in (f"--{name}", str(value)))]
+
+
+class PgBouncer(Server):
+    name = "pgbouncer"
+
+    def __init__(self, postgres: Postgres, *, pool_size: int) -> None:
+        self.binary = find_program("pgbouncer")
+        super().__init__()
+        self.url = f"postgres://loupe@127.0.0.1:{self.port}/postgres"
+        (self.folder / "users").write_text('"loupe" ""\n')
+        (self.folder / "pgbouncer.ini").write_text(
+            f"[databases]\npostgres = host=127.0.0.1 port={postgres.port}\n[pgbouncer]\n"
+            f"listen_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\nauth_type = trust\n"
+            f"auth_file = {self.folder}/users\npool_mode = transaction\ndefault_pool_size = {pool_size}\n"
+        )
+
+    def command(self) -> Sequence[str]:
+        return [self.binary, str(self.folder / "pgbouncer.ini")]
+
+
+class Nginx(Server):
+    """nginx with the shipped configuration, with what is marked CHANGE changed to this machine."""
+
+    name = "nginx"
+
+    def __init__(self, upstream: int) -> None:
+        self.binary = find_program("nginx")
+        super().__init__()
+        pair = ["-keyout", str(self.folder / "key.pem"), "-out", str(self.folder / "cert.pem")]
+        subject = ["-subj", f"/CN={HOST}", "-days", "2"]
+        self.run(find_program("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", *pair, *subject)
+        text = (ROOT / "deploy" / "nginx.conf").read_text()
+        for old, new in {
+            "server 127.0.0.1:8000;": f"server 127.0.0.1:{upstream};",
+            "listen 80;": f"listen 127.0.0.1:{free_port()};",
+            "listen 443 ssl http2;": f"listen 127.0.0.1:{self.port} ssl http2;",
+            "/etc/ssl/loupe/fullchain.pem": str(self.folder / "cert.pem"),
+            "/etc/ssl/loupe/privkey.pem": str(self.folder / "key.pem"),
+        }.items():
+            assert old in text, old
+            text = text.replace(old, new)
+        temporary = "".join(
+            f"{kind}_temp_path {self.folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        user = "user root;\n" if os.getuid() == 0 else ""
+        (self.folder / "nginx.conf").write_text(
+            f"{user}daemon off;\npid {self.folder}/pid;\nerror_log stderr;\nevents {{ worker_connections 4096; }}\n"
+            f"http {{\naccess_log off;\n{temporary}{text}}}\n"
+        )
+
+    def command(self) -> Sequence[str]:
+        return [self.binary, "-e", "stderr", "-c", str(self.folder / "nginx.conf")]
+
+
+class Loupe(Server):
+    """The web server, by the documented command; its worker, by ``worker()``."""
+
+    name = "web"
+
+    def __init__(self, **variables: str) -> None:
+        super().__init__()
+        self.variables = {
+            "DATA_DIR": str(self.folder), "SECRET_KEY": SECRET_KEY, "PUBLIC_URL": f"https://{HOST}", "CLASSIFIERS": "novita",
+            "DJANGO_SETTINGS_MODULE": "config.settings", **variables,
+        }  # fmt: skip
+        self.manage("collectstatic", "--noinput")
+        self.manage("migrate")
+
+    def environment(self) -> dict[str, str]:
+        return {**super().environment(), **self.variables}
+
+    def manage(self, *arguments: str) -> None:
+        command = [sys.executable, "manage.py", *arguments, "--verbosity=0"]
+        done = subprocess.run(command, cwd=ROOT, env=self.environment(), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    def command(self) -> Sequence[str]:
+        program, *arguments = documented_command("granian")
+        assert "--port" not in arguments
+        return [sys.executable, "-m", program, "--port", str(self.port), *arguments]
+
+
+class Worker(Server):
+    """``manage.py qworker`` beside a web server."""
+
+    name = "worker"
+
+    def __init__(self, loupe: Loupe) -> None:
+        super().__init__()
+        self.loupe = loupe
+
+    def environment(self) -> dict[str, str]:
+        return self.loupe.environment()
+
+    def command(self) -> Sequence[str]:
+        return [sys.executable, "manage.py", "qworker"]
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=ROOT,
+                env=self.environment(),
+            )  # fmt: skip
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()  # its children, each in a session of its own or not, end with it
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(40)
+        super().stop()
