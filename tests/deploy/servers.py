@@ -238,9 +238,13 @@ class Loupe(Server):
     def __init__(self, **variables: str) -> None:
         super().__init__()
         self.variables = {
-            "DATA_DIR": str(self.folder), "SECRET_KEY": SECRET_KEY, "PUBLIC_URL": f"https://{HOST}", "CLASSIFIERS": "novita",
-            "DJANGO_SETTINGS_MODULE": "config.settings", **variables,
-        }  # fmt: skip
+            "DATA_DIR": str(self.folder),
+            "SECRET_KEY": SECRET_KEY,
+            "PUBLIC_URL": f"https://{HOST}",
+            "CLASSIFIERS": "novita",
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            **variables,
+        }
         self.manage("collectstatic", "--noinput")
         self.manage("migrate")
 
