@@ -1,4 +1,4 @@
-"""A picture as bytes: scene, card, tag, marker, file format. Same parameters, same bytes."""
+"""A picture as bytes: background, card, tag, marker, file format. Same parameters, same bytes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from generation.sandbox import cards, letters, marker, scenes
-from generation.sandbox.scenes.canvas import Canvas
+from generation.sandbox import backgrounds, cards, letters, marker
+from generation.sandbox.backgrounds import Canvas
 from generation.wire.txt2img import Request
 
 _SAVE: dict[str, dict[str, int]] = {
@@ -43,7 +43,7 @@ def paint(request: Request, seed: int, position: int) -> Image.Image:
     """
     labels = cards.on_image(cards.steer(request.prompt).labels, position)
     canvas = Canvas(request.width, request.height, _generator(request, seed, position))
-    scenes.choose(request.prompt, seed + position)(canvas)
+    backgrounds.choose(request.prompt, seed + position)(canvas)
     image = canvas.finish()
     if request.hires_fix:
         image = image.resize(size(request), Image.Resampling.BICUBIC)

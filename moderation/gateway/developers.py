@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from generation.models import ApiCall, ApiKey, GenerationRequest
-from moderation.gateway import calling
+from moderation.gateway import calling, examples
 from moderation.models import Delivery
 
 if TYPE_CHECKING:
@@ -31,13 +31,25 @@ def developers(request: HttpRequest) -> HttpResponse:
         "keys": [(key, key.pk in usable, calling.signing_secret(key)) for key in keys],
         "calls": calls[:CALLS_SHOWN],
         "deliveries": deliveries[:EVENTS_SHOWN],
-        "url": settings.PUBLIC_URL,
-        "model": _model(),
+        "make_key": examples.make_key(user.get_username()),
+        "formats": _formats(settings.PUBLIC_URL, _model(user)),
     }
     return render(request, "moderation/developers.html", context)
 
 
-def _model() -> str:
-    """A model that has worked here before, so that the examples do; nobody is asked for one."""
-    done = GenerationRequest.objects.filter(status=GenerationRequest.Status.SUCCEEDED).order_by("-created_at")
+def _formats(url: str, model: str) -> list[tuple[str, list[examples.Example]]]:
+    return [
+        (
+            "Generate, as Novita",
+            [examples.generate_with_curl(url, model), examples.generate_with_python(url, model)],
+        ),
+        ("Classify, as nano-gpt", [examples.classify_with_curl(url), examples.classify_with_python(url)]),
+        ("List moderated images, as Scenario", [examples.list_with_curl(url), examples.list_with_python(url)]),
+    ]
+
+
+def _model(user: User) -> str:
+    """A model that has worked for this person before, so that the examples do; nobody is asked for one."""
+    rows = GenerationRequest.objects.visible_to(user).filter(status=GenerationRequest.Status.SUCCEEDED)
+    done = rows.order_by("-created_at")
     return done.values_list("model_name", flat=True).first() or "sd_xl_base_1.0.safetensors"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from generation.sandbox import glyphs, marker, pictures, scenes
+from generation.sandbox import backgrounds, glyphs, marker, pictures
 from generation.sandbox.cards import BY_SLUG, CARDS, WORDS, novita_confidence, on_image, steer
 from generation.wire.txt2img import Request
 from moderation import taxonomy
@@ -52,22 +52,22 @@ def test_another_seed_position_or_parameter_gives_another_picture() -> None:
 
 
 @pytest.mark.parametrize("size", [(128, 128), (2048, 128), (128, 2048), (131, 257)])
-@pytest.mark.parametrize("name", scenes.SCENES)
-def test_every_scene_paints_every_size(name: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scenes, "choose", lambda prompt, seed: scenes.SCENES[name])
+@pytest.mark.parametrize("name", backgrounds.BACKGROUNDS)
+def test_every_background_paints_every_size(name: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backgrounds, "choose", lambda prompt, seed: backgrounds.BACKGROUNDS[name])
     image = pictures.paint(request(width=size[0], height=size[1]), 3, 0)
     assert image.size == size
     assert marker.read(image) == []
 
 
-@pytest.mark.parametrize("name", scenes.SCENES)
-def test_every_scene_has_words_that_call_for_it(name: str) -> None:
-    word = scenes._WORDS[name].split()[0]
-    assert scenes.choose(f"A {word.title()}, at dawn", 0) is scenes.SCENES[name]
+@pytest.mark.parametrize("name", backgrounds.BACKGROUNDS)
+def test_every_background_has_words_that_call_for_it(name: str) -> None:
+    word = backgrounds.WORDS[name].split()[0]
+    assert backgrounds.choose(f"A {word.title()}, at dawn", 0) is backgrounds.BACKGROUNDS[name]
 
 
 def test_a_prompt_without_a_known_word_is_left_to_the_seed() -> None:
-    assert {scenes.choose("something else", seed) for seed in range(13)} == set(scenes.SCENES.values())
+    assert {backgrounds.choose("something else", seed) for seed in range(13)} == set(backgrounds.BACKGROUNDS.values())
 
 
 @pytest.mark.parametrize("size", [(128, 128), (128, 400), (400, 128)])
