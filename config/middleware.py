@@ -7,8 +7,9 @@ from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
 from django.contrib.auth import REDIRECT_FIELD_NAME
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import resolve_url
+from django.views.defaults import page_not_found
 
 PRIVATE = "max-age=0, no-cache, no-store, must-revalidate, private"
 PERMISSIONS_POLICY = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
@@ -34,6 +35,19 @@ class LapsedSessionMiddleware:
             back = urlencode({REDIRECT_FIELD_NAME: f"{page.path}?{page.query}" if page.query else page.path or "/"})
             response = HttpResponse(status=204, headers={"HX-Redirect": f"{login}?{back}"})
         return response
+
+
+class DebugNotFoundMiddleware:
+    """Answer a missing page with Loupe's own 404 page, where DEBUG would show Django's technical one."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        return page_not_found(request, exception) if isinstance(exception, Http404) else None
 
 
 class PrivateByDefaultMiddleware:

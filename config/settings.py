@@ -58,7 +58,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
-    "axes",
+    "config.apps.LoginAttemptsConfig",
     "csp",
     "django_htmx",
     "django_q",
@@ -82,6 +82,8 @@ MIDDLEWARE = [
     "config.middleware.PrivateByDefaultMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
+if DEBUG:
+    MIDDLEWARE.append("config.middleware.DebugNotFoundMiddleware")
 
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -147,6 +149,7 @@ CACHES: dict[str, Any] = {
 # run, and the ticker does its work. docs/adr/0006 says why each value is what it is.
 Q_CLUSTER: dict[str, Any] = {
     "name": "loupe",
+    "label": "Worker queue",  # in the admin site
     "workers": 9,
     "queue_limit": 1,
     "bulk": 1,

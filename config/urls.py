@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth import views as auth_views
-from django.urls import include, path
+from django.urls import include, path, re_path
 
 from config import operations, views
 from moderation.views import care
@@ -24,3 +24,5 @@ urlpatterns = [
 ]
 if settings.SANDBOX:
     urlpatterns.append(path("sandbox/", include("generation.sandbox.urls")))
+if settings.DEBUG:
+    urlpatterns.append(re_path("", views.unknown_url))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from axes.helpers import get_cool_off
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.views import defaults
@@ -27,6 +27,12 @@ OUTAGE = "Loupe cannot reach its database or its queue. Try again in a moment."
 def home(request: DeskRequest) -> HttpResponse:
     """Today. To its own poll it sends the numbers and the lists alone, each for its place."""
     return respond(request, "home.html", "_home_numbers.html", today(request.user))
+
+
+@login_not_required
+def unknown_url(request: HttpRequest) -> NoReturn:
+    """Match every URL that nothing else does, so that DebugNotFoundMiddleware answers it. Only with DEBUG."""
+    raise Http404
 
 
 @login_not_required

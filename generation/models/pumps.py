@@ -60,6 +60,7 @@ class PumpSlot(models.Model):
     objects = PumpSlotQuerySet.as_manager()
 
     class Meta:
+        verbose_name = "job slot"
         ordering = ("name", "host", "number")
         constraints = (
             models.UniqueConstraint(fields=("name", "host", "number"), name="pump_slot_once_per_name_host_number"),

@@ -105,7 +105,9 @@ class Decision(models.Model):
     # As it was then: the record still reads after an account is renamed.
     reviewer_name = models.CharField(max_length=150, blank=True)
     policy = models.ForeignKey(Policy, null=True, blank=True, on_delete=models.PROTECT)
-    by_policy = models.BooleanField(default=False, help_text="Settled by the policy without a person.")
+    by_policy = models.BooleanField(
+        "automatic decision", default=False, help_text="Settled by the policy without a person."
+    )
     seconds = models.DecimalField(
         max_digits=8, decimal_places=1, null=True, blank=True, help_text="On the reviewer's screen, as far as known."
     )

@@ -24,7 +24,7 @@ class DayFigures(models.Model):
     disagreed = models.IntegerField("second opinions that disagreed", default=0)
 
     class Meta:
-        verbose_name_plural = "figures of days"
+        verbose_name = verbose_name_plural = "daily figures"
         constraints = [models.UniqueConstraint(fields=["day", "l1"], name="day_figures_once")]
 
     def __str__(self) -> str:

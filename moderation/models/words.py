@@ -29,6 +29,9 @@ class WordTally(models.Model):
     decided = models.IntegerField(default=0)
     rejected = models.IntegerField(default=0)
 
+    class Meta:
+        verbose_name_plural = "word tallies"
+
     def __str__(self) -> str:
         return f"{self.word}: {self.rejected} of {self.decided}"
 
@@ -39,6 +42,9 @@ class TallyProgress(models.Model):
     sequence = models.BigIntegerField(default=0)
     decided = models.BigIntegerField(default=0)
     rejected = models.BigIntegerField(default=0)
+
+    class Meta:
+        verbose_name = verbose_name_plural = "progress of word tallies"
 
     def __str__(self) -> str:
         return f"up to decision {self.sequence}"

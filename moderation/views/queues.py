@@ -19,6 +19,7 @@ from moderation.models.reviews import ReviewQuerySet
 from moderation.queue_forms import QueueFilterForm, SavedQueueForm
 from moderation.queues import Queue
 from moderation.screen import rail
+from moderation.screen.numbers import count_each
 from moderation.services import desk, saved_queues
 from moderation.views import panels, skips
 from moderation.views.access import DeskRequest, SeeOther, get_queue_for, get_saved_queue_for, named_queue
@@ -33,7 +34,8 @@ def queue_list(request: DeskRequest) -> HttpResponse:
         for queue in queues.for_user(request.user)
     ]
     saved = queues.saved_for(request.user)
-    return render(request, "moderation/queue_list.html", {"rows": rows, "saved": saved})
+    counted = list(zip(saved, count_each(saved, request.user), strict=True))
+    return render(request, "moderation/queue_list.html", {"rows": rows, "saved": counted})
 
 
 def oldest(rows: ReviewQuerySet) -> Review | None:

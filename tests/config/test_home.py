@@ -79,6 +79,22 @@ def test_a_moderator_sees_how_much_waits_since_when_and_what_they_hold(
     assert "n-escalated" not in text
 
 
+def test_start_is_disabled_for_an_empty_queue_and_the_poll_enables_it(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
+    client = client_of(moderator)
+
+    def start(text: str) -> str:
+        return text[text.index('id="start-waiting"') :].partition("</form>")[0]
+
+    assert '<button class="button" disabled>' in start(client.get("/").content.decode())
+    make_review()
+    polled = client.get("/", headers=HTMX).content.decode()
+    assert " disabled" not in start(polled)
+    assert start(polled).startswith('id="start-waiting" data-waits hx-swap-oob="true">')
+    assert 'data-hotkey="s"' in start(polled)
+
+
 def test_the_poll_brings_the_day_and_the_lists_too(client_of: As, make_review: Make, moderator: User) -> None:
     client = client_of(moderator)
     decision = judge(make_review(), moderator, "approve")
@@ -235,9 +251,12 @@ def test_the_poll_brings_numbers_and_lists_each_for_a_place_on_the_page(
     page = client.get("/").content.decode()
     make_review()
 
-    part, _, lists = client.get("/", headers=HTMX).content.decode().partition('<div id="recent"')
+    text, _, lists = client.get("/", headers=HTMX).content.decode().partition('<div id="recent"')
+    part, _, buttons = text.partition('<div id="start-')
 
     assert re.findall(r'id="(\w+)" data-waits hx-swap-oob="true"', f'<div id="recent"{lists}') == ["recent", "world"]
+    starts = re.findall(r'id="start-([\w-]+)" data-waits hx-swap-oob="true"', f'<div id="start-{buttons}')
+    assert starts == ["waiting", "escalated", "second-opinion"]
     places = re.findall(r'id="([no]-[\w-]+)"', part)
     assert re.sub(r'<span(?: class="num")? id="[no]-[\w-]+" hx-swap-oob="true">[^<]*</span>', "", part).strip() == ""
     assert number(part, "n-waiting") == "1"

@@ -157,3 +157,22 @@ def test_commands_end_with_the_sentence_alone(variables: dict[str, str], sentenc
     assert ended.returncode == 1
     assert ended.stderr.startswith(sentence)
     assert "Traceback" not in ended.stderr
+
+
+def test_an_unknown_address_has_our_own_page_with_debug_too(tmp_path: Path) -> None:
+    ask = (
+        "import django; django.setup(); from django.test import Client; "
+        "r = Client().get('/nowhere/at-all'); print(r.status_code); "
+        "print(r.content.decode())"
+    )
+    env = {**os.environ, "DATA_DIR": str(tmp_path), "DEBUG": "1", "SECRET_KEY": "s3cr" * 15, "DATABASE_URL": ""}
+    env |= {"DJANGO_SETTINGS_MODULE": "config.settings", "REDIS_URL": "", "ALLOWED_HOSTS": "testserver"}
+
+    shown = subprocess.run(
+        [sys.executable, "-c", ask], env=env, cwd=SETTINGS.parent.parent, capture_output=True, text=True, check=True
+    )
+
+    assert shown.stdout.startswith("404 ")
+    assert "<title>Page not found · Loupe</title>" in shown.stdout
+    assert "urlpatterns" not in shown.stdout
+    assert "DEBUG = True" not in shown.stdout

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -198,3 +199,14 @@ def test_the_command_writes_to_standard_output(record: list[Decision], capsys: p
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
     assert str(record[3].uuid) in lines[1]
+
+
+def test_the_docs_name_every_column_in_order_and_every_word_of_verdict_and_source(settings: Any) -> None:
+    text = (settings.BASE_DIR / "docs" / "csv.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", text, re.MULTILINE))
+
+    assert list(rows) == [name for name, _, _ in COLUMNS]
+    assert all(f"`{value}`" in rows["verdict"] for value in Verdict.values)
+    for value, label in Source.choices:
+        assert f"`{value}` (" in rows["source"]
+        assert label in rows["source"]

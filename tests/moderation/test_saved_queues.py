@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -177,6 +178,24 @@ def test_only_seniors_and_leads_save_for_everybody(client_of: As, moderator: Use
     text = text_of(client_of(moderator), "/queues/")
     assert "for everybody, by senior" in text
     assert "Delete" not in text
+
+
+def test_saved_queues_show_how_much_waits(client_of: As, make_review: Make, moderator: User) -> None:
+    for count, category in ((2, "alcohol"), (1, "gambling")):
+        Review.objects.filter(pk__in=[make_review().pk for _ in range(count)]).update(headline_l1=category)
+    for name in ("alcohol", "gambling", "violence"):
+        SavedQueue.objects.create(owner=moderator, name=name, base="waiting", query=f"category={name}")
+
+    text = " ".join(text_of(client_of(moderator), "/queues/").split()).partition("Saved queues")[2]
+
+    entries = {entry.partition("</strong>")[0]: entry for entry in text.split("<strong>")[1:4]}
+    counts = {name: re.search(r'class="depth"><span class="num">(\d+)<', entry) for name, entry in entries.items()}
+    assert {name: found and found.group(1) for name, found in counts.items()} == {
+        "alcohol": "2",
+        "gambling": "1",
+        "violence": "0",
+    }
+    assert {name for name, entry in entries.items() if " disabled" in entry} == {"violence"}
 
 
 def test_nobody_deletes_somebody_elses(client_of: As, moderator: User, senior: User, client: Client) -> None:
