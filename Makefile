@@ -14,8 +14,11 @@ help:
 
 # install(requirements file): build the environment when it is missing or the file has changed since.
 define install
+	@$(PYTHON) -c 'import sys; sys.exit(sys.platform != "linux" and "Loupe runs on Linux only; this is " + sys.platform + ".")'
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Loupe needs Python 3.11 or newer: make PYTHON=python3.12 $@")'
-	@test -x $(BIN)/python || { echo "Making the Python environment in $(VENV) …"; $(PYTHON) -m venv $(VENV); }
+	@# One without pip is what is left of an attempt that failed half-way, for example without python3-venv.
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+		echo "Making the Python environment in $(VENV) …"; $(PYTHON) -m venv --clear $(VENV); }
 	@sum=$$($(PYTHON) -c 'import hashlib; print(hashlib.sha256(open("$(1)", "rb").read()).hexdigest())'); \
 	stamp=$(VENV)/$(1).sha256; \
 	if [ "$$(cat $$stamp 2>/dev/null)" != "$$sum" ]; then \
@@ -67,5 +70,6 @@ requirements: COMPILE = uv pip compile pyproject.toml --universal --python-versi
 requirements:
 	$(COMPILE) --extra local --output-file requirements.txt
 	$(COMPILE) --all-extras --constraint requirements.txt --output-file requirements-dev.txt
+	$(COMPILE) --extra postgres --constraint requirements-dev.txt --output-file requirements-production.txt
 	@# Names, versions and hashes: no other option, and no address.
-	@! grep -nE -e '--([^h]|h[^a])' -e ':/' requirements.txt requirements-dev.txt
+	@! grep -nE -e '--([^h]|h[^a])' -e ':/' requirements.txt requirements-dev.txt requirements-production.txt

@@ -8,6 +8,10 @@ import sys
 
 
 def main() -> None:
+    if sys.platform != "linux":
+        sys.exit(
+            f"Loupe cannot start: it runs on Linux only, and this is {sys.platform}. Use a Linux machine or container."
+        )
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     from django.conf import settings
     from django.core.exceptions import ImproperlyConfigured

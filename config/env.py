@@ -93,7 +93,10 @@ def database(name: str, default: str, *, is_pooled: bool) -> dict[str, Any]:
             f"{name} must be postgres://user:password@host/name or sqlite:///path. Leave it out for SQLite in DATA_DIR."
         )
     if scheme != "sqlite" and importlib.util.find_spec("psycopg") is None:
-        raise ImproperlyConfigured(f"{name} names PostgreSQL, whose driver is missing: pip install 'loupe[postgres]'.")
+        raise ImproperlyConfigured(
+            f"{name} names PostgreSQL, whose driver is missing. Install Loupe's requirements for production: "
+            f"pip install --require-hashes -r requirements-production.txt"
+        )
     found: dict[str, Any] = {**dj_database_url.parse(value, conn_max_age=60, conn_health_checks=True)}
     if scheme != "sqlite":
         found["DISABLE_SERVER_SIDE_CURSORS"] = is_pooled

@@ -23,14 +23,19 @@ env.load_file(DATA_DIR / "settings.env")
 # Worker processes keep their database connection; commands and the web server have their own needs.
 IS_WORKER = "qworker" in sys.argv
 IS_BUILD = "collectstatic" in sys.argv
+# Prints and ends, so it needs no secret.
+IS_HELP = sys.argv[1:2] == ["help"] or not {"-h", "--help"}.isdisjoint(sys.argv[1:])
 IS_MIGRATION = not {"migrate", "dev"}.isdisjoint(sys.argv)  # `dev` migrates first
 
 # --- Core --------------------------------------------------------------------
 DEBUG = env.boolean("DEBUG", default=False)
-SECRET_KEY = env.text("SECRET_KEY") or (secrets.token_urlsafe(50) if IS_BUILD else "")
+SECRET_KEY = env.text("SECRET_KEY") or (secrets.token_urlsafe(50) if IS_BUILD or IS_HELP else "")
 if not SECRET_KEY:
+    _file = DATA_DIR / "settings.env"
     raise ImproperlyConfigured(
-        "SECRET_KEY is empty. To try Loupe use `make run`, which makes one. "
+        f"SECRET_KEY is empty. The environment does not set it, and {_file} "
+        f"{'does not name it' if _file.is_file() else 'does not exist'}. If Loupe keeps its data in another folder, "
+        "name that folder: DATA_DIR=/path/to/it. To try Loupe use `make run`, which makes a key. "
         "In production set it to 50 random characters."
     )
 env.require_strong_key("SECRET_KEY", SECRET_KEY)
@@ -328,8 +333,8 @@ CLASSIFIERS = env.words(
 )
 if "local" in CLASSIFIERS and not _local:
     raise ImproperlyConfigured(
-        "CLASSIFIERS names local, but its packages are missing. Install them with `pip install 'loupe[local]'` (the "
-        "detector is AGPL-3.0, see README) or leave local out of CLASSIFIERS."
+        "CLASSIFIERS names local, but its packages are missing. Install them with `pip install --require-hashes -r "
+        "requirements.txt` (the detector is AGPL-3.0, see README) or leave local out of CLASSIFIERS."
     )
 if "nanogpt" in CLASSIFIERS and NANOGPT is None:
     raise ImproperlyConfigured("CLASSIFIERS names nanogpt, but NANOGPT_API_KEY is not set.")

