@@ -172,7 +172,7 @@ def test_an_unknown_address_has_our_own_page_with_debug_too(tmp_path: Path) -> N
         [sys.executable, "-c", ask], env=env, cwd=SETTINGS.parent.parent, capture_output=True, text=True, check=True
     )
 
-    assert shown.stdout.startswith("404 ")
+    assert shown.stdout.startswith("404\n")
     assert "<title>Page not found · Loupe</title>" in shown.stdout
     assert "urlpatterns" not in shown.stdout
     assert "DEBUG = True" not in shown.stdout
