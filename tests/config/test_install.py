@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -190,7 +191,7 @@ def test_a_deployment_that_can_classify_nothing_is_warned(
         "--fail-level",
         "WARNING",
         DATA_DIR=str(tmp_path),
-        SECRET_KEY="aB3-" * 15 + "xyz",
+        SECRET_KEY=secrets.token_urlsafe(50),
         PUBLIC_URL="https://loupe.example",
         **variables,
     )

@@ -165,7 +165,7 @@ def test_an_unknown_address_has_our_own_page_with_debug_too(tmp_path: Path) -> N
         "r = Client().get('/nowhere/at-all'); print(r.status_code); "
         "print(r.content.decode())"
     )
-    env = {**os.environ, "DATA_DIR": str(tmp_path), "DEBUG": "1", "SECRET_KEY": "s3cr" * 15, "DATABASE_URL": ""}
+    env = {**os.environ, "DATA_DIR": str(tmp_path), "DEBUG": "1", "SECRET_KEY": KEY, "DATABASE_URL": ""}
     env |= {"DJANGO_SETTINGS_MODULE": "config.settings", "REDIS_URL": "", "ALLOWED_HOSTS": "testserver"}
 
     shown = subprocess.run(
