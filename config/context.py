@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib import admin
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
@@ -13,10 +14,11 @@ from moderation.models import Preferences
 
 
 def desk(request: HttpRequest) -> dict[str, Any]:
-    """Preferences and open queues, both lazy: a page that does not use them pays no query for them."""
+    """Preferences, open queues, access to the admin site; all lazy: a page that does not use them pays no query."""
     # Some error pages are rendered before anybody has been looked up.
     user: Any = getattr(request, "user", AnonymousUser())
     return {
         "preferences": SimpleLazyObject(lambda: Preferences.of(user)),
+        "may_use_admin": SimpleLazyObject(lambda: user.is_authenticated and admin.site.has_permission(request)),
         "open_queues": SimpleLazyObject(lambda: queues.for_user(user)),
     }

@@ -55,7 +55,7 @@ INSTALLED_APPS = [
     "moderation",
     "generation",
     "generation.sandbox",
-    "django.contrib.admin",
+    "config.admin_app.LoupeAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.humanize",

@@ -16,6 +16,7 @@ urlpatterns = [
     path("", views.home, name="home"),
     path("login/", auth_views.LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout/", auth_views.LogoutView.as_view(), name="logout"),
+    path("password/", views.PasswordChange.as_view(), name="password-change"),
     path("providers/", operations.providers, name="providers"),
     path("providers/<slug:slug>/check/", operations.check, name="provider-check"),
     path("preferences/", care.preferences, name="preferences"),

@@ -7,10 +7,14 @@ from typing import Any, NoReturn
 
 from axes.helpers import get_cool_off
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.forms import PasswordChangeForm
+from django.contrib.auth.views import PasswordChangeView
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.urls import reverse_lazy
 from django.views import defaults
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
@@ -27,6 +31,21 @@ OUTAGE = "Loupe cannot reach its database or its queue. Try again in a moment."
 def home(request: DeskRequest) -> HttpResponse:
     """Today. To its own poll it sends the numbers and the lists alone, each for its place."""
     return respond(request, "home.html", "_home_numbers.html", today(request.user))
+
+
+class PasswordChange(PasswordChangeView):
+    """Change one's own password. This session goes on; every other one of the account ends."""
+
+    template_name = "registration/password_change.html"
+    success_url = reverse_lazy("preferences")
+
+    def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
+        response = super().form_valid(form)
+        messages.success(self.request, "Password changed. Every other session of yours has ended.")
+        return response
+
+    def form_invalid(self, form: PasswordChangeForm) -> HttpResponse:
+        return self.render_to_response(self.get_context_data(form=form), status=422)
 
 
 @login_not_required

@@ -98,8 +98,17 @@ class GenerationRequestAdmin(ReadOnlyAdmin):
     search_fields = ("uuid", "prompt", "=provider_task_id", "model_name")
     search_help_text = "Id, words of the prompt, the provider's task id, or a model's name."
     ordering = ("-created_at", "-id")
-    exclude = ("id", "lease", "form_token", "webhook_digest")
-    readonly_fields = ("uuid",)
+    # What a program sends may hold secrets of theirs: an address to call with a token in it, a key of its own making.
+    exclude = (
+        "id",
+        "lease",
+        "form_token",
+        "webhook_digest",
+        "callback_url",
+        "idempotency_key",
+        "idempotency_digest",
+    )
+    readonly_fields = ("uuid", "callback", "idempotency")
     fieldsets = (
         (None, {"fields": ("uuid", "provider", "provider_task_id", "status", "progress", "eta_seconds")}),
         ("What went wrong", {"fields": ("reason", "error", "attempts")}),
@@ -107,6 +116,7 @@ class GenerationRequestAdmin(ReadOnlyAdmin):
         ("How", {"fields": ("sampler_name", "steps", "guidance_scale", "seed")}),
         ("More", {"fields": MORE}),
         ("Delivery", {"fields": DELIVERY}),
+        ("The program that asked", {"fields": ("api_key", "callback", "idempotency")}),
         ("Record", {"fields": ("requested_by", "created_at", "submitted_at", "finished_at", "due_at", "cost")}),
         (
             "The provider's answers",
@@ -132,6 +142,14 @@ class GenerationRequestAdmin(ReadOnlyAdmin):
     @admin.display(description="prompt")
     def beginning(self, row: GenerationRequest) -> str:
         return Truncator(row.prompt).chars(60)
+
+    @admin.display(description="callback address")
+    def callback(self, row: GenerationRequest) -> str:
+        return "set" if row.callback_url else "none"
+
+    @admin.display(description="idempotency key")
+    def idempotency(self, row: GenerationRequest) -> str:
+        return "set" if row.idempotency_key else "none"
 
     @admin.display(description="desk")
     def desk(self, row: GenerationRequest) -> SafeString:

@@ -31,6 +31,7 @@ from generation.outages import RETRY_AFTER, find_outage
 log = logging.getLogger("loupe.gate")
 CALLS_KEPT = timedelta(days=30)
 WINDOW = timedelta(minutes=1)
+KEY_INVALID = "This API key is unknown, expired or revoked, or its owner's account is inactive."
 FAILED = "Loupe failed on this call. It has been logged."
 OUTAGE = "Loupe cannot reach its database or its queue. Send the call again in a few seconds."
 
@@ -203,7 +204,7 @@ def _admit(request: HttpRequest, *, scope: Scope, methods: tuple[str, ...], body
         raise ApiError(Refusal.KEY_MISSING, "Send an API key in the Authorization header.")
     key = ApiKey.objects.named_by(text)
     if key is None:
-        raise ApiError(Refusal.KEY_INVALID, "This API key is unknown, expired or revoked.")
+        raise ApiError(Refusal.KEY_INVALID, KEY_INVALID)
     call = Call(request=request, key=key)
     try:
         _check(call, scope=scope, methods=methods, body_max=body_max)

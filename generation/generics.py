@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.core.paginator import Paginator
 from django.forms import ModelForm
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     AnyModelForm = ModelForm[Any]
     AnyPaginator = Paginator[Any]
     AnyUserAdmin = UserAdmin[Any]
+    AnyGroupAdmin = GroupAdmin
 else:
     AnyModelAdmin, AnyTabularInline = admin.ModelAdmin, admin.TabularInline
-    AnyModelForm, AnyPaginator, AnyUserAdmin = ModelForm, Paginator, UserAdmin
+    AnyModelForm, AnyPaginator, AnyUserAdmin, AnyGroupAdmin = ModelForm, Paginator, UserAdmin, GroupAdmin

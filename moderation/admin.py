@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.auth.models import User
-from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.contrib.admin.utils import unquote
+from django.contrib.auth.models import Group, Permission, User
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.views.decorators.debug import sensitive_post_parameters
 
-from generation.generics import AnyModelAdmin, AnyTabularInline, AnyUserAdmin
+from generation.generics import AnyGroupAdmin, AnyModelAdmin, AnyTabularInline, AnyUserAdmin
 from generation.readonly_admin import ReadOnlyAdmin, ReadOnlyInline
 from moderation.models import (
     Classification,
@@ -229,8 +233,14 @@ class SavedQueueAdmin(AnyModelAdmin):
     ordering = ("owner", "name")
 
 
+# --- People: nobody grants what they do not have ---
+
+
 class GuardedUserAdmin(AnyUserAdmin):
-    """Who is no superuser may not make one, nor hand out groups and permissions."""
+    """Superusers alone hand out roles and permissions, and change superusers.
+
+    Setting somebody's password makes their permissions one's own, so it takes all of these.
+    """
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         fields = super().get_readonly_fields(request, obj)
@@ -238,8 +248,58 @@ class GuardedUserAdmin(AnyUserAdmin):
             return fields
         return (*fields, "is_staff", "is_superuser", "groups", "user_permissions")
 
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Without the link to a password that this person may not set."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is None or _may_become(request.user, obj):
+            return fieldsets
+        return [
+            (name, {**options, "fields": [field for field in options["fields"] if field != "password"]})
+            for name, options in fieldsets
+        ]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _may_touch(request.user, obj) and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _may_touch(request.user, obj) and super().has_delete_permission(request, obj)
+
+    @method_decorator(sensitive_post_parameters())
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+        person = self.get_object(request, unquote(id))
+        if person is not None and not _may_become(request.user, person):
+            raise PermissionDenied
+        return super().user_change_password(request, id, form_url)
+
+
+def _may_touch(user: Any, person: Any) -> bool:
+    return bool(user.is_superuser or person is None or not person.is_superuser)
+
+
+def _may_become(user: Any, person: Any) -> bool:
+    """Whether an account holds nothing that this person lacks: permissions, or access to the admin site."""
+    if user.is_superuser or person.pk == user.pk:
+        return True
+    if person.is_superuser or (person.is_staff and not user.is_staff):
+        return False
+    held = Permission.objects.filter(Q(user=person) | Q(group__user=person)).select_related("content_type")
+    return bool(user.has_perms([f"{one.content_type.app_label}.{one.codename}" for one in held]))
+
+
+class GuardedGroupAdmin(AnyGroupAdmin):
+    """Groups are what roles are made of: whoever changes one could give themselves every permission."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.is_superuser)
+
 
 admin.site.unregister(User)
 admin.site.register(User, GuardedUserAdmin)
-admin.site.site_header = admin.site.site_title = "Loupe"
-admin.site.index_title = "Records and settings"
+admin.site.unregister(Group)
+admin.site.register(Group, GuardedGroupAdmin)

@@ -20,8 +20,8 @@ class Person:
 PEOPLE = (
     Person("moderator", ("moderator",), "reviews images"),
     Person("senior", ("senior moderator",), "decides what was escalated, reverses decisions"),
-    Person("lead", ("policy lead",), "sets policies in the admin site", is_staff=True),
-    Person("auditor", ("auditor",), "reads the record, exports CSV", is_staff=True),
+    Person("lead", ("policy lead",), "sets policies in the admin site"),
+    Person("auditor", ("auditor",), "reads the record, exports CSV"),
     Person("admin", (), "everything, in the admin site too", is_staff=True, is_superuser=True),
 )
 

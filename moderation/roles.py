@@ -25,6 +25,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     ),
     "policy lead": (
         *LOOK,
+        "moderation.use_admin_site",
         "moderation.add_policy",
         "moderation.change_policy",
         "moderation.add_policyrule",
@@ -33,16 +34,19 @@ ROLES: dict[str, tuple[str, ...]] = {
         "moderation.activate_policy",
         "moderation.export_decision",
     ),
-    "auditor": (*LOOK, "moderation.export_decision"),
+    "auditor": (*LOOK, "moderation.export_decision", "moderation.use_admin_site"),
 }
 
 
 def sync(group_model: Any, permission_model: Any) -> None:
-    """Make the groups hold exactly these permissions. Models are passed in, so that migrations can use it."""
+    """Make the groups hold exactly these permissions. Models are passed in, so that migrations can use it.
+
+    A permission that a later migration makes is left out until that migration calls this again.
+    """
     for role, names in ROLES.items():
         group, _ = group_model.objects.get_or_create(name=role)
         wanted = []
         for name in names:
             app, _, codename = name.partition(".")
-            wanted.append(permission_model.objects.get(content_type__app_label=app, codename=codename))
+            wanted += permission_model.objects.filter(content_type__app_label=app, codename=codename)
         group.permissions.set(wanted)

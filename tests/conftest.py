@@ -133,12 +133,12 @@ def senior(db: None) -> User:
 
 @pytest.fixture
 def lead(db: None) -> User:
-    return _person("lead", "policy lead", is_staff=True)
+    return _person("lead", "policy lead")
 
 
 @pytest.fixture
 def auditor(db: None) -> User:
-    return _person("auditor", "auditor", is_staff=True)
+    return _person("auditor", "auditor")
 
 
 @pytest.fixture

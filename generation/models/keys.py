@@ -29,8 +29,10 @@ def digest_of(key: str) -> str:
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def usable(self) -> Self:
-        now = timezone.now()
-        return self.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=now), revoked_at__isnull=True)
+        """Keys that open anything now. One that belongs to somebody works while their account does."""
+        current = Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now())
+        owned = Q(owner__isnull=True) | Q(owner__is_active=True)
+        return self.filter(current, owned, revoked_at__isnull=True)
 
     def named_by(self, key: str) -> ApiKey | None:
         """The usable key row for what a caller sent, or None. The look-up is by digest, so timing tells nothing."""

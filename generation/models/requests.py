@@ -26,8 +26,10 @@ class GenerationRequestQuerySet(DueQuerySet["GenerationRequest"]):
         return self.filter(status__in=GenerationRequest.OPEN)
 
     def visible_to(self, user: User | AnonymousUser) -> Self:
-        """Everybody at the desk may see every request: a prompt is context for a decision."""
-        return self if user.is_authenticated else self.none()
+        """All with the permission, which every role has; without it, what they asked for themselves."""
+        if not user.is_authenticated:
+            return self.none()
+        return self if user.has_perm("generation.view_generationrequest") else self.filter(requested_by=user)
 
 
 class GenerationRequest(StateMachine, DueModel):
@@ -171,6 +173,10 @@ class GenerationRequest(StateMachine, DueModel):
 
     def get_absolute_url(self) -> str:
         return address("generation:request-detail", self.uuid)
+
+    def is_visible_to(self, user: User) -> bool:
+        """The rule of ``visible_to``, for one request."""
+        return user.has_perm("generation.view_generationrequest") or self.requested_by_id == user.pk
 
     @property
     def short_id(self) -> str:

@@ -67,7 +67,7 @@ class Operation:
 # What every call with a key may be answered.
 COMMON: dict[Refusal, str] = {
     Refusal.KEY_MISSING: "There is no key in the headers.",
-    Refusal.KEY_INVALID: "The key is unknown, expired or revoked.",
+    Refusal.KEY_INVALID: "The key is unknown, expired or revoked, or its owner's account is inactive.",
     Refusal.SCOPE_MISSING: "The key lacks the scope that this call needs.",
     Refusal.METHOD: "The address takes another method, named in Allow.",
     Refusal.TOO_OFTEN: "The key has made its calls of this minute. Retry-After says when to come back.",

@@ -71,7 +71,10 @@ class Policy(models.Model):
                 condition=Q(nsfw_reject_at__isnull=True) | Q(nsfw_reject_at__gte=F("nsfw_review_at")),
             ),
         ]
-        permissions = [("activate_policy", "Can put a policy into force")]
+        permissions = [
+            ("activate_policy", "Can put a policy into force"),
+            ("use_admin_site", "Can open the admin site without being staff"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} (version {self.version})"

@@ -33,6 +33,8 @@ class Entry:
 def panel(*, user: User, review: Review, queue: Queue | None) -> dict[str, Any]:
     """The context of one image's panel: all of the screen but the rail."""
     asset, generation = review.asset, review.asset.request
+    if generation is not None and not generation.is_visible_to(user):
+        generation = None
     sources = labels.sources_of(review)
     notes = surroundings.notes_of(asset)
     prompt = generation.prompt if generation else notes.prompt if notes else ""

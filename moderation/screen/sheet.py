@@ -97,6 +97,7 @@ class Tile:
     veil: Veil
     is_revealed: bool
     is_chosen: bool
+    reader: User | None = None  # who looks at the sheet; only they are shown prompts
     toggle_url: str = ""  # takes images that look the same apart, or puts them together again
     alike: int = 0  # how many such images are on the sheet, when they are shown one by one
 
@@ -111,7 +112,9 @@ class Tile:
     @property
     def prompt(self) -> str:
         request = self.review.asset.request
-        return request.prompt[:PROMPT_SHOWN] if request else ""
+        if request is None or self.reader is None or not request.is_visible_to(self.reader):
+            return ""
+        return request.prompt[:PROMPT_SHOWN]
 
     @property
     def label(self) -> str:
@@ -123,8 +126,9 @@ class Tile:
 
 
 def tiles(
-    reviews: Iterable[Review], *, sight: Sight, preferences: Preferences, chosen: Collection[UUID] = ()
-) -> list[Tile]:
+    reviews: Iterable[Review], *, sight: Sight, preferences: Preferences, chosen: Collection[UUID] = (),
+    reader: User | None = None,
+) -> list[Tile]:  # fmt: skip
     """Images that look the same make one tile, at the place of the first of them, unless somebody took them apart."""
     crowds: dict[tuple[str, int], list[Review]] = {}
     for review in reviews:
@@ -135,7 +139,8 @@ def tiles(
         is_apart = crowd[0].look in sight.opened
         parts += [([review], len(crowd)) for review in crowd] if is_apart else [(crowd, len(crowd))]
     return [
-        _tile(members, number, alike, sight, preferences, chosen) for number, (members, alike) in enumerate(parts, 1)
+        replace(_tile(members, number, alike, sight, preferences, chosen), reader=reader)
+        for number, (members, alike) in enumerate(parts, 1)
     ]
 
 
@@ -162,7 +167,7 @@ def sheet(*, user: User, sight: Sight, preferences: Preferences, marked: Collect
     return {
         "queue": sight.queue,
         "sight": sight,
-        "tiles": tiles(reviews, sight=sight, preferences=preferences, chosen=marked),
+        "tiles": tiles(reviews, sight=sight, preferences=preferences, chosen=marked, reader=user),
         "count": len(reviews),
         "until": min(ends, default=None),
         "last": max(ends, default=None),

@@ -18,12 +18,14 @@ from moderation.search.uploads import InMemory, likeness_of
 from moderation.views.access import DeskRequest, SeeOther
 
 SUGGESTED = 200  # names of models that the field offers while somebody types
+# Who searches reads prompts: they are what words are looked for in.
+PERMISSIONS = ("moderation.view_review", "generation.view_generationrequest")
 TEMPLATE = "moderation/search.html"
 
 
 @csrf_exempt  # _by_picture checks it, once it is settled where the file goes
 @require_http_methods(["GET", "HEAD", "POST"])
-@permission_required("moderation.view_review", raise_exception=True)
+@permission_required(PERMISSIONS, raise_exception=True)
 def search(request: DeskRequest) -> HttpResponse:
     if request.method == "POST":
         request.upload_handlers = [InMemory(request)]
