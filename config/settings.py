@@ -308,7 +308,10 @@ elif SANDBOX:
     }
 # How often the key's assets are imported without being asked to; the sandbox's are not. 0: never.
 SCENARIO_IMPORT_MINUTES = env.integer("SCENARIO_IMPORT_MINUTES", 0, low=0, high=10_080)
+# For addresses that providers give. Those that callers of the API give have a list of their own, which the sandbox does
+# not lengthen: a program could otherwise have this server call whatever the providers' images come from.
 FETCH_ALLOW = env.endpoints("FETCH_ALLOW")
+CALLER_ALLOW = env.endpoints("CALLER_ALLOW")
 if SANDBOX:
     _public = urlsplit(PUBLIC_URL)
     FETCH_ALLOW.append(f"{_public.hostname}:{_public.port or (443 if SECURE else 80)}")
@@ -340,6 +343,8 @@ if "nanogpt" in CLASSIFIERS and NANOGPT is None:
     raise ImproperlyConfigured("CLASSIFIERS names nanogpt, but NANOGPT_API_KEY is not set.")
 # Of the decisions by people, how many are made twice. 0: none.
 SECOND_OPINION_PERCENT = env.decimal("SECOND_OPINION_PERCENT", "5", low="0", high="100")
+# Whether people decide images that they asked for themselves: for a team of one.
+DECIDE_OWN_REQUESTS = env.boolean("DECIDE_OWN_REQUESTS", default=False)
 DEMO_PASSWORD = env.text("DEMO_PASSWORD")
 
 # --- The rest --------------------------------------------------------------------

@@ -13,6 +13,7 @@ class Person:
     username: str
     roles: tuple[str, ...]
     about: str
+    permissions: tuple[str, ...] = ()  # beside those of the roles, by codename
     is_staff: bool = False
     is_superuser: bool = False
 
@@ -22,6 +23,8 @@ PEOPLE = (
     Person("senior", ("senior moderator",), "decides what was escalated, reverses decisions"),
     Person("lead", ("policy lead",), "sets policies in the admin site"),
     Person("auditor", ("auditor",), "reads the record, exports CSV"),
+    # Who asks for the batch decides none of it, and the moderators all of it.
+    Person("artist", (), "asks for images, sees their own requests", permissions=("add_generationrequest",)),
     Person("admin", (), "everything, in the admin site too", is_staff=True, is_superuser=True),
 )
 

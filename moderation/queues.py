@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
+from django.conf import settings
 from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
@@ -126,6 +127,7 @@ class Queue:
     permission: str = "moderation.decide_review"
     is_blind: bool = False  # what was decided before is not shown
     is_personal: bool = False  # whether it holds other rows for everybody
+    holds_disputes: bool = False  # whether two people may have disagreed about what is in it
     filters: Filters = field(default_factory=Filters)
     saved: SavedQueue | None = None  # the row that it was made from
 
@@ -194,9 +196,21 @@ class Queue:
         return self.filters.apply(self.select(rows, user, timezone.now())) if self.is_open_to(user) else rows.none()
 
     def work(self, user: User, avoided: Collection[str] = ()) -> ReviewQuerySet:
-        """What of it is given to this person: not the categories that they want none of today."""
-        rows = self.reviews(user)
+        """What of it is given to this person: what they may decide, and not the categories they want none of today."""
+        rows = self.decidable(self.reviews(user), user, own=settings.DECIDE_OWN_REQUESTS)
         return rows.exclude(headline_l1__in=avoided) if avoided else rows
+
+    def decidable(self, rows: ReviewQuerySet, user: User | int, *, own: bool) -> ReviewQuerySet:
+        """Without what this person is a party to. ``own``: what they asked for themselves stays in."""
+        rows = rows.not_disputed_by(user) if self.holds_disputes else rows
+        return rows if own else rows.not_requested_by(user)
+
+    def withholds(self, user: User) -> bool:
+        """Whether it holds what this person is never given, because they are a party to it."""
+        rows = self.reviews(user)
+        if not settings.DECIDE_OWN_REQUESTS and rows.filter(requested_by=user).exists():
+            return True
+        return self.holds_disputes and rows.disputed_by(user).exists()
 
     def ordered(self, rows: ReviewQuerySet) -> ReviewQuerySet:
         return rows.order_by(*ORDERS[self.filters.order][1])
@@ -217,6 +231,7 @@ QUEUES: dict[str, Queue] = {
             about="What moderators passed on to seniors, and where two of them disagreed.",
             select=lambda rows, user, now: rows.standing_at(Review.Status.ESCALATED),
             permission="moderation.decide_escalated_review",
+            holds_disputes=True,
         ),
         Queue(
             slug="second-opinion",
@@ -231,6 +246,7 @@ QUEUES: dict[str, Queue] = {
             name="Mine",
             about="Images reserved for you. Nobody else gets them until you give them back.",
             is_personal=True,
+            holds_disputes=True,
             select=lambda rows, user, now: rows.claimable_by(user).held_by(user, now),
         ),
     )

@@ -24,6 +24,7 @@ OURS = (
     "SCENARIO_",
     "CLASSIFIERS",
     "FETCH_ALLOW",
+    "CALLER_ALLOW",
     "PUBLIC_URL",
     "PORT",
     "ALLOWED_HOSTS",

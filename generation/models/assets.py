@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from generation.addresses import address
+from generation.models.keys import ApiKey, Scope
 from generation.models.requests import GenerationRequest
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ class AssetQuerySet(models.QuerySet["Asset"]):
     def visible_to(self, user: User | AnonymousUser) -> Self:
         """The one door to assets: who may not look at images at all gets none, so foreign ids read as absent."""
         return self if user.is_authenticated and user.has_perm("generation.view_asset") else self.none()
+
+    def readable_by(self, key: ApiKey) -> Self:
+        """All for a key that may read all; for others what came by them."""
+        return self if key.may(Scope.READ_ALL) else self.filter(api_key=key)
 
 
 class Asset(models.Model):
@@ -68,6 +73,10 @@ class Asset(models.Model):
     url_expires_at = models.DateTimeField(null=True, blank=True)
     detection = models.JSONField(null=True, blank=True, help_text="The provider's own NSFW detection, unaltered.")
     detection_level = models.PositiveSmallIntegerField(null=True, blank=True)
+    # The program that asked for it or sent it: its request's, or the call's.
+    api_key = models.ForeignKey(
+        ApiKey, null=True, blank=True, on_delete=models.PROTECT, related_name="assets", db_index=False
+    )
     stored_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -77,6 +86,9 @@ class Asset(models.Model):
         indexes = [
             models.Index(fields=["-created_at", "-id"], name="asset_newest"),
             models.Index(fields=["seed", "-id"], name="asset_seed", condition=Q(seed__isnull=False)),
+            models.Index(
+                fields=["api_key", "-created_at", "-id"], name="asset_of_key", condition=Q(api_key__isnull=False)
+            ),
         ]
         constraints = [
             models.UniqueConstraint(fields=["request", "position"], name="asset_one_per_position"),

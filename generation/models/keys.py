@@ -19,7 +19,8 @@ PREFIX = "lp"
 class Scope(models.TextChoices):
     GENERATE = "generate", "Generate: submit requests and read their results"
     CLASSIFY = "classify", "Classify: have images judged"
-    READ = "read", "Read: list moderated assets"
+    READ = "read", "Read: list the assets that came by this key"
+    READ_ALL = "read:all", "Read all: list every asset of this installation"
 
 
 def digest_of(key: str) -> str:
@@ -72,7 +73,8 @@ class ApiKey(models.Model):
         return cls.objects.create(hint=hint, digest=digest_of(text), **fields), text
 
     def may(self, scope: str) -> bool:
-        return scope in self.scopes
+        """A scope that ends in ``:all`` holds the one without it."""
+        return scope in self.scopes or f"{scope}:all" in self.scopes
 
     def revoke(self) -> None:
         """At once and for good. A second time changes nothing."""

@@ -128,7 +128,7 @@ def _content(image: str, deadline: float) -> bytes:
     if image[:5].lower() == "data:":
         return wire.from_data_url(image)
     left = max(deadline - time.monotonic(), 0.1)
-    return fetching.fetch(image, allow=settings.FETCH_ALLOW, deadline=left).content
+    return fetching.fetch(image, allow=settings.CALLER_ALLOW, deadline=left).content
 
 
 def _is_flagged(content: bytes) -> bool:

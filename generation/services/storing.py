@@ -38,6 +38,7 @@ class Origin:
     detection: dict[str, Any] | None = None
     detection_level: int | None = None
     stored_by_id: int | None = None
+    api_key_id: int | None = None  # of the program that sent it; a request brings its own
     external_id: str = ""  # the source's own name for it; stored once per source
     seed: int | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)  # laid over what the file itself says
@@ -108,6 +109,7 @@ def _provenance(rendition: imaging.Rendition, origin: Origin) -> dict[str, Any]:
         "detection": origin.detection,
         "detection_level": origin.detection_level,
         "stored_by_id": origin.stored_by_id,
+        "api_key_id": origin.request.api_key_id if origin.request else origin.api_key_id,
         "external_id": origin.external_id,
         "seed": origin.seed,
         "metadata": {**rendition.metadata, **origin.metadata},

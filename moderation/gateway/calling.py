@@ -46,7 +46,7 @@ def call(url: str, *, secret: str, delivery: uuid.UUID, content: bytes) -> int:
         url,
         content=content,
         headers=headers(secret=secret, delivery=delivery, content=content),
-        allow=settings.FETCH_ALLOW,
+        allow=settings.CALLER_ALLOW,
         max_bytes=ANSWER_MAX,
         deadline=TIMEOUT,
     )

@@ -138,7 +138,7 @@ def _content(address: str, seconds: float) -> bytes:
     """Raises ValueError, Blocked or FetchFailed."""
     if address[:5].lower() == "data:":
         return wire.from_data_url(address)
-    return fetching.fetch(address, allow=settings.FETCH_ALLOW, deadline=seconds, max_bytes=imaging.MAX_BYTES).content
+    return fetching.fetch(address, allow=settings.CALLER_ALLOW, deadline=seconds, max_bytes=imaging.MAX_BYTES).content
 
 
 def _assess(content: bytes, able: list[BytesClassifier]) -> list[tuple[str, Assessment]]:

@@ -90,6 +90,7 @@ def _store(image: judging.Judged, key: ApiKey) -> Asset:
         source=Source.API,
         external_id=f"{key.uuid}:{image.rendition.source_sha256}",
         stored_by_id=key.owner_id,
+        api_key_id=key.pk,
         original_name=f"sent by {key.name}"[:255],
     )
     try:

@@ -268,7 +268,9 @@ curl "$LOUPE/api/nsfw/image" -H "x-api-key: $KEY" -H "Content-Type: application/
         path="/v1/assets",
         scope=Scope.READ,
         summary="List assets",
-        about="Newest first unless told. nsfw is absent until the image is judged, [] when it was approved, labels "
+        about="What came by this key: the images of its requests and those it sent; with the scope read:all every "
+        "asset of this installation. Newest first unless told. "
+        "nsfw is absent until the image is judged, [] when it was approved, labels "
         'when it was rejected. Drugs and tobacco are one category here, so both labels come together; "'
         f'{scenario.UNNAMED}" stands for a rejection that names no category. url is signed and expires, and is empty '
         f"for all but approved images. Refused, because it cannot be honoured: {', '.join(scenario.NOT_SERVED)}.",
@@ -324,7 +326,7 @@ curl -u "$KEY:any" "$LOUPE/v1/assets/get-bulk" -H "Content-Type: application/jso
         path="/v1/assets/{assetId}",
         scope=Scope.READ,
         summary="Read an asset",
-        about="As in the list, with a fresh address.",
+        about="As in the list, with a fresh address. One that the list would not show is not found.",
         parameters=(Parameter(name="assetId", where="path", about="A UUID.", schema=TEXT, required=True),),
         reply=scenario_wire.AssetReply,
         refusals={Refusal.NOT_FOUND: "There is no asset of this id."},

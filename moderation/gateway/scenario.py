@@ -2,8 +2,9 @@
 
 ``GET /v1/assets``, ``GET /v1/assets/{assetId}`` and ``POST /v1/assets/get-bulk``.
 
-Format: ``generation.wire.scenario``. One installation is one project, so a key for ``read`` sees every asset in it, as
-a key of Scenario's sees its project's; ``projectId`` is taken and changes nothing. Ids are our UUIDs.
+Format: ``generation.wire.scenario``. A key for ``read`` sees what came by it: its requests' images and those it sent.
+One for ``read:all`` sees every asset of this installation, as a key of Scenario's sees its project's. ``projectId``
+is taken and changes nothing. Ids are our UUIDs.
 
 **``nsfw``** is absent until the review is decided, ``[]`` when it was approved, and Scenario's labels when it was
 rejected: those of the categories that the standing decision names. Two things do not map one to one. Drugs and tobacco
@@ -35,7 +36,7 @@ from django.views.decorators.csrf import csrf_exempt
 from pydantic import BaseModel, ValidationError
 
 from generation.gate import STATUS, ApiError, Call, Refusal, endpoint, json_answer, read_json
-from generation.models import Asset, Scope, Source
+from generation.models import ApiKey, Asset, Scope, Source
 from generation.wire import scenario as wire
 from moderation import taxonomy
 from moderation.gateway import signed
@@ -76,7 +77,7 @@ def _error(status: int, message: str) -> HttpResponse:
 @endpoint(scope=Scope.READ, methods=("GET",), refuse=refuse)
 def assets(call: Call) -> HttpResponse:
     asked = _Asked.read(call.request.GET)
-    rows = list(asked.rows()[: asked.size + 1])
+    rows = list(asked.rows(call.key)[: asked.size + 1])
     found, more = rows[: asked.size], len(rows) > asked.size
     page = wire.AssetsReply(
         assets=tuple(_describe(found)), next_pagination_token=asked.token_after(found[-1]) if more else None
@@ -87,7 +88,7 @@ def assets(call: Call) -> HttpResponse:
 @endpoint(scope=Scope.READ, methods=("GET",), refuse=refuse)
 def asset(call: Call, asset_id: str) -> HttpResponse:
     name = _uuid(asset_id)
-    found = list(_all().filter(uuid=name)) if name else []
+    found = list(_readable_by(call.key).filter(uuid=name)) if name else []
     if not found:
         raise ApiError(Refusal.NOT_FOUND, "There is no asset of this id.")
     return json_answer(wire.AssetReply(asset=_describe(found)[0]).to_wire())
@@ -103,7 +104,7 @@ def assets_in_bulk(call: Call) -> HttpResponse:
             f"The body must be an object whose assetIds is a list of at most {wire.BULK_MAX} asset ids."
         ) from None
     ids = [name for text in dict.fromkeys(asked) if (name := _uuid(text))]
-    rows = {row.uuid: row for row in _all().filter(uuid__in=ids)}
+    rows = {row.uuid: row for row in _readable_by(call.key).filter(uuid__in=ids)}
     found = _describe(rows[asset_id] for asset_id in ids if asset_id in rows)
     return json_answer(wire.AssetsReply(assets=tuple(found)).to_wire())
 
@@ -148,9 +149,9 @@ class _Asked:
         after = _from_token(query.get("paginationToken", ""), newest_first)
         return cls(_size(query.get("pageSize", "")), newest_first, after, _filters(query))
 
-    def rows(self) -> QuerySet[Asset]:
+    def rows(self, key: ApiKey) -> QuerySet[Asset]:
         """By keyset, so that what is added meanwhile moves no page; one row more tells whether there is another."""
-        rows = _all().filter(self.filters)
+        rows = _readable_by(key).filter(self.filters)
         if self.after is not None:
             at, pk = self.after
             if self.newest_first:
@@ -221,8 +222,8 @@ def _bad(sentence: str) -> ApiError:
 
 
 # --- What is answered -------------------------------------------------------------------------------------------------
-def _all() -> QuerySet[Asset]:
-    return Asset.objects.select_related("review", "request")
+def _readable_by(key: ApiKey) -> QuerySet[Asset]:
+    return Asset.objects.readable_by(key).select_related("review", "request")
 
 
 def _describe(found: Iterable[Asset]) -> list[wire.Asset]:

@@ -96,7 +96,7 @@ def _read(given: Any, provider: str) -> tuple[Txt2ImgBody, dict[str, Any]]:
 def _judge(webhook: Webhook) -> None:
     """By its text alone; the numbers it resolves to are judged whenever it is called."""
     try:
-        judge_url(webhook.url, allow=settings.FETCH_ALLOW)
+        judge_url(webhook.url, allow=settings.CALLER_ALLOW)
     except fetching.Blocked as error:
         raise ApiError(Refusal.BODY_INVALID, f"extra.webhook.url is not allowed: {error}") from None
 

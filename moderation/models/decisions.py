@@ -66,7 +66,8 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
         return self.select_related("review__asset", "policy", "reversed_by").only(
             "uuid", "verdict", "categories", "note", "reviewer", "reviewer_name", "by_policy", "seconds", "second_of",
             "batch", "created_at", "sequence", "policy__version", "reversed_by__reviewer_name",
-            "reversed_by__created_at", "review__uuid", "review__asset__uuid", "review__asset__preview",
+            "reversed_by__created_at", "review__uuid", "review__requested_by", "review__asset__uuid",
+            "review__asset__preview",
         )  # fmt: skip
 
     def standing(self) -> Self:
@@ -185,9 +186,11 @@ class Decision(models.Model):
         return self.second_of is not None and self.second_of.verdict != self.verdict
 
     def may_be_reversed_by(self, user: Any) -> bool:
-        """The decider within the undo window, or a senior at any time; and nothing is reversed twice."""
+        """The decider within the undo window; a senior at any time, but for others' on what they asked for."""
         if self.verdict == Verdict.REOPEN or not user.is_active or hasattr(self, "reversed_by"):
             return False
+        if self.reviewer_id != user.pk and user.has_perm("moderation.decide_escalated_review"):
+            return not self.review.is_own_request_of(user)
         if user.has_perm("moderation.decide_escalated_review"):
             return True
         return self.reviewer_id == user.pk and timezone.now() - self.created_at <= UNDO_WINDOW

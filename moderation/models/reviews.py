@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 
@@ -53,6 +53,28 @@ class ReviewQuerySet(models.QuerySet["Review"]):
     def free(self, now: datetime) -> Self:
         """Claimed by nobody, or no longer."""
         return self.filter(Q(claimed_until__isnull=True) | Q(claimed_until__lt=now))
+
+    def not_requested_by(self, user: User | int) -> Self:
+        """Images that somebody else asked for, or nobody who is known."""
+        return self.exclude(requested_by=user)
+
+    def not_disputed_by(self, user: User | int) -> Self:
+        return self.exclude(self._dispute_of(user))
+
+    def disputed_by(self, user: User | int) -> Self:
+        """The disagreements that this person is half of, and that somebody else settles."""
+        return self.filter(self._dispute_of(user))
+
+    def _dispute_of(self, user: User | int) -> Q:
+        # What stands of a disputed review's record is the two opinions, so whoever made one of them is a party.
+        opinions = Review.objects.filter(
+            pk=OuterRef("pk"),
+            decisions__reviewer=user,
+            decisions__reverses__isnull=True,
+            decisions__reversed_by__isnull=True,
+            decisions__second_of__reversed_by__isnull=True,
+        )
+        return Q(Exists(opinions), status=Review.Status.ESCALATED, second_opinion=Review.SecondOpinion.DISAGREED)
 
     def for_screen(self) -> Self:
         """With all that the review page reads of other tables."""
@@ -139,6 +161,12 @@ class Review(StateMachine):
         blank=True, help_text="Which rule of which policy sent it here or settled it, as a sentence."
     )
     policy = models.ForeignKey(Policy, null=True, blank=True, on_delete=models.PROTECT)
+    # Who asked for the image or brought it, as far as that is known: they do not decide it. Written once. Here, because
+    # every deal asks for it and may join nothing.
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="requested_reviews",
+        db_index=False, editable=False,
+    )  # fmt: skip
     # What the classifiers said (moderation.models.said), which nothing changes once the last of them has ended: the
     # desk would otherwise gather it from four places of the disk for every decision. Empty until then, and in reviews
     # that are older than this column.
@@ -167,7 +195,7 @@ class Review(StateMachine):
             *(
                 # decided_at, always empty here, for SQLite: where it cannot read that in the index it reads every row.
                 models.Index(
-                    fields=["status", *fields, "decided_at"],
+                    fields=["status", *fields, "requested_by", "decided_at"],
                     name=f"review_{name}",
                     condition=Q(decided_at__isnull=True),
                 )
@@ -245,6 +273,15 @@ class Review(StateMachine):
         """Whether they hold it for a second opinion, so that no page may tell them what was decided."""
         return self.wants_opinion_of(user) and self.is_held_by(user)
 
+    def is_own_request_of(self, user: Any) -> bool:
+        """Whether this person asked for the image, so that others decide it."""
+        return self.requested_by_id == user.pk and not settings.DECIDE_OWN_REQUESTS
+
+    @property
+    def is_disputed(self) -> bool:
+        """Two people disagreed, and nobody has settled it yet."""
+        return self.status == self.Status.ESCALATED and self.second_opinion == self.SecondOpinion.DISAGREED
+
     @property
     def is_claimed(self) -> bool:
         return self.claimed_until is not None and self.claimed_until >= timezone.now()
@@ -254,7 +291,9 @@ class Review(StateMachine):
 
     def claim_for(self, user: User) -> bool:
         """Take or renew the claim; whether it is now theirs. One UPDATE, so two people can never both win."""
-        rows = Review.objects.filter(pk=self.pk).claimable_by(user)
+        rows = Review.objects.filter(pk=self.pk).claimable_by(user).not_disputed_by(user)
+        if not settings.DECIDE_OWN_REQUESTS:
+            rows = rows.not_requested_by(user)
         until = timezone.now() + CLAIM_LASTS
         won = bool(rows.unclaimed_for(user).update(claimed_by=user, claimed_until=until))
         self.refresh_from_db()

@@ -17,6 +17,7 @@ from moderation.screen import context as surroundings
 from moderation.screen import labels
 from moderation.screen.exposure import seen_by
 from moderation.screen.numbers import numbers_of
+from moderation.services import second_opinions
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -41,7 +42,11 @@ def panel(*, user: User, review: Review, queue: Queue | None) -> dict[str, Any]:
     is_blind = blind(user, review, queue)
     # Most images come to the desk without any, and what reads them joins five tables.
     decisions = _DECISIONS.rows(review=review.pk) if getattr(review, "was_decided", True) and not is_blind else []
-    history = entries(decisions, user)
+    for row in decisions:
+        row.review = review
+    disagreement = surroundings.disagreement(decisions, user)
+    is_party = disagreement is not None and disagreement.is_party and review.is_disputed
+    history = entries(decisions, user, is_party=is_party)
     return {
         "review": review,
         "asset": asset,
@@ -57,10 +62,11 @@ def panel(*, user: User, review: Review, queue: Queue | None) -> dict[str, Any]:
         "headline": taxonomy.CATEGORIES.get(review.headline),
         "history": history,
         "last": history[0] if history else None,
-        "disagreement": surroundings.disagreement(decisions, user),
+        "disagreement": disagreement,
         "strip": surroundings.strip(review, user, is_blind=is_blind),
         "similar": surroundings.similar_to(review, user, is_blind=is_blind),
-        "foot": foot(user, review, queue),
+        "foot": foot(user, review, queue, is_party=is_party),
+        "settlers": second_opinions.settlers(review) if is_party else [],
         "claim_seconds": claim_seconds(review),
     }
 
@@ -84,6 +90,8 @@ _DECISIONS = Prepared(
 def blind(user: User, review: Review, queue: Queue | None) -> bool:
     """Whether they shall judge without seeing what was decided: in that queue, or while they hold it for that."""
     asked = queue is not None and queue.is_blind
+    if review.is_own_request_of(user):
+        return False  # nobody asks them
     return review.wants_opinion_of(user) and (asked or review.is_held_by(user))
 
 
@@ -98,8 +106,15 @@ def rail(user: User) -> dict[str, Any]:
     }
 
 
-def entries(decisions: Iterable[Decision], user: User) -> list[Entry]:
-    return [Entry(decision=row, may_reverse=row.may_be_reversed_by(user)) for row in decisions]
+def entries(decisions: Iterable[Decision], user: User, *, is_party: bool = False) -> list[Entry]:
+    """``is_party``: they are half of a disagreement, so all they may take back is their own opinion."""
+    return [
+        Entry(
+            decision=row,
+            may_reverse=row.may_be_reversed_by(user) and (not is_party or row.reviewer_id == user.pk),
+        )
+        for row in decisions
+    ]
 
 
 def claim_seconds(review: Review) -> int:
@@ -109,8 +124,18 @@ def claim_seconds(review: Review) -> int:
     return max(0, int((review.claimed_until - timezone.now()).total_seconds()))
 
 
-def foot(user: User, review: Review, queue: Queue | None) -> str:
+def foot(user: User, review: Review, queue: Queue | None, *, is_party: bool = False) -> str:
     """Which of the designed feet the inspector gets."""
+    stopped = _why_not(user, review, queue, is_party=is_party)
+    if stopped:
+        return stopped
+    if review.is_held_by(user):
+        return "deciding"
+    return "taken" if review.is_claimed else "free"
+
+
+def _why_not(user: User, review: Review, queue: Queue | None, *, is_party: bool) -> str:
+    """The foot that says why this person cannot decide it; "" where they can."""
     if not user.has_perm("moderation.decide_review"):
         return "looking"
     if review.status == Review.Status.CLASSIFYING:
@@ -119,9 +144,9 @@ def foot(user: User, review: Review, queue: Queue | None) -> str:
         return "decided"
     if review.status == Review.Status.ESCALATED and not user.has_perm("moderation.decide_escalated_review"):
         return "senior"
-    if review.is_held_by(user):
-        return "deciding"
-    return "taken" if review.is_claimed else "free"
+    if review.is_own_request_of(user):
+        return "own"
+    return "party" if is_party else ""
 
 
 def undo_seconds(decision: Decision | None) -> int:

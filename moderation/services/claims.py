@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connections, transaction
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
@@ -40,7 +41,8 @@ def deal(
         return []
     now = timezone.now()
     if not (skipped or avoided or queue.is_narrowed or queue.is_personal):
-        return _take(user, lambda: _whole_queue(queue.slug, count).rows(now=now))
+        whole = _whole_queue(queue.slug, count, own=settings.DECIDE_OWN_REQUESTS)
+        return _take(user, lambda: whole.rows(now=now, user=user.pk))
     rows = queue.work(user, avoided).exclude(pk__in=skipped)
     return _take(user, lambda: list(_free(queue.ordered(rows), now)[:count]))
 
@@ -100,15 +102,17 @@ _CLAIM = Prepared(
 
 
 @functools.cache
-def _whole_queue(slug: str, count: int) -> Prepared[Review]:
+def _whole_queue(slug: str, count: int, *, own: bool) -> Prepared[Review]:
     """Dealing from a queue without filters, which is nearly all dealing."""
     queue = QUEUES[slug]
-    rows = Review.objects.all()
 
-    def build(now: datetime) -> ReviewQuerySet:
-        return _free(queue.ordered(queue.select(rows, NOBODY, now)), now)[:count]
+    def build(now: datetime, user: int = NOBODY) -> ReviewQuerySet:
+        rows = queue.decidable(queue.select(Review.objects.all(), NOBODY, now), user, own=own)
+        return _free(queue.ordered(rows), now)[:count]
 
-    return Prepared(build, now=datetime)
+    if own and not queue.holds_disputes:
+        return Prepared(build, now=datetime)
+    return Prepared(build, now=datetime, user=int)
 
 
 def resume(*, user: User, queue: Queue, skipped: Collection[int] = ()) -> Review | None:

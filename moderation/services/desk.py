@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, QuerySet
+from django.utils import timezone
 
 from generation.models import InvalidTransition
 from generation.models.gathering import Unsought
@@ -19,6 +20,7 @@ from moderation.gateway import events
 from moderation.models import Decision, Exposure, Review, Verdict
 from moderation.models.decisions import STATUS_AFTER
 from moderation.models.exposure import SEVERE
+from moderation.models.reviews import UNDO_WINDOW
 from moderation.queues import Queue
 from moderation.services import claims, second_opinions
 from moderation.services.record import record_decision
@@ -33,7 +35,7 @@ Status = Review.Status
 def _to_decide(rows: QuerySet[Review]) -> QuerySet[Review]:
     rows = rows.only(
         "uuid", "asset", "status", "headline_l1", "policy", "claimed_by", "claimed_until", "decided_by",
-        "second_opinion",
+        "second_opinion", "requested_by",
     )  # fmt: skip
     listeners = events.listeners(OuterRef("asset"))
     return rows.annotate(has_listener=Exists(listeners)).select_for_update(of=("self",))
@@ -49,6 +51,9 @@ _LOCKED_AND_HELD = Prepared(
 )  # fmt: skip
 VERDICTS = frozenset(STATUS_AFTER)  # what a person may say of an image
 SECONDS_MAX = Decimal(3600)
+OWN_REQUEST = "You asked for this image, so somebody else decides it."
+PARTY = "You gave one of the two opinions on this image, so another senior moderator settles it."
+DISPUTED = "Somebody else judged this image differently, so a senior moderator settles it."
 SUPERSEDED = "This decision is not the last one on its image any more."
 
 
@@ -218,6 +223,7 @@ def reverse(*, decision: Decision, user: User, note: str = "", batch: UUID | Non
     review = _locked(decision.review.uuid)
     if not decision.may_be_reversed_by(user):
         raise NotAllowed(why_not_reversible(decision, user))
+    _require_distance(review, decision, user)
     if decision.reviewer_id != user.pk and not note.strip():
         raise Incomplete("Say why you reverse a decision that is not yours.")
     if decision.pk not in newest_of(Decision.objects.standing_of(review)):
@@ -231,6 +237,23 @@ def reverse(*, decision: Decision, user: User, note: str = "", batch: UUID | Non
     review.claim_for(user)
     events.review_moved(review)
     return reversal
+
+
+def _require_distance(review: Review, decision: Decision, user: User) -> None:
+    """Raises NotAllowed for a reversal by which somebody would settle what they are a party to."""
+    if decision.reviewer_id != user.pk and review.is_own_request_of(user):
+        raise NotAllowed(OWN_REQUEST)
+    if not review.is_disputed:
+        return
+    opinions = Decision.objects.standing_of(review)
+    if decision not in opinions or user.pk not in {row.reviewer_id for row in opinions}:
+        return
+    if decision.reviewer_id != user.pk:
+        raise NotAllowed(PARTY)
+    # Taking back the second opinion yields to the first. Taking back the first drops the second one too: that may undo
+    # a slip, and must not win a dispute.
+    if decision.second_of_id is None and timezone.now() - decision.created_at > UNDO_WINDOW:
+        raise NotAllowed(DISPUTED)
 
 
 def newest_of(standing: Sequence[Decision]) -> set[int]:
@@ -266,6 +289,10 @@ def _require_rank(review: Review, user: User) -> None:
         raise NotAllowed("You may look at reviews but not decide them.")
     if review.status == Status.ESCALATED and not user.has_perm("moderation.decide_escalated_review"):
         raise NotAllowed("This review was escalated. A senior moderator decides it.")
+    if review.is_own_request_of(user):
+        raise NotAllowed(OWN_REQUEST)
+    if review.is_disputed and Decision.objects.standing().filter(review=review, reviewer=user).exists():
+        raise NotAllowed(PARTY)
 
 
 def checked_categories(verdict: Verdict, slugs: Sequence[str]) -> list[str]:
@@ -301,6 +328,8 @@ def why_not_reversible(decision: Decision, user: User) -> str:
         return "A reversal cannot be reversed. Decide the image anew."
     if hasattr(decision, "reversed_by"):
         return "This decision has been reversed already."
+    if decision.reviewer_id != user.pk and decision.review.is_own_request_of(user):
+        return OWN_REQUEST
     if decision.reviewer_id != user.pk:
         return "Somebody else's decision can only be reversed by a senior moderator."
     return "The time to undo is over. A senior moderator can reverse this decision."

@@ -34,6 +34,7 @@ def open_review(*, asset: Asset) -> Review:
         source=asset.source,
         provider=asset.request.provider if asset.request else "",
         look=_look_of(asset),
+        requested_by_id=_requester_of(asset),
     )
     now = timezone.now()
     wanted = [classifier for classifier in classifiers.active() if classifier.applies_to(asset)]
@@ -49,6 +50,13 @@ def open_review(*, asset: Asset) -> Review:
     if not wanted:
         settle_review(review=review)
     return review
+
+
+def _requester_of(asset: Asset) -> int | None:
+    """The account that asked for the image or brought it: a person's own, or that of the key's owner."""
+    request = asset.request
+    person = request.requested_by_id if request else asset.stored_by_id
+    return person or (asset.api_key.owner_id if asset.api_key else None)
 
 
 def _look_of(asset: Asset) -> int | None:

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.models import User
 
 from moderation.gateway import events
 from moderation.models import Decision, Review
 from moderation.models.decisions import status_after
 
 Opinion = Review.SecondOpinion
+SETTLERS_NAMED = 5
 _PARTS = 10_000
 _DIGITS = 15  # of the hash, in hexadecimal: as even as chance needs
 
@@ -30,6 +32,18 @@ def is_drawn(decision: Decision) -> bool:
 def first_of(review: Review) -> Decision:
     """The decision that a second opinion on this review is about."""
     return [row for row in Decision.objects.standing_of(review) if row.second_of_id is None][-1]
+
+
+def settlers(review: Review) -> list[str]:
+    """The names of those who may settle a disagreement: seniors who gave neither opinion and did not ask for it."""
+    parties = [row.reviewer_id for row in Decision.objects.standing_of(review)]
+    if not settings.DECIDE_OWN_REQUESTS:
+        parties.append(review.requested_by_id)
+    seniors = User.objects.with_perm(
+        "moderation.decide_escalated_review", backend="django.contrib.auth.backends.ModelBackend"
+    )
+    others = seniors.exclude(pk__in=[pk for pk in parties if pk is not None]).order_by("username")
+    return list(others.values_list("username", flat=True)[:SETTLERS_NAMED])
 
 
 def conclude(*, review: Review, decision: Decision, **fields: Any) -> None:

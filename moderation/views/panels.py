@@ -80,7 +80,9 @@ def go_on(request: DeskRequest, queue: Queue) -> HttpResponse:
     avoided = Preferences.of(request.user).avoided_today()
     review = desk.claim_next(user=request.user, queue=queue, skipped=skipped(request, queue), avoided=avoided)
     if review is None:
-        messages.info(request, f"Nothing is left for you in “{queue.name}”.")
+        withheld = " What you asked for yourself, and what you are half of a disagreement about, others decide."
+        why = withheld if queue.withholds(request.user) else ""
+        messages.info(request, f"Nothing is left for you in “{queue.name}”.{why}")
         return leave(request, queue.get_absolute_url())
     return arrive(request, review, queue)
 

@@ -58,6 +58,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
         ({"SANDBOX_LATENCY": "nan"}, "SANDBOX_LATENCY"),
         ({"SANDBOX_LATENCY": "-1"}, "Choose a value from 0 to 600."),
         ({"CLASSIFIERS": "local,crystal-ball"}, "names 'crystal-ball', which does not exist. Choose from: local,"),
+        ({"CALLER_ALLOW": "10.0.0.5"}, "Write host:port pairs, for example CALLER_ALLOW=10.0.0.5:9000."),
         ({"FETCH_ALLOW": "10.0.0.5"}, "Write host:port pairs, for example FETCH_ALLOW=10.0.0.5:9000."),
         ({"SCENARIO_API_KEY": "x"}, "SCENARIO_API_KEY and SCENARIO_API_SECRET belong together"),
         ({"DATABASE_URL": "oracle"}, "DATABASE_URL"),
@@ -77,7 +78,7 @@ def test_without_debug_and_keys_there_is_no_provider_and_no_sandbox(load: Load) 
     assert not settings.SANDBOX
     assert settings.IMAGE_PROVIDERS == {}
     assert "sandbox" not in settings.CLASSIFIERS
-    assert settings.FETCH_ALLOW == []
+    assert settings.FETCH_ALLOW == settings.CALLER_ALLOW == []
 
 
 def test_the_sandbox_stands_in_until_there_is_a_key(load: Load) -> None:
@@ -85,6 +86,7 @@ def test_the_sandbox_stands_in_until_there_is_a_key(load: Load) -> None:
     assert list(tried.IMAGE_PROVIDERS) == ["novita-sandbox"]
     assert tried.IMAGE_PROVIDERS["novita-sandbox"]["OPTIONS"]["base_url"] == "http://127.0.0.1:8123/sandbox/novita"
     assert tried.FETCH_ALLOW == ["127.0.0.1:8123"]
+    assert tried.CALLER_ALLOW == []
 
     real = load(DEBUG="1", NOVITA_API_KEY="sk_1")
     assert list(real.IMAGE_PROVIDERS) == ["novita"]

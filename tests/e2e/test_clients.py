@@ -53,7 +53,7 @@ def _straight(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def key(stack: Stack) -> str:
-    return stack.api_key("Published clients", "generate", "read")
+    return stack.api_key("Published clients", "generate", "read:all")
 
 
 class Desk:

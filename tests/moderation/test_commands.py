@@ -100,7 +100,7 @@ def test_the_demo_can_be_run_again_without_doubling_anything(db: None, settings:
     run("demo")
 
     assert PASSWORD in first
-    assert (requests, users) == (40, 5)
+    assert (requests, users) == (40, 6)
     assert (GenerationRequest.objects.count(), User.objects.count()) == (requests, users)
     assert Policy.objects.active().trusts_local_silence
     assert "trusts the local detector's silence" in Policy.objects.active().note
@@ -109,6 +109,9 @@ def test_the_demo_can_be_run_again_without_doubling_anything(db: None, settings:
     assert senior.check_password(PASSWORD)
     assert senior.has_perm("moderation.decide_escalated_review")
     assert not User.objects.get(username="moderator").is_staff
+    # Who asked for the batch decides none of it.
+    (asked,) = User.objects.filter(pk__in=GenerationRequest.objects.values("requested_by"))
+    assert not asked.has_perm("moderation.decide_review")
 
 
 def test_a_random_demo_password_is_printed_once_and_kept(db: None, settings: Any) -> None:

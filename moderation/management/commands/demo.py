@@ -5,7 +5,7 @@ import uuid
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
@@ -43,6 +43,7 @@ class Command(BaseCommand):
                 defaults={"is_staff": person.is_staff, "is_superuser": person.is_superuser},
             )
             user.groups.set(Group.objects.filter(name__in=person.roles))
+            user.user_permissions.set(Permission.objects.filter(codename__in=person.permissions))
             if is_new or settings.DEMO_PASSWORD:
                 user.set_password(password)
                 user.save()
@@ -64,7 +65,7 @@ class Command(BaseCommand):
         if not sandboxes:
             self.stdout.write("No requests were made: a provider's key is set, and the demo spends no money.")
             return 0
-        author = User.objects.get(username="moderator")
+        author = User.objects.get(username="artist")
         for number, prompt in enumerate(demo.BATCH, start=1):
             create_request(
                 user=author,

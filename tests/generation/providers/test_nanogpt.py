@@ -217,7 +217,7 @@ over_a_socket = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def nanogpt(live_server: Any, settings: Any) -> Any:
-    settings.FETCH_ALLOW = []
+    settings.CALLER_ALLOW = []
     return lambda key="sandbox": NanoGpt(
         api_key=key, base_url=f"{live_server.url}/sandbox/nano-gpt", label="nano-gpt (sandbox)"
     )
@@ -336,7 +336,7 @@ def test_only_ten_are_processed_and_billed(client: Any) -> None:
     ],
 )  # fmt: skip
 def test_a_bad_body_is_a_400_in_its_form(client: Any, settings: Any, body: Any) -> None:
-    settings.FETCH_ALLOW = []
+    settings.CALLER_ALLOW = []
     answer = post(client, body)
     assert answer.status_code == 400
     assert isinstance(answer.json()["error"], str)
@@ -346,7 +346,7 @@ def test_a_bad_body_is_a_400_in_its_form(client: Any, settings: Any, body: Any) 
 def test_addresses_are_fetched_through_the_guard(client: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from generation import fetching
 
-    settings.FETCH_ALLOW = ["a.test:80"]
+    settings.CALLER_ALLOW = ["a.test:80"]
     seen: list[tuple[str, Any]] = []
 
     def fetch(url: str, **options: Any) -> fetching.Fetched:

@@ -34,7 +34,7 @@ def key(api_key: tuple[ApiKey, str]) -> str:
 def hook(settings: Any) -> Iterator[Shelf]:
     """A program's server."""
     with shelf() as found:
-        settings.FETCH_ALLOW += [found.address]
+        settings.CALLER_ALLOW = [*settings.CALLER_ALLOW, found.address]
         yield found
 
 

@@ -52,7 +52,7 @@ def wire() -> Iterator[Tripwire]:
 @pytest.fixture
 def hook(settings: Any) -> Iterator[Shelf]:
     with shelf() as found:
-        settings.FETCH_ALLOW = [found.address]
+        settings.CALLER_ALLOW = [found.address]
         yield found
 
 
@@ -94,7 +94,7 @@ def test_hostile_addresses_are_refused_when_they_are_handed_in(key: str, wire: T
 
 def test_the_tripwire_would_be_felt(key: str, wire: Tripwire, settings: Any) -> None:
     """With the guard told to trust the name, everything below does reach it."""
-    settings.FETCH_ALLOW = ["hook.example.com:80"]
+    settings.CALLER_ALLOW = ["hook.example.com:80"]
     wire.names["hook.example.com"] = [["127.0.0.1"]]
     assert submit(key, with_webhook(HOOK, "TASK_STATUS_SUCCEED")).status_code == 200
     assert (wire.dialled, wire.touched, wire.is_untouched) == (["127.0.0.1"], 1, False)
@@ -144,7 +144,7 @@ def test_an_allowance_that_was_withdrawn_is_noticed_at_the_call(
     key: str, wire: Tripwire, hook: Shelf, settings: Any
 ) -> None:
     owed(key, hook.url)
-    settings.FETCH_ALLOW = []
+    settings.CALLER_ALLOW = []
     tasks.deliver()
 
     assert Delivery.objects.get().status == "failed"
@@ -232,7 +232,7 @@ def test_every_way_of_not_taking_it_reads_alike(
     closed = socket.socket()
     closed.bind(("127.0.0.1", 0))
     refusing = f"127.0.0.1:{closed.getsockname()[1]}"
-    settings.FETCH_ALLOW += [refusing]
+    settings.CALLER_ALLOW = [*settings.CALLER_ALLOW, refusing]
     hook.replies = [404, 500, 302, 0]
     urls = [*[hook.url] * 4, f"http://{refusing}/", HOOK, "http://nowhere.example.com/"]
     try:

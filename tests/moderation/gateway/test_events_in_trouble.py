@@ -96,7 +96,7 @@ def test_a_server_that_does_not_answer_is_tried_again(
         if trouble == "no http":
             closed.listen()
             threading.Thread(target=_babble, args=(closed,), daemon=True).start()
-        settings.FETCH_ALLOW += [address]
+        settings.CALLER_ALLOW = [*settings.CALLER_ALLOW, address]
         GenerationRequest.objects.update(callback_url=f"http://{address}/")
     started = time.monotonic()
     tasks.deliver()
@@ -128,7 +128,7 @@ def test_one_address_that_hangs_does_not_hold_up_another(
 ) -> None:
     monkeypatch.setattr(calling, "TIMEOUT", 1.0)
     with shelf() as silent:
-        settings.FETCH_ALLOW += [silent.address]
+        settings.CALLER_ALLOW = [*settings.CALLER_ALLOW, silent.address]
         silent.replies = [0] * 3
         for seed in range(3):
             submit(key, {**body(seed=seed), "extra": {"webhook": {"url": silent.url}}})

@@ -53,7 +53,7 @@ def key() -> str:
 @pytest.fixture
 def pictures(settings: Any) -> Iterator[Shelf]:
     with shelf() as found:
-        settings.FETCH_ALLOW = [found.address]
+        settings.CALLER_ALLOW = [found.address]
         yield found
 
 
@@ -341,7 +341,7 @@ def test_every_cause_gives_the_same_body(
     closed.bind(("127.0.0.1", 0))
     silent = socket.create_server(("127.0.0.1", 0))
     ports = [sock.getsockname()[1] for sock in (closed, silent)]
-    settings.FETCH_ALLOW += [f"127.0.0.1:{port}" for port in ports]
+    settings.CALLER_ALLOW = [*settings.CALLER_ALLOW, *(f"127.0.0.1:{port}" for port in ports)]
     causes = {
         "blocked": "http://169.254.169.254/latest/meta-data/",
         "refused": f"http://127.0.0.1:{ports[0]}/",

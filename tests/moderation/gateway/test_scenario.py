@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def key() -> str:
-    return make_key("read", calls_per_minute=10_000)
+    return make_key("read:all", calls_per_minute=10_000)
 
 
 def get(key: str, path: str = "/v1/assets", secret: str = "anything", **query: Any) -> HttpResponse:
@@ -218,7 +218,7 @@ def test_a_key_for_reading_sees_every_asset_of_the_installation(
     make_asset(source=Source.TXT2IMG, request=make_request(requested_by=moderator), position=0)
     make_asset(source=Source.API, stored_by_id=moderator.pk)
 
-    assert [len(get(make_key("read")).json()["assets"]) for _ in range(2)] == [5, 5]
+    assert [len(get(make_key("read:all")).json()["assets"]) for _ in range(2)] == [5, 5]
 
 
 def test_refusals_have_a_body_that_clients_read(key: str, three: Any, admin: User) -> None:
@@ -229,7 +229,7 @@ def test_refusals_have_a_body_that_clients_read(key: str, three: Any, admin: Use
         403: [get(make_key("generate", "classify"))],
         404: [get(key, f"/v1/assets/{name}") for name in ("x", "\0", "asset_1", "0" * 32, f"{three[0].uuid}x")],
         405: [Client().post("/v1/assets", {}, headers={"x-api-key": key})],
-        429: [get(make_key("read", calls_per_minute=0))],
+        429: [get(make_key("read:all", calls_per_minute=0))],
     }
     for status, answers in refusals.items():
         for answer in answers:
@@ -274,7 +274,7 @@ def test_a_wrong_list_of_assets_is_refused(key: str, body: Any) -> None:
 def test_several_assets_need_a_key_for_reading(three: Any) -> None:
     assert bulk("wrong", {"assetIds": []}).status_code == 401
     assert bulk(make_key("generate"), {"assetIds": []}).status_code == 403
-    assert get(make_key("read"), "/v1/assets/get-bulk").status_code == 405
+    assert get(make_key("read:all"), "/v1/assets/get-bulk").status_code == 405
 
 
 # --- Clients ---------------------------------------------------------------------------------------------------------
@@ -317,7 +317,7 @@ def test_the_published_client_lists_pages_and_reads_unmodified(live_server: Any,
         assert [asset.id for asset in several] == ids
         assert [asset.nsfw for asset in several] == [[], ["violence", "explicit"], None]
         assert several[0].metadata.size == several[0].properties.size
-    late = make_key("read", expires_at=datetime.now(UTC) - timedelta(days=1))
+    late = make_key("read:all", expires_at=datetime.now(UTC) - timedelta(days=1))
     for wrong in ("wrong", late):
         client = sdk.Scenario(api_key=wrong, api_secret="any", base_url=f"{live_server.url}/v1", max_retries=0)
         with client, pytest.raises(sdk.AuthenticationError):
