@@ -161,7 +161,7 @@ def test_who_asked_is_known_of_requests_of_keys_and_of_what_was_brought(
     assert found == wanted
 
     Review.objects.update(requested_by=None)
-    import_module("moderation.migrations.0016_requested_by").fill(apps, None)
+    import_module("moderation.migrations.0017_requested_by").fill(apps, None)
     assert {asset: Review.objects.get(asset=asset).requested_by for asset in wanted} == wanted
 
 

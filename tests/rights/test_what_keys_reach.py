@@ -66,7 +66,7 @@ def test_a_key_reads_what_came_by_it_and_one_for_all_reads_all(assets: dict[str,
 
 
 def test_what_was_stored_before_finds_its_key_and_old_keys_keep_reading_all(assets: dict[str, Any]) -> None:
-    migration = import_module("generation.migrations.0009_keys_of_assets")
+    migration = import_module("generation.migrations.0010_keys_of_assets")
     before = dict(Asset.objects.values_list("pk", "api_key"))
     assert sum(key is not None for key in before.values()) == 3
     Asset.objects.update(api_key=None)

@@ -29,7 +29,7 @@ def take_back(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("generation", "0008_fold_words")]
+    dependencies = [("generation", "0009_names_in_the_admin")]
 
     operations = [
         migrations.AddField(

@@ -18,7 +18,7 @@ def give(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("moderation", "0014_what_was_said")]
+    dependencies = [("moderation", "0015_names_in_the_admin")]
 
     operations = [
         migrations.AlterModelOptions(

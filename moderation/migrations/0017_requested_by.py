@@ -41,8 +41,8 @@ def indexes():
 class Migration(migrations.Migration):
     dependencies = [
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
-        ("generation", "0009_keys_of_assets"),
-        ("moderation", "0015_admin_site_by_permission"),
+        ("generation", "0010_keys_of_assets"),
+        ("moderation", "0016_admin_site_by_permission"),
     ]
 
     operations = [
