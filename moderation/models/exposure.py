@@ -1,8 +1,8 @@
-"""How much somebody has looked at, hour by hour. Nobody but they themselves is ever shown it."""
+"""How much somebody has looked at, in steps of five minutes. Nobody but they themselves is ever shown it."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import models
@@ -13,47 +13,51 @@ from generation.models.prepared import Prepared
 
 # What people who look at images for a living name as the hard ones.
 SEVERE = frozenset({"explicit", "violence", "visually-disturbing", "hate-symbols"})
+STEP = timedelta(minutes=5)
+WINDOW = timedelta(minutes=60)
 
 
-def this_hour() -> datetime:
-    return timezone.now().replace(minute=0, second=0, microsecond=0)
+def current_step() -> datetime:
+    """Return when the running step of five minutes began."""
+    now = timezone.now()
+    return now - (now - now.replace(hour=0, minute=0, second=0, microsecond=0)) % STEP
 
 
 class Exposure(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="exposure")
-    hour = models.DateTimeField()
+    started_at = models.DateTimeField()
     images = models.PositiveIntegerField(default=0)
     severe = models.PositiveIntegerField(default=0)
     is_put_off = models.BooleanField("no break suggested", default=False)
 
     class Meta:
         verbose_name_plural = "exposure"
-        constraints = [models.UniqueConstraint(fields=["user", "hour"], name="exposure_once_an_hour")]
+        constraints = [models.UniqueConstraint(fields=["user", "started_at"], name="exposure_once_a_step")]
 
     def __str__(self) -> str:
         # Without the numbers: the admin site names related rows when an account is deleted.
-        return f"The hour from {self.hour:%Y-%m-%d %H:%M} UTC"
+        return f"Five minutes from {self.started_at:%Y-%m-%d %H:%M} UTC"
 
     @classmethod
     def add(cls, user_id: int, *, images: int, severe: int) -> None:
         """Count images that have left somebody's screen."""
-        hour = this_hour()
+        step = current_step()
         counts = {"images": images, "severe": severe}
-        if not _ADD.update(user=user_id, hour=hour, **counts):
-            _, made = cls.objects.get_or_create(user_id=user_id, hour=hour, defaults=counts)
+        if not _ADD.update(user=user_id, started_at=step, **counts):
+            _, made = cls.objects.get_or_create(user_id=user_id, started_at=step, defaults=counts)
             if not made:  # another window of theirs was faster
-                _ADD.update(user=user_id, hour=hour, **counts)
+                _ADD.update(user=user_id, started_at=step, **counts)
 
     @classmethod
     def put_off(cls, user_id: int) -> None:
-        """Suggest no break any more in this hour."""
-        cls.objects.update_or_create(user_id=user_id, hour=this_hour(), defaults={"is_put_off": True})
+        """Suggest no break for the next 60 minutes."""
+        cls.objects.update_or_create(user_id=user_id, started_at=current_step(), defaults={"is_put_off": True})
 
 
 _ADD = Prepared(
-    lambda user, hour, images, severe: (
-        Exposure.objects.filter(user_id=user, hour=hour),
+    lambda user, started_at, images, severe: (
+        Exposure.objects.filter(user_id=user, started_at=started_at),
         {"images": F("images") + images, "severe": F("severe") + severe},
     ),
-    user=int, hour=datetime, images=int, severe=int,
+    user=int, started_at=datetime, images=int, severe=int,
 )  # fmt: skip

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from django.db.models import Count, Max, Q, Sum
+from django.utils import timezone
+
 from moderation.models import Exposure, Preferences
-from moderation.models.exposure import this_hour
+from moderation.models.exposure import STEP, WINDOW
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -22,20 +25,26 @@ class Seen:
 
 
 def seen_by(user: User) -> Seen:
-    """This hour and today (UTC), and whether to suggest a break. One query."""
-    hour = this_hour()
-    rows = Exposure.objects.filter(user=user, hour__gte=hour.replace(hour=0)).values_list(
-        "hour", "images", "severe", "is_put_off", "user__desk_preferences__break_after"
+    """Add up the last 60 minutes and today (UTC), and tell whether to suggest a break. One query.
+
+    The step that began before the 60 minutes and reaches into them counts whole: nothing seen in them is left out.
+    """
+    now = timezone.now()
+    midnight, hour_ago = now.replace(hour=0, minute=0, second=0, microsecond=0), now - WINDOW - STEP
+    is_recent, is_today = Q(started_at__gt=hour_ago), Q(started_at__gte=midnight)
+    sums = Exposure.objects.filter(user=user, started_at__gte=min(midnight, hour_ago)).aggregate(
+        hour_images=Sum("images", filter=is_recent, default=0),
+        hour_severe=Sum("severe", filter=is_recent, default=0),
+        today_images=Sum("images", filter=is_today, default=0),
+        today_severe=Sum("severe", filter=is_today, default=0),
+        put_off=Count("pk", filter=is_recent & Q(is_put_off=True)),
+        wanted=Max("user__desk_preferences__break_after"),
     )
-    images = severe = today_images = today_severe = 0
-    is_due = False
-    for at, all_of_them, hard, is_put_off, wanted in rows:
-        today_images, today_severe = today_images + all_of_them, today_severe + hard
-        if at == hour:
-            images, severe = all_of_them, hard
-            limit = Preferences().break_after if wanted is None else wanted
-            is_due = 0 < limit <= images and not is_put_off
+    limit = Preferences().break_after if sums["wanted"] is None else sums["wanted"]
     return Seen(
-        hour_images=images, hour_severe=severe, today_images=today_images, today_severe=today_severe,
-        is_break_due=is_due,
-    )  # fmt: skip
+        hour_images=sums["hour_images"],
+        hour_severe=sums["hour_severe"],
+        today_images=sums["today_images"],
+        today_severe=sums["today_severe"],
+        is_break_due=0 < limit <= sums["hour_images"] and not sums["put_off"],
+    )

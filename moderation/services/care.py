@@ -46,11 +46,11 @@ def _theirs(user: User) -> Preferences:
 
 
 def rest(*, user: User) -> int:
-    """Give everything back that they hold, and suggest no break again this hour; return how many images it was."""
+    """Give everything back that they hold, suggest no break for 60 minutes; return how many images it was."""
     later(user=user)
     return Review.objects.filter(claimed_by=user).update(claimed_by=None, claimed_until=None)
 
 
 def later(*, user: User) -> None:
-    """Suggest no break again this hour."""
+    """Suggest no break for the next 60 minutes."""
     Exposure.put_off(user.pk)

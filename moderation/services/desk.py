@@ -262,7 +262,7 @@ def newest_of(standing: Sequence[Decision]) -> set[int]:
 
 
 def count_exposure(user: User, seen: Iterable[tuple[Review, Sequence[str]]]) -> None:
-    """Add images that have left somebody's screen, with what they named in them, to what they have seen this hour."""
+    """Add images that have left somebody's screen, with what they named in them, to what they have seen lately."""
     severe = images = 0
     for review, categories in seen:
         images += 1

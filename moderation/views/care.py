@@ -96,7 +96,7 @@ def exposure(request: DeskRequest) -> HttpResponse:
 
 @require_POST
 def exposure_later(request: DeskRequest) -> HttpResponse:
-    """No suggestion of a break any more in this hour."""
+    """Suggest no break for the next 60 minutes."""
     care.later(user=request.user)
     return _exposure(request, dismissed=True) if request.htmx else SeeOther(_back(request, "home"))
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import timedelta
 
 from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
 from moderation.models import Decision, Exposure, Review
-from moderation.models.exposure import this_hour
+from moderation.models.exposure import current_step
 
 PageOf = Callable[..., Page]
 Make = Callable[..., Review]
@@ -57,7 +56,5 @@ def verdicts() -> list[tuple[str, str]]:
 
 
 def have_seen_much(user: User) -> None:
-    """So much this hour that a break is suggested; and in the next, should the test run into it."""
-    Exposure.objects.bulk_create(
-        Exposure(user=user, hour=this_hour() + timedelta(hours=ahead), images=200) for ahead in (0, 1)
-    )
+    """So much in the last minutes that a break is suggested."""
+    Exposure.objects.create(user=user, started_at=current_step(), images=200)

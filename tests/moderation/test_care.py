@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from moderation import taxonomy
 from moderation.models import Exposure, Preferences, Review
-from moderation.models.exposure import this_hour
+from moderation.models.exposure import current_step
 from tests.moderation.browsing import HTMX, As, Make, decide, held, page_of, start
 
 PREFERENCES, AVOIDED = "/preferences/", "/preferences/avoided/"
 
 
 def saw(user: User, images: int, *, severe: int = 0, hours_ago: int = 0) -> None:
-    Exposure.objects.create(user=user, hour=this_hour() - timedelta(hours=hours_ago), images=images, severe=severe)
+    Exposure.objects.create(
+        user=user, started_at=current_step() - timedelta(hours=hours_ago), images=images, severe=severe
+    )
 
 
 # --- Preferences ------------------------------------------------------------------------------------------------------
@@ -201,7 +207,7 @@ def numbers(text: str) -> list[str]:
 def test_the_page_today_and_the_part_say_what_was_seen(client_of: As, moderator: User, other_moderator: User) -> None:
     saw(moderator, 12, severe=3)
     saw(other_moderator, 77, severe=70)
-    Exposure.objects.create(user=moderator, hour=this_hour().replace(hour=0) - timedelta(hours=1), images=500)
+    Exposure.objects.create(user=moderator, started_at=current_step() - timedelta(days=1), images=500)
     client = client_of(moderator)
 
     assert numbers(client.get("/").content.decode()) == ["12", "3", "12", "3"]
@@ -231,6 +237,51 @@ def test_a_break_is_suggested_when_it_was_wanted(
     text = client_of(moderator).get("/exposure/", headers=HTMX).content.decode()
 
     assert ("Take a break" in text) == is_due
+
+
+def test_a_break_counts_the_last_60_minutes_across_the_turn_of_an_hour(
+    client_of: As, make_review: Make, moderator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Preferences.objects.create(user=moderator, break_after=4)
+    client, review_1, review_2 = client_of(moderator), *(held(make_review, moderator) for _ in range(2))
+    now = timezone.now().replace(hour=12, minute=59, second=30) + timedelta(days=1)
+
+    def at(moment: Any) -> list[str]:
+        monkeypatch.setattr(timezone, "now", lambda: moment)
+        client.force_login(moderator)
+        return numbers(client.get("/exposure/", headers=HTMX).content.decode())
+
+    at(now)
+    Exposure.add(moderator.pk, images=2, severe=1)
+    at(now + timedelta(minutes=1))
+    assert review_1.claim_for(moderator)
+    assert review_2.claim_for(moderator)
+    decide(client, review_1, "approve")
+    decide(client, review_2, "approve")
+
+    assert at(now + timedelta(minutes=1)) == ["4", "1", "4", "1"]
+    assert "Take a break" in client.get("/exposure/", headers=HTMX).content.decode()
+    assert at(now + timedelta(minutes=59)) == ["4", "1", "4", "1"]
+    assert at(now + timedelta(minutes=66)) == ["0", "0", "4", "1"]
+    assert Exposure.objects.count() == 2
+
+
+def test_what_was_counted_by_hours_is_not_forgotten_early(moderator: User) -> None:
+    """The rows that a running desk had, as its migration leaves them."""
+    hour = timezone.now().replace(minute=0, second=0, microsecond=0)
+    Exposure.objects.create(user=moderator, started_at=hour, images=3, severe=1)
+    Exposure.objects.create(user=moderator, started_at=hour - timedelta(hours=1), images=5, is_put_off=True)
+    Exposure.objects.create(user=moderator, started_at=hour - timedelta(hours=30), images=7)
+
+    migration = import_module("moderation.migrations.0018_exposure_in_steps")
+    migration.move_to_newest_step(apps, SimpleNamespace(connection=connection))
+
+    rows = Exposure.objects.order_by("-started_at").values_list("started_at", "images", "severe", "is_put_off")
+    assert list(rows) == [
+        (current_step(), 3, 1, False),
+        (hour - timedelta(minutes=5), 5, 0, True),
+        (hour - timedelta(hours=30), 7, 0, False),
+    ]
 
 
 def test_who_never_chose_is_reminded_after_200(client_of: As, moderator: User) -> None:
@@ -301,7 +352,7 @@ def test_it_can_be_put_off_for_this_hour(
     else:
         assert response["Location"] == "/queues/"
     assert "Take a break" not in client.get("/").content.decode()
-    later = timezone.now() + timedelta(hours=1)
+    later = timezone.now() + timedelta(minutes=66)
     monkeypatch.setattr(timezone, "now", lambda: later)
     saw(moderator, 200)
     assert "Take a break" in client.get("/exposure/", headers=HTMX).content.decode()
