@@ -10,6 +10,7 @@ from django.template.defaultfilters import filesizeformat
 from jinja2 import Environment, Undefined
 
 from generation.addresses import address
+from moderation.screen.covers import image_cover
 from moderation.screen.parts import category_tree
 from moderation.templatetags.desk import age, provider_name
 
@@ -17,7 +18,7 @@ from moderation.templatetags.desk import age, provider_name
 def environment(**options: Any) -> Environment:
     # Under DEBUG Django passes DebugUndefined, which writes the name of a missing value: into a note, for example.
     found = Environment(**{**options, "undefined": Undefined}, trim_blocks=True, lstrip_blocks=True)
-    found.globals |= {"category_tree": category_tree}
+    found.globals |= {"category_tree": category_tree, "image_cover": image_cover}
     found.filters |= {
         "age": age,
         "clock": clock,

@@ -66,8 +66,8 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
         return self.select_related("review__asset", "policy", "reversed_by").only(
             "uuid", "verdict", "categories", "note", "reviewer", "reviewer_name", "by_policy", "seconds", "second_of",
             "batch", "created_at", "sequence", "policy__version", "reversed_by__reviewer_name",
-            "reversed_by__created_at", "review__uuid", "review__requested_by", "review__asset__uuid",
-            "review__asset__preview",
+            "reversed_by__created_at", "review__uuid", "review__headline_l1", "review__requested_by",
+            "review__asset__uuid", "review__asset__preview",
         )  # fmt: skip
 
     def standing(self) -> Self:

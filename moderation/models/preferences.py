@@ -54,6 +54,11 @@ class Preferences(models.Model):
         """What lies over an image of this category at first; ``""`` is an image without one."""
         return Veil(self.veils.get(l1, Veil.BLUR if self.blur else Veil.NONE))
 
+    @property
+    def blurs_any(self) -> bool:
+        """Whether some images are blurred at first."""
+        return self.blur or Veil.BLUR in self.veils.values()
+
     def avoided_today(self) -> list[str]:
         """L1 categories that they asked not to be given today (UTC)."""
         today = timezone.now().date().isoformat()

@@ -87,8 +87,9 @@ class ReviewQuerySet(models.QuerySet["Review"]):
     def for_tiles(self) -> Self:
         """With what a page of many images shows of each, and no column more."""
         return self.select_related("asset__request", "claimed_by").only(
-            "uuid", "priority", "headline", "headline_confidence", "why", "created_at", "claimed_until",
-            "claimed_by__username", "asset__uuid", "asset__preview", "asset__source", "asset__request__provider",
+            "uuid", "priority", "headline", "headline_l1", "headline_confidence", "why", "created_at",
+            "claimed_until", "claimed_by__username", "asset__uuid", "asset__preview", "asset__source",
+            "asset__request__provider",
         )  # fmt: skip
 
     def held_by(self, user: User | int, now: datetime | None = None) -> Self:

@@ -47,6 +47,8 @@ class Result:
 
     address: str
     preview: str
+    thumbnail_url: str
+    l1: str  # by which the viewer may prefer it covered
     short_id: str
     status: str
     status_name: str
@@ -196,9 +198,9 @@ def _same(sha256: str) -> list[int]:
 
 def _results(ids: Sequence[int], user: User, terms: Sequence[Term], likeness: Likeness | None = None) -> list[Result]:
     rows = Review.objects.filter(asset_id__in=ids).select_related("asset__request").only(
-        "uuid", "status", "headline", "headline_confidence", "created_at", "second_opinion", "decided_by",
-        "claimed_by", "claimed_until", "asset__uuid", "asset__preview", "asset__metadata", "asset__original_name",
-        "asset__request__prompt",
+        "uuid", "status", "headline", "headline_l1", "headline_confidence", "created_at", "second_opinion",
+        "decided_by", "claimed_by", "claimed_until", "asset__uuid", "asset__preview", "asset__metadata",
+        "asset__original_name", "asset__request__prompt",
     )  # fmt: skip
     found = {row.asset_id: row for row in rows}
     likeness = likeness or Likeness()
@@ -219,6 +221,8 @@ def _result(review: Review, user: User, terms: Sequence[Term], likeness: Likenes
     return Result(
         address=review.get_absolute_url(),
         preview=review.asset.preview,
+        thumbnail_url=review.asset.thumbnail_url,
+        l1=review.headline_l1,
         short_id=review.asset.short_id,
         status=status,
         status_name=str(name),

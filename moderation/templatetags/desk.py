@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 from generation import providers
 from moderation.models import Review
 from moderation.screen.blindness import Shown, shown
+from moderation.screen.covers import image_cover as render_cover
 from moderation.screen.parts import part
 
 if TYPE_CHECKING:
@@ -40,6 +41,13 @@ def shown_to(review: Review, user: User) -> Shown:
 def provider_name(slug: str) -> str:
     """How people call a provider; its slug once it is no longer configured."""
     return providers.available().get(slug, slug)
+
+
+@register.simple_tag(takes_context=True)
+def image_cover(context: template.Context, review: Review) -> SafeString:
+    """The small picture of a list, covered as the viewer prefers: {% image_cover review %}."""
+    asset = review.asset
+    return render_cover(context["preferences"], review.headline_l1, asset.preview, asset.thumbnail_url)
 
 
 @register.simple_tag(takes_context=True)

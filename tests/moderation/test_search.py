@@ -154,7 +154,7 @@ def test_a_result_shows_what_is_to_be_seen_at_a_glance_and_no_pixels(client: Cli
     assert "Alcohol Use" in content
     assert review.asset.preview in content
     assert review.asset.file_url not in content
-    assert review.asset.thumbnail_url not in content
+    assert f'src="{review.asset.thumbnail_url}"' not in content
 
 
 # --- Ids, hashes, numbers ---

@@ -1,0 +1,59 @@
+// Lists of blurred images: reveal the one in focus, or all. Real pixels are asked for only then.
+const TILE = "main :is(li, tr)";
+let lastTile = null;
+
+const getCover = (tile) => tile?.querySelector(".veil[data-thumbnail]");
+
+function reveal(cover, isOn) {
+  if (isOn && !cover.querySelector(".real")) {
+    const image = new Image();
+    image.className = "real";
+    image.alt = "";
+    image.src = cover.dataset.thumbnail;
+    cover.append(image);
+  }
+  cover.toggleAttribute("data-revealed", isOn);
+}
+
+function announce(text) {
+  document.querySelector("#live").textContent = text;
+}
+
+function revealOne() {
+  const focused = document.activeElement.closest(TILE);
+  const cover = getCover(getCover(focused) ? focused : lastTile);
+  if (!cover?.isConnected) {
+    announce("Move to an image first, with Tab or the arrows.");
+    return;
+  }
+  reveal(cover, !cover.hasAttribute("data-revealed"));
+  announce(cover.hasAttribute("data-revealed") ? "Revealed." : "Blurred.");
+}
+
+function revealAll(button) {
+  const isOn = button.ariaPressed !== "true";
+  button.ariaPressed = String(isOn);
+  for (const cover of document.querySelectorAll(".veil[data-thumbnail]")) {
+    reveal(cover, isOn);
+  }
+  announce(isOn ? "All images are revealed." : "All images are blurred.");
+}
+
+document.addEventListener("focusin", ({ target }) => {
+  const tile = target.closest(TILE);
+  if (getCover(tile)) {
+    lastTile = tile;
+  }
+});
+
+document.addEventListener("click", ({ target }) => {
+  const button = target.closest("[data-reveal-one], [data-reveal-all]");
+  if (!button) {
+    return;
+  }
+  if (button.matches("[data-reveal-all]")) {
+    revealAll(button);
+  } else {
+    revealOne();
+  }
+});

@@ -1,0 +1,128 @@
+"""Lists of images as their viewer prefers them, and pages in narrow windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Page, expect
+
+from moderation.models import Preferences, Review, Verdict
+from moderation.services import desk
+from tests.browser.hands import PageOf, begin, have_seen_much
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Make = Callable[..., Review]
+
+
+@pytest.fixture
+def pages(make_review: Make, moderator: User) -> list[str]:
+    """The lists, each with at least one image."""
+    batch = uuid4()
+    for _ in range(2):
+        review = make_review(original_name="cellar.png")
+        desk.claim(review=review, user=moderator)
+        desk.decide(review=review, user=moderator, verdict=Verdict.APPROVE, batch=batch)
+    make_review()
+    return ["/queues/waiting/", "/search/?q=cellar", "/decisions/", "/history/", f"/batches/{batch}/"]
+
+
+def test_blur_off_holds_on_every_list(page_of: PageOf, moderator: User, pages: list[str]) -> None:
+    Preferences.objects.create(user=moderator, blur=False)
+    page = page_of(moderator)
+    for address in pages:
+        page.goto(address)
+        expect(page.locator("main .veil .real").first).to_be_visible()
+        expect(page.locator("main .veil[data-thumbnail]")).to_have_count(0)
+        expect(page.locator("[data-reveal-one]")).to_have_count(0)
+
+
+def test_blurred_lists_reveal_one_by_key_and_all_by_another(page_of: PageOf, moderator: User, pages: list[str]) -> None:
+    page = page_of(moderator)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "preview" in request.url else None)
+    for address in pages:
+        page.goto(address, wait_until="networkidle")
+        covers = page.locator("main .veil[data-thumbnail]")
+        assert covers.count() >= 1
+        assert asked == [], f"{address} sends nothing but the blur"
+        page.keyboard.press("b")
+        expect(page.locator("#live")).to_contain_text("Move to an image first")
+
+        page.locator("main :is(li, tr):has(.veil[data-thumbnail]) a:not([tabindex='-1'])").first.focus()
+        page.keyboard.press("b")
+        expect(page.locator("main .veil[data-revealed] .real")).to_have_count(1)
+        expect(covers.first).to_have_attribute("data-revealed", "")
+        page.keyboard.press("v")
+        expect(page.locator("main .veil[data-revealed] .real")).to_have_count(covers.count())
+        page.keyboard.press("v")
+        expect(page.locator("main .veil[data-revealed]")).to_have_count(0)
+        asked.clear()
+
+
+def overflow(page: Page) -> int:
+    return int(page.evaluate("document.documentElement.scrollWidth - innerWidth"))
+
+
+@pytest.mark.parametrize("width", [320, 390])
+def test_no_page_scrolls_sideways_and_nothing_of_the_navigation_is_cut(
+    page_of: PageOf, admin: User, waiting: list[Review], width: int
+) -> None:
+    Preferences.objects.create(user=admin, blur=False)
+    page = page_of(admin, viewport={"width": width, "height": 700}, has_touch=True, is_mobile=True)
+    begin(page)
+    assert overflow(page) <= 0
+    assert page.evaluate("find('.stage .tools').scrollWidth <= find('.stage .tools').clientWidth")
+    for address in ("/", "/queues/", "/queues/waiting/", "/history/", "/quality/", "/providers/", "/search/"):
+        page.goto(address)
+        assert overflow(page) <= 0, address
+        nav = page.locator(".bar nav")
+        assert nav.evaluate("one => one.scrollWidth <= one.clientWidth"), address
+        hints = page.locator("main kbd:visible")
+        assert hints.count() == 0, f"{address} shows keys to a thumb"
+
+
+def test_on_a_phone_no_number_of_quality_is_off_the_screen(page_of: PageOf, senior: User) -> None:
+    page = page_of(senior, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page.goto("/quality/")
+
+    cells = page.locator(".quality td").evaluate_all(
+        "all => all.map(one => { const box = one.getBoundingClientRect(); return [box.left, box.right]; })"
+    )
+    assert len(cells) >= 7
+    assert all(left >= 0 and right <= 390 for left, right in cells)
+    expect(page.locator(".quality td").first).to_be_visible()
+
+
+def test_on_a_phone_the_picture_is_whole_while_categories_are_open_and_a_break_is_suggested(
+    page_of: PageOf, moderator: User, waiting: list[Review]
+) -> None:
+    have_seen_much(moderator)
+    page = page_of(moderator, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    begin(page)
+    expect(page.locator("#break .notice")).to_be_visible()
+    page.wait_for_timeout(400)
+    page.get_by_role("button", name="Reject", exact=True).last.tap()
+    expect(page.locator("#chooser")).to_have_attribute("open", "")
+
+    picture, foot = (page.locator(part).bounding_box() for part in (".stage .canvas", "#foot"))
+    assert picture is not None
+    assert foot is not None
+    assert picture["y"] >= 44
+    assert picture["height"] > 150
+    assert picture["y"] + picture["height"] <= foot["y"]
+    page.keyboard.press("Escape")
+    expect(page.locator("#break .notice")).to_be_visible()
+
+
+def test_an_empty_history_is_read_across_the_page(page_of: PageOf, moderator: User) -> None:
+    page = page_of(moderator)
+    page.goto("/history/")
+
+    title = page.get_by_text("You have not decided anything yet")
+    box = title.bounding_box()
+    assert box is not None
+    assert box["width"] > 200
+    assert box["height"] < 60
