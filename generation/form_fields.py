@@ -9,7 +9,7 @@ from django import forms
 from generation import txt2img
 from generation.wire import txt2img as wire
 
-_QUIET = {"autocomplete": "off", "spellcheck": "false"}
+_QUIET = {"autocomplete": "off", "spellcheck": "false", "dir": "auto"}
 
 
 class PromptField(forms.CharField):
@@ -23,7 +23,7 @@ class PromptField(forms.CharField):
             required=required,
             min_length=int(low),
             max_length=int(high),
-            widget=forms.Textarea({"rows": rows, "spellcheck": "false"}),
+            widget=forms.Textarea({"rows": rows, "spellcheck": "false", "dir": "auto"}),
             help_text=f"{low} to {high} characters." if required else f"Optional. Up to {high} characters.",
             error_messages={
                 **dict.fromkeys(("required", "min_length", "max_length"), wrong),

@@ -25,7 +25,7 @@ class DecisionFilterForm(forms.Form):
     reviewer = forms.CharField(
         required=False,
         max_length=150,
-        widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": "User name"}),
+        widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": "User name", "dir": "auto"}),
     )
     by = forms.ChoiceField(
         label="Decided by", required=False, choices=[("", "Anybody"), ("person", "A person"), ("policy", "The policy")]

@@ -58,7 +58,7 @@ class SavedQueueForm(forms.Form):
             "required": "Give the queue a name.",
             "max_length": f"A name has at most {NAME_MAX} characters.",
         },
-        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        widget=forms.TextInput(attrs={"autocomplete": "off", "dir": "auto"}),
     )
     is_shared = forms.BooleanField(label="For everybody", required=False)
 

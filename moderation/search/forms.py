@@ -40,7 +40,7 @@ def _day(label: str) -> forms.DateField:
 
 
 def _text(label: str, maximum: int, **attributes: str) -> forms.CharField:
-    widget = forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", **attributes})
+    widget = forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "dir": "auto", **attributes})
     return forms.CharField(label=label, required=False, max_length=maximum, widget=widget)
 
 

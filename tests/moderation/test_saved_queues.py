@@ -134,7 +134,7 @@ def test_a_queue_is_saved_listed_and_deleted(client_of: As, make_review: Make, m
 
     assert (response.status_code, response["Location"]) == (303, DRINKS)
     assert (saved.name, saved.owner, saved.is_shared) == ("Drinks first", moderator, False)
-    assert "<h1>Drinks first" in text_of(client, DRINKS)
+    assert "<h1><bdi>Drinks first" in text_of(client, DRINKS)
     listed = text_of(client, "/queues/")
     assert f'href="{DRINKS.replace("&", "&amp;")}"' in listed
     assert "Alcohol, Oldest first" in listed
@@ -176,7 +176,7 @@ def test_only_seniors_and_leads_save_for_everybody(client_of: As, moderator: Use
         assert client_of(person).post(SAVE, shared).status_code == 303
     assert [saved.owner for saved in SavedQueue.objects.order_by("pk")] == [senior, lead]
     text = text_of(client_of(moderator), "/queues/")
-    assert "for everybody, by senior" in text
+    assert "for everybody, by <bdi>senior</bdi>" in text
     assert "Delete" not in text
 
 
@@ -188,7 +188,7 @@ def test_saved_queues_show_how_much_waits(client_of: As, make_review: Make, mode
 
     text = " ".join(text_of(client_of(moderator), "/queues/").split()).partition("Saved queues")[2]
 
-    entries = {entry.partition("</strong>")[0]: entry for entry in text.split("<strong>")[1:4]}
+    entries = {entry.partition("</bdi>")[0]: entry for entry in text.split("<strong><bdi>")[1:4]}
     counts = {name: re.search(r'class="depth"><span class="num">(\d+)<', entry) for name, entry in entries.items()}
     assert {name: found and found.group(1) for name, found in counts.items()} == {
         "alcohol": "2",
