@@ -14,7 +14,14 @@ urlpatterns = [
     # Addresses are tried in turn, and most that are asked for are the desk's.
     path("", include("moderation.urls")),
     path("", views.home, name="home"),
-    path("login/", auth_views.LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path(
+        "login/",
+        auth_views.LoginView.as_view(
+            redirect_authenticated_user=True,
+            extra_context={"session_hours": settings.SESSION_COOKIE_AGE // 3600},
+        ),
+        name="login",
+    ),
     path("logout/", auth_views.LogoutView.as_view(), name="logout"),
     path("password/", views.PasswordChange.as_view(), name="password-change"),
     path("providers/", operations.providers, name="providers"),

@@ -7,6 +7,8 @@
 
 const table = find("#deck");
 const SIZE = 5, IDLE = 180_000, PATIENCE = [1, 2, 4, 8, 15]; // seconds between attempts while there is no connection
+const SLOW = 1000;           // ms from which somebody is told that a verdict is still on its way
+const ANSWER_LIMIT = 10_000; // ms after which a server that says nothing counts as none
 const store = { prefix: `loupe.unsent.${table?.dataset.user}.` };
 let ahead = [];       // panels whose turn comes, the next first
 let unsent = [];      // what the server has not taken yet, oldest first: {name, url, body, label, panel}
@@ -78,6 +80,16 @@ function wait() {
   find("#panel")?.setAttribute("inert", "");
   find("#panel")?.setAttribute("data-waiting", "");
   isWaiting = true;
+  tellWaiting();
+  if (failures) say(waitingText());
+}
+function waitingText() {
+  if (!failures) return "The next image is on its way.";
+  return `No connection, and no image is left here. ${unsent.length} unsent: kept in this browser, and sent when the connection is back. The next image comes then.`;
+}
+function tellWaiting() {
+  const place = find("#panel[data-waiting] [data-on-the-way]");
+  if (place) place.textContent = waitingText();
 }
 function finish() {
   settling?.();
@@ -97,8 +109,12 @@ function back(panel) {
 
 // --- Filling ---
 async function post(url, fields) {
-  const answer = await fetch(url, { method: "POST", body: new URLSearchParams(fields), headers: { "X-CSRFToken": token() } });
-  const text = await answer.text();
+  const limit = new AbortController(), timer = setTimeout(() => limit.abort(new Error("silent")), ANSWER_LIMIT);
+  let answer, text;
+  try {
+    answer = await fetch(url, { method: "POST", body: new URLSearchParams(fields), headers: { "X-CSRFToken": token() }, signal: limit.signal });
+    text = await answer.text();
+  } finally { clearTimeout(timer); }
   // A whole page instead of panels: the log-in, or the guard against foreign forms.
   if (answer.redirected || (answer.status === 403 && /^\s*<!doctype/i.test(text))) throw new Error("lapsed");
   return { status: answer.status, ok: answer.ok, text };
@@ -133,7 +149,10 @@ function keep(item) {
 }
 function write(item) {
   if (!unsent.includes(item)) return;
-  try { localStorage.setItem(store.prefix + item.name, JSON.stringify({ ...item, panel: undefined })); } catch { /* full: it is in memory */ }
+  try {
+    localStorage.setItem(store.prefix + item.name, JSON.stringify({ ...item, panel: undefined, isWritten: true }));
+    item.isWritten = true;
+  } catch { /* full: it is in memory */ }
 }
 function drop(item) {
   unsent = unsent.filter((other) => other !== item);
@@ -143,41 +162,72 @@ function drop(item) {
 function note(problem = "") {
   const badge = find("#unsent");
   badge.hidden = !unsent.length || (!failures && !problem);
+  badge.removeAttribute("data-saving");
   badge.querySelector("[data-count]").textContent = unsent.length;
-  badge.querySelector("[data-why]").textContent = problem || "no connection";
+  badge.querySelector("[data-why]").textContent = `unsent, ${problem || "no connection"}`;
+  tellWaiting();
 }
+// What is on its way for so long is not done yet, whatever was said when the key was pressed.
+function noteSlow(item) {
+  const badge = find("#unsent");
+  if (failures || !unsent.includes(item)) return;
+  badge.hidden = false;
+  badge.setAttribute("data-saving", "");
+  badge.querySelector("[data-count]").textContent = unsent.length;
+  badge.querySelector("[data-why]").textContent = "saving…";
+  isLate = true;
+  say(`Saving… image ${item.label} is not recorded yet.`);
+}
+// One window at a time sends what this person has kept, so that nothing is sent twice. What another window has sent is
+// gone from the storage by then.
+const takeTurn = (work) => navigator.locks ? navigator.locks.request(`loupe.sending.${table.dataset.user}`, work) : work();
+const isSentElsewhere = (item) => item.isWritten && !localStorage.getItem(store.prefix + item.name);
 async function send() {
   if (isSending || !unsent.length) return;
   isSending = true;
+  const slow = setTimeout(noteSlow, SLOW, unsent[0]);
+  const problem = await takeTurn(() => {
+    clearTimeout(slow);
+    return sendAll();
+  });
+  isSending = false;
+  if (problem !== undefined) return later(problem);
+  // Whoever was told that something is unsent is told this, too; a refusal has its own words.
+  if (isLate) say("Sent.");
+  isLate = false;
+  if (isWaiting) fill();
+  if (unsent.length) send(); // came in while the turn was given back
+}
+// Return what hinders the rest, if anything does.
+async function sendAll() {
   while (unsent.length) {
     const item = unsent[0];
+    if (isSentElsewhere(item)) { drop(item); continue; }
+    const slow = setTimeout(noteSlow, SLOW, item);
     let answer;
     try {
       answer = await post(item.url, [...new URLSearchParams(item.body), ["want", Math.max(0, SIZE - ahead.length)]]);
     } catch (error) {
-      return later(error.message === "lapsed" ? "your session has ended: log in again in another tab" : "");
-    }
-    if (answer.status >= 500) return later("the server has a fault");
+      return { lapsed: "your session has ended: log in again in another tab", silent: "the server does not answer" }[error.message] ?? "";
+    } finally { clearTimeout(slow); }
+    if (answer.status >= 500) return "the server has a fault";
     failures = 0;
     drop(item);
     if (answer.ok) take(answer.text);
     else { isLate = false; refused(item, answer.text); }
   }
-  // Whoever was told that something is unsent is told this, too; a refusal has its own words.
-  if (isLate) say("Sent.");
-  isSending = isLate = false;
 }
 function later(problem) {
   const seconds = PATIENCE[Math.min(failures++, PATIENCE.length - 1)];
   note(problem);
   isLate = true;
-  if (failures === 1) say(`${unsent.length} unsent. They are kept, and sent when the connection is back.`);
-  isSending = false;
+  if (failures === 1) say(isWaiting ? waitingText() : `${unsent.length} unsent. They are kept, and sent when the connection is back.`);
   setTimeout(send, 1000 * seconds);
 }
 addEventListener("online", () => { failures = Math.min(failures, 1); send(); fill(); });
 function refused(item, text) {
   undoEnds = item.undoBefore ?? 0;
+  countOwn(item.verdict, -1);
   const panel = panels(text)[0] ?? item.panel;
   if (!panel) return say(`The verdict on ${item.label} was refused. Look for it in the queue.`);
   back(panel);
@@ -196,20 +246,31 @@ document.addEventListener("submit", (event) => {
   event.preventDefault();
   event.stopImmediatePropagation();
   if (isUndo) return undo(action);
-  if (isWaiting) return; // the image on screen has been decided: what comes next is on its way
+  if (isWaiting) return warn(waitingText()); // the image on screen has been decided
   const panel = find("#panel"), fields = new FormData(form, button);
-  if (button.value === "reject" && !isSkip && !fields.has("categories")) return say("Choose what the image shows: a rejection names at least one category.");
+  if (button.value === "reject" && !isSkip && !fields.has("categories")) return warn("Choose what the image shows: a rejection names at least one category.");
   fields.delete("csrfmiddlewaretoken");
   fields.set("deck", "1");
   const name = uuid();
   if (!isSkip) fields.set("decision", name);
-  keep({ name, url: action, body: new URLSearchParams(fields).toString(), label: panel.dataset.name, review: panel.dataset.review, panel, isSkip, undoBefore: undoEnds });
+  keep({ name, url: action, body: new URLSearchParams(fields).toString(), label: panel.dataset.name, review: panel.dataset.review, panel, isSkip, undoBefore: undoEnds, verdict: isSkip ? "" : button.value });
   if (!isSkip) undoEnds = performance.now() + 1000 * table.dataset.undoWindow;
   const told = isSkip ? `Skipped image ${panel.dataset.name}.` : `${PAST[button.value]} image ${panel.dataset.name}.`;
   next();
   say(told);
-  afterPaint(() => { if (!isSkip) mark(panel.dataset.review, button.value); send(); });
+  afterPaint(() => {
+    if (!isSkip) {
+      mark(panel.dataset.review, button.value);
+      countOwn(button.value, 1);
+    }
+    send();
+  });
 }, true);
+// "You, today" counts at once; the next look at the server says it again.
+function countOwn(verdict, by) {
+  const count = verdict && find(`#rail-${verdict} .num`);
+  if (count && /^\d+$/.test(count.textContent)) count.textContent = Math.max(0, Number(count.textContent) + by);
+}
 // In the order of time: moderation/naming.py says why.
 function uuid() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
@@ -225,6 +286,7 @@ async function undo(url) {
     drop(last);
     back(last.panel);
     mark(last.review, "");
+    countOwn(last.verdict, -1);
     return say(`Taken back: nothing had been sent about image ${last.label}.`);
   }
   while (isSending && !failures) await new Promise((done) => setTimeout(done, 20));
@@ -235,6 +297,7 @@ async function undo(url) {
     back(panel);
     mark(panel.dataset.review, "");
     undoEnds = 0;
+    if (find("#rail")) htmx.trigger("#rail", "renew");
     say(panel.querySelector("[role=alert]")?.textContent.trim() ?? `Taken back. Image ${panel.dataset.name} waits again, and you hold it.`);
   } catch { say("No connection: nothing was taken back."); }
 }
@@ -292,13 +355,16 @@ function watch() {
 
 if (table) {
   document.addEventListener("desk:renew", (event) => { event.preventDefault(); renew(); });
-  addEventListener("pagehide", () => release(false));
+  // A window may close in the frame after the key.
+  addEventListener("pagehide", () => { unsent.forEach(write); release(false); });
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
   setInterval(watch, 1000);
   // When the queue has been worked through, look again for what has come since.
   setInterval(() => { if (isDry) { isDry = false; fill(); } }, 20_000);
-  for (const key of Object.keys(localStorage)) if (key.startsWith(store.prefix)) unsent.push(JSON.parse(localStorage.getItem(key)));
+  for (const key of Object.keys(localStorage).sort()) if (key.startsWith(store.prefix)) unsent.push(JSON.parse(localStorage.getItem(key)));
   learn(find("#claim time")?.dateTime);
+  // What is on screen may have been decided in a window that closed before it was sent.
+  if (inDeck() && unsent.some((item) => item.review === find("#panel").dataset.review)) wait();
   if (inDeck()) { renew(); fill(); }
   send();
 }

@@ -12,7 +12,14 @@ document.addEventListener("click", (event) => {
   if (button.matches("[data-verdict]") && performance.now() - shownAt < SETTLES) {
     event.preventDefault();
     event.stopPropagation();
-    return say("Too quick: nothing was decided.");
+    return warn("Too quick: nothing was decided.");
+  }
+  if (button.ariaDisabled === "true") {
+    event.preventDefault();
+    event.stopPropagation();
+    // What somebody types next was meant as a reason: it becomes a note, and no commands.
+    find("#note")?.focus();
+    return warn(button.dataset.why);
   }
   const needs = button.matches("[data-verdict=reject]") ? find("#chooser:not([open])") : button.matches("[data-verdict=escalate]") && !find("#note").value.trim() && find("#note");
   if (needs) { event.preventDefault(); needs.matches("#note") ? askWhy(needs) : choose(needs); }
@@ -23,6 +30,8 @@ document.addEventListener("click", (event) => {
   if (button.matches("[data-zoom]")) zoom(+button.dataset.zoom);
   if (button.matches("[data-surrounds]")) surround(button);
 }, true);
+// On a phone the picture stands above the page's beginning.
+document.addEventListener("toggle", ({ target }) => { if (target.id === "chooser" && target.open) scrollTo(0, 0); }, true);
 function choose(details) {
   details.open = true;
   scrollTo(0, 0);
@@ -42,6 +51,10 @@ document.addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || !note.matches?.("#note[data-escalates]") || event.shiftKey || event.isComposing) return;
   event.preventDefault();
   if (note.value.trim()) find("[data-verdict=escalate]").click();
+  else warn("Write why first: the senior moderator reads it. Esc leaves the note.");
+});
+document.addEventListener("desk:unused-key", ({ detail: key }) => {
+  if (find("#panel")) warn(`“${key.toUpperCase()}” does nothing on this image now. “?” lists the keys.`);
 });
 document.addEventListener("desk:key", (event) => {
   const key = event.detail;
@@ -114,7 +127,15 @@ function look(zoom, x = view.x, y = view.y) {
   place(zoom, ...[x, y].map((value, axis) => Math.min(room[axis], Math.max(-room[axis], value))));
   find("#stage").toggleAttribute("data-zoomed", zoom > 1);
   find("#stage").toggleAttribute("data-close", zoom >= 4);
-  tell(zoom === 1 ? "fit" : `${Math.round(100 * zoom / actually)}%`, isSame(zoom, actually));
+  const percent = `${Math.round(100 * zoom / actually)}%`;
+  tell(zoom === 1 ? "fit" : percent, isSame(zoom, actually));
+  // What was said of the size before is not true any more.
+  if (zoomSaid && find("#live").textContent === zoomSaid) sayZoom(zoom === 1 ? "The whole image." : `Shown at ${percent}.`);
+}
+let zoomSaid = "";
+function sayZoom(text) {
+  zoomSaid = text;
+  say(text);
 }
 function tell(text, isActual) {
   const shown = find("[data-zoom-shown]");
@@ -153,9 +174,9 @@ const isSame = (one, other) => Math.abs(one - other) < .01;
 function actual() {
   unshrink();
   const target = actualZoom(), isThere = isSame(view.zoom, target);
-  if (isThere && isSame(target, 1)) return say("Shown at its actual size already.");
+  if (isThere && isSame(target, 1)) return sayZoom("Shown at its actual size already.");
   look(isThere ? 1 : target, 0, 0);
-  say(isThere ? "The whole image." : `Actual size${target < 1 ? ", which is smaller than the room for it" : ""}.`);
+  sayZoom(isThere ? "The whole image." : `Actual size${target < 1 ? ", which is smaller than the room for it" : ""}.`);
 }
 function pan(key) {
   const canvas = find("[data-canvas]"), step = .2 * Math.min(canvas.clientWidth, canvas.clientHeight);

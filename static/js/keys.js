@@ -11,6 +11,16 @@ const fresh = () => {
   fades = setTimeout(() => find("#live").removeAttribute("data-fresh"), 5000);
 };
 if (find("#live")) { new MutationObserver(fresh).observe(find("#live"), { childList: true }); fresh(); }
+// What was not done, and why: said, and shown where the eyes are.
+let warningEnds = 0;
+const warn = (text) => {
+  say(text);
+  const place = find("[data-feedback]");
+  if (!place) return;
+  place.textContent = text;
+  clearTimeout(warningEnds);
+  warningEnds = setTimeout(() => { place.textContent = ""; }, 5000);
+};
 const isShown = (element) => element.checkVisibility() && !element.matches(":disabled");
 const isTyping = (element) => element.matches("textarea, select, [contenteditable], input:not([type=checkbox], [type=radio])");
 const isBusy = () => find("#panel.htmx-request, #panel .htmx-request:not(#claim)");
@@ -34,12 +44,46 @@ document.addEventListener("keydown", (event) => {
   // A digit keeps its name under Shift, whatever else the layout prints there; "?" and "+" are their own keys.
   const key = event.shiftKey && /^Digit/.test(event.code) ? event.code.slice(5) : ARROWS[event.key] ?? event.key.toLowerCase();
   const found = key.length === 1 && control(key);
-  if (!found) return;
+  if (!found) {
+    if (event.key.length === 1 && key.trim()) document.dispatchEvent(new CustomEvent("desk:unused-key", { detail: key }));
+    return;
+  }
   event.preventDefault();
   if (isTyping(found)) found.focus();
   else if (found.matches("[name=categories]")) pick(found, event.shiftKey);
   else found.click();
+  // The group that a key has opened is where Tab and the arrows go on.
+  if (found.matches("#chooser summary")) found.focus();
 });
+
+// While categories are open, their keys come before those of the page. What has lost its key says so.
+function markLostKeys() {
+  const open = chooser();
+  const owners = new Map();
+  for (const element of open ? open.querySelectorAll("[data-hotkey]") : []) {
+    if (isShown(element)) owners.set(element.dataset.hotkey, element.dataset.label);
+  }
+  for (const element of document.querySelectorAll("[data-hotkey]")) {
+    if (!element.closest("#chooser")) setLost(element, owners.get(element.dataset.hotkey));
+  }
+}
+function setLost(element, owner) {
+  if (Boolean(owner) === element.hasAttribute("data-key-lost")) return;
+  const key = element.dataset.hotkey.toUpperCase();
+  element.toggleAttribute("data-key-lost", Boolean(owner));
+  if (owner) {
+    element.removeAttribute("aria-keyshortcuts");
+    element.dataset.titleBefore = element.title;
+    element.title = `While the categories are open, ${key} chooses ${owner}. Esc closes them.`;
+  } else {
+    element.setAttribute("aria-keyshortcuts", key);
+    element.title = element.dataset.titleBefore;
+    if (!element.title) element.removeAttribute("title");
+    delete element.dataset.titleBefore;
+  }
+}
+document.addEventListener("toggle", ({ target }) => { if (target.closest?.("#chooser")) markLostKeys(); }, true);
+document.addEventListener("htmx:load", markLostKeys);
 
 // In the chooser a key is the whole rejection; with Shift it is one category of several.
 function pick(box, isOneOfSeveral) {

@@ -184,10 +184,18 @@
       return event.shiftKey ? extend(index) : toggle(tile);
     }
     if (!button) return;
+    if (button.ariaDisabled === "true") {
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      find("#why-not-text").textContent = button.dataset.why;
+      find("#why-not").showModal();
+      find("#why-not").focus();
+      return say(button.dataset.why);
+    }
     if (button.matches("[data-bulk]") && !tiles().some((one) => box(one).checked)) {
       event.preventDefault();
       event.stopImmediatePropagation();
-      return say("Nothing is selected. Space selects the image under the cursor.");
+      return warn("Nothing is selected. Space selects the image under the cursor.");
     }
     // The first press opens the categories, the second sends them.
     if (button.matches("[data-verdict=reject][data-bulk]") && find("#chooser:not([open])")) {

@@ -194,7 +194,9 @@ def test_a_rejection_that_names_nothing_is_not_sent(page_of: PageOf, moderator: 
     page.wait_for_timeout(400)
     page.keyboard.press("r")
 
-    expect(page.get_by_text("Choose what the image shows: a rejection names at least one category.")).to_be_attached()
+    said = "Choose what the image shows: a rejection names at least one category."
+    expect(page.locator("#live")).to_have_text(said)
+    expect(page.locator("[data-feedback]")).to_have_text(said)
     assert current(page) == shown
     assert page.evaluate("unsent.length") == 0
     assert verdicts() == []

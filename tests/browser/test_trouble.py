@@ -1,0 +1,378 @@
+"""What the desk promises while things go wrong: no connection, a silent server, a session that ended, a wrong key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.test import Client
+from playwright.sync_api import Page, Route, expect
+
+from moderation.models import Decision, Preferences, Review, Verdict
+from moderation.services import claims, desk
+from tests.browser.hands import PageOf, begin, current, press, sent, settle, until, verdicts
+from tests.conftest import PASSWORD
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Make = Callable[..., Review]
+DECISIONS = re.compile(r"/reviews/[0-9a-f-]{36}/decisions/$")
+
+
+def leave_unsent(page: Page, count: int) -> list[str]:
+    """Decide without a connection, and close the window. Return the reviews."""
+    begin(page)
+    page.context.set_offline(True)
+    decided = []
+    for _ in range(count):
+        decided.append(current(page))
+        press(page, "a")
+    expect(page.locator("#unsent")).to_contain_text(f"{count} unsent")
+    page.close()
+    return decided
+
+
+def kept(page: Page) -> int:
+    return int(page.evaluate("Object.keys(localStorage).filter(key => key.startsWith('loupe.unsent.')).length"))
+
+
+def log_in_as(page: Page, user: User) -> None:
+    client = Client()
+    client.force_login(user)
+    cookie = client.cookies[settings.SESSION_COOKIE_NAME]
+    url = page.evaluate("location.origin")
+    page.context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": url}])
+
+
+def forgive(faults: list[str], *expected: str) -> None:
+    """Take out what a lost connection, and what else was provoked, leaves in the console."""
+    known = ("ERR_INTERNET_DISCONNECTED", "htmx:sendError", "htmx:afterRequest", *expected)
+    faults[:] = [fault for fault in faults if not any(words in fault for words in known)]
+
+
+# --- Unsent decisions ---
+def test_what_a_closed_window_left_unsent_is_sent_from_another_page(
+    page_of: PageOf, moderator: User, waiting: list[Review], faults: list[str]
+) -> None:
+    page = page_of(moderator)
+    context = page.context
+    decided = leave_unsent(page, 2)
+    assert verdicts() == []
+    context.set_offline(False)
+    other = context.new_page()
+
+    other.goto("/")
+
+    expect(other.locator("#outbox")).to_contain_text("2 decisions sent")
+    assert verdicts() == [(review, "approve") for review in decided]
+    assert kept(other) == 0
+    other.goto("/queues/")
+    expect(other.locator("#outbox")).to_be_hidden()
+    forgive(faults)
+
+
+def test_another_person_in_the_same_browser_sends_none_of_them(
+    page_of: PageOf, moderator: User, other_moderator: User, waiting: list[Review], faults: list[str]
+) -> None:
+    page = page_of(moderator)
+    context = page.context
+    decided = leave_unsent(page, 1)
+    context.set_offline(False)
+    other = context.new_page()
+    other.goto("/healthz")
+    log_in_as(other, other_moderator)
+
+    other.goto("/queues/")
+    other.wait_for_load_state("networkidle")
+
+    expect(other.locator("#outbox")).to_be_hidden()
+    assert verdicts() == []
+    assert kept(other) == 1
+    log_in_as(other, moderator)
+    other.reload()
+    expect(other.locator("#outbox")).to_contain_text("1 decision sent")
+    assert verdicts() == [(decided[0], "approve")]
+    assert Decision.objects.get().reviewer == moderator
+    forgive(faults)
+
+
+def test_unsent_decisions_are_named_with_a_button_while_the_server_has_a_fault(
+    page_of: PageOf, moderator: User, waiting: list[Review], faults: list[str]
+) -> None:
+    page = page_of(moderator)
+    context = page.context
+    leave_unsent(page, 2)
+    context.set_offline(False)
+    context.route(DECISIONS, lambda route: route.fulfill(status=503, body="down"))
+    other = context.new_page()
+
+    other.goto("/decisions/")
+
+    expect(other.locator("#outbox")).to_contain_text("2 unsent decisions. The server has a fault.")
+    assert kept(other) == 2
+    context.unroute(DECISIONS)
+    other.get_by_role("button", name="Send now").click()
+    expect(other.locator("#outbox")).to_contain_text("2 decisions sent")
+    assert len(verdicts()) == 2
+    forgive(faults, "503")
+
+
+def test_two_windows_send_each_kept_decision_once(
+    page_of: PageOf, moderator: User, waiting: list[Review], faults: list[str]
+) -> None:
+    page = page_of(moderator)
+    context = page.context
+    leave_unsent(page, 3)
+    context.set_offline(False)
+    held: list[Route] = []
+    posted: list[str] = []
+    context.route(DECISIONS, lambda route: route.continue_() if held else held.append(route))
+    context.on("request", lambda request: posted.append(request.url) if DECISIONS.search(request.url) else None)
+    first, second = context.new_page(), context.new_page()
+    first.goto("/")
+    for _ in range(100):
+        if held:
+            break
+        first.wait_for_timeout(20)
+
+    second.goto("/")
+    expect(second.locator("#outbox")).to_contain_text("3 unsent decisions: sending…")
+    assert len(posted) == 1, "the second window waits for its turn"
+    held[0].continue_()
+
+    expect(first.locator("#outbox")).to_contain_text("3 decisions sent")
+    expect(second.locator("#outbox")).to_be_hidden()
+    assert len(posted) == 3
+    assert len(verdicts()) == 3
+    forgive(faults)
+
+
+def test_a_kept_decision_that_is_refused_is_named_with_its_image_and_the_reason(
+    page_of: PageOf, moderator: User, senior: User, waiting: list[Review], faults: list[str]
+) -> None:
+    page = page_of(moderator)
+    context = page.context
+    (uuid,) = leave_unsent(page, 1)
+    review = Review.objects.get(uuid=uuid)
+    claims.release(user=moderator, uuids=[review.uuid])
+    desk.claim(review=review, user=senior)
+    desk.decide(review=review, user=senior, verdict=Verdict.REJECT, categories=["gambling"])
+    context.set_offline(False)
+    other = context.new_page()
+
+    other.goto("/queues/")
+
+    row = other.locator("#outbox li")
+    expect(row).to_contain_text("Already rejected (Gambling) by senior")
+    expect(row.get_by_role("link")).to_have_attribute("href", f"/reviews/{uuid}/")
+    assert kept(other) == 0
+    assert Decision.objects.count() == 1
+    forgive(faults, "409")
+
+
+def test_a_deck_that_runs_out_without_a_connection_says_so_on_the_stage(
+    page_of: PageOf, moderator: User, waiting: list[Review], faults: list[str]
+) -> None:
+    page = page_of(moderator)
+    begin(page)
+    page.context.set_offline(True)
+    for _ in range(6):
+        press(page, "a")
+
+    expect(page.locator("[data-on-the-way]")).to_contain_text("No connection, and no image is left here. 6 unsent")
+    page.context.set_offline(False)
+    until(page, "!unsent.length && !isWaiting")
+    expect(page.locator("[data-on-the-way]")).to_be_hidden()
+    assert len(verdicts()) == 6
+    forgive(faults)
+
+
+# --- A server that says nothing ---
+def test_a_silent_server_shows_saving_and_then_unsent(
+    page_of: PageOf, moderator: User, waiting: list[Review], faults: list[str]
+) -> None:
+    page = page_of(moderator)
+    page.clock.install()
+    begin(page)
+    first = current(page)
+    held: list[Route] = []
+    page.route(DECISIONS, lambda route: held.append(route))
+    settle(page)
+    page.keyboard.press("a")
+    expect(page.locator("#panel")).not_to_have_attribute("data-review", first)
+
+    page.clock.run_for(1100)
+    expect(page.locator("#unsent")).to_have_text(re.compile(r"1\s+saving…"))
+    expect(page.locator("#live")).to_contain_text("is not recorded yet")
+    page.clock.run_for(10_000)
+    expect(page.locator("#unsent")).to_contain_text("1 unsent, the server does not answer")
+
+    page.unroute(DECISIONS)
+    page.clock.run_for(2000)
+    expect(page.locator("#unsent")).to_be_hidden()
+    expect(page.locator("#live")).to_have_text("Sent.")
+    assert verdicts() == [(first, "approve")]
+    forgive(faults, "ERR_FAILED", "ERR_ABORTED")
+
+
+# --- A session that has ended ---
+def test_the_log_in_page_says_why_takes_no_keys_and_leads_back_to_the_image(
+    page_of: PageOf, moderator: User, waiting: list[Review], faults: list[str]
+) -> None:
+    page = page_of(moderator)
+    begin(page)
+    first, following = current(page), page.evaluate("ahead[0].dataset.review")
+    Session.objects.all().delete()
+    press(page, "a")
+
+    expect(page).to_have_url(re.compile("/login/"), timeout=15_000)
+    expect(page.get_by_text("You were signed out.")).to_be_visible()
+    expect(page.locator("#signed-out")).to_contain_text("1 unsent decision is kept in this browser")
+    expect(page.locator("h1")).to_be_focused()
+    page.keyboard.press("a")
+    expect(page.get_by_label("User name")).to_have_value("")
+
+    page.get_by_label("User name").fill("moderator")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page).to_have_url(re.compile(f"/reviews/{following}/"))
+    sent(page)
+    assert verdicts() == [(first, "approve")]
+    forgive(faults, "40")
+
+
+def test_who_logs_out_is_not_told_that_they_were_signed_out(page_of: PageOf, moderator: User) -> None:
+    page = page_of(moderator)
+    page.goto("/")
+    page.locator(".menu > summary").click()
+    page.get_by_role("button", name="Log out").click()
+    page.goto("/login/")
+
+    expect(page.locator("#signed-out")).to_be_hidden()
+    expect(page.get_by_label("User name")).to_be_focused()
+
+
+# --- Keys that do nothing ---
+def test_escalating_again_says_why_not_and_what_is_typed_is_a_note(
+    page_of: PageOf, senior: User, make_review: Make
+) -> None:
+    for _ in range(2):
+        review = make_review()
+        desk.claim(review=review, user=senior)
+        desk.decide(review=review, user=senior, verdict=Verdict.ESCALATE, note="unsure")
+    page = page_of(senior)
+    page.goto("/queues/escalated/")
+    page.get_by_role("button", name="Start reviewing").first.click()
+    until(page, "typeof ahead !== 'undefined' && !isFilling")
+    shown = current(page)
+
+    press(page, "e")
+    page.keyboard.type("sure, as seen")
+
+    expect(page.locator("[data-feedback]")).to_contain_text("Already escalated")
+    expect(page.locator("#live")).to_contain_text("Already escalated")
+    expect(page.locator("#note")).to_have_value("sure, as seen")
+    assert current(page) == shown
+    assert Decision.objects.count() == 2
+
+
+def test_escalating_a_sheet_again_says_why_not_and_takes_no_commands(
+    page_of: PageOf, senior: User, make_review: Make
+) -> None:
+    for _ in range(2):
+        review = make_review()
+        desk.claim(review=review, user=senior)
+        desk.decide(review=review, user=senior, verdict=Verdict.ESCALATE, note="unsure")
+    page = page_of(senior)
+    page.goto("/queues/escalated/")
+    page.get_by_role("button", name="Contact sheet").click()
+    page.wait_for_url("**/sheet/**")
+    page.wait_for_load_state("networkidle")
+    page.keyboard.press("*")
+
+    page.keyboard.press("e")
+    page.keyboard.type("sure, as seen")
+
+    expect(page.locator("#why-not")).to_contain_text("Already escalated")
+    expect(page.locator("#tiles .tile")).to_have_count(2)
+    expect(page.locator("#confirm")).to_have_count(0)
+    page.keyboard.press("Escape")
+    expect(page.locator("#why-not")).to_be_hidden()
+    assert Decision.objects.count() == 2
+
+
+def test_a_key_without_effect_and_a_reason_that_is_missing_are_said_beside_the_image(
+    page_of: PageOf, moderator: User, waiting: list[Review]
+) -> None:
+    page = page_of(moderator)
+    begin(page)
+    shown = current(page)
+
+    press(page, "q")
+    expect(page.locator("[data-feedback]")).to_contain_text("“Q” does nothing on this image now")
+    page.keyboard.press("e")
+    page.keyboard.press("Enter")
+
+    expect(page.locator("[data-feedback]")).to_contain_text("Write why first")
+    expect(page.locator("[data-feedback]")).to_be_in_viewport()
+    assert current(page) == shown
+    assert verdicts() == []
+
+
+def test_keys_that_categories_take_over_say_so_until_they_close(
+    page_of: PageOf, moderator: User, waiting: list[Review]
+) -> None:
+    page = page_of(moderator)
+    begin(page)
+    approve = page.locator("#verdicts [data-verdict=approve]")
+    expect(approve).to_have_attribute("aria-keyshortcuts", "A")
+
+    press(page, "r")
+
+    expect(approve).to_have_attribute("data-key-lost", "")
+    expect(approve).to_have_attribute("title", re.compile("A chooses Alcohol"))
+    expect(approve).not_to_have_attribute("aria-keyshortcuts", "A")
+    lost = page.locator("[data-key-lost]").evaluate_all("all => all.map(one => one.dataset.hotkey)")
+    shown = page.locator("#chooser [data-hotkey]:visible").evaluate_all("all => all.map(one => one.dataset.hotkey)")
+    assert set(lost) <= set(shown)
+    assert {"a", "g", "n"} <= set(lost)
+    page.keyboard.press("a")
+    expect(page.locator("#chooser summary", has_text="Alcohol")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator("[data-key-lost]")).to_have_count(0)
+    expect(approve).to_have_attribute("aria-keyshortcuts", "A")
+    assert verdicts() == []
+
+
+def test_own_counts_follow_a_verdict_at_once(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+    page = page_of(moderator)
+    begin(page)
+    count = page.locator("#rail-approve .num")
+    expect(count).to_have_text("0")
+    held: list[Route] = []
+    page.route(DECISIONS, lambda route: held.append(route))
+
+    press(page, "a")
+
+    until(page, "find('#rail-approve .num').textContent === '1'")
+    assert verdicts() == []
+    page.unroute(DECISIONS)
+    for route in held:
+        route.continue_()
+    sent(page)
+
+
+def test_what_was_said_of_the_size_follows_the_zoom(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+    Preferences.objects.create(user=moderator, blur=False)
+    page = page_of(moderator)
+    begin(page)
+    page.keyboard.press("z")
+    expect(page.locator("#live")).to_contain_text("Actual size")
+
+    page.keyboard.press("+")
+
+    percent = page.locator("[data-zoom-shown]").inner_text()
+    expect(page.locator("#live")).to_have_text(f"Shown at {percent}.")
