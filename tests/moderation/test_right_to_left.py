@@ -56,7 +56,8 @@ def written(make_review: Make, make_request: Any, senior: User, settings: Any) -
     settings.SECOND_OPINION_PERCENT = 0
     person = User.objects.create_user(NAME, password="x")
     person.groups.set(Group.objects.filter(name="moderator"))
-    request = make_request(prompt=PROMPT, negative_prompt=NOTE, model_name=PROMPT, requested_by=person, image_num=2)
+    requester = User.objects.create_user("שרה")
+    request = make_request(prompt=PROMPT, negative_prompt=NOTE, model_name=PROMPT, requested_by=requester, image_num=2)
     reviews = [make_review(source="txt2img", request=request, position=position) for position in (0, 1)]
     reviews.append(make_review(original_name=f"{PROMPT}.png"))
     for review, verdict in zip(reviews, (Verdict.APPROVE, Verdict.ESCALATE, Verdict.APPROVE), strict=True):
