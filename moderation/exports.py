@@ -11,11 +11,11 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple
 
 from django.contrib.auth.decorators import permission_required
-from django.core.exceptions import BadRequest
+from django.core.exceptions import NON_FIELD_ERRORS
 from django.db import connections
 from django.db.models.functions import Coalesce
 from django.forms import Form
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponseBadRequest, StreamingHttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
@@ -138,7 +138,10 @@ def _naming(rows: DecisionQuerySet, category: str) -> DecisionQuerySet:
 
 def complaints(form: Form, *, prefix: str = "") -> str:
     """What is wrong with a filter, field by field, as one line."""
-    return "; ".join(f"{prefix}{name}: {' '.join(map(str, errors))}" for name, errors in form.errors.items())
+    return "; ".join(
+        " ".join(map(str, errors)) if name == NON_FIELD_ERRORS else f"{prefix}{name}: {' '.join(map(str, errors))}"
+        for name, errors in form.errors.items()
+    )
 
 
 def _midnight(day: date) -> datetime:
@@ -180,13 +183,13 @@ def _written(rows: Iterable[Sequence[Any]]) -> str:
 
 @require_GET
 @permission_required("moderation.export_decision", raise_exception=True)
-def decisions_csv(request: HttpRequest) -> StreamingHttpResponse:
-    """The filtered record. An unknown filter value is an error: a wider export than asked for would be a leak."""
+def decisions_csv(request: HttpRequest) -> StreamingHttpResponse | HttpResponseBadRequest:
+    """The filtered record. An unknown filter, or value of one, is an error: a wider export would be a leak."""
     from moderation.forms import DecisionFilterForm
 
     form = DecisionFilterForm(request.GET)
     if not form.is_valid():
-        raise BadRequest(complaints(form))
+        return HttpResponseBadRequest(complaints(form), content_type="text/plain; charset=utf-8")
     response = StreamingHttpResponse(
         (piece.text.encode() for piece in csv_pieces(filter_decisions(form.cleaned_data))),
         content_type="text/csv; charset=utf-8",

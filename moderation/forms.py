@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from django import forms
@@ -31,8 +32,15 @@ class DecisionFilterForm(forms.Form):
         label="Decided by", required=False, choices=[("", "Anybody"), ("person", "A person"), ("policy", "The policy")]
     )
 
+    def __init__(self, *args: Any, besides: Collection[str] = (), **kwargs: Any) -> None:
+        """``besides``: names in the data that are no filters and are read elsewhere."""
+        super().__init__(*args, **kwargs)
+        self._besides = besides
+
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
+        if unknown := [name for name in self.data if name not in self.fields and name not in self._besides]:
+            self.add_error(None, f"There is no filter {', '.join(unknown)[:100]}. Filters: {', '.join(self.fields)}.")
         start, end = cleaned.get("start"), cleaned.get("end")
         if start and end and start > end:
             self.add_error("end", "This day is before the first one.")

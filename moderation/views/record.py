@@ -59,7 +59,7 @@ def _reverse(request: DeskRequest, decision: Decision) -> HttpResponse:
 @permission_required("moderation.view_decision", raise_exception=True)
 def decision_list(request: DeskRequest) -> HttpResponse:
     """The record, newest first. Wrong filters show nothing rather than everything."""
-    form = DecisionFilterForm(request.GET)
+    form = DecisionFilterForm(request.GET, besides=("before",))
     rows = filter_decisions(form.cleaned_data) if form.is_valid() else Decision.objects.none()
     withheld = list(Review.objects.blind_to(request.user).values_list("pk", flat=True))
     if withheld:

@@ -210,3 +210,24 @@ def test_the_docs_name_every_column_in_order_and_every_word_of_verdict_and_sourc
     for value, label in Source.choices:
         assert f"`{value}` (" in rows["source"]
         assert label in rows["source"]
+
+
+def test_an_unknown_filter_is_refused_by_name(
+    record: list[Decision], senior: User, client_of: ClientOf, capsys: pytest.CaptureFixture[str]
+) -> None:
+    browser = client_of(senior)
+    sentence = "There is no filter reviewr. Filters: start, end, verdict, category, reviewer, by."
+
+    for query in ("?reviewr=x", "?reviewr=", "?verdict=reject&reviewr=x"):
+        answer = browser.get(f"/exports/decisions.csv{query}")
+        assert answer.status_code == 400
+        assert sentence in answer.content.decode()
+    for query in ("?before=5", "?page=2"):
+        assert browser.get(f"/exports/decisions.csv{query}").status_code == 400
+    page = browser.get("/decisions/?reviewr=x")
+    assert page.status_code == 200
+    assert sentence in page.content.decode()
+    assert page.context["page"] == []
+    assert browser.get("/decisions/?before=1000000").context["page"]
+    with pytest.raises(CommandError, match="reviewr"):
+        call_command("export_decisions", "--reviewr=x")
