@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -21,6 +22,7 @@ class PromptField(forms.CharField):
         super().__init__(
             label=label,
             required=required,
+            strip=False,
             min_length=int(low),
             max_length=int(high),
             widget=forms.Textarea({"rows": rows, "spellcheck": "false", "dir": "auto"}),
@@ -44,15 +46,28 @@ def number(name: str, label: str, unit: str = "", **options: Any) -> forms.Integ
     return forms.IntegerField(label=label, min_value=int(low), max_value=int(high), error_messages=messages, **options)
 
 
-def fraction(name: str, label: str, *, places: int, about: str = "", **options: Any) -> forms.DecimalField:
+class FractionField(forms.DecimalField):
+    """A number that JSON can carry exactly as it was written."""
+
+    def clean(self, value: Any) -> float | None:
+        number = super().clean(value)
+        if number is None:
+            return None
+        sent = float(number)
+        if Decimal(repr(sent)) != number:
+            sentence = f"{self.label} has more digits than can be sent. The nearest number is {sent!r}."
+            raise forms.ValidationError(sentence, code="too_many_digits")
+        return sent
+
+
+def fraction(name: str, label: str, *, about: str = "", **options: Any) -> FractionField:
     low, high = wire.RANGES[name]
     wrong = f"{label} {wire.demand(name)}."
-    fine = f"{label} must have at most {places} decimals."
-    messages = dict.fromkeys(("required", "invalid", "min_value", "max_value", "max_digits", "max_whole_digits"), wrong)
+    messages = dict.fromkeys(("required", "invalid", "min_value", "max_value", "max_whole_digits"), wrong)
     options.setdefault("help_text", f"{low} to {high}. {about}".strip())
-    return forms.DecimalField(
-        label=label, min_value=low, max_value=high, decimal_places=places, widget=forms.NumberInput({"step": "any"}),
-        error_messages={**messages, "max_decimal_places": fine}, **options,
+    return FractionField(
+        label=label, min_value=low, max_value=high, widget=forms.NumberInput({"step": "any"}),
+        error_messages=messages, **options,
     )  # fmt: skip
 
 

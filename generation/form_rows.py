@@ -76,7 +76,7 @@ def fields() -> dict[str, forms.Field]:
     for row in LORA_ROWS:
         found[f"lora_{row}_name"] = name(f"LoRA {row}")
         found[f"lora_{row}_strength"] = fraction(
-            "strength", f"Strength of LoRA {row}", places=3, required=False, initial=STRENGTH_DEFAULT, help_text=""
+            "strength", f"Strength of LoRA {row}", required=False, initial=STRENGTH_DEFAULT, help_text=""
         )  # the range stands over the rows
     for row in EMBEDDING_ROWS:
         found[f"embedding_{row}_name"] = name(f"Embedding {row}")
@@ -87,7 +87,7 @@ def gather(cleaned: Mapping[str, Any]) -> dict[str, Any]:
     """The request's fields from the form's."""
     values = {name: cleaned[name] for name in FIELDS if name in cleaned}
     values["loras"] = [
-        {"model_name": cleaned[f"lora_{row}_name"], "strength": float(cleaned[f"lora_{row}_strength"])}
+        {"model_name": cleaned[f"lora_{row}_name"], "strength": cleaned[f"lora_{row}_strength"]}
         for row in _filled("lora", LORA_ROWS, cleaned)
     ]
     values["embeddings"] = [
@@ -95,7 +95,7 @@ def gather(cleaned: Mapping[str, Any]) -> dict[str, Any]:
     ]
     if _wants_hires(cleaned):
         hires = {name: cleaned[field] for name, field in _HIRES.items() if cleaned[field]}
-        values["hires_fix"] = {**hires, "strength": float(cleaned["hires_strength"])}
+        values["hires_fix"] = {**hires, "strength": cleaned["hires_strength"]}
     if _wants_storage(cleaned):
         values["custom_storage"] = {"aws_s3": {name: cleaned[field] for name, field in _S3.items()}}
     return values

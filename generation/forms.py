@@ -14,6 +14,7 @@ from django.forms import BoundField
 from generation import form_rows, providers, txt2img
 from generation.form_fields import PromptField, choice, fraction, name, number
 from generation.models import GenerationRequest
+from generation.offers import CatalogUnavailableError
 from generation.presets import Preset
 from generation.wire import txt2img as wire
 
@@ -62,7 +63,6 @@ class RequestForm(forms.Form):
     guidance_scale = fraction(
         "guidance_scale",
         "Guidance",
-        places=2,
         about="How closely the image follows the prompt.",
         initial=GUIDANCE_DEFAULT,
     )
@@ -80,20 +80,19 @@ class RequestForm(forms.Form):
         "target_height", "Hires height", " pixels", required=False, widget=forms.NumberInput({"list": "sizes"})
     )
     hires_strength = fraction(
-        "strength", "Hires strength", places=3, about="How much is drawn anew.", required=False, initial="0.5"
+        "strength", "Hires strength", about="How much is drawn anew.", required=False, initial="0.5"
     )
     hires_upscaler = choice("Upscaler", wire.UPSCALERS, none="the provider's choice")
     refiner_switch_at = fraction(
         "switch_at",
         "Switch to the refiner at",
-        places=3,
         about="The share of the steps before it takes over; empty: no refiner.",
         required=False,
     )
     enable_transparent_background = forms.BooleanField(
         label="Transparent background", required=False,
-        help_text="SDXL checkpoints and image type png only. Whether a checkpoint is SDXL is checked when the "
-        "provider's list names it; otherwise the provider has the last word. Loupe shows it on grey.",
+        help_text="SDXL checkpoints and image type png only. Whether a checkpoint is SDXL, the provider's list "
+        "says; one that is not in it is left to the provider. Loupe shows it on grey.",
     )  # fmt: skip
     restore_faces = forms.BooleanField(label="Restore faces", required=False)
     response_image_type = choice(
@@ -170,6 +169,12 @@ class RequestForm(forms.Form):
         except txt2img.InvalidFields as error:
             for problem in error.problems:
                 self._complain(form_rows.field_at(problem.path, cleaned), problem.demand)
+        except CatalogUnavailableError as error:
+            self.add_error(
+                "enable_transparent_background",
+                "Transparent background needs an SDXL model, and the list that says which ones are cannot be read "
+                f"now. {error} Try again in a moment.",
+            )
 
     def _complain(self, field: str, demand: str) -> None:
         if field in self.fields:

@@ -29,6 +29,7 @@ PAGE_SIZE = 50
 FRESH_FOR = timedelta(minutes=5)
 SILENCE_KEPT_FOR = 30  # seconds, so that a provider that is down does not make every page wait
 WAIT = 2.0
+QUERY_MAX = 200  # characters
 KNOWN_MAX = 5000  # checkpoints of which is remembered whether they are SDXL
 
 
@@ -38,6 +39,8 @@ class Question:
     kind: str = "checkpoint"
     query: str = ""
     is_sdxl: bool | None = None
+    visibility: str = ""
+    source: str = ""
     cursor: str = ""
 
     @property
@@ -82,10 +85,24 @@ def suggestions(slug: str) -> list[tuple[str, str]]:
     return [(model.name, model.title) for model in ask(Question(provider=slug)).models]
 
 
+class CatalogUnavailableError(Exception):
+    """The provider's list of models cannot be read, and there is no earlier answer. ``str(error)`` says why."""
+
+
 def is_sdxl(slug: str, model_name: str) -> bool | None:
-    """Whether a checkpoint is SDXL, from the lists seen so far; None: not known. Asks nobody."""
-    known: bool | None = _load(f"sdxl.{slug}").get(model_name)
-    return known
+    """Return whether a checkpoint is SDXL; None when the provider lists no such model.
+
+    Asks the provider for a name that no list has held so far, so that the answer does not depend on what was listed
+    before. Raises CatalogUnavailableError.
+    """
+    known = _load(f"sdxl.{slug}")
+    if model_name not in known:
+        offer = ask(Question(provider=slug, query=model_name[:QUERY_MAX]))
+        if offer.asked_at is None:
+            raise CatalogUnavailableError(offer.problem or "The provider did not say why.")
+        known = {model.name: model.is_sdxl for model in offer.models}
+    found: bool | None = known.get(model_name)
+    return found
 
 
 def _ask(question: Question, answer: queue.Queue[Offer]) -> None:
@@ -95,6 +112,8 @@ def _ask(question: Question, answer: queue.Queue[Offer]) -> None:
             kind=question.kind,
             query=question.query,
             is_sdxl=question.is_sdxl,
+            visibility=question.visibility,
+            source=question.source,
             cursor=question.cursor,
             limit=PAGE_SIZE,
         )
@@ -130,7 +149,10 @@ def _keep(question: Question, page: ModelPage) -> Offer:
 def _read(question: Question) -> Offer | None:
     stored = _load(question.key)
     try:
-        models = tuple(Model(**{**row, "tags": tuple(row["tags"])}) for row in stored["models"])
+        models = tuple(
+            Model(**{**row, "tags": tuple(row["tags"]), "categories": tuple(row.get("categories", ()))})
+            for row in stored["models"]
+        )
         asked_at = datetime.fromisoformat(stored["asked_at"])
     except (LookupError, TypeError, ValueError):
         return None

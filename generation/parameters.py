@@ -50,7 +50,7 @@ def _parameters(item: GenerationRequest, provider: str) -> list[Fact]:
         Fact("Size", f"{item.width} × {item.height}"),
         Fact("Images", str(item.image_num)),
         Fact("Steps", str(item.steps)),
-        Fact("Guidance", str(item.guidance_scale)),
+        Fact("Guidance", _number(item.guidance_scale)),
         Fact("Sampler", item.sampler_name, is_data=False),
         Fact("Seed", str(item.seed)),
     ]
@@ -97,5 +97,5 @@ def _delivery(item: GenerationRequest) -> list[Fact]:
 
 
 def _number(value: object) -> str:
-    """0.700 as 0.7."""
-    return f"{float(str(value)):g}"
+    """Return 7 for 7.0, and every other number with all of its digits."""
+    return str(value).removesuffix(".0")

@@ -6,7 +6,6 @@ https://novita.ai/docs/api-reference/model-apis-txt2img. The words are ours.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 _PLAIN: dict[str, Any] = {
@@ -17,7 +16,7 @@ _PLAIN: dict[str, Any] = {
     "height": 512,
     "image_num": 2,
     "steps": 20,
-    "guidance_scale": Decimal("7.5"),
+    "guidance_scale": 7.5,
     "sampler_name": "Euler a",
 }
 
@@ -77,7 +76,7 @@ PRESETS = {
             "prompt": "a glass pavilion in a winter garden, architecture photograph",
             "width": 1024,
             "height": 1024,
-            "refiner_switch_at": Decimal("0.7"),
+            "refiner_switch_at": 0.7,
         },
     ),
     "nsfw-detection": Preset(

@@ -148,6 +148,8 @@ def _move(request: HttpRequest, item: GenerationRequest, act: Callable[[], objec
     """Do it and show the request; when it has moved on meanwhile, say so beside what it has become."""
     try:
         act()
+    except service.BlankPromptError as error:
+        return _panel(request, item, problem=str(error), status=409)
     except InvalidTransition:
         item.refresh_from_db()
         problem = f"That is no longer possible: the request is {item.get_status_display().lower()} by now."

@@ -21,13 +21,12 @@ from PIL import Image, ImageChops, ImageCms, JpegImagePlugin, UnidentifiedImageE
 
 from generation.imaging import encode, metadata
 from generation.imaging.rendition import (
-    MAX_ASPECT,
     MAX_PIXELS,
-    MAX_SIDE,
     THUMBNAIL_SIDE,
     Rendition,
     Unreadable,
     check_bytes,
+    shape_problem,
 )
 
 GREY: Final = (128, 128, 128)
@@ -65,7 +64,9 @@ def decode(content: bytes) -> Rendition:
     except UnidentifiedImageError:
         raise Unreadable("This is not a JPEG, PNG, WebP or GIF image.", code="unsupported") from None
     except Image.DecompressionBombError:
-        raise _too_many_pixels() from None
+        raise Unreadable(
+            f"The image has more than {MAX_PIXELS // 1_000_000} megapixels.", code="too-many-pixels"
+        ) from None
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error and more on broken files
         raise Unreadable("The image is damaged or incomplete.", code="broken") from error
 
@@ -111,21 +112,10 @@ def _decode(content: bytes) -> Rendition:
     )
 
 
-def _too_many_pixels() -> Unreadable:
-    return Unreadable(
-        f"The image has more than {MAX_PIXELS // 1_000_000} megapixels or a side above {MAX_SIDE} pixels.",
-        code="too-many-pixels",
-    )
-
-
 def _check_size(size: tuple[int, int]) -> None:
-    short, long = sorted(size)
-    if short < 1:
-        raise Unreadable("The image has no pixels.", code="broken")
-    if long > MAX_SIDE or short * long > MAX_PIXELS:
-        raise _too_many_pixels()
-    if long > MAX_ASPECT * short:
-        raise Unreadable(f"The image is more than {MAX_ASPECT} times as long as wide.", code="too-elongated")
+    if problem := shape_problem(*size):
+        code, words = problem
+        raise Unreadable(f"The image {words}.", code=code)
 
 
 def _check_structure(content: bytes, source_type: str) -> None:

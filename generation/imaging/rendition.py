@@ -58,6 +58,21 @@ class Rendition:
     metadata: dict[str, str] = field(default_factory=dict)
 
 
+def shape_problem(width: int, height: int) -> tuple[str, str] | None:
+    """Return what an image of this size would be refused for, as (code, words after "the image"), or None."""
+    short, long = sorted((width, height))
+    if short < 1:
+        return "broken", "has no pixels"
+    if long > MAX_SIDE or short * long > MAX_PIXELS:
+        return (
+            "too-many-pixels",
+            f"has more than {MAX_PIXELS // 1_000_000} megapixels or a side above {MAX_SIDE} pixels",
+        )
+    if long > MAX_ASPECT * short:
+        return "too-elongated", f"is more than {MAX_ASPECT} times as long as wide"
+    return None
+
+
 def check_bytes(content: bytes) -> None:
     """The limits that need no decoder. Raises Unreadable."""
     if not content:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from uuid import uuid4
 
@@ -75,7 +74,8 @@ class GenerationRequest(StateMachine, DueModel):
     height = models.PositiveSmallIntegerField()
     image_num = models.PositiveSmallIntegerField("images")
     steps = models.PositiveSmallIntegerField()
-    guidance_scale = models.DecimalField(max_digits=4, decimal_places=2)
+    # Double precision, as in JSON: what was given is what is sent.
+    guidance_scale = models.FloatField()
     sampler_name = models.CharField("sampler", max_length=40)
     # Always chosen by us, never -1: a submission repeated by a person then asks for the identical images.
     seed = models.BigIntegerField()
@@ -84,7 +84,7 @@ class GenerationRequest(StateMachine, DueModel):
     loras = models.JSONField("LoRAs", default=list, blank=True, help_text="model_name and strength of each.")
     embeddings = models.JSONField(default=list, blank=True, help_text="model_name of each.")
     hires_fix = models.JSONField(null=True, blank=True, help_text="target_width, target_height, strength, upscaler")
-    refiner_switch_at = models.DecimalField(max_digits=4, decimal_places=3, null=True, blank=True)
+    refiner_switch_at = models.FloatField(null=True, blank=True)
     enable_transparent_background = models.BooleanField("transparent background", default=False)
     restore_faces = models.BooleanField(default=False)
     response_image_type = models.CharField("image type", max_length=4)
@@ -196,7 +196,7 @@ class GenerationRequest(StateMachine, DueModel):
             height=self.height,
             image_num=self.image_num,
             steps=self.steps,
-            guidance_scale=Decimal(self.guidance_scale),
+            guidance_scale=self.guidance_scale,
             sampler_name=self.sampler_name,
             seed=self.seed,
             sd_vae=self.sd_vae,

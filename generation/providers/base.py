@@ -100,7 +100,7 @@ class Submission:
     height: int = 512
     image_num: int = 1
     steps: int = 20
-    guidance_scale: Decimal = Decimal("7.5")
+    guidance_scale: float = 7.5
     sampler_name: str = "Euler a"
     seed: int = 0
     sd_vae: str = ""
@@ -108,7 +108,7 @@ class Submission:
     loras: tuple[Lora, ...] = ()
     embeddings: tuple[Embedding, ...] = ()
     hires_fix: HiresFix | None = None
-    refiner_switch_at: Decimal | None = None
+    refiner_switch_at: float | None = None
     enable_transparent_background: bool = False
     restore_faces: bool = False
     response_image_type: str = "png"
@@ -158,6 +158,16 @@ class Model:
     is_sdxl: bool = False
     tags: tuple[str, ...] = ()
     cover_url: str = ""
+    # The rest is for programs that list models through us; empty where the provider says nothing.
+    number: int | None = None  # the provider's own id
+    list_name: str = ""  # its sd_name, where a submission names another one
+    api_name: str = ""  # its sd_name_in_api
+    sha256: str = ""
+    source: str = ""
+    categories: tuple[str, ...] = ()
+    base_model_type: str = ""
+    download_url: str = ""
+    download_url_ttl: int = 0  # seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,11 +200,14 @@ class ImageProvider(Protocol):
         kind: str = "checkpoint",
         query: str = "",
         is_sdxl: bool | None = None,
+        visibility: str = "",
+        source: str = "",
         cursor: str = "",
         limit: int = 100,
     ) -> ModelPage:
         """One page of models of a kind (checkpoint, lora, vae, textualinversion). Raises ProviderError.
 
+        ``visibility`` and ``source`` are the provider's own filters; empty: not sent.
         ``cursor`` is the ``next_cursor`` of the page before and means nothing to anybody but the provider.
         """
         ...

@@ -92,13 +92,16 @@ class Novita(HttpProvider):
         kind: str = "checkpoint",
         query: str = "",
         is_sdxl: bool | None = None,
+        visibility: str = "",
+        source: str = "",
         cursor: str = "",
         limit: int = MODELS_MAX,
     ) -> ModelPage:
         """See ``ImageProvider.models``. Rows that cannot be used now, or cannot be read, are left out."""
         params = {"filter.types": kind, "pagination.limit": str(min(max(limit, 1), MODELS_MAX))}
-        if query:
-            params["filter.query"] = query
+        for name, value in (("query", query), ("visibility", visibility), ("source", source)):
+            if value:
+                params[f"filter.{name}"] = value
         if is_sdxl is not None:
             params["filter.is_sdxl"] = "true" if is_sdxl else "false"
         if cursor:
@@ -132,4 +135,13 @@ def _model(row: object) -> Model | None:
         is_sdxl=found.is_sdxl,
         tags=tuple(found.tags),
         cover_url=found.cover_url,
+        number=found.id,
+        list_name=found.sd_name,
+        api_name=found.sd_name_in_api,
+        sha256=found.hash_sha256,
+        source=found.source,
+        categories=tuple(found.categories),
+        base_model_type=found.base_model_type,
+        download_url=found.download_url,
+        download_url_ttl=found.download_url_ttl,
     )

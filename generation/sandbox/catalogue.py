@@ -112,6 +112,11 @@ def _rows() -> Iterator[wire.ModelRow]:
 ROWS: tuple[wire.ModelRow, ...] = tuple(_rows())
 
 
+def is_sdxl(name: str) -> bool | None:
+    """Return whether the model of this name is SDXL; None for a name that is in no row."""
+    return next((row.is_sdxl for row in ROWS if name in (row.sd_name, row.sd_name_in_api)), None)
+
+
 def page(asked: Mapping[str, str]) -> wire.ModelsReply:
     """One page of the rows that match ``filter.*``. Raises ValueError with a sentence for a wrong limit or cursor."""
     rows = [row for row in ROWS if _matches(row, asked)]

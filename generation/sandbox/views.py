@@ -80,6 +80,9 @@ def txt2img(request: HttpRequest) -> HttpResponse:
         body = Txt2ImgBody.model_validate_json(request.body)
     except ValidationError as error:
         return _error(400, "INVALID_REQUEST_BODY", explain(error))
+    if body.request.enable_transparent_background and catalogue.is_sdxl(body.request.model_name) is False:
+        sentence = f"request.enable_transparent_background needs an SDXL model, and {body.request.model_name} is none."
+        return _error(400, "INVALID_REQUEST_BODY", sentence)
     bare, steering = webhooks.without(body), steer(body.request.prompt)
     if refused := _refusal(bare, steering):
         return refused

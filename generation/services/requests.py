@@ -12,12 +12,20 @@ from django.utils import timezone
 from generation import providers, pumps
 from generation.models import GenerationRequest, RequestTransition
 from generation.services import spending
+from generation.txt2img import is_blank
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 Status = GenerationRequest.Status
 SEED_MAX = 2**32 - 1
+
+
+class BlankPromptError(ValueError):
+    """A request without a visible character in its prompt."""
+
+    def __init__(self) -> None:
+        super().__init__("The prompt is blank. Write what the image shall show.")
 
 
 class UnknownProvider(Exception):
@@ -30,8 +38,11 @@ def create_request(
     """Record a request and wake the submitter; the same ``form_token`` again returns the first request.
 
     ``fields`` have been validated against ``generation.wire.txt2img``. A missing seed, or -1, is replaced by one of our
-    own, so that repeating the request asks for identical images. Raises UnknownProvider or SpendingLimitReached.
+    own, so that repeating the request asks for identical images. Raises UnknownProvider, SpendingLimitReached or
+    BlankPromptError.
     """
+    if is_blank(fields["prompt"]):
+        raise BlankPromptError
     if provider not in providers.available():
         raise UnknownProvider(f"There is no provider called {provider}.")
     seed = fields.get("seed")
@@ -70,7 +81,12 @@ def give_up(*, request: GenerationRequest, user: User) -> GenerationRequest:
 
 
 def retry(*, request: GenerationRequest) -> GenerationRequest:
-    """Send a failed or unknown request again, with the same seed. Only ever pressed by a person: it may cost twice."""
+    """Send a failed or unknown request again, with the same seed. Only ever pressed by a person: it may cost twice.
+
+    Raises InvalidTransition, or BlankPromptError for a request that was recorded before blank prompts were refused.
+    """
+    if is_blank(request.prompt):
+        raise BlankPromptError
     with transaction.atomic():
         request.move_to(
             Status.QUEUED, due_at=timezone.now(), attempts=0, provider_task_id="", reason="", error="", progress=0,

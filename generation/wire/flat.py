@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 from generation.wire.txt2img import Txt2ImgBody
@@ -46,7 +45,6 @@ PATHS: dict[str, tuple[str, ...]] = {
 # All but the webhook's address, which is a secret and never a field that a person fills in.
 NAMES = tuple(name for name in PATHS if name != "webhook_url")
 _EMPTY: dict[str, Any] = {"negative_prompt": "", "sd_vae": "", "enterprise_plan": False}  # the other ones: None
-_DECIMAL = ("guidance_scale", "refiner_switch_at")
 
 
 def nest(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,8 +69,7 @@ def flatten(body: Txt2ImgBody) -> dict[str, Any]:
         value: Any = nested
         for part in PATHS[name]:
             value = value.get(part) if value else None
-        value = _EMPTY.get(name) if value is None else value
-        fields[name] = Decimal(str(value)) if name in _DECIMAL and value is not None else value
+        fields[name] = _EMPTY.get(name) if value is None else value
     return fields
 
 
@@ -81,9 +78,7 @@ def _is_unset(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it: numbers as floats, lists of objects, and in those objects only what is set."""
-    if isinstance(value, Decimal):
-        return float(value)
+    """As JSON has it: lists of objects, and in those objects only what is set."""
     if isinstance(value, Mapping):
         return {name: _plain(inner) for name, inner in value.items() if inner is not None and inner is not False}
     if isinstance(value, list | tuple):

@@ -10,6 +10,7 @@ import re
 import time
 import zlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 
 from generation import offers, providers
@@ -20,9 +21,19 @@ from generation.wire import task as wire
 # Every type that Novita documents; the first ones are those that a txt2img body can name.
 TYPES = (*offers.KINDS, "controlnet", "upscaler")
 DISPLAY = {"checkpoint": "Checkpoint", "lora": "LORA", "vae": "VAE", "textualinversion": "Textual Inversion"}
+VISIBILITIES = ("public", "private")
+SOURCES = ("civitai", "training", "uploading")
+FILTERS = (
+    "filter.types",
+    "filter.type",  # what the official Python SDK sends for it
+    "filter.query",
+    "filter.visibility",
+    "filter.source",
+    "filter.is_sdxl",
+    "filter.is_inpainting",
+)
 LIMIT_MAX = 100
 LIMIT_DEFAULT = 20
-QUERY_MAX = 200
 ASKING = 8.0  # seconds in which pages may still be asked for
 
 
@@ -40,33 +51,28 @@ def page(asked: Mapping[str, str]) -> wire.ModelsReply:
 def _matching(asked: Mapping[str, str]) -> Iterator[Model]:
     kinds = _kinds(asked.get("filter.types") or asked.get("filter.type") or "")
     query = asked.get("filter.query", "").strip()
-    if len(query) > QUERY_MAX:
-        raise _wrong(f"filter.query must have at most {QUERY_MAX} characters.")
+    if len(query) > offers.QUERY_MAX:
+        raise _wrong(f"filter.query must have at most {offers.QUERY_MAX} characters.")
     sdxl, inpainting = _flag(asked, "filter.is_sdxl"), _flag(asked, "filter.is_inpainting")
+    visibility, source = _choice(asked, "filter.visibility", VISIBILITIES), _choice(asked, "filter.source", SOURCES)
+    if unknown := sorted(name for name in asked if name.startswith("filter.") and name not in FILTERS):
+        raise _wrong(f"{unknown[0][:60]} is no filter. There are {', '.join(FILTERS)}.")
     provider = next(iter(providers.available()), "")
     if not provider:
         raise ApiError(Refusal.UNAVAILABLE, "No image provider is configured on this server.")
-    # All we know of are public models from the provider's catalogue.
-    elsewhere = asked.get("filter.visibility") == "private" or asked.get("filter.source") in ("training", "uploading")
-    if elsewhere or inpainting:
+    if inpainting:  # no request of ours paints into an image
         return
     until = time.monotonic() + ASKING
+    first = offers.Question(provider=provider, query=query, is_sdxl=sdxl, visibility=visibility, source=source)
     for kind in kinds:
-        yield from _offered(offers.Question(provider=provider, kind=kind, query=query, is_sdxl=sdxl), until)
+        yield from _offered(replace(first, kind=kind), until)
 
 
 def _offered(question: offers.Question, until: float) -> Iterator[Model]:
     """Every page of one kind, as far as it is wanted. A page that nobody has makes no shorter list of it."""
     cursor = ""
     while True:
-        step = offers.Question(
-            provider=question.provider,
-            kind=question.kind,
-            query=question.query,
-            is_sdxl=question.is_sdxl,
-            cursor=cursor,
-        )
-        offer = offers.ask(step)
+        offer = offers.ask(replace(question, cursor=cursor))
         if offer.asked_at is None:
             raise _unavailable(offer.problem)
         yield from offer.models
@@ -79,11 +85,17 @@ def _offered(question: offers.Question, until: float) -> Iterator[Model]:
 
 def _row(model: Model) -> wire.ModelRow:
     return wire.ModelRow(
-        # The SDK wants a number. Ours is made from the name, so that it stays the same.
-        id=zlib.crc32(f"{model.kind}:{model.name}".encode()),
+        # Programs want a number. Without the provider's, one is made from the name, so that it stays the same.
+        id=zlib.crc32(f"{model.kind}:{model.name}".encode()) if model.number is None else model.number,
         name=model.title,
-        sd_name=model.name,
-        sd_name_in_api=model.name,
+        hash_sha256=model.sha256,
+        sd_name=model.list_name or model.name,
+        sd_name_in_api=model.api_name or model.name,
+        categories=list(model.categories),
+        source=model.source,
+        base_model_type=model.base_model_type,
+        download_url=model.download_url,
+        download_url_ttl=model.download_url_ttl,
         type=wire.ModelType(name=model.kind, display_name=DISPLAY.get(model.kind, model.kind)),
         tags=list(model.tags),
         cover_url=model.cover_url,
@@ -104,6 +116,13 @@ def _flag(asked: Mapping[str, str], name: str) -> bool | None:
     if value not in ("", "true", "false"):
         raise _wrong(f"{name} must be true or false.")
     return value == "true" if value else None
+
+
+def _choice(asked: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
+    value = asked.get(name, "")
+    if value and value not in allowed:
+        raise _wrong(f"{name} must be one of {', '.join(allowed)}.")
+    return value
 
 
 def _limit(value: str) -> int:

@@ -23,8 +23,16 @@ BODY_MAX = 30 * 1024 * 1024
 ASSETS_HEADER, CLASSIFIERS_HEADER = "X-Loupe-Assets", "X-Loupe-Classifiers"
 BUSY_SECONDS = 5
 
-# nano-gpt's own words where it has some; otherwise the sentence of the refusal.
-WORDS: dict[Refusal, str] = {Refusal.INTERNAL: "NSFW classification failed"}
+# nano-gpt's own words where it has some, with our sentence in DETAIL_HEADER; otherwise that sentence.
+WORDS: dict[Refusal, str] = {
+    Refusal.KEY_MISSING: "Unauthorized",
+    Refusal.KEY_INVALID: "Unauthorized",
+    Refusal.TOO_OFTEN: "Rate limit exceeded",
+    Refusal.IMAGES_SPENT: "Daily request limit exceeded. Resets at midnight UTC.",
+    Refusal.BODY_TOO_LARGE: "Payload too large",
+    Refusal.INTERNAL: "NSFW classification failed",
+}
+DETAIL_HEADER = "X-Loupe-Detail"
 NO_IMAGES = "No valid image URLs provided"
 DAILY_CODE = "daily_rpd_limit_exceeded"
 
@@ -35,7 +43,10 @@ def refuse(error: ApiError) -> HttpResponse:
     reply = wire.ErrorReply(error=message)
     if error.refusal is Refusal.IMAGES_SPENT:
         reply = wire.ErrorReply(error=wire.ErrorDetail(message=message, type="rate_limit_error", code=DAILY_CODE))
-    return json_answer(reply.to_wire(), status=STATUS[error.refusal])
+    response = json_answer(reply.to_wire(), status=STATUS[error.refusal])
+    if message != str(error):
+        response[DETAIL_HEADER] = str(error)
+    return response
 
 
 @endpoint(scope=Scope.CLASSIFY, methods=("POST",), refuse=refuse, body_max=BODY_MAX)

@@ -31,21 +31,37 @@ MEANING: dict[Refusal, tuple[int, str]] = {
 }
 
 
+# Novita's own texts, from answers that were seen; programs compare them.
+WORDS: dict[Refusal, str] = {
+    Refusal.KEY_MISSING: "missing api-key",
+    Refusal.KEY_INVALID: "invalid api-key",
+    Refusal.TOO_OFTEN: "rate limit exceeded, please try again later",
+    Refusal.IMAGES_SPENT: "rate limit exceeded, please try again later",
+}
+
+
 class NovitaError(ApiError):
     """A refusal that has a name of its own at Novita."""
 
-    def __init__(self, refusal: Refusal, message: str, *, reason: str) -> None:
+    def __init__(self, refusal: Refusal, message: str, *, reason: str, metadata: dict[str, Any] | None = None) -> None:
         super().__init__(refusal, message)
         self.reason = reason
+        self.metadata = metadata or {}
 
 
-def body(status: int, reason: str, message: str) -> HttpResponse:
-    return json_answer({"code": status, "reason": reason, "message": message, "metadata": {}}, status=status)
+def body(status: int, reason: str, message: str, metadata: dict[str, Any] | None = None) -> HttpResponse:
+    content = {"code": status, "reason": reason, "message": message, "metadata": metadata or {}}
+    return json_answer(content, status=status)
 
 
 def refuse(error: ApiError, *, failure: str) -> HttpResponse:
+    """Answer in Novita's words where it has some; what we have to add to them stands in ``metadata``."""
     status, reason = MEANING.get(error.refusal, (500, failure))
-    return body(status, error.reason if isinstance(error, NovitaError) else reason, str(error))
+    if isinstance(error, NovitaError):
+        return body(status, error.reason, str(error), error.metadata)
+    if words := WORDS.get(error.refusal):
+        return body(status, reason, words, {"detail": str(error)})
+    return body(status, reason, str(error))
 
 
 def novita_endpoint(method: str, *, failure: str) -> Callable[[Callable[..., HttpResponse]], Any]:

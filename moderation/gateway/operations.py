@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from generation import offers
 from generation.gate import STATUS, Refusal
 from generation.models import Scope
 from generation.wire import nanogpt, task, txt2img
@@ -142,11 +143,13 @@ OPERATIONS: tuple[Operation, ...] = (
         body=txt2img.Txt2ImgBody,
         reply=task.SubmitReply,
         refusals={
-            Refusal.BODY_INVALID: "A field is missing, of another type or out of its range; the message names it.",
+            Refusal.BODY_INVALID: "A field is missing, of another type, out of its range, blank, or asks for an image "
+            "that could not be stored; metadata.fields names every such field. Or a field cannot be used here.",
             Refusal.BODY_TOO_LARGE: "The body is larger than 1 MiB.",
             Refusal.CONFLICT: "The Idempotency-Key was used for another body.",
             Refusal.IMAGES_SPENT: DAY,
-            Refusal.UNAVAILABLE: "No image provider is configured, or the money of the day is spent.",
+            Refusal.UNAVAILABLE: "No image provider is configured, the money of the day is spent, or the list of "
+            "models that a transparent background depends on cannot be read.",
         },
         example=f"""{_MODEL}
 {_SUBMIT}""",
@@ -184,9 +187,19 @@ curl "$LOUPE/v3/async/task-result?task_id=$TASK" -H "Authorization: Bearer $KEY\
             Parameter(
                 name="filter.query",
                 about="Part of a name or tag.",
-                schema={"type": "string", "maxLength": catalogue.QUERY_MAX},
+                schema={"type": "string", "maxLength": offers.QUERY_MAX},
             ),
             Parameter(name="filter.is_sdxl", about="Only models of SDXL, or none.", schema=FLAG),
+            Parameter(
+                name="filter.visibility",
+                about="private: the models that the provider's account has made or uploaded.",
+                schema={"type": "string", "enum": list(catalogue.VISIBILITIES)},
+            ),
+            Parameter(
+                name="filter.source",
+                about="Where a model comes from, as the provider says.",
+                schema={"type": "string", "enum": list(catalogue.SOURCES)},
+            ),
             Parameter(name="filter.is_inpainting", about="Models for inpainting: there are none here.", schema=FLAG),
             Parameter(
                 name="pagination.limit",
@@ -197,7 +210,7 @@ curl "$LOUPE/v3/async/task-result?task_id=$TASK" -H "Authorization: Bearer $KEY\
         ),
         reply=task.ModelsReply,
         refusals={
-            Refusal.BODY_INVALID: "A filter is wrong; the message names it.",
+            Refusal.BODY_INVALID: "A filter is wrong or unknown; the message names it.",
             Refusal.UNAVAILABLE: "The list cannot be had now.",
         },
         example="""curl "$LOUPE/v3/model?filter.types=checkpoint" -H "Authorization: Bearer $KEY\"""",
@@ -347,6 +360,18 @@ NOTES: dict[str, str] = {
     "NanoGptNsfwReply.truncated": "Whether more images were sent than were judged.",
     "NanoGptNsfwReply.has_nsfw_concepts": "One verdict per image, in input order.",
     "NanoGptNsfwReply.is_nsfw": "Whether any of them is true.",
+    "NovitaErrorReply.metadata": "fields: each wrong field of the body and what is demanded of it. detail: more about "
+    "the message.",
+    "NovitaRequest.prompt": "At least one visible character.",
+    "NovitaRequest.enable_transparent_background": "SDXL models and png only. Delivered images are opaque: transparent "
+    "parts are laid on mid grey.",
+    "NovitaHiresFix.target_width": "At most 20 times the height, and the other way round.",
+    "NovitaExtra.response_image_type": "What the provider is asked for. Delivered is a rendition of the same type: "
+    "first frame, opaque, without metadata.",
+    "NovitaExtra.custom_storage": "Refused with 400 INVALID_CUSTOM_OUTPUT_PATH unless it is null or {}: it would take "
+    "images to a bucket before anybody judged them.",
+    "NovitaModelRow.id": "The provider's own; made from the name where it gives none.",
+    "NovitaModelRow.download_url": "As the provider gave it, some minutes ago at most while it answers.",
     "NovitaRequest.model_name": "sd_name of a checkpoint.",
     "NovitaRequest.seed": "-1 for one by chance.",
     "NovitaRequest.sd_vae": "sd_name of a VAE.",

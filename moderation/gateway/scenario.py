@@ -281,7 +281,7 @@ def _metadata(row: Asset, kind: str) -> wire.Metadata:
             "negative_prompt": request.negative_prompt or None,
             "model_id": request.model_name,
             "num_inference_steps": request.steps,
-            "guidance": float(request.guidance_scale),
+            "guidance": request.guidance_scale,
             "scheduler": request.sampler_name,
             "inference_id": str(request.uuid),
             # The request's seed is its first image's; of the others we know only what the provider told.

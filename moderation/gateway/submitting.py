@@ -9,17 +9,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
-from pydantic import ValidationError
 
 from generation import fetching, providers
 from generation.fetching.policy import judge_url
 from generation.gate import ApiError, Call, Refusal, read_json
 from generation.models import GenerationRequest
+from generation.offers import SILENCE_KEPT_FOR, CatalogUnavailableError
 from generation.services import requests
 from generation.services.spending import SpendingLimitReached
-from generation.txt2img import InvalidFields, validate
+from generation.txt2img import InvalidFields, check_body, check_model
 from generation.wire import flat
-from generation.wire.txt2img import Txt2ImgBody, Webhook, explain
+from generation.wire.txt2img import Txt2ImgBody, Webhook
 from moderation.gateway import trial
 from moderation.gateway.novita_errors import NovitaError
 
@@ -79,18 +79,30 @@ def _same(request: GenerationRequest, digest: str) -> uuid.UUID:
 def _read(given: Any, provider: str) -> tuple[Txt2ImgBody, dict[str, Any]]:
     """The body as Novita documents it, and the columns it makes. What the form refuses is refused here."""
     try:
-        body = Txt2ImgBody.model_validate(given)
-    except ValidationError as error:
-        raise ApiError(Refusal.BODY_INVALID, explain(error)) from None
+        body = check_body(given)
+    except InvalidFields as error:
+        raise _invalid(error) from None
     if body.extra.custom_storage:
         sentence = (
             "extra.custom_storage cannot be used here: it would take images to a bucket before anybody judged them."
         )
         raise NovitaError(Refusal.BODY_INVALID, sentence, reason="INVALID_CUSTOM_OUTPUT_PATH")
     try:
-        return body, validate(flat.flatten(body), provider=provider)
+        check_model(body, provider)
     except InvalidFields as error:
-        raise ApiError(Refusal.BODY_INVALID, str(error)) from None
+        raise _invalid(error) from None
+    except CatalogUnavailableError as error:
+        sentence = (
+            f"A transparent background needs an SDXL model, and the list that says which ones are cannot be read now. "
+            f"{error} Nothing was submitted."
+        )
+        raise ApiError(Refusal.UNAVAILABLE, sentence, retry_after=SILENCE_KEPT_FOR) from None
+    return body, flat.flatten(body)
+
+
+def _invalid(error: InvalidFields) -> NovitaError:
+    fields = {".".join(map(str, problem.path)): problem.demand for problem in error.problems}
+    return NovitaError(Refusal.BODY_INVALID, str(error), reason="INVALID_REQUEST_BODY", metadata={"fields": fields})
 
 
 def _judge(webhook: Webhook) -> None:

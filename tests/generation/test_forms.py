@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import uuid
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -106,7 +105,7 @@ def test_a_valid_form_gives_what_the_service_takes() -> None:
     assert form.is_valid()
     assert tuple(form.request_fields) == FIELDS
     assert form.request_fields["seed"] == -1
-    assert form.request_fields["guidance_scale"] == Decimal("7.25")
+    assert form.request_fields["guidance_scale"] == 7.25
     assert form.request_fields["nsfw_detection_level"] == 2
 
 

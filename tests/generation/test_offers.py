@@ -71,7 +71,15 @@ def test_every_question_has_its_own_answer(provider: Any) -> None:
     ):
         assert offers.ask(question).next_cursor == "c_opaque"
     assert len(novita.asked) == 5
-    assert novita.asked[3] == {"kind": "checkpoint", "query": "", "is_sdxl": True, "cursor": "", "limit": 50}
+    assert novita.asked[3] == {
+        "kind": "checkpoint",
+        "query": "",
+        "is_sdxl": True,
+        "visibility": "",
+        "source": "",
+        "cursor": "",
+        "limit": 50,
+    }
 
 
 @pytest.mark.parametrize("error", [ProviderBusy("No answer."), LookupError("gone"), RuntimeError("bug")])
@@ -136,15 +144,29 @@ def test_nobody_waits_longer_than_two_seconds() -> None:
     assert offers.WAIT <= 2
 
 
-def test_whether_a_checkpoint_is_sdxl_is_known_from_the_lists_seen(provider: Any) -> None:
-    provider(["alder", "basalt-xl"])
-    assert offers.is_sdxl("novita", "alder") is None
+def test_whether_a_checkpoint_is_sdxl_does_not_depend_on_what_was_listed(provider: Any) -> None:
+    novita = provider(["alder", "basalt-xl"])
+    names = ("alder", "basalt-xl", "elsewhere")
 
+    fresh = [offers.is_sdxl("novita", name) for name in names]
+    assert novita.asked[0]["query"] == "alder"
+    asked = len(novita.asked)
     offers.suggestions("novita")
 
-    known = [offers.is_sdxl("novita", name) for name in ("alder", "basalt-xl", "elsewhere")]
-    assert known == [False, True, None]
-    assert offers.is_sdxl("other", "alder") is None
+    assert fresh == [offers.is_sdxl("novita", name) for name in names] == [False, True, None]
+    assert len(novita.asked) == asked + 1, "what is known is not asked again"
+
+
+def test_a_catalogue_that_was_never_read_is_no_answer_about_a_model(provider: Any) -> None:
+    novita = provider(ProviderBusy("No answer."))
+    with pytest.raises(offers.CatalogUnavailableError, match="No answer"):
+        offers.is_sdxl("novita", "alder")
+
+    cache.clear()
+    novita.answer = ["alder"]
+    assert offers.is_sdxl("novita", "alder") is False
+    novita.answer = ProviderBusy("No answer.")
+    assert offers.is_sdxl("novita", "alder") is False, "it was said once"
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80nonsense", b"{}"])

@@ -28,7 +28,9 @@ class Catalogue:
         self.error: Exception | None = None
         self.asked: list[dict[str, Any]] = []
 
-    def models(self, *, kind: str, query: str, is_sdxl: bool | None, cursor: str, limit: int) -> ModelPage:
+    def models(
+        self, *, kind: str, query: str, is_sdxl: bool | None, cursor: str, limit: int, **asked: str
+    ) -> ModelPage:
         self.asked.append({"kind": kind, "cursor": cursor})
         if self.error:
             raise self.error

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.core.cache import cache, caches
+from django.utils import timezone
 from pydantic import ValidationError
 
 from generation import offers, txt2img
 from generation.form_rows import gather, spread
 from generation.forms import RequestForm
+from generation.imaging.decode import decode
+from generation.imaging.rendition import Unreadable, shape_problem
 from generation.offers import Question
 from generation.presets import PRESETS
 from generation.providers.base import Model, ModelPage
 from generation.sandbox import catalogue
 from generation.wire import flat
 from generation.wire.txt2img import Txt2ImgBody, explain
+from tests.conftest import picture
 from tests.generation.test_forms import sent
 from tests.generation.wire.test_flat import EVERYTHING, PLAIN
 
@@ -124,14 +127,20 @@ def refusal(**fields: Any) -> str:
     return str(caught.value)
 
 
+@pytest.fixture
+def _empty_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offers, "ask", lambda question: offers.Offer(asked_at=timezone.now()))
+
+
+@pytest.mark.usefixtures("_empty_catalogue")
 def test_valid_fields_come_back_complete() -> None:
     assert txt2img.validate(EVERYTHING) == EVERYTHING
     assert tuple(txt2img.validate({**PLAIN, "webhook_url": "https://x.example"})) == txt2img.FIELDS
 
 
-def test_numbers_are_rounded_to_what_the_columns_hold() -> None:
+def test_numbers_keep_every_digit() -> None:
     values = txt2img.validate(PLAIN | {"guidance_scale": 7.123456, "refiner_switch_at": 0.70049})
-    assert (values["guidance_scale"], values["refiner_switch_at"]) == (Decimal("7.12"), Decimal("0.700"))
+    assert (values["guidance_scale"], values["refiner_switch_at"]) == (7.123456, 0.70049)
 
 
 @pytest.mark.parametrize(
@@ -171,6 +180,7 @@ def test_a_name_longer_than_its_column_is_refused() -> None:
 def test_a_transparent_background_needs_png_and_a_model_that_is_not_known_to_be_no_sdxl() -> None:
     page = ModelPage(models=(Model(name="plain", title=""), Model(name="big", title="", is_sdxl=True)))
     offers._keep(Question(provider="novita"), page)
+    offers._keep(Question(provider="novita", query="unheard of"), ModelPage(models=()))
 
     def said(**fields: Any) -> str:
         try:
@@ -184,9 +194,72 @@ def test_a_transparent_background_needs_png_and_a_model_that_is_not_known_to_be_
     assert said(model_name="big", response_image_type="webp").endswith("needs the image type png.")
 
 
+def test_every_problem_of_a_body_is_named() -> None:
+    with pytest.raises(txt2img.InvalidFields) as caught:
+        txt2img.check_body(
+            {
+                "extra": {"response_image_type": "gif", "webhook": {"url": 1}},
+                "request": {
+                    **flat.nest(PLAIN)["request"],
+                    "prompt": "\u200b",
+                    "width": 1,
+                    "sd_vae": "x" * 256,
+                    "negative_prompt": "a\0b",
+                    "loras": [{"model_name": "a", "strength": 2}],
+                },
+            }
+        )
+    assert {".".join(map(str, problem.path)) for problem in caught.value.problems} == {
+        "extra.response_image_type",
+        "extra.webhook.url",
+        "request.prompt",
+        "request.width",
+        "request.sd_vae",
+        "request.negative_prompt",
+        "request.loras.0.strength",
+    }
+
+
+INVISIBLE = ["", " ", "\t\n", "\u200b\u200c\u200d", "\u2060\ufeff", "\u00a0\u3000", "\u00ad", "\u202e", "\u3164",
+             "\u2800", "\u0301", "\ufe0f", "\U000e0041"]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", INVISIBLE)
+def test_a_text_of_which_nothing_is_seen_is_blank(text: str) -> None:
+    assert txt2img.is_blank(text)
+    assert not txt2img.is_blank(f"{text}.{text}")
+
+
+@pytest.mark.parametrize("text", ["a", "港", "\U0001f600", "\U0001fae8", "\ue000", "é", "."])
+def test_a_text_of_which_something_is_seen_is_not_blank(text: str) -> None:
+    assert not txt2img.is_blank(text)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "code"),
+    [(4096, 192, "too-elongated"), (192, 4096, "too-elongated"), (4096, 204, "too-elongated"), (4096, 205, ""),
+     (4096, 4096, ""), (128, 2560, ""), (128, 2561, "too-elongated")],
+)  # fmt: skip
+def test_sizes_are_refused_by_the_decoders_own_rule(width: int, height: int, code: str) -> None:
+    problem = shape_problem(width, height)
+    assert (problem[0] if problem else "") == code
+    hires = {"target_width": width, "target_height": height, "strength": 0.5}
+    form = RequestForm(sent(hires_width=str(width), hires_height=str(height), hires_strength="0.5"))
+    assert form.is_valid() is not bool(code)
+    if code:
+        assert "is more than 20 times as long as wide" in refusal(hires_fix=hires)
+        assert "is more than 20 times as long as wide" in form.errors["hires_width"][0]
+        with pytest.raises(Unreadable) as caught:
+            decode(picture(size=(width, height)))
+        assert caught.value.code == code
+    else:
+        assert txt2img.validate(PLAIN | {"hires_fix": hires})["hires_fix"]["target_width"] == width
+
+
 # --- The form's rows and sections ------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("_empty_catalogue")
 def test_the_forms_inputs_and_the_requests_fields_are_each_others_way_back() -> None:
     form = RequestForm(initial=spread(EVERYTHING))
     data = {name: form[name].value() for name in form.fields}

@@ -93,7 +93,7 @@ def sent(submission: Submission) -> httpx.Request:
 def test_a_submission_is_sent_as_documented() -> None:
     request = sent(
         Submission(
-            model_name="m", prompt="p", negative_prompt="n", seed=0, guidance_scale=Decimal("7.50"),
+            model_name="m", prompt="p", negative_prompt="n", seed=0, guidance_scale=7.5,
             enable_nsfw_detection=True, nsfw_detection_level=2, response_image_type="webp",
         )
     )  # fmt: skip

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.django_db
 
 BASE = "/sandbox/novita"
 KEY = "Bearer sk_anything"
+SDXL = "amberlight_v2_55113.safetensors"
 REQUEST: dict[str, Any] = {
     "model_name": "clearwater_v5_55191.safetensors",
     "prompt": "misty mountains",
@@ -218,12 +219,20 @@ def test_every_size_count_and_type_is_honoured(novita: Client, image_type: str) 
 
 def test_a_hires_fix_and_a_transparent_background_are_visible(novita: Client) -> None:
     hires = {"target_width": 320, "target_height": 256, "strength": 0.5, "upscaler": "Latent"}
-    answer = result(novita, submit(novita, hires_fix=hires, enable_transparent_background=True))
+    answer = result(novita, submit(novita, hires_fix=hires, enable_transparent_background=True, model_name=SDXL))
     image = Image.open(io.BytesIO(fetch(answer["images"][0]["image_url"]).content))
     assert (image.format, image.mode, image.size) == ("PNG", "RGBA", (320, 256))
     alpha = image.getchannel("A")
     assert (alpha.getpixel((0, 0)), alpha.getpixel((160, 120)), alpha.getpixel((0, 255))) == (0, 255, 255)
     assert marker.read(image) == []
+
+
+def test_a_transparent_background_is_refused_for_what_the_catalogue_says_is_no_sdxl(novita: Client) -> None:
+    for name in (REQUEST["model_name"], REQUEST["model_name"].removesuffix(".safetensors")):
+        answer = post(novita, enable_transparent_background=True, model_name=name)
+        assert error(answer) == (400, "INVALID_REQUEST_BODY")
+        assert "needs an SDXL model" in answer.json()["message"]
+    assert post(novita, enable_transparent_background=True, model_name="nobody-knows").status_code == 200
 
 
 def test_the_debug_info_says_what_was_asked_but_not_where_to_call_back(novita: Client) -> None:

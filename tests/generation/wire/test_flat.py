@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from generation.wire.txt2img import Txt2ImgBody
 
 PLAIN: dict[str, Any] = {
     "model_name": "m", "prompt": "p", "width": 512, "height": 768, "image_num": 2, "steps": 20,
-    "guidance_scale": Decimal("7.50"), "sampler_name": "Euler a", "seed": 0, "response_image_type": "png",
+    "guidance_scale": 7.5, "sampler_name": "Euler a", "seed": 0, "response_image_type": "png",
     "enable_nsfw_detection": False, "nsfw_detection_level": 0,
 }  # fmt: skip
 EVERYTHING: dict[str, Any] = PLAIN | {
@@ -20,7 +19,7 @@ EVERYTHING: dict[str, Any] = PLAIN | {
     "loras": [{"model_name": "fog", "strength": 0.25}, {"model_name": "film", "strength": 1.0}],
     "embeddings": [{"model_name": "hands.pt"}],
     "hires_fix": {"target_width": 1024, "target_height": 768, "strength": 0.5, "upscaler": "Latent"},
-    "refiner_switch_at": Decimal("0.7"),
+    "refiner_switch_at": 0.7,
     "enable_transparent_background": True,
     "restore_faces": True,
     "enable_nsfw_detection": True,

@@ -43,9 +43,12 @@ def problem(answer: Any, status: int, reasons: set[str]) -> str:
     content = answer.json()
     if set(content) != {"code", "reason", "message", "metadata"}:
         return f"its body has {set(content)}"
-    if (content["code"], content["metadata"]) != (status, {}) or content["reason"] not in reasons:
+    if content["code"] != status or content["reason"] not in reasons:
         return f"it says {content}"
-    if not content["message"].endswith(".") or len(content["message"]) > 500:
+    if not set(content["metadata"]) <= {"fields", "detail"}:
+        return f"its metadata is {content['metadata']}"
+    sentence = content["metadata"].get("detail", content["message"])
+    if not sentence.endswith(".") or len(content["message"]) > 500:
         return f"its message is {content['message'][:600]!r}"
     return ""
 

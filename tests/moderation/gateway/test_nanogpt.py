@@ -266,7 +266,11 @@ def test_keys_scopes_methods_and_limits_are_refused_in_nano_gpts_form(key: str) 
     image = {"imageDataUrl": data_url(CLEAN)}
     day = make_key("classify", images_per_day=1)
 
-    assert classify("", image).status_code == classify("wrong", image).status_code == 401
+    for sent in ("", "wrong"):
+        answer = classify(sent, image)
+        assert (answer.status_code, answer.json()) == (401, {"error": "Unauthorized"})
+        assert answer["WWW-Authenticate"].startswith("Bearer")
+        assert answer["X-Loupe-Detail"].endswith(".")
     assert classify(make_key("read"), image).status_code == 403
     wrong = Client().get("/api/nsfw/image", headers={"x-api-key": key})
     assert (wrong.status_code, wrong["Allow"]) == (405, "POST")
@@ -276,7 +280,10 @@ def test_keys_scopes_methods_and_limits_are_refused_in_nano_gpts_form(key: str) 
     assert spent.status_code == 429
     assert spent.json()["error"]["code"] == "daily_rpd_limit_exceeded"
     assert int(spent["Retry-After"]) > 0
-    assert classify(make_key("classify", calls_per_minute=0), image).json()["error"].startswith("This API key may call")
+    limited = classify(make_key("classify", calls_per_minute=0), image)
+    assert limited.json() == {"error": "Rate limit exceeded"}
+    assert limited["X-Loupe-Detail"].startswith("This API key may call")
+    assert limited["Retry-After"]
 
 
 def test_bearer_and_raw_keys_work_and_a_session_does_not(key: str, admin: Any) -> None:

@@ -138,7 +138,9 @@ def test_a_bad_key_is_refused_as_novita_refuses_it(sent: str, status: int, reaso
     answer = Client().get(RESULT, headers={"authorization": sent} if sent else {})
 
     assert answer.status_code == status
-    assert answer.json() == {"code": status, "reason": reason, "message": answer.json()["message"], "metadata": {}}
+    words = {"MISSING_API_KEY": "missing api-key", "INVALID_API_KEY": "invalid api-key"}[reason]
+    metadata = {"detail": answer.json()["metadata"]["detail"]}
+    assert answer.json() == {"code": status, "reason": reason, "message": words, "metadata": metadata}
 
 
 @pytest.mark.parametrize(
