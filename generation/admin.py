@@ -178,15 +178,21 @@ class GenerationRequestAdmin(ReadOnlyAdmin):
         act: Callable[[GenerationRequest], object],
         done: str,
     ) -> None:
-        count = 0
+        count, blank, reason = 0, 0, ""
         for row in rows:
             try:
                 act(row)
             except InvalidTransition:
                 continue
+            except service.BlankPromptError as error:
+                blank += 1
+                reason = str(error)
+                continue
             count += 1
         self.message_user(request, f"{count} of {wanted} chosen requests {done}.", messages.SUCCESS)
-        if count < wanted:
+        if blank:
+            self.message_user(request, f"{blank} not sent: {reason}", messages.WARNING)
+        if count + blank < wanted:
             self.message_user(request, "The others are in a state that does not allow it.", messages.WARNING)
 
 
@@ -283,7 +289,12 @@ class ApiKeyAdmin(AnyModelAdmin):
             return
         made, text = ApiKey.make(**form.cleaned_data)
         obj.pk, obj.hint = made.pk, made.hint
-        self.message_user(request, f"The key is {text} – copy it now, it is never shown again.", messages.WARNING)
+        self.message_user(
+            request,
+            f"The key is {text} and its webhook signing secret {made.webhook_secret} – copy both now, "
+            "they are never shown again.",
+            messages.WARNING,
+        )
 
     @admin.action(description="Revoke", permissions=["change"])
     def revoke(self, request: HttpRequest, chosen: QuerySet[ApiKey]) -> None:

@@ -39,6 +39,11 @@ urlpatterns = [
     path("preferences/avoided/", care.avoided, name="avoided"),
     path("exports/decisions.csv", exports.decisions_csv, name="decisions-csv"),
     path("developers/", developers.developers, name="developers"),
+    path(
+        "developers/keys/<uuid:uuid>/webhook-secret/",
+        developers.rotate_webhook_secret,
+        name="rotate-webhook-secret",
+    ),
     # Other services' addresses: none ends with a slash.
     path("api/nsfw/image", nanogpt.classify, name="nanogpt-classify"),
     path("api/openapi.json", openapi.document, name="openapi"),

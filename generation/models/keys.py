@@ -28,6 +28,11 @@ def digest_of(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
+def make_webhook_secret() -> str:
+    """Return 256 random bits, in hexadecimal digits."""
+    return secrets.token_hex(32)
+
+
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def usable(self) -> Self:
         """Keys that open anything now. One that belongs to somebody works while their account does."""
@@ -50,6 +55,8 @@ class ApiKey(models.Model):
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="api_keys"
     )
+    # Signs what we send to this key's webhooks. Kept in clear, because signing needs it; shown when it is made.
+    webhook_secret = models.CharField(max_length=64, default=make_webhook_secret, editable=False)
     calls_per_minute = models.PositiveIntegerField(default=600)
     images_per_day = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: no limit.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -75,6 +82,12 @@ class ApiKey(models.Model):
     def may(self, scope: str) -> bool:
         """A scope that ends in ``:all`` holds the one without it."""
         return scope in self.scopes or f"{scope}:all" in self.scopes
+
+    def rotate_webhook_secret(self) -> str:
+        """Replace the secret at once and return the new one."""
+        self.webhook_secret = make_webhook_secret()
+        self.save(update_fields=["webhook_secret"])
+        return self.webhook_secret
 
     def revoke(self) -> None:
         """At once and for good. A second time changes nothing."""

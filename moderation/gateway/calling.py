@@ -10,19 +10,12 @@ import uuid
 from typing import Any
 
 from django.conf import settings
-from django.utils.crypto import salted_hmac
 
 from generation import fetching
-from generation.models import ApiKey
 
 EVENT_TYPE = "ASYNC_TASK_RESULT"
 TIMEOUT = 5.0  # seconds, as documented by Novita
 ANSWER_MAX = 1024 * 1024
-
-
-def signing_secret(key: ApiKey) -> str:
-    """What the owner of a key verifies our calls with. Derived, so that no table holds it."""
-    return salted_hmac("moderation.gateway.webhook", str(key.uuid), algorithm="sha256").hexdigest()
 
 
 def event(payload: dict[str, Any]) -> bytes:

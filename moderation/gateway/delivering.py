@@ -73,7 +73,7 @@ def _letter(delivery: Delivery) -> Letter | None:
         return None
     payload["extra"]["webhook"] = {"url": request.callback_url}
     assert request.api_key is not None
-    return Letter(delivery, request.callback_url, calling.signing_secret(request.api_key), calling.event(payload))
+    return Letter(delivery, request.callback_url, request.api_key.webhook_secret, calling.event(payload))
 
 
 def _refusal(delivery: Delivery) -> str:

@@ -22,9 +22,8 @@ def announce(*, key: ApiKey, body: Txt2ImgBody, webhook: Webhook, status: str) -
     """Send it once, and return the id of a task that never was. Raises ApiError when it did not arrive."""
     task_id, delivery = uuid.uuid4(), uuid.uuid4()
     content = calling.event(_payload(task_id, body, webhook, status))
-    secret = calling.signing_secret(key)
     try:
-        answer = calling.call(webhook.url, secret=secret, delivery=delivery, content=content)
+        answer = calling.call(webhook.url, secret=key.webhook_secret, delivery=delivery, content=content)
     except (fetching.Blocked, fetching.FetchFailed):
         raise ApiError(Refusal.BODY_INVALID, REFUSED) from None
     if not calling.took_it(answer):

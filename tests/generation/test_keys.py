@@ -43,12 +43,24 @@ def make(**fields: Any) -> tuple[ApiKey, str]:
 
 
 def test_the_command_prints_the_key_and_nothing_else(moderator: User) -> None:
-    out = io.StringIO()
-    call_command("create_api_key", "shop", "--scope", "generate", "--scope", "read", "--owner", "moderator", stdout=out)
+    out, err = io.StringIO(), io.StringIO()
+    call_command(
+        "create_api_key",
+        "shop",
+        "--scope",
+        "generate",
+        "--scope",
+        "read",
+        "--owner",
+        "moderator",
+        stdout=out,
+        stderr=err,
+    )
 
     text = out.getvalue().strip()
     key = ApiKey.objects.get()
     assert out.getvalue() == f"{text}\n"
+    assert err.getvalue() == f"Webhook signing secret, shown only now: {key.webhook_secret}\n"
     assert ApiKey.objects.named_by(text) == key
     assert (key.scopes, key.owner) == (["generate", "read"], moderator)
     with pytest.raises(CommandError, match="no user called ghost"):

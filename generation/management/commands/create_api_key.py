@@ -9,7 +9,10 @@ from generation.models import ApiKey, Scope
 
 
 class Command(BaseCommand):
-    help = "Make an API key and print it, once and nothing else, so that it can be piped into a secret store."
+    help = (
+        "Make an API key and print it, once and nothing else, so that it can be piped into a secret store. "
+        "The secret that signs its webhooks goes to standard error, once too."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", help="what it is for; people see this")
@@ -25,8 +28,9 @@ class Command(BaseCommand):
         user = User.objects.filter(username=owner).first() if owner else None
         if owner and user is None:
             raise CommandError(f"There is no user called {owner}.")
-        _, text = ApiKey.make(
+        key, text = ApiKey.make(
             name=name, scopes=sorted(set(scope)), owner=user, images_per_day=options["images_per_day"],
             calls_per_minute=options["calls_per_minute"],
         )  # fmt: skip
         self.stdout.write(text)
+        self.stderr.write(f"Webhook signing secret, shown only now: {key.webhook_secret}")
