@@ -49,7 +49,7 @@ def test_keys_of_before_keep_the_secret_that_their_receivers_know() -> None:
     ApiKey.objects.filter(pk=old.pk).update(webhook_secret="")
     derived = salted_hmac("moderation.gateway.webhook", str(old.uuid), algorithm="sha256").hexdigest()
 
-    migration = import_module("generation.migrations.0010_webhook_secrets")
+    migration = import_module("generation.migrations.0012_webhook_secrets")
     migration.keep_derived_secrets(apps, SimpleNamespace(connection=connection))
 
     assert ApiKey.objects.get(pk=old.pk).webhook_secret == derived

@@ -108,7 +108,7 @@ def test_sandbox_answers_have_documented_number_types(settings: Any) -> None:
 def finished(make_request: Any, make_asset: Any, settings: Any) -> GenerationRequest:
     """A request whose two images the policy has approved."""
     settings.CLASSIFIERS = ["sandbox"]
-    key = make_key("generate", "read", "classify")
+    key = make_key("generate", "read:all", "classify")
     row: GenerationRequest = make_request(
         api_key=ApiKey.objects.get(),
         status="succeeded",

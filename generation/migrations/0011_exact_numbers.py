@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("generation", "0008_fold_words")]
+    dependencies = [("generation", "0010_keys_of_assets")]
 
     operations = [
         migrations.AlterField(

@@ -17,7 +17,7 @@ def keep_derived_secrets(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("generation", "0009_exact_numbers")]
+    dependencies = [("generation", "0011_exact_numbers")]
 
     operations = [
         migrations.AddField(
