@@ -161,7 +161,10 @@ def csv_pieces(decisions: DecisionQuerySet) -> Iterator[Piece]:
     steps = SQLITE_STEPS if connections[rows.db].vendor == "sqlite" else STEPS
     work = [(at, steps[kind]) for at, (_, _, kind) in enumerate(COLUMNS) if kind in steps]
     # Raw: what the queryset would make of each value costs more than all that is done here.
-    pieces = rows.query.get_compiler(rows.db).execute_sql(chunked_fetch=True, chunk_size=PIECE_ROWS)
+    compiler = rows.query.get_compiler(rows.db)
+    # As QuerySet.iterator does it: behind a pooler no cursor of the server outlives its transaction.
+    has_server_cursors = not connections[rows.db].settings_dict.get("DISABLE_SERVER_SIDE_CURSORS")
+    pieces = compiler.execute_sql(chunked_fetch=has_server_cursors, chunk_size=PIECE_ROWS)
     for rows_read in pieces or ():
         yield Piece(_written([_line(row, work) for row in rows_read]), len(rows_read))
 
