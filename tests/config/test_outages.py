@@ -128,7 +128,7 @@ def test_a_fault_stays_500(moderator: User) -> None:
         answer = client.get("/")
 
     assert answer.status_code == 500
-    assert "Something broke" in answer.text
+    assert "Something went wrong" in answer.text
 
 
 @pytest.mark.django_db
