@@ -28,6 +28,7 @@ from moderation.models import (
     TallyProgress,
     WordTally,
 )
+from moderation.models.found import bits_of
 
 PASSWORD = "only for the benchmark"
 PEOPLE = 30
@@ -227,7 +228,7 @@ class Seeder:
         self.insert(Review, "generation_asset a", {
             "id": "a.id", "uuid": self.sql.uuid("review", "a.id"), "asset_id": "a.id", "status": status,
             "priority": _priority("a.id"), "headline": headline, "headline_l1": _first_level(headline),
-            "headline_confidence": _priority("a.id"), "source": "a.source",
+            "headline_confidence": _priority("a.id"), "source": "a.source", "found": _found("a.id"),
             "provider": f"CASE WHEN {place} < 12 THEN {provider} ELSE '' END",
             "look": "CASE WHEN a.id % 50 = 0 THEN a.id - 1 WHEN a.id % 50 = 49 THEN a.id END",
             "why": "'The local detector is surer of it than the 20 from which on the policy asks a person.'",
@@ -317,6 +318,19 @@ def _first_level(headline: str) -> str:
     known = {name: name.partition(".")[0] for name in HEADLINES if "." in name}
     cases = " ".join(f"WHEN {literal(name)} THEN {literal(first)}" for name, first in known.items())
     return f"(CASE {headline} {cases} ELSE {headline} END)"
+
+
+def _found(number: str) -> str:
+    """The bits of all labels (moderation.models.found)."""
+    first = _bits(_headline(number))
+    return f"({first} | (CASE WHEN {number} % 3 = 0 THEN {_bits(_headline(number, 9))} ELSE 0 END))"
+
+
+def _bits(headline: str) -> str:
+    cases = " ".join(
+        f"WHEN {literal(name)} THEN {bits_of([name])}" for name in sorted({*HEADLINES, "gambling"}) if name
+    )
+    return f"(CASE {headline} {cases} ELSE 0 END)"
 
 
 def _priority(number: str) -> str:

@@ -47,6 +47,7 @@ class Refusal(StrEnum):
     BODY_INVALID = "body invalid"
     NOT_FOUND = "not found"
     CONFLICT = "conflict"
+    IN_DOUBT = "in doubt"
     UNAVAILABLE = "unavailable"
     INTERNAL = "internal"
 
@@ -63,6 +64,7 @@ STATUS: dict[Refusal, int] = {
     Refusal.BODY_INVALID: 400,
     Refusal.NOT_FOUND: 404,
     Refusal.CONFLICT: 409,
+    Refusal.IN_DOUBT: 422,
     Refusal.UNAVAILABLE: 503,
     Refusal.INTERNAL: 500,
 }

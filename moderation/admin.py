@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
@@ -144,13 +145,30 @@ class PolicyActivationInline(ReadOnlyInline):
 class PolicyAdmin(AnyModelAdmin):
     """A policy in force or in the record is shown, not edited: copy it, change the copy, put the copy into force."""
 
-    list_display = ("version", "name", "is_active", "nsfw_level", "may_approve", "trusts_local_silence", "activated_at")
+    list_display = (
+        "version",
+        "name",
+        "is_active",
+        "nsfw_level",
+        "may_approve",
+        "approves_imports",
+        "first_in_force",
+        "last_in_force",
+    )
     list_filter = ("is_active",)
     search_fields = ("name", "note")
     ordering = ("-version",)
-    readonly_fields = ("version", "is_active", "created_by", "created_at", "activated_at")
+    readonly_fields = ("version", "is_active", "created_by", "created_at", "first_in_force", "last_in_force")
     inlines = (PolicyRuleInline, PolicyActivationInline)
     actions = ("copy", "put_into_force")
+
+    @admin.display(description="first put into force", ordering="activated_at")
+    def first_in_force(self, policy: Policy) -> datetime | None:
+        return policy.activated_at
+
+    @admin.display(description="last put into force")
+    def last_in_force(self, policy: Policy) -> datetime | None:
+        return policy.last_activated_at
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

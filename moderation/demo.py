@@ -37,9 +37,9 @@ def log_ins(password: str) -> str:
 
 POLICY_NAME = "Demo policy"
 POLICY_NOTE = (
-    "For trying Loupe out. Unlike the starting policy it trusts the local detector's silence: an imported photograph "
-    "in which that detector finds no nudity is approved without anybody having looked for weapons, alcohol or anything "
-    "else. Do not use it for real images."
+    "For trying Loupe out. It approves pictures of the sandbox in which nothing was found, and no imported file: those "
+    "go to people. Unlike the starting policy it trusts the local detector's silence, which says nothing of weapons, "
+    "alcohol or anything else but nudity. Do not use it for real images."
 )
 
 

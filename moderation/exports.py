@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from django.contrib.auth.decorators import permission_required
 from django.core.exceptions import NON_FIELD_ERRORS
 from django.db import connections
+from django.db.models import Case, F, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Coalesce
 from django.forms import Form
 from django.http import HttpRequest, HttpResponseBadRequest, StreamingHttpResponse
@@ -20,8 +21,9 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from moderation import taxonomy
-from moderation.models import Decision, NamedCategory
+from moderation.models import Decision, NamedCategory, PolicyActivation
 from moderation.models.decisions import DecisionQuerySet
+from moderation.models.reviews import NO_FINDINGS, WITHOUT_HEADLINE
 
 # What a spreadsheet may take for a formula or a command, plain or in its full-width form, wherever blanks or zero-width
 # characters put it out of sight (OWASP, "CSV Injection"; ASVS 5.0 1.2.10).
@@ -31,7 +33,8 @@ FEW = 1000  # assets that may be named one by one in a query
 
 # Columns are read raw and turned into text by kind: making a model instance of every row took most of an export's time.
 #   text: may hold anything, is kept from being a formula   slugs: a JSON list, as words   names: the same in words
-#   code: ours, safe as it is   number   uuid   moment   one, two: decimals after the point   flag: yes or no
+#   finding: a slug, or words of ours, as words   code: ours, safe as it is   number   uuid   moment
+#   one, two: decimals after the point   flag: yes or no
 Column = tuple[str, str, str]  # its name, what it is of a decision, its kind
 COLUMNS: tuple[Column, ...] = (
     ("sequence", "sequence", "number"),
@@ -44,6 +47,7 @@ COLUMNS: tuple[Column, ...] = (
     ("reviewer", "reviewer_name", "text"),
     ("by_policy", "by_policy", "flag"),
     ("policy_version", "policy__version", "number"),
+    ("policy_in_force", "in_force", "number"),
     ("seconds", "seconds", "one"),
     ("batch", "batch", "uuid"),
     ("second_opinion_on", "second_of__uuid", "uuid"),
@@ -54,6 +58,7 @@ COLUMNS: tuple[Column, ...] = (
     ("source", "review__asset__source", "code"),
     ("file_name", "review__asset__original_name", "text"),
     ("headline", "review__headline", "text"),
+    ("finding", "finding", "finding"),
     ("headline_confidence", "review__headline_confidence", "two"),
     ("why", "review__why", "text"),
     ("request", "review__asset__request__uuid", "uuid"),
@@ -66,6 +71,22 @@ COLUMNS: tuple[Column, ...] = (
 )
 # The image's own where the provider tells it: siblings share their request's.
 SEED = Coalesce("review__asset__seed", "review__asset__request__seed")
+# For decisions from before the column, what the activations say of that moment.
+IN_FORCE = Coalesce(
+    "policy_in_force__version",
+    Subquery(
+        PolicyActivation.objects.filter(created_at__lte=OuterRef("created_at"))
+        .order_by("-created_at", "-pk")
+        .values("policy__version")[:1]
+    ),
+)
+# As ``Review.headline_name``, with the slug where there is one.
+FINDING = Case(
+    When(~Q(review__headline=""), then=F("review__headline")),
+    When(review__headline_confidence__isnull=False, then=Value("NSFW score")),
+    *(When(review__priority=priority, then=Value(words)) for priority, words in WITHOUT_HEADLINE.items()),
+    default=Value(NO_FINDINGS),
+)
 PIECE_ROWS = 500  # rows that are read, and sent, at a time
 Step = Callable[[Any], Any]
 
@@ -93,6 +114,7 @@ STEPS: dict[str, Step] = {
     "text": cell,
     "slugs": _slugs,
     "names": _names,
+    "finding": lambda slug: cell(taxonomy.names([slug])),
     "flag": lambda value: "yes" if value else "no",
     "moment": lambda value: value.astimezone(UTC).isoformat(timespec="milliseconds"),
 }
@@ -157,7 +179,11 @@ def csv_pieces(decisions: DecisionQuerySet) -> Iterator[Piece]:
     """The header, then the rows, oldest first, some hundred at a time, so that the whole never sits in memory."""
     # The mark at the start tells spreadsheets that this is UTF-8.
     yield Piece("\ufeff" + _written([[name for name, _, _ in COLUMNS]]), 0)
-    rows = decisions.annotate(seed=SEED).order_by("sequence").values_list(*(path for _, path, _ in COLUMNS))
+    rows = (
+        decisions.annotate(seed=SEED, in_force=IN_FORCE, finding=FINDING)
+        .order_by("sequence")
+        .values_list(*(path for _, path, _ in COLUMNS))
+    )
     steps = SQLITE_STEPS if connections[rows.db].vendor == "sqlite" else STEPS
     work = [(at, steps[kind]) for at, (_, _, kind) in enumerate(COLUMNS) if kind in steps]
     # Raw: what the queryset would make of each value costs more than all that is done here.

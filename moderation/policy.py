@@ -1,18 +1,26 @@
 """The policy engine: evidence in, settlement out. Pure, so that a policy can be tried on history.
 
 The rule behind all rules: doubt is never "clean". What nobody could judge goes to a person.
+
+**A score without a category** (Novita's detection) stands for any of the categories of the level it was asked at. It
+sends to a person from ``nsfw.review_at`` on, whatever the level. It rejects only together with a name: from
+``nsfw.reject_at`` on, when its level is not above the policy's, when the policy rejects every category that it may
+stand for, and when a classifier has named one of these. The rejection then bears the names. A score alone, however
+high, goes to a person, because a rejection has to say for what.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 
 from moderation import taxonomy
 
-UNJUDGED_PRIORITY = 100
+# Where there is no confidence to go by. ``Review.headline_name`` reads them back.
+UNJUDGED_PRIORITY = 100  # no classifier could judge it
+PARTLY_JUDGED_PRIORITY = 99  # one of several could not
 FLAGGED_PRIORITY = 90
 UNSEEN_PRIORITY = 5
 
@@ -23,20 +31,28 @@ class Outcome(StrEnum):
     PERSON = "person"
 
 
+# What a finding without a confidence sorts by: between sure and unsure. It is never shown.
+_UNSCORED = Decimal(50)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """One classification, as far as a policy cares."""
 
     label: str  # the classifier's name for people
     failed: str = ""  # the sentence of a failed or unfinished run; then nothing below counts
-    findings: Sequence[tuple[str, Decimal]] = ()  # category slug, confidence 0..100
+    findings: Sequence[tuple[str, Decimal | None]] = ()  # category slug, confidence 0..100; None: none was given
     score: Decimal | None = None  # 0..100, without a category
+    score_level: int | None = None  # the NSFW level it was asked at; None: not known, so it may stand for all of them
     flagged: bool | None = None
     covers: Collection[str] = ()  # L1 slugs it can see
     silence_counts: bool = True  # whether finding nothing may count towards an approval by itself
-    gives_confidence: bool = True  # whether the numbers in its findings mean anything
     is_local: bool = False  # the local detector, whose silence a policy may trust by name
     note: str = ""  # a sentence that came with a verdict
+
+    @property
+    def has_scored_findings(self) -> bool:
+        return any(confidence is not None for _, confidence in self.findings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +75,21 @@ class Rules:
     nsfw: Thresholds
     may_approve: bool = True
     trusts_local_silence: bool = False
+    approves_imports: bool = False
 
     def for_category(self, slug: str) -> Thresholds | None:
-        """The rule of the category itself, else of its L1; none means that the policy does not mind it."""
+        """Return the rule of the category itself, else of its L1; None when the policy does not mind it."""
         return self.per_category.get(slug) or self.per_category.get(taxonomy.get(slug).l1)
+
+    def for_score(self, level: int) -> Thresholds:
+        """Return the limits of a score asked at a level. It never rejects what a category's own rule would not."""
+        limits = [self.nsfw.reject_at]
+        for slug in taxonomy.level_categories(level):
+            rule = self.for_category(slug)
+            limits.append(rule.reject_at if rule else None)
+        known = [limit for limit in limits if limit is not None]
+        can_reject = level <= self.nsfw_level and len(known) == len(limits)
+        return Thresholds(review_at=self.nsfw.review_at, reject_at=max(known) if can_reject else None)
 
     @property
     def watched(self) -> set[str]:
@@ -81,46 +108,98 @@ class Settlement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NsfwVerdict:
+    """Whether an image is NSFW by a policy; ``flagged`` is None where the evidence does not say, and ``why`` why."""
+
+    flagged: bool | None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Hit:
     category: str  # "" for a score without one
     confidence: Decimal
     source: str
     limits: Thresholds
     scored: bool = True  # False for a category without a number; its confidence is only there for sorting
+    level: int = 0  # of a score without a category: the level it was asked at
     verdict: str = ""  # why, for a yes without a number or a category; its confidence is no measurement
 
     @property
-    def name(self) -> str:
-        return taxonomy.names([self.category]) if self.category else "NSFW score"
+    def is_score(self) -> bool:
+        return not self.category and not self.verdict
 
     @property
     def found(self) -> str:
-        return f"{self.source} found {self.name}" + (f" at {self.confidence:.0f}" if self.scored else "")
+        if self.is_score:
+            return (
+                f"{self.source} gave a score of {self.confidence:.0f} without a category, asked at level {self.level}"
+            )
+        name = taxonomy.names([self.category])
+        return f"{self.source} found {name}" + (f" at {self.confidence:.0f}" if self.scored else "")
 
     @property
     def shown(self) -> Decimal | None:
         return self.confidence if self.scored else None
 
+    @property
+    def order(self) -> tuple[bool, Decimal]:
+        """What is named goes before what is not, then the surer one."""
+        return bool(self.category), self.confidence
+
+    @property
+    def is_minded(self) -> bool:
+        return self.reaches(self.limits.review_at) or self.reaches(self.limits.reject_at)
+
     def reaches(self, limit: Decimal | None) -> bool:
         return limit is not None and self.confidence >= limit
 
 
-def settle(rules: Rules, evidence: Iterable[Evidence]) -> Settlement:
-    """Apply a policy to everything classifiers said about one asset."""
+def settle(rules: Rules, evidence: Iterable[Evidence], *, imported: bool = False) -> Settlement:
+    """Apply a policy to everything classifiers said about one asset. ``imported``: it came as a file of somebody's."""
     known = list(evidence)
-    # Of two equally sure findings the one with a name says more.
-    hits = sorted(_hits(rules, known), key=lambda hit: (hit.confidence, bool(hit.category)), reverse=True)
+    hits = sorted(_hits(rules, known), key=lambda hit: hit.order, reverse=True)
     # Rejecting is the safe side, so it needs no complete evidence; approving does.
-    rejecting = [hit for hit in hits if hit.reaches(hit.limits.reject_at)]
-    if rejecting:
-        return _reject(rules, rejecting)
+    rejection = _rejection(rules, hits)
+    if rejection is not None:
+        return rejection
     failed = [item for item in known if item.failed]
     if failed or not known:
-        return _unjudged(failed, hits)
+        return _unjudged(failed, hits, judged=len(failed) < len(known))
     reviewing = [hit for hit in hits if hit.reaches(hit.limits.review_at)]
     if reviewing:
         return _review(rules, reviewing)
-    return _nothing_found(rules, known)
+    return _nothing_found(rules, known, imported=imported)
+
+
+def judge_nsfw(rules: Rules, evidence: Iterable[Evidence]) -> NsfwVerdict:
+    """Say whether one image is NSFW: what counts is on the policy's NSFW level.
+
+    True needs a finding that the policy minds, a score at no more than that level, or a classifier's own yes. False
+    needs all that an approval by this policy needs, findings that are not on the level left aside.
+    """
+    on_level = [_on_level_only(item, rules.nsfw_level) for item in evidence]
+    hits = [hit for hit in _hits(rules, on_level) if hit.level <= rules.nsfw_level]
+    if any(hit.is_minded for hit in hits):
+        return NsfwVerdict(flagged=True)
+    settlement = settle(rules, on_level)
+    if settlement.outcome is Outcome.APPROVE:
+        return NsfwVerdict(flagged=False)
+    return NsfwVerdict(flagged=None, why=settlement.why)
+
+
+def _on_level_only(item: Evidence, level: int) -> Evidence:
+    kept = [finding for finding in item.findings if is_on_level(finding[0], level)]
+    # A yes that came with names is about these names.
+    flagged = None if item.findings and not kept else item.flagged
+    return replace(item, findings=kept, flagged=flagged)
+
+
+def is_on_level(slug: str, level: int) -> bool:
+    """Whether a category, the L1 above it, or any category below it is on an NSFW level."""
+    listed = taxonomy.level_categories(level)
+    below = {child.slug for child in taxonomy.children(slug)}
+    return slug in listed or taxonomy.get(slug).l1 in listed or not below.isdisjoint(listed)
 
 
 def _hits(rules: Rules, evidence: list[Evidence]) -> Iterable[_Hit]:
@@ -129,66 +208,101 @@ def _hits(rules: Rules, evidence: list[Evidence]) -> Iterable[_Hit]:
             continue
         for category, confidence in item.findings:
             limits = rules.for_category(category)
-            if limits is not None:
-                scored = item.gives_confidence
-                limits = limits if scored else _ALWAYS
-                yield _Hit(category=category, confidence=confidence, source=item.label, limits=limits, scored=scored)
+            if limits is None:
+                continue
+            scored = confidence is not None
+            yield _Hit(
+                category=category,
+                confidence=_UNSCORED if confidence is None else confidence,
+                source=item.label,
+                limits=limits if scored else _ALWAYS,
+                scored=scored,
+            )
         if item.score is not None:
-            yield _Hit(category="", confidence=item.score, source=item.label, limits=rules.nsfw)
-        elif item.flagged and not (item.findings and item.gives_confidence):
+            level = max(taxonomy.LEVELS) if item.score_level is None else item.score_level
+            limits = rules.for_score(level)
+            yield _Hit(category="", confidence=item.score, source=item.label, limits=limits, level=level)
+        elif item.flagged and not item.has_scored_findings:
             # A verdict without number or category says something, but not what: a person looks.
             said = item.note or "no category was named."
             verdict = f"{item.label} flagged it: {said}"
             yield _Hit(category="", confidence=Decimal(100), source=item.label, limits=_ALWAYS, verdict=verdict)
 
 
-def _reject(rules: Rules, hits: list[_Hit]) -> Settlement:
-    first = hits[0]
-    why = f"{first.found}; {rules.name} rejects from {first.limits.reject_at:.0f}."
-    categories = tuple(dict.fromkeys(hit.category for hit in hits if hit.category))
+def _rejection(rules: Rules, hits: list[_Hit]) -> Settlement | None:
+    """Reject by what a classifier named, or by a score that a name goes with; ``hits`` in their order."""
+    named = [hit for hit in hits if hit.category and hit.reaches(hit.limits.reject_at)]
+    if named:
+        return _reject(named, f"{named[0].found}; {rules.name} rejects from {named[0].limits.reject_at:.0f}.")
+    for score in (hit for hit in hits if hit.is_score and hit.reaches(hit.limits.reject_at)):
+        named = [hit for hit in hits if hit.category and hit.is_minded and is_on_level(hit.category, score.level)]
+        if named:
+            why = f"{named[0].found}, and {score.found}; {rules.name} rejects such a score from"
+            return _reject(named, f"{why} {score.limits.reject_at:.0f}.")
+    return None
+
+
+def _reject(hits: list[_Hit], why: str) -> Settlement:
     return Settlement(
-        outcome=Outcome.REJECT, why=why, headline=first.category, confidence=first.confidence, categories=categories
+        outcome=Outcome.REJECT,
+        why=why,
+        headline=hits[0].category,
+        confidence=hits[0].shown,
+        categories=tuple(dict.fromkeys(hit.category for hit in hits)),
     )
 
 
-def _unjudged(failed: list[Evidence], hits: list[_Hit]) -> Settlement:
+def _unjudged(failed: list[Evidence], hits: list[_Hit], *, judged: bool) -> Settlement:
     why = (
         " ".join(f"{item.label} could not judge it: {item.failed}" for item in failed)
         or "No classifier could look at it."
     )
-    first = next((hit for hit in hits if not hit.verdict), None)
+    first = next((hit for hit in hits if hit.is_minded and not hit.verdict), None)
     why = " ".join([why, *(hit.verdict for hit in hits if hit.verdict)])
     return Settlement(
-        outcome=Outcome.PERSON, why=why, priority=UNJUDGED_PRIORITY,
-        headline=first.category if first else "", confidence=first.shown if first else None,
-    )  # fmt: skip
+        outcome=Outcome.PERSON,
+        why=why,
+        priority=PARTLY_JUDGED_PRIORITY if judged else UNJUDGED_PRIORITY,
+        headline=first.category if first else "",
+        confidence=first.shown if first else None,
+    )
 
 
 def _review(rules: Rules, hits: list[_Hit]) -> Settlement:
     """What was measured comes first; verdicts without a number stand beside it, or alone."""
     verdicts = " ".join(hit.verdict for hit in hits if hit.verdict)
-    hit = next((hit for hit in hits if not hit.verdict), None)
-    if hit is None:
+    measured = [hit for hit in hits if not hit.verdict]
+    if not measured:
         why = f"{verdicts} {rules.name.capitalize()} leaves that to a person."
         return Settlement(outcome=Outcome.PERSON, why=why, priority=FLAGGED_PRIORITY)
-    limit = f"from {hit.limits.review_at:.0f}" if hit.scored else "because no confidence was given"
-    why = f"{hit.found}; {rules.name} asks a person {limit}. {verdicts}".rstrip()
+    first = measured[0]
+    limit = f"from {first.limits.review_at:.0f}" if first.scored else "because no confidence was given"
+    scores = "".join(f" {hit.found}." for hit in measured[1:] if hit.is_score)
+    why = f"{first.found}; {rules.name} asks a person {limit}.{scores} {verdicts}".rstrip()
+    highest = max(int(hit.confidence) for hit in measured)
     return Settlement(
-        outcome=Outcome.PERSON, why=why, priority=max(int(hit.confidence), FLAGGED_PRIORITY if verdicts else 0),
-        headline=hit.category, confidence=hit.shown,
-    )  # fmt: skip
+        outcome=Outcome.PERSON,
+        why=why,
+        priority=max(highest, FLAGGED_PRIORITY if verdicts else 0),
+        headline=first.category,
+        confidence=first.shown,
+    )
 
 
-def _nothing_found(rules: Rules, evidence: list[Evidence]) -> Settlement:
+def _nothing_found(rules: Rules, evidence: list[Evidence], *, imported: bool) -> Settlement:
     if not rules.may_approve:
         return Settlement(outcome=Outcome.PERSON, why=f"Nothing found; {rules.name} leaves every approval to people.")
-    seen = {category for item in evidence if item.silence_counts for category in item.covers}
     names = " and ".join(item.label for item in evidence)
-    if rules.trusts_local_silence and any(item.is_local for item in evidence):
-        why = f"{names} found nothing; {rules.name} trusts the local detector's silence, although it sees only nudity."
-        return Settlement(outcome=Outcome.APPROVE, why=why)
+    trusted = rules.trusts_local_silence and any(item.is_local for item in evidence)
+    seen = {category for item in evidence if item.silence_counts for category in item.covers}
     unseen = [category.slug for category in taxonomy.L1 if category.slug in rules.watched - seen]
-    if unseen:
+    if unseen and not trusted:
         why = f"{names} found nothing, but nobody could look for: {taxonomy.names(unseen)}."
         return Settlement(outcome=Outcome.PERSON, why=why, priority=UNSEEN_PRIORITY)
-    return Settlement(outcome=Outcome.APPROVE, why=f"{names} found nothing that {rules.name} minds.")
+    if imported and not rules.approves_imports:
+        why = f"{names} found nothing; {rules.name} leaves imported files to people."
+        return Settlement(outcome=Outcome.PERSON, why=why)
+    why = f"{names} found nothing that {rules.name} minds."
+    if trusted:
+        why = f"{names} found nothing; {rules.name} trusts the local detector's silence, although it sees only nudity."
+    return Settlement(outcome=Outcome.APPROVE, why=why)

@@ -23,6 +23,7 @@ from generation.models import Source
 from generation.models.gathering import Unsought
 from moderation import taxonomy
 from moderation.models import Review, SavedQueue
+from moderation.models.found import BITS, HasFound, HasFoundNothing
 from moderation.models.reviews import ReviewQuerySet
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ ORDERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "oldest": ("Oldest first", ("pk",)),
     "newest": ("Newest first", ("-pk",)),
 }
-# Filter → column. Each has an index behind status, in which the others stand too (Review.Meta).
-COLUMNS = {"category": "headline_l1", "source": "source", "provider": "provider"}
+# Filter → column. Each has an index behind status, in which the others stand too; so has each category (Review.Meta).
+COLUMNS = {"source": "source", "provider": "provider"}
 UNCATEGORISED = "none"
 # Somebody's own and those that others share: more than a rail can hold, and one query.
 SAVED_SHOWN = 100
@@ -45,7 +46,7 @@ SAVED_SHOWN = 100
 class Filters:
     """What narrows a queue. Wrong values are dropped when read, so an old address shows more, never an error."""
 
-    category: str = ""  # an L1 slug, or "none" for images whose headline names no category
+    category: str = ""  # an L1 slug, for images in which any classifier found it; "none": in which none found any
     source: str = ""
     provider: str = ""
     risk: int = 0  # priority of at least this, 0..100
@@ -77,23 +78,25 @@ class Filters:
 
     def apply(self, rows: ReviewQuerySet) -> ReviewQuerySet:
         equal = {column: getattr(self, name) for name, column in COLUMNS.items() if getattr(self, name)}
-        if equal.get("headline_l1") == UNCATEGORISED:
-            equal["headline_l1"] = ""
         if self.risk:
             rows = rows.filter(priority__gte=self.risk)
         if self.hours:
             rows = rows.filter(created_at__lte=timezone.now() - timedelta(hours=self.hours))
+        if self.category:
+            is_of_category = HasFoundNothing() if self.category == UNCATEGORISED else HasFound(BITS[self.category])
+            return _narrow(rows.filter(is_of_category), equal, has_index=True)
         return _narrow(rows, equal)
 
 
-def _narrow(rows: ReviewQuerySet, equal: Mapping[str, str]) -> ReviewQuerySet:
-    """By the index of the first column: of categories there are more than of sources, so it leaves the least to look
-    through. SQLite takes them for equals and walked through every file that waits for one of a category that had none.
+def _narrow(rows: ReviewQuerySet, equal: Mapping[str, str], *, has_index: bool = False) -> ReviewQuerySet:
+    """By the index of the category, else of the first column: it leaves the least to look through. SQLite takes them
+    for equals and walked through every file that waits for one of a category that had none.
     """
-    for number, (column, value) in enumerate(equal.items()):
-        if number:
+    for column, value in equal.items():
+        if has_index:
             rows = rows.alias(**{f"{column}_here": Unsought(column)})
-        rows = rows.filter(**{f"{column}_here" if number else column: value})
+        rows = rows.filter(**{f"{column}_here" if has_index else column: value})
+        has_index = True
     return rows
 
 

@@ -100,6 +100,7 @@ def _reference_data(request: pytest.FixtureRequest) -> Iterator[None]:
     if not Policy.objects.exists():
         with connection.schema_editor() as editor:
             _migration("0003_roles_and_first_policy").make(apps, editor)
+            _migration("0020_fill_policy_evidence").fill(apps, editor)
     yield
     with connection.schema_editor() as editor:
         _migration("0002_append_only").unlock(apps, editor)

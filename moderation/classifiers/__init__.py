@@ -9,6 +9,9 @@ from django.utils.module_loading import import_string
 
 from moderation.classifiers.base import BytesClassifier, Classifier, RemoteClassifier
 
+# The one whose silence a policy may trust by name.
+LOCAL = "local"
+
 
 @lru_cache
 def get(slug: str) -> Classifier:
@@ -58,11 +61,3 @@ def silence_counts(slug: str) -> bool:
         return get(slug).trusted_when_silent
     except LookupError:
         return False
-
-
-def gives_confidence(slug: str) -> bool:
-    """Whether the numbers of its findings mean anything. A classifier without any says so by an attribute."""
-    try:
-        return bool(getattr(get(slug), "gives_confidence", True))
-    except LookupError:
-        return True

@@ -13,11 +13,6 @@ if TYPE_CHECKING:
     from generation.models import Asset
 
 
-# The number in a finding of a classifier that gives none (``gives_confidence = False``). It is there because a label
-# must have one, and nothing is decided by it: the middle of the scale, so that it sorts between sure and unsure.
-UNSCORED = Decimal(50)
-
-
 class Coverage(StrEnum):
     """How much of an L1 category a classifier can see. What is not listed it cannot see at all."""
 
@@ -73,7 +68,7 @@ class Box:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     category: str  # a slug of moderation.taxonomy, L1 or L2
-    confidence: Decimal  # 0..100, on the classifier's own scale
+    confidence: Decimal | None  # 0..100, on the classifier's own scale; None: it gives none
     box: Box | None = None
 
 
@@ -90,7 +85,7 @@ class Assessment:
     covers: Mapping[str, Coverage] = field(default_factory=dict)  # L1 slug to coverage, of this very run
     cost: Decimal = Decimal(0)  # USD
     note: str = ""
-    raw: dict[str, Any] = field(default_factory=dict)
+    raw: dict[str, Any] = field(default_factory=dict)  # "level": the NSFW level that a score was asked at
 
 
 class Classifier(Protocol):

@@ -3,9 +3,9 @@
 Scenario lets Amazon Rekognition look at every image and passes on the names of the top level: no score, no second
 level, and nothing at all until it has looked. So:
 
-* **No confidence is given, and none is made up.** A finding has to hold a number, and holds ``UNSCORED``; whoever reads
-  it knows by ``gives_confidence`` that it means nothing. The policy then neither rejects by it nor lets it fall under a
-  threshold: a label in a category that the policy watches goes to a person. The desk says "no confidence given".
+* **No confidence is given, and none is made up.** A finding holds None. The policy then neither rejects by it nor lets
+  it fall under a threshold: a label in a category that the policy watches goes to a person. The desk says "no
+  confidence given".
 * **An unknown label means a person.** It is kept word for word, and the run is flagged, which no policy may overlook.
 * **Absent is not clean.** Scenario looks at an image "within seconds" after it is made, so an asset that was imported
   before that is asked about again, at growing distances over an hour, and goes to a person after the last.
@@ -26,7 +26,7 @@ from generation.models import Asset, Source
 from generation.providers.base import ProviderBusy, ProviderError
 from generation.providers.scenario import Scenario
 from moderation import taxonomy, vocabulary
-from moderation.classifiers.base import UNSCORED, Assessment, ClassifierError, Coverage, Finding
+from moderation.classifiers.base import Assessment, ClassifierError, Coverage, Finding
 
 FIRST_PAUSE = timedelta(seconds=30)
 LONGEST_PAUSE = timedelta(minutes=15)
@@ -39,7 +39,6 @@ class ScenarioLabels:
     label = "Scenario"
     version = "rekognition-l1"
     trusted_when_silent = True
-    gives_confidence = False
 
     def applies_to(self, asset: Asset) -> bool:
         return asset.source == Source.SCENARIO
@@ -109,7 +108,7 @@ def assess(labels: Sequence[str], *, asked_again: bool = False) -> Assessment:
     raw |= {"details": details} if details else {}
     raw |= {"asked_again": True} if asked_again else {}
     return Assessment(
-        findings=tuple(Finding(category=slug, confidence=UNSCORED) for slug in slugs),
+        findings=tuple(Finding(category=slug, confidence=None) for slug in slugs),
         flagged=True if unknown else None,
         note=f"the taxonomy has no category for {_listed(unknown)}." if unknown else "",
         covers={category.slug: Coverage.PARTIAL for category in taxonomy.L1},

@@ -9,7 +9,11 @@ that policy shows it to a person (``review_at``; ``reject_at`` where only that i
 counts when any of its categories is on the level. A finding without a number, and a verdict without a finding, flag
 always. What the policy has no rule for, it does not mind, and neither does this.
 
-**No verdict out of nothing.** One image that could not be fetched, decoded or judged by anybody fails them all.
+**When it does not.** Only where the policy would approve it by what these classifiers say: every category that it
+watches was looked for by one whose silence counts. The rest is doubt: neither yes nor no (``Judged.flagged`` is None).
+
+**No verdict out of nothing.** One image that could not be fetched, decoded or judged by anybody fails them all, and so
+does one in doubt.
 """
 
 from __future__ import annotations
@@ -19,17 +23,16 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from decimal import Decimal
 
 from django.conf import settings
 
 from generation import fetching, imaging
 from generation.wire import nanogpt as wire
-from moderation import classifiers, taxonomy
+from moderation import classifiers
 from moderation.classifiers.base import Assessment, BytesClassifier, ClassifierError
 from moderation.models import Policy
-from moderation.policy import Rules, Thresholds
-from moderation.services.intake import rules_of
+from moderation.policy import Evidence, Rules, judge_nsfw
+from moderation.services.intake import level_in, rules_of
 
 FETCH_SECONDS = 20.0  # for all addresses of a call together
 JUDGE_SECONDS = 40.0  # for the whole call; an image that has not been begun by then is not begun
@@ -58,7 +61,8 @@ class Busy(NotJudged):
 @dataclass(frozen=True, slots=True)
 class Judged:
     rendition: imaging.Rendition
-    flagged: bool
+    flagged: bool | None  # None: in doubt
+    doubt: str  # why, as a sentence
     by: tuple[str, ...]  # slugs of the classifiers that looked
 
 
@@ -69,7 +73,10 @@ def judge(addresses: Sequence[str]) -> list[Judged]:
     """
     able = classifiers.judging_bytes()
     if not able:
-        raise NotJudged("No classifier in use here can judge an image that is not stored.")
+        raise NotJudged(
+            "No classifier in use on this server can judge an image that is not stored. Its operator can switch one on "
+            "(CLASSIFIERS)."
+        )
     run = _Run(able, rules_of(Policy.objects.active()))
     if not _slots.acquire(timeout=_WAIT_SECONDS):
         raise Busy("Too many images are being judged. Try again in a moment.")
@@ -125,10 +132,8 @@ class _Run:
         found = _assess(rendition.content, self._able)
         if not found:
             raise NotJudged("No classifier in use here knows this kind of image.")
-        flagged = any(
-            is_flagged(self._rules, assessment, classifiers.gives_confidence(slug)) for slug, assessment in found
-        )
-        return Judged(rendition, flagged, tuple(slug for slug, _ in found))
+        verdict = judge_nsfw(self._rules, [_evidence(slug, assessment) for slug, assessment in found])
+        return Judged(rendition, verdict.flagged, verdict.why, tuple(slug for slug, _ in found))
 
     def _left(self, seconds: float) -> float:
         return max(seconds - (time.monotonic() - self._started), 0.1)
@@ -156,26 +161,15 @@ def _assess(content: bytes, able: list[BytesClassifier]) -> list[tuple[str, Asse
     return found
 
 
-def is_flagged(rules: Rules, assessment: Assessment, gives_confidence: bool = True) -> bool:
-    """The rule at the top of this module, for what one classifier said."""
-    for finding in assessment.findings:
-        limits = rules.for_category(finding.category)
-        if limits is None or not on_level(finding.category, rules.nsfw_level):
-            continue
-        if not gives_confidence or _reaches(finding.confidence, limits):
-            return True
-    if assessment.score is not None and _reaches(assessment.score, rules.nsfw):
-        return True
-    return bool(assessment.flagged and not assessment.findings)
-
-
-def on_level(slug: str, level: int) -> bool:
-    """Whether a category, the L1 above it, or any category below it is on an NSFW level."""
-    listed = taxonomy.level_categories(level)
-    below = {child.slug for child in taxonomy.children(slug)}
-    return slug in listed or taxonomy.get(slug).l1 in listed or not below.isdisjoint(listed)
-
-
-def _reaches(confidence: Decimal, limits: Thresholds) -> bool:
-    limit = limits.reject_at if limits.review_at is None else limits.review_at
-    return limit is not None and confidence >= limit
+def _evidence(slug: str, assessment: Assessment) -> Evidence:
+    return Evidence(
+        label=classifiers.label(slug),
+        findings=[(finding.category, finding.confidence) for finding in assessment.findings],
+        score=assessment.score,
+        score_level=level_in(assessment.raw),
+        flagged=assessment.flagged,
+        covers=assessment.covers,
+        silence_counts=classifiers.silence_counts(slug),
+        is_local=slug == classifiers.LOCAL,
+        note=assessment.note,
+    )

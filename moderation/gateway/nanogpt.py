@@ -1,12 +1,14 @@
 """``POST /api/nsfw/image``: nano-gpt's classification, answered with our own classifiers at no cost per image.
 
 Format: ``generation.wire.nanogpt``. What an answer means, and what fails a call: ``moderation.gateway.judging``. Ours
-alone are ``?review=true``, which puts the images into the queue too, and two headers of a good answer:
-``X-Loupe-Classifiers`` names who looked, ``X-Loupe-Assets`` the stored images in input order.
+alone are ``?review=true``, which puts the images into the queue too, and two headers: ``X-Loupe-Classifiers`` names who
+looked, ``X-Loupe-Assets`` the stored images in input order. Doubt is answered 422, because nano-gpt's format knows
+yes and no alone and asking again changes nothing; 503 is for what may be judged later or by another line-up.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from uuid import uuid4
 
@@ -63,17 +65,39 @@ def classify(call: Call) -> HttpResponse:
         raise ApiError(Refusal.UNAVAILABLE, str(error), retry_after=BUSY_SECONDS) from None
     except judging.NotJudged as error:
         raise ApiError(Refusal.UNAVAILABLE, str(error)) from None
-    reply = wire.NsfwReply.of(
-        [image.flagged for image in judged],
-        request_id=f"req_{uuid4().hex}",
-        price=Decimal(0),
-        truncated=len(images) > wire.IMAGES_MAX,
-    )
-    response = json_answer(reply.to_wire())
+    doubts = _doubts(judged)
+    if doubts and not review:
+        raise doubts
+    stored = ", ".join(str(_store(image, call.key).uuid) for image in judged) if review else ""
+    if doubts:
+        # Stored, so the images count; only the verdict is refused.
+        call.reason = str(doubts)[:120]
+        response = refuse(doubts)
+    else:
+        response = _answer(judged, truncated=len(images) > wire.IMAGES_MAX)
     response[CLASSIFIERS_HEADER] = ", ".join(dict.fromkeys(slug for image in judged for slug in image.by))
     if review:
-        response[ASSETS_HEADER] = ", ".join(str(_store(image, call.key).uuid) for image in judged)
+        response[ASSETS_HEADER] = stored
     return response
+
+
+def _doubts(judged: Sequence[judging.Judged]) -> ApiError | None:
+    """Return the refusal of a call in which an image can be called neither true nor false."""
+    for number, image in enumerate(judged, 1):
+        if image.flagged is None:
+            message = f"Image {number} is neither true nor false: {image.doubt} The same call gets the same answer."
+            return ApiError(Refusal.IN_DOUBT, f"{message} With ?review=true a person decides.")
+    return None
+
+
+def _answer(judged: Sequence[judging.Judged], *, truncated: bool) -> HttpResponse:
+    reply = wire.NsfwReply.of(
+        [bool(image.flagged) for image in judged],
+        request_id=f"req_{uuid4().hex}",
+        price=Decimal(0),
+        truncated=truncated,
+    )
+    return json_answer(reply.to_wire())
 
 
 def _flag(values: list[str]) -> bool:

@@ -246,8 +246,9 @@ curl --remote-name "$IMAGE\"""",
         about="Public addresses and data URLs, in any of the fields, each a string or a list; answered "
         f"in input order. Addresses are fetched within {judging.FETCH_SECONDS:.0f} seconds together. An image is "
         "flagged when a classifier finds, in a category of the policy's NSFW level, what that policy would show to a "
-        "person. false means that our classifiers found nothing of it; it never means that nobody could look: one "
-        "image that could not be fetched, decoded or judged fails the call.",
+        "person. false means that the policy would approve it by what our classifiers can see; it never means that "
+        "nobody could look: one image that could not be fetched, decoded or judged, or that is in doubt, fails the "
+        "call.",
         parameters=(
             Parameter(
                 name="review",
@@ -266,6 +267,7 @@ curl --remote-name "$IMAGE\"""",
             "is not said.",
             Refusal.BODY_TOO_LARGE: f"The body is larger than {nanogpt_view.BODY_MAX // MIB} MiB.",
             Refusal.IMAGES_SPENT: DAY,
+            Refusal.IN_DOUBT: "An image is neither true nor false: what looked at it cannot rule NSFW content out.",
             Refusal.UNAVAILABLE: "No classifier in use here could judge an image, or too much is going on.",
         },
         example="IMAGE="

@@ -75,19 +75,21 @@ class Classification(StateMachine, DueModel):
 class Label(models.Model):
     classification = models.ForeignKey(Classification, on_delete=models.CASCADE, related_name="labels")
     category = models.CharField(max_length=60, choices=taxonomy.CHOICES)
-    confidence = models.DecimalField(max_digits=5, decimal_places=2, validators=PERCENT)
+    # Empty where the classifier gave none (Scenario).
+    confidence = models.DecimalField(max_digits=5, decimal_places=2, null=True, blank=True, validators=PERCENT)
     box = models.JSONField(null=True, blank=True, help_text="left, top, width, height as fractions of the image")
 
     class Meta:
         indexes = [models.Index(fields=["category", "-confidence"], name="label_category")]
         constraints = [
             models.CheckConstraint(
-                name="label_confidence_is_percent", condition=Q(confidence__gte=0, confidence__lte=100)
+                name="label_confidence_is_percent",
+                condition=Q(confidence__isnull=True) | Q(confidence__gte=0, confidence__lte=100),
             ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.category_name} {self.confidence}"
+        return f"{self.category_name} {'without confidence' if self.confidence is None else self.confidence}"
 
     @property
     def category_name(self) -> str:

@@ -106,6 +106,11 @@ class Decision(models.Model):
     # As it was then: the record still reads after an account is renamed.
     reviewer_name = models.CharField(max_length=150, blank=True)
     policy = models.ForeignKey(Policy, null=True, blank=True, on_delete=models.PROTECT)
+    # ``policy`` is the one that sent the image where it waited; this one was in force when it was decided. Empty in
+    # decisions from before this column: PolicyActivation tells it for them.
+    policy_in_force = models.ForeignKey(
+        Policy, null=True, blank=True, on_delete=models.PROTECT, related_name="decisions_in_force", db_index=False
+    )
     by_policy = models.BooleanField(
         "automatic decision", default=False, help_text="Settled by the policy without a person."
     )
@@ -216,6 +221,8 @@ class Decision(models.Model):
         # Left out where empty, so that decisions from before these columns keep their hashes.
         if self.second_of_id is not None:
             content["second_of"] = self.second_of_id
+        if self.policy_in_force_id is not None:
+            content["policy_in_force"] = self.policy_in_force_id
         if self.batch is not None:
             content["batch"] = str(self.batch)
         return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

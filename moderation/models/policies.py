@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -33,42 +34,72 @@ class Policy(models.Model):
 
     version = models.PositiveIntegerField(unique=True)
     name = models.CharField(max_length=120)
-    note = models.TextField(blank=True, help_text="What changed, and why. Shown at the desk.")
+    note = models.TextField(
+        blank=True, help_text="What changed, and why, for those who read this version later. Shown on this page only."
+    )
     is_active = models.BooleanField(default=False)
     nsfw_level = models.PositiveSmallIntegerField(
-        "NSFW level", choices=Level, default=Level.EXPLICIT,
-        help_text="What a score without a category (Novita's detection) is taken to mean.",
-    )  # fmt: skip
+        "NSFW level",
+        choices=Level,
+        default=Level.EXPLICIT,
+        help_text="What counts as NSFW for /api/nsfw/image, and up to which detection level a score without a category "
+        "(Novita's) may reject. A score that was asked at a higher level may stand for what this policy does not "
+        "reject, so it sends to a person and never rejects.",
+    )
     nsfw_review_at = models.DecimalField(
-        "score: review at", max_digits=5, decimal_places=2, default=20, validators=PERCENT,
+        "score: review at",
+        max_digits=5,
+        decimal_places=2,
+        default=20,
+        validators=PERCENT,
         help_text="From this score without a category on, a person decides.",
-    )  # fmt: skip
+    )
     nsfw_reject_at = models.DecimalField(
-        "score: reject at", max_digits=5, decimal_places=2, null=True, blank=True, validators=PERCENT,
-        help_text="From this score on the policy rejects. Empty: never by itself.",
-    )  # fmt: skip
+        "score: reject at",
+        max_digits=5,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        validators=PERCENT,
+        help_text="From this score on the policy rejects, when a classifier names a category that the score may stand "
+        "for and every such category may be rejected. A score alone goes to a person. Empty: never by itself.",
+    )
     may_approve = models.BooleanField(
         default=True,
         help_text="Whether the policy may approve what every classifier found nothing in. Off: people see all.",
     )
+    approves_imports = models.BooleanField(
+        "may approve imported files",
+        default=False,
+        help_text="Whether that holds for files that somebody imported, too. Off: people see every imported file.",
+    )
     trusts_local_silence = models.BooleanField(
-        "trusts the local detector's silence", default=False,
+        "trusts the local detector's silence",
+        default=False,
         help_text="The local detector sees nudity in photographs only, and misses much. Its “nothing found” counts "
         "towards an approval only when this is on.",
-    )  # fmt: skip
+    )
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    activated_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # The first time; all times are PolicyActivation's.
+    activated_at = models.DateTimeField("first put into force", null=True, blank=True, editable=False)
 
     objects = PolicyQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "policies"
         constraints = [
-            models.UniqueConstraint(fields=["is_active"], name="policy_one_active", condition=Q(is_active=True)),
+            models.UniqueConstraint(
+                fields=["is_active"],
+                name="policy_one_active",
+                condition=Q(is_active=True),
+                violation_error_message="Another policy is in force. Only one can be: use the action “Put into force”.",
+            ),
             models.CheckConstraint(
                 name="policy_reviews_before_it_rejects",
                 condition=Q(nsfw_reject_at__isnull=True) | Q(nsfw_reject_at__gte=F("nsfw_review_at")),
+                violation_error_message="A score must send to a person before it rejects: make “score: reject at” at "
+                "least as high as “score: review at”, or leave it empty.",
             ),
         ]
         permissions = [
@@ -78,6 +109,11 @@ class Policy(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} (version {self.version})"
+
+    @property
+    def last_activated_at(self) -> datetime | None:
+        """When it was last put into force."""
+        return self.activations.order_by("-created_at").values_list("created_at", flat=True).first()
 
     @property
     def is_used(self) -> bool:
@@ -106,10 +142,16 @@ class PolicyRule(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["policy", "category"], name="policy_rule_once_per_category"),
+            models.UniqueConstraint(
+                fields=["policy", "category"],
+                name="policy_rule_once_per_category",
+                violation_error_message="This policy has a rule for that category already. Change that one.",
+            ),
             models.CheckConstraint(
                 name="policy_rule_reviews_before_it_rejects",
                 condition=Q(review_at__isnull=True) | Q(reject_at__isnull=True) | Q(reject_at__gte=F("review_at")),
+                violation_error_message="A category must send to a person before it is rejected: make “reject at” at "
+                "least as high as “review at”, or leave one of them empty.",
             ),
         ]
 

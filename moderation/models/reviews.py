@@ -16,22 +16,31 @@ from generation.addresses import address
 from generation.models import Asset, Source, StateMachine
 from generation.models.states import one_of
 from moderation import taxonomy
+from moderation.models import found
+from moderation.models.found import HasFound, HasFoundNothing
 from moderation.models.policies import Policy
+from moderation.policy import FLAGGED_PRIORITY, PARTLY_JUDGED_PRIORITY, UNJUDGED_PRIORITY
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
+# What there is to say of an image for which no category and no score speaks, by its priority.
+WITHOUT_HEADLINE = {
+    UNJUDGED_PRIORITY: "Not judged",
+    PARTLY_JUDGED_PRIORITY: "Judged in part",
+    FLAGGED_PRIORITY: "Flagged, no category",
+}
+NO_FINDINGS = "No findings"
 CLAIM_LASTS = timedelta(minutes=5)
 UNDO_WINDOW = timedelta(minutes=10)
 
 
-SEARCHED_BY = ("headline_l1", "source", "provider")
+SEARCHED_BY = ("source", "provider")
 # Index → its columns behind the status.
 _DEALT_BY = {
     # With what tells whether somebody has it: at the head of the queue are all those that others hold.
     "queue": ["-priority", "id", "headline_l1", "created_at", "claimed_until"],
-    "oldest": ["id", "headline_l1", "source", "provider"],
-    "category": ["headline_l1", "-priority", "id", "source", "provider"],
+    "oldest": ["id", "headline_l1", "found", "source", "provider"],
     "source": ["source", "-priority", "id", "headline_l1", "provider"],
     "provider": ["provider", "-priority", "id", "headline_l1", "source"],
 }
@@ -87,7 +96,7 @@ class ReviewQuerySet(models.QuerySet["Review"]):
     def for_tiles(self) -> Self:
         """With what a page of many images shows of each, and no column more."""
         return self.select_related("asset__request", "claimed_by").only(
-            "uuid", "priority", "headline", "headline_l1", "headline_confidence", "why", "created_at",
+            "uuid", "status", "priority", "headline", "headline_l1", "headline_confidence", "why", "created_at",
             "claimed_until", "claimed_by__username", "asset__uuid", "asset__preview", "asset__source",
             "asset__request__provider",
         )  # fmt: skip
@@ -150,6 +159,8 @@ class Review(StateMachine):
     # 0..100, the highest confidence that sent it here; what could not be judged at all comes first, at 100.
     priority = models.PositiveSmallIntegerField(default=0)
     headline = models.CharField(max_length=60, blank=True, help_text="The category that weighs most.")
+    # What any classifier found, as bits (moderation.models.found): queues and searches go by it, not by the headline.
+    found = models.PositiveSmallIntegerField(default=0, editable=False)
     # Its first level; source and provider of the asset: here too, because queues filter by them and are ordered by
     # priority, and one index can only do both on one table. Written once, with what they copy.
     headline_l1 = models.CharField(max_length=30, blank=True, editable=False)
@@ -202,6 +213,26 @@ class Review(StateMachine):
                 )
                 for name, fields in _DEALT_BY.items()
             ),
+            # The same for what was found, an index for each group: an image stands in those of its own groups alone.
+            # decided_at goes first, always empty: two columns sought make SQLite prefer it to the index "queue".
+            *(
+                models.Index(
+                    fields=[
+                        "decided_at",
+                        "status",
+                        "-priority",
+                        "id",
+                        "source",
+                        "provider",
+                        "created_at",
+                        "found",
+                        "requested_by",
+                    ],
+                    name=f"review_found_{bit}",
+                    condition=Q(decided_at__isnull=True) & Q(HasFound(bit) if bit else HasFoundNothing()),
+                )
+                for bit in (0, *found.BITS.values())
+            ),
             models.Index(fields=["status", "decided_at"], name="review_decided", condition=Q(decided_at__isnull=False)),
             models.Index(
                 fields=["claimed_by", "claimed_until"], name="review_claims", condition=Q(claimed_by__isnull=False)
@@ -251,10 +282,14 @@ class Review(StateMachine):
 
     @property
     def headline_name(self) -> str:
-        """The category in words; what else there is to say about why it is here, in two."""
+        """The category in words; what else classifiers had to say, in two or three."""
         if self.headline:
             return taxonomy.names([self.headline])
-        return "Not judged" if self.headline_confidence is None else "NSFW score"
+        if self.headline_confidence is not None:
+            return "NSFW score"
+        if self.status == Review.Status.CLASSIFYING:
+            return "Not checked yet"
+        return WITHOUT_HEADLINE.get(self.priority, NO_FINDINGS)
 
     @property
     def risk(self) -> int | None:

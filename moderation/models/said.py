@@ -17,7 +17,7 @@ class Part:
     """One label: a category, and where in the image if the classifier says so."""
 
     category: str
-    confidence: Decimal  # 0 to 100
+    confidence: Decimal | None  # 0 to 100; None: the classifier gave none
     box: Sequence[float] | None  # left, top, width, height as fractions of the image
 
 
@@ -66,7 +66,7 @@ def unpack(packed: Packed) -> list[Run]:
             covers=run["covers"],
             details=run["details"],
             parts=[
-                Part(category=category, confidence=Decimal(confidence), box=box)
+                Part(category=category, confidence=_number(confidence), box=box)
                 for category, confidence, box in run["parts"]
             ],
         )

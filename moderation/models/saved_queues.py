@@ -32,7 +32,13 @@ class SavedQueue(models.Model):
     objects = SavedQueueQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["owner", "name"], name="saved_queue_name_once_per_owner")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["owner", "name"],
+                name="saved_queue_name_once_per_owner",
+                violation_error_message="This person has a saved queue of that name already. Choose another name.",
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name

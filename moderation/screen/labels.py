@@ -23,10 +23,14 @@ FEW = 4
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     category: Category
-    confidence: Decimal
+    confidence: Decimal | None  # None: no confidence was given
     parts: int  # how many places in the image it was found in; 0 when the classifier names none
-    scored: bool = True  # False: no confidence was given, and the number means nothing
     details: str = ""  # what the classifier's own words say beyond the category
+
+    @property
+    def rank(self) -> Decimal:
+        """The surer the higher; without a confidence last."""
+        return Decimal(-1) if self.confidence is None else self.confidence
 
     @property
     def l1(self) -> Category:
@@ -94,17 +98,13 @@ def suggestions(sources: Iterable[Source]) -> list[Suggestion]:
     best: dict[str, Found] = {}
     for found in (found for source in sources for found in source.found if found.category.slug in allowed):
         slug = found.category.slug
-        if slug not in best or _rank(found) > _rank(best[slug]):
+        if slug not in best or found.rank > best[slug].rank:
             best[slug] = found
-    ranked = sorted(best.values(), key=_rank, reverse=True)[:SUGGESTIONS]
+    ranked = sorted(best.values(), key=lambda found: found.rank, reverse=True)[:SUGGESTIONS]
     return [
-        Suggestion(category=found.category, confidence=found.confidence if found.scored else None, digit=digit)
+        Suggestion(category=found.category, confidence=found.confidence, digit=digit)
         for digit, found in enumerate(ranked, 1)
     ]
-
-
-def _rank(found: Found) -> tuple[bool, Decimal]:
-    return found.scored, found.confidence
 
 
 def _found(run: Run) -> list[Found]:
@@ -115,14 +115,13 @@ def _found(run: Run) -> list[Found]:
     lines = [
         Found(
             category=taxonomy.CATEGORIES.get(slug) or Category(slug, slug, ""),
-            confidence=max(part.confidence for part in group),
+            confidence=max((part.confidence for part in group if part.confidence is not None), default=None),
             parts=sum(part.box is not None for part in group),
-            scored=classifiers.gives_confidence(run.classifier),
             details=", ".join(run.details.get(slug, ())),
         )
         for slug, group in grouped.items()
     ]
-    return sorted(lines, key=lambda line: line.confidence, reverse=True)
+    return sorted(lines, key=lambda line: line.rank, reverse=True)
 
 
 def _limits(run: Run) -> str:
@@ -165,7 +164,7 @@ def boxes_of(asset: Asset, sources: Iterable[Source]) -> list[Box]:
 def _box(part: Part, shares: Sequence[float], asset: Asset) -> Box:
     left, top, width, height = shares
     return Box(
-        name=f"{taxonomy.names([part.category])} {round(part.confidence)}",
+        name=taxonomy.names([part.category]) + ("" if part.confidence is None else f" {round(part.confidence)}"),
         x=round(left * asset.width),
         y=round(top * asset.height),
         width=round(width * asset.width),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -19,7 +19,9 @@ from django.db.models.functions import Coalesce, Lower
 from django.db.models.lookups import Exact
 
 from generation.models import Asset, AssetText, GenerationRequest
-from moderation.models import NamedCategory, Review
+from moderation import taxonomy
+from moderation.models import Label, NamedCategory, Review
+from moderation.models.found import HasFound, bits_of
 from moderation.models.reviews import ReviewQuerySet
 from moderation.search import sample
 from moderation.search.query import Term
@@ -75,15 +77,20 @@ class NotAmong:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Equality in columns of the review itself: status, category, source, provider."""
+    """Equality in columns of the review itself: status, source, provider; and a category that a classifier found."""
 
-    values: Mapping[str, str]
+    values: Mapping[str, str] = field(default_factory=dict)
+    found: str = ""  # L1 or L2
 
     def filter(self) -> Q:
         """In a function, because the planner would else take an index over these columns and sort all it finds."""
         q = Q()
         for column, value in self.values.items():
             q &= Q(Exact(Coalesce(column, Value("")), value))
+        if self.found:
+            q &= Q(HasFound(bits_of([self.found])))
+        if "." in self.found:  # the column knows groups alone
+            q &= Q(Exists(_labels([self.found]).filter(classification__asset_id=OuterRef("asset_id"))))
         return q
 
     def ids(self, span: Span) -> list[int] | None:
@@ -96,6 +103,8 @@ class Columns:
         """All that one of them finds, for each in turn: of what is not decided by those of the queues (Review.Meta)."""
         others = {column: value for column, value in self.values.items() if column != "status"}
         status = Review.Status(self.values["status"]) if "status" in self.values else None
+        if self.found:
+            yield from self._by_label(status)
         for column, value in others.items():
             if status is None or status in Review.DECIDED:
                 yield Review.objects.alias(lower=Lower(column)).filter(lower=value.lower())
@@ -103,6 +112,14 @@ class Columns:
                 yield Review.objects.standing_at(status).filter(**{column: value})
         if status is not None:
             yield Review.objects.standing_at(status)
+
+    def _by_label(self, status: Review.Status | None) -> Iterator[ReviewQuerySet]:
+        if status is not None and status not in Review.DECIDED:
+            yield Review.objects.standing_at(status).filter(HasFound(bits_of([self.found])))
+        slugs = [self.found, *(child.slug for child in taxonomy.children(self.found))]
+        assets = _few(_labels(slugs), "classification__asset_id")
+        if assets is not None:
+            yield Review.objects.filter(asset_id__in=among(assets))
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +252,12 @@ class AnyOf:
                 return None
             found.update(ids)
         return list(found)
+
+
+def _labels(categories: Collection[str]) -> QuerySet[Label]:
+    """Labels of these categories that say anything: without a confidence, or with more than none."""
+    says = Q(confidence__isnull=True) | Q(confidence__gt=0)
+    return Label.objects.filter(says, category__in=categories)
 
 
 def _asset_where(q: Q) -> Q:

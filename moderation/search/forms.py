@@ -14,7 +14,6 @@ from django.core.validators import MaxValueValidator
 from django.utils.choices import flatten_choices
 
 from generation.models import Source
-from moderation import taxonomy
 from moderation.forms import CATEGORY_TREE
 from moderation.models import Review
 from moderation.search import known
@@ -49,9 +48,7 @@ class SearchForm(forms.Form):
 
     q = forms.CharField(required=False)
     status = _choice("Status", [ANY, *Review.Status.choices], "status")
-    category = _choice(
-        "Found by classifiers", [ANY, *((l1.slug, l1.name) for l1 in taxonomy.L1)], "category of the first level"
-    )
+    category = _choice("Found by classifiers", [ANY, *CATEGORY_TREE], "category")
     named = _choice("Named by people", [ANY, *CATEGORY_TREE], "category")
     source = _choice("Source", [ANY, *Source.choices], "source")
     provider = _choice("Provider", [ANY], "provider")

@@ -129,10 +129,9 @@ def _conditions(form: SearchForm, query: Query) -> Iterator[Condition]:
         yield Requester(*given["requester"])
     if given["model"]:
         yield Model(given["model"])
-    columns = {"status": "status", "category": "headline_l1", "source": "source", "provider": "provider"}
-    values = {column: given[name] for name, column in columns.items() if given[name]}
-    if values:
-        yield Columns(values)
+    values = {name: given[name] for name in ("status", "source", "provider") if given[name]}
+    if values or given["category"]:
+        yield Columns(values, found=given["category"])
     if any(form.created):
         yield Arrived(*form.created)
 
@@ -198,7 +197,7 @@ def _same(sha256: str) -> list[int]:
 
 def _results(ids: Sequence[int], user: User, terms: Sequence[Term], likeness: Likeness | None = None) -> list[Result]:
     rows = Review.objects.filter(asset_id__in=ids).select_related("asset__request").only(
-        "uuid", "status", "headline", "headline_l1", "headline_confidence", "created_at", "second_opinion",
+        "uuid", "status", "priority", "headline", "headline_l1", "headline_confidence", "created_at", "second_opinion",
         "decided_by", "claimed_by", "claimed_until", "asset__uuid", "asset__preview", "asset__metadata",
         "asset__original_name", "asset__request__prompt",
     )  # fmt: skip

@@ -9,14 +9,15 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from generation import pumps
-from generation.models import Asset, InvalidTransition, lookup
-from moderation import classifiers
+from generation.models import Asset, InvalidTransition, Source, lookup
+from moderation import classifiers, taxonomy
 from moderation.classifiers.base import Assessment, ClassifierError
 from moderation.gateway import events
-from moderation.models import Classification, Label, Policy, Review, Verdict
+from moderation.models import Classification, Label, Policy, Review, Verdict, found
 from moderation.models.said import Packed, pack
 from moderation.policy import Evidence, Outcome, Rules, Settlement, Thresholds, settle
 from moderation.services.record import record_decision
@@ -139,9 +140,18 @@ def _end(classification: Classification, status: str, *, labels: list[Label], **
             classification.move_to(status, due_at=None, finished_at=timezone.now(), **fields)
             Label.objects.bulk_create(labels)
             review = Review.objects.select_for_update().get(asset=classification.asset_id)
+            note_found(review, labels)
             settle_review(review=review)
     except InvalidTransition:
         log.info("classification %s was finished by somebody else", classification.pk)
+
+
+def note_found(review: Review, labels: Iterable[Label]) -> None:
+    """Add these labels to the groups of categories that the review is found by."""
+    bits = found.bits_of(label.category for label in labels if label.confidence is None or label.confidence > 0)
+    if bits & ~review.found:
+        review.found |= bits
+        Review.objects.filter(pk=review.pk).update(found=F("found").bitor(bits))
 
 
 def settle_review(*, review: Review) -> None:
@@ -151,7 +161,8 @@ def settle_review(*, review: Review) -> None:
         return
     policy = Policy.objects.active()
     evidence = [*evidence_of(runs), *_doubts_about(review.asset)]
-    apply_settlement(review=review, policy=policy, settlement=settle(rules_of(policy), evidence), said=pack(runs))
+    settlement = settle(rules_of(policy), evidence, imported=review.source == Source.UPLOAD)
+    apply_settlement(review=review, policy=policy, settlement=settlement, said=pack(runs))
 
 
 def _doubts_about(asset: Asset) -> list[Evidence]:
@@ -196,8 +207,15 @@ def rules_of(policy: Policy) -> Rules:
         nsfw_level=policy.nsfw_level,
         nsfw=Thresholds(review_at=policy.nsfw_review_at, reject_at=policy.nsfw_reject_at),
         may_approve=policy.may_approve,
+        approves_imports=policy.approves_imports,
         trusts_local_silence=policy.trusts_local_silence,
     )
+
+
+def level_in(raw: Any) -> int | None:
+    """Return the NSFW level that a score was asked at, as a classifier noted it; None where it is not known."""
+    level = raw.get("level") if isinstance(raw, dict) else None
+    return level if level in taxonomy.LEVELS else None
 
 
 def evidence_of(runs: Iterable[Classification]) -> list[Evidence]:
@@ -207,11 +225,11 @@ def evidence_of(runs: Iterable[Classification]) -> list[Evidence]:
             failed="" if run.status == Status.DONE else run.error or "It has not answered yet.",
             findings=[(label.category, label.confidence) for label in run.labels.all()],
             score=run.score,
+            score_level=level_in(run.raw),
             flagged=run.flagged,
             covers=run.covers,
             silence_counts=classifiers.silence_counts(run.classifier),
-            gives_confidence=classifiers.gives_confidence(run.classifier),
-            is_local=run.classifier == "local",
+            is_local=run.classifier == classifiers.LOCAL,
             note=str(run.raw.get("note", "")) if isinstance(run.raw, dict) else "",
         )
         for run in runs

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import DateTimeField, Max, Value
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from moderation.models import Policy, PolicyActivation, PolicyRule
@@ -22,7 +23,16 @@ def create_version(
 ) -> Policy:
     """Copy a policy under the next version number, with changes. The copy is not active yet."""
     newest = Policy.objects.aggregate(newest=Max("version"))["newest"] or 0
-    copied = ("name", "note", "nsfw_level", "nsfw_review_at", "nsfw_reject_at", "may_approve", "trusts_local_silence")
+    copied = (
+        "name",
+        "note",
+        "nsfw_level",
+        "nsfw_review_at",
+        "nsfw_reject_at",
+        "may_approve",
+        "approves_imports",
+        "trusts_local_silence",
+    )
     values = {field: getattr(based_on, field) for field in copied} | changes
     policy = Policy.objects.create(version=newest + 1, created_by=user, **values)
     if rules is None:
@@ -42,8 +52,11 @@ def create_version(
 @transaction.atomic
 def activate(*, policy: Policy, user: User | None) -> Policy:
     """Put a policy into force, on record. What the one before it decided stays decided, under its number."""
-    PolicyActivation.objects.create(policy=policy, activated_by=user)
+    now = timezone.now()
+    PolicyActivation.objects.create(policy=policy, activated_by=user, created_at=now)
     Policy.objects.filter(is_active=True).exclude(pk=policy.pk).update(is_active=False)
-    Policy.objects.filter(pk=policy.pk).update(is_active=True, activated_at=timezone.now())
+    Policy.objects.filter(pk=policy.pk).update(
+        is_active=True, activated_at=Coalesce("activated_at", Value(now, DateTimeField()))
+    )
     policy.refresh_from_db()
     return policy

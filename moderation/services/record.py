@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import transaction
 
 from generation.models.prepared import Prepared, insert
-from moderation.models import ChainHead, Decision, NamedCategory, Review, Verdict, Verification
+from moderation.models import ChainHead, Decision, NamedCategory, Policy, Review, Verdict, Verification
 from moderation.models.decisions import verify_chain
 from moderation.naming import new_name
 
@@ -43,6 +43,7 @@ def record_decision(
     decision = Decision(
         uuid=uuid or new_name(), review=review, verdict=verdict, categories=list(categories), note=note,
         reviewer=reviewer, reviewer_name=reviewer.get_username() if reviewer else "", policy_id=policy_id,
+        policy_in_force_id=_IN_FORCE.rows()[0].pk,
         by_policy=by_policy, seconds=seconds, reverses=reverses, second_of=second_of, batch=batch,
         sequence=head.sequence + 1, previous_hash=head.hash,
     )  # fmt: skip
@@ -55,6 +56,7 @@ def record_decision(
 
 
 _HEAD = Prepared(lambda pk: ChainHead.objects.select_for_update().filter(pk=pk), pk=int)
+_IN_FORCE = Prepared(lambda: Policy.objects.filter(is_active=True).only("pk"))
 _MOVE_HEAD = Prepared(
     lambda pk, sequence, hash: (ChainHead.objects.filter(pk=pk), {"sequence": sequence, "hash": hash}),
     pk=int, sequence=int, hash=str,

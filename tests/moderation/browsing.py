@@ -9,8 +9,9 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from moderation.models import Classification, Review
+from moderation.models import ChainHead, Classification, Decision, Label, Review, Verdict
 from moderation.models.said import pack
+from moderation.services import intake
 
 HTMX = {"HX-Request": "true"}
 Make = Callable[..., Review]
@@ -36,6 +37,32 @@ def held(make_review: Make, user: User) -> Review:
     return review
 
 
+def label(review: Review, category: str, confidence: int | None = 85, *, classifier: str = "scripted") -> None:
+    """As intake does when a classifier has found something, for a review that a test has made itself."""
+    runs = Classification.objects
+    run, _ = runs.get_or_create(asset=review.asset, classifier=classifier, version="1", defaults={"status": "done"})
+    intake.note_found(review, [Label.objects.create(classification=run, category=category, confidence=confidence)])
+
+
 def keep_said(review: Review) -> None:
     """As intake does when the last classifier has ended, for rows that a test has made itself."""
     Review.objects.filter(pk=review.pk).update(said=pack(Classification.objects.of(review.asset_id)))
+
+
+def record_as_before(review: Review, user: User, **fields: Any) -> Decision:
+    """Append an approval as it was recorded before a decision noted which policy was in force."""
+    head = ChainHead.objects.get()
+    row = Decision(
+        review=review,
+        verdict=Verdict.APPROVE,
+        reviewer=user,
+        reviewer_name=user.get_username(),
+        policy=review.policy,
+        sequence=head.sequence + 1,
+        previous_hash=head.hash,
+        **fields,
+    )
+    row.hash = row.digest()
+    row.save(force_insert=True)
+    ChainHead.objects.update(sequence=row.sequence, hash=row.hash)
+    return row

@@ -14,8 +14,12 @@ from PIL import Image
 
 import moderation.tasks
 from generation.models import Asset, GenerationRequest, Source
+from moderation import taxonomy
+from moderation.classifiers.base import Assessment, Coverage
+from moderation.classifiers.sandbox import Sandbox
 from moderation.models import Decision, Policy, Review, Verdict
-from moderation.services import desk
+from moderation.policy import Evidence, Outcome, settle
+from moderation.services import desk, intake
 from tests.conftest import PASSWORD, _migration, picture
 
 Make = Callable[..., Any]
@@ -164,3 +168,41 @@ def test_an_image_with_more_frames_than_were_kept_goes_to_a_person(db: None, tmp
     review = Review.objects.get()
     assert (review.status, review.priority) == (Review.Status.PENDING, 100)
     assert "it has 3 frames, and only the first was kept" in review.why
+
+
+def test_the_demo_approves_its_own_pictures_and_queues_a_newcomers(db: None, settings: Any) -> None:
+    settings.DEBUG = True
+    run("demo")
+    rules = intake.rules_of(Policy.objects.active())
+    sandbox = Evidence(label="Sandbox", covers=[category.slug for category in taxonomy.L1])
+    local = Evidence(label="Local detector", silence_counts=False, is_local=True)
+
+    assert settle(rules, [sandbox]).outcome is Outcome.APPROVE
+    newcomers = settle(rules, [local], imported=True)
+
+    assert newcomers.outcome is Outcome.PERSON
+    assert newcomers.why.endswith("leaves imported files to people.")
+
+
+def test_an_imported_file_in_which_nothing_is_found_waits_for_a_person(
+    folder: Path, moderator: User, settings: Any, client_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.CLASSIFIERS = ["novita", "sandbox"]
+    silent = Assessment(covers={category.slug: Coverage.FULL for category in taxonomy.L1})
+    monkeypatch.setattr(Sandbox, "applies_to", lambda *args: True)
+    monkeypatch.setattr(Sandbox, "classify", lambda *args: silent)
+    run("import_images", str(folder))
+    moderation.tasks.classify()
+
+    reviews = list(Review.objects.all())
+
+    assert reviews
+    assert {review.status for review in reviews} == {Review.Status.PENDING}
+    page = client_of(moderator).get("/queues/waiting/").content.decode()
+    assert "No findings" in page
+    Policy.objects.update(approves_imports=True)
+    review = reviews[0]
+    review.status = Review.Status.CLASSIFYING
+    Review.objects.filter(pk=review.pk).update(status=review.status)
+    intake.settle_review(review=review)
+    assert Review.objects.get(pk=review.pk).status == Review.Status.APPROVED

@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 
 from generation.models import GenerationRequest, Source
 from moderation.exports import COLUMNS, INVISIBLE, TRIGGERS, cell, csv_pieces
-from moderation.models import Decision, Policy, Review, Verdict
-from moderation.services import desk
-from moderation.services.record import record_decision
+from moderation.models import Decision, Policy, PolicyActivation, Review, Verdict
+from moderation.services import desk, policies
+from moderation.services.record import record_decision, verify
+from tests.moderation.browsing import record_as_before
 
 Make = Callable[..., Any]
 ClientOf = Callable[[User], Client]
@@ -231,3 +232,68 @@ def test_an_unknown_filter_is_refused_by_name(
     assert browser.get("/decisions/?before=1000000").context["page"]
     with pytest.raises(CommandError, match="reviewr"):
         call_command("export_decisions", "--reviewr=x")
+
+
+def test_each_row_says_which_policy_routed_the_image_and_which_was_in_force(
+    make_review: Make, moderator: User, senior: User, lead: User, client_of: ClientOf
+) -> None:
+    routed = make_review()
+    second = policies.create_version(based_on=Policy.objects.active(), user=lead)
+    policies.activate(policy=second, user=lead)
+    desk.claim(review=routed, user=moderator)
+    decision = desk.decide(review=routed, user=moderator, verdict=Verdict.APPROVE)
+
+    (row,) = read(client_of(senior).get("/exports/decisions.csv"))
+
+    assert (row["policy_version"], row["policy_in_force"]) == ("1", "2")
+    assert decision.policy_in_force == second
+    assert verify()[1] == []
+
+
+def test_what_was_in_force_is_known_of_decisions_from_before_it_was_noted(
+    make_review: Make, moderator: User, senior: User, client_of: ClientOf
+) -> None:
+    review = make_review()
+    early = timezone.now() - timedelta(days=1)
+    later = policies.create_version(based_on=Policy.objects.active(), user=None)
+    PolicyActivation.objects.filter(policy__version=1).update(created_at=early - timedelta(days=1))
+    policies.activate(policy=later, user=None)
+    record_as_before(review, moderator, created_at=early)
+
+    (exported,) = read(client_of(senior).get("/exports/decisions.csv"))
+
+    assert exported["policy_in_force"] == "1"
+    assert verify()[1] == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"priority": 0}, "No findings"),
+        ({"priority": 5}, "No findings"),
+        ({"priority": 90}, "Flagged, no category"),
+        ({"priority": 99}, "Judged in part"),
+        ({"priority": 100}, "Not judged"),
+        ({"priority": 100, "headline_confidence": 100}, "NSFW score"),
+        ({"priority": 50, "headline": "alcohol.use"}, "Alcohol Use"),
+    ],
+)
+def test_what_was_found_reads_alike_in_the_export_and_on_every_page(
+    make_review: Make, senior: User, client_of: ClientOf, fields: dict[str, Any], words: str
+) -> None:
+    review, client = make_review(), client_of(senior)
+    Review.objects.filter(pk=review.pk).update(**fields)
+    for address in ("/queues/waiting/", "/search/?status=pending", review.get_absolute_url()):
+        page = client.get(address).content.decode()
+        assert words in page, address
+        assert [other for other in FINDINGS - {words} if other in page] == [], address
+    client.post("/queues/waiting/sheet/")
+    assert words in client.get("/queues/waiting/sheet/").content.decode()
+    record_decision(review=review, verdict=Verdict.APPROVE, policy_id=review.policy_id, reviewer=senior)
+
+    (row,) = read(client.get("/exports/decisions.csv"))
+
+    assert row["finding"] == words
+
+
+FINDINGS = {"No findings", "Flagged, no category", "Judged in part", "Not judged"}

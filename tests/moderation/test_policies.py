@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from django.contrib import admin
 from django.contrib.auth.models import User
-from django.test import Client
+from django.db.models.constraints import BaseConstraint
+from django.test import Client, RequestFactory
 
-from moderation.models import Policy, PolicyActivation
+from generation.readonly_admin import ReadOnlyInline
+from moderation.models import Policy, PolicyActivation, PolicyRule, SavedQueue
 from moderation.services import policies
 
 ClientOf = Callable[[User], Client]
@@ -24,7 +27,7 @@ def test_a_policy_lead_copies_changes_and_activates_and_all_of_it_is_on_record(l
         browser.post(LIST, {"action": "put_into_force", "_selected_action": [policy.pk]})
 
     assert Policy.objects.active() == second
-    made = PolicyActivation.objects.order_by("pk")
+    made = PolicyActivation.objects.exclude(activated_by=None).order_by("pk")
     assert [(row.policy, row.activated_by) for row in made] == [(second, lead), (first, lead), (second, lead)]
     page = browser.get(f"{LIST}{second.pk}/history/").content.decode()
     assert "Copied from version 1." in page
@@ -47,3 +50,69 @@ def test_others_may_look_at_policies_but_not_activate_them(auditor: User, client
 
     assert Policy.objects.active() != second
     assert client_of(auditor).get(f"{LIST}{second.pk}/change/").status_code == 200
+
+
+def test_going_back_to_a_version_keeps_when_it_first_came_into_force(lead: User, client_of: ClientOf) -> None:
+    first = Policy.objects.active()
+    second = policies.create_version(based_on=first, user=lead)
+    since = first.activated_at
+    for policy in (second, first):
+        policies.activate(policy=policy, user=lead)
+
+    first.refresh_from_db()
+    activations = PolicyActivation.objects.filter(policy=first).order_by("pk")
+    assert first.activated_at == since
+    assert first.last_activated_at == activations.last().created_at  # type: ignore[union-attr]
+    assert len(activations) == 2
+    browser = client_of(lead)
+    page = browser.get(f"{LIST}{first.pk}/change/").content.decode()
+    assert "First put into force" in page
+    assert "Last put into force" in page
+    assert f'first in force <time class="num" datetime="{since:%Y-%m-%d}' in browser.get("/").content.decode()
+
+
+def test_a_policy_that_contradicts_itself_is_told_what_to_do(lead: User, client_of: ClientOf) -> None:
+    draft = policies.create_version(based_on=Policy.objects.active(), user=lead)
+    browser = client_of(lead)
+    page = browser.get(f"{LIST}{draft.pk}/change/")
+    form, inlines = page.context["adminform"].form, page.context["inline_admin_formsets"]
+    data = {name: "" if value is None else value for name, value in form.initial.items()}
+    for inline in inlines:
+        management = inline.formset.management_form
+        data |= {f"{management.prefix}-{name}": value for name, value in management.initial.items()}
+        data[f"{management.prefix}-INITIAL_FORMS"] = data[f"{management.prefix}-TOTAL_FORMS"] = 0
+    data |= {"nsfw_review_at": 90, "nsfw_reject_at": 20}
+
+    answer = browser.post(f"{LIST}{draft.pk}/change/", data).content.decode()
+
+    assert "A score must send to a person before it rejects" in answer
+    assert "policy_reviews_before_it_rejects" not in answer
+
+
+def test_every_constraint_that_a_form_can_meet_speaks_to_people() -> None:
+    default = BaseConstraint.default_violation_error_message
+    request = RequestFactory().get("/")
+    request.user = User(is_superuser=True, is_active=True)
+    writable = [
+        model
+        for model, page in admin.site._registry.items()
+        if model._meta.app_label in {"generation", "moderation"}
+        and (page.has_add_permission(request) or page.has_change_permission(request))
+    ]
+    inlines = [
+        inline
+        for page in admin.site._registry.values()
+        for inline in page.inlines
+        if not issubclass(inline, ReadOnlyInline)
+    ]
+    reachable = {*writable, *(inline.model for inline in inlines)}
+
+    mute = [
+        constraint.name
+        for model in reachable
+        for constraint in model._meta.constraints
+        if constraint.violation_error_message == default
+    ]
+
+    assert {Policy, PolicyRule, SavedQueue} <= reachable
+    assert mute == []

@@ -11,10 +11,11 @@ from django.test import Client
 
 from moderation import queues
 from moderation.models import Review, SavedQueue
+from moderation.models.found import BITS
 from moderation.services import saved_queues
 from moderation.services.saved_queues import SAVED_MAX
 from moderation.views import queues as views
-from tests.moderation.browsing import HTMX, As, Make
+from tests.moderation.browsing import HTMX, As, Make, label
 
 DRINKS = "/queues/waiting/?category=alcohol&order=oldest"
 SAVE = "/queues/waiting/saved/?category=alcohol&order=oldest"
@@ -31,7 +32,7 @@ def text_of(client: Client, address: str) -> str:
 
 def test_a_queue_is_narrowed_by_its_address(client_of: As, make_review: Make, moderator: User) -> None:
     drink, weapon = make_review(), make_review()
-    Review.objects.filter(pk=drink.pk).update(headline_l1="alcohol")
+    Review.objects.filter(pk=drink.pk).update(found=BITS["alcohol"])
     client = client_of(moderator)
 
     text = text_of(client, DRINKS)
@@ -52,11 +53,24 @@ def test_a_queue_is_narrowed_by_its_address(client_of: As, make_review: Make, mo
 def test_reviewing_goes_on_within_the_filters(client_of: As, make_review: Make, moderator: User) -> None:
     make_review()
     drink = make_review()
-    Review.objects.filter(pk=drink.pk).update(headline_l1="alcohol")
+    Review.objects.filter(pk=drink.pk).update(found=BITS["alcohol"])
 
     response = client_of(moderator).post("/queues/waiting/claims/?category=alcohol")
 
     assert response["Location"] == f"{drink.get_absolute_url()}?queue=waiting%3Fcategory%3Dalcohol"
+
+
+def test_a_category_means_any_label_and_none_means_no_label(client_of: As, make_review: Make, moderator: User) -> None:
+    mixed, bare = make_review(), make_review()
+    Review.objects.filter(pk=mixed.pk).update(headline="violence.weapons", headline_l1="violence")
+    label(mixed, "violence.weapons", 90)
+    label(mixed, "alcohol.use", 3, classifier="another")
+    client = client_of(moderator)
+
+    for category, shown in (("alcohol", mixed), ("violence", mixed), ("none", bare)):
+        text = text_of(client, f"/queues/waiting/?category={category}")
+        assert [one for one in (mixed, bare) if one.get_absolute_url() in text] == [shown], category
+    assert mixed.get_absolute_url() not in text_of(client, "/queues/waiting/?category=gambling")
 
 
 def test_fields_that_nobody_filled_in_leave_the_address(client_of: As, moderator: User) -> None:
@@ -91,7 +105,7 @@ def test_pages_go_through_a_filtered_queue_once(
 ) -> None:
     monkeypatch.setattr(views, "SHEET_LENGTH", 2)
     reviews = [make_review() for _ in range(5)]
-    Review.objects.filter(pk__in=[one.pk for one in reviews]).update(headline_l1="alcohol")
+    Review.objects.filter(pk__in=[one.pk for one in reviews]).update(found=BITS["alcohol"])
     for place, review in enumerate(reviews):
         Review.objects.filter(pk=review.pk).update(priority=place // 2)
     make_review()
@@ -118,7 +132,7 @@ def test_an_empty_queue_is_asked_again_without_disturbing_the_page(
 
     assert client.get(DRINKS, headers=HTMX).status_code == 204
     drink = make_review()
-    Review.objects.filter(pk=drink.pk).update(headline_l1="alcohol")
+    Review.objects.filter(pk=drink.pk).update(found=BITS["alcohol"])
 
     assert drink.get_absolute_url() in client.get(DRINKS, headers=HTMX).content.decode()
 
@@ -182,7 +196,7 @@ def test_only_seniors_and_leads_save_for_everybody(client_of: As, moderator: Use
 
 def test_saved_queues_show_how_much_waits(client_of: As, make_review: Make, moderator: User) -> None:
     for count, category in ((2, "alcohol"), (1, "gambling")):
-        Review.objects.filter(pk__in=[make_review().pk for _ in range(count)]).update(headline_l1=category)
+        Review.objects.filter(pk__in=[make_review().pk for _ in range(count)]).update(found=BITS[category])
     for name in ("alcohol", "gambling", "violence"):
         SavedQueue.objects.create(owner=moderator, name=name, base="waiting", query=f"category={name}")
 

@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from generation.models import ApiKey, Asset, GenerationRequest, Source
 from moderation.models import Decision, Review
 from moderation.search import page
-from tests.moderation.browsing import As, Make, decide, held
+from tests.moderation.browsing import As, Make, decide, held, label
 from tests.moderation.search_cast import _nothing_kept, found, look, short, text_of  # noqa: F401
 
 Prompted = Callable[..., Review]
@@ -204,13 +204,30 @@ def test_the_hash_of_a_file_and_of_its_rendition(client: Client, make_review: Ma
 
 def test_filters_alone_are_a_search(client: Client, prompted: Prompted) -> None:
     first, second = prompted("one"), prompted("two")
-    Review.objects.filter(pk=first.pk).update(headline="alcohol.use", headline_l1="alcohol", provider="elsewhere")
+    Review.objects.filter(pk=first.pk).update(provider="elsewhere")
+    label(first, "alcohol.use")
 
     assert found(look(client, "", category="alcohol")) == short(first)
     assert found(look(client, "", status="pending")) == short(second, first)
     assert found(look(client, "", status="escalated")) == []
     assert found(look(client, "two", category="alcohol")) == []
     assert found(look(client, "", source="txt2img", provider="novita-sandbox")) == short(second)
+
+
+def test_found_by_classifiers_means_any_label_of_any_classifier(client: Client, prompted: Prompted) -> None:
+    armed, sober, barely = prompted("one"), prompted("two"), prompted("three")
+    Review.objects.filter(pk=armed.pk).update(headline="violence.weapons", headline_l1="violence")
+    label(armed, "violence.weapons", 90)
+    label(armed, "alcohol.use", 85, classifier="another")
+    label(sober, "alcohol", 0)
+    label(barely, "alcohol.beverages", None)
+
+    assert found(look(client, "", category="violence")) == short(armed)
+    assert found(look(client, "", category="alcohol")) == short(barely, armed)
+    assert found(look(client, "", category="alcohol.use")) == short(armed)
+    assert found(look(client, "", category="alcohol", status="pending")) == short(barely, armed)
+    assert found(look(client, "one", category="alcohol.use")) == short(armed)
+    assert found(look(client, "", category="alcohol.beverages", status="approved")) == []
 
 
 def test_categories_that_decisions_have_named(client: Client, moderator: User, make_review: Make) -> None:
@@ -268,7 +285,7 @@ def test_days(client: Client, prompted: Prompted) -> None:
     ("fields", "sentence"),
     [
         ({"status": "lost"}, "“lost” is no status."),
-        ({"category": "alcohol.use"}, "“alcohol.use” is no category of the first level."),
+        ({"category": "alcohol.wine"}, "“alcohol.wine” is no category."),
         ({"named": "x"}, "“x” is no category."),
         ({"source": "x"}, "“x” is no source."),
         ({"provider": "x"}, "“x” is no provider."),

@@ -17,7 +17,7 @@ from moderation.models import NamedCategory, Review
 from moderation.search import conditions, known, page, plan, sample
 from moderation.search.conditions import AnyOf, Columns, Condition, Decided, Model, Named, Requester, Seed, Span, Words
 from moderation.search.query import SEED_MAX, parse
-from tests.moderation.browsing import As, Make
+from tests.moderation.browsing import As, Make, label
 from tests.moderation.search_cast import _nothing_kept, found, look, short, text_of  # noqa: F401
 
 ALL = Span(0, SEED_MAX)
@@ -58,7 +58,8 @@ def ids(*reviews: Review) -> list[int]:
 
 def test_a_rare_condition_finds_what_lies_beyond_the_window(reviews: list[Review], small: None) -> None:
     oldest, second = reviews[0], reviews[1]
-    Review.objects.filter(pk=oldest.pk).update(headline_l1="alcohol", status="escalated")
+    Review.objects.filter(pk=oldest.pk).update(status="escalated")
+    label(oldest, "alcohol.use")
     NamedCategory.objects.create(category="gambling", asset_id=oldest.asset_id)
     rare: dict[Condition, Review] = {
         Words(parse("dawn").terms): oldest,
@@ -74,7 +75,9 @@ def test_a_rare_condition_finds_what_lies_beyond_the_window(reviews: list[Review
 
     for condition, review in rare.items():
         assert plan.find([condition], span=ALL, limit=9) == plan.Found(ids(review)), condition
-    for values in ({"headline_l1": "alcohol"}, {"status": "escalated"}, {"status": "escalated", "source": "txt2img"}):
+    for slug in ("alcohol", "alcohol.use"):
+        assert plan.find([Columns(found=slug)], span=ALL, limit=9) == plan.Found(ids(oldest)), slug
+    for values in ({"status": "escalated"}, {"status": "escalated", "source": "txt2img"}):
         assert plan.find([Columns(values)], span=ALL, limit=9) == plan.Found(ids(oldest)), values
 
 
@@ -196,8 +199,8 @@ def captured_steps(act: Callable[[], object]) -> list[str]:
     "condition",
     [
         Words(parse('harbour -night "red dress" sun*').terms), Model(["alder"]), Seed(7), Requester([1], [1]),
-        Decided(["gambling"]), Columns({"status": "pending", "headline_l1": "alcohol"}),
-        AnyOf([Seed(7), Words(parse("x").terms), Named([1, 2])]),
+        Decided(["gambling"]), Columns({"status": "pending"}, found="alcohol"),
+        Columns(found="alcohol.use"), AnyOf([Seed(7), Words(parse("x").terms), Named([1, 2])]),
     ],
 )  # fmt: skip
 def test_a_walk_goes_down_the_ids_and_looks_other_rows_up(db: None, condition: Condition) -> None:
@@ -224,12 +227,13 @@ def test_the_floor_of_a_window_is_read_from_the_index_alone(db: None) -> None:
         (Model(["alder"]), ["request_model"]),
         (Seed(7), ["asset_seed", "request_seed"]),
         (Decided(["gambling"]), ["sqlite_autoindex_moderation_namedcategory"]),
-        (Columns({"headline_l1": "alcohol"}), ["review_headline_l1_lower"]),
+        (Columns(found="alcohol"), ["label_category"]),
+        (Columns({"status": "approved"}, found="alcohol.use"), ["label_category"]),
         (Columns({"source": "upload"}), ["review_source_lower"]),
         (Columns({"provider": "novita"}), ["review_provider_lower"]),
         (Columns({"status": "rejected"}), ["review_decided"]),
         (Columns({"status": "pending"}), ["COVERING INDEX review_"]),
-        (Columns({"status": "pending", "headline_l1": "alcohol"}), ["review_category"]),
+        (Columns({"status": "pending"}, found="alcohol"), ["review_found_64"]),
         (Requester([1], [1]), ["requested_by_id", "api_key_id", "stored_by_id"]),
     ],
 )

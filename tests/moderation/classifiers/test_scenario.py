@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -17,8 +16,8 @@ from generation.models import Asset, Source
 from generation.providers.base import ProviderBusy, ProviderError, ProviderMisconfigured
 from generation.providers.scenario import AssetNotFound, Scenario, ScenarioAsset
 from generation.sandbox import library
-from moderation import classifiers, taxonomy
-from moderation.classifiers.base import UNSCORED, ClassifierError, Coverage
+from moderation import taxonomy
+from moderation.classifiers.base import ClassifierError, Coverage
 from moderation.classifiers.scenario import PATIENCE, ScenarioLabels, assess
 from moderation.models import Classification, Policy, Review
 
@@ -72,16 +71,15 @@ def test_labels_become_findings_without_a_confidence() -> None:
     found = assess(["violence", "tobacco", "drugs", "violence"])
 
     assert [(finding.category, finding.confidence) for finding in found.findings] == [
-        ("violence", UNSCORED), ("drugs-tobacco", UNSCORED),
-    ]  # fmt: skip
+        ("violence", None),
+        ("drugs-tobacco", None),
+    ]
     assert (found.flagged, found.score, found.note) == (None, None, "")
     assert found.raw == {
         "nsfw": ["violence", "tobacco", "drugs", "violence"],
         "details": {"drugs-tobacco": ["tobacco", "drugs"]},
     }
     assert found.covers == {category.slug: Coverage.PARTIAL for category in taxonomy.L1}
-    assert not classifiers.gives_confidence("scenario")
-    assert classifiers.gives_confidence("novita")
 
 
 def test_an_unknown_label_is_kept_and_flags() -> None:
@@ -260,7 +258,7 @@ def test_the_desk_says_that_no_confidence_was_given_and_where_the_image_is_from(
     page = client_of(moderator).get(f"/reviews/{review.uuid}/").content.decode()
 
     assert page.count("no confidence given") == 2
-    assert f'<span class="num">{Decimal(UNSCORED):.0f}</span>' not in page
+    assert '<span class="num">50</span>' not in page
     assert ">tobacco<" in page
     for text in (
         "a &lt;b&gt;quiet&lt;/b&gt; tavern",

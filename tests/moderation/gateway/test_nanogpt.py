@@ -24,11 +24,11 @@ from generation.models import ApiCall, ApiKey, Asset
 from generation.providers.nanogpt import NanoGpt
 from generation.sandbox import marker
 from generation.wire import nanogpt as wire
-from moderation.classifiers.base import Assessment, ClassifierError, Finding
+from moderation import classifiers, taxonomy
+from moderation.classifiers.base import Assessment, ClassifierError, Coverage, Finding
 from moderation.classifiers.sandbox import Sandbox
 from moderation.gateway import judging
 from moderation.models import Policy, Review
-from moderation.services.intake import rules_of
 from tests.conftest import picture
 from tests.moderation.gateway.bodies import corpus
 from tests.moderation.gateway.calls import CLEAN, NUDE, Shelf, classify, data_url, make_key, marked, shelf
@@ -37,6 +37,7 @@ pytestmark = pytest.mark.django_db
 UNREADABLE = {"error": "Image 1 could not be read."}
 HOSTILE = (Path(__file__).parents[2] / "generation" / "hostile_urls.txt").read_text().splitlines()
 CASES = list(corpus())
+ALL = {category.slug: Coverage.FULL for category in taxonomy.L1}
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +78,7 @@ def test_the_example_on_the_page_for_developers_works_as_it_is(
     key: str, moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The sandbox judges its own pictures alone, and this is none of them.
-    monkeypatch.setattr(Sandbox, "assess", lambda *args, **words: Assessment())
+    monkeypatch.setattr(Sandbox, "assess", lambda *args, **words: Assessment(covers=ALL))
     browser = Client()
     browser.force_login(moderator)
     page = html.unescape(browser.get("/developers/").content.decode())
@@ -192,16 +193,73 @@ def test_thresholds_of_the_policy_are_used_and_a_category_without_any_is_not_min
     assert classify(key, image).json()["is_nsfw"] is False
 
 
-def test_what_cannot_be_compared_with_a_threshold_flags() -> None:
-    rules = rules_of(Policy.objects.active())
-    finding = Finding(category="explicit.nudity", confidence=Decimal(1))
+@pytest.mark.parametrize(
+    ("assessment", "flagged"),
+    [
+        (Assessment(findings=(Finding(category="explicit.nudity", confidence=Decimal(1)),), covers=ALL), False),
+        (Assessment(findings=(Finding(category="explicit.nudity", confidence=None),), covers=ALL), True),
+        (Assessment(flagged=True, covers=ALL), True),
+        (Assessment(score=Decimal(20), covers=ALL, raw={"level": 0}), True),
+        (Assessment(score=Decimal(19), covers=ALL, raw={"level": 0}), False),
+        (Assessment(score=Decimal(97), covers=ALL, raw={"level": 2}), None),
+        (Assessment(score=Decimal(97), covers=ALL), None),
+        (Assessment(covers=ALL), False),
+        (Assessment(covers={"explicit": Coverage.FULL}), None),
+        (Assessment(), None),
+    ],
+)
+def test_true_needs_evidence_false_needs_coverage_and_the_rest_is_refused(
+    key: str, monkeypatch: pytest.MonkeyPatch, assessment: Assessment, flagged: bool | None
+) -> None:
+    monkeypatch.setattr(Sandbox, "assess", lambda *args, **words: assessment)
 
-    assert not judging.is_flagged(rules, Assessment(findings=(finding,)))
-    assert judging.is_flagged(rules, Assessment(findings=(finding,)), gives_confidence=False)
-    assert judging.is_flagged(rules, Assessment(flagged=True))
-    assert judging.is_flagged(rules, Assessment(score=Decimal(20)))
-    assert not judging.is_flagged(rules, Assessment(score=Decimal(19)))
-    assert not judging.is_flagged(rules, Assessment())
+    answer = classify(key, {"imageDataUrl": data_url(CLEAN)})
+
+    if flagged is None:
+        assert answer.status_code == 422
+        assert answer.json()["error"].startswith("Image 1 is neither true nor false: ")
+        assert "Retry-After" not in answer
+    else:
+        assert (answer.status_code, answer.json()["is_nsfw"]) == (200, flagged)
+
+
+@pytest.mark.parametrize("change", [{"may_approve": False}, {"trusts_local_silence": False}])
+def test_false_is_never_more_than_the_policy_would_approve(
+    key: str, settings: Any, monkeypatch: pytest.MonkeyPatch, change: dict[str, bool]
+) -> None:
+    Policy.objects.update(**{"may_approve": True, "trusts_local_silence": True})
+    monkeypatch.setattr(classifiers, "judging_bytes", lambda: [Quiet()])
+    images = {"imageDataUrls": [data_url(CLEAN), data_url(NUDE)]}
+    monkeypatch.setattr(classifiers, "silence_counts", lambda slug: False)
+    assert classify(key, images).json()["has_nsfw_concepts"] == [False, False]
+
+    Policy.objects.update(**change)
+    answer = classify(key, images)
+
+    assert answer.status_code == 422
+    assert "policy version 1" in answer.json()["error"] or "nobody could look for" in answer.json()["error"]
+    assert ApiCall.objects.order_by("-pk")[0].images == 0
+
+
+class Quiet:
+    """The local detector, which finds nothing."""
+
+    slug = "local"
+
+    def assess(self, content: bytes) -> Assessment:
+        return Assessment(covers={"explicit": Coverage.PARTIAL})
+
+
+def test_doubt_with_review_is_refused_but_reaches_a_person(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Sandbox, "assess", lambda *args, **words: Assessment())
+
+    answer = classify(key, {"imageDataUrl": data_url(CLEAN)}, path="/api/nsfw/image?review=true")
+
+    assert answer.status_code == 422
+    assert answer["X-Loupe-Assets"] == str(Asset.objects.get().uuid)
+    call = ApiCall.objects.get()
+    assert (call.status, call.images) == (422, 1)
+    assert call.reason.startswith("Image 1 is neither true nor false")
 
 
 def test_an_image_that_nobody_could_judge_fails_the_call_and_is_never_false(
@@ -221,15 +279,21 @@ def test_an_image_that_nobody_could_judge_fails_the_call_and_is_never_false(
     assert failed.status_code == 503
     assert failed["Retry-After"] == "5"
     assert b"fire" not in failed.content
-    settings.CLASSIFIERS = ["novita"]
-    assert classify(key, images).status_code == 503
+    settings.CLASSIFIERS = ["novita"]  # as .env.example has it
+    alone = classify(key, images)
+    assert alone.status_code == 503
+    assert "can judge an image that is not stored" in alone.json()["error"]
 
 
 def test_the_local_detector_looks_too(key: str, settings: Any) -> None:
     pytest.importorskip("onnxruntime", reason="the extra `local` is not installed")
     settings.CLASSIFIERS = ["local", "sandbox"]
 
-    answer = classify(key, {"imageDataUrls": [data_url(picture(3)), data_url(NUDE)]})
+    images = {"imageDataUrls": [data_url(picture(3)), data_url(NUDE)]}
+    doubt = classify(key, images)
+    assert (doubt.status_code, "nobody could look for" in doubt.json()["error"]) == (422, True)
+    Policy.objects.update(trusts_local_silence=True)
+    answer = classify(key, images)
 
     assert answer.json()["has_nsfw_concepts"] == [False, True]
     assert answer["X-Loupe-Classifiers"] == "local, sandbox"

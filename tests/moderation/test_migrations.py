@@ -1,0 +1,58 @@
+"""What migrations make of rows that are there already."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.utils import timezone
+
+from generation.models import Source
+from moderation.models import Label, Policy, PolicyActivation, Review
+from moderation.models.found import bits_of
+from moderation.services import policies
+from tests.moderation.browsing import Make, keep_said, label
+
+BEFORE = "0018"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_can_be_known_of_older_rows_is_filled_in(make_review: Make) -> None:
+    scenario = make_review(source=Source.SCENARIO, external_id="asset_1")
+    label(scenario, "violence", 50, classifier="scenario")
+    label(scenario, "alcohol.use", 85)
+    label(scenario, "gambling", 0)
+    bare = make_review()
+    keep_said(scenario)
+    first = Policy.objects.active()
+    unused = policies.create_version(based_on=first, user=None)
+    Review.objects.update(policy=first)
+    PolicyActivation.objects.all().delete()
+    overwritten = timezone.now() + timedelta(hours=1)
+    Policy.objects.filter(pk=first.pk).update(activated_at=overwritten)
+
+    for names in ([BEFORE], []):
+        call_command("migrate", "moderation", *names, verbosity=0)
+
+    scenario.refresh_from_db()
+    assert dict(Label.objects.values_list("category", "confidence")) == {
+        "violence": None,
+        "alcohol.use": 85,
+        "gambling": 0,
+    }
+    confidences = {part[0]: part[1] for run in parts_of(scenario) for part in run["parts"]}
+    assert confidences["violence"] is None
+    assert confidences["alcohol.use"] == "85.00"
+    assert scenario.found == bits_of(["violence", "alcohol"])
+    assert Review.objects.get(pk=bare.pk).found == 0
+    first.refresh_from_db()
+    assert [row.created_at for row in PolicyActivation.objects.filter(policy=first)] == [first.created_at]
+    assert first.activated_at == first.created_at
+    assert dict(Policy.objects.values_list("pk", "approves_imports")) == {first.pk: True, unused.pk: False}
+
+
+def parts_of(review: Review) -> list[dict[str, Any]]:
+    assert review.said is not None
+    return review.said
