@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -47,6 +48,17 @@ def test_a_slot_held_by_a_killed_worker_is_free_after_the_restart(worker: Worker
     with Worker(data_dir) as second:
         # The lease of the dead run would last a minute.
         until(lambda: second.lease("hold") > held, seconds=8)
+
+
+def test_start_and_orderly_stop_are_logged(worker: Worker) -> None:
+    pid = worker.process.pid
+    until(lambda: re.search(rf"INFO loupe.engine: worker {pid} on \S+: started, \d+ processes", worker.log.read_text()))
+    assert "stopped in order" not in worker.log.read_text()
+
+    os.kill(pid, signal.SIGTERM)
+
+    assert worker.code(seconds=5) == 0
+    assert re.search(rf"INFO loupe.engine: worker {pid} on \S+: stopped in order", worker.log.read_text())
 
 
 @pytest.mark.parametrize("group", [False, True], ids=["main process", "process group"])

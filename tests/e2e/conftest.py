@@ -20,12 +20,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 PASSWORD = "only-for-this-test"
 NODE_CLIENTS = ROOT / "tests" / "clients"
+LAST = {"test_clients", "test_examples"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Others count the demo's own requests and decisions, so the tests that add to both come last in this folder."""
     here = [index for index, item in enumerate(items) if item.path.parent == Path(__file__).parent]
-    ordered = sorted((items[index] for index in here), key=lambda item: item.path.stem == "test_clients")
+    ordered = sorted((items[index] for index in here), key=lambda item: item.path.stem in LAST)
     for index, item in zip(here, ordered, strict=True):
         items[index] = item
 

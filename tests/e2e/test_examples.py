@@ -1,0 +1,104 @@
+"""The examples of the page Developers, run as pasted: each in a shell, or by Python, against the running demo."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from html import unescape
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.conftest import PASSWORD, Stack
+from tests.e2e.test_clients import Desk
+
+pytestmark = pytest.mark.xdist_group("stack")
+
+SECONDS = 240  # for an example; the demo's batch may be in front, on a machine that others keep busy
+CURLS = ("curl: generate", "curl: classify", "curl: list")
+PYTHONS = ("Python: generate", "Python: classify", "Python: list")
+
+
+@pytest.fixture(scope="module")
+def examples(stack: Stack) -> dict[str, str]:
+    """Label → code, as the page shows it to somebody who has logged in."""
+    with httpx.Client(base_url=stack.url, follow_redirects=True, trust_env=False, timeout=30) as browser:
+        form = browser.get("/login/").text
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form)
+        assert token is not None
+        fields = {"username": "moderator", "password": PASSWORD, "csrfmiddlewaretoken": token.group(1)}
+        browser.post("/login/", data=fields, headers={"Referer": f"{stack.url}/login/"})
+        page = browser.get("/developers/").text
+    found = re.findall(r'<pre class="sample"[^>]* aria-label="([^"]+)"><code>(.*?)</code></pre>', page, re.DOTALL)
+    return {label: unescape(code) for label, code in found}
+
+
+@pytest.fixture(scope="module")
+def key(stack: Stack) -> str:
+    return stack.api_key("examples", "generate", "classify", "read")
+
+
+def paste(command: list[str], code: str, key: str, folder: Path) -> str:
+    env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    done = subprocess.run(
+        [*command, code],
+        cwd=folder,
+        env={**env, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "LOUPE_KEY": key},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_page_has_no_other_examples(examples: dict[str, str]) -> None:
+    assert set(examples) - {"Command: make a key"} == {*CURLS, *PYTHONS}
+    assert not any("…" in code for code in examples.values())
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.parametrize("label", CURLS)
+def test_curl_runs_as_pasted(examples: dict[str, str], key: str, tmp_path: Path, label: str) -> None:
+    answer = json.loads(paste(["bash", "-c"], examples[label], key, tmp_path))
+
+    if label == "curl: generate":
+        assert re.fullmatch(r"[0-9a-f-]{36}", answer["task"]["task_id"])
+        assert answer["task"]["status"].startswith("TASK_STATUS_")
+    elif label == "curl: classify":
+        assert answer["inputCount"] == 1
+    else:
+        assert answer["assets"]
+
+
+@pytest.mark.parametrize("label", ["Python: classify", "Python: list"])
+def test_python_runs_as_pasted(examples: dict[str, str], key: str, tmp_path: Path, label: str) -> None:
+    printed = paste([sys.executable, "-c"], examples[label], key, tmp_path)
+
+    assert ("'inputCount': 1" if label == "Python: classify" else "['") in printed
+
+
+def test_the_client_in_python_runs_as_pasted_and_waits_for_its_image(
+    stack: Stack, examples: dict[str, str], key: str, tmp_path: Path
+) -> None:
+    newest = stack.count("select max(id) from generation_generationrequest")
+    query = f"""select v.uuid, v.status from moderation_review v join generation_asset a on a.id = v.asset_id
+                join generation_generationrequest r on r.id = a.request_id
+                where r.id > {newest} and r.prompt like '%harbour at dawn' and v.status in ('pending', 'approved')"""
+    with ThreadPoolExecutor(1) as pool, httpx.Client(base_url=stack.url, trust_env=False, timeout=30) as http:
+        program = pool.submit(paste, [sys.executable, "-c"], examples["Python: generate"], key, tmp_path)
+        # The policy approves it by itself where the local detector is installed.
+        stack.wait_for(lambda: bool(stack.rows(query)), seconds=150, what="the image of the example")
+        review, status = stack.rows(query)[0]
+        if status == "pending":
+            Desk(stack, http).decide(str(uuid.UUID(review)), "approve")
+        printed = program.result(timeout=SECONDS)
+
+    assert "/v3/images/" in printed
