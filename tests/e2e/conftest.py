@@ -106,7 +106,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     )
     running = Stack(f"http://127.0.0.1:{port}", data, process, env)
     try:
-        running.wait_for(lambda: "Loupe runs at" in (data / "log").read_text(), seconds=60, what="the first start")
+        running.wait_for(lambda: "Loupe runs at" in (data / "log").read_text(), seconds=240, what="the first start")
         yield running
         family = running.family()
         process.send_signal(signal.SIGINT)
