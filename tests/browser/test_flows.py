@@ -12,6 +12,7 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Locator, Page, expect
 
 from moderation.models import Decision, Preferences, Review, SavedQueue, Verdict
+from moderation.models.found import BITS
 from moderation.services import desk
 from tests.browser.hands import begin, press, sent, settle
 from tests.conftest import picture
@@ -24,7 +25,7 @@ Make = Callable[..., Review]
 
 def alcohol(review: Review) -> Review:
     Review.objects.filter(pk=review.pk).update(
-        headline="alcohol", headline_l1="alcohol", headline_confidence=80, priority=80
+        headline="alcohol", headline_l1="alcohol", headline_confidence=80, priority=80, found=BITS["alcohol"]
     )
     review.refresh_from_db()
     return review

@@ -17,7 +17,7 @@ from django.utils import timezone
 from moderation.models import Decision, Exposure, Review, Verdict
 from moderation.models.decisions import status_after, verify_chain
 from moderation.services import batches, desk
-from tests.moderation.browsing import HTMX, As, Make, held
+from tests.moderation.browsing import HTMX, As, Make, held, label
 from tests.moderation.sheets import claim, confirm, decide, named, preview, sheet
 
 ADDRESS = "/queues/waiting/sheet/"
@@ -107,7 +107,7 @@ def test_what_was_not_on_the_sheet_is_never_approved(
 def test_what_one_holds_of_another_queue_is_not_decided_on_this_sheet(
     browser: Client, three: list[Review], make_review: Make, client_of: As, moderator: User
 ) -> None:
-    Review.objects.filter(pk=three[0].pk).update(headline_l1="alcohol")
+    label(three[0], "alcohol.use")
     address = f"{ADDRESS}decisions/?category=alcohol"
 
     browser.post(address, {"step": "confirm", "verdict": "approve", "review": [str(one.uuid) for one in three]})

@@ -16,7 +16,7 @@ from django.utils import timezone
 from moderation.models import Decision, Exposure, Preferences, Review
 from moderation.queues import QUEUES
 from moderation.services import sheets
-from tests.moderation.browsing import HTMX, As, Make, held, page_of
+from tests.moderation.browsing import HTMX, As, Make, held, label, page_of
 from tests.moderation.sheets import claim, confirm, decide, named, preview, sheet
 
 ADDRESS = "/queues/waiting/sheet/"
@@ -68,7 +68,7 @@ def test_a_sheet_has_an_end_and_is_topped_up(
 
 def test_a_sheet_follows_the_filters_of_its_address(client_of: As, make_review: Make, moderator: User) -> None:
     drink, other, client = make_review(), make_review(), client_of(moderator)
-    Review.objects.filter(pk=drink.pk).update(headline="alcohol.use", headline_l1="alcohol")
+    label(drink, "alcohol.use")
 
     response = claim(client, f"{ADDRESS}?category=alcohol&order=oldest&size=l")
     text = sheet(client, response["Location"])
