@@ -6,6 +6,7 @@ million images. Its numbers are Numbers: the page shows them where they belong, 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,9 +19,11 @@ from django.utils import dateformat, timezone
 from config import operations
 from generation.models import GenerationRequest, PumpSlot
 from generation.models.gathering import Counted
+from generation.services import storage_checks
 from moderation import queues
 from moderation.models import (
     ChainHead,
+    Chore,
     Classification,
     DayFigures,
     Decision,
@@ -75,6 +78,7 @@ def today(user: User) -> dict[str, Any]:
     """The context of the page: the parts that this person's roles call for."""
     parts: dict[str, Any] = {
         "day": Number("n-day", dateformat.format(timezone.now(), "l j F")),
+        **_storage(),
         **_running(user),
         **_wrong(user),
     }
@@ -156,6 +160,11 @@ def _running(user: User) -> dict[str, Any]:
     }
 
 
+def _storage() -> dict[str, Any]:
+    reports = storage_checks.load_reports()
+    return {"storages": reports, "storage_problems": storage_checks.find_problems(reports)}
+
+
 def _wrong(user: User) -> dict[str, Any]:
     """Requests that failed since yesterday or need somebody, and images no classifier could judge that still wait."""
     seen = GenerationRequest.objects.visible_to(user).order_by("-created_at").values("pk")
@@ -208,14 +217,25 @@ def _operations() -> dict[str, Any]:
     newest = Delivery.objects.order_by("-pk").values("pk")[:LOOK_BACK]
     given_up = Delivery.objects.filter(pk__in=newest, status=Delivery.Status.FAILED, finished_at__gte=_yesterday())
     slots = PumpSlot.objects.running(now)
+    workers = Counter(slot.host for slot in slots if slot.name == PumpSlot.WORKER)
     running = sorted({slot.name for slot in slots if slot.name != PumpSlot.WORKER})
     return {
         "services": [_health(service, found) for service, found in operations.load_health()],
-        "workers": sorted({slot.host for slot in slots if slot.name == PumpSlot.WORKER}),
+        "workers": [f"{host} ({count} workers)" if count > 1 else host for host, count in sorted(workers.items())],
+        "chores": _chores(),
         "pumps": running,
         "overdue": Number("n-overdue", str(Delivery.objects.filter(due_at__lt=now - OVERDUE)[:LOOK_BACK].count())),
         "given_up": Number("n-given-up", str(given_up.count())),
     }
+
+
+def _chores() -> dict[str, Any] | None:
+    """Return when housekeeping last ended, and the chores that fail; None before a worker has run."""
+    chores = list(Chore.objects.all())
+    if not chores:
+        return None
+    ended = [chore.finished_at for chore in chores if chore.finished_at]
+    return {"finished_at": max(ended, default=None), "failing": [chore.name for chore in chores if chore.error]}
 
 
 def _health(service: operations.Service, found: operations.ServiceHealth) -> Health:

@@ -1,12 +1,13 @@
 """Health probes: /healthz says that the process answers, /readyz that it can work.
 
-A check is a function that returns "ok" or one word for what is wrong. To add one, put it into CHECKS.
+A check is a function that returns "ok" or says what is wrong. To add one, put it into CHECKS; or into NOTICES if this
+process can serve pages all the same.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
@@ -16,6 +17,7 @@ from django.views.decorators.http import require_safe
 from django_q.brokers import get_broker
 
 from generation.outages import RETRY_AFTER, find_outage
+from generation.services import storage_checks
 
 log = logging.getLogger("loupe.probes")
 
@@ -56,8 +58,14 @@ CHECKS: dict[str, Check] = {
 }
 
 
-def run_checks() -> dict[str, str]:
-    return {name: _run_check(name, check) for name, check in CHECKS.items()}
+# What is stored can be looked at and decided while nothing new can be stored.
+NOTICES: dict[str, Check] = {
+    "storage": storage_checks.describe_state,
+}
+
+
+def run_checks(checks: Mapping[str, Check]) -> dict[str, str]:
+    return {name: _run_check(name, check) for name, check in checks.items()}
 
 
 def _run_check(name: str, check: Check) -> str:
@@ -79,9 +87,11 @@ def show_health(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 def show_readiness(request: HttpRequest) -> HttpResponse:
-    """Answer 200 when every check is ok, else 503, so that no traffic is sent here yet."""
-    state = run_checks()
-    if set(state.values()) == {OK}:
+    """Answer 200 when every check is ok, else 503, so that no traffic is sent here yet. Notices change nothing."""
+    state = run_checks(CHECKS)
+    is_ready = set(state.values()) == {OK}
+    state |= run_checks(NOTICES)
+    if is_ready:
         return JsonResponse(state)
     return JsonResponse(state, status=503, headers={"Retry-After": str(RETRY_AFTER)})
 

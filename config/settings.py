@@ -155,7 +155,7 @@ CACHES: dict[str, Any] = {
 Q_CLUSTER: dict[str, Any] = {
     "name": "loupe",
     "label": "Worker queue",  # in the admin site
-    "workers": 9,
+    "workers": 10,
     "queue_limit": 1,
     "bulk": 1,
     "poll": 0.3,
@@ -246,6 +246,9 @@ STORAGES = {
         else "whitenoise.storage.CompressedManifestStaticFilesStorage"
     },
 }
+# Less free space than this where images are stored stops new requests: what is generated could not be kept. 512 MiB are
+# four of the largest images that a decoder may return (120 MB each), or some 400 usual ones.
+STORAGE_RESERVE = env.integer("STORAGE_RESERVE_MB", 512, low=0, high=1_000_000) * 1024 * 1024  # bytes
 
 # --- Providers and classifiers --------------------------------------------------------------------
 SANDBOX = env.boolean("SANDBOX", default=DEBUG)

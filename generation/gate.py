@@ -293,9 +293,13 @@ def _write_line(call: Call, response: HttpResponse) -> None:
         ApiKey.objects.filter(pk=call.key.pk).update(last_used_at=now)
 
 
-def forget_old_calls() -> int:
-    """Delete the lines about calls of more than 30 days ago; return how many those were."""
+def forget_old_calls(limit: int) -> int:
+    """Delete calls and day counts of more than 30 days ago, up to ``limit`` of each; return how many those were."""
     since = timezone.now() - CALLS_KEPT
-    ImagesOfDay.objects.filter(day__lt=since.date()).delete()
-    deleted, _ = ApiCall.objects.filter(created_at__lt=since).delete()
-    return deleted
+    days = ImagesOfDay.objects.filter(day__lt=since.date()).order_by("pk").values_list("pk", flat=True)[:limit]
+    # The oldest by their keys: no index finds them by time alone.
+    oldest = ApiCall.objects.order_by("pk").values_list("pk", "created_at")[:limit]
+    calls = [pk for pk, created_at in oldest if created_at < since]
+    counted, _ = ImagesOfDay.objects.filter(pk__in=list(days)).delete()
+    deleted, _ = ApiCall.objects.filter(pk__in=calls).delete()
+    return counted + deleted

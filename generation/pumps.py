@@ -34,6 +34,7 @@ BUDGET = 20.0
 RENEW_EVERY = 5.0
 # A pump that raised keeps its slot this long, so that a fault that stays does not spin.
 COOL_DOWN = timedelta(seconds=5)
+WORKERS_MAX = 100  # on one host
 REGISTRY: dict[str, Pump] = {}
 
 
@@ -75,7 +76,13 @@ class Turn:
 
     def end(self, *, until: datetime | None = None) -> None:
         """Give the slot back, or keep it closed until then. A slot that was freed meanwhile is not touched."""
-        self.freed = self.freed or not self._extend(until)
+        if not self.freed:
+            self.freed = not self._extend(until)
+
+    def pause(self, wait: timedelta) -> None:
+        """End the run and keep its slot closed for a while, so that rows that stay due do not make it spin."""
+        self.end(until=timezone.now() + wait)
+        self.freed = True
 
     def _extend(self, until: datetime | None) -> bool:
         slots = PumpSlot.objects
@@ -219,10 +226,30 @@ def _ask(asked: dict[str, Exists]) -> list[PumpSlot]:
     return rows
 
 
-def beat() -> None:
-    """Say that this host's worker is alive. Called every few seconds; pages that tell operators so look at it."""
-    until = timezone.now() + PumpSlot.LEASE
-    PumpSlot.objects.update_or_create(name=PumpSlot.WORKER, host=HOST, number=0, defaults={"running_until": until})
+class Heartbeat:
+    """Says that this worker is alive, for pages that tell operators so. Two workers on one host take two numbers."""
+
+    def __init__(self) -> None:
+        self._held: tuple[int, datetime] | None = None
+
+    def beat(self) -> None:
+        """Call it every few seconds."""
+        until = timezone.now() + PumpSlot.LEASE
+        if self._held is not None:
+            number, held = self._held
+            if PumpSlot.objects.extend(name=PumpSlot.WORKER, host=HOST, number=number, held=held, until=until):
+                self._held = number, until
+                return
+        self._held = self._claim()
+
+    def _claim(self) -> tuple[int, datetime] | None:
+        for number in range(WORKERS_MAX):
+            new = PumpSlot(name=PumpSlot.WORKER, host=HOST, number=number)
+            PumpSlot.objects.bulk_create([new], ignore_conflicts=True)
+            until = PumpSlot.objects.claim(name=PumpSlot.WORKER, host=HOST, number=number, now=timezone.now())
+            if until is not None:
+                return number, until
+        return None
 
 
 def start_over() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import time
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
 from django.core.exceptions import SuspiciousFileOperation
-from django.core.files.base import File
+from django.core.files.base import ContentFile, File
 from django.core.files.storage import FileSystemStorage, storages
 from django.core.files.utils import validate_file_name
 
@@ -35,6 +36,10 @@ def _name(folder: str, sha256: str, ext: str) -> str:
     if not _SHA256.fullmatch(sha256):
         raise ValueError("A file is named by the 64 lower-case hexadecimal digits of its SHA-256.")
     return f"{folder}/{sha256[:2]}/{sha256}.{ext}"
+
+
+class StorageUnavailableError(Exception):
+    """Files cannot be written or read now. Says nothing about the image; ``str(error)`` says what to do."""
 
 
 class DurableFileSystemStorage(FileSystemStorage):
@@ -65,6 +70,17 @@ class DurableFileSystemStorage(FileSystemStorage):
             except FileNotFoundError:
                 continue  # another sweeper was faster, or the write was finished
         return swept
+
+    def count_free_bytes(self) -> int:
+        """Return what Loupe's user may still write to the file system of this storage, quotas aside."""
+        folder = Path(self.location)
+        while not folder.exists():
+            folder = folder.parent
+        return shutil.disk_usage(folder).free
+
+    def probe(self, size: int) -> None:
+        """Write and delete a file of ``size`` bytes. Raises OSError as a real write would."""
+        self._write_temporary(ContentFile(bytes(size))).unlink()
 
     def _save(self, name: str, content: File[bytes]) -> str:
         target = Path(self.path(name))

@@ -15,7 +15,8 @@ from generation import fetching, imaging, providers
 from generation.models import GenerationRequest, InvalidTransition, RemoteImage
 from generation.providers.base import ProviderError, TaskNotFound, TaskResult
 from generation.pumps import Turn, pump
-from generation.services import downloading, health, importing, polling, submitting, webhooks
+from generation.services import downloading, health, importing, polling, storage_checks, submitting, webhooks
+from generation.storage import StorageUnavailableError
 
 log = logging.getLogger("loupe.tasks")
 Status = GenerationRequest.Status
@@ -117,6 +118,9 @@ def fetch(turn: Turn) -> None:
     """Download what is ready, nearest deadline first, a few at a time."""
     with ThreadPoolExecutor(FETCH_THREADS) as threads:
         while not turn.expired:
+            if storage_checks.find_local_failure():
+                _wait_for_storage(turn)
+                return
             claimed = RemoteImage.objects.claim(limit=FETCH_BATCH, lease=LEASE, count_attempt=True, first="expires_at")
             if not claimed:
                 return
@@ -126,12 +130,29 @@ def fetch(turn: Turn) -> None:
             expired = []
             for image, outcome in zip(images, threads.map(_download, images), strict=True):
                 if isinstance(outcome, imaging.Rendition):
-                    downloading.keep(image=image, rendition=outcome)
+                    _keep(image, outcome)
                 elif downloading.wants_fresh_address(image, outcome):
                     expired.append(image)
                 else:
                     downloading.miss(image=image, error=outcome)
             _refresh(turn, expired)
+
+
+def _keep(image: RemoteImage, rendition: imaging.Rendition) -> None:
+    try:
+        downloading.keep(image=image, rendition=rendition)
+    except StorageUnavailableError as error:
+        storage_checks.record_failure(error)
+        downloading.postpone(image=image, reason=str(error), wait=storage_checks.RETRY_AFTER)
+
+
+def _wait_for_storage(turn: Turn) -> None:
+    """Claim nothing while this host cannot store: claiming counts an attempt.
+
+    Addresses may expire meanwhile, so each image may ask for a fresh one again.
+    """
+    RemoteImage.objects.due().filter(refreshes__gt=0).update(refreshes=0)
+    turn.pause(storage_checks.RETRY_AFTER)
 
 
 def _refresh(turn: Turn, images: list[RemoteImage]) -> None:

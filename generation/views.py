@@ -24,6 +24,7 @@ from generation.models import Asset, GenerationRequest, InvalidTransition, Remot
 from generation.presets import PRESETS
 from generation.services import requests as service
 from generation.services.spending import SpendingLimitReached
+from generation.storage import StorageUnavailableError
 from generation.wire.txt2img import STRENGTH
 
 if TYPE_CHECKING:
@@ -186,6 +187,9 @@ def request_create(request: HttpRequest) -> HttpResponse:
     except SpendingLimitReached as error:
         form.add_error(None, str(error))
         return _form(request, form, status=422)
+    except StorageUnavailableError as error:
+        form.add_error(None, f"{error} What you have filled in is still here; send it again then.")
+        return _form(request, form, status=503)
     if sent_before:
         messages.info(request, "This form had been sent before. This is the request it made; nothing was sent twice.")
     return redirect(item)

@@ -17,8 +17,10 @@ from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 
 from generation.generics import AnyGroupAdmin, AnyModelAdmin, AnyTabularInline, AnyUserAdmin
+from generation.models import StorageReport
 from generation.readonly_admin import ReadOnlyAdmin, ReadOnlyInline
 from moderation.models import (
+    Chore,
     Classification,
     DayFigures,
     Decision,
@@ -234,6 +236,18 @@ class TallyProgressAdmin(ReadOnlyAdmin):
 class DayFiguresAdmin(ReadOnlyAdmin):
     list_display = ("day", "l1", *FIELDS)
     ordering = ("-day", "l1")
+
+
+@admin.register(Chore)
+class ChoreAdmin(ReadOnlyAdmin):
+    list_display = ("name", "finished_at", "due_at", "deleted", "error")
+    ordering = ("name",)
+
+
+@admin.register(StorageReport)
+class StorageReportAdmin(ReadOnlyAdmin):
+    list_display = ("host", "storage_id", "free_bytes", "failed_at", "error", "seen_at")
+    ordering = ("host",)
 
 
 @admin.register(Verification)

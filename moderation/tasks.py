@@ -1,4 +1,4 @@
-"""The pumps of moderation: classifiers here, those behind a network, events for programs, and counting the record."""
+"""The pumps of moderation: classifiers, events for programs, counting the record, and housekeeping."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from generation.models.states import DueQuerySet
 from generation.pumps import Turn, pump
 from moderation import classifiers
 from moderation.gateway import delivering
-from moderation.models import Classification
-from moderation.services import asking, intake, learning
+from moderation.models import Chore, Classification
+from moderation.services import asking, housekeeping, intake, learning
 
 BATCH = 4
 
@@ -75,3 +75,14 @@ def learn(turn: Turn) -> None:
         return not turn.expired
 
     learning.learn(go_on=go_on)
+
+
+@pump("housekeeping", due=lambda: Chore.objects.due())
+def clean_up(turn: Turn) -> None:
+    """Delete what only grows, chore by chore."""
+
+    def go_on() -> bool:
+        turn.renew()
+        return not turn.expired
+
+    housekeeping.run_due_chores(go_on=go_on)

@@ -9,6 +9,7 @@ import time
 from django.db import close_old_connections, connections
 
 from generation import pumps
+from generation.services import storage_checks
 
 log = logging.getLogger("loupe.engine")
 
@@ -25,6 +26,8 @@ class Ticker(threading.Thread):
         self._stopped = threading.Event()
         self._quiet_until = 0.0
         self._beats_at = 0.0
+        self._heartbeat = pumps.Heartbeat()
+        self._unshared = ""
 
     def run(self) -> None:
         while not self._stopped.wait(INTERVAL):
@@ -40,7 +43,8 @@ class Ticker(threading.Thread):
             close_old_connections()
             pumps.tick()
             if time.monotonic() >= self._beats_at:
-                pumps.beat()
+                self._heartbeat.beat()
+                self._check_storage()
                 self._beats_at = time.monotonic() + BEAT_EVERY
         except Exception:
             # A database that is away for an hour should not fill the log.
@@ -48,3 +52,10 @@ class Ticker(threading.Thread):
                 self._quiet_until = time.monotonic() + REPEAT_ERROR_AFTER
                 log.exception("The tick failed; the next one tries again")
             connections.close_all()
+
+    def _check_storage(self) -> None:
+        storage_checks.refresh_report()
+        unshared = storage_checks.explain_unshared(storage_checks.load_reports())
+        if unshared and unshared != self._unshared:
+            log.error("%s", unshared)
+        self._unshared = unshared

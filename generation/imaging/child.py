@@ -24,6 +24,7 @@ CPU_SECONDS: Final = 10  # per image
 RESIDENT: Final = 256 * 1024 * 1024  # bytes
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
+UNAVAILABLE: Final = "unavailable"  # the machine's fault, not the image's
 LENGTH: Final = struct.Struct(">Q")
 
 
@@ -87,6 +88,8 @@ def _judge(decode: Any, content: bytes) -> tuple[dict[str, Any], list[bytes]]:
         return {"code": error.code, "message": str(error)}, []
     except MemoryError:
         return {"code": "too-complex", "message": "The image needs too much memory."}, []
+    except OSError as error:
+        return {"code": UNAVAILABLE, "message": os.strerror(error.errno or 0)}, []
     blobs = [rendition.content, rendition.thumbnail, rendition.pdq or b""]
     fields = {
         name: getattr(rendition, name)

@@ -67,7 +67,11 @@ def decode(content: bytes) -> Rendition:
         raise Unreadable(
             f"The image has more than {MAX_PIXELS // 1_000_000} megapixels.", code="too-many-pixels"
         ) from None
-    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error and more on broken files
+    except OSError as error:
+        if error.errno is not None:  # the system's, not Pillow's
+            raise
+        raise Unreadable("The image is damaged or incomplete.", code="broken") from error
+    except Exception as error:  # Pillow raises SyntaxError, ValueError, struct.error and more on broken files
         raise Unreadable("The image is damaged or incomplete.", code="broken") from error
 
 

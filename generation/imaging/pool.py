@@ -43,6 +43,7 @@ _LENGTH: Final = struct.Struct(">Q")
 _MAX_HEAD: Final = 1024 * 1024
 _MAX_BLOB: Final = 5 * MAX_PIXELS  # a PNG of noise is a little larger than its pixels
 _PIECE: Final = 1024 * 1024
+_UNAVAILABLE: Final = "unavailable"  # as in child.py
 _CHILD: Final = Path(__file__).with_name("child.py")
 _CODE: Final = re.compile(r"[a-z-]{1,32}")
 _PREVIEW: Final = re.compile(r"data:image/webp;base64,[A-Za-z0-9+/]{1,2000}={0,2}")
@@ -271,6 +272,8 @@ def _rendition(content: bytes, fields: dict[str, Any], blobs: list[bytes]) -> Re
     """Check what came back as if a stranger had sent it, since the decoder is what an attacker would take over."""
     if "code" in fields:
         code, message = str(fields["code"]), str(fields.get("message", ""))[:200]
+        if code == _UNAVAILABLE:
+            raise DecoderUnavailable(f"The image decoder failed: {message}.")
         raise Unreadable(message, code=code if _CODE.fullmatch(code) else "broken")
     try:
         body, thumbnail, pdq = blobs

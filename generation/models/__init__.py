@@ -7,6 +7,7 @@ from generation.models.providers import ImportRun, ProviderState
 from generation.models.pumps import PumpSlot
 from generation.models.requests import GenerationRequest, RemoteImage, RequestTransition
 from generation.models.states import InvalidTransition, StateMachine
+from generation.models.storage import StorageReport
 
 __all__ = [
     "ApiCall",
@@ -25,4 +26,5 @@ __all__ = [
     "Scope",
     "Source",
     "StateMachine",
+    "StorageReport",
 ]

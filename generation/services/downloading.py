@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -21,6 +22,7 @@ log = logging.getLogger("loupe.pipeline")
 Status = GenerationRequest.Status
 
 ATTEMPTS = 5
+DECODER_RETRY = timedelta(seconds=30)
 REFRESHES = 1  # how often a fresh address is asked for
 EXPIRED = "The address has expired."
 
@@ -34,7 +36,10 @@ def download(*, image: RemoteImage) -> imaging.Rendition:
 
 
 def keep(*, image: RemoteImage, rendition: imaging.Rendition) -> None:
-    """Store what was downloaded. A second copy of the same image, after a crash, finds the first and ends there."""
+    """Store what was downloaded. A second copy of the same image, after a crash, finds the first and ends there.
+
+    Raises StorageUnavailableError; ``postpone`` is the answer to it.
+    """
     request = image.request
     origin = Origin(
         source=Source.TXT2IMG,
@@ -55,15 +60,25 @@ def keep(*, image: RemoteImage, rendition: imaging.Rendition) -> None:
         _end(image, RemoteImage.Status.STORED)
 
 
+def postpone(*, image: RemoteImage, reason: str, wait: timedelta) -> None:
+    """Let a claimed image wait for this machine. Not an attempt: the fault is neither the image's nor its provider's.
+
+    Its address may have expired by then, so a fresh one may be asked for once more, too.
+    """
+    changes: dict[str, Any] = {"attempts": F("attempts") - 1, "refreshes": 0}
+    _waiting(image).update(due_at=timezone.now() + wait, error=redact(reason), **changes)
+
+
 def wants_fresh_address(image: RemoteImage, error: Exception) -> bool:
     return isinstance(error, fetching.FetchFailed) and error.expired and image.refreshes < REFRESHES
 
 
 def miss(*, image: RemoteImage, error: Exception) -> None:
     """A download that did not work: again later, or given up with a sentence."""
-    temporary = isinstance(error, imaging.DecoderUnavailable) or (
-        isinstance(error, fetching.FetchFailed | imaging.Unreadable) and error.retryable
-    )
+    if isinstance(error, imaging.DecoderUnavailable):
+        postpone(image=image, reason=str(error), wait=DECODER_RETRY)
+        return
+    temporary = isinstance(error, fetching.FetchFailed | imaging.Unreadable) and error.retryable
     if temporary and image.attempts < ATTEMPTS:
         # Once it has expired, the next attempt asks for a fresh address first.
         _again(image, timezone.now() + backoff(image.attempts, first=1, longest=120), str(error))

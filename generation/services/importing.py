@@ -25,8 +25,9 @@ from generation import fetching, imaging
 from generation.models import Asset, ImportRun, Source
 from generation.providers.base import ProviderBusy, ProviderError
 from generation.providers.scenario import AssetPage, Scenario, ScenarioAsset
-from generation.services import health
+from generation.services import health, storage_checks
 from generation.services.storing import AlreadyStored, Origin, store_rendition
+from generation.storage import StorageUnavailableError
 
 log = logging.getLogger("loupe.importing")
 SOURCE = "scenario"
@@ -141,8 +142,9 @@ def work(
 ) -> Report:
     """Import until the listing ends, ``limit`` images are stored, or ``go_on`` says no; the rest waits for next time.
 
-    ``report`` is added to. Raises LeaseLost, and ProviderError after noting it on the run. A busy provider leaves the
-    run resumable; any other error ends it, because its cursor may be the reason.
+    ``report`` is added to. Raises LeaseLost; ProviderError, StorageUnavailableError and DecoderUnavailable after noting
+    them on the run. A busy provider and faults of this machine leave the run resumable; any other error ends it,
+    because its cursor may be the reason.
     """
     job = _Job(run, provider, limit, go_on, watch, report or Report())
     try:
@@ -151,6 +153,11 @@ def work(
     except ProviderBusy as busy:
         health.failed(SOURCE, str(busy))
         _held(run).update(error=str(busy), leased_until=timezone.now() + pause(busy))
+        raise
+    except (StorageUnavailableError, imaging.DecoderUnavailable) as error:
+        if isinstance(error, StorageUnavailableError):
+            storage_checks.record_failure(error)
+        _held(run).update(error=str(error), leased_until=timezone.now() + storage_checks.RETRY_AFTER)
         raise
     except ProviderError as error:
         health.failed(SOURCE, str(error))
@@ -262,7 +269,7 @@ def _take(run: ImportRun, provider: Scenario, assets: list[ScenarioAsset]) -> Re
 
 
 def _download(provider: Scenario, asset: ScenarioAsset, project: str) -> imaging.Rendition | Refused:
-    """Touches no database. An expired address is asked for anew, once."""
+    """Touches no database. An expired address is asked for anew, once. Raises imaging.DecoderUnavailable."""
     url, renewed = asset.url, False
     ends = time.monotonic() + PATIENCE
     for attempt in range(1, TRIES + 1):
@@ -279,8 +286,12 @@ def _download(provider: Scenario, asset: ScenarioAsset, project: str) -> imaging
                     return Refused(str(refusal))
                 continue
             again, sentence = error.retryable, str(error)
-        except (fetching.Blocked, imaging.Unreadable, imaging.DecoderUnavailable) as error:
-            again, sentence = getattr(error, "retryable", isinstance(error, imaging.DecoderUnavailable)), str(error)
+        except (fetching.Blocked, imaging.Unreadable) as error:
+            again, sentence = getattr(error, "retryable", False), str(error)
+        except imaging.DecoderUnavailable:
+            if attempt == TRIES or time.monotonic() > ends:
+                raise  # refusing the image would be for good, and the fault is not in it
+            again, sentence = True, ""
         if not again or attempt == TRIES or time.monotonic() > ends:
             return Refused(sentence)
         time.sleep(PAUSE * attempt)
@@ -349,5 +360,5 @@ def work_by_schedule(*, go_on: Callable[[], bool]) -> None:
         work(run=take_run(), provider=client(), go_on=go_on)
     except (Occupied, LeaseLost) as other:
         log.info("%s", other)
-    except ProviderError as error:
+    except (ProviderError, StorageUnavailableError, imaging.DecoderUnavailable) as error:
         log.warning("importing from Scenario: %s", error)

@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from generation import providers, pumps
 from generation.models import GenerationRequest, RequestTransition
-from generation.services import spending
+from generation.services import spending, storage_checks
+from generation.storage import StorageUnavailableError
 from generation.txt2img import is_blank
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ def create_request(
     """Record a request and wake the submitter; the same ``form_token`` again returns the first request.
 
     ``fields`` have been validated against ``generation.wire.txt2img``. A missing seed, or -1, is replaced by one of our
-    own, so that repeating the request asks for identical images. Raises UnknownProvider, SpendingLimitReached or
-    BlankPromptError.
+    own, so that repeating the request asks for identical images. Raises UnknownProvider, SpendingLimitReached,
+    BlankPromptError or StorageUnavailableError; nothing is recorded then.
     """
     if is_blank(fields["prompt"]):
         raise BlankPromptError
@@ -49,6 +50,7 @@ def create_request(
     values = {**fields, "seed": secrets.randbelow(SEED_MAX) if seed is None or seed < 0 else seed}
     token = form_token or uuid.uuid4()
     if not GenerationRequest.objects.filter(form_token=token).exists():
+        _check_storage()
         _check_spending(provider, values)
     try:
         with transaction.atomic():
@@ -60,6 +62,11 @@ def create_request(
     except IntegrityError:
         return GenerationRequest.objects.get(form_token=token)
     return request
+
+
+def _check_storage() -> None:
+    if outage := storage_checks.explain_outage():
+        raise StorageUnavailableError(outage)
 
 
 def _check_spending(provider: str, values: dict[str, Any]) -> None:

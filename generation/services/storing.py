@@ -13,8 +13,9 @@ from django.db import IntegrityError, transaction
 
 from generation import imaging
 from generation.models import Asset, AssetText, GenerationRequest, HashBand, Source
+from generation.services import storage_checks
 from generation.signals import asset_stored
-from generation.storage import asset_name, thumbnail_name
+from generation.storage import StorageUnavailableError, asset_name, thumbnail_name
 
 
 class AlreadyStored(Exception):
@@ -48,13 +49,11 @@ def store_rendition(*, rendition: imaging.Rendition, origin: Origin) -> Asset:
     """Write the files, then the row, and tell moderation; either all of it or none.
 
     The files are named by their content, so doing it twice (after a crash in between) writes the same files again.
-    Raises AlreadyStored if the row exists.
+    Raises AlreadyStored if the row exists, StorageUnavailableError if the files cannot be written now.
     """
-    files = storages["assets"]
     name = asset_name(rendition.sha256, rendition.image_type)
     thumbnail = thumbnail_name(rendition.sha256)
-    files.save(name, ContentFile(rendition.content))
-    files.save(thumbnail, ContentFile(rendition.thumbnail))
+    _write_files({name: rendition.content, thumbnail: rendition.thumbnail})
     try:
         with transaction.atomic():
             asset = Asset.objects.create(
@@ -71,8 +70,24 @@ def store_rendition(*, rendition: imaging.Rendition, origin: Origin) -> Asset:
     return asset
 
 
+def _write_files(contents: Mapping[str, bytes]) -> None:
+    files = storages["assets"]
+    try:
+        storage_checks.ensure_room(sum(len(content) for content in contents.values()))
+        for name, content in contents.items():
+            files.save(name, ContentFile(content))
+    except StorageUnavailableError:
+        raise
+    except Exception as error:  # the clients of object stores raise errors of their own; none is about the image
+        raise StorageUnavailableError(storage_checks.explain(error)) from error
+
+
 def import_file(*, content: bytes, name: str, user_id: int | None = None) -> Asset:
-    """Store a file somebody brought along. Raises imaging.Unreadable or AlreadyStored."""
+    """Store a file somebody brought along.
+
+    Raises imaging.Unreadable or AlreadyStored; imaging.DecoderUnavailable or StorageUnavailableError, which say
+    nothing about the file.
+    """
     rendition = imaging.render(content)
     origin = Origin(source=Source.UPLOAD, original_name=name[:255], stored_by_id=user_id)
     existing = _existing(rendition, origin)

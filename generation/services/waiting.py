@@ -11,10 +11,11 @@ from django.utils import timezone
 
 from generation import providers
 from generation.models import GenerationRequest, ProviderState
-from generation.services import rates, spending
+from generation.services import rates, spending, storage_checks
 
 Status = GenerationRequest.Status
 RATE_LIMITED, PAUSED, SPENDING_LIMIT = "RATE_LIMITED", "PROVIDER_PAUSED", "SPENDING_LIMIT"
+STORAGE = "STORAGE_UNAVAILABLE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ def backoff(attempts: int, *, first: float = 2, longest: float = 600) -> timedel
 
 def needed(request: GenerationRequest) -> Wait | None:
     """None: the request may be sent now, and its tokens have been taken. Call it inside a transaction."""
+    if outage := storage_checks.explain_outage():  # what is paid for now could not be kept
+        return Wait(timezone.now() + storage_checks.RETRY_AFTER, STORAGE, outage)
     ahead = _queue_of(request).filter(pk__lt=request.pk, reason=RATE_LIMITED, lease=None, due_at__gt=timezone.now())
     first = ahead.order_by("due_at").values_list("due_at", "error").first()
     if first and first[0]:  # else a large request would wait for ever while small ones take every token

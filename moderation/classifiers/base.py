@@ -9,6 +9,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from generation.services import storage_checks
+
 if TYPE_CHECKING:
     from generation.models import Asset
 
@@ -40,6 +42,13 @@ class ClassifierError(Exception):
         self.retryable = retryable or retry_after is not None
         self.retry_after = retry_after
         self.cost = cost
+
+
+class ImageUnavailableError(ClassifierError):
+    """The stored file is out of reach for now: the storage fails, or it is another host's. Never an attempt."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retry_after=storage_checks.RETRY_AFTER)
 
 
 class ServiceBusy(ClassifierError):
@@ -86,6 +95,21 @@ class Assessment:
     cost: Decimal = Decimal(0)  # USD
     note: str = ""
     raw: dict[str, Any] = field(default_factory=dict)  # "level": the NSFW level that a score was asked at
+
+
+def read_rendition(asset: Asset) -> bytes:
+    """Read the stored image. Raises ImageUnavailableError if that may work later, else ClassifierError."""
+    try:
+        with asset.rendition.open("rb") as file:
+            return bytes(file.read())
+    except FileNotFoundError:
+        if reason := storage_checks.explain_absence():
+            raise ImageUnavailableError(reason) from None
+        raise ClassifierError("The stored image is missing.") from None
+    except OSError as error:
+        if reason := storage_checks.explain_absence():
+            raise ImageUnavailableError(reason) from error
+        raise ClassifierError("The stored image could not be read.", retryable=True) from error
 
 
 class Classifier(Protocol):

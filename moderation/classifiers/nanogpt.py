@@ -39,7 +39,7 @@ from generation.providers.nanogpt import (
     chunks,
 )
 from generation.wire.nanogpt import IMAGE_PRICE, data_url_length
-from moderation.classifiers.base import Assessment, ClassifierError, Coverage, ServiceBusy
+from moderation.classifiers.base import Assessment, ClassifierError, Coverage, ServiceBusy, read_rendition
 
 if TYPE_CHECKING:
     from generation.models import Asset
@@ -189,10 +189,9 @@ def _prepare(assets: Sequence[Asset]) -> tuple[list[_Sent], Outcomes]:
     ready, unreadable = list[_Sent](), Outcomes()
     for asset in assets:
         try:
-            with asset.rendition.open("rb") as file:
-                ready.append(_fitting(asset, file.read()))
-        except FileNotFoundError:
-            unreadable.append((asset, ClassifierError("The stored image is missing.")))
+            ready.append(_fitting(asset, read_rendition(asset)))
+        except ClassifierError as error:
+            unreadable.append((asset, error))
         except OSError:
             unreadable.append((asset, ClassifierError("The stored image could not be read.", retryable=True)))
     return ready, unreadable

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from moderation.classifiers.base import Assessment, Box, ClassifierError, Coverage, Finding
+from moderation.classifiers.base import Assessment, Box, ClassifierError, Coverage, Finding, read_rendition
 
 if TYPE_CHECKING:
     from generation.models import Asset
@@ -108,14 +108,7 @@ class NudeNet:
         return True
 
     def classify(self, asset: Asset) -> Assessment:
-        try:
-            with asset.rendition.open("rb") as file:
-                content = file.read()
-        except FileNotFoundError:
-            raise ClassifierError("The stored image is missing.") from None
-        except OSError as error:
-            raise ClassifierError("The stored image could not be read.", retryable=True) from error
-        return assess_bytes(content)
+        return assess_bytes(read_rendition(asset))
 
     def assess(self, content: bytes) -> Assessment:
         return assess_bytes(content)

@@ -10,7 +10,7 @@ from PIL import Image
 from generation.models import Asset
 from generation.sandbox import marker
 from moderation import taxonomy
-from moderation.classifiers.base import Assessment, ClassifierError, Coverage, Finding
+from moderation.classifiers.base import Assessment, ClassifierError, Coverage, Finding, read_rendition
 
 
 class Sandbox:
@@ -23,8 +23,7 @@ class Sandbox:
         return asset.request is not None and asset.request.provider.endswith("-sandbox")
 
     def classify(self, asset: Asset) -> Assessment:
-        with asset.rendition.open("rb") as file:
-            assessment = self.assess(file.read())
+        assessment = self.assess(read_rendition(asset))
         if assessment is None:
             raise ClassifierError("This is no picture of the sandbox, and the sandbox can judge no other.")
         return assessment

@@ -17,13 +17,16 @@ from pydantic import ValidationError
 
 from generation.gate import STATUS, ApiError, Call, Refusal, endpoint, json_answer, read_json
 from generation.models import ApiKey, Asset, Scope, Source
+from generation.services import storage_checks
 from generation.services.storing import AlreadyStored, Origin, store_rendition
+from generation.storage import StorageUnavailableError
 from generation.wire import nanogpt as wire
 from moderation.gateway import judging
 
 BODY_MAX = 30 * 1024 * 1024
 ASSETS_HEADER, CLASSIFIERS_HEADER = "X-Loupe-Assets", "X-Loupe-Classifiers"
 BUSY_SECONDS = 5
+STORAGE_SECONDS = 60
 
 # nano-gpt's own words where it has some, with our sentence in DETAIL_HEADER; otherwise that sentence.
 WORDS: dict[Refusal, str] = {
@@ -56,6 +59,8 @@ def classify(call: Call) -> HttpResponse:
     review = _flag(call.request.GET.getlist("review"))
     images = _images(call)
     processed = images[: wire.IMAGES_MAX]
+    if review:
+        _check_storage()
     call.spend(len(processed))
     try:
         judged = judging.judge(processed)
@@ -100,6 +105,17 @@ def _answer(judged: Sequence[judging.Judged], *, truncated: bool) -> HttpRespons
     return json_answer(reply.to_wire())
 
 
+def _check_storage() -> None:
+    """Before anything is judged. Also says which storage this host writes to, for workers that look for the file."""
+    if error := storage_checks.refresh_report().error:
+        raise _unavailable(error)
+
+
+def _unavailable(sentence: str) -> ApiError:
+    advice = "Nothing was counted. Send the same request again later, or without review=true."
+    return ApiError(Refusal.UNAVAILABLE, f"{sentence} {advice}", retry_after=STORAGE_SECONDS)
+
+
 def _flag(values: list[str]) -> bool:
     if any(value not in ("", "true", "false") for value in values) or len(values) > 1:
         raise ApiError(Refusal.BODY_INVALID, "review is true or false.")
@@ -132,3 +148,6 @@ def _store(image: judging.Judged, key: ApiKey) -> Asset:
         return store_rendition(rendition=image.rendition, origin=origin)
     except AlreadyStored as stored:
         return stored.asset
+    except StorageUnavailableError as error:
+        storage_checks.record_failure(error)
+        raise _unavailable(str(error)) from None

@@ -17,6 +17,7 @@ from generation.models import GenerationRequest
 from generation.offers import SILENCE_KEPT_FOR, CatalogUnavailableError
 from generation.services import requests
 from generation.services.spending import SpendingLimitReached
+from generation.storage import StorageUnavailableError
 from generation.txt2img import InvalidFields, check_body, check_model
 from generation.wire import flat
 from generation.wire.txt2img import Txt2ImgBody, Webhook
@@ -24,6 +25,7 @@ from moderation.gateway import trial
 from moderation.gateway.novita_errors import NovitaError
 
 IDEMPOTENCY_KEY_MAX = 255
+STORAGE_SECONDS = 60  # after which a program may ask again while images cannot be stored
 
 
 def submit(call: Call) -> uuid.UUID:
@@ -120,5 +122,8 @@ def _create(call: Call, provider: str, fields: Mapping[str, Any], name: str) -> 
         return requests.create_request(user=call.key.owner, provider=provider, fields=dict(fields), form_token=token)
     except SpendingLimitReached as error:
         raise NovitaError(Refusal.BODY_INVALID, str(error), reason="BILLING_BALANCE_NOT_ENOUGH") from None
+    except StorageUnavailableError as error:
+        sentence = f"{error} Nothing was submitted or charged. Send the same request again later."
+        raise ApiError(Refusal.UNAVAILABLE, sentence, retry_after=STORAGE_SECONDS) from None
     except requests.UnknownProvider as error:
         raise ApiError(Refusal.UNAVAILABLE, str(error)) from None

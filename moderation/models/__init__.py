@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from moderation.models.chores import Chore
 from moderation.models.classifications import Classification, Label
 from moderation.models.decisions import ChainHead, Decision, Verdict
 from moderation.models.deliveries import Delivery
@@ -15,6 +16,7 @@ from moderation.models.words import TallyProgress, WordTally
 
 __all__ = [
     "ChainHead",
+    "Chore",
     "Classification",
     "DayFigures",
     "Decision",

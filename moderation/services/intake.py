@@ -14,8 +14,9 @@ from django.utils import timezone
 
 from generation import pumps
 from generation.models import Asset, InvalidTransition, Source, lookup
+from generation.services import storage_checks
 from moderation import classifiers, taxonomy
-from moderation.classifiers.base import Assessment, ClassifierError
+from moderation.classifiers.base import Assessment, ClassifierError, ImageUnavailableError
 from moderation.gateway import events
 from moderation.models import Classification, Label, Policy, Review, Verdict, found
 from moderation.models.said import Packed, pack
@@ -92,7 +93,9 @@ def classify(*, classification: Classification) -> None:
 
 def take_error(classification: Classification, error: ClassifierError) -> None:
     """Ask again later if that may help, else leave the image to a person."""
-    if error.retry_after is not None:
+    if isinstance(error, ImageUnavailableError):
+        again_later(classification, str(error), after=storage_checks.RETRY_AFTER, attempts=F("attempts") - 1)
+    elif error.retry_after is not None:
         # It answered, so the count of those that did not starts over.
         again_later(classification, str(error), after=error.retry_after, attempts=0)
     elif error.retryable and classification.attempts < MAX_ATTEMPTS:

@@ -13,7 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 from config import probes
 
 pytestmark = pytest.mark.django_db
-WELL = {"database": "ok", "migrations": "ok", "queue": "ok"}
+WELL = {"database": "ok", "migrations": "ok", "queue": "ok", "storage": "ok"}
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ def test_readiness_reads_the_migrations_until_they_are_complete(
     recorder.record_applied(*newest)
     assert Client().get("/readyz").json() == WELL
 
-    with django_assert_num_queries(1):
+    with django_assert_num_queries(2):
         assert Client().get("/readyz").json() == WELL
 
 

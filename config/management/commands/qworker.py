@@ -16,8 +16,8 @@ from django_q.models import OrmQ
 from config.engine.cluster import Cluster
 from config.engine.ticker import Ticker
 from generation import pumps
-from generation.gate import forget_old_calls
-from generation.storage import sweep_temporary_files
+from generation.services import storage_checks
+from moderation.services import housekeeping
 
 GRACE = 20.0
 log = logging.getLogger("loupe.engine")
@@ -40,9 +40,8 @@ class Command(BaseCommand):
         if Conf.ORM:
             # Messages that waited while no worker ran. Whatever they were for, the rows say it too.
             OrmQ.objects.filter(lock__lt=timezone.now() - timedelta(minutes=1)).delete()
-        # Only a killed writer leaves a temporary file, and whoever kills it starts this command anew.
-        sweep_temporary_files()
-        forget_old_calls()
+        storage_checks.start_host()
+        housekeeping.add_chores()
         connections.close_all()
         cluster, ticker = Cluster(grace=grace), Ticker()
         cluster.start()

@@ -7,9 +7,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from generation.imaging import DecoderUnavailable
 from generation.providers.base import ProviderBusy, ProviderError
 from generation.services import importing
 from generation.services.importing import LeaseLost, Occupied, Report
+from generation.storage import StorageUnavailableError
 
 SHOWN = 20  # refused assets named in the summary
 PATIENCE = 5  # times in a row that a busy Scenario is waited for
@@ -38,6 +40,8 @@ class Command(BaseCommand):
                     break
                 except ProviderBusy as busy:
                     self._wait(busy, is_last=attempt == PATIENCE)
+        except (StorageUnavailableError, DecoderUnavailable) as error:
+            raise CommandError(f"{error} {AGAIN}") from None
         except (LookupError, Occupied, LeaseLost, ProviderError) as error:
             raise CommandError(str(error)) from None
         finally:

@@ -11,6 +11,7 @@ from django.db import transaction
 
 from generation import providers
 from generation.services.requests import create_request
+from generation.storage import StorageUnavailableError
 from moderation import demo
 from moderation.models import Policy
 from moderation.services import policies
@@ -67,12 +68,16 @@ class Command(BaseCommand):
             return 0
         author = User.objects.get(username="artist")
         for number, prompt in enumerate(demo.BATCH, start=1):
-            create_request(
-                user=author,
-                provider=sandboxes[0],
-                fields=self._fields(number, prompt),
-                form_token=uuid.uuid5(NAMESPACE, str(number)),
-            )
+            try:
+                create_request(
+                    user=author,
+                    provider=sandboxes[0],
+                    fields=self._fields(number, prompt),
+                    form_token=uuid.uuid5(NAMESPACE, str(number)),
+                )
+            except StorageUnavailableError as error:
+                self.stderr.write(f"{error} Then run `manage.py demo` again for the rest of the requests.")
+                return number - 1
         return len(demo.BATCH)
 
     def _fields(self, number: int, prompt: demo.Prompt) -> dict[str, Any]:

@@ -10,11 +10,14 @@ from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from generation import imaging
+from generation.services import storage_checks
 from generation.services.storing import AlreadyStored, import_file
+from generation.storage import StorageUnavailableError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif"}
 BYTES_MAX = imaging.MAX_BYTES
 SHOWN = 20  # refused files named in the summary
+AGAIN = "Then run the same command again: it goes on where it stopped, because files stored already are recognised."
 
 
 class Command(BaseCommand):
@@ -37,7 +40,12 @@ class Command(BaseCommand):
         refused: list[tuple[Path, str]] = []
         counts: Counter[str] = Counter()
         for number, file in enumerate(files, start=1):
-            outcome, reason = self._import(file, owner)
+            try:
+                outcome, reason = self._import(file, owner)
+            except (StorageUnavailableError, imaging.DecoderUnavailable) as error:
+                self._summary(counts, refused, left_out=self._left_out(paths))
+                left = len(files) - number + 1
+                raise CommandError(f"Stopped at {file}, with {left} files left. {error} {AGAIN}") from None
             counts[outcome] += 1
             if outcome == "refused":
                 refused.append((file, reason))
@@ -69,13 +77,18 @@ class Command(BaseCommand):
             # Asked before reading: a huge file must not be loaded only to be refused.
             if file.stat().st_size > BYTES_MAX:
                 return "refused", f"larger than {BYTES_MAX // 1024 // 1024} MiB"
-            import_file(content=file.read_bytes(), name=file.name, user_id=owner)
-        except AlreadyStored as known:
-            return "known", str(known)
-        except (imaging.Unreadable, imaging.DecoderUnavailable) as unreadable:
-            return "refused", str(unreadable)
+            content = file.read_bytes()
         except OSError as error:
             return "refused", error.strerror or type(error).__name__
+        try:
+            import_file(content=content, name=file.name, user_id=owner)
+        except AlreadyStored as known:
+            return "known", str(known)
+        except StorageUnavailableError as error:
+            storage_checks.record_failure(error)
+            raise
+        except imaging.Unreadable as unreadable:
+            return "refused", str(unreadable)
         return "stored", ""
 
     def _progress(self, number: int, total: int, counts: Counter[str]) -> None:

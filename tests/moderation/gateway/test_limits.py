@@ -213,7 +213,7 @@ def test_the_next_day_starts_at_nothing_and_keys_do_not_share() -> None:
 def test_old_days_are_forgotten() -> None:
     submit(make_key("generate"), body())
     ImagesOfDay.objects.update(day=timezone.now().date() - timedelta(days=32))
-    gate.forget_old_calls()
+    gate.forget_old_calls(500)
 
     assert not ImagesOfDay.objects.exists()
 

@@ -1,0 +1,260 @@
+"""Whether images can be stored: free space, the last write that failed, and whether hosts share one storage.
+
+A fault of the storage is no fault of an image: nothing is given up for it. What each host finds is a ``StorageReport``,
+so that all processes know of it. Sentences in reports name no host and no path, because programs and ``/readyz`` show
+them; pages for people add the host.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+from django.conf import settings
+from django.core.files.base import ContentFile
+from django.core.files.storage import storages
+from django.utils import timezone
+
+from generation.models import StorageReport
+from generation.pumps import HOST
+from generation.storage import DurableFileSystemStorage, StorageUnavailableError
+
+log = logging.getLogger("loupe.storage")
+
+IDENTITY = "storage-id"  # the file by which hosts know whether they share a storage
+RETRY_AFTER = timedelta(seconds=30)
+# A missing image may be on a host that was heard of this lately, so that restarting its worker loses nothing.
+SEEN_LATELY = timedelta(minutes=10)
+# Written to find out whether a failing storage works again. A few bytes might fit where no image does.
+PROBE_BYTES = 8 * 1024 * 1024
+# Of the reserve: below it nothing is stored at all, so that a database on the same disk can still be written.
+FLOOR_SHARE = 8
+
+GOES_ON = "Nothing is lost, and work goes on by itself within a minute after that."
+CAUSES = {
+    errno.ENOSPC: ("the disk is full", "make room on the disk that holds DATA_DIR/assets, or enlarge it"),
+    errno.EDQUOT: ("the disk quota is used up", "make room, or raise the quota of Loupe's user"),
+    errno.EROFS: ("the file system is mounted read-only", "look for disk errors, then mount it for writing"),
+    errno.EACCES: ("Loupe's user may not write there", "give DATA_DIR/assets and all in it to Loupe's user"),
+    errno.EPERM: ("Loupe's user may not write there", "give DATA_DIR/assets and all in it to Loupe's user"),
+    errno.EIO: ("the disk reports an input/output error", "check the disk and the system's log"),
+    errno.ENOENT: ("a folder of it is missing", "check that the volume with DATA_DIR/assets is mounted"),
+}
+
+
+def explain(error: BaseException) -> str:
+    """Say for people why the storage failed, and what to do."""
+    number = error.errno if isinstance(error, OSError) else None
+    known = CAUSES.get(number or 0)
+    if known is None:
+        name = errno.errorcode.get(number, "") if number else type(error).__name__
+        known = (f"it failed with {name or number}", "check the storage that holds DATA_DIR/assets")
+    cause, advice = known
+    return f"Images cannot be stored: {cause}. To do: {advice}. {GOES_ON}"
+
+
+def _explain_low_space(free: int) -> str:
+    return (
+        f"Nothing new is generated: only {_in_megabytes(free)} are free where images are stored, less than the reserve "
+        f"of {_in_megabytes(settings.STORAGE_RESERVE)} (STORAGE_RESERVE_MB). To do: make room on the disk that holds "
+        f"DATA_DIR/assets, or enlarge it. {GOES_ON}"
+    )
+
+
+def _in_megabytes(size: int) -> str:
+    return f"{size // 1024 // 1024:,} MiB".replace(",", " ")
+
+
+# --- This host --------------------------------------------------------------------------------------------------------
+def count_free_bytes() -> int | None:
+    """Return the free space of the image storage; None where the backend knows no limit. Raises OSError."""
+    files = storages["assets"]
+    return files.count_free_bytes() if isinstance(files, DurableFileSystemStorage) else None
+
+
+def ensure_room(size: int) -> None:
+    """Raise StorageUnavailableError unless ``size`` more bytes leave some room on the disk."""
+    free = count_free_bytes()
+    if free is not None and free - size < settings.STORAGE_RESERVE // FLOOR_SHARE:
+        raise StorageUnavailableError(explain(OSError(errno.ENOSPC, "too little room")))
+
+
+def record_failure(error: StorageUnavailableError) -> None:
+    """Tell all processes that this host could not write. Call it outside a transaction that is rolled back."""
+    now = timezone.now()
+    changes: dict[str, Any] = {"error": str(error), "failed_at": now, "seen_at": now}
+    if StorageReport.objects.filter(host=HOST, failed_at__isnull=False).update(error=str(error), seen_at=now):
+        return
+    StorageReport.objects.update_or_create(host=HOST, defaults=changes)
+    log.error("%s", error)
+
+
+def start_host() -> None:
+    """Give the storage its identity if it has none. For the start of a worker."""
+    known = StorageReport.objects.filter(host=HOST).values_list("storage_id", flat=True).first()
+    StorageReport.objects.filter(host=HOST).update(storage_id="", error="", failed_at=None)
+    report = refresh_report()
+    if known and report.storage_id and known != report.storage_id:
+        log.warning("This host's image storage is another one than before. Check that the right volume is mounted.")
+
+
+def refresh_report() -> StorageReport:
+    """Look at this host's storage and write down what was found. A write is tried only while writing fails."""
+    before = StorageReport.objects.filter(host=HOST).first() or StorageReport(host=HOST)
+    now = timezone.now()
+    found: dict[str, Any] = {"seen_at": now, "error": "", "failed_at": None}
+    try:
+        found["storage_id"] = _identify(before.storage_id)
+        if before.failed_at is not None:
+            _probe()
+        ensure_room(0)
+        found["free_bytes"] = free = count_free_bytes()
+        if free is not None and free < settings.STORAGE_RESERVE:
+            found["error"] = _explain_low_space(free)
+    except StorageUnavailableError as error:
+        found |= {"error": str(error), "failed_at": before.failed_at or now}
+    except Exception as error:  # the clients of object stores raise errors of their own
+        found |= {"error": explain(error), "failed_at": before.failed_at or now}
+    report, _ = StorageReport.objects.update_or_create(host=HOST, defaults=found)
+    _log_change(before, report)
+    return report
+
+
+def _log_change(before: StorageReport, report: StorageReport) -> None:
+    was_bad, is_bad = bool(before.error), bool(report.error)
+    if is_bad and (not was_bad or (before.failed_at is None) != (report.failed_at is None)):
+        log.error("%s", report.error)
+    elif was_bad and not is_bad:
+        log.warning("Images can be stored again")
+
+
+def _identify(known: str) -> str:
+    """Return the storage's identity. One that has lost it is not the one that this worker started with."""
+    files = storages["assets"]
+    if not files.exists(IDENTITY):
+        if known:
+            raise StorageUnavailableError(
+                f"The image storage has lost its file {IDENTITY}, so it may be another one. To do: check that the "
+                "volume with DATA_DIR/assets is mounted. If the storage is meant to be empty, restart the worker."
+            )
+        files.save(IDENTITY, ContentFile(uuid4().hex.encode()))
+    with files.open(IDENTITY) as file:
+        return bytes(file.read(32)).decode(errors="replace").strip()
+
+
+def _probe() -> None:
+    files = storages["assets"]
+    if isinstance(files, DurableFileSystemStorage):
+        files.probe(PROBE_BYTES)
+    else:
+        files.delete(files.save(f"probe-{uuid4().hex}", ContentFile(bytes(PROBE_BYTES))))
+
+
+def find_local_failure() -> str:
+    """Return why nothing can be stored on this host now; "" when it can. Looks again if it could not before."""
+    report = StorageReport.objects.filter(host=HOST).first()
+    try:
+        ensure_room(0)
+        if report is None or report.failed_at is None:
+            return ""
+    except (StorageUnavailableError, OSError):
+        pass
+    report = refresh_report()
+    return report.error if report.failed_at is not None else ""
+
+
+# --- All hosts --------------------------------------------------------------------------------------------------------
+def load_reports() -> list[StorageReport]:
+    """Return what each host has reported lately."""
+    return list(StorageReport.objects.seen_since(timezone.now() - StorageReport.FRESH_FOR))
+
+
+def explain_outage() -> str:
+    """Return why no new image should be asked for; "" when all is well. Cheap: one query and two system calls."""
+    return _find_low_space() or _first_error(load_reports())
+
+
+def _first_error(reports: Sequence[StorageReport]) -> str:
+    """Return the worst: what fails comes before what only lacks room."""
+    failing = sorted((report.failed_at is None, report.host, report.error) for report in reports if report.error)
+    return failing[0][-1] if failing else ""
+
+
+def _find_low_space() -> str:
+    try:
+        ensure_room(0)
+        free = count_free_bytes()
+    except StorageUnavailableError as error:
+        return str(error)
+    except OSError as error:
+        return explain(error)
+    return _explain_low_space(free) if free is not None and free < settings.STORAGE_RESERVE else ""
+
+
+def find_problems(reports: Sequence[StorageReport]) -> list[str]:
+    """Return what people should know of the storage, with the names of hosts."""
+    problems = [f"On {report.host}: {report.error}" for report in reports if report.error]
+    if not problems and (error := _find_low_space()):
+        problems.append(error)
+    unshared = explain_unshared(reports)
+    return [*problems, unshared] if unshared else problems
+
+
+def explain_unshared(reports: Sequence[StorageReport]) -> str:
+    """Return which hosts have storages of their own, this one included; "" when all share one."""
+    groups = _group_by_storage(reports)
+    if len(groups) < 2:
+        return ""
+    names = " and ".join(", ".join(hosts) for hosts in groups)
+    return (
+        f"Hosts {names} do not share their image storage: an image that one has stored cannot be classified or shown "
+        "by the other. To do: mount the same volume as DATA_DIR/assets on every host, or run all of Loupe on one host."
+    )
+
+
+def describe_state() -> str:
+    """Return "ok" or what is wrong. Names no host, because anybody may call probes."""
+    reports = load_reports()
+    if error := _find_low_space() or _first_error(reports):
+        return error
+    count = len(_group_by_storage(reports))
+    if count > 1:
+        return f"Hosts have {count} different image storages, where all need to share one. The page Today names them."
+    return "ok"
+
+
+def explain_absence() -> str:
+    """Return why a stored file may be out of reach for now; "" when it is really gone. Not for files never stored."""
+    report = refresh_report()
+    if report.failed_at is not None:
+        return report.error
+    lately = StorageReport.objects.seen_since(timezone.now() - SEEN_LATELY).exclude(host=HOST)
+    others = lately.exclude(storage_id__in=["", report.storage_id]).values_list("host", flat=True)
+    if not others:
+        return ""
+    hosts = ", ".join(sorted(others))
+    return f"The stored image is not on {HOST}. It waits for {hosts}, whose image storage is another one."
+
+
+def _group_by_storage(reports: Sequence[StorageReport]) -> list[list[str]]:
+    """Return the hosts of each storage. A host without a worker is known by the file that it finds."""
+    hosts: dict[str, list[str]] = {}
+    identities = {report.host: report.storage_id for report in reports}
+    if identities and HOST not in identities:
+        identities[HOST] = _read_identity()
+    for host, storage_id in identities.items():
+        if storage_id or host == HOST:
+            hosts.setdefault(storage_id, []).append(host)
+    return sorted(hosts.values())
+
+
+def _read_identity() -> str:
+    try:
+        with storages["assets"].open(IDENTITY) as file:
+            return bytes(file.read(32)).decode(errors="replace").strip()
+    except Exception:  # also the errors of object stores' clients
+        return ""

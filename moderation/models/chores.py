@@ -1,0 +1,29 @@
+"""When each housekeeping chore runs next, and when it last did."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from generation.models.states import DueModel, DueQuerySet, due_index
+
+
+class ChoreQuerySet(DueQuerySet["Chore"]):
+    pass
+
+
+class Chore(DueModel):
+    """One row per chore of ``moderation.services.housekeeping``; its lease lets one worker run it at a time."""
+
+    name = models.CharField(max_length=40, unique=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    deleted = models.BigIntegerField(default=0, help_text="Rows or files, ever since.")
+    error = models.TextField(blank=True)
+
+    objects = ChoreQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("name",)
+        indexes = [due_index("chore_due")]
+
+    def __str__(self) -> str:
+        return self.name

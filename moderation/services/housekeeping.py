@@ -1,0 +1,131 @@
+"""Delete what only grows: expired sessions, log-in attempts, old API calls, leftovers of killed processes.
+
+Each chore deletes in batches, so that no transaction is long. Nothing here is history that somebody may ask for:
+decisions, requests, images and their trace stay.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from importlib import import_module
+from typing import Any
+
+from axes.models import AccessAttempt, AccessFailureLog, AccessLog
+from django.conf import settings
+from django.db.models import F, QuerySet
+from django.utils import timezone
+from django_q.models import OrmQ
+from django_q.models import Task as QueueTask
+
+from generation.gate import forget_old_calls
+from generation.models import ImportRun, StorageReport
+from generation.storage import sweep_temporary_files
+from moderation.models import Chore, Exposure
+
+log = logging.getLogger("loupe.housekeeping")
+
+EVERY = timedelta(hours=1)
+# How long a dead worker holds up a chore. Longer than a batch takes.
+LEASE = timedelta(minutes=2)
+BATCH = 500  # rows; SQLite takes some 1,000 values in a statement
+
+LOG_INS_KEPT = timedelta(days=30)
+QUEUE_FAILURES_KEPT = timedelta(days=30)
+MESSAGES_KEPT = timedelta(days=1)  # rows are the truth, so a message of yesterday wakes nobody
+EXPOSURE_KEPT = timedelta(days=30)  # people are shown today's alone
+IMPORT_RUNS_KEPT = timedelta(days=90)
+STORAGE_REPORTS_KEPT = timedelta(days=1)
+
+
+def _delete(rows: QuerySet[Any], limit: int) -> int:
+    """Delete up to ``limit`` of the rows; return how many those were."""
+    pks = list(rows.order_by("pk").values_list("pk", flat=True)[:limit])
+    rows.model._default_manager.filter(pk__in=pks).delete()
+    return len(pks)
+
+
+def _delete_sessions(limit: int) -> int:
+    store = import_module(settings.SESSION_ENGINE).SessionStore
+    if not hasattr(store, "get_model_class"):  # an engine without rows
+        store.clear_expired()
+        return 0
+    return _delete(store.get_model_class().objects.filter(expire_date__lt=timezone.now()), limit)
+
+
+def _delete_log_ins(limit: int) -> int:
+    since = timezone.now() - LOG_INS_KEPT
+    models = (AccessAttempt, AccessFailureLog, AccessLog)
+    return sum(_delete(model.objects.filter(attempt_time__lt=since), limit) for model in models)
+
+
+def _delete_queue_rows(limit: int) -> int:
+    now = timezone.now()
+    messages = _delete(OrmQ.objects.filter(lock__lt=now - MESSAGES_KEPT), limit)
+    return messages + _delete(QueueTask.objects.filter(stopped__lt=now - QUEUE_FAILURES_KEPT), limit)
+
+
+def _delete_exposure(limit: int) -> int:
+    return _delete(Exposure.objects.filter(started_at__lt=timezone.now() - EXPOSURE_KEPT), limit)
+
+
+def _delete_import_runs(limit: int) -> int:
+    ended = ImportRun.objects.exclude(status=ImportRun.Status.RUNNING)
+    return _delete(ended.filter(started_at__lt=timezone.now() - IMPORT_RUNS_KEPT), limit)
+
+
+def _delete_storage_reports(limit: int) -> int:
+    return _delete(StorageReport.objects.filter(seen_at__lt=timezone.now() - STORAGE_REPORTS_KEPT), limit)
+
+
+def _sweep_temporary_files(limit: int) -> int:
+    return sweep_temporary_files()
+
+
+CHORES: dict[str, Callable[[int], int]] = {
+    "sessions": _delete_sessions,
+    "log-in attempts": _delete_log_ins,
+    "API calls": forget_old_calls,
+    "queue messages": _delete_queue_rows,
+    "exposure": _delete_exposure,
+    "import runs": _delete_import_runs,
+    "storage reports": _delete_storage_reports,
+    "temporary files": _sweep_temporary_files,
+}
+
+
+def add_chores() -> None:
+    """Make the rows of chores that are new. For the start of a worker; a chore without a row never runs."""
+    now = timezone.now()
+    Chore.objects.bulk_create([Chore(name=name, due_at=now) for name in CHORES], ignore_conflicts=True)
+
+
+def run_due_chores(*, go_on: Callable[[], bool]) -> None:
+    while go_on():
+        claimed = Chore.objects.claim(limit=1, lease=LEASE)
+        if not claimed:
+            return
+        _run(claimed[0], go_on)
+
+
+def _run(chore: Chore, go_on: Callable[[], bool]) -> None:
+    delete = CHORES.get(chore.name)
+    if delete is None:  # an earlier version's
+        chore.delete()
+        return
+    held = Chore.objects.filter(pk=chore.pk, lease=chore.lease)
+    try:
+        while count := delete(BATCH):
+            until = timezone.now() + LEASE
+            if not held.update(deleted=F("deleted") + count, due_at=until):
+                return  # another worker has taken it over
+            if not go_on():
+                held.update(due_at=timezone.now(), lease=None)
+                return
+    except Exception as error:
+        log.exception("The chore %s failed", chore.name)
+        held.update(due_at=timezone.now() + EVERY, error=f"It failed ({type(error).__name__}); see the worker's log.")
+        return
+    now = timezone.now()
+    held.update(due_at=now + EVERY, finished_at=now, error="")

@@ -1,0 +1,48 @@
+"""A disk that fails, at the edge: where Python asks the system."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest import mock
+
+from generation.models import PumpSlot
+from generation.storage import DurableFileSystemStorage
+
+
+@contextmanager
+def failing_writes(number: int, *, after: int = 0) -> Iterator[None]:
+    """Every file that is brought to the disk fails with this errno, but the first ``after`` ones."""
+    real, left = os.fsync, after
+
+    def fsync(descriptor: int) -> None:
+        nonlocal left
+        if os.path.isdir(f"/proc/self/fd/{descriptor}"):
+            return real(descriptor)
+        if left <= 0:
+            raise OSError(number, os.strerror(number))
+        left -= 1
+        return real(descriptor)
+
+    with mock.patch.object(os, "fsync", fsync):
+        yield
+
+
+@contextmanager
+def failing_reads(number: int, *, all_files: bool = True) -> Iterator[None]:
+    """Stored files cannot be opened; with ``all_files=False`` images alone."""
+    real = DurableFileSystemStorage._open
+
+    def _open(self: DurableFileSystemStorage, name: str, mode: str = "rb") -> object:
+        if all_files or "/" in name:
+            raise OSError(number, os.strerror(number))
+        return real(self, name, mode)
+
+    with mock.patch.object(DurableFileSystemStorage, "_open", _open):
+        yield
+
+
+def end_pauses() -> None:
+    """Let the time pass that a pump keeps its slot closed after a fault."""
+    PumpSlot.objects.update(running_until=None)

@@ -1,0 +1,177 @@
+"""What only grows is deleted in batches, by one worker at a time, and nothing else is."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axes.models import AccessAttempt, AccessFailureLog, AccessLog
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.core.files.storage import storages
+from django.test import Client
+from django.utils import timezone
+from django_q.models import OrmQ
+from django_q.models import Task as QueueTask
+
+from generation.models import ApiCall, ApiKey, ImagesOfDay, ImportRun, PumpSlot, StorageReport
+from moderation import tasks
+from moderation.models import Chore, Exposure
+from moderation.services import housekeeping
+from tests.moderation.browsing import As
+
+pytestmark = pytest.mark.django_db
+CREDENTIALS = {"ip_address": "127.0.0.1", "username": "somebody", "user_agent": "", "path_info": "/login/"}
+
+
+def clean_up() -> None:
+    """One run of the job, as the worker's ticker starts it."""
+    housekeeping.add_chores()
+    PumpSlot.objects.update(running_until=None)
+    tasks.clean_up()
+
+
+def add_log_ins(age: timedelta) -> None:
+    at = timezone.now() - age
+    for model, extra in (
+        (AccessAttempt, {"get_data": "", "post_data": "", "failures_since_start": 1}),
+        (AccessFailureLog, {}),
+        (AccessLog, {}),
+    ):
+        row = model.objects.create(**{**CREDENTIALS, "user_agent": str(age)}, **extra)
+        model.objects.filter(pk=row.pk).update(attempt_time=at)
+
+
+def add_rows(user: User, key: ApiKey, age: timedelta) -> None:
+    """One of everything, this old."""
+    at = timezone.now() - age
+    Session.objects.create(session_key=f"s{age.days}", session_data="", expire_date=at)
+    add_log_ins(age)
+    ApiCall.objects.create(key=key, method="GET", path="/", status=200, created_at=at)
+    ImagesOfDay.objects.create(key=key, day=at.date())
+    OrmQ.objects.create(key="loupe", payload="", lock=at)
+    QueueTask.objects.create(
+        id=f"t{age.days}", name="x", func="x", started=at, stopped=at, success=False, attempt_count=1
+    )
+    Exposure.objects.create(user=user, started_at=at)
+    ImportRun.objects.create(source="scenario", status="finished", started_at=at, finished_at=at)
+    StorageReport.objects.create(host=f"h{age.days}", seen_at=at)
+
+
+def count_rows() -> dict[str, int]:
+    models = (
+        Session, AccessAttempt, AccessFailureLog, AccessLog, ApiCall, ImagesOfDay, OrmQ, QueueTask, Exposure,
+        ImportRun, StorageReport,
+    )  # fmt: skip
+    return {model.__name__: model.objects.count() for model in models}
+
+
+@pytest.fixture
+def key() -> ApiKey:
+    return ApiKey.make(name="shop", scopes=["read"])[0]
+
+
+def test_what_is_old_goes_and_what_is_new_stays(moderator: User, key: ApiKey) -> None:
+    add_rows(moderator, key, timedelta(days=100))
+    add_rows(moderator, key, timedelta(hours=-1))
+
+    clean_up()
+
+    assert count_rows() == dict.fromkeys(count_rows(), 1)
+    assert not Session.objects.filter(expire_date__lt=timezone.now()).exists()
+    chores = {chore.name: chore for chore in Chore.objects.all()}
+    assert set(chores) == set(housekeeping.CHORES)
+    for chore in chores.values():
+        assert (chore.error, chore.finished_at is not None) == ("", True)
+        assert chore.due_at > timezone.now() + housekeeping.EVERY / 2
+    assert chores["sessions"].deleted == 1
+    assert chores["log-in attempts"].deleted == 3
+
+
+def test_leftovers_of_killed_writers_are_swept() -> None:
+    folder = Path(storages["assets"].location) / "tmp"  # type: ignore[attr-defined]
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, age in (("old.part", 7200), ("new.part", 0)):
+        (folder / name).write_bytes(b"half")
+        os.utime(folder / name, (time.time() - age,) * 2)
+
+    clean_up()
+
+    assert [path.name for path in folder.glob("*.part") if path.name in ("old.part", "new.part")] == ["new.part"]
+    (folder / "new.part").unlink()
+
+
+def test_people_who_are_logged_in_stay_so(client_of: As, moderator: User) -> None:
+    browser = client_of(moderator)
+    clean_up()
+
+    assert browser.get("/").status_code == 200
+
+
+def test_a_run_that_ends_early_is_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(housekeeping, "BATCH", 2)
+    for number in range(7):
+        Session.objects.create(session_key=f"s{number}", session_data="", expire_date=timezone.now())
+    housekeeping.add_chores()
+    Chore.objects.exclude(name="sessions").delete()
+    answers = iter([True, True, False, False])
+
+    housekeeping.run_due_chores(go_on=lambda: next(answers))
+
+    chore = Chore.objects.get()
+    assert (Session.objects.count(), chore.deleted, chore.finished_at) == (3, 4, None)
+    assert chore.due_at is not None
+    assert chore.due_at <= timezone.now()
+    answers = iter([True] * 9)
+    housekeeping.run_due_chores(go_on=lambda: next(answers))
+    chore.refresh_from_db()
+    assert (Session.objects.count(), chore.deleted, chore.finished_at is None) == (0, 7, False)
+
+
+def test_a_chore_in_one_workers_hands_is_not_in_anothers(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[str] = []
+
+    def delete(limit: int) -> int:
+        runs.append("here")
+        if len(runs) == 1:
+            housekeeping.run_due_chores(go_on=lambda: True)  # the other worker, meanwhile
+        return 0
+
+    monkeypatch.setattr(housekeeping, "CHORES", {"sessions": delete})
+    clean_up()
+
+    assert runs == ["here"]
+
+
+def test_a_chore_that_fails_stops_no_other_and_is_seen(
+    monkeypatch: pytest.MonkeyPatch, client_of: As, admin: User
+) -> None:
+    def fail(limit: int) -> int:
+        raise RuntimeError("The table is locked.")
+
+    client: Client = client_of(admin)
+    assert "Housekeeping" not in client.get("/").content.decode()
+    monkeypatch.setitem(housekeeping.CHORES, "exposure", fail)
+    Session.objects.create(session_key="old", session_data="", expire_date=timezone.now() - timedelta(days=1))
+    clean_up()
+
+    assert not Session.objects.filter(session_key="old").exists()
+    page = client.get("/").content.decode()
+    assert "Housekeeping" in page
+    assert '<span class="muted">exposure;</span>' in page
+    assert Chore.objects.get(name="exposure").error == "It failed (RuntimeError); see the worker's log."
+    monkeypatch.undo()
+    Chore.objects.update(due_at=timezone.now())
+    clean_up()
+    assert not Chore.objects.exclude(error="").exists()
+
+
+def test_a_chore_of_an_earlier_version_is_forgotten(settings: Any) -> None:
+    Chore.objects.create(name="something else", due_at=timezone.now())
+    clean_up()
+
+    assert not Chore.objects.filter(name="something else").exists()
