@@ -26,7 +26,7 @@ RUN = """async () => (await axe.run(document, {resultTypes: ["violations"]})).vi
 PLAIN = [
     "/", "/queues/", "/queues/waiting/", "/queues/escalated/?category=alcohol", "/queues/second-opinion/", "/search/",
     "/search/?q=harbour", "/search/?q=nothingofthekind", "/history/", "/preferences/", "/quality/", "/decisions/",
-    "/requests/", "/requests/new/", "/providers/", "/developers/", "/api/docs", "/no/such/page",
+    "/requests/", "/requests/new/", "/password/", "/providers/", "/developers/", "/api/docs", "/no/such/page",
 ]  # fmt: skip
 
 
