@@ -195,7 +195,7 @@ def test_python_filters_models(stack: Stack, key: str) -> None:
     found = client.query_model_v3(query="alder", visibility="public", is_sdxl=False).models
 
     assert {model.type.name for model in loras} == {"lora"}
-    assert MODEL in [model.sd_name_in_api for model in found]
+    assert MODEL in [model.sd_name for model in found]
     assert client.query_model_v3(visibility="private").models == []
 
 

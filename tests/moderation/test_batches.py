@@ -173,7 +173,7 @@ def test_escalated_images_are_not_offered_for_escalation(client_of: As, make_rev
     client = client_of(senior)
     claim(client, "/queues/escalated/sheet/")
 
-    assert "They have been escalated already." in sheet(client, "/queues/escalated/sheet/")
+    assert "Already escalated" in sheet(client, "/queues/escalated/sheet/")
     refused = decide(client, [review], "escalate", slug="escalated", note="again")
     assert refused.status_code == 409
     decide(client, [review], slug="escalated")

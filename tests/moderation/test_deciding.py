@@ -160,7 +160,7 @@ def test_a_moderator_does_not_decide_what_was_escalated(
     assert client.get("/queues/escalated/").status_code == 404
     desk = client_of(senior)
     assert start(desk, "escalated")["Location"] == page_of(review, "escalated")
-    assert "moderator: A toy?" in desk.get(page_of(review)).content.decode()
+    assert "<bdi>moderator</bdi>: <bdi>A toy?</bdi>" in desk.get(page_of(review)).content.decode()
     assert decide(desk, review, "approve").status_code == 303
 
 
