@@ -13,18 +13,32 @@ from generation.wire.secrets import redact as cut_addresses
 
 KEYS = ("SECRET_KEY", "NOVITA_API_KEY", "NANOGPT_API_KEY", "SCENARIO_API_KEY", "SCENARIO_API_SECRET", "DEMO_PASSWORD")
 KEY_MIN = 8
+# Whoever calls chooses what is logged of the call, so neither one value nor one line is logged at any length.
+ARGUMENT_MAX = 512
+MESSAGE_MAX = 4096
+TRACEBACK_MAX = 32 * 1024
 SECRETS = re.compile(
-    r"(?P<keep>Bearer\s+|X-Amz-[A-Za-z-]+=|Signature=|Policy=|api[-_]key[=:]\s*|sessionid=|csrftoken=|/webhooks/novita/"
-    r"|/v3/images/)"
+    r"(?P<keep>Bearer\s++|X-Amz-[A-Za-z0-9-]{1,40}=|Signature=|Policy=|api[-_]key[=:]\s*+|sessionid=|csrftoken="
+    r"|/webhooks/novita/|/v3/images/)"
     r"[^\s&\"'<>]+",
     re.IGNORECASE,
 )
 
 
 def redact(text: str) -> str:
+    return SECRETS.sub(r"\g<keep>[redacted]", cut_addresses(hide_keys(text)))
+
+
+def hide_keys(text: str) -> str:
     for secret in _known():
         text = text.replace(secret, "[key]")
-    return SECRETS.sub(r"\g<keep>[redacted]", cut_addresses(text))
+    return text
+
+
+def shorten(text: str, length: int) -> str:
+    """Cut a long text, after hiding our keys: half a key would not be recognised later."""
+    text = hide_keys(text)
+    return text if len(text) <= length else f"{text[:length]}… [{len(text) - length} more characters]"
 
 
 @cache
@@ -44,11 +58,23 @@ class WithoutSandbox(logging.Filter):
         return not path.startswith("/sandbox/")
 
 
+class OneLinePerSuspicion(logging.Filter):
+    """Log a refused host or a forged value as one warning: anybody can cause it, and its traceback tells nothing."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("django.security."):
+            record.exc_info = record.exc_text = None
+            record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
+        return True
+
+
 class RedactSecrets(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = redact(record.getMessage()), None
+        if isinstance(record.args, tuple):
+            record.args = tuple(shorten(arg, ARGUMENT_MAX) if isinstance(arg, str) else arg for arg in record.args)
+        record.msg, record.args = redact(shorten(record.getMessage(), MESSAGE_MAX)), None
         if record.exc_info and not record.exc_text:
             record.exc_text = logging.Formatter().formatException(record.exc_info)
         if record.exc_text:
-            record.exc_text = redact(record.exc_text)
+            record.exc_text = redact(shorten(record.exc_text, TRACEBACK_MAX))
         return True

@@ -21,6 +21,11 @@ _VALID: Prepared[Any] = Prepared(
 
 
 class SessionStore(DatabaseSessionStore):
+    def __init__(self, session_key: str | None = None) -> None:
+        """A cookie that cannot be a key is none: PostgreSQL would fail on a NUL in it."""
+        is_key = session_key is not None and session_key.isascii() and session_key.isalnum()
+        super().__init__(session_key if is_key else None)
+
     def load(self) -> dict[str, Any]:
         data = _VALID.row(key=self.session_key or "", now=timezone.now())
         if data is None:

@@ -73,15 +73,18 @@ MIDDLEWARE = [
     "config.probes.ProbeMiddleware",
     "config.proxies.ClientAddressMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "csp.middleware.CSPMiddleware",  # before WhiteNoise, so that static answers carry the policy too
+    # These stand before WhiteNoise, so that static answers carry their headers too.
+    "csp.middleware.CSPMiddleware",
+    "config.middleware.IsolationMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "config.middleware.InputLimitsMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "config.middleware.LapsedSessionMiddleware",
     "config.middleware.PrivateByDefaultMiddleware",
@@ -367,10 +370,15 @@ LOGGING = {
         "redact": {"()": "config.logs.RedactSecrets"},
         "sandbox": {"()": "config.logs.WithoutSandbox"},
         "outages": {"()": "config.outage_logs.FoldOutages"},
+        "suspicions": {"()": "config.logs.OneLinePerSuspicion"},
     },
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {
-        "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["sandbox", "outages", "redact"]}
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["sandbox", "outages", "suspicions", "redact"],
+        }
     },
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {

@@ -10,7 +10,8 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
@@ -270,7 +271,7 @@ class ApiKeyForm(AnyModelForm):
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(AnyModelAdmin):
-    """Made here or by `manage.py create_api_key`. The key itself is shown once, by the message after it was made."""
+    """Made here or by `manage.py create_api_key`. The key itself is shown once, in the answer to the form."""
 
     form = ApiKeyForm
     list_display = ("name", "hint", "owner", "created_at", "last_used_at", "expires_at", "revoked_at")
@@ -287,14 +288,13 @@ class ApiKeyAdmin(AnyModelAdmin):
         if change:
             super().save_model(request, obj, form, change)
             return
-        made, text = ApiKey.make(**form.cleaned_data)
-        obj.pk, obj.hint = made.pk, made.hint
-        self.message_user(
-            request,
-            f"The key is {text} and its webhook signing secret {made.webhook_secret} – copy both now, "
-            "they are never shown again.",
-            messages.WARNING,
-        )
+        made, obj.text = ApiKey.make(**form.cleaned_data)
+        obj.pk, obj.hint, obj.webhook_secret = made.pk, made.hint, made.webhook_secret
+
+    def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
+        """Show the key in this very answer: as a message after a redirect it would lie in the session in clear."""
+        context = {**self.admin_site.each_context(request), "title": "The new API key", "opts": self.opts, "key": obj}
+        return TemplateResponse(request, "admin/generation/apikey/made.html", context)
 
     @admin.action(description="Revoke", permissions=["change"])
     def revoke(self, request: HttpRequest, chosen: QuerySet[ApiKey]) -> None:

@@ -11,7 +11,9 @@ import binascii
 import functools
 import json
 import logging
+import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,9 +21,11 @@ from datetime import date, timedelta
 from enum import StrEnum
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation, TooManyFieldsSent
 from django.db import DatabaseError
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
@@ -30,7 +34,6 @@ from generation.outages import RETRY_AFTER, find_outage
 
 log = logging.getLogger("loupe.gate")
 CALLS_KEPT = timedelta(days=30)
-WINDOW = timedelta(minutes=1)
 KEY_INVALID = "This API key is unknown, expired or revoked, or its owner's account is inactive."
 FAILED = "Loupe failed on this call. It has been logged."
 OUTAGE = "Loupe cannot reach its database or its queue. Send the call again in a few seconds."
@@ -133,6 +136,8 @@ def endpoint(
                 response = view(call, *args, **kwargs)
             except ApiError as error:
                 response = _refused(error, refuse, call)
+            except (SuspiciousOperation, UnreadablePostError) as error:
+                response = _refused(_unreadable(error, body_max), refuse, call)
             except Exception as error:
                 log.exception("%s %s failed", request.method, request.path)
                 response = _refused(_describe_failure(error), refuse, call)
@@ -164,18 +169,58 @@ def key_in(request: HttpRequest) -> str:
 
 
 def read_json(request: HttpRequest, *, body_max: int | None = None) -> Any:
-    """The body as JSON. Raises ApiError for what is none: bad UTF-8, NaN, too deep, a number too long, NUL.
+    """The body as JSON. Raises ApiError for what is none, and for what no database column holds.
 
+    None are: bad UTF-8, NaN, too deep, a number too long, a name given twice (readers differ in which one they take).
     ``body_max`` is for a route that takes more than DATA_UPLOAD_MAX_MEMORY_SIZE: it is the limit then.
     """
+    if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
+        sentence = "The body came in chunks, which this server cannot read. Send a Content-Length header with it."
+        raise ApiError(Refusal.BODY_INVALID, sentence)
     try:
         text = (request.body if body_max is None else _read(request, body_max)).decode()
-        value = json.loads(text, parse_constant=_no_constant)
+        value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError):
         raise ApiError(Refusal.BODY_INVALID, "The body is not valid JSON.") from None
     if "\\u0000" in text or "\0" in text:
         raise ApiError(Refusal.BODY_INVALID, "The body holds a NUL character, which no text may contain.")
+    if _LONE_SURROGATE.search(text) and _has_lone_surrogate(value):
+        sentence = "The body holds half a surrogate pair (\\ud800 to \\udfff alone), which is no character."
+        raise ApiError(Refusal.BODY_INVALID, sentence)
     return value
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of its members. Raises ApiError for a name that is there twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        sentence = f"The body names {twice[:40]!r} twice in one object. Send each name once."
+        raise ApiError(Refusal.BODY_INVALID, sentence)
+    return found
+
+
+# An escape that may be half of a pair. Whole pairs are common, so what was read of it decides.
+_LONE_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def _has_lone_surrogate(value: Any) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError):
+        return True
+    return False
+
+
+def _unreadable(error: Exception, body_max: int) -> ApiError:
+    """Word what Django found wrong with a request when it was read. Its own words tell of our settings."""
+    if isinstance(error, RequestDataTooBig):
+        return _too_large(body_max)
+    if isinstance(error, TooManyFieldsSent):
+        fields_max = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
+        sentence = f"The address has more than {fields_max} query parameters. Send fewer."
+        return ApiError(Refusal.BODY_INVALID, sentence)
+    return ApiError(Refusal.BODY_INVALID, "The request could not be read to its end.")
 
 
 def _read(request: HttpRequest, body_max: int) -> bytes:
@@ -220,26 +265,16 @@ def _admit(request: HttpRequest, *, scope: Scope, methods: tuple[str, ...], body
 
 def _check(call: Call, *, scope: Scope, methods: tuple[str, ...], body_max: int) -> None:
     request, key = call.request, call.key
+    if not key.take_call(timezone.now()):
+        sentence = f"This API key may call {key.calls_per_minute} times a minute."
+        raise ApiError(Refusal.TOO_OFTEN, sentence, retry_after=key.seconds_to_wait(timezone.now()))
     if request.method not in methods:
         raise ApiError(Refusal.METHOD, f"Use {' or '.join(methods)} here.")
     if not key.may(scope):
         raise ApiError(Refusal.SCOPE_MISSING, f"This API key lacks the scope {scope}.")
-    if wait := _seconds_to_wait(key):
-        sentence = f"This API key may call {key.calls_per_minute} times a minute."
-        raise ApiError(Refusal.TOO_OFTEN, sentence, retry_after=wait)
     length = request.headers.get("Content-Length", "0") or "0"
     if not length.isdecimal() or len(length) > 12 or int(length) > body_max:
         raise _too_large(body_max)
-
-
-def _seconds_to_wait(key: ApiKey) -> int:
-    """0 when the key may call. Otherwise until the oldest of as many calls as it has a minute is a minute old."""
-    now, allowed = timezone.now(), key.calls_per_minute
-    if not allowed:
-        return int(WINDOW.total_seconds())
-    recent = ApiCall.objects.filter(key=key, created_at__gt=now - WINDOW).order_by("-created_at")
-    oldest = recent.values_list("created_at", flat=True)[allowed - 1 : allowed].first()
-    return 0 if oldest is None else int((oldest + WINDOW - now).total_seconds()) + 1
 
 
 def _describe_failure(error: Exception) -> ApiError:

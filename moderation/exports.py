@@ -6,6 +6,7 @@ import csv
 import functools
 import io
 import json
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple
@@ -25,10 +26,13 @@ from moderation.models import Decision, NamedCategory, PolicyActivation
 from moderation.models.decisions import DecisionQuerySet
 from moderation.models.reviews import NO_FINDINGS, WITHOUT_HEADLINE
 
-# What a spreadsheet may take for a formula or a command, plain or in its full-width form, wherever blanks or zero-width
-# characters put it out of sight (OWASP, "CSV Injection"; ASVS 5.0 1.2.10).
-TRIGGERS = tuple("=+-@|%＝＋－＠｜％\t\r\n")
-INVISIBLE = " \u00a0\u200b\u200c\u200d\u2060\ufeff\u3000"
+# What a spreadsheet may take for a formula or a command (OWASP, "CSV Injection"; ASVS 5.0 1.2.10), at the beginning of
+# a cell or behind characters that it strips or does not show.
+TRIGGERS = frozenset("=+-@|%")
+LINE_TRIGGERS = ("\t", "\r", "\n")
+MINUS = "\u2212"  # the only one whose compatibility form (NFKC: full-width, small, superscript) is not ASCII
+# Without ink, although Unicode counts them among letters and symbols: four Hangul fillers and a Braille pattern.
+BLANKS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
 FEW = 1000  # assets that may be named one by one in a query
 
 # Columns are read raw and turned into text by kind: making a model instance of every row took most of an export's time.
@@ -93,10 +97,16 @@ Step = Callable[[Any], Any]
 
 def cell(text: str) -> str:
     """Text that no spreadsheet takes for a formula: the mark in front is a plain apostrophe."""
-    if text[:1].isalnum() and "\0" not in text:
+    if text[:1].isalnum() and text[0] not in BLANKS and "\0" not in text:
         return text
     text = text.replace("\0", "")
-    return f"'{text}" if text.startswith(TRIGGERS) or text.lstrip(INVISIBLE).startswith(TRIGGERS) else text
+    return f"'{text}" if text.startswith(LINE_TRIGGERS) or _first_visible(text) in TRIGGERS else text
+
+
+def _first_visible(text: str) -> str:
+    """The first character with ink, in its ASCII form; none are controls, formats, separators, marks and blanks."""
+    first = next((one for one in text if one not in BLANKS and unicodedata.category(one)[0] not in "CZM"), "")
+    return unicodedata.normalize("NFKC", first).replace(MINUS, "-")[:1]
 
 
 @functools.lru_cache(maxsize=4096)

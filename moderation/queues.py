@@ -21,6 +21,7 @@ from django.utils import timezone
 from generation import providers
 from generation.models import Source
 from generation.models.gathering import Unsought
+from generation.wire.parsing import parse_integer
 from moderation import taxonomy
 from moderation.models import Review, SavedQueue
 from moderation.models.found import BITS, HasFound, HasFoundNothing
@@ -101,7 +102,7 @@ def _narrow(rows: ReviewQuerySet, equal: Mapping[str, str], *, has_index: bool =
 
 
 def _number(text: str, most: int) -> int:
-    return min(int(text), most) if text.isascii() and text.isdecimal() and len(text) < 7 else 0
+    return min(parse_integer(text) or 0, most)
 
 
 def duration(hours: int) -> str:

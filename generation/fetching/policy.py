@@ -33,8 +33,8 @@ _IPV6_DENIED = tuple(
 )
 # Names that never belong to the public internet (RFC 6761, 6762, 7686, 8375 and ICANN's .internal).
 _PRIVATE_SUFFIXES = (
-    "localhost", "local", "internal", "intranet", "lan", "home", "corp", "home.arpa", "in-addr.arpa", "ip6.arpa",
-    "onion", "invalid", "test",
+    "localhost", "localdomain", "local", "internal", "intranet", "lan", "home", "corp", "home.arpa", "in-addr.arpa",
+    "ip6.arpa", "onion", "invalid", "test",
 )  # fmt: skip
 
 _URL = re.compile(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Any, Self
 from uuid import uuid4
 
@@ -14,6 +14,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 PREFIX = "lp"
+WINDOW = timedelta(minutes=1)
 
 
 class Scope(models.TextChoices):
@@ -63,6 +64,12 @@ class ApiKey(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # Calls are counted in minutes that begin with a call. Counted before the work: finished calls would miss those
+    # under way.
+    minute_began_at = models.DateTimeField(null=True, blank=True, editable=False)
+    calls_in_minute = models.PositiveIntegerField(default=0, editable=False)
+
+    text = ""  # the key itself, on the instance that has just been made and in no table
 
     objects = ApiKeyQuerySet.as_manager()
 
@@ -88,6 +95,25 @@ class ApiKey(models.Model):
         self.webhook_secret = make_webhook_secret()
         self.save(update_fields=["webhook_secret"])
         return self.webhook_secret
+
+    def take_call(self, now: datetime) -> bool:
+        """Count a call if the minute has one left. Each statement compares and counts, so calls cannot race."""
+        if not self.calls_per_minute:
+            return False
+        row = ApiKey.objects.filter(pk=self.pk)
+        current = row.filter(minute_began_at__gt=now - WINDOW, calls_in_minute__lt=self.calls_per_minute)
+        over = row.filter(Q(minute_began_at=None) | Q(minute_began_at__lte=now - WINDOW))
+        return bool(
+            current.update(calls_in_minute=F("calls_in_minute") + 1)
+            or over.update(minute_began_at=now, calls_in_minute=1)
+            or current.update(calls_in_minute=F("calls_in_minute") + 1)  # another call has just begun the minute
+        )
+
+    def seconds_to_wait(self, now: datetime) -> int:
+        """Until the minute is over that has had all its calls."""
+        began = ApiKey.objects.filter(pk=self.pk).values_list("minute_began_at", flat=True).first()
+        left = (began or now) + WINDOW - now
+        return min(max(int(left.total_seconds()) + 1, 1), int(WINDOW.total_seconds()))
 
     def revoke(self) -> None:
         """At once and for good. A second time changes nothing."""

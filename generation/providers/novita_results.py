@@ -17,6 +17,7 @@ from generation.providers.base import Detection, ProviderBusy, ResultImage, Task
 from generation.providers.http import ANSWER_KEPT, Answer
 from generation.wire import task as wire
 from generation.wire.base import is_object
+from generation.wire.parsing import parse_integer
 
 TTL_DEFAULT = 3600  # seconds, documented for every txt2img image
 SEED_MAX = 2**63 - 1
@@ -102,7 +103,7 @@ def _seeds(info: wire.DebugInfo | None, count: int) -> list[int | None]:
 def _seed(value: object) -> int | None:
     """A seed, which may be written as text; None for anything else, -1 (random) included."""
     text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
-    return int(text) if re.fullmatch(r"\d{1,19}", text, re.ASCII) and int(text) <= SEED_MAX else None
+    return parse_integer(text, high=SEED_MAX)
 
 
 def _expiry(image: wire.Image, now: datetime) -> datetime:

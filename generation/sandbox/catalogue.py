@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from generation.wire import task as wire
+from generation.wire.parsing import parse_integer
 
 PAGE_MAX = 100
 PAGE_DEFAULT = 20
@@ -141,7 +142,7 @@ def _matches(row: wire.ModelRow, asked: Mapping[str, str]) -> bool:
 
 
 def _limit(value: str) -> int:
-    limit = int(value) if re.fullmatch(r"\d{1,4}", value, re.ASCII) else PAGE_DEFAULT if not value else 0
+    limit = parse_integer(value) or 0 if value else PAGE_DEFAULT
     if not 0 < limit <= PAGE_MAX:
         raise ValueError(f"pagination.limit must be from 1 to {PAGE_MAX}")
     return limit
@@ -158,7 +159,7 @@ def _offset(cursor: str) -> int:
         return int(value or 0)
     try:
         offset = json.loads(base64.b64decode(value, validate=True))[0]
-    except (ValueError, binascii.Error, TypeError, LookupError):
+    except (ValueError, binascii.Error, TypeError, LookupError, RecursionError):
         offset = None
     if not isinstance(offset, int) or offset < 0:
         raise ValueError("pagination.cursor is not one of this server's")

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import re
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +34,10 @@ from generation.sandbox.models import SandboxRefusal
 from generation.wire import nanogpt as wire
 
 BODY_MAX = 4_500_000  # bytes
-PIXELS_MAX = 64_000_000
+# Pictures are decoded in the web process, for anybody who knows the address: one at a time, and none larger than Loupe
+# stores.
+PIXELS_MAX = 24_000_000
+_DECODING = threading.Lock()
 FLAGGED_FROM = 50  # percent
 FETCH_SECONDS = 15.0  # for all addresses of a call together
 SLOW, HANGING = 4.0, 50.0  # seconds; the second is longer than a patient client waits
@@ -133,7 +137,7 @@ def _content(image: str, deadline: float) -> bytes:
 
 def _is_flagged(content: bytes) -> bool:
     """What Novita's detection would report at some level is what counts as NSFW here. Raises ValueError, OSError."""
-    with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as image:
+    with _DECODING, Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as image:
         if image.width * image.height > PIXELS_MAX:
             raise ValueError("The picture is too large.")
         labels = marker.read(image.convert("RGB"))

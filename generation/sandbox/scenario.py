@@ -27,6 +27,7 @@ from generation.sandbox import library, pictures, signing
 from generation.sandbox.library import ASSETS, BY_ID, Exhibit
 from generation.sandbox.models import SandboxRefusal
 from generation.wire import scenario as wire
+from generation.wire.parsing import parse_integer
 
 EMPTY_AT = 20  # so many assets in, a page is empty and still names a next one
 SLOW, HANGING = 4.0, 50.0  # seconds; the second is longer than a patient client waits
@@ -110,8 +111,8 @@ def assets(request: HttpRequest, behaviour: str) -> HttpResponse:
     project = request.GET.get("projectId", "")
     if project and project not in library.PROJECTS:
         return _error(403, "Forbidden", "You have no access to this project")
-    size = request.GET.get("pageSize", str(wire.PAGE_SIZE_DEFAULT))
-    if not (size.isascii() and size.isdigit() and 1 <= int(size[:9]) <= wire.PAGE_SIZE_MAX):
+    size = parse_integer(request.GET.get("pageSize", str(wire.PAGE_SIZE_DEFAULT)), low=1, high=wire.PAGE_SIZE_MAX)
+    if size is None:
         return _error(400, "Bad Request", f"pageSize must be 1 to {wire.PAGE_SIZE_MAX}")
     start = _start(request.GET.get("paginationToken", ""))
     if start is None:
@@ -119,7 +120,7 @@ def assets(request: HttpRequest, behaviour: str) -> HttpResponse:
     found = [exhibit for exhibit in ASSETS if project in ("", exhibit.project)]
     if request.GET.get("sortDirection") == "desc":
         found.reverse()
-    rows, token = _page(found, start, int(size))
+    rows, token = _page(found, start, size)
     if behaviour == "loop":
         token = request.GET.get("paginationToken", "") or token
     page = wire.AssetsReply(

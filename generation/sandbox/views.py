@@ -80,6 +80,8 @@ def txt2img(request: HttpRequest) -> HttpResponse:
         body = Txt2ImgBody.model_validate_json(request.body)
     except ValidationError as error:
         return _error(400, "INVALID_REQUEST_BODY", explain(error))
+    if b"\\u0000" in request.body or b"\0" in request.body:
+        return _error(400, "INVALID_REQUEST_BODY", "the body holds a NUL character")
     if body.request.enable_transparent_background and catalogue.is_sdxl(body.request.model_name) is False:
         sentence = f"request.enable_transparent_background needs an SDXL model, and {body.request.model_name} is none."
         return _error(400, "INVALID_REQUEST_BODY", sentence)

@@ -28,6 +28,7 @@ from generation.providers.scenario import AssetPage, Scenario, ScenarioAsset
 from generation.services import health, storage_checks
 from generation.services.storing import AlreadyStored, Origin, store_rendition
 from generation.storage import StorageUnavailableError
+from generation.wire.parsing import parse_integer
 
 log = logging.getLogger("loupe.importing")
 SOURCE = "scenario"
@@ -331,8 +332,7 @@ def _origin(asset: ScenarioAsset, project: str) -> Origin:
 def _seed(asset: ScenarioAsset) -> int | None:
     """Text on the wire; what does not fit the column stays in the notes."""
     text = str(asset.provenance.get("seed", ""))
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
-    return number if 0 <= number <= SEED_MAX else None
+    return parse_integer(text, high=SEED_MAX)
 
 
 # --- By itself ------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from generation import offers, providers
 from generation.gate import ApiError, Refusal
 from generation.providers.base import Model
 from generation.wire import task as wire
+from generation.wire.parsing import parse_integer
 
 # Every type that Novita documents; the first ones are those that a txt2img body can name.
 TYPES = (*offers.KINDS, "controlnet", "upscaler")
@@ -126,10 +127,10 @@ def _choice(asked: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> st
 
 
 def _limit(value: str) -> int:
-    limit = int(value) if re.fullmatch(r"\d{1,4}", value, re.ASCII) else 0
-    if value and not 0 < limit <= LIMIT_MAX:
+    limit = parse_integer(value, low=1, high=LIMIT_MAX) if value else LIMIT_DEFAULT
+    if limit is None:
         raise _wrong(f"pagination.limit must be from 1 to {LIMIT_MAX}.")
-    return limit or LIMIT_DEFAULT
+    return limit
 
 
 def _offset(cursor: str) -> int:

@@ -38,6 +38,7 @@ from pydantic import BaseModel, ValidationError
 from generation.gate import STATUS, ApiError, Call, Refusal, endpoint, json_answer, read_json
 from generation.models import ApiKey, Asset, Scope, Source
 from generation.wire import scenario as wire
+from generation.wire.parsing import parse_integer
 from moderation import taxonomy
 from moderation.gateway import signed
 from moderation.models import Decision, Review, Verdict
@@ -180,9 +181,10 @@ def _from_token(token: str, newest_first: bool) -> tuple[datetime, int] | None:
 def _size(text: str) -> int:
     if not text:
         return wire.PAGE_SIZE_DEFAULT
-    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= wire.PAGE_SIZE_MAX):
+    size = parse_integer(text, low=1, high=wire.PAGE_SIZE_MAX)
+    if size is None:
         raise _bad(f"pageSize must be 1 to {wire.PAGE_SIZE_MAX}.")
-    return int(text)
+    return size
 
 
 def _filters(query: QueryDict) -> Q:

@@ -12,6 +12,7 @@ from uuid import UUID
 from django.http import QueryDict
 from django.urls import reverse
 
+from generation.wire.parsing import parse_integer
 from moderation import taxonomy
 from moderation.models import Preferences, Review
 from moderation.models.preferences import Veil
@@ -40,14 +41,14 @@ class Sight:
     @classmethod
     def read(cls, queue: Queue, given: QueryDict) -> Sight:
         size = given.get("size", "")
-        looks = {int(look) for look in given.getlist("open")[:100] if look.isascii() and look.isdecimal()}
+        looks = {parse_integer(look) for look in given.getlist("open")[:100]}
         try:
             batch = UUID(given.get("batch", ""))
         except ValueError:
             batch = None
         return cls(
             queue=queue, size=size if size in SIZES else "m", batch=batch, is_revealed=given.get("reveal") == "1",
-            opened=frozenset(look for look in looks if look < 2**63),
+            opened=frozenset(look for look in looks if look is not None),
         )  # fmt: skip
 
     @property

@@ -14,6 +14,7 @@ from django.core.validators import MaxValueValidator
 from django.utils.choices import flatten_choices
 
 from generation.models import Source
+from generation.wire.parsing import parse_integer
 from moderation.forms import CATEGORY_TREE
 from moderation.models import Review
 from moderation.search import known
@@ -85,9 +86,10 @@ class SearchForm(forms.Form):
         text = self.cleaned_data["seed"].strip()
         if not text:
             return None
-        if not text.isascii() or not text.isdecimal() or int(text) > SEED_MAX:
+        seed = parse_integer(text, high=SEED_MAX)
+        if seed is None:
             raise forms.ValidationError(f"A seed is a whole number from 0 to {SEED_MAX}.")
-        return int(text)
+        return seed
 
     def clean_model(self) -> list[str]:
         text = self.cleaned_data["model"]

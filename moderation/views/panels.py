@@ -17,6 +17,7 @@ from django.urls import reverse
 from django_htmx.http import HttpResponseClientRedirect
 
 from generation.htmx import respond
+from generation.wire.parsing import parse_integer
 from moderation.forms import NOTE_MAX
 from moderation.models import Preferences, Review, Verdict
 from moderation.models.preferences import Veil
@@ -51,8 +52,8 @@ def refill(
 
     ``work``: what is to be done in the same breath; it calls what it is given, and returns what that has claimed.
     """
-    wanted = request.POST.get("want", "1")
-    count = min(int(wanted), DECK_MAX) if wanted.isdecimal() and len(wanted) < 3 else 1
+    wanted = parse_integer(request.POST.get("want", ""))
+    count = 1 if wanted is None else min(wanted, DECK_MAX)
     preferences = Preferences.of(request.user)
     asked: dict[str, Any] = {
         "user": request.user, "queue": queue,

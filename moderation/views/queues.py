@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from generation.htmx import respond
+from generation.wire.parsing import parse_integer, parse_keyset
 from moderation import queues
 from moderation.models import Review
 from moderation.models.reviews import ReviewQuerySet
@@ -80,9 +81,9 @@ def _page(request: DeskRequest, queue: Queue, *, status: int = 200, **extra: Any
 
 def _sheet(queue: Queue, rows: ReviewQuerySet, after: str) -> tuple[list[Review], str]:
     """One page in the queue's order, and the key of the next page: no offset, so page 500 costs what page 1 does."""
-    priority, _, pk = after.partition(".")
-    if priority.isdecimal() and pk.isdecimal():
-        rows = _after(rows, queue.filters.order, int(priority), int(pk))
+    place = parse_keyset(after, parts=2)
+    if place is not None:
+        rows = _after(rows, queue.filters.order, *place)
     found = list(queue.ordered(rows.for_tiles())[: SHEET_LENGTH + 1])
     page = found[:SHEET_LENGTH]
     return page, f"{page[-1].priority}.{page[-1].pk}" if len(found) > SHEET_LENGTH else ""
@@ -119,10 +120,15 @@ def _newest(rows: ReviewQuerySet) -> int:
 def arrivals(request: DeskRequest, slug: str) -> HttpResponse:
     """How many have come into a queue since somebody opened its page: told beside it, not put under their hands."""
     queue = get_queue_for(request.user, slug, request.GET)
-    since = request.GET.get("since", "")
+    since = parse_integer(request.GET.get("since", ""))
     rows = queue.reviews(request.user)
-    fresh = queues.bounded_count(rows.filter(pk__gt=int(since))) if since.isdecimal() and len(since) < 19 else "0"
-    context = {"queue": queue, "since": since, "fresh": fresh, "count": queues.bounded_count(rows)}
+    fresh = "0" if since is None else queues.bounded_count(rows.filter(pk__gt=since))
+    context = {
+        "queue": queue,
+        "since": "" if since is None else since,
+        "fresh": fresh,
+        "count": queues.bounded_count(rows),
+    }
     return render(request, "moderation/_arrivals.html", context)
 
 

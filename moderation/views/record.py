@@ -11,6 +11,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET, require_POST
 
+from generation.wire.parsing import parse_integer
 from moderation.exports import filter_decisions
 from moderation.forms import NOTE_MAX, DecisionFilterForm
 from moderation.models import Decision, Review
@@ -64,9 +65,9 @@ def decision_list(request: DeskRequest) -> HttpResponse:
     withheld = list(Review.objects.blind_to(request.user).values_list("pk", flat=True))
     if withheld:
         rows = rows.exclude(review__in=withheld)
-    before = request.GET.get("before", "")
-    if before.isdecimal():
-        rows = rows.filter(sequence__lt=int(before))
+    before = parse_integer(request.GET.get("before", ""))
+    if before is not None:
+        rows = rows.filter(sequence__lt=before)
     found = list(rows.newest_first().for_list()[: RECORD_LENGTH + 1])
     page = entries(found[:RECORD_LENGTH], request.user)
     filters = urlencode([(name, value) for name, value in request.GET.items() if value and name in form.fields])
@@ -76,7 +77,7 @@ def decision_list(request: DeskRequest) -> HttpResponse:
         "hidden": hidden(request, None),
         "filters": filters,
         "withheld": len(withheld),
-        "before": before,
+        "before": "" if before is None else before,
         "older": page[-1].decision.sequence if len(found) > RECORD_LENGTH else None,
     }
     return render(request, "moderation/decision_list.html", context)

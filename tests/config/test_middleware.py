@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from axes.models import AccessAttempt
 from django.contrib.auth.models import Permission, User
 from django.contrib.sessions.models import Session
 from django.test import Client
@@ -31,6 +32,38 @@ def test_pages_stay_out_of_caches_and_of_other_sites() -> None:
     assert answer["X-Frame-Options"] == "DENY"
     assert "default-src 'none'" in answer["Content-Security-Policy"]
     assert "unsafe" not in answer["Content-Security-Policy"]
+
+
+def test_static_files_carry_the_headers_of_pages() -> None:
+    page = Client().get("/login/")
+    file: Any = Client().get("/static/css/base.css")
+    assert b"".join(file.streaming_content)
+
+    for name in (
+        "Content-Security-Policy", "Cross-Origin-Resource-Policy", "Cross-Origin-Opener-Policy", "Permissions-Policy",
+        "Referrer-Policy", "X-Content-Type-Options", "X-Frame-Options",
+    ):  # fmt: skip
+        assert file[name] == page[name], name
+    assert "camera=()" in file["Permissions-Policy"]
+
+
+def test_a_failed_log_in_is_stored_without_what_was_sent() -> None:
+    for _ in range(2):
+        Client().post(
+            "/login/?token=in-the-address", {"username": "ada", "password": "x", "csrfmiddlewaretoken": "tok"}
+        )
+
+    attempt = AccessAttempt.objects.get()
+    assert (attempt.username, attempt.failures_since_start) == ("ada", 2)
+    stored = str(list(AccessAttempt.objects.values()))
+    assert "in-the-address" not in stored
+    assert "tok" not in stored
+
+
+def test_an_address_of_htmx_that_is_none_leads_to_the_first_page() -> None:
+    answer = Client().get("/queues/", headers={"HX-Request": "true", "HX-Current-URL": "http://["})
+
+    assert answer["HX-Redirect"] == "/login/?next=%2F"
 
 
 def test_a_session_that_was_tampered_with_is_nobodys(moderator: User, client_of: Callable[[User], Client]) -> None:

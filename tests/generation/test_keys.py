@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.http import HttpRequest
 from django.test import Client, RequestFactory
 from django.utils import timezone
@@ -122,8 +126,27 @@ def test_calls_are_limited_by_the_minute() -> None:
 
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
     assert 55 <= int(answers[-1]["Retry-After"]) <= 61
-    ApiCall.objects.update(created_at=timezone.now() - timedelta(seconds=61))
-    assert post(text).status_code == 200
+    ApiKey.objects.update(minute_began_at=timezone.now() - timedelta(seconds=61))
+    assert [post(text).status_code for _ in range(4)] == [200, 200, 200, 429]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_calls_side_by_side_are_limited_like_calls_one_after_another() -> None:
+    """All of them come before the first has ended."""
+    _, text = make(calls_per_minute=10)
+    together = threading.Barrier(60)
+
+    def call(_: int) -> int:
+        try:
+            together.wait(30)
+            return int(post(text).status_code)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(60) as threads:
+        statuses = sorted(threads.map(call, range(60)))
+
+    assert statuses == [200] * 10 + [429] * 50
 
 
 def test_images_are_limited_by_the_day_and_refused_calls_cost_none() -> None:
@@ -174,11 +197,12 @@ def test_the_admin_shows_a_new_key_once(admin: User, client_of: Callable[[User],
     page = browser.post(
         "/admin/generation/apikey/add/",
         {"name": "shop", "scopes": ["read"], "calls_per_minute": 60},
-        follow=True,
     )
 
-    shown = page.content.decode().split("The key is ")[1].split(" ")[0]
+    shown = page.content.decode().split('<code id="key">')[1].split("<")[0]
     assert ApiKey.objects.named_by(shown) is not None
+    assert "no-store" in page["Cache-Control"]
+    assert shown not in str([row.get_decoded() for row in Session.objects.all()])
     assert shown not in browser.get("/admin/generation/apikey/").content.decode()
     key = ApiKey.objects.get()
     browser.post("/admin/generation/apikey/", {"action": "revoke", "_selected_action": [key.pk]})

@@ -122,7 +122,8 @@ def welcome() -> str:
 def web_command(port: int) -> list[str]:
     # One process: all threads share the sandbox's clock and SQLite's page cache. Requests wait for the database or for
     # the sandbox's latency rather than compute, hence a few threads.
-    server = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", HOST, "--port", str(port)]
+    server = [sys.executable, "-m", "granian", "--interface", "wsgi", "--http", "1"]
+    server += ["--host", HOST, "--port", str(port)]
     sizes = ["--workers", "1", "--blocking-threads", "8", "--workers-kill-timeout", str(int(GRACE))]
     return [*server, *sizes, "--log-level", "error", "config.wsgi:application"]
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import base64
 import io
 import json
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -406,3 +408,40 @@ def test_the_javascript_sdks_brackets_are_understood(novita: Client) -> None:
 )
 def test_a_wrong_page_is_refused(novita: Client, asked: dict[str, str]) -> None:
     assert error(novita.get(f"{BASE}/v3/model", asked)) == (400, "INVALID_REQUEST_BODY")
+
+
+def test_pictures_to_classify_are_decoded_one_at_a_time(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are decoded in the web process, for anybody who knows the address."""
+    meeting, met = threading.Barrier(2), []
+
+    def read(image: Image.Image) -> None:
+        try:
+            meeting.wait(0.2)
+            met.append(image)
+        except threading.BrokenBarrierError:
+            meeting.reset()
+
+    monkeypatch.setattr(marker, "read", read)
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "PNG")
+    address = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    answer = Client().post(
+        "/sandbox/nano-gpt/api/nsfw/image", {"imageDataUrls": [address] * 3}, content_type="application/json",
+        headers={"x-api-key": "k"},
+    )  # fmt: skip
+
+    assert answer.status_code == 200
+    assert met == []
+
+
+def test_a_picture_larger_than_loupe_stores_is_not_decoded(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(marker, "read", lambda image: pytest.fail("it was decoded"))
+    file = io.BytesIO()
+    Image.new("1", (5000, 5000)).save(file, "PNG")
+    address = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    answer = Client().post(
+        "/sandbox/nano-gpt/api/nsfw/image", {"imageDataUrl": address}, content_type="application/json",
+        headers={"x-api-key": "k"},
+    )  # fmt: skip
+
+    assert answer.status_code == 400
