@@ -80,7 +80,7 @@ def _refusal(delivery: Delivery) -> str:
     """Why it is not sent at all; empty when nothing speaks against it."""
     request = delivery.request
     if request.api_key is None or not ApiKey.objects.usable().filter(pk=request.api_key.pk).exists():
-        return "The API key does not work any more, so its program is not told any more."
+        return "The API key was revoked or has expired, or its owner's account is inactive: its program is not told."
     if delivery.attempts > ATTEMPTS:
         return f"Given up after {ATTEMPTS} attempts. The last one ended its worker."
     return ""
