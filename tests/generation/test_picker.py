@@ -88,7 +88,7 @@ def test_a_row_has_name_base_model_tags_and_a_way_back(client_of: ClientOf, mode
         ({"type": "vae", "sdxl": "0"}, 3),
         ({"for": "embedding_2_name"}, 6),
         ({"type": "lora", "q": "no such thing"}, 0),
-        ({"type": "nonsense", "sdxl": "2", "provider": "elsewhere", "for": "prompt", "q": "\0"}, 8),
+        ({"type": "nonsense", "sdxl": "2", "provider": "elsewhere", "for": "prompt", "q": " "}, 8),
     ],
 )
 def test_it_is_filtered_by_type_sdxl_and_words(

@@ -224,7 +224,7 @@ def test_a_senior_does_not_settle_what_they_are_half_of(
     )
     page = page_of(browser, dispute)
     assert "You gave one of the two opinions." in page
-    assert "Another senior moderator settles it: other-senior." in page
+    assert "Another senior moderator settles it: <bdi>other-senior</bdi>." in page
     assert browser.post(reverse("moderation:review-claim", args=[dispute.uuid])).status_code == 403
     Review.objects.filter(pk=dispute.pk).update(claimed_by=senior, claimed_until="2999-01-01T00:00Z")
     assert decide(browser, dispute).status_code == 403

@@ -304,6 +304,7 @@ def test_unreadable_files_are_errors(content: bytes, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("error", "retryable"), [(FileNotFoundError(), False), (PermissionError(), True), (OSError(5, "I/O"), True)]
 )
+@pytest.mark.django_db
 def test_storage_errors(error: OSError, retryable: bool) -> None:
     def open_(mode: str) -> None:
         raise error
