@@ -42,7 +42,7 @@ endef
 
 run:
 	$(call install,requirements.txt)
-	@$(BIN)/python -m config.engine.prepare
+	@$(BIN)/python -m config.bootstrap
 	@exec $(BIN)/python manage.py dev
 
 test:

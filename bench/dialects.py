@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db import connection
 
-from generation.models import lookup
+from generation.models import image_search
 
 # Knuth's multiplicative hash: neighbours get numbers that have nothing to do with each other, the same in every run.
 SPREAD, RANGE = 2_654_435_761, 4_294_967_296
@@ -158,7 +158,7 @@ def _blob(of: object) -> bytes:
 
 
 def _bands(pdq: bytes) -> str:
-    return json.dumps(lookup.bands(pdq))
+    return json.dumps(image_search.bands(pdq))
 
 
 def of_connection() -> Sqlite | PostgreSql:

@@ -14,7 +14,7 @@ from django.test import RequestFactory
 
 from bench.people import InProcess, Person
 from config.wsgi import application
-from moderation import exports
+from moderation.services import exports
 
 # The columns of the export, as the database has them.
 RAW = """

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from bench.seed import HOLDING
 from moderation.models import Review
-from moderation.screen import panel
+from moderation.presenters import panel
 
 DECK = 8
 SOON = 6000  # more than a run deals

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
-from moderation.naming import new_name
+from generation.core.uuid7 import new_name
 
 PASSWORD = "only for the benchmark"
 FORM = "application/x-www-form-urlencoded"

@@ -9,7 +9,7 @@ from django.core.files.storage import storages
 
 from bench.picture_bytes import COUNT, content
 from generation import imaging
-from generation.storage import asset_name, thumbnail_name
+from generation.core.storage import asset_name, thumbnail_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ from moderation.models import (
     TallyProgress,
     WordTally,
 )
-from moderation.models.found import bits_of
+from moderation.models.found_categories import bits_of
 
 PASSWORD = "only for the benchmark"
 PEOPLE = 30
@@ -204,7 +204,7 @@ class Seeder:
             }, rows=self.count)  # fmt: skip
 
     def said(self, asset: str) -> str:
-        """The two runs and their labels as the review keeps them (moderation.models.said)."""
+        """The two runs and their labels as the review keeps them (moderation.models.classification_summary)."""
         parts = f"replace({_part(asset, 0)} || {_part(asset, 9, f'{asset} % 3 = 0')} || ']', ',]', ']')"
         ended = f"(CASE WHEN {self.failed(f'(2 * {asset})')} THEN {literal(FAILED)} ELSE {literal(DONE)} END)"
         local = f"""'{{"classifier":"local",{DONE},{SAID},"parts":[' || {parts} || '}}'"""
@@ -321,7 +321,7 @@ def _first_level(headline: str) -> str:
 
 
 def _found(number: str) -> str:
-    """The bits of all labels (moderation.models.found)."""
+    """The bits of all labels (moderation.models.found_categories)."""
     first = _bits(_headline(number))
     return f"({first} | (CASE WHEN {number} % 3 = 0 THEN {_bits(_headline(number, 9))} ELSE 0 END))"
 

@@ -9,9 +9,9 @@ from typing import Any
 from django.template.defaultfilters import filesizeformat
 from jinja2 import Environment, Undefined
 
-from generation.addresses import address
-from moderation.screen.covers import image_cover
-from moderation.screen.parts import category_tree
+from generation.core.urls import address
+from moderation.presenters.covers import image_cover
+from moderation.presenters.partials import category_tree
 from moderation.templatetags.desk import age, provider_name
 
 

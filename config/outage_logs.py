@@ -7,7 +7,7 @@ import mmap
 import re
 import time
 
-from generation.outages import Outage, find_outage
+from generation.core.outages import Outage, find_outage
 
 EVERY = 60.0  # seconds
 # Answers of 503 without an error of their own: refused calls, probes.

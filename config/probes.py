@@ -16,7 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from django_q.brokers import get_broker
 
-from generation.outages import RETRY_AFTER, find_outage
+from generation.core.outages import RETRY_AFTER, find_outage
 from generation.services import storage_checks
 
 log = logging.getLogger("loupe.probes")

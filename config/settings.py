@@ -105,7 +105,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "config.context.desk",
+                "config.context_processors.desk",
             ],
         },
     },
@@ -137,7 +137,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
             f"PRAGMA temp_store={'FILE' if IS_MIGRATION else 'MEMORY'};"
         ),
     }
-# Off, the same queries run through the plain ORM (generation/models/prepared.py).
+# Off, the same queries run through the plain ORM (generation/core/db/prepared/query.py).
 PREPARED_QUERIES = env.boolean("PREPARED_QUERIES", default=True)
 REDIS_URL = env.redis("REDIS_URL")
 CACHES: dict[str, Any] = {
@@ -177,9 +177,9 @@ Q_CLUSTER: dict[str, Any] = {
 }
 
 # --- People --------------------------------------------------------------------
-AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "config.accounts.Accounts"]
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "config.auth.backend.Accounts"]
 PASSWORD_HASHERS = [
-    "config.hashers.BoundedArgon2PasswordHasher",
+    "config.auth.hashers.BoundedArgon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
 AUTH_PASSWORD_VALIDATORS = [
@@ -197,7 +197,7 @@ AXES_LOCKOUT_CALLABLE = "config.views.show_lockout"
 AXES_HTTP_RESPONSE_CODE = 429
 AXES_VERBOSE = False
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
-SESSION_ENGINE = "config.sessions"
+SESSION_ENGINE = "config.auth.sessions"
 SESSION_COOKIE_AGE = 8 * 3600
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
@@ -242,7 +242,10 @@ WHITENOISE_ALLOW_ALL_ORIGINS = False
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
     # Never mapped to a URL: generation.views serves assets to people who may see them.
-    "assets": {"BACKEND": "generation.storage.DurableFileSystemStorage", "OPTIONS": {"location": DATA_DIR / "assets"}},
+    "assets": {
+        "BACKEND": "generation.core.storage.DurableFileSystemStorage",
+        "OPTIONS": {"location": DATA_DIR / "assets"},
+    },
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG
@@ -271,7 +274,7 @@ SPENDING_LIMIT_PER_DAY = (
 IMAGE_PROVIDERS: dict[str, dict[str, Any]] = {}
 if NOVITA_API_KEY:
     IMAGE_PROVIDERS["novita"] = {
-        "BACKEND": "generation.providers.novita.Novita",
+        "BACKEND": "generation.providers.novita.client.Novita",
         "OPTIONS": {"api_key": NOVITA_API_KEY, "base_url": NOVITA_BASE_URL, "label": "Novita"},
         "images_per_minute": NOVITA_IMAGES_PER_MINUTE,
         "image_price": NOVITA_IMAGE_PRICE,
@@ -281,7 +284,7 @@ if NOVITA_API_KEY:
 elif SANDBOX:
     # A name of its own, so that a task of the sandbox is never looked up at the real provider once a key is set.
     IMAGE_PROVIDERS["novita-sandbox"] = {
-        "BACKEND": "generation.providers.novita.Novita",
+        "BACKEND": "generation.providers.novita.client.Novita",
         "OPTIONS": {"api_key": "sandbox", "base_url": f"{PUBLIC_URL}/sandbox/novita", "label": "Novita (sandbox)"},
         "images_per_minute": NOVITA_IMAGES_PER_MINUTE,
         "webhooks": True,
@@ -367,10 +370,10 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {
-        "redact": {"()": "config.logs.RedactSecrets"},
-        "sandbox": {"()": "config.logs.WithoutSandbox"},
+        "redact": {"()": "config.log_filters.RedactSecrets"},
+        "sandbox": {"()": "config.log_filters.WithoutSandbox"},
         "outages": {"()": "config.outage_logs.FoldOutages"},
-        "suspicions": {"()": "config.logs.OneLinePerSuspicion"},
+        "suspicions": {"()": "config.log_filters.OneLinePerSuspicion"},
     },
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {

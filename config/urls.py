@@ -5,8 +5,8 @@ from django.contrib import admin
 from django.contrib.auth import views as auth_views
 from django.urls import include, path, re_path
 
-from config import operations, views
-from moderation.views import care
+from config import views
+from moderation.views import care, providers
 
 handler500 = views.server_error
 
@@ -24,8 +24,8 @@ urlpatterns = [
     ),
     path("logout/", auth_views.LogoutView.as_view(), name="logout"),
     path("password/", views.PasswordChange.as_view(), name="password-change"),
-    path("providers/", operations.providers, name="providers"),
-    path("providers/<slug:slug>/check/", operations.check, name="provider-check"),
+    path("providers/", providers.providers, name="providers"),
+    path("providers/<slug:slug>/check/", providers.check, name="provider-check"),
     path("preferences/", care.preferences, name="preferences"),
     path("", include("generation.urls")),
     path("admin/", admin.site.urls),

@@ -19,9 +19,9 @@ from django.views import defaults
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
-from config.home import today
-from generation.htmx import respond
-from generation.outages import RETRY_AFTER, find_outage
+from generation.core.htmx import respond
+from generation.core.outages import RETRY_AFTER, find_outage
+from moderation.presenters.dashboard import today
 from moderation.views.access import DeskRequest
 
 OUTAGE = "Loupe cannot reach its database or its queue. Try again in a moment."

@@ -18,7 +18,8 @@ from django.utils.text import Truncator
 from django_q.models import Failure, OrmQ, Schedule, Success
 
 from generation import providers
-from generation.generics import AnyModelAdmin, AnyModelForm
+from generation.core.admin import ReadOnlyAdmin, ReadOnlyInline
+from generation.core.typing import AnyModelAdmin, AnyModelForm
 from generation.models import (
     ApiCall,
     ApiKey,
@@ -34,7 +35,6 @@ from generation.models import (
     RequestTransition,
     Scope,
 )
-from generation.readonly_admin import ReadOnlyAdmin, ReadOnlyInline
 from generation.sandbox.models import SandboxRefusal, SandboxTask
 from generation.services import requests as service
 from generation.wire.txt2img import IMAGE_TYPES

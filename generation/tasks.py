@@ -12,11 +12,11 @@ from itertools import groupby
 from operator import itemgetter
 
 from generation import fetching, imaging, providers
+from generation.core.storage import StorageUnavailableError
+from generation.jobs import Turn, pump
 from generation.models import GenerationRequest, InvalidTransition, RemoteImage
 from generation.providers.base import ProviderError, TaskNotFound, TaskResult
-from generation.pumps import Turn, pump
 from generation.services import downloading, health, importing, polling, storage_checks, submitting, webhooks
-from generation.storage import StorageUnavailableError
 
 log = logging.getLogger("loupe.tasks")
 Status = GenerationRequest.Status

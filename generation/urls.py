@@ -2,18 +2,18 @@ from __future__ import annotations
 
 from django.urls import path
 
-from generation import api, picker, views
+from generation.views import model_picker, provider_webhooks, requests
 
 app_name = "generation"
 urlpatterns = [
-    path("requests/", views.request_list, name="request-list"),
-    path("requests/new/", views.request_create, name="request-create"),
-    path("requests/models/", picker.model_list, name="model-list"),
-    path("requests/<uuid:uuid>/", views.request_detail, name="request-detail"),
-    path("requests/<uuid:uuid>/cancellation/", views.request_cancel, name="request-cancel"),
-    path("requests/<uuid:uuid>/retry/", views.request_retry, name="request-retry"),
-    path("requests/<uuid:uuid>/abandonment/", views.request_give_up, name="request-give-up"),
-    path("assets/<uuid:uuid>/file", views.asset_file, name="asset-file"),
-    path("assets/<uuid:uuid>/preview", views.asset_preview, name="asset-preview"),
-    path("webhooks/novita/<str:secret>", api.novita_webhook, name="novita-webhook"),
+    path("requests/", requests.request_list, name="request-list"),
+    path("requests/new/", requests.request_create, name="request-create"),
+    path("requests/models/", model_picker.model_list, name="model-list"),
+    path("requests/<uuid:uuid>/", requests.request_detail, name="request-detail"),
+    path("requests/<uuid:uuid>/cancellation/", requests.request_cancel, name="request-cancel"),
+    path("requests/<uuid:uuid>/retry/", requests.request_retry, name="request-retry"),
+    path("requests/<uuid:uuid>/abandonment/", requests.request_give_up, name="request-give-up"),
+    path("assets/<uuid:uuid>/file", requests.asset_file, name="asset-file"),
+    path("assets/<uuid:uuid>/preview", requests.asset_preview, name="asset-preview"),
+    path("webhooks/novita/<str:secret>", provider_webhooks.novita_webhook, name="novita-webhook"),
 ]

@@ -16,9 +16,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 
-from generation.generics import AnyGroupAdmin, AnyModelAdmin, AnyTabularInline, AnyUserAdmin
+from generation.core.admin import ReadOnlyAdmin, ReadOnlyInline
+from generation.core.typing import AnyGroupAdmin, AnyModelAdmin, AnyTabularInline, AnyUserAdmin
 from generation.models import StorageReport
-from generation.readonly_admin import ReadOnlyAdmin, ReadOnlyInline
 from moderation.models import (
     Chore,
     Classification,
@@ -36,7 +36,7 @@ from moderation.models import (
     Verification,
     WordTally,
 )
-from moderation.models.figures import FIELDS
+from moderation.models.daily_stats import FIELDS
 from moderation.models.reviews import ReviewQuerySet
 from moderation.services import policies
 

@@ -19,12 +19,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from generation import providers
+from generation.core.db.functions import Unsought
 from generation.models import Source
-from generation.models.gathering import Unsought
 from generation.wire.parsing import parse_integer
 from moderation import taxonomy
 from moderation.models import Review, SavedQueue
-from moderation.models.found import BITS, HasFound, HasFoundNothing
+from moderation.models.found_categories import BITS, HasFound, HasFoundNothing
 from moderation.models.reviews import ReviewQuerySet
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from generation.models import Asset
-from moderation.services import intake
+from moderation.services import classification
 
 
 def open_review(*, asset: Asset, **kwargs: Any) -> None:
-    intake.open_review(asset=asset)
+    classification.open_review(asset=asset)

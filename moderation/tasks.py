@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from generation.models.states import DueQuerySet
-from generation.pumps import Turn, pump
+from generation.core.db.state_machine import DueQuerySet
+from generation.jobs import Turn, pump
 from moderation import classifiers
-from moderation.gateway import delivering
+from moderation.api.webhooks import delivery
 from moderation.models import Chore, Classification
-from moderation.services import asking, housekeeping, intake, learning
+from moderation.services import classification as intake
+from moderation.services import housekeeping, remote_classification, statistics
 
 BATCH = 4
 
@@ -48,14 +49,14 @@ def ask(turn: Turn) -> None:
     for slug, classifier in classifiers.remote().items():
         queued = Classification.objects.filter(classifier=slug, status=Classification.Status.QUEUED)
         while go_on():
-            claimed = queued.claim(limit=classifier.batch_size, lease=asking.LEASE, count_attempt=True)
+            claimed = queued.claim(limit=classifier.batch_size, lease=remote_classification.LEASE, count_attempt=True)
             if not claimed:
                 break
             rows = Classification.objects.filter(pk__in=[row.pk for row in claimed]).select_related("asset__request")
-            asking.ask(classifier=classifier, rows=list(rows.order_by("pk")), go_on=go_on)
+            remote_classification.ask(classifier=classifier, rows=list(rows.order_by("pk")), go_on=go_on)
 
 
-@pump("deliver", due=delivering.is_due)
+@pump("deliver", due=delivery.is_due)
 def deliver(turn: Turn) -> None:
     """Tell programs what became of their requests."""
 
@@ -63,10 +64,10 @@ def deliver(turn: Turn) -> None:
         turn.renew()
         return not turn.expired
 
-    delivering.deliver(go_on=go_on)
+    delivery.deliver(go_on=go_on)
 
 
-@pump("learn", due=learning.due)
+@pump("learn", due=statistics.due)
 def learn(turn: Turn) -> None:
     """Count what has been decided: words of prompts, figures of days."""
 
@@ -74,7 +75,7 @@ def learn(turn: Turn) -> None:
         turn.renew()
         return not turn.expired
 
-    learning.learn(go_on=go_on)
+    statistics.learn(go_on=go_on)
 
 
 @pump("housekeeping", due=lambda: Chore.objects.due())

@@ -2,7 +2,7 @@
 
 The names are Scenario's (https://docs.scenario.com/get-started/documentation/nsfw), which follow Amazon Rekognition's
 moderation labels. Slugs are stored in the database and never change; names and definitions may. What others call the
-same categories stands in ``moderation.vocabulary``.
+same categories stands in ``moderation.external_labels``.
 """
 
 from __future__ import annotations

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from django.urls import include, path, re_path
 
-from moderation import exports
-from moderation.gateway import developers, nanogpt, novita_urls, openapi, scenario
-from moderation.views import batches, care, queues, record, reports, reviews, search, sheet
+from moderation.api import nanogpt, scenario
+from moderation.api.novita import urls
+from moderation.api.openapi import document
+from moderation.services import exports
+from moderation.views import batches, care, developers, queues, record, reports, reviews, search, sheet
 
 app_name = "moderation"
 urlpatterns = [
@@ -46,12 +48,12 @@ urlpatterns = [
     ),
     # Other services' addresses: none ends with a slash.
     path("api/nsfw/image", nanogpt.classify, name="nanogpt-classify"),
-    path("api/openapi.json", openapi.document, name="openapi"),
-    path("api/docs", openapi.docs, name="api-docs"),
+    path("api/openapi.json", document.document, name="openapi"),
+    path("api/docs", document.docs, name="api-docs"),
     path("v1/assets", scenario.assets, name="scenario-assets"),
     path("v1/assets/get-bulk", scenario.assets_in_bulk, name="scenario-assets-in-bulk"),
     path("v1/assets/<str:asset_id>", scenario.asset, name="scenario-asset"),
     re_path(r"v1/[\s\S]*$", scenario.unknown),
-    path("/v3/", include(novita_urls)),  # what an address becomes when the base in front of it ends with a slash
-    path("v3/", include(novita_urls)),
+    path("/v3/", include(urls)),  # what an address becomes when the base in front of it ends with a slash
+    path("v3/", include(urls)),
 ]

@@ -24,12 +24,12 @@ from django.forms import BaseForm
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from generation import offers
 from generation.models import GenerationRequest
+from generation.services import model_catalog
 from moderation.models import Verdict
-from moderation.services import desk
-from tests.moderation.gateway.calls import make_key
-from tests.moderation.gateway.test_novita import body
+from moderation.services import decisions
+from tests.moderation.api.calls import make_key
+from tests.moderation.api.test_novita import body
 
 pytestmark = pytest.mark.django_db
 ClientOf = Callable[[User], Client]
@@ -172,8 +172,8 @@ def _paths(routes: Iterable[URLPattern | URLResolver], before: str, arguments: d
 def places(make_review: Make, moderator: User, make_request: Make) -> list[str]:
     """Addresses of things that are there."""
     review, item = make_review(), make_request()
-    desk.claim(review=review, user=moderator)
-    decision = desk.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
+    decisions.claim(review=review, user=moderator)
+    decision = decisions.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
     waiting = make_review()
     asset = str(review.asset.uuid)
     named = {"slug": "waiting", "secret": "x" * 43, "asset_id": asset, "token": "a:b", "extension": "png"}
@@ -254,8 +254,8 @@ def test_no_form_fails_a_page(places: list[str], moderator: User, client_of: Cli
 
 def test_a_nul_in_a_note_is_refused_with_a_reason(make_review: Make, moderator: User, client_of: ClientOf) -> None:
     review = make_review()
-    desk.claim(review=review, user=moderator)
-    decision = desk.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
+    decisions.claim(review=review, user=moderator)
+    decision = decisions.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
 
     answer = client_of(moderator).post(f"/decisions/{decision.uuid}/reversal/", {"note": "a\0b"})
 
@@ -291,7 +291,7 @@ def test_no_stranger_gets_a_failure(places: list[str]) -> None:
 
 
 def test_no_call_of_a_program_fails(places: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(offers, "ask", lambda question: offers.Offer())
+    monkeypatch.setattr(model_catalog, "ask", lambda question: model_catalog.Offer())
     key = make_key("generate", "classify", "read", calls_per_minute=1_000_000)
     caller, names = Caller(Client(enforce_csrf_checks=True), Authorization=f"Bearer {key}"), parameter_names()
     api = [path for path in places if path.startswith(("/v1/", "/v3/", "//v3/", "/api/", "/webhooks/", "/sandbox/"))]

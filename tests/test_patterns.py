@@ -32,7 +32,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 import config
 import generation
 import moderation
-from config.logs import ARGUMENT_MAX, MESSAGE_MAX, RedactSecrets
+from config.log_filters import ARGUMENT_MAX, MESSAGE_MAX, RedactSecrets
 from config.middleware import PATH_MAX
 from generation.services.polling import kept
 from generation.wire.secrets import without_secrets

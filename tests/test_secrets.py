@@ -19,10 +19,10 @@ from django.db import connection
 from django.test import Client
 from django.urls import NoReverseMatch, reverse
 
-from config.logs import RedactSecrets, redact
+from config.log_filters import RedactSecrets, redact
 from generation import providers, tasks
 from generation.models import GenerationRequest, RemoteImage
-from generation.providers.novita import Novita
+from generation.providers.novita.client import Novita
 from generation.services import requests as service
 from moderation import tasks as moderation_tasks
 from tests.generation.test_pipeline import make_everything_due
@@ -68,7 +68,7 @@ def rude(request: httpx.Request) -> httpx.Response:
 def canaries(live_server: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
     """Providers with canaries for keys. The set grows by what is made up while they are used."""
     here = live_server.url
-    backend = {"BACKEND": "generation.providers.novita.Novita", "webhooks": True}
+    backend = {"BACKEND": "generation.providers.novita.client.Novita", "webhooks": True}
     options = {"api_key": KEY, "label": "Novita"}
     settings.PUBLIC_URL = here
     settings.FETCH_ALLOW = [here.removeprefix("http://")]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from django.db import migrations
 
-from generation.words import fold
+from generation.core.text import fold
 
 
 def refold(apps, schema_editor):

@@ -6,7 +6,7 @@ Keys made before keep the one that was derived from SECRET_KEY until now, so tha
 from django.db import migrations, models
 from django.utils.crypto import salted_hmac
 
-import generation.models.keys
+import generation.models.api_keys
 
 
 def keep_derived_secrets(apps, schema_editor):
@@ -29,6 +29,8 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name="apikey",
             name="webhook_secret",
-            field=models.CharField(default=generation.models.keys.make_webhook_secret, editable=False, max_length=64),
+            field=models.CharField(
+                default=generation.models.api_keys.make_webhook_secret, editable=False, max_length=64
+            ),
         ),
     ]

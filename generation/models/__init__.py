@@ -1,13 +1,13 @@
 from __future__ import annotations
 
+from generation.core.db.state_machine import InvalidTransition, StateMachine
+from generation.models.api_keys import ApiCall, ApiKey, ImagesOfDay, Scope
 from generation.models.assets import Asset, Source
-from generation.models.keys import ApiCall, ApiKey, ImagesOfDay, Scope
-from generation.models.lookup import AssetText, HashBand
+from generation.models.image_search import AssetText, HashBand
+from generation.models.job_slots import PumpSlot
 from generation.models.providers import ImportRun, ProviderState
-from generation.models.pumps import PumpSlot
 from generation.models.requests import GenerationRequest, RemoteImage, RequestTransition
-from generation.models.states import InvalidTransition, StateMachine
-from generation.models.storage import StorageReport
+from generation.models.storage_reports import StorageReport
 
 __all__ = [
     "ApiCall",

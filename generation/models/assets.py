@@ -11,8 +11,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from generation.addresses import address
-from generation.models.keys import ApiKey, Scope
+from generation.core.urls import address
+from generation.models.api_keys import ApiKey, Scope
 from generation.models.requests import GenerationRequest
 
 if TYPE_CHECKING:

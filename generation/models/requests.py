@@ -10,9 +10,9 @@ from django.db import models, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from generation.addresses import address
-from generation.models.keys import ApiKey
-from generation.models.states import DueModel, DueQuerySet, StateMachine, due_index
+from generation.core.db.state_machine import DueModel, DueQuerySet, StateMachine, due_index
+from generation.core.urls import address
+from generation.models.api_keys import ApiKey
 from generation.providers.base import AwsS3, CustomStorage, Embedding, HiresFix, Lora, Submission
 
 if TYPE_CHECKING:

@@ -91,7 +91,7 @@ class CustomStorage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """One txt2img request in our words. Ranges: ``generation.wire.txt2img``; names: ``generation.wire.flat``."""
+    """One txt2img request in our words. Ranges: ``generation.wire.txt2img``; names: ``generation.wire.field_map``."""
 
     model_name: str
     prompt: str

@@ -22,12 +22,12 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from generation import fetching, imaging
+from generation.core.storage import StorageUnavailableError
 from generation.models import Asset, ImportRun, Source
 from generation.providers.base import ProviderBusy, ProviderError
 from generation.providers.scenario import AssetPage, Scenario, ScenarioAsset
 from generation.services import health, storage_checks
 from generation.services.storing import AlreadyStored, Origin, store_rendition
-from generation.storage import StorageUnavailableError
 from generation.wire.parsing import parse_integer
 
 log = logging.getLogger("loupe.importing")

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
-from generation import pumps
+from generation import jobs
 from generation.models import GenerationRequest, InvalidTransition, RemoteImage
 from generation.providers.base import (
     Detection,
@@ -106,7 +106,7 @@ def _expect_images(request: GenerationRequest, answer: TaskResult) -> None:
         )  # fmt: skip
         rows = [_remote_image(request, image) for image in answer.images]
         RemoteImage.objects.bulk_create(rows, ignore_conflicts=True)
-        pumps.wake("fetch")
+        jobs.wake("fetch")
 
 
 def _remote_image(request: GenerationRequest, image: ResultImage) -> RemoteImage:

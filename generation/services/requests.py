@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from generation import providers, pumps
+from generation import jobs, providers
+from generation.core.storage import StorageUnavailableError
 from generation.models import GenerationRequest, RequestTransition
 from generation.services import spending, storage_checks
-from generation.storage import StorageUnavailableError
-from generation.txt2img import is_blank
+from generation.services.validation import is_blank
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -58,7 +58,7 @@ def create_request(
                 requested_by=user, provider=provider, form_token=token, due_at=timezone.now(), **values
             )
             RequestTransition.objects.create(request=request, old="", new=request.status)
-            pumps.wake("submit")
+            jobs.wake("submit")
     except IntegrityError:
         return GenerationRequest.objects.get(form_token=token)
     return request
@@ -100,5 +100,5 @@ def retry(*, request: GenerationRequest) -> GenerationRequest:
             result=None, webhook_digest="", candidate_task_id="",
         )  # fmt: skip
         request.remote_images.all().delete()
-        pumps.wake("submit")
+        jobs.wake("submit")
     return request

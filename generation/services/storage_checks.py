@@ -19,9 +19,9 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 from django.utils import timezone
 
+from generation.core.storage import DurableFileSystemStorage, StorageUnavailableError
+from generation.jobs import HOST
 from generation.models import StorageReport
-from generation.pumps import HOST
-from generation.storage import DurableFileSystemStorage, StorageUnavailableError
 
 log = logging.getLogger("loupe.storage")
 

@@ -12,10 +12,10 @@ from django.core.files.storage import storages
 from django.db import IntegrityError, transaction
 
 from generation import imaging
+from generation.core.storage import StorageUnavailableError, asset_name, thumbnail_name
 from generation.models import Asset, AssetText, GenerationRequest, HashBand, Source
 from generation.services import storage_checks
 from generation.signals import asset_stored
-from generation.storage import StorageUnavailableError, asset_name, thumbnail_name
 
 
 class AlreadyStored(Exception):

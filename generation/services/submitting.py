@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Case, DateTimeField, F, Value, When
 from django.utils import timezone
 
-from generation import providers, pumps
+from generation import jobs, providers
 from generation.models import GenerationRequest
 from generation.providers.base import (
     ImageProvider,
@@ -88,7 +88,7 @@ def _send(provider: ImageProvider, request: GenerationRequest, address: str, bef
                 Status.PROCESSING, only_from=Status.SUBMITTING, provider_task_id=task_id, attempts=0,
                 due_at=timezone.now(), lease=None, candidate_task_id="",
             )  # fmt: skip
-            pumps.wake("poll")
+            jobs.wake("poll")
         health.succeeded(request.provider)
 
 

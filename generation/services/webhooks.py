@@ -18,7 +18,7 @@ from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
-from generation import providers, pumps
+from generation import jobs, providers
 from generation.models import GenerationRequest, InvalidTransition
 from generation.providers.base import ProviderError, ProviderMisconfigured, TaskNotFound, TaskResult
 from generation.services.waiting import backoff
@@ -56,7 +56,7 @@ def receive(*, secret: str, body: bytes) -> None:
         return
     rows, now = GenerationRequest.objects.filter(pk=request.pk), timezone.now()
     if rows.filter(status=Status.PROCESSING, provider_task_id=task_id, due_at__gt=now).update(due_at=now):
-        pumps.wake("poll")
+        jobs.wake("poll")
         return
     if GenerationRequest.objects.filter(provider=request.provider, provider_task_id=task_id).exists():
         return
@@ -69,7 +69,7 @@ def receive(*, secret: str, body: bytes) -> None:
         (Status.UNKNOWN, {"due_at": now}),
     ):
         if without.filter(status=status).update(candidate_task_id=task_id, **changes):
-            pumps.wake("reconcile")
+            jobs.wake("reconcile")
             return
 
 
@@ -111,7 +111,7 @@ def _adopt(request: GenerationRequest) -> None:
                 candidate_task_id="", due_at=timezone.now(), lease=None, attempts=0, error="",
                 reason="FOUND_BY_WEBHOOK",
             )  # fmt: skip
-            pumps.wake("poll")
+            jobs.wake("poll")
     except InvalidTransition:
         log.info("request %s was settled by somebody else", request.short_id)
     except IntegrityError:  # the task has become another request's meanwhile

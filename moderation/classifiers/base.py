@@ -52,7 +52,7 @@ class ImageUnavailableError(ClassifierError):
 
 
 class ServiceBusy(ClassifierError):
-    """A remote classifier is away or has enough for now. ``moderation.services.asking`` says how long Loupe waits.
+    """A remote classifier is away or has enough for now. ``moderation.services.remote_classification`` says how long Loupe waits.
 
     ``wait``: when it asked to be called again. ``down``: the fault is the service's, so other images need not try now.
     """

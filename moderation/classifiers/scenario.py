@@ -25,7 +25,7 @@ from django.utils import timezone
 from generation.models import Asset, Source
 from generation.providers.base import ProviderBusy, ProviderError
 from generation.providers.scenario import Scenario
-from moderation import taxonomy, vocabulary
+from moderation import external_labels, taxonomy
 from moderation.classifiers.base import Assessment, ClassifierError, Coverage, Finding
 
 FIRST_PAUSE = timedelta(seconds=30)
@@ -96,12 +96,12 @@ def assess(labels: Sequence[str], *, asked_again: bool = False) -> Assessment:
     unknown: list[str] = []
     details: dict[str, list[str]] = {}
     for label in dict.fromkeys(labels):
-        category = vocabulary.resolve(label)
+        category = external_labels.resolve(label)
         if category is None:
             unknown.append(label)
             continue
         slugs[category.slug] = None
-        if more := vocabulary.detail(label):
+        if more := external_labels.detail(label):
             details.setdefault(category.slug, []).append(more)
     raw: dict[str, Any] = {"nsfw": list(labels)}
     raw |= {"unknown": unknown} if unknown else {}

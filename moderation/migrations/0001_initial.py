@@ -8,7 +8,7 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
-from generation.models.states import one_of
+from generation.core.db.state_machine import one_of
 
 
 class Migration(migrations.Migration):

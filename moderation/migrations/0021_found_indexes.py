@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-import moderation.models.found
+import moderation.models.found_categories
 
 
 class Migration(migrations.Migration):
@@ -32,7 +32,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="review",
             index=models.Index(
-                condition=models.Q(("decided_at__isnull", True), moderation.models.found.HasFoundNothing()),
+                condition=models.Q(("decided_at__isnull", True), moderation.models.found_categories.HasFoundNothing()),
                 fields=[
                     "decided_at",
                     "status",
@@ -50,7 +50,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="review",
             index=models.Index(
-                condition=models.Q(("decided_at__isnull", True), moderation.models.found.HasFound(1)),
+                condition=models.Q(("decided_at__isnull", True), moderation.models.found_categories.HasFound(1)),
                 fields=[
                     "decided_at",
                     "status",
@@ -68,7 +68,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="review",
             index=models.Index(
-                condition=models.Q(("decided_at__isnull", True), moderation.models.found.HasFound(2)),
+                condition=models.Q(("decided_at__isnull", True), moderation.models.found_categories.HasFound(2)),
                 fields=[
                     "decided_at",
                     "status",
@@ -86,7 +86,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="review",
             index=models.Index(
-                condition=models.Q(("decided_at__isnull", True), moderation.models.found.HasFound(4)),
+                condition=models.Q(("decided_at__isnull", True), moderation.models.found_categories.HasFound(4)),
                 fields=[
                     "decided_at",
                     "status",
@@ -104,7 +104,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="review",
             index=models.Index(
-                condition=models.Q(("decided_at__isnull", True), moderation.models.found.HasFound(8)),
+                condition=models.Q(("decided_at__isnull", True), moderation.models.found_categories.HasFound(8)),
                 fields=[
                     "decided_at",
                     "status",
@@ -122,7 +122,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="review",
             index=models.Index(
-                condition=models.Q(("decided_at__isnull", True), moderation.models.found.HasFound(16)),
+                condition=models.Q(("decided_at__isnull", True), moderation.models.found_categories.HasFound(16)),
                 fields=[
                     "decided_at",
                     "status",
@@ -140,7 +140,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="review",
             index=models.Index(
-                condition=models.Q(("decided_at__isnull", True), moderation.models.found.HasFound(32)),
+                condition=models.Q(("decided_at__isnull", True), moderation.models.found_categories.HasFound(32)),
                 fields=[
                     "decided_at",
                     "status",
@@ -158,7 +158,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="review",
             index=models.Index(
-                condition=models.Q(("decided_at__isnull", True), moderation.models.found.HasFound(64)),
+                condition=models.Q(("decided_at__isnull", True), moderation.models.found_categories.HasFound(64)),
                 fields=[
                     "decided_at",
                     "status",
@@ -176,7 +176,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="review",
             index=models.Index(
-                condition=models.Q(("decided_at__isnull", True), moderation.models.found.HasFound(128)),
+                condition=models.Q(("decided_at__isnull", True), moderation.models.found_categories.HasFound(128)),
                 fields=[
                     "decided_at",
                     "status",
@@ -194,7 +194,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="review",
             index=models.Index(
-                condition=models.Q(("decided_at__isnull", True), moderation.models.found.HasFound(256)),
+                condition=models.Q(("decided_at__isnull", True), moderation.models.found_categories.HasFound(256)),
                 fields=[
                     "decided_at",
                     "status",
@@ -212,7 +212,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="review",
             index=models.Index(
-                condition=models.Q(("decided_at__isnull", True), moderation.models.found.HasFound(512)),
+                condition=models.Q(("decided_at__isnull", True), moderation.models.found_categories.HasFound(512)),
                 fields=[
                     "decided_at",
                     "status",

@@ -2,17 +2,17 @@ from __future__ import annotations
 
 from moderation.models.chores import Chore
 from moderation.models.classifications import Classification, Label
+from moderation.models.daily_stats import DayFigures
 from moderation.models.decisions import ChainHead, Decision, Verdict
 from moderation.models.deliveries import Delivery
 from moderation.models.exposure import Exposure
-from moderation.models.figures import DayFigures
-from moderation.models.named import NamedCategory
+from moderation.models.named_categories import NamedCategory
 from moderation.models.policies import Policy, PolicyActivation, PolicyRule
 from moderation.models.preferences import Preferences, Veil
 from moderation.models.reviews import Review
 from moderation.models.saved_queues import SavedQueue
 from moderation.models.verifications import Verification
-from moderation.models.words import TallyProgress, WordTally
+from moderation.models.word_stats import TallyProgress, WordTally
 
 __all__ = [
     "ChainHead",

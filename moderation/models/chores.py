@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
-from generation.models.states import DueModel, DueQuerySet, due_index
+from generation.core.db.state_machine import DueModel, DueQuerySet, due_index
 
 
 class ChoreQuerySet(DueQuerySet["Chore"]):

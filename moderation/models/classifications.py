@@ -9,8 +9,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from generation.core.db.state_machine import DueModel, DueQuerySet, due_index
 from generation.models import Asset, StateMachine
-from generation.models.states import DueModel, DueQuerySet, due_index
 from moderation import taxonomy
 
 PERCENT = [MinValueValidator(0), MaxValueValidator(100)]

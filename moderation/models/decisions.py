@@ -18,8 +18,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from generation.addresses import address
-from generation.models.states import one_of
+from generation.core.db.state_machine import one_of
+from generation.core.urls import address
 from moderation import taxonomy
 from moderation.models.policies import Policy
 from moderation.models.reviews import UNDO_WINDOW, Review

@@ -9,8 +9,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from generation.core.db.state_machine import DueModel, DueQuerySet, due_index
 from generation.models import GenerationRequest, StateMachine
-from generation.models.states import DueModel, DueQuerySet, due_index
 
 
 class Delivery(StateMachine, DueModel):

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import F
 from django.utils import timezone
 
-from generation.models.prepared import Prepared
+from generation.core.db.prepared.query import Prepared
 
 # What people who look at images for a living name as the hard ones.
 SEVERE = frozenset({"explicit", "violence", "visually-disturbing", "hate-symbols"})

@@ -12,14 +12,14 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-from generation.addresses import address
+from generation.core.db.state_machine import one_of
+from generation.core.urls import address
 from generation.models import Asset, Source, StateMachine
-from generation.models.states import one_of
 from moderation import taxonomy
-from moderation.models import found
-from moderation.models.found import HasFound, HasFoundNothing
+from moderation.models import found_categories as found
+from moderation.models.found_categories import HasFound, HasFoundNothing
 from moderation.models.policies import Policy
-from moderation.policy import FLAGGED_PRIORITY, PARTLY_JUDGED_PRIORITY, UNJUDGED_PRIORITY
+from moderation.policy_engine import FLAGGED_PRIORITY, PARTLY_JUDGED_PRIORITY, UNJUDGED_PRIORITY
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

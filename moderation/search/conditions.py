@@ -21,7 +21,7 @@ from django.db.models.lookups import Exact
 from generation.models import Asset, AssetText, GenerationRequest
 from moderation import taxonomy
 from moderation.models import Label, NamedCategory, Review
-from moderation.models.found import HasFound, bits_of
+from moderation.models.found_categories import HasFound, bits_of
 from moderation.models.reviews import ReviewQuerySet
 from moderation.search import sample
 from moderation.search.query import Term

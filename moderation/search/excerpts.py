@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from generation.core.text import fold
 from generation.models import Asset
-from generation.words import fold
 from moderation.search.query import Term
 
 LENGTH = 180

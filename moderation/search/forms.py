@@ -15,7 +15,7 @@ from django.utils.choices import flatten_choices
 
 from generation.models import Source
 from generation.wire.parsing import parse_integer
-from moderation.forms import CATEGORY_TREE
+from moderation.forms.decisions import CATEGORY_TREE
 from moderation.models import Review
 from moderation.search import known
 from moderation.search.query import SEED_MAX, NotUnderstood, Query, parse

@@ -12,8 +12,8 @@ from django.db.models import BooleanField, F, QuerySet, Value
 from django.db.models.functions import Length
 
 from generation import providers
+from generation.core.text import fold
 from generation.models import ApiKey, GenerationRequest, ProviderState
-from generation.words import fold
 
 KEPT_SECONDS = 60
 MODELS_MAX = 2000

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from django.db.models import Q, QuerySet
 
-from generation.models import Asset, GenerationRequest, Source, lookup
+from generation.models import Asset, GenerationRequest, Source, image_search
 from moderation import taxonomy
 from moderation.models import Decision, Review
 from moderation.search import plan
@@ -179,8 +179,8 @@ def _alike(
     likeness = Likeness()
     likeness.same.update(_same(sha256))
     if pdq:
-        within = lookup.WIDE if wide else lookup.NEAR
-        likeness.distances.update(lookup.nearest(bytes.fromhex(pdq), within=within, limit=LOOK_ALIKES))
+        within = image_search.WIDE if wide else image_search.NEAR
+        likeness.distances.update(image_search.nearest(bytes.fromhex(pdq), within=within, limit=LOOK_ALIKES))
     ids = plan.narrow([pk for pk in likeness.ids if pk in span], conditions, limit=LOOK_ALIKES)
     return Page(results=_results(ids, user, terms, likeness), is_by_hash=True, knows_looks=bool(pdq))
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
-from generation.words import fold
+from generation.core.text import fold
 
 TEXT_MAX = 500
 TERMS_MAX = 16

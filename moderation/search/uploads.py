@@ -9,7 +9,7 @@ from django.core.files.uploadedfile import InMemoryUploadedFile, UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler
 
 from generation import imaging
-from generation.models import lookup
+from generation.models import image_search
 
 
 class InMemory(FileUploadHandler):
@@ -35,6 +35,6 @@ def likeness_of(content: bytes) -> str:
     Raises imaging.Unreadable or imaging.DecoderUnavailable.
     """
     rendition = imaging.render(content)
-    if rendition.pdq is None or rendition.pdq_quality < lookup.QUALITY_MIN:
+    if rendition.pdq is None or rendition.pdq_quality < image_search.QUALITY_MIN:
         return rendition.sha256
     return f"{rendition.sha256}.{rendition.pdq.hex()}"

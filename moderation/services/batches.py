@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 from django.db import transaction
 
 from moderation.models import Decision, Review, Verdict
-from moderation.services import desk
+from moderation.services import decisions as desk
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

@@ -13,7 +13,7 @@ from django.db import connections, transaction
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from generation.models.prepared import Prepared
+from generation.core.db.prepared.query import Prepared
 from moderation.models import Decision, Review
 from moderation.models.reviews import CLAIM_LASTS, ReviewQuerySet
 from moderation.queues import QUEUES, Queue

@@ -19,9 +19,9 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from django_q.models import Task as QueueTask
 
-from generation.gate import forget_old_calls
+from generation.core.storage import sweep_temporary_files
 from generation.models import ImportRun, StorageReport
-from generation.storage import sweep_temporary_files
+from moderation.api.auth import forget_old_calls
 from moderation.models import Chore, Exposure
 
 log = logging.getLogger("loupe.housekeeping")

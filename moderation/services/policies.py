@@ -11,7 +11,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from moderation.models import Policy, PolicyActivation, PolicyRule
-from moderation.policy import Thresholds
+from moderation.policy_engine import Thresholds
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

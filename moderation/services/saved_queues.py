@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from moderation import queues
 from moderation.models import SavedQueue
 from moderation.queues import Queue
-from moderation.services import desk
+from moderation.services import decisions
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -20,18 +20,18 @@ SAVED_MAX = 30
 def save(*, user: User, queue: Queue, name: str, is_shared: bool = False) -> SavedQueue:
     """Keep a queue with its filters. Raises NotAllowed, or Incomplete with what is wrong."""
     if is_shared and not queues.may_share(user):
-        raise desk.NotAllowed("Only seniors and policy leads save queues for everybody.")
+        raise decisions.NotAllowed("Only seniors and policy leads save queues for everybody.")
     if not queue.is_narrowed:
-        raise desk.Incomplete("Set a filter first: without one, this is the queue that everybody has.")
+        raise decisions.Incomplete("Set a filter first: without one, this is the queue that everybody has.")
     if user.saved_queues.count() >= SAVED_MAX:
-        raise desk.Incomplete(f"You have {SAVED_MAX} saved queues. Delete one first.")
+        raise decisions.Incomplete(f"You have {SAVED_MAX} saved queues. Delete one first.")
     try:
         with transaction.atomic():
             return SavedQueue.objects.create(
                 owner=user, name=name, is_shared=is_shared, base=queue.slug, query=queue.query
             )
     except IntegrityError:
-        raise desk.Incomplete(f"You have a queue named “{name}” already. Choose another name.") from None
+        raise decisions.Incomplete(f"You have a queue named “{name}” already. Choose another name.") from None
 
 
 def delete(*, saved: SavedQueue) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import User
 
-from moderation.gateway import events
 from moderation.models import Decision, Review
 from moderation.models.decisions import status_after
+from moderation.services import webhook_events
 
 Opinion = Review.SecondOpinion
 SETTLERS_NAMED = 5
@@ -56,7 +56,7 @@ def conclude(*, review: Review, decision: Decision, **fields: Any) -> None:
         Review.Status.ESCALATED, only_from=review.status, second_opinion=Opinion.DISAGREED,
         decided_at=None, decided_by=None, **fields,
     )  # fmt: skip
-    events.review_moved(review)
+    webhook_events.review_moved(review)
 
 
 def restore(*, review: Review, standing: Sequence[Decision], reversed_one: Decision) -> None:

@@ -11,9 +11,9 @@ from django.utils.safestring import SafeString
 
 from generation import providers
 from moderation.models import Review
-from moderation.screen.blindness import Shown, shown
-from moderation.screen.covers import image_cover as render_cover
-from moderation.screen.parts import part
+from moderation.presenters.covers import image_cover as render_cover
+from moderation.presenters.partials import part
+from moderation.presenters.visibility import Shown, shown
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

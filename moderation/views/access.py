@@ -9,12 +9,12 @@ from uuid import UUID
 from django.http import Http404, HttpResponseRedirect, QueryDict
 from django.shortcuts import get_object_or_404
 
-from generation.htmx import HtmxHttpRequest
-from generation.models.prepared import Prepared
+from generation.core.db.prepared.query import Prepared
+from generation.core.htmx import HtmxHttpRequest
 from moderation import queues
 from moderation.models import Decision, Review, SavedQueue
 from moderation.queues import Queue
-from moderation.services import desk
+from moderation.services import decisions
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -41,11 +41,11 @@ def get_review_for(user: User, uuid: UUID, *, for_screen: bool = False) -> Revie
     return review
 
 
-def named_review(user: User, uuid: UUID) -> desk.Named:
+def named_review(user: User, uuid: UUID) -> decisions.Named:
     """Only its name, unread: for a service that reads it under its lock."""
     if not user.has_perm("moderation.view_review"):
         raise Http404
-    return desk.Named(uuid)
+    return decisions.Named(uuid)
 
 
 _ALONE = Prepared(lambda uuid: Review.objects.filter(uuid=uuid), uuid=UUID)

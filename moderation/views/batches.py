@@ -11,10 +11,10 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from moderation.forms import NOTE_MAX
-from moderation.screen.batches import Batch, batch_of
-from moderation.screen.sheet import Sight
-from moderation.services import batches, desk
+from moderation.forms.decisions import NOTE_MAX
+from moderation.presenters.batches import Batch, batch_of
+from moderation.presenters.bulk import Sight
+from moderation.services import batches, decisions
 from moderation.views.access import DeskRequest, SeeOther, named_queue
 from moderation.views.panels import STATUS_OF
 from moderation.views.sheet import finish, show
@@ -42,7 +42,7 @@ def batch_reverse(request: DeskRequest, uuid: UUID) -> HttpResponse:
     sight = Sight.read(queue, QueryDict(request.POST.get("sight", ""))) if queue is not None else None
     try:
         outcome = batches.reverse_many(batch=uuid, user=request.user, note=request.POST.get("note", "")[:NOTE_MAX])
-    except desk.DeskError as error:
+    except decisions.DeskError as error:
         status, problem = STATUS_OF[type(error)], str(error)
         if sight is not None:
             return show(request, sight, status=status, problem=problem)

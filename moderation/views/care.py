@@ -13,10 +13,10 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from moderation import taxonomy
+from moderation.forms.preferences import LOOK, PER_CATEGORY, PICTURES, REST, PreferencesForm, rows
 from moderation.models import Preferences
-from moderation.preferences_form import LOOK, PER_CATEGORY, PICTURES, REST, PreferencesForm, rows
-from moderation.screen.exposure import seen_by
-from moderation.services import care, desk
+from moderation.presenters.exposure import seen_by
+from moderation.services import decisions, wellbeing
 from moderation.views import panels
 from moderation.views.access import DeskRequest, SeeOther, get_review_for, named_queue, uuids
 
@@ -42,7 +42,7 @@ def _store(request: HttpRequest) -> HttpResponse:
         return _preferences_page(request, form)
     fields, veils = form.changes()
     if form.fields:
-        care.keep_preferences(user=request.user, fields=fields, veils=veils)
+        wellbeing.keep_preferences(user=request.user, fields=fields, veils=veils)
     if getattr(request, "htmx", False):
         return HttpResponse(status=204)
     if "next" not in request.POST:
@@ -77,8 +77,8 @@ def avoided(request: DeskRequest) -> HttpResponse:
     if category is None or wish not in ("on", "off"):
         return _preferences_page(request, problem="Choose one of the ten categories.")
     for uuid in uuids(request.POST.getlist("review")[:1]):
-        desk.skip(review=get_review_for(request.user, uuid), user=request.user)
-    care.avoid(user=request.user, l1=category.slug, wanted=wish == "on")
+        decisions.skip(review=get_review_for(request.user, uuid), user=request.user)
+    wellbeing.avoid(user=request.user, l1=category.slug, wanted=wish == "on")
     queue = named_queue(request.user, request.POST)
     if not panels.is_deck(request):
         until = "is not given to you until midnight UTC; others get it" if wish == "on" else "is given to you again"
@@ -97,7 +97,7 @@ def exposure(request: DeskRequest) -> HttpResponse:
 @require_POST
 def exposure_later(request: DeskRequest) -> HttpResponse:
     """Suggest no break for the next 60 minutes."""
-    care.later(user=request.user)
+    wellbeing.later(user=request.user)
     return _exposure(request, dismissed=True) if request.htmx else SeeOther(_back(request, "home"))
 
 
@@ -115,7 +115,7 @@ def _exposure(request: DeskRequest, *, dismissed: bool = False) -> HttpResponse:
 def rest(request: DeskRequest) -> HttpResponse:
     """A quiet page. Coming to it by the button gives back what one holds; looking at it changes nothing."""
     if request.method == "POST":
-        care.rest(user=request.user)
+        wellbeing.rest(user=request.user)
         queue = named_queue(request.user, request.POST)
         address = resolve_url("moderation:rest")
         return panels.leave(request, f"{address}?queue={queue.slug}" if queue else address)

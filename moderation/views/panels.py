@@ -16,20 +16,24 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django_htmx.http import HttpResponseClientRedirect
 
-from generation.htmx import respond
+from generation.core.htmx import respond
 from generation.wire.parsing import parse_integer
-from moderation.forms import NOTE_MAX
+from moderation.forms.decisions import NOTE_MAX
 from moderation.models import Preferences, Review, Verdict
 from moderation.models.preferences import Veil
 from moderation.models.reviews import UNDO_WINDOW
+from moderation.presenters import SURROUNDS, panel, rail, stage, surround_after, undo_seconds
+from moderation.presenters.partials import hidden, part
 from moderation.queues import Queue
-from moderation.screen import SURROUNDS, panel, rail, stage, surround_after, undo_seconds
-from moderation.screen.parts import hidden, part
-from moderation.services import claims, desk
+from moderation.services import claims, decisions
 from moderation.views.access import DeskRequest, SeeOther, get_review_for, uuids
 from moderation.views.skips import skipped
 
-STATUS_OF: dict[type[desk.DeskError], int] = {desk.NotAllowed: 403, desk.Overtaken: 409, desk.Incomplete: 422}
+STATUS_OF: dict[type[decisions.DeskError], int] = {
+    decisions.NotAllowed: 403,
+    decisions.Overtaken: 409,
+    decisions.Incomplete: 422,
+}
 DECK_MAX = 8
 
 
@@ -79,7 +83,7 @@ def go_on(request: DeskRequest, queue: Queue) -> HttpResponse:
     if is_deck(request):
         return refill(request, queue)
     avoided = Preferences.of(request.user).avoided_today()
-    review = desk.claim_next(user=request.user, queue=queue, skipped=skipped(request, queue), avoided=avoided)
+    review = decisions.claim_next(user=request.user, queue=queue, skipped=skipped(request, queue), avoided=avoided)
     if review is None:
         withheld = " What you asked for yourself, and what you are half of a disagreement about, others decide."
         why = withheld if queue.withholds(request.user) else ""
@@ -103,7 +107,11 @@ def leave(request: DeskRequest, address: str) -> HttpResponse:
 
 
 def refuse(
-    request: DeskRequest, review: Review | desk.Named, queue: Queue | None, error: desk.DeskError, **extra: Any
+    request: DeskRequest,
+    review: Review | decisions.Named,
+    queue: Queue | None,
+    error: decisions.DeskError,
+    **extra: Any,
 ) -> HttpResponse:
     """A fresh panel that says what is so now, and why this was not done."""
     fresh = get_review_for(request.user, review.uuid, for_screen=True)
@@ -118,7 +126,7 @@ def show(request: DeskRequest, review: Review, queue: Queue | None, *, status: i
     if is_deck(request):
         return _panels([context], status=status)
     context |= rail(request.user) | {
-        "undo_seconds": undo_seconds(desk.last_reversible(user=request.user)),
+        "undo_seconds": undo_seconds(decisions.last_reversible(user=request.user)),
         "undo_window": int(UNDO_WINDOW.total_seconds()),
     }
     return respond(request, "moderation/review.html", "moderation/_review.html", context, status=status)

@@ -12,16 +12,16 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from generation.htmx import respond
+from generation.core.htmx import respond
 from generation.wire.parsing import parse_integer, parse_keyset
 from moderation import queues
+from moderation.forms.queues import QueueFilterForm, SavedQueueForm
 from moderation.models import Review
 from moderation.models.reviews import ReviewQuerySet
-from moderation.queue_forms import QueueFilterForm, SavedQueueForm
+from moderation.presenters import rail
+from moderation.presenters.counters import count_each
 from moderation.queues import Queue
-from moderation.screen import rail
-from moderation.screen.numbers import count_each
-from moderation.services import desk, saved_queues
+from moderation.services import decisions, saved_queues
 from moderation.views import panels, skips
 from moderation.views.access import DeskRequest, SeeOther, get_queue_for, get_saved_queue_for, named_queue
 
@@ -152,7 +152,7 @@ def queue_save(request: DeskRequest, slug: str) -> HttpResponse:
     given = form.cleaned_data
     try:
         saved = saved_queues.save(user=request.user, queue=queue, name=given["name"], is_shared=given["is_shared"])
-    except desk.DeskError as error:
+    except decisions.DeskError as error:
         form.add_problem(error)
         return _page(request, queue, status=panels.STATUS_OF[type(error)], saving=form)
     messages.success(request, f"Saved as “{saved.name}”.")

@@ -12,12 +12,12 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET, require_POST
 
 from generation.wire.parsing import parse_integer
-from moderation.exports import filter_decisions
-from moderation.forms import NOTE_MAX, DecisionFilterForm
+from moderation.forms.decisions import NOTE_MAX, DecisionFilterForm
 from moderation.models import Decision, Review
-from moderation.screen import entries
-from moderation.screen.parts import hidden
-from moderation.services import desk
+from moderation.presenters import entries
+from moderation.presenters.partials import hidden
+from moderation.services import decisions
+from moderation.services.exports import filter_decisions
 from moderation.views.access import DeskRequest, get_decision_for, get_review_for, named_queue
 from moderation.views.panels import arrive, home_of, is_deck, leave, refuse
 
@@ -33,7 +33,7 @@ def decision_reverse(request: DeskRequest, uuid: UUID) -> HttpResponse:
 @require_POST
 def undo(request: DeskRequest) -> HttpResponse:
     """Reverse one's newest decision, and go back to its image."""
-    decision = desk.last_reversible(user=request.user)
+    decision = decisions.last_reversible(user=request.user)
     if decision is not None:
         return _reverse(request, decision)
     sentence = "There is nothing of yours left to undo."
@@ -42,14 +42,14 @@ def undo(request: DeskRequest) -> HttpResponse:
     except ValueError:
         messages.info(request, sentence)
         return leave(request, home_of(named_queue(request.user, request.POST)))
-    return refuse(request, review, named_queue(request.user, request.POST), desk.Overtaken(sentence))
+    return refuse(request, review, named_queue(request.user, request.POST), decisions.Overtaken(sentence))
 
 
 def _reverse(request: DeskRequest, decision: Decision) -> HttpResponse:
     queue = named_queue(request.user, request.POST)
     try:
-        desk.reverse(decision=decision, user=request.user, note=request.POST.get("note", "")[:NOTE_MAX])
-    except desk.DeskError as error:
+        decisions.reverse(decision=decision, user=request.user, note=request.POST.get("note", "")[:NOTE_MAX])
+    except decisions.DeskError as error:
         return refuse(request, decision.review, queue, error)
     if not is_deck(request):
         messages.info(request, f"Taken back: {decision.past_tense}. The image waits again, and you hold it.")

@@ -7,9 +7,9 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from moderation.screen import history as past
-from moderation.screen.quality import PERIODS
-from moderation.screen.quality import quality as figures
+from moderation.presenters import history as past
+from moderation.presenters.quality import PERIODS
+from moderation.presenters.quality import quality as figures
 from moderation.views.access import DeskRequest
 
 

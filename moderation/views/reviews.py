@@ -13,9 +13,9 @@ from django_htmx.http import reswap, retarget
 
 from moderation.models import Review
 from moderation.models.reviews import CLAIM_LASTS
-from moderation.screen import claim_seconds
-from moderation.screen.parts import hidden, part
-from moderation.services import claims, desk
+from moderation.presenters import claim_seconds
+from moderation.presenters.partials import hidden, part
+from moderation.services import claims, decisions
 from moderation.views import skips, verdicts
 from moderation.views.access import DeskRequest, get_review_for, moment, named_queue, named_review, uuids
 from moderation.views.panels import arrive, go_on, is_deck, kept, refill, refuse, show
@@ -33,8 +33,8 @@ def review_claim(request: DeskRequest, uuid: UUID) -> HttpResponse:
     review = get_review_for(request.user, uuid)
     queue = named_queue(request.user, request.POST)
     try:
-        review = desk.claim(review=review, user=request.user)
-    except desk.DeskError as error:
+        review = decisions.claim(review=review, user=request.user)
+    except decisions.DeskError as error:
         response = refuse(request, review, queue, error)
         return reswap(retarget(response, "#panel"), "outerHTML")
     if request.htmx.target == "claim":
@@ -47,7 +47,7 @@ def review_claim(request: DeskRequest, uuid: UUID) -> HttpResponse:
 def review_skip(request: DeskRequest, uuid: UUID) -> HttpResponse:
     review = get_review_for(request.user, uuid)
     queue = named_queue(request.user, request.POST)
-    desk.skip(review=review, user=request.user)
+    decisions.skip(review=review, user=request.user)
     if queue is None:
         messages.info(request, f"Skipped image {review.asset.short_id}.")
         return arrive(request, review, None)
@@ -62,11 +62,11 @@ def decision_create(request: DeskRequest, uuid: UUID) -> HttpResponse:
     try:
         given = {"review": review, "user": request.user, **_verdict(request)}
         if queue is not None and is_deck(request):
-            return refill(request, queue, lambda deal: desk.decide_and_deal(deal=deal, **given))
-        decision = desk.decide(**given)
+            return refill(request, queue, lambda deal: decisions.decide_and_deal(deal=deal, **given))
+        decision = decisions.decide(**given)
     except Review.DoesNotExist as missing:
         raise Http404 from missing
-    except desk.DeskError as error:
+    except decisions.DeskError as error:
         return refuse(request, review, queue, error, **kept(request))
     names = f" as {decision.category_names}" if decision.categories else ""
     messages.success(request, f"{decision.past_tense.capitalize()} image {decision.review.asset.short_id}{names}.")

@@ -13,17 +13,17 @@ from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST
 from django_htmx.http import replace_url, reswap, retarget
 
-from generation.htmx import respond
+from generation.core.htmx import respond
 from moderation import taxonomy
-from moderation.forms import NOTE_MAX
+from moderation.forms.decisions import NOTE_MAX
 from moderation.models import Preferences, Review, Verdict
 from moderation.models.decisions import PAST_TENSE
+from moderation.presenters import bulk as screen
+from moderation.presenters.batches import batch_of
+from moderation.presenters.bulk import Sight
+from moderation.presenters.exposure import seen_by
 from moderation.queues import Queue
-from moderation.screen import sheet as screen
-from moderation.screen.batches import batch_of
-from moderation.screen.exposure import seen_by
-from moderation.screen.sheet import Sight
-from moderation.services import batches, desk, sheets
+from moderation.services import batches, bulk_claims, decisions
 from moderation.views import skips, verdicts
 from moderation.views.access import DeskRequest, SeeOther, get_queue_for, uuids
 from moderation.views.panels import STATUS_OF, leave
@@ -48,7 +48,7 @@ def sheet(request: DeskRequest, slug: str) -> HttpResponse:
 def sheet_return(request: DeskRequest, slug: str) -> HttpResponse:
     """Give back what is left of the sheet; with ``next``, skip it and go on with another sheet."""
     queue = get_queue_for(request.user, slug, request.GET)
-    back = sheets.give_back(user=request.user, queue=queue, uuids=uuids(request.POST.getlist("shown")))
+    back = bulk_claims.give_back(user=request.user, queue=queue, uuids=uuids(request.POST.getlist("shown")))
     if "next" in request.POST:
         skips.remember(request, queue, *back)
         return _next(request, Sight.read(queue, request.GET))
@@ -66,7 +66,7 @@ def sheet_decide(request: DeskRequest, slug: str) -> HttpResponse:
         if step == "back":
             return _beside(request, sight, ACT)
         return _confirm(request, sight) if step == "confirm" else _preview(request, sight)
-    except desk.DeskError as error:
+    except decisions.DeskError as error:
         return _refuse(request, sight, error)
 
 
@@ -81,7 +81,7 @@ def _preview(request: DeskRequest, sight: Sight) -> HttpResponse:
         chosen=set(uuids(data.getlist("tile"))), the_rest=the_rest,
     )  # fmt: skip
     if not marked.reviews:
-        raise desk.Incomplete(marked.left_out or "Select at least one image.")
+        raise decisions.Incomplete(marked.left_out or "Select at least one image.")
     about = _about(request, sight, marked.reviews, verdict)
     return _beside(request, sight, PREVIEW, **about, left_out=marked.left_out)
 
@@ -97,7 +97,7 @@ def _confirm(request: DeskRequest, sight: Sight) -> HttpResponse:
 
 def _given(data: QueryDict, *, wants_reason: bool = True) -> Given:
     given = verdicts.read(data, wants_reason=wants_reason)
-    desk.checked_categories(given.verdict, given.categories)
+    decisions.checked_categories(given.verdict, given.categories)
     return given
 
 
@@ -108,7 +108,7 @@ def _batch(request: DeskRequest) -> UUID | None:
 def _reviews(request: DeskRequest, queue: Queue) -> list[Review]:
     """Those that were previewed. What they hold of other queues was on no sheet of this one."""
     rows = Review.objects.filter(uuid__in=uuids(request.POST.getlist("review"))[: batches.LIMIT + 1])
-    here = {review.pk for review in sheets.on_sheet(user=request.user, queue=queue)}
+    here = {review.pk for review in bulk_claims.on_sheet(user=request.user, queue=queue)}
     return [review for review in rows if review.pk in here or not review.is_held_by(request.user)]
 
 
@@ -127,7 +127,7 @@ def finish(request: DeskRequest, sight: Sight, outcome: batches.Outcome, verb: s
 def _next(request: DeskRequest, sight: Sight) -> HttpResponse:
     avoided = Preferences.of(request.user).avoided_today()
     queue, skipped = sight.queue, skips.skipped(request, sight.queue)
-    if not sheets.fill(user=request.user, queue=queue, skipped=skipped, avoided=avoided):
+    if not bulk_claims.fill(user=request.user, queue=queue, skipped=skipped, avoided=avoided):
         messages.info(request, f"Nothing is left for you in “{queue.name}”.")
         return leave(request, queue.get_absolute_url())
     return show(request, sight) if request.htmx else SeeOther(sight.address)
@@ -153,12 +153,12 @@ def _beside(request: DeskRequest, sight: Sight, part: str, *, status: int = 200,
     return reswap(retarget(render(request, part, context, status=status), "#act"), "outerHTML")
 
 
-def _refuse(request: DeskRequest, sight: Sight, error: desk.DeskError) -> HttpResponse:
+def _refuse(request: DeskRequest, sight: Sight, error: decisions.DeskError) -> HttpResponse:
     """What was being done, with the reason why it was not."""
     status, problem = STATUS_OF[type(error)], str(error)
     given = request.POST.get("verdict", "")
     wanted = set(uuids(request.POST.getlist("review")))
-    here = [one for one in sheets.on_sheet(user=request.user, queue=sight.queue) if one.uuid in wanted]
+    here = [one for one in bulk_claims.on_sheet(user=request.user, queue=sight.queue) if one.uuid in wanted]
     if request.POST.get("step") == "confirm" and here and given in Verdict.values:
         about = _about(request, sight, here, Verdict(given))
         return _beside(request, sight, PREVIEW, status=status, problem=problem, **about)

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from django.http import QueryDict
 
-from moderation.forms import NOTE_MAX
+from moderation.forms.decisions import NOTE_MAX
 from moderation.models import Verdict
-from moderation.services import desk
+from moderation.services import decisions
 
 SECONDS_END = 10**6  # what the record's column holds
 
@@ -27,14 +27,14 @@ class Given:
 def read(data: QueryDict, *, wants_reason: bool = True) -> Given:
     """``wants_reason``: whether an escalation has to say why, already. Raises desk.Incomplete."""
     verdict, note = data.get("verdict", ""), data.get("note", "").strip()
-    if verdict not in desk.VERDICTS:
-        raise desk.Incomplete("Choose approve, reject or escalate.")
+    if verdict not in decisions.VERDICTS:
+        raise decisions.Incomplete("Choose approve, reject or escalate.")
     if len(note) > NOTE_MAX:
-        raise desk.Incomplete(f"A note has at most {NOTE_MAX} characters. This one has {len(note)}.")
+        raise decisions.Incomplete(f"A note has at most {NOTE_MAX} characters. This one has {len(note)}.")
     if "\0" in note:
-        raise desk.Incomplete("The note holds a character that is no text.")
+        raise decisions.Incomplete("The note holds a character that is no text.")
     if verdict == Verdict.ESCALATE and wants_reason and not note:
-        raise desk.Incomplete("Say why a senior moderator should look at it.")
+        raise decisions.Incomplete("Say why a senior moderator should look at it.")
     return Given(
         verdict=Verdict(verdict), categories=data.getlist("categories"), note=note,
         seconds=_seconds(data.get("seconds", "")), name=_name(data.get("decision", "")),
@@ -54,4 +54,4 @@ def _name(text: str) -> UUID | None:
     try:
         return UUID(text) if text else None
     except ValueError:
-        raise desk.Incomplete("The decision's name is no UUID.") from None
+        raise decisions.Incomplete("The decision's name is no UUID.") from None

@@ -271,7 +271,7 @@ function countOwn(verdict, by) {
   const count = verdict && find(`#rail-${verdict} .num`);
   if (count && /^\d+$/.test(count.textContent)) count.textContent = Math.max(0, Number(count.textContent) + by);
 }
-// In the order of time: moderation/naming.py says why.
+// In the order of time: generation/core/uuid7.py says why.
 function uuid() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   let time = Date.now();

@@ -14,8 +14,8 @@ from playwright.sync_api import Page
 
 from generation.models import Asset, GenerationRequest, Source
 from moderation.models import Classification, Label, Preferences, Review, Verdict
-from moderation.services import desk
-from tests.moderation.browsing import keep_said
+from moderation.services import decisions
+from tests.moderation.page_helpers import keep_said
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 PageOf = Callable[..., Page]
@@ -62,8 +62,8 @@ def furnished(
         (Verdict.ESCALATE, {"note": "unsure"}),
     ):
         review = make_review()
-        desk.claim(review=review, user=moderator)
-        desk.decide(review=review, user=moderator, verdict=verdict, **words)
+        decisions.claim(review=review, user=moderator)
+        decisions.decide(review=review, user=moderator, verdict=verdict, **words)
     for _ in range(3):
         make_review()
     shown.refresh_from_db()

@@ -12,8 +12,8 @@ from playwright.sync_api import expect
 
 from generation.models import Source
 from moderation.models import Decision, Exposure, Preferences, Review
-from moderation.services import claims, desk
-from tests.browser.hands import Make, PageOf, begin, current, press, sent, settle, until, verdicts
+from moderation.services import claims, decisions
+from tests.browser.actions import Make, PageOf, begin, current, press, sent, settle, until, verdicts
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -113,7 +113,7 @@ def test_a_refused_verdict_brings_its_image_back_with_the_reason(
     begin(page)
     review = Review.objects.get(uuid=current(page))
     claims.release(user=moderator, uuids=[review.uuid])
-    desk.claim(review=review, user=senior)
+    decisions.claim(review=review, user=senior)
 
     press(page, "a")
 

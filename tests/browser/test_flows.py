@@ -12,11 +12,11 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Locator, Page, expect
 
 from moderation.models import Decision, Preferences, Review, SavedQueue, Verdict
-from moderation.models.found import BITS
-from moderation.services import desk
-from tests.browser.hands import begin, press, sent, settle
+from moderation.models.found_categories import BITS
+from moderation.services import decisions
+from tests.browser.actions import begin, press, sent, settle
 from tests.conftest import picture
-from tests.moderation.seconds import judge
+from tests.moderation.second_opinion_helpers import judge
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 PageOf = Callable[..., Page]
@@ -32,8 +32,8 @@ def alcohol(review: Review) -> Review:
 
 
 def decided(review: Review, user: User, verdict: Verdict, **given: Any) -> Decision:
-    desk.claim(review=review, user=user)
-    return desk.decide(review=review, user=user, verdict=verdict, **given)
+    decisions.claim(review=review, user=user)
+    return decisions.decide(review=review, user=user, verdict=verdict, **given)
 
 
 def tab_to(page: Page, place: Locator) -> None:

@@ -10,8 +10,8 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
 from moderation.models import Preferences, Review, Verdict
-from moderation.services import desk
-from tests.browser.hands import PageOf, begin, have_seen_much
+from moderation.services import decisions
+from tests.browser.actions import PageOf, begin, have_seen_much
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Make = Callable[..., Review]
@@ -23,8 +23,8 @@ def pages(make_review: Make, moderator: User) -> list[str]:
     batch = uuid4()
     for _ in range(2):
         review = make_review(original_name="cellar.png")
-        desk.claim(review=review, user=moderator)
-        desk.decide(review=review, user=moderator, verdict=Verdict.APPROVE, batch=batch)
+        decisions.claim(review=review, user=moderator)
+        decisions.decide(review=review, user=moderator, verdict=Verdict.APPROVE, batch=batch)
     make_review()
     return ["/queues/waiting/", "/search/?q=cellar", "/decisions/", "/history/", f"/batches/{batch}/"]
 

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
 from moderation.models import Exposure, Review
-from tests.browser.hands import begin, current, have_seen_much, sent, settle, verdicts
+from tests.browser.actions import begin, current, have_seen_much, sent, settle, verdicts
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PageOf = Callable[..., Page]

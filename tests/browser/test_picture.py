@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
 from moderation.models import Preferences, Review
-from tests.browser.hands import PageOf, begin, press, sent, settle
+from tests.browser.actions import PageOf, begin, press, sent, settle
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 

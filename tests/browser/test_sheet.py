@@ -15,8 +15,8 @@ from playwright.sync_api import Page, expect
 
 from moderation.models import Decision, Review
 from moderation.services import claims
-from tests.browser.hands import have_seen_much
-from tests.moderation.browsing import Make
+from tests.browser.actions import have_seen_much
+from tests.moderation.page_helpers import Make
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,8 @@ from django.test import Client
 from playwright.sync_api import Page, Route, expect
 
 from moderation.models import Decision, Preferences, Review, Verdict
-from moderation.services import claims, desk
-from tests.browser.hands import PageOf, begin, current, press, sent, settle, until, verdicts
+from moderation.services import claims, decisions
+from tests.browser.actions import PageOf, begin, current, press, sent, settle, until, verdicts
 from tests.conftest import PASSWORD
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -158,8 +158,8 @@ def test_a_kept_decision_that_is_refused_is_named_with_its_image_and_the_reason(
     (uuid,) = leave_unsent(page, 1)
     review = Review.objects.get(uuid=uuid)
     claims.release(user=moderator, uuids=[review.uuid])
-    desk.claim(review=review, user=senior)
-    desk.decide(review=review, user=senior, verdict=Verdict.REJECT, categories=["gambling"])
+    decisions.claim(review=review, user=senior)
+    decisions.decide(review=review, user=senior, verdict=Verdict.REJECT, categories=["gambling"])
     context.set_offline(False)
     other = context.new_page()
 
@@ -261,8 +261,8 @@ def test_escalating_again_says_why_not_and_what_is_typed_is_a_note(
 ) -> None:
     for _ in range(2):
         review = make_review()
-        desk.claim(review=review, user=senior)
-        desk.decide(review=review, user=senior, verdict=Verdict.ESCALATE, note="unsure")
+        decisions.claim(review=review, user=senior)
+        decisions.decide(review=review, user=senior, verdict=Verdict.ESCALATE, note="unsure")
     page = page_of(senior)
     page.goto("/queues/escalated/")
     page.get_by_role("button", name="Start reviewing").first.click()
@@ -284,8 +284,8 @@ def test_escalating_a_sheet_again_says_why_not_and_takes_no_commands(
 ) -> None:
     for _ in range(2):
         review = make_review()
-        desk.claim(review=review, user=senior)
-        desk.decide(review=review, user=senior, verdict=Verdict.ESCALATE, note="unsure")
+        decisions.claim(review=review, user=senior)
+        decisions.decide(review=review, user=senior, verdict=Verdict.ESCALATE, note="unsure")
     page = page_of(senior)
     page.goto("/queues/escalated/")
     page.get_by_role("button", name="Contact sheet").click()

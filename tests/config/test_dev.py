@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from config import env
-from config.engine.prepare import prepare
+from config.bootstrap import prepare
 from tests.config.workers import Program, children, processes, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

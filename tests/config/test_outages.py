@@ -17,8 +17,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from config import outage_logs
 from config.outage_logs import FoldOutages
+from generation.core.outages import Outage, find_outage
 from generation.models import ApiCall, ApiKey, Scope
-from generation.outages import Outage, find_outage
 
 AWAY = "connection to server failed: Connection refused"
 

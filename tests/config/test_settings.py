@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from config.engine.prepare import prepare
+from config.bootstrap import prepare
 
 SETTINGS = Path(__file__).resolve().parent.parent.parent / "config" / "settings.py"
 KEY = "only-for-tests-" + "k" * 40

@@ -99,7 +99,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         **kept, "DATA_DIR": str(data), "PORT": str(port), "DEMO_PASSWORD": PASSWORD, "SANDBOX_LATENCY": "0.5",
         "DJANGO_SETTINGS_MODULE": "config.settings",
     }  # fmt: skip
-    subprocess.run([sys.executable, "-m", "config.engine.prepare"], cwd=ROOT, env=env, check=True)
+    subprocess.run([sys.executable, "-m", "config.bootstrap"], cwd=ROOT, env=env, check=True)
     log = (data / "log").open("w")
     process = subprocess.Popen(
         [sys.executable, "manage.py", "dev"], cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT, text=True

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest import mock
 
+from generation.core.storage import DurableFileSystemStorage
 from generation.models import PumpSlot
-from generation.storage import DurableFileSystemStorage
 
 
 @contextmanager

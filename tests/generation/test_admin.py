@@ -13,8 +13,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django_q.models import Failure, OrmQ, Schedule, Success, Task
 
+from generation.core.admin import BoundedPaginator
 from generation.models import Asset, GenerationRequest, PumpSlot, RequestTransition, Source
-from generation.readonly_admin import BoundedPaginator
 from generation.sandbox.models import SandboxRefusal, SandboxTask
 
 ClientOf = Callable[[User], Client]

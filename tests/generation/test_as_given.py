@@ -14,15 +14,15 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from generation import offers
 from generation.models import GenerationRequest, RequestTransition
+from generation.services import model_catalog
 from generation.services import requests as service
-from generation.txt2img import is_blank
-from generation.wire import flat
+from generation.services.validation import is_blank
+from generation.wire import field_map
 from generation.wire import txt2img as wire
 from generation.wire.txt2img import Txt2ImgBody
 from tests.generation.test_forms import sent
-from tests.moderation.gateway.calls import make_key
+from tests.moderation.api.calls import make_key
 
 pytestmark = pytest.mark.django_db
 NEW, SUBMIT = "/requests/new/", "/v3/async/txt2img"
@@ -91,7 +91,7 @@ bodies = st.fixed_dictionaries(
 
 @pytest.fixture(autouse=True)
 def _catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(offers, "ask", lambda question: offers.Offer(asked_at=timezone.now()))
+    monkeypatch.setattr(model_catalog, "ask", lambda question: model_catalog.Offer(asked_at=timezone.now()))
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -109,7 +109,7 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def posted(request: GenerationRequest) -> dict[str, Any]:
     """The body that the provider's client makes of the stored request."""
     request.refresh_from_db()
-    nested = flat.nest(asdict(request.submission))
+    nested = field_map.nest(asdict(request.submission))
     return dict(json.loads(json.dumps(Txt2ImgBody.model_validate(nested).to_wire())))
 
 

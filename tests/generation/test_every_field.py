@@ -16,7 +16,7 @@ from django.test import Client
 from generation import providers, tasks
 from generation.models import Asset, GenerationRequest
 from generation.sandbox.models import SandboxTask
-from generation.wire import flat
+from generation.wire import field_map
 from tests.generation.test_forms import sent
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -93,8 +93,10 @@ def test_every_field_goes_there_and_comes_back(client_of: ClientOf, moderator: U
     request = GenerationRequest.objects.get()
     assert (request.status, request.error) == (GenerationRequest.Status.SUCCEEDED, "")
     body = SandboxTask.objects.get().accepted
-    arrived = flat.flatten(body)
-    assert {name: arrived[name] for name in flat.NAMES} == {name: getattr(request, name) for name in flat.NAMES}
+    arrived = field_map.flatten(body)
+    assert {name: arrived[name] for name in field_map.NAMES} == {
+        name: getattr(request, name) for name in field_map.NAMES
+    }
     assert len(body.request.loras) == len(body.request.embeddings) == 5
     assets = Asset.objects.filter(request=request)
     assert [(asset.width, asset.height, asset.image_type) for asset in assets] == [(208, 216, "png")] * 2
@@ -115,7 +117,7 @@ def test_again_with_changes_carries_every_field(client_of: ClientOf, moderator: 
     assert browser.post(NEW, data).status_code == 302
 
     second = GenerationRequest.objects.exclude(pk=first.pk).get()
-    assert {n: getattr(second, n) for n in flat.NAMES} == {n: getattr(first, n) for n in flat.NAMES}
+    assert {n: getattr(second, n) for n in field_map.NAMES} == {n: getattr(first, n) for n in field_map.NAMES}
 
 
 def test_what_nobody_set_is_left_out_of_the_page(client_of: ClientOf, moderator: User) -> None:

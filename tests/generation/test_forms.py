@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from generation.forms import FIELDS, LEVELS, RequestForm
+from generation.forms.request_form import FIELDS, LEVELS, RequestForm
 from generation.wire import txt2img as wire
 
 RANGED = {name: wire.RANGES[name] for name in ("width", "height", "image_num", "steps", "guidance_scale", "seed")}

@@ -15,9 +15,9 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 import moderation.tasks
-from generation import fetching, providers, pumps, tasks
+from generation import fetching, jobs, providers, tasks
 from generation.models import Asset, GenerationRequest, RemoteImage
-from generation.providers import novita
+from generation.providers.novita import client
 from generation.sandbox.models import SandboxTask
 from generation.services import downloading, requests
 from moderation.models import Classification, Decision, Review
@@ -175,7 +175,7 @@ def test_submitting_is_committed_before_the_post(monkeypatch: pytest.MonkeyPatch
         seen.append((GenerationRequest.objects.get().status, connection.in_atomic_block))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(novita.Novita, "submit", submit)
+    monkeypatch.setattr(client.Novita, "submit", submit)
     with pytest.raises(KeyboardInterrupt):
         tasks.submit()
     monkeypatch.undo()
@@ -208,10 +208,10 @@ def test_losing_the_whole_queue_loses_nothing() -> None:
     ask(), ask(seed=6)
     for _ in range(40):
         OrmQ.objects.all().delete()
-        pumps.start_over()
+        jobs.start_over()
         make_everything_due()
-        for name in pumps.tick():
-            pumps.find(name)()
+        for name in jobs.tick():
+            jobs.find(name)()
 
     assert set(GenerationRequest.objects.values_list("status", flat=True)) == {"succeeded"}
     assert not Review.objects.filter(status=Review.Status.CLASSIFYING).exists()
@@ -253,7 +253,7 @@ def killed_at(effect: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str
 
     with monkeypatch.context() as patch, connection.execute_wrapper(sql):
         # Dying right after these is the worst moment: the outside world has changed, our rows have not.
-        patch.setattr(novita.Novita, "submit", after(novita.Novita.submit, "POST"))
+        patch.setattr(client.Novita, "submit", after(client.Novita.submit, "POST"))
         patch.setattr(downloading, "download", after(downloading.download, "GET"))
         patch.setattr(downloading, "store_rendition", after(downloading.store_rendition, "store"))
         try:
@@ -273,7 +273,7 @@ def test_a_worker_killed_at_any_effect_loses_and_doubles_nothing(prompt: str, mo
             run_line(rounds=2)
         finished = "killed" not in effects
         connection.close()
-        pumps.start_over()
+        jobs.start_over()
         run_line(rounds=4)
 
         request.refresh_from_db()
@@ -305,7 +305,7 @@ def test_a_decoder_that_keeps_dying_is_given_up_after_a_few_attempts(monkeypatch
     deaths = 0
     for _ in range(10):
         make_everything_due()
-        pumps.start_over()
+        jobs.start_over()
         try:
             tasks.fetch()
         except Killed:

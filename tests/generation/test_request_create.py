@@ -7,9 +7,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from generation import offers
-from generation.forms import FIELDS
+from generation.forms.request_form import FIELDS
 from generation.models import GenerationRequest
+from generation.services import model_catalog
 from tests.generation.test_forms import sent
 
 Status = GenerationRequest.Status
@@ -20,7 +20,7 @@ LIST, NEW = "/requests/", "/requests/new/"
 
 @pytest.fixture(autouse=True)
 def _models(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(offers, "suggestions", lambda slug: [("alder.safetensors", "Alder")])
+    monkeypatch.setattr(model_catalog, "suggestions", lambda slug: [("alder.safetensors", "Alder")])
 
 
 def test_making_requests_needs_permission(client_of: ClientOf, auditor: User) -> None:
@@ -99,7 +99,7 @@ def test_a_source_that_does_not_exist_gives_the_empty_form(client_of: ClientOf, 
 def test_without_suggestions_the_form_still_works(
     client_of: ClientOf, moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(offers, "suggestions", lambda slug: [])
+    monkeypatch.setattr(model_catalog, "suggestions", lambda slug: [])
 
     assert client_of(moderator).get(NEW).status_code == 200
     assert client_of(moderator).post(NEW, sent(model_name="by-hand")).status_code == 302

@@ -21,6 +21,7 @@ from django.utils import timezone
 
 import moderation.tasks
 from generation import imaging, tasks
+from generation.core.storage import StorageUnavailableError
 from generation.imaging import child, decode, pool
 from generation.models import (
     Asset,
@@ -33,14 +34,13 @@ from generation.models import (
 )
 from generation.sandbox.models import SandboxTask
 from generation.services import storage_checks
-from generation.storage import StorageUnavailableError
 from tests.conftest import picture
 from tests.generation.faults import end_pauses, failing_writes
 from tests.generation.test_import_command import STORED, command, sandbox  # noqa: F401
 from tests.generation.test_pipeline import _sandbox, ask, make_everything_due, run_line  # noqa: F401
 from tests.generation.test_request_create import NEW, _models, sent  # noqa: F401
-from tests.moderation.gateway.calls import CLEAN, classify, data_url, make_key
-from tests.moderation.gateway.test_novita import body, submit
+from tests.moderation.api.calls import CLEAN, classify, data_url, make_key
+from tests.moderation.api.test_novita import body, submit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Status = GenerationRequest.Status

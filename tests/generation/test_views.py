@@ -14,8 +14,9 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from generation import listing, offers
 from generation.models import Asset, GenerationRequest, RemoteImage, RequestTransition, Source
+from generation.services import model_catalog
+from generation.views import request_list
 from tests.generation.test_forms import sent
 
 Status = GenerationRequest.Status
@@ -27,7 +28,7 @@ SIGNED = "https://images.example/1.png?X-Amz-Signature=c0ffee"
 
 @pytest.fixture(autouse=True)
 def _models(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(offers, "suggestions", lambda slug: [("alder.safetensors", "Alder")])
+    monkeypatch.setattr(model_catalog, "suggestions", lambda slug: [("alder.safetensors", "Alder")])
 
 
 def put(request: GenerationRequest, status: str, **fields: Any) -> GenerationRequest:
@@ -68,7 +69,7 @@ def test_the_list_shows_the_newest_first(client_of: ClientOf, moderator: User, m
 def test_pages_follow_each_other_without_gap_or_repetition(
     client_of: ClientOf, moderator: User, make_request: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listing, "PAGE_SIZE", 3)
+    monkeypatch.setattr(request_list, "PAGE_SIZE", 3)
     moment = timezone.now()
     expected = {make_request(created_at=moment).pk for _ in range(4)} | {make_request().pk for _ in range(4)}
     browser, seen, address = client_of(moderator), [], LIST

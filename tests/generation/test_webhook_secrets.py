@@ -17,7 +17,7 @@ from django.test import Client
 from django.utils.crypto import salted_hmac
 
 from generation.models import ApiKey
-from moderation.gateway import calling
+from moderation.api.webhooks import client
 
 pytestmark = pytest.mark.django_db
 ClientOf = Callable[[User], Client]
@@ -35,11 +35,11 @@ def test_every_key_has_its_own_random_secret() -> None:
 
 
 def test_a_new_secret_key_changes_no_webhook_secret(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calling.time, "time", lambda: 1_800_000_000.0)
+    monkeypatch.setattr(client.time, "time", lambda: 1_800_000_000.0)
     key = make()
-    before = calling.headers(secret=key.webhook_secret, delivery=key.uuid, content=b"x")
+    before = client.headers(secret=key.webhook_secret, delivery=key.uuid, content=b"x")
     settings.SECRET_KEY = "another-" + "y" * 50
-    now = calling.headers(secret=ApiKey.objects.get(pk=key.pk).webhook_secret, delivery=key.uuid, content=b"x")
+    now = client.headers(secret=ApiKey.objects.get(pk=key.pk).webhook_secret, delivery=key.uuid, content=b"x")
 
     assert before == now
 
@@ -47,7 +47,7 @@ def test_a_new_secret_key_changes_no_webhook_secret(settings: Any, monkeypatch: 
 def test_keys_of_before_keep_the_secret_that_their_receivers_know() -> None:
     old, new = make(), make()
     ApiKey.objects.filter(pk=old.pk).update(webhook_secret="")
-    derived = salted_hmac("moderation.gateway.webhook", str(old.uuid), algorithm="sha256").hexdigest()
+    derived = salted_hmac("moderation.api.webhook", str(old.uuid), algorithm="sha256").hexdigest()
 
     migration = import_module("generation.migrations.0012_webhook_secrets")
     migration.keep_derived_secrets(apps, SimpleNamespace(connection=connection))

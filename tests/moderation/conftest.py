@@ -7,8 +7,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from moderation.models import Review
-from tests.moderation.browsing import As, Make
-from tests.moderation.sheets import claim
+from tests.moderation.contact_sheet_helpers import claim
+from tests.moderation.page_helpers import As, Make
 
 
 @pytest.fixture

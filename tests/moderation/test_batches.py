@@ -16,9 +16,9 @@ from django.utils import timezone
 
 from moderation.models import Decision, Exposure, Review, Verdict
 from moderation.models.decisions import status_after, verify_chain
-from moderation.services import batches, desk
-from tests.moderation.browsing import HTMX, As, Make, held, label
-from tests.moderation.sheets import claim, confirm, decide, named, preview, sheet
+from moderation.services import batches, decisions
+from tests.moderation.contact_sheet_helpers import claim, confirm, decide, named, preview, sheet
+from tests.moderation.page_helpers import HTMX, As, Make, held, label
 
 ADDRESS = "/queues/waiting/sheet/"
 
@@ -169,7 +169,7 @@ def test_going_back_keeps_what_was_selected_and_chosen(browser: Client, three: l
 
 def test_escalated_images_are_not_offered_for_escalation(client_of: As, make_review: Make, senior: User) -> None:
     review = held(make_review, senior)
-    desk.decide(review=review, user=senior, verdict=Verdict.ESCALATE)
+    decisions.decide(review=review, user=senior, verdict=Verdict.ESCALATE)
     client = client_of(senior)
     claim(client, "/queues/escalated/sheet/")
 
@@ -189,8 +189,8 @@ def test_what_changed_meanwhile_is_left_out_and_named(
     previewed = preview(browser, three)
     Review.objects.filter(pk=three[0].pk).update(claimed_until=timezone.now() - timedelta(seconds=1))
     Review.objects.filter(pk=three[1].pk).update(claimed_by=None, claimed_until=None)
-    desk.claim(review=three[1], user=other_moderator)
-    desk.decide(review=three[1], user=other_moderator, verdict=Verdict.REJECT, categories=["gambling"])
+    decisions.claim(review=three[1], user=other_moderator)
+    decisions.decide(review=three[1], user=other_moderator, verdict=Verdict.REJECT, categories=["gambling"])
 
     response = confirm(browser, previewed, htmx=True)
 
@@ -282,7 +282,7 @@ def test_limits(browser: Client, three: list[Review], moderator: User, monkeypat
 
 
 def test_those_without_the_right_decide_nothing(make_review: Make, auditor: User) -> None:
-    with pytest.raises(desk.NotAllowed):
+    with pytest.raises(decisions.NotAllowed):
         batches.decide_many(reviews=[make_review()], user=auditor, verdict=Verdict.APPROVE)
 
 
@@ -292,7 +292,7 @@ def test_second_opinions_are_given_on_a_sheet_too(
     settings.SECOND_OPINION_PERCENT = 100
     reviews = [held(make_review, other_moderator) for _ in range(2)]
     for review in reviews:
-        desk.decide(review=review, user=other_moderator, verdict=Verdict.APPROVE)
+        decisions.decide(review=review, user=other_moderator, verdict=Verdict.APPROVE)
     client = client_of(moderator)
     claim(client, "/queues/second-opinion/sheet/")
 

@@ -11,9 +11,9 @@ from django.test import Client
 
 from moderation.models import Decision, Review, Verdict
 from moderation.models.reviews import UNDO_WINDOW
-from moderation.services import desk
-from tests.moderation.browsing import HTMX, As, Make
-from tests.moderation.sheets import decide, named, sheet
+from moderation.services import decisions
+from tests.moderation.contact_sheet_helpers import decide, named, sheet
+from tests.moderation.page_helpers import HTMX, As, Make
 from tests.moderation.test_batches import ADDRESS, statuses, the_record_explains_every_status
 
 
@@ -48,8 +48,8 @@ def test_what_was_decided_anew_stays(browser: Client, three: list[Review], senio
     decide(browser, three)
     batch = batch_of(three[0])
     first = Decision.objects.get(review=three[0])
-    desk.reverse(decision=first, user=senior, note="wrong one")
-    desk.decide(review=three[0], user=senior, verdict=Verdict.REJECT, categories=["gambling"])
+    decisions.reverse(decision=first, user=senior, note="wrong one")
+    decisions.decide(review=three[0], user=senior, verdict=Verdict.REJECT, categories=["gambling"])
 
     page = browser.get(f"/batches/{batch}/").content.decode()
     response = browser.post(f"/batches/{batch}/reversal/")
@@ -68,8 +68,8 @@ def test_a_decision_that_another_one_followed_is_left_out(browser: Client, three
     """Escalated in a batch, decided by a senior since: the escalation is not the last word on it any more."""
     decide(browser, three[:2], "escalate", note="A toy?")
     batch = batch_of(three[0])
-    desk.claim(review=three[0], user=senior)
-    desk.decide(review=three[0], user=senior, verdict=Verdict.APPROVE)
+    decisions.claim(review=three[0], user=senior)
+    decisions.decide(review=three[0], user=senior, verdict=Verdict.APPROVE)
 
     page = browser.get(f"/batches/{batch}/").content.decode()
     browser.post(f"/batches/{batch}/reversal/")

@@ -18,8 +18,8 @@ from moderation import taxonomy
 from moderation.classifiers.base import Assessment, Coverage
 from moderation.classifiers.sandbox import Sandbox
 from moderation.models import Decision, Policy, Review, Verdict
-from moderation.policy import Evidence, Outcome, settle
-from moderation.services import desk, intake
+from moderation.policy_engine import Evidence, Outcome, settle
+from moderation.services import classification, decisions
 from tests.conftest import PASSWORD, _migration, picture
 
 Make = Callable[..., Any]
@@ -141,8 +141,8 @@ def test_verification_finds_what_got_past_the_triggers(make_review: Make, modera
 
     for _ in range(2):
         review = make_review()
-        desk.claim(review=review, user=moderator)
-        desk.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
+        decisions.claim(review=review, user=moderator)
+        decisions.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
     assert run("verify_decisions").startswith("2 decisions verified")
 
     with connection.schema_editor() as editor:
@@ -173,7 +173,7 @@ def test_an_image_with_more_frames_than_were_kept_goes_to_a_person(db: None, tmp
 def test_the_demo_approves_its_own_pictures_and_queues_a_newcomers(db: None, settings: Any) -> None:
     settings.DEBUG = True
     run("demo")
-    rules = intake.rules_of(Policy.objects.active())
+    rules = classification.rules_of(Policy.objects.active())
     sandbox = Evidence(label="Sandbox", covers=[category.slug for category in taxonomy.L1])
     local = Evidence(label="Local detector", silence_counts=False, is_local=True)
 
@@ -204,5 +204,5 @@ def test_an_imported_file_in_which_nothing_is_found_waits_for_a_person(
     review = reviews[0]
     review.status = Review.Status.CLASSIFYING
     Review.objects.filter(pk=review.pk).update(status=review.status)
-    intake.settle_review(review=review)
+    classification.settle_review(review=review)
     assert Review.objects.get(pk=review.pk).status == Review.Status.APPROVED

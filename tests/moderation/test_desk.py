@@ -13,14 +13,14 @@ from django.utils import timezone
 from moderation.models import Decision, Review, Verdict
 from moderation.models.reviews import CLAIM_LASTS, UNDO_WINDOW
 from moderation.queues import QUEUES
-from moderation.services import desk
+from moderation.services import decisions
 
 Make = Callable[..., Any]
 WAITING, ESCALATED = QUEUES["waiting"], QUEUES["escalated"]
 
 
 def held(make_review: Make, user: User) -> Review:
-    return desk.claim(review=make_review(), user=user)
+    return decisions.claim(review=make_review(), user=user)
 
 
 def lapse(review: Review) -> None:
@@ -32,12 +32,12 @@ def test_next_gives_each_person_another_review_and_resumes_ones_own(
 ) -> None:
     make_review(), make_review()
 
-    mine = desk.claim_next(user=moderator, queue=WAITING)
-    theirs = desk.claim_next(user=other_moderator, queue=WAITING)
+    mine = decisions.claim_next(user=moderator, queue=WAITING)
+    theirs = decisions.claim_next(user=other_moderator, queue=WAITING)
 
     assert None not in (mine, theirs)
     assert mine != theirs
-    assert desk.claim_next(user=moderator, queue=WAITING) == mine
+    assert decisions.claim_next(user=moderator, queue=WAITING) == mine
 
 
 def test_next_gives_the_riskiest_first_then_the_oldest(make_review: Make, moderator: User) -> None:
@@ -46,8 +46,8 @@ def test_next_gives_the_riskiest_first_then_the_oldest(make_review: Make, modera
     Review.objects.filter(pk=risky.pk).update(priority=80)
 
     order = []
-    while review := desk.claim_next(user=moderator, queue=WAITING):
-        desk.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
+    while review := decisions.claim_next(user=moderator, queue=WAITING):
+        decisions.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
         order.append(review)
 
     assert order == [risky, old, new]
@@ -55,12 +55,12 @@ def test_next_gives_the_riskiest_first_then_the_oldest(make_review: Make, modera
 
 def test_skipped_reviews_stay_for_others(make_review: Make, moderator: User, other_moderator: User) -> None:
     review = make_review()
-    desk.claim_next(user=moderator, queue=WAITING)
+    decisions.claim_next(user=moderator, queue=WAITING)
 
-    desk.skip(review=review, user=moderator)
+    decisions.skip(review=review, user=moderator)
 
-    assert desk.claim_next(user=moderator, queue=WAITING, skipped=[review.pk]) is None
-    assert desk.claim_next(user=other_moderator, queue=WAITING) == review
+    assert decisions.claim_next(user=moderator, queue=WAITING, skipped=[review.pk]) is None
+    assert decisions.claim_next(user=other_moderator, queue=WAITING) == review
     assert not Decision.objects.exists()
 
 
@@ -70,19 +70,19 @@ def test_a_lapsed_claim_frees_the_review_and_bars_the_one_who_held_it_once_anoth
     review = held(make_review, moderator)
     lapse(review)
 
-    assert desk.claim_next(user=other_moderator, queue=WAITING) == review
-    with pytest.raises(desk.Overtaken, match="other has taken this review"):
-        desk.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
-    desk.skip(review=review, user=other_moderator)
-    with pytest.raises(desk.Overtaken, match="lapsed"):
-        desk.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
+    assert decisions.claim_next(user=other_moderator, queue=WAITING) == review
+    with pytest.raises(decisions.Overtaken, match="other has taken this review"):
+        decisions.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
+    decisions.skip(review=review, user=other_moderator)
+    with pytest.raises(decisions.Overtaken, match="lapsed"):
+        decisions.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
 
 
 def test_a_lapsed_claim_still_counts_while_nobody_else_has_taken_the_image(make_review: Make, moderator: User) -> None:
     review = held(make_review, moderator)
     lapse(review)
 
-    desk.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
+    decisions.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
     review.refresh_from_db()
     assert (review.status, review.claimed_by) == ("approved", None)
 
@@ -90,22 +90,22 @@ def test_a_lapsed_claim_still_counts_while_nobody_else_has_taken_the_image(make_
 def test_nobody_decides_what_another_holds(make_review: Make, moderator: User, other_moderator: User) -> None:
     review = held(make_review, moderator)
 
-    with pytest.raises(desk.Overtaken, match="moderator has taken this review"):
-        desk.decide(review=review, user=other_moderator, verdict=Verdict.APPROVE)
-    with pytest.raises(desk.Overtaken, match="moderator has taken this review"):
-        desk.claim(review=review, user=other_moderator)
-    desk.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
+    with pytest.raises(decisions.Overtaken, match="moderator has taken this review"):
+        decisions.decide(review=review, user=other_moderator, verdict=Verdict.APPROVE)
+    with pytest.raises(decisions.Overtaken, match="moderator has taken this review"):
+        decisions.claim(review=review, user=other_moderator)
+    decisions.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
 
 
 def test_a_second_decision_is_refused_and_says_who_was_faster(
     make_review: Make, moderator: User, other_moderator: User
 ) -> None:
     review = held(make_review, moderator)
-    desk.decide(review=review, user=moderator, verdict=Verdict.REJECT, categories=["violence.weapons"])
+    decisions.decide(review=review, user=moderator, verdict=Verdict.REJECT, categories=["violence.weapons"])
 
     for user in (moderator, other_moderator):
-        with pytest.raises(desk.Overtaken, match=r"Already rejected \(Weapons\) by moderator"):
-            desk.decide(review=review, user=user, verdict=Verdict.APPROVE)
+        with pytest.raises(decisions.Overtaken, match=r"Already rejected \(Weapons\) by moderator"):
+            decisions.decide(review=review, user=user, verdict=Verdict.APPROVE)
     assert Decision.objects.count() == 1
 
 
@@ -113,65 +113,65 @@ def test_a_rejection_needs_a_second_level_category(make_review: Make, moderator:
     review = held(make_review, moderator)
 
     for categories in ([], ["violence"], ["nonsense"]):
-        with pytest.raises(desk.Incomplete):
-            desk.decide(review=review, user=moderator, verdict=Verdict.REJECT, categories=categories)
-    decision = desk.decide(review=review, user=moderator, verdict=Verdict.REJECT, categories=["gambling"])
+        with pytest.raises(decisions.Incomplete):
+            decisions.decide(review=review, user=moderator, verdict=Verdict.REJECT, categories=categories)
+    decision = decisions.decide(review=review, user=moderator, verdict=Verdict.REJECT, categories=["gambling"])
 
     assert decision.categories == ["gambling"]
 
 
 def test_only_seniors_decide_what_was_escalated(make_review: Make, moderator: User, senior: User) -> None:
     review = held(make_review, moderator)
-    desk.decide(review=review, user=moderator, verdict=Verdict.ESCALATE, note="which flag is this?")
+    decisions.decide(review=review, user=moderator, verdict=Verdict.ESCALATE, note="which flag is this?")
 
-    assert desk.claim_next(user=moderator, queue=ESCALATED) is None
-    with pytest.raises(desk.NotAllowed):
-        desk.claim(review=review, user=moderator)
-    assert desk.claim_next(user=senior, queue=ESCALATED) == review
-    desk.decide(review=review, user=senior, verdict=Verdict.REJECT, categories=["hate-symbols.extremist"])
+    assert decisions.claim_next(user=moderator, queue=ESCALATED) is None
+    with pytest.raises(decisions.NotAllowed):
+        decisions.claim(review=review, user=moderator)
+    assert decisions.claim_next(user=senior, queue=ESCALATED) == review
+    decisions.decide(review=review, user=senior, verdict=Verdict.REJECT, categories=["hate-symbols.extremist"])
 
 
 def test_those_without_the_right_decide_nothing(make_review: Make, auditor: User) -> None:
     review = make_review()
 
-    with pytest.raises(desk.NotAllowed):
-        desk.claim(review=review, user=auditor)
-    with pytest.raises(desk.NotAllowed):
-        desk.decide(review=review, user=auditor, verdict=Verdict.APPROVE)
+    with pytest.raises(decisions.NotAllowed):
+        decisions.claim(review=review, user=auditor)
+    with pytest.raises(decisions.NotAllowed):
+        decisions.decide(review=review, user=auditor, verdict=Verdict.APPROVE)
 
 
 def test_undo_gives_the_review_back_to_who_decided_it(make_review: Make, moderator: User) -> None:
     review = held(make_review, moderator)
-    decision = desk.decide(review=review, user=moderator, verdict=Verdict.REJECT, categories=["gambling"])
+    decision = decisions.decide(review=review, user=moderator, verdict=Verdict.REJECT, categories=["gambling"])
 
-    assert desk.last_reversible(user=moderator) == decision
-    reversal = desk.reverse(decision=decision, user=moderator)
+    assert decisions.last_reversible(user=moderator) == decision
+    reversal = decisions.reverse(decision=decision, user=moderator)
 
     review.refresh_from_db()
     assert reversal.reverses == decision
     assert (review.status, review.decided_at) == ("pending", None)
     assert review.is_held_by(moderator)
-    with pytest.raises(desk.NotAllowed, match="reversed already"):
-        desk.reverse(decision=Decision.objects.get(pk=decision.pk), user=moderator)
+    with pytest.raises(decisions.NotAllowed, match="reversed already"):
+        decisions.reverse(decision=Decision.objects.get(pk=decision.pk), user=moderator)
 
 
 def test_undo_goes_back_one_decision_at_a_time(make_review: Make, moderator: User) -> None:
     made = []
     for _ in range(2):
-        made.append(desk.decide(review=held(make_review, moderator), user=moderator, verdict=Verdict.APPROVE))
+        made.append(decisions.decide(review=held(make_review, moderator), user=moderator, verdict=Verdict.APPROVE))
 
     for expected in reversed(made):
-        decision = desk.last_reversible(user=moderator)
+        decision = decisions.last_reversible(user=moderator)
         assert decision == expected
-        desk.reverse(decision=decision, user=moderator)
-    assert desk.last_reversible(user=moderator) is None
+        decisions.reverse(decision=decision, user=moderator)
+    assert decisions.last_reversible(user=moderator) is None
 
 
 def test_an_escalation_can_be_taken_back(make_review: Make, moderator: User) -> None:
     review = held(make_review, moderator)
-    decision = desk.decide(review=review, user=moderator, verdict=Verdict.ESCALATE)
+    decision = decisions.decide(review=review, user=moderator, verdict=Verdict.ESCALATE)
 
-    desk.reverse(decision=decision, user=moderator)
+    decisions.reverse(decision=decision, user=moderator)
 
     assert Review.objects.get().status == "pending"
 
@@ -180,44 +180,44 @@ def test_undoing_a_seniors_decision_leaves_the_review_escalated(
     make_review: Make, moderator: User, senior: User
 ) -> None:
     review = held(make_review, moderator)
-    desk.decide(review=review, user=moderator, verdict=Verdict.ESCALATE, note="which flag is this?")
-    desk.claim(review=review, user=senior)
-    decision = desk.decide(review=review, user=senior, verdict=Verdict.APPROVE)
+    decisions.decide(review=review, user=moderator, verdict=Verdict.ESCALATE, note="which flag is this?")
+    decisions.claim(review=review, user=senior)
+    decision = decisions.decide(review=review, user=senior, verdict=Verdict.APPROVE)
 
-    desk.reverse(decision=decision, user=senior)
+    decisions.reverse(decision=decision, user=senior)
 
     review.refresh_from_db()
     assert review.status == "escalated"
     assert review.is_held_by(senior)
-    assert desk.claim_next(user=moderator, queue=WAITING) is None
+    assert decisions.claim_next(user=moderator, queue=WAITING) is None
 
 
 def test_after_the_undo_window_only_a_senior_reverses(
     make_review: Make, moderator: User, other_moderator: User, senior: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decision = desk.decide(review=held(make_review, moderator), user=moderator, verdict=Verdict.APPROVE)
+    decision = decisions.decide(review=held(make_review, moderator), user=moderator, verdict=Verdict.APPROVE)
     later = timezone.now() + UNDO_WINDOW + timedelta(seconds=1)
 
-    with pytest.raises(desk.NotAllowed, match="senior"):
-        desk.reverse(decision=decision, user=other_moderator)
+    with pytest.raises(decisions.NotAllowed, match="senior"):
+        decisions.reverse(decision=decision, user=other_moderator)
     with monkeypatch.context() as clock:
         clock.setattr(timezone, "now", lambda: later)
-        assert desk.last_reversible(user=moderator) is None
-        with pytest.raises(desk.NotAllowed, match="time to undo is over"):
-            desk.reverse(decision=decision, user=moderator)
-        with pytest.raises(desk.Incomplete, match="Say why"):
-            desk.reverse(decision=decision, user=senior)
-        assert desk.reverse(decision=decision, user=senior, note="the flag is historical").note
+        assert decisions.last_reversible(user=moderator) is None
+        with pytest.raises(decisions.NotAllowed, match="time to undo is over"):
+            decisions.reverse(decision=decision, user=moderator)
+        with pytest.raises(decisions.Incomplete, match="Say why"):
+            decisions.reverse(decision=decision, user=senior)
+        assert decisions.reverse(decision=decision, user=senior, note="the flag is historical").note
 
 
 def test_only_the_last_decision_of_a_review_can_be_reversed(make_review: Make, moderator: User, senior: User) -> None:
     review = held(make_review, moderator)
-    escalation = desk.decide(review=review, user=moderator, verdict=Verdict.ESCALATE)
-    desk.claim(review=review, user=senior)
-    desk.decide(review=review, user=senior, verdict=Verdict.APPROVE)
+    escalation = decisions.decide(review=review, user=moderator, verdict=Verdict.ESCALATE)
+    decisions.claim(review=review, user=senior)
+    decisions.decide(review=review, user=senior, verdict=Verdict.APPROVE)
 
-    with pytest.raises(desk.Overtaken):
-        desk.reverse(decision=escalation, user=moderator)
+    with pytest.raises(decisions.Overtaken):
+        decisions.reverse(decision=escalation, user=moderator)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -231,8 +231,8 @@ def test_many_people_at_once_never_decide_the_same_review(make_review: Make, mod
 
     def work(person: User) -> None:
         try:
-            while review := desk.claim_next(user=person, queue=WAITING):
-                desk.decide(review=review, user=person, verdict=Verdict.APPROVE)
+            while review := decisions.claim_next(user=person, queue=WAITING):
+                decisions.decide(review=review, user=person, verdict=Verdict.APPROVE)
         except Exception as error:
             faults.append(error)
         finally:
@@ -253,7 +253,7 @@ def test_a_claim_is_renewed_by_work(make_review: Make, moderator: User) -> None:
     review = held(make_review, moderator)
     Review.objects.update(claimed_until=timezone.now() + timedelta(seconds=5))
 
-    desk.claim(review=review, user=moderator)
+    decisions.claim(review=review, user=moderator)
 
     review.refresh_from_db()
     assert review.claimed_until is not None

@@ -19,11 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from generation.models import GenerationRequest, Source
-from moderation.exports import COLUMNS, cell, csv_pieces
 from moderation.models import Decision, Policy, PolicyActivation, Review, Verdict
-from moderation.services import desk, policies
-from moderation.services.record import record_decision, verify
-from tests.moderation.browsing import record_as_before
+from moderation.services import decisions, policies
+from moderation.services.audit_log import record_decision, verify
+from moderation.services.exports import COLUMNS, cell, csv_pieces
+from tests.moderation.page_helpers import record_as_before
 
 Make = Callable[..., Any]
 ClientOf = Callable[[User], Client]
@@ -36,8 +36,8 @@ def read(response: Any) -> list[dict[str, str]]:
 
 def decide(make_review: Make, user: User, verdict: Verdict, **fields: Any) -> Decision:
     review = make_review(**fields.pop("origin", {}))
-    desk.claim(review=review, user=user)
-    return desk.decide(review=review, user=user, verdict=verdict, **fields)
+    decisions.claim(review=review, user=user)
+    return decisions.decide(review=review, user=user, verdict=verdict, **fields)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def record(make_review: Make, make_request: Make, senior: User, moderator: User)
         make_review, moderator, Verdict.REJECT, categories=["violence.weapons"], note="@SUM(1)", origin=origin
     )
     approved = decide(make_review, senior, Verdict.APPROVE, seconds=Decimal("2.5"))
-    reversal = desk.reverse(decision=rejected, user=moderator)
+    reversal = decisions.reverse(decision=rejected, user=moderator)
     by_policy = record_decision(
         review=make_review(),
         verdict=Verdict.REJECT,
@@ -177,10 +177,10 @@ def test_times_on_the_full_second_and_batches(
     make_review: Make, senior: User, client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     review, batch = make_review(), uuid4()
-    desk.claim(review=review, user=senior)
+    decisions.claim(review=review, user=senior)
     full = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     monkeypatch.setattr(Decision._meta.get_field("created_at"), "_get_default", lambda: full)
-    desk.decide(review=review, user=senior, verdict=Verdict.APPROVE, batch=batch)
+    decisions.decide(review=review, user=senior, verdict=Verdict.APPROVE, batch=batch)
     (row,) = read(client_of(senior).get("/exports/decisions.csv"))
     assert (row["decided_at"], row["batch"]) == ("2026-01-02T03:04:05.000+00:00", str(batch))
 
@@ -255,8 +255,8 @@ def test_each_row_says_which_policy_routed_the_image_and_which_was_in_force(
     routed = make_review()
     second = policies.create_version(based_on=Policy.objects.active(), user=lead)
     policies.activate(policy=second, user=lead)
-    desk.claim(review=routed, user=moderator)
-    decision = desk.decide(review=routed, user=moderator, verdict=Verdict.APPROVE)
+    decisions.claim(review=routed, user=moderator)
+    decision = decisions.decide(review=routed, user=moderator, verdict=Verdict.APPROVE)
 
     (row,) = read(client_of(senior).get("/exports/decisions.csv"))
 

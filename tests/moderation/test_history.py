@@ -12,9 +12,9 @@ from django.utils import timezone
 
 from moderation.models import Decision
 from moderation.models.reviews import UNDO_WINDOW
-from moderation.services import desk
-from tests.moderation.browsing import As, Make, page_of
-from tests.moderation.seconds import judge
+from moderation.services import decisions
+from tests.moderation.page_helpers import As, Make, page_of
+from tests.moderation.second_opinion_helpers import judge
 
 HISTORY = "/history/"
 
@@ -45,7 +45,7 @@ def test_fifty_and_no_more_in_a_bounded_number_of_queries(
 ) -> None:
     review = make_review()
     for _ in range(26):
-        desk.reverse(decision=judge(review, moderator, "approve"), user=moderator)
+        decisions.reverse(decision=judge(review, moderator, "approve"), user=moderator)
 
     client = client_of(moderator)
     with django_assert_max_num_queries(11):
@@ -90,13 +90,13 @@ def test_what_cannot_be_taken_back_says_why(
     client_of: As, make_review: Make, moderator: User, other_moderator: User, senior: User, settings: Any
 ) -> None:
     overruled = judge(make_review(), moderator, "approve")
-    desk.reverse(decision=overruled, user=senior, note="Look again")
+    decisions.reverse(decision=overruled, user=senior, note="Look again")
     settled = judge(make_review(), moderator, "escalate")
     judge(settled.review, senior, "approve")
     settings.SECOND_OPINION_PERCENT = 100
     dropped = judge(make_review(), other_moderator, "approve")
     fallen = judge(dropped.review, moderator, "approve")
-    desk.reverse(decision=dropped, user=other_moderator)
+    decisions.reverse(decision=dropped, user=other_moderator)
 
     rows = rows_of(client_of(moderator).get(HISTORY).content.decode())
 
@@ -109,7 +109,7 @@ def test_what_cannot_be_taken_back_says_why(
 
 
 def test_my_reversals_are_there_and_cannot_be_reversed(client_of: As, make_review: Make, moderator: User) -> None:
-    desk.reverse(decision=judge(make_review(), moderator, "approve"), user=moderator)
+    decisions.reverse(decision=judge(make_review(), moderator, "approve"), user=moderator)
 
     rows = rows_of(client_of(moderator).get(HISTORY).content.decode())
 
@@ -151,8 +151,8 @@ def test_my_figures_are_mine_alone(
         judge(first.review, other_moderator, verdict)
     theirs = judge(make_review(), other_moderator, "reject")
     judge(theirs.review, moderator, "reject")
-    desk.reverse(decision=judge(make_review(), moderator, "approve"), user=moderator)
-    desk.reverse(decision=judge(make_review(), moderator, "approve"), user=senior, note="No")
+    decisions.reverse(decision=judge(make_review(), moderator, "approve"), user=moderator)
+    decisions.reverse(decision=judge(make_review(), moderator, "approve"), user=senior, note="No")
 
     def figures(user: User) -> list[str]:
         part = client_of(user).get(HISTORY).content.decode().split("My figures")[1].split("</dl>")[0]
@@ -169,7 +169,7 @@ def test_a_taken_back_second_opinion_does_not_count(
     settings.SECOND_OPINION_PERCENT = 100
     first = judge(make_review(), moderator, "approve")
     second = judge(first.review, other_moderator, "reject")
-    desk.reverse(decision=second, user=other_moderator)
+    decisions.reverse(decision=second, user=other_moderator)
 
     text = client_of(moderator).get(HISTORY).content.decode()
 

@@ -22,7 +22,7 @@ from generation.models import ApiCall, ApiKey, ImagesOfDay, ImportRun, PumpSlot,
 from moderation import tasks
 from moderation.models import Chore, Exposure
 from moderation.services import housekeeping
-from tests.moderation.browsing import As
+from tests.moderation.page_helpers import As
 
 pytestmark = pytest.mark.django_db
 CREDENTIALS = {"ip_address": "127.0.0.1", "username": "somebody", "user_agent": "", "path_info": "/login/"}

@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from generation.models import Source
 from moderation.models import Label, Policy, PolicyActivation, Review
-from moderation.models.found import bits_of
+from moderation.models.found_categories import bits_of
 from moderation.services import policies
-from tests.moderation.browsing import Make, keep_said, label
+from tests.moderation.page_helpers import Make, keep_said, label
 
 BEFORE = "0018"
 

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db.models.constraints import BaseConstraint
 from django.test import Client, RequestFactory
 
-from generation.readonly_admin import ReadOnlyInline
+from generation.core.admin import ReadOnlyInline
 from moderation.models import Policy, PolicyActivation, PolicyRule, SavedQueue
 from moderation.services import policies
 

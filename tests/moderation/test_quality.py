@@ -10,9 +10,9 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from moderation.models import DayFigures, Review, TallyProgress
-from moderation.services import desk, learning
-from tests.moderation.browsing import As, Make
-from tests.moderation.seconds import judge
+from moderation.services import decisions, statistics
+from tests.moderation.page_helpers import As, Make
+from tests.moderation.second_opinion_helpers import judge
 
 QUALITY = "/quality/"
 
@@ -44,10 +44,10 @@ def test_it_adds_up_what_people_did(
         judge(review, moderator, "approve")
         judge(review, other_moderator, verdict)
     reversed_one = judge(make_review(), moderator, "approve")
-    desk.reverse(decision=reversed_one, user=senior, note="No")
+    decisions.reverse(decision=reversed_one, user=senior, note="No")
     judge(make_review(), moderator, "approve")
     TallyProgress.objects.get_or_create(pk=1)
-    learning.learn(go_on=lambda: True)
+    statistics.learn(go_on=lambda: True)
 
     text = client_of(senior).get(QUALITY).content.decode()
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from generation.models import Source
 from moderation.models import DayFigures, Decision, Review, TallyProgress, Verdict, WordTally
 from moderation.models.decisions import standing, status_after, verify_chain
-from moderation.services import desk, learning
-from tests.moderation.browsing import Make
+from moderation.services import decisions, statistics
+from tests.moderation.page_helpers import Make
 
 PEOPLE = ("moderator", "other_moderator", "senior")
 VERDICTS = (Verdict.APPROVE, Verdict.REJECT, Verdict.ESCALATE)
@@ -39,19 +39,19 @@ def take(step: Step, review: Review, cast: dict[str, User]) -> None:
         if act == "judge":
             verdict = VERDICTS[number % 3]
             categories = ["gambling"] if verdict == Verdict.REJECT else []
-            desk.claim(review=review, user=user)
-            desk.decide(review=review, user=user, verdict=verdict, categories=categories)
+            decisions.claim(review=review, user=user)
+            decisions.decide(review=review, user=user, verdict=verdict, categories=categories)
         elif act == "reverse":
             newest = Decision.objects.filter(review=review).newest_first()
             if newest:
-                desk.reverse(decision=newest[number % len(newest)], user=user, note="Why not")
+                decisions.reverse(decision=newest[number % len(newest)], user=user, note="Why not")
         elif act == "claim":
-            desk.claim(review=review, user=user)
+            decisions.claim(review=review, user=user)
         elif act == "skip":
-            desk.skip(review=review, user=user)
+            decisions.skip(review=review, user=user)
         else:
-            learning.count_batch()
-    except desk.DeskError:
+            statistics.count_batch()
+    except decisions.DeskError:
         pass
 
 
@@ -98,7 +98,7 @@ def test_the_record_replays_to_every_status_and_every_count(
         check(review)
 
     assert verify_chain(Decision.objects.order_by("sequence")) == []
-    while learning.count_batch():
+    while statistics.count_batch():
         pass
     after = TallyProgress.objects.get(pk=1)
     tally = WordTally.objects.filter(word=word).first() or WordTally(word=word)

@@ -10,8 +10,8 @@ import pytest
 from django.contrib.auth.models import Group, User
 
 from moderation.models import Review, SavedQueue, Verdict
-from moderation.services import desk
-from tests.moderation.browsing import As, Make
+from moderation.services import decisions
+from tests.moderation.page_helpers import As, Make
 
 RTL = re.compile("[\u0590-\u07ff]")
 PROMPT, NOTE, NAME = "נמל שקט עם שחר", "האם זה צעצוע?", "משה"
@@ -61,8 +61,8 @@ def written(make_review: Make, make_request: Any, senior: User, settings: Any) -
     reviews = [make_review(source="txt2img", request=request, position=position) for position in (0, 1)]
     reviews.append(make_review(original_name=f"{PROMPT}.png"))
     for review, verdict in zip(reviews, (Verdict.APPROVE, Verdict.ESCALATE, Verdict.APPROVE), strict=True):
-        desk.claim(review=review, user=person)
-        desk.decide(review=review, user=person, verdict=verdict, note=NOTE)
+        decisions.claim(review=review, user=person)
+        decisions.decide(review=review, user=person, verdict=verdict, note=NOTE)
     held = make_review(source="txt2img", request=make_request(prompt=PROMPT, model_name=PROMPT), position=0)
     assert held.claim_for(senior)
     SavedQueue.objects.create(owner=person, name=NAME, base="waiting", query="order=oldest", is_shared=True)

@@ -11,11 +11,11 @@ from django.test import Client
 
 from moderation import queues
 from moderation.models import Review, SavedQueue
-from moderation.models.found import BITS
+from moderation.models.found_categories import BITS
 from moderation.services import saved_queues
 from moderation.services.saved_queues import SAVED_MAX
 from moderation.views import queues as views
-from tests.moderation.browsing import HTMX, As, Make, label
+from tests.moderation.page_helpers import HTMX, As, Make, label
 
 DRINKS = "/queues/waiting/?category=alcohol&order=oldest"
 SAVE = "/queues/waiting/saved/?category=alcohol&order=oldest"

@@ -15,8 +15,8 @@ from django.test.utils import CaptureQueriesContext
 from generation.models import ApiKey, Asset, GenerationRequest, Source
 from moderation.models import Decision, Review
 from moderation.search import page
-from tests.moderation.browsing import As, Make, decide, held, label
-from tests.moderation.search_cast import _nothing_kept, found, look, short, text_of  # noqa: F401
+from tests.moderation.page_helpers import As, Make, decide, held, label
+from tests.moderation.search_factories import _nothing_kept, found, look, short, text_of  # noqa: F401
 
 Prompted = Callable[..., Review]
 

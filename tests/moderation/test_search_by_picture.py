@@ -13,10 +13,10 @@ from django.test import Client
 from PIL import Image
 
 from generation import imaging
-from generation.models import Asset, lookup
+from generation.models import Asset, image_search
 from tests.conftest import picture
-from tests.moderation.browsing import As, Make
-from tests.moderation.search_cast import _nothing_kept, found, look, short, text_of  # noqa: F401
+from tests.moderation.page_helpers import As, Make
+from tests.moderation.search_factories import _nothing_kept, found, look, short, text_of  # noqa: F401
 
 
 @pytest.fixture
@@ -40,12 +40,12 @@ def test_a_perceptual_hash_finds_what_looks_alike_the_nearest_first(client: Clie
 def test_what_is_close_is_found_without_looking_at_those_that_share_one_band_by_chance(make_review: Make) -> None:
     close, beyond, chance = (make_review() for _ in range(3))
     pdq = bytes(range(1, 33))
-    for review, bits in ((close, lookup.CLOSE), (beyond, lookup.CLOSE + 1)):
+    for review, bits in ((close, image_search.CLOSE), (beyond, image_search.CLOSE + 1)):
         put_hash(review.asset, flipped(pdq, bits))
     put_hash(chance.asset, pdq[:2] + bytes(byte ^ 255 for byte in pdq[2:]))
 
-    assert lookup.nearest(pdq, within=lookup.CLOSE) == [(close.asset.pk, lookup.CLOSE)]
-    assert lookup._sharing(lookup.bands(pdq), at_least=2) == [close.asset.pk]
+    assert image_search.nearest(pdq, within=image_search.CLOSE) == [(close.asset.pk, image_search.CLOSE)]
+    assert image_search._sharing(image_search.bands(pdq), at_least=2) == [close.asset.pk]
 
 
 def flipped(pdq: bytes, bits: int) -> bytes:
@@ -60,7 +60,7 @@ def put_hash(asset: Asset, pdq: bytes) -> None:
     Asset.objects.filter(pk=asset.pk).update(pdq=pdq)
     asset.bands.all().delete()
     asset.refresh_from_db()
-    lookup.HashBand.store(asset)
+    image_search.HashBand.store(asset)
 
 
 # --- By picture ---

@@ -12,13 +12,13 @@ from django.db.models import Q
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from generation.models import Asset, AssetText, GenerationRequest, HashBand, ProviderState, lookup
+from generation.models import Asset, AssetText, GenerationRequest, HashBand, ProviderState, image_search
 from moderation.models import NamedCategory, Review
 from moderation.search import conditions, known, page, plan, sample
 from moderation.search.conditions import AnyOf, Columns, Condition, Decided, Model, Named, Requester, Seed, Span, Words
 from moderation.search.query import SEED_MAX, parse
-from tests.moderation.browsing import As, Make, label
-from tests.moderation.search_cast import _nothing_kept, found, look, short, text_of  # noqa: F401
+from tests.moderation.page_helpers import As, Make, label
+from tests.moderation.search_factories import _nothing_kept, found, look, short, text_of  # noqa: F401
 
 ALL = Span(0, SEED_MAX)
 sqlite_only = pytest.mark.skipif(connection.vendor != "sqlite", reason="reads SQLite's plans")
@@ -166,10 +166,10 @@ def test_the_newest_of_a_crowded_band_are_compared_and_those_first_that_share_mo
         review.asset.bands.all().delete()
         review.asset.refresh_from_db()
         HashBand.store(review.asset)
-    monkeypatch.setattr(lookup, "_SHARING", lookup._SHARING.replace("LIMIT 2000", "LIMIT 1"))
+    monkeypatch.setattr(image_search, "_SHARING", image_search._SHARING.replace("LIMIT 2000", "LIMIT 1"))
 
-    assert lookup.nearest(pdq) == [(near.pk, 0)]
-    assert lookup.nearest(bytes(crowd[0].asset.pdq), limit=9)[0][1] == 0
+    assert image_search.nearest(pdq) == [(near.pk, 0)]
+    assert image_search.nearest(bytes(crowd[0].asset.pdq), limit=9)[0][1] == 0
 
 
 # --- What the database does (SQLite) ---
@@ -253,14 +253,14 @@ def test_ids_hashes_words_and_bands_are_looked_up(db: None) -> None:
         lambda: page._named_by(Q(uuid=uuid[0])),
         lambda: page._named_by(Q(uuid__range=uuid)),
         lambda: page._same("a" * 64),
-        lambda: lookup.nearest(bytes(32), within=lookup.WIDE),
+        lambda: image_search.nearest(bytes(32), within=image_search.WIDE),
         known._models,
     ):
         for made in captured_steps(act):
             assert "SCAN generation_" not in made
             assert "SCAN moderation_" not in made
     with connection.cursor() as cursor:
-        sql = lookup._SQLITE[0]
+        sql = image_search._SQLITE[0]
         cursor.execute(f"EXPLAIN QUERY PLAN {sql}", ['"a"', 0, 9, 5])
         made = "\n".join(row[3] for row in cursor.fetchall())
     assert "VIRTUAL TABLE INDEX" in made
@@ -271,7 +271,7 @@ def test_ids_hashes_words_and_bands_are_looked_up(db: None) -> None:
 def test_postgresql_asks_its_index_over_words(db: None) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute(f"EXPLAIN (FORMAT JSON) {lookup._POSTGRESQL[0]}", ["'a' & 'b':*", 0, 9, 5])
+        cursor.execute(f"EXPLAIN (FORMAT JSON) {image_search._POSTGRESQL[0]}", ["'a' & 'b':*", 0, 9, 5])
         made = json.dumps(cursor.fetchone())
     assert "generation_assettext_words" in made
 

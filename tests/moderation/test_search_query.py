@@ -10,13 +10,13 @@ from django.contrib.auth.models import User
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from generation.core.text import WORD_MAX, fold
 from generation.models import AssetText, GenerationRequest
-from generation.words import WORD_MAX, fold
 from moderation.search import SearchForm
 from moderation.search import search as find
 from moderation.search.query import NotUnderstood, Query, Term, parse
-from tests.moderation.browsing import As, Make
-from tests.moderation.search_cast import _nothing_kept, look, text_of  # noqa: F401
+from tests.moderation.page_helpers import As, Make
+from tests.moderation.search_factories import _nothing_kept, look, text_of  # noqa: F401
 
 # What full-text engines, LIKE, HTML and people make of text.
 AWKWARD = st.sampled_from(

@@ -16,9 +16,9 @@ from generation.models import ApiKey, GenerationRequest, Source
 from moderation.models import Decision, Delivery, Review, Verdict
 from moderation.models.decisions import verify_chain
 from moderation.queues import QUEUES
-from moderation.services import desk, second_opinions
-from tests.moderation.browsing import As, Make, decide, held, page_of, start
-from tests.moderation.seconds import NOTE, REASON, judge, judge_over_http, state
+from moderation.services import decisions, second_opinions
+from tests.moderation.page_helpers import As, Make, decide, held, page_of, start
+from tests.moderation.second_opinion_helpers import NOTE, REASON, judge, judge_over_http, state
 
 SECOND = QUEUES["second-opinion"]
 
@@ -91,7 +91,7 @@ def test_the_first_never_gets_their_own_back(
 
     assert refused.status_code == 409
     assert start(client, "second-opinion")["Location"] == "/queues/second-opinion/"
-    assert desk.claim_next(user=moderator, queue=SECOND) is None
+    assert decisions.claim_next(user=moderator, queue=SECOND) is None
     assert start(client_of(other_moderator), "second-opinion")["Location"] == page_of(review, "second-opinion")
     assert Decision.objects.count() == 1
 
@@ -111,7 +111,7 @@ def test_two_who_agree_leave_the_first_decision_standing(
     assert second.second_of == first
     assert (review.decided_by, review.decided_at) == (moderator, first.created_at)
     assert review.claimed_by is None
-    assert desk.claim_next(user=other_moderator, queue=SECOND) is None
+    assert decisions.claim_next(user=other_moderator, queue=SECOND) is None
 
 
 @pytest.mark.parametrize(
@@ -155,8 +155,8 @@ def test_a_seniors_word_settles_a_disagreement_which_stays_noted(
     assert state(review) == ("rejected", "disagreed")
     assert last.second_of is None
     assert review.decided_by == senior
-    assert desk.claim_next(user=moderator, queue=SECOND) is None
-    desk.reverse(decision=last, user=senior)
+    assert decisions.claim_next(user=moderator, queue=SECOND) is None
+    decisions.reverse(decision=last, user=senior)
     assert state(review) == ("escalated", "disagreed")
 
 
@@ -169,12 +169,12 @@ def test_who_takes_back_a_second_opinion_may_give_it_again(
     first = judge(review, moderator, "approve")
     second = judge(review, other_moderator, verdict)
 
-    desk.reverse(decision=second, user=other_moderator)
+    decisions.reverse(decision=second, user=other_moderator)
 
     assert state(review) == ("approved", "wanted")
     assert (review.decided_by, review.decided_at) == (moderator, first.created_at)
     assert review.is_held_by(other_moderator)
-    assert desk.decide(review=review, user=other_moderator, verdict=Verdict.APPROVE).second_of == first
+    assert decisions.decide(review=review, user=other_moderator, verdict=Verdict.APPROVE).second_of == first
 
 
 @pytest.mark.parametrize("verdict", ["approve", "reject"])
@@ -185,13 +185,13 @@ def test_when_the_first_decision_is_taken_back_the_second_falls_with_it(
     first = judge(review, moderator, "approve")
     second = judge(review, other_moderator, verdict)
 
-    desk.reverse(decision=first, user=moderator)
+    decisions.reverse(decision=first, user=moderator)
 
     assert state(review) == ("pending", "")
     assert review.is_held_by(moderator)
     assert review.decided_by is None
-    with pytest.raises(desk.Overtaken):
-        desk.reverse(decision=second, user=other_moderator)
+    with pytest.raises(decisions.Overtaken):
+        decisions.reverse(decision=second, user=other_moderator)
 
 
 def test_a_first_decision_taken_back_under_the_hands_of_the_second(
@@ -199,8 +199,8 @@ def test_a_first_decision_taken_back_under_the_hands_of_the_second(
 ) -> None:
     review = make_review()
     first = judge(review, moderator, "approve")
-    desk.claim(review=review, user=other_moderator)
-    desk.reverse(decision=first, user=moderator)
+    decisions.claim(review=review, user=other_moderator)
+    decisions.reverse(decision=first, user=moderator)
 
     late = decide(client_of(other_moderator), review, "reject", htmx=True, queue="second-opinion", categories=REASON)
 
@@ -214,7 +214,7 @@ def test_a_lapsed_second_opinion_tells_nothing(
 ) -> None:
     review = make_review()
     judge(review, moderator, "reject", NOTE)
-    desk.claim(review=review, user=other_moderator)
+    decisions.claim(review=review, user=other_moderator)
     Review.objects.filter(pk=review.pk).update(claimed_until=timezone.now())
 
     late = decide(client_of(other_moderator), review, "approve", htmx=True, queue="second-opinion")
@@ -277,8 +277,8 @@ def test_many_people_at_once_judge_everything_twice_and_nothing_three_times(make
             for queue in (QUEUES["waiting"], SECOND):
                 if queue is SECOND:
                     all_decided.wait(30)
-                while review := desk.claim_next(user=person, queue=queue):
-                    desk.decide(review=review, user=person, verdict=Verdict.APPROVE)
+                while review := decisions.claim_next(user=person, queue=queue):
+                    decisions.decide(review=review, user=person, verdict=Verdict.APPROVE)
         except Exception as error:
             faults.append(error)
         finally:
@@ -307,7 +307,7 @@ def test_an_undo_and_a_second_opinion_at_the_same_time_leave_one_truth(
     for _ in range(8):
         review = make_review()
         firsts.append(judge(review, moderator, "approve"))
-        desk.claim(review=review, user=other_moderator)
+        decisions.claim(review=review, user=other_moderator)
     gates = [threading.Barrier(2) for _ in firsts]
     faults: list[Exception] = []
 
@@ -315,7 +315,7 @@ def test_an_undo_and_a_second_opinion_at_the_same_time_leave_one_truth(
         try:
             for first, gate in zip(firsts, gates, strict=True):
                 gate.wait(10)
-                with suppress(desk.DeskError):
+                with suppress(decisions.DeskError):
                     act(first)
         except Exception as error:
             faults.append(error)
@@ -323,11 +323,11 @@ def test_an_undo_and_a_second_opinion_at_the_same_time_leave_one_truth(
             connections.close_all()
 
     def undo(first: Decision) -> None:
-        desk.reverse(decision=Decision.objects.get(pk=first.pk), user=moderator)
+        decisions.reverse(decision=Decision.objects.get(pk=first.pk), user=moderator)
 
     def differ(first: Decision) -> None:
         review = Review.objects.get(pk=first.review_id)
-        desk.decide(review=review, user=other_moderator, verdict=Verdict.REJECT, categories=REASON)
+        decisions.decide(review=review, user=other_moderator, verdict=Verdict.REJECT, categories=REASON)
 
     threads = [threading.Thread(target=run, args=(act,)) for act in (undo, differ)]
     for thread in threads:

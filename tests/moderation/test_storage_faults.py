@@ -15,16 +15,16 @@ from django.test import Client
 from django.utils import timezone
 
 import moderation.tasks
-from config.engine.ticker import Ticker
-from generation import pumps
+from config.worker.scheduler import Ticker
+from generation import jobs
+from generation.core.storage import StorageUnavailableError
 from generation.models import Asset, PumpSlot, StorageReport
 from generation.services import storage_checks
-from generation.storage import StorageUnavailableError
 from moderation.classifiers import nanogpt
 from moderation.classifiers.base import Assessment, ClassifierError, ImageUnavailableError
 from moderation.models import Classification, Review
 from tests.generation.faults import end_pauses, failing_reads
-from tests.moderation.browsing import As
+from tests.moderation.page_helpers import As
 
 pytestmark = pytest.mark.django_db
 Status = Classification.Status
@@ -191,13 +191,13 @@ def test_a_web_server_beside_foreign_workers_notices_that_it_has_no_part_in_thei
 
 
 def test_two_workers_on_one_host_are_counted(client_of: As, admin: User) -> None:
-    heartbeats = [pumps.Heartbeat(), pumps.Heartbeat()]
+    heartbeats = [jobs.Heartbeat(), jobs.Heartbeat()]
     for _ in range(2):
         for heartbeat in heartbeats:
             heartbeat.beat()
     assert PumpSlot.objects.alive(timezone.now()).count() == 2
-    assert f"on {pumps.HOST} (2 workers)" in client_of(admin).get("/").content.decode()
+    assert f"on {jobs.HOST} (2 workers)" in client_of(admin).get("/").content.decode()
 
-    pumps.start_over()  # a third one starts
+    jobs.start_over()  # a third one starts
     heartbeats[0].beat()
     assert PumpSlot.objects.alive(timezone.now()).count() == 1

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from moderation import taxonomy, vocabulary
-from moderation.vocabulary import detail, resolve
+from moderation import external_labels, taxonomy
+from moderation.external_labels import detail, resolve
 
 # What Scenario's API sends today, and what it sent until 4 March 2024.
 API = {
@@ -127,7 +127,7 @@ def test_our_own_slugs_and_names_come_back() -> None:
 
 
 def test_every_alias_leads_to_a_category() -> None:
-    assert {found for found, _ in vocabulary._NORMALISED.values()} <= set(taxonomy.CATEGORIES)
+    assert {found for found, _ in external_labels._NORMALISED.values()} <= set(taxonomy.CATEGORIES)
 
 
 def test_every_definition_can_be_read_at_the_desk() -> None:

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from moderation.models import Classification, Decision, Label, Preferences, Review
 from tests.conftest import picture
-from tests.moderation.browsing import HTMX, As, Make, decide, held, keep_said, page_of, start
+from tests.moderation.page_helpers import HTMX, As, Make, decide, held, keep_said, page_of, start
 
 # --- Who may see what ---
 

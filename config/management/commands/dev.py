@@ -17,7 +17,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
-from config.engine.household import Member, stop_all, wait_until
+from config.worker.process_group import Member, stop_all, wait_until
 from moderation import demo
 
 HOST = "127.0.0.1"

@@ -13,9 +13,9 @@ from django.utils import timezone
 from django_q.conf import Conf
 from django_q.models import OrmQ
 
-from config.engine.cluster import Cluster
-from config.engine.ticker import Ticker
-from generation import pumps
+from config.worker.cluster import Cluster
+from config.worker.scheduler import Ticker
+from generation import jobs
 from generation.services import storage_checks
 from moderation.services import housekeeping
 
@@ -35,8 +35,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, grace: float, **options: Any) -> None:
-        pumps.discover()
-        pumps.start_over()
+        jobs.discover()
+        jobs.start_over()
         if Conf.ORM:
             # Messages that waited while no worker ran. Whatever they were for, the rows say it too.
             OrmQ.objects.filter(lock__lt=timezone.now() - timedelta(minutes=1)).delete()

@@ -7,11 +7,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from generation.core.storage import StorageUnavailableError
 from generation.imaging import DecoderUnavailable
 from generation.providers.base import ProviderBusy, ProviderError
 from generation.services import importing
 from generation.services.importing import LeaseLost, Occupied, Report
-from generation.storage import StorageUnavailableError
 
 SHOWN = 20  # refused assets named in the summary
 PATIENCE = 5  # times in a row that a busy Scenario is waited for

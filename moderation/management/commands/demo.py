@@ -10,8 +10,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from generation import providers
+from generation.core.storage import StorageUnavailableError
 from generation.services.requests import create_request
-from generation.storage import StorageUnavailableError
 from moderation import demo
 from moderation.models import Policy
 from moderation.services import policies

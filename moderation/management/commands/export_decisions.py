@@ -9,8 +9,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from moderation.exports import Piece, complaints, csv_pieces, filter_decisions
-from moderation.forms import DecisionFilterForm
+from moderation.forms.decisions import DecisionFilterForm
+from moderation.services.exports import Piece, complaints, csv_pieces, filter_decisions
 
 
 class Command(BaseCommand):

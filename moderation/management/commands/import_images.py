@@ -10,9 +10,9 @@ from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from generation import imaging
+from generation.core.storage import StorageUnavailableError
 from generation.services import storage_checks
 from generation.services.storing import AlreadyStored, import_file
-from generation.storage import StorageUnavailableError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif"}
 BYTES_MAX = imaging.MAX_BYTES

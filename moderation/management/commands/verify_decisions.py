@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from moderation.services.record import verify
+from moderation.services.audit_log import verify
 
 
 class Command(BaseCommand):

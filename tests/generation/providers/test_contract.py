@@ -21,7 +21,7 @@ from generation.providers.base import (
     TaskResult,
     TaskState,
 )
-from generation.providers.novita import Novita
+from generation.providers.novita.client import Novita
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

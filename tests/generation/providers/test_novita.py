@@ -28,7 +28,7 @@ from generation.providers.base import (
     TaskResult,
     TaskState,
 )
-from generation.providers.novita import Novita
+from generation.providers.novita.client import Novita
 
 KEY = "sk_very_secret_key"
 SUBMISSION = Submission(model_name="m", prompt="p", seed=5)

@@ -10,12 +10,20 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from generation import pumps
+from generation import jobs
 from generation.providers import nanogpt as client
 from moderation import classifiers
 from moderation.models import Classification
-from moderation.services import asking
-from tests.moderation.classifiers.nanogpt.props import NSFW, let_time_pass, nothing_approved, run, settled, shown, store
+from moderation.services import remote_classification
+from tests.moderation.classifiers.nanogpt.helpers import (
+    NSFW,
+    let_time_pass,
+    nothing_approved,
+    run,
+    settled,
+    shown,
+    store,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Status = Classification.Status
@@ -28,7 +36,7 @@ def test_an_outage_is_waited_out_for_a_quarter_of_an_hour_and_then_a_person_look
     key(f"sandbox-{kind}")
     rows = store(make_asset, 3)
     waited = timedelta(0)
-    for attempt in range(1, asking.ATTEMPTS + 1):
+    for attempt in range(1, remote_classification.ATTEMPTS + 1):
         assert not Classification.objects.exclude(status=Status.QUEUED).exists()
         before = timezone.now()
         run()
@@ -110,7 +118,7 @@ def test_an_image_that_makes_its_calls_fail_takes_no_others_along(
         return real(self, images)
 
     monkeypatch.setattr(client.NanoGpt, "classify", fail)
-    for _ in range(asking.ATTEMPTS + 1):
+    for _ in range(remote_classification.ATTEMPTS + 1):
         run()
         let_time_pass()
     statuses = [Classification.objects.get(pk=row.pk).status for row in rows]
@@ -132,14 +140,14 @@ def test_a_worker_that_dies_on_an_image_every_time_leaves_it_to_a_person(
 
     monkeypatch.setattr(client.NanoGpt, "classify", die)
     deaths = 0
-    for _ in range(asking.ATTEMPTS + 3):
+    for _ in range(remote_classification.ATTEMPTS + 3):
         let_time_pass()
         try:
             run()
         except Killed:
             deaths += 1
     row.refresh_from_db()
-    assert (deaths, row.status) == (asking.ATTEMPTS, Status.FAILED)
+    assert (deaths, row.status) == (remote_classification.ATTEMPTS, Status.FAILED)
     assert "ended its worker" in settled(row).why
 
 
@@ -167,7 +175,7 @@ def test_a_worker_killed_at_any_write_loses_and_doubles_nothing(make_asset: Any,
             finished = True
         except Killed:
             pass
-        pumps.start_over()
+        jobs.start_over()
         let_time_pass()
         run()
         for number, row in enumerate(rows):
@@ -182,8 +190,10 @@ def test_a_worker_killed_at_any_write_loses_and_doubles_nothing(make_asset: Any,
 def test_a_turn_that_ends_gives_back_what_it_has_not_asked_about(make_asset: Any, key: Any, calls: list[int]) -> None:
     key("sandbox-413")
     store(make_asset, 4)
-    rows = Classification.objects.filter(status=Status.QUEUED).claim(limit=10, lease=asking.LEASE, count_attempt=True)
-    asking.ask(classifier=classifiers.remote()["nanogpt"], rows=rows, go_on=lambda: False)
+    rows = Classification.objects.filter(status=Status.QUEUED).claim(
+        limit=10, lease=remote_classification.LEASE, count_attempt=True
+    )
+    remote_classification.ask(classifier=classifiers.remote()["nanogpt"], rows=rows, go_on=lambda: False)
     assert calls == [4, 1]
     left = Classification.objects.filter(status=Status.QUEUED)
     assert list(left.values_list("attempts", flat=True)) == [0, 0, 0]

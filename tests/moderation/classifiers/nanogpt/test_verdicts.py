@@ -21,7 +21,7 @@ from moderation import classifiers
 from moderation.classifiers import nanogpt as classifier
 from moderation.classifiers.base import RemoteClassifier
 from moderation.models import Classification, Policy, Review
-from tests.moderation.classifiers.nanogpt.props import NSFW, nothing_approved, run, settled, shown, store
+from tests.moderation.classifiers.nanogpt.helpers import NSFW, nothing_approved, run, settled, shown, store
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Status = Classification.Status

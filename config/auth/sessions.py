@@ -1,0 +1,35 @@
+"""Django's database sessions, loaded by a prepared query because every page loads one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.contrib.sessions.backends.db import SessionStore as DatabaseSessionStore
+from django.contrib.sessions.models import Session
+from django.utils import timezone
+
+from generation.core.db.prepared.query import Prepared
+
+_VALID: Prepared[Any] = Prepared(
+    lambda key, now: Session.objects.filter(session_key=key, expire_date__gt=now).values_list(
+        "session_data", flat=True
+    ),
+    key=str,
+    now=datetime,
+)
+
+
+class SessionStore(DatabaseSessionStore):
+    def __init__(self, session_key: str | None = None) -> None:
+        """A cookie that cannot be a key is none: PostgreSQL would fail on a NUL in it."""
+        is_key = session_key is not None and session_key.isascii() and session_key.isalnum()
+        super().__init__(session_key if is_key else None)
+
+    def load(self) -> dict[str, Any]:
+        data = _VALID.row(key=self.session_key or "", now=timezone.now())
+        if data is None:
+            self._session_key = None
+            return {}
+        decoded: dict[str, Any] = self.decode(data)
+        return decoded

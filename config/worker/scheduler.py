@@ -1,0 +1,61 @@
+"""The second hand: asks every second whether rows are due for which nobody has sent a message."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from django.db import close_old_connections, connections
+
+from generation import jobs
+from generation.services import storage_checks
+
+log = logging.getLogger("loupe.engine")
+
+INTERVAL = 1.0
+BEAT_EVERY = 10.0
+REPEAT_ERROR_AFTER = 60.0
+
+
+class Ticker(threading.Thread):
+    """A thread of the worker's main process, with a database connection of its own. No error ends it."""
+
+    def __init__(self) -> None:
+        super().__init__(name="ticker", daemon=True)
+        self._stopped = threading.Event()
+        self._quiet_until = 0.0
+        self._beats_at = 0.0
+        self._heartbeat = jobs.Heartbeat()
+        self._unshared = ""
+
+    def run(self) -> None:
+        while not self._stopped.wait(INTERVAL):
+            self._tick()
+        connections.close_all()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self.join(2)
+
+    def _tick(self) -> None:
+        try:
+            close_old_connections()
+            jobs.tick()
+            if time.monotonic() >= self._beats_at:
+                self._heartbeat.beat()
+                self._check_storage()
+                self._beats_at = time.monotonic() + BEAT_EVERY
+        except Exception:
+            # A database that is away for an hour should not fill the log.
+            if time.monotonic() >= self._quiet_until:
+                self._quiet_until = time.monotonic() + REPEAT_ERROR_AFTER
+                log.exception("The tick failed; the next one tries again")
+            connections.close_all()
+
+    def _check_storage(self) -> None:
+        storage_checks.refresh_report()
+        unshared = storage_checks.explain_unshared(storage_checks.load_reports())
+        if unshared and unshared != self._unshared:
+            log.error("%s", unshared)
+        self._unshared = unshared

@@ -1,0 +1,137 @@
+"""The last word before a txt2img request is recorded: the documented ranges, and what Loupe itself can store.
+
+Form, API and demo all go through this. The ranges are ``generation.wire.txt2img``'s; only what no provider documents is
+decided here.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from generation.imaging.rendition import shape_problem
+from generation.services import model_catalog
+from generation.wire import field_map
+from generation.wire.base import is_object
+from generation.wire.txt2img import Problem, Txt2ImgBody, problems, sentence
+
+FIELDS = field_map.NAMES
+NAME_MAX = 255  # characters of a model's name that the columns hold
+NUL = "must not contain a NUL character"
+SURROGATE = "must not contain half a character (a lone surrogate)"
+BLANK = "must contain a visible character"
+_INVISIBLE_CATEGORIES = ("Cc", "Cf", "Cs", "Me", "Mn", "Zl", "Zp", "Zs")
+# Fillers that Unicode counts as letters or symbols although nothing is drawn: Hangul and Braille.
+_INVISIBLE = "\u115f\u1160\u3164\uffa0\u2800"
+_TRANSPARENCY = ("request", "enable_transparent_background")
+
+
+class InvalidFields(ValueError):
+    """``str(error)`` is a sentence; ``problems`` has each one with its place in the body."""
+
+    def __init__(self, found: Sequence[Problem]) -> None:
+        super().__init__(sentence(found))
+        self.problems = list(found)
+
+
+def validate(fields: Mapping[str, Any], *, provider: str = "") -> dict[str, Any]:
+    """Return every field that ``create_request`` takes, with the documented defaults.
+
+    Raises InvalidFields; CatalogUnavailableError when the provider's list of models decides and cannot be read.
+    """
+    body = check_body(field_map.nest({name: fields[name] for name in FIELDS if name in fields}))
+    check_model(body, provider)
+    return field_map.flatten(body)
+
+
+def check_body(given: Any) -> Txt2ImgBody:
+    """Read a submitted body. Raises InvalidFields with every problem in it."""
+    found: list[Problem] = []
+    if is_object(given):
+        found += _unstorable(given)
+    body = None
+    try:
+        body = Txt2ImgBody.model_validate(given)
+    except ValidationError as error:
+        found += problems(error)
+    if is_object(given):
+        found += [*_too_long(given), *_blank(given)]
+    if body is not None:
+        found += _unstorable_shapes(body)
+    if found or body is None:
+        raise InvalidFields(list({problem.path: problem for problem in reversed(found)}.values())[::-1])
+    return body
+
+
+def check_model(body: Txt2ImgBody, provider: str) -> None:
+    """Refuse a transparent background for a model that the provider's list says is not SDXL.
+
+    A model that is not in the list is left to the provider, which refuses it unpaid. Raises InvalidFields, and
+    CatalogUnavailableError when the list cannot be read.
+    """
+    if not body.request.enable_transparent_background:
+        return
+    if model_catalog.is_sdxl(provider, body.request.model_name) is False:
+        raise InvalidFields([Problem(_TRANSPARENCY, f"needs an SDXL model, and {body.request.model_name} is none")])
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing of a text would be seen: spaces, zero-width characters, fillers, lone accents."""
+    return all(letter in _INVISIBLE or unicodedata.category(letter) in _INVISIBLE_CATEGORIES for letter in text)
+
+
+def _unstorable(body: Mapping[str, Any]) -> Iterator[Problem]:
+    """PostgreSQL takes neither NUL nor a lone surrogate, whether in a text or in JSON."""
+    for path, text in _known_texts(body):
+        if "\0" in text:
+            yield Problem(path, NUL)
+        elif any("\ud800" <= letter <= "\udfff" for letter in text):
+            yield Problem(path, SURROGATE)
+
+
+def _too_long(body: Mapping[str, Any]) -> Iterator[Problem]:
+    for path, text in _known_texts(body):
+        if path[-1] not in ("prompt", "negative_prompt") and len(text) > NAME_MAX:
+            yield Problem(path, f"must have at most {NAME_MAX} characters")
+
+
+def _blank(body: Mapping[str, Any]) -> Iterator[Problem]:
+    prompt = _value_at(body, field_map.PATHS["prompt"])
+    if isinstance(prompt, str) and prompt and is_blank(prompt):
+        yield Problem(field_map.PATHS["prompt"], BLANK)
+
+
+def _unstorable_shapes(body: Txt2ImgBody) -> Iterator[Problem]:
+    """What the decoder would refuse once the image is paid."""
+    request, hires = body.request, body.request.hires_fix
+    sizes: list[tuple[tuple[str, ...], int, int]] = [(("request", "width"), request.width, request.height)]
+    if hires:
+        sizes.append((("request", "hires_fix", "target_width"), hires.target_width, hires.target_height))
+    for path, width, height in sizes:
+        if problem := shape_problem(width, height):
+            yield Problem(path, f"and its height make an image that {problem[1]}, which cannot be stored")
+
+
+def _known_texts(body: Mapping[str, Any]) -> Iterator[tuple[tuple[int | str, ...], str]]:
+    for name in FIELDS:
+        yield from _texts(_value_at(body, field_map.PATHS[name]), field_map.PATHS[name])
+
+
+def _value_at(body: Any, path: tuple[str, ...]) -> Any:
+    for part in path:
+        body = body.get(part) if is_object(body) else None
+    return body
+
+
+def _texts(value: Any, path: tuple[int | str, ...]) -> Iterator[tuple[tuple[int | str, ...], str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _texts(inner, (*path, name))
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from _texts(inner, (*path, place))

@@ -1,0 +1,120 @@
+"""The list of a provider's models, to choose one for a field of the form: a page, and a dialog of the form to htmx."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from django.contrib.auth.decorators import permission_required
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from generation import providers
+from generation.core.htmx import respond
+from generation.forms.rows import PICKED
+from generation.services import model_catalog
+from generation.services.validation import NAME_MAX
+
+QUERY_MAX = 100  # characters
+CURSOR_MAX = 500
+SDXL = {"": None, "1": True, "0": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What the address asks for. Whatever cannot be read falls back to its default."""
+
+    provider: str
+    kind: str
+    query: str
+    sdxl: str  # a key of SDXL
+    cursor: str
+    field: str  # the form's, which the choice is for
+    carried: dict[str, str]  # what the form was filled with, to be handed back
+
+    @classmethod
+    def read(cls, data: QueryDict) -> Search:
+        available = providers.available()
+        provider = data.get("provider", "")
+        carried = {name: data.get(name, "")[:NAME_MAX] for name in ("from", "preset", *PICKED) if data.get(name)}
+        field = data.get("for", "")
+        kind = data.get("type", "") or PICKED.get(field, "")
+        kind = kind if kind in model_catalog.KINDS else "checkpoint"
+        sdxl = data.get("sdxl", "")
+        return cls(
+            provider=provider if provider in available else next(iter(available), ""),
+            kind=kind,
+            query=data.get("q", "").strip().replace("\0", "")[:QUERY_MAX],
+            sdxl=sdxl if sdxl in SDXL else "",
+            cursor=data.get("cursor", "")[:CURSOR_MAX],
+            field=field if PICKED.get(field) == kind else _free_field(kind, carried),
+            carried=carried,
+        )
+
+    def ask(self) -> model_catalog.Offer:
+        if not self.provider:
+            return model_catalog.Offer(problem="No provider is configured.")
+        question = model_catalog.Question(
+            provider=self.provider, kind=self.kind, query=self.query, is_sdxl=SDXL[self.sdxl], cursor=self.cursor
+        )
+        return model_catalog.ask(question)
+
+    @property
+    def hidden(self) -> dict[str, str]:
+        """What the search form carries along unseen."""
+        return {**self.carried, "provider": self.provider, "type": self.kind, "for": self.field}
+
+    def address(self, **changes: str) -> str:
+        asked = {"q": self.query, "sdxl": self.sdxl, **self.hidden, **changes}
+        query = urlencode({name: value for name, value in asked.items() if value})
+        return f"{reverse('generation:model-list')}?{query}"
+
+    def use(self, name: str) -> str:
+        """The form with this name filled in, and everything it had been filled with before."""
+        chosen = {**self.carried, "provider": self.provider, self.field: name, "picked": self.field}
+        return f"{self.form_address}?{urlencode(chosen)}#field-{self.field}"
+
+    @property
+    def back(self) -> str:
+        return f"{self.form_address}?{urlencode({**self.carried, 'provider': self.provider})}"
+
+    @property
+    def form_address(self) -> str:
+        return reverse("generation:request-create")
+
+    @property
+    def field_label(self) -> str:
+        kind, _, rest = self.field.partition("_")
+        names = {"lora": "LoRA", "embedding": "embedding"}
+        if kind in names:
+            return f"{names[kind]} {rest.partition('_')[0]}"
+        return "VAE" if self.field == "sd_vae" else "model"
+
+
+def _free_field(kind: str, carried: dict[str, str]) -> str:
+    """The first field of this type that is still empty, or the first of all."""
+    fields = [name for name, takes in PICKED.items() if takes == kind]
+    return next((name for name in fields if name not in carried), fields[0])
+
+
+@require_safe
+@permission_required("generation.add_generationrequest", raise_exception=True)
+def model_list(request: HttpRequest) -> HttpResponse:
+    search = Search.read(request.GET)
+    offer = search.ask()
+    context = {
+        "search": search,
+        "offer": offer,
+        "rows": [(model, search.use(model.name)) for model in offer.models],
+        "provider": providers.available().get(search.provider, ""),
+        "kinds": [
+            (title, search.address(type=kind, **{"for": ""}), kind == search.kind)
+            for kind, title in model_catalog.KINDS.items()
+        ],
+        "sdxl_choices": (("", "Any base model"), ("1", "SDXL only"), ("0", "Without SDXL")),
+        "more": search.address(cursor=offer.next_cursor) if offer.next_cursor else "",
+        "first": search.address() if search.cursor else "",
+        "as_dialog": bool(getattr(request, "htmx", False)),
+    }
+    return respond(request, "generation/model_list.html", "generation/_models.html", context)

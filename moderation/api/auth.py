@@ -1,0 +1,340 @@
+"""The door for programs: who calls, whether they may, how often; and one line about every call.
+
+The three wire formats that Loupe answers in differ in how they say no, so a refusal is an exception here and becomes a
+body in the format's own module. Sessions count for nothing at these addresses: keys do, and only in headers.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import json
+import logging
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from enum import StrEnum
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation, TooManyFieldsSent
+from django.db import DatabaseError
+from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
+from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
+
+from generation.core.outages import RETRY_AFTER, find_outage
+from generation.models import ApiCall, ApiKey, ImagesOfDay, Scope
+
+log = logging.getLogger("loupe.gate")
+CALLS_KEPT = timedelta(days=30)
+KEY_INVALID = "This API key is unknown, expired or revoked, or its owner's account is inactive."
+FAILED = "Loupe failed on this call. It has been logged."
+OUTAGE = "Loupe cannot reach its database or its queue. Send the call again in a few seconds."
+
+
+class Refusal(StrEnum):
+    KEY_MISSING = "key missing"
+    KEY_INVALID = "key invalid"
+    SCOPE_MISSING = "scope missing"
+    TOO_OFTEN = "too often"
+    IMAGES_SPENT = "images spent"
+    METHOD = "method"
+    BODY_TOO_LARGE = "body too large"
+    BODY_INVALID = "body invalid"
+    NOT_FOUND = "not found"
+    CONFLICT = "conflict"
+    IN_DOUBT = "in doubt"
+    UNAVAILABLE = "unavailable"
+    INTERNAL = "internal"
+
+
+# What each means in HTTP, unless a format has its own idea.
+STATUS: dict[Refusal, int] = {
+    Refusal.KEY_MISSING: 401,
+    Refusal.KEY_INVALID: 401,
+    Refusal.SCOPE_MISSING: 403,
+    Refusal.TOO_OFTEN: 429,
+    Refusal.IMAGES_SPENT: 429,
+    Refusal.METHOD: 405,
+    Refusal.BODY_TOO_LARGE: 413,
+    Refusal.BODY_INVALID: 400,
+    Refusal.NOT_FOUND: 404,
+    Refusal.CONFLICT: 409,
+    Refusal.IN_DOUBT: 422,
+    Refusal.UNAVAILABLE: 503,
+    Refusal.INTERNAL: 500,
+}
+
+
+class ApiError(Exception):
+    """A call that is refused. ``str(error)`` is a sentence for the developer on the other side."""
+
+    def __init__(self, refusal: Refusal, message: str, *, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.refusal = refusal
+        self.retry_after = retry_after  # seconds
+        self.call: Call | None = None  # the one that is refused, where its key is known
+
+
+@dataclass(slots=True)
+class Call:
+    """One call on its way: the key that makes it, and how many images it asks for."""
+
+    request: HttpRequest
+    key: ApiKey
+    images: int = 0
+    day: date | None = None  # on which they are counted
+    reason: str = ""
+    started: float = field(default_factory=time.monotonic)
+
+    def spend(self, images: int) -> None:
+        """Count images against the key's day. Raises ApiError when they are more than it has left."""
+        now = timezone.now()
+        if not ImagesOfDay.take(self.key, now.date(), images):
+            limit = self.key.images_per_day or 0
+            left = max(0, limit - ImagesOfDay.of(self.key, now.date()))
+            midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+            wait = int((midnight - now).total_seconds()) + 1
+            sentence = f"This key has {left} of its {limit} images left today (UTC)."
+            raise ApiError(Refusal.IMAGES_SPENT, sentence, retry_after=wait)
+        self.images, self.day = images, now.date()
+
+    def give_back(self) -> None:
+        """The call came to nothing, so its images do not count."""
+        if self.day is not None and self.images:
+            ImagesOfDay.give_back(self.key, self.day, self.images)
+        self.images = 0
+
+
+Format = Callable[[ApiError], HttpResponse]
+ApiView = Callable[..., HttpResponse]
+
+
+def endpoint(
+    *, scope: Scope, methods: tuple[str, ...], refuse: Format, body_max: int = 1024 * 1024
+) -> Callable[[Callable[..., HttpResponse]], ApiView]:
+    """Make a view of a function ``(call, …) -> HttpResponse``. ``refuse`` words an ApiError in the wire's own format.
+
+    Whatever goes wrong inside is answered in that format, logged without its body, and never as a page.
+    """
+
+    def decorate(view: Callable[..., HttpResponse]) -> ApiView:
+        @csrf_exempt
+        @login_not_required
+        @functools.wraps(view)
+        def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            call: Call | None = None
+            try:
+                call = _admit(request, scope=scope, methods=methods, body_max=body_max)
+                response = view(call, *args, **kwargs)
+            except ApiError as error:
+                response = _refused(error, refuse, call)
+            except (SuspiciousOperation, UnreadablePostError) as error:
+                response = _refused(_unreadable(error, body_max), refuse, call)
+            except Exception as error:
+                log.exception("%s %s failed", request.method, request.path)
+                response = _refused(_describe_failure(error), refuse, call)
+            if call is not None:
+                _note(call, response)
+            if response.status_code == 405:
+                response["Allow"] = ", ".join(methods)
+            elif response.status_code == 401:
+                response["WWW-Authenticate"] = 'Bearer realm="Loupe"'
+            return response
+
+        return answer
+
+    return decorate
+
+
+def key_in(request: HttpRequest) -> str:
+    """The key from ``Authorization`` (Bearer, raw, or Basic as the user name) or ``x-api-key``; "" for none."""
+    header = request.headers.get("Authorization", "").strip()
+    kind, _, rest = header.partition(" ")
+    if kind.lower() == "bearer":
+        return rest.strip()
+    if kind.lower() == "basic":
+        try:
+            return base64.b64decode(rest.strip(), validate=True).decode().partition(":")[0]
+        except (binascii.Error, UnicodeDecodeError):
+            return ""
+    return header or request.headers.get("x-api-key", "").strip()
+
+
+def read_json(request: HttpRequest, *, body_max: int | None = None) -> Any:
+    """The body as JSON. Raises ApiError for what is none, and for what no database column holds.
+
+    None are: bad UTF-8, NaN, too deep, a number too long, a name given twice (readers differ in which one they take).
+    ``body_max`` is for a route that takes more than DATA_UPLOAD_MAX_MEMORY_SIZE: it is the limit then.
+    """
+    if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
+        sentence = "The body came in chunks, which this server cannot read. Send a Content-Length header with it."
+        raise ApiError(Refusal.BODY_INVALID, sentence)
+    try:
+        text = (request.body if body_max is None else _read(request, body_max)).decode()
+        value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_without_duplicates)
+    except (ValueError, RecursionError):
+        raise ApiError(Refusal.BODY_INVALID, "The body is not valid JSON.") from None
+    if "\\u0000" in text or "\0" in text:
+        raise ApiError(Refusal.BODY_INVALID, "The body holds a NUL character, which no text may contain.")
+    if _LONE_SURROGATE.search(text) and _has_lone_surrogate(value):
+        sentence = "The body holds half a surrogate pair (\\ud800 to \\udfff alone), which is no character."
+        raise ApiError(Refusal.BODY_INVALID, sentence)
+    return value
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of its members. Raises ApiError for a name that is there twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        sentence = f"The body names {twice[:40]!r} twice in one object. Send each name once."
+        raise ApiError(Refusal.BODY_INVALID, sentence)
+    return found
+
+
+# An escape that may be half of a pair. Whole pairs are common, so what was read of it decides.
+_LONE_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def _has_lone_surrogate(value: Any) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError):
+        return True
+    return False
+
+
+def _unreadable(error: Exception, body_max: int) -> ApiError:
+    """Word what Django found wrong with a request when it was read. Its own words tell of our settings."""
+    if isinstance(error, RequestDataTooBig):
+        return _too_large(body_max)
+    if isinstance(error, TooManyFieldsSent):
+        fields_max = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
+        sentence = f"The address has more than {fields_max} query parameters. Send fewer."
+        return ApiError(Refusal.BODY_INVALID, sentence)
+    return ApiError(Refusal.BODY_INVALID, "The request could not be read to its end.")
+
+
+def _read(request: HttpRequest, body_max: int) -> bytes:
+    body = request.read(body_max + 1)
+    if len(body) > body_max:
+        raise _too_large(body_max)
+    return body
+
+
+def _too_large(body_max: int) -> ApiError:
+    return ApiError(Refusal.BODY_TOO_LARGE, f"The body may have {body_max // 1024} KiB at most.")
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def json_answer(body: Any, *, status: int = 200, retry_after: int | None = None) -> JsonResponse:
+    response = JsonResponse(body, status=status, safe=False, json_dumps_params={"ensure_ascii": False})
+    if retry_after is not None:
+        response["Retry-After"] = str(retry_after)
+    return response
+
+
+def _admit(request: HttpRequest, *, scope: Scope, methods: tuple[str, ...], body_max: int) -> Call:
+    text = key_in(request)
+    if not text:
+        raise ApiError(Refusal.KEY_MISSING, "Send an API key in the Authorization header.")
+    key = ApiKey.objects.named_by(text)
+    if key is None:
+        raise ApiError(Refusal.KEY_INVALID, KEY_INVALID)
+    call = Call(request=request, key=key)
+    try:
+        _check(call, scope=scope, methods=methods, body_max=body_max)
+    except ApiError as error:
+        # Known callers find their refused calls in the list too: `endpoint` notes them.
+        call.reason = error.refusal
+        error.call = call
+        raise
+    return call
+
+
+def _check(call: Call, *, scope: Scope, methods: tuple[str, ...], body_max: int) -> None:
+    request, key = call.request, call.key
+    if not key.take_call(timezone.now()):
+        sentence = f"This API key may call {key.calls_per_minute} times a minute."
+        raise ApiError(Refusal.TOO_OFTEN, sentence, retry_after=key.seconds_to_wait(timezone.now()))
+    if request.method not in methods:
+        raise ApiError(Refusal.METHOD, f"Use {' or '.join(methods)} here.")
+    if not key.may(scope):
+        raise ApiError(Refusal.SCOPE_MISSING, f"This API key lacks the scope {scope}.")
+    length = request.headers.get("Content-Length", "0") or "0"
+    if not length.isdecimal() or len(length) > 12 or int(length) > body_max:
+        raise _too_large(body_max)
+
+
+def _describe_failure(error: Exception) -> ApiError:
+    if find_outage(error) is not None:
+        return ApiError(Refusal.UNAVAILABLE, OUTAGE, retry_after=RETRY_AFTER)
+    return ApiError(Refusal.INTERNAL, FAILED)
+
+
+@contextmanager
+def _optional_write(call: Call) -> Iterator[None]:
+    """Keep the answer when the database goes away before the call is counted; the work itself is committed."""
+    try:
+        yield
+    except DatabaseError:
+        log.exception("%s %s was answered but not counted", call.request.method, call.request.path)
+
+
+def _refused(error: ApiError, refuse: Format, call: Call | None) -> HttpResponse:
+    response = refuse(error)
+    if error.retry_after is not None:
+        response["Retry-After"] = str(error.retry_after)
+    known = call or error.call
+    if known is not None:
+        known.reason = str(error)[:120]
+        with _optional_write(known):
+            known.give_back()
+        if call is None:
+            _note(known, response)
+    return response
+
+
+def _note(call: Call, response: HttpResponse) -> None:
+    with _optional_write(call):
+        _write_line(call, response)
+
+
+def _write_line(call: Call, response: HttpResponse) -> None:
+    now = timezone.now()
+    ApiCall.objects.create(
+        key=call.key,
+        method=(call.request.method or "")[:7],
+        path=call.request.path.replace("\0", "")[:200],  # PostgreSQL takes no NUL
+        status=response.status_code,
+        reason=call.reason,
+        images=call.images,
+        duration_ms=round(1000 * (time.monotonic() - call.started)),
+        created_at=now,
+    )
+    # At most one write a minute: it is for people who wonder whether a key is still in use.
+    if call.key.last_used_at is None or now - call.key.last_used_at > timedelta(minutes=1):
+        ApiKey.objects.filter(pk=call.key.pk).update(last_used_at=now)
+
+
+def forget_old_calls(limit: int) -> int:
+    """Delete calls and day counts of more than 30 days ago, up to ``limit`` of each; return how many those were."""
+    since = timezone.now() - CALLS_KEPT
+    days = ImagesOfDay.objects.filter(day__lt=since.date()).order_by("pk").values_list("pk", flat=True)[:limit]
+    # The oldest by their keys: no index finds them by time alone.
+    oldest = ApiCall.objects.order_by("pk").values_list("pk", "created_at")[:limit]
+    calls = [pk for pk, created_at in oldest if created_at < since]
+    counted, _ = ImagesOfDay.objects.filter(pk__in=list(days)).delete()
+    deleted, _ = ApiCall.objects.filter(pk__in=calls).delete()
+    return counted + deleted

@@ -1,0 +1,180 @@
+"""Where a program's request stands, as Novita's task result: finished only when every image is decided.
+
+The official Python SDK breaks on a null ``images``, a missing ``extra``, half a ``debug_info``, half a
+``nsfw_detection_result`` and any fifth status, so none of them is ever sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from generation.models import Asset, GenerationRequest
+from generation.wire import field_map
+from generation.wire import task as wire
+from generation.wire.request_info import dump_request_info
+from moderation.api import signed_urls
+from moderation.models import Decision, Review, Verdict
+
+Status = GenerationRequest.Status
+GENERATED = 50  # percent: that many when there are images, the rest as they are decided
+UNKNOWN = "The provider's answer was lost. An operator settles whether the images were made."
+GIVEN_UP = "The provider's answer was lost, and an operator gave the request up."
+CANCELLED = "The request was cancelled before it was sent."
+NONE_PASSED = "No image passed moderation."
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One position of a request: what came of its image."""
+
+    position: int
+    verdict: str  # approved, rejected, undecided or lost
+    asset: Asset | None = None
+    decision: Decision | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        decision = self.decision
+        return {
+            "position": self.position,
+            "verdict": self.verdict,
+            "categories": decision.categories if decision else [],
+            "decided_by": ("policy" if decision.by_policy else "person") if decision else None,
+            "decided_at": decision.created_at.isoformat() if decision else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    status: str
+    reason: str = ""
+    progress: int = 0
+    places: tuple[Place, ...] = ()
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status in (wire.STATUS_SUCCEED, wire.STATUS_FAILED)
+
+    def passed(self) -> list[tuple[Place, Asset]]:
+        """What may be handed out: nothing before all is decided."""
+        if self.status != wire.STATUS_SUCCEED:
+            return []
+        return [(place, place.asset) for place in self.places if place.asset and place.verdict == "approved"]
+
+
+def reply(request: GenerationRequest, *, event: str = "", round_number: int = 0) -> dict[str, Any]:
+    """The task result of this moment. ``event`` and its round are named in ``extra.moderation`` when we call."""
+    now = standing(request)
+    moderation: dict[str, Any] = {"images": [place.to_wire() for place in now.places]}
+    if event:
+        moderation |= {"event": event, "round": round_number}
+    extra: dict[str, Any] = {
+        "seed": str(request.seed),
+        "enable_nsfw_detection": request.enable_nsfw_detection,
+        "debug_info": _debug_info(request, now) if now.has_ended else None,
+        "moderation": moderation,
+    }
+    return wire.TaskResultReply(
+        extra=wire.TaskExtra.model_validate(extra),
+        task=wire.Task(
+            task_id=str(request.uuid),
+            task_type=wire.TASK_TYPE_TXT2IMG,
+            status=now.status,
+            reason=now.reason,
+            eta=request.eta_seconds or 0,
+            progress_percent=now.progress,
+        ),
+        images=[_image(asset) for _, asset in now.passed()],
+    ).to_wire()
+
+
+def standing(request: GenerationRequest) -> Standing:
+    match request.status:
+        case Status.QUEUED | Status.SUBMITTING:
+            return Standing(wire.STATUS_QUEUED)
+        case Status.PROCESSING:
+            return Standing(wire.STATUS_PROCESSING, progress=request.progress * GENERATED // 100)
+        case Status.FETCHING:
+            return Standing(wire.STATUS_PROCESSING, progress=GENERATED)
+        case Status.UNKNOWN:
+            return Standing(wire.STATUS_PROCESSING, reason=UNKNOWN)
+        case Status.CANCELLED:
+            return Standing(wire.STATUS_FAILED, reason=CANCELLED)
+        case Status.FAILED:
+            # The stored sentence names who gave it up, which is nobody's business outside.
+            return Standing(wire.STATUS_FAILED, reason=GIVEN_UP if request.reason == "GIVEN_UP" else request.error)
+    return _judged(places(request))
+
+
+def _judged(found: tuple[Place, ...]) -> Standing:
+    verdicts = [place.verdict for place in found]
+    undecided = verdicts.count("undecided")
+    if undecided:
+        done = (len(found) - undecided) * (100 - GENERATED) // len(found)
+        return Standing(wire.STATUS_PROCESSING, progress=GENERATED + done, places=found)
+    if "approved" in verdicts:
+        return Standing(wire.STATUS_SUCCEED, progress=100, places=found)
+    counts = {word: verdicts.count(word) for word in ("rejected", "lost") if word in verdicts}
+    told = ", ".join(f"{count} {word}" for word, count in counts.items())
+    return Standing(wire.STATUS_FAILED, reason=f"{NONE_PASSED} ({told})", progress=100, places=found)
+
+
+def places(request: GenerationRequest) -> tuple[Place, ...]:
+    """Every position that was asked for or came, in order."""
+    assets = {asset.position: asset for asset in Asset.objects.filter(request=request).select_related("review")}
+    last = _last_decisions(assets.values())
+    count = max([request.image_num, *(1 + (position or 0) for position in assets)])
+    return tuple(_place(position, assets.get(position), last) for position in range(count))
+
+
+def _place(position: int, asset: Asset | None, last: dict[int, Decision]) -> Place:
+    if asset is None:
+        return Place(position, "lost")
+    review: Review = asset.review
+    if not review.is_decided:
+        return Place(position, "undecided", asset)
+    return Place(position, str(review.status), asset, last.get(review.pk))
+
+
+def _last_decisions(assets: Iterable[Asset]) -> dict[int, Decision]:
+    rows = Decision.objects.filter(review__in=[asset.review.pk for asset in assets]).exclude(verdict=Verdict.REOPEN)
+    return {row.review_id: row for row in rows.order_by("sequence")}
+
+
+def _image(asset: Asset) -> wire.Image:
+    return wire.Image(
+        image_url=signed_urls.address(asset),
+        image_url_ttl=str(signed_urls.LIFETIME),
+        image_type=asset.image_type,
+        nsfw_detection_result=_detection(asset.detection),
+    )
+
+
+def _detection(stored: dict[str, Any] | None) -> wire.NsfwDetection | None:
+    """As it was told to us, with both keys; what did not say enough is not valid, never clean."""
+    if stored is None:
+        return None
+    confidence = stored.get("confidence")
+    valid = stored.get("valid") is True and confidence is not None
+    return wire.NsfwDetection(valid=valid, confidence=float(confidence or 0))
+
+
+def _debug_info(request: GenerationRequest, now: Standing) -> wire.DebugInfo:
+    """Say how the images were made; ``seeds`` are in the order of ``images``."""
+    seeds = [asset.seed for _, asset in now.passed()]
+    known = [seed for seed in seeds if seed is not None]
+    submitted = field_map.nest(asdict(request.submission))["request"]
+    decided = [place.decision.created_at for place in now.places if place.decision]
+    ended = [request.finished_at] if request.finished_at else []
+    return wire.DebugInfo(
+        request_info=dump_request_info(submitted, known if known and len(known) == len(seeds) else [request.seed]),
+        submit_time_ms=_milliseconds(request.created_at),
+        execute_time_ms=_milliseconds(request.submitted_at or request.created_at),
+        complete_time_ms=_milliseconds(max([request.created_at, *ended, *decided])),
+    )
+
+
+def _milliseconds(moment: datetime) -> str:
+    return str(int(moment.timestamp() * 1000))

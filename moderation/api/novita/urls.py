@@ -1,0 +1,16 @@
+"""Included at /v3/, and at //v3/ for clients whose base address ends with a slash. No address ends with one itself."""
+
+from __future__ import annotations
+
+from django.urls import path, re_path
+
+from moderation.api import signed_urls
+from moderation.api.novita import views
+
+urlpatterns = [
+    path("async/txt2img", views.txt2img, name="novita-txt2img"),
+    path("async/task-result", views.task_result, name="novita-task-result"),
+    path("model", views.models, name="novita-model"),
+    path("images/<str:token>.<slug:extension>", signed_urls.image, name="signed-image"),
+    re_path(r"[\s\S]*$", views.unknown),  # <path:…> would leave out addresses with a line end in them
+]

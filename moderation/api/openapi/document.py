@@ -1,0 +1,275 @@
+"""The OpenAPI document of ``operations``, at /api/openapi.json, and the same as a page at /api/docs.
+
+Both are public: they tell what any installation of this version answers, and nothing of this one but its address.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+from pydantic import BaseModel
+
+from moderation.api.openapi.operations import COMMON, FORMATS, NOTES, OPERATIONS, Format, Operation, Schema
+
+SECURITY: dict[str, Schema] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "Authorization: Bearer <key>"},
+    "xApiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    "basic": {"type": "http", "scheme": "basic", "description": "The key as user name, and any secret."},
+    "raw": {"type": "apiKey", "in": "header", "name": "Authorization", "description": "The key alone."},
+}
+REFERENCE = "#/components/schemas/"
+
+
+@login_not_required
+@require_safe
+def document(request: HttpRequest) -> HttpResponse:
+    return JsonResponse(build(settings.PUBLIC_URL), json_dumps_params={"ensure_ascii": False, "indent": 1})
+
+
+@login_not_required
+@require_safe
+def docs(request: HttpRequest) -> HttpResponse:
+    sections = [(form, [_shown(op) for op in OPERATIONS if op.format is form]) for form in FORMATS]
+    return render(request, "moderation/api_docs.html", {"sections": sections, "url": settings.PUBLIC_URL})
+
+
+@functools.lru_cache(maxsize=4)
+def build(url: str) -> Schema:
+    """The whole document. Raises nothing: what it is made of is code."""
+    paths: dict[str, Schema] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Loupe",
+            "version": "1",
+            "description": "Generated images, but only those that passed. In the formats of Novita, nano-gpt and "
+            "Scenario, for their own clients: change the base address and the key.",
+        },
+        "servers": [{"url": url}],
+        "tags": [{"name": form.slug, "description": form.about} for form in FORMATS],
+        "security": [{name: []} for name in SECURITY],
+        "paths": paths,
+        "components": {"securitySchemes": SECURITY, "schemas": _schemas()},
+    }
+
+
+# --- Operations -------------------------------------------------------------------------------------------------------
+def _operation(operation: Operation) -> Schema:
+    made: Schema = {
+        "operationId": operation.id,
+        "tags": [operation.format.slug],
+        "summary": operation.summary,
+        "description": _about(operation),
+        "parameters": [
+            {"name": p.name, "in": p.where, "required": p.required, "description": p.about, "schema": p.schema}
+            for p in operation.parameters
+        ],
+        "responses": {"200": _success(operation)} | _refusals(operation),
+    }
+    if operation.scope is None:
+        made["security"] = []
+    if operation.body is not None:
+        made["requestBody"] = {"required": True, "content": _json(operation.format, operation.body)}
+    return made
+
+
+def _about(operation: Operation) -> str:
+    return operation.about + (f" Needs a key with the scope {operation.scope}." if operation.scope else "")
+
+
+def _success(operation: Operation) -> Schema:
+    if operation.reply is None:
+        return {"description": "The image.", "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
+    made: Schema = {"description": "Done.", "content": _json(operation.format, operation.reply)}
+    if operation.headers:
+        made["headers"] = {
+            name: {"description": about, "schema": {"type": "string"}} for name, about in operation.headers.items()
+        }
+    return made
+
+
+def _refusals(operation: Operation) -> dict[str, Schema]:
+    content = _json(operation.format, operation.format.error)
+    if operation.scope is None:
+        xml: Schema = {"application/xml": {"schema": {"type": "string"}}}
+        return {
+            "403": {"description": "Forged, expired, or not approved (any more).", "content": xml},
+            "404": {"description": "The file is missing, or this is no address of an image.", "content": xml | content},
+        }
+    return {
+        str(status): {"description": " ".join(reasons), "content": content}
+        for status, reasons in sorted(_reasons(operation).items())
+    }
+
+
+def _reasons(operation: Operation) -> dict[int, list[str]]:
+    """Why it may be refused, by status; one status may have several reasons."""
+    found: dict[int, list[str]] = {}
+    for refusal, about in {**COMMON, **(operation.refusals or {})}.items():
+        found.setdefault(operation.format.status(refusal), []).append(about)
+    return found
+
+
+def _json(form: Format, model: type[BaseModel]) -> Schema:
+    return {"application/json": {"schema": {"$ref": f"{REFERENCE}{form.prefix}{model.__name__}"}}}
+
+
+# --- Schemas ----------------------------------------------------------------------------------------------------------
+@functools.lru_cache(maxsize=1)
+def _schemas() -> dict[str, Schema]:
+    """Every model that an operation names, and what those hold, under their format's prefix."""
+    found: dict[str, Schema] = {}
+    for operation in OPERATIONS:
+        form = operation.format
+        for model in (operation.body, operation.reply, form.error):
+            if model is None:
+                continue
+            is_reply = model is not operation.body
+            schema = model.model_json_schema(ref_template=f"{REFERENCE}{form.prefix}{{model}}")
+            parts = {**schema.pop("$defs", {}), model.__name__: schema}
+            for name, part in parts.items():
+                full = form.prefix + name
+                found[full] = _annotated(full, _plain(part, keep_null=form.sends_null or not is_reply))
+    return dict(sorted(found.items()))
+
+
+def _plain(part: Any, *, keep_null: bool) -> Any:
+    """Without what pydantic adds for itself: titles, our docstrings, and the text form of decimals."""
+    if isinstance(part, list):
+        return [_plain(entry, keep_null=keep_null) for entry in part]
+    if not isinstance(part, dict):
+        return part
+    kept = {
+        name: {key: _plain(value, keep_null=keep_null) for key, value in entry.items()}
+        if name == "properties"
+        else _plain(entry, keep_null=keep_null)
+        for name, entry in part.items()
+        if name not in ("title", "description")
+    }
+    if "anyOf" not in kept:
+        return kept
+    choices = [choice for choice in kept.pop("anyOf") if keep_null or choice != {"type": "null"}]
+    if {"type": "number"} in choices:
+        choices = [choice for choice in choices if "pattern" not in choice]
+    if not keep_null and kept.get("default", 0) is None:
+        del kept["default"]
+    return {**kept, **choices[0]} if len(choices) == 1 else {**kept, "anyOf": choices}
+
+
+def _annotated(name: str, schema: Schema) -> Schema:
+    for field, part in schema.get("properties", {}).items():
+        if note := NOTES.get(f"{name}.{field}"):
+            part["description"] = note
+    return schema
+
+
+# --- The page ---------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One line of a table of fields."""
+
+    name: str
+    depth: int
+    kind: str
+    demand: str
+    required: bool
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An operation as the page shows it."""
+
+    operation: Operation
+    parameters: tuple[Field, ...]
+    body: tuple[Field, ...]
+    reply: tuple[Field, ...]
+    refusals: tuple[tuple[int, list[str]], ...]
+    example: str
+
+
+def _shown(operation: Operation) -> Shown:
+    prefix = operation.format.prefix
+    parameters = tuple(
+        Field(p.name, 0, f"{_kind(p.schema)} in {p.where}", _demand(p.schema), p.required, p.about)
+        for p in operation.parameters
+    )
+    return Shown(
+        operation,
+        parameters,
+        tuple(_fields(f"{prefix}{operation.body.__name__}")) if operation.body else (),
+        tuple(_fields(f"{prefix}{operation.reply.__name__}")) if operation.reply else (),
+        tuple(sorted(_reasons(operation).items())) if operation.scope else (),
+        operation.example.replace("$LOUPE", settings.PUBLIC_URL),
+    )
+
+
+def _fields(name: str, depth: int = 0) -> Iterator[Field]:
+    """The fields of a schema, each followed by those of the objects in it."""
+    schema = _schemas()[name]
+    required = schema.get("required", ())
+    for field, part in schema.get("properties", {}).items():
+        yield Field(field, depth, _kind(part), _demand(part), field in required, part.get("description", ""))
+        inner = _inner(part)
+        if inner:
+            yield from _fields(inner, depth + 1)
+
+
+def _choices(part: Schema) -> list[Schema]:
+    return [choice for choice in part.get("anyOf", [part]) if choice.get("type") != "null"]
+
+
+def _inner(part: Schema) -> str:
+    """The schema of the object that a field is or holds, if it is one of ours."""
+    for choice in _choices(part):
+        reference = choice.get("$ref") or (choice.get("items") or {}).get("$ref", "")
+        if reference:
+            return str(reference).removeprefix(REFERENCE)
+    return ""
+
+
+def _kind(part: Schema) -> str:
+    return " or ".join(dict.fromkeys(_one_kind(choice) for choice in _choices(part)))
+
+
+def _one_kind(choice: Schema) -> str:
+    if "$ref" in choice:
+        return "object"
+    kind = str(choice.get("type", "any"))
+    if kind == "array":
+        return f"list of {_one_kind(choice.get('items') or {})}s"
+    return "date" if choice.get("format") == "date-time" else kind
+
+
+def _demand(part: Schema) -> str:
+    """Range, length, choice and default, in a few words."""
+    words: list[str] = []
+    for choice in _choices(part):
+        low, high = choice.get("minimum"), choice.get("maximum")
+        if low is not None or high is not None:
+            # 2^63 - 1 is the wire's integer, which says nothing to people.
+            words.append(f"{low} to {high}" if high is not None and high < 2**53 else f"from {low}")
+        words += _lengths(choice)
+        if options := choice.get("enum") or ([choice["const"]] if "const" in choice else []):
+            words.append(", ".join(str(option) for option in options))
+    if part.get("default") not in (None, "", [], {}):
+        words.append(f"default {str(part['default']).lower() if part['default'] in (True, False) else part['default']}")
+    return "; ".join(words)
+
+
+def _lengths(choice: Mapping[str, Any]) -> Iterator[str]:
+    for low, high, unit in (("minLength", "maxLength", "characters"), ("minItems", "maxItems", "entries")):
+        if choice.get(high) is not None:
+            yield f"{choice.get(low, 0)} to {choice[high]} {unit}"
+        elif choice.get(low):
+            yield "not empty"

@@ -1,0 +1,298 @@
+"""This installation's assets as Scenario lists its own.
+
+``GET /v1/assets``, ``GET /v1/assets/{assetId}`` and ``POST /v1/assets/get-bulk``.
+
+Format: ``generation.wire.scenario``. A key for ``read`` sees what came by it: its requests' images and those it sent.
+One for ``read:all`` sees every asset of this installation, as a key of Scenario's sees its project's. ``projectId``
+is taken and changes nothing. Ids are our UUIDs.
+
+**``nsfw``** is absent until the review is decided, ``[]`` when it was approved, and Scenario's labels when it was
+rejected: those of the categories that the standing decision names. Two things do not map one to one. Drugs and tobacco
+are one category here, so such a rejection bears both labels, and nobody who watches for one misses it. A policy may
+reject by a score without a category; that rejection bears ``UNNAMED``, because an empty list would read as clean.
+
+**``status``** is ``pending`` until then, ``success`` after. **``url``** is a signed address that needs no key and
+expires, for approved assets only; for all others it is empty. A filter that we cannot honour is refused, because a list
+without it would hold what was not asked for.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+from django.contrib.auth.decorators import login_not_required
+from django.core.signing import BadSignature, Signer
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.utils.dateparse import parse_date, parse_datetime
+from django.views.decorators.csrf import csrf_exempt
+from pydantic import BaseModel, ValidationError
+
+from generation.models import ApiKey, Asset, Scope, Source
+from generation.wire import scenario as wire
+from generation.wire.parsing import parse_integer
+from moderation import taxonomy
+from moderation.api import signed_urls
+from moderation.api.auth import STATUS, ApiError, Call, Refusal, endpoint, json_answer, read_json
+from moderation.external_labels import SCENARIO_API
+from moderation.models import Decision, Review, Verdict
+
+OWNER = "loupe"  # of every asset: the one project
+UNNAMED = "rejected"  # no word of Scenario's
+LABELS: dict[str, tuple[str, ...]] = {
+    category.slug: tuple(label for label, slug in SCENARIO_API.items() if slug == category.slug)
+    for category in taxonomy.L1
+}
+# Scenario's words for where an asset came from: ``metadata.type`` and ``source``.
+ORIGINS: dict[str, tuple[str, str]] = {
+    Source.TXT2IMG: ("inference-txt2img", "inference-txt"),
+    Source.UPLOAD: ("uploaded", "uploaded"),
+    Source.API: ("uploaded", "uploaded"),
+    Source.SCENARIO: ("unknown", "unknown"),
+}
+NOT_SERVED = ("authorId", "collectionId", "parentAssetId", "rootAssetId", "tags", "updatedAfter", "updatedBefore")
+_signer = Signer(salt="moderation.api.scenario")
+
+
+class ErrorBody(BaseModel):
+    error: str  # the status in words
+    message: str
+
+
+def refuse(error: ApiError) -> HttpResponse:
+    """Scenario documents no body for its errors; this is the shape that its clients and our own read."""
+    return _error(STATUS[error.refusal], str(error))
+
+
+def _error(status: int, message: str) -> HttpResponse:
+    return json_answer(ErrorBody(error=HTTPStatus(status).phrase, message=message).model_dump(), status=status)
+
+
+@endpoint(scope=Scope.READ, methods=("GET",), refuse=refuse)
+def assets(call: Call) -> HttpResponse:
+    asked = _Asked.read(call.request.GET)
+    rows = list(asked.rows(call.key)[: asked.size + 1])
+    found, more = rows[: asked.size], len(rows) > asked.size
+    page = wire.AssetsReply(
+        assets=tuple(_describe(found)), next_pagination_token=asked.token_after(found[-1]) if more else None
+    )
+    return json_answer(page.to_wire())
+
+
+@endpoint(scope=Scope.READ, methods=("GET",), refuse=refuse)
+def asset(call: Call, asset_id: str) -> HttpResponse:
+    name = _uuid(asset_id)
+    found = list(_readable_by(call.key).filter(uuid=name)) if name else []
+    if not found:
+        raise ApiError(Refusal.NOT_FOUND, "There is no asset of this id.")
+    return json_answer(wire.AssetReply(asset=_describe(found)[0]).to_wire())
+
+
+@endpoint(scope=Scope.READ, methods=("POST",), refuse=refuse)
+def assets_in_bulk(call: Call) -> HttpResponse:
+    """POST /v1/assets/get-bulk: the assets of these ids, in the order asked for; unknown ids are left out."""
+    try:
+        asked = wire.BulkBody.model_validate(read_json(call.request)).assetIds
+    except ValidationError:
+        raise _bad(
+            f"The body must be an object whose assetIds is a list of at most {wire.BULK_MAX} asset ids."
+        ) from None
+    ids = [name for text in dict.fromkeys(asked) if (name := _uuid(text))]
+    rows = {row.uuid: row for row in _readable_by(call.key).filter(uuid__in=ids)}
+    found = _describe(rows[asset_id] for asset_id in ids if asset_id in rows)
+    return json_answer(wire.AssetsReply(assets=tuple(found)).to_wire())
+
+
+def _uuid(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
+
+
+@csrf_exempt
+@login_not_required
+def unknown(request: HttpRequest) -> HttpResponse:
+    """Every other address of theirs: a program shall never be shown a page."""
+    return _error(404, "Loupe has no such endpoint.")
+
+
+# --- What is asked for ------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    size: int
+    newest_first: bool
+    after: tuple[datetime, int] | None  # the last asset of the page before
+    filters: Q
+
+    @classmethod
+    def read(cls, query: QueryDict) -> _Asked:
+        """Raises ApiError for what cannot be honoured."""
+        refused = [name for name in NOT_SERVED if query.get(name)]
+        if refused:
+            raise _bad(f"{', '.join(refused)} cannot be used here.")
+        for name, allowed in {
+            "sortBy": ("", "createdAt"),
+            "sortDirection": ("", "asc", "desc"),
+            "privacy": ("", "private"),
+            "deleted": ("", "false"),
+        }.items():
+            if query.get(name, "") not in allowed:
+                raise _bad(f"{name} must be {' or '.join(word for word in allowed if word)}.")
+        newest_first = query.get("sortDirection") != "asc"
+        after = _from_token(query.get("paginationToken", ""), newest_first)
+        return cls(_size(query.get("pageSize", "")), newest_first, after, _filters(query))
+
+    def rows(self, key: ApiKey) -> QuerySet[Asset]:
+        """By keyset, so that what is added meanwhile moves no page; one row more tells whether there is another."""
+        rows = _readable_by(key).filter(self.filters)
+        if self.after is not None:
+            at, pk = self.after
+            if self.newest_first:
+                rows = rows.filter(Q(created_at__lt=at) | Q(created_at=at, pk__lt=pk), created_at__lte=at)
+            else:
+                rows = rows.filter(Q(created_at__gt=at) | Q(created_at=at, pk__gt=pk), created_at__gte=at)
+        return rows.order_by("-created_at", "-pk") if self.newest_first else rows.order_by("created_at", "pk")
+
+    def token_after(self, last: Asset) -> str:
+        place = json.dumps([last.created_at.isoformat(), last.pk, self.newest_first])
+        return base64.urlsafe_b64encode(_signer.sign(place).encode()).decode()
+
+
+def _from_token(token: str, newest_first: bool) -> tuple[datetime, int] | None:
+    if not token:
+        return None
+    try:
+        at, pk, direction = json.loads(_signer.unsign(base64.b64decode(token, b"-_", validate=True).decode()))
+    except (ValueError, BadSignature):
+        raise _bad("paginationToken is none of ours.") from None
+    if direction != newest_first:
+        raise _bad("paginationToken belongs to the other sortDirection.")
+    return datetime.fromisoformat(at), pk
+
+
+def _size(text: str) -> int:
+    if not text:
+        return wire.PAGE_SIZE_DEFAULT
+    size = parse_integer(text, low=1, high=wire.PAGE_SIZE_MAX)
+    if size is None:
+        raise _bad(f"pageSize must be 1 to {wire.PAGE_SIZE_MAX}.")
+    return size
+
+
+def _filters(query: QueryDict) -> Q:
+    filters = Q()
+    for name, lookup in (("createdAfter", "created_at__gt"), ("createdBefore", "created_at__lt")):
+        if text := query.get(name):
+            filters &= Q(**{lookup: _moment(name, text)})
+    types = [kind for name in ("type", "types", "types[]") for text in query.getlist(name) for kind in text.split(",")]
+    if any(types):
+        filters &= Q(source__in=[source for source, (kind, _) in ORIGINS.items() if kind in types])
+    if model := query.get("modelId"):
+        filters &= Q(request__model_name=model.replace("\0", ""))
+    if inference := query.get("inferenceId"):
+        try:
+            filters &= Q(request__uuid=uuid.UUID(inference))
+        except ValueError:
+            filters &= Q(pk__in=[])
+    return filters
+
+
+def _moment(name: str, text: str) -> datetime:
+    try:
+        text.encode("ascii")  # the parsers below take the digits of every script
+        found = parse_datetime(text) if len(text) <= 40 else None
+        if found is None and (day := parse_date(text[:11])) is not None:
+            found = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        if found is not None:
+            found = found if found.tzinfo else found.replace(tzinfo=UTC)
+            return found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise _bad(f"{name} must be an ISO date.")
+
+
+def _bad(sentence: str) -> ApiError:
+    return ApiError(Refusal.BODY_INVALID, sentence)
+
+
+# --- What is answered -------------------------------------------------------------------------------------------------
+def _readable_by(key: ApiKey) -> QuerySet[Asset]:
+    return Asset.objects.readable_by(key).select_related("review", "request")
+
+
+def _describe(found: Iterable[Asset]) -> list[wire.Asset]:
+    rows = list(found)
+    rejected = [row.review.pk for row in rows if row.review.status == Review.Status.REJECTED]
+    # In order, so that the last decision of a review is the one that stays.
+    decisions = {d.review_id: d for d in Decision.objects.filter(review__in=rejected).order_by("sequence")}
+    return [_asset(row, decisions.get(row.review.pk)) for row in rows]
+
+
+def _asset(row: Asset, decision: Decision | None) -> wire.Asset:
+    review: Review = row.review
+    nsfw = _labels(review, decision)
+    approved = nsfw == ()
+    kind, source = ORIGINS[row.source]
+    return wire.Asset(
+        id=str(row.uuid),
+        url=signed_urls.address(row) if approved else "",
+        kind=wire.KIND_IMAGE,
+        mime_type=f"image/{row.image_type}",
+        status=wire.STATUS_PENDING if nsfw is None else wire.STATUS_SUCCESS,
+        nsfw=nsfw,
+        metadata=_metadata(row, kind),
+        properties=wire.Properties(width=row.width, height=row.height, size=row.size),
+        owner_id=OWNER,
+        author_id=OWNER,
+        created_at=_iso(row.created_at),
+        updated_at=_iso(review.decided_at or row.created_at),
+        source=source,
+        description=row.request.prompt if row.request else row.original_name or None,
+    )
+
+
+def _labels(review: Review, decision: Decision | None) -> tuple[str, ...] | None:
+    if review.status == Review.Status.APPROVED:
+        return ()
+    if decision is None or decision.verdict != Verdict.REJECT:  # undecided, or reversed at this very moment
+        return None
+    slugs = [str(slug).partition(".")[0] for slug in decision.categories]
+    return tuple(dict.fromkeys(label for slug in slugs for label in LABELS.get(slug, (UNNAMED,)))) or (UNNAMED,)
+
+
+def _metadata(row: Asset, kind: str) -> wire.Metadata:
+    known: dict[str, Any] = {
+        "kind": wire.KIND_IMAGE,
+        "type": kind,
+        "width": row.width,
+        "height": row.height,
+        "size": row.size,
+        "progress_percent": 100,  # a stored image is a finished one
+    }
+    if request := row.request:
+        known |= {
+            "prompt": request.prompt,
+            "negative_prompt": request.negative_prompt or None,
+            "model_id": request.model_name,
+            "num_inference_steps": request.steps,
+            "guidance": request.guidance_scale,
+            "scheduler": request.sampler_name,
+            "inference_id": str(request.uuid),
+            # The request's seed is its first image's; of the others we know only what the provider told.
+            "seed": row.seed if row.seed is not None else request.seed if row.position == 0 else None,
+        }
+    elif row.original_name and row.source == Source.UPLOAD:
+        known |= {"name": row.original_name}
+    return wire.Metadata(**known)
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,70 @@
+"""Addresses of images for those who hold no key: signed, for an hour, and only while the image is approved."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from xml.sax.saxutils import escape
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.core.signing import BadSignature, SignatureExpired, TimestampSigner
+from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
+
+from generation.models import Asset
+from generation.views.requests import ASSET_HEADERS, CONTENT_TYPES
+from moderation.models import Review
+
+log = logging.getLogger("loupe.gateway")
+LIFETIME = 3600  # seconds, as Novita's
+# The address is meant for the caller's own pages, so other sites may show the picture; the signature is the guard.
+HEADERS = {**ASSET_HEADERS, "Cross-Origin-Resource-Policy": "cross-origin"}
+_signer = TimestampSigner(salt="moderation.api.signed_urls")
+
+
+def address(asset: Asset) -> str:
+    path = reverse("moderation:signed-image", args=[_signer.sign(asset.uuid.hex), asset.image_type])
+    return f"{settings.PUBLIC_URL}{path}"
+
+
+@csrf_exempt  # it changes nothing, and a wrong method gets S3's XML instead of a page
+@login_not_required
+def image(request: HttpRequest, token: str, extension: str) -> HttpResponseBase:
+    """The canonical rendition, if its review is approved at this very moment. Errors are S3's XML."""
+    if request.method not in ("GET", "HEAD"):
+        refused = _error(405, "MethodNotAllowed", "The specified method is not allowed against this resource.")
+        refused["Allow"] = "GET, HEAD"
+        return refused
+    try:
+        asset_id = uuid.UUID(_signer.unsign(token, max_age=LIFETIME))
+    except SignatureExpired:
+        return _error(403, "AccessDenied", "Request has expired")
+    except (BadSignature, ValueError):
+        return _error(403, "AccessDenied", "Access Denied")
+    asset = Asset.objects.filter(uuid=asset_id, image_type=extension, review__status=Review.Status.APPROVED).first()
+    if asset is None:
+        return _error(403, "AccessDenied", "Access Denied")
+    try:
+        content = asset.rendition.open("rb")
+    except (OSError, ValueError):
+        log.error("the file of asset %s is missing or unreadable", asset.uuid)
+        return _error(404, "NoSuchKey", "The specified key does not exist.")
+    name = f"{asset.uuid}.{asset.image_type}"
+    response = FileResponse(content, filename=name, content_type=CONTENT_TYPES[asset.image_type])
+    return _guarded(response)
+
+
+def _guarded(response: HttpResponseBase) -> HttpResponseBase:
+    for name, value in HEADERS.items():
+        response[name] = value
+    return response
+
+
+def _error(status: int, code: str, message: str) -> HttpResponseBase:
+    content = {"Code": code, "Message": message, "ServerTime": f"{timezone.now():%Y-%m-%dT%H:%M:%SZ}"}
+    inner = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in content.items())
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{inner}</Error>'
+    return _guarded(HttpResponse(body, status=status, content_type="application/xml"))

@@ -1,0 +1,132 @@
+"""Sending what is owed. Novita's rule: 5 seconds, 2xx or again, at most five times; ours: further and further apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
+
+from generation import fetching
+from generation.core.db.state_machine import DueQuerySet
+from generation.models import ApiKey, InvalidTransition
+from generation.wire import task as wire
+from moderation.api.novita import results
+from moderation.api.webhooks import client
+from moderation.models import Delivery
+from moderation.services import webhook_events
+
+Status = Delivery.Status
+SPACING = (timedelta(seconds=10), timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2))
+ATTEMPTS = 1 + len(SPACING)
+LEASE = timedelta(seconds=60)
+BATCH = 8  # at once, so that one address that hangs does not hold up the others
+OUTDATED = "It was no longer so when this could be sent."
+
+Outcome = int | fetching.Blocked | fetching.FetchFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """Everything a thread needs, so that it reads no database."""
+
+    delivery: Delivery
+    url: str
+    secret: str
+    content: bytes
+
+
+def ready() -> DueQuerySet[Delivery]:
+    """Waiting, and nothing earlier about the same request waits: events arrive in their order."""
+    earlier = Delivery.objects.filter(request=OuterRef("request"), status=Status.WAITING, pk__lt=OuterRef("pk"))
+    return Delivery.objects.filter(~Exists(earlier), status=Status.WAITING)
+
+
+def is_due() -> bool:
+    return ready().due().exists() or webhook_events.owed().exists()
+
+
+def deliver(*, go_on: Callable[[], bool]) -> None:
+    webhook_events.queue_owed()
+    with ThreadPoolExecutor(BATCH, thread_name_prefix="deliver") as threads:
+        while go_on():
+            claimed = ready().claim(limit=BATCH, lease=LEASE, count_attempt=True)
+            if not claimed:
+                return
+            rows = Delivery.objects.filter(pk__in=[row.pk for row in claimed]).select_related("request__api_key")
+            letters = [letter for row in rows if (letter := _letter(row)) is not None]
+            for letter, outcome in zip(letters, threads.map(_send, letters), strict=True):
+                _note(letter.delivery, outcome)
+
+
+def _letter(delivery: Delivery) -> Letter | None:
+    """What to send, made now; or None, with the delivery given up for a reason."""
+    request = delivery.request
+    if refused := _refusal(delivery):
+        _give_up(delivery, refused)
+        return None
+    payload = results.reply(request, event=delivery.kind, round_number=delivery.round)
+    if (delivery.kind == Delivery.Kind.FINISHED) != _has_ended(payload) or _is_superseded(delivery):
+        _give_up(delivery, OUTDATED)
+        return None
+    payload["extra"]["webhook"] = {"url": request.callback_url}
+    assert request.api_key is not None
+    return Letter(delivery, request.callback_url, request.api_key.webhook_secret, client.event(payload))
+
+
+def _refusal(delivery: Delivery) -> str:
+    """Why it is not sent at all; empty when nothing speaks against it."""
+    request = delivery.request
+    if request.api_key is None or not ApiKey.objects.usable().filter(pk=request.api_key.pk).exists():
+        return "The API key was revoked or has expired, or its owner's account is inactive: its program is not told."
+    if delivery.attempts > ATTEMPTS:
+        return f"Given up after {ATTEMPTS} attempts. The last one ended its worker."
+    return ""
+
+
+def _has_ended(payload: dict[str, Any]) -> bool:
+    return payload["task"]["status"] in (wire.STATUS_SUCCEED, wire.STATUS_FAILED)
+
+
+def _is_superseded(delivery: Delivery) -> bool:
+    """Whether the same will be told anew: decided, reversed and decided again before the first could be sent."""
+    later = Delivery.objects.filter(request=delivery.request, kind=delivery.kind, pk__gt=delivery.pk)
+    return later.exists()
+
+
+def _send(letter: Letter) -> Outcome:
+    try:
+        return client.call(letter.url, secret=letter.secret, delivery=letter.delivery.uuid, content=letter.content)
+    except (fetching.Blocked, fetching.FetchFailed) as error:
+        return error
+
+
+def _note(delivery: Delivery, outcome: Outcome) -> None:
+    status = outcome if isinstance(outcome, int) else None
+    if status is not None and client.took_it(status):
+        _end(delivery, Status.DELIVERED, answer=status, error="")
+    elif isinstance(outcome, fetching.Blocked):
+        _give_up(delivery, f"The address may not be called: {outcome}")
+    else:
+        sentence = f"The server answered {status}." if status is not None else str(outcome)
+        if delivery.attempts >= ATTEMPTS:
+            _give_up(delivery, f"Given up after {ATTEMPTS} attempts. {sentence}", answer=status)
+            return
+        mine = Delivery.objects.filter(pk=delivery.pk, lease=delivery.lease, status=Status.WAITING)
+        due = timezone.now() + SPACING[delivery.attempts - 1]
+        mine.update(due_at=due, answer=status, error=sentence)
+
+
+def _give_up(delivery: Delivery, sentence: str, **fields: Any) -> None:
+    _end(delivery, Status.FAILED, error=sentence, **fields)
+
+
+def _end(delivery: Delivery, status: str, **fields: Any) -> None:
+    try:
+        delivery.move_to(status, where={"lease": delivery.lease}, due_at=None, finished_at=timezone.now(), **fields)
+    except InvalidTransition:
+        return  # its lease had run out and somebody else has sent it

@@ -1,0 +1,245 @@
+"""What the contact sheet shows: tiles, images that look the same as one of them, and what is about to be decided."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.http import QueryDict
+from django.urls import reverse
+
+from generation.wire.parsing import parse_integer
+from moderation import taxonomy
+from moderation.models import Preferences, Review
+from moderation.models.preferences import Veil
+from moderation.presenters import claim_seconds
+from moderation.presenters.labels import SUGGESTIONS, Suggestion
+from moderation.queues import Queue
+from moderation.services import batches, bulk_claims
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+SIZES = {"s": "Small", "m": "Medium", "l": "Large"}
+PROMPT_SHOWN = 240
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """How a sheet is looked at. All of it is in the address, so that a reload and Back show the same."""
+
+    queue: Queue
+    size: str = "m"
+    opened: frozenset[int] = frozenset()  # looks whose images are shown one by one
+    is_revealed: bool = False
+    batch: UUID | None = None  # what has just been decided
+
+    @classmethod
+    def read(cls, queue: Queue, given: QueryDict) -> Sight:
+        size = given.get("size", "")
+        looks = {parse_integer(look) for look in given.getlist("open")[:100]}
+        try:
+            batch = UUID(given.get("batch", ""))
+        except ValueError:
+            batch = None
+        return cls(
+            queue=queue, size=size if size in SIZES else "m", batch=batch, is_revealed=given.get("reveal") == "1",
+            opened=frozenset(look for look in looks if look is not None),
+        )  # fmt: skip
+
+    @property
+    def query(self) -> str:
+        pairs: list[tuple[str, Any]] = list(self.queue.filters.pairs().items())
+        pairs += [("size", self.size)] if self.size != "m" else []
+        pairs += [("open", look) for look in sorted(self.opened)]
+        pairs += [("reveal", 1)] if self.is_revealed else []
+        pairs += [("batch", self.batch)] if self.batch else []
+        return urlencode(pairs)
+
+    def at(self, name: str) -> str:
+        """An address below the sheet's queue, seen in the same way."""
+        return "?".join(filter(None, (reverse(f"moderation:{name}", args=[self.queue.slug]), self.query)))
+
+    @property
+    def address(self) -> str:
+        return self.at("sheet")
+
+    @property
+    def decisions_url(self) -> str:
+        return replace(self, batch=None).at("sheet-decide")
+
+    @property
+    def return_url(self) -> str:
+        return replace(self, batch=None, opened=frozenset()).at("sheet-return")
+
+    @property
+    def reveal_url(self) -> str:
+        return replace(self, is_revealed=not self.is_revealed).address
+
+    @property
+    def sizes(self) -> list[tuple[str, str, str]]:
+        return [(size, name, replace(self, size=size).address) for size, name in SIZES.items()]
+
+    def toggled(self, look: int) -> str:
+        """The address where these images are shown one by one, or as one tile again."""
+        return replace(self, opened=self.opened ^ {look}).address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """One image, or several that look the same and are decided as one."""
+
+    members: Sequence[Review]
+    number: int
+    veil: Veil
+    is_revealed: bool
+    is_chosen: bool
+    reader: User | None = None  # who looks at the sheet; only they are shown prompts
+    toggle_url: str = ""  # takes images that look the same apart, or puts them together again
+    alike: int = 0  # how many such images are on the sheet, when they are shown one by one
+
+    @property
+    def review(self) -> Review:
+        return self.members[0]
+
+    @property
+    def is_grey(self) -> bool:
+        return self.veil == Veil.GREY
+
+    @property
+    def prompt(self) -> str:
+        request = self.review.asset.request
+        if request is None or self.reader is None or not request.is_visible_to(self.reader):
+            return ""
+        return request.prompt[:PROMPT_SHOWN]
+
+    @property
+    def label(self) -> str:
+        """All that a screen reader says of it."""
+        review = self.review
+        sure = "" if review.headline_confidence is None else f" {review.headline_confidence:.0f}"
+        alike = f", {len(self.members)} images that look the same" if len(self.members) > 1 else ""
+        return f"{review.headline_name}{sure}, image {review.asset.short_id}{alike}"
+
+
+def tiles(
+    reviews: Iterable[Review], *, sight: Sight, preferences: Preferences, chosen: Collection[UUID] = (),
+    reader: User | None = None,
+) -> list[Tile]:  # fmt: skip
+    """Images that look the same make one tile, at the place of the first of them, unless somebody took them apart."""
+    crowds: dict[tuple[str, int], list[Review]] = {}
+    for review in reviews:
+        key = ("review", review.pk) if review.look is None else ("look", review.look)
+        crowds.setdefault(key, []).append(review)
+    parts: list[tuple[list[Review], int]] = []
+    for crowd in crowds.values():
+        is_apart = crowd[0].look in sight.opened
+        parts += [([review], len(crowd)) for review in crowd] if is_apart else [(crowd, len(crowd))]
+    return [
+        replace(_tile(members, number, alike, sight, preferences, chosen), reader=reader)
+        for number, (members, alike) in enumerate(parts, 1)
+    ]
+
+
+def _tile(
+    members: Sequence[Review], number: int, alike: int, sight: Sight, preferences: Preferences, chosen: Collection[UUID]
+) -> Tile:
+    first = members[0]
+    veil = preferences.veil_for(first.headline_l1)
+    return Tile(
+        members=members,
+        number=number,
+        veil=veil,
+        is_revealed=sight.is_revealed or veil != Veil.BLUR,
+        is_chosen=any(review.uuid in chosen for review in members),
+        toggle_url=sight.toggled(first.look) if alike > 1 and first.look is not None else "",
+        alike=alike if alike > len(members) else 0,
+    )
+
+
+def sheet(*, user: User, sight: Sight, preferences: Preferences, marked: Collection[UUID] = ()) -> dict[str, Any]:
+    """The context of the sheet: what this person holds of the queue. Looking claims nothing."""
+    reviews = bulk_claims.on_sheet(user=user, queue=sight.queue)
+    ends = [review.claimed_until for review in reviews if review.claimed_until]
+    return {
+        "queue": sight.queue,
+        "sight": sight,
+        "tiles": tiles(reviews, sight=sight, preferences=preferences, chosen=marked, reader=user),
+        "count": len(reviews),
+        "until": min(ends, default=None),
+        "last": max(ends, default=None),
+        "lease": min((claim_seconds(review) for review in reviews), default=0),
+        "suggestions": suggestions(reviews),
+        "may_escalate": any(review.status != Review.Status.ESCALATED for review in reviews),
+    }
+
+
+def suggestions(reviews: Iterable[Review]) -> list[Suggestion]:
+    """What most images of the sheet are there for, as far as a rejection can name it."""
+    allowed = taxonomy.reject_reasons()
+    often = Counter(review.headline for review in reviews if review.headline in allowed).most_common(SUGGESTIONS)
+    return [
+        Suggestion(category=taxonomy.get(slug), confidence=None, digit=digit)
+        for digit, (slug, _) in enumerate(often, 1)
+    ]
+
+
+# --- What is about to be decided ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marked:
+    """What somebody has marked on a sheet, as far as it is still theirs."""
+
+    reviews: Sequence[Review]
+    left_out: str  # in words
+
+
+def marked(
+    *, user: User, sight: Sight, shown: Collection[UUID], chosen: Collection[UUID], the_rest: bool = False
+) -> Marked:
+    """The images of the tiles that were chosen, or of all others that were ``shown``.
+
+    Nothing that was not on the sheet can be among them: what came to it since, in another window, was not seen. Tiles
+    are made of all that was shown, so that one stays chosen, and what it has lost is named, whichever image that was.
+    """
+    here = {
+        review.uuid: review for review in bulk_claims.on_sheet(user=user, queue=sight.queue) if review.uuid in shown
+    }
+    lost = _named((set(shown) | set(chosen)) - set(here))
+    made = tiles([*here.values(), *lost], sight=sight, preferences=Preferences(), chosen=chosen)
+    picked = [review for tile in made if tile.is_chosen != the_rest for review in tile.members]
+    gone = [review for review in picked if review.uuid not in here]
+    return Marked(reviews=[review for review in picked if review.uuid in here], left_out=_gone(gone))
+
+
+def _named(uuids: Collection[UUID]) -> list[Review]:
+    """As much of these as a sentence about them needs."""
+    if not uuids:
+        return []
+    return list(Review.objects.filter(uuid__in=list(uuids)[: batches.LIMIT]).select_related("asset").order_by("pk"))
+
+
+def _gone(reviews: Sequence[Review]) -> str:
+    names = [review.asset.short_id for review in reviews]
+    shown = ", ".join(names[: batches.NAMED]) + (" and others" if len(names) > batches.NAMED else "")
+    return f"{len(names)} left out, because you do not hold them any more: {shown}." if names else ""
+
+
+def previewed(
+    reviews: Sequence[Review], *, sight: Sight, preferences: Preferences, seen: Collection[UUID]
+) -> list[Mapping[str, Any]]:
+    """The images that a verdict is about, each as it was seen: what was never revealed is not revealed here."""
+    clear = {review.look for review in reviews if review.look is not None and review.uuid in seen}
+    return [
+        {
+            "review": review,
+            "is_grey": (veil := preferences.veil_for(review.headline_l1)) == Veil.GREY,
+            "is_seen": sight.is_revealed or veil != Veil.BLUR or review.uuid in seen or review.look in clear,
+        }
+        for review in reviews
+    ]

@@ -1,0 +1,258 @@
+"""The page Today: what is waiting, what is running, what went wrong, for whoever looks.
+
+Everything that is counted is counted up to a limit or read from a few rows, so that the page costs the same over ten
+million images. Its numbers are Numbers: the page shows them where they belong, and its poll sends them again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db.models import Q, Subquery
+from django.utils import dateformat, timezone
+
+from generation.core.db.functions import Counted
+from generation.models import GenerationRequest, PumpSlot
+from generation.services import storage_checks
+from moderation import queues
+from moderation.models import (
+    ChainHead,
+    Chore,
+    Classification,
+    DayFigures,
+    Decision,
+    Delivery,
+    Policy,
+    Review,
+    Verification,
+)
+from moderation.models.daily_stats import FIELDS
+from moderation.presenters import entries
+from moderation.presenters.counters import Depth, numbers_of
+from moderation.presenters.exposure import seen_by
+from moderation.queues import Queue
+from moderation.templatetags.desk import age
+from moderation.views import providers
+
+RECENT = 5
+SHOWN = 5
+# Older rows say nothing about now, and no index finds failures among them.
+LOOK_BACK = 10_000
+OVERDUE = timedelta(minutes=5)
+Status = Review.Status
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number on the page that keeps up with the world: its place, and what stands there now."""
+
+    id: str
+    text: str
+    is_words: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    queue: Queue
+    count: Number
+    oldest: Number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """How something outside fares, in a word with its tone."""
+
+    label: str
+    status: str  # for data-status
+    word: str
+    details: str = ""
+    at: datetime | None = None
+
+
+def today(user: User) -> dict[str, Any]:
+    """The context of the page: the parts that this person's roles call for."""
+    parts: dict[str, Any] = {
+        "day": Number("n-day", dateformat.format(timezone.now(), "l j F")),
+        **_storage(),
+        **_running(user),
+        **_wrong(user),
+    }
+    if user.has_perm("moderation.decide_review"):
+        parts |= _mine(user)
+    if user.has_perm("moderation.decide_escalated_review"):
+        parts |= _seniors()
+    if user.has_perm("moderation.activate_policy"):
+        parts |= _policy()
+    if user.is_staff:
+        parts |= _operations()
+    if user.has_perm("moderation.export_decision") and not user.has_perm("moderation.decide_review"):
+        parts |= _record()
+    return {**parts, "numbers": list(_numbers(parts))}
+
+
+def _numbers(parts: dict[str, Any]) -> Iterable[Number]:
+    for value in parts.values():
+        if isinstance(value, Number):
+            yield value
+    for waiting in parts.get("queues", ()):
+        yield from (waiting.count, waiting.oldest)
+    yield from (number for _, _, number in parts.get("verdicts", ()))
+    yield from (number for _, number in parts.get("figures", ()))
+
+
+# --- Who decides ---
+
+
+def _mine(user: User) -> dict[str, Any]:
+    numbers = numbers_of(user)
+    recent = Decision.objects.filter(reviewer=user).newest_first()
+    rows = [_waiting(depth) for depth in numbers.depths]
+    return {
+        "queues": [row for row in rows if row.queue.slug != "mine"],
+        **_held(numbers.depths),
+        "verdicts": [(verdict, name, Number(f"n-{verdict}", str(count))) for verdict, name, count in numbers.verdicts],
+        "recent": entries(recent.for_list()[:RECENT], user),
+        "exposure": seen_by(user),
+    }
+
+
+def _held(depths: Iterable[Depth]) -> dict[str, Any]:
+    count = next((depth.count for depth in depths if depth.queue.slug == "mine"), "0")
+    return {"held": _sentence("n-mine", count, "image", "reserved for you"), "is_holding": count != "0"}
+
+
+def _sentence(place: str, count: str, noun: str, rest: str) -> Number:
+    """Return a number with its noun, in the singular for one."""
+    return Number(place, f"{count} {noun}{'' if count == '1' else 's'} {rest}", is_words=True)
+
+
+def _waiting(depth: Depth) -> Waiting:
+    slug, oldest = depth.queue.slug, f"oldest {age(depth.since)}" if depth.since else "nothing waits"
+    return Waiting(
+        queue=depth.queue, count=Number(f"n-{slug}", depth.count), oldest=Number(f"o-{slug}", oldest, is_words=True)
+    )
+
+
+def _seniors() -> dict[str, Any]:
+    """Of the escalated ones: where two people disagreed. Looked for among the oldest, which are next."""
+    oldest = Review.objects.standing_at(Status.ESCALATED).order_by("pk").values("pk")[: queues.COUNT_LIMIT]
+    rows = Review.objects.filter(pk__in=oldest, second_opinion=Review.SecondOpinion.DISAGREED)
+    return {"disagreements": Number("n-disagreements", str(rows.count()))}
+
+
+# --- What runs, what went wrong ---
+
+
+def _running(user: User) -> dict[str, Any]:
+    rows = GenerationRequest.objects.visible_to(user).open()
+    counted = (rows, Review.objects.standing_at(Status.CLASSIFYING))
+    bounded = [Counted(one.values("pk")[: queues.COUNT_LIMIT + 1]) for one in counted]
+    running, classifying = map(queues.bounded, User.objects.filter(pk=user.pk).values_list(*bounded).get())
+    return {
+        "running": list(rows.order_by("-created_at", "-pk")[:SHOWN]),
+        "running_count": _sentence("n-running", running, "request", "in progress"),
+        "classifying_count": _sentence("n-classifying", classifying, "image", "being classified"),
+    }
+
+
+def _storage() -> dict[str, Any]:
+    reports = storage_checks.load_reports()
+    return {"storages": reports, "storage_problems": storage_checks.find_problems(reports)}
+
+
+def _wrong(user: User) -> dict[str, Any]:
+    """Requests that failed since yesterday or need somebody, and images no classifier could judge that still wait."""
+    seen = GenerationRequest.objects.visible_to(user).order_by("-created_at").values("pk")
+    unknown = seen.filter(status=GenerationRequest.Status.UNKNOWN)[:SHOWN]
+    failed = seen.filter(status=GenerationRequest.Status.FAILED, created_at__gte=_yesterday())[:SHOWN]
+    rows = list(GenerationRequest.objects.filter(Q(pk__in=unknown) | Q(pk__in=failed)).order_by("-created_at"))
+    return {
+        "unknown": [row for row in rows if row.status == GenerationRequest.Status.UNKNOWN],
+        "failed": [row for row in rows if row.status == GenerationRequest.Status.FAILED],
+        "unjudged": list(_unjudged()) if user.has_perm("moderation.view_review") else [],
+    }
+
+
+def _unjudged() -> Iterable[Classification]:
+    newest = Classification.objects.order_by("-pk").values("pk")[:1]
+    # By themselves first: in one join, SQLite would begin with all that waits and look for failures of each.
+    failed = Classification.objects.filter(
+        pk__gt=Subquery(newest) - LOOK_BACK, status=Classification.Status.FAILED, created_at__gte=_yesterday()
+    )
+    waiting = [Status.PENDING, Status.ESCALATED]
+    runs = Classification.objects.filter(pk__in=failed.values("pk")[:LOOK_BACK], asset__review__status__in=waiting)
+    return runs.select_related("asset__review").order_by("-pk")[:SHOWN]
+
+
+def _yesterday() -> datetime:
+    return timezone.now() - timedelta(days=1)
+
+
+# --- Leads, operators, auditors ---
+
+
+def _policy() -> dict[str, Any]:
+    sums = dict.fromkeys(FIELDS, 0)
+    for counts in DayFigures.since(timezone.now().date()).values():
+        for field in FIELDS:
+            sums[field] += counts[field]
+    names = {
+        "by_policy": "Decided automatically",
+        "policy_reversed": "Of those, reversed",
+        "by_people": "Decided by people",
+    }
+    return {
+        "policy": Policy.objects.filter(is_active=True).first(),
+        "figures": [(name, Number(f"n-{field}", str(sums[field]))) for field, name in names.items()],
+    }
+
+
+def _operations() -> dict[str, Any]:
+    now = timezone.now()
+    newest = Delivery.objects.order_by("-pk").values("pk")[:LOOK_BACK]
+    given_up = Delivery.objects.filter(pk__in=newest, status=Delivery.Status.FAILED, finished_at__gte=_yesterday())
+    slots = PumpSlot.objects.running(now)
+    workers = Counter(slot.host for slot in slots if slot.name == PumpSlot.WORKER)
+    running = sorted({slot.name for slot in slots if slot.name != PumpSlot.WORKER})
+    return {
+        "services": [_health(service, found) for service, found in providers.load_health()],
+        "workers": [f"{host} ({count} workers)" if count > 1 else host for host, count in sorted(workers.items())],
+        "chores": _chores(),
+        "pumps": running,
+        "overdue": Number("n-overdue", str(Delivery.objects.filter(due_at__lt=now - OVERDUE)[:LOOK_BACK].count())),
+        "given_up": Number("n-given-up", str(given_up.count())),
+    }
+
+
+def _chores() -> dict[str, Any] | None:
+    """Return when housekeeping last ended, and the chores that fail; None before a worker has run."""
+    chores = list(Chore.objects.all())
+    if not chores:
+        return None
+    ended = [chore.finished_at for chore in chores if chore.finished_at]
+    return {"finished_at": max(ended, default=None), "failing": [chore.name for chore in chores if chore.error]}
+
+
+def _health(service: providers.Service, found: providers.ServiceHealth) -> Health:
+    if service.state == "off":
+        return Health(label=service.label, status="cancelled", word="Off")
+    if found.is_failing:
+        return Health(
+            label=service.label, status="failed", word="Failing", details=found.last_error, at=found.last_error_at
+        )
+    if found.last_success_at:
+        return Health(label=service.label, status="succeeded", word="Works", at=found.last_success_at)
+    return Health(label=service.label, status="queued", word="Not called yet")
+
+
+def _record() -> dict[str, Any]:
+    head = ChainHead.objects.filter(pk=1).first()
+    return {
+        "record_length": Number("n-record", f"{head.sequence if head else 0:,}".replace(",", " ")),
+        "verification": Verification.objects.order_by("-pk").first(),
+    }

@@ -1,0 +1,103 @@
+"""A person's own decisions: which they can still take back, and how their second opinions went. For them alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.db.models import Count, F, Q
+from django.utils import timezone
+
+from moderation.models import Decision, Verdict
+from moderation.models.reviews import UNDO_WINDOW
+from moderation.services import decisions as desk
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+LENGTH = 50
+# Own figures are about so many of the newest decisions, so that they cost the same after ten years.
+LOOK_BACK = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One decision, and whether it can be taken back now."""
+
+    decision: Decision
+    why_not: str  # as a sentence; empty: it can
+    brief: str  # the same in a few words
+    seconds: int | None  # left to do so; None: no limit, or it cannot
+
+    @property
+    def may_reverse(self) -> bool:
+        return not self.why_not
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """How often others judged the same as this person, and what became of their decisions."""
+
+    looked_at_twice: int
+    agreed: int
+    reversed_by_others: int
+    reversed_by_self: int
+    look_back: int = LOOK_BACK
+
+    @property
+    def share(self) -> str:
+        return f"{100 * self.agreed / self.looked_at_twice:.0f} %" if self.looked_at_twice else "–"
+
+
+def lines(user: User) -> list[Line]:
+    """Their newest decisions, newest first."""
+    rows = Decision.objects.filter(reviewer=user).newest_first()
+    found = list(rows.for_list()[:LENGTH])
+    newest = _newest_of(found)
+    return [_line(decision, user, decision.pk in newest) for decision in found]
+
+
+def _newest_of(decisions: Sequence[Decision]) -> set[int]:
+    """Those that are still the last on their image."""
+    standing: dict[int, list[Decision]] = defaultdict(list)
+    rows = Decision.objects.standing().filter(review__in={decision.review_id for decision in decisions})
+    for row in rows.only("review", "second_of").order_by("sequence"):
+        standing[row.review_id].append(row)
+    return {key for of_review in standing.values() for key in desk.newest_of(of_review)}
+
+
+def _line(decision: Decision, user: User, is_newest: bool) -> Line:
+    why_not, brief, seconds = "", "", None
+    if not decision.may_be_reversed_by(user):
+        why_not, brief = desk.why_not_reversible(decision, user), _brief(decision)
+    elif not is_newest:
+        why_not, brief = desk.SUPERSEDED, "decided anew since"
+    elif not user.has_perm("moderation.decide_escalated_review"):
+        seconds = max(0, int((decision.created_at + UNDO_WINDOW - timezone.now()).total_seconds()))
+    return Line(decision=decision, why_not=why_not, brief=brief, seconds=seconds)
+
+
+def _brief(decision: Decision) -> str:
+    if decision.verdict == Verdict.REOPEN:
+        return "a reversal itself"
+    if hasattr(decision, "reversed_by"):
+        by = decision.reversed_by
+        return f"reversed by {by.reviewer_name}, {by.created_at:%H:%M}"
+    return "undo is over"
+
+
+def own_figures(user: User) -> Own:
+    mine = Decision.objects.filter(reviewer=user).newest_first().values("pk")[:LOOK_BACK]
+    pairs = Decision.objects.filter(second_of__isnull=False, reversed_by__isnull=True)
+    alike = Count("pk", filter=Q(verdict=F("second_of__verdict")))
+    as_first = pairs.filter(second_of__in=mine).aggregate(all=Count("pk"), alike=alike)
+    as_second = pairs.filter(pk__in=mine).aggregate(all=Count("pk"), alike=alike)
+    reversals = Decision.objects.filter(reverses__in=mine).aggregate(
+        own=Count("pk", filter=Q(reviewer=user)), others=Count("pk", filter=~Q(reviewer=user))
+    )
+    return Own(
+        looked_at_twice=as_first["all"] + as_second["all"], agreed=as_first["alike"] + as_second["alike"],
+        reversed_by_others=reversals["others"], reversed_by_self=reversals["own"],
+    )  # fmt: skip

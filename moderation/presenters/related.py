@@ -1,0 +1,212 @@
+"""What else helps to judge an image: its siblings, what looks like it, and the words that made it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import F, QuerySet, Subquery
+
+from generation.core.db.functions import split
+from generation.core.db.prepared.query import Prepared
+from generation.models import Asset, image_search
+from moderation.models import Decision, Review, TallyProgress, WordTally
+from moderation.models.decisions import standing
+from moderation.models.word_stats import places_of, words_of
+from moderation.presenters.visibility import Shown, shown
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+SIMILAR = 6
+ALIKE_MAX = 60  # of those that share a look, the newest so many are compared
+# A word is marked when it stood in at least so many rejected images, and is rejected so much more often than the rest.
+REJECTED_MIN = 3
+LIFT_MIN = 1.5
+# They stand in every other prompt and tell nothing.
+COMMON = words_of(
+    "and the with for from into onto over under that this its his her their our your are was were not but has have "
+    "very more most all any out off near behind between while through about like"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notes:
+    """What a source outside says about how its image was made. All text, and none of it ours."""
+
+    prompt: str
+    negative_prompt: str
+    model: str
+    seed: str
+    sampling: str
+    project: str
+    made_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """A picture of the strip."""
+
+    review: Review
+    preview: str
+    shown: Shown
+    number: int
+    is_current: bool
+    hotkey: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Similar:
+    """An image that looks like this one, and what became of it."""
+
+    review: Review
+    shown: Shown
+    distance: int  # bits of 256; 0: the same to the hash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disagreement:
+    """Two people who judged the same image, the second without knowing of the first, and differed."""
+
+    first: Decision
+    second: Decision
+    is_party: bool  # whoever looks is one of the two
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A stretch of a prompt; with a reason, a word that other rejected prompts share."""
+
+    text: str
+    reason: str = ""
+
+
+def disagreement(decisions: Iterable[Decision], user: User) -> Disagreement | None:
+    """The second opinion that differs, as far as both decisions stand. ``decisions``: all of one review, any order."""
+    in_order = sorted(decisions, key=lambda row: row.sequence)
+    differing = [row for row in standing(in_order) if row.disagrees]
+    if not differing:
+        return None
+    second = differing[-1]
+    assert second.second_of is not None
+    is_party = user.pk in (second.reviewer_id, second.second_of.reviewer_id)
+    return Disagreement(first=second.second_of, second=second, is_party=is_party)
+
+
+def strip(review: Review, user: User, *, is_blind: bool = False) -> list[Frame]:
+    """The images of the same request; nothing for an image that has no siblings."""
+    if review.asset.request_id is None or review.asset.request is None or review.asset.request.image_num == 1:
+        return []
+    frames = _SIBLINGS.rows(request=review.asset.request_id)
+    at = next((index for index, row in enumerate(frames) if row.pk == review.pk), 0)
+    keys = {at + 1: "j", at - 1: "k"}
+    return [
+        Frame(
+            review=row, preview=row.preview, shown=shown(row, user, is_blind=is_blind), number=index + 1,
+            is_current=index == at, hotkey=keys.get(index, ""),
+        )
+        for index, row in enumerate(frames)
+    ]  # fmt: skip
+
+
+_SIBLINGS: Prepared[Any] = Prepared(
+    lambda request: (
+        Review.objects.filter(asset__request=request)
+        .only("uuid", "status", "second_opinion", "decided_by", "claimed_by", "claimed_until")
+        .annotate(preview=F("asset__preview"))
+        .order_by("asset__position")
+    ),
+    request=int,
+)
+
+
+def similar_to(review: Review, user: User, *, is_blind: bool = False) -> list[Similar]:
+    """What looks like it, nearest first, with its own verdicts.
+
+    Who looks like whom was found when the image came (``Review.look``), so that no decision has to search for it.
+    """
+    if review.look is None or review.asset.pdq is None:
+        return []
+    pdq = bytes(review.asset.pdq)
+    found = [
+        Similar(
+            review=row,
+            shown=shown(row, user, is_blind=is_blind),
+            distance=image_search.distance(pdq, bytes(row.asset.pdq or pdq)),
+        )
+        for row in _ALIKE.rows(look=review.look, review=review.pk)
+    ]
+    return sorted(found, key=lambda one: (one.distance, -one.review.pk))[:SIMILAR]
+
+
+_ALIKE = Prepared(
+    lambda look, review: (
+        Review.objects.filter(look=look)
+        .exclude(pk=review)
+        .select_related("asset")
+        .only(
+            "uuid", "status", "second_opinion", "decided_by", "claimed_by", "claimed_until", "asset__preview",
+            "asset__uuid", "asset__pdq",
+        )
+        .order_by("-pk")[:ALIKE_MAX]
+    ),
+    look=int, review=int,
+)  # fmt: skip
+
+
+def marked(prompt: str) -> list[Piece]:
+    """The prompt in pieces, the words marked that go with rejections here."""
+    words = words_of(prompt) - COMMON
+    reasons = {
+        word: f"{rejected} of {decided} decided images with this word were rejected"
+        for word, decided, rejected, all_decided, all_rejected in _TALLIES.rows(words=" ".join(words))
+        if rejected / decided >= min(1.0, LIFT_MIN * (all_rejected / all_decided if all_decided else 1.0))
+    }
+    return list(_pieces(prompt, reasons)) if reasons else [Piece(text=prompt)]
+
+
+def _tallies(words: str) -> QuerySet[WordTally, Any]:
+    """Of these words those that were rejected often enough to tell, each beside what is so of all images."""
+    whole = TallyProgress.objects.filter(pk=1)
+    telling = WordTally.objects.filter(word__in=split(words), rejected__gte=REJECTED_MIN)
+    numbers = (Subquery(whole.values("decided")), Subquery(whole.values("rejected")))
+    return telling.values_list("word", "decided", "rejected", *numbers)
+
+
+_TALLIES: Prepared[Any] = Prepared(_tallies, words=str)
+
+
+def _pieces(prompt: str, reasons: Mapping[str, str]) -> Iterator[Piece]:
+    done = 0
+    for word, place in places_of(prompt):
+        if word in reasons:
+            if done < place.start:
+                yield Piece(text=prompt[done : place.start])
+            yield Piece(text=prompt[place.start : place.stop], reason=reasons[word])
+            done = place.stop
+    if done < len(prompt):
+        yield Piece(text=prompt[done:])
+
+
+def notes_of(asset: Asset) -> Notes | None:
+    """How an asset was made elsewhere, as its source says; None when that is not known."""
+    said = asset.metadata.get("scenario")
+    if not isinstance(said, dict):
+        return None
+
+    def text(name: str) -> str:
+        return str(said.get(name, ""))
+
+    models = dict.fromkeys(text(name) for name in ("modelId", "baseModelId"))
+    steps, guidance = text("numInferenceSteps").removesuffix(".0"), text("guidance").removesuffix(".0")
+    sampling = [f"{steps} steps" if steps else "", f"guidance {guidance}" if guidance else "", text("scheduler")]
+    return Notes(
+        prompt=text("prompt"),
+        negative_prompt=text("negativePrompt"),
+        model=" on ".join(model for model in models if model),
+        seed=text("seed"),
+        sampling=", ".join(part for part in sampling if part),
+        project=text("ownerId"),
+        made_at=text("createdAt")[:19].replace("T", " "),
+    )

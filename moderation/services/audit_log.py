@@ -1,0 +1,76 @@
+"""Appending to the record, one link at a time under the lock of the chain's head; and reading it whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from django.db import transaction
+
+from generation.core.db.prepared.query import Prepared, insert
+from generation.core.uuid7 import new_name
+from moderation.models import ChainHead, Decision, NamedCategory, Policy, Review, Verdict, Verification
+from moderation.models.decisions import verify_chain
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+
+def record_decision(
+    *,
+    review: Review,
+    verdict: Verdict,
+    categories: Iterable[str] = (),
+    note: str = "",
+    reviewer: User | None = None,
+    policy_id: int | None = None,
+    by_policy: bool = False,
+    seconds: Decimal | None = None,
+    reverses: Decision | None = None,
+    second_of: Decision | None = None,
+    batch: UUID | None = None,
+    uuid: UUID | None = None,
+) -> Decision:
+    """Append one decision to the chain. The caller moves the review in the same transaction, and has begun it.
+
+    Raises IntegrityError for a ``uuid`` that another decision has.
+    """
+    if not transaction.get_connection().in_atomic_block:
+        raise transaction.TransactionManagementError("A decision and what becomes of its image are one transaction.")
+    head = _HEAD.rows(pk=1)[0]
+    decision = Decision(
+        uuid=uuid or new_name(), review=review, verdict=verdict, categories=list(categories), note=note,
+        reviewer=reviewer, reviewer_name=reviewer.get_username() if reviewer else "", policy_id=policy_id,
+        policy_in_force_id=_IN_FORCE.rows()[0].pk,
+        by_policy=by_policy, seconds=seconds, reverses=reverses, second_of=second_of, batch=batch,
+        sequence=head.sequence + 1, previous_hash=head.hash,
+    )  # fmt: skip
+    decision.hash = decision.digest()
+    insert(decision)
+    if decision.categories:
+        NamedCategory.store(decision)
+    _MOVE_HEAD.update(pk=1, sequence=decision.sequence, hash=decision.hash)
+    return decision
+
+
+_HEAD = Prepared(lambda pk: ChainHead.objects.select_for_update().filter(pk=pk), pk=int)
+_IN_FORCE = Prepared(lambda: Policy.objects.filter(is_active=True).only("pk"))
+_MOVE_HEAD = Prepared(
+    lambda pk, sequence, hash: (ChainHead.objects.filter(pk=pk), {"sequence": sequence, "hash": hash}),
+    pk=int, sequence=int, hash=str,
+)  # fmt: skip
+
+
+def verify() -> tuple[Verification, list[str]]:
+    """Read the whole record; note the result, and return it with a sentence for every fault."""
+    head = ChainHead.objects.get(pk=1)
+    # Decisions made while this runs are left for the next time.
+    rows = Decision.objects.filter(sequence__lte=head.sequence).order_by("sequence")
+    faults = verify_chain(rows.iterator(chunk_size=1000))
+    last = rows.last()
+    if (last.sequence if last else 0) != head.sequence or (last.hash if last else "") != head.hash:
+        faults.append("The end of the record is missing or was altered: it does not match the head of the chain.")
+    note = Verification.objects.create(decisions=head.sequence, faults=len(faults), head=head.hash)
+    return note, faults

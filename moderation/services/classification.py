@@ -1,0 +1,241 @@
+"""From a stored asset to a settled or waiting review."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from generation import jobs
+from generation.models import Asset, InvalidTransition, Source, image_search
+from generation.services import storage_checks
+from moderation import classifiers, taxonomy
+from moderation.classifiers.base import Assessment, ClassifierError, ImageUnavailableError
+from moderation.models import Classification, Label, Policy, Review, Verdict, found_categories
+from moderation.models.classification_summary import Packed, pack
+from moderation.policy_engine import Evidence, Outcome, Rules, Settlement, Thresholds, settle
+from moderation.services import webhook_events
+from moderation.services.audit_log import record_decision
+
+log = logging.getLogger("loupe.intake")
+Status = Classification.Status
+MAX_ATTEMPTS = 3
+RETRY_AFTER = timedelta(seconds=20)
+
+
+def open_review(*, asset: Asset) -> Review:
+    """Give an asset its review and its classifications. Runs in the transaction that stores the asset."""
+    review = Review.objects.create(
+        asset=asset,
+        source=asset.source,
+        provider=asset.request.provider if asset.request else "",
+        look=_look_of(asset),
+        requested_by_id=_requester_of(asset),
+    )
+    now = timezone.now()
+    wanted = [classifier for classifier in classifiers.active() if classifier.applies_to(asset)]
+    Classification.objects.bulk_create(
+        [
+            Classification(asset=asset, classifier=classifier.slug, version=classifier.version, due_at=now)
+            for classifier in wanted
+        ]
+    )
+    remote = classifiers.remote()
+    for name in {"ask" if classifier.slug in remote else "classify" for classifier in wanted}:
+        jobs.wake(name)
+    if not wanted:
+        settle_review(review=review)
+    return review
+
+
+def _requester_of(asset: Asset) -> int | None:
+    """The account that asked for the image or brought it: a person's own, or that of the key's owner."""
+    request = asset.request
+    person = request.requested_by_id if request else asset.stored_by_id
+    return person or (asset.api_key.owner_id if asset.api_key else None)
+
+
+def _look_of(asset: Asset) -> int | None:
+    """What images that are alike share: the id of the first of them, which learns of it when a second one comes."""
+    if asset.pdq is None or asset.pdq_quality < image_search.QUALITY_MIN:
+        return None
+    twins = image_search.nearest(bytes(asset.pdq), within=image_search.CLOSE, limit=1, besides=asset.pk)
+    if not twins:
+        return None
+    nearest, _ = twins[0]
+    Review.objects.filter(asset=nearest, look__isnull=True).update(look=nearest)
+    return Review.objects.filter(asset=nearest).values_list("look", flat=True).first()
+
+
+def classify(*, classification: Classification) -> None:
+    """Run one claimed classification, and settle the review when it was the last one."""
+    if classification.attempts > MAX_ATTEMPTS:
+        give_up(classification, "The classifier ended its worker or stayed silent several times on this image.")
+        return
+    started = time.monotonic()
+    try:
+        assessment = classifiers.get(classification.classifier).classify(classification.asset)
+    except ClassifierError as error:
+        take_error(classification, error)
+    except (LookupError, OSError) as error:
+        # The classifier or the file is gone. Whatever the reason: not judged, so a person looks.
+        log.exception("classification %s failed", classification.pk)
+        give_up(classification, f"It could not be judged ({type(error).__name__}).")
+    else:
+        finish(classification, assessment, duration_ms=round(1000 * (time.monotonic() - started)))
+
+
+def take_error(classification: Classification, error: ClassifierError) -> None:
+    """Ask again later if that may help, else leave the image to a person."""
+    if isinstance(error, ImageUnavailableError):
+        again_later(classification, str(error), after=storage_checks.RETRY_AFTER, attempts=F("attempts") - 1)
+    elif error.retry_after is not None:
+        # It answered, so the count of those that did not starts over.
+        again_later(classification, str(error), after=error.retry_after, attempts=0)
+    elif error.retryable and classification.attempts < MAX_ATTEMPTS:
+        again_later(classification, str(error))
+    else:
+        give_up(classification, str(error), cost=classification.cost + error.cost)
+
+
+def again_later(
+    classification: Classification, sentence: str, *, after: timedelta = RETRY_AFTER, **fields: Any
+) -> None:
+    rows = Classification.objects.filter(pk=classification.pk, lease=classification.lease, status=Status.QUEUED)
+    rows.update(due_at=timezone.now() + after, error=sentence, **fields)
+
+
+def finish(classification: Classification, assessment: Assessment, *, duration_ms: int) -> None:
+    labels = [
+        Label(
+            classification=classification,
+            category=finding.category,
+            confidence=finding.confidence,
+            box=[finding.box.left, finding.box.top, finding.box.width, finding.box.height] if finding.box else None,
+        )
+        for finding in assessment.findings
+    ]
+    result: dict[str, Any] = {
+        "flagged": assessment.flagged,
+        "score": assessment.score,
+        "covers": dict(assessment.covers),
+        "cost": classification.cost + assessment.cost,  # with what attempts without an answer have cost
+        "raw": {**assessment.raw, "note": assessment.note} if assessment.note else assessment.raw,
+        "error": "",
+    }
+    _end(classification, Status.DONE, labels=labels, duration_ms=duration_ms, **result)
+
+
+def give_up(classification: Classification, sentence: str, **fields: Any) -> None:
+    _end(classification, Status.FAILED, labels=[], error=sentence, **fields)
+
+
+def _end(classification: Classification, status: str, *, labels: list[Label], **fields: Any) -> None:
+    """Result, labels and the settlement they complete are committed together, so no step between can be lost."""
+    try:
+        with transaction.atomic():
+            classification.move_to(status, due_at=None, finished_at=timezone.now(), **fields)
+            Label.objects.bulk_create(labels)
+            review = Review.objects.select_for_update().get(asset=classification.asset_id)
+            note_found(review, labels)
+            settle_review(review=review)
+    except InvalidTransition:
+        log.info("classification %s was finished by somebody else", classification.pk)
+
+
+def note_found(review: Review, labels: Iterable[Label]) -> None:
+    """Add these labels to the groups of categories that the review is found by."""
+    bits = found_categories.bits_of(
+        label.category for label in labels if label.confidence is None or label.confidence > 0
+    )
+    if bits & ~review.found:
+        review.found |= bits
+        Review.objects.filter(pk=review.pk).update(found=F("found").bitor(bits))
+
+
+def settle_review(*, review: Review) -> None:
+    """Apply the active policy once every classification has ended; does nothing before, or when already settled."""
+    runs = list(Classification.objects.of(review.asset_id))
+    if review.status != Review.Status.CLASSIFYING or any(run.status == Status.QUEUED for run in runs):
+        return
+    policy = Policy.objects.active()
+    evidence = [*evidence_of(runs), *_doubts_about(review.asset)]
+    settlement = settle(rules_of(policy), evidence, imported=review.source == Source.UPLOAD)
+    apply_settlement(review=review, policy=policy, settlement=settlement, said=pack(runs))
+
+
+def _doubts_about(asset: Asset) -> list[Evidence]:
+    """What no classifier can know: that the image held more than what was kept of it."""
+    if asset.frames == 1:
+        return []
+    return [Evidence(label="Loupe", failed=f"it has {asset.frames} frames, and only the first was kept and looked at.")]
+
+
+def apply_settlement(*, review: Review, policy: Policy, settlement: Settlement, said: Packed | None = None) -> None:
+    """``said``: what the classifiers said, for the review to keep."""
+    fields: dict[str, Any] = {
+        "said": said,
+        "policy": policy,
+        "why": settlement.why,
+        "headline": settlement.headline,
+        "headline_l1": settlement.headline.partition(".")[0],
+        "headline_confidence": settlement.confidence,
+        "priority": settlement.priority,
+    }
+    if settlement.outcome is Outcome.PERSON:
+        review.move_to(Review.Status.PENDING, only_from=Review.Status.CLASSIFYING, **fields)
+        return
+    verdict = Verdict.APPROVE if settlement.outcome is Outcome.APPROVE else Verdict.REJECT
+    with transaction.atomic():
+        decision = record_decision(
+            review=review, verdict=verdict, categories=settlement.categories, policy_id=policy.pk, by_policy=True
+        )
+        review.move_to(
+            Review.Status.APPROVED if verdict == Verdict.APPROVE else Review.Status.REJECTED,
+            only_from=Review.Status.CLASSIFYING, decided_at=decision.created_at, **fields,
+        )  # fmt: skip
+        webhook_events.review_moved(review)
+
+
+def rules_of(policy: Policy) -> Rules:
+    return Rules(
+        name=f"policy version {policy.version}",
+        per_category={
+            rule.category: Thresholds(review_at=rule.review_at, reject_at=rule.reject_at) for rule in policy.rules.all()
+        },
+        nsfw_level=policy.nsfw_level,
+        nsfw=Thresholds(review_at=policy.nsfw_review_at, reject_at=policy.nsfw_reject_at),
+        may_approve=policy.may_approve,
+        approves_imports=policy.approves_imports,
+        trusts_local_silence=policy.trusts_local_silence,
+    )
+
+
+def level_in(raw: Any) -> int | None:
+    """Return the NSFW level that a score was asked at, as a classifier noted it; None where it is not known."""
+    level = raw.get("level") if isinstance(raw, dict) else None
+    return level if level in taxonomy.LEVELS else None
+
+
+def evidence_of(runs: Iterable[Classification]) -> list[Evidence]:
+    return [
+        Evidence(
+            label=classifiers.label(run.classifier),
+            failed="" if run.status == Status.DONE else run.error or "It has not answered yet.",
+            findings=[(label.category, label.confidence) for label in run.labels.all()],
+            score=run.score,
+            score_level=level_in(run.raw),
+            flagged=run.flagged,
+            covers=run.covers,
+            silence_counts=classifiers.silence_counts(run.classifier),
+            is_local=run.classifier == classifiers.LOCAL,
+            note=str(run.raw.get("note", "")) if isinstance(run.raw, dict) else "",
+        )
+        for run in runs
+    ]

@@ -1,0 +1,238 @@
+"""Decisions as CSV: streamed, filtered, and safe to open in a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import io
+import json
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, NamedTuple
+
+from django.contrib.auth.decorators import permission_required
+from django.core.exceptions import NON_FIELD_ERRORS
+from django.db import connections
+from django.db.models import Case, F, OuterRef, Q, Subquery, Value, When
+from django.db.models.functions import Coalesce
+from django.forms import Form
+from django.http import HttpRequest, HttpResponseBadRequest, StreamingHttpResponse
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from moderation import taxonomy
+from moderation.models import Decision, NamedCategory, PolicyActivation
+from moderation.models.decisions import DecisionQuerySet
+from moderation.models.reviews import NO_FINDINGS, WITHOUT_HEADLINE
+
+# What a spreadsheet may take for a formula or a command (OWASP, "CSV Injection"; ASVS 5.0 1.2.10), at the beginning of
+# a cell or behind characters that it strips or does not show.
+TRIGGERS = frozenset("=+-@|%")
+LINE_TRIGGERS = ("\t", "\r", "\n")
+MINUS = "\u2212"  # the only one whose compatibility form (NFKC: full-width, small, superscript) is not ASCII
+# Without ink, although Unicode counts them among letters and symbols: four Hangul fillers and a Braille pattern.
+BLANKS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
+FEW = 1000  # assets that may be named one by one in a query
+
+# Columns are read raw and turned into text by kind: making a model instance of every row took most of an export's time.
+#   text: may hold anything, is kept from being a formula   slugs: a JSON list, as words   names: the same in words
+#   finding: a slug, or words of ours, as words   code: ours, safe as it is   number   uuid   moment
+#   one, two: decimals after the point   flag: yes or no
+Column = tuple[str, str, str]  # its name, what it is of a decision, its kind
+COLUMNS: tuple[Column, ...] = (
+    ("sequence", "sequence", "number"),
+    ("decision", "uuid", "uuid"),
+    ("decided_at", "created_at", "moment"),
+    ("verdict", "verdict", "code"),
+    ("categories", "categories", "slugs"),
+    ("category_names", "categories", "names"),
+    ("note", "note", "text"),
+    ("reviewer", "reviewer_name", "text"),
+    ("by_policy", "by_policy", "flag"),
+    ("policy_version", "policy__version", "number"),
+    ("policy_in_force", "in_force", "number"),
+    ("seconds", "seconds", "one"),
+    ("batch", "batch", "uuid"),
+    ("second_opinion_on", "second_of__uuid", "uuid"),
+    ("reverses", "reverses__uuid", "uuid"),
+    ("reversed_by", "reversed_by__uuid", "uuid"),
+    ("asset", "review__asset__uuid", "uuid"),
+    ("asset_sha256", "review__asset__sha256", "code"),
+    ("source", "review__asset__source", "code"),
+    ("file_name", "review__asset__original_name", "text"),
+    ("headline", "review__headline", "text"),
+    ("finding", "finding", "finding"),
+    ("headline_confidence", "review__headline_confidence", "two"),
+    ("why", "review__why", "text"),
+    ("request", "review__asset__request__uuid", "uuid"),
+    ("provider", "review__asset__request__provider", "text"),
+    ("model", "review__asset__request__model_name", "text"),
+    ("seed", "seed", "number"),
+    ("prompt", "review__asset__request__prompt", "text"),
+    ("negative_prompt", "review__asset__request__negative_prompt", "text"),
+    ("hash", "hash", "code"),
+)
+# The image's own where the provider tells it: siblings share their request's.
+SEED = Coalesce("review__asset__seed", "review__asset__request__seed")
+# For decisions from before the column, what the activations say of that moment.
+IN_FORCE = Coalesce(
+    "policy_in_force__version",
+    Subquery(
+        PolicyActivation.objects.filter(created_at__lte=OuterRef("created_at"))
+        .order_by("-created_at", "-pk")
+        .values("policy__version")[:1]
+    ),
+)
+# As ``Review.headline_name``, with the slug where there is one.
+FINDING = Case(
+    When(~Q(review__headline=""), then=F("review__headline")),
+    When(review__headline_confidence__isnull=False, then=Value("NSFW score")),
+    *(When(review__priority=priority, then=Value(words)) for priority, words in WITHOUT_HEADLINE.items()),
+    default=Value(NO_FINDINGS),
+)
+PIECE_ROWS = 500  # rows that are read, and sent, at a time
+Step = Callable[[Any], Any]
+
+
+def cell(text: str) -> str:
+    """Text that no spreadsheet takes for a formula: the mark in front is a plain apostrophe."""
+    if text[:1].isalnum() and text[0] not in BLANKS and "\0" not in text:
+        return text
+    text = text.replace("\0", "")
+    return f"'{text}" if text.startswith(LINE_TRIGGERS) or _first_visible(text) in TRIGGERS else text
+
+
+def _first_visible(text: str) -> str:
+    """The first character with ink, in its ASCII form; none are controls, formats, separators, marks and blanks."""
+    first = next((one for one in text if one not in BLANKS and unicodedata.category(one)[0] not in "CZM"), "")
+    return unicodedata.normalize("NFKC", first).replace(MINUS, "-")[:1]
+
+
+@functools.lru_cache(maxsize=4096)
+def _slugs(stored: str) -> str:
+    return cell(" ".join(json.loads(stored)))
+
+
+@functools.lru_cache(maxsize=4096)
+def _names(stored: str) -> str:
+    return cell(taxonomy.names(json.loads(stored)))
+
+
+# As the drivers give it: psycopg has a type for everything, SQLite has text, floating numbers and moments.
+STEPS: dict[str, Step] = {
+    "text": cell,
+    "slugs": _slugs,
+    "names": _names,
+    "finding": lambda slug: cell(taxonomy.names([slug])),
+    "flag": lambda value: "yes" if value else "no",
+    "moment": lambda value: value.astimezone(UTC).isoformat(timespec="milliseconds"),
+}
+SQLITE_STEPS: dict[str, Step] = {
+    **STEPS,
+    "uuid": lambda hex: f"{hex[:8]}-{hex[8:12]}-{hex[12:16]}-{hex[16:20]}-{hex[20:]}",
+    "one": lambda value: f"{value:.1f}",
+    "two": lambda value: f"{value:.2f}",
+}
+
+
+def filter_decisions(filters: dict[str, Any]) -> DecisionQuerySet:
+    """Decisions matching what ``DecisionFilterForm`` cleaned; absent and empty filters match everything."""
+    rows = Decision.objects.all()
+    start, end = filters.get("start"), filters.get("end")
+    if start:
+        rows = rows.filter(created_at__gte=_midnight(start))
+    if end:
+        rows = rows.filter(created_at__lt=_midnight(end + timedelta(days=1)))
+    if verdict := filters.get("verdict"):
+        rows = rows.filter(verdict=verdict)
+    if category := filters.get("category"):
+        rows = _naming(rows, category)
+    if reviewer := filters.get("reviewer"):
+        rows = rows.filter(reviewer_name=reviewer)
+    if by := filters.get("by"):
+        rows = rows.filter(by_policy=by == "policy")
+    return rows
+
+
+def _naming(rows: DecisionQuerySet, category: str) -> DecisionQuerySet:
+    """Those that name a category; an L1 also finds its L2s."""
+    slugs = [category, *(child.slug for child in taxonomy.children(category))]
+    named = NamedCategory.objects.filter(category__in=slugs).values_list("asset_id", flat=True)
+    few = list(named[: FEW + 1])
+    if len(few) <= FEW:
+        # By index, where the text search below would read the whole record for a handful of rows.
+        rows = rows.filter(review__asset__in=few)
+    # Stored as a JSON list of slugs: the slug opens with a quote, and an L2's goes on with a dot.
+    exact = rows.filter(categories__icontains=f'"{category}"')
+    return exact | rows.filter(categories__icontains=f'"{category}.') if len(slugs) > 1 else exact
+
+
+def complaints(form: Form, *, prefix: str = "") -> str:
+    """What is wrong with a filter, field by field, as one line."""
+    return "; ".join(
+        " ".join(map(str, errors)) if name == NON_FIELD_ERRORS else f"{prefix}{name}: {' '.join(map(str, errors))}"
+        for name, errors in form.errors.items()
+    )
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time.min, tzinfo=UTC)
+
+
+class Piece(NamedTuple):
+    text: str
+    rows: int
+
+
+def csv_pieces(decisions: DecisionQuerySet) -> Iterator[Piece]:
+    """The header, then the rows, oldest first, some hundred at a time, so that the whole never sits in memory."""
+    # The mark at the start tells spreadsheets that this is UTF-8.
+    yield Piece("\ufeff" + _written([[name for name, _, _ in COLUMNS]]), 0)
+    rows = (
+        decisions.annotate(seed=SEED, in_force=IN_FORCE, finding=FINDING)
+        .order_by("sequence")
+        .values_list(*(path for _, path, _ in COLUMNS))
+    )
+    steps = SQLITE_STEPS if connections[rows.db].vendor == "sqlite" else STEPS
+    work = [(at, steps[kind]) for at, (_, _, kind) in enumerate(COLUMNS) if kind in steps]
+    # Raw: what the queryset would make of each value costs more than all that is done here.
+    compiler = rows.query.get_compiler(rows.db)
+    # As QuerySet.iterator does it: behind a pooler no cursor of the server outlives its transaction.
+    has_server_cursors = not connections[rows.db].settings_dict.get("DISABLE_SERVER_SIDE_CURSORS")
+    pieces = compiler.execute_sql(chunked_fetch=has_server_cursors, chunk_size=PIECE_ROWS)
+    for rows_read in pieces or ():
+        yield Piece(_written([_line(row, work) for row in rows_read]), len(rows_read))
+
+
+def _line(row: Sequence[Any], work: Sequence[tuple[int, Step]]) -> list[Any]:
+    cells = list(row)
+    for at, step in work:
+        value = cells[at]
+        if value is not None:
+            cells[at] = step(value)
+    return cells
+
+
+def _written(rows: Iterable[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\r\n").writerows(rows)
+    return text.getvalue()
+
+
+@require_GET
+@permission_required("moderation.export_decision", raise_exception=True)
+def decisions_csv(request: HttpRequest) -> StreamingHttpResponse | HttpResponseBadRequest:
+    """The filtered record. An unknown filter, or value of one, is an error: a wider export would be a leak."""
+    from moderation.forms.decisions import DecisionFilterForm
+
+    form = DecisionFilterForm(request.GET)
+    if not form.is_valid():
+        return HttpResponseBadRequest(complaints(form), content_type="text/plain; charset=utf-8")
+    response = StreamingHttpResponse(
+        (piece.text.encode() for piece in csv_pieces(filter_decisions(form.cleaned_data))),
+        content_type="text/csv; charset=utf-8",
+    )
+    name = f"loupe-decisions-{timezone.now():%Y%m%d-%H%M%S}.csv"
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response

@@ -1,0 +1,119 @@
+"""Asking classifiers over the network: several images in a call, patience with a service that is away, and a bill.
+
+An image is asked about up to ATTEMPTS times, at growing distances, which is a quarter of an hour. After that a person
+looks. Attempts are counted when rows are claimed, before anything is sent; those that could not be sent are given back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from datetime import timedelta
+
+from django.db.models import F
+from django.utils import timezone
+
+from generation.core.db.state_machine import DueQuerySet
+from moderation.classifiers.base import Assessment, ClassifierError, RemoteClassifier, ServiceBusy
+from moderation.models import Classification
+from moderation.services import classification
+
+ATTEMPTS = 9
+FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=5), timedelta(minutes=5)
+# All waits together; who asks Loupe to wait longer than this is not waited for.
+PATIENCE = timedelta(minutes=15)
+# How long a dead worker holds up its rows. Longer than any one call; renewed before each.
+LEASE = timedelta(seconds=90)
+Rows = dict[int, Classification]  # by asset
+
+
+def backoff(attempts: int) -> timedelta:
+    doublings = min(max(attempts - 1, 0), 10)
+    return min(FIRST_WAIT * (1 << doublings), LONGEST_WAIT)
+
+
+def ask(
+    *, classifier: RemoteClassifier, rows: Sequence[Classification], go_on: Callable[[], bool] = lambda: True
+) -> None:
+    """Run claimed classifications of one classifier. ``go_on`` is asked before every call but the first."""
+    left: Rows = {row.asset_id: row for row in rows if not _is_exhausted(row)}
+    started = time.monotonic()
+    for outcomes in classifier.classify_many([row.asset for row in left.values()]):
+        elapsed = round(1000 * (time.monotonic() - started))
+        for asset, outcome in outcomes:
+            _take_in(left.pop(asset.pk), outcome, elapsed)
+        down = [busy for _, busy in outcomes if isinstance(busy, ServiceBusy) and busy.down]
+        if down:
+            _postpone_others(classifier.slug, down[0], left)
+            return
+        if left and not go_on():
+            _release(left)
+            return
+        _hold(left)
+        started = time.monotonic()
+
+
+def _is_exhausted(row: Classification) -> bool:
+    """Give up what was claimed too often: asked in vain, or the end of its worker each time."""
+    if row.attempts <= ATTEMPTS:
+        return False
+    sentence = "The classifier ended its worker or stayed silent several times on this image."
+    classification.give_up(row, _last_words(row.error, row.attempts - 1) if row.error else sentence)
+    return True
+
+
+def _last_words(sentence: str, attempts: int) -> str:
+    return f"{sentence} It was asked {attempts} times."
+
+
+def _take_in(row: Classification, outcome: Assessment | ClassifierError, duration_ms: int) -> None:
+    if isinstance(outcome, Assessment):
+        classification.finish(row, outcome, duration_ms=duration_ms)
+    elif not isinstance(outcome, ServiceBusy):
+        classification.take_error(row, outcome)
+    elif outcome.wait > PATIENCE:
+        classification.give_up(row, str(outcome), cost=row.cost + outcome.cost)
+    elif row.attempts >= ATTEMPTS:
+        classification.give_up(row, _last_words(str(outcome), row.attempts), cost=row.cost + outcome.cost)
+    else:
+        wait = max(backoff(row.attempts), outcome.wait)
+        classification.again_later(row, str(outcome), after=wait, cost=F("cost") + outcome.cost)
+
+
+def _postpone_others(slug: str, busy: ServiceBusy, held: Rows) -> None:
+    """The service is away: let the other images wait as if each had been asked, instead of finding out one by one.
+
+    Who has waited too often already is left due, so that the next claim gives it up.
+    """
+    if busy.wait > PATIENCE:
+        _release(held)  # each is told so by a quick call, and goes to a person now
+        return
+    now = timezone.now()
+    queued = Classification.objects.filter(classifier=slug, status=Classification.Status.QUEUED)
+    for attempts in range(1, ATTEMPTS + 1):
+        wait = max(backoff(attempts), busy.wait)
+        changes = {"due_at": now + wait, "error": str(busy)}
+        # Those in hand were counted when they were claimed.
+        _still(held.values()).filter(attempts=attempts).update(**changes)
+        queued.due().filter(attempts=attempts - 1).exclude(pk__in=_pks(held.values())).update(
+            **changes, attempts=attempts
+        )
+
+
+def _hold(rows: Rows) -> None:
+    if rows:
+        _still(rows.values()).update(due_at=timezone.now() + LEASE)
+
+
+def _release(rows: Rows) -> None:
+    _still(rows.values()).update(due_at=timezone.now(), attempts=F("attempts") - 1)
+
+
+def _still(rows: Collection[Classification]) -> DueQuerySet[Classification]:
+    """Those of the rows that nobody else has taken over."""
+    leases = {row.lease for row in rows}
+    return Classification.objects.filter(pk__in=_pks(rows), lease__in=leases, status=Classification.Status.QUEUED)
+
+
+def _pks(rows: Collection[Classification]) -> list[int]:
+    return [row.pk for row in rows]

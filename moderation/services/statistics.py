@@ -1,0 +1,119 @@
+"""Counting the record in the background: which words go with rejections, and what days add up to.
+
+The record is read in order of sequence, a batch at a time. What a batch changes, and up to where the record has been
+counted, is committed together, under the lock of the one row that says how far: a batch is counted once, whoever
+dies and however many workers are at it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import Exists, F, Q, QuerySet, Subquery
+from django.db.models.fields.json import KeyTextTransform, KeyTransform
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from moderation.models import ChainHead, Decision, Review, TallyProgress, WordTally
+from moderation.models.decisions import standing, status_after
+from moderation.models.word_stats import words_of
+from moderation.services import daily_stats
+
+BATCH = 200
+# Nobody waits for these numbers: a batch is worth a run when it has some length or some age.
+ENOUGH = 50
+OLD_ENOUGH = timedelta(seconds=30)
+
+
+def due() -> QuerySet[ChainHead]:
+    """The head of the chain, when the record holds enough that has not been counted."""
+    counted = Coalesce(Subquery(TallyProgress.objects.filter(pk=1).values("sequence")), 0)
+    waited = Decision.objects.filter(sequence=counted + 1, created_at__lte=timezone.now() - OLD_ENOUGH)
+    return ChainHead.objects.filter(Q(sequence__gte=counted + ENOUGH) | Q(Exists(waited)))
+
+
+def learn(*, go_on: Callable[[], bool]) -> None:
+    """Count what has not been counted, until there is no more."""
+    while go_on() and count_batch():
+        pass
+
+
+@transaction.atomic
+def count_batch() -> int:
+    """Count the next decisions of the record; return how many."""
+    TallyProgress.objects.get_or_create(pk=1)
+    # Whoever comes second waits here, and then finds the next batch.
+    progress = TallyProgress.objects.select_for_update().get(pk=1)
+    rows = Decision.objects.filter(sequence__gt=progress.sequence).order_by("sequence")
+    batch = list(rows.select_related("review", "second_of", "reverses__second_of")[:BATCH])
+    if not batch:
+        return 0
+    daily_stats.count(batch)
+    decided, rejected = _count_words(_moves(batch, before=progress.sequence))
+    TallyProgress.objects.filter(pk=1).update(
+        sequence=batch[-1].sequence, decided=F("decided") + decided, rejected=F("rejected") + rejected
+    )
+    return len(batch)
+
+
+Move = tuple[int, int]  # how many images became decided, and how many rejected; less than nothing when taken back
+
+
+def _moves(batch: Sequence[Decision], *, before: int) -> dict[int, Move]:
+    """By review: how the batch changed whether it is decided, and whether as rejected.
+
+    By the record before the batch and after it, so that reversals, second opinions and their reversals need no rules
+    of their own here.
+    """
+    rows = Decision.objects.filter(review__in={row.review_id for row in batch}, sequence__lte=batch[-1].sequence)
+    lean = rows.select_related("second_of").only("review", "verdict", "reverses", "sequence", "second_of__verdict")
+    of_review: dict[int, list[Decision]] = defaultdict(list)
+    for row in lean.order_by("sequence"):
+        of_review[row.review_id].append(row)
+    moves = {}
+    for primary_key, decisions in of_review.items():
+        old = status_after(standing(row for row in decisions if row.sequence <= before))
+        new = status_after(standing(decisions))
+        moves[primary_key] = (
+            (new in Review.DECIDED) - (old in Review.DECIDED),
+            (new == Review.Status.REJECTED) - (old == Review.Status.REJECTED),
+        )
+    return {primary_key: move for primary_key, move in moves.items() if move != (0, 0)}
+
+
+def _count_words(moves: Mapping[int, Move]) -> Move:
+    """Add to the tally of every word; return the sums over the images that have a prompt."""
+    elsewhere = KeyTextTransform("prompt", KeyTransform("scenario", "asset__metadata"))
+    reviews = Review.objects.filter(pk__in=list(moves)).annotate(noted=elsewhere)
+    # Images of one request share a prompt, which is then taken apart once.
+    by_prompt: dict[str, list[Move]] = defaultdict(list)
+    for primary_key, prompt, noted in reviews.values_list("pk", "asset__request__prompt", "noted"):
+        if prompt or noted:
+            by_prompt[prompt or noted].append(moves[primary_key])
+    changes: dict[str, list[Move]] = defaultdict(list)
+    for prompt, of_images in by_prompt.items():
+        for word in words_of(prompt):
+            changes[word].append(_sum(of_images))
+    _store({word: _sum(parts) for word, parts in changes.items()})
+    return _sum(move for of_images in by_prompt.values() for move in of_images)
+
+
+def _sum(moves: Iterable[Move]) -> Move:
+    decided = rejected = 0
+    for one, other in moves:
+        decided, rejected = decided + one, rejected + other
+    return decided, rejected
+
+
+def _store(changes: Mapping[str, Move]) -> None:
+    known = WordTally.objects.in_bulk(list(changes))
+    rows = [known.get(word) or WordTally(word=word) for word in sorted(changes)]
+    for row in rows:
+        row.decided += changes[row.word][0]
+        row.rejected += changes[row.word][1]
+    WordTally.objects.bulk_create(
+        rows, update_conflicts=True, unique_fields=["word"], update_fields=["decided", "rejected"], batch_size=200
+    )

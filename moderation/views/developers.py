@@ -1,0 +1,81 @@
+"""For whoever integrates Loupe: their keys, what these called, what was sent back, and how to begin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+from uuid import UUID
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils.cache import add_never_cache_headers
+from django.views.decorators.debug import sensitive_variables
+from django.views.decorators.http import require_POST, require_safe
+
+from generation.models import ApiCall, ApiKey, GenerationRequest
+from moderation.models import Delivery
+from moderation.presenters import developer_examples
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+CALLS_SHOWN = 50
+EVENTS_SHOWN = 10
+
+
+@require_safe
+def developers(request: HttpRequest) -> HttpResponse:
+    return _page(request)
+
+
+@require_POST
+@sensitive_variables()
+def rotate_webhook_secret(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """Replace the webhook secret of one's own key, and show the new one in this answer alone."""
+    key = get_object_or_404(ApiKey.objects.usable(), uuid=uuid, owner=cast("User", request.user))
+    return _page(request, rotated=key, secret=key.rotate_webhook_secret())
+
+
+def _page(request: HttpRequest, *, rotated: ApiKey | None = None, secret: str = "") -> HttpResponse:
+    user = cast("User", request.user)
+    keys = ApiKey.objects.filter(owner=user).order_by("revoked_at", "-created_at")
+    calls = ApiCall.objects.filter(key__owner=user).select_related("key").order_by("-created_at", "-pk")
+    deliveries = Delivery.objects.filter(request__api_key__owner=user).select_related("request").order_by("-pk")
+    usable = set(ApiKey.objects.usable().filter(owner=user).values_list("pk", flat=True))
+    context = {
+        "keys": [(key, key.pk in usable) for key in keys],
+        "rotated": rotated,
+        "secret": secret,
+        "calls": calls[:CALLS_SHOWN],
+        "deliveries": deliveries[:EVENTS_SHOWN],
+        "make_key": developer_examples.make_key(user.get_username()),
+        "formats": _formats(settings.PUBLIC_URL, _model(user)),
+    }
+    response = render(request, "moderation/developers.html", context)
+    if secret:
+        add_never_cache_headers(response)
+    return response
+
+
+def _formats(url: str, model: str) -> list[tuple[str, list[developer_examples.Example]]]:
+    return [
+        (
+            "Generate, as Novita",
+            [developer_examples.generate_with_curl(url, model), developer_examples.generate_with_python(url, model)],
+        ),
+        (
+            "Classify, as nano-gpt",
+            [developer_examples.classify_with_curl(url), developer_examples.classify_with_python(url)],
+        ),
+        (
+            "List moderated images, as Scenario",
+            [developer_examples.list_with_curl(url), developer_examples.list_with_python(url)],
+        ),
+    ]
+
+
+def _model(user: User) -> str:
+    """A model that has worked for this person before, so that the examples do; nobody is asked for one."""
+    rows = GenerationRequest.objects.visible_to(user).filter(status=GenerationRequest.Status.SUCCEEDED)
+    done = rows.order_by("-created_at")
+    return done.values_list("model_name", flat=True).first() or "sd_xl_base_1.0.safetensors"

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.cache import cache, caches
+from django.utils import timezone
+
+from generation import providers
+from generation.providers.base import Model, ModelPage, ProviderBusy, ProviderRejected
+from generation.services import model_catalog
+from generation.services.model_catalog import Question
+
+
+class Provider:
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+        self.asked: list[dict[str, Any]] = []
+
+    def models(self, **asked: Any) -> ModelPage:
+        self.asked.append(asked)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        models = tuple(Model(name=name, title=name.title(), is_sdxl="xl" in name, tags=("a",)) for name in self.answer)
+        return ModelPage(models=models, next_cursor="c_opaque")
+
+
+@pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    def forget() -> None:
+        cache.clear()
+        caches["models"].clear()
+
+    def install(answer: Any) -> Provider:
+        made = Provider(answer)
+        monkeypatch.setattr(providers, "get", lambda slug: made)
+        return made
+
+    forget()
+    yield install
+    forget()
+
+
+def grow_old(monkeypatch: pytest.MonkeyPatch, by: timedelta) -> None:
+    """Later; what was silent may be asked again."""
+    cache.clear()
+    moment = timezone.now() + by
+    monkeypatch.setattr("django.utils.timezone.now", lambda: moment)
+
+
+def test_models_are_asked_for_once_and_remembered(provider: Any) -> None:
+    novita = provider(["alder", "beech"])
+
+    assert model_catalog.suggestions("novita") == [("alder", "Alder"), ("beech", "Beech")]
+    assert model_catalog.suggestions("novita") == [("alder", "Alder"), ("beech", "Beech")]
+    assert len(novita.asked) == 1
+
+
+def test_every_question_has_its_own_answer(provider: Any) -> None:
+    novita = provider(["alder"])
+
+    for question in (
+        Question(provider="novita"),
+        Question(provider="novita", kind="lora"),
+        Question(provider="novita", query="fog"),
+        Question(provider="novita", is_sdxl=True),
+        Question(provider="novita", cursor="c_opaque"),
+    ):
+        assert model_catalog.ask(question).next_cursor == "c_opaque"
+    assert len(novita.asked) == 5
+    assert novita.asked[3] == {
+        "kind": "checkpoint",
+        "query": "",
+        "is_sdxl": True,
+        "visibility": "",
+        "source": "",
+        "cursor": "",
+        "limit": 50,
+    }
+
+
+@pytest.mark.parametrize("error", [ProviderBusy("No answer."), LookupError("gone"), RuntimeError("bug")])
+def test_a_provider_that_fails_costs_the_suggestions_only(provider: Any, error: Exception) -> None:
+    novita = provider(error)
+
+    assert model_catalog.suggestions("novita") == []
+    assert model_catalog.suggestions("novita") == []
+    assert len(novita.asked) == 1
+
+
+def test_the_last_answer_outlives_the_provider_and_a_restart(provider: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    provider(["alder"])
+    first = model_catalog.ask(Question(provider="novita"))
+    provider(ProviderBusy("Novita is busy."))
+    grow_old(monkeypatch, timedelta(days=3))
+
+    offer = model_catalog.ask(Question(provider="novita"))
+
+    assert offer.models == first.models
+    assert (offer.problem, offer.asked_at, offer.next_cursor) == ("Novita is busy.", first.asked_at, "c_opaque")
+
+
+def test_after_five_minutes_it_is_asked_again(provider: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    provider(["alder"])
+    model_catalog.suggestions("novita")
+    provider(["birch"])
+    grow_old(monkeypatch, timedelta(minutes=6))
+
+    assert model_catalog.suggestions("novita") == [("birch", "Birch")]
+
+
+def test_a_question_that_displeases_does_not_silence_the_others(provider: Any) -> None:
+    novita = provider(ProviderRejected("That cursor is not mine."))
+
+    assert model_catalog.ask(Question(provider="novita", cursor="x")).problem == "That cursor is not mine."
+    novita.answer = ["alder"]
+    assert model_catalog.ask(Question(provider="novita", cursor="x")).problem == "That cursor is not mine."
+    assert model_catalog.ask(Question(provider="novita")).problem == ""
+
+
+def test_a_silent_provider_is_not_waited_for(provider: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    may_answer = threading.Event()
+    novita = provider(["alder"])
+    at_once = novita.models
+    monkeypatch.setattr(novita, "models", lambda **asked: may_answer.wait(5) and at_once(**asked))
+    monkeypatch.setattr(model_catalog, "WAIT", 0.05)
+
+    started = time.monotonic()
+    assert model_catalog.suggestions("novita") == []
+    assert model_catalog.suggestions("novita") == []  # silent: not even asked
+    assert time.monotonic() - started < 1
+
+    may_answer.set()
+    for thread in threading.enumerate():
+        if thread.name == "models-of-novita":
+            thread.join(5)
+    assert model_catalog.suggestions("novita") == [("alder", "Alder")]
+
+
+def test_nobody_waits_longer_than_two_seconds() -> None:
+    assert model_catalog.WAIT <= 2
+
+
+def test_whether_a_checkpoint_is_sdxl_does_not_depend_on_what_was_listed(provider: Any) -> None:
+    novita = provider(["alder", "basalt-xl"])
+    names = ("alder", "basalt-xl", "elsewhere")
+
+    fresh = [model_catalog.is_sdxl("novita", name) for name in names]
+    assert novita.asked[0]["query"] == "alder"
+    asked = len(novita.asked)
+    model_catalog.suggestions("novita")
+
+    assert fresh == [model_catalog.is_sdxl("novita", name) for name in names] == [False, True, None]
+    assert len(novita.asked) == asked + 1, "what is known is not asked again"
+
+
+def test_a_catalogue_that_was_never_read_is_no_answer_about_a_model(provider: Any) -> None:
+    novita = provider(ProviderBusy("No answer."))
+    with pytest.raises(model_catalog.CatalogUnavailableError, match="No answer"):
+        model_catalog.is_sdxl("novita", "alder")
+
+    cache.clear()
+    novita.answer = ["alder"]
+    assert model_catalog.is_sdxl("novita", "alder") is False
+    novita.answer = ProviderBusy("No answer.")
+    assert model_catalog.is_sdxl("novita", "alder") is False, "it was said once"
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80nonsense", b"{}"])
+def test_a_broken_store_is_as_good_as_an_empty_one(provider: Any, settings: Any, content: bytes) -> None:
+    novita = provider(["alder"])
+    model_catalog.suggestions("novita")
+    for file in settings.CACHES["models"]["LOCATION"].glob("*.djcache"):
+        file.write_bytes(content)
+
+    assert model_catalog.suggestions("novita") == [("alder", "Alder")]
+    assert len(novita.asked) == 2

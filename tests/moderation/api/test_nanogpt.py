@@ -1,0 +1,438 @@
+"""nano-gpt's classification as programs meet it: format, verdicts, refusals, and what it must never reach."""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+import re
+import socket
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from PIL import Image
+
+from generation import fetching
+from generation.models import ApiCall, ApiKey, Asset
+from generation.providers.nanogpt import NanoGpt
+from generation.sandbox import marker
+from generation.wire import nanogpt as wire
+from moderation import classifiers, taxonomy
+from moderation.api import instant_classification
+from moderation.classifiers.base import Assessment, ClassifierError, Coverage, Finding
+from moderation.classifiers.sandbox import Sandbox
+from moderation.models import Policy, Review
+from tests.conftest import picture
+from tests.moderation.api.calls import CLEAN, NUDE, Shelf, classify, data_url, make_key, marked, shelf
+from tests.moderation.api.nsfw_bodies import corpus
+
+pytestmark = pytest.mark.django_db
+UNREADABLE = {"error": "Image 1 could not be read."}
+HOSTILE = (Path(__file__).parents[2] / "generation" / "hostile_urls.txt").read_text().splitlines()
+CASES = list(corpus())
+ALL = {category.slug: Coverage.FULL for category in taxonomy.L1}
+
+
+@pytest.fixture(autouse=True)
+def _sandbox_alone(settings: Any) -> None:
+    """The local detector is optional, and on noise its findings would be chance."""
+    settings.CLASSIFIERS = ["sandbox"]
+
+
+@pytest.fixture
+def key() -> str:
+    return make_key("classify", calls_per_minute=10_000)
+
+
+@pytest.fixture
+def pictures(settings: Any) -> Iterator[Shelf]:
+    with shelf() as found:
+        settings.CALLER_ALLOW = [found.address]
+        yield found
+
+
+# --- The format ------------------------------------------------------------------------------------------------------
+def test_the_answer_is_nano_gpts_and_costs_nothing(key: str) -> None:
+    answer = classify(key, {"imageDataUrls": [data_url(CLEAN), data_url(NUDE)], "model": "nsfw-classifier"})
+
+    body = answer.json()
+    assert answer.status_code == 200, body
+    assert body.pop("requestId").startswith("req_")
+    assert body == {
+        "model": "nsfw-classifier", "inputCount": 2, "cost": 0.0, "currency": "USD", "truncated": False,
+        "has_nsfw_concepts": [False, True], "is_nsfw": True,
+    }  # fmt: skip
+    assert answer["X-Loupe-Classifiers"] == "sandbox"
+    assert "X-Loupe-Assets" not in answer
+    assert Asset.objects.count() == 0
+
+
+def test_the_example_on_the_page_for_developers_works_as_it_is(
+    key: str, moderator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The sandbox judges its own pictures alone, and this is none of them.
+    monkeypatch.setattr(Sandbox, "assess", lambda *args, **words: Assessment(covers=ALL))
+    browser = Client()
+    browser.force_login(moderator)
+    page = html.unescape(browser.get("/developers/").content.decode())
+    (body,) = re.findall(r"""-d '(\{"imageDataUrl".*?\})'""", page)
+
+    assert classify(key, json.loads(body)).json()["inputCount"] == 1
+    assert "example.com" not in page
+
+
+@pytest.mark.parametrize("field", wire.IMAGE_FIELDS)
+@pytest.mark.parametrize("many", [False, True])
+def test_every_field_takes_a_string_or_a_list(key: str, field: str, many: bool) -> None:
+    image = data_url(NUDE)
+
+    assert classify(key, {field: [image] if many else image}).json()["has_nsfw_concepts"] == [True]
+
+
+def test_fields_are_read_together_and_answered_in_order(key: str, pictures: Shelf) -> None:
+    body = {
+        "imageDataUrls": [data_url(CLEAN), data_url(NUDE)],
+        "image_urls": pictures.put("/a.png", NUDE),
+        "imageUrl": [pictures.put("/b.webp", marked(image_format="WEBP"))],
+    }
+
+    assert classify(key, body).json()["has_nsfw_concepts"] == [True, False, False, True]
+
+
+def test_more_than_ten_images_are_cut_and_only_ten_are_counted(key: str) -> None:
+    images = [data_url(NUDE), *[data_url(CLEAN)] * 9, data_url(NUDE), "nonsense"]
+
+    body = classify(key, {"imageDataUrls": images}).json()
+
+    assert (body["inputCount"], body["truncated"]) == (10, True)
+    assert body["has_nsfw_concepts"] == [True, *[False] * 9]
+    assert ApiCall.objects.get().images == 10
+
+
+def test_our_own_client_of_nano_gpt_believes_the_answer(live_server: Any) -> None:
+    key = make_key("classify")
+    client = NanoGpt(api_key=key, base_url=live_server.url, label="Loupe")
+
+    verdicts = client.classify([(CLEAN, "image/png"), (NUDE, "image/png")])
+
+    assert [verdict.flagged for verdict in verdicts] == [False, True]
+    assert [verdict.cost for verdict in verdicts] == [Decimal(0), Decimal(0)]
+
+
+def test_addresses_are_fetched_in_parallel(key: str, pictures: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = fetching.fetch
+
+    def slow(*args: Any, **options: Any) -> Any:
+        time.sleep(0.3)
+        return real(*args, **options)
+
+    monkeypatch.setattr(fetching, "fetch", slow)
+    started = time.monotonic()
+    body = classify(key, {"imageUrls": [pictures.put(f"/{n}.png", CLEAN) for n in range(10)]}).json()
+
+    assert body["inputCount"] == 10
+    assert time.monotonic() - started < 2.0
+
+
+def test_twelve_mebibytes_are_taken_here_and_nowhere_else(key: str) -> None:
+    noise = np.random.default_rng(1).integers(0, 255, (1800, 1800, 3), dtype=np.uint8)
+    large = marked_copy(Image.fromarray(noise))
+    body = json.dumps({"imageDataUrl": data_url(large)}).encode()
+    assert len(body) > 12 * 1024 * 1024
+
+    assert classify(key, body).json()["has_nsfw_concepts"] == [False]
+    form = "application/x-www-form-urlencoded"
+    assert Client().post("/login/", body, content_type=form).status_code == 400
+
+
+def marked_copy(image: Image.Image) -> bytes:
+    marker.draw(image, [])
+    file = io.BytesIO()
+    image.save(file, "PNG", compress_level=0)
+    return file.getvalue()
+
+
+# --- Verdicts --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("level", "labels", "flagged"),
+    [
+        (0, [("explicit.nudity", 90)], True),
+        (0, [("explicit.nudity", 1)], False),
+        (0, [("explicit", 90)], True),
+        (0, [("hate-symbols.nazi", 90)], True),
+        (0, [("non-explicit.nudity", 90)], False),
+        (1, [("non-explicit.nudity", 90)], True),
+        (1, [("swimwear-underwear.female", 99)], False),
+        (2, [("violence.graphic", 99)], False),
+        (2, [("alcohol.use", 99), ("explicit.sex-toys", 99)], True),
+    ],
+)
+def test_the_policy_in_force_says_what_counts(
+    key: str, level: int, labels: list[tuple[str, int]], flagged: bool
+) -> None:
+    Policy.objects.update(nsfw_level=level)
+
+    assert classify(key, {"imageDataUrl": data_url(marked(*labels))}).json()["is_nsfw"] is flagged
+
+
+def test_thresholds_of_the_policy_are_used_and_a_category_without_any_is_not_minded(key: str) -> None:
+    image = {"imageDataUrl": data_url(marked(("explicit.nudity", 60)))}
+    rules = Policy.objects.active().rules
+    rules.filter(category__startswith="explicit").delete()
+    assert classify(key, image).json()["is_nsfw"] is False
+    rules.create(category="explicit", review_at=None, reject_at=60)
+    assert classify(key, image).json()["is_nsfw"] is True
+    rules.update(review_at=None, reject_at=61)
+    assert classify(key, image).json()["is_nsfw"] is False
+
+
+@pytest.mark.parametrize(
+    ("assessment", "flagged"),
+    [
+        (Assessment(findings=(Finding(category="explicit.nudity", confidence=Decimal(1)),), covers=ALL), False),
+        (Assessment(findings=(Finding(category="explicit.nudity", confidence=None),), covers=ALL), True),
+        (Assessment(flagged=True, covers=ALL), True),
+        (Assessment(score=Decimal(20), covers=ALL, raw={"level": 0}), True),
+        (Assessment(score=Decimal(19), covers=ALL, raw={"level": 0}), False),
+        (Assessment(score=Decimal(97), covers=ALL, raw={"level": 2}), None),
+        (Assessment(score=Decimal(97), covers=ALL), None),
+        (Assessment(covers=ALL), False),
+        (Assessment(covers={"explicit": Coverage.FULL}), None),
+        (Assessment(), None),
+    ],
+)
+def test_true_needs_evidence_false_needs_coverage_and_the_rest_is_refused(
+    key: str, monkeypatch: pytest.MonkeyPatch, assessment: Assessment, flagged: bool | None
+) -> None:
+    monkeypatch.setattr(Sandbox, "assess", lambda *args, **words: assessment)
+
+    answer = classify(key, {"imageDataUrl": data_url(CLEAN)})
+
+    if flagged is None:
+        assert answer.status_code == 422
+        assert answer.json()["error"].startswith("Image 1 is neither true nor false: ")
+        assert "Retry-After" not in answer
+    else:
+        assert (answer.status_code, answer.json()["is_nsfw"]) == (200, flagged)
+
+
+@pytest.mark.parametrize("change", [{"may_approve": False}, {"trusts_local_silence": False}])
+def test_false_is_never_more_than_the_policy_would_approve(
+    key: str, settings: Any, monkeypatch: pytest.MonkeyPatch, change: dict[str, bool]
+) -> None:
+    Policy.objects.update(**{"may_approve": True, "trusts_local_silence": True})
+    monkeypatch.setattr(classifiers, "judging_bytes", lambda: [Quiet()])
+    images = {"imageDataUrls": [data_url(CLEAN), data_url(NUDE)]}
+    monkeypatch.setattr(classifiers, "silence_counts", lambda slug: False)
+    assert classify(key, images).json()["has_nsfw_concepts"] == [False, False]
+
+    Policy.objects.update(**change)
+    answer = classify(key, images)
+
+    assert answer.status_code == 422
+    assert "policy version 1" in answer.json()["error"] or "nobody could look for" in answer.json()["error"]
+    assert ApiCall.objects.order_by("-pk")[0].images == 0
+
+
+class Quiet:
+    """The local detector, which finds nothing."""
+
+    slug = "local"
+
+    def assess(self, content: bytes) -> Assessment:
+        return Assessment(covers={"explicit": Coverage.PARTIAL})
+
+
+def test_doubt_with_review_is_refused_but_reaches_a_person(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Sandbox, "assess", lambda *args, **words: Assessment())
+
+    answer = classify(key, {"imageDataUrl": data_url(CLEAN)}, path="/api/nsfw/image?review=true")
+
+    assert answer.status_code == 422
+    assert answer["X-Loupe-Assets"] == str(Asset.objects.get().uuid)
+    call = ApiCall.objects.get()
+    assert (call.status, call.images) == (422, 1)
+    assert call.reason.startswith("Image 1 is neither true nor false")
+
+
+def test_an_image_that_nobody_could_judge_fails_the_call_and_is_never_false(
+    key: str, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = {"imageDataUrls": [data_url(CLEAN), data_url(picture(3))]}
+    unknown = classify(key, images)
+    assert (unknown.status_code, unknown.json()) == (
+        503, {"error": "No classifier in use here knows this kind of image."},
+    )  # fmt: skip
+
+    def fail(self: Any, content: bytes) -> Assessment:
+        raise ClassifierError("The net is on fire.", retryable=True)
+
+    monkeypatch.setattr(Sandbox, "assess", fail)
+    failed = classify(key, images)
+    assert failed.status_code == 503
+    assert failed["Retry-After"] == "5"
+    assert b"fire" not in failed.content
+    settings.CLASSIFIERS = ["novita"]  # as .env.example has it
+    alone = classify(key, images)
+    assert alone.status_code == 503
+    assert "can judge an image that is not stored" in alone.json()["error"]
+
+
+def test_the_local_detector_looks_too(key: str, settings: Any) -> None:
+    pytest.importorskip("onnxruntime", reason="the extra `local` is not installed")
+    settings.CLASSIFIERS = ["local", "sandbox"]
+
+    images = {"imageDataUrls": [data_url(picture(3)), data_url(NUDE)]}
+    doubt = classify(key, images)
+    assert (doubt.status_code, "nobody could look for" in doubt.json()["error"]) == (422, True)
+    Policy.objects.update(trusts_local_silence=True)
+    answer = classify(key, images)
+
+    assert answer.json()["has_nsfw_concepts"] == [False, True]
+    assert answer["X-Loupe-Classifiers"] == "local, sandbox"
+
+
+# --- Into the queue --------------------------------------------------------------------------------------------------
+def test_review_puts_images_into_the_queue_once(django_user_model: Any) -> None:
+    owner = django_user_model.objects.create_user("maker")
+    key = make_key("classify", owner=owner)
+    body = {"imageDataUrls": [data_url(NUDE), data_url(CLEAN), data_url(NUDE)]}
+
+    answers = [classify(key, body, path="/api/nsfw/image?review=true") for _ in range(2)]
+
+    first, second, third = answers[0]["X-Loupe-Assets"].split(", ")
+    assert first == third != second
+    assert answers[1]["X-Loupe-Assets"] == answers[0]["X-Loupe-Assets"]
+    stored = Asset.objects.get(uuid=first)
+    assert (stored.source, stored.stored_by) == ("api", owner)
+    assert stored.external_id.startswith(f"{ApiKey.objects.get().uuid}:")
+    assert Asset.objects.count() == Review.objects.count() == 2
+
+
+def test_nothing_is_stored_when_the_call_fails_and_review_is_true_or_false(key: str) -> None:
+    body = {"imageDataUrls": [data_url(CLEAN), "nonsense"]}
+
+    assert classify(key, body, path="/api/nsfw/image?review=true").status_code == 400
+    assert classify(key, {"imageDataUrl": data_url(CLEAN)}, path="/api/nsfw/image?review=false").status_code == 200
+    assert classify(key, {"imageDataUrl": data_url(CLEAN)}, path="/api/nsfw/image?review=perhaps").status_code == 400
+    assert Asset.objects.count() == 0
+
+
+# --- Refusals --------------------------------------------------------------------------------------------------------
+def test_keys_scopes_methods_and_limits_are_refused_in_nano_gpts_form(key: str) -> None:
+    image = {"imageDataUrl": data_url(CLEAN)}
+    day = make_key("classify", images_per_day=1)
+
+    for sent in ("", "wrong"):
+        answer = classify(sent, image)
+        assert (answer.status_code, answer.json()) == (401, {"error": "Unauthorized"})
+        assert answer["WWW-Authenticate"].startswith("Bearer")
+        assert answer["X-Loupe-Detail"].endswith(".")
+    assert classify(make_key("read"), image).status_code == 403
+    wrong = Client().get("/api/nsfw/image", headers={"x-api-key": key})
+    assert (wrong.status_code, wrong["Allow"]) == (405, "POST")
+    assert isinstance(wrong.json()["error"], str)
+    assert classify(day, image).status_code == 200
+    spent = classify(day, image)
+    assert spent.status_code == 429
+    assert spent.json()["error"]["code"] == "daily_rpd_limit_exceeded"
+    assert int(spent["Retry-After"]) > 0
+    limited = classify(make_key("classify", calls_per_minute=0), image)
+    assert limited.json() == {"error": "Rate limit exceeded"}
+    assert limited["X-Loupe-Detail"].startswith("This API key may call")
+    assert limited["Retry-After"]
+
+
+def test_bearer_and_raw_keys_work_and_a_session_does_not(key: str, admin: Any) -> None:
+    image = {"imageDataUrl": data_url(CLEAN)}
+    browser = Client()
+    browser.force_login(admin)
+
+    assert classify("", image, authorization=f"Bearer {key}").status_code == 200
+    assert classify("", image, authorization=key).status_code == 200
+    assert browser.post("/api/nsfw/image", image, content_type="application/json").status_code == 401
+
+
+def test_hostile_bodies_get_the_documented_4xx(key: str) -> None:
+    wrong = []
+    for name, raw, statuses in CASES:
+        answer = classify(key, raw)
+        shaped = answer["Content-Type"] == "application/json" and isinstance(answer.json().get("error"), str)
+        if answer.status_code not in statuses or not shaped:
+            wrong.append((name, answer.status_code, answer.content[:100]))
+    assert len(CASES) >= 150
+    assert wrong == []
+    assert ApiCall.objects.count() == len(CASES)
+    assert Asset.objects.count() == 0
+
+
+def test_a_length_that_lies_is_refused(key: str) -> None:
+    for length in ("9" * 5000, "-1", "abc", "1e3", str(40 * 1024 * 1024)):
+        answer = classify(key, {"imageDataUrl": data_url(CLEAN)}, **{"content-length": length})
+        assert answer.status_code in (400, 413), length
+
+
+# --- What it must never reach ----------------------------------------------------------------------------------------
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Every attempt to connect, and every name looked up, outside of the database and the decoders."""
+    made: list[Any] = []
+    monkeypatch.setattr(socket.socket, "connect", lambda self, address: made.append(address) or _refuse())
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: made.append(args[0]) or _refuse())
+    return made
+
+
+def _refuse() -> None:
+    raise OSError("no route")
+
+
+def test_addresses_that_are_not_public_reach_nothing_and_all_read_alike(key: str, connections: list[Any]) -> None:
+    addresses = [line for line in HOSTILE if line.strip()]
+    assert len(addresses) > 100
+
+    answers = {(a.status_code, a.content) for a in (classify(key, {"imageUrl": address}) for address in addresses)}
+
+    assert [(status, json.loads(body)) for status, body in answers] == [(400, UNREADABLE)]
+    # Names that only a lookup can judge are looked up; nothing is connected to.
+    assert [entry for entry in connections if isinstance(entry, tuple)] == []
+
+
+def test_every_cause_gives_the_same_body(
+    key: str, pictures: Shelf, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instant_classification, "FETCH_SECONDS", 0.5)
+    closed = socket.socket()
+    closed.bind(("127.0.0.1", 0))
+    silent = socket.create_server(("127.0.0.1", 0))
+    ports = [sock.getsockname()[1] for sock in (closed, silent)]
+    settings.CALLER_ALLOW = [*settings.CALLER_ALLOW, *(f"127.0.0.1:{port}" for port in ports)]
+    causes = {
+        "blocked": "http://169.254.169.254/latest/meta-data/",
+        "refused": f"http://127.0.0.1:{ports[0]}/",
+        "timeout": f"http://127.0.0.1:{ports[1]}/",
+        "not found": f"http://{pictures.address}/nothing.png",
+        "server error": pictures.put("/500.png", b"", 500),
+        "not an image": pictures.put("/page.png", b"<html></html>"),
+        "redirect to private": pictures.put("/r1", b"", 302, Location="http://10.0.0.1/a.png"),
+        "redirect to another port": pictures.put("/r2", b"", 302, Location="http://127.0.0.1:1/a.png"),
+        "redirect to a file": pictures.put("/r3", b"", 302, Location="file:///etc/passwd"),
+        "redirect to itself": pictures.put("/r4", b"", 302, Location="/r4"),
+        "data URL": "data:image/png;base64,AAAA",
+    }
+    try:
+        bodies = {name: classify(key, {"imageUrl": address}) for name, address in causes.items()}
+    finally:
+        closed.close()
+        silent.close()
+
+    assert {(answer.status_code, answer.content) for answer in bodies.values()} == {
+        (400, json.dumps(UNREADABLE).encode())
+    }
+    assert pictures.asked.count("/r4") == 4

@@ -1,0 +1,56 @@
+"""What people do on a contact sheet, as requests of the test client: only what its pages hold is ever sent."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django.test import Client
+
+from moderation.models import Review
+from tests.moderation.page_helpers import HTMX
+
+UUID = r"[0-9a-f]{8}-[0-9a-f-]{27}"
+
+
+def named(text: str, name: str) -> list[str]:
+    """Values of the page's controls of this name."""
+    return re.findall(rf'name="{name}" value="({UUID})"', text)
+
+
+def claim(client: Client, address: str = "/queues/waiting/sheet/", **data: Any) -> Any:
+    return client.post(address, data)
+
+
+def sheet(client: Client, address: str = "/queues/waiting/sheet/") -> str:
+    response = client.get(address)
+    assert response.status_code == 200
+    return str(response.content.decode())
+
+
+def preview(
+    client: Client, tiles: list[Review], verdict: str = "approve", *, slug: str = "waiting", **data: Any
+) -> Any:
+    """Mark these tiles on the sheet as it is now, and press a verdict."""
+    shown = named(sheet(client, f"/queues/{slug}/sheet/"), "shown")
+    data = {"verdict": verdict, "tile": [str(review.uuid) for review in tiles], "shown": shown, **data}
+    return client.post(f"/queues/{slug}/sheet/decisions/", data)
+
+
+def confirm(client: Client, previewed: Any, *, slug: str = "waiting", htmx: bool = False, **data: Any) -> Any:
+    """Press the button of the preview."""
+    text = previewed.content.decode()
+    said = {
+        "step": "confirm",
+        "verdict": re.findall(r'name="verdict" value="(\w+)"', text.split('id="confirm"')[1])[0],
+        "review": named(text, "review"),
+        "batch": named(text, "batch"),
+        "tile": named(text.split('id="confirm"')[1], "tile"),
+        "categories": re.findall(r'type="hidden" name="categories" value="([\w.-]+)"', text),
+    }
+    headers = HTMX if htmx else {}
+    return client.post(f"/queues/{slug}/sheet/decisions/", {**said, **data}, headers=headers)
+
+
+def decide(client: Client, tiles: list[Review], verdict: str = "approve", *, slug: str = "waiting", **data: Any) -> Any:
+    return confirm(client, preview(client, tiles, verdict, slug=slug, **data), slug=slug, **data)

@@ -1,0 +1,70 @@
+"""What people do at the desk, as requests of the test client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+
+from moderation.models import ChainHead, Classification, Decision, Label, Review, Verdict
+from moderation.models.classification_summary import pack
+from moderation.services import classification
+
+HTMX = {"HX-Request": "true"}
+Make = Callable[..., Review]
+As = Callable[[User], Client]
+
+
+def page_of(review: Review, queue: str = "") -> str:
+    return review.get_absolute_url() + (f"?queue={queue}" if queue else "")
+
+
+def start(client: Client, slug: str = "waiting", **extra: Any) -> Any:
+    return client.post(reverse("moderation:claim-next", args=[slug]), **extra)
+
+
+def decide(client: Client, review: Review, verdict: str, *, htmx: bool = False, **data: Any) -> Any:
+    address = reverse("moderation:decision-create", args=[review.uuid])
+    return client.post(address, {"verdict": verdict, **data}, headers=HTMX if htmx else {})
+
+
+def held(make_review: Make, user: User) -> Review:
+    review = make_review()
+    assert review.claim_for(user)
+    return review
+
+
+def label(review: Review, category: str, confidence: int | None = 85, *, classifier: str = "scripted") -> None:
+    """As intake does when a classifier has found something, for a review that a test has made itself."""
+    runs = Classification.objects
+    run, _ = runs.get_or_create(asset=review.asset, classifier=classifier, version="1", defaults={"status": "done"})
+    classification.note_found(
+        review, [Label.objects.create(classification=run, category=category, confidence=confidence)]
+    )
+
+
+def keep_said(review: Review) -> None:
+    """As intake does when the last classifier has ended, for rows that a test has made itself."""
+    Review.objects.filter(pk=review.pk).update(said=pack(Classification.objects.of(review.asset_id)))
+
+
+def record_as_before(review: Review, user: User, **fields: Any) -> Decision:
+    """Append an approval as it was recorded before a decision noted which policy was in force."""
+    head = ChainHead.objects.get()
+    row = Decision(
+        review=review,
+        verdict=Verdict.APPROVE,
+        reviewer=user,
+        reviewer_name=user.get_username(),
+        policy=review.policy,
+        sequence=head.sequence + 1,
+        previous_hash=head.hash,
+        **fields,
+    )
+    row.hash = row.digest()
+    row.save(force_insert=True)
+    ChainHead.objects.update(sequence=row.sequence, hash=row.hash)
+    return row

@@ -1,0 +1,380 @@
+"""The contact sheet: claiming many at once, tiles, images that look the same, and what is shown of them."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection, connections
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from moderation.models import Decision, Exposure, Preferences, Review
+from moderation.queues import QUEUES
+from moderation.services import bulk_claims
+from tests.moderation.contact_sheet_helpers import claim, confirm, decide, named, preview, sheet
+from tests.moderation.page_helpers import HTMX, As, Make, held, label, page_of
+
+ADDRESS = "/queues/waiting/sheet/"
+
+
+def alike(make_review: Make, count: int) -> list[Review]:
+    """Images that look the same, as intake would have marked them."""
+    made = [make_review() for _ in range(count)]
+    Review.objects.filter(pk__in=[one.pk for one in made]).update(look=made[0].asset_id)
+    return made
+
+
+# --- Claiming ---
+
+
+def test_a_sheet_is_claimed_by_post_and_only_read_by_get(client_of: As, make_review: Make, moderator: User) -> None:
+    reviews, client = [make_review() for _ in range(3)], client_of(moderator)
+
+    with CaptureQueriesContext(connection) as queries:
+        before = sheet(client)
+    response = claim(client)
+    after = sheet(client)
+
+    assert "No sheet open" in before
+    writes = {"INSERT", "UPDATE", "DELETE"}
+    assert not [q["sql"] for q in queries if q["sql"].split()[0] in writes and "django_session" not in q["sql"]]
+    assert (response.status_code, response["Location"]) == (303, ADDRESS)
+    assert set(named(after, "tile")) == {str(review.uuid) for review in reviews}
+    assert Review.objects.held_by(moderator).count() == 3
+
+
+def test_a_sheet_has_an_end_and_is_topped_up(
+    client_of: As, make_review: Make, moderator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk_claims, "SHEET_SIZE", 3)
+    reviews, client = [make_review() for _ in range(5)], client_of(moderator)
+
+    claim(client)
+    assert set(named(sheet(client), "tile")) == {str(one.uuid) for one in reviews[:3]}
+    Review.objects.filter(pk=reviews[0].pk).update(claimed_until=timezone.now() + timedelta(seconds=9))
+    decide(client, reviews[1:2])
+    claim(client)
+
+    assert set(named(sheet(client), "tile")) == {str(reviews[place].uuid) for place in (0, 2, 3)}
+    reviews[0].refresh_from_db()
+    assert reviews[0].claimed_until is not None
+    assert reviews[0].claimed_until > timezone.now() + timedelta(minutes=4)
+
+
+def test_a_sheet_follows_the_filters_of_its_address(client_of: As, make_review: Make, moderator: User) -> None:
+    drink, other, client = make_review(), make_review(), client_of(moderator)
+    label(drink, "alcohol.use")
+
+    response = claim(client, f"{ADDRESS}?category=alcohol&order=oldest&size=l")
+    text = sheet(client, response["Location"])
+
+    assert response["Location"] == f"{ADDRESS}?category=alcohol&order=oldest&size=l"
+    assert named(text, "tile") == [str(drink.uuid)]
+    assert 'data-size="l"' in text
+    assert f"{ADDRESS}decisions/?category=alcohol&amp;order=oldest&amp;size=l" in text
+    other.refresh_from_db()
+    assert other.claimed_by is None
+
+
+def test_what_somebody_avoids_or_skipped_is_not_put_on_their_sheet(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
+    avoided, skipped, client = make_review(), make_review(), client_of(moderator)
+    Review.objects.filter(pk=avoided.pk).update(headline_l1="violence")
+    Preferences.objects.create(user=moderator, avoided={"violence": timezone.now().date().isoformat()})
+    client.post(f"/reviews/{skipped.uuid}/skip/", {"queue": "waiting"})
+
+    nothing = claim(client)
+    again = claim(client, again="1")
+
+    assert nothing["Location"] == "/queues/waiting/"
+    assert "Nothing is left for you" in client.get("/queues/waiting/").content.decode()
+    assert again["Location"] == ADDRESS
+    assert named(sheet(client), "tile") == [str(skipped.uuid)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_people_at_once_get_disjoint_sheets(
+    make_review: Make, moderator: User, other_moderator: User, senior: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk_claims, "SHEET_SIZE", 5)
+    for _ in range(3):
+        alike(make_review, 4)
+    people, start, faults = (moderator, other_moderator, senior), threading.Barrier(3), []
+
+    def take(person: User) -> None:
+        try:
+            start.wait()
+            for _ in range(3):
+                bulk_claims.fill(user=person, queue=QUEUES["waiting"])
+        except Exception as fault:
+            faults.append(fault)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=take, args=(person,)) for person in people]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert faults == []
+    owned = [{one.pk for one in bulk_claims.on_sheet(user=person, queue=QUEUES["waiting"])} for person in people]
+    assert sum(len(pks) for pks in owned) == len(set().union(*owned)) == 12
+
+
+def test_next_sheet_skips_what_is_left_and_counts_that_it_was_looked_at(
+    client_of: As, make_review: Make, moderator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk_claims, "SHEET_SIZE", 2)
+    first, second, third = (make_review() for _ in range(3))
+    client = client_of(moderator)
+    claim(client)
+
+    response = client.post(f"{ADDRESS}return/", {"shown": named(sheet(client), "shown"), "next": "1"})
+
+    assert response["Location"] == ADDRESS
+    assert named(sheet(client), "tile") == [str(third.uuid)]
+    assert Exposure.objects.get(user=moderator).images == 2
+    first.refresh_from_db(), second.refresh_from_db()
+    assert first.claimed_by is second.claimed_by is None
+    assert "You skipped" in client.get("/queues/waiting/").content.decode()
+
+
+def test_giving_a_sheet_back_skips_nothing_and_touches_nobody_elses(
+    client_of: As, make_review: Make, moderator: User, other_moderator: User
+) -> None:
+    mine, theirs = make_review(), held(make_review, other_moderator)
+    client = client_of(moderator)
+    claim(client)
+
+    response = client.post(f"{ADDRESS}return/", {"shown": [str(mine.uuid), str(theirs.uuid), "nonsense"]})
+
+    assert response["Location"] == "/queues/waiting/"
+    mine.refresh_from_db(), theirs.refresh_from_db()
+    assert mine.claimed_by is None
+    assert theirs.is_held_by(other_moderator)
+    assert "You skipped" not in client.get("/queues/waiting/").content.decode()
+
+
+def test_leaving_and_working_reach_a_whole_sheet(client_of: As, make_review: Make, moderator: User) -> None:
+    """The addresses that the script uses take as many as a sheet has."""
+    reviews, client = [make_review() for _ in range(3)], client_of(moderator)
+    claim(client)
+    have = ["7c2ee4a1-16be-4ff3-9b37-000000000000"] * (bulk_claims.SHEET_SIZE + bulk_claims.ALIKE_MAX - 3)
+    have += [str(review.uuid) for review in reviews]
+
+    kept = client.post("/claims/renewal/", {"have": have}).json()
+    client.post("/claims/release/", {"have": have})
+
+    assert len(kept["held"]) == 3
+    assert Review.objects.held_by(moderator).count() == 0
+
+
+# --- Who may ---
+
+
+def test_a_sheet_asks_for_a_login_and_for_the_right_to_decide(
+    client: Client, client_of: As, make_review: Make, auditor: User, moderator: User
+) -> None:
+    make_review()
+
+    assert claim(client)["Location"].startswith("/login/")
+    for path in ("", "decisions/", "return/"):
+        assert client_of(auditor).post(ADDRESS + path).status_code == 404
+        assert client_of(moderator).post(f"/queues/escalated/sheet/{path}").status_code == 404
+        assert client_of(moderator).post(f"/queues/nowhere/sheet/{path}").status_code == 404
+    assert client_of(auditor).get(ADDRESS).status_code == 404
+    assert client_of(moderator).get(f"{ADDRESS}decisions/").status_code == 405
+    assert not Review.objects.filter(claimed_by__isnull=False).exists()
+
+
+# --- What is shown ---
+
+
+def test_real_pixels_are_named_as_a_source_only_where_that_is_wanted(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
+    plain, grey, blurred = (make_review() for _ in range(3))
+    Review.objects.filter(pk=grey.pk).update(headline_l1="violence")
+    Review.objects.filter(pk=blurred.pk).update(headline_l1="alcohol")
+    client = client_of(moderator)
+    claim(client)
+
+    def sources() -> list[bool]:
+        text = sheet(client)
+        return [f'src="{one.asset.thumbnail_url}"' in text for one in (plain, grey, blurred)]
+
+    assert sources() == [False, False, False]
+    Preferences.objects.create(user=moderator, blur=False, veils={"violence": "grey", "alcohol": "blur"})
+    assert sources() == [True, True, False]
+    assert sheet(client).count("data-grey") == 1
+    everything = sheet(client, f"{ADDRESS}?reveal=1")
+    assert f'src="{blurred.asset.thumbnail_url}"' in everything
+    assert "Blur all" in everything
+
+
+def test_the_preview_reveals_nothing_that_was_not_revealed(client_of: As, make_review: Make, moderator: User) -> None:
+    seen, unseen, client = make_review(), make_review(), client_of(moderator)
+    claim(client)
+
+    text = preview(client, [seen, unseen], seen=[str(seen.uuid)]).content.decode().split('id="act"')[1]
+
+    assert f'src="{seen.asset.thumbnail_url}"' in text
+    assert unseen.asset.thumbnail_url not in text
+    assert "of them you have seen only blurred" in text
+
+
+def test_every_tile_says_what_it_is_without_its_picture(client_of: As, make_review: Make, moderator: User) -> None:
+    review, client = make_review(), client_of(moderator)
+    Review.objects.filter(pk=review.pk).update(headline="violence.weapons", headline_confidence=87)
+    claim(client)
+
+    assert f'aria-label="Weapons 87, image {review.asset.short_id}"' in sheet(client)
+
+
+def test_a_sheet_costs_the_same_queries_whatever_is_on_it(
+    client_of: As, make_review: Make, make_request: Any, moderator: User, django_assert_max_num_queries: Any
+) -> None:
+    client = client_of(moderator)
+    for _ in range(6):
+        make_review()
+    alike(make_review, 4)
+    with django_assert_max_num_queries(14):  # two savepoints among them
+        claim(client)
+
+    with django_assert_max_num_queries(9):
+        assert len(named(sheet(client), "tile")) == 7
+
+
+def test_htmx_gets_the_sheet_alone(client_of: As, make_review: Make, moderator: User) -> None:
+    make_review()
+    client = client_of(moderator)
+    claim(client)
+
+    part = client.get(f"{ADDRESS}?size=s", headers=HTMX)
+
+    assert b"<!doctype" not in part.content
+    assert b'id="sheet"' in part.content
+    assert (part["HX-Retarget"], part["HX-Replace-Url"]) == ("#sheet", f"{ADDRESS}?size=s")
+    for forbidden in (" style=", " onclick=", " hx-on", "<style", "javascript:"):
+        assert forbidden not in sheet(client)
+
+
+@pytest.mark.parametrize("query", ["size=xl", "open=x", "open=99999999999999999999999", "batch=1", "reveal=2"])
+def test_a_wrong_address_shows_the_sheet_all_the_same(
+    client_of: As, make_review: Make, moderator: User, query: str
+) -> None:
+    make_review()
+    client = client_of(moderator)
+    claim(client)
+
+    assert len(named(sheet(client, f"{ADDRESS}?{query}"), "tile")) == 1
+
+
+# --- Images that look the same ---
+
+
+def test_images_that_look_the_same_are_one_tile_and_one_decision(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
+    other, group, client = make_review(), alike(make_review, 4), client_of(moderator)
+    claim(client)
+
+    text = sheet(client)
+    done = decide(client, group[:1], "reject", categories=["gambling"])
+
+    assert named(text, "tile") == [str(other.uuid), str(group[0].uuid)]
+    assert "×4" in text
+    assert {decision.review_id for decision in Decision.objects.all()} == {one.pk for one in group}
+    assert len({decision.batch for decision in Decision.objects.all()}) == 1
+    assert "Rejected</span> <span" in sheet(client, done["Location"])
+    assert "4</span> images as Gambling" in sheet(client, done["Location"])
+
+
+def test_the_rest_of_a_group_is_claimed_with_its_first(
+    client_of: As, make_review: Make, moderator: User, other_moderator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk_claims, "SHEET_SIZE", 1)
+    monkeypatch.setattr(bulk_claims, "ALIKE_MAX", 3)
+    group = alike(make_review, 6)
+    group[1].claim_for(other_moderator)
+    Review.objects.filter(pk=group[2].pk).update(priority=5)
+    far = make_review()
+
+    claim(client_of(moderator))
+
+    mine = set(Review.objects.held_by(moderator))
+    assert len(mine) == 4, "one, and the three that there is room for"
+    assert group[1] not in mine
+    assert far not in mine
+
+
+def test_a_group_is_taken_apart_and_put_together_by_its_address(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
+    group, client = alike(make_review, 3), client_of(moderator)
+    claim(client)
+    look = group[0].asset_id
+
+    apart = f"{ADDRESS}?open={look}"
+    assert f'data-toggle="{apart}"' in sheet(client)
+    text = sheet(client, apart)
+    assert named(text, "tile") == [str(one.uuid) for one in group]
+    assert f'data-toggle="{ADDRESS}"' in text
+    shown = named(text, "shown")
+    address = f"{ADDRESS}decisions/?open={look}"
+    only = client.post(address, {"verdict": "approve", "tile": [str(group[1].uuid)], "shown": shown})
+
+    assert named(only.content.decode(), "review") == [str(group[1].uuid)]
+    confirm(client, only)
+    assert [decision.review_id for decision in Decision.objects.all()] == [group[1].pk]
+
+
+def test_a_look_that_only_one_of_the_sheet_has_is_a_plain_tile(
+    client_of: As, make_review: Make, moderator: User, other_moderator: User
+) -> None:
+    group = alike(make_review, 2)
+    group[1].claim_for(other_moderator)
+    client = client_of(moderator)
+    claim(client)
+
+    assert "data-toggle" not in sheet(client)
+    assert page_of(group[0]) in sheet(client)
+
+
+@pytest.mark.parametrize("lost", [0, 2])
+def test_what_a_group_has_lost_since_it_was_shown_is_left_out_and_named(
+    client_of: As, make_review: Make, moderator: User, other_moderator: User, lost: int
+) -> None:
+    group, client = alike(make_review, 3), client_of(moderator)
+    claim(client)
+    shown = named(sheet(client), "shown")
+    Review.objects.filter(pk=group[lost].pk).update(claimed_by=other_moderator)
+
+    response = client.post(f"{ADDRESS}decisions/", {"verdict": "approve", "tile": shown[:1], "shown": shown})
+
+    text = response.content.decode()
+    kept = [str(one.uuid) for one in group if one != group[lost]]
+    assert named(text, "review") == kept
+    assert f"1 left out, because you do not hold them any more: {group[lost].asset.short_id}." in text
+
+
+def test_the_rest_names_what_a_group_has_lost_but_nothing_of_what_was_selected(
+    client_of: As, make_review: Make, moderator: User, other_moderator: User
+) -> None:
+    chosen, rest, client = alike(make_review, 2), alike(make_review, 3), client_of(moderator)
+    claim(client)
+    tile, shown = str(chosen[0].uuid), named(sheet(client), "shown")
+    Review.objects.filter(pk__in=[chosen[0].pk, chosen[1].pk, rest[1].pk]).update(claimed_by=other_moderator)
+
+    response = client.post(f"{ADDRESS}decisions/", {"rest": "approve", "tile": [tile], "shown": shown})
+
+    text = response.content.decode()
+    assert named(text, "review") == [str(rest[0].uuid), str(rest[2].uuid)]
+    assert f"1 left out, because you do not hold them any more: {rest[1].asset.short_id}." in text

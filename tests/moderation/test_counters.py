@@ -1,0 +1,136 @@
+"""The numbers beside the picture and on the page Today."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from moderation import queues
+from moderation.models import Review, Verdict
+from moderation.models.found_categories import BITS
+from moderation.models.reviews import CLAIM_LASTS
+from moderation.presenters import counters
+from moderation.presenters.counters import numbers_of
+from moderation.queues import QUEUES
+from moderation.services import decisions
+from tests.moderation.page_helpers import Make, held
+from tests.moderation.second_opinion_helpers import judge
+
+pytestmark = pytest.mark.django_db
+
+
+def counts(user: User) -> dict[str, str]:
+    return {depth.queue.slug: depth.count for depth in numbers_of(user).depths}
+
+
+def verdicts(user: User) -> dict[str, int]:
+    return {str(verdict): count for verdict, _, count in numbers_of(user).verdicts}
+
+
+def decided(make_review: Make, user: User, verdict: Verdict, **given: Any) -> Any:
+    return decisions.decide(review=held(make_review, user), user=user, verdict=verdict, **given)
+
+
+def test_what_waits_is_counted_for_everybody_with_what_is_theirs(
+    make_review: Make, moderator: User, senior: User
+) -> None:
+    first = make_review()
+    judge(make_review(), moderator, "escalate")
+    held(make_review, moderator)
+
+    assert counts(moderator) == {"waiting": "2", "second-opinion": "0", "mine": "1"}
+    assert counts(senior) == {"waiting": "2", "escalated": "1", "second-opinion": "0", "mine": "0"}
+    assert numbers_of(moderator).depths[0].since == first.created_at
+    assert numbers_of(senior).depths[-1].since is None
+
+
+def test_what_has_lapsed_is_nobodys_any_more(make_review: Make, moderator: User) -> None:
+    """Though the query's text was kept from when it was theirs."""
+    review = held(make_review, moderator)
+    assert counts(moderator)["mine"] == "1"
+
+    Review.objects.filter(pk=review.pk).update(claimed_until=timezone.now() - CLAIM_LASTS)
+
+    assert counts(moderator)["mine"] == "0"
+
+
+def test_it_counts_no_further_than_the_limit(
+    make_review: Make, moderator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queues, "COUNT_LIMIT", 2)
+    monkeypatch.setattr(counters, "_numbers", counters._numbers.__wrapped__)  # its text holds the limit
+    for _ in range(4):
+        make_review()
+
+    assert numbers_of(moderator).depths[0].count == "2+"
+
+
+def test_decisions_of_today_are_counted_but_for_those_taken_back(
+    make_review: Make, moderator: User, other_moderator: User, senior: User
+) -> None:
+    decided(make_review, moderator, Verdict.APPROVE)
+    undone = decided(make_review, moderator, Verdict.APPROVE)
+    by_a_senior = decided(make_review, moderator, Verdict.REJECT, categories=["alcohol.use"])
+    decided(make_review, moderator, Verdict.REJECT, categories=["alcohol.use"])
+    decided(make_review, moderator, Verdict.ESCALATE, note="Is this a costume?")
+    decided(make_review, other_moderator, Verdict.APPROVE)
+    decisions.reverse(decision=undone, user=moderator)
+    decisions.reverse(decision=by_a_senior, user=senior, note="It is water.")
+
+    assert verdicts(moderator) == {"approve": 1, "reject": 1, "escalate": 1}
+    assert verdicts(other_moderator) == {"approve": 1, "reject": 0, "escalate": 0}
+
+
+def test_yesterdays_decisions_are_not_todays(
+    make_review: Make, moderator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decided(make_review, moderator, Verdict.APPROVE)
+    tomorrow = timezone.now() + timedelta(days=1)
+
+    monkeypatch.setattr(timezone, "now", lambda: tomorrow)
+
+    assert verdicts(moderator) == {"approve": 0, "reject": 0, "escalate": 0}
+
+
+def test_all_of_them_are_one_query(make_review: Make, senior: User) -> None:
+    make_review()
+
+    senior.get_all_permissions()
+
+    with CaptureQueriesContext(connection) as seen:
+        numbers_of(senior)
+
+    assert len(seen) == 1
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL plans by what it has counted")
+def test_decisions_of_today_are_counted_in_an_index_alone(moderator: User) -> None:
+    moderator.get_all_permissions()
+    with CaptureQueriesContext(connection) as seen:
+        numbers_of(moderator)
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {seen[0]['sql']}")
+        steps = [str(step[3]) for step in cursor.fetchall()]
+
+    mine = [step for step in steps if "decision_mine" in step]
+    assert len(mine) == 2 * len(counters.PAST)
+    assert all("USING COVERING INDEX decision_mine (reviewer_id=? AND sequence>?)" in step for step in mine), mine
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL plans by what it has counted")
+@pytest.mark.parametrize(
+    "others", [{"source": "upload"}, {"provider": "novita"}, {"source": "txt2img", "provider": "x"}]
+)
+def test_two_filters_look_among_what_is_of_the_category(moderator: User, others: dict[str, str]) -> None:
+    """And not among all that is of a source, where there is none of the category."""
+    rows = QUEUES["waiting"].narrowed({"category": "rude-gestures", **others}).reviews(moderator)
+
+    index = f"INDEX review_found_{BITS['rude-gestures']} (decided_at=? AND status=?)"
+    assert f"COVERING {index}" in rows.values("pk").explain()
+    assert index in rows.order_by("-priority", "pk").explain()

@@ -1,0 +1,271 @@
+"""Counting the record in the background: words of prompts, figures of days; once each, whoever dies or works beside."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from generation.models import GenerationRequest, Source
+from moderation import tasks
+from moderation.models import ChainHead, DayFigures, Decision, Policy, Review, TallyProgress, Verdict, WordTally
+from moderation.policy_engine import Outcome, Settlement
+from moderation.services import classification, decisions, statistics
+from tests.moderation.page_helpers import As, Make, page_of
+from tests.moderation.second_opinion_helpers import judge
+
+Ask = Callable[..., GenerationRequest]
+
+
+@pytest.fixture(autouse=True)
+def _from_nothing(db: None) -> None:
+    TallyProgress.objects.get_or_create(pk=1)
+
+
+@pytest.fixture
+def made(make_review: Make, make_request: Ask) -> Callable[..., list[Review]]:
+    """The reviews of a request with this prompt."""
+    seeds = iter(range(100))
+
+    def make(prompt: str, images: int = 1) -> list[Review]:
+        order = make_request(prompt=prompt, image_num=images, seed=next(seeds))
+        return [make_review(source=Source.TXT2IMG, request=order, position=number) for number in range(images)]
+
+    return make
+
+
+def learn() -> None:
+    statistics.learn(go_on=lambda: True)
+
+
+def tally(word: str) -> tuple[int, int]:
+    row = WordTally.objects.filter(word=word).first()
+    return (row.decided, row.rejected) if row else (0, 0)
+
+
+def test_words_of_decided_images_are_counted(made: Callable[..., list[Review]], moderator: User) -> None:
+    first, second, third = made("A red dagger, 4k", 3)
+    (other,) = made("a RED boat")
+    (untouched,) = made("a red kite")
+    judge(first, moderator, "reject")
+    judge(second, moderator, "approve")
+    judge(third, moderator, "escalate")
+    judge(other, moderator, "approve")
+
+    learn()
+
+    assert (tally("red"), tally("dagger"), tally("boat"), tally("kite")) == ((3, 1), (2, 1), (1, 0), (0, 0))
+    assert tally("4k") == (0, 0)
+    progress = TallyProgress.objects.get()
+    assert (progress.sequence, progress.decided, progress.rejected) == (4, 3, 1)
+    assert untouched.status == "pending"
+
+
+def test_the_policys_decisions_count_too(made: Callable[..., list[Review]]) -> None:
+    (review,) = made("a dagger")
+    Review.objects.filter(pk=review.pk).update(status="classifying")
+    review.refresh_from_db()
+    settlement = Settlement(outcome=Outcome.REJECT, why="A test.", categories=("violence.weapons",))
+    classification.apply_settlement(review=review, policy=Policy.objects.active(), settlement=settlement)
+
+    learn()
+
+    assert tally("dagger") == (1, 1)
+    assert DayFigures.objects.get().by_policy == 1
+
+
+@pytest.mark.parametrize("step", [1, 2, 200])
+def test_reversals_subtract_wherever_batches_end(
+    made: Callable[..., list[Review]], moderator: User, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    monkeypatch.setattr(statistics, "BATCH", step)
+    (review,) = made("a dagger")
+    rejection = judge(review, moderator, "reject")
+    decisions.reverse(decision=rejection, user=moderator)
+    judge(review, moderator, "approve")
+
+    learn()
+
+    assert tally("dagger") == (1, 0)
+    assert sum(DayFigures.objects.values_list("by_people", flat=True)) == 1
+
+
+def test_second_opinions_do_not_count_twice(
+    made: Callable[..., list[Review]], moderator: User, other_moderator: User, senior: User, settings: Any
+) -> None:
+    settings.SECOND_OPINION_PERCENT = 100
+    (agreed,) = made("a dagger")
+    (open_one,) = made("a sabre")
+    (settled,) = made("a rapier")
+    for review in (agreed, open_one, settled):
+        judge(review, moderator, "approve")
+    judge(agreed, other_moderator, "approve")
+    for review in (open_one, settled):
+        judge(review, other_moderator, "reject")
+    judge(settled, senior, "reject")
+
+    learn()
+
+    assert (tally("dagger"), tally("sabre"), tally("rapier")) == ((1, 0), (0, 0), (1, 1))
+    figures = DayFigures.objects.get()
+    assert (figures.agreed, figures.disagreed, figures.by_people) == (1, 2, 4)
+
+
+def test_prompts_that_came_with_an_import_count(make_review: Make, moderator: User) -> None:
+    review = make_review(source=Source.SCENARIO, external_id="a1", metadata={"scenario": {"prompt": "a halberd"}})
+    judge(review, moderator, "reject")
+    judge(make_review(source=Source.SCENARIO, external_id="a2", metadata={"scenario": ["odd"]}), moderator, "reject")
+
+    learn()
+
+    assert tally("halberd") == (1, 1)
+    assert TallyProgress.objects.get().decided == 1
+
+
+def test_what_there_was_before_is_counted_from_the_beginning(
+    made: Callable[..., list[Review]], moderator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statistics, "BATCH", 3)
+    for review in made("old wine", 7):
+        judge(review, moderator, "reject")
+    TallyProgress.objects.all().delete()
+
+    learn()
+
+    assert tally("wine") == (7, 7)
+    assert TallyProgress.objects.get().sequence == 7
+
+
+def test_a_crash_in_the_middle_counts_nothing_and_loses_nothing(
+    made: Callable[..., list[Review]], moderator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge(made("a dagger")[0], moderator, "reject")
+
+    class Killed(BaseException):
+        pass
+
+    def die(changes: Any) -> None:
+        real(changes)
+        raise Killed
+
+    real = statistics._store
+    with monkeypatch.context() as broken:
+        broken.setattr(statistics, "_store", die)
+        with pytest.raises(Killed), transaction.atomic():
+            statistics.count_batch()
+    assert tally("dagger") == (0, 0)
+    assert not DayFigures.objects.exists()
+    assert TallyProgress.objects.get().sequence == 0
+
+    learn()
+    learn()
+
+    assert tally("dagger") == (1, 1)
+    assert DayFigures.objects.get().by_people == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_at_once_count_everything_once(
+    made: Callable[..., list[Review]], moderator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statistics, "BATCH", 2)
+    for review in made("a dagger", 8):
+        judge(review, moderator, "reject")
+    for review in made("a sabre", 8):
+        judge(review, moderator, "approve")
+    faults: list[Exception] = []
+    gate = threading.Barrier(3)
+
+    def work() -> None:
+        try:
+            gate.wait(10)
+            learn()
+        except Exception as error:
+            faults.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert faults == []
+    assert (tally("dagger"), tally("sabre")) == ((8, 8), (8, 0))
+    assert DayFigures.objects.get().by_people == 16
+    assert TallyProgress.objects.get().sequence == 16
+
+
+def test_it_is_due_with_enough_or_after_a_while(
+    made: Callable[..., list[Review]], moderator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not statistics.due().exists()
+    decision = judge(made("a dagger")[0], moderator, "reject")
+    assert not statistics.due().exists()
+    with monkeypatch.context() as clock:
+        clock.setattr(timezone, "now", lambda: decision.created_at + statistics.OLD_ENOUGH)
+        assert statistics.due().exists()
+    monkeypatch.setattr(statistics, "ENOUGH", 1)
+    assert statistics.due().exists()
+
+    tasks.learn()
+
+    assert not statistics.due().exists()
+    assert tally("dagger") == (1, 1)
+
+
+def test_a_batch_costs_the_same_number_of_queries_whatever_its_size(
+    made: Callable[..., list[Review]], moderator: User
+) -> None:
+    counts = []
+    for images in (1, 8):
+        for number, review in enumerate(made(f"prompt {'abcdefgh'[images - 1] * 4}", images)):
+            judge(review, moderator, "reject" if number % 2 else "approve")
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
+            statistics.count_batch()
+        counts.append(len(queries))
+
+    assert counts[1] <= counts[0] + 1
+
+
+def test_the_desk_marks_words_that_go_with_rejections(
+    client_of: As, made: Callable[..., list[Review]], moderator: User
+) -> None:
+    for review in made("a dagger at night", 4):
+        judge(review, moderator, "reject")
+    for review in made("a boat at night", 8):
+        judge(review, moderator, "approve")
+    (review,) = made("a dagger in a boat")
+    learn()
+
+    text = client_of(moderator).get(page_of(review)).content.decode()
+
+    assert '<mark title="4 of 4 decided images with this word were rejected">dagger</mark>' in text
+    assert ">boat</mark>" not in text
+
+
+def test_days_are_utc_and_by_category(make_review: Make, moderator: User, senior: User) -> None:
+    review = make_review()
+    Review.objects.filter(pk=review.pk).update(headline="alcohol.use", headline_l1="alcohol")
+    review.refresh_from_db()
+    decision = judge(review, moderator, "approve")
+    decisions.reverse(decision=decision, user=senior, note="No")
+
+    learn()
+
+    figures = DayFigures.objects.get()
+    assert (figures.day, figures.l1) == (decision.created_at.date(), "alcohol")
+    assert (figures.by_people, figures.people_reversed) == (1, 1)
+    assert ChainHead.objects.get().sequence == Decision.objects.count() == 2
+    assert DayFigures.since(decision.created_at.date() + timedelta(days=1)) == {}
+    assert Verdict.REOPEN in Decision.objects.values_list("verdict", flat=True)

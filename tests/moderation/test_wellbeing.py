@@ -1,0 +1,420 @@
+"""What people do for themselves: preferences, categories they want none of today, what they have seen, rest."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from moderation import taxonomy
+from moderation.models import Exposure, Preferences, Review
+from moderation.models.exposure import current_step
+from tests.moderation.page_helpers import HTMX, As, Make, decide, held, page_of, start
+
+PREFERENCES, AVOIDED = "/preferences/", "/preferences/avoided/"
+
+
+def saw(user: User, images: int, *, severe: int = 0, hours_ago: int = 0) -> None:
+    Exposure.objects.create(
+        user=user, started_at=current_step() - timedelta(hours=hours_ago), images=images, severe=severe
+    )
+
+
+# --- Preferences ------------------------------------------------------------------------------------------------------
+def test_the_page_offers_everything_and_shows_what_is_set(client_of: As, moderator: User) -> None:
+    Preferences.objects.create(user=moderator, theme="light", veils={"alcohol": "grey"}, veil_again=5, break_after=50)
+
+    text = client_of(moderator).get(PREFERENCES).content.decode()
+
+    for name, value in (
+        ("theme", "light"), ("surround", "dark"), ("hotkeys", "on"), ("blur", "on"), ("small_first", "off"),
+        ("veil_again", "5"), ("break_after", "50"), ("veil-alcohol", "grey"), ("veil-violence", "usual"),
+    ):  # fmt: skip
+        assert f'name="{name}" value="{value}" checked' in text, name
+    assert text.count('name="veil-') == 4 * len(taxonomy.L1)
+    assert "It is not known to make difficult images less harmful" in text
+    assert "until midnight UTC" in text
+
+
+def test_everything_is_stored_and_used(client_of: As, make_review: Make, moderator: User) -> None:
+    client = client_of(moderator)
+    sent = {
+        "theme": "auto", "surround": "mid", "hotkeys": "off", "blur": "off", "small_first": "on", "veil_again": "10",
+        "break_after": "400", "veil-explicit": "blur", "veil-violence": "grey", "veil-alcohol": "none",
+    }  # fmt: skip
+
+    response = client.post(PREFERENCES, sent)
+
+    stored = Preferences.objects.get(user=moderator)
+    assert response["Location"] == PREFERENCES
+    assert "Saved." in client.get(PREFERENCES).content.decode()
+    assert (stored.theme, stored.surround, stored.hotkeys, stored.blur) == ("auto", "mid", False, False)
+    assert (stored.small_first, stored.veil_again, stored.break_after) == (True, 10, 400)
+    assert stored.veils == {"explicit": "blur", "violence": "grey", "alcohol": "none"}
+    assert [stored.veil_for(l1) for l1 in ("explicit", "violence", "gambling", "")] == ["blur", "grey", "none", "none"]
+    client.post(PREFERENCES, {"veil-violence": "usual"})
+    assert Preferences.objects.get(user=moderator).veils == {"explicit": "blur", "alcohol": "none"}
+
+
+def test_a_veil_is_what_the_desk_shows(client_of: As, make_review: Make, moderator: User) -> None:
+    review, client = held(make_review, moderator), client_of(moderator)
+    Review.objects.filter(pk=review.pk).update(headline="violence.weapons", headline_l1="violence")
+    assert review.asset.file_url not in client.get(page_of(review)).content.decode()
+
+    client.post(PREFERENCES, {"veil-violence": "grey"})
+
+    text = client.get(page_of(review)).content.decode()
+    assert review.asset.file_url in text
+    assert "data-grey" in text
+
+
+@pytest.mark.parametrize(
+    ("sent", "sentence"),
+    [
+        ({"theme": "pink"}, "Theme: choose one of “Dark”, “Light” and “As the system”."),
+        ({"veil_again": "4"}, "Veiled again after: choose one of “Never”, “3 s”, “5 s” and “10 s”."),
+        ({"break_after": ""}, "Suggest a break after: choose one of"),
+        ({"veil-alcohol": "black"}, "Alcohol: choose one of “As above”, “Blurred”, “Grey” and “As it is”."),
+        ({"blur": "perhaps"}, "Blurred until revealed: choose one of “On” and “Off”."),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words_and_changes_nothing(
+    client_of: As, moderator: User, sent: dict[str, str], sentence: str
+) -> None:
+    response = client_of(moderator).post(PREFERENCES, {"surround": "mid", **sent})
+
+    text = response.content.decode()
+    assert response.status_code == 422
+    assert sentence in text
+    assert 'role="alert"' in text
+    # What else was sent is not lost.
+    assert 'name="surround" value="mid" checked' in text
+    assert not Preferences.objects.exists()
+
+
+def test_one_button_changes_one_thing(client_of: As, moderator: User) -> None:
+    client = client_of(moderator)
+    client.post(PREFERENCES, {"veil-alcohol": "grey", "break_after": "50"})
+
+    quiet = client.post(PREFERENCES, {"surround": "light", "next": "/"}, headers=HTMX)
+    plain = client.post(PREFERENCES, {"blur": "off", "next": "/queues/"})
+
+    stored = Preferences.objects.get(user=moderator)
+    assert (quiet.status_code, plain["Location"]) == (204, "/queues/")
+    assert (stored.surround, stored.blur, stored.break_after, stored.veils) == ("light", False, 50, {"alcohol": "grey"})
+
+
+def test_strangers_are_asked_to_log_in(db: None, client: Client) -> None:
+    assert client.get(PREFERENCES)["Location"] == f"/login/?next={PREFERENCES}"
+    for address in (AVOIDED, "/exposure/later/", "/break/"):
+        assert client.post(address, {"category": "alcohol"})["Location"].startswith("/login/")
+    for address in ("/exposure/", "/history/", "/quality/", "/break/"):
+        assert client.get(address)["Location"].startswith("/login/")
+
+
+# --- Not this category for me today -----------------------------------------------------------------------------------
+@pytest.fixture
+def two(make_review: Make) -> list[Review]:
+    """One that is here for alcohol, which comes first, and one for gambling."""
+    found = [make_review(), make_review()]
+    for review, l1, priority in zip(found, ("alcohol", "gambling"), (90, 10), strict=True):
+        Review.objects.filter(pk=review.pk).update(headline=l1, headline_l1=l1, priority=priority)
+    return found
+
+
+@pytest.mark.parametrize("htmx", [False, True])
+def test_at_the_desk_one_press_leads_to_the_next_image_of_another_kind(
+    client_of: As, two: list[Review], moderator: User, other_moderator: User, htmx: bool
+) -> None:
+    client = client_of(moderator)
+    assert start(client)["Location"] == page_of(two[0], "waiting")
+
+    response = client.post(
+        AVOIDED, {"category": "alcohol", "queue": "waiting", "review": two[0].uuid}, headers=HTMX if htmx else {}
+    )
+
+    two[0].refresh_from_db()
+    assert response["HX-Push-Url" if htmx else "Location"] == page_of(two[1], "waiting")
+    assert two[0].claimed_by is None
+    assert Exposure.objects.get(user=moderator).images == 1
+    assert Preferences.of(User.objects.get(pk=moderator.pk)).avoided_today() == ["alcohol"]
+    # Others get it, and this person does not, not even by starting again.
+    assert start(client_of(other_moderator))["Location"] == page_of(two[0], "waiting")
+    two[0].release(other_moderator)
+    assert start(client)["Location"] == page_of(two[1], "waiting")
+
+
+def test_the_whole_deck_is_freed_of_the_category(client_of: As, two: list[Review], moderator: User) -> None:
+    client = client_of(moderator)
+    client.post("/queues/waiting/deck/", {"deck": "1", "want": "2"})
+    assert Review.objects.held_by(moderator).count() == 2
+
+    answer = client.post(AVOIDED, {"category": "alcohol", "queue": "waiting", "deck": "1", "want": "2"})
+
+    assert list(Review.objects.held_by(moderator)) == [two[1]]
+    assert answer.status_code == 200
+    assert not Exposure.objects.exists()
+
+
+def test_it_holds_until_midnight_utc_and_can_be_lifted(
+    client_of: As, two: list[Review], moderator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = client_of(moderator)
+    client.post(AVOIDED, {"category": "alcohol"})
+    assert "Alcohol is not given to you until midnight UTC" in client.get(PREFERENCES).content.decode()
+    assert 'value="off" aria-pressed="true">Alcohol' in client.get(PREFERENCES).content.decode()
+
+    midnight = (timezone.now() + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    with monkeypatch.context() as clock:
+        clock.setattr(timezone, "now", lambda: midnight - timedelta(seconds=1))
+        assert Preferences.of(User.objects.get(pk=moderator.pk)).avoided_today() == ["alcohol"]
+        clock.setattr(timezone, "now", lambda: midnight)
+        assert Preferences.of(User.objects.get(pk=moderator.pk)).avoided_today() == []
+    client.post(AVOIDED, {"category": "alcohol", "avoid": "off"})
+    assert Preferences.of(User.objects.get(pk=moderator.pk)).avoided_today() == []
+
+
+@pytest.mark.parametrize("sent", [{}, {"category": "cats"}, {"category": "alcohol", "avoid": "perhaps"}])
+def test_no_other_category_can_be_avoided(client_of: As, moderator: User, sent: dict[str, str]) -> None:
+    response = client_of(moderator).post(AVOIDED, sent)
+
+    assert response.status_code == 422
+    assert "Choose one of the ten categories." in response.content.decode()
+    assert not Preferences.objects.filter(user=moderator).exclude(avoided={}).exists()
+
+
+def test_foreign_addresses_are_not_led_to(client_of: As, moderator: User) -> None:
+    response = client_of(moderator).post(AVOIDED, {"category": "alcohol", "next": "https://example.org/"})
+
+    assert response["Location"] == PREFERENCES
+
+
+# --- What one has seen ------------------------------------------------------------------------------------------------
+def numbers(text: str) -> list[str]:
+    part = text.split('id="exposure"')[1].split("</table>")[0]
+    return [cell.split("</td>")[0] for cell in part.split('<td class="num">')[1:]]
+
+
+def test_the_page_today_and_the_part_say_what_was_seen(client_of: As, moderator: User, other_moderator: User) -> None:
+    saw(moderator, 12, severe=3)
+    saw(other_moderator, 77, severe=70)
+    Exposure.objects.create(user=moderator, started_at=current_step() - timedelta(days=1), images=500)
+    client = client_of(moderator)
+
+    assert numbers(client.get("/").content.decode()) == ["12", "3", "12", "3"]
+    part = client.get("/exposure/", headers=HTMX).content.decode()
+    assert part.startswith('<section class="exposure"')
+    assert numbers(part) == ["12", "3", "12", "3"]
+    assert "77" not in part
+    assert client.get("/exposure/")["Location"] == "/"
+
+
+def test_it_counts_what_leaves_the_screen(client_of: As, make_review: Make, moderator: User) -> None:
+    client = client_of(moderator)
+    decide(client, held(make_review, moderator), "approve")
+    decide(client, held(make_review, moderator), "reject", categories=["violence.weapons"])
+    client.post(reverse("moderation:review-skip", args=[held(make_review, moderator).uuid]))
+
+    assert numbers(client.get("/").content.decode()) == ["3", "1", "3", "1"]
+
+
+@pytest.mark.parametrize(("wanted", "images", "is_due"), [(50, 49, False), (50, 50, True), (0, 9999, False)])
+def test_a_break_is_suggested_when_it_was_wanted(
+    client_of: As, moderator: User, wanted: int, images: int, is_due: bool
+) -> None:
+    Preferences.objects.create(user=moderator, break_after=wanted)
+    saw(moderator, images)
+
+    text = client_of(moderator).get("/exposure/", headers=HTMX).content.decode()
+
+    assert ("Take a break" in text) == is_due
+
+
+def test_a_break_counts_the_last_60_minutes_across_the_turn_of_an_hour(
+    client_of: As, make_review: Make, moderator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Preferences.objects.create(user=moderator, break_after=4)
+    client, review_1, review_2 = client_of(moderator), *(held(make_review, moderator) for _ in range(2))
+    now = timezone.now().replace(hour=12, minute=59, second=30) + timedelta(days=1)
+
+    def at(moment: Any) -> list[str]:
+        monkeypatch.setattr(timezone, "now", lambda: moment)
+        client.force_login(moderator)
+        return numbers(client.get("/exposure/", headers=HTMX).content.decode())
+
+    at(now)
+    Exposure.add(moderator.pk, images=2, severe=1)
+    at(now + timedelta(minutes=1))
+    assert review_1.claim_for(moderator)
+    assert review_2.claim_for(moderator)
+    decide(client, review_1, "approve")
+    decide(client, review_2, "approve")
+
+    assert at(now + timedelta(minutes=1)) == ["4", "1", "4", "1"]
+    assert "Take a break" in client.get("/exposure/", headers=HTMX).content.decode()
+    assert at(now + timedelta(minutes=59)) == ["4", "1", "4", "1"]
+    assert at(now + timedelta(minutes=66)) == ["0", "0", "4", "1"]
+    assert Exposure.objects.count() == 2
+
+
+def test_what_was_counted_by_hours_is_not_forgotten_early(moderator: User) -> None:
+    """The rows that a running desk had, as its migration leaves them."""
+    hour = timezone.now().replace(minute=0, second=0, microsecond=0)
+    Exposure.objects.create(user=moderator, started_at=hour, images=3, severe=1)
+    Exposure.objects.create(user=moderator, started_at=hour - timedelta(hours=1), images=5, is_put_off=True)
+    Exposure.objects.create(user=moderator, started_at=hour - timedelta(hours=30), images=7)
+
+    migration = import_module("moderation.migrations.0018_exposure_in_steps")
+    migration.move_to_newest_step(apps, SimpleNamespace(connection=connection))
+
+    rows = Exposure.objects.order_by("-started_at").values_list("started_at", "images", "severe", "is_put_off")
+    assert list(rows) == [
+        (current_step(), 3, 1, False),
+        (hour - timedelta(minutes=5), 5, 0, True),
+        (hour - timedelta(hours=30), 7, 0, False),
+    ]
+
+
+def test_who_never_chose_is_reminded_after_200(client_of: As, moderator: User) -> None:
+    saw(moderator, 200)
+
+    assert "Take a break" in client_of(moderator).get("/").content.decode()
+
+
+def test_the_suggestion_stands_beside_the_image_and_takes_no_focus(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
+    saw(moderator, 200)
+    review = held(make_review, moderator)
+
+    text = client_of(moderator).get(page_of(review, "waiting")).content.decode()
+
+    part = text.split('id="exposure"')[1].split("</section>")[0]
+    assert "Take a break" in part
+    assert "autofocus" not in part
+    assert "<dialog" not in part
+    # And the image can still be decided.
+    assert 'value="approve"' in text
+
+
+def test_it_stands_above_a_contact_sheet_and_above_a_picture_without_a_rail(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
+    review, client = held(make_review, moderator), client_of(moderator)
+    pages = ("/queues/waiting/sheet/?size=s", page_of(review, "waiting"))
+
+    def strips() -> list[str]:
+        return [client.get(page).content.decode().split('id="break"')[1].split("<section")[0] for page in pages]
+
+    assert all("Take a break" not in strip and "every 60s" in strip for strip in strips())
+    saw(moderator, 200)
+    for strip, page in zip(strips(), pages, strict=True):
+        assert "Take a break" in strip
+        assert "every 60s" not in strip.split(">")[0], "it is not said again and again"
+        assert f'name="next" value="{page}"' in strip, "without a script, putting it off leads back here"
+        assert 'name="queue" value="waiting"' in strip
+
+
+def test_the_strip_alone_is_asked_for_by_its_name_and_goes_when_it_is_put_off(client_of: As, moderator: User) -> None:
+    saw(moderator, 200)
+    client, headers = client_of(moderator), {**HTMX, "HX-Target": "break"}
+
+    due = client.get("/exposure/?queue=waiting", headers=headers).content.decode()
+    gone = client.post("/exposure/later/", {"queue": "waiting"}, headers=headers).content.decode()
+
+    assert 'id="break"' in due
+    assert 'name="queue" value="waiting"' in due
+    assert "<table" not in due
+    assert "Take a break" not in gone
+    assert 'hx-get="/exposure/?queue=waiting"' in gone
+
+
+@pytest.mark.parametrize("htmx", [False, True])
+def test_it_can_be_put_off_for_this_hour(
+    client_of: As, moderator: User, htmx: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saw(moderator, 200)
+    client = client_of(moderator)
+
+    response = client.post("/exposure/later/", {"next": "/queues/"}, headers=HTMX if htmx else {})
+
+    if htmx:
+        assert "Take a break" not in response.content.decode()
+    else:
+        assert response["Location"] == "/queues/"
+    assert "Take a break" not in client.get("/").content.decode()
+    later = timezone.now() + timedelta(minutes=66)
+    monkeypatch.setattr(timezone, "now", lambda: later)
+    saw(moderator, 200)
+    assert "Take a break" in client.get("/exposure/", headers=HTMX).content.decode()
+
+
+def test_a_break_gives_everything_back_and_leads_to_a_quiet_page(
+    client_of: As, make_review: Make, moderator: User, other_moderator: User
+) -> None:
+    saw(moderator, 200)
+    mine, theirs = held(make_review, moderator), held(make_review, other_moderator)
+    client = client_of(moderator)
+
+    response = client.post("/break/", {"queue": "waiting"})
+
+    page = client.get(response["Location"]).content.decode()
+    mine.refresh_from_db()
+    theirs.refresh_from_db()
+    assert response["Location"] == "/break/?queue=waiting"
+    assert mine.claimed_by is None
+    assert theirs.is_held_by(other_moderator)
+    assert 'href="/queues/waiting/"' in page
+    assert "<img" not in page
+    assert "Take a break" not in client.get("/").content.decode()
+
+
+def test_looking_at_the_quiet_page_gives_nothing_back(client_of: As, make_review: Make, moderator: User) -> None:
+    review = held(make_review, moderator)
+
+    assert client_of(moderator).get("/break/").status_code == 200
+
+    review.refresh_from_db()
+    assert review.is_held_by(moderator)
+
+
+# --- Nobody else's business -------------------------------------------------------------------------------------------
+def test_nobody_else_learns_of_it_not_even_the_admin_site(client_of: As, moderator: User, admin: User) -> None:
+    today = timezone.now().date().isoformat()
+    Preferences.objects.create(user=moderator, break_after=50, avoided={"alcohol": today}, veils={"violence": "grey"})
+    saw(moderator, 123_456, severe=78_901)
+    client = client_of(admin)
+
+    pages = [
+        client.get(f"/admin/auth/user/{moderator.pk}/change/"),
+        client.post("/admin/auth/user/", {"action": "delete_selected", "_selected_action": [moderator.pk]}),
+        client.get(f"/admin/auth/user/{moderator.pk}/delete/"),
+        client.get(f"/admin/moderation/preferences/{moderator.desk_preferences.pk}/change/"),
+        client.get("/admin/moderation/preferences/"),
+        client.get("/admin/"),
+    ]
+
+    for page in pages:
+        assert page.status_code == 200
+        for secret in ("123456", "78901", "alcohol", "break_after", "veils", "id_avoided"):
+            assert secret not in page.content.decode()
+    assert client.get("/admin/moderation/exposure/").status_code == 404
+
+
+def test_preferences_in_the_admin_site_keep_what_they_do_not_show(client_of: As, moderator: User, admin: User) -> None:
+    mine = Preferences.objects.create(user=moderator, break_after=50, veils={"violence": "grey"})
+    sent: dict[str, Any] = {"user": moderator.pk, "theme": "light", "surround": "dark", "hotkeys": "on", "blur": "on"}
+
+    assert client_of(admin).post(f"/admin/moderation/preferences/{mine.pk}/change/", sent).status_code == 302
+
+    mine.refresh_from_db()
+    assert (mine.theme, mine.break_after, mine.veils) == ("light", 50, {"violence": "grey"})

@@ -1,0 +1,157 @@
+"""Every route, for every role and key, by method. A route or a model without a row here fails."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from http.cookies import SimpleCookie
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.db import transaction
+from django.test import Client
+
+from generation.models import ApiKey, GenerationRequest
+from moderation.models import Decision, Review, SavedQueue, Verdict
+from moderation.services import decisions
+from tests.permissions.expected import ADMIN, API, PAGES
+from tests.permissions.routes import KEYS, PEOPLE, find_routes, make_keys, make_people
+
+pytestmark = pytest.mark.django_db
+INSIDE = PEOPLE[4:]  # those of PEOPLE whom the admin site lets in
+LETTERS = {"v": "", "a": "add/", "c": "999999/change/", "d": "999999/delete/"}  # of a row that is not there
+
+
+@pytest.fixture
+def world(
+    make_review: Callable[..., Any], make_request: Callable[..., GenerationRequest], moderator: Any
+) -> dict[str, str]:
+    """A value for each parameter of a route. Nothing of it belongs to one of PEOPLE."""
+    item = make_request(prompt="somebody else's")
+    review: Review = make_review(source="txt2img", request=item, position=0)
+    decided: Review = make_review()
+    decisions.claim(review=decided, user=moderator)
+    decision: Decision = decisions.decide(review=decided, user=moderator, verdict=Verdict.APPROVE, batch=review.uuid)
+    saved = SavedQueue.objects.create(owner=moderator, name="mine", base="waiting")
+    key, _ = ApiKey.make(name="theirs", scopes=[], owner=moderator)
+    return {
+        "developers/keys/<uuid:uuid>": f"developers/keys/{key.uuid}",
+        "reviews/<uuid:uuid>": f"reviews/{review.uuid}",
+        "batches/<uuid:uuid>": f"batches/{decision.batch}",
+        "decisions/<uuid:uuid>": f"decisions/{decision.uuid}",
+        "requests/<uuid:uuid>": f"requests/{item.uuid}",
+        "v1/assets/<str:asset_id>": f"v1/assets/{review.asset.uuid}",
+        "assets/<uuid:uuid>": f"assets/{review.asset.uuid}",
+        "queues/saved/<uuid:uuid>": f"queues/saved/{saved.uuid}",
+        "queues/<slug:slug>": "queues/waiting",
+        "providers/<slug:slug>": "providers/nowhere",
+        "<str:secret>": "secret",
+        "<str:token>.<slug:extension>": "token.png",
+        "<path:content_type_id>/<path:object_id>": "999999/1",
+        "(?P<url>.*)$": "nowhere",
+        "[\\s\\S]*$": "nowhere",
+    }
+
+
+def path_of(route: str, world: dict[str, str]) -> str:
+    if route.startswith("admin/^<app_label>"):
+        return "/admin/moderation/"
+    for part, value in world.items():
+        route = route.replace(part, value)
+    # With the host, lest a path that begins with two slashes be taken for one.
+    return f"http://testserver/{route}"
+
+
+def ask(browser: Client, method: str, path: str, headers: dict[str, str] | None = None) -> int:
+    """The status of the answer. Everything that was changed is undone, and nobody is logged out."""
+    cookies = SimpleCookie({name: morsel.value for name, morsel in browser.cookies.items()})
+    with transaction.atomic():
+        answer: Any = browser.generic(method, path, headers=headers)
+        if answer.streaming:
+            assert b"".join(answer.streaming_content)
+        transaction.set_rollback(True)
+    browser.cookies = cookies
+    return int(answer.status_code)
+
+
+def row_of(expected: str, names: tuple[str, ...]) -> dict[str, int]:
+    statuses = [int(word) for word in expected.split()]
+    return dict(zip(names, statuses * len(names) if len(statuses) == 1 else statuses, strict=True))
+
+
+def test_every_route_has_a_row() -> None:
+    assert sorted(find_routes()) == sorted([*PAGES, *API])
+    assert {model._meta.label_lower for model in admin.site._registry} == set(ADMIN)
+
+
+def test_every_page_answers_every_role_as_the_table_says(world: dict[str, str]) -> None:
+    people, (_, key) = make_people(), list(make_keys().items())[3]
+    wrong = []
+    for route, (get, post) in PAGES.items():
+        path = path_of(route, world)
+        for method, expected in (("GET", row_of(get, PEOPLE)), ("POST", row_of(post, PEOPLE))):
+            found = {name: ask(people[name], method, path) for name in PEOPLE}
+            if found != expected:
+                wrong.append((route, method, found))
+        stranger = row_of(get, PEOPLE)["anonymous"]
+        found = {"deactivated": ask(people["deactivated"], "GET", path), "key": ask(Client(), "GET", path, key)}
+        if set(found.values()) != {stranger}:
+            wrong.append((route, "GET", found))
+        # Django's pages of the admin ask for no method.
+        if not route.startswith("admin/") and (status := ask(people["superuser"], "DELETE", path)) not in (
+            302,
+            404,
+            405,
+        ):
+            wrong.append((route, "DELETE", {"superuser": status}))
+    assert wrong == []
+
+
+def test_every_call_answers_every_key_as_the_table_says(world: dict[str, str]) -> None:
+    people, keys = make_people(), make_keys()
+    wrong = []
+    for route, (stranger, get, post) in API.items():
+        path = path_of(route, world)
+        for method, expected in (("GET", row_of(get, KEYS)), ("POST", row_of(post, KEYS))):
+            found = {name: ask(Client(), method, path, keys[name]) for name in KEYS}
+            if found != expected:
+                wrong.append((route, method, found))
+        # A session counts for nothing here.
+        seen = [ask(people[name], method, path) for name in ("anonymous", "superuser") for method in ("GET", "POST")]
+        if seen != [int(word) for word in stranger.split()] * 2:
+            wrong.append((route, "people", seen))
+    assert wrong == []
+
+
+def test_the_admin_site_opens_to_every_role_what_the_table_says() -> None:
+    people = make_people()
+    wrong = []
+    for model in admin.site._registry:
+        base = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
+        outside = {ask(people[name], "GET", base) for name in PEOPLE[:4]}
+        found = {
+            name: "".join(letter for letter, tail in LETTERS.items() if ask(people[name], "GET", base + tail) != 403)
+            for name in INSIDE
+        }
+        expected = dict(zip(INSIDE, ADMIN[model._meta.label_lower].split(), strict=True))
+        if outside != {302} or found != {name: letters.strip("-") for name, letters in expected.items()}:
+            wrong.append((model._meta.label_lower, outside, found))
+    assert wrong == []
+
+
+def test_every_link_that_somebody_is_shown_leads_somewhere_they_may_go(world: dict[str, str]) -> None:
+    people = make_people()
+    wrong = []
+    for name in PEOPLE[1:-1]:  # a superuser may go anywhere
+        seen: set[str] = set()
+        ahead = {"/"}
+        for _ in range(3):
+            pages = {path: people[name].get(path) for path in sorted(ahead)}
+            seen |= ahead
+            wrong += [(name, path, page.status_code) for path, page in pages.items() if page.status_code >= 400]
+            texts = [page.content.decode() for page in pages.values() if not page.streaming]
+            found = {link for text in texts for link in re.findall(r'href="(/[^"#?]*)', text)}
+            ahead = {link for link in found if not link.startswith(("/static/", "/exports/"))} - seen
+        assert {"/queues/", "/requests/", "/preferences/", "/password/"} <= seen, name
+    assert wrong == []
