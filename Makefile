@@ -3,12 +3,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help run test check bench requirements
+.PHONY: help run test check types format shell reset bench requirements
 
 help:
 	@echo "make run            try Loupe: web server and worker on 127.0.0.1:8000 (PORT=…, DATA_DIR=…)"
 	@echo "make test           run the tests (ARGS='-k name' goes to pytest)"
 	@echo "make check          lint, formatting, types, migrations, production settings"
+	@echo "make format         format the code and sort imports"
+	@echo "make types          run the type checker alone"
+	@echo "make shell          Python with the settings and data of make run"
+	@echo "make reset          delete DATA_DIR (var), after a question"
 	@echo "make bench          measure, with SIZES=10000,1000000 assets (ARGS='--parts server,browser')"
 	@echo "make requirements   compile the pinned requirements again"
 
@@ -50,7 +54,7 @@ test:
 	$(call install_clients)
 	@$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
 
-check: PRODUCTION = env DEBUG=0 SANDBOX=0 PUBLIC_URL=https://loupe.example ALLOWED_HOSTS=loupe.example \
+check types: PRODUCTION = env DEBUG=0 SANDBOX=0 PUBLIC_URL=https://loupe.example ALLOWED_HOSTS=loupe.example \
 	SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))')
 check:
 	$(call install,requirements-dev.txt)
@@ -59,6 +63,24 @@ check:
 	@$(PRODUCTION) $(BIN)/mypy .
 	@$(PRODUCTION) $(BIN)/python manage.py makemigrations --check --dry-run
 	@$(PRODUCTION) $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+types:
+	$(call install,requirements-dev.txt)
+	@$(PRODUCTION) $(BIN)/mypy .
+
+format:
+	$(call install,requirements-dev.txt)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+shell:
+	$(call install,requirements.txt)
+	@$(BIN)/python -m config.bootstrap
+	@$(BIN)/python manage.py shell
+
+reset:
+	@printf 'Delete %s with its database and images? [y/N] ' "$${DATA_DIR:-var}"; read answer; \
+	[ "$$answer" = y ] && rm -rf -- "$${DATA_DIR:-var}" || echo "Nothing was deleted."
 
 SIZES ?= 10000,1000000
 bench:

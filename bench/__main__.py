@@ -1,4 +1,6 @@
-"""``make bench``, or ``python -m bench --sizes 10000,1000000 --parts server,browser``. docs/benchmarks.md says more."""
+"""``make bench``, or ``python -m bench --sizes 10000,1000000 --parts server,browser``.
+docs/benchmarks.md says more.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def main() -> None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            sys.exit(f"Another benchmark runs in {folder}. Wait for it, or choose another BENCH_DIR.")
+            sys.exit(
+                f"Another benchmark runs in {folder}. Wait for it, or choose another BENCH_DIR."
+            )
         _run(options, folder)
 
 
@@ -44,7 +48,9 @@ def _run(options: argparse.Namespace, folder: Path) -> None:
     vendor = place.vendor
     print(f"\n{vendor}, assets in the database:\n\n{table(results)}\n")
     out = options.json or folder / f"{vendor.lower()}-{time.strftime('%Y%m%d-%H%M%S')}.json"
-    out.write_text(json.dumps({"database": vendor, "cores": os.cpu_count(), "results": results}, indent=1))
+    out.write_text(
+        json.dumps({"database": vendor, "cores": os.cpu_count(), "results": results}, indent=1)
+    )
     print(f"All figures: {out}")
     if failed:
         sys.exit(f"Without figures, for the reasons above: {', '.join(failed)}.")
@@ -54,10 +60,18 @@ def _options() -> argparse.Namespace:
     def sizes(text: str) -> list[int]:
         return sorted(int(size) for size in text.replace("_", "").split(","))
 
-    parser = argparse.ArgumentParser(prog="make bench", description="Fill databases of several sizes, and measure.")
-    parser.add_argument("--sizes", type=sizes, default=[10_000, 1_000_000], help="assets, comma separated")
-    parser.add_argument("--parts", type=lambda text: text.split(","), default=list(PARTS), help=", ".join(PARTS))
-    parser.add_argument("--json", type=Path, help="where the figures go; default: a new file in BENCH_DIR")
+    parser = argparse.ArgumentParser(
+        prog="make bench", description="Fill databases of several sizes, and measure."
+    )
+    parser.add_argument(
+        "--sizes", type=sizes, default=[10_000, 1_000_000], help="assets, comma separated"
+    )
+    parser.add_argument(
+        "--parts", type=lambda text: text.split(","), default=list(PARTS), help=", ".join(PARTS)
+    )
+    parser.add_argument(
+        "--json", type=Path, help="where the figures go; default: a new file in BENCH_DIR"
+    )
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"There is no part {', '.join(sorted(unknown))}.")
@@ -65,13 +79,17 @@ def _options() -> argparse.Namespace:
 
 
 def _measure(place: Place, part: str) -> Any:
-    """In a process of its own, so that no part pays for, or profits from, what another one has loaded."""
+    """In a process of its own, so that no part pays for, or profits from, what another one has
+    loaded.
+    """
     print(f"{place.vendor}, {place.size:,}: {part} …", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / f"{part}.json"
         try:
             place.inside(part, str(out))
-        except subprocess.CalledProcessError:  # it has said why; what the others found is still worth having
+        except (
+            subprocess.CalledProcessError
+        ):  # it has said why; what the others found is still worth having
             return None
         return json.loads(out.read_text())
 

@@ -1,7 +1,9 @@
-"""The least that Django can be: an address, a view and a small template. What the machine makes of that just now.
+"""The least that Django can be: an address, a view and a small template. What the machine makes of
+that just now.
 
-It stays what it is when Loupe changes, so figures of different versions, and of different machines, can be held against
-it. A process of its own, because it has settings of its own: ``python -m bench.bare out.json``.
+It stays what it is when Loupe changes, so figures of different versions, and of different machines,
+can be held against it. A process of its own, because it has settings of its own: ``python -m
+bench.bare out.json``.
 """
 
 from __future__ import annotations
@@ -50,9 +52,15 @@ def main(out: str) -> None:
         ALLOWED_HOSTS=["127.0.0.1"],
         ROOT_URLCONF=__name__,
         SECRET_KEY="of no use to anybody",
-        MIDDLEWARE=["django.middleware.security.SecurityMiddleware", "django.middleware.common.CommonMiddleware"],
+        MIDDLEWARE=[
+            "django.middleware.security.SecurityMiddleware",
+            "django.middleware.common.CommonMiddleware",
+        ],
         TEMPLATES=[
-            {"BACKEND": "django.template.backends.django.DjangoTemplates", "OPTIONS": {"loaders": [loader]}},
+            {
+                "BACKEND": "django.template.backends.django.DjangoTemplates",
+                "OPTIONS": {"loaders": [loader]},
+            },
         ],
     )
     django.setup()

@@ -1,4 +1,6 @@
-"""From the key to the next image on screen, in a real Chromium: the desk beside the tiny page, by the same probe."""
+"""From the key to the next image on screen, in a real Chromium: the desk beside the tiny page, by
+the same probe.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,9 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 KEYS, ROUNDS = int(os.environ.get("BENCH_KEYS", "40")), 2
 GAP = (0.4, 0.6)  # seconds between keys, as somebody presses who looks at each image
 FILLS_WITHIN, PATIENCE = 3.0, 20.0
-# From the key's own time stamp to the moment at which the browser says that it has painted the image of another panel
-# (Element Timing). "frame" is the same by hand, in case it says nothing: the frame after the image was in the page and
-# decoded.
+# From the key's own time stamp to the moment at which the browser says that it has painted the
+# image of another panel (Element Timing). "frame" is the same by hand, in case it says nothing: the
+# frame after the image was in the page and decoded.
 PROBE = """
 (() => {
   const probe = window.probe = { painted: [], frame: [] };
@@ -64,8 +66,12 @@ def main(out: str) -> None:
     folder, env = Path(out).parent, dict(os.environ)
     samples: dict[str, dict[str, list[float]]] = {}
     with (
-        granian("bench.tiny:application", workers=1, env=env, ready="/", log=folder / "tiny.log") as tiny,
-        granian("config.wsgi:application", workers=2, env=env, ready="/healthz", log=folder / "desk.log") as desk,
+        granian(
+            "bench.tiny:application", workers=1, env=env, ready="/", log=folder / "tiny.log"
+        ) as tiny,
+        granian(
+            "config.wsgi:application", workers=2, env=env, ready="/healthz", log=folder / "desk.log"
+        ) as desk,
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
@@ -80,7 +86,9 @@ def main(out: str) -> None:
     Path(out).write_text(json.dumps({name: _figures(found) for name, found in samples.items()}))
 
 
-def _add(samples: dict[str, dict[str, list[float]]], name: str, found: dict[str, list[float]]) -> None:
+def _add(
+    samples: dict[str, dict[str, list[float]]], name: str, found: dict[str, list[float]]
+) -> None:
     kept = samples.setdefault(name, {"painted": [], "frame": []})
     for kind, values in found.items():
         kept[kind] += values
@@ -122,12 +130,17 @@ def _press(page: Page) -> dict[str, list[float]]:
     for number in range(1, KEYS + 1):
         page.keyboard.press("a")
         page.wait_for_timeout(1000 * gaps.uniform(*GAP))
-        # However long it takes: a deck that has run dry is a sample too. (The page's policy forbids wait_for_function.)
+        # However long it takes: a deck that has run dry is a sample too. (The page's policy forbids
+        # wait_for_function.)
         deadline = time.monotonic() + PATIENCE
         while page.evaluate("probe.frame.length") < number:
             if time.monotonic() > deadline:
-                raise RuntimeError(f"After key {number} no other image came within {PATIENCE:.0f} seconds.")
+                raise RuntimeError(
+                    f"After key {number} no other image came within {PATIENCE:.0f} seconds."
+                )
             page.wait_for_timeout(50)
-    found: dict[str, list[float]] = page.evaluate("({ painted: probe.painted, frame: probe.frame })")
+    found: dict[str, list[float]] = page.evaluate(
+        "({ painted: probe.painted, frame: probe.frame })"
+    )
     page.context.close()
     return found

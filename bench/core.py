@@ -1,7 +1,9 @@
-"""How much of a core the machine gives, told by a fixed piece of arithmetic that runs beside what is measured.
+"""How much of a core the machine gives, told by a fixed piece of arithmetic that runs beside what
+is measured.
 
-A host lends the two threads of a core to different guests. While a stranger computes on the other one, the same
-instructions take up to twice as long, and a process's CPU time counts that as its own.
+A host lends the two threads of a core to different guests. While a stranger computes on the other
+one, the same instructions take up to twice as long, and a process's CPU time counts that as its
+own.
 """
 
 from __future__ import annotations
@@ -23,5 +25,7 @@ def arithmetic() -> float:
 
 
 def slowdown(samples: Sequence[float]) -> float:
-    """How many times as long as at its fastest it took in the mean: 1 on a core that nobody else uses."""
+    """How many times as long as at its fastest it took in the mean: 1 on a core that nobody else
+    uses.
+    """
     return statistics.fmean(samples) / min(samples)

@@ -1,6 +1,8 @@
-"""Several moderators at once, over HTTP, against the server that production runs; and whether any image came up twice.
+"""Several moderators at once, over HTTP, against the server that production runs; and whether any
+image came up twice.
 
-The people share two cores with the server, as they would not in life: what they cost is told beside the figure.
+The people share two cores with the server, as they would not in life: what they cost is told beside
+the figure.
 """
 
 from __future__ import annotations
@@ -28,18 +30,34 @@ SECONDS = float(os.environ.get("BENCH_SECONDS", "15"))
 def main(out: str) -> None:
     before = Decision.objects.newest_first().values_list("sequence", flat=True)[0]
     folder = Path(out).parent
-    with granian("config.wsgi:application", workers=WORKERS, env=dict(os.environ), ready="/healthz",
-                 log=folder / "crowd.log") as port:  # fmt: skip
-        people = [Person(f"moderator-{number}", OverHttp(port)) for number in range(1, MODERATORS + 1)]
+    with granian(
+        "config.wsgi:application",
+        workers=WORKERS,
+        env=dict(os.environ),
+        ready="/healthz",
+        log=folder / "crowd.log",
+    ) as port:
+        people = [
+            Person(f"moderator-{number}", OverHttp(port)) for number in range(1, MODERATORS + 1)
+        ]
         for person in people:
             person.log_in()
         yardstick = _work(people, lambda person: person.get("/healthz"), seconds=SECONDS / 3)
         for person in people:
             person.sit_down()
         # A small database may be decided to its end before the time is over.
-        figures = _work(people, Person.decide, seconds=SECONDS, has_work=lambda person: bool(person.deck))
+        figures = _work(
+            people, Person.decide, seconds=SECONDS, has_work=lambda person: bool(person.deck)
+        )
     Path(out).write_text(
-        json.dumps({**figures, "moderators": MODERATORS, "yardstick": yardstick, **_doubles(people, before)})
+        json.dumps(
+            {
+                **figures,
+                "moderators": MODERATORS,
+                "yardstick": yardstick,
+                **_doubles(people, before),
+            }
+        )
     )
 
 

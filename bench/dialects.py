@@ -1,4 +1,6 @@
-"""The few things that the two databases say differently when they fill themselves: numbers, hashes, times."""
+"""The few things that the two databases say differently when they fill themselves: numbers, hashes,
+times.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from django.db import connection
 
 from generation.models import image_search
 
-# Knuth's multiplicative hash: neighbours get numbers that have nothing to do with each other, the same in every run.
+# Knuth's multiplicative hash: neighbours get numbers that have nothing to do with each other, the
+# same in every run.
 SPREAD, RANGE = 2_654_435_761, 4_294_967_296
 
 
@@ -23,7 +26,9 @@ def chance(of: str, below: int, salt: int) -> str:
 
 
 def pick(number: str, values: Sequence[object]) -> str:
-    """The value at this place, as a CASE. A value may stand in the list several times; that is its weight."""
+    """The value at this place, as a CASE. A value may stand in the list several times; that is its
+    weight.
+    """
     cases = " ".join(f"WHEN {place} THEN {literal(value)}" for place, value in enumerate(values))
     return f"(CASE {number} {cases} END)"
 
@@ -49,7 +54,9 @@ class Dialect(ABC):
 
     @abstractmethod
     def quick(self) -> None:
-        """Give up safety for speed, and drop every index that can be made again faster than it can be kept."""
+        """Give up safety for speed, and drop every index that can be made again faster than it can
+        be kept.
+        """
 
     def settled(self) -> None:
         """Make again what ``quick`` dropped, and leave the database as production would have it."""
@@ -85,18 +92,31 @@ class Sqlite(Dialect):
         raw = connection.connection
         raw.create_function("loupe_blob", 1, _blob, deterministic=True)
         raw.create_function("loupe_bands", 1, _bands, deterministic=True)
-        for pragma in ("journal_mode=OFF", "synchronous=OFF", "foreign_keys=OFF", "cache_size=-1000000"):
+        for pragma in (
+            "journal_mode=OFF",
+            "synchronous=OFF",
+            "foreign_keys=OFF",
+            "cache_size=-1000000",
+        ):
             self.execute(f"PRAGMA {pragma}")
         ours = "(tbl_name LIKE 'generation_%' OR tbl_name LIKE 'moderation_%') AND sql IS NOT NULL"
-        # The triggers of the full-text index too: it is made in one go at the end. Those that guard the record stay.
-        wanted = f"type = 'index' AND {ours} OR type = 'trigger' AND name LIKE 'generation_assettext_fts%'"
+        # The triggers of the full-text index too: it is made in one go at the end. Those that guard
+        # the record stay.
+        wanted = (
+            f"type = 'index' AND {ours} OR type = 'trigger' AND name LIKE"
+            " 'generation_assettext_fts%'"
+        )
         self.kept = self.column(f"SELECT sql FROM sqlite_master WHERE {wanted}")
         for kind in ("index", "trigger"):
-            for name in self.column(f"SELECT name FROM sqlite_master WHERE type = '{kind}' AND ({wanted})"):
+            for name in self.column(
+                f"SELECT name FROM sqlite_master WHERE type = '{kind}' AND ({wanted})"
+            ):
                 self.execute(f"DROP {kind} {name}")
 
     def settled(self) -> None:
-        self.execute("INSERT INTO generation_assettext_fts(generation_assettext_fts) VALUES ('rebuild')")
+        self.execute(
+            "INSERT INTO generation_assettext_fts(generation_assettext_fts) VALUES ('rebuild')"
+        )
         super().settled()
         self.execute("PRAGMA journal_mode=WAL")
 
@@ -126,11 +146,13 @@ class PostgreSql(Dialect):
     def quick(self) -> None:
         self.execute("SET synchronous_commit = off")
         self.execute("SET maintenance_work_mem = '512MB'")
-        with suppress(Exception):  # for superusers: rows are right by construction, so no foreign key is looked up
+        with suppress(
+            Exception
+        ):  # for superusers: rows are right by construction, so no foreign key is looked up
             self.execute("SET session_replication_role = replica")
         plain = (
-            "FROM pg_indexes WHERE schemaname = 'public' AND indexname NOT IN (SELECT conname FROM pg_constraint) "
-            "AND (tablename LIKE 'generation%' OR tablename LIKE 'moderation%')"
+            "FROM pg_indexes WHERE schemaname = 'public' AND indexname NOT IN (SELECT conname FROM"
+            " pg_constraint) AND (tablename LIKE 'generation%' OR tablename LIKE 'moderation%')"
         )
         self.kept = self.column(f"SELECT indexdef {plain}")
         for name in self.column(f"SELECT indexname {plain}"):
@@ -141,16 +163,21 @@ class PostgreSql(Dialect):
         # Rows came with their ids; what people add goes on after them.
         for table, sequence in self._sequences():
             self.execute(f"SELECT setval('{sequence}', (SELECT coalesce(max(id), 1) FROM {table}))")
-        self.execute("VACUUM (ANALYZE)")  # what autovacuum would have done by the time anybody has so many rows
+        self.execute(
+            "VACUUM (ANALYZE)"
+        )  # what autovacuum would have done by the time anybody has so many rows
 
     def _sequences(self) -> list[tuple[str, str]]:
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT table_name, pg_get_serial_sequence(table_name, column_name) FROM information_schema.columns "
-                "WHERE table_schema = 'public' AND column_name = 'id' AND is_identity = 'YES' "
-                "AND (table_name LIKE 'generation%' OR table_name LIKE 'moderation%')"
+                "SELECT table_name, pg_get_serial_sequence(table_name, column_name) FROM"
+                " information_schema.columns WHERE table_schema = 'public' AND column_name = 'id'"
+                " AND is_identity = 'YES' AND (table_name LIKE 'generation%' OR table_name LIKE"
+                " 'moderation%')"
             )
-            return [(str(table), str(sequence)) for table, sequence in cursor.fetchall() if sequence]
+            return [
+                (str(table), str(sequence)) for table, sequence in cursor.fetchall() if sequence
+            ]
 
 
 def _blob(of: object) -> bytes:

@@ -1,4 +1,6 @@
-"""The record as CSV: rows a second, first byte and memory, beside ``csv.writer`` over a raw cursor in the same run."""
+"""The record as CSV: rows a second, first byte and memory, beside ``csv.writer`` over a raw cursor
+in the same run.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +20,17 @@ from moderation.services import exports
 
 # The columns of the export, as the database has them.
 RAW = """
-    SELECT d.sequence, d.uuid, d.created_at, d.verdict, d.categories, d.categories, d.note, d.reviewer_name,
-           d.by_policy, p.version, d.seconds, d.batch, o.uuid, r.uuid, b.uuid, a.uuid, a.sha256,
-           a.source, a.original_name, v.headline,
-           v.headline_confidence, v.why, q.uuid, q.provider, q.model_name, coalesce(a.seed, q.seed), q.prompt,
-           q.negative_prompt, d.hash
+    SELECT d.sequence, d.uuid, d.created_at, d.verdict, d.categories, d.categories, d.note,
+           d.reviewer_name, d.by_policy, p.version, f.version, d.seconds, d.batch, o.uuid, r.uuid, b.uuid, a.uuid, a.sha256,
+           a.source, a.original_name, v.top_category, v.top_category,
+           v.top_confidence, v.reason, q.uuid, q.provider, q.model_name, coalesce(a.seed, q.seed),
+           q.prompt, q.negative_prompt, d.hash
     FROM moderation_decision d
     JOIN moderation_review v ON v.id = d.review_id
     JOIN generation_asset a ON a.id = v.asset_id
     LEFT JOIN generation_generationrequest q ON q.id = a.request_id
     LEFT JOIN moderation_policy p ON p.id = d.policy_id
+    LEFT JOIN moderation_policy f ON f.id = d.policy_in_force_id
     LEFT JOIN moderation_decision r ON r.id = d.reverses_id
     LEFT JOIN moderation_decision b ON b.reverses_id = d.id
     LEFT JOIN moderation_decision o ON o.id = d.second_of_id

@@ -1,7 +1,9 @@
-"""Put a filled database where every run starts from: nobody of the last run holds anything, and some others do.
+"""Put a filled database where every run starts from: nobody of the last run holds anything, and
+some others do.
 
-And what is dealt first is in memory. In a house at work it is, because what is riskiest came lately: the riskiest of
-before has been decided. Here it is spread over a year, and nobody has looked at it since the database was filled.
+And what is dealt first is in memory. In a house at work it is, because what is riskiest came
+lately: the riskiest of before has been decided. Here it is spread over a year, and nobody has
+looked at it since the database was filled.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ def main() -> None:
     holders = User.objects.filter(username__startswith="moderator-").order_by("-pk")[:HOLDING]
     for place, person in enumerate(holders):
         held = waiting[place::HOLDING][:DECK]
-        Review.objects.filter(pk__in=held).update(claimed_by=person, claimed_until=timezone.now() + HELD_FOR)
+        Review.objects.filter(pk__in=held).update(
+            claimed_by=person, claimed_until=timezone.now() + HELD_FOR
+        )
     for review in Review.objects.waiting().in_order().for_panel()[:SOON].iterator():
         panel(user=holders[0], review=review, queue=None)

@@ -1,4 +1,6 @@
-"""Run a module of this package inside Loupe, as the environment configures it: ``python -m bench.inside seed 1000``."""
+"""Run a module of this package inside Loupe, as the environment configures it: ``python -m
+bench.inside seed 1000``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Somebody at the desk, as far as a server can tell: logs in, keeps cookies, sends what the page's script sends."""
+"""Somebody at the desk, as far as a server can tell: logs in, keeps cookies, sends what the page's
+script sends.
+"""
 
 from __future__ import annotations
 
@@ -48,13 +50,25 @@ class InProcess:
     def __call__(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Answer:
         path, _, query = path.partition("?")
         environ: dict[str, Any] = {
-            "REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": query, "SCRIPT_NAME": "",
-            "SERVER_NAME": "127.0.0.1", "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "127.0.0.1",
-            "CONTENT_TYPE": FORM, "CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body),
-            "wsgi.url_scheme": "http", "wsgi.errors": sys.stderr, "wsgi.multithread": False,
-            "wsgi.multiprocess": True, "wsgi.run_once": False, "wsgi.version": (1, 0),
+            "REQUEST_METHOD": method,
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "SCRIPT_NAME": "",
+            "SERVER_NAME": "127.0.0.1",
+            "SERVER_PORT": "80",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "REMOTE_ADDR": "127.0.0.1",
+            "CONTENT_TYPE": FORM,
+            "CONTENT_LENGTH": str(len(body)),
+            "wsgi.input": io.BytesIO(body),
+            "wsgi.url_scheme": "http",
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": False,
+            "wsgi.multiprocess": True,
+            "wsgi.run_once": False,
+            "wsgi.version": (1, 0),
             **{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()},
-        }  # fmt: skip
+        }
         got: list[Any] = []
         cpu, wall = time.process_time(), time.perf_counter()
         parts = self.app(environ, lambda status, sent, error=None: got.append((status, sent)))
@@ -78,7 +92,9 @@ class OverHttp:
         response = self.connection.getresponse()
         content = response.read()
         wall = time.perf_counter() - started
-        return Answer(status=response.status, headers=response.getheaders(), body=content, wall=wall)
+        return Answer(
+            status=response.status, headers=response.getheaders(), body=content, wall=wall
+        )
 
 
 @dataclass
@@ -86,7 +102,9 @@ class Person:
     name: str
     send: Transport
     cookies: dict[str, str] = field(default_factory=dict)
-    deck: list[str] = field(default_factory=list)  # ids of reviews, in the order in which they come up
+    deck: list[str] = field(
+        default_factory=list
+    )  # ids of reviews, in the order in which they come up
     seen: list[str] = field(default_factory=list)  # every review that was ever dealt to them
     decided: int = 0
 
@@ -106,7 +124,9 @@ class Person:
     def sit_down(self, queue: str = "waiting", want: int = DECK) -> Answer:
         """Fill the deck, as the script does when the desk is opened."""
         slug, _, query = queue.partition("?")
-        answer = self.post(f"/queues/{slug}/deck/?{query}", {"deck": "1", "want": str(want), "queue": queue})
+        answer = self.post(
+            f"/queues/{slug}/deck/?{query}", {"deck": "1", "want": str(want), "queue": queue}
+        )
         return self._take(answer)
 
     def decide(self, queue: str = "waiting") -> Answer:
@@ -114,10 +134,15 @@ class Person:
         review, verdict = self.deck.pop(0), VERDICTS[self.decided % len(VERDICTS)]
         self.decided += 1
         fields = {
-            "verdict": verdict, "deck": "1", "want": "1", "queue": queue, "seconds": "1.4", "decision": str(new_name()),
+            "verdict": verdict,
+            "deck": "1",
+            "want": "1",
+            "queue": queue,
+            "seconds": "1.4",
+            "decision": str(new_name()),
             "note": "Is this a costume?" if verdict == "escalate" else "",
             **({"categories": "explicit.nudity"} if verdict == "reject" else {}),
-        }  # fmt: skip
+        }
         return self._take(self.post(f"/reviews/{review}/decisions/", fields))
 
     def _take(self, answer: Answer) -> Answer:

@@ -1,4 +1,6 @@
-"""The handful of pictures that all assets of a benchmark share, stored as Loupe would store them."""
+"""The handful of pictures that all assets of a benchmark share, stored as Loupe would store
+them.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,18 @@ def store() -> list[Picture]:
     found = []
     for number in range(COUNT):
         rendition = imaging.render(content(number))
-        name, thumbnail = asset_name(rendition.sha256, rendition.image_type), thumbnail_name(rendition.sha256)
+        name, thumbnail = (
+            asset_name(rendition.sha256, rendition.image_type),
+            thumbnail_name(rendition.sha256),
+        )
         files.save(name, ContentFile(rendition.content))
         files.save(thumbnail, ContentFile(rendition.thumbnail))
-        found.append(Picture(name=name, thumbnail=thumbnail, preview=rendition.preview, size=len(rendition.content)))
+        found.append(
+            Picture(
+                name=name,
+                thumbnail=thumbnail,
+                preview=rendition.preview,
+                size=len(rendition.content),
+            )
+        )
     return found

@@ -1,4 +1,6 @@
-"""Where a benchmark's copies of Loupe live: one folder and one database for each size, made once and used again."""
+"""Where a benchmark's copies of Loupe live: one folder and one database for each size, made once
+and used again.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
-# A run decides some thousands of images. Where that would eat up what waits, the database is made anew every time.
+# A run decides some thousands of images. Where that would eat up what waits, the database is made
+# anew every time.
 LASTING = 200_000
 KEPT = ("PATH", "HOME", "LANG", "VIRTUAL_ENV", "TMPDIR", "SQLITE_TMPDIR")
 
@@ -34,16 +37,29 @@ class Place:
 
     @property
     def url(self) -> str:
-        return urlsplit(self.server)._replace(path=f"/{self.database}").geturl() if self.server else ""
+        return (
+            urlsplit(self.server)._replace(path=f"/{self.database}").geturl() if self.server else ""
+        )
 
     def env(self, **more: str) -> dict[str, str]:
         """Production's settings, and nothing that the caller's shell happens to hold."""
-        kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith("BENCH_")}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if name in KEPT or name.startswith("BENCH_")
+        }
         secret = (self.folder / "secret").read_text()
         return {
-            **kept, "DJANGO_SETTINGS_MODULE": "config.settings", "SECRET_KEY": secret, "DATA_DIR": str(self.folder),
-            "DATABASE_URL": self.url, "DEBUG": "0", "SANDBOX": "0", "CLASSIFIERS": "novita", **more,
-        }  # fmt: skip
+            **kept,
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            "SECRET_KEY": secret,
+            "DATA_DIR": str(self.folder),
+            "DATABASE_URL": self.url,
+            "DEBUG": "0",
+            "SANDBOX": "0",
+            "CLASSIFIERS": "novita",
+            **more,
+        }
 
     def run(self, *command: str, **env: str) -> None:
         subprocess.run([sys.executable, *command], cwd=ROOT, env=self.env(**env), check=True)
@@ -80,13 +96,22 @@ class Place:
 
         with psycopg.connect(self.server, autocommit=True) as server:
             server.execute(f"DROP DATABASE IF EXISTS {self.database} WITH (FORCE)".encode())
-            server.execute(f"CREATE DATABASE {self.database} TEMPLATE template0 ENCODING 'UTF8'".encode())
+            server.execute(
+                f"CREATE DATABASE {self.database} TEMPLATE template0 ENCODING 'UTF8'".encode()
+            )
 
 
 def _fingerprint() -> str:
     """Of what decides how a filled database looks: how it is filled, and every migration."""
-    files = [ROOT / "bench" / name for name in ("seed.py", "dialects.py", "pictures.py", "picture_bytes.py")]
-    files += sorted(path for app in ("generation", "moderation") for path in (ROOT / app / "migrations").glob("0*.py"))
+    files = [
+        ROOT / "bench" / name
+        for name in ("seed.py", "dialects.py", "pictures.py", "picture_bytes.py")
+    ]
+    files += sorted(
+        path
+        for app in ("generation", "moderation")
+        for path in (ROOT / app / "migrations").glob("0*.py")
+    )
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.read_bytes())

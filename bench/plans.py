@@ -1,6 +1,8 @@
-"""How the database finds what it deals: for every kind of filter, how long a deal takes, and by which plan.
+"""How the database finds what it deals: for every kind of filter, how long a deal takes, and by
+which plan.
 
-A plan that walks through the table or sorts what waits grows with the queue, however fast it is today.
+A plan that walks through the table or sorts what waits grows with the queue, however fast it is
+today.
 """
 
 from __future__ import annotations
@@ -44,8 +46,11 @@ QUEUES = [
     "mine",
 ]
 TIMES = min(20, int(os.environ.get("BENCH_VIEWS", "20")))
-# A table walked through, or what was found put in order. PostgreSQL, which knows how many there are, may sort a few.
-WALKS = re.compile(r"^SCAN (?!CONSTANT)|TEMP B-TREE FOR ORDER BY|Seq Scan on moderation_review", re.MULTILINE)
+# A table walked through, or what was found put in order. PostgreSQL, which knows how many there
+# are, may sort a few.
+WALKS = re.compile(
+    r"^SCAN (?!CONSTANT)|TEMP B-TREE FOR ORDER BY|Seq Scan on moderation_review", re.MULTILINE
+)
 SORTS = re.compile(r"\bSort  \(cost=\S+ rows=(\d+)")
 FEW = 5000
 
@@ -67,7 +72,7 @@ def _deal(user: User, key: str) -> dict[str, Any]:
         with transaction.atomic():
             started = time.perf_counter()
             with _explained(plans):
-                count = len(claims.deal(user=user, queue=queue, count=1))
+                count = len(claims.claim_batch(user=user, queue=queue, count=1))
             times.append(time.perf_counter() - started)
             transaction.set_rollback(True)
         if times[-1] > 0.5 and len(times) >= 3:
@@ -88,11 +93,16 @@ def _grows(plan: str) -> bool:
 
 
 def _look(user: User, key: str) -> dict[str, Any]:
-    """The two questions that pages ask of every queue: how many, and the one that has waited longest."""
+    """The two questions that pages ask of every queue: how many, and the one that has waited
+    longest.
+    """
     queue = queues.named(key, user)
     assert queue is not None, key
     times = []
-    for ask in (lambda: queues.bounded_count(queue.reviews(user)), lambda: queue.reviews(user).order_by("pk").first()):
+    for ask in (
+        lambda: queues.bounded_count(queue.reviews(user)),
+        lambda: queue.reviews(user).order_by("pk").first(),
+    ):
         started = time.perf_counter()
         ask()
         times.append(round(1000 * (time.perf_counter() - started), 2))
@@ -100,13 +110,17 @@ def _look(user: User, key: str) -> dict[str, Any]:
 
 
 class _explained:
-    """Explain the first statement about reviews, before it runs: the one that looks for what to deal."""
+    """Explain the first statement about reviews, before it runs: the one that looks for what to
+    deal.
+    """
 
     def __init__(self, plans: list[str]) -> None:
         self.plans, self.is_busy = plans, False
         self.wrapper = connection.execute_wrapper(self._explain)
 
-    def _explain(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+    def _explain(
+        self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any
+    ) -> Any:
         if not self.plans and not self.is_busy and '"moderation_review"' in sql:
             self.is_busy = True
             how = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"

@@ -11,14 +11,21 @@ Results = dict[int, dict[str, Any]]  # by size, then by part
 
 
 def table(results: Results) -> str:
-    """One column for each size, with Markdown's bars, so that docs/benchmarks.md can hold it as it is."""
+    """One column for each size, with Markdown's bars, so that docs/benchmarks.md can hold it as it
+    is.
+    """
     sizes = sorted(results)
     rows = [("", [f"{size:,}" for size in sizes], "aim"), *_rows([results[size] for size in sizes])]
     widths = [max(map(len, (row[0] for row in rows)))]
     widths += [max(len(row[1][place]) for row in rows) for place in range(len(sizes))]
     widths.append(max(len(row[2]) for row in rows))
-    lines = ["| " + " | ".join(map(str.ljust, [name, *cells, aim], widths)) + " |" for name, cells, aim in rows]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+    lines = [
+        "| " + " | ".join(map(str.ljust, [name, *cells, aim], widths)) + " |"
+        for name, cells, aim in rows
+    ]
+    return "\n".join(
+        [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
+    )
 
 
 def _rows(results: list[dict[str, Any]]) -> Iterator[Row]:
@@ -27,35 +34,78 @@ def _rows(results: list[dict[str, Any]]) -> Iterator[Row]:
             yield name, [text(result[part]) if part in result else "–" for result in results], aim
 
     yield from row("a bare Django page: CPU, ms", "", "server", lambda r: f"{r['bare']:.2f}")
-    yield from row("arithmetic, in times of its fastest", "", "server", lambda r: f"{r['decision']['slowdown']:.2f}")
-    yield from row("a page without a query: CPU, ms", "", "server", lambda r: _ms(r["yardstick"]["cpu"], "mean"))
-    yield from row("decision: server CPU, ms", "≤ 5, the same at every size", "server",
-                   lambda r: _ms(r["decision"]["cpu"], "mean"))  # fmt: skip
+    yield from row(
+        "arithmetic, in times of its fastest",
+        "",
+        "server",
+        lambda r: f"{r['decision']['slowdown']:.2f}",
+    )
+    yield from row(
+        "a page without a query: CPU, ms",
+        "",
+        "server",
+        lambda r: _ms(r["yardstick"]["cpu"], "mean"),
+    )
+    yield from row(
+        "decision: server CPU, ms",
+        "≤ 5, the same at every size",
+        "server",
+        lambda r: _ms(r["decision"]["cpu"], "mean"),
+    )
     yield from row("– its fastest tenth", "", "server", lambda r: _ms(r["decision"]["cpu"], "p10"))
     yield from row("– divided by how much slower arithmetic was", "≤ 5", "server", _on_own_core)
     yield from row("– in bare Django pages", "≤ 10", "server", _in_bare_pages)
     yield from row("– queries", "", "server", lambda r: str(r["decision"]["queries"]))
-    for name in dict.fromkeys(name for result in results for name in result.get("server", {}).get("pages", {})):
+    for name in dict.fromkeys(
+        name for result in results for name in result.get("server", {}).get("pages", {})
+    ):
         aim = "p95 ≤ 50 ms, ≤ 10 queries"
         yield from row(f"page: {name}", aim, "server", partial(_page, name))
     yield from row("slowest deal, p50 ms", "flat", "plans", _slowest_deal)
-    yield from row("plans that grow", "none", "plans", lambda r: ", ".join(k for k in r if r[k]["grows"]) or "none")
-    yield from row("8 moderators: decisions/s", "≥ 150", "crowd", lambda r: f"{r['per_second']:.0f}")
-    yield from row("– pages without a query/s", "", "crowd", lambda r: f"{r['yardstick']['per_second']:.0f}")
+    yield from row(
+        "plans that grow",
+        "none",
+        "plans",
+        lambda r: ", ".join(k for k in r if r[k]["grows"]) or "none",
+    )
+    yield from row(
+        "8 moderators: decisions/s", "≥ 150", "crowd", lambda r: f"{r['per_second']:.0f}"
+    )
+    yield from row(
+        "– pages without a query/s", "", "crowd", lambda r: f"{r['yardstick']['per_second']:.0f}"
+    )
     yield from row("– answer p50 / p95 / slowest, ms", "", "crowd", _answer)
-    yield from row("– given to two, decided twice", "0, 0", "crowd",
-                   lambda r: f"{r['dealt_twice']}, {r['decided_twice']}")  # fmt: skip
+    yield from row(
+        "– given to two, decided twice",
+        "0, 0",
+        "crowd",
+        lambda r: f"{r['dealt_twice']}, {r['decided_twice']}",
+    )
     yield from row("– faults", "0", "crowd", lambda r: str(len(r["faults"])))
     yield from row("CSV: rows/s", "", "export", lambda r: f"{r['export']['per_second']:,}")
-    yield from row("– csv.writer over a raw cursor", "", "export", lambda r: f"{r['reference']['per_second']:,}")
-    yield from row("– times as long", "≤ 2", "export", _times_as_long)
-    yield from row("– first byte, ms", "≤ 100", "export", lambda r: f"{r['export']['first_byte_ms']:.0f}")
     yield from row(
-        "– memory beyond the process's own, MiB", "≤ 64", "export", lambda r: f"{r['export']['peak_mib']:.0f}"
+        "– csv.writer over a raw cursor",
+        "",
+        "export",
+        lambda r: f"{r['reference']['per_second']:,}",
+    )
+    yield from row("– times as long", "≤ 2", "export", _times_as_long)
+    yield from row(
+        "– first byte, ms", "≤ 100", "export", lambda r: f"{r['export']['first_byte_ms']:.0f}"
+    )
+    yield from row(
+        "– memory beyond the process's own, MiB",
+        "≤ 64",
+        "export",
+        lambda r: f"{r['export']['peak_mib']:.0f}",
     )
     for name in ("tiny", "tiny, next image decoded", "desk"):
-        yield from row(f"key to next image, {name}: p50 / p95, ms", "p95 ≤ 50" if name == "desk" else "", "browser",
-                       partial(_painted, name))  # fmt: skip
+        yield from row(
+            f"key to next image, {name}: p50 / p95, ms",
+            "p95 ≤ 50" if name == "desk" else "",
+            "browser",
+            partial(_painted, name),
+        )
     for name in ("tiny", "tiny, next image decoded"):
         yield from row(f"– desk in times of {name}", "≤ 1.2", "browser", partial(_ratio, name))
 
@@ -76,7 +126,9 @@ def _page(name: str, result: dict[str, Any]) -> str:
     found = result["pages"].get(name)
     if found is None:
         return "–"
-    return f"{_ms(found['wall'], 'p50')} / {_ms(found['wall'], 'p95')} ms, {found['queries']} queries"
+    return (
+        f"{_ms(found['wall'], 'p50')} / {_ms(found['wall'], 'p95')} ms, {found['queries']} queries"
+    )
 
 
 def _slowest_deal(result: dict[str, Any]) -> str:
@@ -85,7 +137,10 @@ def _slowest_deal(result: dict[str, Any]) -> str:
 
 
 def _answer(result: dict[str, Any]) -> str:
-    return f"{_ms(result['answer'], 'p50')} / {_ms(result['answer'], 'p95')} / {result['slowest_ms']:.0f}"
+    return (
+        f"{_ms(result['answer'], 'p50')} / {_ms(result['answer'], 'p95')} /"
+        f" {result['slowest_ms']:.0f}"
+    )
 
 
 def _times_as_long(result: dict[str, Any]) -> str:

@@ -1,4 +1,5 @@
-"""What the server spends: on a decision at the desk, and on every page that could grow with the database.
+"""What the server spends: on a decision at the desk, and on every page that could grow with the
+database.
 
 Through the whole WSGI application in this very process: ``python -m bench.inside server out.json``.
 """
@@ -20,7 +21,10 @@ from config.wsgi import application
 from generation.models import GenerationRequest
 from moderation.models import Decision, Review
 
-DECISIONS, VIEWS = int(os.environ.get("BENCH_DECISIONS", "300")), int(os.environ.get("BENCH_VIEWS", "40"))
+DECISIONS, VIEWS = (
+    int(os.environ.get("BENCH_DECISIONS", "300")),
+    int(os.environ.get("BENCH_VIEWS", "40")),
+)
 WARM_UP = min(30, DECISIONS)
 
 
@@ -38,7 +42,10 @@ def main(out: str) -> None:
     result["decision"] = decisions(person)
     bares.append(bare.measure()["cpu"]["mean"])
     result["bare"] = statistics.fmean(bares)
-    result["pages"] = {name: page(senior if path.startswith("/decisions") else person, path) for name, path in pages()}
+    result["pages"] = {
+        name: page(senior if path.startswith("/decisions") else person, path)
+        for name, path in pages()
+    }
     Path(out).write_text(json.dumps(result))
 
 
@@ -66,14 +73,14 @@ def pages() -> list[tuple[str, str]]:
     """Name and address. Those that do not exist (yet) are left out."""
     waiting = Review.objects.waiting().in_order()
     some = waiting[60]
-    deep = waiting.filter(priority__lte=50)[0]
+    deep = waiting.filter(risk__lte=50)[0]
     decided = Decision.objects.newest_first().filter(verdict="reject")[0].review
     request = GenerationRequest.objects.order_by("pk")[0]
     found = [
         ("home", "/"),
         ("queues", "/queues/"),
         ("queue", "/queues/waiting/"),
-        ("queue, deep", f"/queues/waiting/?after={deep.priority}.{deep.pk}"),
+        ("queue, deep", f"/queues/waiting/?after={deep.risk}.{deep.pk}"),
         ("queue, newest first", "/queues/waiting/?order=newest"),
         ("queue, one filter", "/queues/waiting/?category=alcohol"),
         ("queue, two filters", "/queues/waiting/?category=alcohol&source=upload"),

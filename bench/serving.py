@@ -17,14 +17,30 @@ READY_WITHIN = 30.0
 
 
 @contextmanager
-def granian(application: str, *, workers: int, env: dict[str, str], ready: str, log: Path) -> Iterator[int]:
-    """Serve as production would; the port it listens on. ``ready`` is an address that answers once it does."""
+def granian(
+    application: str, *, workers: int, env: dict[str, str], ready: str, log: Path
+) -> Iterator[int]:
+    """Serve as production would; the port it listens on. ``ready`` is an address that answers once
+    it does.
+    """
     port = free_port()
-    command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "granian",
+        "--interface",
+        "wsgi",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     sizes = ["--workers", str(workers), "--workers-kill-timeout", "3", "--log-level", "error"]
     more = {**env, "PORT": str(port), "PUBLIC_URL": f"http://127.0.0.1:{port}"}
     with log.open("w") as file:
-        server = subprocess.Popen([*command, *sizes, application], cwd=ROOT, env=more, stdout=file, stderr=file)
+        server = subprocess.Popen(
+            [*command, *sizes, application], cwd=ROOT, env=more, stdout=file, stderr=file
+        )
         try:
             _wait(server, port, ready, log)
             yield port

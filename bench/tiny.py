@@ -1,4 +1,5 @@
-"""The least that a page with htmx can be: a key, a POST, an image swapped. What the desk's speed is compared with.
+"""The least that a page with htmx can be: a key, a POST, an image swapped. What the desk's speed is
+compared with.
 
 ``/`` loads each image when it is swapped in, ``/ahead/`` has the next one decoded already.
 """
@@ -47,12 +48,19 @@ def _answer(path: str, query: str) -> tuple[str, bytes]:
     panel = PANEL.format(n=number, next=number + 1)
     if path.endswith("/next"):
         return "text/html", panel.encode()
-    return "text/html", PAGE.format(path=path, panel=panel, ahead=str(path == "/ahead/").lower()).encode()
+    return (
+        "text/html",
+        PAGE.format(path=path, panel=panel, ahead=str(path == "/ahead/").lower()).encode(),
+    )
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     kind, body = _answer(environ["PATH_INFO"], environ.get("QUERY_STRING", ""))
-    # The same freedom to keep images as a browser has within one page of the desk: none from another visit.
+    # The same freedom to keep images as a browser has within one page of the desk: none from
+    # another visit.
     age = "private, max-age=600" if kind == "image/png" else "no-store"
-    start_response("200 OK", [("Content-Type", kind), ("Content-Length", str(len(body))), ("Cache-Control", age)])
+    start_response(
+        "200 OK",
+        [("Content-Type", kind), ("Content-Length", str(len(body))), ("Cache-Control", age)],
+    )
     return [body]

@@ -1,4 +1,6 @@
-"""Django's admin app with the desk's own site. Apart from the site, because apps are loaded before models are."""
+"""Django's admin app with the desk's own site. Apart from the site, because apps are loaded before
+models are.
+"""
 
 from __future__ import annotations
 

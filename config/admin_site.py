@@ -15,10 +15,11 @@ from django.views.decorators.cache import never_cache
 
 
 class LoupeAdminSite(admin.AdminSite):
-    """Open to people with ``moderation.use_admin_site`` and to staff. What each sees in it, their permissions say.
+    """Open to people with ``moderation.use_admin_site`` and to staff. What each sees in it, their
+    permissions say.
 
-    Moderators may view reviews and decisions too, but at the desk, which keeps from them what a second opinion must
-    not know. So view permissions alone do not open this site.
+    Moderators may view reviews and decisions too, but at the desk, which keeps from them what a
+    second opinion must not know. So view permissions alone do not open this site.
     """
 
     site_header = site_title = "Loupe"
@@ -30,8 +31,12 @@ class LoupeAdminSite(admin.AdminSite):
 
     @method_decorator(never_cache)
     @login_not_required
-    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Send people to the one log-in page. Raises PermissionDenied for those whom a log-in would not help."""
+    def login(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Send people to the one log-in page. Raises PermissionDenied for those whom a log-in would
+        not help.
+        """
         index = reverse("admin:index", current_app=self.name)
         if self.has_permission(request):
             return HttpResponseRedirect(index)

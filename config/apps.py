@@ -11,7 +11,9 @@ from config.thread_connections import close_with_thread
 
 
 def drop_parameters(instance: Any, **_: Any) -> None:
-    """Store a failed log-in without what was sent: form tokens and query strings serve nobody and may be secrets."""
+    """Store a failed log-in without what was sent: form tokens and query strings serve nobody and
+    may be secrets.
+    """
     instance.get_data = instance.post_data = ""
 
 

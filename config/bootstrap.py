@@ -1,4 +1,6 @@
-"""Make ``DATA_DIR`` ready for a first try: ``python -m config.bootstrap``, before Django reads its settings."""
+"""Make ``DATA_DIR`` ready for a first try: ``python -m config.bootstrap``, before Django reads its
+settings.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from pathlib import Path
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 FIRST_SETTINGS = """\
-# Made by `make run` for trying Loupe on this machine. Variables of the environment win over this file.
+# Made by `make run` for trying Loupe on this machine. Environment variables win over this file.
 DEBUG=1
 SECRET_KEY={secret_key}
 # The password of the demo's log-ins. Changing it changes theirs at the next `manage.py demo`.
@@ -18,16 +20,24 @@ DEMO_PASSWORD={demo_password}
 
 
 def prepare(data_dir: Path) -> Path:
-    """Create the folder and, once, the settings file in it; nobody else on the machine may read either secret."""
+    """Create the folder and, once, the settings file in it; nobody else on the machine may read
+    either secret.
+    """
     data_dir.mkdir(parents=True, exist_ok=True)
     path = data_dir / "settings.env"
     if path.exists():
         return path
     draft = data_dir / f".settings.{secrets.token_hex(8)}"
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(FIRST_SETTINGS.format(secret_key=secrets.token_urlsafe(50), demo_password=secrets.token_urlsafe(9)))
+        file.write(
+            FIRST_SETTINGS.format(
+                secret_key=secrets.token_urlsafe(50), demo_password=secrets.token_urlsafe(9)
+            )
+        )
     try:
-        os.link(draft, path)  # fails when somebody else was first, and a half-written file never has the name
+        os.link(
+            draft, path
+        )  # fails when somebody else was first, and a half-written file never has the name
     except FileExistsError:
         pass
     finally:
@@ -40,4 +50,7 @@ if __name__ == "__main__":
     try:
         prepare(folder)
     except OSError as error:
-        sys.exit(f"Loupe cannot start: {folder} cannot be written to ({error.strerror}). Choose another DATA_DIR.")
+        sys.exit(
+            f"Loupe cannot start: {folder} cannot be written to ({error.strerror}). Choose another"
+            " DATA_DIR."
+        )

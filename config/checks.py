@@ -10,14 +10,19 @@ from django.core.checks import CheckMessage, Warning, register
 
 @register(deploy=True)
 def check_classifiers_can_run(**kwargs: Any) -> list[CheckMessage]:
-    """Warn when every classifier depends on a provider that is off, so that nothing could be classified."""
+    """Warn when every classifier depends on a provider that is off, so that nothing could be
+    classified.
+    """
     if settings.CLASSIFIERS != ["novita"] or settings.IMAGE_PROVIDERS:
         return []
     return [
         Warning(
-            "CLASSIFIERS names novita alone, and NOVITA_API_KEY is empty, so no image can be classified.",
-            hint="Set NOVITA_API_KEY, or name another classifier in CLASSIFIERS. Until then a person decides "
-            "every image.",
+            "CLASSIFIERS names novita alone, and NOVITA_API_KEY is empty, so no image can be"
+            " classified.",
+            hint=(
+                "Set NOVITA_API_KEY, or name another classifier in CLASSIFIERS. Until then a person"
+                " decides every image."
+            ),
             id="loupe.W001",
         )
     ]

@@ -14,11 +14,15 @@ from moderation.models import Preferences
 
 
 def desk(request: HttpRequest) -> dict[str, Any]:
-    """Preferences, open queues, access to the admin site; all lazy: a page that does not use them pays no query."""
+    """Preferences, open queues, access to the admin site; all lazy: a page that does not use them
+    pays no query.
+    """
     # Some error pages are rendered before anybody has been looked up.
     user: Any = getattr(request, "user", AnonymousUser())
     return {
         "preferences": SimpleLazyObject(lambda: Preferences.of(user)),
-        "may_use_admin": SimpleLazyObject(lambda: user.is_authenticated and admin.site.has_permission(request)),
+        "may_use_admin": SimpleLazyObject(
+            lambda: user.is_authenticated and admin.site.has_permission(request)
+        ),
         "open_queues": SimpleLazyObject(lambda: queues.for_user(user)),
     }

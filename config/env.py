@@ -1,4 +1,6 @@
-"""Typed readers for environment variables. A wrong value stops the start with a sentence that says what to do."""
+"""Typed readers for environment variables. A wrong value stops the start with a sentence that says
+what to do.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from django.core.exceptions import ImproperlyConfigured
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
 PREPARED_AFTER = 5  # times that a connection has asked a query
-CONNECT_TIMEOUT = 5  # seconds; by default a thread would wait for minutes for a host that does not answer
+CONNECT_TIMEOUT = (
+    5  # seconds; by default a thread would wait for minutes for a host that does not answer
+)
 # Django's own rule (security.W009), which it only warns about.
 KEY_LENGTH_MIN, KEY_CHARACTERS_MIN, KEY_MADE_BY_DJANGO = 50, 5, "django-insecure-"
 
@@ -36,7 +40,9 @@ def boolean(name: str, default: bool) -> bool:
         return True
     if value in FALSE:
         return False
-    raise ImproperlyConfigured(f"{name}={value!r} is neither yes nor no. Write {name}=1 or {name}=0.")
+    raise ImproperlyConfigured(
+        f"{name}={value!r} is neither yes nor no. Write {name}=1 or {name}=0."
+    )
 
 
 def decimal(name: str, default: str, *, low: str, high: str) -> Decimal:
@@ -44,9 +50,13 @@ def decimal(name: str, default: str, *, low: str, high: str) -> Decimal:
     try:
         number = Decimal(value)
     except InvalidOperation:
-        raise ImproperlyConfigured(f"{name}={value!r} is not a number. Write for example {name}={default}.") from None
+        raise ImproperlyConfigured(
+            f"{name}={value!r} is not a number. Write for example {name}={default}."
+        ) from None
     if not number.is_finite() or not Decimal(low) <= number <= Decimal(high):
-        raise ImproperlyConfigured(f"{name}={value} is out of range. Choose a value from {low} to {high}.")
+        raise ImproperlyConfigured(
+            f"{name}={value} is out of range. Choose a value from {low} to {high}."
+        )
     return number
 
 
@@ -76,28 +86,33 @@ def url(name: str, default: str = "") -> str:
         return ""
     parts = urlsplit(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise ImproperlyConfigured(f"{name}={value!r} is not an address. Write for example {name}=https://example.org.")
+        raise ImproperlyConfigured(
+            f"{name}={value!r} is not an address. Write for example {name}=https://example.org."
+        )
     return value.rstrip("/")
 
 
 def database(name: str, default: str, *, is_pooled: bool) -> dict[str, Any]:
     """Return Django's settings of a database address; only the two kinds that Loupe is tested on.
 
-    ``is_pooled``: whether a pooler hands each transaction another connection of PostgreSQL. Then nothing may outlive a
-    transaction: no prepared statement, no cursor of the server.
+    ``is_pooled``: whether a pooler hands each transaction another connection of PostgreSQL. Then
+    nothing may outlive a transaction: no prepared statement, no cursor of the server.
     """
     value = text(name, default)
     scheme = value.partition("://")[0]
     if "://" not in value or scheme not in {"sqlite", "postgres", "postgresql"}:
         raise ImproperlyConfigured(
-            f"{name} must be postgres://user:password@host/name or sqlite:///path. Leave it out for SQLite in DATA_DIR."
+            f"{name} must be postgres://user:password@host/name or sqlite:///path. Leave it out for"
+            " SQLite in DATA_DIR."
         )
     if scheme != "sqlite" and importlib.util.find_spec("psycopg") is None:
         raise ImproperlyConfigured(
-            f"{name} names PostgreSQL, whose driver is missing. Install Loupe's requirements for production: "
-            f"pip install --require-hashes -r requirements-production.txt"
+            f"{name} names PostgreSQL, whose driver is missing. Install Loupe's requirements for"
+            " production: pip install --require-hashes -r requirements-production.txt"
         )
-    found: dict[str, Any] = {**dj_database_url.parse(value, conn_max_age=60, conn_health_checks=True)}
+    found: dict[str, Any] = {
+        **dj_database_url.parse(value, conn_max_age=60, conn_health_checks=True)
+    }
     if scheme != "sqlite":
         found["DISABLE_SERVER_SIDE_CURSORS"] = is_pooled
         options = (
@@ -113,7 +128,9 @@ def database(name: str, default: str, *, is_pooled: bool) -> dict[str, Any]:
 
 
 def require_strong_key(name: str, value: str) -> None:
-    """Refuse a key that could be guessed: whoever knows it can make sessions and addresses of images."""
+    """Refuse a key that could be guessed: whoever knows it can make sessions and addresses of
+    images.
+    """
     is_short = len(value) < KEY_LENGTH_MIN or len(set(value)) < KEY_CHARACTERS_MIN
     if is_short or value.startswith(KEY_MADE_BY_DJANGO):
         raise ImproperlyConfigured(
@@ -130,7 +147,8 @@ def networks(name: str, default: str) -> list[str]:
             ip_network(entry)
         except ValueError:
             raise ImproperlyConfigured(
-                f"{name} holds {entry!r}, which is no network address. Write for example {name}=127.0.0.1,10.0.0.0/8."
+                f"{name} holds {entry!r}, which is no network address. Write for example"
+                f" {name}=127.0.0.1,10.0.0.0/8."
             ) from None
     return found
 
@@ -156,7 +174,9 @@ def endpoints(name: str) -> list[str]:
 
 
 def load_file(path: Path) -> None:
-    """Read ``NAME=value`` lines; a variable that is already set wins. ``make run`` keeps its choices in such a file."""
+    """Read ``NAME=value`` lines; a variable that is already set wins. ``make run`` keeps its
+    choices in such a file.
+    """
     if not path.is_file():
         return
     for number, line in enumerate(path.read_text().splitlines(), start=1):

@@ -16,7 +16,8 @@ from moderation.templatetags.desk import age, provider_name
 
 
 def environment(**options: Any) -> Environment:
-    # Under DEBUG Django passes DebugUndefined, which writes the name of a missing value: into a note, for example.
+    # Under DEBUG Django passes DebugUndefined, which writes the name of a missing value: into a
+    # note, for example.
     found = Environment(**{**options, "undefined": Undefined}, trim_blocks=True, lstrip_blocks=True)
     found.globals |= {"category_tree": category_tree, "image_cover": image_cover}
     found.filters |= {

@@ -11,9 +11,17 @@ from django.conf import settings
 
 from generation.wire.secrets import redact as cut_addresses
 
-KEYS = ("SECRET_KEY", "NOVITA_API_KEY", "NANOGPT_API_KEY", "SCENARIO_API_KEY", "SCENARIO_API_SECRET", "DEMO_PASSWORD")
+KEYS = (
+    "SECRET_KEY",
+    "NOVITA_API_KEY",
+    "NANOGPT_API_KEY",
+    "SCENARIO_API_KEY",
+    "SCENARIO_API_SECRET",
+    "DEMO_PASSWORD",
+)
 KEY_MIN = 8
-# Whoever calls chooses what is logged of the call, so neither one value nor one line is logged at any length.
+# Whoever calls chooses what is logged of the call, so neither one value nor one line is logged at
+# any length.
 ARGUMENT_MAX = 512
 MESSAGE_MAX = 4096
 TRACEBACK_MAX = 32 * 1024
@@ -38,12 +46,16 @@ def hide_keys(text: str) -> str:
 def shorten(text: str, length: int) -> str:
     """Cut a long text, after hiding our keys: half a key would not be recognised later."""
     text = hide_keys(text)
-    return text if len(text) <= length else f"{text[:length]}… [{len(text) - length} more characters]"
+    return (
+        text if len(text) <= length else f"{text[:length]}… [{len(text) - length} more characters]"
+    )
 
 
 @cache
 def _known() -> tuple[str, ...]:
-    """Our own keys, word for word, whatever they look like. Short ones, such as the sandbox's, are no secrets."""
+    """Our own keys, word for word, whatever they look like. Short ones, such as the sandbox's, are
+    no secrets.
+    """
     found = [getattr(settings, name, "") for name in KEYS]
     found.append(settings.DATABASES["default"].get("PASSWORD", ""))
     found += [urlsplit(getattr(settings, "REDIS_URL", "")).password or ""]
@@ -59,19 +71,26 @@ class WithoutSandbox(logging.Filter):
 
 
 class OneLinePerSuspicion(logging.Filter):
-    """Log a refused host or a forged value as one warning: anybody can cause it, and its traceback tells nothing."""
+    """Log a refused host or a forged value as one warning: anybody can cause it, and its traceback
+    tells nothing.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name.startswith("django.security."):
             record.exc_info = record.exc_text = None
-            record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
+            record.levelno, record.levelname = (
+                logging.WARNING,
+                logging.getLevelName(logging.WARNING),
+            )
         return True
 
 
 class RedactSecrets(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
-            record.args = tuple(shorten(arg, ARGUMENT_MAX) if isinstance(arg, str) else arg for arg in record.args)
+            record.args = tuple(
+                shorten(arg, ARGUMENT_MAX) if isinstance(arg, str) else arg for arg in record.args
+            )
         record.msg, record.args = redact(shorten(record.getMessage(), MESSAGE_MAX)), None
         if record.exc_info and not record.exc_text:
             record.exc_text = logging.Formatter().formatException(record.exc_info)

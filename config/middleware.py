@@ -18,20 +18,40 @@ PRIVATE = "max-age=0, no-cache, no-store, must-revalidate, private"
 PERMISSIONS_POLICY = ", ".join(
     f"{feature}=()"
     for feature in (
-        "accelerometer", "autoplay", "bluetooth", "browsing-topics", "camera", "display-capture", "encrypted-media",
-        "gamepad", "geolocation", "gyroscope", "hid", "idle-detection", "local-fonts", "magnetometer", "microphone",
-        "midi", "payment", "screen-wake-lock", "serial", "usb", "web-share", "xr-spatial-tracking",
+        "accelerometer",
+        "autoplay",
+        "bluetooth",
+        "browsing-topics",
+        "camera",
+        "display-capture",
+        "encrypted-media",
+        "gamepad",
+        "geolocation",
+        "gyroscope",
+        "hid",
+        "idle-detection",
+        "local-fonts",
+        "magnetometer",
+        "microphone",
+        "midi",
+        "payment",
+        "screen-wake-lock",
+        "serial",
+        "usb",
+        "web-share",
+        "xr-spatial-tracking",
     )
-)  # fmt: skip
+)
 PATH_MAX = 2048  # characters; our longest, a signed image's, has some 150
 
 
 class InputLimitsMiddleware:
     """Refuse what no page of ours sends and no text may hold.
 
-    Paths are matched against patterns, some of them Django's, that take the square of a path's length. NUL is refused
-    because PostgreSQL stores none. Forms refuse it too, with a sentence beside the field; this is for what is read
-    without one. Programs' views, which are exempt from CSRF checks, refuse it in their own formats.
+    Paths are matched against patterns, some of them Django's, that take the square of a path's
+    length. NUL is refused because PostgreSQL stores none. Forms refuse it too, with a sentence
+    beside the field; this is for what is read without one. Programs' views, which are exempt from
+    CSRF checks, refuse it in their own formats.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -43,7 +63,9 @@ class InputLimitsMiddleware:
             return HttpResponse(sentence, status=414, content_type="text/plain; charset=utf-8")
         return self.get_response(request)
 
-    def process_view(self, request: HttpRequest, view: Callable[..., Any], *_: Any) -> HttpResponse | None:
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], *_: Any
+    ) -> HttpResponse | None:
         if getattr(view, "csrf_exempt", False):
             return None
         if "\0" in request.path or "%00" in request.META.get("QUERY_STRING", ""):
@@ -56,8 +78,12 @@ class InputLimitsMiddleware:
         return None
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """Django's admin hands numbers of any size to the database, which refuses them: each database in its way."""
-        is_admin = request.resolver_match is not None and "admin" in request.resolver_match.app_names
+        """Django's admin hands numbers of any size to the database, which refuses them: each
+        database in its way.
+        """
+        is_admin = (
+            request.resolver_match is not None and "admin" in request.resolver_match.app_names
+        )
         if is_admin and isinstance(exception, OverflowError | DataError):
             return _refuse("The address or the form holds a number or a time that is out of range.")
         return None
@@ -77,7 +103,9 @@ def _path_of(url: str) -> str:
 
 
 class LapsedSessionMiddleware:
-    """Send htmx to the whole login page; following the redirect, it would put that page into a part of this one."""
+    """Send htmx to the whole login page; following the redirect, it would put that page into a part
+    of this one.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -92,13 +120,17 @@ class LapsedSessionMiddleware:
         ):
             login = resolve_url(settings.LOGIN_URL)
             # Back to the page that the person was on, which is not the address that htmx asked for.
-            back = urlencode({REDIRECT_FIELD_NAME: _path_of(request.headers.get("HX-Current-URL", ""))})
+            back = urlencode(
+                {REDIRECT_FIELD_NAME: _path_of(request.headers.get("HX-Current-URL", ""))}
+            )
             response = HttpResponse(status=204, headers={"HX-Redirect": f"{login}?{back}"})
         return response
 
 
 class IsolationMiddleware:
-    """Keep every answer, static files too, out of other sites' reach, and switch off what no page here uses."""
+    """Keep every answer, static files too, out of other sites' reach, and switch off what no page
+    here uses.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -111,7 +143,9 @@ class IsolationMiddleware:
 
 
 class DebugNotFoundMiddleware:
-    """Answer a missing page with Loupe's own 404 page, where DEBUG would show Django's technical one."""
+    """Answer a missing page with Loupe's own 404 page, where DEBUG would show Django's technical
+    one.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

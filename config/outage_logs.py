@@ -16,16 +16,22 @@ KINDS = len(Outage) + 1
 
 
 class FoldOutages(logging.Filter):
-    """Let one record a minute and kind of outage through, as one line, with the number of those left out.
+    """Let one record a minute and kind of outage through, as one line, with the number of those
+    left out.
 
-    The state is memory that forked processes share, so that a worker's processes log one line together. It has no lock
-    that a killed process could keep; at worst two lines appear where one would do.
+    The state is memory that forked processes share, so that a worker's processes log one line
+    together. It has no lock that a killed process could keep; at worst two lines appear where one
+    would do.
     """
 
     def __init__(self) -> None:
         super().__init__()
         shared = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("d")
-        self.logged_at, self.seen_at, self.left_out = shared[:KINDS], shared[KINDS : 2 * KINDS], shared[2 * KINDS :]
+        self.logged_at, self.seen_at, self.left_out = (
+            shared[:KINDS],
+            shared[KINDS : 2 * KINDS],
+            shared[2 * KINDS :],
+        )
 
     def filter(self, record: logging.LogRecord) -> bool:
         now = time.monotonic()
@@ -41,14 +47,25 @@ class FoldOutages(logging.Filter):
         self.logged_at[kind], self.left_out[kind] = now, 0
         return True
 
-    def _kind_of(self, record: logging.LogRecord, error: BaseException | None, now: float) -> int | None:
+    def _kind_of(
+        self, record: logging.LogRecord, error: BaseException | None, now: float
+    ) -> int | None:
         outage = find_outage(error)
         if outage is not None:
             return int(outage)
         if record.name == "django.request" and getattr(record, "status_code", None) == 503:
             return ANSWERS
-        if record.name == "django-q":  # the queue's processes also report what the outage did to them
-            return next((int(each) for each in Outage if self.seen_at[each] and now - self.seen_at[each] < EVERY), None)
+        if (
+            record.name == "django-q"
+        ):  # the queue's processes also report what the outage did to them
+            return next(
+                (
+                    int(each)
+                    for each in Outage
+                    if self.seen_at[each] and now - self.seen_at[each] < EVERY
+                ),
+                None,
+            )
         return None
 
     def _fold(self, record: logging.LogRecord, error: BaseException | None, left_out: int) -> None:

@@ -1,7 +1,7 @@
 """Health probes: /healthz says that the process answers, /readyz that it can work.
 
-A check is a function that returns "ok" or says what is wrong. To add one, put it into CHECKS; or into NOTICES if this
-process can serve pages all the same.
+A check is a function that returns "ok" or says what is wrong. To add one, put it into CHECKS; or
+into NOTICES if this process can serve pages all the same.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def check_database() -> str:
 
 
 class MigrationCheck:
-    """Whether every migration is applied. Asked until it is so: reading all migrations takes 10 ms of computing."""
+    """Whether every migration is applied. Asked until it is so: reading all migrations takes 10 ms
+    of computing.
+    """
 
     def __init__(self) -> None:
         self.is_complete = False
@@ -87,7 +89,9 @@ def show_health(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 def show_readiness(request: HttpRequest) -> HttpResponse:
-    """Answer 200 when every check is ok, else 503, so that no traffic is sent here yet. Notices change nothing."""
+    """Answer 200 when every check is ok, else 503, so that no traffic is sent here yet. Notices
+    change nothing.
+    """
     state = run_checks(CHECKS)
     is_ready = set(state.values()) == {OK}
     state |= run_checks(NOTICES)
@@ -100,7 +104,8 @@ PROBES: dict[str, View] = {"/healthz": show_health, "/readyz": show_readiness}
 
 
 class ProbeMiddleware:
-    """Answer probes before any other middleware: under any host name, over http too, without a redirect.
+    """Answer probes before any other middleware: under any host name, over http too, without a
+    redirect.
 
     Orchestrators ask by the address of the container and without TLS.
     """

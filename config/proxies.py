@@ -11,10 +11,12 @@ from django.http import HttpRequest, HttpResponse
 
 
 class ClientAddressMiddleware:
-    """Put the client's address into REMOTE_ADDR when the request comes through a proxy of TRUSTED_PROXIES.
+    """Put the client's address into REMOTE_ADDR when the request comes through a proxy of
+    TRUSTED_PROXIES.
 
-    X-Forwarded-For is read from its end, where each proxy adds the address that it was called from. The first one that
-    is no trusted proxy is the client; what stands before it, the client has written itself.
+    X-Forwarded-For is read from its end, where each proxy adds the address that it was called from.
+    The first one that is no trusted proxy is the client; what stands before it, the client has
+    written itself.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -34,7 +36,9 @@ class ClientAddressMiddleware:
         return client
 
     def _is_trusted(self, client: str) -> bool:
-        return _is_address(client) and any(ip_address(client) in network for network in self.trusted)
+        return _is_address(client) and any(
+            ip_address(client) in network for network in self.trusted
+        )
 
 
 def _is_address(text: str) -> bool:

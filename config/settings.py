@@ -1,4 +1,6 @@
-"""Every setting of Loupe, read from the environment. README.md lists them; a test compares the two."""
+"""Every setting of Loupe, read from the environment. README.md lists them; a test compares the
+two.
+"""
 
 from __future__ import annotations
 
@@ -27,16 +29,16 @@ IS_BUILD = "collectstatic" in sys.argv
 IS_HELP = sys.argv[1:2] == ["help"] or not {"-h", "--help"}.isdisjoint(sys.argv[1:])
 IS_MIGRATION = not {"migrate", "dev"}.isdisjoint(sys.argv)  # `dev` migrates first
 
-# --- Core --------------------------------------------------------------------
+# --- Core ---
 DEBUG = env.boolean("DEBUG", default=False)
 SECRET_KEY = env.text("SECRET_KEY") or (secrets.token_urlsafe(50) if IS_BUILD or IS_HELP else "")
 if not SECRET_KEY:
     _file = DATA_DIR / "settings.env"
     raise ImproperlyConfigured(
-        f"SECRET_KEY is empty. The environment does not set it, and {_file} "
-        f"{'does not name it' if _file.is_file() else 'does not exist'}. If Loupe keeps its data in another folder, "
-        "name that folder: DATA_DIR=/path/to/it. To try Loupe use `make run`, which makes a key. "
-        "In production set it to 50 random characters."
+        f"SECRET_KEY is empty. The environment does not set it, and {_file}"
+        f" {'does not name it' if _file.is_file() else 'does not exist'}. If Loupe keeps its data"
+        " in another folder, name that folder: DATA_DIR=/path/to/it. To try Loupe use `make run`,"
+        " which makes a key. In production set it to 50 random characters."
     )
 env.require_strong_key("SECRET_KEY", SECRET_KEY)
 # Keys that were in use before: what they have signed stays valid until it expires.
@@ -45,7 +47,11 @@ for _key in SECRET_KEY_FALLBACKS:
     env.require_strong_key("SECRET_KEY_FALLBACKS", _key)
 PORT = env.integer("PORT", 8000, low=1, high=65535)
 PUBLIC_URL = env.url("PUBLIC_URL", f"http://127.0.0.1:{PORT}")
-ALLOWED_HOSTS = env.words("ALLOWED_HOSTS") or [urlsplit(PUBLIC_URL).hostname or "", "127.0.0.1", "localhost"]
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS") or [
+    urlsplit(PUBLIC_URL).hostname or "",
+    "127.0.0.1",
+    "localhost",
+]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 # Proxies whose X-Forwarded-For says where a request comes from.
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES", "127.0.0.1,::1")
@@ -117,20 +123,24 @@ TEMPLATES = [
     },
 ]
 
-# --- Database, cache, queue --------------------------------------------------------------------
+# --- Database, cache, queue ---
 DATABASES: dict[str, Any] = {
     "default": env.database(
-        "DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}", is_pooled=env.boolean("DATABASE_POOLER", default=False)
+        "DATABASE_URL",
+        f"sqlite:///{DATA_DIR / 'db.sqlite3'}",
+        is_pooled=env.boolean("DATABASE_POOLER", default=False),
     )
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
-        # A transaction that reads first and writes later would otherwise fail with "database is locked".
+        # A transaction that reads first and writes later would otherwise fail with "database is
+        # locked".
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
-        # temp_store: SQLite keeps what it would have to undo, otherwise in a new file for every decision. But where an
-        # index is made, as much is sorted as the table holds.
-        # recursive_triggers: without it INSERT OR REPLACE would rewrite append-only rows without firing their triggers.
+        # temp_store: SQLite keeps what it would have to undo, otherwise in a new file for every
+        # decision. But where an index is made, as much is sorted as the table holds.
+        # recursive_triggers: without it INSERT OR REPLACE would rewrite append-only rows without
+        # firing their triggers.
         "init_command": (
             "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA recursive_triggers=ON;"
             "PRAGMA cache_size=-16000;PRAGMA mmap_size=2000000000;"
@@ -141,9 +151,11 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 PREPARED_QUERIES = env.boolean("PREPARED_QUERIES", default=True)
 REDIS_URL = env.redis("REDIS_URL")
 CACHES: dict[str, Any] = {
-    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
-    if REDIS_URL
-    else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "default": (
+        {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+        if REDIS_URL
+        else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    ),
     # The last lists of models that the providers sent: worth more than a restart, worth no table.
     "models": {
         "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
@@ -152,9 +164,10 @@ CACHES: dict[str, Any] = {
         "OPTIONS": {"MAX_ENTRIES": 2000},
     },
 }
-# Messages only wake workers up; rows are the truth. So the queue retries nothing (retry is far away, one attempt), one
-# message at most waits beside the workers, and no success is stored. There is no scheduler: its rows name functions to
-# run, and the ticker does its work. docs/adr/0006 says why each value is what it is.
+# Messages only wake workers up; rows are the truth. So the queue retries nothing (retry is far
+# away, one attempt), one message at most waits beside the workers, and no success is stored. There
+# is no scheduler: its rows name functions to run, and the ticker does its work. docs/adr/0006 says
+# why each value is what it is.
 Q_CLUSTER: dict[str, Any] = {
     "name": "loupe",
     "label": "Worker queue",  # in the admin site
@@ -176,7 +189,7 @@ Q_CLUSTER: dict[str, Any] = {
     **({"redis": REDIS_URL} if REDIS_URL else {"orm": "default"}),
 }
 
-# --- People --------------------------------------------------------------------
+# --- People ---
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "config.auth.backend.Accounts"]
 PASSWORD_HASHERS = [
     "config.auth.hashers.BoundedArgon2PasswordHasher",
@@ -184,7 +197,11 @@ PASSWORD_HASHERS = [
 ]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+    )
 ]
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
@@ -203,7 +220,7 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = True
 
-# --- The browser's side of security --------------------------------------------------------------------
+# --- The browser's side of security ---
 SECURE = PUBLIC_URL.startswith("https://")
 SECURE_SSL_REDIRECT = SECURE and not DEBUG
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE else None
@@ -221,7 +238,8 @@ CONTENT_SECURITY_POLICY = {
         "default-src": [NONE],
         "script-src": [SELF],
         "style-src": [SELF],
-        # The tiny blurred previews are data: addresses inside the page, so that they cost no request of their own.
+        # The tiny blurred previews are data: addresses inside the page, so that they cost no
+        # request of their own.
         "img-src": [SELF, "data:"],
         "connect-src": [SELF],
         "font-src": [SELF],
@@ -233,7 +251,7 @@ CONTENT_SECURITY_POLICY = {
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
-# --- Files --------------------------------------------------------------------
+# --- Files ---
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
@@ -247,30 +265,40 @@ STORAGES = {
         "OPTIONS": {"location": DATA_DIR / "assets"},
     },
     "staticfiles": {
-        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
-        if DEBUG
-        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        "BACKEND": (
+            "django.contrib.staticfiles.storage.StaticFilesStorage"
+            if DEBUG
+            else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        )
     },
 }
-# Less free space than this where images are stored stops new requests: what is generated could not be kept. 512 MiB are
-# four of the largest images that a decoder may return (120 MB each), or some 400 usual ones.
-STORAGE_RESERVE = env.integer("STORAGE_RESERVE_MB", 512, low=0, high=1_000_000) * 1024 * 1024  # bytes
+# Less free space than this where images are stored stops new requests: what is generated could not
+# be kept. 512 MiB are four of the largest images that a decoder may return (120 MB each), or some
+# 400 usual ones.
+STORAGE_RESERVE = (
+    env.integer("STORAGE_RESERVE_MB", 512, low=0, high=1_000_000) * 1024 * 1024
+)  # bytes
 
-# --- Providers and classifiers --------------------------------------------------------------------
+# --- Providers and classifiers ---
 SANDBOX = env.boolean("SANDBOX", default=DEBUG)
 SANDBOX_LATENCY = float(env.decimal("SANDBOX_LATENCY", "1.5", low="0", high="600"))
 NOVITA_API_KEY = env.text("NOVITA_API_KEY")
 NOVITA_BASE_URL = env.url("NOVITA_BASE_URL", "https://api.novita.ai")
-# Novita counts images, not requests. 0: no limit. https://novita.ai/docs/guides/model-apis-rate-limits.md
-NOVITA_IMAGES_PER_MINUTE = env.integer("NOVITA_IMAGES_PER_MINUTE", 20 if NOVITA_API_KEY else 0, low=0, high=100_000)
+# Novita counts images, not requests. 0: no limit.
+# https://novita.ai/docs/guides/model-apis-rate-limits.md
+NOVITA_IMAGES_PER_MINUTE = env.integer(
+    "NOVITA_IMAGES_PER_MINUTE", 20 if NOVITA_API_KEY else 0, low=0, high=100_000
+)
 # The API reports no price, so this is what Loupe reckons with; detection is added to it.
 NOVITA_IMAGE_PRICE = env.decimal("NOVITA_IMAGE_PRICE", "0.0015", low="0", high="100")
 # USD over all providers; empty: no limit.
 SPENDING_LIMIT_PER_DAY = (
-    env.decimal("SPENDING_LIMIT_PER_DAY", "0", low="0", high="1000000") if env.text("SPENDING_LIMIT_PER_DAY") else None
+    env.decimal("SPENDING_LIMIT_PER_DAY", "0", low="0", high="1000000")
+    if env.text("SPENDING_LIMIT_PER_DAY")
+    else None
 )
-# Beside what each is built with: images per minute (0: no limit), USD per image and per detection, and whether it is
-# told an address to call when a task has ended.
+# Beside what each is built with: images per minute (0: no limit), USD per image and per detection,
+# and whether it is told an address to call when a task has ended.
 IMAGE_PROVIDERS: dict[str, dict[str, Any]] = {}
 if NOVITA_API_KEY:
     IMAGE_PROVIDERS["novita"] = {
@@ -279,28 +307,45 @@ if NOVITA_API_KEY:
         "images_per_minute": NOVITA_IMAGES_PER_MINUTE,
         "image_price": NOVITA_IMAGE_PRICE,
         "detection_price": Decimal("0.0015"),
-        "webhooks": SECURE,  # without https on a public name Novita could not reach them, or anybody could read them
+        "webhooks": (
+            SECURE
+        ),  # without https on a public name Novita could not reach them, or anybody could read them
     }
 elif SANDBOX:
-    # A name of its own, so that a task of the sandbox is never looked up at the real provider once a key is set.
+    # A name of its own, so that a task of the sandbox is never looked up at the real provider once
+    # a key is set.
     IMAGE_PROVIDERS["novita-sandbox"] = {
         "BACKEND": "generation.providers.novita.client.Novita",
-        "OPTIONS": {"api_key": "sandbox", "base_url": f"{PUBLIC_URL}/sandbox/novita", "label": "Novita (sandbox)"},
+        "OPTIONS": {
+            "api_key": "sandbox",
+            "base_url": f"{PUBLIC_URL}/sandbox/novita",
+            "label": "Novita (sandbox)",
+        },
         "images_per_minute": NOVITA_IMAGES_PER_MINUTE,
         "webhooks": True,
     }
-# Services beside the image providers: what their clients are built with, or None for one that is off.
+# Services beside the image providers: what their clients are built with, or None for one that is
+# off.
 NANOGPT: dict[str, str] | None = None
 NANOGPT_BASE_URL = env.url("NANOGPT_BASE_URL", "https://nano-gpt.com")
 if NANOGPT_API_KEY := env.text("NANOGPT_API_KEY"):
     NANOGPT = {"api_key": NANOGPT_API_KEY, "base_url": NANOGPT_BASE_URL, "label": "nano-gpt"}
 elif SANDBOX:
-    NANOGPT = {"api_key": "sandbox", "base_url": f"{PUBLIC_URL}/sandbox/nano-gpt", "label": "nano-gpt (sandbox)"}
+    NANOGPT = {
+        "api_key": "sandbox",
+        "base_url": f"{PUBLIC_URL}/sandbox/nano-gpt",
+        "label": "nano-gpt (sandbox)",
+    }
 SCENARIO: dict[str, str] | None = None
 SCENARIO_BASE_URL = env.url("SCENARIO_BASE_URL", "https://api.cloud.scenario.com/v1")
-SCENARIO_API_KEY, SCENARIO_API_SECRET = env.text("SCENARIO_API_KEY"), env.text("SCENARIO_API_SECRET")
+SCENARIO_API_KEY, SCENARIO_API_SECRET = (
+    env.text("SCENARIO_API_KEY"),
+    env.text("SCENARIO_API_SECRET"),
+)
 if bool(SCENARIO_API_KEY) != bool(SCENARIO_API_SECRET):
-    raise ImproperlyConfigured("SCENARIO_API_KEY and SCENARIO_API_SECRET belong together: set both, or neither.")
+    raise ImproperlyConfigured(
+        "SCENARIO_API_KEY and SCENARIO_API_SECRET belong together: set both, or neither."
+    )
 if SCENARIO_API_KEY:
     SCENARIO = {
         "api_key": SCENARIO_API_KEY,
@@ -317,8 +362,9 @@ elif SANDBOX:
     }
 # How often the key's assets are imported without being asked to; the sandbox's are not. 0: never.
 SCENARIO_IMPORT_MINUTES = env.integer("SCENARIO_IMPORT_MINUTES", 0, low=0, high=10_080)
-# For addresses that providers give. Those that callers of the API give have a list of their own, which the sandbox does
-# not lengthen: a program could otherwise have this server call whatever the providers' images come from.
+# For addresses that providers give. Those that callers of the API give have a list of their own,
+# which the sandbox does not lengthen: a program could otherwise have this server call whatever the
+# providers' images come from.
 FETCH_ALLOW = env.endpoints("FETCH_ALLOW")
 CALLER_ALLOW = env.endpoints("CALLER_ALLOW")
 if SANDBOX:
@@ -341,12 +387,15 @@ _can_run = {
     "scenario": SCENARIO is not None,
 }
 CLASSIFIERS = env.words(
-    "CLASSIFIERS", ",".join(slug for slug, can in _can_run.items() if can), choices=CLASSIFIER_BACKENDS
+    "CLASSIFIERS",
+    ",".join(slug for slug, can in _can_run.items() if can),
+    choices=CLASSIFIER_BACKENDS,
 )
 if "local" in CLASSIFIERS and not _local:
     raise ImproperlyConfigured(
-        "CLASSIFIERS names local, but its packages are missing. Install them with `pip install --require-hashes -r "
-        "requirements.txt` (the detector is AGPL-3.0, see README) or leave local out of CLASSIFIERS."
+        "CLASSIFIERS names local, but its packages are missing. Install them with `pip install"
+        " --require-hashes -r requirements.txt` (the detector is AGPL-3.0, see README) or leave"
+        " local out of CLASSIFIERS."
     )
 if "nanogpt" in CLASSIFIERS and NANOGPT is None:
     raise ImproperlyConfigured("CLASSIFIERS names nanogpt, but NANOGPT_API_KEY is not set.")
@@ -356,7 +405,7 @@ SECOND_OPINION_PERCENT = env.decimal("SECOND_OPINION_PERCENT", "5", low="0", hig
 DECIDE_OWN_REQUESTS = env.boolean("DECIDE_OWN_REQUESTS", default=False)
 DEMO_PASSWORD = env.text("DEMO_PASSWORD")
 
-# --- The rest --------------------------------------------------------------------
+# --- The rest ---
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-gb"
@@ -364,8 +413,14 @@ USE_I18N = False
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Providers' and gateway addresses end without a slash; redirecting them would lose their bodies.
 APPEND_SLASH = False
-SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]  # HSTS_SUBDOMAINS and HSTS_PRELOAD are choices
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",
+    "security.W021",
+]  # HSTS_SUBDOMAINS and HSTS_PRELOAD are choices
 
+LOG_LEVEL = env.words(
+    "LOG_LEVEL", "INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+)[0]
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -385,9 +440,9 @@ LOGGING = {
     },
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
-        "loupe": {"level": "INFO"},
+        "loupe": {"level": LOG_LEVEL},
         # Django's own handler would print every line a second time, unredacted.
-        "django": {"handlers": ["console"], "level": "INFO", "propagate": False},
+        "django": {"handlers": ["console"], "level": LOG_LEVEL, "propagate": False},
         "django.server": {"handlers": ["console"], "level": "INFO", "propagate": False},
         # At INFO they print every URL, signatures included.
         "httpx": {"level": "WARNING"},

@@ -28,9 +28,10 @@ class _Closer:
 def close_with_thread(connection: BaseDatabaseWrapper, **signal: Any) -> None:
     """Receive ``connection_created``.
 
-    granian ends threads that have been idle for half a minute and starts others later. Django's connection objects
-    refer to each other in circles, so those of an ended thread would stay open until the garbage collector comes by:
-    each burst of requests would leave as many connections as there are threads, until PostgreSQL refuses more.
+    granian ends threads that have been idle for half a minute and starts others later. Django's
+    connection objects refer to each other in circles, so those of an ended thread would stay open
+    until the garbage collector comes by: each burst of requests would leave as many connections as
+    there are threads, until PostgreSQL refuses more.
     """
     if getattr(_kept, connection.alias, None) is None:
         setattr(_kept, connection.alias, _Closer(connection))

@@ -6,14 +6,14 @@ from django.contrib.auth import views as auth_views
 from django.urls import include, path, re_path
 
 from config import views
-from moderation.views import care, providers
+from moderation.views import care, dashboard, providers
 
 handler500 = views.server_error
 
 urlpatterns = [
     # Addresses are tried in turn, and most that are asked for are the desk's.
     path("", include("moderation.urls")),
-    path("", views.home, name="home"),
+    path("", dashboard.home, name="home"),
     path(
         "login/",
         auth_views.LoginView.as_view(

@@ -1,4 +1,4 @@
-"""Pages of the whole house: today, and what is shown when something is wrong."""
+"""Pages without an app: changing the password, and error pages."""
 
 from __future__ import annotations
 
@@ -17,20 +17,10 @@ from django.template.loader import render_to_string
 from django.urls import reverse_lazy
 from django.views import defaults
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET
 
-from generation.core.htmx import respond
 from generation.core.outages import RETRY_AFTER, find_outage
-from moderation.presenters.dashboard import today
-from moderation.views.access import DeskRequest
 
 OUTAGE = "Loupe cannot reach its database or its queue. Try again in a moment."
-
-
-@require_GET
-def home(request: DeskRequest) -> HttpResponse:
-    """Today. To its own poll it sends the numbers and the lists alone, each for its place."""
-    return respond(request, "home.html", "_home_numbers.html", today(request.user))
 
 
 class PasswordChange(PasswordChangeView):
@@ -50,13 +40,17 @@ class PasswordChange(PasswordChangeView):
 
 @login_not_required
 def unknown_url(request: HttpRequest) -> NoReturn:
-    """Match every URL that nothing else does, so that DebugNotFoundMiddleware answers it. Only with DEBUG."""
+    """Match every URL that nothing else does, so that DebugNotFoundMiddleware answers it. Only with
+    DEBUG.
+    """
     raise Http404
 
 
 @login_not_required
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer an error that nothing has caught: 503 during an outage of the database or of Redis, else 500."""
+    """Answer an error that nothing has caught: 503 during an outage of the database or of Redis,
+    else 500.
+    """
     if find_outage(sys.exc_info()[1]) is None:
         return defaults.server_error(request)
     return show_outage(request)
@@ -71,7 +65,9 @@ def show_outage(request: HttpRequest) -> HttpResponse:
     return HttpResponse(render_to_string("503.html"), status=503, headers=headers)
 
 
-def show_lockout(request: HttpRequest, response: HttpResponse | None, credentials: Any) -> HttpResponse:
+def show_lockout(
+    request: HttpRequest, response: HttpResponse | None, credentials: Any
+) -> HttpResponse:
     """Answer a log-in that is closed after too many wrong passwords."""
     locked = render(request, "registration/locked.html", status=settings.AXES_HTTP_RESPONSE_CODE)
     if cool_off := get_cool_off(request):

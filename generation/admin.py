@@ -1,4 +1,6 @@
-"""The admin site's view of generation and of the queue: history and machine state, so all of it is read-only."""
+"""The admin site's view of generation and of the queue: history and machine state, so all of it is
+read-only.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,9 @@ from generation.models import (
     GenerationRequest,
     ImagesOfDay,
     ImportRun,
-    InvalidTransition,
+    InvalidTransitionError,
+    JobSlot,
     ProviderState,
-    PumpSlot,
     RemoteImage,
     RequestTransition,
     Scope,
@@ -83,23 +85,43 @@ class RequestTransitionInline(ReadOnlyInline):
 
 
 MORE = (
-    "sd_vae", "clip_skip", "loras", "embeddings", "hires_fix", "refiner_switch_at", "enable_transparent_background",
+    "sd_vae",
+    "clip_skip",
+    "loras",
+    "embeddings",
+    "hires_fix",
+    "refiner_switch_at",
+    "enable_transparent_background",
     "restore_faces",
-)  # fmt: skip
+)
 DELIVERY = (
-    "response_image_type", "enable_nsfw_detection", "nsfw_detection_level", "custom_storage", "enterprise_plan",
-)  # fmt: skip
+    "response_image_type",
+    "enable_nsfw_detection",
+    "nsfw_detection_level",
+    "custom_storage",
+    "enterprise_plan",
+)
 
 
 @admin.register(GenerationRequest)
 class GenerationRequestAdmin(ReadOnlyAdmin):
-    list_display = ("short_id", "beginning", "provider", "status", "progress", "requested_by", "created_at", "desk")
+    list_display = (
+        "short_id",
+        "beginning",
+        "provider",
+        "status",
+        "progress",
+        "requested_by",
+        "created_at",
+        "desk",
+    )
     list_filter = ("status", ProviderFilter, "created_at")
     list_select_related = ("requested_by",)
     search_fields = ("uuid", "prompt", "=provider_task_id", "model_name")
     search_help_text = "Id, words of the prompt, the provider's task id, or a model's name."
     ordering = ("-created_at", "-id")
-    # What a program sends may hold secrets of theirs: an address to call with a token in it, a key of its own making.
+    # What a program sends may hold secrets of theirs: an address to call with a token in it, a key
+    # of its own making.
     exclude = (
         "id",
         "lease",
@@ -111,14 +133,41 @@ class GenerationRequestAdmin(ReadOnlyAdmin):
     )
     readonly_fields = ("uuid", "callback", "idempotency")
     fieldsets = (
-        (None, {"fields": ("uuid", "provider", "provider_task_id", "status", "progress", "eta_seconds")}),
+        (
+            None,
+            {
+                "fields": (
+                    "uuid",
+                    "provider",
+                    "provider_task_id",
+                    "status",
+                    "progress",
+                    "eta_seconds",
+                )
+            },
+        ),
         ("What went wrong", {"fields": ("reason", "error", "attempts")}),
-        ("What to draw", {"fields": ("prompt", "negative_prompt", "model_name", "width", "height", "image_num")}),
+        (
+            "What to draw",
+            {"fields": ("prompt", "negative_prompt", "model_name", "width", "height", "image_num")},
+        ),
         ("How", {"fields": ("sampler_name", "steps", "guidance_scale", "seed")}),
         ("More", {"fields": MORE}),
         ("Delivery", {"fields": DELIVERY}),
         ("The program that asked", {"fields": ("api_key", "callback", "idempotency")}),
-        ("Record", {"fields": ("requested_by", "created_at", "submitted_at", "finished_at", "due_at", "cost")}),
+        (
+            "Record",
+            {
+                "fields": (
+                    "requested_by",
+                    "created_at",
+                    "submitted_at",
+                    "finished_at",
+                    "due_at",
+                    "cost",
+                )
+            },
+        ),
         (
             "The provider's answers",
             {"classes": ("collapse",), "fields": ("submit_answer", "candidate_task_id", "result")},
@@ -133,7 +182,9 @@ class GenerationRequestAdmin(ReadOnlyAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """A column that no group names is shown all the same."""
         named = {name for _, group in self.fieldsets for name in group["fields"]}
-        rest = [f.name for f in self.opts.fields if f.name not in named and f.name not in self.exclude]
+        rest = [
+            f.name for f in self.opts.fields if f.name not in named and f.name not in self.exclude
+        ]
         return (*self.fieldsets, ("Other", {"fields": rest})) if rest else self.fieldsets
 
     @admin.display(description="id", ordering="uuid")
@@ -159,17 +210,27 @@ class GenerationRequestAdmin(ReadOnlyAdmin):
     def has_resolve_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("generation.resolve_request"))
 
-    @admin.action(description="Send failed requests again (may cost twice)", permissions=["resolve"])
+    @admin.action(
+        description="Send failed requests again (may cost twice)", permissions=["resolve"]
+    )
     def retry_failed(self, request: HttpRequest, chosen: QuerySet[GenerationRequest]) -> None:
         failed = chosen.filter(status=GenerationRequest.Status.FAILED)
-        self._each(request, failed, chosen.count(), lambda row: service.retry(request=row), "sent again")
+        self._each(
+            request, failed, chosen.count(), lambda row: service.retry(request=row), "sent again"
+        )
 
     @admin.action(description="Give up requests of unknown outcome", permissions=["resolve"])
     def give_up_unknown(self, request: HttpRequest, chosen: QuerySet[GenerationRequest]) -> None:
         user = request.user
         assert isinstance(user, User)
         unknown = chosen.filter(status=GenerationRequest.Status.UNKNOWN)
-        self._each(request, unknown, chosen.count(), lambda row: service.give_up(request=row, user=user), "given up")
+        self._each(
+            request,
+            unknown,
+            chosen.count(),
+            lambda row: service.give_up(request=row, user=user),
+            "given up",
+        )
 
     def _each(
         self,
@@ -183,7 +244,7 @@ class GenerationRequestAdmin(ReadOnlyAdmin):
         for row in rows:
             try:
                 act(row)
-            except InvalidTransition:
+            except InvalidTransitionError:
                 continue
             except service.BlankPromptError as error:
                 blank += 1
@@ -194,7 +255,9 @@ class GenerationRequestAdmin(ReadOnlyAdmin):
         if blank:
             self.message_user(request, f"{blank} not sent: {reason}", messages.WARNING)
         if count + blank < wanted:
-            self.message_user(request, "The others are in a state that does not allow it.", messages.WARNING)
+            self.message_user(
+                request, "The others are in a state that does not allow it.", messages.WARNING
+            )
 
 
 @admin.register(AssetText)
@@ -209,7 +272,9 @@ class AssetTextAdmin(ReadOnlyAdmin):
 
 @admin.register(Asset)
 class AssetAdmin(ReadOnlyAdmin):
-    """Facts about images. Of the image itself no more than its blurred preview: looking is for the desk."""
+    """Facts about images. Of the image itself no more than its blurred preview: looking is for the
+    desk.
+    """
 
     list_display = (
         "short_id",
@@ -224,7 +289,9 @@ class AssetAdmin(ReadOnlyAdmin):
     list_filter = ("source", ImageTypeFilter, "created_at")
     list_select_related = ("review",)
     search_fields = ("uuid", "=sha256", "=source_sha256", "original_name")
-    search_help_text = "Id, SHA-256 (of the rendition or of what came in), or the name a file came with."
+    search_help_text = (
+        "Id, SHA-256 (of the rendition or of what came in), or the name a file came with."
+    )
     ordering = ("-created_at", "-id")
     exclude = ("id", "rendition", "thumbnail", "preview", "pdq")
     readonly_fields = ("tiny", "stored_as", "perceptual_hash", "review_link")
@@ -258,7 +325,9 @@ class AssetAdmin(ReadOnlyAdmin):
         review = getattr(asset, "review", None)  # another app's; known here by name only
         if review is None:
             return "–"
-        return format_html('<a href="{}">{}</a>', review.get_absolute_url(), review.get_status_display())
+        return format_html(
+            '<a href="{}">{}</a>', review.get_absolute_url(), review.get_status_display()
+        )
 
 
 class ApiKeyForm(AnyModelForm):
@@ -271,10 +340,20 @@ class ApiKeyForm(AnyModelForm):
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(AnyModelAdmin):
-    """Made here or by `manage.py create_api_key`. The key itself is shown once, in the answer to the form."""
+    """Made here or by `manage.py create_api_key`. The key itself is shown once, in the answer to
+    the form.
+    """
 
     form = ApiKeyForm
-    list_display = ("name", "hint", "owner", "created_at", "last_used_at", "expires_at", "revoked_at")
+    list_display = (
+        "name",
+        "hint",
+        "owner",
+        "created_at",
+        "last_used_at",
+        "expires_at",
+        "revoked_at",
+    )
     list_filter = ("revoked_at", "created_at")
     search_fields = ("name", "hint", "owner__username")
     list_select_related = ("owner",)
@@ -291,9 +370,18 @@ class ApiKeyAdmin(AnyModelAdmin):
         made, obj.text = ApiKey.make(**form.cleaned_data)
         obj.pk, obj.hint, obj.webhook_secret = made.pk, made.hint, made.webhook_secret
 
-    def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
-        """Show the key in this very answer: as a message after a redirect it would lie in the session in clear."""
-        context = {**self.admin_site.each_context(request), "title": "The new API key", "opts": self.opts, "key": obj}
+    def response_add(
+        self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """Show the key in this very answer: as a message after a redirect it would lie in the
+        session in clear.
+        """
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "The new API key",
+            "opts": self.opts,
+            "key": obj,
+        }
         return TemplateResponse(request, "admin/generation/apikey/made.html", context)
 
     @admin.action(description="Revoke", permissions=["change"])
@@ -305,7 +393,16 @@ class ApiKeyAdmin(AnyModelAdmin):
 
 @admin.register(ApiCall)
 class ApiCallAdmin(ReadOnlyAdmin):
-    list_display = ("created_at", "key", "method", "path", "status", "reason", "images", "duration_ms")
+    list_display = (
+        "created_at",
+        "key",
+        "method",
+        "path",
+        "status",
+        "reason",
+        "images",
+        "duration_ms",
+    )
     list_filter = ("status", "created_at")
     search_fields = ("key__name", "path", "reason")
     list_select_related = ("key",)
@@ -321,8 +418,8 @@ class ImagesOfDayAdmin(ReadOnlyAdmin):
     ordering = ("-day", "-pk")
 
 
-@admin.register(PumpSlot)
-class PumpSlotAdmin(ReadOnlyAdmin):
+@admin.register(JobSlot)
+class JobSlotAdmin(ReadOnlyAdmin):
     list_display = ("name", "host", "number", "wanted_at", "running_until")
     list_filter = ("name",)
     ordering = ("name", "host", "number")
@@ -336,7 +433,17 @@ class ProviderStateAdmin(ReadOnlyAdmin):
 
 @admin.register(ImportRun)
 class ImportRunAdmin(ReadOnlyAdmin):
-    list_display = ("source", "scope", "status", "pages", "stored", "known", "refused", "started_at", "finished_at")
+    list_display = (
+        "source",
+        "scope",
+        "status",
+        "pages",
+        "stored",
+        "known",
+        "refused",
+        "started_at",
+        "finished_at",
+    )
     list_filter = ("source", "status", "started_at")
     ordering = ("-started_at",)
 
@@ -354,9 +461,10 @@ class SandboxRefusalAdmin(ReadOnlyAdmin):
     list_display = ("digest", "count")
 
 
-# --- django-q2's own tables ------------------------------------------------------------------------------------------
-# Whoever may add a Schedule may run any function on the worker, so nobody may. Arguments and results are pickles: they
-# are neither shown nor even loaded, because loading them runs them.
+# --- django-q2's own tables ---
+
+# A Schedule runs any function on the worker, so nobody may add one. Arguments and results are
+# pickles: they are neither shown nor loaded, because loading a pickle runs it.
 
 
 class QueueAdmin(ReadOnlyAdmin):

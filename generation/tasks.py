@@ -1,4 +1,6 @@
-"""The pumps of generation: bounded loops over due rows. A message only starts one; the rows say what is to do."""
+"""The pumps of generation: bounded loops over due rows. A message only starts one; the rows say
+what is to do.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +15,25 @@ from operator import itemgetter
 
 from generation import fetching, imaging, providers
 from generation.core.storage import StorageUnavailableError
-from generation.jobs import Turn, pump
-from generation.models import GenerationRequest, InvalidTransition, RemoteImage
-from generation.providers.base import ProviderError, TaskNotFound, TaskResult
-from generation.services import downloading, health, importing, polling, storage_checks, submitting, webhooks
+from generation.jobs import JobRun, job
+from generation.models import GenerationRequest, InvalidTransitionError, RemoteImage
+from generation.providers.base import ProviderError, TaskNotFoundError, TaskResult
+from generation.services import (
+    downloading,
+    health,
+    importing,
+    polling,
+    storage_checks,
+    submitting,
+    webhooks,
+)
 
 log = logging.getLogger("loupe.tasks")
 Status = GenerationRequest.Status
 Answers = dict[tuple[str, str], TaskResult | ProviderError]  # by provider and task
 
-# How long a dead worker holds up a row. Longer than any one call takes; being wrong only means doing it twice.
+# How long a dead worker holds up a row. Longer than any one call takes; being wrong only means
+# doing it twice.
 LEASE = timedelta(seconds=40)
 POLL_BATCH = 200
 FETCH_BATCH = 4
@@ -30,19 +41,27 @@ FETCH_THREADS = 4
 KILLED = "Fetching or decoding this image ended its worker {} times, so it is not tried again."
 
 
-@pump("submit", due=lambda: GenerationRequest.objects.due().filter(status__in=[Status.QUEUED, Status.SUBMITTING]))
-def submit(turn: Turn) -> None:
+@job(
+    "submit",
+    due=lambda: GenerationRequest.objects.due().filter(
+        status__in=[Status.QUEUED, Status.SUBMITTING]
+    ),
+)
+def submit(run: JobRun) -> None:
     """Send queued requests, and mark those whose sender died as unknown."""
     for orphan in GenerationRequest.objects.due().filter(status=Status.SUBMITTING):
         with _moved_on(orphan):
-            submitting.lose(request=orphan, reason="SENDER_DIED", what="The worker died while sending.")
+            submitting.lose(
+                request=orphan, reason="SENDER_DIED", what="The worker died while sending."
+            )
     queued = GenerationRequest.objects.filter(status=Status.QUEUED)
-    while not turn.expired:
-        # One at a time: what is claimed and not sent would wait out its lease if this process were killed.
+    while not run.expired:
+        # One at a time: what is claimed and not sent would wait out its lease if this process were
+        # killed.
         claimed = queued.claim(limit=1, lease=timedelta(seconds=30))
         if not claimed:
             return
-        turn.renew()
+        run.renew()
         with _moved_on(claimed[0]):
             submitting.submit(request=claimed[0])
 
@@ -52,36 +71,42 @@ def _moved_on(request: GenerationRequest) -> Iterator[None]:
     """Losing a row to another worker or to a person is no error: they have done the step."""
     try:
         yield
-    except InvalidTransition:
+    except InvalidTransitionError:
         log.info("request %s was moved on by somebody else", request.short_id)
 
 
-@pump("poll", due=lambda: GenerationRequest.objects.due().filter(status=Status.PROCESSING))
-def poll(turn: Turn) -> None:
+@job("poll", due=lambda: GenerationRequest.objects.due().filter(status=Status.PROCESSING))
+def poll(run: JobRun) -> None:
     """Ask for every due task at once, provider by provider."""
     processing = GenerationRequest.objects.filter(status=Status.PROCESSING)
-    while not turn.expired:
+    while not run.expired:
         claimed = processing.claim(limit=POLL_BATCH, lease=LEASE)
         if not claimed:
             return
-        turn.renew()
+        run.renew()
         answers = _ask((request.provider, request.provider_task_id) for request in claimed)
         for request in claimed:
-            polling.apply_answer(request=request, answer=answers[request.provider, request.provider_task_id])
+            polling.apply_answer(
+                request=request, answer=answers[request.provider, request.provider_task_id]
+            )
 
 
-@pump("reconcile", due=lambda: GenerationRequest.objects.due().filter(status=Status.UNKNOWN))
-def reconcile(turn: Turn) -> None:
-    """Read, with our own key, the tasks that webhooks named for requests whose outcome is unknown."""
+@job("reconcile", due=lambda: GenerationRequest.objects.due().filter(status=Status.UNKNOWN))
+def reconcile(run: JobRun) -> None:
+    """Read, with our own key, the tasks that webhooks named for requests whose outcome is
+    unknown.
+    """
     unknown = GenerationRequest.objects.filter(status=Status.UNKNOWN)
-    while not turn.expired:
+    while not run.expired:
         claimed = unknown.claim(limit=POLL_BATCH, lease=LEASE)
         if not claimed:
             return
-        turn.renew()
+        run.renew()
         answers = _ask((request.provider, request.candidate_task_id) for request in claimed)
         for request in claimed:
-            webhooks.confirm(request=request, answer=answers[request.provider, request.candidate_task_id])
+            webhooks.confirm(
+                request=request, answer=answers[request.provider, request.candidate_task_id]
+            )
 
 
 def _ask(tasks: Iterable[tuple[str, str]]) -> Answers:
@@ -89,7 +114,10 @@ def _ask(tasks: Iterable[tuple[str, str]]) -> Answers:
     wanted = sorted(set(tasks))
     answers: Answers = {}
     for slug, pairs in groupby(wanted, key=itemgetter(0)):
-        answers |= {(slug, task): answer for task, answer in _ask_provider(slug, [task for _, task in pairs]).items()}
+        answers |= {
+            (slug, task): answer
+            for task, answer in _ask_provider(slug, [task for _, task in pairs]).items()
+        }
     missing = ProviderError("The provider was not asked in time.")
     return {pair: answers.get(pair, missing) for pair in wanted}
 
@@ -105,7 +133,7 @@ def _ask_provider(slug: str, task_ids: list[str]) -> dict[str, TaskResult | Prov
 
     answers = asyncio.run(collect())
     errors = [answer for answer in answers.values() if isinstance(answer, ProviderError)]
-    serious = [error for error in errors if not isinstance(error, TaskNotFound)]
+    serious = [error for error in errors if not isinstance(error, TaskNotFoundError)]
     if serious:
         health.failed(slug, str(serious[-1]))
     if len(serious) < len(answers):
@@ -113,18 +141,20 @@ def _ask_provider(slug: str, task_ids: list[str]) -> dict[str, TaskResult | Prov
     return answers
 
 
-@pump("fetch", due=lambda: RemoteImage.objects.due())
-def fetch(turn: Turn) -> None:
+@job("fetch", due=lambda: RemoteImage.objects.due())
+def fetch(run: JobRun) -> None:
     """Download what is ready, nearest deadline first, a few at a time."""
     with ThreadPoolExecutor(FETCH_THREADS) as threads:
-        while not turn.expired:
+        while not run.expired:
             if storage_checks.find_local_failure():
-                _wait_for_storage(turn)
+                _wait_for_storage(run)
                 return
-            claimed = RemoteImage.objects.claim(limit=FETCH_BATCH, lease=LEASE, count_attempt=True, first="expires_at")
+            claimed = RemoteImage.objects.claim(
+                limit=FETCH_BATCH, lease=LEASE, count_attempt=True, first="expires_at"
+            )
             if not claimed:
                 return
-            turn.renew()
+            run.renew()
             taken = RemoteImage.objects.filter(pk__in=[image.pk for image in claimed])
             images = list(taken.select_related("request").order_by("expires_at"))
             expired = []
@@ -135,7 +165,7 @@ def fetch(turn: Turn) -> None:
                     expired.append(image)
                 else:
                     downloading.miss(image=image, error=outcome)
-            _refresh(turn, expired)
+            _refresh(run, expired)
 
 
 def _keep(image: RemoteImage, rendition: imaging.Rendition) -> None:
@@ -146,20 +176,20 @@ def _keep(image: RemoteImage, rendition: imaging.Rendition) -> None:
         downloading.postpone(image=image, reason=str(error), wait=storage_checks.RETRY_AFTER)
 
 
-def _wait_for_storage(turn: Turn) -> None:
+def _wait_for_storage(run: JobRun) -> None:
     """Claim nothing while this host cannot store: claiming counts an attempt.
 
     Addresses may expire meanwhile, so each image may ask for a fresh one again.
     """
     RemoteImage.objects.due().filter(refreshes__gt=0).update(refreshes=0)
-    turn.pause(storage_checks.RETRY_AFTER)
+    run.pause(storage_checks.RETRY_AFTER)
 
 
-def _refresh(turn: Turn, images: list[RemoteImage]) -> None:
+def _refresh(run: JobRun, images: list[RemoteImage]) -> None:
     """Read the tasks of expired addresses once more, because every reading signs fresh ones."""
     if not images:
         return
-    turn.renew()
+    run.renew()
     answers = _ask((image.request.provider, image.request.provider_task_id) for image in images)
     for image in images:
         answer = answers[image.request.provider, image.request.provider_task_id]
@@ -168,19 +198,24 @@ def _refresh(turn: Turn, images: list[RemoteImage]) -> None:
 
 def _download(image: RemoteImage) -> imaging.Rendition | Exception:
     if image.attempts > downloading.ATTEMPTS:
-        return imaging.Unreadable(KILLED.format(image.attempts - 1), code="crashed")
+        return imaging.UnreadableImageError(KILLED.format(image.attempts - 1), code="crashed")
     try:
         return downloading.download(image=image)
-    except (fetching.Blocked, fetching.FetchFailed, imaging.Unreadable, imaging.DecoderUnavailable) as error:
+    except (
+        fetching.BlockedAddressError,
+        fetching.FetchError,
+        imaging.UnreadableImageError,
+        imaging.DecoderUnavailableError,
+    ) as error:
         return error
 
 
-@pump("import_scenario", due=importing.is_due, budget=10)
-def import_scenario(turn: Turn) -> None:
+@job("import_scenario", due=importing.is_due, time_limit=10)
+def import_scenario(run: JobRun) -> None:
     """Go on with the scheduled import, or begin the next one."""
 
     def go_on() -> bool:
-        turn.renew()
-        return not turn.expired
+        run.renew()
+        return not run.expired
 
     importing.work_by_schedule(go_on=go_on)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from generation.views import model_picker, provider_webhooks, requests
+from generation.views import assets, model_picker, provider_webhooks, requests
 
 app_name = "generation"
 urlpatterns = [
@@ -13,7 +13,8 @@ urlpatterns = [
     path("requests/<uuid:uuid>/cancellation/", requests.request_cancel, name="request-cancel"),
     path("requests/<uuid:uuid>/retry/", requests.request_retry, name="request-retry"),
     path("requests/<uuid:uuid>/abandonment/", requests.request_give_up, name="request-give-up"),
-    path("assets/<uuid:uuid>/file", requests.asset_file, name="asset-file"),
-    path("assets/<uuid:uuid>/preview", requests.asset_preview, name="asset-preview"),
+    path("assets/<uuid:uuid>/file", assets.asset_file, name="asset-file"),
+    path("assets/<uuid:uuid>/thumbnail", assets.asset_thumbnail, name="asset-thumbnail"),
+    path("assets/<uuid:uuid>/preview", assets.asset_preview),  # the former address
     path("webhooks/novita/<str:secret>", provider_webhooks.novita_webhook, name="novita-webhook"),
 ]

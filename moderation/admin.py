@@ -1,4 +1,6 @@
-"""The admin site's view of moderation. History is read-only; a policy can be changed until it has decided anything."""
+"""The admin site's view of moderation. History is read-only; a policy can be changed until it has
+decided anything.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ from generation.models import StorageReport
 from moderation.models import (
     Chore,
     Classification,
-    DayFigures,
+    DailyStats,
     Decision,
     Delivery,
     Label,
@@ -32,9 +34,9 @@ from moderation.models import (
     Preferences,
     Review,
     SavedQueue,
-    TallyProgress,
     Verification,
-    WordTally,
+    WordStats,
+    WordStatsProgress,
 )
 from moderation.models.daily_stats import FIELDS
 from moderation.models.reviews import ReviewQuerySet
@@ -48,7 +50,16 @@ class LabelInline(ReadOnlyInline):
 
 @admin.register(Classification)
 class ClassificationAdmin(ReadOnlyAdmin):
-    list_display = ("asset", "classifier", "version", "status", "flagged", "score", "duration_ms", "created_at")
+    list_display = (
+        "asset",
+        "classifier",
+        "version",
+        "status",
+        "flagged",
+        "score",
+        "duration_ms",
+        "created_at",
+    )
     list_filter = ("status", "classifier", "flagged", "created_at")
     search_fields = ("=asset__uuid", "=asset__sha256", "error")
     list_select_related = ("asset",)
@@ -75,7 +86,11 @@ class StandingFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Review]) -> QuerySet[Review]:
         assert isinstance(queryset, ReviewQuerySet)
         status = self.value()
-        return queryset.standing_at(Review.Status(status)) if status in Review.Status.values else queryset
+        return (
+            queryset.with_status(Review.Status(status))
+            if status in Review.Status.values
+            else queryset
+        )
 
 
 @admin.register(Review)
@@ -83,14 +98,14 @@ class ReviewAdmin(ReadOnlyAdmin):
     list_display = (
         "asset",
         "status",
-        "headline_name",
-        "headline_confidence",
-        "priority",
+        "top_category_name",
+        "top_confidence",
+        "risk",
         "claimed_by",
         "decided_at",
         "desk",
     )
-    list_filter = (StandingFilter, "headline", "policy", "created_at")
+    list_filter = (StandingFilter, "top_category", "policy", "created_at")
     search_fields = ("=uuid", "=asset__uuid", "=asset__sha256", "asset__request__prompt")
     list_select_related = ("asset", "claimed_by")
     ordering = ("-pk",)
@@ -103,16 +118,40 @@ class ReviewAdmin(ReadOnlyAdmin):
 
 @admin.register(Decision)
 class DecisionAdmin(ReadOnlyAdmin):
-    list_display = ("sequence", "created_at", "verdict", "category_names", "author", "seconds", "review")
+    list_display = (
+        "sequence",
+        "created_at",
+        "verdict",
+        "category_names",
+        "author",
+        "seconds",
+        "review",
+    )
     list_filter = ("verdict", "by_policy", "policy", "reviewer", "created_at")
-    search_fields = ("=uuid", "=review__uuid", "=review__asset__uuid", "reviewer_name", "note", "=hash")
+    search_fields = (
+        "=uuid",
+        "=review__uuid",
+        "=review__asset__uuid",
+        "reviewer_name",
+        "note",
+        "=hash",
+    )
     list_select_related = ("policy", "review__asset")
     ordering = ("-sequence",)
 
 
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnlyAdmin):
-    list_display = ("request", "kind", "round", "status", "attempts", "answer", "created_at", "finished_at")
+    list_display = (
+        "request",
+        "kind",
+        "round",
+        "status",
+        "attempts",
+        "answer",
+        "created_at",
+        "finished_at",
+    )
     list_filter = ("status", "kind", "created_at")
     search_fields = ("=uuid", "=request__uuid", "error")
     list_select_related = ("request",)
@@ -145,7 +184,9 @@ class PolicyActivationInline(ReadOnlyInline):
 
 @admin.register(Policy)
 class PolicyAdmin(AnyModelAdmin):
-    """A policy in force or in the record is shown, not edited: copy it, change the copy, put the copy into force."""
+    """A policy in force or in the record is shown, not edited: copy it, change the copy, put the
+    copy into force.
+    """
 
     list_display = (
         "version",
@@ -160,7 +201,14 @@ class PolicyAdmin(AnyModelAdmin):
     list_filter = ("is_active",)
     search_fields = ("name", "note")
     ordering = ("-version",)
-    readonly_fields = ("version", "is_active", "created_by", "created_at", "first_in_force", "last_in_force")
+    readonly_fields = (
+        "version",
+        "is_active",
+        "created_by",
+        "created_at",
+        "first_in_force",
+        "last_in_force",
+    )
     inlines = (PolicyRuleInline, PolicyActivationInline)
     actions = ("copy", "put_into_force")
 
@@ -196,7 +244,9 @@ class PolicyAdmin(AnyModelAdmin):
             made = policies.create_version(based_on=policy, user=request.user)
             self.log_addition(request, made, f"Copied from version {policy.version}.")
             self.message_user(
-                request, f"Made version {made.version} from version {policy.version}. It is not in force yet."
+                request,
+                f"Made version {made.version} from version {policy.version}. It is not in force"
+                " yet.",
             )
 
     @admin.action(description="Put into force", permissions=["activate"])
@@ -213,27 +263,29 @@ class PolicyAdmin(AnyModelAdmin):
 
 @admin.register(Preferences)
 class PreferencesAdmin(AnyModelAdmin):
-    """How the desk looks to somebody. What they would rather not see, and when they rest, is their own business."""
+    """How the desk looks to somebody. What they would rather not see, and when they rest, is their
+    own business.
+    """
 
     list_display = ("user", "theme", "surround", "hotkeys", "blur")
     list_select_related = ("user",)
     fields = ("user", "theme", "surround", "hotkeys", "blur")
 
 
-@admin.register(WordTally)
-class WordTallyAdmin(ReadOnlyAdmin):
+@admin.register(WordStats)
+class WordStatsAdmin(ReadOnlyAdmin):
     list_display = ("word", "decided", "rejected")
     search_fields = ("=word",)
     ordering = ("word",)
 
 
-@admin.register(TallyProgress)
-class TallyProgressAdmin(ReadOnlyAdmin):
+@admin.register(WordStatsProgress)
+class WordStatsProgressAdmin(ReadOnlyAdmin):
     list_display = ("sequence", "decided", "rejected")
 
 
-@admin.register(DayFigures)
-class DayFiguresAdmin(ReadOnlyAdmin):
+@admin.register(DailyStats)
+class DailyStatsAdmin(ReadOnlyAdmin):
     list_display = ("day", "l1", *FIELDS)
     ordering = ("-day", "l1")
 
@@ -286,7 +338,13 @@ class GuardedUserAdmin(AnyUserAdmin):
         if obj is None or _may_become(request.user, obj):
             return fieldsets
         return [
-            (name, {**options, "fields": [field for field in options["fields"] if field != "password"]})
+            (
+                name,
+                {
+                    **options,
+                    "fields": [field for field in options["fields"] if field != "password"],
+                },
+            )
             for name, options in fieldsets
         ]
 
@@ -297,7 +355,9 @@ class GuardedUserAdmin(AnyUserAdmin):
         return _may_touch(request.user, obj) and super().has_delete_permission(request, obj)
 
     @method_decorator(sensitive_post_parameters())
-    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+    def user_change_password(
+        self, request: HttpRequest, id: str, form_url: str = ""
+    ) -> HttpResponse:
         person = self.get_object(request, unquote(id))
         if person is not None and not _may_become(request.user, person):
             raise PermissionDenied
@@ -309,17 +369,23 @@ def _may_touch(user: Any, person: Any) -> bool:
 
 
 def _may_become(user: Any, person: Any) -> bool:
-    """Whether an account holds nothing that this person lacks: permissions, or access to the admin site."""
+    """Whether an account holds nothing that this person lacks: permissions, or access to the admin
+    site.
+    """
     if user.is_superuser or person.pk == user.pk:
         return True
     if person.is_superuser or (person.is_staff and not user.is_staff):
         return False
-    held = Permission.objects.filter(Q(user=person) | Q(group__user=person)).select_related("content_type")
+    held = Permission.objects.filter(Q(user=person) | Q(group__user=person)).select_related(
+        "content_type"
+    )
     return bool(user.has_perms([f"{one.content_type.app_label}.{one.codename}" for one in held]))
 
 
 class GuardedGroupAdmin(AnyGroupAdmin):
-    """Groups are what roles are made of: whoever changes one could give themselves every permission."""
+    """Groups are what roles are made of: whoever changes one could give themselves every
+    permission.
+    """
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.is_superuser)

@@ -1,4 +1,5 @@
-"""What the demo shows: its people, its policy and its first batch of prompts. All of it is made through the services.
+"""What the demo shows: its people, its policy and its first batch of prompts. All of it is made
+through the services.
 
 Words such as "whisky" make the sandbox mark a picture as standing for a category (docs/sandbox.md).
 """
@@ -24,7 +25,12 @@ PEOPLE = (
     Person("lead", ("policy lead",), "sets policies in the admin site"),
     Person("auditor", ("auditor",), "reads the record, exports CSV"),
     # Who asks for the batch decides none of it, and the moderators all of it.
-    Person("artist", (), "asks for images, sees their own requests", permissions=("add_generationrequest",)),
+    Person(
+        "artist",
+        (),
+        "asks for images, sees their own requests",
+        permissions=("add_generationrequest",),
+    ),
     Person("admin", (), "everything, in the admin site too", is_staff=True, is_superuser=True),
 )
 
@@ -37,9 +43,10 @@ def log_ins(password: str) -> str:
 
 POLICY_NAME = "Demo policy"
 POLICY_NOTE = (
-    "For trying Loupe out. It approves pictures of the sandbox in which nothing was found, and no imported file: those "
-    "go to people. Unlike the starting policy it trusts the local detector's silence, which says nothing of weapons, "
-    "alcohol or anything else but nudity. Do not use it for real images."
+    "For trying Loupe out. It approves pictures of the sandbox in which nothing was found, and no"
+    " imported file: those go to people. Unlike the starting policy it trusts the local detector's"
+    " silence, which says nothing of weapons, alcohol or anything else but nudity. Do not use it"
+    " for real images."
 )
 
 
@@ -57,9 +64,13 @@ BLURRY = "blurry, low quality, text, watermark"
 WIDE, TALL, LARGE = (768, 512), (512, 768), (768, 768)
 
 BATCH = (
-    Prompt("misty mountain valley at sunrise, layered ridges, soft light", 4, WIDE, negative=BLURRY),
+    Prompt(
+        "misty mountain valley at sunrise, layered ridges, soft light", 4, WIDE, negative=BLURRY
+    ),
     Prompt("rainy city street at night, neon reflections, cinematic", 2, TALL, "jpeg"),
-    Prompt("still life with a whisky bottle and a crystal glass, oil painting", 3, image_type="webp"),
+    Prompt(
+        "still life with a whisky bottle and a crystal glass, oil painting", 3, image_type="webp"
+    ),
     Prompt("fern leaves after rain, macro photography, deep green", 2, negative=BLURRY),
     Prompt("detective's desk with a revolver and an old map, film noir", 3, WIDE),
     Prompt("aurora over a frozen lake, long exposure", 2, WIDE, "jpeg"),

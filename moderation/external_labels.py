@@ -1,10 +1,12 @@
-"""Other people's names for our categories: Scenario's API values and table, Amazon Rekognition's labels, old and new.
+"""Other people's names for our categories: Scenario's API values and table, Amazon Rekognition's
+labels, old and new.
 
-Scenario passes on Rekognition's top level (https://docs.scenario.com/get-started/documentation/nsfw): ten or eleven
-lower-case values today, two more until 4 March 2024, and its pages name the second level, too. Rekognition's third
-level (https://docs.aws.amazon.com/rekognition/latest/dg/moderation-api.html, model 7.0) is finer than our taxonomy, so
-it is kept as a detail of the second. A name that is not here is unknown: ``resolve`` says None, and whoever asked
-keeps the name and lets a person look.
+Scenario passes on Rekognition's top level
+(https://docs.scenario.com/get-started/documentation/nsfw): ten or eleven lower-case values today,
+two more until 4 March 2024, and its pages name the second level, too. Rekognition's third level
+(https://docs.aws.amazon.com/rekognition/latest/dg/moderation-api.html, model 7.0) is finer than our
+taxonomy, so it is kept as a detail of the second. A name that is not here is unknown: ``resolve``
+says None, and whoever asked keeps the name and lets a person look.
 """
 
 from __future__ import annotations
@@ -28,32 +30,48 @@ SCENARIO_API: dict[str, str] = {
     "gambling": "gambling",
     "hate_symbols": "hate-symbols",
 }
-# Deprecated on 2024-03-04; assets labelled before still carry them. "explicit_nudity" was a top level then, while
-# "Explicit Nudity" is a second level now, so these two are told apart by how they are spelt.
+# Deprecated on 2024-03-04; assets labelled before still carry them. "explicit_nudity" was a top
+# level then, while "Explicit Nudity" is a second level now, so these two are told apart by how they
+# are spelt.
 SCENARIO_DEPRECATED: dict[str, str] = {"explicit_nudity": "explicit", "suggestive": "non-explicit"}
 
 # Rekognition 7.0, third level under second.
 _THIRD_LEVEL: dict[str, tuple[str, ...]] = {
     "explicit.nudity": (
-        "Exposed Male Genitalia", "Exposed Female Genitalia", "Exposed Buttocks or Anus", "Exposed Female Nipple",
+        "Exposed Male Genitalia",
+        "Exposed Female Genitalia",
+        "Exposed Buttocks or Anus",
+        "Exposed Female Nipple",
     ),
     "non-explicit.nudity": (
-        "Bare Back", "Exposed Male Nipple", "Partially Exposed Buttocks", "Partially Exposed Female Breast",
+        "Bare Back",
+        "Exposed Male Nipple",
+        "Partially Exposed Buttocks",
+        "Partially Exposed Female Breast",
         "Implied Nudity",
     ),
     "non-explicit.obstructed": ("Obstructed Female Nipple", "Obstructed Male Genitalia"),
     "violence.graphic": (
-        "Weapon Violence", "Physical Violence", "Self-Harm", "Blood & Gore", "Explosions and Blasts",
+        "Weapon Violence",
+        "Physical Violence",
+        "Self-Harm",
+        "Blood & Gore",
+        "Explosions and Blasts",
     ),
     "visually-disturbing.death": ("Emaciated Bodies", "Corpses"),
     "visually-disturbing.crashes": ("Air Crash",),
     "drugs-tobacco.products": ("Pills",),
     "drugs-tobacco.use": ("Smoking",),
     "alcohol.use": ("Drinking",),
-}  # fmt: skip
+}
 # Rekognition 6.1 and spellings in use for its names, under the category that took them over.
 _OLDER: dict[str, tuple[str, ...]] = {
-    "explicit.nudity": ("Nudity", "Graphic Male Nudity", "Graphic Female Nudity", "Illustrated Explicit Nudity"),
+    "explicit.nudity": (
+        "Nudity",
+        "Graphic Male Nudity",
+        "Graphic Female Nudity",
+        "Illustrated Explicit Nudity",
+    ),
     "explicit.sexual-activity": ("Sexual Activity",),
     "explicit.sex-toys": ("Adult Toys",),
     "non-explicit": ("Sexual Situations", "Non-Explicit"),
@@ -66,13 +84,17 @@ _OLDER: dict[str, tuple[str, ...]] = {
 
 
 def resolve(name: str) -> Category | None:
-    """The category that a name of one of the vocabularies means, or None. Case, spaces, dashes and _ do not matter."""
+    """The category that a name of one of the vocabularies means, or None. Case, spaces, dashes and
+    _ do not matter.
+    """
     found = _find(name)
     return CATEGORIES[found[0]] if found else None
 
 
 def detail(name: str) -> str:
-    """What a known name says beyond its category, in its own words ("tobacco", "Bare Back"); empty when nothing."""
+    """What a known name says beyond its category, in its own words ("tobacco", "Bare Back"); empty
+    when nothing.
+    """
     found = _find(name)
     return name.strip() if found and found[1] else ""
 

@@ -2,10 +2,14 @@
 
 The rule behind all rules: doubt is never "clean". What nobody could judge goes to a person.
 
-**A score without a category** (Novita's detection) stands for any of the categories of the level it was asked at. It
-sends to a person from ``nsfw.review_at`` on, whatever the level. It rejects only together with a name: from
-``nsfw.reject_at`` on, when its level is not above the policy's, when the policy rejects every category that it may
-stand for, and when a classifier has named one of these. The rejection then bears the names. A score alone, however
+**A score without a category** (Novita's detection) stands for any of the categories of the level it
+  was asked at. It
+sends to a person from ``nsfw.review_at`` on, whatever the level. It rejects only together with a
+name: from
+``nsfw.reject_at`` on, when its level is not above the policy's, when the policy rejects every
+category that it may
+stand for, and when a classifier has named one of these. The rejection then bears the names. A score
+alone, however
 high, goes to a person, because a rejection has to say for what.
 """
 
@@ -18,11 +22,11 @@ from enum import StrEnum
 
 from moderation import taxonomy
 
-# Where there is no confidence to go by. ``Review.headline_name`` reads them back.
-UNJUDGED_PRIORITY = 100  # no classifier could judge it
+# Where there is no confidence to go by. ``Review.top_category_name`` reads them back.
+UNJUDGED_RISK = 100  # no classifier could judge it
 PARTLY_JUDGED_PRIORITY = 99  # one of several could not
-FLAGGED_PRIORITY = 90
-UNSEEN_PRIORITY = 5
+FLAGGED_RISK = 90
+UNSEEN_RISK = 5
 
 
 class Outcome(StrEnum):
@@ -41,9 +45,13 @@ class Evidence:
 
     label: str  # the classifier's name for people
     failed: str = ""  # the sentence of a failed or unfinished run; then nothing below counts
-    findings: Sequence[tuple[str, Decimal | None]] = ()  # category slug, confidence 0..100; None: none was given
+    findings: Sequence[
+        tuple[str, Decimal | None]
+    ] = ()  # category slug, confidence 0..100; None: none was given
     score: Decimal | None = None  # 0..100, without a category
-    score_level: int | None = None  # the NSFW level it was asked at; None: not known, so it may stand for all of them
+    score_level: int | None = (
+        None  # the NSFW level it was asked at; None: not known, so it may stand for all of them
+    )
     flagged: bool | None = None
     covers: Collection[str] = ()  # L1 slugs it can see
     silence_counts: bool = True  # whether finding nothing may count towards an approval by itself
@@ -78,18 +86,24 @@ class Rules:
     approves_imports: bool = False
 
     def for_category(self, slug: str) -> Thresholds | None:
-        """Return the rule of the category itself, else of its L1; None when the policy does not mind it."""
+        """Return the rule of the category itself, else of its L1; None when the policy does not
+        mind it.
+        """
         return self.per_category.get(slug) or self.per_category.get(taxonomy.get(slug).l1)
 
     def for_score(self, level: int) -> Thresholds:
-        """Return the limits of a score asked at a level. It never rejects what a category's own rule would not."""
+        """Return the limits of a score asked at a level. It never rejects what a category's own
+        rule would not.
+        """
         limits = [self.nsfw.reject_at]
         for slug in taxonomy.level_categories(level):
             rule = self.for_category(slug)
             limits.append(rule.reject_at if rule else None)
         known = [limit for limit in limits if limit is not None]
         can_reject = level <= self.nsfw_level and len(known) == len(limits)
-        return Thresholds(review_at=self.nsfw.review_at, reject_at=max(known) if can_reject else None)
+        return Thresholds(
+            review_at=self.nsfw.review_at, reject_at=max(known) if can_reject else None
+        )
 
     @property
     def watched(self) -> set[str]:
@@ -100,19 +114,21 @@ class Rules:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
     outcome: Outcome
-    why: str
-    priority: int = 0
-    headline: str = ""
+    reason: str
+    risk: int = 0
+    top_category: str = ""
     confidence: Decimal | None = None
     categories: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NsfwVerdict:
-    """Whether an image is NSFW by a policy; ``flagged`` is None where the evidence does not say, and ``why`` why."""
+    """Whether an image is NSFW by a policy; ``flagged`` is None where the evidence does not say,
+    and ``why`` why.
+    """
 
     flagged: bool | None
-    why: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,9 +137,13 @@ class _Hit:
     confidence: Decimal
     source: str
     limits: Thresholds
-    scored: bool = True  # False for a category without a number; its confidence is only there for sorting
+    scored: bool = (
+        True  # False for a category without a number; its confidence is only there for sorting
+    )
     level: int = 0  # of a score without a category: the level it was asked at
-    verdict: str = ""  # why, for a yes without a number or a category; its confidence is no measurement
+    verdict: str = (
+        ""  # why, for a yes without a number or a category; its confidence is no measurement
+    )
 
     @property
     def is_score(self) -> bool:
@@ -133,7 +153,8 @@ class _Hit:
     def found(self) -> str:
         if self.is_score:
             return (
-                f"{self.source} gave a score of {self.confidence:.0f} without a category, asked at level {self.level}"
+                f"{self.source} gave a score of {self.confidence:.0f} without a category, asked at"
+                f" level {self.level}"
             )
         name = taxonomy.names([self.category])
         return f"{self.source} found {name}" + (f" at {self.confidence:.0f}" if self.scored else "")
@@ -156,7 +177,9 @@ class _Hit:
 
 
 def settle(rules: Rules, evidence: Iterable[Evidence], *, imported: bool = False) -> Settlement:
-    """Apply a policy to everything classifiers said about one asset. ``imported``: it came as a file of somebody's."""
+    """Apply a policy to everything classifiers said about one asset. ``imported``: it came as a
+    file of somebody's.
+    """
     known = list(evidence)
     hits = sorted(_hits(rules, known), key=lambda hit: hit.order, reverse=True)
     # Rejecting is the safe side, so it needs no complete evidence; approving does.
@@ -175,8 +198,9 @@ def settle(rules: Rules, evidence: Iterable[Evidence], *, imported: bool = False
 def judge_nsfw(rules: Rules, evidence: Iterable[Evidence]) -> NsfwVerdict:
     """Say whether one image is NSFW: what counts is on the policy's NSFW level.
 
-    True needs a finding that the policy minds, a score at no more than that level, or a classifier's own yes. False
-    needs all that an approval by this policy needs, findings that are not on the level left aside.
+    True needs a finding that the policy minds, a score at no more than that level, or a
+    classifier's own yes. False needs all that an approval by this policy needs, findings that are
+    not on the level left aside.
     """
     on_level = [_on_level_only(item, rules.nsfw_level) for item in evidence]
     hits = [hit for hit in _hits(rules, on_level) if hit.level <= rules.nsfw_level]
@@ -185,7 +209,7 @@ def judge_nsfw(rules: Rules, evidence: Iterable[Evidence]) -> NsfwVerdict:
     settlement = settle(rules, on_level)
     if settlement.outcome is Outcome.APPROVE:
         return NsfwVerdict(flagged=False)
-    return NsfwVerdict(flagged=None, why=settlement.why)
+    return NsfwVerdict(flagged=None, reason=settlement.reason)
 
 
 def _on_level_only(item: Evidence, level: int) -> Evidence:
@@ -221,49 +245,65 @@ def _hits(rules: Rules, evidence: list[Evidence]) -> Iterable[_Hit]:
         if item.score is not None:
             level = max(taxonomy.LEVELS) if item.score_level is None else item.score_level
             limits = rules.for_score(level)
-            yield _Hit(category="", confidence=item.score, source=item.label, limits=limits, level=level)
+            yield _Hit(
+                category="", confidence=item.score, source=item.label, limits=limits, level=level
+            )
         elif item.flagged and not item.has_scored_findings:
             # A verdict without number or category says something, but not what: a person looks.
             said = item.note or "no category was named."
             verdict = f"{item.label} flagged it: {said}"
-            yield _Hit(category="", confidence=Decimal(100), source=item.label, limits=_ALWAYS, verdict=verdict)
+            yield _Hit(
+                category="",
+                confidence=Decimal(100),
+                source=item.label,
+                limits=_ALWAYS,
+                verdict=verdict,
+            )
 
 
 def _rejection(rules: Rules, hits: list[_Hit]) -> Settlement | None:
-    """Reject by what a classifier named, or by a score that a name goes with; ``hits`` in their order."""
+    """Reject by what a classifier named, or by a score that a name goes with; ``hits`` in their
+    order.
+    """
     named = [hit for hit in hits if hit.category and hit.reaches(hit.limits.reject_at)]
     if named:
-        return _reject(named, f"{named[0].found}; {rules.name} rejects from {named[0].limits.reject_at:.0f}.")
+        return _reject(
+            named, f"{named[0].found}; {rules.name} rejects from {named[0].limits.reject_at:.0f}."
+        )
     for score in (hit for hit in hits if hit.is_score and hit.reaches(hit.limits.reject_at)):
-        named = [hit for hit in hits if hit.category and hit.is_minded and is_on_level(hit.category, score.level)]
+        named = [
+            hit
+            for hit in hits
+            if hit.category and hit.is_minded and is_on_level(hit.category, score.level)
+        ]
         if named:
-            why = f"{named[0].found}, and {score.found}; {rules.name} rejects such a score from"
-            return _reject(named, f"{why} {score.limits.reject_at:.0f}.")
+            reason = f"{named[0].found}, and {score.found}; {rules.name} rejects such a score from"
+            return _reject(named, f"{reason} {score.limits.reject_at:.0f}.")
     return None
 
 
-def _reject(hits: list[_Hit], why: str) -> Settlement:
+def _reject(hits: list[_Hit], reason: str) -> Settlement:
     return Settlement(
         outcome=Outcome.REJECT,
-        why=why,
-        headline=hits[0].category,
+        reason=reason,
+        top_category=hits[0].category,
         confidence=hits[0].shown,
         categories=tuple(dict.fromkeys(hit.category for hit in hits)),
     )
 
 
 def _unjudged(failed: list[Evidence], hits: list[_Hit], *, judged: bool) -> Settlement:
-    why = (
+    reason = (
         " ".join(f"{item.label} could not judge it: {item.failed}" for item in failed)
         or "No classifier could look at it."
     )
     first = next((hit for hit in hits if hit.is_minded and not hit.verdict), None)
-    why = " ".join([why, *(hit.verdict for hit in hits if hit.verdict)])
+    reason = " ".join([reason, *(hit.verdict for hit in hits if hit.verdict)])
     return Settlement(
         outcome=Outcome.PERSON,
-        why=why,
-        priority=PARTLY_JUDGED_PRIORITY if judged else UNJUDGED_PRIORITY,
-        headline=first.category if first else "",
+        reason=reason,
+        risk=PARTLY_JUDGED_PRIORITY if judged else UNJUDGED_RISK,
+        top_category=first.category if first else "",
         confidence=first.shown if first else None,
     )
 
@@ -273,36 +313,44 @@ def _review(rules: Rules, hits: list[_Hit]) -> Settlement:
     verdicts = " ".join(hit.verdict for hit in hits if hit.verdict)
     measured = [hit for hit in hits if not hit.verdict]
     if not measured:
-        why = f"{verdicts} {rules.name.capitalize()} leaves that to a person."
-        return Settlement(outcome=Outcome.PERSON, why=why, priority=FLAGGED_PRIORITY)
+        reason = f"{verdicts} {rules.name.capitalize()} leaves that to a person."
+        return Settlement(outcome=Outcome.PERSON, reason=reason, risk=FLAGGED_RISK)
     first = measured[0]
-    limit = f"from {first.limits.review_at:.0f}" if first.scored else "because no confidence was given"
+    limit = (
+        f"from {first.limits.review_at:.0f}" if first.scored else "because no confidence was given"
+    )
     scores = "".join(f" {hit.found}." for hit in measured[1:] if hit.is_score)
-    why = f"{first.found}; {rules.name} asks a person {limit}.{scores} {verdicts}".rstrip()
+    reason = f"{first.found}; {rules.name} asks a person {limit}.{scores} {verdicts}".rstrip()
     highest = max(int(hit.confidence) for hit in measured)
     return Settlement(
         outcome=Outcome.PERSON,
-        why=why,
-        priority=max(highest, FLAGGED_PRIORITY if verdicts else 0),
-        headline=first.category,
+        reason=reason,
+        risk=max(highest, FLAGGED_RISK if verdicts else 0),
+        top_category=first.category,
         confidence=first.shown,
     )
 
 
 def _nothing_found(rules: Rules, evidence: list[Evidence], *, imported: bool) -> Settlement:
     if not rules.may_approve:
-        return Settlement(outcome=Outcome.PERSON, why=f"Nothing found; {rules.name} leaves every approval to people.")
+        return Settlement(
+            outcome=Outcome.PERSON,
+            reason=f"Nothing found; {rules.name} leaves every approval to people.",
+        )
     names = " and ".join(item.label for item in evidence)
     trusted = rules.trusts_local_silence and any(item.is_local for item in evidence)
     seen = {category for item in evidence if item.silence_counts for category in item.covers}
     unseen = [category.slug for category in taxonomy.L1 if category.slug in rules.watched - seen]
     if unseen and not trusted:
-        why = f"{names} found nothing, but nobody could look for: {taxonomy.names(unseen)}."
-        return Settlement(outcome=Outcome.PERSON, why=why, priority=UNSEEN_PRIORITY)
+        reason = f"{names} found nothing, but nobody could look for: {taxonomy.names(unseen)}."
+        return Settlement(outcome=Outcome.PERSON, reason=reason, risk=UNSEEN_RISK)
     if imported and not rules.approves_imports:
-        why = f"{names} found nothing; {rules.name} leaves imported files to people."
-        return Settlement(outcome=Outcome.PERSON, why=why)
-    why = f"{names} found nothing that {rules.name} minds."
+        reason = f"{names} found nothing; {rules.name} leaves imported files to people."
+        return Settlement(outcome=Outcome.PERSON, reason=reason)
+    reason = f"{names} found nothing that {rules.name} minds."
     if trusted:
-        why = f"{names} found nothing; {rules.name} trusts the local detector's silence, although it sees only nudity."
-    return Settlement(outcome=Outcome.APPROVE, why=why)
+        reason = (
+            f"{names} found nothing; {rules.name} trusts the local detector's silence, although it"
+            " sees only nudity."
+        )
+    return Settlement(outcome=Outcome.APPROVE, reason=reason)

@@ -1,7 +1,8 @@
 """Queues are questions to the table of reviews, not containers: a base, narrowed by filters.
 
-A queue's ``key`` is its slug and its filters in one word, ``waiting?category=alcohol&order=oldest``: what forms carry,
-what a saved queue holds, and what stands behind /queues/ in an address.
+A queue's ``key`` is its slug and its filters in one word,
+``waiting?category=alcohol&order=oldest``: what forms carry, what a saved queue holds, and what
+stands behind /queues/ in an address.
 """
 
 from __future__ import annotations
@@ -32,11 +33,12 @@ if TYPE_CHECKING:
 
 COUNT_LIMIT = 1000
 ORDERS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "risk": ("Riskiest first", ("-priority", "pk")),
+    "risk": ("Riskiest first", ("-risk", "pk")),
     "oldest": ("Oldest first", ("pk",)),
     "newest": ("Newest first", ("-pk",)),
 }
-# Filter → column. Each has an index behind status, in which the others stand too; so has each category (Review.Meta).
+# Filter → column. Each has an index behind status, in which the others stand too; so has each
+# category (Review.Meta).
 COLUMNS = {"source": "source", "provider": "provider"}
 UNCATEGORISED = "none"
 # Somebody's own and those that others share: more than a rail can hold, and one query.
@@ -45,9 +47,12 @@ SAVED_SHOWN = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """What narrows a queue. Wrong values are dropped when read, so an old address shows more, never an error."""
+    """What narrows a queue. Wrong values are dropped when read, so an old address shows more, never
+    an error.
+    """
 
-    category: str = ""  # an L1 slug, for images in which any classifier found it; "none": in which none found any
+    # An L1 slug, for images in which any classifier found it; "none": in which none found any.
+    category: str = ""
     source: str = ""
     provider: str = ""
     risk: int = 0  # priority of at least this, 0..100
@@ -56,7 +61,11 @@ class Filters:
 
     @classmethod
     def read(cls, given: Mapping[str, str]) -> Filters:
-        category, source, order = given.get("category", ""), given.get("source", ""), given.get("order", "")
+        category, source, order = (
+            given.get("category", ""),
+            given.get("source", ""),
+            given.get("order", ""),
+        )
         known = category == UNCATEGORISED or category in {l1.slug for l1 in taxonomy.L1}
         return cls(
             category=category if known else "",
@@ -69,7 +78,10 @@ class Filters:
 
     def pairs(self) -> dict[str, str]:
         """Those that are set, as an address says them."""
-        named = {name: getattr(self, name) for name in ("category", "source", "provider", "risk", "hours")}
+        named = {
+            name: getattr(self, name)
+            for name in ("category", "source", "provider", "risk", "hours")
+        }
         set_ones = {name: str(value) for name, value in named.items() if value}
         return set_ones if self.order == "risk" else {**set_ones, "order": self.order}
 
@@ -78,20 +90,29 @@ class Filters:
         return {name: _WORDS[name](value) for name, value in self.pairs().items()}
 
     def apply(self, rows: ReviewQuerySet) -> ReviewQuerySet:
-        equal = {column: getattr(self, name) for name, column in COLUMNS.items() if getattr(self, name)}
+        equal = {
+            column: getattr(self, name) for name, column in COLUMNS.items() if getattr(self, name)
+        }
         if self.risk:
-            rows = rows.filter(priority__gte=self.risk)
+            rows = rows.filter(risk__gte=self.risk)
         if self.hours:
             rows = rows.filter(created_at__lte=timezone.now() - timedelta(hours=self.hours))
         if self.category:
-            is_of_category = HasFoundNothing() if self.category == UNCATEGORISED else HasFound(BITS[self.category])
+            is_of_category = (
+                HasFoundNothing()
+                if self.category == UNCATEGORISED
+                else HasFound(BITS[self.category])
+            )
             return _narrow(rows.filter(is_of_category), equal, has_index=True)
         return _narrow(rows, equal)
 
 
-def _narrow(rows: ReviewQuerySet, equal: Mapping[str, str], *, has_index: bool = False) -> ReviewQuerySet:
-    """By the index of the category, else of the first column: it leaves the least to look through. SQLite takes them
-    for equals and walked through every file that waits for one of a category that had none.
+def _narrow(
+    rows: ReviewQuerySet, equal: Mapping[str, str], *, has_index: bool = False
+) -> ReviewQuerySet:
+    """By the index of the category, else of the first column: it leaves the least to look through.
+    SQLite takes them for equals and walked through every file that waits for one of a category that
+    had none.
     """
     for column, value in equal.items():
         if has_index:
@@ -155,7 +176,12 @@ class Queue:
         """What narrows it, in words, each with the address of the same queue without it."""
         pairs = self.filters.pairs()
         return [
-            (words, self.narrowed({key: value for key, value in pairs.items() if key != name}).get_absolute_url())
+            (
+                words,
+                self.narrowed(
+                    {key: value for key, value in pairs.items() if key != name}
+                ).get_absolute_url(),
+            )
             for name, words in self.filters.words().items()
         ]
 
@@ -169,7 +195,9 @@ class Queue:
         return ORDERS[self.filters.order][0]
 
     def address(self, name: str) -> str:
-        """Where something is done with this queue, its filters kept: a view below its own page, by name."""
+        """Where something is done with this queue, its filters kept: a view below its own page, by
+        name.
+        """
         return "?".join(filter(None, (reverse(f"moderation:{name}", args=[self.slug]), self.query)))
 
     def get_absolute_url(self) -> str:
@@ -197,15 +225,23 @@ class Queue:
     def reviews(self, user: User) -> ReviewQuerySet:
         """The reviews of this queue, none for people it is not meant for."""
         rows = Review.objects.all()
-        return self.filters.apply(self.select(rows, user, timezone.now())) if self.is_open_to(user) else rows.none()
+        return (
+            self.filters.apply(self.select(rows, user, timezone.now()))
+            if self.is_open_to(user)
+            else rows.none()
+        )
 
     def work(self, user: User, avoided: Collection[str] = ()) -> ReviewQuerySet:
-        """What of it is given to this person: what they may decide, and not the categories they want none of today."""
+        """What of it is given to this person: what they may decide, and not the categories they
+        want none of today.
+        """
         rows = self.decidable(self.reviews(user), user, own=settings.DECIDE_OWN_REQUESTS)
-        return rows.exclude(headline_l1__in=avoided) if avoided else rows
+        return rows.exclude(top_category_l1__in=avoided) if avoided else rows
 
     def decidable(self, rows: ReviewQuerySet, user: User | int, *, own: bool) -> ReviewQuerySet:
-        """Without what this person is a party to. ``own``: what they asked for themselves stays in."""
+        """Without what this person is a party to. ``own``: what they asked for themselves stays
+        in.
+        """
         rows = rows.not_disputed_by(user) if self.holds_disputes else rows
         return rows if own else rows.not_requested_by(user)
 
@@ -233,7 +269,7 @@ QUEUES: dict[str, Queue] = {
             slug="escalated",
             name="Escalated",
             about="What moderators passed on to seniors, and where two of them disagreed.",
-            select=lambda rows, user, now: rows.standing_at(Review.Status.ESCALATED),
+            select=lambda rows, user, now: rows.with_status(Review.Status.ESCALATED),
             permission="moderation.decide_escalated_review",
             holds_disputes=True,
         ),
@@ -241,7 +277,7 @@ QUEUES: dict[str, Queue] = {
             slug="second-opinion",
             name="Second opinion",
             about="Blind second check of a sample of colleagues' decisions.",
-            select=lambda rows, user, now: rows.wanted_again().exclude(decided_by=user),
+            select=lambda rows, user, now: rows.awaiting_second_opinion().exclude(decided_by=user),
             is_blind=True,
             is_personal=True,
         ),
@@ -251,7 +287,7 @@ QUEUES: dict[str, Queue] = {
             about="Images reserved for you. Nobody else gets them until you give them back.",
             is_personal=True,
             holds_disputes=True,
-            select=lambda rows, user, now: rows.claimable_by(user).held_by(user, now),
+            select=lambda rows, user, now: rows.open_for(user).held_by(user, now),
         ),
     )
 }
@@ -271,7 +307,9 @@ def for_user(user: User) -> list[Queue]:
 
 
 def saved_for(user: User) -> list[Queue]:
-    """The queues this person saved, then those that others share, each by name; none they may not work on."""
+    """The queues this person saved, then those that others share, each by name; none they may not
+    work on.
+    """
     rows = SavedQueue.objects.visible_to(user).select_related("owner")[:SAVED_SHOWN]
     mine_first = sorted(rows, key=lambda row: (row.owner_id != user.pk, row.name.casefold()))
     found = [(row, named(f"{row.base}?{row.query}", user)) for row in mine_first]
@@ -280,7 +318,9 @@ def saved_for(user: User) -> list[Queue]:
 
 def may_share(user: User) -> bool:
     """Whether this person may save a queue for everybody: seniors and policy leads."""
-    return user.has_perm("moderation.decide_escalated_review") or user.has_perm("moderation.activate_policy")
+    return user.has_perm("moderation.decide_escalated_review") or user.has_perm(
+        "moderation.activate_policy"
+    )
 
 
 def bounded_count(rows: QuerySet[Any]) -> str:

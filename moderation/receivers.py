@@ -1,4 +1,6 @@
-"""What receives ``asset_stored``: every stored asset gets its review and its classifications, or is not stored."""
+"""What receives ``asset_stored``: every stored asset gets its review and its classifications, or is
+not stored.
+"""
 
 from __future__ import annotations
 

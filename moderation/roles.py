@@ -39,7 +39,8 @@ ROLES: dict[str, tuple[str, ...]] = {
 
 
 def sync(group_model: Any, permission_model: Any) -> None:
-    """Make the groups hold exactly these permissions. Models are passed in, so that migrations can use it.
+    """Make the groups hold exactly these permissions. Models are passed in, so that migrations can
+    use it.
 
     A permission that a later migration makes is left out until that migration calls this again.
     """
@@ -48,5 +49,7 @@ def sync(group_model: Any, permission_model: Any) -> None:
         wanted = []
         for name in names:
             app, _, codename = name.partition(".")
-            wanted += permission_model.objects.filter(content_type__app_label=app, codename=codename)
+            wanted += permission_model.objects.filter(
+                content_type__app_label=app, codename=codename
+            )
         group.permissions.set(wanted)

@@ -1,11 +1,13 @@
-"""The pumps of moderation: classifiers, events for programs, counting the record, and housekeeping."""
+"""The pumps of moderation: classifiers, events for programs, counting the record, and
+housekeeping.
+"""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
 from generation.core.db.state_machine import DueQuerySet
-from generation.jobs import Turn, pump
+from generation.jobs import JobRun, job
 from moderation import classifiers
 from moderation.api.webhooks import delivery
 from moderation.models import Chore, Classification
@@ -23,67 +25,73 @@ def _far() -> DueQuerySet[Classification]:
     return Classification.objects.filter(classifier__in=classifiers.remote())
 
 
-@pump("classify", due=lambda: _near().due())
-def classify(turn: Turn) -> None:
+@job("classify", due=lambda: _near().due())
+def classify(run: JobRun) -> None:
     """Run due classifications, the longest waiting first."""
     queued = _near().filter(status=Classification.Status.QUEUED)
-    while not turn.expired:
+    while not run.expired:
         claimed = queued.claim(limit=BATCH, lease=timedelta(seconds=60), count_attempt=True)
         if not claimed:
             return
-        for classification in Classification.objects.filter(pk__in=[row.pk for row in claimed]).select_related(
-            "asset__request"
-        ):
-            turn.renew()
+        for classification in Classification.objects.filter(
+            pk__in=[row.pk for row in claimed]
+        ).select_related("asset__request"):
+            run.renew()
             intake.classify(classification=classification)
 
 
-@pump("ask", due=lambda: _far().due())
-def ask(turn: Turn) -> None:
+@job("ask", due=lambda: _far().due())
+def ask(run: JobRun) -> None:
     """Ask classifiers over the network, as many images in one call as each takes."""
 
     def go_on() -> bool:
-        turn.renew()
-        return not turn.expired
+        run.renew()
+        return not run.expired
 
     for slug, classifier in classifiers.remote().items():
         queued = Classification.objects.filter(classifier=slug, status=Classification.Status.QUEUED)
         while go_on():
-            claimed = queued.claim(limit=classifier.batch_size, lease=remote_classification.LEASE, count_attempt=True)
+            claimed = queued.claim(
+                limit=classifier.batch_size, lease=remote_classification.LEASE, count_attempt=True
+            )
             if not claimed:
                 break
-            rows = Classification.objects.filter(pk__in=[row.pk for row in claimed]).select_related("asset__request")
-            remote_classification.ask(classifier=classifier, rows=list(rows.order_by("pk")), go_on=go_on)
+            rows = Classification.objects.filter(pk__in=[row.pk for row in claimed]).select_related(
+                "asset__request"
+            )
+            remote_classification.ask(
+                classifier=classifier, rows=list(rows.order_by("pk")), go_on=go_on
+            )
 
 
-@pump("deliver", due=delivery.is_due)
-def deliver(turn: Turn) -> None:
+@job("deliver", due=delivery.is_due)
+def deliver(run: JobRun) -> None:
     """Tell programs what became of their requests."""
 
     def go_on() -> bool:
-        turn.renew()
-        return not turn.expired
+        run.renew()
+        return not run.expired
 
     delivery.deliver(go_on=go_on)
 
 
-@pump("learn", due=statistics.due)
-def learn(turn: Turn) -> None:
+@job("learn", due=statistics.due)
+def learn(run: JobRun) -> None:
     """Count what has been decided: words of prompts, figures of days."""
 
     def go_on() -> bool:
-        turn.renew()
-        return not turn.expired
+        run.renew()
+        return not run.expired
 
     statistics.learn(go_on=go_on)
 
 
-@pump("housekeeping", due=lambda: Chore.objects.due())
-def clean_up(turn: Turn) -> None:
+@job("housekeeping", due=lambda: Chore.objects.due())
+def clean_up(run: JobRun) -> None:
     """Delete what only grows, chore by chore."""
 
     def go_on() -> bool:
-        turn.renew()
-        return not turn.expired
+        run.renew()
+        return not run.expired
 
     housekeeping.run_due_chores(go_on=go_on)

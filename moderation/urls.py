@@ -6,7 +6,17 @@ from moderation.api import nanogpt, scenario
 from moderation.api.novita import urls
 from moderation.api.openapi import document
 from moderation.services import exports
-from moderation.views import batches, care, developers, queues, record, reports, reviews, search, sheet
+from moderation.views import (
+    batches,
+    care,
+    developers,
+    queues,
+    record,
+    reports,
+    reviews,
+    search,
+    sheet,
+)
 
 app_name = "moderation"
 urlpatterns = [
@@ -54,6 +64,8 @@ urlpatterns = [
     path("v1/assets/get-bulk", scenario.assets_in_bulk, name="scenario-assets-in-bulk"),
     path("v1/assets/<str:asset_id>", scenario.asset, name="scenario-asset"),
     re_path(r"v1/[\s\S]*$", scenario.unknown),
-    path("/v3/", include(urls)),  # what an address becomes when the base in front of it ends with a slash
+    path(
+        "/v3/", include(urls)
+    ),  # what an address becomes when the base in front of it ends with a slash
     path("v3/", include(urls)),
 ]

@@ -31,10 +31,11 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep tests/e2e in one process, because one stack serves it, and so each file of tests/browser.
+    """Keep tests/e2e in one process, because one stack serves it, and so each file of
+    tests/browser.
 
-    xdist 3.8 hands its groups over inside node ids, which pytest 9.2 no longer lets it change, so their marks alone
-    group nothing (https://github.com/pytest-dev/pytest-xdist/issues/1386).
+    xdist 3.8 hands its groups over inside node ids, which pytest 9.2 no longer lets it change, so
+    their marks alone group nothing (https://github.com/pytest-dev/pytest-xdist/issues/1386).
     """
     from xdist.scheduler import LoadScopeScheduling
 
@@ -44,13 +45,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
                 return nodeid.partition("::")[0]  # one browser a file
             return "tests/e2e" if nodeid.startswith("tests/e2e/") else nodeid
 
-    # In the order below: after a test with real commits the migrations' rows are gone, so those come last.
+    # In the order below: after a test with real commits the migrations' rows are gone, so those
+    # come last.
     config.option.loadscopereorder = False
     return OneStack(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The stack first, which takes longest and touches no database of the tests; the rest as pytest-django has it."""
+    """The stack first, which takes longest and touches no database of the tests; the rest as
+    pytest-django has it.
+    """
     items.sort(key=lambda item: not item.nodeid.startswith("tests/e2e/"))
 
 
@@ -66,7 +70,11 @@ def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     real = socket.socket.connect
 
     def connect(self: socket.socket, address: Any) -> None:
-        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in (
+            "127.0.0.1",
+            "::1",
+            "localhost",
+        ):
             raise AssertionError(f"a test tried to reach {address}")
         real(self, address)
 
@@ -75,7 +83,9 @@ def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _called_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No thread of the sandbox that calls back outlives its test: another one would meet it in the network."""
+    """No thread of the sandbox that calls back outlives its test: another one would meet it in the
+    network.
+    """
     monkeypatch.setattr("generation.sandbox.webhooks.PAUSE", 0.0)
     yield
     for thread in threading.enumerate():
@@ -90,7 +100,9 @@ def _migration(name: str) -> Any:
 
 @pytest.fixture(autouse=True)
 def _reference_data(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Tests with real commits end in a flush, which takes the migrations' rows along and may not touch decisions."""
+    """Tests with real commits end in a flush, which takes the migrations' rows along and may not
+    touch decisions.
+    """
     marker = request.node.get_closest_marker("django_db")
     real_commits = {"transactional_db", "live_server"} & set(request.fixturenames)
     if not real_commits and not (marker and marker.kwargs.get("transaction")):
@@ -100,7 +112,9 @@ def _reference_data(request: pytest.FixtureRequest) -> Iterator[None]:
     if not Policy.objects.exists():
         with connection.schema_editor() as editor:
             _migration("0003_roles_and_first_policy").make(apps, editor)
-            _migration("0020_fill_policy_evidence").fill(apps, editor)
+            evidence = _migration("0020_fill_policy_evidence")
+            evidence.note_activations(apps, editor)
+            evidence.keep_what_policies_did(apps, editor)
     yield
     with connection.schema_editor() as editor:
         _migration("0002_append_only").unlock(apps, editor)
@@ -159,7 +173,9 @@ def client_of() -> Callable[[User], Client]:
     return client
 
 
-def picture(seed: int = 0, *, size: tuple[int, int] = (160, 120), image_format: str = "PNG") -> bytes:
+def picture(
+    seed: int = 0, *, size: tuple[int, int] = (160, 120), image_format: str = "PNG"
+) -> bytes:
     """A harmless picture of coloured noise, another one for every seed."""
     small = np.random.default_rng(seed).integers(0, 255, (12, 16, 3), dtype=np.uint8)
     file = io.BytesIO()
@@ -171,10 +187,18 @@ def picture(seed: int = 0, *, size: tuple[int, int] = (160, 120), image_format: 
 def make_request(db: None) -> Callable[..., GenerationRequest]:
     def make(**fields: Any) -> GenerationRequest:
         values: dict[str, Any] = {
-            "provider": "novita-sandbox", "model_name": "alder_realism_v4.safetensors", "width": 512, "height": 512,
-            "prompt": "a quiet harbour at dawn", "image_num": 1, "steps": 20, "guidance_scale": "7.5",
-            "sampler_name": "Euler a", "seed": 7, "response_image_type": "png",
-        }  # fmt: skip
+            "provider": "novita-sandbox",
+            "model_name": "alder_realism_v4.safetensors",
+            "width": 512,
+            "height": 512,
+            "prompt": "a quiet harbour at dawn",
+            "image_num": 1,
+            "steps": 20,
+            "guidance_scale": "7.5",
+            "sampler_name": "Euler a",
+            "seed": 7,
+            "response_image_type": "png",
+        }
         return GenerationRequest.objects.create(**{**values, **fields})
 
     return make
@@ -187,7 +211,9 @@ def make_asset(db: None) -> Callable[..., Asset]:
 
     def make(content: bytes | None = None, **origin: Any) -> Asset:
         rendition = imaging.render(content or picture(next(count)))
-        return store_rendition(rendition=rendition, origin=Origin(**{"source": Source.UPLOAD, **origin}))
+        return store_rendition(
+            rendition=rendition, origin=Origin(**{"source": Source.UPLOAD, **origin})
+        )
 
     return make
 

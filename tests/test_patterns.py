@@ -1,7 +1,9 @@
-"""Every regular expression of Loupe under long, repetitive texts: time grows with the length and not with its square.
+"""Every regular expression of Loupe under long, repetitive texts: time grows with the length and
+not with its square.
 
-What grows is CPU time of this thread, measured as the best of several runs at n and at 4 n characters. A linear search
-takes 4 times as long, a quadratic one 16 times; a timer of CPU time ends one that would take for ever.
+What grows is CPU time of this thread, measured as the best of several runs at n and at 4 n
+characters. A linear search takes 4 times as long, a quadratic one 16 times; a timer of CPU time
+ends one that would take for ever.
 """
 
 from __future__ import annotations
@@ -46,10 +48,53 @@ EVERY = {"search", "fullmatch"}
 # Django's own; config.middleware lets no path come to it that is long enough to matter.
 BOUNDED_ROUTES = ("r/<path:content_type_id>/<path:object_id>/",)
 UNITS = (
-    "a", "A", "0", " ", "\t", "\n", "/", ":", "://", "&", "%", "@", "=", "?", "?a=", "#", "-", "_", ".", ",", '"', "'",
-    "\\", "[", "]", "{", "<", "é", "a-", "a.", "a1", "http://", "https://a", "X-Amz-a", "X-Amz-a=", "Bearer ",
-    "api_key=", "/webhooks/novita/", "/webhooks/a", "Signature=", "data:image/a", "a@b.", "[a]", '"a', "0.", "-a",
-)  # fmt: skip
+    "a",
+    "A",
+    "0",
+    " ",
+    "\t",
+    "\n",
+    "/",
+    ":",
+    "://",
+    "&",
+    "%",
+    "@",
+    "=",
+    "?",
+    "?a=",
+    "#",
+    "-",
+    "_",
+    ".",
+    ",",
+    '"',
+    "'",
+    "\\",
+    "[",
+    "]",
+    "{",
+    "<",
+    "é",
+    "a-",
+    "a.",
+    "a1",
+    "http://",
+    "https://a",
+    "X-Amz-a",
+    "X-Amz-a=",
+    "Bearer ",
+    "api_key=",
+    "/webhooks/novita/",
+    "/webhooks/a",
+    "Signature=",
+    "data:image/a",
+    "a@b.",
+    "[a]",
+    '"a',
+    "0.",
+    "-a",
+)
 ENDS = ("", "\0")
 
 
@@ -74,11 +119,13 @@ class Use:
 
     def runs(self, text: str) -> list[Any]:
         return [
-            self.pattern.sub("", text) if method in ("sub", "subn")
-            else sum(1 for _ in self.pattern.finditer(text)) if method == "finditer"
+            self.pattern.sub("", text)
+            if method in ("sub", "subn")
+            else sum(1 for _ in self.pattern.finditer(text))
+            if method == "finditer"
             else getattr(self.pattern, method)(text)
             for method in self.methods
-        ]  # fmt: skip
+        ]
 
 
 def _sources() -> Iterator[Use]:
@@ -93,10 +140,18 @@ def _sources() -> Iterator[Use]:
 def _uses(place: str, tree: ast.AST) -> Iterator[Use]:
     # What a name stands for is used as its module does, or, where that is not seen, in every way.
     used: dict[str, set[str]] = defaultdict(set)
-    names = {id(node.value): target.id for node in ast.walk(tree) if isinstance(node, ast.Assign | ast.AnnAssign)
-             for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
-             if isinstance(target, ast.Name)}  # fmt: skip
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)]
+    names = {
+        id(node.value): target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name)
+    }
+    calls = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    ]
     for call in calls:
         if isinstance(call.value, ast.Name) and call.attr in METHODS:
             used[call.value.id].add(call.attr)
@@ -104,14 +159,26 @@ def _uses(place: str, tree: ast.AST) -> Iterator[Use]:
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
             continue
         owner, method = node.func.value, node.func.attr
-        if not (isinstance(owner, ast.Name) and owner.id == "re" and method in {*METHODS, "compile"}):
+        if not (
+            isinstance(owner, ast.Name) and owner.id == "re" and method in {*METHODS, "compile"}
+        ):
             continue
-        flags = {flag.attr for part in [*node.args[1:], *(word.value for word in node.keywords)]
-                 for flag in ast.walk(part) if isinstance(flag, ast.Attribute) and flag.attr.isupper()}  # fmt: skip
-        text = ast.literal_eval(node.args[0])  # one that is not written out here could not be looked at
+        flags = {
+            flag.attr
+            for part in [*node.args[1:], *(word.value for word in node.keywords)]
+            for flag in ast.walk(part)
+            if isinstance(flag, ast.Attribute) and flag.attr.isupper()
+        }
+        text = ast.literal_eval(
+            node.args[0]
+        )  # one that is not written out here could not be looked at
         known = used.get(names.get(id(node), "")) or EVERY
         methods = tuple(sorted(known if method == "compile" else {method}))
-        yield Use(f"{place}:{node.lineno}", re.compile(text, sum(getattr(re, flag) for flag in flags)), methods)
+        yield Use(
+            f"{place}:{node.lineno}",
+            re.compile(text, sum(getattr(re, flag) for flag in flags)),
+            methods,
+        )
 
 
 def _all_uses() -> Iterator[Use]:
@@ -121,20 +188,28 @@ def _all_uses() -> Iterator[Use]:
             for validator in getattr(field, "validators", ()):
                 if isinstance(validator, RegexValidator):
                     regex: Any = validator.regex
-                    yield Use(f"{model.__name__}.{field.name}", re.compile(regex.pattern, regex.flags), ("search",))
+                    yield Use(
+                        f"{model.__name__}.{field.name}",
+                        re.compile(regex.pattern, regex.flags),
+                        ("search",),
+                    )
     yield from _routes(get_resolver().url_patterns)
 
 
 def _routes(routes: list[URLPattern | URLResolver]) -> Iterator[Use]:
     for route in routes:
-        if (regex := getattr(route.pattern, "regex", None)) is not None and str(route.pattern) not in BOUNDED_ROUTES:
+        if (regex := getattr(route.pattern, "regex", None)) is not None and str(
+            route.pattern
+        ) not in BOUNDED_ROUTES:
             yield Use(f"route {route.pattern}", regex, ("search", "fullmatch"))
         if isinstance(route, URLResolver):
             yield from _routes(route.url_patterns)
 
 
 def _distinct_uses() -> list[Use]:
-    return list({(use.pattern.pattern, use.pattern.flags, use.methods): use for use in _all_uses()}.values())
+    return list(
+        {(use.pattern.pattern, use.pattern.flags, use.methods): use for use in _all_uses()}.values()
+    )
 
 
 def cpu_seconds(work: Callable[[], Any]) -> float:
@@ -160,7 +235,8 @@ def cpu_seconds(work: Callable[[], Any]) -> float:
 
 
 def grows_too_fast(work: Callable[[int], Callable[[], Any]]) -> bool:
-    """Whether 4 times the text takes far more than 4 times as long. ``work(n)`` prepares a run with n characters.
+    """Whether 4 times the text takes far more than 4 times as long. ``work(n)`` prepares a run with
+    n characters.
 
     A machine at work may make one measurement look like it, but not three with ever longer texts.
     """
@@ -177,7 +253,9 @@ def grows_too_fast(work: Callable[[int], Callable[[], Any]]) -> bool:
 def _units(pattern: str) -> list[str]:
     """The common ones, and what the pattern spells out, alone and with a letter behind it."""
     own = re.findall(r"[A-Za-z0-9/:=._-]{2,40}", pattern)
-    return list(dict.fromkeys([*UNITS, *own, *(f"{text}a" for text in own), *(f"{text} " for text in own)]))
+    return list(
+        dict.fromkeys([*UNITS, *own, *(f"{text}a" for text in own), *(f"{text} " for text in own)])
+    )
 
 
 def _slow_units(use: Use) -> Iterator[str]:
@@ -188,7 +266,12 @@ def _slow_units(use: Use) -> Iterator[str]:
 
         return prepared
 
-    return (unit for unit in _units(use.pattern.pattern) for end in ENDS if grows_too_fast(work(unit, end)))
+    return (
+        unit
+        for unit in _units(use.pattern.pattern)
+        for end in ENDS
+        if grows_too_fast(work(unit, end))
+    )
 
 
 def test_no_pattern_takes_more_than_linear_time() -> None:
@@ -198,7 +281,9 @@ def test_no_pattern_takes_more_than_linear_time() -> None:
     assert len(uses) > 120
 
 
-@pytest.mark.parametrize("pattern", [r"(https?://[^\s?]*)\?", r"X-Amz-[A-Za-z-]+=", r"(a+)+$", r"\s+$"])
+@pytest.mark.parametrize(
+    "pattern", [r"(https?://[^\s?]*)\?", r"X-Amz-[A-Za-z-]+=", r"(a+)+$", r"\s+$"]
+)
 def test_a_slow_pattern_would_be_found(pattern: str) -> None:
     assert any(_slow_units(Use("here", re.compile(pattern), ("search",))))
 
@@ -210,7 +295,9 @@ def test_patterns_of_bodies_are_matched_in_linear_time() -> None:
             assert getattr(value, "model_config", {}).get("regex_engine") != "python-re", name
 
 
-@pytest.mark.parametrize("unit", ["http://", "X-Amz-a", "?a=", "://", "&", "%", "@", " ", "/webhooks/a", "Bearer "])
+@pytest.mark.parametrize(
+    "unit", ["http://", "X-Amz-a", "?a=", "://", "&", "%", "@", " ", "/webhooks/a", "Bearer "]
+)
 def test_what_a_provider_sends_is_redacted_in_linear_time(unit: str) -> None:
     def work(length: int) -> Callable[[], Any]:
         text = unit * (length // len(unit))
@@ -224,10 +311,12 @@ def test_what_a_provider_sends_is_stored_whole_but_for_its_secrets() -> None:
     raw = {"url": f"https://a.test/{'http://' * 10_000}b.png?X-Amz-Signature=secret", "note": long}
 
     assert kept(raw) == {"url": f"https://a.test/{'http://' * 10_000}b.png", "note": long}
-    assert "X-Amz-Signature=secret" not in json.dumps(kept({"of": "x-amz-signature=secret&Policy=secret"}))
+    assert "X-Amz-Signature=secret" not in json.dumps(
+        kept({"of": "x-amz-signature=secret&Policy=secret"})
+    )
 
 
-# --- The log ----------------------------------------------------------------------------------------------------------
+# --- The log ---
 
 
 @pytest.fixture
@@ -254,7 +343,9 @@ def test_a_path_that_is_longer_than_any_of_ours_goes_no_further() -> None:
     assert Client().get("/v3/" + "a" * (PATH_MAX - 4)).status_code == 404
 
 
-@pytest.mark.parametrize("unit", ["http://", "X-Amz-a", "?a=", "://", "&", "%", "@", " ", "Bearer "])
+@pytest.mark.parametrize(
+    "unit", ["http://", "X-Amz-a", "?a=", "://", "&", "%", "@", " ", "Bearer "]
+)
 def test_a_long_path_is_not_logged_whole(unit: str, lines: list[logging.LogRecord]) -> None:
     Client().get("/" + quote(unit * (60_000 // len(unit))))
 
@@ -267,7 +358,9 @@ def test_a_long_path_is_not_logged_whole(unit: str, lines: list[logging.LogRecor
 
 @pytest.mark.parametrize("unit", ["http://", "X-Amz-a", "a", "://", "@", ".", ":"])
 @pytest.mark.parametrize("header", ["HTTP_HOST", "HTTP_ORIGIN", "HTTP_REFERER"])
-def test_a_long_header_makes_one_line_of_the_log(unit: str, header: str, lines: list[logging.LogRecord]) -> None:
+def test_a_long_header_makes_one_line_of_the_log(
+    unit: str, header: str, lines: list[logging.LogRecord]
+) -> None:
     client = Client(enforce_csrf_checks=True)
 
     answer = client.post("/login/", {"username": "x"}, **{header: unit * (60_000 // len(unit))})  # type: ignore[arg-type]
@@ -288,7 +381,9 @@ def test_a_long_record_costs_no_more_than_one_of_some_kilobytes() -> None:
             raise ValueError(text)
         except ValueError as error:
             info = (ValueError, error, error.__traceback__)
-            made = logging.LogRecord("loupe", logging.ERROR, __file__, 1, text + " %s", (text,), info)
+            made = logging.LogRecord(
+                "loupe", logging.ERROR, __file__, 1, text + " %s", (text,), info
+            )
         RedactSecrets().filter(made)
         return made
 
@@ -300,19 +395,25 @@ def test_a_long_record_costs_no_more_than_one_of_some_kilobytes() -> None:
 def test_half_a_key_at_the_cut_is_not_logged() -> None:
     secret = settings.SECRET_KEY
     for before in range(MESSAGE_MAX - len(secret), MESSAGE_MAX, 7):
-        made = logging.LogRecord("loupe", logging.ERROR, __file__, 1, f"{'a' * before}{secret}", (), None)
+        made = logging.LogRecord(
+            "loupe", logging.ERROR, __file__, 1, f"{'a' * before}{secret}", (), None
+        )
         RedactSecrets().filter(made)
         assert secret[:8] not in made.getMessage()
 
 
-# --- Scripts ----------------------------------------------------------------------------------------------------------
+# --- Scripts ---
 
 
 def test_scripts_have_no_pattern_that_can_backtrack() -> None:
-    """A quantifier inside a quantifier, or two side by side that take the same, would; there is neither."""
+    """A quantifier inside a quantifier, or two side by side that take the same, would; there is
+    neither.
+    """
     found = []
     for script in (Path(settings.BASE_DIR) / "static" / "js").glob("*.js"):
-        for literal in re.findall(r"(?:[(,=:&|!]\s?)/((?:[^/\\\n\s]|\\.)+)/[gimsuy]*", script.read_text()):
+        for literal in re.findall(
+            r"(?:[(,=:&|!]\s?)/((?:[^/\\\n\s]|\\.)+)/[gimsuy]*", script.read_text()
+        ):
             found.append(literal)
     assert found
     for literal in found:

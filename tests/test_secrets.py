@@ -1,4 +1,6 @@
-"""Canaries: keys, signatures, webhook secrets and passwords are planted, everything is run, and nobody finds them."""
+"""Canaries: keys, signatures, webhook secrets and passwords are planted, everything is run, and
+nobody finds them.
+"""
 
 from __future__ import annotations
 
@@ -34,10 +36,19 @@ SCENARIO_KEY, SCENARIO_SECRET = "api_canary_scenario_01234", "secret_canary_scen
 PASSWORD, SIGNATURE = "canary battery staple 1", "CANARYSIGNATURE0123456789"
 SIGNED = f"https://10.0.0.1/bucket/a.png?X-Amz-Expires=3600&X-Amz-Signature={SIGNATURE}"
 FIELDS = {
-    "model_name": "m", "prompt": "a harbour", "width": 128, "height": 128, "image_num": 2, "steps": 20,
-    "guidance_scale": "7.5", "sampler_name": "Euler a", "seed": 5, "response_image_type": "png",
-    "enable_nsfw_detection": True, "nsfw_detection_level": 1,
-}  # fmt: skip
+    "model_name": "m",
+    "prompt": "a harbour",
+    "width": 128,
+    "height": 128,
+    "image_num": 2,
+    "steps": 20,
+    "guidance_scale": "7.5",
+    "sampler_name": "Euler a",
+    "seed": 5,
+    "response_image_type": "png",
+    "enable_nsfw_detection": True,
+    "nsfw_detection_level": 1,
+}
 
 
 def rude(request: httpx.Request) -> httpx.Response:
@@ -47,13 +58,19 @@ def rude(request: httpx.Request) -> httpx.Response:
         body = json.loads(request.content)
         prompt, webhook = body["request"]["prompt"], body["extra"]["webhook"]["url"]
         if prompt.startswith("http"):
-            return httpx.Response(int(prompt[4:7]), json={"reason": f"BAD_{KEY}", "message": f"{said} {webhook}"})
+            return httpx.Response(
+                int(prompt[4:7]), json={"reason": f"BAD_{KEY}", "message": f"{said} {webhook}"}
+            )
         if prompt == "garbage":
             return httpx.Response(200, text=f"<p>{said} {webhook}")
         return httpx.Response(200, json={"task_id": prompt, "note": f"{said} {webhook}"})
     task_id = request.url.params.get("task_id", "broken")
     task = {"task_id": task_id, "status": "TASK_STATUS_SUCCEED", "reason": said}
-    answer: dict[str, Any] = {"task": task, "images": [{"image_url": SIGNED}], "extra": {"debug_info": {}}}
+    answer: dict[str, Any] = {
+        "task": task,
+        "images": [{"image_url": SIGNED}],
+        "extra": {"debug_info": {}},
+    }
     answer["extra"]["debug_info"]["request_info"] = json.dumps({"key": KEY, "init": SIGNED})
     if task_id in ("failed", "odd"):
         task["status"] = "TASK_STATUS_FAILED" if task_id == "failed" else SIGNED
@@ -65,7 +82,9 @@ def rude(request: httpx.Request) -> httpx.Response:
 
 
 @pytest.fixture
-def canaries(live_server: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
+def canaries(
+    live_server: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[set[str]]:
     """Providers with canaries for keys. The set grows by what is made up while they are used."""
     here = live_server.url
     backend = {"BACKEND": "generation.providers.novita.client.Novita", "webhooks": True}
@@ -76,10 +95,17 @@ def canaries(live_server: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -
         "novita": {**backend, "OPTIONS": {**options, "base_url": f"{here}/sandbox/novita"}},
         "rude": {**backend, "OPTIONS": {**options, "base_url": "https://rude.test"}},
     }
-    settings.NANOGPT = {"api_key": NANO_KEY, "base_url": f"{here}/sandbox/nano-gpt", "label": "nano-gpt"}
+    settings.NANOGPT = {
+        "api_key": NANO_KEY,
+        "base_url": f"{here}/sandbox/nano-gpt",
+        "label": "nano-gpt",
+    }
     settings.SCENARIO = {
-        "api_key": SCENARIO_KEY, "api_secret": SCENARIO_SECRET, "base_url": f"{here}/nowhere", "label": "Scenario",
-    }  # fmt: skip
+        "api_key": SCENARIO_KEY,
+        "api_secret": SCENARIO_SECRET,
+        "base_url": f"{here}/nowhere",
+        "label": "Scenario",
+    }
     settings.CLASSIFIERS = ["novita", "sandbox"]
     providers.get.cache_clear()
     provider = providers.get("rude")
@@ -113,7 +139,13 @@ def printed() -> Iterator[io.StringIO]:
 
 def run(rounds: int = 2) -> None:
     for _ in range(rounds):
-        for step in (tasks.submit, tasks.reconcile, tasks.poll, tasks.fetch, moderation_tasks.classify):
+        for step in (
+            tasks.submit,
+            tasks.reconcile,
+            tasks.poll,
+            tasks.fetch,
+            moderation_tasks.classify,
+        ):
             step()
         make_everything_due()
 
@@ -128,12 +160,28 @@ def note_signatures(canaries: set[str]) -> None:
 
 
 def go_through_everything(canaries: set[str]) -> None:
-    for word in ("", "sandbox:lost", "sandbox:expired", "sandbox:fail", "sandbox:corrupt", "sandbox:reject"):
+    for word in (
+        "",
+        "sandbox:lost",
+        "sandbox:expired",
+        "sandbox:fail",
+        "sandbox:corrupt",
+        "sandbox:reject",
+    ):
         ask("novita", f"a harbour {word}")
     # Never five failures in a row, or the rest would have to wait.
     for prompt in (
-        "http400", "failed", "http403", "odd", "http500", "unreadable", "garbage", "broken", "http429", "blocked",
-    ):  # fmt: skip
+        "http400",
+        "failed",
+        "http403",
+        "odd",
+        "http500",
+        "unreadable",
+        "garbage",
+        "broken",
+        "http429",
+        "blocked",
+    ):
         ask("rude", prompt)
     tasks.submit()
     tasks.poll()
@@ -148,14 +196,30 @@ def go_through_everything(canaries: set[str]) -> None:
 def browse() -> Iterator[tuple[str, str]]:
     """Every page that could show a secret, as the person who may see most."""
     client = Client()
-    assert client.post(reverse("login"), {"username": "ada", "password": PASSWORD + "x"}).status_code in (200, 401, 403)
-    assert client.post(reverse("login"), {"username": "ada", "password": PASSWORD}).status_code == 302
+    assert client.post(
+        reverse("login"), {"username": "ada", "password": PASSWORD + "x"}
+    ).status_code in (200, 401, 403)
+    assert (
+        client.post(reverse("login"), {"username": "ada", "password": PASSWORD}).status_code == 302
+    )
     for slug in ("novita", "rude", "nanogpt", "scenario"):
         client.post(reverse("provider-check", args=[slug]))
-    paths = [reverse(name) for name in ("home", "providers", "generation:request-list", "moderation:queue-list",
-                                        "moderation:decision-list", "admin:index")]  # fmt: skip
+    paths = [
+        reverse(name)
+        for name in (
+            "home",
+            "providers",
+            "generation:request-list",
+            "moderation:queue-list",
+            "moderation:decision-list",
+            "admin:index",
+        )
+    ]
     paths += [request.get_absolute_url() for request in GenerationRequest.objects.all()]
-    paths += [request.get_absolute_url() + "?images=shown" for request in GenerationRequest.objects.all()[:2]]
+    paths += [
+        request.get_absolute_url() + "?images=shown"
+        for request in GenerationRequest.objects.all()[:2]
+    ]
     for request in GenerationRequest.objects.prefetch_related("assets__review"):
         paths += [asset.review.get_absolute_url() for asset in request.assets.all()]
     for model in admin.site._registry:
@@ -166,7 +230,12 @@ def browse() -> Iterator[tuple[str, str]]:
                 paths.append(reverse(f"{name}_change", args=[key]))
             except NoReverseMatch:
                 break
-    for path in [*paths, reverse("moderation:decisions-csv"), "/webhooks/novita/not-a-secret", "/nowhere"]:
+    for path in [
+        *paths,
+        reverse("moderation:decisions-csv"),
+        "/webhooks/novita/not-a-secret",
+        "/nowhere",
+    ]:
         response = client.get(path)
         content = b"".join(response) if response.streaming else response.content  # type: ignore[arg-type]
         assert response.status_code in (200, 302, 403, 404, 405), path
@@ -180,11 +249,17 @@ def whole_database() -> Iterator[tuple[str, str]]:
             columns = [column[0] for column in cursor.description or ()]
             for row in cursor.fetchall():
                 for column, value in zip(columns, row, strict=True):
-                    text = bytes(value).decode("latin-1") if isinstance(value, bytes | memoryview) else str(value)
+                    text = (
+                        bytes(value).decode("latin-1")
+                        if isinstance(value, bytes | memoryview)
+                        else str(value)
+                    )
                     yield f"{table}.{column}", text
 
 
-def test_no_canary_is_ever_found(canaries: set[str], caplog: pytest.LogCaptureFixture, printed: io.StringIO) -> None:
+def test_no_canary_is_ever_found(
+    canaries: set[str], caplog: pytest.LogCaptureFixture, printed: io.StringIO
+) -> None:
     caplog.set_level(logging.DEBUG, logger="loupe")
     User.objects.create_superuser("ada", password=PASSWORD)
     go_through_everything(canaries)
@@ -196,7 +271,9 @@ def test_no_canary_is_ever_found(canaries: set[str], caplog: pytest.LogCaptureFi
     pages = list(browse())
     assert len(pages) > 60
     assert [(path, found(text)) for path, text in pages if found(text)] == []
-    assert any(path.endswith(".csv") and len(list(csv.reader(io.StringIO(text)))) for path, text in pages)
+    assert any(
+        path.endswith(".csv") and len(list(csv.reader(io.StringIO(text)))) for path, text in pages
+    )
     waiting = [(place, found(text)) for place, text in whole_database() if found(text)]
     assert {place for place, _ in waiting} == {"generation_remoteimage.url"}
     assert RemoteImage.objects.exclude(url="").filter(status="waiting").count() == 2
@@ -208,8 +285,13 @@ def test_no_canary_is_ever_found(canaries: set[str], caplog: pytest.LogCaptureFi
 def test_what_went_wrong_is_still_told(canaries: set[str]) -> None:
     """Redacting leaves sentences that a person understands."""
     go_through_everything(canaries)
-    told = {request.prompt: request.error for request in GenerationRequest.objects.filter(provider="rude")}
-    assert told["http403"].startswith("Novita refused the request because of Loupe's own settings or account.")
+    told = {
+        request.prompt: request.error
+        for request in GenerationRequest.objects.filter(provider="rude")
+    }
+    assert told["http403"].startswith(
+        "Novita refused the request because of Loupe's own settings or account."
+    )
     assert "It said: no: Bearer [key] for https://10.0.0.1/bucket/a.png" in told["http403"]
     assert "/webhooks/novita/[redacted]" in told["http400"]
     assert told["failed"] == "no: Bearer [key] for https://10.0.0.1/bucket/a.png"

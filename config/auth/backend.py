@@ -10,7 +10,7 @@ from django.db.models import F, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Concat
 
 from generation.core.db.functions import Joined
-from generation.core.db.prepared.query import Prepared
+from generation.core.db.prepared.query import PreparedQuery
 
 
 def _user_with_permissions(pk: int) -> QuerySet[User]:
@@ -23,11 +23,13 @@ def _user_with_permissions(pk: int) -> QuerySet[User]:
     )
 
 
-_USER = Prepared(_user_with_permissions, pk=int)
+_USER = PreparedQuery(_user_with_permissions, pk=int)
 
 
 class Accounts(ModelBackend):
-    """Django's model backend, with permissions and preferences read by the query that reads the user."""
+    """Django's model backend, with permissions and preferences read by the query that reads the
+    user.
+    """
 
     def get_user(self, user_id: Any) -> User | None:
         user = _USER.row(pk=int(user_id))

@@ -9,9 +9,9 @@ from django.contrib.sessions.backends.db import SessionStore as DatabaseSessionS
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
-from generation.core.db.prepared.query import Prepared
+from generation.core.db.prepared.query import PreparedQuery
 
-_VALID: Prepared[Any] = Prepared(
+_VALID: PreparedQuery[Any] = PreparedQuery(
     lambda key, now: Session.objects.filter(session_key=key, expire_date__gt=now).values_list(
         "session_data", flat=True
     ),

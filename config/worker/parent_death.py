@@ -16,7 +16,9 @@ _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 def die_with_parent(parent: int, number: signal.Signals) -> None:
-    """Have the kernel send ``number`` to this process when ``parent`` is gone. Call it first thing after the fork."""
+    """Have the kernel send ``number`` to this process when ``parent`` is gone. Call it first thing
+    after the fork.
+    """
     if _libc is not None:
         _libc.prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
     if os.getppid() != parent:  # it died before the kernel was told

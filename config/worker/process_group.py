@@ -1,4 +1,6 @@
-"""A few programs that live and die together, each in a session of its own: only its main process is asked to stop."""
+"""A few programs that live and die together, each in a session of its own: only its main process is
+asked to stop.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ class Member:
     def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
         self.command = command
         self.started_at = time.monotonic()
-        # The hook only makes two system calls: safe between fork and exec, as long as this process has no threads.
+        # The hook only makes two system calls: safe between fork and exec, as long as this process
+        # has no threads.
         self.process: subprocess.Popen[Any] = subprocess.Popen(
             command,
             env=dict(env),
@@ -35,7 +38,9 @@ class Member:
         return self.process.poll()
 
     def ask_to_stop(self) -> None:
-        """TERM to the main process alone: django-q2 and others do not survive one to every process at once."""
+        """TERM to the main process alone: django-q2 and others do not survive one to every process
+        at once.
+        """
         if self.exit_code is None:
             self.process.terminate()
 

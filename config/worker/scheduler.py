@@ -18,8 +18,10 @@ BEAT_EVERY = 10.0
 REPEAT_ERROR_AFTER = 60.0
 
 
-class Ticker(threading.Thread):
-    """A thread of the worker's main process, with a database connection of its own. No error ends it."""
+class Scheduler(threading.Thread):
+    """A thread of the worker's main process, with a database connection of its own. No error ends
+    it.
+    """
 
     def __init__(self) -> None:
         super().__init__(name="ticker", daemon=True)
@@ -43,7 +45,7 @@ class Ticker(threading.Thread):
             close_old_connections()
             jobs.tick()
             if time.monotonic() >= self._beats_at:
-                self._heartbeat.beat()
+                self._heartbeat.send_heartbeat()
                 self._check_storage()
                 self._beats_at = time.monotonic() + BEAT_EVERY
         except Exception:

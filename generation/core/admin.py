@@ -1,4 +1,6 @@
-"""Admin pages that only show. History and machine state change through services, never through a form."""
+"""Admin pages that only show. History and machine state change through services, never through a
+form.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +15,24 @@ from generation.core.typing import AnyModelAdmin, AnyPaginator, AnyTabularInline
 
 
 class BoundedPaginator(AnyPaginator):
-    """Counts no further than anybody pages by hand: on a large table the exact count would cost more than the page."""
+    """Counts no further than anybody pages by hand: on a large table the exact count would cost
+    more than the page.
+    """
 
     COUNT_MAX = 10_000
 
     @cached_property
     def count(self) -> int:
         rows = self.object_list
-        return rows.order_by()[: self.COUNT_MAX].count() if isinstance(rows, QuerySet) else len(rows)
+        return (
+            rows.order_by()[: self.COUNT_MAX].count() if isinstance(rows, QuerySet) else len(rows)
+        )
 
 
 class _NoWriting:
-    """No add, change or delete; every field is shown read-only, so nothing can be smuggled in by a POST either."""
+    """No add, change or delete; every field is shown read-only, so nothing can be smuggled in by a
+    POST either.
+    """
 
     exclude: ClassVar[Any] = None
     readonly_fields: ClassVar[Any] = ()

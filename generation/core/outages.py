@@ -13,8 +13,8 @@ RETRY_AFTER = 5  # seconds
 # Busy, locked, out of memory, read-only, I/O error, disk full, file missing, locking protocol.
 # Source: https://www.sqlite.org/rescode.html
 SQLITE_CODES = {5, 6, 7, 8, 10, 13, 14, 15}
-# Classes of SQLSTATE: connection, serialization and deadlock, resources, state, operator's intervention, system.
-# Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
+# Classes of SQLSTATE: connection, serialization and deadlock, resources, state, operator's
+# intervention, system. Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
 POSTGRESQL_CLASSES = {"08", "40", "53", "55", "57", "58"}
 
 
@@ -24,7 +24,9 @@ class Outage(IntEnum):
 
 
 def find_outage(error: BaseException | None) -> Outage | None:
-    """Return which service's outage the error, or one that it was raised from, stands for; None for a fault."""
+    """Return which service's outage the error, or one that it was raised from, stands for; None for
+    a fault.
+    """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -37,7 +39,9 @@ def find_outage(error: BaseException | None) -> Outage | None:
 
 
 def _is_temporary(cause: BaseException | None) -> bool:
-    """Whether the driver's own error is one that goes away, unlike a missing table or a statement too long."""
+    """Whether the driver's own error is one that goes away, unlike a missing table or a statement
+    too long.
+    """
     if isinstance(cause, sqlite3.Error):
         code = getattr(cause, "sqlite_errorcode", None)
         return code is not None and code & 0xFF in SQLITE_CODES

@@ -1,4 +1,6 @@
-"""Where renditions and thumbnails lie: named by their content, written so that a name never points at half a file."""
+"""Where renditions and thumbnails lie: named by their content, written so that a name never points
+at half a file.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ _EXTENSIONS: Final = {"png": "png", "jpeg": "jpg", "jpg": "jpg", "webp": "webp"}
 
 
 def asset_name(sha256: str, ext: str) -> str:
-    """Return ``renditions/ab/<sha256>.<ext>``; ``ext`` may be an image type ("jpeg" is stored as jpg)."""
+    """Return ``renditions/ab/<sha256>.<ext>``; ``ext`` may be an image type ("jpeg" is stored as
+    jpg).
+    """
     if ext not in _EXTENSIONS:
         raise ValueError(f"{ext!r} is not a type that Loupe stores.")
     return _name("renditions", sha256, _EXTENSIONS[ext])
@@ -39,18 +43,24 @@ def _name(folder: str, sha256: str, ext: str) -> str:
 
 
 class StorageUnavailableError(Exception):
-    """Files cannot be written or read now. Says nothing about the image; ``str(error)`` says what to do."""
+    """Files cannot be written or read now. Says nothing about the image; ``str(error)`` says what
+    to do.
+    """
 
 
 class DurableFileSystemStorage(FileSystemStorage):
-    """Files whose content follows from their name, so saving a name that exists keeps what is there.
+    """Files whose content follows from their name, so saving a name that exists keeps what is
+    there.
 
-    When ``save()`` returns, the file survives a power cut: content first, then the name. So a row committed after its
-    file never points at nothing; what a crash leaves behind is a temporary file, for ``sweep_temporary``.
+    When ``save()`` returns, the file survives a power cut: content first, then the name. So a row
+    committed after its file never points at nothing; what a crash leaves behind is a temporary
+    file, for ``sweep_temporary``.
     """
 
     def get_available_name(self, name: str, max_length: int | None = None) -> str:
-        """Return the name itself: the same name means the same content, so there is never a suffix."""
+        """Return the name itself: the same name means the same content, so there is never a
+        suffix.
+        """
         name = str(name).replace("\\", "/")
         validate_file_name(name, allow_relative_path=True)
         if max_length is not None and len(name) > max_length:
@@ -72,7 +82,9 @@ class DurableFileSystemStorage(FileSystemStorage):
         return swept
 
     def count_free_bytes(self) -> int:
-        """Return what Loupe's user may still write to the file system of this storage, quotas aside."""
+        """Return what Loupe's user may still write to the file system of this storage, quotas
+        aside.
+        """
         folder = Path(self.location)
         while not folder.exists():
             folder = folder.parent
@@ -93,7 +105,9 @@ class DurableFileSystemStorage(FileSystemStorage):
         return name
 
     def _write_temporary(self, content: File[bytes]) -> Path:
-        """Write the content to a new file on the same file system and bring it to the disk; return its path."""
+        """Write the content to a new file on the same file system and bring it to the disk; return
+        its path.
+        """
         folder = Path(self.location) / _TEMPORARY
         self._make_folder(folder)
         path = folder / f"{uuid4().hex}.part"
@@ -132,6 +146,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 def sweep_temporary_files() -> int:
-    """Delete what killed writers left in the asset storage an hour ago or earlier; return how many files that were."""
+    """Delete what killed writers left in the asset storage an hour ago or earlier; return how many
+    files that were.
+    """
     files = storages["assets"]
     return files.sweep_temporary(3600) if isinstance(files, DurableFileSystemStorage) else 0

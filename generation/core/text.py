@@ -1,4 +1,6 @@
-"""Words as they are looked for: one way to fold them, for what is stored, for what is asked and for what is marked."""
+"""Words as they are looked for: one way to fold them, for what is stored, for what is asked and for
+what is marked.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,8 @@ _BETWEEN = re.compile(r"[\W_]+")
 def fold(text: str) -> str:
     """Lower case, without accents and punctuation, with one space between words.
 
-    Both databases cut such a text into the same words. Prompts as people write them they do not: one takes
-    ``castle.night`` for the name of a host, the other for two words.
+    Both databases cut such a text into the same words. Prompts as people write them they do not:
+    one takes ``castle.night`` for the name of a host, the other for two words.
     """
     text = text[:TEXT_MAX]
     if not text.isascii():

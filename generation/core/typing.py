@@ -1,4 +1,6 @@
-"""Classes that are generic in Django's type stubs and not in Django: here, so that no subclass needs an excuse."""
+"""Classes that are generic in Django's type stubs and not in Django: here, so that no subclass
+needs an excuse.
+"""
 
 from __future__ import annotations
 
@@ -18,4 +20,9 @@ if TYPE_CHECKING:
     AnyGroupAdmin = GroupAdmin
 else:
     AnyModelAdmin, AnyTabularInline = admin.ModelAdmin, admin.TabularInline
-    AnyModelForm, AnyPaginator, AnyUserAdmin, AnyGroupAdmin = ModelForm, Paginator, UserAdmin, GroupAdmin
+    AnyModelForm, AnyPaginator, AnyUserAdmin, AnyGroupAdmin = (
+        ModelForm,
+        Paginator,
+        UserAdmin,
+        GroupAdmin,
+    )

@@ -1,4 +1,6 @@
-"""Addresses of pages that name a row. Django looks a pattern up anew every time; a panel of the desk has a dozen."""
+"""Addresses of pages that name a row. Django looks a pattern up anew every time; a panel of the
+desk has a dozen.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """The one way to fetch an address that came from outside: image URLs now, webhooks later.
 
-Policy: ``policy`` judges the text, ``transport`` the numbers. Every hop of a redirect passes both again. No cookie, no
-credential, no proxy from the environment, no compression, no connection that outlives its answer. Nothing here logs,
-and no message holds a query string, because signatures live there.
+Policy: ``policy`` judges the text, ``transport`` the numbers. Every hop of a redirect passes both
+again. No cookie, no credential, no proxy from the environment, no compression, no connection that
+outlives its answer. Nothing here logs, and no message holds a query string, because signatures live
+there.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from urllib.parse import urljoin
 
 import httpcore
 
-from generation.fetching.policy import Blocked, Target, judge_url
+from generation.fetching.policy import BlockedAddressError, Target, judge_url
 from generation.fetching.transport import Deadline, GuardedBackend
 
-__all__ = ["MAX_BYTES", "Answer", "Blocked", "FetchFailed", "Fetched", "fetch", "send"]
+__all__ = ["MAX_BYTES", "Answer", "BlockedAddressError", "FetchError", "Fetched", "fetch", "send"]
 
 MAX_BYTES = 20 * 1024 * 1024
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -28,7 +29,7 @@ _RETRYABLE = {408, 425, 429}
 _MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,64}/[a-z0-9!#$&^_.+-]{1,64}")
 
 
-class FetchFailed(Exception):
+class FetchError(Exception):
     """Nothing usable came back. ``str(error)`` is a sentence for people, without the address."""
 
     def __init__(self, message: str, *, retryable: bool = False, expired: bool = False) -> None:
@@ -40,7 +41,8 @@ class FetchFailed(Exception):
 @dataclass(frozen=True, slots=True)
 class Fetched:
     content: bytes
-    content_type: str  # what the server claims, lower case and without parameters; empty when it claims nothing sane
+    # What the server claims, lower case and without parameters; empty when it claims nothing sane.
+    content_type: str
     url_without_query: str  # of the last hop
 
 
@@ -63,10 +65,12 @@ def fetch(
     max_redirects: int = 3,
     schemes: Collection[str] = ("https", "http"),
 ) -> Fetched:
-    """Get the whole body behind an untrusted address, or raise Blocked (policy) or FetchFailed (everything else).
+    """Get the whole body behind an untrusted address, or raise Blocked (policy) or FetchFailed
+    (everything else).
 
-    ``allow``: ``host:port`` pairs that may be private, on any port and plain http. ``deadline``: seconds for lookup,
-    redirects and body together. A 200 proves nothing about the body; the decoder does.
+    ``allow``: ``host:port`` pairs that may be private, on any port and plain http. ``deadline``:
+    seconds for lookup, redirects and body together. A 200 proves nothing about the body; the
+    decoder does.
     """
     answer = send(
         "GET",
@@ -81,9 +85,11 @@ def fetch(
     if answer.status == 200:
         return Fetched(answer.content, answer.content_type, answer.url_without_query)
     if answer.status in _EXPIRED:
-        raise FetchFailed("The address has expired or forbids reading.", expired=True)
+        raise FetchError("The address has expired or forbids reading.", expired=True)
     retryable = answer.status in _RETRYABLE or answer.status >= 500
-    raise FetchFailed(f"The server answered {answer.status} instead of the file.", retryable=retryable)
+    raise FetchError(
+        f"The server answered {answer.status} instead of the file.", retryable=retryable
+    )
 
 
 def send(
@@ -100,8 +106,8 @@ def send(
 ) -> Answer:
     """Send one request under the same guard and return the answer of any status.
 
-    With ``max_redirects`` 0 a redirect is returned like any other status. Redirects are followed for GET only. Raises
-    Blocked or FetchFailed.
+    With ``max_redirects`` 0 a redirect is returned like any other status. Redirects are followed
+    for GET only. Raises Blocked or FetchFailed.
     """
     clock = Deadline(deadline)
     target = judge_url(url, allow=allow, schemes=schemes)
@@ -113,29 +119,47 @@ def send(
             break
         following = judge_url(_join(target, location), allow=allow, schemes=schemes)
         if target.scheme == "https" and following.scheme == "http" and not following.trusted:
-            raise Blocked("The server redirects from https to http.")
+            raise BlockedAddressError("The server redirects from https to http.")
         target = following
-    raise FetchFailed(f"The server redirects more than {max_redirects} times.")
+    raise FetchError(f"The server redirects more than {max_redirects} times.")
 
 
 def _join(base: Target, location: str) -> str:
-    # urljoin drops tabs and line ends before it parses; refuse them first, so that what was judged is what is joined.
-    if not location or not location.isascii() or any(ord(character) <= 0x20 for character in location):
-        raise Blocked("The server redirects to an address that is not valid.")
+    # urljoin drops tabs and line ends before it parses; refuse them first, so that what was judged
+    # is what is joined.
+    if (
+        not location
+        or not location.isascii()
+        or any(ord(character) <= 0x20 for character in location)
+    ):
+        raise BlockedAddressError("The server redirects to an address that is not valid.")
     try:
         return urljoin(base.without_query, location)
     except ValueError:
-        raise Blocked("The server redirects to an address that is not valid.") from None
+        raise BlockedAddressError("The server redirects to an address that is not valid.") from None
 
 
 def _exchange(
-    method: str, target: Target, content: bytes, headers: Mapping[str, str], max_bytes: int, clock: Deadline
+    method: str,
+    target: Target,
+    content: bytes,
+    headers: Mapping[str, str],
+    max_bytes: int,
+    clock: Deadline,
 ) -> tuple[Answer, str]:
     """One hop: return the answer and its Location."""
-    own = {"host": target.netloc, "user-agent": "Loupe", "accept-encoding": "identity", "connection": "close"}
+    own = {
+        "host": target.netloc,
+        "user-agent": "Loupe",
+        "accept-encoding": "identity",
+        "connection": "close",
+    }
     if content or method not in {"GET", "HEAD"}:
         own["content-length"] = str(len(content))
-    lines = [*own.items(), *((name, value) for name, value in headers.items() if name.lower() not in own)]
+    lines = [
+        *own.items(),
+        *((name, value) for name, value in headers.items() if name.lower() not in own),
+    ]
     url = httpcore.URL(
         scheme=target.scheme.encode(),
         host=target.host.encode(),
@@ -153,28 +177,33 @@ def _exchange(
             pool.stream(method, url, headers=lines, content=content or None) as response,
         ):
             if response.status in _REDIRECTS:  # the body of a redirect is of no use
-                return Answer(response.status, b"", "", target.without_query), _header(response, b"location")
+                return Answer(response.status, b"", "", target.without_query), _header(
+                    response, b"location"
+                )
             body = _read(response, max_bytes)
             return Answer(response.status, body, _media_type(response), target.without_query), ""
-    # "from None": the chain would be logged, and what a library puts into its texts is out of our hands.
+    # "from None": the chain would be logged, and what a library puts into its texts is out of our
+    # hands.
     except httpcore.TimeoutException:
-        raise FetchFailed("The server did not deliver in time.", retryable=True) from None
+        raise FetchError("The server did not deliver in time.", retryable=True) from None
     except httpcore.NetworkError as error:
         if isinstance(error.__cause__, ssl.SSLCertVerificationError):
-            raise FetchFailed("The server's certificate is not valid.") from None
-        raise FetchFailed("The server could not be reached, or the connection broke.", retryable=True) from None
+            raise FetchError("The server's certificate is not valid.") from None
+        raise FetchError(
+            "The server could not be reached, or the connection broke.", retryable=True
+        ) from None
     except (httpcore.ProtocolError, httpcore.UnsupportedProtocol):
-        raise FetchFailed("The server's answer is not valid HTTP.", retryable=True) from None
+        raise FetchError("The server's answer is not valid HTTP.", retryable=True) from None
 
 
 def _read(response: httpcore.Response, max_bytes: int) -> bytes:
     """Return the body; raise FetchFailed when it is compressed, ambiguous or too long."""
     if _header(response, b"content-encoding").lower() not in {"", "identity"}:
-        raise FetchFailed("The server compresses its answer although it was asked not to.")
+        raise FetchError("The server compresses its answer although it was asked not to.")
     length = _header(response, b"content-length")
     if length and _header(response, b"transfer-encoding"):
-        raise FetchFailed("The server's answer states its length in two ways.")
-    too_long = FetchFailed(f"The file is larger than {max_bytes / 1024 / 1024:.3g} MiB.")
+        raise FetchError("The server's answer states its length in two ways.")
+    too_long = FetchError(f"The file is larger than {max_bytes / 1024 / 1024:.3g} MiB.")
     if length.isdecimal() and int(length[:20]) > max_bytes:
         raise too_long
     body = bytearray()
@@ -186,7 +215,11 @@ def _read(response: httpcore.Response, max_bytes: int) -> bytes:
 
 
 def _header(response: httpcore.Response, name: bytes) -> str:
-    return next((value for key, value in response.headers if key.lower() == name), b"").decode("latin-1").strip()
+    return (
+        next((value for key, value in response.headers if key.lower() == name), b"")
+        .decode("latin-1")
+        .strip()
+    )
 
 
 def _media_type(response: httpcore.Response) -> str:

@@ -1,7 +1,8 @@
 """What an address from outside must look like before anything is looked up or connected to.
 
-Two judgements: of the text (``judge_url``, no network) and of every number a name resolves to (``judge_address``).
-Neither relies on ``ipaddress.is_global``, which calls 64:ff9b::a9fe:a9fe and 2002:7f00:1:: global.
+Two judgements: of the text (``judge_url``, no network) and of every number a name resolves to
+(``judge_address``). Neither relies on ``ipaddress.is_global``, which calls 64:ff9b::a9fe:a9fe and
+2002:7f00:1:: global.
 """
 
 from __future__ import annotations
@@ -14,28 +15,62 @@ from dataclasses import dataclass
 MAX_URL = 8192  # characters; signed addresses reach about 2000
 PORTS = {"http": 80, "https": 443}
 
-# IANA's special-purpose registry, and Azure's WireServer, which has a public number. Oracle's metadata service lies in
-# 192.0.0.0/24, Alibaba's in 100.64.0.0/10, everybody else's in 169.254.0.0/16.
+# IANA's special-purpose registry, and Azure's WireServer, which has a public number. Oracle's
+# metadata service lies in 192.0.0.0/24, Alibaba's in 100.64.0.0/10, everybody else's in
+# 169.254.0.0/16.
 _IPV4_DENIED = tuple(
     ipaddress.IPv4Network(network)
     for network in (
-        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "168.63.129.16/32", "169.254.0.0/16",
-        "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15",
-        "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "168.63.129.16/32",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+        "192.88.99.0/24",
+        "192.168.0.0/16",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
     )
-)  # fmt: skip
-# Of IPv6 only global unicast is allowed: that alone refuses loopback, mapped, compatible, NAT64, ULA, link-local and
-# multicast. Out of it fall Teredo and its neighbours, documentation, 6to4, 6bone and AS112.
+)
+# Of IPv6 only global unicast is allowed: that alone refuses loopback, mapped, compatible, NAT64,
+# ULA, link-local and multicast. Out of it fall Teredo and its neighbours, documentation, 6to4,
+# 6bone and AS112.
 _IPV6_ALLOWED = ipaddress.IPv6Network("2000::/3")
 _IPV6_DENIED = tuple(
     ipaddress.IPv6Network(network)
-    for network in ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3ffe::/16", "3fff::/20")
+    for network in (
+        "2001::/23",
+        "2001:db8::/32",
+        "2002::/16",
+        "2620:4f:8000::/48",
+        "3ffe::/16",
+        "3fff::/20",
+    )
 )
 # Names that never belong to the public internet (RFC 6761, 6762, 7686, 8375 and ICANN's .internal).
 _PRIVATE_SUFFIXES = (
-    "localhost", "localdomain", "local", "internal", "intranet", "lan", "home", "corp", "home.arpa", "in-addr.arpa",
-    "ip6.arpa", "onion", "invalid", "test",
-)  # fmt: skip
+    "localhost",
+    "localdomain",
+    "local",
+    "internal",
+    "intranet",
+    "lan",
+    "home",
+    "corp",
+    "home.arpa",
+    "in-addr.arpa",
+    "ip6.arpa",
+    "onion",
+    "invalid",
+    "test",
+)
 
 _URL = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)(?P<path>[^?#]*)(?P<query>\?[^#]*)?(?:#.*)?"
@@ -48,8 +83,10 @@ _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-class Blocked(ValueError):
-    """The address is against the policy. ``str(error)`` is a sentence for people and holds nothing of the address."""
+class BlockedAddressError(ValueError):
+    """The address is against the policy. ``str(error)`` is a sentence for people and holds nothing
+    of the address.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,43 +111,54 @@ class Target:
         return f"{self.scheme}://{self.netloc}{self.path}"
 
 
-def judge_url(url: str, *, allow: Collection[str] = (), schemes: Collection[str] = ("https", "http")) -> Target:
+def judge_url(
+    url: str, *, allow: Collection[str] = (), schemes: Collection[str] = ("https", "http")
+) -> Target:
     """Parse and judge an address, strictly and without a lookup; raise Blocked and nothing else.
 
-    ``allow`` holds ``host:port`` pairs (IPv6 in brackets) that may be private, on any port, and plain http.
+    ``allow`` holds ``host:port`` pairs (IPv6 in brackets) that may be private, on any port, and
+    plain http.
     """
     parts = _split(url)
     scheme = parts["scheme"].lower()
     authority = _AUTHORITY.fullmatch(parts["authority"])
     if scheme not in PORTS:
-        raise Blocked("Only http and https addresses can be fetched.")
+        raise BlockedAddressError("Only http and https addresses can be fetched.")
     if authority is None:
-        raise Blocked("The address needs a plain host name, without user, password or escapes.")
+        raise BlockedAddressError(
+            "The address needs a plain host name, without user, password or escapes."
+        )
     port = _port(authority["port"], scheme)
     host = authority["host"].lower()
     trusted = f"{host}:{port}" in {pair.lower() for pair in allow}
     address = _literal(host)
     if not trusted:
         if scheme not in schemes:
-            raise Blocked(f"Only {' and '.join(sorted(schemes))} addresses are accepted here.")
+            raise BlockedAddressError(
+                f"Only {' and '.join(sorted(schemes))} addresses are accepted here."
+            )
         if port not in PORTS.values():
-            raise Blocked("Only the ports 80 and 443 can be used.")
+            raise BlockedAddressError("Only the ports 80 and 443 can be used.")
         if address is not None:
             judge_address(address)
         else:
             _judge_name(host)
-    return Target(scheme, host.strip("[]"), port, parts["path"] or "/", parts["query"] or "", address, trusted)
+    return Target(
+        scheme, host.strip("[]"), port, parts["path"] or "/", parts["query"] or "", address, trusted
+    )
 
 
 def _split(url: str) -> re.Match[str]:
     if not isinstance(url, str) or not url or len(url) > MAX_URL:
-        raise Blocked(f"The address is empty or longer than {MAX_URL} characters.")
+        raise BlockedAddressError(f"The address is empty or longer than {MAX_URL} characters.")
     # Every parser disagrees with another about these characters; refusing them ends the argument.
-    if not url.isascii() or any(ord(character) <= 0x20 or character in '\\\x7f"<>^`{|}' for character in url):
-        raise Blocked("The address holds characters that must be escaped.")
+    if not url.isascii() or any(
+        ord(character) <= 0x20 or character in '\\\x7f"<>^`{|}' for character in url
+    ):
+        raise BlockedAddressError("The address holds characters that must be escaped.")
     parts = _URL.fullmatch(url)
     if parts is None:
-        raise Blocked("This is not a complete http or https address.")
+        raise BlockedAddressError("This is not a complete http or https address.")
     return parts
 
 
@@ -118,29 +166,33 @@ def _port(text: str | None, scheme: str) -> int:
     if text is None:
         return PORTS[scheme]
     if len(text) > 5 or text.startswith("0") or int(text) > 65535:
-        raise Blocked("The port is not a number from 1 to 65535.")
+        raise BlockedAddressError("The port is not a number from 1 to 65535.")
     return int(text)
 
 
 def _literal(host: str) -> Address | None:
-    """Return the number that the host is written as, or None for a name; only the canonical spellings are numbers."""
+    """Return the number that the host is written as, or None for a name; only the canonical
+    spellings are numbers.
+    """
     try:
         if host.startswith("["):
             return ipaddress.IPv6Address(host.strip("[]"))
         return ipaddress.IPv4Address(host) if _QUAD.fullmatch(host) else None
     except ValueError:
-        raise Blocked("The host is not a valid address.") from None
+        raise BlockedAddressError("The host is not a valid address.") from None
 
 
 def _judge_name(host: str) -> None:
     labels = host.split(".")
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        raise Blocked("The host name is not valid.")
+        raise BlockedAddressError("The host name is not valid.")
     # What ends in a number is read as an IPv4 number by somebody: 2130706433, 0x7f.1, 017700000001.
     if _NUMERIC_LABEL.fullmatch(labels[-1]):
-        raise Blocked("The host is not a valid address.")
-    if len(labels) == 1 or any(host == suffix or host.endswith(f".{suffix}") for suffix in _PRIVATE_SUFFIXES):
-        raise Blocked("The host is not on the public internet.")
+        raise BlockedAddressError("The host is not a valid address.")
+    if len(labels) == 1 or any(
+        host == suffix or host.endswith(f".{suffix}") for suffix in _PRIVATE_SUFFIXES
+    ):
+        raise BlockedAddressError("The host is not on the public internet.")
 
 
 def judge_address(address: Address) -> None:
@@ -148,6 +200,8 @@ def judge_address(address: Address) -> None:
     if isinstance(address, ipaddress.IPv4Address):
         public = not any(address in network for network in _IPV4_DENIED)
     else:
-        public = address in _IPV6_ALLOWED and not any(address in network for network in _IPV6_DENIED)
+        public = address in _IPV6_ALLOWED and not any(
+            address in network for network in _IPV6_DENIED
+        )
     if not public:
-        raise Blocked("The host is not on the public internet.")
+        raise BlockedAddressError("The host is not on the public internet.")

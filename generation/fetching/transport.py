@@ -1,4 +1,5 @@
-"""The last place before ``connect()``: one lookup, every answer judged, then a connection to the number.
+"""The last place before ``connect()``: one lookup, every answer judged, then a connection to the
+number.
 
 The URL is never rewritten to the number, so Host, SNI and the certificate check keep the name.
 """
@@ -16,7 +17,7 @@ from typing import Any
 
 import httpcore
 
-from generation.fetching.policy import Address, Blocked, Target, judge_address
+from generation.fetching.policy import Address, BlockedAddressError, Target, judge_address
 
 # A host whose first numbers are dead gets this many tries; each is bounded by the one deadline.
 _TRIES = 3
@@ -24,7 +25,9 @@ _WRITE_PIECE = 64 * 1024
 
 
 class Deadline:
-    """A point in monotonic time that bounds lookup, connect, handshake, every read and every write together."""
+    """A point in monotonic time that bounds lookup, connect, handshake, every read and every write
+    together.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._at = time.monotonic() + seconds
@@ -56,10 +59,15 @@ class DeadlineStream(httpcore.NetworkStream):
         self._stream.close()
 
     def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
     ) -> httpcore.NetworkStream:
         left = self._deadline.remaining(timeout, httpcore.ConnectTimeout)
-        return DeadlineStream(self._stream.start_tls(ssl_context, server_hostname, left), self._deadline)
+        return DeadlineStream(
+            self._stream.start_tls(ssl_context, server_hostname, left), self._deadline
+        )
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
@@ -82,7 +90,7 @@ class GuardedBackend(httpcore.NetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         if (host, port) != (self._target.host, self._target.port):
-            raise Blocked("The connection differs from the address that was judged.")
+            raise BlockedAddressError("The connection differs from the address that was judged.")
         addresses = self._addresses()
         if not self._target.trusted:
             for address in addresses:  # one bad answer condemns the name
@@ -91,7 +99,9 @@ class GuardedBackend(httpcore.NetworkBackend):
         for address in addresses[:_TRIES]:
             left = self._deadline.remaining(timeout, httpcore.ConnectTimeout)
             try:
-                stream = self._inner.connect_tcp(str(address), port, left, local_address, socket_options)
+                stream = self._inner.connect_tcp(
+                    str(address), port, left, local_address, socket_options
+                )
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
             else:
@@ -104,7 +114,7 @@ class GuardedBackend(httpcore.NetworkBackend):
         timeout: float | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        raise Blocked("Local sockets cannot be fetched from.")
+        raise BlockedAddressError("Local sockets cannot be fetched from.")
 
     def _addresses(self) -> list[Address]:
         if self._target.address is not None:
@@ -114,15 +124,19 @@ class GuardedBackend(httpcore.NetworkBackend):
 
 
 def _resolve(host: str, port: int, seconds: float) -> list[Address]:
-    """Look a name up once. Raises httpcore.ConnectError or ConnectTimeout, or Blocked for an answer that is no number.
+    """Look a name up once. Raises httpcore.ConnectError or ConnectTimeout, or Blocked for an answer
+    that is no number.
 
-    ``getaddrinfo`` takes no time limit, so it runs in a thread of its own that is left behind when it is late.
+    ``getaddrinfo`` takes no time limit, so it runs in a thread of its own that is left behind when
+    it is late.
     """
     answer: queue.SimpleQueue[list[str] | OSError] = queue.SimpleQueue()
 
     def look_up() -> None:
         try:
-            found = socket.getaddrinfo(host.encode("ascii"), port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+            found = socket.getaddrinfo(
+                host.encode("ascii"), port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+            )
             answer.put([str(entry[4][0]) for entry in found])
         except OSError as error:
             answer.put(error)
@@ -139,4 +153,4 @@ def _resolve(host: str, port: int, seconds: float) -> list[Address]:
     try:
         return [ipaddress.ip_address(text) for text in dict.fromkeys(found)]
     except ValueError:
-        raise Blocked("The host is not a valid address.") from None
+        raise BlockedAddressError("The host is not a valid address.") from None

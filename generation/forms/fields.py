@@ -1,4 +1,6 @@
-"""The request form's kinds of fields. What each demands comes from ``generation.wire.txt2img``, word for word."""
+"""The request form's kinds of fields. What each demands comes from ``generation.wire.txt2img``,
+word for word.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ class PromptField(forms.CharField):
             min_length=int(low),
             max_length=int(high),
             widget=forms.Textarea({"rows": rows, "spellcheck": "false", "dir": "auto"}),
-            help_text=f"{low} to {high} characters." if required else f"Optional. Up to {high} characters.",
+            help_text=f"{low} to {high} characters."
+            if required
+            else f"Optional. Up to {high} characters.",
             error_messages={
                 **dict.fromkeys(("required", "min_length", "max_length"), wrong),
                 "null_characters_not_allowed": f"{label} {validation.NUL}.",
@@ -43,7 +47,9 @@ def number(name: str, label: str, unit: str = "", **options: Any) -> forms.Integ
     wrong = f"{label} {wire.demand(name)}."
     messages = dict.fromkeys(("required", "invalid", "min_value", "max_value"), wrong)
     options.setdefault("help_text", f"{low} to {high}{unit}.")
-    return forms.IntegerField(label=label, min_value=int(low), max_value=int(high), error_messages=messages, **options)
+    return forms.IntegerField(
+        label=label, min_value=int(low), max_value=int(high), error_messages=messages, **options
+    )
 
 
 class FractionField(forms.DecimalField):
@@ -55,7 +61,9 @@ class FractionField(forms.DecimalField):
             return None
         sent = float(number)
         if Decimal(repr(sent)) != number:
-            sentence = f"{self.label} has more digits than can be sent. The nearest number is {sent!r}."
+            sentence = (
+                f"{self.label} has more digits than can be sent. The nearest number is {sent!r}."
+            )
             raise forms.ValidationError(sentence, code="too_many_digits")
         return sent
 
@@ -63,12 +71,18 @@ class FractionField(forms.DecimalField):
 def fraction(name: str, label: str, *, about: str = "", **options: Any) -> FractionField:
     low, high = wire.RANGES[name]
     wrong = f"{label} {wire.demand(name)}."
-    messages = dict.fromkeys(("required", "invalid", "min_value", "max_value", "max_whole_digits"), wrong)
+    messages = dict.fromkeys(
+        ("required", "invalid", "min_value", "max_value", "max_whole_digits"), wrong
+    )
     options.setdefault("help_text", f"{low} to {high}. {about}".strip())
     return FractionField(
-        label=label, min_value=low, max_value=high, widget=forms.NumberInput({"step": "any"}),
-        error_messages=messages, **options,
-    )  # fmt: skip
+        label=label,
+        min_value=low,
+        max_value=high,
+        widget=forms.NumberInput({"step": "any"}),
+        error_messages=messages,
+        **options,
+    )
 
 
 def choice(
@@ -79,7 +93,12 @@ def choice(
     messages = {"required": wrong, "invalid_choice": wrong}
     choices = [*([("", none)] if none else []), *((value, value) for value in values)]
     return forms.ChoiceField(
-        label=label, choices=choices, initial=initial, required=not none, error_messages=messages, **options
+        label=label,
+        choices=choices,
+        initial=initial,
+        required=not none,
+        error_messages=messages,
+        **options,
     )
 
 

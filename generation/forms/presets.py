@@ -1,4 +1,5 @@
-"""The six examples of Novita's txt2img page as starting points of the form, with models that the sandbox has.
+"""The six examples of Novita's txt2img page as starting points of the form, with models that the
+sandbox has.
 
 https://novita.ai/docs/api-reference/model-apis-txt2img. The words are ours.
 """
@@ -25,7 +26,9 @@ _PLAIN: dict[str, Any] = {
 class Preset:
     title: str
     about: str
-    fields: dict[str, Any]  # what differs from an empty form, in the names of ``generation.wire.field_map``
+    fields: dict[
+        str, Any
+    ]  # what differs from an empty form, in the names of ``generation.wire.field_map``
 
 
 PRESETS = {
@@ -49,7 +52,10 @@ PRESETS = {
         | {
             "model_name": "juniper_photo_v9_55321.safetensors",
             "prompt": "portrait of a potter at the wheel, window light",
-            "embeddings": [{"model_name": "careful_hands_94100.pt"}, {"model_name": "no_watermark_94126.pt"}],
+            "embeddings": [
+                {"model_name": "careful_hands_94100.pt"},
+                {"model_name": "no_watermark_94126.pt"},
+            ],
             "clip_skip": 2,
         },
     ),

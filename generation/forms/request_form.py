@@ -1,4 +1,6 @@
-"""The request form: the common fields first, the rest in sections. ``generation.services.validation`` has the last word."""
+"""The request form: the common fields first, the rest in sections.
+``generation.services.validation`` has the last word.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,14 @@ from generation.services import validation
 from generation.services.model_catalog import CatalogUnavailableError
 from generation.wire import txt2img as wire
 
-# The wire's defaults, as Novita's own clients send them, but for the number of images and the detection: see below.
+# The wire's defaults, as Novita's own clients send them, but for the number of images and the
+# detection: see below.
 GUIDANCE_DEFAULT = 7.5
 STEPS_DEFAULT = 20
 SIZE_DEFAULT = 512
 IMAGES_DEFAULT = 4  # enough to choose from
-# The widest level costs no more than the narrowest and finds the most. What follows from a finding, the policy says.
+# The widest level costs no more than the narrowest and finds the most. What follows from a finding,
+# the policy says.
 LEVEL_DEFAULT = max(wire.NSFW_LEVELS)
 LEVELS = {
     0: "Level 0: explicit nudity, sexual activity, sex toys, hate symbols",
@@ -51,14 +55,28 @@ class RequestForm(forms.Form):
     form_token = forms.UUIDField(widget=forms.HiddenInput({"autocomplete": "off"}), initial=uuid4)
     provider = forms.ChoiceField(label="Provider")
     prompt = PromptField(name="prompt", label="Prompt", rows=5)
-    negative_prompt = PromptField(name="negative_prompt", label="Negative prompt", rows=2, required=False)
+    negative_prompt = PromptField(
+        name="negative_prompt", label="Negative prompt", rows=2, required=False
+    )
     model_name = name(
         "Model",
         missing="Model is missing. Write the name of a checkpoint, as the provider spells it.",
         attrs={"list": "models"},
     )
-    width = number("width", "Width", " pixels", initial=SIZE_DEFAULT, widget=forms.NumberInput({"list": "sizes"}))
-    height = number("height", "Height", " pixels", initial=SIZE_DEFAULT, widget=forms.NumberInput({"list": "sizes"}))
+    width = number(
+        "width",
+        "Width",
+        " pixels",
+        initial=SIZE_DEFAULT,
+        widget=forms.NumberInput({"list": "sizes"}),
+    )
+    height = number(
+        "height",
+        "Height",
+        " pixels",
+        initial=SIZE_DEFAULT,
+        widget=forms.NumberInput({"list": "sizes"}),
+    )
     image_num = number("image_num", "Images", " images", initial=IMAGES_DEFAULT)
     sampler_name = choice("Sampler", wire.SAMPLERS, wire.SAMPLER_DEFAULT)
     steps = number("steps", "Steps", " steps", initial=STEPS_DEFAULT)
@@ -69,17 +87,28 @@ class RequestForm(forms.Form):
         initial=GUIDANCE_DEFAULT,
     )
     seed = number(
-        "seed", "Seed", required=False, widget=forms.TextInput({"inputmode": "numeric", "autocomplete": "off"}),
+        "seed",
+        "Seed",
+        required=False,
+        widget=forms.TextInput({"inputmode": "numeric", "autocomplete": "off"}),
         help_text=f"Empty or {wire.SEED_RANDOM}: Loupe chooses one. Up to {wire.SEED[1]}.",
-    )  # fmt: skip
+    )
 
     sd_vae = name("VAE", help_text="Optional. Empty: the model's own.")
     clip_skip = number("clip_skip", "Clip skip", required=False)
     hires_width = number(
-        "target_width", "Hires width", " pixels", required=False, widget=forms.NumberInput({"list": "sizes"})
+        "target_width",
+        "Hires width",
+        " pixels",
+        required=False,
+        widget=forms.NumberInput({"list": "sizes"}),
     )
     hires_height = number(
-        "target_height", "Hires height", " pixels", required=False, widget=forms.NumberInput({"list": "sizes"})
+        "target_height",
+        "Hires height",
+        " pixels",
+        required=False,
+        widget=forms.NumberInput({"list": "sizes"}),
     )
     hires_strength = fraction(
         "strength", "Hires strength", about="How much is drawn anew.", required=False, initial="0.5"
@@ -92,29 +121,50 @@ class RequestForm(forms.Form):
         required=False,
     )
     enable_transparent_background = forms.BooleanField(
-        label="Transparent background", required=False,
-        help_text="SDXL checkpoints and image type png only. Whether a checkpoint is SDXL, the provider's list "
-        "says; one that is not in it is left to the provider. Loupe shows it on grey.",
-    )  # fmt: skip
+        label="Transparent background",
+        required=False,
+        help_text=(
+            "SDXL checkpoints and image type png only. Whether a checkpoint is SDXL, the provider's"
+            " list says; one that is not in it is left to the provider. Loupe shows it on grey."
+        ),
+    )
     restore_faces = forms.BooleanField(label="Restore faces", required=False)
     response_image_type = choice(
-        "Image type", wire.IMAGE_TYPES, wire.IMAGE_TYPE_DEFAULT, help_text="What the provider delivers."
+        "Image type",
+        wire.IMAGE_TYPES,
+        wire.IMAGE_TYPE_DEFAULT,
+        help_text="What the provider delivers.",
     )
     enable_nsfw_detection = forms.BooleanField(
-        label="Let the provider look for NSFW content", required=False, initial=True,
-        help_text="A moderator sees its finding among the labels. It costs a little, the same at every level.",
-    )  # fmt: skip
+        label="Let the provider look for NSFW content",
+        required=False,
+        initial=True,
+        help_text=(
+            "A moderator sees its finding among the labels. It costs a little, the same at every"
+            " level."
+        ),
+    )
     nsfw_detection_level = forms.TypedChoiceField(
-        label="Detection level", coerce=int, choices=list(LEVELS.items()), initial=LEVEL_DEFAULT,
-        widget=forms.RadioSelect, required=False,
-        error_messages={"invalid_choice": f"Detection level {wire.demand('nsfw_detection_level')}."},
-    )  # fmt: skip
+        label="Detection level",
+        coerce=int,
+        choices=list(LEVELS.items()),
+        initial=LEVEL_DEFAULT,
+        widget=forms.RadioSelect,
+        required=False,
+        error_messages={
+            "invalid_choice": f"Detection level {wire.demand('nsfw_detection_level')}."
+        },
+    )
     s3_region = name("S3 region")
     s3_bucket = name("S3 bucket")
     s3_path = name("S3 path", help_text="The folder in the bucket.")
-    s3_save_to_path_directly = forms.BooleanField(label="Put the files directly into the path", required=False)
+    s3_save_to_path_directly = forms.BooleanField(
+        label="Put the files directly into the path", required=False
+    )
     enterprise_plan = forms.BooleanField(
-        label="Use the enterprise plan", required=False, help_text="Only with a contract of that kind."
+        label="Use the enterprise plan",
+        required=False,
+        help_text="Only with a contract of that kind.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -168,14 +218,14 @@ class RequestForm(forms.Form):
         """The fields above follow the wire's ranges; should they ever differ, the wire is right."""
         try:
             self._accepted = validation.validate(rows.gather(cleaned), provider=cleaned["provider"])
-        except validation.InvalidFields as error:
+        except validation.InvalidFieldsError as error:
             for problem in error.problems:
                 self._complain(rows.field_at(problem.path, cleaned), problem.demand)
         except CatalogUnavailableError as error:
             self.add_error(
                 "enable_transparent_background",
-                "Transparent background needs an SDXL model, and the list that says which ones are cannot be read "
-                f"now. {error} Try again in a moment.",
+                "Transparent background needs an SDXL model, and the list that says which ones are"
+                f" cannot be read now. {error} Try again in a moment.",
             )
 
     def _complain(self, field: str, demand: str) -> None:
@@ -184,7 +234,7 @@ class RequestForm(forms.Form):
         else:
             self.add_error(None, f"The request {demand}.")
 
-    # --- For the page -------------------------------------------------------------------------------------------------
+    # --- For the page ---
 
     @property
     def sections(self) -> list[Section]:
@@ -195,7 +245,9 @@ class RequestForm(forms.Form):
 
     def _section(self, slug: str, title: str, about: str, names: tuple[str, ...]) -> Section:
         fields = tuple(self[name] for name in names)
-        return Section(slug, title, about, fields, any(field.errors or _is_set(field) for field in fields))
+        return Section(
+            slug, title, about, fields, any(field.errors or _is_set(field) for field in fields)
+        )
 
 
 def _is_set(field: BoundField) -> bool:

@@ -1,4 +1,6 @@
-"""The flat inputs of the form and the nested fields of a request: five rows of LoRAs are one list, and so on."""
+"""The flat inputs of the form and the nested fields of a request: five rows of LoRAs are one list,
+and so on.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,12 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         f"up to {wire.EMBEDDINGS_MAX}",
         tuple(f"embedding_{row}_name" for row in EMBEDDING_ROWS),
     ),
-    ("model", "VAE, clip skip and refiner", "how the model works", ("sd_vae", "clip_skip", "refiner_switch_at")),
+    (
+        "model",
+        "VAE, clip skip and refiner",
+        "how the model works",
+        ("sd_vae", "clip_skip", "refiner_switch_at"),
+    ),
     ("hires", "Hires fix", "a larger picture from a small one", tuple(_HIRES.values())),
     (
         "finish",
@@ -76,7 +83,11 @@ def fields() -> dict[str, forms.Field]:
     for row in LORA_ROWS:
         found[f"lora_{row}_name"] = name(f"LoRA {row}")
         found[f"lora_{row}_strength"] = fraction(
-            "strength", f"Strength of LoRA {row}", required=False, initial=STRENGTH_DEFAULT, help_text=""
+            "strength",
+            f"Strength of LoRA {row}",
+            required=False,
+            initial=STRENGTH_DEFAULT,
+            help_text="",
         )  # the range stands over the rows
     for row in EMBEDDING_ROWS:
         found[f"embedding_{row}_name"] = name(f"Embedding {row}")
@@ -91,7 +102,8 @@ def gather(cleaned: Mapping[str, Any]) -> dict[str, Any]:
         for row in _filled("lora", LORA_ROWS, cleaned)
     ]
     values["embeddings"] = [
-        {"model_name": cleaned[f"embedding_{row}_name"]} for row in _filled("embedding", EMBEDDING_ROWS, cleaned)
+        {"model_name": cleaned[f"embedding_{row}_name"]}
+        for row in _filled("embedding", EMBEDDING_ROWS, cleaned)
     ]
     if _wants_hires(cleaned):
         hires = {name: cleaned[field] for name, field in _HIRES.items() if cleaned[field]}
@@ -103,10 +115,17 @@ def gather(cleaned: Mapping[str, Any]) -> dict[str, Any]:
 
 def spread(values: Mapping[str, Any]) -> dict[str, Any]:
     """The form's fields from the request's; the way back of ``gather``."""
-    initial = {name: value for name, value in values.items() if name not in ("loras", "embeddings", "hires_fix")}
+    initial = {
+        name: value
+        for name, value in values.items()
+        if name not in ("loras", "embeddings", "hires_fix")
+    }
     storage = initial.pop("custom_storage", None)
     for row, lora in zip(LORA_ROWS, values.get("loras") or [], strict=False):
-        initial |= {f"lora_{row}_name": lora["model_name"], f"lora_{row}_strength": lora["strength"]}
+        initial |= {
+            f"lora_{row}_name": lora["model_name"],
+            f"lora_{row}_strength": lora["strength"],
+        }
     for row, embedding in zip(EMBEDDING_ROWS, values.get("embeddings") or [], strict=False):
         initial[f"embedding_{row}_name"] = embedding["model_name"]
     if hires := values.get("hires_fix"):

@@ -1,7 +1,8 @@
-"""The decode server: a process without Django, secrets or network that turns bytes into renditions until stdin closes.
+"""The decode server: a process without Django, secrets or network that turns bytes into renditions
+until stdin closes.
 
-Wire, both ways: an 8-byte big-endian length, a JSON object of that length, then the blobs whose lengths it names. No
-pickle: were a decoder ever taken over, its answers must stay data.
+Wire, both ways: an 8-byte big-endian length, a JSON object of that length, then the blobs whose
+lengths it names. No pickle: were a decoder ever taken over, its answers must stay data.
 
 Started by ``pool`` as ``python -I child.py <parent's process id>``.
 """
@@ -18,9 +19,12 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-MEMORY: Final = 1536 * 1024 * 1024  # bytes of address space; 24 megapixels as RGBA, three times over, take 300 MiB
+MEMORY: Final = (
+    1536 * 1024 * 1024
+)  # bytes of address space; 24 megapixels as RGBA, three times over, take 300 MiB
 CPU_SECONDS: Final = 10  # per image
-# Where the allocator gives little back, a process that stays above this ends after its answer, and a fresh one follows.
+# Where the allocator gives little back, a process that stays above this ends after its answer, and
+# a fresh one follows.
 RESIDENT: Final = 256 * 1024 * 1024  # bytes
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -36,7 +40,9 @@ def main(parent: int) -> None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     from PIL import Image
 
-    from generation.imaging import decode  # the slow imports come after the parent's death is watched
+    from generation.imaging import (
+        decode,
+    )  # the slow imports come after the parent's death is watched
 
     Image.init()
     _limit()
@@ -75,16 +81,18 @@ def _allow_cpu() -> None:
 
 
 def _resident() -> int:
-    """Return bytes in memory now. Not ``ru_maxrss``: that starts with the size of the process that forked this one."""
+    """Return bytes in memory now. Not ``ru_maxrss``: that starts with the size of the process that
+    forked this one.
+    """
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def _judge(decode: Any, content: bytes) -> tuple[dict[str, Any], list[bytes]]:
-    from generation.imaging.rendition import Unreadable
+    from generation.imaging.rendition import UnreadableImageError
 
     try:
         rendition = decode(content)
-    except Unreadable as error:
+    except UnreadableImageError as error:
         return {"code": error.code, "message": str(error)}, []
     except MemoryError:
         return {"code": "too-complex", "message": "The image needs too much memory."}, []
@@ -93,7 +101,16 @@ def _judge(decode: Any, content: bytes) -> tuple[dict[str, Any], list[bytes]]:
     blobs = [rendition.content, rendition.thumbnail, rendition.pdq or b""]
     fields = {
         name: getattr(rendition, name)
-        for name in ("image_type", "width", "height", "source_type", "preview", "pdq_quality", "frames", "metadata")
+        for name in (
+            "image_type",
+            "width",
+            "height",
+            "source_type",
+            "preview",
+            "pdq_quality",
+            "frames",
+            "metadata",
+        )
     }
     return fields, blobs
 

@@ -1,10 +1,14 @@
-"""From untrusted bytes to the canonical rendition, in one pass. Runs in the child process; pure, so tests may call it.
+"""From untrusted bytes to the canonical rendition, in one pass. Runs in the child process; pure, so
+tests may call it.
 
-What people see must be exactly what classifiers judged, so every freedom a viewer has is taken away here:
+What people see must be exactly what classifiers judged, so every freedom a viewer has is taken away
+here:
 
-* orientation from EXIF is applied, colours are converted to sRGB, gamma and every other chunk is dropped;
+* orientation from EXIF is applied, colours are converted to sRGB, gamma and every other chunk is
+  dropped;
 * only the first frame is kept: no classifier judges the others, so nobody gets to see them;
-* transparency is laid on mid grey for good. Black and white line art both stay visible on it, and a picture hidden
+* transparency is laid on mid grey for good. Black and white line art both stay visible on it, and a
+  picture hidden
   under zero alpha is gone from all that is stored, so no viewer and no exporter can bring it back;
 * the pixels are encoded anew, so no trailing bytes, comments, positions or profiles survive.
 """
@@ -24,7 +28,7 @@ from generation.imaging.rendition import (
     MAX_PIXELS,
     THUMBNAIL_SIDE,
     Rendition,
-    Unreadable,
+    UnreadableImageError,
     check_bytes,
     shape_problem,
 )
@@ -32,7 +36,8 @@ from generation.imaging.rendition import (
 GREY: Final = (128, 128, 128)
 # More frames than this are not counted, only the first is decoded anyway.
 MAX_FRAMES: Final = 10_000
-# A progressive JPEG has about ten scans; each scan of a big image costs as much as a whole baseline decode.
+# A progressive JPEG has about ten scans; each scan of a big image costs as much as a whole baseline
+# decode.
 MAX_SCANS: Final = 100
 # Profiles whose conversion moves no sample by more than this are sRGB in other words.
 _SAME_COLOUR: Final = 2
@@ -53,26 +58,34 @@ _PROFILE_MODES: Final = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 
 
 def decode(content: bytes) -> Rendition:
-    """Return the canonical rendition of a JPEG, PNG, WebP or GIF. Raises Unreadable or MemoryError."""
+    """Return the canonical rendition of a JPEG, PNG, WebP or GIF. Raises Unreadable or
+    MemoryError.
+    """
     check_bytes(content)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # our own limits are stricter than the ones Pillow warns of
+            warnings.simplefilter(
+                "ignore"
+            )  # our own limits are stricter than the ones Pillow warns of
             return _decode(content)
-    except (Unreadable, MemoryError):
+    except (UnreadableImageError, MemoryError):
         raise
     except UnidentifiedImageError:
-        raise Unreadable("This is not a JPEG, PNG, WebP or GIF image.", code="unsupported") from None
+        raise UnreadableImageError(
+            "This is not a JPEG, PNG, WebP or GIF image.", code="unsupported"
+        ) from None
     except Image.DecompressionBombError:
-        raise Unreadable(
+        raise UnreadableImageError(
             f"The image has more than {MAX_PIXELS // 1_000_000} megapixels.", code="too-many-pixels"
         ) from None
     except OSError as error:
         if error.errno is not None:  # the system's, not Pillow's
             raise
-        raise Unreadable("The image is damaged or incomplete.", code="broken") from error
-    except Exception as error:  # Pillow raises SyntaxError, ValueError, struct.error and more on broken files
-        raise Unreadable("The image is damaged or incomplete.", code="broken") from error
+        raise UnreadableImageError("The image is damaged or incomplete.", code="broken") from error
+    except (
+        Exception
+    ) as error:  # Pillow raises SyntaxError, ValueError, struct.error and more on broken files
+        raise UnreadableImageError("The image is damaged or incomplete.", code="broken") from error
 
 
 def _decode(content: bytes) -> Rendition:
@@ -119,29 +132,38 @@ def _decode(content: bytes) -> Rendition:
 def _check_size(size: tuple[int, int]) -> None:
     if problem := shape_problem(*size):
         code, words = problem
-        raise Unreadable(f"The image {words}.", code=code)
+        raise UnreadableImageError(f"The image {words}.", code=code)
 
 
 def _check_structure(content: bytes, source_type: str) -> None:
-    """What ``load()`` does not look at: checksums and the end of a PNG, the number of a JPEG's scans."""
+    """What ``load()`` does not look at: checksums and the end of a PNG, the number of a JPEG's
+    scans.
+    """
     if source_type == "png":
         with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
             image.verify()
-    # Inside entropy-coded data 0xFF is followed by zero or a restart marker, so this counts real scans.
+    # Inside entropy-coded data 0xFF is followed by zero or a restart marker, so this counts real
+    # scans.
     elif source_type == "jpeg" and content.count(b"\xff\xda") > MAX_SCANS:
-        raise Unreadable(f"The image is built up in more than {MAX_SCANS} passes.", code="too-complex")
+        raise UnreadableImageError(
+            f"The image is built up in more than {MAX_SCANS} passes.", code="too-complex"
+        )
 
 
 def _orientation(source: Image.Image) -> int:
     try:
         value = source.getexif().get(_ORIENTATION, 1)
         return value if isinstance(value, int) else 1
-    except Exception:  # Pillow's EXIF reader raises anything; a broken note leaves the pixels as they lie
+    except (
+        Exception
+    ):  # Pillow's EXIF reader raises anything; a broken note leaves the pixels as they lie
         return 1
 
 
 def _canonical(source: Image.Image) -> tuple[Image.Image, bool]:
-    """Return an L or RGB copy without alpha or info, and whether an ICC profile really changed its colours."""
+    """Return an L or RGB copy without alpha or info, and whether an ICC profile really changed its
+    colours.
+    """
     image: Image.Image = source
     if image.mode.startswith("I"):
         # convert() would clip 16-bit samples at 255 instead of scaling them.
@@ -170,14 +192,18 @@ def _canonical(source: Image.Image) -> tuple[Image.Image, bool]:
 
 
 def _to_srgb(image: Image.Image, icc: object) -> tuple[Image.Image, bool]:
-    """Convert by the embedded profile. One that is broken or of another colour space is ignored, as browsers do."""
+    """Convert by the embedded profile. One that is broken or of another colour space is ignored, as
+    browsers do.
+    """
     if not isinstance(icc, bytes) or not icc:
         return image, False
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
         if _PROFILE_MODES.get(profile.profile.xcolor_space.strip()) != image.mode:
             return image, False
-        converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        converted = ImageCms.profileToProfile(
+            image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError, AttributeError):
         return image, False
     if converted is None:
@@ -203,7 +229,9 @@ def _frames(source: Image.Image, content: bytes, source_type: str) -> int:
 
 
 def _gif_frames(content: bytes) -> int:
-    """Count image blocks without decoding one; Pillow would need 50 µs for each of what may be a million frames."""
+    """Count image blocks without decoding one; Pillow would need 50 µs for each of what may be a
+    million frames.
+    """
 
     def table(flags: int) -> int:
         return 3 << ((flags & 7) + 1) if flags & 0x80 else 0

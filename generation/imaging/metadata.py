@@ -1,7 +1,8 @@
-"""The generator's own notes inside an image: the prompt and what belongs to it, and nothing about people or places.
+"""The generator's own notes inside an image: the prompt and what belongs to it, and nothing about
+people or places.
 
-Stable Diffusion front ends write them as PNG text, or as the EXIF UserComment of a JPEG or WebP. Only known keys are
-kept, because the same chunks carry GPS positions, names and whole XMP packets.
+Stable Diffusion front ends write them as PNG text, or as the EXIF UserComment of a JPEG or WebP.
+Only known keys are kept, because the same chunks carry GPS positions, names and whole XMP packets.
 """
 
 from __future__ import annotations
@@ -12,9 +13,20 @@ from typing import Final
 from PIL import Image
 
 KEYS: Final = (
-    "parameters", "prompt", "negative_prompt", "workflow", "generation_data", "invokeai_metadata", "sd-metadata",
-    "Dream", "Software", "Title", "Description", "Comment", "Source",
-)  # fmt: skip
+    "parameters",
+    "prompt",
+    "negative_prompt",
+    "workflow",
+    "generation_data",
+    "invokeai_metadata",
+    "sd-metadata",
+    "Dream",
+    "Software",
+    "Title",
+    "Description",
+    "Comment",
+    "Source",
+)
 MAX_VALUE: Final = 16 * 1024  # characters
 MAX_TOTAL: Final = 64 * 1024
 
@@ -42,7 +54,9 @@ def read(image: Image.Image) -> dict[str, str]:
 def _user_comment(image: Image.Image) -> str:
     try:
         comment = image.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT)
-    except Exception:  # Pillow's EXIF reader raises anything on broken data, and a note is not worth an image
+    except (
+        Exception
+    ):  # Pillow's EXIF reader raises anything on broken data, and a note is not worth an image
         return ""
     if not isinstance(comment, bytes):
         return ""

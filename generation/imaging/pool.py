@@ -1,7 +1,9 @@
-"""The parent's side of the decode server: starts children, speaks with them under a clock, replaces those that die.
+"""The parent's side of the decode server: starts children, speaks with them under a clock, replaces
+those that die.
 
-Subprocesses and not multiprocessing, because queue workers are daemonic and may have no such children. A pool belongs
-to one process: after a fork the new process forgets what it inherited and starts its own decoders when it needs them.
+Subprocesses and not multiprocessing, because queue workers are daemonic and may have no such
+children. A pool belongs to one process: after a fork the new process forgets what it inherited and
+starts its own decoders when it needs them.
 """
 
 from __future__ import annotations
@@ -28,16 +30,18 @@ from generation.imaging.rendition import (
     MAX_PIXELS,
     MAX_SIDE,
     SOURCE_TYPES,
-    DecoderUnavailable,
+    DecoderUnavailableError,
     Rendition,
-    Unreadable,
+    UnreadableImageError,
     check_bytes,
 )
 
 WALL_SECONDS: Final = 10.0  # per image, from the first byte sent to the last one received
 START_SECONDS: Final = 30.0  # importing the decoder takes 0.3 s on an idle machine
 WAIT_SECONDS: Final = 60.0  # for a free decoder
-SERVERS: Final = max(1, min(2, os.cpu_count() or 1))  # per process; only as many are started as are busy at once
+SERVERS: Final = max(
+    1, min(2, os.cpu_count() or 1)
+)  # per process; only as many are started as are busy at once
 
 _LENGTH: Final = struct.Struct(">Q")
 _MAX_HEAD: Final = 1024 * 1024
@@ -62,9 +66,12 @@ class _Server:
     """One child process and its pipes."""
 
     def __init__(self) -> None:
-        # No variable of ours goes along: the child needs no key, and cannot give away what it does not have.
+        # No variable of ours goes along: the child needs no key, and cannot give away what it does
+        # not have.
         environment = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
-        environment |= {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "PATH") if name in os.environ}
+        environment |= {
+            name: os.environ[name] for name in ("LD_LIBRARY_PATH", "PATH") if name in os.environ
+        }
         self._process = subprocess.Popen(
             [sys.executable, "-I", str(_CHILD), str(os.getpid())],
             stdin=subprocess.PIPE,
@@ -83,7 +90,7 @@ class _Server:
             self._answer(time.monotonic() + START_SECONDS)
         except (_Died, _Late):
             self.kill()
-            raise DecoderUnavailable("The image decoder could not be started.") from None
+            raise DecoderUnavailableError("The image decoder could not be started.") from None
 
     @property
     def process_id(self) -> int:
@@ -98,7 +105,9 @@ class _Server:
         return self._process.returncode == -signal.SIGXCPU
 
     def ask(self, content: bytes) -> tuple[dict[str, Any], list[bytes]]:
-        """Return the answer's fields and blobs; raise _Died or _Late, after which the server must be killed."""
+        """Return the answer's fields and blobs; raise _Died or _Late, after which the server must
+        be killed.
+        """
         until = time.monotonic() + WALL_SECONDS
         for part in (_LENGTH.pack(len(content)), content):
             view = memoryview(part)
@@ -120,7 +129,9 @@ class _Server:
         self._out.close()
 
     def forget(self) -> None:
-        """After a fork: let go of a child that is not ours, so that its real parent's end still ends it."""
+        """After a fork: let go of a child that is not ours, so that its real parent's end still
+        ends it.
+        """
         self._process.returncode = 0
         self._in.close()
         self._out.close()
@@ -165,15 +176,16 @@ class _Pool:
         self._lock = threading.Lock()
         self._idle: list[_Server] = []
         self._all: set[_Server] = set()
-        # The kernel's parent-death signal follows the thread that started a child, so one thread that lives as long as
-        # the process starts them all.
+        # The kernel's parent-death signal follows the thread that started a child, so one thread
+        # that lives as long as the process starts them all.
         self._starter: ThreadPoolExecutor | None = None
 
     def render(self, content: bytes) -> Rendition:
         if not self._free.acquire(timeout=WAIT_SECONDS):
-            raise DecoderUnavailable("All image decoders are busy.")
+            raise DecoderUnavailableError("All image decoders are busy.")
         try:
-            # One more try for a child that dies: it may have been killed from outside. A bomb dies twice.
+            # One more try for a child that dies: it may have been killed from outside. A bomb dies
+            # twice.
             for last in (False, True):
                 server = self._take()
                 try:
@@ -186,9 +198,13 @@ class _Pool:
                     if server.out_of_time:
                         raise _too_slow() from None
                     if last:
-                        raise Unreadable("The image makes the decoder crash.", code="crashed") from None
+                        raise UnreadableImageError(
+                            "The image makes the decoder crash.", code="crashed"
+                        ) from None
                     continue
-                except BaseException:  # an interrupt or a worker's timeout: the rest of the answer is still to come
+                except (
+                    BaseException
+                ):  # an interrupt or a worker's timeout: the rest of the answer is still to come
                     self._drop(server)
                     raise
                 self._give_back(server, ends=fields.pop("last", False) is True)
@@ -210,8 +226,11 @@ class _Pool:
             starter = self._starter
         try:
             server = starter.submit(_Server).result()
-        except (OSError, RuntimeError) as error:  # no memory, no processes left, or the interpreter is shutting down
-            raise DecoderUnavailable("The image decoder could not be started.") from error
+        except (
+            OSError,
+            RuntimeError,
+        ) as error:  # no memory, no processes left, or the interpreter is shutting down
+            raise DecoderUnavailableError("The image decoder could not be started.") from error
         with self._lock:
             self._all.add(server)
         return server
@@ -264,17 +283,21 @@ os.register_at_fork(after_in_child=_after_fork)
 atexit.register(close)
 
 
-def _too_slow() -> Unreadable:
-    return Unreadable(f"The image takes longer than {WALL_SECONDS:.0f} seconds to decode.", code="too-slow")
+def _too_slow() -> UnreadableImageError:
+    return UnreadableImageError(
+        f"The image takes longer than {WALL_SECONDS:.0f} seconds to decode.", code="too-slow"
+    )
 
 
 def _rendition(content: bytes, fields: dict[str, Any], blobs: list[bytes]) -> Rendition:
-    """Check what came back as if a stranger had sent it, since the decoder is what an attacker would take over."""
+    """Check what came back as if a stranger had sent it, since the decoder is what an attacker
+    would take over.
+    """
     if "code" in fields:
         code, message = str(fields["code"]), str(fields.get("message", ""))[:200]
         if code == _UNAVAILABLE:
-            raise DecoderUnavailable(f"The image decoder failed: {message}.")
-        raise Unreadable(message, code=code if _CODE.fullmatch(code) else "broken")
+            raise DecoderUnavailableError(f"The image decoder failed: {message}.")
+        raise UnreadableImageError(message, code=code if _CODE.fullmatch(code) else "broken")
     try:
         body, thumbnail, pdq = blobs
         metadata = fields["metadata"]
@@ -285,10 +308,14 @@ def _rendition(content: bytes, fields: dict[str, Any], blobs: list[bytes]) -> Re
             and thumbnail.startswith(_MAGIC["webp"])
             and len(pdq) in {0, 32}
             and _PREVIEW.fullmatch(fields["preview"])
-            and all(type(fields[name]) is int for name in ("width", "height", "pdq_quality", "frames"))
+            and all(
+                type(fields[name]) is int for name in ("width", "height", "pdq_quality", "frames")
+            )
             and 1 <= fields["width"] <= MAX_SIDE
             and 1 <= fields["height"] <= MAX_SIDE
-            and all(isinstance(key, str) and isinstance(value, str) for key, value in metadata.items())
+            and all(
+                isinstance(key, str) and isinstance(value, str) for key, value in metadata.items()
+            )
         )
         if not sane:
             raise ValueError
@@ -302,4 +329,6 @@ def _rendition(content: bytes, fields: dict[str, Any], blobs: list[bytes]) -> Re
             **fields,
         )
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise Unreadable("The image makes the decoder answer nonsense.", code="crashed") from None
+        raise UnreadableImageError(
+            "The image makes the decoder answer nonsense.", code="crashed"
+        ) from None

@@ -16,10 +16,12 @@ IMAGE_TYPES: Final = ("png", "jpeg", "webp")
 SOURCE_TYPES: Final = ("png", "jpeg", "webp", "gif")
 
 
-class Unreadable(Exception):
-    """The image is refused. ``str(error)`` is a sentence for people; ``code`` is stable and may be stored.
+class UnreadableImageError(Exception):
+    """The image is refused. ``str(error)`` is a sentence for people; ``code`` is stable and may be
+    stored.
 
-    Codes: empty, too-many-bytes, unsupported, broken, too-many-pixels, too-elongated, too-complex, too-slow, crashed.
+    Codes: empty, too-many-bytes, unsupported, broken, too-many-pixels, too-elongated, too-complex,
+    too-slow, crashed.
     """
 
     # A crash or a time limit may be the machine's fault; the rest is the image's.
@@ -34,13 +36,17 @@ class Unreadable(Exception):
         return self.code in self._RETRYABLE
 
 
-class DecoderUnavailable(RuntimeError):
-    """The decoder could not be started or is overloaded. Says nothing about the image: try again later."""
+class DecoderUnavailableError(RuntimeError):
+    """The decoder could not be started or is overloaded. Says nothing about the image: try again
+    later.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendition:
-    """The canonical picture: the one that is classified, hashed and shown, and the only one that is kept."""
+    """The canonical picture: the one that is classified, hashed and shown, and the only one that is
+    kept.
+    """
 
     content: bytes  # the whole file
     image_type: str  # one of IMAGE_TYPES
@@ -59,7 +65,9 @@ class Rendition:
 
 
 def shape_problem(width: int, height: int) -> tuple[str, str] | None:
-    """Return what an image of this size would be refused for, as (code, words after "the image"), or None."""
+    """Return what an image of this size would be refused for, as (code, words after "the image"),
+    or None.
+    """
     short, long = sorted((width, height))
     if short < 1:
         return "broken", "has no pixels"
@@ -76,6 +84,8 @@ def shape_problem(width: int, height: int) -> tuple[str, str] | None:
 def check_bytes(content: bytes) -> None:
     """The limits that need no decoder. Raises Unreadable."""
     if not content:
-        raise Unreadable("The file is empty.", code="empty")
+        raise UnreadableImageError("The file is empty.", code="empty")
     if len(content) > MAX_BYTES:
-        raise Unreadable(f"The file is larger than {MAX_BYTES // 1024 // 1024} MiB.", code="too-many-bytes")
+        raise UnreadableImageError(
+            f"The file is larger than {MAX_BYTES // 1024 // 1024} MiB.", code="too-many-bytes"
+        )

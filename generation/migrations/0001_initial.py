@@ -21,13 +21,21 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="GenerationRequest",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("due_at", models.DateTimeField(blank=True, editable=False, null=True)),
                 ("lease", models.UUIDField(blank=True, editable=False, null=True)),
                 ("attempts", models.PositiveSmallIntegerField(default=0, editable=False)),
                 ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 ("provider", models.CharField(max_length=40)),
-                ("provider_task_id", models.CharField(blank=True, max_length=200, verbose_name="provider task")),
+                (
+                    "provider_task_id",
+                    models.CharField(blank=True, max_length=200, verbose_name="provider task"),
+                ),
                 (
                     "status",
                     models.CharField(
@@ -47,13 +55,17 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "progress",
-                    models.PositiveSmallIntegerField(default=0, help_text="Percent, as the provider reports it."),
+                    models.PositiveSmallIntegerField(
+                        default=0, help_text="Percent, as the provider reports it."
+                    ),
                 ),
                 ("eta_seconds", models.PositiveIntegerField(blank=True, null=True)),
                 (
                     "reason",
                     models.CharField(
-                        blank=True, help_text="The provider's code, or ours, for what went wrong.", max_length=80
+                        blank=True,
+                        help_text="The provider's code, or ours, for what went wrong.",
+                        max_length=80,
                     ),
                 ),
                 ("error", models.TextField(blank=True, help_text="The same as a sentence.")),
@@ -73,32 +85,50 @@ class Migration(migrations.Migration):
                 (
                     "cost",
                     models.DecimalField(
-                        blank=True, decimal_places=6, help_text="USD, where known.", max_digits=10, null=True
+                        blank=True,
+                        decimal_places=6,
+                        help_text="USD, where known.",
+                        max_digits=10,
+                        null=True,
                     ),
                 ),
                 ("submit_answer", models.TextField(blank=True, editable=False)),
                 ("form_token", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
-                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
                 ("submitted_at", models.DateTimeField(blank=True, null=True)),
                 ("finished_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "requested_by",
                     models.ForeignKey(
-                        blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, to=settings.AUTH_USER_MODEL
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        to=settings.AUTH_USER_MODEL,
                     ),
                 ),
             ],
             options={
                 "verbose_name": "request",
                 "permissions": [
-                    ("resolve_request", "Can settle a request whose outcome is unknown, and retry failed ones")
+                    (
+                        "resolve_request",
+                        "Can settle a request whose outcome is unknown, and retry failed ones",
+                    )
                 ],
             },
         ),
         migrations.CreateModel(
             name="Asset",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 (
                     "source",
@@ -115,7 +145,9 @@ class Migration(migrations.Migration):
                 ("position", models.PositiveSmallIntegerField(blank=True, null=True)),
                 (
                     "rendition",
-                    models.FileField(max_length=200, storage=generation.models.assets.asset_storage, upload_to=""),
+                    models.FileField(
+                        max_length=200, storage=generation.models.assets.asset_storage, upload_to=""
+                    ),
                 ),
                 ("image_type", models.CharField(max_length=4)),
                 ("width", models.PositiveIntegerField()),
@@ -126,7 +158,9 @@ class Migration(migrations.Migration):
                 ("pdq_quality", models.PositiveSmallIntegerField(default=0)),
                 (
                     "thumbnail",
-                    models.FileField(max_length=200, storage=generation.models.assets.asset_storage, upload_to=""),
+                    models.FileField(
+                        max_length=200, storage=generation.models.assets.asset_storage, upload_to=""
+                    ),
                 ),
                 ("preview", models.TextField()),
                 ("source_type", models.CharField(max_length=10)),
@@ -138,14 +172,24 @@ class Migration(migrations.Migration):
                 ("url_expires_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "detection",
-                    models.JSONField(blank=True, help_text="The provider's own NSFW detection, unaltered.", null=True),
+                    models.JSONField(
+                        blank=True,
+                        help_text="The provider's own NSFW detection, unaltered.",
+                        null=True,
+                    ),
                 ),
                 ("detection_level", models.PositiveSmallIntegerField(blank=True, null=True)),
-                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
                 (
                     "stored_by",
                     models.ForeignKey(
-                        blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, to=settings.AUTH_USER_MODEL
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        to=settings.AUTH_USER_MODEL,
                     ),
                 ),
                 (
@@ -163,7 +207,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="PumpSlot",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("name", models.CharField(max_length=40)),
                 ("host", models.CharField(blank=True, max_length=255)),
                 ("number", models.PositiveSmallIntegerField(default=0)),
@@ -174,7 +223,8 @@ class Migration(migrations.Migration):
                 "ordering": ("name", "host", "number"),
                 "constraints": [
                     models.UniqueConstraint(
-                        fields=("name", "host", "number"), name="pump_slot_once_per_name_host_number"
+                        fields=("name", "host", "number"),
+                        name="pump_slot_once_per_name_host_number",
                     )
                 ],
             },
@@ -182,7 +232,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="RemoteImage",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("due_at", models.DateTimeField(blank=True, editable=False, null=True)),
                 ("lease", models.UUIDField(blank=True, editable=False, null=True)),
                 ("attempts", models.PositiveSmallIntegerField(default=0, editable=False)),
@@ -190,7 +245,11 @@ class Migration(migrations.Migration):
                 (
                     "status",
                     models.CharField(
-                        choices=[("waiting", "Waiting"), ("stored", "Stored"), ("failed", "Failed")],
+                        choices=[
+                            ("waiting", "Waiting"),
+                            ("stored", "Stored"),
+                            ("failed", "Failed"),
+                        ],
                         default="waiting",
                         max_length=7,
                     ),
@@ -213,7 +272,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="RequestTransition",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("old", models.CharField(max_length=12)),
                 ("new", models.CharField(max_length=12)),
                 ("reason", models.TextField(blank=True)),
@@ -230,7 +294,9 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="generationrequest",
-            index=models.Index(condition=models.Q(("due_at__isnull", False)), fields=["due_at"], name="request_due"),
+            index=models.Index(
+                condition=models.Q(("due_at__isnull", False)), fields=["due_at"], name="request_due"
+            ),
         ),
         migrations.AddIndex(
             model_name="generationrequest",
@@ -265,9 +331,14 @@ class Migration(migrations.Migration):
             model_name="generationrequest",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    models.Q(("finished_at__isnull", False), ("status__in", ["succeeded", "failed", "cancelled"])),
                     models.Q(
-                        models.Q(("status__in", ["succeeded", "failed", "cancelled"]), _negated=True),
+                        ("finished_at__isnull", False),
+                        ("status__in", ["succeeded", "failed", "cancelled"]),
+                    ),
+                    models.Q(
+                        models.Q(
+                            ("status__in", ["succeeded", "failed", "cancelled"]), _negated=True
+                        ),
                         ("finished_at__isnull", True),
                     ),
                     _connector="OR",
@@ -295,12 +366,15 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="generationrequest",
             constraint=models.CheckConstraint(
-                condition=models.Q(("image_num__gte", 1), ("image_num__lte", 8)), name="request_image_num_range"
+                condition=models.Q(("image_num__gte", 1), ("image_num__lte", 8)),
+                name="request_image_num_range",
             ),
         ),
         migrations.AddConstraint(
             model_name="generationrequest",
-            constraint=models.CheckConstraint(condition=models.Q(("seed__gte", 0)), name="request_seed_is_ours"),
+            constraint=models.CheckConstraint(
+                condition=models.Q(("seed__gte", 0)), name="request_seed_is_ours"
+            ),
         ),
         migrations.AddConstraint(
             model_name="generationrequest",
@@ -316,18 +390,23 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="asset",
-            constraint=models.UniqueConstraint(fields=("request", "position"), name="asset_one_per_position"),
+            constraint=models.UniqueConstraint(
+                fields=("request", "position"), name="asset_one_per_position"
+            ),
         ),
         migrations.AddConstraint(
             model_name="asset",
             constraint=models.UniqueConstraint(
-                condition=models.Q(("source", "upload")), fields=("source_sha256",), name="asset_imported_once"
+                condition=models.Q(("source", "upload")),
+                fields=("source_sha256",),
+                name="asset_imported_once",
             ),
         ),
         migrations.AddConstraint(
             model_name="asset",
             constraint=models.CheckConstraint(
-                condition=models.Q(("source__in", ["txt2img", "upload", "scenario", "api"])), name="asset_source_known"
+                condition=models.Q(("source__in", ["txt2img", "upload", "scenario", "api"])),
+                name="asset_source_known",
             ),
         ),
         migrations.AddConstraint(
@@ -344,17 +423,22 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="remoteimage",
             index=models.Index(
-                condition=models.Q(("due_at__isnull", False)), fields=["due_at"], name="remote_image_due"
+                condition=models.Q(("due_at__isnull", False)),
+                fields=["due_at"],
+                name="remote_image_due",
             ),
         ),
         migrations.AddConstraint(
             model_name="remoteimage",
-            constraint=models.UniqueConstraint(fields=("request", "position"), name="remote_image_one_per_position"),
+            constraint=models.UniqueConstraint(
+                fields=("request", "position"), name="remote_image_one_per_position"
+            ),
         ),
         migrations.AddConstraint(
             model_name="remoteimage",
             constraint=models.CheckConstraint(
-                condition=models.Q(("status__in", ["waiting", "stored", "failed"])), name="remote_image_status_known"
+                condition=models.Q(("status__in", ["waiting", "stored", "failed"])),
+                name="remote_image_status_known",
             ),
         ),
         migrations.AddIndex(

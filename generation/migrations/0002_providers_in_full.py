@@ -15,18 +15,29 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="ImportRun",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("source", models.CharField(max_length=40)),
                 (
                     "scope",
                     models.CharField(
-                        blank=True, help_text="What of the source: a project, a collection.", max_length=200
+                        blank=True,
+                        help_text="What of the source: a project, a collection.",
+                        max_length=200,
                     ),
                 ),
                 (
                     "status",
                     models.CharField(
-                        choices=[("running", "Running"), ("finished", "Finished"), ("failed", "Failed")],
+                        choices=[
+                            ("running", "Running"),
+                            ("finished", "Finished"),
+                            ("failed", "Failed"),
+                        ],
                         default="running",
                         max_length=8,
                     ),
@@ -45,19 +56,29 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="ProviderState",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("slug", models.CharField(max_length=40, unique=True)),
                 ("last_success_at", models.DateTimeField(blank=True, null=True)),
                 ("last_error_at", models.DateTimeField(blank=True, null=True)),
                 ("last_error", models.TextField(blank=True)),
-                ("tokens", models.DecimalField(blank=True, decimal_places=4, max_digits=10, null=True)),
+                (
+                    "tokens",
+                    models.DecimalField(blank=True, decimal_places=4, max_digits=10, null=True),
+                ),
                 ("tokens_at", models.DateTimeField(blank=True, null=True)),
             ],
         ),
         migrations.AddField(
             model_name="asset",
             name="external_id",
-            field=models.CharField(blank=True, help_text="The source's name for this image.", max_length=200),
+            field=models.CharField(
+                blank=True, help_text="The source's name for this image.", max_length=200
+            ),
         ),
         migrations.AddField(
             model_name="asset",
@@ -99,13 +120,18 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="generationrequest",
             name="hires_fix",
-            field=models.JSONField(blank=True, help_text="target_width, target_height, strength, upscaler", null=True),
+            field=models.JSONField(
+                blank=True, help_text="target_width, target_height, strength, upscaler", null=True
+            ),
         ),
         migrations.AddField(
             model_name="generationrequest",
             name="loras",
             field=models.JSONField(
-                blank=True, default=list, help_text="model_name and strength of each.", verbose_name="LoRAs"
+                blank=True,
+                default=list,
+                help_text="model_name and strength of each.",
+                verbose_name="LoRAs",
             ),
         ),
         migrations.AddField(
@@ -136,7 +162,9 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="remoteimage",
             name="refreshes",
-            field=models.PositiveSmallIntegerField(default=0, help_text="How often a new address was asked for."),
+            field=models.PositiveSmallIntegerField(
+                default=0, help_text="How often a new address was asked for."
+            ),
         ),
         migrations.AddField(
             model_name="remoteimage",
@@ -166,13 +194,16 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="importrun",
             constraint=models.CheckConstraint(
-                condition=models.Q(("status__in", ["running", "finished", "failed"])), name="import_run_status_known"
+                condition=models.Q(("status__in", ["running", "finished", "failed"])),
+                name="import_run_status_known",
             ),
         ),
         migrations.AddConstraint(
             model_name="importrun",
             constraint=models.UniqueConstraint(
-                condition=models.Q(("status", "running")), fields=("source", "scope"), name="import_run_one_at_a_time"
+                condition=models.Q(("status", "running")),
+                fields=("source", "scope"),
+                name="import_run_one_at_a_time",
             ),
         ),
     ]

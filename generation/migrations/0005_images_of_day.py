@@ -13,23 +13,34 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name="apicall",
             name="images",
-            field=models.PositiveSmallIntegerField(default=0, help_text="Images asked for or judged."),
+            field=models.PositiveSmallIntegerField(
+                default=0, help_text="Images asked for or judged."
+            ),
         ),
         migrations.CreateModel(
             name="ImagesOfDay",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("day", models.DateField()),
                 ("images", models.PositiveIntegerField(default=0)),
                 (
                     "key",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="days", to="generation.apikey"
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="days",
+                        to="generation.apikey",
                     ),
                 ),
             ],
             options={
-                "constraints": [models.UniqueConstraint(fields=("key", "day"), name="images_once_per_day")],
+                "constraints": [
+                    models.UniqueConstraint(fields=("key", "day"), name="images_once_per_day")
+                ],
             },
         ),
     ]

@@ -34,7 +34,12 @@ class Migration(migrations.Migration):
                 (
                     "pk",
                     models.CompositePrimaryKey(
-                        "key", "asset_id", blank=True, editable=False, primary_key=True, serialize=False
+                        "key",
+                        "asset_id",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
                     ),
                 ),
                 ("key", models.IntegerField()),
@@ -51,7 +56,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="asset",
-            index=models.Index(condition=models.Q(("seed__isnull", False)), fields=["seed", "-id"], name="asset_seed"),
+            index=models.Index(
+                condition=models.Q(("seed__isnull", False)),
+                fields=["seed", "-id"],
+                name="asset_seed",
+            ),
         ),
         migrations.AddIndex(
             model_name="generationrequest",

@@ -22,7 +22,10 @@ SQLITE = [
     f"INSERT INTO {FTS}(rowid, text) VALUES (new.asset_id, new.text); END",
 ]
 POSTGRESQL = [f"CREATE INDEX {TABLE}_words ON {TABLE} USING gin (to_tsvector('simple', text))"]
-UNDO_SQLITE = [*(f"DROP TRIGGER {FTS}_{event}" for event in ("insert", "delete", "update")), f"DROP TABLE {FTS}"]
+UNDO_SQLITE = [
+    *(f"DROP TRIGGER {FTS}_{event}" for event in ("insert", "delete", "update")),
+    f"DROP TABLE {FTS}",
+]
 UNDO_POSTGRESQL = [f"DROP INDEX {TABLE}_words"]
 
 
@@ -32,16 +35,23 @@ def make_index(apps, schema_editor):
 
 
 def drop_index(apps, schema_editor):
-    for statement in UNDO_SQLITE if schema_editor.connection.vendor == "sqlite" else UNDO_POSTGRESQL:
+    for statement in (
+        UNDO_SQLITE if schema_editor.connection.vendor == "sqlite" else UNDO_POSTGRESQL
+    ):
         schema_editor.execute(statement)
 
 
 def fill(apps, schema_editor):
-    asset_model, band, words = (apps.get_model("generation", name) for name in ("Asset", "HashBand", "AssetText"))
+    asset_model, band, words = (
+        apps.get_model("generation", name) for name in ("Asset", "HashBand", "AssetText")
+    )
     for asset in asset_model.objects.select_related("request").iterator(chunk_size=500):
         if asset.pdq is not None and asset.pdq_quality >= 50:
             pdq = bytes(asset.pdq)
-            keys = [place << 16 | int.from_bytes(pdq[2 * place : 2 * place + 2], "big") for place in range(16)]
+            keys = [
+                place << 16 | int.from_bytes(pdq[2 * place : 2 * place + 2], "big")
+                for place in range(16)
+            ]
             band.objects.bulk_create([band(key=key, asset_id=asset.pk) for key in keys])
         elsewhere = asset.metadata.get("scenario")
         elsewhere = str(elsewhere.get("prompt", "")) if isinstance(elsewhere, dict) else ""

@@ -15,7 +15,9 @@ def fill(apps, schema_editor):
     for row in key.objects.all():
         asset.objects.filter(request__in=request.objects.filter(api_key=row)).update(api_key=row)
         # What a key sent to be judged and kept bears its name (moderation.gateway.nanogpt).
-        asset.objects.filter(source="api", external_id__startswith=f"{row.uuid}:").update(api_key=row)
+        asset.objects.filter(source="api", external_id__startswith=f"{row.uuid}:").update(
+            api_key=row
+        )
         if "read" in row.scopes and "read:all" not in row.scopes:
             row.scopes = [*row.scopes, "read:all"]
             row.save(update_fields=["scopes"])

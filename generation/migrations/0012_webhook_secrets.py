@@ -12,7 +12,9 @@ import generation.models.api_keys
 def keep_derived_secrets(apps, schema_editor):
     keys = apps.get_model("generation", "ApiKey").objects.using(schema_editor.connection.alias)
     for key in keys.filter(webhook_secret="").iterator():
-        key.webhook_secret = salted_hmac("moderation.gateway.webhook", str(key.uuid), algorithm="sha256").hexdigest()
+        key.webhook_secret = salted_hmac(
+            "moderation.gateway.webhook", str(key.uuid), algorithm="sha256"
+        ).hexdigest()
         key.save(update_fields=["webhook_secret"])
 
 
@@ -30,7 +32,9 @@ class Migration(migrations.Migration):
             model_name="apikey",
             name="webhook_secret",
             field=models.CharField(
-                default=generation.models.api_keys.make_webhook_secret, editable=False, max_length=64
+                default=generation.models.api_keys.make_webhook_secret,
+                editable=False,
+                max_length=64,
             ),
         ),
     ]

@@ -12,7 +12,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="StorageReport",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("host", models.CharField(max_length=255, unique=True)),
                 (
                     "storage_id",
@@ -24,13 +29,17 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "free_bytes",
-                    models.BigIntegerField(blank=True, help_text="Empty where the storage has no limit.", null=True),
+                    models.BigIntegerField(
+                        blank=True, help_text="Empty where the storage has no limit.", null=True
+                    ),
                 ),
                 ("error", models.TextField(blank=True)),
                 (
                     "failed_at",
                     models.DateTimeField(
-                        blank=True, help_text="Since when files cannot be written or read.", null=True
+                        blank=True,
+                        help_text="Since when files cannot be written or read.",
+                        null=True,
                     ),
                 ),
                 ("seen_at", models.DateTimeField()),

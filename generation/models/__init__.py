@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from generation.core.db.state_machine import InvalidTransition, StateMachine
+from generation.core.db.state_machine import InvalidTransitionError, StateMachine
 from generation.models.api_keys import ApiCall, ApiKey, ImagesOfDay, Scope
 from generation.models.assets import Asset, Source
 from generation.models.image_search import AssetText, HashBand
-from generation.models.job_slots import PumpSlot
+from generation.models.job_slots import JobSlot
 from generation.models.providers import ImportRun, ProviderState
 from generation.models.requests import GenerationRequest, RemoteImage, RequestTransition
 from generation.models.storage_reports import StorageReport
@@ -18,9 +18,9 @@ __all__ = [
     "HashBand",
     "ImagesOfDay",
     "ImportRun",
-    "InvalidTransition",
+    "InvalidTransitionError",
+    "JobSlot",
     "ProviderState",
-    "PumpSlot",
     "RemoteImage",
     "RequestTransition",
     "Scope",

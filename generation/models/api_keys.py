@@ -24,7 +24,7 @@ class Scope(models.TextChoices):
     READ_ALL = "read:all", "Read all: list every asset of this installation"
 
 
-def digest_of(key: str) -> str:
+def hash_key(key: str) -> str:
     """SHA-256. The key is 256 random bits, so a slow hash would protect nothing more."""
     return hashlib.sha256(key.encode()).hexdigest()
 
@@ -36,36 +36,48 @@ def make_webhook_secret() -> str:
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def usable(self) -> Self:
-        """Keys that open anything now. One that belongs to somebody works while their account does."""
+        """Keys that open anything now. One that belongs to somebody works while their account
+        does.
+        """
         current = Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now())
         owned = Q(owner__isnull=True) | Q(owner__is_active=True)
         return self.filter(current, owned, revoked_at__isnull=True)
 
-    def named_by(self, key: str) -> ApiKey | None:
-        """The usable key row for what a caller sent, or None. The look-up is by digest, so timing tells nothing."""
-        return self.usable().filter(digest=digest_of(key)).select_related("owner").first()
+    def authenticate(self, key: str) -> ApiKey | None:
+        """The usable key row for what a caller sent, or None. The look-up is by digest, so timing
+        tells nothing.
+        """
+        return self.usable().filter(digest=hash_key(key)).select_related("owner").first()
 
 
 class ApiKey(models.Model):
     uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
     name = models.CharField(max_length=120)
-    # The first part of the key, so that people can tell keys apart. The rest is known to the caller alone.
+    # The first part of the key, so that people can tell keys apart. The rest is known to the caller
+    # alone.
     hint = models.CharField(max_length=16, editable=False)
     digest = models.CharField(max_length=64, unique=True, editable=False)
     scopes = models.JSONField(default=list)
     owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="api_keys"
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="api_keys",
     )
-    # Signs what we send to this key's webhooks. Kept in clear, because signing needs it; shown when it is made.
+    # Signs what we send to this key's webhooks. Kept in clear, because signing needs it; shown when
+    # it is made.
     webhook_secret = models.CharField(max_length=64, default=make_webhook_secret, editable=False)
     calls_per_minute = models.PositiveIntegerField(default=600)
-    images_per_day = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: no limit.")
+    images_per_day = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Empty: no limit."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # Calls are counted in minutes that begin with a call. Counted before the work: finished calls would miss those
-    # under way.
+    # Calls are counted in minutes that begin with a call. Counted before the work: finished calls
+    # would miss those under way.
     minute_began_at = models.DateTimeField(null=True, blank=True, editable=False)
     calls_in_minute = models.PositiveIntegerField(default=0, editable=False)
 
@@ -81,10 +93,12 @@ class ApiKey(models.Model):
 
     @classmethod
     def make(cls, **fields: Any) -> tuple[ApiKey, str]:
-        """Store a new key and return it with its text, which exists nowhere else and never again."""
+        """Store a new key and return it with its text, which exists nowhere else and never
+        again.
+        """
         hint = f"{PREFIX}_{secrets.token_hex(4)}"
         text = f"{hint}_{secrets.token_urlsafe(32)}"
-        return cls.objects.create(hint=hint, digest=digest_of(text), **fields), text
+        return cls.objects.create(hint=hint, digest=hash_key(text), **fields), text
 
     def may(self, scope: str) -> bool:
         """A scope that ends in ``:all`` holds the one without it."""
@@ -97,16 +111,22 @@ class ApiKey(models.Model):
         return self.webhook_secret
 
     def take_call(self, now: datetime) -> bool:
-        """Count a call if the minute has one left. Each statement compares and counts, so calls cannot race."""
+        """Count a call if the minute has one left. Each statement compares and counts, so calls
+        cannot race.
+        """
         if not self.calls_per_minute:
             return False
         row = ApiKey.objects.filter(pk=self.pk)
-        current = row.filter(minute_began_at__gt=now - WINDOW, calls_in_minute__lt=self.calls_per_minute)
+        current = row.filter(
+            minute_began_at__gt=now - WINDOW, calls_in_minute__lt=self.calls_per_minute
+        )
         over = row.filter(Q(minute_began_at=None) | Q(minute_began_at__lte=now - WINDOW))
         return bool(
             current.update(calls_in_minute=F("calls_in_minute") + 1)
             or over.update(minute_began_at=now, calls_in_minute=1)
-            or current.update(calls_in_minute=F("calls_in_minute") + 1)  # another call has just begun the minute
+            or current.update(
+                calls_in_minute=F("calls_in_minute") + 1
+            )  # another call has just begun the minute
         )
 
     def seconds_to_wait(self, now: datetime) -> int:
@@ -122,7 +142,9 @@ class ApiKey(models.Model):
 
 
 class ImagesOfDay(models.Model):
-    """How many images a key has had on one day. Counted before the work: a sum of calls would miss those under way."""
+    """How many images a key has had on one day. Counted before the work: a sum of calls would miss
+    those under way.
+    """
 
     key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="days")
     day = models.DateField()  # UTC
@@ -136,26 +158,37 @@ class ImagesOfDay(models.Model):
 
     @staticmethod
     def take(key: ApiKey, day: date, images: int) -> bool:
-        """Count that many, if the key has them left. One statement compares and counts, so calls cannot race."""
+        """Count that many, if the key has them left. One statement compares and counts, so calls
+        cannot race.
+        """
         limit = key.images_per_day
         fits = Q() if limit is None else Q(images__lte=limit - images)
         rows = ImagesOfDay.objects.filter(fits, key=key, day=day)
         if rows.update(images=F("images") + images):
             return True
-        ImagesOfDay.objects.bulk_create([ImagesOfDay(key=key, day=day)], ignore_conflicts=True)  # the first of the day
+        ImagesOfDay.objects.bulk_create(
+            [ImagesOfDay(key=key, day=day)], ignore_conflicts=True
+        )  # the first of the day
         return bool(rows.update(images=F("images") + images))
 
     @staticmethod
-    def give_back(key: ApiKey, day: date, images: int) -> None:
-        ImagesOfDay.objects.filter(key=key, day=day, images__gte=images).update(images=F("images") - images)
+    def refund(key: ApiKey, day: date, images: int) -> None:
+        ImagesOfDay.objects.filter(key=key, day=day, images__gte=images).update(
+            images=F("images") - images
+        )
 
     @staticmethod
     def of(key: ApiKey, day: date) -> int:
-        return ImagesOfDay.objects.filter(key=key, day=day).values_list("images", flat=True).first() or 0
+        return (
+            ImagesOfDay.objects.filter(key=key, day=day).values_list("images", flat=True).first()
+            or 0
+        )
 
 
 class ApiCall(models.Model):
-    """One answered call, for the developer who wonders what happened. No body, no query, no address of an image."""
+    """One answered call, for the developer who wonders what happened. No body, no query, no address
+    of an image.
+    """
 
     key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="calls")
     method = models.CharField(max_length=7)

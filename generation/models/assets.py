@@ -32,8 +32,14 @@ class Source(models.TextChoices):
 
 class AssetQuerySet(models.QuerySet["Asset"]):
     def visible_to(self, user: User | AnonymousUser) -> Self:
-        """The one door to assets: who may not look at images at all gets none, so foreign ids read as absent."""
-        return self if user.is_authenticated and user.has_perm("generation.view_asset") else self.none()
+        """The one door to assets: who may not look at images at all gets none, so foreign ids read
+        as absent.
+        """
+        return (
+            self
+            if user.is_authenticated and user.has_perm("generation.view_asset")
+            else self.none()
+        )
 
     def readable_by(self, key: ApiKey) -> Self:
         """All for a key that may read all; for others what came by them."""
@@ -48,36 +54,56 @@ class Asset(models.Model):
     )
     position = models.PositiveSmallIntegerField(null=True, blank=True)
 
-    # The canonical rendition: decoded once, upright, sRGB, without metadata. Classified, hashed and shown.
+    # The canonical rendition: decoded once, upright, sRGB, without metadata. Classified, hashed and
+    # shown.
     rendition = models.FileField(storage=asset_storage, max_length=200)
     image_type = models.CharField(max_length=4)
     width = models.PositiveIntegerField()
     height = models.PositiveIntegerField()
     size = models.PositiveIntegerField("bytes")
     sha256 = models.CharField(max_length=64, db_index=True)
-    pdq = models.BinaryField(max_length=32, null=True)  # perceptual hash; null for images too flat to have one
+    pdq = models.BinaryField(
+        max_length=32, null=True
+    )  # perceptual hash; null for images too flat to have one
     pdq_quality = models.PositiveSmallIntegerField(default=0)
     thumbnail = models.FileField(storage=asset_storage, max_length=200)
-    preview = models.TextField()  # 8 pixels as a data: address; all that is sent before somebody reveals the image
+    preview = (
+        models.TextField()
+    )  # 8 pixels as a data: address; all that is sent before somebody reveals the image
 
     # What came in.
     source_type = models.CharField(max_length=10)
     source_sha256 = models.CharField(max_length=64)
     source_bytes = models.PositiveIntegerField()
     original_name = models.CharField(max_length=255, blank=True)
-    frames = models.PositiveIntegerField(default=1, help_text="In what came in. Only the first is kept and judged.")
+    frames = models.PositiveIntegerField(
+        default=1, help_text="In what came in. Only the first is kept and judged."
+    )
     metadata = models.JSONField(default=dict, blank=True)
-    seed = models.BigIntegerField(null=True, blank=True, help_text="This image's own, where the provider tells it.")
-    external_id = models.CharField(max_length=200, blank=True, help_text="The source's name for this image.")
+    seed = models.BigIntegerField(
+        null=True, blank=True, help_text="This image's own, where the provider tells it."
+    )
+    external_id = models.CharField(
+        max_length=200, blank=True, help_text="The source's name for this image."
+    )
     provider_url = models.TextField(blank=True, help_text="Without its signature.")
     url_expires_at = models.DateTimeField(null=True, blank=True)
-    detection = models.JSONField(null=True, blank=True, help_text="The provider's own NSFW detection, unaltered.")
+    detection = models.JSONField(
+        null=True, blank=True, help_text="The provider's own NSFW detection, unaltered."
+    )
     detection_level = models.PositiveSmallIntegerField(null=True, blank=True)
     # The program that asked for it or sent it: its request's, or the call's.
     api_key = models.ForeignKey(
-        ApiKey, null=True, blank=True, on_delete=models.PROTECT, related_name="assets", db_index=False
+        ApiKey,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="assets",
+        db_index=False,
     )
-    stored_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT)
+    stored_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = AssetQuerySet.as_manager()
@@ -85,19 +111,28 @@ class Asset(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["-created_at", "-id"], name="asset_newest"),
-            models.Index(fields=["seed", "-id"], name="asset_seed", condition=Q(seed__isnull=False)),
             models.Index(
-                fields=["api_key", "-created_at", "-id"], name="asset_of_key", condition=Q(api_key__isnull=False)
+                fields=["seed", "-id"], name="asset_seed", condition=Q(seed__isnull=False)
+            ),
+            models.Index(
+                fields=["api_key", "-created_at", "-id"],
+                name="asset_of_key",
+                condition=Q(api_key__isnull=False),
             ),
         ]
         constraints = [
             models.UniqueConstraint(fields=["request", "position"], name="asset_one_per_position"),
-            models.UniqueConstraint(fields=["source_sha256"], name="asset_imported_once", condition=Q(source="upload")),
             models.UniqueConstraint(
-                fields=["source", "external_id"], name="asset_once_per_external_id", condition=~Q(external_id="")
+                fields=["source_sha256"], name="asset_imported_once", condition=Q(source="upload")
+            ),
+            models.UniqueConstraint(
+                fields=["source", "external_id"],
+                name="asset_once_per_external_id",
+                condition=~Q(external_id=""),
             ),
             models.CheckConstraint(
-                name="asset_source_known", condition=Q(source__in=["txt2img", "upload", "scenario", "api"])
+                name="asset_source_known",
+                condition=Q(source__in=["txt2img", "upload", "scenario", "api"]),
             ),
             models.CheckConstraint(
                 name="asset_position_iff_request",
@@ -124,4 +159,4 @@ class Asset(models.Model):
 
     @property
     def thumbnail_url(self) -> str:
-        return address("generation:asset-preview", self.uuid)
+        return address("generation:asset-thumbnail", self.uuid)

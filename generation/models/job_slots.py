@@ -9,41 +9,61 @@ from django.db import models
 from django.db.models import Q
 
 
-class PumpSlotQuerySet(models.QuerySet["PumpSlot"]):
+class JobSlotQuerySet(models.QuerySet["JobSlot"]):
     def running(self, now: datetime) -> Self:
-        """Slots whose lease holds. A lease from a clock that has since been set back does not count."""
-        return self.filter(running_until__gt=now, running_until__lte=now + 2 * PumpSlot.LEASE)
+        """Slots whose lease holds. A lease from a clock that has since been set back does not
+        count.
+        """
+        return self.filter(running_until__gt=now, running_until__lte=now + 2 * JobSlot.LEASE)
 
     def free(self, now: datetime) -> Self:
         return self.exclude(pk__in=self.running(now).values("pk"))
 
     def claim(self, *, name: str, host: str, number: int, now: datetime) -> datetime | None:
-        """Take one slot by compare and swap; return the end of the lease, which is also its token."""
-        until = now + PumpSlot.LEASE
-        open_ = Q(running_until=None) | Q(running_until__lte=now) | Q(running_until__gt=now + 2 * PumpSlot.LEASE)
+        """Take one slot by compare and swap; return the end of the lease, which is also its
+        token.
+        """
+        until = now + JobSlot.LEASE
+        open_ = (
+            Q(running_until=None)
+            | Q(running_until__lte=now)
+            | Q(running_until__gt=now + 2 * JobSlot.LEASE)
+        )
         taken = self.filter(open_, name=name, host=host, number=number).update(running_until=until)
         return until if taken else None
 
-    def extend(self, *, name: str, host: str, number: int, held: datetime, until: datetime | None) -> bool:
-        """Move the lease on, or end it with ``None``; False when the slot has been freed or taken meanwhile."""
-        return bool(self.filter(name=name, host=host, number=number, running_until=held).update(running_until=until))
+    def extend(
+        self, *, name: str, host: str, number: int, held: datetime, until: datetime | None
+    ) -> bool:
+        """Move the lease on, or end it with ``None``; False when the slot has been freed or taken
+        meanwhile.
+        """
+        return bool(
+            self.filter(name=name, host=host, number=number, running_until=held).update(
+                running_until=until
+            )
+        )
 
     def alive(self, now: datetime) -> Self:
         """The hosts whose worker has been heard of lately."""
-        return self.running(now).filter(name=PumpSlot.WORKER)
+        return self.running(now).filter(name=JobSlot.WORKER)
 
-    def ring(self, *, name: str, now: datetime) -> bool:
+    def send_wakeup(self, *, name: str, now: datetime) -> bool:
         """Note that a message is about to be sent; False when one is still on its way."""
         stale = (
-            Q(wanted_at=None) | Q(wanted_at__lte=now - PumpSlot.LOST_AFTER) | Q(wanted_at__gt=now + PumpSlot.LOST_AFTER)
+            Q(wanted_at=None)
+            | Q(wanted_at__lte=now - JobSlot.LOST_AFTER)
+            | Q(wanted_at__gt=now + JobSlot.LOST_AFTER)
         )
-        return bool(self.filter(stale, name=name, host=PumpSlot.BELL).update(wanted_at=now))
+        return bool(self.filter(stale, name=name, host=JobSlot.ANY_HOST).update(wanted_at=now))
 
 
-class PumpSlot(models.Model):
-    """A place for one run of a pump on one host; and, with no host, the pump's bell, which all hosts share."""
+class JobSlot(models.Model):
+    """A place for one run of a pump on one host; and, with no host, the pump's bell, which all
+    hosts share.
+    """
 
-    BELL = ""
+    ANY_HOST = ""
     # The name of the row by which a host's worker says that it is alive. No pump may be called so.
     WORKER = "worker"
     # A pump renews while it works; its longest outside call must be shorter than this.
@@ -57,13 +77,15 @@ class PumpSlot(models.Model):
     wanted_at = models.DateTimeField(null=True, blank=True)
     running_until = models.DateTimeField(null=True, blank=True)
 
-    objects = PumpSlotQuerySet.as_manager()
+    objects = JobSlotQuerySet.as_manager()
 
     class Meta:
         verbose_name = "job slot"
         ordering = ("name", "host", "number")
         constraints = (
-            models.UniqueConstraint(fields=("name", "host", "number"), name="pump_slot_once_per_name_host_number"),
+            models.UniqueConstraint(
+                fields=("name", "host", "number"), name="pump_slot_once_per_name_host_number"
+            ),
         )
 
     def __str__(self) -> str:

@@ -1,4 +1,6 @@
-"""What Loupe remembers about the outside: how a provider fares, what it may still be asked, where an import stands."""
+"""What Loupe remembers about the outside: how a provider fares, what it may still be asked, where
+an import stands.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ class ProviderState(models.Model):
 
 
 class ImportRun(models.Model):
-    """A listing that is being imported page by page. The cursor moves only after a whole page is stored."""
+    """A listing that is being imported page by page. The cursor moves only after a whole page is
+    stored.
+    """
 
     class Status(models.TextChoices):
         RUNNING = "running", "Running"
@@ -31,7 +35,9 @@ class ImportRun(models.Model):
         FAILED = "failed", "Failed"
 
     source = models.CharField(max_length=40)
-    scope = models.CharField(max_length=200, blank=True, help_text="What of the source: a project, a collection.")
+    scope = models.CharField(
+        max_length=200, blank=True, help_text="What of the source: a project, a collection."
+    )
     status = models.CharField(max_length=8, choices=Status, default=Status.RUNNING)
     cursor = models.TextField(blank=True)
     pages = models.PositiveIntegerField(default=0)
@@ -48,10 +54,13 @@ class ImportRun(models.Model):
         indexes = [models.Index(fields=["source", "-started_at"], name="import_run_newest")]
         constraints = [
             models.CheckConstraint(
-                name="import_run_status_known", condition=Q(status__in=["running", "finished", "failed"])
+                name="import_run_status_known",
+                condition=Q(status__in=["running", "finished", "failed"]),
             ),
             models.UniqueConstraint(
-                fields=["source", "scope"], name="import_run_one_at_a_time", condition=Q(status="running")
+                fields=["source", "scope"],
+                name="import_run_one_at_a_time",
+                condition=Q(status="running"),
             ),
         ]
 

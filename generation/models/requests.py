@@ -25,14 +25,22 @@ class GenerationRequestQuerySet(DueQuerySet["GenerationRequest"]):
         return self.filter(status__in=GenerationRequest.OPEN)
 
     def visible_to(self, user: User | AnonymousUser) -> Self:
-        """All with the permission, which every role has; without it, what they asked for themselves."""
+        """All with the permission, which every role has; without it, what they asked for
+        themselves.
+        """
         if not user.is_authenticated:
             return self.none()
-        return self if user.has_perm("generation.view_generationrequest") else self.filter(requested_by=user)
+        return (
+            self
+            if user.has_perm("generation.view_generationrequest")
+            else self.filter(requested_by=user)
+        )
 
 
 class GenerationRequest(StateMachine, DueModel):
-    """One txt2img request, from the form to its stored images. Field ranges: ``generation.wire.txt2img``."""
+    """One txt2img request, from the form to its stored images. Field ranges:
+    ``generation.wire.txt2img``.
+    """
 
     class Status(models.TextChoices):
         QUEUED = "queued", "Queued"
@@ -51,7 +59,8 @@ class GenerationRequest(StateMachine, DueModel):
         Status.SUBMITTING: (Status.PROCESSING, Status.QUEUED, Status.FAILED, Status.UNKNOWN),
         Status.PROCESSING: (Status.FETCHING, Status.FAILED),
         Status.FETCHING: (Status.SUCCEEDED, Status.FAILED),
-        # To processing when a webhook brought the lost task id home and a poll with our own key confirmed it.
+        # To processing when a webhook brought the lost task id home and a poll with our own key
+        # confirmed it.
         Status.UNKNOWN: (Status.PROCESSING, Status.QUEUED, Status.FAILED),
         Status.FAILED: (Status.QUEUED,),
         Status.SUCCEEDED: (),
@@ -62,9 +71,13 @@ class GenerationRequest(StateMachine, DueModel):
     provider = models.CharField(max_length=40)
     provider_task_id = models.CharField("provider task", max_length=200, blank=True)
     status = models.CharField(max_length=12, choices=Status, default=Status.QUEUED)
-    progress = models.PositiveSmallIntegerField(default=0, help_text="Percent, as the provider reports it.")
+    progress = models.PositiveSmallIntegerField(
+        default=0, help_text="Percent, as the provider reports it."
+    )
     eta_seconds = models.PositiveIntegerField(null=True, blank=True)
-    reason = models.CharField(max_length=80, blank=True, help_text="The provider's code, or ours, for what went wrong.")
+    reason = models.CharField(
+        max_length=80, blank=True, help_text="The provider's code, or ours, for what went wrong."
+    )
     error = models.TextField(blank=True, help_text="The same as a sentence.")
 
     model_name = models.CharField("model", max_length=255)
@@ -77,36 +90,55 @@ class GenerationRequest(StateMachine, DueModel):
     # Double precision, as in JSON: what was given is what is sent.
     guidance_scale = models.FloatField()
     sampler_name = models.CharField("sampler", max_length=40)
-    # Always chosen by us, never -1: a submission repeated by a person then asks for the identical images.
+    # Always chosen by us, never -1: a submission repeated by a person then asks for the identical
+    # images.
     seed = models.BigIntegerField()
     sd_vae = models.CharField("VAE", max_length=255, blank=True)
     clip_skip = models.PositiveSmallIntegerField(null=True, blank=True)
-    loras = models.JSONField("LoRAs", default=list, blank=True, help_text="model_name and strength of each.")
+    loras = models.JSONField(
+        "LoRAs", default=list, blank=True, help_text="model_name and strength of each."
+    )
     embeddings = models.JSONField(default=list, blank=True, help_text="model_name of each.")
-    hires_fix = models.JSONField(null=True, blank=True, help_text="target_width, target_height, strength, upscaler")
+    hires_fix = models.JSONField(
+        null=True, blank=True, help_text="target_width, target_height, strength, upscaler"
+    )
     refiner_switch_at = models.FloatField(null=True, blank=True)
     enable_transparent_background = models.BooleanField("transparent background", default=False)
     restore_faces = models.BooleanField(default=False)
     response_image_type = models.CharField("image type", max_length=4)
     enable_nsfw_detection = models.BooleanField(default=False)
     nsfw_detection_level = models.PositiveSmallIntegerField(default=0)
-    custom_storage = models.JSONField(null=True, blank=True, help_text="aws_s3: region, bucket, path")
+    custom_storage = models.JSONField(
+        null=True, blank=True, help_text="aws_s3: region, bucket, path"
+    )
     enterprise_plan = models.BooleanField(default=False)
 
-    cost = models.DecimalField(max_digits=10, decimal_places=6, null=True, blank=True, help_text="USD, where known.")
-    submit_answer = models.TextField(blank=True, editable=False)  # raw, first 4 KiB, kept before it is parsed
-    # The last task result, without the signatures of its addresses; what we could not read is in here too.
+    cost = models.DecimalField(
+        max_digits=10, decimal_places=6, null=True, blank=True, help_text="USD, where known."
+    )
+    submit_answer = models.TextField(
+        blank=True, editable=False
+    )  # raw, first 4 KiB, kept before it is parsed
+    # The last task result, without the signatures of its addresses; what we could not read is in
+    # here too.
     result = models.JSONField(null=True, blank=True, editable=False)
-    # SHA-256 of the secret in this request's webhook address: whoever reads the table cannot call it.
+    # SHA-256 of the secret in this request's webhook address: whoever reads the table cannot call
+    # it.
     webhook_digest = models.CharField(max_length=64, blank=True, editable=False)
-    # A task id that a webhook named while we had none. Only a hint, until a poll with our key confirms it.
+    # A task id that a webhook named while we had none. Only a hint, until a poll with our key
+    # confirms it.
     candidate_task_id = models.CharField(max_length=200, blank=True, editable=False)
-    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT)
-    api_key = models.ForeignKey(ApiKey, null=True, blank=True, on_delete=models.PROTECT, related_name="requests")
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT
+    )
+    api_key = models.ForeignKey(
+        ApiKey, null=True, blank=True, on_delete=models.PROTECT, related_name="requests"
+    )
     # What a program sent as Idempotency-Key, and SHA-256 of the body it sent with it.
     idempotency_key = models.CharField(max_length=255, blank=True, editable=False)
     idempotency_digest = models.CharField(max_length=64, blank=True, editable=False)
-    # Where the program wants to be told. Its query may hold a secret of theirs, so no page shows it.
+    # Where the program wants to be told. Its query may hold a secret of theirs, so no page shows
+    # it.
     callback_url = models.TextField(blank=True, editable=False)
     # One press of the button is one request, however often the browser sends it.
     form_token = models.UUIDField(default=uuid4, unique=True, editable=False)
@@ -143,17 +175,29 @@ class GenerationRequest(StateMachine, DueModel):
             ),
             models.CheckConstraint(
                 name="request_finished_iff_final",
-                condition=Q(status__in=["succeeded", "failed", "cancelled"], finished_at__isnull=False)
-                | (~Q(status__in=["succeeded", "failed", "cancelled"]) & Q(finished_at__isnull=True)),
+                condition=Q(
+                    status__in=["succeeded", "failed", "cancelled"], finished_at__isnull=False
+                )
+                | (
+                    ~Q(status__in=["succeeded", "failed", "cancelled"])
+                    & Q(finished_at__isnull=True)
+                ),
             ),
             models.CheckConstraint(
-                name="request_failure_has_a_sentence", condition=~Q(status__in=["failed", "unknown"]) | ~Q(error="")
+                name="request_failure_has_a_sentence",
+                condition=~Q(status__in=["failed", "unknown"]) | ~Q(error=""),
             ),
-            models.CheckConstraint(name="request_progress_is_percent", condition=Q(progress__lte=100)),
-            models.CheckConstraint(name="request_image_num_range", condition=Q(image_num__gte=1, image_num__lte=8)),
+            models.CheckConstraint(
+                name="request_progress_is_percent", condition=Q(progress__lte=100)
+            ),
+            models.CheckConstraint(
+                name="request_image_num_range", condition=Q(image_num__gte=1, image_num__lte=8)
+            ),
             models.CheckConstraint(name="request_seed_is_ours", condition=Q(seed__gte=0)),
             models.UniqueConstraint(
-                fields=["provider", "provider_task_id"], name="request_one_per_task", condition=~Q(provider_task_id="")
+                fields=["provider", "provider_task_id"],
+                name="request_one_per_task",
+                condition=~Q(provider_task_id=""),
             ),
             models.UniqueConstraint(
                 fields=["api_key", "idempotency_key"],
@@ -161,11 +205,16 @@ class GenerationRequest(StateMachine, DueModel):
                 condition=~Q(idempotency_key=""),
             ),
             models.UniqueConstraint(
-                fields=["webhook_digest"], name="request_one_per_webhook", condition=~Q(webhook_digest="")
+                fields=["webhook_digest"],
+                name="request_one_per_webhook",
+                condition=~Q(webhook_digest=""),
             ),
         ]
         permissions = [
-            ("resolve_request", "Can settle a request whose outcome is unknown, and retry failed ones"),
+            (
+                "resolve_request",
+                "Can settle a request whose outcome is unknown, and retry failed ones",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -216,7 +265,14 @@ class GenerationRequest(StateMachine, DueModel):
             enterprise_plan=self.enterprise_plan,
         )
 
-    def move_to(self, status: str, *, only_from: str = "", where: dict[str, Any] | None = None, **fields: Any) -> Self:
+    def move_to(
+        self,
+        status: str,
+        *,
+        only_from: str = "",
+        where: dict[str, Any] | None = None,
+        **fields: Any,
+    ) -> Self:
         """As StateMachine.move_to, leaving one RequestTransition in the same transaction."""
         if status in self.FINISHED:
             fields |= {"finished_at": timezone.now(), "due_at": None}
@@ -234,7 +290,9 @@ class GenerationRequest(StateMachine, DueModel):
 class RequestTransition(models.Model):
     """One change of a request's status. Written with the change, never altered."""
 
-    request = models.ForeignKey(GenerationRequest, on_delete=models.CASCADE, related_name="transitions")
+    request = models.ForeignKey(
+        GenerationRequest, on_delete=models.CASCADE, related_name="transitions"
+    )
     old = models.CharField(max_length=12)
     new = models.CharField(max_length=12)
     reason = models.TextField(blank=True)
@@ -261,16 +319,23 @@ class RemoteImage(StateMachine, DueModel):
         Status.FAILED: (),
     }
 
-    request = models.ForeignKey(GenerationRequest, on_delete=models.CASCADE, related_name="remote_images")
+    request = models.ForeignKey(
+        GenerationRequest, on_delete=models.CASCADE, related_name="remote_images"
+    )
     position = models.PositiveSmallIntegerField()
     status = models.CharField(max_length=7, choices=Status, default=Status.WAITING)
-    # Signed, so a secret while it lives: emptied as soon as the image is stored or given up, and never shown.
+    # Signed, so a secret while it lives: emptied as soon as the image is stored or given up, and
+    # never shown.
     url = models.TextField(blank=True)
     expires_at = models.DateTimeField()
     image_type = models.CharField(max_length=10, blank=True)
     seed = models.BigIntegerField(null=True, blank=True)
-    refreshes = models.PositiveSmallIntegerField(default=0, help_text="How often a new address was asked for.")
-    detection = models.JSONField(null=True, blank=True)  # the provider's own, unaltered; None: not asked for
+    refreshes = models.PositiveSmallIntegerField(
+        default=0, help_text="How often a new address was asked for."
+    )
+    detection = models.JSONField(
+        null=True, blank=True
+    )  # the provider's own, unaltered; None: not asked for
     error = models.TextField(blank=True)
 
     objects = DueQuerySet["RemoteImage"].as_manager()
@@ -278,9 +343,12 @@ class RemoteImage(StateMachine, DueModel):
     class Meta:
         indexes = [due_index("remote_image_due")]
         constraints = [
-            models.UniqueConstraint(fields=["request", "position"], name="remote_image_one_per_position"),
+            models.UniqueConstraint(
+                fields=["request", "position"], name="remote_image_one_per_position"
+            ),
             models.CheckConstraint(
-                name="remote_image_status_known", condition=Q(status__in=["waiting", "stored", "failed"])
+                name="remote_image_status_known",
+                condition=Q(status__in=["waiting", "stored", "failed"]),
             ),
         ]
 

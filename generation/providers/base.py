@@ -14,39 +14,54 @@ from typing import Any, Protocol
 
 
 class ProviderError(Exception):
-    """A call that did not bring what was asked for. ``str(error)`` is a sentence for people, without any secret."""
+    """A call that did not bring what was asked for. ``str(error)`` is a sentence for people,
+    without any secret.
+    """
 
     def __init__(self, message: str, *, reason: str = "") -> None:
         super().__init__(message)
         self.reason = reason  # the provider's own code, such as INVALID_API_KEY
-        self.raw: Any = None  # what was answered, where it is worth keeping although it could not be read
+        self.raw: Any = (
+            None  # what was answered, where it is worth keeping although it could not be read
+        )
 
 
-class ProviderBusy(ProviderError):
-    """Certainly not accepted; the same call may succeed later (connection refused, 429, 503 with Retry-After)."""
+class ProviderBusyError(ProviderError):
+    """Certainly not accepted; the same call may succeed later (connection refused, 429, 503 with
+    Retry-After).
+    """
 
     def __init__(
-        self, message: str, *, reason: str = "", retry_after: float | None = None, limited: bool = False
+        self,
+        message: str,
+        *,
+        reason: str = "",
+        retry_after: float | None = None,
+        limited: bool = False,
     ) -> None:
         super().__init__(message, reason=reason)
         self.retry_after = retry_after  # seconds
         self.limited = limited  # 429: whoever else asks will hear the same
 
 
-class ProviderRejected(ProviderError):
-    """Certainly not accepted, and the same call will be refused again (bad prompt, bad parameter)."""
+class ProviderRejectedError(ProviderError):
+    """Certainly not accepted, and the same call will be refused again (bad prompt, bad
+    parameter).
+    """
 
 
-class ProviderMisconfigured(ProviderRejected):
+class ProviderMisconfiguredError(ProviderRejectedError):
     """Refused because of us, not of this request: key, balance, permission, a retired endpoint."""
 
 
-class TaskNotFound(ProviderRejected):
+class TaskNotFoundError(ProviderRejectedError):
     """The provider does not know the task (any more)."""
 
 
-class OutcomeUnknown(ProviderError):
-    """The call may have been accepted: timeout, reset, a 5xx after sending. Sending again may cost twice."""
+class OutcomeUnknownError(ProviderError):
+    """The call may have been accepted: timeout, reset, a 5xx after sending. Sending again may cost
+    twice.
+    """
 
 
 class TaskState(StrEnum):
@@ -54,7 +69,9 @@ class TaskState(StrEnum):
     PROCESSING = "processing"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
-    UNRECOGNISED = "unrecognised"  # a status outside the documented four: kept, polled again, never guessed
+    UNRECOGNISED = (
+        "unrecognised"  # a status outside the documented four: kept, polled again, never guessed
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +108,9 @@ class CustomStorage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """One txt2img request in our words. Ranges: ``generation.wire.txt2img``; names: ``generation.wire.field_map``."""
+    """One txt2img request in our words. Ranges: ``generation.wire.txt2img``; names:
+    ``generation.wire.field_map``.
+    """
 
     model_name: str
     prompt: str
@@ -121,7 +140,9 @@ class Submission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detection:
-    """Novita's own NSFW detection of one image. ``valid`` means that it ran, not that the image is clean."""
+    """Novita's own NSFW detection of one image. ``valid`` means that it ran, not that the image is
+    clean.
+    """
 
     valid: bool | None  # None: there is an answer, but it does not say
     confidence: Decimal | None  # 0..100
@@ -153,7 +174,9 @@ class TaskResult:
 class Model:
     name: str  # what a submission names
     title: str
-    kind: str = "checkpoint"  # or lora, vae, textualinversion, or one that the provider has made up since
+    kind: str = (
+        "checkpoint"  # or lora, vae, textualinversion, or one that the provider has made up since
+    )
     base_model: str = ""
     is_sdxl: bool = False
     tags: tuple[str, ...] = ()
@@ -177,7 +200,9 @@ class ModelPage:
 
 
 class ImageProvider(Protocol):
-    """The contract; ``tests/generation/providers/test_contract.py`` holds every implementation to it."""
+    """The contract; ``tests/generation/providers/test_contract.py`` holds every implementation to
+    it.
+    """
 
     slug: str
     label: str
@@ -185,13 +210,18 @@ class ImageProvider(Protocol):
     def submit(self, submission: Submission, *, on_answer: Callable[[str], None]) -> str:
         """Send one request and return the provider's task id.
 
-        ``on_answer`` gets the first 4 KiB of the raw answer before it is parsed, so that a billed task is never lost to
-        a parser. Raises ProviderBusy, ProviderRejected, ProviderMisconfigured or OutcomeUnknown.
+        ``on_answer`` gets the first 4 KiB of the raw answer before it is parsed, so that a billed
+        task is never lost to a parser. Raises ProviderBusy, ProviderRejected, ProviderMisconfigured
+        or OutcomeUnknown.
         """
         ...
 
-    def poll(self, task_ids: Iterable[str]) -> AsyncIterator[tuple[str, TaskResult | ProviderError]]:
-        """Ask for many tasks at once; yield each task id with its answer, or with the error, as they come in."""
+    def poll(
+        self, task_ids: Iterable[str]
+    ) -> AsyncIterator[tuple[str, TaskResult | ProviderError]]:
+        """Ask for many tasks at once; yield each task id with its answer, or with the error, as
+        they come in.
+        """
         ...
 
     def models(
@@ -205,9 +235,10 @@ class ImageProvider(Protocol):
         cursor: str = "",
         limit: int = 100,
     ) -> ModelPage:
-        """One page of models of a kind (checkpoint, lora, vae, textualinversion). Raises ProviderError.
+        """One page of models of a kind (checkpoint, lora, vae, textualinversion). Raises
+        ProviderError.
 
-        ``visibility`` and ``source`` are the provider's own filters; empty: not sent.
-        ``cursor`` is the ``next_cursor`` of the page before and means nothing to anybody but the provider.
+        ``visibility`` and ``source`` are the provider's own filters; empty: not sent. ``cursor`` is
+        the ``next_cursor`` of the page before and means nothing to anybody but the provider.
         """
         ...

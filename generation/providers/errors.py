@@ -1,52 +1,57 @@
 """What a refusal means: the provider's own code first, then the HTTP status.
 
-Codes: https://novita.ai/docs/api-reference/basic-error-code. Anything else 4xx is ProviderRejected; anything 5xx is
-OutcomeUnknown for a submission, because it may have been taken (CREATE_TASK_FAILED, BILLING_FAILED, …), and
-ProviderBusy for a read (GET_RESULT_FAILED, TASK_FAILED, …), which is asked again.
+Codes: https://novita.ai/docs/api-reference/basic-error-code. Anything else 4xx is ProviderRejected;
+anything 5xx is OutcomeUnknown for a submission, because it may have been taken (CREATE_TASK_FAILED,
+BILLING_FAILED, …), and ProviderBusy for a read (GET_RESULT_FAILED, TASK_FAILED, …), which is asked
+again.
 """
 
 from __future__ import annotations
 
 from generation.providers.base import (
-    OutcomeUnknown,
-    ProviderBusy,
+    OutcomeUnknownError,
+    ProviderBusyError,
     ProviderError,
-    ProviderMisconfigured,
-    ProviderRejected,
-    TaskNotFound,
+    ProviderMisconfiguredError,
+    ProviderRejectedError,
+    TaskNotFoundError,
 )
 
 BY_REASON: dict[str, type[ProviderError]] = {
-    "MISSING_API_KEY": ProviderMisconfigured,  # 400
-    "INVALID_API_KEY": ProviderMisconfigured,  # 403
-    "FAILED_TO_AUTH": ProviderMisconfigured,
-    "BILLING_BALANCE_NOT_ENOUGH": ProviderMisconfigured,  # 400, in another revision 403
-    "NOT_ENOUGH_BALANCE": ProviderMisconfigured,
-    "BILLING_AUTH_FAILED": ProviderMisconfigured,
-    "FEATURE_NOT_ALLOWED": ProviderMisconfigured,
-    "API_NOT_ALLOWED": ProviderMisconfigured,
-    "NEED_REAL_NAME_VERIFY": ProviderMisconfigured,
-    "ANONYMOUS_ACCESS_QUOTA_EXCEEDS": ProviderMisconfigured,
-    "API_NOT_FOUND": ProviderMisconfigured,
-    "TASK_NOT_FOUND": TaskNotFound,
-    "RATE_LIMIT_EXCEEDED": ProviderBusy,
+    "MISSING_API_KEY": ProviderMisconfiguredError,  # 400
+    "INVALID_API_KEY": ProviderMisconfiguredError,  # 403
+    "FAILED_TO_AUTH": ProviderMisconfiguredError,
+    "BILLING_BALANCE_NOT_ENOUGH": ProviderMisconfiguredError,  # 400, in another revision 403
+    "NOT_ENOUGH_BALANCE": ProviderMisconfiguredError,
+    "BILLING_AUTH_FAILED": ProviderMisconfiguredError,
+    "FEATURE_NOT_ALLOWED": ProviderMisconfiguredError,
+    "API_NOT_ALLOWED": ProviderMisconfiguredError,
+    "NEED_REAL_NAME_VERIFY": ProviderMisconfiguredError,
+    "ANONYMOUS_ACCESS_QUOTA_EXCEEDS": ProviderMisconfiguredError,
+    "API_NOT_FOUND": ProviderMisconfiguredError,
+    "TASK_NOT_FOUND": TaskNotFoundError,
+    "RATE_LIMIT_EXCEEDED": ProviderBusyError,
 }
 BY_STATUS: dict[int, type[ProviderError]] = {
-    401: ProviderMisconfigured,
-    402: ProviderMisconfigured,
-    403: ProviderMisconfigured,
-    404: ProviderMisconfigured,  # the endpoint is gone; an unknown task has a reason of its own
-    405: ProviderMisconfigured,
-    408: ProviderBusy,  # the server gave up before it had the whole request
-    410: ProviderMisconfigured,
-    429: ProviderBusy,
+    401: ProviderMisconfiguredError,
+    402: ProviderMisconfiguredError,
+    403: ProviderMisconfiguredError,
+    404: (
+        ProviderMisconfiguredError
+    ),  # the endpoint is gone; an unknown task has a reason of its own
+    405: ProviderMisconfiguredError,
+    408: ProviderBusyError,  # the server gave up before it had the whole request
+    410: ProviderMisconfiguredError,
+    429: ProviderBusyError,
 }
 SENTENCES: dict[type[ProviderError], str] = {
-    ProviderBusy: "{label} is busy and did not take the request",
-    ProviderMisconfigured: "{label} refused the request because of Loupe's own settings or account",
-    TaskNotFound: "{label} does not know this task any more",
-    ProviderRejected: "{label} refused the request",
-    OutcomeUnknown: "{label} failed while it handled the request, which it may have accepted",
+    ProviderBusyError: "{label} is busy and did not take the request",
+    ProviderMisconfiguredError: (
+        "{label} refused the request because of Loupe's own settings or account"
+    ),
+    TaskNotFoundError: "{label} does not know this task any more",
+    ProviderRejectedError: "{label} refused the request",
+    OutcomeUnknownError: "{label} failed while it handled the request, which it may have accepted",
 }
 # What a code means to a person; beside it stands what the provider itself said.
 _MEANINGS = {
@@ -80,7 +85,10 @@ _MEANINGS = {
 
 def sentence(kind: type[ProviderError], *, label: str, status: int, reason: str, said: str) -> str:
     """What happened, for people."""
-    meaning = _MEANINGS.get(reason, "the endpoint is gone" if status == 404 and kind is ProviderMisconfigured else "")
+    meaning = _MEANINGS.get(
+        reason,
+        "the endpoint is gone" if status == 404 and kind is ProviderMisconfiguredError else "",
+    )
     about = f": {meaning}" if meaning else ""
     quoted = f" It said: {said.rstrip('.')}" if said else ""
     code = f"HTTP {status} {reason}".rstrip()

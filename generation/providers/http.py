@@ -1,8 +1,10 @@
-"""HTTP towards the providers' APIs: one client, one table of errors. The only module here that imports httpx.
+"""HTTP towards the providers' APIs: one client, one table of errors. The only module here that
+imports httpx.
 
-Submitting and looking up models are synchronous calls. Polling is asynchronous over aiohttp's transport, because plain
-``httpx.AsyncClient`` slows down with the square of its connections. Image and webhook addresses are not fetched here:
-they come from outside and need the guard in ``generation.fetching``.
+Submitting and looking up models are synchronous calls. Polling is asynchronous over aiohttp's
+transport, because plain ``httpx.AsyncClient`` slows down with the square of its connections. Image
+and webhook addresses are not fetched here: they come from outside and need the guard in
+``generation.fetching``.
 """
 
 from __future__ import annotations
@@ -26,12 +28,12 @@ from httpx_aiohttp import HttpxAiohttpClient
 
 from generation.providers import errors
 from generation.providers.base import (
-    OutcomeUnknown,
-    ProviderBusy,
+    OutcomeUnknownError,
+    ProviderBusyError,
     ProviderError,
-    ProviderMisconfigured,
-    ProviderRejected,
-    TaskNotFound,
+    ProviderMisconfiguredError,
+    ProviderRejectedError,
+    TaskNotFoundError,
 )
 from generation.wire.secrets import redact
 from generation.wire.task import ErrorReply
@@ -64,7 +66,9 @@ class Answer:
     body: bytes
 
     def json(self) -> object:
-        """Raises ValueError, also for what JSON parsers let pass but a database cannot store (NaN, NUL)."""
+        """Raises ValueError, also for what JSON parsers let pass but a database cannot store (NaN,
+        NUL).
+        """
         if b"\\u0000" in self.body:
             raise ValueError("The answer contains NUL characters.")
         try:
@@ -74,9 +78,13 @@ class Answer:
 
 
 class HttpProvider:
-    """An API behind one base address. A client lives for one call: safe across threads and forks, nothing to close."""
+    """An API behind one base address. A client lives for one call: safe across threads and forks,
+    nothing to close.
+    """
 
-    def __init__(self, *, slug: str, label: str, base_url: str, secret: str, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, *, slug: str, label: str, base_url: str, secret: str, headers: Mapping[str, str]
+    ) -> None:
         self.slug = slug
         self.label = label
         self._base_url = base_url.rstrip("/")
@@ -94,9 +102,11 @@ class HttpProvider:
         """For tests: give answers that no real server can be made to give."""
         self._transport = self._async_transport = transport
 
-    # --- Synchronous calls -------------------------------------------------------------------------------------------
+    # --- Synchronous calls ---
     def post(self, path: str, body: object, *, on_answer: Callable[[str], None]) -> Answer:
-        """Submit. ``on_answer`` sees the start of whatever came back, even if it broke off. Raises ProviderError."""
+        """Submit. ``on_answer`` sees the start of whatever came back, even if it broke off. Raises
+        ProviderError.
+        """
         answer = self._send(Call.SUBMIT, "POST", path, json_body=body, on_answer=on_answer)
         self._check(answer, Call.SUBMIT)
         return answer
@@ -117,13 +127,17 @@ class HttpProvider:
         params: Mapping[str, str] | None = None,
         on_answer: Callable[[str], None] | None = None,
     ) -> Answer:
-        timeout, total = (SUBMIT_TIMEOUT, SUBMIT_TOTAL) if call is Call.SUBMIT else (READ_TIMEOUT, READ_TOTAL)
+        timeout, total = (
+            (SUBMIT_TIMEOUT, SUBMIT_TOTAL) if call is Call.SUBMIT else (READ_TIMEOUT, READ_TOTAL)
+        )
         deadline = time.monotonic() + total
         received = bytearray()
         try:
             with (
                 self._client(timeout) as client,
-                client.stream(method, self._base_url + path, json=json_body, params=params) as response,
+                client.stream(
+                    method, self._base_url + path, json=json_body, params=params
+                ) as response,
             ):
                 for chunk in response.iter_bytes():
                     received += chunk
@@ -147,7 +161,7 @@ class HttpProvider:
             transport=self._transport,
         )
 
-    # --- Asynchronous reads ------------------------------------------------------------------------------------------
+    # --- Asynchronous reads ---
     @asynccontextmanager
     async def session(self) -> AsyncIterator[httpx.AsyncClient]:
         """A client for many reads at once, inside one event loop."""
@@ -182,23 +196,28 @@ class HttpProvider:
         return answer
 
     def _answer(self, response: httpx.Response, body: bytearray) -> Answer:
-        """A provider may quote the key anywhere in its answer; nothing behind this line ever sees it."""
+        """A provider may quote the key anywhere in its answer; nothing behind this line ever sees
+        it.
+        """
         secret = self._secret.encode()
         kept = body.replace(secret, b"[key]") if len(secret) >= KEY_MIN else body
         return Answer(response.status_code, dict(response.headers), bytes(kept))
 
-    # --- Errors ------------------------------------------------------------------------------------------------------
+    # --- Errors ---
     def _lost(self, error: Exception, call: Call) -> ProviderError:
         """No answer, or not all of one."""
         name = type(error).__name__
         if isinstance(error, _BAD_ADDRESS):
-            return ProviderMisconfigured(f"The address of {self.label} in the settings cannot be used ({name}).")
+            return ProviderMisconfiguredError(
+                f"The address of {self.label} in the settings cannot be used ({name})."
+            )
         if isinstance(error, _NOT_SENT):
-            return ProviderBusy(f"{self.label} could not be reached ({name}).")
+            return ProviderBusyError(f"{self.label} could not be reached ({name}).")
         if call is Call.READ:
-            return ProviderBusy(f"{self.label} did not answer in time or broke off ({name}).")
-        return OutcomeUnknown(
-            f"The request was sent to {self.label}, but no complete answer came back ({name}). It may be running there."
+            return ProviderBusyError(f"{self.label} did not answer in time or broke off ({name}).")
+        return OutcomeUnknownError(
+            f"The request was sent to {self.label}, but no complete answer came back ({name}). It"
+            " may be running there."
         )
 
     def _check(self, answer: Answer, call: Call) -> None:
@@ -207,21 +226,25 @@ class HttpProvider:
         reply = self._error_reply(answer)
         kind = self._kind(answer, reply.reason, call)
         said = self._redacted(" ".join(reply.message.split()))[:300]
-        sentence = errors.sentence(kind, label=self.label, status=answer.status, reason=reply.reason, said=said)
-        if kind is ProviderBusy:
+        sentence = errors.sentence(
+            kind, label=self.label, status=answer.status, reason=reply.reason, said=said
+        )
+        if kind is ProviderBusyError:
             wait = _retry_after(answer.headers.get("retry-after", ""))
-            raise ProviderBusy(sentence, reason=reply.reason, retry_after=wait, limited=answer.status == 429)
+            raise ProviderBusyError(
+                sentence, reason=reply.reason, retry_after=wait, limited=answer.status == 429
+            )
         raise kind(sentence, reason=reply.reason)
 
     def _kind(self, answer: Answer, reason: str, call: Call) -> type[ProviderError]:
         status = answer.status
         if status >= 500:
             refused = status == 503 and "retry-after" in answer.headers
-            return ProviderBusy if refused or call is Call.READ else OutcomeUnknown
+            return ProviderBusyError if refused or call is Call.READ else OutcomeUnknownError
         if status < 400:  # a redirect: the address is wrong
-            return ProviderMisconfigured
-        kind = errors.BY_REASON.get(reason) or errors.BY_STATUS.get(status) or ProviderRejected
-        return ProviderRejected if kind is TaskNotFound and call is Call.SUBMIT else kind
+            return ProviderMisconfiguredError
+        kind = errors.BY_REASON.get(reason) or errors.BY_STATUS.get(status) or ProviderRejectedError
+        return ProviderRejectedError if kind is TaskNotFoundError and call is Call.SUBMIT else kind
 
     def _error_reply(self, answer: Answer) -> ErrorReply:
         try:
@@ -238,7 +261,9 @@ class HttpProvider:
 async def each(
     items: Iterable[str], ask: Callable[[str], Awaitable[_T]], *, limit: int = CONCURRENCY
 ) -> AsyncIterator[tuple[str, _T | ProviderError]]:
-    """Ask about every item, at most ``limit`` at once; yield the answers, or the ProviderErrors, as they come in."""
+    """Ask about every item, at most ``limit`` at once; yield the answers, or the ProviderErrors, as
+    they come in.
+    """
     todo = iter(items)
     finished: asyncio.Queue[tuple[str, _T | ProviderError] | None] = asyncio.Queue()
 
@@ -270,7 +295,9 @@ async def each(
 
 @cache
 def _tls() -> ssl.SSLContext:
-    return httpx.create_ssl_context(trust_env=False)  # loading the certificates takes 20 ms; once is enough
+    return httpx.create_ssl_context(
+        trust_env=False
+    )  # loading the certificates takes 20 ms; once is enough
 
 
 def _no_constant(name: str) -> None:
@@ -278,7 +305,9 @@ def _no_constant(name: str) -> None:
 
 
 def _retry_after(value: str) -> float | None:
-    """Seconds from a Retry-After header, which holds seconds or a date; None if absent or unreadable."""
+    """Seconds from a Retry-After header, which holds seconds or a date; None if absent or
+    unreadable.
+    """
     if value.isascii() and value.isdigit():
         return float(min(int(value[:9]), 86_400))
     try:

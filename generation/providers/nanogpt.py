@@ -1,11 +1,13 @@
-"""nano-gpt's NSFW image classification: up to ten images in, as many booleans out, and nothing else.
+"""nano-gpt's NSFW image classification: up to ten images in, as many booleans out, and nothing
+else.
 
-Pages: https://docs.nano-gpt.com/api-reference/endpoint/nsfw-image, .../miscellaneous/error-handling,
-.../miscellaneous/rate-limits (25 requests a second; limits per key and day), .../endpoint/check-balance. Asking again
-is harmless but for the price, so everything that may be asked again is ProviderBusy.
+Pages: https://docs.nano-gpt.com/api-reference/endpoint/nsfw-image,
+.../miscellaneous/error-handling, .../miscellaneous/rate-limits (25 requests a second; limits per
+key and day), .../endpoint/check-balance. Asking again is harmless but for the price, so everything
+that may be asked again is ProviderBusy.
 
-An answer is believed only as a whole: as many verdicts as images, nothing truncated, no contradiction. Images travel as
-data URLs, never as an address of ours.
+An answer is believed only as a whole: as many verdicts as images, nothing truncated, no
+contradiction. Images travel as data URLs, never as an address of ours.
 """
 
 from __future__ import annotations
@@ -17,11 +19,11 @@ from decimal import Decimal
 from pydantic import ValidationError
 
 from generation.providers.base import (
-    OutcomeUnknown,
-    ProviderBusy,
+    OutcomeUnknownError,
+    ProviderBusyError,
     ProviderError,
-    ProviderMisconfigured,
-    ProviderRejected,
+    ProviderMisconfiguredError,
+    ProviderRejectedError,
 )
 from generation.providers.http import Answer, Call, HttpProvider
 from generation.wire import nanogpt as wire
@@ -30,8 +32,9 @@ from generation.wire.task import ErrorReply
 CLASSIFY_PATH = "/api/nsfw/image"
 BALANCE_PATH = "/api/check-balance"
 IMAGES_MAX = wire.IMAGES_MAX
-# Characters of data URLs in one call. Inferred: this endpoint's page names no limit, but those on image and video input
-# ask for uploads of "4 MB or smaller after encoding" (.../endpoint/image-generation-openai).
+# Characters of data URLs in one call. Inferred: this endpoint's page names no limit, but those on
+# image and video input ask for uploads of "4 MB or smaller after encoding"
+# (.../endpoint/image-generation-openai).
 BYTES_MAX = 4_000_000
 COST_MAX = Decimal(9999)  # what a call can cost at most; more is a misread answer
 _CENTS = Decimal("0.000001")
@@ -39,24 +42,28 @@ _CENTS = Decimal("0.000001")
 Image = tuple[bytes, str]  # content and media type, such as image/png
 
 
-class PolicyViolation(ProviderRejected):
-    """400 with a safety message: what an image shows was refused. A sign in itself, and about the call as a whole."""
+class PolicyViolationError(ProviderRejectedError):
+    """400 with a safety message: what an image shows was refused. A sign in itself, and about the
+    call as a whole.
+    """
 
 
-class TooLarge(ProviderRejected):
+class TooLarge(ProviderRejectedError):
     """413: fewer or smaller images may pass."""
 
 
-class ServerFailed(ProviderBusy):
+class ServerFailedError(ProviderBusyError):
     """500, 502 or 504 with an answer: it is up, but this call failed. One image may be to blame."""
 
 
-class Unanswered(ProviderBusy):
+class Unanswered(ProviderBusyError):
     """Sent, and no complete answer. It may have been billed."""
 
 
-class BadAnswer(ProviderError):
-    """A 200 that cannot be believed. ``cost`` is what it charged for all images, None if that is unreadable."""
+class InvalidAnswerError(ProviderError):
+    """A 200 that cannot be believed. ``cost`` is what it charged for all images, None if that is
+    unreadable.
+    """
 
     def __init__(self, message: str, *, cost: Decimal | None = None, currency: str = "") -> None:
         super().__init__(message)
@@ -77,39 +84,56 @@ class Verdict:
 
 
 class NanoGpt(HttpProvider):
-    """nano-gpt, or anything that speaks its wire format at ``base_url`` (without /api). No network until a call."""
+    """nano-gpt, or anything that speaks its wire format at ``base_url`` (without /api). No network
+    until a call.
+    """
 
     def __init__(self, *, api_key: str, base_url: str, label: str) -> None:
-        super().__init__(slug="nanogpt", label=label, base_url=base_url, secret=api_key, headers={"x-api-key": api_key})
+        super().__init__(
+            slug="nanogpt",
+            label=label,
+            base_url=base_url,
+            secret=api_key,
+            headers={"x-api-key": api_key},
+        )
 
     def classify(self, images: Sequence[Image]) -> list[Verdict]:
-        """One call about up to IMAGES_MAX images; their verdicts in the same order. Raises ProviderError.
+        """One call about up to IMAGES_MAX images; their verdicts in the same order. Raises
+        ProviderError.
 
         Besides base's errors: PolicyViolation, TooLarge, ServerFailed, Unanswered, BadAnswer.
         """
         if not 0 < len(images) <= IMAGES_MAX:
             raise ValueError(f"A call takes 1 to {IMAGES_MAX} images, not {len(images)}.")
-        if sum(wire.data_url_length(len(content), media_type) for content, media_type in images) > BYTES_MAX:
+        if (
+            sum(wire.data_url_length(len(content), media_type) for content, media_type in images)
+            > BYTES_MAX
+        ):
             raise TooLarge(f"The images are too large for one call to {self.label}.")
         urls = [wire.data_url(content, media_type) for content, media_type in images]
         answer = self._call(CLASSIFY_PATH, wire.NsfwRequest(imageDataUrls=urls).to_wire())
         return self._verdicts(answer, len(images))
 
     def check(self) -> None:
-        """Verify address and key by reading the balance, which costs nothing. Raises ProviderError."""
+        """Verify address and key by reading the balance, which costs nothing. Raises
+        ProviderError.
+        """
         answer = self._call(BALANCE_PATH, {})
         try:
             wire.Balance.model_validate(answer.json())
         except ValueError:
-            raise ProviderMisconfigured(
-                f"What answers at the address of {self.label} in the settings does not answer like {self.label}."
+            raise ProviderMisconfiguredError(
+                f"What answers at the address of {self.label} in the settings does not answer like"
+                f" {self.label}."
             ) from None
 
     def _call(self, path: str, body: object) -> Answer:
-        """As long a time limit as a submission has, because ten images take a while; but it may be repeated."""
+        """As long a time limit as a submission has, because ten images take a while; but it may be
+        repeated.
+        """
         try:
             answer = self._send(Call.SUBMIT, "POST", path, json_body=body)
-        except OutcomeUnknown:
+        except OutcomeUnknownError:
             raise Unanswered(f"{self.label} did not answer in time, or broke off.") from None
         self._check(answer, Call.READ)
         return answer
@@ -118,40 +142,55 @@ class NanoGpt(HttpProvider):
         try:
             reply = wire.NsfwReply.model_validate(answer.json())
         except ValidationError as error:
-            fields = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}))
+            fields = ", ".join(
+                sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
+            )
             about = f" ({fields})" if fields else ""
-            raise BadAnswer(f"{self.label} answered, but not in a way that can be read{about}.") from None
+            raise InvalidAnswerError(
+                f"{self.label} answered, but not in a way that can be read{about}."
+            ) from None
         except ValueError:
-            raise BadAnswer(f"{self.label} answered, but not in JSON.") from None
+            raise InvalidAnswerError(f"{self.label} answered, but not in JSON.") from None
         cost = reply.cost if reply.cost is not None and 0 <= reply.cost <= COST_MAX else None
         currency = self._redacted(reply.currency or "USD")[:10]
         problem = _problem(reply, sent)
         if problem:
-            raise BadAnswer(f"{self.label} answered {problem}.", cost=cost, currency=currency)
+            raise InvalidAnswerError(
+                f"{self.label} answered {problem}.", cost=cost, currency=currency
+            )
         shares = split(cost, sent)
         return [
             Verdict(
-                flagged=flagged, position=position, sent=sent, cost=shares[position], currency=currency,
-                request_id=self._redacted(reply.requestId or "")[:100], model=self._redacted(reply.model)[:80],
+                flagged=flagged,
+                position=position,
+                sent=sent,
+                cost=shares[position],
+                currency=currency,
+                request_id=self._redacted(reply.requestId or "")[:100],
+                model=self._redacted(reply.model)[:80],
             )
             for position, flagged in enumerate(reply.has_nsfw_concepts)
-        ]  # fmt: skip
+        ]
 
     def _check(self, answer: Answer, call: Call) -> None:
         """As HttpProvider's, and the statuses that mean something of their own here."""
         try:
             super()._check(answer, call)
-        except ProviderBusy as error:
+        except ProviderBusyError as error:
             if answer.status >= 500 and answer.status != 503:
-                raise ServerFailed(str(error), reason=error.reason, retry_after=error.retry_after) from None
+                raise ServerFailedError(
+                    str(error), reason=error.reason, retry_after=error.retry_after
+                ) from None
             raise
-        except ProviderMisconfigured:
+        except ProviderMisconfiguredError:
             raise
-        except ProviderRejected as error:
+        except ProviderRejectedError as error:
             if answer.status == 413:
                 raise TooLarge(str(error), reason=error.reason) from None
-            if answer.status == 400 and wire.is_policy_violation(self._error_reply(answer).message, error.reason):
-                raise PolicyViolation(str(error), reason=error.reason) from None
+            if answer.status == 400 and wire.is_policy_violation(
+                self._error_reply(answer).message, error.reason
+            ):
+                raise PolicyViolationError(str(error), reason=error.reason) from None
             raise
 
     def _error_reply(self, answer: Answer) -> ErrorReply:
@@ -173,7 +212,9 @@ def split(cost: Decimal | None, parts: int) -> list[Decimal | None]:
 
 
 def chunks(images: Sequence[Image]) -> Iterator[range]:
-    """Cut a row of images into runs that one call can take, by number and by bytes. One too large stands alone."""
+    """Cut a row of images into runs that one call can take, by number and by bytes. One too large
+    stands alone.
+    """
     start, filled = 0, 0
     for index, (content, media_type) in enumerate(images):
         size = wire.data_url_length(len(content), media_type)

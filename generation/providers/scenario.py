@@ -1,8 +1,9 @@
 """Scenario's assets: list them, look one up.
 
-As the published client scenario-sdk 2.4.0 asks (resources/assets/assets.py, _client.py): ``GET /v1/assets`` and
-``/v1/assets/{assetId}``, Basic authentication with key and secret, pages by an opaque token. Addresses of images are
-signed and carry the signature in their query, so no message here holds one.
+As the published client scenario-sdk 2.4.0 asks (resources/assets/assets.py, _client.py): ``GET
+/v1/assets`` and ``/v1/assets/{assetId}``, Basic authentication with key and secret, pages by an
+opaque token. Addresses of images are signed and carry the signature in their query, so no message
+here holds one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from generation.providers.base import ProviderBusy, ProviderRejected
+from generation.providers.base import ProviderBusyError, ProviderRejectedError
 from generation.providers.http import KEY_MIN, Answer, Call, HttpProvider
 from generation.wire import scenario as wire
 from generation.wire.secrets import redact, without_secrets
@@ -22,7 +23,7 @@ from generation.wire.task import ErrorReply
 ASSETS_PATH = "/assets"
 
 
-class AssetNotFound(ProviderRejected):
+class AssetNotFoundError(ProviderRejectedError):
     """Scenario has no such asset (any more), or none that this key may see."""
 
 
@@ -37,13 +38,17 @@ class ScenarioAsset:
     project: str = ""
     created_at: str = ""
     description: str = ""
-    provenance: Mapping[str, Any] = field(default_factory=dict)  # how it was made, under Scenario's names
+    provenance: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # how it was made, under Scenario's names
 
     @property
     def is_image(self) -> bool:
         """A picture of the kind that can be decoded, as far as Scenario says."""
         kind_fits = self.kind in ("", wire.KIND_IMAGE)
-        return kind_fits and (self.mime_type.startswith("image/") or (not self.mime_type and self.kind != ""))
+        return kind_fits and (
+            self.mime_type.startswith("image/") or (not self.mime_type and self.kind != "")
+        )
 
     @property
     def is_ready(self) -> bool:
@@ -58,16 +63,28 @@ class AssetPage:
 
 
 class Scenario(HttpProvider):
-    """Scenario, or anything that speaks its wire format at ``base_url`` (which ends in /v1). No network until asked."""
+    """Scenario, or anything that speaks its wire format at ``base_url`` (which ends in /v1). No
+    network until asked.
+    """
 
-    def __init__(self, *, api_key: str, api_secret: str, base_url: str, label: str, slug: str = "scenario") -> None:
+    def __init__(
+        self, *, api_key: str, api_secret: str, base_url: str, label: str, slug: str = "scenario"
+    ) -> None:
         credentials = base64.b64encode(f"{api_key}:{api_secret}".encode()).decode()
         headers = {"Authorization": f"Basic {credentials}"}
-        super().__init__(slug=slug, label=label, base_url=base_url, secret=api_secret, headers=headers)
-        self._hidden = tuple(text for text in (credentials, api_secret, api_key) if len(text) >= KEY_MIN)
+        super().__init__(
+            slug=slug, label=label, base_url=base_url, secret=api_secret, headers=headers
+        )
+        self._hidden = tuple(
+            text for text in (credentials, api_secret, api_key) if len(text) >= KEY_MIN
+        )
 
-    def assets(self, token: str = "", *, page_size: int = wire.PAGE_SIZE_DEFAULT, project: str = "") -> AssetPage:
-        """One page, oldest first, so that what is added meanwhile comes last. Raises ProviderError."""
+    def assets(
+        self, token: str = "", *, page_size: int = wire.PAGE_SIZE_DEFAULT, project: str = ""
+    ) -> AssetPage:
+        """One page, oldest first, so that what is added meanwhile comes last. Raises
+        ProviderError.
+        """
         params = {
             "pageSize": str(min(max(page_size, 1), wire.PAGE_SIZE_MAX)),
             "sortBy": "createdAt",
@@ -81,7 +98,9 @@ class Scenario(HttpProvider):
         try:
             page = wire.AssetsReply.read(answer.json())
         except ValueError:
-            raise ProviderBusy(f"{self.label} answered about its assets in a way that could not be read.") from None
+            raise ProviderBusyError(
+                f"{self.label} answered about its assets in a way that could not be read."
+            ) from None
         return AssetPage(
             items=tuple(map(_asset, page.assets)),
             next_token=page.next_pagination_token or "",
@@ -91,16 +110,25 @@ class Scenario(HttpProvider):
     def asset(self, asset_id: str, *, project: str = "") -> ScenarioAsset:
         """One asset, with a fresh address. Raises AssetNotFound or another ProviderError."""
         params = {"projectId": project} if project else {}
-        answer = self._send(Call.READ, "GET", f"{ASSETS_PATH}/{quote(asset_id, safe='')}", params=params)
+        answer = self._send(
+            Call.READ, "GET", f"{ASSETS_PATH}/{quote(asset_id, safe='')}", params=params
+        )
         if answer.status == 404:
-            raise AssetNotFound(f"{self.label} has no such asset (any more).", reason=self._error_reply(answer).reason)
+            raise AssetNotFoundError(
+                f"{self.label} has no such asset (any more).",
+                reason=self._error_reply(answer).reason,
+            )
         self._check(answer, Call.READ)
         try:
             found = wire.AssetReply.model_validate(answer.json()).asset
         except ValueError:
-            raise ProviderBusy(f"{self.label} answered about an asset in a way that could not be read.") from None
+            raise ProviderBusyError(
+                f"{self.label} answered about an asset in a way that could not be read."
+            ) from None
         if found.id != asset_id:
-            raise ProviderBusy(f"{self.label} answered about another asset than the one asked for.")
+            raise ProviderBusyError(
+                f"{self.label} answered about another asset than the one asked for."
+            )
         return _asset(found)
 
     def check(self) -> None:
@@ -122,7 +150,9 @@ class Scenario(HttpProvider):
 
 
 def _asset(found: wire.Asset) -> ScenarioAsset:
-    provenance = found.metadata.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"kind"})
+    provenance = found.metadata.model_dump(
+        mode="json", by_alias=True, exclude_none=True, exclude={"kind"}
+    )
     pending = found.status in (wire.STATUS_PENDING, wire.STATUS_ERROR)
     return ScenarioAsset(
         id=found.id,
@@ -135,5 +165,7 @@ def _asset(found: wire.Asset) -> ScenarioAsset:
         project=found.owner_id,
         created_at=found.created_at,
         description=redact(found.description or ""),
-        provenance=without_secrets({name: value for name, value in provenance.items() if value not in ("", [])}),
+        provenance=without_secrets(
+            {name: value for name, value in provenance.items() if value not in ("", [])}
+        ),
     )

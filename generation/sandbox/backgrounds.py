@@ -1,7 +1,8 @@
 """Procedural backgrounds of sandbox pictures: layers of hills or paper, marble, lights.
 
-Colour is float32 RGB, 0..1, shape (height, width, 3). Lengths are fractions of the shorter side, so that a background
-looks the same at every size. All randomness comes from the picture's own generator: same seed, same picture.
+Colour is float32 RGB, 0..1, shape (height, width, 3). Lengths are fractions of the shorter side, so
+that a background looks the same at every size. All randomness comes from the picture's own
+generator: same seed, same picture.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ Background = Callable[["Canvas"], None]
 
 
 class Canvas:
-    """A picture in progress: its pixels, the coordinates of each pixel, and its random generator."""
+    """A picture in progress: its pixels, the coordinates of each pixel, and its random
+    generator.
+    """
 
     def __init__(self, width: int, height: int, rng: np.random.Generator) -> None:
         self.width, self.height, self.rng = width, height, rng
@@ -44,7 +47,10 @@ class Canvas:
         total, weight = np.zeros((self.height, self.width), dtype=np.float32), 0.0
         for octave in range(octaves):
             frequency = scale * 2**octave
-            shape = (max(2, round(self.bottom * frequency) + 1), max(2, round(self.right * frequency) + 1))
+            shape = (
+                max(2, round(self.bottom * frequency) + 1),
+                max(2, round(self.right * frequency) + 1),
+            )
             if shape[0] > self.height or shape[1] > self.width:
                 break
             grid = Image.fromarray(self.rng.random(shape, dtype=np.float32), "F")
@@ -71,13 +77,17 @@ class Canvas:
         self.pixels[:] = look_up(palette, self.y[:, 0] / until)[:, None, :]
 
     def cover(self, colour: Array, alpha: Array) -> None:
-        """Blend a colour, or a picture of colours, over the pixels. ``alpha``: shape (height, width)."""
+        """Blend a colour, or a picture of colours, over the pixels. ``alpha``: shape (height,
+        width).
+        """
         self.pixels += (colour - self.pixels) * alpha[..., None].astype(np.float32)
 
     def disc(self, x: float, y: float, radius: float, blur: float = 0.0) -> Array:
         """Return an antialiased mask of a circle; all in units."""
         distance = np.sqrt((self.x - x) ** 2 + (self.y - y) ** 2)
-        return np.clip((radius - distance) / max(blur, 1 / self.unit) + 0.5, 0, 1).astype(np.float32)
+        return np.clip((radius - distance) / max(blur, 1 / self.unit) + 0.5, 0, 1).astype(
+            np.float32
+        )
 
     def finish(self) -> Image.Image:
         """Darken the corners, add grain, and return the 8-bit picture."""
@@ -92,16 +102,22 @@ class Canvas:
 
 def make_palette(codes: str) -> Array:
     """Turn colour codes, separated by blanks, into a smooth table of shape (1024, 3)."""
-    stops = np.array([[int(code[at : at + 2], 16) / 255 for at in (0, 2, 4)] for code in codes.split()])
+    stops = np.array(
+        [[int(code[at : at + 2], 16) / 255 for at in (0, 2, 4)] for code in codes.split()]
+    )
     places = np.linspace(0, len(stops) - 1, 1024)
     # Mixing squared values keeps the middle of a gradient from turning grey.
-    bands = [np.sqrt(np.interp(places, np.arange(len(stops)), stops[:, band] ** 2)) for band in range(3)]
+    bands = [
+        np.sqrt(np.interp(places, np.arange(len(stops)), stops[:, band] ** 2)) for band in range(3)
+    ]
     return np.stack(bands, axis=1).astype(np.float32)
 
 
 def look_up(palette: Array, value: Array) -> Array:
     """Return the palette's colours at values 0..1 of any shape."""
-    colours: Array = palette[np.clip(value * (len(palette) - 1), 0, len(palette) - 1).astype(np.intp)]
+    colours: Array = palette[
+        np.clip(value * (len(palette) - 1), 0, len(palette) - 1).astype(np.intp)
+    ]
     return colours
 
 
@@ -232,7 +248,10 @@ BACKGROUNDS: dict[str, Background] = {
 }
 # Words of a prompt that choose a background. docs/sandbox.md repeats them.
 WORDS: dict[str, str] = {
-    "hills": "mountain mountains hill hills valley forest lake winter snow river landscape sunrise sunset",
+    "hills": (
+        "mountain mountains hill hills valley forest lake winter snow river landscape sunrise"
+        " sunset"
+    ),
     "dunes": "desert dunes dune sand beach sea ocean coast savanna oasis",
     "night": "night moon star stars aurora planet space galaxy graveyard camp",
     "paper": "paper collage garden flower flowers leaf leaves poster meadow still",
@@ -243,7 +262,9 @@ _BY_WORD = {word: name for name, words in WORDS.items() for word in words.split(
 
 
 def choose(prompt: str, seed: int) -> Background:
-    """Return the background for the first known word of a prompt; ``seed`` decides when there is none."""
+    """Return the background for the first known word of a prompt; ``seed`` decides when there is
+    none.
+    """
     for word in re.findall(r"[a-z-]+", prompt.lower()):
         if word in _BY_WORD:
             return BACKGROUNDS[_BY_WORD[word]]

@@ -1,7 +1,8 @@
 """The categories that the sandbox can stand for, and the words in a prompt that call for them.
 
-The slugs are those of Loupe's taxonomy; a test compares the two lists. The sandbox plays the outside world, so it keeps
-a list of its own instead of importing the desk's. The order is part of the marker's format: only ever append.
+The slugs are those of Loupe's taxonomy; a test compares the two lists. The sandbox plays the
+outside world, so it keeps a list of its own instead of importing the desk's. The order is part of
+the marker's format: only ever append.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ class Card:
     slug: str
     title: str
     glyph: str  # a name in sandbox.glyphs: a neutral sign, never a depiction
-    novita_level: int | None  # the lowest detection level at which Novita would report it; None: at no level
+    novita_level: (
+        int | None
+    )  # the lowest detection level at which Novita would report it; None: at no level
 
 
 CARDS: tuple[Card, ...] = (
@@ -55,7 +58,8 @@ CARDS: tuple[Card, ...] = (
 )
 BY_SLUG: dict[str, Card] = {card.slug: card for card in CARDS}
 
-# Everyday words, so that demo prompts read naturally. Whole words in any case; docs/sandbox.md repeats the table.
+# Everyday words, so that demo prompts read naturally. Whole words in any case; docs/sandbox.md
+# repeats the table.
 WORDS: dict[str, tuple[str, int]] = {
     "revolver": ("violence.weapons", 94),
     "pistol": ("violence.weapons", 93),
@@ -96,7 +100,9 @@ _WORD = re.compile(r"[a-z]+")
 
 @dataclass(frozen=True, slots=True)
 class Steering:
-    """What a prompt asks of the sandbox: behaviours such as ``fail``, and (slug, percent) pairs to stand for."""
+    """What a prompt asks of the sandbox: behaviours such as ``fail``, and (slug, percent) pairs to
+    stand for.
+    """
 
     behaviours: frozenset[str]
     labels: tuple[tuple[str, int], ...]
@@ -108,7 +114,8 @@ class Steering:
 def steer(prompt: str) -> Steering:
     """Read the words ``sandbox:<behaviour>`` and ``sandbox:<slug>[@percent]``, then everyday words.
 
-    ``sandbox:clean`` silences the everyday words. At most CARDS_PER_PICTURE labels, the named ones first.
+    ``sandbox:clean`` silences the everyday words. At most CARDS_PER_PICTURE labels, the named ones
+    first.
     """
     behaviours, labels = set[str](), dict[str, int]()
     for name, percent in _STEER.findall(prompt):
@@ -124,7 +131,8 @@ def steer(prompt: str) -> Steering:
 
 
 def on_image(labels: tuple[tuple[str, int], ...], position: int) -> tuple[tuple[str, int], ...]:
-    """The labels of one image of a task: the first as asked, each later one 6 points less sure, never below 1.
+    """The labels of one image of a task: the first as asked, each later one 6 points less sure,
+    never below 1.
 
     So a task of several images fills the desk with confidences on both sides of a threshold.
     """
@@ -132,6 +140,12 @@ def on_image(labels: tuple[tuple[str, int], ...], position: int) -> tuple[tuple[
 
 
 def novita_confidence(labels: tuple[tuple[str, int], ...], level: int) -> int:
-    """The highest confidence, 0..100, among the labels that Novita's detection looks for at ``level``; 0 if none."""
-    seen = [percent for slug, percent in labels if (at := BY_SLUG[slug].novita_level) is not None and at <= level]
+    """The highest confidence, 0..100, among the labels that Novita's detection looks for at
+    ``level``; 0 if none.
+    """
+    seen = [
+        percent
+        for slug, percent in labels
+        if (at := BY_SLUG[slug].novita_level) is not None and at <= level
+    ]
     return max(seen, default=0)

@@ -1,4 +1,6 @@
-"""The models that the pretended provider offers. All names are made up; each is a row of Novita's ``GET /v3/model``."""
+"""The models that the pretended provider offers. All names are made up; each is a row of Novita's
+``GET /v3/model``.
+"""
 
 from __future__ import annotations
 
@@ -79,12 +81,20 @@ _EMBEDDINGS = (
     ("Steady Eyes", "SD 1.5", "negative face"),
     ("Tidy Composition XL", "SDXL 1.0", "negative composition"),
 )
-# type, its name for people, its rows, the ending of its files, where its ids begin, whether its API name has the ending
+# type, its name for people, its rows, the ending of its files, where its ids begin, whether its API
+# name has the ending
 _TYPES: tuple[tuple[str, str, tuple[tuple[str, str, str], ...], str, int, bool], ...] = (
     ("checkpoint", "Checkpoint", _CHECKPOINTS, ".safetensors", 0, False),
     ("lora", "LORA", _LORAS, ".safetensors", 1000, False),
     ("vae", "VAE", _VAES, ".safetensors", 2000, False),
-    ("textualinversion", "Textual Inversion", _EMBEDDINGS, ".pt", 3000, True),  # as in Novita's own examples
+    (
+        "textualinversion",
+        "Textual Inversion",
+        _EMBEDDINGS,
+        ".pt",
+        3000,
+        True,
+    ),  # as in Novita's own examples
 )
 
 
@@ -119,21 +129,35 @@ def is_sdxl(name: str) -> bool | None:
 
 
 def page(asked: Mapping[str, str]) -> wire.ModelsReply:
-    """One page of the rows that match ``filter.*``. Raises ValueError with a sentence for a wrong limit or cursor."""
+    """One page of the rows that match ``filter.*``. Raises ValueError with a sentence for a wrong
+    limit or cursor.
+    """
     rows = [row for row in ROWS if _matches(row, asked)]
-    start, limit = _offset(asked.get("pagination.cursor", "")), _limit(asked.get("pagination.limit", ""))
+    start, limit = (
+        _offset(asked.get("pagination.cursor", "")),
+        _limit(asked.get("pagination.limit", "")),
+    )
     chosen = rows[start : start + limit]
     more = start + limit < len(rows)
     return wire.ModelsReply(
-        models=chosen, pagination=wire.Pagination(next_cursor=_cursor(start + limit, chosen[-1].id) if more else "")
+        models=chosen,
+        pagination=wire.Pagination(
+            next_cursor=_cursor(start + limit, chosen[-1].id) if more else ""
+        ),
     )
 
 
 def _matches(row: wire.ModelRow, asked: Mapping[str, str]) -> bool:
-    if asked.get("filter.types", "checkpoint") != row.type.name or asked.get("filter.source", row.source) != row.source:
+    if (
+        asked.get("filter.types", "checkpoint") != row.type.name
+        or asked.get("filter.source", row.source) != row.source
+    ):
         return False
     # Nobody has trained private models here, and none of ours paints into pictures.
-    if asked.get("filter.visibility") == "private" or asked.get("filter.is_inpainting", "").lower() == "true":
+    if (
+        asked.get("filter.visibility") == "private"
+        or asked.get("filter.is_inpainting", "").lower() == "true"
+    ):
         return False
     if asked.get("filter.is_sdxl", str(row.is_sdxl)).lower() != str(row.is_sdxl).lower():
         return False
@@ -153,7 +177,9 @@ def _cursor(offset: int, last: int) -> str:
 
 
 def _offset(cursor: str) -> int:
-    """Understand "" and c_0, our own cursors, and c_<number>, which Novita's Python SDK counts up by itself."""
+    """Understand "" and c_0, our own cursors, and c_<number>, which Novita's Python SDK counts up
+    by itself.
+    """
     value = cursor.removeprefix("c_").removeprefix("c_")  # the same SDK puts its prefix before ours
     if re.fullmatch(r"\d{0,9}", value, re.ASCII):
         return int(value or 0)

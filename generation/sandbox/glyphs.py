@@ -27,7 +27,10 @@ def _square(s: float, inset: float) -> Box:
 
 
 def _wave(pen: Pen, s: float, w: int, y: float) -> None:
-    points = [(s * (0.12 + 0.76 * i / 40), s * (y + 0.055 * math.sin(i / 40 * 4 * math.pi))) for i in range(41)]
+    points = [
+        (s * (0.12 + 0.76 * i / 40), s * (y + 0.055 * math.sin(i / 40 * 4 * math.pi)))
+        for i in range(41)
+    ]
     pen.line(points, fill=255, width=w, joint="curve")
 
 
@@ -63,7 +66,13 @@ def _bars(pen: Pen, s: float, w: int) -> None:
 
 
 def _triangle(pen: Pen, s: float, w: int) -> None:
-    corners = [(s * 0.5, s * 0.16), (s * 0.9, s * 0.84), (s * 0.1, s * 0.84), (s * 0.5, s * 0.16), (s * 0.9, s * 0.84)]
+    corners = [
+        (s * 0.5, s * 0.16),
+        (s * 0.9, s * 0.84),
+        (s * 0.1, s * 0.84),
+        (s * 0.5, s * 0.16),
+        (s * 0.9, s * 0.84),
+    ]
     pen.line(corners, fill=255, width=w, joint="curve")
     pen.line((s * 0.5, s * 0.4, s * 0.5, s * 0.62), fill=255, width=w)
     pen.ellipse((s * 0.46, s * 0.69, s * 0.54, s * 0.77), fill=255)
@@ -76,8 +85,13 @@ def _shield(pen: Pen, s: float, w: int) -> None:
 
 
 def _eye(pen: Pen, s: float, w: int) -> None:
-    top = [(s * (0.08 + 0.84 * i / 30), s * (0.5 - 0.25 * math.sin(math.pi * i / 30))) for i in range(31)]
-    pen.line([*top, *[(x, s - y) for x, y in reversed(top)], top[0]], fill=255, width=w, joint="curve")
+    top = [
+        (s * (0.08 + 0.84 * i / 30), s * (0.5 - 0.25 * math.sin(math.pi * i / 30)))
+        for i in range(31)
+    ]
+    pen.line(
+        [*top, *[(x, s - y) for x, y in reversed(top)], top[0]], fill=255, width=w, joint="curve"
+    )
     pen.ellipse(_square(s, 0.39), outline=255, width=w)
 
 
@@ -94,8 +108,13 @@ def _zigzag(pen: Pen, s: float, w: int) -> None:
 
 
 def _leaf(pen: Pen, s: float, w: int) -> None:
-    side = [(s * (0.5 - 0.26 * math.sin(math.pi * i / 30)), s * (0.12 + 0.62 * i / 30)) for i in range(31)]
-    pen.line([*side, *[(s - x, y) for x, y in reversed(side)], side[0]], fill=255, width=w, joint="curve")
+    side = [
+        (s * (0.5 - 0.26 * math.sin(math.pi * i / 30)), s * (0.12 + 0.62 * i / 30))
+        for i in range(31)
+    ]
+    pen.line(
+        [*side, *[(s - x, y) for x, y in reversed(side)], side[0]], fill=255, width=w, joint="curve"
+    )
     pen.line((s * 0.5, s * 0.3, s * 0.5, s * 0.9), fill=255, width=w)
 
 
@@ -108,12 +127,22 @@ def _cloud(pen: Pen, s: float, w: int) -> None:
 
 def _drop(pen: Pen, s: float, w: int) -> None:
     pen.arc((s * 0.22, s * 0.36, s * 0.78, s * 0.9), -25, 205, fill=255, width=w)
-    pen.line([(s * 0.255, s * 0.52), (s * 0.5, s * 0.1), (s * 0.745, s * 0.52)], fill=255, width=w, joint="curve")
+    pen.line(
+        [(s * 0.255, s * 0.52), (s * 0.5, s * 0.1), (s * 0.745, s * 0.52)],
+        fill=255,
+        width=w,
+        joint="curve",
+    )
 
 
 def _bubble(pen: Pen, s: float, w: int) -> None:
     pen.rounded_rectangle((s * 0.1, s * 0.18, s * 0.9, s * 0.7), s * 0.12, outline=255, width=w)
-    pen.line([(s * 0.3, s * 0.68), (s * 0.3, s * 0.88), (s * 0.5, s * 0.69)], fill=255, width=w, joint="curve")
+    pen.line(
+        [(s * 0.3, s * 0.68), (s * 0.3, s * 0.88), (s * 0.5, s * 0.69)],
+        fill=255,
+        width=w,
+        joint="curve",
+    )
 
 
 def _diamond(pen: Pen, s: float, w: int) -> None:

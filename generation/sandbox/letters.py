@@ -1,4 +1,5 @@
-"""What is written on sandbox pictures: the tag in a corner, and the card that names what a picture stands for.
+"""What is written on sandbox pictures: the tag in a corner, and the card that names what a picture
+stands for.
 
 The typeface is the one inside Pillow, so that no font of the machine matters.
 """
@@ -29,13 +30,20 @@ def tag(image: Image.Image) -> None:
     y = image.height - marker.height(image.size) - margin - tall
     pen = ImageDraw.Draw(image, "RGBA")
     pen.rounded_rectangle((x, y, x + wide, y + tall), tall / 2, fill=(12, 14, 20, 84))
-    pen.text((x + 0.65 * size - left, y + 0.45 * size - top), text, font=font, fill=(255, 255, 255, 225))
+    pen.text(
+        (x + 0.65 * size - left, y + 0.45 * size - top), text, font=font, fill=(255, 255, 255, 225)
+    )
 
 
 def card(image: Image.Image, labels: Sequence[tuple[str, int]]) -> None:
-    """Lay a paper card over the picture: sign, "Stands for", the category's name, and how sure to be of it."""
+    """Lay a paper card over the picture: sign, "Stands for", the category's name, and how sure to
+    be of it.
+    """
     rows = len(labels)
-    wide = min(image.width * 0.84, min(image.size) * 0.8 if image.height >= image.width else image.height * 1.15)
+    wide = min(
+        image.width * 0.84,
+        min(image.size) * 0.8 if image.height >= image.width else image.height * 1.15,
+    )
     unit = min(wide / 10, (image.height - marker.height(image.size)) * 0.84 / (1.9 * rows + 1.7))
     wide = unit * 10
     tall = unit * (1.9 * rows + 1.7)
@@ -54,7 +62,12 @@ def card(image: Image.Image, labels: Sequence[tuple[str, int]]) -> None:
 
 
 def _line(
-    image: Image.Image, pen: ImageDraw.ImageDraw, at: tuple[float, float], unit: float, slug: str, percent: int
+    image: Image.Image,
+    pen: ImageDraw.ImageDraw,
+    at: tuple[float, float],
+    unit: float,
+    slug: str,
+    percent: int,
 ) -> None:
     """One category: sign, name, and a bar as long as the confidence."""
     x, y = at
@@ -69,9 +82,13 @@ def _line(
     number = _font(unit * 0.46)
     written = f"{percent}"
     length = room - unit * 1.0
-    pen.rounded_rectangle((start, bar, start + length, bar + thick), thick / 2, fill=(222, 219, 211))
+    pen.rounded_rectangle(
+        (start, bar, start + length, bar + thick), thick / 2, fill=(222, 219, 211)
+    )
     if percent:
-        pen.rounded_rectangle((start, bar, start + length * percent / 100, bar + thick), thick / 2, fill=(84, 88, 102))
+        pen.rounded_rectangle(
+            (start, bar, start + length * percent / 100, bar + thick), thick / 2, fill=(84, 88, 102)
+        )
     pen.text((start + room, bar + thick / 2), written, font=number, fill=_QUIET, anchor="rm")
 
 
@@ -97,5 +114,7 @@ def _fitting(text: str, size: float, room: float) -> ImageFont.FreeTypeFont:
 def _font(size: float) -> ImageFont.FreeTypeFont:
     font = ImageFont.load_default(size=max(size, 5.0))
     if not isinstance(font, ImageFont.FreeTypeFont):
-        raise RuntimeError("Pillow was built without FreeType, so the sandbox cannot write on its pictures.")
+        raise RuntimeError(
+            "Pillow was built without FreeType, so the sandbox cannot write on its pictures."
+        )
     return font

@@ -1,7 +1,8 @@
-"""The fictional assets of the sandbox's Scenario: some sixty, always the same ones, with everything that can go wrong.
+"""The fictional assets of the sandbox's Scenario: some sixty, always the same ones, with everything
+that can go wrong.
 
-A trait says what is odd about an asset; docs/sandbox.md lists them. The picture of a labelled asset names the category
-on a card, as all sandbox pictures do, and never shows the thing itself.
+A trait says what is odd about an asset; docs/sandbox.md lists them. The picture of a labelled asset
+names the category on a card, as all sandbox pictures do, and never shows the thing itself.
 """
 
 from __future__ import annotations
@@ -28,7 +29,11 @@ STALE, EXPIRED = "stale", "expired"  # the address in the listing has expired; e
 PENDING = "pending"  # not finished, so without an address
 VIDEO, AUDIO, MODEL_3D = "video", "audio", "3d"  # no image at all
 TWIN = "twin"  # the same pixels as the asset before it
-OTHER_KINDS = {VIDEO: ("video", "video/mp4"), AUDIO: ("audio", "audio/mpeg"), MODEL_3D: ("3d", "model/glb")}
+OTHER_KINDS = {
+    VIDEO: ("video", "video/mp4"),
+    AUDIO: ("audio", "audio/mpeg"),
+    MODEL_3D: ("3d", "model/glb"),
+}
 
 # Prompt, labels (None: not analysed), trait.
 _ODD: tuple[tuple[str, tuple[str, ...] | None, str], ...] = (
@@ -63,10 +68,19 @@ _ODD: tuple[tuple[str, tuple[str, ...] | None, str], ...] = (
     ("paper boats", (), TWIN),
 )
 _SCENES = (
-    "a quiet harbour", "misty hills", "a garden in spring", "a papercut canyon", "a planet with rings",
-    "a retro poster", "the northern lights", "marbled ink", "dunes at noon", "ribbons in the wind", "ferns",
+    "a quiet harbour",
+    "misty hills",
+    "a garden in spring",
+    "a papercut canyon",
+    "a planet with rings",
+    "a retro poster",
+    "the northern lights",
+    "marbled ink",
+    "dunes at noon",
+    "ribbons in the wind",
+    "ferns",
     "a crystal",
-)  # fmt: skip
+)
 _MOODS = ("at dawn", "in soft colours", "after the storm")
 
 

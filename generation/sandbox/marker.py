@@ -1,8 +1,10 @@
-"""A strip along the bottom edge of every sandbox picture that says in pixels what the picture stands for.
+"""A strip along the bottom edge of every sandbox picture that says in pixels what the picture
+stands for.
 
-The sandbox's classifier reads it instead of guessing. It is a woven border of 2 rows of 32 cells, one bit per cell:
-12 bits magic and version, 3 pairs of 5 bits card and 7 bits percent, 16 bits checksum. Bits are told by brightness
-alone and cells are at least 4 pixels wide, so JPEG, WebP and re-encoding leave them readable. 31 means no card.
+The sandbox's classifier reads it instead of guessing. It is a woven border of 2 rows of 32 cells,
+one bit per cell: 12 bits magic and version, 3 pairs of 5 bits card and 7 bits percent, 16 bits
+checksum. Bits are told by brightness alone and cells are at least 4 pixels wide, so JPEG, WebP and
+re-encoding leave them readable. 31 means no card.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ def height(size: tuple[int, int]) -> int:
 
 
 def draw(image: Image.Image, labels: Sequence[tuple[str, int]]) -> None:
-    """Draw the strip into an RGB image, tinted like the picture above it. ``labels``: up to 3 (slug, 0..100)."""
+    """Draw the strip into an RGB image, tinted like the picture above it. ``labels``: up to 3
+    (slug, 0..100).
+    """
     width, tall = image.width, height(image.size)
     above = image.crop((0, image.height // 2, width, image.height - tall))
     mean = np.asarray(above.resize((1, 1), Image.Resampling.BOX), dtype=np.float32)[0, 0]
@@ -41,13 +45,16 @@ def draw(image: Image.Image, labels: Sequence[tuple[str, int]]) -> None:
     rows = np.arange(tall) * ROWS // tall
     cells = _encode(labels)[rows[:, None], columns[None, :], None]
     strip = np.where(cells, light, dark)
-    image.paste(Image.fromarray(np.clip(strip, 0, 255).astype(np.uint8), "RGB"), (0, image.height - tall))
+    image.paste(
+        Image.fromarray(np.clip(strip, 0, 255).astype(np.uint8), "RGB"), (0, image.height - tall)
+    )
 
 
 def read(image: Image.Image) -> list[tuple[str, int]] | None:
     """The labels of a sandbox picture, possibly none at all ([]); None for any other picture.
 
-    Works on re-encoded copies, and on copies scaled down in proportion while cells keep about 2 pixels.
+    Works on re-encoded copies, and on copies scaled down in proportion while cells keep about 2
+    pixels.
     """
     if image.width < COLUMNS or image.height < 16:
         return None  # too small to hold a strip
@@ -62,7 +69,9 @@ def read(image: Image.Image) -> list[tuple[str, int]] | None:
 
 def _encode(labels: Sequence[tuple[str, int]]) -> npt.NDArray[np.bool_]:
     if len(labels) > CARDS_PER_PICTURE:
-        raise ValueError(f"A picture can stand for {CARDS_PER_PICTURE} categories, not {len(labels)}.")
+        raise ValueError(
+            f"A picture can stand for {CARDS_PER_PICTURE} categories, not {len(labels)}."
+        )
     word = MAGIC
     pairs = [(CARDS.index(BY_SLUG[slug]), percent) for slug, percent in labels]
     for card, percent in [*pairs, *[(_NO_CARD, 0)] * (CARDS_PER_PICTURE - len(pairs))]:
@@ -75,7 +84,9 @@ def _encode(labels: Sequence[tuple[str, int]]) -> npt.NDArray[np.bool_]:
 
 
 def _sample(image: Image.Image, tall: int) -> npt.NDArray[np.float32]:
-    """Mean brightness of the middle of each cell, if the strip were ``tall`` pixels high; row by row."""
+    """Mean brightness of the middle of each cell, if the strip were ``tall`` pixels high; row by
+    row.
+    """
     box = (0, max(image.height - tall, 0), image.width, image.height)
     strip = np.asarray(image.crop(box).convert("L"), dtype=np.float32)
     lines = np.array_split(strip, ROWS)
@@ -83,7 +94,9 @@ def _sample(image: Image.Image, tall: int) -> npt.NDArray[np.float32]:
     starts = np.floor(edges[:-1] + np.diff(edges) * 0.25).astype(int)
     ends = np.maximum(np.ceil(edges[:-1] + np.diff(edges) * 0.75).astype(int), starts + 1)
     sums = [np.concatenate(([0.0], np.cumsum(_middle(line).mean(axis=0)))) for line in lines]
-    return np.concatenate([(total[ends] - total[starts]) / (ends - starts) for total in sums]).astype(np.float32)
+    return np.concatenate(
+        [(total[ends] - total[starts]) / (ends - starts) for total in sums]
+    ).astype(np.float32)
 
 
 def _middle(line: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

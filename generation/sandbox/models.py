@@ -1,6 +1,7 @@
 """What the pretended provider remembers: tasks, and how often it has turned somebody away.
 
-Nothing runs in the background: a task is given its start and end as it is submitted, and the clock tells its state.
+Nothing runs in the background: a task is given its start and end as it is submitted, and the clock
+tells its state.
 """
 
 from __future__ import annotations
@@ -30,7 +31,12 @@ class SandboxTaskQuerySet(models.QuerySet["SandboxTask"]):
         steering = steer(body.request.prompt)
         with transaction.atomic():
             self.filter(ready_at__lt=now - KEPT_FOR).delete()
-            busy = dict(self.filter(ready_at__gt=now).values_list("lane").annotate(Max("ready_at")).order_by())
+            busy = dict(
+                self.filter(ready_at__gt=now)
+                .values_list("lane")
+                .annotate(Max("ready_at"))
+                .order_by()
+            )
             lane = min(range(LANES), key=lambda number: busy.get(number, now))
             starts_at = max(busy.get(lane, now), now)
             return self.create(
@@ -45,7 +51,9 @@ class SandboxTaskQuerySet(models.QuerySet["SandboxTask"]):
 
 
 def _duration(body: Txt2ImgBody, seed: int, steering: Steering) -> timedelta:
-    """SANDBOX_LATENCY per image, a fifth more or less by the seed: real tasks do not end in step."""
+    """SANDBOX_LATENCY per image, a fifth more or less by the seed: real tasks do not end in
+    step.
+    """
     uneven = 0.8 + 0.4 * (seed % 97) / 96
     factor = SLOW_FACTOR if "slow" in steering else 1
     return timedelta(seconds=settings.SANDBOX_LATENCY * body.request.image_num * factor * uneven)

@@ -1,7 +1,9 @@
-"""nano-gpt, pretended: its NSFW image classification and its balance, in its wire format, over real HTTP.
+"""nano-gpt, pretended: its NSFW image classification and its balance, in its wire format, over real
+HTTP.
 
-Pages: see ``generation.wire.nanogpt``. It judges by the marker in the pixels of sandbox pictures and flags no other
-picture. A classification carries no prompt, so the API key steers it: docs/sandbox.md lists the keys.
+Pages: see ``generation.wire.nanogpt``. It judges by the marker in the pixels of sandbox pictures
+and flags no other picture. A classification carries no prompt, so the API key steers it:
+docs/sandbox.md lists the keys.
 """
 
 from __future__ import annotations
@@ -34,8 +36,8 @@ from generation.sandbox.models import SandboxRefusal
 from generation.wire import nanogpt as wire
 
 BODY_MAX = 4_500_000  # bytes
-# Pictures are decoded in the web process, for anybody who knows the address: one at a time, and none larger than Loupe
-# stores.
+# Pictures are decoded in the web process, for anybody who knows the address: one at a time, and
+# none larger than Loupe stores.
 PIXELS_MAX = 24_000_000
 _DECODING = threading.Lock()
 FLAGGED_FROM = 50  # percent
@@ -51,7 +53,9 @@ class Unusable(Exception):
 
 
 def _upstream(view: Callable[[HttpRequest, str], HttpResponse]) -> View:
-    """A POST with a key, outside Loupe's own log-in and CSRF rules. Hands on what the key asks for."""
+    """A POST with a key, outside Loupe's own log-in and CSRF rules. Hands on what the key asks
+    for.
+    """
 
     @csrf_exempt
     @login_not_required
@@ -61,7 +65,12 @@ def _upstream(view: Callable[[HttpRequest, str], HttpResponse]) -> View:
             raise Http404("The sandbox is switched off.")
         if request.method != "POST":
             return _error(405, "Method not allowed")
-        bearer = re.sub(r"^Bearer\b\s*", "", request.headers.get("Authorization", "").strip(), flags=re.IGNORECASE)
+        bearer = re.sub(
+            r"^Bearer\b\s*",
+            "",
+            request.headers.get("Authorization", "").strip(),
+            flags=re.IGNORECASE,
+        )
         key = request.headers.get("x-api-key", "").strip() or bearer
         if not key or key == "invalid":
             return _error(401, "Unauthorized")
@@ -78,7 +87,9 @@ def classify(request: HttpRequest, behaviour: str) -> HttpResponse:
     raw = request.read(BODY_MAX + 1)  # not request.body, which Loupe's own limit of 1 MiB guards
     if len(raw) > BODY_MAX:
         return _error(413, "Payload too large")
-    if behaviour in BUSY and SandboxRefusal.objects.turns_away(hashlib.sha256(behaviour.encode() + raw).hexdigest()):
+    if behaviour in BUSY and SandboxRefusal.objects.turns_away(
+        hashlib.sha256(behaviour.encode() + raw).hexdigest()
+    ):
         return BUSY[behaviour]()
     try:
         images = wire.NsfwRequest.model_validate_json(raw).images
@@ -109,19 +120,29 @@ def balance(request: HttpRequest, behaviour: str) -> HttpResponse:
     """POST /api/check-balance"""
     if behaviour == "html":
         return HttpResponse(_HTML)
-    return JsonResponse({"usd_balance": "12.34567890", "nano_balance": "0.5", "nanoDepositAddress": "nano_sandbox"})
+    return JsonResponse(
+        {"usd_balance": "12.34567890", "nano_balance": "0.5", "nanoDepositAddress": "nano_sandbox"}
+    )
 
 
-# --- Judging ---------------------------------------------------------------------------------------------------------
+# --- Judging ---
 def _judge(images: list[str]) -> list[bool]:
-    """One verdict per image, in order. Inferred: one image that cannot be read fails the call. Raises Unusable."""
+    """One verdict per image, in order. Inferred: one image that cannot be read fails the call.
+    Raises Unusable.
+    """
     deadline = time.monotonic() + FETCH_SECONDS
 
     def flagged(numbered: tuple[int, str]) -> bool:
         number, image = numbered
         try:
             return _is_flagged(_content(image, deadline))
-        except (ValueError, OSError, Image.DecompressionBombError, fetching.Blocked, fetching.FetchFailed):
+        except (
+            ValueError,
+            OSError,
+            Image.DecompressionBombError,
+            fetching.BlockedAddressError,
+            fetching.FetchError,
+        ):
             raise Unusable(f"Image {number} could not be read") from None
 
     with ThreadPoolExecutor(4) as threads:
@@ -136,7 +157,9 @@ def _content(image: str, deadline: float) -> bytes:
 
 
 def _is_flagged(content: bytes) -> bool:
-    """What Novita's detection would report at some level is what counts as NSFW here. Raises ValueError, OSError."""
+    """What Novita's detection would report at some level is what counts as NSFW here. Raises
+    ValueError, OSError.
+    """
     with _DECODING, Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as image:
         if image.width * image.height > PIXELS_MAX:
             raise ValueError("The picture is too large.")
@@ -145,17 +168,27 @@ def _is_flagged(content: bytes) -> bool:
     return max(seen, default=0) >= FLAGGED_FROM
 
 
-# --- What keys ask for -----------------------------------------------------------------------------------------------
+# --- What keys ask for ---
 def _error(status: int, message: str, *, retry_after: int | None = None) -> JsonResponse:
     """The endpoint's own form: the error is a string."""
     body = wire.ErrorReply(error=message).to_wire()
-    return JsonResponse(body, status=status, headers={} if retry_after is None else {"Retry-After": str(retry_after)})
+    return JsonResponse(
+        body,
+        status=status,
+        headers={} if retry_after is None else {"Retry-After": str(retry_after)},
+    )
 
 
-def _object(status: int, message: str, kind: str, code: str, *, retry_after: int | None = None) -> JsonResponse:
+def _object(
+    status: int, message: str, kind: str, code: str, *, retry_after: int | None = None
+) -> JsonResponse:
     """The other form: the error is an object."""
     body = wire.ErrorReply(error=wire.ErrorDetail(message=message, type=kind, code=code)).to_wire()
-    return JsonResponse(body, status=status, headers={} if retry_after is None else {"Retry-After": str(retry_after)})
+    return JsonResponse(
+        body,
+        status=status,
+        headers={} if retry_after is None else {"Retry-After": str(retry_after)},
+    )
 
 
 def _daily() -> HttpResponse:
@@ -172,20 +205,30 @@ _HTML = b"<!doctype html><title>Bad gateway</title><h1>Bad gateway</h1>\n"
 REFUSALS: dict[str, Callable[[], HttpResponse]] = {
     "redirect": lambda: HttpResponseRedirect("https://nano-gpt.example/"),
     "401": lambda: _error(401, "Unauthorized"),
-    "401-object": lambda: _object(401, "Invalid API key", "authentication_error", "invalid_api_key"),
+    "401-object": lambda: _object(
+        401, "Invalid API key", "authentication_error", "invalid_api_key"
+    ),
     "402": lambda: JsonResponse(
-        wire.ErrorReply(error="Insufficient balance", status=402, requiredBalance=Decimal("0.0035")).to_wire(),
+        wire.ErrorReply(
+            error="Insufficient balance", status=402, requiredBalance=Decimal("0.0035")
+        ).to_wire(),
         status=402,
     ),
-    "402-object": lambda: _object(402, "Payment required.", "insufficient_quota", "insufficient_quota"),
-    "403": lambda: _object(403, "This key may not do that.", "permission_denied_error", "permission_denied"),
+    "402-object": lambda: _object(
+        402, "Payment required.", "insufficient_quota", "insufficient_quota"
+    ),
+    "403": lambda: _object(
+        403, "This key may not do that.", "permission_denied_error", "permission_denied"
+    ),
     "404": lambda: HttpResponse(_HTML, status=404),
     "413-always": lambda: _error(413, "Payload too large"),
     "429-always": lambda: _error(429, "Rate limit exceeded"),
     "429-daily": _daily,
     "500": lambda: _error(500, "NSFW classification failed"),
     "502": lambda: HttpResponse(_HTML, status=502),
-    "503": lambda: _object(503, "Try again later.", "service_unavailable", "service_unavailable", retry_after=30),
+    "503": lambda: _object(
+        503, "Try again later.", "service_unavailable", "service_unavailable", retry_after=30
+    ),
 }
 # Refused twice, taken the third time.
 BUSY: dict[str, Callable[[], HttpResponse]] = {
@@ -194,8 +237,12 @@ BUSY: dict[str, Callable[[], HttpResponse]] = {
 }
 # Refused when an image in the call would be flagged.
 POLICY: dict[str, Callable[[], HttpResponse]] = {
-    "policy": lambda: _error(400, "The request was rejected by our safety system: policy violation"),
-    "policy-object": lambda: _object(400, "Content blocked.", "invalid_request_error", wire.POLICY_CODE),
+    "policy": lambda: _error(
+        400, "The request was rejected by our safety system: policy violation"
+    ),
+    "policy-object": lambda: _object(
+        400, "Content blocked.", "invalid_request_error", wire.POLICY_CODE
+    ),
 }
 # Answered, but changed: what the right answer becomes.
 _Body = dict[str, Any]

@@ -37,7 +37,8 @@ def size(request: Request) -> tuple[int, int]:
 
 
 def paint(request: Request, seed: int, position: int) -> Image.Image:
-    """The picture in RGB, marked for people ("SANDBOX") and for programs (``marker``); RGBA when it lets light through.
+    """The picture in RGB, marked for people ("SANDBOX") and for programs (``marker``); RGBA when it
+    lets light through.
 
     A hires fix draws the small picture first and then enlarges it, as it does in earnest.
     """
@@ -58,7 +59,9 @@ def paint(request: Request, seed: int, position: int) -> Image.Image:
 
 
 def _cut_out(image: Image.Image, untagged: npt.NDArray[np.uint8]) -> Image.Image:
-    """An oval of the picture stays, with its card; the corners go, but for the tag and the strip."""
+    """An oval of the picture stays, with its card; the corners go, but for the tag and the
+    strip.
+    """
     wide, tall = image.size
     x = np.linspace(-1, 1, wide, dtype=np.float32)[None, :]
     y = np.linspace(-1, 1, tall, dtype=np.float32)[:, None]
@@ -69,7 +72,9 @@ def _cut_out(image: Image.Image, untagged: npt.NDArray[np.uint8]) -> Image.Image
 
 
 def _generator(request: Request, seed: int, position: int) -> np.random.Generator:
-    """Randomness from everything that was asked for. Delivery (file type, detection) changes nothing in the picture."""
+    """Randomness from everything that was asked for. Delivery (file type, detection) changes
+    nothing in the picture.
+    """
     asked = request.model_dump(mode="json", exclude={"seed", "image_num"})
     text = json.dumps([asked, seed, position], sort_keys=True)
     digest = hashlib.sha256(text.encode()).digest()

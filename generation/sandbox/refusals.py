@@ -1,4 +1,5 @@
-"""Every error of Novita's table, on demand: ``sandbox:error-illegal-prompt`` is answered with 400 ILLEGAL_PROMPT.
+"""Every error of Novita's table, on demand: ``sandbox:error-illegal-prompt`` is answered with 400
+ILLEGAL_PROMPT.
 
 Page: https://novita.ai/docs/api-reference/basic-error-code.
 """

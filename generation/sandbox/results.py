@@ -1,4 +1,6 @@
-"""What a task looks like from outside at a moment: Novita's task-result, made from the task and the clock."""
+"""What a task looks like from outside at a moment: Novita's task-result, made from the task and the
+clock.
+"""
 
 from __future__ import annotations
 
@@ -32,25 +34,40 @@ def reply(task: SandboxTask, now: datetime, absolute: Callable[[str], str]) -> w
             task_id=str(task.task_id),
             task_type=wire.TASK_TYPE_TXT2IMG,
             status=status,
-            reason="The sandbox was asked to fail this task (sandbox:fail)." if status == wire.STATUS_FAILED else "",
+            reason="The sandbox was asked to fail this task (sandbox:fail)."
+            if status == wire.STATUS_FAILED
+            else "",
             eta=task.eta(now),
             progress_percent=task.progress(now),
         ),
-        images=[_image(task, body, position, now, absolute) for position in range(body.request.image_num)]
+        images=[
+            _image(task, body, position, now, absolute)
+            for position in range(body.request.image_num)
+        ]
         if succeeded
         else [],
     )
 
 
 def is_missing(task: SandboxTask, position: int) -> bool:
-    """Whether there is nothing at an image's address: no such image, or the one that ``sandbox:partial`` leaves out."""
+    """Whether there is nothing at an image's address: no such image, or the one that
+    ``sandbox:partial`` leaves out.
+    """
     body = task.accepted
     last = body.request.image_num - 1
-    return task.fails or position > last or (position == last and "partial" in cards.steer(body.request.prompt))
+    return (
+        task.fails
+        or position > last
+        or (position == last and "partial" in cards.steer(body.request.prompt))
+    )
 
 
 def _image(
-    task: SandboxTask, body: Txt2ImgBody, position: int, now: datetime, absolute: Callable[[str], str]
+    task: SandboxTask,
+    body: Txt2ImgBody,
+    position: int,
+    now: datetime,
+    absolute: Callable[[str], str],
 ) -> wire.Image:
     kind = body.extra.response_image_type
     path = reverse("sandbox:novita-image", args=[task.task_id, position, kind])
@@ -78,7 +95,9 @@ def _detection(
 
 
 def _debug_info(task: SandboxTask, body: Txt2ImgBody) -> wire.DebugInfo:
-    """Complete or absent: the official SDK fails on a part of it. The webhook's address is nobody's business here."""
+    """Complete or absent: the official SDK fails on a part of it. The webhook's address is nobody's
+    business here.
+    """
     seeds = [int(task.seed) + position for position in range(body.request.image_num)]
     request = body.request.model_dump(mode="json", exclude_none=True)
     return wire.DebugInfo(

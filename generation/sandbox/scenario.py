@@ -1,7 +1,7 @@
 """Scenario, pretended: the listing of assets and one asset, in its wire format, over real HTTP.
 
-Pages: see ``generation.wire.scenario``. Images lie at signed addresses that expire. The API key (the user name of the
-Basic authentication) steers it: docs/sandbox.md lists the keys.
+Pages: see ``generation.wire.scenario``. Images lie at signed addresses that expire. The API key
+(the user name of the Basic authentication) steers it: docs/sandbox.md lists the keys.
 """
 
 from __future__ import annotations
@@ -63,8 +63,12 @@ BUSY: dict[str, Callable[[], HttpResponse]] = {
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]  # the request comes by position
 
 
-def _upstream(method: str) -> Callable[[Callable[Concatenate[HttpRequest, str, P], HttpResponse]], View[P]]:
-    """A call with key and secret, outside Loupe's own log-in and CSRF rules. Hands on what the key asks for."""
+def _upstream(
+    method: str,
+) -> Callable[[Callable[Concatenate[HttpRequest, str, P], HttpResponse]], View[P]]:
+    """A call with key and secret, outside Loupe's own log-in and CSRF rules. Hands on what the key
+    asks for.
+    """
 
     def decorate(view: Callable[Concatenate[HttpRequest, str, P], HttpResponse]) -> View[P]:
         @csrf_exempt
@@ -101,17 +105,21 @@ def _credentials(header: str) -> tuple[str, str]:
 
 
 def _not_yet(what: str) -> bool:
-    return SandboxRefusal.objects.turns_away(hashlib.sha256(f"scenario {what}".encode()).hexdigest())
+    return SandboxRefusal.objects.turns_away(
+        hashlib.sha256(f"scenario {what}".encode()).hexdigest()
+    )
 
 
-# --- The listing ------------------------------------------------------------------------------------------------------
+# --- The listing ---
 @_upstream("GET")
 def assets(request: HttpRequest, behaviour: str) -> HttpResponse:
     """GET /v1/assets"""
     project = request.GET.get("projectId", "")
     if project and project not in library.PROJECTS:
         return _error(403, "Forbidden", "You have no access to this project")
-    size = parse_integer(request.GET.get("pageSize", str(wire.PAGE_SIZE_DEFAULT)), low=1, high=wire.PAGE_SIZE_MAX)
+    size = parse_integer(
+        request.GET.get("pageSize", str(wire.PAGE_SIZE_DEFAULT)), low=1, high=wire.PAGE_SIZE_MAX
+    )
     if size is None:
         return _error(400, "Bad Request", f"pageSize must be 1 to {wire.PAGE_SIZE_MAX}")
     start = _start(request.GET.get("paginationToken", ""))
@@ -124,13 +132,16 @@ def assets(request: HttpRequest, behaviour: str) -> HttpResponse:
     if behaviour == "loop":
         token = request.GET.get("paginationToken", "") or token
     page = wire.AssetsReply(
-        assets=tuple(_asset(request, exhibit, in_listing=True) for exhibit in rows), next_pagination_token=token
+        assets=tuple(_asset(request, exhibit, in_listing=True) for exhibit in rows),
+        next_pagination_token=token,
     ).to_wire()
     return JsonResponse(_odd(page) if behaviour == "odd" else page)
 
 
 def _page(found: Sequence[Exhibit], start: str, size: int) -> tuple[Sequence[Exhibit], str]:
-    """The assets of a page and the token of the next one. A page ends at EMPTY_AT, and an empty one follows."""
+    """The assets of a page and the token of the next one. A page ends at EMPTY_AT, and an empty one
+    follows.
+    """
     kind, _, number = start.partition("-")
     first = int(number)
     if kind == "empty":
@@ -153,16 +164,24 @@ def _start(token: str) -> str | None:
 
 
 def _odd(page: dict[str, Any]) -> dict[str, Any]:
-    """Entries that nobody has documented: they must cost the others nothing, and must not be taken for clean."""
+    """Entries that nobody has documented: they must cost the others nothing, and must not be taken
+    for clean.
+    """
     rows: list[Any] = page["assets"]
-    for row, labels in zip(rows, ("violence", [7, {"name": "gore"}], {"explicit": 0.9}), strict=False):
+    for row, labels in zip(
+        rows, ("violence", [7, {"name": "gore"}], {"explicit": 0.9}), strict=False
+    ):
         row["nsfw"] = labels
     if len(rows) > 3:
         rows[3]["metadata"] = ["not", "an", "object"]
-    return {**page, "assets": [*rows, None, "asset", {"url": "https://example.org/without-an-id.png"}], "new": {"a": 1}}
+    return {
+        **page,
+        "assets": [*rows, None, "asset", {"url": "https://example.org/without-an-id.png"}],
+        "new": {"a": 1},
+    }
 
 
-# --- One asset --------------------------------------------------------------------------------------------------------
+# --- One asset ---
 @_upstream("GET")
 def asset(request: HttpRequest, behaviour: str, asset_id: str) -> HttpResponse:
     """GET /v1/assets/{assetId}"""
@@ -183,29 +202,52 @@ def assets_in_bulk(request: HttpRequest, behaviour: str) -> HttpResponse:
         return _error(400, "Bad Request", f"assetIds must be a list of at most {wire.BULK_MAX} ids")
     found = [BY_ID[name] for name in dict.fromkeys(asked) if name in BY_ID]
     rows = [exhibit for exhibit in found if project in ("", exhibit.project)]
-    page = wire.AssetsReply(assets=tuple(_asset(request, exhibit, in_listing=False) for exhibit in rows))
+    page = wire.AssetsReply(
+        assets=tuple(_asset(request, exhibit, in_listing=False) for exhibit in rows)
+    )
     return JsonResponse(page.to_wire())
 
 
 def _asset(request: HttpRequest, exhibit: Exhibit, *, in_listing: bool) -> wire.Asset:
     width, height = exhibit.size
-    kind, mime_type = library.OTHER_KINDS.get(exhibit.trait, (wire.KIND_IMAGE, f"image/{exhibit.image_type}"))
+    kind, mime_type = library.OTHER_KINDS.get(
+        exhibit.trait, (wire.KIND_IMAGE, f"image/{exhibit.image_type}")
+    )
     created_at = f"{exhibit.created_at:%Y-%m-%dT%H:%M:%S}.000Z"
     metadata = wire.Metadata(
-        kind=kind, type="inference-txt2img" if exhibit.is_image else "uploaded", prompt=exhibit.prompt,
-        negative_prompt="blurry, text", seed=str(exhibit.seed), model_id=exhibit.model, model_type="flux.1-lora",
-        base_model_id="flux.1-dev", num_inference_steps=28, guidance=3.5, width=width, height=height,
-        size=width * height, progress_percent=100 if exhibit.trait != library.PENDING else 0,
+        kind=kind,
+        type="inference-txt2img" if exhibit.is_image else "uploaded",
+        prompt=exhibit.prompt,
+        negative_prompt="blurry, text",
+        seed=str(exhibit.seed),
+        model_id=exhibit.model,
+        model_type="flux.1-lora",
+        base_model_id="flux.1-dev",
+        num_inference_steps=28,
+        guidance=3.5,
+        width=width,
+        height=height,
+        size=width * height,
+        progress_percent=100 if exhibit.trait != library.PENDING else 0,
         inference_id=f"inf_sandbox{exhibit.number:04}",
-    )  # fmt: skip
+    )
     return wire.Asset(
-        id=exhibit.id, url=_url(request, exhibit, in_listing=in_listing), kind=kind, mime_type=mime_type,
+        id=exhibit.id,
+        url=_url(request, exhibit, in_listing=in_listing),
+        kind=kind,
+        mime_type=mime_type,
         status=wire.STATUS_PENDING if exhibit.trait == library.PENDING else wire.STATUS_SUCCESS,
-        nsfw=_labels(exhibit, in_listing=in_listing), metadata=metadata,
+        nsfw=_labels(exhibit, in_listing=in_listing),
+        metadata=metadata,
         properties=wire.Properties(width=width, height=height, size=width * height),
-        owner_id=exhibit.project, author_id=library.AUTHOR, created_at=created_at, updated_at=created_at,
-        description=f"A fictional picture: {exhibit.prompt}", source="inference-txt", tags=("sandbox",),
-    )  # fmt: skip
+        owner_id=exhibit.project,
+        author_id=library.AUTHOR,
+        created_at=created_at,
+        updated_at=created_at,
+        description=f"A fictional picture: {exhibit.prompt}",
+        source="inference-txt",
+        tags=("sandbox",),
+    )
 
 
 def _labels(exhibit: Exhibit, *, in_listing: bool) -> tuple[str, ...] | None:
@@ -230,10 +272,17 @@ def image(request: HttpRequest, asset_id: str) -> HttpResponse:
     exhibit = BY_ID.get(asset_id)
     if not settings.SANDBOX or exhibit is None:
         raise Http404("There is no such asset.")
-    if signing.verify(request.path, request.GET.dict(), timezone.now()) is not signing.Verdict.VALID:
-        return HttpResponse("<Error><Code>AccessDenied</Code></Error>", status=403, content_type="application/xml")
+    if (
+        signing.verify(request.path, request.GET.dict(), timezone.now())
+        is not signing.Verdict.VALID
+    ):
+        return HttpResponse(
+            "<Error><Code>AccessDenied</Code></Error>", status=403, content_type="application/xml"
+        )
     if exhibit.trait == library.GONE:
-        return HttpResponse("<Error><Code>NoSuchKey</Code></Error>", status=404, content_type="application/xml")
+        return HttpResponse(
+            "<Error><Code>NoSuchKey</Code></Error>", status=404, content_type="application/xml"
+        )
     if exhibit.trait == library.PAGE or not exhibit.is_image:
         return HttpResponse(_HTML, content_type=f"image/{exhibit.image_type}")
     content = pictures.render(exhibit.order, exhibit.seed % 2**32, 0, exhibit.image_type)

@@ -1,6 +1,8 @@
-"""Presigned image addresses in the manner of S3: anybody may use one until it expires, nobody can make one up.
+"""Presigned image addresses in the manner of S3: anybody may use one until it expires, nobody can
+make one up.
 
-Form: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html. The signature is our own HMAC.
+Form: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html. The signature is
+our own HMAC.
 """
 
 from __future__ import annotations
@@ -47,4 +49,6 @@ def verify(path: str, given: Mapping[str, str], now: datetime) -> Verdict:
 
 
 def _signature(path: str, date: str, expires: str) -> str:
-    return salted_hmac("generation.sandbox.signing", f"{path}\n{date}\n{expires}", algorithm="sha256").hexdigest()
+    return salted_hmac(
+        "generation.sandbox.signing", f"{path}\n{date}\n{expires}", algorithm="sha256"
+    ).hexdigest()

@@ -11,7 +11,11 @@ urlpatterns = [
     path("novita/v3/async/txt2img", views.txt2img, name="novita-txt2img"),
     path("novita/v3/async/task-result", views.task_result, name="novita-task-result"),
     path("novita/v3/model", views.models, name="novita-model"),
-    path("novita/images/<uuid:task_id>/<int:position>.<slug:extension>", views.image, name="novita-image"),
+    path(
+        "novita/images/<uuid:task_id>/<int:position>.<slug:extension>",
+        views.image,
+        name="novita-image",
+    ),
     path("nano-gpt/api/nsfw/image", nanogpt.classify, name="nanogpt-classify"),
     path("nano-gpt/api/check-balance", nanogpt.balance, name="nanogpt-balance"),
     path("scenario/v1/assets", scenario.assets, name="scenario-assets"),

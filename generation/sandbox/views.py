@@ -1,7 +1,8 @@
 """Novita, pretended: the endpoints of its asynchronous txt2img in its wire format, over real HTTP.
 
-Pages: https://novita.ai/docs/api-reference/model-apis-txt2img, .../model-apis-task-result, .../model-apis-get-model and
-.../basic-error-code. What a prompt can make it do stands in docs/sandbox.md.
+Pages: https://novita.ai/docs/api-reference/model-apis-txt2img, .../model-apis-task-result,
+.../model-apis-get-model and .../basic-error-code. What a prompt can make it do stands in
+docs/sandbox.md.
 """
 
 from __future__ import annotations
@@ -30,11 +31,15 @@ from generation.wire.txt2img import SEED_RANDOM, Txt2ImgBody, explain
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]  # the request comes by position
-_HTML_INSTEAD = b"<!doctype html><title>502 Bad Gateway</title><h1>502 Bad Gateway</h1><p>Not an image.</p>\n"
+_HTML_INSTEAD = (
+    b"<!doctype html><title>502 Bad Gateway</title><h1>502 Bad Gateway</h1><p>Not an image.</p>\n"
+)
 
 
 def _upstream(method: str) -> Callable[[View[P]], View[P]]:
-    """Outside Loupe's own log-in and CSRF rules; 404 while the sandbox is off, and for any other method."""
+    """Outside Loupe's own log-in and CSRF rules; 404 while the sandbox is off, and for any other
+    method.
+    """
 
     def decorate(view: View[P]) -> View[P]:
         @csrf_exempt
@@ -53,7 +58,9 @@ def _upstream(method: str) -> Callable[[View[P]], View[P]]:
 
 
 def _keyed(view: View[P]) -> View[P]:
-    """Ask for a key, with or without "Bearer" (Novita's JavaScript SDK leaves it out). Any but "invalid" will do."""
+    """Ask for a key, with or without "Bearer" (Novita's JavaScript SDK leaves it out). Any but
+    "invalid" will do.
+    """
 
     @wraps(view)
     def wrapper(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
@@ -69,7 +76,9 @@ def _keyed(view: View[P]) -> View[P]:
 
 
 def _error(status: int, reason: str, message: str) -> JsonResponse:
-    return JsonResponse({"code": status, "reason": reason, "message": message, "metadata": {}}, status=status)
+    return JsonResponse(
+        {"code": status, "reason": reason, "message": message, "metadata": {}}, status=status
+    )
 
 
 @_upstream("POST")
@@ -82,13 +91,23 @@ def txt2img(request: HttpRequest) -> HttpResponse:
         return _error(400, "INVALID_REQUEST_BODY", explain(error))
     if b"\\u0000" in request.body or b"\0" in request.body:
         return _error(400, "INVALID_REQUEST_BODY", "the body holds a NUL character")
-    if body.request.enable_transparent_background and catalogue.is_sdxl(body.request.model_name) is False:
-        sentence = f"request.enable_transparent_background needs an SDXL model, and {body.request.model_name} is none."
+    if (
+        body.request.enable_transparent_background
+        and catalogue.is_sdxl(body.request.model_name) is False
+    ):
+        sentence = (
+            "request.enable_transparent_background needs an SDXL model, and"
+            f" {body.request.model_name} is none."
+        )
         return _error(400, "INVALID_REQUEST_BODY", sentence)
     bare, steering = webhooks.without(body), steer(body.request.prompt)
     if refused := _refusal(bare, steering):
         return refused
-    seed = body.request.seed if body.request.seed != SEED_RANDOM else random.SystemRandom().randrange(2**32)
+    seed = (
+        body.request.seed
+        if body.request.seed != SEED_RANDOM
+        else random.SystemRandom().randrange(2**32)
+    )
     task = SandboxTask.objects.submit(bare, seed)
     if "lost-silent" not in steering:
         webhooks.announce(task, body.extra.webhook, request.build_absolute_uri("/"))
@@ -99,7 +118,9 @@ def txt2img(request: HttpRequest) -> HttpResponse:
 
 def _refusal(body: Txt2ImgBody, steering: Steering) -> HttpResponse | None:
     """The error that the prompt asks for; none of them makes a task."""
-    if "busy" in steering and SandboxRefusal.objects.turns_away(sha256(body.model_dump_json().encode()).hexdigest()):
+    if "busy" in steering and SandboxRefusal.objects.turns_away(
+        sha256(body.model_dump_json().encode()).hexdigest()
+    ):
         return _error(429, "RATE_LIMIT_EXCEEDED", "rate limit exceeded, please try again later")
     if "reject" in steering:
         return _error(400, "ILLEGAL_PROMPT", "the prompt was refused, as sandbox:reject asks")
@@ -123,8 +144,12 @@ def task_result(request: HttpRequest) -> HttpResponse:
 @_upstream("GET")
 @_keyed
 def models(request: HttpRequest) -> HttpResponse:
-    """GET /v3/model. Accepts both spellings in use: ``filter.types`` and the JavaScript SDK's ``filter[types]``."""
-    asked = {re.sub(r"\[(\w+)\]", r".\1", name): value for name, value in request.GET.dict().items()}
+    """GET /v3/model. Accepts both spellings in use: ``filter.types`` and the JavaScript SDK's
+    ``filter[types]``.
+    """
+    asked = {
+        re.sub(r"\[(\w+)\]", r".\1", name): value for name, value in request.GET.dict().items()
+    }
     try:
         page = catalogue.page(asked)
     except ValueError as error:
@@ -138,7 +163,9 @@ def image(request: HttpRequest, task_id: uuid.UUID, position: int, extension: st
     now = timezone.now()
     verdict = signing.verify(request.path, request.GET.dict(), now)
     if verdict is signing.Verdict.FORGED:
-        return _s3_error(403, "SignatureDoesNotMatch", "The request signature we calculated does not match.", now)
+        return _s3_error(
+            403, "SignatureDoesNotMatch", "The request signature we calculated does not match.", now
+        )
     if verdict is signing.Verdict.EXPIRED:
         return _s3_error(403, "AccessDenied", "Request has expired", now)
     task = SandboxTask.objects.filter(pk=task_id).first()
@@ -158,7 +185,11 @@ def _task(task_id: str) -> SandboxTask | None:
 
 
 def _s3_error(status: int, code: str, message: str, now: datetime) -> HttpResponse:
-    content: dict[str, Any] = {"Code": code, "Message": message, "ServerTime": f"{now:%Y-%m-%dT%H:%M:%SZ}"}
+    content: dict[str, Any] = {
+        "Code": code,
+        "Message": message,
+        "ServerTime": f"{now:%Y-%m-%dT%H:%M:%SZ}",
+    }
     inner = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in content.items())
     body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{inner}</Error>'
     return HttpResponse(body, status=status, content_type="application/xml")

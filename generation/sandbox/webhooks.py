@@ -1,7 +1,8 @@
 """The sandbox calls back: Novita's event, over real HTTP, when a task has ended.
 
-Page: https://novita.ai/docs/api-reference/model-apis-webhook. A thread of the web process waits for the end, so a call
-is lost when that process ends first; Novita's may be lost too, and nobody may depend on either.
+Page: https://novita.ai/docs/api-reference/model-apis-webhook. A thread of the web process waits for
+the end, so a call is lost when that process ends first; Novita's may be lost too, and nobody may
+depend on either.
 """
 
 from __future__ import annotations
@@ -31,14 +32,18 @@ PAUSE = 1.0  # seconds before the first retry, twice as long before each later o
 
 
 def without(body: Txt2ImgBody) -> Txt2ImgBody:
-    """The body without its webhook, whose address is a secret: it is not stored, and does not make a body another."""
+    """The body without its webhook, whose address is a secret: it is not stored, and does not make
+    a body another.
+    """
     return body.model_copy(update={"extra": body.extra.model_copy(update={"webhook": None})})
 
 
 def announce(task: SandboxTask, webhook: Webhook | None, base: str) -> None:
     """Call the webhook as soon as the task has ended. ``base``: the address of this server."""
     if webhook is not None:
-        threading.Thread(target=_deliver, args=(task, webhook, base), name="sandbox-webhook", daemon=True).start()
+        threading.Thread(
+            target=_deliver, args=(task, webhook, base), name="sandbox-webhook", daemon=True
+        ).start()
 
 
 def _deliver(task: SandboxTask, webhook: Webhook, base: str) -> None:
@@ -58,10 +63,10 @@ def _deliver(task: SandboxTask, webhook: Webhook, base: str) -> None:
                 max_bytes=64 * 1024,
                 deadline=TIMEOUT,
             )
-        except fetching.Blocked as blocked:
+        except fetching.BlockedAddressError as blocked:
             log.warning("the webhook of task %s may not be called: %s", task.task_id, blocked)
             return
-        except fetching.FetchFailed:
+        except fetching.FetchError:
             continue
         if 200 <= answer.status < 300:
             return

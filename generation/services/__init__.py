@@ -1,1 +1,3 @@
-"""The verbs: ``requests`` (people), ``submitting``, ``polling``, ``downloading`` (workers), and what they rest on."""
+"""The verbs: ``requests`` (people), ``submitting``, ``polling``, ``downloading`` (workers), and
+what they rest on.
+"""

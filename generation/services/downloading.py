@@ -1,4 +1,6 @@
-"""From an address that expires to a stored asset. What cannot be had ends with a sentence, never silently."""
+"""From an address that expires to a stored asset. What cannot be had ends with a sentence, never
+silently.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,15 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from generation import fetching, imaging
-from generation.models import GenerationRequest, InvalidTransition, RemoteImage, Source
-from generation.providers.base import ProviderError, ProviderMisconfigured, TaskNotFound, TaskResult, TaskState
-from generation.services.storing import AlreadyStored, Origin, store_rendition
+from generation.models import GenerationRequest, InvalidTransitionError, RemoteImage, Source
+from generation.providers.base import (
+    ProviderError,
+    ProviderMisconfiguredError,
+    TaskNotFoundError,
+    TaskResult,
+    TaskState,
+)
+from generation.services.storing import AlreadyStoredError, Origin, store_rendition
 from generation.services.waiting import backoff
 from generation.wire.secrets import redact
 
@@ -28,15 +36,18 @@ EXPIRED = "The address has expired."
 
 
 def download(*, image: RemoteImage) -> imaging.Rendition:
-    """Fetch and decode; touches no database, so that several can run side by side. Raises FetchFailed, Unreadable."""
+    """Fetch and decode; touches no database, so that several can run side by side. Raises
+    FetchFailed, Unreadable.
+    """
     if image.refreshes < REFRESHES and image.expires_at <= timezone.now():
-        raise fetching.FetchFailed(EXPIRED, expired=True)
+        raise fetching.FetchError(EXPIRED, expired=True)
     fetched = fetching.fetch(image.url, allow=settings.FETCH_ALLOW)
     return imaging.render(fetched.content)
 
 
 def keep(*, image: RemoteImage, rendition: imaging.Rendition) -> None:
-    """Store what was downloaded. A second copy of the same image, after a crash, finds the first and ends there.
+    """Store what was downloaded. A second copy of the same image, after a crash, finds the first
+    and ends there.
 
     Raises StorageUnavailableError; ``postpone`` is the answer to it.
     """
@@ -55,13 +66,14 @@ def keep(*, image: RemoteImage, rendition: imaging.Rendition) -> None:
     with transaction.atomic():
         try:
             store_rendition(rendition=rendition, origin=origin)
-        except AlreadyStored:
+        except AlreadyStoredError:
             log.info("image %s of request %s was stored before", image.position, request.short_id)
         _end(image, RemoteImage.Status.STORED)
 
 
 def postpone(*, image: RemoteImage, reason: str, wait: timedelta) -> None:
-    """Let a claimed image wait for this machine. Not an attempt: the fault is neither the image's nor its provider's.
+    """Let a claimed image wait for this machine. Not an attempt: the fault is neither the image's
+    nor its provider's.
 
     Its address may have expired by then, so a fresh one may be asked for once more, too.
     """
@@ -70,15 +82,17 @@ def postpone(*, image: RemoteImage, reason: str, wait: timedelta) -> None:
 
 
 def wants_fresh_address(image: RemoteImage, error: Exception) -> bool:
-    return isinstance(error, fetching.FetchFailed) and error.expired and image.refreshes < REFRESHES
+    return isinstance(error, fetching.FetchError) and error.expired and image.refreshes < REFRESHES
 
 
 def miss(*, image: RemoteImage, error: Exception) -> None:
     """A download that did not work: again later, or given up with a sentence."""
-    if isinstance(error, imaging.DecoderUnavailable):
+    if isinstance(error, imaging.DecoderUnavailableError):
         postpone(image=image, reason=str(error), wait=DECODER_RETRY)
         return
-    temporary = isinstance(error, fetching.FetchFailed | imaging.Unreadable) and error.retryable
+    temporary = (
+        isinstance(error, fetching.FetchError | imaging.UnreadableImageError) and error.retryable
+    )
     if temporary and image.attempts < ATTEMPTS:
         # Once it has expired, the next attempt asks for a fresh address first.
         _again(image, timezone.now() + backoff(image.attempts, first=1, longest=120), str(error))
@@ -89,21 +103,37 @@ def miss(*, image: RemoteImage, error: Exception) -> None:
 
 
 def refresh(*, image: RemoteImage, answer: TaskResult | ProviderError) -> None:
-    """Take a fresh address out of a new reading of the task, or give the image up, or ask again later."""
-    if isinstance(answer, ProviderError) and not isinstance(answer, TaskNotFound) and image.attempts < ATTEMPTS:
+    """Take a fresh address out of a new reading of the task, or give the image up, or ask again
+    later.
+    """
+    if (
+        isinstance(answer, ProviderError)
+        and not isinstance(answer, TaskNotFoundError)
+        and image.attempts < ATTEMPTS
+    ):
         sentence = f"{EXPIRED} A fresh one is asked for again soon: {answer}"
-        first = 60 if isinstance(answer, ProviderMisconfigured) else 2
+        first = 60 if isinstance(answer, ProviderMisconfiguredError) else 2
         _again(image, timezone.now() + backoff(image.attempts, first=first), sentence)
         return
     if isinstance(answer, TaskResult) and answer.state is TaskState.SUCCEEDED:
-        found = next((one for one in answer.images if one.position == image.position and one.url), None)
+        found = next(
+            (one for one in answer.images if one.position == image.position and one.url), None
+        )
         if found is not None:
             _waiting(image).update(
-                url=found.url, expires_at=found.expires_at, refreshes=F("refreshes") + 1, due_at=timezone.now(),
-                attempts=0, error="",
-            )  # fmt: skip
+                url=found.url,
+                expires_at=found.expires_at,
+                refreshes=F("refreshes") + 1,
+                due_at=timezone.now(),
+                attempts=0,
+                error="",
+            )
             return
-    why = str(answer) if isinstance(answer, ProviderError) else "the provider's result names no image in this place."
+    why = (
+        str(answer)
+        if isinstance(answer, ProviderError)
+        else "the provider's result names no image in this place."
+    )
     with transaction.atomic():
         _end(image, RemoteImage.Status.FAILED, error=f"{EXPIRED} There is no fresh one: {why}")
 
@@ -113,13 +143,15 @@ def _again(image: RemoteImage, due_at: datetime, sentence: str) -> None:
 
 
 def _waiting(image: RemoteImage) -> QuerySet[RemoteImage]:
-    return RemoteImage.objects.filter(pk=image.pk, status=RemoteImage.Status.WAITING, lease=image.lease)
+    return RemoteImage.objects.filter(
+        pk=image.pk, status=RemoteImage.Status.WAITING, lease=image.lease
+    )
 
 
 def _end(image: RemoteImage, status: str, *, error: str = "") -> None:
     try:
         image.move_to(status, due_at=None, url="", error=redact(error))
-    except InvalidTransition:
+    except InvalidTransitionError:
         return
     finish_if_complete(request=image.request)
 
@@ -138,9 +170,14 @@ def finish_if_complete(*, request: GenerationRequest) -> None:
     try:
         if stored:
             request.move_to(
-                Status.SUCCEEDED, only_from=Status.FETCHING, error=sentence, reason="PARTIAL" if sentence else ""
+                Status.SUCCEEDED,
+                only_from=Status.FETCHING,
+                error=sentence,
+                reason="PARTIAL" if sentence else "",
             )
         else:
-            request.move_to(Status.FAILED, only_from=Status.FETCHING, error=sentence, reason="IMAGES_LOST")
-    except InvalidTransition:
+            request.move_to(
+                Status.FAILED, only_from=Status.FETCHING, error=sentence, reason="IMAGES_LOST"
+            )
+    except InvalidTransitionError:
         log.info("request %s was finished by somebody else", request.short_id)

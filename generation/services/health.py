@@ -13,7 +13,9 @@ from generation.wire.secrets import redact
 
 Status = GenerationRequest.Status
 
-SUCCESS_EVERY = timedelta(seconds=10)  # a busy provider succeeds all the time; one write in a while says the same
+SUCCESS_EVERY = timedelta(
+    seconds=10
+)  # a busy provider succeeds all the time; one write in a while says the same
 FAILURES = 5
 PAUSE = timedelta(minutes=1)
 _LOOK_BACK = 500  # transitions; older ones say nothing about now
@@ -35,18 +37,24 @@ def failed(slug: str, sentence: str) -> None:
 def _write(slug: str, condition: Q, **fields: object) -> None:
     rows = ProviderState.objects.filter(slug=slug)
     if not rows.filter(condition).update(**fields) and not rows.exists():
-        ProviderState.objects.bulk_create([ProviderState(slug=slug, **fields)], ignore_conflicts=True)
+        ProviderState.objects.bulk_create(
+            [ProviderState(slug=slug, **fields)], ignore_conflicts=True
+        )
 
 
 def pause_if_failing(slug: str, *, per_minute: int) -> bool:
-    """After FAILURES submissions in a row that were not accepted: leave the provider alone for PAUSE.
+    """After FAILURES submissions in a row that were not accepted: leave the provider alone for
+    PAUSE.
 
-    Called only when a submission failed through the provider's or our own fault. Read from the trace of states, so that
-    all workers count together. Once the pause is over a single submission is tried; if it fails, the next pause begins.
+    Called only when a submission failed through the provider's or our own fault. Read from the
+    trace of states, so that all workers count together. Once the pause is over a single submission
+    is tried; if it fails, the next pause begins.
     """
     newest = RequestTransition.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
     outcomes = (
-        RequestTransition.objects.filter(pk__gt=newest - _LOOK_BACK, old=Status.SUBMITTING, request__provider=slug)
+        RequestTransition.objects.filter(
+            pk__gt=newest - _LOOK_BACK, old=Status.SUBMITTING, request__provider=slug
+        )
         .order_by("-pk")
         .values_list("new", flat=True)[:FAILURES]
     )

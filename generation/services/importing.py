@@ -1,8 +1,9 @@
 """Bring Scenario's assets in: page by page, resumable, never two at once, no asset twice.
 
-An ``ImportRun`` row is the truth. Its cursor moves only after a whole page is stored, so whoever is killed does at most
-one page again, and finds there by their external ids what was stored before. ``stored`` is counted in the transaction
-that stores, the rest with the page, so the numbers are right whatever happens in between.
+An ``ImportRun`` row is the truth. Its cursor moves only after a whole page is stored, so whoever is
+killed does at most one page again, and finds there by their external ids what was stored before.
+``stored`` is counted in the transaction that stores, the rest with the page, so the numbers are
+right whatever happens in between.
 """
 
 from __future__ import annotations
@@ -24,23 +25,26 @@ from django.utils import timezone
 from generation import fetching, imaging
 from generation.core.storage import StorageUnavailableError
 from generation.models import Asset, ImportRun, Source
-from generation.providers.base import ProviderBusy, ProviderError
+from generation.providers.base import ProviderBusyError, ProviderError
 from generation.providers.scenario import AssetPage, Scenario, ScenarioAsset
 from generation.services import health, storage_checks
-from generation.services.storing import AlreadyStored, Origin, store_rendition
+from generation.services.storing import AlreadyStoredError, Origin, store_rendition
 from generation.wire.parsing import parse_integer
 
 log = logging.getLogger("loupe.importing")
 SOURCE = "scenario"
 Status = ImportRun.Status
 
-# Longer than downloads and their second tries take; being wrong only means that a page is done twice.
+# Longer than downloads and their second tries take; being wrong only means that a page is done
+# twice.
 LEASE = timedelta(minutes=2)
 PAGE_SIZE = 50
 AT_ONCE = 4  # downloads side by side
 TRIES = 3  # per image
 FETCH_DEADLINE = 20.0  # seconds
-PATIENCE = 25.0  # seconds after which an image gets no further try; a worker's message ends after 90
+PATIENCE = (
+    25.0  # seconds after which an image gets no further try; a worker's message ends after 90
+)
 PAUSE = 0.5  # seconds before the second try
 BUSY_PAUSE = timedelta(seconds=30)
 NOTES_KEPT = 200  # refused assets that are remembered by name
@@ -50,15 +54,15 @@ NOT_READY = "Scenario has not finished it"
 NO_ENTRY = "an entry without a usable id"
 
 
-class Occupied(Exception):
+class ImportLockedError(Exception):
     """Another process is importing this already."""
 
 
-class LeaseLost(Exception):
+class LeaseLostError(Exception):
     """Another process has taken the run over."""
 
 
-class Refused(Exception):
+class AssetRefusedError(Exception):
     """This asset is not stored; ``str(error)`` says why, without its address."""
 
 
@@ -67,9 +71,12 @@ class Report:
     """What one call has done, for whoever watches."""
 
     seen: int = 0
-    # stored, known, refused, skipped (no image), earlier (stored by this run before it was interrupted)
+    # stored, known, refused, skipped (no image), earlier (stored by this run before it was
+    # interrupted)
     counts: Counter[str] = field(default_factory=Counter)
-    refused: list[tuple[str, str]] = field(default_factory=list)  # external id, reason; the first NOTES_KEPT
+    refused: list[tuple[str, str]] = field(
+        default_factory=list
+    )  # external id, reason; the first NOTES_KEPT
     pages: int = 0
     finished: bool = False
 
@@ -91,30 +98,41 @@ Watch = Callable[[Report], None]
 def client() -> Scenario:
     """Raises LookupError with a sentence when Scenario is not configured."""
     if settings.SCENARIO is None:
-        raise LookupError("Scenario is not configured: set SCENARIO_API_KEY and SCENARIO_API_SECRET.")
+        raise LookupError(
+            "Scenario is not configured: set SCENARIO_API_KEY and SCENARIO_API_SECRET."
+        )
     return Scenario(**settings.SCENARIO)
 
 
-# --- The run -------------------------------------------------------------------------------------------------------
+# --- The run ---
 def take_run(*, project: str = "", restart: bool = False) -> ImportRun:
     """Begin a run, or take up the one that was left, and hold its lease. Raises Occupied."""
     now = timezone.now()
     running = ImportRun.objects.filter(source=SOURCE, scope=project, status=Status.RUNNING)
     if restart:
         free = running.filter(Q(leased_until=None) | Q(leased_until__lte=now))
-        free.update(status=Status.FAILED, finished_at=now, leased_until=None, error="Given up to start over.")
+        free.update(
+            status=Status.FAILED,
+            finished_at=now,
+            leased_until=None,
+            error="Given up to start over.",
+        )
     left = running.first()
     until = now + LEASE
     if left is None:
         try:
             with transaction.atomic():
-                return ImportRun.objects.create(source=SOURCE, scope=project, started_at=now, leased_until=until)
+                return ImportRun.objects.create(
+                    source=SOURCE, scope=project, started_at=now, leased_until=until
+                )
         except IntegrityError:
-            raise Occupied("Another import has just begun.") from None
+            raise ImportLockedError("Another import has just begun.") from None
     if left.leased_until is not None and left.leased_until > now:
-        raise Occupied(f"Another import is at work; it holds on until {left.leased_until:%H:%M:%S} UTC.")
+        raise ImportLockedError(
+            f"Another import is at work; it holds on until {left.leased_until:%H:%M:%S} UTC."
+        )
     if not _held(left).update(leased_until=until):
-        raise Occupied("Another import has just begun.")
+        raise ImportLockedError("Another import has just begun.")
     left.leased_until = until
     return left
 
@@ -128,7 +146,7 @@ def _renew(run: ImportRun, **fields: Any) -> None:
     """Move the lease on, and write under it. Raises LeaseLost."""
     until = timezone.now() + LEASE
     if not _held(run).update(leased_until=until, **fields):
-        raise LeaseLost("Another process has taken this import over.")
+        raise LeaseLostError("Another process has taken this import over.")
     run.leased_until = until
 
 
@@ -141,41 +159,48 @@ def work(
     go_on: Callable[[], bool] = lambda: True,
     watch: Watch = lambda report: None,
 ) -> Report:
-    """Import until the listing ends, ``limit`` images are stored, or ``go_on`` says no; the rest waits for next time.
+    """Import until the listing ends, ``limit`` images are stored, or ``go_on`` says no; the rest
+    waits for next time.
 
-    ``report`` is added to. Raises LeaseLost; ProviderError, StorageUnavailableError and DecoderUnavailable after noting
-    them on the run. A busy provider and faults of this machine leave the run resumable; any other error ends it,
-    because its cursor may be the reason.
+    ``report`` is added to. Raises LeaseLost; ProviderError, StorageUnavailableError and
+    DecoderUnavailable after noting them on the run. A busy provider and faults of this machine
+    leave the run resumable; any other error ends it, because its cursor may be the reason.
     """
     job = _Job(run, provider, limit, go_on, watch, report or Report())
     try:
         while not job.report.finished and job.goes_on:
             _take_page(job)
-    except ProviderBusy as busy:
+    except ProviderBusyError as busy:
         health.failed(SOURCE, str(busy))
         _held(run).update(error=str(busy), leased_until=timezone.now() + pause(busy))
         raise
-    except (StorageUnavailableError, imaging.DecoderUnavailable) as error:
+    except (StorageUnavailableError, imaging.DecoderUnavailableError) as error:
         if isinstance(error, StorageUnavailableError):
             storage_checks.record_failure(error)
-        _held(run).update(error=str(error), leased_until=timezone.now() + storage_checks.RETRY_AFTER)
+        _held(run).update(
+            error=str(error), leased_until=timezone.now() + storage_checks.RETRY_AFTER
+        )
         raise
     except ProviderError as error:
         health.failed(SOURCE, str(error))
-        _held(run).update(error=str(error), status=Status.FAILED, finished_at=timezone.now(), leased_until=None)
+        _held(run).update(
+            error=str(error), status=Status.FAILED, finished_at=timezone.now(), leased_until=None
+        )
         raise
     finally:
         _let_go(run)
     return job.report
 
 
-def pause(busy: ProviderBusy) -> timedelta:
+def pause(busy: ProviderBusyError) -> timedelta:
     """How long a busy provider is left alone."""
     return max(BUSY_PAUSE, timedelta(seconds=busy.retry_after or 0))
 
 
 def _let_go(run: ImportRun) -> None:
-    """Leave the rest to whoever comes next; does nothing to a run that another holds, or that waits for a provider."""
+    """Leave the rest to whoever comes next; does nothing to a run that another holds, or that waits
+    for a provider.
+    """
     ImportRun.objects.filter(pk=run.pk, leased_until=run.leased_until).update(leased_until=None)
 
 
@@ -191,7 +216,11 @@ class _Job:
     @property
     def room(self) -> int:
         """How many images may be taken next."""
-        return AT_ONCE if self.limit is None else min(AT_ONCE, self.limit - self.report.counts["stored"])
+        return (
+            AT_ONCE
+            if self.limit is None
+            else min(AT_ONCE, self.limit - self.report.counts["stored"])
+        )
 
     @property
     def goes_on(self) -> bool:
@@ -199,13 +228,17 @@ class _Job:
 
 
 def _take_page(job: _Job) -> None:
-    """Store the page at the cursor, and move the cursor behind it once nothing of it is left to do."""
+    """Store the page at the cursor, and move the cursor behind it once nothing of it is left to
+    do.
+    """
     run, provider = job.run, job.provider
     _renew(run)
     run.refresh_from_db(fields=["cursor"])
     page = provider.assets(run.cursor, page_size=PAGE_SIZE, project=run.scope)
     if page.next_token and page.next_token == run.cursor:
-        raise ProviderError(f"{provider.label} names the page that it has just given as the next one, too.")
+        raise ProviderError(
+            f"{provider.label} names the page that it has just given as the next one, too."
+        )
     here = Report()
     wanted = list(_sort_out(run, page, here))
     job.report.add(here)
@@ -226,10 +259,14 @@ def _take_page(job: _Job) -> None:
 
 
 def _sort_out(run: ImportRun, page: AssetPage, report: Report) -> Iterator[ScenarioAsset]:
-    """Yield what is to be stored. What this very run stored before it was interrupted is not counted again."""
+    """Yield what is to be stored. What this very run stored before it was interrupted is not
+    counted again.
+    """
     for _ in range(page.unreadable):
         report.note("refused", "", NO_ENTRY)
-    rows = Asset.objects.filter(source=Source.SCENARIO, external_id__in=[asset.id for asset in page.items])
+    rows = Asset.objects.filter(
+        source=Source.SCENARIO, external_id__in=[asset.id for asset in page.items]
+    )
     stored = dict(rows.values_list("external_id", "created_at"))
     for asset in {asset.id: asset for asset in page.items}.values():
         if asset.id in stored:
@@ -255,48 +292,52 @@ def _end_page(run: ImportRun, page: AssetPage, here: Report) -> None:
     _renew(run, **fields)
 
 
-# --- One image ------------------------------------------------------------------------------------------------------
+# --- One image ---
 def _take(run: ImportRun, provider: Scenario, assets: list[ScenarioAsset]) -> Report:
     """Download side by side, at once, because the addresses expire; store one after the other."""
     report = Report()
     with ThreadPoolExecutor(AT_ONCE) as threads:
         outcomes = list(threads.map(lambda asset: _download(provider, asset, run.scope), assets))
     for asset, outcome in zip(assets, outcomes, strict=True):
-        if isinstance(outcome, Refused):
+        if isinstance(outcome, AssetRefusedError):
             report.note("refused", asset.id, str(outcome))
         else:
             report.note(_keep(run, asset, outcome))
     return report
 
 
-def _download(provider: Scenario, asset: ScenarioAsset, project: str) -> imaging.Rendition | Refused:
-    """Touches no database. An expired address is asked for anew, once. Raises imaging.DecoderUnavailable."""
+def _download(
+    provider: Scenario, asset: ScenarioAsset, project: str
+) -> imaging.Rendition | AssetRefusedError:
+    """Touches no database. An expired address is asked for anew, once. Raises
+    imaging.DecoderUnavailable.
+    """
     url, renewed = asset.url, False
     ends = time.monotonic() + PATIENCE
     for attempt in range(1, TRIES + 1):
         try:
             if not url:
-                return Refused("Scenario gives no address for it.")
+                return AssetRefusedError("Scenario gives no address for it.")
             fetched = fetching.fetch(url, allow=settings.FETCH_ALLOW, deadline=FETCH_DEADLINE)
             return imaging.render(fetched.content)
-        except fetching.FetchFailed as error:
+        except fetching.FetchError as error:
             if error.expired and not renewed:
                 try:
                     url, renewed = provider.asset(asset.id, project=project).url, True
                 except ProviderError as refusal:
-                    return Refused(str(refusal))
+                    return AssetRefusedError(str(refusal))
                 continue
             again, sentence = error.retryable, str(error)
-        except (fetching.Blocked, imaging.Unreadable) as error:
+        except (fetching.BlockedAddressError, imaging.UnreadableImageError) as error:
             again, sentence = getattr(error, "retryable", False), str(error)
-        except imaging.DecoderUnavailable:
+        except imaging.DecoderUnavailableError:
             if attempt == TRIES or time.monotonic() > ends:
                 raise  # refusing the image would be for good, and the fault is not in it
             again, sentence = True, ""
         if not again or attempt == TRIES or time.monotonic() > ends:
-            return Refused(sentence)
+            return AssetRefusedError(sentence)
         time.sleep(PAUSE * attempt)
-    return Refused("Its address expires faster than it can be read.")
+    return AssetRefusedError("Its address expires faster than it can be read.")
 
 
 def _keep(run: ImportRun, asset: ScenarioAsset, rendition: imaging.Rendition) -> str:
@@ -304,10 +345,10 @@ def _keep(run: ImportRun, asset: ScenarioAsset, rendition: imaging.Rendition) ->
     with transaction.atomic():
         try:
             store_rendition(rendition=rendition, origin=_origin(asset, run.scope))
-        except AlreadyStored:
+        except AlreadyStoredError:
             return "earlier"
         if not _held(run).update(stored=F("stored") + 1):
-            raise LeaseLost("Another process has taken this import over.")
+            raise LeaseLostError("Another process has taken this import over.")
     return "stored"
 
 
@@ -335,9 +376,11 @@ def _seed(asset: ScenarioAsset) -> int | None:
     return parse_integer(text, high=SEED_MAX)
 
 
-# --- By itself ------------------------------------------------------------------------------------------------------
+# --- By itself ---
 def is_scheduled() -> bool:
-    """Only with a real key: the sandbox's fictional assets are imported when somebody asks for them."""
+    """Only with a real key: the sandbox's fictional assets are imported when somebody asks for
+    them.
+    """
     return bool(settings.SCENARIO_IMPORT_MINUTES and settings.SCENARIO_API_KEY)
 
 
@@ -351,14 +394,16 @@ def is_due() -> bool:
         return True
     if last.status == Status.RUNNING:
         return last.leased_until is None or last.leased_until <= now
-    return last.finished_at is None or last.finished_at <= now - timedelta(minutes=settings.SCENARIO_IMPORT_MINUTES)
+    return last.finished_at is None or last.finished_at <= now - timedelta(
+        minutes=settings.SCENARIO_IMPORT_MINUTES
+    )
 
 
 def work_by_schedule(*, go_on: Callable[[], bool]) -> None:
     """One turn of the scheduled import. What goes wrong stands on the run."""
     try:
         work(run=take_run(), provider=client(), go_on=go_on)
-    except (Occupied, LeaseLost) as other:
+    except (ImportLockedError, LeaseLostError) as other:
         log.info("%s", other)
-    except (ProviderError, StorageUnavailableError, imaging.DecoderUnavailable) as error:
+    except (ProviderError, StorageUnavailableError, imaging.DecoderUnavailableError) as error:
         log.warning("importing from Scenario: %s", error)

@@ -12,14 +12,14 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from generation import jobs
-from generation.models import GenerationRequest, InvalidTransition, RemoteImage
+from generation.models import GenerationRequest, InvalidTransitionError, RemoteImage
 from generation.providers.base import (
     Detection,
-    ProviderBusy,
+    ProviderBusyError,
     ProviderError,
-    ProviderMisconfigured,
+    ProviderMisconfiguredError,
     ResultImage,
-    TaskNotFound,
+    TaskNotFoundError,
     TaskResult,
     TaskState,
 )
@@ -35,7 +35,7 @@ RESULT_MAX = 256 * 1024  # characters of JSON; a result with 8 images has some 1
 def apply_answer(*, request: GenerationRequest, answer: TaskResult | ProviderError) -> None:
     """Take in one poll. ``request`` was claimed: with another holder's lease nothing is changed."""
     try:
-        if isinstance(answer, TaskNotFound):
+        if isinstance(answer, TaskNotFoundError):
             sentence = "The provider does not know this task any more; its images are lost."
             _fail(request, "TASK_NOT_FOUND", sentence)
         elif isinstance(answer, ProviderError):
@@ -47,12 +47,14 @@ def apply_answer(*, request: GenerationRequest, answer: TaskResult | ProviderErr
             _expect_images(request, answer)
         else:
             _note_progress(request, answer)
-    except InvalidTransition:
+    except InvalidTransitionError:
         log.info("request %s was moved on by somebody else", request.short_id)
 
 
 def kept(raw: Any) -> Any:
-    """A raw answer as it may be stored: whole and in its own shape, but without anything that opens an image."""
+    """A raw answer as it may be stored: whole and in its own shape, but without anything that opens
+    an image.
+    """
     clean = without_secrets(raw)
     text = json.dumps(clean)
     return clean if len(text) <= RESULT_MAX else {"too_long": text[:RESULT_MAX]}
@@ -60,20 +62,26 @@ def kept(raw: Any) -> Any:
 
 def _fail(request: GenerationRequest, reason: str, sentence: str, **fields: Any) -> None:
     fence = {"lease": request.lease}
-    request.move_to(Status.FAILED, where=fence, reason=reason, error=sentence, eta_seconds=None, **fields)
+    request.move_to(
+        Status.FAILED, where=fence, reason=reason, error=sentence, eta_seconds=None, **fields
+    )
 
 
 def _ask_later(request: GenerationRequest, error: ProviderError) -> None:
-    # A missing permission may be put right by an operator; the task is paid for, so it is never given up for that.
-    first = 60 if isinstance(error, ProviderMisconfigured) else 2
+    # A missing permission may be put right by an operator; the task is paid for, so it is never
+    # given up for that.
+    first = 60 if isinstance(error, ProviderMisconfiguredError) else 2
     wait = backoff(request.attempts, first=first)
-    if isinstance(error, ProviderBusy) and error.retry_after:
+    if isinstance(error, ProviderBusyError) and error.retry_after:
         wait = min(timedelta(seconds=error.retry_after), rates.HELD_LONGEST)
     changes: dict[str, Any] = {} if error.raw is None else {"result": kept(error.raw)}
     _still(request).update(
-        due_at=timezone.now() + wait, attempts=F("attempts") + 1, reason=error.reason[:80], error=redact(str(error)),
+        due_at=timezone.now() + wait,
+        attempts=F("attempts") + 1,
+        reason=error.reason[:80],
+        error=redact(str(error)),
         **changes,
-    )  # fmt: skip
+    )
 
 
 def _note_progress(request: GenerationRequest, answer: TaskResult) -> None:
@@ -86,24 +94,39 @@ def _note_progress(request: GenerationRequest, answer: TaskResult) -> None:
         eta_seconds=answer.eta_seconds,
         result=kept(answer.raw),
         reason="UNRECOGNISED_STATUS" if odd else "",
-        error=f"The provider answers with a status that is not documented: {redact(answer.reason)}." if odd else "",
+        error=f"The provider answers with a status that is not documented: {redact(answer.reason)}."
+        if odd
+        else "",
     )
 
 
 def _still(request: GenerationRequest) -> QuerySet[GenerationRequest]:
-    return GenerationRequest.objects.filter(pk=request.pk, status=Status.PROCESSING, lease=request.lease)
+    return GenerationRequest.objects.filter(
+        pk=request.pk, status=Status.PROCESSING, lease=request.lease
+    )
 
 
 def _expect_images(request: GenerationRequest, answer: TaskResult) -> None:
     result = kept(answer.raw)
     if not answer.images:
-        _fail(request, "NO_IMAGES", "The provider reports success but returned no image.", result=result)
+        _fail(
+            request,
+            "NO_IMAGES",
+            "The provider reports success but returned no image.",
+            result=result,
+        )
         return
     with transaction.atomic():
         request.move_to(
-            Status.FETCHING, where={"lease": request.lease}, due_at=None, progress=100, eta_seconds=None, reason="",
-            error="", result=result,
-        )  # fmt: skip
+            Status.FETCHING,
+            where={"lease": request.lease},
+            due_at=None,
+            progress=100,
+            eta_seconds=None,
+            reason="",
+            error="",
+            result=result,
+        )
         rows = [_remote_image(request, image) for image in answer.images]
         RemoteImage.objects.bulk_create(rows, ignore_conflicts=True)
         jobs.wake("fetch")
@@ -123,7 +146,9 @@ def _remote_image(request: GenerationRequest, image: ResultImage) -> RemoteImage
 
 
 def _detection(detection: Detection | None) -> dict[str, Any] | None:
-    """None: there was none. Its ``valid`` is true, false, or None for an answer that did not say."""
+    """None: there was none. Its ``valid`` is true, false, or None for an answer that did not
+    say.
+    """
     if detection is None:
         return None
     confidence = detection.confidence

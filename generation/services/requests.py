@@ -29,23 +29,25 @@ class BlankPromptError(ValueError):
         super().__init__("The prompt is blank. Write what the image shall show.")
 
 
-class UnknownProvider(Exception):
+class UnknownProviderError(Exception):
     """The provider is not configured."""
 
 
 def create_request(
     *, user: User | None, provider: str, fields: dict[str, Any], form_token: uuid.UUID | None = None
 ) -> GenerationRequest:
-    """Record a request and wake the submitter; the same ``form_token`` again returns the first request.
+    """Record a request and wake the submitter; the same ``form_token`` again returns the first
+    request.
 
-    ``fields`` have been validated against ``generation.wire.txt2img``. A missing seed, or -1, is replaced by one of our
-    own, so that repeating the request asks for identical images. Raises UnknownProvider, SpendingLimitReached,
-    BlankPromptError or StorageUnavailableError; nothing is recorded then.
+    ``fields`` have been validated against ``generation.wire.txt2img``. A missing seed, or -1, is
+    replaced by one of our own, so that repeating the request asks for identical images. Raises
+    UnknownProvider, SpendingLimitReached, BlankPromptError or StorageUnavailableError; nothing is
+    recorded then.
     """
     if is_blank(fields["prompt"]):
         raise BlankPromptError
     if provider not in providers.available():
-        raise UnknownProvider(f"There is no provider called {provider}.")
+        raise UnknownProviderError(f"There is no provider called {provider}.")
     seed = fields.get("seed")
     values = {**fields, "seed": secrets.randbelow(SEED_MAX) if seed is None or seed < 0 else seed}
     token = form_token or uuid.uuid4()
@@ -55,7 +57,11 @@ def create_request(
     try:
         with transaction.atomic():
             request = GenerationRequest.objects.create(
-                requested_by=user, provider=provider, form_token=token, due_at=timezone.now(), **values
+                requested_by=user,
+                provider=provider,
+                form_token=token,
+                due_at=timezone.now(),
+                **values,
             )
             RequestTransition.objects.create(request=request, old="", new=request.status)
             jobs.wake("submit")
@@ -73,7 +79,7 @@ def _check_spending(provider: str, values: dict[str, Any]) -> None:
     detection = bool(values.get("enable_nsfw_detection"))
     cost = spending.price(provider, images=values["image_num"], detection=detection)
     if refused := spending.refusal(cost):
-        raise spending.SpendingLimitReached(refused)
+        raise spending.SpendingLimitError(refused)
 
 
 def cancel(*, request: GenerationRequest) -> GenerationRequest:
@@ -84,21 +90,33 @@ def cancel(*, request: GenerationRequest) -> GenerationRequest:
 def give_up(*, request: GenerationRequest, user: User) -> GenerationRequest:
     """Settle an unknown outcome as failed; it stays counted as spent. Raises InvalidTransition."""
     sentence = f"Given up by {user.get_username()}: the provider may have generated and billed it."
-    return request.move_to(Status.FAILED, only_from=Status.UNKNOWN, error=sentence, reason="GIVEN_UP", due_at=None)
+    return request.move_to(
+        Status.FAILED, only_from=Status.UNKNOWN, error=sentence, reason="GIVEN_UP", due_at=None
+    )
 
 
 def retry(*, request: GenerationRequest) -> GenerationRequest:
-    """Send a failed or unknown request again, with the same seed. Only ever pressed by a person: it may cost twice.
+    """Send a failed or unknown request again, with the same seed. Only ever pressed by a person: it
+    may cost twice.
 
-    Raises InvalidTransition, or BlankPromptError for a request that was recorded before blank prompts were refused.
+    Raises InvalidTransition, or BlankPromptError for a request that was recorded before blank
+    prompts were refused.
     """
     if is_blank(request.prompt):
         raise BlankPromptError
     with transaction.atomic():
         request.move_to(
-            Status.QUEUED, due_at=timezone.now(), attempts=0, provider_task_id="", reason="", error="", progress=0,
-            result=None, webhook_digest="", candidate_task_id="",
-        )  # fmt: skip
+            Status.QUEUED,
+            due_at=timezone.now(),
+            attempts=0,
+            provider_task_id="",
+            reason="",
+            error="",
+            progress=0,
+            result=None,
+            webhook_digest="",
+            candidate_task_id="",
+        )
         request.remote_images.all().delete()
         jobs.wake("submit")
     return request

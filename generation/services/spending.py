@@ -1,7 +1,8 @@
 """What generating costs, and the limit per day (UTC).
 
-Providers report no price, so the settings' price is reckoned with. It counts from the moment before a request is sent,
-because an outcome that nobody knows may have been billed; it is taken back when the provider certainly refused.
+Providers report no price, so the settings' price is reckoned with. It counts from the moment before
+a request is sent, because an outcome that nobody knows may have been billed; it is taken back when
+the provider certainly refused.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from django.utils import timezone
 from generation import providers
 from generation.models import GenerationRequest, ProviderState
 
-# Requests are found by the day they were made, which is indexed; none waits longer than this to be sent.
+# Requests are found by the day they were made, which is indexed; none waits longer than this to be
+# sent.
 OLDEST = timedelta(days=90)
 Source = Callable[[datetime], Decimal]
 _sources: dict[str, Source] = {}
 
 
-class SpendingLimitReached(Exception):
+class SpendingLimitError(Exception):
     """``str(error)`` is a sentence for people."""
 
 
@@ -52,11 +54,15 @@ def tomorrow() -> datetime:
 
 def sent_since(since: datetime) -> QuerySet[GenerationRequest]:
     """Requests that were sent and may have been billed: accepted, or of unknown outcome."""
-    return GenerationRequest.objects.filter(created_at__gte=since - OLDEST, submitted_at__gte=since, cost__isnull=False)
+    return GenerationRequest.objects.filter(
+        created_at__gte=since - OLDEST, submitted_at__gte=since, cost__isnull=False
+    )
 
 
 def images_and_cost(provider: str, since: datetime) -> tuple[int, Decimal]:
-    found: dict[str, Any] = sent_since(since).filter(provider=provider).aggregate(n=Sum("image_num"), usd=Sum("cost"))
+    found: dict[str, Any] = (
+        sent_since(since).filter(provider=provider).aggregate(n=Sum("image_num"), usd=Sum("cost"))
+    )
     return found["n"] or 0, found["usd"] or Decimal(0)
 
 
@@ -75,8 +81,8 @@ def refusal(cost: Decimal) -> str:
     if spent + cost <= limit:
         return ""
     return (
-        f"The spending limit of {limit.normalize():f} USD per day is reached: {spent:.4f} USD spent today, and this "
-        f"request costs {cost:.4f} USD. It counts anew from midnight UTC."
+        f"The spending limit of {limit.normalize():f} USD per day is reached: {spent:.4f} USD spent"
+        f" today, and this request costs {cost:.4f} USD. It counts anew from midnight UTC."
     )
 
 
@@ -90,5 +96,7 @@ def lock(provider: str) -> None:
 def by_status(provider: str) -> dict[str, int]:
     """How many of a provider's requests are under way or unknown."""
     statuses = [*GenerationRequest.OPEN, GenerationRequest.Status.UNKNOWN]
-    rows = GenerationRequest.objects.filter(provider=provider, status__in=statuses).values_list("status")
+    rows = GenerationRequest.objects.filter(provider=provider, status__in=statuses).values_list(
+        "status"
+    )
     return dict(rows.annotate(n=Count("pk")).order_by())

@@ -1,8 +1,9 @@
-"""Whether images can be stored: free space, the last write that failed, and whether hosts share one storage.
+"""Whether images can be stored: free space, the last write that failed, and whether hosts share one
+storage.
 
-A fault of the storage is no fault of an image: nothing is given up for it. What each host finds is a ``StorageReport``,
-so that all processes know of it. Sentences in reports name no host and no path, because programs and ``/readyz`` show
-them; pages for people add the host.
+A fault of the storage is no fault of an image: nothing is given up for it. What each host finds is
+a ``StorageReport``, so that all processes know of it. Sentences in reports name no host and no
+path, because programs and ``/readyz`` show them; pages for people add the host.
 """
 
 from __future__ import annotations
@@ -27,22 +28,40 @@ log = logging.getLogger("loupe.storage")
 
 IDENTITY = "storage-id"  # the file by which hosts know whether they share a storage
 RETRY_AFTER = timedelta(seconds=30)
-# A missing image may be on a host that was heard of this lately, so that restarting its worker loses nothing.
+# A missing image may be on a host that was heard of this lately, so that restarting its worker
+# loses nothing.
 SEEN_LATELY = timedelta(minutes=10)
-# Written to find out whether a failing storage works again. A few bytes might fit where no image does.
+# Written to find out whether a failing storage works again. A few bytes might fit where no image
+# does.
 PROBE_BYTES = 8 * 1024 * 1024
-# Of the reserve: below it nothing is stored at all, so that a database on the same disk can still be written.
+# Of the reserve: below it nothing is stored at all, so that a database on the same disk can still
+# be written.
 FLOOR_SHARE = 8
 
 GOES_ON = "Nothing is lost, and work goes on by itself within a minute after that."
 CAUSES = {
-    errno.ENOSPC: ("the disk is full", "make room on the disk that holds DATA_DIR/assets, or enlarge it"),
+    errno.ENOSPC: (
+        "the disk is full",
+        "make room on the disk that holds DATA_DIR/assets, or enlarge it",
+    ),
     errno.EDQUOT: ("the disk quota is used up", "make room, or raise the quota of Loupe's user"),
-    errno.EROFS: ("the file system is mounted read-only", "look for disk errors, then mount it for writing"),
-    errno.EACCES: ("Loupe's user may not write there", "give DATA_DIR/assets and all in it to Loupe's user"),
-    errno.EPERM: ("Loupe's user may not write there", "give DATA_DIR/assets and all in it to Loupe's user"),
+    errno.EROFS: (
+        "the file system is mounted read-only",
+        "look for disk errors, then mount it for writing",
+    ),
+    errno.EACCES: (
+        "Loupe's user may not write there",
+        "give DATA_DIR/assets and all in it to Loupe's user",
+    ),
+    errno.EPERM: (
+        "Loupe's user may not write there",
+        "give DATA_DIR/assets and all in it to Loupe's user",
+    ),
     errno.EIO: ("the disk reports an input/output error", "check the disk and the system's log"),
-    errno.ENOENT: ("a folder of it is missing", "check that the volume with DATA_DIR/assets is mounted"),
+    errno.ENOENT: (
+        "a folder of it is missing",
+        "check that the volume with DATA_DIR/assets is mounted",
+    ),
 }
 
 
@@ -59,9 +78,9 @@ def explain(error: BaseException) -> str:
 
 def _explain_low_space(free: int) -> str:
     return (
-        f"Nothing new is generated: only {_in_megabytes(free)} are free where images are stored, less than the reserve "
-        f"of {_in_megabytes(settings.STORAGE_RESERVE)} (STORAGE_RESERVE_MB). To do: make room on the disk that holds "
-        f"DATA_DIR/assets, or enlarge it. {GOES_ON}"
+        f"Nothing new is generated: only {_in_megabytes(free)} are free where images are stored,"
+        f" less than the reserve of {_in_megabytes(settings.STORAGE_RESERVE)} (STORAGE_RESERVE_MB)."
+        f" To do: make room on the disk that holds DATA_DIR/assets, or enlarge it. {GOES_ON}"
     )
 
 
@@ -69,9 +88,11 @@ def _in_megabytes(size: int) -> str:
     return f"{size // 1024 // 1024:,} MiB".replace(",", " ")
 
 
-# --- This host --------------------------------------------------------------------------------------------------------
+# --- This host ---
 def count_free_bytes() -> int | None:
-    """Return the free space of the image storage; None where the backend knows no limit. Raises OSError."""
+    """Return the free space of the image storage; None where the backend knows no limit. Raises
+    OSError.
+    """
     files = storages["assets"]
     return files.count_free_bytes() if isinstance(files, DurableFileSystemStorage) else None
 
@@ -84,10 +105,14 @@ def ensure_room(size: int) -> None:
 
 
 def record_failure(error: StorageUnavailableError) -> None:
-    """Tell all processes that this host could not write. Call it outside a transaction that is rolled back."""
+    """Tell all processes that this host could not write. Call it outside a transaction that is
+    rolled back.
+    """
     now = timezone.now()
     changes: dict[str, Any] = {"error": str(error), "failed_at": now, "seen_at": now}
-    if StorageReport.objects.filter(host=HOST, failed_at__isnull=False).update(error=str(error), seen_at=now):
+    if StorageReport.objects.filter(host=HOST, failed_at__isnull=False).update(
+        error=str(error), seen_at=now
+    ):
         return
     StorageReport.objects.update_or_create(host=HOST, defaults=changes)
     log.error("%s", error)
@@ -99,11 +124,16 @@ def start_host() -> None:
     StorageReport.objects.filter(host=HOST).update(storage_id="", error="", failed_at=None)
     report = refresh_report()
     if known and report.storage_id and known != report.storage_id:
-        log.warning("This host's image storage is another one than before. Check that the right volume is mounted.")
+        log.warning(
+            "This host's image storage is another one than before. Check that the right volume is"
+            " mounted."
+        )
 
 
 def refresh_report() -> StorageReport:
-    """Look at this host's storage and write down what was found. A write is tried only while writing fails."""
+    """Look at this host's storage and write down what was found. A write is tried only while
+    writing fails.
+    """
     before = StorageReport.objects.filter(host=HOST).first() or StorageReport(host=HOST)
     now = timezone.now()
     found: dict[str, Any] = {"seen_at": now, "error": "", "failed_at": None}
@@ -133,13 +163,16 @@ def _log_change(before: StorageReport, report: StorageReport) -> None:
 
 
 def _identify(known: str) -> str:
-    """Return the storage's identity. One that has lost it is not the one that this worker started with."""
+    """Return the storage's identity. One that has lost it is not the one that this worker started
+    with.
+    """
     files = storages["assets"]
     if not files.exists(IDENTITY):
         if known:
             raise StorageUnavailableError(
-                f"The image storage has lost its file {IDENTITY}, so it may be another one. To do: check that the "
-                "volume with DATA_DIR/assets is mounted. If the storage is meant to be empty, restart the worker."
+                f"The image storage has lost its file {IDENTITY}, so it may be another one. To do:"
+                " check that the volume with DATA_DIR/assets is mounted. If the storage is meant"
+                " to be empty, restart the worker."
             )
         files.save(IDENTITY, ContentFile(uuid4().hex.encode()))
     with files.open(IDENTITY) as file:
@@ -155,7 +188,9 @@ def _probe() -> None:
 
 
 def find_local_failure() -> str:
-    """Return why nothing can be stored on this host now; "" when it can. Looks again if it could not before."""
+    """Return why nothing can be stored on this host now; "" when it can. Looks again if it could
+    not before.
+    """
     report = StorageReport.objects.filter(host=HOST).first()
     try:
         ensure_room(0)
@@ -167,20 +202,24 @@ def find_local_failure() -> str:
     return report.error if report.failed_at is not None else ""
 
 
-# --- All hosts --------------------------------------------------------------------------------------------------------
+# --- All hosts ---
 def load_reports() -> list[StorageReport]:
     """Return what each host has reported lately."""
     return list(StorageReport.objects.seen_since(timezone.now() - StorageReport.FRESH_FOR))
 
 
 def explain_outage() -> str:
-    """Return why no new image should be asked for; "" when all is well. Cheap: one query and two system calls."""
+    """Return why no new image should be asked for; "" when all is well. Cheap: one query and two
+    system calls.
+    """
     return _find_low_space() or _first_error(load_reports())
 
 
 def _first_error(reports: Sequence[StorageReport]) -> str:
     """Return the worst: what fails comes before what only lacks room."""
-    failing = sorted((report.failed_at is None, report.host, report.error) for report in reports if report.error)
+    failing = sorted(
+        (report.failed_at is None, report.host, report.error) for report in reports if report.error
+    )
     return failing[0][-1] if failing else ""
 
 
@@ -211,8 +250,9 @@ def explain_unshared(reports: Sequence[StorageReport]) -> str:
         return ""
     names = " and ".join(", ".join(hosts) for hosts in groups)
     return (
-        f"Hosts {names} do not share their image storage: an image that one has stored cannot be classified or shown "
-        "by the other. To do: mount the same volume as DATA_DIR/assets on every host, or run all of Loupe on one host."
+        f"Hosts {names} do not share their image storage: an image that one has stored cannot be"
+        " classified or shown by the other. To do: mount the same volume as DATA_DIR/assets on"
+        " every host, or run all of Loupe on one host."
     )
 
 
@@ -223,12 +263,17 @@ def describe_state() -> str:
         return error
     count = len(_group_by_storage(reports))
     if count > 1:
-        return f"Hosts have {count} different image storages, where all need to share one. The page Today names them."
+        return (
+            f"Hosts have {count} different image storages, where all need to share one. The page"
+            " Today names them."
+        )
     return "ok"
 
 
 def explain_absence() -> str:
-    """Return why a stored file may be out of reach for now; "" when it is really gone. Not for files never stored."""
+    """Return why a stored file may be out of reach for now; "" when it is really gone. Not for
+    files never stored.
+    """
     report = refresh_report()
     if report.failed_at is not None:
         return report.error
@@ -237,11 +282,16 @@ def explain_absence() -> str:
     if not others:
         return ""
     hosts = ", ".join(sorted(others))
-    return f"The stored image is not on {HOST}. It waits for {hosts}, whose image storage is another one."
+    return (
+        f"The stored image is not on {HOST}. It waits for {hosts}, whose image storage is another"
+        " one."
+    )
 
 
 def _group_by_storage(reports: Sequence[StorageReport]) -> list[list[str]]:
-    """Return the hosts of each storage. A host without a worker is known by the file that it finds."""
+    """Return the hosts of each storage. A host without a worker is known by the file that it
+    finds.
+    """
     hosts: dict[str, list[str]] = {}
     identities = {report.host: report.storage_id for report in reports}
     if identities and HOST not in identities:

@@ -18,7 +18,7 @@ from generation.services import storage_checks
 from generation.signals import asset_stored
 
 
-class AlreadyStored(Exception):
+class AlreadyStoredError(Exception):
     """This very image is here already."""
 
     def __init__(self, asset: Asset) -> None:
@@ -48,8 +48,9 @@ class Origin:
 def store_rendition(*, rendition: imaging.Rendition, origin: Origin) -> Asset:
     """Write the files, then the row, and tell moderation; either all of it or none.
 
-    The files are named by their content, so doing it twice (after a crash in between) writes the same files again.
-    Raises AlreadyStored if the row exists, StorageUnavailableError if the files cannot be written now.
+    The files are named by their content, so doing it twice (after a crash in between) writes the
+    same files again. Raises AlreadyStored if the row exists, StorageUnavailableError if the files
+    cannot be written now.
     """
     name = asset_name(rendition.sha256, rendition.image_type)
     thumbnail = thumbnail_name(rendition.sha256)
@@ -57,7 +58,10 @@ def store_rendition(*, rendition: imaging.Rendition, origin: Origin) -> Asset:
     try:
         with transaction.atomic():
             asset = Asset.objects.create(
-                rendition=name, thumbnail=thumbnail, **_pixels(rendition), **_provenance(rendition, origin)
+                rendition=name,
+                thumbnail=thumbnail,
+                **_pixels(rendition),
+                **_provenance(rendition, origin),
             )
             HashBand.store(asset)
             AssetText.store(asset, prompt=_prompt(origin))
@@ -66,7 +70,7 @@ def store_rendition(*, rendition: imaging.Rendition, origin: Origin) -> Asset:
         existing = _existing(rendition, origin)
         if existing is None:
             raise
-        raise AlreadyStored(existing) from None
+        raise AlreadyStoredError(existing) from None
     return asset
 
 
@@ -78,21 +82,23 @@ def _write_files(contents: Mapping[str, bytes]) -> None:
             files.save(name, ContentFile(content))
     except StorageUnavailableError:
         raise
-    except Exception as error:  # the clients of object stores raise errors of their own; none is about the image
+    except (
+        Exception
+    ) as error:  # the clients of object stores raise errors of their own; none is about the image
         raise StorageUnavailableError(storage_checks.explain(error)) from error
 
 
 def import_file(*, content: bytes, name: str, user_id: int | None = None) -> Asset:
     """Store a file somebody brought along.
 
-    Raises imaging.Unreadable or AlreadyStored; imaging.DecoderUnavailable or StorageUnavailableError, which say
-    nothing about the file.
+    Raises imaging.Unreadable or AlreadyStored; imaging.DecoderUnavailable or
+    StorageUnavailableError, which say nothing about the file.
     """
     rendition = imaging.render(content)
     origin = Origin(source=Source.UPLOAD, original_name=name[:255], stored_by_id=user_id)
     existing = _existing(rendition, origin)
     if existing is not None:
-        raise AlreadyStored(existing)
+        raise AlreadyStoredError(existing)
     return store_rendition(rendition=rendition, origin=origin)
 
 

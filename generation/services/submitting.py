@@ -16,22 +16,23 @@ from generation import jobs, providers
 from generation.models import GenerationRequest
 from generation.providers.base import (
     ImageProvider,
-    OutcomeUnknown,
-    ProviderBusy,
+    OutcomeUnknownError,
+    ProviderBusyError,
     ProviderError,
-    ProviderMisconfigured,
-    ProviderRejected,
+    ProviderMisconfiguredError,
+    ProviderRejectedError,
 )
 from generation.services import health, rates, spending, waiting, webhooks
 from generation.wire.secrets import redact
 
 Status = GenerationRequest.Status
 
-# Longer than the client's total timeout: a row found in `submitting` after this has lost its worker.
+# Longer than the client's total timeout: a row found in `submitting` after this has lost its
+# worker.
 SUBMIT_LEASE = timedelta(minutes=3)
 UNKNOWN_SENTENCE = (
-    "It may have been generated and billed, but the answer was lost. It is not sent again by itself, because the "
-    "provider would bill it twice."
+    "It may have been generated and billed, but the answer was lost. It is not sent again by"
+    " itself, because the provider would bill it twice."
 )
 
 
@@ -57,42 +58,60 @@ def submit(*, request: GenerationRequest) -> None:
 
 def _begin(request: GenerationRequest, digest: str) -> None:
     now = timezone.now()
-    price = spending.price(request.provider, images=request.image_num, detection=request.enable_nsfw_detection)
+    price = spending.price(
+        request.provider, images=request.image_num, detection=request.enable_nsfw_detection
+    )
     request.move_to(
-        Status.SUBMITTING, only_from=Status.QUEUED, where={"lease": request.lease}, attempts=F("attempts") + 1,
-        due_at=now + SUBMIT_LEASE, submitted_at=now, reason="", error="", webhook_digest=digest, candidate_task_id="",
-        # Counted from here on, whatever becomes of this worker; a request that a person sends twice may cost twice.
+        Status.SUBMITTING,
+        only_from=Status.QUEUED,
+        where={"lease": request.lease},
+        attempts=F("attempts") + 1,
+        due_at=now + SUBMIT_LEASE,
+        submitted_at=now,
+        reason="",
+        error="",
+        webhook_digest=digest,
+        candidate_task_id="",
+        # Counted from here on, whatever becomes of this worker; a request that a person sends twice
+        # may cost twice.
         cost=(request.cost or Decimal(0)) + price,
-    )  # fmt: skip
+    )
 
 
-def _send(provider: ImageProvider, request: GenerationRequest, address: str, before: Decimal | None) -> None:
+def _send(
+    provider: ImageProvider, request: GenerationRequest, address: str, before: Decimal | None
+) -> None:
     submission = replace(request.submission, webhook_url=address)
     try:
         task_id = provider.submit(submission, on_answer=lambda raw: _keep_answer(request, raw))
-    except ProviderBusy as busy:
+    except ProviderBusyError as busy:
         _wait_for(request, busy, before)
         _note_failure(request, busy)
-    except ProviderRejected as rejected:
+    except ProviderRejectedError as rejected:
         _fail(request, rejected.reason or "REJECTED", str(rejected), cost=before)
-        if isinstance(rejected, ProviderMisconfigured):
+        if isinstance(rejected, ProviderMisconfiguredError):
             _note_failure(request, rejected)
         else:
             health.succeeded(request.provider)
-    except OutcomeUnknown as unknown:
+    except OutcomeUnknownError as unknown:
         lose(request=request, reason=unknown.reason or "OUTCOME_UNKNOWN", what=str(unknown))
         _note_failure(request, unknown)
     else:
         with transaction.atomic():
             request.move_to(
-                Status.PROCESSING, only_from=Status.SUBMITTING, provider_task_id=task_id, attempts=0,
-                due_at=timezone.now(), lease=None, candidate_task_id="",
-            )  # fmt: skip
+                Status.PROCESSING,
+                only_from=Status.SUBMITTING,
+                provider_task_id=task_id,
+                attempts=0,
+                due_at=timezone.now(),
+                lease=None,
+                candidate_task_id="",
+            )
             jobs.wake("poll")
         health.succeeded(request.provider)
 
 
-def _wait_for(request: GenerationRequest, busy: ProviderBusy, before: Decimal | None) -> None:
+def _wait_for(request: GenerationRequest, busy: ProviderBusyError, before: Decimal | None) -> None:
     """Certainly not taken: again later. Meanwhile the others hold back too."""
     per_minute = providers.terms(request.provider).images_per_minute
     asked = min(timedelta(seconds=busy.retry_after or 0), rates.HELD_LONGEST)
@@ -100,18 +119,27 @@ def _wait_for(request: GenerationRequest, busy: ProviderBusy, before: Decimal | 
         rates.hold(request.provider, asked, per_minute=per_minute)
     wait = asked * random.uniform(1, 1.1) if asked else waiting.backoff(request.attempts)
     request.move_to(
-        Status.QUEUED, only_from=Status.SUBMITTING, due_at=timezone.now() + wait, reason=busy.reason or "BUSY",
-        error=redact(str(busy)), submitted_at=None, cost=before,
-    )  # fmt: skip
+        Status.QUEUED,
+        only_from=Status.SUBMITTING,
+        due_at=timezone.now() + wait,
+        reason=busy.reason or "BUSY",
+        error=redact(str(busy)),
+        submitted_at=None,
+        cost=before,
+    )
 
 
 def _note_failure(request: GenerationRequest, error: ProviderError) -> None:
     health.failed(request.provider, str(error))
-    health.pause_if_failing(request.provider, per_minute=providers.terms(request.provider).images_per_minute)
+    health.pause_if_failing(
+        request.provider, per_minute=providers.terms(request.provider).images_per_minute
+    )
 
 
 def lose(*, request: GenerationRequest, reason: str, what: str) -> None:
-    """Mark a submission whose fate nobody knows. Only a person moves it on, or a webhook that named its task."""
+    """Mark a submission whose fate nobody knows. Only a person moves it on, or a webhook that named
+    its task.
+    """
     now = Value(timezone.now(), output_field=DateTimeField())
     request.move_to(
         Status.UNKNOWN,

@@ -1,7 +1,8 @@
-"""The last word before a txt2img request is recorded: the documented ranges, and what Loupe itself can store.
+"""The last word before a txt2img request is recorded: the documented ranges, and what Loupe itself
+can store.
 
-Form, API and demo all go through this. The ranges are ``generation.wire.txt2img``'s; only what no provider documents is
-decided here.
+Form, API and demo all go through this. The ranges are ``generation.wire.txt2img``'s; only what no
+provider documents is decided here.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _INVISIBLE = "\u115f\u1160\u3164\uffa0\u2800"
 _TRANSPARENCY = ("request", "enable_transparent_background")
 
 
-class InvalidFields(ValueError):
+class InvalidFieldsError(ValueError):
     """``str(error)`` is a sentence; ``problems`` has each one with its place in the body."""
 
     def __init__(self, found: Sequence[Problem]) -> None:
@@ -40,7 +41,8 @@ class InvalidFields(ValueError):
 def validate(fields: Mapping[str, Any], *, provider: str = "") -> dict[str, Any]:
     """Return every field that ``create_request`` takes, with the documented defaults.
 
-    Raises InvalidFields; CatalogUnavailableError when the provider's list of models decides and cannot be read.
+    Raises InvalidFields; CatalogUnavailableError when the provider's list of models decides and
+    cannot be read.
     """
     body = check_body(field_map.nest({name: fields[name] for name in FIELDS if name in fields}))
     check_model(body, provider)
@@ -62,25 +64,34 @@ def check_body(given: Any) -> Txt2ImgBody:
     if body is not None:
         found += _unstorable_shapes(body)
     if found or body is None:
-        raise InvalidFields(list({problem.path: problem for problem in reversed(found)}.values())[::-1])
+        raise InvalidFieldsError(
+            list({problem.path: problem for problem in reversed(found)}.values())[::-1]
+        )
     return body
 
 
 def check_model(body: Txt2ImgBody, provider: str) -> None:
     """Refuse a transparent background for a model that the provider's list says is not SDXL.
 
-    A model that is not in the list is left to the provider, which refuses it unpaid. Raises InvalidFields, and
-    CatalogUnavailableError when the list cannot be read.
+    A model that is not in the list is left to the provider, which refuses it unpaid. Raises
+    InvalidFields, and CatalogUnavailableError when the list cannot be read.
     """
     if not body.request.enable_transparent_background:
         return
     if model_catalog.is_sdxl(provider, body.request.model_name) is False:
-        raise InvalidFields([Problem(_TRANSPARENCY, f"needs an SDXL model, and {body.request.model_name} is none")])
+        raise InvalidFieldsError(
+            [Problem(_TRANSPARENCY, f"needs an SDXL model, and {body.request.model_name} is none")]
+        )
 
 
 def is_blank(text: str) -> bool:
-    """Whether nothing of a text would be seen: spaces, zero-width characters, fillers, lone accents."""
-    return all(letter in _INVISIBLE or unicodedata.category(letter) in _INVISIBLE_CATEGORIES for letter in text)
+    """Whether nothing of a text would be seen: spaces, zero-width characters, fillers, lone
+    accents.
+    """
+    return all(
+        letter in _INVISIBLE or unicodedata.category(letter) in _INVISIBLE_CATEGORIES
+        for letter in text
+    )
 
 
 def _unstorable(body: Mapping[str, Any]) -> Iterator[Problem]:
@@ -107,12 +118,18 @@ def _blank(body: Mapping[str, Any]) -> Iterator[Problem]:
 def _unstorable_shapes(body: Txt2ImgBody) -> Iterator[Problem]:
     """What the decoder would refuse once the image is paid."""
     request, hires = body.request, body.request.hires_fix
-    sizes: list[tuple[tuple[str, ...], int, int]] = [(("request", "width"), request.width, request.height)]
+    sizes: list[tuple[tuple[str, ...], int, int]] = [
+        (("request", "width"), request.width, request.height)
+    ]
     if hires:
-        sizes.append((("request", "hires_fix", "target_width"), hires.target_width, hires.target_height))
+        sizes.append(
+            (("request", "hires_fix", "target_width"), hires.target_width, hires.target_height)
+        )
     for path, width, height in sizes:
         if problem := shape_problem(width, height):
-            yield Problem(path, f"and its height make an image that {problem[1]}, which cannot be stored")
+            yield Problem(
+                path, f"and its height make an image that {problem[1]}, which cannot be stored"
+            )
 
 
 def _known_texts(body: Mapping[str, Any]) -> Iterator[tuple[tuple[int | str, ...], str]]:

@@ -1,4 +1,6 @@
-"""Before a request is sent: may it be, now? What has to wait stays queued, first come, first served."""
+"""Before a request is sent: may it be, now? What has to wait stays queued, first come, first
+served.
+"""
 
 from __future__ import annotations
 
@@ -26,20 +28,30 @@ class Wait:
 
 
 def backoff(attempts: int, *, first: float = 2, longest: float = 600) -> timedelta:
-    """Twice as long every time, and up to a quarter more by chance, so that what failed together returns apart."""
+    """Twice as long every time, and up to a quarter more by chance, so that what failed together
+    returns apart.
+    """
     seconds = min(first * 2 ** min(attempts, 12), longest)
     return timedelta(seconds=seconds * random.uniform(1, 1.25))
 
 
 def needed(request: GenerationRequest) -> Wait | None:
-    """None: the request may be sent now, and its tokens have been taken. Call it inside a transaction."""
+    """None: the request may be sent now, and its tokens have been taken. Call it inside a
+    transaction.
+    """
     if outage := storage_checks.explain_outage():  # what is paid for now could not be kept
         return Wait(timezone.now() + storage_checks.RETRY_AFTER, STORAGE, outage)
-    ahead = _queue_of(request).filter(pk__lt=request.pk, reason=RATE_LIMITED, lease=None, due_at__gt=timezone.now())
+    ahead = _queue_of(request).filter(
+        pk__lt=request.pk, reason=RATE_LIMITED, lease=None, due_at__gt=timezone.now()
+    )
     first = ahead.order_by("due_at").values_list("due_at", "error").first()
-    if first and first[0]:  # else a large request would wait for ever while small ones take every token
+    if (
+        first and first[0]
+    ):  # else a large request would wait for ever while small ones take every token
         return Wait(first[0], RATE_LIMITED, first[1])
-    cost = spending.price(request.provider, images=request.image_num, detection=request.enable_nsfw_detection)
+    cost = spending.price(
+        request.provider, images=request.image_num, detection=request.enable_nsfw_detection
+    )
     spending.lock(request.provider)
     if refused := spending.refusal(cost):
         return Wait(spending.tomorrow(), SPENDING_LIMIT, refused)
@@ -51,18 +63,26 @@ def needed(request: GenerationRequest) -> Wait | None:
 def _wait_for_tokens(slug: str, until: datetime, per_minute: int) -> Wait:
     label = providers.available().get(slug, slug)
     if rates.look(slug).held_until(timezone.now()):
-        last = ProviderState.objects.filter(slug=slug).values_list("last_error", flat=True).first() or ""
-        sentence = f"{label} is left alone until {until:%H:%M:%S} UTC, because it was busy or kept failing. {last}"
+        last = (
+            ProviderState.objects.filter(slug=slug).values_list("last_error", flat=True).first()
+            or ""
+        )
+        sentence = (
+            f"{label} is left alone until {until:%H:%M:%S} UTC, because it was busy or kept"
+            f" failing. {last}"
+        )
         return Wait(until, PAUSED, sentence.strip())
     sentence = (
-        f"{label} takes {per_minute} images per minute, and they are used up. This is sent at {until:%H:%M:%S} UTC or "
-        "soon after."
+        f"{label} takes {per_minute} images per minute, and they are used up. This is sent at"
+        f" {until:%H:%M:%S} UTC or soon after."
     )
     return Wait(until, RATE_LIMITED, sentence)
 
 
 def postpone(request: GenerationRequest, wait: Wait) -> None:
-    """Let this claimed request wait, and with it whatever else is due at this provider: it would fare no better."""
+    """Let this claimed request wait, and with it whatever else is due at this provider: it would
+    fare no better.
+    """
     mine = Q(pk=request.pk, lease=request.lease)
     others = Q(due_at__lte=timezone.now()) if wait.reason != SPENDING_LIMIT else Q(pk__in=[])
     changes = {"due_at": wait.until, "reason": wait.reason, "error": wait.sentence, "lease": None}

@@ -1,8 +1,10 @@
-"""The provider calls when a task has ended. What it says is only a hint to read the result with our own key.
+"""The provider calls when a task has ended. What it says is only a hint to read the result with our
+own key.
 
-Every attempt to send a request has a secret of its own in the address that the provider is told. It is random and not
-derived from SECRET_KEY: nobody needs it again after the POST that carries it, so there is nothing to derive it for; and
-a late call about an earlier attempt finds nothing. Only its SHA-256 is stored.
+Every attempt to send a request has a secret of its own in the address that the provider is told. It
+is random and not derived from SECRET_KEY: nobody needs it again after the POST that carries it, so
+there is nothing to derive it for; and a late call about an earlier attempt finds nothing. Only its
+SHA-256 is stored.
 """
 
 from __future__ import annotations
@@ -19,8 +21,13 @@ from django.urls import reverse
 from django.utils import timezone
 
 from generation import jobs, providers
-from generation.models import GenerationRequest, InvalidTransition
-from generation.providers.base import ProviderError, ProviderMisconfigured, TaskNotFound, TaskResult
+from generation.models import GenerationRequest, InvalidTransitionError
+from generation.providers.base import (
+    ProviderError,
+    ProviderMisconfiguredError,
+    TaskNotFoundError,
+    TaskResult,
+)
 from generation.services.waiting import backoff
 from generation.wire.base import is_object
 
@@ -33,11 +40,15 @@ TASK_ID_MAX = 200
 
 
 def new_address(provider: str) -> tuple[str, str]:
-    """An address for the provider to call and the digest to know it by; both empty if it could not reach us."""
+    """An address for the provider to call and the digest to know it by; both empty if it could not
+    reach us.
+    """
     if not providers.terms(provider).webhooks:
         return "", ""
     secret = secrets.token_urlsafe(32)
-    return f"{settings.PUBLIC_URL}{reverse('generation:novita-webhook', args=[secret])}", digest(secret)
+    return f"{settings.PUBLIC_URL}{reverse('generation:novita-webhook', args=[secret])}", digest(
+        secret
+    )
 
 
 def digest(secret: str) -> str:
@@ -49,20 +60,31 @@ def is_known(secret: str) -> bool:
 
 
 def receive(*, secret: str, body: bytes) -> None:
-    """Take the task's id out of a call and see to it that the task is read soon. Whatever else it says is ignored."""
-    request = GenerationRequest.objects.filter(webhook_digest=digest(secret)).only("pk", "provider").first()
+    """Take the task's id out of a call and see to it that the task is read soon. Whatever else it
+    says is ignored.
+    """
+    request = (
+        GenerationRequest.objects.filter(webhook_digest=digest(secret))
+        .only("pk", "provider")
+        .first()
+    )
     task_id = _task_id(body) if request else ""
     if request is None or not task_id:
         return
     rows, now = GenerationRequest.objects.filter(pk=request.pk), timezone.now()
-    if rows.filter(status=Status.PROCESSING, provider_task_id=task_id, due_at__gt=now).update(due_at=now):
+    if rows.filter(status=Status.PROCESSING, provider_task_id=task_id, due_at__gt=now).update(
+        due_at=now
+    ):
         jobs.wake("poll")
         return
-    if GenerationRequest.objects.filter(provider=request.provider, provider_task_id=task_id).exists():
+    if GenerationRequest.objects.filter(
+        provider=request.provider, provider_task_id=task_id
+    ).exists():
         return
     without = rows.filter(provider_task_id="", candidate_task_id="")
-    # The row may go from submitting to unknown in between, and never back by itself. While it is being sent, due_at is
-    # the sender's lease and stays as it is; whoever gives the sender up looks for a candidate.
+    # The row may go from submitting to unknown in between, and never back by itself. While it is
+    # being sent, due_at is the sender's lease and stays as it is; whoever gives the sender up looks
+    # for a candidate.
     for status, changes in (
         (Status.UNKNOWN, {"due_at": now}),
         (Status.SUBMITTING, {}),
@@ -89,12 +111,16 @@ def _task_id(body: bytes) -> str:
 
 
 def confirm(*, request: GenerationRequest, answer: TaskResult | ProviderError) -> None:
-    """Decide about a candidate that our own key has been asked about: ours only if it was made with our seed."""
-    if isinstance(answer, TaskNotFound) or (isinstance(answer, TaskResult) and answer.seed != request.seed):
+    """Decide about a candidate that our own key has been asked about: ours only if it was made with
+    our seed.
+    """
+    if isinstance(answer, TaskNotFoundError) or (
+        isinstance(answer, TaskResult) and answer.seed != request.seed
+    ):
         log.warning("request %s: a webhook named a task that is not its own", request.short_id)
         _forget(request)
     elif isinstance(answer, ProviderError):
-        first = 60 if isinstance(answer, ProviderMisconfigured) else 2
+        first = 60 if isinstance(answer, ProviderMisconfiguredError) else 2
         due = timezone.now() + backoff(min(request.attempts, 12), first=first)
         _claimed(request).update(due_at=due, attempts=min(request.attempts + 1, 12))
     else:
@@ -106,13 +132,19 @@ def _adopt(request: GenerationRequest) -> None:
     try:
         with transaction.atomic():
             request.move_to(
-                Status.PROCESSING, only_from=Status.UNKNOWN,
-                where={"lease": request.lease, "candidate_task_id": task_id}, provider_task_id=task_id,
-                candidate_task_id="", due_at=timezone.now(), lease=None, attempts=0, error="",
+                Status.PROCESSING,
+                only_from=Status.UNKNOWN,
+                where={"lease": request.lease, "candidate_task_id": task_id},
+                provider_task_id=task_id,
+                candidate_task_id="",
+                due_at=timezone.now(),
+                lease=None,
+                attempts=0,
+                error="",
                 reason="FOUND_BY_WEBHOOK",
-            )  # fmt: skip
+            )
             jobs.wake("poll")
-    except InvalidTransition:
+    except InvalidTransitionError:
         log.info("request %s was settled by somebody else", request.short_id)
     except IntegrityError:  # the task has become another request's meanwhile
         _forget(request)
@@ -123,4 +155,6 @@ def _forget(request: GenerationRequest) -> None:
 
 
 def _claimed(request: GenerationRequest) -> QuerySet[GenerationRequest]:
-    return GenerationRequest.objects.filter(pk=request.pk, status=Status.UNKNOWN, lease=request.lease)
+    return GenerationRequest.objects.filter(
+        pk=request.pk, status=Status.UNKNOWN, lease=request.lease
+    )

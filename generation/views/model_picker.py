@@ -1,4 +1,6 @@
-"""The list of a provider's models, to choose one for a field of the form: a page, and a dialog of the form to htmx."""
+"""The list of a provider's models, to choose one for a field of the form: a page, and a dialog of
+the form to htmx.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,11 @@ class Search:
     def read(cls, data: QueryDict) -> Search:
         available = providers.available()
         provider = data.get("provider", "")
-        carried = {name: data.get(name, "")[:NAME_MAX] for name in ("from", "preset", *PICKED) if data.get(name)}
+        carried = {
+            name: data.get(name, "")[:NAME_MAX]
+            for name in ("from", "preset", *PICKED)
+            if data.get(name)
+        }
         field = data.get("for", "")
         kind = data.get("type", "") or PICKED.get(field, "")
         kind = kind if kind in model_catalog.KINDS else "checkpoint"
@@ -52,13 +58,17 @@ class Search:
             carried=carried,
         )
 
-    def ask(self) -> model_catalog.Offer:
+    def fetch_page(self) -> model_catalog.CatalogPage:
         if not self.provider:
-            return model_catalog.Offer(problem="No provider is configured.")
-        question = model_catalog.Question(
-            provider=self.provider, kind=self.kind, query=self.query, is_sdxl=SDXL[self.sdxl], cursor=self.cursor
+            return model_catalog.CatalogPage(problem="No provider is configured.")
+        question = model_catalog.CatalogQuery(
+            provider=self.provider,
+            kind=self.kind,
+            query=self.query,
+            is_sdxl=SDXL[self.sdxl],
+            cursor=self.cursor,
         )
-        return model_catalog.ask(question)
+        return model_catalog.fetch_page(question)
 
     @property
     def hidden(self) -> dict[str, str]:
@@ -102,7 +112,7 @@ def _free_field(kind: str, carried: dict[str, str]) -> str:
 @permission_required("generation.add_generationrequest", raise_exception=True)
 def model_list(request: HttpRequest) -> HttpResponse:
     search = Search.read(request.GET)
-    offer = search.ask()
+    offer = search.fetch_page()
     context = {
         "search": search,
         "offer": offer,

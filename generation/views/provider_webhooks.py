@@ -14,7 +14,9 @@ from generation.services import webhooks
 @login_not_required
 @require_POST
 def novita_webhook(request: HttpRequest, secret: str) -> HttpResponse:
-    """A task has ended, they say. Strangers, who know no secret, are refused before their body is read."""
+    """A task has ended, they say. Strangers, who know no secret, are refused before their body is
+    read.
+    """
     if not webhooks.is_known(secret):
         return HttpResponse(status=404)
     body = request.read(webhooks.BODY_MAX + 1)

@@ -35,7 +35,10 @@ def groups(item: GenerationRequest, provider: str) -> list[Group]:
         ),
         Group(
             "Embeddings",
-            [Fact(f"Embedding {place}", row["model_name"]) for place, row in enumerate(item.embeddings, start=1)],
+            [
+                Fact(f"Embedding {place}", row["model_name"])
+                for place, row in enumerate(item.embeddings, start=1)
+            ],
         ),
         Group("Hires fix", _hires(item.hires_fix or {})),
         Group("Delivery", _delivery(item)),

@@ -1,4 +1,6 @@
-"""What the list of requests shows: filters that live in the address, and pages by key instead of by number."""
+"""What the list of requests shows: filters that live in the address, and pages by key instead of by
+number.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ CHOICES = {
         for status in GenerationRequest.Status
         if status.value not in GenerationRequest.OPEN
     },
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +41,22 @@ class Filters:
 
     @classmethod
     def read(cls, params: Mapping[str, str]) -> Filters:
-        """From an address. What cannot be understood is left out, so that an old link still shows something."""
+        """From an address. What cannot be understood is left out, so that an old link still shows
+        something.
+        """
         status = params.get("status", "")
         known = status in CHOICES or status in GenerationRequest.Status.values
         query = params.get("q", "").replace("\0", "").strip()[:QUERY_MAX]
-        return cls(status=status if known else "", query=query, before=parse_uuid(params.get("before", "")))
+        return cls(
+            status=status if known else "", query=query, before=parse_uuid(params.get("before", ""))
+        )
 
     @property
     def params(self) -> str:
         """The same filters as a query string, without the place in the list."""
-        return urlencode({name: value for name, value in (("status", self.status), ("q", self.query)) if value})
+        return urlencode(
+            {name: value for name, value in (("status", self.status), ("q", self.query)) if value}
+        )
 
     @property
     def address(self) -> str:
@@ -80,16 +88,24 @@ class Page:
 
 
 def read_page(*, user: User | AnonymousUser, filters: Filters) -> Page:
-    """The newest requests, or those before the one named in the address, each with its images' blurred previews."""
+    """The newest requests, or those before the one named in the address, each with its images'
+    blurred previews.
+    """
     rows = filters.apply(GenerationRequest.objects.visible_to(user))
     if filters.before is not None:
         rows = _before(rows, filters.before)
-    previews = Asset.objects.visible_to(user).only("uuid", "request_id", "position", "preview").order_by("position")
+    previews = (
+        Asset.objects.visible_to(user)
+        .only("uuid", "request_id", "position", "preview")
+        .order_by("position")
+    )
     found = list(
         rows.order_by("-created_at", "-id")
         .select_related("requested_by")
         .defer("submit_answer", "negative_prompt")
-        .prefetch_related(Prefetch("assets", queryset=previews, to_attr="previews"))[: PAGE_SIZE + 1]
+        .prefetch_related(Prefetch("assets", queryset=previews, to_attr="previews"))[
+            : PAGE_SIZE + 1
+        ]
     )
     return Page(rows=found[:PAGE_SIZE], has_older=len(found) > PAGE_SIZE)
 
@@ -99,11 +115,15 @@ def _before(rows: QuerySet[GenerationRequest], uuid: UUID) -> QuerySet[Generatio
     if place is None:
         return rows
     created_at, pk = place
-    return rows.filter(created_at__lte=created_at).filter(Q(created_at__lt=created_at) | Q(pk__lt=pk))
+    return rows.filter(created_at__lte=created_at).filter(
+        Q(created_at__lt=created_at) | Q(pk__lt=pk)
+    )
 
 
 def _matching(query: str) -> Q:
-    """Words of the prompt or of the model's name; or a request's id, whole or as the eight characters pages show."""
+    """Words of the prompt or of the model's name; or a request's id, whole or as the eight
+    characters pages show.
+    """
     found = Q(prompt__icontains=query) | Q(model_name__icontains=query) | Q(provider_task_id=query)
     if re.fullmatch(r"[0-9a-fA-F]{8}", query):
         found |= Q(uuid__istartswith=query)

@@ -13,7 +13,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.core.exceptions import PermissionDenied
-from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -22,29 +22,19 @@ from generation.core.htmx import respond
 from generation.core.storage import StorageUnavailableError
 from generation.forms.presets import PRESETS
 from generation.forms.request_form import SIZES, RequestForm, picked
-from generation.models import Asset, GenerationRequest, InvalidTransition, RemoteImage
+from generation.models import Asset, GenerationRequest, InvalidTransitionError, RemoteImage
 from generation.services import model_catalog
 from generation.services import requests as service
-from generation.services.spending import SpendingLimitReached
+from generation.services.spending import SpendingLimitError
 from generation.views import request_details
 from generation.views import request_list as listing
 from generation.wire.txt2img import STRENGTH
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-    from django.db.models.fields.files import FieldFile
 
 log = logging.getLogger("loupe.views")
 Status = GenerationRequest.Status
-
-CONTENT_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
-# Whatever the bytes are, a browser shall treat them as a picture and nothing else.
-ASSET_HEADERS = {
-    "Cache-Control": "private, no-store",
-    "Content-Security-Policy": "default-src 'none'; sandbox",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-}
 
 
 def get_request_for(user: Any, uuid: UUID) -> GenerationRequest:
@@ -53,7 +43,7 @@ def get_request_for(user: Any, uuid: UUID) -> GenerationRequest:
     return get_object_or_404(rows, uuid=uuid)
 
 
-# --- The list ---------------------------------------------------------------------------------------------------------
+# --- The list ---
 
 
 @require_safe
@@ -61,10 +51,12 @@ def request_list(request: HttpRequest) -> HttpResponse:
     filters = listing.Filters.read(request.GET)
     page = listing.read_page(user=request.user, filters=filters)
     context = {"page": page, "filters": filters, "choices": listing.CHOICES.items()}
-    return respond(request, "generation/request_list.html", "generation/_request_rows.html", context)
+    return respond(
+        request, "generation/request_list.html", "generation/_request_rows.html", context
+    )
 
 
-# --- One request ------------------------------------------------------------------------------------------------------
+# --- One request ---
 
 
 @require_safe
@@ -72,11 +64,20 @@ def request_detail(request: HttpRequest, uuid: UUID) -> HttpResponse:
     return _panel(request, get_request_for(request.user, uuid))
 
 
-def _panel(request: HttpRequest, item: GenerationRequest, *, problem: str = "", status: int = 200) -> HttpResponse:
-    context = {**_images(request, item), **_moves(cast("User", request.user), item), "item": item, "problem": problem}
+def _panel(
+    request: HttpRequest, item: GenerationRequest, *, problem: str = "", status: int = 200
+) -> HttpResponse:
+    context = {
+        **_images(request, item),
+        **_moves(cast("User", request.user), item),
+        "item": item,
+        "problem": problem,
+    }
     context |= {
         "transitions": item.transitions.order_by("created_at", "pk"),
-        "groups": request_details.groups(item, providers.available().get(item.provider, item.provider)),
+        "groups": request_details.groups(
+            item, providers.available().get(item.provider, item.provider)
+        ),
         "raw": _raw_answer(cast("User", request.user), item),
         "here": item.get_absolute_url() + ("?images=shown" if context["revealed"] else ""),
     }
@@ -85,7 +86,9 @@ def _panel(request: HttpRequest, item: GenerationRequest, *, problem: str = "", 
 
 
 def _images(request: HttpRequest, item: GenerationRequest) -> dict[str, Any]:
-    """The images with their reviews, which belong to another app and are known here by name only."""
+    """The images with their reviews, which belong to another app and are known here by name
+    only.
+    """
     assets = Asset.objects.visible_to(request.user).filter(request=item)
     # Their addresses are secrets, so they are not even loaded.
     remote = list(item.remote_images.defer("url").order_by("position"))
@@ -108,7 +111,10 @@ def _raw_answer(user: User, item: GenerationRequest) -> dict[str, str]:
     if not item.result or not (user.is_staff or user.has_perm("generation.resolve_request")):
         return {}
     text = json.dumps(item.result, indent=2, ensure_ascii=False)
-    return {"text": text, "digest": hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]}
+    return {
+        "text": text,
+        "digest": hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16],
+    }
 
 
 def _moves(user: User, item: GenerationRequest) -> dict[str, bool]:
@@ -130,7 +136,9 @@ def _may_cancel(user: User, item: GenerationRequest) -> bool:
 def request_cancel(request: HttpRequest, uuid: UUID) -> HttpResponse:
     item = get_request_for(request.user, uuid)
     if not _may_cancel(cast("User", request.user), item):
-        raise PermissionDenied("Only who asked for it, or a senior moderator, may cancel a request.")
+        raise PermissionDenied(
+            "Only who asked for it, or a senior moderator, may cancel a request."
+        )
     return _move(request, item, lambda: service.cancel(request=item))
 
 
@@ -145,23 +153,30 @@ def request_retry(request: HttpRequest, uuid: UUID) -> HttpResponse:
 @permission_required("generation.resolve_request", raise_exception=True)
 def request_give_up(request: HttpRequest, uuid: UUID) -> HttpResponse:
     item = get_request_for(request.user, uuid)
-    return _move(request, item, lambda: service.give_up(request=item, user=cast("User", request.user)))
+    return _move(
+        request, item, lambda: service.give_up(request=item, user=cast("User", request.user))
+    )
 
 
 def _move(request: HttpRequest, item: GenerationRequest, act: Callable[[], object]) -> HttpResponse:
-    """Do it and show the request; when it has moved on meanwhile, say so beside what it has become."""
+    """Do it and show the request; when it has moved on meanwhile, say so beside what it has
+    become.
+    """
     try:
         act()
     except service.BlankPromptError as error:
         return _panel(request, item, problem=str(error), status=409)
-    except InvalidTransition:
+    except InvalidTransitionError:
         item.refresh_from_db()
-        problem = f"That is no longer possible: the request is {item.get_status_display().lower()} by now."
+        problem = (
+            f"That is no longer possible: the request is {item.get_status_display().lower()} by"
+            " now."
+        )
         return _panel(request, item, problem=problem, status=409)
     return _panel(request, item) if getattr(request, "htmx", False) else redirect(item)
 
 
-# --- A new request ----------------------------------------------------------------------------------------------------
+# --- A new request ---
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -170,7 +185,9 @@ def request_create(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         form, about = _new_form(request)
         if getattr(request, "htmx", False) and about["picked"]:
-            return render(request, "generation/_field_picked.html", {"field": form[about["picked"]], **about})
+            return render(
+                request, "generation/_field_picked.html", {"field": form[about["picked"]], **about}
+            )
         return _form(request, form, about)
     form = RequestForm(request.POST)
     if not form.is_valid():
@@ -184,22 +201,27 @@ def request_create(request: HttpRequest) -> HttpResponse:
             fields=form.request_fields,
             form_token=token,
         )
-    except service.UnknownProvider as error:
+    except service.UnknownProviderError as error:
         form.add_error("provider", str(error))
         return _form(request, form, status=422)
-    except SpendingLimitReached as error:
+    except SpendingLimitError as error:
         form.add_error(None, str(error))
         return _form(request, form, status=422)
     except StorageUnavailableError as error:
         form.add_error(None, f"{error} What you have filled in is still here; send it again then.")
         return _form(request, form, status=503)
     if sent_before:
-        messages.info(request, "This form had been sent before. This is the request it made; nothing was sent twice.")
+        messages.info(
+            request,
+            "This form had been sent before. This is the request it made; nothing was sent twice.",
+        )
     return redirect(item)
 
 
 def _new_form(request: HttpRequest) -> tuple[RequestForm, dict[str, Any]]:
-    """An empty form, or one filled in by ``?from=`` or ``?preset=``, and by what the list of models gave."""
+    """An empty form, or one filled in by ``?from=`` or ``?preset=``, and by what the list of models
+    gave.
+    """
     source, preset = _source(request), PRESETS.get(request.GET.get("preset", ""))
     if source:
         form = RequestForm.like(source)
@@ -214,18 +236,28 @@ def _new_form(request: HttpRequest) -> tuple[RequestForm, dict[str, Any]]:
     field = request.GET.get("picked", "")
     if field in chosen:
         form.fields[field].widget.attrs["autofocus"] = True
-    carried = {name: request.GET[name] for name in ("from", "preset", *chosen) if request.GET.get(name)}
+    carried = {
+        name: request.GET[name] for name in ("from", "preset", *chosen) if request.GET.get(name)
+    }
     about = {"source": source, "preset": preset, "carried": urlencode(carried)}
     return form, {**about, "picked": field if field in chosen else ""}
 
 
 def _source(request: HttpRequest) -> GenerationRequest | None:
     uuid = listing.parse_uuid(request.GET.get("from", ""))
-    return GenerationRequest.objects.visible_to(request.user).filter(uuid=uuid).first() if uuid else None
+    return (
+        GenerationRequest.objects.visible_to(request.user).filter(uuid=uuid).first()
+        if uuid
+        else None
+    )
 
 
 def _form(
-    request: HttpRequest, form: RequestForm, about: dict[str, Any] | None = None, *, status: int = 200
+    request: HttpRequest,
+    form: RequestForm,
+    about: dict[str, Any] | None = None,
+    *,
+    status: int = 200,
 ) -> HttpResponse:
     chosen = form.chosen_provider
     models = model_catalog.suggestions(chosen) if chosen else []
@@ -238,40 +270,9 @@ def _form(
         "sizes": SIZES,
         "presets": PRESETS,
         "strength": STRENGTH,
-        "elsewhere": bool(about and about["preset"] and names and form.initial["model_name"] not in names),
+        "elsewhere": bool(
+            about and about["preset"] and names and form.initial["model_name"] not in names
+        ),
         **(about or {}),
     }
     return render(request, "generation/request_form.html", context, status=status)
-
-
-# --- Images -----------------------------------------------------------------------------------------------------------
-
-
-@require_safe
-def asset_file(request: HttpRequest, uuid: UUID) -> HttpResponseBase:
-    """The canonical rendition: what was classified is what is shown."""
-    asset = get_object_or_404(Asset.objects.visible_to(request.user), uuid=uuid)
-    return _bytes(request, asset, asset.rendition, asset.image_type)
-
-
-@require_safe
-def asset_preview(request: HttpRequest, uuid: UUID) -> HttpResponseBase:
-    """The thumbnail."""
-    asset = get_object_or_404(Asset.objects.visible_to(request.user), uuid=uuid)
-    return _bytes(request, asset, asset.thumbnail, "webp")
-
-
-def _bytes(request: HttpRequest, asset: Asset, file: FieldFile, image_type: str) -> HttpResponseBase:
-    try:
-        content = file.open("rb")
-    except (OSError, ValueError):  # not there, or no name at all
-        log.error("a file of asset %s is missing or unreadable: %s", asset.uuid, file.name)
-        return render(request, "generation/asset_missing.html", {"asset": asset}, status=404)
-    response = FileResponse(
-        content,
-        filename=f"{asset.uuid}.{image_type}",
-        content_type=CONTENT_TYPES.get(image_type, "application/octet-stream"),
-    )
-    for name, value in ASSET_HEADERS.items():
-        response[name] = value
-    return response

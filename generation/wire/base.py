@@ -27,7 +27,9 @@ WholeNumberUp = Annotated[int, round_floats(math.ceil)]
 
 
 class WireModel(BaseModel):
-    """One JSON object. ``null`` and ``{}`` count as absent, because Novita's own SDK sends both for unset fields."""
+    """One JSON object. ``null`` and ``{}`` count as absent, because Novita's own SDK sends both for
+    unset fields.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
 

@@ -1,6 +1,8 @@
-"""The nested body of txt2img as one flat set of names: those of our columns, of the form and of ``Submission``.
+"""The nested body of txt2img as one flat set of names: those of our columns, of the form and of
+``Submission``.
 
-``nest`` and ``flatten`` are each other's way back. Ranges and defaults are those of ``generation.wire.txt2img``.
+``nest`` and ``flatten`` are each other's way back. Ranges and defaults are those of
+``generation.wire.txt2img``.
 """
 
 from __future__ import annotations
@@ -11,10 +13,23 @@ from typing import Any
 from generation.wire.txt2img import Txt2ImgBody
 
 _REQUIRED = (
-    "model_name", "prompt", "width", "height", "image_num", "steps", "guidance_scale", "sampler_name",
-)  # fmt: skip
+    "model_name",
+    "prompt",
+    "width",
+    "height",
+    "image_num",
+    "steps",
+    "guidance_scale",
+    "sampler_name",
+)
 # Sent even when they are false or 0, so that a task says by itself what was asked of it.
-_ALWAYS = (*_REQUIRED, "seed", "response_image_type", "enable_nsfw_detection", "nsfw_detection_level")
+_ALWAYS = (
+    *_REQUIRED,
+    "seed",
+    "response_image_type",
+    "enable_nsfw_detection",
+    "nsfw_detection_level",
+)
 
 PATHS: dict[str, tuple[str, ...]] = {
     "model_name": ("request", "model_name"),
@@ -44,7 +59,11 @@ PATHS: dict[str, tuple[str, ...]] = {
 }
 # All but the webhook's address, which is a secret and never a field that a person fills in.
 NAMES = tuple(name for name in PATHS if name != "webhook_url")
-_EMPTY: dict[str, Any] = {"negative_prompt": "", "sd_vae": "", "enterprise_plan": False}  # the other ones: None
+_EMPTY: dict[str, Any] = {
+    "negative_prompt": "",
+    "sd_vae": "",
+    "enterprise_plan": False,
+}  # the other ones: None
 
 
 def nest(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,7 +99,11 @@ def _is_unset(value: Any) -> bool:
 def _plain(value: Any) -> Any:
     """As JSON has it: lists of objects, and in those objects only what is set."""
     if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items() if inner is not None and inner is not False}
+        return {
+            name: _plain(inner)
+            for name, inner in value.items()
+            if inner is not None and inner is not False
+        }
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     return value

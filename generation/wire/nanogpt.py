@@ -1,8 +1,10 @@
-"""nano-gpt's NSFW image classification on the wire: request, reply, error. For our client, the sandbox and the gateway.
+"""nano-gpt's NSFW image classification on the wire: request, reply, error. For our client, the
+sandbox and the gateway.
 
-Pages, read November 2026: https://docs.nano-gpt.com/api-reference/endpoint/nsfw-image (with NsfwImageRequest and
-NsfwImageResponse of its openapi.json), .../miscellaneous/error-handling, .../miscellaneous/rate-limits and
-.../endpoint/check-balance. What those pages leave open is marked "inferred".
+Pages, read November 2026: https://docs.nano-gpt.com/api-reference/endpoint/nsfw-image (with
+NsfwImageRequest and NsfwImageResponse of its openapi.json), .../miscellaneous/error-handling,
+.../miscellaneous/rate-limits and .../endpoint/check-balance. What those pages leave open is marked
+"inferred".
 """
 
 from __future__ import annotations
@@ -27,13 +29,17 @@ MODEL = "nsfw-classifier"  # the only one
 IMAGES_MAX = 10  # more are neither processed nor billed, and `truncated` says so
 IMAGE_PRICE = Decimal("0.0015")  # USD per image that reached the classifier
 CURRENCIES = ("USD", "XNO")  # by where the account's money lies
-# In this order the images of several fields are read. Inferred: no page says what happens when more than one is used.
+# In this order the images of several fields are read. Inferred: no page says what happens when more
+# than one is used.
 IMAGE_FIELDS = ("image_urls", "imageUrls", "imageUrl", "imageDataUrl", "imageDataUrls")
 POLICY_CODE = "content_policy_violation"
 
 _DATA_URL = re.compile(r"data:(image/[a-z0-9.+-]{1,40});base64,", re.IGNORECASE)
-# The page promises "a safety error message" and not its words, so any of these makes a 400 one. Inferred.
-_POLICY_WORDS = re.compile(r"polic(y|ies)|safety|prohibited|violat|moderation|disallowed content", re.IGNORECASE)
+# The page promises "a safety error message" and not its words, so any of these makes a 400 one.
+# Inferred.
+_POLICY_WORDS = re.compile(
+    r"polic(y|ies)|safety|prohibited|violat|moderation|disallowed content", re.IGNORECASE
+)
 
 OneOrMany = str | list[str]
 
@@ -47,7 +53,9 @@ class _Wire(BaseModel):
 
 
 class NsfwRequest(_Wire):
-    """Images as addresses or data URLs, each field a string or a list. The page is stricter for the last three."""
+    """Images as addresses or data URLs, each field a string or a list. The page is stricter for the
+    last three.
+    """
 
     image_urls: OneOrMany | None = None
     imageUrls: OneOrMany | None = None
@@ -67,7 +75,9 @@ class NsfwRequest(_Wire):
 
 
 class NsfwReply(_Wire):
-    """The 200. Strict where a guess would be a verdict: booleans only, and a list of them has to be there."""
+    """The 200. Strict where a guess would be a verdict: booleans only, and a list of them has to be
+    there.
+    """
 
     model: str = MODEL
     requestId: str | None = None  # "if available"
@@ -80,7 +90,9 @@ class NsfwReply(_Wire):
 
     @field_validator("model", "requestId", "cost", "currency", mode="wrap")
     @classmethod
-    def _unreadable_is_absent(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+    def _unreadable_is_absent(
+        cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> Any:
         """What is only kept for the record does not cost the verdicts beside it."""
         try:
             return handler(value)
@@ -89,16 +101,27 @@ class NsfwReply(_Wire):
 
     def to_wire(self) -> dict[str, Any]:
         cost = None if self.cost is None else float(self.cost)
-        return {name: value for name, value in {**super().to_wire(), "cost": cost}.items() if value is not None}
+        return {
+            name: value
+            for name, value in {**super().to_wire(), "cost": cost}.items()
+            if value is not None
+        }
 
     @classmethod
-    def of(cls, verdicts: Iterable[bool], *, request_id: str, price: Decimal, truncated: bool = False) -> Self:
+    def of(
+        cls, verdicts: Iterable[bool], *, request_id: str, price: Decimal, truncated: bool = False
+    ) -> Self:
         """What a server answers about these images."""
         flags = list(verdicts)
         return cls(
-            requestId=request_id, inputCount=len(flags), cost=price * len(flags), currency="USD", truncated=truncated,
-            has_nsfw_concepts=flags, is_nsfw=any(flags),
-        )  # fmt: skip
+            requestId=request_id,
+            inputCount=len(flags),
+            cost=price * len(flags),
+            currency="USD",
+            truncated=truncated,
+            has_nsfw_concepts=flags,
+            is_nsfw=any(flags),
+        )
 
 
 class ErrorDetail(_Wire):
@@ -111,7 +134,9 @@ class ErrorDetail(_Wire):
 
 
 class ErrorReply(_Wire):
-    """Any error body. This endpoint's page shows ``error`` as a string; elsewhere it is an object, or a number."""
+    """Any error body. This endpoint's page shows ``error`` as a string; elsewhere it is an object,
+    or a number.
+    """
 
     error: str | int | ErrorDetail
     status: int | None = None
@@ -132,7 +157,9 @@ class Balance(_Wire):
 
 
 def read_error(body: object) -> tuple[str, str]:
-    """The message and the code of an error body in any of the known forms; empty strings for one of no known form."""
+    """The message and the code of an error body in any of the known forms; empty strings for one of
+    no known form.
+    """
     if not isinstance(body, dict):
         return "", ""
     error = body.get("error")

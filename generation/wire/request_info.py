@@ -1,6 +1,7 @@
 """``extra.debug_info.request_info`` of Novita's task result: JSON inside text.
 
-Source: the examples of https://novita.ai/docs/api-reference/model-apis-txt2img have these keys in this order.
+Source: the examples of https://novita.ai/docs/api-reference/model-apis-txt2img have these keys in
+this order.
 """
 
 from __future__ import annotations
@@ -23,10 +24,14 @@ _NOT_REPEATED = {*_RENAMED.values(), "prompt", "negative_prompt", "seed"}
 
 
 def dump_request_info(request: Mapping[str, Any], seeds: Sequence[int]) -> str:
-    """Return the JSON for a submitted ``request``; fields without a documented key keep their name."""
+    """Return the JSON for a submitted ``request``; fields without a documented key keep their
+    name.
+    """
     renamed = {key: request[name] for key, name in _RENAMED.items()}
     others = {
-        name: value for name, value in request.items() if name not in _NOT_REPEATED and value not in (None, False, [])
+        name: value
+        for name, value in request.items()
+        if name not in _NOT_REPEATED and value not in (None, False, [])
     }
     return json.dumps(
         {

@@ -1,12 +1,14 @@
 """What Scenario answers about assets: a page of them, one of them, an error.
 
-Sources: the published client scenario-sdk 2.4.0 (types/asset_list_response.py, asset_retrieve_response.py,
-asset_list_params.py, pagination.py) and https://docs.scenario.com/get-started/documentation/nsfw. Reading is tolerant:
-only the asset's id is needed, whatever cannot be read counts as absent, and a label is kept whatever it says.
-Writing (``to_wire``) gives every field that the client requires, under its name there.
+Sources: the published client scenario-sdk 2.4.0 (types/asset_list_response.py,
+asset_retrieve_response.py, asset_list_params.py, pagination.py) and
+https://docs.scenario.com/get-started/documentation/nsfw. Reading is tolerant: only the asset's id
+is needed, whatever cannot be read counts as absent, and a label is kept whatever it says. Writing
+(``to_wire``) gives every field that the client requires, under its name there.
 
-``nsfw`` is three-valued: absent means that Scenario has not analysed the asset yet, ``[]`` that it has and found
-nothing. What is there but is no list proves neither, so it reads as absent. No label has a score.
+``nsfw`` is three-valued: absent means that Scenario has not analysed the asset yet, ``[]`` that it
+has and found nothing. What is there but is no list proves neither, so it reads as absent. No label
+has a score.
 """
 
 from __future__ import annotations
@@ -44,7 +46,10 @@ def _clean(text: str, longest: int = TEXT_LENGTH) -> str:
 
 class _Reply(WireModel):
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, coerce_numbers_to_str=True, allow_inf_nan=False
+        alias_generator=to_camel,
+        populate_by_name=True,
+        coerce_numbers_to_str=True,
+        allow_inf_nan=False,
     )
 
     def to_wire(self) -> dict[str, Any]:
@@ -55,7 +60,9 @@ class _Reply(WireModel):
 class _Tolerant(_Reply):
     @field_validator("*", mode="wrap")
     @classmethod
-    def _unreadable_is_absent(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+    def _unreadable_is_absent(
+        cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> Any:
         field = cls.model_fields[str(info.field_name)]
         if field.is_required():
             return handler(value)
@@ -74,8 +81,10 @@ class Concept(_Tolerant):
 
 
 class Metadata(_Tolerant):
-    """How an asset was made. Of some 120 documented fields those that say so in words and numbers; the others hold
-    masks, input images as data URLs and signed addresses, which have no business in a database."""
+    """How an asset was made. Of some 120 documented fields those that say so in words and numbers;
+    the others hold masks, input images as data URLs and signed addresses, which have no business in
+    a database.
+    """
 
     kind: str = ""
     type: str = ""  # inference-txt2img, uploaded, upscale, …
@@ -131,7 +140,9 @@ class Asset(_Tolerant):
         """A label that is no text is kept as JSON: unknown, but not lost."""
         if not isinstance(value, list | tuple):
             return value
-        labels = (entry if isinstance(entry, str) else json.dumps(entry) for entry in value[:LABELS_MAX])
+        labels = (
+            entry if isinstance(entry, str) else json.dumps(entry) for entry in value[:LABELS_MAX]
+        )
         return tuple(_clean(label, LABEL_LENGTH) for label in labels)
 
     def to_wire(self) -> dict[str, Any]:
@@ -150,7 +161,9 @@ class AssetsReply(_Reply):
 
     @classmethod
     def read(cls, answer: object) -> AssetsReply:
-        """Raises ValueError when this is no page of assets; an entry that is no asset is only counted."""
+        """Raises ValueError when this is no page of assets; an entry that is no asset is only
+        counted.
+        """
         if not is_object(answer) or not isinstance(answer.get("assets"), list):
             raise ValueError("This is no page of assets.")
         assets: list[Asset] = []
@@ -193,19 +206,32 @@ class BulkBody(BaseModel):
 
 
 class ErrorReply(_Tolerant):
-    """The body of an answer that is not 200. Its shape is not documented: the client passes it on as it comes."""
+    """The body of an answer that is not 200. Its shape is not documented: the client passes it on
+    as it comes.
+    """
 
     reason: str = ""
     message: str = ""
 
     @classmethod
     def read(cls, answer: object) -> ErrorReply:
-        """Reads the shapes in use: {message}, {error: "…"}, {error: {code, message}}, {apiError, reason}."""
+        """Reads the shapes in use: {message}, {error: "…"}, {error: {code, message}}, {apiError,
+        reason}.
+        """
         if not is_object(answer):
             return cls()
         inner = answer.get("error")
         nested = inner if is_object(inner) else {}
-        texts = (answer.get("message"), nested.get("message"), answer.get("reason"), inner, answer.get("apiError"))
+        texts = (
+            answer.get("message"),
+            nested.get("message"),
+            answer.get("reason"),
+            inner,
+            answer.get("apiError"),
+        )
         codes = (answer.get("code"), nested.get("code"), answer.get("apiError"), inner)
-        first = [next((text for text in row if isinstance(text, str) and text), "") for row in (codes, texts)]
+        first = [
+            next((text for text in row if isinstance(text, str) and text), "")
+            for row in (codes, texts)
+        ]
         return cls(reason=first[0], message=first[1])

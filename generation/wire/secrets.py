@@ -1,17 +1,21 @@
-"""What must not be kept of what a provider says: the signatures in addresses, and the secrets in ours."""
+"""What must not be kept of what a provider says: the signatures in addresses, and the secrets in
+ours.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-# Texts come from strangers and are long, so the patterns take time in proportion to their length: each either matches
-# wherever it begins or gives up after a bounded number of characters.
+# Texts come from strangers and are long, so the patterns take linear time: each one matches where
+# it begins, or gives up after a bounded number of characters.
 #
-# Everything after the question mark of an address; signatures live there. It may stand inside JSON inside a string.
+# The query of a URL holds signatures. The URL may stand inside JSON inside a string.
 _QUERY = re.compile(r"(https?://[^\s\"'<>\\?#]*+)(?:[?#][^\s\"'<>\\]*+)?", re.IGNORECASE)
 _WEBHOOK = re.compile(r"(/webhooks/[a-z]{1,40}/)[^\s\"'<>\\/?#]+", re.IGNORECASE)
-_LOOSE = re.compile(r"((?:X-Amz-[A-Za-z0-9-]{1,40}|Signature|Key-Pair-Id|Policy)=)[^\s\"'<>\\&]+", re.IGNORECASE)
+_LOOSE = re.compile(
+    r"((?:X-Amz-[A-Za-z0-9-]{1,40}|Signature|Key-Pair-Id|Policy)=)[^\s\"'<>\\&]+", re.IGNORECASE
+)
 
 
 def redact(text: str) -> str:

@@ -1,15 +1,22 @@
 """What Novita answers: a task's result, an error, a submission, a page of models.
 
-Sources: https://novita.ai/docs/api-reference/model-apis-task-result, .../basic-error-code and .../model-apis-get-model.
-Reading is tolerant (null is absent, unknown keys are ignored, a status stays text), because published examples differ
-from the published schema. Writing (``to_wire``) gives what the documented examples show.
+Sources: https://novita.ai/docs/api-reference/model-apis-task-result, .../basic-error-code and
+.../model-apis-get-model. Reading is tolerant (null is absent, unknown keys are ignored, a status
+stays text), because published examples differ from the published schema. Writing (``to_wire``)
+gives what the documented examples show.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ConfigDict, Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 
 from generation.wire.base import WholeNumber, WholeNumberUp, WireModel, is_object
 
@@ -34,8 +41,12 @@ class _Lenient(_Reply):
 
     @field_validator("*", mode="wrap")
     @classmethod
-    def _unreadable_is_absent(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
-        """What cannot be read is the field's empty value; only what has none makes the whole unreadable."""
+    def _unreadable_is_absent(
+        cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> Any:
+        """What cannot be read is the field's empty value; only what has none makes the whole
+        unreadable.
+        """
         try:
             return handler(value)
         except ValueError:
@@ -78,7 +89,9 @@ class Image(_Lenient):
     image_url: str = ""
     image_url_ttl: str | int = "3600"  # seconds, text in the examples, a number in the schema
     image_type: str = ""  # png, jpeg or webp
-    nsfw_detection_result: NsfwDetection | None = None  # None also for the {} of a published example
+    nsfw_detection_result: NsfwDetection | None = (
+        None  # None also for the {} of a published example
+    )
 
 
 class Video(_Reply):
@@ -113,13 +126,17 @@ class TaskResultReply(_Lenient):
 
     def to_wire(self) -> dict[str, Any]:
         reply = self.model_dump(mode="json")
-        if self.extra.debug_info is None:  # absent, never null: the official SDK fails on a partial one
+        if (
+            self.extra.debug_info is None
+        ):  # absent, never null: the official SDK fails on a partial one
             del reply["extra"]["debug_info"]
         return reply
 
 
 class ErrorReply(_Lenient):
-    """The body of every answer that is not 200: ``reason`` is Novita's own code such as INVALID_API_KEY."""
+    """The body of every answer that is not 200: ``reason`` is Novita's own code such as
+    INVALID_API_KEY.
+    """
 
     code: int = 0  # the HTTP status again
     reason: str = ""
@@ -128,7 +145,9 @@ class ErrorReply(_Lenient):
 
 
 class SubmitReply(_Reply):
-    """The answer to a submission. ``code`` is not 0 when the older envelope ``{code, msg, data}`` carries a refusal."""
+    """The answer to a submission. ``code`` is not 0 when the older envelope ``{code, msg, data}``
+    carries a refusal.
+    """
 
     task_id: str = ""
     code: int = 0
@@ -136,7 +155,9 @@ class SubmitReply(_Reply):
 
     @classmethod
     def read(cls, answer: object) -> SubmitReply:
-        """Read ``{task_id}`` or ``{code, msg, data: {task_id}}``. Raises ValidationError (a ValueError)."""
+        """Read ``{task_id}`` or ``{code, msg, data: {task_id}}``. Raises ValidationError (a
+        ValueError).
+        """
         if not is_object(answer):
             return cls.model_validate(answer)
         data = answer.get("data")

@@ -1,7 +1,8 @@
 """The body of Novita's ``POST /v3/async/txt2img``, as documented and nothing else.
 
-Source: https://novita.ai/docs/api-reference/model-apis-txt2img. The ranges are constants, so that forms, the client,
-the sandbox and the gateway share them. What Loupe allows beyond or below that is decided elsewhere.
+Source: https://novita.ai/docs/api-reference/model-apis-txt2img. The ranges are constants, so that
+forms, the client, the sandbox and the gateway share them. What Loupe allows beyond or below that is
+decided elsewhere.
 """
 
 from __future__ import annotations
@@ -15,10 +16,27 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from generation.wire.base import WireModel, is_object
 
 Sampler = Literal[
-    "Euler a", "Euler", "LMS", "Heun", "DPM2", "DPM2 a", "DPM++ 2S a", "DPM++ 2M", "DPM++ SDE", "DPM fast",
-    "DPM adaptive", "LMS Karras", "DPM2 Karras", "DPM2 a Karras", "DPM++ 2S a Karras", "DPM++ 2M Karras",
-    "DPM++ SDE Karras", "DDIM", "PLMS", "UniPC",
-]  # fmt: skip
+    "Euler a",
+    "Euler",
+    "LMS",
+    "Heun",
+    "DPM2",
+    "DPM2 a",
+    "DPM++ 2S a",
+    "DPM++ 2M",
+    "DPM++ SDE",
+    "DPM fast",
+    "DPM adaptive",
+    "LMS Karras",
+    "DPM2 Karras",
+    "DPM2 a Karras",
+    "DPM++ 2S a Karras",
+    "DPM++ 2M Karras",
+    "DPM++ SDE Karras",
+    "DDIM",
+    "PLMS",
+    "UniPC",
+]
 ImageType = Literal["png", "webp", "jpeg"]
 NsfwLevel = Literal[0, 1, 2]
 Upscaler = Literal["RealESRGAN_x4plus_anime_6B", "RealESRNet_x4plus", "Latent"]
@@ -147,7 +165,9 @@ class Extra(_Body):
 
 
 class Txt2ImgBody(_Body):
-    """The whole body. ``Txt2ImgBody.model_validate_json(body)`` raises ValidationError; see ``explain``."""
+    """The whole body. ``Txt2ImgBody.model_validate_json(body)`` raises ValidationError; see
+    ``explain``.
+    """
 
     extra: Extra = Field(default_factory=Extra)
     request: Request
@@ -159,7 +179,9 @@ class Txt2ImgBody(_Body):
         return self
 
     def to_wire(self) -> dict[str, Any]:
-        """The JSON object to send: nothing that was left unset, because null is in no documented example."""
+        """The JSON object to send: nothing that was left unset, because null is in no documented
+        example.
+        """
         return self.model_dump(mode="json", exclude_unset=True)
 
 
@@ -181,7 +203,12 @@ RANGES: dict[str, tuple[float, float]] = {
     "strength": STRENGTH,
     "switch_at": STRENGTH,
 }
-_UNITS = {"prompt": "characters", "negative_prompt": "characters", "loras": "items", "embeddings": "items"}
+_UNITS = {
+    "prompt": "characters",
+    "negative_prompt": "characters",
+    "loras": "items",
+    "embeddings": "items",
+}
 _LENGTHS = {"string_too_short", "string_too_long", "too_short", "too_long"}
 _BOUNDS = {"greater_than_equal", "less_than_equal", "greater_than", "less_than", "finite_number"}
 _TYPES = {
@@ -208,7 +235,9 @@ class Problem(NamedTuple):
 
 
 def demand(name: str) -> str:
-    """What the documented range asks of a field, to be said after its name: "must be from 128 to 2048"."""
+    """What the documented range asks of a field, to be said after its name: "must be from 128 to
+    2048".
+    """
     low, high = RANGES[name]
     if unit := _UNITS.get(name):
         return f"must have {low} to {high} {unit}"

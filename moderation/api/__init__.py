@@ -1,1 +1,3 @@
-"""Loupe as programs see it: other services' wire formats, answered with what classifiers and people decided."""
+"""Loupe as programs see it: other services' wire formats, answered with what classifiers and people
+decided.
+"""

@@ -1,7 +1,8 @@
 """The door for programs: who calls, whether they may, how often; and one line about every call.
 
-The three wire formats that Loupe answers in differ in how they say no, so a refusal is an exception here and becomes a
-body in the format's own module. Sessions count for nothing at these addresses: keys do, and only in headers.
+The three wire formats that Loupe answers in differ in how they say no, so a refusal is an exception
+here and becomes a body in the format's own module. Sessions count for nothing at these addresses:
+keys do, and only in headers.
 """
 
 from __future__ import annotations
@@ -33,13 +34,12 @@ from generation.core.outages import RETRY_AFTER, find_outage
 from generation.models import ApiCall, ApiKey, ImagesOfDay, Scope
 
 log = logging.getLogger("loupe.gate")
-CALLS_KEPT = timedelta(days=30)
 KEY_INVALID = "This API key is unknown, expired or revoked, or its owner's account is inactive."
 FAILED = "Loupe failed on this call. It has been logged."
 OUTAGE = "Loupe cannot reach its database or its queue. Send the call again in a few seconds."
 
 
-class Refusal(StrEnum):
+class ApiErrorCode(StrEnum):
     KEY_MISSING = "key missing"
     KEY_INVALID = "key invalid"
     SCOPE_MISSING = "scope missing"
@@ -56,27 +56,29 @@ class Refusal(StrEnum):
 
 
 # What each means in HTTP, unless a format has its own idea.
-STATUS: dict[Refusal, int] = {
-    Refusal.KEY_MISSING: 401,
-    Refusal.KEY_INVALID: 401,
-    Refusal.SCOPE_MISSING: 403,
-    Refusal.TOO_OFTEN: 429,
-    Refusal.IMAGES_SPENT: 429,
-    Refusal.METHOD: 405,
-    Refusal.BODY_TOO_LARGE: 413,
-    Refusal.BODY_INVALID: 400,
-    Refusal.NOT_FOUND: 404,
-    Refusal.CONFLICT: 409,
-    Refusal.IN_DOUBT: 422,
-    Refusal.UNAVAILABLE: 503,
-    Refusal.INTERNAL: 500,
+STATUS: dict[ApiErrorCode, int] = {
+    ApiErrorCode.KEY_MISSING: 401,
+    ApiErrorCode.KEY_INVALID: 401,
+    ApiErrorCode.SCOPE_MISSING: 403,
+    ApiErrorCode.TOO_OFTEN: 429,
+    ApiErrorCode.IMAGES_SPENT: 429,
+    ApiErrorCode.METHOD: 405,
+    ApiErrorCode.BODY_TOO_LARGE: 413,
+    ApiErrorCode.BODY_INVALID: 400,
+    ApiErrorCode.NOT_FOUND: 404,
+    ApiErrorCode.CONFLICT: 409,
+    ApiErrorCode.IN_DOUBT: 422,
+    ApiErrorCode.UNAVAILABLE: 503,
+    ApiErrorCode.INTERNAL: 500,
 }
 
 
 class ApiError(Exception):
     """A call that is refused. ``str(error)`` is a sentence for the developer on the other side."""
 
-    def __init__(self, refusal: Refusal, message: str, *, retry_after: int | None = None) -> None:
+    def __init__(
+        self, refusal: ApiErrorCode, message: str, *, retry_after: int | None = None
+    ) -> None:
         super().__init__(message)
         self.refusal = refusal
         self.retry_after = retry_after  # seconds
@@ -94,8 +96,10 @@ class Call:
     reason: str = ""
     started: float = field(default_factory=time.monotonic)
 
-    def spend(self, images: int) -> None:
-        """Count images against the key's day. Raises ApiError when they are more than it has left."""
+    def consume(self, images: int) -> None:
+        """Count images against the key's day. Raises ApiError when they are more than it has
+        left.
+        """
         now = timezone.now()
         if not ImagesOfDay.take(self.key, now.date(), images):
             limit = self.key.images_per_day or 0
@@ -103,13 +107,13 @@ class Call:
             midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
             wait = int((midnight - now).total_seconds()) + 1
             sentence = f"This key has {left} of its {limit} images left today (UTC)."
-            raise ApiError(Refusal.IMAGES_SPENT, sentence, retry_after=wait)
+            raise ApiError(ApiErrorCode.IMAGES_SPENT, sentence, retry_after=wait)
         self.images, self.day = images, now.date()
 
-    def give_back(self) -> None:
+    def refund(self) -> None:
         """The call came to nothing, so its images do not count."""
         if self.day is not None and self.images:
-            ImagesOfDay.give_back(self.key, self.day, self.images)
+            ImagesOfDay.refund(self.key, self.day, self.images)
         self.images = 0
 
 
@@ -120,9 +124,11 @@ ApiView = Callable[..., HttpResponse]
 def endpoint(
     *, scope: Scope, methods: tuple[str, ...], refuse: Format, body_max: int = 1024 * 1024
 ) -> Callable[[Callable[..., HttpResponse]], ApiView]:
-    """Make a view of a function ``(call, …) -> HttpResponse``. ``refuse`` words an ApiError in the wire's own format.
+    """Make a view of a function ``(call, …) -> HttpResponse``. ``refuse`` words an ApiError in the
+    wire's own format.
 
-    Whatever goes wrong inside is answered in that format, logged without its body, and never as a page.
+    Whatever goes wrong inside is answered in that format, logged without its body, and never as a
+    page.
     """
 
     def decorate(view: Callable[..., HttpResponse]) -> ApiView:
@@ -154,8 +160,10 @@ def endpoint(
     return decorate
 
 
-def key_in(request: HttpRequest) -> str:
-    """The key from ``Authorization`` (Bearer, raw, or Basic as the user name) or ``x-api-key``; "" for none."""
+def extract_api_key(request: HttpRequest) -> str:
+    """The key from ``Authorization`` (Bearer, raw, or Basic as the user name) or ``x-api-key``; ""
+    for none.
+    """
     header = request.headers.get("Authorization", "").strip()
     kind, _, rest = header.partition(" ")
     if kind.lower() == "bearer":
@@ -171,22 +179,31 @@ def key_in(request: HttpRequest) -> str:
 def read_json(request: HttpRequest, *, body_max: int | None = None) -> Any:
     """The body as JSON. Raises ApiError for what is none, and for what no database column holds.
 
-    None are: bad UTF-8, NaN, too deep, a number too long, a name given twice (readers differ in which one they take).
-    ``body_max`` is for a route that takes more than DATA_UPLOAD_MAX_MEMORY_SIZE: it is the limit then.
+    None are: bad UTF-8, NaN, too deep, a number too long, a name given twice (readers differ in
+    which one they take). ``body_max`` is for a route that takes more than
+    DATA_UPLOAD_MAX_MEMORY_SIZE: it is the limit then.
     """
     if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
-        sentence = "The body came in chunks, which this server cannot read. Send a Content-Length header with it."
-        raise ApiError(Refusal.BODY_INVALID, sentence)
+        sentence = (
+            "The body came in chunks, which this server cannot read. Send a Content-Length header"
+            " with it."
+        )
+        raise ApiError(ApiErrorCode.BODY_INVALID, sentence)
     try:
         text = (request.body if body_max is None else _read(request, body_max)).decode()
         value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError):
-        raise ApiError(Refusal.BODY_INVALID, "The body is not valid JSON.") from None
+        raise ApiError(ApiErrorCode.BODY_INVALID, "The body is not valid JSON.") from None
     if "\\u0000" in text or "\0" in text:
-        raise ApiError(Refusal.BODY_INVALID, "The body holds a NUL character, which no text may contain.")
+        raise ApiError(
+            ApiErrorCode.BODY_INVALID, "The body holds a NUL character, which no text may contain."
+        )
     if _LONE_SURROGATE.search(text) and _has_lone_surrogate(value):
-        sentence = "The body holds half a surrogate pair (\\ud800 to \\udfff alone), which is no character."
-        raise ApiError(Refusal.BODY_INVALID, sentence)
+        sentence = (
+            "The body holds half a surrogate pair (\\ud800 to \\udfff alone), which is no"
+            " character."
+        )
+        raise ApiError(ApiErrorCode.BODY_INVALID, sentence)
     return value
 
 
@@ -196,7 +213,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
         sentence = f"The body names {twice[:40]!r} twice in one object. Send each name once."
-        raise ApiError(Refusal.BODY_INVALID, sentence)
+        raise ApiError(ApiErrorCode.BODY_INVALID, sentence)
     return found
 
 
@@ -213,14 +230,16 @@ def _has_lone_surrogate(value: Any) -> bool:
 
 
 def _unreadable(error: Exception, body_max: int) -> ApiError:
-    """Word what Django found wrong with a request when it was read. Its own words tell of our settings."""
+    """Word what Django found wrong with a request when it was read. Its own words tell of our
+    settings.
+    """
     if isinstance(error, RequestDataTooBig):
         return _too_large(body_max)
     if isinstance(error, TooManyFieldsSent):
         fields_max = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
         sentence = f"The address has more than {fields_max} query parameters. Send fewer."
-        return ApiError(Refusal.BODY_INVALID, sentence)
-    return ApiError(Refusal.BODY_INVALID, "The request could not be read to its end.")
+        return ApiError(ApiErrorCode.BODY_INVALID, sentence)
+    return ApiError(ApiErrorCode.BODY_INVALID, "The request could not be read to its end.")
 
 
 def _read(request: HttpRequest, body_max: int) -> bytes:
@@ -231,7 +250,9 @@ def _read(request: HttpRequest, body_max: int) -> bytes:
 
 
 def _too_large(body_max: int) -> ApiError:
-    return ApiError(Refusal.BODY_TOO_LARGE, f"The body may have {body_max // 1024} KiB at most.")
+    return ApiError(
+        ApiErrorCode.BODY_TOO_LARGE, f"The body may have {body_max // 1024} KiB at most."
+    )
 
 
 def _no_constant(name: str) -> Any:
@@ -239,19 +260,21 @@ def _no_constant(name: str) -> Any:
 
 
 def json_answer(body: Any, *, status: int = 200, retry_after: int | None = None) -> JsonResponse:
-    response = JsonResponse(body, status=status, safe=False, json_dumps_params={"ensure_ascii": False})
+    response = JsonResponse(
+        body, status=status, safe=False, json_dumps_params={"ensure_ascii": False}
+    )
     if retry_after is not None:
         response["Retry-After"] = str(retry_after)
     return response
 
 
 def _admit(request: HttpRequest, *, scope: Scope, methods: tuple[str, ...], body_max: int) -> Call:
-    text = key_in(request)
+    text = extract_api_key(request)
     if not text:
-        raise ApiError(Refusal.KEY_MISSING, "Send an API key in the Authorization header.")
-    key = ApiKey.objects.named_by(text)
+        raise ApiError(ApiErrorCode.KEY_MISSING, "Send an API key in the Authorization header.")
+    key = ApiKey.objects.authenticate(text)
     if key is None:
-        raise ApiError(Refusal.KEY_INVALID, KEY_INVALID)
+        raise ApiError(ApiErrorCode.KEY_INVALID, KEY_INVALID)
     call = Call(request=request, key=key)
     try:
         _check(call, scope=scope, methods=methods, body_max=body_max)
@@ -267,11 +290,13 @@ def _check(call: Call, *, scope: Scope, methods: tuple[str, ...], body_max: int)
     request, key = call.request, call.key
     if not key.take_call(timezone.now()):
         sentence = f"This API key may call {key.calls_per_minute} times a minute."
-        raise ApiError(Refusal.TOO_OFTEN, sentence, retry_after=key.seconds_to_wait(timezone.now()))
+        raise ApiError(
+            ApiErrorCode.TOO_OFTEN, sentence, retry_after=key.seconds_to_wait(timezone.now())
+        )
     if request.method not in methods:
-        raise ApiError(Refusal.METHOD, f"Use {' or '.join(methods)} here.")
+        raise ApiError(ApiErrorCode.METHOD, f"Use {' or '.join(methods)} here.")
     if not key.may(scope):
-        raise ApiError(Refusal.SCOPE_MISSING, f"This API key lacks the scope {scope}.")
+        raise ApiError(ApiErrorCode.SCOPE_MISSING, f"This API key lacks the scope {scope}.")
     length = request.headers.get("Content-Length", "0") or "0"
     if not length.isdecimal() or len(length) > 12 or int(length) > body_max:
         raise _too_large(body_max)
@@ -279,13 +304,15 @@ def _check(call: Call, *, scope: Scope, methods: tuple[str, ...], body_max: int)
 
 def _describe_failure(error: Exception) -> ApiError:
     if find_outage(error) is not None:
-        return ApiError(Refusal.UNAVAILABLE, OUTAGE, retry_after=RETRY_AFTER)
-    return ApiError(Refusal.INTERNAL, FAILED)
+        return ApiError(ApiErrorCode.UNAVAILABLE, OUTAGE, retry_after=RETRY_AFTER)
+    return ApiError(ApiErrorCode.INTERNAL, FAILED)
 
 
 @contextmanager
 def _optional_write(call: Call) -> Iterator[None]:
-    """Keep the answer when the database goes away before the call is counted; the work itself is committed."""
+    """Keep the answer when the database goes away before the call is counted; the work itself is
+    committed.
+    """
     try:
         yield
     except DatabaseError:
@@ -300,7 +327,7 @@ def _refused(error: ApiError, refuse: Format, call: Call | None) -> HttpResponse
     if known is not None:
         known.reason = str(error)[:120]
         with _optional_write(known):
-            known.give_back()
+            known.refund()
         if call is None:
             _note(known, response)
     return response
@@ -326,15 +353,3 @@ def _write_line(call: Call, response: HttpResponse) -> None:
     # At most one write a minute: it is for people who wonder whether a key is still in use.
     if call.key.last_used_at is None or now - call.key.last_used_at > timedelta(minutes=1):
         ApiKey.objects.filter(pk=call.key.pk).update(last_used_at=now)
-
-
-def forget_old_calls(limit: int) -> int:
-    """Delete calls and day counts of more than 30 days ago, up to ``limit`` of each; return how many those were."""
-    since = timezone.now() - CALLS_KEPT
-    days = ImagesOfDay.objects.filter(day__lt=since.date()).order_by("pk").values_list("pk", flat=True)[:limit]
-    # The oldest by their keys: no index finds them by time alone.
-    oldest = ApiCall.objects.order_by("pk").values_list("pk", "created_at")[:limit]
-    calls = [pk for pk, created_at in oldest if created_at < since]
-    counted, _ = ImagesOfDay.objects.filter(pk__in=list(days)).delete()
-    deleted, _ = ApiCall.objects.filter(pk__in=calls).delete()
-    return counted + deleted

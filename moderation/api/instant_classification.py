@@ -1,18 +1,26 @@
 """Judge images that a program brings along, at once and in this process.
 
-**Which classifiers.** Every one in use that needs no stored asset (``BytesClassifier``): the local detector, and the
-sandbox's reader while the sandbox is on. Remote ones cost money and minutes, so a call never waits for them.
+**Which classifiers.** Every one in use that needs no stored asset (``BytesClassifier``): the local
+  detector, and the
+sandbox's reader while the sandbox is on. Remote ones cost money and minutes, so a call never waits
+for them.
 
 **When an image counts as NSFW.** The policy in force has an NSFW level, which names categories
-(``taxonomy.level_categories``). An image is flagged when a finding in one of them reaches the confidence from which
-that policy shows it to a person (``review_at``; ``reject_at`` where only that is set). A finding that names a whole L1
-counts when any of its categories is on the level. A finding without a number, and a verdict without a finding, flag
+(``taxonomy.level_categories``). An image is flagged when a finding in one of them reaches the
+confidence from which
+that policy shows it to a person (``review_at``; ``reject_at`` where only that is set). A finding
+that names a whole L1
+counts when any of its categories is on the level. A finding without a number, and a verdict without
+a finding, flag
 always. What the policy has no rule for, it does not mind, and neither does this.
 
-**When it does not.** Only where the policy would approve it by what these classifiers say: every category that it
-watches was looked for by one whose silence counts. The rest is doubt: neither yes nor no (``Judged.flagged`` is None).
+**When it does not.** Only where the policy would approve it by what these classifiers say: every
+  category that it
+watches was looked for by one whose silence counts. The rest is doubt: neither yes nor no
+(``Judged.flagged`` is None).
 
-**No verdict out of nothing.** One image that could not be fetched, decoded or judged by anybody fails them all, and so
+**No verdict out of nothing.** One image that could not be fetched, decoded or judged by anybody
+  fails them all, and so
 does one in doubt.
 """
 
@@ -43,18 +51,20 @@ _WAIT_SECONDS = 5.0
 _slots = threading.BoundedSemaphore(CALLS_AT_ONCE)
 
 
-class UnusableImage(Exception):
-    """It cannot be had or is no image. The reason is for nobody: it would tell what this server can reach."""
+class UnusableImageError(Exception):
+    """It cannot be had or is no image. The reason is for nobody: it would tell what this server can
+    reach.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(f"Image {number} could not be read.")
 
 
-class NotJudged(Exception):
+class NotJudgedError(Exception):
     """The images may be fine, but nobody here could judge one of them."""
 
 
-class Busy(NotJudged):
+class Busy(NotJudgedError):
     """The same call may succeed in a moment."""
 
 
@@ -67,22 +77,26 @@ class Judged:
 
 
 def judge(addresses: Sequence[str]) -> list[Judged]:
-    """Fetch, decode and judge images given as addresses or data URLs, in parallel; in the order given.
+    """Fetch, decode and judge images given as addresses or data URLs, in parallel; in the order
+    given.
 
     Raises UnusableImage, NotJudged or Busy.
     """
     able = classifiers.judging_bytes()
     if not able:
-        raise NotJudged(
-            "No classifier in use on this server can judge an image that is not stored. Its operator can switch one on "
-            "(CLASSIFIERS)."
+        raise NotJudgedError(
+            "No classifier in use on this server can judge an image that is not stored. Its"
+            " operator can switch one on (CLASSIFIERS)."
         )
     run = _Run(able, rules_of(Policy.objects.active()))
     if not _slots.acquire(timeout=_WAIT_SECONDS):
         raise Busy("Too many images are being judged. Try again in a moment.")
     try:
         with ThreadPoolExecutor(len(addresses), thread_name_prefix="judge") as threads:
-            futures = [threads.submit(run.judge, number, address) for number, address in enumerate(addresses, 1)]
+            futures = [
+                threads.submit(run.judge, number, address)
+                for number, address in enumerate(addresses, 1)
+            ]
         errors = [error for future in futures if (error := future.exception()) is not None]
         for error in errors:
             if not isinstance(error, _Skipped):
@@ -108,16 +122,22 @@ class _Run:
     def judge(self, number: int, address: str) -> Judged:
         try:
             content = _content(address, self._left(FETCH_SECONDS))
-            # Ten bombs would keep the decoders busy for a minute, so only so many are let in, and none after a failure.
+            # Ten bombs would keep the decoders busy for a minute, so only so many are let in, and
+            # none after a failure.
             if not self._turn.acquire(timeout=self._left(JUDGE_SECONDS)):
                 raise Busy("The images took too long to decode. Send fewer at once.")
             try:
                 return self._judge(content)
             finally:
                 self._turn.release()
-        except (imaging.Unreadable, fetching.Blocked, fetching.FetchFailed, ValueError):
+        except (
+            imaging.UnreadableImageError,
+            fetching.BlockedAddressError,
+            fetching.FetchError,
+            ValueError,
+        ):
             self._failed.set()
-            raise UnusableImage(number) from None
+            raise UnusableImageError(number) from None
         except BaseException:
             self._failed.set()
             raise
@@ -127,13 +147,15 @@ class _Run:
             raise _Skipped
         try:
             rendition = imaging.render(content)
-        except imaging.DecoderUnavailable:
+        except imaging.DecoderUnavailableError:
             raise Busy("The image decoder is busy. Try again in a moment.") from None
         found = _assess(rendition.content, self._able)
         if not found:
-            raise NotJudged("No classifier in use here knows this kind of image.")
-        verdict = judge_nsfw(self._rules, [_evidence(slug, assessment) for slug, assessment in found])
-        return Judged(rendition, verdict.flagged, verdict.why, tuple(slug for slug, _ in found))
+            raise NotJudgedError("No classifier in use here knows this kind of image.")
+        verdict = judge_nsfw(
+            self._rules, [_evidence(slug, assessment) for slug, assessment in found]
+        )
+        return Judged(rendition, verdict.flagged, verdict.reason, tuple(slug for slug, _ in found))
 
     def _left(self, seconds: float) -> float:
         return max(seconds - (time.monotonic() - self._started), 0.1)
@@ -143,7 +165,9 @@ def _content(address: str, seconds: float) -> bytes:
     """Raises ValueError, Blocked or FetchFailed."""
     if address[:5].lower() == "data:":
         return wire.from_data_url(address)
-    return fetching.fetch(address, allow=settings.CALLER_ALLOW, deadline=seconds, max_bytes=imaging.MAX_BYTES).content
+    return fetching.fetch(
+        address, allow=settings.CALLER_ALLOW, deadline=seconds, max_bytes=imaging.MAX_BYTES
+    ).content
 
 
 def _assess(content: bytes, able: list[BytesClassifier]) -> list[tuple[str, Assessment]]:
@@ -154,8 +178,10 @@ def _assess(content: bytes, able: list[BytesClassifier]) -> list[tuple[str, Asse
             assessment = classifier.assess(content)
         except ClassifierError as error:
             if error.retryable:
-                raise Busy("A classifier could not judge an image just now. Try again in a moment.") from error
-            raise NotJudged("A classifier could not judge an image.") from error
+                raise Busy(
+                    "A classifier could not judge an image just now. Try again in a moment."
+                ) from error
+            raise NotJudgedError("A classifier could not judge an image.") from error
         if assessment is not None:
             found.append((classifier.slug, assessment))
     return found

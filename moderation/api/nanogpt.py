@@ -1,9 +1,11 @@
-"""``POST /api/nsfw/image``: nano-gpt's classification, answered with our own classifiers at no cost per image.
+"""``POST /api/nsfw/image``: nano-gpt's classification, answered with our own classifiers at no cost
+per image.
 
-Format: ``generation.wire.nanogpt``. What an answer means, and what fails a call: ``moderation.api.instant_classification``. Ours
-alone are ``?review=true``, which puts the images into the queue too, and two headers: ``X-Loupe-Classifiers`` names who
-looked, ``X-Loupe-Assets`` the stored images in input order. Doubt is answered 422, because nano-gpt's format knows
-yes and no alone and asking again changes nothing; 503 is for what may be judged later or by another line-up.
+Format: ``generation.wire.nanogpt``. What an answer means, and what fails a call:
+``moderation.api.instant_classification``. Ours alone are ``?review=true``, which puts the images
+into the queue too, and two headers: ``X-Loupe-Classifiers`` names who looked, ``X-Loupe-Assets``
+the stored images in input order. Doubt is answered 422, because nano-gpt's format knows yes and no
+alone and asking again changes nothing; 503 is for what may be judged later or by another line-up.
 """
 
 from __future__ import annotations
@@ -18,24 +20,33 @@ from pydantic import ValidationError
 from generation.core.storage import StorageUnavailableError
 from generation.models import ApiKey, Asset, Scope, Source
 from generation.services import storage_checks
-from generation.services.storing import AlreadyStored, Origin, store_rendition
+from generation.services.storing import AlreadyStoredError, Origin, store_rendition
 from generation.wire import nanogpt as wire
 from moderation.api import instant_classification
-from moderation.api.auth import STATUS, ApiError, Call, Refusal, endpoint, json_answer, read_json
+from moderation.api.auth import (
+    STATUS,
+    ApiError,
+    ApiErrorCode,
+    Call,
+    endpoint,
+    json_answer,
+    read_json,
+)
 
 BODY_MAX = 30 * 1024 * 1024
 ASSETS_HEADER, CLASSIFIERS_HEADER = "X-Loupe-Assets", "X-Loupe-Classifiers"
 BUSY_SECONDS = 5
 STORAGE_SECONDS = 60
 
-# nano-gpt's own words where it has some, with our sentence in DETAIL_HEADER; otherwise that sentence.
-WORDS: dict[Refusal, str] = {
-    Refusal.KEY_MISSING: "Unauthorized",
-    Refusal.KEY_INVALID: "Unauthorized",
-    Refusal.TOO_OFTEN: "Rate limit exceeded",
-    Refusal.IMAGES_SPENT: "Daily request limit exceeded. Resets at midnight UTC.",
-    Refusal.BODY_TOO_LARGE: "Payload too large",
-    Refusal.INTERNAL: "NSFW classification failed",
+# nano-gpt's own words where it has some, with our sentence in DETAIL_HEADER; otherwise that
+# sentence.
+WORDS: dict[ApiErrorCode, str] = {
+    ApiErrorCode.KEY_MISSING: "Unauthorized",
+    ApiErrorCode.KEY_INVALID: "Unauthorized",
+    ApiErrorCode.TOO_OFTEN: "Rate limit exceeded",
+    ApiErrorCode.IMAGES_SPENT: "Daily request limit exceeded. Resets at midnight UTC.",
+    ApiErrorCode.BODY_TOO_LARGE: "Payload too large",
+    ApiErrorCode.INTERNAL: "NSFW classification failed",
 }
 DETAIL_HEADER = "X-Loupe-Detail"
 NO_IMAGES = "No valid image URLs provided"
@@ -43,11 +54,15 @@ DAILY_CODE = "daily_rpd_limit_exceeded"
 
 
 def refuse(error: ApiError) -> HttpResponse:
-    """This endpoint's page shows the error as a string; a day's limit comes as an object, as documented for all."""
+    """This endpoint's page shows the error as a string; a day's limit comes as an object, as
+    documented for all.
+    """
     message = WORDS.get(error.refusal, str(error))
     reply = wire.ErrorReply(error=message)
-    if error.refusal is Refusal.IMAGES_SPENT:
-        reply = wire.ErrorReply(error=wire.ErrorDetail(message=message, type="rate_limit_error", code=DAILY_CODE))
+    if error.refusal is ApiErrorCode.IMAGES_SPENT:
+        reply = wire.ErrorReply(
+            error=wire.ErrorDetail(message=message, type="rate_limit_error", code=DAILY_CODE)
+        )
     response = json_answer(reply.to_wire(), status=STATUS[error.refusal])
     if message != str(error):
         response[DETAIL_HEADER] = str(error)
@@ -61,15 +76,15 @@ def classify(call: Call) -> HttpResponse:
     processed = images[: wire.IMAGES_MAX]
     if review:
         _check_storage()
-    call.spend(len(processed))
+    call.consume(len(processed))
     try:
         judged = instant_classification.judge(processed)
-    except instant_classification.UnusableImage as error:
-        raise ApiError(Refusal.BODY_INVALID, str(error)) from None
+    except instant_classification.UnusableImageError as error:
+        raise ApiError(ApiErrorCode.BODY_INVALID, str(error)) from None
     except instant_classification.Busy as error:
-        raise ApiError(Refusal.UNAVAILABLE, str(error), retry_after=BUSY_SECONDS) from None
-    except instant_classification.NotJudged as error:
-        raise ApiError(Refusal.UNAVAILABLE, str(error)) from None
+        raise ApiError(ApiErrorCode.UNAVAILABLE, str(error), retry_after=BUSY_SECONDS) from None
+    except instant_classification.NotJudgedError as error:
+        raise ApiError(ApiErrorCode.UNAVAILABLE, str(error)) from None
     doubts = _doubts(judged)
     if doubts and not review:
         raise doubts
@@ -80,7 +95,9 @@ def classify(call: Call) -> HttpResponse:
         response = refuse(doubts)
     else:
         response = _answer(judged, truncated=len(images) > wire.IMAGES_MAX)
-    response[CLASSIFIERS_HEADER] = ", ".join(dict.fromkeys(slug for image in judged for slug in image.by))
+    response[CLASSIFIERS_HEADER] = ", ".join(
+        dict.fromkeys(slug for image in judged for slug in image.by)
+    )
     if review:
         response[ASSETS_HEADER] = stored
     return response
@@ -90,8 +107,11 @@ def _doubts(judged: Sequence[instant_classification.Judged]) -> ApiError | None:
     """Return the refusal of a call in which an image can be called neither true nor false."""
     for number, image in enumerate(judged, 1):
         if image.flagged is None:
-            message = f"Image {number} is neither true nor false: {image.doubt} The same call gets the same answer."
-            return ApiError(Refusal.IN_DOUBT, f"{message} With ?review=true a person decides.")
+            message = (
+                f"Image {number} is neither true nor false: {image.doubt} The same call gets the"
+                " same answer."
+            )
+            return ApiError(ApiErrorCode.IN_DOUBT, f"{message} With ?review=true a person decides.")
     return None
 
 
@@ -106,19 +126,21 @@ def _answer(judged: Sequence[instant_classification.Judged], *, truncated: bool)
 
 
 def _check_storage() -> None:
-    """Before anything is judged. Also says which storage this host writes to, for workers that look for the file."""
+    """Before anything is judged. Also says which storage this host writes to, for workers that look
+    for the file.
+    """
     if error := storage_checks.refresh_report().error:
         raise _unavailable(error)
 
 
 def _unavailable(sentence: str) -> ApiError:
     advice = "Nothing was counted. Send the same request again later, or without review=true."
-    return ApiError(Refusal.UNAVAILABLE, f"{sentence} {advice}", retry_after=STORAGE_SECONDS)
+    return ApiError(ApiErrorCode.UNAVAILABLE, f"{sentence} {advice}", retry_after=STORAGE_SECONDS)
 
 
 def _flag(values: list[str]) -> bool:
     if any(value not in ("", "true", "false") for value in values) or len(values) > 1:
-        raise ApiError(Refusal.BODY_INVALID, "review is true or false.")
+        raise ApiError(ApiErrorCode.BODY_INVALID, "review is true or false.")
     return values == ["true"]
 
 
@@ -127,16 +149,20 @@ def _images(call: Call) -> list[str]:
     try:
         images = wire.NsfwRequest.model_validate(body).images
     except ValidationError as error:
-        fields = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}))
+        fields = ", ".join(
+            sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
+        )
         about = f": {fields}" if fields else ""
-        raise ApiError(Refusal.BODY_INVALID, f"Invalid request body{about}") from None
+        raise ApiError(ApiErrorCode.BODY_INVALID, f"Invalid request body{about}") from None
     if not images:
-        raise ApiError(Refusal.BODY_INVALID, NO_IMAGES)
+        raise ApiError(ApiErrorCode.BODY_INVALID, NO_IMAGES)
     return images
 
 
 def _store(image: instant_classification.Judged, key: ApiKey) -> Asset:
-    """Into the queue, once per key and picture: the same image again is the same asset, undecided or not."""
+    """Into the queue, once per key and picture: the same image again is the same asset, undecided
+    or not.
+    """
     origin = Origin(
         source=Source.API,
         external_id=f"{key.uuid}:{image.rendition.source_sha256}",
@@ -146,7 +172,7 @@ def _store(image: instant_classification.Judged, key: ApiKey) -> Asset:
     )
     try:
         return store_rendition(rendition=image.rendition, origin=origin)
-    except AlreadyStored as stored:
+    except AlreadyStoredError as stored:
         return stored.asset
     except StorageUnavailableError as error:
         storage_checks.record_failure(error)

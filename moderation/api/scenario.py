@@ -2,17 +2,23 @@
 
 ``GET /v1/assets``, ``GET /v1/assets/{assetId}`` and ``POST /v1/assets/get-bulk``.
 
-Format: ``generation.wire.scenario``. A key for ``read`` sees what came by it: its requests' images and those it sent.
-One for ``read:all`` sees every asset of this installation, as a key of Scenario's sees its project's. ``projectId``
-is taken and changes nothing. Ids are our UUIDs.
+Format: ``generation.wire.scenario``. A key for ``read`` sees what came by it: its requests' images
+and those it sent. One for ``read:all`` sees every asset of this installation, as a key of
+Scenario's sees its project's. ``projectId`` is taken and changes nothing. Ids are our UUIDs.
 
-**``nsfw``** is absent until the review is decided, ``[]`` when it was approved, and Scenario's labels when it was
-rejected: those of the categories that the standing decision names. Two things do not map one to one. Drugs and tobacco
-are one category here, so such a rejection bears both labels, and nobody who watches for one misses it. A policy may
-reject by a score without a category; that rejection bears ``UNNAMED``, because an empty list would read as clean.
+**``nsfw``** is absent until the review is decided, ``[]`` when it was approved, and Scenario's
+  labels when it was
+rejected: those of the categories that the standing decision names. Two things do not map one to
+one. Drugs and tobacco
+are one category here, so such a rejection bears both labels, and nobody who watches for one misses
+it. A policy may
+reject by a score without a category; that rejection bears ``UNNAMED``, because an empty list would
+read as clean.
 
-**``status``** is ``pending`` until then, ``success`` after. **``url``** is a signed address that needs no key and
-expires, for approved assets only; for all others it is empty. A filter that we cannot honour is refused, because a list
+**``status``** is ``pending`` until then, ``success`` after. **``url``** is a signed address that
+  needs no key and
+expires, for approved assets only; for all others it is empty. A filter that we cannot honour is
+refused, because a list
 without it would hold what was not asked for.
 """
 
@@ -40,7 +46,15 @@ from generation.wire import scenario as wire
 from generation.wire.parsing import parse_integer
 from moderation import taxonomy
 from moderation.api import signed_urls
-from moderation.api.auth import STATUS, ApiError, Call, Refusal, endpoint, json_answer, read_json
+from moderation.api.auth import (
+    STATUS,
+    ApiError,
+    ApiErrorCode,
+    Call,
+    endpoint,
+    json_answer,
+    read_json,
+)
 from moderation.external_labels import SCENARIO_API
 from moderation.models import Decision, Review, Verdict
 
@@ -57,7 +71,15 @@ ORIGINS: dict[str, tuple[str, str]] = {
     Source.API: ("uploaded", "uploaded"),
     Source.SCENARIO: ("unknown", "unknown"),
 }
-NOT_SERVED = ("authorId", "collectionId", "parentAssetId", "rootAssetId", "tags", "updatedAfter", "updatedBefore")
+NOT_SERVED = (
+    "authorId",
+    "collectionId",
+    "parentAssetId",
+    "rootAssetId",
+    "tags",
+    "updatedAfter",
+    "updatedBefore",
+)
 _signer = Signer(salt="moderation.api.scenario")
 
 
@@ -67,12 +89,16 @@ class ErrorBody(BaseModel):
 
 
 def refuse(error: ApiError) -> HttpResponse:
-    """Scenario documents no body for its errors; this is the shape that its clients and our own read."""
+    """Scenario documents no body for its errors; this is the shape that its clients and our own
+    read.
+    """
     return _error(STATUS[error.refusal], str(error))
 
 
 def _error(status: int, message: str) -> HttpResponse:
-    return json_answer(ErrorBody(error=HTTPStatus(status).phrase, message=message).model_dump(), status=status)
+    return json_answer(
+        ErrorBody(error=HTTPStatus(status).phrase, message=message).model_dump(), status=status
+    )
 
 
 @endpoint(scope=Scope.READ, methods=("GET",), refuse=refuse)
@@ -81,7 +107,8 @@ def assets(call: Call) -> HttpResponse:
     rows = list(asked.rows(call.key)[: asked.size + 1])
     found, more = rows[: asked.size], len(rows) > asked.size
     page = wire.AssetsReply(
-        assets=tuple(_describe(found)), next_pagination_token=asked.token_after(found[-1]) if more else None
+        assets=tuple(_describe(found)),
+        next_pagination_token=asked.token_after(found[-1]) if more else None,
     )
     return json_answer(page.to_wire())
 
@@ -91,18 +118,21 @@ def asset(call: Call, asset_id: str) -> HttpResponse:
     name = _uuid(asset_id)
     found = list(_readable_by(call.key).filter(uuid=name)) if name else []
     if not found:
-        raise ApiError(Refusal.NOT_FOUND, "There is no asset of this id.")
+        raise ApiError(ApiErrorCode.NOT_FOUND, "There is no asset of this id.")
     return json_answer(wire.AssetReply(asset=_describe(found)[0]).to_wire())
 
 
 @endpoint(scope=Scope.READ, methods=("POST",), refuse=refuse)
 def assets_in_bulk(call: Call) -> HttpResponse:
-    """POST /v1/assets/get-bulk: the assets of these ids, in the order asked for; unknown ids are left out."""
+    """POST /v1/assets/get-bulk: the assets of these ids, in the order asked for; unknown ids are
+    left out.
+    """
     try:
         asked = wire.BulkBody.model_validate(read_json(call.request)).assetIds
     except ValidationError:
         raise _bad(
-            f"The body must be an object whose assetIds is a list of at most {wire.BULK_MAX} asset ids."
+            f"The body must be an object whose assetIds is a list of at most {wire.BULK_MAX} asset"
+            " ids."
         ) from None
     ids = [name for text in dict.fromkeys(asked) if (name := _uuid(text))]
     rows = {row.uuid: row for row in _readable_by(call.key).filter(uuid__in=ids)}
@@ -124,7 +154,7 @@ def unknown(request: HttpRequest) -> HttpResponse:
     return _error(404, "Loupe has no such endpoint.")
 
 
-# --- What is asked for ------------------------------------------------------------------------------------------------
+# --- What is asked for ---
 @dataclass(frozen=True, slots=True)
 class _Asked:
     size: int
@@ -151,15 +181,25 @@ class _Asked:
         return cls(_size(query.get("pageSize", "")), newest_first, after, _filters(query))
 
     def rows(self, key: ApiKey) -> QuerySet[Asset]:
-        """By keyset, so that what is added meanwhile moves no page; one row more tells whether there is another."""
+        """By keyset, so that what is added meanwhile moves no page; one row more tells whether
+        there is another.
+        """
         rows = _readable_by(key).filter(self.filters)
         if self.after is not None:
             at, pk = self.after
             if self.newest_first:
-                rows = rows.filter(Q(created_at__lt=at) | Q(created_at=at, pk__lt=pk), created_at__lte=at)
+                rows = rows.filter(
+                    Q(created_at__lt=at) | Q(created_at=at, pk__lt=pk), created_at__lte=at
+                )
             else:
-                rows = rows.filter(Q(created_at__gt=at) | Q(created_at=at, pk__gt=pk), created_at__gte=at)
-        return rows.order_by("-created_at", "-pk") if self.newest_first else rows.order_by("created_at", "pk")
+                rows = rows.filter(
+                    Q(created_at__gt=at) | Q(created_at=at, pk__gt=pk), created_at__gte=at
+                )
+        return (
+            rows.order_by("-created_at", "-pk")
+            if self.newest_first
+            else rows.order_by("created_at", "pk")
+        )
 
     def token_after(self, last: Asset) -> str:
         place = json.dumps([last.created_at.isoformat(), last.pk, self.newest_first])
@@ -170,7 +210,9 @@ def _from_token(token: str, newest_first: bool) -> tuple[datetime, int] | None:
     if not token:
         return None
     try:
-        at, pk, direction = json.loads(_signer.unsign(base64.b64decode(token, b"-_", validate=True).decode()))
+        at, pk, direction = json.loads(
+            _signer.unsign(base64.b64decode(token, b"-_", validate=True).decode())
+        )
     except (ValueError, BadSignature):
         raise _bad("paginationToken is none of ours.") from None
     if direction != newest_first:
@@ -192,7 +234,12 @@ def _filters(query: QueryDict) -> Q:
     for name, lookup in (("createdAfter", "created_at__gt"), ("createdBefore", "created_at__lt")):
         if text := query.get(name):
             filters &= Q(**{lookup: _moment(name, text)})
-    types = [kind for name in ("type", "types", "types[]") for text in query.getlist(name) for kind in text.split(",")]
+    types = [
+        kind
+        for name in ("type", "types", "types[]")
+        for text in query.getlist(name)
+        for kind in text.split(",")
+    ]
     if any(types):
         filters &= Q(source__in=[source for source, (kind, _) in ORIGINS.items() if kind in types])
     if model := query.get("modelId"):
@@ -220,10 +267,10 @@ def _moment(name: str, text: str) -> datetime:
 
 
 def _bad(sentence: str) -> ApiError:
-    return ApiError(Refusal.BODY_INVALID, sentence)
+    return ApiError(ApiErrorCode.BODY_INVALID, sentence)
 
 
-# --- What is answered -------------------------------------------------------------------------------------------------
+# --- What is answered ---
 def _readable_by(key: ApiKey) -> QuerySet[Asset]:
     return Asset.objects.readable_by(key).select_related("review", "request")
 
@@ -232,7 +279,9 @@ def _describe(found: Iterable[Asset]) -> list[wire.Asset]:
     rows = list(found)
     rejected = [row.review.pk for row in rows if row.review.status == Review.Status.REJECTED]
     # In order, so that the last decision of a review is the one that stays.
-    decisions = {d.review_id: d for d in Decision.objects.filter(review__in=rejected).order_by("sequence")}
+    decisions = {
+        d.review_id: d for d in Decision.objects.filter(review__in=rejected).order_by("sequence")
+    }
     return [_asset(row, decisions.get(row.review.pk)) for row in rows]
 
 
@@ -262,10 +311,14 @@ def _asset(row: Asset, decision: Decision | None) -> wire.Asset:
 def _labels(review: Review, decision: Decision | None) -> tuple[str, ...] | None:
     if review.status == Review.Status.APPROVED:
         return ()
-    if decision is None or decision.verdict != Verdict.REJECT:  # undecided, or reversed at this very moment
+    if (
+        decision is None or decision.verdict != Verdict.REJECT
+    ):  # undecided, or reversed at this very moment
         return None
     slugs = [str(slug).partition(".")[0] for slug in decision.categories]
-    return tuple(dict.fromkeys(label for slug in slugs for label in LABELS.get(slug, (UNNAMED,)))) or (UNNAMED,)
+    return tuple(
+        dict.fromkeys(label for slug in slugs for label in LABELS.get(slug, (UNNAMED,)))
+    ) or (UNNAMED,)
 
 
 def _metadata(row: Asset, kind: str) -> wire.Metadata:
@@ -286,8 +339,11 @@ def _metadata(row: Asset, kind: str) -> wire.Metadata:
             "guidance": request.guidance_scale,
             "scheduler": request.sampler_name,
             "inference_id": str(request.uuid),
-            # The request's seed is its first image's; of the others we know only what the provider told.
-            "seed": row.seed if row.seed is not None else request.seed if row.position == 0 else None,
+            # The request's seed is its first image's; of the others we know only what the provider
+            # told.
+            "seed": (
+                row.seed if row.seed is not None else request.seed if row.position == 0 else None
+            ),
         }
     elif row.original_name and row.source == Source.UPLOAD:
         known |= {"name": row.original_name}

@@ -1,4 +1,6 @@
-"""Addresses of images for those who hold no key: signed, for an hour, and only while the image is approved."""
+"""Addresses of images for those who hold no key: signed, for an hour, and only while the image is
+approved.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,13 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
 from generation.models import Asset
-from generation.views.requests import ASSET_HEADERS, CONTENT_TYPES
+from generation.views.assets import ASSET_HEADERS, CONTENT_TYPES
 from moderation.models import Review
 
 log = logging.getLogger("loupe.gateway")
 LIFETIME = 3600  # seconds, as Novita's
-# The address is meant for the caller's own pages, so other sites may show the picture; the signature is the guard.
+# The address is meant for the caller's own pages, so other sites may show the picture; the
+# signature is the guard.
 HEADERS = {**ASSET_HEADERS, "Cross-Origin-Resource-Policy": "cross-origin"}
 _signer = TimestampSigner(salt="moderation.api.signed_urls")
 
@@ -33,9 +36,13 @@ def address(asset: Asset) -> str:
 @csrf_exempt  # it changes nothing, and a wrong method gets S3's XML instead of a page
 @login_not_required
 def image(request: HttpRequest, token: str, extension: str) -> HttpResponseBase:
-    """The canonical rendition, if its review is approved at this very moment. Errors are S3's XML."""
+    """The canonical rendition, if its review is approved at this very moment. Errors are S3's
+    XML.
+    """
     if request.method not in ("GET", "HEAD"):
-        refused = _error(405, "MethodNotAllowed", "The specified method is not allowed against this resource.")
+        refused = _error(
+            405, "MethodNotAllowed", "The specified method is not allowed against this resource."
+        )
         refused["Allow"] = "GET, HEAD"
         return refused
     try:
@@ -44,7 +51,9 @@ def image(request: HttpRequest, token: str, extension: str) -> HttpResponseBase:
         return _error(403, "AccessDenied", "Request has expired")
     except (BadSignature, ValueError):
         return _error(403, "AccessDenied", "Access Denied")
-    asset = Asset.objects.filter(uuid=asset_id, image_type=extension, review__status=Review.Status.APPROVED).first()
+    asset = Asset.objects.filter(
+        uuid=asset_id, image_type=extension, review__status=Review.Status.APPROVED
+    ).first()
     if asset is None:
         return _error(403, "AccessDenied", "Access Denied")
     try:
@@ -64,7 +73,11 @@ def _guarded(response: HttpResponseBase) -> HttpResponseBase:
 
 
 def _error(status: int, code: str, message: str) -> HttpResponseBase:
-    content = {"Code": code, "Message": message, "ServerTime": f"{timezone.now():%Y-%m-%dT%H:%M:%SZ}"}
+    content = {
+        "Code": code,
+        "Message": message,
+        "ServerTime": f"{timezone.now():%Y-%m-%dT%H:%M:%SZ}",
+    }
     inner = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in content.items())
     body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{inner}</Error>'
     return _guarded(HttpResponse(body, status=status, content_type="application/xml"))

@@ -34,9 +34,13 @@ def judging_bytes() -> list[BytesClassifier]:
 
 
 def remote() -> dict[str, RemoteClassifier]:
-    """Those asked over a network, by slug: registered ones, in use or not, because rows of theirs may still wait."""
+    """Those asked over a network, by slug: registered ones, in use or not, because rows of theirs
+    may still wait.
+    """
     registered = {slug: get(slug) for slug in settings.CLASSIFIER_BACKENDS}
-    return {slug: found for slug, found in registered.items() if isinstance(found, RemoteClassifier)}
+    return {
+        slug: found for slug, found in registered.items() if isinstance(found, RemoteClassifier)
+    }
 
 
 def is_binary(slug: str) -> bool:
@@ -56,7 +60,9 @@ def label(slug: str) -> str:
 
 
 def silence_counts(slug: str) -> bool:
-    """Whether "nothing found" by this classifier may count towards an approval; never for one that is gone."""
+    """Whether "nothing found" by this classifier may count towards an approval; never for one that
+    is gone.
+    """
     try:
         return get(slug).trusted_when_silent
     except LookupError:

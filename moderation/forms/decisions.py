@@ -12,24 +12,33 @@ from moderation.models import Verdict
 
 NOTE_MAX = 2000
 CATEGORY_TREE: list[Any] = [
-    (l1.name, [(category.slug, category.name) for category in (l1, *children)]) for l1, children in taxonomy.tree()
+    (l1.name, [(category.slug, category.name) for category in (l1, *children)])
+    for l1, children in taxonomy.tree()
 ]
 
 
 class DecisionFilterForm(forms.Form):
     """Which part of the record. Page and CSV share it, and its fields are the page's address."""
 
-    start = forms.DateField(label="From", required=False, widget=forms.DateInput(attrs={"type": "date"}))
-    end = forms.DateField(label="To", required=False, widget=forms.DateInput(attrs={"type": "date"}))
+    start = forms.DateField(
+        label="From", required=False, widget=forms.DateInput(attrs={"type": "date"})
+    )
+    end = forms.DateField(
+        label="To", required=False, widget=forms.DateInput(attrs={"type": "date"})
+    )
     verdict = forms.ChoiceField(required=False, choices=[("", "Any"), *Verdict.choices])
     category = forms.ChoiceField(required=False, choices=[("", "Any"), *CATEGORY_TREE])
     reviewer = forms.CharField(
         required=False,
         max_length=150,
-        widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": "User name", "dir": "auto"}),
+        widget=forms.TextInput(
+            attrs={"autocomplete": "off", "placeholder": "User name", "dir": "auto"}
+        ),
     )
     by = forms.ChoiceField(
-        label="Decided by", required=False, choices=[("", "Anybody"), ("person", "A person"), ("policy", "The policy")]
+        label="Decided by",
+        required=False,
+        choices=[("", "Anybody"), ("person", "A person"), ("policy", "The policy")],
     )
 
     def __init__(self, *args: Any, besides: Collection[str] = (), **kwargs: Any) -> None:
@@ -39,8 +48,14 @@ class DecisionFilterForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        if unknown := [name for name in self.data if name not in self.fields and name not in self._besides]:
-            self.add_error(None, f"There is no filter {', '.join(unknown)[:100]}. Filters: {', '.join(self.fields)}.")
+        if unknown := [
+            name for name in self.data if name not in self.fields and name not in self._besides
+        ]:
+            self.add_error(
+                None,
+                f"There is no filter {', '.join(unknown)[:100]}. Filters:"
+                f" {', '.join(self.fields)}.",
+            )
         start, end = cleaned.get("start"), cleaned.get("end")
         if start and end and start > end:
             self.add_error("end", "This day is before the first one.")

@@ -18,7 +18,9 @@ NAME_MAX = 60
 
 
 class QueueFilterForm(forms.Form):
-    """The filters as fields. Only shown: an address is read by ``Filters.read``, which refuses nothing."""
+    """The filters as fields. Only shown: an address is read by ``Filters.read``, which refuses
+    nothing.
+    """
 
     category = forms.ChoiceField(required=False)
     source = forms.ChoiceField(required=False)
@@ -34,9 +36,17 @@ class QueueFilterForm(forms.Form):
             "category": [("", "Any"), *l1, (UNCATEGORISED, "No category")],
             "source": [("", "Any"), *Source.choices],
             "provider": [("", "Any"), *providers.available().items()],
-            "risk": [("", "Any"), *((str(least), f"{least} or more") for least in _with(RISKS, filters.risk))],
-            "hours": [("", "Any time"), *((str(h), f"{duration(h)} or longer") for h in _with(HOURS, filters.hours))],
-            "order": [("" if order == "risk" else order, name) for order, (name, _) in ORDERS.items()],
+            "risk": [
+                ("", "Any"),
+                *((str(least), f"{least} or more") for least in _with(RISKS, filters.risk)),
+            ],
+            "hours": [
+                ("", "Any time"),
+                *((str(h), f"{duration(h)} or longer") for h in _with(HOURS, filters.hours)),
+            ],
+            "order": [
+                ("" if order == "risk" else order, name) for order, (name, _) in ORDERS.items()
+            ],
         }
         if filters.provider and filters.provider not in providers.available():
             offered["provider"].append((filters.provider, filters.provider))

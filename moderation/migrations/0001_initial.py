@@ -23,7 +23,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="ChainHead",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("sequence", models.BigIntegerField(default=0)),
                 ("hash", models.CharField(default="", max_length=64)),
             ],
@@ -31,7 +36,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Classification",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("due_at", models.DateTimeField(blank=True, editable=False, null=True)),
                 ("lease", models.UUIDField(blank=True, editable=False, null=True)),
                 ("attempts", models.PositiveSmallIntegerField(default=0, editable=False)),
@@ -40,14 +50,20 @@ class Migration(migrations.Migration):
                 (
                     "status",
                     models.CharField(
-                        choices=[("queued", "Not checked yet"), ("done", "Done"), ("failed", "Failed")],
+                        choices=[
+                            ("queued", "Not checked yet"),
+                            ("done", "Done"),
+                            ("failed", "Failed"),
+                        ],
                         default="queued",
                         max_length=6,
                     ),
                 ),
                 (
                     "flagged",
-                    models.BooleanField(help_text="The classifier's own verdict, where it gives one.", null=True),
+                    models.BooleanField(
+                        help_text="The classifier's own verdict, where it gives one.", null=True
+                    ),
                 ),
                 (
                     "score",
@@ -62,12 +78,25 @@ class Migration(migrations.Migration):
                         ],
                     ),
                 ),
-                ("covers", models.JSONField(default=dict, help_text="L1 categories it can see, and how far.")),
-                ("cost", models.DecimalField(decimal_places=6, default=0, help_text="USD", max_digits=10)),
+                (
+                    "covers",
+                    models.JSONField(
+                        default=dict, help_text="L1 categories it can see, and how far."
+                    ),
+                ),
+                (
+                    "cost",
+                    models.DecimalField(
+                        decimal_places=6, default=0, help_text="USD", max_digits=10
+                    ),
+                ),
                 ("duration_ms", models.PositiveIntegerField(blank=True, null=True)),
                 ("raw", models.JSONField(default=dict)),
                 ("error", models.TextField(blank=True)),
-                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
                 ("finished_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "asset",
@@ -82,7 +111,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Label",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 (
                     "category",
                     models.CharField(
@@ -135,7 +169,9 @@ class Migration(migrations.Migration):
                 (
                     "box",
                     models.JSONField(
-                        blank=True, help_text="left, top, width, height as fractions of the image", null=True
+                        blank=True,
+                        help_text="left, top, width, height as fractions of the image",
+                        null=True,
                     ),
                 ),
                 (
@@ -151,10 +187,20 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Policy",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("version", models.PositiveIntegerField(unique=True)),
                 ("name", models.CharField(max_length=120)),
-                ("note", models.TextField(blank=True, help_text="What changed, and why. Shown at the desk.")),
+                (
+                    "note",
+                    models.TextField(
+                        blank=True, help_text="What changed, and why. Shown at the desk."
+                    ),
+                ),
                 ("is_active", models.BooleanField(default=False)),
                 (
                     "nsfw_level",
@@ -213,12 +259,18 @@ class Migration(migrations.Migration):
                         verbose_name="trusts the local detector's silence",
                     ),
                 ),
-                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
                 ("activated_at", models.DateTimeField(blank=True, editable=False, null=True)),
                 (
                     "created_by",
                     models.ForeignKey(
-                        blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, to=settings.AUTH_USER_MODEL
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        to=settings.AUTH_USER_MODEL,
                     ),
                 ),
             ],
@@ -230,7 +282,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="PolicyRule",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 (
                     "category",
                     models.CharField(
@@ -298,7 +355,9 @@ class Migration(migrations.Migration):
                 (
                     "policy",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="rules", to="moderation.policy"
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="rules",
+                        to="moderation.policy",
                     ),
                 ),
             ],
@@ -306,7 +365,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Preferences",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 (
                     "theme",
                     models.CharField(
@@ -325,7 +389,10 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("hotkeys", models.BooleanField(default=True, verbose_name="single-letter keys")),
-                ("blur", models.BooleanField(default=True, verbose_name="blur images until revealed")),
+                (
+                    "blur",
+                    models.BooleanField(default=True, verbose_name="blur images until revealed"),
+                ),
                 (
                     "user",
                     models.OneToOneField(
@@ -342,7 +409,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Review",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 (
                     "status",
@@ -359,21 +431,35 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("priority", models.PositiveSmallIntegerField(default=0)),
-                ("headline", models.CharField(blank=True, help_text="The category that weighs most.", max_length=60)),
-                ("headline_confidence", models.DecimalField(blank=True, decimal_places=2, max_digits=5, null=True)),
+                (
+                    "headline",
+                    models.CharField(
+                        blank=True, help_text="The category that weighs most.", max_length=60
+                    ),
+                ),
+                (
+                    "headline_confidence",
+                    models.DecimalField(blank=True, decimal_places=2, max_digits=5, null=True),
+                ),
                 (
                     "why",
                     models.TextField(
-                        blank=True, help_text="Which rule of which policy sent it here or settled it, as a sentence."
+                        blank=True,
+                        help_text="Which rule of which policy sent it here or settled it, as a sentence.",
                     ),
                 ),
                 ("claimed_until", models.DateTimeField(blank=True, null=True)),
-                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
                 ("decided_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "asset",
                     models.OneToOneField(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="review", to="generation.asset"
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="review",
+                        to="generation.asset",
                     ),
                 ),
                 (
@@ -389,21 +475,32 @@ class Migration(migrations.Migration):
                 (
                     "policy",
                     models.ForeignKey(
-                        blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, to="moderation.policy"
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        to="moderation.policy",
                     ),
                 ),
             ],
             options={
                 "permissions": [
                     ("decide_review", "Can approve, reject and escalate"),
-                    ("decide_escalated_review", "Can decide escalated reviews and reverse anybody's decision"),
+                    (
+                        "decide_escalated_review",
+                        "Can decide escalated reviews and reverse anybody's decision",
+                    ),
                 ],
             },
         ),
         migrations.CreateModel(
             name="Decision",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 (
                     "verdict",
@@ -419,11 +516,18 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "categories",
-                    models.JSONField(default=list, help_text="Slugs of the taxonomy, L2 where there is one."),
+                    models.JSONField(
+                        default=list, help_text="Slugs of the taxonomy, L2 where there is one."
+                    ),
                 ),
                 ("note", models.TextField(blank=True)),
                 ("reviewer_name", models.CharField(blank=True, max_length=150)),
-                ("by_policy", models.BooleanField(default=False, help_text="Settled by the policy without a person.")),
+                (
+                    "by_policy",
+                    models.BooleanField(
+                        default=False, help_text="Settled by the policy without a person."
+                    ),
+                ),
                 (
                     "seconds",
                     models.DecimalField(
@@ -461,13 +565,18 @@ class Migration(migrations.Migration):
                 (
                     "policy",
                     models.ForeignKey(
-                        blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, to="moderation.policy"
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        to="moderation.policy",
                     ),
                 ),
                 (
                     "review",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="decisions", to="moderation.review"
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="decisions",
+                        to="moderation.review",
                     ),
                 ),
             ],
@@ -478,7 +587,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="classification",
             index=models.Index(
-                condition=models.Q(("due_at__isnull", False)), fields=["due_at"], name="classification_due"
+                condition=models.Q(("due_at__isnull", False)),
+                fields=["due_at"],
+                name="classification_due",
             ),
         ),
         migrations.AddConstraint(
@@ -490,14 +601,17 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="classification",
             constraint=models.CheckConstraint(
-                condition=models.Q(("status__in", ["queued", "done", "failed"])), name="classification_status_known"
+                condition=models.Q(("status__in", ["queued", "done", "failed"])),
+                name="classification_status_known",
             ),
         ),
         migrations.AddConstraint(
             model_name="classification",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    ("score__isnull", True), models.Q(("score__gte", 0), ("score__lte", 100)), _connector="OR"
+                    ("score__isnull", True),
+                    models.Q(("score__gte", 0), ("score__lte", 100)),
+                    _connector="OR",
                 ),
                 name="classification_score_is_percent",
             ),
@@ -520,13 +634,16 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="label",
             constraint=models.CheckConstraint(
-                condition=models.Q(("confidence__gte", 0), ("confidence__lte", 100)), name="label_confidence_is_percent"
+                condition=models.Q(("confidence__gte", 0), ("confidence__lte", 100)),
+                name="label_confidence_is_percent",
             ),
         ),
         migrations.AddConstraint(
             model_name="policy",
             constraint=models.UniqueConstraint(
-                condition=models.Q(("is_active", True)), fields=("is_active",), name="policy_one_active"
+                condition=models.Q(("is_active", True)),
+                fields=("is_active",),
+                name="policy_one_active",
             ),
         ),
         migrations.AddConstraint(
@@ -542,7 +659,9 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="policyrule",
-            constraint=models.UniqueConstraint(fields=("policy", "category"), name="policy_rule_once_per_category"),
+            constraint=models.UniqueConstraint(
+                fields=("policy", "category"), name="policy_rule_once_per_category"
+            ),
         ),
         migrations.AddConstraint(
             model_name="policyrule",
@@ -573,7 +692,9 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 # One by one, as the model says it now: it means the same as the list that stood here, so databases
                 # that were made with that one stay as they are.
-                condition=one_of("status", ["classifying", "pending", "escalated", "approved", "rejected"]),
+                condition=one_of(
+                    "status", ["classifying", "pending", "escalated", "approved", "rejected"]
+                ),
                 name="review_status_known",
             ),
         ),
@@ -581,9 +702,12 @@ class Migration(migrations.Migration):
             model_name="review",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    models.Q(("decided_at__isnull", False), ("status__in", ["approved", "rejected"])),
                     models.Q(
-                        models.Q(("status__in", ["approved", "rejected"]), _negated=True), ("decided_at__isnull", True)
+                        ("decided_at__isnull", False), ("status__in", ["approved", "rejected"])
+                    ),
+                    models.Q(
+                        models.Q(("status__in", ["approved", "rejected"]), _negated=True),
+                        ("decided_at__isnull", True),
                     ),
                     _connector="OR",
                 ),
@@ -620,7 +744,9 @@ class Migration(migrations.Migration):
             model_name="decision",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    models.Q(("by_policy", True), ("policy__isnull", False), ("reviewer__isnull", True)),
+                    models.Q(
+                        ("by_policy", True), ("policy__isnull", False), ("reviewer__isnull", True)
+                    ),
                     models.Q(("by_policy", False), ("reviewer__isnull", False)),
                     _connector="OR",
                 ),
@@ -632,7 +758,9 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(
                     models.Q(("reverses__isnull", False), ("verdict", "reopen")),
-                    models.Q(models.Q(("verdict", "reopen"), _negated=True), ("reverses__isnull", True)),
+                    models.Q(
+                        models.Q(("verdict", "reopen"), _negated=True), ("reverses__isnull", True)
+                    ),
                     _connector="OR",
                 ),
                 name="decision_reversal_names_its_object",

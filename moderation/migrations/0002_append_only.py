@@ -43,7 +43,9 @@ def lock(apps, schema_editor):
 
 
 def unlock(apps, schema_editor):
-    for statement in UNDO_SQLITE if schema_editor.connection.vendor == "sqlite" else UNDO_POSTGRESQL:
+    for statement in (
+        UNDO_SQLITE if schema_editor.connection.vendor == "sqlite" else UNDO_POSTGRESQL
+    ):
         schema_editor.execute(statement)
 
 

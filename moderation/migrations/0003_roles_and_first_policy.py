@@ -36,12 +36,19 @@ def make(apps, schema_editor):
         create_permissions(config, verbosity=0, apps=apps, using=schema_editor.connection.alias)
     roles.sync(apps.get_model("auth", "Group"), apps.get_model("auth", "Permission"))
     policy = apps.get_model("moderation", "Policy").objects.create(
-        version=1, name="Starting policy", note=NOTE, is_active=True, activated_at=timezone.now(), nsfw_review_at=20,
+        version=1,
+        name="Starting policy",
+        note=NOTE,
+        is_active=True,
+        activated_at=timezone.now(),
+        nsfw_review_at=20,
         nsfw_reject_at=95,
-    )  # fmt: skip
+    )
     rule = apps.get_model("moderation", "PolicyRule")
     for category, review_at, reject_at in RULES:
-        rule.objects.create(policy=policy, category=category, review_at=review_at, reject_at=reject_at)
+        rule.objects.create(
+            policy=policy, category=category, review_at=review_at, reject_at=reject_at
+        )
     apps.get_model("moderation", "ChainHead").objects.create(pk=1)
 
 

@@ -17,7 +17,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Delivery",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("due_at", models.DateTimeField(blank=True, editable=False, null=True)),
                 ("lease", models.UUIDField(blank=True, editable=False, null=True)),
                 ("attempts", models.PositiveSmallIntegerField(default=0, editable=False)),
@@ -25,7 +30,10 @@ class Migration(migrations.Migration):
                 (
                     "kind",
                     models.CharField(
-                        choices=[("finished", "All images decided"), ("withdrawn", "An image was withdrawn")],
+                        choices=[
+                            ("finished", "All images decided"),
+                            ("withdrawn", "An image was withdrawn"),
+                        ],
                         max_length=9,
                     ),
                 ),
@@ -33,7 +41,11 @@ class Migration(migrations.Migration):
                 (
                     "status",
                     models.CharField(
-                        choices=[("waiting", "Waiting"), ("delivered", "Delivered"), ("failed", "Given up")],
+                        choices=[
+                            ("waiting", "Waiting"),
+                            ("delivered", "Delivered"),
+                            ("failed", "Given up"),
+                        ],
                         default="waiting",
                         max_length=9,
                     ),
@@ -45,7 +57,10 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("error", models.TextField(blank=True)),
-                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
                 ("finished_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "request",
@@ -59,10 +74,16 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name_plural": "deliveries",
                 "indexes": [
-                    models.Index(condition=models.Q(("due_at__isnull", False)), fields=["due_at"], name="delivery_due")
+                    models.Index(
+                        condition=models.Q(("due_at__isnull", False)),
+                        fields=["due_at"],
+                        name="delivery_due",
+                    )
                 ],
                 "constraints": [
-                    models.UniqueConstraint(fields=("request", "kind", "round"), name="delivery_once_per_round"),
+                    models.UniqueConstraint(
+                        fields=("request", "kind", "round"), name="delivery_once_per_round"
+                    ),
                     models.CheckConstraint(
                         condition=models.Q(("status__in", ["waiting", "delivered", "failed"])),
                         name="delivery_status_known",

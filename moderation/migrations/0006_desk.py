@@ -19,7 +19,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Exposure",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("hour", models.DateTimeField()),
                 ("images", models.PositiveIntegerField(default=0)),
                 ("severe", models.PositiveIntegerField(default=0)),
@@ -31,24 +36,41 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="SavedQueue",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 ("name", models.CharField(max_length=60)),
                 ("is_shared", models.BooleanField(default=False, verbose_name="for everybody")),
-                ("base", models.CharField(help_text="The queue whose filters these are.", max_length=30)),
+                (
+                    "base",
+                    models.CharField(help_text="The queue whose filters these are.", max_length=30),
+                ),
                 (
                     "query",
                     models.CharField(
-                        help_text="Filters, as in an address: category=alcohol&source=upload.", max_length=500
+                        help_text="Filters, as in an address: category=alcohol&source=upload.",
+                        max_length=500,
                     ),
                 ),
-                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
             ],
         ),
         migrations.CreateModel(
             name="TallyProgress",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("sequence", models.BigIntegerField(default=0)),
                 ("decided", models.BigIntegerField(default=0)),
                 ("rejected", models.BigIntegerField(default=0)),
@@ -65,7 +87,9 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="decision",
             name="batch",
-            field=models.UUIDField(blank=True, help_text="Decisions made in one go share it.", null=True),
+            field=models.UUIDField(
+                blank=True, help_text="Decisions made in one go share it.", null=True
+            ),
         ),
         migrations.AddField(
             model_name="decision",
@@ -142,7 +166,12 @@ class Migration(migrations.Migration):
             name="second_opinion",
             field=models.CharField(
                 blank=True,
-                choices=[("", "None"), ("wanted", "Wanted"), ("agreed", "Agreed"), ("disagreed", "Disagreed")],
+                choices=[
+                    ("", "None"),
+                    ("wanted", "Wanted"),
+                    ("agreed", "Agreed"),
+                    ("disagreed", "Disagreed"),
+                ],
                 default="",
                 max_length=9,
             ),
@@ -164,12 +193,18 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="decision",
-            index=models.Index(condition=models.Q(("batch__isnull", False)), fields=["batch"], name="decision_batch"),
+            index=models.Index(
+                condition=models.Q(("batch__isnull", False)),
+                fields=["batch"],
+                name="decision_batch",
+            ),
         ),
         migrations.AddIndex(
             model_name="decision",
             index=models.Index(
-                condition=models.Q(("second_of__isnull", False)), fields=["second_of"], name="decision_second"
+                condition=models.Q(("second_of__isnull", False)),
+                fields=["second_of"],
+                name="decision_second",
             ),
         ),
         migrations.AddIndex(
@@ -178,15 +213,21 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="review",
-            index=models.Index(fields=["status", "headline_l1", "-priority", "id"], name="review_category"),
+            index=models.Index(
+                fields=["status", "headline_l1", "-priority", "id"], name="review_category"
+            ),
         ),
         migrations.AddIndex(
             model_name="review",
-            index=models.Index(fields=["status", "source", "-priority", "id"], name="review_source"),
+            index=models.Index(
+                fields=["status", "source", "-priority", "id"], name="review_source"
+            ),
         ),
         migrations.AddIndex(
             model_name="review",
-            index=models.Index(fields=["status", "provider", "-priority", "id"], name="review_provider"),
+            index=models.Index(
+                fields=["status", "provider", "-priority", "id"], name="review_provider"
+            ),
         ),
         migrations.AddIndex(
             model_name="review",
@@ -198,7 +239,9 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="review",
-            index=models.Index(condition=models.Q(("look__isnull", False)), fields=["look"], name="review_look"),
+            index=models.Index(
+                condition=models.Q(("look__isnull", False)), fields=["look"], name="review_look"
+            ),
         ),
         migrations.AddIndex(
             model_name="review",
@@ -208,22 +251,30 @@ class Migration(migrations.Migration):
             model_name="exposure",
             name="user",
             field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="exposure", to=settings.AUTH_USER_MODEL
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="exposure",
+                to=settings.AUTH_USER_MODEL,
             ),
         ),
         migrations.AddField(
             model_name="savedqueue",
             name="owner",
             field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="saved_queues", to=settings.AUTH_USER_MODEL
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="saved_queues",
+                to=settings.AUTH_USER_MODEL,
             ),
         ),
         migrations.AddConstraint(
             model_name="exposure",
-            constraint=models.UniqueConstraint(fields=("user", "hour"), name="exposure_once_an_hour"),
+            constraint=models.UniqueConstraint(
+                fields=("user", "hour"), name="exposure_once_an_hour"
+            ),
         ),
         migrations.AddConstraint(
             model_name="savedqueue",
-            constraint=models.UniqueConstraint(fields=("owner", "name"), name="saved_queue_name_once_per_owner"),
+            constraint=models.UniqueConstraint(
+                fields=("owner", "name"), name="saved_queue_name_once_per_owner"
+            ),
         ),
     ]

@@ -6,7 +6,10 @@ from django.db import migrations
 
 
 def fill(apps, schema_editor):
-    review, decision = apps.get_model("moderation", "Review"), apps.get_model("moderation", "Decision")
+    review, decision = (
+        apps.get_model("moderation", "Review"),
+        apps.get_model("moderation", "Decision"),
+    )
     for row in review.objects.select_related("asset__request").iterator(chunk_size=500):
         last = (
             decision.objects.filter(review=row, reversed_by=None)
@@ -18,7 +21,9 @@ def fill(apps, schema_editor):
             headline_l1=row.headline.partition(".")[0],
             source=row.asset.source,
             provider=row.asset.request.provider if row.asset.request else "",
-            decided_by=last.reviewer_id if last and row.status in ("approved", "rejected") else None,
+            decided_by=last.reviewer_id
+            if last and row.status in ("approved", "rejected")
+            else None,
         )
     apps.get_model("moderation", "TallyProgress").objects.get_or_create(pk=1)
 

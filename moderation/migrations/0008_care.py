@@ -16,18 +16,34 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="DayFigures",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("day", models.DateField()),
                 ("l1", models.CharField(blank=True, max_length=30, verbose_name="category")),
                 ("by_policy", models.IntegerField(default=0, verbose_name="settled by the policy")),
                 ("by_people", models.IntegerField(default=0, verbose_name="settled by people")),
-                ("policy_reversed", models.IntegerField(default=0, verbose_name="of the policy, reversed")),
+                (
+                    "policy_reversed",
+                    models.IntegerField(default=0, verbose_name="of the policy, reversed"),
+                ),
                 (
                     "people_reversed",
-                    models.IntegerField(default=0, verbose_name="of people, reversed by somebody else"),
+                    models.IntegerField(
+                        default=0, verbose_name="of people, reversed by somebody else"
+                    ),
                 ),
-                ("agreed", models.IntegerField(default=0, verbose_name="second opinions that agreed")),
-                ("disagreed", models.IntegerField(default=0, verbose_name="second opinions that disagreed")),
+                (
+                    "agreed",
+                    models.IntegerField(default=0, verbose_name="second opinions that agreed"),
+                ),
+                (
+                    "disagreed",
+                    models.IntegerField(default=0, verbose_name="second opinions that disagreed"),
+                ),
             ],
             options={
                 "verbose_name_plural": "figures of days",
@@ -36,11 +52,32 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Verification",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ("decisions", models.BigIntegerField(help_text="How many were read: all that there were.")),
-                ("faults", models.PositiveIntegerField(default=0, help_text="Places where the record was altered.")),
-                ("head", models.CharField(blank=True, help_text="The last hash of the record then.", max_length=64)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+                (
+                    "decisions",
+                    models.BigIntegerField(help_text="How many were read: all that there were."),
+                ),
+                (
+                    "faults",
+                    models.PositiveIntegerField(
+                        default=0, help_text="Places where the record was altered."
+                    ),
+                ),
+                (
+                    "head",
+                    models.CharField(
+                        blank=True, help_text="The last hash of the record then.", max_length=64
+                    ),
+                ),
             ],
         ),
         migrations.AddField(
@@ -51,7 +88,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="decision",
             index=models.Index(
-                condition=models.Q(("reverses__isnull", False)), fields=["reverses"], name="decision_reverses"
+                condition=models.Q(("reverses__isnull", False)),
+                fields=["reverses"],
+                name="decision_reverses",
             ),
         ),
         migrations.AddIndex(

@@ -44,28 +44,36 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="review",
-            index=models.Index(fields=["status", "-priority", "id", "headline_l1", "created_at"], name="review_queue"),
-        ),
-        migrations.AddIndex(
-            model_name="review",
-            index=models.Index(fields=["status", "id", "headline_l1", "source", "provider"], name="review_oldest"),
-        ),
-        migrations.AddIndex(
-            model_name="review",
             index=models.Index(
-                fields=["status", "headline_l1", "-priority", "id", "source", "provider"], name="review_category"
+                fields=["status", "-priority", "id", "headline_l1", "created_at"],
+                name="review_queue",
             ),
         ),
         migrations.AddIndex(
             model_name="review",
             index=models.Index(
-                fields=["status", "source", "-priority", "id", "headline_l1", "provider"], name="review_source"
+                fields=["status", "id", "headline_l1", "source", "provider"], name="review_oldest"
             ),
         ),
         migrations.AddIndex(
             model_name="review",
             index=models.Index(
-                fields=["status", "provider", "-priority", "id", "headline_l1", "source"], name="review_provider"
+                fields=["status", "headline_l1", "-priority", "id", "source", "provider"],
+                name="review_category",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="review",
+            index=models.Index(
+                fields=["status", "source", "-priority", "id", "headline_l1", "provider"],
+                name="review_source",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="review",
+            index=models.Index(
+                fields=["status", "provider", "-priority", "id", "headline_l1", "source"],
+                name="review_provider",
             ),
         ),
     ]

@@ -7,7 +7,10 @@ from django.db import migrations, models
 
 
 def fill(apps, schema_editor):
-    decision, named = apps.get_model("moderation", "Decision"), apps.get_model("moderation", "NamedCategory")
+    decision, named = (
+        apps.get_model("moderation", "Decision"),
+        apps.get_model("moderation", "NamedCategory"),
+    )
     rows = decision.objects.exclude(categories=[]).values_list("categories", "review__asset_id")
     for categories, asset_id in rows.iterator(chunk_size=500):
         found = [named(category=category, asset_id=asset_id) for category in categories]
@@ -24,7 +27,12 @@ class Migration(migrations.Migration):
                 (
                     "pk",
                     models.CompositePrimaryKey(
-                        "category", "asset_id", blank=True, editable=False, primary_key=True, serialize=False
+                        "category",
+                        "asset_id",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
                     ),
                 ),
                 ("category", models.CharField(max_length=60)),

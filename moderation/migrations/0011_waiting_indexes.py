@@ -29,13 +29,17 @@ def without_index(model, name, index, column, **field):
     table = f"moderation_{model}"
     return migrations.SeparateDatabaseAndState(
         database_operations=[
-            migrations.RunSQL(f'DROP INDEX "{index}"', f'CREATE INDEX "{index}" ON "{table}" ("{column}")')
+            migrations.RunSQL(
+                f'DROP INDEX "{index}"', f'CREATE INDEX "{index}" ON "{table}" ("{column}")'
+            )
         ],
         state_operations=[
             migrations.AlterField(
                 model_name=model,
                 name=name,
-                field=models.ForeignKey(blank=True, null=True, db_index=False, to=settings.AUTH_USER_MODEL, **field),
+                field=models.ForeignKey(
+                    blank=True, null=True, db_index=False, to=settings.AUTH_USER_MODEL, **field
+                ),
             )
         ],
     )
@@ -51,30 +55,50 @@ class Migration(migrations.Migration):
     operations = [
         # Each is the beginning of another index.
         without_index(
-            "decision", "reviewer", "moderation_decision_reviewer_id_f8ce824e", "reviewer_id",
-            on_delete=django.db.models.deletion.PROTECT, related_name="decisions",
+            "decision",
+            "reviewer",
+            "moderation_decision_reviewer_id_f8ce824e",
+            "reviewer_id",
+            on_delete=django.db.models.deletion.PROTECT,
+            related_name="decisions",
         ),
         without_index(
-            "review", "claimed_by", "moderation_review_claimed_by_id_a481cbe1", "claimed_by_id",
-            on_delete=django.db.models.deletion.SET_NULL, related_name="claimed_reviews",
+            "review",
+            "claimed_by",
+            "moderation_review_claimed_by_id_a481cbe1",
+            "claimed_by_id",
+            on_delete=django.db.models.deletion.SET_NULL,
+            related_name="claimed_reviews",
         ),
         # The other way round: SQLite appends at the end of an index with less work than at its beginning.
         migrations.RemoveIndex(model_name="decision", name="decision_newest"),
         migrations.AddIndex(
-            model_name="decision", index=models.Index(fields=["created_at", "sequence"], name="decision_newest")
+            model_name="decision",
+            index=models.Index(fields=["created_at", "sequence"], name="decision_newest"),
         ),
         *(
             migrations.RemoveIndex(model_name="review", name=f"review_{name}")
             for name in [*DEALT_BY, "claims", "decided"]
         ),
         *(
-            review_index(f"review_{name}", ["status", *fields, "decided_at"], condition=Q(decided_at__isnull=True))
+            review_index(
+                f"review_{name}",
+                ["status", *fields, "decided_at"],
+                condition=Q(decided_at__isnull=True),
+            )
             for name, fields in DEALT_BY.items()
         ),
-        review_index("review_decided", ["status", "decided_at"], condition=Q(decided_at__isnull=False)),
-        review_index("review_claims", ["claimed_by", "claimed_until"], condition=Q(claimed_by__isnull=False)),
+        review_index(
+            "review_decided", ["status", "decided_at"], condition=Q(decided_at__isnull=False)
+        ),
+        review_index(
+            "review_claims", ["claimed_by", "claimed_until"], condition=Q(claimed_by__isnull=False)
+        ),
         *(
-            migrations.AddIndex(model_name="review", index=models.Index(Lower(column), name=f"review_{column}_lower"))
+            migrations.AddIndex(
+                model_name="review",
+                index=models.Index(Lower(column), name=f"review_{column}_lower"),
+            )
             for column in SEARCHED_BY
         ),
-    ]  # fmt: skip
+    ]

@@ -18,6 +18,8 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunPython(append_only.unlock, append_only.lock),
-        migrations.AlterField(model_name="decision", name="hash", field=models.CharField(max_length=64)),
+        migrations.AlterField(
+            model_name="decision", name="hash", field=models.CharField(max_length=64)
+        ),
         migrations.RunPython(append_only.lock, append_only.unlock),
     ]

@@ -10,6 +10,8 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.AddField(
-            model_name="review", name="said", field=models.JSONField(blank=True, editable=False, null=True)
+            model_name="review",
+            name="said",
+            field=models.JSONField(blank=True, editable=False, null=True),
         ),
     ]

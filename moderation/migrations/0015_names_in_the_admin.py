@@ -15,7 +15,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AlterModelOptions(
             name="tallyprogress",
-            options={"verbose_name": "progress of word tallies", "verbose_name_plural": "progress of word tallies"},
+            options={
+                "verbose_name": "progress of word tallies",
+                "verbose_name_plural": "progress of word tallies",
+            },
         ),
         migrations.AlterModelOptions(
             name="wordtally",
@@ -25,7 +28,9 @@ class Migration(migrations.Migration):
             model_name="decision",
             name="by_policy",
             field=models.BooleanField(
-                default=False, help_text="Settled by the policy without a person.", verbose_name="automatic decision"
+                default=False,
+                help_text="Settled by the policy without a person.",
+                verbose_name="automatic decision",
             ),
         ),
     ]

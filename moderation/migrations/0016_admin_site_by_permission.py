@@ -12,7 +12,10 @@ from moderation import roles
 def give(apps, schema_editor):
     # Permissions are normally made after the last migration; the groups need them now.
     create_permissions(
-        live_apps.get_app_config("moderation"), verbosity=0, apps=apps, using=schema_editor.connection.alias
+        live_apps.get_app_config("moderation"),
+        verbosity=0,
+        apps=apps,
+        using=schema_editor.connection.alias,
     )
     roles.sync(apps.get_model("auth", "Group"), apps.get_model("auth", "Permission"))
 

@@ -20,7 +20,9 @@ INDEXES = {
 
 def fill(apps, schema_editor):
     asset, review = apps.get_model("generation", "Asset"), apps.get_model("moderation", "Review")
-    person = Coalesce("request__requested_by", "request__api_key__owner", "stored_by", "api_key__owner")
+    person = Coalesce(
+        "request__requested_by", "request__api_key__owner", "stored_by", "api_key__owner"
+    )
     named = asset.objects.filter(pk=OuterRef("asset")).values(person=person)
     review.objects.update(requested_by=Subquery(named))
 

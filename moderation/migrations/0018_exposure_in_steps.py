@@ -20,7 +20,9 @@ def move_to_newest_step(apps: Any, schema_editor: Any) -> None:
     step, hour = now - (now - midnight) % STEP, now.replace(minute=0, second=0, microsecond=0)
     rows = exposure.objects.using(schema_editor.connection.alias)
     rows.filter(started_at=hour).update(started_at=step)
-    rows.filter(started_at=hour - timedelta(hours=1)).update(started_at=hour - timedelta(hours=1) + LAST_STEP)
+    rows.filter(started_at=hour - timedelta(hours=1)).update(
+        started_at=hour - timedelta(hours=1) + LAST_STEP
+    )
 
 
 class Migration(migrations.Migration):
@@ -34,7 +36,9 @@ class Migration(migrations.Migration):
         migrations.RenameField(model_name="exposure", old_name="hour", new_name="started_at"),
         migrations.AddConstraint(
             model_name="exposure",
-            constraint=models.UniqueConstraint(fields=["user", "started_at"], name="exposure_once_a_step"),
+            constraint=models.UniqueConstraint(
+                fields=["user", "started_at"], name="exposure_once_a_step"
+            ),
         ),
         migrations.RunPython(move_to_newest_step, migrations.RunPython.noop),
     ]

@@ -59,13 +59,18 @@ class Migration(migrations.Migration):
                 decimal_places=2,
                 max_digits=5,
                 null=True,
-                validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(100)],
+                validators=[
+                    django.core.validators.MinValueValidator(0),
+                    django.core.validators.MaxValueValidator(100),
+                ],
             ),
         ),
         migrations.AlterField(
             model_name="policy",
             name="activated_at",
-            field=models.DateTimeField(blank=True, editable=False, null=True, verbose_name="first put into force"),
+            field=models.DateTimeField(
+                blank=True, editable=False, null=True, verbose_name="first put into force"
+            ),
         ),
         migrations.AlterField(
             model_name="policy",
@@ -98,7 +103,10 @@ class Migration(migrations.Migration):
                 help_text="From this score on the policy rejects, when a classifier names a category that the score may stand for and every such category may be rejected. A score alone goes to a person. Empty: never by itself.",
                 max_digits=5,
                 null=True,
-                validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(100)],
+                validators=[
+                    django.core.validators.MinValueValidator(0),
+                    django.core.validators.MaxValueValidator(100),
+                ],
                 verbose_name="score: reject at",
             ),
         ),

@@ -44,8 +44,13 @@ def note_found(apps, schema_editor):
 
 def note_activations(apps, schema_editor):
     """The first policy came into force with its own migration, which left no activation."""
-    policy, activation = apps.get_model("moderation", "Policy"), apps.get_model("moderation", "PolicyActivation")
-    for row in policy.objects.annotate(first=Min("activations__created_at")).filter(activated_at__isnull=False):
+    policy, activation = (
+        apps.get_model("moderation", "Policy"),
+        apps.get_model("moderation", "PolicyActivation"),
+    )
+    for row in policy.objects.annotate(first=Min("activations__created_at")).filter(
+        activated_at__isnull=False
+    ):
         known = [row.first, row.activated_at, row.created_at if row.version == 1 else None]
         first = min(time for time in known if time)
         if row.first != first:

@@ -25,14 +25,26 @@ class Migration(migrations.Migration):
             model_name="review",
             index=models.Index(
                 condition=models.Q(("decided_at__isnull", True)),
-                fields=["status", "id", "headline_l1", "found", "source", "provider", "requested_by", "decided_at"],
+                fields=[
+                    "status",
+                    "id",
+                    "headline_l1",
+                    "found",
+                    "source",
+                    "provider",
+                    "requested_by",
+                    "decided_at",
+                ],
                 name="review_oldest",
             ),
         ),
         migrations.AddIndex(
             model_name="review",
             index=models.Index(
-                condition=models.Q(("decided_at__isnull", True), moderation.models.found_categories.HasFoundNothing()),
+                condition=models.Q(
+                    ("decided_at__isnull", True),
+                    moderation.models.found_categories.HasFoundNothing(),
+                ),
                 fields=[
                     "decided_at",
                     "status",
@@ -50,7 +62,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="review",
             index=models.Index(
-                condition=models.Q(("decided_at__isnull", True), moderation.models.found_categories.HasFound(1)),
+                condition=models.Q(
+                    ("decided_at__isnull", True), moderation.models.found_categories.HasFound(1)
+                ),
                 fields=[
                     "decided_at",
                     "status",
@@ -68,7 +82,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="review",
             index=models.Index(
-                condition=models.Q(("decided_at__isnull", True), moderation.models.found_categories.HasFound(2)),
+                condition=models.Q(
+                    ("decided_at__isnull", True), moderation.models.found_categories.HasFound(2)
+                ),
                 fields=[
                     "decided_at",
                     "status",
@@ -86,7 +102,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="review",
             index=models.Index(
-                condition=models.Q(("decided_at__isnull", True), moderation.models.found_categories.HasFound(4)),
+                condition=models.Q(
+                    ("decided_at__isnull", True), moderation.models.found_categories.HasFound(4)
+                ),
                 fields=[
                     "decided_at",
                     "status",
@@ -104,7 +122,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="review",
             index=models.Index(
-                condition=models.Q(("decided_at__isnull", True), moderation.models.found_categories.HasFound(8)),
+                condition=models.Q(
+                    ("decided_at__isnull", True), moderation.models.found_categories.HasFound(8)
+                ),
                 fields=[
                     "decided_at",
                     "status",
@@ -122,7 +142,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="review",
             index=models.Index(
-                condition=models.Q(("decided_at__isnull", True), moderation.models.found_categories.HasFound(16)),
+                condition=models.Q(
+                    ("decided_at__isnull", True), moderation.models.found_categories.HasFound(16)
+                ),
                 fields=[
                     "decided_at",
                     "status",
@@ -140,7 +162,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="review",
             index=models.Index(
-                condition=models.Q(("decided_at__isnull", True), moderation.models.found_categories.HasFound(32)),
+                condition=models.Q(
+                    ("decided_at__isnull", True), moderation.models.found_categories.HasFound(32)
+                ),
                 fields=[
                     "decided_at",
                     "status",
@@ -158,7 +182,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="review",
             index=models.Index(
-                condition=models.Q(("decided_at__isnull", True), moderation.models.found_categories.HasFound(64)),
+                condition=models.Q(
+                    ("decided_at__isnull", True), moderation.models.found_categories.HasFound(64)
+                ),
                 fields=[
                     "decided_at",
                     "status",
@@ -176,7 +202,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="review",
             index=models.Index(
-                condition=models.Q(("decided_at__isnull", True), moderation.models.found_categories.HasFound(128)),
+                condition=models.Q(
+                    ("decided_at__isnull", True), moderation.models.found_categories.HasFound(128)
+                ),
                 fields=[
                     "decided_at",
                     "status",
@@ -194,7 +222,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="review",
             index=models.Index(
-                condition=models.Q(("decided_at__isnull", True), moderation.models.found_categories.HasFound(256)),
+                condition=models.Q(
+                    ("decided_at__isnull", True), moderation.models.found_categories.HasFound(256)
+                ),
                 fields=[
                     "decided_at",
                     "status",
@@ -212,7 +242,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="review",
             index=models.Index(
-                condition=models.Q(("decided_at__isnull", True), moderation.models.found_categories.HasFound(512)),
+                condition=models.Q(
+                    ("decided_at__isnull", True), moderation.models.found_categories.HasFound(512)
+                ),
                 fields=[
                     "decided_at",
                     "status",

@@ -12,19 +12,31 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Chore",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("due_at", models.DateTimeField(blank=True, editable=False, null=True)),
                 ("lease", models.UUIDField(blank=True, editable=False, null=True)),
                 ("attempts", models.PositiveSmallIntegerField(default=0, editable=False)),
                 ("name", models.CharField(max_length=40, unique=True)),
                 ("finished_at", models.DateTimeField(blank=True, null=True)),
-                ("deleted", models.BigIntegerField(default=0, help_text="Rows or files, ever since.")),
+                (
+                    "deleted",
+                    models.BigIntegerField(default=0, help_text="Rows or files, ever since."),
+                ),
                 ("error", models.TextField(blank=True)),
             ],
             options={
                 "ordering": ("name",),
                 "indexes": [
-                    models.Index(condition=models.Q(("due_at__isnull", False)), fields=["due_at"], name="chore_due")
+                    models.Index(
+                        condition=models.Q(("due_at__isnull", False)),
+                        fields=["due_at"],
+                        name="chore_due",
+                    )
                 ],
             },
         ),

@@ -2,26 +2,27 @@ from __future__ import annotations
 
 from moderation.models.chores import Chore
 from moderation.models.classifications import Classification, Label
-from moderation.models.daily_stats import DayFigures
+from moderation.models.daily_stats import DailyStats
 from moderation.models.decisions import ChainHead, Decision, Verdict
 from moderation.models.deliveries import Delivery
 from moderation.models.exposure import Exposure
 from moderation.models.named_categories import NamedCategory
 from moderation.models.policies import Policy, PolicyActivation, PolicyRule
-from moderation.models.preferences import Preferences, Veil
+from moderation.models.preferences import ImageCover, Preferences
 from moderation.models.reviews import Review
 from moderation.models.saved_queues import SavedQueue
 from moderation.models.verifications import Verification
-from moderation.models.word_stats import TallyProgress, WordTally
+from moderation.models.word_stats import WordStats, WordStatsProgress
 
 __all__ = [
     "ChainHead",
     "Chore",
     "Classification",
-    "DayFigures",
+    "DailyStats",
     "Decision",
     "Delivery",
     "Exposure",
+    "ImageCover",
     "Label",
     "NamedCategory",
     "Policy",
@@ -30,9 +31,8 @@ __all__ = [
     "Preferences",
     "Review",
     "SavedQueue",
-    "TallyProgress",
-    "Veil",
     "Verdict",
     "Verification",
-    "WordTally",
+    "WordStats",
+    "WordStatsProgress",
 ]

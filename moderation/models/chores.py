@@ -12,7 +12,9 @@ class ChoreQuerySet(DueQuerySet["Chore"]):
 
 
 class Chore(DueModel):
-    """One row per chore of ``moderation.services.housekeeping``; its lease lets one worker run it at a time."""
+    """One row per chore of ``moderation.services.housekeeping``; its lease lets one worker run it
+    at a time.
+    """
 
     name = models.CharField(max_length=40, unique=True)
     finished_at = models.DateTimeField(null=True, blank=True)

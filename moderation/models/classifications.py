@@ -1,4 +1,6 @@
-"""What classifiers said about an asset: one Classification per run, one Label per category found."""
+"""What classifiers said about an asset: one Classification per run, one Label per category
+found.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +42,12 @@ class Classification(StateMachine, DueModel):
     classifier = models.CharField(max_length=40)
     version = models.CharField(max_length=80)
     status = models.CharField(max_length=6, choices=Status, default=Status.QUEUED)
-    flagged = models.BooleanField(null=True, help_text="The classifier's own verdict, where it gives one.")
-    score = models.DecimalField(max_digits=5, decimal_places=2, null=True, blank=True, validators=PERCENT)
+    flagged = models.BooleanField(
+        null=True, help_text="The classifier's own verdict, where it gives one."
+    )
+    score = models.DecimalField(
+        max_digits=5, decimal_places=2, null=True, blank=True, validators=PERCENT
+    )
     covers = models.JSONField(default=dict, help_text="L1 categories it can see, and how far.")
     cost = models.DecimalField(max_digits=10, decimal_places=6, default=0, help_text="USD")
     duration_ms = models.PositiveIntegerField(null=True, blank=True)
@@ -55,16 +61,20 @@ class Classification(StateMachine, DueModel):
     class Meta:
         indexes = [due_index("classification_due")]
         constraints = [
-            models.UniqueConstraint(fields=["asset", "classifier", "version"], name="classification_once_per_version"),
+            models.UniqueConstraint(
+                fields=["asset", "classifier", "version"], name="classification_once_per_version"
+            ),
             models.CheckConstraint(
-                name="classification_status_known", condition=Q(status__in=["queued", "done", "failed"])
+                name="classification_status_known",
+                condition=Q(status__in=["queued", "done", "failed"]),
             ),
             models.CheckConstraint(
                 name="classification_score_is_percent",
                 condition=Q(score__isnull=True) | Q(score__gte=0, score__lte=100),
             ),
             models.CheckConstraint(
-                name="classification_failure_has_a_sentence", condition=~Q(status="failed") | ~Q(error="")
+                name="classification_failure_has_a_sentence",
+                condition=~Q(status="failed") | ~Q(error=""),
             ),
         ]
 
@@ -73,11 +83,17 @@ class Classification(StateMachine, DueModel):
 
 
 class Label(models.Model):
-    classification = models.ForeignKey(Classification, on_delete=models.CASCADE, related_name="labels")
+    classification = models.ForeignKey(
+        Classification, on_delete=models.CASCADE, related_name="labels"
+    )
     category = models.CharField(max_length=60, choices=taxonomy.CHOICES)
     # Empty where the classifier gave none (Scenario).
-    confidence = models.DecimalField(max_digits=5, decimal_places=2, null=True, blank=True, validators=PERCENT)
-    box = models.JSONField(null=True, blank=True, help_text="left, top, width, height as fractions of the image")
+    confidence = models.DecimalField(
+        max_digits=5, decimal_places=2, null=True, blank=True, validators=PERCENT
+    )
+    box = models.JSONField(
+        null=True, blank=True, help_text="left, top, width, height as fractions of the image"
+    )
 
     class Meta:
         indexes = [models.Index(fields=["category", "-confidence"], name="label_category")]
@@ -89,7 +105,10 @@ class Label(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.category_name} {'without confidence' if self.confidence is None else self.confidence}"
+        return (
+            f"{self.category_name}"
+            f" {'without confidence' if self.confidence is None else self.confidence}"
+        )
 
     @property
     def category_name(self) -> str:

@@ -1,4 +1,6 @@
-"""What a day's decisions add up to, per category and for no person. Made in the background from the record."""
+"""What a day's decisions add up to, per category and for no person. Made in the background from the
+record.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,10 @@ from django.db.models import Sum
 FIELDS = ("by_policy", "by_people", "policy_reversed", "people_reversed", "agreed", "disagreed")
 
 
-class DayFigures(models.Model):
-    """Counts of one day (UTC) and one L1 category of the headline; ``""`` is an image without one."""
+class DailyStats(models.Model):
+    """Counts of one day (UTC) and one L1 category of the headline; ``""`` is an image without
+    one.
+    """
 
     day = models.DateField()
     l1 = models.CharField("category", max_length=30, blank=True)
@@ -24,7 +28,7 @@ class DayFigures(models.Model):
     disagreed = models.IntegerField("second opinions that disagreed", default=0)
 
     class Meta:
-        verbose_name = verbose_name_plural = "daily figures"
+        verbose_name = verbose_name_plural = "daily stats"
         constraints = [models.UniqueConstraint(fields=["day", "l1"], name="day_figures_once")]
 
     def __str__(self) -> str:
@@ -34,5 +38,7 @@ class DayFigures(models.Model):
     def since(cls, day: date) -> dict[str, dict[str, int]]:
         """The sums from a day on, by category."""
         sums = {field: Sum(field) for field in FIELDS}
-        rows: Iterable[dict[str, int | str]] = cls.objects.filter(day__gte=day).values("l1").annotate(**sums)
+        rows: Iterable[dict[str, int | str]] = (
+            cls.objects.filter(day__gte=day).values("l1").annotate(**sums)
+        )
         return {str(row["l1"]): {field: int(row[field]) for field in FIELDS} for row in rows}

@@ -1,7 +1,7 @@
 """Decisions: the append-only truth, each chained to the one before it by a hash.
 
-Triggers in both databases refuse UPDATE and DELETE (migration 0002). Whoever gets past them breaks the chain, which
-``verify_chain`` finds.
+Triggers in both databases refuse UPDATE and DELETE (migration 0002). Whoever gets past them breaks
+the chain, which ``verify_chain`` finds.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class Verdict(models.TextChoices):
     APPROVE = "approve", "Approve"
     REJECT = "reject", "Reject"
     ESCALATE = "escalate", "Escalate"
-    REOPEN = "reopen", "Reverse"
+    REVERSE = "reopen", "Reverse"
 
 
 PAST_TENSE = {
     Verdict.APPROVE: "approved",
     Verdict.REJECT: "rejected",
     Verdict.ESCALATE: "escalated",
-    Verdict.REOPEN: "reversed",
+    Verdict.REVERSE: "reversed",
 }
 
 
@@ -64,70 +64,120 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
     def for_list(self) -> Self:
         """With what a list of decisions shows of each, and no column more."""
         return self.select_related("review__asset", "policy", "reversed_by").only(
-            "uuid", "verdict", "categories", "note", "reviewer", "reviewer_name", "by_policy", "seconds", "second_of",
-            "batch", "created_at", "sequence", "policy__version", "reversed_by__reviewer_name",
-            "reversed_by__created_at", "review__uuid", "review__headline_l1", "review__requested_by",
-            "review__asset__uuid", "review__asset__preview",
-        )  # fmt: skip
+            "uuid",
+            "verdict",
+            "categories",
+            "note",
+            "reviewer",
+            "reviewer_name",
+            "by_policy",
+            "seconds",
+            "second_of",
+            "batch",
+            "created_at",
+            "sequence",
+            "policy__version",
+            "reversed_by__reviewer_name",
+            "reversed_by__created_at",
+            "review__uuid",
+            "review__top_category_l1",
+            "review__requested_by",
+            "review__asset__uuid",
+            "review__asset__preview",
+        )
 
-    def standing(self) -> Self:
+    def effective(self) -> Self:
         """What nobody has taken back; nor, with a decision, the second opinions on it."""
-        rows = self.filter(reversed_by__isnull=True).exclude(verdict=Verdict.REOPEN)
+        rows = self.filter(reversed_by__isnull=True).exclude(verdict=Verdict.REVERSE)
         return rows.filter(second_of__reversed_by__isnull=True)
 
-    def standing_of(self, review: Review) -> list[Decision]:
+    def effective_for(self, review: Review) -> list[Decision]:
         """What stands of one review's record, oldest first."""
-        return list(self.standing().filter(review=review).select_related("second_of").order_by("sequence"))
+        return list(
+            self.effective().filter(review=review).select_related("second_of").order_by("sequence")
+        )
 
     def of_batch(self, batch: UUID) -> Self:
         """What was made in one go, in its order, with all that a list of decisions shows."""
         rows = self.filter(batch=batch).order_by("sequence")
-        return rows.select_related("review__asset", "reviewer", "policy", "reversed_by", "second_of")
+        return rows.select_related(
+            "review__asset", "reviewer", "policy", "reversed_by", "second_of"
+        )
 
     def last_standing(self, review_ids: Iterable[int]) -> dict[int, Decision]:
         """For each of these reviews the newest decision that nobody has taken back."""
-        rows = self.filter(review__in=list(review_ids), reversed_by__isnull=True).exclude(verdict=Verdict.REOPEN)
-        return {row.review_id: row for row in rows.filter(second_of__reversed_by__isnull=True).order_by("sequence")}
+        rows = self.filter(review__in=list(review_ids), reversed_by__isnull=True).exclude(
+            verdict=Verdict.REVERSE
+        )
+        return {
+            row.review_id: row
+            for row in rows.filter(second_of__reversed_by__isnull=True).order_by("sequence")
+        }
 
     def last_of(self, review: Review) -> Decision | None:
-        return self.filter(review=review).newest_first().select_related("reviewer", "policy").first()
+        return (
+            self.filter(review=review).newest_first().select_related("reviewer", "policy").first()
+        )
 
 
 class Decision(models.Model):
     uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
     review = models.ForeignKey(Review, on_delete=models.PROTECT, related_name="decisions")
     verdict = models.CharField(max_length=8, choices=Verdict)
-    categories = models.JSONField(default=list, help_text="Slugs of the taxonomy, L2 where there is one.")
+    categories = models.JSONField(
+        default=list, help_text="Slugs of the taxonomy, L2 where there is one."
+    )
     note = models.TextField(blank=True)
     reviewer = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="decisions",
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="decisions",
         db_index=False,
-    )  # fmt: skip
+    )
     # As it was then: the record still reads after an account is renamed.
     reviewer_name = models.CharField(max_length=150, blank=True)
     policy = models.ForeignKey(Policy, null=True, blank=True, on_delete=models.PROTECT)
-    # ``policy`` is the one that sent the image where it waited; this one was in force when it was decided. Empty in
-    # decisions from before this column: PolicyActivation tells it for them.
+    # ``policy`` is the one that sent the image where it waited; this one was in force when it was
+    # decided. Empty in decisions from before this column: PolicyActivation tells it for them.
     policy_in_force = models.ForeignKey(
-        Policy, null=True, blank=True, on_delete=models.PROTECT, related_name="decisions_in_force", db_index=False
+        Policy,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="decisions_in_force",
+        db_index=False,
     )
     by_policy = models.BooleanField(
         "automatic decision", default=False, help_text="Settled by the policy without a person."
     )
     seconds = models.DecimalField(
-        max_digits=8, decimal_places=1, null=True, blank=True, help_text="On the reviewer's screen, as far as known."
+        max_digits=8,
+        decimal_places=1,
+        null=True,
+        blank=True,
+        help_text="On the reviewer's screen, as far as known.",
     )
-    reverses = models.OneToOneField("self", null=True, blank=True, on_delete=models.PROTECT, related_name="reversed_by")
+    reverses = models.OneToOneField(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="reversed_by"
+    )
     second_of = models.ForeignKey(
-        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="second_opinions", db_index=False,
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="second_opinions",
+        db_index=False,
         help_text="The decision that this one is a second opinion on, made without seeing it.",
-    )  # fmt: skip
+    )
     batch = models.UUIDField(null=True, blank=True, help_text="Decisions made in one go share it.")
     created_at = models.DateTimeField(default=timezone.now)
     sequence = models.BigIntegerField(unique=True)
     previous_hash = models.CharField(max_length=64, blank=True)
-    # Not unique by itself: it is over the sequence and the name, which are. An index of hashes, which fall all over it,
-    # would cost every decision two more pages from the disk once the record outgrows the memory.
+    # Not unique by itself: it is over the sequence and the name, which are. An index of hashes,
+    # which fall all over it, would cost every decision two more pages from the disk once the record
+    # outgrows the memory.
     hash = models.CharField(max_length=64)
 
     objects = DecisionQuerySet.as_manager()
@@ -135,19 +185,26 @@ class Decision(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["created_at", "sequence"], name="decision_newest"),
-            # With the verdict, so that what somebody has decided today is counted in the index alone.
+            # With the verdict, so that what somebody has decided today is counted in the index
+            # alone.
             models.Index(fields=["reviewer", "-sequence", "verdict"], name="decision_mine"),
             models.Index(fields=["reviewer_name", "-sequence"], name="decision_by_name"),
             models.Index(fields=["verdict", "-sequence"], name="decision_verdict"),
             models.Index(fields=["batch"], name="decision_batch", condition=Q(batch__isnull=False)),
-            models.Index(fields=["second_of"], name="decision_second", condition=Q(second_of__isnull=False)),
-            # Beside the unique one: where hardly anything is reversed, statistics make that one look useless to SQLite,
-            # which then reads the whole record for every decision's reversal.
-            models.Index(fields=["reverses"], name="decision_reverses", condition=Q(reverses__isnull=False)),
+            models.Index(
+                fields=["second_of"], name="decision_second", condition=Q(second_of__isnull=False)
+            ),
+            # Beside the unique one: where hardly anything is reversed, statistics make that one
+            # look useless to SQLite, which then reads the whole record for every decision's
+            # reversal.
+            models.Index(
+                fields=["reverses"], name="decision_reverses", condition=Q(reverses__isnull=False)
+            ),
         ]
         constraints = [
             models.CheckConstraint(
-                name="decision_verdict_known", condition=one_of("verdict", ["approve", "reject", "escalate", "reopen"])
+                name="decision_verdict_known",
+                condition=one_of("verdict", ["approve", "reject", "escalate", "reopen"]),
             ),
             models.CheckConstraint(
                 name="decision_by_person_or_policy",
@@ -161,7 +218,8 @@ class Decision(models.Model):
             ),
             models.CheckConstraint(
                 name="decision_rejection_has_a_category",
-                # A score without a category is all that some classifiers give, so a policy may reject without one.
+                # A score without a category is all that some classifiers give, so a policy may
+                # reject without one.
                 condition=~Q(verdict="reject") | Q(by_policy=True) | ~Q(categories=[]),
             ),
         ]
@@ -179,7 +237,11 @@ class Decision(models.Model):
 
     @property
     def author(self) -> str:
-        return f"policy version {self.policy.version}" if self.by_policy and self.policy else self.reviewer_name
+        return (
+            f"policy version {self.policy.version}"
+            if self.by_policy and self.policy
+            else self.reviewer_name
+        )
 
     @property
     def category_names(self) -> str:
@@ -187,12 +249,16 @@ class Decision(models.Model):
 
     @property
     def disagrees(self) -> bool:
-        """Whether it is a second opinion, and another one. Two rejections agree, whatever they name."""
+        """Whether it is a second opinion, and another one. Two rejections agree, whatever they
+        name.
+        """
         return self.second_of is not None and self.second_of.verdict != self.verdict
 
     def may_be_reversed_by(self, user: Any) -> bool:
-        """The decider within the undo window; a senior at any time, but for others' on what they asked for."""
-        if self.verdict == Verdict.REOPEN or not user.is_active or hasattr(self, "reversed_by"):
+        """The decider within the undo window; a senior at any time, but for others' on what they
+        asked for.
+        """
+        if self.verdict == Verdict.REVERSE or not user.is_active or hasattr(self, "reversed_by"):
             return False
         if self.reviewer_id != user.pk and user.has_perm("moderation.decide_escalated_review"):
             return not self.review.is_own_request_of(user)
@@ -201,7 +267,9 @@ class Decision(models.Model):
         return self.reviewer_id == user.pk and timezone.now() - self.created_at <= UNDO_WINDOW
 
     def digest(self) -> str:
-        """SHA-256 over the hash before it and everything this decision says, in one canonical JSON."""
+        """SHA-256 over the hash before it and everything this decision says, in one canonical
+        JSON.
+        """
         content = {
             "sequence": self.sequence,
             "previous": self.previous_hash,
@@ -225,22 +293,28 @@ class Decision(models.Model):
             content["policy_in_force"] = self.policy_in_force_id
         if self.batch is not None:
             content["batch"] = str(self.batch)
-        return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+        return hashlib.sha256(
+            json.dumps(content, sort_keys=True, ensure_ascii=False).encode()
+        ).hexdigest()
 
 
-def standing(decisions: Iterable[Decision]) -> list[Decision]:
-    """What stands of one review's decisions, by these alone: the rule of ``DecisionQuerySet.standing``, for a past."""
+def effective(decisions: Iterable[Decision]) -> list[Decision]:
+    """What stands of one review's decisions, by these alone: the rule of
+    ``DecisionQuerySet.standing``, for a past.
+    """
     given = list(decisions)
     gone = {row.reverses_id for row in given if row.reverses_id is not None}
     return [
-        row for row in given if row.verdict != Verdict.REOPEN and row.pk not in gone and row.second_of_id not in gone
+        row
+        for row in given
+        if row.verdict != Verdict.REVERSE and row.pk not in gone and row.second_of_id not in gone
     ]
 
 
-def status_after(standing: Iterable[Decision]) -> Review.Status:
+def status_after(effective: Iterable[Decision]) -> Review.Status:
     """Where a review stands by its decisions, oldest first, without those that were taken back."""
     status = Review.Status.PENDING
-    for decision in standing:
+    for decision in effective:
         if decision.second_of is None:
             status = STATUS_AFTER[Verdict(decision.verdict)]
         elif decision.disagrees:
@@ -249,7 +323,9 @@ def status_after(standing: Iterable[Decision]) -> Review.Status:
 
 
 def verify_chain(decisions: Iterable[Decision]) -> list[str]:
-    """Read decisions in order of sequence and return a sentence for every place where the record was altered."""
+    """Read decisions in order of sequence and return a sentence for every place where the record
+    was altered.
+    """
     faults: list[str] = []
     previous, expected = "", 1
     for decision in decisions:

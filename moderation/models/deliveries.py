@@ -1,4 +1,6 @@
-"""Events that programs asked to be told of: Novita's ASYNC_TASK_RESULT, sent by us once all is decided."""
+"""Events that programs asked to be told of: Novita's ASYNC_TASK_RESULT, sent by us once all is
+decided.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from generation.models import GenerationRequest, StateMachine
 
 
 class Delivery(StateMachine, DueModel):
-    """One event for one request. Its body is made when it is sent, so that it tells what is so then."""
+    """One event for one request. Its body is made when it is sent, so that it tells what is so
+    then.
+    """
 
     class Kind(models.TextChoices):
         FINISHED = "finished", "All images decided"
@@ -32,12 +36,16 @@ class Delivery(StateMachine, DueModel):
     }
 
     uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
-    request = models.ForeignKey(GenerationRequest, on_delete=models.CASCADE, related_name="deliveries")
+    request = models.ForeignKey(
+        GenerationRequest, on_delete=models.CASCADE, related_name="deliveries"
+    )
     kind = models.CharField(max_length=9, choices=Kind)
     # Which time: a request whose reviews are reversed and decided again is told again.
     round = models.PositiveSmallIntegerField(default=1)
     status = models.CharField(max_length=9, choices=Status, default=Status.WAITING)
-    answer = models.PositiveSmallIntegerField(null=True, blank=True, help_text="HTTP status of the last attempt.")
+    answer = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="HTTP status of the last attempt."
+    )
     error = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -48,9 +56,12 @@ class Delivery(StateMachine, DueModel):
         verbose_name_plural = "deliveries"
         indexes = [due_index("delivery_due")]
         constraints = [
-            models.UniqueConstraint(fields=["request", "kind", "round"], name="delivery_once_per_round"),
+            models.UniqueConstraint(
+                fields=["request", "kind", "round"], name="delivery_once_per_round"
+            ),
             models.CheckConstraint(
-                name="delivery_status_known", condition=Q(status__in=["waiting", "delivered", "failed"])
+                name="delivery_status_known",
+                condition=Q(status__in=["waiting", "delivered", "failed"]),
             ),
         ]
 

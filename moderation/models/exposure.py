@@ -1,4 +1,6 @@
-"""How much somebody has looked at, in steps of five minutes. Nobody but they themselves is ever shown it."""
+"""How much somebody has looked at, in steps of five minutes. Nobody but they themselves is ever
+shown it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from django.db import models
 from django.db.models import F
 from django.utils import timezone
 
-from generation.core.db.prepared.query import Prepared
+from generation.core.db.prepared.query import PreparedQuery
 
 # What people who look at images for a living name as the hard ones.
 SEVERE = frozenset({"explicit", "violence", "visually-disturbing", "hate-symbols"})
@@ -24,7 +26,9 @@ def current_step() -> datetime:
 
 
 class Exposure(models.Model):
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="exposure")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="exposure"
+    )
     started_at = models.DateTimeField()
     images = models.PositiveIntegerField(default=0)
     severe = models.PositiveIntegerField(default=0)
@@ -32,7 +36,9 @@ class Exposure(models.Model):
 
     class Meta:
         verbose_name_plural = "exposure"
-        constraints = [models.UniqueConstraint(fields=["user", "started_at"], name="exposure_once_a_step")]
+        constraints = [
+            models.UniqueConstraint(fields=["user", "started_at"], name="exposure_once_a_step")
+        ]
 
     def __str__(self) -> str:
         # Without the numbers: the admin site names related rows when an account is deleted.
@@ -51,13 +57,18 @@ class Exposure(models.Model):
     @classmethod
     def put_off(cls, user_id: int) -> None:
         """Suggest no break for the next 60 minutes."""
-        cls.objects.update_or_create(user_id=user_id, started_at=current_step(), defaults={"is_put_off": True})
+        cls.objects.update_or_create(
+            user_id=user_id, started_at=current_step(), defaults={"is_put_off": True}
+        )
 
 
-_ADD = Prepared(
+_ADD = PreparedQuery(
     lambda user, started_at, images, severe: (
         Exposure.objects.filter(user_id=user, started_at=started_at),
         {"images": F("images") + images, "severe": F("severe") + severe},
     ),
-    user=int, started_at=datetime, images=int, severe=int,
-)  # fmt: skip
+    user=int,
+    started_at=datetime,
+    images=int,
+    severe=int,
+)

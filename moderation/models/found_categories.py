@@ -1,7 +1,8 @@
-"""Which groups of categories classifiers found in an image: one bit for each L1, in one column of its review.
+"""Which groups of categories classifiers found in an image: one bit for each L1, in one column of
+its review.
 
-A queue can then be narrowed to a group and dealt in its own order by one index on one table, whichever classifier
-named the category, and however little of the image's risk it makes.
+A queue can then be narrowed to a group and dealt in its own order by one index on one table,
+whichever classifier named the category, and however little of the image's risk it makes.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ def bits_of(slugs: Iterable[str]) -> int:
 
 
 class HasFound(Func):
-    """Whether a bit is set. The number stands in the SQL itself: a partial index is used for no parameter."""
+    """Whether a bit is set. The number stands in the SQL itself: a partial index is used for no
+    parameter.
+    """
 
     template = "(%(expressions)s & %(bit)s) <> 0"
     arity = 1

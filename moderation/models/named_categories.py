@@ -1,4 +1,6 @@
-"""The categories that decisions have named, where an index reaches them: the record keeps them as JSON."""
+"""The categories that decisions have named, where an index reaches them: the record keeps them as
+JSON.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ class NamedCategory(models.Model):
 
     pk = models.CompositePrimaryKey("category", "asset_id")
     category = models.CharField(max_length=60)
-    asset = models.ForeignKey(Asset, on_delete=models.CASCADE, related_name="named_categories", db_index=False)
+    asset = models.ForeignKey(
+        Asset, on_delete=models.CASCADE, related_name="named_categories", db_index=False
+    )
 
     class Meta:
         verbose_name_plural = "named categories"
@@ -29,4 +33,7 @@ class NamedCategory(models.Model):
     @classmethod
     def store(cls, decision: Decision) -> None:
         for category in decision.categories:
-            insert(NamedCategory(category=category, asset_id=decision.review.asset_id), ignore_conflicts=True)
+            insert(
+                NamedCategory(category=category, asset_id=decision.review.asset_id),
+                ignore_conflicts=True,
+            )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -13,9 +12,6 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from moderation import taxonomy
-
-if TYPE_CHECKING:
-    from moderation.models.reviews import Review  # noqa: F401  (names the reverse relation for type checkers)
 
 PERCENT = [MinValueValidator(0), MaxValueValidator(100)]
 
@@ -35,16 +31,22 @@ class Policy(models.Model):
     version = models.PositiveIntegerField(unique=True)
     name = models.CharField(max_length=120)
     note = models.TextField(
-        blank=True, help_text="What changed, and why, for those who read this version later. Shown on this page only."
+        blank=True,
+        help_text=(
+            "What changed, and why, for those who read this version later. Shown on this page only."
+        ),
     )
     is_active = models.BooleanField(default=False)
     nsfw_level = models.PositiveSmallIntegerField(
         "NSFW level",
         choices=Level,
         default=Level.EXPLICIT,
-        help_text="What counts as NSFW for /api/nsfw/image, and up to which detection level a score without a category "
-        "(Novita's) may reject. A score that was asked at a higher level may stand for what this policy does not "
-        "reject, so it sends to a person and never rejects.",
+        help_text=(
+            "What counts as NSFW for /api/nsfw/image, and up to which detection level a score"
+            " without a category (Novita's) may reject. A score that was asked at a higher level"
+            " may stand for what this policy does not reject, so it sends to a person and never"
+            " rejects."
+        ),
     )
     nsfw_review_at = models.DecimalField(
         "score: review at",
@@ -61,28 +63,43 @@ class Policy(models.Model):
         null=True,
         blank=True,
         validators=PERCENT,
-        help_text="From this score on the policy rejects, when a classifier names a category that the score may stand "
-        "for and every such category may be rejected. A score alone goes to a person. Empty: never by itself.",
+        help_text=(
+            "From this score on the policy rejects, when a classifier names a category that the"
+            " score may stand for and every such category may be rejected. A score alone goes to a"
+            " person. Empty: never by itself."
+        ),
     )
     may_approve = models.BooleanField(
         default=True,
-        help_text="Whether the policy may approve what every classifier found nothing in. Off: people see all.",
+        help_text=(
+            "Whether the policy may approve what every classifier found nothing in. Off: people see"
+            " all."
+        ),
     )
     approves_imports = models.BooleanField(
         "may approve imported files",
         default=False,
-        help_text="Whether that holds for files that somebody imported, too. Off: people see every imported file.",
+        help_text=(
+            "Whether that holds for files that somebody imported, too. Off: people see every"
+            " imported file."
+        ),
     )
     trusts_local_silence = models.BooleanField(
         "trusts the local detector's silence",
         default=False,
-        help_text="The local detector sees nudity in photographs only, and misses much. Its “nothing found” counts "
-        "towards an approval only when this is on.",
+        help_text=(
+            "The local detector sees nudity in photographs only, and misses much. Its “nothing"
+            " found” counts towards an approval only when this is on."
+        ),
     )
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     # The first time; all times are PolicyActivation's.
-    activated_at = models.DateTimeField("first put into force", null=True, blank=True, editable=False)
+    activated_at = models.DateTimeField(
+        "first put into force", null=True, blank=True, editable=False
+    )
 
     objects = PolicyQuerySet.as_manager()
 
@@ -93,13 +110,18 @@ class Policy(models.Model):
                 fields=["is_active"],
                 name="policy_one_active",
                 condition=Q(is_active=True),
-                violation_error_message="Another policy is in force. Only one can be: use the action “Put into force”.",
+                violation_error_message=(
+                    "Another policy is in force. Only one can be: use the action “Put into force”."
+                ),
             ),
             models.CheckConstraint(
                 name="policy_reviews_before_it_rejects",
-                condition=Q(nsfw_reject_at__isnull=True) | Q(nsfw_reject_at__gte=F("nsfw_review_at")),
-                violation_error_message="A score must send to a person before it rejects: make “score: reject at” at "
-                "least as high as “score: review at”, or leave it empty.",
+                condition=Q(nsfw_reject_at__isnull=True)
+                | Q(nsfw_reject_at__gte=F("nsfw_review_at")),
+                violation_error_message=(
+                    "A score must send to a person before it rejects: make “score: reject at” at "
+                    "least as high as “score: review at”, or leave it empty."
+                ),
             ),
         ]
         permissions = [
@@ -121,11 +143,15 @@ class Policy(models.Model):
 
 
 class PolicyActivation(models.Model):
-    """That a policy was put into force, when, and by whom. Never altered: it explains later automatic decisions."""
+    """That a policy was put into force, when, and by whom. Never altered: it explains later
+    automatic decisions.
+    """
 
     policy = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="activations")
     # Empty where nobody was: the first policy comes with a migration, the demo's with a command.
-    activated_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT)
+    activated_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     def __str__(self) -> str:
@@ -133,25 +159,37 @@ class PolicyActivation(models.Model):
 
 
 class PolicyRule(models.Model):
-    """From which confidence on a category is looked at by a person, and from which it is rejected outright."""
+    """From which confidence on a category is looked at by a person, and from which it is rejected
+    outright.
+    """
 
     policy = models.ForeignKey(Policy, on_delete=models.CASCADE, related_name="rules")
     category = models.CharField(max_length=60, choices=taxonomy.CHOICES)
-    review_at = models.DecimalField(max_digits=5, decimal_places=2, null=True, blank=True, validators=PERCENT)
-    reject_at = models.DecimalField(max_digits=5, decimal_places=2, null=True, blank=True, validators=PERCENT)
+    review_at = models.DecimalField(
+        max_digits=5, decimal_places=2, null=True, blank=True, validators=PERCENT
+    )
+    reject_at = models.DecimalField(
+        max_digits=5, decimal_places=2, null=True, blank=True, validators=PERCENT
+    )
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
                 fields=["policy", "category"],
                 name="policy_rule_once_per_category",
-                violation_error_message="This policy has a rule for that category already. Change that one.",
+                violation_error_message=(
+                    "This policy has a rule for that category already. Change that one."
+                ),
             ),
             models.CheckConstraint(
                 name="policy_rule_reviews_before_it_rejects",
-                condition=Q(review_at__isnull=True) | Q(reject_at__isnull=True) | Q(reject_at__gte=F("review_at")),
-                violation_error_message="A category must send to a person before it is rejected: make “reject at” at "
-                "least as high as “review at”, or leave one of them empty.",
+                condition=Q(review_at__isnull=True)
+                | Q(reject_at__isnull=True)
+                | Q(reject_at__gte=F("review_at")),
+                violation_error_message=(
+                    "A category must send to a person before it is rejected: make “reject at” at "
+                    "least as high as “review at”, or leave one of them empty."
+                ),
             ),
         ]
 
@@ -159,5 +197,11 @@ class PolicyRule(models.Model):
         return taxonomy.names([self.category])
 
     def clean(self) -> None:
-        if self.review_at is not None and self.reject_at is not None and self.reject_at < self.review_at:
-            raise ValidationError({"reject_at": "Must not be lower than the confidence from which a person looks."})
+        if (
+            self.review_at is not None
+            and self.reject_at is not None
+            and self.reject_at < self.review_at
+        ):
+            raise ValidationError(
+                {"reject_at": "Must not be lower than the confidence from which a person looks."}
+            )

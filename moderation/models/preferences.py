@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 
-class Veil(models.TextChoices):
+class ImageCover(models.TextChoices):
     """What lies over a picture until somebody lifts it."""
 
     BLUR = "blur", "Blurred"
@@ -31,16 +31,24 @@ class Preferences(models.Model):
         MID = "mid", "Mid grey"
         LIGHT = "light", "Light"
 
-    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="desk_preferences")
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="desk_preferences"
+    )
     theme = models.CharField(max_length=5, choices=Theme, default=Theme.DARK)
-    surround = models.CharField("surround of the image", max_length=5, choices=Surround, default=Surround.DARK)
+    surround = models.CharField(
+        "surround of the image", max_length=5, choices=Surround, default=Surround.DARK
+    )
     hotkeys = models.BooleanField("single-letter keys", default=True)
     blur = models.BooleanField("blur images until revealed", default=True)
     # {L1: veil}, for the categories that somebody wants otherwise than ``blur`` says.
-    veils = models.JSONField(default=dict, blank=True)
+    covers = models.JSONField(default=dict, blank=True)
     small_first = models.BooleanField("small at first", default=False)
-    veil_again = models.PositiveSmallIntegerField("seconds until a revealed image is veiled again; 0: never", default=0)
-    break_after = models.PositiveSmallIntegerField("images an hour until a break is suggested; 0: never", default=200)
+    veil_again = models.PositiveSmallIntegerField(
+        "seconds until a revealed image is veiled again; 0: never", default=0
+    )
+    break_after = models.PositiveSmallIntegerField(
+        "images an hour until a break is suggested; 0: never", default=200
+    )
     # {L1: date}: not this category for me on this day.
     avoided = models.JSONField(default=dict, blank=True)
 
@@ -50,14 +58,14 @@ class Preferences(models.Model):
     def __str__(self) -> str:
         return f"Preferences of {self.user}"
 
-    def veil_for(self, l1: str) -> Veil:
+    def cover_for(self, l1: str) -> ImageCover:
         """What lies over an image of this category at first; ``""`` is an image without one."""
-        return Veil(self.veils.get(l1, Veil.BLUR if self.blur else Veil.NONE))
+        return ImageCover(self.covers.get(l1, ImageCover.BLUR if self.blur else ImageCover.NONE))
 
     @property
     def blurs_any(self) -> bool:
         """Whether some images are blurred at first."""
-        return self.blur or Veil.BLUR in self.veils.values()
+        return self.blur or ImageCover.BLUR in self.covers.values()
 
     def avoided_today(self) -> list[str]:
         """L1 categories that they asked not to be given today (UTC)."""
@@ -72,6 +80,7 @@ class Preferences(models.Model):
         try:
             found: Preferences = user.desk_preferences
         except cls.DoesNotExist:
-            # The id alone: setting the user would make Django take the unsaved defaults for the user's own.
+            # The id alone: setting the user would make Django take the unsaved defaults for the
+            # user's own.
             return cls(user_id=user.pk)
         return found

@@ -23,10 +23,14 @@ class SavedQueueQuerySet(models.QuerySet["SavedQueue"]):
 class SavedQueue(models.Model):
     uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
     name = models.CharField(max_length=60)
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_queues")
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_queues"
+    )
     is_shared = models.BooleanField("for everybody", default=False)
     base = models.CharField(max_length=30, help_text="The queue whose filters these are.")
-    query = models.CharField(max_length=500, help_text="Filters, as in an address: category=alcohol&source=upload.")
+    query = models.CharField(
+        max_length=500, help_text="Filters, as in an address: category=alcohol&source=upload."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = SavedQueueQuerySet.as_manager()
@@ -36,7 +40,9 @@ class SavedQueue(models.Model):
             models.UniqueConstraint(
                 fields=["owner", "name"],
                 name="saved_queue_name_once_per_owner",
-                violation_error_message="This person has a saved queue of that name already. Choose another name.",
+                violation_error_message=(
+                    "This person has a saved queue of that name already. Choose another name."
+                ),
             )
         ]
 

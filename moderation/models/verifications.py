@@ -11,8 +11,15 @@ class Verification(models.Model):
 
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     decisions = models.BigIntegerField(help_text="How many were read: all that there were.")
-    faults = models.PositiveIntegerField(default=0, help_text="Places where the record was altered.")
-    head = models.CharField(max_length=64, blank=True, help_text="The last hash of the record then.")
+    faults = models.PositiveIntegerField(
+        default=0, help_text="Places where the record was altered."
+    )
+    head = models.CharField(
+        max_length=64, blank=True, help_text="The last hash of the record then."
+    )
 
     def __str__(self) -> str:
-        return f"{self.created_at:%Y-%m-%d %H:%M} UTC: {self.faults} faults in {self.decisions} decisions"
+        return (
+            f"{self.created_at:%Y-%m-%d %H:%M} UTC: {self.faults} faults in {self.decisions}"
+            " decisions"
+        )

@@ -1,4 +1,6 @@
-"""Which words of prompts go with rejections. Made in the background from the record, which stays the truth."""
+"""Which words of prompts go with rejections. Made in the background from the record, which stays
+the truth.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ _WORD = re.compile(r"[^\W\d_][\w'-]{2,39}")
 
 
 def words_of(prompt: str) -> set[str]:
-    """The words of a prompt, in lower case, without numbers and what is shorter than three letters."""
+    """The words of a prompt, in lower case, without numbers and what is shorter than three
+    letters.
+    """
     return {word for word, _ in places_of(prompt)}
 
 
@@ -22,7 +26,7 @@ def places_of(prompt: str) -> Iterator[tuple[str, slice]]:
         yield match.group().lower()[:WORD_MAX], slice(*match.span())
 
 
-class WordTally(models.Model):
+class WordStats(models.Model):
     """In how many decided images a word was in the prompt, and how many of those were rejected."""
 
     word = models.CharField(max_length=WORD_MAX, primary_key=True)
@@ -30,13 +34,13 @@ class WordTally(models.Model):
     rejected = models.IntegerField(default=0)
 
     class Meta:
-        verbose_name_plural = "word tallies"
+        verbose_name = verbose_name_plural = "word stats"
 
     def __str__(self) -> str:
         return f"{self.word}: {self.rejected} of {self.decided}"
 
 
-class TallyProgress(models.Model):
+class WordStatsProgress(models.Model):
     """Up to which decision the record has been counted: one row."""
 
     sequence = models.BigIntegerField(default=0)
@@ -44,7 +48,7 @@ class TallyProgress(models.Model):
     rejected = models.BigIntegerField(default=0)
 
     class Meta:
-        verbose_name = verbose_name_plural = "progress of word tallies"
+        verbose_name = verbose_name_plural = "word stats progress"
 
     def __str__(self) -> str:
         return f"up to decision {self.sequence}"

@@ -1,4 +1,6 @@
-"""What the review screen shows, gathered before the template runs: no query and no rule is left to the template."""
+"""What the review screen shows, gathered before the template runs: no query and no rule is left to
+the template.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 
-from generation.core.db.prepared.query import Prepared
+from generation.core.db.prepared.query import PreparedQuery
 from moderation import queues, taxonomy
 from moderation.models import Decision, Preferences, Review
 from moderation.models.reviews import UNDO_WINDOW
@@ -41,7 +43,11 @@ def panel(*, user: User, review: Review, queue: Queue | None) -> dict[str, Any]:
     prompt = generation.prompt if generation else notes.prompt if notes else ""
     is_blind = blind(user, review, queue)
     # Most images come to the desk without any, and what reads them joins five tables.
-    decisions = _DECISIONS.rows(review=review.pk) if getattr(review, "was_decided", True) and not is_blind else []
+    decisions = (
+        _DECISIONS.rows(review=review.pk)
+        if getattr(review, "was_decided", True) and not is_blind
+        else []
+    )
     for row in decisions:
         row.review = review
     disagreement = surroundings.disagreement(decisions, user)
@@ -52,14 +58,18 @@ def panel(*, user: User, review: Review, queue: Queue | None) -> dict[str, Any]:
         "asset": asset,
         "generation": generation,
         "notes": notes,
-        "negative_prompt": generation.negative_prompt if generation else notes.negative_prompt if notes else "",
+        "negative_prompt": generation.negative_prompt
+        if generation
+        else notes.negative_prompt
+        if notes
+        else "",
         "prompt": surroundings.marked(prompt) if prompt else [],
         "queue": queue,
         "is_blind": is_blind,
         "sources": sources,
         "boxes": labels.boxes_of(asset, sources),
         "suggestions": labels.suggestions(sources),
-        "headline": taxonomy.CATEGORIES.get(review.headline),
+        "top_category": taxonomy.CATEGORIES.get(review.top_category),
         "history": history,
         "last": history[0] if history else None,
         "disagreement": disagreement,
@@ -77,7 +87,7 @@ def stage(review: Review) -> dict[str, Any]:
     return {"review": review, "asset": review.asset, "boxes": boxes}
 
 
-_DECISIONS = Prepared(
+_DECISIONS = PreparedQuery(
     lambda review: (
         Decision.objects.filter(review=review)
         .newest_first()
@@ -88,7 +98,9 @@ _DECISIONS = Prepared(
 
 
 def blind(user: User, review: Review, queue: Queue | None) -> bool:
-    """Whether they shall judge without seeing what was decided: in that queue, or while they hold it for that."""
+    """Whether they shall judge without seeing what was decided: in that queue, or while they hold
+    it for that.
+    """
     asked = queue is not None and queue.is_blind
     if review.is_own_request_of(user):
         return False  # nobody asks them
@@ -107,18 +119,23 @@ def rail(user: User) -> dict[str, Any]:
 
 
 def entries(decisions: Iterable[Decision], user: User, *, is_party: bool = False) -> list[Entry]:
-    """``is_party``: they are half of a disagreement, so all they may take back is their own opinion."""
+    """``is_party``: they are half of a disagreement, so all they may take back is their own
+    opinion.
+    """
     return [
         Entry(
             decision=row,
-            may_reverse=row.may_be_reversed_by(user) and (not is_party or row.reviewer_id == user.pk),
+            may_reverse=row.may_be_reversed_by(user)
+            and (not is_party or row.reviewer_id == user.pk),
         )
         for row in decisions
     ]
 
 
 def claim_seconds(review: Review) -> int:
-    """How long the claim still holds, by the server's clock; the browser only counts down from here."""
+    """How long the claim still holds, by the server's clock; the browser only counts down from
+    here.
+    """
     if review.claimed_until is None:
         return 0
     return max(0, int((review.claimed_until - timezone.now()).total_seconds()))
@@ -142,7 +159,9 @@ def _why_not(user: User, review: Review, queue: Queue | None, *, is_party: bool)
         return "classifying"
     if review.is_decided and not blind(user, review, queue):
         return "decided"
-    if review.status == Review.Status.ESCALATED and not user.has_perm("moderation.decide_escalated_review"):
+    if review.status == Review.Status.ESCALATED and not user.has_perm(
+        "moderation.decide_escalated_review"
+    ):
         return "senior"
     if review.is_own_request_of(user):
         return "own"

@@ -42,7 +42,7 @@ class Batch:
 
     @property
     def is_reversal(self) -> bool:
-        return self.first.verdict == Verdict.REOPEN
+        return self.first.verdict == Verdict.REVERSE
 
     @property
     def undo_until(self) -> datetime:
@@ -66,7 +66,7 @@ def batch_of(*, user: User, uuid: UUID) -> Batch | None:
 def _entry(decision: Decision, last: Decision | None, user: User) -> BatchEntry:
     # A second opinion on it goes with it; anything else that is newer has to go first.
     is_last = last is not None and decision.pk in {last.pk, last.second_of_id}
-    stands = decision.verdict != Verdict.REOPEN and not hasattr(decision, "reversed_by")
+    stands = decision.verdict != Verdict.REVERSE and not hasattr(decision, "reversed_by")
     return BatchEntry(
         decision=decision,
         may_reverse=is_last and decision.may_be_reversed_by(user),

@@ -1,4 +1,6 @@
-"""What the contact sheet shows: tiles, images that look the same as one of them, and what is about to be decided."""
+"""What the contact sheet shows: tiles, images that look the same as one of them, and what is about
+to be decided.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from django.urls import reverse
 from generation.wire.parsing import parse_integer
 from moderation import taxonomy
 from moderation.models import Preferences, Review
-from moderation.models.preferences import Veil
+from moderation.models.preferences import ImageCover
 from moderation.presenters import claim_seconds
 from moderation.presenters.labels import SUGGESTIONS, Suggestion
 from moderation.queues import Queue
@@ -29,8 +31,10 @@ PROMPT_SHOWN = 240
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
-    """How a sheet is looked at. All of it is in the address, so that a reload and Back show the same."""
+class SheetOptions:
+    """How a sheet is looked at. All of it is in the address, so that a reload and Back show the
+    same.
+    """
 
     queue: Queue
     size: str = "m"
@@ -39,30 +43,42 @@ class Sight:
     batch: UUID | None = None  # what has just been decided
 
     @classmethod
-    def read(cls, queue: Queue, given: QueryDict) -> Sight:
+    def read(cls, queue: Queue, given: QueryDict) -> SheetOptions:
         size = given.get("size", "")
-        looks = {parse_integer(look) for look in given.getlist("open")[:100]}
+        opened_groups = {
+            parse_integer(near_duplicate_group)
+            for near_duplicate_group in given.getlist("open")[:100]
+        }
         try:
             batch = UUID(given.get("batch", ""))
         except ValueError:
             batch = None
         return cls(
-            queue=queue, size=size if size in SIZES else "m", batch=batch, is_revealed=given.get("reveal") == "1",
-            opened=frozenset(look for look in looks if look is not None),
-        )  # fmt: skip
+            queue=queue,
+            size=size if size in SIZES else "m",
+            batch=batch,
+            is_revealed=given.get("reveal") == "1",
+            opened=frozenset(
+                near_duplicate_group
+                for near_duplicate_group in opened_groups
+                if near_duplicate_group is not None
+            ),
+        )
 
     @property
     def query(self) -> str:
         pairs: list[tuple[str, Any]] = list(self.queue.filters.pairs().items())
         pairs += [("size", self.size)] if self.size != "m" else []
-        pairs += [("open", look) for look in sorted(self.opened)]
+        pairs += [("open", near_duplicate_group) for near_duplicate_group in sorted(self.opened)]
         pairs += [("reveal", 1)] if self.is_revealed else []
         pairs += [("batch", self.batch)] if self.batch else []
         return urlencode(pairs)
 
     def at(self, name: str) -> str:
         """An address below the sheet's queue, seen in the same way."""
-        return "?".join(filter(None, (reverse(f"moderation:{name}", args=[self.queue.slug]), self.query)))
+        return "?".join(
+            filter(None, (reverse(f"moderation:{name}", args=[self.queue.slug]), self.query))
+        )
 
     @property
     def address(self) -> str:
@@ -84,9 +100,9 @@ class Sight:
     def sizes(self) -> list[tuple[str, str, str]]:
         return [(size, name, replace(self, size=size).address) for size, name in SIZES.items()]
 
-    def toggled(self, look: int) -> str:
+    def toggled(self, near_duplicate_group: int) -> str:
         """The address where these images are shown one by one, or as one tile again."""
-        return replace(self, opened=self.opened ^ {look}).address
+        return replace(self, opened=self.opened ^ {near_duplicate_group}).address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +111,7 @@ class Tile:
 
     members: Sequence[Review]
     number: int
-    veil: Veil
+    veil: ImageCover
     is_revealed: bool
     is_chosen: bool
     reader: User | None = None  # who looks at the sheet; only they are shown prompts
@@ -108,7 +124,7 @@ class Tile:
 
     @property
     def is_grey(self) -> bool:
-        return self.veil == Veil.GREY
+        return self.veil == ImageCover.GREY
 
     @property
     def prompt(self) -> str:
@@ -121,54 +137,75 @@ class Tile:
     def label(self) -> str:
         """All that a screen reader says of it."""
         review = self.review
-        sure = "" if review.headline_confidence is None else f" {review.headline_confidence:.0f}"
+        sure = "" if review.top_confidence is None else f" {review.top_confidence:.0f}"
         alike = f", {len(self.members)} images that look the same" if len(self.members) > 1 else ""
-        return f"{review.headline_name}{sure}, image {review.asset.short_id}{alike}"
+        return f"{review.top_category_name}{sure}, image {review.asset.short_id}{alike}"
 
 
 def tiles(
-    reviews: Iterable[Review], *, sight: Sight, preferences: Preferences, chosen: Collection[UUID] = (),
+    reviews: Iterable[Review],
+    *,
+    options: SheetOptions,
+    preferences: Preferences,
+    chosen: Collection[UUID] = (),
     reader: User | None = None,
-) -> list[Tile]:  # fmt: skip
-    """Images that look the same make one tile, at the place of the first of them, unless somebody took them apart."""
+) -> list[Tile]:
+    """Images that look the same make one tile, at the place of the first of them, unless somebody
+    took them apart.
+    """
     crowds: dict[tuple[str, int], list[Review]] = {}
     for review in reviews:
-        key = ("review", review.pk) if review.look is None else ("look", review.look)
+        key = (
+            ("review", review.pk)
+            if review.near_duplicate_group is None
+            else ("near_duplicate_group", review.near_duplicate_group)
+        )
         crowds.setdefault(key, []).append(review)
     parts: list[tuple[list[Review], int]] = []
     for crowd in crowds.values():
-        is_apart = crowd[0].look in sight.opened
+        is_apart = crowd[0].near_duplicate_group in options.opened
         parts += [([review], len(crowd)) for review in crowd] if is_apart else [(crowd, len(crowd))]
     return [
-        replace(_tile(members, number, alike, sight, preferences, chosen), reader=reader)
+        replace(_tile(members, number, alike, options, preferences, chosen), reader=reader)
         for number, (members, alike) in enumerate(parts, 1)
     ]
 
 
 def _tile(
-    members: Sequence[Review], number: int, alike: int, sight: Sight, preferences: Preferences, chosen: Collection[UUID]
+    members: Sequence[Review],
+    number: int,
+    alike: int,
+    options: SheetOptions,
+    preferences: Preferences,
+    chosen: Collection[UUID],
 ) -> Tile:
     first = members[0]
-    veil = preferences.veil_for(first.headline_l1)
+    veil = preferences.cover_for(first.top_category_l1)
     return Tile(
         members=members,
         number=number,
         veil=veil,
-        is_revealed=sight.is_revealed or veil != Veil.BLUR,
+        is_revealed=options.is_revealed or veil != ImageCover.BLUR,
         is_chosen=any(review.uuid in chosen for review in members),
-        toggle_url=sight.toggled(first.look) if alike > 1 and first.look is not None else "",
+        toggle_url=options.toggled(first.near_duplicate_group)
+        if alike > 1 and first.near_duplicate_group is not None
+        else "",
         alike=alike if alike > len(members) else 0,
     )
 
 
-def sheet(*, user: User, sight: Sight, preferences: Preferences, marked: Collection[UUID] = ()) -> dict[str, Any]:
+def sheet(
+    *, user: User, options: SheetOptions, preferences: Preferences, marked: Collection[UUID] = ()
+) -> dict[str, Any]:
     """The context of the sheet: what this person holds of the queue. Looking claims nothing."""
-    reviews = bulk_claims.on_sheet(user=user, queue=sight.queue)
+    reviews = bulk_claims.on_sheet(user=user, queue=options.queue)
     ends = [review.claimed_until for review in reviews if review.claimed_until]
     return {
-        "queue": sight.queue,
-        "sight": sight,
-        "tiles": tiles(reviews, sight=sight, preferences=preferences, chosen=marked, reader=user),
+        "queue": options.queue,
+        "sight": options,
+        "tiles": tiles(
+            reviews, options=options, preferences=preferences, chosen=marked, reader=user
+        ),
         "count": len(reviews),
         "until": min(ends, default=None),
         "last": max(ends, default=None),
@@ -181,7 +218,9 @@ def sheet(*, user: User, sight: Sight, preferences: Preferences, marked: Collect
 def suggestions(reviews: Iterable[Review]) -> list[Suggestion]:
     """What most images of the sheet are there for, as far as a rejection can name it."""
     allowed = taxonomy.reject_reasons()
-    often = Counter(review.headline for review in reviews if review.headline in allowed).most_common(SUGGESTIONS)
+    often = Counter(
+        review.top_category for review in reviews if review.top_category in allowed
+    ).most_common(SUGGESTIONS)
     return [
         Suggestion(category=taxonomy.get(slug), confidence=None, digit=digit)
         for digit, (slug, _) in enumerate(often, 1)
@@ -200,46 +239,77 @@ class Marked:
 
 
 def marked(
-    *, user: User, sight: Sight, shown: Collection[UUID], chosen: Collection[UUID], the_rest: bool = False
+    *,
+    user: User,
+    options: SheetOptions,
+    shown: Collection[UUID],
+    chosen: Collection[UUID],
+    the_rest: bool = False,
 ) -> Marked:
     """The images of the tiles that were chosen, or of all others that were ``shown``.
 
-    Nothing that was not on the sheet can be among them: what came to it since, in another window, was not seen. Tiles
-    are made of all that was shown, so that one stays chosen, and what it has lost is named, whichever image that was.
+    Nothing that was not on the sheet can be among them: what came to it since, in another window,
+    was not seen. Tiles are made of all that was shown, so that one stays chosen, and what it has
+    lost is named, whichever image that was.
     """
     here = {
-        review.uuid: review for review in bulk_claims.on_sheet(user=user, queue=sight.queue) if review.uuid in shown
+        review.uuid: review
+        for review in bulk_claims.on_sheet(user=user, queue=options.queue)
+        if review.uuid in shown
     }
     lost = _named((set(shown) | set(chosen)) - set(here))
-    made = tiles([*here.values(), *lost], sight=sight, preferences=Preferences(), chosen=chosen)
+    made = tiles([*here.values(), *lost], options=options, preferences=Preferences(), chosen=chosen)
     picked = [review for tile in made if tile.is_chosen != the_rest for review in tile.members]
     gone = [review for review in picked if review.uuid not in here]
-    return Marked(reviews=[review for review in picked if review.uuid in here], left_out=_gone(gone))
+    return Marked(
+        reviews=[review for review in picked if review.uuid in here], left_out=_gone(gone)
+    )
 
 
 def _named(uuids: Collection[UUID]) -> list[Review]:
     """As much of these as a sentence about them needs."""
     if not uuids:
         return []
-    return list(Review.objects.filter(uuid__in=list(uuids)[: batches.LIMIT]).select_related("asset").order_by("pk"))
+    return list(
+        Review.objects.filter(uuid__in=list(uuids)[: batches.LIMIT])
+        .select_related("asset")
+        .order_by("pk")
+    )
 
 
 def _gone(reviews: Sequence[Review]) -> str:
     names = [review.asset.short_id for review in reviews]
-    shown = ", ".join(names[: batches.NAMED]) + (" and others" if len(names) > batches.NAMED else "")
-    return f"{len(names)} left out, because you do not hold them any more: {shown}." if names else ""
+    shown = ", ".join(names[: batches.NAMED]) + (
+        " and others" if len(names) > batches.NAMED else ""
+    )
+    return (
+        f"{len(names)} left out, because you do not hold them any more: {shown}." if names else ""
+    )
 
 
 def previewed(
-    reviews: Sequence[Review], *, sight: Sight, preferences: Preferences, seen: Collection[UUID]
+    reviews: Sequence[Review],
+    *,
+    options: SheetOptions,
+    preferences: Preferences,
+    seen: Collection[UUID],
 ) -> list[Mapping[str, Any]]:
-    """The images that a verdict is about, each as it was seen: what was never revealed is not revealed here."""
-    clear = {review.look for review in reviews if review.look is not None and review.uuid in seen}
+    """The images that a verdict is about, each as it was seen: what was never revealed is not
+    revealed here.
+    """
+    clear = {
+        review.near_duplicate_group
+        for review in reviews
+        if review.near_duplicate_group is not None and review.uuid in seen
+    }
     return [
         {
             "review": review,
-            "is_grey": (veil := preferences.veil_for(review.headline_l1)) == Veil.GREY,
-            "is_seen": sight.is_revealed or veil != Veil.BLUR or review.uuid in seen or review.look in clear,
+            "is_grey": (veil := preferences.cover_for(review.top_category_l1)) == ImageCover.GREY,
+            "is_seen": options.is_revealed
+            or veil != ImageCover.BLUR
+            or review.uuid in seen
+            or review.near_duplicate_group in clear,
         }
         for review in reviews
     ]

@@ -1,7 +1,9 @@
-"""The numbers beside the picture and on the page Today: what waits for somebody, and what they have decided today.
+"""The numbers beside the picture and on the page Today: what waits for somebody, and what they have
+decided today.
 
-All of them in one query whose text is kept, because every open desk asks for them every five seconds. What waits is
-counted up to a limit; today's decisions in an index that holds all that is asked of them.
+All of them in one query whose text is kept, because every open desk asks for them every five
+seconds. What waits is counted up to a limit; today's decisions in an index that holds all that is
+asked of them.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from django.db.models import QuerySet, Subquery
 from django.utils import timezone
 
 from generation.core.db.functions import Counted
-from generation.core.db.prepared.query import Prepared
+from generation.core.db.prepared.query import PreparedQuery
 from moderation import queues
 from moderation.models import Decision, Review, Verdict
 from moderation.queues import QUEUES, Queue
@@ -38,15 +40,24 @@ class Depth:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numbers:
     depths: list[Depth]
-    verdicts: list[tuple[Verdict, str, int]]  # with its name, and how many since midnight (UTC) that still stand
+    verdicts: list[
+        tuple[Verdict, str, int]
+    ]  # with its name, and how many since midnight (UTC) that still stand
 
 
 def numbers_of(user: User) -> Numbers:
     shown, now = queues.for_user(user), timezone.now()
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    found = iter(_numbers(tuple(queue.slug for queue in shown)).rows(user=user.pk, now=now, midnight=midnight)[0])
+    found = iter(
+        _numbers(tuple(queue.slug for queue in shown)).rows(
+            user=user.pk, now=now, midnight=midnight
+        )[0]
+    )
     return Numbers(
-        depths=[Depth(queue=queue, count=queues.bounded(next(found)), since=next(found)) for queue in shown],
+        depths=[
+            Depth(queue=queue, count=queues.bounded(next(found)), since=next(found))
+            for queue in shown
+        ],
         verdicts=[(verdict, name, next(found) - next(found)) for verdict, name in PAST.items()],
     )
 
@@ -55,19 +66,31 @@ def count_each(shown: Sequence[Queue], user: User) -> list[str]:
     """Count what waits in each of these queues, up to the limit, in one query."""
     if not shown:
         return []
-    counts = [Counted(queue.reviews(user).values("pk")[: queues.COUNT_LIMIT + 1]) for queue in shown]
-    return [queues.bounded(found) for found in User.objects.filter(pk=user.pk).values_list(*counts).get()]
+    counts = [
+        Counted(queue.reviews(user).values("pk")[: queues.COUNT_LIMIT + 1]) for queue in shown
+    ]
+    return [
+        queues.bounded(found)
+        for found in User.objects.filter(pk=user.pk).values_list(*counts).get()
+    ]
 
 
 @functools.cache
-def _numbers(slugs: tuple[str, ...]) -> Prepared[Any]:
+def _numbers(slugs: tuple[str, ...]) -> PreparedQuery[Any]:
     def build(user: int, midnight: datetime, now: datetime | None = None) -> QuerySet[Any]:
-        waiting = [QUEUES[slug].select(Review.objects.all(), user, now or midnight) for slug in slugs]
-        columns = [*(column for rows in waiting for column in _depth(rows)), *_since(midnight, user)]
+        waiting = [
+            QUEUES[slug].select(Review.objects.all(), user, now or midnight) for slug in slugs
+        ]
+        columns = [
+            *(column for rows in waiting for column in _depth(rows)),
+            *_since(midnight, user),
+        ]
         return User.objects.filter(pk=user).values_list(*columns)
 
     # What somebody holds is the only queue that asks what the time is.
-    return Prepared(build, user=int, midnight=datetime, **({"now": datetime} if "mine" in slugs else {}))
+    return PreparedQuery(
+        build, user=int, midnight=datetime, **({"now": datetime} if "mine" in slugs else {})
+    )
 
 
 def _depth(rows: ReviewQuerySet) -> Iterable[Subquery]:
@@ -80,7 +103,7 @@ def _since(midnight: datetime, user: int) -> Iterable[Subquery]:
     """For each verdict how often they have given it, and how often that was taken back."""
     of_today = Decision.objects.filter(created_at__gte=midnight).order_by("created_at", "sequence")
     rows = Decision.objects.filter(sequence__gte=Subquery(of_today.values("sequence")[:1]))
-    taken_back = rows.filter(verdict=Verdict.REOPEN).values("reverses")
+    taken_back = rows.filter(verdict=Verdict.REVERSE).values("reverses")
     for verdict in PAST:
         mine = rows.filter(reviewer=user, verdict=verdict).values("pk")
         yield Counted(mine)

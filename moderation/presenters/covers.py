@@ -5,19 +5,19 @@ from __future__ import annotations
 from django.utils.safestring import SafeString
 
 from moderation.models import Preferences
-from moderation.models.preferences import Veil
+from moderation.models.preferences import ImageCover
 from moderation.presenters.partials import part
 
 
 def image_cover(preferences: Preferences, l1: str, preview: str, thumbnail_url: str) -> SafeString:
     """Render the small picture of a list. While it is blurred, only its few pixels are sent."""
-    veil = preferences.veil_for(l1)
+    veil = preferences.cover_for(l1)
     return part(
         "cover",
         {
             "preview": preview,
             "thumbnail_url": thumbnail_url,
-            "is_blurred": veil == Veil.BLUR,
-            "is_grey": veil == Veil.GREY,
+            "is_blurred": veil == ImageCover.BLUR,
+            "is_grey": veil == ImageCover.GREY,
         },
     )

@@ -1,7 +1,8 @@
 """The page Today: what is waiting, what is running, what went wrong, for whoever looks.
 
-Everything that is counted is counted up to a limit or read from a few rows, so that the page costs the same over ten
-million images. Its numbers are Numbers: the page shows them where they belong, and its poll sends them again.
+Everything that is counted is counted up to a limit or read from a few rows, so that the page costs
+the same over ten million images. Its numbers are Numbers: the page shows them where they belong,
+and its poll sends them again.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from django.db.models import Q, Subquery
 from django.utils import dateformat, timezone
 
 from generation.core.db.functions import Counted
-from generation.models import GenerationRequest, PumpSlot
+from generation.models import GenerationRequest, JobSlot
 from generation.services import storage_checks
 from moderation import queues
 from moderation.models import (
     ChainHead,
     Chore,
     Classification,
-    DayFigures,
+    DailyStats,
     Decision,
     Delivery,
     Policy,
@@ -32,12 +33,11 @@ from moderation.models import (
     Verification,
 )
 from moderation.models.daily_stats import FIELDS
-from moderation.presenters import entries
+from moderation.presenters import entries, providers
 from moderation.presenters.counters import Depth, numbers_of
 from moderation.presenters.exposure import seen_by
 from moderation.queues import Queue
 from moderation.templatetags.desk import age
-from moderation.views import providers
 
 RECENT = 5
 SHOWN = 5
@@ -90,7 +90,9 @@ def today(user: User) -> dict[str, Any]:
         parts |= _policy()
     if user.is_staff:
         parts |= _operations()
-    if user.has_perm("moderation.export_decision") and not user.has_perm("moderation.decide_review"):
+    if user.has_perm("moderation.export_decision") and not user.has_perm(
+        "moderation.decide_review"
+    ):
         parts |= _record()
     return {**parts, "numbers": list(_numbers(parts))}
 
@@ -115,7 +117,10 @@ def _mine(user: User) -> dict[str, Any]:
     return {
         "queues": [row for row in rows if row.queue.slug != "mine"],
         **_held(numbers.depths),
-        "verdicts": [(verdict, name, Number(f"n-{verdict}", str(count))) for verdict, name, count in numbers.verdicts],
+        "verdicts": [
+            (verdict, name, Number(f"n-{verdict}", str(count)))
+            for verdict, name, count in numbers.verdicts
+        ],
         "recent": entries(recent.for_list()[:RECENT], user),
         "exposure": seen_by(user),
     }
@@ -123,7 +128,10 @@ def _mine(user: User) -> dict[str, Any]:
 
 def _held(depths: Iterable[Depth]) -> dict[str, Any]:
     count = next((depth.count for depth in depths if depth.queue.slug == "mine"), "0")
-    return {"held": _sentence("n-mine", count, "image", "reserved for you"), "is_holding": count != "0"}
+    return {
+        "held": _sentence("n-mine", count, "image", "reserved for you"),
+        "is_holding": count != "0",
+    }
 
 
 def _sentence(place: str, count: str, noun: str, rest: str) -> Number:
@@ -132,15 +140,26 @@ def _sentence(place: str, count: str, noun: str, rest: str) -> Number:
 
 
 def _waiting(depth: Depth) -> Waiting:
-    slug, oldest = depth.queue.slug, f"oldest {age(depth.since)}" if depth.since else "nothing waits"
+    slug, oldest = (
+        depth.queue.slug,
+        f"oldest {age(depth.since)}" if depth.since else "nothing waits",
+    )
     return Waiting(
-        queue=depth.queue, count=Number(f"n-{slug}", depth.count), oldest=Number(f"o-{slug}", oldest, is_words=True)
+        queue=depth.queue,
+        count=Number(f"n-{slug}", depth.count),
+        oldest=Number(f"o-{slug}", oldest, is_words=True),
     )
 
 
 def _seniors() -> dict[str, Any]:
-    """Of the escalated ones: where two people disagreed. Looked for among the oldest, which are next."""
-    oldest = Review.objects.standing_at(Status.ESCALATED).order_by("pk").values("pk")[: queues.COUNT_LIMIT]
+    """Of the escalated ones: where two people disagreed. Looked for among the oldest, which are
+    next.
+    """
+    oldest = (
+        Review.objects.with_status(Status.ESCALATED)
+        .order_by("pk")
+        .values("pk")[: queues.COUNT_LIMIT]
+    )
     rows = Review.objects.filter(pk__in=oldest, second_opinion=Review.SecondOpinion.DISAGREED)
     return {"disagreements": Number("n-disagreements", str(rows.count()))}
 
@@ -150,9 +169,11 @@ def _seniors() -> dict[str, Any]:
 
 def _running(user: User) -> dict[str, Any]:
     rows = GenerationRequest.objects.visible_to(user).open()
-    counted = (rows, Review.objects.standing_at(Status.CLASSIFYING))
+    counted = (rows, Review.objects.with_status(Status.CLASSIFYING))
     bounded = [Counted(one.values("pk")[: queues.COUNT_LIMIT + 1]) for one in counted]
-    running, classifying = map(queues.bounded, User.objects.filter(pk=user.pk).values_list(*bounded).get())
+    running, classifying = map(
+        queues.bounded, User.objects.filter(pk=user.pk).values_list(*bounded).get()
+    )
     return {
         "running": list(rows.order_by("-created_at", "-pk")[:SHOWN]),
         "running_count": _sentence("n-running", running, "request", "in progress"),
@@ -166,11 +187,19 @@ def _storage() -> dict[str, Any]:
 
 
 def _wrong(user: User) -> dict[str, Any]:
-    """Requests that failed since yesterday or need somebody, and images no classifier could judge that still wait."""
+    """Requests that failed since yesterday or need somebody, and images no classifier could judge
+    that still wait.
+    """
     seen = GenerationRequest.objects.visible_to(user).order_by("-created_at").values("pk")
     unknown = seen.filter(status=GenerationRequest.Status.UNKNOWN)[:SHOWN]
-    failed = seen.filter(status=GenerationRequest.Status.FAILED, created_at__gte=_yesterday())[:SHOWN]
-    rows = list(GenerationRequest.objects.filter(Q(pk__in=unknown) | Q(pk__in=failed)).order_by("-created_at"))
+    failed = seen.filter(status=GenerationRequest.Status.FAILED, created_at__gte=_yesterday())[
+        :SHOWN
+    ]
+    rows = list(
+        GenerationRequest.objects.filter(Q(pk__in=unknown) | Q(pk__in=failed)).order_by(
+            "-created_at"
+        )
+    )
     return {
         "unknown": [row for row in rows if row.status == GenerationRequest.Status.UNKNOWN],
         "failed": [row for row in rows if row.status == GenerationRequest.Status.FAILED],
@@ -180,12 +209,17 @@ def _wrong(user: User) -> dict[str, Any]:
 
 def _unjudged() -> Iterable[Classification]:
     newest = Classification.objects.order_by("-pk").values("pk")[:1]
-    # By themselves first: in one join, SQLite would begin with all that waits and look for failures of each.
+    # By themselves first: in one join, SQLite would begin with all that waits and look for failures
+    # of each.
     failed = Classification.objects.filter(
-        pk__gt=Subquery(newest) - LOOK_BACK, status=Classification.Status.FAILED, created_at__gte=_yesterday()
+        pk__gt=Subquery(newest) - LOOK_BACK,
+        status=Classification.Status.FAILED,
+        created_at__gte=_yesterday(),
     )
     waiting = [Status.PENDING, Status.ESCALATED]
-    runs = Classification.objects.filter(pk__in=failed.values("pk")[:LOOK_BACK], asset__review__status__in=waiting)
+    runs = Classification.objects.filter(
+        pk__in=failed.values("pk")[:LOOK_BACK], asset__review__status__in=waiting
+    )
     return runs.select_related("asset__review").order_by("-pk")[:SHOWN]
 
 
@@ -198,7 +232,7 @@ def _yesterday() -> datetime:
 
 def _policy() -> dict[str, Any]:
     sums = dict.fromkeys(FIELDS, 0)
-    for counts in DayFigures.since(timezone.now().date()).values():
+    for counts in DailyStats.since(timezone.now().date()).values():
         for field in FIELDS:
             sums[field] += counts[field]
     names = {
@@ -208,34 +242,48 @@ def _policy() -> dict[str, Any]:
     }
     return {
         "policy": Policy.objects.filter(is_active=True).first(),
-        "figures": [(name, Number(f"n-{field}", str(sums[field]))) for field, name in names.items()],
+        "figures": [
+            (name, Number(f"n-{field}", str(sums[field]))) for field, name in names.items()
+        ],
     }
 
 
 def _operations() -> dict[str, Any]:
     now = timezone.now()
     newest = Delivery.objects.order_by("-pk").values("pk")[:LOOK_BACK]
-    given_up = Delivery.objects.filter(pk__in=newest, status=Delivery.Status.FAILED, finished_at__gte=_yesterday())
-    slots = PumpSlot.objects.running(now)
-    workers = Counter(slot.host for slot in slots if slot.name == PumpSlot.WORKER)
-    running = sorted({slot.name for slot in slots if slot.name != PumpSlot.WORKER})
+    given_up = Delivery.objects.filter(
+        pk__in=newest, status=Delivery.Status.FAILED, finished_at__gte=_yesterday()
+    )
+    slots = JobSlot.objects.running(now)
+    workers = Counter(slot.host for slot in slots if slot.name == JobSlot.WORKER)
+    running = sorted({slot.name for slot in slots if slot.name != JobSlot.WORKER})
     return {
         "services": [_health(service, found) for service, found in providers.load_health()],
-        "workers": [f"{host} ({count} workers)" if count > 1 else host for host, count in sorted(workers.items())],
+        "workers": [
+            f"{host} ({count} workers)" if count > 1 else host
+            for host, count in sorted(workers.items())
+        ],
         "chores": _chores(),
         "pumps": running,
-        "overdue": Number("n-overdue", str(Delivery.objects.filter(due_at__lt=now - OVERDUE)[:LOOK_BACK].count())),
+        "overdue": Number(
+            "n-overdue", str(Delivery.objects.filter(due_at__lt=now - OVERDUE)[:LOOK_BACK].count())
+        ),
         "given_up": Number("n-given-up", str(given_up.count())),
     }
 
 
 def _chores() -> dict[str, Any] | None:
-    """Return when housekeeping last ended, and the chores that fail; None before a worker has run."""
+    """Return when housekeeping last ended, and the chores that fail; None before a worker has
+    run.
+    """
     chores = list(Chore.objects.all())
     if not chores:
         return None
     ended = [chore.finished_at for chore in chores if chore.finished_at]
-    return {"finished_at": max(ended, default=None), "failing": [chore.name for chore in chores if chore.error]}
+    return {
+        "finished_at": max(ended, default=None),
+        "failing": [chore.name for chore in chores if chore.error],
+    }
 
 
 def _health(service: providers.Service, found: providers.ServiceHealth) -> Health:
@@ -243,10 +291,16 @@ def _health(service: providers.Service, found: providers.ServiceHealth) -> Healt
         return Health(label=service.label, status="cancelled", word="Off")
     if found.is_failing:
         return Health(
-            label=service.label, status="failed", word="Failing", details=found.last_error, at=found.last_error_at
+            label=service.label,
+            status="failed",
+            word="Failing",
+            details=found.last_error,
+            at=found.last_error_at,
         )
     if found.last_success_at:
-        return Health(label=service.label, status="succeeded", word="Works", at=found.last_success_at)
+        return Health(
+            label=service.label, status="succeeded", word="Works", at=found.last_success_at
+        )
     return Health(label=service.label, status="queued", word="Not called yet")
 
 

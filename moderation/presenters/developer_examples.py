@@ -90,7 +90,8 @@ print(answer.json())"""
 
 def list_with_curl(url: str) -> Example:
     return Example(
-        label="curl: list", code=f'curl -sS -u "$LOUPE_KEY:any" {shlex.quote(url + "/v1/assets?pageSize=20")}'
+        label="curl: list",
+        code=f'curl -sS -u "$LOUPE_KEY:any" {shlex.quote(url + "/v1/assets?pageSize=20")}',
     )
 
 

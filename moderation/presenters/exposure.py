@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class ExposureToday:
     hour_images: int
     hour_severe: int
     today_images: int
@@ -24,10 +24,11 @@ class Seen:
     is_break_due: bool
 
 
-def seen_by(user: User) -> Seen:
+def seen_by(user: User) -> ExposureToday:
     """Add up the last 60 minutes and today (UTC), and tell whether to suggest a break. One query.
 
-    The step that began before the 60 minutes and reaches into them counts whole: nothing seen in them is left out.
+    The step that began before the 60 minutes and reaches into them counts whole: nothing seen in
+    them is left out.
     """
     now = timezone.now()
     midnight, hour_ago = now.replace(hour=0, minute=0, second=0, microsecond=0), now - WINDOW - STEP
@@ -41,7 +42,7 @@ def seen_by(user: User) -> Seen:
         wanted=Max("user__desk_preferences__break_after"),
     )
     limit = Preferences().break_after if sums["wanted"] is None else sums["wanted"]
-    return Seen(
+    return ExposureToday(
         hour_images=sums["hour_images"],
         hour_severe=sums["hour_severe"],
         today_images=sums["today_images"],

@@ -1,4 +1,6 @@
-"""A person's own decisions: which they can still take back, and how their second opinions went. For them alone."""
+"""A person's own decisions: which they can still take back, and how their second opinions went. For
+them alone.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ LOOK_BACK = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class HistoryRow:
     """One decision, and whether it can be taken back now."""
 
     decision: Decision
@@ -37,7 +39,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Own:
+class OwnStats:
     """How often others judged the same as this person, and what became of their decisions."""
 
     looked_at_twice: int
@@ -51,7 +53,7 @@ class Own:
         return f"{100 * self.agreed / self.looked_at_twice:.0f} %" if self.looked_at_twice else "–"
 
 
-def lines(user: User) -> list[Line]:
+def lines(user: User) -> list[HistoryRow]:
     """Their newest decisions, newest first."""
     rows = Decision.objects.filter(reviewer=user).newest_first()
     found = list(rows.for_list()[:LENGTH])
@@ -61,14 +63,16 @@ def lines(user: User) -> list[Line]:
 
 def _newest_of(decisions: Sequence[Decision]) -> set[int]:
     """Those that are still the last on their image."""
-    standing: dict[int, list[Decision]] = defaultdict(list)
-    rows = Decision.objects.standing().filter(review__in={decision.review_id for decision in decisions})
+    effective: dict[int, list[Decision]] = defaultdict(list)
+    rows = Decision.objects.effective().filter(
+        review__in={decision.review_id for decision in decisions}
+    )
     for row in rows.only("review", "second_of").order_by("sequence"):
-        standing[row.review_id].append(row)
-    return {key for of_review in standing.values() for key in desk.newest_of(of_review)}
+        effective[row.review_id].append(row)
+    return {key for of_review in effective.values() for key in desk.newest_of(of_review)}
 
 
-def _line(decision: Decision, user: User, is_newest: bool) -> Line:
+def _line(decision: Decision, user: User, is_newest: bool) -> HistoryRow:
     why_not, brief, seconds = "", "", None
     if not decision.may_be_reversed_by(user):
         why_not, brief = desk.why_not_reversible(decision, user), _brief(decision)
@@ -76,11 +80,11 @@ def _line(decision: Decision, user: User, is_newest: bool) -> Line:
         why_not, brief = desk.SUPERSEDED, "decided anew since"
     elif not user.has_perm("moderation.decide_escalated_review"):
         seconds = max(0, int((decision.created_at + UNDO_WINDOW - timezone.now()).total_seconds()))
-    return Line(decision=decision, why_not=why_not, brief=brief, seconds=seconds)
+    return HistoryRow(decision=decision, why_not=why_not, brief=brief, seconds=seconds)
 
 
 def _brief(decision: Decision) -> str:
-    if decision.verdict == Verdict.REOPEN:
+    if decision.verdict == Verdict.REVERSE:
         return "a reversal itself"
     if hasattr(decision, "reversed_by"):
         by = decision.reversed_by
@@ -88,7 +92,7 @@ def _brief(decision: Decision) -> str:
     return "undo is over"
 
 
-def own_figures(user: User) -> Own:
+def own_figures(user: User) -> OwnStats:
     mine = Decision.objects.filter(reviewer=user).newest_first().values("pk")[:LOOK_BACK]
     pairs = Decision.objects.filter(second_of__isnull=False, reversed_by__isnull=True)
     alike = Count("pk", filter=Q(verdict=F("second_of__verdict")))
@@ -97,7 +101,9 @@ def own_figures(user: User) -> Own:
     reversals = Decision.objects.filter(reverses__in=mine).aggregate(
         own=Count("pk", filter=Q(reviewer=user)), others=Count("pk", filter=~Q(reviewer=user))
     )
-    return Own(
-        looked_at_twice=as_first["all"] + as_second["all"], agreed=as_first["alike"] + as_second["alike"],
-        reversed_by_others=reversals["others"], reversed_by_self=reversals["own"],
-    )  # fmt: skip
+    return OwnStats(
+        looked_at_twice=as_first["all"] + as_second["all"],
+        agreed=as_first["alike"] + as_second["alike"],
+        reversed_by_others=reversals["others"],
+        reversed_by_self=reversals["own"],
+    )

@@ -1,4 +1,6 @@
-"""What classifiers said about an image, in words: sources, what they cannot see, suggestions, boxes."""
+"""What classifiers said about an image, in words: sources, what they cannot see, suggestions,
+boxes.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ FEW = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class LabelGroup:
     category: Category
     confidence: Decimal | None  # None: no confidence was given
     parts: int  # how many places in the image it was found in; 0 when the classifier names none
@@ -43,7 +45,7 @@ class Source:
 
     run: Run
     label: str
-    found: Sequence[Found]
+    found: Sequence[LabelGroup]
     limits: str
 
     @property
@@ -83,20 +85,28 @@ class Box:
 
 
 def sources_of(review: Review) -> list[Source]:
-    """As the review keeps it; from the tables while classifiers are at work, and where nothing was kept yet."""
-    said = pack(Classification.objects.of(review.asset_id)) if review.said is None else review.said
-    return [_source(run) for run in unpack(said)]
+    """As the review keeps it; from the tables while classifiers are at work, and where nothing was
+    kept yet.
+    """
+    summary = review.classification_summary
+    if summary is None:
+        summary = pack(Classification.objects.of(review.asset_id))
+    return [_source(run) for run in unpack(summary)]
 
 
 def _source(run: Run) -> Source:
-    return Source(run=run, label=classifiers.label(run.classifier), found=_found(run), limits=_limits(run))
+    return Source(
+        run=run, label=classifiers.label(run.classifier), found=_found(run), limits=_limits(run)
+    )
 
 
 def suggestions(sources: Iterable[Source]) -> list[Suggestion]:
     """What the classifiers found, as far as a rejection can name it, surest first."""
     allowed = taxonomy.reject_reasons()
-    best: dict[str, Found] = {}
-    for found in (found for source in sources for found in source.found if found.category.slug in allowed):
+    best: dict[str, LabelGroup] = {}
+    for found in (
+        found for source in sources for found in source.found if found.category.slug in allowed
+    ):
         slug = found.category.slug
         if slug not in best or found.rank > best[slug].rank:
             best[slug] = found
@@ -107,15 +117,17 @@ def suggestions(sources: Iterable[Source]) -> list[Suggestion]:
     ]
 
 
-def _found(run: Run) -> list[Found]:
+def _found(run: Run) -> list[LabelGroup]:
     """One line per category: its highest confidence, and in how many places."""
     grouped: dict[str, list[Part]] = {}
     for part in run.parts:
         grouped.setdefault(part.category, []).append(part)
     lines = [
-        Found(
+        LabelGroup(
             category=taxonomy.CATEGORIES.get(slug) or Category(slug, slug, ""),
-            confidence=max((part.confidence for part in group if part.confidence is not None), default=None),
+            confidence=max(
+                (part.confidence for part in group if part.confidence is not None), default=None
+            ),
             parts=sum(part.box is not None for part in group),
             details=", ".join(run.details.get(slug, ())),
         )
@@ -164,7 +176,8 @@ def boxes_of(asset: Asset, sources: Iterable[Source]) -> list[Box]:
 def _box(part: Part, shares: Sequence[float], asset: Asset) -> Box:
     left, top, width, height = shares
     return Box(
-        name=taxonomy.names([part.category]) + ("" if part.confidence is None else f" {round(part.confidence)}"),
+        name=taxonomy.names([part.category])
+        + ("" if part.confidence is None else f" {round(part.confidence)}"),
         x=round(left * asset.width),
         y=round(top * asset.height),
         width=round(width * asset.width),

@@ -1,4 +1,6 @@
-"""How well the team agrees with itself. Sums over everybody: nothing here says, or lets anybody work out, who."""
+"""How well the team agrees with itself. Sums over everybody: nothing here says, or lets anybody
+work out, who.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from typing import Any
 from django.utils import timezone
 
 from moderation import queues, taxonomy
-from moderation.models import ChainHead, DayFigures, Review, TallyProgress
+from moderation.models import ChainHead, DailyStats, Review, WordStatsProgress
 
 PERIODS = (7, 30, 90)
 # A share of fewer than so many says little, and is shown as such.
@@ -58,10 +60,13 @@ def _share(part: int, whole: int) -> str:
 def quality(days: int) -> dict[str, Any]:
     """The context of the page. Four queries, whatever the record's length."""
     since = timezone.now().date() - timedelta(days=days - 1)
-    found = DayFigures.since(since)
+    found = DailyStats.since(since)
     rows = [_sums(category.name, found.get(category.slug)) for category in taxonomy.L1]
     rows.append(_sums("No category", found.get("")))
-    head, progress = ChainHead.objects.filter(pk=1).first(), TallyProgress.objects.filter(pk=1).first()
+    head, progress = (
+        ChainHead.objects.filter(pk=1).first(),
+        WordStatsProgress.objects.filter(pk=1).first(),
+    )
     return {
         "days": days,
         "periods": PERIODS,
@@ -69,8 +74,10 @@ def quality(days: int) -> dict[str, Any]:
         "whole": _added("All categories", found.values()),
         "rows": rows,
         "few": FEW,
-        "wanted": queues.bounded_count(Review.objects.wanted_again()),
-        "uncounted": max(0, (head.sequence if head else 0) - (progress.sequence if progress else 0)),
+        "wanted": queues.bounded_count(Review.objects.awaiting_second_opinion()),
+        "uncounted": max(
+            0, (head.sequence if head else 0) - (progress.sequence if progress else 0)
+        ),
     }
 
 

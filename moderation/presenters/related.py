@@ -1,4 +1,6 @@
-"""What else helps to judge an image: its siblings, what looks like it, and the words that made it."""
+"""What else helps to judge an image: its siblings, what looks like it, and the words that made
+it.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import F, QuerySet, Subquery
 
 from generation.core.db.functions import split
-from generation.core.db.prepared.query import Prepared
+from generation.core.db.prepared.query import PreparedQuery
 from generation.models import Asset, image_search
-from moderation.models import Decision, Review, TallyProgress, WordTally
-from moderation.models.decisions import standing
+from moderation.models import Decision, Review, WordStats, WordStatsProgress
+from moderation.models.decisions import effective
 from moderation.models.word_stats import places_of, words_of
 from moderation.presenters.visibility import Shown, shown
 
@@ -21,13 +23,14 @@ if TYPE_CHECKING:
 
 SIMILAR = 6
 ALIKE_MAX = 60  # of those that share a look, the newest so many are compared
-# A word is marked when it stood in at least so many rejected images, and is rejected so much more often than the rest.
+# A word is marked when it stood in at least so many rejected images, and is rejected so much more
+# often than the rest.
 REJECTED_MIN = 3
 LIFT_MIN = 1.5
 # They stand in every other prompt and tell nothing.
 COMMON = words_of(
-    "and the with for from into onto over under that this its his her their our your are was were not but has have "
-    "very more most all any out off near behind between while through about like"
+    "and the with for from into onto over under that this its his her their our your are was were"
+    " not but has have very more most all any out off near behind between while through about like"
 )
 
 
@@ -45,7 +48,7 @@ class Notes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class FilmstripItem:
     """A picture of the strip."""
 
     review: Review
@@ -67,7 +70,9 @@ class Similar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disagreement:
-    """Two people who judged the same image, the second without knowing of the first, and differed."""
+    """Two people who judged the same image, the second without knowing of the first, and
+    differed.
+    """
 
     first: Decision
     second: Decision
@@ -75,7 +80,7 @@ class Disagreement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
+class TextSpan:
     """A stretch of a prompt; with a reason, a word that other rejected prompts share."""
 
     text: str
@@ -83,9 +88,11 @@ class Piece:
 
 
 def disagreement(decisions: Iterable[Decision], user: User) -> Disagreement | None:
-    """The second opinion that differs, as far as both decisions stand. ``decisions``: all of one review, any order."""
+    """The second opinion that differs, as far as both decisions stand. ``decisions``: all of one
+    review, any order.
+    """
     in_order = sorted(decisions, key=lambda row: row.sequence)
-    differing = [row for row in standing(in_order) if row.disagrees]
+    differing = [row for row in effective(in_order) if row.disagrees]
     if not differing:
         return None
     second = differing[-1]
@@ -94,23 +101,31 @@ def disagreement(decisions: Iterable[Decision], user: User) -> Disagreement | No
     return Disagreement(first=second.second_of, second=second, is_party=is_party)
 
 
-def strip(review: Review, user: User, *, is_blind: bool = False) -> list[Frame]:
+def strip(review: Review, user: User, *, is_blind: bool = False) -> list[FilmstripItem]:
     """The images of the same request; nothing for an image that has no siblings."""
-    if review.asset.request_id is None or review.asset.request is None or review.asset.request.image_num == 1:
+    if (
+        review.asset.request_id is None
+        or review.asset.request is None
+        or review.asset.request.image_num == 1
+    ):
         return []
     frames = _SIBLINGS.rows(request=review.asset.request_id)
     at = next((index for index, row in enumerate(frames) if row.pk == review.pk), 0)
     keys = {at + 1: "j", at - 1: "k"}
     return [
-        Frame(
-            review=row, preview=row.preview, shown=shown(row, user, is_blind=is_blind), number=index + 1,
-            is_current=index == at, hotkey=keys.get(index, ""),
+        FilmstripItem(
+            review=row,
+            preview=row.preview,
+            shown=shown(row, user, is_blind=is_blind),
+            number=index + 1,
+            is_current=index == at,
+            hotkey=keys.get(index, ""),
         )
         for index, row in enumerate(frames)
-    ]  # fmt: skip
+    ]
 
 
-_SIBLINGS: Prepared[Any] = Prepared(
+_SIBLINGS: PreparedQuery[Any] = PreparedQuery(
     lambda request: (
         Review.objects.filter(asset__request=request)
         .only("uuid", "status", "second_opinion", "decided_by", "claimed_by", "claimed_until")
@@ -124,9 +139,10 @@ _SIBLINGS: Prepared[Any] = Prepared(
 def similar_to(review: Review, user: User, *, is_blind: bool = False) -> list[Similar]:
     """What looks like it, nearest first, with its own verdicts.
 
-    Who looks like whom was found when the image came (``Review.look``), so that no decision has to search for it.
+    Who looks like whom was found when the image came (``Review.look``), so that no decision has to
+    search for it.
     """
-    if review.look is None or review.asset.pdq is None:
+    if review.near_duplicate_group is None or review.asset.pdq is None:
         return []
     pdq = bytes(review.asset.pdq)
     found = [
@@ -135,58 +151,71 @@ def similar_to(review: Review, user: User, *, is_blind: bool = False) -> list[Si
             shown=shown(row, user, is_blind=is_blind),
             distance=image_search.distance(pdq, bytes(row.asset.pdq or pdq)),
         )
-        for row in _ALIKE.rows(look=review.look, review=review.pk)
+        for row in _ALIKE.rows(near_duplicate_group=review.near_duplicate_group, review=review.pk)
     ]
     return sorted(found, key=lambda one: (one.distance, -one.review.pk))[:SIMILAR]
 
 
-_ALIKE = Prepared(
-    lambda look, review: (
-        Review.objects.filter(look=look)
+_ALIKE = PreparedQuery(
+    lambda near_duplicate_group, review: (
+        Review.objects.filter(near_duplicate_group=near_duplicate_group)
         .exclude(pk=review)
         .select_related("asset")
         .only(
-            "uuid", "status", "second_opinion", "decided_by", "claimed_by", "claimed_until", "asset__preview",
-            "asset__uuid", "asset__pdq",
+            "uuid",
+            "status",
+            "second_opinion",
+            "decided_by",
+            "claimed_by",
+            "claimed_until",
+            "asset__preview",
+            "asset__uuid",
+            "asset__pdq",
         )
         .order_by("-pk")[:ALIKE_MAX]
     ),
-    look=int, review=int,
-)  # fmt: skip
+    near_duplicate_group=int,
+    review=int,
+)
 
 
-def marked(prompt: str) -> list[Piece]:
+def marked(prompt: str) -> list[TextSpan]:
     """The prompt in pieces, the words marked that go with rejections here."""
     words = words_of(prompt) - COMMON
     reasons = {
         word: f"{rejected} of {decided} decided images with this word were rejected"
-        for word, decided, rejected, all_decided, all_rejected in _TALLIES.rows(words=" ".join(words))
-        if rejected / decided >= min(1.0, LIFT_MIN * (all_rejected / all_decided if all_decided else 1.0))
+        for word, decided, rejected, all_decided, all_rejected in _TALLIES.rows(
+            words=" ".join(words)
+        )
+        if rejected / decided
+        >= min(1.0, LIFT_MIN * (all_rejected / all_decided if all_decided else 1.0))
     }
-    return list(_pieces(prompt, reasons)) if reasons else [Piece(text=prompt)]
+    return list(_pieces(prompt, reasons)) if reasons else [TextSpan(text=prompt)]
 
 
-def _tallies(words: str) -> QuerySet[WordTally, Any]:
-    """Of these words those that were rejected often enough to tell, each beside what is so of all images."""
-    whole = TallyProgress.objects.filter(pk=1)
-    telling = WordTally.objects.filter(word__in=split(words), rejected__gte=REJECTED_MIN)
+def _tallies(words: str) -> QuerySet[WordStats, Any]:
+    """Of these words those that were rejected often enough to tell, each beside what is so of all
+    images.
+    """
+    whole = WordStatsProgress.objects.filter(pk=1)
+    telling = WordStats.objects.filter(word__in=split(words), rejected__gte=REJECTED_MIN)
     numbers = (Subquery(whole.values("decided")), Subquery(whole.values("rejected")))
     return telling.values_list("word", "decided", "rejected", *numbers)
 
 
-_TALLIES: Prepared[Any] = Prepared(_tallies, words=str)
+_TALLIES: PreparedQuery[Any] = PreparedQuery(_tallies, words=str)
 
 
-def _pieces(prompt: str, reasons: Mapping[str, str]) -> Iterator[Piece]:
+def _pieces(prompt: str, reasons: Mapping[str, str]) -> Iterator[TextSpan]:
     done = 0
     for word, place in places_of(prompt):
         if word in reasons:
             if done < place.start:
-                yield Piece(text=prompt[done : place.start])
-            yield Piece(text=prompt[place.start : place.stop], reason=reasons[word])
+                yield TextSpan(text=prompt[done : place.start])
+            yield TextSpan(text=prompt[place.start : place.stop], reason=reasons[word])
             done = place.stop
     if done < len(prompt):
-        yield Piece(text=prompt[done:])
+        yield TextSpan(text=prompt[done:])
 
 
 def notes_of(asset: Asset) -> Notes | None:
@@ -199,8 +228,15 @@ def notes_of(asset: Asset) -> Notes | None:
         return str(said.get(name, ""))
 
     models = dict.fromkeys(text(name) for name in ("modelId", "baseModelId"))
-    steps, guidance = text("numInferenceSteps").removesuffix(".0"), text("guidance").removesuffix(".0")
-    sampling = [f"{steps} steps" if steps else "", f"guidance {guidance}" if guidance else "", text("scheduler")]
+    steps, guidance = (
+        text("numInferenceSteps").removesuffix(".0"),
+        text("guidance").removesuffix(".0"),
+    )
+    sampling = [
+        f"{steps} steps" if steps else "",
+        f"guidance {guidance}" if guidance else "",
+        text("scheduler"),
+    ]
     return Notes(
         prompt=text("prompt"),
         negative_prompt=text("negativePrompt"),

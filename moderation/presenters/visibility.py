@@ -1,4 +1,6 @@
-"""What a page may tell of other reviews' outcomes: nothing that a person who gives a second opinion must not know."""
+"""What a page may tell of other reviews' outcomes: nothing that a person who gives a second opinion
+must not know.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ class Shown:
 
 _TELLING = frozenset({Review.Status.ESCALATED, *Review.DECIDED})
 _SHOWN: dict[str, Shown] = {
-    status: Shown(status=status.value, name=str(status.label), word=word) for status, word in SHORT.items()
+    status: Shown(status=status.value, name=str(status.label), word=word)
+    for status, word in SHORT.items()
 }
 HIDDEN = Shown(status="hidden", name="Not shown during a second opinion", word="–")
 

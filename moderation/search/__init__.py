@@ -1,7 +1,8 @@
-"""Search over everything that was ever stored: words, ids, hashes, seeds, names, and pictures that look alike.
+"""Search over everything that was ever stored: words, ids, hashes, seeds, names, and pictures that
+look alike.
 
-``query`` reads what was typed, ``forms`` what else the address says, ``conditions`` what that asks of an image,
-``plan`` how it is answered in time, ``page`` what of it is shown.
+``query`` reads what was typed, ``forms`` what else the address says, ``conditions`` what that asks
+of an image, ``plan`` how it is answered in time, ``page`` what of it is shown.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a search asks of an image. Each condition can do two things, and the plan chooses which.
 
-``filter`` says it about one review, for a walk over the newest ones. ``ids`` names all images it is true of, by an
-index of its own, or says None when they are more than a page can afford.
+``filter`` says it about one review, for a walk over the newest ones. ``ids`` names all images it is
+true of, by an index of its own, or says None when they are more than a page can afford.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from moderation.search.query import Term
 
 # An index is asked for all it has when that is no more than this.
 RARE = 10_000
-# What crossing lists of the index over words may cost: the length of the shortest, once for each list.
+# What crossing lists of the index over words may cost: the length of the shortest, once for each
+# list.
 LISTS = 300_000
 
 
@@ -77,20 +78,26 @@ class NotAmong:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Equality in columns of the review itself: status, source, provider; and a category that a classifier found."""
+    """Equality in columns of the review itself: status, source, provider; and a category that a
+    classifier found.
+    """
 
     values: Mapping[str, str] = field(default_factory=dict)
     found: str = ""  # L1 or L2
 
     def filter(self) -> Q:
-        """In a function, because the planner would else take an index over these columns and sort all it finds."""
+        """In a function, because the planner would else take an index over these columns and sort
+        all it finds.
+        """
         q = Q()
         for column, value in self.values.items():
             q &= Q(Exact(Coalesce(column, Value("")), value))
         if self.found:
             q &= Q(HasFound(bits_of([self.found])))
         if "." in self.found:  # the column knows groups alone
-            q &= Q(Exists(_labels([self.found]).filter(classification__asset_id=OuterRef("asset_id"))))
+            q &= Q(
+                Exists(_labels([self.found]).filter(classification__asset_id=OuterRef("asset_id")))
+            )
         return q
 
     def ids(self, span: Span) -> list[int] | None:
@@ -100,7 +107,9 @@ class Columns:
         return None
 
     def _by_one_index(self) -> Iterator[ReviewQuerySet]:
-        """All that one of them finds, for each in turn: of what is not decided by those of the queues (Review.Meta)."""
+        """All that one of them finds, for each in turn: of what is not decided by those of the
+        queues (Review.Meta).
+        """
         others = {column: value for column, value in self.values.items() if column != "status"}
         status = Review.Status(self.values["status"]) if "status" in self.values else None
         if self.found:
@@ -109,13 +118,13 @@ class Columns:
             if status is None or status in Review.DECIDED:
                 yield Review.objects.alias(lower=Lower(column)).filter(lower=value.lower())
             else:
-                yield Review.objects.standing_at(status).filter(**{column: value})
+                yield Review.objects.with_status(status).filter(**{column: value})
         if status is not None:
-            yield Review.objects.standing_at(status)
+            yield Review.objects.with_status(status)
 
     def _by_label(self, status: Review.Status | None) -> Iterator[ReviewQuerySet]:
         if status is not None and status not in Review.DECIDED:
-            yield Review.objects.standing_at(status).filter(HasFound(bits_of([self.found])))
+            yield Review.objects.with_status(status).filter(HasFound(bits_of([self.found])))
         slugs = [self.found, *(child.slug for child in taxonomy.children(self.found))]
         assets = _few(_labels(slugs), "classification__asset_id")
         if assets is not None:
@@ -143,13 +152,17 @@ class Words:
         whole = [word for term in self._wanted for word in term.whole_words]
         drawn = sample.take()
         begun = [
-            term.prefix for term in self._wanted if term.is_prefix and drawn.how_many([f" {term.prefix}"]) <= LISTS
+            term.prefix
+            for term in self._wanted
+            if term.is_prefix and drawn.how_many([f" {term.prefix}"]) <= LISTS
         ]
         needles = [*(f" {word} " for word in whole), *(f" {prefix}" for prefix in begun)]
         shortest = min((drawn.how_many([needle]) for needle in needles), default=LISTS + 1)
         if shortest * len(needles) > LISTS or drawn.how_many(needles) > RARE:
             return None
-        found = AssetText.with_words(whole, begun, since=span.since, before=span.before, limit=RARE + 1)
+        found = AssetText.with_words(
+            whole, begun, since=span.since, before=span.before, limit=RARE + 1
+        )
         if len(found) > RARE:
             return None
         if len(whole) + len(begun) == len(self.terms):
@@ -209,7 +222,9 @@ class Decided:
     categories: Sequence[str]
 
     def filter(self) -> Q:
-        rows = NamedCategory.objects.filter(category__in=self.categories, asset_id=OuterRef("asset_id"))
+        rows = NamedCategory.objects.filter(
+            category__in=self.categories, asset_id=OuterRef("asset_id")
+        )
         return Q(Exists(rows))
 
     def ids(self, span: Span) -> list[int] | None:
@@ -255,7 +270,9 @@ class AnyOf:
 
 
 def _labels(categories: Collection[str]) -> QuerySet[Label]:
-    """Labels of these categories that say anything: without a confidence, or with more than none."""
+    """Labels of these categories that say anything: without a confidence, or with more than
+    none.
+    """
     says = Q(confidence__isnull=True) | Q(confidence__gt=0)
     return Label.objects.filter(says, category__in=categories)
 
@@ -292,5 +309,7 @@ def _few_of(requests: QuerySet[GenerationRequest]) -> list[int] | None:
 
 
 def _is_few(rows: QuerySet[Any]) -> bool:
-    """Counts no further than it has to, where the index that counts does not hold what is wanted."""
+    """Counts no further than it has to, where the index that counts does not hold what is
+    wanted.
+    """
     return rows.order_by().values("pk")[: RARE + 1].count() <= RARE

@@ -16,7 +16,7 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class TextSpan:
     text: str
     is_match: bool = False
 
@@ -30,21 +30,21 @@ def words_of(asset: Asset) -> str:
     return prompt or asset.original_name
 
 
-def excerpt(text: str, terms: Sequence[Term]) -> list[Piece]:
+def excerpt(text: str, terms: Sequence[Term]) -> list[TextSpan]:
     text = " ".join(text.split())
     spans = list(_matches(text, terms))
     start = 0
     if spans and spans[0][0] > LENGTH - LEAD:
         start = text.rfind(" ", 0, spans[0][0] - LEAD) + 1
     end = start + LENGTH
-    pieces = [Piece("… ")] if start else []
+    pieces = [TextSpan("… ")] if start else []
     at = start
     for first, last in spans:
         if first < start or last > end:
             continue
-        pieces += [Piece(text[at:first]), Piece(text[first:last], is_match=True)]
+        pieces += [TextSpan(text[at:first]), TextSpan(text[first:last], is_match=True)]
         at = last
-    pieces.append(Piece(text[at:end] + (" …" if end < len(text) else "")))
+    pieces.append(TextSpan(text[at:end] + (" …" if end < len(text) else "")))
     return [piece for piece in pieces if piece.text]
 
 

@@ -1,4 +1,6 @@
-"""A search as its address says it. A wrong value is named, not passed over: a result must be that of the question."""
+"""A search as its address says it. A wrong value is named, not passed over: a result must be that
+of the question.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from generation.wire.parsing import parse_integer
 from moderation.forms.decisions import CATEGORY_TREE
 from moderation.models import Review
 from moderation.search import known
-from moderation.search.query import SEED_MAX, NotUnderstood, Query, parse
+from moderation.search.query import SEED_MAX, Query, QueryError, parse
 
 ANY = ("", "Any")
 LIKE = re.compile(r"([0-9a-f]{64})(?:\.([0-9a-f]{64}))?")
@@ -26,7 +28,10 @@ LIKE = re.compile(r"([0-9a-f]{64})(?:\.([0-9a-f]{64}))?")
 
 def _choice(label: str, choices: Any, wrong: str) -> forms.ChoiceField:
     return forms.ChoiceField(
-        label=label, required=False, choices=choices, error_messages={"invalid_choice": f"“%(value)s” is no {wrong}."}
+        label=label,
+        required=False,
+        choices=choices,
+        error_messages={"invalid_choice": f"“%(value)s” is no {wrong}."},
     )
 
 
@@ -40,12 +45,16 @@ def _day(label: str) -> forms.DateField:
 
 
 def _text(label: str, maximum: int, **attributes: str) -> forms.CharField:
-    widget = forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "dir": "auto", **attributes})
+    widget = forms.TextInput(
+        attrs={"autocomplete": "off", "spellcheck": "false", "dir": "auto", **attributes}
+    )
     return forms.CharField(label=label, required=False, max_length=maximum, widget=widget)
 
 
 class SearchForm(forms.Form):
-    """``q`` and ``like`` say what to look for, the fields between them where; ``before`` is the place in the result."""
+    """``q`` and ``like`` say what to look for, the fields between them where; ``before`` is the
+    place in the result.
+    """
 
     q = forms.CharField(required=False)
     status = _choice("Status", [ANY, *Review.Status.choices], "status")
@@ -56,17 +65,33 @@ class SearchForm(forms.Form):
     model = _text("Model", 255, list="known-models", placeholder="Part of its name")
     requester = _text("Asked for by", 150, placeholder="User or API key")
     seed = forms.CharField(
-        required=False, max_length=20, widget=forms.TextInput(attrs={"autocomplete": "off", "inputmode": "numeric"})
+        required=False,
+        max_length=20,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "inputmode": "numeric"}),
     )
     start = _day("From")
     end = _day("To")
     like = forms.CharField(required=False, widget=forms.HiddenInput)
     wide = forms.BooleanField(required=False, widget=forms.HiddenInput)
     before = forms.IntegerField(
-        required=False, min_value=1, validators=[MaxValueValidator(SEED_MAX)], widget=forms.HiddenInput
+        required=False,
+        min_value=1,
+        validators=[MaxValueValidator(SEED_MAX)],
+        widget=forms.HiddenInput,
     )
 
-    FILTERS = ("status", "category", "named", "source", "provider", "model", "requester", "seed", "start", "end")
+    FILTERS = (
+        "status",
+        "category",
+        "named",
+        "source",
+        "provider",
+        "model",
+        "requester",
+        "seed",
+        "start",
+        "end",
+    )
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -74,12 +99,14 @@ class SearchForm(forms.Form):
         assert isinstance(provider, forms.ChoiceField)
         provider.choices = [ANY, *known.sources().items()]
         for name in self.FILTERS:
-            self.fields[name].widget.attrs["form"] = "search"  # they stand beside the form that they belong to
+            self.fields[name].widget.attrs["form"] = (
+                "search"  # they stand beside the form that they belong to
+            )
 
     def clean_q(self) -> Query:
         try:
             return parse(self.cleaned_data["q"])
-        except NotUnderstood as error:
+        except QueryError as error:
             raise forms.ValidationError(str(error)) from None
 
     def clean_seed(self) -> int | None:
@@ -95,21 +122,27 @@ class SearchForm(forms.Form):
         text = self.cleaned_data["model"]
         found = known.models_meant(text) if text else []
         if text and not found:
-            raise forms.ValidationError(f"No model that images were asked of has “{text[:60]}” in its name.")
+            raise forms.ValidationError(
+                f"No model that images were asked of has “{text[:60]}” in its name."
+            )
         return found
 
     def clean_requester(self) -> tuple[list[int], list[int]]:
         text = self.cleaned_data["requester"]
         users, keys = known.people_meant(text) if text else ([], [])
         if text and not users and not keys:
-            raise forms.ValidationError(f"No user and no API key has a name that begins with “{text[:60]}”.")
+            raise forms.ValidationError(
+                f"No user and no API key has a name that begins with “{text[:60]}”."
+            )
         return users, keys
 
     def clean_like(self) -> tuple[str, str]:
         text = self.cleaned_data["like"].lower()
         match = LIKE.fullmatch(text)
         if text and match is None:
-            raise forms.ValidationError("This address names no image to compare with. Choose the file again.")
+            raise forms.ValidationError(
+                "This address names no image to compare with. Choose the file again."
+            )
         return (match[1], match[2] or "") if match else ("", "")
 
     def clean(self) -> dict[str, Any]:
@@ -128,7 +161,11 @@ class SearchForm(forms.Form):
     @property
     def given(self) -> dict[str, str]:
         """What the address holds of this form, without the place in the result."""
-        return {name: self.data[name] for name in self.fields if name != "before" and self.data.get(name)}
+        return {
+            name: self.data[name]
+            for name in self.fields
+            if name != "before" and self.data.get(name)
+        }
 
     @property
     def filters(self) -> dict[str, str]:
@@ -141,7 +178,11 @@ class SearchForm(forms.Form):
     @property
     def hidden_errors(self) -> list[str]:
         """What is wrong in parts of the address that no field shows."""
-        return [str(error) for name in ("like", "before", NON_FIELD_ERRORS) for error in self.errors.get(name, [])]
+        return [
+            str(error)
+            for name in ("like", "before", NON_FIELD_ERRORS)
+            for error in self.errors.get(name, [])
+        ]
 
     @property
     def chips(self) -> Iterator[tuple[str, str, str]]:

@@ -1,4 +1,6 @@
-"""Names that a search may be narrowed by, as far as anything has them. Kept for a minute: they seldom change."""
+"""Names that a search may be narrowed by, as far as anything has them. Kept for a minute: they
+seldom change.
+"""
 
 from __future__ import annotations
 
@@ -52,12 +54,16 @@ def models_meant(text: str) -> list[str]:
 
 
 def people_meant(text: str) -> tuple[list[int], list[int]]:
-    """Accounts and API keys of this name, in any case; failing that, those whose names begin like it."""
+    """Accounts and API keys of this name, in any case; failing that, those whose names begin like
+    it.
+    """
     users = _beginning(User.objects.filter(username__istartswith=text), "username", is_key=False)
     keys = _beginning(ApiKey.objects.filter(name__istartswith=text), "name", is_key=True)
     found = list(users.union(keys).order_by("length")[:MEANT_MAX])
     rows = [row for row in found if row["called"].casefold() == text.casefold()] or found
-    return [row["pk"] for row in rows if not row["is_key"]], [row["pk"] for row in rows if row["is_key"]]
+    return [row["pk"] for row in rows if not row["is_key"]], [
+        row["pk"] for row in rows if row["is_key"]
+    ]
 
 
 def _beginning(rows: QuerySet[Any], name: str, *, is_key: bool) -> QuerySet[Any, Any]:

@@ -27,7 +27,7 @@ from moderation.search.conditions import (
     Span,
     Words,
 )
-from moderation.search.excerpts import Piece, excerpt, words_of
+from moderation.search.excerpts import TextSpan, excerpt, words_of
 from moderation.search.forms import SearchForm
 from moderation.search.query import SEED_MAX, Query, Term
 
@@ -43,7 +43,9 @@ SLACK = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What the page shows of one image, worked out here: a template is slow at sixty times ten small things."""
+    """What the page shows of one image, worked out here: a template is slow at sixty times ten
+    small things.
+    """
 
     address: str
     preview: str
@@ -52,9 +54,9 @@ class Result:
     short_id: str
     status: str
     status_name: str
-    headline: str
+    top_category: str
     arrived_at: datetime
-    pieces: Sequence[Piece]
+    pieces: Sequence[TextSpan]
     distance: int | None = None  # bits of 256 between how the two look
     is_same: bool = False  # the very file that was searched for
 
@@ -68,7 +70,8 @@ class Page:
     results: Sequence[Result] = ()
     is_by_hash: bool = False  # in order of likeness, all on one page
     knows_looks: bool = False  # whether looks were compared, or bytes alone
-    # The address from which the search goes on, if it does; and how far it got where the window ended it.
+    # The address from which the search goes on, if it does; and how far it got where the window
+    # ended it.
     further: str = ""
     looked_at: int = 0
     looked_back_to: datetime | None = None
@@ -83,7 +86,10 @@ class Likeness:
 
     @property
     def ids(self) -> list[int]:
-        return [*sorted(self.same, reverse=True), *(pk for pk in self.distances if pk not in self.same)]
+        return [
+            *sorted(self.same, reverse=True),
+            *(pk for pk in self.distances if pk not in self.same),
+        ]
 
 
 def search(form: SearchForm, *, user: User) -> Page:
@@ -101,7 +107,9 @@ def search(form: SearchForm, *, user: User) -> Page:
     ):
         conditions.append(NotAmong(blind))
     if sha256:
-        return _alike(sha256, pdq, conditions, span, user=user, wide=given["wide"], terms=query.wanted)
+        return _alike(
+            sha256, pdq, conditions, span, user=user, wide=given["wide"], terms=query.wanted
+        )
     found = plan.find(conditions, span=span, limit=LENGTH)
     results = _results(found.ids[:LENGTH], user, query.wanted)
     if found.ended_at is not None:
@@ -111,7 +119,10 @@ def search(form: SearchForm, *, user: User) -> Page:
             looked_at=plan.WINDOW,
             looked_back_to=found.looked_back_to,
         )
-    return Page(results=results, further=form.address(before=found.ids[LENGTH - 1]) if len(found.ids) > LENGTH else "")
+    return Page(
+        results=results,
+        further=form.address(before=found.ids[LENGTH - 1]) if len(found.ids) > LENGTH else "",
+    )
 
 
 def _conditions(form: SearchForm, query: Query) -> Iterator[Condition]:
@@ -124,7 +135,9 @@ def _conditions(form: SearchForm, query: Query) -> Iterator[Condition]:
     if given["seed"] is not None:
         yield Seed(given["seed"])
     if given["named"]:
-        yield Decided([given["named"], *(child.slug for child in taxonomy.children(given["named"]))])
+        yield Decided(
+            [given["named"], *(child.slug for child in taxonomy.children(given["named"]))]
+        )
     if any(given["requester"]):
         yield Requester(*given["requester"])
     if given["model"]:
@@ -147,10 +160,14 @@ def _readings(query: Query) -> Iterator[Condition]:
 
 
 def _named_by(q: Q) -> list[int]:
-    """Assets that an id of theirs, of their review, their request or a decision about them names."""
+    """Assets that an id of theirs, of their review, their request or a decision about them
+    names.
+    """
     rows: list[QuerySet[Asset, int] | QuerySet[Review, int] | QuerySet[Decision, int]] = [
         Asset.objects.filter(q).values_list("pk", flat=True),
-        Asset.objects.filter(request__in=GenerationRequest.objects.filter(q)).values_list("pk", flat=True),
+        Asset.objects.filter(request__in=GenerationRequest.objects.filter(q)).values_list(
+            "pk", flat=True
+        ),
         Review.objects.filter(q).values_list("asset_id", flat=True),
         Decision.objects.filter(q).values_list("review__asset_id", flat=True),
     ]
@@ -158,7 +175,9 @@ def _named_by(q: Q) -> list[int]:
 
 
 def _span(form: SearchForm) -> Span:
-    """Between which ids to search. Days are turned into ids here, and held against each image's own time later."""
+    """Between which ids to search. Days are turned into ids here, and held against each image's own
+    time later.
+    """
     start, end = form.created
     since, before = 0, form.cleaned_data["before"] or SEED_MAX
     if start:
@@ -173,16 +192,27 @@ def _first(rows: QuerySet[Asset]) -> int | None:
 
 
 def _alike(
-    sha256: str, pdq: str, conditions: Sequence[Condition], span: Span, *, user: User, wide: bool, terms: Sequence[Term]
+    sha256: str,
+    pdq: str,
+    conditions: Sequence[Condition],
+    span: Span,
+    *,
+    user: User,
+    wide: bool,
+    terms: Sequence[Term],
 ) -> Page:
     """The same image first, then those that look like it, nearest first."""
     likeness = Likeness()
     likeness.same.update(_same(sha256))
     if pdq:
         within = image_search.WIDE if wide else image_search.NEAR
-        likeness.distances.update(image_search.nearest(bytes.fromhex(pdq), within=within, limit=LOOK_ALIKES))
+        likeness.distances.update(
+            image_search.nearest(bytes.fromhex(pdq), within=within, limit=LOOK_ALIKES)
+        )
     ids = plan.narrow([pk for pk in likeness.ids if pk in span], conditions, limit=LOOK_ALIKES)
-    return Page(results=_results(ids, user, terms, likeness), is_by_hash=True, knows_looks=bool(pdq))
+    return Page(
+        results=_results(ids, user, terms, likeness), is_by_hash=True, knows_looks=bool(pdq)
+    )
 
 
 def _same(sha256: str) -> list[int]:
@@ -195,37 +225,67 @@ def _same(sha256: str) -> list[int]:
     return [pk for found in rows for pk in found.order_by("-pk")[:LOOK_ALIKES]]
 
 
-def _results(ids: Sequence[int], user: User, terms: Sequence[Term], likeness: Likeness | None = None) -> list[Result]:
-    rows = Review.objects.filter(asset_id__in=ids).select_related("asset__request").only(
-        "uuid", "status", "priority", "headline", "headline_l1", "headline_confidence", "created_at", "second_opinion",
-        "decided_by", "claimed_by", "claimed_until", "asset__uuid", "asset__preview", "asset__metadata",
-        "asset__original_name", "asset__request__prompt",
-    )  # fmt: skip
+def _results(
+    ids: Sequence[int], user: User, terms: Sequence[Term], likeness: Likeness | None = None
+) -> list[Result]:
+    rows = (
+        Review.objects.filter(asset_id__in=ids)
+        .select_related("asset__request")
+        .only(
+            "uuid",
+            "status",
+            "risk",
+            "top_category",
+            "top_category_l1",
+            "top_confidence",
+            "created_at",
+            "second_opinion",
+            "decided_by",
+            "claimed_by",
+            "claimed_until",
+            "asset__uuid",
+            "asset__preview",
+            "asset__metadata",
+            "asset__original_name",
+            "asset__request__prompt",
+        )
+    )
     found = {row.asset_id: row for row in rows}
     likeness = likeness or Likeness()
     reasons = _reasons(found.values())
-    return [_result(found[pk], user, terms, likeness, reasons.get(found[pk].pk, "")) for pk in ids if pk in found]
+    return [
+        _result(found[pk], user, terms, likeness, reasons.get(found[pk].pk, ""))
+        for pk in ids
+        if pk in found
+    ]
 
 
 def _reasons(reviews: Iterable[Review]) -> dict[int, str]:
     """What the rejected ones were rejected for, which need not be what classifiers had found."""
     rejected = [review.pk for review in reviews if review.status == Review.Status.REJECTED]
-    return {pk: decision.category_names for pk, decision in Decision.objects.last_standing(rejected).items()}
+    return {
+        pk: decision.category_names
+        for pk, decision in Decision.objects.last_standing(rejected).items()
+    }
 
 
-def _result(review: Review, user: User, terms: Sequence[Term], likeness: Likeness, reason: str) -> Result:
+def _result(
+    review: Review, user: User, terms: Sequence[Term], likeness: Likeness, reason: str
+) -> Result:
     status, name = review.status, Review.Status(review.status).label
-    if review.wants_opinion_of(user) and review.is_held_by(user):  # who judges it again does not learn it here
+    if review.wants_opinion_of(user) and review.is_held_by(
+        user
+    ):  # who judges it again does not learn it here
         status, name, reason = Review.Status.PENDING, "Second opinion", ""
     return Result(
         address=review.get_absolute_url(),
         preview=review.asset.preview,
         thumbnail_url=review.asset.thumbnail_url,
-        l1=review.headline_l1,
+        l1=review.top_category_l1,
         short_id=review.asset.short_id,
         status=status,
         status_name=str(name),
-        headline=reason or review.headline_name,
+        top_category=reason or review.top_category_name,
         arrived_at=review.created_at,
         pieces=excerpt(words_of(review.asset), terms),
         distance=likeness.distances.get(review.asset_id),

@@ -1,6 +1,7 @@
 """What somebody typed into the one box: an id, a hash, a number, or words of a prompt.
 
-Nothing here fails on what people type. What cannot be searched for raises NotUnderstood with a sentence for them.
+Nothing here fails on what people type. What cannot be searched for raises NotUnderstood with a
+sentence for them.
 """
 
 from __future__ import annotations
@@ -24,13 +25,15 @@ _QUOTES = str.maketrans("“”„«»", '"' * 5)
 _TOKEN = re.compile(r'(?P<sign>-?)"(?P<phrase>[^"]*)(?:"(?P<star>\*?)|$)|(?P<word>[^\s"]+)')
 
 
-class NotUnderstood(ValueError):
+class QueryError(ValueError):
     """``str(error)`` says what to type instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
-    """A word, or several that follow each other. Folded, so it holds nothing that a database would take for syntax."""
+    """A word, or several that follow each other. Folded, so it holds nothing that a database would
+    take for syntax.
+    """
 
     words: tuple[str, ...]
     is_prefix: bool = False  # the last word may go on
@@ -68,7 +71,7 @@ class Query:
 def parse(text: str) -> Query:
     text = " ".join(text.replace("\0", " ").translate(_QUOTES).split())
     if len(text) > TEXT_MAX:
-        raise NotUnderstood(f"This is longer than {TEXT_MAX} characters. Fewer words find more.")
+        raise QueryError(f"This is longer than {TEXT_MAX} characters. Fewer words find more.")
     if not text:
         return Query()
     lower = text.lower()
@@ -93,9 +96,11 @@ def _number(text: str) -> int | None:
 def _terms(text: str) -> tuple[Term, ...]:
     terms = tuple(dict.fromkeys(_read(text)))
     if not terms:
-        raise NotUnderstood("There is no letter or digit in this to search for.")
+        raise QueryError("There is no letter or digit in this to search for.")
     if len(terms) > TERMS_MAX:
-        raise NotUnderstood(f"These are more than {TERMS_MAX} words. Put those that follow each other in quotes.")
+        raise QueryError(
+            f"These are more than {TERMS_MAX} words. Put those that follow each other in quotes."
+        )
     return terms
 
 

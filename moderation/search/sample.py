@@ -1,7 +1,9 @@
-"""How common words are: a thousand texts, spread evenly over all images, kept for some minutes in this process.
+"""How common words are: a thousand texts, spread evenly over all images, kept for some minutes in
+this process.
 
-An index over words answers fast when few images have them and slowly when millions do. Which of the two it is has to be
-known before it is asked, for any word, any beginning of one and both databases alike; a sample tells.
+An index over words answers fast when few images have them and slowly when millions do. Which of the
+two it is has to be known before it is asked, for any word, any beginning of one and both databases
+alike; a sample tells.
 """
 
 from __future__ import annotations

@@ -13,7 +13,9 @@ from generation.models import image_search
 
 
 class InMemory(FileUploadHandler):
-    """Keeps what comes in off the disk, and no more of it than it takes to see that it is too large."""
+    """Keeps what comes in off the disk, and no more of it than it takes to see that it is too
+    large.
+    """
 
     def new_file(self, *arguments: Any, **named: Any) -> None:
         super().new_file(*arguments, **named)
@@ -25,7 +27,12 @@ class InMemory(FileUploadHandler):
 
     def file_complete(self, file_size: int) -> UploadedFile[bytes]:
         return InMemoryUploadedFile(
-            BytesIO(self._content), self.field_name, self.file_name or "", self.content_type, len(self._content), None
+            BytesIO(self._content),
+            self.field_name,
+            self.file_name or "",
+            self.content_type,
+            len(self._content),
+            None,
         )
 
 

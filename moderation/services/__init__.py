@@ -1,1 +1,3 @@
-"""The verbs of moderation: ``intake`` (classify and settle), ``desk`` (claim, decide, reverse), ``policies``."""
+"""The verbs of moderation: ``intake`` (classify and settle), ``desk`` (claim, decide, reverse),
+``policies``.
+"""

@@ -1,4 +1,6 @@
-"""Appending to the record, one link at a time under the lock of the chain's head; and reading it whole."""
+"""Appending to the record, one link at a time under the lock of the chain's head; and reading it
+whole.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,17 @@ from uuid import UUID
 
 from django.db import transaction
 
-from generation.core.db.prepared.query import Prepared, insert
+from generation.core.db.prepared.query import PreparedQuery, insert
 from generation.core.uuid7 import new_name
-from moderation.models import ChainHead, Decision, NamedCategory, Policy, Review, Verdict, Verification
+from moderation.models import (
+    ChainHead,
+    Decision,
+    NamedCategory,
+    Policy,
+    Review,
+    Verdict,
+    Verification,
+)
 from moderation.models.decisions import verify_chain
 
 if TYPE_CHECKING:
@@ -33,20 +43,34 @@ def record_decision(
     batch: UUID | None = None,
     uuid: UUID | None = None,
 ) -> Decision:
-    """Append one decision to the chain. The caller moves the review in the same transaction, and has begun it.
+    """Append one decision to the chain. The caller moves the review in the same transaction, and
+    has begun it.
 
     Raises IntegrityError for a ``uuid`` that another decision has.
     """
     if not transaction.get_connection().in_atomic_block:
-        raise transaction.TransactionManagementError("A decision and what becomes of its image are one transaction.")
+        raise transaction.TransactionManagementError(
+            "A decision and what becomes of its image are one transaction."
+        )
     head = _HEAD.rows(pk=1)[0]
     decision = Decision(
-        uuid=uuid or new_name(), review=review, verdict=verdict, categories=list(categories), note=note,
-        reviewer=reviewer, reviewer_name=reviewer.get_username() if reviewer else "", policy_id=policy_id,
+        uuid=uuid or new_name(),
+        review=review,
+        verdict=verdict,
+        categories=list(categories),
+        note=note,
+        reviewer=reviewer,
+        reviewer_name=reviewer.get_username() if reviewer else "",
+        policy_id=policy_id,
         policy_in_force_id=_IN_FORCE.rows()[0].pk,
-        by_policy=by_policy, seconds=seconds, reverses=reverses, second_of=second_of, batch=batch,
-        sequence=head.sequence + 1, previous_hash=head.hash,
-    )  # fmt: skip
+        by_policy=by_policy,
+        seconds=seconds,
+        reverses=reverses,
+        second_of=second_of,
+        batch=batch,
+        sequence=head.sequence + 1,
+        previous_hash=head.hash,
+    )
     decision.hash = decision.digest()
     insert(decision)
     if decision.categories:
@@ -55,12 +79,17 @@ def record_decision(
     return decision
 
 
-_HEAD = Prepared(lambda pk: ChainHead.objects.select_for_update().filter(pk=pk), pk=int)
-_IN_FORCE = Prepared(lambda: Policy.objects.filter(is_active=True).only("pk"))
-_MOVE_HEAD = Prepared(
-    lambda pk, sequence, hash: (ChainHead.objects.filter(pk=pk), {"sequence": sequence, "hash": hash}),
-    pk=int, sequence=int, hash=str,
-)  # fmt: skip
+_HEAD = PreparedQuery(lambda pk: ChainHead.objects.select_for_update().filter(pk=pk), pk=int)
+_IN_FORCE = PreparedQuery(lambda: Policy.objects.filter(is_active=True).only("pk"))
+_MOVE_HEAD = PreparedQuery(
+    lambda pk, sequence, hash: (
+        ChainHead.objects.filter(pk=pk),
+        {"sequence": sequence, "hash": hash},
+    ),
+    pk=int,
+    sequence=int,
+    hash=str,
+)
 
 
 def verify() -> tuple[Verification, list[str]]:
@@ -71,6 +100,9 @@ def verify() -> tuple[Verification, list[str]]:
     faults = verify_chain(rows.iterator(chunk_size=1000))
     last = rows.last()
     if (last.sequence if last else 0) != head.sequence or (last.hash if last else "") != head.hash:
-        faults.append("The end of the record is missing or was altered: it does not match the head of the chain.")
+        faults.append(
+            "The end of the record is missing or was altered: it does not match the head of the"
+            " chain."
+        )
     note = Verification.objects.create(decisions=head.sequence, faults=len(faults), head=head.hash)
     return note, faults

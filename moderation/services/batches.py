@@ -1,7 +1,8 @@
-"""Many decisions in one go, by the same verb that makes a single one, and the way back from all of them at once.
+"""Many decisions in one go, by the same verb that makes a single one, and the way back from all of
+them at once.
 
-One transaction holds them all, and each verb is a savepoint in it: what somebody else was faster with is left out and
-named, and a crash leaves nothing half done.
+One transaction holds them all, and each verb is a savepoint in it: what somebody else was faster
+with is left out and named, and a crash leaves nothing half done.
 """
 
 from __future__ import annotations
@@ -60,19 +61,22 @@ def decide_many(
     note: str = "",
     batch: UUID | None = None,
 ) -> Outcome:
-    """Record one verdict on each of these reviews that this person holds. Raises NotAllowed or Incomplete, for all.
+    """Record one verdict on each of these reviews that this person holds. Raises NotAllowed or
+    Incomplete, for all.
 
     ``batch`` names the whole: sent twice, it is done once.
     """
     if not user.has_perm("moderation.decide_review"):
-        raise desk.NotAllowed("You may look at reviews but not decide them.")
+        raise desk.NotPermittedError("You may look at reviews but not decide them.")
     batch = batch or uuid4()
     locked = _lock(review.pk for review in reviews)
     if (before := _sent_before(batch, user)) is not None:
         return before
 
     def decide(review: Review) -> Decision:
-        return desk.decide(review=review, user=user, verdict=verdict, categories=categories, note=note, batch=batch)
+        return desk.decide(
+            review=review, user=user, verdict=verdict, categories=categories, note=note, batch=batch
+        )
 
     return _each(batch, [(review, review) for review in locked], decide)
 
@@ -81,14 +85,15 @@ def decide_many(
 def reverse_many(*, batch: UUID, user: User, note: str = "") -> Outcome:
     """Take a whole batch back, as a batch of its own. What has been decided anew since is left out.
 
-    Raises NotAllowed when this person may take none of it back, Incomplete without a reason for somebody else's.
+    Raises NotAllowed when this person may take none of it back, Incomplete without a reason for
+    somebody else's.
     """
-    made = Decision.objects.of_batch(batch).exclude(verdict=Verdict.REOPEN)
+    made = Decision.objects.of_batch(batch).exclude(verdict=Verdict.REVERSE)
     locked = {review.pk: review for review in _lock(made.values_list("review_id", flat=True))}
     # Read again under the locks: two people may have asked at once.
     decisions = list(made)
     if not any(decision.may_be_reversed_by(user) for decision in decisions):
-        raise desk.NotAllowed(_why_none(decisions, user))
+        raise desk.NotPermittedError(_why_none(decisions, user))
     name = uuid4()
 
     def reverse(decision: Decision) -> Decision:
@@ -102,21 +107,22 @@ def _each(batch: UUID, items: Iterable[tuple[Review, T]], act: Callable[[T], Dec
     for review, item in items:
         try:
             done.append(act(item))
-        except desk.Incomplete:
+        except desk.InvalidDecisionError:
             raise  # true of all alike
-        except desk.DeskError as error:
+        except desk.DecisionError as error:
             left_out.append(LeftOut(review=review, reason=str(error)))
     return Outcome(batch=batch, done=done, left_out=left_out)
 
 
 def _lock(primary_keys: Iterable[int]) -> list[Review]:
-    """These reviews, locked in one order and before the record is: so two batches, or a batch and a single reversal,
-    never wait for each other in a circle."""
+    """These reviews, locked in one order and before the record is: so two batches, or a batch and a
+    single reversal, never wait for each other in a circle.
+    """
     wanted = set(primary_keys)
     if not wanted:
-        raise desk.Incomplete("Select at least one image.")
+        raise desk.InvalidDecisionError("Select at least one image.")
     if len(wanted) > LIMIT:
-        raise desk.Incomplete(f"At most {LIMIT} images can be decided in one batch.")
+        raise desk.InvalidDecisionError(f"At most {LIMIT} images can be decided in one batch.")
     rows = Review.objects.select_for_update(of=("self",)).select_related("asset")
     return list(rows.filter(pk__in=wanted).order_by("pk"))
 
@@ -124,7 +130,7 @@ def _lock(primary_keys: Iterable[int]) -> list[Review]:
 def _sent_before(batch: UUID, user: User) -> Outcome | None:
     done = list(Decision.objects.of_batch(batch))
     if any(decision.reviewer_id != user.pk for decision in done):
-        raise desk.Incomplete("This batch's name belongs to another one.")
+        raise desk.InvalidDecisionError("This batch's name belongs to another one.")
     return Outcome(batch=batch, done=done) if done else None
 
 

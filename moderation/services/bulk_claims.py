@@ -1,4 +1,6 @@
-"""Contact sheets: many images of a queue claimed by one person at once, with those that look like them."""
+"""Contact sheets: many images of a queue claimed by one person at once, with those that look like
+them.
+"""
 
 from __future__ import annotations
 
@@ -14,26 +16,37 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 SHEET_SIZE = 48
-# Beyond the sheet's size, so that one decision settles images that look the same; the rest of a crowd comes next time.
+# Beyond the sheet's size, so that one decision settles images that look the same; the rest of a
+# crowd comes next time.
 ALIKE_MAX = 50
 
 
-def fill(*, user: User, queue: Queue, skipped: Collection[int] = (), avoided: Collection[str] = ()) -> int:
-    """Renew what this person holds of a queue, claim more until it is a sheet, and return how many they hold now."""
+def fill(
+    *, user: User, queue: Queue, skipped: Collection[int] = (), avoided: Collection[str] = ()
+) -> int:
+    """Renew what this person holds of a queue, claim more until it is a sheet, and return how many
+    they hold now.
+    """
     mine = claims.held(user=user, queue=queue)
-    held = set(claims.renew(user=user, uuids=mine.values_list("uuid", flat=True)[: claims.HELD_MAX]))
+    held = set(
+        claims.renew(user=user, uuids=mine.values_list("uuid", flat=True)[: claims.HELD_MAX])
+    )
     if len(held) < SHEET_SIZE:
-        dealt = claims.deal(
+        dealt = claims.claim_batch(
             user=user, queue=queue, count=SHEET_SIZE - len(held), skipped=skipped, avoided=avoided
-        )  # fmt: skip
+        )
         held |= {review.uuid for review in dealt}
-    looks = {look for look in mine.values_list("look", flat=True) if look is not None}
+    looks = {
+        near_duplicate_group
+        for near_duplicate_group in mine.values_list("near_duplicate_group", flat=True)
+        if near_duplicate_group is not None
+    }
     room = SHEET_SIZE + ALIKE_MAX - len(held)
     if not looks or room <= 0:
         return len(held)
     alike = claims.deal_alike(
         user=user, queue=queue, looks=looks, count=room, skipped=skipped, avoided=avoided
-    )  # fmt: skip
+    )
     return len(held) + len(alike)
 
 
@@ -43,8 +56,10 @@ def on_sheet(*, user: User, queue: Queue) -> list[Review]:
     return list(rows.defer("asset__metadata", "asset__detection")[: SHEET_SIZE + ALIKE_MAX])
 
 
-def give_back(*, user: User, queue: Queue, uuids: Iterable[UUID]) -> list[Review]:
-    """Release those of the sheet that this person still holds, and return them. They have been looked at."""
+def release(*, user: User, queue: Queue, uuids: Iterable[UUID]) -> list[Review]:
+    """Release those of the sheet that this person still holds, and return them. They have been
+    looked at.
+    """
     wanted = set(uuids)
     back = [review for review in on_sheet(user=user, queue=queue) if review.uuid in wanted]
     if back:

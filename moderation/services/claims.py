@@ -13,7 +13,7 @@ from django.db import connections, transaction
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from generation.core.db.prepared.query import Prepared
+from generation.core.db.prepared.query import PreparedQuery
 from moderation.models import Decision, Review
 from moderation.models.reviews import CLAIM_LASTS, ReviewQuerySet
 from moderation.queues import QUEUES, Queue
@@ -28,13 +28,18 @@ NOBODY = 0  # for queues that are the same for everybody
 LINGERS = timedelta(seconds=30)
 
 
-def deal(
-    *, user: User, queue: Queue, count: int, skipped: Collection[int] = (), avoided: Collection[str] = ()
+def claim_batch(
+    *,
+    user: User,
+    queue: Queue,
+    count: int,
+    skipped: Collection[int] = (),
+    avoided: Collection[str] = (),
 ) -> list[Review]:
     """Claim up to ``count`` free reviews of a queue for this person, in the queue's order.
 
-    Two people are never dealt the same one, and nobody waits for anybody: PostgreSQL skips rows that are being dealt
-    to somebody else, SQLite has one writer.
+    Two people are never dealt the same one, and nobody waits for anybody: PostgreSQL skips rows
+    that are being dealt to somebody else, SQLite has one writer.
     """
     count = min(count, DEAL_MAX)
     if count < 1 or not queue.is_open_to(user):
@@ -48,29 +53,52 @@ def deal(
 
 
 def deal_alike(
-    *, user: User, queue: Queue, looks: Collection[int], count: int, skipped: Collection[int] = (),
+    *,
+    user: User,
+    queue: Queue,
+    looks: Collection[int],
+    count: int,
+    skipped: Collection[int] = (),
     avoided: Collection[str] = (),
-) -> list[Review]:  # fmt: skip
-    """Claim up to ``count`` free reviews of a queue whose images look like others that this person is given."""
-    rows = queue.work(user, avoided).filter(look__in=looks).exclude(pk__in=skipped)
-    return _take(user, lambda: list(_free(queue.ordered(rows), timezone.now())[: min(count, DEAL_MAX)]))
+) -> list[Review]:
+    """Claim up to ``count`` free reviews of a queue whose images look like others that this person
+    is given.
+    """
+    rows = queue.work(user, avoided).filter(near_duplicate_group__in=looks).exclude(pk__in=skipped)
+    return _take(
+        user, lambda: list(_free(queue.ordered(rows), timezone.now())[: min(count, DEAL_MAX)])
+    )
 
 
-def regain(
-    *, user: User, queue: Queue, count: int, without: Collection[UUID], skipped: Collection[int] = (),
+def reclaim(
+    *,
+    user: User,
+    queue: Queue,
+    count: int,
+    without: Collection[UUID],
+    skipped: Collection[int] = (),
     avoided: Collection[str] = (),
-) -> list[Review]:  # fmt: skip
-    """Renew up to ``count`` claims of theirs on what a page is without: another window has it, or had it and died."""
-    mine = queue.work(user, avoided).held_by(user).exclude(pk__in=skipped).exclude(uuid__in=list(without)[:HELD_MAX])
+) -> list[Review]:
+    """Renew up to ``count`` claims of theirs on what a page is without: another window has it, or
+    had it and died.
+    """
+    mine = (
+        queue.work(user, avoided)
+        .held_by(user)
+        .exclude(pk__in=skipped)
+        .exclude(uuid__in=list(without)[:HELD_MAX])
+    )
     return _take(user, lambda: list(_for_panels(queue.ordered(mine))[: min(count, DEAL_MAX)]))
 
 
 def _free(candidates: ReviewQuerySet, now: datetime) -> ReviewQuerySet:
-    return _for_panels(candidates.free(now))
+    return _for_panels(candidates.available(now))
 
 
 def _for_panels(candidates: ReviewQuerySet) -> ReviewQuerySet:
-    """With what a panel shows, locked; rows that somebody else has locked are passed over where the database can."""
+    """With what a panel shows, locked; rows that somebody else has locked are passed over where the
+    database can.
+    """
     decided = Decision.objects.filter(review=OuterRef("pk"))
     candidates = candidates.for_panel().annotate(was_decided=Exists(decided))
     if connections[candidates.db].features.has_select_for_update_skip_locked:
@@ -81,8 +109,8 @@ def _for_panels(candidates: ReviewQuerySet) -> ReviewQuerySet:
 def _take(user: User, read: Callable[[], list[Review]]) -> list[Review]:
     # Without a savepoint: dealing is undone with the decision that it belongs to.
     with transaction.atomic(savepoint=False):
-        # First the rows, then the UPDATE: as a subquery of it PostgreSQL may run the SELECT more than once, which skips
-        # what it has just updated and takes more than was asked for.
+        # First the rows, then the UPDATE: as a subquery of it PostgreSQL may run the SELECT more
+        # than once, which skips what it has just updated and takes more than was asked for.
         taken = read()
         until = timezone.now() + CLAIM_LASTS
         if len(taken) == 1:
@@ -95,14 +123,19 @@ def _take(user: User, read: Callable[[], list[Review]]) -> list[Review]:
     return taken
 
 
-_CLAIM = Prepared(
-    lambda pk, user, until: (Review.objects.filter(pk=pk), {"claimed_by": user, "claimed_until": until}),
-    pk=int, user=int, until=datetime,
-)  # fmt: skip
+_CLAIM = PreparedQuery(
+    lambda pk, user, until: (
+        Review.objects.filter(pk=pk),
+        {"claimed_by": user, "claimed_until": until},
+    ),
+    pk=int,
+    user=int,
+    until=datetime,
+)
 
 
 @functools.cache
-def _whole_queue(slug: str, count: int, *, own: bool) -> Prepared[Review]:
+def _whole_queue(slug: str, count: int, *, own: bool) -> PreparedQuery[Review]:
     """Dealing from a queue without filters, which is nearly all dealing."""
     queue = QUEUES[slug]
 
@@ -111,8 +144,8 @@ def _whole_queue(slug: str, count: int, *, own: bool) -> Prepared[Review]:
         return _free(queue.ordered(rows), now)[:count]
 
     if own and not queue.holds_disputes:
-        return Prepared(build, now=datetime)
-    return Prepared(build, now=datetime, user=int)
+        return PreparedQuery(build, now=datetime)
+    return PreparedQuery(build, now=datetime, user=int)
 
 
 def resume(*, user: User, queue: Queue, skipped: Collection[int] = ()) -> Review | None:
@@ -133,15 +166,16 @@ def renew(*, user: User, uuids: Iterable[UUID], until: datetime | None = None) -
 def release(*, user: User, uuids: Iterable[UUID], until: datetime | None = None) -> int:
     """Give leases back, those of others untouched; return how many.
 
-    ``until``: when the leases end as far as the page knew that gives them back. One that ends later was renewed since,
-    by a page that shows it now, and stays.
+    ``until``: when the leases end as far as the page knew that gives them back. One that ends later
+    was renewed since, by a page that shows it now, and stays.
     """
     mine = Review.objects.filter(_known(uuids, until), claimed_by=user)
     return mine.update(claimed_by=None, claimed_until=None)
 
 
-def linger(*, user: User, uuids: Iterable[UUID], until: datetime | None = None) -> int:
-    """Hold these a little longer for somebody who has left their page: they may only be loading it again.
+def shorten_leases(*, user: User, uuids: Iterable[UUID], until: datetime | None = None) -> int:
+    """Hold these a little longer for somebody who has left their page: they may only be loading it
+    again.
 
     ``until`` as in ``release``. Nothing is held longer by it than it was.
     """

@@ -13,7 +13,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from generation import jobs
-from generation.models import Asset, InvalidTransition, Source, image_search
+from generation.models import Asset, InvalidTransitionError, Source, image_search
 from generation.services import storage_checks
 from moderation import classifiers, taxonomy
 from moderation.classifiers.base import Assessment, ClassifierError, ImageUnavailableError
@@ -30,19 +30,23 @@ RETRY_AFTER = timedelta(seconds=20)
 
 
 def open_review(*, asset: Asset) -> Review:
-    """Give an asset its review and its classifications. Runs in the transaction that stores the asset."""
+    """Give an asset its review and its classifications. Runs in the transaction that stores the
+    asset.
+    """
     review = Review.objects.create(
         asset=asset,
         source=asset.source,
         provider=asset.request.provider if asset.request else "",
-        look=_look_of(asset),
+        near_duplicate_group=_look_of(asset),
         requested_by_id=_requester_of(asset),
     )
     now = timezone.now()
     wanted = [classifier for classifier in classifiers.active() if classifier.applies_to(asset)]
     Classification.objects.bulk_create(
         [
-            Classification(asset=asset, classifier=classifier.slug, version=classifier.version, due_at=now)
+            Classification(
+                asset=asset, classifier=classifier.slug, version=classifier.version, due_at=now
+            )
             for classifier in wanted
         ]
     )
@@ -55,28 +59,41 @@ def open_review(*, asset: Asset) -> Review:
 
 
 def _requester_of(asset: Asset) -> int | None:
-    """The account that asked for the image or brought it: a person's own, or that of the key's owner."""
+    """The account that asked for the image or brought it: a person's own, or that of the key's
+    owner.
+    """
     request = asset.request
     person = request.requested_by_id if request else asset.stored_by_id
     return person or (asset.api_key.owner_id if asset.api_key else None)
 
 
 def _look_of(asset: Asset) -> int | None:
-    """What images that are alike share: the id of the first of them, which learns of it when a second one comes."""
+    """What images that are alike share: the id of the first of them, which learns of it when a
+    second one comes.
+    """
     if asset.pdq is None or asset.pdq_quality < image_search.QUALITY_MIN:
         return None
-    twins = image_search.nearest(bytes(asset.pdq), within=image_search.CLOSE, limit=1, besides=asset.pk)
+    twins = image_search.nearest(
+        bytes(asset.pdq), within=image_search.CLOSE, limit=1, besides=asset.pk
+    )
     if not twins:
         return None
     nearest, _ = twins[0]
-    Review.objects.filter(asset=nearest, look__isnull=True).update(look=nearest)
-    return Review.objects.filter(asset=nearest).values_list("look", flat=True).first()
+    Review.objects.filter(asset=nearest, near_duplicate_group__isnull=True).update(
+        near_duplicate_group=nearest
+    )
+    return (
+        Review.objects.filter(asset=nearest).values_list("near_duplicate_group", flat=True).first()
+    )
 
 
 def classify(*, classification: Classification) -> None:
     """Run one claimed classification, and settle the review when it was the last one."""
     if classification.attempts > MAX_ATTEMPTS:
-        give_up(classification, "The classifier ended its worker or stayed silent several times on this image.")
+        give_up(
+            classification,
+            "The classifier ended its worker or stayed silent several times on this image.",
+        )
         return
     started = time.monotonic()
     try:
@@ -94,7 +111,9 @@ def classify(*, classification: Classification) -> None:
 def take_error(classification: Classification, error: ClassifierError) -> None:
     """Ask again later if that may help, else leave the image to a person."""
     if isinstance(error, ImageUnavailableError):
-        again_later(classification, str(error), after=storage_checks.RETRY_AFTER, attempts=F("attempts") - 1)
+        again_later(
+            classification, str(error), after=storage_checks.RETRY_AFTER, attempts=F("attempts") - 1
+        )
     elif error.retry_after is not None:
         # It answered, so the count of those that did not starts over.
         again_later(classification, str(error), after=error.retry_after, attempts=0)
@@ -107,7 +126,9 @@ def take_error(classification: Classification, error: ClassifierError) -> None:
 def again_later(
     classification: Classification, sentence: str, *, after: timedelta = RETRY_AFTER, **fields: Any
 ) -> None:
-    rows = Classification.objects.filter(pk=classification.pk, lease=classification.lease, status=Status.QUEUED)
+    rows = Classification.objects.filter(
+        pk=classification.pk, lease=classification.lease, status=Status.QUEUED
+    )
     rows.update(due_at=timezone.now() + after, error=sentence, **fields)
 
 
@@ -117,7 +138,9 @@ def finish(classification: Classification, assessment: Assessment, *, duration_m
             classification=classification,
             category=finding.category,
             confidence=finding.confidence,
-            box=[finding.box.left, finding.box.top, finding.box.width, finding.box.height] if finding.box else None,
+            box=[finding.box.left, finding.box.top, finding.box.width, finding.box.height]
+            if finding.box
+            else None,
         )
         for finding in assessment.findings
     ]
@@ -125,7 +148,8 @@ def finish(classification: Classification, assessment: Assessment, *, duration_m
         "flagged": assessment.flagged,
         "score": assessment.score,
         "covers": dict(assessment.covers),
-        "cost": classification.cost + assessment.cost,  # with what attempts without an answer have cost
+        "cost": classification.cost
+        + assessment.cost,  # with what attempts without an answer have cost
         "raw": {**assessment.raw, "note": assessment.note} if assessment.note else assessment.raw,
         "error": "",
     }
@@ -136,8 +160,12 @@ def give_up(classification: Classification, sentence: str, **fields: Any) -> Non
     _end(classification, Status.FAILED, labels=[], error=sentence, **fields)
 
 
-def _end(classification: Classification, status: str, *, labels: list[Label], **fields: Any) -> None:
-    """Result, labels and the settlement they complete are committed together, so no step between can be lost."""
+def _end(
+    classification: Classification, status: str, *, labels: list[Label], **fields: Any
+) -> None:
+    """Result, labels and the settlement they complete are committed together, so no step between
+    can be lost.
+    """
     try:
         with transaction.atomic():
             classification.move_to(status, due_at=None, finished_at=timezone.now(), **fields)
@@ -145,7 +173,7 @@ def _end(classification: Classification, status: str, *, labels: list[Label], **
             review = Review.objects.select_for_update().get(asset=classification.asset_id)
             note_found(review, labels)
             settle_review(review=review)
-    except InvalidTransition:
+    except InvalidTransitionError:
         log.info("classification %s was finished by somebody else", classification.pk)
 
 
@@ -160,33 +188,50 @@ def note_found(review: Review, labels: Iterable[Label]) -> None:
 
 
 def settle_review(*, review: Review) -> None:
-    """Apply the active policy once every classification has ended; does nothing before, or when already settled."""
+    """Apply the active policy once every classification has ended; does nothing before, or when
+    already settled.
+    """
     runs = list(Classification.objects.of(review.asset_id))
-    if review.status != Review.Status.CLASSIFYING or any(run.status == Status.QUEUED for run in runs):
+    if review.status != Review.Status.CLASSIFYING or any(
+        run.status == Status.QUEUED for run in runs
+    ):
         return
     policy = Policy.objects.active()
     evidence = [*evidence_of(runs), *_doubts_about(review.asset)]
     settlement = settle(rules_of(policy), evidence, imported=review.source == Source.UPLOAD)
-    apply_settlement(review=review, policy=policy, settlement=settlement, said=pack(runs))
+    apply_settlement(
+        review=review, policy=policy, settlement=settlement, classification_summary=pack(runs)
+    )
 
 
 def _doubts_about(asset: Asset) -> list[Evidence]:
     """What no classifier can know: that the image held more than what was kept of it."""
     if asset.frames == 1:
         return []
-    return [Evidence(label="Loupe", failed=f"it has {asset.frames} frames, and only the first was kept and looked at.")]
+    return [
+        Evidence(
+            label="Loupe",
+            failed=f"it has {asset.frames} frames, and only the first was kept and looked at.",
+        )
+    ]
 
 
-def apply_settlement(*, review: Review, policy: Policy, settlement: Settlement, said: Packed | None = None) -> None:
+def apply_settlement(
+    *,
+    review: Review,
+    policy: Policy,
+    settlement: Settlement,
+    classification_summary: Packed | None = None,
+) -> None:
     """``said``: what the classifiers said, for the review to keep."""
     fields: dict[str, Any] = {
-        "said": said,
+        "classification_summary": classification_summary,
         "policy": policy,
-        "why": settlement.why,
-        "headline": settlement.headline,
-        "headline_l1": settlement.headline.partition(".")[0],
-        "headline_confidence": settlement.confidence,
-        "priority": settlement.priority,
+        "reason": settlement.reason,
+        "top_category": settlement.top_category,
+        "top_category_l1": settlement.top_category.partition(".")[0],
+        "top_confidence": settlement.confidence,
+        "risk": settlement.risk,
     }
     if settlement.outcome is Outcome.PERSON:
         review.move_to(Review.Status.PENDING, only_from=Review.Status.CLASSIFYING, **fields)
@@ -194,12 +239,18 @@ def apply_settlement(*, review: Review, policy: Policy, settlement: Settlement, 
     verdict = Verdict.APPROVE if settlement.outcome is Outcome.APPROVE else Verdict.REJECT
     with transaction.atomic():
         decision = record_decision(
-            review=review, verdict=verdict, categories=settlement.categories, policy_id=policy.pk, by_policy=True
+            review=review,
+            verdict=verdict,
+            categories=settlement.categories,
+            policy_id=policy.pk,
+            by_policy=True,
         )
         review.move_to(
             Review.Status.APPROVED if verdict == Verdict.APPROVE else Review.Status.REJECTED,
-            only_from=Review.Status.CLASSIFYING, decided_at=decision.created_at, **fields,
-        )  # fmt: skip
+            only_from=Review.Status.CLASSIFYING,
+            decided_at=decision.created_at,
+            **fields,
+        )
         webhook_events.review_moved(review)
 
 
@@ -207,7 +258,8 @@ def rules_of(policy: Policy) -> Rules:
     return Rules(
         name=f"policy version {policy.version}",
         per_category={
-            rule.category: Thresholds(review_at=rule.review_at, reject_at=rule.reject_at) for rule in policy.rules.all()
+            rule.category: Thresholds(review_at=rule.review_at, reject_at=rule.reject_at)
+            for rule in policy.rules.all()
         },
         nsfw_level=policy.nsfw_level,
         nsfw=Thresholds(review_at=policy.nsfw_review_at, reject_at=policy.nsfw_reject_at),
@@ -218,7 +270,9 @@ def rules_of(policy: Policy) -> Rules:
 
 
 def level_in(raw: Any) -> int | None:
-    """Return the NSFW level that a score was asked at, as a classifier noted it; None where it is not known."""
+    """Return the NSFW level that a score was asked at, as a classifier noted it; None where it is
+    not known.
+    """
     level = raw.get("level") if isinstance(raw, dict) else None
     return level if level in taxonomy.LEVELS else None
 

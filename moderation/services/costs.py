@@ -18,7 +18,9 @@ REMEMBERED = 10  # seconds; the sum is asked for before every submission, and no
 
 
 def images_and_cost(classifier: str, since: datetime) -> tuple[int, Decimal | None]:
-    """Return the images classified since then, and the USD billed for them: None where nothing is billed."""
+    """Return the images classified since then, and the USD billed for them: None where nothing is
+    billed.
+    """
     rows = Classification.objects.filter(classifier=classifier, finished_at__gte=since)
     if classifier in _unbilled():
         return rows.count(), None
@@ -31,14 +33,18 @@ def billed_since(since: datetime) -> Decimal:
     key = f"classifier-costs:{since:%Y-%m-%dT%H:%M}"
     found: Decimal | None = cache.get(key)
     if found is None:
-        rows = Classification.objects.filter(finished_at__gte=since).exclude(classifier__in=_unbilled())
+        rows = Classification.objects.filter(finished_at__gte=since).exclude(
+            classifier__in=_unbilled()
+        )
         found = rows.aggregate(usd=Sum("cost"))["usd"] or Decimal(0)
         cache.set(key, found, REMEMBERED)
     return found
 
 
 def _unbilled() -> list[str]:
-    """Return the classifiers that cost nothing of their own. The sandbox names a price too, and nobody pays it."""
+    """Return the classifiers that cost nothing of their own. The sandbox names a price too, and
+    nobody pays it.
+    """
     options = settings.NANOGPT
     if options and urlsplit(options["base_url"]).path.startswith("/sandbox/"):
         return [*WITH_THE_IMAGE, "nanogpt"]

@@ -1,4 +1,6 @@
-"""What each decision adds to the figures of a day. Events, not states: a day that is over changes only by an undo."""
+"""What each decision adds to the figures of a day. Events, not states: a day that is over changes
+only by an undo.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date
 
-from moderation.models import DayFigures, Decision
+from moderation.models import DailyStats, Decision
 from moderation.models.daily_stats import FIELDS
 from moderation.models.decisions import STATUS_AFTER, Verdict
 from moderation.models.reviews import Review
@@ -15,18 +17,20 @@ Step = tuple[date, str, str, int]  # day, L1, field, how many
 
 
 def count(decisions: Iterable[Decision]) -> None:
-    """Add decisions to the days they belong to; each is to be given once, with its review and what it refers to."""
+    """Add decisions to the days they belong to; each is to be given once, with its review and what
+    it refers to.
+    """
     steps: Counter[tuple[date, str, str]] = Counter()
     for decision in decisions:
         for day, l1, name, by in _steps(decision):
             steps[day, l1, name] += by
     places = {(day, l1) for day, l1, _ in steps}
-    known = DayFigures.objects.filter(day__in={day for day, _ in places})
+    known = DailyStats.objects.filter(day__in={day for day, _ in places})
     rows = {(row.day, row.l1): row for row in known if (row.day, row.l1) in places}
     for (day, l1, name), by in steps.items():
-        row = rows.setdefault((day, l1), DayFigures(day=day, l1=l1))
+        row = rows.setdefault((day, l1), DailyStats(day=day, l1=l1))
         setattr(row, name, getattr(row, name) + by)
-    DayFigures.objects.bulk_create(
+    DailyStats.objects.bulk_create(
         rows.values(), update_conflicts=True, unique_fields=["day", "l1"], update_fields=FIELDS
     )
 
@@ -35,15 +39,20 @@ def _steps(decision: Decision) -> Iterator[Step]:
     taken_back = decision.reverses
     if taken_back is None:
         if name := _field(decision):
-            yield _day(decision), decision.review.headline_l1, name, 1
+            yield _day(decision), decision.review.top_category_l1, name, 1
         return
-    name, l1 = _field(taken_back), decision.review.headline_l1
+    name, l1 = _field(taken_back), decision.review.top_category_l1
     is_own = taken_back.reviewer_id == decision.reviewer_id
     if name and (is_own or taken_back.second_of is not None):
         # An undo: as if it had not been.
         yield _day(taken_back), l1, name, -1
     elif name:
-        yield _day(decision), l1, "policy_reversed" if taken_back.by_policy else "people_reversed", 1
+        yield (
+            _day(decision),
+            l1,
+            "policy_reversed" if taken_back.by_policy else "people_reversed",
+            1,
+        )
 
 
 def _field(decision: Decision) -> str:

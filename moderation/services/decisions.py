@@ -13,8 +13,8 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from generation.core.db.functions import Unsought
-from generation.core.db.prepared.query import Prepared
-from generation.models import InvalidTransition
+from generation.core.db.prepared.query import PreparedQuery
+from generation.models import InvalidTransitionError
 from moderation import taxonomy
 from moderation.models import Decision, Exposure, Review, Verdict
 from moderation.models.decisions import STATUS_AFTER
@@ -33,21 +33,31 @@ Status = Review.Status
 # What deciding asks of a review; the rest of its row is wide.
 def _to_decide(rows: QuerySet[Review]) -> QuerySet[Review]:
     rows = rows.only(
-        "uuid", "asset", "status", "headline_l1", "policy", "claimed_by", "claimed_until", "decided_by",
-        "second_opinion", "requested_by",
-    )  # fmt: skip
+        "uuid",
+        "asset",
+        "status",
+        "top_category_l1",
+        "policy",
+        "claimed_by",
+        "claimed_until",
+        "decided_by",
+        "second_opinion",
+        "requested_by",
+    )
     listeners = webhook_events.listeners(OuterRef("asset"))
     return rows.annotate(has_listener=Exists(listeners)).select_for_update(of=("self",))
 
 
-_LOCKED = Prepared(lambda uuid: _to_decide(Review.objects.filter(uuid=uuid)), uuid=UUID)
-# Among the few that they hold: those were just read, while an index of ten million uuids comes from the disk.
-_LOCKED_AND_HELD = Prepared(
+_LOCKED = PreparedQuery(lambda uuid: _to_decide(Review.objects.filter(uuid=uuid)), uuid=UUID)
+# Among the few that they hold: those were just read, while an index of ten million uuids comes from
+# the disk.
+_LOCKED_AND_HELD = PreparedQuery(
     lambda user, uuid: _to_decide(
         Review.objects.filter(claimed_by=user).alias(name=Unsought("uuid")).filter(name=uuid)
     ),
-    user=int, uuid=UUID,
-)  # fmt: skip
+    user=int,
+    uuid=UUID,
+)
 VERDICTS = frozenset(STATUS_AFTER)  # what a person may say of an image
 SECONDS_MAX = Decimal(3600)
 OWN_REQUEST = "You asked for this image, so somebody else decides it."
@@ -56,24 +66,24 @@ DISPUTED = "Somebody else judged this image differently, so a senior moderator s
 SUPERSEDED = "This decision is not the last one on its image any more."
 
 
-class DeskError(Exception):
+class DecisionError(Exception):
     """What somebody asked for cannot be done; the text is for them."""
 
 
-class NotAllowed(DeskError):
+class NotPermittedError(DecisionError):
     """They may not do this, whoever was faster: 403."""
 
 
-class Overtaken(DeskError):
+class ConflictError(DecisionError):
     """It is no longer possible: somebody was faster, or the claim has lapsed: 409."""
 
 
-class Incomplete(DeskError):
+class InvalidDecisionError(DecisionError):
     """Something is missing or unknown in what they sent: 422."""
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class ReviewRef:
     """A review that nobody has read yet."""
 
     uuid: UUID
@@ -82,11 +92,16 @@ class Named:
 def claim_next(
     *, user: User, queue: Queue, skipped: Collection[int] = (), avoided: Collection[str] = ()
 ) -> Review | None:
-    """Give this person the next review of a queue, resuming one they hold; None when nothing is left for them."""
+    """Give this person the next review of a queue, resuming one they hold; None when nothing is
+    left for them.
+    """
     mine = claims.resume(user=user, queue=queue, skipped=skipped)
     if mine is not None:
         return mine
-    return next(iter(claims.deal(user=user, queue=queue, count=1, skipped=skipped, avoided=avoided)), None)
+    return next(
+        iter(claims.claim_batch(user=user, queue=queue, count=1, skipped=skipped, avoided=avoided)),
+        None,
+    )
 
 
 def claim(*, review: Review, user: User) -> Review:
@@ -94,7 +109,7 @@ def claim(*, review: Review, user: User) -> Review:
     review.refresh_from_db()
     _require_rank(review, user)
     if not review.claim_for(user):
-        raise Overtaken(_who_was_faster(review, user))
+        raise ConflictError(_who_was_faster(review, user))
     return review
 
 
@@ -107,7 +122,7 @@ def skip(*, review: Review, user: User) -> None:
 
 def decide(
     *,
-    review: Review | Named,
+    review: Review | ReviewRef,
     user: User,
     verdict: Verdict,
     categories: Sequence[str] = (),
@@ -116,37 +131,51 @@ def decide(
     uuid: UUID | None = None,
     batch: UUID | None = None,
 ) -> Decision:
-    """Record a verdict on a review this person holds, and move it on. Raises NotAllowed, Incomplete or Overtaken.
+    """Record a verdict on a review this person holds, and move it on. Raises NotAllowed, Incomplete
+    or Overtaken.
 
-    Of ``review`` only the name is used: what counts is the row as it is under its lock (Review.DoesNotExist).
-    ``uuid`` is the decision's own name, chosen by whoever sends it: sent twice, it is recorded once. ``batch`` is
-    shared by decisions that are made, and can be taken back, in one go.
+    Of ``review`` only the name is used: what counts is the row as it is under its lock
+    (Review.DoesNotExist). ``uuid`` is the decision's own name, chosen by whoever sends it: sent
+    twice, it is recorded once. ``batch`` is shared by decisions that are made, and can be taken
+    back, in one go.
     """
-    given: dict[str, Any] = {"verdict": verdict, "categories": categories, "note": note, "seconds": seconds}
+    given: dict[str, Any] = {
+        "verdict": verdict,
+        "categories": categories,
+        "note": note,
+        "seconds": seconds,
+    }
     try:
         with transaction.atomic():
             return _decide(review, user, uuid=uuid, batch=batch, **given)
-    except (DeskError, IntegrityError):
+    except (DecisionError, IntegrityError):
         # It may be the echo of what has been recorded already.
         if (before := _sent_before(uuid, review, user)) is None:
             raise
         return before
 
 
-def decide_and_deal(
-    *, deal: Callable[[], list[Review]], review: Review | Named, user: User, uuid: UUID | None = None, **given: Any
+def decide_and_claim(
+    *,
+    claim_batch: Callable[[], list[Review]],
+    review: Review | ReviewRef,
+    user: User,
+    uuid: UUID | None = None,
+    **given: Any,
 ) -> list[Review]:
-    """As ``decide``, and claim what comes next: one transaction instead of two. Returns what ``deal`` has claimed."""
+    """As ``decide``, and claim what comes next: one transaction instead of two. Returns what
+    ``deal`` has claimed.
+    """
     try:
         with transaction.atomic():
             # First what nobody has to wait for; appending to the record makes everybody wait.
-            dealt = deal()
+            dealt = claim_batch()
             _decide(review, user, uuid=uuid, **given)
             return dealt
-    except (DeskError, IntegrityError):
+    except (DecisionError, IntegrityError):
         if _sent_before(uuid, review, user) is None:
             raise
-    return deal()
+    return claim_batch()
 
 
 def _locked(uuid: UUID, holder: User | None = None) -> Review:
@@ -159,25 +188,41 @@ def _locked(uuid: UUID, holder: User | None = None) -> Review:
 
 
 def _decide(
-    named: Review | Named, user: User, *, verdict: Verdict, categories: Sequence[str] = (), note: str = "",
-    seconds: Decimal | None = None, uuid: UUID | None = None, batch: UUID | None = None,
-) -> Decision:  # fmt: skip
+    named: Review | ReviewRef,
+    user: User,
+    *,
+    verdict: Verdict,
+    categories: Sequence[str] = (),
+    note: str = "",
+    seconds: Decimal | None = None,
+    uuid: UUID | None = None,
+    batch: UUID | None = None,
+) -> Decision:
     review = _locked(named.uuid, user if batch is None else None)
     _require_rank(review, user)
     chosen = checked_categories(verdict, categories)
     is_second = review.wants_opinion_of(user)
-    # A claim that has lapsed still counts while nobody else has taken the image: what they saw is what is decided. Not
-    # for a second opinion, which they may have been told of since, nor for many at once.
-    is_theirs = review.is_held_by(user) or (review.claimed_by_id == user.pk and not is_second and batch is None)
+    # A claim that has lapsed still counts while nobody else has taken the image: what they saw is
+    # what is decided. Not for a second opinion, which they may have been told of since, nor for
+    # many at once.
+    is_theirs = review.is_held_by(user) or (
+        review.claimed_by_id == user.pk and not is_second and batch is None
+    )
     if (review.is_decided and not is_second) or not is_theirs:
-        raise Overtaken(_who_was_faster(review, user))
+        raise ConflictError(_who_was_faster(review, user))
     count_exposure(user, [(review, chosen)])
     decision = record_decision(
-        review=review, verdict=verdict, categories=chosen, note=note.strip(), reviewer=user,
-        policy_id=review.policy_id, uuid=uuid, batch=batch,
+        review=review,
+        verdict=verdict,
+        categories=chosen,
+        note=note.strip(),
+        reviewer=user,
+        policy_id=review.policy_id,
+        uuid=uuid,
+        batch=batch,
         seconds=None if seconds is None else min(max(seconds, Decimal(0)), SECONDS_MAX),
         second_of=second_opinions.first_of(review) if is_second else None,
-    )  # fmt: skip
+    )
     _move(review, decision, user)
     return decision
 
@@ -195,44 +240,57 @@ def _move(review: Review, decision: Decision, user: User) -> None:
         freed["second_opinion"] = Review.SecondOpinion.WANTED
     try:
         review.move_to(
-            status, where={"claimed_by": user}, reread=False, **freed,
-            decided_at=decision.created_at if is_final else None, decided_by=user if is_final else None,
-        )  # fmt: skip
-    except InvalidTransition:
-        raise Overtaken(_who_was_faster(review, user)) from None
+            status,
+            where={"claimed_by": user},
+            reread=False,
+            **freed,
+            decided_at=decision.created_at if is_final else None,
+            decided_by=user if is_final else None,
+        )
+    except InvalidTransitionError:
+        raise ConflictError(_who_was_faster(review, user)) from None
     webhook_events.review_moved(review)
 
 
-def _sent_before(uuid: UUID | None, review: Review | Named, user: User) -> Decision | None:
-    """The decision of this name, when it is the very one that is being sent. Raises Incomplete for a name in use."""
+def _sent_before(uuid: UUID | None, review: Review | ReviewRef, user: User) -> Decision | None:
+    """The decision of this name, when it is the very one that is being sent. Raises Incomplete for
+    a name in use.
+    """
     before = Decision.objects.filter(uuid=uuid).select_related("review").first() if uuid else None
     if before is not None and (before.review.uuid, before.reviewer_id) != (review.uuid, user.pk):
-        raise Incomplete("This decision's name belongs to another decision.")
+        raise InvalidDecisionError("This decision's name belongs to another decision.")
     return before
 
 
 @transaction.atomic
-def reverse(*, decision: Decision, user: User, note: str = "", batch: UUID | None = None) -> Decision:
-    """Take a decision back: a new one that names it, and the review waits again where it did before, held by who
-    reversed it.
+def reverse(
+    *, decision: Decision, user: User, note: str = "", batch: UUID | None = None
+) -> Decision:
+    """Take a decision back: a new one that names it, and the review waits again where it did
+    before, held by who reversed it.
 
-    Raises NotAllowed; Incomplete, without a reason for a decision that is not theirs; Overtaken, when something newer
-    has been decided since.
+    Raises NotAllowed; Incomplete, without a reason for a decision that is not theirs; Overtaken,
+    when something newer has been decided since.
     """
     review = _locked(decision.review.uuid)
     if not decision.may_be_reversed_by(user):
-        raise NotAllowed(why_not_reversible(decision, user))
+        raise NotPermittedError(why_not_reversible(decision, user))
     _require_distance(review, decision, user)
     if decision.reviewer_id != user.pk and not note.strip():
-        raise Incomplete("Say why you reverse a decision that is not yours.")
-    if decision.pk not in newest_of(Decision.objects.standing_of(review)):
-        raise Overtaken(SUPERSEDED)
+        raise InvalidDecisionError("Say why you reverse a decision that is not yours.")
+    if decision.pk not in newest_of(Decision.objects.effective_for(review)):
+        raise ConflictError(SUPERSEDED)
     reversal = record_decision(
-        review=review, verdict=Verdict.REOPEN, note=note.strip(), reviewer=user, policy_id=review.policy_id,
-        reverses=decision, batch=batch,
-    )  # fmt: skip
-    standing = Decision.objects.standing_of(review)
-    second_opinions.restore(review=review, standing=standing, reversed_one=decision)
+        review=review,
+        verdict=Verdict.REVERSE,
+        note=note.strip(),
+        reviewer=user,
+        policy_id=review.policy_id,
+        reverses=decision,
+        batch=batch,
+    )
+    effective = Decision.objects.effective_for(review)
+    second_opinions.restore(review=review, effective=effective, reversed_one=decision)
     review.claim_for(user)
     webhook_events.review_moved(review)
     return reversal
@@ -241,41 +299,56 @@ def reverse(*, decision: Decision, user: User, note: str = "", batch: UUID | Non
 def _require_distance(review: Review, decision: Decision, user: User) -> None:
     """Raises NotAllowed for a reversal by which somebody would settle what they are a party to."""
     if decision.reviewer_id != user.pk and review.is_own_request_of(user):
-        raise NotAllowed(OWN_REQUEST)
+        raise NotPermittedError(OWN_REQUEST)
     if not review.is_disputed:
         return
-    opinions = Decision.objects.standing_of(review)
+    opinions = Decision.objects.effective_for(review)
     if decision not in opinions or user.pk not in {row.reviewer_id for row in opinions}:
         return
     if decision.reviewer_id != user.pk:
-        raise NotAllowed(PARTY)
-    # Taking back the second opinion yields to the first. Taking back the first drops the second one too: that may undo
-    # a slip, and must not win a dispute.
+        raise NotPermittedError(PARTY)
+    # Taking back the second opinion yields to the first. Taking back the first drops the second one
+    # too: that may undo a slip, and must not win a dispute.
     if decision.second_of_id is None and timezone.now() - decision.created_at > UNDO_WINDOW:
-        raise NotAllowed(DISPUTED)
+        raise NotPermittedError(DISPUTED)
 
 
-def newest_of(standing: Sequence[Decision]) -> set[int]:
-    """Which of one review's standing decisions can be taken back: the last, and what it is a second opinion on."""
-    return {key for row in standing[-1:] for key in (row.pk, row.second_of_id) if key is not None}
+def newest_of(effective: Sequence[Decision]) -> set[int]:
+    """Which of one review's standing decisions can be taken back: the last, and what it is a second
+    opinion on.
+    """
+    return {key for row in effective[-1:] for key in (row.pk, row.second_of_id) if key is not None}
 
 
 def count_exposure(user: User, seen: Iterable[tuple[Review, Sequence[str]]]) -> None:
-    """Add images that have left somebody's screen, with what they named in them, to what they have seen lately."""
+    """Add images that have left somebody's screen, with what they named in them, to what they have
+    seen lately.
+    """
     severe = images = 0
     for review, categories in seen:
         images += 1
-        severe += bool(SEVERE & {review.headline_l1, *(slug.partition(".")[0] for slug in categories)})
+        severe += bool(
+            SEVERE & {review.top_category_l1, *(slug.partition(".")[0] for slug in categories)}
+        )
     Exposure.add(user.pk, images=images, severe=severe)
 
 
 def last_reversible(*, user: User) -> Decision | None:
-    """What "undo" means for this person now: their newest decision, if it is still theirs to take back."""
-    newest = Decision.objects.filter(reviewer=user).newest_first().select_related("review", "reversed_by").first()
-    while newest is not None and newest.verdict == Verdict.REOPEN:
+    """What "undo" means for this person now: their newest decision, if it is still theirs to take
+    back.
+    """
+    newest = (
+        Decision.objects.filter(reviewer=user)
+        .newest_first()
+        .select_related("review", "reversed_by")
+        .first()
+    )
+    while newest is not None and newest.verdict == Verdict.REVERSE:
         newest = (
-            Decision.objects.filter(reviewer=user, sequence__lt=newest.sequence, reversed_by__isnull=True)
-            .exclude(verdict=Verdict.REOPEN)
+            Decision.objects.filter(
+                reviewer=user, sequence__lt=newest.sequence, reversed_by__isnull=True
+            )
+            .exclude(verdict=Verdict.REVERSE)
             .newest_first()
             .select_related("review", "reversed_by")
             .first()
@@ -285,27 +358,35 @@ def last_reversible(*, user: User) -> Decision | None:
 
 def _require_rank(review: Review, user: User) -> None:
     if not user.has_perm("moderation.decide_review"):
-        raise NotAllowed("You may look at reviews but not decide them.")
-    if review.status == Status.ESCALATED and not user.has_perm("moderation.decide_escalated_review"):
-        raise NotAllowed("This review was escalated. A senior moderator decides it.")
+        raise NotPermittedError("You may look at reviews but not decide them.")
+    if review.status == Status.ESCALATED and not user.has_perm(
+        "moderation.decide_escalated_review"
+    ):
+        raise NotPermittedError("This review was escalated. A senior moderator decides it.")
     if review.is_own_request_of(user):
-        raise NotAllowed(OWN_REQUEST)
-    if review.is_disputed and Decision.objects.standing().filter(review=review, reviewer=user).exists():
-        raise NotAllowed(PARTY)
+        raise NotPermittedError(OWN_REQUEST)
+    if (
+        review.is_disputed
+        and Decision.objects.effective().filter(review=review, reviewer=user).exists()
+    ):
+        raise NotPermittedError(PARTY)
 
 
 def checked_categories(verdict: Verdict, slugs: Sequence[str]) -> list[str]:
     """What a verdict names, sorted; nothing for an approval. Raises Incomplete."""
     if verdict not in VERDICTS:
-        raise Incomplete("Choose approve, reject or escalate.")
+        raise InvalidDecisionError("Choose approve, reject or escalate.")
     allowed = taxonomy.reject_reasons()
     unknown = [slug for slug in slugs if slug not in allowed]
     if unknown:
-        raise Incomplete(
-            f"{taxonomy.names(unknown[:1])} is not a category a rejection can name. Choose a second-level one."
+        raise InvalidDecisionError(
+            f"{taxonomy.names(unknown[:1])} is not a category a rejection can name. Choose a"
+            " second-level one."
         )
     if verdict == Verdict.REJECT and not slugs:
-        raise Incomplete("A rejection needs at least one category. Choose what the image shows.")
+        raise InvalidDecisionError(
+            "A rejection needs at least one category. Choose what the image shows."
+        )
     return sorted(set(slugs)) if verdict != Verdict.APPROVE else []
 
 
@@ -313,17 +394,23 @@ def _who_was_faster(review: Review, user: User) -> str:
     last = None if review.wants_opinion_of(user) else Decision.objects.last_of(review)
     if last is not None and review.status in {Status.APPROVED, Status.REJECTED, Status.ESCALATED}:
         details = f" ({last.category_names})" if last.categories else ""
-        return f"Already {last.past_tense}{details} by {last.author} at {last.created_at:%H:%M:%S} UTC."
+        return (
+            f"Already {last.past_tense}{details} by {last.author} at {last.created_at:%H:%M:%S}"
+            " UTC."
+        )
     if review.status == Status.CLASSIFYING:
         return "This image is still being classified."
     if review.is_claimed and review.claimed_by:
-        return f"{review.claimed_by.get_username()} has taken this review, until {review.claimed_until:%H:%M:%S} UTC."
+        return (
+            f"{review.claimed_by.get_username()} has taken this review, until"
+            f" {review.claimed_until:%H:%M:%S} UTC."
+        )
     return "Your claim on this review has lapsed. Take it again to decide it."
 
 
 def why_not_reversible(decision: Decision, user: User) -> str:
     """As a sentence, for a decision that they may not take back."""
-    if decision.verdict == Verdict.REOPEN:
+    if decision.verdict == Verdict.REVERSE:
         return "A reversal cannot be reversed. Decide the image anew."
     if hasattr(decision, "reversed_by"):
         return "This decision has been reversed already."

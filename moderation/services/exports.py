@@ -24,21 +24,23 @@ from django.views.decorators.http import require_GET
 from moderation import taxonomy
 from moderation.models import Decision, NamedCategory, PolicyActivation
 from moderation.models.decisions import DecisionQuerySet
-from moderation.models.reviews import NO_FINDINGS, WITHOUT_HEADLINE
+from moderation.models.reviews import NO_FINDINGS, WITHOUT_CATEGORY
 
-# What a spreadsheet may take for a formula or a command (OWASP, "CSV Injection"; ASVS 5.0 1.2.10), at the beginning of
-# a cell or behind characters that it strips or does not show.
+# What a spreadsheet may take for a formula or a command (OWASP, "CSV Injection"; ASVS 5.0 1.2.10),
+# at the beginning of a cell or behind characters that it strips or does not show.
 TRIGGERS = frozenset("=+-@|%")
 LINE_TRIGGERS = ("\t", "\r", "\n")
-MINUS = "\u2212"  # the only one whose compatibility form (NFKC: full-width, small, superscript) is not ASCII
-# Without ink, although Unicode counts them among letters and symbols: four Hangul fillers and a Braille pattern.
+# The only one whose compatibility form (NFKC: full-width, small, superscript) is not ASCII.
+MINUS = "\u2212"
+# Without ink, although Unicode counts them among letters and symbols: four Hangul fillers and a
+# Braille pattern.
 BLANKS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
 FEW = 1000  # assets that may be named one by one in a query
 
-# Columns are read raw and turned into text by kind: making a model instance of every row took most of an export's time.
-#   text: may hold anything, is kept from being a formula   slugs: a JSON list, as words   names: the same in words
-#   finding: a slug, or words of ours, as words   code: ours, safe as it is   number   uuid   moment
-#   one, two: decimals after the point   flag: yes or no
+# Columns are read raw and turned into text by kind: making a model instance of every row took most
+# of an export's time. text: may hold anything, is kept from being a formula   slugs: a JSON list,
+# as words   names: the same in words finding: a slug, or words of ours, as words   code: ours, safe
+# as it is   number   uuid   moment one, two: decimals after the point   flag: yes or no
 Column = tuple[str, str, str]  # its name, what it is of a decision, its kind
 COLUMNS: tuple[Column, ...] = (
     ("sequence", "sequence", "number"),
@@ -61,10 +63,10 @@ COLUMNS: tuple[Column, ...] = (
     ("asset_sha256", "review__asset__sha256", "code"),
     ("source", "review__asset__source", "code"),
     ("file_name", "review__asset__original_name", "text"),
-    ("headline", "review__headline", "text"),
+    ("headline", "review__top_category", "text"),
     ("finding", "finding", "finding"),
-    ("headline_confidence", "review__headline_confidence", "two"),
-    ("why", "review__why", "text"),
+    ("headline_confidence", "review__top_confidence", "two"),
+    ("why", "review__reason", "text"),
     ("request", "review__asset__request__uuid", "uuid"),
     ("provider", "review__asset__request__provider", "text"),
     ("model", "review__asset__request__model_name", "text"),
@@ -84,11 +86,11 @@ IN_FORCE = Coalesce(
         .values("policy__version")[:1]
     ),
 )
-# As ``Review.headline_name``, with the slug where there is one.
+# As ``Review.top_category_name``, with the slug where there is one.
 FINDING = Case(
-    When(~Q(review__headline=""), then=F("review__headline")),
-    When(review__headline_confidence__isnull=False, then=Value("NSFW score")),
-    *(When(review__priority=priority, then=Value(words)) for priority, words in WITHOUT_HEADLINE.items()),
+    When(~Q(review__top_category=""), then=F("review__top_category")),
+    When(review__top_confidence__isnull=False, then=Value("NSFW score")),
+    *(When(review__risk=risk, then=Value(words)) for risk, words in WITHOUT_CATEGORY.items()),
     default=Value(NO_FINDINGS),
 )
 PIECE_ROWS = 500  # rows that are read, and sent, at a time
@@ -100,12 +102,18 @@ def cell(text: str) -> str:
     if text[:1].isalnum() and text[0] not in BLANKS and "\0" not in text:
         return text
     text = text.replace("\0", "")
-    return f"'{text}" if text.startswith(LINE_TRIGGERS) or _first_visible(text) in TRIGGERS else text
+    return (
+        f"'{text}" if text.startswith(LINE_TRIGGERS) or _first_visible(text) in TRIGGERS else text
+    )
 
 
 def _first_visible(text: str) -> str:
-    """The first character with ink, in its ASCII form; none are controls, formats, separators, marks and blanks."""
-    first = next((one for one in text if one not in BLANKS and unicodedata.category(one)[0] not in "CZM"), "")
+    """The first character with ink, in its ASCII form; none are controls, formats, separators,
+    marks and blanks.
+    """
+    first = next(
+        (one for one in text if one not in BLANKS and unicodedata.category(one)[0] not in "CZM"), ""
+    )
     return unicodedata.normalize("NFKC", first).replace(MINUS, "-")[:1]
 
 
@@ -119,7 +127,8 @@ def _names(stored: str) -> str:
     return cell(taxonomy.names(json.loads(stored)))
 
 
-# As the drivers give it: psycopg has a type for everything, SQLite has text, floating numbers and moments.
+# As the drivers give it: psycopg has a type for everything, SQLite has text, floating numbers and
+# moments.
 STEPS: dict[str, Step] = {
     "text": cell,
     "slugs": _slugs,
@@ -137,7 +146,9 @@ SQLITE_STEPS: dict[str, Step] = {
 
 
 def filter_decisions(filters: dict[str, Any]) -> DecisionQuerySet:
-    """Decisions matching what ``DecisionFilterForm`` cleaned; absent and empty filters match everything."""
+    """Decisions matching what ``DecisionFilterForm`` cleaned; absent and empty filters match
+    everything.
+    """
     rows = Decision.objects.all()
     start, end = filters.get("start"), filters.get("end")
     if start:
@@ -171,7 +182,11 @@ def _naming(rows: DecisionQuerySet, category: str) -> DecisionQuerySet:
 def complaints(form: Form, *, prefix: str = "") -> str:
     """What is wrong with a filter, field by field, as one line."""
     return "; ".join(
-        " ".join(map(str, errors)) if name == NON_FIELD_ERRORS else f"{prefix}{name}: {' '.join(map(str, errors))}"
+        (
+            " ".join(map(str, errors))
+            if name == NON_FIELD_ERRORS
+            else f"{prefix}{name}: {' '.join(map(str, errors))}"
+        )
         for name, errors in form.errors.items()
     )
 
@@ -180,15 +195,17 @@ def _midnight(day: date) -> datetime:
     return datetime.combine(day, time.min, tzinfo=UTC)
 
 
-class Piece(NamedTuple):
+class CsvChunk(NamedTuple):
     text: str
     rows: int
 
 
-def csv_pieces(decisions: DecisionQuerySet) -> Iterator[Piece]:
-    """The header, then the rows, oldest first, some hundred at a time, so that the whole never sits in memory."""
+def csv_pieces(decisions: DecisionQuerySet) -> Iterator[CsvChunk]:
+    """The header, then the rows, oldest first, some hundred at a time, so that the whole never sits
+    in memory.
+    """
     # The mark at the start tells spreadsheets that this is UTF-8.
-    yield Piece("\ufeff" + _written([[name for name, _, _ in COLUMNS]]), 0)
+    yield CsvChunk("\ufeff" + _written([[name for name, _, _ in COLUMNS]]), 0)
     rows = (
         decisions.annotate(seed=SEED, in_force=IN_FORCE, finding=FINDING)
         .order_by("sequence")
@@ -198,11 +215,12 @@ def csv_pieces(decisions: DecisionQuerySet) -> Iterator[Piece]:
     work = [(at, steps[kind]) for at, (_, _, kind) in enumerate(COLUMNS) if kind in steps]
     # Raw: what the queryset would make of each value costs more than all that is done here.
     compiler = rows.query.get_compiler(rows.db)
-    # As QuerySet.iterator does it: behind a pooler no cursor of the server outlives its transaction.
+    # As QuerySet.iterator does it: behind a pooler no cursor of the server outlives its
+    # transaction.
     has_server_cursors = not connections[rows.db].settings_dict.get("DISABLE_SERVER_SIDE_CURSORS")
     pieces = compiler.execute_sql(chunked_fetch=has_server_cursors, chunk_size=PIECE_ROWS)
     for rows_read in pieces or ():
-        yield Piece(_written([_line(row, work) for row in rows_read]), len(rows_read))
+        yield CsvChunk(_written([_line(row, work) for row in rows_read]), len(rows_read))
 
 
 def _line(row: Sequence[Any], work: Sequence[tuple[int, Step]]) -> list[Any]:
@@ -223,7 +241,9 @@ def _written(rows: Iterable[Sequence[Any]]) -> str:
 @require_GET
 @permission_required("moderation.export_decision", raise_exception=True)
 def decisions_csv(request: HttpRequest) -> StreamingHttpResponse | HttpResponseBadRequest:
-    """The filtered record. An unknown filter, or value of one, is an error: a wider export would be a leak."""
+    """The filtered record. An unknown filter, or value of one, is an error: a wider export would be
+    a leak.
+    """
     from moderation.forms.decisions import DecisionFilterForm
 
     form = DecisionFilterForm(request.GET)

@@ -1,7 +1,8 @@
-"""Delete what only grows: expired sessions, log-in attempts, old API calls, leftovers of killed processes.
+"""Delete what only grows: expired sessions, log-in attempts, old API calls, leftovers of killed
+processes.
 
-Each chore deletes in batches, so that no transaction is long. Nothing here is history that somebody may ask for:
-decisions, requests, images and their trace stay.
+Each chore deletes in batches, so that no transaction is long. Nothing here is history that somebody
+may ask for: decisions, requests, images and their trace stay.
 """
 
 from __future__ import annotations
@@ -20,8 +21,7 @@ from django_q.models import OrmQ
 from django_q.models import Task as QueueTask
 
 from generation.core.storage import sweep_temporary_files
-from generation.models import ImportRun, StorageReport
-from moderation.api.auth import forget_old_calls
+from generation.models import ApiCall, ImagesOfDay, ImportRun, StorageReport
 from moderation.models import Chore, Exposure
 
 log = logging.getLogger("loupe.housekeeping")
@@ -31,6 +31,7 @@ EVERY = timedelta(hours=1)
 LEASE = timedelta(minutes=2)
 BATCH = 500  # rows; SQLite takes some 1,000 values in a statement
 
+CALLS_KEPT = timedelta(days=30)
 LOG_INS_KEPT = timedelta(days=30)
 QUEUE_FAILURES_KEPT = timedelta(days=30)
 MESSAGES_KEPT = timedelta(days=1)  # rows are the truth, so a message of yesterday wakes nobody
@@ -44,6 +45,24 @@ def _delete(rows: QuerySet[Any], limit: int) -> int:
     pks = list(rows.order_by("pk").values_list("pk", flat=True)[:limit])
     rows.model._default_manager.filter(pk__in=pks).delete()
     return len(pks)
+
+
+def delete_old_calls(limit: int) -> int:
+    """Delete calls and day counts of more than 30 days ago, up to ``limit`` of each; return how
+    many those were.
+    """
+    since = timezone.now() - CALLS_KEPT
+    days = (
+        ImagesOfDay.objects.filter(day__lt=since.date())
+        .order_by("pk")
+        .values_list("pk", flat=True)[:limit]
+    )
+    # The oldest by their keys: no index finds them by time alone.
+    oldest = ApiCall.objects.order_by("pk").values_list("pk", "created_at")[:limit]
+    calls = [pk for pk, created_at in oldest if created_at < since]
+    counted, _ = ImagesOfDay.objects.filter(pk__in=list(days)).delete()
+    deleted, _ = ApiCall.objects.filter(pk__in=calls).delete()
+    return counted + deleted
 
 
 def _delete_sessions(limit: int) -> int:
@@ -63,7 +82,9 @@ def _delete_log_ins(limit: int) -> int:
 def _delete_queue_rows(limit: int) -> int:
     now = timezone.now()
     messages = _delete(OrmQ.objects.filter(lock__lt=now - MESSAGES_KEPT), limit)
-    return messages + _delete(QueueTask.objects.filter(stopped__lt=now - QUEUE_FAILURES_KEPT), limit)
+    return messages + _delete(
+        QueueTask.objects.filter(stopped__lt=now - QUEUE_FAILURES_KEPT), limit
+    )
 
 
 def _delete_exposure(limit: int) -> int:
@@ -76,7 +97,9 @@ def _delete_import_runs(limit: int) -> int:
 
 
 def _delete_storage_reports(limit: int) -> int:
-    return _delete(StorageReport.objects.filter(seen_at__lt=timezone.now() - STORAGE_REPORTS_KEPT), limit)
+    return _delete(
+        StorageReport.objects.filter(seen_at__lt=timezone.now() - STORAGE_REPORTS_KEPT), limit
+    )
 
 
 def _sweep_temporary_files(limit: int) -> int:
@@ -86,7 +109,7 @@ def _sweep_temporary_files(limit: int) -> int:
 CHORES: dict[str, Callable[[int], int]] = {
     "sessions": _delete_sessions,
     "log-in attempts": _delete_log_ins,
-    "API calls": forget_old_calls,
+    "API calls": delete_old_calls,
     "queue messages": _delete_queue_rows,
     "exposure": _delete_exposure,
     "import runs": _delete_import_runs,
@@ -96,9 +119,13 @@ CHORES: dict[str, Callable[[int], int]] = {
 
 
 def add_chores() -> None:
-    """Make the rows of chores that are new. For the start of a worker; a chore without a row never runs."""
+    """Make the rows of chores that are new. For the start of a worker; a chore without a row never
+    runs.
+    """
     now = timezone.now()
-    Chore.objects.bulk_create([Chore(name=name, due_at=now) for name in CHORES], ignore_conflicts=True)
+    Chore.objects.bulk_create(
+        [Chore(name=name, due_at=now) for name in CHORES], ignore_conflicts=True
+    )
 
 
 def run_due_chores(*, go_on: Callable[[], bool]) -> None:
@@ -125,7 +152,10 @@ def _run(chore: Chore, go_on: Callable[[], bool]) -> None:
                 return
     except Exception as error:
         log.exception("The chore %s failed", chore.name)
-        held.update(due_at=timezone.now() + EVERY, error=f"It failed ({type(error).__name__}); see the worker's log.")
+        held.update(
+            due_at=timezone.now() + EVERY,
+            error=f"It failed ({type(error).__name__}); see the worker's log.",
+        )
         return
     now = timezone.now()
     held.update(due_at=now + EVERY, finished_at=now, error="")

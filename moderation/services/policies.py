@@ -1,4 +1,6 @@
-"""Making and activating policies. One that has decided anything is never altered; a change is a new version."""
+"""Making and activating policies. One that has decided anything is never altered; a change is a new
+version.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,11 @@ if TYPE_CHECKING:
 
 @transaction.atomic
 def create_version(
-    *, based_on: Policy, user: User | None, rules: Mapping[str, Thresholds] | None = None, **changes: Any
+    *,
+    based_on: Policy,
+    user: User | None,
+    rules: Mapping[str, Thresholds] | None = None,
+    **changes: Any,
 ) -> Policy:
     """Copy a policy under the next version number, with changes. The copy is not active yet."""
     newest = Policy.objects.aggregate(newest=Max("version"))["newest"] or 0
@@ -42,7 +48,12 @@ def create_version(
         }
     PolicyRule.objects.bulk_create(
         [
-            PolicyRule(policy=policy, category=category, review_at=limits.review_at, reject_at=limits.reject_at)
+            PolicyRule(
+                policy=policy,
+                category=category,
+                review_at=limits.review_at,
+                reject_at=limits.reject_at,
+            )
             for category, limits in rules.items()
         ]
     )
@@ -51,7 +62,9 @@ def create_version(
 
 @transaction.atomic
 def activate(*, policy: Policy, user: User | None) -> Policy:
-    """Put a policy into force, on record. What the one before it decided stays decided, under its number."""
+    """Put a policy into force, on record. What the one before it decided stays decided, under its
+    number.
+    """
     now = timezone.now()
     PolicyActivation.objects.create(policy=policy, activated_by=user, created_at=now)
     Policy.objects.filter(is_active=True).exclude(pk=policy.pk).update(is_active=False)

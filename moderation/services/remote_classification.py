@@ -1,7 +1,9 @@
-"""Asking classifiers over the network: several images in a call, patience with a service that is away, and a bill.
+"""Asking classifiers over the network: several images in a call, patience with a service that is
+away, and a bill.
 
-An image is asked about up to ATTEMPTS times, at growing distances, which is a quarter of an hour. After that a person
-looks. Attempts are counted when rows are claimed, before anything is sent; those that could not be sent are given back.
+An image is asked about up to ATTEMPTS times, at growing distances, which is a quarter of an hour.
+After that a person looks. Attempts are counted when rows are claimed, before anything is sent;
+those that could not be sent are given back.
 """
 
 from __future__ import annotations
@@ -14,7 +16,12 @@ from django.db.models import F
 from django.utils import timezone
 
 from generation.core.db.state_machine import DueQuerySet
-from moderation.classifiers.base import Assessment, ClassifierError, RemoteClassifier, ServiceBusy
+from moderation.classifiers.base import (
+    Assessment,
+    ClassifierError,
+    RemoteClassifier,
+    ServiceBusyError,
+)
 from moderation.models import Classification
 from moderation.services import classification
 
@@ -33,16 +40,21 @@ def backoff(attempts: int) -> timedelta:
 
 
 def ask(
-    *, classifier: RemoteClassifier, rows: Sequence[Classification], go_on: Callable[[], bool] = lambda: True
+    *,
+    classifier: RemoteClassifier,
+    rows: Sequence[Classification],
+    go_on: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Run claimed classifications of one classifier. ``go_on`` is asked before every call but the first."""
+    """Run claimed classifications of one classifier. ``go_on`` is asked before every call but the
+    first.
+    """
     left: Rows = {row.asset_id: row for row in rows if not _is_exhausted(row)}
     started = time.monotonic()
     for outcomes in classifier.classify_many([row.asset for row in left.values()]):
         elapsed = round(1000 * (time.monotonic() - started))
         for asset, outcome in outcomes:
             _take_in(left.pop(asset.pk), outcome, elapsed)
-        down = [busy for _, busy in outcomes if isinstance(busy, ServiceBusy) and busy.down]
+        down = [busy for _, busy in outcomes if isinstance(busy, ServiceBusyError) and busy.down]
         if down:
             _postpone_others(classifier.slug, down[0], left)
             return
@@ -69,19 +81,22 @@ def _last_words(sentence: str, attempts: int) -> str:
 def _take_in(row: Classification, outcome: Assessment | ClassifierError, duration_ms: int) -> None:
     if isinstance(outcome, Assessment):
         classification.finish(row, outcome, duration_ms=duration_ms)
-    elif not isinstance(outcome, ServiceBusy):
+    elif not isinstance(outcome, ServiceBusyError):
         classification.take_error(row, outcome)
     elif outcome.wait > PATIENCE:
         classification.give_up(row, str(outcome), cost=row.cost + outcome.cost)
     elif row.attempts >= ATTEMPTS:
-        classification.give_up(row, _last_words(str(outcome), row.attempts), cost=row.cost + outcome.cost)
+        classification.give_up(
+            row, _last_words(str(outcome), row.attempts), cost=row.cost + outcome.cost
+        )
     else:
         wait = max(backoff(row.attempts), outcome.wait)
         classification.again_later(row, str(outcome), after=wait, cost=F("cost") + outcome.cost)
 
 
-def _postpone_others(slug: str, busy: ServiceBusy, held: Rows) -> None:
-    """The service is away: let the other images wait as if each had been asked, instead of finding out one by one.
+def _postpone_others(slug: str, busy: ServiceBusyError, held: Rows) -> None:
+    """The service is away: let the other images wait as if each had been asked, instead of finding
+    out one by one.
 
     Who has waited too often already is left due, so that the next claim gives it up.
     """
@@ -112,7 +127,9 @@ def _release(rows: Rows) -> None:
 def _still(rows: Collection[Classification]) -> DueQuerySet[Classification]:
     """Those of the rows that nobody else has taken over."""
     leases = {row.lease for row in rows}
-    return Classification.objects.filter(pk__in=_pks(rows), lease__in=leases, status=Classification.Status.QUEUED)
+    return Classification.objects.filter(
+        pk__in=_pks(rows), lease__in=leases, status=Classification.Status.QUEUED
+    )
 
 
 def _pks(rows: Collection[Classification]) -> list[int]:

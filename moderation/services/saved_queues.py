@@ -20,18 +20,26 @@ SAVED_MAX = 30
 def save(*, user: User, queue: Queue, name: str, is_shared: bool = False) -> SavedQueue:
     """Keep a queue with its filters. Raises NotAllowed, or Incomplete with what is wrong."""
     if is_shared and not queues.may_share(user):
-        raise decisions.NotAllowed("Only seniors and policy leads save queues for everybody.")
+        raise decisions.NotPermittedError(
+            "Only seniors and policy leads save queues for everybody."
+        )
     if not queue.is_narrowed:
-        raise decisions.Incomplete("Set a filter first: without one, this is the queue that everybody has.")
+        raise decisions.InvalidDecisionError(
+            "Set a filter first: without one, this is the queue that everybody has."
+        )
     if user.saved_queues.count() >= SAVED_MAX:
-        raise decisions.Incomplete(f"You have {SAVED_MAX} saved queues. Delete one first.")
+        raise decisions.InvalidDecisionError(
+            f"You have {SAVED_MAX} saved queues. Delete one first."
+        )
     try:
         with transaction.atomic():
             return SavedQueue.objects.create(
                 owner=user, name=name, is_shared=is_shared, base=queue.slug, query=queue.query
             )
     except IntegrityError:
-        raise decisions.Incomplete(f"You have a queue named “{name}” already. Choose another name.") from None
+        raise decisions.InvalidDecisionError(
+            f"You have a queue named “{name}” already. Choose another name."
+        ) from None
 
 
 def delete(*, saved: SavedQueue) -> None:

@@ -1,8 +1,8 @@
 """Counting the record in the background: which words go with rejections, and what days add up to.
 
-The record is read in order of sequence, a batch at a time. What a batch changes, and up to where the record has been
-counted, is committed together, under the lock of the one row that says how far: a batch is counted once, whoever
-dies and however many workers are at it.
+The record is read in order of sequence, a batch at a time. What a batch changes, and up to where
+the record has been counted, is committed together, under the lock of the one row that says how far:
+a batch is counted once, whoever dies and however many workers are at it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from django.db.models.fields.json import KeyTextTransform, KeyTransform
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from moderation.models import ChainHead, Decision, Review, TallyProgress, WordTally
-from moderation.models.decisions import standing, status_after
+from moderation.models import ChainHead, Decision, Review, WordStats, WordStatsProgress
+from moderation.models.decisions import effective, status_after
 from moderation.models.word_stats import words_of
 from moderation.services import daily_stats
 
@@ -30,8 +30,10 @@ OLD_ENOUGH = timedelta(seconds=30)
 
 def due() -> QuerySet[ChainHead]:
     """The head of the chain, when the record holds enough that has not been counted."""
-    counted = Coalesce(Subquery(TallyProgress.objects.filter(pk=1).values("sequence")), 0)
-    waited = Decision.objects.filter(sequence=counted + 1, created_at__lte=timezone.now() - OLD_ENOUGH)
+    counted = Coalesce(Subquery(WordStatsProgress.objects.filter(pk=1).values("sequence")), 0)
+    waited = Decision.objects.filter(
+        sequence=counted + 1, created_at__lte=timezone.now() - OLD_ENOUGH
+    )
     return ChainHead.objects.filter(Q(sequence__gte=counted + ENOUGH) | Q(Exists(waited)))
 
 
@@ -44,39 +46,47 @@ def learn(*, go_on: Callable[[], bool]) -> None:
 @transaction.atomic
 def count_batch() -> int:
     """Count the next decisions of the record; return how many."""
-    TallyProgress.objects.get_or_create(pk=1)
+    WordStatsProgress.objects.get_or_create(pk=1)
     # Whoever comes second waits here, and then finds the next batch.
-    progress = TallyProgress.objects.select_for_update().get(pk=1)
+    progress = WordStatsProgress.objects.select_for_update().get(pk=1)
     rows = Decision.objects.filter(sequence__gt=progress.sequence).order_by("sequence")
     batch = list(rows.select_related("review", "second_of", "reverses__second_of")[:BATCH])
     if not batch:
         return 0
     daily_stats.count(batch)
     decided, rejected = _count_words(_moves(batch, before=progress.sequence))
-    TallyProgress.objects.filter(pk=1).update(
-        sequence=batch[-1].sequence, decided=F("decided") + decided, rejected=F("rejected") + rejected
+    WordStatsProgress.objects.filter(pk=1).update(
+        sequence=batch[-1].sequence,
+        decided=F("decided") + decided,
+        rejected=F("rejected") + rejected,
     )
     return len(batch)
 
 
-Move = tuple[int, int]  # how many images became decided, and how many rejected; less than nothing when taken back
+Move = tuple[
+    int, int
+]  # how many images became decided, and how many rejected; less than nothing when taken back
 
 
 def _moves(batch: Sequence[Decision], *, before: int) -> dict[int, Move]:
     """By review: how the batch changed whether it is decided, and whether as rejected.
 
-    By the record before the batch and after it, so that reversals, second opinions and their reversals need no rules
-    of their own here.
+    By the record before the batch and after it, so that reversals, second opinions and their
+    reversals need no rules of their own here.
     """
-    rows = Decision.objects.filter(review__in={row.review_id for row in batch}, sequence__lte=batch[-1].sequence)
-    lean = rows.select_related("second_of").only("review", "verdict", "reverses", "sequence", "second_of__verdict")
+    rows = Decision.objects.filter(
+        review__in={row.review_id for row in batch}, sequence__lte=batch[-1].sequence
+    )
+    lean = rows.select_related("second_of").only(
+        "review", "verdict", "reverses", "sequence", "second_of__verdict"
+    )
     of_review: dict[int, list[Decision]] = defaultdict(list)
     for row in lean.order_by("sequence"):
         of_review[row.review_id].append(row)
     moves = {}
     for primary_key, decisions in of_review.items():
-        old = status_after(standing(row for row in decisions if row.sequence <= before))
-        new = status_after(standing(decisions))
+        old = status_after(effective(row for row in decisions if row.sequence <= before))
+        new = status_after(effective(decisions))
         moves[primary_key] = (
             (new in Review.DECIDED) - (old in Review.DECIDED),
             (new == Review.Status.REJECTED) - (old == Review.Status.REJECTED),
@@ -109,11 +119,15 @@ def _sum(moves: Iterable[Move]) -> Move:
 
 
 def _store(changes: Mapping[str, Move]) -> None:
-    known = WordTally.objects.in_bulk(list(changes))
-    rows = [known.get(word) or WordTally(word=word) for word in sorted(changes)]
+    known = WordStats.objects.in_bulk(list(changes))
+    rows = [known.get(word) or WordStats(word=word) for word in sorted(changes)]
     for row in rows:
         row.decided += changes[row.word][0]
         row.rejected += changes[row.word][1]
-    WordTally.objects.bulk_create(
-        rows, update_conflicts=True, unique_fields=["word"], update_fields=["decided", "rejected"], batch_size=200
+    WordStats.objects.bulk_create(
+        rows,
+        update_conflicts=True,
+        unique_fields=["word"],
+        update_fields=["decided", "rejected"],
+        batch_size=200,
     )

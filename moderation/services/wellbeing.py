@@ -15,13 +15,17 @@ if TYPE_CHECKING:
 
 
 @transaction.atomic
-def keep_preferences(*, user: User, fields: Mapping[str, Any], veils: Mapping[str, str]) -> Preferences:
-    """Change these and no others. An empty veil is none of its own: the category is shown as all are."""
+def keep_preferences(
+    *, user: User, fields: Mapping[str, Any], covers: Mapping[str, str]
+) -> Preferences:
+    """Change these and no others. An empty veil is none of its own: the category is shown as all
+    are.
+    """
     preferences = _theirs(user)
     for name, value in fields.items():
         setattr(preferences, name, value)
-    kept = {**preferences.veils, **veils}
-    preferences.veils = {l1: veil for l1, veil in kept.items() if veil}
+    kept = {**preferences.covers, **covers}
+    preferences.covers = {l1: veil for l1, veil in kept.items() if veil}
     preferences.save()
     user.desk_preferences = preferences
     return preferences
@@ -29,7 +33,9 @@ def keep_preferences(*, user: User, fields: Mapping[str, Any], veils: Mapping[st
 
 @transaction.atomic
 def avoid(*, user: User, l1: str, wanted: bool) -> None:
-    """Give this person none of a category until midnight UTC, or give it again. What they hold of it goes to others."""
+    """Give this person none of a category until midnight UTC, or give it again. What they hold of
+    it goes to others.
+    """
     preferences = _theirs(user)
     today = timezone.now().date().isoformat()
     avoided = {category: today for category in preferences.avoided_today() if category != l1}
@@ -37,7 +43,9 @@ def avoid(*, user: User, l1: str, wanted: bool) -> None:
     preferences.save()
     user.desk_preferences = preferences
     if wanted:
-        Review.objects.filter(claimed_by=user, headline_l1=l1).update(claimed_by=None, claimed_until=None)
+        Review.objects.filter(claimed_by=user, top_category_l1=l1).update(
+            claimed_by=None, claimed_until=None
+        )
 
 
 def _theirs(user: User) -> Preferences:
@@ -46,7 +54,9 @@ def _theirs(user: User) -> Preferences:
 
 
 def rest(*, user: User) -> int:
-    """Give everything back that they hold, suggest no break for 60 minutes; return how many images it was."""
+    """Give everything back that they hold, suggest no break for 60 minutes; return how many images
+    it was.
+    """
     later(user=user)
     return Review.objects.filter(claimed_by=user).update(claimed_by=None, claimed_until=None)
 

@@ -33,7 +33,9 @@ def age(moment: datetime) -> str:
 
 @register.filter
 def shown_to(review: Review, user: User) -> Shown:
-    """Its status, unless they hold it for a second opinion: {% with shown=review|shown_to:user %}."""
+    """Its status, unless they hold it for a second opinion: {% with shown=review|shown_to:user
+    %}.
+    """
     return shown(review, user)
 
 
@@ -47,7 +49,9 @@ def provider_name(slug: str) -> str:
 def image_cover(context: template.Context, review: Review) -> SafeString:
     """The small picture of a list, covered as the viewer prefers: {% image_cover review %}."""
     asset = review.asset
-    return render_cover(context["preferences"], review.headline_l1, asset.preview, asset.thumbnail_url)
+    return render_cover(
+        context["preferences"], review.top_category_l1, asset.preview, asset.thumbnail_url
+    )
 
 
 @register.simple_tag(takes_context=True)

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.http import Http404, HttpResponseRedirect, QueryDict
 from django.shortcuts import get_object_or_404
 
-from generation.core.db.prepared.query import Prepared
+from generation.core.db.prepared.query import PreparedQuery
 from generation.core.htmx import HtmxHttpRequest
 from moderation import queues
 from moderation.models import Decision, Review, SavedQueue
@@ -41,20 +41,22 @@ def get_review_for(user: User, uuid: UUID, *, for_screen: bool = False) -> Revie
     return review
 
 
-def named_review(user: User, uuid: UUID) -> decisions.Named:
+def named_review(user: User, uuid: UUID) -> decisions.ReviewRef:
     """Only its name, unread: for a service that reads it under its lock."""
     if not user.has_perm("moderation.view_review"):
         raise Http404
-    return decisions.Named(uuid)
+    return decisions.ReviewRef(uuid)
 
 
-_ALONE = Prepared(lambda uuid: Review.objects.filter(uuid=uuid), uuid=UUID)
-_FOR_SCREEN = Prepared(lambda uuid: Review.objects.for_screen().filter(uuid=uuid), uuid=UUID)
+_ALONE = PreparedQuery(lambda uuid: Review.objects.filter(uuid=uuid), uuid=UUID)
+_FOR_SCREEN = PreparedQuery(lambda uuid: Review.objects.for_screen().filter(uuid=uuid), uuid=UUID)
 
 
 def get_decision_for(user: User, uuid: UUID) -> Decision:
     rows = Decision.objects.select_related("review", "reversed_by")
-    return get_object_or_404(rows if user.has_perm("moderation.view_decision") else rows.none(), uuid=uuid)
+    return get_object_or_404(
+        rows if user.has_perm("moderation.view_decision") else rows.none(), uuid=uuid
+    )
 
 
 def get_queue_for(user: User, slug: str, filters: QueryDict) -> Queue:
@@ -70,7 +72,9 @@ def get_saved_queue_for(user: User, uuid: UUID) -> SavedQueue:
 
 
 def named_queue(user: User, data: QueryDict) -> Queue | None:
-    """The queue that somebody is working through, as the page told; no queue for one that is not theirs."""
+    """The queue that somebody is working through, as the page told; no queue for one that is not
+    theirs.
+    """
     return queues.named(data.get("queue", ""), user)
 
 

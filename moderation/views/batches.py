@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from moderation.forms.decisions import NOTE_MAX
 from moderation.presenters.batches import Batch, batch_of
-from moderation.presenters.bulk import Sight
+from moderation.presenters.bulk import SheetOptions
 from moderation.services import batches, decisions
 from moderation.views.access import DeskRequest, SeeOther, named_queue
 from moderation.views.panels import STATUS_OF
@@ -39,22 +39,35 @@ def batch_reverse(request: DeskRequest, uuid: UUID) -> HttpResponse:
     """Take all of it back that can be; to the sheet that it came from, or to its page."""
     _batch_for(request, uuid)
     queue = named_queue(request.user, request.POST)
-    sight = Sight.read(queue, QueryDict(request.POST.get("sight", ""))) if queue is not None else None
+    options = (
+        SheetOptions.read(queue, QueryDict(request.POST.get("sight", "")))
+        if queue is not None
+        else None
+    )
     try:
-        outcome = batches.reverse_many(batch=uuid, user=request.user, note=request.POST.get("note", "")[:NOTE_MAX])
-    except decisions.DeskError as error:
+        outcome = batches.reverse_many(
+            batch=uuid, user=request.user, note=request.POST.get("note", "")[:NOTE_MAX]
+        )
+    except decisions.DecisionError as error:
         status, problem = STATUS_OF[type(error)], str(error)
-        if sight is not None:
-            return show(request, sight, status=status, problem=problem)
+        if options is not None:
+            return show(request, options, status=status, problem=problem)
         return _page(request, uuid, status=status, problem=problem)
-    if sight is not None:
-        return finish(request, sight, outcome, "Taken back:")
+    if options is not None:
+        return finish(request, options, outcome, "Taken back:")
     count = len(outcome.done)
-    said = f"Taken back: {count} decision{'' if count == 1 else 's'}. The images wait again, and you hold them."
+    said = (
+        f"Taken back: {count} decision{'' if count == 1 else 's'}. The images wait again, and you"
+        " hold them."
+    )
     messages.info(request, " ".join(filter(None, (said, outcome.sentence))))
     return SeeOther(reverse("moderation:batch-detail", args=[uuid]))
 
 
-def _page(request: DeskRequest, uuid: UUID, *, status: int = 200, problem: str = "") -> HttpResponse:
+def _page(
+    request: DeskRequest, uuid: UUID, *, status: int = 200, problem: str = ""
+) -> HttpResponse:
     batch = _batch_for(request, uuid)
-    return render(request, "moderation/batch_detail.html", {"batch": batch, "problem": problem}, status=status)
+    return render(
+        request, "moderation/batch_detail.html", {"batch": batch, "problem": problem}, status=status
+    )

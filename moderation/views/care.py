@@ -40,9 +40,9 @@ def _store(request: HttpRequest) -> HttpResponse:
         return SeeOther(_back(request, "home"))
     if not form.is_valid():
         return _preferences_page(request, form)
-    fields, veils = form.changes()
+    fields, covers = form.changes()
     if form.fields:
-        wellbeing.keep_preferences(user=request.user, fields=fields, veils=veils)
+        wellbeing.keep_preferences(user=request.user, fields=fields, covers=covers)
     if getattr(request, "htmx", False):
         return HttpResponse(status=204)
     if "next" not in request.POST:
@@ -52,27 +52,35 @@ def _store(request: HttpRequest) -> HttpResponse:
 
 def _back(request: HttpRequest, otherwise: str) -> str:
     back = request.POST.get("next", "")
-    is_ours = url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure())
+    is_ours = url_has_allowed_host_and_scheme(
+        back, {request.get_host()}, require_https=request.is_secure()
+    )
     return back if is_ours else resolve_url(otherwise)
 
 
-def _preferences_page(request: HttpRequest, sent: PreferencesForm | None = None, problem: str = "") -> HttpResponse:
+def _preferences_page(
+    request: HttpRequest, sent: PreferencesForm | None = None, problem: str = ""
+) -> HttpResponse:
     stored = Preferences.of(request.user)
     avoided = set(stored.avoided_today())
     context: dict[str, Any] = {
         "look": list(rows(LOOK, stored, sent)),
         "pictures": list(rows(PICTURES, stored, sent)),
-        "veils": list(rows(PER_CATEGORY, stored, sent)),
+        "covers": list(rows(PER_CATEGORY, stored, sent)),
         "rest": list(rows(REST, stored, sent)),
         "avoidable": [(category, category.slug in avoided) for category in taxonomy.L1],
         "problems": [*(sent.sentences if sent else ()), *filter(None, [problem])],
     }
-    return render(request, "moderation/preferences.html", context, status=422 if context["problems"] else 200)
+    return render(
+        request, "moderation/preferences.html", context, status=422 if context["problems"] else 200
+    )
 
 
 @require_POST
 def avoided(request: DeskRequest) -> HttpResponse:
-    """Not this category for me today; or again, with ``avoid=off``. From the desk, on to the next image."""
+    """Not this category for me today; or again, with ``avoid=off``. From the desk, on to the next
+    image.
+    """
     category, wish = L1.get(request.POST.get("category", "")), request.POST.get("avoid", "on")
     if category is None or wish not in ("on", "off"):
         return _preferences_page(request, problem="Choose one of the ten categories.")
@@ -81,14 +89,24 @@ def avoided(request: DeskRequest) -> HttpResponse:
     wellbeing.avoid(user=request.user, l1=category.slug, wanted=wish == "on")
     queue = named_queue(request.user, request.POST)
     if not panels.is_deck(request):
-        until = "is not given to you until midnight UTC; others get it" if wish == "on" else "is given to you again"
+        until = (
+            "is not given to you until midnight UTC; others get it"
+            if wish == "on"
+            else "is given to you again"
+        )
         messages.info(request, f"{category.name} {until}.")
-    return panels.go_on(request, queue) if queue else panels.leave(request, _back(request, "preferences"))
+    return (
+        panels.go_on(request, queue)
+        if queue
+        else panels.leave(request, _back(request, "preferences"))
+    )
 
 
 @require_GET
 def exposure(request: DeskRequest) -> HttpResponse:
-    """The part that says how much one has looked at; the page Preferences for those who come here by address."""
+    """The part that says how much one has looked at; the page Preferences for those who come here
+    by address.
+    """
     if not request.htmx:
         return SeeOther(resolve_url("home"))
     return _exposure(request)
@@ -102,7 +120,9 @@ def exposure_later(request: DeskRequest) -> HttpResponse:
 
 
 def _exposure(request: DeskRequest, *, dismissed: bool = False) -> HttpResponse:
-    """What htmx asks for: the numbers with the suggestion of a break, or, where no rail is seen, that alone."""
+    """What htmx asks for: the numbers with the suggestion of a break, or, where no rail is seen,
+    that alone.
+    """
     context = {"exposure": seen_by(request.user), "polls": True, "dismissed": dismissed}
     if request.htmx.target != "break":
         return render(request, "moderation/_exposure.html", context)
@@ -113,10 +133,14 @@ def _exposure(request: DeskRequest, *, dismissed: bool = False) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def rest(request: DeskRequest) -> HttpResponse:
-    """A quiet page. Coming to it by the button gives back what one holds; looking at it changes nothing."""
+    """A quiet page. Coming to it by the button gives back what one holds; looking at it changes
+    nothing.
+    """
     if request.method == "POST":
         wellbeing.rest(user=request.user)
         queue = named_queue(request.user, request.POST)
         address = resolve_url("moderation:rest")
         return panels.leave(request, f"{address}?queue={queue.slug}" if queue else address)
-    return render(request, "moderation/rest.html", {"queue": named_queue(request.user, request.GET)})
+    return render(
+        request, "moderation/rest.html", {"queue": named_queue(request.user, request.GET)}
+    )

@@ -1,4 +1,6 @@
-"""For whoever integrates Loupe: their keys, what these called, what was sent back, and how to begin."""
+"""For whoever integrates Loupe: their keys, what these called, what was sent back, and how to
+begin.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +41,14 @@ def rotate_webhook_secret(request: HttpRequest, uuid: UUID) -> HttpResponse:
 def _page(request: HttpRequest, *, rotated: ApiKey | None = None, secret: str = "") -> HttpResponse:
     user = cast("User", request.user)
     keys = ApiKey.objects.filter(owner=user).order_by("revoked_at", "-created_at")
-    calls = ApiCall.objects.filter(key__owner=user).select_related("key").order_by("-created_at", "-pk")
-    deliveries = Delivery.objects.filter(request__api_key__owner=user).select_related("request").order_by("-pk")
+    calls = (
+        ApiCall.objects.filter(key__owner=user).select_related("key").order_by("-created_at", "-pk")
+    )
+    deliveries = (
+        Delivery.objects.filter(request__api_key__owner=user)
+        .select_related("request")
+        .order_by("-pk")
+    )
     usable = set(ApiKey.objects.usable().filter(owner=user).values_list("pk", flat=True))
     context = {
         "keys": [(key, key.pk in usable) for key in keys],
@@ -61,11 +69,17 @@ def _formats(url: str, model: str) -> list[tuple[str, list[developer_examples.Ex
     return [
         (
             "Generate, as Novita",
-            [developer_examples.generate_with_curl(url, model), developer_examples.generate_with_python(url, model)],
+            [
+                developer_examples.generate_with_curl(url, model),
+                developer_examples.generate_with_python(url, model),
+            ],
         ),
         (
             "Classify, as nano-gpt",
-            [developer_examples.classify_with_curl(url), developer_examples.classify_with_python(url)],
+            [
+                developer_examples.classify_with_curl(url),
+                developer_examples.classify_with_python(url),
+            ],
         ),
         (
             "List moderated images, as Scenario",
@@ -75,7 +89,11 @@ def _formats(url: str, model: str) -> list[tuple[str, list[developer_examples.Ex
 
 
 def _model(user: User) -> str:
-    """A model that has worked for this person before, so that the examples do; nobody is asked for one."""
-    rows = GenerationRequest.objects.visible_to(user).filter(status=GenerationRequest.Status.SUCCEEDED)
+    """A model that has worked for this person before, so that the examples do; nobody is asked for
+    one.
+    """
+    rows = GenerationRequest.objects.visible_to(user).filter(
+        status=GenerationRequest.Status.SUCCEEDED
+    )
     done = rows.order_by("-created_at")
     return done.values_list("model_name", flat=True).first() or "sd_xl_base_1.0.safetensors"

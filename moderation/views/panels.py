@@ -1,7 +1,9 @@
-"""Where an action at the desk ends: at a panel, at the next one, or with a reason why it was not done.
+"""Where an action at the desk ends: at a panel, at the next one, or with a reason why it was not
+done.
 
-With the script, the desk is a small deck: the images after the one on screen are claimed, sent and decoded ahead. Then
-a verdict is answered with what refills the deck (``deck`` in the POST), never with a page.
+With the script, the desk is a small deck: the images after the one on screen are claimed, sent and
+decoded ahead. Then a verdict is answered with what refills the deck (``deck`` in the POST), never
+with a page.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from generation.core.htmx import respond
 from generation.wire.parsing import parse_integer
 from moderation.forms.decisions import NOTE_MAX
 from moderation.models import Preferences, Review, Verdict
-from moderation.models.preferences import Veil
+from moderation.models.preferences import ImageCover
 from moderation.models.reviews import UNDO_WINDOW
 from moderation.presenters import SURROUNDS, panel, rail, stage, surround_after, undo_seconds
 from moderation.presenters.partials import hidden, part
@@ -29,10 +31,10 @@ from moderation.services import claims, decisions
 from moderation.views.access import DeskRequest, SeeOther, get_review_for, uuids
 from moderation.views.skips import skipped
 
-STATUS_OF: dict[type[decisions.DeskError], int] = {
-    decisions.NotAllowed: 403,
-    decisions.Overtaken: 409,
-    decisions.Incomplete: 422,
+STATUS_OF: dict[type[decisions.DecisionError], int] = {
+    decisions.NotPermittedError: 403,
+    decisions.ConflictError: 409,
+    decisions.InvalidDecisionError: 422,
 }
 DECK_MAX = 8
 
@@ -47,31 +49,42 @@ def is_deck(request: HttpRequest) -> bool:
 Deal = Callable[[], list[Review]]
 
 
-def refill(
-    request: DeskRequest, queue: Queue, work: Callable[[Deal], list[Review]] = lambda deal: deal()
+def render_deck(
+    request: DeskRequest,
+    queue: Queue,
+    work: Callable[[Deal], list[Review]] = lambda claim_batch: claim_batch(),
 ) -> HttpResponse:
-    """The panels that the deck lacks, claimed for this person; none when the queue has no more for them.
+    """The panels that the deck lacks, claimed for this person; none when the queue has no more for
+    them.
 
-    With ``held`` in the POST also what they hold already, but for what the page has (``have``), when too few are free.
+    With ``held`` in the POST also what they hold already, but for what the page has (``have``),
+    when too few are free.
 
-    ``work``: what is to be done in the same breath; it calls what it is given, and returns what that has claimed.
+    ``work``: what is to be done in the same breath; it calls what it is given, and returns what
+    that has claimed.
     """
     wanted = parse_integer(request.POST.get("want", ""))
     count = 1 if wanted is None else min(wanted, DECK_MAX)
     preferences = Preferences.of(request.user)
     asked: dict[str, Any] = {
-        "user": request.user, "queue": queue,
-        "skipped": skipped(request, queue), "avoided": preferences.avoided_today(),
-    }  # fmt: skip
-    dealt = work(lambda: claims.deal(count=count, **asked))
-    if len(dealt) < count and "held" in request.POST:  # and not in every verdict: it is asked when nothing is free
+        "user": request.user,
+        "queue": queue,
+        "skipped": skipped(request, queue),
+        "avoided": preferences.avoided_today(),
+    }
+    dealt = work(lambda: claims.claim_batch(count=count, **asked))
+    if (
+        len(dealt) < count and "held" in request.POST
+    ):  # and not in every verdict: it is asked when nothing is free
         here = {*uuids(request.POST.getlist("have")), *(review.uuid for review in dealt)}
-        dealt += claims.regain(count=count - len(dealt), without=here, **asked)
+        dealt += claims.reclaim(count=count - len(dealt), without=here, **asked)
     return _panels([_context(request, review, queue, preferences) for review in dealt])
 
 
 def _panels(contexts: Iterable[dict[str, Any]], *, status: int = 200) -> HttpResponse:
-    """Panels one after the other, the next first. The script keeps them until their turn; nothing is swapped."""
+    """Panels one after the other, the next first. The script keeps them until their turn; nothing
+    is swapped.
+    """
     return HttpResponse("".join(part("panel", context) for context in contexts), status=status)
 
 
@@ -79,15 +92,22 @@ def _panels(contexts: Iterable[dict[str, Any]], *, status: int = 200) -> HttpRes
 
 
 def go_on(request: DeskRequest, queue: Queue) -> HttpResponse:
-    """Claim and show the next image of the queue; its page, which says what now, when nothing is left."""
+    """Claim and show the next image of the queue; its page, which says what now, when nothing is
+    left.
+    """
     if is_deck(request):
-        return refill(request, queue)
+        return render_deck(request, queue)
     avoided = Preferences.of(request.user).avoided_today()
-    review = decisions.claim_next(user=request.user, queue=queue, skipped=skipped(request, queue), avoided=avoided)
+    review = decisions.claim_next(
+        user=request.user, queue=queue, skipped=skipped(request, queue), avoided=avoided
+    )
     if review is None:
-        withheld = " What you asked for yourself, and what you are half of a disagreement about, others decide."
-        why = withheld if queue.withholds(request.user) else ""
-        messages.info(request, f"Nothing is left for you in “{queue.name}”.{why}")
+        withheld = (
+            " What you asked for yourself, and what you are half of a disagreement about, others"
+            " decide."
+        )
+        reason = withheld if queue.withholds(request.user) else ""
+        messages.info(request, f"Nothing is left for you in “{queue.name}”.{reason}")
         return leave(request, queue.get_absolute_url())
     return arrive(request, review, queue)
 
@@ -97,7 +117,9 @@ def arrive(request: DeskRequest, review: Review, queue: Queue | None, **extra: A
     address = address_of(review, queue)
     if not request.htmx and not is_deck(request):
         return SeeOther(address)
-    response = show(request, get_review_for(request.user, review.uuid, for_screen=True), queue, **extra)
+    response = show(
+        request, get_review_for(request.user, review.uuid, for_screen=True), queue, **extra
+    )
     response["HX-Push-Url"] = address
     return response
 
@@ -108,9 +130,9 @@ def leave(request: DeskRequest, address: str) -> HttpResponse:
 
 def refuse(
     request: DeskRequest,
-    review: Review | decisions.Named,
+    review: Review | decisions.ReviewRef,
     queue: Queue | None,
-    error: decisions.DeskError,
+    error: decisions.DecisionError,
     **extra: Any,
 ) -> HttpResponse:
     """A fresh panel that says what is so now, and why this was not done."""
@@ -118,10 +140,14 @@ def refuse(
     return show(request, fresh, queue, status=STATUS_OF[type(error)], problem=str(error), **extra)
 
 
-def show(request: DeskRequest, review: Review, queue: Queue | None, *, status: int = 200, **extra: Any) -> HttpResponse:
+def show(
+    request: DeskRequest, review: Review, queue: Queue | None, *, status: int = 200, **extra: Any
+) -> HttpResponse:
     preferences = Preferences.of(request.user)
     if request.htmx and request.htmx.target == "stage":
-        return HttpResponse(part("stage", {**_veiling(request, review, queue, preferences), **stage(review)}))
+        return HttpResponse(
+            part("stage", {**_veiling(request, review, queue, preferences), **stage(review)})
+        )
     context = _context(request, review, queue, preferences, **extra)
     if is_deck(request):
         return _panels([context], status=status)
@@ -129,11 +155,17 @@ def show(request: DeskRequest, review: Review, queue: Queue | None, *, status: i
         "undo_seconds": undo_seconds(decisions.last_reversible(user=request.user)),
         "undo_window": int(UNDO_WINDOW.total_seconds()),
     }
-    return respond(request, "moderation/review.html", "moderation/_review.html", context, status=status)
+    return respond(
+        request, "moderation/review.html", "moderation/_review.html", context, status=status
+    )
 
 
 def _context(
-    request: DeskRequest, review: Review, queue: Queue | None, preferences: Preferences, **extra: Any
+    request: DeskRequest,
+    review: Review,
+    queue: Queue | None,
+    preferences: Preferences,
+    **extra: Any,
 ) -> dict[str, Any]:
     return {
         **_veiling(request, review, queue, preferences),
@@ -144,14 +176,16 @@ def _context(
     }
 
 
-def _veiling(request: DeskRequest, review: Review, queue: Queue | None, preferences: Preferences) -> dict[str, Any]:
+def _veiling(
+    request: DeskRequest, review: Review, queue: Queue | None, preferences: Preferences
+) -> dict[str, Any]:
     """How the picture is shown at first, and what changes that."""
     wish = request.GET.get("reveal", "") if request.META["QUERY_STRING"] else ""
-    veil = preferences.veil_for(review.headline_l1)
+    veil = preferences.cover_for(review.top_category_l1)
     return {
         "preferences": preferences,
-        "revealed": wish == "1" or (wish != "0" and veil != Veil.BLUR),
-        "is_grey": veil == Veil.GREY,
+        "revealed": wish == "1" or (wish != "0" and veil != ImageCover.BLUR),
+        "is_grey": veil == ImageCover.GREY,
         "next_surround": surround_after(preferences),
         "surrounds": " ".join(SURROUNDS),
         "address": address_of(review, queue),

@@ -23,7 +23,13 @@ from moderation.presenters.counters import count_each
 from moderation.queues import Queue
 from moderation.services import decisions, saved_queues
 from moderation.views import panels, skips
-from moderation.views.access import DeskRequest, SeeOther, get_queue_for, get_saved_queue_for, named_queue
+from moderation.views.access import (
+    DeskRequest,
+    SeeOther,
+    get_queue_for,
+    get_saved_queue_for,
+    named_queue,
+)
 
 SHEET_LENGTH = 60
 
@@ -31,7 +37,11 @@ SHEET_LENGTH = 60
 @require_GET
 def queue_list(request: DeskRequest) -> HttpResponse:
     rows = [
-        (queue, queues.bounded_count(queue.reviews(request.user)), oldest(queue.reviews(request.user)))
+        (
+            queue,
+            queues.bounded_count(queue.reviews(request.user)),
+            oldest(queue.reviews(request.user)),
+        )
         for queue in queues.for_user(request.user)
     ]
     saved = queues.saved_for(request.user)
@@ -67,7 +77,8 @@ def _page(request: DeskRequest, queue: Queue, *, status: int = 200, **extra: Any
         "page": page,
         "following": following,
         "is_first": is_first,
-        # Nothing on the first page is nothing at all: where filters match nothing, each question reads a whole index.
+        # Nothing on the first page is nothing at all: where filters match nothing, each question
+        # reads a whole index.
         "newest": _newest(rows) if is_not_empty else 0,
         "count": queues.bounded_count(rows) if is_not_empty else "0",
         "skipped": rows.filter(pk__in=skipped).count() if skipped else 0,
@@ -76,26 +87,31 @@ def _page(request: DeskRequest, queue: Queue, *, status: int = 200, **extra: Any
         "saving": SavedQueueForm.suggesting(queue),
         **extra,
     }
-    return respond(request, "moderation/queue_detail.html", "moderation/_queue.html", context, status=status)
+    return respond(
+        request, "moderation/queue_detail.html", "moderation/_queue.html", context, status=status
+    )
 
 
 def _sheet(queue: Queue, rows: ReviewQuerySet, after: str) -> tuple[list[Review], str]:
-    """One page in the queue's order, and the key of the next page: no offset, so page 500 costs what page 1 does."""
+    """One page in the queue's order, and the key of the next page: no offset, so page 500 costs
+    what page 1 does.
+    """
     place = parse_keyset(after, parts=2)
     if place is not None:
         rows = _after(rows, queue.filters.order, *place)
     found = list(queue.ordered(rows.for_tiles())[: SHEET_LENGTH + 1])
     page = found[:SHEET_LENGTH]
-    return page, f"{page[-1].priority}.{page[-1].pk}" if len(found) > SHEET_LENGTH else ""
+    return page, f"{page[-1].risk}.{page[-1].pk}" if len(found) > SHEET_LENGTH else ""
 
 
-def _after(rows: ReviewQuerySet, order: str, priority: int, pk: int) -> ReviewQuerySet:
+def _after(rows: ReviewQuerySet, order: str, risk: int, pk: int) -> ReviewQuerySet:
     if order == "oldest":
         return rows.filter(pk__gt=pk)
     if order == "newest":
         return rows.filter(pk__lt=pk)
-    # The first condition says nothing new; it lets the database seek in the index instead of walking to the page.
-    return rows.filter(priority__lte=priority).filter(Q(priority__lt=priority) | Q(pk__gt=pk))
+    # The first condition says nothing new; it lets the database seek in the index instead of
+    # walking to the page.
+    return rows.filter(risk__lte=risk).filter(Q(risk__lt=risk) | Q(pk__gt=pk))
 
 
 @require_POST
@@ -109,7 +125,7 @@ def claim_next(request: DeskRequest, slug: str) -> HttpResponse:
 @require_POST
 def deck(request: DeskRequest, slug: str) -> HttpResponse:
     """Claim what comes next, and send it ahead of time."""
-    return panels.refill(request, get_queue_for(request.user, slug, request.GET))
+    return panels.render_deck(request, get_queue_for(request.user, slug, request.GET))
 
 
 def _newest(rows: ReviewQuerySet) -> int:
@@ -118,7 +134,9 @@ def _newest(rows: ReviewQuerySet) -> int:
 
 @require_GET
 def arrivals(request: DeskRequest, slug: str) -> HttpResponse:
-    """How many have come into a queue since somebody opened its page: told beside it, not put under their hands."""
+    """How many have come into a queue since somebody opened its page: told beside it, not put under
+    their hands.
+    """
     queue = get_queue_for(request.user, slug, request.GET)
     since = parse_integer(request.GET.get("since", ""))
     rows = queue.reviews(request.user)
@@ -136,7 +154,9 @@ def arrivals(request: DeskRequest, slug: str) -> HttpResponse:
 def live(request: DeskRequest) -> HttpResponse:
     """The rail as it is now. Nothing else moves: what is under somebody's hands stays there."""
     return render(
-        request, "moderation/_rail.html", {"queue": named_queue(request.user, request.GET), **rail(request.user)}
+        request,
+        "moderation/_rail.html",
+        {"queue": named_queue(request.user, request.GET), **rail(request.user)},
     )
 
 
@@ -151,8 +171,10 @@ def queue_save(request: DeskRequest, slug: str) -> HttpResponse:
         return _page(request, queue, status=422, saving=form)
     given = form.cleaned_data
     try:
-        saved = saved_queues.save(user=request.user, queue=queue, name=given["name"], is_shared=given["is_shared"])
-    except decisions.DeskError as error:
+        saved = saved_queues.save(
+            user=request.user, queue=queue, name=given["name"], is_shared=given["is_shared"]
+        )
+    except decisions.DecisionError as error:
         form.add_problem(error)
         return _page(request, queue, status=panels.STATUS_OF[type(error)], saving=form)
     messages.success(request, f"Saved as “{saved.name}”.")

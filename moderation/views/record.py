@@ -42,17 +42,23 @@ def undo(request: DeskRequest) -> HttpResponse:
     except ValueError:
         messages.info(request, sentence)
         return leave(request, home_of(named_queue(request.user, request.POST)))
-    return refuse(request, review, named_queue(request.user, request.POST), decisions.Overtaken(sentence))
+    return refuse(
+        request, review, named_queue(request.user, request.POST), decisions.ConflictError(sentence)
+    )
 
 
 def _reverse(request: DeskRequest, decision: Decision) -> HttpResponse:
     queue = named_queue(request.user, request.POST)
     try:
-        decisions.reverse(decision=decision, user=request.user, note=request.POST.get("note", "")[:NOTE_MAX])
-    except decisions.DeskError as error:
+        decisions.reverse(
+            decision=decision, user=request.user, note=request.POST.get("note", "")[:NOTE_MAX]
+        )
+    except decisions.DecisionError as error:
         return refuse(request, decision.review, queue, error)
     if not is_deck(request):
-        messages.info(request, f"Taken back: {decision.past_tense}. The image waits again, and you hold it.")
+        messages.info(
+            request, f"Taken back: {decision.past_tense}. The image waits again, and you hold it."
+        )
     return arrive(request, decision.review, queue)
 
 
@@ -70,7 +76,9 @@ def decision_list(request: DeskRequest) -> HttpResponse:
         rows = rows.filter(sequence__lt=before)
     found = list(rows.newest_first().for_list()[: RECORD_LENGTH + 1])
     page = entries(found[:RECORD_LENGTH], request.user)
-    filters = urlencode([(name, value) for name, value in request.GET.items() if value and name in form.fields])
+    filters = urlencode(
+        [(name, value) for name, value in request.GET.items() if value and name in form.fields]
+    )
     context = {
         "form": form,
         "page": page,

@@ -23,7 +23,10 @@ def history(request: DeskRequest) -> HttpResponse:
 @require_GET
 def quality(request: DeskRequest) -> HttpResponse:
     user = request.user
-    if not (user.has_perm("moderation.decide_escalated_review") or user.has_perm("moderation.activate_policy")):
+    if not (
+        user.has_perm("moderation.decide_escalated_review")
+        or user.has_perm("moderation.activate_policy")
+    ):
         raise PermissionDenied("Quality is for seniors and policy leads.")
     wish = request.GET.get("days", "")
     days = int(wish) if wish in {str(period) for period in PERIODS} else PERIODS[1]

@@ -1,4 +1,6 @@
-"""One review at the desk. GET never writes: claims, skips and verdicts are all POSTs to the services."""
+"""One review at the desk. GET never writes: claims, skips and verdicts are all POSTs to the
+services.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,15 @@ from moderation.presenters import claim_seconds
 from moderation.presenters.partials import hidden, part
 from moderation.services import claims, decisions
 from moderation.views import skips, verdicts
-from moderation.views.access import DeskRequest, get_review_for, moment, named_queue, named_review, uuids
-from moderation.views.panels import arrive, go_on, is_deck, kept, refill, refuse, show
+from moderation.views.access import (
+    DeskRequest,
+    get_review_for,
+    moment,
+    named_queue,
+    named_review,
+    uuids,
+)
+from moderation.views.panels import arrive, go_on, is_deck, kept, refuse, render_deck, show
 
 
 @require_GET
@@ -34,11 +43,15 @@ def review_claim(request: DeskRequest, uuid: UUID) -> HttpResponse:
     queue = named_queue(request.user, request.POST)
     try:
         review = decisions.claim(review=review, user=request.user)
-    except decisions.DeskError as error:
+    except decisions.DecisionError as error:
         response = refuse(request, review, queue, error)
         return reswap(retarget(response, "#panel"), "outerHTML")
     if request.htmx.target == "claim":
-        context = {"review": review, "hidden": hidden(request, queue), "claim_seconds": claim_seconds(review)}
+        context = {
+            "review": review,
+            "hidden": hidden(request, queue),
+            "claim_seconds": claim_seconds(review),
+        }
         return HttpResponse(part("claim", context))
     return arrive(request, review, queue, **kept(request))
 
@@ -62,14 +75,21 @@ def decision_create(request: DeskRequest, uuid: UUID) -> HttpResponse:
     try:
         given = {"review": review, "user": request.user, **_verdict(request)}
         if queue is not None and is_deck(request):
-            return refill(request, queue, lambda deal: decisions.decide_and_deal(deal=deal, **given))
+            return render_deck(
+                request,
+                queue,
+                lambda claim_batch: decisions.decide_and_claim(claim_batch=claim_batch, **given),
+            )
         decision = decisions.decide(**given)
     except Review.DoesNotExist as missing:
         raise Http404 from missing
-    except decisions.DeskError as error:
+    except decisions.DecisionError as error:
         return refuse(request, review, queue, error, **kept(request))
     names = f" as {decision.category_names}" if decision.categories else ""
-    messages.success(request, f"{decision.past_tense.capitalize()} image {decision.review.asset.short_id}{names}.")
+    messages.success(
+        request,
+        f"{decision.past_tense.capitalize()} image {decision.review.asset.short_id}{names}.",
+    )
     return go_on(request, queue) if queue else arrive(request, decision.review, None)
 
 
@@ -77,18 +97,27 @@ def _verdict(request: DeskRequest) -> dict[str, Any]:
     """What the form says. Raises Incomplete."""
     given = verdicts.read(request.POST)
     return {
-        "verdict": given.verdict, "categories": given.categories, "note": given.note, "seconds": given.seconds,
+        "verdict": given.verdict,
+        "categories": given.categories,
+        "note": given.note,
+        "seconds": given.seconds,
         "uuid": given.name,
-    }  # fmt: skip
+    }
 
 
 @require_POST
 def claim_renewal(request: DeskRequest) -> JsonResponse:
-    """Keep what is in the deck: ``have`` names it. Answers which of them are still theirs, and for how long."""
+    """Keep what is in the deck: ``have`` names it. Answers which of them are still theirs, and for
+    how long.
+    """
     until = timezone.now() + CLAIM_LASTS
     held = claims.renew(user=request.user, uuids=uuids(request.POST.getlist("have")), until=until)
     return JsonResponse(
-        {"held": [str(uuid) for uuid in held], "seconds": int(CLAIM_LASTS.total_seconds()), "until": until.isoformat()}
+        {
+            "held": [str(uuid) for uuid in held],
+            "seconds": int(CLAIM_LASTS.total_seconds()),
+            "until": until.isoformat(),
+        }
     )
 
 
@@ -96,10 +125,13 @@ def claim_renewal(request: DeskRequest) -> JsonResponse:
 def claim_release(request: DeskRequest) -> HttpResponse:
     """Give back what is in the deck (``have``), and soon what is on screen (``lingers``).
 
-    Sent when somebody leaves or stops working. A browser sends it in its own time, often after the next page has come:
-    ``until`` tells what that page has renewed from what the page that was left knew.
+    Sent when somebody leaves or stops working. A browser sends it in its own time, often after the
+    next page has come: ``until`` tells what that page has renewed from what the page that was left
+    knew.
     """
     until = moment(request.POST.get("until", ""))
     claims.release(user=request.user, uuids=uuids(request.POST.getlist("have")), until=until)
-    claims.linger(user=request.user, uuids=uuids(request.POST.getlist("lingers")), until=until)
+    claims.shorten_leases(
+        user=request.user, uuids=uuids(request.POST.getlist("lingers")), until=until
+    )
     return HttpResponse(status=204)

@@ -1,4 +1,6 @@
-"""Search: one box, filters, and a picture to compare with. All of a search is in its address, so it can be shared."""
+"""Search: one box, filters, and a picture to compare with. All of a search is in its address, so it
+can be shared.
+"""
 
 from __future__ import annotations
 
@@ -47,10 +49,12 @@ def _by_picture(request: DeskRequest) -> HttpResponse:
         return _refused(request, "Choose a picture first.", status=422)
     try:
         like = likeness_of(file.read())
-    except imaging.Unreadable as error:
+    except imaging.UnreadableImageError as error:
         return _refused(request, str(error), status=422)
-    except imaging.DecoderUnavailable:
-        return _refused(request, "Pictures cannot be read at the moment. Try again in a minute.", status=503)
+    except imaging.DecoderUnavailableError:
+        return _refused(
+            request, "Pictures cannot be read at the moment. Try again in a minute.", status=503
+        )
     return SeeOther(f"{reverse('moderation:search')}?like={like}")
 
 

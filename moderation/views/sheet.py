@@ -1,4 +1,6 @@
-"""The contact sheet: many images at once. Every bulk decision is shown with its count before it is made."""
+"""The contact sheet: many images at once. Every bulk decision is shown with its count before it is
+made.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ from moderation.models import Preferences, Review, Verdict
 from moderation.models.decisions import PAST_TENSE
 from moderation.presenters import bulk as screen
 from moderation.presenters.batches import batch_of
-from moderation.presenters.bulk import Sight
+from moderation.presenters.bulk import SheetOptions
 from moderation.presenters.exposure import seen_by
 from moderation.queues import Queue
 from moderation.services import batches, bulk_claims, decisions
@@ -35,23 +37,27 @@ PREVIEW = "moderation/_sheet_preview.html"
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def sheet(request: DeskRequest, slug: str) -> HttpResponse:
-    """GET shows what this person holds of the queue; POST renews that and claims more until it is a sheet."""
+    """GET shows what this person holds of the queue; POST renews that and claims more until it is a
+    sheet.
+    """
     queue = get_queue_for(request.user, slug, request.GET)
     if request.method != "POST":
-        return show(request, Sight.read(queue, request.GET))
+        return show(request, SheetOptions.read(queue, request.GET))
     if "again" in request.POST:
         skips.forget(request, queue)
-    return _next(request, Sight.read(queue, request.GET))
+    return _next(request, SheetOptions.read(queue, request.GET))
 
 
 @require_POST
 def sheet_return(request: DeskRequest, slug: str) -> HttpResponse:
     """Give back what is left of the sheet; with ``next``, skip it and go on with another sheet."""
     queue = get_queue_for(request.user, slug, request.GET)
-    back = bulk_claims.give_back(user=request.user, queue=queue, uuids=uuids(request.POST.getlist("shown")))
+    back = bulk_claims.release(
+        user=request.user, queue=queue, uuids=uuids(request.POST.getlist("shown"))
+    )
     if "next" in request.POST:
         skips.remember(request, queue, *back)
-        return _next(request, Sight.read(queue, request.GET))
+        return _next(request, SheetOptions.read(queue, request.GET))
     if back:
         messages.info(request, f"Gave {len(back)} images back.")
     return leave(request, queue.get_absolute_url())
@@ -59,40 +65,49 @@ def sheet_return(request: DeskRequest, slug: str) -> HttpResponse:
 
 @require_POST
 def sheet_decide(request: DeskRequest, slug: str) -> HttpResponse:
-    """First what is about to be decided (``step=preview``), then, on ``step=confirm``, the decisions."""
-    sight = Sight.read(get_queue_for(request.user, slug, request.GET), request.GET)
+    """First what is about to be decided (``step=preview``), then, on ``step=confirm``, the
+    decisions.
+    """
+    options = SheetOptions.read(get_queue_for(request.user, slug, request.GET), request.GET)
     step = request.POST.get("step", "preview")
     try:
         if step == "back":
-            return _beside(request, sight, ACT)
-        return _confirm(request, sight) if step == "confirm" else _preview(request, sight)
-    except decisions.DeskError as error:
-        return _refuse(request, sight, error)
+            return _beside(request, options, ACT)
+        return _confirm(request, options) if step == "confirm" else _preview(request, options)
+    except decisions.DecisionError as error:
+        return _refuse(request, options, error)
 
 
-def _preview(request: DeskRequest, sight: Sight) -> HttpResponse:
+def _preview(request: DeskRequest, options: SheetOptions) -> HttpResponse:
     data, the_rest = request.POST.copy(), "rest" in request.POST
     if the_rest:
         data["verdict"] = data.get("rest", "")
     # The reason for an escalation is asked for with the preview, not before.
     verdict = _given(data, wants_reason=False).verdict
     marked = screen.marked(
-        user=request.user, sight=sight, shown=set(uuids(data.getlist("shown"))),
-        chosen=set(uuids(data.getlist("tile"))), the_rest=the_rest,
-    )  # fmt: skip
+        user=request.user,
+        options=options,
+        shown=set(uuids(data.getlist("shown"))),
+        chosen=set(uuids(data.getlist("tile"))),
+        the_rest=the_rest,
+    )
     if not marked.reviews:
-        raise decisions.Incomplete(marked.left_out or "Select at least one image.")
-    about = _about(request, sight, marked.reviews, verdict)
-    return _beside(request, sight, PREVIEW, **about, left_out=marked.left_out)
+        raise decisions.InvalidDecisionError(marked.left_out or "Select at least one image.")
+    about = _about(request, options, marked.reviews, verdict)
+    return _beside(request, options, PREVIEW, **about, left_out=marked.left_out)
 
 
-def _confirm(request: DeskRequest, sight: Sight) -> HttpResponse:
+def _confirm(request: DeskRequest, options: SheetOptions) -> HttpResponse:
     given = _given(request.POST)
     outcome = batches.decide_many(
-        reviews=_reviews(request, sight.queue), user=request.user, verdict=given.verdict, categories=given.categories,
-        note=given.note, batch=_batch(request),
-    )  # fmt: skip
-    return finish(request, sight, outcome, PAST_TENSE[given.verdict].capitalize())
+        reviews=_reviews(request, options.queue),
+        user=request.user,
+        verdict=given.verdict,
+        categories=given.categories,
+        note=given.note,
+        batch=_batch(request),
+    )
+    return finish(request, options, outcome, PAST_TENSE[given.verdict].capitalize())
 
 
 def _given(data: QueryDict, *, wants_reason: bool = True) -> Given:
@@ -107,88 +122,120 @@ def _batch(request: DeskRequest) -> UUID | None:
 
 def _reviews(request: DeskRequest, queue: Queue) -> list[Review]:
     """Those that were previewed. What they hold of other queues was on no sheet of this one."""
-    rows = Review.objects.filter(uuid__in=uuids(request.POST.getlist("review"))[: batches.LIMIT + 1])
+    rows = Review.objects.filter(
+        uuid__in=uuids(request.POST.getlist("review"))[: batches.LIMIT + 1]
+    )
     here = {review.pk for review in bulk_claims.on_sheet(user=request.user, queue=queue)}
     return [review for review in rows if review.pk in here or not review.is_held_by(request.user)]
 
 
-def finish(request: DeskRequest, sight: Sight, outcome: batches.Outcome, verb: str) -> HttpResponse:
+def finish(
+    request: DeskRequest, options: SheetOptions, outcome: batches.Outcome, verb: str
+) -> HttpResponse:
     """Show the sheet as it is now, with what was done and what was left out."""
     count = len(outcome.done)
     said = f"{verb} {count} image{'' if count == 1 else 's'}."
     messages.info(request, " ".join(filter(None, (said, outcome.sentence))))
     if count:
-        sight = replace(sight, batch=outcome.batch)
+        options = replace(options, batch=outcome.batch)
     if count and not request.htmx:
-        return SeeOther(sight.address)
-    return show(request, sight, status=200 if count else 409, problem=outcome.sentence)
+        return SeeOther(options.address)
+    return show(request, options, status=200 if count else 409, problem=outcome.sentence)
 
 
-def _next(request: DeskRequest, sight: Sight) -> HttpResponse:
+def _next(request: DeskRequest, options: SheetOptions) -> HttpResponse:
     avoided = Preferences.of(request.user).avoided_today()
-    queue, skipped = sight.queue, skips.skipped(request, sight.queue)
+    queue, skipped = options.queue, skips.skipped(request, options.queue)
     if not bulk_claims.fill(user=request.user, queue=queue, skipped=skipped, avoided=avoided):
         messages.info(request, f"Nothing is left for you in “{queue.name}”.")
         return leave(request, queue.get_absolute_url())
-    return show(request, sight) if request.htmx else SeeOther(sight.address)
+    return show(request, options) if request.htmx else SeeOther(options.address)
 
 
 # --- What is shown ---
 
 
-def show(request: DeskRequest, sight: Sight, *, status: int = 200, **extra: Any) -> HttpResponse:
+def show(
+    request: DeskRequest, options: SheetOptions, *, status: int = 200, **extra: Any
+) -> HttpResponse:
     """The whole sheet."""
-    context = _context(request, sight, **extra)
-    response = respond(request, "moderation/sheet.html", "moderation/_sheet.html", context, status=status)
+    context = _context(request, options, **extra)
+    response = respond(
+        request, "moderation/sheet.html", "moderation/_sheet.html", context, status=status
+    )
     if not request.htmx:
         return response
-    return replace_url(reswap(retarget(response, "#sheet"), "outerHTML"), sight.address)
+    return replace_url(reswap(retarget(response, "#sheet"), "outerHTML"), options.address)
 
 
-def _beside(request: DeskRequest, sight: Sight, part: str, *, status: int = 200, **extra: Any) -> HttpResponse:
+def _beside(
+    request: DeskRequest, options: SheetOptions, part: str, *, status: int = 200, **extra: Any
+) -> HttpResponse:
     """What stands beside the tiles: to htmx that alone, so that the tiles stay as they are."""
-    context = _context(request, sight, **{"part": part, "chosen": request.POST.getlist("categories"), **extra})
+    context = _context(
+        request, options, **{"part": part, "chosen": request.POST.getlist("categories"), **extra}
+    )
     if not request.htmx:
         return render(request, "moderation/sheet.html", context, status=status)
     return reswap(retarget(render(request, part, context, status=status), "#act"), "outerHTML")
 
 
-def _refuse(request: DeskRequest, sight: Sight, error: decisions.DeskError) -> HttpResponse:
+def _refuse(
+    request: DeskRequest, options: SheetOptions, error: decisions.DecisionError
+) -> HttpResponse:
     """What was being done, with the reason why it was not."""
     status, problem = STATUS_OF[type(error)], str(error)
     given = request.POST.get("verdict", "")
     wanted = set(uuids(request.POST.getlist("review")))
-    here = [one for one in bulk_claims.on_sheet(user=request.user, queue=sight.queue) if one.uuid in wanted]
+    here = [
+        one
+        for one in bulk_claims.on_sheet(user=request.user, queue=options.queue)
+        if one.uuid in wanted
+    ]
     if request.POST.get("step") == "confirm" and here and given in Verdict.values:
-        about = _about(request, sight, here, Verdict(given))
-        return _beside(request, sight, PREVIEW, status=status, problem=problem, **about)
+        about = _about(request, options, here, Verdict(given))
+        return _beside(request, options, PREVIEW, status=status, problem=problem, **about)
     unnamed = given == Verdict.REJECT and not request.POST.getlist("categories")
-    return _beside(request, sight, ACT, status=status, problem=problem, wants_categories=unnamed)
+    return _beside(request, options, ACT, status=status, problem=problem, wants_categories=unnamed)
 
 
-def _context(request: DeskRequest, sight: Sight, **extra: Any) -> dict[str, Any]:
-    result = batch_of(user=request.user, uuid=sight.batch) if sight.batch else None
+def _context(request: DeskRequest, options: SheetOptions, **extra: Any) -> dict[str, Any]:
+    result = batch_of(user=request.user, uuid=options.batch) if options.batch else None
     marked = set(uuids(request.POST.getlist("tile")))
     return {
         "part": ACT,
         "exposure": seen_by(request.user),
         "result": result if result is not None and result.is_mine else None,
-        **screen.sheet(user=request.user, sight=sight, preferences=Preferences.of(request.user), marked=marked),
+        **screen.sheet(
+            user=request.user,
+            options=options,
+            preferences=Preferences.of(request.user),
+            marked=marked,
+        ),
         **extra,
     }
 
 
-def _about(request: DeskRequest, sight: Sight, reviews: Sequence[Review], verdict: Verdict) -> dict[str, Any]:
-    """What is about to be decided, and all that has to be sent again to decide it, or to go back."""
+def _about(
+    request: DeskRequest, options: SheetOptions, reviews: Sequence[Review], verdict: Verdict
+) -> dict[str, Any]:
+    """What is about to be decided, and all that has to be sent again to decide it, or to go
+    back.
+    """
     data = request.POST
     images = screen.previewed(
-        reviews, sight=sight, preferences=Preferences.of(request.user), seen=set(uuids(data.getlist("seen")))
-    )  # fmt: skip
+        reviews,
+        options=options,
+        preferences=Preferences.of(request.user),
+        seen=set(uuids(data.getlist("seen"))),
+    )
     return {
         "verdict": verdict,
         "images": images,
         "unseen": sum(not image["is_seen"] for image in images),
-        "category_names": taxonomy.names(sorted(set(data.getlist("categories")))) if verdict == Verdict.REJECT else "",
+        "category_names": taxonomy.names(sorted(set(data.getlist("categories"))))
+        if verdict == Verdict.REJECT
+        else "",
         "categories": data.getlist("categories"),
         "note": data.get("note", "")[:NOTE_MAX],
         "marked_tiles": data.getlist("tile"),

@@ -18,9 +18,14 @@ def skipped(request: HttpRequest, queue: Queue) -> list[int]:
 def remember(request: HttpRequest, queue: Queue, *reviews: Review) -> None:
     new = [review.pk for review in reviews]
     kept = [pk for pk in skipped(request, queue) if pk not in new]
-    request.session["skips"] = {**request.session.get("skips", {}), queue.slug: [*kept, *new][-SKIPS_KEPT:]}
+    request.session["skips"] = {
+        **request.session.get("skips", {}),
+        queue.slug: [*kept, *new][-SKIPS_KEPT:],
+    }
 
 
 def forget(request: HttpRequest, queue: Queue) -> None:
-    others = {slug: pks for slug, pks in request.session.get("skips", {}).items() if slug != queue.slug}
+    others = {
+        slug: pks for slug, pks in request.session.get("skips", {}).items() if slug != queue.slug
+    }
     request.session["skips"] = others

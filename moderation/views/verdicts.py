@@ -1,4 +1,6 @@
-"""A verdict as a page sends it. Only what it says is read here; whether it may be given is the services' business."""
+"""A verdict as a page sends it. Only what it says is read here; whether it may be given is the
+services' business.
+"""
 
 from __future__ import annotations
 
@@ -21,24 +23,31 @@ class Given:
     categories: list[str]
     note: str
     seconds: Decimal | None  # on screen, as the script measured it
-    name: UUID | None  # the decision's own, made by the script so that sending it twice decides once
+    name: (
+        UUID | None
+    )  # the decision's own, made by the script so that sending it twice decides once
 
 
 def read(data: QueryDict, *, wants_reason: bool = True) -> Given:
     """``wants_reason``: whether an escalation has to say why, already. Raises desk.Incomplete."""
     verdict, note = data.get("verdict", ""), data.get("note", "").strip()
     if verdict not in decisions.VERDICTS:
-        raise decisions.Incomplete("Choose approve, reject or escalate.")
+        raise decisions.InvalidDecisionError("Choose approve, reject or escalate.")
     if len(note) > NOTE_MAX:
-        raise decisions.Incomplete(f"A note has at most {NOTE_MAX} characters. This one has {len(note)}.")
+        raise decisions.InvalidDecisionError(
+            f"A note has at most {NOTE_MAX} characters. This one has {len(note)}."
+        )
     if "\0" in note:
-        raise decisions.Incomplete("The note holds a character that is no text.")
+        raise decisions.InvalidDecisionError("The note holds a character that is no text.")
     if verdict == Verdict.ESCALATE and wants_reason and not note:
-        raise decisions.Incomplete("Say why a senior moderator should look at it.")
+        raise decisions.InvalidDecisionError("Say why a senior moderator should look at it.")
     return Given(
-        verdict=Verdict(verdict), categories=data.getlist("categories"), note=note,
-        seconds=_seconds(data.get("seconds", "")), name=_name(data.get("decision", "")),
-    )  # fmt: skip
+        verdict=Verdict(verdict),
+        categories=data.getlist("categories"),
+        note=note,
+        seconds=_seconds(data.get("seconds", "")),
+        name=_name(data.get("decision", "")),
+    )
 
 
 def _seconds(text: str) -> Decimal | None:
@@ -54,4 +63,4 @@ def _name(text: str) -> UUID | None:
     try:
         return UUID(text) if text else None
     except ValueError:
-        raise decisions.Incomplete("The decision's name is no UUID.") from None
+        raise decisions.InvalidDecisionError("The decision's name is no UUID.") from None

@@ -1,4 +1,6 @@
-"""That the benchmarks run at all, at a size at which they take seconds and their figures mean nothing."""
+"""That the benchmarks run at all, at a size at which they take seconds and their figures mean
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,33 @@ SIZE = 400
 @pytest.mark.slow
 def test_the_benchmarks_run_and_leave_their_figures(tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
-    small = {"BENCH_DIR": str(tmp_path / "places"), "BENCH_DECISIONS": "5", "BENCH_VIEWS": "2", "BENCH_SECONDS": "1"}
-    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")}
-    command = [sys.executable, "-m", "bench", "--sizes", str(SIZE), "--parts", "server,plans,crowd,export"]
+    small = {
+        "BENCH_DIR": str(tmp_path / "places"),
+        "BENCH_DECISIONS": "5",
+        "BENCH_VIEWS": "2",
+        "BENCH_SECONDS": "1",
+    }
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "bench",
+        "--sizes",
+        str(SIZE),
+        "--parts",
+        "server,plans,crowd,export",
+    ]
 
     done = subprocess.run(
-        [*command, "--json", str(out)], cwd=ROOT, env={**kept, **small}, capture_output=True, text=True
+        [*command, "--json", str(out)],
+        cwd=ROOT,
+        env={**kept, **small},
+        capture_output=True,
+        text=True,
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -30,6 +53,10 @@ def test_the_benchmarks_run_and_leave_their_figures(tmp_path: Path) -> None:
     assert found["server"]["decision"]["cpu"]["samples"] == 5
     assert [key for key, deal in found["plans"].items() if deal["grows"]] == []
     assert found["crowd"]["decisions"] == found["crowd"]["answered"] > 0
-    assert (found["crowd"]["dealt_twice"], found["crowd"]["decided_twice"], found["crowd"]["faults"]) == (0, 0, [])
+    assert (
+        found["crowd"]["dealt_twice"],
+        found["crowd"]["decided_twice"],
+        found["crowd"]["faults"],
+    ) == (0, 0, [])
     assert found["export"]["export"]["rows"] == found["export"]["reference"]["rows"] > SIZE / 2
     assert "| decision: server CPU, ms" in done.stdout

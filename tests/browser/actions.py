@@ -23,7 +23,9 @@ def begin(page: Page) -> None:
 
 
 def until(page: Page, condition: str) -> None:
-    """Wait for an expression to become true. Playwright's own wait would evaluate a text, which the policy refuses."""
+    """Wait for an expression to become true. Playwright's own wait would evaluate a text, which the
+    policy refuses.
+    """
     for _ in range(300):
         if page.evaluate(condition):
             return
@@ -36,7 +38,9 @@ def current(page: Page) -> str:
 
 
 def settle(page: Page) -> None:
-    """Wait until the panel takes a verdict: a slow machine puts it together later than the image."""
+    """Wait until the panel takes a verdict: a slow machine puts it together later than the
+    image.
+    """
     until(page, "!settling && performance.now() - shownAt > SETTLES")
 
 

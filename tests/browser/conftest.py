@@ -14,16 +14,24 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from moderation.models import Review
 
 FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture(scope="module")
 def browser(browser_path: str) -> Iterator[Browser]:
-    """One for all tests of a file. Not for the session: other tests of this process need a thread without a loop."""
+    """One for all tests of a file. Not for the session: other tests of this process need a thread
+    without a loop.
+    """
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
-        # Playwright's loop runs in this thread, and Django takes its tests' own queries for asynchronous ones.
+        # Playwright's loop runs in this thread, and Django takes its tests' own queries for
+        # asynchronous ones.
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
         browser = playwright.chromium.launch(executable_path=browser_path, args=FLAGS)
         yield browser
@@ -50,7 +58,10 @@ def page_of(browser: Browser, live_server: Any, faults: list[str]) -> Iterator[C
         context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": live_server.url}])
         page = context.new_page()
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+        page.on(
+            "console",
+            lambda message: faults.append(message.text) if message.type == "error" else None,
+        )
         return page
 
     yield page

@@ -20,14 +20,32 @@ from tests.moderation.page_helpers import keep_said
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 PageOf = Callable[..., Page]
 Make = Callable[..., Any]
-AXE = Path(__file__).resolve().parent.parent / "clients" / "node_modules" / "axe-core" / "axe.min.js"
+AXE = (
+    Path(__file__).resolve().parent.parent / "clients" / "node_modules" / "axe-core" / "axe.min.js"
+)
 RUN = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations.map((rule) =>
   `${rule.id}: ${rule.nodes.map((node) => node.target.join(" ") + " " + (node.any[0]?.message ?? "")).join(" | ")}`)"""
 PLAIN = [
-    "/", "/queues/", "/queues/waiting/", "/queues/escalated/?category=alcohol", "/queues/second-opinion/", "/search/",
-    "/search/?q=harbour", "/search/?q=nothingofthekind", "/history/", "/preferences/", "/quality/", "/decisions/",
-    "/requests/", "/requests/new/", "/password/", "/providers/", "/developers/", "/api/docs", "/no/such/page",
-]  # fmt: skip
+    "/",
+    "/queues/",
+    "/queues/waiting/",
+    "/queues/escalated/?category=alcohol",
+    "/queues/second-opinion/",
+    "/search/",
+    "/search/?q=harbour",
+    "/search/?q=nothingofthekind",
+    "/history/",
+    "/preferences/",
+    "/quality/",
+    "/decisions/",
+    "/requests/",
+    "/requests/new/",
+    "/password/",
+    "/providers/",
+    "/developers/",
+    "/api/docs",
+    "/no/such/page",
+]
 
 
 @pytest.fixture(scope="module")
@@ -41,20 +59,33 @@ def axe() -> str:
 
 @pytest.fixture
 def furnished(
-    make_review: Make, make_request: Make, make_asset: Callable[..., Asset], senior: User, moderator: User
+    make_review: Make,
+    make_request: Make,
+    make_asset: Callable[..., Asset],
+    senior: User,
+    moderator: User,
 ) -> Review:
     """Every kind of row that a page may show; and a review with all that its screen may tell."""
-    request: GenerationRequest = make_request(image_num=2, negative_prompt="fog", requested_by=moderator)
+    request: GenerationRequest = make_request(
+        image_num=2, negative_prompt="fog", requested_by=moderator
+    )
     request.transitions.create(old="queued", new="submitting", created_at=timezone.now())
     shown: Review = make_review(source=Source.TXT2IMG, request=request, position=0)
     make_review(source=Source.TXT2IMG, request=request, position=1)
     run = Classification.objects.create(
-        asset=shown.asset, classifier="sandbox", version="1", status="done", score=60, covers={"explicit": "full"}
+        asset=shown.asset,
+        classifier="sandbox",
+        version="1",
+        status="done",
+        score=60,
+        covers={"explicit": "full"},
     )
-    Label.objects.create(classification=run, category="violence.weapons", confidence=71, box=[0.1, 0.1, 0.4, 0.4])
+    Label.objects.create(
+        classification=run, category="violence.weapons", confidence=71, box=[0.1, 0.1, 0.4, 0.4]
+    )
     keep_said(shown)
     Review.objects.filter(pk=shown.pk).update(
-        headline="violence.weapons", headline_l1="violence", headline_confidence=71, priority=71
+        top_category="violence.weapons", top_category_l1="violence", top_confidence=71, risk=71
     )
     for verdict, words in (
         (Verdict.APPROVE, {}),
@@ -76,15 +107,26 @@ def faults_of(page: Page, axe: str, place: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("theme", "size"), [("dark", (1440, 900)), ("light", (390, 844))], ids=["dark and wide", "light and narrow"]
+    ("theme", "size"),
+    [("dark", (1440, 900)), ("light", (390, 844))],
+    ids=["dark and wide", "light and narrow"],
 )
 def test_axe_finds_nothing(
-    theme: str, size: tuple[int, int], page_of: PageOf, admin: User, axe: str, furnished: Review, faults: list[str]
+    theme: str,
+    size: tuple[int, int],
+    page_of: PageOf,
+    admin: User,
+    axe: str,
+    furnished: Review,
+    faults: list[str],
 ) -> None:
     Preferences.objects.create(user=admin, theme=theme)
     page = page_of(admin, viewport={"width": size[0], "height": size[1]})
     found: list[str] = []
-    for place in [*PLAIN, f"/requests/{furnished.asset.request.uuid}/" if furnished.asset.request else "/"]:
+    for place in [
+        *PLAIN,
+        f"/requests/{furnished.asset.request.uuid}/" if furnished.asset.request else "/",
+    ]:
         page.goto(place)
         found += faults_of(page, axe, place)
     found += _desk(page, axe, furnished)

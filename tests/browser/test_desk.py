@@ -1,4 +1,6 @@
-"""The desk in a real browser, by keyboard: the deck, what is unsent, what is refused, undo, what is held elsewhere."""
+"""The desk in a real browser, by keyboard: the deck, what is unsent, what is refused, undo, what is
+held elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +32,9 @@ def test_the_next_image_is_there_before_the_verdict_is_sent(
     settle(page)
     # In one task with the key: nothing can have come back from the server.
     shown = page.evaluate(
-        "() => { const press = new KeyboardEvent('keydown', {key: 'a', bubbles: true, cancelable: true});"
-        " document.body.dispatchEvent(press);"
-        " return document.querySelector('#panel').dataset.review; }"
+        "() => { const press = new KeyboardEvent('keydown', {key: 'a', bubbles: true, cancelable:"
+        " true}); document.body.dispatchEvent(press); return"
+        " document.querySelector('#panel').dataset.review; }"
     )
 
     assert shown == following
@@ -43,7 +45,9 @@ def test_the_next_image_is_there_before_the_verdict_is_sent(
     expect(page).to_have_url(re.compile(following))
 
 
-def test_a_whole_queue_by_keyboard_with_every_verdict(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+def test_a_whole_queue_by_keyboard_with_every_verdict(
+    page_of: PageOf, moderator: User, waiting: list[Review]
+) -> None:
     page = page_of(moderator)
     begin(page)
     seen = [current(page)]
@@ -62,8 +66,18 @@ def test_a_whole_queue_by_keyboard_with_every_verdict(page_of: PageOf, moderator
     sent(page)
 
     made = Decision.objects.order_by("sequence")
-    assert [row.verdict for row in made] == ["approve", "reject", "reject", "reject", "escalate"] + ["approve"] * 3
-    assert [row.categories for row in made[1:4]] == [["violence.graphic"], ["violence.weapons"], ["gambling"]]
+    assert [row.verdict for row in made] == [
+        "approve",
+        "reject",
+        "reject",
+        "reject",
+        "escalate",
+    ] + ["approve"] * 3
+    assert [row.categories for row in made[1:4]] == [
+        ["violence.graphic"],
+        ["violence.weapons"],
+        ["gambling"],
+    ]
     assert made[4].note == "a toy?"
     names = [row.uuid for row in made]
     assert names == sorted(names), "the script names them in the order of time"
@@ -73,7 +87,9 @@ def test_a_whole_queue_by_keyboard_with_every_verdict(page_of: PageOf, moderator
     assert Exposure.objects.get(user=moderator).images == 9
 
 
-def test_several_categories_with_shift(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+def test_several_categories_with_shift(
+    page_of: PageOf, moderator: User, waiting: list[Review]
+) -> None:
     page = page_of(moderator)
     begin(page)
     press(page, "r", "v", "Shift+Digit1", "a", "Shift+Digit2", "Enter")
@@ -124,7 +140,9 @@ def test_a_refused_verdict_brings_its_image_back_with_the_reason(
     faults[:] = [fault for fault in faults if "409" not in fault]
 
 
-def test_undo_before_and_after_it_was_sent(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+def test_undo_before_and_after_it_was_sent(
+    page_of: PageOf, moderator: User, waiting: list[Review]
+) -> None:
     page = page_of(moderator)
     begin(page)
     first = current(page)
@@ -137,7 +155,9 @@ def test_undo_before_and_after_it_was_sent(page_of: PageOf, moderator: User, wai
     assert Review.objects.get(uuid=first).is_held_by(moderator)
 
 
-def test_leaving_gives_back_what_is_ahead(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+def test_leaving_gives_back_what_is_ahead(
+    page_of: PageOf, moderator: User, waiting: list[Review]
+) -> None:
     page = page_of(moderator)
     begin(page)
     held = current(page)
@@ -166,7 +186,9 @@ def test_what_another_window_left_held_comes_before_the_end(
     assert sorted(verdicts()) == sorted((str(review.uuid), "approve") for review in waiting)
 
 
-def test_going_on_with_mine_goes_through_all_of_it(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+def test_going_on_with_mine_goes_through_all_of_it(
+    page_of: PageOf, moderator: User, waiting: list[Review]
+) -> None:
     for review in waiting[:3]:
         assert review.claim_for(moderator)
     page = page_of(moderator)
@@ -177,14 +199,18 @@ def test_going_on_with_mine_goes_through_all_of_it(page_of: PageOf, moderator: U
 
     for left in (2, 1, 0):
         press(page, "a")
-        until(page, f"!unsent.length && !isWaiting && (ahead.length === {left - 1} || {left} === 0)")
+        until(
+            page, f"!unsent.length && !isWaiting && (ahead.length === {left - 1} || {left} === 0)"
+        )
 
     expect(page.locator("#finished")).to_be_visible()
     sent(page)
     assert {uuid for uuid, _ in verdicts()} == {str(review.uuid) for review in waiting[:3]}
 
 
-def test_a_rejection_that_names_nothing_is_not_sent(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+def test_a_rejection_that_names_nothing_is_not_sent(
+    page_of: PageOf, moderator: User, waiting: list[Review]
+) -> None:
     page = page_of(moderator)
     begin(page)
     shown = current(page)
@@ -202,7 +228,9 @@ def test_a_rejection_that_names_nothing_is_not_sent(page_of: PageOf, moderator: 
     assert verdicts() == []
 
 
-def test_a_double_press_decides_one_image(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+def test_a_double_press_decides_one_image(
+    page_of: PageOf, moderator: User, waiting: list[Review]
+) -> None:
     page = page_of(moderator)
     begin(page)
     settle(page)
@@ -218,18 +246,29 @@ def test_a_double_press_decides_one_image(page_of: PageOf, moderator: User, wait
 
 
 def test_a_session_leaves_the_console_empty(
-    page_of: PageOf, moderator: User, waiting: list[Review], make_request: Callable[..., Any], make_review: Make
+    page_of: PageOf,
+    moderator: User,
+    waiting: list[Review],
+    make_request: Callable[..., Any],
+    make_review: Make,
 ) -> None:
-    """``page_of`` collects errors of scripts, htmx and the content security policy, and asserts that there are none."""
+    """``page_of`` collects errors of scripts, htmx and the content security policy, and asserts
+    that there are none.
+    """
     request = make_request(image_num=2)
     for position in (0, 1):
         make_review(source="txt2img", request=request, position=position)
     page = page_of(moderator)
     page.goto("/")
-    page.evaluate("htmx.ajax('GET', '/', {source: document.querySelector('[hx-swap=none]'), swap: 'none'})")
+    page.evaluate(
+        "htmx.ajax('GET', '/', {source: document.querySelector('[hx-swap=none]'), swap: 'none'})"
+    )
     begin(page)
-    page.evaluate("htmx.ajax('GET', document.querySelector('#rail').getAttribute('hx-get'), '#rail')")
-    # One of the queue, enlarged, decided and taken back; then the two of a request, enlarged while they change.
+    page.evaluate(
+        "htmx.ajax('GET', document.querySelector('#rail').getAttribute('hx-get'), '#rail')"
+    )
+    # One of the queue, enlarged, decided and taken back; then the two of a request, enlarged while
+    # they change.
     for keys in (["b"], ["+", "Shift+ArrowLeft", "z", "x", "g"], ["a"], ["u"], ["s"]):
         press(page, *keys)
         page.wait_for_timeout(150)
@@ -238,10 +277,14 @@ def test_a_session_leaves_the_console_empty(
     for keys in (["b"], ["+", "+"], ["j"], ["b"], ["+"], ["k"], ["?", "Escape"]):
         press(page, *keys)
         page.wait_for_timeout(150)
-    assert page.locator("[style]").count() == 0, "whoever copies a style attribute offends the policy"
+    assert page.locator("[style]").count() == 0, (
+        "whoever copies a style attribute offends the policy"
+    )
 
 
-def test_keys_can_be_switched_off_and_are_listed(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+def test_keys_can_be_switched_off_and_are_listed(
+    page_of: PageOf, moderator: User, waiting: list[Review]
+) -> None:
     page = page_of(moderator)
     begin(page)
     page.keyboard.press("?")

@@ -1,4 +1,6 @@
-"""What people do around the deck, in a real browser and without a mouse: queues, search, history, second opinions."""
+"""What people do around the deck, in a real browser and without a mouse: queues, search, history,
+second opinions.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,11 @@ Make = Callable[..., Review]
 
 def alcohol(review: Review) -> Review:
     Review.objects.filter(pk=review.pk).update(
-        headline="alcohol", headline_l1="alcohol", headline_confidence=80, priority=80, found=BITS["alcohol"]
+        top_category="alcohol",
+        top_category_l1="alcohol",
+        top_confidence=80,
+        risk=80,
+        found=BITS["alcohol"],
     )
     review.refresh_from_db()
     return review
@@ -45,7 +51,9 @@ def tab_to(page: Page, place: Locator) -> None:
     raise AssertionError(f"no key leads to {place}")
 
 
-def test_filters_make_a_queue_that_is_kept_under_a_name(page_of: PageOf, moderator: User, make_review: Make) -> None:
+def test_filters_make_a_queue_that_is_kept_under_a_name(
+    page_of: PageOf, moderator: User, make_review: Make
+) -> None:
     wanted = alcohol(make_review())
     for _ in range(3):
         make_review()
@@ -72,7 +80,9 @@ def test_filters_make_a_queue_that_is_kept_under_a_name(page_of: PageOf, moderat
     expect(page.locator('.rail [aria-current="true"]')).to_have_text("Bottles")
 
 
-def test_what_arrives_is_told_and_moves_nothing(page_of: PageOf, moderator: User, make_review: Make) -> None:
+def test_what_arrives_is_told_and_moves_nothing(
+    page_of: PageOf, moderator: User, make_review: Make
+) -> None:
     make_review()
     page = page_of(moderator)
     page.goto("/queues/waiting/")
@@ -82,7 +92,8 @@ def test_what_arrives_is_told_and_moves_nothing(page_of: PageOf, moderator: User
 
     make_review()
     page.evaluate(
-        "htmx.ajax('GET', find('#arrivals').getAttribute('hx-get'), {source: '#arrivals', swap: 'outerHTML'})"
+        "htmx.ajax('GET', find('#arrivals').getAttribute('hx-get'), {source: '#arrivals', swap:"
+        " 'outerHTML'})"
     )
     expect(page.locator("#arrivals")).to_contain_text("1 new")
     assert frames.count() == 1
@@ -120,7 +131,9 @@ def test_an_image_is_found_by_words_and_by_itself(
     expect(page.locator(".results")).to_contain_text("The same picture")
 
 
-def test_the_history_reverses_with_one_key(page_of: PageOf, moderator: User, make_review: Make) -> None:
+def test_the_history_reverses_with_one_key(
+    page_of: PageOf, moderator: User, make_review: Make
+) -> None:
     first, second = make_review(), make_review()
     decided(first, moderator, Verdict.APPROVE)
     decided(second, moderator, Verdict.REJECT, categories=["violence.weapons"])
@@ -137,11 +150,22 @@ def test_the_history_reverses_with_one_key(page_of: PageOf, moderator: User, mak
 
 
 def test_a_second_opinion_is_given_blind_and_a_disagreement_reaches_a_senior(
-    page_of: PageOf, moderator: User, other_moderator: User, senior: User, make_review: Make, settings: Any
+    page_of: PageOf,
+    moderator: User,
+    other_moderator: User,
+    senior: User,
+    make_review: Make,
+    settings: Any,
 ) -> None:
     settings.SECOND_OPINION_PERCENT = 100
     review = make_review()
-    decided(review, other_moderator, Verdict.REJECT, categories=["violence.weapons"], note="A blade, I think")
+    decided(
+        review,
+        other_moderator,
+        Verdict.REJECT,
+        categories=["violence.weapons"],
+        note="A blade, I think",
+    )
     page = page_of(moderator)
     page.goto("/queues/second-opinion/")
     page.keyboard.press("s")
@@ -175,7 +199,7 @@ def test_pictures_are_veiled_by_category_and_again_after_some_seconds(
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Preferences")).to_be_visible()
     stored = Preferences.objects.get()
-    assert (stored.veils, stored.veil_again) == ({"alcohol": "grey"}, 3)
+    assert (stored.covers, stored.veil_again) == ({"alcohol": "grey"}, 3)
 
     page.goto(f"/reviews/{review.uuid}/")
     expect(page.locator("#stage[data-grey] .real")).to_be_visible()
@@ -184,9 +208,11 @@ def test_pictures_are_veiled_by_category_and_again_after_some_seconds(
     expect(page.locator("#stage[data-veiled]")).to_be_visible(timeout=6000)
 
 
-def test_a_category_can_be_left_to_others_for_today(page_of: PageOf, moderator: User, make_review: Make) -> None:
+def test_a_category_can_be_left_to_others_for_today(
+    page_of: PageOf, moderator: User, make_review: Make
+) -> None:
     other = make_review()
-    Review.objects.update(priority=10)
+    Review.objects.update(risk=10)
     alcohol(make_review())
     page = page_of(moderator)
     begin(page)
@@ -198,7 +224,9 @@ def test_a_category_can_be_left_to_others_for_today(page_of: PageOf, moderator: 
     assert list(Preferences.objects.get().avoided) == ["alcohol"]
 
 
-def test_a_break_is_suggested_and_can_be_put_off(page_of: PageOf, moderator: User, make_review: Make) -> None:
+def test_a_break_is_suggested_and_can_be_put_off(
+    page_of: PageOf, moderator: User, make_review: Make
+) -> None:
     Preferences.objects.create(user=moderator, break_after=1)
     for _ in range(6):
         make_review()
@@ -219,7 +247,9 @@ def test_a_break_is_suggested_and_can_be_put_off(page_of: PageOf, moderator: Use
     assert Decision.objects.count() == 3
 
 
-def test_lists_on_today_wait_while_somebody_is_in_them(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+def test_lists_on_today_wait_while_somebody_is_in_them(
+    page_of: PageOf, moderator: User, waiting: list[Review]
+) -> None:
     page = page_of(moderator)
     page.goto("/")
     poll = "htmx.ajax('GET', '/', {source: '[hx-get=\"/\"]', swap: 'none'})"

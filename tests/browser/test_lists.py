@@ -26,7 +26,13 @@ def pages(make_review: Make, moderator: User) -> list[str]:
         decisions.claim(review=review, user=moderator)
         decisions.decide(review=review, user=moderator, verdict=Verdict.APPROVE, batch=batch)
     make_review()
-    return ["/queues/waiting/", "/search/?q=cellar", "/decisions/", "/history/", f"/batches/{batch}/"]
+    return [
+        "/queues/waiting/",
+        "/search/?q=cellar",
+        "/decisions/",
+        "/history/",
+        f"/batches/{batch}/",
+    ]
 
 
 def test_blur_off_holds_on_every_list(page_of: PageOf, moderator: User, pages: list[str]) -> None:
@@ -39,10 +45,14 @@ def test_blur_off_holds_on_every_list(page_of: PageOf, moderator: User, pages: l
         expect(page.locator("[data-reveal-one]")).to_have_count(0)
 
 
-def test_blurred_lists_reveal_one_by_key_and_all_by_another(page_of: PageOf, moderator: User, pages: list[str]) -> None:
+def test_blurred_lists_reveal_one_by_key_and_all_by_another(
+    page_of: PageOf, moderator: User, pages: list[str]
+) -> None:
     page = page_of(moderator)
     asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url) if "preview" in request.url else None)
+    page.on(
+        "request", lambda request: asked.append(request.url) if "preview" in request.url else None
+    )
     for address in pages:
         page.goto(address, wait_until="networkidle")
         covers = page.locator("main .veil[data-thumbnail]")
@@ -51,7 +61,9 @@ def test_blurred_lists_reveal_one_by_key_and_all_by_another(page_of: PageOf, mod
         page.keyboard.press("b")
         expect(page.locator("#live")).to_contain_text("Move to an image first")
 
-        page.locator("main :is(li, tr):has(.veil[data-thumbnail]) a:not([tabindex='-1'])").first.focus()
+        page.locator(
+            "main :is(li, tr):has(.veil[data-thumbnail]) a:not([tabindex='-1'])"
+        ).first.focus()
         page.keyboard.press("b")
         expect(page.locator("main .veil[data-revealed] .real")).to_have_count(1)
         expect(covers.first).to_have_attribute("data-revealed", "")
@@ -75,7 +87,15 @@ def test_no_page_scrolls_sideways_and_nothing_of_the_navigation_is_cut(
     begin(page)
     assert overflow(page) <= 0
     assert page.evaluate("find('.stage .tools').scrollWidth <= find('.stage .tools').clientWidth")
-    for address in ("/", "/queues/", "/queues/waiting/", "/history/", "/quality/", "/providers/", "/search/"):
+    for address in (
+        "/",
+        "/queues/",
+        "/queues/waiting/",
+        "/history/",
+        "/quality/",
+        "/providers/",
+        "/search/",
+    ):
         page.goto(address)
         assert overflow(page) <= 0, address
         nav = page.locator(".bar nav")
@@ -89,7 +109,8 @@ def test_on_a_phone_no_number_of_quality_is_off_the_screen(page_of: PageOf, seni
     page.goto("/quality/")
 
     cells = page.locator(".quality td").evaluate_all(
-        "all => all.map(one => { const box = one.getBoundingClientRect(); return [box.left, box.right]; })"
+        "all => all.map(one => { const box = one.getBoundingClientRect(); return [box.left,"
+        " box.right]; })"
     )
     assert len(cells) >= 7
     assert all(left >= 0 and right <= 390 for left, right in cells)
@@ -100,7 +121,9 @@ def test_on_a_phone_the_picture_is_whole_while_categories_are_open_and_a_break_i
     page_of: PageOf, moderator: User, waiting: list[Review]
 ) -> None:
     have_seen_much(moderator)
-    page = page_of(moderator, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = page_of(
+        moderator, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
     begin(page)
     expect(page.locator("#break .notice")).to_be_visible()
     page.wait_for_timeout(400)

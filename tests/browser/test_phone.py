@@ -16,8 +16,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PageOf = Callable[..., Page]
 
 
-def test_on_a_phone_a_swipe_decides(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
-    page = page_of(moderator, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+def test_on_a_phone_a_swipe_decides(
+    page_of: PageOf, moderator: User, waiting: list[Review]
+) -> None:
+    page = page_of(
+        moderator, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
     begin(page)
     first = current(page)
     settle(page)
@@ -35,7 +39,9 @@ def test_on_a_phone_a_swipe_decides(page_of: PageOf, moderator: User, waiting: l
 def test_on_a_phone_a_break_is_suggested_above_the_picture_and_no_button_moves(
     page_of: PageOf, moderator: User, waiting: list[Review]
 ) -> None:
-    page = page_of(moderator, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = page_of(
+        moderator, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
     begin(page)
     before = page.locator("#verdicts").bounding_box()
     have_seen_much(moderator)
@@ -57,8 +63,12 @@ def test_on_a_phone_a_break_is_suggested_above_the_picture_and_no_button_moves(
     expect(page.locator("#break")).to_be_hidden()
 
 
-def test_on_a_phone_reject_leaves_the_image_in_view(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
-    page = page_of(moderator, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+def test_on_a_phone_reject_leaves_the_image_in_view(
+    page_of: PageOf, moderator: User, waiting: list[Review]
+) -> None:
+    page = page_of(
+        moderator, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
     begin(page)
     expect(page.locator("#claim")).to_be_in_viewport(ratio=1)
     expect(page.locator(".because")).to_be_in_viewport(ratio=1)
@@ -82,9 +92,12 @@ def swipe(page: Page, *, by: int) -> None:
     box: Any = page.locator(".stage .picture").bounding_box()
     x, y = box["x"] + box["width"] / 2 - by / 2, box["y"] + box["height"] / 2
     session = page.context.new_cdp_session(page)
-    session.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    session.send(
+        "Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]}
+    )
     for part in (0.25, 0.5, 0.75, 1):
         session.send(
-            "Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [{"x": x + by * part, "y": y + 2}]}
+            "Input.dispatchTouchEvent",
+            {"type": "touchMove", "touchPoints": [{"x": x + by * part, "y": y + 2}]},
         )
     session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})

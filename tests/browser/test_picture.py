@@ -19,7 +19,9 @@ def test_nothing_is_sent_of_a_veiled_image_and_holding_reveals_it(
 ) -> None:
     asked: list[str] = []
     page = page_of(moderator)
-    page.on("request", lambda request: asked.append(request.url) if "/assets/" in request.url else None)
+    page.on(
+        "request", lambda request: asked.append(request.url) if "/assets/" in request.url else None
+    )
     begin(page)
     press(page, "s")
     assert asked == []
@@ -53,13 +55,19 @@ def test_zoom_pan_and_surround(page_of: PageOf, moderator: User, waiting: list[R
     assert Preferences.objects.get(user=moderator).surround == "mid"
 
 
-def test_actual_size_says_what_is_shown(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
-    """The pictures here are smaller than the room for them, which they fill while they are shown whole."""
+def test_actual_size_says_what_is_shown(
+    page_of: PageOf, moderator: User, waiting: list[Review]
+) -> None:
+    """The pictures here are smaller than the room for them, which they fill while they are shown
+    whole.
+    """
     Preferences.objects.create(user=moderator, blur=False)
     page = page_of(moderator)
     begin(page)
     press(page, "z")
-    expect(page.locator("#live")).to_have_text("Actual size, which is smaller than the room for it.")
+    expect(page.locator("#live")).to_have_text(
+        "Actual size, which is smaller than the room for it."
+    )
     expect(page.locator("[data-zoom-shown]")).to_have_text("100%")
     shown = page.locator(".stage .real").bounding_box()
     assert shown is not None
@@ -72,7 +80,9 @@ def test_actual_size_says_what_is_shown(page_of: PageOf, moderator: User, waitin
     expect(page.locator("[data-zoom-shown]")).to_have_text("fit")
 
 
-def test_steps_from_a_small_start_are_even(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+def test_steps_from_a_small_start_are_even(
+    page_of: PageOf, moderator: User, waiting: list[Review]
+) -> None:
     Preferences.objects.create(user=moderator, blur=False, small_first=True)
     page = page_of(moderator)
     begin(page)
@@ -81,7 +91,9 @@ def test_steps_from_a_small_start_are_even(page_of: PageOf, moderator: User, wai
     for _ in range(4):
         page.keyboard.press("+")
         widths.append(drawn(page))
-    assert [after / before for before, after in pairwise(widths)] == pytest.approx([1.5] * 4, rel=0.01)
+    assert [after / before for before, after in pairwise(widths)] == pytest.approx(
+        [1.5] * 4, rel=0.01
+    )
     page.keyboard.press("a")
     sent(page)
     assert drawn(page) == pytest.approx(widths[0], rel=0.01), "the next one begins small, too"
@@ -91,8 +103,9 @@ def drawn(page: Page) -> float:
     """How many pixels of the window the picture takes across, without the empty room beside it."""
     return float(
         page.evaluate(
-            "() => { const image = document.querySelector('.stage .real'), box = image.getBoundingClientRect();"
-            " const [across, down] = ['width', 'height'].map((name) => image.getAttribute(name));"
-            " return across * Math.min(box.width / across, box.height / down); }"
+            "() => { const image = document.querySelector('.stage .real'), box ="
+            " image.getBoundingClientRect(); const [across, down] = ['width', 'height'].map((name)"
+            " => image.getAttribute(name)); return across * Math.min(box.width / across, box.height"
+            " / down); }"
         )
     )

@@ -27,7 +27,7 @@ Window = Callable[..., Page]
 def reviews(make_review: Make, transactional_db: None) -> list[Review]:
     """Six images; the last two look the same."""
     made = [make_review() for _ in range(6)]
-    Review.objects.filter(pk__in=[one.pk for one in made[4:]]).update(look=made[4].asset_id)
+    Review.objects.filter(pk__in=[one.pk for one in made[4:]]).update(near_duplicate_group=made[4].asset_id)
     return made
 
 
@@ -45,14 +45,20 @@ def press(page: Page, *keys: str) -> None:
 def selected(page: Page) -> list[int]:
     """Places of the tiles that a screen reader calls selected."""
     options = page.get_by_role("option").all()
-    return [place for place, option in enumerate(options) if option.get_attribute("aria-selected") == "true"]
+    return [
+        place
+        for place, option in enumerate(options)
+        if option.get_attribute("aria-selected") == "true"
+    ]
 
 
 def verdicts() -> list[tuple[str, int]]:
     return list(Decision.objects.order_by("sequence").values_list("verdict", "review_id"))
 
 
-def test_a_sheet_is_decided_and_undone_without_a_mouse(page_of: Window, reviews: list[Review], moderator: User) -> None:
+def test_a_sheet_is_decided_and_undone_without_a_mouse(
+    page_of: Window, reviews: list[Review], moderator: User
+) -> None:
     page = page_of(moderator)
     claim(page)
 
@@ -89,7 +95,9 @@ def test_a_sheet_is_decided_and_undone_without_a_mouse(page_of: Window, reviews:
     assert {review.status for review in Review.objects.all()} == {"approved"}
 
 
-def test_an_escalation_asks_for_its_reason(page_of: Window, reviews: list[Review], moderator: User) -> None:
+def test_an_escalation_asks_for_its_reason(
+    page_of: Window, reviews: list[Review], moderator: User
+) -> None:
     page = page_of(moderator)
     claim(page)
 
@@ -133,9 +141,14 @@ def test_it_is_a_list_box_with_one_place_in_the_tab_order(
     assert selected(page) == []
 
 
-def test_real_pixels_are_asked_for_by_who_reveals_them(page_of: Window, reviews: list[Review], moderator: User) -> None:
+def test_real_pixels_are_asked_for_by_who_reveals_them(
+    page_of: Window, reviews: list[Review], moderator: User
+) -> None:
     page, asked = page_of(moderator), []
-    page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/preview") else None)
+    page.on(
+        "request",
+        lambda request: asked.append(request.url) if request.url.endswith("/thumbnail") else None,
+    )
     claim(page)
     assert asked == []
 
@@ -168,7 +181,9 @@ def test_images_that_look_the_same_are_opened_and_stay_selected(
     assert verdicts() == [("approve", reviews[4].pk)]
 
 
-def test_a_mouse_selects_extends_and_opens(page_of: Window, reviews: list[Review], moderator: User) -> None:
+def test_a_mouse_selects_extends_and_opens(
+    page_of: Window, reviews: list[Review], moderator: User
+) -> None:
     page = page_of(moderator)
     claim(page)
     options = page.get_by_role("option")
@@ -181,11 +196,17 @@ def test_a_mouse_selects_extends_and_opens(page_of: Window, reviews: list[Review
     options.nth(3).dblclick()
 
     expect(page).to_have_url(re.compile(f"{reviews[3].get_absolute_url()}\\?queue=waiting$"))
-    assert Review.objects.held_by(moderator).count() == 6, "opening one gives none of the others back"
+    assert Review.objects.held_by(moderator).count() == 6, (
+        "opening one gives none of the others back"
+    )
 
 
-def test_a_finger_selects_and_looks_while_it_stays(page_of: Window, reviews: list[Review], moderator: User) -> None:
-    page = page_of(moderator, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+def test_a_finger_selects_and_looks_while_it_stays(
+    page_of: Window, reviews: list[Review], moderator: User
+) -> None:
+    page = page_of(
+        moderator, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
     page.goto("/queues/waiting/")
     page.get_by_role("button", name="Contact sheet").tap()
     first = page.get_by_role("option").first
@@ -226,7 +247,9 @@ def test_leaving_gives_the_sheet_back_and_loading_it_again_does_not(
             break
         page.wait_for_timeout(50)
 
-    assert {review.claimed_until <= timezone.now() + claims.LINGERS for review in Review.objects.all()} == {True}
+    assert {
+        review.claimed_until <= timezone.now() + claims.LINGERS for review in Review.objects.all()
+    } == {True}
 
 
 def test_its_address_opened_again_shows_what_is_held_however_late_the_page_before_gives_it_back(
@@ -275,7 +298,7 @@ def test_opening_an_image_and_coming_back_finds_the_place_again(
     press(page, "Enter")
     expect(page.locator("#panel")).to_have_attribute("data-review", str(made[chosen[1]].uuid))
     # Somebody decides meanwhile what was selected last, in another window.
-    Review.objects.filter(pk=made[47].pk).update(claimed_by=None, claimed_until=None, priority=0)
+    Review.objects.filter(pk=made[47].pk).update(claimed_by=None, claimed_until=None, risk=0)
     Review.objects.filter(pk=made[47].pk).update(status="approved", decided_at=timezone.now())
     if way == "back":
         page.go_back()
@@ -305,7 +328,10 @@ def test_the_place_is_nobody_elses_and_lapses_with_the_claims(
     page.reload()
     expect(page.get_by_role("option").first).to_be_focused()
     assert selected(page) == []
-    assert page.evaluate("Object.keys(sessionStorage)").count(f"loupe.sheet.{moderator.pk}.waiting") == 1
+    assert (
+        page.evaluate("Object.keys(sessionStorage)").count(f"loupe.sheet.{moderator.pk}.waiting")
+        == 1
+    )
 
 
 def test_another_sheet_begins_at_its_beginning(
@@ -353,7 +379,9 @@ def test_a_break_is_suggested_above_the_tiles_and_no_button_moves(
     assert Review.objects.held_by(moderator).count() == 6
 
 
-def test_without_a_script_it_is_a_form(page_of: Window, reviews: list[Review], moderator: User) -> None:
+def test_without_a_script_it_is_a_form(
+    page_of: Window, reviews: list[Review], moderator: User
+) -> None:
     page = page_of(moderator, java_script_enabled=False)
     page.goto("/queues/waiting/")
     page.get_by_role("button", name="Contact sheet").click()
@@ -369,7 +397,9 @@ def test_without_a_script_it_is_a_form(page_of: Window, reviews: list[Review], m
     page.get_by_role("button", name="Reject 3").click()
 
     expect(page.get_by_text("Undo all 3")).to_be_visible()
-    assert [primary_key for _, primary_key in verdicts()] == [reviews[place].pk for place in (1, 4, 5)]
+    assert [primary_key for _, primary_key in verdicts()] == [
+        reviews[place].pk for place in (1, 4, 5)
+    ]
     page.get_by_role("button", name="Undo all 3").click()
     expect(page.get_by_text("They wait again, and you hold them.")).to_be_visible()
     assert Review.objects.waiting().count() == 6

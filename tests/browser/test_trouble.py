@@ -1,4 +1,6 @@
-"""What the desk promises while things go wrong: no connection, a silent server, a session that ended, a wrong key."""
+"""What the desk promises while things go wrong: no connection, a silent server, a session that
+ended, a wrong key.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,11 @@ def leave_unsent(page: Page, count: int) -> list[str]:
 
 
 def kept(page: Page) -> int:
-    return int(page.evaluate("Object.keys(localStorage).filter(key => key.startsWith('loupe.unsent.')).length"))
+    return int(
+        page.evaluate(
+            "Object.keys(localStorage).filter(key => key.startsWith('loupe.unsent.')).length"
+        )
+    )
 
 
 def log_in_as(page: Page, user: User) -> None:
@@ -75,7 +81,11 @@ def test_what_a_closed_window_left_unsent_is_sent_from_another_page(
 
 
 def test_another_person_in_the_same_browser_sends_none_of_them(
-    page_of: PageOf, moderator: User, other_moderator: User, waiting: list[Review], faults: list[str]
+    page_of: PageOf,
+    moderator: User,
+    other_moderator: User,
+    waiting: list[Review],
+    faults: list[str],
 ) -> None:
     page = page_of(moderator)
     context = page.context
@@ -125,12 +135,17 @@ def test_two_windows_send_each_kept_decision_once(
 ) -> None:
     page = page_of(moderator)
     context = page.context
+    # The held request may wait longer here than a person would.
+    context.add_init_script("AbortSignal.timeout = () => new AbortController().signal")
     leave_unsent(page, 3)
     context.set_offline(False)
     held: list[Route] = []
     posted: list[str] = []
     context.route(DECISIONS, lambda route: route.continue_() if held else held.append(route))
-    context.on("request", lambda request: posted.append(request.url) if DECISIONS.search(request.url) else None)
+    context.on(
+        "request",
+        lambda request: posted.append(request.url) if DECISIONS.search(request.url) else None,
+    )
     first, second = context.new_page(), context.new_page()
     first.goto("/")
     for _ in range(100):
@@ -182,7 +197,9 @@ def test_a_deck_that_runs_out_without_a_connection_says_so_on_the_stage(
     for _ in range(6):
         press(page, "a")
 
-    expect(page.locator("[data-on-the-way]")).to_contain_text("No connection, and no image is left here. 6 unsent")
+    expect(page.locator("[data-on-the-way]")).to_contain_text(
+        "No connection, and no image is left here. 6 unsent"
+    )
     page.context.set_offline(False)
     until(page, "!unsent.length && !isWaiting")
     expect(page.locator("[data-on-the-way]")).to_be_hidden()
@@ -244,7 +261,9 @@ def test_the_log_in_page_says_why_takes_no_keys_and_leads_back_to_the_image(
     forgive(faults, "40")
 
 
-def test_who_logs_out_is_not_told_that_they_were_signed_out(page_of: PageOf, moderator: User) -> None:
+def test_who_logs_out_is_not_told_that_they_were_signed_out(
+    page_of: PageOf, moderator: User
+) -> None:
     page = page_of(moderator)
     page.goto("/")
     page.locator(".menu > summary").click()
@@ -336,7 +355,9 @@ def test_keys_that_categories_take_over_say_so_until_they_close(
     expect(approve).to_have_attribute("title", re.compile("A chooses Alcohol"))
     expect(approve).not_to_have_attribute("aria-keyshortcuts", "A")
     lost = page.locator("[data-key-lost]").evaluate_all("all => all.map(one => one.dataset.hotkey)")
-    shown = page.locator("#chooser [data-hotkey]:visible").evaluate_all("all => all.map(one => one.dataset.hotkey)")
+    shown = page.locator("#chooser [data-hotkey]:visible").evaluate_all(
+        "all => all.map(one => one.dataset.hotkey)"
+    )
     assert set(lost) <= set(shown)
     assert {"a", "g", "n"} <= set(lost)
     page.keyboard.press("a")
@@ -347,7 +368,9 @@ def test_keys_that_categories_take_over_say_so_until_they_close(
     assert verdicts() == []
 
 
-def test_own_counts_follow_a_verdict_at_once(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+def test_own_counts_follow_a_verdict_at_once(
+    page_of: PageOf, moderator: User, waiting: list[Review]
+) -> None:
     page = page_of(moderator)
     begin(page)
     count = page.locator("#rail-approve .num")
@@ -359,13 +382,15 @@ def test_own_counts_follow_a_verdict_at_once(page_of: PageOf, moderator: User, w
 
     until(page, "find('#rail-approve .num').textContent === '1'")
     assert verdicts() == []
-    page.unroute(DECISIONS)
     for route in held:
         route.continue_()
+    page.unroute(DECISIONS)
     sent(page)
 
 
-def test_what_was_said_of_the_size_follows_the_zoom(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+def test_what_was_said_of_the_size_follows_the_zoom(
+    page_of: PageOf, moderator: User, waiting: list[Review]
+) -> None:
     Preferences.objects.create(user=moderator, blur=False)
     page = page_of(moderator)
     begin(page)

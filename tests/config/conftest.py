@@ -19,7 +19,12 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     variables = environment(folder, DJANGO_SUPERUSER_PASSWORD=PASSWORD)
     superuser = ["createsuperuser", "--noinput", "--username=ada", "--email=ada@loupe.example"]
     for command in (["migrate"], superuser):
-        subprocess.run([sys.executable, "manage.py", *command, "--verbosity=0"], cwd=ROOT, env=variables, check=True)
+        subprocess.run(
+            [sys.executable, "manage.py", *command, "--verbosity=0"],
+            cwd=ROOT,
+            env=variables,
+            check=True,
+        )
     return folder / "db.sqlite3"
 
 

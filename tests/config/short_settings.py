@@ -1,4 +1,6 @@
-"""A worker with one short-lived process: replaced after every run, and with a time limit of one second."""
+"""A worker with one short-lived process: replaced after every run, and with a time limit of one
+second.
+"""
 
 from __future__ import annotations
 

@@ -25,7 +25,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_the_first_settings_are_secret_and_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_settings_are_secret_and_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = prepare(tmp_path / "new" / "var")
     first = path.read_text()
 

@@ -22,13 +22,17 @@ def pins(name: str) -> dict[str, str]:
     """Package → version; every line must be a pin or one of its hashes."""
     found: dict[str, str] = {}
     for entry in (ROOT / name).read_text().replace("\\\n", " ").splitlines():
-        pin = re.fullmatch(r"([a-z0-9.-]+)==([^\s;]+)( ;[^#]+?)?((\s+--hash=sha256:[0-9a-f]{64})+)\s*", entry)
+        pin = re.fullmatch(
+            r"([a-z0-9.-]+)==([^\s;]+)( ;[^#]+?)?((\s+--hash=sha256:[0-9a-f]{64})+)\s*", entry
+        )
         assert pin, f"{name}: {entry[:80]}"
         found[pin.group(1)] = pin.group(2)
     return found
 
 
-def run(*command: str, cwd: Path = ROOT, check: bool = False, **variables: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *command: str, cwd: Path = ROOT, check: bool = False, **variables: str
+) -> subprocess.CompletedProcess[str]:
     env = {name: os.environ[name] for name in KEPT if name in os.environ} | variables
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=check)
 
@@ -40,13 +44,19 @@ def test_production_has_the_driver_of_postgresql_and_nothing_under_the_agpl() ->
     production = pins("requirements-production.txt")
 
     assert {"psycopg", "psycopg-binary", "django", "granian"} <= set(production)
-    assert not {"nudenet", "onnxruntime", "opencv-python-headless", "pytest", "mypy"} & set(production)
+    assert not {"nudenet", "onnxruntime", "opencv-python-headless", "pytest", "mypy"} & set(
+        production
+    )
 
 
 def test_all_requirements_agree_in_their_versions() -> None:
     dev = pins("requirements-dev.txt")
     for name in REQUIREMENTS:
-        differing = {package: version for package, version in pins(name).items() if dev.get(package) != version}
+        differing = {
+            package: version
+            for package, version in pins(name).items()
+            if dev.get(package) != version
+        }
         assert differing == {}, name
 
 
@@ -60,13 +70,21 @@ def test_the_readme_installs_them_with_their_hashes() -> None:
 
 def test_nothing_suggests_to_install_loupe_by_name() -> None:
     """`loupe` on the package index is somebody else's."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     suggestion = re.compile(r"loupe\[|pip3? install (?:-\S+ )*['\"]?loupe\b")
-    texts = [ROOT / name for name in listed.stdout.split("\0") if name and name != "tests/config/test_install.py"]
+    texts = [
+        ROOT / name
+        for name in listed.stdout.split("\0")
+        if name and name != "tests/config/test_install.py"
+    ]
     found = [
         path.name
         for path in texts
-        if path.is_file() and not path.is_symlink() and suggestion.search(path.read_text(errors="ignore"))
+        if path.is_file()
+        and not path.is_symlink()
+        and suggestion.search(path.read_text(errors="ignore"))
     ]
     assert found == []
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -79,11 +97,13 @@ def test_nothing_suggests_to_install_loupe_by_name() -> None:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of what `make run` reads, with no packages to install and a server that ends at once."""
+    """A copy of what `make run` reads, with no packages to install and a server that ends at
+    once.
+    """
     shutil.copy(ROOT / "Makefile", tmp_path)
     (tmp_path / "requirements.txt").write_text("# none\n")
-    (tmp_path / "config" / "engine").mkdir(parents=True)
-    (tmp_path / "config" / "engine" / "prepare.py").write_text("")
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "bootstrap.py").write_text("")
     (tmp_path / "manage.py").write_text("import sys; print('started by', sys.executable)")
     return tmp_path
 
@@ -147,11 +167,15 @@ def test_manage_names_linux_as_the_platform(elsewhere: str) -> None:
     started = run(sys.executable, "manage.py", "check", PYTHONPATH=elsewhere)
 
     assert started.returncode == 1
-    assert started.stderr.startswith("Loupe cannot start: it runs on Linux only, and this is darwin.")
+    assert started.stderr.startswith(
+        "Loupe cannot start: it runs on Linux only, and this is darwin."
+    )
 
 
 @pytest.mark.parametrize("has_file", [False, True])
-def test_without_a_key_the_message_names_the_folder_and_the_file(tmp_path: Path, has_file: bool) -> None:
+def test_without_a_key_the_message_names_the_folder_and_the_file(
+    tmp_path: Path, has_file: bool
+) -> None:
     file = tmp_path / "settings.env"
     if has_file:
         file.write_text("DEBUG=1\n")
@@ -164,7 +188,9 @@ def test_without_a_key_the_message_names_the_folder_and_the_file(tmp_path: Path,
     assert "Traceback" not in started.stderr
 
 
-@pytest.mark.parametrize("arguments", [("import_images", "--help"), ("help", "import_images"), ("--help",)])
+@pytest.mark.parametrize(
+    "arguments", [("import_images", "--help"), ("help", "import_images"), ("--help",)]
+)
 def test_help_needs_no_key(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     shown = run(sys.executable, "manage.py", *arguments, DATA_DIR=str(tmp_path))
 
@@ -177,7 +203,10 @@ def test_help_needs_no_key(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     [
         ({"CLASSIFIERS": "novita"}, True),
         ({"CLASSIFIERS": "novita", "NOVITA_API_KEY": "sk_1"}, False),
-        ({"CLASSIFIERS": "novita,scenario", "SCENARIO_API_KEY": "a", "SCENARIO_API_SECRET": "b"}, False),
+        (
+            {"CLASSIFIERS": "novita,scenario", "SCENARIO_API_KEY": "a", "SCENARIO_API_SECRET": "b"},
+            False,
+        ),
     ],
 )
 def test_a_deployment_that_can_classify_nothing_is_warned(

@@ -15,7 +15,10 @@ pytestmark = pytest.mark.django_db
 def test_a_lapsed_session_sends_htmx_to_the_login_page_and_back_to_where_it_was() -> None:
     answer = Client().get(
         "/queues/waiting/",
-        headers={"HX-Request": "true", "HX-Current-URL": "http://testserver/reviews/x/?queue=waiting"},
+        headers={
+            "HX-Request": "true",
+            "HX-Current-URL": "http://testserver/reviews/x/?queue=waiting",
+        },
     )
 
     assert answer.status_code == 204
@@ -40,9 +43,14 @@ def test_static_files_carry_the_headers_of_pages() -> None:
     assert b"".join(file.streaming_content)
 
     for name in (
-        "Content-Security-Policy", "Cross-Origin-Resource-Policy", "Cross-Origin-Opener-Policy", "Permissions-Policy",
-        "Referrer-Policy", "X-Content-Type-Options", "X-Frame-Options",
-    ):  # fmt: skip
+        "Content-Security-Policy",
+        "Cross-Origin-Resource-Policy",
+        "Cross-Origin-Opener-Policy",
+        "Permissions-Policy",
+        "Referrer-Policy",
+        "X-Content-Type-Options",
+        "X-Frame-Options",
+    ):
         assert file[name] == page[name], name
     assert "camera=()" in file["Permissions-Policy"]
 
@@ -50,7 +58,8 @@ def test_static_files_carry_the_headers_of_pages() -> None:
 def test_a_failed_log_in_is_stored_without_what_was_sent() -> None:
     for _ in range(2):
         Client().post(
-            "/login/?token=in-the-address", {"username": "ada", "password": "x", "csrfmiddlewaretoken": "tok"}
+            "/login/?token=in-the-address",
+            {"username": "ada", "password": "x", "csrfmiddlewaretoken": "tok"},
         )
 
     attempt = AccessAttempt.objects.get()
@@ -66,7 +75,9 @@ def test_an_address_of_htmx_that_is_none_leads_to_the_first_page() -> None:
     assert answer["HX-Redirect"] == "/login/?next=%2F"
 
 
-def test_a_session_that_was_tampered_with_is_nobodys(moderator: User, client_of: Callable[[User], Client]) -> None:
+def test_a_session_that_was_tampered_with_is_nobodys(
+    moderator: User, client_of: Callable[[User], Client]
+) -> None:
     client = client_of(moderator)
     assert client.get("/").status_code == 200
 
@@ -80,9 +91,14 @@ def test_a_session_that_was_tampered_with_is_nobodys(moderator: User, client_of:
     assert client.get("/").status_code == 302
 
 
-def test_sessions_outlive_a_new_secret_key(moderator: User, client_of: Callable[[User], Client], settings: Any) -> None:
+def test_sessions_outlive_a_new_secret_key(
+    moderator: User, client_of: Callable[[User], Client], settings: Any
+) -> None:
     client = client_of(moderator)
-    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "the-next-" + "n" * 50, [settings.SECRET_KEY]
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = (
+        "the-next-" + "n" * 50,
+        [settings.SECRET_KEY],
+    )
     assert client.get("/").status_code == 200
 
     settings.SECRET_KEY_FALLBACKS = []
@@ -90,7 +106,9 @@ def test_sessions_outlive_a_new_secret_key(moderator: User, client_of: Callable[
     assert client_of(moderator).get("/").status_code == 200
 
 
-def test_a_permission_that_is_taken_away_is_gone_at_once(moderator: User, client_of: Callable[[User], Client]) -> None:
+def test_a_permission_that_is_taken_away_is_gone_at_once(
+    moderator: User, client_of: Callable[[User], Client]
+) -> None:
     client = client_of(moderator)
     assert client.get("/decisions/").status_code == 200
 

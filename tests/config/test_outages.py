@@ -58,7 +58,10 @@ class Away:
         (caused(OperationalError(), psycopg.errors.AdminShutdown()), Outage.DATABASE),
         (caused(OperationalError(), psycopg.errors.TooManyConnections()), Outage.DATABASE),
         (caused(OperationalError(), psycopg.errors.DeadlockDetected()), Outage.DATABASE),
-        (caused(InterfaceError(), psycopg.InterfaceError("the connection is closed")), Outage.DATABASE),
+        (
+            caused(InterfaceError(), psycopg.InterfaceError("the connection is closed")),
+            Outage.DATABASE,
+        ),
         (caused(OperationalError(), sqlite_error(sqlite3.SQLITE_BUSY)), Outage.DATABASE),
         (caused(OperationalError(), sqlite_error(sqlite3.SQLITE_FULL)), Outage.DATABASE),
         (caused(OperationalError(), sqlite_error(sqlite3.SQLITE_IOERR_READ)), Outage.DATABASE),
@@ -104,7 +107,9 @@ def test_htmx_gets_a_sentence_instead_of_a_page(moderator: User) -> None:
 
 
 @pytest.mark.django_db
-def test_a_log_in_and_redis_away_answer_503_too(moderator: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_in_and_redis_away_answer_503_too(
+    moderator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = Client(raise_request_exception=False)
     with Away():
         assert client.post("/login/", {"username": "ada", "password": "x"}).status_code == 503
@@ -112,7 +117,7 @@ def test_a_log_in_and_redis_away_answer_503_too(moderator: User, monkeypatch: py
     def refuse(*args: object) -> None:
         raise RedisConnectionError("Error 111 connecting to localhost:6379. Connection refused.")
 
-    monkeypatch.setattr("config.views.today", refuse)
+    monkeypatch.setattr("moderation.views.dashboard.today", refuse)
     client.force_login(moderator)
     assert client.get("/").status_code == 503
 
@@ -153,7 +158,9 @@ def test_programs_are_answered_in_their_own_format(path: str, body: dict[str, An
 
 
 @pytest.mark.django_db
-def test_an_answer_stands_when_the_call_can_no_longer_be_counted(admin: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_stands_when_the_call_can_no_longer_be_counted(
+    admin: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The work is committed: a program that was told 500 would send it, and pay for it, again."""
     _, key = ApiKey.make(name="x", owner=admin, scopes=[Scope.READ])
 
@@ -211,22 +218,34 @@ def fail(error: Exception, text: str = "The pump %s failed") -> None:
 
 def test_an_outage_is_one_line_a_minute(lines: list[str], clock: Clock) -> None:
     for _ in range(100):
-        fail(caused(OperationalError(f"{AWAY}\nIs the server running?"), psycopg.OperationalError(AWAY)))
+        fail(
+            caused(
+                OperationalError(f"{AWAY}\nIs the server running?"), psycopg.OperationalError(AWAY)
+            )
+        )
     assert lines == [f"The pump poll failed: OperationalError: {AWAY} Is the server running?"]
 
     fail(RedisConnectionError("Connection refused."))
     assert len(lines) == 2, "another outage has a line of its own"
     clock.now += 61
     fail(caused(OperationalError(AWAY), psycopg.OperationalError(AWAY)))
-    assert lines[2] == f"The pump poll failed: OperationalError: {AWAY} (99 more like it since the last such line)"
+    assert (
+        lines[2]
+        == f"The pump poll failed: OperationalError: {AWAY} (99 more like it since the last such"
+        " line)"
+    )
 
 
-def test_the_queue_reports_an_outage_once_with_all_that_follows_from_it(lines: list[str], clock: Clock) -> None:
+def test_the_queue_reports_an_outage_once_with_all_that_follows_from_it(
+    lines: list[str], clock: Clock
+) -> None:
     queue = logging.getLogger("django-q")
     queue.error("reincarnated pusher 17 after sudden death")
     assert len(lines) == 1, "without an outage it is an event"
     for _ in range(50):
-        queue.error(RedisConnectionError("Error 111 connecting to localhost:6379. Connection refused."))
+        queue.error(
+            RedisConnectionError("Error 111 connecting to localhost:6379. Connection refused.")
+        )
         queue.error("reincarnated pusher 18 after sudden death")
     assert lines[1:] == ["Error 111 connecting to localhost:6379. Connection refused."]
 
@@ -241,7 +260,9 @@ def test_a_fault_keeps_every_traceback(lines: list[str]) -> None:
 
 def test_processes_of_one_worker_log_an_outage_together(clock: Clock) -> None:
     folded = FoldOutages()
-    record = logging.LogRecord("django-q", logging.ERROR, "", 1, RedisConnectionError("refused"), None, None)
+    record = logging.LogRecord(
+        "django-q", logging.ERROR, "", 1, RedisConnectionError("refused"), None, None
+    )
     child = os.fork()
     if child == 0:
         os._exit(0 if folded.filter(record) else 1)

@@ -20,7 +20,11 @@ PASSWORD = "correct horse battery staple"
         ("127.0.0.1", None, "127.0.0.1"),
         ("127.0.0.1", "203.0.113.7", "203.0.113.7"),
         ("127.0.0.1", "2001:db8::7", "2001:db8::7"),
-        ("127.0.0.1", "198.51.100.1, 203.0.113.7", "203.0.113.7"),  # the first one is the client's own invention
+        (
+            "127.0.0.1",
+            "198.51.100.1, 203.0.113.7",
+            "203.0.113.7",
+        ),  # the first one is the client's own invention
         ("127.0.0.1", "198.51.100.1, 203.0.113.7, 10.1.2.3", "203.0.113.7"),  # two trusted proxies
         ("203.0.113.9", "198.51.100.1", "203.0.113.9"),  # no proxy of ours
         ("127.0.0.1", "10.1.2.3", "10.1.2.3"),
@@ -34,7 +38,9 @@ def test_the_client_is_the_last_address_that_is_no_trusted_proxy(
     peer: str, forwarded: str | None, client: str, settings: Any
 ) -> None:
     settings.TRUSTED_PROXIES = ["127.0.0.1", "10.0.0.0/8"]
-    request = RequestFactory().get("/", REMOTE_ADDR=peer, headers={"X-Forwarded-For": forwarded} if forwarded else {})
+    request = RequestFactory().get(
+        "/", REMOTE_ADDR=peer, headers={"X-Forwarded-For": forwarded} if forwarded else {}
+    )
 
     ClientAddressMiddleware(lambda request: None)(request)  # type: ignore[arg-type, return-value]
 
@@ -44,7 +50,9 @@ def test_the_client_is_the_last_address_that_is_no_trusted_proxy(
 @pytest.mark.django_db
 def test_wrong_passwords_lock_the_address_they_come_from_and_no_other() -> None:
     User.objects.create_user("ada", password=PASSWORD)
-    stranger, ada = (Client(headers={"X-Forwarded-For": address}) for address in ("203.0.113.7", "203.0.113.8"))
+    stranger, ada = (
+        Client(headers={"X-Forwarded-For": address}) for address in ("203.0.113.7", "203.0.113.8")
+    )
 
     for _ in range(5):
         refused = stranger.post("/login/", {"username": "ada", "password": "wrong"})

@@ -1,4 +1,6 @@
-"""Wrong values stop the start with a sentence that says what to do; right ones mean what README.md says."""
+"""Wrong values stop the start with a sentence that says what to do; right ones mean what README.md
+says.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,10 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
         ({"SECRET_KEY": "k" * 60}, "SECRET_KEY can be guessed"),
         ({"SECRET_KEY": "django-insecure-" + KEY}, "SECRET_KEY can be guessed"),
         ({"SECRET_KEY_FALLBACKS": f"{KEY},short"}, "SECRET_KEY_FALLBACKS can be guessed"),
-        ({"TRUSTED_PROXIES": "10.0.0.0/8,proxy"}, "TRUSTED_PROXIES holds 'proxy', which is no network address."),
+        (
+            {"TRUSTED_PROXIES": "10.0.0.0/8,proxy"},
+            "TRUSTED_PROXIES holds 'proxy', which is no network address.",
+        ),
         ({"DEBUG": "maybe"}, "Write DEBUG=1 or DEBUG=0."),
         ({"PORT": "eighty"}, "Write for example PORT=8000."),
         ({"PORT": "70000"}, "Choose a value from 1 to 65535."),
@@ -57,15 +62,26 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
         ({"PUBLIC_URL": "https://loupe.example.org/?x=1"}, "is not an address"),
         ({"SANDBOX_LATENCY": "nan"}, "SANDBOX_LATENCY"),
         ({"SANDBOX_LATENCY": "-1"}, "Choose a value from 0 to 600."),
-        ({"CLASSIFIERS": "local,crystal-ball"}, "names 'crystal-ball', which does not exist. Choose from: local,"),
-        ({"CALLER_ALLOW": "10.0.0.5"}, "Write host:port pairs, for example CALLER_ALLOW=10.0.0.5:9000."),
-        ({"FETCH_ALLOW": "10.0.0.5"}, "Write host:port pairs, for example FETCH_ALLOW=10.0.0.5:9000."),
+        (
+            {"CLASSIFIERS": "local,crystal-ball"},
+            "names 'crystal-ball', which does not exist. Choose from: local,",
+        ),
+        (
+            {"CALLER_ALLOW": "10.0.0.5"},
+            "Write host:port pairs, for example CALLER_ALLOW=10.0.0.5:9000.",
+        ),
+        (
+            {"FETCH_ALLOW": "10.0.0.5"},
+            "Write host:port pairs, for example FETCH_ALLOW=10.0.0.5:9000.",
+        ),
         ({"SCENARIO_API_KEY": "x"}, "SCENARIO_API_KEY and SCENARIO_API_SECRET belong together"),
         ({"DATABASE_URL": "oracle"}, "DATABASE_URL"),
         ({"REDIS_URL": "localhost"}, "REDIS_URL"),
     ],
 )
-def test_a_wrong_value_is_refused_with_a_sentence(load: Load, variables: dict[str, str], sentence: str) -> None:
+def test_a_wrong_value_is_refused_with_a_sentence(
+    load: Load, variables: dict[str, str], sentence: str
+) -> None:
     with pytest.raises(ImproperlyConfigured) as refusal:
         load(**variables)
     assert sentence in str(refusal.value)
@@ -84,7 +100,10 @@ def test_without_debug_and_keys_there_is_no_provider_and_no_sandbox(load: Load) 
 def test_the_sandbox_stands_in_until_there_is_a_key(load: Load) -> None:
     tried = load(DEBUG="1", PORT="8123")
     assert list(tried.IMAGE_PROVIDERS) == ["novita-sandbox"]
-    assert tried.IMAGE_PROVIDERS["novita-sandbox"]["OPTIONS"]["base_url"] == "http://127.0.0.1:8123/sandbox/novita"
+    assert (
+        tried.IMAGE_PROVIDERS["novita-sandbox"]["OPTIONS"]["base_url"]
+        == "http://127.0.0.1:8123/sandbox/novita"
+    )
     assert tried.FETCH_ALLOW == ["127.0.0.1:8123"]
     assert tried.CALLER_ALLOW == []
 
@@ -110,11 +129,15 @@ def test_hsts_binds_the_whole_domain_only_when_asked_to(load: Load) -> None:
 
     assert settings.SECURE_HSTS_INCLUDE_SUBDOMAINS
     assert settings.SECURE_HSTS_PRELOAD
-    assert not load(HSTS_SUBDOMAINS="1").SECURE_HSTS_INCLUDE_SUBDOMAINS, "there is no HSTS over http"
+    assert not load(HSTS_SUBDOMAINS="1").SECURE_HSTS_INCLUDE_SUBDOMAINS, (
+        "there is no HSTS over http"
+    )
 
 
 def test_the_key_that_make_run_makes_is_strong_enough(load: Load, tmp_path: Path) -> None:
-    made = dict(line.split("=", 1) for line in prepare(tmp_path).read_text().splitlines() if line[0] != "#")
+    made = dict(
+        line.split("=", 1) for line in prepare(tmp_path).read_text().splitlines() if line[0] != "#"
+    )
 
     assert made["SECRET_KEY"] == load(SECRET_KEY=made["SECRET_KEY"]).SECRET_KEY
 
@@ -130,7 +153,9 @@ def test_nothing_outlives_a_transaction_behind_a_pooler(load: Load) -> None:
     assert pooled["DISABLE_SERVER_SIDE_CURSORS"]
 
 
-def test_a_file_of_first_settings_is_read_and_the_environment_wins(load: Load, tmp_path: Path) -> None:
+def test_a_file_of_first_settings_is_read_and_the_environment_wins(
+    load: Load, tmp_path: Path
+) -> None:
     (tmp_path / "settings.env").write_text("# choices\n\nDEBUG=1\nSANDBOX_LATENCY=3\n")
 
     settings = load(SANDBOX_LATENCY="7")
@@ -146,14 +171,23 @@ def test_a_file_of_first_settings_is_read_and_the_environment_wins(load: Load, t
 @pytest.mark.parametrize(
     ("variables", "sentence"),
     [
-        ({"DEBUG": "maybe"}, "Loupe cannot start: DEBUG='maybe' is neither yes nor no. Write DEBUG=1 or DEBUG=0."),
+        (
+            {"DEBUG": "maybe"},
+            "Loupe cannot start: DEBUG='maybe' is neither yes nor no. Write DEBUG=1 or DEBUG=0.",
+        ),
         ({"SECRET_KEY": ""}, "Loupe cannot start: SECRET_KEY is empty."),
     ],
 )
-def test_commands_end_with_the_sentence_alone(variables: dict[str, str], sentence: str, tmp_path: Path) -> None:
+def test_commands_end_with_the_sentence_alone(
+    variables: dict[str, str], sentence: str, tmp_path: Path
+) -> None:
     env = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path), "SECRET_KEY": KEY, **variables}
     ended = subprocess.run(
-        [sys.executable, "manage.py", "check"], cwd=SETTINGS.parent.parent, env=env, capture_output=True, text=True
+        [sys.executable, "manage.py", "check"],
+        cwd=SETTINGS.parent.parent,
+        env=env,
+        capture_output=True,
+        text=True,
     )
 
     assert ended.returncode == 1
@@ -167,11 +201,26 @@ def test_an_unknown_address_has_our_own_page_with_debug_too(tmp_path: Path) -> N
         "r = Client().get('/nowhere/at-all'); print(r.status_code); "
         "print(r.content.decode())"
     )
-    env = {**os.environ, "DATA_DIR": str(tmp_path), "DEBUG": "1", "SECRET_KEY": KEY, "DATABASE_URL": ""}
-    env |= {"DJANGO_SETTINGS_MODULE": "config.settings", "REDIS_URL": "", "ALLOWED_HOSTS": "testserver"}
+    env = {
+        **os.environ,
+        "DATA_DIR": str(tmp_path),
+        "DEBUG": "1",
+        "SECRET_KEY": KEY,
+        "DATABASE_URL": "",
+    }
+    env |= {
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "REDIS_URL": "",
+        "ALLOWED_HOSTS": "testserver",
+    }
 
     shown = subprocess.run(
-        [sys.executable, "-c", ask], env=env, cwd=SETTINGS.parent.parent, capture_output=True, text=True, check=True
+        [sys.executable, "-c", ask],
+        env=env,
+        cwd=SETTINGS.parent.parent,
+        capture_output=True,
+        text=True,
+        check=True,
     )
 
     assert shown.stdout.startswith("404\n")

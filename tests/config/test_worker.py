@@ -1,4 +1,6 @@
-"""The worker under violence: real processes, really killed. Whatever dies, nothing stays behind and nothing is lost."""
+"""The worker under violence: real processes, really killed. Whatever dies, nothing stays behind and
+nothing is lost.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def test_a_killed_process_ends_the_whole_tree(worker: Worker, victim: str) -> No
     until(lambda: not worker.session(), seconds=3)
 
 
-def test_a_slot_held_by_a_killed_worker_is_free_after_the_restart(worker: Worker, data_dir: Path) -> None:
+def test_a_slot_held_by_a_killed_worker_is_free_after_the_restart(
+    worker: Worker, data_dir: Path
+) -> None:
     worker.add("hold")
     held = until(lambda: worker.lease("hold"))
     os.kill(worker.process.pid, signal.SIGKILL)
@@ -52,13 +56,20 @@ def test_a_slot_held_by_a_killed_worker_is_free_after_the_restart(worker: Worker
 
 def test_start_and_orderly_stop_are_logged(worker: Worker) -> None:
     pid = worker.process.pid
-    until(lambda: re.search(rf"INFO loupe.engine: worker {pid} on \S+: started, \d+ processes", worker.log.read_text()))
+    until(
+        lambda: re.search(
+            rf"INFO loupe.engine: worker {pid} on \S+: started, \d+ processes",
+            worker.log.read_text(),
+        )
+    )
     assert "stopped in order" not in worker.log.read_text()
 
     os.kill(pid, signal.SIGTERM)
 
     assert worker.code(seconds=5) == 0
-    assert re.search(rf"INFO loupe.engine: worker {pid} on \S+: stopped in order", worker.log.read_text())
+    assert re.search(
+        rf"INFO loupe.engine: worker {pid} on \S+: stopped in order", worker.log.read_text()
+    )
 
 
 @pytest.mark.parametrize("group", [False, True], ids=["main process", "process group"])
@@ -84,9 +95,15 @@ def test_a_stop_has_a_deadline(data_dir: Path) -> None:
 
 
 def test_losing_every_message_costs_seconds_only(worker: Worker) -> None:
-    worker.sql("CREATE TRIGGER lose AFTER INSERT ON django_q_ormq BEGIN DELETE FROM django_q_ormq; END")
+    worker.sql(
+        "CREATE TRIGGER lose AFTER INSERT ON django_q_ormq BEGIN DELETE FROM django_q_ormq; END"
+    )
     worker.add("new letter")
-    until(lambda: worker.sql("SELECT 1 FROM generation_pumpslot WHERE name = 'stamp' AND wanted_at IS NOT NULL"))
+    until(
+        lambda: worker.sql(
+            "SELECT 1 FROM generation_jobslot WHERE name = 'stamp' AND wanted_at IS NOT NULL"
+        )
+    )
     worker.sql("DROP TRIGGER lose")
 
     until(lambda: worker.is_done("letter"), seconds=10)
@@ -94,9 +111,9 @@ def test_losing_every_message_costs_seconds_only(worker: Worker) -> None:
 
 
 def test_the_ticker_survives_a_broken_database(worker: Worker) -> None:
-    worker.sql("ALTER TABLE generation_pumpslot RENAME TO elsewhere")
+    worker.sql("ALTER TABLE generation_jobslot RENAME TO elsewhere")
     until(lambda: "The tick failed" in worker.log.read_text())
-    worker.sql("ALTER TABLE elsewhere RENAME TO generation_pumpslot")
+    worker.sql("ALTER TABLE elsewhere RENAME TO generation_jobslot")
     worker.add("new letter")
 
     until(lambda: worker.is_done("letter"))

@@ -1,4 +1,6 @@
-"""The real settings and one more application, for workers that tests start as processes of their own."""
+"""The real settings and one more application, for workers that tests start as processes of their
+own.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Real workers as processes of their own, on a database of their own, and what /proc says about them."""
+"""Real workers as processes of their own, on a database of their own, and what /proc says about
+them.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,11 @@ def until(found: Callable[[], Any], *, seconds: float = 15.0) -> Any:
 
 def environment(data_dir: Path, module: str = SETTINGS, **more: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-    own = {"DATA_DIR": str(data_dir), "SECRET_KEY": "only-for-tests-" + "s" * 50, "DJANGO_SETTINGS_MODULE": module}
+    own = {
+        "DATA_DIR": str(data_dir),
+        "SECRET_KEY": "only-for-tests-" + "s" * 50,
+        "DJANGO_SETTINGS_MODULE": module,
+    }
     return {**kept, **own, **more}
 
 
@@ -42,7 +48,9 @@ def processes() -> dict[int, tuple[int, int]]:
     for folder in Path("/proc").iterdir():
         with suppress(OSError, ValueError):
             pid = int(folder.name)
-            state, parent, _group, session = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
+            state, parent, _group, session = (
+                (folder / "stat").read_text().rpartition(")")[2].split()[:4]
+            )
             if state != "Z":
                 found[pid] = (int(parent), int(session))
     return found
@@ -56,7 +64,9 @@ def children(pid: int) -> list[int]:
 class Program:
     """A management command in a session of its own."""
 
-    def __init__(self, data_dir: Path, *arguments: str, module: str = SETTINGS, **more: str) -> None:
+    def __init__(
+        self, data_dir: Path, *arguments: str, module: str = SETTINGS, **more: str
+    ) -> None:
         self.database = data_dir / "db.sqlite3"
         self.log = data_dir / "log"
         with self.log.open("a") as log:
@@ -86,17 +96,23 @@ class Program:
         return self.process.wait(seconds)
 
     def sql(self, statement: str, *values: object) -> list[Any]:
-        with closing(sqlite3.connect(self.database, timeout=20, isolation_level=None)) as connection:
+        with closing(
+            sqlite3.connect(self.database, timeout=20, isolation_level=None)
+        ) as connection:
             return connection.execute(statement, values).fetchall()
 
 
 class Worker(Program):
     """A running ``manage.py qworker``, ready to work."""
 
-    def __init__(self, data_dir: Path, *arguments: str, module: str = SETTINGS, workers: int = WORKERS) -> None:
+    def __init__(
+        self, data_dir: Path, *arguments: str, module: str = SETTINGS, workers: int = WORKERS
+    ) -> None:
         super().__init__(data_dir, "qworker", *arguments, module=module)
         try:
-            until(lambda: self.process.poll() is not None or self.size == workers + 2)  # monitor and pusher
+            until(
+                lambda: self.process.poll() is not None or self.size == workers + 2
+            )  # monitor and pusher
             assert self.process.poll() is None, self.log.read_text()
         except BaseException:
             self.__exit__()
@@ -119,5 +135,7 @@ class Worker(Program):
 
     def lease(self, name: str) -> str:
         """When the lease of the pump's slot ends; empty when nothing runs."""
-        rows = self.sql("SELECT running_until FROM generation_pumpslot WHERE name = ? AND host != ''", name)
+        rows = self.sql(
+            "SELECT running_until FROM generation_jobslot WHERE name = ? AND host != ''", name
+        )
         return (rows and rows[0][0]) or ""

@@ -1,4 +1,6 @@
-"""Real servers of their own for a test: PostgreSQL, Redis, PgBouncer, nginx, and Loupe's web server as documented."""
+"""Real servers of their own for a test: PostgreSQL, Redis, PgBouncer, nginx, and Loupe's web server
+as documented.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,9 @@ def wait_until(found: Callable[[], Any], what: str, *, seconds: float = 40.0) ->
 
 
 def documented_command(program: str) -> list[str]:
-    """Return the command of docs/operations.md that starts this program, its continued lines joined."""
+    """Return the command of docs/operations.md that starts this program, its continued lines
+    joined.
+    """
     blocks = re.findall(r"^```sh\n(.*?)^```", OPERATIONS, re.MULTILINE | re.DOTALL)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     found = next(line for line in lines if line.startswith(f"{program} "))
@@ -79,7 +83,9 @@ class Server:
         self.log = self.folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
         # PostgreSQL and PgBouncer refuse to run as root.
-        self.user = "nobody" if os.getuid() == 0 and self.name in {"postgres", "pgbouncer"} else None
+        self.user = (
+            "nobody" if os.getuid() == 0 and self.name in {"postgres", "pgbouncer"} else None
+        )
         if self.user:
             os.chown(self.folder, pwd.getpwnam(self.user).pw_uid, -1)
 
@@ -95,9 +101,15 @@ class Server:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                cwd=ROOT if self.user is None else self.folder, env=self.environment(), user=self.user,
-            )  # fmt: skip
+                self.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=ROOT if self.user is None else self.folder,
+                env=self.environment(),
+                user=self.user,
+            )
         process = self.process
         wait_until(lambda: process.poll() is not None or is_listening(self.port), self.name)
         assert process.poll() is None, self.log.read_text()
@@ -138,10 +150,18 @@ class Postgres(Server):
 
     def command(self) -> Sequence[str]:
         values = {
-            "port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.folder, "fsync": "off",
+            "port": self.port,
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": self.folder,
+            "fsync": "off",
             "max_connections": self.max_connections,
-        }  # fmt: skip
-        return [self.binary, "-D", str(self.folder / "data"), *(f"--{name}={value}" for name, value in values.items())]
+        }
+        return [
+            self.binary,
+            "-D",
+            str(self.folder / "data"),
+            *(f"--{name}={value}" for name, value in values.items()),
+        ]
 
     def stop(self) -> None:
         super().stop()
@@ -175,7 +195,10 @@ class Redis(Server):
 
     def command(self) -> Sequence[str]:
         values = {"port": self.port, "bind": "127.0.0.1", "dir": self.folder, "save": ""}
-        return [self.binary, *(word for name, value in values.items() for word in (f"--{name}", str(value)))]
+        return [
+            self.binary,
+            *(word for name, value in values.items() for word in (f"--{name}", str(value))),
+        ]
 
 
 class PgBouncer(Server):
@@ -187,9 +210,10 @@ class PgBouncer(Server):
         self.url = f"postgres://loupe@127.0.0.1:{self.port}/postgres"
         (self.folder / "users").write_text('"loupe" ""\n')
         (self.folder / "pgbouncer.ini").write_text(
-            f"[databases]\npostgres = host=127.0.0.1 port={postgres.port}\n[pgbouncer]\n"
-            f"listen_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\nauth_type = trust\n"
-            f"auth_file = {self.folder}/users\npool_mode = transaction\ndefault_pool_size = {pool_size}\n"
+            f"[databases]\npostgres = host=127.0.0.1 port={postgres.port}\n[pgbouncer]\nlisten_addr"
+            f" = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\nauth_type ="
+            f" trust\nauth_file = {self.folder}/users\npool_mode = transaction\ndefault_pool_size ="
+            f" {pool_size}\n"
         )
 
     def command(self) -> Sequence[str]:
@@ -206,7 +230,16 @@ class Nginx(Server):
         super().__init__()
         pair = ["-keyout", str(self.folder / "key.pem"), "-out", str(self.folder / "cert.pem")]
         subject = ["-subj", f"/CN={HOST}", "-days", "2"]
-        self.run(find_program("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", *pair, *subject)
+        self.run(
+            find_program("openssl"),
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            *pair,
+            *subject,
+        )
         text = (ROOT / "deploy" / "nginx.conf").read_text()
         for old, new in {
             "server 127.0.0.1:8000;": f"server 127.0.0.1:{upstream};",
@@ -218,12 +251,13 @@ class Nginx(Server):
             assert old in text, old
             text = text.replace(old, new)
         temporary = "".join(
-            f"{kind}_temp_path {self.folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+            f"{kind}_temp_path {self.folder}/{kind};\n"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
         user = "user root;\n" if os.getuid() == 0 else ""
         (self.folder / "nginx.conf").write_text(
-            f"{user}daemon off;\npid {self.folder}/pid;\nerror_log stderr;\nevents {{ worker_connections 4096; }}\n"
-            f"http {{\naccess_log off;\n{temporary}{text}}}\n"
+            f"{user}daemon off;\npid {self.folder}/pid;\nerror_log stderr;\nevents {{"
+            f" worker_connections 4096; }}\nhttp {{\naccess_log off;\n{temporary}{text}}}\n"
         )
 
     def command(self) -> Sequence[str]:
@@ -253,7 +287,9 @@ class Loupe(Server):
 
     def manage(self, *arguments: str) -> None:
         command = [sys.executable, "manage.py", *arguments, "--verbosity=0"]
-        done = subprocess.run(command, cwd=ROOT, env=self.environment(), capture_output=True, text=True)
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.environment(), capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr
 
     def command(self) -> Sequence[str]:
@@ -280,13 +316,19 @@ class Worker(Server):
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=ROOT,
+                self.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=ROOT,
                 env=self.environment(),
-            )  # fmt: skip
+            )
 
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
-            self.process.terminate()  # its children, each in a session of its own or not, end with it
+            # Its children, each in a session of its own or not, end with it.
+            self.process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(40)
         super().stop()

@@ -1,4 +1,6 @@
-"""The documented web server on a PostgreSQL that is full, behind a pooler, or away; and Redis away."""
+"""The documented web server on a PostgreSQL that is full, behind a pooler, or away; and Redis
+away.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def ask(loupe: Loupe, method: str, path: str, **more: object) -> httpx.Response:
     return httpx.request(method, f"{PLAIN}:{loupe.port}{path}", timeout=120, **more)  # type: ignore[arg-type]
 
 
-def test_200_calls_of_strangers_leave_room_for_an_operator(loupe: Loupe, postgres: Postgres) -> None:
+def test_200_calls_of_strangers_leave_room_for_an_operator(
+    loupe: Loupe, postgres: Postgres
+) -> None:
     token = re.search(r'value="(\w+)"', ask(loupe, "GET", "/login/").text)
     assert token is not None
     form = {"username": "nobody", "password": "wrong", "csrfmiddlewaretoken": token[1]}
@@ -47,7 +51,9 @@ def test_200_calls_of_strangers_leave_room_for_an_operator(loupe: Loupe, postgre
     def call(number: int) -> int:
         if number % 4 == 0:
             cookie = {"Cookie": f"csrftoken={token[1]}"}
-            return ask(loupe, "POST", "/login/", data={**form, "username": f"n{number}"}, headers=cookie).status_code
+            return ask(
+                loupe, "POST", "/login/", data={**form, "username": f"n{number}"}, headers=cookie
+            ).status_code
         if number % 4 == 1:
             return ask(loupe, "GET", "/readyz").status_code
         return ask(loupe, "GET", "/v1/assets", headers={"x-api-key": "wrong"}).status_code
@@ -55,8 +61,14 @@ def test_200_calls_of_strangers_leave_room_for_an_operator(loupe: Loupe, postgre
     with ThreadPoolExecutor(200) as pool:
         calls = [pool.submit(call, number) for number in range(200)]
         while not all(each.done() for each in calls):
-            connections = int(postgres.ask("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'loupe'"))
-            assert connections <= CONNECTIONS + 6  # those of ended threads, which the server is just closing
+            connections = int(
+                postgres.ask(
+                    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'loupe'"
+                )
+            )
+            assert (
+                connections <= CONNECTIONS + 6
+            )  # those of ended threads, which the server is just closing
 
     assert set(Counter(each.result() for each in calls)) <= {200, 401, 403}
 
@@ -87,14 +99,18 @@ def test_exports_side_by_side_succeed_behind_a_pooler(postgres: Postgres) -> Non
     with PgBouncer(postgres, pool_size=3) as pooler:
         variables = {"DJANGO_SUPERUSER_PASSWORD": PASSWORD, "DATABASE_POOLER": "1"}
         with Loupe(DATABASE_URL=pooler.url, PUBLIC_URL=PLAIN, **variables) as loupe:
-            loupe.manage("createsuperuser", "--noinput", "--username=ada", "--email=ada@loupe.example")
+            loupe.manage(
+                "createsuperuser", "--noinput", "--username=ada", "--email=ada@loupe.example"
+            )
             with httpx.Client(base_url=f"{PLAIN}:{loupe.port}", timeout=120) as client:
                 token = re.search(r'value="(\w+)"', client.get("/login/").text)
                 assert token is not None
                 form = {"username": "ada", "password": PASSWORD, "csrfmiddlewaretoken": token[1]}
                 assert client.post("/login/", data=form).status_code == 302
                 with ThreadPoolExecutor(12) as pool:
-                    exports = list(pool.map(lambda _: client.get("/exports/decisions.csv"), range(60)))
+                    exports = list(
+                        pool.map(lambda _: client.get("/exports/decisions.csv"), range(60))
+                    )
 
             assert {export.status_code for export in exports} == {200}
             assert len({export.text for export in exports}) == 1
@@ -108,7 +124,10 @@ def test_web_server_and_worker_outlive_their_database_and_redis() -> None:
         Loupe(DATABASE_URL=postgres.url, REDIS_URL=store.url, PUBLIC_URL=PLAIN) as loupe,
         Worker(loupe) as worker,
     ):
-        beat = "SELECT coalesce(max(running_until)::text, '') FROM generation_pumpslot WHERE name = 'worker'"
+        beat = (
+            "SELECT coalesce(max(running_until)::text, '') FROM generation_jobslot WHERE name ="
+            " 'worker'"
+        )
         wait_until(lambda: postgres.ask(beat), "the worker's first beat")
         wait_until(lambda: listens(store), "the worker listens")
         assert ask(loupe, "GET", "/readyz").status_code == 200
@@ -136,8 +155,15 @@ def test_web_server_and_worker_outlive_their_database_and_redis() -> None:
 
         assert worker.process is not None
         assert worker.process.poll() is None
-        for server, most in ((worker, 4), (loupe, 8)):  # two outages and refused answers; two web processes
-            lines = [line for line in server.log.read_text().splitlines() if " ERROR " in line or " CRITICAL " in line]
+        for server, most in (
+            (worker, 4),
+            (loupe, 8),
+        ):  # two outages and refused answers; two web processes
+            lines = [
+                line
+                for line in server.log.read_text().splitlines()
+                if " ERROR " in line or " CRITICAL " in line
+            ]
             assert len(lines) <= most, lines
             assert "Traceback" not in server.log.read_text()
         assert "Connection refused" in worker.log.read_text()

@@ -36,7 +36,9 @@ def browser(nginx: Nginx, address: str = "127.0.0.1") -> httpx.Client:
     """Somebody at this address of the loopback network."""
     transport = httpx.HTTPTransport(verify=False, local_address=address)
     headers = {"Host": HOST, "Origin": f"https://{HOST}"}
-    return httpx.Client(transport=transport, base_url=f"https://127.0.0.1:{nginx.port}", headers=headers, timeout=60)
+    return httpx.Client(
+        transport=transport, base_url=f"https://127.0.0.1:{nginx.port}", headers=headers, timeout=60
+    )
 
 
 def log_in(client: httpx.Client, name: str, password: str) -> httpx.Response:
@@ -52,7 +54,10 @@ def log_in(client: httpx.Client, name: str, password: str) -> httpx.Response:
 def test_pages_arrive_over_https_without_a_loop(nginx: Nginx) -> None:
     with browser(nginx) as client:
         page = client.get("/login/")
-        assert (page.status_code, page.headers["Strict-Transport-Security"]) == (200, "max-age=31536000")
+        assert (page.status_code, page.headers["Strict-Transport-Security"]) == (
+            200,
+            "max-age=31536000",
+        )
         stylesheet = re.search(r'href="(/static/css/[^"]+)"', page.text)
         assert stylesheet is not None
         assert client.get(stylesheet[1]).status_code == 200
@@ -61,11 +66,18 @@ def test_pages_arrive_over_https_without_a_loop(nginx: Nginx) -> None:
 
 def test_probes_need_no_proxy(loupe: Loupe) -> None:
     for path in ("/healthz", "/readyz"):
-        assert httpx.get(f"http://127.0.0.1:{loupe.port}{path}", headers={"Host": "10.1.2.3"}).status_code == 200
+        assert (
+            httpx.get(
+                f"http://127.0.0.1:{loupe.port}{path}", headers={"Host": "10.1.2.3"}
+            ).status_code
+            == 200
+        )
 
 
 @pytest.mark.parametrize(("size", "status"), [(29 * MIB, 401), (31 * MIB, 413)])
-def test_the_proxy_takes_bodies_as_large_as_loupe_does(nginx: Nginx, size: int, status: int) -> None:
+def test_the_proxy_takes_bodies_as_large_as_loupe_does(
+    nginx: Nginx, size: int, status: int
+) -> None:
     with browser(nginx) as client:
         answer = client.post("/api/nsfw/image", content=b"x" * size, headers={"x-api-key": "wrong"})
 
@@ -82,7 +94,9 @@ def test_wrong_passwords_lock_one_address_behind_the_proxy(nginx: Nginx) -> None
 
 
 def slow_client(port: int, number: int) -> ssl.SSLSocket:
-    """Send the head of a request and one byte of its body, from one address for every PER_ADDRESS clients."""
+    """Send the head of a request and one byte of its body, from one address for every PER_ADDRESS
+    clients.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     source = (f"127.0.1.{1 + number // PER_ADDRESS}", 0)
@@ -90,7 +104,8 @@ def slow_client(port: int, number: int) -> ssl.SSLSocket:
     client = context.wrap_socket(plain, server_hostname=HOST)
     path = "/login/" if number % 2 else "/webhooks/novita/x"
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nCookie: __Host-csrftoken={'a' * 32}\r\nContent-Length: 1000\r\n\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nCookie:"
+        f" __Host-csrftoken={'a' * 32}\r\nContent-Length: 1000\r\n\r\n"
     )
     client.sendall(head.encode() + b"x")
     return client
@@ -110,7 +125,9 @@ def is_held(client: ssl.SSLSocket) -> bool:
 
 def test_500_slow_bodies_do_not_stop_the_server(nginx: Nginx, loupe: Loupe) -> None:
     with ExitStack() as stack:
-        clients = [stack.enter_context(slow_client(nginx.port, number)) for number in range(SLOW_CLIENTS)]
+        clients = [
+            stack.enter_context(slow_client(nginx.port, number)) for number in range(SLOW_CLIENTS)
+        ]
         for client in clients:
             client.sendall(b"x")  # so that the proxy's patience begins anew
         direct = f"http://127.0.0.1:{loupe.port}/healthz"

@@ -1,4 +1,6 @@
-"""The whole of Loupe as `make run` starts it: web server, worker, sandbox, demo. One for all tests of this folder."""
+"""The whole of Loupe as `make run` starts it: web server, worker, sandbox, demo. One for all tests
+of this folder.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ LAST = {"test_clients", "test_examples"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Others count the demo's own requests and decisions, so the tests that add to both come last in this folder."""
+    """Others count the demo's own requests and decisions, so the tests that add to both come last
+    in this folder.
+    """
     here = [index for index, item in enumerate(items) if item.path.parent == Path(__file__).parent]
     ordered = sorted((items[index] for index in here), key=lambda item: item.path.stem in LAST)
     for index, item in zip(here, ordered, strict=True):
@@ -42,12 +46,16 @@ class Stack:
         """A key for programs, made the way an operator makes one."""
         wanted = [word for scope in scopes for word in ("--scope", scope)]
         command = [sys.executable, "manage.py", "create_api_key", name, *wanted]
-        done = subprocess.run(command, cwd=ROOT, env=self.env, check=True, stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.env, check=True, stdout=subprocess.PIPE, text=True
+        )
         return done.stdout.strip()
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Read the database as it is, past all of Loupe's code."""
-        connection = sqlite3.connect(f"file:{self.data / 'db.sqlite3'}?mode=ro", uri=True, timeout=20)
+        connection = sqlite3.connect(
+            f"file:{self.data / 'db.sqlite3'}?mode=ro", uri=True, timeout=20
+        )
         try:
             return connection.execute(query).fetchall()
         finally:
@@ -94,19 +102,36 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")
+    }
     env = {
-        **kept, "DATA_DIR": str(data), "PORT": str(port), "DEMO_PASSWORD": PASSWORD, "SANDBOX_LATENCY": "0.5",
+        **kept,
+        "DATA_DIR": str(data),
+        "PORT": str(port),
+        "DEMO_PASSWORD": PASSWORD,
+        "SANDBOX_LATENCY": "0.5",
         "DJANGO_SETTINGS_MODULE": "config.settings",
-    }  # fmt: skip
+    }
     subprocess.run([sys.executable, "-m", "config.bootstrap"], cwd=ROOT, env=env, check=True)
     log = (data / "log").open("w")
     process = subprocess.Popen(
-        [sys.executable, "manage.py", "dev"], cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "manage.py", "dev"],
+        cwd=ROOT,
+        env=env,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     running = Stack(f"http://127.0.0.1:{port}", data, process, env)
     try:
-        running.wait_for(lambda: "Loupe runs at" in (data / "log").read_text(), seconds=240, what="the first start")
+        running.wait_for(
+            lambda: "Loupe runs at" in (data / "log").read_text(),
+            seconds=240,
+            what="the first start",
+        )
         yield running
         family = running.family()
         process.send_signal(signal.SIGINT)
@@ -122,7 +147,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def node_path() -> str:
-    """Node with the clients of tests/clients; without them it is a named skip, or a failure under REQUIRE_NODE=1."""
+    """Node with the clients of tests/clients; without them it is a named skip, or a failure under
+    REQUIRE_NODE=1.
+    """
     path = shutil.which("node")
     if path and (NODE_CLIENTS / "node_modules" / "novita-sdk").is_dir():
         return path

@@ -1,6 +1,8 @@
-"""Published clients, unmodified, against the whole of Loupe: a program changes its base URL and its key, nothing else.
+"""Published clients, unmodified, against the whole of Loupe: a program changes its base URL and its
+key, nothing else.
 
-What these clients break on is written nowhere but in themselves, so they are run rather than imitated.
+What these clients break on is written nowhere but in themselves, so they are run rather than
+imitated.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ WRONG = "no-such-key"
 
 @pytest.fixture(autouse=True)
 def _straight(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The Python clients heed a proxy of the environment, which would not reach this machine's own server."""
+    """The Python clients heed a proxy of the environment, which would not reach this machine's own
+    server.
+    """
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
@@ -65,21 +69,32 @@ class Desk:
         self._post("/login/", username="moderator", password=PASSWORD)
 
     def _post(self, path: str, **data: Any) -> None:
-        answer = self.http.post(path, data=data, headers={"X-CSRFToken": self.http.cookies["csrftoken"]})
+        answer = self.http.post(
+            path, data=data, headers={"X-CSRFToken": self.http.cookies["csrftoken"]}
+        )
         # To where the result is read; a refusal would be a page.
         assert answer.is_redirect, (path, answer.status_code)
 
     def waiting(self, prompt: str, images: int) -> list[str]:
-        """The reviews of this prompt's images in their order, once all of them wait for a person."""
+        """The reviews of this prompt's images in their order, once all of them wait for a
+        person.
+        """
         query = f"""select v.uuid from moderation_review v join generation_asset a on a.id = v.asset_id
                     join generation_generationrequest r on r.id = a.request_id
                     where r.prompt = '{prompt}' and v.status = 'pending' order by a.position"""
-        self.stack.wait_for(lambda: len(self.stack.rows(query)) == images, seconds=ENDED, what="images to decide")
+        self.stack.wait_for(
+            lambda: len(self.stack.rows(query)) == images, seconds=ENDED, what="images to decide"
+        )
         return [str(uuid.UUID(row[0])) for row in self.stack.rows(query)]
 
     def decide(self, review: str, verdict: str, *categories: str) -> None:
         self._post(f"/reviews/{review}/claim/")
-        self._post(f"/reviews/{review}/decisions/", verdict=verdict, categories=list(categories), seconds="1.0")
+        self._post(
+            f"/reviews/{review}/decisions/",
+            verdict=verdict,
+            categories=list(categories),
+            seconds="1.0",
+        )
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +114,9 @@ def background() -> Iterator[Callable[..., Future[Any]]]:
     """A program that waits for its images while a person decides."""
     thread = ThreadPoolExecutor(1)
     yield thread.submit
-    thread.shutdown(wait=False)  # one that waits for a decision that a failed test never made ends with the stack
+    thread.shutdown(
+        wait=False
+    )  # one that waits for a decision that a failed test never made ends with the stack
 
 
 def assert_is_image(content: bytes, kind: str) -> None:
@@ -107,17 +124,21 @@ def assert_is_image(content: bytes, kind: str) -> None:
         assert (image.format, image.size) == (kind, SIZE)
 
 
-# --- Novita's Python client ------------------------------------------------------------------------------------------
+# --- Novita's Python client ---
 def ask(client: NovitaClient, prompt: str, images: int = 1, **more: Any) -> V3TaskResponse:
     """Submit, wait and download, all by the client itself."""
     width, height = SIZE
-    return client.txt2img_v3(model_name=MODEL, prompt=prompt, image_num=images, width=width, height=height, **more)
+    return client.txt2img_v3(
+        model_name=MODEL, prompt=prompt, image_num=images, width=width, height=height, **more
+    )
 
 
 def submit(client: NovitaClient, prompt: str) -> str:
     """Submit and do not wait."""
     width, height = SIZE
-    body = Txt2ImgV3Request(model_name=MODEL, prompt=prompt, image_num=1, width=width, height=height)
+    body = Txt2ImgV3Request(
+        model_name=MODEL, prompt=prompt, image_num=1, width=width, height=height
+    )
     return str(client.raw_txt2img_v3(body, CommonV3Extra()).task_id)
 
 
@@ -127,7 +148,9 @@ def test_python_gets_what_the_policy_approved(stack: Stack, key: str, prompt: st
     answer = ask(client, prompt, images=2, response_image_type="png", enable_nsfw_detection=True)
 
     assert answer.task.status is V3TaskResponseStatus.TASK_STATUS_SUCCEED
-    assert [(image.image_type, image.image_url_ttl) for image in answer.images] == [("png", 3600)] * 2
+    assert [(image.image_type, image.image_url_ttl) for image in answer.images] == [
+        ("png", 3600)
+    ] * 2
     assert [image.nsfw_detection_result.valid for image in answer.images] == [True, True]
     assert answer.extra.debug_info.complete_time_ms >= answer.extra.debug_info.submit_time_ms
     assert len(answer.images_encoded) == 2
@@ -219,13 +242,19 @@ def test_python_is_told_that_its_key_is_wrong(stack: Stack, prompt: str) -> None
         client.async_task_result(str(uuid.uuid4()))
 
 
-# --- Scenario's Python client ----------------------------------------------------------------------------------------
+# --- Scenario's Python client ---
 @pytest.fixture
 def scenario(stack: Stack, key: str) -> Iterator[Scenario]:
-    stack.wait_for(lambda: stack.count("select count(*) from generation_asset") > 12, seconds=ENDED, what="assets")
+    stack.wait_for(
+        lambda: stack.count("select count(*) from generation_asset") > 12,
+        seconds=ENDED,
+        what="assets",
+    )
     base = f"{stack.url}/v1"
     # Strict: by itself it would take any JSON for an asset.
-    with Scenario(api_key=key, api_secret="any", base_url=base, _strict_response_validation=True) as client:
+    with Scenario(
+        api_key=key, api_secret="any", base_url=base, _strict_response_validation=True
+    ) as client:
         yield client
 
 
@@ -270,13 +299,17 @@ def test_scenario_is_told_what_is_wrong(stack: Stack, scenario: Scenario) -> Non
             stranger.assets.retrieve(str(uuid.uuid4()))
 
 
-# --- Novita's JavaScript client --------------------------------------------------------------------------------------
+# --- Novita's JavaScript client ---
 @pytest.fixture
 def javascript(node_path: str, stack: Stack, key: str) -> Callable[..., Any]:
     def run(*command: str, key: str = key) -> Any:
         env = {"LOUPE_URL": stack.url, "LOUPE_KEY": key}
         done = subprocess.run(
-            [node_path, "novita.js", *command], cwd=NODE_CLIENTS, env=env, timeout=2 * ENDED, stdout=subprocess.PIPE
+            [node_path, "novita.js", *command],
+            cwd=NODE_CLIENTS,
+            env=env,
+            timeout=2 * ENDED,
+            stdout=subprocess.PIPE,
         )
         assert done.returncode == 0
         return json.loads(done.stdout)

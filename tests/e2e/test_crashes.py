@@ -15,12 +15,15 @@ from tests.e2e.conftest import Stack
 pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.slow]
 
 OPEN = (
-    "select count(*) from generation_generationrequest where status in ('queued','submitting','processing','fetching')"
+    "select count(*) from generation_generationrequest where status in"
+    " ('queued','submitting','processing','fetching')"
 )
 
 
 def kill_worker(stack: Stack) -> bool:
-    """Kill the worker's main process, as the kernel would; its children have to follow by themselves."""
+    """Kill the worker's main process, as the kernel would; its children have to follow by
+    themselves.
+    """
     workers = sorted(pid for pid, command in stack.family().items() if "qworker" in command)
     if not workers:
         return False
@@ -32,7 +35,9 @@ def kill_worker(stack: Stack) -> bool:
 def test_killing_the_worker_again_and_again_loses_and_doubles_nothing(stack: Stack) -> None:
     kills = 0
     stack.wait_for(
-        lambda: stack.count("select count(*) from generation_asset") > 3, seconds=60, what="the first images"
+        lambda: stack.count("select count(*) from generation_asset") > 3,
+        seconds=60,
+        what="the first images",
     )
     while kills < 2 and stack.count(OPEN):
         kills += kill_worker(stack)
@@ -43,9 +48,11 @@ def test_killing_the_worker_again_and_again_loses_and_doubles_nothing(stack: Sta
     waiting = "select count(*) from moderation_review where status = 'classifying'"
     stack.wait_for(lambda: stack.count(waiting) == 0, seconds=60, what="every image to be judged")
 
-    statuses = dict(stack.rows("select status, count(*) from generation_generationrequest group by status"))
-    # A kill may catch a submission between its claim and its task id; that is unknown, visible, and not sent again.
-    # One more is the demo's own request whose answer the sandbox loses.
+    statuses = dict(
+        stack.rows("select status, count(*) from generation_generationrequest group by status")
+    )
+    # A kill may catch a submission between its claim and its task id; that is unknown, visible, and
+    # not sent again. One more is the demo's own request whose answer the sandbox loses.
     assert sum(statuses.values()) == 40
     assert statuses["succeeded"] >= 40 - 2 - 1 - kills
     assert statuses.get("failed", 0) <= 3
@@ -53,19 +60,28 @@ def test_killing_the_worker_again_and_again_loses_and_doubles_nothing(stack: Sta
     assert tasks <= 40, "something was sent twice"
     assert (
         stack.rows(
-            "select request_id, position from generation_asset group by request_id, position having count(*) > 1"
+            "select request_id, position from generation_asset group by request_id, position having"
+            " count(*) > 1"
         )
         == []
     )
     lost = """select r.id from generation_generationrequest r where r.status = 'succeeded' and r.error = ''
               and r.image_num <> (select count(*) from generation_asset a where a.request_id = r.id)"""
     assert stack.rows(lost) == []
-    assert stack.count("select count(*) from generation_asset") == stack.count("select count(*) from moderation_review")
+    assert stack.count("select count(*) from generation_asset") == stack.count(
+        "select count(*) from moderation_review"
+    )
     assert (
-        stack.rows("select asset_id from moderation_classification group by asset_id, classifier having count(*) > 1")
+        stack.rows(
+            "select asset_id from moderation_classification group by asset_id, classifier having"
+            " count(*) > 1"
+        )
         == []
     )
-    doubled = "select review_id from moderation_decision where by_policy group by review_id having count(*) > 1"
+    doubled = (
+        "select review_id from moderation_decision where by_policy group by review_id having"
+        " count(*) > 1"
+    )
     assert stack.rows(doubled) == []
-    silent = "select id from moderation_review where why = ''"
+    silent = "select id from moderation_review where reason = ''"
     assert stack.rows(silent) == []

@@ -1,4 +1,6 @@
-"""The examples of the page Developers, run as pasted: each in a shell, or by Python, against the running demo."""
+"""The examples of the page Developers, run as pasted: each in a shell, or by Python, against the
+running demo.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ from tests.e2e.test_clients import Desk
 
 pytestmark = pytest.mark.xdist_group("stack")
 
-SECONDS = 300  # for an example; the demo's batch may be in front, on a machine that others keep busy
+SECONDS = (
+    300  # for an example; the demo's batch may be in front, on a machine that others keep busy
+)
 CURLS = ("curl: generate", "curl: classify", "curl: list")
 PYTHONS = ("Python: generate", "Python: classify", "Python: list")
 
@@ -29,14 +33,22 @@ PYTHONS = ("Python: generate", "Python: classify", "Python: list")
 @pytest.fixture(scope="module")
 def examples(stack: Stack) -> dict[str, str]:
     """Label → code, as the page shows it to somebody who has logged in."""
-    with httpx.Client(base_url=stack.url, follow_redirects=True, trust_env=False, timeout=30) as browser:
+    with httpx.Client(
+        base_url=stack.url, follow_redirects=True, trust_env=False, timeout=30
+    ) as browser:
         form = browser.get("/login/").text
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form)
         assert token is not None
-        fields = {"username": "moderator", "password": PASSWORD, "csrfmiddlewaretoken": token.group(1)}
+        fields = {
+            "username": "moderator",
+            "password": PASSWORD,
+            "csrfmiddlewaretoken": token.group(1),
+        }
         browser.post("/login/", data=fields, headers={"Referer": f"{stack.url}/login/"})
         page = browser.get("/developers/").text
-    found = re.findall(r'<pre class="sample"[^>]* aria-label="([^"]+)"><code>(.*?)</code></pre>', page, re.DOTALL)
+    found = re.findall(
+        r'<pre class="sample"[^>]* aria-label="([^"]+)"><code>(.*?)</code></pre>', page, re.DOTALL
+    )
     return {label: unescape(code) for label, code in found}
 
 
@@ -66,7 +78,9 @@ def test_the_page_has_no_other_examples(examples: dict[str, str]) -> None:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize("label", CURLS)
-def test_curl_runs_as_pasted(examples: dict[str, str], key: str, tmp_path: Path, label: str) -> None:
+def test_curl_runs_as_pasted(
+    examples: dict[str, str], key: str, tmp_path: Path, label: str
+) -> None:
     answer = json.loads(paste(["bash", "-c"], examples[label], key, tmp_path))
 
     if label == "curl: generate":
@@ -79,7 +93,9 @@ def test_curl_runs_as_pasted(examples: dict[str, str], key: str, tmp_path: Path,
 
 
 @pytest.mark.parametrize("label", ["Python: classify", "Python: list"])
-def test_python_runs_as_pasted(examples: dict[str, str], key: str, tmp_path: Path, label: str) -> None:
+def test_python_runs_as_pasted(
+    examples: dict[str, str], key: str, tmp_path: Path, label: str
+) -> None:
     printed = paste([sys.executable, "-c"], examples[label], key, tmp_path)
 
     assert ("'inputCount': 1" if label == "Python: classify" else "[") in printed
@@ -92,10 +108,17 @@ def test_the_client_in_python_runs_as_pasted_and_waits_for_its_image(
     query = f"""select v.uuid, v.status from moderation_review v join generation_asset a on a.id = v.asset_id
                 join generation_generationrequest r on r.id = a.request_id
                 where r.id > {newest} and r.prompt like '%harbour at dawn' and v.status in ('pending', 'approved')"""
-    with ThreadPoolExecutor(1) as pool, httpx.Client(base_url=stack.url, trust_env=False, timeout=30) as http:
-        program = pool.submit(paste, [sys.executable, "-c"], examples["Python: generate"], key, tmp_path)
+    with (
+        ThreadPoolExecutor(1) as pool,
+        httpx.Client(base_url=stack.url, trust_env=False, timeout=30) as http,
+    ):
+        program = pool.submit(
+            paste, [sys.executable, "-c"], examples["Python: generate"], key, tmp_path
+        )
         # The policy approves it by itself where the local detector is installed.
-        stack.wait_for(lambda: bool(stack.rows(query)), seconds=SECONDS, what="the image of the example")
+        stack.wait_for(
+            lambda: bool(stack.rows(query)), seconds=SECONDS, what="the image of the example"
+        )
         review, status = stack.rows(query)[0]
         if status == "pending":
             Desk(stack, http).decide(str(uuid.UUID(review)), "approve")

@@ -14,11 +14,18 @@ from tests.e2e.conftest import PASSWORD, Stack
 # One stack serves all tests of this folder, also when the suite runs in several processes.
 pytestmark = pytest.mark.xdist_group("stack")
 
-SETTLED = 1500  # milliseconds; a panel takes no verdict in its first 300, counted from when it is whole
+SETTLED = (
+    1500  # milliseconds; a panel takes no verdict in its first 300, counted from when it is whole
+)
 FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture
@@ -28,7 +35,10 @@ def page(browser_path: str, stack: Stack) -> Iterator[Page]:
         page = browser.new_page(base_url=stack.url, viewport={"width": 1440, "height": 900})
         faults: list[str] = []
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+        page.on(
+            "console",
+            lambda message: faults.append(message.text) if message.type == "error" else None,
+        )
         yield page
         browser.close()
         assert [fault for fault in faults if "409" not in fault] == []
@@ -65,7 +75,9 @@ def _review(page: Page, stack: Stack) -> None:
     expect(page).to_have_url(re.compile(r"/reviews/[0-9a-f-]{36}/"))
     page.wait_for_load_state()  # a key that is pressed before the script is there goes nowhere
     first = page.url.split("?")[0]
-    assert page.locator("img[src*='/file']").count() == 0, "the image is sent before somebody asks for it"
+    assert page.locator("img[src*='/file']").count() == 0, (
+        "the image is sent before somebody asks for it"
+    )
     page.keyboard.press("b")
     expect(page.locator("img[src*='/file']").first).to_be_visible()
 

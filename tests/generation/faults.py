@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from unittest import mock
 
 from generation.core.storage import DurableFileSystemStorage
-from generation.models import PumpSlot
+from generation.models import JobSlot
 
 
 @contextmanager
 def failing_writes(number: int, *, after: int = 0) -> Iterator[None]:
-    """Every file that is brought to the disk fails with this errno, but the first ``after`` ones."""
+    """Every file that is brought to the disk fails with this errno, but the first ``after``
+    ones.
+    """
     real, left = os.fsync, after
 
     def fsync(descriptor: int) -> None:
@@ -45,4 +47,4 @@ def failing_reads(number: int, *, all_files: bool = True) -> Iterator[None]:
 
 def end_pauses() -> None:
     """Let the time pass that a pump keeps its slot closed after a fault."""
-    PumpSlot.objects.update(running_until=None)
+    JobSlot.objects.update(running_until=None)

@@ -14,13 +14,13 @@ from django.utils import timezone
 from django_q.models import Failure, OrmQ, Schedule, Success, Task
 
 from generation.core.admin import BoundedPaginator
-from generation.models import Asset, GenerationRequest, PumpSlot, RequestTransition, Source
+from generation.models import Asset, GenerationRequest, JobSlot, RequestTransition, Source
 from generation.sandbox.models import SandboxRefusal, SandboxTask
 
 ClientOf = Callable[[User], Client]
 Status = GenerationRequest.Status
 QUEUE = (Schedule, Success, Failure, OrmQ)
-OURS = (GenerationRequest, Asset, PumpSlot, SandboxTask, SandboxRefusal)
+OURS = (GenerationRequest, Asset, JobSlot, SandboxTask, SandboxRefusal)
 
 
 def page(model: Any, name: str, *args: Any) -> str:
@@ -30,25 +30,38 @@ def page(model: Any, name: str, *args: Any) -> str:
 def task(**fields: Any) -> Task:
     now = timezone.now()
     return Task.objects.create(
-        id="a" * 32, name="quiet-task", func="generation.tasks.submit", args=("pickled-secret",), kwargs={},
-        result="pickled-secret", started=now, stopped=now, **fields,
-    )  # fmt: skip
+        id="a" * 32,
+        name="quiet-task",
+        func="generation.tasks.submit",
+        args=("pickled-secret",),
+        kwargs={},
+        result="pickled-secret",
+        started=now,
+        stopped=now,
+        **fields,
+    )
 
 
-def row_of(model: Any, make_request: Callable[..., GenerationRequest], make_asset: Callable[..., Asset]) -> Any:
+def row_of(
+    model: Any, make_request: Callable[..., GenerationRequest], make_asset: Callable[..., Asset]
+) -> Any:
     now = timezone.now()
     if model is GenerationRequest:
         return make_request()
     if model is Asset:
         return make_asset()
-    if model is PumpSlot:
-        return PumpSlot.objects.create(name="submit")
+    if model is JobSlot:
+        return JobSlot.objects.create(name="submit")
     if model is SandboxTask:
-        return SandboxTask.objects.create(body={}, seed="1", lane=0, submitted_at=now, starts_at=now, ready_at=now)
+        return SandboxTask.objects.create(
+            body={}, seed="1", lane=0, submitted_at=now, starts_at=now, ready_at=now
+        )
     if model is SandboxRefusal:
         return SandboxRefusal.objects.create(digest="d" * 64)
     if model is Schedule:
-        return Schedule.objects.create(func="generation.tasks.submit", next_run=now + timedelta(days=900))
+        return Schedule.objects.create(
+            func="generation.tasks.submit", next_run=now + timedelta(days=900)
+        )
     if model is OrmQ:
         return OrmQ.objects.create(key="loupe", payload="signed-secret", lock=now)
     return task(success=model is Success)
@@ -64,8 +77,15 @@ def test_nothing_can_be_written_even_by_a_superuser(
     assert browser.get(page(model, "changelist")).status_code == 200
     assert browser.get(page(model, "change", row.pk)).status_code == 200
     assert browser.get(page(model, "add")).status_code == 403
-    assert browser.post(page(model, "add"), {"func": "os.system", "args": "'true'"}).status_code == 403
-    assert browser.post(page(model, "change", row.pk), {"func": "os.system", "status": "failed"}).status_code == 403
+    assert (
+        browser.post(page(model, "add"), {"func": "os.system", "args": "'true'"}).status_code == 403
+    )
+    assert (
+        browser.post(
+            page(model, "change", row.pk), {"func": "os.system", "status": "failed"}
+        ).status_code
+        == 403
+    )
     assert browser.post(page(model, "delete", row.pk), {"post": "yes"}).status_code == 403
     for action in ("delete_selected", "resubmit_task"):
         browser.post(page(model, "changelist"), {"action": action, "_selected_action": [row.pk]})
@@ -75,7 +95,9 @@ def test_nothing_can_be_written_even_by_a_superuser(
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("model", QUEUE)
-def test_staff_who_were_given_every_right_to_the_queue_still_cannot_add_to_it(client_of: ClientOf, model: Any) -> None:
+def test_staff_who_were_given_every_right_to_the_queue_still_cannot_add_to_it(
+    client_of: ClientOf, model: Any
+) -> None:
     staff = User.objects.create_user("staff", is_staff=True)
     staff.user_permissions.set(Permission.objects.filter(content_type__app_label="django_q"))
     data = {"func": "os.system", "args": "'touch /tmp/owned'", "schedule_type": "O", "repeats": "1"}
@@ -86,7 +108,12 @@ def test_staff_who_were_given_every_right_to_the_queue_still_cannot_add_to_it(cl
 
 @pytest.mark.parametrize("model", [Success, Failure, OrmQ])
 def test_pickles_are_neither_shown_nor_loaded(
-    client_of: ClientOf, admin: User, make_request: Any, make_asset: Any, model: Any, monkeypatch: pytest.MonkeyPatch
+    client_of: ClientOf,
+    admin: User,
+    make_request: Any,
+    make_asset: Any,
+    model: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     row = row_of(model, make_request, make_asset)
 
@@ -104,22 +131,36 @@ def test_every_registered_table_of_the_queue_is_one_of_ours() -> None:
     assert registered == set(QUEUE)
 
 
-def test_requests_are_found_and_filtered(client_of: ClientOf, admin: User, make_request: Any) -> None:
-    wanted = make_request(prompt="a lighthouse", provider_task_id="task-7", model_name="birch.safetensors")
+def test_requests_are_found_and_filtered(
+    client_of: ClientOf, admin: User, make_request: Any
+) -> None:
+    wanted = make_request(
+        prompt="a lighthouse", provider_task_id="task-7", model_name="birch.safetensors"
+    )
     make_request()
     browser = client_of(admin)
 
     for query in ("lighthouse", "task-7", "birch", str(wanted.uuid), wanted.short_id):
-        found = browser.get(page(GenerationRequest, "changelist"), {"q": query}).context["cl"].result_list
+        found = (
+            browser.get(page(GenerationRequest, "changelist"), {"q": query})
+            .context["cl"]
+            .result_list
+        )
         assert list(found) == [wanted]
     for filters in ({"status__exact": "failed"}, {"provider": "elsewhere"}):
-        found = browser.get(page(GenerationRequest, "changelist"), filters).context["cl"].result_list
+        found = (
+            browser.get(page(GenerationRequest, "changelist"), filters).context["cl"].result_list
+        )
         assert list(found) == []
 
 
-def test_the_request_page_shows_its_history(client_of: ClientOf, admin: User, make_request: Any) -> None:
+def test_the_request_page_shows_its_history(
+    client_of: ClientOf, admin: User, make_request: Any
+) -> None:
     request = make_request()
-    RequestTransition.objects.create(request=request, old="queued", new="submitting", reason="a note of history")
+    RequestTransition.objects.create(
+        request=request, old="queued", new="submitting", reason="a note of history"
+    )
 
     shown = client_of(admin).get(page(GenerationRequest, "change", request.pk)).content.decode()
 
@@ -139,16 +180,24 @@ def test_actions_call_the_services(client_of: ClientOf, admin: User, make_reques
     queued = make_request()
     browser = client_of(admin)
 
-    assert "1 of 3 chosen requests sent again." in act(browser, "retry_failed", failed, unknown, queued)
+    assert "1 of 3 chosen requests sent again." in act(
+        browser, "retry_failed", failed, unknown, queued
+    )
     assert "1 of 2 chosen requests given up." in act(browser, "give_up_unknown", unknown, queued)
 
     for request in (failed, unknown, queued):
         request.refresh_from_db()
-    assert (failed.status, unknown.status, queued.status) == (Status.QUEUED, Status.FAILED, Status.QUEUED)
+    assert (failed.status, unknown.status, queued.status) == (
+        Status.QUEUED,
+        Status.FAILED,
+        Status.QUEUED,
+    )
     assert failed.transitions.count() == unknown.transitions.count() == 1
 
 
-def test_actions_need_the_right_to_settle_requests(client_of: ClientOf, auditor: User, make_request: Any) -> None:
+def test_actions_need_the_right_to_settle_requests(
+    client_of: ClientOf, auditor: User, make_request: Any
+) -> None:
     failed = make_request(status=Status.FAILED, error="It went wrong.", finished_at=timezone.now())
 
     act(client_of(auditor), "retry_failed", failed)
@@ -164,14 +213,20 @@ def test_of_an_image_only_the_blurred_preview_is_shown(
 
     for address in (page(Asset, "changelist"), page(Asset, "change", asset.pk)):
         shown = client_of(admin).get(address).content.decode()
-        pictures = [source for source in re.findall(r'<img[^>]* src="([^"]+)"', shown) if "/static/" not in source]
+        pictures = [
+            source
+            for source in re.findall(r'<img[^>]* src="([^"]+)"', shown)
+            if "/static/" not in source
+        ]
         assert pictures == [asset.preview]
         assert asset.file_url not in shown
         assert asset.thumbnail_url not in shown
         assert asset.review.get_absolute_url() in shown
 
 
-def test_large_tables_are_not_counted_to_the_end(make_request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_tables_are_not_counted_to_the_end(
+    make_request: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(BoundedPaginator, "COUNT_MAX", 2)
     for _ in range(4):
         make_request()

@@ -27,7 +27,11 @@ from tests.moderation.api.calls import make_key
 pytestmark = pytest.mark.django_db
 NEW, SUBMIT = "/requests/new/", "/v3/async/txt2img"
 QUICK = settings(
-    max_examples=25, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=25,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
 )
 letters = st.characters(exclude_categories=["Cs"], exclude_characters="\0\r")
 prompts = st.text(letters, min_size=1, max_size=60).filter(lambda text: not is_blank(text))
@@ -39,7 +43,9 @@ def whole(low: int, high: int) -> st.SearchStrategy[int]:
     return st.integers(low, high)
 
 
-sizes = st.tuples(whole(*wire.HIRES_SIZE), whole(*wire.HIRES_SIZE)).filter(lambda pair: max(pair) <= 20 * min(pair))
+sizes = st.tuples(whole(*wire.HIRES_SIZE), whole(*wire.HIRES_SIZE)).filter(
+    lambda pair: max(pair) <= 20 * min(pair)
+)
 hires = st.builds(
     lambda size, strength, upscaler: {
         "target_width": size[0],
@@ -79,7 +85,9 @@ bodies = st.fixed_dictionaries(
                 "negative_prompt": prompts,
                 "sd_vae": names,
                 "clip_skip": whole(*wire.CLIP_SKIP),
-                "loras": st.lists(st.fixed_dictionaries({"model_name": names, "strength": shares}), max_size=5),
+                "loras": st.lists(
+                    st.fixed_dictionaries({"model_name": names, "strength": shares}), max_size=5
+                ),
                 "embeddings": st.lists(st.fixed_dictionaries({"model_name": names}), max_size=5),
                 "hires_fix": hires,
                 "refiner": st.fixed_dictionaries({"switch_at": shares}),
@@ -91,7 +99,11 @@ bodies = st.fixed_dictionaries(
 
 @pytest.fixture(autouse=True)
 def _catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_catalog, "ask", lambda question: model_catalog.Offer(asked_at=timezone.now()))
+    monkeypatch.setattr(
+        model_catalog,
+        "fetch_page",
+        lambda question: model_catalog.CatalogPage(asked_at=timezone.now()),
+    )
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -134,7 +146,9 @@ def test_a_programs_request_goes_out_as_given() -> None:
     @given(bodies)
     def check(body: dict[str, Any]) -> None:
         forget()
-        answer = Client().post(SUBMIT, body, content_type="application/json", headers={"x-api-key": key})
+        answer = Client().post(
+            SUBMIT, body, content_type="application/json", headers={"x-api-key": key}
+        )
         assert answer.status_code == 200, answer.content
         assert_as_given(body, GenerationRequest.objects.get())
 
@@ -144,7 +158,11 @@ def test_a_programs_request_goes_out_as_given() -> None:
 def as_typed(body: dict[str, Any]) -> dict[str, str]:
     """The same request as a person fills in the form."""
     request, extra = body["request"], body["extra"]
-    plain = {name: str(request[name]) for name in request if not isinstance(request[name], dict | list | bool)}
+    plain = {
+        name: str(request[name])
+        for name in request
+        if not isinstance(request[name], dict | list | bool)
+    }
     typed = {**plain, "response_image_type": extra["response_image_type"]}
     flags = {
         "enable_transparent_background": request["enable_transparent_background"],
@@ -155,7 +173,10 @@ def as_typed(body: dict[str, Any]) -> dict[str, str]:
     typed |= {name: "on" for name, value in flags.items() if value}
     typed["nsfw_detection_level"] = str(extra["nsfw_detection_level"])
     for row, lora in enumerate(request.get("loras", []), start=1):
-        typed |= {f"lora_{row}_name": lora["model_name"], f"lora_{row}_strength": str(lora["strength"])}
+        typed |= {
+            f"lora_{row}_name": lora["model_name"],
+            f"lora_{row}_strength": str(lora["strength"]),
+        }
     for row, embedding in enumerate(request.get("embeddings", []), start=1):
         typed[f"embedding_{row}_name"] = embedding["model_name"]
     if fix := request.get("hires_fix"):
@@ -166,7 +187,9 @@ def as_typed(body: dict[str, Any]) -> dict[str, str]:
     return typed
 
 
-def test_a_persons_request_goes_out_as_typed(client_of: Callable[[User], Client], moderator: User) -> None:
+def test_a_persons_request_goes_out_as_typed(
+    client_of: Callable[[User], Client], moderator: User
+) -> None:
     browser = client_of(moderator)
 
     @QUICK
@@ -188,7 +211,10 @@ def test_more_digits_than_can_be_sent_are_refused_in_the_form(
     client_of: Callable[[User], Client], moderator: User, field: str
 ) -> None:
     browser = client_of(moderator)
-    typed = {"guidance_scale": "7.12345678901234567890", "refiner_switch_at": "0.12345678901234567890"}[field]
+    typed = {
+        "guidance_scale": "7.12345678901234567890",
+        "refiner_switch_at": "0.12345678901234567890",
+    }[field]
 
     answer = browser.post(NEW, sent(**{field: typed}))
 
@@ -197,7 +223,7 @@ def test_more_digits_than_can_be_sent_are_refused_in_the_form(
     assert browser.post(NEW, sent(**{field: repr(float(typed))})).status_code == 302
 
 
-# --- Blank prompts ----------------------------------------------------------------------------------------------------
+# --- Blank prompts ---
 BLANK = ["", " ", "\n\t ", "\u200b\u200d", "\ufeff", "\u3164", "\u2800\u00ad"]
 
 
@@ -207,25 +233,37 @@ def test_a_blank_prompt_is_refused_everywhere(
 ) -> None:
     key = make_key("generate")
     request = {
-        "model_name": "m", "prompt": prompt, "width": 512, "height": 512, "image_num": 1, "steps": 20,
-        "guidance_scale": 7.5, "sampler_name": "Euler a",
-    }  # fmt: skip
+        "model_name": "m",
+        "prompt": prompt,
+        "width": 512,
+        "height": 512,
+        "image_num": 1,
+        "steps": 20,
+        "guidance_scale": 7.5,
+        "sampler_name": "Euler a",
+    }
 
-    api = Client().post(SUBMIT, {"request": request}, content_type="application/json", headers={"x-api-key": key})
+    api = Client().post(
+        SUBMIT, {"request": request}, content_type="application/json", headers={"x-api-key": key}
+    )
     assert api.status_code == 400
     assert "request.prompt" in api.json()["metadata"]["fields"]
     form = client_of(moderator).post(NEW, sent(prompt=prompt))
     assert form.status_code == 422
     assert "prompt" in form.context["form"].errors
     with pytest.raises(service.BlankPromptError):
-        service.create_request(user=moderator, provider="novita-sandbox", fields={**request, "prompt": prompt})
+        service.create_request(
+            user=moderator, provider="novita-sandbox", fields={**request, "prompt": prompt}
+        )
     assert not GenerationRequest.objects.exists()
 
 
 def test_an_old_request_with_a_blank_prompt_is_not_sent_again(
     client_of: Callable[[User], Client], senior: User, admin: User, make_request: Any
 ) -> None:
-    old = make_request(status="failed", error="refused", prompt=" \u200b", finished_at=timezone.now())
+    old = make_request(
+        status="failed", error="refused", prompt=" \u200b", finished_at=timezone.now()
+    )
 
     page = client_of(senior).post(f"/requests/{old.uuid}/retry/")
     assert page.status_code == 409

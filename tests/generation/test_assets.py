@@ -36,10 +36,12 @@ def read(answer: Any) -> bytes:
 
 
 def test_the_addresses_are_those_of_the_design(asset: Asset) -> None:
-    assert addresses(asset) == [f"/assets/{asset.uuid}/file", f"/assets/{asset.uuid}/preview"]
+    assert addresses(asset) == [f"/assets/{asset.uuid}/file", f"/assets/{asset.uuid}/thumbnail"]
 
 
-def test_what_is_served_is_what_was_classified(client_of: ClientOf, moderator: User, asset: Asset) -> None:
+def test_what_is_served_is_what_was_classified(
+    client_of: ClientOf, moderator: User, asset: Asset
+) -> None:
     answer = client_of(moderator).get(asset.file_url)
 
     content = read(answer)
@@ -70,7 +72,9 @@ def test_the_name_somebody_gave_is_not_repeated(
     read(answer)
 
 
-def test_an_odd_type_is_never_served_as_a_page(client_of: ClientOf, moderator: User, asset: Asset) -> None:
+def test_an_odd_type_is_never_served_as_a_page(
+    client_of: ClientOf, moderator: User, asset: Asset
+) -> None:
     Asset.objects.filter(pk=asset.pk).update(image_type="html")
 
     answer = client_of(moderator).get(asset.file_url)
@@ -93,7 +97,9 @@ def test_without_permission_there_is_no_such_image(client_of: ClientOf, asset: A
         assert (browser.get(address).status_code, browser.get(absent).status_code) == (404, 404)
 
 
-def test_after_the_log_out_nothing_is_served(client_of: ClientOf, moderator: User, asset: Asset) -> None:
+def test_after_the_log_out_nothing_is_served(
+    client_of: ClientOf, moderator: User, asset: Asset
+) -> None:
     browser = client_of(moderator)
     browser.logout()
 
@@ -105,8 +111,13 @@ def test_only_get_and_head_are_answered(client_of: ClientOf, moderator: User, as
         assert client_of(moderator).post(address).status_code == 405
 
 
-def test_a_file_that_is_gone_is_a_404_with_a_sentence(client_of: ClientOf, moderator: User, asset: Asset) -> None:
-    for field, address in ((asset.rendition, asset.file_url), (asset.thumbnail, asset.thumbnail_url)):
+def test_a_file_that_is_gone_is_a_404_with_a_sentence(
+    client_of: ClientOf, moderator: User, asset: Asset
+) -> None:
+    for field, address in (
+        (asset.rendition, asset.file_url),
+        (asset.thumbnail, asset.thumbnail_url),
+    ):
         Path(field.path).unlink()
 
         answer = client_of(moderator).get(address)
@@ -115,3 +126,13 @@ def test_a_file_that_is_gone_is_a_404_with_a_sentence(client_of: ClientOf, moder
         assert b"file is missing" in answer.content
         assert answer["Content-Type"].startswith("text/html")
         assert field.path.encode() not in answer.content
+
+
+def test_the_former_address_of_a_thumbnail_redirects(
+    client_of: Callable[[User], Client], moderator: User, make_asset: Callable[..., Asset]
+) -> None:
+    asset = make_asset()
+
+    answer = client_of(moderator).get(f"/assets/{asset.uuid}/preview")
+
+    assert (answer.status_code, answer["Location"]) == (301, asset.thumbnail_url)

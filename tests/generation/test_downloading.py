@@ -1,4 +1,6 @@
-"""Addresses that expire: fetched in order of their deadlines, asked for once more, and never silently lost."""
+"""Addresses that expire: fetched in order of their deadlines, asked for once more, and never
+silently lost.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,10 @@ def test_a_second_expiry_is_the_end_with_a_sentence() -> None:
     run_line(rounds=2)
     request.refresh_from_db()
     assert (request.status, request.reason) == (Status.FAILED, "IMAGES_LOST")
-    assert "Image 2: The address has expired or forbids reading. The provider had already been asked" in request.error
+    assert (
+        "Image 2: The address has expired or forbids reading. The provider had already been asked"
+        in request.error
+    )
     assert list(RemoteImage.objects.values_list("refreshes", flat=True)) == [1, 1]
 
 
@@ -61,10 +66,14 @@ def test_a_task_that_is_forgotten_has_no_fresh_address() -> None:
     tasks.fetch()
     request.refresh_from_db()
     assert request.status == Status.FAILED
-    assert "There is no fresh one: Novita (sandbox) does not know this task any more." in request.error
+    assert (
+        "There is no fresh one: Novita (sandbox) does not know this task any more." in request.error
+    )
 
 
-def test_a_provider_that_cannot_be_asked_now_is_asked_later(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_provider_that_cannot_be_asked_now_is_asked_later(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     request = ready()
     break_signatures()
     settings.SANDBOX = False
@@ -103,7 +112,7 @@ def test_the_nearest_deadline_is_fetched_first(monkeypatch: pytest.MonkeyPatch) 
 
     def note(*, image: RemoteImage) -> Any:
         order.append(image.position)
-        raise fetching.FetchFailed("Not today.")
+        raise fetching.FetchError("Not today.")
 
     monkeypatch.setattr(downloading, "download", note)
     monkeypatch.setattr(tasks, "FETCH_THREADS", 1)

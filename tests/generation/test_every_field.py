@@ -1,4 +1,6 @@
-"""A request that uses every field of txt2img: through form, client and sandbox over a socket, and back on its page."""
+"""A request that uses every field of txt2img: through form, client and sandbox over a socket, and
+back on its page.
+"""
 
 from __future__ import annotations
 
@@ -55,12 +57,32 @@ FIELDS: dict[str, str] = {
     **{f"embedding_{n}_name": f"embedding-number-{n}.pt" for n in range(1, 6)},
 }
 ON_THE_PAGE = (
-    "amberlight_v2_55113.safetensors", "every field set", "fog and text", "136 × 144", "33", "6.25", "DPM++ 2M Karras",
-    "987654321", "wide_gamut_xl_vae_81139.safetensors", "Clip skip", "0.625", "208 × 216", "0.375", "RealESRNet_x4plus",
-    "transparent", "restored", "png", "Level 1", "eu-central-1", "pictures-of-loupe", "/generated/today",
-    "directly in the path", "enterprise", *(f"lora-number-{n} at 0.{n}1" for n in range(1, 6)),
+    "amberlight_v2_55113.safetensors",
+    "every field set",
+    "fog and text",
+    "136 × 144",
+    "33",
+    "6.25",
+    "DPM++ 2M Karras",
+    "987654321",
+    "wide_gamut_xl_vae_81139.safetensors",
+    "Clip skip",
+    "0.625",
+    "208 × 216",
+    "0.375",
+    "RealESRNet_x4plus",
+    "transparent",
+    "restored",
+    "png",
+    "Level 1",
+    "eu-central-1",
+    "pictures-of-loupe",
+    "/generated/today",
+    "directly in the path",
+    "enterprise",
+    *(f"lora-number-{n} at 0.{n}1" for n in range(1, 6)),
     *(f"embedding-number-{n}.pt" for n in range(1, 6)),
-)  # fmt: skip
+)
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +103,9 @@ def words(page: bytes) -> str:
     return html.unescape(page.decode())
 
 
-def test_every_field_goes_there_and_comes_back(client_of: ClientOf, moderator: User, senior: User) -> None:
+def test_every_field_goes_there_and_comes_back(
+    client_of: ClientOf, moderator: User, senior: User
+) -> None:
     browser = client_of(moderator)
     assert browser.get(NEW).status_code == 200  # asks for the list of models, so that SDXL is known
 
@@ -99,7 +123,9 @@ def test_every_field_goes_there_and_comes_back(client_of: ClientOf, moderator: U
     }
     assert len(body.request.loras) == len(body.request.embeddings) == 5
     assets = Asset.objects.filter(request=request)
-    assert [(asset.width, asset.height, asset.image_type) for asset in assets] == [(208, 216, "png")] * 2
+    assert [(asset.width, asset.height, asset.image_type) for asset in assets] == [
+        (208, 216, "png")
+    ] * 2
 
     page = words(browser.get(request.get_absolute_url()).content)
     assert [text for text in ON_THE_PAGE if text not in page] == []
@@ -112,12 +138,16 @@ def test_again_with_changes_carries_every_field(client_of: ClientOf, moderator: 
 
     form = browser.get(NEW, {"from": str(first.uuid)}).context["form"]
     data = {
-        name: value for name in form.fields if (value := form[name].value()) not in (None, "") and value is not False
+        name: value
+        for name in form.fields
+        if (value := form[name].value()) not in (None, "") and value is not False
     }
     assert browser.post(NEW, data).status_code == 302
 
     second = GenerationRequest.objects.exclude(pk=first.pk).get()
-    assert {n: getattr(second, n) for n in field_map.NAMES} == {n: getattr(first, n) for n in field_map.NAMES}
+    assert {n: getattr(second, n) for n in field_map.NAMES} == {
+        n: getattr(first, n) for n in field_map.NAMES
+    }
 
 
 def test_what_nobody_set_is_left_out_of_the_page(client_of: ClientOf, moderator: User) -> None:
@@ -125,12 +155,26 @@ def test_what_nobody_set_is_left_out_of_the_page(client_of: ClientOf, moderator:
     browser.post(NEW, sent())
     page = words(browser.get(GenerationRequest.objects.get().get_absolute_url()).content)
 
-    for absent in ("VAE", "Clip skip", "LoRA", "Embedding", "Hires fix", "Refiner", "transparent", "S3", "Plan"):
+    for absent in (
+        "VAE",
+        "Clip skip",
+        "LoRA",
+        "Embedding",
+        "Hires fix",
+        "Refiner",
+        "transparent",
+        "S3",
+        "Plan",
+    ):
         assert not re.search(rf"\b{absent}\b", page)
 
 
 def test_the_raw_answer_is_for_those_who_settle_things(
-    client_of: ClientOf, moderator: User, senior: User, auditor: User, make_request: Callable[..., GenerationRequest]
+    client_of: ClientOf,
+    moderator: User,
+    senior: User,
+    auditor: User,
+    make_request: Callable[..., GenerationRequest],
 ) -> None:
     result = {"task": {"status": "TASK_STATUS_ODD"}, "note": "<script>raw & strange</script>"}
     request = make_request(result=result)
@@ -139,13 +183,20 @@ def test_the_raw_answer_is_for_those_who_settle_things(
         answer = client_of(person).get(request.get_absolute_url())
         page = answer.content.decode()
         assert ("TASK_STATUS_ODD" in page) is may
-        assert (json.loads(answer.context["raw"]["text"]) == result) if may else (answer.context["raw"] == {})
+        assert (
+            (json.loads(answer.context["raw"]["text"]) == result)
+            if may
+            else (answer.context["raw"] == {})
+        )
         assert "<script>raw" not in page
     assert client_of(senior).get(make_request().get_absolute_url()).context["raw"] == {}
 
 
 def test_an_images_own_seed_is_shown_where_it_is_known(
-    client_of: ClientOf, senior: User, make_request: Callable[..., GenerationRequest], make_asset: Callable[..., Asset]
+    client_of: ClientOf,
+    senior: User,
+    make_request: Callable[..., GenerationRequest],
+    make_asset: Callable[..., Asset],
 ) -> None:
     request = make_request()
     asset = make_asset(request=request, position=0)

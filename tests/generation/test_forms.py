@@ -9,17 +9,32 @@ from pydantic import ValidationError
 from generation.forms.request_form import FIELDS, LEVELS, RequestForm
 from generation.wire import txt2img as wire
 
-RANGED = {name: wire.RANGES[name] for name in ("width", "height", "image_num", "steps", "guidance_scale", "seed")}
+RANGED = {
+    name: wire.RANGES[name]
+    for name in ("width", "height", "image_num", "steps", "guidance_scale", "seed")
+}
 
 
 def sent(**fields: Any) -> dict[str, Any]:
     """What a browser sends for a harmless request."""
     return {
-        "form_token": str(uuid.uuid4()), "provider": "novita-sandbox", "model_name": "alder.safetensors",
-        "prompt": "a quiet harbour", "negative_prompt": "", "width": "512", "height": "512", "image_num": "2",
-        "steps": "20", "guidance_scale": "7.5", "sampler_name": "Euler a", "seed": "", "response_image_type": "png",
-        "enable_nsfw_detection": "on", "nsfw_detection_level": "2", **fields,
-    }  # fmt: skip
+        "form_token": str(uuid.uuid4()),
+        "provider": "novita-sandbox",
+        "model_name": "alder.safetensors",
+        "prompt": "a quiet harbour",
+        "negative_prompt": "",
+        "width": "512",
+        "height": "512",
+        "image_num": "2",
+        "steps": "20",
+        "guidance_scale": "7.5",
+        "sampler_name": "Euler a",
+        "seed": "",
+        "response_image_type": "png",
+        "enable_nsfw_detection": "on",
+        "nsfw_detection_level": "2",
+        **fields,
+    }
 
 
 def errors(**fields: Any) -> dict[str, list[str]]:
@@ -28,9 +43,15 @@ def errors(**fields: Any) -> dict[str, list[str]]:
 
 def wire_accepts(**fields: Any) -> bool:
     request = {
-        "model_name": "m", "prompt": "p", "width": 512, "height": 512, "image_num": 1, "steps": 20,
-        "guidance_scale": 7.5, "sampler_name": "Euler a",
-    }  # fmt: skip
+        "model_name": "m",
+        "prompt": "p",
+        "width": 512,
+        "height": 512,
+        "image_num": 1,
+        "steps": 20,
+        "guidance_scale": 7.5,
+        "sampler_name": "Euler a",
+    }
     try:
         wire.Txt2ImgBody.model_validate({"request": {**request, **fields}})
     except ValidationError:
@@ -42,7 +63,11 @@ def wire_accepts(**fields: Any) -> bool:
 def test_form_and_wire_agree_on_every_end_of_a_range(name: str) -> None:
     low, high = (int(end) for end in RANGED[name])
     for value in (low - 1, low, high, high + 1):
-        assert (name not in errors(**{name: str(value)})) is wire_accepts(**{name: value}) is (low <= value <= high)
+        assert (
+            (name not in errors(**{name: str(value)}))
+            is wire_accepts(**{name: value})
+            is (low <= value <= high)
+        )
 
 
 @pytest.mark.parametrize("name", [name for name in RANGED if name != "seed"])
@@ -70,7 +95,9 @@ def test_prompts_have_the_documented_length(length: int) -> None:
     allowed = wire.PROMPT_MIN <= length <= wire.PROMPT_MAX
 
     assert ("prompt" not in errors(prompt="x" * length)) is allowed
-    assert ("negative_prompt" not in errors(negative_prompt="x" * length)) is (allowed or length == 0)
+    assert ("negative_prompt" not in errors(negative_prompt="x" * length)) is (
+        allowed or length == 0
+    )
 
 
 def test_a_line_break_counts_as_one_character() -> None:

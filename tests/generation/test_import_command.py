@@ -27,9 +27,11 @@ def sandbox(live_server: Any, settings: Any) -> Callable[..., None]:
 
     def use(key: str = "sandbox") -> None:
         settings.SCENARIO = {
-            "api_key": key, "api_secret": "sandbox", "base_url": f"{live_server.url}/sandbox/scenario/v1",
+            "api_key": key,
+            "api_secret": "sandbox",
+            "base_url": f"{live_server.url}/sandbox/scenario/v1",
             "label": "Scenario (sandbox)",
-        }  # fmt: skip
+        }
 
     use()
     return use
@@ -46,11 +48,15 @@ def test_the_whole_sandbox_comes_in(sandbox: Callable[..., None]) -> None:
     summary = command()
 
     refused = len(EXPECTED) - len(STORED)
-    assert summary.startswith(f"{len(STORED)} images stored and on their way to the classifiers, 0 known already, ")
+    assert summary.startswith(
+        f"{len(STORED)} images stored and on their way to the classifiers, 0 known already, "
+    )
     assert f"{refused} refused, 3 no images." in summary
     assert "The listing is at its end." in summary
     assert "X-Amz" not in summary
-    assert set(Asset.objects.values_list("external_id", flat=True)) == {exhibit.id for exhibit in STORED}
+    assert set(Asset.objects.values_list("external_id", flat=True)) == {
+        exhibit.id for exhibit in STORED
+    }
     twins = [exhibit for exhibit in library.ASSETS if exhibit.trait == library.TWIN]
     for twin in twins:
         pair = Asset.objects.filter(external_id__in=[twin.id, library.ASSETS[twin.number - 1].id])

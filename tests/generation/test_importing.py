@@ -11,10 +11,10 @@ from django.utils import timezone
 
 from generation import fetching, imaging, tasks
 from generation.models import Asset, ImportRun, Source
-from generation.providers.base import ProviderBusy, ProviderError, ProviderMisconfigured
+from generation.providers.base import ProviderBusyError, ProviderError, ProviderMisconfiguredError
 from generation.providers.scenario import AssetPage, ScenarioAsset
 from generation.services import importing
-from generation.services.importing import LeaseLost, Occupied, Report
+from generation.services.importing import ImportLockedError, LeaseLostError, Report
 from moderation.models import Review
 from tests.conftest import picture
 
@@ -50,10 +50,19 @@ class Listing:
 
 def item(asset_id: str, **fields: Any) -> ScenarioAsset:
     values: dict[str, Any] = {
-        "url": f"https://cdn.test/{asset_id}?Signature=canary", "mime_type": "image/png", "kind": "image",
-        "status": "success", "nsfw": (), "project": "proj_1", "created_at": "2026-09-01T08:00:00.000Z",
-        "provenance": {"prompt": f"a picture of {asset_id}", "seed": "602245905551964461", "modelId": "model_1"},
-    }  # fmt: skip
+        "url": f"https://cdn.test/{asset_id}?Signature=canary",
+        "mime_type": "image/png",
+        "kind": "image",
+        "status": "success",
+        "nsfw": (),
+        "project": "proj_1",
+        "created_at": "2026-09-01T08:00:00.000Z",
+        "provenance": {
+            "prompt": f"a picture of {asset_id}",
+            "seed": "602245905551964461",
+            "modelId": "model_1",
+        },
+    }
     return ScenarioAsset(id=asset_id, **{**values, **fields})
 
 
@@ -91,7 +100,7 @@ quick = pytest.mark.usefixtures("db", "_quick")
 PAGES = (["a", "b"], [], ["c", "d"])
 
 
-# --- What comes in ---------------------------------------------------------------------------------------------------
+# --- What comes in ---
 @quick
 def test_pages_are_walked_to_the_end_and_empty_ones_passed_over() -> None:
     listing = Listing(*PAGES)
@@ -100,7 +109,13 @@ def test_pages_are_walked_to_the_end_and_empty_ones_passed_over() -> None:
 
     run = ImportRun.objects.get()
     assert (report.finished, dict(report.counts)) == (True, {"stored": 4})
-    assert (run.status, run.pages, run.stored, run.known, run.refused) == (Status.FINISHED, 3, 4, 0, 0)
+    assert (run.status, run.pages, run.stored, run.known, run.refused) == (
+        Status.FINISHED,
+        3,
+        4,
+        0,
+        0,
+    )
     assert (run.leased_until, run.error) == (None, "")
     assert run.finished_at is not None
     assert listing.asked == ["", "1", "2"]
@@ -112,12 +127,19 @@ def test_an_asset_keeps_its_provenance_and_its_labels_but_no_signature() -> None
     run_import(Listing(["a"]))
 
     asset = Asset.objects.get()
-    assert (asset.source, asset.external_id, asset.seed) == (Source.SCENARIO, "a", 602245905551964461)
+    assert (asset.source, asset.external_id, asset.seed) == (
+        Source.SCENARIO,
+        "a",
+        602245905551964461,
+    )
     assert asset.detection == {"nsfw": []}
     assert asset.metadata["scenario"] == {
-        "prompt": "a picture of a", "seed": "602245905551964461", "modelId": "model_1", "ownerId": "proj_1",
+        "prompt": "a picture of a",
+        "seed": "602245905551964461",
+        "modelId": "model_1",
+        "ownerId": "proj_1",
         "createdAt": "2026-09-01T08:00:00.000Z",
-    }  # fmt: skip
+    }
     assert asset.provider_url == "https://cdn.test/a"
     assert "canary" not in str(vars(asset))
 
@@ -133,7 +155,10 @@ def test_an_asset_keeps_its_provenance_and_its_labels_but_no_signature() -> None
     ],
 )
 def test_labels_are_kept_as_they_came_and_absent_ones_stay_absent(
-    nsfw: tuple[str, ...] | None, project: str, expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    nsfw: tuple[str, ...] | None,
+    project: str,
+    expected: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     listing = Listing(["a"])
     monkeypatch.setattr(listing, "assets", lambda *a, **o: AssetPage(items=(item("a", nsfw=nsfw),)))
@@ -144,8 +169,12 @@ def test_labels_are_kept_as_they_came_and_absent_ones_stay_absent(
 
 
 @quick
-@pytest.mark.parametrize(("seed", "kept"), [("9223372036854775808", None), ("-1", None), ("x", None), ("0", 0)])
-def test_a_seed_that_does_not_fit_stays_text(seed: str, kept: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("seed", "kept"), [("9223372036854775808", None), ("-1", None), ("x", None), ("0", 0)]
+)
+def test_a_seed_that_does_not_fit_stays_text(
+    seed: str, kept: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     listing = Listing(["a"])
     asset = item("a", provenance={"seed": seed})
     monkeypatch.setattr(listing, "assets", lambda *a, **o: AssetPage(items=(asset,)))
@@ -179,9 +208,15 @@ def test_an_asset_on_two_pages_is_stored_once() -> None:
 
 
 @quick
-def test_what_is_no_image_or_not_ready_is_passed_over_with_a_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_image_or_not_ready_is_passed_over_with_a_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     listing = Listing(["a"])
-    items = (item("v", mime_type="video/mp4", kind="video"), item("p", status="pending", url=""), item("a"))
+    items = (
+        item("v", mime_type="video/mp4", kind="video"),
+        item("p", status="pending", url=""),
+        item("a"),
+    )
     monkeypatch.setattr(listing, "assets", lambda *a, **o: AssetPage(items=items, unreadable=2))
 
     report = run_import(listing)
@@ -191,7 +226,7 @@ def test_what_is_no_image_or_not_ready_is_passed_over_with_a_count(monkeypatch: 
     assert ImportRun.objects.get().refused == 3
 
 
-# --- Images that do not come ----------------------------------------------------------------------------------------
+# --- Images that do not come ---
 def failing(*errors: Exception) -> Callable[..., fetching.Fetched]:
     left = list(errors)
 
@@ -203,8 +238,8 @@ def failing(*errors: Exception) -> Callable[..., fetching.Fetched]:
     return fetch
 
 
-EXPIRED = fetching.FetchFailed("The address has expired or forbids reading.", expired=True)
-BROKEN_OFF = fetching.FetchFailed("The connection broke.", retryable=True)
+EXPIRED = fetching.FetchError("The address has expired or forbids reading.", expired=True)
+BROKEN_OFF = fetching.FetchError("The connection broke.", retryable=True)
 
 
 @quick
@@ -215,9 +250,9 @@ BROKEN_OFF = fetching.FetchFailed("The connection broke.", retryable=True)
         ([EXPIRED, EXPIRED], "refused", ["a"]),
         ([BROKEN_OFF, BROKEN_OFF], "stored", []),
         ([BROKEN_OFF] * 3, "refused", []),
-        ([fetching.Blocked("That address is private.")], "refused", []),
-        ([imaging.Unreadable("It is no image.", code="unsupported")], "refused", []),
-        ([imaging.DecoderUnavailable("The decoder is busy.")], "stored", []),
+        ([fetching.BlockedAddressError("That address is private.")], "refused", []),
+        ([imaging.UnreadableImageError("It is no image.", code="unsupported")], "refused", []),
+        ([imaging.DecoderUnavailableError("The decoder is busy.")], "stored", []),
     ],
 )
 def test_an_image_is_tried_again_where_that_may_help(
@@ -233,9 +268,11 @@ def test_an_image_is_tried_again_where_that_may_help(
     assert all(asset_id == "a" and reason.endswith(".") for asset_id, reason in report.refused)
 
 
-# --- Killed, and taken up again --------------------------------------------------------------------------------------
+# --- Killed, and taken up again ---
 def counting(kill_at: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Let the process end before or after the n-th thing it does to the world; returns what was done."""
+    """Let the process end before or after the n-th thing it does to the world; returns what was
+    done.
+    """
     done: list[str] = []
 
     def wrap(owner: Any, name: str) -> None:
@@ -300,9 +337,9 @@ def _forget() -> None:
 def test_two_never_import_at_once() -> None:
     first = importing.take_run()
 
-    with pytest.raises(Occupied, match="Another import is at work"):
+    with pytest.raises(ImportLockedError, match="Another import is at work"):
         importing.take_run()
-    with pytest.raises(Occupied):
+    with pytest.raises(ImportLockedError):
         importing.take_run(restart=True)
     assert importing.take_run(project="proj_2").pk != first.pk
 
@@ -318,7 +355,7 @@ def test_whoever_lost_the_lease_stores_nothing_more(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(importing, "_take", taken_over)
 
-    with pytest.raises(LeaseLost):
+    with pytest.raises(LeaseLostError):
         importing.work(run=run, provider=Listing(["a", "b"]))  # type: ignore[arg-type]
     assert names() == []
 
@@ -341,17 +378,25 @@ def test_restart_begins_at_the_first_page() -> None:
     importing.work(run=importing.take_run(restart=True), provider=listing)  # type: ignore[arg-type]
 
     assert listing.asked == ["", "1"]
-    assert [run.status for run in ImportRun.objects.order_by("pk")] == [Status.FAILED, Status.FINISHED]
+    assert [run.status for run in ImportRun.objects.order_by("pk")] == [
+        Status.FAILED,
+        Status.FINISHED,
+    ]
 
 
 @quick
 def test_a_busy_scenario_leaves_the_run_where_it_is() -> None:
-    busy = ProviderBusy("Scenario is busy.", retry_after=90)
-    with pytest.raises(ProviderBusy):
+    busy = ProviderBusyError("Scenario is busy.", retry_after=90)
+    with pytest.raises(ProviderBusyError):
         run_import(Listing(["a"], ["b"], error={1: busy}))
 
     run = ImportRun.objects.get()
-    assert (run.status, run.cursor, run.stored, run.error) == (Status.RUNNING, "1", 1, "Scenario is busy.")
+    assert (run.status, run.cursor, run.stored, run.error) == (
+        Status.RUNNING,
+        "1",
+        1,
+        "Scenario is busy.",
+    )
     assert run.leased_until is not None
     assert timedelta(seconds=80) < run.leased_until - timezone.now() <= timedelta(seconds=90)
     ImportRun.objects.update(leased_until=timezone.now())
@@ -362,7 +407,9 @@ def test_a_busy_scenario_leaves_the_run_where_it_is() -> None:
 @quick
 def test_any_other_error_ends_the_run_with_its_sentence() -> None:
     with pytest.raises(ProviderError):
-        run_import(Listing(["a"], ["b"], error={1: ProviderMisconfigured("The key is wrong.")}))
+        run_import(
+            Listing(["a"], ["b"], error={1: ProviderMisconfiguredError("The key is wrong.")})
+        )
 
     run = ImportRun.objects.get()
     assert (run.status, run.error, run.leased_until) == (Status.FAILED, "The key is wrong.", None)
@@ -377,9 +424,11 @@ def test_a_listing_that_goes_in_circles_is_noticed(monkeypatch: pytest.MonkeyPat
         run_import(listing)
 
 
-# --- By itself -------------------------------------------------------------------------------------------------------
+# --- By itself ---
 @quick
-def test_the_schedule_needs_a_real_key_and_an_interval(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_schedule_needs_a_real_key_and_an_interval(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     listing = Listing(["a"], ["b"])
     monkeypatch.setattr(importing, "client", lambda: listing)
     assert not importing.is_due()
@@ -401,7 +450,9 @@ def test_the_schedule_takes_up_what_was_left_and_waits_for_a_busy_scenario(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.SCENARIO_IMPORT_MINUTES, settings.SCENARIO_API_KEY = 30, "key"
-    monkeypatch.setattr(importing, "client", lambda: Listing(["a"], ["b"], error={1: ProviderBusy("Busy.")}))
+    monkeypatch.setattr(
+        importing, "client", lambda: Listing(["a"], ["b"], error={1: ProviderBusyError("Busy.")})
+    )
     tasks.import_scenario()
 
     assert ImportRun.objects.get().status == Status.RUNNING

@@ -1,4 +1,6 @@
-"""Bells and slots: at most one message on its way, at most ``slots`` runs, and no caller that pays for it."""
+"""Bells and slots: at most one message on its way, at most ``slots`` runs, and no caller that pays
+for it.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,8 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from generation import jobs
-from generation.jobs import Pump, Turn
-from generation.models import PumpSlot
+from generation.jobs import Job, JobRun
+from generation.models import JobSlot
 from tests.config.sample_jobs import tasks
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -20,7 +22,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def _only_these_pumps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "REGISTRY", {each.name: each for each in (tasks.stamp, tasks.hold, tasks.broken)})
+    monkeypatch.setattr(
+        jobs, "REGISTRY", {each.name: each for each in (tasks.stamp, tasks.hold, tasks.broken)}
+    )
 
 
 @pytest.fixture
@@ -31,8 +35,8 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return paths
 
 
-def counting(name: str, runs: list[Turn], *, slots: int = 1) -> Pump:
-    return Pump(runs.append, name=name, due=lambda: False, slots=slots, budget=1)
+def counting(name: str, runs: list[JobRun], *, slots: int = 1) -> Job:
+    return Job(runs.append, name=name, due=lambda: False, slots=slots, time_limit=1)
 
 
 def test_two_ticks_send_one_message(sent: list[str]) -> None:
@@ -49,8 +53,8 @@ def test_a_message_reaches_the_queue_and_its_run_clears_the_bell() -> None:
     tasks.stamp()
 
     assert not tasks.stamp.is_due()
-    assert PumpSlot.objects.get(name="stamp", host="").wanted_at is None
-    assert PumpSlot.objects.get(name="stamp", host=jobs.HOST).running_until is None
+    assert JobSlot.objects.get(name="stamp", host="").wanted_at is None
+    assert JobSlot.objects.get(name="stamp", host=jobs.HOST).running_until is None
 
 
 def test_an_idle_tick_is_one_query_and_one_for_each_pump_that_answers_with_a_bool(
@@ -64,7 +68,7 @@ def test_an_idle_tick_is_one_query_and_one_for_each_pump_that_answers_with_a_boo
 def test_a_message_that_nobody_started_in_time_counts_as_lost(sent: list[str]) -> None:
     Group.objects.create(name="new letter")
     jobs.tick()
-    PumpSlot.objects.filter(name="stamp").update(wanted_at=timezone.now() - PumpSlot.LOST_AFTER)
+    JobSlot.objects.filter(name="stamp").update(wanted_at=timezone.now() - JobSlot.LOST_AFTER)
 
     assert jobs.tick() == ["stamp"]
 
@@ -72,8 +76,8 @@ def test_a_message_that_nobody_started_in_time_counts_as_lost(sent: list[str]) -
 @pytest.mark.parametrize("jump", [timedelta(hours=1), timedelta(days=1)])
 def test_a_clock_set_back_silences_no_pump(sent: list[str], jump: timedelta) -> None:
     Group.objects.create(name="new letter")
-    PumpSlot.objects.create(name="stamp", wanted_at=timezone.now() + jump)
-    PumpSlot.objects.create(name="stamp", host=jobs.HOST, running_until=timezone.now() + jump)
+    JobSlot.objects.create(name="stamp", wanted_at=timezone.now() + jump)
+    JobSlot.objects.create(name="stamp", host=jobs.HOST, running_until=timezone.now() + jump)
 
     assert jobs.tick() == ["stamp"]
     tasks.stamp()
@@ -110,52 +114,70 @@ def test_wake_never_fails_its_caller(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_run_that_finds_no_slot_ends_at_once() -> None:
-    inner: list[Turn] = []
-    outer = Pump(lambda turn: counting("one", inner)(), name="one", due=lambda: False, slots=1, budget=1)
+    inner: list[JobRun] = []
+    outer = Job(
+        lambda run: counting("one", inner)(), name="one", due=lambda: False, slots=1, time_limit=1
+    )
     outer()
     assert inner == []
     outer.slots = 2
-    Pump(lambda turn: counting("two", inner, slots=2)(), name="two", due=lambda: False, slots=2, budget=1)()
-    assert [turn.number for turn in inner] == [1]
+    Job(
+        lambda run: counting("two", inner, slots=2)(),
+        name="two",
+        due=lambda: False,
+        slots=2,
+        time_limit=1,
+    )()
+    assert [run.number for run in inner] == [1]
 
 
-def test_nobody_rings_while_every_slot_is_busy_but_the_run_that_ends_looks_again(sent: list[str]) -> None:
-    def work(turn: Turn) -> None:
+def test_nobody_rings_while_every_slot_is_busy_but_the_run_that_ends_looks_again(
+    sent: list[str],
+) -> None:
+    def work(run: JobRun) -> None:
         Group.objects.create(name="new letter")
-        assert not jobs.ring("stamp")
+        assert not jobs.send_wakeup("stamp")
         assert jobs.tick() == []
 
-    Pump(work, name="stamp", due=tasks.stamp.due, slots=1, budget=1)()
+    Job(work, name="stamp", due=tasks.stamp.due, slots=1, time_limit=1)()
     assert len(sent) == 1
 
 
-def test_a_turn_whose_slot_was_freed_expires_and_leaves_the_slot_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_turn_whose_slot_was_freed_expires_and_leaves_the_slot_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(jobs, "RENEW_EVERY", 0)
 
-    def work(turn: Turn) -> None:
-        turn.renew()
-        assert not turn.expired
+    def work(run: JobRun) -> None:
+        run.renew()
+        assert not run.expired
         jobs.start_over()
-        PumpSlot.objects.create(name="one", host=jobs.HOST, running_until=timezone.now() + PumpSlot.LEASE)
-        turn.renew()
-        assert turn.expired
+        JobSlot.objects.create(
+            name="one", host=jobs.HOST, running_until=timezone.now() + JobSlot.LEASE
+        )
+        run.renew()
+        assert run.expired
 
-    Pump(work, name="one", due=lambda: True, slots=1, budget=60)()
-    assert PumpSlot.objects.running(timezone.now()).count() == 1
+    Job(work, name="one", due=lambda: True, slots=1, time_limit=60)()
+    assert JobSlot.objects.running(timezone.now()).count() == 1
 
 
-def test_a_pump_that_fails_rests_before_it_runs_again(sent: list[str], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_pump_that_fails_rests_before_it_runs_again(
+    sent: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
     Group.objects.create(name="broken")
     tasks.broken()
 
     assert "The pump broken failed" in caplog.text
     assert jobs.tick() == []
-    PumpSlot.objects.filter(name="broken").update(running_until=timezone.now() - timedelta(seconds=1))
+    JobSlot.objects.filter(name="broken").update(
+        running_until=timezone.now() - timedelta(seconds=1)
+    )
     assert jobs.tick() == ["broken"]
 
 
 def test_a_stopping_worker_ends_turns_and_starts_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    runs: list[Turn] = []
+    runs: list[JobRun] = []
     counting("one", runs)()
     assert not runs[0].expired
     monkeypatch.setattr(jobs, "_stopping", lambda: True)
@@ -164,7 +186,9 @@ def test_a_stopping_worker_ends_turns_and_starts_none(monkeypatch: pytest.Monkey
     assert len(runs) == 1
 
 
-def test_every_slot_has_a_worker_so_that_no_pump_waits_for_another(settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_slot_has_a_worker_so_that_no_pump_waits_for_another(
+    settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.undo()
     jobs.discover()
 
@@ -176,7 +200,11 @@ def test_every_slot_has_a_worker_so_that_no_pump_waits_for_another(settings, mon
 def test_messages_name_the_pump_and_carry_nothing(settings) -> None:
     if "orm" not in settings.Q_CLUSTER:
         pytest.skip("reads the queue of the embedded installation")
-    jobs.ring("stamp")
+    jobs.send_wakeup("stamp")
 
     message = OrmQ.objects.get().task
-    assert (message["func"], message["args"], message["kwargs"]) == ("tests.config.sample_jobs.tasks.stamp", (), {})
+    assert (message["func"], message["args"], message["kwargs"]) == (
+        "tests.config.sample_jobs.tasks.stamp",
+        (),
+        {},
+    )

@@ -11,9 +11,9 @@ from django.core.cache import cache, caches
 from django.utils import timezone
 
 from generation import providers
-from generation.providers.base import Model, ModelPage, ProviderBusy, ProviderRejected
+from generation.providers.base import Model, ModelPage, ProviderBusyError, ProviderRejectedError
 from generation.services import model_catalog
-from generation.services.model_catalog import Question
+from generation.services.model_catalog import CatalogQuery
 
 
 class Provider:
@@ -25,7 +25,10 @@ class Provider:
         self.asked.append(asked)
         if isinstance(self.answer, Exception):
             raise self.answer
-        models = tuple(Model(name=name, title=name.title(), is_sdxl="xl" in name, tags=("a",)) for name in self.answer)
+        models = tuple(
+            Model(name=name, title=name.title(), is_sdxl="xl" in name, tags=("a",))
+            for name in self.answer
+        )
         return ModelPage(models=models, next_cursor="c_opaque")
 
 
@@ -64,13 +67,13 @@ def test_every_question_has_its_own_answer(provider: Any) -> None:
     novita = provider(["alder"])
 
     for question in (
-        Question(provider="novita"),
-        Question(provider="novita", kind="lora"),
-        Question(provider="novita", query="fog"),
-        Question(provider="novita", is_sdxl=True),
-        Question(provider="novita", cursor="c_opaque"),
+        CatalogQuery(provider="novita"),
+        CatalogQuery(provider="novita", kind="lora"),
+        CatalogQuery(provider="novita", query="fog"),
+        CatalogQuery(provider="novita", is_sdxl=True),
+        CatalogQuery(provider="novita", cursor="c_opaque"),
     ):
-        assert model_catalog.ask(question).next_cursor == "c_opaque"
+        assert model_catalog.fetch_page(question).next_cursor == "c_opaque"
     assert len(novita.asked) == 5
     assert novita.asked[3] == {
         "kind": "checkpoint",
@@ -83,7 +86,9 @@ def test_every_question_has_its_own_answer(provider: Any) -> None:
     }
 
 
-@pytest.mark.parametrize("error", [ProviderBusy("No answer."), LookupError("gone"), RuntimeError("bug")])
+@pytest.mark.parametrize(
+    "error", [ProviderBusyError("No answer."), LookupError("gone"), RuntimeError("bug")]
+)
 def test_a_provider_that_fails_costs_the_suggestions_only(provider: Any, error: Exception) -> None:
     novita = provider(error)
 
@@ -92,19 +97,27 @@ def test_a_provider_that_fails_costs_the_suggestions_only(provider: Any, error: 
     assert len(novita.asked) == 1
 
 
-def test_the_last_answer_outlives_the_provider_and_a_restart(provider: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_answer_outlives_the_provider_and_a_restart(
+    provider: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     provider(["alder"])
-    first = model_catalog.ask(Question(provider="novita"))
-    provider(ProviderBusy("Novita is busy."))
+    first = model_catalog.fetch_page(CatalogQuery(provider="novita"))
+    provider(ProviderBusyError("Novita is busy."))
     grow_old(monkeypatch, timedelta(days=3))
 
-    offer = model_catalog.ask(Question(provider="novita"))
+    offer = model_catalog.fetch_page(CatalogQuery(provider="novita"))
 
     assert offer.models == first.models
-    assert (offer.problem, offer.asked_at, offer.next_cursor) == ("Novita is busy.", first.asked_at, "c_opaque")
+    assert (offer.problem, offer.asked_at, offer.next_cursor) == (
+        "Novita is busy.",
+        first.asked_at,
+        "c_opaque",
+    )
 
 
-def test_after_five_minutes_it_is_asked_again(provider: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_five_minutes_it_is_asked_again(
+    provider: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     provider(["alder"])
     model_catalog.suggestions("novita")
     provider(["birch"])
@@ -114,15 +127,23 @@ def test_after_five_minutes_it_is_asked_again(provider: Any, monkeypatch: pytest
 
 
 def test_a_question_that_displeases_does_not_silence_the_others(provider: Any) -> None:
-    novita = provider(ProviderRejected("That cursor is not mine."))
+    novita = provider(ProviderRejectedError("That cursor is not mine."))
 
-    assert model_catalog.ask(Question(provider="novita", cursor="x")).problem == "That cursor is not mine."
+    assert (
+        model_catalog.fetch_page(CatalogQuery(provider="novita", cursor="x")).problem
+        == "That cursor is not mine."
+    )
     novita.answer = ["alder"]
-    assert model_catalog.ask(Question(provider="novita", cursor="x")).problem == "That cursor is not mine."
-    assert model_catalog.ask(Question(provider="novita")).problem == ""
+    assert (
+        model_catalog.fetch_page(CatalogQuery(provider="novita", cursor="x")).problem
+        == "That cursor is not mine."
+    )
+    assert model_catalog.fetch_page(CatalogQuery(provider="novita")).problem == ""
 
 
-def test_a_silent_provider_is_not_waited_for(provider: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_provider_is_not_waited_for(
+    provider: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     may_answer = threading.Event()
     novita = provider(["alder"])
     at_once = novita.models
@@ -159,19 +180,21 @@ def test_whether_a_checkpoint_is_sdxl_does_not_depend_on_what_was_listed(provide
 
 
 def test_a_catalogue_that_was_never_read_is_no_answer_about_a_model(provider: Any) -> None:
-    novita = provider(ProviderBusy("No answer."))
+    novita = provider(ProviderBusyError("No answer."))
     with pytest.raises(model_catalog.CatalogUnavailableError, match="No answer"):
         model_catalog.is_sdxl("novita", "alder")
 
     cache.clear()
     novita.answer = ["alder"]
     assert model_catalog.is_sdxl("novita", "alder") is False
-    novita.answer = ProviderBusy("No answer.")
+    novita.answer = ProviderBusyError("No answer.")
     assert model_catalog.is_sdxl("novita", "alder") is False, "it was said once"
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80nonsense", b"{}"])
-def test_a_broken_store_is_as_good_as_an_empty_one(provider: Any, settings: Any, content: bytes) -> None:
+def test_a_broken_store_is_as_good_as_an_empty_one(
+    provider: Any, settings: Any, content: bytes
+) -> None:
     novita = provider(["alder"])
     model_catalog.suggestions("novita")
     for file in settings.CACHES["models"]["LOCATION"].glob("*.djcache"):

@@ -13,7 +13,7 @@ from django.test import Client
 
 from generation import providers
 from generation.models import GenerationRequest
-from generation.providers.base import Model, ModelPage, ProviderBusy
+from generation.providers.base import Model, ModelPage, ProviderBusyError
 from generation.sandbox import catalogue
 from generation.services import model_catalog
 
@@ -35,11 +35,22 @@ class Catalogue:
         self.asked.append({"kind": kind, "cursor": cursor})
         if self.error:
             raise self.error
-        params = {"filter.types": kind, "filter.query": query, "pagination.cursor": cursor, "pagination.limit": "8"}
-        page = catalogue.page(params | ({} if is_sdxl is None else {"filter.is_sdxl": str(is_sdxl)}))
+        params = {
+            "filter.types": kind,
+            "filter.query": query,
+            "pagination.cursor": cursor,
+            "pagination.limit": "8",
+        }
+        page = catalogue.page(
+            params | ({} if is_sdxl is None else {"filter.is_sdxl": str(is_sdxl)})
+        )
         rows = [
             Model(
-                name=row.sd_name, title=row.name, base_model=row.base_model, is_sdxl=row.is_sdxl, tags=tuple(row.tags)
+                name=row.sd_name,
+                title=row.name,
+                base_model=row.base_model,
+                is_sdxl=row.is_sdxl,
+                tags=tuple(row.tags),
             )
             for row in page.models
         ]
@@ -62,13 +73,17 @@ def titles(page: str) -> list[str]:
     return [title.removeprefix("<bdi>").removesuffix("</bdi>") for title in found]
 
 
-def test_only_who_may_ask_for_images_sees_it(client_of: ClientOf, auditor: User, client: Client) -> None:
+def test_only_who_may_ask_for_images_sees_it(
+    client_of: ClientOf, auditor: User, client: Client
+) -> None:
     assert client_of(auditor).get(LIST).status_code == 403
     assert client.get(LIST).status_code == 302
     assert client_of(auditor).post(LIST).status_code == 405
 
 
-def test_a_row_has_name_base_model_tags_and_a_way_back(client_of: ClientOf, moderator: User) -> None:
+def test_a_row_has_name_base_model_tags_and_a_way_back(
+    client_of: ClientOf, moderator: User
+) -> None:
     page = client_of(moderator).get(LIST, {"type": "lora", "q": "neon"}).content.decode()
 
     assert titles(page) == ["Neon Signage"]
@@ -116,25 +131,38 @@ def test_a_choice_comes_back_to_the_form_with_everything_else(
 ) -> None:
     browser = client_of(moderator)
     source = make_request(prompt="a harbour", loras=[{"model_name": "kept", "strength": 0.3}])
-    start = {"from": str(source.uuid), "sd_vae": "soft", "type": "lora", "for": "lora_2_name", "q": "neon"}
+    start = {
+        "from": str(source.uuid),
+        "sd_vae": "soft",
+        "type": "lora",
+        "for": "lora_2_name",
+        "q": "neon",
+    }
 
     [(_, use)] = browser.get(LIST, start).context["rows"]
     form = browser.get(use).context["form"]
 
     assert use.endswith("#field-lora_2_name")
-    assert [form[f"lora_{n}_name"].value() for n in (1, 2)] == ["kept", "neon_signage_68230.safetensors"]
+    assert [form[f"lora_{n}_name"].value() for n in (1, 2)] == [
+        "kept",
+        "neon_signage_68230.safetensors",
+    ]
     assert (form["prompt"].value(), form["sd_vae"].value()) == ("a harbour", "soft")
     again = browser.get(use).content.decode()
     assert "lora_2_name=neon_signage_68230.safetensors" in again.split('id="field-lora_3_name"')[1]
 
 
 def test_the_next_free_row_is_filled(client_of: ClientOf, moderator: User) -> None:
-    answer = client_of(moderator).get(LIST, {"type": "lora", "lora_1_name": "a", "lora_2_name": "b"})
+    answer = client_of(moderator).get(
+        LIST, {"type": "lora", "lora_1_name": "a", "lora_2_name": "b"}
+    )
 
     assert "lora_3_name=" in answer.context["rows"][0][1]
 
 
-def test_to_htmx_it_is_a_dialog_and_the_choice_one_field(client_of: ClientOf, moderator: User) -> None:
+def test_to_htmx_it_is_a_dialog_and_the_choice_one_field(
+    client_of: ClientOf, moderator: User
+) -> None:
     browser = client_of(moderator)
     part = browser.get(LIST, {"for": "sd_vae"}, headers=HTMX)
     page = part.content.decode()
@@ -157,7 +185,7 @@ def test_without_the_provider_the_last_answer_is_shown_with_its_age(
 ) -> None:
     browser = client_of(moderator)
     before = titles(browser.get(LIST).content.decode())
-    novita.error = ProviderBusy("Novita does not answer.")
+    novita.error = ProviderBusyError("Novita does not answer.")
     cache.clear()  # what a restart leaves behind
     monkeypatch.setattr(model_catalog, "FRESH_FOR", timedelta(0))
 
@@ -166,10 +194,15 @@ def test_without_the_provider_the_last_answer_is_shown_with_its_age(
     assert titles(page) == before
     assert "Novita does not answer." in page
     assert "This is its last answer, from <time" in page
-    assert "has not answered this question before" in browser.get(LIST, {"q": "never asked"}).content.decode()
+    assert (
+        "has not answered this question before"
+        in browser.get(LIST, {"q": "never asked"}).content.decode()
+    )
 
 
-@pytest.mark.parametrize("error", [ProviderBusy("No."), LookupError("gone"), RuntimeError("bug"), OSError("disk")])
+@pytest.mark.parametrize(
+    "error", [ProviderBusyError("No."), LookupError("gone"), RuntimeError("bug"), OSError("disk")]
+)
 def test_whatever_the_provider_does_both_pages_are_there(
     client_of: ClientOf, moderator: User, novita: Catalogue, error: Exception
 ) -> None:
@@ -198,12 +231,16 @@ def test_nobody_waits_longer_than_two_seconds_for_a_silent_provider(
             thread.join(5)
 
 
-def test_without_any_provider_it_says_so(client_of: ClientOf, moderator: User, settings: Any) -> None:
+def test_without_any_provider_it_says_so(
+    client_of: ClientOf, moderator: User, settings: Any
+) -> None:
     settings.IMAGE_PROVIDERS = {}
     assert "No provider is configured." in client_of(moderator).get(LIST).content.decode()
 
 
-def test_a_preset_fills_the_form_and_stays_through_the_list(client_of: ClientOf, moderator: User) -> None:
+def test_a_preset_fills_the_form_and_stays_through_the_list(
+    client_of: ClientOf, moderator: User
+) -> None:
     browser = client_of(moderator)
     answer = browser.get(NEW, {"preset": "hires-fix"})
     page = answer.content.decode()

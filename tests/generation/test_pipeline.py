@@ -1,4 +1,6 @@
-"""The whole line, from a request to a settled review, against the sandbox over a socket; and killed at every step."""
+"""The whole line, from a request to a settled review, against the sandbox over a socket; and killed
+at every step.
+"""
 
 from __future__ import annotations
 
@@ -41,12 +43,23 @@ def _sandbox(live_server: Any, settings: Any) -> Iterator[None]:
 
 def ask(user: User | None = None, **fields: Any) -> GenerationRequest:
     values = {
-        "model_name": "alder_realism_v4.safetensors", "prompt": "a harbour at dawn", "negative_prompt": "",
+        "model_name": "alder_realism_v4.safetensors",
+        "prompt": "a harbour at dawn",
+        "negative_prompt": "",
         "width": 128,
-        "height": 128, "image_num": 1, "steps": 20, "guidance_scale": "7.5", "sampler_name": "Euler a", "seed": 5,
-        "response_image_type": "png", "enable_nsfw_detection": True, "nsfw_detection_level": 1,
-    }  # fmt: skip
-    return requests.create_request(user=user, provider="novita-sandbox", fields={**values, **fields})
+        "height": 128,
+        "image_num": 1,
+        "steps": 20,
+        "guidance_scale": "7.5",
+        "sampler_name": "Euler a",
+        "seed": 5,
+        "response_image_type": "png",
+        "enable_nsfw_detection": True,
+        "nsfw_detection_level": 1,
+    }
+    return requests.create_request(
+        user=user, provider="novita-sandbox", fields={**values, **fields}
+    )
 
 
 def make_everything_due() -> None:
@@ -71,18 +84,24 @@ def test_a_request_becomes_stored_images_with_settled_reviews() -> None:
     request.refresh_from_db()
     assert (request.status, request.error) == (Status.SUCCEEDED, "")
     assets = list(Asset.objects.filter(request=request).order_by("position"))
-    assert [(a.position, a.width, a.height, a.image_type) for a in assets] == [(n, 192, 128, "webp") for n in range(3)]
+    assert [(a.position, a.width, a.height, a.image_type) for a in assets] == [
+        (n, 192, 128, "webp") for n in range(3)
+    ]
     assert len({a.sha256 for a in assets}) == 3
     for asset in assets:
         assert asset.review.status == Review.Status.PENDING
-        assert asset.review.headline == "alcohol.beverages"
-        assert "policy version 1 asks a person" in asset.review.why
+        assert asset.review.top_category == "alcohol.beverages"
+        assert "policy version 1 asks a person" in asset.review.reason
         assert asset.detection is not None
         with asset.rendition.open("rb") as file:
             assert hashlib.sha256(file.read()).hexdigest() == asset.sha256
     assert [t.new for t in request.transitions.order_by("pk")] == [
-        "queued", "submitting", "processing", "fetching", "succeeded",
-    ]  # fmt: skip
+        "queued",
+        "submitting",
+        "processing",
+        "fetching",
+        "succeeded",
+    ]
 
 
 def test_a_clean_picture_is_approved_by_the_policy_and_a_sure_one_rejected() -> None:
@@ -104,7 +123,7 @@ def test_detection_that_did_not_run_sends_the_image_to_a_person() -> None:
 
     review = Review.objects.get(asset__request=request)
     assert review.status == Review.Status.PENDING
-    assert "did not run" in review.why
+    assert "did not run" in review.reason
 
 
 @pytest.mark.parametrize(
@@ -182,7 +201,9 @@ def test_submitting_is_committed_before_the_post(monkeypatch: pytest.MonkeyPatch
     assert seen == [(Status.SUBMITTING, False)]
 
     tasks.submit()
-    assert GenerationRequest.objects.get().status == Status.SUBMITTING, "its lease has not run out yet"
+    assert GenerationRequest.objects.get().status == Status.SUBMITTING, (
+        "its lease has not run out yet"
+    )
     run_line()
     request.refresh_from_db()
     assert (request.status, request.reason) == (Status.UNKNOWN, "SENDER_DIED")
@@ -230,7 +251,9 @@ class Killed(BaseException):
 
 @contextmanager
 def killed_at(effect: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Let ``effect`` effects happen (writes to the database, files, calls to the provider), then die."""
+    """Let ``effect`` effects happen (writes to the database, files, calls to the provider), then
+    die.
+    """
     effects: list[str] = []
 
     def count(name: str) -> None:
@@ -239,7 +262,11 @@ def killed_at(effect: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str
             raise Killed(name)
 
     def sql(execute: Callable[..., Any], query: str, params: Any, many: bool, context: Any) -> Any:
-        if query.split(" ", 1)[0] in ("INSERT", "UPDATE", "DELETE") and "django_q" not in query and "pump" not in query:
+        if (
+            query.split(" ", 1)[0] in ("INSERT", "UPDATE", "DELETE")
+            and "django_q" not in query
+            and "pump" not in query
+        ):
             count(query[:40])
         return execute(query, params, many, context)
 
@@ -252,7 +279,8 @@ def killed_at(effect: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str
         return call
 
     with monkeypatch.context() as patch, connection.execute_wrapper(sql):
-        # Dying right after these is the worst moment: the outside world has changed, our rows have not.
+        # Dying right after these is the worst moment: the outside world has changed, our rows have
+        # not.
         patch.setattr(client.Novita, "submit", after(client.Novita.submit, "POST"))
         patch.setattr(downloading, "download", after(downloading.download, "GET"))
         patch.setattr(downloading, "store_rendition", after(downloading.store_rendition, "store"))
@@ -264,7 +292,9 @@ def killed_at(effect: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str
 
 @pytest.mark.slow
 @pytest.mark.parametrize("prompt", ["a harbour", "a whisky bottle"])
-def test_a_worker_killed_at_any_effect_loses_and_doubles_nothing(prompt: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_killed_at_any_effect_loses_and_doubles_nothing(
+    prompt: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tasks, "FETCH_THREADS", 1)
     unknown, effect, finished = 0, 0, False
     while not finished:
@@ -286,14 +316,20 @@ def test_a_worker_killed_at_any_effect_loses_and_doubles_nothing(prompt: str, mo
             asset = Asset.objects.get(request=request)
             assert asset.review.status in (Review.Status.APPROVED, Review.Status.PENDING), effects
             assert asset.classifications.count() == 2, effects
-            assert asset.review.decisions.count() == (asset.review.status == Review.Status.APPROVED), effects
+            assert asset.review.decisions.count() == (
+                asset.review.status == Review.Status.APPROVED
+            ), effects
         effect += 1
 
     assert effect > 12, "fewer effects than the line has: the wrapper no longer sees them"
-    assert 1 <= unknown <= 4, "only dying between the claim and the stored task id may leave the outcome unknown"
+    assert 1 <= unknown <= 4, (
+        "only dying between the claim and the stored task id may leave the outcome unknown"
+    )
 
 
-def test_a_decoder_that_keeps_dying_is_given_up_after_a_few_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_that_keeps_dying_is_given_up_after_a_few_attempts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     ask()
     tasks.submit()
     tasks.poll()
@@ -326,6 +362,8 @@ def test_a_download_that_is_blocked_is_a_sentence_without_the_signature(
 
     request.refresh_from_db()
     assert request.status == Status.FAILED
-    assert "X-Amz" not in request.error + "".join(request.transitions.values_list("reason", flat=True))
+    assert "X-Amz" not in request.error + "".join(
+        request.transitions.values_list("reason", flat=True)
+    )
     assert not RemoteImage.objects.exclude(url="").exists()
-    assert issubclass(fetching.Blocked, Exception)
+    assert issubclass(fetching.BlockedAddressError, Exception)

@@ -48,7 +48,9 @@ def test_the_bucket_holds_a_minute_and_fills_up_continuously(clock: Any) -> None
 
 
 @pytest.mark.django_db
-def test_a_request_larger_than_the_bucket_passes_when_it_is_full_and_the_next_pays_for_it(clock: Any) -> None:
+def test_a_request_larger_than_the_bucket_passes_when_it_is_full_and_the_next_pays_for_it(
+    clock: Any,
+) -> None:
     assert take(8, per_minute=5) is None
     assert ProviderState.objects.get().tokens == Decimal(-3)
     assert take(1, per_minute=5) == clock.now + timedelta(seconds=48) + rates.MARGIN
@@ -67,7 +69,9 @@ def test_no_limit_takes_nothing_and_writes_nothing() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("per_minute", [0, 20])
-def test_a_held_provider_is_left_alone_by_everybody_for_ten_minutes_at_most(clock: Any, per_minute: int) -> None:
+def test_a_held_provider_is_left_alone_by_everybody_for_ten_minutes_at_most(
+    clock: Any, per_minute: int
+) -> None:
     rates.hold(SLUG, timedelta(seconds=30), per_minute=per_minute)
     rates.hold(SLUG, timedelta(seconds=5), per_minute=per_minute)
     until = take(per_minute=per_minute)

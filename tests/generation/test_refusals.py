@@ -1,4 +1,6 @@
-"""Every error of Novita's table, provoked over a socket, ends in the right state with a sentence for people."""
+"""Every error of Novita's table, provoked over a socket, ends in the right state with a sentence
+for people.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,15 @@ from tests.generation.test_pipeline import _sandbox, ask  # noqa: F401
 pytestmark = pytest.mark.django_db(transaction=True)
 Status = GenerationRequest.Status
 OUR_FAULT = {
-    "BILLING_BALANCE_NOT_ENOUGH", "MISSING_API_KEY", "INVALID_API_KEY", "BILLING_AUTH_FAILED", "FEATURE_NOT_ALLOWED",
-    "API_NOT_ALLOWED", "NEED_REAL_NAME_VERIFY", "API_NOT_FOUND",
-}  # fmt: skip
+    "BILLING_BALANCE_NOT_ENOUGH",
+    "MISSING_API_KEY",
+    "INVALID_API_KEY",
+    "BILLING_AUTH_FAILED",
+    "FEATURE_NOT_ALLOWED",
+    "API_NOT_ALLOWED",
+    "NEED_REAL_NAME_VERIFY",
+    "API_NOT_FOUND",
+}
 
 
 @pytest.mark.parametrize("reason", STATUSES)
@@ -26,7 +34,10 @@ def test_a_refusal_ends_where_it_should(reason: str) -> None:
 
     request.refresh_from_db()
     by_status = {429: Status.QUEUED, 500: Status.UNKNOWN}
-    assert (request.status, request.reason) == (by_status.get(STATUSES[reason], Status.FAILED), reason)
+    assert (request.status, request.reason) == (
+        by_status.get(STATUSES[reason], Status.FAILED),
+        reason,
+    )
     assert request.error.startswith("Novita (sandbox) ")
     assert f"(HTTP {STATUSES[reason]} {reason})." in request.error
     assert ("Loupe's own settings or account" in request.error) == (reason in OUR_FAULT)

@@ -32,7 +32,9 @@ def test_making_requests_needs_permission(client_of: ClientOf, auditor: User) ->
     assert NEW.encode() not in browser.get(LIST).content
 
 
-def test_a_valid_form_makes_one_request_however_often_it_is_sent(client_of: ClientOf, moderator: User) -> None:
+def test_a_valid_form_makes_one_request_however_often_it_is_sent(
+    client_of: ClientOf, moderator: User
+) -> None:
     browser, data = client_of(moderator), sent(prompt="a harbour", seed="")
 
     answer, again = browser.post(NEW, data), browser.post(NEW, data, follow=True)
@@ -41,12 +43,18 @@ def test_a_valid_form_makes_one_request_however_often_it_is_sent(client_of: Clie
     assert answer["Location"] == request.get_absolute_url()
     assert again.redirect_chain == [(request.get_absolute_url(), 302)]
     assert "had been sent before" in again.content.decode()
-    assert (request.requested_by, request.prompt, request.status) == (moderator, "a harbour", Status.QUEUED)
+    assert (request.requested_by, request.prompt, request.status) == (
+        moderator,
+        "a harbour",
+        Status.QUEUED,
+    )
     assert request.seed >= 0
     assert (request.enable_nsfw_detection, request.nsfw_detection_level) == (True, 2)
 
 
-def test_an_invalid_form_comes_back_with_what_was_written(client_of: ClientOf, moderator: User) -> None:
+def test_an_invalid_form_comes_back_with_what_was_written(
+    client_of: ClientOf, moderator: User
+) -> None:
     answer = client_of(moderator).post(NEW, sent(width="4", prompt="half a <thought>"))
     page = answer.content.decode()
 
@@ -64,7 +72,9 @@ def test_every_form_has_its_own_token(client_of: ClientOf, moderator: User) -> N
     assert len(tokens) == 3
 
 
-def test_an_earlier_request_can_be_varied(client_of: ClientOf, moderator: User, make_request: Make) -> None:
+def test_an_earlier_request_can_be_varied(
+    client_of: ClientOf, moderator: User, make_request: Make
+) -> None:
     source = make_request(
         prompt="a harbour",
         width=768,
@@ -88,7 +98,9 @@ def test_an_earlier_request_can_be_varied(client_of: ClientOf, moderator: User, 
 
 
 @pytest.mark.parametrize("wanted", ["nonsense", "00000000-0000-4000-8000-000000000000", ""])
-def test_a_source_that_does_not_exist_gives_the_empty_form(client_of: ClientOf, moderator: User, wanted: str) -> None:
+def test_a_source_that_does_not_exist_gives_the_empty_form(
+    client_of: ClientOf, moderator: User, wanted: str
+) -> None:
     answer = client_of(moderator).get(NEW, {"from": wanted})
 
     assert answer.status_code == 200
@@ -106,7 +118,9 @@ def test_without_suggestions_the_form_still_works(
     assert GenerationRequest.objects.get().model_name == "by-hand"
 
 
-def test_without_a_provider_nothing_can_be_sent(client_of: ClientOf, moderator: User, settings: Any) -> None:
+def test_without_a_provider_nothing_can_be_sent(
+    client_of: ClientOf, moderator: User, settings: Any
+) -> None:
     settings.IMAGE_PROVIDERS = {}
 
     assert b"No provider is configured" in client_of(moderator).get(NEW).content

@@ -1,4 +1,6 @@
-"""A full disk, an unwritable folder: no attempt, no money, nothing given up; and work goes on by itself."""
+"""A full disk, an unwritable folder: no attempt, no money, nothing given up; and work goes on by
+itself.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ from generation.models import (
     GenerationRequest,
     ImagesOfDay,
     ImportRun,
-    PumpSlot,
+    JobSlot,
     RemoteImage,
     StorageReport,
 )
@@ -76,7 +78,7 @@ def end_outage() -> None:
     end_pauses()
 
 
-# --- Images that are paid for -----------------------------------------------------------------------------------------
+# --- Images that are paid for ---
 @pytest.mark.parametrize("number", FAULTS)
 def test_an_image_that_cannot_be_written_waits_without_an_attempt(number: int) -> None:
     request = ready(image_num=2)
@@ -125,10 +127,12 @@ def test_a_failing_storage_is_left_alone_for_a_while_and_nothing_is_claimed() ->
         end_pauses()
         tasks.fetch()
 
-        slot = PumpSlot.objects.get(name="fetch", host=storage_checks.HOST)
+        slot = JobSlot.objects.get(name="fetch", host=storage_checks.HOST)
         assert slot.running_until is not None
         assert slot.running_until > timezone.now() + storage_checks.RETRY_AFTER / 2
-        assert RemoteImage.objects.get().lease is not None  # of the first run; the second claimed nothing
+        assert (
+            RemoteImage.objects.get().lease is not None
+        )  # of the first run; the second claimed nothing
         lease = RemoteImage.objects.get().lease
         end_pauses()
         tasks.fetch()
@@ -153,13 +157,17 @@ def test_a_decoder_that_cannot_work_is_no_attempt(monkeypatch: pytest.MonkeyPatc
     request = ready()
 
     def unavailable(content: bytes) -> imaging.Rendition:
-        raise imaging.DecoderUnavailable("The image decoder could not be started.")
+        raise imaging.DecoderUnavailableError("The image decoder could not be started.")
 
     with monkeypatch.context() as patched:
         patched.setattr(imaging, "render", unavailable)
         fetch_often()
     image = RemoteImage.objects.get()
-    assert (image.status, image.attempts, image.error) == ("waiting", 0, "The image decoder could not be started.")
+    assert (image.status, image.attempts, image.error) == (
+        "waiting",
+        0,
+        "The image decoder could not be started.",
+    )
 
     fetch_often(1)
     request.refresh_from_db()
@@ -174,14 +182,14 @@ def test_a_fault_of_the_system_inside_the_decoder_is_not_called_a_damaged_image(
 
     monkeypatch.setattr(decode.Image, "open", broken)
     answer, blobs = child._judge(decode.decode, picture())
-    with pytest.raises(imaging.DecoderUnavailable, match="Input/output error"):
+    with pytest.raises(imaging.DecoderUnavailableError, match="Input/output error"):
         pool._rendition(b"", answer, blobs)
     monkeypatch.undo()
     answer, _ = child._judge(decode.decode, picture()[:-200])
     assert answer["code"] == "broken"
 
 
-# --- Money ------------------------------------------------------------------------------------------------------------
+# --- Money ---
 def test_what_was_asked_for_before_the_outage_is_not_sent_and_goes_out_after_it() -> None:
     ready()
     queued = [ask(seed=seed) for seed in (6, 7)]
@@ -192,7 +200,11 @@ def test_what_was_asked_for_before_the_outage_is_not_sent_and_goes_out_after_it(
     assert SandboxTask.objects.count() == 1
     for request in queued:
         request.refresh_from_db()
-        assert (request.status, request.reason, request.cost) == (Status.QUEUED, "STORAGE_UNAVAILABLE", None)
+        assert (request.status, request.reason, request.cost) == (
+            Status.QUEUED,
+            "STORAGE_UNAVAILABLE",
+            None,
+        )
         assert "the disk is full" in request.error
 
     end_outage()
@@ -201,14 +213,18 @@ def test_what_was_asked_for_before_the_outage_is_not_sent_and_goes_out_after_it(
     assert set(GenerationRequest.objects.values_list("status", flat=True)) == {Status.SUCCEEDED}
 
 
-def test_below_the_reserve_nothing_new_is_generated_but_what_is_paid_for_is_stored(settings: Any) -> None:
+def test_below_the_reserve_nothing_new_is_generated_but_what_is_paid_for_is_stored(
+    settings: Any,
+) -> None:
     request = ready()
     waiting = ask(seed=6)
     settings.STORAGE_RESERVE = 2 * (storage_checks.count_free_bytes() or 0)
 
     tasks.fetch()
     tasks.submit()
-    with pytest.raises(StorageUnavailableError, match=r"less than the reserve of .* MiB \(STORAGE_RESERVE_MB\)"):
+    with pytest.raises(
+        StorageUnavailableError, match=r"less than the reserve of .* MiB \(STORAGE_RESERVE_MB\)"
+    ):
         ask(seed=7)
 
     request.refresh_from_db()
@@ -232,7 +248,9 @@ def test_some_room_is_left_for_a_database_on_the_same_disk(settings: Any) -> Non
 
 def fail_once() -> None:
     """A worker on this host has found out that the disk is full."""
-    storage_checks.record_failure(StorageUnavailableError(storage_checks.explain(OSError(errno.ENOSPC, ""))))
+    storage_checks.record_failure(
+        StorageUnavailableError(storage_checks.explain(OSError(errno.ENOSPC, "")))
+    )
 
 
 def test_the_form_is_kept_and_says_why(admin: User, client_of: Callable[[User], Client]) -> None:
@@ -256,7 +274,11 @@ def test_a_program_is_told_in_novitas_format_to_come_back_and_nothing_is_recorde
 
     assert (answer.status_code, answer["Retry-After"]) == (503, "60")
     content = answer.json()
-    assert (content["code"], content["reason"], content["metadata"]) == (503, "SERVICE_UNAVAILABLE", {})
+    assert (content["code"], content["reason"], content["metadata"]) == (
+        503,
+        "SERVICE_UNAVAILABLE",
+        {},
+    )
     assert "Nothing was submitted or charged" in content["message"]
     assert storage_checks.HOST not in content["message"]
     assert not GenerationRequest.objects.exists()
@@ -270,12 +292,16 @@ def test_a_program_is_told_in_novitas_format_to_come_back_and_nothing_is_recorde
     assert GenerationRequest.objects.count() == 1
 
 
-def test_a_program_that_stores_is_told_in_nanogpts_format_and_one_that_asks_is_served(settings: Any) -> None:
+def test_a_program_that_stores_is_told_in_nanogpts_format_and_one_that_asks_is_served(
+    settings: Any,
+) -> None:
     settings.CLASSIFIERS = ["sandbox"]
     key = make_key("classify", images_per_day=5)
     with failing_writes(errno.ENOSPC):
         for _ in range(2):  # found out by writing; then known before
-            answer = classify(key, {"imageDataUrl": data_url(CLEAN)}, path="/api/nsfw/image?review=true")
+            answer = classify(
+                key, {"imageDataUrl": data_url(CLEAN)}, path="/api/nsfw/image?review=true"
+            )
             assert (answer.status_code, answer["Retry-After"]) == (503, "60")
             assert "the disk is full" in json.loads(answer.content)["error"]
         assert classify(key, {"imageDataUrl": data_url(CLEAN)}).status_code == 200
@@ -286,7 +312,7 @@ def test_a_program_that_stores_is_told_in_nanogpts_format_and_one_that_asks_is_s
     assert answer["X-Loupe-Assets"] == str(Asset.objects.get().uuid)
 
 
-# --- Imports ----------------------------------------------------------------------------------------------------------
+# --- Imports ---
 def test_an_import_of_files_stops_and_goes_on_where_it_stopped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -296,7 +322,8 @@ def test_an_import_of_files_stops_and_goes_on_where_it_stopped(
     with (
         failing_writes(errno.EACCES, after=2),
         pytest.raises(
-            CommandError, match=r"Stopped at .*1\.png, with 2 files left\. .*may not write there.* same comm"
+            CommandError,
+            match=r"Stopped at .*1\.png, with 2 files left\. .*may not write there.* same comm",
         ),
     ):
         call_command("import_images", str(tmp_path))
@@ -304,11 +331,19 @@ def test_an_import_of_files_stops_and_goes_on_where_it_stopped(
     assert Asset.objects.count() == 1
 
     call_command("import_images", str(tmp_path))
-    assert "2 images stored and on their way to the classifiers, 1 known already, 0 refused." in capsys.readouterr().out
+    assert (
+        "2 images stored and on their way to the classifiers, 1 known already, 0 refused."
+        in capsys.readouterr().out
+    )
 
 
-def test_an_import_from_scenario_stops_and_goes_on_where_it_stopped(sandbox: Callable[..., None]) -> None:  # noqa: F811
-    with failing_writes(errno.ENOSPC, after=2), pytest.raises(CommandError, match=r"disk is full.* Run this again"):
+def test_an_import_from_scenario_stops_and_goes_on_where_it_stopped(
+    sandbox: Callable[..., None],  # noqa: F811
+) -> None:
+    with (
+        failing_writes(errno.ENOSPC, after=2),
+        pytest.raises(CommandError, match=r"disk is full.* Run this again"),
+    ):
         command()
     run = ImportRun.objects.get()
     assert (run.status, run.stored, run.refused, run.cursor) == ("running", 1, 0, "")
@@ -319,7 +354,7 @@ def test_an_import_from_scenario_stops_and_goes_on_where_it_stopped(sandbox: Cal
     assert Asset.objects.count() == len(STORED)
 
 
-# --- A real disk that is full -----------------------------------------------------------------------------------------
+# --- A real disk that is full ---
 @pytest.fixture
 def small_disk(tmp_path: Path, settings: Any) -> Iterator[Path]:
     """16 MiB in memory, as the image storage."""
@@ -327,7 +362,10 @@ def small_disk(tmp_path: Path, settings: Any) -> Iterator[Path]:
     place.mkdir()
     mount = shutil.which("mount")
     options = ["-t", "tmpfs", "-o", "size=16m", "tmpfs", str(place)]
-    if mount is None or subprocess.run([mount, *options], capture_output=True, check=False).returncode:
+    if (
+        mount is None
+        or subprocess.run([mount, *options], capture_output=True, check=False).returncode
+    ):
         pytest.skip("mounting a tmpfs takes root")
     assets = {**settings.STORAGES["assets"], "OPTIONS": {"location": place}}
     settings.STORAGES = {**settings.STORAGES, "assets": assets}
@@ -359,7 +397,11 @@ def test_on_a_full_disk_everything_waits_and_with_room_everything_is_stored(
     tasks.submit()
     request.refresh_from_db()
     later.refresh_from_db()
-    assert (request.status, later.status, Asset.objects.count()) == (Status.FETCHING, Status.QUEUED, 0)
+    assert (request.status, later.status, Asset.objects.count()) == (
+        Status.FETCHING,
+        Status.QUEUED,
+        0,
+    )
     assert set(RemoteImage.objects.values_list("status", "attempts")) == {("waiting", 0)}
     assert "the disk is full" in StorageReport.objects.get().error
 
@@ -377,8 +419,10 @@ def test_on_a_full_disk_everything_waits_and_with_room_everything_is_stored(
     assert not list((small_disk / "tmp").iterdir())
 
 
-# --- The report -------------------------------------------------------------------------------------------------------
-def test_one_line_is_logged_when_it_begins_and_one_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
+# --- The report ---
+def test_one_line_is_logged_when_it_begins_and_one_when_it_ends(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     ready()
     with failing_writes(errno.ENOSPC):
         fetch_often()
@@ -397,7 +441,10 @@ def test_a_storage_that_lost_its_identity_is_not_written_to_until_the_worker_sta
     before = StorageReport.objects.get().storage_id
     storages["assets"].delete(storage_checks.IDENTITY)
 
-    assert "check that the volume with DATA_DIR/assets is mounted" in storage_checks.refresh_report().error
+    assert (
+        "check that the volume with DATA_DIR/assets is mounted"
+        in storage_checks.refresh_report().error
+    )
     fetch_often(2)
     assert Asset.objects.count() == 0
 

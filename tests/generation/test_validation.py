@@ -14,11 +14,11 @@ from generation.forms.presets import PRESETS
 from generation.forms.request_form import RequestForm
 from generation.forms.rows import gather, spread
 from generation.imaging.decode import decode
-from generation.imaging.rendition import Unreadable, shape_problem
+from generation.imaging.rendition import UnreadableImageError, shape_problem
 from generation.providers.base import Model, ModelPage
 from generation.sandbox import catalogue
 from generation.services import model_catalog, validation
-from generation.services.model_catalog import Question
+from generation.services.model_catalog import CatalogQuery
 from generation.wire import field_map
 from generation.wire.txt2img import Txt2ImgBody, explain
 from tests.conftest import picture
@@ -26,36 +26,79 @@ from tests.generation.test_forms import sent
 from tests.generation.wire.test_field_map import EVERYTHING, PLAIN
 
 HIRES = {"target_width": 512, "target_height": 512, "strength": 0.5}
-# field of the form, its place on the wire, how a value gets there, what else the form needs, lowest, highest, one step
+# field of the form, its place on the wire, how a value gets there, what else the form needs,
+# lowest, highest, one step
 RANGES: list[tuple[str, str, Any, dict[str, str], float, float, float]] = [
     ("width", "request.width", lambda v: {"width": v}, {}, 128, 2048, 1),
     ("height", "request.height", lambda v: {"height": v}, {}, 128, 2048, 1),
     ("image_num", "request.image_num", lambda v: {"image_num": v}, {}, 1, 8, 1),
     ("steps", "request.steps", lambda v: {"steps": v}, {}, 1, 100, 1),
-    ("guidance_scale", "request.guidance_scale", lambda v: {"guidance_scale": float(v)}, {}, 1, 30, 0.01),
+    (
+        "guidance_scale",
+        "request.guidance_scale",
+        lambda v: {"guidance_scale": float(v)},
+        {},
+        1,
+        30,
+        0.01,
+    ),
     ("seed", "request.seed", lambda v: {"seed": v}, {}, -1, 2**63 - 1, 1),
     ("clip_skip", "request.clip_skip", lambda v: {"clip_skip": v}, {}, 1, 12, 1),
-    ("refiner_switch_at", "request.refiner.switch_at", lambda v: {"refiner_switch_at": float(v)}, {}, 0, 1, 0.001),
     (
-        "lora_1_strength", "request.loras.0.strength", lambda v: {"loras": [{"model_name": "a", "strength": float(v)}]},
-        {"lora_1_name": "a"}, 0, 1, 0.001,
+        "refiner_switch_at",
+        "request.refiner.switch_at",
+        lambda v: {"refiner_switch_at": float(v)},
+        {},
+        0,
+        1,
+        0.001,
     ),
     (
-        "hires_width", "request.hires_fix.target_width", lambda v: {"hires_fix": HIRES | {"target_width": v}},
-        {"hires_height": "512", "hires_strength": "0.5"}, 128, 4096, 1,
+        "lora_1_strength",
+        "request.loras.0.strength",
+        lambda v: {"loras": [{"model_name": "a", "strength": float(v)}]},
+        {"lora_1_name": "a"},
+        0,
+        1,
+        0.001,
     ),
     (
-        "hires_height", "request.hires_fix.target_height", lambda v: {"hires_fix": HIRES | {"target_height": v}},
-        {"hires_width": "512", "hires_strength": "0.5"}, 128, 4096, 1,
+        "hires_width",
+        "request.hires_fix.target_width",
+        lambda v: {"hires_fix": HIRES | {"target_width": v}},
+        {"hires_height": "512", "hires_strength": "0.5"},
+        128,
+        4096,
+        1,
     ),
     (
-        "hires_strength", "request.hires_fix.strength", lambda v: {"hires_fix": HIRES | {"strength": float(v)}},
-        {"hires_width": "512", "hires_height": "512"}, 0, 1, 0.001,
+        "hires_height",
+        "request.hires_fix.target_height",
+        lambda v: {"hires_fix": HIRES | {"target_height": v}},
+        {"hires_width": "512", "hires_strength": "0.5"},
+        128,
+        4096,
+        1,
     ),
     (
-        "nsfw_detection_level", "extra.nsfw_detection_level", lambda v: {"nsfw_detection_level": v}, {}, 0, 2, 1,
+        "hires_strength",
+        "request.hires_fix.strength",
+        lambda v: {"hires_fix": HIRES | {"strength": float(v)}},
+        {"hires_width": "512", "hires_height": "512"},
+        0,
+        1,
+        0.001,
     ),
-]  # fmt: skip
+    (
+        "nsfw_detection_level",
+        "extra.nsfw_detection_level",
+        lambda v: {"nsfw_detection_level": v},
+        {},
+        0,
+        2,
+        1,
+    ),
+]
 
 
 def wire_says(**fields: Any) -> str:
@@ -97,7 +140,9 @@ def test_the_length_of_a_prompt_is_the_same_with_the_same_sentence(field: str) -
 
 def test_there_is_room_for_five_and_no_more() -> None:
     lora, embedding = {"model_name": "a", "strength": 0.5}, {"model_name": "a"}
-    rows = {f"lora_{n}_name": "a" for n in range(1, 6)} | {f"embedding_{n}_name": "a" for n in range(1, 6)}
+    rows = {f"lora_{n}_name": "a" for n in range(1, 6)} | {
+        f"embedding_{n}_name": "a" for n in range(1, 6)
+    }
     strengths = {f"lora_{n}_strength": "0.5" for n in range(1, 6)}
 
     form = RequestForm(sent(**rows, **strengths))
@@ -109,7 +154,7 @@ def test_there_is_room_for_five_and_no_more() -> None:
     assert wire_says(embeddings=[embedding] * 6) == "request.embeddings must have 0 to 5 items."
 
 
-# --- validate -------------------------------------------------------------------------------------------------------
+# --- validate ---
 
 
 @pytest.fixture
@@ -122,20 +167,27 @@ def _no_lists() -> Iterator[None]:
 
 
 def refusal(**fields: Any) -> str:
-    with pytest.raises(validation.InvalidFields) as caught:
+    with pytest.raises(validation.InvalidFieldsError) as caught:
         validation.validate(PLAIN | fields)
     return str(caught.value)
 
 
 @pytest.fixture
 def _empty_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_catalog, "ask", lambda question: model_catalog.Offer(asked_at=timezone.now()))
+    monkeypatch.setattr(
+        model_catalog,
+        "fetch_page",
+        lambda question: model_catalog.CatalogPage(asked_at=timezone.now()),
+    )
 
 
 @pytest.mark.usefixtures("_empty_catalogue")
 def test_valid_fields_come_back_complete() -> None:
     assert validation.validate(EVERYTHING) == EVERYTHING
-    assert tuple(validation.validate({**PLAIN, "webhook_url": "https://x.example"})) == validation.FIELDS
+    assert (
+        tuple(validation.validate({**PLAIN, "webhook_url": "https://x.example"}))
+        == validation.FIELDS
+    )
 
 
 def test_numbers_keep_every_digit() -> None:
@@ -151,14 +203,19 @@ def test_numbers_keep_every_digit() -> None:
         ({"model_name": "m{}"}, "request.model_name"),
         ({"sd_vae": "v{}"}, "request.sd_vae"),
         ({"loras": [{"model_name": "a{}", "strength": 1}]}, "request.loras.0.model_name"),
-        ({"embeddings": [{"model_name": "a"}, {"model_name": "{}"}]}, "request.embeddings.1.model_name"),
+        (
+            {"embeddings": [{"model_name": "a"}, {"model_name": "{}"}]},
+            "request.embeddings.1.model_name",
+        ),
         (
             {"custom_storage": {"aws_s3": {"region": "r", "bucket": "b", "path": "{}"}}},
             "extra.custom_storage.aws_s3.path",
         ),
     ],
 )
-@pytest.mark.parametrize(("letter", "rule"), [("\0", validation.NUL), ("\ud800", validation.SURROGATE)])
+@pytest.mark.parametrize(
+    ("letter", "rule"), [("\0", validation.NUL), ("\ud800", validation.SURROGATE)]
+)
 def test_what_postgresql_cannot_store_is_refused_with_a_sentence(
     fields: dict[str, Any], path: str, letter: str, rule: str
 ) -> None:
@@ -178,14 +235,18 @@ def test_a_name_longer_than_its_column_is_refused() -> None:
 
 @pytest.mark.usefixtures("_no_lists")
 def test_a_transparent_background_needs_png_and_a_model_that_is_not_known_to_be_no_sdxl() -> None:
-    page = ModelPage(models=(Model(name="plain", title=""), Model(name="big", title="", is_sdxl=True)))
-    model_catalog._keep(Question(provider="novita"), page)
-    model_catalog._keep(Question(provider="novita", query="unheard of"), ModelPage(models=()))
+    page = ModelPage(
+        models=(Model(name="plain", title=""), Model(name="big", title="", is_sdxl=True))
+    )
+    model_catalog._keep(CatalogQuery(provider="novita"), page)
+    model_catalog._keep(CatalogQuery(provider="novita", query="unheard of"), ModelPage(models=()))
 
     def said(**fields: Any) -> str:
         try:
-            validation.validate(PLAIN | {"enable_transparent_background": True} | fields, provider="novita")
-        except validation.InvalidFields as error:
+            validation.validate(
+                PLAIN | {"enable_transparent_background": True} | fields, provider="novita"
+            )
+        except validation.InvalidFieldsError as error:
             return str(error)
         return ""
 
@@ -195,7 +256,7 @@ def test_a_transparent_background_needs_png_and_a_model_that_is_not_known_to_be_
 
 
 def test_every_problem_of_a_body_is_named() -> None:
-    with pytest.raises(validation.InvalidFields) as caught:
+    with pytest.raises(validation.InvalidFieldsError) as caught:
         validation.check_body(
             {
                 "extra": {"response_image_type": "gif", "webhook": {"url": 1}},
@@ -220,8 +281,21 @@ def test_every_problem_of_a_body_is_named() -> None:
     }
 
 
-INVISIBLE = ["", " ", "\t\n", "\u200b\u200c\u200d", "\u2060\ufeff", "\u00a0\u3000", "\u00ad", "\u202e", "\u3164",
-             "\u2800", "\u0301", "\ufe0f", "\U000e0041"]  # fmt: skip
+INVISIBLE = [
+    "",
+    " ",
+    "\t\n",
+    "\u200b\u200c\u200d",
+    "\u2060\ufeff",
+    "\u00a0\u3000",
+    "\u00ad",
+    "\u202e",
+    "\u3164",
+    "\u2800",
+    "\u0301",
+    "\ufe0f",
+    "\U000e0041",
+]
 
 
 @pytest.mark.parametrize("text", INVISIBLE)
@@ -237,9 +311,16 @@ def test_a_text_of_which_something_is_seen_is_not_blank(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("width", "height", "code"),
-    [(4096, 192, "too-elongated"), (192, 4096, "too-elongated"), (4096, 204, "too-elongated"), (4096, 205, ""),
-     (4096, 4096, ""), (128, 2560, ""), (128, 2561, "too-elongated")],
-)  # fmt: skip
+    [
+        (4096, 192, "too-elongated"),
+        (192, 4096, "too-elongated"),
+        (4096, 204, "too-elongated"),
+        (4096, 205, ""),
+        (4096, 4096, ""),
+        (128, 2560, ""),
+        (128, 2561, "too-elongated"),
+    ],
+)
 def test_sizes_are_refused_by_the_decoders_own_rule(width: int, height: int, code: str) -> None:
     problem = shape_problem(width, height)
     assert (problem[0] if problem else "") == code
@@ -249,14 +330,16 @@ def test_sizes_are_refused_by_the_decoders_own_rule(width: int, height: int, cod
     if code:
         assert "is more than 20 times as long as wide" in refusal(hires_fix=hires)
         assert "is more than 20 times as long as wide" in form.errors["hires_width"][0]
-        with pytest.raises(Unreadable) as caught:
+        with pytest.raises(UnreadableImageError) as caught:
             decode(picture(size=(width, height)))
         assert caught.value.code == code
     else:
-        assert validation.validate(PLAIN | {"hires_fix": hires})["hires_fix"]["target_width"] == width
+        assert (
+            validation.validate(PLAIN | {"hires_fix": hires})["hires_fix"]["target_width"] == width
+        )
 
 
-# --- The form's rows and sections ------------------------------------------------------------------------------------
+# --- The form's rows and sections ---
 
 
 @pytest.mark.usefixtures("_empty_catalogue")
@@ -264,7 +347,13 @@ def test_the_forms_inputs_and_the_requests_fields_are_each_others_way_back() -> 
     form = RequestForm(initial=spread(EVERYTHING))
     data = {name: form[name].value() for name in form.fields}
     filled = RequestForm(
-        sent(**{name: value for name, value in data.items() if value not in (None, "") and value is not False})
+        sent(
+            **{
+                name: value
+                for name, value in data.items()
+                if value not in (None, "") and value is not False
+            }
+        )
     )
 
     assert filled.is_valid(), filled.errors
@@ -272,7 +361,9 @@ def test_the_forms_inputs_and_the_requests_fields_are_each_others_way_back() -> 
 
 
 def test_rows_with_gaps_keep_their_places_in_messages() -> None:
-    form = RequestForm(sent(lora_2_name="a", lora_2_strength="0.5", lora_4_name="b" * 256, lora_4_strength="0.5"))
+    form = RequestForm(
+        sent(lora_2_name="a", lora_2_strength="0.5", lora_4_name="b" * 256, lora_4_strength="0.5")
+    )
     assert list(form.errors) == ["lora_4_name"]
     form = RequestForm(sent(lora_4_name="a", lora_4_strength=""))
     assert form.errors == {"lora_4_strength": ["Strength of LoRA 4 must be from 0 to 1."]}
@@ -285,10 +376,15 @@ def test_rows_with_gaps_keep_their_places_in_messages() -> None:
         ({"hires_upscaler": "Latent", "hires_strength": "0.5"}, {"hires_width", "hires_height"}),
         ({"s3_path": "/p"}, {"s3_region", "s3_bucket"}),
         ({"s3_save_to_path_directly": "on", "s3_bucket": "b"}, {"s3_region"}),
-        ({"enable_transparent_background": "on", "response_image_type": "jpeg"}, {"enable_transparent_background"}),
+        (
+            {"enable_transparent_background": "on", "response_image_type": "jpeg"},
+            {"enable_transparent_background"},
+        ),
     ],
 )
-def test_half_a_group_is_refused_at_what_is_missing(fields: dict[str, str], wrong: set[str]) -> None:
+def test_half_a_group_is_refused_at_what_is_missing(
+    fields: dict[str, str], wrong: set[str]
+) -> None:
     assert set(RequestForm(sent(**fields)).errors) == wrong
 
 
@@ -299,11 +395,21 @@ def opened(form: RequestForm) -> set[str]:
 def test_a_section_is_unfolded_when_something_in_it_is_set_or_wrong() -> None:
     assert opened(RequestForm()) == set()
     assert (
-        opened(RequestForm(initial=spread(PLAIN | {"enable_nsfw_detection": True, "nsfw_detection_level": 2}))) == set()
+        opened(
+            RequestForm(
+                initial=spread(PLAIN | {"enable_nsfw_detection": True, "nsfw_detection_level": 2})
+            )
+        )
+        == set()
     )
     assert opened(RequestForm(initial=spread(EVERYTHING))) == {
-        "loras", "embeddings", "model", "hires", "finish", "delivery",
-    }  # fmt: skip
+        "loras",
+        "embeddings",
+        "model",
+        "hires",
+        "finish",
+        "delivery",
+    }
     assert opened(RequestForm(sent(clip_skip="13"))) == {"model"}
     assert opened(RequestForm(sent(lora_1_strength="2"))) == {"loras"}
 
@@ -311,18 +417,26 @@ def test_a_section_is_unfolded_when_something_in_it_is_set_or_wrong() -> None:
 @pytest.mark.parametrize("slug", PRESETS)
 def test_every_preset_is_valid_and_names_what_the_sandbox_has(slug: str) -> None:
     form = RequestForm.from_preset(PRESETS[slug])
-    data = {name: value for name in form.fields if (value := form[name].value()) not in (None, False)}
+    data = {
+        name: value for name in form.fields if (value := form[name].value()) not in (None, False)
+    }
     filled = RequestForm(data | {"provider": "novita-sandbox"})
     assert filled.is_valid(), filled.errors
     fields = filled.request_fields
 
-    known = {(row.type.name, name) for row in catalogue.ROWS for name in (row.sd_name, row.sd_name_in_api)}
+    known = {
+        (row.type.name, name)
+        for row in catalogue.ROWS
+        for name in (row.sd_name, row.sd_name_in_api)
+    }
     assert ("checkpoint", fields["model_name"]) in known
     assert all(("lora", row["model_name"]) in known for row in fields["loras"])
     assert all(("textualinversion", row["model_name"]) in known for row in fields["embeddings"])
-    assert opened(form) == {"lora": {"loras"}, "embeddings": {"embeddings", "model"}, "hires-fix": {"hires"}}.get(
-        slug, {"model"} if slug == "refiner" else set()
-    )
+    assert opened(form) == {
+        "lora": {"loras"},
+        "embeddings": {"embeddings", "model"},
+        "hires-fix": {"hires"},
+    }.get(slug, {"model"} if slug == "refiner" else set())
 
 
 def test_the_six_examples_differ_in_what_they_show() -> None:

@@ -35,7 +35,9 @@ def put(request: GenerationRequest, status: str, **fields: Any) -> GenerationReq
     """Any state, without the way there."""
     if status in Status.FAILED + Status.UNKNOWN:
         fields.setdefault("error", "It went wrong.")
-    fields.setdefault("finished_at", timezone.now() if status in GenerationRequest.FINISHED else None)
+    fields.setdefault(
+        "finished_at", timezone.now() if status in GenerationRequest.FINISHED else None
+    )
     GenerationRequest.objects.filter(pk=request.pk).update(status=status, **fields)
     request.refresh_from_db()
     return request
@@ -45,7 +47,7 @@ def at(request: GenerationRequest, action: str) -> str:
     return reverse(f"generation:request-{action}", args=[request.uuid])
 
 
-# --- The list --------------------------------------------------------------------------------------------------------
+# --- The list ---
 
 
 def test_anonymous_people_are_sent_to_the_log_in(client: Client, make_request: Make) -> None:
@@ -56,7 +58,9 @@ def test_anonymous_people_are_sent_to_the_log_in(client: Client, make_request: M
         assert (answer.status_code, answer["Location"]) == (302, f"/login/?next={address}")
 
 
-def test_the_list_shows_the_newest_first(client_of: ClientOf, moderator: User, make_request: Make) -> None:
+def test_the_list_shows_the_newest_first(
+    client_of: ClientOf, moderator: User, make_request: Make
+) -> None:
     now = timezone.now()
     for minutes, prompt in ((5, "older one"), (1, "newer one"), (9, "oldest one")):
         make_request(prompt=prompt, created_at=now - timedelta(minutes=minutes))
@@ -71,7 +75,9 @@ def test_pages_follow_each_other_without_gap_or_repetition(
 ) -> None:
     monkeypatch.setattr(request_list, "PAGE_SIZE", 3)
     moment = timezone.now()
-    expected = {make_request(created_at=moment).pk for _ in range(4)} | {make_request().pk for _ in range(4)}
+    expected = {make_request(created_at=moment).pk for _ in range(4)} | {
+        make_request().pk for _ in range(4)
+    }
     browser, seen, address = client_of(moderator), [], LIST
 
     while address:
@@ -111,7 +117,9 @@ def test_filters_are_in_the_address(
     assert {row.status for row in page.rows} == found
 
 
-def test_a_request_is_found_by_its_ids(client_of: ClientOf, moderator: User, make_request: Make) -> None:
+def test_a_request_is_found_by_its_ids(
+    client_of: ClientOf, moderator: User, make_request: Make
+) -> None:
     wanted = make_request(provider_task_id="task-1")
     make_request()
 
@@ -130,7 +138,9 @@ def test_the_list_asks_again_only_while_something_moves(
         assert b"<html" not in part.content
         assert part["Vary"].count("HX-Request") == 1
         assert (b'hx-trigger="every 2s"' in part.content) is (status in GenerationRequest.OPEN)
-        assert (b'hx-get="/requests/?q=harbour"' in part.content) is (status in GenerationRequest.OPEN)
+        assert (b'hx-get="/requests/?q=harbour"' in part.content) is (
+            status in GenerationRequest.OPEN
+        )
 
 
 def test_the_list_shows_progress_and_blurred_previews_only(
@@ -149,9 +159,12 @@ def test_the_list_shows_progress_and_blurred_previews_only(
 
 
 def test_the_list_costs_the_same_for_one_row_and_for_many(
-    client_of: ClientOf, moderator: User, make_request: Make, make_asset: Callable[..., Asset],
+    client_of: ClientOf,
+    moderator: User,
+    make_request: Make,
+    make_asset: Callable[..., Asset],
     django_assert_num_queries: DjangoAssertNumQueries,
-) -> None:  # fmt: skip
+) -> None:
     browser = client_of(moderator)
 
     def add() -> None:
@@ -180,19 +193,26 @@ def test_who_may_not_look_at_images_gets_no_preview(
         assert str(asset.uuid) not in page
 
 
-# --- One request -----------------------------------------------------------------------------------------------------
+# --- One request ---
 
 
 def test_the_page_shows_fields_history_and_images(
-    client_of: ClientOf, moderator: User, make_request: Make, make_asset: Callable[..., Asset],
+    client_of: ClientOf,
+    moderator: User,
+    make_request: Make,
+    make_asset: Callable[..., Asset],
     django_assert_max_num_queries: DjangoAssertNumQueries,
-) -> None:  # fmt: skip
+) -> None:
     request = put(make_request(negative_prompt="fog", seed=4242, image_num=3), Status.SUCCEEDED)
     RequestTransition.objects.create(request=request, old="", new="queued")
     for position in (0, 1):
         asset = make_asset(source=Source.TXT2IMG, request=request, position=position)
     RemoteImage.objects.create(
-        request=request, position=2, status="failed", expires_at=timezone.now(), error="The address had expired."
+        request=request,
+        position=2,
+        status="failed",
+        expires_at=timezone.now(),
+        error="The address had expired.",
     )
 
     browser = client_of(moderator)
@@ -200,7 +220,14 @@ def test_the_page_shows_fields_history_and_images(
     with django_assert_max_num_queries(10):
         page = browser.get(request.get_absolute_url()).content.decode()
 
-    for text in (request.prompt, "fog", "4242", "Queued", "The address had expired.", asset.preview):
+    for text in (
+        request.prompt,
+        "fog",
+        "4242",
+        "Queued",
+        "The address had expired.",
+        asset.preview,
+    ):
         assert text in page
     assert asset.review.get_status_display() in page
     assert asset.review.get_absolute_url() in page
@@ -225,7 +252,9 @@ def test_the_page_asks_again_only_while_the_request_moves(
     browser, request = client_of(moderator), make_request()
 
     for status in Status.values:
-        part = browser.get(put(request, status).get_absolute_url(), headers={"HX-Request": "true"}).content
+        part = browser.get(
+            put(request, status).get_absolute_url(), headers={"HX-Request": "true"}
+        ).content
         assert b"<html" not in part
         assert (b'hx-trigger="every 2s"' in part) is (status in GenerationRequest.OPEN)
 
@@ -238,7 +267,10 @@ def test_a_finished_request_follows_its_images_until_they_are_classified(
     review = type(asset.review).objects.filter(asset=asset)
 
     review.update(status="classifying")
-    assert b'hx-trigger="load delay:2s"' in client_of(moderator).get(request.get_absolute_url()).content
+    assert (
+        b'hx-trigger="load delay:2s"'
+        in client_of(moderator).get(request.get_absolute_url()).content
+    )
     review.update(status="pending")
     assert b"hx-trigger" not in client_of(moderator).get(request.get_absolute_url()).content
 
@@ -255,11 +287,17 @@ def test_buttons_are_offered_where_they_can_work(
 
     def offered(user: User) -> set[str]:
         page = client_of(user).get(request.get_absolute_url()).content.decode()
-        return {name for name in ("cancel", "retry", "give-up") if f'action="{at(request, name)}"' in page}
+        return {
+            name
+            for name in ("cancel", "retry", "give-up")
+            if f'action="{at(request, name)}"' in page
+        }
 
     mine = {"cancel"} if status == "queued" else set()
     assert offered(moderator) == mine
-    assert offered(senior) == mine | {"failed": {"retry"}, "unknown": {"retry", "give-up"}}.get(status, set())
+    assert offered(senior) == mine | {"failed": {"retry"}, "unknown": {"retry", "give-up"}}.get(
+        status, set()
+    )
 
 
 @pytest.mark.parametrize(
@@ -303,9 +341,17 @@ def test_htmx_gets_the_changed_panel(client_of: ClientOf, senior: User, make_req
 
 @pytest.mark.parametrize("action", ["cancel", "retry", "give-up"])
 def test_actions_need_the_right_and_a_post(
-    client_of: ClientOf, moderator: User, auditor: User, senior: User, make_request: Make, action: str
+    client_of: ClientOf,
+    moderator: User,
+    auditor: User,
+    senior: User,
+    make_request: Make,
+    action: str,
 ) -> None:
-    request = put(make_request(requested_by=senior), {"cancel": "queued", "retry": "failed"}.get(action, "unknown"))
+    request = put(
+        make_request(requested_by=senior),
+        {"cancel": "queued", "retry": "failed"}.get(action, "unknown"),
+    )
     before = request.status
 
     assert client_of(moderator).post(at(request, action)).status_code == 403
@@ -325,7 +371,7 @@ def test_posts_without_the_token_are_refused(senior: User, make_request: Make) -
         assert browser.post(address, sent()).status_code == 403
 
 
-# --- All pages -------------------------------------------------------------------------------------------------------
+# --- All pages ---
 
 
 def test_looking_changes_nothing(
@@ -336,19 +382,31 @@ def test_looking_changes_nothing(
     browser = client_of(senior)
     browser.get(LIST)
 
-    addresses = (LIST, f"{LIST}?q=a&status=open", NEW, f"{NEW}?from={request.uuid}", request.get_absolute_url())
+    addresses = (
+        LIST,
+        f"{LIST}?q=a&status=open",
+        NEW,
+        f"{NEW}?from={request.uuid}",
+        request.get_absolute_url(),
+    )
     for address in (*addresses, asset.file_url, asset.thumbnail_url):
         for method in (browser.get, browser.head):
             with CaptureQueriesContext(connection) as queries:
                 answer = method(address)
                 assert answer.status_code == 200
                 b"".join(answer)
-            assert [query["sql"] for query in queries if not query["sql"].startswith("SELECT")] == []
+            assert [
+                query["sql"] for query in queries if not query["sql"].startswith("SELECT")
+            ] == []
 
 
-def test_no_page_shows_a_signed_address(client_of: ClientOf, senior: User, admin: User, make_request: Make) -> None:
+def test_no_page_shows_a_signed_address(
+    client_of: ClientOf, senior: User, admin: User, make_request: Make
+) -> None:
     request = put(make_request(), Status.FETCHING)
-    image = RemoteImage.objects.create(request=request, position=0, url=SIGNED, expires_at=timezone.now())
+    image = RemoteImage.objects.create(
+        request=request, position=0, url=SIGNED, expires_at=timezone.now()
+    )
 
     for browser, address in (
         (client_of(senior), LIST),
@@ -370,7 +428,11 @@ def test_what_people_write_is_text(client_of: ClientOf, senior: User, make_reque
     RequestTransition.objects.create(request=request, old="", new="failed", reason=f"once {evil}")
     browser = client_of(senior)
 
-    for address in (f"{LIST}?q=%22%3E%3Cscript%3E", request.get_absolute_url(), f"{NEW}?from={request.uuid}"):
+    for address in (
+        f"{LIST}?q=%22%3E%3Cscript%3E",
+        request.get_absolute_url(),
+        f"{NEW}?from={request.uuid}",
+    ):
         page = browser.get(address).content.decode()
         assert "<script>document" not in page
         assert "&lt;script&gt;" in page

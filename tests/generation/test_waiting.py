@@ -1,4 +1,6 @@
-"""What has to wait before it is sent: images per minute, a provider that fails, the spending limit."""
+"""What has to wait before it is sent: images per minute, a provider that fails, the spending
+limit.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +16,29 @@ from django.utils import timezone
 
 from generation import providers, tasks
 from generation.models import GenerationRequest, ProviderState
-from generation.providers.base import OutcomeUnknown, ProviderBusy, ProviderMisconfigured, ProviderRejected
+from generation.providers.base import (
+    OutcomeUnknownError,
+    ProviderBusyError,
+    ProviderMisconfiguredError,
+    ProviderRejectedError,
+)
 from generation.services import health, rates, requests, spending, submitting, waiting
 from tests.generation.test_pipeline import make_everything_due
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Status = GenerationRequest.Status
 FIELDS = {
-    "model_name": "m", "prompt": "p", "width": 128, "height": 128, "image_num": 1, "steps": 20,
-    "guidance_scale": "7.5", "sampler_name": "Euler a", "seed": 5, "response_image_type": "png",
-}  # fmt: skip
+    "model_name": "m",
+    "prompt": "p",
+    "width": 128,
+    "height": 128,
+    "image_num": 1,
+    "steps": 20,
+    "guidance_scale": "7.5",
+    "sampler_name": "Euler a",
+    "seed": 5,
+    "response_image_type": "png",
+}
 
 
 class Provider:
@@ -48,10 +63,13 @@ class Provider:
 def provider(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Provider:
     settings.IMAGE_PROVIDERS = {
         "paid": {
-            "BACKEND": f"{__name__}.Provider", "OPTIONS": {"label": "Paid", "base_url": "https://paid.test"},
-            "images_per_minute": 0, "image_price": Decimal("0.01"), "detection_price": Decimal("0.0015"),
+            "BACKEND": f"{__name__}.Provider",
+            "OPTIONS": {"label": "Paid", "base_url": "https://paid.test"},
+            "images_per_minute": 0,
+            "image_price": Decimal("0.01"),
+            "detection_price": Decimal("0.0015"),
         }
-    }  # fmt: skip
+    }
     made = Provider()
     monkeypatch.setattr(providers, "get", lambda slug: made)
     return made
@@ -74,8 +92,10 @@ def fresh(request: GenerationRequest) -> GenerationRequest:
     return request
 
 
-# --- Images per minute -----------------------------------------------------------------------------------------------
-def test_without_tokens_a_request_stays_queued_with_a_time_and_a_sentence(provider: Provider, settings: Any) -> None:
+# --- Images per minute ---
+def test_without_tokens_a_request_stays_queued_with_a_time_and_a_sentence(
+    provider: Provider, settings: Any
+) -> None:
     limit_rate(settings, 20)
     sent = ask(2, image_num=8)
     held, later = ask(image_num=8)[0], ask(image_num=1)[0]
@@ -85,10 +105,14 @@ def test_without_tokens_a_request_stays_queued_with_a_time_and_a_sentence(provid
     assert [fresh(one).status for one in sent] == [Status.PROCESSING] * 2
     fresh(held)
     assert (held.status, held.reason, held.attempts) == (Status.QUEUED, "RATE_LIMITED", 0)
-    assert held.error.startswith("Paid takes 20 images per minute, and they are used up. This is sent at ")
+    assert held.error.startswith(
+        "Paid takes 20 images per minute, and they are used up. This is sent at "
+    )
     assert held.due_at is not None
     assert timedelta(seconds=10) < held.due_at - timezone.now() < timedelta(seconds=13)
-    assert fresh(later).due_at == held.due_at, "a small one does not overtake: the large one would wait for ever"
+    assert fresh(later).due_at == held.due_at, (
+        "a small one does not overtake: the large one would wait for ever"
+    )
     assert list(held.transitions.values_list("new", flat=True)) == ["queued"]
 
     ProviderState.objects.update(tokens=Decimal(9))
@@ -111,12 +135,18 @@ def test_a_newcomer_waits_behind_those_who_wait(provider: Provider, settings: An
     assert len(provider.calls) == 1
 
 
-@pytest.mark.parametrize(("retry_after", "least", "most"), [(None, 0, 6), (30, 30, 34), (7200, 600, 664)])
+@pytest.mark.parametrize(
+    ("retry_after", "least", "most"), [(None, 0, 6), (30, 30, 34), (7200, 600, 664)]
+)
 def test_a_429_sends_everybody_away_for_as_long_as_it_asks(
     provider: Provider, settings: Any, retry_after: float | None, least: int, most: int
 ) -> None:
     limit_rate(settings, 20)
-    provider.answers = [ProviderBusy("Paid is busy.", reason="SLOW_DOWN", retry_after=retry_after, limited=True)]
+    provider.answers = [
+        ProviderBusyError(
+            "Paid is busy.", reason="SLOW_DOWN", retry_after=retry_after, limited=True
+        )
+    ]
     refused, other = ask(2)
 
     tasks.submit()
@@ -139,16 +169,18 @@ def test_backing_off_is_longer_every_time_and_never_in_step() -> None:
     assert waiting.backoff(500) <= timedelta(seconds=750)
 
 
-# --- A provider that keeps failing -----------------------------------------------------------------------------------
+# --- A provider that keeps failing ---
 @pytest.mark.parametrize(
     "error",
     [
-        OutcomeUnknown("Paid failed."),
-        ProviderBusy("Paid could not be reached."),
-        ProviderMisconfigured("Paid refused the key.", reason="INVALID_API_KEY"),
+        OutcomeUnknownError("Paid failed."),
+        ProviderBusyError("Paid could not be reached."),
+        ProviderMisconfiguredError("Paid refused the key.", reason="INVALID_API_KEY"),
     ],
 )
-def test_five_failures_in_a_row_leave_the_provider_alone_for_a_while(provider: Provider, error: Exception) -> None:
+def test_five_failures_in_a_row_leave_the_provider_alone_for_a_while(
+    provider: Provider, error: Exception
+) -> None:
     provider.always = error
     ask(12)
 
@@ -176,7 +208,7 @@ def test_five_failures_in_a_row_leave_the_provider_alone_for_a_while(provider: P
 
 
 def test_bad_prompts_are_not_the_providers_fault(provider: Provider) -> None:
-    provider.always = ProviderRejected("Paid refused the prompt.", reason="ILLEGAL_PROMPT")
+    provider.always = ProviderRejectedError("Paid refused the prompt.", reason="ILLEGAL_PROMPT")
     ask(8)
     tasks.submit()
     assert len(provider.calls) == 8
@@ -197,15 +229,25 @@ def test_successes_are_noted_at_most_every_ten_seconds(provider: Provider) -> No
     assert state.last_success_at != first
 
 
-# --- Money -----------------------------------------------------------------------------------------------------------
+# --- Money ---
 def test_what_may_have_been_billed_counts_as_spent(provider: Provider) -> None:
     accepted, unknown, refused, busy = ask(4, image_num=2, enable_nsfw_detection=True)
-    provider.answers = [None, OutcomeUnknown("?"), ProviderRejected("no"), ProviderBusy("later")]  # type: ignore[list-item]
+    provider.answers = [
+        None,
+        OutcomeUnknownError("?"),
+        ProviderRejectedError("no"),
+        ProviderBusyError("later"),
+    ]  # type: ignore[list-item]
 
     tasks.submit()
 
     cost = Decimal("0.023")
-    assert [fresh(row).cost for row in (accepted, unknown, refused, busy)] == [cost, cost, None, None]
+    assert [fresh(row).cost for row in (accepted, unknown, refused, busy)] == [
+        cost,
+        cost,
+        None,
+        None,
+    ]
     assert spending.images_and_cost("paid", spending.today()) == (4, 2 * cost)
     assert spending.total(spending.this_month()) == 2 * cost
 
@@ -226,14 +268,22 @@ def test_at_the_limit_new_requests_are_refused_and_queued_ones_wait_for_midnight
     assert fresh(first).status == Status.PROCESSING
     assert (fresh(second).status, second.reason) == (Status.QUEUED, "SPENDING_LIMIT")
     assert second.due_at == spending.tomorrow()
-    assert "The spending limit of 0.01 USD per day is reached: 0.0100 USD spent today" in second.error
-    with pytest.raises(spending.SpendingLimitReached, match=r"The spending limit of 0\.01 USD per day is reached"):
+    assert (
+        "The spending limit of 0.01 USD per day is reached: 0.0100 USD spent today" in second.error
+    )
+    with pytest.raises(
+        spending.SpendingLimitError, match=r"The spending limit of 0\.01 USD per day is reached"
+    ):
         ask()
-    again = requests.create_request(user=None, provider="paid", fields=FIELDS, form_token=first.form_token)
+    again = requests.create_request(
+        user=None, provider="paid", fields=FIELDS, form_token=first.form_token
+    )
     assert again == first, "a form that was sent before is not refused"
 
 
-def test_workers_side_by_side_never_spend_more_than_the_limit(provider: Provider, settings: Any) -> None:
+def test_workers_side_by_side_never_spend_more_than_the_limit(
+    provider: Provider, settings: Any
+) -> None:
     made = ask(24)
     settings.SPENDING_LIMIT_PER_DAY = Decimal("0.05")
 
@@ -250,11 +300,13 @@ def test_workers_side_by_side_never_spend_more_than_the_limit(provider: Provider
     assert spending.total(spending.today()) == Decimal("0.05")
 
 
-def test_others_can_add_what_they_spend(provider: Provider, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_others_can_add_what_they_spend(
+    provider: Provider, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(spending, "_sources", {})
     spending.register("classifiers", lambda since: Decimal("0.5"))
     settings.SPENDING_LIMIT_PER_DAY = Decimal("0.5")
-    with pytest.raises(spending.SpendingLimitReached):
+    with pytest.raises(spending.SpendingLimitError):
         ask()
 
 

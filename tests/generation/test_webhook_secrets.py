@@ -34,12 +34,16 @@ def test_every_key_has_its_own_random_secret() -> None:
     assert {len(secret) for secret in secrets} == {64}
 
 
-def test_a_new_secret_key_changes_no_webhook_secret(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_secret_key_changes_no_webhook_secret(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(client.time, "time", lambda: 1_800_000_000.0)
     key = make()
     before = client.headers(secret=key.webhook_secret, delivery=key.uuid, content=b"x")
     settings.SECRET_KEY = "another-" + "y" * 50
-    now = client.headers(secret=ApiKey.objects.get(pk=key.pk).webhook_secret, delivery=key.uuid, content=b"x")
+    now = client.headers(
+        secret=ApiKey.objects.get(pk=key.pk).webhook_secret, delivery=key.uuid, content=b"x"
+    )
 
     assert before == now
 
@@ -47,7 +51,9 @@ def test_a_new_secret_key_changes_no_webhook_secret(settings: Any, monkeypatch: 
 def test_keys_of_before_keep_the_secret_that_their_receivers_know() -> None:
     old, new = make(), make()
     ApiKey.objects.filter(pk=old.pk).update(webhook_secret="")
-    derived = salted_hmac("moderation.api.webhook", str(old.uuid), algorithm="sha256").hexdigest()
+    derived = salted_hmac(
+        "moderation.gateway.webhook", str(old.uuid), algorithm="sha256"
+    ).hexdigest()
 
     migration = import_module("generation.migrations.0012_webhook_secrets")
     migration.keep_derived_secrets(apps, SimpleNamespace(connection=connection))
@@ -98,7 +104,9 @@ def test_nobody_replaces_the_secret_of_somebody_elses_key(
         assert ApiKey.objects.get(pk=key.pk).webhook_secret == key.webhook_secret
 
 
-def test_the_admin_shows_the_secret_when_the_key_is_made_and_never_after(client_of: ClientOf, admin: User) -> None:
+def test_the_admin_shows_the_secret_when_the_key_is_made_and_never_after(
+    client_of: ClientOf, admin: User
+) -> None:
     browser = client_of(admin)
     data = {"name": "shop", "scopes": ["generate"], "calls_per_minute": "60"}
 

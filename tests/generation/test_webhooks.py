@@ -1,4 +1,6 @@
-"""A call from outside is a hint and nothing more; and the way home for a task whose id was lost. Over a socket."""
+"""A call from outside is a hint and nothing more; and the way home for a task whose id was lost.
+Over a socket.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,11 @@ def wait_for(condition: Callable[[], Any]) -> None:
 def call(secret: str, task_id: object = "", client: Client | None = None, **event: Any) -> int:
     body = {"event_type": "ASYNC_TASK_RESULT", "payload": {"task": {"task_id": task_id}}, **event}
     path = reverse("generation:novita-webhook", args=[secret])
-    return (client or Client()).post(path, json.dumps(body), content_type="application/json").status_code
+    return (
+        (client or Client())
+        .post(path, json.dumps(body), content_type="application/json")
+        .status_code
+    )
 
 
 def call_from_elsewhere(secret: str, task_id: str) -> None:
@@ -72,7 +78,7 @@ def with_secret(request: GenerationRequest) -> str:
     return secret
 
 
-# --- The whole way, over a socket ------------------------------------------------------------------------------------
+# --- The whole way, over a socket ---
 def test_a_task_whose_id_was_lost_comes_home(reachable: list[str]) -> None:
     request = ask(prompt="a harbour sandbox:lost", image_num=2)
     tasks.submit()
@@ -101,7 +107,9 @@ def test_without_a_call_it_stays_unknown(reachable: list[str]) -> None:
     assert reachable == []
 
 
-def test_the_end_of_a_task_is_heard_before_its_next_poll(reachable: list[str], settings: Any) -> None:
+def test_the_end_of_a_task_is_heard_before_its_next_poll(
+    reachable: list[str], settings: Any
+) -> None:
     settings.SANDBOX_LATENCY = 0.5
     request = ask()
     tasks.submit()
@@ -113,7 +121,9 @@ def test_the_end_of_a_task_is_heard_before_its_next_poll(reachable: list[str], s
     assert far.get().status == Status.FETCHING
 
 
-def test_the_sandbox_sends_novitas_event_and_tries_again(reachable: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sandbox_sends_novitas_event_and_tries_again(
+    reachable: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     sent: list[bytes] = []
     send = fetching.send
 
@@ -137,7 +147,9 @@ def test_the_sandbox_sends_novitas_event_and_tries_again(reachable: list[str], m
 
 
 def test_an_address_is_told_only_to_who_can_call_it(settings: Any) -> None:
-    assert webhooks.new_address("novita-sandbox")[0].startswith(f"{settings.PUBLIC_URL}/webhooks/novita/")
+    assert webhooks.new_address("novita-sandbox")[0].startswith(
+        f"{settings.PUBLIC_URL}/webhooks/novita/"
+    )
     settings.IMAGE_PROVIDERS["novita-sandbox"]["webhooks"] = False
     assert webhooks.new_address("novita-sandbox") == ("", "")
     assert webhooks.new_address("gone") == ("", "")
@@ -146,7 +158,7 @@ def test_an_address_is_told_only_to_who_can_call_it(settings: Any) -> None:
     assert GenerationRequest.objects.get().webhook_digest == ""
 
 
-# --- Hints that are none ---------------------------------------------------------------------------------------------
+# --- Hints that are none ---
 def test_forged_and_repeated_calls_change_nothing(reachable: list[str]) -> None:
     """Two hundred of them, at every kind of request."""
     done, lost = ask(seed=1), ask(seed=2, prompt="a harbour sandbox:lost-silent")
@@ -159,10 +171,13 @@ def test_forged_and_repeated_calls_change_nothing(reachable: list[str]) -> None:
         assert call(reachable[0], task_id, client) == 204
         assert call(secret, task_id, client) == 204, "this task is the other request's"
         odd: list[dict[str, Any]] = [
-            {"event_type": "SOMETHING_ELSE"}, {"payload": None}, {"payload": {"task": [task_id]}},
-            {"payload": {"task": {"task_id": {"a": 1}}}}, {"payload": {"task": {"task_id": "x" * 201}}},
+            {"event_type": "SOMETHING_ELSE"},
+            {"payload": None},
+            {"payload": {"task": [task_id]}},
+            {"payload": {"task": {"task_id": {"a": 1}}}},
+            {"payload": {"task": {"task_id": "x" * 201}}},
             {"payload": {"task": {"task_id": "a\0b"}}},
-        ]  # fmt: skip
+        ]
         assert call(secret, client=client, **odd[number % len(odd)]) == 204
     assert everything() == before
     run_line()
@@ -172,7 +187,12 @@ def test_forged_and_repeated_calls_change_nothing(reachable: list[str]) -> None:
 
 def everything() -> Any:
     rows = list(GenerationRequest.objects.order_by("pk").values())
-    return rows, list(RemoteImage.objects.order_by("pk").values()), state(), SandboxTask.objects.count()
+    return (
+        rows,
+        list(RemoteImage.objects.order_by("pk").values()),
+        state(),
+        SandboxTask.objects.count(),
+    )
 
 
 @pytest.mark.parametrize("named", ["another seed", "nobody's", "no id at all"])
@@ -181,7 +201,9 @@ def test_a_named_task_that_is_not_ours_is_forgotten(named: str) -> None:
     tasks.submit()
     secret = with_secret(request)
     SandboxTask.objects.update(seed="8")
-    task_id = {"another seed": str(SandboxTask.objects.get().pk), "nobody's": str(uuid4())}.get(named, "x y")
+    task_id = {"another seed": str(SandboxTask.objects.get().pk), "nobody's": str(uuid4())}.get(
+        named, "x y"
+    )
     call(secret, task_id)
     request.refresh_from_db()
     assert (request.status, request.candidate_task_id) == (Status.UNKNOWN, task_id)
@@ -198,7 +220,9 @@ def test_a_named_task_that_is_not_ours_is_forgotten(named: str) -> None:
     assert request.status == Status.SUCCEEDED, "a wrong hint does not keep the right one out"
 
 
-def test_a_provider_that_cannot_be_asked_is_asked_again(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+def test_a_provider_that_cannot_be_asked_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
     request = ask(prompt="a harbour sandbox:lost-silent")
     tasks.submit()
     call(with_secret(request), str(SandboxTask.objects.get().pk))
@@ -214,7 +238,9 @@ def test_a_provider_that_cannot_be_asked_is_asked_again(monkeypatch: pytest.Monk
     assert request.status == Status.SUCCEEDED
 
 
-def test_a_call_during_the_post_does_not_end_the_senders_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_during_the_post_does_not_end_the_senders_lease(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     request = ask()
     seen: list[GenerationRequest] = []
     submit = tasks.providers.get("novita-sandbox").submit
@@ -230,13 +256,18 @@ def test_a_call_during_the_post_does_not_end_the_senders_lease(monkeypatch: pyte
 
     (during,) = seen
     request.refresh_from_db()
-    assert (during.status, during.candidate_task_id) == (Status.SUBMITTING, request.provider_task_id)
+    assert (during.status, during.candidate_task_id) == (
+        Status.SUBMITTING,
+        request.provider_task_id,
+    )
     assert during.due_at is not None
     assert request.status == Status.PROCESSING
     assert request.candidate_task_id == ""
 
 
-def test_a_sender_that_dies_after_the_call_leaves_nothing_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sender_that_dies_after_the_call_leaves_nothing_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     request = ask()
     provider = tasks.providers.get("novita-sandbox")
     submit = provider.submit
@@ -258,7 +289,7 @@ def test_a_sender_that_dies_after_the_call_leaves_nothing_unknown(monkeypatch: p
     assert SandboxTask.objects.count() == 1
 
 
-# --- The address itself ----------------------------------------------------------------------------------------------
+# --- The address itself ---
 def test_the_address_answers_nobody_anything(live_server: Any, make_request: Any) -> None:
     path = reverse("generation:novita-webhook", args=[with_secret(make_request())])
     client = Client(enforce_csrf_checks=True)
@@ -272,13 +303,13 @@ def test_the_address_answers_nobody_anything(live_server: Any, make_request: Any
         assert (answer.status, answer.content) == (status, b"")
 
 
-class Unreadable(io.RawIOBase):
+class UnreadableImageError(io.RawIOBase):
     def read(self, *size: object) -> bytes:
         raise AssertionError("the body was read")
 
 
 def test_strangers_are_refused_before_their_body_is_read(db: None) -> None:
     path = reverse("generation:novita-webhook", args=["x"])
-    body = {"wsgi.input": Unreadable(), "CONTENT_LENGTH": "60000"}
+    body = {"wsgi.input": UnreadableImageError(), "CONTENT_LENGTH": "60000"}
 
     assert Client().post(path, content_type="application/json", **body).status_code == 404

@@ -1,4 +1,6 @@
-"""What people do on a contact sheet, as requests of the test client: only what its pages hold is ever sent."""
+"""What people do on a contact sheet, as requests of the test client: only what its pages hold is
+ever sent.
+"""
 
 from __future__ import annotations
 
@@ -29,15 +31,27 @@ def sheet(client: Client, address: str = "/queues/waiting/sheet/") -> str:
 
 
 def preview(
-    client: Client, tiles: list[Review], verdict: str = "approve", *, slug: str = "waiting", **data: Any
+    client: Client,
+    tiles: list[Review],
+    verdict: str = "approve",
+    *,
+    slug: str = "waiting",
+    **data: Any,
 ) -> Any:
     """Mark these tiles on the sheet as it is now, and press a verdict."""
     shown = named(sheet(client, f"/queues/{slug}/sheet/"), "shown")
-    data = {"verdict": verdict, "tile": [str(review.uuid) for review in tiles], "shown": shown, **data}
+    data = {
+        "verdict": verdict,
+        "tile": [str(review.uuid) for review in tiles],
+        "shown": shown,
+        **data,
+    }
     return client.post(f"/queues/{slug}/sheet/decisions/", data)
 
 
-def confirm(client: Client, previewed: Any, *, slug: str = "waiting", htmx: bool = False, **data: Any) -> Any:
+def confirm(
+    client: Client, previewed: Any, *, slug: str = "waiting", htmx: bool = False, **data: Any
+) -> Any:
     """Press the button of the preview."""
     text = previewed.content.decode()
     said = {
@@ -52,5 +66,12 @@ def confirm(client: Client, previewed: Any, *, slug: str = "waiting", htmx: bool
     return client.post(f"/queues/{slug}/sheet/decisions/", {**said, **data}, headers=headers)
 
 
-def decide(client: Client, tiles: list[Review], verdict: str = "approve", *, slug: str = "waiting", **data: Any) -> Any:
+def decide(
+    client: Client,
+    tiles: list[Review],
+    verdict: str = "approve",
+    *,
+    slug: str = "waiting",
+    **data: Any,
+) -> Any:
     return confirm(client, preview(client, tiles, verdict, slug=slug, **data), slug=slug, **data)

@@ -37,10 +37,16 @@ def held(make_review: Make, user: User) -> Review:
     return review
 
 
-def label(review: Review, category: str, confidence: int | None = 85, *, classifier: str = "scripted") -> None:
-    """As intake does when a classifier has found something, for a review that a test has made itself."""
+def label(
+    review: Review, category: str, confidence: int | None = 85, *, classifier: str = "scripted"
+) -> None:
+    """As intake does when a classifier has found something, for a review that a test has made
+    itself.
+    """
     runs = Classification.objects
-    run, _ = runs.get_or_create(asset=review.asset, classifier=classifier, version="1", defaults={"status": "done"})
+    run, _ = runs.get_or_create(
+        asset=review.asset, classifier=classifier, version="1", defaults={"status": "done"}
+    )
     classification.note_found(
         review, [Label.objects.create(classification=run, category=category, confidence=confidence)]
     )
@@ -48,7 +54,9 @@ def label(review: Review, category: str, confidence: int | None = 85, *, classif
 
 def keep_said(review: Review) -> None:
     """As intake does when the last classifier has ended, for rows that a test has made itself."""
-    Review.objects.filter(pk=review.pk).update(said=pack(Classification.objects.of(review.asset_id)))
+    Review.objects.filter(pk=review.pk).update(
+        classification_summary=pack(Classification.objects.of(review.asset_id))
+    )
 
 
 def record_as_before(review: Review, user: User, **fields: Any) -> Decision:

@@ -20,7 +20,9 @@ NOTE = "The blade is real"
 def judge(review: Review, user: User, verdict: str, note: str = "") -> Decision:
     decisions.claim(review=review, user=user)
     categories = REASON if verdict == Verdict.REJECT else []
-    return decisions.decide(review=review, user=user, verdict=Verdict(verdict), categories=categories, note=note)
+    return decisions.decide(
+        review=review, user=user, verdict=Verdict(verdict), categories=categories, note=note
+    )
 
 
 def judge_over_http(client: Client, review: Review, verdict: str, **data: Any) -> Any:

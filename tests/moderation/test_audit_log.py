@@ -19,7 +19,9 @@ from tests.moderation.page_helpers import record_as_before
 Make = Callable[..., Any]
 
 
-def decided(make_review: Make, user: User, verdict: Verdict = Verdict.APPROVE, **fields: Any) -> Decision:
+def decided(
+    make_review: Make, user: User, verdict: Verdict = Verdict.APPROVE, **fields: Any
+) -> Decision:
     review = make_review()
     decisions.claim(review=review, user=user)
     return decisions.decide(review=review, user=user, verdict=verdict, **fields)
@@ -35,7 +37,9 @@ def decided(make_review: Make, user: User, verdict: Verdict = Verdict.APPROVE, *
         "TRUNCATE moderation_decision CASCADE",
     ],
 )
-def test_the_database_itself_refuses_to_alter_decisions(make_review: Make, moderator: User, statement: str) -> None:
+def test_the_database_itself_refuses_to_alter_decisions(
+    make_review: Make, moderator: User, statement: str
+) -> None:
     decided(make_review, moderator, Verdict.REJECT, categories=["violence.weapons"])
 
     with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
@@ -56,29 +60,42 @@ def test_neither_the_orm_nor_bulk_methods_get_past_it(make_review: Make, moderat
             act()
 
 
-def test_the_chain_verifies_and_every_alteration_is_found(make_review: Make, moderator: User) -> None:
+def test_the_chain_verifies_and_every_alteration_is_found(
+    make_review: Make, moderator: User
+) -> None:
     for verdict in (Verdict.APPROVE, Verdict.ESCALATE, Verdict.APPROVE):
         decided(make_review, moderator, verdict)
     chain = list(Decision.objects.order_by("sequence"))
     assert verify_chain(chain) == []
 
-    for field, value in {"note": "x", "verdict": "reject", "reviewer_name": "y", "categories": ["gambling"]}.items():
+    for field, value in {
+        "note": "x",
+        "verdict": "reject",
+        "reviewer_name": "y",
+        "categories": ["gambling"],
+    }.items():
         forged = list(Decision.objects.order_by("sequence"))
         setattr(forged[1], field, value)
         assert verify_chain(forged) == [f"Decision {forged[1].sequence} was altered."], field
 
     removed = [chain[0], chain[2]]
-    assert verify_chain(removed) == [f"Decision {chain[1].sequence} is missing: the next one is {chain[2].sequence}."]
+    assert verify_chain(removed) == [
+        f"Decision {chain[1].sequence} is missing: the next one is {chain[2].sequence}."
+    ]
 
 
-def test_a_link_whose_hash_was_recomputed_still_breaks_the_next(make_review: Make, moderator: User) -> None:
+def test_a_link_whose_hash_was_recomputed_still_breaks_the_next(
+    make_review: Make, moderator: User
+) -> None:
     for _ in range(2):
         decided(make_review, moderator)
     first, second = Decision.objects.order_by("sequence")
     first.note = "forged"
     first.hash = first.digest()
 
-    assert verify_chain([first, second]) == [f"Decision {second.sequence} does not follow from the one before it."]
+    assert verify_chain([first, second]) == [
+        f"Decision {second.sequence} does not follow from the one before it."
+    ]
 
 
 def test_replaying_the_decisions_gives_the_status_of_every_review(
@@ -101,12 +118,18 @@ def test_replaying_the_decisions_gives_the_status_of_every_review(
         states = ["pending"]
         for decision in review.decisions.order_by("sequence"):
             # A reversal leads back to where the decision it names was made.
-            states = states[:-1] if decision.verdict == Verdict.REOPEN else [*states, after[decision.verdict]]
+            states = (
+                states[:-1]
+                if decision.verdict == Verdict.REVERSE
+                else [*states, after[decision.verdict]]
+            )
         assert review.status == states[-1]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_record_stays_whole_and_append_only_when_its_table_is_copied(make_review: Make, moderator: User) -> None:
+def test_a_record_stays_whole_and_append_only_when_its_table_is_copied(
+    make_review: Make, moderator: User
+) -> None:
     """Which is how SQLite takes a column's uniqueness away."""
     # Rows from before the columns that going back takes away.
     made = [record_as_before(make_review(), moderator) for _ in range(3)]
@@ -138,7 +161,9 @@ def test_nothing_is_recorded_but_together_with_what_becomes_of_its_image(make_re
 def test_a_policys_decision_is_recorded_like_a_persons(make_review: Make) -> None:
     policy = Policy.objects.active()
 
-    decision = record_decision(review=make_review(), verdict=Verdict.APPROVE, policy_id=policy.pk, by_policy=True)
+    decision = record_decision(
+        review=make_review(), verdict=Verdict.APPROVE, policy_id=policy.pk, by_policy=True
+    )
 
     assert decision.author == "policy version 1"
     assert verify_chain(Decision.objects.order_by("sequence")) == []

@@ -1,4 +1,6 @@
-"""Decisions made in one go: previewed, made by the same verb as single ones, and taken back as one."""
+"""Decisions made in one go: previewed, made by the same verb as single ones, and taken back as
+one.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,12 @@ def statuses(reviews: list[Review]) -> list[str]:
 
 
 def the_record_explains_every_status() -> bool:
-    """Replay: what stands of its record is where each review is; and nothing in the record was altered."""
+    """Replay: what stands of its record is where each review is; and nothing in the record was
+    altered.
+    """
     explained = all(
-        review.status == status_after(Decision.objects.standing_of(review)) for review in Review.objects.all()
+        review.status == status_after(Decision.objects.effective_for(review))
+        for review in Review.objects.all()
     )
     return explained and verify_chain(Decision.objects.order_by("sequence")) == []
 
@@ -38,7 +43,9 @@ def the_record_explains_every_status() -> bool:
 # --- Preview ---
 
 
-def test_nothing_is_decided_before_it_was_shown_with_its_count(browser: Client, three: list[Review]) -> None:
+def test_nothing_is_decided_before_it_was_shown_with_its_count(
+    browser: Client, three: list[Review]
+) -> None:
     response = preview(browser, three[:2], "reject", categories=["violence.weapons"])
 
     text = response.content.decode()
@@ -59,14 +66,24 @@ def test_nothing_is_decided_before_it_was_shown_with_its_count(browser: Client, 
     ],
 )
 def test_what_was_shown_is_decided_and_nothing_else(
-    browser: Client, three: list[Review], moderator: User, verdict: str, data: dict[str, Any], status: str, htmx: bool
+    browser: Client,
+    three: list[Review],
+    moderator: User,
+    verdict: str,
+    data: dict[str, Any],
+    status: str,
+    htmx: bool,
 ) -> None:
     response = confirm(browser, preview(browser, three[:2], verdict, **data), htmx=htmx, **data)
 
     made = list(Decision.objects.all())
     assert statuses(three) == [status, status, "pending"]
-    assert {decision.categories == sorted(data.get("categories", [])) for decision in made} == {True}
-    assert {(one.verdict, one.reviewer, one.note) for one in made} == {(verdict, moderator, data.get("note", ""))}
+    assert {decision.categories == sorted(data.get("categories", [])) for decision in made} == {
+        True
+    }
+    assert {(one.verdict, one.reviewer, one.note) for one in made} == {
+        (verdict, moderator, data.get("note", ""))
+    }
     assert len({decision.batch for decision in made}) == 1
     assert Exposure.objects.get(user=moderator).images == 2
     if htmx:
@@ -74,14 +91,19 @@ def test_what_was_shown_is_decided_and_nothing_else(
         assert f"batch={made[0].batch}" in response["HX-Replace-Url"]
         text = response.content.decode()
     else:
-        assert (response.status_code, response["Location"]) == (303, f"{ADDRESS}?batch={made[0].batch}")
+        assert (response.status_code, response["Location"]) == (
+            303,
+            f"{ADDRESS}?batch={made[0].batch}",
+        )
         text = sheet(browser, response["Location"])
     assert "Undo all 2" in text
     assert named(text, "tile") == [str(three[2].uuid)]
     assert the_record_explains_every_status()
 
 
-def test_approving_the_rest_leaves_out_what_is_selected(browser: Client, three: list[Review]) -> None:
+def test_approving_the_rest_leaves_out_what_is_selected(
+    browser: Client, three: list[Review]
+) -> None:
     shown = [str(one.uuid) for one in three]
     data = {"rest": "approve", "tile": shown[:1], "shown": shown}
 
@@ -100,7 +122,9 @@ def test_what_was_not_on_the_sheet_is_never_approved(
     response = browser.post(f"{ADDRESS}decisions/", {"rest": "approve", "shown": shown})
 
     assert str(late.uuid) not in named(response.content.decode(), "review")
-    alone = browser.post(f"{ADDRESS}decisions/", {"verdict": "approve", "tile": [str(late.uuid)], "shown": shown})
+    alone = browser.post(
+        f"{ADDRESS}decisions/", {"verdict": "approve", "tile": [str(late.uuid)], "shown": shown}
+    )
     assert alone.status_code == 422
 
 
@@ -110,7 +134,10 @@ def test_what_one_holds_of_another_queue_is_not_decided_on_this_sheet(
     label(three[0], "alcohol.use")
     address = f"{ADDRESS}decisions/?category=alcohol"
 
-    browser.post(address, {"step": "confirm", "verdict": "approve", "review": [str(one.uuid) for one in three]})
+    browser.post(
+        address,
+        {"step": "confirm", "verdict": "approve", "review": [str(one.uuid) for one in three]},
+    )
 
     assert statuses(three) == ["approved", "pending", "pending"]
 
@@ -142,7 +169,9 @@ def test_what_is_missing_is_said_and_nothing_is_lost(
         assert len(re.findall(r'name="tile"[^>]* checked', text)) == len(sent["tile"])
 
 
-def test_an_escalation_of_many_needs_a_reason_and_keeps_the_preview(browser: Client, three: list[Review]) -> None:
+def test_an_escalation_of_many_needs_a_reason_and_keeps_the_preview(
+    browser: Client, three: list[Review]
+) -> None:
     previewed = preview(browser, three[:2], "escalate")
 
     refused = confirm(browser, previewed, note="  ")
@@ -156,7 +185,9 @@ def test_an_escalation_of_many_needs_a_reason_and_keeps_the_preview(browser: Cli
     assert statuses(three) == ["escalated", "escalated", "pending"]
 
 
-def test_going_back_keeps_what_was_selected_and_chosen(browser: Client, three: list[Review]) -> None:
+def test_going_back_keeps_what_was_selected_and_chosen(
+    browser: Client, three: list[Review]
+) -> None:
     previewed = preview(browser, three[:2], "reject", categories=["gambling"])
 
     back = confirm(browser, previewed, step="back")
@@ -167,7 +198,9 @@ def test_going_back_keeps_what_was_selected_and_chosen(browser: Client, three: l
     assert Decision.objects.count() == 0
 
 
-def test_escalated_images_are_not_offered_for_escalation(client_of: As, make_review: Make, senior: User) -> None:
+def test_escalated_images_are_not_offered_for_escalation(
+    client_of: As, make_review: Make, senior: User
+) -> None:
     review = held(make_review, senior)
     decisions.decide(review=review, user=senior, verdict=Verdict.ESCALATE)
     client = client_of(senior)
@@ -187,10 +220,14 @@ def test_what_changed_meanwhile_is_left_out_and_named(
     browser: Client, three: list[Review], client_of: As, other_moderator: User
 ) -> None:
     previewed = preview(browser, three)
-    Review.objects.filter(pk=three[0].pk).update(claimed_until=timezone.now() - timedelta(seconds=1))
+    Review.objects.filter(pk=three[0].pk).update(
+        claimed_until=timezone.now() - timedelta(seconds=1)
+    )
     Review.objects.filter(pk=three[1].pk).update(claimed_by=None, claimed_until=None)
     decisions.claim(review=three[1], user=other_moderator)
-    decisions.decide(review=three[1], user=other_moderator, verdict=Verdict.REJECT, categories=["gambling"])
+    decisions.decide(
+        review=three[1], user=other_moderator, verdict=Verdict.REJECT, categories=["gambling"]
+    )
 
     response = confirm(browser, previewed, htmx=True)
 
@@ -212,7 +249,8 @@ def test_when_nothing_is_left_it_is_a_conflict(browser: Client, three: list[Revi
     assert response.status_code == 409
     assert "1 left out." in response.content.decode()
     again = browser.post(
-        f"{ADDRESS}decisions/", {"verdict": "approve", "tile": [str(three[0].uuid)], "shown": [str(three[0].uuid)]}
+        f"{ADDRESS}decisions/",
+        {"verdict": "approve", "tile": [str(three[0].uuid)], "shown": [str(three[0].uuid)]},
     )
     assert again.status_code == 422
     assert f"you do not hold them any more: {three[0].asset.short_id}" in again.content.decode()
@@ -243,16 +281,25 @@ def test_a_batchs_name_belongs_to_who_used_it(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_one_confirmation_sent_by_two_threads_decides_once(make_review: Make, moderator: User) -> None:
-    reviews, name, outcomes, faults = [held(make_review, moderator) for _ in range(6)], uuid4(), [], []
+def test_one_confirmation_sent_by_two_threads_decides_once(
+    make_review: Make, moderator: User
+) -> None:
+    reviews, name, outcomes, faults = (
+        [held(make_review, moderator) for _ in range(6)],
+        uuid4(),
+        [],
+        [],
+    )
     start = threading.Barrier(2)
 
     def work() -> None:
         try:
             start.wait()
             outcomes.append(
-                batches.decide_many(reviews=reviews, user=moderator, verdict=Verdict.APPROVE, batch=name)
-            )  # fmt: skip
+                batches.decide_many(
+                    reviews=reviews, user=moderator, verdict=Verdict.APPROVE, batch=name
+                )
+            )
         except Exception as fault:
             faults.append(fault)
         finally:
@@ -270,7 +317,9 @@ def test_one_confirmation_sent_by_two_threads_decides_once(make_review: Make, mo
     assert the_record_explains_every_status()
 
 
-def test_limits(browser: Client, three: list[Review], moderator: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits(
+    browser: Client, three: list[Review], moderator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
     previewed = preview(browser, three)
     monkeypatch.setattr(batches, "LIMIT", 2)
 
@@ -282,7 +331,7 @@ def test_limits(browser: Client, three: list[Review], moderator: User, monkeypat
 
 
 def test_those_without_the_right_decide_nothing(make_review: Make, auditor: User) -> None:
-    with pytest.raises(decisions.NotAllowed):
+    with pytest.raises(decisions.NotPermittedError):
         batches.decide_many(reviews=[make_review()], user=auditor, verdict=Verdict.APPROVE)
 
 

@@ -22,17 +22,21 @@ def batch_of(review: Review) -> Any:
 
 
 @pytest.mark.parametrize("htmx", [False, True])
-def test_a_batch_is_taken_back_as_one(browser: Client, three: list[Review], moderator: User, htmx: bool) -> None:
+def test_a_batch_is_taken_back_as_one(
+    browser: Client, three: list[Review], moderator: User, htmx: bool
+) -> None:
     decide(browser, three, "reject", categories=["gambling"])
     batch = batch_of(three[0])
 
     response = browser.post(
-        f"/batches/{batch}/reversal/", {"queue": "waiting", "sight": "size=s"}, headers=HTMX if htmx else {}
+        f"/batches/{batch}/reversal/",
+        {"queue": "waiting", "sight": "size=s"},
+        headers=HTMX if htmx else {},
     )
 
     assert statuses(three) == ["pending"] * 3
     assert Review.objects.held_by(moderator).count() == 3
-    reversals = Decision.objects.filter(verdict=Verdict.REOPEN)
+    reversals = Decision.objects.filter(verdict=Verdict.REVERSE)
     assert reversals.count() == 3
     assert len({reversal.batch for reversal in reversals} - {batch}) == 1
     where = response["HX-Replace-Url" if htmx else "Location"]
@@ -60,12 +64,18 @@ def test_what_was_decided_anew_stays(browser: Client, three: list[Review], senio
     assert statuses(three) == ["rejected", "pending", "pending"]
     text = browser.get(response["Location"]).content.decode()
     assert "Taken back: 2 decisions." in text
-    assert f"1 left out. {three[0].asset.short_id}: This decision has been reversed already." in text
+    assert (
+        f"1 left out. {three[0].asset.short_id}: This decision has been reversed already." in text
+    )
     assert the_record_explains_every_status()
 
 
-def test_a_decision_that_another_one_followed_is_left_out(browser: Client, three: list[Review], senior: User) -> None:
-    """Escalated in a batch, decided by a senior since: the escalation is not the last word on it any more."""
+def test_a_decision_that_another_one_followed_is_left_out(
+    browser: Client, three: list[Review], senior: User
+) -> None:
+    """Escalated in a batch, decided by a senior since: the escalation is not the last word on it
+    any more.
+    """
     decide(browser, three[:2], "escalate", note="A toy?")
     batch = batch_of(three[0])
     decisions.claim(review=three[0], user=senior)
@@ -76,11 +86,19 @@ def test_a_decision_that_another_one_followed_is_left_out(browser: Client, three
 
     assert "Decided anew" in page
     assert statuses(three[:2]) == ["approved", "pending"]
-    assert "is not the last one on its image any more" in browser.get(f"/batches/{batch}/").content.decode()
+    assert (
+        "is not the last one on its image any more"
+        in browser.get(f"/batches/{batch}/").content.decode()
+    )
 
 
 def test_after_the_undo_window_a_senior_takes_it_back_with_a_reason(
-    browser: Client, three: list[Review], client_of: As, other_moderator: User, senior: User, monkeypatch: Any
+    browser: Client,
+    three: list[Review],
+    client_of: As,
+    other_moderator: User,
+    senior: User,
+    monkeypatch: Any,
 ) -> None:
     decide(browser, three)
     address = f"/batches/{batch_of(three[0])}/"
@@ -112,7 +130,9 @@ def test_a_reversal_on_the_sheet_that_comes_too_late_is_refused_there(
     decide(browser, three[:1])
     monkeypatch.setattr("moderation.models.decisions.UNDO_WINDOW", -UNDO_WINDOW)
 
-    response = browser.post(f"/batches/{batch_of(three[0])}/reversal/", {"queue": "waiting"}, headers=HTMX)
+    response = browser.post(
+        f"/batches/{batch_of(three[0])}/reversal/", {"queue": "waiting"}, headers=HTMX
+    )
 
     assert response.status_code == 403
     assert "The time to undo is over." in response.content.decode()
@@ -140,7 +160,11 @@ def test_who_may_see_a_batch(
 
 
 def test_the_record_leads_to_the_batch(
-    browser: Client, three: list[Review], make_review: Make, moderator: User, django_assert_max_num_queries: Any
+    browser: Client,
+    three: list[Review],
+    make_review: Make,
+    moderator: User,
+    django_assert_max_num_queries: Any,
 ) -> None:
     decide(browser, three)
     batch = batch_of(three[0])

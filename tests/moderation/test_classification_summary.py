@@ -1,4 +1,6 @@
-"""What the classifiers said is kept with the review, and reads the same as from their own tables."""
+"""What the classifiers said is kept with the review, and reads the same as from their own
+tables.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +26,14 @@ from tests.moderation.page_helpers import As, page_of
 SEEN = Assessment(
     findings=(
         Finding(
-            category="violence.weapons", confidence=Decimal("71.25"), box=Box(left=0.1, top=0.2, width=0.3, height=0.4)
+            category="violence.weapons",
+            confidence=Decimal("71.25"),
+            box=Box(left=0.1, top=0.2, width=0.3, height=0.4),
         ),
         Finding(
-            category="violence.weapons", confidence=Decimal("64"), box=Box(left=0.5, top=0.2, width=0.3, height=0.4)
+            category="violence.weapons",
+            confidence=Decimal("64"),
+            box=Box(left=0.5, top=0.2, width=0.3, height=0.4),
         ),
         Finding(category="drugs-tobacco", confidence=Decimal("55")),
     ),
@@ -38,11 +44,19 @@ SCORED = Assessment(flagged=True, score=Decimal("63.50"), covers={"explicit": Co
 
 
 @pytest.fixture
-def asset(make_asset: Callable[..., Asset], make_request: Callable[..., Any], settings: Any) -> Asset:
+def asset(
+    make_asset: Callable[..., Asset], make_request: Callable[..., Any], settings: Any
+) -> Asset:
     """Three classifiers are to look at it."""
     settings.CLASSIFIERS = ["sandbox", "local", "novita"]
     request = make_request(provider="novita-sandbox", enable_nsfw_detection=True)
-    found = make_asset(source=Source.TXT2IMG, request=request, position=0, detection_level=2, detection={"valid": True})
+    found = make_asset(
+        source=Source.TXT2IMG,
+        request=request,
+        position=0,
+        detection_level=2,
+        detection={"valid": True},
+    )
     assert found.classifications.count() > 1
     return found
 
@@ -65,25 +79,39 @@ def labels_on(client: Client, review: Review) -> str:
     return found[1] + "".join(re.findall(r"<rect.*?</text>", text))
 
 
-def test_nothing_is_kept_while_one_of_them_still_looks(client_of: As, asset: Asset, moderator: User) -> None:
+def test_nothing_is_kept_while_one_of_them_still_looks(
+    client_of: As, asset: Asset, moderator: User
+) -> None:
     classification.finish(asset.classifications.order_by("pk")[0], SEEN, duration_ms=1)
 
     review = Review.objects.get(asset=asset)
 
-    assert (review.status, review.said) == (Review.Status.CLASSIFYING, None)
+    assert (review.status, review.classification_summary) == (Review.Status.CLASSIFYING, None)
     told = labels_on(client_of(moderator), review)
     assert "Weapons" in told
     assert "Still looking" in told
 
 
-def test_what_is_kept_tells_what_the_tables_tell(client_of: As, asset: Asset, moderator: User) -> None:
+def test_what_is_kept_tells_what_the_tables_tell(
+    client_of: As, asset: Asset, moderator: User
+) -> None:
     review, client = answer(asset), client_of(moderator)
     assert review.status == Review.Status.PENDING
     kept = labels_on(client, review)
-    for word in ("Weapons", "×2", "tobacco, pipe", "It was asleep.", "Could not judge", "<rect", "Weapons 71"):
+    for word in (
+        "Weapons",
+        "×2",
+        "tobacco, pipe",
+        "It was asleep.",
+        "Could not judge",
+        "<rect",
+        "Weapons 71",
+    ):
         assert word in kept
 
-    Review.objects.filter(pk=review.pk).update(said=None)  # as in reviews that are older than the column
+    Review.objects.filter(pk=review.pk).update(
+        classification_summary=None
+    )  # as in reviews that are older than the column
 
     assert labels_on(client, review) == kept
 
@@ -103,7 +131,7 @@ def test_what_is_kept_needs_no_other_table(client_of: As, asset: Asset, moderato
 def test_it_comes_back_as_it_went_in(asset: Asset) -> None:
     review = answer(asset)
 
-    runs = unpack(review.said)
+    runs = unpack(review.classification_summary)
 
     assert runs == unpack(pack(Classification.objects.of(asset.pk)))
     assert [type(run) for run in runs] == [Run] * asset.classifications.count()

@@ -34,7 +34,9 @@ def run(*args: str, **options: Any) -> str:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "deep" / "er").mkdir(parents=True)
-    for number, (name, kind) in enumerate([("a.png", "PNG"), ("deep/b.JPG", "JPEG"), ("deep/er/c.webp", "WEBP")]):
+    for number, (name, kind) in enumerate(
+        [("a.png", "PNG"), ("deep/b.JPG", "JPEG"), ("deep/er/c.webp", "WEBP")]
+    ):
         (tmp_path / name).write_bytes(picture(number, image_format=kind))
     (tmp_path / "same-as-a.png").write_bytes(picture(0))
     (tmp_path / "torn.png").write_bytes(picture(4)[:200])
@@ -43,24 +45,32 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_folder_is_imported_with_a_summary_of_what_was_refused(db: None, folder: Path, settings: Any) -> None:
+def test_a_folder_is_imported_with_a_summary_of_what_was_refused(
+    db: None, folder: Path, settings: Any
+) -> None:
     settings.CLASSIFIERS = []
 
     summary = run("import_images", str(folder))
 
-    assert summary.startswith("3 images stored and on their way to the classifiers, 1 known already, 2 refused.")
+    assert summary.startswith(
+        "3 images stored and on their way to the classifiers, 1 known already, 2 refused."
+    )
     assert "torn.png:" in summary
     assert "page.png:" in summary
     assert "1 other files were left out" in summary
     assets = Asset.objects.order_by("original_name")
-    assert [(a.original_name, a.source) for a in assets] == [(n, Source.UPLOAD) for n in ("a.png", "b.JPG", "c.webp")]
+    assert [(a.original_name, a.source) for a in assets] == [
+        (n, Source.UPLOAD) for n in ("a.png", "b.JPG", "c.webp")
+    ]
     assert all(review.status == Review.Status.PENDING for review in Review.objects.all())
 
 
 def test_importing_again_stores_nothing_twice(db: None, folder: Path) -> None:
     run("import_images", str(folder))
 
-    assert run("import_images", str(folder)).startswith("0 images stored and on their way to the classifiers, 4 known")
+    assert run("import_images", str(folder)).startswith(
+        "0 images stored and on their way to the classifiers, 4 known"
+    )
     assert Asset.objects.count() == 3
 
 
@@ -76,7 +86,9 @@ def test_import_says_what_is_wrong_with_its_arguments(db: None, tmp_path: Path) 
 
 @pytest.mark.django_db(transaction=True)
 def test_imported_images_end_in_a_state_with_a_reason(folder: Path, settings: Any) -> None:
-    if importlib.util.find_spec("nudenet") is None:  # importing it would show in tests that it is never imported
+    if (
+        importlib.util.find_spec("nudenet") is None
+    ):  # importing it would show in tests that it is never imported
         pytest.skip("the extra `local` is not installed")
     settings.CLASSIFIERS = ["local", "novita", "sandbox"]
     run("import_images", str(folder))
@@ -85,8 +97,8 @@ def test_imported_images_end_in_a_state_with_a_reason(folder: Path, settings: An
 
     for review in Review.objects.all():
         assert review.status == Review.Status.PENDING
-        assert "Local detector" in review.why
-        assert "nobody could look for" in review.why
+        assert "Local detector" in review.reason
+        assert "nobody could look for" in review.reason
 
 
 def test_the_demo_is_refused_without_debug(db: None, settings: Any) -> None:
@@ -159,15 +171,17 @@ def test_verification_finds_what_got_past_the_triggers(make_review: Make, modera
         _migration("0002_append_only").lock(apps, editor)
 
 
-def test_an_image_with_more_frames_than_were_kept_goes_to_a_person(db: None, tmp_path: Path, settings: Any) -> None:
+def test_an_image_with_more_frames_than_were_kept_goes_to_a_person(
+    db: None, tmp_path: Path, settings: Any
+) -> None:
     settings.CLASSIFIERS = []
     frames = [Image.open(io.BytesIO(picture(number))) for number in range(3)]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
     run("import_images", str(tmp_path))
 
     review = Review.objects.get()
-    assert (review.status, review.priority) == (Review.Status.PENDING, 100)
-    assert "it has 3 frames, and only the first was kept" in review.why
+    assert (review.status, review.risk) == (Review.Status.PENDING, 100)
+    assert "it has 3 frames, and only the first was kept" in review.reason
 
 
 def test_the_demo_approves_its_own_pictures_and_queues_a_newcomers(db: None, settings: Any) -> None:
@@ -181,7 +195,7 @@ def test_the_demo_approves_its_own_pictures_and_queues_a_newcomers(db: None, set
     newcomers = settle(rules, [local], imported=True)
 
     assert newcomers.outcome is Outcome.PERSON
-    assert newcomers.why.endswith("leaves imported files to people.")
+    assert newcomers.reason.endswith("leaves imported files to people.")
 
 
 def test_an_imported_file_in_which_nothing_is_found_waits_for_a_person(

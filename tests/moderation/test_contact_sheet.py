@@ -1,4 +1,6 @@
-"""The contact sheet: claiming many at once, tiles, images that look the same, and what is shown of them."""
+"""The contact sheet: claiming many at once, tiles, images that look the same, and what is shown of
+them.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +27,18 @@ ADDRESS = "/queues/waiting/sheet/"
 def alike(make_review: Make, count: int) -> list[Review]:
     """Images that look the same, as intake would have marked them."""
     made = [make_review() for _ in range(count)]
-    Review.objects.filter(pk__in=[one.pk for one in made]).update(look=made[0].asset_id)
+    Review.objects.filter(pk__in=[one.pk for one in made]).update(
+        near_duplicate_group=made[0].asset_id
+    )
     return made
 
 
 # --- Claiming ---
 
 
-def test_a_sheet_is_claimed_by_post_and_only_read_by_get(client_of: As, make_review: Make, moderator: User) -> None:
+def test_a_sheet_is_claimed_by_post_and_only_read_by_get(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
     reviews, client = [make_review() for _ in range(3)], client_of(moderator)
 
     with CaptureQueriesContext(connection) as queries:
@@ -42,7 +48,11 @@ def test_a_sheet_is_claimed_by_post_and_only_read_by_get(client_of: As, make_rev
 
     assert "No sheet open" in before
     writes = {"INSERT", "UPDATE", "DELETE"}
-    assert not [q["sql"] for q in queries if q["sql"].split()[0] in writes and "django_session" not in q["sql"]]
+    assert not [
+        q["sql"]
+        for q in queries
+        if q["sql"].split()[0] in writes and "django_session" not in q["sql"]
+    ]
     assert (response.status_code, response["Location"]) == (303, ADDRESS)
     assert set(named(after, "tile")) == {str(review.uuid) for review in reviews}
     assert Review.objects.held_by(moderator).count() == 3
@@ -56,7 +66,9 @@ def test_a_sheet_has_an_end_and_is_topped_up(
 
     claim(client)
     assert set(named(sheet(client), "tile")) == {str(one.uuid) for one in reviews[:3]}
-    Review.objects.filter(pk=reviews[0].pk).update(claimed_until=timezone.now() + timedelta(seconds=9))
+    Review.objects.filter(pk=reviews[0].pk).update(
+        claimed_until=timezone.now() + timedelta(seconds=9)
+    )
     decide(client, reviews[1:2])
     claim(client)
 
@@ -66,7 +78,9 @@ def test_a_sheet_has_an_end_and_is_topped_up(
     assert reviews[0].claimed_until > timezone.now() + timedelta(minutes=4)
 
 
-def test_a_sheet_follows_the_filters_of_its_address(client_of: As, make_review: Make, moderator: User) -> None:
+def test_a_sheet_follows_the_filters_of_its_address(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
     drink, other, client = make_review(), make_review(), client_of(moderator)
     label(drink, "alcohol.use")
 
@@ -85,8 +99,10 @@ def test_what_somebody_avoids_or_skipped_is_not_put_on_their_sheet(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     avoided, skipped, client = make_review(), make_review(), client_of(moderator)
-    Review.objects.filter(pk=avoided.pk).update(headline_l1="violence")
-    Preferences.objects.create(user=moderator, avoided={"violence": timezone.now().date().isoformat()})
+    Review.objects.filter(pk=avoided.pk).update(top_category_l1="violence")
+    Preferences.objects.create(
+        user=moderator, avoided={"violence": timezone.now().date().isoformat()}
+    )
     client.post(f"/reviews/{skipped.uuid}/skip/", {"queue": "waiting"})
 
     nothing = claim(client)
@@ -100,7 +116,11 @@ def test_what_somebody_avoids_or_skipped_is_not_put_on_their_sheet(
 
 @pytest.mark.django_db(transaction=True)
 def test_two_people_at_once_get_disjoint_sheets(
-    make_review: Make, moderator: User, other_moderator: User, senior: User, monkeypatch: pytest.MonkeyPatch
+    make_review: Make,
+    moderator: User,
+    other_moderator: User,
+    senior: User,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(bulk_claims, "SHEET_SIZE", 5)
     for _ in range(3):
@@ -124,7 +144,10 @@ def test_two_people_at_once_get_disjoint_sheets(
         thread.join()
 
     assert faults == []
-    owned = [{one.pk for one in bulk_claims.on_sheet(user=person, queue=QUEUES["waiting"])} for person in people]
+    owned = [
+        {one.pk for one in bulk_claims.on_sheet(user=person, queue=QUEUES["waiting"])}
+        for person in people
+    ]
     assert sum(len(pks) for pks in owned) == len(set().union(*owned)) == 12
 
 
@@ -136,7 +159,9 @@ def test_next_sheet_skips_what_is_left_and_counts_that_it_was_looked_at(
     client = client_of(moderator)
     claim(client)
 
-    response = client.post(f"{ADDRESS}return/", {"shown": named(sheet(client), "shown"), "next": "1"})
+    response = client.post(
+        f"{ADDRESS}return/", {"shown": named(sheet(client), "shown"), "next": "1"}
+    )
 
     assert response["Location"] == ADDRESS
     assert named(sheet(client), "tile") == [str(third.uuid)]
@@ -153,7 +178,9 @@ def test_giving_a_sheet_back_skips_nothing_and_touches_nobody_elses(
     client = client_of(moderator)
     claim(client)
 
-    response = client.post(f"{ADDRESS}return/", {"shown": [str(mine.uuid), str(theirs.uuid), "nonsense"]})
+    response = client.post(
+        f"{ADDRESS}return/", {"shown": [str(mine.uuid), str(theirs.uuid), "nonsense"]}
+    )
 
     assert response["Location"] == "/queues/waiting/"
     mine.refresh_from_db(), theirs.refresh_from_db()
@@ -162,11 +189,15 @@ def test_giving_a_sheet_back_skips_nothing_and_touches_nobody_elses(
     assert "You skipped" not in client.get("/queues/waiting/").content.decode()
 
 
-def test_leaving_and_working_reach_a_whole_sheet(client_of: As, make_review: Make, moderator: User) -> None:
+def test_leaving_and_working_reach_a_whole_sheet(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
     """The addresses that the script uses take as many as a sheet has."""
     reviews, client = [make_review() for _ in range(3)], client_of(moderator)
     claim(client)
-    have = ["7c2ee4a1-16be-4ff3-9b37-000000000000"] * (bulk_claims.SHEET_SIZE + bulk_claims.ALIKE_MAX - 3)
+    have = ["7c2ee4a1-16be-4ff3-9b37-000000000000"] * (
+        bulk_claims.SHEET_SIZE + bulk_claims.ALIKE_MAX - 3
+    )
     have += [str(review.uuid) for review in reviews]
 
     kept = client.post("/claims/renewal/", {"have": have}).json()
@@ -201,8 +232,8 @@ def test_real_pixels_are_named_as_a_source_only_where_that_is_wanted(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     plain, grey, blurred = (make_review() for _ in range(3))
-    Review.objects.filter(pk=grey.pk).update(headline_l1="violence")
-    Review.objects.filter(pk=blurred.pk).update(headline_l1="alcohol")
+    Review.objects.filter(pk=grey.pk).update(top_category_l1="violence")
+    Review.objects.filter(pk=blurred.pk).update(top_category_l1="alcohol")
     client = client_of(moderator)
     claim(client)
 
@@ -211,7 +242,9 @@ def test_real_pixels_are_named_as_a_source_only_where_that_is_wanted(
         return [f'src="{one.asset.thumbnail_url}"' in text for one in (plain, grey, blurred)]
 
     assert sources() == [False, False, False]
-    Preferences.objects.create(user=moderator, blur=False, veils={"violence": "grey", "alcohol": "blur"})
+    Preferences.objects.create(
+        user=moderator, blur=False, covers={"violence": "grey", "alcohol": "blur"}
+    )
     assert sources() == [True, True, False]
     assert sheet(client).count("data-grey") == 1
     everything = sheet(client, f"{ADDRESS}?reveal=1")
@@ -219,27 +252,37 @@ def test_real_pixels_are_named_as_a_source_only_where_that_is_wanted(
     assert "Blur all" in everything
 
 
-def test_the_preview_reveals_nothing_that_was_not_revealed(client_of: As, make_review: Make, moderator: User) -> None:
+def test_the_preview_reveals_nothing_that_was_not_revealed(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
     seen, unseen, client = make_review(), make_review(), client_of(moderator)
     claim(client)
 
-    text = preview(client, [seen, unseen], seen=[str(seen.uuid)]).content.decode().split('id="act"')[1]
+    text = (
+        preview(client, [seen, unseen], seen=[str(seen.uuid)]).content.decode().split('id="act"')[1]
+    )
 
     assert f'src="{seen.asset.thumbnail_url}"' in text
     assert unseen.asset.thumbnail_url not in text
     assert "of them you have seen only blurred" in text
 
 
-def test_every_tile_says_what_it_is_without_its_picture(client_of: As, make_review: Make, moderator: User) -> None:
+def test_every_tile_says_what_it_is_without_its_picture(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
     review, client = make_review(), client_of(moderator)
-    Review.objects.filter(pk=review.pk).update(headline="violence.weapons", headline_confidence=87)
+    Review.objects.filter(pk=review.pk).update(top_category="violence.weapons", top_confidence=87)
     claim(client)
 
     assert f'aria-label="Weapons 87, image {review.asset.short_id}"' in sheet(client)
 
 
 def test_a_sheet_costs_the_same_queries_whatever_is_on_it(
-    client_of: As, make_review: Make, make_request: Any, moderator: User, django_assert_max_num_queries: Any
+    client_of: As,
+    make_review: Make,
+    make_request: Any,
+    moderator: User,
+    django_assert_max_num_queries: Any,
 ) -> None:
     client = client_of(moderator)
     for _ in range(6):
@@ -266,7 +309,9 @@ def test_htmx_gets_the_sheet_alone(client_of: As, make_review: Make, moderator: 
         assert forbidden not in sheet(client)
 
 
-@pytest.mark.parametrize("query", ["size=xl", "open=x", "open=99999999999999999999999", "batch=1", "reveal=2"])
+@pytest.mark.parametrize(
+    "query", ["size=xl", "open=x", "open=99999999999999999999999", "batch=1", "reveal=2"]
+)
 def test_a_wrong_address_shows_the_sheet_all_the_same(
     client_of: As, make_review: Make, moderator: User, query: str
 ) -> None:
@@ -298,13 +343,17 @@ def test_images_that_look_the_same_are_one_tile_and_one_decision(
 
 
 def test_the_rest_of_a_group_is_claimed_with_its_first(
-    client_of: As, make_review: Make, moderator: User, other_moderator: User, monkeypatch: pytest.MonkeyPatch
+    client_of: As,
+    make_review: Make,
+    moderator: User,
+    other_moderator: User,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(bulk_claims, "SHEET_SIZE", 1)
     monkeypatch.setattr(bulk_claims, "ALIKE_MAX", 3)
     group = alike(make_review, 6)
     group[1].claim_for(other_moderator)
-    Review.objects.filter(pk=group[2].pk).update(priority=5)
+    Review.objects.filter(pk=group[2].pk).update(risk=5)
     far = make_review()
 
     claim(client_of(moderator))
@@ -320,16 +369,18 @@ def test_a_group_is_taken_apart_and_put_together_by_its_address(
 ) -> None:
     group, client = alike(make_review, 3), client_of(moderator)
     claim(client)
-    look = group[0].asset_id
+    near_duplicate_group = group[0].asset_id
 
-    apart = f"{ADDRESS}?open={look}"
+    apart = f"{ADDRESS}?open={near_duplicate_group}"
     assert f'data-toggle="{apart}"' in sheet(client)
     text = sheet(client, apart)
     assert named(text, "tile") == [str(one.uuid) for one in group]
     assert f'data-toggle="{ADDRESS}"' in text
     shown = named(text, "shown")
-    address = f"{ADDRESS}decisions/?open={look}"
-    only = client.post(address, {"verdict": "approve", "tile": [str(group[1].uuid)], "shown": shown})
+    address = f"{ADDRESS}decisions/?open={near_duplicate_group}"
+    only = client.post(
+        address, {"verdict": "approve", "tile": [str(group[1].uuid)], "shown": shown}
+    )
 
     assert named(only.content.decode(), "review") == [str(group[1].uuid)]
     confirm(client, only)
@@ -357,12 +408,16 @@ def test_what_a_group_has_lost_since_it_was_shown_is_left_out_and_named(
     shown = named(sheet(client), "shown")
     Review.objects.filter(pk=group[lost].pk).update(claimed_by=other_moderator)
 
-    response = client.post(f"{ADDRESS}decisions/", {"verdict": "approve", "tile": shown[:1], "shown": shown})
+    response = client.post(
+        f"{ADDRESS}decisions/", {"verdict": "approve", "tile": shown[:1], "shown": shown}
+    )
 
     text = response.content.decode()
     kept = [str(one.uuid) for one in group if one != group[lost]]
     assert named(text, "review") == kept
-    assert f"1 left out, because you do not hold them any more: {group[lost].asset.short_id}." in text
+    assert (
+        f"1 left out, because you do not hold them any more: {group[lost].asset.short_id}." in text
+    )
 
 
 def test_the_rest_names_what_a_group_has_lost_but_nothing_of_what_was_selected(
@@ -371,9 +426,13 @@ def test_the_rest_names_what_a_group_has_lost_but_nothing_of_what_was_selected(
     chosen, rest, client = alike(make_review, 2), alike(make_review, 3), client_of(moderator)
     claim(client)
     tile, shown = str(chosen[0].uuid), named(sheet(client), "shown")
-    Review.objects.filter(pk__in=[chosen[0].pk, chosen[1].pk, rest[1].pk]).update(claimed_by=other_moderator)
+    Review.objects.filter(pk__in=[chosen[0].pk, chosen[1].pk, rest[1].pk]).update(
+        claimed_by=other_moderator
+    )
 
-    response = client.post(f"{ADDRESS}decisions/", {"rest": "approve", "tile": [tile], "shown": shown})
+    response = client.post(
+        f"{ADDRESS}decisions/", {"rest": "approve", "tile": [tile], "shown": shown}
+    )
 
     text = response.content.decode()
     assert named(text, "review") == [str(rest[0].uuid), str(rest[2].uuid)]

@@ -32,7 +32,9 @@ def test_what_is_left_lingers_and_lapses(client_of: As, make_review: Make, moder
     reviews, client = [make_review() for _ in range(3)], client_of(moderator)
     claim(client)
 
-    client.post("/claims/release/", {"lingers": [str(one.uuid) for one in reviews], "until": known(client)})
+    client.post(
+        "/claims/release/", {"lingers": [str(one.uuid) for one in reviews], "until": known(client)}
+    )
 
     assert all(20 < left <= 30 for left in ends(reviews))
     again = {"lingers": [str(one.uuid) for one in reviews]}
@@ -48,7 +50,9 @@ def test_what_another_page_has_renewed_is_not_given_back_by_the_one_that_is_left
     reviews, client = [make_review() for _ in range(3)], client_of(moderator)
     claim(client)
     left = {name: [str(one.uuid) for one in reviews], "until": known(client)}
-    renewed = client.post("/claims/renewal/", {"have": [str(one.uuid) for one in reviews[:2]]}).json()
+    renewed = client.post(
+        "/claims/renewal/", {"have": [str(one.uuid) for one in reviews[:2]]}
+    ).json()
 
     client.post("/claims/release/", left)
 
@@ -58,13 +62,18 @@ def test_what_another_page_has_renewed_is_not_given_back_by_the_one_that_is_left
     assert all(left <= 30 for left in ends(reviews))
 
 
-@pytest.mark.parametrize("until", ["", "yesterday", "2026-01-01T00:00:00", "0001-01-01T00:00:00+14:00"])
+@pytest.mark.parametrize(
+    "until", ["", "yesterday", "2026-01-01T00:00:00", "0001-01-01T00:00:00+14:00"]
+)
 def test_a_time_that_no_page_names_keeps_nothing_held(
     client_of: As, make_review: Make, moderator: User, until: str
 ) -> None:
     review, client = make_review(), client_of(moderator)
     claim(client)
 
-    assert client.post("/claims/release/", {"have": [str(review.uuid)], "until": until}).status_code == 204
+    assert (
+        client.post("/claims/release/", {"have": [str(review.uuid)], "until": until}).status_code
+        == 204
+    )
 
     assert Review.objects.held_by(moderator).count() == 0

@@ -64,7 +64,9 @@ def test_it_counts_no_further_than_the_limit(
     make_review: Make, moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queues, "COUNT_LIMIT", 2)
-    monkeypatch.setattr(counters, "_numbers", counters._numbers.__wrapped__)  # its text holds the limit
+    monkeypatch.setattr(
+        counters, "_numbers", counters._numbers.__wrapped__
+    )  # its text holds the limit
     for _ in range(4):
         make_review()
 
@@ -120,17 +122,21 @@ def test_decisions_of_today_are_counted_in_an_index_alone(moderator: User) -> No
 
     mine = [step for step in steps if "decision_mine" in step]
     assert len(mine) == 2 * len(counters.PAST)
-    assert all("USING COVERING INDEX decision_mine (reviewer_id=? AND sequence>?)" in step for step in mine), mine
+    assert all(
+        "USING COVERING INDEX decision_mine (reviewer_id=? AND sequence>?)" in step for step in mine
+    ), mine
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL plans by what it has counted")
 @pytest.mark.parametrize(
     "others", [{"source": "upload"}, {"provider": "novita"}, {"source": "txt2img", "provider": "x"}]
 )
-def test_two_filters_look_among_what_is_of_the_category(moderator: User, others: dict[str, str]) -> None:
+def test_two_filters_look_among_what_is_of_the_category(
+    moderator: User, others: dict[str, str]
+) -> None:
     """And not among all that is of a source, where there is none of the category."""
     rows = QUEUES["waiting"].narrowed({"category": "rude-gestures", **others}).reviews(moderator)
 
     index = f"INDEX review_found_{BITS['rude-gestures']} (decided_at=? AND status=?)"
     assert f"COVERING {index}" in rows.values("pk").explain()
-    assert index in rows.order_by("-priority", "pk").explain()
+    assert index in rows.order_by("-risk", "pk").explain()

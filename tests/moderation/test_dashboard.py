@@ -1,4 +1,6 @@
-"""The page Today: what waits, runs and went wrong, for each role; and its poll, which changes numbers alone."""
+"""The page Today: what waits, runs and went wrong, for each role; and its poll, which changes
+numbers alone.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,16 @@ from django.utils import timezone
 
 from config.worker import scheduler
 from generation import jobs
-from generation.models import GenerationRequest, ProviderState, PumpSlot
-from moderation.models import Classification, DayFigures, Decision, Delivery, Policy, Review, Verification
+from generation.models import GenerationRequest, JobSlot, ProviderState
+from moderation.models import (
+    Classification,
+    DailyStats,
+    Decision,
+    Delivery,
+    Policy,
+    Review,
+    Verification,
+)
 from moderation.presenters.dashboard import OVERDUE
 from moderation.services import policies
 from tests.conftest import _migration
@@ -25,7 +35,12 @@ from tests.moderation.page_helpers import HTMX, As, Make, held
 from tests.moderation.second_opinion_helpers import judge
 
 Ask = Callable[..., GenerationRequest]
-QUEUES, POLICY, RECORD, OPERATIONS = "Waiting for a person", "Policy in force", "The record", "Operations"
+QUEUES, POLICY, RECORD, OPERATIONS = (
+    "Waiting for a person",
+    "Policy in force",
+    "The record",
+    "Operations",
+)
 
 
 def number(text: str, place: str) -> str:
@@ -49,7 +64,11 @@ def test_everybody_finds_what_their_role_calls_for(
 ) -> None:
     text = client_of(request.getfixturevalue(who)).get("/").content.decode()
 
-    assert {part for part in (QUEUES, "For seniors", POLICY, RECORD, OPERATIONS) if f">{part}</h2>" in text} == shown
+    assert {
+        part
+        for part in (QUEUES, "For seniors", POLICY, RECORD, OPERATIONS)
+        if f">{part}</h2>" in text
+    } == shown
     assert ">Running</h2>" in text
     assert ">Needs attention</h2>" in text
 
@@ -63,7 +82,9 @@ def test_a_moderator_sees_how_much_waits_since_when_and_what_they_hold(
 ) -> None:
     for minutes in (50, 5, 1):
         review = make_review()
-        Review.objects.filter(pk=review.pk).update(created_at=timezone.now() - timedelta(minutes=minutes))
+        Review.objects.filter(pk=review.pk).update(
+            created_at=timezone.now() - timedelta(minutes=minutes)
+        )
     held(make_review, moderator)
     judge(make_review(), moderator, "reject")
 
@@ -95,22 +116,34 @@ def test_start_is_disabled_for_an_empty_queue_and_the_poll_enables_it(
     assert 'data-hotkey="s"' in start(polled)
 
 
-def test_the_poll_brings_the_day_and_the_lists_too(client_of: As, make_review: Make, moderator: User) -> None:
+def test_the_poll_brings_the_day_and_the_lists_too(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
     client = client_of(moderator)
     decision = judge(make_review(), moderator, "approve")
 
     text = client.get("/", headers=HTMX).content.decode()
 
     assert number(text, "n-day") == f"{timezone.now():%A} {timezone.now().day} {timezone.now():%B}"
-    recent = text[text.index('<div id="recent" data-waits hx-swap-oob="true">') : text.index('id="world"')]
+    recent = text[
+        text.index('<div id="recent" data-waits hx-swap-oob="true">') : text.index('id="world"')
+    ]
     assert decision.review.asset.short_id in recent
-    assert "Nothing went wrong since yesterday." in text[text.index('id="world" data-waits hx-swap-oob="true"') :]
+    assert (
+        "Nothing went wrong since yesterday."
+        in text[text.index('id="world" data-waits hx-swap-oob="true"') :]
+    )
     for place in ("recent", "world"):
         assert f'id="{place}" data-waits>' in client.get("/").content.decode()
 
 
 def test_a_senior_sees_disagreements_among_the_escalated(
-    client_of: As, make_review: Make, moderator: User, other_moderator: User, senior: User, settings: Any
+    client_of: As,
+    make_review: Make,
+    moderator: User,
+    other_moderator: User,
+    senior: User,
+    settings: Any,
 ) -> None:
     judge(make_review(), moderator, "escalate")
     settings.SECOND_OPINION_PERCENT = 100
@@ -127,10 +160,12 @@ def test_a_senior_sees_disagreements_among_the_escalated(
 
 def test_a_lead_sees_the_policy_in_force_and_what_it_did_today(client_of: As, lead: User) -> None:
     today = timezone.now().date()
-    DayFigures.objects.create(day=today, l1="alcohol", by_policy=7, by_people=2)
-    DayFigures.objects.create(day=today, l1="", by_policy=5, policy_reversed=1)
-    DayFigures.objects.create(day=today - timedelta(days=1), l1="", by_policy=1000)
-    made = policies.create_version(based_on=Policy.objects.active(), user=lead, name="Stricter", may_approve=False)
+    DailyStats.objects.create(day=today, l1="alcohol", by_policy=7, by_people=2)
+    DailyStats.objects.create(day=today, l1="", by_policy=5, policy_reversed=1)
+    DailyStats.objects.create(day=today - timedelta(days=1), l1="", by_policy=1000)
+    made = policies.create_version(
+        based_on=Policy.objects.active(), user=lead, name="Stricter", may_approve=False
+    )
     policies.activate(policy=made, user=lead)
 
     text = client_of(lead).get("/").content.decode()
@@ -164,7 +199,10 @@ def test_a_record_that_was_altered_is_noted_with_its_faults(
     judge(make_review(), moderator, "approve")
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
-            for name in [row[0] for row in cursor.execute("SELECT name FROM sqlite_master WHERE type='trigger'")]:
+            for name in [
+                row[0]
+                for row in cursor.execute("SELECT name FROM sqlite_master WHERE type='trigger'")
+            ]:
                 if name.startswith("moderation_decision"):
                     cursor.execute(f"DROP TRIGGER {name}")
         else:
@@ -179,19 +217,21 @@ def test_a_record_that_was_altered_is_noted_with_its_faults(
     assert "1 fault<" in client_of(auditor).get("/").content.decode()
 
 
-# --- Operators --------------------------------------------------------------------------------------------------------
-def test_an_operator_sees_whether_a_worker_lives(client_of: As, admin: User, monkeypatch: pytest.MonkeyPatch) -> None:
+# --- Operators ---
+def test_an_operator_sees_whether_a_worker_lives(
+    client_of: As, admin: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = client_of(admin)
     assert ">Silent<" in client.get("/").content.decode()
 
     monkeypatch.setattr(jobs, "REGISTRY", {})
     monkeypatch.setattr(scheduler, "close_old_connections", lambda: None)
-    scheduler.Ticker()._tick()
+    scheduler.Scheduler()._tick()
 
     text = client.get("/").content.decode()
     assert ">Alive<" in text
     assert jobs.HOST in text
-    later = timezone.now() + PumpSlot.LEASE + timedelta(seconds=1)
+    later = timezone.now() + JobSlot.LEASE + timedelta(seconds=1)
     monkeypatch.setattr(timezone, "now", lambda: later)
     assert ">Silent<" in client.get("/").content.decode()
 
@@ -199,24 +239,38 @@ def test_an_operator_sees_whether_a_worker_lives(client_of: As, admin: User, mon
 def test_a_heartbeat_is_one_row_and_no_pump_may_take_its_name(db: None) -> None:
     heartbeat = jobs.Heartbeat()
     for _ in range(3):
-        heartbeat.beat()
+        heartbeat.send_heartbeat()
 
-    assert PumpSlot.objects.alive(timezone.now()).count() == 1
+    assert JobSlot.objects.alive(timezone.now()).count() == 1
     with pytest.raises(ValueError, match="plain word"):
-        jobs.pump("worker", due=lambda: False)(lambda turn: None)
+        jobs.job("worker", due=lambda: False)(lambda run: None)
 
 
-def test_an_operator_sees_providers_and_events_in_trouble(client_of: As, admin: User, make_request: Ask) -> None:
+def test_an_operator_sees_providers_and_events_in_trouble(
+    client_of: As, admin: User, make_request: Ask
+) -> None:
     now = timezone.now()
     ProviderState.objects.create(
-        slug="novita-sandbox", last_success_at=now - timedelta(hours=2), last_error_at=now, last_error="It was asleep."
+        slug="novita-sandbox",
+        last_success_at=now - timedelta(hours=2),
+        last_error_at=now,
+        last_error="It was asleep.",
     )
     for number_of, (status, due, ended) in enumerate(
-        [("waiting", now - OVERDUE - timedelta(seconds=9), None), ("waiting", now, None), ("failed", None, now),
-         ("failed", None, now - timedelta(days=2)), ("delivered", None, now)]
-    ):  # fmt: skip
+        [
+            ("waiting", now - OVERDUE - timedelta(seconds=9), None),
+            ("waiting", now, None),
+            ("failed", None, now),
+            ("failed", None, now - timedelta(days=2)),
+            ("delivered", None, now),
+        ]
+    ):
         Delivery.objects.create(
-            request=make_request(seed=number_of), kind="finished", status=status, due_at=due, finished_at=ended
+            request=make_request(seed=number_of),
+            kind="finished",
+            status=status,
+            due_at=due,
+            finished_at=ended,
         )
 
     text = client_of(admin).get("/").content.decode()
@@ -226,10 +280,14 @@ def test_an_operator_sees_providers_and_events_in_trouble(client_of: As, admin: 
     assert (number(text, "n-overdue"), number(text, "n-given-up")) == ("1", "1")
 
 
-# --- What went wrong --------------------------------------------------------------------------------------------------
-def test_what_went_wrong_is_named(client_of: As, make_review: Make, make_request: Ask, moderator: User) -> None:
+# --- What went wrong ---
+def test_what_went_wrong_is_named(
+    client_of: As, make_review: Make, make_request: Ask, moderator: User
+) -> None:
     make_request(prompt="a lost one", status="unknown", error="Nobody knows.", seed=1)
-    make_request(prompt="a failed one", status="failed", error="No.", finished_at=timezone.now(), seed=2)
+    make_request(
+        prompt="a failed one", status="failed", error="No.", finished_at=timezone.now(), seed=2
+    )
     review = make_review()
     Classification.objects.create(
         asset=review.asset, classifier="x", version="1", status="failed", error="It was blind."
@@ -244,7 +302,7 @@ def test_what_went_wrong_is_named(client_of: As, make_review: Make, make_request
     assert "It was blind." not in client_of(moderator).get("/").content.decode()
 
 
-# --- The poll ---------------------------------------------------------------------------------------------------------
+# --- The poll ---
 def test_the_poll_brings_numbers_and_lists_each_for_a_place_on_the_page(
     client_of: As, make_review: Make, admin: User
 ) -> None:
@@ -255,11 +313,21 @@ def test_the_poll_brings_numbers_and_lists_each_for_a_place_on_the_page(
     text, _, lists = client.get("/", headers=HTMX).content.decode().partition('<div id="recent"')
     part, _, buttons = text.partition('<div id="start-')
 
-    assert re.findall(r'id="(\w+)" data-waits hx-swap-oob="true"', f'<div id="recent"{lists}') == ["recent", "world"]
-    starts = re.findall(r'id="start-([\w-]+)" data-waits hx-swap-oob="true"', f'<div id="start-{buttons}')
+    assert re.findall(r'id="(\w+)" data-waits hx-swap-oob="true"', f'<div id="recent"{lists}') == [
+        "recent",
+        "world",
+    ]
+    starts = re.findall(
+        r'id="start-([\w-]+)" data-waits hx-swap-oob="true"', f'<div id="start-{buttons}'
+    )
     assert starts == ["waiting", "escalated", "second-opinion"]
     places = re.findall(r'id="([no]-[\w-]+)"', part)
-    assert re.sub(r'<span(?: class="num")? id="[no]-[\w-]+" hx-swap-oob="true">[^<]*</span>', "", part).strip() == ""
+    assert (
+        re.sub(
+            r'<span(?: class="num")? id="[no]-[\w-]+" hx-swap-oob="true">[^<]*</span>', "", part
+        ).strip()
+        == ""
+    )
     assert number(part, "n-waiting") == "1"
     assert len(places) == len(set(places)) > 10
     assert [place for place in places if f'id="{place}"' not in page] == []
@@ -267,7 +335,8 @@ def test_the_poll_brings_numbers_and_lists_each_for_a_place_on_the_page(
 
 
 @pytest.mark.parametrize(
-    ("who", "most"), [("moderator", 20), ("senior", 20), ("lead", 21), ("auditor", 20), ("admin", 26)]
+    ("who", "most"),
+    [("moderator", 20), ("senior", 20), ("lead", 21), ("auditor", 20), ("admin", 26)],
 )
 def test_it_stays_within_its_queries(
     client_of: As, make_review: Make, request: pytest.FixtureRequest, who: str, most: int

@@ -33,11 +33,19 @@ from tests.moderation.page_helpers import HTMX, As, Make, decide, held, page_of,
     ],
 )
 def test_a_verdict_is_recorded_and_the_next_image_comes(
-    client_of: As, make_review: Make, moderator: User, verdict: str, status: str, data: dict[str, Any], htmx: bool
+    client_of: As,
+    make_review: Make,
+    moderator: User,
+    verdict: str,
+    status: str,
+    data: dict[str, Any],
+    htmx: bool,
 ) -> None:
     review, following = held(make_review, moderator), make_review()
 
-    response = decide(client_of(moderator), review, verdict, htmx=htmx, queue="waiting", seconds="4.25", **data)
+    response = decide(
+        client_of(moderator), review, verdict, htmx=htmx, queue="waiting", seconds="4.25", **data
+    )
 
     review.refresh_from_db()
     following.refresh_from_db()
@@ -52,14 +60,19 @@ def test_a_verdict_is_recorded_and_the_next_image_comes(
         assert response.status_code == 200
         assert response["HX-Push-Url"] == page_of(following, "waiting")
         assert str(following.uuid) in response.content.decode()
-        assert f"{decision.past_tense.capitalize()} image {review.asset.short_id}" in response.content.decode()
+        assert (
+            f"{decision.past_tense.capitalize()} image {review.asset.short_id}"
+            in response.content.decode()
+        )
     else:
         assert response.status_code == 303
         assert response["Location"] == page_of(following, "waiting")
 
 
 @pytest.mark.parametrize("htmx", [False, True])
-def test_after_the_last_image_the_queue_says_so(client_of: As, make_review: Make, moderator: User, htmx: bool) -> None:
+def test_after_the_last_image_the_queue_says_so(
+    client_of: As, make_review: Make, moderator: User, htmx: bool
+) -> None:
     review, client = held(make_review, moderator), client_of(moderator)
 
     response = decide(client, review, "approve", htmx=htmx, queue="waiting")
@@ -71,7 +84,9 @@ def test_after_the_last_image_the_queue_says_so(client_of: As, make_review: Make
     assert f"Approved image {review.asset.short_id}" in text
 
 
-def test_without_a_queue_one_stays_on_the_image(client_of: As, make_review: Make, moderator: User) -> None:
+def test_without_a_queue_one_stays_on_the_image(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
     review = held(make_review, moderator)
 
     assert decide(client_of(moderator), review, "approve")["Location"] == page_of(review)
@@ -96,15 +111,21 @@ def test_a_rejection_without_category_comes_back_with_what_was_written(
 @pytest.mark.parametrize(
     "data",
     [
-        {"verdict": "reopen"}, {"verdict": ""}, {"verdict": "reject", "categories": ["cats"]},
+        {"verdict": "reopen"},
+        {"verdict": ""},
+        {"verdict": "reject", "categories": ["cats"]},
         {"verdict": "approve", "note": "x" * 2001},
         {"verdict": "approve", "decision": "mine"},
     ],
-)  # fmt: skip
-def test_nonsense_is_refused_in_words(client_of: As, make_review: Make, moderator: User, data: dict[str, Any]) -> None:
+)
+def test_nonsense_is_refused_in_words(
+    client_of: As, make_review: Make, moderator: User, data: dict[str, Any]
+) -> None:
     review = held(make_review, moderator)
 
-    response = client_of(moderator).post(reverse("moderation:decision-create", args=[review.uuid]), data)
+    response = client_of(moderator).post(
+        reverse("moderation:decision-create", args=[review.uuid]), data
+    )
 
     assert response.status_code == 422
     assert b'role="alert"' in response.content
@@ -112,7 +133,9 @@ def test_nonsense_is_refused_in_words(client_of: As, make_review: Make, moderato
 
 
 @pytest.mark.parametrize("seconds", ["", "NaN", "-1", "many", "1e99", "Infinity"])
-def test_a_wrong_clock_costs_no_verdict(client_of: As, make_review: Make, moderator: User, seconds: str) -> None:
+def test_a_wrong_clock_costs_no_verdict(
+    client_of: As, make_review: Make, moderator: User, seconds: str
+) -> None:
     decide(client_of(moderator), held(make_review, moderator), "approve", seconds=seconds)
 
     assert Decision.objects.get().seconds is None
@@ -134,7 +157,9 @@ def test_who_is_slower_learns_who_decided_what(
     assert Decision.objects.count() == 1
 
 
-def test_a_lost_claim_keeps_what_was_chosen(client_of: As, make_review: Make, moderator: User) -> None:
+def test_a_lost_claim_keeps_what_was_chosen(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
     review, client = held(make_review, moderator), client_of(moderator)
     review.release(moderator)
     given = {"categories": ["violence.weapons"], "note": "Blade"}
@@ -146,7 +171,10 @@ def test_a_lost_claim_keeps_what_was_chosen(client_of: As, make_review: Make, mo
     assert "has lapsed" in lapsed.content.decode()
     assert 'value="violence.weapons"' in lapsed.content.decode()
     assert "Blade" in again.content.decode()
-    assert 'value="violence.weapons" data-hotkey="2" data-label="Weapons" checked' in again.content.decode()
+    assert (
+        'value="violence.weapons" data-hotkey="2" data-label="Weapons" checked'
+        in again.content.decode()
+    )
 
 
 def test_a_moderator_does_not_decide_what_was_escalated(
@@ -176,7 +204,9 @@ def test_a_skipped_image_stays_away_until_asked_for(
 
     for review in (first, second):
         response = client.post(
-            reverse("moderation:review-skip", args=[review.uuid]), {"queue": "waiting"}, headers=headers
+            reverse("moderation:review-skip", args=[review.uuid]),
+            {"queue": "waiting"},
+            headers=headers,
         )
 
     assert response["HX-Redirect" if htmx else "Location"] == "/queues/waiting/"
@@ -203,17 +233,23 @@ def test_skipping_gives_the_image_to_others(
 ) -> None:
     review = held(make_review, moderator)
 
-    client_of(moderator).post(reverse("moderation:review-skip", args=[review.uuid]), {"queue": "waiting"})
+    client_of(moderator).post(
+        reverse("moderation:review-skip", args=[review.uuid]), {"queue": "waiting"}
+    )
 
     assert start(client_of(other_moderator))["Location"] == page_of(review, "waiting")
 
 
 @pytest.mark.parametrize("htmx", [False, True])
-def test_undo_goes_back_to_the_image(client_of: As, make_review: Make, moderator: User, htmx: bool) -> None:
+def test_undo_goes_back_to_the_image(
+    client_of: As, make_review: Make, moderator: User, htmx: bool
+) -> None:
     review, client = held(make_review, moderator), client_of(moderator)
     decide(client, review, "approve")
 
-    response = client.post(reverse("moderation:undo"), {"queue": "waiting"}, headers=HTMX if htmx else {})
+    response = client.post(
+        reverse("moderation:undo"), {"queue": "waiting"}, headers=HTMX if htmx else {}
+    )
 
     review.refresh_from_db()
     assert review.status == Review.Status.PENDING
@@ -249,14 +285,17 @@ def test_a_senior_reverses_what_a_moderator_cannot_any_more(
     assert Decision.objects.count() == 2
 
 
-def test_what_the_deck_is_sent_carries_its_own_token_and_no_cookie(make_review: Make, moderator: User) -> None:
+def test_what_the_deck_is_sent_carries_its_own_token_and_no_cookie(
+    make_review: Make, moderator: User
+) -> None:
     """The token of the page stays good, so that no answer has to bring another one."""
     client = Client(enforce_csrf_checks=True)
     client.force_login(moderator)
     make_review()
-    token = re.findall(r'name="csrfmiddlewaretoken" value="([^"]+)"', client.get("/queues/waiting/").content.decode())[
-        0
-    ]
+    token = re.findall(
+        r'name="csrfmiddlewaretoken" value="([^"]+)"',
+        client.get("/queues/waiting/").content.decode(),
+    )[0]
 
     answer = client.post("/queues/waiting/deck/", {"deck": "1"}, headers={"X-CSRFToken": token})
     assert f'name="csrfmiddlewaretoken" value="{token}"' in answer.content.decode()
@@ -264,10 +303,17 @@ def test_what_the_deck_is_sent_carries_its_own_token_and_no_cookie(make_review: 
 
     # What was sent beside a form's own token has been checked by nobody.
     both = client.post(
-        "/queues/waiting/deck/", {"csrfmiddlewaretoken": token, "deck": "1"}, headers={"X-CSRFToken": "x"}
+        "/queues/waiting/deck/",
+        {"csrfmiddlewaretoken": token, "deck": "1"},
+        headers={"X-CSRFToken": "x"},
     )
     assert 'value="x"' not in both.content.decode()
-    assert client.post("/queues/waiting/deck/", {"deck": "1"}, headers={"X-CSRFToken": "x"}).status_code == 403
+    assert (
+        client.post(
+            "/queues/waiting/deck/", {"deck": "1"}, headers={"X-CSRFToken": "x"}
+        ).status_code
+        == 403
+    )
 
 
 def test_what_another_window_holds_is_dealt_when_too_little_is_free(
@@ -279,13 +325,17 @@ def test_what_another_window_holds_is_dealt_when_too_little_is_free(
     client = client_of(moderator)
 
     def dealt(want: int, **given: Any) -> list[str]:
-        answer = client.post("/queues/waiting/deck/", {"deck": "1", "want": want, "have": str(here.uuid), **given})
+        answer = client.post(
+            "/queues/waiting/deck/", {"deck": "1", "want": want, "have": str(here.uuid), **given}
+        )
         return re.findall(r'data-panel data-review="([^"]+)"', answer.content.decode())
 
     assert dealt(1, held="1") == [str(free.uuid)]
     assert dealt(5) == []
     assert dealt(5, held="1", have=[str(here.uuid), str(free.uuid)]) == [str(elsewhere.uuid)]
-    Review.objects.filter(pk=elsewhere.pk).update(claimed_until=timezone.now() + timedelta(seconds=5))
+    Review.objects.filter(pk=elsewhere.pk).update(
+        claimed_until=timezone.now() + timedelta(seconds=5)
+    )
     dealt(5, held="1")
     elsewhere.refresh_from_db()
     assert elsewhere.claimed_until > timezone.now() + timedelta(minutes=4)
@@ -294,8 +344,12 @@ def test_what_another_window_holds_is_dealt_when_too_little_is_free(
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="reads SQLite's plans")
-def test_what_somebody_holds_is_found_among_what_they_hold(make_review: Make, moderator: User) -> None:
-    """Whatever the planner thinks of a unique index: the one of all uuids is as large as the desk is old."""
+def test_what_somebody_holds_is_found_among_what_they_hold(
+    make_review: Make, moderator: User
+) -> None:
+    """Whatever the planner thinks of a unique index: the one of all uuids is as large as the desk
+    is old.
+    """
     review = held(make_review, moderator)
 
     with CaptureQueriesContext(connection) as queries:
@@ -304,4 +358,6 @@ def test_what_somebody_holds_is_found_among_what_they_hold(make_review: Make, mo
     (read,) = [query["sql"] for query in queries if "has_listener" in query["sql"]]
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN QUERY PLAN {read}")
-        assert "USING INDEX review_claims (claimed_by_id=?)" in " ".join(row[-1] for row in cursor.fetchall())
+        assert "USING INDEX review_claims (claimed_by_id=?)" in " ".join(
+            row[-1] for row in cursor.fetchall()
+        )

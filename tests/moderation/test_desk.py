@@ -42,8 +42,8 @@ def test_next_gives_each_person_another_review_and_resumes_ones_own(
 
 def test_next_gives_the_riskiest_first_then_the_oldest(make_review: Make, moderator: User) -> None:
     old, risky, new = make_review(), make_review(), make_review()
-    Review.objects.filter(pk__in=[old.pk, new.pk]).update(priority=10)
-    Review.objects.filter(pk=risky.pk).update(priority=80)
+    Review.objects.filter(pk__in=[old.pk, new.pk]).update(risk=10)
+    Review.objects.filter(pk=risky.pk).update(risk=80)
 
     order = []
     while review := decisions.claim_next(user=moderator, queue=WAITING):
@@ -53,7 +53,9 @@ def test_next_gives_the_riskiest_first_then_the_oldest(make_review: Make, modera
     assert order == [risky, old, new]
 
 
-def test_skipped_reviews_stay_for_others(make_review: Make, moderator: User, other_moderator: User) -> None:
+def test_skipped_reviews_stay_for_others(
+    make_review: Make, moderator: User, other_moderator: User
+) -> None:
     review = make_review()
     decisions.claim_next(user=moderator, queue=WAITING)
 
@@ -71,14 +73,16 @@ def test_a_lapsed_claim_frees_the_review_and_bars_the_one_who_held_it_once_anoth
     lapse(review)
 
     assert decisions.claim_next(user=other_moderator, queue=WAITING) == review
-    with pytest.raises(decisions.Overtaken, match="other has taken this review"):
+    with pytest.raises(decisions.ConflictError, match="other has taken this review"):
         decisions.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
     decisions.skip(review=review, user=other_moderator)
-    with pytest.raises(decisions.Overtaken, match="lapsed"):
+    with pytest.raises(decisions.ConflictError, match="lapsed"):
         decisions.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
 
 
-def test_a_lapsed_claim_still_counts_while_nobody_else_has_taken_the_image(make_review: Make, moderator: User) -> None:
+def test_a_lapsed_claim_still_counts_while_nobody_else_has_taken_the_image(
+    make_review: Make, moderator: User
+) -> None:
     review = held(make_review, moderator)
     lapse(review)
 
@@ -87,12 +91,14 @@ def test_a_lapsed_claim_still_counts_while_nobody_else_has_taken_the_image(make_
     assert (review.status, review.claimed_by) == ("approved", None)
 
 
-def test_nobody_decides_what_another_holds(make_review: Make, moderator: User, other_moderator: User) -> None:
+def test_nobody_decides_what_another_holds(
+    make_review: Make, moderator: User, other_moderator: User
+) -> None:
     review = held(make_review, moderator)
 
-    with pytest.raises(decisions.Overtaken, match="moderator has taken this review"):
+    with pytest.raises(decisions.ConflictError, match="moderator has taken this review"):
         decisions.decide(review=review, user=other_moderator, verdict=Verdict.APPROVE)
-    with pytest.raises(decisions.Overtaken, match="moderator has taken this review"):
+    with pytest.raises(decisions.ConflictError, match="moderator has taken this review"):
         decisions.claim(review=review, user=other_moderator)
     decisions.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
 
@@ -101,10 +107,14 @@ def test_a_second_decision_is_refused_and_says_who_was_faster(
     make_review: Make, moderator: User, other_moderator: User
 ) -> None:
     review = held(make_review, moderator)
-    decisions.decide(review=review, user=moderator, verdict=Verdict.REJECT, categories=["violence.weapons"])
+    decisions.decide(
+        review=review, user=moderator, verdict=Verdict.REJECT, categories=["violence.weapons"]
+    )
 
     for user in (moderator, other_moderator):
-        with pytest.raises(decisions.Overtaken, match=r"Already rejected \(Weapons\) by moderator"):
+        with pytest.raises(
+            decisions.ConflictError, match=r"Already rejected \(Weapons\) by moderator"
+        ):
             decisions.decide(review=review, user=user, verdict=Verdict.APPROVE)
     assert Decision.objects.count() == 1
 
@@ -113,36 +123,48 @@ def test_a_rejection_needs_a_second_level_category(make_review: Make, moderator:
     review = held(make_review, moderator)
 
     for categories in ([], ["violence"], ["nonsense"]):
-        with pytest.raises(decisions.Incomplete):
-            decisions.decide(review=review, user=moderator, verdict=Verdict.REJECT, categories=categories)
-    decision = decisions.decide(review=review, user=moderator, verdict=Verdict.REJECT, categories=["gambling"])
+        with pytest.raises(decisions.InvalidDecisionError):
+            decisions.decide(
+                review=review, user=moderator, verdict=Verdict.REJECT, categories=categories
+            )
+    decision = decisions.decide(
+        review=review, user=moderator, verdict=Verdict.REJECT, categories=["gambling"]
+    )
 
     assert decision.categories == ["gambling"]
 
 
-def test_only_seniors_decide_what_was_escalated(make_review: Make, moderator: User, senior: User) -> None:
+def test_only_seniors_decide_what_was_escalated(
+    make_review: Make, moderator: User, senior: User
+) -> None:
     review = held(make_review, moderator)
-    decisions.decide(review=review, user=moderator, verdict=Verdict.ESCALATE, note="which flag is this?")
+    decisions.decide(
+        review=review, user=moderator, verdict=Verdict.ESCALATE, note="which flag is this?"
+    )
 
     assert decisions.claim_next(user=moderator, queue=ESCALATED) is None
-    with pytest.raises(decisions.NotAllowed):
+    with pytest.raises(decisions.NotPermittedError):
         decisions.claim(review=review, user=moderator)
     assert decisions.claim_next(user=senior, queue=ESCALATED) == review
-    decisions.decide(review=review, user=senior, verdict=Verdict.REJECT, categories=["hate-symbols.extremist"])
+    decisions.decide(
+        review=review, user=senior, verdict=Verdict.REJECT, categories=["hate-symbols.extremist"]
+    )
 
 
 def test_those_without_the_right_decide_nothing(make_review: Make, auditor: User) -> None:
     review = make_review()
 
-    with pytest.raises(decisions.NotAllowed):
+    with pytest.raises(decisions.NotPermittedError):
         decisions.claim(review=review, user=auditor)
-    with pytest.raises(decisions.NotAllowed):
+    with pytest.raises(decisions.NotPermittedError):
         decisions.decide(review=review, user=auditor, verdict=Verdict.APPROVE)
 
 
 def test_undo_gives_the_review_back_to_who_decided_it(make_review: Make, moderator: User) -> None:
     review = held(make_review, moderator)
-    decision = decisions.decide(review=review, user=moderator, verdict=Verdict.REJECT, categories=["gambling"])
+    decision = decisions.decide(
+        review=review, user=moderator, verdict=Verdict.REJECT, categories=["gambling"]
+    )
 
     assert decisions.last_reversible(user=moderator) == decision
     reversal = decisions.reverse(decision=decision, user=moderator)
@@ -151,14 +173,18 @@ def test_undo_gives_the_review_back_to_who_decided_it(make_review: Make, moderat
     assert reversal.reverses == decision
     assert (review.status, review.decided_at) == ("pending", None)
     assert review.is_held_by(moderator)
-    with pytest.raises(decisions.NotAllowed, match="reversed already"):
+    with pytest.raises(decisions.NotPermittedError, match="reversed already"):
         decisions.reverse(decision=Decision.objects.get(pk=decision.pk), user=moderator)
 
 
 def test_undo_goes_back_one_decision_at_a_time(make_review: Make, moderator: User) -> None:
     made = []
     for _ in range(2):
-        made.append(decisions.decide(review=held(make_review, moderator), user=moderator, verdict=Verdict.APPROVE))
+        made.append(
+            decisions.decide(
+                review=held(make_review, moderator), user=moderator, verdict=Verdict.APPROVE
+            )
+        )
 
     for expected in reversed(made):
         decision = decisions.last_reversible(user=moderator)
@@ -180,7 +206,9 @@ def test_undoing_a_seniors_decision_leaves_the_review_escalated(
     make_review: Make, moderator: User, senior: User
 ) -> None:
     review = held(make_review, moderator)
-    decisions.decide(review=review, user=moderator, verdict=Verdict.ESCALATE, note="which flag is this?")
+    decisions.decide(
+        review=review, user=moderator, verdict=Verdict.ESCALATE, note="which flag is this?"
+    )
     decisions.claim(review=review, user=senior)
     decision = decisions.decide(review=review, user=senior, verdict=Verdict.APPROVE)
 
@@ -193,35 +221,45 @@ def test_undoing_a_seniors_decision_leaves_the_review_escalated(
 
 
 def test_after_the_undo_window_only_a_senior_reverses(
-    make_review: Make, moderator: User, other_moderator: User, senior: User, monkeypatch: pytest.MonkeyPatch
+    make_review: Make,
+    moderator: User,
+    other_moderator: User,
+    senior: User,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    decision = decisions.decide(review=held(make_review, moderator), user=moderator, verdict=Verdict.APPROVE)
+    decision = decisions.decide(
+        review=held(make_review, moderator), user=moderator, verdict=Verdict.APPROVE
+    )
     later = timezone.now() + UNDO_WINDOW + timedelta(seconds=1)
 
-    with pytest.raises(decisions.NotAllowed, match="senior"):
+    with pytest.raises(decisions.NotPermittedError, match="senior"):
         decisions.reverse(decision=decision, user=other_moderator)
     with monkeypatch.context() as clock:
         clock.setattr(timezone, "now", lambda: later)
         assert decisions.last_reversible(user=moderator) is None
-        with pytest.raises(decisions.NotAllowed, match="time to undo is over"):
+        with pytest.raises(decisions.NotPermittedError, match="time to undo is over"):
             decisions.reverse(decision=decision, user=moderator)
-        with pytest.raises(decisions.Incomplete, match="Say why"):
+        with pytest.raises(decisions.InvalidDecisionError, match="Say why"):
             decisions.reverse(decision=decision, user=senior)
         assert decisions.reverse(decision=decision, user=senior, note="the flag is historical").note
 
 
-def test_only_the_last_decision_of_a_review_can_be_reversed(make_review: Make, moderator: User, senior: User) -> None:
+def test_only_the_last_decision_of_a_review_can_be_reversed(
+    make_review: Make, moderator: User, senior: User
+) -> None:
     review = held(make_review, moderator)
     escalation = decisions.decide(review=review, user=moderator, verdict=Verdict.ESCALATE)
     decisions.claim(review=review, user=senior)
     decisions.decide(review=review, user=senior, verdict=Verdict.APPROVE)
 
-    with pytest.raises(decisions.Overtaken):
+    with pytest.raises(decisions.ConflictError):
         decisions.reverse(decision=escalation, user=moderator)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_people_at_once_never_decide_the_same_review(make_review: Make, moderator: User, senior: User) -> None:
+def test_many_people_at_once_never_decide_the_same_review(
+    make_review: Make, moderator: User, senior: User
+) -> None:
     for _ in range(24):
         make_review()
     people = [User.objects.create_user(f"racer{number}") for number in range(6)]

@@ -45,7 +45,12 @@ def record(make_review: Make, make_request: Make, senior: User, moderator: User)
     request: GenerationRequest = make_request(prompt='=HYPERLINK("http://evil")')
     origin = {"source": Source.TXT2IMG, "request": request, "position": 0}
     rejected = decide(
-        make_review, moderator, Verdict.REJECT, categories=["violence.weapons"], note="@SUM(1)", origin=origin
+        make_review,
+        moderator,
+        Verdict.REJECT,
+        categories=["violence.weapons"],
+        note="@SUM(1)",
+        origin=origin,
     )
     approved = decide(make_review, senior, Verdict.APPROVE, seconds=Decimal("2.5"))
     reversal = decisions.reverse(decision=rejected, user=moderator)
@@ -100,15 +105,21 @@ def test_filters_narrow_the_download(
     assert [row["decision"] for row in rows] == [str(record[index].uuid) for index in expected]
 
 
-def test_the_last_day_of_a_range_belongs_to_it(record: list[Decision], senior: User, client_of: ClientOf) -> None:
+def test_the_last_day_of_a_range_belongs_to_it(
+    record: list[Decision], senior: User, client_of: ClientOf
+) -> None:
     today = timezone.now().date()
 
-    assert len(read(client_of(senior).get(f"/exports/decisions.csv?start={today}&end={today}"))) == 4
+    assert (
+        len(read(client_of(senior).get(f"/exports/decisions.csv?start={today}&end={today}"))) == 4
+    )
     tomorrow = today + timedelta(days=1)
     assert read(client_of(senior).get(f"/exports/decisions.csv?start={tomorrow}")) == []
 
 
-@pytest.mark.parametrize("query", ["verdict=maybe", "category=kittens", "start=yesterday", "by=ghost"])
+@pytest.mark.parametrize(
+    "query", ["verdict=maybe", "category=kittens", "start=yesterday", "by=ghost"]
+)
 def test_a_filter_that_means_nothing_is_refused_rather_than_ignored(
     senior: User, client_of: ClientOf, query: str
 ) -> None:
@@ -124,7 +135,8 @@ def test_only_those_with_the_permission_export(
     assert client_of(lead).get("/exports/decisions.csv").status_code == 200
 
 
-# Written by hand, so that what the export works out from Unicode's tables is compared with something else.
+# Written by hand, so that what the export works out from Unicode's tables is compared with
+# something else.
 STARTERS = "=+-@|%＝＋－＠｜％\u2212\ufe62\ufe63\ufe66\ufe6a\ufe6b"
 INVISIBLE = (
     " \t\r\n\v\f\x01\x1c\x7f\x85\xa0\xad\u034f\u061c\u115f\u1160\u1680\u180e\u2000\u200a\u200b\u200c\u200d\u200e\u200f"
@@ -143,14 +155,17 @@ def test_no_cell_ever_starts_like_a_formula(text: str) -> None:
 
 
 def test_no_invisible_character_hides_a_formula() -> None:
-    texts = [f"{hidden}{starter}1" for hidden in ["", *INVISIBLE, INVISIBLE] for starter in STARTERS]
+    texts = [
+        f"{hidden}{starter}1" for hidden in ["", *INVISIBLE, INVISIBLE] for starter in STARTERS
+    ]
     assert [text for text in texts if cell(text) != f"'{text}"] == []
     kept = ["é=1", "a=1", "1-1", "\u200ba=1", "…=1", "'=1", "(=1)", "한국=1", "", " ", "\u200b"]
     assert [cell(text) for text in kept] == kept
 
 
 @pytest.mark.parametrize(
-    "text", ["=1+1", "+1", "-1", "@A1", "|x", "%x", "\t=1", "\r=1", "  =1", "\u200b=1", "＝1", "\ufeff@x"]
+    "text",
+    ["=1+1", "+1", "-1", "@A1", "|x", "%x", "\t=1", "\r=1", "  =1", "\u200b=1", "＝1", "\ufeff@x"],
 )
 def test_each_known_trigger_is_defused(text: str) -> None:
     assert cell(text) == f"'{text}"
@@ -159,7 +174,7 @@ def test_each_known_trigger_is_defused(text: str) -> None:
 def test_cells_are_written_as_people_and_programs_expect_them(
     record: list[Decision], senior: User, client_of: ClientOf
 ) -> None:
-    Review.objects.update(headline_confidence=Decimal("97.5"))
+    Review.objects.update(top_confidence=Decimal("97.5"))
     first, second, reversal, _ = read(client_of(senior).get("/exports/decisions.csv"))
 
     moment = record[0].created_at.isoformat(timespec="milliseconds")
@@ -167,7 +182,11 @@ def test_cells_are_written_as_people_and_programs_expect_them(
     assert (first["reversed_by"], reversal["reverses"]) == (reversal["decision"], first["decision"])
     assert (first["category_names"], first["batch"], first["seconds"]) == ("Weapons", "", "")
     asset = record[0].review.asset
-    assert (first["asset"], first["asset_sha256"], first["source"]) == (str(asset.uuid), asset.sha256, "txt2img")
+    assert (first["asset"], first["asset_sha256"], first["source"]) == (
+        str(asset.uuid),
+        asset.sha256,
+        "txt2img",
+    )
     assert first["request"] == str(asset.request.uuid)
     assert (second["request"], second["provider"], second["seed"]) == ("", "", "")
     assert (first["headline_confidence"], first["hash"]) == ("97.50", record[0].hash)
@@ -209,7 +228,9 @@ def test_the_command_writes_a_whole_file_or_none(record: list[Decision], tmp_pat
         call_command("export_decisions", output=tmp_path / "nowhere" / "x.csv")
 
 
-def test_the_command_writes_to_standard_output(record: list[Decision], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_to_standard_output(
+    record: list[Decision], capsys: pytest.CaptureFixture[str]
+) -> None:
     call_command("export_decisions", by="policy")
 
     lines = capsys.readouterr().out.splitlines()
@@ -217,7 +238,9 @@ def test_the_command_writes_to_standard_output(record: list[Decision], capsys: p
     assert str(record[3].uuid) in lines[1]
 
 
-def test_the_docs_name_every_column_in_order_and_every_word_of_verdict_and_source(settings: Any) -> None:
+def test_the_docs_name_every_column_in_order_and_every_word_of_verdict_and_source(
+    settings: Any,
+) -> None:
     text = (settings.BASE_DIR / "docs" / "csv.md").read_text()
     rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", text, re.MULTILINE))
 
@@ -284,13 +307,13 @@ def test_what_was_in_force_is_known_of_decisions_from_before_it_was_noted(
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"priority": 0}, "No findings"),
-        ({"priority": 5}, "No findings"),
-        ({"priority": 90}, "Flagged, no category"),
-        ({"priority": 99}, "Judged in part"),
-        ({"priority": 100}, "Not judged"),
-        ({"priority": 100, "headline_confidence": 100}, "NSFW score"),
-        ({"priority": 50, "headline": "alcohol.use"}, "Alcohol Use"),
+        ({"risk": 0}, "No findings"),
+        ({"risk": 5}, "No findings"),
+        ({"risk": 90}, "Flagged, no category"),
+        ({"risk": 99}, "Judged in part"),
+        ({"risk": 100}, "Not judged"),
+        ({"risk": 100, "top_confidence": 100}, "NSFW score"),
+        ({"risk": 50, "top_category": "alcohol.use"}, "Alcohol Use"),
     ],
 )
 def test_what_was_found_reads_alike_in_the_export_and_on_every_page(
@@ -304,7 +327,9 @@ def test_what_was_found_reads_alike_in_the_export_and_on_every_page(
         assert [other for other in FINDINGS - {words} if other in page] == [], address
     client.post("/queues/waiting/sheet/")
     assert words in client.get("/queues/waiting/sheet/").content.decode()
-    record_decision(review=review, verdict=Verdict.APPROVE, policy_id=review.policy_id, reviewer=senior)
+    record_decision(
+        review=review, verdict=Verdict.APPROVE, policy_id=review.policy_id, reviewer=senior
+    )
 
     (row,) = read(client.get("/exports/decisions.csv"))
 

@@ -26,7 +26,9 @@ def rows_of(text: str) -> list[str]:
 def test_it_lists_my_decisions_newest_first_and_nobody_elses(
     client_of: As, make_review: Make, moderator: User, other_moderator: User
 ) -> None:
-    mine = [judge(make_review(), moderator, verdict) for verdict in ("approve", "reject", "escalate")]
+    mine = [
+        judge(make_review(), moderator, verdict) for verdict in ("approve", "reject", "escalate")
+    ]
     judge(make_review(), other_moderator, "approve")
 
     rows = rows_of(client_of(moderator).get(HISTORY).content.decode())
@@ -64,7 +66,9 @@ def test_the_way_back_is_open_for_ten_minutes_with_the_time_left(
     with monkeypatch.context() as clock:
         clock.setattr(timezone, "now", lambda: now)
         assert 'data-left="360"' in client.get(HISTORY).content.decode()
-        clock.setattr(timezone, "now", lambda: decision.created_at + UNDO_WINDOW + timedelta(seconds=1))
+        clock.setattr(
+            timezone, "now", lambda: decision.created_at + UNDO_WINDOW + timedelta(seconds=1)
+        )
         text = client.get(HISTORY).content.decode()
 
     assert "data-reverses" not in text
@@ -72,7 +76,9 @@ def test_the_way_back_is_open_for_ten_minutes_with_the_time_left(
     assert ">undo is over<" in text
 
 
-def test_a_row_reverses_its_decision_without_any_script(client_of: As, make_review: Make, moderator: User) -> None:
+def test_a_row_reverses_its_decision_without_any_script(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
     first, second = (judge(make_review(), moderator, "approve") for _ in range(2))
     client = client_of(moderator)
     address = rows_of(client.get(HISTORY).content.decode())[1].split('action="')[1].split('"')[0]
@@ -87,7 +93,12 @@ def test_a_row_reverses_its_decision_without_any_script(client_of: As, make_revi
 
 
 def test_what_cannot_be_taken_back_says_why(
-    client_of: As, make_review: Make, moderator: User, other_moderator: User, senior: User, settings: Any
+    client_of: As,
+    make_review: Make,
+    moderator: User,
+    other_moderator: User,
+    senior: User,
+    settings: Any,
 ) -> None:
     overruled = judge(make_review(), moderator, "approve")
     decisions.reverse(decision=overruled, user=senior, note="Look again")
@@ -108,7 +119,9 @@ def test_what_cannot_be_taken_back_says_why(
     assert not [row for row in rows if "data-reverses" in row]
 
 
-def test_my_reversals_are_there_and_cannot_be_reversed(client_of: As, make_review: Make, moderator: User) -> None:
+def test_my_reversals_are_there_and_cannot_be_reversed(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
     decisions.reverse(decision=judge(make_review(), moderator, "approve"), user=moderator)
 
     rows = rows_of(client_of(moderator).get(HISTORY).content.decode())
@@ -143,7 +156,12 @@ def test_one_key_belongs_to_one_row(client_of: As, make_review: Make, moderator:
 
 
 def test_my_figures_are_mine_alone(
-    client_of: As, make_review: Make, moderator: User, other_moderator: User, senior: User, settings: Any
+    client_of: As,
+    make_review: Make,
+    moderator: User,
+    other_moderator: User,
+    senior: User,
+    settings: Any,
 ) -> None:
     settings.SECOND_OPINION_PERCENT = 100
     for verdict in ("approve", "approve", "reject"):
@@ -155,7 +173,9 @@ def test_my_figures_are_mine_alone(
     decisions.reverse(decision=judge(make_review(), moderator, "approve"), user=senior, note="No")
 
     def figures(user: User) -> list[str]:
-        part = client_of(user).get(HISTORY).content.decode().split("My figures")[1].split("</dl>")[0]
+        part = (
+            client_of(user).get(HISTORY).content.decode().split("My figures")[1].split("</dl>")[0]
+        )
         return [piece.split("<")[0] for piece in part.split('class="num">')[1:]]
 
     assert figures(moderator) == ["4", "3", "1", "1"]

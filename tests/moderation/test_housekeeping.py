@@ -18,20 +18,25 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from django_q.models import Task as QueueTask
 
-from generation.models import ApiCall, ApiKey, ImagesOfDay, ImportRun, PumpSlot, StorageReport
+from generation.models import ApiCall, ApiKey, ImagesOfDay, ImportRun, JobSlot, StorageReport
 from moderation import tasks
 from moderation.models import Chore, Exposure
 from moderation.services import housekeeping
 from tests.moderation.page_helpers import As
 
 pytestmark = pytest.mark.django_db
-CREDENTIALS = {"ip_address": "127.0.0.1", "username": "somebody", "user_agent": "", "path_info": "/login/"}
+CREDENTIALS = {
+    "ip_address": "127.0.0.1",
+    "username": "somebody",
+    "user_agent": "",
+    "path_info": "/login/",
+}
 
 
 def clean_up() -> None:
     """One run of the job, as the worker's ticker starts it."""
     housekeeping.add_chores()
-    PumpSlot.objects.update(running_until=None)
+    JobSlot.objects.update(running_until=None)
     tasks.clean_up()
 
 
@@ -55,7 +60,13 @@ def add_rows(user: User, key: ApiKey, age: timedelta) -> None:
     ImagesOfDay.objects.create(key=key, day=at.date())
     OrmQ.objects.create(key="loupe", payload="", lock=at)
     QueueTask.objects.create(
-        id=f"t{age.days}", name="x", func="x", started=at, stopped=at, success=False, attempt_count=1
+        id=f"t{age.days}",
+        name="x",
+        func="x",
+        started=at,
+        stopped=at,
+        success=False,
+        attempt_count=1,
     )
     Exposure.objects.create(user=user, started_at=at)
     ImportRun.objects.create(source="scenario", status="finished", started_at=at, finished_at=at)
@@ -64,9 +75,18 @@ def add_rows(user: User, key: ApiKey, age: timedelta) -> None:
 
 def count_rows() -> dict[str, int]:
     models = (
-        Session, AccessAttempt, AccessFailureLog, AccessLog, ApiCall, ImagesOfDay, OrmQ, QueueTask, Exposure,
-        ImportRun, StorageReport,
-    )  # fmt: skip
+        Session,
+        AccessAttempt,
+        AccessFailureLog,
+        AccessLog,
+        ApiCall,
+        ImagesOfDay,
+        OrmQ,
+        QueueTask,
+        Exposure,
+        ImportRun,
+        StorageReport,
+    )
     return {model.__name__: model.objects.count() for model in models}
 
 
@@ -101,7 +121,9 @@ def test_leftovers_of_killed_writers_are_swept() -> None:
 
     clean_up()
 
-    assert [path.name for path in folder.glob("*.part") if path.name in ("old.part", "new.part")] == ["new.part"]
+    assert [
+        path.name for path in folder.glob("*.part") if path.name in ("old.part", "new.part")
+    ] == ["new.part"]
     (folder / "new.part").unlink()
 
 
@@ -115,7 +137,9 @@ def test_people_who_are_logged_in_stay_so(client_of: As, moderator: User) -> Non
 def test_a_run_that_ends_early_is_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(housekeeping, "BATCH", 2)
     for number in range(7):
-        Session.objects.create(session_key=f"s{number}", session_data="", expire_date=timezone.now())
+        Session.objects.create(
+            session_key=f"s{number}", session_data="", expire_date=timezone.now()
+        )
     housekeeping.add_chores()
     Chore.objects.exclude(name="sessions").delete()
     answers = iter([True, True, False, False])
@@ -156,14 +180,19 @@ def test_a_chore_that_fails_stops_no_other_and_is_seen(
     client: Client = client_of(admin)
     assert "Housekeeping" not in client.get("/").content.decode()
     monkeypatch.setitem(housekeeping.CHORES, "exposure", fail)
-    Session.objects.create(session_key="old", session_data="", expire_date=timezone.now() - timedelta(days=1))
+    Session.objects.create(
+        session_key="old", session_data="", expire_date=timezone.now() - timedelta(days=1)
+    )
     clean_up()
 
     assert not Session.objects.filter(session_key="old").exists()
     page = client.get("/").content.decode()
     assert "Housekeeping" in page
     assert '<span class="muted">exposure;</span>' in page
-    assert Chore.objects.get(name="exposure").error == "It failed (RuntimeError); see the worker's log."
+    assert (
+        Chore.objects.get(name="exposure").error
+        == "It failed (RuntimeError); see the worker's log."
+    )
     monkeypatch.undo()
     Chore.objects.update(due_at=timezone.now())
     clean_up()

@@ -48,11 +48,16 @@ def test_what_can_be_known_of_older_rows_is_filled_in(make_review: Make) -> None
     assert scenario.found == bits_of(["violence", "alcohol"])
     assert Review.objects.get(pk=bare.pk).found == 0
     first.refresh_from_db()
-    assert [row.created_at for row in PolicyActivation.objects.filter(policy=first)] == [first.created_at]
+    assert [row.created_at for row in PolicyActivation.objects.filter(policy=first)] == [
+        first.created_at
+    ]
     assert first.activated_at == first.created_at
-    assert dict(Policy.objects.values_list("pk", "approves_imports")) == {first.pk: True, unused.pk: False}
+    assert dict(Policy.objects.values_list("pk", "approves_imports")) == {
+        first.pk: True,
+        unused.pk: False,
+    }
 
 
 def parts_of(review: Review) -> list[dict[str, Any]]:
-    assert review.said is not None
-    return review.said
+    assert review.classification_summary is not None
+    return review.classification_summary

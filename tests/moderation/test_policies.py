@@ -17,24 +17,36 @@ ClientOf = Callable[[User], Client]
 LIST = "/admin/moderation/policy/"
 
 
-def test_a_policy_lead_copies_changes_and_activates_and_all_of_it_is_on_record(lead: User, client_of: ClientOf) -> None:
+def test_a_policy_lead_copies_changes_and_activates_and_all_of_it_is_on_record(
+    lead: User, client_of: ClientOf
+) -> None:
     browser, first = client_of(lead), Policy.objects.active()
 
     browser.post(LIST, {"action": "copy", "_selected_action": [first.pk]})
     second = Policy.objects.get(version=2)
-    assert (second.created_by, second.is_active, second.rules.count()) == (lead, False, first.rules.count())
+    assert (second.created_by, second.is_active, second.rules.count()) == (
+        lead,
+        False,
+        first.rules.count(),
+    )
     for policy in (second, first, second):
         browser.post(LIST, {"action": "put_into_force", "_selected_action": [policy.pk]})
 
     assert Policy.objects.active() == second
     made = PolicyActivation.objects.exclude(activated_by=None).order_by("pk")
-    assert [(row.policy, row.activated_by) for row in made] == [(second, lead), (first, lead), (second, lead)]
+    assert [(row.policy, row.activated_by) for row in made] == [
+        (second, lead),
+        (first, lead),
+        (second, lead),
+    ]
     page = browser.get(f"{LIST}{second.pk}/history/").content.decode()
     assert "Copied from version 1." in page
     assert "Put into force." in page
 
 
-def test_a_policy_in_force_or_in_the_record_cannot_be_edited(lead: User, client_of: ClientOf) -> None:
+def test_a_policy_in_force_or_in_the_record_cannot_be_edited(
+    lead: User, client_of: ClientOf
+) -> None:
     active = Policy.objects.active()
 
     answer = client_of(lead).post(f"{LIST}{active.pk}/change/", {"name": "forged", "nsfw_level": 2})
@@ -43,7 +55,9 @@ def test_a_policy_in_force_or_in_the_record_cannot_be_edited(lead: User, client_
     assert Policy.objects.active().name == active.name
 
 
-def test_others_may_look_at_policies_but_not_activate_them(auditor: User, client_of: ClientOf) -> None:
+def test_others_may_look_at_policies_but_not_activate_them(
+    auditor: User, client_of: ClientOf
+) -> None:
     second = policies.create_version(based_on=Policy.objects.active(), user=None)
 
     client_of(auditor).post(LIST, {"action": "put_into_force", "_selected_action": [second.pk]})
@@ -52,7 +66,9 @@ def test_others_may_look_at_policies_but_not_activate_them(auditor: User, client
     assert client_of(auditor).get(f"{LIST}{second.pk}/change/").status_code == 200
 
 
-def test_going_back_to_a_version_keeps_when_it_first_came_into_force(lead: User, client_of: ClientOf) -> None:
+def test_going_back_to_a_version_keeps_when_it_first_came_into_force(
+    lead: User, client_of: ClientOf
+) -> None:
     first = Policy.objects.active()
     second = policies.create_version(based_on=first, user=lead)
     since = first.activated_at
@@ -68,10 +84,15 @@ def test_going_back_to_a_version_keeps_when_it_first_came_into_force(lead: User,
     page = browser.get(f"{LIST}{first.pk}/change/").content.decode()
     assert "First put into force" in page
     assert "Last put into force" in page
-    assert f'first in force <time class="num" datetime="{since:%Y-%m-%d}' in browser.get("/").content.decode()
+    assert (
+        f'first in force <time class="num" datetime="{since:%Y-%m-%d}'
+        in browser.get("/").content.decode()
+    )
 
 
-def test_a_policy_that_contradicts_itself_is_told_what_to_do(lead: User, client_of: ClientOf) -> None:
+def test_a_policy_that_contradicts_itself_is_told_what_to_do(
+    lead: User, client_of: ClientOf
+) -> None:
     draft = policies.create_version(based_on=Policy.objects.active(), user=lead)
     browser = client_of(lead)
     page = browser.get(f"{LIST}{draft.pk}/change/")

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moderation import taxonomy
-from moderation.policy_engine import Evidence, Outcome, Rules, Thresholds, is_on_level, judge_nsfw, settle
+from moderation.policy_engine import (
+    Evidence,
+    Outcome,
+    Rules,
+    Thresholds,
+    is_on_level,
+    judge_nsfw,
+    settle,
+)
 
 ALL = tuple(category.slug for category in taxonomy.L1)
 
@@ -68,29 +76,39 @@ def test_a_category_without_a_rule_is_not_minded() -> None:
 
 
 def test_a_rejection_names_every_category_that_reached_its_limit_and_only_those() -> None:
-    settlement = settle(rules(), [says(("alcohol.use", 85), ("explicit.nudity", 95), ("violence.weapons", 99))])
+    settlement = settle(
+        rules(), [says(("alcohol.use", 85), ("explicit.nudity", 95), ("violence.weapons", 99))]
+    )
 
     assert settlement.outcome is Outcome.REJECT
     assert settlement.categories == ("explicit.nudity", "alcohol.use")
-    assert settlement.headline == "explicit.nudity"
-    assert "policy version 7 rejects from 90" in settlement.why
+    assert settlement.top_category == "explicit.nudity"
+    assert "policy version 7 rejects from 90" in settlement.reason
 
 
-def test_a_failed_classifier_sends_to_a_person_near_the_top_even_when_others_found_nothing() -> None:
+def test_a_failed_classifier_sends_to_a_person_near_the_top_even_when_others_found_nothing() -> (
+    None
+):
     settlement = settle(rules(), [says(), says(label="Broken", failed="It did not answer.")])
 
     assert settlement.outcome is Outcome.PERSON
-    assert settlement.priority == 99
-    assert settle(rules(), [says(failed="Silent.")]).priority == settle(rules(), []).priority == 100
-    assert "Broken could not judge it: It did not answer." in settlement.why
+    assert settlement.risk == 99
+    assert settle(rules(), [says(failed="Silent.")]).risk == settle(rules(), []).risk == 100
+    assert "Broken could not judge it: It did not answer." in settlement.reason
 
 
 def test_what_a_failed_run_found_does_not_count() -> None:
-    assert settle(rules(), [says(("explicit.nudity", 99), failed="Half an answer.")]).outcome is Outcome.PERSON
+    assert (
+        settle(rules(), [says(("explicit.nudity", 99), failed="Half an answer.")]).outcome
+        is Outcome.PERSON
+    )
 
 
 def test_a_sure_finding_rejects_although_another_classifier_failed() -> None:
-    assert settle(rules(), [says(("explicit.nudity", 99)), says(failed="Timeout.")]).outcome is Outcome.REJECT
+    assert (
+        settle(rules(), [says(("explicit.nudity", 99)), says(failed="Timeout.")]).outcome
+        is Outcome.REJECT
+    )
 
 
 def test_no_classifier_at_all_means_a_person() -> None:
@@ -101,9 +119,9 @@ def test_what_nobody_could_look_for_means_a_person_and_is_named() -> None:
     settlement = settle(rules(), [says(covers=("explicit",))])
 
     assert settlement.outcome is Outcome.PERSON
-    assert "Violence" in settlement.why
-    assert "Alcohol" in settlement.why
-    assert "Explicit" not in settlement.why
+    assert "Violence" in settlement.reason
+    assert "Alcohol" in settlement.reason
+    assert "Explicit" not in settlement.reason
 
 
 def test_the_local_detectors_silence_approves_only_when_the_policy_says_so() -> None:
@@ -112,7 +130,7 @@ def test_the_local_detectors_silence_approves_only_when_the_policy_says_so() -> 
     assert settle(rules(), [local]).outcome is Outcome.PERSON
     trusted = settle(rules(trusts_local_silence=True), [local])
     assert trusted.outcome is Outcome.APPROVE
-    assert "trusts the local detector" in trusted.why
+    assert "trusts the local detector" in trusted.reason
 
 
 def test_a_finding_of_the_local_detector_counts_whatever_its_silence_is_worth() -> None:
@@ -125,12 +143,14 @@ def test_a_policy_that_may_not_approve_leaves_everything_to_people() -> None:
     assert settle(rules(may_approve=False), [says()]).outcome is Outcome.PERSON
 
 
-@pytest.mark.parametrize(("score", "outcome"), [(19, Outcome.APPROVE), (20, Outcome.PERSON), (99, Outcome.PERSON)])
+@pytest.mark.parametrize(
+    ("score", "outcome"), [(19, Outcome.APPROVE), (20, Outcome.PERSON), (99, Outcome.PERSON)]
+)
 def test_a_score_without_a_category_has_limits_of_its_own(score: int, outcome: Outcome) -> None:
     settlement = settle(rules(), [says(score=Decimal(score), score_level=0)])
 
     assert settlement.outcome is outcome
-    assert settlement.headline == ""
+    assert settlement.top_category == ""
 
 
 def test_a_bare_flag_without_category_or_score_means_a_person() -> None:
@@ -139,10 +159,16 @@ def test_a_bare_flag_without_category_or_score_means_a_person() -> None:
 
 
 def test_the_riskiest_finding_gives_the_headline_and_the_priority() -> None:
-    settlement = settle(rules(), [says(("violence.weapons", 44)), says(("explicit.nudity", 71), label="Other")])
+    settlement = settle(
+        rules(), [says(("violence.weapons", 44)), says(("explicit.nudity", 71), label="Other")]
+    )
 
-    assert (settlement.headline, settlement.priority, settlement.confidence) == ("explicit.nudity", 71, Decimal(71))
-    assert settlement.why.startswith("Other found Explicit Nudity at 71")
+    assert (settlement.top_category, settlement.risk, settlement.confidence) == (
+        "explicit.nudity",
+        71,
+        Decimal(71),
+    )
+    assert settlement.reason.startswith("Other found Explicit Nudity at 71")
 
 
 # --- A score without a category ---
@@ -157,11 +183,13 @@ def test_swimwear_that_is_never_rejected_is_not_rejected_by_a_score_either(
 ) -> None:
     policy = rules(per_category={**LEVEL_0, **SWIMWEAR}, nsfw_level=level)
 
-    settlement = settle(policy, [says(score=Decimal(97), score_level=2), says(*named, label="Other")])
+    settlement = settle(
+        policy, [says(score=Decimal(97), score_level=2), says(*named, label="Other")]
+    )
 
     assert settlement.outcome is Outcome.PERSON
-    assert settlement.priority == 97
-    assert settlement.headline == (named[0][0] if named else "")
+    assert settlement.risk == 97
+    assert settlement.top_category == (named[0][0] if named else "")
 
 
 @pytest.mark.parametrize(
@@ -172,7 +200,12 @@ def test_swimwear_that_is_never_rejected_is_not_rejected_by_a_score_either(
         (0, 0, "violence.weapons", Outcome.PERSON),  # named, but nothing that the score could mean
         (1, 0, "explicit.nudity", Outcome.PERSON),
         (0, 1, "explicit.nudity", Outcome.REJECT),
-        (1, 1, "explicit.nudity", Outcome.PERSON),  # it may mean a kiss, which the policy does not reject
+        (
+            1,
+            1,
+            "explicit.nudity",
+            Outcome.PERSON,
+        ),  # it may mean a kiss, which the policy does not reject
         (None, 0, "explicit.nudity", Outcome.PERSON),
     ],
 )
@@ -182,44 +215,64 @@ def test_a_score_rejects_only_with_a_name_and_within_the_policys_level(
     findings = [(named, 50)] if named else []
 
     settlement = settle(
-        rules(nsfw_level=policys), [says(score=Decimal(97), score_level=asked), says(*findings, label="Other")]
+        rules(nsfw_level=policys),
+        [says(score=Decimal(97), score_level=asked), says(*findings, label="Other")],
     )
 
     assert settlement.outcome is outcome
     assert settlement.categories == ((named,) if outcome is Outcome.REJECT else ())
-    assert "97" in settlement.why
+    assert "97" in settlement.reason
 
 
 def test_what_is_named_gives_the_headline_and_the_score_its_risk() -> None:
-    settlement = settle(rules(), [says(score=Decimal(80), score_level=0), says(("explicit.nudity", 40), label="Other")])
+    settlement = settle(
+        rules(),
+        [says(score=Decimal(80), score_level=0), says(("explicit.nudity", 40), label="Other")],
+    )
 
-    assert (settlement.headline, settlement.confidence, settlement.priority) == ("explicit.nudity", Decimal(40), 80)
+    assert (settlement.top_category, settlement.confidence, settlement.risk) == (
+        "explicit.nudity",
+        Decimal(40),
+        80,
+    )
 
 
 def test_a_finding_without_a_confidence_has_none_anywhere() -> None:
-    settlement = settle(rules(), [Evidence(label="Seer", covers=ALL, findings=[("explicit", None)])])
+    settlement = settle(
+        rules(), [Evidence(label="Seer", covers=ALL, findings=[("explicit", None)])]
+    )
 
-    assert (settlement.outcome, settlement.headline, settlement.confidence) == (Outcome.PERSON, "explicit", None)
+    assert (settlement.outcome, settlement.top_category, settlement.confidence) == (
+        Outcome.PERSON,
+        "explicit",
+        None,
+    )
 
 
 def test_imported_files_are_approved_only_when_the_policy_says_so() -> None:
     assert settle(rules(), [says()], imported=True).outcome is Outcome.PERSON
     assert settle(rules(approves_imports=True), [says()], imported=True).outcome is Outcome.APPROVE
     local = says(label="Local", silence_counts=False, is_local=True)
-    assert settle(rules(trusts_local_silence=True), [local], imported=True).outcome is Outcome.PERSON
+    assert (
+        settle(rules(trusts_local_silence=True), [local], imported=True).outcome is Outcome.PERSON
+    )
 
 
 # --- For every policy and all evidence ---
 confidences = st.decimals(0, 100, places=1)
 thresholds = st.builds(
-    lambda low, high: Thresholds(review_at=low if low is None or high is None else min(low, high), reject_at=high),
+    lambda low, high: Thresholds(
+        review_at=low if low is None or high is None else min(low, high), reject_at=high
+    ),
     st.none() | confidences,
     st.none() | confidences,
 )
 some_rules = st.builds(
     Rules,
     name=st.just("policy version 7"),
-    per_category=st.dictionaries(st.sampled_from(sorted(taxonomy.CATEGORIES)), thresholds, max_size=8),
+    per_category=st.dictionaries(
+        st.sampled_from(sorted(taxonomy.CATEGORIES)), thresholds, max_size=8
+    ),
     nsfw_level=st.sampled_from(taxonomy.LEVELS),
     nsfw=thresholds,
     may_approve=st.booleans(),
@@ -230,7 +283,9 @@ some_evidence = st.builds(
     Evidence,
     label=st.sampled_from(["A", "B"]),
     failed=st.sampled_from(["", "", "", "Silent."]),
-    findings=st.lists(st.tuples(st.sampled_from(sorted(taxonomy.CATEGORIES)), st.none() | confidences), max_size=3),
+    findings=st.lists(
+        st.tuples(st.sampled_from(sorted(taxonomy.CATEGORIES)), st.none() | confidences), max_size=3
+    ),
     score=st.none() | confidences,
     score_level=st.none() | st.sampled_from(taxonomy.LEVELS),
     flagged=st.none() | st.booleans(),
@@ -255,12 +310,19 @@ def test_a_rejection_names_what_a_classifier_named_and_the_policy_minds(
         assert settlement.categories == ()
 
 
-@given(some_rules, st.lists(some_evidence, max_size=4), confidences, st.none() | st.sampled_from(taxonomy.LEVELS))
+@given(
+    some_rules,
+    st.lists(some_evidence, max_size=4),
+    confidences,
+    st.none() | st.sampled_from(taxonomy.LEVELS),
+)
 def test_a_score_never_approves_and_never_rejects_what_its_categories_own_rules_would_not(
     policy: Rules, evidence: list[Evidence], score: Decimal, level: int | None
 ) -> None:
     without = settle(policy, evidence).outcome
-    scored = settle(policy, [*evidence, Evidence(label="Novita", score=score, score_level=level)]).outcome
+    scored = settle(
+        policy, [*evidence, Evidence(label="Novita", score=score, score_level=level)]
+    ).outcome
 
     if scored is Outcome.APPROVE:
         assert policy.nsfw.review_at is None or score < policy.nsfw.review_at
@@ -279,20 +341,28 @@ def test_not_nsfw_is_said_only_where_the_policy_would_approve_what_is_on_its_lev
 ) -> None:
     verdict = judge_nsfw(policy, evidence)
     on_level = [
-        replace(item, findings=[one for one in item.findings if is_on_level(one[0], policy.nsfw_level)], flagged=None)
+        replace(
+            item,
+            findings=[one for one in item.findings if is_on_level(one[0], policy.nsfw_level)],
+            flagged=None,
+        )
         for item in evidence
     ]
 
     if verdict.flagged is False:
         assert settle(policy, on_level).outcome is Outcome.APPROVE
         assert all(not item.failed for item in evidence)
-    assert (verdict.flagged is None) == bool(verdict.why)
+    assert (verdict.flagged is None) == bool(verdict.reason)
 
 
 @given(some_rules, st.lists(some_evidence, max_size=4))
-def test_a_number_that_nobody_gave_is_shown_nowhere(policy: Rules, evidence: list[Evidence]) -> None:
+def test_a_number_that_nobody_gave_is_shown_nowhere(
+    policy: Rules, evidence: list[Evidence]
+) -> None:
     settlement = settle(policy, evidence)
-    given_numbers = {number for item in evidence for _, number in item.findings if number is not None}
+    given_numbers = {
+        number for item in evidence for _, number in item.findings if number is not None
+    }
     given_numbers |= {item.score for item in evidence if item.score is not None}
 
     assert settlement.confidence is None or settlement.confidence in given_numbers

@@ -44,13 +44,23 @@ def page(client: Client) -> str:
     return " ".join(response.content.decode().split())
 
 
-def test_only_operators_see_it(client_of: Browser, moderator: User, senior: User, lead: User, auditor: User) -> None:
+def test_only_operators_see_it(
+    client_of: Browser, moderator: User, senior: User, lead: User, auditor: User
+) -> None:
     path, link = reverse("providers"), 'href="/providers/"'
     staff = User.objects.create_user("staff", is_staff=True)
-    for user, status in ((moderator, 403), (lead, 403), (auditor, 403), (senior, 200), (staff, 200)):
+    for user, status in (
+        (moderator, 403),
+        (lead, 403),
+        (auditor, 403),
+        (senior, 200),
+        (staff, 200),
+    ):
         client = client_of(user)
         assert client.get(path).status_code == status
-        assert client.post(reverse("provider-check", args=["nowhere"])).status_code == (403 if status == 403 else 404)
+        assert client.post(reverse("provider-check", args=["nowhere"])).status_code == (
+            403 if status == 403 else 404
+        )
         assert (link in client.get(reverse("home")).content.decode()) == (status == 200)
     assert Client().get(path).status_code == 302
 
@@ -72,11 +82,17 @@ def test_it_says_what_is_a_sandbox_and_what_is_off(
     assert "Check the key" not in text
 
 
-def test_a_configured_provider_shows_its_host_and_never_its_key(operator: Client, settings: Any) -> None:
+def test_a_configured_provider_shows_its_host_and_never_its_key(
+    operator: Client, settings: Any
+) -> None:
     settings.IMAGE_PROVIDERS = {
         "novita": {
             "BACKEND": "generation.providers.novita.client.Novita",
-            "OPTIONS": {"api_key": "sk_canary_key", "base_url": "https://api.novita.ai", "label": "Novita"},
+            "OPTIONS": {
+                "api_key": "sk_canary_key",
+                "base_url": "https://api.novita.ai",
+                "label": "Novita",
+            },
             "images_per_minute": 20,
         }
     }
@@ -97,14 +113,26 @@ def test_it_counts_images_and_money_with_unknown_outcomes_as_spent(
     sent = {"submitted_at": now, "cost": Decimal("0.012"), "image_num": 4}
     make_request(**sent, status="processing", provider_task_id="a")
     lost = make_request(**sent, status="unknown", error="Lost.", prompt="where is it")
-    make_request(**{**sent, "submitted_at": month, "created_at": month}, status="processing", provider_task_id="b")
-    make_request(**{**sent, "submitted_at": month - timedelta(1)}, status="processing", provider_task_id="c")
+    make_request(
+        **{**sent, "submitted_at": month, "created_at": month},
+        status="processing",
+        provider_task_id="b",
+    )
+    make_request(
+        **{**sent, "submitted_at": month - timedelta(1)}, status="processing", provider_task_id="c"
+    )
     make_request(status="queued")
     first_of_month = month == spending.today()
     text = page(operator)
     images, cost = (12, "0.0360") if first_of_month else (8, "0.0240")
-    assert f'<dt>Today</dt><dd><span class="num">{images}</span> images, <span class="num">{cost}</span> USD' in text
-    assert '<dt>This month</dt><dd><span class="num">12</span> images, <span class="num">0.0360</span> USD' in text
+    assert (
+        f'<dt>Today</dt><dd><span class="num">{images}</span> images, <span'
+        f' class="num">{cost}</span> USD' in text
+    )
+    assert (
+        '<dt>This month</dt><dd><span class="num">12</span> images, <span'
+        ' class="num">0.0360</span> USD' in text
+    )
     for name, count in (("Queued", 1), ("Processing", 3), ("Unknown", 1)):
         assert f"<dt>{name}</dt><dd>{count}</dd>" in text
     assert f'href="{lost.get_absolute_url()}">where is it</a>' in text
@@ -116,11 +144,20 @@ def test_classifying_counts_too_but_novitas_detection_not_twice(
     operator: Client, make_asset: Callable[..., Asset], settings: Any
 ) -> None:
     settings.CLASSIFIERS = []
-    settings.NANOGPT = {"api_key": "sk_canary_key", "base_url": "https://nano-gpt.com", "label": "nano-gpt"}
+    settings.NANOGPT = {
+        "api_key": "sk_canary_key",
+        "base_url": "https://nano-gpt.com",
+        "label": "nano-gpt",
+    }
     asset = make_asset()
     for slug, cost in (("nanogpt", "0.25"), ("novita", "0.5")):
         Classification.objects.create(
-            asset=asset, classifier=slug, version="1", status="done", cost=Decimal(cost), finished_at=timezone.now()
+            asset=asset,
+            classifier=slug,
+            version="1",
+            status="done",
+            cost=Decimal(cost),
+            finished_at=timezone.now(),
         )
     assert costs.billed_since(spending.today()) == Decimal("0.25")
     assert spending.total(spending.today()) == Decimal("0.25")
@@ -142,7 +179,10 @@ def test_sandbox_costs_are_shown_as_not_billed_and_agree_with_the_total(
         finished_at=timezone.now(),
     )
     text = page(operator)
-    assert '<dt>Today</dt><dd><span class="num">1</span> image, <span class="faint">not billed</span></dd>' in text
+    assert (
+        '<dt>Today</dt><dd><span class="num">1</span> image, <span class="faint">not'
+        " billed</span></dd>" in text
+    )
     assert '<dt>Today</dt><dd><span class="num">0.0000</span> USD</dd>' in text
     assert "0.4065" not in text
 
@@ -159,7 +199,9 @@ def test_today_and_providers_read_the_same_health(
 
     assert "Not called yet" in state_of("nano-gpt (sandbox)")
     assert "Not called yet" in state_of("Scenario (sandbox)")
-    Classification.objects.create(asset=asset, classifier="nanogpt", version="1", status="done", finished_at=now)
+    Classification.objects.create(
+        asset=asset, classifier="nanogpt", version="1", status="done", finished_at=now
+    )
     ImportRun.objects.create(source="scenario", status="finished", finished_at=now)
     shown = f">{now.day} {now:%b %H:%M:%S}</time>"
     assert page(client).count(shown) == 2
@@ -180,7 +222,10 @@ def test_today_and_providers_read_the_same_health(
 
 def test_what_an_import_said_last_is_shown(operator: Client) -> None:
     ImportRun.objects.create(
-        source="scenario", status="failed", error="Scenario refused the key.", finished_at=timezone.now()
+        source="scenario",
+        status="failed",
+        error="Scenario refused the key.",
+        finished_at=timezone.now(),
     )
     assert "Scenario refused the key." in page(operator)
 
@@ -193,14 +238,20 @@ def test_the_last_error_is_a_sentence(operator: Client) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_button_makes_one_harmless_call(operator: Client, live_server: Any, settings: Any) -> None:
+def test_the_button_makes_one_harmless_call(
+    operator: Client, live_server: Any, settings: Any
+) -> None:
     here = live_server.url
     entry = settings.IMAGE_PROVIDERS["novita-sandbox"]
     entry = {**entry, "OPTIONS": {**entry["OPTIONS"], "base_url": f"{here}/sandbox/novita"}}
     settings.IMAGE_PROVIDERS = {"novita-sandbox": entry}
     settings.NANOGPT = {**settings.NANOGPT, "base_url": f"{here}/sandbox/nano-gpt"}
     settings.SCENARIO = {**settings.SCENARIO, "base_url": f"{here}/sandbox/scenario/v1"}
-    for slug, label in (("novita-sandbox", "Novita"), ("nanogpt", "nano-gpt"), ("scenario", "Scenario")):
+    for slug, label in (
+        ("novita-sandbox", "Novita"),
+        ("nanogpt", "nano-gpt"),
+        ("scenario", "Scenario"),
+    ):
         response = operator.post(reverse("provider-check", args=[slug]), follow=True)
         assert f"{label} (sandbox) answers, and takes the key." in response.content.decode(), slug
         assert ProviderState.objects.get(slug=slug).last_success_at is not None
@@ -214,17 +265,29 @@ def test_the_button_makes_one_harmless_call(operator: Client, live_server: Any, 
 
 
 def test_the_form_says_that_the_limit_is_reached(
-    client_of: Browser, moderator: User, settings: Any, make_request: Callable[..., GenerationRequest]
+    client_of: Browser,
+    moderator: User,
+    settings: Any,
+    make_request: Callable[..., GenerationRequest],
 ) -> None:
     settings.IMAGE_PROVIDERS["novita-sandbox"]["image_price"] = Decimal("0.01")
     settings.SPENDING_LIMIT_PER_DAY = Decimal("0.02")
     try:
         make_request(status="unknown", error="?", cost=Decimal("0.02"), submitted_at=timezone.now())
         fields = {
-            "provider": "novita-sandbox", "model_name": "m", "prompt": "p", "width": 512, "height": 512, "image_num": 1,
-            "steps": 20, "guidance_scale": "7.5", "sampler_name": "Euler a", "response_image_type": "png",
-            "nsfw_detection_level": 0, "form_token": "6f1c3f6e-1111-4222-8333-444455556666",
-        }  # fmt: skip
+            "provider": "novita-sandbox",
+            "model_name": "m",
+            "prompt": "p",
+            "width": 512,
+            "height": 512,
+            "image_num": 1,
+            "steps": 20,
+            "guidance_scale": "7.5",
+            "sampler_name": "Euler a",
+            "response_image_type": "png",
+            "nsfw_detection_level": 0,
+            "form_token": "6f1c3f6e-1111-4222-8333-444455556666",
+        }
         response = client_of(moderator).post(reverse("generation:request-create"), fields)
         assert response.status_code == 422
         assert "The spending limit of 0.02 USD per day is reached" in response.content.decode()

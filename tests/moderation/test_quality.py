@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from moderation.models import DayFigures, Review, TallyProgress
+from moderation.models import DailyStats, Review, WordStatsProgress
 from moderation.services import decisions, statistics
 from tests.moderation.page_helpers import As, Make
 from tests.moderation.second_opinion_helpers import judge
@@ -17,12 +17,22 @@ from tests.moderation.second_opinion_helpers import judge
 QUALITY = "/quality/"
 
 
-def test_it_is_for_seniors_and_leads(client_of: As, moderator: User, senior: User, lead: User, auditor: User) -> None:
-    found = [client_of(person).get(QUALITY).status_code for person in (moderator, auditor, senior, lead)]
+def test_it_is_for_seniors_and_leads(
+    client_of: As, moderator: User, senior: User, lead: User, auditor: User
+) -> None:
+    found = [
+        client_of(person).get(QUALITY).status_code for person in (moderator, auditor, senior, lead)
+    ]
 
     assert found == [403, 403, 200, 200]
-    home = {person: client_of(person).get("/").content.decode() for person in (moderator, senior, lead)}
-    assert [f'href="{QUALITY}"' in home[person] for person in (moderator, senior, lead)] == [False, True, True]
+    home = {
+        person: client_of(person).get("/").content.decode() for person in (moderator, senior, lead)
+    }
+    assert [f'href="{QUALITY}"' in home[person] for person in (moderator, senior, lead)] == [
+        False,
+        True,
+        True,
+    ]
 
 
 def row_of(text: str, name: str) -> list[str]:
@@ -35,18 +45,23 @@ def figure(text: str, name: str) -> str:
 
 
 def test_it_adds_up_what_people_did(
-    client_of: As, make_review: Make, moderator: User, other_moderator: User, senior: User, settings: Any
+    client_of: As,
+    make_review: Make,
+    moderator: User,
+    other_moderator: User,
+    senior: User,
+    settings: Any,
 ) -> None:
     settings.SECOND_OPINION_PERCENT = 100
     for l1, verdict in (("alcohol", "approve"), ("alcohol", "reject"), ("violence", "approve")):
         review = make_review()
-        Review.objects.filter(pk=review.pk).update(headline=l1, headline_l1=l1)
+        Review.objects.filter(pk=review.pk).update(top_category=l1, top_category_l1=l1)
         judge(review, moderator, "approve")
         judge(review, other_moderator, verdict)
     reversed_one = judge(make_review(), moderator, "approve")
     decisions.reverse(decision=reversed_one, user=senior, note="No")
     judge(make_review(), moderator, "approve")
-    TallyProgress.objects.get_or_create(pk=1)
+    WordStatsProgress.objects.get_or_create(pk=1)
     statistics.learn(go_on=lambda: True)
 
     text = client_of(senior).get(QUALITY).content.decode()
@@ -59,14 +74,20 @@ def test_it_adds_up_what_people_did(
     assert row_of(text, "Violence")[:4] == ["1", "0", "100 %", "1"]
     assert row_of(text, "No category")[3:5] == ["2", "50 %"]
     page = text.split("<main")[1]
-    assert [name for name in ("moderator", "other", "senior") if f">{name}<" in page or f" {name} " in page] == []
+    assert [
+        name
+        for name in ("moderator", "other", "senior")
+        if f">{name}<" in page or f" {name} " in page
+    ] == []
 
 
-@pytest.mark.parametrize(("days", "expected"), [("7", "1"), ("30", "3"), ("90", "7"), ("", "3"), ("5000", "3")])
+@pytest.mark.parametrize(
+    ("days", "expected"), [("7", "1"), ("30", "3"), ("90", "7"), ("", "3"), ("5000", "3")]
+)
 def test_periods(client_of: As, senior: User, days: str, expected: str) -> None:
     today = timezone.now().date()
     for ago, disagreed in ((6, 1), (7, 2), (30, 4), (90, 8)):
-        DayFigures.objects.create(day=today - timedelta(days=ago), l1="", disagreed=disagreed)
+        DailyStats.objects.create(day=today - timedelta(days=ago), l1="", disagreed=disagreed)
 
     text = client_of(senior).get(f"{QUALITY}?days={days}").content.decode()
 
@@ -74,8 +95,8 @@ def test_periods(client_of: As, senior: User, days: str, expected: str) -> None:
 
 
 def test_shares_of_few_are_faint_and_of_none_a_dash(client_of: As, senior: User) -> None:
-    DayFigures.objects.create(day=timezone.now().date(), l1="alcohol", agreed=19)
-    DayFigures.objects.create(day=timezone.now().date(), l1="violence", agreed=19, disagreed=1)
+    DailyStats.objects.create(day=timezone.now().date(), l1="alcohol", agreed=19)
+    DailyStats.objects.create(day=timezone.now().date(), l1="violence", agreed=19, disagreed=1)
 
     text = client_of(senior).get(QUALITY).content.decode()
 
@@ -84,13 +105,17 @@ def test_shares_of_few_are_faint_and_of_none_a_dash(client_of: As, senior: User)
     assert row_of(text, "Gambling")[2] == "–"
 
 
-def test_it_says_what_is_not_counted_yet(client_of: As, make_review: Make, moderator: User, senior: User) -> None:
+def test_it_says_what_is_not_counted_yet(
+    client_of: As, make_review: Make, moderator: User, senior: User
+) -> None:
     judge(make_review(), moderator, "approve")
 
     assert "decision not counted yet" in client_of(senior).get(QUALITY).content.decode()
 
 
-def test_it_stays_within_its_queries(client_of: As, senior: User, django_assert_max_num_queries: Any) -> None:
+def test_it_stays_within_its_queries(
+    client_of: As, senior: User, django_assert_max_num_queries: Any
+) -> None:
     client = client_of(senior)
 
     with django_assert_max_num_queries(10):

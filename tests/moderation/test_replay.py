@@ -1,4 +1,6 @@
-"""Whatever people do in whatever order, the record tells where every review stands, and what was counted of it."""
+"""Whatever people do in whatever order, the record tells where every review stands, and what was
+counted of it.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from generation.models import Source
-from moderation.models import DayFigures, Decision, Review, TallyProgress, Verdict, WordTally
-from moderation.models.decisions import standing, status_after, verify_chain
+from moderation.models import DailyStats, Decision, Review, Verdict, WordStats, WordStatsProgress
+from moderation.models.decisions import effective, status_after, verify_chain
 from moderation.services import decisions, statistics
 from tests.moderation.page_helpers import Make
 
@@ -23,12 +25,15 @@ NUMBERS = count()
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(("judge", "judge", "judge", "reverse", "reverse", "claim", "skip", "count")),
+        st.sampled_from(
+            ("judge", "judge", "judge", "reverse", "reverse", "claim", "skip", "count")
+        ),
         st.sampled_from(PEOPLE),
         st.integers(0, 5),
     ),
-    min_size=1, max_size=14,
-)  # fmt: skip
+    min_size=1,
+    max_size=14,
+)
 
 
 def take(step: Step, review: Review, cast: dict[str, User]) -> None:
@@ -51,24 +56,33 @@ def take(step: Step, review: Review, cast: dict[str, User]) -> None:
             decisions.skip(review=review, user=user)
         else:
             statistics.count_batch()
-    except decisions.DeskError:
+    except decisions.DecisionError:
         pass
 
 
 def check(review: Review) -> None:
     review.refresh_from_db()
-    stands = Decision.objects.standing_of(review)
+    stands = Decision.objects.effective_for(review)
     everything = list(review.decisions.select_related("second_of").order_by("sequence"))
     seconds = [row for row in stands if row.second_of_id is not None]
     firsts = [row for row in stands if row.second_of_id is None]
 
-    assert standing(everything) == stands
+    assert effective(everything) == stands
     assert review.status == status_after(stands)
     assert review.decided_by_id == (firsts[-1].reviewer_id if review.is_decided else None)
     assert (review.decided_at is not None) == review.is_decided
     assert len({row.second_of_id for row in seconds}) == len(seconds)
-    assert all(row.second_of is not None and row.reviewer_id != row.second_of.reviewer_id for row in seconds)
-    expected = {"disagreed"} if any(row.disagrees for row in seconds) else {"agreed"} if seconds else {"", "wanted"}
+    assert all(
+        row.second_of is not None and row.reviewer_id != row.second_of.reviewer_id
+        for row in seconds
+    )
+    expected = (
+        {"disagreed"}
+        if any(row.disagrees for row in seconds)
+        else {"agreed"}
+        if seconds
+        else {"", "wanted"}
+    )
     assert review.second_opinion in expected
     if review.second_opinion == "wanted":
         assert review.is_decided
@@ -81,16 +95,23 @@ def cast(moderator: User, other_moderator: User, senior: User) -> dict[str, User
     return {"moderator": moderator, "other_moderator": other_moderator, "senior": senior}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(tries=steps, percent=st.sampled_from((0, 100, 100)))
 def test_the_record_replays_to_every_status_and_every_count(
-    tries: list[Step], percent: int, make_review: Make, make_request: Any, cast: dict[str, User], settings: Any
+    tries: list[Step],
+    percent: int,
+    make_review: Make,
+    make_request: Any,
+    cast: dict[str, User],
+    settings: Any,
 ) -> None:
     settings.SECOND_OPINION_PERCENT = percent
     word = "w" + "".join("abcdefghij"[int(digit)] for digit in str(next(NUMBERS))) + "x"
     order = make_request(prompt=f"A {word} in a boat", seed=next(NUMBERS))
     review = make_review(source=Source.TXT2IMG, request=order, position=0)
-    before = TallyProgress.objects.get_or_create(pk=1)[0]
+    before = WordStatsProgress.objects.get_or_create(pk=1)[0]
     figures = totals()
 
     for step in tries:
@@ -100,29 +121,41 @@ def test_the_record_replays_to_every_status_and_every_count(
     assert verify_chain(Decision.objects.order_by("sequence")) == []
     while statistics.count_batch():
         pass
-    after = TallyProgress.objects.get(pk=1)
-    tally = WordTally.objects.filter(word=word).first() or WordTally(word=word)
+    after = WordStatsProgress.objects.get(pk=1)
+    tally = WordStats.objects.filter(word=word).first() or WordStats(word=word)
     decided, rejected = int(review.is_decided), int(review.status == Review.Status.REJECTED)
     assert (tally.decided, tally.rejected) == (decided, rejected)
-    assert after.sequence == (Decision.objects.order_by("-sequence").values_list("sequence", flat=True).first() or 0)
+    assert after.sequence == (
+        Decision.objects.order_by("-sequence").values_list("sequence", flat=True).first() or 0
+    )
     # What stood before this example is as it was; this image adds itself.
     assert (after.decided - before.decided, after.rejected - before.rejected) == (decided, rejected)
     check_figures(review, figures)
 
 
 def totals() -> dict[str, int]:
-    return DayFigures.since(DayFigures.objects.earliest("day").day).get("", {}) if DayFigures.objects.exists() else {}
+    return (
+        DailyStats.since(DailyStats.objects.earliest("day").day).get("", {})
+        if DailyStats.objects.exists()
+        else {}
+    )
 
 
 def check_figures(review: Review, before: dict[str, int]) -> None:
-    rows = list(review.decisions.select_related("second_of", "reverses__second_of").order_by("sequence"))
+    rows = list(
+        review.decisions.select_related("second_of", "reverses__second_of").order_by("sequence")
+    )
     after = totals()
 
     def grown(field: str) -> int:
         return after.get(field, 0) - before.get(field, 0)
 
     undone = {row.reverses_id for row in rows if row.reverses_id}
-    own = {row.reverses_id for row in rows if row.reverses and row.reverses.reviewer_id == row.reviewer_id}
+    own = {
+        row.reverses_id
+        for row in rows
+        if row.reverses and row.reverses.reviewer_id == row.reviewer_id
+    }
     firsts = [row for row in rows if row.second_of is None and row.verdict in ("approve", "reject")]
     seconds = [row for row in rows if row.second_of is not None and row.pk not in undone]
     assert grown("by_people") == len([row for row in firsts if row.pk not in own])

@@ -1,4 +1,6 @@
-"""Text that people, programs and sources write shows in its own direction, wherever a page shows it."""
+"""Text that people, programs and sources write shows in its own direction, wherever a page shows
+it.
+"""
 
 from __future__ import annotations
 
@@ -57,15 +59,25 @@ def written(make_review: Make, make_request: Any, senior: User, settings: Any) -
     person = User.objects.create_user(NAME, password="x")
     person.groups.set(Group.objects.filter(name="moderator"))
     requester = User.objects.create_user("שרה")
-    request = make_request(prompt=PROMPT, negative_prompt=NOTE, model_name=PROMPT, requested_by=requester, image_num=2)
-    reviews = [make_review(source="txt2img", request=request, position=position) for position in (0, 1)]
+    request = make_request(
+        prompt=PROMPT, negative_prompt=NOTE, model_name=PROMPT, requested_by=requester, image_num=2
+    )
+    reviews = [
+        make_review(source="txt2img", request=request, position=position) for position in (0, 1)
+    ]
     reviews.append(make_review(original_name=f"{PROMPT}.png"))
-    for review, verdict in zip(reviews, (Verdict.APPROVE, Verdict.ESCALATE, Verdict.APPROVE), strict=True):
+    for review, verdict in zip(
+        reviews, (Verdict.APPROVE, Verdict.ESCALATE, Verdict.APPROVE), strict=True
+    ):
         decisions.claim(review=review, user=person)
         decisions.decide(review=review, user=person, verdict=verdict, note=NOTE)
-    held = make_review(source="txt2img", request=make_request(prompt=PROMPT, model_name=PROMPT), position=0)
+    held = make_review(
+        source="txt2img", request=make_request(prompt=PROMPT, model_name=PROMPT), position=0
+    )
     assert held.claim_for(senior)
-    SavedQueue.objects.create(owner=person, name=NAME, base="waiting", query="order=oldest", is_shared=True)
+    SavedQueue.objects.create(
+        owner=person, name=NAME, base="waiting", query="order=oldest", is_shared=True
+    )
     return {"person": person, "request": request, "reviews": reviews, "held": held}
 
 
@@ -74,12 +86,29 @@ def test_each_page_isolates_what_is_written_from_right_to_left(
 ) -> None:
     first, escalated, imported = (f"/reviews/{review.uuid}/" for review in written["reviews"])
     pages = {
-        "/", "/queues/", "/queues/waiting/", "/queues/escalated/", "/queues/waiting/?order=oldest", "/decisions/",
-        "/history/", "/search/", f"/search/?q={PROMPT}", f"/decisions/?reviewer={NAME}", "/requests/",
-        f"/requests/?q={PROMPT}", f"/requests/{written['request'].uuid}/", first, escalated, imported,
-        f"/requests/new/?from={written['request'].uuid}", f"/reviews/{written['held'].uuid}/",
-        f"/reviews/{written['held'].uuid}/?queue=waiting", "/preferences/", "/quality/", "/queues/waiting/sheet/",
-    }  # fmt: skip
+        "/",
+        "/queues/",
+        "/queues/waiting/",
+        "/queues/escalated/",
+        "/queues/waiting/?order=oldest",
+        "/decisions/",
+        "/history/",
+        "/search/",
+        f"/search/?q={PROMPT}",
+        f"/decisions/?reviewer={NAME}",
+        "/requests/",
+        f"/requests/?q={PROMPT}",
+        f"/requests/{written['request'].uuid}/",
+        first,
+        escalated,
+        imported,
+        f"/requests/new/?from={written['request'].uuid}",
+        f"/reviews/{written['held'].uuid}/",
+        f"/reviews/{written['held'].uuid}/?queue=waiting",
+        "/preferences/",
+        "/quality/",
+        "/queues/waiting/sheet/",
+    }
     found, bare = 0, []
     for user in (written["person"], senior):
         client = client_of(user)

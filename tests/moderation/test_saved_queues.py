@@ -30,7 +30,9 @@ def text_of(client: Client, address: str) -> str:
 # --- Filters ---
 
 
-def test_a_queue_is_narrowed_by_its_address(client_of: As, make_review: Make, moderator: User) -> None:
+def test_a_queue_is_narrowed_by_its_address(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
     drink, weapon = make_review(), make_review()
     Review.objects.filter(pk=drink.pk).update(found=BITS["alcohol"])
     client = client_of(moderator)
@@ -42,15 +44,17 @@ def test_a_queue_is_narrowed_by_its_address(client_of: As, make_review: Make, mo
     assert '<option value="alcohol" selected>' in text
     assert '<option value="oldest" selected>' in text
     assert (
-        '<a href="/queues/waiting/?order=oldest"><span class="visually-hidden">Remove the filter: </span>Alcohol'
-        in text
+        '<a href="/queues/waiting/?order=oldest"><span class="visually-hidden">Remove the filter:'
+        " </span>Alcohol" in text
     )
     assert '<a href="/queues/waiting/?category=alcohol">' in text
     assert 'action="/queues/waiting/claims/?category=alcohol&amp;order=oldest"' in text
     assert 'action="/queues/waiting/sheet/?category=alcohol&amp;order=oldest"' in text
 
 
-def test_reviewing_goes_on_within_the_filters(client_of: As, make_review: Make, moderator: User) -> None:
+def test_reviewing_goes_on_within_the_filters(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
     make_review()
     drink = make_review()
     Review.objects.filter(pk=drink.pk).update(found=BITS["alcohol"])
@@ -60,9 +64,13 @@ def test_reviewing_goes_on_within_the_filters(client_of: As, make_review: Make, 
     assert response["Location"] == f"{drink.get_absolute_url()}?queue=waiting%3Fcategory%3Dalcohol"
 
 
-def test_a_category_means_any_label_and_none_means_no_label(client_of: As, make_review: Make, moderator: User) -> None:
+def test_a_category_means_any_label_and_none_means_no_label(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
     mixed, bare = make_review(), make_review()
-    Review.objects.filter(pk=mixed.pk).update(headline="violence.weapons", headline_l1="violence")
+    Review.objects.filter(pk=mixed.pk).update(
+        top_category="violence.weapons", top_category_l1="violence"
+    )
     label(mixed, "violence.weapons", 90)
     label(mixed, "alcohol.use", 3, classifier="another")
     client = client_of(moderator)
@@ -78,10 +86,15 @@ def test_fields_that_nobody_filled_in_leave_the_address(client_of: As, moderator
 
     response = client.get("/queues/waiting/?category=&source=upload&provider=&risk=&hours=4&order=")
 
-    assert (response.status_code, response["Location"]) == (302, "/queues/waiting/?source=upload&hours=4")
+    assert (response.status_code, response["Location"]) == (
+        302,
+        "/queues/waiting/?source=upload&hours=4",
+    )
 
 
-@pytest.mark.parametrize("query", ["category=cats", "risk=-1&hours=x", "order=random", "source=moon", "after=x"])
+@pytest.mark.parametrize(
+    "query", ["category=cats", "risk=-1&hours=x", "order=random", "source=moon", "after=x"]
+)
 def test_wrong_filters_show_more_and_never_an_error(
     client_of: As, make_review: Make, moderator: User, query: str
 ) -> None:
@@ -90,7 +103,9 @@ def test_wrong_filters_show_more_and_never_an_error(
     assert review.get_absolute_url() in text_of(client_of(moderator), f"/queues/waiting/?{query}")
 
 
-def test_an_address_may_ask_for_what_the_form_does_not_offer(client_of: As, make_review: Make, moderator: User) -> None:
+def test_an_address_may_ask_for_what_the_form_does_not_offer(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
     text = text_of(client_of(moderator), "/queues/waiting/?risk=63&hours=5&provider=gone")
 
     assert '<option value="63" selected>63 or more</option>' in text
@@ -107,7 +122,7 @@ def test_pages_go_through_a_filtered_queue_once(
     reviews = [make_review() for _ in range(5)]
     Review.objects.filter(pk__in=[one.pk for one in reviews]).update(found=BITS["alcohol"])
     for place, review in enumerate(reviews):
-        Review.objects.filter(pk=review.pk).update(priority=place // 2)
+        Review.objects.filter(pk=review.pk).update(risk=place // 2)
     make_review()
     client, seen = client_of(moderator), []
     address: str | None = f"/queues/waiting/?category=alcohol&order={order}"
@@ -118,7 +133,9 @@ def test_pages_go_through_a_filtered_queue_once(
         assert page
         seen += page
         following = text.partition('" rel="next"')[0].rpartition('href="')[2]
-        address = f"/queues/waiting/{following.replace('&amp;', '&')}" if 'rel="next"' in text else None
+        address = (
+            f"/queues/waiting/{following.replace('&amp;', '&')}" if 'rel="next"' in text else None
+        )
 
     assert len(seen) == 5
     assert set(seen) == set(reviews)
@@ -128,7 +145,9 @@ def test_an_empty_queue_is_asked_again_without_disturbing_the_page(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     client = client_of(moderator)
-    assert f'hx-get="{DRINKS.replace("&", "&amp;")}" hx-trigger="every 20s"' in text_of(client, DRINKS)
+    assert f'hx-get="{DRINKS.replace("&", "&amp;")}" hx-trigger="every 20s"' in text_of(
+        client, DRINKS
+    )
 
     assert client.get(DRINKS, headers=HTMX).status_code == 204
     drink = make_review()
@@ -140,7 +159,9 @@ def test_an_empty_queue_is_asked_again_without_disturbing_the_page(
 # --- Saved queues ---
 
 
-def test_a_queue_is_saved_listed_and_deleted(client_of: As, make_review: Make, moderator: User) -> None:
+def test_a_queue_is_saved_listed_and_deleted(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
     client = client_of(moderator)
 
     response = client.post(SAVE, {"name": "  Drinks   first "})
@@ -160,8 +181,12 @@ def test_a_queue_is_saved_listed_and_deleted(client_of: As, make_review: Make, m
 def test_saved_queues_are_offered_by_name_ones_own_first(
     make_review: Make, moderator: User, other_moderator: User, senior: User
 ) -> None:
-    def keep(owner: User, name: str, query: str, base: str = "waiting", *, is_shared: bool = False) -> None:
-        SavedQueue.objects.create(owner=owner, name=name, query=query, base=base, is_shared=is_shared)
+    def keep(
+        owner: User, name: str, query: str, base: str = "waiting", *, is_shared: bool = False
+    ) -> None:
+        SavedQueue.objects.create(
+            owner=owner, name=name, query=query, base=base, is_shared=is_shared
+        )
 
     keep(senior, "Arms", "category=violence", is_shared=True)
     keep(senior, "For seniors", "risk=90", "escalated", is_shared=True)
@@ -174,10 +199,15 @@ def test_saved_queues_are_offered_by_name_ones_own_first(
     assert [queue.name for queue in queues.saved_for(other_moderator)] == ["Arms"]
     assert [queue.name for queue in queues.saved_for(senior)] == ["Arms", "For seniors", "Private"]
     arms = queues.saved_for(moderator)[2]
-    assert (arms.key, arms.get_absolute_url()) == ("waiting?category=violence", "/queues/waiting/?category=violence")
+    assert (arms.key, arms.get_absolute_url()) == (
+        "waiting?category=violence",
+        "/queues/waiting/?category=violence",
+    )
 
 
-def test_only_seniors_and_leads_save_for_everybody(client_of: As, moderator: User, senior: User, lead: User) -> None:
+def test_only_seniors_and_leads_save_for_everybody(
+    client_of: As, moderator: User, senior: User, lead: User
+) -> None:
     shared = {"name": "Drinks", "is_shared": "on"}
     lead.user_permissions.add(Permission.objects.get(codename="decide_review"))
 
@@ -194,16 +224,25 @@ def test_only_seniors_and_leads_save_for_everybody(client_of: As, moderator: Use
     assert "Delete" not in text
 
 
-def test_saved_queues_show_how_much_waits(client_of: As, make_review: Make, moderator: User) -> None:
+def test_saved_queues_show_how_much_waits(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
     for count, category in ((2, "alcohol"), (1, "gambling")):
-        Review.objects.filter(pk__in=[make_review().pk for _ in range(count)]).update(found=BITS[category])
+        Review.objects.filter(pk__in=[make_review().pk for _ in range(count)]).update(
+            found=BITS[category]
+        )
     for name in ("alcohol", "gambling", "violence"):
-        SavedQueue.objects.create(owner=moderator, name=name, base="waiting", query=f"category={name}")
+        SavedQueue.objects.create(
+            owner=moderator, name=name, base="waiting", query=f"category={name}"
+        )
 
     text = " ".join(text_of(client_of(moderator), "/queues/").split()).partition("Saved queues")[2]
 
     entries = {entry.partition("</bdi>")[0]: entry for entry in text.split("<strong><bdi>")[1:4]}
-    counts = {name: re.search(r'class="depth"><span class="num">(\d+)<', entry) for name, entry in entries.items()}
+    counts = {
+        name: re.search(r'class="depth"><span class="num">(\d+)<', entry)
+        for name, entry in entries.items()
+    }
     assert {name: found and found.group(1) for name, found in counts.items()} == {
         "alcohol": "2",
         "gambling": "1",
@@ -212,8 +251,12 @@ def test_saved_queues_show_how_much_waits(client_of: As, make_review: Make, mode
     assert {name for name, entry in entries.items() if " disabled" in entry} == {"violence"}
 
 
-def test_nobody_deletes_somebody_elses(client_of: As, moderator: User, senior: User, client: Client) -> None:
-    saved = SavedQueue.objects.create(owner=senior, name="Arms", base="waiting", query="risk=90", is_shared=True)
+def test_nobody_deletes_somebody_elses(
+    client_of: As, moderator: User, senior: User, client: Client
+) -> None:
+    saved = SavedQueue.objects.create(
+        owner=senior, name="Arms", base="waiting", query="risk=90", is_shared=True
+    )
     address = f"/queues/saved/{saved.uuid}/deletion/"
 
     assert client.post(address).status_code == 302
@@ -233,7 +276,12 @@ def test_nobody_deletes_somebody_elses(client_of: As, moderator: User, senior: U
     ],
 )
 def test_a_name_that_cannot_be_is_refused_with_the_form(
-    client_of: As, make_review: Make, moderator: User, other_moderator: User, data: dict[str, Any], sentence: str
+    client_of: As,
+    make_review: Make,
+    moderator: User,
+    other_moderator: User,
+    data: dict[str, Any],
+    sentence: str,
 ) -> None:
     make_review()
     SavedQueue.objects.create(owner=moderator, name="Taken", base="waiting", query="risk=90")
@@ -270,8 +318,13 @@ def test_a_queue_without_filters_is_not_saved(client_of: As, moderator: User) ->
     assert not SavedQueue.objects.exists()
 
 
-def test_a_queue_that_is_not_theirs_cannot_be_saved(client_of: As, moderator: User, auditor: User) -> None:
-    assert client_of(moderator).post("/queues/escalated/saved/?risk=90", {"name": "Up"}).status_code == 404
+def test_a_queue_that_is_not_theirs_cannot_be_saved(
+    client_of: As, moderator: User, auditor: User
+) -> None:
+    assert (
+        client_of(moderator).post("/queues/escalated/saved/?risk=90", {"name": "Up"}).status_code
+        == 404
+    )
     assert client_of(auditor).post(SAVE, {"name": "Up"}).status_code == 404
     assert saved_queues.SAVED_MAX == 30
 
@@ -280,7 +333,9 @@ def test_pages_of_queues_stay_within_their_queries(
     client_of: As, make_review: Make, moderator: User, django_assert_max_num_queries: Any
 ) -> None:
     for number in range(10):
-        SavedQueue.objects.create(owner=moderator, name=f"Q{number}", base="waiting", query=f"risk={number}")
+        SavedQueue.objects.create(
+            owner=moderator, name=f"Q{number}", base="waiting", query=f"risk={number}"
+        )
         make_review()
     client = client_of(moderator)
 

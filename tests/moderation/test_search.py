@@ -1,4 +1,6 @@
-"""Search through the browser's eyes: what is found, what is said when nothing is, and who may look."""
+"""Search through the browser's eyes: what is found, what is said when nothing is, and who may
+look.
+"""
 
 from __future__ import annotations
 
@@ -49,14 +51,18 @@ def test_the_page_asks_for_a_login_and_for_a_role(db: None, client_of: As) -> No
     assert b'id="bar-q"' not in client_of(nobody).get("/requests/").content
 
 
-def test_auditors_and_leads_search_too(client_of: As, auditor: User, lead: User, prompted: Prompted) -> None:
+def test_auditors_and_leads_search_too(
+    client_of: As, auditor: User, lead: User, prompted: Prompted
+) -> None:
     review = prompted("a harbour")
 
     for user in (auditor, lead):
         assert found(look(client_of(user), "harbour")) == short(review)
 
 
-def test_before_a_search_the_page_says_what_can_be_typed(client: Client, prompted: Prompted) -> None:
+def test_before_a_search_the_page_says_what_can_be_typed(
+    client: Client, prompted: Prompted
+) -> None:
     prompted("a harbour")
     response = look(client)
 
@@ -71,7 +77,9 @@ def test_looking_writes_nothing(client: Client, prompted: Prompted) -> None:
     with CaptureQueriesContext(connection) as queries:
         look(client, "harbour")
 
-    assert [q["sql"] for q in queries if not q["sql"].lstrip().upper().startswith(("SELECT", "WITH"))] == []
+    assert [
+        q["sql"] for q in queries if not q["sql"].lstrip().upper().startswith(("SELECT", "WITH"))
+    ] == []
 
 
 def test_every_page_has_the_box(client: Client) -> None:
@@ -122,17 +130,23 @@ def test_words_of_the_prompt(client: Client, prompted: Prompted, q: str, names: 
     assert found(look(client, q)) == short(*(made[name] for name in sorted(names, reverse=True)))
 
 
-def test_words_of_prompts_from_elsewhere_and_of_file_names(client: Client, make_review: Make) -> None:
+def test_words_of_prompts_from_elsewhere_and_of_file_names(
+    client: Client, make_review: Make
+) -> None:
     imported = make_review(source=Source.UPLOAD, original_name="Sphinx_at-noon.png")
     elsewhere = make_review(
-        source=Source.SCENARIO, external_id="asset_1", metadata={"scenario": {"prompt": "a griffin, asleep"}}
+        source=Source.SCENARIO,
+        external_id="asset_1",
+        metadata={"scenario": {"prompt": "a griffin, asleep"}},
     )
 
     assert found(look(client, "sphinx noon png")) == short(imported)
     assert found(look(client, '"griffin asleep"')) == short(elsewhere)
 
 
-def test_the_words_found_are_marked_and_nothing_in_a_prompt_becomes_markup(client: Client, prompted: Prompted) -> None:
+def test_the_words_found_are_marked_and_nothing_in_a_prompt_becomes_markup(
+    client: Client, prompted: Prompted
+) -> None:
     prompted("<b>quiet</b> " + "filler " * 60 + "Harbour, <script>alert(1)</script> harbours")
 
     content = look(client, "harbour").content.decode()
@@ -143,9 +157,13 @@ def test_the_words_found_are_marked_and_nothing_in_a_prompt_becomes_markup(clien
     assert "<mark>harbours</mark>" in look(client, "harb*").content.decode()
 
 
-def test_a_result_shows_what_is_to_be_seen_at_a_glance_and_no_pixels(client: Client, prompted: Prompted) -> None:
+def test_a_result_shows_what_is_to_be_seen_at_a_glance_and_no_pixels(
+    client: Client, prompted: Prompted
+) -> None:
     review = prompted("a harbour")
-    Review.objects.filter(pk=review.pk).update(headline="alcohol.use", headline_l1="alcohol")
+    Review.objects.filter(pk=review.pk).update(
+        top_category="alcohol.use", top_category_l1="alcohol"
+    )
 
     content = look(client, "harbour").content.decode()
 
@@ -214,9 +232,13 @@ def test_filters_alone_are_a_search(client: Client, prompted: Prompted) -> None:
     assert found(look(client, "", source="txt2img", provider="novita-sandbox")) == short(second)
 
 
-def test_found_by_classifiers_means_any_label_of_any_classifier(client: Client, prompted: Prompted) -> None:
+def test_found_by_classifiers_means_any_label_of_any_classifier(
+    client: Client, prompted: Prompted
+) -> None:
     armed, sober, barely = prompted("one"), prompted("two"), prompted("three")
-    Review.objects.filter(pk=armed.pk).update(headline="violence.weapons", headline_l1="violence")
+    Review.objects.filter(pk=armed.pk).update(
+        top_category="violence.weapons", top_category_l1="violence"
+    )
     label(armed, "violence.weapons", 90)
     label(armed, "alcohol.use", 85, classifier="another")
     label(sober, "alcohol", 0)
@@ -230,7 +252,9 @@ def test_found_by_classifiers_means_any_label_of_any_classifier(client: Client, 
     assert found(look(client, "", category="alcohol.beverages", status="approved")) == []
 
 
-def test_categories_that_decisions_have_named(client: Client, moderator: User, make_review: Make) -> None:
+def test_categories_that_decisions_have_named(
+    client: Client, moderator: User, make_review: Make
+) -> None:
     rejected, other = held(make_review, moderator), make_review()
     decide(client, rejected, "reject", categories=["alcohol.use", "gambling"])
 
@@ -242,7 +266,10 @@ def test_categories_that_decisions_have_named(client: Client, moderator: User, m
 
 
 def test_a_model_by_part_of_its_name(client: Client, prompted: Prompted) -> None:
-    alder, birch = prompted("one", model_name="alder_v4.safetensors"), prompted("two", model_name="Birch XL")
+    alder, birch = (
+        prompted("one", model_name="alder_v4.safetensors"),
+        prompted("two", model_name="Birch XL"),
+    )
 
     assert found(look(client, "", model="ALDER")) == short(alder)
     assert found(look(client, "", model="Birch XL")) == short(birch)
@@ -303,7 +330,9 @@ def test_days(client: Client, prompted: Prompted) -> None:
         ({"q": " ".join(f"w{i}" for i in range(17))}, "more than 16 words"),
     ],
 )
-def test_a_wrong_value_is_named(client: Client, prompted: Prompted, fields: dict[str, str], sentence: str) -> None:
+def test_a_wrong_value_is_named(
+    client: Client, prompted: Prompted, fields: dict[str, str], sentence: str
+) -> None:
     prompted("one")
 
     response = look(client, "", **fields)
@@ -344,15 +373,24 @@ def test_a_page_makes_few_queries(client: Client, prompted: Prompted) -> None:
     for number in range(5):
         prompted(f"a harbour {number}")
     everything = {
-        "status": "pending", "named": "alcohol", "source": "txt2img", "provider": "novita-sandbox", "model": "alder",
-        "seed": "7", "start": "2020-01-01", "end": "2030-01-01", "requester": "moderator",
-    }  # fmt: skip
+        "status": "pending",
+        "named": "alcohol",
+        "source": "txt2img",
+        "provider": "novita-sandbox",
+        "model": "alder",
+        "seed": "7",
+        "start": "2020-01-01",
+        "end": "2030-01-01",
+        "requester": "moderator",
+    }
     look(client, "harbour", **everything)
 
     for fields in ({}, {"status": "pending"}, everything):
         with CaptureQueriesContext(connection) as queries:
             look(client, "harbour", **fields)
-        assert len(queries) <= (12 if fields is everything else 9), [q["sql"][:200] for q in queries]
+        assert len(queries) <= (12 if fields is everything else 9), [
+            q["sql"][:200] for q in queries
+        ]
 
 
 # --- Second opinions ---
@@ -382,7 +420,7 @@ def test_a_rejected_image_is_listed_under_what_it_was_rejected_for(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     review = make_review()
-    Review.objects.update(headline="alcohol", headline_l1="alcohol")
+    Review.objects.update(top_category="alcohol", top_category_l1="alcohol")
     assert review.claim_for(moderator)
     client = client_of(moderator)
     decide(client, review, "reject", categories=["violence.weapons"])

@@ -24,7 +24,9 @@ def client(client_of: As, moderator: User) -> Client:
     return client_of(moderator)
 
 
-def test_a_perceptual_hash_finds_what_looks_alike_the_nearest_first(client: Client, make_review: Make) -> None:
+def test_a_perceptual_hash_finds_what_looks_alike_the_nearest_first(
+    client: Client, make_review: Make
+) -> None:
     near, far, wide, other = (make_review() for _ in range(4))
     pdq = bytes(other.asset.pdq)
     for review, bits in ((near, 3), (far, 15), (wide, 31)):
@@ -37,19 +39,25 @@ def test_a_perceptual_hash_finds_what_looks_alike_the_nearest_first(client: Clie
 
 
 @pytest.mark.django_db
-def test_what_is_close_is_found_without_looking_at_those_that_share_one_band_by_chance(make_review: Make) -> None:
+def test_what_is_close_is_found_without_looking_at_those_that_share_one_band_by_chance(
+    make_review: Make,
+) -> None:
     close, beyond, chance = (make_review() for _ in range(3))
     pdq = bytes(range(1, 33))
     for review, bits in ((close, image_search.CLOSE), (beyond, image_search.CLOSE + 1)):
         put_hash(review.asset, flipped(pdq, bits))
     put_hash(chance.asset, pdq[:2] + bytes(byte ^ 255 for byte in pdq[2:]))
 
-    assert image_search.nearest(pdq, within=image_search.CLOSE) == [(close.asset.pk, image_search.CLOSE)]
+    assert image_search.nearest(pdq, within=image_search.CLOSE) == [
+        (close.asset.pk, image_search.CLOSE)
+    ]
     assert image_search._sharing(image_search.bands(pdq), at_least=2) == [close.asset.pk]
 
 
 def flipped(pdq: bytes, bits: int) -> bytes:
-    """A hash that far away, its differences spread over all bands as evenly as can be: the hardest to find."""
+    """A hash that far away, its differences spread over all bands as evenly as can be: the hardest
+    to find.
+    """
     number = int.from_bytes(pdq, "big")
     for bit in range(bits):
         number ^= 1 << (bit % 16 * 16 + bit // 16 * 5)
@@ -97,7 +105,9 @@ def test_a_picture_that_never_came_in(client: Client, make_review: Make) -> None
     assert "Look wider" in text_of(shown)
 
 
-def test_a_picture_too_even_to_be_compared_is_found_by_its_bytes_alone(client: Client, make_review: Make) -> None:
+def test_a_picture_too_even_to_be_compared_is_found_by_its_bytes_alone(
+    client: Client, make_review: Make
+) -> None:
     def plain(colour: int) -> bytes:
         file = io.BytesIO()
         Image.new("RGB", (64, 64), (colour, 90, 90)).save(file, "PNG")
@@ -116,7 +126,9 @@ def test_a_picture_too_even_to_be_compared_is_found_by_its_bytes_alone(client: C
     ("content", "sentence"),
     [(b"", "empty"), (b"not a picture", "image"), (b"\x89PNG\r\n\x1a\n" + b"x" * 100, "")],
 )
-def test_what_is_no_picture_is_refused_with_a_sentence(client: Client, content: bytes, sentence: str) -> None:
+def test_what_is_no_picture_is_refused_with_a_sentence(
+    client: Client, content: bytes, sentence: str
+) -> None:
     response = send(client, content)
 
     assert response.status_code == 422
@@ -131,7 +143,9 @@ def test_too_large_a_picture_is_refused_and_never_touches_the_disk(
     def no_file(*_arguments: Any, **_named: Any) -> None:
         raise AssertionError("an upload was written to the disk")
 
-    monkeypatch.setattr("django.core.files.uploadedfile.tempfile.NamedTemporaryFile", no_file, raising=False)
+    monkeypatch.setattr(
+        "django.core.files.uploadedfile.tempfile.NamedTemporaryFile", no_file, raising=False
+    )
     monkeypatch.setattr("django.core.files.temp.NamedTemporaryFile", no_file)
 
     response = send(client, b"\x89PNG\r\n\x1a\n" + bytes(imaging.MAX_BYTES))
@@ -144,7 +158,7 @@ def test_no_file_and_no_decoder(client: Client, monkeypatch: pytest.MonkeyPatch)
     assert "Choose a picture first." in text_of(client.post("/search/"))
 
     def unavailable(_content: bytes) -> None:
-        raise imaging.DecoderUnavailable("All image decoders are busy.")
+        raise imaging.DecoderUnavailableError("All image decoders are busy.")
 
     monkeypatch.setattr(imaging, "render", unavailable)
     response = send(client, picture(1))
@@ -159,7 +173,10 @@ def test_a_picture_needs_the_token_of_the_form(moderator: User) -> None:
     assert send(client, picture(1)).status_code == 403
     token = client.get("/search/").context["csrf_token"]
     file = SimpleUploadedFile("picture.png", picture(1))
-    assert client.post("/search/", {"image": file, "csrfmiddlewaretoken": str(token)}).status_code == 303
+    assert (
+        client.post("/search/", {"image": file, "csrfmiddlewaretoken": str(token)}).status_code
+        == 303
+    )
 
 
 def test_an_uploaded_picture_can_be_narrowed_too(client: Client, make_review: Make) -> None:
@@ -168,4 +185,11 @@ def test_an_uploaded_picture_can_be_narrowed_too(client: Client, make_review: Ma
 
     assert found(client.get(address + "&status=pending")) == short(review)
     assert found(client.get(address + "&status=approved")) == []
-    assert found(client.get(address + "&start=" + (datetime.now(UTC) + timedelta(days=2)).date().isoformat())) == []
+    assert (
+        found(
+            client.get(
+                address + "&start=" + (datetime.now(UTC) + timedelta(days=2)).date().isoformat()
+            )
+        )
+        == []
+    )

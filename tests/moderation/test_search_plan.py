@@ -12,10 +12,28 @@ from django.db.models import Q
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from generation.models import Asset, AssetText, GenerationRequest, HashBand, ProviderState, image_search
+from generation.models import (
+    Asset,
+    AssetText,
+    GenerationRequest,
+    HashBand,
+    ProviderState,
+    image_search,
+)
 from moderation.models import NamedCategory, Review
 from moderation.search import conditions, known, page, plan, sample
-from moderation.search.conditions import AnyOf, Columns, Condition, Decided, Model, Named, Requester, Seed, Span, Words
+from moderation.search.conditions import (
+    AnyOf,
+    Columns,
+    Condition,
+    Decided,
+    Model,
+    Named,
+    Requester,
+    Seed,
+    Span,
+    Words,
+)
 from moderation.search.query import SEED_MAX, parse
 from tests.moderation.page_helpers import As, Make, label
 from tests.moderation.search_factories import _nothing_kept, found, look, short, text_of  # noqa: F401
@@ -26,7 +44,9 @@ sqlite_only = pytest.mark.skipif(connection.vendor != "sqlite", reason="reads SQ
 
 @pytest.fixture
 def reviews(make_review: Make, make_request: Callable[..., GenerationRequest]) -> list[Review]:
-    """Ten images, oldest first: all of a harbour, the first at dawn, the second by another model."""
+    """Ten images, oldest first: all of a harbour, the first at dawn, the second by another
+    model.
+    """
     made = []
     for number in range(10):
         prompt = f"a harbour {'at dawn' if number == 0 else 'by night'}"
@@ -56,7 +76,9 @@ def ids(*reviews: Review) -> list[int]:
 # --- Which way ---
 
 
-def test_a_rare_condition_finds_what_lies_beyond_the_window(reviews: list[Review], small: None) -> None:
+def test_a_rare_condition_finds_what_lies_beyond_the_window(
+    reviews: list[Review], small: None
+) -> None:
     oldest, second = reviews[0], reviews[1]
     Review.objects.filter(pk=oldest.pk).update(status="escalated")
     label(oldest, "alcohol.use")
@@ -74,32 +96,56 @@ def test_a_rare_condition_finds_what_lies_beyond_the_window(reviews: list[Review
     }
 
     for condition, review in rare.items():
-        assert plan.find([condition], span=ALL, limit=9) == plan.Found(ids(review)), condition
+        assert plan.find([condition], span=ALL, limit=9) == plan.SearchMatches(ids(review)), (
+            condition
+        )
     for slug in ("alcohol", "alcohol.use"):
-        assert plan.find([Columns(found=slug)], span=ALL, limit=9) == plan.Found(ids(oldest)), slug
+        assert plan.find([Columns(found=slug)], span=ALL, limit=9) == plan.SearchMatches(
+            ids(oldest)
+        ), slug
     for values in ({"status": "escalated"}, {"status": "escalated", "source": "txt2img"}):
-        assert plan.find([Columns(values)], span=ALL, limit=9) == plan.Found(ids(oldest)), values
+        assert plan.find([Columns(values)], span=ALL, limit=9) == plan.SearchMatches(ids(oldest)), (
+            values
+        )
 
 
-def test_a_common_condition_is_walked_to_the_end_of_the_window(reviews: list[Review], small: None) -> None:
+def test_a_common_condition_is_walked_to_the_end_of_the_window(
+    reviews: list[Review], small: None
+) -> None:
     newest = list(reversed(reviews))
 
-    for condition in (Words(parse("night").terms), Model(("alder",)), Columns({"status": "pending"})):
-        assert plan.find([condition], span=ALL, limit=2) == plan.Found(ids(*newest[:3])), condition
+    for condition in (
+        Words(parse("night").terms),
+        Model(("alder",)),
+        Columns({"status": "pending"}),
+    ):
+        assert plan.find([condition], span=ALL, limit=2) == plan.SearchMatches(ids(*newest[:3])), (
+            condition
+        )
         ended = plan.find([condition], span=ALL, limit=9)
-        assert ended == plan.Found(ids(*newest[:5]), newest[4].asset_id, newest[4].created_at), condition
+        assert ended == plan.SearchMatches(
+            ids(*newest[:5]), newest[4].asset_id, newest[4].created_at
+        ), condition
 
 
 def test_a_rare_condition_is_narrowed_by_common_ones(reviews: list[Review], small: None) -> None:
     dawn = Words(parse("dawn").terms)
 
-    assert plan.find([Columns({"status": "pending"}), dawn], span=ALL, limit=9).ids == ids(reviews[0])
-    assert plan.find([Columns({"status": "approved"}), dawn], span=ALL, limit=9) == plan.Found([])
-    assert plan.find([dawn, Model(("alder",)), Words(parse("-dawn").terms)], span=ALL, limit=9) == plan.Found([])
+    assert plan.find([Columns({"status": "pending"}), dawn], span=ALL, limit=9).ids == ids(
+        reviews[0]
+    )
+    assert plan.find(
+        [Columns({"status": "approved"}), dawn], span=ALL, limit=9
+    ) == plan.SearchMatches([])
+    assert plan.find(
+        [dawn, Model(("alder",)), Words(parse("-dawn").terms)], span=ALL, limit=9
+    ) == plan.SearchMatches([])
 
 
 def test_words_are_weighed_before_the_index_is_asked(reviews: list[Review], small: None) -> None:
-    """Each of them is in many images, and only together they are in none: crossing two long lists is not tried."""
+    """Each of them is in many images, and only together they are in none: crossing two long lists
+    is not tried.
+    """
     with CaptureQueriesContext(connection) as queries:
         assert Words(parse("harbour night").terms).ids(ALL) is None
         assert Words(parse("-dawn").terms).ids(ALL) is None
@@ -110,7 +156,9 @@ def test_words_are_weighed_before_the_index_is_asked(reviews: list[Review], smal
     assert sample.take().how_many([" harbour "]) == 10
 
 
-def test_a_window_that_ends_says_so_and_leads_on(reviews: list[Review], client: Client, small: None) -> None:
+def test_a_window_that_ends_says_so_and_leads_on(
+    reviews: list[Review], client: Client, small: None
+) -> None:
     response = look(client, "-harbour", status="pending")
 
     assert found(response) == []
@@ -139,7 +187,9 @@ def test_windows_leave_nothing_out(reviews: list[Review], client: Client, small:
     assert seen == short(*wanted)
 
 
-def test_narrowing_goes_through_its_ids_piece_by_piece(reviews: list[Review], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_narrowing_goes_through_its_ids_piece_by_piece(
+    reviews: list[Review], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(plan, "FIRST_PIECE", 2)
     newest = ids(*reversed(reviews))
 
@@ -166,7 +216,9 @@ def test_the_newest_of_a_crowded_band_are_compared_and_those_first_that_share_mo
         review.asset.bands.all().delete()
         review.asset.refresh_from_db()
         HashBand.store(review.asset)
-    monkeypatch.setattr(image_search, "_SHARING", image_search._SHARING.replace("LIMIT 2000", "LIMIT 1"))
+    monkeypatch.setattr(
+        image_search, "_SHARING", image_search._SHARING.replace("LIMIT 2000", "LIMIT 1")
+    )
 
     assert image_search.nearest(pdq) == [(near.pk, 0)]
     assert image_search.nearest(bytes(crowd[0].asset.pdq), limit=9)[0][1] == 0
@@ -198,11 +250,16 @@ def captured_steps(act: Callable[[], object]) -> list[str]:
 @pytest.mark.parametrize(
     "condition",
     [
-        Words(parse('harbour -night "red dress" sun*').terms), Model(["alder"]), Seed(7), Requester([1], [1]),
-        Decided(["gambling"]), Columns({"status": "pending"}, found="alcohol"),
-        Columns(found="alcohol.use"), AnyOf([Seed(7), Words(parse("x").terms), Named([1, 2])]),
+        Words(parse('harbour -night "red dress" sun*').terms),
+        Model(["alder"]),
+        Seed(7),
+        Requester([1], [1]),
+        Decided(["gambling"]),
+        Columns({"status": "pending"}, found="alcohol"),
+        Columns(found="alcohol.use"),
+        AnyOf([Seed(7), Words(parse("x").terms), Named([1, 2])]),
     ],
-)  # fmt: skip
+)
 def test_a_walk_goes_down_the_ids_and_looks_other_rows_up(db: None, condition: Condition) -> None:
     walked = steps(plan._walk([condition], Span(5, 900)))
 
@@ -237,12 +294,16 @@ def test_the_floor_of_a_window_is_read_from_the_index_alone(db: None) -> None:
         (Requester([1], [1]), ["requested_by_id", "api_key_id", "stored_by_id"]),
     ],
 )
-def test_rare_conditions_have_an_index_each(db: None, condition: Condition, indexes: Sequence[str]) -> None:
+def test_rare_conditions_have_an_index_each(
+    db: None, condition: Condition, indexes: Sequence[str]
+) -> None:
     made = captured_steps(lambda: condition.ids(ALL))
 
     for index in indexes:
         assert any(index in steps for steps in made), (index, made)
-    assert not [steps for steps in made if "SCAN generation_" in steps or "SCAN moderation_" in steps], made
+    assert not [
+        steps for steps in made if "SCAN generation_" in steps or "SCAN moderation_" in steps
+    ], made
 
 
 @sqlite_only
@@ -271,7 +332,9 @@ def test_ids_hashes_words_and_bands_are_looked_up(db: None) -> None:
 def test_postgresql_asks_its_index_over_words(db: None) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute(f"EXPLAIN (FORMAT JSON) {image_search._POSTGRESQL[0]}", ["'a' & 'b':*", 0, 9, 5])
+        cursor.execute(
+            f"EXPLAIN (FORMAT JSON) {image_search._POSTGRESQL[0]}", ["'a' & 'b':*", 0, 9, 5]
+        )
         made = json.dumps(cursor.fetchone())
     assert "generation_assettext_words" in made
 
@@ -285,6 +348,8 @@ def test_the_text_index_follows_its_table(make_review: Make) -> None:
     assert with_sphinx() == [review.asset_id]
     AssetText.objects.filter(pk=review.asset_id).update(text="griffin")
     assert with_sphinx() == []
-    assert AssetText.with_words(["griffin"], [], since=0, before=SEED_MAX, limit=5) == [review.asset_id]
+    assert AssetText.with_words(["griffin"], [], since=0, before=SEED_MAX, limit=5) == [
+        review.asset_id
+    ]
     AssetText.objects.all().delete()
     assert AssetText.with_words(["griffin"], [], since=0, before=SEED_MAX, limit=5) == []

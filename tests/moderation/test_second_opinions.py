@@ -28,8 +28,10 @@ def _all_are_drawn(settings: Any) -> None:
     settings.SECOND_OPINION_PERCENT = 100
 
 
-# --- Which, and for whom ----------------------------------------------------------------------------------------------
-def test_the_share_in_the_settings_is_drawn(make_review: Make, moderator: User, settings: Any) -> None:
+# --- Which, and for whom ---
+def test_the_share_in_the_settings_is_drawn(
+    make_review: Make, moderator: User, settings: Any
+) -> None:
     decision = judge(make_review(), moderator, "approve")
     drawn = 0
     settings.SECOND_OPINION_PERCENT = 5
@@ -60,8 +62,12 @@ def test_no_name_that_a_browser_chooses_dodges_the_draw(
     assert wanted >= 6
 
 
-@pytest.mark.parametrize(("verdict", "opinion"), [("approve", "wanted"), ("reject", "wanted"), ("escalate", "")])
-def test_only_final_decisions_are_judged_twice(make_review: Make, moderator: User, verdict: str, opinion: str) -> None:
+@pytest.mark.parametrize(
+    ("verdict", "opinion"), [("approve", "wanted"), ("reject", "wanted"), ("escalate", "")]
+)
+def test_only_final_decisions_are_judged_twice(
+    make_review: Make, moderator: User, verdict: str, opinion: str
+) -> None:
     review = make_review()
 
     judge(review, moderator, verdict)
@@ -92,11 +98,13 @@ def test_the_first_never_gets_their_own_back(
     assert refused.status_code == 409
     assert start(client, "second-opinion")["Location"] == "/queues/second-opinion/"
     assert decisions.claim_next(user=moderator, queue=SECOND) is None
-    assert start(client_of(other_moderator), "second-opinion")["Location"] == page_of(review, "second-opinion")
+    assert start(client_of(other_moderator), "second-opinion")["Location"] == page_of(
+        review, "second-opinion"
+    )
     assert Decision.objects.count() == 1
 
 
-# --- What follows -----------------------------------------------------------------------------------------------------
+# --- What follows ---
 @pytest.mark.parametrize("verdict", ["approve", "reject"])
 def test_two_who_agree_leave_the_first_decision_standing(
     make_review: Make, moderator: User, other_moderator: User, verdict: str
@@ -115,10 +123,17 @@ def test_two_who_agree_leave_the_first_decision_standing(
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("approve", "reject"), ("reject", "approve"), ("approve", "escalate"), ("reject", "escalate")]
+    ("one", "other"),
+    [("approve", "reject"), ("reject", "approve"), ("approve", "escalate"), ("reject", "escalate")],
 )
 def test_two_who_differ_bring_in_a_senior_who_sees_both(
-    client_of: As, make_review: Make, moderator: User, other_moderator: User, senior: User, one: str, other: str
+    client_of: As,
+    make_review: Make,
+    moderator: User,
+    other_moderator: User,
+    senior: User,
+    one: str,
+    other: str,
 ) -> None:
     review = held(make_review, moderator)
     judge_over_http(client_of(moderator), review, one, note="Toy")
@@ -135,7 +150,9 @@ def test_two_who_differ_bring_in_a_senior_who_sees_both(
     assert ("Weapons" in section) == ("reject" in (one, other))
 
 
-def test_who_took_part_is_told_so(make_review: Make, client_of: As, moderator: User, senior: User) -> None:
+def test_who_took_part_is_told_so(
+    make_review: Make, client_of: As, moderator: User, senior: User
+) -> None:
     review = make_review()
     judge(review, moderator, "approve")
     judge(review, senior, "reject")
@@ -160,7 +177,7 @@ def test_a_seniors_word_settles_a_disagreement_which_stays_noted(
     assert state(review) == ("escalated", "disagreed")
 
 
-# --- Ways back --------------------------------------------------------------------------------------------------------
+# --- Ways back ---
 @pytest.mark.parametrize("verdict", ["approve", "reject"])
 def test_who_takes_back_a_second_opinion_may_give_it_again(
     make_review: Make, moderator: User, other_moderator: User, verdict: str
@@ -174,7 +191,10 @@ def test_who_takes_back_a_second_opinion_may_give_it_again(
     assert state(review) == ("approved", "wanted")
     assert (review.decided_by, review.decided_at) == (moderator, first.created_at)
     assert review.is_held_by(other_moderator)
-    assert decisions.decide(review=review, user=other_moderator, verdict=Verdict.APPROVE).second_of == first
+    assert (
+        decisions.decide(review=review, user=other_moderator, verdict=Verdict.APPROVE).second_of
+        == first
+    )
 
 
 @pytest.mark.parametrize("verdict", ["approve", "reject"])
@@ -190,7 +210,7 @@ def test_when_the_first_decision_is_taken_back_the_second_falls_with_it(
     assert state(review) == ("pending", "")
     assert review.is_held_by(moderator)
     assert review.decided_by is None
-    with pytest.raises(decisions.Overtaken):
+    with pytest.raises(decisions.ConflictError):
         decisions.reverse(decision=second, user=other_moderator)
 
 
@@ -202,7 +222,14 @@ def test_a_first_decision_taken_back_under_the_hands_of_the_second(
     decisions.claim(review=review, user=other_moderator)
     decisions.reverse(decision=first, user=moderator)
 
-    late = decide(client_of(other_moderator), review, "reject", htmx=True, queue="second-opinion", categories=REASON)
+    late = decide(
+        client_of(other_moderator),
+        review,
+        "reject",
+        htmx=True,
+        queue="second-opinion",
+        categories=REASON,
+    )
 
     assert late.status_code == 409
     assert b"moderator has taken this review" in late.content
@@ -226,14 +253,20 @@ def test_a_lapsed_second_opinion_tells_nothing(
     assert "ejected" not in panel
 
 
-# --- Programs ---------------------------------------------------------------------------------------------------------
+# --- Programs ---
 def test_a_disagreement_withdraws_what_a_program_was_told(
-    make_request: Callable[..., GenerationRequest], make_review: Make, moderator: User, other_moderator: User,
+    make_request: Callable[..., GenerationRequest],
+    make_review: Make,
+    moderator: User,
+    other_moderator: User,
     senior: User,
-) -> None:  # fmt: skip
+) -> None:
     key, _ = ApiKey.make(name="shop", scopes=["generate"])
     order = make_request(
-        status="succeeded", finished_at=timezone.now(), api_key=key, callback_url="https://shop.example/hook"
+        status="succeeded",
+        finished_at=timezone.now(),
+        api_key=key,
+        callback_url="https://shop.example/hook",
     )
     review = make_review(source=Source.TXT2IMG, request=order, position=0)
 
@@ -249,11 +282,17 @@ def test_a_disagreement_withdraws_what_a_program_was_told(
 
 
 def test_agreement_tells_programs_nothing_new(
-    make_request: Callable[..., GenerationRequest], make_review: Make, moderator: User, other_moderator: User
+    make_request: Callable[..., GenerationRequest],
+    make_review: Make,
+    moderator: User,
+    other_moderator: User,
 ) -> None:
     key, _ = ApiKey.make(name="shop", scopes=["generate"])
     order = make_request(
-        status="succeeded", finished_at=timezone.now(), api_key=key, callback_url="https://shop.example/hook"
+        status="succeeded",
+        finished_at=timezone.now(),
+        api_key=key,
+        callback_url="https://shop.example/hook",
     )
     review = make_review(source=Source.TXT2IMG, request=order, position=0)
     judge(review, moderator, "approve")
@@ -262,9 +301,11 @@ def test_agreement_tells_programs_nothing_new(
     assert list(Delivery.objects.values_list("kind", "round")) == [("finished", 1)]
 
 
-# --- Many at once -----------------------------------------------------------------------------------------------------
+# --- Many at once ---
 @pytest.mark.django_db(transaction=True)
-def test_many_people_at_once_judge_everything_twice_and_nothing_three_times(make_review: Make, moderator: User) -> None:
+def test_many_people_at_once_judge_everything_twice_and_nothing_three_times(
+    make_review: Make, moderator: User
+) -> None:
     reviews = [make_review() for _ in range(12)]
     people = [User.objects.create_user(f"racer{number}") for number in range(5)]
     for person in people:
@@ -315,7 +356,7 @@ def test_an_undo_and_a_second_opinion_at_the_same_time_leave_one_truth(
         try:
             for first, gate in zip(firsts, gates, strict=True):
                 gate.wait(10)
-                with suppress(decisions.DeskError):
+                with suppress(decisions.DecisionError):
                     act(first)
         except Exception as error:
             faults.append(error)
@@ -327,7 +368,9 @@ def test_an_undo_and_a_second_opinion_at_the_same_time_leave_one_truth(
 
     def differ(first: Decision) -> None:
         review = Review.objects.get(pk=first.review_id)
-        decisions.decide(review=review, user=other_moderator, verdict=Verdict.REJECT, categories=REASON)
+        decisions.decide(
+            review=review, user=other_moderator, verdict=Verdict.REJECT, categories=REASON
+        )
 
     threads = [threading.Thread(target=run, args=(act,)) for act in (undo, differ)]
     for thread in threads:
@@ -337,6 +380,7 @@ def test_an_undo_and_a_second_opinion_at_the_same_time_leave_one_truth(
 
     assert faults == []
     for first in firsts:
-        # Whoever came first, the undo counted: it takes the second opinion along, or leaves none to be given.
+        # Whoever came first, the undo counted: it takes the second opinion along, or leaves none to
+        # be given.
         assert state(first.review) == ("pending", "")
     assert verify_chain(Decision.objects.order_by("sequence")) == []

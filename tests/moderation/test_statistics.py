@@ -1,4 +1,6 @@
-"""Counting the record in the background: words of prompts, figures of days; once each, whoever dies or works beside."""
+"""Counting the record in the background: words of prompts, figures of days; once each, whoever dies
+or works beside.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,16 @@ from django.utils import timezone
 
 from generation.models import GenerationRequest, Source
 from moderation import tasks
-from moderation.models import ChainHead, DayFigures, Decision, Policy, Review, TallyProgress, Verdict, WordTally
+from moderation.models import (
+    ChainHead,
+    DailyStats,
+    Decision,
+    Policy,
+    Review,
+    Verdict,
+    WordStats,
+    WordStatsProgress,
+)
 from moderation.policy_engine import Outcome, Settlement
 from moderation.services import classification, decisions, statistics
 from tests.moderation.page_helpers import As, Make, page_of
@@ -26,7 +37,7 @@ Ask = Callable[..., GenerationRequest]
 
 @pytest.fixture(autouse=True)
 def _from_nothing(db: None) -> None:
-    TallyProgress.objects.get_or_create(pk=1)
+    WordStatsProgress.objects.get_or_create(pk=1)
 
 
 @pytest.fixture
@@ -36,7 +47,10 @@ def made(make_review: Make, make_request: Ask) -> Callable[..., list[Review]]:
 
     def make(prompt: str, images: int = 1) -> list[Review]:
         order = make_request(prompt=prompt, image_num=images, seed=next(seeds))
-        return [make_review(source=Source.TXT2IMG, request=order, position=number) for number in range(images)]
+        return [
+            make_review(source=Source.TXT2IMG, request=order, position=number)
+            for number in range(images)
+        ]
 
     return make
 
@@ -46,11 +60,13 @@ def learn() -> None:
 
 
 def tally(word: str) -> tuple[int, int]:
-    row = WordTally.objects.filter(word=word).first()
+    row = WordStats.objects.filter(word=word).first()
     return (row.decided, row.rejected) if row else (0, 0)
 
 
-def test_words_of_decided_images_are_counted(made: Callable[..., list[Review]], moderator: User) -> None:
+def test_words_of_decided_images_are_counted(
+    made: Callable[..., list[Review]], moderator: User
+) -> None:
     first, second, third = made("A red dagger, 4k", 3)
     (other,) = made("a RED boat")
     (untouched,) = made("a red kite")
@@ -61,9 +77,14 @@ def test_words_of_decided_images_are_counted(made: Callable[..., list[Review]], 
 
     learn()
 
-    assert (tally("red"), tally("dagger"), tally("boat"), tally("kite")) == ((3, 1), (2, 1), (1, 0), (0, 0))
+    assert (tally("red"), tally("dagger"), tally("boat"), tally("kite")) == (
+        (3, 1),
+        (2, 1),
+        (1, 0),
+        (0, 0),
+    )
     assert tally("4k") == (0, 0)
-    progress = TallyProgress.objects.get()
+    progress = WordStatsProgress.objects.get()
     assert (progress.sequence, progress.decided, progress.rejected) == (4, 3, 1)
     assert untouched.status == "pending"
 
@@ -72,13 +93,17 @@ def test_the_policys_decisions_count_too(made: Callable[..., list[Review]]) -> N
     (review,) = made("a dagger")
     Review.objects.filter(pk=review.pk).update(status="classifying")
     review.refresh_from_db()
-    settlement = Settlement(outcome=Outcome.REJECT, why="A test.", categories=("violence.weapons",))
-    classification.apply_settlement(review=review, policy=Policy.objects.active(), settlement=settlement)
+    settlement = Settlement(
+        outcome=Outcome.REJECT, reason="A test.", categories=("violence.weapons",)
+    )
+    classification.apply_settlement(
+        review=review, policy=Policy.objects.active(), settlement=settlement
+    )
 
     learn()
 
     assert tally("dagger") == (1, 1)
-    assert DayFigures.objects.get().by_policy == 1
+    assert DailyStats.objects.get().by_policy == 1
 
 
 @pytest.mark.parametrize("step", [1, 2, 200])
@@ -94,11 +119,15 @@ def test_reversals_subtract_wherever_batches_end(
     learn()
 
     assert tally("dagger") == (1, 0)
-    assert sum(DayFigures.objects.values_list("by_people", flat=True)) == 1
+    assert sum(DailyStats.objects.values_list("by_people", flat=True)) == 1
 
 
 def test_second_opinions_do_not_count_twice(
-    made: Callable[..., list[Review]], moderator: User, other_moderator: User, senior: User, settings: Any
+    made: Callable[..., list[Review]],
+    moderator: User,
+    other_moderator: User,
+    senior: User,
+    settings: Any,
 ) -> None:
     settings.SECOND_OPINION_PERCENT = 100
     (agreed,) = made("a dagger")
@@ -114,19 +143,25 @@ def test_second_opinions_do_not_count_twice(
     learn()
 
     assert (tally("dagger"), tally("sabre"), tally("rapier")) == ((1, 0), (0, 0), (1, 1))
-    figures = DayFigures.objects.get()
+    figures = DailyStats.objects.get()
     assert (figures.agreed, figures.disagreed, figures.by_people) == (1, 2, 4)
 
 
 def test_prompts_that_came_with_an_import_count(make_review: Make, moderator: User) -> None:
-    review = make_review(source=Source.SCENARIO, external_id="a1", metadata={"scenario": {"prompt": "a halberd"}})
+    review = make_review(
+        source=Source.SCENARIO, external_id="a1", metadata={"scenario": {"prompt": "a halberd"}}
+    )
     judge(review, moderator, "reject")
-    judge(make_review(source=Source.SCENARIO, external_id="a2", metadata={"scenario": ["odd"]}), moderator, "reject")
+    judge(
+        make_review(source=Source.SCENARIO, external_id="a2", metadata={"scenario": ["odd"]}),
+        moderator,
+        "reject",
+    )
 
     learn()
 
     assert tally("halberd") == (1, 1)
-    assert TallyProgress.objects.get().decided == 1
+    assert WordStatsProgress.objects.get().decided == 1
 
 
 def test_what_there_was_before_is_counted_from_the_beginning(
@@ -135,12 +170,12 @@ def test_what_there_was_before_is_counted_from_the_beginning(
     monkeypatch.setattr(statistics, "BATCH", 3)
     for review in made("old wine", 7):
         judge(review, moderator, "reject")
-    TallyProgress.objects.all().delete()
+    WordStatsProgress.objects.all().delete()
 
     learn()
 
     assert tally("wine") == (7, 7)
-    assert TallyProgress.objects.get().sequence == 7
+    assert WordStatsProgress.objects.get().sequence == 7
 
 
 def test_a_crash_in_the_middle_counts_nothing_and_loses_nothing(
@@ -161,14 +196,14 @@ def test_a_crash_in_the_middle_counts_nothing_and_loses_nothing(
         with pytest.raises(Killed), transaction.atomic():
             statistics.count_batch()
     assert tally("dagger") == (0, 0)
-    assert not DayFigures.objects.exists()
-    assert TallyProgress.objects.get().sequence == 0
+    assert not DailyStats.objects.exists()
+    assert WordStatsProgress.objects.get().sequence == 0
 
     learn()
     learn()
 
     assert tally("dagger") == (1, 1)
-    assert DayFigures.objects.get().by_people == 1
+    assert DailyStats.objects.get().by_people == 1
 
 
 @pytest.mark.django_db(transaction=True)
@@ -200,8 +235,8 @@ def test_two_workers_at_once_count_everything_once(
 
     assert faults == []
     assert (tally("dagger"), tally("sabre")) == ((8, 8), (8, 0))
-    assert DayFigures.objects.get().by_people == 16
-    assert TallyProgress.objects.get().sequence == 16
+    assert DailyStats.objects.get().by_people == 16
+    assert WordStatsProgress.objects.get().sequence == 16
 
 
 def test_it_is_due_with_enough_or_after_a_while(
@@ -256,16 +291,18 @@ def test_the_desk_marks_words_that_go_with_rejections(
 
 def test_days_are_utc_and_by_category(make_review: Make, moderator: User, senior: User) -> None:
     review = make_review()
-    Review.objects.filter(pk=review.pk).update(headline="alcohol.use", headline_l1="alcohol")
+    Review.objects.filter(pk=review.pk).update(
+        top_category="alcohol.use", top_category_l1="alcohol"
+    )
     review.refresh_from_db()
     decision = judge(review, moderator, "approve")
     decisions.reverse(decision=decision, user=senior, note="No")
 
     learn()
 
-    figures = DayFigures.objects.get()
+    figures = DailyStats.objects.get()
     assert (figures.day, figures.l1) == (decision.created_at.date(), "alcohol")
     assert (figures.by_people, figures.people_reversed) == (1, 1)
     assert ChainHead.objects.get().sequence == Decision.objects.count() == 2
-    assert DayFigures.since(decision.created_at.date() + timedelta(days=1)) == {}
-    assert Verdict.REOPEN in Decision.objects.values_list("verdict", flat=True)
+    assert DailyStats.since(decision.created_at.date() + timedelta(days=1)) == {}
+    assert Verdict.REVERSE in Decision.objects.values_list("verdict", flat=True)

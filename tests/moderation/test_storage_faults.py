@@ -1,4 +1,6 @@
-"""Stored images that are out of reach, hosts that share no storage, and what people are told of it."""
+"""Stored images that are out of reach, hosts that share no storage, and what people are told of
+it.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,10 @@ from django.test import Client
 from django.utils import timezone
 
 import moderation.tasks
-from config.worker.scheduler import Ticker
+from config.worker.scheduler import Scheduler
 from generation import jobs
 from generation.core.storage import StorageUnavailableError
-from generation.models import Asset, PumpSlot, StorageReport
+from generation.models import Asset, JobSlot, StorageReport
 from generation.services import storage_checks
 from moderation.classifiers import nanogpt
 from moderation.classifiers.base import Assessment, ClassifierError, ImageUnavailableError
@@ -35,8 +37,12 @@ MakeAsset = Callable[..., Asset]
 def asset(make_asset: MakeAsset, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Asset:
     """One that the sandbox's classifier is asked about."""
     settings.CLASSIFIERS = ["sandbox"]
-    monkeypatch.setattr("moderation.classifiers.sandbox.Sandbox.applies_to", lambda self, asset: True)
-    monkeypatch.setattr("moderation.classifiers.sandbox.Sandbox.assess", lambda self, content: Assessment())
+    monkeypatch.setattr(
+        "moderation.classifiers.sandbox.Sandbox.applies_to", lambda self, asset: True
+    )
+    monkeypatch.setattr(
+        "moderation.classifiers.sandbox.Sandbox.assess", lambda self, content: Assessment()
+    )
     storage_checks.start_host()
     return make_asset()
 
@@ -44,7 +50,9 @@ def asset(make_asset: MakeAsset, settings: Any, monkeypatch: pytest.MonkeyPatch)
 def classify_often(times: int = 6) -> Classification:
     """More often than a classification is tried."""
     for _ in range(times):
-        Classification.objects.filter(due_at__isnull=False).update(due_at=timezone.now() - timedelta(seconds=1))
+        Classification.objects.filter(due_at__isnull=False).update(
+            due_at=timezone.now() - timedelta(seconds=1)
+        )
         end_pauses()
         moderation.tasks.classify()
     return Classification.objects.get()
@@ -62,7 +70,7 @@ def lose(asset: Asset) -> bytes:
     return content
 
 
-# --- Out of reach -----------------------------------------------------------------------------------------------------
+# --- Out of reach ---
 def test_an_image_on_another_hosts_storage_waits_for_that_host(asset: Asset) -> None:
     content = lose(asset)
     add_host("other-host", "another storage")
@@ -87,7 +95,7 @@ def test_an_image_that_is_really_gone_goes_to_a_person_with_the_reason(asset: As
     assert (run.status, run.error) == (Status.FAILED, "The stored image is missing.")
     review = Review.objects.get()
     assert review.status == Review.Status.PENDING
-    assert "The stored image is missing." in review.why
+    assert "The stored image is missing." in review.reason
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE])
@@ -129,30 +137,39 @@ def test_classifiers_behind_a_network_wait_as_local_ones_do(asset: Asset) -> Non
     assert type(error) is ClassifierError
 
 
-# --- What people are told ---------------------------------------------------------------------------------------------
+# --- What people are told ---
 def probe() -> tuple[int, str]:
     answer = Client().get("/readyz")
     return answer.status_code, answer.json()["storage"]
 
 
-def test_today_and_the_probe_say_what_fails_and_what_to_do(client_of: As, moderator: User, admin: User) -> None:
+def test_today_and_the_probe_say_what_fails_and_what_to_do(
+    client_of: As, moderator: User, admin: User
+) -> None:
     storage_checks.start_host()
     assert probe() == (200, "ok")
     assert "Nothing went wrong" in client_of(moderator).get("/").content.decode()
 
-    storage_checks.record_failure(StorageUnavailableError(storage_checks.explain(OSError(errno.ENOSPC, ""))))
+    storage_checks.record_failure(
+        StorageUnavailableError(storage_checks.explain(OSError(errno.ENOSPC, "")))
+    )
 
     status, text = probe()
     assert status == 200  # what is stored can still be decided
     assert "the disk is full. To do: make room" in text
     assert storage_checks.HOST not in text
     page = client_of(moderator).get("/").content.decode()
-    assert f"On {storage_checks.HOST}: Images cannot be stored: the disk is full. To do: make room" in page
+    assert (
+        f"On {storage_checks.HOST}: Images cannot be stored: the disk is full. To do: make room"
+        in page
+    )
     assert "Nothing went wrong" not in page
     assert ">Failing<" in client_of(admin).get("/").content.decode()
 
 
-def test_too_little_room_is_said_without_a_worker_too(settings: Any, client_of: As, moderator: User) -> None:
+def test_too_little_room_is_said_without_a_worker_too(
+    settings: Any, client_of: As, moderator: User
+) -> None:
     settings.STORAGE_RESERVE = 2 * (storage_checks.count_free_bytes() or 0)
 
     assert "less than the reserve" in probe()[1]
@@ -169,7 +186,7 @@ def test_hosts_without_a_shared_storage_are_named(
     expected = f"Hosts a-second, a-third and {storage_checks.HOST} do not share their image storage"
     assert expected in client_of(moderator).get("/").content.decode()
     assert probe()[1].startswith("Hosts have 2 different image storages")
-    ticker = Ticker()
+    ticker = Scheduler()
     with caplog.at_level(logging.ERROR, logger="loupe.engine"):
         for _ in range(2):
             ticker._check_storage()
@@ -194,10 +211,10 @@ def test_two_workers_on_one_host_are_counted(client_of: As, admin: User) -> None
     heartbeats = [jobs.Heartbeat(), jobs.Heartbeat()]
     for _ in range(2):
         for heartbeat in heartbeats:
-            heartbeat.beat()
-    assert PumpSlot.objects.alive(timezone.now()).count() == 2
+            heartbeat.send_heartbeat()
+    assert JobSlot.objects.alive(timezone.now()).count() == 2
     assert f"on {jobs.HOST} (2 workers)" in client_of(admin).get("/").content.decode()
 
     jobs.start_over()  # a third one starts
-    heartbeats[0].beat()
-    assert PumpSlot.objects.alive(timezone.now()).count() == 1
+    heartbeats[0].send_heartbeat()
+    assert JobSlot.objects.alive(timezone.now()).count() == 1

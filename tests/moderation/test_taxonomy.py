@@ -27,7 +27,9 @@ API = {
 TABLE = {
     "Explicit": ["Explicit Nudity", "Explicit Sexual Activity", "Sex Toys"],
     "Non-Explicit Nudity of Intimate parts and Kissing": [
-        "Non-explicit Nudity", "Obstructed intimate parts", "Kissing on the lips",
+        "Non-explicit Nudity",
+        "Obstructed intimate parts",
+        "Kissing on the lips",
     ],
     "Swimwear or Underwear": ["Female Swimwear or Underwear", "Male Swimwear or Underwear"],
     "Violence": ["Graphic Violence", "Weapons"],
@@ -37,26 +39,36 @@ TABLE = {
     "Rude Gestures": ["Middle Finger"],
     "Gambling": [],
     "Hate Symbols": ["Nazi Party", "White Supremacy", "Extremist"],
-}  # fmt: skip
+}
 # Rekognition 7.0: second level, then its third.
 THIRD = {
     "Explicit Nudity": [
-        "Exposed Male Genitalia", "Exposed Female Genitalia", "Exposed Buttocks or Anus", "Exposed Female Nipple",
+        "Exposed Male Genitalia",
+        "Exposed Female Genitalia",
+        "Exposed Buttocks or Anus",
+        "Exposed Female Nipple",
     ],
     "Non-Explicit Nudity": [
-        "Bare Back", "Exposed Male Nipple", "Partially Exposed Buttocks", "Partially Exposed Female Breast",
+        "Bare Back",
+        "Exposed Male Nipple",
+        "Partially Exposed Buttocks",
+        "Partially Exposed Female Breast",
         "Implied Nudity",
     ],
     "Obstructed Intimate Parts": ["Obstructed Female Nipple", "Obstructed Male Genitalia"],
     "Graphic Violence": [
-        "Weapon Violence", "Physical Violence", "Self-Harm", "Blood & Gore", "Explosions and Blasts",
+        "Weapon Violence",
+        "Physical Violence",
+        "Self-Harm",
+        "Blood & Gore",
+        "Explosions and Blasts",
     ],
     "Death and Emaciation": ["Emaciated Bodies", "Corpses"],
     "Crashes": ["Air Crash"],
     "Products": ["Pills"],
     "Drugs & Tobacco Paraphernalia & Use": ["Smoking"],
     "Alcohol Use": ["Drinking"],
-}  # fmt: skip
+}
 
 
 def slug(name: str) -> str:
@@ -104,18 +116,27 @@ def test_how_it_is_spelt_tells_the_old_first_level_from_the_second() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["female_swimwear_or_underwear", "Female Swimwear Or Underwear", "female-swimwear-or-underwear"]
+    "name",
+    [
+        "female_swimwear_or_underwear",
+        "Female Swimwear Or Underwear",
+        "female-swimwear-or-underwear",
+    ],
 )
 def test_case_spaces_dashes_and_underscores_do_not_matter(name: str) -> None:
     assert slug(name) == "swimwear-underwear.female"
 
 
-@pytest.mark.parametrize("name", ["swimwear_or_underwear", "revealing_clothes", "sexual_activity", "Adult Toys"])
+@pytest.mark.parametrize(
+    "name", ["swimwear_or_underwear", "revealing_clothes", "sexual_activity", "Adult Toys"]
+)
 def test_names_of_the_older_model_are_understood(name: str) -> None:
     assert resolve(name) is not None
 
 
-@pytest.mark.parametrize("name", ["", " ", "_", "cosmic_dread", "explicit!x", "violence.gore", "é", "none", "safe"])
+@pytest.mark.parametrize(
+    "name", ["", " ", "_", "cosmic_dread", "explicit!x", "violence.gore", "é", "none", "safe"]
+)
 def test_an_unknown_name_is_nothing(name: str) -> None:
     assert resolve(name) is None
     assert detail(name) == ""

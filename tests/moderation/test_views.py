@@ -21,7 +21,8 @@ from tests.moderation.page_helpers import HTMX, As, Make, decide, held, keep_sai
 
 
 @pytest.mark.parametrize(
-    "name", ["home", "moderation:queue-list", "moderation:decision-list", "moderation:decisions-csv"]
+    "name",
+    ["home", "moderation:queue-list", "moderation:decision-list", "moderation:decisions-csv"],
 )
 def test_pages_ask_for_a_login(db: None, client: Client, name: str) -> None:
     response = client.get(reverse(name))
@@ -43,7 +44,9 @@ def test_everything_about_a_review_asks_for_a_login(client: Client, make_review:
     assert review.status == Review.Status.PENDING
 
 
-def test_somebody_without_a_role_finds_no_review(client_of: As, make_review: Make, db: None) -> None:
+def test_somebody_without_a_role_finds_no_review(
+    client_of: As, make_review: Make, db: None
+) -> None:
     nobody = User.objects.create_user("nobody", password="x")
     review = make_review()
 
@@ -52,7 +55,9 @@ def test_somebody_without_a_role_finds_no_review(client_of: As, make_review: Mak
     assert client_of(nobody).get("/decisions/").status_code == 403
 
 
-def test_an_auditor_looks_and_does_not_decide(client_of: As, make_review: Make, auditor: User) -> None:
+def test_an_auditor_looks_and_does_not_decide(
+    client_of: As, make_review: Make, auditor: User
+) -> None:
     review = make_review()
     client = client_of(auditor)
 
@@ -67,7 +72,12 @@ def test_an_auditor_looks_and_does_not_decide(client_of: As, make_review: Make, 
 
 def test_pages_that_need_no_login(db: None, client: Client) -> None:
     assert client.get("/healthz").content == b"ok"
-    assert client.get("/readyz").json() == {"database": "ok", "migrations": "ok", "queue": "ok", "storage": "ok"}
+    assert client.get("/readyz").json() == {
+        "database": "ok",
+        "migrations": "ok",
+        "queue": "ok",
+        "storage": "ok",
+    }
     assert client.get("/login/").status_code == 200
 
 
@@ -79,24 +89,40 @@ def test_looking_writes_nothing(client_of: As, make_review: Make, moderator: Use
     client.get("/")
 
     for address in (
-        "/", "/queues/", "/queues/waiting/", page_of(review), page_of(review, "waiting"),
-        page_of(review) + "?reveal=1", "/decisions/", "/healthz", "/readyz",
-    ):  # fmt: skip
+        "/",
+        "/queues/",
+        "/queues/waiting/",
+        page_of(review),
+        page_of(review, "waiting"),
+        page_of(review) + "?reveal=1",
+        "/decisions/",
+        "/healthz",
+        "/readyz",
+    ):
         with CaptureQueriesContext(
             connection,
         ) as queries:
             assert client.get(address).status_code == 200
-        assert not [q["sql"] for q in queries if q["sql"].split()[0] in {"INSERT", "UPDATE", "DELETE"}], address
+        assert not [
+            q["sql"] for q in queries if q["sql"].split()[0] in {"INSERT", "UPDATE", "DELETE"}
+        ], address
     review.refresh_from_db()
     assert review.claimed_by is None
 
 
 @pytest.mark.parametrize("name", ["decision-create", "review-claim", "review-skip"])
 def test_actions_refuse_get(client_of: As, make_review: Make, moderator: User, name: str) -> None:
-    assert client_of(moderator).get(reverse(f"moderation:{name}", args=[make_review().uuid])).status_code == 405
+    assert (
+        client_of(moderator)
+        .get(reverse(f"moderation:{name}", args=[make_review().uuid]))
+        .status_code
+        == 405
+    )
 
 
-def test_the_picture_is_not_named_until_it_is_revealed(client_of: As, make_review: Make, moderator: User) -> None:
+def test_the_picture_is_not_named_until_it_is_revealed(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
     review, client = make_review(), client_of(moderator)
 
     for address in (page_of(review), "/queues/waiting/", "/decisions/", "/"):
@@ -105,12 +131,16 @@ def test_the_picture_is_not_named_until_it_is_revealed(client_of: As, make_revie
         assert f'src="{review.asset.thumbnail_url}"' not in text
     assert review.asset.preview in client.get(page_of(review)).content.decode()
     assert review.asset.file_url in client.get(page_of(review) + "?reveal=1").content.decode()
-    stage = client.get(page_of(review) + "?reveal=1", headers={**HTMX, "HX-Target": "stage"}).content.decode()
+    stage = client.get(
+        page_of(review) + "?reveal=1", headers={**HTMX, "HX-Target": "stage"}
+    ).content.decode()
     assert stage.startswith('<section class="stage" id="stage"')
     assert review.asset.file_url in stage
 
 
-def test_who_wants_no_blur_sees_the_picture_at_once(client_of: As, make_review: Make, moderator: User) -> None:
+def test_who_wants_no_blur_sees_the_picture_at_once(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
     review, client = make_review(), client_of(moderator)
     Preferences.objects.create(user=moderator, blur=False)
 
@@ -118,7 +148,9 @@ def test_who_wants_no_blur_sees_the_picture_at_once(client_of: As, make_review: 
     assert review.asset.file_url not in client.get(page_of(review) + "?reveal=0").content.decode()
 
 
-def test_htmx_gets_the_part_and_others_the_page(client_of: As, make_review: Make, moderator: User) -> None:
+def test_htmx_gets_the_part_and_others_the_page(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
     review, client = make_review(), client_of(moderator)
 
     page, part = client.get(page_of(review)), client.get(page_of(review), headers=HTMX)
@@ -130,7 +162,9 @@ def test_htmx_gets_the_part_and_others_the_page(client_of: As, make_review: Make
     assert "HX-Request" in part["Vary"]
 
 
-def test_the_policy_of_the_page_allows_nothing_inline(client_of: As, make_review: Make, moderator: User) -> None:
+def test_the_policy_of_the_page_allows_nothing_inline(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
     review = held(make_review, moderator)
     text = client_of(moderator).get(page_of(review)).content.decode()
 
@@ -146,7 +180,11 @@ def test_review_and_queue_pages_stay_within_their_queries(
         make_review()
     for number in range(4):
         run = Classification.objects.create(
-            asset=review.asset, classifier=f"c{number}", version="1", status="done", covers={"explicit": "full"}
+            asset=review.asset,
+            classifier=f"c{number}",
+            version="1",
+            status="done",
+            covers={"explicit": "full"},
         )
         Label.objects.create(classification=run, category="explicit.nudity", confidence=80)
     keep_said(review)
@@ -161,12 +199,20 @@ def test_review_and_queue_pages_stay_within_their_queries(
         client.get("/")
 
 
-def test_labels_say_what_a_source_cannot_see(client_of: As, make_review: Make, moderator: User) -> None:
+def test_labels_say_what_a_source_cannot_see(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
     review = make_review()
     Classification.objects.create(
-        asset=review.asset, classifier="local", version="1", status="done", covers={"explicit": "partial"}
+        asset=review.asset,
+        classifier="local",
+        version="1",
+        status="done",
+        covers={"explicit": "partial"},
     )
-    Classification.objects.create(asset=review.asset, classifier="novita", version="1", status="done", score=63)
+    Classification.objects.create(
+        asset=review.asset, classifier="novita", version="1", status="done", score=63
+    )
     Classification.objects.create(
         asset=review.asset, classifier="x", version="1", status="failed", error="It was asleep."
     )
@@ -183,7 +229,9 @@ def test_labels_say_what_a_source_cannot_see(client_of: As, make_review: Make, m
 # --- Claims ---
 
 
-def test_starting_claims_the_next_and_shows_it(client_of: As, make_review: Make, moderator: User) -> None:
+def test_starting_claims_the_next_and_shows_it(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
     review = make_review()
 
     response = start(client_of(moderator))
@@ -204,7 +252,12 @@ def test_two_moderators_never_hold_the_same_image(
     for _ in range(2):
         for client in (mine, theirs):
             given.append(start(client)["Location"])
-            decide(client, next(r for r in reviews if r.get_absolute_url() in given[-1]), "approve", queue="")
+            decide(
+                client,
+                next(r for r in reviews if r.get_absolute_url() in given[-1]),
+                "approve",
+                queue="",
+            )
 
     assert len(set(given)) == 4
 
@@ -229,7 +282,8 @@ def test_working_renews_the_claim(client_of: As, make_review: Make, moderator: U
     Review.objects.filter(pk=review.pk).update(claimed_until=timezone.now() + timedelta(seconds=20))
 
     response = client_of(moderator).post(
-        reverse("moderation:review-claim", args=[review.uuid]), headers={**HTMX, "HX-Target": "claim"}
+        reverse("moderation:review-claim", args=[review.uuid]),
+        headers={**HTMX, "HX-Target": "claim"},
     )
 
     assert b'id="claim"' in response.content
@@ -264,7 +318,9 @@ def test_the_record_is_filtered_by_its_address(
 def test_preferences_are_kept_and_lead_back(client_of: As, moderator: User) -> None:
     client = client_of(moderator)
 
-    response = client.post(reverse("preferences"), {"theme": "light", "hotkeys": "off", "next": "/queues/"})
+    response = client.post(
+        reverse("preferences"), {"theme": "light", "hotkeys": "off", "next": "/queues/"}
+    )
 
     assert response.status_code == 303
     assert response["Location"] == "/queues/"
@@ -288,7 +344,11 @@ def test_a_queue_tells_of_newcomers_without_moving_what_is_there(
     make_review()
     client = client_of(moderator)
     page = client.get("/queues/waiting/").content.decode()
-    address = page.partition('id="arrivals" role="status" hx-get="')[2].partition('"')[0].replace("&amp;", "&")
+    address = (
+        page.partition('id="arrivals" role="status" hx-get="')[2]
+        .partition('"')[0]
+        .replace("&amp;", "&")
+    )
 
     before = client.get(address, headers=HTMX).content.decode()
     for _ in range(2):

@@ -1,4 +1,6 @@
-"""Whoever gives a second opinion is told nowhere what the first one was: on its page, beside it, or elsewhere."""
+"""Whoever gives a second opinion is told nowhere what the first one was: on its page, beside it, or
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -34,14 +36,18 @@ def order(make_request: Callable[..., GenerationRequest]) -> GenerationRequest:
 @pytest.fixture
 def pair(make_review: Make, order: GenerationRequest, moderator: User) -> list[Review]:
     """Two images of one request, both rejected by the moderator."""
-    found = [make_review(source=Source.TXT2IMG, request=order, position=number) for number in range(2)]
+    found = [
+        make_review(source=Source.TXT2IMG, request=order, position=number) for number in range(2)
+    ]
     for review in found:
         judge(review, moderator, "reject", NOTE)
     return found
 
 
 def panel_of(text: str) -> str:
-    """Without the bar, the rail (which counts one's own verdicts) and the chooser (which names all categories)."""
+    """Without the bar, the rail (which counts one's own verdicts) and the chooser (which names all
+    categories).
+    """
     text = text.split('id="panel"')[1].split('id="deck"')[0].split('id="rail"')[0]
     before, _, after = text.partition('id="chooser"')
     return before + after.partition("</details>\n")[2]
@@ -51,7 +57,9 @@ def assert_blind(text: str) -> None:
     assert [word for word in TELLING if word in text] == []
 
 
-def test_neither_panel_nor_strip_tells(client_of: As, pair: list[Review], other_moderator: User) -> None:
+def test_neither_panel_nor_strip_tells(
+    client_of: As, pair: list[Review], other_moderator: User
+) -> None:
     client = client_of(other_moderator)
 
     address = start(client, "second-opinion")["Location"]
@@ -78,7 +86,11 @@ def test_the_sibling_is_hidden_even_when_nobody_is_asked_about_it(
 
 
 def test_a_pending_sibling_is_shown_as_it_is(
-    client_of: As, make_review: Make, order: GenerationRequest, moderator: User, other_moderator: User
+    client_of: As,
+    make_review: Make,
+    order: GenerationRequest,
+    moderator: User,
+    other_moderator: User,
 ) -> None:
     first = make_review(source=Source.TXT2IMG, request=order, position=0)
     make_review(source=Source.TXT2IMG, request=order, position=1)
@@ -91,7 +103,9 @@ def test_a_pending_sibling_is_shown_as_it_is(
     assert ">Due<" in panel
 
 
-def test_the_panels_sent_ahead_do_not_tell(client_of: As, pair: list[Review], other_moderator: User) -> None:
+def test_the_panels_sent_ahead_do_not_tell(
+    client_of: As, pair: list[Review], other_moderator: User
+) -> None:
     client = client_of(other_moderator)
     deck = reverse("moderation:deck", args=["second-opinion"])
 
@@ -109,7 +123,9 @@ def test_similar_images_do_not_tell(
     reviews = []
     for image_format in ("PNG", "WEBP"):
         rendition = imaging.render(picture(5, size=(512, 384), image_format=image_format))
-        reviews.append(store_rendition(rendition=rendition, origin=Origin(source=Source.UPLOAD)).review)
+        reviews.append(
+            store_rendition(rendition=rendition, origin=Origin(source=Source.UPLOAD)).review
+        )
     judge(reviews[0], moderator, "reject")
     judge(reviews[1], moderator, "reject")
     client = client_of(other_moderator)
@@ -119,7 +135,9 @@ def test_similar_images_do_not_tell(
     assert "Similar images" in panel
     assert_blind(panel)
     assert 'data-status="rejected"' not in panel
-    assert 'data-status="rejected"' in panel_of(client_of(moderator).get(page_of(reviews[0])).content.decode())
+    assert 'data-status="rejected"' in panel_of(
+        client_of(moderator).get(page_of(reviews[0])).content.decode()
+    )
 
 
 def test_while_it_is_held_no_other_page_tells(
@@ -143,7 +161,9 @@ def test_while_it_is_held_no_other_page_tells(
     assert sibling.count('data-status="hidden"') == 1
 
 
-def test_afterwards_the_record_is_whole_again(client_of: As, pair: list[Review], other_moderator: User) -> None:
+def test_afterwards_the_record_is_whole_again(
+    client_of: As, pair: list[Review], other_moderator: User
+) -> None:
     client = client_of(other_moderator)
     start(client, "second-opinion")
     decide(client, pair[0], "approve")
@@ -159,13 +179,17 @@ def test_who_is_not_asked_sees_what_was_decided(
         assert NOTE in client_of(person).get(page_of(pair[0])).content.decode()
 
 
-def test_refusals_do_not_tell(client_of: As, pair: list[Review], other_moderator: User, senior: User) -> None:
+def test_refusals_do_not_tell(
+    client_of: As, pair: list[Review], other_moderator: User, senior: User
+) -> None:
     """Somebody else has taken it for their second opinion: who, but not what was decided before."""
     start(client_of(senior), "second-opinion")
     client: Client = client_of(other_moderator)
 
     taken = client.post(
-        reverse("moderation:review-claim", args=[pair[0].uuid]), {"queue": "second-opinion"}, headers=HTMX
+        reverse("moderation:review-claim", args=[pair[0].uuid]),
+        {"queue": "second-opinion"},
+        headers=HTMX,
     )
 
     assert taken.status_code == 409

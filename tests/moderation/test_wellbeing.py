@@ -1,4 +1,6 @@
-"""What people do for themselves: preferences, categories they want none of today, what they have seen, rest."""
+"""What people do for themselves: preferences, categories they want none of today, what they have
+seen, rest.
+"""
 
 from __future__ import annotations
 
@@ -25,20 +27,32 @@ PREFERENCES, AVOIDED = "/preferences/", "/preferences/avoided/"
 
 def saw(user: User, images: int, *, severe: int = 0, hours_ago: int = 0) -> None:
     Exposure.objects.create(
-        user=user, started_at=current_step() - timedelta(hours=hours_ago), images=images, severe=severe
+        user=user,
+        started_at=current_step() - timedelta(hours=hours_ago),
+        images=images,
+        severe=severe,
     )
 
 
-# --- Preferences ------------------------------------------------------------------------------------------------------
+# --- Preferences ---
 def test_the_page_offers_everything_and_shows_what_is_set(client_of: As, moderator: User) -> None:
-    Preferences.objects.create(user=moderator, theme="light", veils={"alcohol": "grey"}, veil_again=5, break_after=50)
+    Preferences.objects.create(
+        user=moderator, theme="light", covers={"alcohol": "grey"}, veil_again=5, break_after=50
+    )
 
     text = client_of(moderator).get(PREFERENCES).content.decode()
 
     for name, value in (
-        ("theme", "light"), ("surround", "dark"), ("hotkeys", "on"), ("blur", "on"), ("small_first", "off"),
-        ("veil_again", "5"), ("break_after", "50"), ("veil-alcohol", "grey"), ("veil-violence", "usual"),
-    ):  # fmt: skip
+        ("theme", "light"),
+        ("surround", "dark"),
+        ("hotkeys", "on"),
+        ("blur", "on"),
+        ("small_first", "off"),
+        ("veil_again", "5"),
+        ("break_after", "50"),
+        ("veil-alcohol", "grey"),
+        ("veil-violence", "usual"),
+    ):
         assert f'name="{name}" value="{value}" checked' in text, name
     assert text.count('name="veil-') == 4 * len(taxonomy.L1)
     assert "It is not known to make difficult images less harmful" in text
@@ -48,26 +62,46 @@ def test_the_page_offers_everything_and_shows_what_is_set(client_of: As, moderat
 def test_everything_is_stored_and_used(client_of: As, make_review: Make, moderator: User) -> None:
     client = client_of(moderator)
     sent = {
-        "theme": "auto", "surround": "mid", "hotkeys": "off", "blur": "off", "small_first": "on", "veil_again": "10",
-        "break_after": "400", "veil-explicit": "blur", "veil-violence": "grey", "veil-alcohol": "none",
-    }  # fmt: skip
+        "theme": "auto",
+        "surround": "mid",
+        "hotkeys": "off",
+        "blur": "off",
+        "small_first": "on",
+        "veil_again": "10",
+        "break_after": "400",
+        "veil-explicit": "blur",
+        "veil-violence": "grey",
+        "veil-alcohol": "none",
+    }
 
     response = client.post(PREFERENCES, sent)
 
     stored = Preferences.objects.get(user=moderator)
     assert response["Location"] == PREFERENCES
     assert "Saved." in client.get(PREFERENCES).content.decode()
-    assert (stored.theme, stored.surround, stored.hotkeys, stored.blur) == ("auto", "mid", False, False)
+    assert (stored.theme, stored.surround, stored.hotkeys, stored.blur) == (
+        "auto",
+        "mid",
+        False,
+        False,
+    )
     assert (stored.small_first, stored.veil_again, stored.break_after) == (True, 10, 400)
-    assert stored.veils == {"explicit": "blur", "violence": "grey", "alcohol": "none"}
-    assert [stored.veil_for(l1) for l1 in ("explicit", "violence", "gambling", "")] == ["blur", "grey", "none", "none"]
+    assert stored.covers == {"explicit": "blur", "violence": "grey", "alcohol": "none"}
+    assert [stored.cover_for(l1) for l1 in ("explicit", "violence", "gambling", "")] == [
+        "blur",
+        "grey",
+        "none",
+        "none",
+    ]
     client.post(PREFERENCES, {"veil-violence": "usual"})
-    assert Preferences.objects.get(user=moderator).veils == {"explicit": "blur", "alcohol": "none"}
+    assert Preferences.objects.get(user=moderator).covers == {"explicit": "blur", "alcohol": "none"}
 
 
 def test_a_veil_is_what_the_desk_shows(client_of: As, make_review: Make, moderator: User) -> None:
     review, client = held(make_review, moderator), client_of(moderator)
-    Review.objects.filter(pk=review.pk).update(headline="violence.weapons", headline_l1="violence")
+    Review.objects.filter(pk=review.pk).update(
+        top_category="violence.weapons", top_category_l1="violence"
+    )
     assert review.asset.file_url not in client.get(page_of(review)).content.decode()
 
     client.post(PREFERENCES, {"veil-violence": "grey"})
@@ -81,9 +115,15 @@ def test_a_veil_is_what_the_desk_shows(client_of: As, make_review: Make, moderat
     ("sent", "sentence"),
     [
         ({"theme": "pink"}, "Theme: choose one of “Dark”, “Light” and “As the system”."),
-        ({"veil_again": "4"}, "Veiled again after: choose one of “Never”, “3 s”, “5 s” and “10 s”."),
+        (
+            {"veil_again": "4"},
+            "Veiled again after: choose one of “Never”, “3 s”, “5 s” and “10 s”.",
+        ),
         ({"break_after": ""}, "Suggest a break after: choose one of"),
-        ({"veil-alcohol": "black"}, "Alcohol: choose one of “As above”, “Blurred”, “Grey” and “As it is”."),
+        (
+            {"veil-alcohol": "black"},
+            "Alcohol: choose one of “As above”, “Blurred”, “Grey” and “As it is”.",
+        ),
         ({"blur": "perhaps"}, "Blurred until revealed: choose one of “On” and “Off”."),
     ],
 )
@@ -110,7 +150,12 @@ def test_one_button_changes_one_thing(client_of: As, moderator: User) -> None:
 
     stored = Preferences.objects.get(user=moderator)
     assert (quiet.status_code, plain["Location"]) == (204, "/queues/")
-    assert (stored.surround, stored.blur, stored.break_after, stored.veils) == ("light", False, 50, {"alcohol": "grey"})
+    assert (stored.surround, stored.blur, stored.break_after, stored.covers) == (
+        "light",
+        False,
+        50,
+        {"alcohol": "grey"},
+    )
 
 
 def test_strangers_are_asked_to_log_in(db: None, client: Client) -> None:
@@ -121,13 +166,13 @@ def test_strangers_are_asked_to_log_in(db: None, client: Client) -> None:
         assert client.get(address)["Location"].startswith("/login/")
 
 
-# --- Not this category for me today -----------------------------------------------------------------------------------
+# --- Not this category for me today ---
 @pytest.fixture
 def two(make_review: Make) -> list[Review]:
     """One that is here for alcohol, which comes first, and one for gambling."""
     found = [make_review(), make_review()]
-    for review, l1, priority in zip(found, ("alcohol", "gambling"), (90, 10), strict=True):
-        Review.objects.filter(pk=review.pk).update(headline=l1, headline_l1=l1, priority=priority)
+    for review, l1, risk in zip(found, ("alcohol", "gambling"), (90, 10), strict=True):
+        Review.objects.filter(pk=review.pk).update(top_category=l1, top_category_l1=l1, risk=risk)
     return found
 
 
@@ -139,7 +184,9 @@ def test_at_the_desk_one_press_leads_to_the_next_image_of_another_kind(
     assert start(client)["Location"] == page_of(two[0], "waiting")
 
     response = client.post(
-        AVOIDED, {"category": "alcohol", "queue": "waiting", "review": two[0].uuid}, headers=HTMX if htmx else {}
+        AVOIDED,
+        {"category": "alcohol", "queue": "waiting", "review": two[0].uuid},
+        headers=HTMX if htmx else {},
     )
 
     two[0].refresh_from_db()
@@ -153,12 +200,16 @@ def test_at_the_desk_one_press_leads_to_the_next_image_of_another_kind(
     assert start(client)["Location"] == page_of(two[1], "waiting")
 
 
-def test_the_whole_deck_is_freed_of_the_category(client_of: As, two: list[Review], moderator: User) -> None:
+def test_the_whole_deck_is_freed_of_the_category(
+    client_of: As, two: list[Review], moderator: User
+) -> None:
     client = client_of(moderator)
     client.post("/queues/waiting/deck/", {"deck": "1", "want": "2"})
     assert Review.objects.held_by(moderator).count() == 2
 
-    answer = client.post(AVOIDED, {"category": "alcohol", "queue": "waiting", "deck": "1", "want": "2"})
+    answer = client.post(
+        AVOIDED, {"category": "alcohol", "queue": "waiting", "deck": "1", "want": "2"}
+    )
 
     assert list(Review.objects.held_by(moderator)) == [two[1]]
     assert answer.status_code == 200
@@ -170,10 +221,14 @@ def test_it_holds_until_midnight_utc_and_can_be_lifted(
 ) -> None:
     client = client_of(moderator)
     client.post(AVOIDED, {"category": "alcohol"})
-    assert "Alcohol is not given to you until midnight UTC" in client.get(PREFERENCES).content.decode()
+    assert (
+        "Alcohol is not given to you until midnight UTC" in client.get(PREFERENCES).content.decode()
+    )
     assert 'value="off" aria-pressed="true">Alcohol' in client.get(PREFERENCES).content.decode()
 
-    midnight = (timezone.now() + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight = (timezone.now() + timedelta(days=1)).replace(
+        hour=0, minute=0, second=0, microsecond=0
+    )
     with monkeypatch.context() as clock:
         clock.setattr(timezone, "now", lambda: midnight - timedelta(seconds=1))
         assert Preferences.of(User.objects.get(pk=moderator.pk)).avoided_today() == ["alcohol"]
@@ -183,8 +238,12 @@ def test_it_holds_until_midnight_utc_and_can_be_lifted(
     assert Preferences.of(User.objects.get(pk=moderator.pk)).avoided_today() == []
 
 
-@pytest.mark.parametrize("sent", [{}, {"category": "cats"}, {"category": "alcohol", "avoid": "perhaps"}])
-def test_no_other_category_can_be_avoided(client_of: As, moderator: User, sent: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "sent", [{}, {"category": "cats"}, {"category": "alcohol", "avoid": "perhaps"}]
+)
+def test_no_other_category_can_be_avoided(
+    client_of: As, moderator: User, sent: dict[str, str]
+) -> None:
     response = client_of(moderator).post(AVOIDED, sent)
 
     assert response.status_code == 422
@@ -193,21 +252,27 @@ def test_no_other_category_can_be_avoided(client_of: As, moderator: User, sent: 
 
 
 def test_foreign_addresses_are_not_led_to(client_of: As, moderator: User) -> None:
-    response = client_of(moderator).post(AVOIDED, {"category": "alcohol", "next": "https://example.org/"})
+    response = client_of(moderator).post(
+        AVOIDED, {"category": "alcohol", "next": "https://example.org/"}
+    )
 
     assert response["Location"] == PREFERENCES
 
 
-# --- What one has seen ------------------------------------------------------------------------------------------------
+# --- What one has seen ---
 def numbers(text: str) -> list[str]:
     part = text.split('id="exposure"')[1].split("</table>")[0]
     return [cell.split("</td>")[0] for cell in part.split('<td class="num">')[1:]]
 
 
-def test_the_page_today_and_the_part_say_what_was_seen(client_of: As, moderator: User, other_moderator: User) -> None:
+def test_the_page_today_and_the_part_say_what_was_seen(
+    client_of: As, moderator: User, other_moderator: User
+) -> None:
     saw(moderator, 12, severe=3)
     saw(other_moderator, 77, severe=70)
-    Exposure.objects.create(user=moderator, started_at=current_step() - timedelta(days=1), images=500)
+    Exposure.objects.create(
+        user=moderator, started_at=current_step() - timedelta(days=1), images=500
+    )
     client = client_of(moderator)
 
     assert numbers(client.get("/").content.decode()) == ["12", "3", "12", "3"]
@@ -218,7 +283,9 @@ def test_the_page_today_and_the_part_say_what_was_seen(client_of: As, moderator:
     assert client.get("/exposure/")["Location"] == "/"
 
 
-def test_it_counts_what_leaves_the_screen(client_of: As, make_review: Make, moderator: User) -> None:
+def test_it_counts_what_leaves_the_screen(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
     client = client_of(moderator)
     decide(client, held(make_review, moderator), "approve")
     decide(client, held(make_review, moderator), "reject", categories=["violence.weapons"])
@@ -227,7 +294,9 @@ def test_it_counts_what_leaves_the_screen(client_of: As, make_review: Make, mode
     assert numbers(client.get("/").content.decode()) == ["3", "1", "3", "1"]
 
 
-@pytest.mark.parametrize(("wanted", "images", "is_due"), [(50, 49, False), (50, 50, True), (0, 9999, False)])
+@pytest.mark.parametrize(
+    ("wanted", "images", "is_due"), [(50, 49, False), (50, 50, True), (0, 9999, False)]
+)
 def test_a_break_is_suggested_when_it_was_wanted(
     client_of: As, moderator: User, wanted: int, images: int, is_due: bool
 ) -> None:
@@ -243,7 +312,10 @@ def test_a_break_counts_the_last_60_minutes_across_the_turn_of_an_hour(
     client_of: As, make_review: Make, moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Preferences.objects.create(user=moderator, break_after=4)
-    client, review_1, review_2 = client_of(moderator), *(held(make_review, moderator) for _ in range(2))
+    client, review_1, review_2 = (
+        client_of(moderator),
+        *(held(make_review, moderator) for _ in range(2)),
+    )
     now = timezone.now().replace(hour=12, minute=59, second=30) + timedelta(days=1)
 
     def at(moment: Any) -> list[str]:
@@ -270,13 +342,17 @@ def test_what_was_counted_by_hours_is_not_forgotten_early(moderator: User) -> No
     """The rows that a running desk had, as its migration leaves them."""
     hour = timezone.now().replace(minute=0, second=0, microsecond=0)
     Exposure.objects.create(user=moderator, started_at=hour, images=3, severe=1)
-    Exposure.objects.create(user=moderator, started_at=hour - timedelta(hours=1), images=5, is_put_off=True)
+    Exposure.objects.create(
+        user=moderator, started_at=hour - timedelta(hours=1), images=5, is_put_off=True
+    )
     Exposure.objects.create(user=moderator, started_at=hour - timedelta(hours=30), images=7)
 
     migration = import_module("moderation.migrations.0018_exposure_in_steps")
     migration.move_to_newest_step(apps, SimpleNamespace(connection=connection))
 
-    rows = Exposure.objects.order_by("-started_at").values_list("started_at", "images", "severe", "is_put_off")
+    rows = Exposure.objects.order_by("-started_at").values_list(
+        "started_at", "images", "severe", "is_put_off"
+    )
     assert list(rows) == [
         (current_step(), 3, 1, False),
         (hour - timedelta(minutes=5), 5, 0, True),
@@ -313,18 +389,25 @@ def test_it_stands_above_a_contact_sheet_and_above_a_picture_without_a_rail(
     pages = ("/queues/waiting/sheet/?size=s", page_of(review, "waiting"))
 
     def strips() -> list[str]:
-        return [client.get(page).content.decode().split('id="break"')[1].split("<section")[0] for page in pages]
+        return [
+            client.get(page).content.decode().split('id="break"')[1].split("<section")[0]
+            for page in pages
+        ]
 
     assert all("Take a break" not in strip and "every 60s" in strip for strip in strips())
     saw(moderator, 200)
     for strip, page in zip(strips(), pages, strict=True):
         assert "Take a break" in strip
         assert "every 60s" not in strip.split(">")[0], "it is not said again and again"
-        assert f'name="next" value="{page}"' in strip, "without a script, putting it off leads back here"
+        assert f'name="next" value="{page}"' in strip, (
+            "without a script, putting it off leads back here"
+        )
         assert 'name="queue" value="waiting"' in strip
 
 
-def test_the_strip_alone_is_asked_for_by_its_name_and_goes_when_it_is_put_off(client_of: As, moderator: User) -> None:
+def test_the_strip_alone_is_asked_for_by_its_name_and_goes_when_it_is_put_off(
+    client_of: As, moderator: User
+) -> None:
     saw(moderator, 200)
     client, headers = client_of(moderator), {**HTMX, "HX-Target": "break"}
 
@@ -378,7 +461,9 @@ def test_a_break_gives_everything_back_and_leads_to_a_quiet_page(
     assert "Take a break" not in client.get("/").content.decode()
 
 
-def test_looking_at_the_quiet_page_gives_nothing_back(client_of: As, make_review: Make, moderator: User) -> None:
+def test_looking_at_the_quiet_page_gives_nothing_back(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
     review = held(make_review, moderator)
 
     assert client_of(moderator).get("/break/").status_code == 200
@@ -387,16 +472,22 @@ def test_looking_at_the_quiet_page_gives_nothing_back(client_of: As, make_review
     assert review.is_held_by(moderator)
 
 
-# --- Nobody else's business -------------------------------------------------------------------------------------------
-def test_nobody_else_learns_of_it_not_even_the_admin_site(client_of: As, moderator: User, admin: User) -> None:
+# --- Nobody else's business ---
+def test_nobody_else_learns_of_it_not_even_the_admin_site(
+    client_of: As, moderator: User, admin: User
+) -> None:
     today = timezone.now().date().isoformat()
-    Preferences.objects.create(user=moderator, break_after=50, avoided={"alcohol": today}, veils={"violence": "grey"})
+    Preferences.objects.create(
+        user=moderator, break_after=50, avoided={"alcohol": today}, covers={"violence": "grey"}
+    )
     saw(moderator, 123_456, severe=78_901)
     client = client_of(admin)
 
     pages = [
         client.get(f"/admin/auth/user/{moderator.pk}/change/"),
-        client.post("/admin/auth/user/", {"action": "delete_selected", "_selected_action": [moderator.pk]}),
+        client.post(
+            "/admin/auth/user/", {"action": "delete_selected", "_selected_action": [moderator.pk]}
+        ),
         client.get(f"/admin/auth/user/{moderator.pk}/delete/"),
         client.get(f"/admin/moderation/preferences/{moderator.desk_preferences.pk}/change/"),
         client.get("/admin/moderation/preferences/"),
@@ -405,16 +496,27 @@ def test_nobody_else_learns_of_it_not_even_the_admin_site(client_of: As, moderat
 
     for page in pages:
         assert page.status_code == 200
-        for secret in ("123456", "78901", "alcohol", "break_after", "veils", "id_avoided"):
+        for secret in ("123456", "78901", "alcohol", "break_after", "covers", "id_avoided"):
             assert secret not in page.content.decode()
     assert client.get("/admin/moderation/exposure/").status_code == 404
 
 
-def test_preferences_in_the_admin_site_keep_what_they_do_not_show(client_of: As, moderator: User, admin: User) -> None:
-    mine = Preferences.objects.create(user=moderator, break_after=50, veils={"violence": "grey"})
-    sent: dict[str, Any] = {"user": moderator.pk, "theme": "light", "surround": "dark", "hotkeys": "on", "blur": "on"}
+def test_preferences_in_the_admin_site_keep_what_they_do_not_show(
+    client_of: As, moderator: User, admin: User
+) -> None:
+    mine = Preferences.objects.create(user=moderator, break_after=50, covers={"violence": "grey"})
+    sent: dict[str, Any] = {
+        "user": moderator.pk,
+        "theme": "light",
+        "surround": "dark",
+        "hotkeys": "on",
+        "blur": "on",
+    }
 
-    assert client_of(admin).post(f"/admin/moderation/preferences/{mine.pk}/change/", sent).status_code == 302
+    assert (
+        client_of(admin).post(f"/admin/moderation/preferences/{mine.pk}/change/", sent).status_code
+        == 302
+    )
 
     mine.refresh_from_db()
-    assert (mine.theme, mine.break_after, mine.veils) == ("light", 50, {"violence": "grey"})
+    assert (mine.theme, mine.break_after, mine.covers) == ("light", 50, {"violence": "grey"})

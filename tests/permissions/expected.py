@@ -2,31 +2,71 @@
 
 from __future__ import annotations
 
-# Route → what GET and POST (of nothing) are answered, in the order of PEOPLE: anonymous, no role, moderator, senior,
-# lead, auditor, user manager, superuser. One number stands for all. A deactivated account and a key are strangers here.
+# Route → what GET and POST (of nothing) are answered, in the order of PEOPLE: anonymous, no role,
+# moderator, senior, lead, auditor, user manager, superuser. One number stands for all. A
+# deactivated account and a key are strangers here.
 PAGES: dict[str, tuple[str, str]] = {
-    "reviews/<uuid:uuid>/decisions/": ("302 405 405 405 405 405 405 405", "302 404 422 422 422 422 404 422"),
+    "reviews/<uuid:uuid>/decisions/": (
+        "302 405 405 405 405 405 405 405",
+        "302 404 422 422 422 422 404 422",
+    ),
     "reviews/<uuid:uuid>/": ("302 404 200 200 200 200 404 200", "302 405 405 405 405 405 405 405"),
-    "reviews/<uuid:uuid>/claim/": ("302 405 405 405 405 405 405 405", "302 404 303 303 403 403 404 303"),
-    "reviews/<uuid:uuid>/skip/": ("302 405 405 405 405 405 405 405", "302 404 303 303 303 303 404 303"),
+    "reviews/<uuid:uuid>/claim/": (
+        "302 405 405 405 405 405 405 405",
+        "302 404 303 303 403 403 404 303",
+    ),
+    "reviews/<uuid:uuid>/skip/": (
+        "302 405 405 405 405 405 405 405",
+        "302 404 303 303 303 303 404 303",
+    ),
     "queues/": ("302 200 200 200 200 200 200 200", "302 405 405 405 405 405 405 405"),
     "queues/<slug:slug>/": ("302 404 200 200 404 404 404 200", "302 405 405 405 405 405 405 405"),
-    "queues/<slug:slug>/claims/": ("302 405 405 405 405 405 405 405", "302 404 303 303 404 404 404 303"),
-    "queues/<slug:slug>/deck/": ("302 405 405 405 405 405 405 405", "302 404 200 200 404 404 404 200"),
-    "queues/<slug:slug>/sheet/": ("302 404 200 200 404 404 404 200", "302 404 303 303 404 404 404 303"),
-    "queues/<slug:slug>/sheet/decisions/": ("302 405 405 405 405 405 405 405", "302 404 422 422 404 404 404 422"),
-    "queues/<slug:slug>/sheet/return/": ("302 405 405 405 405 405 405 405", "302 404 303 303 404 404 404 303"),
-    "queues/<slug:slug>/saved/": ("302 405 405 405 405 405 405 405", "302 404 422 422 404 404 404 422"),
-    "queues/saved/<uuid:uuid>/deletion/": ("302 405 405 405 405 405 405 405", "302 404 404 404 404 404 404 404"),
+    "queues/<slug:slug>/claims/": (
+        "302 405 405 405 405 405 405 405",
+        "302 404 303 303 404 404 404 303",
+    ),
+    "queues/<slug:slug>/deck/": (
+        "302 405 405 405 405 405 405 405",
+        "302 404 200 200 404 404 404 200",
+    ),
+    "queues/<slug:slug>/sheet/": (
+        "302 404 200 200 404 404 404 200",
+        "302 404 303 303 404 404 404 303",
+    ),
+    "queues/<slug:slug>/sheet/decisions/": (
+        "302 405 405 405 405 405 405 405",
+        "302 404 422 422 404 404 404 422",
+    ),
+    "queues/<slug:slug>/sheet/return/": (
+        "302 405 405 405 405 405 405 405",
+        "302 404 303 303 404 404 404 303",
+    ),
+    "queues/<slug:slug>/saved/": (
+        "302 405 405 405 405 405 405 405",
+        "302 404 422 422 404 404 404 422",
+    ),
+    "queues/saved/<uuid:uuid>/deletion/": (
+        "302 405 405 405 405 405 405 405",
+        "302 404 404 404 404 404 404 404",
+    ),
     "batches/<uuid:uuid>/": ("302 403 200 200 200 200 403 200", "302 405 405 405 405 405 405 405"),
-    "batches/<uuid:uuid>/reversal/": ("302 405 405 405 405 405 405 405", "302 403 403 422 403 403 403 422"),
-    "queues/<slug:slug>/arrivals/": ("302 404 200 200 404 404 404 200", "302 405 405 405 405 405 405 405"),
+    "batches/<uuid:uuid>/reversal/": (
+        "302 405 405 405 405 405 405 405",
+        "302 403 403 422 403 403 403 422",
+    ),
+    "queues/<slug:slug>/arrivals/": (
+        "302 404 200 200 404 404 404 200",
+        "302 405 405 405 405 405 405 405",
+    ),
     "live/": ("302 200 200 200 200 200 200 200", "302 405 405 405 405 405 405 405"),
     "claims/renewal/": ("302 405 405 405 405 405 405 405", "302 200 200 200 200 200 200 200"),
     "claims/release/": ("302 405 405 405 405 405 405 405", "302 204 204 204 204 204 204 204"),
     "search/": ("302 403 200 200 200 200 403 200", "302 403 422 422 422 422 403 422"),
     "decisions/": ("302 403 200 200 200 200 403 200", "302 405 405 405 405 405 405 405"),
-    "decisions/<uuid:uuid>/reversal/": ("302 405 405 405 405 405 405 405", "302 404 403 422 403 403 404 422"),
+    "decisions/<uuid:uuid>/reversal/": (
+        "302 405 405 405 405 405 405 405",
+        "302 404 403 422 403 403 404 422",
+    ),
     "undo/": ("302 405 405 405 405 405 405 405", "302 303 303 303 303 303 303 303"),
     "history/": ("302 200 200 200 200 200 200 200", "302 405 405 405 405 405 405 405"),
     "quality/": ("302 403 403 200 200 403 403 200", "302 405 405 405 405 405 405 405"),
@@ -45,22 +85,50 @@ PAGES: dict[str, tuple[str, str]] = {
     "logout/": ("302 405 405 405 405 405 405 405", "302"),
     "password/": ("302 200 200 200 200 200 200 200", "302 422 422 422 422 422 422 422"),
     "providers/": ("302 403 403 200 403 403 200 200", "302 405 405 405 405 405 405 405"),
-    "providers/<slug:slug>/check/": ("302 405 405 405 405 405 405 405", "302 403 403 404 403 403 404 404"),
+    "providers/<slug:slug>/check/": (
+        "302 405 405 405 405 405 405 405",
+        "302 403 403 404 403 403 404 404",
+    ),
     "preferences/": ("302 200 200 200 200 200 200 200", "303"),
     "requests/": ("302 200 200 200 200 200 200 200", "302 405 405 405 405 405 405 405"),
     "requests/new/": ("302 403 200 200 403 403 403 200", "302 403 422 422 403 403 403 422"),
     "requests/models/": ("302 403 200 200 403 403 403 200", "302 405 405 405 405 405 405 405"),
     "requests/<uuid:uuid>/": ("302 404 200 200 200 200 404 200", "302 405 405 405 405 405 405 405"),
-    "requests/<uuid:uuid>/cancellation/": ("302 405 405 405 405 405 405 405", "302 404 403 302 403 403 404 302"),
-    "requests/<uuid:uuid>/retry/": ("302 405 405 405 405 405 405 405", "302 403 403 409 403 403 403 409"),
-    "requests/<uuid:uuid>/abandonment/": ("302 405 405 405 405 405 405 405", "302 403 403 409 403 403 403 409"),
-    "assets/<uuid:uuid>/file": ("302 404 200 200 200 200 404 200", "302 405 405 405 405 405 405 405"),
-    "assets/<uuid:uuid>/preview": ("302 404 200 200 200 200 404 200", "302 405 405 405 405 405 405 405"),
+    "requests/<uuid:uuid>/cancellation/": (
+        "302 405 405 405 405 405 405 405",
+        "302 404 403 302 403 403 404 302",
+    ),
+    "requests/<uuid:uuid>/retry/": (
+        "302 405 405 405 405 405 405 405",
+        "302 403 403 409 403 403 403 409",
+    ),
+    "requests/<uuid:uuid>/abandonment/": (
+        "302 405 405 405 405 405 405 405",
+        "302 403 403 409 403 403 403 409",
+    ),
+    "assets/<uuid:uuid>/file": (
+        "302 404 200 200 200 200 404 200",
+        "302 405 405 405 405 405 405 405",
+    ),
+    "assets/<uuid:uuid>/thumbnail": (
+        "302 404 200 200 200 200 404 200",
+        "302 405 405 405 405 405 405 405",
+    ),
+    "assets/<uuid:uuid>/preview": (
+        "302 301 301 301 301 301 301 301",
+        "302 405 405 405 405 405 405 405",
+    ),
     "admin/": ("302 302 302 302 200 200 200 200", "302 302 302 302 200 200 200 200"),
     "admin/login/": ("302 403 403 403 302 302 302 302", "302 403 403 403 302 302 302 302"),
     "admin/logout/": ("302 302 302 302 405 405 405 405", "302"),
-    "admin/password_change/": ("302 302 302 302 200 200 200 200", "302 302 302 302 200 200 200 200"),
-    "admin/password_change/done/": ("302 302 302 302 200 200 200 200", "302 302 302 302 405 405 405 405"),
+    "admin/password_change/": (
+        "302 302 302 302 200 200 200 200",
+        "302 302 302 302 200 200 200 200",
+    ),
+    "admin/password_change/done/": (
+        "302 302 302 302 200 200 200 200",
+        "302 302 302 302 405 405 405 405",
+    ),
     "admin/autocomplete/": ("302 302 302 302 403 403 403 403", "302 302 302 302 405 405 405 405"),
     "admin/jsi18n/": ("302 302 302 302 200 200 200 200", "302 302 302 302 405 405 405 405"),
     "admin/r/<path:content_type_id>/<path:object_id>/": (
@@ -74,8 +142,9 @@ PAGES: dict[str, tuple[str, str]] = {
     "admin/(?P<url>.*)$": ("302 302 302 302 404 404 404 404", "302 302 302 302 404 404 404 404"),
 }
 
-# Route → what people are answered, logged in or not, to GET and POST; then what keys are answered to each, in the order
-# of KEYS: generate, classify, read, read:all, one whose owner's account is inactive.
+# Route → what people are answered, logged in or not, to GET and POST; then what keys are answered
+# to each, in the order of KEYS: generate, classify, read, read:all, one whose owner's account is
+# inactive.
 API: dict[str, tuple[str, str, str]] = {
     "api/nsfw/image": ("401 401", "405 405 405 405 401", "403 400 403 403 401"),
     "api/openapi.json": ("200 405", "200", "405"),
@@ -97,8 +166,9 @@ API: dict[str, tuple[str, str, str]] = {
     "webhooks/novita/<str:secret>": ("405 404", "405", "404"),
 }
 
-# Model → what of its admin a lead, an auditor, a user manager and a superuser may open: v(iew), a(dd), c(hange),
-# d(elete). The change page of a model that is only shown opens too. Nobody else is let into the site.
+# Model → what of its admin a lead, an auditor, a user manager and a superuser may open: v(iew),
+# a(dd), c(hange), d(elete). The change page of a model that is only shown opens too. Nobody else is
+# let into the site.
 ADMIN: dict[str, str] = {
     "auth.group": "- - vc vacd",
     "auth.user": "- - vacd vacd",
@@ -117,20 +187,20 @@ ADMIN: dict[str, str] = {
     "generation.imagesofday": "- - - vc",
     "generation.importrun": "- - - vc",
     "generation.providerstate": "- - - vc",
-    "generation.pumpslot": "- - - vc",
+    "generation.jobslot": "- - - vc",
     "generation.storagereport": "- - - vc",
     "moderation.chore": "- - - vc",
     "moderation.classification": "vc vc - vc",
-    "moderation.dayfigures": "- - - vc",
+    "moderation.dailystats": "- - - vc",
     "moderation.decision": "vc vc - vc",
     "moderation.delivery": "- - - vc",
-    "moderation.policy_engine": "vc vc - vc",
+    "moderation.policy": "vc vc - vc",
     "moderation.preferences": "- - - vacd",
     "moderation.review": "vc vc - vc",
     "moderation.savedqueue": "- - - vacd",
-    "moderation.tallyprogress": "- - - vc",
+    "moderation.wordstatsprogress": "- - - vc",
     "moderation.verification": "- - - vc",
-    "moderation.wordtally": "- - - vc",
+    "moderation.wordstats": "- - - vc",
     "sandbox.sandboxrefusal": "- - - vc",
     "sandbox.sandboxtask": "- - - vc",
 }

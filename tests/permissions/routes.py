@@ -14,15 +14,30 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from generation.models import ApiKey
 from tests.permissions.actors import grant
 
-PEOPLE = ("anonymous", "no role", "moderator", "senior", "lead", "auditor", "user manager", "superuser")
+PEOPLE = (
+    "anonymous",
+    "no role",
+    "moderator",
+    "senior",
+    "lead",
+    "auditor",
+    "user manager",
+    "superuser",
+)
 KEYS = ("generate", "classify", "read", "read:all", "owner inactive")
-GROUPS = {"moderator": "moderator", "senior": "senior moderator", "lead": "policy lead", "auditor": "auditor"}
+GROUPS = {
+    "moderator": "moderator",
+    "senior": "senior moderator",
+    "lead": "policy lead",
+    "auditor": "auditor",
+}
 MANAGES = ("view_user", "add_user", "change_user", "delete_user", "view_group", "change_group")
 
 
 def find_routes(patterns: Any = None, prefix: str = "") -> Iterator[str]:
-    """The routes of the site as they are written in urls.py. Those of the admin's models and of the sandbox are left
-    out: the first have a table of their own, the second are no part of the desk."""
+    """The routes of the site as they are written in urls.py. Those of the admin's models and of the
+    sandbox are left out: the first have a table of their own, the second are no part of the desk.
+    """
     for entry in patterns if patterns is not None else get_resolver().url_patterns:
         route = prefix + str(entry.pattern)
         if isinstance(entry, URLResolver):
@@ -34,16 +49,23 @@ def find_routes(patterns: Any = None, prefix: str = "") -> Iterator[str]:
 
 
 def _is_of_a_model(route: str) -> bool:
-    models = {f"admin/{model._meta.app_label}/{model._meta.model_name}/" for model in admin.site._registry}
+    models = {
+        f"admin/{model._meta.app_label}/{model._meta.model_name}/" for model in admin.site._registry
+    }
     return any(route.startswith(model) for model in models)
 
 
 def make_people() -> dict[str, Client]:
-    """A browser for each of PEOPLE, and one whose account was deactivated while it was logged in."""
+    """A browser for each of PEOPLE, and one whose account was deactivated while it was logged
+    in.
+    """
     browsers = {"anonymous": Client()}
     for name in PEOPLE[1:]:
         user = User.objects.create_user(
-            f"the {name}", password="x", is_superuser=name == "superuser", is_staff=name == "user manager"
+            f"the {name}",
+            password="x",
+            is_superuser=name == "superuser",
+            is_staff=name == "user manager",
         )
         if name in GROUPS:
             user.groups.add(Group.objects.get(name=GROUPS[name]))
@@ -65,6 +87,8 @@ def make_keys() -> dict[str, dict[str, str]]:
     for name in KEYS:
         is_dead = name == "owner inactive"
         scopes = ["generate", "classify", "read:all"] if is_dead else [name]
-        _, text = ApiKey.make(name=name, scopes=scopes, owner=inactive if is_dead else None, calls_per_minute=100_000)
+        _, text = ApiKey.make(
+            name=name, scopes=scopes, owner=inactive if is_dead else None, calls_per_minute=100_000
+        )
         found[name] = {"Authorization": f"Bearer {text}"}
     return found

@@ -1,4 +1,6 @@
-"""What keys and accounts without a role may, and what of a program's request is nobody's business."""
+"""What keys and accounts without a role may, and what of a program's request is nobody's
+business.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def statuses(text: str) -> dict[str, int]:
     browser, headers = Client(), {"Authorization": f"Bearer {text}"}
     return {
         "novita": browser.get("/v3/async/task-result?task_id=none", headers=headers).status_code,
-        "nano-gpt": browser.post("/api/nsfw/image", "{}", content_type="application/json", headers=headers).status_code,
+        "nano-gpt": browser.post(
+            "/api/nsfw/image", "{}", content_type="application/json", headers=headers
+        ).status_code,
         "scenario": browser.get("/v1/assets", headers=headers).status_code,
     }
 
@@ -58,19 +62,32 @@ def test_an_account_with_a_key_cannot_be_deleted_away_from_it(moderator: User) -
 def test_without_a_role_one_reads_ones_own_requests_alone(
     client_of: ClientOf, outsider: User, moderator: User, make_request: MakeRequest
 ) -> None:
-    mine = make_request(requested_by=outsider, prompt="my own harbour", status="failed", error="x", finished_at=NOW)
+    mine = make_request(
+        requested_by=outsider, prompt="my own harbour", status="failed", error="x", finished_at=NOW
+    )
     other = make_request(
-        requested_by=moderator, prompt="somebody's lighthouse", status="failed", error="x", finished_at=NOW
+        requested_by=moderator,
+        prompt="somebody's lighthouse",
+        status="failed",
+        error="x",
+        finished_at=NOW,
     )
     browser = client_of(outsider)
 
     assert browser.get(mine.get_absolute_url()).status_code == 200
     assert browser.get(other.get_absolute_url()).status_code == 404
-    for address in (reverse("generation:request-list"), reverse("generation:request-list") + "?q=harbour", "/"):
+    for address in (
+        reverse("generation:request-list"),
+        reverse("generation:request-list") + "?q=harbour",
+        "/",
+    ):
         page = browser.get(address).content.decode()
         assert "my own harbour" in page
         assert "lighthouse" not in page
-    assert "lighthouse" not in browser.get(reverse("generation:request-list") + f"?q={other.uuid}").content.decode()
+    assert (
+        "lighthouse"
+        not in browser.get(reverse("generation:request-list") + f"?q={other.uuid}").content.decode()
+    )
     assert browser.post(reverse("generation:request-retry", args=[other.uuid])).status_code == 403
     assert browser.post(reverse("generation:request-cancel", args=[other.uuid])).status_code == 404
     assert client_of(moderator).get(mine.get_absolute_url()).status_code == 200
@@ -129,7 +146,9 @@ def test_what_a_program_sent_in_confidence_is_shown_to_nobody(
         browser = client_of(user)
         for address in (page, item.get_absolute_url()):
             text = browser.get(address).content.decode()
-            assert not any(secret in text for secret in ("SECRETTOKEN", "shop.example", "SECRETNAME", "5EC2E7"))
+            assert not any(
+                secret in text for secret in ("SECRETTOKEN", "shop.example", "SECRETNAME", "5EC2E7")
+            )
         assert item.short_id not in browser.get(search).content.decode()
         text = browser.get(page).content.decode()
         assert "Callback address" in text

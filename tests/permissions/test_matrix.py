@@ -20,7 +20,12 @@ from tests.permissions.routes import KEYS, PEOPLE, find_routes, make_keys, make_
 
 pytestmark = pytest.mark.django_db
 INSIDE = PEOPLE[4:]  # those of PEOPLE whom the admin site lets in
-LETTERS = {"v": "", "a": "add/", "c": "999999/change/", "d": "999999/delete/"}  # of a row that is not there
+LETTERS = {
+    "v": "",
+    "a": "add/",
+    "c": "999999/change/",
+    "d": "999999/delete/",
+}  # of a row that is not there
 
 
 @pytest.fixture
@@ -32,7 +37,9 @@ def world(
     review: Review = make_review(source="txt2img", request=item, position=0)
     decided: Review = make_review()
     decisions.claim(review=decided, user=moderator)
-    decision: Decision = decisions.decide(review=decided, user=moderator, verdict=Verdict.APPROVE, batch=review.uuid)
+    decision: Decision = decisions.decide(
+        review=decided, user=moderator, verdict=Verdict.APPROVE, batch=review.uuid
+    )
     saved = SavedQueue.objects.create(owner=moderator, name="mine", base="waiting")
     key, _ = ApiKey.make(name="theirs", scopes=[], owner=moderator)
     return {
@@ -95,11 +102,16 @@ def test_every_page_answers_every_role_as_the_table_says(world: dict[str, str]) 
             if found != expected:
                 wrong.append((route, method, found))
         stranger = row_of(get, PEOPLE)["anonymous"]
-        found = {"deactivated": ask(people["deactivated"], "GET", path), "key": ask(Client(), "GET", path, key)}
+        found = {
+            "deactivated": ask(people["deactivated"], "GET", path),
+            "key": ask(Client(), "GET", path, key),
+        }
         if set(found.values()) != {stranger}:
             wrong.append((route, "GET", found))
         # Django's pages of the admin ask for no method.
-        if not route.startswith("admin/") and (status := ask(people["superuser"], "DELETE", path)) not in (
+        if not route.startswith("admin/") and (
+            status := ask(people["superuser"], "DELETE", path)
+        ) not in (
             302,
             404,
             405,
@@ -118,7 +130,11 @@ def test_every_call_answers_every_key_as_the_table_says(world: dict[str, str]) -
             if found != expected:
                 wrong.append((route, method, found))
         # A session counts for nothing here.
-        seen = [ask(people[name], method, path) for name in ("anonymous", "superuser") for method in ("GET", "POST")]
+        seen = [
+            ask(people[name], method, path)
+            for name in ("anonymous", "superuser")
+            for method in ("GET", "POST")
+        ]
         if seen != [int(word) for word in stranger.split()] * 2:
             wrong.append((route, "people", seen))
     assert wrong == []
@@ -131,16 +147,24 @@ def test_the_admin_site_opens_to_every_role_what_the_table_says() -> None:
         base = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
         outside = {ask(people[name], "GET", base) for name in PEOPLE[:4]}
         found = {
-            name: "".join(letter for letter, tail in LETTERS.items() if ask(people[name], "GET", base + tail) != 403)
+            name: "".join(
+                letter
+                for letter, tail in LETTERS.items()
+                if ask(people[name], "GET", base + tail) != 403
+            )
             for name in INSIDE
         }
         expected = dict(zip(INSIDE, ADMIN[model._meta.label_lower].split(), strict=True))
-        if outside != {302} or found != {name: letters.strip("-") for name, letters in expected.items()}:
+        if outside != {302} or found != {
+            name: letters.strip("-") for name, letters in expected.items()
+        }:
             wrong.append((model._meta.label_lower, outside, found))
     assert wrong == []
 
 
-def test_every_link_that_somebody_is_shown_leads_somewhere_they_may_go(world: dict[str, str]) -> None:
+def test_every_link_that_somebody_is_shown_leads_somewhere_they_may_go(
+    world: dict[str, str],
+) -> None:
     people = make_people()
     wrong = []
     for name in PEOPLE[1:-1]:  # a superuser may go anywhere
@@ -149,9 +173,15 @@ def test_every_link_that_somebody_is_shown_leads_somewhere_they_may_go(world: di
         for _ in range(3):
             pages = {path: people[name].get(path) for path in sorted(ahead)}
             seen |= ahead
-            wrong += [(name, path, page.status_code) for path, page in pages.items() if page.status_code >= 400]
+            wrong += [
+                (name, path, page.status_code)
+                for path, page in pages.items()
+                if page.status_code >= 400
+            ]
             texts = [page.content.decode() for page in pages.values() if not page.streaming]
             found = {link for text in texts for link in re.findall(r'href="(/[^"#?]*)', text)}
-            ahead = {link for link in found if not link.startswith(("/static/", "/exports/"))} - seen
+            ahead = {
+                link for link in found if not link.startswith(("/static/", "/exports/"))
+            } - seen
         assert {"/queues/", "/requests/", "/preferences/", "/password/"} <= seen, name
     assert wrong == []

@@ -1,4 +1,6 @@
-"""Nobody decides what they are a party to: an image they asked for, a disagreement they are half of."""
+"""Nobody decides what they are a party to: an image they asked for, a disagreement they are half
+of.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def start(browser: Client, slug: str = "waiting") -> str:
 
 
 def decide(browser: Client, review: Review, verdict: str = "approve", **data: Any) -> Any:
-    return browser.post(reverse("moderation:decision-create", args=[review.uuid]), {"verdict": verdict, **data})
+    return browser.post(
+        reverse("moderation:decision-create", args=[review.uuid]), {"verdict": verdict, **data}
+    )
 
 
 def page_of(browser: Client, review: Review) -> str:
@@ -50,21 +54,34 @@ def of_moderator(make_review: Make, make_request: Make, moderator: User) -> Revi
 
 
 def test_an_image_is_not_dealt_to_who_asked_for_it(
-    client_of: ClientOf, of_moderator: Review, make_review: Make, moderator: User, other_moderator: User
+    client_of: ClientOf,
+    of_moderator: Review,
+    make_review: Make,
+    moderator: User,
+    other_moderator: User,
 ) -> None:
     browser = client_of(moderator)
     answer = browser.post(reverse("moderation:claim-next", args=["waiting"]), follow=True)
     assert "What you asked for yourself" in answer.content.decode()
 
     unknown = make_review()
-    Review.objects.filter(pk=of_moderator.pk).update(priority=100)
+    Review.objects.filter(pk=of_moderator.pk).update(risk=100)
     assert start(browser).startswith(unknown.get_absolute_url())
-    for address in (reverse("moderation:deck", args=["waiting"]), reverse("moderation:deck", args=["mine"])):
-        assert str(of_moderator.uuid) not in browser.post(address, {"want": "6", "held": "1"}).content.decode()
+    for address in (
+        reverse("moderation:deck", args=["waiting"]),
+        reverse("moderation:deck", args=["mine"]),
+    ):
+        assert (
+            str(of_moderator.uuid)
+            not in browser.post(address, {"want": "6", "held": "1"}).content.decode()
+        )
     narrowed = reverse("moderation:deck", args=["waiting"]) + "?source=txt2img"
     assert "data-review" not in browser.post(narrowed, {"want": "6"}).content.decode()
     browser.post(reverse("moderation:sheet", args=["waiting"]))
-    assert str(of_moderator.uuid) not in browser.get(reverse("moderation:sheet", args=["waiting"])).content.decode()
+    assert (
+        str(of_moderator.uuid)
+        not in browser.get(reverse("moderation:sheet", args=["waiting"])).content.decode()
+    )
 
     assert start(client_of(other_moderator)).startswith(of_moderator.get_absolute_url())
 
@@ -81,10 +98,14 @@ def test_the_panel_says_why_and_a_verdict_is_refused(
     claim = browser.post(reverse("moderation:review-claim", args=[of_moderator.uuid]))
     assert (claim.status_code, OWN in claim.content.decode()) == (403, True)
     # Even where a claim was left over from before.
-    Review.objects.filter(pk=of_moderator.pk).update(claimed_by=moderator, claimed_until="2999-01-01T00:00Z")
+    Review.objects.filter(pk=of_moderator.pk).update(
+        claimed_by=moderator, claimed_until="2999-01-01T00:00Z"
+    )
     answer = decide(browser, of_moderator)
     assert (answer.status_code, OWN in answer.content.decode()) == (403, True)
-    assert "mine" not in start(browser, "mine") or of_moderator.get_absolute_url() not in start(browser, "mine")
+    assert "mine" not in start(browser, "mine") or of_moderator.get_absolute_url() not in start(
+        browser, "mine"
+    )
     assert not Decision.objects.exists()
 
 
@@ -94,9 +115,13 @@ def test_of_many_at_once_ones_own_are_left_out(
     other = make_review()
     Review.objects.update(claimed_by=moderator, claimed_until="2999-01-01T00:00Z")
     data = {
-        "verdict": "approve", "step": "confirm", "batch": str(uuid4()),
-        "review": [str(of_moderator.uuid), str(other.uuid)], "tile": [], "seen": [],
-    }  # fmt: skip
+        "verdict": "approve",
+        "step": "confirm",
+        "batch": str(uuid4()),
+        "review": [str(of_moderator.uuid), str(other.uuid)],
+        "tile": [],
+        "seen": [],
+    }
     client_of(moderator).post(reverse("moderation:sheet-decide", args=["waiting"]), data)
 
     assert list(Decision.objects.values_list("review", flat=True)) == [other.pk]
@@ -114,7 +139,9 @@ def test_a_second_opinion_is_not_asked_of_who_asked_for_the_image(
 
     browser = client_of(moderator)
     assert of_moderator.get_absolute_url() not in start(browser, "second-opinion")
-    Review.objects.filter(pk=of_moderator.pk).update(claimed_by=moderator, claimed_until="2999-01-01T00:00Z")
+    Review.objects.filter(pk=of_moderator.pk).update(
+        claimed_by=moderator, claimed_until="2999-01-01T00:00Z"
+    )
     assert decide(browser, of_moderator, "reject", categories="gambling").status_code == 403
     assert Decision.objects.count() == 1
 
@@ -128,12 +155,17 @@ def test_a_senior_does_not_reverse_a_decision_on_what_they_asked_for(
     decide(browser, review, "reject", categories="gambling")
     decision = Decision.objects.get()
 
-    answer = client_of(senior).post(reverse("moderation:decision-reverse", args=[decision.uuid]), {"note": "No."})
+    answer = client_of(senior).post(
+        reverse("moderation:decision-reverse", args=[decision.uuid]), {"note": "No."}
+    )
     assert (answer.status_code, OWN in answer.content.decode()) == (403, True)
     way_back = reverse("moderation:decision-reverse", args=[decision.uuid])
     for page in (reverse("moderation:decision-list"), review.get_absolute_url()):
         assert way_back not in client_of(senior).get(page).content.decode()
-    assert browser.post(reverse("moderation:decision-reverse", args=[decision.uuid])).status_code == 303
+    assert (
+        browser.post(reverse("moderation:decision-reverse", args=[decision.uuid])).status_code
+        == 303
+    )
 
 
 def test_a_team_of_one_may_decide_everything(
@@ -151,7 +183,9 @@ def test_who_asked_is_known_of_requests_of_keys_and_of_what_was_brought(
     key, text = ApiKey.make(name="shop", scopes=["classify"], owner=senior)
     sent = classify(text, {"imageDataUrl": data_url(CLEAN)}, path="/api/nsfw/image?review=true")
     wanted = {
-        make_asset(source="txt2img", request=make_request(requested_by=moderator), position=0): moderator,
+        make_asset(
+            source="txt2img", request=make_request(requested_by=moderator), position=0
+        ): moderator,
         make_asset(source="txt2img", request=make_request(api_key=key), position=0): senior,
         Asset.objects.get(uuid=sent.headers["X-Loupe-Assets"]): senior,
         make_asset(stored_by_id=moderator.pk): moderator,
@@ -168,14 +202,20 @@ def test_who_asked_is_known_of_requests_of_keys_and_of_what_was_brought(
 def test_dealing_reads_no_row_of_the_queue_but_what_it_deals(
     client_of: ClientOf, make_review: Make, moderator: User
 ) -> None:
-    """The index that queues are dealt from tells who asked: what is one's own is passed over in it."""
+    """The index that queues are dealt from tells who asked: what is one's own is passed over in
+    it.
+    """
     make_review()
     browser = client_of(moderator)
     with CaptureQueriesContext(
         connection,
     ) as queries:
         start(browser)
-    deals = [query["sql"] for query in queries if "requested_by_id" in query["sql"] and "ORDER BY" in query["sql"]]
+    deals = [
+        query["sql"]
+        for query in queries
+        if "requested_by_id" in query["sql"] and "ORDER BY" in query["sql"]
+    ]
     assert deals
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
@@ -226,7 +266,9 @@ def test_a_senior_does_not_settle_what_they_are_half_of(
     assert "You gave one of the two opinions." in page
     assert "Another senior moderator settles it: <bdi>other-senior</bdi>." in page
     assert browser.post(reverse("moderation:review-claim", args=[dispute.uuid])).status_code == 403
-    Review.objects.filter(pk=dispute.pk).update(claimed_by=senior, claimed_until="2999-01-01T00:00Z")
+    Review.objects.filter(pk=dispute.pk).update(
+        claimed_by=senior, claimed_until="2999-01-01T00:00Z"
+    )
     assert decide(browser, dispute).status_code == 403
     Review.objects.filter(pk=dispute.pk).update(claimed_by=None, claimed_until=None)
 
@@ -237,15 +279,21 @@ def test_a_senior_does_not_settle_what_they_are_half_of(
     assert dispute.status == Review.Status.APPROVED
 
 
-def test_nor_by_taking_the_other_opinion_back(client_of: ClientOf, dispute: Review, senior: User) -> None:
+def test_nor_by_taking_the_other_opinion_back(
+    client_of: ClientOf, dispute: Review, senior: User
+) -> None:
     first, second = Decision.objects.order_by("sequence")
     browser = client_of(senior)
 
-    answer = browser.post(reverse("moderation:decision-reverse", args=[first.uuid]), {"note": "Wrong."})
+    answer = browser.post(
+        reverse("moderation:decision-reverse", args=[first.uuid]), {"note": "Wrong."}
+    )
     assert answer.status_code == 403
     assert "another senior moderator settles it" in answer.content.decode()
     # To yield is another matter.
-    assert browser.post(reverse("moderation:decision-reverse", args=[second.uuid])).status_code == 303
+    assert (
+        browser.post(reverse("moderation:decision-reverse", args=[second.uuid])).status_code == 303
+    )
     dispute.refresh_from_db()
     assert dispute.status == Review.Status.APPROVED
 
@@ -274,10 +322,14 @@ def test_a_senior_who_was_first_cannot_drop_the_second_opinion_later(
 def test_without_another_senior_the_page_says_who_could_help(
     client_of: ClientOf, dispute: Review, senior: User
 ) -> None:
-    assert "An administrator can make somebody a senior moderator." in page_of(client_of(senior), dispute)
+    assert "An administrator can make somebody a senior moderator." in page_of(
+        client_of(senior), dispute
+    )
 
 
-def test_an_escalation_is_no_disagreement(client_of: ClientOf, make_review: Make, senior: User) -> None:
+def test_an_escalation_is_no_disagreement(
+    client_of: ClientOf, make_review: Make, senior: User
+) -> None:
     review = make_review()
     browser = client_of(senior)
     start(browser)

@@ -21,7 +21,10 @@ def data(old: str = PASSWORD, new: str = NEW, again: str = NEW) -> dict[str, str
 
 def logged_in(user: User) -> Client:
     browser = Client()
-    assert browser.post("/login/", {"username": user.username, "password": PASSWORD}).status_code == 302
+    assert (
+        browser.post("/login/", {"username": user.username, "password": PASSWORD}).status_code
+        == 302
+    )
     return browser
 
 

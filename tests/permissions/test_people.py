@@ -51,7 +51,9 @@ def bulk_delete(browser: Client, user: User) -> Any:
     return browser.post(page("changelist"), data)
 
 
-def test_a_superuser_is_changed_by_superusers_alone(client_of: ClientOf, manager: User, admin: User) -> None:
+def test_a_superuser_is_changed_by_superusers_alone(
+    client_of: ClientOf, manager: User, admin: User
+) -> None:
     browser, before = client_of(manager), User.objects.filter(pk=admin.pk).values().get()
 
     seen = browser.get(page("change", admin.pk))
@@ -59,7 +61,12 @@ def test_a_superuser_is_changed_by_superusers_alone(client_of: ClientOf, manager
     assert "../password/" not in seen.content.decode()
     assert b'name="_save"' not in seen.content
     assert browser.get(page("history", admin.pk)).status_code == 200
-    assert browser.post(page("change", admin.pk), form_of(admin, is_active="", username="x")).status_code == 403
+    assert (
+        browser.post(
+            page("change", admin.pk), form_of(admin, is_active="", username="x")
+        ).status_code
+        == 403
+    )
     assert browser.get(password_of(admin)).status_code == 403
     assert browser.post(password_of(admin), PASSWORDS).status_code == 403
     assert browser.post(page("delete", admin.pk), {"post": "yes"}).status_code == 403
@@ -87,17 +94,30 @@ def test_a_user_manager_makes_accounts_without_rights(client_of: ClientOf, manag
     assert browser.post(page("add"), {"username": "newcomer", **PASSWORDS}).status_code == 302
     newcomer = User.objects.get(username="newcomer")
 
-    group, permission = Group.objects.get(name="moderator"), Permission.objects.get(codename="decide_review")
-    rights = {"is_staff": "on", "is_superuser": "on", "groups": [group.pk], "user_permissions": [permission.pk]}
+    group, permission = (
+        Group.objects.get(name="moderator"),
+        Permission.objects.get(codename="decide_review"),
+    )
+    rights = {
+        "is_staff": "on",
+        "is_superuser": "on",
+        "groups": [group.pk],
+        "user_permissions": [permission.pk],
+    }
     for account in (newcomer, manager):
-        answer = browser.post(page("change", account.pk), form_of(account, first_name="Ada", **rights))
+        answer = browser.post(
+            page("change", account.pk), form_of(account, first_name="Ada", **rights)
+        )
         assert answer.status_code == 302
         account.refresh_from_db()
         assert account.first_name == "Ada"
         assert (account.is_superuser, account.groups.count()) == (False, 0)
         assert not account.has_perm("moderation.decide_review")
     assert not newcomer.is_staff
-    assert browser.post(page("change", newcomer.pk), form_of(newcomer, is_active="")).status_code == 302
+    assert (
+        browser.post(page("change", newcomer.pk), form_of(newcomer, is_active="")).status_code
+        == 302
+    )
     newcomer.refresh_from_db()
     assert not newcomer.is_active
 
@@ -125,10 +145,15 @@ def test_a_password_is_set_by_who_has_all_that_the_account_has(
     assert client_of(manager).post(password_of(moderator), PASSWORDS).status_code == 403
 
 
-def test_groups_are_changed_by_superusers_alone(client_of: ClientOf, manager: User, admin: User) -> None:
+def test_groups_are_changed_by_superusers_alone(
+    client_of: ClientOf, manager: User, admin: User
+) -> None:
     group = Group.objects.get(name="moderator")
     every = list(Permission.objects.values_list("pk", flat=True))
-    data, before = {"name": "moderator", "permissions": every}, set(group.permissions.values_list("pk", flat=True))
+    data, before = (
+        {"name": "moderator", "permissions": every},
+        set(group.permissions.values_list("pk", flat=True)),
+    )
     browser = client_of(manager)
 
     assert browser.get(page("change", group.pk, model="group")).status_code == 200  # to read it
@@ -145,7 +170,9 @@ def test_groups_are_changed_by_superusers_alone(client_of: ClientOf, manager: Us
 # --- The admin site without staff status ---
 
 
-def test_a_policy_lead_works_in_the_admin_site_without_being_staff(client_of: ClientOf, lead: User) -> None:
+def test_a_policy_lead_works_in_the_admin_site_without_being_staff(
+    client_of: ClientOf, lead: User
+) -> None:
     assert not lead.is_staff
     browser = client_of(lead)
     home = browser.get("/").content.decode()
@@ -165,7 +192,9 @@ def test_an_auditor_reads_the_record_in_the_admin_site(client_of: ClientOf, audi
     assert browser.get(reverse("admin:moderation_policy_add")).status_code == 403
 
 
-def test_moderators_are_kept_out_of_the_admin_site(client_of: ClientOf, moderator: User, senior: User) -> None:
+def test_moderators_are_kept_out_of_the_admin_site(
+    client_of: ClientOf, moderator: User, senior: User
+) -> None:
     for user in (moderator, senior):
         browser = client_of(user)
         assert f'href="{reverse("admin:index")}"' not in browser.get("/").content.decode()
@@ -177,5 +206,8 @@ def test_moderators_are_kept_out_of_the_admin_site(client_of: ClientOf, moderato
 def test_the_admin_site_has_no_log_in_of_its_own(client: Client, admin: User) -> None:
     answer = client.get(reverse("admin:login") + "?next=/admin/auth/")
     assert answer.headers["Location"] == "/login/?next=/admin/auth/"
-    assert client.post(reverse("admin:login"), {"username": "admin", "password": PASSWORD}).status_code == 302
+    assert (
+        client.post(reverse("admin:login"), {"username": "admin", "password": PASSWORD}).status_code
+        == 302
+    )
     assert client.get(reverse("admin:index")).status_code == 302

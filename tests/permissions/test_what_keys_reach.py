@@ -30,17 +30,25 @@ def listed(text: str, path: str = "/v1/assets") -> set[str]:
 
 @pytest.fixture
 def assets(make_asset: MakeAsset, make_request: MakeRequest) -> dict[str, Any]:
-    """One asset of each of two programs' requests, one that a program sent, and an imported file."""
+    """One asset of each of two programs' requests, one that a program sent, and an imported
+    file.
+    """
     shop, shop_text = ApiKey.make(name="shop", scopes=["classify", "generate", "read"])
     other, other_text = ApiKey.make(name="other", scopes=["read"])
     _, all_text = ApiKey.make(name="report", scopes=["read:all"])
-    sent = classify(shop_text, {"imageDataUrl": data_url(CLEAN)}, path="/api/nsfw/image?review=true")
+    sent = classify(
+        shop_text, {"imageDataUrl": data_url(CLEAN)}, path="/api/nsfw/image?review=true"
+    )
     return {
         "shop": shop_text,
         "other": other_text,
         "all": all_text,
-        "of shop": make_asset(source=Source.TXT2IMG, request=make_request(api_key=shop), position=0),
-        "of other": make_asset(source=Source.TXT2IMG, request=make_request(api_key=other), position=0),
+        "of shop": make_asset(
+            source=Source.TXT2IMG, request=make_request(api_key=shop), position=0
+        ),
+        "of other": make_asset(
+            source=Source.TXT2IMG, request=make_request(api_key=other), position=0
+        ),
         "sent": Asset.objects.get(uuid=sent.headers["X-Loupe-Assets"]),
         "file": make_asset(),
     }
@@ -65,7 +73,9 @@ def test_a_key_reads_what_came_by_it_and_one_for_all_reads_all(assets: dict[str,
     assert {row["id"] for row in bulk.json()["assets"]} == {ids["of shop"], ids["sent"]}
 
 
-def test_what_was_stored_before_finds_its_key_and_old_keys_keep_reading_all(assets: dict[str, Any]) -> None:
+def test_what_was_stored_before_finds_its_key_and_old_keys_keep_reading_all(
+    assets: dict[str, Any],
+) -> None:
     migration = import_module("generation.migrations.0010_keys_of_assets")
     before = dict(Asset.objects.values_list("pk", "api_key"))
     assert sum(key is not None for key in before.values()) == 3
@@ -91,7 +101,9 @@ def test_addresses_of_callers_have_a_list_of_their_own(settings: Any) -> None:
 
     def order(url: str) -> int:
         test = {"enabled": True, "return_task_status": "TASK_STATUS_SUCCEED"}
-        return submit(key, {**body(), "extra": {"webhook": {"url": url, "test_mode": test}}}).status_code
+        return submit(
+            key, {**body(), "extra": {"webhook": {"url": url, "test_mode": test}}}
+        ).status_code
 
     with shelf() as found:
         url = found.put("/picture.png", CLEAN)

@@ -33,7 +33,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.DEBUG:
-            raise CommandError("This command is for development and needs DEBUG=1. In production run them separately.")
+            raise CommandError(
+                "This command is for development and needs DEBUG=1. In production run them"
+                " separately."
+            )
         self.signals: list[int] = []
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._note_signal)
@@ -72,7 +75,9 @@ class Command(BaseCommand):
             members.append(web)
             wait_until(lambda: self._is_over(web) or answers(settings.PORT), seconds=READY_WITHIN)
             if not self._is_over(web) and not answers(settings.PORT):
-                self.stderr.write(f"The web server did not answer within {READY_WITHIN:.0f} seconds.")
+                self.stderr.write(
+                    f"The web server did not answer within {READY_WITHIN:.0f} seconds."
+                )
                 return 1
             # Only now: the sandbox, which the worker talks to, lives in the web server.
             if not self._is_over(web):
@@ -90,11 +95,15 @@ class Command(BaseCommand):
         return self._is_told_to_stop() or web.exit_code is not None
 
     def _report_end(self, web: Member) -> int:
-        self.stderr.write(f"The web server ended by itself (exit code {web.exit_code}), so everything stops.")
+        self.stderr.write(
+            f"The web server ended by itself (exit code {web.exit_code}), so everything stops."
+        )
         return 1
 
     def _look_after(self, members: list[Member], env: dict[str, str]) -> None:
-        """Restart the worker whenever it ends, each time a little later, until the web server ends or a signal."""
+        """Restart the worker whenever it ends, each time a little later, until the web server ends
+        or a signal.
+        """
         web, worker = members
         pause = 1.0
         while not self._is_over(web):
@@ -104,7 +113,10 @@ class Command(BaseCommand):
             worker.kill_group()
             if time.monotonic() - worker.started_at > HEALTHY_AFTER:
                 pause = 1.0
-            self._say(f"The worker ended (exit code {worker.exit_code}) and is started again in {pause:.0f} s.")
+            self._say(
+                f"The worker ended (exit code {worker.exit_code}) and is started again in"
+                f" {pause:.0f} s."
+            )
             if not wait_until(lambda: self._is_over(web), seconds=pause):
                 worker = members[1] = Member(worker_command(), env)
                 pause = min(pause * 2, BACKOFF_LIMIT)
@@ -120,8 +132,8 @@ def welcome() -> str:
 
 
 def web_command(port: int) -> list[str]:
-    # One process: all threads share the sandbox's clock and SQLite's page cache. Requests wait for the database or for
-    # the sandbox's latency rather than compute, hence a few threads.
+    # One process: all threads share the sandbox's clock and SQLite's page cache. Requests wait for
+    # the database or for the sandbox's latency rather than compute, hence a few threads.
     server = [sys.executable, "-m", "granian", "--interface", "wsgi", "--http", "1"]
     server += ["--host", HOST, "--port", str(port)]
     sizes = ["--workers", "1", "--blocking-threads", "8", "--workers-kill-timeout", str(int(GRACE))]

@@ -14,7 +14,7 @@ from django_q.conf import Conf
 from django_q.models import OrmQ
 
 from config.worker.cluster import Cluster
-from config.worker.scheduler import Ticker
+from config.worker.scheduler import Scheduler
 from generation import jobs
 from generation.services import storage_checks
 from moderation.services import housekeeping
@@ -24,7 +24,10 @@ log = logging.getLogger("loupe.engine")
 
 
 class Command(BaseCommand):
-    help = "Runs the worker until it is told to stop (exit code 0) or something breaks (70: start it again)."
+    help = (
+        "Runs the worker until it is told to stop (exit code 0) or something breaks (70: start it"
+        " again)."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -43,10 +46,15 @@ class Command(BaseCommand):
         storage_checks.start_host()
         housekeeping.add_chores()
         connections.close_all()
-        cluster, ticker = Cluster(grace=grace), Ticker()
+        cluster, ticker = Cluster(grace=grace), Scheduler()
         cluster.start()
         ticker.start()
-        log.info("worker %d on %s: started, %d processes", os.getpid(), socket.gethostname(), Conf.WORKERS)
+        log.info(
+            "worker %d on %s: started, %d processes",
+            os.getpid(),
+            socket.gethostname(),
+            Conf.WORKERS,
+        )
         code = cluster.wait()
         ticker.stop()
         if code == 0:

@@ -1,4 +1,6 @@
-"""Several rows as one value, so that what belongs to a row is read with it; and one value as several."""
+"""Several rows as one value, so that what belongs to a row is read with it; and one value as
+several.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ class Joined(Func):
         return self.as_sql(compiler, connection, template="GROUP_CONCAT(%(expressions)s, ',')")
 
     def as_postgresql(self, compiler: Any, connection: Any, **more: Any) -> Any:
-        return self.as_sql(compiler, connection, template="STRING_AGG((%(expressions)s)::text, ',')")
+        return self.as_sql(
+            compiler, connection, template="STRING_AGG((%(expressions)s)::text, ',')"
+        )
 
 
 class Counted(Subquery):
@@ -27,7 +31,9 @@ class Counted(Subquery):
 
 
 class Unsought(Func):
-    """A column that rows are compared by, but not looked for by: SQLite takes a unique index wherever there is one."""
+    """A column that rows are compared by, but not looked for by: SQLite takes a unique index
+    wherever there is one.
+    """
 
     template = "%(expressions)s"
     arity = 1
@@ -40,7 +46,9 @@ class Unsought(Func):
 
 
 def split(words: str) -> Func:
-    """The words of a text, for ``__in``: one value, however many. None may hold a quotation mark or a backslash."""
+    """The words of a text, for ``__in``: one value, however many. None may hold a quotation mark or
+    a backslash.
+    """
     return _Split(Value(words))
 
 
@@ -49,7 +57,11 @@ class _Split(Func):
 
     def as_sqlite(self, compiler: Any, connection: Any, **more: Any) -> Any:
         listed = "'[\"' || replace(%(expressions)s, ' ', '\",\"') || '\"]'"
-        return self.as_sql(compiler, connection, template=f"(SELECT value FROM json_each({listed}))")
+        return self.as_sql(
+            compiler, connection, template=f"(SELECT value FROM json_each({listed}))"
+        )
 
     def as_postgresql(self, compiler: Any, connection: Any, **more: Any) -> Any:
-        return self.as_sql(compiler, connection, template="(SELECT unnest(string_to_array(%(expressions)s, ' ')))")
+        return self.as_sql(
+            compiler, connection, template="(SELECT unnest(string_to_array(%(expressions)s, ' ')))"
+        )

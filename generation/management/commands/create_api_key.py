@@ -10,18 +10,26 @@ from generation.models import ApiKey, Scope
 
 class Command(BaseCommand):
     help = (
-        "Make an API key and print it, once and nothing else, so that it can be piped into a secret store. "
-        "The secret that signs its webhooks goes to standard error, once too."
+        "Make an API key and print it, once and nothing else, so that it can be piped into a secret"
+        " store. The secret that signs its webhooks goes to standard error, once too."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", help="what it is for; people see this")
-        parser.add_argument("--scope", action="append", choices=Scope.values, required=True, help="may be given again")
+        parser.add_argument(
+            "--scope",
+            action="append",
+            choices=Scope.values,
+            required=True,
+            help="may be given again",
+        )
         parser.add_argument("--owner", help="the user whose page lists it (a user name)")
         parser.add_argument("--images-per-day", type=int, help="no limit without it")
         parser.add_argument("--calls-per-minute", type=int, default=600)
 
-    def handle(self, *args: Any, name: str, scope: list[str], owner: str | None, **options: Any) -> None:
+    def handle(
+        self, *args: Any, name: str, scope: list[str], owner: str | None, **options: Any
+    ) -> None:
         for limit in ("images_per_day", "calls_per_minute"):
             if options[limit] is not None and options[limit] < 1:
                 raise CommandError(f"--{limit.replace('_', '-')} must be at least 1.")
@@ -29,8 +37,11 @@ class Command(BaseCommand):
         if owner and user is None:
             raise CommandError(f"There is no user called {owner}.")
         key, text = ApiKey.make(
-            name=name, scopes=sorted(set(scope)), owner=user, images_per_day=options["images_per_day"],
+            name=name,
+            scopes=sorted(set(scope)),
+            owner=user,
+            images_per_day=options["images_per_day"],
             calls_per_minute=options["calls_per_minute"],
-        )  # fmt: skip
+        )
         self.stdout.write(text)
         self.stderr.write(f"Webhook signing secret, shown only now: {key.webhook_secret}")

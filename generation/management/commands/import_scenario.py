@@ -8,10 +8,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from generation.core.storage import StorageUnavailableError
-from generation.imaging import DecoderUnavailable
-from generation.providers.base import ProviderBusy, ProviderError
+from generation.imaging import DecoderUnavailableError
+from generation.providers.base import ProviderBusyError, ProviderError
 from generation.services import importing
-from generation.services.importing import LeaseLost, Occupied, Report
+from generation.services.importing import ImportLockedError, LeaseLostError, Report
 
 SHOWN = 20  # refused assets named in the summary
 PATIENCE = 5  # times in a row that a busy Scenario is waited for
@@ -20,14 +20,25 @@ AGAIN = "Run this again to go on where it stopped."
 
 
 class Command(BaseCommand):
-    help = f"Import Scenario's images with their labels, through the same checks and classifiers as all others. {AGAIN}"
+    help = (
+        "Import Scenario's images with their labels, through the same checks and classifiers as"
+        f" all others. {AGAIN}"
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--project", default="", metavar="ID", help="a project of the key's team")
-        parser.add_argument("--limit", type=int, metavar="N", help="stop after N new images; the rest waits")
-        parser.add_argument("--restart", action="store_true", help="begin at the first page, not where it stopped")
+        parser.add_argument(
+            "--project", default="", metavar="ID", help="a project of the key's team"
+        )
+        parser.add_argument(
+            "--limit", type=int, metavar="N", help="stop after N new images; the rest waits"
+        )
+        parser.add_argument(
+            "--restart", action="store_true", help="begin at the first page, not where it stopped"
+        )
 
-    def handle(self, *args: Any, project: str, limit: int | None, restart: bool, **options: Any) -> None:
+    def handle(
+        self, *args: Any, project: str, limit: int | None, restart: bool, **options: Any
+    ) -> None:
         if limit is not None and limit < 1:
             raise CommandError("--limit is a number of images, 1 or more.")
         report = Report()
@@ -36,19 +47,21 @@ class Command(BaseCommand):
             for attempt in range(PATIENCE + 1):
                 run = importing.take_run(project=project, restart=restart and attempt == 0)
                 try:
-                    importing.work(run=run, provider=provider, report=report, limit=limit, watch=self._progress)
+                    importing.work(
+                        run=run, provider=provider, report=report, limit=limit, watch=self._progress
+                    )
                     break
-                except ProviderBusy as busy:
+                except ProviderBusyError as busy:
                     self._wait(busy, is_last=attempt == PATIENCE)
-        except (StorageUnavailableError, DecoderUnavailable) as error:
+        except (StorageUnavailableError, DecoderUnavailableError) as error:
             raise CommandError(f"{error} {AGAIN}") from None
-        except (LookupError, Occupied, LeaseLost, ProviderError) as error:
+        except (LookupError, ImportLockedError, LeaseLostError, ProviderError) as error:
             raise CommandError(str(error)) from None
         finally:
             if report.seen:
                 self._summary(report)
 
-    def _wait(self, busy: ProviderBusy, *, is_last: bool) -> None:
+    def _wait(self, busy: ProviderBusyError, *, is_last: bool) -> None:
         seconds = importing.pause(busy).total_seconds()
         if is_last or seconds > WAIT_MAX:
             raise CommandError(f"{busy} {AGAIN}")
@@ -56,7 +69,9 @@ class Command(BaseCommand):
         time.sleep(seconds)
 
     def _progress(self, report: Report) -> None:
-        """One line that redraws itself on a terminal; a line now and then in a log. Nobody knows the total."""
+        """One line that redraws itself on a terminal; a line now and then in a log. Nobody knows
+        the total.
+        """
         is_terminal = sys.stderr.isatty()
         if not is_terminal and report.seen % 50:
             return
@@ -79,4 +94,6 @@ class Command(BaseCommand):
             self.stdout.write(f"    {asset_id or '(no id)'}: {reason}")
         if counts["refused"] > SHOWN:
             self.stdout.write(f"    … and {counts['refused'] - SHOWN} more")
-        self.stdout.write("The listing is at its end." if report.finished else f"There is more. {AGAIN}")
+        self.stdout.write(
+            "The listing is at its end." if report.finished else f"There is more. {AGAIN}"
+        )

@@ -1,7 +1,8 @@
 """Novita's asynchronous txt2img: submit, task result, models.
 
-Pages: https://novita.ai/docs/api-reference/model-apis-txt2img, .../model-apis-task-result, .../model-apis-get-model.
-Novita has been retiring its image endpoints; a 404 on submit therefore means that the endpoint is gone.
+Pages: https://novita.ai/docs/api-reference/model-apis-txt2img, .../model-apis-task-result,
+.../model-apis-get-model. Novita has been retiring its image endpoints; a 404 on submit therefore
+means that the endpoint is gone.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from pydantic import ValidationError
 from generation.providers.base import (
     Model,
     ModelPage,
-    OutcomeUnknown,
-    ProviderBusy,
+    OutcomeUnknownError,
+    ProviderBusyError,
     ProviderError,
-    ProviderMisconfigured,
-    ProviderRejected,
+    ProviderMisconfiguredError,
+    ProviderRejectedError,
     Submission,
     TaskResult,
 )
@@ -34,28 +35,35 @@ RESULT_PATH = "/v3/async/task-result"
 MODELS_PATH = "/v3/model"
 MODELS_MAX = 100  # rows per page
 
-# The older envelope's codes: 4 authentication, 7 balance; -1 and 9 are failures inside Novita after it took the call.
+# The older envelope's codes: 4 authentication, 7 balance; -1 and 9 are failures inside Novita after
+# it took the call.
 _ENVELOPE_ERRORS: dict[int, type[ProviderError]] = {
-    4: ProviderMisconfigured,
-    7: ProviderMisconfigured,
-    -1: OutcomeUnknown,
-    9: OutcomeUnknown,
+    4: ProviderMisconfiguredError,
+    7: ProviderMisconfiguredError,
+    -1: OutcomeUnknownError,
+    9: OutcomeUnknownError,
 }
 
 
 class Novita(HttpProvider):
-    """Novita, or anything that speaks its wire format at ``base_url``. No network until the first call."""
+    """Novita, or anything that speaks its wire format at ``base_url``. No network until the first
+    call.
+    """
 
     def __init__(self, *, slug: str, api_key: str, base_url: str, label: str) -> None:
         headers = {"Authorization": f"Bearer {api_key}"}
         super().__init__(slug=slug, label=label, base_url=base_url, secret=api_key, headers=headers)
 
     def submit(self, submission: Submission, *, on_answer: Callable[[str], None]) -> str:
-        """See ``ImageProvider.submit``. A parameter outside the documented range is refused before anything is sent."""
+        """See ``ImageProvider.submit``. A parameter outside the documented range is refused before
+        anything is sent.
+        """
         try:
             body = Txt2ImgBody.model_validate(field_map.nest(asdict(submission))).to_wire()
         except ValidationError as error:
-            raise ProviderRejected(f"{self.label} would refuse this request: {explain(error)}") from None
+            raise ProviderRejectedError(
+                f"{self.label} would refuse this request: {explain(error)}"
+            ) from None
         answer = self.post(SUBMIT_PATH, body, on_answer=on_answer)
         return self._task_id(answer)
 
@@ -63,18 +71,26 @@ class Novita(HttpProvider):
         try:
             reply = wire.SubmitReply.read(answer.json())
         except ValueError:
-            raise OutcomeUnknown(
-                f"{self.label} accepted the request, but its answer could not be read. It may be running."
+            raise OutcomeUnknownError(
+                f"{self.label} accepted the request, but its answer could not be read. It may be"
+                " running."
             ) from None
         if reply.task_id:
             return reply.task_id
         if reply.code:
-            kind = _ENVELOPE_ERRORS.get(reply.code, ProviderRejected)
+            kind = _ENVELOPE_ERRORS.get(reply.code, ProviderRejectedError)
             said = self._redacted(" ".join(reply.message.split()))[:300] or "no reason given"
-            raise kind(f"{self.label} refused the request: {said} (code {reply.code}).", reason=str(reply.code))
-        raise OutcomeUnknown(f"{self.label} accepted the request, but named no task. It may be running.")
+            raise kind(
+                f"{self.label} refused the request: {said} (code {reply.code}).",
+                reason=str(reply.code),
+            )
+        raise OutcomeUnknownError(
+            f"{self.label} accepted the request, but named no task. It may be running."
+        )
 
-    async def poll(self, task_ids: Iterable[str]) -> AsyncIterator[tuple[str, TaskResult | ProviderError]]:
+    async def poll(
+        self, task_ids: Iterable[str]
+    ) -> AsyncIterator[tuple[str, TaskResult | ProviderError]]:
         """See ``ImageProvider.poll``. One session, at most CONCURRENCY reads at once."""
         wanted = list(dict.fromkeys(task_ids))
         async with self.session() as client:
@@ -97,7 +113,9 @@ class Novita(HttpProvider):
         cursor: str = "",
         limit: int = MODELS_MAX,
     ) -> ModelPage:
-        """See ``ImageProvider.models``. Rows that cannot be used now, or cannot be read, are left out."""
+        """See ``ImageProvider.models``. Rows that cannot be used now, or cannot be read, are left
+        out.
+        """
         params = {"filter.types": kind, "pagination.limit": str(min(max(limit, 1), MODELS_MAX))}
         for name, value in (("query", query), ("visibility", visibility), ("source", source)):
             if value:
@@ -112,9 +130,12 @@ class Novita(HttpProvider):
             rows: list[Any] = page.get("models") or []
             pagination = wire.Pagination.model_validate(page.get("pagination") or {})
         except (ValueError, AttributeError):
-            raise ProviderBusy(f"{self.label} answered about its models in a way that could not be read.") from None
+            raise ProviderBusyError(
+                f"{self.label} answered about its models in a way that could not be read."
+            ) from None
         return ModelPage(
-            models=tuple(model for model in map(_model, rows) if model is not None), next_cursor=pagination.next_cursor
+            models=tuple(model for model in map(_model, rows) if model is not None),
+            next_cursor=pagination.next_cursor,
         )
 
 
@@ -127,8 +148,13 @@ def _model(row: object) -> Model | None:
         return None
     kind = found.type.name or "checkpoint"
     return Model(
-        # Checkpoints and VAEs are named by sd_name; LoRAs and embeddings by sd_name_in_api, as documented for each.
-        name=found.sd_name if kind in ("checkpoint", "vae") else found.sd_name_in_api or found.sd_name,
+        # Checkpoints and VAEs are named by sd_name; LoRAs and embeddings by sd_name_in_api, as
+        # documented for each.
+        name=(
+            found.sd_name
+            if kind in ("checkpoint", "vae")
+            else found.sd_name_in_api or found.sd_name
+        ),
         title=found.name or found.sd_name,
         kind=kind,
         base_model=found.base_model,

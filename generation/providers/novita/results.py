@@ -1,7 +1,8 @@
-"""Novita's task result, read. Every endpoint of its asynchronous family (img2img, upscale, …) answers in this shape.
+"""Novita's task result, read. Every endpoint of its asynchronous family (img2img, upscale, …)
+answers in this shape.
 
-Page: https://novita.ai/docs/api-reference/model-apis-task-result. Its prose calls the images ``imgs``; on the wire, and
-in every example, they are ``images``.
+Page: https://novita.ai/docs/api-reference/model-apis-task-result. Its prose calls the images
+``imgs``; on the wire, and in every example, they are ``images``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,13 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from generation.providers.base import Detection, ProviderBusy, ResultImage, TaskResult, TaskState
+from generation.providers.base import (
+    Detection,
+    ProviderBusyError,
+    ResultImage,
+    TaskResult,
+    TaskState,
+)
 from generation.providers.http import ANSWER_KEPT, Answer
 from generation.wire import task as wire
 from generation.wire.base import is_object
@@ -31,14 +38,21 @@ _STATES = {
 
 
 def read(label: str, task_id: str, answer: Answer) -> TaskResult:
-    """Raises ProviderBusy, with the raw answer, for what is no result of this task: the task is paid, so ask again."""
+    """Raises ProviderBusy, with the raw answer, for what is no result of this task: the task is
+    paid, so ask again.
+    """
     raw: Any = None
     try:
         raw = answer.json()
         reply = wire.TaskResultReply.model_validate(raw)
     except ValueError:
-        start = answer.body[: 4 * ANSWER_KEPT].decode(errors="replace").replace("\0", "")[:ANSWER_KEPT]
-        raise _odd(f"{label} answered about a task in a way that could not be read.", raw or {"text": start}) from None
+        start = (
+            answer.body[: 4 * ANSWER_KEPT].decode(errors="replace").replace("\0", "")[:ANSWER_KEPT]
+        )
+        raise _odd(
+            f"{label} answered about a task in a way that could not be read.",
+            raw or {"text": start},
+        ) from None
     if reply.task.task_id != task_id or not is_object(raw):
         raise _odd(f"{label} answered about another task than the one asked for.", raw)
     state = _STATES.get(reply.task.status, TaskState.UNRECOGNISED)
@@ -48,15 +62,16 @@ def read(label: str, task_id: str, answer: Answer) -> TaskResult:
         progress=_within(reply.task.progress_percent, 100),
         eta_seconds=_within(reply.task.eta, 86_400),
         # A status that nobody documented is all that can be said about it.
-        reason=reply.task.reason or (reply.task.status[:80] if state is TaskState.UNRECOGNISED else ""),
+        reason=reply.task.reason
+        or (reply.task.status[:80] if state is TaskState.UNRECOGNISED else ""),
         seed=_seed(reply.extra.seed),
         images=_images(reply, raw),
         raw=raw,
     )
 
 
-def _odd(sentence: str, raw: object) -> ProviderBusy:
-    error = ProviderBusy(sentence, reason="UNREADABLE_RESULT")
+def _odd(sentence: str, raw: object) -> ProviderBusyError:
+    error = ProviderBusyError(sentence, reason="UNREADABLE_RESULT")
     error.raw = raw
     return error
 
@@ -68,10 +83,13 @@ def _images(reply: wire.TaskResultReply, raw: dict[str, Any]) -> tuple[ResultIma
     return tuple(
         ResultImage(
             position=position,
-            url=image.image_url,  # an entry without one keeps its position: fetching it fails with a reason
+            # An entry without one keeps its position: fetching it fails with a reason.
+            url=image.image_url,
             expires_at=_expiry(image, now),
             image_type=image.image_type[:10],
-            detection=_detection(row.get("nsfw_detection_result") if is_object(row) else None, image),
+            detection=_detection(
+                row.get("nsfw_detection_result") if is_object(row) else None, image
+            ),
             seed=seed,
         )
         for position, (image, row, seed) in enumerate(zip(reply.images, rows, seeds, strict=True))
@@ -79,25 +97,35 @@ def _images(reply: wire.TaskResultReply, raw: dict[str, Any]) -> tuple[ResultIma
 
 
 def _detection(given: object, image: wire.Image) -> Detection | None:
-    """None only for an answer that holds none. ``{}``, or one that cannot be read, never says whether it ran."""
+    """None only for an answer that holds none. ``{}``, or one that cannot be read, never says
+    whether it ran.
+    """
     if given is None:
         return None
     found = image.nsfw_detection_result
     if found is None:
         return Detection(valid=None, confidence=None)
     readable = found.confidence is not None and 0 <= found.confidence <= 100
-    return Detection(valid=found.valid, confidence=Decimal(str(found.confidence)) if readable else None)
+    return Detection(
+        valid=found.valid, confidence=Decimal(str(found.confidence)) if readable else None
+    )
 
 
 def _seeds(info: wire.DebugInfo | None, count: int) -> list[int | None]:
-    """One seed per image from the JSON inside ``request_info``; all None unless there is exactly one for each."""
+    """One seed per image from the JSON inside ``request_info``; all None unless there is exactly
+    one for each.
+    """
     unknown: list[int | None] = [None] * count
     try:
         said = json.loads(info.request_info) if info else None
     except (ValueError, RecursionError):
         return unknown
     given = said.get("seeds") if is_object(said) else None
-    return [_seed(seed) for seed in given] if isinstance(given, list) and len(given) == count else unknown
+    return (
+        [_seed(seed) for seed in given]
+        if isinstance(given, list) and len(given) == count
+        else unknown
+    )
 
 
 def _seed(value: object) -> int | None:
@@ -107,7 +135,9 @@ def _seed(value: object) -> int | None:
 
 
 def _expiry(image: wire.Image, now: datetime) -> datetime:
-    """The earlier of the stated time to live and the URL's own signature; a ttl of 0 or nonsense counts as unstated."""
+    """The earlier of the stated time to live and the URL's own signature; a ttl of 0 or nonsense
+    counts as unstated.
+    """
     try:
         ttl = int(image.image_url_ttl)
     except ValueError:
@@ -119,7 +149,9 @@ def _expiry(image: wire.Image, now: datetime) -> datetime:
 
 
 def _signed_until(url: str) -> datetime | None:
-    """When a presigned S3 address stops working, from its X-Amz-Date and X-Amz-Expires; None if it is not one."""
+    """When a presigned S3 address stops working, from its X-Amz-Date and X-Amz-Expires; None if it
+    is not one.
+    """
     try:
         query = parse_qs(urlsplit(url).query)
         date, seconds = query["X-Amz-Date"][0], query["X-Amz-Expires"][0]

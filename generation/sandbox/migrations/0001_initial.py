@@ -14,7 +14,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="SandboxRefusal",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("digest", models.CharField(max_length=64, unique=True)),
                 ("count", models.PositiveSmallIntegerField(default=0)),
             ],
@@ -22,7 +27,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="SandboxTask",
             fields=[
-                ("task_id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                (
+                    "task_id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
                 ("body", models.JSONField()),
                 ("seed", models.CharField(max_length=20)),
                 ("lane", models.PositiveSmallIntegerField()),

@@ -1,6 +1,7 @@
 """Novita's way to say no: ``{code, reason, message, metadata}`` under a status of its own choosing.
 
-Page: https://novita.ai/docs/api-reference/basic-error-code. Published clients read ``reason`` and ``message``.
+Page: https://novita.ai/docs/api-reference/basic-error-code. Published clients read ``reason`` and
+``message``.
 """
 
 from __future__ import annotations
@@ -12,50 +13,62 @@ from typing import Any
 from django.http import HttpResponse
 
 from generation.models import Scope
-from moderation.api.auth import ApiError, Refusal, endpoint, json_answer
+from moderation.api.auth import ApiError, ApiErrorCode, endpoint, json_answer
 
-# Novita answers 400 to a missing key and 403 to a wrong one. It documents no word for what stands below the line.
-MEANING: dict[Refusal, tuple[int, str]] = {
-    Refusal.KEY_MISSING: (400, "MISSING_API_KEY"),
-    Refusal.KEY_INVALID: (403, "INVALID_API_KEY"),
-    Refusal.SCOPE_MISSING: (403, "API_NOT_ALLOWED"),
-    Refusal.TOO_OFTEN: (429, "RATE_LIMIT_EXCEEDED"),
-    Refusal.IMAGES_SPENT: (429, "RATE_LIMIT_EXCEEDED"),
-    Refusal.BODY_INVALID: (400, "INVALID_REQUEST_BODY"),
-    Refusal.NOT_FOUND: (404, "TASK_NOT_FOUND"),
+# Novita answers 400 to a missing key and 403 to a wrong one. It documents no word for what stands
+# below the line.
+MEANING: dict[ApiErrorCode, tuple[int, str]] = {
+    ApiErrorCode.KEY_MISSING: (400, "MISSING_API_KEY"),
+    ApiErrorCode.KEY_INVALID: (403, "INVALID_API_KEY"),
+    ApiErrorCode.SCOPE_MISSING: (403, "API_NOT_ALLOWED"),
+    ApiErrorCode.TOO_OFTEN: (429, "RATE_LIMIT_EXCEEDED"),
+    ApiErrorCode.IMAGES_SPENT: (429, "RATE_LIMIT_EXCEEDED"),
+    ApiErrorCode.BODY_INVALID: (400, "INVALID_REQUEST_BODY"),
+    ApiErrorCode.NOT_FOUND: (404, "TASK_NOT_FOUND"),
     # ---
-    Refusal.METHOD: (405, "METHOD_NOT_ALLOWED"),
-    Refusal.BODY_TOO_LARGE: (413, "INVALID_REQUEST_BODY"),
-    Refusal.CONFLICT: (422, "IDEMPOTENCY_KEY_REUSED"),
-    Refusal.UNAVAILABLE: (503, "SERVICE_UNAVAILABLE"),
+    ApiErrorCode.METHOD: (405, "METHOD_NOT_ALLOWED"),
+    ApiErrorCode.BODY_TOO_LARGE: (413, "INVALID_REQUEST_BODY"),
+    ApiErrorCode.CONFLICT: (422, "IDEMPOTENCY_KEY_REUSED"),
+    ApiErrorCode.UNAVAILABLE: (503, "SERVICE_UNAVAILABLE"),
 }
 
 
 # Novita's own texts, from answers that were seen; programs compare them.
-WORDS: dict[Refusal, str] = {
-    Refusal.KEY_MISSING: "missing api-key",
-    Refusal.KEY_INVALID: "invalid api-key",
-    Refusal.TOO_OFTEN: "rate limit exceeded, please try again later",
-    Refusal.IMAGES_SPENT: "rate limit exceeded, please try again later",
+WORDS: dict[ApiErrorCode, str] = {
+    ApiErrorCode.KEY_MISSING: "missing api-key",
+    ApiErrorCode.KEY_INVALID: "invalid api-key",
+    ApiErrorCode.TOO_OFTEN: "rate limit exceeded, please try again later",
+    ApiErrorCode.IMAGES_SPENT: "rate limit exceeded, please try again later",
 }
 
 
 class NovitaError(ApiError):
     """A refusal that has a name of its own at Novita."""
 
-    def __init__(self, refusal: Refusal, message: str, *, reason: str, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        refusal: ApiErrorCode,
+        message: str,
+        *,
+        reason: str,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__(refusal, message)
         self.reason = reason
         self.metadata = metadata or {}
 
 
-def body(status: int, reason: str, message: str, metadata: dict[str, Any] | None = None) -> HttpResponse:
+def body(
+    status: int, reason: str, message: str, metadata: dict[str, Any] | None = None
+) -> HttpResponse:
     content = {"code": status, "reason": reason, "message": message, "metadata": metadata or {}}
     return json_answer(content, status=status)
 
 
 def refuse(error: ApiError, *, failure: str) -> HttpResponse:
-    """Answer in Novita's words where it has some; what we have to add to them stands in ``metadata``."""
+    """Answer in Novita's words where it has some; what we have to add to them stands in
+    ``metadata``.
+    """
     status, reason = MEANING.get(error.refusal, (500, failure))
     if isinstance(error, NovitaError):
         return body(status, error.reason, str(error), error.metadata)
@@ -65,7 +78,9 @@ def refuse(error: ApiError, *, failure: str) -> HttpResponse:
 
 
 def novita_endpoint(method: str, *, failure: str) -> Callable[[Callable[..., HttpResponse]], Any]:
-    """A view for programs with a key for ``generate``. ``failure``: Novita's word for a fault of ours in it."""
+    """A view for programs with a key for ``generate``. ``failure``: Novita's word for a fault of
+    ours in it.
+    """
     made: Callable[[Callable[..., HttpResponse]], Any] = endpoint(
         scope=Scope.GENERATE, methods=(method,), refuse=partial(refuse, failure=failure)
     )

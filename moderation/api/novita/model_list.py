@@ -1,7 +1,7 @@
 """The provider's models in Novita's ``GET /v3/model``: from the provider, or from its last answer.
 
-Page: https://novita.ai/docs/api-reference/model-apis-get-model. Our cursor is c_<offset>, which is what the official
-Python SDK counts up by itself, so both ways of paging are one.
+Page: https://novita.ai/docs/api-reference/model-apis-get-model. Our cursor is c_<offset>, which is
+what the official Python SDK counts up by itself, so both ways of paging are one.
 """
 
 from __future__ import annotations
@@ -18,11 +18,16 @@ from generation.providers.base import Model
 from generation.services import model_catalog
 from generation.wire import task as wire
 from generation.wire.parsing import parse_integer
-from moderation.api.auth import ApiError, Refusal
+from moderation.api.auth import ApiError, ApiErrorCode
 
 # Every type that Novita documents; the first ones are those that a txt2img body can name.
 TYPES = (*model_catalog.KINDS, "controlnet", "upscaler")
-DISPLAY = {"checkpoint": "Checkpoint", "lora": "LORA", "vae": "VAE", "textualinversion": "Textual Inversion"}
+DISPLAY = {
+    "checkpoint": "Checkpoint",
+    "lora": "LORA",
+    "vae": "VAE",
+    "textualinversion": "Textual Inversion",
+}
 VISIBILITIES = ("public", "private")
 SOURCES = ("civitai", "training", "uploading")
 FILTERS = (
@@ -40,8 +45,13 @@ ASKING = 8.0  # seconds in which pages may still be asked for
 
 
 def page(asked: Mapping[str, str]) -> wire.ModelsReply:
-    """One page of what matches ``filter.*``. Raises ApiError: a wrong filter, or a provider that nobody has heard."""
-    start, limit = _offset(asked.get("pagination.cursor", "")), _limit(asked.get("pagination.limit", ""))
+    """One page of what matches ``filter.*``. Raises ApiError: a wrong filter, or a provider that
+    nobody has heard.
+    """
+    start, limit = (
+        _offset(asked.get("pagination.cursor", "")),
+        _limit(asked.get("pagination.limit", "")),
+    )
     rows = list(islice(_matching(asked), start, start + limit + 1))
     more = len(rows) > limit
     return wire.ModelsReply(
@@ -56,25 +66,34 @@ def _matching(asked: Mapping[str, str]) -> Iterator[Model]:
     if len(query) > model_catalog.QUERY_MAX:
         raise _wrong(f"filter.query must have at most {model_catalog.QUERY_MAX} characters.")
     sdxl, inpainting = _flag(asked, "filter.is_sdxl"), _flag(asked, "filter.is_inpainting")
-    visibility, source = _choice(asked, "filter.visibility", VISIBILITIES), _choice(asked, "filter.source", SOURCES)
-    if unknown := sorted(name for name in asked if name.startswith("filter.") and name not in FILTERS):
+    visibility, source = (
+        _choice(asked, "filter.visibility", VISIBILITIES),
+        _choice(asked, "filter.source", SOURCES),
+    )
+    if unknown := sorted(
+        name for name in asked if name.startswith("filter.") and name not in FILTERS
+    ):
         raise _wrong(f"{unknown[0][:60]} is no filter. There are {', '.join(FILTERS)}.")
     provider = next(iter(providers.available()), "")
     if not provider:
-        raise ApiError(Refusal.UNAVAILABLE, "No image provider is configured on this server.")
+        raise ApiError(ApiErrorCode.UNAVAILABLE, "No image provider is configured on this server.")
     if inpainting:  # no request of ours paints into an image
         return
     until = time.monotonic() + ASKING
-    first = model_catalog.Question(provider=provider, query=query, is_sdxl=sdxl, visibility=visibility, source=source)
+    first = model_catalog.CatalogQuery(
+        provider=provider, query=query, is_sdxl=sdxl, visibility=visibility, source=source
+    )
     for kind in kinds:
         yield from _offered(replace(first, kind=kind), until)
 
 
-def _offered(question: model_catalog.Question, until: float) -> Iterator[Model]:
-    """Every page of one kind, as far as it is wanted. A page that nobody has makes no shorter list of it."""
+def _offered(question: model_catalog.CatalogQuery, until: float) -> Iterator[Model]:
+    """Every page of one kind, as far as it is wanted. A page that nobody has makes no shorter list
+    of it.
+    """
     cursor = ""
     while True:
-        offer = model_catalog.ask(replace(question, cursor=cursor))
+        offer = model_catalog.fetch_page(replace(question, cursor=cursor))
         if offer.asked_at is None:
             raise _unavailable(offer.problem)
         yield from offer.models
@@ -87,8 +106,11 @@ def _offered(question: model_catalog.Question, until: float) -> Iterator[Model]:
 
 def _row(model: Model) -> wire.ModelRow:
     return wire.ModelRow(
-        # Programs want a number. Without the provider's, one is made from the name, so that it stays the same.
-        id=zlib.crc32(f"{model.kind}:{model.name}".encode()) if model.number is None else model.number,
+        # Programs want a number. Without the provider's, one is made from the name, so that it
+        # stays the same.
+        id=zlib.crc32(f"{model.kind}:{model.name}".encode())
+        if model.number is None
+        else model.number,
         name=model.title,
         hash_sha256=model.sha256,
         sd_name=model.list_name or model.name,
@@ -143,8 +165,12 @@ def _offset(cursor: str) -> int:
 
 
 def _wrong(sentence: str) -> ApiError:
-    return ApiError(Refusal.BODY_INVALID, sentence)
+    return ApiError(ApiErrorCode.BODY_INVALID, sentence)
 
 
 def _unavailable(sentence: str) -> ApiError:
-    return ApiError(Refusal.UNAVAILABLE, f"The list of models cannot be had now. {sentence}".strip(), retry_after=5)
+    return ApiError(
+        ApiErrorCode.UNAVAILABLE,
+        f"The list of models cannot be had now. {sentence}".strip(),
+        retry_after=5,
+    )

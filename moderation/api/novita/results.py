@@ -1,7 +1,8 @@
-"""Where a program's request stands, as Novita's task result: finished only when every image is decided.
+"""Where a program's request stands, as Novita's task result: finished only when every image is
+decided.
 
-The official Python SDK breaks on a null ``images``, a missing ``extra``, half a ``debug_info``, half a
-``nsfw_detection_result`` and any fifth status, so none of them is ever sent.
+The official Python SDK breaks on a null ``images``, a missing ``extra``, half a ``debug_info``,
+half a ``nsfw_detection_result`` and any fifth status, so none of them is ever sent.
 """
 
 from __future__ import annotations
@@ -61,11 +62,17 @@ class Standing:
         """What may be handed out: nothing before all is decided."""
         if self.status != wire.STATUS_SUCCEED:
             return []
-        return [(place, place.asset) for place in self.places if place.asset and place.verdict == "approved"]
+        return [
+            (place, place.asset)
+            for place in self.places
+            if place.asset and place.verdict == "approved"
+        ]
 
 
 def reply(request: GenerationRequest, *, event: str = "", round_number: int = 0) -> dict[str, Any]:
-    """The task result of this moment. ``event`` and its round are named in ``extra.moderation`` when we call."""
+    """The task result of this moment. ``event`` and its round are named in ``extra.moderation``
+    when we call.
+    """
     now = standing(request)
     moderation: dict[str, Any] = {"images": [place.to_wire() for place in now.places]}
     if event:
@@ -104,7 +111,10 @@ def standing(request: GenerationRequest) -> Standing:
             return Standing(wire.STATUS_FAILED, reason=CANCELLED)
         case Status.FAILED:
             # The stored sentence names who gave it up, which is nobody's business outside.
-            return Standing(wire.STATUS_FAILED, reason=GIVEN_UP if request.reason == "GIVEN_UP" else request.error)
+            return Standing(
+                wire.STATUS_FAILED,
+                reason=GIVEN_UP if request.reason == "GIVEN_UP" else request.error,
+            )
     return _judged(places(request))
 
 
@@ -118,12 +128,17 @@ def _judged(found: tuple[Place, ...]) -> Standing:
         return Standing(wire.STATUS_SUCCEED, progress=100, places=found)
     counts = {word: verdicts.count(word) for word in ("rejected", "lost") if word in verdicts}
     told = ", ".join(f"{count} {word}" for word, count in counts.items())
-    return Standing(wire.STATUS_FAILED, reason=f"{NONE_PASSED} ({told})", progress=100, places=found)
+    return Standing(
+        wire.STATUS_FAILED, reason=f"{NONE_PASSED} ({told})", progress=100, places=found
+    )
 
 
 def places(request: GenerationRequest) -> tuple[Place, ...]:
     """Every position that was asked for or came, in order."""
-    assets = {asset.position: asset for asset in Asset.objects.filter(request=request).select_related("review")}
+    assets = {
+        asset.position: asset
+        for asset in Asset.objects.filter(request=request).select_related("review")
+    }
     last = _last_decisions(assets.values())
     count = max([request.image_num, *(1 + (position or 0) for position in assets)])
     return tuple(_place(position, assets.get(position), last) for position in range(count))
@@ -139,7 +154,9 @@ def _place(position: int, asset: Asset | None, last: dict[int, Decision]) -> Pla
 
 
 def _last_decisions(assets: Iterable[Asset]) -> dict[int, Decision]:
-    rows = Decision.objects.filter(review__in=[asset.review.pk for asset in assets]).exclude(verdict=Verdict.REOPEN)
+    rows = Decision.objects.filter(review__in=[asset.review.pk for asset in assets]).exclude(
+        verdict=Verdict.REVERSE
+    )
     return {row.review_id: row for row in rows.order_by("sequence")}
 
 
@@ -169,7 +186,9 @@ def _debug_info(request: GenerationRequest, now: Standing) -> wire.DebugInfo:
     decided = [place.decision.created_at for place in now.places if place.decision]
     ended = [request.finished_at] if request.finished_at else []
     return wire.DebugInfo(
-        request_info=dump_request_info(submitted, known if known and len(known) == len(seeds) else [request.seed]),
+        request_info=dump_request_info(
+            submitted, known if known and len(known) == len(seeds) else [request.seed]
+        ),
         submit_time_ms=_milliseconds(request.created_at),
         execute_time_ms=_milliseconds(request.submitted_at or request.created_at),
         complete_time_ms=_milliseconds(max([request.created_at, *ended, *decided])),

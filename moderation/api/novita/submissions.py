@@ -1,4 +1,6 @@
-"""From a program's body to a request: the form's rules, a place in the day's limit, and no request made twice."""
+"""From a program's body to a request: the form's rules, a place in the day's limit, and no request
+made twice.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,11 @@ from generation.fetching.policy import judge_url
 from generation.models import GenerationRequest
 from generation.services import requests
 from generation.services.model_catalog import SILENCE_KEPT_FOR, CatalogUnavailableError
-from generation.services.spending import SpendingLimitReached
-from generation.services.validation import InvalidFields, check_body, check_model
+from generation.services.spending import SpendingLimitError
+from generation.services.validation import InvalidFieldsError, check_body, check_model
 from generation.wire import field_map
 from generation.wire.txt2img import Txt2ImgBody, Webhook
-from moderation.api.auth import ApiError, Call, Refusal, read_json
+from moderation.api.auth import ApiError, ApiErrorCode, Call, read_json
 from moderation.api.novita import test_mode
 from moderation.api.novita.errors import NovitaError
 
@@ -29,31 +31,38 @@ STORAGE_SECONDS = 60  # after which a program may ask again while images cannot 
 
 
 def submit(call: Call) -> uuid.UUID:
-    """Record the request that this call asks for, or find the one it asked for before. Raises ApiError."""
+    """Record the request that this call asks for, or find the one it asked for before. Raises
+    ApiError.
+    """
     given = read_json(call.request)
     name = _idempotency_key(call)
     digest = _digest(given)
-    if name and (earlier := GenerationRequest.objects.filter(api_key=call.key, idempotency_key=name).first()):
+    if name and (
+        earlier := GenerationRequest.objects.filter(api_key=call.key, idempotency_key=name).first()
+    ):
         return _same(earlier, digest)
     provider = next(iter(providers.available()), "")
     if not provider:
-        raise ApiError(Refusal.UNAVAILABLE, "No image provider is configured on this server.")
+        raise ApiError(ApiErrorCode.UNAVAILABLE, "No image provider is configured on this server.")
     body, fields = _read(given, provider)
     webhook = body.extra.webhook
     if webhook:
         _judge(webhook)
         if webhook.test_mode and webhook.test_mode.enabled:
             return test_mode.announce(
-                key=call.key, body=body, webhook=webhook, status=webhook.test_mode.return_task_status
+                key=call.key,
+                body=body,
+                webhook=webhook,
+                status=webhook.test_mode.return_task_status,
             )
-    call.spend(body.request.image_num)
+    call.consume(body.request.image_num)
     made = uuid.uuid4()
     fields |= {"uuid": made, "api_key": call.key, "callback_url": webhook.url if webhook else ""}
     if name:
         fields |= {"idempotency_key": name, "idempotency_digest": digest}
     request = _create(call, provider, fields, name)
     if request.uuid != made:  # the same key, sent twice at once
-        call.give_back()
+        call.refund()
         return _same(request, digest)
     return request.uuid
 
@@ -64,8 +73,10 @@ def _idempotency_key(call: Call) -> str:
     if name is None:
         return ""
     if not 0 < len(name) <= IDEMPOTENCY_KEY_MAX or not (name.isascii() and name.isprintable()):
-        sentence = f"Idempotency-Key must have 1 to {IDEMPOTENCY_KEY_MAX} printable ASCII characters."
-        raise ApiError(Refusal.BODY_INVALID, sentence)
+        sentence = (
+            f"Idempotency-Key must have 1 to {IDEMPOTENCY_KEY_MAX} printable ASCII characters."
+        )
+        raise ApiError(ApiErrorCode.BODY_INVALID, sentence)
     return name
 
 
@@ -76,56 +87,73 @@ def _digest(given: Any) -> str:
 
 def _same(request: GenerationRequest, digest: str) -> uuid.UUID:
     if request.idempotency_digest != digest:
-        raise ApiError(Refusal.CONFLICT, "This Idempotency-Key was sent before with another body.")
+        raise ApiError(
+            ApiErrorCode.CONFLICT, "This Idempotency-Key was sent before with another body."
+        )
     return request.uuid
 
 
 def _read(given: Any, provider: str) -> tuple[Txt2ImgBody, dict[str, Any]]:
-    """The body as Novita documents it, and the columns it makes. What the form refuses is refused here."""
+    """The body as Novita documents it, and the columns it makes. What the form refuses is refused
+    here.
+    """
     try:
         body = check_body(given)
-    except InvalidFields as error:
+    except InvalidFieldsError as error:
         raise _invalid(error) from None
     if body.extra.custom_storage:
         sentence = (
-            "extra.custom_storage cannot be used here: it would take images to a bucket before anybody judged them."
+            "extra.custom_storage cannot be used here: it would take images to a bucket before"
+            " anybody judged them."
         )
-        raise NovitaError(Refusal.BODY_INVALID, sentence, reason="INVALID_CUSTOM_OUTPUT_PATH")
+        raise NovitaError(ApiErrorCode.BODY_INVALID, sentence, reason="INVALID_CUSTOM_OUTPUT_PATH")
     try:
         check_model(body, provider)
-    except InvalidFields as error:
+    except InvalidFieldsError as error:
         raise _invalid(error) from None
     except CatalogUnavailableError as error:
         sentence = (
-            f"A transparent background needs an SDXL model, and the list that says which ones are cannot be read now. "
-            f"{error} Nothing was submitted."
+            "A transparent background needs an SDXL model, and the list that says which ones are"
+            f" cannot be read now. {error} Nothing was submitted."
         )
-        raise ApiError(Refusal.UNAVAILABLE, sentence, retry_after=SILENCE_KEPT_FOR) from None
+        raise ApiError(ApiErrorCode.UNAVAILABLE, sentence, retry_after=SILENCE_KEPT_FOR) from None
     return body, field_map.flatten(body)
 
 
-def _invalid(error: InvalidFields) -> NovitaError:
+def _invalid(error: InvalidFieldsError) -> NovitaError:
     fields = {".".join(map(str, problem.path)): problem.demand for problem in error.problems}
-    return NovitaError(Refusal.BODY_INVALID, str(error), reason="INVALID_REQUEST_BODY", metadata={"fields": fields})
+    return NovitaError(
+        ApiErrorCode.BODY_INVALID,
+        str(error),
+        reason="INVALID_REQUEST_BODY",
+        metadata={"fields": fields},
+    )
 
 
 def _judge(webhook: Webhook) -> None:
     """By its text alone; the numbers it resolves to are judged whenever it is called."""
     try:
         judge_url(webhook.url, allow=settings.CALLER_ALLOW)
-    except fetching.Blocked as error:
-        raise ApiError(Refusal.BODY_INVALID, f"extra.webhook.url is not allowed: {error}") from None
+    except fetching.BlockedAddressError as error:
+        raise ApiError(
+            ApiErrorCode.BODY_INVALID, f"extra.webhook.url is not allowed: {error}"
+        ) from None
 
 
 def _create(call: Call, provider: str, fields: Mapping[str, Any], name: str) -> GenerationRequest:
-    # One form token for one idempotency key, so that of two calls at once the second finds the first's request.
+    # One form token for one idempotency key, so that of two calls at once the second finds the
+    # first's request.
     token = uuid.uuid5(call.key.uuid, name) if name else None
     try:
-        return requests.create_request(user=call.key.owner, provider=provider, fields=dict(fields), form_token=token)
-    except SpendingLimitReached as error:
-        raise NovitaError(Refusal.BODY_INVALID, str(error), reason="BILLING_BALANCE_NOT_ENOUGH") from None
+        return requests.create_request(
+            user=call.key.owner, provider=provider, fields=dict(fields), form_token=token
+        )
+    except SpendingLimitError as error:
+        raise NovitaError(
+            ApiErrorCode.BODY_INVALID, str(error), reason="BILLING_BALANCE_NOT_ENOUGH"
+        ) from None
     except StorageUnavailableError as error:
         sentence = f"{error} Nothing was submitted or charged. Send the same request again later."
-        raise ApiError(Refusal.UNAVAILABLE, sentence, retry_after=STORAGE_SECONDS) from None
-    except requests.UnknownProvider as error:
-        raise ApiError(Refusal.UNAVAILABLE, str(error)) from None
+        raise ApiError(ApiErrorCode.UNAVAILABLE, sentence, retry_after=STORAGE_SECONDS) from None
+    except requests.UnknownProviderError as error:
+        raise ApiError(ApiErrorCode.UNAVAILABLE, str(error)) from None

@@ -1,4 +1,6 @@
-"""``extra.webhook.test_mode``: one event made up and sent during the call. Nothing is generated, stored or counted."""
+"""``extra.webhook.test_mode``: one event made up and sent during the call. Nothing is generated,
+stored or counted.
+"""
 
 from __future__ import annotations
 
@@ -11,27 +13,37 @@ from generation import fetching
 from generation.models import ApiKey
 from generation.wire import task as wire
 from generation.wire.txt2img import Txt2ImgBody, Webhook
-from moderation.api.auth import ApiError, Refusal
+from moderation.api.auth import ApiError, ApiErrorCode
 from moderation.api.webhooks import client
 
-# One sentence for whatever went wrong: an answer that told refused from timed out would map the network for a caller.
-REFUSED = "extra.webhook.url did not take the test event. It must be public and answer 2xx within 5 seconds."
+# One sentence for whatever went wrong: an answer that told refused from timed out would map the
+# network for a caller.
+REFUSED = (
+    "extra.webhook.url did not take the test event. It must be public and answer 2xx within 5"
+    " seconds."
+)
 
 
 def announce(*, key: ApiKey, body: Txt2ImgBody, webhook: Webhook, status: str) -> uuid.UUID:
-    """Send it once, and return the id of a task that never was. Raises ApiError when it did not arrive."""
+    """Send it once, and return the id of a task that never was. Raises ApiError when it did not
+    arrive.
+    """
     task_id, delivery = uuid.uuid4(), uuid.uuid4()
     content = client.event(_payload(task_id, body, webhook, status))
     try:
-        answer = client.call(webhook.url, secret=key.webhook_secret, delivery=delivery, content=content)
-    except (fetching.Blocked, fetching.FetchFailed):
-        raise ApiError(Refusal.BODY_INVALID, REFUSED) from None
+        answer = client.call(
+            webhook.url, secret=key.webhook_secret, delivery=delivery, content=content
+        )
+    except (fetching.BlockedAddressError, fetching.FetchError):
+        raise ApiError(ApiErrorCode.BODY_INVALID, REFUSED) from None
     if not client.took_it(answer):
-        raise ApiError(Refusal.BODY_INVALID, REFUSED)
+        raise ApiError(ApiErrorCode.BODY_INVALID, REFUSED)
     return task_id
 
 
-def _payload(task_id: uuid.UUID, body: Txt2ImgBody, webhook: Webhook, status: str) -> dict[str, Any]:
+def _payload(
+    task_id: uuid.UUID, body: Txt2ImgBody, webhook: Webhook, status: str
+) -> dict[str, Any]:
     succeeds = status == wire.STATUS_SUCCEED
     kind = body.extra.response_image_type
     extra = {

@@ -1,4 +1,6 @@
-"""Included at /v3/, and at //v3/ for clients whose base address ends with a slash. No address ends with one itself."""
+"""Included at /v3/, and at //v3/ for clients whose base address ends with a slash. No address ends
+with one itself.
+"""
 
 from __future__ import annotations
 
@@ -12,5 +14,7 @@ urlpatterns = [
     path("async/task-result", views.task_result, name="novita-task-result"),
     path("model", views.models, name="novita-model"),
     path("images/<str:token>.<slug:extension>", signed_urls.image, name="signed-image"),
-    re_path(r"[\s\S]*$", views.unknown),  # <path:…> would leave out addresses with a line end in them
+    re_path(
+        r"[\s\S]*$", views.unknown
+    ),  # <path:…> would leave out addresses with a line end in them
 ]

@@ -1,7 +1,9 @@
-"""Novita's txt2img, answered by Loupe: same addresses, same bodies, but only images that passed ever leave.
+"""Novita's txt2img, answered by Loupe: same addresses, same bodies, but only images that passed
+ever leave.
 
-Pages: https://novita.ai/docs/api-reference/model-apis-txt2img, .../model-apis-task-result, .../model-apis-get-model.
-docs/gateway.md says what differs. What the published clients break on is held by tests that run them.
+Pages: https://novita.ai/docs/api-reference/model-apis-txt2img, .../model-apis-task-result,
+.../model-apis-get-model. docs/api.md says what differs. What the published clients break on is
+held by tests that run them.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from generation.models import GenerationRequest
-from moderation.api.auth import ApiError, Call, Refusal, json_answer
+from moderation.api.auth import ApiError, ApiErrorCode, Call, json_answer
 from moderation.api.novita import errors, model_list, results, submissions
 from moderation.api.novita.errors import novita_endpoint
 
@@ -36,14 +38,18 @@ def task_result(call: Call) -> HttpResponse:
     else:
         request = GenerationRequest.objects.filter(api_key=call.key, uuid=task_id).first()
     if request is None:
-        raise ApiError(Refusal.NOT_FOUND, "This key has no task of this id.")
+        raise ApiError(ApiErrorCode.NOT_FOUND, "This key has no task of this id.")
     return json_answer(results.reply(request))
 
 
 @novita_endpoint("GET", failure="GET_RESULT_FAILED")
 def models(call: Call) -> HttpResponse:
-    """GET /v3/model. Both spellings in use: ``filter.types``, and the JavaScript SDK's ``filter[types]``."""
-    asked = {re.sub(r"\[(\w+)\]", r".\1", name): str(value) for name, value in call.request.GET.items()}
+    """GET /v3/model. Both spellings in use: ``filter.types``, and the JavaScript SDK's
+    ``filter[types]``.
+    """
+    asked = {
+        re.sub(r"\[(\w+)\]", r".\1", name): str(value) for name, value in call.request.GET.items()
+    }
     return json_answer(model_list.page(asked).to_wire())
 
 

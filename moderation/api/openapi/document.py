@@ -1,6 +1,8 @@
-"""The OpenAPI document of ``operations``, at /api/openapi.json, and the same as a page at /api/docs.
+"""The OpenAPI document of ``operations``, at /api/openapi.json, and the same as a page at
+/api/docs.
 
-Both are public: they tell what any installation of this version answers, and nothing of this one but its address.
+Both are public: they tell what any installation of this version answers, and nothing of this one
+but its address.
 """
 
 from __future__ import annotations
@@ -17,13 +19,30 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 from pydantic import BaseModel
 
-from moderation.api.openapi.operations import COMMON, FORMATS, NOTES, OPERATIONS, Format, Operation, Schema
+from moderation.api.openapi.operations import (
+    COMMON,
+    FORMATS,
+    NOTES,
+    OPERATIONS,
+    Format,
+    Operation,
+    Schema,
+)
 
 SECURITY: dict[str, Schema] = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "Authorization: Bearer <key>"},
     "xApiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
-    "basic": {"type": "http", "scheme": "basic", "description": "The key as user name, and any secret."},
-    "raw": {"type": "apiKey", "in": "header", "name": "Authorization", "description": "The key alone."},
+    "basic": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "The key as user name, and any secret.",
+    },
+    "raw": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Authorization",
+        "description": "The key alone.",
+    },
 }
 REFERENCE = "#/components/schemas/"
 
@@ -31,14 +50,18 @@ REFERENCE = "#/components/schemas/"
 @login_not_required
 @require_safe
 def document(request: HttpRequest) -> HttpResponse:
-    return JsonResponse(build(settings.PUBLIC_URL), json_dumps_params={"ensure_ascii": False, "indent": 1})
+    return JsonResponse(
+        build(settings.PUBLIC_URL), json_dumps_params={"ensure_ascii": False, "indent": 1}
+    )
 
 
 @login_not_required
 @require_safe
 def docs(request: HttpRequest) -> HttpResponse:
     sections = [(form, [_shown(op) for op in OPERATIONS if op.format is form]) for form in FORMATS]
-    return render(request, "moderation/api_docs.html", {"sections": sections, "url": settings.PUBLIC_URL})
+    return render(
+        request, "moderation/api_docs.html", {"sections": sections, "url": settings.PUBLIC_URL}
+    )
 
 
 @functools.lru_cache(maxsize=4)
@@ -52,8 +75,10 @@ def build(url: str) -> Schema:
         "info": {
             "title": "Loupe",
             "version": "1",
-            "description": "Generated images, but only those that passed. In the formats of Novita, nano-gpt and "
-            "Scenario, for their own clients: change the base address and the key.",
+            "description": (
+                "Generated images, but only those that passed. In the formats of Novita, nano-gpt"
+                " and Scenario, for their own clients: change the base address and the key."
+            ),
         },
         "servers": [{"url": url}],
         "tags": [{"name": form.slug, "description": form.about} for form in FORMATS],
@@ -63,7 +88,7 @@ def build(url: str) -> Schema:
     }
 
 
-# --- Operations -------------------------------------------------------------------------------------------------------
+# --- Operations ---
 def _operation(operation: Operation) -> Schema:
     made: Schema = {
         "operationId": operation.id,
@@ -71,7 +96,13 @@ def _operation(operation: Operation) -> Schema:
         "summary": operation.summary,
         "description": _about(operation),
         "parameters": [
-            {"name": p.name, "in": p.where, "required": p.required, "description": p.about, "schema": p.schema}
+            {
+                "name": p.name,
+                "in": p.where,
+                "required": p.required,
+                "description": p.about,
+                "schema": p.schema,
+            }
             for p in operation.parameters
         ],
         "responses": {"200": _success(operation)} | _refusals(operation),
@@ -84,16 +115,22 @@ def _operation(operation: Operation) -> Schema:
 
 
 def _about(operation: Operation) -> str:
-    return operation.about + (f" Needs a key with the scope {operation.scope}." if operation.scope else "")
+    return operation.about + (
+        f" Needs a key with the scope {operation.scope}." if operation.scope else ""
+    )
 
 
 def _success(operation: Operation) -> Schema:
     if operation.reply is None:
-        return {"description": "The image.", "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
+        return {
+            "description": "The image.",
+            "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
+        }
     made: Schema = {"description": "Done.", "content": _json(operation.format, operation.reply)}
     if operation.headers:
         made["headers"] = {
-            name: {"description": about, "schema": {"type": "string"}} for name, about in operation.headers.items()
+            name: {"description": about, "schema": {"type": "string"}}
+            for name, about in operation.headers.items()
         }
     return made
 
@@ -104,7 +141,10 @@ def _refusals(operation: Operation) -> dict[str, Schema]:
         xml: Schema = {"application/xml": {"schema": {"type": "string"}}}
         return {
             "403": {"description": "Forged, expired, or not approved (any more).", "content": xml},
-            "404": {"description": "The file is missing, or this is no address of an image.", "content": xml | content},
+            "404": {
+                "description": "The file is missing, or this is no address of an image.",
+                "content": xml | content,
+            },
         }
     return {
         str(status): {"description": " ".join(reasons), "content": content}
@@ -124,7 +164,7 @@ def _json(form: Format, model: type[BaseModel]) -> Schema:
     return {"application/json": {"schema": {"$ref": f"{REFERENCE}{form.prefix}{model.__name__}"}}}
 
 
-# --- Schemas ----------------------------------------------------------------------------------------------------------
+# --- Schemas ---
 @functools.lru_cache(maxsize=1)
 def _schemas() -> dict[str, Schema]:
     """Every model that an operation names, and what those hold, under their format's prefix."""
@@ -139,20 +179,26 @@ def _schemas() -> dict[str, Schema]:
             parts = {**schema.pop("$defs", {}), model.__name__: schema}
             for name, part in parts.items():
                 full = form.prefix + name
-                found[full] = _annotated(full, _plain(part, keep_null=form.sends_null or not is_reply))
+                found[full] = _annotated(
+                    full, _plain(part, keep_null=form.sends_null or not is_reply)
+                )
     return dict(sorted(found.items()))
 
 
 def _plain(part: Any, *, keep_null: bool) -> Any:
-    """Without what pydantic adds for itself: titles, our docstrings, and the text form of decimals."""
+    """Without what pydantic adds for itself: titles, our docstrings, and the text form of
+    decimals.
+    """
     if isinstance(part, list):
         return [_plain(entry, keep_null=keep_null) for entry in part]
     if not isinstance(part, dict):
         return part
     kept = {
-        name: {key: _plain(value, keep_null=keep_null) for key, value in entry.items()}
-        if name == "properties"
-        else _plain(entry, keep_null=keep_null)
+        name: (
+            {key: _plain(value, keep_null=keep_null) for key, value in entry.items()}
+            if name == "properties"
+            else _plain(entry, keep_null=keep_null)
+        )
         for name, entry in part.items()
         if name not in ("title", "description")
     }
@@ -173,7 +219,7 @@ def _annotated(name: str, schema: Schema) -> Schema:
     return schema
 
 
-# --- The page ---------------------------------------------------------------------------------------------------------
+# --- The page ---
 @dataclass(frozen=True, slots=True)
 class Field:
     """One line of a table of fields."""
@@ -219,7 +265,9 @@ def _fields(name: str, depth: int = 0) -> Iterator[Field]:
     schema = _schemas()[name]
     required = schema.get("required", ())
     for field, part in schema.get("properties", {}).items():
-        yield Field(field, depth, _kind(part), _demand(part), field in required, part.get("description", ""))
+        yield Field(
+            field, depth, _kind(part), _demand(part), field in required, part.get("description", "")
+        )
         inner = _inner(part)
         if inner:
             yield from _fields(inner, depth + 1)
@@ -263,12 +311,16 @@ def _demand(part: Schema) -> str:
         if options := choice.get("enum") or ([choice["const"]] if "const" in choice else []):
             words.append(", ".join(str(option) for option in options))
     if part.get("default") not in (None, "", [], {}):
-        words.append(f"default {str(part['default']).lower() if part['default'] in (True, False) else part['default']}")
+        default = part["default"]
+        words.append(f"default {str(default).lower() if default in (True, False) else default}")
     return "; ".join(words)
 
 
 def _lengths(choice: Mapping[str, Any]) -> Iterator[str]:
-    for low, high, unit in (("minLength", "maxLength", "characters"), ("minItems", "maxItems", "entries")):
+    for low, high, unit in (
+        ("minLength", "maxLength", "characters"),
+        ("minItems", "maxItems", "entries"),
+    ):
         if choice.get(high) is not None:
             yield f"{choice.get(low, 0)} to {choice[high]} {unit}"
         elif choice.get(low):

@@ -1,7 +1,8 @@
-"""What programs can call, in one table. ``openapi`` makes the document of it, and the page for people.
+"""What programs can call, in one table. ``openapi`` makes the document of it, and the page for
+people.
 
-Bodies and replies are the models of ``generation.wire``, so fields, types and ranges are told once, in the code that
-checks them. What a model cannot say stands here.
+Bodies and replies are the models of ``generation.wire``, so fields, types and ranges are told once,
+in the code that checks them. What a model cannot say stands here.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from generation.wire import nanogpt, task, txt2img
 from generation.wire import scenario as scenario_wire
 from moderation.api import instant_classification, scenario, signed_urls
 from moderation.api import nanogpt as nanogpt_view
-from moderation.api.auth import STATUS, Refusal
+from moderation.api.auth import STATUS, ApiErrorCode
 from moderation.api.novita import errors, model_list
 
 Schema = dict[str, Any]
@@ -36,7 +37,7 @@ class Format:
     about: str
     prefix: str  # of its schemas' names
     error: type[BaseModel]
-    status: Callable[[Refusal], int] = STATUS.__getitem__
+    status: Callable[[ApiErrorCode], int] = STATUS.__getitem__
     sends_null: bool = False  # whether its replies name what is absent
 
 
@@ -63,18 +64,22 @@ class Operation:
     body: type[BaseModel] | None = None
     reply: type[BaseModel] | None = None  # None: an image
     headers: Mapping[str, str] | None = None  # of a good answer
-    refusals: Mapping[Refusal, str] | None = None  # beside those that every key meets
+    refusals: Mapping[ApiErrorCode, str] | None = None  # beside those that every key meets
 
 
 # What every call with a key may be answered.
-COMMON: dict[Refusal, str] = {
-    Refusal.KEY_MISSING: "There is no key in the headers.",
-    Refusal.KEY_INVALID: "The key is unknown, expired or revoked, or its owner's account is inactive.",
-    Refusal.SCOPE_MISSING: "The key lacks the scope that this call needs.",
-    Refusal.METHOD: "The address takes another method, named in Allow.",
-    Refusal.TOO_OFTEN: "The key has made its calls of this minute. Retry-After says when to come back.",
-    Refusal.INTERNAL: "Loupe failed. It has been logged.",
-    Refusal.UNAVAILABLE: "The database does not answer. Retry-After says when to come back.",
+COMMON: dict[ApiErrorCode, str] = {
+    ApiErrorCode.KEY_MISSING: "There is no key in the headers.",
+    ApiErrorCode.KEY_INVALID: (
+        "The key is unknown, expired or revoked, or its owner's account is inactive."
+    ),
+    ApiErrorCode.SCOPE_MISSING: "The key lacks the scope that this call needs.",
+    ApiErrorCode.METHOD: "The address takes another method, named in Allow.",
+    ApiErrorCode.TOO_OFTEN: (
+        "The key has made its calls of this minute. Retry-After says when to come back."
+    ),
+    ApiErrorCode.INTERNAL: "Loupe failed. It has been logged.",
+    ApiErrorCode.UNAVAILABLE: "The database does not answer. Retry-After says when to come back.",
 }
 DAY = "The key has spent its images of this day (UTC). Retry-After says when to come back."
 
@@ -139,18 +144,26 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/v3/async/txt2img",
         scope=Scope.GENERATE,
         summary="Submit a request",
-        about="Answers 200 and the id of a task. Null and {} count as absent. A transparent background needs png.",
+        about=(
+            "Answers 200 and the id of a task. Null and {} count as absent. A transparent"
+            " background needs png."
+        ),
         parameters=(_IDEMPOTENCY,),
         body=txt2img.Txt2ImgBody,
         reply=task.SubmitReply,
         refusals={
-            Refusal.BODY_INVALID: "A field is missing, of another type, out of its range, blank, or asks for an image "
-            "that could not be stored; metadata.fields names every such field. Or a field cannot be used here.",
-            Refusal.BODY_TOO_LARGE: "The body is larger than 1 MiB.",
-            Refusal.CONFLICT: "The Idempotency-Key was used for another body.",
-            Refusal.IMAGES_SPENT: DAY,
-            Refusal.UNAVAILABLE: "No image provider is configured, the money of the day is spent, or the list of "
-            "models that a transparent background depends on cannot be read.",
+            ApiErrorCode.BODY_INVALID: (
+                "A field is missing, of another type, out of its range, blank, or asks for an image"
+                " that could not be stored; metadata.fields names every such field. Or a field"
+                " cannot be used here."
+            ),
+            ApiErrorCode.BODY_TOO_LARGE: "The body is larger than 1 MiB.",
+            ApiErrorCode.CONFLICT: "The Idempotency-Key was used for another body.",
+            ApiErrorCode.IMAGES_SPENT: DAY,
+            ApiErrorCode.UNAVAILABLE: (
+                "No image provider is configured, the money of the day is spent, or the list of "
+                "models that a transparent background depends on cannot be read."
+            ),
         },
         example=f"""{_MODEL}
 {_SUBMIT}""",
@@ -162,11 +175,18 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/v3/async/task-result",
         scope=Scope.GENERATE,
         summary="Read a task",
-        about="PROCESSING while any of its images is undecided, SUCCEED with the approved ones alone, FAILED with a "
-        "reason when none passed. extra.moderation says per image: verdict, categories, who decided.",
-        parameters=(Parameter(name="task_id", about="As the submission returned it.", schema=TEXT, required=True),),
+        about=(
+            "PROCESSING while any of its images is undecided, SUCCEED with the approved ones alone,"
+            " FAILED with a reason when none passed. extra.moderation says per image: verdict,"
+            " categories, who decided."
+        ),
+        parameters=(
+            Parameter(
+                name="task_id", about="As the submission returned it.", schema=TEXT, required=True
+            ),
+        ),
         reply=task.TaskResultReply,
-        refusals={Refusal.NOT_FOUND: "This key has no task of this id."},
+        refusals={ApiErrorCode.NOT_FOUND: "This key has no task of this id."},
         example=f"""{_MODEL}
 TASK=$({_SUBMIT.replace("curl", "curl -s", 1)} {_pick("task_id")})
 curl "$LOUPE/v3/async/task-result?task_id=$TASK" -H "Authorization: Bearer $KEY\"""",
@@ -178,7 +198,10 @@ curl "$LOUPE/v3/async/task-result?task_id=$TASK" -H "Authorization: Bearer $KEY\
         path="/v3/model",
         scope=Scope.GENERATE,
         summary="List models",
-        about="The provider's, or its last answer while it is away. filter[types] is read as filter.types.",
+        about=(
+            "The provider's, or its last answer while it is away. filter[types] is read as"
+            " filter.types."
+        ),
         parameters=(
             Parameter(
                 name="filter.types",
@@ -201,18 +224,26 @@ curl "$LOUPE/v3/async/task-result?task_id=$TASK" -H "Authorization: Bearer $KEY\
                 about="Where a model comes from, as the provider says.",
                 schema={"type": "string", "enum": list(model_list.SOURCES)},
             ),
-            Parameter(name="filter.is_inpainting", about="Models for inpainting: there are none here.", schema=FLAG),
+            Parameter(
+                name="filter.is_inpainting",
+                about="Models for inpainting: there are none here.",
+                schema=FLAG,
+            ),
             Parameter(
                 name="pagination.limit",
                 about=f"{model_list.LIMIT_DEFAULT} unless told.",
                 schema={"type": "integer", "minimum": 1, "maximum": model_list.LIMIT_MAX},
             ),
-            Parameter(name="pagination.cursor", about="next_cursor of the page before, or c_0.", schema=TEXT),
+            Parameter(
+                name="pagination.cursor",
+                about="next_cursor of the page before, or c_0.",
+                schema=TEXT,
+            ),
         ),
         reply=task.ModelsReply,
         refusals={
-            Refusal.BODY_INVALID: "A filter is wrong or unknown; the message names it.",
-            Refusal.UNAVAILABLE: "The list cannot be had now.",
+            ApiErrorCode.BODY_INVALID: "A filter is wrong or unknown; the message names it.",
+            ApiErrorCode.UNAVAILABLE: "The list cannot be had now.",
         },
         example="""curl "$LOUPE/v3/model?filter.types=checkpoint" -H "Authorization: Bearer $KEY\"""",
     ),
@@ -222,8 +253,10 @@ curl "$LOUPE/v3/async/task-result?task_id=$TASK" -H "Authorization: Bearer $KEY\
         method="get",
         path="/v3/images/{token}.{extension}",
         summary="Fetch an image",
-        about=f"The signed address in a reply. No key, {signed_urls.LIFETIME // 60} minutes, and only while the image is "
-        "approved: after a reversal it answers 403. Errors are XML.",
+        about=(
+            f"The signed address in a reply. No key, {signed_urls.LIFETIME // 60} minutes, and only"
+            " while the image is approved: after a reversal it answers 403. Errors are XML."
+        ),
         parameters=(
             Parameter(name="token", where="path", about="Signed.", schema=TEXT, required=True),
             Parameter(
@@ -244,16 +277,22 @@ curl --remote-name "$IMAGE\"""",
         path="/api/nsfw/image",
         scope=Scope.CLASSIFY,
         summary="Judge up to ten images",
-        about="Public addresses and data URLs, in any of the fields, each a string or a list; answered "
-        f"in input order. Addresses are fetched within {instant_classification.FETCH_SECONDS:.0f} seconds together. An image is "
-        "flagged when a classifier finds, in a category of the policy's NSFW level, what that policy would show to a "
-        "person. false means that the policy would approve it by what our classifiers can see; it never means that "
-        "nobody could look: one image that could not be fetched, decoded or judged, or that is in doubt, fails the "
-        "call.",
+        about=(
+            "Public addresses and data URLs, in any of the fields, each a string or a list;"
+            " answered in input order. Addresses are fetched within"
+            f" {instant_classification.FETCH_SECONDS:.0f} seconds together. An image is flagged"
+            " when a classifier finds, in a category of the policy's NSFW level, what that policy"
+            " would show to a person. false means that the policy would approve it by what our"
+            " classifiers can see; it never means that nobody could look: one image that could not"
+            " be fetched, decoded or judged, or that is in doubt, fails the call."
+        ),
         parameters=(
             Parameter(
                 name="review",
-                about="true also stores the images and puts them into the queue of this server. Ours, not nano-gpt's.",
+                about=(
+                    "true also stores the images and puts them into the queue of this server. Ours,"
+                    " not nano-gpt's."
+                ),
                 schema=FLAG,
             ),
         ),
@@ -261,15 +300,26 @@ curl --remote-name "$IMAGE\"""",
         reply=nanogpt.NsfwReply,
         headers={
             nanogpt_view.CLASSIFIERS_HEADER: "Which classifiers looked.",
-            nanogpt_view.ASSETS_HEADER: "With review=true: the ids of the stored images, in input order.",
+            nanogpt_view.ASSETS_HEADER: (
+                "With review=true: the ids of the stored images, in input order."
+            ),
         },
         refusals={
-            Refusal.BODY_INVALID: "The body is wrong, holds no image, or an image could not be read. Why it could not "
-            "is not said.",
-            Refusal.BODY_TOO_LARGE: f"The body is larger than {nanogpt_view.BODY_MAX // MIB} MiB.",
-            Refusal.IMAGES_SPENT: DAY,
-            Refusal.IN_DOUBT: "An image is neither true nor false: what looked at it cannot rule NSFW content out.",
-            Refusal.UNAVAILABLE: "No classifier in use here could judge an image, or too much is going on.",
+            ApiErrorCode.BODY_INVALID: (
+                "The body is wrong, holds no image, or an image could not be read. Why it could not"
+                " is not said."
+            ),
+            ApiErrorCode.BODY_TOO_LARGE: (
+                f"The body is larger than {nanogpt_view.BODY_MAX // MIB} MiB."
+            ),
+            ApiErrorCode.IMAGES_SPENT: DAY,
+            ApiErrorCode.IN_DOUBT: (
+                "An image is neither true nor false: what looked at it cannot rule NSFW content"
+                " out."
+            ),
+            ApiErrorCode.UNAVAILABLE: (
+                "No classifier in use here could judge an image, or too much is going on."
+            ),
         },
         example="IMAGE="
         + _PIXELS
@@ -284,20 +334,32 @@ curl "$LOUPE/api/nsfw/image" -H "x-api-key: $KEY" -H "Content-Type: application/
         path="/v1/assets",
         scope=Scope.READ,
         summary="List assets",
-        about="What came by this key: the images of its requests and those it sent; with the scope read:all every "
-        "asset of this installation. Newest first unless told. "
-        "nsfw is absent until the image is judged, [] when it was approved, labels "
-        'when it was rejected. Drugs and tobacco are one category here, so both labels come together; "'
-        f'{scenario.UNNAMED}" stands for a rejection that names no category. url is signed and expires, and is empty '
-        f"for all but approved images. Refused, because it cannot be honoured: {', '.join(scenario.NOT_SERVED)}.",
+        about=(
+            "What came by this key: the images of its requests and those it sent; with the scope"
+            " read:all every "
+            "asset of this installation. Newest first unless told. "
+            "nsfw is absent until the image is judged, [] when it was approved, labels "
+            "when it was rejected. Drugs and tobacco are one category here, so both labels come"
+            ' together; "'
+            f'{scenario.UNNAMED}" stands for a rejection that names no category. url is signed and'
+            " expires, and is empty "
+            "for all but approved images. Refused, because it cannot be honoured:"
+            f" {', '.join(scenario.NOT_SERVED)}."
+        ),
         parameters=(
             Parameter(
                 name="pageSize",
                 about=f"{scenario_wire.PAGE_SIZE_DEFAULT} unless told.",
                 schema={"type": "integer", "minimum": 1, "maximum": scenario_wire.PAGE_SIZE_MAX},
             ),
-            Parameter(name="paginationToken", about="nextPaginationToken of the page before.", schema=TEXT),
-            Parameter(name="sortBy", about="There is one order.", schema={"type": "string", "enum": ["createdAt"]}),
+            Parameter(
+                name="paginationToken", about="nextPaginationToken of the page before.", schema=TEXT
+            ),
+            Parameter(
+                name="sortBy",
+                about="There is one order.",
+                schema={"type": "string", "enum": ["createdAt"]},
+            ),
             Parameter(
                 name="sortDirection",
                 about="asc: oldest first.",
@@ -308,11 +370,17 @@ curl "$LOUPE/api/nsfw/image" -H "x-api-key: $KEY" -H "Content-Type: application/
             Parameter(name="type", about="How they came here.", schema=_TYPES),
             Parameter(name="types", about="Several of them, separated by commas.", schema=TEXT),
             Parameter(name="modelId", about="The model's name.", schema=TEXT),
-            Parameter(name="inferenceId", about="A request, by its id (Novita's task_id).", schema=TEXT),
+            Parameter(
+                name="inferenceId", about="A request, by its id (Novita's task_id).", schema=TEXT
+            ),
             Parameter(name="projectId", about="Taken, and changes nothing.", schema=TEXT),
         ),
         reply=scenario_wire.AssetsReply,
-        refusals={Refusal.BODY_INVALID: "A parameter is wrong or cannot be honoured; the message names it."},
+        refusals={
+            ApiErrorCode.BODY_INVALID: (
+                "A parameter is wrong or cannot be honoured; the message names it."
+            )
+        },
         example="""curl -u "$KEY:any" "$LOUPE/v1/assets?pageSize=20\"""",
     ),
     Operation(
@@ -322,14 +390,16 @@ curl "$LOUPE/api/nsfw/image" -H "x-api-key: $KEY" -H "Content-Type: application/
         path="/v1/assets/get-bulk",
         scope=Scope.READ,
         summary="Read several assets",
-        about=f"The assets of up to {scenario_wire.BULK_MAX} ids, each once, in the order asked for. "
-        "An id that this key may not read, or that does not exist, is left out of the answer.",
+        about=(
+            f"The assets of up to {scenario_wire.BULK_MAX} ids, each once, in the order asked for. "
+            "An id that this key may not read, or that does not exist, is left out of the answer."
+        ),
         parameters=(Parameter(name="projectId", about="Taken, and changes nothing.", schema=TEXT),),
         body=scenario_wire.BulkBody,
         reply=scenario_wire.AssetsReply,
         refusals={
-            Refusal.BODY_INVALID: "assetIds is missing, too long or no list of ids.",
-            Refusal.BODY_TOO_LARGE: "The body is larger than 1 MiB.",
+            ApiErrorCode.BODY_INVALID: "assetIds is missing, too long or no list of ids.",
+            ApiErrorCode.BODY_TOO_LARGE: "The body is larger than 1 MiB.",
         },
         example=f"""{_ASSET}
 curl -u "$KEY:any" "$LOUPE/v1/assets/get-bulk" -H "Content-Type: application/json" \\
@@ -342,10 +412,14 @@ curl -u "$KEY:any" "$LOUPE/v1/assets/get-bulk" -H "Content-Type: application/jso
         path="/v1/assets/{assetId}",
         scope=Scope.READ,
         summary="Read an asset",
-        about="As in the list, with a fresh address. One that the list would not show is not found.",
-        parameters=(Parameter(name="assetId", where="path", about="A UUID.", schema=TEXT, required=True),),
+        about=(
+            "As in the list, with a fresh address. One that the list would not show is not found."
+        ),
+        parameters=(
+            Parameter(name="assetId", where="path", about="A UUID.", schema=TEXT, required=True),
+        ),
         reply=scenario_wire.AssetReply,
-        refusals={Refusal.NOT_FOUND: "There is no asset of this id."},
+        refusals={ApiErrorCode.NOT_FOUND: "There is no asset of this id."},
         example=f"""{_ASSET}
 curl -u "$KEY:any" "$LOUPE/v1/assets/$ASSET\"""",
     ),
@@ -353,7 +427,9 @@ curl -u "$KEY:any" "$LOUPE/v1/assets/$ASSET\"""",
 
 # What the models do not say of their fields, by schema and field.
 NOTES: dict[str, str] = {
-    "NanoGptNsfwRequest.image_urls": "Addresses or data URLs. At least one image in one of the five fields.",
+    "NanoGptNsfwRequest.image_urls": (
+        "Addresses or data URLs. At least one image in one of the five fields."
+    ),
     "NanoGptNsfwRequest.imageUrls": "The same.",
     "NanoGptNsfwRequest.imageUrl": "The same.",
     "NanoGptNsfwRequest.imageDataUrl": "The same. Base64 data URLs of png, jpeg, webp or gif.",
@@ -363,23 +439,37 @@ NOTES: dict[str, str] = {
     "NanoGptNsfwReply.truncated": "Whether more images were sent than were judged.",
     "NanoGptNsfwReply.has_nsfw_concepts": "One verdict per image, in input order.",
     "NanoGptNsfwReply.is_nsfw": "Whether any of them is true.",
-    "NovitaErrorReply.metadata": "fields: each wrong field of the body and what is demanded of it. detail: more about "
-    "the message.",
+    "NovitaErrorReply.metadata": (
+        "fields: each wrong field of the body and what is demanded of it. detail: more about "
+        "the message."
+    ),
     "NovitaRequest.prompt": "At least one visible character.",
-    "NovitaRequest.enable_transparent_background": "SDXL models and png only. Delivered images are opaque: transparent "
-    "parts are laid on mid grey.",
+    "NovitaRequest.enable_transparent_background": (
+        "SDXL models and png only. Delivered images are opaque: transparent "
+        "parts are laid on mid grey."
+    ),
     "NovitaHiresFix.target_width": "At most 20 times the height, and the other way round.",
-    "NovitaExtra.response_image_type": "What the provider is asked for. Delivered is a rendition of the same type: "
-    "first frame, opaque, without metadata.",
-    "NovitaExtra.custom_storage": "Refused with 400 INVALID_CUSTOM_OUTPUT_PATH unless it is null or {}: it would take "
-    "images to a bucket before anybody judged them.",
+    "NovitaExtra.response_image_type": (
+        "What the provider is asked for. Delivered is a rendition of the same type: "
+        "first frame, opaque, without metadata."
+    ),
+    "NovitaExtra.custom_storage": (
+        "Refused with 400 INVALID_CUSTOM_OUTPUT_PATH unless it is null or {}: it would take "
+        "images to a bucket before anybody judged them."
+    ),
     "NovitaModelRow.id": "The provider's own; made from the name where it gives none.",
-    "NovitaModelRow.download_url": "As the provider gave it, some minutes ago at most while it answers.",
+    "NovitaModelRow.download_url": (
+        "As the provider gave it, some minutes ago at most while it answers."
+    ),
     "NovitaRequest.model_name": "sd_name of a checkpoint.",
     "NovitaRequest.seed": "-1 for one by chance.",
     "NovitaRequest.sd_vae": "sd_name of a VAE.",
-    "NovitaExtra.nsfw_detection_level": "0 explicit content and hate symbols, 1 also nudity, 2 also swimwear.",
-    "NovitaWebhook.url": "A public address. It is called when all images are decided, and when one is withdrawn.",
+    "NovitaExtra.nsfw_detection_level": (
+        "0 explicit content and hate symbols, 1 also nudity, 2 also swimwear."
+    ),
+    "NovitaWebhook.url": (
+        "A public address. It is called when all images are decided, and when one is withdrawn."
+    ),
     "NovitaTask.status": "One of " + ", ".join(task.STATUSES) + ".",
     "NovitaImage.image_url": "Signed; needs no key; expires.",
     "NovitaImage.image_url_ttl": "Seconds.",

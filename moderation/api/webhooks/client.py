@@ -24,7 +24,9 @@ def event(payload: dict[str, Any]) -> bytes:
 
 def headers(*, secret: str, delivery: uuid.UUID, content: bytes) -> dict[str, str]:
     moment = str(int(time.time()))
-    signature = hmac.new(secret.encode(), f"{moment}.".encode() + content, hashlib.sha256).hexdigest()
+    signature = hmac.new(
+        secret.encode(), f"{moment}.".encode() + content, hashlib.sha256
+    ).hexdigest()
     return {
         "content-type": "application/json",
         "X-Loupe-Signature": f"t={moment},v1={signature}",
@@ -33,7 +35,9 @@ def headers(*, secret: str, delivery: uuid.UUID, content: bytes) -> dict[str, st
 
 
 def call(url: str, *, secret: str, delivery: uuid.UUID, content: bytes) -> int:
-    """One attempt; the HTTP status of the answer. Raises Blocked or FetchFailed. Touches no database."""
+    """One attempt; the HTTP status of the answer. Raises Blocked or FetchFailed. Touches no
+    database.
+    """
     answer = fetching.send(
         "POST",
         url,

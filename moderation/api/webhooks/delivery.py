@@ -1,4 +1,6 @@
-"""Sending what is owed. Novita's rule: 5 seconds, 2xx or again, at most five times; ours: further and further apart."""
+"""Sending what is owed. Novita's rule: 5 seconds, 2xx or again, at most five times; ours: further
+and further apart.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from django.utils import timezone
 
 from generation import fetching
 from generation.core.db.state_machine import DueQuerySet
-from generation.models import ApiKey, InvalidTransition
+from generation.models import ApiKey, InvalidTransitionError
 from generation.wire import task as wire
 from moderation.api.novita import results
 from moderation.api.webhooks import client
@@ -21,13 +23,19 @@ from moderation.models import Delivery
 from moderation.services import webhook_events
 
 Status = Delivery.Status
-SPACING = (timedelta(seconds=10), timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2))
+SPACING = (
+    timedelta(seconds=10),
+    timedelta(minutes=1),
+    timedelta(minutes=5),
+    timedelta(minutes=30),
+    timedelta(hours=2),
+)
 ATTEMPTS = 1 + len(SPACING)
 LEASE = timedelta(seconds=60)
 BATCH = 8  # at once, so that one address that hangs does not hold up the others
 OUTDATED = "It was no longer so when this could be sent."
 
-Outcome = int | fetching.Blocked | fetching.FetchFailed
+Outcome = int | fetching.BlockedAddressError | fetching.FetchError
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,9 @@ class Letter:
 
 def ready() -> DueQuerySet[Delivery]:
     """Waiting, and nothing earlier about the same request waits: events arrive in their order."""
-    earlier = Delivery.objects.filter(request=OuterRef("request"), status=Status.WAITING, pk__lt=OuterRef("pk"))
+    earlier = Delivery.objects.filter(
+        request=OuterRef("request"), status=Status.WAITING, pk__lt=OuterRef("pk")
+    )
     return Delivery.objects.filter(~Exists(earlier), status=Status.WAITING)
 
 
@@ -57,7 +67,9 @@ def deliver(*, go_on: Callable[[], bool]) -> None:
             claimed = ready().claim(limit=BATCH, lease=LEASE, count_attempt=True)
             if not claimed:
                 return
-            rows = Delivery.objects.filter(pk__in=[row.pk for row in claimed]).select_related("request__api_key")
+            rows = Delivery.objects.filter(pk__in=[row.pk for row in claimed]).select_related(
+                "request__api_key"
+            )
             letters = [letter for row in rows if (letter := _letter(row)) is not None]
             for letter, outcome in zip(letters, threads.map(_send, letters), strict=True):
                 _note(letter.delivery, outcome)
@@ -75,14 +87,22 @@ def _letter(delivery: Delivery) -> Letter | None:
         return None
     payload["extra"]["webhook"] = {"url": request.callback_url}
     assert request.api_key is not None
-    return Letter(delivery, request.callback_url, request.api_key.webhook_secret, client.event(payload))
+    return Letter(
+        delivery, request.callback_url, request.api_key.webhook_secret, client.event(payload)
+    )
 
 
 def _refusal(delivery: Delivery) -> str:
     """Why it is not sent at all; empty when nothing speaks against it."""
     request = delivery.request
-    if request.api_key is None or not ApiKey.objects.usable().filter(pk=request.api_key.pk).exists():
-        return "The API key was revoked or has expired, or its owner's account is inactive: its program is not told."
+    if (
+        request.api_key is None
+        or not ApiKey.objects.usable().filter(pk=request.api_key.pk).exists()
+    ):
+        return (
+            "The API key was revoked or has expired, or its owner's account is inactive: its"
+            " program is not told."
+        )
     if delivery.attempts > ATTEMPTS:
         return f"Given up after {ATTEMPTS} attempts. The last one ended its worker."
     return ""
@@ -93,15 +113,21 @@ def _has_ended(payload: dict[str, Any]) -> bool:
 
 
 def _is_superseded(delivery: Delivery) -> bool:
-    """Whether the same will be told anew: decided, reversed and decided again before the first could be sent."""
-    later = Delivery.objects.filter(request=delivery.request, kind=delivery.kind, pk__gt=delivery.pk)
+    """Whether the same will be told anew: decided, reversed and decided again before the first
+    could be sent.
+    """
+    later = Delivery.objects.filter(
+        request=delivery.request, kind=delivery.kind, pk__gt=delivery.pk
+    )
     return later.exists()
 
 
 def _send(letter: Letter) -> Outcome:
     try:
-        return client.call(letter.url, secret=letter.secret, delivery=letter.delivery.uuid, content=letter.content)
-    except (fetching.Blocked, fetching.FetchFailed) as error:
+        return client.call(
+            letter.url, secret=letter.secret, delivery=letter.delivery.uuid, content=letter.content
+        )
+    except (fetching.BlockedAddressError, fetching.FetchError) as error:
         return error
 
 
@@ -109,7 +135,7 @@ def _note(delivery: Delivery, outcome: Outcome) -> None:
     status = outcome if isinstance(outcome, int) else None
     if status is not None and client.took_it(status):
         _end(delivery, Status.DELIVERED, answer=status, error="")
-    elif isinstance(outcome, fetching.Blocked):
+    elif isinstance(outcome, fetching.BlockedAddressError):
         _give_up(delivery, f"The address may not be called: {outcome}")
     else:
         sentence = f"The server answered {status}." if status is not None else str(outcome)
@@ -127,6 +153,12 @@ def _give_up(delivery: Delivery, sentence: str, **fields: Any) -> None:
 
 def _end(delivery: Delivery, status: str, **fields: Any) -> None:
     try:
-        delivery.move_to(status, where={"lease": delivery.lease}, due_at=None, finished_at=timezone.now(), **fields)
-    except InvalidTransition:
+        delivery.move_to(
+            status,
+            where={"lease": delivery.lease},
+            due_at=None,
+            finished_at=timezone.now(),
+            **fields,
+        )
+    except InvalidTransitionError:
         return  # its lease had run out and somebody else has sent it

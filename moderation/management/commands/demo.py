@@ -22,12 +22,16 @@ NAMESPACE = uuid.UUID("6f3c1f0e-5a0b-4c55-9d1b-8d4f6f1f2a10")
 
 class Command(BaseCommand):
     help = (
-        "Fill an installation for trying out: demo people, the demo policy and a first batch of requests. Repeatable."
+        "Fill an installation for trying out: demo people, the demo policy and a first batch of"
+        " requests. Repeatable."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.DEBUG:
-            raise CommandError("The demo makes log-ins with a shared password, so it is refused unless DEBUG is on.")
+            raise CommandError(
+                "The demo makes log-ins with a shared password, so it is refused unless DEBUG"
+                " is on."
+            )
         password = settings.DEMO_PASSWORD or secrets.token_urlsafe(9)
         made = self._people(password)
         self._policy()
@@ -55,16 +59,21 @@ class Command(BaseCommand):
         if Policy.objects.filter(name=demo.POLICY_NAME).exists():
             return
         policy = policies.create_version(
-            based_on=Policy.objects.active(), user=None, name=demo.POLICY_NAME, note=demo.POLICY_NOTE,
+            based_on=Policy.objects.active(),
+            user=None,
+            name=demo.POLICY_NAME,
+            note=demo.POLICY_NOTE,
             trusts_local_silence=True,
-        )  # fmt: skip
+        )
         policies.activate(policy=policy, user=None)
 
     def _batch(self) -> int:
         """Ask for the pictures; nothing is asked of a real provider, which would bill them."""
         sandboxes = [slug for slug in providers.available() if slug.endswith("-sandbox")]
         if not sandboxes:
-            self.stdout.write("No requests were made: a provider's key is set, and the demo spends no money.")
+            self.stdout.write(
+                "No requests were made: a provider's key is set, and the demo spends no money."
+            )
             return 0
         author = User.objects.get(username="artist")
         for number, prompt in enumerate(demo.BATCH, start=1):
@@ -76,26 +85,36 @@ class Command(BaseCommand):
                     form_token=uuid.uuid5(NAMESPACE, str(number)),
                 )
             except StorageUnavailableError as error:
-                self.stderr.write(f"{error} Then run `manage.py demo` again for the rest of the requests.")
+                self.stderr.write(
+                    f"{error} Then run `manage.py demo` again for the rest of the requests."
+                )
                 return number - 1
         return len(demo.BATCH)
 
     def _fields(self, number: int, prompt: demo.Prompt) -> dict[str, Any]:
         width, height = prompt.size
         return {
-            "model_name": demo.model_for(number), "prompt": prompt.text, "negative_prompt": prompt.negative,
-            "width": width, "height": height, "image_num": prompt.images, "steps": 20 + number % 11,
+            "model_name": demo.model_for(number),
+            "prompt": prompt.text,
+            "negative_prompt": prompt.negative,
+            "width": width,
+            "height": height,
+            "image_num": prompt.images,
+            "steps": 20 + number % 11,
             "guidance_scale": "7.5",
-            "sampler_name": "Euler a" if number % 3 else "DPM++ 2M Karras", "seed": 1000 + 37 * number,
-            "response_image_type": prompt.image_type, "enable_nsfw_detection": prompt.level is not None,
+            "sampler_name": "Euler a" if number % 3 else "DPM++ 2M Karras",
+            "seed": 1000 + 37 * number,
+            "response_image_type": prompt.image_type,
+            "enable_nsfw_detection": prompt.level is not None,
             "nsfw_detection_level": prompt.level or 0,
-        }  # fmt: skip
+        }
 
     def _report(self, made: list[demo.Person], password: str, requests: int) -> None:
         self.stdout.write(f"Demo: {requests} requests, policy “{demo.POLICY_NAME}” in force.")
         if not made:
             self.stdout.write(
-                "The demo log-ins exist already; their passwords are unchanged (set DEMO_PASSWORD to reset)."
+                "The demo log-ins exist already; their passwords are unchanged (set DEMO_PASSWORD"
+                " to reset)."
             )
             return
         self.stdout.write(demo.log_ins(password))

@@ -10,14 +10,19 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from moderation.forms.decisions import DecisionFilterForm
-from moderation.services.exports import Piece, complaints, csv_pieces, filter_decisions
+from moderation.services.exports import CsvChunk, complaints, csv_pieces, filter_decisions
 
 
 class Command(BaseCommand):
-    help = "Write decisions as CSV, to standard output or to a file that appears only when it is complete."
+    help = (
+        "Write decisions as CSV, to standard output or to a file that appears only when it is"
+        " complete."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--output", type=Path, help="the file to write; standard output without it")
+        parser.add_argument(
+            "--output", type=Path, help="the file to write; standard output without it"
+        )
         parser.add_argument("--start", help="first day, YYYY-MM-DD (UTC)")
         parser.add_argument("--end", help="last day, YYYY-MM-DD (UTC)")
         parser.add_argument("--verdict", help="approve, reject, escalate, or reopen for reversals")
@@ -38,7 +43,7 @@ class Command(BaseCommand):
         count = self._write_file(output, pieces)
         self.stderr.write(f"{count} decisions written to {output}.")
 
-    def _write_file(self, output: Path, pieces: Iterable[Piece]) -> int:
+    def _write_file(self, output: Path, pieces: Iterable[CsvChunk]) -> int:
         count = 0
         try:
             handle, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")

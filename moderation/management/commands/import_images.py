@@ -12,20 +12,30 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from generation import imaging
 from generation.core.storage import StorageUnavailableError
 from generation.services import storage_checks
-from generation.services.storing import AlreadyStored, import_file
+from generation.services.storing import AlreadyStoredError, import_file
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif"}
 BYTES_MAX = imaging.MAX_BYTES
 SHOWN = 20  # refused files named in the summary
-AGAIN = "Then run the same command again: it goes on where it stopped, because files stored already are recognised."
+AGAIN = (
+    "Then run the same command again: it goes on where it stopped, because files stored already are"
+    " recognised."
+)
 
 
 class Command(BaseCommand):
-    help = "Bring images from files or folders into the queue, through the same checks and classifiers as all others."
+    help = (
+        "Bring images from files or folders into the queue, through the same checks and classifiers"
+        " as all others."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "paths", nargs="+", type=Path, metavar="PATH", help="image files, or folders to look through"
+            "paths",
+            nargs="+",
+            type=Path,
+            metavar="PATH",
+            help="image files, or folders to look through",
         )
         parser.add_argument("--user", help="on whose behalf (a user name)")
 
@@ -42,10 +52,12 @@ class Command(BaseCommand):
         for number, file in enumerate(files, start=1):
             try:
                 outcome, reason = self._import(file, owner)
-            except (StorageUnavailableError, imaging.DecoderUnavailable) as error:
+            except (StorageUnavailableError, imaging.DecoderUnavailableError) as error:
                 self._summary(counts, refused, left_out=self._left_out(paths))
                 left = len(files) - number + 1
-                raise CommandError(f"Stopped at {file}, with {left} files left. {error} {AGAIN}") from None
+                raise CommandError(
+                    f"Stopped at {file}, with {left} files left. {error} {AGAIN}"
+                ) from None
             counts[outcome] += 1
             if outcome == "refused":
                 refused.append((file, reason))
@@ -61,15 +73,25 @@ class Command(BaseCommand):
             raise CommandError(f"There is no user called {name}.") from None
 
     def _files(self, path: Path) -> Iterator[Path]:
-        """A file is taken as it is named; a folder gives its images, at any depth, in a stable order."""
+        """A file is taken as it is named; a folder gives its images, at any depth, in a stable
+        order.
+        """
         if path.is_file():
             yield path
             return
-        yield from (file for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES and file.is_file())
+        yield from (
+            file
+            for file in sorted(path.rglob("*"))
+            if file.suffix.lower() in SUFFIXES and file.is_file()
+        )
 
     def _left_out(self, paths: list[Path]) -> int:
-        """Files in the folders that were not tried, because their names end in nothing that Loupe reads."""
-        inside = (file for path in paths if path.is_dir() for file in path.rglob("*") if file.is_file())
+        """Files in the folders that were not tried, because their names end in nothing that Loupe
+        reads.
+        """
+        inside = (
+            file for path in paths if path.is_dir() for file in path.rglob("*") if file.is_file()
+        )
         return sum(file.suffix.lower() not in SUFFIXES for file in inside)
 
     def _import(self, file: Path, owner: int | None) -> tuple[str, str]:
@@ -82,12 +104,12 @@ class Command(BaseCommand):
             return "refused", error.strerror or type(error).__name__
         try:
             import_file(content=content, name=file.name, user_id=owner)
-        except AlreadyStored as known:
+        except AlreadyStoredError as known:
             return "known", str(known)
         except StorageUnavailableError as error:
             storage_checks.record_failure(error)
             raise
-        except imaging.Unreadable as unreadable:
+        except imaging.UnreadableImageError as unreadable:
             return "refused", str(unreadable)
         return "stored", ""
 
@@ -98,17 +120,26 @@ class Command(BaseCommand):
             return
         done = number * 30 // total
         bar = f"[{'#' * done}{'.' * (30 - done)}] {number}/{total}, {counts['refused']} refused"
-        self.stderr.write(f"\r{bar}" if is_terminal else bar, ending="" if is_terminal and number < total else "\n")
+        self.stderr.write(
+            f"\r{bar}" if is_terminal else bar,
+            ending="" if is_terminal and number < total else "\n",
+        )
 
-    def _summary(self, counts: Counter[str], refused: list[tuple[Path, str]], *, left_out: int) -> None:
+    def _summary(
+        self, counts: Counter[str], refused: list[tuple[Path, str]], *, left_out: int
+    ) -> None:
         self.stdout.write(
-            f"{counts['stored']} images stored and on their way to the classifiers, {counts['known']} known already, "
-            f"{counts['refused']} refused."
+            f"{counts['stored']} images stored and on their way to the classifiers,"
+            f" {counts['known']} known already, {counts['refused']} refused."
         )
         if left_out:
-            self.stdout.write(f"  {left_out} other files were left out: their names do not end like an image's.")
+            self.stdout.write(
+                f"  {left_out} other files were left out: their names do not end like an image's."
+            )
         if counts["stored"]:
-            self.stdout.write("  What the policy in force approves by itself is not in the queue; see Decisions.")
+            self.stdout.write(
+                "  What the policy in force approves by itself is not in the queue; see Decisions."
+            )
         for reason, count in Counter(reason for _, reason in refused).most_common():
             self.stdout.write(f"  {count} × {reason}")
         for file, reason in refused[:SHOWN]:

@@ -9,12 +9,14 @@ from moderation.services.audit_log import verify
 
 class Command(BaseCommand):
     help = (
-        "Read the whole record of decisions and report every place where it was altered. Ends with 1 if there is one. "
-        "When, and with what result, is noted for auditors."
+        "Read the whole record of decisions and report every place where it was altered. Ends with"
+        " 1 if there is one. When, and with what result, is noted for auditors."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
         verification, faults = verify()
         if faults:
             raise CommandError("\n".join(faults))
-        self.stdout.write(f"{verification.decisions} decisions verified. Head: {verification.head or 'none yet'}")
+        self.stdout.write(
+            f"{verification.decisions} decisions verified. Head: {verification.head or 'none yet'}"
+        )

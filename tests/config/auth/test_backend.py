@@ -22,12 +22,17 @@ def asked(user: User) -> User:
 def test_a_permission_counts_from_when_it_is_given_until_it_is_taken_away(moderator: User) -> None:
     assert asked(moderator).has_perm("moderation.decide_review")
     kind = ContentType.objects.get(app_label="moderation", model="review")
-    late = Permission.objects.create(codename="look_twice", name="Can look twice", content_type=kind)
+    late = Permission.objects.create(
+        codename="look_twice", name="Can look twice", content_type=kind
+    )
     assert not asked(moderator).has_perm("moderation.look_twice")
 
     moderator.user_permissions.add(late)
     assert asked(moderator).has_perm("moderation.look_twice")
-    assert asked(moderator).get_all_permissions() == User.objects.get(pk=moderator.pk).get_all_permissions()
+    assert (
+        asked(moderator).get_all_permissions()
+        == User.objects.get(pk=moderator.pk).get_all_permissions()
+    )
 
     late.delete()
     Group.objects.get(user=moderator).permissions.clear()
@@ -44,12 +49,17 @@ def test_who_may_everything_may_what_nobody_has_heard_of(admin_user: User) -> No
     assert asked(admin_user).has_perm("moderation.anything")
 
 
-def test_a_new_password_ends_every_session_but_the_one_it_was_set_in(client_of: As, lead: User) -> None:
+def test_a_new_password_ends_every_session_but_the_one_it_was_set_in(
+    client_of: As, lead: User
+) -> None:
     here, elsewhere = client_of(lead), client_of(lead)
     for browser in (here, elsewhere):
         assert browser.get("/").status_code == 200
 
-    chosen = {"old_password": PASSWORD, **dict.fromkeys(("new_password1", "new_password2"), "another horse battery")}
+    chosen = {
+        "old_password": PASSWORD,
+        **dict.fromkeys(("new_password1", "new_password2"), "another horse battery"),
+    }
     assert here.post("/admin/password_change/", chosen).status_code == 302
 
     assert here.get("/").status_code == 200

@@ -23,12 +23,18 @@ def _as_in_production(settings: object) -> None:
 def test_new_hashes_cost_19_mib_each() -> None:
     parameters = extract_parameters(make_password(PASSWORD).removeprefix("argon2"))
 
-    assert (parameters.memory_cost, parameters.time_cost, parameters.parallelism) == (19 * 1024, 2, 1)
+    assert (parameters.memory_cost, parameters.time_cost, parameters.parallelism) == (
+        19 * 1024,
+        2,
+        1,
+    )
 
 
 @pytest.mark.django_db
 def test_a_hash_with_other_parameters_is_replaced_at_log_in() -> None:
-    user = User.objects.create(username="ada", password=Argon2PasswordHasher().encode(PASSWORD, "s" * 22))
+    user = User.objects.create(
+        username="ada", password=Argon2PasswordHasher().encode(PASSWORD, "s" * 22)
+    )
     assert "m=102400" in user.password
 
     assert Client().post("/login/", {"username": "ada", "password": PASSWORD}).status_code == 302
@@ -40,7 +46,9 @@ def test_a_hash_with_other_parameters_is_replaced_at_log_in() -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("name", ["ada", "nobody"])
-def test_log_ins_hash_a_bounded_number_of_passwords_at_a_time(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_ins_hash_a_bounded_number_of_passwords_at_a_time(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of known and unknown names alike, because the password of an unknown one is hashed too."""
     User.objects.create_user("ada", password=PASSWORD)
     lock, running, highest = threading.Lock(), 0, 0
@@ -64,12 +72,18 @@ def test_log_ins_hash_a_bounded_number_of_passwords_at_a_time(name: str, monkeyp
         return hash_slowly
 
     for method in ("encode", "verify"):
-        monkeypatch.setattr(Argon2PasswordHasher, method, counted(getattr(Argon2PasswordHasher, method)))
+        monkeypatch.setattr(
+            Argon2PasswordHasher, method, counted(getattr(Argon2PasswordHasher, method))
+        )
 
     def log_in(number: int) -> int:
         # Another address each time, so that no lock-out keeps passwords from being hashed.
         headers = {"X-Forwarded-For": f"192.0.2.{number}"}
-        return Client(headers=headers).post("/login/", {"username": name, "password": "wrong"}).status_code
+        return (
+            Client(headers=headers)
+            .post("/login/", {"username": name, "password": "wrong"})
+            .status_code
+        )
 
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(log_in, range(8))) == {200}

@@ -13,7 +13,12 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 
 from generation.core import storage
-from generation.core.storage import DurableFileSystemStorage, asset_name, sweep_temporary_files, thumbnail_name
+from generation.core.storage import (
+    DurableFileSystemStorage,
+    asset_name,
+    sweep_temporary_files,
+    thumbnail_name,
+)
 
 SHA = "ab" + "0" * 62
 NAME = asset_name(SHA, "png")
@@ -33,7 +38,13 @@ def test_names() -> None:
     assert asset_name(SHA, "png") == f"renditions/ab/{SHA}.png"
     assert asset_name(SHA, "jpeg").endswith(".jpg")
     assert thumbnail_name(SHA) == f"thumbnails/ab/{SHA}.webp"
-    for sha256, ext in (("../etc", "png"), (SHA, "html"), (SHA.upper(), "png"), (SHA[:-1], "png"), (SHA + "\n", "png")):
+    for sha256, ext in (
+        ("../etc", "png"),
+        (SHA, "html"),
+        (SHA.upper(), "png"),
+        (SHA[:-1], "png"),
+        (SHA + "\n", "png"),
+    ):
         with pytest.raises(ValueError, match=r"is not a type|is named by"):
             asset_name(sha256, ext)
 
@@ -118,7 +129,10 @@ def test_too_long_a_name_is_refused_and_not_cut(files: DurableFileSystemStorage)
 
 
 def test_the_worker_sweeps_the_asset_storage_when_it_starts(settings: Any, tmp_path: Path) -> None:
-    backend = {"BACKEND": "generation.core.storage.DurableFileSystemStorage", "OPTIONS": {"location": tmp_path}}
+    backend = {
+        "BACKEND": "generation.core.storage.DurableFileSystemStorage",
+        "OPTIONS": {"location": tmp_path},
+    }
     settings.STORAGES = {**settings.STORAGES, "assets": backend}
     kept = tmp_path / storages["assets"].save(NAME, ContentFile(b"whole"))
     stale = tmp_path / "tmp" / "left"

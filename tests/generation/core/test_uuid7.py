@@ -10,7 +10,9 @@ import pytest
 from generation.core.uuid7 import new_name
 
 
-def test_names_are_in_the_order_of_time_and_none_comes_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_are_in_the_order_of_time_and_none_comes_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     now = time.time_ns()
     names = []
     for millisecond in range(300):

@@ -15,7 +15,9 @@ def picture(width: int = 96, height: int = 64, seed: int = 1) -> Image.Image:
     """Soft coloured blobs with a little noise, so that every part differs from every other."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 255, (max(2, height // 16), max(2, width // 16), 3), dtype=np.uint8)
-    soft = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)).astype(np.float32)
+    soft = np.asarray(
+        Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+    ).astype(np.float32)
     return Image.fromarray((soft + rng.normal(0, 3, soft.shape)).clip(0, 255).astype(np.uint8))
 
 
@@ -36,14 +38,26 @@ def chunk(name: bytes, data: bytes) -> bytes:
 
 
 def png(
-    width: int, height: int, *, rows: bytes | None = None, extra: bytes = b"", depth: int = 8, kind: int = 2
+    width: int,
+    height: int,
+    *,
+    rows: bytes | None = None,
+    extra: bytes = b"",
+    depth: int = 8,
+    kind: int = 2,
 ) -> bytes:
     """A PNG built by hand; without ``rows`` it is all black, which compresses a thousandfold."""
     if rows is None:
         samples = {0: 1, 2: 3, 4: 2, 6: 4}[kind]
         rows = b"\0" * (height * (1 + width * samples * depth // 8))
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + extra + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + header
+        + extra
+        + chunk(b"IDAT", zlib.compress(rows, 9))
+        + chunk(b"IEND", b"")
+    )
 
 
 def with_chunk(content: bytes, name: bytes, data: bytes) -> bytes:

@@ -1,4 +1,6 @@
-"""The rules of the canonical rendition, in this process; ``test_render`` shows them through the child."""
+"""The rules of the canonical rendition, in this process; ``test_render`` shows them through the
+child.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,18 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
-from generation.imaging import Unreadable
+from generation.imaging import UnreadableImageError
 from generation.imaging.decode import GREY, MAX_FRAMES, decode
 from generation.imaging.encode import is_lossless_webp
-from tests.generation.imaging.pictures import chunk, encoded, gif_bomb, opened, picture, png, with_chunk
+from tests.generation.imaging.pictures import (
+    chunk,
+    encoded,
+    gif_bomb,
+    opened,
+    picture,
+    png,
+    with_chunk,
+)
 
 SECRET = b"GPS-CANARY"
 
@@ -29,11 +39,15 @@ def apart(one: Image.Image, other: Image.Image) -> float:
 @pytest.mark.parametrize(
     ("file_format", "options", "image_type", "tolerance"),
     [
-        ("PNG", {}, "png", 0), ("JPEG", {"quality": 75}, "jpeg", 1), ("JPEG", {"subsampling": 0}, "jpeg", 1),
-        ("JPEG", {"progressive": True}, "jpeg", 1), ("WEBP", {"quality": 80}, "webp", 2),
-        ("WEBP", {"lossless": True}, "webp", 0), ("GIF", {}, "png", 0),
+        ("PNG", {}, "png", 0),
+        ("JPEG", {"quality": 75}, "jpeg", 1),
+        ("JPEG", {"subsampling": 0}, "jpeg", 1),
+        ("JPEG", {"progressive": True}, "jpeg", 1),
+        ("WEBP", {"quality": 80}, "webp", 2),
+        ("WEBP", {"lossless": True}, "webp", 0),
+        ("GIF", {}, "png", 0),
     ],
-)  # fmt: skip
+)
 def test_types_and_pixels_are_kept(
     file_format: str, options: dict[str, object], image_type: str, tolerance: int
 ) -> None:
@@ -57,7 +71,9 @@ def test_jpeg_keeps_its_tables_and_is_stable() -> None:
     content = encoded(picture(), "JPEG", quality=60)
     once = decode(content).content
     assert opened(once).quantization == opened(content).quantization  # type: ignore[attr-defined]
-    assert apart(opened(decode(once).content), opened(content)) < 1  # and going round again adds nothing to speak of
+    assert (
+        apart(opened(decode(once).content), opened(content)) < 1
+    )  # and going round again adds nothing to speak of
     assert len(once) < 1.1 * len(content)
 
 
@@ -114,7 +130,9 @@ def test_palette_transparency_of_png_and_gif() -> None:
 def test_sixteen_bits_are_scaled_and_not_clipped() -> None:
     ramp = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(">u2")
     rows = b"".join(b"\0" + row.tobytes() for row in ramp)
-    result = np.asarray(opened(decode(png(64, 64, rows=rows, depth=16, kind=0)).content)).astype(int)
+    result = np.asarray(opened(decode(png(64, 64, rows=rows, depth=16, kind=0)).content)).astype(
+        int
+    )
     assert abs(result.mean() - 127.5) < 1
     assert (result.min(), result.max()) == (0, 255)
 
@@ -129,18 +147,24 @@ def test_other_modes(mode: str) -> None:
 
 def test_profiles_are_applied_and_dropped() -> None:
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    # The red and blue primaries of an sRGB profile exchanged: a viewer that heeds it shows other colours.
+    # The red and blue primaries of an sRGB profile exchanged: a viewer that heeds it shows other
+    # colours.
     swapped = lab.replace(b"rXYZ", b"tmpX").replace(b"bXYZ", b"rXYZ").replace(b"tmpX", b"bXYZ")
     source = Image.new("RGB", (32, 32), (200, 30, 60))
     for file_format in ("PNG", "JPEG", "WEBP"):
         options = {"lossless": True} if file_format == "WEBP" else {}
         plain = opened(decode(encoded(source, file_format, icc_profile=lab, **options)).content)
-        turned = opened(decode(encoded(source, file_format, icc_profile=swapped, **options)).content)
+        turned = opened(
+            decode(encoded(source, file_format, icc_profile=swapped, **options)).content
+        )
         assert apart(plain, source) < 3
         assert apart(turned, source) > 20
         assert "icc_profile" not in plain.info
         assert "icc_profile" not in turned.info
-    assert apart(opened(decode(encoded(source, "PNG", icc_profile=b"not a profile")).content), source) == 0
+    assert (
+        apart(opened(decode(encoded(source, "PNG", icc_profile=b"not a profile")).content), source)
+        == 0
+    )
 
 
 def test_nothing_but_pixels_survives() -> None:
@@ -153,7 +177,11 @@ def test_nothing_but_pixels_survives() -> None:
     exif.get_ifd(0x8825)[29] = SECRET.decode()
     options = {"exif": exif.tobytes(), "xmp": SECRET}
     sources = [
-        with_chunk(encoded(picture(), "PNG", pnginfo=notes, exif=exif.tobytes(), dpi=(72, 72)), b"prVt", SECRET),
+        with_chunk(
+            encoded(picture(), "PNG", pnginfo=notes, exif=exif.tobytes(), dpi=(72, 72)),
+            b"prVt",
+            SECRET,
+        ),
         encoded(picture(), "JPEG", comment=SECRET, **options),
         encoded(picture(), "WEBP", **options),
         encoded(picture(), "GIF", comment=SECRET),
@@ -161,10 +189,15 @@ def test_nothing_but_pixels_survives() -> None:
     for source in sources:
         rendition = decode(source + b"<?php PK\x03\x04 %PDF <script>" + SECRET)
         for stored in (rendition.content, rendition.thumbnail):
-            assert not any(trace in stored for trace in (SECRET, b"<script", b"<?php", b"%PDF", b"a red boat", b"Exif"))
+            assert not any(
+                trace in stored
+                for trace in (SECRET, b"<script", b"<?php", b"%PDF", b"a red boat", b"Exif")
+            )
             image = opened(stored)
             assert not image.getexif()
-            assert not {"comment", "exif", "xmp", "icc_profile", "dpi", "parameters"} & set(image.info)
+            assert not {"comment", "exif", "xmp", "icc_profile", "dpi", "parameters"} & set(
+                image.info
+            )
         assert SECRET.decode() not in str(rendition.metadata)
     assert decode(sources[0]).metadata == {"parameters": "a red boat, steps 20"}
 
@@ -185,7 +218,9 @@ def test_prompt_in_user_comment_and_bounds() -> None:
 @pytest.mark.parametrize("file_format", ["GIF", "PNG", "WEBP"])
 def test_only_the_first_frame_is_kept(file_format: str) -> None:
     first, hidden = Image.new("RGB", (48, 48), (0, 200, 0)), picture(48, 48)
-    content = encoded(first, file_format, save_all=True, append_images=[hidden, hidden.rotate(90)], duration=50)
+    content = encoded(
+        first, file_format, save_all=True, append_images=[hidden, hidden.rotate(90)], duration=50
+    )
     rendition = decode(content)
     assert rendition.frames == 3
     result = opened(rendition.content)
@@ -211,8 +246,12 @@ def test_similar_pictures_have_close_hashes() -> None:
         return int.from_bytes(decode(content).pdq or b"", "big")
 
     source = picture(600, 600)
-    assert (bits(encoded(source, "PNG")) ^ bits(encoded(source, "JPEG", quality=50))).bit_count() <= 31
-    assert (bits(encoded(source, "PNG")) ^ bits(encoded(picture(600, 600, seed=2), "PNG"))).bit_count() > 60
+    assert (
+        bits(encoded(source, "PNG")) ^ bits(encoded(source, "JPEG", quality=50))
+    ).bit_count() <= 31
+    assert (
+        bits(encoded(source, "PNG")) ^ bits(encoded(picture(600, 600, seed=2), "PNG"))
+    ).bit_count() > 60
 
 
 def test_lossless_webp_is_recognised() -> None:
@@ -220,7 +259,9 @@ def test_lossless_webp_is_recognised() -> None:
     exif[0x0112] = 1
     for lossless in (True, False):
         assert is_lossless_webp(encoded(picture(), "WEBP", lossless=lossless)) is lossless
-        assert is_lossless_webp(encoded(picture(), "WEBP", lossless=lossless, exif=exif)) is lossless
+        assert (
+            is_lossless_webp(encoded(picture(), "WEBP", lossless=lossless, exif=exif)) is lossless
+        )
 
 
 BOMB = zlib.compress(bytes(80_000_000), 9)
@@ -230,7 +271,11 @@ JPEG = encoded(picture(), "JPEG")
 REFUSED: list[tuple[str, str, bytes]] = [
     ("empty", "empty", b""),
     ("too many bytes", "too-many-bytes", PLAIN + bytes(21 * 1024 * 1024)),
-    ("svg", "unsupported", b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'),
+    (
+        "svg",
+        "unsupported",
+        b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>',
+    ),
     ("html", "unsupported", b"<!doctype html><script>alert(1)</script>"),
     ("s3 error", "unsupported", b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>'),
     ("json", "unsupported", b'{"code": 404}'),
@@ -265,12 +310,14 @@ REFUSED: list[tuple[str, str, bytes]] = [
     ("webp half", "broken", encoded(picture(), "WEBP")[:400]),
     ("gif header only", "broken", encoded(picture(), "GIF")[:13]),
     ("unknown critical chunk", "broken", png(8, 8, extra=chunk(b"IHDR", b""))),
-]  # fmt: skip
+]
 
 
-@pytest.mark.parametrize(("code", "content"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+@pytest.mark.parametrize(
+    ("code", "content"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED]
+)
 def test_hostile_files_are_refused_with_a_code(code: str, content: bytes) -> None:
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(UnreadableImageError) as caught:
         decode(content)
     if code == "broken":  # what a broken file is taken for depends on how far it is read
         assert caught.value.code in {"broken", "unsupported"}
@@ -299,7 +346,7 @@ def test_mutated_files_raise_nothing_but_unreadable() -> None:
     for content in mutations():
         try:
             rendition = decode(content)
-        except Unreadable:
+        except UnreadableImageError:
             continue
         survivors += 1
         assert opened(rendition.content).size == (rendition.width, rendition.height)

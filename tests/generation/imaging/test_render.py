@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from generation import imaging
-from generation.imaging import DecoderUnavailable, Unreadable, pool, render
+from generation.imaging import DecoderUnavailableError, UnreadableImageError, pool, render
 from generation.imaging.decode import decode
 from tests.generation.imaging.pictures import encoded, gif_bomb, picture, png
 
@@ -61,12 +61,16 @@ def test_the_child_is_reused() -> None:
 
 
 def test_refusals_come_through() -> None:
-    for content, code in ((b"", "empty"), (b"<svg/>", "unsupported"), (png(9000, 9000, rows=b""), "too-many-pixels")):
-        with pytest.raises(Unreadable) as caught:
+    for content, code in (
+        (b"", "empty"),
+        (b"<svg/>", "unsupported"),
+        (png(9000, 9000, rows=b""), "too-many-pixels"),
+    ):
+        with pytest.raises(UnreadableImageError) as caught:
             render(content)
         assert caught.value.code == code
         assert not caught.value.retryable
-    with pytest.raises(Unreadable, match="larger than 20 MiB"):
+    with pytest.raises(UnreadableImageError, match="larger than 20 MiB"):
         render(bytes(imaging.MAX_BYTES + 1))
 
 
@@ -97,7 +101,7 @@ def test_a_child_that_dies_over_an_image(monkeypatch: pytest.MonkeyPatch) -> Non
         server._read(1, time.monotonic() + 5)
 
     monkeypatch.setattr(pool._Server, "ask", ask)
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(UnreadableImageError) as caught:
         render(GOOD)
     assert (caught.value.code, caught.value.retryable, asked) == ("crashed", True, 2)
     monkeypatch.undo()
@@ -111,8 +115,10 @@ def test_a_child_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
         os.kill(each, signal.SIGSTOP)
     monkeypatch.setattr(pool, "WALL_SECONDS", 0.3)
     started = time.monotonic()
-    with pytest.raises(Unreadable) as caught:
-        render(encoded(picture(1500, 1500), "PNG"))  # larger than a pipe holds, so the writing side blocks, too
+    with pytest.raises(UnreadableImageError) as caught:
+        render(
+            encoded(picture(1500, 1500), "PNG")
+        )  # larger than a pipe holds, so the writing side blocks, too
     assert caught.value.code == "too-slow"
     assert time.monotonic() - started < 8, "it waited for the usual limit instead"
     assert gone(process_id)
@@ -139,12 +145,22 @@ def test_an_interrupted_answer_is_not_given_to_the_next(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     "tampered",
     [
-        {"image_type": "html"}, {"image_type": "jpeg"}, {"width": 0}, {"height": 10**6}, {"preview": "javascript:x"},
-        {"frames": "1"}, {"metadata": {"a": 1}}, {"unheard": 1}, {"source_type": "svg"}, {"code": "X" * 99},
+        {"image_type": "html"},
+        {"image_type": "jpeg"},
+        {"width": 0},
+        {"height": 10**6},
+        {"preview": "javascript:x"},
+        {"frames": "1"},
+        {"metadata": {"a": 1}},
+        {"unheard": 1},
+        {"source_type": "svg"},
+        {"code": "X" * 99},
     ],
     ids=str,
-)  # fmt: skip
-def test_a_taken_over_child_is_not_believed(tampered: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+)
+def test_a_taken_over_child_is_not_believed(
+    tampered: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
     honest = pool._Server.ask
 
     def ask(server: pool._Server, content: bytes) -> object:
@@ -152,7 +168,7 @@ def test_a_taken_over_child_is_not_believed(tampered: dict[str, object], monkeyp
         return {**fields, **tampered}, blobs
 
     monkeypatch.setattr(pool._Server, "ask", ask)
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(UnreadableImageError) as caught:
         render(GOOD)
     assert caught.value.code in {"crashed", "broken"}
 
@@ -182,24 +198,30 @@ def test_no_free_decoder_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     while pool._pool._free.acquire(blocking=False):
         taken += 1
     try:
-        with pytest.raises(DecoderUnavailable):
+        with pytest.raises(DecoderUnavailableError):
             render(GOOD)
     finally:
         pool._pool._free.release(taken)
 
 
-def test_a_decoder_that_does_not_start_is_no_verdict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_decoder_that_does_not_start_is_no_verdict(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     pool.close()
     monkeypatch.setattr(pool, "_CHILD", tmp_path / "absent.py")
-    with pytest.raises(DecoderUnavailable):
+    with pytest.raises(DecoderUnavailableError):
         render(GOOD)
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n" + code],
-        capture_output=True, text=True, timeout=30, cwd=ROOT, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=30,
+        cwd=ROOT,
+        check=False,
+    )
 
 
 PRELUDE = """
@@ -213,7 +235,9 @@ mine = [server.process_id for server in pool._pool._all]
 
 
 def test_forks_share_no_child() -> None:
-    done = run(PRELUDE + """
+    done = run(
+        PRELUDE
+        + """
 pid = os.fork()
 if pid == 0:
     assert not pool._pool._all
@@ -225,11 +249,14 @@ assert os.waitpid(pid, 0)[1] == 0
 assert render(good).width == 96
 assert [server.process_id for server in pool._pool._all] == mine
 print("fine")
-""")  # fmt: skip
+"""
+    )
     assert done.stdout == "fine\n", done.stderr
 
 
-@pytest.mark.parametrize("end", ["os.kill(os.getpid(), signal.SIGKILL)", "os._exit(1)", "sys.exit(0)"])
+@pytest.mark.parametrize(
+    "end", ["os.kill(os.getpid(), signal.SIGKILL)", "os._exit(1)", "sys.exit(0)"]
+)
 def test_the_child_dies_with_its_parent(end: str) -> None:
     done = run(PRELUDE + f"print(*mine, flush=True)\n{end}")
     (process_id,) = map(int, done.stdout.split())
@@ -248,7 +275,9 @@ def test_the_child_knows_no_secret_and_no_django(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_big_parent_does_not_make_its_children_look_big() -> None:
-    done = run(PRELUDE + """
+    done = run(
+        PRELUDE
+        + """
 pool.close()
 ballast = b"x" * 400_000_000
 render(good)
@@ -256,7 +285,8 @@ mine = [server.process_id for server in pool._pool._all]
 render(good)
 assert mine == [server.process_id for server in pool._pool._all] != []
 print("fine")
-""")  # fmt: skip
+"""
+    )
     assert done.stdout == "fine\n", done.stderr
 
 

@@ -11,13 +11,13 @@ from django.utils import timezone
 
 from generation.providers.base import (
     ImageProvider,
-    OutcomeUnknown,
-    ProviderBusy,
+    OutcomeUnknownError,
+    ProviderBusyError,
     ProviderError,
-    ProviderMisconfigured,
-    ProviderRejected,
+    ProviderMisconfiguredError,
+    ProviderRejectedError,
     Submission,
-    TaskNotFound,
+    TaskNotFoundError,
     TaskResult,
     TaskState,
 )
@@ -27,14 +27,21 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def novita(server: str, api_key: str = "sandbox-key") -> ImageProvider:
-    return Novita(slug="novita-sandbox", api_key=api_key, base_url=f"{server}/sandbox/novita", label="Novita (sandbox)")
+    return Novita(
+        slug="novita-sandbox",
+        api_key=api_key,
+        base_url=f"{server}/sandbox/novita",
+        label="Novita (sandbox)",
+    )
 
 
 PROVIDERS: list[Callable[..., ImageProvider]] = [novita]
 
 
 @pytest.fixture(params=PROVIDERS)
-def make(request: pytest.FixtureRequest, live_server: Any, settings: Any) -> Callable[..., ImageProvider]:
+def make(
+    request: pytest.FixtureRequest, live_server: Any, settings: Any
+) -> Callable[..., ImageProvider]:
     settings.SANDBOX_LATENCY = 0
     return lambda **options: request.param(live_server.url, **options)
 
@@ -45,7 +52,9 @@ def provider(make: Callable[..., ImageProvider]) -> ImageProvider:
 
 
 def submission(prompt: str = "misty mountains", **fields: Any) -> Submission:
-    return Submission(**({"model_name": "m", "prompt": prompt, "width": 128, "height": 128, "seed": 9} | fields))
+    return Submission(
+        **({"model_name": "m", "prompt": prompt, "width": 128, "height": 128, "seed": 9} | fields)
+    )
 
 
 def submit(provider: ImageProvider, prompt: str = "misty mountains", **fields: Any) -> str:
@@ -65,11 +74,15 @@ def result(provider: ImageProvider, task_id: str) -> TaskResult:
     return answer
 
 
-def test_a_submission_becomes_a_task_with_as_many_images_as_asked_for(provider: ImageProvider) -> None:
+def test_a_submission_becomes_a_task_with_as_many_images_as_asked_for(
+    provider: ImageProvider,
+) -> None:
     found = result(provider, submit(provider, image_num=3, response_image_type="webp"))
     assert (found.state, found.progress, found.reason) == (TaskState.SUCCEEDED, 0, "")
     assert [image.position for image in found.images] == [0, 1, 2]
-    assert all(image.url.startswith("http") and image.image_type == "webp" for image in found.images)
+    assert all(
+        image.url.startswith("http") and image.image_type == "webp" for image in found.images
+    )
     assert all(timezone.now() < image.expires_at for image in found.images)
     assert found.raw["task"]["task_id"] == found.task_id
 
@@ -87,12 +100,14 @@ def test_our_seed_and_negative_prompt_arrive(provider: ImageProvider) -> None:
     assert "blurry" in found.raw["extra"]["debug_info"]["request_info"]
 
 
-def test_many_tasks_are_asked_about_at_once_and_each_gets_its_own_answer(provider: ImageProvider) -> None:
+def test_many_tasks_are_asked_about_at_once_and_each_gets_its_own_answer(
+    provider: ImageProvider,
+) -> None:
     good, bad = submit(provider), submit(provider, "hills sandbox:fail")
     unknown = "8b2e3f7c-0000-4000-8000-000000000000"
     answers = poll(provider, good, unknown, bad, good)
     assert len(answers) == 3
-    assert isinstance(answers[unknown], TaskNotFound)
+    assert isinstance(answers[unknown], TaskNotFoundError)
     finished, failed = answers[good], answers[bad]
     assert isinstance(finished, TaskResult)
     assert isinstance(failed, TaskResult)
@@ -117,10 +132,18 @@ def test_detection_comes_along_only_when_asked_for(provider: ImageProvider) -> N
     silent = result(provider, submit(provider))
     assert silent.images[0].detection is None
     asked = {"enable_nsfw_detection": True, "nsfw_detection_level": 2}
-    found = result(provider, submit(provider, "hills sandbox:explicit.nudity@81", **asked)).images[0].detection
+    found = (
+        result(provider, submit(provider, "hills sandbox:explicit.nudity@81", **asked))
+        .images[0]
+        .detection
+    )
     assert found is not None
     assert (found.valid, found.confidence) == (True, 81)
-    invalid = result(provider, submit(provider, "hills sandbox:invalid-detection", **asked)).images[0].detection
+    invalid = (
+        result(provider, submit(provider, "hills sandbox:invalid-detection", **asked))
+        .images[0]
+        .detection
+    )
     assert invalid is not None
     assert not invalid.valid
 
@@ -133,10 +156,10 @@ def test_addresses_of_the_past_are_recognised_by_their_signature(provider: Image
 @pytest.mark.parametrize(
     ("prompt", "error"),
     [
-        ("hills sandbox:busy", ProviderBusy),
-        ("hills sandbox:lost", OutcomeUnknown),
-        ("hills sandbox:reject", ProviderRejected),
-        ("hills sandbox:broke", ProviderMisconfigured),
+        ("hills sandbox:busy", ProviderBusyError),
+        ("hills sandbox:lost", OutcomeUnknownError),
+        ("hills sandbox:reject", ProviderRejectedError),
+        ("hills sandbox:broke", ProviderMisconfiguredError),
     ],
 )
 def test_each_refusal_is_the_error_that_says_what_to_do(
@@ -150,27 +173,29 @@ def test_each_refusal_is_the_error_that_says_what_to_do(
 
 def test_a_busy_provider_takes_the_same_request_later(provider: ImageProvider) -> None:
     for _ in range(2):
-        with pytest.raises(ProviderBusy):
+        with pytest.raises(ProviderBusyError):
             submit(provider, "hills sandbox:busy")
     assert submit(provider, "hills sandbox:busy")
 
 
 def test_a_value_outside_its_range_is_refused_before_it_is_sent(provider: ImageProvider) -> None:
     seen: list[str] = []
-    with pytest.raises(ProviderRejected, match="width must be from 128 to 2048") as caught:
+    with pytest.raises(ProviderRejectedError, match="width must be from 128 to 2048") as caught:
         provider.submit(submission(width=64), on_answer=seen.append)
-    assert not isinstance(caught.value, ProviderMisconfigured)
+    assert not isinstance(caught.value, ProviderMisconfiguredError)
     assert seen == []
 
 
 @pytest.mark.parametrize("api_key", ["", "invalid"])
-def test_a_wrong_key_is_our_fault_and_never_quoted(make: Callable[..., ImageProvider], api_key: str) -> None:
+def test_a_wrong_key_is_our_fault_and_never_quoted(
+    make: Callable[..., ImageProvider], api_key: str
+) -> None:
     provider = make(api_key=api_key)
-    with pytest.raises(ProviderMisconfigured):
+    with pytest.raises(ProviderMisconfiguredError):
         submit(provider)
-    with pytest.raises(ProviderMisconfigured):
+    with pytest.raises(ProviderMisconfiguredError):
         provider.models()
-    assert isinstance(poll(provider, "x")["x"], ProviderMisconfigured)
+    assert isinstance(poll(provider, "x")["x"], ProviderMisconfiguredError)
 
 
 def test_models_are_paged_and_searched(provider: ImageProvider) -> None:

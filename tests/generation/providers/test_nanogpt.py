@@ -1,4 +1,6 @@
-"""nano-gpt's client against the documented answers, against broken ones, and over a socket against the sandbox."""
+"""nano-gpt's client against the documented answers, against broken ones, and over a socket against
+the sandbox.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,18 @@ import pytest
 from PIL import Image
 
 from generation.providers import http
-from generation.providers.base import ProviderBusy, ProviderError, ProviderMisconfigured, ProviderRejected
+from generation.providers.base import (
+    ProviderBusyError,
+    ProviderError,
+    ProviderMisconfiguredError,
+    ProviderRejectedError,
+)
 from generation.providers.nanogpt import (
     BYTES_MAX,
-    BadAnswer,
+    InvalidAnswerError,
     NanoGpt,
-    PolicyViolation,
-    ServerFailed,
+    PolicyViolationError,
+    ServerFailedError,
     TooLarge,
     Unanswered,
     chunks,
@@ -41,7 +48,11 @@ def provider(handler: Any) -> NanoGpt:
 
 def answering(name: str) -> NanoGpt:
     saved = json.loads((PAYLOADS / f"{name}.json").read_text())
-    return provider(lambda request: httpx.Response(saved["status"], json=saved["body"], headers=saved["headers"]))
+    return provider(
+        lambda request: httpx.Response(
+            saved["status"], json=saved["body"], headers=saved["headers"]
+        )
+    )
 
 
 def saying(content: Any, status: int = 200) -> NanoGpt:
@@ -57,7 +68,7 @@ def error_of(made: NanoGpt, images: Any = TWO) -> ProviderError:
     return caught.value
 
 
-# --- As documented ---------------------------------------------------------------------------------------------------
+# --- As documented ---
 def test_one_field_with_data_urls_is_sent_with_the_key_in_its_header() -> None:
     seen: list[httpx.Request] = []
 
@@ -91,28 +102,30 @@ def test_another_currency_and_an_absent_request_id_are_passed_on() -> None:
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("reply_truncated", BadAnswer),
-        ("error_400_urls", ProviderRejected),
-        ("error_400_number", ProviderRejected),
-        ("error_400_policy", PolicyViolation),
-        ("error_400_policy_object", PolicyViolation),
-        ("error_401", ProviderMisconfigured),
-        ("error_401_object", ProviderMisconfigured),
-        ("error_402", ProviderMisconfigured),
-        ("error_402_challenge", ProviderMisconfigured),
-        ("error_403", ProviderMisconfigured),
-        ("error_404", ProviderMisconfigured),
-        ("error_408", ProviderBusy),
-        ("error_409", ProviderRejected),
+        ("reply_truncated", InvalidAnswerError),
+        ("error_400_urls", ProviderRejectedError),
+        ("error_400_number", ProviderRejectedError),
+        ("error_400_policy", PolicyViolationError),
+        ("error_400_policy_object", PolicyViolationError),
+        ("error_401", ProviderMisconfiguredError),
+        ("error_401_object", ProviderMisconfiguredError),
+        ("error_402", ProviderMisconfiguredError),
+        ("error_402_challenge", ProviderMisconfiguredError),
+        ("error_403", ProviderMisconfiguredError),
+        ("error_404", ProviderMisconfiguredError),
+        ("error_408", ProviderBusyError),
+        ("error_409", ProviderRejectedError),
         ("error_413", TooLarge),
-        ("error_429", ProviderBusy),
-        ("error_429_daily", ProviderBusy),
-        ("error_500", ServerFailed),
-        ("error_503", ProviderBusy),
-        ("error_504", ServerFailed),
+        ("error_429", ProviderBusyError),
+        ("error_429_daily", ProviderBusyError),
+        ("error_500", ServerFailedError),
+        ("error_503", ProviderBusyError),
+        ("error_504", ServerFailedError),
     ],
 )
-def test_each_documented_answer_is_the_error_that_says_what_to_do(name: str, kind: type[ProviderError]) -> None:
+def test_each_documented_answer_is_the_error_that_says_what_to_do(
+    name: str, kind: type[ProviderError]
+) -> None:
     found = error_of(answering(name))
     assert type(found) is kind
     body = json.loads((PAYLOADS / f"{name}.json").read_text())["body"]
@@ -123,49 +136,67 @@ def test_each_documented_answer_is_the_error_that_says_what_to_do(name: str, kin
 
 def test_the_wait_and_the_reason_are_passed_on() -> None:
     daily = error_of(answering("error_429_daily"))
-    assert isinstance(daily, ProviderBusy)
+    assert isinstance(daily, ProviderBusyError)
     assert (daily.retry_after, daily.reason) == (41000, "daily_rpd_limit_exceeded")
 
 
-# --- Not as documented -----------------------------------------------------------------------------------------------
+# --- Not as documented ---
 @pytest.mark.parametrize(
     "answer",
     [
-        b"", b"<html>", b'{"has_nsfw_conc', b"[]", b"null", b"[true, false]", {}, {"has_nsfw_concepts": [True]},
-        {"has_nsfw_concepts": [False] * 3}, {"has_nsfw_concepts": []}, {"has_nsfw_concepts": ["a", "b"]},
-        {"has_nsfw_concepts": [False, None]}, {"has_nsfw_concepts": [0, 0]}, {"is_nsfw": False},
-        {"has_nsfw_concepts": [False, False], "is_nsfw": True}, {"has_nsfw_concepts": [True, False], "is_nsfw": False},
+        b"",
+        b"<html>",
+        b'{"has_nsfw_conc',
+        b"[]",
+        b"null",
+        b"[true, false]",
+        {},
+        {"has_nsfw_concepts": [True]},
+        {"has_nsfw_concepts": [False] * 3},
+        {"has_nsfw_concepts": []},
+        {"has_nsfw_concepts": ["a", "b"]},
+        {"has_nsfw_concepts": [False, None]},
+        {"has_nsfw_concepts": [0, 0]},
+        {"is_nsfw": False},
+        {"has_nsfw_concepts": [False, False], "is_nsfw": True},
+        {"has_nsfw_concepts": [True, False], "is_nsfw": False},
         {"has_nsfw_concepts": [False, False], "inputCount": 1},
         {"has_nsfw_concepts": [False, False], "truncated": True},
-        {"has_nsfw_concepts": [False, False], "truncated": None}, {"error": "Rate limit exceeded"},
+        {"has_nsfw_concepts": [False, False], "truncated": None},
+        {"error": "Rate limit exceeded"},
     ],
-)  # fmt: skip
+)
 def test_an_answer_that_is_not_whole_is_an_error_and_never_a_guess(answer: Any) -> None:
-    assert type(error_of(saying(answer))) is BadAnswer
+    assert type(error_of(saying(answer))) is InvalidAnswerError
 
 
 def test_what_a_useless_answer_cost_is_known() -> None:
     found = error_of(saying({"has_nsfw_concepts": [False], "cost": 0.0015, "currency": "USD"}))
-    assert isinstance(found, BadAnswer)
+    assert isinstance(found, InvalidAnswerError)
     assert (found.cost, found.currency) == (Decimal("0.0015"), "USD")
 
 
 def test_a_missing_or_odd_cost_costs_no_verdict() -> None:
     for cost in ({}, {"cost": -1}, {"cost": 1e12}, {"cost": "?"}, {"cost": None}):
         verdicts = saying({"has_nsfw_concepts": [True, False]} | cost).classify(TWO)
-        assert [(verdict.flagged, verdict.cost) for verdict in verdicts] == [(True, None), (False, None)]
+        assert [(verdict.flagged, verdict.cost) for verdict in verdicts] == [
+            (True, None),
+            (False, None),
+        ]
 
 
 @pytest.mark.parametrize(
     ("failure", "kind"),
     [
-        (httpx.ConnectError("x"), ProviderBusy),
+        (httpx.ConnectError("x"), ProviderBusyError),
         (httpx.ReadTimeout("x"), Unanswered),
         (httpx.RemoteProtocolError("x"), Unanswered),
-        (httpx.UnsupportedProtocol("x"), ProviderMisconfigured),
+        (httpx.UnsupportedProtocol("x"), ProviderMisconfiguredError),
     ],
 )
-def test_a_broken_connection_may_be_tried_again(failure: Exception, kind: type[ProviderError]) -> None:
+def test_a_broken_connection_may_be_tried_again(
+    failure: Exception, kind: type[ProviderError]
+) -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         raise failure
 
@@ -176,7 +207,7 @@ def test_a_key_that_is_quoted_back_is_not_passed_on() -> None:
     assert "[key]" in str(error_of(saying({"error": f"bad key {KEY}"}, 401)))
 
 
-# --- Limits ----------------------------------------------------------------------------------------------------------
+# --- Limits ---
 def test_a_call_that_is_too_large_is_not_made() -> None:
     assert type(error_of(saying({}), [(b"x" * BYTES_MAX, "image/png")])) is TooLarge
     for images in ([], [(b"x", "image/png")] * 11):
@@ -185,7 +216,11 @@ def test_a_call_that_is_too_large_is_not_made() -> None:
 
 
 def test_images_are_cut_into_calls_by_number_and_by_bytes() -> None:
-    small, half, huge = (b"x", "image/png"), (b"x" * (BYTES_MAX // 4 * 3 // 2), "image/png"), (b"x" * BYTES_MAX, "a/b")
+    small, half, huge = (
+        (b"x", "image/png"),
+        (b"x" * (BYTES_MAX // 4 * 3 // 2), "image/png"),
+        (b"x" * BYTES_MAX, "a/b"),
+    )
     assert list(chunks([])) == []
     assert list(chunks([small] * 23)) == [range(0, 10), range(10, 20), range(20, 23)]
     assert list(chunks([half, half, half])) == [range(0, 1), range(1, 2), range(2, 3)]
@@ -195,11 +230,13 @@ def test_images_are_cut_into_calls_by_number_and_by_bytes() -> None:
 @pytest.mark.parametrize("cost", ["0.015", "0.01", "0", "0.0000001", "1"])
 def test_shares_add_up_to_the_price(cost: str) -> None:
     shares = split(Decimal(cost), 3)
-    assert sum(share for share in shares if share is not None) == Decimal(cost).quantize(Decimal("0.000001"))
+    assert sum(share for share in shares if share is not None) == Decimal(cost).quantize(
+        Decimal("0.000001")
+    )
     assert min(share for share in shares if share is not None) >= 0
 
 
-# --- Over a socket ---------------------------------------------------------------------------------------------------
+# --- Over a socket ---
 def shown(*labels: tuple[str, int], shade: int = 90) -> tuple[bytes, str]:
     """A sandbox picture that stands for these categories."""
     picture = Image.new("RGB", (256, 192), (shade, 120, 150))
@@ -227,7 +264,9 @@ def nanogpt(live_server: Any, settings: Any) -> Any:
 def test_the_sandbox_judges_by_the_marker(nanogpt: Any) -> None:
     unmarked = io.BytesIO()
     Image.new("RGB", (300, 200), "green").save(unmarked, "JPEG")
-    verdicts = nanogpt().classify([NUDE, GUN, CLEAN, FAINT, (unmarked.getvalue(), "image/jpeg"), NUDE])
+    verdicts = nanogpt().classify(
+        [NUDE, GUN, CLEAN, FAINT, (unmarked.getvalue(), "image/jpeg"), NUDE]
+    )
     assert [verdict.flagged for verdict in verdicts] == [True, False, False, False, False, True]
     assert sum(verdict.cost for verdict in verdicts) == Decimal("0.009")
 
@@ -245,19 +284,39 @@ def test_four_megabytes_pass_and_more_do_not(nanogpt: Any, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("key", "kind"),
     [
-        ("", ProviderMisconfigured), ("invalid", ProviderMisconfigured), ("sandbox-401", ProviderMisconfigured),
-        ("sandbox-401-object", ProviderMisconfigured), ("sandbox-402", ProviderMisconfigured),
-        ("sandbox-402-object", ProviderMisconfigured), ("sandbox-403", ProviderMisconfigured),
-        ("sandbox-404", ProviderMisconfigured), ("sandbox-redirect", ProviderMisconfigured), ("sandbox-413", TooLarge),
-        ("sandbox-413-always", TooLarge), ("sandbox-429", ProviderBusy), ("sandbox-429-always", ProviderBusy),
-        ("sandbox-429-daily", ProviderBusy), ("sandbox-500", ServerFailed), ("sandbox-502", ServerFailed),
-        ("sandbox-503", ProviderBusy), ("sandbox-flaky", ServerFailed), ("sandbox-policy", PolicyViolation),
-        ("sandbox-policy-object", PolicyViolation), ("sandbox-hang", Unanswered), ("sandbox-html", BadAnswer),
-        ("sandbox-half", BadAnswer), ("sandbox-empty", BadAnswer), ("sandbox-short", BadAnswer),
-        ("sandbox-long", BadAnswer), ("sandbox-miscounted", BadAnswer), ("sandbox-truncated", BadAnswer),
-        ("sandbox-words", BadAnswer), ("sandbox-nulls", BadAnswer), ("sandbox-contradiction", BadAnswer),
+        ("", ProviderMisconfiguredError),
+        ("invalid", ProviderMisconfiguredError),
+        ("sandbox-401", ProviderMisconfiguredError),
+        ("sandbox-401-object", ProviderMisconfiguredError),
+        ("sandbox-402", ProviderMisconfiguredError),
+        ("sandbox-402-object", ProviderMisconfiguredError),
+        ("sandbox-403", ProviderMisconfiguredError),
+        ("sandbox-404", ProviderMisconfiguredError),
+        ("sandbox-redirect", ProviderMisconfiguredError),
+        ("sandbox-413", TooLarge),
+        ("sandbox-413-always", TooLarge),
+        ("sandbox-429", ProviderBusyError),
+        ("sandbox-429-always", ProviderBusyError),
+        ("sandbox-429-daily", ProviderBusyError),
+        ("sandbox-500", ServerFailedError),
+        ("sandbox-502", ServerFailedError),
+        ("sandbox-503", ProviderBusyError),
+        ("sandbox-flaky", ServerFailedError),
+        ("sandbox-policy", PolicyViolationError),
+        ("sandbox-policy-object", PolicyViolationError),
+        ("sandbox-hang", Unanswered),
+        ("sandbox-html", InvalidAnswerError),
+        ("sandbox-half", InvalidAnswerError),
+        ("sandbox-empty", InvalidAnswerError),
+        ("sandbox-short", InvalidAnswerError),
+        ("sandbox-long", InvalidAnswerError),
+        ("sandbox-miscounted", InvalidAnswerError),
+        ("sandbox-truncated", InvalidAnswerError),
+        ("sandbox-words", InvalidAnswerError),
+        ("sandbox-nulls", InvalidAnswerError),
+        ("sandbox-contradiction", InvalidAnswerError),
     ],
-)  # fmt: skip
+)
 def test_every_key_provokes_its_error(
     nanogpt: Any, key: str, kind: type[ProviderError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,15 +332,24 @@ def test_every_key_provokes_its_error(
 @pytest.mark.parametrize("key", ["sandbox-429", "sandbox-flaky"])
 def test_what_is_turned_away_twice_is_taken_the_third_time(nanogpt: Any, key: str) -> None:
     for _ in range(2):
-        with pytest.raises(ProviderBusy):
+        with pytest.raises(ProviderBusyError):
             nanogpt(key).classify([NUDE])
     assert nanogpt(key).classify([NUDE])[0].flagged
 
 
 @over_a_socket
-def test_keys_that_bring_an_answer_all_the_same(nanogpt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_that_bring_an_answer_all_the_same(
+    nanogpt: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sandbox, "SLOW", 0.2)
-    for key in ("sandbox-slow", "sandbox-bare", "sandbox-xno", "sandbox-odd-cost", "sandbox-413", "anything"):
+    for key in (
+        "sandbox-slow",
+        "sandbox-bare",
+        "sandbox-xno",
+        "sandbox-odd-cost",
+        "sandbox-413",
+        "anything",
+    ):
         assert nanogpt(key).classify([NUDE])[0].flagged
     assert not nanogpt("sandbox-policy").classify([CLEAN])[0].flagged
 
@@ -295,11 +363,13 @@ def test_check_says_whether_the_key_works_and_costs_nothing(nanogpt: Any) -> Non
     answering("balance").check()
 
 
-# --- The sandbox towards others --------------------------------------------------------------------------------------
+# --- The sandbox towards others ---
 def post(client: Any, body: Any, **headers: str) -> Any:
     content = body if isinstance(body, bytes) else json.dumps(body)
     path = "/sandbox/nano-gpt/api/nsfw/image"
-    return client.post(path, content, content_type="application/json", headers=headers or {"x-api-key": "k"})
+    return client.post(
+        path, content, content_type="application/json", headers=headers or {"x-api-key": "k"}
+    )
 
 
 @pytest.mark.django_db
@@ -330,11 +400,22 @@ def test_only_ten_are_processed_and_billed(client: Any) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b"", b"{", b"[]", b"null", b"\xff", {}, {"image_urls": []}, {"image_urls": 5}, {"model": "x", "imageUrl": "y"},
-        {"imageUrl": "ftp://a/b"}, {"imageUrl": "http://127.0.0.1:1/x.png"}, {"imageUrl": "http://169.254.169.254/x"},
-        {"imageDataUrl": "data:image/png;base64,AAAA"}, {"imageDataUrl": "data:image/png;base64,%%"},
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff",
+        {},
+        {"image_urls": []},
+        {"image_urls": 5},
+        {"model": "x", "imageUrl": "y"},
+        {"imageUrl": "ftp://a/b"},
+        {"imageUrl": "http://127.0.0.1:1/x.png"},
+        {"imageUrl": "http://169.254.169.254/x"},
+        {"imageDataUrl": "data:image/png;base64,AAAA"},
+        {"imageDataUrl": "data:image/png;base64,%%"},
     ],
-)  # fmt: skip
+)
 def test_a_bad_body_is_a_400_in_its_form(client: Any, settings: Any, body: Any) -> None:
     settings.CALLER_ALLOW = []
     answer = post(client, body)
@@ -343,7 +424,9 @@ def test_a_bad_body_is_a_400_in_its_form(client: Any, settings: Any, body: Any) 
 
 
 @pytest.mark.django_db
-def test_addresses_are_fetched_through_the_guard(client: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_addresses_are_fetched_through_the_guard(
+    client: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from generation import fetching
 
     settings.CALLER_ALLOW = ["a.test:80"]

@@ -1,4 +1,6 @@
-"""Answers of Novita that the sandbox does not give: malformed, half, from elsewhere, or none at all."""
+"""Answers of Novita that the sandbox does not give: malformed, half, from elsewhere, or none at
+all.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,13 @@ import pytest
 from generation.providers import http
 from generation.providers.base import (
     Detection,
-    OutcomeUnknown,
-    ProviderBusy,
+    OutcomeUnknownError,
+    ProviderBusyError,
     ProviderError,
-    ProviderMisconfigured,
-    ProviderRejected,
+    ProviderMisconfiguredError,
+    ProviderRejectedError,
     Submission,
-    TaskNotFound,
+    TaskNotFoundError,
     TaskResult,
     TaskState,
 )
@@ -45,7 +47,9 @@ def provider(handler: Handler | None = None, base_url: str = "https://novita.tes
 def answering(status: int, content: Any = None, **headers: str) -> Handler:
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     return lambda request: httpx.Response(
-        status, content=body, headers={name.replace("_", "-"): value for name, value in headers.items()}
+        status,
+        content=body,
+        headers={name.replace("_", "-"): value for name, value in headers.items()},
     )
 
 
@@ -78,7 +82,7 @@ def polled(*images: Any, **task: Any) -> TaskResult:
     return answer
 
 
-# --- What is sent ----------------------------------------------------------------------------------------------------
+# --- What is sent ---
 def sent(submission: Submission) -> httpx.Request:
     requests: list[httpx.Request] = []
 
@@ -93,26 +97,44 @@ def sent(submission: Submission) -> httpx.Request:
 def test_a_submission_is_sent_as_documented() -> None:
     request = sent(
         Submission(
-            model_name="m", prompt="p", negative_prompt="n", seed=0, guidance_scale=7.5,
-            enable_nsfw_detection=True, nsfw_detection_level=2, response_image_type="webp",
+            model_name="m",
+            prompt="p",
+            negative_prompt="n",
+            seed=0,
+            guidance_scale=7.5,
+            enable_nsfw_detection=True,
+            nsfw_detection_level=2,
+            response_image_type="webp",
         )
-    )  # fmt: skip
+    )
     assert request.headers["Authorization"] == f"Bearer {KEY}"
     assert str(request.url) == "https://novita.test/v3/async/txt2img"
     assert json.loads(request.content) == {
-        "extra": {"response_image_type": "webp", "enable_nsfw_detection": True, "nsfw_detection_level": 2},
-        "request": {
-            "model_name": "m", "prompt": "p", "negative_prompt": "n", "width": 512, "height": 512, "image_num": 1,
-            "steps": 20, "guidance_scale": 7.5, "sampler_name": "Euler a", "seed": 0,
+        "extra": {
+            "response_image_type": "webp",
+            "enable_nsfw_detection": True,
+            "nsfw_detection_level": 2,
         },
-    }  # fmt: skip
+        "request": {
+            "model_name": "m",
+            "prompt": "p",
+            "negative_prompt": "n",
+            "width": 512,
+            "height": 512,
+            "image_num": 1,
+            "steps": 20,
+            "guidance_scale": 7.5,
+            "sampler_name": "Euler a",
+            "seed": 0,
+        },
+    }
 
 
 def test_an_empty_negative_prompt_is_not_sent() -> None:
     assert "negative_prompt" not in json.loads(sent(SUBMISSION).content)["request"]
 
 
-# --- Submitting ------------------------------------------------------------------------------------------------------
+# --- Submitting ---
 def test_the_older_envelope_is_understood() -> None:
     handler = answering(200, {"code": 0, "msg": "", "data": {"task_id": "old"}})
     assert provider(handler).submit(SUBMISSION, on_answer=lambda raw: None) == "old"
@@ -121,61 +143,72 @@ def test_the_older_envelope_is_understood() -> None:
 @pytest.mark.parametrize(
     ("handler", "error"),
     [
-        (answering(400, {"reason": "ILLEGAL_PROMPT"}), ProviderRejected),
-        (answering(400, {"reason": "MISSING_API_KEY"}), ProviderMisconfigured),
-        (answering(400, {"reason": "BILLING_BALANCE_NOT_ENOUGH"}), ProviderMisconfigured),
-        (answering(401, b""), ProviderMisconfigured),
-        (answering(403, {"reason": "INVALID_API_KEY"}), ProviderMisconfigured),
-        (answering(403, {"reason": "SOMETHING_NEW"}), ProviderMisconfigured),
-        (answering(404, {"message": "route not found"}), ProviderMisconfigured),
-        (answering(404, {"reason": "TASK_NOT_FOUND"}), ProviderRejected),
-        (answering(302, b"", location="https://elsewhere.test/"), ProviderMisconfigured),
-        (answering(413, b"<html>"), ProviderRejected),
-        (answering(422, {}), ProviderRejected),
-        (answering(429, {}), ProviderBusy),
-        (answering(503, {}, retry_after="7"), ProviderBusy),
-        (answering(503, {}), OutcomeUnknown),
-        (answering(500, {"reason": "CREATE_TASK_FAILED"}), OutcomeUnknown),
-        (answering(502, b"<html>"), OutcomeUnknown),
-        (answering(200, b"<html>"), OutcomeUnknown),
-        (answering(200, b""), OutcomeUnknown),
-        (answering(200, {}), OutcomeUnknown),
-        (answering(200, []), OutcomeUnknown),
-        (answering(200, b"[" * 100_000), OutcomeUnknown),
-        (answering(200, b'{"task_id": "a\\u0000b"}'), OutcomeUnknown),
-        (answering(200, {"code": 7, "msg": "no money"}), ProviderMisconfigured),
-        (answering(200, {"code": 6, "msg": "range"}), ProviderRejected),
-        (answering(200, {"code": -1, "msg": "oops"}), OutcomeUnknown),
-        (failing(httpx.ConnectError("refused")), ProviderBusy),
-        (failing(httpx.ConnectTimeout("slow")), ProviderBusy),
-        (failing(httpx.ReadTimeout("slow")), OutcomeUnknown),
-        (failing(httpx.WriteTimeout("slow")), OutcomeUnknown),
-        (failing(httpx.ReadError("reset")), OutcomeUnknown),
-        (failing(httpx.RemoteProtocolError("closed")), OutcomeUnknown),
-        (failing(httpx.UnsupportedProtocol("ftp")), ProviderMisconfigured),
+        (answering(400, {"reason": "ILLEGAL_PROMPT"}), ProviderRejectedError),
+        (answering(400, {"reason": "MISSING_API_KEY"}), ProviderMisconfiguredError),
+        (answering(400, {"reason": "BILLING_BALANCE_NOT_ENOUGH"}), ProviderMisconfiguredError),
+        (answering(401, b""), ProviderMisconfiguredError),
+        (answering(403, {"reason": "INVALID_API_KEY"}), ProviderMisconfiguredError),
+        (answering(403, {"reason": "SOMETHING_NEW"}), ProviderMisconfiguredError),
+        (answering(404, {"message": "route not found"}), ProviderMisconfiguredError),
+        (answering(404, {"reason": "TASK_NOT_FOUND"}), ProviderRejectedError),
+        (answering(302, b"", location="https://elsewhere.test/"), ProviderMisconfiguredError),
+        (answering(413, b"<html>"), ProviderRejectedError),
+        (answering(422, {}), ProviderRejectedError),
+        (answering(429, {}), ProviderBusyError),
+        (answering(503, {}, retry_after="7"), ProviderBusyError),
+        (answering(503, {}), OutcomeUnknownError),
+        (answering(500, {"reason": "CREATE_TASK_FAILED"}), OutcomeUnknownError),
+        (answering(502, b"<html>"), OutcomeUnknownError),
+        (answering(200, b"<html>"), OutcomeUnknownError),
+        (answering(200, b""), OutcomeUnknownError),
+        (answering(200, {}), OutcomeUnknownError),
+        (answering(200, []), OutcomeUnknownError),
+        (answering(200, b"[" * 100_000), OutcomeUnknownError),
+        (answering(200, b'{"task_id": "a\\u0000b"}'), OutcomeUnknownError),
+        (answering(200, {"code": 7, "msg": "no money"}), ProviderMisconfiguredError),
+        (answering(200, {"code": 6, "msg": "range"}), ProviderRejectedError),
+        (answering(200, {"code": -1, "msg": "oops"}), OutcomeUnknownError),
+        (failing(httpx.ConnectError("refused")), ProviderBusyError),
+        (failing(httpx.ConnectTimeout("slow")), ProviderBusyError),
+        (failing(httpx.ReadTimeout("slow")), OutcomeUnknownError),
+        (failing(httpx.WriteTimeout("slow")), OutcomeUnknownError),
+        (failing(httpx.ReadError("reset")), OutcomeUnknownError),
+        (failing(httpx.RemoteProtocolError("closed")), OutcomeUnknownError),
+        (failing(httpx.UnsupportedProtocol("ftp")), ProviderMisconfiguredError),
     ],
 )
-def test_every_refusal_of_a_submission_has_its_meaning(handler: Handler, error: type[ProviderError]) -> None:
+def test_every_refusal_of_a_submission_has_its_meaning(
+    handler: Handler, error: type[ProviderError]
+) -> None:
     caught = submit_error(handler)
     assert type(caught) is error
-    assert str(caught).startswith(("Novita", "The request was sent to Novita", "The address of Novita"))
+    assert str(caught).startswith(
+        ("Novita", "The request was sent to Novita", "The address of Novita")
+    )
     assert str(caught).endswith(".")
 
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [("7", 7), ("0", 0), ("99999999999", 86_400), ("soon", None), ("-3", None), ("Thu, 01 Jan 1970 00:00:00 GMT", 0)],
+    [
+        ("7", 7),
+        ("0", 0),
+        ("99999999999", 86_400),
+        ("soon", None),
+        ("-3", None),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+    ],
 )
 def test_retry_after_is_read_in_seconds_or_as_a_date(value: str, seconds: float | None) -> None:
     caught = submit_error(answering(429, {}, retry_after=value))
-    assert isinstance(caught, ProviderBusy)
+    assert isinstance(caught, ProviderBusyError)
     assert caught.retry_after == seconds
 
 
 def test_the_key_is_in_no_message_even_if_the_provider_quotes_it() -> None:
     seen: list[str] = []
     handler = answering(403, {"reason": f"BAD {KEY}", "message": f"wrong key\n {KEY}"})
-    with pytest.raises(ProviderMisconfigured) as caught:
+    with pytest.raises(ProviderMisconfiguredError) as caught:
         provider(handler).submit(SUBMISSION, on_answer=seen.append)
     assert KEY not in f"{caught.value!r} {caught.value.reason} {seen}"
     assert "wrong key [key]" in str(caught.value)
@@ -183,7 +216,7 @@ def test_the_key_is_in_no_message_even_if_the_provider_quotes_it() -> None:
 
 def test_at_most_4096_characters_of_an_answer_are_kept() -> None:
     seen: list[str] = []
-    with pytest.raises(OutcomeUnknown):
+    with pytest.raises(OutcomeUnknownError):
         provider(answering(200, b"\0\xff" + b"x" * 9000)).submit(SUBMISSION, on_answer=seen.append)
     assert len(seen[0]) == http.ANSWER_KEPT
     assert "\0" not in seen[0]
@@ -191,14 +224,16 @@ def test_at_most_4096_characters_of_an_answer_are_kept() -> None:
 
 def test_an_answer_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "BODY_MAX", 1000)
-    assert type(submit_error(answering(200, b"x" * 2000))) is OutcomeUnknown
-    assert type(poll(answering(200, b"x" * 2000))) is ProviderBusy
+    assert type(submit_error(answering(200, b"x" * 2000))) is OutcomeUnknownError
+    assert type(poll(answering(200, b"x" * 2000))) is ProviderBusyError
 
 
-# --- Through a real socket -------------------------------------------------------------------------------------------
+# --- Through a real socket ---
 @pytest.fixture
 def talker() -> Iterator[Callable[[bytes], str]]:
-    """A server that reads a request, says the given bytes, and hangs up; again and again, as some clients try twice."""
+    """A server that reads a request, says the given bytes, and hangs up; again and again, as some
+    clients try twice.
+    """
     servers: list[socket.socket] = []
 
     def serve(says: bytes) -> str:
@@ -222,53 +257,69 @@ def talker() -> Iterator[Callable[[bytes], str]]:
         server.close()
 
 
-def test_an_answer_that_breaks_off_is_kept_and_its_outcome_unknown(talker: Callable[[bytes], str]) -> None:
+def test_an_answer_that_breaks_off_is_kept_and_its_outcome_unknown(
+    talker: Callable[[bytes], str],
+) -> None:
     seen: list[str] = []
     url = talker(b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"task_id": "half')
-    with pytest.raises(OutcomeUnknown):
+    with pytest.raises(OutcomeUnknownError):
         provider(base_url=url).submit(SUBMISSION, on_answer=seen.append)
     assert seen == ['{"task_id": "half']
 
 
-def test_a_connection_that_is_hung_up_leaves_the_outcome_unknown(talker: Callable[[bytes], str]) -> None:
-    with pytest.raises(OutcomeUnknown):
+def test_a_connection_that_is_hung_up_leaves_the_outcome_unknown(
+    talker: Callable[[bytes], str],
+) -> None:
+    with pytest.raises(OutcomeUnknownError):
         provider(base_url=talker(b"")).submit(SUBMISSION, on_answer=lambda raw: None)
 
 
 def test_a_server_that_is_not_there_certainly_took_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
-    with pytest.raises(ProviderBusy):
+    with pytest.raises(ProviderBusyError):
         provider(base_url=url).submit(SUBMISSION, on_answer=lambda raw: None)
 
 
-@pytest.mark.parametrize("says", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", b"nonsense\r\n\r\n"])
-def test_a_poll_that_breaks_off_is_simply_asked_again(talker: Callable[[bytes], str], says: bytes) -> None:
+@pytest.mark.parametrize(
+    "says", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", b"nonsense\r\n\r\n"]
+)
+def test_a_poll_that_breaks_off_is_simply_asked_again(
+    talker: Callable[[bytes], str], says: bytes
+) -> None:
     async def collect() -> list[TaskResult | ProviderError]:
         return [answer async for _, answer in provider(base_url=talker(says)).poll(["t"])]
 
-    assert [type(answer) for answer in asyncio.run(collect())] == [ProviderBusy]
+    assert [type(answer) for answer in asyncio.run(collect())] == [ProviderBusyError]
 
 
-# --- Polling ---------------------------------------------------------------------------------------------------------
+# --- Polling ---
 @pytest.mark.parametrize(
     ("handler", "error"),
     [
-        (answering(404, {"reason": "TASK_NOT_FOUND"}), TaskNotFound),
-        (answering(404, {"message": "route not found"}), ProviderMisconfigured),
-        (answering(403, {"reason": "INVALID_API_KEY"}), ProviderMisconfigured),
-        (answering(429, {}), ProviderBusy),
-        (answering(500, {"reason": "GET_RESULT_FAILED"}), ProviderBusy),
-        (answering(504, b"<html>"), ProviderBusy),
-        (answering(200, b"<html>"), ProviderBusy),
-        (answering(200, {"task": {"task_id": "t"}}), ProviderBusy),
-        (answering(200, {"task": {"task_id": "another", "status": "TASK_STATUS_SUCCEED"}}), ProviderBusy),
-        (answering(200, b'{"task": {"task_id": "t", "status": "x", "eta": NaN}}'), ProviderBusy),
-        (failing(httpx.ReadTimeout("slow")), ProviderBusy),
-        (failing(httpx.ConnectError("refused")), ProviderBusy),
+        (answering(404, {"reason": "TASK_NOT_FOUND"}), TaskNotFoundError),
+        (answering(404, {"message": "route not found"}), ProviderMisconfiguredError),
+        (answering(403, {"reason": "INVALID_API_KEY"}), ProviderMisconfiguredError),
+        (answering(429, {}), ProviderBusyError),
+        (answering(500, {"reason": "GET_RESULT_FAILED"}), ProviderBusyError),
+        (answering(504, b"<html>"), ProviderBusyError),
+        (answering(200, b"<html>"), ProviderBusyError),
+        (answering(200, {"task": {"task_id": "t"}}), ProviderBusyError),
+        (
+            answering(200, {"task": {"task_id": "another", "status": "TASK_STATUS_SUCCEED"}}),
+            ProviderBusyError,
+        ),
+        (
+            answering(200, b'{"task": {"task_id": "t", "status": "x", "eta": NaN}}'),
+            ProviderBusyError,
+        ),
+        (failing(httpx.ReadTimeout("slow")), ProviderBusyError),
+        (failing(httpx.ConnectError("refused")), ProviderBusyError),
     ],
 )
-def test_every_failure_of_a_poll_has_its_meaning(handler: Handler, error: type[ProviderError]) -> None:
+def test_every_failure_of_a_poll_has_its_meaning(
+    handler: Handler, error: type[ProviderError]
+) -> None:
     assert type(poll(handler)) is error
 
 
@@ -277,7 +328,9 @@ def test_a_status_nobody_documented_is_never_guessed(status: str) -> None:
     assert polled(status=status).state is TaskState.UNRECOGNISED
 
 
-@pytest.mark.parametrize(("given", "read"), [(33.7, 33), (-1, 0), (250, 100), (None, 0), (1e300, 100)])
+@pytest.mark.parametrize(
+    ("given", "read"), [(33.7, 33), (-1, 0), (250, 100), (None, 0), (1e300, 100)]
+)
 def test_progress_stays_a_percentage(given: Any, read: int) -> None:
     assert polled(progress_percent=given, status="TASK_STATUS_PROCESSING").progress == read
 
@@ -299,9 +352,13 @@ def test_no_detection_is_ever_guessed(given: Any, read: Detection | None) -> Non
     assert polled({"image_url": "u"}).images[0].detection is None
 
 
-@pytest.mark.parametrize(("given", "read"), [(12.5, Decimal("12.5")), (None, None), (140, None), (-1, None)])
+@pytest.mark.parametrize(
+    ("given", "read"), [(12.5, Decimal("12.5")), (None, None), (140, None), (-1, None)]
+)
 def test_a_confidence_outside_its_range_is_no_confidence(given: Any, read: Decimal | None) -> None:
-    found = polled({"image_url": "u", "nsfw_detection_result": {"valid": True, "confidence": given}})
+    found = polled(
+        {"image_url": "u", "nsfw_detection_result": {"valid": True, "confidence": given}}
+    )
     assert found.images[0].detection is not None
     assert found.images[0].detection.confidence == read
 
@@ -321,7 +378,9 @@ def test_a_confidence_outside_its_range_is_no_confidence(given: Any, read: Decim
         ("3600", "?X-Amz-Date={now}&X-Amz-Expires=-5", 3600),
     ],
 )
-def test_an_address_expires_at_the_earlier_of_its_two_dates(ttl: Any, query: str, seconds: int) -> None:
+def test_an_address_expires_at_the_earlier_of_its_two_dates(
+    ttl: Any, query: str, seconds: int
+) -> None:
     now = datetime.now(UTC)
     url = "https://s3.test/a.png" + query.format(now=f"{now:%Y%m%dT%H%M%SZ}")
     image = polled({"image_url": url, "image_url_ttl": ttl, "image_type": "png"}).images[0]
@@ -329,7 +388,10 @@ def test_an_address_expires_at_the_earlier_of_its_two_dates(ttl: Any, query: str
 
 
 def test_an_image_without_an_address_keeps_its_position() -> None:
-    assert [(image.position, image.url) for image in polled({}, {"image_url": "u"}).images] == [(0, ""), (1, "u")]
+    assert [(image.position, image.url) for image in polled({}, {"image_url": "u"}).images] == [
+        (0, ""),
+        (1, "u"),
+    ]
 
 
 def test_no_more_polls_run_at_once_than_allowed() -> None:
@@ -378,20 +440,29 @@ def test_leaving_a_poll_early_leaves_nothing_running() -> None:
     assert asyncio.run(collect()) == 1
 
 
-# --- Models ----------------------------------------------------------------------------------------------------------
+# --- Models ---
 def test_models_that_cannot_be_used_or_read_are_left_out() -> None:
     rows = [
-        {"id": 1, "sd_name": "good.safetensors", "name": "Good", "status": 1, "is_sdxl": True, "base_model": "SDXL"},
+        {
+            "id": 1,
+            "sd_name": "good.safetensors",
+            "name": "Good",
+            "status": 1,
+            "is_sdxl": True,
+            "base_model": "SDXL",
+        },
         {"id": 2, "sd_name": "off.safetensors", "name": "Off", "status": 0},
         {"id": 3, "name": "nameless"},
         "nonsense",
     ]
     page = provider(answering(200, {"models": rows, "pagination": {"next_cursor": "c_x"}})).models()
-    assert [(model.name, model.title, model.is_sdxl) for model in page.models] == [("good.safetensors", "Good", True)]
+    assert [(model.name, model.title, model.is_sdxl) for model in page.models] == [
+        ("good.safetensors", "Good", True)
+    ]
     assert page.next_cursor == "c_x"
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"pagination": 3}'])
 def test_a_page_of_models_that_cannot_be_read_is_an_error(body: bytes) -> None:
-    with pytest.raises(ProviderBusy):
+    with pytest.raises(ProviderBusyError):
         provider(answering(200, body)).models()

@@ -15,7 +15,7 @@ from generation.providers.base import (
     Embedding,
     HiresFix,
     Lora,
-    ProviderRejected,
+    ProviderRejectedError,
     Submission,
 )
 from tests.generation.providers.test_novita import answering, provider
@@ -35,14 +35,18 @@ EVERYTHING = Submission(
     clip_skip=12,
     loras=tuple(Lora(model_name=f"lora{n}", strength=n / 4) for n in range(5)),
     embeddings=tuple(Embedding(model_name=f"e{n}.pt") for n in range(5)),
-    hires_fix=HiresFix(target_width=128, target_height=4096, strength=1, upscaler="RealESRNet_x4plus"),
+    hires_fix=HiresFix(
+        target_width=128, target_height=4096, strength=1, upscaler="RealESRNet_x4plus"
+    ),
     refiner_switch_at=Decimal("0.000"),
     enable_transparent_background=True,
     restore_faces=True,
     response_image_type="png",
     enable_nsfw_detection=True,
     nsfw_detection_level=1,
-    custom_storage=CustomStorage(aws_s3=AwsS3(region="r", bucket="b", path="/p", save_to_path_directly=True)),
+    custom_storage=CustomStorage(
+        aws_s3=AwsS3(region="r", bucket="b", path="/p", save_to_path_directly=True)
+    ),
     enterprise_plan=True,
     webhook_url="https://loupe.example/webhooks/novita/s",
 )
@@ -66,32 +70,63 @@ def test_every_field_is_sent_as_documented() -> None:
             "enable_nsfw_detection": True,
             "nsfw_detection_level": 1,
             "custom_storage": {
-                "aws_s3": {"region": "r", "bucket": "b", "path": "/p", "save_to_path_directly": True}
+                "aws_s3": {
+                    "region": "r",
+                    "bucket": "b",
+                    "path": "/p",
+                    "save_to_path_directly": True,
+                }
             },
             "enterprise_plan": {"enabled": True},
             "webhook": {"url": "https://loupe.example/webhooks/novita/s"},
         },
         "request": {
-            "model_name": "amberlight_v2_55113.safetensors", "prompt": "p", "negative_prompt": "n", "width": 128,
-            "height": 2048, "image_num": 8, "steps": 100, "guidance_scale": 30.0, "sampler_name": "UniPC",
-            "seed": 2**63 - 1, "sd_vae": "wide_gamut_xl_vae_81139.safetensors", "clip_skip": 12,
+            "model_name": "amberlight_v2_55113.safetensors",
+            "prompt": "p",
+            "negative_prompt": "n",
+            "width": 128,
+            "height": 2048,
+            "image_num": 8,
+            "steps": 100,
+            "guidance_scale": 30.0,
+            "sampler_name": "UniPC",
+            "seed": 2**63 - 1,
+            "sd_vae": "wide_gamut_xl_vae_81139.safetensors",
+            "clip_skip": 12,
             "loras": [{"model_name": f"lora{n}", "strength": n / 4} for n in range(5)],
             "embeddings": [{"model_name": f"e{n}.pt"} for n in range(5)],
             "hires_fix": {
-                "target_width": 128, "target_height": 4096, "strength": 1.0, "upscaler": "RealESRNet_x4plus",
+                "target_width": 128,
+                "target_height": 4096,
+                "strength": 1.0,
+                "upscaler": "RealESRNet_x4plus",
             },
-            "refiner": {"switch_at": 0.0}, "enable_transparent_background": True, "restore_faces": True,
+            "refiner": {"switch_at": 0.0},
+            "enable_transparent_background": True,
+            "restore_faces": True,
         },
-    }  # fmt: skip
+    }
 
 
 def test_what_is_unset_is_not_sent_and_nothing_is_null() -> None:
     sent = body(Submission(model_name="m", prompt="p"))
 
     assert set(sent["request"]) == {
-        "model_name", "prompt", "width", "height", "image_num", "steps", "guidance_scale", "sampler_name", "seed",
-    }  # fmt: skip
-    assert set(sent["extra"]) == {"response_image_type", "enable_nsfw_detection", "nsfw_detection_level"}
+        "model_name",
+        "prompt",
+        "width",
+        "height",
+        "image_num",
+        "steps",
+        "guidance_scale",
+        "sampler_name",
+        "seed",
+    }
+    assert set(sent["extra"]) == {
+        "response_image_type",
+        "enable_nsfw_detection",
+        "nsfw_detection_level",
+    }
     assert "null" not in json.dumps(sent)
 
 
@@ -99,26 +134,48 @@ def test_what_is_unset_is_not_sent_and_nothing_is_null() -> None:
     ("wrong", "sentence"),
     [
         ({"clip_skip": 13}, "request.clip_skip must be from 1 to 12"),
-        ({"loras": (Lora(model_name="a", strength=1.1),)}, "request.loras.0.strength must be from 0 to 1"),
-        ({"embeddings": (Embedding(model_name="a"),) * 6}, "request.embeddings must have 0 to 5 items"),
+        (
+            {"loras": (Lora(model_name="a", strength=1.1),)},
+            "request.loras.0.strength must be from 0 to 1",
+        ),
+        (
+            {"embeddings": (Embedding(model_name="a"),) * 6},
+            "request.embeddings must have 0 to 5 items",
+        ),
         ({"refiner_switch_at": Decimal("1.001")}, "request.refiner.switch_at must be from 0 to 1"),
     ],
 )
-def test_a_wrong_field_is_refused_before_anything_is_sent(wrong: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(ProviderRejected, match=sentence):
+def test_a_wrong_field_is_refused_before_anything_is_sent(
+    wrong: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(ProviderRejectedError, match=sentence):
         body(Submission(**({"model_name": "m", "prompt": "p"} | wrong)))
 
 
 def test_models_are_named_as_a_submission_names_them() -> None:
     def row(kind: str, **fields: Any) -> dict[str, Any]:
-        return {"id": 1, "sd_name": "a.safetensors", "sd_name_in_api": "a", "type": {"name": kind}, **fields}
+        return {
+            "id": 1,
+            "sd_name": "a.safetensors",
+            "sd_name_in_api": "a",
+            "type": {"name": kind},
+            **fields,
+        }
 
-    rows = [row("checkpoint"), row("vae"), row("lora", tags=["fog"]), row("textualinversion", sd_name_in_api="")]
+    rows = [
+        row("checkpoint"),
+        row("vae"),
+        row("lora", tags=["fog"]),
+        row("textualinversion", sd_name_in_api=""),
+    ]
     page = provider(answering(200, {"models": rows})).models(kind="lora")
 
     assert [(model.kind, model.name) for model in page.models] == [
-        ("checkpoint", "a.safetensors"), ("vae", "a.safetensors"), ("lora", "a"), ("textualinversion", "a.safetensors"),
-    ]  # fmt: skip
+        ("checkpoint", "a.safetensors"),
+        ("vae", "a.safetensors"),
+        ("lora", "a"),
+        ("textualinversion", "a.safetensors"),
+    ]
     assert page.models[2].tags == ("fog",)
 
 
@@ -132,6 +189,9 @@ def test_the_query_for_models_is_novitas() -> None:
     provider(handler).models(kind="vae", query="soft", is_sdxl=False, cursor="c_Wzg=", limit=1000)
 
     assert dict(asked[0].url.params) == {
-        "filter.types": "vae", "filter.query": "soft", "filter.is_sdxl": "false", "pagination.cursor": "c_Wzg=",
+        "filter.types": "vae",
+        "filter.query": "soft",
+        "filter.is_sdxl": "false",
+        "pagination.cursor": "c_Wzg=",
         "pagination.limit": "100",
-    }  # fmt: skip
+    }

@@ -1,4 +1,6 @@
-"""Novita's documented errors, each row of its table, and its task results down to the seeds inside debug_info."""
+"""Novita's documented errors, each row of its table, and its task results down to the seeds inside
+debug_info.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +10,22 @@ from typing import Any
 import pytest
 
 from generation.providers.base import (
-    OutcomeUnknown,
-    ProviderBusy,
+    OutcomeUnknownError,
+    ProviderBusyError,
     ProviderError,
-    ProviderMisconfigured,
-    ProviderRejected,
-    TaskNotFound,
+    ProviderMisconfiguredError,
+    ProviderRejectedError,
+    TaskNotFoundError,
     TaskState,
 )
 from tests.generation.providers.test_novita import KEY, answering, poll, polled, submit_error
 
-REFUSED, OURS, LATER, UNKNOWN = ProviderRejected, ProviderMisconfigured, ProviderBusy, OutcomeUnknown
+REFUSED, OURS, LATER, UNKNOWN = (
+    ProviderRejectedError,
+    ProviderMisconfiguredError,
+    ProviderBusyError,
+    OutcomeUnknownError,
+)
 # HTTP status, reason, what it means for a submission, what it means for a read.
 TABLE = [
     (400, "INVALID_REQUEST_BODY", REFUSED, REFUSED),
@@ -39,7 +46,7 @@ TABLE = [
     (403, "API_NOT_ALLOWED", OURS, OURS),
     (403, "NEED_REAL_NAME_VERIFY", OURS, OURS),
     (404, "API_NOT_FOUND", OURS, OURS),
-    (404, "TASK_NOT_FOUND", REFUSED, TaskNotFound),
+    (404, "TASK_NOT_FOUND", REFUSED, TaskNotFoundError),
     (429, "RATE_LIMIT_EXCEEDED", LATER, LATER),
     (500, "BILLING_FAILED", UNKNOWN, LATER),
     (500, "CREATE_TASK_FAILED", UNKNOWN, LATER),
@@ -54,7 +61,9 @@ TABLE = [
 def test_every_documented_error_has_its_meaning_and_a_sentence(
     status: int, reason: str, submitting: type[ProviderError], reading: type[ProviderError]
 ) -> None:
-    handler = answering(status, {"code": status, "reason": reason, "message": f"about {KEY}.", "metadata": {}})
+    handler = answering(
+        status, {"code": status, "reason": reason, "message": f"about {KEY}.", "metadata": {}}
+    )
     for caught, expected in ((submit_error(handler), submitting), (poll(handler), reading)):
         assert type(caught) is expected
         assert isinstance(caught, ProviderError)
@@ -64,7 +73,9 @@ def test_every_documented_error_has_its_meaning_and_a_sentence(
 
 
 def test_a_route_that_is_gone_says_so() -> None:
-    assert "the endpoint is gone" in str(submit_error(answering(404, {"message": "route not found"})))
+    assert "the endpoint is gone" in str(
+        submit_error(answering(404, {"message": "route not found"}))
+    )
 
 
 def test_a_signature_in_an_error_is_cut_off() -> None:
@@ -74,7 +85,7 @@ def test_a_signature_in_an_error_is_cut_off() -> None:
     assert "abc123" not in str(caught)
 
 
-# --- Results ---------------------------------------------------------------------------------------------------------
+# --- Results ---
 def succeeded(request_info: Any, *images: Any) -> list[int | None]:
     info = request_info if isinstance(request_info, str) else json.dumps(request_info)
     body = {
@@ -114,7 +125,11 @@ def test_progress_and_time_left_are_read() -> None:
     ],
 )
 def test_one_odd_field_does_not_hide_a_paid_image(odd: dict[str, Any]) -> None:
-    body = {"task": {"task_id": "t", "status": "TASK_STATUS_SUCCEED"}, "images": [{"image_url": "u"}], **odd}
+    body = {
+        "task": {"task_id": "t", "status": "TASK_STATUS_SUCCEED"},
+        "images": [{"image_url": "u"}],
+        **odd,
+    }
     answer = poll(answering(200, body))
     assert not isinstance(answer, ProviderError)
     assert [image.url for image in answer.images] == ["u"]
@@ -122,17 +137,22 @@ def test_one_odd_field_does_not_hide_a_paid_image(odd: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{"task": {"task_id": "t"}}, {"images": []}, {"task": {"task_id": "t", "status": "x"}, "images": {"a": 1}}]
+    "body",
+    [
+        {"task": {"task_id": "t"}},
+        {"images": []},
+        {"task": {"task_id": "t", "status": "x"}, "images": {"a": 1}},
+    ],
 )
 def test_an_answer_that_cannot_be_read_is_asked_for_again_and_kept(body: dict[str, Any]) -> None:
     answer = poll(answering(200, body))
-    assert isinstance(answer, ProviderBusy)
+    assert isinstance(answer, ProviderBusyError)
     assert (answer.reason, answer.raw) == ("UNREADABLE_RESULT", body)
 
 
 def test_an_answer_that_is_no_json_is_kept_as_text() -> None:
     answer = poll(answering(200, b"<html>\0busy"))
-    assert isinstance(answer, ProviderBusy)
+    assert isinstance(answer, ProviderBusyError)
     assert answer.raw == {"text": "<html>busy"}
 
 

@@ -1,4 +1,6 @@
-"""Scenario's client against answers in its published client's shapes, broken ones, and the sandbox over a socket."""
+"""Scenario's client against answers in its published client's shapes, broken ones, and the sandbox
+over a socket.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,13 @@ import httpx
 import pytest
 
 from generation.providers import http
-from generation.providers.base import ProviderBusy, ProviderError, ProviderMisconfigured, ProviderRejected
-from generation.providers.scenario import AssetNotFound, Scenario
+from generation.providers.base import (
+    ProviderBusyError,
+    ProviderError,
+    ProviderMisconfiguredError,
+    ProviderRejectedError,
+)
+from generation.providers.scenario import AssetNotFoundError, Scenario
 from generation.sandbox import library
 from generation.sandbox import scenario as sandbox
 
@@ -23,14 +30,20 @@ Handler = Callable[[httpx.Request], httpx.Response]
 
 
 def provider(handler: Handler) -> Scenario:
-    made = Scenario(api_key=KEY, api_secret=SECRET, base_url="https://scenario.test/v1/", label="Scenario")
+    made = Scenario(
+        api_key=KEY, api_secret=SECRET, base_url="https://scenario.test/v1/", label="Scenario"
+    )
     made.use_transport(httpx.MockTransport(handler))
     return made
 
 
 def answering(name: str) -> Scenario:
     saved = json.loads((PAYLOADS / f"{name}.json").read_text())
-    return provider(lambda request: httpx.Response(saved["status"], json=saved["body"], headers=saved["headers"]))
+    return provider(
+        lambda request: httpx.Response(
+            saved["status"], json=saved["body"], headers=saved["headers"]
+        )
+    )
 
 
 def saying(content: Any, status: int = 200) -> Scenario:
@@ -50,16 +63,22 @@ def sent(call: Callable[[Scenario], object], answer: str) -> httpx.Request:
     return requests[0]
 
 
-# --- What is sent ---------------------------------------------------------------------------------------------------
+# --- What is sent ---
 def test_a_page_is_asked_for_as_the_published_client_does() -> None:
     request = sent(lambda client: client.assets("eyJr=", page_size=500, project="proj_1"), "page")
 
     assert (request.method, request.url.path) == ("GET", "/v1/assets")
     assert dict(request.url.params) == {
-        "pageSize": "100", "paginationToken": "eyJr=", "projectId": "proj_1", "sortBy": "createdAt",
+        "pageSize": "100",
+        "paginationToken": "eyJr=",
+        "projectId": "proj_1",
+        "sortBy": "createdAt",
         "sortDirection": "asc",
-    }  # fmt: skip
-    assert request.headers["authorization"] == "Basic " + base64.b64encode(f"{KEY}:{SECRET}".encode()).decode()
+    }
+    assert (
+        request.headers["authorization"]
+        == "Basic " + base64.b64encode(f"{KEY}:{SECRET}".encode()).decode()
+    )
 
 
 def test_an_id_is_one_segment_of_the_path() -> None:
@@ -70,15 +89,21 @@ def test_an_id_is_one_segment_of_the_path() -> None:
     assert (request.url.path, request.url.query) == ("/v1/assets/asset_one", b"")
 
 
-# --- What is read ---------------------------------------------------------------------------------------------------
+# --- What is read ---
 def test_a_page_is_read_with_every_state_of_the_labels() -> None:
     page = answering("page").assets()
 
     assert (page.next_token, page.unreadable) == ("eyJrIjoiMSJ9", 0)
     assert {asset.id.removeprefix("asset_"): asset.nsfw for asset in page.items} == {
-        "clean": (), "labelled": ("violence", "tobacco"), "late": None, "null": None,
-        "old": ("explicit_nudity", "suggestive"), "new": ("cosmic_dread", "alcohol"), "film": None, "pending": None,
-    }  # fmt: skip
+        "clean": (),
+        "labelled": ("violence", "tobacco"),
+        "late": None,
+        "null": None,
+        "old": ("explicit_nudity", "suggestive"),
+        "new": ("cosmic_dread", "alcohol"),
+        "film": None,
+        "pending": None,
+    }
     by_id = {asset.id: asset for asset in page.items}
     assert [name for name, asset in by_id.items() if not asset.is_image] == ["asset_film"]
     assert [name for name, asset in by_id.items() if not asset.is_ready] == ["asset_pending"]
@@ -117,39 +142,54 @@ def test_odd_entries_cost_the_others_nothing_and_are_never_clean() -> None:
 def test_one_asset() -> None:
     assert answering("asset").asset("asset_one").nsfw == ("gambling",)
     assert answering("asset_without_labels").asset("asset_one").nsfw is None
-    with pytest.raises(ProviderBusy, match="another asset"):
+    with pytest.raises(ProviderBusyError, match="another asset"):
         answering("asset").asset("asset_two")
 
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"<html>", b"null", b"[]", b'"text"', b"{}", b'{"assets": null}', b'{"assets": [', b"[" * 50_000,
-     b'{"assets": [], "x": NaN}', b'{"assets": [{"id": "a\\u0000"}]}'],
-)  # fmt: skip
+    [
+        b"",
+        b"<html>",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"{}",
+        b'{"assets": null}',
+        b'{"assets": [',
+        b"[" * 50_000,
+        b'{"assets": [], "x": NaN}',
+        b'{"assets": [{"id": "a\\u0000"}]}',
+    ],
+)
 def test_an_answer_that_cannot_be_read_is_asked_for_again(content: bytes) -> None:
-    with pytest.raises(ProviderBusy, match="could not be read"):
+    with pytest.raises(ProviderBusyError, match="could not be read"):
         saying(content).assets()
-    with pytest.raises(ProviderBusy, match="could not be read"):
+    with pytest.raises(ProviderBusyError, match="could not be read"):
         saying(content).asset("a")
 
 
-# --- Errors ---------------------------------------------------------------------------------------------------------
+# --- Errors ---
 @pytest.mark.parametrize(
     ("name", "kind", "said", "wait"),
     [
-        ("error_400", ProviderRejected, "Invalid paginationToken", None),
-        ("error_401", ProviderMisconfigured, "Unauthorized", None),
-        ("error_403", ProviderMisconfigured, "You have no access to this project", None),
-        ("error_429", ProviderBusy, "Rate limit exceeded", 7.0),
-        ("error_429_bare", ProviderBusy, "HTTP 429", None),
-        ("error_500", ProviderBusy, "HTTP 500", None),
-        ("error_503", ProviderBusy, "Service Unavailable", 30.0),
+        ("error_400", ProviderRejectedError, "Invalid paginationToken", None),
+        ("error_401", ProviderMisconfiguredError, "Unauthorized", None),
+        ("error_403", ProviderMisconfiguredError, "You have no access to this project", None),
+        ("error_429", ProviderBusyError, "Rate limit exceeded", 7.0),
+        ("error_429_bare", ProviderBusyError, "HTTP 429", None),
+        ("error_500", ProviderBusyError, "HTTP 500", None),
+        ("error_503", ProviderBusyError, "Service Unavailable", 30.0),
     ],
 )
 def test_every_error_has_its_kind_and_a_sentence(
     name: str, kind: type[ProviderError], said: str, wait: float | None
 ) -> None:
-    for call in (lambda: answering(name).assets(), lambda: answering(name).asset("a"), answering(name).check):
+    for call in (
+        lambda: answering(name).assets(),
+        lambda: answering(name).asset("a"),
+        answering(name).check,
+    ):
         with pytest.raises(ProviderError) as caught:
             call()
         assert type(caught.value) is kind
@@ -161,13 +201,15 @@ def test_every_error_has_its_kind_and_a_sentence(
 
 
 def test_an_asset_that_is_gone_has_an_error_of_its_own() -> None:
-    with pytest.raises(AssetNotFound, match="no such asset"):
+    with pytest.raises(AssetNotFoundError, match="no such asset"):
         answering("error_404").asset("a")
-    with pytest.raises(ProviderMisconfigured):  # the listing itself cannot be gone
+    with pytest.raises(ProviderMisconfiguredError):  # the listing itself cannot be gone
         answering("error_404").assets()
 
 
-@pytest.mark.parametrize("secret", [KEY, SECRET, base64.b64encode(f"{KEY}:{SECRET}".encode()).decode()])
+@pytest.mark.parametrize(
+    "secret", [KEY, SECRET, base64.b64encode(f"{KEY}:{SECRET}".encode()).decode()]
+)
 def test_a_secret_that_is_quoted_is_not_repeated(secret: str) -> None:
     with pytest.raises(ProviderError) as caught:
         saying({"message": f"the credentials {secret} are wrong", "code": secret}, 401).assets()
@@ -176,13 +218,19 @@ def test_a_secret_that_is_quoted_is_not_repeated(secret: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [httpx.ConnectError("no"), httpx.ReadTimeout("no"), httpx.RemoteProtocolError("no"), OSError("no")]
+    "error",
+    [
+        httpx.ConnectError("no"),
+        httpx.ReadTimeout("no"),
+        httpx.RemoteProtocolError("no"),
+        OSError("no"),
+    ],
 )
 def test_no_answer_at_all_may_come_later(error: Exception) -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         raise error
 
-    with pytest.raises(ProviderBusy):
+    with pytest.raises(ProviderBusyError):
         provider(handler).assets()
 
 
@@ -191,16 +239,18 @@ def test_a_redirect_is_not_followed() -> None:
         assert request.url.host == "scenario.test"
         return httpx.Response(302, headers={"location": "https://elsewhere.test/v1/assets"})
 
-    with pytest.raises(ProviderMisconfigured):
+    with pytest.raises(ProviderMisconfiguredError):
         provider(handler).assets()
 
 
-# --- Over a socket --------------------------------------------------------------------------------------------------
+# --- Over a socket ---
 @pytest.fixture
 def live(live_server: Any) -> Callable[..., Scenario]:
     def make(key: str = "sandbox", secret: str = "sandbox") -> Scenario:
         base_url = f"{live_server.url}/sandbox/scenario/v1"
-        return Scenario(api_key=key, api_secret=secret, base_url=base_url, label="Scenario (sandbox)")
+        return Scenario(
+            api_key=key, api_secret=secret, base_url=base_url, label="Scenario (sandbox)"
+        )
 
     return make
 
@@ -216,7 +266,9 @@ def walk(client: Scenario, **options: Any) -> list[int]:
             return sizes
 
 
-def test_the_sandbox_lists_everything_once_and_has_an_empty_page(live: Callable[..., Scenario]) -> None:
+def test_the_sandbox_lists_everything_once_and_has_an_empty_page(
+    live: Callable[..., Scenario],
+) -> None:
     for size in (7, 50, 100):
         sizes = walk(live(), page_size=size)
         assert sum(sizes) == len(library.ASSETS)
@@ -228,11 +280,15 @@ def test_the_sandbox_lists_everything_once_and_has_an_empty_page(live: Callable[
 
 
 def test_the_published_client_reads_several_sandbox_assets(live_server: Any, settings: Any) -> None:
-    sdk = pytest.importorskip("scenario_sdk", reason="scenario-sdk, the published client, is not installed")
+    sdk = pytest.importorskip(
+        "scenario_sdk", reason="scenario-sdk, the published client, is not installed"
+    )
     settings.SANDBOX = True
     base_url = f"{live_server.url}/sandbox/scenario/v1"
     ids = [exhibit.id for exhibit in library.ASSETS[:3]]
-    with sdk.Scenario(api_key="k", api_secret="s", base_url=base_url, _strict_response_validation=True) as client:
+    with sdk.Scenario(
+        api_key="k", api_secret="s", base_url=base_url, _strict_response_validation=True
+    ) as client:
         found = client.assets.get_bulk(asset_ids=[*ids, "asset_nobody"]).assets
         assert [asset.id for asset in found] == ids
         with pytest.raises(sdk.BadRequestError, match="200"):
@@ -243,7 +299,11 @@ def test_the_sandbox_gives_what_the_library_says(live: Callable[..., Scenario]) 
     client = live()
     for exhibit in library.ASSETS[:12]:
         found = client.asset(exhibit.id)
-        assert (found.id, found.is_image, found.provenance["prompt"]) == (exhibit.id, exhibit.is_image, exhibit.prompt)
+        assert (found.id, found.is_image, found.provenance["prompt"]) == (
+            exhibit.id,
+            exhibit.is_image,
+            exhibit.prompt,
+        )
         if exhibit.trait != library.LATE:
             assert found.nsfw == exhibit.labels
 
@@ -257,23 +317,26 @@ def test_labels_come_late_where_they_should(live: Callable[..., Scenario]) -> No
 @pytest.mark.parametrize(
     ("key", "kind"),
     [
-        ("invalid", ProviderMisconfigured),
-        ("sandbox-401", ProviderMisconfigured),
-        ("sandbox-403", ProviderMisconfigured),
-        ("sandbox-429", ProviderBusy),
-        ("sandbox-429-always", ProviderBusy),
-        ("sandbox-500", ProviderBusy),
-        ("sandbox-502", ProviderBusy),
-        ("sandbox-503", ProviderBusy),
-        ("sandbox-html", ProviderBusy),
-        ("sandbox-json", ProviderBusy),
-        ("sandbox-list", ProviderBusy),
-        ("sandbox-empty", ProviderBusy),
-        ("sandbox-hang", ProviderBusy),
+        ("invalid", ProviderMisconfiguredError),
+        ("sandbox-401", ProviderMisconfiguredError),
+        ("sandbox-403", ProviderMisconfiguredError),
+        ("sandbox-429", ProviderBusyError),
+        ("sandbox-429-always", ProviderBusyError),
+        ("sandbox-500", ProviderBusyError),
+        ("sandbox-502", ProviderBusyError),
+        ("sandbox-503", ProviderBusyError),
+        ("sandbox-html", ProviderBusyError),
+        ("sandbox-json", ProviderBusyError),
+        ("sandbox-list", ProviderBusyError),
+        ("sandbox-empty", ProviderBusyError),
+        ("sandbox-hang", ProviderBusyError),
     ],
 )
 def test_every_key_of_the_sandbox_provokes_its_error(
-    live: Callable[..., Scenario], monkeypatch: pytest.MonkeyPatch, key: str, kind: type[ProviderError]
+    live: Callable[..., Scenario],
+    monkeypatch: pytest.MonkeyPatch,
+    key: str,
+    kind: type[ProviderError],
 ) -> None:
     monkeypatch.setattr(sandbox, "HANGING", 1.0)
     monkeypatch.setattr(http, "READ_TIMEOUT", httpx.Timeout(0.5 if key == "sandbox-hang" else 10))
@@ -289,17 +352,19 @@ def test_a_busy_sandbox_answers_the_third_time(live: Callable[..., Scenario]) ->
     for key in ("sandbox-429", "sandbox-503"):
         client, waits = live(key), []
         for _ in range(2):
-            with pytest.raises(ProviderBusy) as caught:
+            with pytest.raises(ProviderBusyError) as caught:
                 client.check()
             waits.append(caught.value.retry_after)
         client.check()
         assert waits == [1.0, 1.0]
 
 
-def test_the_other_keys_of_the_sandbox(live: Callable[..., Scenario], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_other_keys_of_the_sandbox(
+    live: Callable[..., Scenario], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sandbox, "SLOW", 0.1)
     live("sandbox-slow").check()
-    with pytest.raises(AssetNotFound):
+    with pytest.raises(AssetNotFoundError):
         live("sandbox-404").asset(library.ASSETS[0].id)
     odd = live("sandbox-odd").assets(page_size=10)
     assert odd.unreadable == 3
@@ -322,17 +387,27 @@ def test_the_other_keys_of_the_sandbox(live: Callable[..., Scenario], monkeypatc
 def test_the_sandbox_refuses_what_is_wrong(client: Any, db: None, path: str, status: int) -> None:
     header = "Basic " + base64.b64encode(b"sandbox:sandbox").decode()
 
-    assert client.get(f"/sandbox/scenario/v1/{path}", headers={"authorization": header}).status_code == status
+    assert (
+        client.get(f"/sandbox/scenario/v1/{path}", headers={"authorization": header}).status_code
+        == status
+    )
 
 
-@pytest.mark.parametrize("header", ["", "Basic", "Basic !!!", "Basic c2FuZGJveA==", "Bearer c2FuZGJveDpzYW5kYm94"])
+@pytest.mark.parametrize(
+    "header", ["", "Basic", "Basic !!!", "Basic c2FuZGJveA==", "Bearer c2FuZGJveDpzYW5kYm94"]
+)
 def test_the_sandbox_asks_for_key_and_secret(client: Any, db: None, header: str) -> None:
-    assert client.get("/sandbox/scenario/v1/assets", headers={"authorization": header}).status_code == 401
+    assert (
+        client.get("/sandbox/scenario/v1/assets", headers={"authorization": header}).status_code
+        == 401
+    )
 
 
 def test_an_image_needs_a_valid_signature(client: Any, db: None, settings: Any) -> None:
     header = "Basic " + base64.b64encode(b"sandbox:sandbox").decode()
-    page = client.get("/sandbox/scenario/v1/assets?pageSize=1", headers={"authorization": header}).json()
+    page = client.get(
+        "/sandbox/scenario/v1/assets?pageSize=1", headers={"authorization": header}
+    ).json()
     url = page["assets"][0]["url"]
 
     assert client.get(url).status_code == 200
@@ -340,4 +415,7 @@ def test_an_image_needs_a_valid_signature(client: Any, db: None, settings: Any) 
     assert client.get(url[:-1] + ("0" if url[-1] != "0" else "1")).status_code == 403
     settings.SANDBOX = False
     assert client.get(url).status_code == 404
-    assert client.get("/sandbox/scenario/v1/assets", headers={"authorization": header}).status_code == 404
+    assert (
+        client.get("/sandbox/scenario/v1/assets", headers={"authorization": header}).status_code
+        == 404
+    )

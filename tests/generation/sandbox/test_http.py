@@ -83,7 +83,7 @@ def error(answer: HttpResponse) -> tuple[int, str]:
     return answer.status_code, body["reason"]
 
 
-# --- Submitting ------------------------------------------------------------------------------------------------------
+# --- Submitting ---
 def test_a_submission_is_answered_by_a_task_id_and_nothing_else(novita: Client) -> None:
     answer = post(novita)
     assert answer.status_code == 200
@@ -97,10 +97,16 @@ def test_any_key_will_do_with_or_without_bearer(novita: Client, key: str) -> Non
 
 @pytest.mark.parametrize(
     ("key", "expected"),
-    [("", (400, "MISSING_API_KEY")), ("Bearer ", (403, "INVALID_API_KEY")), ("invalid", (403, "INVALID_API_KEY"))],
+    [
+        ("", (400, "MISSING_API_KEY")),
+        ("Bearer ", (403, "INVALID_API_KEY")),
+        ("invalid", (403, "INVALID_API_KEY")),
+    ],
 )
 @pytest.mark.parametrize("path", ["/v3/async/task-result?task_id=x", "/v3/model"])
-def test_without_a_key_there_is_nothing(novita: Client, key: str, expected: tuple[int, str], path: str) -> None:
+def test_without_a_key_there_is_nothing(
+    novita: Client, key: str, expected: tuple[int, str], path: str
+) -> None:
     client = Client(headers={"Authorization": key})
     assert error(client.get(BASE + path)) == expected
     assert error(post(client)) == expected
@@ -126,14 +132,16 @@ def test_the_wrong_method_is_an_unknown_route(novita: Client) -> None:
     assert error(novita.get(f"{BASE}/v3/async/txt2img")) == (404, "API_NOT_FOUND")
 
 
-# --- A task's life ---------------------------------------------------------------------------------------------------
+# --- A task's life ---
 def test_a_task_queues_works_and_succeeds_by_the_clock(novita: Client) -> None:
     task_id = submit(novita)
     seen = []
     for started, ready in ((5, 10), (-2, 8), (-8, 2), (-10, -1)):
         at(task_id, started=started, ready=ready)
         answer = result(novita, task_id)
-        seen.append((answer["task"]["status"], answer["task"]["progress_percent"], len(answer["images"])))
+        seen.append(
+            (answer["task"]["status"], answer["task"]["progress_percent"], len(answer["images"]))
+        )
     assert [status for status, _, _ in seen] == [
         wire.STATUS_QUEUED,
         wire.STATUS_PROCESSING,
@@ -154,14 +162,25 @@ def test_the_eta_counts_down(novita: Client) -> None:
 def test_a_finished_task_has_everything_the_official_sdk_reads(novita: Client) -> None:
     answer = result(novita, submit(novita, image_num=2))
     assert set(answer) == {"extra", "task", "images", "videos", "audios"}
-    assert set(answer["task"]) == {"task_id", "task_type", "status", "reason", "eta", "progress_percent"}
+    assert set(answer["task"]) == {
+        "task_id",
+        "task_type",
+        "status",
+        "reason",
+        "eta",
+        "progress_percent",
+    }
     assert answer["extra"]["seed"] == "42"
     times = ("submit_time_ms", "execute_time_ms", "complete_time_ms")
     assert all(answer["extra"]["debug_info"][name].isdigit() for name in times)
     assert json.loads(answer["extra"]["debug_info"]["request_info"])["seeds"] == [42, 43]
     assert (answer["videos"], answer["audios"]) == ([], [])
     image = answer["images"][0]
-    assert (image["image_url_ttl"], image["image_type"], image["nsfw_detection_result"]) == ("3600", "png", None)
+    assert (image["image_url_ttl"], image["image_type"], image["nsfw_detection_result"]) == (
+        "3600",
+        "png",
+        None,
+    )
 
 
 def test_a_random_seed_is_drawn_once(novita: Client) -> None:
@@ -206,10 +225,13 @@ def test_last_weeks_tasks_are_forgotten(novita: Client) -> None:
     assert not SandboxTask.objects.filter(pk=old).exists()
 
 
-# --- Images ----------------------------------------------------------------------------------------------------------
+# --- Images ---
 @pytest.mark.parametrize("image_type", ["png", "jpeg", "webp"])
 def test_every_size_count_and_type_is_honoured(novita: Client, image_type: str) -> None:
-    answer = result(novita, submit(novita, {"response_image_type": image_type}, image_num=3, width=200, height=136))
+    answer = result(
+        novita,
+        submit(novita, {"response_image_type": image_type}, image_num=3, width=200, height=136),
+    )
     assert len(answer["images"]) == 3
     for row in answer["images"]:
         content = fetch(row["image_url"])
@@ -221,24 +243,38 @@ def test_every_size_count_and_type_is_honoured(novita: Client, image_type: str) 
 
 def test_a_hires_fix_and_a_transparent_background_are_visible(novita: Client) -> None:
     hires = {"target_width": 320, "target_height": 256, "strength": 0.5, "upscaler": "Latent"}
-    answer = result(novita, submit(novita, hires_fix=hires, enable_transparent_background=True, model_name=SDXL))
+    answer = result(
+        novita, submit(novita, hires_fix=hires, enable_transparent_background=True, model_name=SDXL)
+    )
     image = Image.open(io.BytesIO(fetch(answer["images"][0]["image_url"]).content))
     assert (image.format, image.mode, image.size) == ("PNG", "RGBA", (320, 256))
     alpha = image.getchannel("A")
-    assert (alpha.getpixel((0, 0)), alpha.getpixel((160, 120)), alpha.getpixel((0, 255))) == (0, 255, 255)
+    assert (alpha.getpixel((0, 0)), alpha.getpixel((160, 120)), alpha.getpixel((0, 255))) == (
+        0,
+        255,
+        255,
+    )
     assert marker.read(image) == []
 
 
-def test_a_transparent_background_is_refused_for_what_the_catalogue_says_is_no_sdxl(novita: Client) -> None:
+def test_a_transparent_background_is_refused_for_what_the_catalogue_says_is_no_sdxl(
+    novita: Client,
+) -> None:
     for name in (REQUEST["model_name"], REQUEST["model_name"].removesuffix(".safetensors")):
         answer = post(novita, enable_transparent_background=True, model_name=name)
         assert error(answer) == (400, "INVALID_REQUEST_BODY")
         assert "needs an SDXL model" in answer.json()["message"]
-    assert post(novita, enable_transparent_background=True, model_name="nobody-knows").status_code == 200
+    assert (
+        post(novita, enable_transparent_background=True, model_name="nobody-knows").status_code
+        == 200
+    )
 
 
 def test_the_debug_info_says_what_was_asked_but_not_where_to_call_back(novita: Client) -> None:
-    extra = {"webhook": {"url": "https://loupe.example/secret"}, "enterprise_plan": {"enabled": True}}
+    extra = {
+        "webhook": {"url": "https://loupe.example/secret"},
+        "enterprise_plan": {"enabled": True},
+    }
     lora = {"model_name": "aurora_glow_68100", "strength": 0.5}
     answer = result(novita, submit(novita, extra, image_num=3, loras=[lora]))
     info = json.loads(answer["extra"]["debug_info"]["request_info"])
@@ -264,7 +300,9 @@ def test_the_same_request_gives_the_same_bytes_whatever_its_task(novita: Client)
     assert first == second
 
 
-def test_an_address_looks_like_s3s_and_really_expires(novita: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_looks_like_s3s_and_really_expires(
+    novita: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     url = result(novita, submit(novita))["images"][0]["image_url"]
     query = parse_qs(urlsplit(url).query)
     assert query["X-Amz-Expires"] == ["3600"]
@@ -294,7 +332,7 @@ def test_an_address_cannot_be_made_up(novita: Client, forge: Callable[[str], str
     assert b"SignatureDoesNotMatch" in answer.content
 
 
-# --- Words that steer ------------------------------------------------------------------------------------------------
+# --- Words that steer ---
 def test_fail_fails_with_a_reason_and_without_images(novita: Client) -> None:
     answer = result(novita, submit(novita, prompt="hills sandbox:fail"))
     assert (answer["task"]["status"], answer["images"]) == (wire.STATUS_FAILED, [])
@@ -335,7 +373,9 @@ def test_lost_takes_the_task_and_answers_with_a_failure(novita: Client) -> None:
     assert SandboxTask.objects.count() == 1
 
 
-@pytest.mark.parametrize(("word", "reason"), [("reject", "ILLEGAL_PROMPT"), ("broke", "BILLING_BALANCE_NOT_ENOUGH")])
+@pytest.mark.parametrize(
+    ("word", "reason"), [("reject", "ILLEGAL_PROMPT"), ("broke", "BILLING_BALANCE_NOT_ENOUGH")]
+)
 def test_a_refusal_can_be_asked_for(novita: Client, word: str, reason: str) -> None:
     assert error(post(novita, prompt=f"hills sandbox:{word}")) == (400, reason)
     assert not SandboxTask.objects.exists()
@@ -343,12 +383,17 @@ def test_a_refusal_can_be_asked_for(novita: Client, word: str, reason: str) -> N
 
 def detection(novita: Client, prompt: str, level: int) -> dict[str, Any]:
     extra = {"enable_nsfw_detection": True, "nsfw_detection_level": level}
-    found: dict[str, Any] = result(novita, submit(novita, extra, prompt=prompt))["images"][0]["nsfw_detection_result"]
+    found: dict[str, Any] = result(novita, submit(novita, extra, prompt=prompt))["images"][0][
+        "nsfw_detection_result"
+    ]
     return found
 
 
 def test_detection_depends_on_the_level(novita: Client) -> None:
-    found = [detection(novita, "hills sandbox:swimwear-underwear.male@88", level)["confidence"] for level in (0, 1, 2)]
+    found = [
+        detection(novita, "hills sandbox:swimwear-underwear.male@88", level)["confidence"]
+        for level in (0, 1, 2)
+    ]
     assert found == [pytest.approx(2, abs=2), pytest.approx(2, abs=2), 88]
 
 
@@ -357,12 +402,17 @@ def test_detection_sees_nothing_outside_novitas_levels(novita: Client) -> None:
 
 
 def test_detection_that_did_not_run_says_so(novita: Client) -> None:
-    assert detection(novita, "hills sandbox:invalid-detection", 2) == {"valid": False, "confidence": 0}
+    assert detection(novita, "hills sandbox:invalid-detection", 2) == {
+        "valid": False,
+        "confidence": 0,
+    }
 
 
-# --- Models ----------------------------------------------------------------------------------------------------------
+# --- Models ---
 def models(novita: Client, **asked: Any) -> dict[str, Any]:
-    answer = novita.get(f"{BASE}/v3/model", {name.replace("__", "."): value for name, value in asked.items()})
+    answer = novita.get(
+        f"{BASE}/v3/model", {name.replace("__", "."): value for name, value in asked.items()}
+    )
     assert answer.status_code == 200
     return dict(answer.json())
 
@@ -382,12 +432,17 @@ def test_models_are_paged_by_a_cursor_that_means_nothing_to_anybody(novita: Clie
 @pytest.mark.parametrize("prefix", ["c_", "c_c_"])
 def test_the_sdks_own_numbered_cursors_are_understood(novita: Client, prefix: str) -> None:
     everything = models(novita, pagination__limit=100)["models"]
-    assert models(novita, pagination__limit=100, pagination__cursor=f"{prefix}10")["models"] == everything[10:]
+    assert (
+        models(novita, pagination__limit=100, pagination__cursor=f"{prefix}10")["models"]
+        == everything[10:]
+    )
     assert models(novita, pagination__limit=100, pagination__cursor=f"{prefix}100")["models"] == []
 
 
 def test_models_can_be_filtered(novita: Client) -> None:
-    assert [row["name"] for row in models(novita, filter__query="aquarelle")["models"]] == ["Aquarelle Mix v1.5"]
+    assert [row["name"] for row in models(novita, filter__query="aquarelle")["models"]] == [
+        "Aquarelle Mix v1.5"
+    ]
     assert all(row["is_sdxl"] for row in models(novita, filter__is_sdxl="true")["models"])
     assert models(novita, filter__types="controlnet")["models"] == []
     for kind, ending in (("lora", "68100"), ("vae", "81100"), ("textualinversion", "94100.pt")):
@@ -399,7 +454,9 @@ def test_models_can_be_filtered(novita: Client) -> None:
 
 
 def test_the_javascript_sdks_brackets_are_understood(novita: Client) -> None:
-    answer = novita.get(f"{BASE}/v3/model", {"filter[types]": "checkpoint", "pagination[limit]": "3"})
+    answer = novita.get(
+        f"{BASE}/v3/model", {"filter[types]": "checkpoint", "pagination[limit]": "3"}
+    )
     assert len(answer.json()["models"]) == 3
 
 
@@ -410,7 +467,9 @@ def test_a_wrong_page_is_refused(novita: Client, asked: dict[str, str]) -> None:
     assert error(novita.get(f"{BASE}/v3/model", asked)) == (400, "INVALID_REQUEST_BODY")
 
 
-def test_pictures_to_classify_are_decoded_one_at_a_time(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_to_classify_are_decoded_one_at_a_time(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They are decoded in the web process, for anybody who knows the address."""
     meeting, met = threading.Barrier(2), []
 
@@ -426,22 +485,28 @@ def test_pictures_to_classify_are_decoded_one_at_a_time(db: None, monkeypatch: p
     Image.new("RGB", (8, 8)).save(file, "PNG")
     address = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
     answer = Client().post(
-        "/sandbox/nano-gpt/api/nsfw/image", {"imageDataUrls": [address] * 3}, content_type="application/json",
+        "/sandbox/nano-gpt/api/nsfw/image",
+        {"imageDataUrls": [address] * 3},
+        content_type="application/json",
         headers={"x-api-key": "k"},
-    )  # fmt: skip
+    )
 
     assert answer.status_code == 200
     assert met == []
 
 
-def test_a_picture_larger_than_loupe_stores_is_not_decoded(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_larger_than_loupe_stores_is_not_decoded(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(marker, "read", lambda image: pytest.fail("it was decoded"))
     file = io.BytesIO()
     Image.new("1", (5000, 5000)).save(file, "PNG")
     address = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
     answer = Client().post(
-        "/sandbox/nano-gpt/api/nsfw/image", {"imageDataUrl": address}, content_type="application/json",
+        "/sandbox/nano-gpt/api/nsfw/image",
+        {"imageDataUrl": address},
+        content_type="application/json",
         headers={"x-api-key": "k"},
-    )  # fmt: skip
+    )
 
     assert answer.status_code == 400

@@ -32,7 +32,9 @@ def recoded(image: Image.Image, name: str, quality: int) -> Image.Image:
 def test_labels_survive_every_encoding_at_every_size(size: tuple[int, int], ground: str) -> None:
     image = noise(size) if ground == "noise" else Image.new("RGB", size, ground)
     marker.draw(image, LABELS)
-    assert [marker.read(recoded(image, *encoding)) for encoding in ENCODINGS] == [LABELS] * len(ENCODINGS)
+    assert [marker.read(recoded(image, *encoding)) for encoding in ENCODINGS] == [LABELS] * len(
+        ENCODINGS
+    )
 
 
 def test_a_picture_with_nothing_on_it_reads_as_an_empty_list() -> None:
@@ -49,7 +51,9 @@ def test_a_copy_of_half_the_size_is_still_readable() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.tuples(st.sampled_from([card.slug for card in CARDS]), st.integers(0, 100)), max_size=3),
+    st.lists(
+        st.tuples(st.sampled_from([card.slug for card in CARDS]), st.integers(0, 100)), max_size=3
+    ),
     st.integers(128, 600),
     st.integers(128, 600),
 )
@@ -60,7 +64,12 @@ def test_whatever_is_drawn_is_read(labels: list[tuple[str, int]], width: int, he
 
 
 def test_pictures_from_elsewhere_are_none() -> None:
-    others = [Image.new("RGB", (64, 64)), Image.new("L", (1, 1)), Image.new("RGBA", (300, 2)), noise((512, 512))]
+    others = [
+        Image.new("RGB", (64, 64)),
+        Image.new("L", (1, 1)),
+        Image.new("RGBA", (300, 2)),
+        noise((512, 512)),
+    ]
     assert [marker.read(image) for image in others] == [None] * 4
 
 

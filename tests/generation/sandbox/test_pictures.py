@@ -53,7 +53,9 @@ def test_another_seed_position_or_parameter_gives_another_picture() -> None:
 
 @pytest.mark.parametrize("size", [(128, 128), (2048, 128), (128, 2048), (131, 257)])
 @pytest.mark.parametrize("name", backgrounds.BACKGROUNDS)
-def test_every_background_paints_every_size(name: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_background_paints_every_size(
+    name: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(backgrounds, "choose", lambda prompt, seed: backgrounds.BACKGROUNDS[name])
     image = pictures.paint(request(width=size[0], height=size[1]), 3, 0)
     assert image.size == size
@@ -67,13 +69,17 @@ def test_every_background_has_words_that_call_for_it(name: str) -> None:
 
 
 def test_a_prompt_without_a_known_word_is_left_to_the_seed() -> None:
-    assert {backgrounds.choose("something else", seed) for seed in range(13)} == set(backgrounds.BACKGROUNDS.values())
+    assert {backgrounds.choose("something else", seed) for seed in range(13)} == set(
+        backgrounds.BACKGROUNDS.values()
+    )
 
 
 @pytest.mark.parametrize("size", [(128, 128), (128, 400), (400, 128)])
 @pytest.mark.parametrize("slug", BY_SLUG)
 def test_every_category_has_a_card_that_the_marker_names(slug: str, size: tuple[int, int]) -> None:
-    image = pictures.paint(request(f"a still life sandbox:{slug}@61", width=size[0], height=size[1]), 1, 0)
+    image = pictures.paint(
+        request(f"a still life sandbox:{slug}@61", width=size[0], height=size[1]), 1, 0
+    )
     assert marker.read(image) == [(slug, 61)]
 
 
@@ -102,8 +108,14 @@ def test_words_are_matched_whole_and_in_any_case() -> None:
 
 
 def test_named_categories_come_first_and_at_most_three_count() -> None:
-    steering = steer("whisky in a casino, sandbox:violence.weapons@12, sandbox:alcohol.use. sandbox:slow")
-    assert steering.labels == (("violence.weapons", 12), ("alcohol.use", 92), ("alcohol.beverages", 91))
+    steering = steer(
+        "whisky in a casino, sandbox:violence.weapons@12, sandbox:alcohol.use. sandbox:slow"
+    )
+    assert steering.labels == (
+        ("violence.weapons", 12),
+        ("alcohol.use", 92),
+        ("alcohol.beverages", 91),
+    )
     assert steering.behaviours == {"slow"}
 
 

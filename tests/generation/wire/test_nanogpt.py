@@ -24,7 +24,13 @@ def test_every_field_takes_one_image_or_a_list(field: str, value: Any) -> None:
 
 def test_images_of_several_fields_keep_the_order_of_the_page_and_of_their_list() -> None:
     request = wire.NsfwRequest.model_validate(
-        {"imageDataUrls": ["e", "f"], "imageUrl": "c", "image_urls": ["a", "a"], "imageDataUrl": "d", "imageUrls": "b"}
+        {
+            "imageDataUrls": ["e", "f"],
+            "imageUrl": "c",
+            "image_urls": ["a", "a"],
+            "imageDataUrl": "d",
+            "imageUrls": "b",
+        }
     )
     assert request.images == ["a", "a", "b", "c", "d", "e", "f"]
 
@@ -33,7 +39,9 @@ def test_blank_entries_and_nulls_are_no_images() -> None:
     assert wire.NsfwRequest.model_validate({"image_urls": ["", " "], "imageUrl": None}).images == []
 
 
-@pytest.mark.parametrize("body", [{"image_urls": 5}, {"image_urls": [5]}, {"model": "other"}, [], "x", None])
+@pytest.mark.parametrize(
+    "body", [{"image_urls": 5}, {"image_urls": [5]}, {"model": "other"}, [], "x", None]
+)
 def test_a_request_of_another_shape_is_refused(body: Any) -> None:
     with pytest.raises(ValidationError):
         wire.NsfwRequest.model_validate(body)
@@ -42,9 +50,15 @@ def test_a_request_of_another_shape_is_refused(body: Any) -> None:
 def test_a_reply_is_written_as_documented() -> None:
     reply = wire.NsfwReply.of([False, True], request_id="r", price=wire.IMAGE_PRICE)
     assert reply.to_wire() == {
-        "model": "nsfw-classifier", "requestId": "r", "inputCount": 2, "cost": 0.003, "currency": "USD",
-        "truncated": False, "has_nsfw_concepts": [False, True], "is_nsfw": True,
-    }  # fmt: skip
+        "model": "nsfw-classifier",
+        "requestId": "r",
+        "inputCount": 2,
+        "cost": 0.003,
+        "currency": "USD",
+        "truncated": False,
+        "has_nsfw_concepts": [False, True],
+        "is_nsfw": True,
+    }
     assert wire.NsfwReply.model_validate(reply.to_wire()) == reply
 
 
@@ -69,7 +83,9 @@ def test_what_is_not_a_verdict_is_never_read_as_one(change: dict[str, Any]) -> N
 
 @pytest.mark.parametrize("odd", ["free", float("inf"), float("nan"), {}, []])
 def test_an_odd_cost_is_no_cost_and_no_reason_to_drop_the_verdicts(odd: Any) -> None:
-    reply = wire.NsfwReply.model_validate({"has_nsfw_concepts": [True], "cost": odd, "currency": 7, "requestId": {}})
+    reply = wire.NsfwReply.model_validate(
+        {"has_nsfw_concepts": [True], "cost": odd, "currency": 7, "requestId": {}}
+    )
     assert (reply.cost, reply.currency, reply.requestId) == (None, None, None)
     assert reply.has_nsfw_concepts == [True]
 
@@ -92,8 +108,14 @@ def test_an_error_is_read_in_every_form(body: Any, read: tuple[str, str]) -> Non
 
 
 def test_errors_are_written_in_both_forms() -> None:
-    plain = wire.ErrorReply(error="Insufficient balance", status=402, requiredBalance=Decimal("0.0035"))
-    assert plain.to_wire() == {"error": "Insufficient balance", "status": 402, "requiredBalance": 0.0035}
+    plain = wire.ErrorReply(
+        error="Insufficient balance", status=402, requiredBalance=Decimal("0.0035")
+    )
+    assert plain.to_wire() == {
+        "error": "Insufficient balance",
+        "status": 402,
+        "requiredBalance": 0.0035,
+    }
     detailed = wire.ErrorReply(error=wire.ErrorDetail(message="m", type="rate_limit_error"))
     assert detailed.to_wire() == {"error": {"message": "m", "type": "rate_limit_error"}}
 
@@ -107,9 +129,17 @@ def test_data_urls_go_there_and_back_and_their_length_is_known(size: int) -> Non
 
 @pytest.mark.parametrize(
     "url",
-    ["", "data:", "https://a.test/x", "data:text/html;base64,AA==", "data:image/png,AA", "data:image/png;base64,A",
-     "data:image/png;base64,é", f"data:image/png;base64,{base64.b64encode(b'abc').decode()}!"],
-)  # fmt: skip
+    [
+        "",
+        "data:",
+        "https://a.test/x",
+        "data:text/html;base64,AA==",
+        "data:image/png,AA",
+        "data:image/png;base64,A",
+        "data:image/png;base64,é",
+        f"data:image/png;base64,{base64.b64encode(b'abc').decode()}!",
+    ],
+)
 def test_a_broken_data_url_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="base64"):
         wire.from_data_url(url)
@@ -126,5 +156,7 @@ def test_a_broken_data_url_is_refused(url: str) -> None:
         ("", "content_policy_violation", True),
     ],
 )
-def test_a_policy_violation_is_told_from_a_bad_request(message: str, code: str, violates: bool) -> None:
+def test_a_policy_violation_is_told_from_a_bad_request(
+    message: str, code: str, violates: bool
+) -> None:
     assert wire.is_policy_violation(message, code) is violates

@@ -11,9 +11,23 @@ from generation.wire.scenario import Asset, AssetReply, AssetsReply, ErrorReply,
 
 # What the published client (2.4.0) requires of an asset and of its metadata.
 REQUIRED = {
-    "id", "authorId", "collectionIds", "createdAt", "editCapabilities", "kind", "metadata", "mimeType", "ownerId",
-    "privacy", "properties", "source", "status", "tags", "updatedAt", "url",
-}  # fmt: skip
+    "id",
+    "authorId",
+    "collectionIds",
+    "createdAt",
+    "editCapabilities",
+    "kind",
+    "metadata",
+    "mimeType",
+    "ownerId",
+    "privacy",
+    "properties",
+    "source",
+    "status",
+    "tags",
+    "updatedAt",
+    "url",
+}
 
 
 @pytest.mark.parametrize(
@@ -31,7 +45,9 @@ REQUIRED = {
         ({"nsfw": ["x" * 500]}, ("x" * 200,)),
     ],
 )
-def test_labels_are_absent_empty_or_kept(said: dict[str, Any], read: tuple[str, ...] | None) -> None:
+def test_labels_are_absent_empty_or_kept(
+    said: dict[str, Any], read: tuple[str, ...] | None
+) -> None:
     assert Asset.model_validate({"id": "a", **said}).nsfw == read
 
 
@@ -42,7 +58,9 @@ def test_an_asset_needs_an_id_and_nothing_else() -> None:
             Asset.model_validate(said)
 
 
-@pytest.mark.parametrize("value", [[], "x", 7, {"prompt": 5, "seed": 12, "guidance": "much", "concepts": "none"}, None])
+@pytest.mark.parametrize(
+    "value", [[], "x", 7, {"prompt": 5, "seed": 12, "guidance": "much", "concepts": "none"}, None]
+)
 def test_metadata_that_cannot_be_read_costs_nothing(value: Any) -> None:
     read = Asset.model_validate({"id": "a", "metadata": value}).metadata
 
@@ -51,9 +69,19 @@ def test_metadata_that_cannot_be_read_costs_nothing(value: Any) -> None:
 
 
 def test_metadata_keeps_how_it_was_made_and_no_input_images() -> None:
-    said = {"prompt": "p", "seed": "602245905551964461", "image": "data:image/png;base64,x", "thumbnail": {"url": "u"}}
+    said = {
+        "prompt": "p",
+        "seed": "602245905551964461",
+        "image": "data:image/png;base64,x",
+        "thumbnail": {"url": "u"},
+    }
 
-    assert Metadata.model_validate(said).to_wire() == {"kind": "", "type": "", "prompt": "p", "seed": said["seed"]}
+    assert Metadata.model_validate(said).to_wire() == {
+        "kind": "",
+        "type": "",
+        "prompt": "p",
+        "seed": said["seed"],
+    }
 
 
 def test_infinities_are_no_numbers() -> None:
@@ -61,7 +89,16 @@ def test_infinities_are_no_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    "said", [None, [], "x", {}, {"assets": None}, {"assets": {}}, {"assets": [], "nextPaginationToken": []}]
+    "said",
+    [
+        None,
+        [],
+        "x",
+        {},
+        {"assets": None},
+        {"assets": {}},
+        {"assets": [], "nextPaginationToken": []},
+    ],
 )
 def test_what_is_no_page_is_refused(said: Any) -> None:
     with pytest.raises(ValueError, match="page"):
@@ -70,7 +107,9 @@ def test_what_is_no_page_is_refused(said: Any) -> None:
 
 @pytest.mark.parametrize(("token", "read"), [(None, ""), ("", ""), ("abc", "abc"), (7, "7")])
 def test_the_token_of_the_next_page(token: Any, read: str) -> None:
-    assert AssetsReply.read({"assets": [], "nextPaginationToken": token}).next_pagination_token == read
+    assert (
+        AssetsReply.read({"assets": [], "nextPaginationToken": token}).next_pagination_token == read
+    )
 
 
 def test_an_entry_that_is_no_asset_is_counted_and_costs_the_others_nothing() -> None:
@@ -93,11 +132,16 @@ def test_absent_labels_are_written_as_absent_and_the_last_page_names_no_next_one
 
     assert "nsfw" not in page["assets"][0]
     assert set(page) == {"assets"}
-    assert AssetsReply(assets=(), next_pagination_token="t").to_wire() == {"assets": [], "nextPaginationToken": "t"}
+    assert AssetsReply(assets=(), next_pagination_token="t").to_wire() == {
+        "assets": [],
+        "nextPaginationToken": "t",
+    }
 
 
 def test_what_is_written_can_be_read() -> None:
-    asset = Asset(id="a", nsfw=("violence",), metadata=Metadata(kind="image", prompt="p"), tags=("t",))
+    asset = Asset(
+        id="a", nsfw=("violence",), metadata=Metadata(kind="image", prompt="p"), tags=("t",)
+    )
     page = AssetsReply(assets=(asset,), next_pagination_token="t")
 
     assert AssetsReply.read(page.to_wire()) == page

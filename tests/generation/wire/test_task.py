@@ -12,18 +12,26 @@ TASK = {"task_id": "t", "status": "TASK_STATUS_SUCCEED"}
 
 @pytest.mark.parametrize("images", [None, [], "absent"])
 def test_missing_images_are_no_images(images: Any) -> None:
-    answer: dict[str, Any] = {"task": TASK} if images == "absent" else {"task": TASK, "images": images}
+    answer: dict[str, Any] = (
+        {"task": TASK} if images == "absent" else {"task": TASK, "images": images}
+    )
     assert TaskResultReply.model_validate(answer).images == []
 
 
-@pytest.mark.parametrize("detection", [None, {}, {"confidence": 4}, {"valid": "perhaps"}, [1], "no"])
+@pytest.mark.parametrize(
+    "detection", [None, {}, {"confidence": 4}, {"valid": "perhaps"}, [1], "no"]
+)
 def test_a_detection_that_cannot_be_read_is_none(detection: Any) -> None:
-    reply = TaskResultReply.model_validate({"task": TASK, "images": [{"nsfw_detection_result": detection}]})
+    reply = TaskResultReply.model_validate(
+        {"task": TASK, "images": [{"nsfw_detection_result": detection}]}
+    )
     assert reply.images[0].nsfw_detection_result is None
 
 
 def test_a_detection_without_a_confidence_keeps_its_validity() -> None:
-    reply = TaskResultReply.model_validate({"task": TASK, "images": [{"nsfw_detection_result": {"valid": True}}]})
+    reply = TaskResultReply.model_validate(
+        {"task": TASK, "images": [{"nsfw_detection_result": {"valid": True}}]}
+    )
     detection = reply.images[0].nsfw_detection_result
     assert detection is not None
     assert (detection.valid, detection.confidence) == (True, None)
@@ -41,7 +49,11 @@ def test_the_time_to_live_may_be_text_or_a_number() -> None:
 
 
 def test_newer_fields_and_statuses_do_not_break_reading() -> None:
-    answer = {"task": {"task_id": "t", "status": "TASK_STATUS_UNKNOWN"}, "extra": {"has_nsfw_contents": []}, "news": 1}
+    answer = {
+        "task": {"task_id": "t", "status": "TASK_STATUS_UNKNOWN"},
+        "extra": {"has_nsfw_contents": []},
+        "news": 1,
+    }
     assert TaskResultReply.model_validate(answer).task.status == "TASK_STATUS_UNKNOWN"
 
 
@@ -58,7 +70,11 @@ def test_what_is_written_has_every_documented_key_and_no_partial_debug_info() ->
 
 @pytest.mark.parametrize(
     "answer",
-    [{"task_id": "t"}, {"task_id": "t", "more": 1}, {"code": 0, "msg": "", "data": {"task_id": "t"}}],
+    [
+        {"task_id": "t"},
+        {"task_id": "t", "more": 1},
+        {"code": 0, "msg": "", "data": {"task_id": "t"}},
+    ],
 )
 def test_both_envelopes_of_a_submission_are_read(answer: dict[str, Any]) -> None:
     assert SubmitReply.read(answer).task_id == "t"
@@ -70,11 +86,18 @@ def test_a_submission_answered_by_no_object_cannot_be_read(answer: Any) -> None:
         SubmitReply.read(answer)
 
 
-@pytest.mark.parametrize("answer", [{}, {"code": "x", "reason": None, "message": ["?"], "metadata": 4}])
+@pytest.mark.parametrize(
+    "answer", [{}, {"code": "x", "reason": None, "message": ["?"], "metadata": 4}]
+)
 def test_an_odd_error_body_is_still_an_error_body(answer: dict[str, Any]) -> None:
     assert ErrorReply.model_validate(answer) == ErrorReply()
 
 
 def test_a_type_outside_the_filters_list_is_read() -> None:
-    row = {"id": 1, "sd_name": "a", "type": {"name": "locon", "display_name": "LoCon"}, "tags": None}
+    row = {
+        "id": 1,
+        "sd_name": "a",
+        "type": {"name": "locon", "display_name": "LoCon"},
+        "tags": None,
+    }
     assert ModelsReply.model_validate({"models": [row]}).models[0].type.name == "locon"

@@ -21,7 +21,9 @@ REQUEST: dict[str, Any] = {
 
 
 def read(extra: object = None, **request: Any) -> Txt2ImgBody:
-    return Txt2ImgBody.model_validate_json(json.dumps({"extra": extra, "request": REQUEST | request}))
+    return Txt2ImgBody.model_validate_json(
+        json.dumps({"extra": extra, "request": REQUEST | request})
+    )
 
 
 def refusal(extra: object = None, **request: Any) -> str:
@@ -38,7 +40,16 @@ def test_a_minimal_body_gets_the_documented_defaults() -> None:
 
 def test_what_the_official_sdk_always_sends_counts_as_absent() -> None:
     unset = dict.fromkeys(
-        ("sd_vae", "seed", "negative_prompt", "loras", "embeddings", "refiner", "hires_fix", "clip_skip")
+        (
+            "sd_vae",
+            "seed",
+            "negative_prompt",
+            "loras",
+            "embeddings",
+            "refiner",
+            "hires_fix",
+            "clip_skip",
+        )
     )
     extra = {
         "response_image_type": "jpeg",
@@ -60,7 +71,9 @@ def test_unknown_keys_are_ignored_as_at_novita() -> None:
     assert not read(enable_nsfw_detection=True).extra.enable_nsfw_detection
 
 
-@pytest.mark.parametrize("name", ["width", "height", "image_num", "steps", "guidance_scale", "clip_skip"])
+@pytest.mark.parametrize(
+    "name", ["width", "height", "image_num", "steps", "guidance_scale", "clip_skip"]
+)
 def test_every_range_includes_its_ends_and_nothing_beyond(name: str) -> None:
     low, high = RANGES[name]
     assert getattr(read(**{name: low}).request, name) == low
@@ -83,16 +96,27 @@ def test_there_are_twenty_samplers_and_the_sdks_wrong_one_is_not_among_them() ->
         ({"width": "512"}, "request.width must be a whole number."),
         ({"steps": True}, "request.steps must be a whole number."),
         ({"restore_faces": 1}, "request.restore_faces must be true or false."),
-        ({"loras": [{"model_name": "a", "strength": 1}] * 6}, "request.loras must have 0 to 5 items."),
-        ({"loras": [{"model_name": "a", "strength": 1.5}]}, "request.loras.0.strength must be from 0 to 1."),
-        ({"width": 1, "height": 1}, "request.width must be from 128 to 2048, and 1 more field is wrong."),
+        (
+            {"loras": [{"model_name": "a", "strength": 1}] * 6},
+            "request.loras must have 0 to 5 items.",
+        ),
+        (
+            {"loras": [{"model_name": "a", "strength": 1.5}]},
+            "request.loras.0.strength must be from 0 to 1.",
+        ),
+        (
+            {"width": 1, "height": 1},
+            "request.width must be from 128 to 2048, and 1 more field is wrong.",
+        ),
         (
             {"width": 1, "height": 1, "steps": 0},
             "request.width must be from 128 to 2048, and 2 more fields are wrong.",
         ),
     ],
 )
-def test_a_refusal_is_one_sentence_that_names_field_and_range(wrong: dict[str, Any], sentence: str) -> None:
+def test_a_refusal_is_one_sentence_that_names_field_and_range(
+    wrong: dict[str, Any], sentence: str
+) -> None:
     assert refusal(**wrong) == sentence
 
 
@@ -103,7 +127,10 @@ def test_a_refusal_is_one_sentence_that_names_field_and_range(wrong: dict[str, A
         ("[]", "The body must be an object."),
         ('{"request": null}', "request is missing."),
         ('{"request": 3}', "request must be an object."),
-        ('{"request": {"width": NaN}}', "request.model_name is missing, and 7 more fields are wrong."),
+        (
+            '{"request": {"width": NaN}}',
+            "request.model_name is missing, and 7 more fields are wrong.",
+        ),
     ],
 )
 def test_a_body_that_is_none_is_explained_too(raw: str, sentence: str) -> None:
@@ -120,5 +147,7 @@ def test_transparency_needs_png() -> None:
 
 
 def test_only_what_was_set_goes_on_the_wire() -> None:
-    body = Txt2ImgBody.model_validate({"extra": {"response_image_type": "webp"}, "request": REQUEST})
+    body = Txt2ImgBody.model_validate(
+        {"extra": {"response_image_type": "webp"}, "request": REQUEST}
+    )
     assert body.to_wire() == {"extra": {"response_image_type": "webp"}, "request": REQUEST}

@@ -64,9 +64,11 @@ class Letter:
 
 
 class Shelf:
-    """Pictures and troubles behind addresses of this machine; ``asked`` keeps the paths, ``letters`` what was posted.
+    """Pictures and troubles behind addresses of this machine; ``asked`` keeps the paths,
+    ``letters`` what was posted.
 
-    A POST is answered with the next of ``replies``, then with 200; 0 stands for silence until the test is over.
+    A POST is answered with the next of ``replies``, then with 200; 0 stands for silence until the
+    test is over.
     """
 
     def __init__(self, address: str) -> None:
@@ -89,7 +91,9 @@ def shelf() -> Iterator[Shelf]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             content = self.rfile.read(int(self.headers["Content-Length"]))
-            found.letters.append(Letter(self.path, {k.lower(): v for k, v in self.headers.items()}, content))
+            found.letters.append(
+                Letter(self.path, {k.lower(): v for k, v in self.headers.items()}, content)
+            )
             status = found.replies.pop(0) if found.replies else 200
             if not status:
                 found.over.wait(10)
@@ -115,7 +119,9 @@ def shelf() -> Iterator[Shelf]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     found = Shelf(f"127.0.0.1:{server.server_address[1]}")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    )
     thread.start()
     try:
         yield found

@@ -1,4 +1,6 @@
-"""Bodies and queries that no sane program sends to the gate, each with the status that answers it."""
+"""Bodies and queries that no sane program sends to the gate, each with the status that answers
+it.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,25 @@ TEXT = [0, 1.5, True, False, [], ["x"], OBJECT]
 WHOLE = ["512", "", 1.5, 512.5, True, False, [], [1], OBJECT, -1, 10**30, -(10**30), 1e308, 2**63]
 NUMBER = ["7.5", "", True, False, [], OBJECT, -1, 1e308, 10**400, -1e-300]
 FLAG = [0, 1, "true", "false", "", [], OBJECT]
-LIST = ["x", 0, True, OBJECT, [1], [None], [{}], ["x"], [[]], [{"model_name": 1}], [{"model_name": ""}]]
+LIST = [
+    "x",
+    0,
+    True,
+    OBJECT,
+    [1],
+    [None],
+    [{}],
+    ["x"],
+    [[]],
+    [{"model_name": 1}],
+    [{"model_name": ""}],
+]
 THING = ["x", "", 0, 1, True, False, [], [{}], ["x"]]
 LORA, NAME = {"model_name": "x.safetensors", "strength": 1}, {"model_name": "x"}
 HIRES = {"target_width": 256, "target_height": 256, "strength": 0.5}
 
-# What does not fit, field by field. null and {} are left out: they count as absent, as Novita's SDK needs it.
+# What does not fit, field by field. null and {} are left out: they count as absent, as Novita's SDK
+# needs it.
 WRONG: dict[str, list[Any]] = {
     "request": [*THING, None, {}],
     "request.model_name": [*TEXT, None, "", "x" * 256, {}],
@@ -35,26 +50,61 @@ WRONG: dict[str, list[Any]] = {
     "request.seed": [value for value in WHOLE if value != -1] + [-2],
     "request.sd_vae": [*TEXT, "x" * 256],
     "request.clip_skip": [*WHOLE, 0, 13],
-    "request.loras": [*LIST, [LORA] * 6, [{**LORA, "strength": 1.1}], [{**LORA, "strength": "1"}], [NAME]],
+    "request.loras": [
+        *LIST,
+        [LORA] * 6,
+        [{**LORA, "strength": 1.1}],
+        [{**LORA, "strength": "1"}],
+        [NAME],
+    ],
     "request.embeddings": [*LIST, [NAME] * 6, [{"model_name": "x" * 256}]],
-    "request.hires_fix": [*THING, OBJECT, {**HIRES, "target_width": 4097}, {**HIRES, "upscaler": "best"},
-                          {**HIRES, "strength": -0.1}, {**HIRES, "target_height": "256"}, {"strength": 0.5}],
-    "request.refiner": [*THING, OBJECT, {"switch_at": "0.5"}, {"switch_at": 1.1}, {"switch_at": True}],
+    "request.hires_fix": [
+        *THING,
+        OBJECT,
+        {**HIRES, "target_width": 4097},
+        {**HIRES, "upscaler": "best"},
+        {**HIRES, "strength": -0.1},
+        {**HIRES, "target_height": "256"},
+        {"strength": 0.5},
+    ],
+    "request.refiner": [
+        *THING,
+        OBJECT,
+        {"switch_at": "0.5"},
+        {"switch_at": 1.1},
+        {"switch_at": True},
+    ],
     "request.enable_transparent_background": FLAG,
     "request.restore_faces": FLAG,
     "extra": THING,
     "extra.response_image_type": [*TEXT, "", "PNG", "gif", "jpg", "../png"],
     "extra.enable_nsfw_detection": FLAG,
     "extra.nsfw_detection_level": ["0", 1.5, [], OBJECT, -1, 3, 10**30],
-    "extra.webhook": [*THING, OBJECT, {"url": None}, {"url": ""}, {"url": 1}, {"url": ["http://example.com/"]}],
-    "extra.custom_storage": [*THING, OBJECT, {"aws_s3": []}, {"aws_s3": {"region": "x", "bucket": "y"}},
-                             {"aws_s3": {"region": "x", "bucket": "y", "path": "z"}}],
+    "extra.webhook": [
+        *THING,
+        OBJECT,
+        {"url": None},
+        {"url": ""},
+        {"url": 1},
+        {"url": ["http://example.com/"]},
+    ],
+    "extra.custom_storage": [
+        *THING,
+        OBJECT,
+        {"aws_s3": []},
+        {"aws_s3": {"region": "x", "bucket": "y"}},
+        {"aws_s3": {"region": "x", "bucket": "y", "path": "z"}},
+    ],
     "extra.enterprise_plan": [*THING, {"enabled": 1}, {"enabled": "yes"}],
-}  # fmt: skip
+}
 TEXTS = (
-    "request.model_name", "request.prompt", "request.negative_prompt", "request.sampler_name", "request.sd_vae",
+    "request.model_name",
+    "request.prompt",
+    "request.negative_prompt",
+    "request.sampler_name",
+    "request.sd_vae",
     "extra.response_image_type",
-)  # fmt: skip
+)
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
@@ -82,14 +132,22 @@ def bodies() -> Iterator[Case]:
         }.items():
             yield f"{name} in {path}", json.dumps(changed(path, text)).encode(), 400
     for text in ("a\0b", "\ud800"):
-        yield f"{text!r} in a LoRA", json.dumps(changed("request.loras", [{**LORA, "model_name": text}])).encode(), 400
+        yield (
+            f"{text!r} in a LoRA",
+            json.dumps(changed("request.loras", [{**LORA, "model_name": text}])).encode(),
+            400,
+        )
         yield (
             f"{text!r} in an embedding",
             json.dumps(changed("request.embeddings", [{"model_name": text}])).encode(),
             400,
         )
         url = f"https://example.com/{text}"
-        yield f"{text!r} in the webhook", json.dumps(changed("extra.webhook", {"url": url})).encode(), 400
+        yield (
+            f"{text!r} in the webhook",
+            json.dumps(changed("extra.webhook", {"url": url})).encode(),
+            400,
+        )
     yield "NUL in what nobody reads", json.dumps({**body(), "unknown": "\0"}).encode(), 400
     for name in body()["request"]:
         without = {key: value for key, value in body()["request"].items() if key != name}
@@ -103,24 +161,43 @@ def bodies() -> Iterator[Case]:
 def _no_json() -> Iterator[Case]:
     good = json.dumps(body()).encode()
     texts: dict[str, bytes] = {
-        "empty": b"", "blank": b" \r\n\t", "word": b"hello", "half": good[:-2], "twice": good * 2,
-        "comma": good[:-1] + b",}", "open objects": b'{"a":' * 50_000,
-        "byte order mark": b"\xef\xbb\xbf" + good, "UTF-16": good.decode().encode("utf-16"), "NUL": b"\0" + good,
-        "NUL inside": good.replace(b"harbour", b"harb\0ur"), "bad UTF-8": good.replace(b"harbour", b"\xff\xfe"),
+        "empty": b"",
+        "blank": b" \r\n\t",
+        "word": b"hello",
+        "half": good[:-2],
+        "twice": good * 2,
+        "comma": good[:-1] + b",}",
+        "open objects": b'{"a":' * 50_000,
+        "byte order mark": b"\xef\xbb\xbf" + good,
+        "UTF-16": good.decode().encode("utf-16"),
+        "NUL": b"\0" + good,
+        "NUL inside": good.replace(b"harbour", b"harb\0ur"),
+        "bad UTF-8": good.replace(b"harbour", b"\xff\xfe"),
         "overlong UTF-8": good.replace(b"harbour", b"\xc0\xaf"),
         "raw surrogate": good.replace(b"dawn", b"\xed\xa0\x80"),
-        "single quotes": good.replace(b'"', b"'"), "comment": b"/* */" + good, "form": b"request=x&prompt=y",
-        "multipart": b'--x\r\nContent-Disposition: form-data; name="request"\r\n\r\n{}\r\n--x--\r\n',
-        "gzip": b"\x1f\x8b\x08\x00" + bytes(40), "long number": b'{"request": ' + b"9" * 6000 + b"}",
-        "long exponent": good.replace(b": 20", b": 1e99999"), "NaN": good.replace(b"7.5", b"NaN"),
-        "Infinity": good.replace(b"7.5", b"Infinity"), "minus Infinity": good.replace(b"7.5", b"-Infinity"),
-        "line end in a text": good.replace(b"harbour", b"harb\nour"), "bad escape": good.replace(b"harbour", b"\\x41"),
-        "half an escape": good.replace(b"harbour", b"\\ud8"), "open list": b"[" * 100_000,
-        "list of lists": b"[" * 100_000 + b"]" * 100_000, "deep": b'{"request": ' + b"[" * 5000 + b"]" * 5000 + b"}",
-    }  # fmt: skip
+        "single quotes": good.replace(b'"', b"'"),
+        "comment": b"/* */" + good,
+        "form": b"request=x&prompt=y",
+        "multipart": (
+            b'--x\r\nContent-Disposition: form-data; name="request"\r\n\r\n{}\r\n--x--\r\n'
+        ),
+        "gzip": b"\x1f\x8b\x08\x00" + bytes(40),
+        "long number": b'{"request": ' + b"9" * 6000 + b"}",
+        "long exponent": good.replace(b": 20", b": 1e99999"),
+        "NaN": good.replace(b"7.5", b"NaN"),
+        "Infinity": good.replace(b"7.5", b"Infinity"),
+        "minus Infinity": good.replace(b"7.5", b"-Infinity"),
+        "line end in a text": good.replace(b"harbour", b"harb\nour"),
+        "bad escape": good.replace(b"harbour", b"\\x41"),
+        "half an escape": good.replace(b"harbour", b"\\ud8"),
+        "open list": b"[" * 100_000,
+        "list of lists": b"[" * 100_000 + b"]" * 100_000,
+        "deep": b'{"request": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+    }
     for name, raw in texts.items():
         yield f"no JSON: {name}", raw, 400
-    # Just about what the interpreter can nest: what was read must not fail where it is written again.
+    # Just about what the interpreter can nest: what was read must not fail where it is written
+    # again.
     for depth in range(840, 1000, 8):
         for begin, inner, end in ((b"[", b"", b"]"), (b'{"a":', b"1", b"}")):
             yield f"{depth} deep", b'{"request":' + begin * depth + inner + end * depth + b"}", 400
@@ -132,11 +209,43 @@ def _no_json() -> Iterator[Case]:
 
 
 Query = tuple[str, dict[str, str], int]
-NUMBERS = ("0", "-1", "101", "1.5", "1e2", "x", " 5", "5 ", "٣", "9" * 5000, "0x10", "1_0", "+5", "\0", "null", "[]")
+NUMBERS = (
+    "0",
+    "-1",
+    "101",
+    "1.5",
+    "1e2",
+    "x",
+    " 5",
+    "5 ",
+    "٣",
+    "9" * 5000,
+    "0x10",
+    "1_0",
+    "+5",
+    "\0",
+    "null",
+    "[]",
+)
 IDS = (
-    "", "x", "\0", "é", "0" * 31, "0" * 33, "0" * 32, "g" * 32, "00000000-0000-0000-0000-000000000000", "9" * 9000, "1",
-    "{00000000-0000-0000-0000-000000000000}x", "' OR 1=1 --", "../../etc/passwd", "%00", "null", "undefined",
-)  # fmt: skip
+    "",
+    "x",
+    "\0",
+    "é",
+    "0" * 31,
+    "0" * 33,
+    "0" * 32,
+    "g" * 32,
+    "00000000-0000-0000-0000-000000000000",
+    "9" * 9000,
+    "1",
+    "{00000000-0000-0000-0000-000000000000}x",
+    "' OR 1=1 --",
+    "../../etc/passwd",
+    "%00",
+    "null",
+    "undefined",
+)
 
 
 def queries() -> Iterator[Query]:

@@ -1,4 +1,6 @@
-"""Bodies that no sane program sends to the classification, each with the statuses that may answer it."""
+"""Bodies that no sane program sends to the classification, each with the statuses that may answer
+it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,20 @@ from generation.wire.nanogpt import IMAGE_FIELDS
 from tests.moderation.api.calls import CLEAN, data_url
 
 Case = tuple[str, bytes, set[int]]
-WRONG_TYPES: list[Any] = [0, 1.5, True, False, {}, {"url": "x"}, [1], [None], [[]], [{}], [True], ["http://x/", 7]]
+WRONG_TYPES: list[Any] = [
+    0,
+    1.5,
+    True,
+    False,
+    {},
+    {"url": "x"},
+    [1],
+    [None],
+    [[]],
+    [{}],
+    [True],
+    ["http://x/", 7],
+]
 NOTHING: list[Any] = [None, "", "   ", [], [""], ["", " \n\t"]]
 NO_IMAGES: dict[str, bytes | str] = {
     "no picture": b"hello, I am text",
@@ -32,25 +47,60 @@ NO_IMAGES: dict[str, bytes | str] = {
     "xml bomb": b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaa">]><x>&a;</x>',
 }
 ADDRESSES = [
-    "x", "http", "http://", "://", "//example.com/a.png", "ftp://example.com/a.png", "file:///etc/passwd",
-    "gopher://127.0.0.1/", "javascript:alert(1)", "about:blank", "blob:http://x/1", "http://a b/", "http://\u0000/",
-    "http://例え.テスト/", "http://x\r\nHost: y/", "\ud800", "http://[::1", "http://127.0.0.1:99999/",
-    "http://example.com:0/", "http://user:secret@example.com/", "data:", "data:,", "data:image/png,abc",
-    "data:image/png;base64", "data:image/png;base64,", "data:image/png;base64,%%%%", "data:image/png;base64,QQ=",
-    "data:image/png;base64,QUJD\n", "data:text/html;base64,QUJD", "data:image/svg+xml;utf8,<svg/>",
-    "data:application/octet-stream;base64,QUJD", "DATA:IMAGE/PNG;BASE64,QUJD", "http://" + "a" * 9000 + ".com/",
-    "data:image/png;charset=utf-8;base64,QUJD", "data:image/../../etc;base64,QUJD", "\ufeffhttp://x/", "null",
-]  # fmt: skip
+    "x",
+    "http",
+    "http://",
+    "://",
+    "//example.com/a.png",
+    "ftp://example.com/a.png",
+    "file:///etc/passwd",
+    "gopher://127.0.0.1/",
+    "javascript:alert(1)",
+    "about:blank",
+    "blob:http://x/1",
+    "http://a b/",
+    "http://\u0000/",
+    "http://例え.テスト/",
+    "http://x\r\nHost: y/",
+    "\ud800",
+    "http://[::1",
+    "http://127.0.0.1:99999/",
+    "http://example.com:0/",
+    "http://user:secret@example.com/",
+    "data:",
+    "data:,",
+    "data:image/png,abc",
+    "data:image/png;base64",
+    "data:image/png;base64,",
+    "data:image/png;base64,%%%%",
+    "data:image/png;base64,QQ=",
+    "data:image/png;base64,QUJD\n",
+    "data:text/html;base64,QUJD",
+    "data:image/svg+xml;utf8,<svg/>",
+    "data:application/octet-stream;base64,QUJD",
+    "DATA:IMAGE/PNG;BASE64,QUJD",
+    "http://" + "a" * 9000 + ".com/",
+    "data:image/png;charset=utf-8;base64,QUJD",
+    "data:image/../../etc;base64,QUJD",
+    "\ufeffhttp://x/",
+    "null",
+]
 
 
 def bomb() -> bytes:
     """A PNG of 30000 x 30000 pixels in a few kilobytes."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+        return (
+            len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+        )
 
     head = (30_000).to_bytes(4, "big") * 2 + b"\x08\x02\x00\x00\x00"
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(3_000_000)))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(bytes(3_000_000)))
+    )
 
 
 def elongated() -> bytes:
@@ -72,11 +122,19 @@ def corpus() -> Iterator[Case]:
     for name, content in contents.items():
         for media_type in ("image/png", "image/svg+xml"):
             assert isinstance(content, bytes)
-            yield f"{name} as {media_type}", json.dumps({"imageDataUrl": data_url(content, media_type)}).encode(), {400}
+            yield (
+                f"{name} as {media_type}",
+                json.dumps({"imageDataUrl": data_url(content, media_type)}).encode(),
+                {400},
+            )
     good = data_url(CLEAN)
     for bad in ("http://127.0.0.1/", "data:image/png;base64,AAAA", "nonsense"):
         yield f"mixed with {bad}", json.dumps({"imageDataUrls": [good, bad]}).encode(), {400}
-    yield "eleven, one of the ten bad", json.dumps({"imageDataUrls": [good] * 9 + ["x"] + [good] * 5}).encode(), {400}
+    yield (
+        "eleven, one of the ten bad",
+        json.dumps({"imageDataUrls": [good] * 9 + ["x"] + [good] * 5}).encode(),
+        {400},
+    )
     for model in ("", "gpt-4", 1, [], {}, "NSFW-CLASSIFIER"):
         yield f"model {model!r}", json.dumps({"imageDataUrl": good, "model": model}).encode(), {400}
 
@@ -107,12 +165,26 @@ def _no_json() -> Iterator[Case]:
         "surrogate as a name": b'{"\\udfff": 1}',
         "gzip": b"\x1f\x8b\x08\x00" + bytes(20),
         "form": b"image_urls=http%3A%2F%2Fx%2F",
-        "multipart": b'--x\r\nContent-Disposition: form-data; name="image_urls"\r\n\r\nx\r\n--x--\r\n',
+        "multipart": (
+            b'--x\r\nContent-Disposition: form-data; name="image_urls"\r\n\r\nx\r\n--x--\r\n'
+        ),
         "base64": base64.b64encode(b"{}"),
     }
     for name, raw in texts.items():
         yield f"no JSON: {name}", raw, {400}
-    for value in (None, True, 0, 1.5, "x", [], ["x"], [{}], {}, {"images": ["x"]}, {"image_urls": {}}):
+    for value in (
+        None,
+        True,
+        0,
+        1.5,
+        "x",
+        [],
+        ["x"],
+        [{}],
+        {},
+        {"images": ["x"]},
+        {"image_urls": {}},
+    ):
         yield f"JSON {value!r}", json.dumps(value).encode(), {400}
     yield "huge", b'{"imageDataUrl": "' + b"A" * (31 * 1024 * 1024), {413}
     yield "many entries", json.dumps({"image_urls": [""] * 300_000}).encode(), {400}

@@ -1,4 +1,6 @@
-"""A network in which every private place is a tripwire: a real listening socket that nobody may ever connect to."""
+"""A network in which every private place is a tripwire: a real listening socket that nobody may
+ever connect to.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +18,12 @@ Answer = list[tuple[Any, ...]]
 
 
 class Tripwire:
-    """Connections to port 80 or 443 of a private number end here, and so do those to ``address`` itself.
+    """Connections to port 80 or 443 of a private number end here, and so do those to ``address``
+    itself.
 
-    ``names`` is what the world's DNS answers, one list of numbers per lookup, the last one for ever. Public numbers
-    refuse every connection. ``dialled`` holds the numbers that somebody tried, ``lookups`` the names.
+    ``names`` is what the world's DNS answers, one list of numbers per lookup, the last one for
+    ever. Public numbers refuse every connection. ``dialled`` holds the numbers that somebody tried,
+    ``lookups`` the names.
     """
 
     def __init__(self) -> None:
@@ -48,7 +52,9 @@ class Tripwire:
 
     @property
     def is_untouched(self) -> bool:
-        return not self.touched and all(ipaddress.ip_address(number).is_global for number in self.dialled)
+        return not self.touched and all(
+            ipaddress.ip_address(number).is_global for number in self.dialled
+        )
 
 
 @contextmanager
@@ -61,7 +67,9 @@ def tripwire() -> Iterator[Tripwire]:
         if name in found.names:
             found.lookups.append(name)
             script = found.names[name]
-            return [_entry(number, port) for number in (script.pop(0) if len(script) > 1 else script[0])]
+            return [
+                _entry(number, port) for number in (script.pop(0) if len(script) > 1 else script[0])
+            ]
         if not _is_number(name) and name != "localhost":
             found.lookups.append(name)
             raise socket.gaierror(socket.EAI_NONAME, "no such name")

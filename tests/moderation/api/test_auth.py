@@ -19,18 +19,21 @@ from django.utils import timezone
 from generation.models import ApiCall, ApiKey, ImagesOfDay, Scope
 from moderation.api import auth as gate
 from moderation.api.auth import ApiError, Call, endpoint, json_answer
+from moderation.services import housekeeping
 
 pytestmark = pytest.mark.django_db
 
 
 def refuse(error: ApiError) -> Any:
-    return json_answer({"refusal": error.refusal, "message": str(error)}, status=gate.STATUS[error.refusal])
+    return json_answer(
+        {"refusal": error.refusal, "message": str(error)}, status=gate.STATUS[error.refusal]
+    )
 
 
 @endpoint(scope=Scope.GENERATE, methods=("POST",), body_max=100, refuse=refuse)
 def view(call: Call) -> Any:
     body = gate.read_json(call.request)
-    call.spend(int(body["images"]))
+    call.consume(int(body["images"]))
     return json_answer({"name": call.key.name})
 
 
@@ -65,7 +68,7 @@ def test_the_command_prints_the_key_and_nothing_else(moderator: User) -> None:
     key = ApiKey.objects.get()
     assert out.getvalue() == f"{text}\n"
     assert err.getvalue() == f"Webhook signing secret, shown only now: {key.webhook_secret}\n"
-    assert ApiKey.objects.named_by(text) == key
+    assert ApiKey.objects.authenticate(text) == key
     assert (key.scopes, key.owner) == (["generate", "read"], moderator)
     with pytest.raises(CommandError, match="no user called ghost"):
         call_command("create_api_key", "x", "--scope", "read", "--owner", "ghost")
@@ -95,7 +98,9 @@ def test_a_key_is_taken_from_every_header_that_published_clients_use(form: str) 
 
 def test_a_key_in_the_address_is_no_key() -> None:
     _, text = make()
-    request = RequestFactory().post(f"/v3/x?api_key={text}&key={text}", data="{}", content_type="application/json")
+    request = RequestFactory().post(
+        f"/v3/x?api_key={text}&key={text}", data="{}", content_type="application/json"
+    )
 
     assert view(request).status_code == 401
 
@@ -106,7 +111,12 @@ def test_revoked_expired_and_unknown_keys_are_refused_at_once() -> None:
     revoked.revoke()
     _, late = make(expires_at=timezone.now() - timedelta(seconds=1))
 
-    assert [post(key).status_code for key in (text, late, "lp_00000000_nonsense", "é")] == [401, 401, 401, 401]
+    assert [post(key).status_code for key in (text, late, "lp_00000000_nonsense", "é")] == [
+        401,
+        401,
+        401,
+        401,
+    ]
 
 
 def test_a_scope_that_is_missing_is_named_and_the_call_is_listed() -> None:
@@ -161,18 +171,24 @@ def test_images_are_limited_by_the_day_and_refused_calls_cost_none() -> None:
     assert post(text, '{"images": 5}').status_code == 200
 
 
-@pytest.mark.parametrize("body", ["", "{", "[NaN]", "\ud800", '{"a": "\\u0000"}', "[" * 20000, "1" * 5000, "x" * 101])
+@pytest.mark.parametrize(
+    "body", ["", "{", "[NaN]", "\ud800", '{"a": "\\u0000"}', "[" * 20000, "1" * 5000, "x" * 101]
+)
 def test_a_body_that_is_no_json_gets_a_4xx(body: str) -> None:
     _, text = make()
     request = RequestFactory().post(
-        "/v3/x", data=body.encode("utf-8", "surrogatepass"), content_type="application/json",
+        "/v3/x",
+        data=body.encode("utf-8", "surrogatepass"),
+        content_type="application/json",
         headers={"authorization": text},
-    )  # fmt: skip
+    )
 
     assert view(request).status_code in (400, 413)
 
 
-def test_a_failure_inside_is_worded_in_the_format_and_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failure_inside_is_worded_in_the_format_and_tells_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     _, text = make()
 
     answer = post(text, '{"images": "secret-words"}')
@@ -185,9 +201,11 @@ def test_a_failure_inside_is_worded_in_the_format_and_tells_nothing(caplog: pyte
 def test_old_calls_are_forgotten() -> None:
     key, text = make()
     post(text)
-    ApiCall.objects.create(key=key, method="GET", path="/", status=200, created_at=timezone.now() - timedelta(days=31))
+    ApiCall.objects.create(
+        key=key, method="GET", path="/", status=200, created_at=timezone.now() - timedelta(days=31)
+    )
 
-    assert gate.forget_old_calls(500) == 1
+    assert housekeeping.delete_old_calls(500) == 1
     assert ApiCall.objects.count() == 1
 
 
@@ -200,10 +218,10 @@ def test_the_admin_shows_a_new_key_once(admin: User, client_of: Callable[[User],
     )
 
     shown = page.content.decode().split('<code id="key">')[1].split("<")[0]
-    assert ApiKey.objects.named_by(shown) is not None
+    assert ApiKey.objects.authenticate(shown) is not None
     assert "no-store" in page["Cache-Control"]
     assert shown not in str([row.get_decoded() for row in Session.objects.all()])
     assert shown not in browser.get("/admin/generation/apikey/").content.decode()
     key = ApiKey.objects.get()
     browser.post("/admin/generation/apikey/", {"action": "revoke", "_selected_action": [key.pk]})
-    assert ApiKey.objects.named_by(shown) is None
+    assert ApiKey.objects.authenticate(shown) is None

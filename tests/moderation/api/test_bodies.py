@@ -1,4 +1,6 @@
-"""The gate under what no sane program sends: a 4xx in Novita's or Scenario's format, and never a failure."""
+"""The gate under what no sane program sends: a 4xx in Novita's or Scenario's format, and never a
+failure.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "TRACE", 
 
 @pytest.fixture
 def key(monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(model_catalog, "ask", lambda question: model_catalog.Offer())
+    monkeypatch.setattr(model_catalog, "fetch_page", lambda question: model_catalog.CatalogPage())
     return make_key("generate", "read", calls_per_minute=1_000_000)
 
 
@@ -55,7 +57,9 @@ def problem(answer: Any, status: int, reasons: set[str]) -> str:
 
 def test_every_wrong_body_is_refused_in_the_format_and_leaves_nothing(key: str) -> None:
     wrong = [
-        (name, found) for name, raw, status in CASES if (found := problem(submit(key, raw), status, REASONS[status]))
+        (name, found)
+        for name, raw, status in CASES
+        if (found := problem(submit(key, raw), status, REASONS[status]))
     ]
 
     assert wrong == []
@@ -90,26 +94,48 @@ def test_every_wrong_query_is_refused_in_the_format(key: str) -> None:
 
 def test_a_token_that_we_signed_for_something_else_is_none(key: str) -> None:
     for salt in ("moderation.api.signed_urls", "other"):
-        forged = urlsafe_b64encode(Signer(salt=salt).sign('["2026-01-01T00:00:00+00:00", 1, true]').encode()).decode()
-        answer = Client().get("/v1/assets", {"paginationToken": forged}, headers={"authorization": key})
+        forged = urlsafe_b64encode(
+            Signer(salt=salt).sign('["2026-01-01T00:00:00+00:00", 1, true]').encode()
+        ).decode()
+        answer = Client().get(
+            "/v1/assets", {"paginationToken": forged}, headers={"authorization": key}
+        )
         assert (answer.status_code, set(answer.json())) == (400, {"error", "message"})
 
 
 @pytest.mark.parametrize(
     "content_type",
-    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "multipart/form-data", "x",
-     "", "application/json; charset=utf-16", "application/json; charset=nothing", "text/xml", "a" * 5000],
-)  # fmt: skip
+    [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "multipart/form-data",
+        "x",
+        "",
+        "application/json; charset=utf-16",
+        "application/json; charset=nothing",
+        "text/xml",
+        "a" * 5000,
+    ],
+)
 def test_the_body_counts_and_not_what_it_calls_itself(key: str, content_type: str) -> None:
     def send(content: bytes) -> Any:
-        return Client().generic("POST", SUBMIT, content, content_type=content_type, headers={"authorization": key})
+        return Client().generic(
+            "POST", SUBMIT, content, content_type=content_type, headers={"authorization": key}
+        )
 
     assert send(json.dumps(body()).encode()).status_code == 200
-    for raw in (b"request=x", b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n--x--\r\n', b"\xff\xfe{}"):
+    for raw in (
+        b"request=x",
+        b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n--x--\r\n',
+        b"\xff\xfe{}",
+    ):
         assert problem(send(raw), 400, REASONS[400]) == ""
 
 
-@pytest.mark.parametrize(("path", "allowed"), [(SUBMIT, "POST"), (RESULT, "GET"), ("/v3/model", "GET")])
+@pytest.mark.parametrize(
+    ("path", "allowed"), [(SUBMIT, "POST"), (RESULT, "GET"), ("/v3/model", "GET")]
+)
 def test_wrong_methods_are_named_in_the_format(key: str, path: str, allowed: str) -> None:
     for prefix in ("", "/"):
         for method in METHODS:
@@ -126,16 +152,44 @@ def test_wrong_methods_are_named_in_the_format(key: str, path: str, allowed: str
 
 
 UNKNOWN = [
-    "/v3/", "/v3/x", "/v3/async", "/v3/async/", f"{SUBMIT}/", f"{RESULT}/", "/v3/model/", "/v3/models", "/v3//model",
-    "/v3/async/txt2img/x", "/v3/async/img2img", "/v3/ASYNC/txt2img", "/v3/%00", "/v3/a%0Ab", "/v3/%2e%2e/admin/",
-    "/v3/é", "/v3/images/", "/v3/images/x", "/v3/images/a/b.png", "/v3/images/.png", "/v3/;x", "/v3/" + "a" * 2000,
-    "/v3/%ff%fe", "/v3/async/txt2img%20", "/v3/async/txt2img%00", "/v3/async/txt2img.json", "/v3/.env", "/v3/<script>",
-]  # fmt: skip
+    "/v3/",
+    "/v3/x",
+    "/v3/async",
+    "/v3/async/",
+    f"{SUBMIT}/",
+    f"{RESULT}/",
+    "/v3/model/",
+    "/v3/models",
+    "/v3//model",
+    "/v3/async/txt2img/x",
+    "/v3/async/img2img",
+    "/v3/ASYNC/txt2img",
+    "/v3/%00",
+    "/v3/a%0Ab",
+    "/v3/%2e%2e/admin/",
+    "/v3/é",
+    "/v3/images/",
+    "/v3/images/x",
+    "/v3/images/a/b.png",
+    "/v3/images/.png",
+    "/v3/;x",
+    "/v3/" + "a" * 2000,
+    "/v3/%ff%fe",
+    "/v3/async/txt2img%20",
+    "/v3/async/txt2img%00",
+    "/v3/async/txt2img.json",
+    "/v3/.env",
+    "/v3/<script>",
+]
 
 
 @pytest.mark.parametrize("sent", ["a key", "nothing", "a wrong key"])
 def test_unknown_addresses_are_named_in_the_format(key: str, sent: str) -> None:
-    headers = {"a key": {"authorization": key}, "nothing": {}, "a wrong key": {"authorization": "Bearer x"}}[sent]
+    headers = {
+        "a key": {"authorization": key},
+        "nothing": {},
+        "a wrong key": {"authorization": "Bearer x"},
+    }[sent]
     wrong = []
     for path in UNKNOWN:
         for method in ("GET", "POST", "DELETE"):
@@ -163,7 +217,13 @@ def test_unknown_addresses_are_named_in_the_format(key: str, sent: str) -> None:
 def test_keys_that_are_none(key: str, headers: dict[str, str], status: int, reason: str) -> None:
     for answer in (
         Client().get(RESULT, headers=headers),
-        Client().generic("POST", SUBMIT, json.dumps(body()).encode(), content_type="application/json", headers=headers),
+        Client().generic(
+            "POST",
+            SUBMIT,
+            json.dumps(body()).encode(),
+            content_type="application/json",
+            headers=headers,
+        ),
         Client().get("/v3/model", {"key": key, "api_key": key}, headers=headers),
     ):
         assert problem(answer, status, {reason}) == ""
@@ -177,9 +237,15 @@ def test_lengths_that_lie_over_a_socket(live_server: Any, key: str) -> None:
     good = json.dumps(body()).encode()
     none = {400, 413}
     for length, sent, statuses in (
-        ("0", b"", {400}), ("", b"", {400}), ("-1", good, none), ("x", good, none), ("1e9", good, none),
-        (str(2 * 1024 * 1024), good, {413}), ("9" * 30, good, none), (str(len(good) - 5), good, {400}),
-    ):  # fmt: skip
+        ("0", b"", {400}),
+        ("", b"", {400}),
+        ("-1", good, none),
+        ("x", good, none),
+        ("1e9", good, none),
+        (str(2 * 1024 * 1024), good, {413}),
+        ("9" * 30, good, none),
+        (str(len(good) - 5), good, {400}),
+    ):
         connection = http.client.HTTPConnection(host, timeout=10)
         connection.putrequest("POST", SUBMIT)
         connection.putheader("Authorization", f"Bearer {key}")

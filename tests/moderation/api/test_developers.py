@@ -20,7 +20,9 @@ from generation.models import GenerationRequest
 
 As = Callable[[User], Client]
 Ask = Callable[..., GenerationRequest]
-HOSTILE = "x'; touch stolen #\"$(touch stolen)`touch stolen`\\ {{ model }} \N{SNOWMAN}\N{GRINNING FACE}"
+HOSTILE = (
+    "x'; touch stolen #\"$(touch stolen)`touch stolen`\\ {{ model }} \N{SNOWMAN}\N{GRINNING FACE}"
+)
 # Writes what it was told, a JSON array in a line, and answers as a submission is answered.
 CURL = """#!/usr/bin/env python3
 import json, sys
@@ -31,7 +33,9 @@ print('{"task_id": "6f1c3f6e-1111-4222-8333-444455556666"}')
 
 def examples_of(client: Client) -> dict[str, str]:
     page = client.get("/developers/").content.decode()
-    found = re.findall(r'<pre class="sample"[^>]* aria-label="([^"]+)"><code>(.*?)</code></pre>', page, re.DOTALL)
+    found = re.findall(
+        r'<pre class="sample"[^>]* aria-label="([^"]+)"><code>(.*?)</code></pre>', page, re.DOTALL
+    )
     return {label: unescape(code) for label, code in found}
 
 
@@ -56,7 +60,9 @@ def calls(tmp_path: Path) -> Callable[[str], list[list[str]]]:
 def test_a_hostile_model_name_stays_text_in_a_shell(
     client_of: As, moderator: User, make_request: Ask, calls: Callable[[str], list[list[str]]]
 ) -> None:
-    make_request(requested_by=moderator, model_name=HOSTILE, status="succeeded", finished_at=timezone.now())
+    make_request(
+        requested_by=moderator, model_name=HOSTILE, status="succeeded", finished_at=timezone.now()
+    )
 
     submitted, read = calls(examples_of(client_of(moderator))["curl: generate"])
 
@@ -68,8 +74,12 @@ def test_a_hostile_model_name_stays_text_in_a_shell(
     ]
 
 
-def test_a_hostile_model_name_stays_text_in_python(client_of: As, moderator: User, make_request: Ask) -> None:
-    make_request(requested_by=moderator, model_name=HOSTILE, status="succeeded", finished_at=timezone.now())
+def test_a_hostile_model_name_stays_text_in_python(
+    client_of: As, moderator: User, make_request: Ask
+) -> None:
+    make_request(
+        requested_by=moderator, model_name=HOSTILE, status="succeeded", finished_at=timezone.now()
+    )
 
     tree = ast.parse(examples_of(client_of(moderator))["Python: generate"])
 
@@ -90,7 +100,9 @@ def test_a_user_name_and_an_address_are_quoted_too(
 
     for label in ("curl: generate", "curl: classify", "curl: list"):
         assert any(
-            part.startswith("http://host/$(touch stolen)'/") for call in calls(examples[label]) for part in call
+            part.startswith("http://host/$(touch stolen)'/")
+            for call in calls(examples[label])
+            for part in call
         ), label
     made = calls(examples["Command: make a key"].replace("manage.py", "curl"))[-1]
     assert made[made.index("--owner") + 1] == "it's; touch stolen"
@@ -99,8 +111,15 @@ def test_a_user_name_and_an_address_are_quoted_too(
 def test_the_examples_name_no_model_of_a_request_that_may_not_be_seen(
     client_of: As, moderator: User, make_request: Ask
 ) -> None:
-    make_request(requested_by=moderator, model_name="mine.safetensors", status="succeeded", finished_at=timezone.now())
-    make_request(model_name="failed.safetensors", status="failed", error="No.", finished_at=timezone.now())
+    make_request(
+        requested_by=moderator,
+        model_name="mine.safetensors",
+        status="succeeded",
+        finished_at=timezone.now(),
+    )
+    make_request(
+        model_name="failed.safetensors", status="failed", error="No.", finished_at=timezone.now()
+    )
 
     shown = examples_of(client_of(moderator))
 

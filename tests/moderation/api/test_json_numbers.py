@@ -89,7 +89,9 @@ def test_sandbox_answers_have_documented_number_types(settings: Any) -> None:
     novita = Client(headers={"Authorization": KEY})
     body = {"extra": {"enable_nsfw_detection": True}, "request": REQUEST}
     base = "/sandbox/novita/v3"
-    task = novita.post(f"{base}/async/txt2img", body, content_type="application/json").json()["task_id"]
+    task = novita.post(f"{base}/async/txt2img", body, content_type="application/json").json()[
+        "task_id"
+    ]
     now = timezone.now()
     seen: set[str] = set()
     for started, ready in ((5, 10.4), (-2, 8), (-9, -1)):
@@ -101,7 +103,11 @@ def test_sandbox_answers_have_documented_number_types(settings: Any) -> None:
     scenario = Client(headers={"Authorization": "Basic a2V5OnNlY3JldA=="})
     seen |= assert_documented(scenario.get("/sandbox/scenario/v1/assets"))
 
-    assert {"task.eta", "images.[].nsfw_detection_result.confidence", "assets.[].metadata.width"} <= seen
+    assert {
+        "task.eta",
+        "images.[].nsfw_detection_result.confidence",
+        "assets.[].metadata.width",
+    } <= seen
 
 
 @pytest.fixture
@@ -119,8 +125,12 @@ def finished(make_request: Any, make_asset: Any, settings: Any) -> GenerationReq
     )
     for position in (0, 1):
         asset = make_asset(source=Source.TXT2IMG, request=row, position=position)
-        type(asset.review).objects.filter(pk=asset.review.pk).update(status="approved", decided_at=timezone.now())
-        type(asset).objects.filter(pk=asset.pk).update(seed=70 + position, detection={"valid": True, "confidence": 3})
+        type(asset.review).objects.filter(pk=asset.review.pk).update(
+            status="approved", decided_at=timezone.now()
+        )
+        type(asset).objects.filter(pk=asset.pk).update(
+            seed=70 + position, detection={"valid": True, "confidence": 3}
+        )
     row.key_text = key  # type: ignore[attr-defined]
     return row
 
@@ -133,12 +143,22 @@ def test_our_answers_have_documented_number_types(finished: Any) -> None:
     seen |= assert_documented(classify(finished.key_text, {"imageDataUrl": data_url(CLEAN)}))
     seen |= assert_documented(Client().get("/v3/async/task-result", headers=headers))
 
-    assert {"task.eta", "task.progress_percent", "assets.[].properties.size", "inputCount", "code"} <= seen
+    assert {
+        "task.eta",
+        "task.progress_percent",
+        "assets.[].properties.size",
+        "inputCount",
+        "code",
+    } <= seen
 
 
 def test_request_info_has_the_documented_keys_in_their_order(finished: Any) -> None:
     headers = {"x-api-key": finished.key_text}
-    answer = Client().get("/v3/async/task-result", {"task_id": str(finished.uuid)}, headers=headers).json()
+    answer = (
+        Client()
+        .get("/v3/async/task-result", {"task_id": str(finished.uuid)}, headers=headers)
+        .json()
+    )
 
     info = json.loads(answer["extra"]["debug_info"]["request_info"])
     assert list(info) == [*REQUEST_INFO_KEYS, "clip_skip"]
@@ -151,12 +171,18 @@ def test_request_info_has_the_documented_keys_in_their_order(finished: Any) -> N
 def test_request_info_names_the_requests_seed_when_an_images_is_unknown(finished: Any) -> None:
     finished.assets.filter(position=1).update(seed=None)
     headers = {"x-api-key": finished.key_text}
-    answer = Client().get("/v3/async/task-result", {"task_id": str(finished.uuid)}, headers=headers).json()
+    answer = (
+        Client()
+        .get("/v3/async/task-result", {"task_id": str(finished.uuid)}, headers=headers)
+        .json()
+    )
 
     assert json.loads(answer["extra"]["debug_info"]["request_info"])["seeds"] == [finished.seed]
 
 
-@pytest.mark.parametrize(("sent", "read"), [(12, 12), (12.0, 12), (12.9, 12), ("12", 12), (float("inf"), 0), ("x", 0)])
+@pytest.mark.parametrize(
+    ("sent", "read"), [(12, 12), (12.0, 12), (12.9, 12), ("12", 12), (float("inf"), 0), ("x", 0)]
+)
 def test_fractions_from_a_provider_are_read_as_whole_numbers(sent: Any, read: int) -> None:
     task = Task.model_validate({"task_id": "t", "status": "x", "progress_percent": sent})
 
@@ -164,7 +190,9 @@ def test_fractions_from_a_provider_are_read_as_whole_numbers(sent: Any, read: in
     assert type(task.progress_percent) is int
 
 
-def test_an_asset_has_the_fields_of_the_documented_example(make_asset: Any, finished: Any, moderator: User) -> None:
+def test_an_asset_has_the_fields_of_the_documented_example(
+    make_asset: Any, finished: Any, moderator: User
+) -> None:
     imported = make_asset(original_name="harbour.png")
     listed = Client().get("/v1/assets", headers={"x-api-key": finished.key_text}).json()["assets"]
 

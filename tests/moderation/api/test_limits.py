@@ -1,4 +1,6 @@
-"""What a key may do, also when it calls from many threads at once: limits, and submissions that are made only once."""
+"""What a key may do, also when it calls from many threads at once: limits, and submissions that are
+made only once.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,10 @@ from django.utils import timezone
 
 from generation.models import ApiCall, ApiKey, GenerationRequest, ImagesOfDay
 from generation.services import requests
-from generation.services.spending import SpendingLimitReached
-from moderation.api import auth, instant_classification
+from generation.services.spending import SpendingLimitError
+from moderation.api import instant_classification
 from moderation.api.novita import submissions
+from moderation.services import housekeeping
 from tests.moderation.api.calls import CLEAN, classify, data_url, make_key
 from tests.moderation.api.test_novita import body, result, submit
 
@@ -50,16 +53,19 @@ def spent() -> int:
     return sum(ImagesOfDay.objects.values_list("images", flat=True))
 
 
-# --- Idempotency-Key --------------------------------------------------------------------------------------------------
+# --- Idempotency-Key ---
 def test_a_repeated_submission_is_the_first_one_and_costs_nothing() -> None:
     key = make_key("generate", images_per_day=2)
     first = submit(key, body(image_num=2), **{"Idempotency-Key": "order-7"})
-    text = b'{ "request" : %s}' % str(dict(reversed(body(image_num=2)["request"].items()))).replace("'", '"').encode()
+    text = (
+        b'{ "request" : %s}'
+        % str(dict(reversed(body(image_num=2)["request"].items()))).replace("'", '"').encode()
+    )
     again = submit(key, text, **{"Idempotency-Key": "order-7"})
     other = submit(key, body(image_num=1), **{"Idempotency-Key": "order-7"})
 
     assert (first.status_code, again.status_code, again.json()) == (200, 200, first.json())
-    # 422, as docs/gateway.md and the IETF's draft have it.
+    # 422, as docs/api.md and the IETF's draft have it.
     assert (other.status_code, other.json()["reason"]) == (422, "IDEMPOTENCY_KEY_REUSED")
     assert GenerationRequest.objects.count() == 1
     assert spent() == 2
@@ -68,7 +74,9 @@ def test_a_repeated_submission_is_the_first_one_and_costs_nothing() -> None:
 
 def test_the_keys_of_two_programs_do_not_collide_nor_do_submissions_without_one() -> None:
     keys = [make_key("generate") for _ in range(2)]
-    named = [submit(key, body(), **{"Idempotency-Key": "order-7"}).json()["task_id"] for key in keys]
+    named = [
+        submit(key, body(), **{"Idempotency-Key": "order-7"}).json()["task_id"] for key in keys
+    ]
     unnamed = [submit(keys[0], body()).json()["task_id"] for _ in range(2)]
 
     assert len({*named, *unnamed}) == 4
@@ -121,8 +129,12 @@ def test_different_bodies_under_one_name_at_once_are_one_request_too() -> None:
     assert spent() == 1
 
 
-def test_a_read_before_the_other_had_written_finds_its_request_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The narrowest race, made certain: between the look-up and the insert somebody else submits."""
+def test_a_read_before_the_other_had_written_finds_its_request_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The narrowest race, made certain: between the look-up and the insert somebody else
+    submits.
+    """
     key = make_key("generate", images_per_day=5)
     create, first = requests.create_request, []
 
@@ -138,7 +150,7 @@ def test_a_read_before_the_other_had_written_finds_its_request_all_the_same(monk
     assert (GenerationRequest.objects.count(), spent()) == (1, 2)
 
 
-# --- Images a day -----------------------------------------------------------------------------------------------------
+# --- Images a day ---
 def test_racing_submissions_cannot_have_more_images_than_the_day() -> None:
     key = make_key("generate", images_per_day=7)
 
@@ -177,9 +189,15 @@ def test_more_than_a_whole_day_is_refused_and_no_limit_is_none() -> None:
     assert spent() == 24, "counted all the same, for the day on which somebody sets a limit"
 
 
-def test_a_call_that_comes_to_nothing_gives_its_images_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_that_comes_to_nothing_gives_its_images_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     key = make_key("generate", "classify", images_per_day=3)
-    troubles = [SpendingLimitReached("The month's money is spent."), requests.UnknownProvider("gone"), OSError("boom")]
+    troubles = [
+        SpendingLimitError("The month's money is spent."),
+        requests.UnknownProviderError("gone"),
+        OSError("boom"),
+    ]
     for trouble, status in zip(troubles, (400, 503, 500), strict=True):
         with monkeypatch.context() as patch:
             patch.setattr(submissions.requests, "create_request", _raising(trouble))
@@ -206,18 +224,20 @@ def test_the_next_day_starts_at_nothing_and_keys_do_not_share() -> None:
     ImagesOfDay.objects.filter(key=row).update(day=timezone.now().date() - timedelta(days=1))
 
     assert submit(key, body(image_num=2)).status_code == 200
-    assert list(ImagesOfDay.objects.filter(key=row).order_by("day").values_list("images", flat=True)) == [2, 2]
+    assert list(
+        ImagesOfDay.objects.filter(key=row).order_by("day").values_list("images", flat=True)
+    ) == [2, 2]
 
 
 def test_old_days_are_forgotten() -> None:
     submit(make_key("generate"), body())
     ImagesOfDay.objects.update(day=timezone.now().date() - timedelta(days=32))
-    auth.forget_old_calls(500)
+    housekeeping.delete_old_calls(500)
 
     assert not ImagesOfDay.objects.exists()
 
 
-# --- Calls a minute ---------------------------------------------------------------------------------------------------
+# --- Calls a minute ---
 def test_who_comes_back_when_told_is_let_in() -> None:
     """Also with a limit so low that refused calls alone would fill the minute."""
     key = make_key("generate", calls_per_minute=3)
@@ -244,7 +264,9 @@ def test_the_limit_holds_once_calls_are_answered_and_no_two_keys_share_it() -> N
     assert result(other, "x").status_code == 404
 
 
-def test_counting_a_call_takes_one_write_whatever_was_called_before(django_assert_num_queries: Any) -> None:
+def test_counting_a_call_takes_one_write_whatever_was_called_before(
+    django_assert_num_queries: Any,
+) -> None:
     row, key = ApiKey.make(name="busy", scopes=["generate"])
     assert result(key, "x").status_code == 404
 
@@ -254,7 +276,7 @@ def test_counting_a_call_takes_one_write_whatever_was_called_before(django_asser
     assert row.calls_in_minute == 2
 
 
-# --- Revocation -------------------------------------------------------------------------------------------------------
+# --- Revocation ---
 def test_a_revoked_key_is_refused_at_its_next_call() -> None:
     row, key = ApiKey.make(name="shop", scopes=["generate", "classify", "read"])
     task = submit(key, body()).json()["task_id"]
@@ -262,6 +284,8 @@ def test_a_revoked_key_is_refused_at_its_next_call() -> None:
     row.revoke()
 
     refused = [submit(key, body()), result(key, task)]
-    assert [(answer.status_code, answer.json()["reason"]) for answer in refused] == [(403, "INVALID_API_KEY")] * 2
+    assert [(answer.status_code, answer.json()["reason"]) for answer in refused] == [
+        (403, "INVALID_API_KEY")
+    ] * 2
     assert classify(key, {"imageDataUrl": data_url(CLEAN)}).status_code == 401
     assert GenerationRequest.objects.count() == 1

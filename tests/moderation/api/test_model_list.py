@@ -35,7 +35,9 @@ def test_rows_are_the_providers_own(live_server: Any, settings: Any) -> None:
     providers.get.cache_clear()
     expected = {row.sd_name: row.to_wire() for row in sandbox.ROWS}
     for kind in ("checkpoint", "lora", "vae", "textualinversion"):
-        rows = get(**{"filter.types": kind, "filter.source": "civitai", "pagination.limit": 100}).json()["models"]
+        rows = get(
+            **{"filter.types": kind, "filter.source": "civitai", "pagination.limit": 100}
+        ).json()["models"]
         assert rows
         assert {row["sd_name"]: row for row in rows} == {
             name: row for name, row in expected.items() if row["type"]["name"] == kind
@@ -54,7 +56,9 @@ def test_visibility_and_source_are_the_providers_to_answer(monkeypatch: pytest.M
             return ModelPage(models=(Model(name="ours.safetensors", title="Ours"),))
 
     monkeypatch.setattr(providers, "get", lambda slug: Provider())
-    found = get(**{"filter.types": "lora", "filter.visibility": "private", "filter.source": "training"}).json()
+    found = get(
+        **{"filter.types": "lora", "filter.visibility": "private", "filter.source": "training"}
+    ).json()
 
     assert [row["sd_name"] for row in found["models"]] == ["ours.safetensors"]
     assert found["models"][0]["id"] > 0
@@ -75,7 +79,9 @@ def test_visibility_and_source_are_the_providers_to_answer(monkeypatch: pytest.M
 def test_a_filter_that_cannot_be_honoured_is_refused(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, named: str
 ) -> None:
-    monkeypatch.setattr(model_catalog, "ask", lambda question: pytest.fail("nobody is asked"))
+    monkeypatch.setattr(
+        model_catalog, "fetch_page", lambda question: pytest.fail("nobody is asked")
+    )
     answer = get(**{name: value})
 
     assert (answer.status_code, answer.json()["reason"]) == (400, "INVALID_REQUEST_BODY")

@@ -1,4 +1,6 @@
-"""nano-gpt's classification as programs meet it: format, verdicts, refusals, and what it must never reach."""
+"""nano-gpt's classification as programs meet it: format, verdicts, refusals, and what it must never
+reach.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,16 @@ from moderation.classifiers.base import Assessment, ClassifierError, Coverage, F
 from moderation.classifiers.sandbox import Sandbox
 from moderation.models import Policy, Review
 from tests.conftest import picture
-from tests.moderation.api.calls import CLEAN, NUDE, Shelf, classify, data_url, make_key, marked, shelf
+from tests.moderation.api.calls import (
+    CLEAN,
+    NUDE,
+    Shelf,
+    classify,
+    data_url,
+    make_key,
+    marked,
+    shelf,
+)
 from tests.moderation.api.nsfw_bodies import corpus
 
 pytestmark = pytest.mark.django_db
@@ -58,17 +69,24 @@ def pictures(settings: Any) -> Iterator[Shelf]:
         yield found
 
 
-# --- The format ------------------------------------------------------------------------------------------------------
+# --- The format ---
 def test_the_answer_is_nano_gpts_and_costs_nothing(key: str) -> None:
-    answer = classify(key, {"imageDataUrls": [data_url(CLEAN), data_url(NUDE)], "model": "nsfw-classifier"})
+    answer = classify(
+        key, {"imageDataUrls": [data_url(CLEAN), data_url(NUDE)], "model": "nsfw-classifier"}
+    )
 
     body = answer.json()
     assert answer.status_code == 200, body
     assert body.pop("requestId").startswith("req_")
     assert body == {
-        "model": "nsfw-classifier", "inputCount": 2, "cost": 0.0, "currency": "USD", "truncated": False,
-        "has_nsfw_concepts": [False, True], "is_nsfw": True,
-    }  # fmt: skip
+        "model": "nsfw-classifier",
+        "inputCount": 2,
+        "cost": 0.0,
+        "currency": "USD",
+        "truncated": False,
+        "has_nsfw_concepts": [False, True],
+        "is_nsfw": True,
+    }
     assert answer["X-Loupe-Classifiers"] == "sandbox"
     assert "X-Loupe-Assets" not in answer
     assert Asset.objects.count() == 0
@@ -126,7 +144,9 @@ def test_our_own_client_of_nano_gpt_believes_the_answer(live_server: Any) -> Non
     assert [verdict.cost for verdict in verdicts] == [Decimal(0), Decimal(0)]
 
 
-def test_addresses_are_fetched_in_parallel(key: str, pictures: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_addresses_are_fetched_in_parallel(
+    key: str, pictures: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = fetching.fetch
 
     def slow(*args: Any, **options: Any) -> Any:
@@ -135,7 +155,9 @@ def test_addresses_are_fetched_in_parallel(key: str, pictures: Shelf, monkeypatc
 
     monkeypatch.setattr(fetching, "fetch", slow)
     started = time.monotonic()
-    body = classify(key, {"imageUrls": [pictures.put(f"/{n}.png", CLEAN) for n in range(10)]}).json()
+    body = classify(
+        key, {"imageUrls": [pictures.put(f"/{n}.png", CLEAN) for n in range(10)]}
+    ).json()
 
     assert body["inputCount"] == 10
     assert time.monotonic() - started < 2.0
@@ -159,7 +181,7 @@ def marked_copy(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-# --- Verdicts --------------------------------------------------------------------------------------------------------
+# --- Verdicts ---
 @pytest.mark.parametrize(
     ("level", "labels", "flagged"),
     [
@@ -182,7 +204,9 @@ def test_the_policy_in_force_says_what_counts(
     assert classify(key, {"imageDataUrl": data_url(marked(*labels))}).json()["is_nsfw"] is flagged
 
 
-def test_thresholds_of_the_policy_are_used_and_a_category_without_any_is_not_minded(key: str) -> None:
+def test_thresholds_of_the_policy_are_used_and_a_category_without_any_is_not_minded(
+    key: str,
+) -> None:
     image = {"imageDataUrl": data_url(marked(("explicit.nudity", 60)))}
     rules = Policy.objects.active().rules
     rules.filter(category__startswith="explicit").delete()
@@ -196,8 +220,18 @@ def test_thresholds_of_the_policy_are_used_and_a_category_without_any_is_not_min
 @pytest.mark.parametrize(
     ("assessment", "flagged"),
     [
-        (Assessment(findings=(Finding(category="explicit.nudity", confidence=Decimal(1)),), covers=ALL), False),
-        (Assessment(findings=(Finding(category="explicit.nudity", confidence=None),), covers=ALL), True),
+        (
+            Assessment(
+                findings=(Finding(category="explicit.nudity", confidence=Decimal(1)),), covers=ALL
+            ),
+            False,
+        ),
+        (
+            Assessment(
+                findings=(Finding(category="explicit.nudity", confidence=None),), covers=ALL
+            ),
+            True,
+        ),
         (Assessment(flagged=True, covers=ALL), True),
         (Assessment(score=Decimal(20), covers=ALL, raw={"level": 0}), True),
         (Assessment(score=Decimal(19), covers=ALL, raw={"level": 0}), False),
@@ -237,7 +271,10 @@ def test_false_is_never_more_than_the_policy_would_approve(
     answer = classify(key, images)
 
     assert answer.status_code == 422
-    assert "policy version 1" in answer.json()["error"] or "nobody could look for" in answer.json()["error"]
+    assert (
+        "policy version 1" in answer.json()["error"]
+        or "nobody could look for" in answer.json()["error"]
+    )
     assert ApiCall.objects.order_by("-pk")[0].images == 0
 
 
@@ -250,7 +287,9 @@ class Quiet:
         return Assessment(covers={"explicit": Coverage.PARTIAL})
 
 
-def test_doubt_with_review_is_refused_but_reaches_a_person(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doubt_with_review_is_refused_but_reaches_a_person(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Sandbox, "assess", lambda *args, **words: Assessment())
 
     answer = classify(key, {"imageDataUrl": data_url(CLEAN)}, path="/api/nsfw/image?review=true")
@@ -268,8 +307,9 @@ def test_an_image_that_nobody_could_judge_fails_the_call_and_is_never_false(
     images = {"imageDataUrls": [data_url(CLEAN), data_url(picture(3))]}
     unknown = classify(key, images)
     assert (unknown.status_code, unknown.json()) == (
-        503, {"error": "No classifier in use here knows this kind of image."},
-    )  # fmt: skip
+        503,
+        {"error": "No classifier in use here knows this kind of image."},
+    )
 
     def fail(self: Any, content: bytes) -> Assessment:
         raise ClassifierError("The net is on fire.", retryable=True)
@@ -299,7 +339,7 @@ def test_the_local_detector_looks_too(key: str, settings: Any) -> None:
     assert answer["X-Loupe-Classifiers"] == "local, sandbox"
 
 
-# --- Into the queue --------------------------------------------------------------------------------------------------
+# --- Into the queue ---
 def test_review_puts_images_into_the_queue_once(django_user_model: Any) -> None:
     owner = django_user_model.objects.create_user("maker")
     key = make_key("classify", owner=owner)
@@ -320,12 +360,22 @@ def test_nothing_is_stored_when_the_call_fails_and_review_is_true_or_false(key: 
     body = {"imageDataUrls": [data_url(CLEAN), "nonsense"]}
 
     assert classify(key, body, path="/api/nsfw/image?review=true").status_code == 400
-    assert classify(key, {"imageDataUrl": data_url(CLEAN)}, path="/api/nsfw/image?review=false").status_code == 200
-    assert classify(key, {"imageDataUrl": data_url(CLEAN)}, path="/api/nsfw/image?review=perhaps").status_code == 400
+    assert (
+        classify(
+            key, {"imageDataUrl": data_url(CLEAN)}, path="/api/nsfw/image?review=false"
+        ).status_code
+        == 200
+    )
+    assert (
+        classify(
+            key, {"imageDataUrl": data_url(CLEAN)}, path="/api/nsfw/image?review=perhaps"
+        ).status_code
+        == 400
+    )
     assert Asset.objects.count() == 0
 
 
-# --- Refusals --------------------------------------------------------------------------------------------------------
+# --- Refusals ---
 def test_keys_scopes_methods_and_limits_are_refused_in_nano_gpts_form(key: str) -> None:
     image = {"imageDataUrl": data_url(CLEAN)}
     day = make_key("classify", images_per_day=1)
@@ -357,14 +407,18 @@ def test_bearer_and_raw_keys_work_and_a_session_does_not(key: str, admin: Any) -
 
     assert classify("", image, authorization=f"Bearer {key}").status_code == 200
     assert classify("", image, authorization=key).status_code == 200
-    assert browser.post("/api/nsfw/image", image, content_type="application/json").status_code == 401
+    assert (
+        browser.post("/api/nsfw/image", image, content_type="application/json").status_code == 401
+    )
 
 
 def test_hostile_bodies_get_the_documented_4xx(key: str) -> None:
     wrong = []
     for name, raw, statuses in CASES:
         answer = classify(key, raw)
-        shaped = answer["Content-Type"] == "application/json" and isinstance(answer.json().get("error"), str)
+        shaped = answer["Content-Type"] == "application/json" and isinstance(
+            answer.json().get("error"), str
+        )
         if answer.status_code not in statuses or not shaped:
             wrong.append((name, answer.status_code, answer.content[:100]))
     assert len(CASES) >= 150
@@ -379,13 +433,19 @@ def test_a_length_that_lies_is_refused(key: str) -> None:
         assert answer.status_code in (400, 413), length
 
 
-# --- What it must never reach ----------------------------------------------------------------------------------------
+# --- What it must never reach ---
 @pytest.fixture
 def connections(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Every attempt to connect, and every name looked up, outside of the database and the decoders."""
+    """Every attempt to connect, and every name looked up, outside of the database and the
+    decoders.
+    """
     made: list[Any] = []
-    monkeypatch.setattr(socket.socket, "connect", lambda self, address: made.append(address) or _refuse())
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: made.append(args[0]) or _refuse())
+    monkeypatch.setattr(
+        socket.socket, "connect", lambda self, address: made.append(address) or _refuse()
+    )
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda *args, **options: made.append(args[0]) or _refuse()
+    )
     return made
 
 
@@ -393,11 +453,16 @@ def _refuse() -> None:
     raise OSError("no route")
 
 
-def test_addresses_that_are_not_public_reach_nothing_and_all_read_alike(key: str, connections: list[Any]) -> None:
+def test_addresses_that_are_not_public_reach_nothing_and_all_read_alike(
+    key: str, connections: list[Any]
+) -> None:
     addresses = [line for line in HOSTILE if line.strip()]
     assert len(addresses) > 100
 
-    answers = {(a.status_code, a.content) for a in (classify(key, {"imageUrl": address}) for address in addresses)}
+    answers = {
+        (a.status_code, a.content)
+        for a in (classify(key, {"imageUrl": address}) for address in addresses)
+    }
 
     assert [(status, json.loads(body)) for status, body in answers] == [(400, UNREADABLE)]
     # Names that only a lookup can judge are looked up; nothing is connected to.
@@ -421,7 +486,9 @@ def test_every_cause_gives_the_same_body(
         "server error": pictures.put("/500.png", b"", 500),
         "not an image": pictures.put("/page.png", b"<html></html>"),
         "redirect to private": pictures.put("/r1", b"", 302, Location="http://10.0.0.1/a.png"),
-        "redirect to another port": pictures.put("/r2", b"", 302, Location="http://127.0.0.1:1/a.png"),
+        "redirect to another port": pictures.put(
+            "/r2", b"", 302, Location="http://127.0.0.1:1/a.png"
+        ),
         "redirect to a file": pictures.put("/r3", b"", 302, Location="file:///etc/passwd"),
         "redirect to itself": pictures.put("/r4", b"", 302, Location="/r4"),
         "data URL": "data:image/png;base64,AAAA",

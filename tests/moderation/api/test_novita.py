@@ -39,16 +39,26 @@ def key() -> str:
 
 def body(**fields: Any) -> dict[str, Any]:
     request = {
-        "model_name": "alder_realism_v4.safetensors", "prompt": "a harbour at dawn", "width": 128, "height": 128,
-        "image_num": 1, "steps": 20, "guidance_scale": 7.5, "sampler_name": "Euler a", "seed": 5,
-    }  # fmt: skip
+        "model_name": "alder_realism_v4.safetensors",
+        "prompt": "a harbour at dawn",
+        "width": 128,
+        "height": 128,
+        "image_num": 1,
+        "steps": 20,
+        "guidance_scale": 7.5,
+        "sampler_name": "Euler a",
+        "seed": 5,
+    }
     return {"request": {**request, **fields}}
 
 
 def submit(key: str, content: Any, **headers: str) -> Any:
     text = content if isinstance(content, bytes) else json.dumps(content).encode()
     return Client().post(
-        SUBMIT, data=text, content_type="application/json", headers={"authorization": f"Bearer {key}", **headers}
+        SUBMIT,
+        data=text,
+        content_type="application/json",
+        headers={"authorization": f"Bearer {key}", **headers},
     )
 
 
@@ -56,7 +66,9 @@ def result(key: str, task: str) -> Any:
     return Client().get(RESULT, {"task_id": task}, headers={"authorization": key})
 
 
-def test_a_program_sees_processing_until_all_is_decided_and_then_only_what_passed(key: str, moderator: User) -> None:
+def test_a_program_sees_processing_until_all_is_decided_and_then_only_what_passed(
+    key: str, moderator: User
+) -> None:
     task = submit(key, body(prompt="a whisky bottle", image_num=2)).json()["task_id"]
     assert result(key, task).json()["task"]["status"] == "TASK_STATUS_QUEUED"
     run_line()
@@ -69,18 +81,24 @@ def test_a_program_sees_processing_until_all_is_decided_and_then_only_what_passe
     decisions.decide(review=kept, user=moderator, verdict=Verdict.APPROVE)
     assert result(key, task).json()["task"]["status"] == "TASK_STATUS_PROCESSING"
     decisions.claim(review=refused, user=moderator)
-    decisions.decide(review=refused, user=moderator, verdict=Verdict.REJECT, categories=["alcohol.beverages"])
+    decisions.decide(
+        review=refused, user=moderator, verdict=Verdict.REJECT, categories=["alcohol.beverages"]
+    )
 
     done = result(key, task).json()
     assert done["task"]["status"] == "TASK_STATUS_SUCCEED"
     assert len(done["images"]) == 1
     assert done["images"][0]["image_url_ttl"] == "3600"
     assert int(done["extra"]["seed"]) == 5
-    verdicts = [(image["verdict"], image["decided_by"]) for image in done["extra"]["moderation"]["images"]]
+    verdicts = [
+        (image["verdict"], image["decided_by"]) for image in done["extra"]["moderation"]["images"]
+    ]
     assert verdicts == [("approved", "person"), ("rejected", "person")]
 
 
-def test_an_image_can_be_had_while_it_is_approved_and_not_a_moment_longer(key: str, senior: User) -> None:
+def test_an_image_can_be_had_while_it_is_approved_and_not_a_moment_longer(
+    key: str, senior: User
+) -> None:
     task = submit(key, body()).json()["task_id"]
     run_line()
     url = result(key, task).json()["images"][0]["image_url"]
@@ -133,28 +151,52 @@ def test_nobody_reads_anybody_elses_task(key: str) -> None:
     assert result(key, "nonsense").status_code == 404
 
 
-@pytest.mark.parametrize(("sent", "status", "reason"), [("", 400, "MISSING_API_KEY"), ("x", 403, "INVALID_API_KEY")])
+@pytest.mark.parametrize(
+    ("sent", "status", "reason"), [("", 400, "MISSING_API_KEY"), ("x", 403, "INVALID_API_KEY")]
+)
 def test_a_bad_key_is_refused_as_novita_refuses_it(sent: str, status: int, reason: str) -> None:
     answer = Client().get(RESULT, headers={"authorization": sent} if sent else {})
 
     assert answer.status_code == status
     words = {"MISSING_API_KEY": "missing api-key", "INVALID_API_KEY": "invalid api-key"}[reason]
     metadata = {"detail": answer.json()["metadata"]["detail"]}
-    assert answer.json() == {"code": status, "reason": reason, "message": words, "metadata": metadata}
+    assert answer.json() == {
+        "code": status,
+        "reason": reason,
+        "message": words,
+        "metadata": metadata,
+    }
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        b"", b"{", b"[]", b"null", b"\xff", b'{"request": {"steps": NaN}}', b"[" * 50_000, b'{"request": []}',
-        b'{"request": {"prompt": "\\u0000"}}', b"x" * 2_000_000, body(width=64), body(width="512"), body(steps=10**30),
-        body(image_num=9), body(prompt=""), body(sampler_name="None"), body(guidance_scale=True), body(seed=-2),
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff",
+        b'{"request": {"steps": NaN}}',
+        b"[" * 50_000,
+        b'{"request": []}',
+        b'{"request": {"prompt": "\\u0000"}}',
+        b"x" * 2_000_000,
+        body(width=64),
+        body(width="512"),
+        body(steps=10**30),
+        body(image_num=9),
+        body(prompt=""),
+        body(sampler_name="None"),
+        body(guidance_scale=True),
+        body(seed=-2),
         {**body(), "extra": {"webhook": {"url": "http://127.0.0.1/x"}}},
         {**body(), "extra": {"webhook": {"url": "file:///etc/passwd"}}},
         {**body(), "extra": {"webhook": {"url": "http://169.254.169.254/latest"}}},
     ],
-)  # fmt: skip
-def test_a_bad_body_gets_a_4xx_in_novitas_form_and_nothing_is_stored(key: str, content: Any) -> None:
+)
+def test_a_bad_body_gets_a_4xx_in_novitas_form_and_nothing_is_stored(
+    key: str, content: Any
+) -> None:
     answer = submit(key, content)
 
     assert 400 <= answer.status_code < 500
@@ -163,7 +205,10 @@ def test_a_bad_body_gets_a_4xx_in_novitas_form_and_nothing_is_stored(key: str, c
 
 
 def test_nulls_and_empty_objects_count_as_absent_and_a_double_slash_is_tolerated(key: str) -> None:
-    content = {**body(sd_vae=None, loras=None, refiner=None), "extra": {"custom_storage": {}, "enterprise_plan": {}}}
+    content = {
+        **body(sd_vae=None, loras=None, refiner=None),
+        "extra": {"custom_storage": {}, "enterprise_plan": {}},
+    }
     answer = Client().post(
         SUBMIT,
         data=json.dumps(content),
@@ -178,7 +223,9 @@ def test_nulls_and_empty_objects_count_as_absent_and_a_double_slash_is_tolerated
 
 def test_models_are_listed_page_by_page(key: str) -> None:
     first = Client().get(
-        "/v3/model", {"filter.types": "checkpoint", "pagination.limit": 10}, headers={"authorization": key}
+        "/v3/model",
+        {"filter.types": "checkpoint", "pagination.limit": 10},
+        headers={"authorization": key},
     )
 
     page = first.json()
@@ -189,7 +236,9 @@ def test_models_are_listed_page_by_page(key: str) -> None:
         "pagination.cursor": page["pagination"]["next_cursor"],
     }
     second = Client().get("/v3/model", following, headers={"authorization": key}).json()
-    assert {row["sd_name"] for row in page["models"]}.isdisjoint(row["sd_name"] for row in second["models"])
+    assert {row["sd_name"] for row in page["models"]}.isdisjoint(
+        row["sd_name"] for row in second["models"]
+    )
 
 
 def test_unknown_addresses_answer_in_the_format(key: str) -> None:
@@ -198,7 +247,9 @@ def test_unknown_addresses_answer_in_the_format(key: str) -> None:
     assert (answer.status_code, answer.json()["reason"]) == (404, "API_NOT_FOUND")
 
 
-def test_the_developers_page_shows_ones_own_keys(moderator: User, client_of: Callable[[User], Client]) -> None:
+def test_the_developers_page_shows_ones_own_keys(
+    moderator: User, client_of: Callable[[User], Client]
+) -> None:
     ApiKey.make(name="mine", scopes=["generate"], owner=moderator)
     ApiKey.make(name="theirs", scopes=["generate"])
 

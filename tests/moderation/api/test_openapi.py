@@ -1,4 +1,6 @@
-"""The OpenAPI document: valid, complete, true of what the server answers, and readable as a page."""
+"""The OpenAPI document: valid, complete, true of what the server answers, and readable as a
+page.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +97,11 @@ def test_every_note_is_on_a_field_and_every_operation_has_all_it_needs() -> None
 
 @pytest.mark.django_db(transaction=True)
 def test_every_example_runs_as_it_is_pasted(
-    live_server: Any, settings: Any, tmp_path: Path, make_asset: Any, monkeypatch: pytest.MonkeyPatch
+    live_server: Any,
+    settings: Any,
+    tmp_path: Path,
+    make_asset: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if not (shutil.which("curl") and shutil.which("bash")):
         pytest.skip("curl and bash are not installed")
@@ -103,7 +109,9 @@ def test_every_example_runs_as_it_is_pasted(
     settings.PUBLIC_URL = live_server.url
     model = Model(name="alder_v4.safetensors", title="Alder", base_model="SD 1.5", is_sdxl=False)
     monkeypatch.setattr(
-        model_catalog, "ask", lambda question: model_catalog.Offer(models=(model,), asked_at=timezone.now())
+        model_catalog,
+        "fetch_page",
+        lambda question: model_catalog.CatalogPage(models=(model,), asked_at=timezone.now()),
     )
     monkeypatch.setattr(Sandbox, "assess", lambda *args, **words: Assessment(flagged=True))
     review = make_asset().review
@@ -115,13 +123,17 @@ def test_every_example_runs_as_it_is_pasted(
         assert example in page, operation.id
         script = example.replace("curl ", "curl --fail ")
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, env=env, timeout=60, capture_output=True
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=tmp_path,
+            env=env,
+            timeout=60,
+            capture_output=True,
         )
         assert done.returncode == 0, (operation.id, done.stdout, done.stderr)
         assert done.stdout or list(tmp_path.glob("*.png")), operation.id
 
 
-# --- The page ---------------------------------------------------------------------------------------------------------
+# --- The page ---
 def test_the_page_shows_every_operation_to_anybody() -> None:
     page = Client().get("/api/docs")
 
@@ -133,30 +145,43 @@ def test_the_page_shows_every_operation_to_anybody() -> None:
         assert operation.path in text
     assert "128 to 2048" in text
     assert "<script" not in text.partition("<main")[2]
-    assert Client().post("/api/docs").status_code == Client().post("/api/openapi.json").status_code == 405
+    assert (
+        Client().post("/api/docs").status_code
+        == Client().post("/api/openapi.json").status_code
+        == 405
+    )
 
 
-def test_the_page_is_there_for_people_who_are_logged_in_too(admin: User, client_of: Callable[[User], Client]) -> None:
+def test_the_page_is_there_for_people_who_are_logged_in_too(
+    admin: User, client_of: Callable[[User], Client]
+) -> None:
     assert b"Base address" in client_of(admin).get("/api/docs").content
 
 
 def test_lists_are_named_as_people_say_them() -> None:
     kind = openapi._kind
-    assert kind({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}) == (
-        "string or list of strings"
+    assert kind(
+        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+    ) == ("string or list of strings")
+    assert (
+        openapi._demand({"type": "integer", "minimum": 1, "maximum": 8, "default": 2})
+        == "1 to 8; default 2"
     )
-    assert openapi._demand({"type": "integer", "minimum": 1, "maximum": 8, "default": 2}) == "1 to 8; default 2"
     assert openapi._demand({"type": "boolean", "default": False}) == "default false"
 
 
-# --- The server keeps to it -------------------------------------------------------------------------------------------
+# --- The server keeps to it ---
 @pytest.fixture
 def api(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The server inside this thread and its transaction, so it must not close the connection after an answer."""
+    """The server inside this thread and its transaction, so it must not close the connection after
+    an answer.
+    """
     settings.CLASSIFIERS = ["sandbox"]
     model = Model(name="alder_v4.safetensors", title="Alder", base_model="SD 1.5", is_sdxl=False)
     monkeypatch.setattr(
-        model_catalog, "ask", lambda question: model_catalog.Offer(models=(model,), asked_at=timezone.now())
+        model_catalog,
+        "fetch_page",
+        lambda question: model_catalog.CatalogPage(models=(model,), asked_at=timezone.now()),
     )
     signals = (request_started, request_finished)
     for signal in signals:
@@ -177,14 +202,19 @@ CHECKS = [
 
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode), ids=lambda mode: mode.value)
 @pytest.mark.parametrize("name", [operation.id for operation in OPERATIONS])
-def test_what_fits_the_schema_and_what_breaks_it_is_answered_as_documented(api: Any, name: str, mode: Any) -> None:
+def test_what_fits_the_schema_and_what_breaks_it_is_answered_as_documented(
+    api: Any, name: str, mode: Any
+) -> None:
     key = make_key(*Scope.values, calls_per_minute=1_000_000)
 
     @hypothesis.given(api.find_operation_by_id(name).as_strategy(generation_mode=mode))
     @hypothesis.settings(
-        derandomize=True, max_examples=25, deadline=None, database=None,
+        derandomize=True,
+        max_examples=25,
+        deadline=None,
+        database=None,
         suppress_health_check=list(hypothesis.HealthCheck),
-    )  # fmt: skip
+    )
     def check(case: Any) -> None:
         response = case.call(headers={"Authorization": f"Bearer {key}"})
         case.validate_response(response, checks=CHECKS)

@@ -16,7 +16,7 @@ from django.http import HttpResponse
 from django.test import Client
 
 from generation.models import Asset, GenerationRequest, Source
-from generation.providers.scenario import AssetNotFound, Scenario
+from generation.providers.scenario import AssetNotFoundError, Scenario
 from moderation import taxonomy
 from moderation.api import scenario
 from moderation.external_labels import SCENARIO_API, resolve
@@ -42,7 +42,11 @@ def get(key: str, path: str = "/v1/assets", secret: str = "anything", **query: A
 def settle(review: Review, verdict: Verdict, *categories: str) -> Asset:
     """As the policy would."""
     decision = record_decision(
-        review=review, verdict=verdict, categories=categories, policy_id=Policy.objects.active().pk, by_policy=True
+        review=review,
+        verdict=verdict,
+        categories=categories,
+        policy_id=Policy.objects.active().pk,
+        by_policy=True,
     )
     status = Review.Status.APPROVED if verdict == Verdict.APPROVE else Review.Status.REJECTED
     review.move_to(status, decided_at=decision.created_at)
@@ -59,8 +63,10 @@ def three(make_review: Callable[..., Review]) -> tuple[Asset, Asset, Asset]:
     )
 
 
-# --- The format ------------------------------------------------------------------------------------------------------
-def test_nsfw_is_absent_until_judged_empty_when_approved_and_labels_when_rejected(key: str, three: Any) -> None:
+# --- The format ---
+def test_nsfw_is_absent_until_judged_empty_when_approved_and_labels_when_rejected(
+    key: str, three: Any
+) -> None:
     page = get(key).json()
 
     undecided, rejected, approved = page["assets"]
@@ -82,7 +88,9 @@ def test_only_approved_assets_have_an_address_and_it_needs_no_key(key: str, thre
     answer.close()
 
 
-def test_a_reversed_decision_takes_labels_and_address_back(key: str, make_review: Any, senior: User) -> None:
+def test_a_reversed_decision_takes_labels_and_address_back(
+    key: str, make_review: Any, senior: User
+) -> None:
     review = make_review()
     decisions.claim(review=review, user=senior)
     decision = decisions.decide(review=review, user=senior, verdict=Verdict.APPROVE)
@@ -105,7 +113,9 @@ def test_a_reversed_decision_takes_labels_and_address_back(key: str, make_review
         (["a category of the past"], ["rejected"]),
     ],
 )
-def test_a_rejection_is_never_an_empty_list(key: str, make_review: Any, categories: Any, labels: Any) -> None:
+def test_a_rejection_is_never_an_empty_list(
+    key: str, make_review: Any, categories: Any, labels: Any
+) -> None:
     settle(make_review(), Verdict.REJECT, *categories)
 
     assert get(key).json()["assets"][0]["nsfw"] == labels
@@ -129,18 +139,33 @@ def test_an_asset_tells_how_it_was_made(
     row = get(key, f"/v1/assets/{asset.uuid}").json()["asset"]
 
     assert row["metadata"] == {
-        "kind": "image", "type": "inference-txt2img", "prompt": request.prompt, "negativePrompt": "fog", "seed": "41",
-        "modelId": request.model_name, "numInferenceSteps": 20, "guidance": 7.5, "scheduler": "Euler a",
-        "width": 160, "height": 120, "size": asset.size, "progressPercent": 100, "inferenceId": str(request.uuid),
-    }  # fmt: skip
-    assert (row["mimeType"], row["kind"], row["ownerId"]) == (f"image/{asset.image_type}", "image", "loupe")
+        "kind": "image",
+        "type": "inference-txt2img",
+        "prompt": request.prompt,
+        "negativePrompt": "fog",
+        "seed": "41",
+        "modelId": request.model_name,
+        "numInferenceSteps": 20,
+        "guidance": 7.5,
+        "scheduler": "Euler a",
+        "width": 160,
+        "height": 120,
+        "size": asset.size,
+        "progressPercent": 100,
+        "inferenceId": str(request.uuid),
+    }
+    assert (row["mimeType"], row["kind"], row["ownerId"]) == (
+        f"image/{asset.image_type}",
+        "image",
+        "loupe",
+    )
     assert row["properties"] == {"width": 160.0, "height": 120.0, "size": float(asset.size)}
     assert datetime.fromisoformat(row["createdAt"]) == asset.created_at.replace(
         microsecond=asset.created_at.microsecond // 1000 * 1000
     )
 
 
-# --- Pages -----------------------------------------------------------------------------------------------------------
+# --- Pages ---
 def walk(key: str, **query: Any) -> list[str]:
     found, token = [], ""
     while True:
@@ -154,7 +179,9 @@ def walk(key: str, **query: Any) -> list[str]:
 def test_pages_neither_lose_nor_repeat_an_asset(key: str, make_review: Any) -> None:
     assets = [make_review().asset for _ in range(7)]
     # Several of one moment: only the second key of the order tells them apart.
-    Asset.objects.filter(pk__in=[asset.pk for asset in assets[2:5]]).update(created_at=assets[2].created_at)
+    Asset.objects.filter(pk__in=[asset.pk for asset in assets[2:5]]).update(
+        created_at=assets[2].created_at
+    )
     ids = [str(asset.uuid) for asset in assets]
 
     assert walk(key, pageSize=2, sortDirection="asc") == ids
@@ -171,7 +198,9 @@ def test_what_is_added_meanwhile_moves_no_page(key: str, make_review: Any) -> No
     assert [row["id"] for page in (first, second) for row in page["assets"]] == ids[::-1]
 
 
-def test_filters_that_are_served_filter(key: str, make_review: Any, make_asset: Any, make_request: Any) -> None:
+def test_filters_that_are_served_filter(
+    key: str, make_review: Any, make_asset: Any, make_request: Any
+) -> None:
     old = make_review().asset
     Asset.objects.filter(pk=old.pk).update(created_at=datetime(2026, 1, 5, tzinfo=UTC))
     request = make_request()
@@ -197,21 +226,44 @@ def _token(key: str) -> str:
 def test_what_cannot_be_honoured_is_refused(key: str, three: Any) -> None:
     token = _token(key)
     queries: list[dict[str, str]] = [
-        *({"pageSize": size} for size in ("0", "101", "-1", "1.5", "x", "٣", "9" * 5000, "0000000001000", " 5")),
-        *({"paginationToken": bad} for bad in ("x", "é", "\0", token[:-4], token[4:], token + "AAAA", "e30=", "=")),
+        *(
+            {"pageSize": size}
+            for size in ("0", "101", "-1", "1.5", "x", "٣", "9" * 5000, "0000000001000", " 5")
+        ),
+        *(
+            {"paginationToken": bad}
+            for bad in ("x", "é", "\0", token[:-4], token[4:], token + "AAAA", "e30=", "=")
+        ),
         {"paginationToken": token, "sortDirection": "asc"},
-        {"paginationToken": base64.urlsafe_b64encode(b'["2026-01-01T00:00:00+00:00", 1, true]:forged').decode()},
-        {"sortBy": "updatedAt"}, {"sortBy": "size"}, {"sortDirection": "up"}, {"privacy": "public"},
-        {"deleted": "true"}, {"collectionId": "c"}, {"authorId": "a"}, {"tags": "a,b"}, {"updatedAfter": "2026-01-01"},
-        *({"createdAfter": bad} for bad in ("yesterday", "2026-13-01", "0001-01-01T00:00:00+14:00", "\0", "1" * 5000)),
-    ]  # fmt: skip
+        {
+            "paginationToken": base64.urlsafe_b64encode(
+                b'["2026-01-01T00:00:00+00:00", 1, true]:forged'
+            ).decode()
+        },
+        {"sortBy": "updatedAt"},
+        {"sortBy": "size"},
+        {"sortDirection": "up"},
+        {"privacy": "public"},
+        {"deleted": "true"},
+        {"collectionId": "c"},
+        {"authorId": "a"},
+        {"tags": "a,b"},
+        {"updatedAfter": "2026-01-01"},
+        *(
+            {"createdAfter": bad}
+            for bad in ("yesterday", "2026-13-01", "0001-01-01T00:00:00+14:00", "\0", "1" * 5000)
+        ),
+    ]
     for query in queries:
         answer = get(key, **query)
-        assert (answer.status_code, set(answer.json())) == (400, {"error", "message"}), (query, answer.content)
+        assert (answer.status_code, set(answer.json())) == (400, {"error", "message"}), (
+            query,
+            answer.content,
+        )
     assert get(key, modelId="\0", type="\0").status_code == 200
 
 
-# --- Who may ---------------------------------------------------------------------------------------------------------
+# --- Who may ---
 def test_a_key_for_reading_sees_every_asset_of_the_installation(
     three: Any, make_asset: Any, make_request: Any, moderator: User
 ) -> None:
@@ -227,7 +279,10 @@ def test_refusals_have_a_body_that_clients_read(key: str, three: Any, admin: Use
     refusals = {
         401: [get("wrong"), browser.get("/v1/assets"), get("", f"/v1/assets/{three[0].uuid}")],
         403: [get(make_key("generate", "classify"))],
-        404: [get(key, f"/v1/assets/{name}") for name in ("x", "\0", "asset_1", "0" * 32, f"{three[0].uuid}x")],
+        404: [
+            get(key, f"/v1/assets/{name}")
+            for name in ("x", "\0", "asset_1", "0" * 32, f"{three[0].uuid}x")
+        ],
         405: [Client().post("/v1/assets", {}, headers={"x-api-key": key})],
         429: [get(make_key("read:all", calls_per_minute=0))],
     }
@@ -240,7 +295,7 @@ def test_refusals_have_a_body_that_clients_read(key: str, three: Any, admin: Use
     assert get(key, f"/v1/assets/{three[0].uuid}", secret="").status_code == 200
 
 
-# --- Several at once --------------------------------------------------------------------------------------------------
+# --- Several at once ---
 def bulk(key: str, body: Any) -> Any:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return Client(enforce_csrf_checks=True).post(
@@ -262,9 +317,22 @@ def test_several_assets_come_in_the_order_asked_for(key: str, three: Any) -> Non
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", [], None, {}, {"assetIds": None}, {"assetIds": "x"}, {"assetIds": [1]}, {"assetIds": [""]},
-     {"assetIds": ["x" * 201]}, {"assetIds": ["x"] * 201}, {"assetIds": ["a\0b"]}, {"asset_ids": ["x"]}],
-)  # fmt: skip
+    [
+        b"",
+        b"{",
+        [],
+        None,
+        {},
+        {"assetIds": None},
+        {"assetIds": "x"},
+        {"assetIds": [1]},
+        {"assetIds": [""]},
+        {"assetIds": ["x" * 201]},
+        {"assetIds": ["x"] * 201},
+        {"assetIds": ["a\0b"]},
+        {"asset_ids": ["x"]},
+    ],
+)
 def test_a_wrong_list_of_assets_is_refused(key: str, body: Any) -> None:
     answer = bulk(key, body)
 
@@ -277,28 +345,41 @@ def test_several_assets_need_a_key_for_reading(three: Any) -> None:
     assert get(make_key("read:all"), "/v1/assets/get-bulk").status_code == 405
 
 
-# --- Clients ---------------------------------------------------------------------------------------------------------
+# --- Clients ---
 def test_our_own_client_reads_it(live_server: Any, key: str, three: Any, settings: Any) -> None:
-    client = Scenario(api_key=key, api_secret="any", base_url=f"{live_server.url}/v1", label="Loupe")
+    client = Scenario(
+        api_key=key, api_secret="any", base_url=f"{live_server.url}/v1", label="Loupe"
+    )
 
     page = client.assets(page_size=2)
     rest = client.assets(page.next_token, page_size=2)
 
-    assert [found.nsfw for found in (*page.items, *rest.items)] == [(), ("violence", "explicit"), None]
+    assert [found.nsfw for found in (*page.items, *rest.items)] == [
+        (),
+        ("violence", "explicit"),
+        None,
+    ]
     assert [found.is_ready for found in (*page.items, *rest.items)] == [True, True, False]
-    with pytest.raises(AssetNotFound):
+    with pytest.raises(AssetNotFoundError):
         client.asset("asset_nobody")
 
 
-def test_the_published_client_lists_pages_and_reads_unmodified(live_server: Any, key: str, three: Any) -> None:
-    sdk = pytest.importorskip("scenario_sdk", reason="scenario-sdk, the published client, is not installed")
+def test_the_published_client_lists_pages_and_reads_unmodified(
+    live_server: Any, key: str, three: Any
+) -> None:
+    sdk = pytest.importorskip(
+        "scenario_sdk", reason="scenario-sdk, the published client, is not installed"
+    )
     ids = [str(asset.uuid) for asset in three]
-    with sdk.Scenario(api_key=key, api_secret="any", base_url=f"{live_server.url}/v1", max_retries=0) as client:
+    with sdk.Scenario(
+        api_key=key, api_secret="any", base_url=f"{live_server.url}/v1", max_retries=0
+    ) as client:
         assert [asset.id for asset in client.assets.list(page_size=2)] == ids[::-1]
         assert [asset.id for asset in client.assets.list(page_size=1, sort_direction="asc")] == ids
-        assert [asset.id for asset in client.assets.list(types=["uploaded", "upscale"], sort_by="createdAt")] == ids[
-            ::-1
-        ]
+        assert [
+            asset.id
+            for asset in client.assets.list(types=["uploaded", "upscale"], sort_by="createdAt")
+        ] == ids[::-1]
         found = [client.assets.retrieve(name).asset for name in ids]
         assert [asset.nsfw for asset in found] == [[], ["violence", "explicit"], None]
         assert found[0].metadata.type == "uploaded"
@@ -308,7 +389,11 @@ def test_the_published_client_lists_pages_and_reads_unmodified(live_server: Any,
         with pytest.raises(sdk.BadRequestError):
             client.assets.list(pagination_token="nonsense")
     strict = sdk.Scenario(
-        api_key=key, api_secret="any", base_url=f"{live_server.url}/v1", _strict_response_validation=True, max_retries=0
+        api_key=key,
+        api_secret="any",
+        base_url=f"{live_server.url}/v1",
+        _strict_response_validation=True,
+        max_retries=0,
     )
     with strict as client:
         assert [asset.id for asset in client.assets.list()] == ids[::-1]
@@ -319,6 +404,8 @@ def test_the_published_client_lists_pages_and_reads_unmodified(live_server: Any,
         assert several[0].metadata.size == several[0].properties.size
     late = make_key("read:all", expires_at=datetime.now(UTC) - timedelta(days=1))
     for wrong in ("wrong", late):
-        client = sdk.Scenario(api_key=wrong, api_secret="any", base_url=f"{live_server.url}/v1", max_retries=0)
+        client = sdk.Scenario(
+            api_key=wrong, api_secret="any", base_url=f"{live_server.url}/v1", max_retries=0
+        )
         with client, pytest.raises(sdk.AuthenticationError):
             client.assets.list()

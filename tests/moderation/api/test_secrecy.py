@@ -1,4 +1,6 @@
-"""An image that is not approved cannot be had: by no address, with no key, by no trick with the right address."""
+"""An image that is not approved cannot be had: by no address, with no key, by no trick with the
+right address.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ from moderation.services import decisions as desk
 from tests.conftest import picture
 from tests.moderation.api.calls import make_key
 
-pytestmark = pytest.mark.django_db(transaction=True)  # closing a file's answer closes the connection
+pytestmark = pytest.mark.django_db(
+    transaction=True
+)  # closing a file's answer closes the connection
 PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 
 
@@ -37,7 +41,9 @@ class Hidden:
     decisions: list[Decision] = field(default_factory=list)
 
     def pieces(self) -> list[bytes]:
-        """What would give one of them away: pieces of its files, as they are and as text, and its smallest preview."""
+        """What would give one of them away: pieces of its files, as they are and as text, and its
+        smallest preview.
+        """
         found = []
         for asset in self.assets.values():
             for file in (asset.rendition, asset.thumbnail):
@@ -54,17 +60,25 @@ def approve(review: Review, user: User) -> Decision:
 
 
 @pytest.fixture
-def hidden(make_review: Callable[..., Review], make_request: Callable[..., Any], senior: User) -> Hidden:
-    row, key = ApiKey.make(name="shop", scopes=["generate", "classify", "read"], calls_per_minute=1_000_000)
+def hidden(
+    make_review: Callable[..., Review], make_request: Callable[..., Any], senior: User
+) -> Hidden:
+    row, key = ApiKey.make(
+        name="shop", scopes=["generate", "classify", "read"], calls_per_minute=1_000_000
+    )
     found = Hidden(key)
-    request = make_request(api_key=row, image_num=4, status="succeeded", finished_at="2026-01-01T00:00Z")
+    request = make_request(
+        api_key=row, image_num=4, status="succeeded", finished_at="2026-01-01T00:00Z"
+    )
     for position, name in enumerate(("undecided", "rejected", "reversed", "escalated")):
         review = make_review(source=Source.TXT2IMG, request=request, position=position)
         found.assets[name] = review.asset
         if name == "undecided":
             continue
         desk.claim(review=review, user=senior)
-        verdict = {"rejected": Verdict.REJECT, "escalated": Verdict.ESCALATE}.get(name, Verdict.APPROVE)
+        verdict = {"rejected": Verdict.REJECT, "escalated": Verdict.ESCALATE}.get(
+            name, Verdict.APPROVE
+        )
         categories = ["explicit.nudity"] if verdict == Verdict.REJECT else []
         decision = desk.decide(review=review, user=senior, verdict=verdict, categories=categories)
         found.decisions.append(decision)
@@ -87,7 +101,7 @@ def read(answer: Any) -> bytes:
     return bytes(content)
 
 
-# --- Every address of the project -------------------------------------------------------------------------------------
+# --- Every address of the project ---
 def routes(resolver: URLResolver | None = None, prefix: str = "/") -> Iterator[str]:
     for entry in (resolver or get_resolver()).url_patterns:
         path = prefix + str(entry.pattern)
@@ -98,25 +112,42 @@ def routes(resolver: URLResolver | None = None, prefix: str = "/") -> Iterator[s
 
 
 def addresses(route: str, hidden: Hidden) -> Iterator[str]:
-    """The route with everything in its places that names one of the images, in every combination that fits."""
+    """The route with everything in its places that names one of the images, in every combination
+    that fits.
+    """
     path = re.sub(r"\[.*$|\^|\\Z|\$|\(\?P<url>.*$", "", route)
     names = PARAMETER.findall(path)
     every = list(hidden.assets.values())
-    uuids = [*(asset.uuid for asset in every), *(asset.review.uuid for asset in every), every[0].request.uuid]  # type: ignore[union-attr]
+    uuids = [
+        *(asset.uuid for asset in every),
+        *(asset.review.uuid for asset in every),
+        every[0].request.uuid,
+    ]  # type: ignore[union-attr]
     uuids += [decision.uuid for decision in hidden.decisions]
     short = [asset.pk for asset in every]
     texts = [*(asset.uuid for asset in every), *(asset.uuid.hex for asset in every)]
     candidates: dict[str, list[Any]] = {
-        "uuid": uuids, "task_id": uuids, "token": [token(asset) for asset in every], "extension": ["png", "webp"],
-        "position": [0, 1], "asset_id": [*texts, *(asset.sha256 for asset in every)], "object_id": short,
-        "content_type_id": [1], "app_label": ["generation", "moderation"], "slug": ["waiting", "escalated"],
-    }  # fmt: skip
-    for values in itertools.product(*(candidates.get(name, ["x", every[0].uuid.hex]) for name in names)):
+        "uuid": uuids,
+        "task_id": uuids,
+        "token": [token(asset) for asset in every],
+        "extension": ["png", "webp"],
+        "position": [0, 1],
+        "asset_id": [*texts, *(asset.sha256 for asset in every)],
+        "object_id": short,
+        "content_type_id": [1],
+        "app_label": ["generation", "moderation"],
+        "slug": ["waiting", "escalated"],
+    }
+    for values in itertools.product(
+        *(candidates.get(name, ["x", every[0].uuid.hex]) for name in names)
+    ):
         text = iter(values)
         yield PARAMETER.sub(lambda match: str(next(text)), path)  # noqa: B023
 
 
-def test_no_address_gives_an_image_to_who_holds_a_key_or_nothing(hidden: Hidden, settings: Any) -> None:
+def test_no_address_gives_an_image_to_who_holds_a_key_or_nothing(
+    hidden: Hidden, settings: Any
+) -> None:
     settings.CLASSIFIERS = []
     stranger = User.objects.create_user("stranger")
     keys = {
@@ -131,7 +162,9 @@ def test_no_address_gives_an_image_to_who_holds_a_key_or_nothing(hidden: Hidden,
         for path in addresses(route, hidden):
             for name, key in list(keys.items())[: 2 if is_admin else None]:
                 answer = client.get(
-                    path, {"task_id": str(hidden.assets["undecided"].request.uuid)}, headers=_header(key)
+                    path,
+                    {"task_id": str(hidden.assets["undecided"].request.uuid)},
+                    headers=_header(key),
                 )  # type: ignore[union-attr]
                 tried += 1
                 if problem := _problem(answer, pieces):
@@ -156,8 +189,12 @@ def _problem(answer: Any, pieces: list[bytes]) -> str:
     return "a signed address" if re.search(rb"/v3/images/\w{32}:", content) else ""
 
 
-def test_the_walk_would_notice(hidden: Hidden, make_review: Any, senior: User, client_of: Any) -> None:
-    review = make_review(source=Source.TXT2IMG, request=hidden.assets["undecided"].request, position=4)
+def test_the_walk_would_notice(
+    hidden: Hidden, make_review: Any, senior: User, client_of: Any
+) -> None:
+    review = make_review(
+        source=Source.TXT2IMG, request=hidden.assets["undecided"].request, position=4
+    )
     approve(review, senior)
     found = Hidden(hidden.key, {"approved": review.asset})
 
@@ -165,7 +202,7 @@ def test_the_walk_would_notice(hidden: Hidden, make_review: Any, senior: User, c
     listed = Client().get("/v1/assets", headers=_header(hidden.key))
     assert _problem(listed, []) == "a signed address"
     person = client_of(senior)
-    for name in ("file", "preview"):
+    for name in ("file", "thumbnail"):
         path = f"/assets/{review.asset.uuid}/{name}"
         assert _problem(person.get(path), []) == "an image"
         content = read(person.get(path))
@@ -175,7 +212,9 @@ def test_the_walk_would_notice(hidden: Hidden, make_review: Any, senior: User, c
 def test_lists_and_results_hold_no_address_of_them(hidden: Hidden) -> None:
     rows = Client().get("/v1/assets", headers=_header(hidden.key)).json()["assets"]
     task = hidden.assets["undecided"].request.uuid  # type: ignore[union-attr]
-    result = Client().get("/v3/async/task-result", {"task_id": task}, headers=_header(hidden.key)).json()
+    result = (
+        Client().get("/v3/async/task-result", {"task_id": task}, headers=_header(hidden.key)).json()
+    )
 
     assert len(rows) == 4
     assert {row["url"] for row in rows} == {""}
@@ -183,13 +222,22 @@ def test_lists_and_results_hold_no_address_of_them(hidden: Hidden) -> None:
     assert result["images"] == []
 
 
-# --- The right address, and tricks with it ----------------------------------------------------------------------------
+# --- The right address, and tricks with it ---
 TRICKS: list[dict[str, str]] = [
-    {}, {"Range": "bytes=0-10"}, {"Range": "bytes=-10"}, {"If-None-Match": "*"}, {"If-None-Match": '"x"'},
-    {"If-Match": "*"}, {"If-Modified-Since": "Mon, 01 Jan 2001 00:00:00 GMT"}, {"If-Range": "*", "Range": "bytes=0-"},
-    {"If-Unmodified-Since": "Mon, 01 Jan 2035 00:00:00 GMT"}, {"X-HTTP-Method-Override": "GET"},
-    {"X-Original-URL": "/healthz"}, {"Accept": "image/*"}, {"Accept-Encoding": "gzip, br"},
-]  # fmt: skip
+    {},
+    {"Range": "bytes=0-10"},
+    {"Range": "bytes=-10"},
+    {"If-None-Match": "*"},
+    {"If-None-Match": '"x"'},
+    {"If-Match": "*"},
+    {"If-Modified-Since": "Mon, 01 Jan 2001 00:00:00 GMT"},
+    {"If-Range": "*", "Range": "bytes=0-"},
+    {"If-Unmodified-Since": "Mon, 01 Jan 2035 00:00:00 GMT"},
+    {"X-HTTP-Method-Override": "GET"},
+    {"X-Original-URL": "/healthz"},
+    {"Accept": "image/*"},
+    {"Accept-Encoding": "gzip, br"},
+]
 
 
 def test_no_header_and_no_method_gets_it_over_a_socket(live_server: Any, hidden: Hidden) -> None:
@@ -205,14 +253,20 @@ def test_no_header_and_no_method_gets_it_over_a_socket(live_server: Any, hidden:
                 assert answer.status == 403, (method, headers)
                 assert not any(piece in content for piece in pieces)
                 assert answer.headers["Content-Type"] == "application/xml"
-                assert {"ETag", "Last-Modified", "Accept-Ranges", "Content-Range"}.isdisjoint(answer.headers)
+                assert {"ETag", "Last-Modified", "Accept-Ranges", "Content-Range"}.isdisjoint(
+                    answer.headers
+                )
                 assert "no-store" in answer.headers["Cache-Control"]
                 refused.add(answer.headers["Content-Length"])
         assert len(refused) == 1, "its length tells nothing of the image"
         for method in ("POST", "PUT", "DELETE", "OPTIONS", "PATCH"):
             connection.request(method, path_of(asset), headers={"Content-Length": "0"})
             answer = connection.getresponse()
-            assert (answer.status, answer.headers["Allow"], b"MethodNotAllowed" in answer.read()) == (
+            assert (
+                answer.status,
+                answer.headers["Allow"],
+                b"MethodNotAllowed" in answer.read(),
+            ) == (
                 405,
                 "GET, HEAD",
                 True,
@@ -258,7 +312,9 @@ def test_an_address_that_was_tampered_with_gets_nothing(approved: Asset, hidden:
     tampered = {
         "another image": f"{other.uuid.hex}:{moment}:{signature}",
         "another moment": f"{name}:{moment[:-1]}{'a' if moment[-1] != 'a' else 'b'}:{signature}",
-        "another signature": f"{name}:{moment}:{signature[:-2]}{'aa' if signature[-2:] != 'aa' else 'bb'}",
+        "another signature": (
+            f"{name}:{moment}:{signature[:-2]}{'aa' if signature[-2:] != 'aa' else 'bb'}"
+        ),
         "no signature": f"{name}:{moment}:",
         "no moment": f"{name}:{signature}",
         "a bare id": name,
@@ -277,7 +333,9 @@ def test_an_address_that_was_tampered_with_gets_nothing(approved: Asset, hidden:
     }
     answers = {what: Client().get(f"/v3/images/{text}.png") for what, text in tampered.items()}
 
-    assert {what: answer.status_code for what, answer in answers.items() if answer.status_code != 403} == {}
+    assert {
+        what: answer.status_code for what, answer in answers.items() if answer.status_code != 403
+    } == {}
     assert all(b"<Code>AccessDenied</Code>" in answer.content for answer in answers.values())
 
 
@@ -288,7 +346,9 @@ def test_another_file_type_is_another_address(approved: Asset, extension: str) -
 
 
 @pytest.mark.parametrize(("age", "status"), [(3590, 200), (3610, 403), (86400, 403), (-60, 200)])
-def test_an_address_lasts_an_hour(approved: Asset, monkeypatch: pytest.MonkeyPatch, age: int, status: int) -> None:
+def test_an_address_lasts_an_hour(
+    approved: Asset, monkeypatch: pytest.MonkeyPatch, age: int, status: int
+) -> None:
     path = path_of(approved)
     now = time.time()
     monkeypatch.setattr("django.core.signing.time.time", lambda: now + age)

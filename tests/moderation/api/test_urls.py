@@ -1,4 +1,6 @@
-"""Addresses that programs give us to call or to fetch: what none of them may ever reach. And the webhook's test."""
+"""Addresses that programs give us to call or to fetch: what none of them may ever reach. And the
+webhook's test.
+"""
 
 from __future__ import annotations
 
@@ -24,17 +26,41 @@ from tests.moderation.api.test_novita import body, submit
 pytestmark = pytest.mark.django_db
 HOSTILE = (Path(__file__).parents[2] / "generation" / "hostile_urls.txt").read_text().splitlines()
 HOSTILE += [
-    "", " ", "http://", "hook.example.com/x", "//hook.example.com/", "http://hook.example.com/a b",
-    "http://hook.example.com/\r\nX-Evil: 1", "http://hook.example.com/\x7f", "http://hook.example.com:8080/",
-    "http://hook.example.com/" + "a" * 9000, "javascript:alert(1)", "data:text/plain,x", "http://\u202ehook.example/",
-    "unix:///var/run/docker.sock", "http://hook@127.0.0.1/", "http://hook.example.com\\@127.0.0.1/",
-]  # fmt: skip
+    "",
+    " ",
+    "http://",
+    "hook.example.com/x",
+    "//hook.example.com/",
+    "http://hook.example.com/a b",
+    "http://hook.example.com/\r\nX-Evil: 1",
+    "http://hook.example.com/\x7f",
+    "http://hook.example.com:8080/",
+    "http://hook.example.com/" + "a" * 9000,
+    "javascript:alert(1)",
+    "data:text/plain,x",
+    "http://\u202ehook.example/",
+    "unix:///var/run/docker.sock",
+    "http://hook@127.0.0.1/",
+    "http://hook.example.com\\@127.0.0.1/",
+]
 HOOK = "http://hook.example.com/x?secret=theirs"
 PRIVATE = [
-    ["127.0.0.1"], ["10.1.2.3"], ["169.254.169.254"], ["168.63.129.16"], ["0.0.0.0"], ["100.64.0.1"], ["192.168.0.1"],
-    ["::1"], ["fd00::1"], ["fe80::1"], ["::ffff:127.0.0.1"], ["64:ff9b::7f00:1"], ["2002:7f00:1::"],
-    ["93.184.216.34", "127.0.0.1"], ["2606:4700::1111", "::1"],
-]  # fmt: skip
+    ["127.0.0.1"],
+    ["10.1.2.3"],
+    ["169.254.169.254"],
+    ["168.63.129.16"],
+    ["0.0.0.0"],
+    ["100.64.0.1"],
+    ["192.168.0.1"],
+    ["::1"],
+    ["fd00::1"],
+    ["fe80::1"],
+    ["::ffff:127.0.0.1"],
+    ["64:ff9b::7f00:1"],
+    ["2002:7f00:1::"],
+    ["93.184.216.34", "127.0.0.1"],
+    ["2606:4700::1111", "::1"],
+]
 NOT_PUBLIC = "The address may not be called: The host is not on the public internet."
 
 
@@ -76,9 +102,11 @@ def deliver_again() -> Delivery:
     return Delivery.objects.get()
 
 
-# --- By the text alone ------------------------------------------------------------------------------------------------
+# --- By the text alone ---
 @pytest.mark.parametrize("test", ["", "TASK_STATUS_SUCCEED"])
-def test_hostile_addresses_are_refused_when_they_are_handed_in(key: str, wire: Tripwire, test: str) -> None:
+def test_hostile_addresses_are_refused_when_they_are_handed_in(
+    key: str, wire: Tripwire, test: str
+) -> None:
     wrong = []
     for url in HOSTILE:
         answer = submit(key, with_webhook(url, test))
@@ -101,9 +129,11 @@ def test_the_tripwire_would_be_felt(key: str, wire: Tripwire, settings: Any) -> 
     assert (wire.dialled, wire.touched, wire.is_untouched) == (["127.0.0.1"], 1, False)
 
 
-# --- By the numbers ---------------------------------------------------------------------------------------------------
+# --- By the numbers ---
 @pytest.mark.parametrize("numbers", PRIVATE, ids=" ".join)
-def test_a_name_that_resolves_privately_is_never_called(key: str, wire: Tripwire, numbers: list[str]) -> None:
+def test_a_name_that_resolves_privately_is_never_called(
+    key: str, wire: Tripwire, numbers: list[str]
+) -> None:
     wire.names["hook.example.com"] = [numbers]
     assert submit(key, with_webhook(HOOK, "TASK_STATUS_SUCCEED")).json()["message"] == trial.REFUSED
     owed(key)
@@ -116,7 +146,9 @@ def test_a_name_that_resolves_privately_is_never_called(key: str, wire: Tripwire
     assert (wire.dialled, wire.touched) == ([], 0)
 
 
-def test_rebinding_between_look_up_and_call_or_between_attempts_reaches_nothing(key: str, wire: Tripwire) -> None:
+def test_rebinding_between_look_up_and_call_or_between_attempts_reaches_nothing(
+    key: str, wire: Tripwire
+) -> None:
     wire.names["hook.example.com"] = [["93.184.216.34"], ["127.0.0.1"]]
     owed(key)
     tasks.deliver()
@@ -129,7 +161,9 @@ def test_rebinding_between_look_up_and_call_or_between_attempts_reaches_nothing(
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_a_refusal_and_is_not_followed(key: str, wire: Tripwire, hook: Shelf, status: int) -> None:
+def test_a_redirect_is_a_refusal_and_is_not_followed(
+    key: str, wire: Tripwire, hook: Shelf, status: int
+) -> None:
     hook.location = f"http://{wire.address}/admin"
     hook.replies = [status, status]
     assert submit(key, with_webhook(hook.url, "TASK_STATUS_SUCCEED")).status_code == 400
@@ -152,13 +186,19 @@ def test_an_allowance_that_was_withdrawn_is_noticed_at_the_call(
     assert hook.letters == []
 
 
-# --- Images -----------------------------------------------------------------------------------------------------------
+# --- Images ---
 @pytest.mark.parametrize("numbers", PRIVATE, ids=" ".join)
-def test_images_are_not_fetched_from_private_places(key: str, wire: Tripwire, hook: Shelf, numbers: list[str]) -> None:
+def test_images_are_not_fetched_from_private_places(
+    key: str, wire: Tripwire, hook: Shelf, numbers: list[str]
+) -> None:
     wire.names["img.example.com"] = [numbers]
     hook.put("/r", b"", 302, Location="http://img.example.com/a.png")
     hook.put("/s", b"", 307, Location="https://img.example.com/a.png")
-    for url in ("http://img.example.com/a.png", f"http://{hook.address}/r", f"http://{hook.address}/s"):
+    for url in (
+        "http://img.example.com/a.png",
+        f"http://{hook.address}/r",
+        f"http://{hook.address}/s",
+    ):
         answer = classify(key, {"image_urls": [url]})
         assert (answer.status_code, answer.json()) == (400, {"error": "Image 1 could not be read."})
 
@@ -166,19 +206,33 @@ def test_images_are_not_fetched_from_private_places(key: str, wire: Tripwire, ho
     assert (wire.dialled, wire.touched) == ([], 0)
 
 
-def test_a_redirect_from_an_allowed_server_is_judged_anew(key: str, wire: Tripwire, hook: Shelf) -> None:
+def test_a_redirect_from_an_allowed_server_is_judged_anew(
+    key: str, wire: Tripwire, hook: Shelf
+) -> None:
     ordinary = hook.put("/good.png", CLEAN)
     targets = [
-        f"http://{wire.address}/", f"//{wire.address}/", f"http://localhost:{wire.address.partition(':')[2]}/",
-        "http://127.0.0.1/", "http://[::1]/", "http://[::ffff:127.0.0.1]/", "http://2130706433/", "http://127.1/",
-        "http://169.254.169.254/latest/meta-data/", "file:///etc/passwd", "gopher://127.0.0.1/", "http://a@127.0.0.1/",
-    ]  # fmt: skip
+        f"http://{wire.address}/",
+        f"//{wire.address}/",
+        f"http://localhost:{wire.address.partition(':')[2]}/",
+        "http://127.0.0.1/",
+        "http://[::1]/",
+        "http://[::ffff:127.0.0.1]/",
+        "http://2130706433/",
+        "http://127.1/",
+        "http://169.254.169.254/latest/meta-data/",
+        "file:///etc/passwd",
+        "gopher://127.0.0.1/",
+        "http://a@127.0.0.1/",
+    ]
     for number, target in enumerate(targets):
         hook.put(f"/first{number}", b"", 302, Location=target)
         hook.put(f"/second{number}", b"", 302, Location=f"/first{number}")
         for path in (f"/first{number}", f"/second{number}"):
             answer = classify(key, {"image_urls": [ordinary, f"http://{hook.address}{path}"]})
-            assert (answer.status_code, answer.json()) == (400, {"error": "Image 2 could not be read."}), target
+            assert (answer.status_code, answer.json()) == (
+                400,
+                {"error": "Image 2 could not be read."},
+            ), target
 
     assert hook.asked.count("/good.png") == 2 * len(targets)
     assert (wire.lookups, wire.dialled, wire.touched) == ([], [], 0)
@@ -193,8 +247,10 @@ def test_rebinding_finds_one_lookup_per_image(key: str, wire: Tripwire) -> None:
     assert wire.dialled == ["93.184.216.34"]
 
 
-# --- The webhook's test -----------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(("status", "images"), [("TASK_STATUS_SUCCEED", 3), ("TASK_STATUS_FAILED", 0)])
+# --- The webhook's test ---
+@pytest.mark.parametrize(
+    ("status", "images"), [("TASK_STATUS_SUCCEED", 3), ("TASK_STATUS_FAILED", 0)]
+)
 def test_test_mode_sends_one_event_during_the_call_and_generates_nothing(
     key: str, hook: Shelf, status: str, images: int
 ) -> None:
@@ -207,7 +263,10 @@ def test_test_mode_sends_one_event_during_the_call_and_generates_nothing(
     task = event["payload"]["task"]
     assert (task["task_id"], task["status"]) == (answer.json()["task_id"], status)
     assert len(event["payload"]["images"]) == images
-    assert event["payload"]["extra"]["webhook"]["test_mode"] == {"enabled": True, "return_task_status": status}
+    assert event["payload"]["extra"]["webhook"]["test_mode"] == {
+        "enabled": True,
+        "return_task_status": status,
+    }
     assert event["payload"]["extra"]["moderation"]["event"] == "test"
     assert letter.headers["x-loupe-signature"].startswith("t=")
     assert not GenerationRequest.objects.exists()
@@ -245,7 +304,12 @@ def test_every_way_of_not_taking_it_reads_alike(
         (
             400,
             json.dumps(
-                {"code": 400, "reason": "INVALID_REQUEST_BODY", "message": trial.REFUSED, "metadata": {}}
+                {
+                    "code": 400,
+                    "reason": "INVALID_REQUEST_BODY",
+                    "message": trial.REFUSED,
+                    "metadata": {},
+                }
             ).encode(),
         )
     }
@@ -255,9 +319,16 @@ def test_every_way_of_not_taking_it_reads_alike(
 
 
 @pytest.mark.parametrize(
-    "test_mode", [True, "yes", [], {"enabled": "true", "return_task_status": "TASK_STATUS_SUCCEED"}, {"enabled": True},
-                  {"enabled": True, "return_task_status": "TASK_STATUS_QUEUED"}]
-)  # fmt: skip
+    "test_mode",
+    [
+        True,
+        "yes",
+        [],
+        {"enabled": "true", "return_task_status": "TASK_STATUS_SUCCEED"},
+        {"enabled": True},
+        {"enabled": True, "return_task_status": "TASK_STATUS_QUEUED"},
+    ],
+)
 def test_half_a_test_mode_sends_nothing(key: str, hook: Shelf, test_mode: Any) -> None:
     content = with_webhook(hook.url)
     content["extra"]["webhook"]["test_mode"] = test_mode

@@ -1,4 +1,6 @@
-"""Events that meet trouble: servers that do not take them, keys that ended, workers that die, two deciders at once."""
+"""Events that meet trouble: servers that do not take them, keys that ended, workers that die, two
+deciders at once.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,7 @@ __all__ = ["_sandbox", "api_key", "hook", "key"]  # fixtures
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-# --- Retries ----------------------------------------------------------------------------------------------------------
+# --- Retries ---
 def test_a_refusal_is_retried_at_its_spacing_and_given_up_with_a_sentence(
     api_key: tuple[ApiKey, str], hook: Shelf, client_of: Callable[[User], Client], moderator: User
 ) -> None:
@@ -59,7 +61,10 @@ def test_a_refusal_is_retried_at_its_spacing_and_given_up_with_a_sentence(
         later()
 
     assert len(hook.letters) == 6, "one attempt and five more; a redirect is not followed"
-    assert all(abs(wait - each.total_seconds()) <= 2 for wait, each in zip(waits, delivering.SPACING, strict=True))
+    assert all(
+        abs(wait - each.total_seconds()) <= 2
+        for wait, each in zip(waits, delivering.SPACING, strict=True)
+    )
     assert [each.total_seconds() for each in delivering.SPACING] == [10, 60, 300, 1800, 7200]
     assert hook.asked == []
     assert len({letter.headers["x-loupe-delivery"] for letter in hook.letters}) == 1
@@ -78,7 +83,12 @@ def test_one_that_is_taken_in_the_end_is_delivered(key: str, hook: Shelf) -> Non
         later()
 
     delivery = Delivery.objects.get()
-    assert (delivery.status, delivery.answer, delivery.error, delivery.attempts) == ("delivered", 204, "", 3)
+    assert (delivery.status, delivery.answer, delivery.error, delivery.attempts) == (
+        "delivered",
+        204,
+        "",
+        3,
+    )
     assert len(hook.letters) == 3
 
 
@@ -140,9 +150,11 @@ def test_one_address_that_hangs_does_not_hold_up_another(
     assert told(hook) == [FINISHED]
 
 
-# --- Not sent, and never lost -----------------------------------------------------------------------------------------
+# --- Not sent, and never lost ---
 @pytest.mark.parametrize("how", ["revoked", "expired"])
-def test_the_program_of_a_key_that_ended_is_not_told(api_key: tuple[ApiKey, str], hook: Shelf, how: str) -> None:
+def test_the_program_of_a_key_that_ended_is_not_told(
+    api_key: tuple[ApiKey, str], hook: Shelf, how: str
+) -> None:
     row, key = api_key
     order(key, hook)
     if how == "revoked":
@@ -232,7 +244,7 @@ def test_a_decision_succeeds_whatever_becomes_of_its_event(
         raise OSError("no broker")
 
     monkeypatch.setattr(webhook_events, "_queue", overtaken)
-    monkeypatch.setattr("generation.jobs.ring", no_broker)
+    monkeypatch.setattr("generation.jobs.send_wakeup", no_broker)
     decide(moderator, Verdict.APPROVE)
 
     assert Review.objects.get().status == "approved"
@@ -271,8 +283,12 @@ def test_two_deciders_at_once_queue_one_event(
     assert statuses() == [("finished", 1, "delivered")]
 
 
-def test_a_decision_of_before_the_last_image_was_stored_is_not_forgotten(key: str, hook: Shelf) -> None:
-    """Everything decided first, the request finished after: nobody decides any more, so the tick finds it."""
+def test_a_decision_of_before_the_last_image_was_stored_is_not_forgotten(
+    key: str, hook: Shelf
+) -> None:
+    """Everything decided first, the request finished after: nobody decides any more, so the tick
+    finds it.
+    """
     order(key, hook)
     Delivery.objects.all().delete()
     assert tasks.deliver.is_due()

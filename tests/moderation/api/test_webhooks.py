@@ -1,4 +1,6 @@
-"""Events to programs, over real sockets: what is told when all is decided, by a reversal, and how it is signed."""
+"""Events to programs, over real sockets: what is told when all is decided, by a reversal, and how
+it is signed.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,7 @@ def status_of(path: str) -> int:
     return answer.status_code
 
 
-# --- What is told -----------------------------------------------------------------------------------------------------
+# --- What is told ---
 def test_what_the_policy_decides_alone_is_told_once(key: str, hook: Shelf) -> None:
     order(key, hook)
 
@@ -62,7 +64,9 @@ def test_what_the_policy_decides_alone_is_told_once(key: str, hook: Shelf) -> No
     assert hook.letters[0].path == "/hook?secret=theirs"
 
 
-def test_nothing_is_told_before_the_last_image_is_decided(key: str, hook: Shelf, moderator: User) -> None:
+def test_nothing_is_told_before_the_last_image_is_decided(
+    key: str, hook: Shelf, moderator: User
+) -> None:
     order(key, hook, prompt=WHISKY, image_num=2)
     first, second = Review.objects.order_by("asset__position")
     tasks.deliver()
@@ -77,8 +81,9 @@ def test_nothing_is_told_before_the_last_image_is_decided(key: str, hook: Shelf,
     assert told(hook) == [FINISHED]
     images = hook.letters[0].event["payload"]["extra"]["moderation"]["images"]
     assert [(image["verdict"], image["decided_by"]) for image in images] == [
-        ("approved", "person"), ("rejected", "person"),
-    ]  # fmt: skip
+        ("approved", "person"),
+        ("rejected", "person"),
+    ]
 
 
 def test_policy_and_person_together(key: str, hook: Shelf, moderator: User) -> None:
@@ -101,15 +106,21 @@ def test_policy_and_person_together(key: str, hook: Shelf, moderator: User) -> N
 
 def settle_by_policy(review: Review) -> None:
     review.refresh_from_db()
-    settlement = Settlement(outcome=Outcome.REJECT, why="A test.", categories=("alcohol.beverages",))
-    classification.apply_settlement(review=review, policy=Policy.objects.active(), settlement=settlement)
+    settlement = Settlement(
+        outcome=Outcome.REJECT, reason="A test.", categories=("alcohol.beverages",)
+    )
+    classification.apply_settlement(
+        review=review, policy=Policy.objects.active(), settlement=settlement
+    )
 
 
 @pytest.mark.parametrize(
     ("prompt", "status", "images"),
     [("a harbour", "TASK_STATUS_SUCCEED", 1), (NUDITY, "TASK_STATUS_FAILED", 0)],
 )
-def test_the_payload_is_the_task_result(key: str, hook: Shelf, prompt: str, status: str, images: int) -> None:
+def test_the_payload_is_the_task_result(
+    key: str, hook: Shelf, prompt: str, status: str, images: int
+) -> None:
     task = order(key, hook, prompt=prompt)
     tasks.deliver()
 
@@ -121,7 +132,10 @@ def test_the_payload_is_the_task_result(key: str, hook: Shelf, prompt: str, stat
     assert payload["task"]["status"] == status
     assert len(payload["images"]) == images
     assert payload["extra"].pop("webhook") == {"url": hook.url}
-    assert {payload["extra"]["moderation"].pop(name) for name in ("event", "round")} == {"finished", 1}
+    assert {payload["extra"]["moderation"].pop(name) for name in ("event", "round")} == {
+        "finished",
+        1,
+    }
     for answer in (payload, read):
         for image in answer["images"]:  # signed anew each time
             image["image_url"] = re.sub(r":[\w:-]+\.png$", "", image["image_url"])
@@ -130,7 +144,9 @@ def test_the_payload_is_the_task_result(key: str, hook: Shelf, prompt: str, stat
 
 
 @pytest.mark.parametrize(("word", "reason"), [("fail", "."), ("corrupt", "stored")])
-def test_a_request_that_failed_at_the_provider_is_told_too(key: str, hook: Shelf, word: str, reason: str) -> None:
+def test_a_request_that_failed_at_the_provider_is_told_too(
+    key: str, hook: Shelf, word: str, reason: str
+) -> None:
     order(key, hook, prompt=f"a harbour sandbox:{word}")
     run_line(rounds=6)
     assert tasks.deliver.is_due()
@@ -142,7 +158,9 @@ def test_a_request_that_failed_at_the_provider_is_told_too(key: str, hook: Shelf
     assert not tasks.deliver.is_due()
 
 
-def test_a_cancelled_request_is_told_and_one_that_is_retried_is_told_again(key: str, hook: Shelf) -> None:
+def test_a_cancelled_request_is_told_and_one_that_is_retried_is_told_again(
+    key: str, hook: Shelf
+) -> None:
     submit(key, {**body(), "extra": {"webhook": {"url": hook.url}}})
     requests.cancel(request=GenerationRequest.objects.get())
     tasks.deliver()
@@ -171,7 +189,7 @@ def test_who_asked_for_no_event_gets_none(key: str, hook: Shelf, moderator: User
     assert not tasks.deliver.is_due()
 
 
-# --- Signature and delivery id ----------------------------------------------------------------------------------------
+# --- Signature and delivery id ---
 def test_the_signature_verifies_with_the_keys_secret(
     api_key: tuple[ApiKey, str], hook: Shelf, client_of: Callable[[User], Client], moderator: User
 ) -> None:
@@ -184,7 +202,9 @@ def test_the_signature_verifies_with_the_keys_secret(
     assert set(fields) == {"t", "v1"}
     assert abs(time.time() - int(fields["t"])) < 60
     secret = row.webhook_secret
-    expected = hmac.new(secret.encode(), fields["t"].encode() + b"." + letter.content, hashlib.sha256).hexdigest()
+    expected = hmac.new(
+        secret.encode(), fields["t"].encode() + b"." + letter.content, hashlib.sha256
+    ).hexdigest()
     assert hmac.compare_digest(fields["v1"], expected)
     assert letter.headers["content-type"] == "application/json"
     assert letter.headers["x-loupe-delivery"] == str(Delivery.objects.get().uuid)
@@ -196,7 +216,7 @@ def test_the_signature_verifies_with_the_keys_secret(
     assert "secret=theirs" not in page
 
 
-# --- Reversals --------------------------------------------------------------------------------------------------------
+# --- Reversals ---
 def test_a_reversal_withdraws_and_a_new_decision_is_told_as_the_next_round(
     key: str, hook: Shelf, moderator: User, senior: User
 ) -> None:
@@ -217,11 +237,17 @@ def test_a_reversal_withdraws_and_a_new_decision_is_told_as_the_next_round(
     tasks.deliver()
     tasks.deliver()
     assert told(hook)[2:] == [("finished", 2, "TASK_STATUS_FAILED", 0)]
-    assert statuses() == [("finished", 1, "delivered"), ("withdrawn", 1, "delivered"), ("finished", 2, "delivered")]
+    assert statuses() == [
+        ("finished", 1, "delivered"),
+        ("withdrawn", 1, "delivered"),
+        ("finished", 2, "delivered"),
+    ]
     assert len({letter.headers["x-loupe-delivery"] for letter in hook.letters}) == 3
 
 
-def test_two_reversals_of_one_request_withdraw_it_once(key: str, hook: Shelf, moderator: User, senior: User) -> None:
+def test_two_reversals_of_one_request_withdraw_it_once(
+    key: str, hook: Shelf, moderator: User, senior: User
+) -> None:
     order(key, hook, prompt=WHISKY, image_num=2)
     decisions = decide(moderator, Verdict.APPROVE, Verdict.APPROVE)
     tasks.deliver()
@@ -255,7 +281,11 @@ def test_decided_reversed_and_decided_again_before_anything_was_sent_is_one_even
     tasks.deliver()
 
     assert told(hook) == [("finished", 2, "TASK_STATUS_SUCCEED", 1)]
-    assert statuses() == [("finished", 1, "failed"), ("withdrawn", 1, "failed"), ("finished", 2, "delivered")]
+    assert statuses() == [
+        ("finished", 1, "failed"),
+        ("withdrawn", 1, "failed"),
+        ("finished", 2, "delivered"),
+    ]
 
 
 def test_events_keep_their_order_while_the_first_is_retried(
@@ -269,11 +299,19 @@ def test_events_keep_their_order_while_the_first_is_retried(
     tasks.deliver()
     decide_one(decision.review, senior, Verdict.APPROVE)
     desk.reverse(decision=Decision.objects.newest_first()[0], user=senior, note="third thoughts")
-    tasks.deliver()  # the first withdrawal waits for its second attempt, and all that follows waits for it
+    # The first withdrawal waits for its second attempt, and all that follows waits for it.
+    tasks.deliver()
     assert len(hook.letters) == 2
     later()
     tasks.deliver()
 
-    assert [(kind, number) for kind, number, *_ in told(hook)] == [("finished", 1), ("withdrawn", 1), ("withdrawn", 2)]
-    sent = [datetime.fromtimestamp(int(letter.headers["x-loupe-signature"][2:12])) for letter in hook.letters]
+    assert [(kind, number) for kind, number, *_ in told(hook)] == [
+        ("finished", 1),
+        ("withdrawn", 1),
+        ("withdrawn", 2),
+    ]
+    sent = [
+        datetime.fromtimestamp(int(letter.headers["x-loupe-signature"][2:12]))
+        for letter in hook.letters
+    ]
     assert sent == sorted(sent)

@@ -17,7 +17,10 @@ from tests.generation.test_pipeline import run_line
 from tests.moderation.api.calls import Shelf, shelf
 from tests.moderation.api.test_novita import body, submit
 
-WHISKY, NUDITY = "a whisky bottle", "sandbox:explicit.nudity@99"  # a person decides; the policy rejects
+WHISKY, NUDITY = (
+    "a whisky bottle",
+    "sandbox:explicit.nudity@99",
+)  # a person decides; the policy rejects
 
 
 @pytest.fixture
@@ -39,7 +42,9 @@ def hook(settings: Any) -> Iterator[Shelf]:
 
 
 def order(key: str, hook: Shelf, **fields: Any) -> str:
-    """Submit over HTTP and let the line run: the images are there, judged, and decided as far as the policy goes."""
+    """Submit over HTTP and let the line run: the images are there, judged, and decided as far as
+    the policy goes.
+    """
     answer = submit(key, {**body(**fields), "extra": {"webhook": {"url": hook.url}}})
     assert answer.status_code == 200, answer.content
     run_line()
@@ -49,17 +54,24 @@ def order(key: str, hook: Shelf, **fields: Any) -> str:
 def decide(user: User, *verdicts: str) -> list[Decision]:
     """The waiting reviews, in the order of the images."""
     waiting = Review.objects.waiting().order_by("asset__position")
-    return [decide_one(review, user, verdict) for review, verdict in zip(list(waiting), verdicts, strict=True)]
+    return [
+        decide_one(review, user, verdict)
+        for review, verdict in zip(list(waiting), verdicts, strict=True)
+    ]
 
 
 def decide_one(review: Review, user: User, verdict: str) -> Decision:
     decisions.claim(review=review, user=user)
     categories = ["alcohol.beverages"] if verdict == Verdict.REJECT else []
-    return decisions.decide(review=review, user=user, verdict=Verdict(verdict), categories=categories)
+    return decisions.decide(
+        review=review, user=user, verdict=Verdict(verdict), categories=categories
+    )
 
 
 def later() -> None:
-    Delivery.objects.filter(due_at__isnull=False).update(due_at=timezone.now() - timedelta(seconds=1))
+    Delivery.objects.filter(due_at__isnull=False).update(
+        due_at=timezone.now() - timedelta(seconds=1)
+    )
 
 
 def statuses() -> list[tuple[str, int, str]]:
@@ -69,7 +81,12 @@ def statuses() -> list[tuple[str, int, str]]:
 def told(hook: Shelf) -> list[tuple[str, int, str, int]]:
     """Of every event: its kind and round, the task's status, and how many images it hands out."""
     return [
-        (e["extra"]["moderation"]["event"], e["extra"]["moderation"]["round"], e["task"]["status"], len(e["images"]))
+        (
+            e["extra"]["moderation"]["event"],
+            e["extra"]["moderation"]["round"],
+            e["task"]["status"],
+            len(e["images"]),
+        )
         for e in (letter.event["payload"] for letter in hook.letters)
     ]
 

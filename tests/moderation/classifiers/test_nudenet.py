@@ -1,4 +1,6 @@
-"""The local detector on synthetic pictures: shapes, rules and failures. What it finds on real ones it cannot show."""
+"""The local detector on synthetic pictures: shapes, rules and failures. What it finds on real ones
+it cannot show.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ from tests.generation.imaging.pictures import encoded, picture
 @pytest.fixture
 def _model() -> None:
     """The optional packages; without them these tests are skipped by name."""
-    pytest.importorskip("onnxruntime", reason="the extra `local` (onnxruntime, AGPL weights) is not installed")
+    pytest.importorskip(
+        "onnxruntime", reason="the extra `local` (onnxruntime, AGPL weights) is not installed"
+    )
     if nudenet.importlib.util.find_spec("nudenet") is None:
         pytest.skip("the extra `local` (nudenet's weights, AGPL) is not installed")
 
@@ -35,12 +39,17 @@ def asset(content: bytes) -> Any:
 
 def detections(boxes: bool = False, **scores: float) -> Detections:
     maxima = dict.fromkeys(LABELS, 0.0) | scores
-    found = [Detection(label, score, Box(left=0.1, top=0.1, width=0.2, height=0.2)) for label, score in scores.items()]
+    found = [
+        Detection(label, score, Box(left=0.1, top=0.1, width=0.2, height=0.2))
+        for label, score in scores.items()
+    ]
     return Detections(maxima, tuple(found) if boxes else (), (320,))
 
 
 def output(*rows: tuple[float, float, float, float, dict[str, float]]) -> np.ndarray:
-    """A hand-made answer of the net: one anchor per row (centre x, centre y, width, height in pixels, scores)."""
+    """A hand-made answer of the net: one anchor per row (centre x, centre y, width, height in
+    pixels, scores).
+    """
     raw = np.zeros((22, len(rows)), dtype=np.float32)
     for anchor, (x, y, w, h, scores) in enumerate(rows):
         raw[:4, anchor] = x, y, w, h
@@ -53,7 +62,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, raw: Any) -> None:
     monkeypatch.setattr(nudenet, "session", lambda: SimpleNamespace(run=lambda names, feed: [raw]))
 
 
-# --- With the real weights -------------------------------------------------------------------------------------------
+# --- With the real weights ---
 
 
 @pytest.mark.usefixtures("_model")
@@ -118,20 +127,24 @@ def test_the_package_is_never_imported() -> None:
     assert "cv2" not in sys.modules
 
 
-# --- Pre-processing --------------------------------------------------------------------------------------------------
+# --- Pre-processing ---
 
 
 def test_the_net_gets_rgb_padded_to_the_right_and_below() -> None:
     square = nudenet.prepare(Image.new("RGB", (640, 320), (250, 100, 10)), 320)
     assert square.shape == (1, 3, 320, 320)
     assert square.dtype == np.float32
-    assert np.allclose(square[0, :, :160].reshape(3, -1).mean(axis=1) * 255, (250, 100, 10), atol=0.01)
+    assert np.allclose(
+        square[0, :, :160].reshape(3, -1).mean(axis=1) * 255, (250, 100, 10), atol=0.01
+    )
     assert not square[0, :, 160:].any()
     assert not nudenet.prepare(Image.new("RGB", (100, 400), (9, 9, 9)), 320)[0, :, :, 80:].any()
 
 
 def test_resizing_is_antialiased() -> None:
-    stripes = Image.fromarray(np.tile(np.array([[0, 255]], dtype=np.uint8), (1280, 640))).convert("RGB")
+    stripes = Image.fromarray(np.tile(np.array([[0, 255]], dtype=np.uint8), (1280, 640))).convert(
+        "RGB"
+    )
     assert nudenet.prepare(stripes, 320)[0].std() < 0.05
 
 
@@ -145,11 +158,13 @@ def test_resizing_is_antialiased() -> None:
         ((1, 1), (320,)),
     ],
 )
-def test_large_and_long_pictures_get_a_second_look(size: tuple[int, int], looks: tuple[int, ...]) -> None:
+def test_large_and_long_pictures_get_a_second_look(
+    size: tuple[int, int], looks: tuple[int, ...]
+) -> None:
     assert nudenet.looks_for(size) == looks
 
 
-# --- Post-processing -------------------------------------------------------------------------------------------------
+# --- Post-processing ---
 
 
 def test_no_class_hides_another(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,8 +177,11 @@ def test_no_class_hides_another(monkeypatch: pytest.MonkeyPatch) -> None:
     answer(monkeypatch, raw[None])
     found = nudenet.detect(Image.new("RGB", (320, 320)))
     assert [box.label for box in found.boxes] == [
-        "FEMALE_BREAST_COVERED", "FEMALE_BREAST_EXPOSED", "BUTTOCKS_EXPOSED", "ANUS_EXPOSED",
-    ]  # fmt: skip
+        "FEMALE_BREAST_COVERED",
+        "FEMALE_BREAST_EXPOSED",
+        "BUTTOCKS_EXPOSED",
+        "ANUS_EXPOSED",
+    ]
     assert found.maxima["ANUS_EXPOSED"] == pytest.approx(0.55)
 
 
@@ -182,7 +200,9 @@ def test_suppression_within_a_class(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_boxes_are_fractions_of_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    raw = output((80, 40, 160, 80, {"FACE_MALE": 0.5}), (300, 150, 200, 100, {"BELLY_EXPOSED": 0.5}))
+    raw = output(
+        (80, 40, 160, 80, {"FACE_MALE": 0.5}), (300, 150, 200, 100, {"BELLY_EXPOSED": 0.5})
+    )
     outside = output((160, 300, 20, 20, {"FACE_MALE": 0.9}))  # wholly in the padding
     answer(monkeypatch, np.concatenate([raw, outside], axis=1)[None])
     first, second = nudenet.detect(Image.new("RGB", (640, 320))).boxes
@@ -196,16 +216,25 @@ def test_suppression_equals_the_plain_loop() -> None:
     rng = random.Random(3)
     rows = np.array(
         [
-            [rng.randrange(3), rng.uniform(0.2, 1), x := rng.uniform(0, 0.8), y := rng.uniform(0, 0.8),
-             x + rng.uniform(0.05, 0.2), y + rng.uniform(0.05, 0.2)]
+            [
+                rng.randrange(3),
+                rng.uniform(0.2, 1),
+                x := rng.uniform(0, 0.8),
+                y := rng.uniform(0, 0.8),
+                x + rng.uniform(0.05, 0.2),
+                y + rng.uniform(0.05, 0.2),
+            ]
             for _ in range(150)
         ],
         dtype=np.float32,
-    )  # fmt: skip
+    )
     kept: list[np.ndarray] = []
     for row in sorted(rows, key=lambda row: -row[1]):
         rivals = [other for other in kept if other[0] == row[0]]
-        if all(nudenet._overlaps(np.stack([row[2:], other[2:]]))[0, 1] <= THRESHOLDS["overlap"] for other in rivals):
+        if all(
+            nudenet._overlaps(np.stack([row[2:], other[2:]]))[0, 1] <= THRESHOLDS["overlap"]
+            for other in rivals
+        ):
             kept.append(row)
     fast = nudenet._suppress(rows)
     assert [(box.label, round(box.score, 5)) for box in fast] == [
@@ -213,7 +242,7 @@ def test_suppression_equals_the_plain_loop() -> None:
     ]
 
 
-# --- The mapping -----------------------------------------------------------------------------------------------------
+# --- The mapping ---
 
 BARE = "FEMALE_BREAST_EXPOSED"
 ROUND = "BUTTOCKS_EXPOSED"
@@ -235,14 +264,22 @@ ROUND = "BUTTOCKS_EXPOSED"
         ({ROUND: 0.3}, {"non-explicit.nudity": 30}, None),
         ({ROUND: 0.19}, {}, False),
         ({"MALE_BREAST_EXPOSED": 0.4}, {"non-explicit.nudity": 40}, None),
-        ({"MALE_BREAST_EXPOSED": 1.0, BARE: 0.6}, {"explicit.nudity": 60, "non-explicit.nudity": 100}, True),
+        (
+            {"MALE_BREAST_EXPOSED": 1.0, BARE: 0.6},
+            {"explicit.nudity": 60, "non-explicit.nudity": 100},
+            True,
+        ),
         ({"ANUS_COVERED": 0.35}, {"non-explicit.obstructed": 35}, None),
-        ({"FEMALE_GENITALIA_COVERED": 0.6, "BELLY_EXPOSED": 0.4}, {"swimwear-underwear.female": 40}, None),
+        (
+            {"FEMALE_GENITALIA_COVERED": 0.6, "BELLY_EXPOSED": 0.4},
+            {"swimwear-underwear.female": 40},
+            None,
+        ),
         ({"FEMALE_BREAST_COVERED": 0.9}, {}, False),
         ({"FEMALE_BREAST_COVERED": 0.9, "BELLY_EXPOSED": 0.29}, {}, False),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_rules(scores: dict[str, float], expected: dict[str, float], flagged: bool | None) -> None:
     findings, verdict = judge(detections(**scores))
     assert {finding.category: float(finding.confidence) for finding in findings} == pytest.approx(
@@ -277,24 +314,31 @@ def test_identity() -> None:
     assert local.applies_to(asset(b""))
 
 
-# --- Failing closed --------------------------------------------------------------------------------------------------
+# --- Failing closed ---
 
 
 @pytest.mark.parametrize(
     "raw",
     [
-        np.zeros((1, 22, 0)), np.zeros((1, 21, 10)), np.zeros((22, 10)), np.full((1, 22, 10), np.nan),
-        np.full((1, 22, 10), 2.0), np.full((1, 22, 10), -1.0), np.full((1, 22, 10), np.inf),
+        np.zeros((1, 22, 0)),
+        np.zeros((1, 21, 10)),
+        np.zeros((22, 10)),
+        np.full((1, 22, 10), np.nan),
+        np.full((1, 22, 10), 2.0),
+        np.full((1, 22, 10), -1.0),
+        np.full((1, 22, 10), np.inf),
     ],
     ids=["no anchors", "a class short", "no batch", "nan", "above one", "below zero", "infinite"],
-)  # fmt: skip
+)
 def test_unusable_answers_are_errors(raw: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     answer(monkeypatch, raw)
     with pytest.raises(ClassifierError):
         NudeNet().classify(asset(encoded(picture(), "PNG")))
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>", b"\x89PNG\r\n\x1a\n", encoded(picture(), "JPEG")[:200]])
+@pytest.mark.parametrize(
+    "content", [b"", b"<html>", b"\x89PNG\r\n\x1a\n", encoded(picture(), "JPEG")[:200]]
+)
 def test_unreadable_files_are_errors(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     answer(monkeypatch, np.zeros((1, 22, 10)))
     with pytest.raises(ClassifierError):
@@ -302,7 +346,8 @@ def test_unreadable_files_are_errors(content: bytes, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("error", "retryable"), [(FileNotFoundError(), False), (PermissionError(), True), (OSError(5, "I/O"), True)]
+    ("error", "retryable"),
+    [(FileNotFoundError(), False), (PermissionError(), True), (OSError(5, "I/O"), True)],
 )
 @pytest.mark.django_db
 def test_storage_errors(error: OSError, retryable: bool) -> None:
@@ -314,7 +359,9 @@ def test_storage_errors(error: OSError, retryable: bool) -> None:
     assert caught.value.retryable is retryable
 
 
-@pytest.mark.parametrize("error", [RuntimeError("x"), MemoryError(), ValueError("x"), KeyError("x")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("x"), MemoryError(), ValueError("x"), KeyError("x")]
+)
 def test_a_failing_net_is_an_error(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(*args: object) -> None:
         raise error
@@ -324,14 +371,18 @@ def test_a_failing_net_is_an_error(error: Exception, monkeypatch: pytest.MonkeyP
         NudeNet().classify(asset(encoded(picture(), "PNG")))
 
 
-def test_missing_packages_are_an_error_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages_are_an_error_that_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(nudenet.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ClassifierError, match="pip install"):
         nudenet.model_path()
 
 
 def test_the_stored_rendition_is_what_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A picture hidden under zero alpha: neither shown nor judged, because it is no longer there."""
+    """A picture hidden under zero alpha: neither shown nor judged, because it is no longer
+    there.
+    """
     from generation.imaging.decode import decode
 
     hidden = picture(300, 300).convert("RGBA")
@@ -346,6 +397,8 @@ def test_the_stored_rendition_is_what_is_judged(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(nudenet, "session", lambda: SimpleNamespace(run=run))
     assessment = NudeNet().classify(asset(rendition.content))
     assert assessment.raw["sha256"] == rendition.sha256
-    shown = np.asarray(Image.open(io.BytesIO(rendition.content)).resize((320, 320), Image.Resampling.BILINEAR))
+    shown = np.asarray(
+        Image.open(io.BytesIO(rendition.content)).resize((320, 320), Image.Resampling.BILINEAR)
+    )
     assert np.allclose(fed[0][0].transpose(1, 2, 0) * 255, shown)
     assert np.unique(shown).tolist() == [128]

@@ -1,4 +1,6 @@
-"""Scenario's labels: without a score, in two vocabularies, some unknown, and sometimes not there yet."""
+"""Scenario's labels: without a score, in two vocabularies, some unknown, and sometimes not there
+yet.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ from django.utils import timezone
 
 import moderation.tasks
 from generation.models import Asset, Source
-from generation.providers.base import ProviderBusy, ProviderError, ProviderMisconfigured
-from generation.providers.scenario import AssetNotFound, Scenario, ScenarioAsset
+from generation.providers.base import ProviderBusyError, ProviderError, ProviderMisconfiguredError
+from generation.providers.scenario import AssetNotFoundError, Scenario, ScenarioAsset
 from generation.sandbox import library
 from moderation import taxonomy
 from moderation.classifiers.base import ClassifierError, Coverage
@@ -31,10 +33,14 @@ def import_asset(make_asset: Make, settings: Any) -> Callable[..., Asset]:
     settings.CLASSIFIERS = ["scenario"]
     count = iter(range(1, 1000))
 
-    def make(labels: Sequence[str] | None = None, age: timedelta = timedelta(), **fields: Any) -> Asset:
+    def make(
+        labels: Sequence[str] | None = None, age: timedelta = timedelta(), **fields: Any
+    ) -> Asset:
         detection: dict[str, Any] = {} if labels is None else {"nsfw": list(labels)}
         external_id = fields.pop("external_id", f"asset_{next(count)}")
-        asset = make_asset(source=Source.SCENARIO, external_id=external_id, detection=detection, **fields)
+        asset = make_asset(
+            source=Source.SCENARIO, external_id=external_id, detection=detection, **fields
+        )
         Asset.objects.filter(pk=asset.pk).update(created_at=timezone.now() - age)
         return Asset.objects.get(pk=asset.pk)
 
@@ -44,16 +50,25 @@ def import_asset(make_asset: Make, settings: Any) -> Callable[..., Asset]:
 @pytest.fixture
 def answer(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Callable[..., list[str]]:
     """What Scenario says when it is asked about an asset; returns the ids that were asked for."""
-    settings.SCENARIO = {"api_key": "k", "api_secret": "s", "base_url": "https://scenario.test/v1", "label": "Scenario"}
+    settings.SCENARIO = {
+        "api_key": "k",
+        "api_secret": "s",
+        "base_url": "https://scenario.test/v1",
+        "label": "Scenario",
+    }
 
-    def give(labels: tuple[str, ...] | None = None, error: ProviderError | None = None) -> list[str]:
+    def give(
+        labels: tuple[str, ...] | None = None, error: ProviderError | None = None
+    ) -> list[str]:
         asked: list[str] = []
 
         def asset(self: Scenario, asset_id: str, *, project: str = "") -> ScenarioAsset:
             asked.append(asset_id)
             if error is not None:
                 raise error
-            return ScenarioAsset(id=asset_id, url="", mime_type="image/png", kind="image", status="", nsfw=labels)
+            return ScenarioAsset(
+                id=asset_id, url="", mime_type="image/png", kind="image", status="", nsfw=labels
+            )
 
         monkeypatch.setattr(Scenario, "asset", asset)
         return asked
@@ -105,20 +120,26 @@ def test_it_judges_only_what_came_from_scenario(make_asset: Make, import_asset: 
 
 
 # --- What the policy makes of them ---
-@pytest.mark.parametrize("label", ["explicit", "explicit_nudity", "hate_symbols", "violence", "suggestive", "tobacco"])
-def test_a_label_goes_to_a_person_and_never_rejects_by_itself(import_asset: Make, label: str) -> None:
+@pytest.mark.parametrize(
+    "label", ["explicit", "explicit_nudity", "hate_symbols", "violence", "suggestive", "tobacco"]
+)
+def test_a_label_goes_to_a_person_and_never_rejects_by_itself(
+    import_asset: Make, label: str
+) -> None:
     review = reviewed(import_asset([label]))
 
-    assert (review.status, review.headline_confidence) == (Status.PENDING, None)
-    assert review.headline
-    assert "asks a person because no confidence was given" in review.why
+    assert (review.status, review.top_confidence) == (Status.PENDING, None)
+    assert review.top_category
+    assert "asks a person because no confidence was given" in review.reason
 
 
 @pytest.mark.parametrize(("review_at", "reject_at"), [(99, None), (60, 100), (1, 20)])
 def test_no_threshold_lets_a_label_through_or_rejects_by_it(
     import_asset: Make, review_at: int, reject_at: int | None
 ) -> None:
-    Policy.objects.active().rules.filter(category="violence").update(review_at=review_at, reject_at=reject_at)
+    Policy.objects.active().rules.filter(category="violence").update(
+        review_at=review_at, reject_at=reject_at
+    )
 
     assert reviewed(import_asset(["violence"])).status == Status.PENDING
 
@@ -129,7 +150,7 @@ def test_a_label_that_the_policy_does_not_mind_is_not_minded(import_asset: Make)
     assert reviewed(import_asset(["alcohol"])).status == Status.APPROVED
     unknown = reviewed(import_asset(["alcohol", "cosmic_dread"]))
     assert unknown.status == Status.PENDING
-    assert "cosmic_dread" in unknown.why
+    assert "cosmic_dread" in unknown.reason
 
 
 def test_analysed_and_nothing_found_may_be_approved(import_asset: Make) -> None:
@@ -144,11 +165,13 @@ def test_labels_in_another_form_go_to_a_person(import_asset: Make, stored: Any) 
     review = reviewed(asset)
 
     assert review.status == Status.PENDING
-    assert "cannot be read" in review.why
+    assert "cannot be read" in review.reason
 
 
 # --- Not analysed yet ---
-def test_labels_that_were_not_there_are_asked_for_again(import_asset: Make, answer: Callable[..., list[str]]) -> None:
+def test_labels_that_were_not_there_are_asked_for_again(
+    import_asset: Make, answer: Callable[..., list[str]]
+) -> None:
     asset = import_asset(None)
     asked = answer(None)
     assert reviewed(asset).status == Status.CLASSIFYING
@@ -161,7 +184,7 @@ def test_labels_that_were_not_there_are_asked_for_again(import_asset: Make, answ
     review = reviewed(asset)
 
     assert asked == [asset.external_id]
-    assert (review.status, review.headline) == (Status.PENDING, "alcohol")
+    assert (review.status, review.top_category) == (Status.PENDING, "alcohol")
     assert Classification.objects.get().raw == {"nsfw": ["alcohol"], "asked_again": True}
 
 
@@ -187,22 +210,24 @@ def test_the_pauses_grow_over_an_hour_and_then_a_person_looks(
     assert 5 <= len(pauses) <= 12
 
 
-def test_never_analysed_is_never_clean(import_asset: Make, answer: Callable[..., list[str]]) -> None:
+def test_never_analysed_is_never_clean(
+    import_asset: Make, answer: Callable[..., list[str]]
+) -> None:
     answer(None)
     asset = import_asset(None, age=PATIENCE)
 
     review = reviewed(asset)
 
     assert review.status == Status.PENDING
-    assert "has not looked at this image" in review.why
+    assert "has not looked at this image" in review.reason
 
 
 @pytest.mark.parametrize(
     ("error", "again"),
     [
-        (ProviderBusy("Scenario is busy.", retry_after=1200), True),
-        (AssetNotFound("Scenario has no such asset (any more)."), False),
-        (ProviderMisconfigured("The key is wrong."), False),
+        (ProviderBusyError("Scenario is busy.", retry_after=1200), True),
+        (AssetNotFoundError("Scenario has no such asset (any more)."), False),
+        (ProviderMisconfiguredError("The key is wrong."), False),
     ],
 )
 def test_errors_while_asking_again(
@@ -216,22 +241,30 @@ def test_errors_while_asking_again(
     assert caught.value.retry_after == (timedelta(seconds=1200) if again else None)
 
 
-def test_without_a_key_stored_labels_count_and_absent_ones_go_to_a_person(import_asset: Make, settings: Any) -> None:
+def test_without_a_key_stored_labels_count_and_absent_ones_go_to_a_person(
+    import_asset: Make, settings: Any
+) -> None:
     settings.SCENARIO = None
 
     assert reviewed(import_asset([])).status == Status.APPROVED
     review = reviewed(import_asset(None))
     assert review.status == Status.PENDING
-    assert "is switched off now" in review.why
+    assert "is switched off now" in review.reason
 
 
 @pytest.mark.django_db(transaction=True)
-def test_late_labels_arrive_over_a_socket(import_asset: Make, live_server: Any, settings: Any) -> None:
+def test_late_labels_arrive_over_a_socket(
+    import_asset: Make, live_server: Any, settings: Any
+) -> None:
     settings.SCENARIO = {
-        "api_key": "sandbox", "api_secret": "sandbox", "base_url": f"{live_server.url}/sandbox/scenario/v1",
+        "api_key": "sandbox",
+        "api_secret": "sandbox",
+        "base_url": f"{live_server.url}/sandbox/scenario/v1",
         "label": "Scenario (sandbox)",
-    }  # fmt: skip
-    late = next(exhibit for exhibit in library.ASSETS if exhibit.trait == library.LATE and exhibit.labels)
+    }
+    late = next(
+        exhibit for exhibit in library.ASSETS if exhibit.trait == library.LATE and exhibit.labels
+    )
     asset = import_asset(None, external_id=late.id)
 
     states = []
@@ -240,7 +273,7 @@ def test_late_labels_arrive_over_a_socket(import_asset: Make, live_server: Any, 
         states.append(reviewed(asset).status)
 
     assert states == [Status.CLASSIFYING, Status.CLASSIFYING, Status.PENDING]
-    assert Review.objects.get().headline == "violence"
+    assert Review.objects.get().top_category == "violence"
 
 
 # --- At the desk ---
@@ -248,10 +281,15 @@ def test_the_desk_says_that_no_confidence_was_given_and_where_the_image_is_from(
     import_asset: Make, moderator: User, client_of: Callable[[User], Client]
 ) -> None:
     notes = {
-        "prompt": "a <b>quiet</b> tavern", "negativePrompt": "blurry", "modelId": "model_1",
-        "seed": "602245905551964461", "numInferenceSteps": 28.0, "guidance": 3.5, "ownerId": "proj_1",
+        "prompt": "a <b>quiet</b> tavern",
+        "negativePrompt": "blurry",
+        "modelId": "model_1",
+        "seed": "602245905551964461",
+        "numInferenceSteps": 28.0,
+        "guidance": 3.5,
+        "ownerId": "proj_1",
         "createdAt": "2026-09-01T08:00:00.000Z",
-    }  # fmt: skip
+    }
     asset = import_asset(["tobacco", "gambling"], metadata={"scenario": notes})
     review = reviewed(asset)
 

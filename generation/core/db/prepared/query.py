@@ -1,8 +1,8 @@
 """Queries that are compiled once and run often.
 
-Django compiles a queryset to SQL each time it runs, which costs several times what the database needs for a lookup by
-index. A decision at the desk is a dozen such lookups. A Prepared query is an ordinary queryset whose SQL is kept with
-the database connection, with the places of its parameters.
+Django compiles a queryset to SQL each time it runs, which costs several times what the database
+needs for a lookup by index. A decision at the desk is a dozen such lookups. A Prepared query is an
+ordinary queryset whose SQL is kept with the database connection, with the places of its parameters.
 
     OLD = Prepared(lambda before: Review.objects.filter(created_at__lt=before)[:5], before=datetime)
     OLD.rows(before=timezone.now())
@@ -57,8 +57,8 @@ class _Statement:
     def run(self, connection: Any, params: Sequence[Any], fetch: Callable[[Any], T]) -> T:
         """Execute the statement and return what ``fetch`` takes from the cursor.
 
-        SQLite's driver is called directly, unless queries are logged or wrapped: Django's cursor rewrites the
-        placeholders of every statement each time, which costs as much as the lookup.
+        SQLite's driver is called directly, unless queries are logged or wrapped: Django's cursor
+        rewrites the placeholders of every statement each time, which costs as much as the lookup.
         """
         if self.driver_sql is None or connection.queries_logged or connection.execute_wrappers:
             with connection.cursor() as cursor:
@@ -73,15 +73,17 @@ class _Statement:
 # --- Queries ---
 
 
-class Prepared(Generic[M]):
+class PreparedQuery(Generic[M]):
     """A queryset, or an UPDATE of one, that is compiled once per database connection.
 
-    ``build`` makes the queryset from named parameters, whose types are given as keyword arguments. For an UPDATE it
-    returns the queryset and the new values. The length of a slice or of an ``__in`` list is part of the SQL, so each
-    length needs a query of its own.
+    ``build`` makes the queryset from named parameters, whose types are given as keyword arguments.
+    For an UPDATE it returns the queryset and the new values. The length of a slice or of an
+    ``__in`` list is part of the SQL, so each length needs a query of its own.
     """
 
-    def __init__(self, build: Callable[..., QuerySet[M] | tuple[QuerySet[M], dict[str, Any]]], **kinds: Kind) -> None:
+    def __init__(
+        self, build: Callable[..., QuerySet[M] | tuple[QuerySet[M], dict[str, Any]]], **kinds: Kind
+    ) -> None:
         self._build, self._kinds = build, kinds
 
     def rows(self, **values: Any) -> list[M]:
@@ -102,13 +104,17 @@ class Prepared(Generic[M]):
     def _compiled(self) -> _Compiled:
         """Return the SQL for this thread's connection, which it dies with."""
         connection = connections[DEFAULT_DB_ALIAS]
-        compiled: dict[Prepared[M], _Compiled] = connection.__dict__.setdefault("prepared_queries", {})
+        compiled: dict[PreparedQuery[M], _Compiled] = connection.__dict__.setdefault(
+            "prepared_queries", {}
+        )
         if self not in compiled:
             compiled[self] = self._compile(connection)
         return compiled[self]
 
     def _compile(self, connection: Any) -> _Compiled:
-        markers = {name: _marker(kind, number) for number, (name, kind) in enumerate(self._kinds.items())}
+        markers = {
+            name: _marker(kind, number) for number, (name, kind) in enumerate(self._kinds.items())
+        }
         built: Any = self._build(**markers)
         queryset, changes = built if isinstance(built, tuple) else (built, None)
         query = queryset.query
@@ -126,7 +132,9 @@ class Prepared(Generic[M]):
             if param == adapters[name](marker)
         ]
         if lost := set(markers) - {name for _, name, _ in places}:
-            raise TypeError(f"The query does not use its parameter {sorted(lost)[0]!r} as it is given.")
+            raise TypeError(
+                f"The query does not use its parameter {sorted(lost)[0]!r} as it is given."
+            )
         read = make_reader(queryset, compiler, connection) if changes is None else list
         return _Compiled(connection, _Statement.of(sql, connection), params, places, read)
 
@@ -138,7 +146,9 @@ class _Compiled:
     connection: Any
     statement: _Statement
     params: Sequence[Any]
-    places: Sequence[tuple[int, str, Callable[[Any], Any]]]  # position, parameter, and its conversion for the driver
+    places: Sequence[
+        tuple[int, str, Callable[[Any], Any]]
+    ]  # position, parameter, and its conversion for the driver
     read: Reader
 
     def rows(self, values: Mapping[str, Any]) -> list[Any]:
@@ -155,7 +165,9 @@ class _Compiled:
 
 
 def _marker(kind: Kind, number: int) -> Any:
-    """Return a value that no query holds by itself, by which a parameter's place in the SQL is found."""
+    """Return a value that no query holds by itself, by which a parameter's place in the SQL is
+    found.
+    """
     if kind is datetime:
         return datetime(2999, 12, 31, microsecond=number, tzinfo=UTC)
     if kind is UUID:
@@ -182,8 +194,9 @@ def _unchanged(value: Any) -> Any:
 def insert(row: Model, *, ignore_conflicts: bool = False) -> None:
     """Do what ``row.save(force_insert=True)`` does, with SQL that is compiled once per connection.
 
-    For models without signals, database defaults or files. With ``ignore_conflicts``, which is for models whose key is
-    made of columns, nothing happens where the row exists. Raises IntegrityError.
+    For models without signals, database defaults or files. With ``ignore_conflicts``, which is for
+    models whose key is made of columns, nothing happens where the row exists. Raises
+    IntegrityError.
     """
     if not settings.PREPARED_QUERIES:
         if ignore_conflicts:
@@ -203,7 +216,9 @@ def insert(row: Model, *, ignore_conflicts: bool = False) -> None:
     row._state.adding, row._state.db = False, connection.alias
 
 
-_Insert = tuple[list[Any], _Statement, Callable[[Any], Any]]  # fields, SQL, and how the new key is read
+_Insert = tuple[
+    list[Any], _Statement, Callable[[Any], Any]
+]  # fields, SQL, and how the new key is read
 
 
 def _compile_insert(row: Model, connection: Any, ignore_conflicts: bool) -> _Insert:
@@ -217,7 +232,8 @@ def _compile_insert(row: Model, connection: Any, ignore_conflicts: bool) -> _Ins
     if isinstance(model._meta.pk, CompositePrimaryKey):
         fetch: Callable[[Any], Any] = _row_count
     elif connection.vendor == "sqlite":
-        # RETURNING makes SQLite build a temporary table for every statement; its driver knows the key anyway.
+        # RETURNING makes SQLite build a temporary table for every statement; its driver knows the
+        # key anyway.
         fetch = _last_row_id
     else:
         fetch = _fetch_key

@@ -15,8 +15,9 @@ Reader = Callable[[Iterable[Row]], list[Any]]
 def make_reader(queryset: Any, compiler: Any, connection: Any) -> Reader:
     """Return a function that converts database rows to what the queryset yields.
 
-    Model instances (with ``select_related``, ``defer``, ``only`` and annotations), ``values_list()`` and flat value
-    lists are supported. Raises TypeError for any other kind of queryset.
+    Model instances (with ``select_related``, ``defer``, ``only`` and annotations),
+    ``values_list()`` and flat value lists are supported. Raises TypeError for any other kind of
+    queryset.
     """
     expressions = [expression for expression, _, _ in compiler.select[: compiler.col_count]]
     converters = compiler.get_converters(expressions)
@@ -30,11 +31,15 @@ def make_reader(queryset: Any, compiler: Any, connection: Any) -> Reader:
     if kind is ValuesListIterable:
         return lambda rows: [tuple(row) for row in convert(rows)]
     if kind is not ModelIterable:
-        raise TypeError(f"A prepared query reads model instances and values_list(), not {kind.__name__}.")
+        raise TypeError(
+            f"A prepared query reads model instances and values_list(), not {kind.__name__}."
+        )
     return _instance_reader(compiler, connection.alias, convert)
 
 
-def _instance_reader(compiler: Any, alias: str, convert: Callable[[Iterable[Row]], Iterable[Row]]) -> Reader:
+def _instance_reader(
+    compiler: Any, alias: str, convert: Callable[[Iterable[Row]], Iterable[Row]]
+) -> Reader:
     """Build model instances as ``django.db.models.query.ModelIterable`` does."""
     klass_info, select = compiler.klass_info, compiler.select
     model, columns = klass_info["model"], klass_info["select_fields"]

@@ -27,7 +27,9 @@ def shown(*labels: tuple[str, int], seed: int = 0) -> bytes:
 NSFW = ("explicit.nudity", 90)
 
 
-def store(make_asset: Callable[..., Asset], count: int, *, flagged: tuple[int, ...] = ()) -> list[Classification]:
+def store(
+    make_asset: Callable[..., Asset], count: int, *, flagged: tuple[int, ...] = ()
+) -> list[Classification]:
     assets = [make_asset(shown(*[NSFW] * (n in flagged), seed=n)) for n in range(count)]
     return [asset.classifications.get() for asset in assets]
 
@@ -42,11 +44,14 @@ def let_time_pass() -> None:
 
 
 def nothing_approved() -> bool:
-    return not Decision.objects.exists() and not Review.objects.filter(status=Review.Status.APPROVED).exists()
+    return (
+        not Decision.objects.exists()
+        and not Review.objects.filter(status=Review.Status.APPROVED).exists()
+    )
 
 
 def settled(row: Classification) -> Review:
     review = Review.objects.get(asset=row.asset_id)
     assert review.status == Review.Status.PENDING
-    assert review.why.endswith(".")
+    assert review.reason.endswith(".")
     return review

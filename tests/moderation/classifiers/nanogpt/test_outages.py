@@ -57,7 +57,9 @@ def test_an_outage_is_waited_out_for_a_quarter_of_an_hour_and_then_a_person_look
     assert nothing_approved()
 
 
-def test_a_service_that_is_away_is_not_asked_again_for_every_image(make_asset: Any, key: Any, calls: list[int]) -> None:
+def test_a_service_that_is_away_is_not_asked_again_for_every_image(
+    make_asset: Any, key: Any, calls: list[int]
+) -> None:
     key("sandbox-503")
     rows = store(make_asset, 25)
     run()
@@ -88,7 +90,9 @@ def test_an_unreachable_service_is_an_outage(make_asset: Any, settings: Any) -> 
     assert "could not be reached" in row.error
 
 
-def test_an_unanswered_call_counts_as_spent(make_asset: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unanswered_call_counts_as_spent(
+    make_asset: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (row,) = store(make_asset, 1)
 
     def silent(self: Any, images: Any) -> Any:
@@ -114,7 +118,7 @@ def test_an_image_that_makes_its_calls_fail_takes_no_others_along(
 
     def fail(self: Any, images: Any) -> Any:
         if any(sent == content for sent, _ in images):
-            raise client.ServerFailed("nano-gpt failed.")
+            raise client.ServerFailedError("nano-gpt failed.")
         return real(self, images)
 
     monkeypatch.setattr(client.NanoGpt, "classify", fail)
@@ -148,7 +152,7 @@ def test_a_worker_that_dies_on_an_image_every_time_leaves_it_to_a_person(
             deaths += 1
     row.refresh_from_db()
     assert (deaths, row.status) == (remote_classification.ATTEMPTS, Status.FAILED)
-    assert "ended its worker" in settled(row).why
+    assert "ended its worker" in settled(row).reason
 
 
 def test_a_worker_killed_at_any_write_loses_and_doubles_nothing(make_asset: Any, key: Any) -> None:
@@ -158,12 +162,21 @@ def test_a_worker_killed_at_any_write_loses_and_doubles_nothing(make_asset: Any,
     key("sandbox-policy")
     effect, finished = 0, False
     while not finished:
-        rows = [make_asset(shown(*[NSFW] * n, seed=10 * effect + n)).classifications.get() for n in range(2)]
+        rows = [
+            make_asset(shown(*[NSFW] * n, seed=10 * effect + n)).classifications.get()
+            for n in range(2)
+        ]
         writes = 0
 
-        def count(execute: Any, query: str, params: Any, many: bool, context: Any, dies_at: int = effect) -> Any:
+        def count(
+            execute: Any, query: str, params: Any, many: bool, context: Any, dies_at: int = effect
+        ) -> Any:
             nonlocal writes
-            if query.startswith(("INSERT", "UPDATE")) and "pump" not in query and "sandbox" not in query:
+            if (
+                query.startswith(("INSERT", "UPDATE"))
+                and "pump" not in query
+                and "sandbox" not in query
+            ):
                 writes += 1
                 if writes > dies_at:
                     raise Killed
@@ -187,13 +200,17 @@ def test_a_worker_killed_at_any_write_loses_and_doubles_nothing(make_asset: Any,
     assert nothing_approved()
 
 
-def test_a_turn_that_ends_gives_back_what_it_has_not_asked_about(make_asset: Any, key: Any, calls: list[int]) -> None:
+def test_a_turn_that_ends_gives_back_what_it_has_not_asked_about(
+    make_asset: Any, key: Any, calls: list[int]
+) -> None:
     key("sandbox-413")
     store(make_asset, 4)
     rows = Classification.objects.filter(status=Status.QUEUED).claim(
         limit=10, lease=remote_classification.LEASE, count_attempt=True
     )
-    remote_classification.ask(classifier=classifiers.remote()["nanogpt"], rows=rows, go_on=lambda: False)
+    remote_classification.ask(
+        classifier=classifiers.remote()["nanogpt"], rows=rows, go_on=lambda: False
+    )
     assert calls == [4, 1]
     left = Classification.objects.filter(status=Status.QUEUED)
     assert list(left.values_list("attempts", flat=True)) == [0, 0, 0]

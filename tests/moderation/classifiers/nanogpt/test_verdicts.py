@@ -1,4 +1,6 @@
-"""From a stored image through nano-gpt's sandbox, over a socket, to its review; what is refused, and what is sent."""
+"""From a stored image through nano-gpt's sandbox, over a socket, to its review; what is refused,
+and what is sent.
+"""
 
 from __future__ import annotations
 
@@ -16,27 +18,36 @@ from PIL import Image
 import moderation.tasks
 from generation.models import Asset
 from generation.providers import nanogpt as client
-from generation.providers.base import ProviderBusy
+from generation.providers.base import ProviderBusyError
 from moderation import classifiers
 from moderation.classifiers import nanogpt as classifier
 from moderation.classifiers.base import RemoteClassifier
 from moderation.models import Classification, Policy, Review
-from tests.moderation.classifiers.nanogpt.helpers import NSFW, nothing_approved, run, settled, shown, store
+from tests.moderation.classifiers.nanogpt.helpers import (
+    NSFW,
+    nothing_approved,
+    run,
+    settled,
+    shown,
+    store,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Status = Classification.Status
 
 
-# --- The way to the review -------------------------------------------------------------------------------------------
-def test_a_flagged_image_goes_to_a_person_as_flagged_without_a_category(make_asset: Any, moderator: User) -> None:
+# --- The way to the review ---
+def test_a_flagged_image_goes_to_a_person_as_flagged_without_a_category(
+    make_asset: Any, moderator: User
+) -> None:
     (row,) = store(make_asset, 1, flagged=(0,))
     run()
 
     row.refresh_from_db()
     assert (row.status, row.flagged, row.score, row.labels.count()) == (Status.DONE, True, None, 0)
     review = settled(row)
-    assert review.why.startswith("nano-gpt (sandbox) flagged it: no category was named.")
-    assert (review.headline, review.headline_confidence) == ("", None)
+    assert review.reason.startswith("nano-gpt (sandbox) flagged it: no category was named.")
+    assert (review.top_category, review.top_confidence) == ("", None)
     browser = Client()
     browser.force_login(moderator)
     page = browser.get(reverse("moderation:review-detail", args=[review.uuid])).content.decode()
@@ -53,10 +64,13 @@ def test_a_no_is_shown_and_approves_nothing(make_asset: Any, moderator: User) ->
     row.refresh_from_db()
     assert (row.status, row.flagged, row.covers) == (Status.DONE, False, {"explicit": "partial"})
     review = settled(row)
-    assert "nobody could look for: Explicit" in review.why
+    assert "nobody could look for: Explicit" in review.reason
     browser = Client()
     browser.force_login(moderator)
-    assert "not flagged" in browser.get(reverse("moderation:review-detail", args=[review.uuid])).content.decode()
+    assert (
+        "not flagged"
+        in browser.get(reverse("moderation:review-detail", args=[review.uuid])).content.decode()
+    )
     assert nothing_approved()
 
 
@@ -70,28 +84,38 @@ def test_images_are_asked_about_ten_at_a_time_and_each_keeps_its_own_verdict_and
     for number, row in enumerate(rows):
         row.refresh_from_db()
         assert row.flagged is (number in (3, 11))
-        assert (row.cost, row.raw["currency"], row.raw["service"]) == (Decimal("0.0015"), "USD", "nano-gpt (sandbox)")
+        assert (row.cost, row.raw["currency"], row.raw["service"]) == (
+            Decimal("0.0015"),
+            "USD",
+            "nano-gpt (sandbox)",
+        )
         assert row.raw["position"] == number % 10
         assert row.duration_ms is not None
         assert row.attempts == 1
         settled(row)
 
 
-def test_local_classifiers_are_left_to_their_own_pump(make_asset: Any, calls: list[int], settings: Any) -> None:
+def test_local_classifiers_are_left_to_their_own_pump(
+    make_asset: Any, calls: list[int], settings: Any
+) -> None:
     settings.CLASSIFIERS = ["nanogpt", "scripted"]
     settings.CLASSIFIER_BACKENDS = {
-        **settings.CLASSIFIER_BACKENDS, "scripted": "tests.moderation.classifiers.nanogpt.test_verdicts.Scripted",
-    }  # fmt: skip
+        **settings.CLASSIFIER_BACKENDS,
+        "scripted": "tests.moderation.classifiers.nanogpt.test_verdicts.Scripted",
+    }
     asset = make_asset(shown())
     moderation.tasks.classify()
     assert calls == []
-    assert dict(asset.classifications.values_list("classifier", "status")) == {"nanogpt": "queued", "scripted": "done"}
+    assert dict(asset.classifications.values_list("classifier", "status")) == {
+        "nanogpt": "queued",
+        "scripted": "done",
+    }
     assert asset.review.status == Review.Status.CLASSIFYING
 
     run()
     asset.review.refresh_from_db()
     # The other one saw everything, beside nano-gpt's "no".
-    assert asset.review.why.endswith("leaves imported files to people.")
+    assert asset.review.reason.endswith("leaves imported files to people.")
 
 
 class Scripted:
@@ -106,10 +130,12 @@ class Scripted:
         from moderation import taxonomy
         from moderation.classifiers.base import Assessment, Coverage
 
-        return Assessment(flagged=False, covers={category.slug: Coverage.FULL for category in taxonomy.L1})
+        return Assessment(
+            flagged=False, covers={category.slug: Coverage.FULL for category in taxonomy.L1}
+        )
 
 
-# --- Refusals --------------------------------------------------------------------------------------------------------
+# --- Refusals ---
 @pytest.mark.parametrize("kind", ["policy", "policy-object"])
 def test_a_policy_violation_flags_the_image_that_is_refused_alone(
     make_asset: Any, key: Any, calls: list[int], kind: str
@@ -125,12 +151,16 @@ def test_a_policy_violation_flags_the_image_that_is_refused_alone(
         settled(row)
     assert "refused" in rows[2].raw
     assert (rows[2].cost, rows[0].cost) == (0, Decimal("0.0015"))
-    assert "(HTTP 400" in settled(rows[2]).why
-    assert settled(rows[2]).why.startswith("nano-gpt (sandbox) flagged it: nano-gpt (sandbox) refused the request")
+    assert "(HTTP 400" in settled(rows[2]).reason
+    assert settled(rows[2]).reason.startswith(
+        "nano-gpt (sandbox) flagged it: nano-gpt (sandbox) refused the request"
+    )
     assert nothing_approved()
 
 
-def test_a_call_that_is_too_large_is_made_in_parts(make_asset: Any, key: Any, calls: list[int]) -> None:
+def test_a_call_that_is_too_large_is_made_in_parts(
+    make_asset: Any, key: Any, calls: list[int]
+) -> None:
     key("sandbox-413")
     rows = store(make_asset, 3, flagged=(1,))
     run()
@@ -141,15 +171,28 @@ def test_a_call_that_is_too_large_is_made_in_parts(make_asset: Any, key: Any, ca
 @pytest.mark.parametrize(
     ("kind", "sentence"),
     [
-        ("401", "Check NANOGPT_API_KEY"), ("402", "Insufficient balance"), ("403", "Check NANOGPT_API_KEY"),
-        ("404", "NANOGPT_BASE_URL"), ("redirect", "NANOGPT_BASE_URL"), ("413-always", "Payload too large"),
-        ("429-daily", "Daily request limit exceeded"), ("html", "not in JSON"), ("half", "not in JSON"),
-        ("empty", "has_nsfw_concepts"), ("short", "verdicts"), ("long", "verdicts"), ("miscounted", "verdicts"),
-        ("truncated", "did not look at every image"), ("words", "has_nsfw_concepts"), ("nulls", "has_nsfw_concepts"),
+        ("401", "Check NANOGPT_API_KEY"),
+        ("402", "Insufficient balance"),
+        ("403", "Check NANOGPT_API_KEY"),
+        ("404", "NANOGPT_BASE_URL"),
+        ("redirect", "NANOGPT_BASE_URL"),
+        ("413-always", "Payload too large"),
+        ("429-daily", "Daily request limit exceeded"),
+        ("html", "not in JSON"),
+        ("half", "not in JSON"),
+        ("empty", "has_nsfw_concepts"),
+        ("short", "verdicts"),
+        ("long", "verdicts"),
+        ("miscounted", "verdicts"),
+        ("truncated", "did not look at every image"),
+        ("words", "has_nsfw_concepts"),
+        ("nulls", "has_nsfw_concepts"),
         ("contradiction", "contradicts itself"),
     ],
-)  # fmt: skip
-def test_what_will_not_get_better_goes_to_a_person_at_once(make_asset: Any, key: Any, kind: str, sentence: str) -> None:
+)
+def test_what_will_not_get_better_goes_to_a_person_at_once(
+    make_asset: Any, key: Any, kind: str, sentence: str
+) -> None:
     key(f"sandbox-{kind}")
     rows = store(make_asset, 2, flagged=(1,))
     run()
@@ -157,7 +200,7 @@ def test_what_will_not_get_better_goes_to_a_person_at_once(make_asset: Any, key:
         row.refresh_from_db()
         assert (row.status, row.flagged) == (Status.FAILED, None)
         assert sentence in row.error
-        assert f"could not judge it: {row.error}" in settled(row).why
+        assert f"could not judge it: {row.error}" in settled(row).reason
     assert nothing_approved()
 
 
@@ -172,23 +215,29 @@ def test_a_useless_answer_is_paid_for_and_its_images_are_asked_about_one_by_one(
 
 
 @pytest.mark.parametrize("kind", ["xno", "bare", "odd-cost"])
-def test_what_is_not_charged_in_dollars_is_reckoned_by_the_price_list(make_asset: Any, key: Any, kind: str) -> None:
+def test_what_is_not_charged_in_dollars_is_reckoned_by_the_price_list(
+    make_asset: Any, key: Any, kind: str
+) -> None:
     key(f"sandbox-{kind}")
     (row,) = store(make_asset, 1)
     run()
     row.refresh_from_db()
     assert (row.status, row.cost) == (Status.DONE, Decimal("0.0015"))
-    assert (row.raw["currency"], row.raw["cost"]) == (("XNO", "0.001700") if kind == "xno" else ("USD", None))
+    assert (row.raw["currency"], row.raw["cost"]) == (
+        ("XNO", "0.001700") if kind == "xno" else ("USD", None)
+    )
 
 
-# --- What is sent ----------------------------------------------------------------------------------------------------
-def test_the_stored_rendition_is_sent_as_it_is(make_asset: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+# --- What is sent ---
+def test_the_stored_rendition_is_sent_as_it_is(
+    make_asset: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (row,) = store(make_asset, 1)
     sent: list[Any] = []
 
     def keep(self: Any, images: Any) -> Any:
         sent.extend(images)
-        raise ProviderBusy("Later.")
+        raise ProviderBusyError("Later.")
 
     monkeypatch.setattr(client.NanoGpt, "classify", keep)
     run()
@@ -196,7 +245,9 @@ def test_the_stored_rendition_is_sent_as_it_is(make_asset: Any, monkeypatch: pyt
         assert sent == [(file.read(), f"image/{row.asset.image_type}")]
 
 
-def test_only_an_image_too_large_for_a_call_is_made_smaller_and_the_record_says_so(make_asset: Any) -> None:
+def test_only_an_image_too_large_for_a_call_is_made_smaller_and_the_record_says_so(
+    make_asset: Any,
+) -> None:
     noise = np.random.default_rng(1).integers(0, 255, (1100, 1400, 4), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(noise).save(file, "PNG", compress_level=0)
@@ -218,13 +269,15 @@ def test_a_missing_file_is_no_verdict_and_holds_up_no_other_image(make_asset: An
     assert second.status == Status.DONE
 
 
-def test_without_a_key_what_still_waits_goes_to_a_person(make_asset: Any, settings: Any, calls: list[int]) -> None:
+def test_without_a_key_what_still_waits_goes_to_a_person(
+    make_asset: Any, settings: Any, calls: list[int]
+) -> None:
     (row,) = store(make_asset, 1)
     settings.NANOGPT = None
     run()
     row.refresh_from_db()
     assert (row.status, calls) == (Status.FAILED, [])
-    assert "NANOGPT_API_KEY is not set" in settled(row).why
+    assert "NANOGPT_API_KEY is not set" in settled(row).reason
 
 
 def test_it_is_a_remote_classifier_and_can_be_asked_about_one_image(make_asset: Any) -> None:

@@ -1,0 +1,224 @@
+"""The page Providers: how each provider and service fares, what it costs, and whether its key
+works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.db.models import Max, QuerySet
+from django.utils import timezone
+
+from generation import providers as registry
+from generation.models import Asset, GenerationRequest, ImportRun, ProviderState, Source
+from generation.providers.nanogpt import NanoGpt
+from generation.providers.scenario import Scenario
+from generation.services import rates, spending
+from moderation.models import Classification
+from moderation.services import costs
+
+# Older classifications say nothing about how a service fares now, and no index finds the newest of
+# one classifier.
+LOOK_BACK = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """Something outside that Loupe calls with a key of its own."""
+
+    slug: str
+    label: str
+    purpose: str
+    base_url: str = ""  # empty: off
+    wanted: str = ""  # the setting that would switch it on
+
+    @property
+    def is_sandbox(self) -> bool:
+        return urlsplit(self.base_url).path.startswith("/sandbox/")
+
+    @property
+    def state(self) -> str:
+        if not self.base_url:
+            return "off"
+        return "sandbox" if self.is_sandbox else "configured"
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.base_url).netloc.rpartition("@")[2]
+
+
+@dataclass(slots=True, kw_only=True)
+class ServiceHealth:
+    """When a service last worked and last failed. Today and Providers both read this."""
+
+    last_success_at: datetime | None = None
+    last_error_at: datetime | None = None
+    last_error: str = ""
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last thing heard of it was an error."""
+        error, success = self.last_error_at, self.last_success_at
+        return error is not None and (success is None or success < error)
+
+    def note_success(self, timestamp: datetime | None) -> None:
+        """Take over a success that is newer than the known one."""
+        if timestamp and (self.last_success_at is None or timestamp > self.last_success_at):
+            self.last_success_at = timestamp
+
+    def note_error(self, timestamp: datetime | None, message: str) -> None:
+        """Take over an error that is newer than the known one."""
+        if timestamp and (self.last_error_at is None or timestamp > self.last_error_at):
+            self.last_error_at, self.last_error = timestamp, message
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """What the page says about one service."""
+
+    service: Service
+    health: ServiceHealth
+    held_until: datetime | None = None
+    per_minute: int = 0
+    tokens: Decimal | None = None
+    counts: list[tuple[str, str, int]] = field(
+        default_factory=list
+    )  # status, its name, requests in it
+    spent: list[tuple[str, int, Decimal | None]] = field(
+        default_factory=list
+    )  # since when, images, USD billed
+
+
+def services() -> Iterator[Service]:
+    for slug, entry in settings.IMAGE_PROVIDERS.items():
+        options = entry["OPTIONS"]
+        yield Service(
+            slug=slug,
+            label=options["label"],
+            purpose="generates images",
+            base_url=options["base_url"],
+        )
+    if not settings.IMAGE_PROVIDERS:
+        yield Service(
+            slug="novita", label="Novita", purpose="generates images", wanted="NOVITA_API_KEY"
+        )
+    nanogpt, scenario = settings.NANOGPT or {}, settings.SCENARIO or {}
+    yield Service(
+        slug="nanogpt",
+        label=nanogpt.get("label", "nano-gpt"),
+        purpose="classifies images",
+        base_url=nanogpt.get("base_url", ""),
+        wanted="NANOGPT_API_KEY",
+    )
+    yield Service(
+        slug="scenario",
+        label=scenario.get("label", "Scenario"),
+        purpose="assets are imported from it",
+        base_url=scenario.get("base_url", ""),
+        wanted="SCENARIO_API_KEY and SCENARIO_API_SECRET",
+    )
+
+
+def make_harmless_call(slug: str) -> None:
+    """Ask for something that costs nothing. Raises ProviderError.
+
+    Not a method of Service, because a template would call it wherever it is named.
+    """
+    if slug in settings.IMAGE_PROVIDERS:
+        registry.get(slug).models(limit=1)
+    elif slug == "nanogpt" and settings.NANOGPT:
+        NanoGpt(**settings.NANOGPT).check()
+    elif slug == "scenario" and settings.SCENARIO:
+        Scenario(**settings.SCENARIO).check()
+
+
+def load_health() -> list[tuple[Service, ServiceHealth]]:
+    """Return every service with its health: what calls have noted, and what its rows tell."""
+    states = {state.slug: state for state in ProviderState.objects.all()}
+    return [(service, _load_health(service, states.get(service.slug))) for service in services()]
+
+
+def _load_health(service: Service, state: ProviderState | None) -> ServiceHealth:
+    found = ServiceHealth()
+    if state is not None:
+        found.note_success(state.last_success_at)
+        found.note_error(state.last_error_at, state.last_error)
+    if service.slug == "nanogpt":
+        _add_classification_health(found, service.slug)
+    elif service.slug == "scenario":
+        _add_import_health(found)
+    return found
+
+
+def _recent_classifications(slug: str) -> QuerySet[Classification]:
+    newest = Classification.objects.aggregate(pk=Max("pk"))["pk"] or 0
+    return Classification.objects.filter(pk__gt=newest - LOOK_BACK, classifier=slug).order_by("-pk")
+
+
+def _add_classification_health(found: ServiceHealth, slug: str) -> None:
+    """The client of a classifier leaves no trace but its classifications."""
+    recent = _recent_classifications(slug)
+    if done := recent.filter(status=Classification.Status.DONE).first():
+        found.note_success(done.finished_at)
+    if failed := recent.filter(status=Classification.Status.FAILED).first():
+        found.note_error(failed.finished_at, failed.error)
+
+
+def _add_import_health(found: ServiceHealth) -> None:
+    runs = ImportRun.objects.filter(source=Source.SCENARIO).order_by("-started_at")
+    if finished := runs.filter(status=ImportRun.Status.FINISHED).first():
+        found.note_success(finished.finished_at)
+    if failed := runs.filter(status=ImportRun.Status.FAILED).first():
+        found.note_error(failed.finished_at or failed.started_at, failed.error)
+
+
+def build_report(service: Service, found: ServiceHealth) -> Report:
+    report = Report(service=service, health=found)
+    if service.slug in settings.IMAGE_PROVIDERS:
+        _add_requests(report)
+    elif service.slug == "nanogpt":
+        _add_classifications(report)
+    elif service.slug == "scenario":
+        _add_imports(report)
+    return report
+
+
+def _periods() -> list[tuple[str, datetime]]:
+    return [("today", spending.today()), ("this month", spending.this_month())]
+
+
+def _add_requests(report: Report) -> None:
+    slug, now = report.service.slug, timezone.now()
+    terms, bucket = registry.terms(slug), rates.look(slug)
+    report.per_minute, report.held_until = terms.images_per_minute, bucket.held_until(now)
+    if terms.images_per_minute:
+        report.tokens = bucket.level(terms.images_per_minute, now)
+    counts = spending.by_status(slug)
+    report.counts = [(value, label, counts.get(value, 0)) for value, label in _shown_statuses()]
+    report.spent = [(name, *spending.images_and_cost(slug, since)) for name, since in _periods()]
+
+
+def _shown_statuses() -> list[tuple[str, str]]:
+    statuses = [*GenerationRequest.OPEN, GenerationRequest.Status.UNKNOWN]
+    return [(status.value, status.label) for status in statuses]
+
+
+def _add_classifications(report: Report) -> None:
+    slug = report.service.slug
+    queued = _recent_classifications(slug).filter(status=Classification.Status.QUEUED)
+    report.counts = [("classifying", "Waiting", queued.count())]
+    report.spent = [(name, *costs.images_and_cost(slug, since)) for name, since in _periods()]
+
+
+def _add_imports(report: Report) -> None:
+    runs = ImportRun.objects.filter(source=Source.SCENARIO, status=ImportRun.Status.RUNNING)
+    report.counts = [("fetching", "Imports running", runs.count())]
+    stored = Asset.objects.filter(source=Source.SCENARIO)
+    report.spent = [
+        (name, stored.filter(created_at__gte=since).count(), None) for name, since in _periods()
+    ]

@@ -1,0 +1,16 @@
+"""The page Today."""
+
+from __future__ import annotations
+
+from django.http import HttpResponse
+from django.views.decorators.http import require_GET
+
+from generation.core.htmx import respond
+from moderation.presenters.dashboard import today
+from moderation.views.access import DeskRequest
+
+
+@require_GET
+def home(request: DeskRequest) -> HttpResponse:
+    """Today. To its own poll it sends the numbers and the lists alone, each for its place."""
+    return respond(request, "home.html", "_home_numbers.html", today(request.user))
