@@ -9,7 +9,7 @@ import secrets
 import sys
 from pathlib import Path
 
-BASE_DIR = Path(__file__).resolve().parent.parent.parent
+BASE_DIR = Path(__file__).resolve().parent.parent
 FIRST_SETTINGS = """\
 # Made by `make run` for trying Loupe on this machine. Environment variables win over this file.
 DEBUG=1

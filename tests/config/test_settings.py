@@ -13,8 +13,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from config import bootstrap
 from config.bootstrap import prepare
 
 SETTINGS = Path(__file__).resolve().parent.parent.parent / "config" / "settings.py"
@@ -227,3 +229,7 @@ def test_an_unknown_address_has_our_own_page_with_debug_too(tmp_path: Path) -> N
     assert "<title>Page not found · Loupe</title>" in shown.stdout
     assert "urlpatterns" not in shown.stdout
     assert "DEBUG = True" not in shown.stdout
+
+
+def test_make_run_and_the_settings_keep_data_in_the_same_folder() -> None:
+    assert bootstrap.BASE_DIR == settings.BASE_DIR
