@@ -27,7 +27,9 @@ Window = Callable[..., Page]
 def reviews(make_review: Make, transactional_db: None) -> list[Review]:
     """Six images; the last two look the same."""
     made = [make_review() for _ in range(6)]
-    Review.objects.filter(pk__in=[one.pk for one in made[4:]]).update(near_duplicate_group=made[4].asset_id)
+    Review.objects.filter(pk__in=[one.pk for one in made[4:]]).update(
+        near_duplicate_group=made[4].asset_id
+    )
     return made
 
 
