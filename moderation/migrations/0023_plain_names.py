@@ -433,6 +433,9 @@ class Migration(migrations.Migration):
         ),
         migrations.AlterModelOptions(
             "wordstatsprogress",
-            {"verbose_name": "word stats progress", "verbose_name_plural": "word stats progress"},
+            {
+                "verbose_name": "word stats progress",
+                "verbose_name_plural": "progress of word stats",
+            },
         ),
     ]

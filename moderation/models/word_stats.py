@@ -48,7 +48,7 @@ class WordStatsProgress(models.Model):
     rejected = models.BigIntegerField(default=0)
 
     class Meta:
-        verbose_name = verbose_name_plural = "word stats progress"
+        verbose_name, verbose_name_plural = "word stats progress", "progress of word stats"
 
     def __str__(self) -> str:
         return f"up to decision {self.sequence}"

@@ -20,7 +20,7 @@ def test_names_on_the_index_are_plain_plurals(client_of: As, admin: User) -> Non
     for model in site.site._registry:
         plural = str(model._meta.verbose_name_plural)
         assert not re.search(r"[^aeiou]ys$|sss$|[^s]ss$", plural), plural
-    for name in ("Word tallies", "Progress of word tallies", "Daily figures", "Job slots"):
+    for name in ("Word stats", "Progress of word stats", "Daily stats", "Job slots"):
         assert f">{name}</a>" in text
     for section in ("Log-in attempts", "Worker queue"):
         assert section in text
