@@ -498,7 +498,7 @@ class Seeder:
         )
 
     def tallies(self) -> None:
-        """What the worker would have counted: every word of the prompts, some of them rejected more
+        """Insert the counts that the worker would have made: every word of the prompts, some of them rejected more
         often.
         """
         decided = self.count * 3 // 5

@@ -1,4 +1,4 @@
-"""What the server spends: on a decision at the desk, and on every page that could grow with the
+"""Measure the server's cost: of a decision at the desk, and of every page that could grow with the
 database.
 
 Through the whole WSGI application in this very process: ``python -m bench.inside server out.json``.

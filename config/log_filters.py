@@ -20,7 +20,7 @@ KEYS = (
     "DEMO_PASSWORD",
 )
 KEY_MIN = 8
-# Whoever calls chooses what is logged of the call, so neither one value nor one line is logged at
+# A caller chooses what is logged of the call, so neither one value nor one line is logged at
 # any length.
 ARGUMENT_MAX = 512
 MESSAGE_MAX = 4096

@@ -60,7 +60,7 @@ CHECKS: dict[str, Check] = {
 }
 
 
-# What is stored can be looked at and decided while nothing new can be stored.
+# Stored images can be viewed and decided while no new image can be stored.
 NOTICES: dict[str, Check] = {
     "storage": storage_checks.describe_state,
 }

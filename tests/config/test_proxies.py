@@ -42,7 +42,7 @@ def test_the_client_is_the_last_address_that_is_no_trusted_proxy(
         "/", REMOTE_ADDR=peer, headers={"X-Forwarded-For": forwarded} if forwarded else {}
     )
 
-    ClientAddressMiddleware(lambda request: None)(request)  # type: ignore[arg-type, return-value]
+    ClientAddressMiddleware(lambda request: None)(request)  # type: ignore[arg-type, return-value]  # only the request counts
 
     assert request.META["REMOTE_ADDR"] == client
 

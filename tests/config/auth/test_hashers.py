@@ -17,7 +17,7 @@ PASSWORD = "correct horse battery staple"
 
 @pytest.fixture(autouse=True)
 def _as_in_production(settings: object) -> None:
-    settings.PASSWORD_HASHERS = production.PASSWORD_HASHERS  # type: ignore[attr-defined]
+    settings.PASSWORD_HASHERS = production.PASSWORD_HASHERS  # type: ignore[attr-defined]  # the fixture is untyped
 
 
 def test_new_hashes_cost_19_mib_each() -> None:
@@ -64,7 +64,7 @@ def test_log_ins_hash_a_bounded_number_of_passwords_at_a_time(
                     full.set()
             full.wait(10)  # as many as may come at all are in here together
             try:
-                return real(*args, **kwargs)  # type: ignore[operator]
+                return real(*args, **kwargs)  # type: ignore[operator]  # the saved method
             finally:
                 with lock:
                     running -= 1
