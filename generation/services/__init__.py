@@ -1,3 +1,5 @@
-"""The verbs: ``requests`` (people), ``submitting``, ``polling``, ``downloading`` (workers), and
-what they rest on.
+"""Use cases that change data: people's actions, the workers' steps, and their helpers.
+
+People: ``requests``. Workers: ``submitting``, ``polling``, ``downloading``, ``importing``. The
+other modules are helpers of these.
 """

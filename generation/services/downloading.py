@@ -1,5 +1,6 @@
-"""From an address that expires to a stored asset. What cannot be had ends with a sentence, never
-silently.
+"""Download of finished images from expiring URLs into stored assets.
+
+Every image that cannot be stored ends with an error message on its row.
 """
 
 from __future__ import annotations
@@ -31,13 +32,15 @@ Status = GenerationRequest.Status
 
 ATTEMPTS = 5
 DECODER_RETRY = timedelta(seconds=30)
-REFRESHES = 1  # how often a fresh address is asked for
+REFRESHES = 1  # per image: number of times that a new URL is requested
 EXPIRED = "The address has expired."
 
 
 def download(*, image: RemoteImage) -> imaging.Rendition:
-    """Fetch and decode; touches no database, so that several can run side by side. Raises
-    FetchFailed, Unreadable.
+    """Fetch and decode one image.
+
+    Uses no database, so several downloads can run in parallel. Raises FetchError,
+    BlockedAddressError, UnreadableImageError, DecoderUnavailableError.
     """
     if image.refreshes < REFRESHES and image.expires_at <= timezone.now():
         raise fetching.FetchError(EXPIRED, expired=True)
@@ -46,10 +49,10 @@ def download(*, image: RemoteImage) -> imaging.Rendition:
 
 
 def keep(*, image: RemoteImage, rendition: imaging.Rendition) -> None:
-    """Store what was downloaded. A second copy of the same image, after a crash, finds the first
-    and ends there.
+    """Store a downloaded image and mark its row as stored.
 
-    Raises StorageUnavailableError; ``postpone`` is the answer to it.
+    Idempotent: after a crash the second run finds the stored asset and only updates the row.
+    Raises StorageUnavailableError; the caller then calls ``postpone``.
     """
     request = image.request
     origin = Origin(
@@ -72,21 +75,22 @@ def keep(*, image: RemoteImage, rendition: imaging.Rendition) -> None:
 
 
 def postpone(*, image: RemoteImage, reason: str, wait: timedelta) -> None:
-    """Let a claimed image wait for this machine. Not an attempt: the fault is neither the image's
-    nor its provider's.
+    """Delay a claimed image because of a fault on this host.
 
-    Its address may have expired by then, so a fresh one may be asked for once more, too.
+    Does not count as an attempt, because neither the image nor its provider caused the fault.
+    Resets ``refreshes``, because the URL may expire during the delay.
     """
     changes: dict[str, Any] = {"attempts": F("attempts") - 1, "refreshes": 0}
     _waiting(image).update(due_at=timezone.now() + wait, error=redact(reason), **changes)
 
 
 def wants_fresh_address(image: RemoteImage, error: Exception) -> bool:
+    """Return whether the error is an expired URL that may still be renewed."""
     return isinstance(error, fetching.FetchError) and error.expired and image.refreshes < REFRESHES
 
 
 def miss(*, image: RemoteImage, error: Exception) -> None:
-    """A download that did not work: again later, or given up with a sentence."""
+    """Handle a failed download: schedule a retry, or mark the image as failed."""
     if isinstance(error, imaging.DecoderUnavailableError):
         postpone(image=image, reason=str(error), wait=DECODER_RETRY)
         return
@@ -94,7 +98,7 @@ def miss(*, image: RemoteImage, error: Exception) -> None:
         isinstance(error, fetching.FetchError | imaging.UnreadableImageError) and error.retryable
     )
     if temporary and image.attempts < ATTEMPTS:
-        # Once it has expired, the next attempt asks for a fresh address first.
+        # If the URL has expired by then, the next attempt requests a new one first.
         _again(image, timezone.now() + backoff(image.attempts, first=1, longest=120), str(error))
         return
     fresh = " The provider had already been asked for a fresh address." if image.refreshes else ""
@@ -103,8 +107,9 @@ def miss(*, image: RemoteImage, error: Exception) -> None:
 
 
 def refresh(*, image: RemoteImage, answer: TaskResult | ProviderError) -> None:
-    """Take a fresh address out of a new reading of the task, or give the image up, or ask again
-    later.
+    """Apply a second reading of the task after the image's URL expired.
+
+    Store the new URL, retry later, or mark the image as failed if the provider has none.
     """
     if (
         isinstance(answer, ProviderError)
@@ -139,16 +144,19 @@ def refresh(*, image: RemoteImage, answer: TaskResult | ProviderError) -> None:
 
 
 def _again(image: RemoteImage, due_at: datetime, sentence: str) -> None:
+    """Schedule the next attempt and record the error message."""
     _waiting(image).update(due_at=due_at, error=redact(sentence))
 
 
 def _waiting(image: RemoteImage) -> QuerySet[RemoteImage]:
+    """Return a queryset of the image, empty unless it still waits under our lease."""
     return RemoteImage.objects.filter(
         pk=image.pk, status=RemoteImage.Status.WAITING, lease=image.lease
     )
 
 
 def _end(image: RemoteImage, status: str, *, error: str = "") -> None:
+    """Move the image to its final status, then finish its request if it was the last one."""
     try:
         image.move_to(status, due_at=None, url="", error=redact(error))
     except InvalidTransitionError:
@@ -157,7 +165,7 @@ def _end(image: RemoteImage, status: str, *, error: str = "") -> None:
 
 
 def finish_if_complete(*, request: GenerationRequest) -> None:
-    """End a request whose last image has been stored or given up."""
+    """Finish a request when no image is waiting: succeeded if any image was stored."""
     images = list(RemoteImage.objects.filter(request=request).defer("url"))
     if any(image.status == RemoteImage.Status.WAITING for image in images):
         return

@@ -1,4 +1,4 @@
-"""How a provider fares: its last success and error, and leaving it alone while it keeps failing."""
+"""Provider health: last success, last error, and a pause after repeated failures."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from generation.wire.secrets import redact
 
 Status = GenerationRequest.Status
 
-SUCCESS_EVERY = timedelta(
-    seconds=10
-)  # a busy provider succeeds all the time; one write in a while says the same
+# Limits writes: a busy provider succeeds many times a second.
+SUCCESS_EVERY = timedelta(seconds=10)
 FAILURES = 5
 PAUSE = timedelta(minutes=1)
-_LOOK_BACK = 500  # transitions; older ones say nothing about now
+_LOOK_BACK = 500  # transitions; older ones are not relevant to the current state
 
 
 def succeeded(slug: str) -> None:
-    """The provider answered as it should, if only to refuse a bad prompt."""
+    """Record a success: the provider answered correctly, including rejections of a prompt."""
     now = timezone.now()
     stale = Q(last_success_at=None) | Q(last_success_at__lt=now - SUCCESS_EVERY)
     worse = Q(last_error_at__gt=F("last_success_at"))
@@ -30,11 +29,12 @@ def succeeded(slug: str) -> None:
 
 
 def failed(slug: str, sentence: str) -> None:
-    """The provider could not be used. ``sentence`` is shown to operators."""
+    """Record a failure. ``sentence`` is shown to operators."""
     _write(slug, Q(), last_error_at=timezone.now(), last_error=redact(sentence)[:1000])
 
 
 def _write(slug: str, condition: Q, **fields: object) -> None:
+    """Update the provider's row if ``condition`` holds; create the row if it is missing."""
     rows = ProviderState.objects.filter(slug=slug)
     if not rows.filter(condition).update(**fields) and not rows.exists():
         ProviderState.objects.bulk_create(
@@ -43,12 +43,11 @@ def _write(slug: str, condition: Q, **fields: object) -> None:
 
 
 def pause_if_failing(slug: str, *, per_minute: int) -> bool:
-    """After FAILURES submissions in a row that were not accepted: leave the provider alone for
-    PAUSE.
+    """Pause the provider for PAUSE if its last FAILURES submissions all failed.
 
-    Called only when a submission failed through the provider's or our own fault. Read from the
-    trace of states, so that all workers count together. Once the pause is over a single submission
-    is tried; if it fails, the next pause begins.
+    Call it only after a failure of the provider or of our side, not of the prompt. The count
+    comes from the stored transitions, so it covers all workers. After the pause one submission
+    is tried; if it fails, the next pause begins. Return whether a pause began.
     """
     newest = RequestTransition.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
     outcomes = (

@@ -1,9 +1,9 @@
-"""Bring Scenario's assets in: page by page, resumable, never two at once, no asset twice.
+"""Import of Scenario's assets: page by page, resumable, one process at a time, no duplicates.
 
-An ``ImportRun`` row is the truth. Its cursor moves only after a whole page is stored, so whoever is
-killed does at most one page again, and finds there by their external ids what was stored before.
-``stored`` is counted in the transaction that stores, the rest with the page, so the numbers are
-right whatever happens in between.
+The ``ImportRun`` row holds the state. Its cursor moves only after a whole page is stored. After a
+crash at most one page is repeated, and assets already stored are recognised by their external ID.
+``stored`` is counted in the transaction that stores the asset, the other counters with the page, so
+the counters stay correct after a crash.
 """
 
 from __future__ import annotations
@@ -35,19 +35,17 @@ log = logging.getLogger("loupe.importing")
 SOURCE = "scenario"
 Status = ImportRun.Status
 
-# Longer than downloads and their second tries take; being wrong only means that a page is done
-# twice.
+# Longer than one chunk of downloads with retries. If it is too short, a page is only repeated.
 LEASE = timedelta(minutes=2)
 PAGE_SIZE = 50
-AT_ONCE = 4  # downloads side by side
+AT_ONCE = 4  # parallel downloads
 TRIES = 3  # per image
 FETCH_DEADLINE = 20.0  # seconds
-PATIENCE = (
-    25.0  # seconds after which an image gets no further try; a worker's message ends after 90
-)
+# Seconds after which an image is not retried; a worker's queue message is limited to 90 seconds.
+PATIENCE = 25.0
 PAUSE = 0.5  # seconds before the second try
 BUSY_PAUSE = timedelta(seconds=30)
-NOTES_KEPT = 200  # refused assets that are remembered by name
+NOTES_KEPT = 200  # refused assets that are listed in the report
 SEED_MAX = 2**63 - 1
 
 NOT_READY = "Scenario has not finished it"
@@ -55,37 +53,38 @@ NO_ENTRY = "an entry without a usable id"
 
 
 class ImportLockedError(Exception):
-    """Another process is importing this already."""
+    """Another process holds the lease of this import."""
 
 
 class LeaseLostError(Exception):
-    """Another process has taken the run over."""
+    """Another process has taken over the run."""
 
 
 class AssetRefusedError(Exception):
-    """This asset is not stored; ``str(error)`` says why, without its address."""
+    """An asset that is not stored; ``str(error)`` gives the reason without the URL."""
 
 
 @dataclass(slots=True)
 class Report:
-    """What one call has done, for whoever watches."""
+    """Counters and refused assets of one import call."""
 
     seen: int = 0
-    # stored, known, refused, skipped (no image), earlier (stored by this run before it was
-    # interrupted)
+    # Keys: stored, known, refused, skipped (no image), earlier (stored by this run before it was
+    # interrupted).
     counts: Counter[str] = field(default_factory=Counter)
-    refused: list[tuple[str, str]] = field(
-        default_factory=list
-    )  # external id, reason; the first NOTES_KEPT
+    # (external ID, reason); at most NOTES_KEPT
+    refused: list[tuple[str, str]] = field(default_factory=list)
     pages: int = 0
     finished: bool = False
 
     def add(self, more: Report) -> None:
+        """Add the counters of another report."""
         self.seen += more.seen
         self.counts.update(more.counts)
         self.refused.extend(more.refused[: NOTES_KEPT - len(self.refused)])
 
     def note(self, outcome: str, asset_id: str = "", reason: str = "") -> None:
+        """Count one asset by its outcome; list it if it was refused."""
         self.seen += 1
         self.counts[outcome] += 1
         if outcome == "refused" and len(self.refused) < NOTES_KEPT:
@@ -96,7 +95,10 @@ Watch = Callable[[Report], None]
 
 
 def client() -> Scenario:
-    """Raises LookupError with a sentence when Scenario is not configured."""
+    """Return a client for Scenario.
+
+    Raises LookupError with a message when Scenario is not configured.
+    """
     if settings.SCENARIO is None:
         raise LookupError(
             "Scenario is not configured: set SCENARIO_API_KEY and SCENARIO_API_SECRET."
@@ -106,7 +108,10 @@ def client() -> Scenario:
 
 # --- The run ---
 def take_run(*, project: str = "", restart: bool = False) -> ImportRun:
-    """Begin a run, or take up the one that was left, and hold its lease. Raises Occupied."""
+    """Start a run, or resume an unfinished one, and take its lease.
+
+    ``restart`` ends an unfinished run first. Raises ImportLockedError.
+    """
     now = timezone.now()
     running = ImportRun.objects.filter(source=SOURCE, scope=project, status=Status.RUNNING)
     if restart:
@@ -138,12 +143,15 @@ def take_run(*, project: str = "", restart: bool = False) -> ImportRun:
 
 
 def _held(run: ImportRun) -> QuerySet[ImportRun]:
-    """The row, as long as nobody else has taken it over."""
+    """Return a queryset of the run, empty if another process has taken it over."""
     return ImportRun.objects.filter(pk=run.pk, status=Status.RUNNING, leased_until=run.leased_until)
 
 
 def _renew(run: ImportRun, **fields: Any) -> None:
-    """Move the lease on, and write under it. Raises LeaseLost."""
+    """Extend the lease and write the fields.
+
+    Raises LeaseLostError.
+    """
     until = timezone.now() + LEASE
     if not _held(run).update(leased_until=until, **fields):
         raise LeaseLostError("Another process has taken this import over.")
@@ -159,12 +167,12 @@ def work(
     go_on: Callable[[], bool] = lambda: True,
     watch: Watch = lambda report: None,
 ) -> Report:
-    """Import until the listing ends, ``limit`` images are stored, or ``go_on`` says no; the rest
-    waits for next time.
+    """Import until the listing ends, ``limit`` images are stored, or ``go_on`` returns False.
 
-    ``report`` is added to. Raises LeaseLost; ProviderError, StorageUnavailableError and
-    DecoderUnavailable after noting them on the run. A busy provider and faults of this machine
-    leave the run resumable; any other error ends it, because its cursor may be the reason.
+    Adds to ``report`` if one is given. Raises LeaseLostError, and ProviderError,
+    StorageUnavailableError or DecoderUnavailableError after recording them on the run. A busy
+    provider and a fault of this host leave the run resumable. Any other error ends the run,
+    because its cursor may be the cause.
     """
     job = _Job(run, provider, limit, go_on, watch, report or Report())
     try:
@@ -193,13 +201,14 @@ def work(
 
 
 def pause(busy: ProviderBusyError) -> timedelta:
-    """How long a busy provider is left alone."""
+    """Return the time to wait before a busy provider is called again."""
     return max(BUSY_PAUSE, timedelta(seconds=busy.retry_after or 0))
 
 
 def _let_go(run: ImportRun) -> None:
-    """Leave the rest to whoever comes next; does nothing to a run that another holds, or that waits
-    for a provider.
+    """Release the lease.
+
+    Does nothing if another process holds the run or if the run waits for a provider.
     """
     ImportRun.objects.filter(pk=run.pk, leased_until=run.leased_until).update(leased_until=None)
 
@@ -215,7 +224,7 @@ class _Job:
 
     @property
     def room(self) -> int:
-        """How many images may be taken next."""
+        """Return the number of images to take next."""
         return (
             AT_ONCE
             if self.limit is None
@@ -224,13 +233,12 @@ class _Job:
 
     @property
     def goes_on(self) -> bool:
+        """Return whether the limit and the time budget allow another chunk."""
         return self.room > 0 and self.go_on()
 
 
 def _take_page(job: _Job) -> None:
-    """Store the page at the cursor, and move the cursor behind it once nothing of it is left to
-    do.
-    """
+    """Store the page at the cursor; move the cursor when the whole page is done."""
     run, provider = job.run, job.provider
     _renew(run)
     run.refresh_from_db(fields=["cursor"])
@@ -259,8 +267,9 @@ def _take_page(job: _Job) -> None:
 
 
 def _sort_out(run: ImportRun, page: AssetPage, report: Report) -> Iterator[ScenarioAsset]:
-    """Yield what is to be stored. What this very run stored before it was interrupted is not
-    counted again.
+    """Yield the assets to store and count the others.
+
+    Assets that this run stored before an interruption count as "earlier", not as "known".
     """
     for _ in range(page.unreadable):
         report.note("refused", "", NO_ENTRY)
@@ -280,6 +289,7 @@ def _sort_out(run: ImportRun, page: AssetPage, report: Report) -> Iterator[Scena
 
 
 def _end_page(run: ImportRun, page: AssetPage, here: Report) -> None:
+    """Move the cursor and add the page's counters to the run."""
     fields: dict[str, Any] = {
         "cursor": page.next_token,
         "pages": F("pages") + 1,
@@ -294,7 +304,7 @@ def _end_page(run: ImportRun, page: AssetPage, here: Report) -> None:
 
 # --- One image ---
 def _take(run: ImportRun, provider: Scenario, assets: list[ScenarioAsset]) -> Report:
-    """Download side by side, at once, because the addresses expire; store one after the other."""
+    """Download the assets in parallel, because their URLs expire; store them one by one."""
     report = Report()
     with ThreadPoolExecutor(AT_ONCE) as threads:
         outcomes = list(threads.map(lambda asset: _download(provider, asset, run.scope), assets))
@@ -309,8 +319,9 @@ def _take(run: ImportRun, provider: Scenario, assets: list[ScenarioAsset]) -> Re
 def _download(
     provider: Scenario, asset: ScenarioAsset, project: str
 ) -> imaging.Rendition | AssetRefusedError:
-    """Touches no database. An expired address is asked for anew, once. Raises
-    imaging.DecoderUnavailable.
+    """Download one asset; renew an expired URL once.
+
+    Uses no database. Raises DecoderUnavailableError.
     """
     url, renewed = asset.url, False
     ends = time.monotonic() + PATIENCE
@@ -332,7 +343,7 @@ def _download(
             again, sentence = getattr(error, "retryable", False), str(error)
         except imaging.DecoderUnavailableError:
             if attempt == TRIES or time.monotonic() > ends:
-                raise  # refusing the image would be for good, and the fault is not in it
+                raise  # a refusal is permanent, and the image did not cause this error
             again, sentence = True, ""
         if not again or attempt == TRIES or time.monotonic() > ends:
             return AssetRefusedError(sentence)
@@ -341,7 +352,7 @@ def _download(
 
 
 def _keep(run: ImportRun, asset: ScenarioAsset, rendition: imaging.Rendition) -> str:
-    """Store and count in one transaction, under the lease."""
+    """Store the asset and count it in one transaction, under the lease."""
     with transaction.atomic():
         try:
             store_rendition(rendition=rendition, origin=_origin(asset, run.scope))
@@ -371,21 +382,22 @@ def _origin(asset: ScenarioAsset, project: str) -> Origin:
 
 
 def _seed(asset: ScenarioAsset) -> int | None:
-    """Text on the wire; what does not fit the column stays in the notes."""
+    """Parse the seed, a string in Scenario's JSON; None if it does not fit the column."""
     text = str(asset.provenance.get("seed", ""))
     return parse_integer(text, high=SEED_MAX)
 
 
-# --- By itself ---
+# --- Scheduled import ---
 def is_scheduled() -> bool:
-    """Only with a real key: the sandbox's fictional assets are imported when somebody asks for
-    them.
+    """Return whether scheduled imports are on.
+
+    Only with a real key: sandbox assets are imported on request.
     """
     return bool(settings.SCENARIO_IMPORT_MINUTES and settings.SCENARIO_API_KEY)
 
 
 def is_due() -> bool:
-    """A run was left, or the last one ended long enough ago."""
+    """Return whether a run is unfinished or the last one ended SCENARIO_IMPORT_MINUTES ago."""
     if not is_scheduled():
         return False
     now = timezone.now()
@@ -400,7 +412,7 @@ def is_due() -> bool:
 
 
 def work_by_schedule(*, go_on: Callable[[], bool]) -> None:
-    """One turn of the scheduled import. What goes wrong stands on the run."""
+    """Run the scheduled import once. Errors are stored on the run and logged."""
     try:
         work(run=take_run(), provider=client(), go_on=go_on)
     except (ImportLockedError, LeaseLostError) as other:

@@ -1,9 +1,9 @@
-"""What models a provider offers: asked at most every five minutes, waited for at most two seconds,
-kept for ever.
+"""Catalog of the models that a provider offers, cached on disk.
 
-Nothing depends on an answer. The last good one to each question is kept on disk, so that the picker
-works while the provider does not, and says how old it is. Without any, a model's name is written by
-hand; the provider has the last word in either case.
+The provider is called at most every five minutes per query, and a page waits at most two seconds.
+The last good response to each query is kept without expiry, so the model picker works during an
+outage and shows the age of its list. Without a list, users type the model's name. The provider
+validates the name in either case.
 """
 
 from __future__ import annotations
@@ -33,14 +33,16 @@ KINDS = {
 }
 PAGE_SIZE = 50
 FRESH_FOR = timedelta(minutes=5)
-SILENCE_KEPT_FOR = 30  # seconds, so that a provider that is down does not make every page wait
+SILENCE_KEPT_FOR = 30  # seconds; a failed provider then delays only one page
 WAIT = 2.0
 QUERY_MAX = 200  # characters
-KNOWN_MAX = 5000  # checkpoints of which is remembered whether they are SDXL
+KNOWN_MAX = 5000  # checkpoints whose SDXL flag is remembered
 
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogQuery:
+    """A query to a provider's list of models."""
+
     provider: str
     kind: str = "checkpoint"
     query: str = ""
@@ -51,21 +53,25 @@ class CatalogQuery:
 
     @property
     def key(self) -> str:
+        """Return the cache key of the query."""
         text = json.dumps(asdict(self), sort_keys=True)
         return "offer." + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogPage:
+    """One page of models, with its age and the reason if it is not current."""
+
     models: tuple[Model, ...] = ()
     next_cursor: str = ""
-    asked_at: datetime | None = None  # None: there has never been an answer
-    problem: str = ""  # why this is not today's answer, as a sentence
+    asked_at: datetime | None = None  # None: no response has ever been received
+    problem: str = ""  # message: reason why this page is not current
 
 
 def fetch_page(question: CatalogQuery) -> CatalogPage:
-    """A page of models: today's, or the last one known with the reason why, or an empty one. Never
-    raises.
+    """Return a page of models: the current one, else the last known one, else an empty one.
+
+    Never raises. ``problem`` gives the reason when the page is not current.
     """
     kept = _read(question)
     if kept and kept.asked_at and timezone.now() - kept.asked_at < FRESH_FOR:
@@ -80,7 +86,7 @@ def fetch_page(question: CatalogQuery) -> CatalogPage:
         try:
             offer = answer.get(timeout=WAIT)
         except queue.Empty:
-            # The thread goes on; when the answer does come it is kept.
+            # The thread continues; a late response is still cached.
             offer = CatalogPage(problem="The provider did not answer in time.")
             cache.add(_negative_cache_key(question.provider), offer.problem, SILENCE_KEPT_FOR)
         if not offer.problem:
@@ -93,21 +99,22 @@ def fetch_page(question: CatalogQuery) -> CatalogPage:
 
 
 def suggestions(slug: str) -> list[tuple[str, str]]:
-    """The first checkpoints as (name, title), or nothing when there has never been an answer."""
+    """Return the first checkpoints as (name, title); an empty list without any response."""
     return [(model.name, model.title) for model in fetch_page(CatalogQuery(provider=slug)).models]
 
 
 class CatalogUnavailableError(Exception):
-    """The provider's list of models cannot be read, and there is no earlier answer. ``str(error)``
-    says why.
+    """The list of models cannot be read and no earlier response exists.
+
+    ``str(error)`` gives the reason.
     """
 
 
 def is_sdxl(slug: str, model_name: str) -> bool | None:
     """Return whether a checkpoint is SDXL; None when the provider lists no such model.
 
-    Asks the provider for a name that no list has held so far, so that the answer does not depend on
-    what was listed before. Raises CatalogUnavailableError.
+    Queries the provider for names that are not cached, so that the result does not depend on
+    which pages were listed before. Raises CatalogUnavailableError.
     """
     known = _load(f"sdxl.{slug}")
     if model_name not in known:
@@ -120,6 +127,7 @@ def is_sdxl(slug: str, model_name: str) -> bool | None:
 
 
 def _ask(question: CatalogQuery, answer: queue.Queue[CatalogPage]) -> None:
+    """Call the provider in a thread; cache the response, or the failure for a short time."""
     silent = question.key
     try:
         page = providers.get(question.provider).models(
@@ -134,7 +142,7 @@ def _ask(question: CatalogQuery, answer: queue.Queue[CatalogPage]) -> None:
     except (ProviderError, LookupError) as error:
         log.info("no models from %s: %s", question.provider, error)
         problem = str(error)
-        if isinstance(error, ProviderBusyError):  # down, rather than displeased with this question
+        if isinstance(error, ProviderBusyError):  # the whole provider is down, not only this query
             silent = question.provider
     except Exception:
         log.exception("no models from %s", question.provider)
@@ -147,10 +155,11 @@ def _ask(question: CatalogQuery, answer: queue.Queue[CatalogPage]) -> None:
     answer.put(CatalogPage(problem=problem))
 
 
-# --- The store: JSON, so that an older version's answer is at worst unreadable ---
+# --- Storage: JSON. Entries of an older version are at worst unreadable. ---
 
 
 def _keep(question: CatalogQuery, page: ModelPage) -> CatalogPage:
+    """Cache a page of models and the SDXL flags of its checkpoints."""
     asked_at = timezone.now()
     rows = [asdict(model) for model in page.models]
     _save(
@@ -166,6 +175,7 @@ def _keep(question: CatalogQuery, page: ModelPage) -> CatalogPage:
 
 
 def _read(question: CatalogQuery) -> CatalogPage | None:
+    """Return the cached page; None if there is none or it is unreadable."""
     stored = _load(question.key)
     try:
         models = tuple(
@@ -185,9 +195,10 @@ def _read(question: CatalogQuery) -> CatalogPage | None:
 
 
 def _load(key: str) -> dict[str, Any]:
+    """Load a JSON object from the disk cache; an empty one if it is missing or unreadable."""
     try:
         found = json.loads(caches["models"].get(key, "{}"))
-    except Exception:  # a file that is broken, or that another user owns: as if it were not there
+    except Exception:  # a broken file, or one owned by another user, counts as missing
         log.exception("the kept lists of models cannot be read")
         return {}
     return found if isinstance(found, dict) else {}
@@ -201,4 +212,5 @@ def _save(key: str, value: dict[str, Any]) -> None:
 
 
 def _negative_cache_key(of: str) -> str:
+    """Return the cache key for a failed query or provider."""
     return f"generation.services.model_catalog.silent.{of}"

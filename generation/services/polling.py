@@ -1,4 +1,4 @@
-"""Reading task results. Taking the same answer in twice changes nothing."""
+"""Application of task results to requests. Idempotent: a repeated result changes nothing."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from generation.wire.secrets import redact, without_secrets
 
 log = logging.getLogger("loupe.pipeline")
 Status = GenerationRequest.Status
-RESULT_MAX = 256 * 1024  # characters of JSON; a result with 8 images has some 10 thousand
+RESULT_MAX = 256 * 1024  # characters of JSON; a result with 8 images has about 10 thousand
 
 
 def apply_answer(*, request: GenerationRequest, answer: TaskResult | ProviderError) -> None:
-    """Take in one poll. ``request`` was claimed: with another holder's lease nothing is changed."""
+    """Apply one poll to a claimed request. Without its lease nothing is changed."""
     try:
         if isinstance(answer, TaskNotFoundError):
             sentence = "The provider does not know this task any more; its images are lost."
@@ -52,15 +52,14 @@ def apply_answer(*, request: GenerationRequest, answer: TaskResult | ProviderErr
 
 
 def kept(raw: Any) -> Any:
-    """A raw answer as it may be stored: whole and in its own shape, but without anything that opens
-    an image.
-    """
+    """Return a raw response in storable form: without secrets, shortened beyond RESULT_MAX."""
     clean = without_secrets(raw)
     text = json.dumps(clean)
     return clean if len(text) <= RESULT_MAX else {"too_long": text[:RESULT_MAX]}
 
 
 def _fail(request: GenerationRequest, reason: str, sentence: str, **fields: Any) -> None:
+    """Move the request to failed if the lease is still held."""
     fence = {"lease": request.lease}
     request.move_to(
         Status.FAILED, where=fence, reason=reason, error=sentence, eta_seconds=None, **fields
@@ -68,8 +67,8 @@ def _fail(request: GenerationRequest, reason: str, sentence: str, **fields: Any)
 
 
 def _ask_later(request: GenerationRequest, error: ProviderError) -> None:
-    # A missing permission may be put right by an operator; the task is paid for, so it is never
-    # given up for that.
+    # An operator can fix missing permissions. The task is paid for, so it is never dropped for that
+    # reason.
     first = 60 if isinstance(error, ProviderMisconfiguredError) else 2
     wait = backoff(request.attempts, first=first)
     if isinstance(error, ProviderBusyError) and error.retry_after:
@@ -85,6 +84,7 @@ def _ask_later(request: GenerationRequest, error: ProviderError) -> None:
 
 
 def _note_progress(request: GenerationRequest, answer: TaskResult) -> None:
+    """Record progress and schedule the next poll: a tenth of the age, 1 to 10 seconds."""
     age = (timezone.now() - (request.submitted_at or request.created_at)).total_seconds()
     odd = answer.state is TaskState.UNRECOGNISED
     _still(request).update(
@@ -101,12 +101,14 @@ def _note_progress(request: GenerationRequest, answer: TaskResult) -> None:
 
 
 def _still(request: GenerationRequest) -> QuerySet[GenerationRequest]:
+    """Return a queryset of the request, empty unless it is processing under our lease."""
     return GenerationRequest.objects.filter(
         pk=request.pk, status=Status.PROCESSING, lease=request.lease
     )
 
 
 def _expect_images(request: GenerationRequest, answer: TaskResult) -> None:
+    """Record the URLs of the finished images and move the request to fetching."""
     result = kept(answer.raw)
     if not answer.images:
         _fail(
@@ -146,8 +148,9 @@ def _remote_image(request: GenerationRequest, image: ResultImage) -> RemoteImage
 
 
 def _detection(detection: Detection | None) -> dict[str, Any] | None:
-    """None: there was none. Its ``valid`` is true, false, or None for an answer that did not
-    say.
+    """Convert a detection to JSON; None if there was none.
+
+    ``valid`` is true, false, or None if the provider's response did not contain it.
     """
     if detection is None:
         return None

@@ -1,9 +1,8 @@
-"""Images per minute, shared by all workers: a token bucket in the provider's row, changed by
-compare and swap.
+"""Rate limit in images per minute, shared by all workers.
 
-The row says how many tokens there were at a moment; they fill up continuously, to as many as a
-minute brings. A moment that lies ahead means that the provider is left alone until then: it asked
-for that (Retry-After), or it keeps failing.
+A token bucket in the provider's row, changed by compare-and-swap. The row holds the number of
+tokens at a timestamp. Tokens refill continuously, up to one minute's amount. A timestamp in the
+future means that the provider is on hold until then: it sent Retry-After, or it failed repeatedly.
 """
 
 from __future__ import annotations
@@ -17,31 +16,31 @@ from django.utils import timezone
 from generation.models import ProviderState
 
 HELD_LONGEST = timedelta(minutes=10)
-TRIES = 50  # each failed swap means that another worker's succeeded
-SKEW = timedelta(seconds=1)  # the clock of another host may be ahead of ours by so much
-STEP = Decimal("0.0001")  # what the column holds
-MARGIN = timedelta(
-    milliseconds=20
-)  # so that nobody comes back for a token of which the last 0.0001 is missing
+TRIES = 50  # each failed swap means that another worker succeeded
+SKEW = timedelta(seconds=1)  # allowed clock difference between hosts
+STEP = Decimal("0.0001")  # precision of the column
+# Added to waits, so that the last 0.0001 of a token is not missing on return.
+MARGIN = timedelta(milliseconds=20)
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """The row as it was read."""
+    """The bucket as read from the row."""
 
     tokens: Decimal | None = None
     at: datetime | None = None
 
     def held_until(self, now: datetime) -> datetime | None:
-        """When the provider may be asked again; None: now. After a clock was set back nothing is
-        held for hours.
+        """Return the end of the hold; None if there is none.
+
+        Ignores holds longer than HELD_LONGEST, which a clock that was set back would cause.
         """
         return (
             self.at if self.at is not None and now + SKEW < self.at <= now + HELD_LONGEST else None
         )
 
     def level(self, per_minute: int, now: datetime) -> Decimal:
-        """Tokens at that moment: negative after a request of more images than a minute brings."""
+        """Return the tokens at ``now``; negative after an oversized request."""
         if self.tokens is None or self.at is None:
             return Decimal(per_minute)
         minutes = max(now - self.at, timedelta()) / timedelta(minutes=1)
@@ -51,13 +50,15 @@ class Bucket:
 
 
 def look(slug: str) -> Bucket:
+    """Read the provider's bucket."""
     row = ProviderState.objects.filter(slug=slug).values_list("tokens", "tokens_at").first()
     return Bucket(*row) if row else Bucket()
 
 
 def take(slug: str, images: int, *, per_minute: int) -> datetime | None:
-    """Take a token per image, all or none. None: taken. Otherwise the moment from which it is worth
-    asking again.
+    """Take one token per image, all or none.
+
+    Return None on success, otherwise the timestamp after which a retry is useful.
     """
     for _ in range(TRIES):
         now, bucket = timezone.now(), look(slug)
@@ -65,7 +66,7 @@ def take(slug: str, images: int, *, per_minute: int) -> datetime | None:
         if not per_minute:
             return held
         level = bucket.level(per_minute, held or now)
-        # What the bucket can never hold passes when it is full, and the others wait the longer.
+        # A request larger than the bucket passes when it is full; later requests wait longer.
         missing = max(min(images, per_minute) - level, Decimal(0))
         if missing or held:
             return (held or now) + timedelta(minutes=float(missing / per_minute)) + MARGIN
@@ -75,8 +76,9 @@ def take(slug: str, images: int, *, per_minute: int) -> datetime | None:
 
 
 def hold(slug: str, wait: timedelta, *, per_minute: int) -> None:
-    """Empty the bucket and leave the provider alone for a while, 10 minutes at most; never shortens
-    an earlier hold.
+    """Empty the bucket and hold the provider for ``wait``, at most 10 minutes.
+
+    Never shortens an existing hold.
     """
     for _ in range(TRIES):
         now, bucket = timezone.now(), look(slug)
@@ -86,7 +88,7 @@ def hold(slug: str, wait: timedelta, *, per_minute: int) -> None:
 
 
 def _swap(slug: str, old: Bucket, *, tokens: Decimal, at: datetime) -> bool:
-    """Write if the row is still as it was read: the moment is another one after every write."""
+    """Write the bucket if the row is unchanged. Every write changes the timestamp."""
     if old.at is not None and at <= old.at <= at + SKEW:
         at = old.at + timedelta(microseconds=1)
     rows = ProviderState.objects.filter(slug=slug, tokens_at=old.at)

@@ -1,4 +1,4 @@
-"""What people do with generation requests."""
+"""People's actions on generation requests: create, cancel, give up, retry."""
 
 from __future__ import annotations
 
@@ -23,26 +23,25 @@ SEED_MAX = 2**32 - 1
 
 
 class BlankPromptError(ValueError):
-    """A request without a visible character in its prompt."""
+    """A prompt without a visible character."""
 
     def __init__(self) -> None:
         super().__init__("The prompt is blank. Write what the image shall show.")
 
 
 class UnknownProviderError(Exception):
-    """The provider is not configured."""
+    """A provider that is not configured."""
 
 
 def create_request(
     *, user: User | None, provider: str, fields: dict[str, Any], form_token: uuid.UUID | None = None
 ) -> GenerationRequest:
-    """Record a request and wake the submitter; the same ``form_token`` again returns the first
-    request.
+    """Record a request and wake the submit job.
 
-    ``fields`` have been validated against ``generation.wire.txt2img``. A missing seed, or -1, is
-    replaced by one of our own, so that repeating the request asks for identical images. Raises
-    UnknownProvider, SpendingLimitReached, BlankPromptError or StorageUnavailableError; nothing is
-    recorded then.
+    Idempotent: the same ``form_token`` returns the first request. ``fields`` must be validated
+    against ``generation.wire.txt2img``. A missing seed, or -1, is replaced by a random one, so
+    that repeating the request produces identical images. Raises UnknownProviderError,
+    SpendingLimitError, BlankPromptError or StorageUnavailableError; nothing is recorded then.
     """
     if is_blank(fields["prompt"]):
         raise BlankPromptError
@@ -83,12 +82,18 @@ def _check_spending(provider: str, values: dict[str, Any]) -> None:
 
 
 def cancel(*, request: GenerationRequest) -> GenerationRequest:
-    """Take back what was not sent yet. Raises InvalidTransition once it has been."""
+    """Cancel a request that is not sent yet.
+
+    Raises InvalidTransitionError once it is sent.
+    """
     return request.move_to(Status.CANCELLED)
 
 
 def give_up(*, request: GenerationRequest, user: User) -> GenerationRequest:
-    """Settle an unknown outcome as failed; it stays counted as spent. Raises InvalidTransition."""
+    """Mark a request of unknown outcome as failed; its cost stays counted.
+
+    Raises InvalidTransitionError.
+    """
     sentence = f"Given up by {user.get_username()}: the provider may have generated and billed it."
     return request.move_to(
         Status.FAILED, only_from=Status.UNKNOWN, error=sentence, reason="GIVEN_UP", due_at=None
@@ -96,11 +101,10 @@ def give_up(*, request: GenerationRequest, user: User) -> GenerationRequest:
 
 
 def retry(*, request: GenerationRequest) -> GenerationRequest:
-    """Send a failed or unknown request again, with the same seed. Only ever pressed by a person: it
-    may cost twice.
+    """Queue a failed or unknown request again, with the same seed.
 
-    Raises InvalidTransition, or BlankPromptError for a request that was recorded before blank
-    prompts were refused.
+    Only people call this, because the request may be billed twice. Raises
+    InvalidTransitionError, or BlankPromptError for requests older than that check.
     """
     if is_blank(request.prompt):
         raise BlankPromptError

@@ -1,8 +1,8 @@
-"""What generating costs, and the limit per day (UTC).
+"""Cost of generation, and the spending limit per day (UTC).
 
-Providers report no price, so the settings' price is reckoned with. It counts from the moment before
-a request is sent, because an outcome that nobody knows may have been billed; it is taken back when
-the provider certainly refused.
+Providers report no price, so the prices come from the settings. A cost counts from just before the
+request is sent, because a request of unknown outcome may have been billed. The cost is subtracted
+again when the provider certainly refused.
 """
 
 from __future__ import annotations
@@ -19,47 +19,51 @@ from django.utils import timezone
 from generation import providers
 from generation.models import GenerationRequest, ProviderState
 
-# Requests are found by the day they were made, which is indexed; none waits longer than this to be
-# sent.
+# Requests are found by their creation date, which is indexed; none waits longer than this.
 OLDEST = timedelta(days=90)
 Source = Callable[[datetime], Decimal]
 _sources: dict[str, Source] = {}
 
 
 class SpendingLimitError(Exception):
-    """``str(error)`` is a sentence for people."""
+    """The daily spending limit is reached; ``str(error)`` is a message for people."""
 
 
 def register(name: str, source: Source) -> None:
-    """Count somebody else's costs too: ``source`` returns the USD spent since a moment."""
+    """Register another cost source: ``source`` returns the USD spent since a timestamp."""
     _sources[name] = source
 
 
 def price(provider: str, *, images: int, detection: bool) -> Decimal:
+    """Return the cost of a request in USD."""
     terms = providers.terms(provider)
     return images * (terms.image_price + (terms.detection_price if detection else 0))
 
 
 def today(now: datetime | None = None) -> datetime:
+    """Return the start of the day in UTC."""
     return (now or timezone.now()).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def this_month() -> datetime:
+    """Return the start of the month in UTC."""
     return today().replace(day=1)
 
 
 def tomorrow() -> datetime:
+    """Return the start of the next day in UTC."""
     return today() + timedelta(days=1)
 
 
 def sent_since(since: datetime) -> QuerySet[GenerationRequest]:
-    """Requests that were sent and may have been billed: accepted, or of unknown outcome."""
+    """Return requests that may have been billed: accepted, or of unknown outcome."""
     return GenerationRequest.objects.filter(
         created_at__gte=since - OLDEST, submitted_at__gte=since, cost__isnull=False
     )
 
 
 def images_and_cost(provider: str, since: datetime) -> tuple[int, Decimal]:
+    """Return the number of images and their cost in USD since a timestamp."""
     found: dict[str, Any] = (
         sent_since(since).filter(provider=provider).aggregate(n=Sum("image_num"), usd=Sum("cost"))
     )
@@ -67,13 +71,16 @@ def images_and_cost(provider: str, since: datetime) -> tuple[int, Decimal]:
 
 
 def total(since: datetime) -> Decimal:
-    """USD spent since then, by requests and by everybody who registered."""
+    """Return the USD spent since a timestamp, by requests and registered sources."""
     requests: Decimal = sent_since(since).aggregate(usd=Sum("cost"))["usd"] or Decimal(0)
     return requests + sum((source(since) for source in _sources.values()), Decimal(0))
 
 
 def refusal(cost: Decimal) -> str:
-    """Why this may not be spent today; empty if it may. What costs nothing is never refused."""
+    """Return the reason why the cost exceeds today's limit; "" if it does not.
+
+    A cost of zero is never refused.
+    """
     limit: Decimal | None = settings.SPENDING_LIMIT_PER_DAY
     if limit is None or not cost:
         return ""
@@ -87,14 +94,14 @@ def refusal(cost: Decimal) -> str:
 
 
 def lock(provider: str) -> None:
-    """Inside a transaction: let no two workers look at the sum and spend at the same time."""
+    """Lock the spending until the transaction ends, so that workers check the limit one by one."""
     if settings.SPENDING_LIMIT_PER_DAY is not None:
         ProviderState.objects.bulk_create([ProviderState(slug=provider)], ignore_conflicts=True)
         list(ProviderState.objects.select_for_update().order_by("pk").values_list("pk"))
 
 
 def by_status(provider: str) -> dict[str, int]:
-    """How many of a provider's requests are under way or unknown."""
+    """Count a provider's open and unknown requests by status."""
     statuses = [*GenerationRequest.OPEN, GenerationRequest.Status.UNKNOWN]
     rows = GenerationRequest.objects.filter(provider=provider, status__in=statuses).values_list(
         "status"

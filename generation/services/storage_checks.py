@@ -1,9 +1,8 @@
-"""Whether images can be stored: free space, the last write that failed, and whether hosts share one
-storage.
+"""Checks of the image storage: free space, failed writes, one storage shared by all hosts.
 
-A fault of the storage is no fault of an image: nothing is given up for it. What each host finds is
-a ``StorageReport``, so that all processes know of it. Sentences in reports name no host and no
-path, because programs and ``/readyz`` show them; pages for people add the host.
+A storage fault is not a fault of an image: no image is marked as failed because of it. Each host
+stores its findings in a ``StorageReport``, so all processes know them. Messages in reports contain
+no host and no path, because programs and ``/readyz`` show them. Pages for people add the host.
 """
 
 from __future__ import annotations
@@ -26,15 +25,14 @@ from generation.models import StorageReport
 
 log = logging.getLogger("loupe.storage")
 
-IDENTITY = "storage-id"  # the file by which hosts know whether they share a storage
+IDENTITY = "storage-id"  # file in the storage; hosts that read the same content share one storage
 RETRY_AFTER = timedelta(seconds=30)
-# A missing image may be on a host that was heard of this lately, so that restarting its worker
-# loses nothing.
+# Missing images may be on a host that reported within this time, so restarting its worker loses
+# nothing.
 SEEN_LATELY = timedelta(minutes=10)
-# Written to find out whether a failing storage works again. A few bytes might fit where no image
-# does.
+# Size of the test write to a failed storage. A few bytes might fit where no image does.
 PROBE_BYTES = 8 * 1024 * 1024
-# Of the reserve: below it nothing is stored at all, so that a database on the same disk can still
+# Below this share of the reserve nothing is stored, so that a database on the same disk can still
 # be written.
 FLOOR_SHARE = 8
 
@@ -66,7 +64,7 @@ CAUSES = {
 
 
 def explain(error: BaseException) -> str:
-    """Say for people why the storage failed, and what to do."""
+    """Return a message for people: why the storage failed, and what to do."""
     number = error.errno if isinstance(error, OSError) else None
     known = CAUSES.get(number or 0)
     if known is None:
@@ -90,23 +88,25 @@ def _in_megabytes(size: int) -> str:
 
 # --- This host ---
 def count_free_bytes() -> int | None:
-    """Return the free space of the image storage; None where the backend knows no limit. Raises
-    OSError.
+    """Return the free space of the image storage in bytes; None without a known limit.
+
+    Raises OSError.
     """
     files = storages["assets"]
     return files.count_free_bytes() if isinstance(files, DurableFileSystemStorage) else None
 
 
 def ensure_room(size: int) -> None:
-    """Raise StorageUnavailableError unless ``size`` more bytes leave some room on the disk."""
+    """Raise StorageUnavailableError if ``size`` more bytes would leave too little free space."""
     free = count_free_bytes()
     if free is not None and free - size < settings.STORAGE_RESERVE // FLOOR_SHARE:
         raise StorageUnavailableError(explain(OSError(errno.ENOSPC, "too little room")))
 
 
 def record_failure(error: StorageUnavailableError) -> None:
-    """Tell all processes that this host could not write. Call it outside a transaction that is
-    rolled back.
+    """Report a failed write of this host to all processes.
+
+    Call it outside a transaction that is rolled back.
     """
     now = timezone.now()
     changes: dict[str, Any] = {"error": str(error), "failed_at": now, "seen_at": now}
@@ -119,7 +119,7 @@ def record_failure(error: StorageUnavailableError) -> None:
 
 
 def start_host() -> None:
-    """Give the storage its identity if it has none. For the start of a worker."""
+    """Give the storage an identity if it has none. Called when a worker starts."""
     known = StorageReport.objects.filter(host=HOST).values_list("storage_id", flat=True).first()
     StorageReport.objects.filter(host=HOST).update(storage_id="", error="", failed_at=None)
     report = refresh_report()
@@ -131,8 +131,9 @@ def start_host() -> None:
 
 
 def refresh_report() -> StorageReport:
-    """Look at this host's storage and write down what was found. A write is tried only while
-    writing fails.
+    """Check this host's storage and save the result.
+
+    A test write is made only while writing fails.
     """
     before = StorageReport.objects.filter(host=HOST).first() or StorageReport(host=HOST)
     now = timezone.now()
@@ -147,7 +148,7 @@ def refresh_report() -> StorageReport:
             found["error"] = _explain_low_space(free)
     except StorageUnavailableError as error:
         found |= {"error": str(error), "failed_at": before.failed_at or now}
-    except Exception as error:  # the clients of object stores raise errors of their own
+    except Exception as error:  # clients of object stores raise their own errors
         found |= {"error": explain(error), "failed_at": before.failed_at or now}
     report, _ = StorageReport.objects.update_or_create(host=HOST, defaults=found)
     _log_change(before, report)
@@ -163,8 +164,10 @@ def _log_change(before: StorageReport, report: StorageReport) -> None:
 
 
 def _identify(known: str) -> str:
-    """Return the storage's identity. One that has lost it is not the one that this worker started
-    with.
+    """Return the storage's identity; create it on first use.
+
+    Raises StorageUnavailableError if the storage had an identity before and has lost it: it may
+    be another volume.
     """
     files = storages["assets"]
     if not files.exists(IDENTITY):
@@ -180,6 +183,7 @@ def _identify(known: str) -> str:
 
 
 def _probe() -> None:
+    """Make a test write. Raises StorageUnavailableError or the client's error."""
     files = storages["assets"]
     if isinstance(files, DurableFileSystemStorage):
         files.probe(PROBE_BYTES)
@@ -188,8 +192,9 @@ def _probe() -> None:
 
 
 def find_local_failure() -> str:
-    """Return why nothing can be stored on this host now; "" when it can. Looks again if it could
-    not before.
+    """Return the reason why this host cannot store images; "" when it can.
+
+    Checks again if it could not before.
     """
     report = StorageReport.objects.filter(host=HOST).first()
     try:
@@ -204,19 +209,20 @@ def find_local_failure() -> str:
 
 # --- All hosts ---
 def load_reports() -> list[StorageReport]:
-    """Return what each host has reported lately."""
+    """Return the recent reports of all hosts."""
     return list(StorageReport.objects.seen_since(timezone.now() - StorageReport.FRESH_FOR))
 
 
 def explain_outage() -> str:
-    """Return why no new image should be asked for; "" when all is well. Cheap: one query and two
-    system calls.
+    """Return the reason to request no new images; "" when storage works.
+
+    Cheap: one query and two system calls.
     """
     return _find_low_space() or _first_error(load_reports())
 
 
 def _first_error(reports: Sequence[StorageReport]) -> str:
-    """Return the worst: what fails comes before what only lacks room."""
+    """Return the most severe message: failed writes before low space."""
     failing = sorted(
         (report.failed_at is None, report.host, report.error) for report in reports if report.error
     )
@@ -235,7 +241,7 @@ def _find_low_space() -> str:
 
 
 def find_problems(reports: Sequence[StorageReport]) -> list[str]:
-    """Return what people should know of the storage, with the names of hosts."""
+    """Return the storage's problems as messages for people, with host names."""
     problems = [f"On {report.host}: {report.error}" for report in reports if report.error]
     if not problems and (error := _find_low_space()):
         problems.append(error)
@@ -244,7 +250,7 @@ def find_problems(reports: Sequence[StorageReport]) -> list[str]:
 
 
 def explain_unshared(reports: Sequence[StorageReport]) -> str:
-    """Return which hosts have storages of their own, this one included; "" when all share one."""
+    """Return a message if hosts use different storages; "" when all share one."""
     groups = _group_by_storage(reports)
     if len(groups) < 2:
         return ""
@@ -257,7 +263,7 @@ def explain_unshared(reports: Sequence[StorageReport]) -> str:
 
 
 def describe_state() -> str:
-    """Return "ok" or what is wrong. Names no host, because anybody may call probes."""
+    """Return "ok" or a message. Contains no host name, because the probes are public."""
     reports = load_reports()
     if error := _find_low_space() or _first_error(reports):
         return error
@@ -271,8 +277,9 @@ def describe_state() -> str:
 
 
 def explain_absence() -> str:
-    """Return why a stored file may be out of reach for now; "" when it is really gone. Not for
-    files never stored.
+    """Return the reason why a stored file may be temporarily missing; "" if it is lost.
+
+    Not for files that were never stored.
     """
     report = refresh_report()
     if report.failed_at is not None:
@@ -289,8 +296,9 @@ def explain_absence() -> str:
 
 
 def _group_by_storage(reports: Sequence[StorageReport]) -> list[list[str]]:
-    """Return the hosts of each storage. A host without a worker is known by the file that it
-    finds.
+    """Group the hosts by storage.
+
+    A host without a worker has no report; its identity is read from the storage.
     """
     hosts: dict[str, list[str]] = {}
     identities = {report.host: report.storage_id for report in reports}
@@ -306,5 +314,5 @@ def _read_identity() -> str:
     try:
         with storages["assets"].open(IDENTITY) as file:
             return bytes(file.read(32)).decode(errors="replace").strip()
-    except Exception:  # also the errors of object stores' clients
+    except Exception:  # clients of object stores raise their own errors
         return ""

@@ -1,4 +1,4 @@
-"""From bytes to a stored asset: file before row, row and signal in one transaction."""
+"""Storage of images as assets: files first, then row and signal in one transaction."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from generation.signals import asset_stored
 
 
 class AlreadyStoredError(Exception):
-    """This very image is here already."""
+    """The image is already stored."""
 
     def __init__(self, asset: Asset) -> None:
         self.asset = asset
@@ -28,29 +28,29 @@ class AlreadyStoredError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where an asset came from, as far as it is known."""
+    """The known origin of an asset."""
 
     source: Source
     request: GenerationRequest | None = None
     position: int | None = None
     original_name: str = ""
-    provider_url: str = ""  # without its query, which holds the signature
+    provider_url: str = ""  # without the query string, which holds the signature
     url_expires_at: datetime | None = None
     detection: dict[str, Any] | None = None
     detection_level: int | None = None
     stored_by_id: int | None = None
-    api_key_id: int | None = None  # of the program that sent it; a request brings its own
-    external_id: str = ""  # the source's own name for it; stored once per source
+    api_key_id: int | None = None  # key of the program that uploaded it; a request has its own
+    external_id: str = ""  # the source's ID; unique per source
     seed: int | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)  # laid over what the file itself says
+    metadata: Mapping[str, Any] = field(default_factory=dict)  # overrides the metadata of the file
 
 
 def store_rendition(*, rendition: imaging.Rendition, origin: Origin) -> Asset:
-    """Write the files, then the row, and tell moderation; either all of it or none.
+    """Write the files, create the row and send ``asset_stored``; all or nothing.
 
-    The files are named by their content, so doing it twice (after a crash in between) writes the
-    same files again. Raises AlreadyStored if the row exists, StorageUnavailableError if the files
-    cannot be written now.
+    Idempotent: file names derive from the content, so a repetition after a crash writes the
+    same files. Raises AlreadyStoredError if the row exists, StorageUnavailableError if the
+    files cannot be written now.
     """
     name = asset_name(rendition.sha256, rendition.image_type)
     thumbnail = thumbnail_name(rendition.sha256)
@@ -82,17 +82,15 @@ def _write_files(contents: Mapping[str, bytes]) -> None:
             files.save(name, ContentFile(content))
     except StorageUnavailableError:
         raise
-    except (
-        Exception
-    ) as error:  # the clients of object stores raise errors of their own; none is about the image
+    except Exception as error:  # clients of object stores raise their own errors
         raise StorageUnavailableError(storage_checks.explain(error)) from error
 
 
 def import_file(*, content: bytes, name: str, user_id: int | None = None) -> Asset:
-    """Store a file somebody brought along.
+    """Store an uploaded file.
 
-    Raises imaging.Unreadable or AlreadyStored; imaging.DecoderUnavailable or
-    StorageUnavailableError, which say nothing about the file.
+    Raises UnreadableImageError or AlreadyStoredError; DecoderUnavailableError or
+    StorageUnavailableError for faults that the file did not cause.
     """
     rendition = imaging.render(content)
     origin = Origin(source=Source.UPLOAD, original_name=name[:255], stored_by_id=user_id)

@@ -1,4 +1,4 @@
-"""Sending a request: the one step that spends money, so never done twice by itself."""
+"""Submission of requests: the step that spends money, never repeated automatically."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ from generation.wire.secrets import redact
 
 Status = GenerationRequest.Status
 
-# Longer than the client's total timeout: a row found in `submitting` after this has lost its
-# worker.
+# Longer than the client's total timeout: the worker of an older row in `submitting` is gone.
 SUBMIT_LEASE = timedelta(minutes=3)
 UNKNOWN_SENTENCE = (
     "It may have been generated and billed, but the answer was lost. It is not sent again by"
@@ -37,7 +36,7 @@ UNKNOWN_SENTENCE = (
 
 
 def submit(*, request: GenerationRequest) -> None:
-    """Send a claimed request, or let it wait. `submitting` is committed before the POST."""
+    """Send a claimed request, or postpone it. `submitting` is committed before the POST."""
     try:
         provider = providers.get(request.provider)
     except LookupError as error:
@@ -72,8 +71,8 @@ def _begin(request: GenerationRequest, digest: str) -> None:
         error="",
         webhook_digest=digest,
         candidate_task_id="",
-        # Counted from here on, whatever becomes of this worker; a request that a person sends twice
-        # may cost twice.
+        # Counted from now on, even if the worker dies. A request that a person sends twice may cost
+        # twice.
         cost=(request.cost or Decimal(0)) + price,
     )
 
@@ -112,7 +111,7 @@ def _send(
 
 
 def _wait_for(request: GenerationRequest, busy: ProviderBusyError, before: Decimal | None) -> None:
-    """Certainly not taken: again later. Meanwhile the others hold back too."""
+    """Queue a request again that was certainly not accepted, and slow the other requests down."""
     per_minute = providers.terms(request.provider).images_per_minute
     asked = min(timedelta(seconds=busy.retry_after or 0), rates.HELD_LONGEST)
     if busy.limited or asked:
@@ -137,8 +136,9 @@ def _note_failure(request: GenerationRequest, error: ProviderError) -> None:
 
 
 def lose(*, request: GenerationRequest, reason: str, what: str) -> None:
-    """Mark a submission whose fate nobody knows. Only a person moves it on, or a webhook that named
-    its task.
+    """Mark a submission as unknown: its outcome cannot be determined.
+
+    Only a person moves it on, or a webhook that named its task.
     """
     now = Value(timezone.now(), output_field=DateTimeField())
     request.move_to(

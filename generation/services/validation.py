@@ -1,8 +1,7 @@
-"""The last word before a txt2img request is recorded: the documented ranges, and what Loupe itself
-can store.
+"""Final validation of a txt2img request: documented ranges, and limits of Loupe's storage.
 
-Form, API and demo all go through this. The ranges are ``generation.wire.txt2img``'s; only what no
-provider documents is decided here.
+Used by form, API and demo. The ranges come from ``generation.wire.txt2img``; this module adds only
+limits that no provider documents.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ NUL = "must not contain a NUL character"
 SURROGATE = "must not contain half a character (a lone surrogate)"
 BLANK = "must contain a visible character"
 _INVISIBLE_CATEGORIES = ("Cc", "Cf", "Cs", "Me", "Mn", "Zl", "Zp", "Zs")
-# Fillers that Unicode counts as letters or symbols although nothing is drawn: Hangul and Braille.
+# Hangul and Braille fillers: Unicode classes them as letters or symbols, but they are invisible.
 _INVISIBLE = "\u115f\u1160\u3164\uffa0\u2800"
 _TRANSPARENCY = ("request", "enable_transparent_background")
 
 
 class InvalidFieldsError(ValueError):
-    """``str(error)`` is a sentence; ``problems`` has each one with its place in the body."""
+    """Invalid fields; ``problems`` holds each problem with its path in the body."""
 
     def __init__(self, found: Sequence[Problem]) -> None:
         super().__init__(sentence(found))
@@ -39,10 +38,10 @@ class InvalidFieldsError(ValueError):
 
 
 def validate(fields: Mapping[str, Any], *, provider: str = "") -> dict[str, Any]:
-    """Return every field that ``create_request`` takes, with the documented defaults.
+    """Return all fields for ``create_request``, with the documented defaults.
 
-    Raises InvalidFields; CatalogUnavailableError when the provider's list of models decides and
-    cannot be read.
+    Raises InvalidFieldsError; CatalogUnavailableError when the model must be checked and the
+    provider's list cannot be read.
     """
     body = check_body(field_map.nest({name: fields[name] for name in FIELDS if name in fields}))
     check_model(body, provider)
@@ -50,7 +49,10 @@ def validate(fields: Mapping[str, Any], *, provider: str = "") -> dict[str, Any]
 
 
 def check_body(given: Any) -> Txt2ImgBody:
-    """Read a submitted body. Raises InvalidFields with every problem in it."""
+    """Parse a submitted body.
+
+    Raises InvalidFieldsError with all problems found.
+    """
     found: list[Problem] = []
     if is_object(given):
         found += _unstorable(given)
@@ -71,10 +73,10 @@ def check_body(given: Any) -> Txt2ImgBody:
 
 
 def check_model(body: Txt2ImgBody, provider: str) -> None:
-    """Refuse a transparent background for a model that the provider's list says is not SDXL.
+    """Refuse a transparent background for a model that is listed as not SDXL.
 
-    A model that is not in the list is left to the provider, which refuses it unpaid. Raises
-    InvalidFields, and CatalogUnavailableError when the list cannot be read.
+    A model that is not listed is left to the provider, which refuses it without charge. Raises
+    InvalidFieldsError, and CatalogUnavailableError when the list cannot be read.
     """
     if not body.request.enable_transparent_background:
         return
@@ -85,8 +87,9 @@ def check_model(body: Txt2ImgBody, provider: str) -> None:
 
 
 def is_blank(text: str) -> bool:
-    """Whether nothing of a text would be seen: spaces, zero-width characters, fillers, lone
-    accents.
+    """Return whether a text has no visible character.
+
+    Invisible are spaces, zero-width characters, fillers and combining marks alone.
     """
     return all(
         letter in _INVISIBLE or unicodedata.category(letter) in _INVISIBLE_CATEGORIES
@@ -95,7 +98,7 @@ def is_blank(text: str) -> bool:
 
 
 def _unstorable(body: Mapping[str, Any]) -> Iterator[Problem]:
-    """PostgreSQL takes neither NUL nor a lone surrogate, whether in a text or in JSON."""
+    """Yield texts that PostgreSQL cannot store, as text or JSON: NUL and lone surrogates."""
     for path, text in _known_texts(body):
         if "\0" in text:
             yield Problem(path, NUL)
@@ -116,7 +119,7 @@ def _blank(body: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _unstorable_shapes(body: Txt2ImgBody) -> Iterator[Problem]:
-    """What the decoder would refuse once the image is paid."""
+    """Yield sizes that the decoder would refuse after the image is paid for."""
     request, hires = body.request, body.request.hires_fix
     sizes: list[tuple[tuple[str, ...], int, int]] = [
         (("request", "width"), request.width, request.height)

@@ -1,5 +1,6 @@
-"""Before a request is sent: may it be, now? What has to wait stays queued, first come, first
-served.
+"""Checks before a request is sent: storage, order, spending limit, rate limit.
+
+Requests that must wait stay queued, first in, first out.
 """
 
 from __future__ import annotations
@@ -22,32 +23,32 @@ STORAGE = "STORAGE_UNAVAILABLE"
 
 @dataclass(frozen=True, slots=True)
 class Wait:
+    """A delay of a request: its end, reason code and message."""
+
     until: datetime
     reason: str
     sentence: str
 
 
 def backoff(attempts: int, *, first: float = 2, longest: float = 600) -> timedelta:
-    """Twice as long every time, and up to a quarter more by chance, so that what failed together
-    returns apart.
-    """
+    """Return an exponential delay with up to 25 % jitter, so that retries spread out."""
     seconds = min(first * 2 ** min(attempts, 12), longest)
     return timedelta(seconds=seconds * random.uniform(1, 1.25))
 
 
 def needed(request: GenerationRequest) -> Wait | None:
-    """None: the request may be sent now, and its tokens have been taken. Call it inside a
-    transaction.
+    """Return the reason to wait; None if the request may be sent now.
+
+    None means that its tokens are taken. Call it inside a transaction.
     """
-    if outage := storage_checks.explain_outage():  # what is paid for now could not be kept
+    if outage := storage_checks.explain_outage():  # a paid image could not be stored
         return Wait(timezone.now() + storage_checks.RETRY_AFTER, STORAGE, outage)
     ahead = _queue_of(request).filter(
         pk__lt=request.pk, reason=RATE_LIMITED, lease=None, due_at__gt=timezone.now()
     )
     first = ahead.order_by("due_at").values_list("due_at", "error").first()
-    if (
-        first and first[0]
-    ):  # else a large request would wait for ever while small ones take every token
+    if first and first[0]:
+        # Otherwise smaller requests would take every token and a large one would never be sent.
         return Wait(first[0], RATE_LIMITED, first[1])
     cost = spending.price(
         request.provider, images=request.image_num, detection=request.enable_nsfw_detection
@@ -80,9 +81,7 @@ def _wait_for_tokens(slug: str, until: datetime, per_minute: int) -> Wait:
 
 
 def postpone(request: GenerationRequest, wait: Wait) -> None:
-    """Let this claimed request wait, and with it whatever else is due at this provider: it would
-    fare no better.
-    """
+    """Delay a claimed request and all other due requests of its provider, which would wait too."""
     mine = Q(pk=request.pk, lease=request.lease)
     others = Q(due_at__lte=timezone.now()) if wait.reason != SPENDING_LIMIT else Q(pk__in=[])
     changes = {"due_at": wait.until, "reason": wait.reason, "error": wait.sentence, "lease": None}

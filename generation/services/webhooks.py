@@ -1,10 +1,8 @@
-"""The provider calls when a task has ended. What it says is only a hint to read the result with our
-own key.
+"""Provider webhooks: a call about an ended task only triggers a poll with our own key.
 
-Every attempt to send a request has a secret of its own in the address that the provider is told. It
-is random and not derived from SECRET_KEY: nobody needs it again after the POST that carries it, so
-there is nothing to derive it for; and a late call about an earlier attempt finds nothing. Only its
-SHA-256 is stored.
+Each submission has its own secret in its webhook URL. The secret is random, not derived from
+SECRET_KEY: it is not needed again after the POST that carries it, so it need not be reproducible. A
+late call about an earlier submission finds no request. Only the SHA-256 of the secret is stored.
 """
 
 from __future__ import annotations
@@ -40,8 +38,9 @@ TASK_ID_MAX = 200
 
 
 def new_address(provider: str) -> tuple[str, str]:
-    """An address for the provider to call and the digest to know it by; both empty if it could not
-    reach us.
+    """Return a new webhook URL and the digest of its secret.
+
+    Both are empty if the provider cannot reach this server.
     """
     if not providers.terms(provider).webhooks:
         return "", ""
@@ -60,9 +59,7 @@ def is_known(secret: str) -> bool:
 
 
 def receive(*, secret: str, body: bytes) -> None:
-    """Take the task's id out of a call and see to it that the task is read soon. Whatever else it
-    says is ignored.
-    """
+    """Read the task ID from a webhook call and make its poll due. Ignore the rest of the body."""
     request = (
         GenerationRequest.objects.filter(webhook_digest=digest(secret))
         .only("pk", "provider")
@@ -82,9 +79,9 @@ def receive(*, secret: str, body: bytes) -> None:
     ).exists():
         return
     without = rows.filter(provider_task_id="", candidate_task_id="")
-    # The row may go from submitting to unknown in between, and never back by itself. While it is
-    # being sent, due_at is the sender's lease and stays as it is; whoever gives the sender up looks
-    # for a candidate.
+    # Only a change from submitting to unknown can happen in between, never the reverse. While a
+    # request is being sent, due_at is the sender's lease and must not change; when that lease
+    # expires, candidates are checked.
     for status, changes in (
         (Status.UNKNOWN, {"due_at": now}),
         (Status.SUBMITTING, {}),
@@ -96,7 +93,7 @@ def receive(*, secret: str, body: bytes) -> None:
 
 
 def _task_id(body: bytes) -> str:
-    """The id of the task an event is about; empty for everything else."""
+    """Return the ID of the task in an event; "" for any other body."""
     try:
         event = json.loads(body)
     except (ValueError, RecursionError):
@@ -111,8 +108,9 @@ def _task_id(body: bytes) -> str:
 
 
 def confirm(*, request: GenerationRequest, answer: TaskResult | ProviderError) -> None:
-    """Decide about a candidate that our own key has been asked about: ours only if it was made with
-    our seed.
+    """Accept or drop a candidate task after polling it with our own key.
+
+    The task is ours only if it has our seed.
     """
     if isinstance(answer, TaskNotFoundError) or (
         isinstance(answer, TaskResult) and answer.seed != request.seed
@@ -128,6 +126,7 @@ def confirm(*, request: GenerationRequest, answer: TaskResult | ProviderError) -
 
 
 def _adopt(request: GenerationRequest) -> None:
+    """Assign the candidate task to the request and move it to processing."""
     task_id = request.candidate_task_id
     try:
         with transaction.atomic():
@@ -146,7 +145,7 @@ def _adopt(request: GenerationRequest) -> None:
             jobs.wake("poll")
     except InvalidTransitionError:
         log.info("request %s was settled by somebody else", request.short_id)
-    except IntegrityError:  # the task has become another request's meanwhile
+    except IntegrityError:  # another request has taken the task meanwhile
         _forget(request)
 
 
