@@ -1,4 +1,4 @@
-"""When each housekeeping chore runs next, and when it last did."""
+"""Schedule and last result of each housekeeping chore."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ class ChoreQuerySet(DueQuerySet["Chore"]):
 
 
 class Chore(DueModel):
-    """One row per chore of ``moderation.services.housekeeping``; its lease lets one worker run it
-    at a time.
-    """
+    """A chore of ``moderation.services.housekeeping``. Its lease limits it to one worker."""
 
     name = models.CharField(max_length=40, unique=True)
     finished_at = models.DateTimeField(null=True, blank=True)

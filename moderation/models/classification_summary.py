@@ -1,4 +1,4 @@
-"""What classifiers said about an image, in the form in which its review keeps it."""
+"""The results of all classifiers for one image, in the form stored with its review."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 
 from moderation.models.classifications import Classification
 
-Packed = list[dict[str, Any]]  # of what JSON can hold, confidences and scores as text
+Packed = list[dict[str, Any]]  # JSON types only; confidences and scores are strings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One label: a category, and where in the image if the classifier says so."""
+    """A label: a category, and its position in the image if the classifier gives one."""
 
     category: str
-    confidence: Decimal | None  # 0 to 100; None: the classifier gave none
+    confidence: Decimal | None  # 0 to 100; None if the classifier gives none
     box: Sequence[float] | None  # left, top, width, height as fractions of the image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One classification, as far as people are told of it."""
+    """A classification, reduced to the fields that people see."""
 
     classifier: str
     status: str
@@ -31,12 +31,15 @@ class Run:
     score: Decimal | None  # 0 to 100
     error: str
     covers: Mapping[str, str]  # L1 slug to coverage
-    details: Mapping[str, Sequence[str]]  # category to the classifier's own words beyond it
+    details: Mapping[str, Sequence[str]]  # category to the classifier's own labels
     parts: Sequence[Part]
 
 
 def pack(runs: Iterable[Classification]) -> Packed:
-    """``runs``: in the order in which people see them, with their labels."""
+    """Return the JSON form of classifications.
+
+    ``runs`` must have their labels and be in display order.
+    """
     return [
         {
             "classifier": run.classifier,
@@ -56,6 +59,7 @@ def pack(runs: Iterable[Classification]) -> Packed:
 
 
 def unpack(packed: Packed) -> list[Run]:
+    """Return the runs stored by ``pack``."""
     return [
         Run(
             classifier=run["classifier"],

@@ -1,6 +1,4 @@
-"""What classifiers said about an asset: one Classification per run, one Label per category
-found.
-"""
+"""Results of classifiers: one Classification per run, one Label per category found."""
 
 from __future__ import annotations
 
@@ -20,12 +18,12 @@ PERCENT = [MinValueValidator(0), MaxValueValidator(100)]
 
 class ClassificationQuerySet(DueQuerySet["Classification"]):
     def of(self, asset: int) -> Self:
-        """All that was said of an asset, in the order in which it was asked, with the labels."""
+        """Return an asset's classifications in creation order, with their labels."""
         return self.filter(asset=asset).order_by("pk").prefetch_related("labels")
 
 
 class Classification(StateMachine, DueModel):
-    """One run of one version of one classifier on one asset."""
+    """A run of one version of one classifier on one asset."""
 
     class Status(models.TextChoices):
         QUEUED = "queued", "Not checked yet"
@@ -83,11 +81,13 @@ class Classification(StateMachine, DueModel):
 
 
 class Label(models.Model):
+    """A category with a confidence, found by one classification."""
+
     classification = models.ForeignKey(
         Classification, on_delete=models.CASCADE, related_name="labels"
     )
     category = models.CharField(max_length=60, choices=taxonomy.CHOICES)
-    # Empty where the classifier gave none (Scenario).
+    # Null if the classifier gives none (Scenario).
     confidence = models.DecimalField(
         max_digits=5, decimal_places=2, null=True, blank=True, validators=PERCENT
     )

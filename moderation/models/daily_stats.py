@@ -1,5 +1,6 @@
-"""What a day's decisions add up to, per category and for no person. Made in the background from the
-record.
+"""Counts of decisions per day and category, made in the background from the record.
+
+They hold no figures about people.
 """
 
 from __future__ import annotations
@@ -14,9 +15,7 @@ FIELDS = ("by_policy", "by_people", "policy_reversed", "people_reversed", "agree
 
 
 class DailyStats(models.Model):
-    """Counts of one day (UTC) and one L1 category of the headline; ``""`` is an image without
-    one.
-    """
+    """Counts of one day (UTC) and one top L1 category; ``""`` stands for no category."""
 
     day = models.DateField()
     l1 = models.CharField("category", max_length=30, blank=True)
@@ -36,7 +35,7 @@ class DailyStats(models.Model):
 
     @classmethod
     def since(cls, day: date) -> dict[str, dict[str, int]]:
-        """The sums from a day on, by category."""
+        """Return the sums since a day (inclusive), by category."""
         sums = {field: Sum(field) for field in FIELDS}
         rows: Iterable[dict[str, int | str]] = (
             cls.objects.filter(day__gte=day).values("l1").annotate(**sums)

@@ -1,7 +1,7 @@
-"""Decisions: the append-only truth, each chained to the one before it by a hash.
+"""Decisions: the append-only record, in which each row is chained to the previous one by a hash.
 
-Triggers in both databases refuse UPDATE and DELETE (migration 0002). Whoever gets past them breaks
-the chain, which ``verify_chain`` finds.
+Triggers in both databases refuse UPDATE and DELETE (migration 0002). A change that bypasses them
+breaks the chain, and ``verify_chain`` finds it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ STATUS_AFTER = {
 
 
 class ChainHead(models.Model):
-    """The last link: one row, locked by whoever appends."""
+    """The sequence and hash of the newest decision: a single row, locked by each append."""
 
     sequence = models.BigIntegerField(default=0)
     hash = models.CharField(max_length=64, default="")
@@ -62,7 +62,7 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
         return self.order_by("-sequence")
 
     def for_list(self) -> Self:
-        """With what a list of decisions shows of each, and no column more."""
+        """Select only the columns and related rows that a list of decisions shows."""
         return self.select_related("review__asset", "policy", "reversed_by").only(
             "uuid",
             "verdict",
@@ -87,25 +87,25 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
         )
 
     def effective(self) -> Self:
-        """What nobody has taken back; nor, with a decision, the second opinions on it."""
+        """Exclude reversals, reversed decisions, and second opinions on reversed decisions."""
         rows = self.filter(reversed_by__isnull=True).exclude(verdict=Verdict.REVERSE)
         return rows.filter(second_of__reversed_by__isnull=True)
 
     def effective_for(self, review: Review) -> list[Decision]:
-        """What stands of one review's record, oldest first."""
+        """Return one review's decisions in effect, oldest first."""
         return list(
             self.effective().filter(review=review).select_related("second_of").order_by("sequence")
         )
 
     def of_batch(self, batch: UUID) -> Self:
-        """What was made in one go, in its order, with all that a list of decisions shows."""
+        """Return a batch's decisions in order, with the related rows that a list shows."""
         rows = self.filter(batch=batch).order_by("sequence")
         return rows.select_related(
             "review__asset", "reviewer", "policy", "reversed_by", "second_of"
         )
 
     def last_standing(self, review_ids: Iterable[int]) -> dict[int, Decision]:
-        """For each of these reviews the newest decision that nobody has taken back."""
+        """Return the newest decision in effect of each review, by review id."""
         rows = self.filter(review__in=list(review_ids), reversed_by__isnull=True).exclude(
             verdict=Verdict.REVERSE
         )
@@ -121,6 +121,8 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
 
 
 class Decision(models.Model):
+    """A row of the record: a verdict of a person or of the policy on one review."""
+
     uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
     review = models.ForeignKey(Review, on_delete=models.PROTECT, related_name="decisions")
     verdict = models.CharField(max_length=8, choices=Verdict)
@@ -136,11 +138,11 @@ class Decision(models.Model):
         related_name="decisions",
         db_index=False,
     )
-    # As it was then: the record still reads after an account is renamed.
+    # The name at the time of the decision: accounts can be renamed.
     reviewer_name = models.CharField(max_length=150, blank=True)
     policy = models.ForeignKey(Policy, null=True, blank=True, on_delete=models.PROTECT)
-    # ``policy`` is the one that sent the image where it waited; this one was in force when it was
-    # decided. Empty in decisions from before this column: PolicyActivation tells it for them.
+    # ``policy`` sent the image to its queue; ``policy_in_force`` was active at the time of the
+    # decision. Null in decisions older than this column: PolicyActivation has it for them.
     policy_in_force = models.ForeignKey(
         Policy,
         null=True,
@@ -175,9 +177,9 @@ class Decision(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     sequence = models.BigIntegerField(unique=True)
     previous_hash = models.CharField(max_length=64, blank=True)
-    # Not unique by itself: it is over the sequence and the name, which are. An index of hashes,
-    # which fall all over it, would cost every decision two more pages from the disk once the record
-    # outgrows the memory.
+    # Not unique in the database: it covers the sequence and the UUID, which are. An index of
+    # hashes, which are random, would cost every decision two more pages from the disk once the
+    # record outgrows the memory.
     hash = models.CharField(max_length=64)
 
     objects = DecisionQuerySet.as_manager()
@@ -185,8 +187,7 @@ class Decision(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["created_at", "sequence"], name="decision_newest"),
-            # With the verdict, so that what somebody has decided today is counted in the index
-            # alone.
+            # The verdict makes it a covering index for the count of a person's decisions of today.
             models.Index(fields=["reviewer", "-sequence", "verdict"], name="decision_mine"),
             models.Index(fields=["reviewer_name", "-sequence"], name="decision_by_name"),
             models.Index(fields=["verdict", "-sequence"], name="decision_verdict"),
@@ -194,9 +195,9 @@ class Decision(models.Model):
             models.Index(
                 fields=["second_of"], name="decision_second", condition=Q(second_of__isnull=False)
             ),
-            # Beside the unique one: where hardly anything is reversed, statistics make that one
-            # look useless to SQLite, which then reads the whole record for every decision's
-            # reversal.
+            # In addition to the unique index: few rows are reversals, so SQLite's statistics rate
+            # the unique index as useless, and SQLite then reads the whole record for each
+            # decision's reversal.
             models.Index(
                 fields=["reverses"], name="decision_reverses", condition=Q(reverses__isnull=False)
             ),
@@ -218,8 +219,7 @@ class Decision(models.Model):
             ),
             models.CheckConstraint(
                 name="decision_rejection_has_a_category",
-                # A score without a category is all that some classifiers give, so a policy may
-                # reject without one.
+                # Some classifiers give only a score, so a policy may reject without a category.
                 condition=~Q(verdict="reject") | Q(by_policy=True) | ~Q(categories=[]),
             ),
         ]
@@ -249,14 +249,17 @@ class Decision(models.Model):
 
     @property
     def disagrees(self) -> bool:
-        """Whether it is a second opinion, and another one. Two rejections agree, whatever they
-        name.
+        """Return whether this is a second opinion with another verdict than the first one.
+
+        Two rejections agree, whatever their categories.
         """
         return self.second_of is not None and self.second_of.verdict != self.verdict
 
     def may_be_reversed_by(self, user: Any) -> bool:
-        """The decider within the undo window; a senior at any time, but for others' on what they
-        asked for.
+        """Return whether a user may reverse this decision.
+
+        The author may within the undo window. Seniors may at any time, except other people's
+        decisions on images that they requested themselves.
         """
         if self.verdict == Verdict.REVERSE or not user.is_active or hasattr(self, "reversed_by"):
             return False
@@ -267,9 +270,7 @@ class Decision(models.Model):
         return self.reviewer_id == user.pk and timezone.now() - self.created_at <= UNDO_WINDOW
 
     def digest(self) -> str:
-        """SHA-256 over the hash before it and everything this decision says, in one canonical
-        JSON.
-        """
+        """Return the SHA-256 of the previous hash and this decision's fields as canonical JSON."""
         content = {
             "sequence": self.sequence,
             "previous": self.previous_hash,
@@ -286,7 +287,7 @@ class Decision(models.Model):
             "reverses": self.reverses_id,
             "created_at": self.created_at.isoformat(),
         }
-        # Left out where empty, so that decisions from before these columns keep their hashes.
+        # Omitted if null, so that decisions from before these columns keep their hashes.
         if self.second_of_id is not None:
             content["second_of"] = self.second_of_id
         if self.policy_in_force_id is not None:
@@ -299,8 +300,10 @@ class Decision(models.Model):
 
 
 def effective(decisions: Iterable[Decision]) -> list[Decision]:
-    """What stands of one review's decisions, by these alone: the rule of
-    ``DecisionQuerySet.standing``, for a past.
+    """Return the decisions in effect among one review's decisions.
+
+    Applies the rule of ``DecisionQuerySet.effective`` to a list, such as the decisions up to a past
+    time.
     """
     given = list(decisions)
     gone = {row.reverses_id for row in given if row.reverses_id is not None}
@@ -312,7 +315,7 @@ def effective(decisions: Iterable[Decision]) -> list[Decision]:
 
 
 def status_after(effective: Iterable[Decision]) -> Review.Status:
-    """Where a review stands by its decisions, oldest first, without those that were taken back."""
+    """Return a review's status after its decisions in effect, given oldest first."""
     status = Review.Status.PENDING
     for decision in effective:
         if decision.second_of is None:
@@ -323,8 +326,9 @@ def status_after(effective: Iterable[Decision]) -> Review.Status:
 
 
 def verify_chain(decisions: Iterable[Decision]) -> list[str]:
-    """Read decisions in order of sequence and return a sentence for every place where the record
-    was altered.
+    """Return a message for each place where the record was altered.
+
+    ``decisions`` must be in order of sequence.
     """
     faults: list[str] = []
     previous, expected = "", 1

@@ -1,6 +1,4 @@
-"""Events that programs asked to be told of: Novita's ASYNC_TASK_RESULT, sent by us once all is
-decided.
-"""
+"""Events owed to programs: Novita's ASYNC_TASK_RESULT, sent once all images are decided."""
 
 from __future__ import annotations
 
@@ -16,9 +14,7 @@ from generation.models import GenerationRequest, StateMachine
 
 
 class Delivery(StateMachine, DueModel):
-    """One event for one request. Its body is made when it is sent, so that it tells what is so
-    then.
-    """
+    """An event about one request. Its body is built on sending and describes the state then."""
 
     class Kind(models.TextChoices):
         FINISHED = "finished", "All images decided"
@@ -40,7 +36,7 @@ class Delivery(StateMachine, DueModel):
         GenerationRequest, on_delete=models.CASCADE, related_name="deliveries"
     )
     kind = models.CharField(max_length=9, choices=Kind)
-    # Which time: a request whose reviews are reversed and decided again is told again.
+    # Counts the events of a request, which gets another one after reversals and new decisions.
     round = models.PositiveSmallIntegerField(default=1)
     status = models.CharField(max_length=9, choices=Status, default=Status.WAITING)
     answer = models.PositiveSmallIntegerField(

@@ -1,6 +1,4 @@
-"""How much somebody has looked at, in steps of five minutes. Nobody but they themselves is ever
-shown it.
-"""
+"""Counts of viewed images, in steps of five minutes. Only the person themselves ever sees them."""
 
 from __future__ import annotations
 
@@ -13,19 +11,21 @@ from django.utils import timezone
 
 from generation.core.db.prepared.query import PreparedQuery
 
-# What people who look at images for a living name as the hard ones.
+# The categories that professional moderators name as the hard ones.
 SEVERE = frozenset({"explicit", "violence", "visually-disturbing", "hate-symbols"})
 STEP = timedelta(minutes=5)
 WINDOW = timedelta(minutes=60)
 
 
 def current_step() -> datetime:
-    """Return when the running step of five minutes began."""
+    """Return the start of the current step of five minutes."""
     now = timezone.now()
     return now - (now - now.replace(hour=0, minute=0, second=0, microsecond=0)) % STEP
 
 
 class Exposure(models.Model):
+    """The images that one person has viewed in one step of five minutes."""
+
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="exposure"
     )
@@ -41,17 +41,17 @@ class Exposure(models.Model):
         ]
 
     def __str__(self) -> str:
-        # Without the numbers: the admin site names related rows when an account is deleted.
+        # No counts: the admin site lists related rows when an account is deleted.
         return f"Five minutes from {self.started_at:%Y-%m-%d %H:%M} UTC"
 
     @classmethod
     def add(cls, user_id: int, *, images: int, severe: int) -> None:
-        """Count images that have left somebody's screen."""
+        """Count images that have left a person's screen."""
         step = current_step()
         counts = {"images": images, "severe": severe}
         if not _ADD.update(user=user_id, started_at=step, **counts):
             _, made = cls.objects.get_or_create(user_id=user_id, started_at=step, defaults=counts)
-            if not made:  # another window of theirs was faster
+            if not made:  # another tab created the row meanwhile
                 _ADD.update(user=user_id, started_at=step, **counts)
 
     @classmethod

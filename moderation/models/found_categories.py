@@ -1,8 +1,7 @@
-"""Which groups of categories classifiers found in an image: one bit for each L1, in one column of
-its review.
+"""The L1 categories that classifiers found in an image, as bits in one column of its review.
 
-A queue can then be narrowed to a group and dealt in its own order by one index on one table,
-whichever classifier named the category, and however little of the image's risk it makes.
+Queues filter by an L1 category and keep their order with one index on one table, whichever
+classifier found the category and however little it adds to the risk.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any
 from django.db import models
 from django.db.models import F, Func
 
-# Stored: a number is never given to another group.
+# Stored in the database: never reuse a number.
 BITS: dict[str, int] = {
     "explicit": 1,
     "non-explicit": 2,
@@ -29,7 +28,7 @@ BITS: dict[str, int] = {
 
 
 def bits_of(slugs: Iterable[str]) -> int:
-    """Return the bits of these categories, L1 or L2, together."""
+    """Return the combined bits of categories, L1 or L2."""
     bits = 0
     for slug in slugs:
         bits |= BITS.get(slug.partition(".")[0], 0)
@@ -37,8 +36,9 @@ def bits_of(slugs: Iterable[str]) -> int:
 
 
 class HasFound(Func):
-    """Whether a bit is set. The number stands in the SQL itself: a partial index is used for no
-    parameter.
+    """Expression for "this bit is set".
+
+    The bit is inlined in the SQL: a partial index is not used for a parameter.
     """
 
     template = "(%(expressions)s & %(bit)s) <> 0"
@@ -50,7 +50,7 @@ class HasFound(Func):
 
 
 class HasFoundNothing(Func):
-    """Whether no bit is set."""
+    """Expression for "no bit is set"."""
 
     template = "%(expressions)s = 0"
     arity = 1

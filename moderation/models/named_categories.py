@@ -1,6 +1,4 @@
-"""The categories that decisions have named, where an index reaches them: the record keeps them as
-JSON.
-"""
+"""The categories named by decisions, in an indexed table: the record stores them as JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class NamedCategory(models.Model):
-    """A category that some decision about an image has named, whatever became of that decision."""
+    """A category named by a decision about an image, even if that decision was reversed."""
 
     pk = models.CompositePrimaryKey("category", "asset_id")
     category = models.CharField(max_length=60)
@@ -32,6 +30,7 @@ class NamedCategory(models.Model):
 
     @classmethod
     def store(cls, decision: Decision) -> None:
+        """Store the categories of a decision."""
         for category in decision.categories:
             insert(
                 NamedCategory(category=category, asset_id=decision.review.asset_id),

@@ -1,4 +1,4 @@
-"""Policies: versioned thresholds, one of them active, none altered once it has decided anything."""
+"""Policies: versioned thresholds. One is active, and a policy that has been used never changes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ PERCENT = [MinValueValidator(0), MaxValueValidator(100)]
 
 class PolicyQuerySet(models.QuerySet["Policy"]):
     def active(self) -> Policy:
-        """The policy in force. A migration makes the first, and there is always one."""
+        """Return the policy in force. There is always one: a migration creates the first."""
         return self.prefetch_related("rules").get(is_active=True)
 
 
 class Policy(models.Model):
+    """A version of the thresholds by which images are approved, rejected or sent to a person."""
+
     class Level(models.IntegerChoices):
         EXPLICIT = 0, "0 – explicit content and hate symbols"
         NUDITY = 1, "1 – also non-explicit nudity and kissing"
@@ -96,7 +98,7 @@ class Policy(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    # The first time; all times are PolicyActivation's.
+    # The first activation only; PolicyActivation has all of them.
     activated_at = models.DateTimeField(
         "first put into force", null=True, blank=True, editable=False
     )
@@ -134,7 +136,7 @@ class Policy(models.Model):
 
     @property
     def last_activated_at(self) -> datetime | None:
-        """When it was last put into force."""
+        """Return the time of the last activation."""
         return self.activations.order_by("-created_at").values_list("created_at", flat=True).first()
 
     @property
@@ -143,12 +145,10 @@ class Policy(models.Model):
 
 
 class PolicyActivation(models.Model):
-    """That a policy was put into force, when, and by whom. Never altered: it explains later
-    automatic decisions.
-    """
+    """An immutable event that put a policy into force: it explains later automatic decisions."""
 
     policy = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="activations")
-    # Empty where nobody was: the first policy comes with a migration, the demo's with a command.
+    # Null for the first policy, made by a migration, and the demo's, made by a command.
     activated_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT
     )
@@ -159,9 +159,7 @@ class PolicyActivation(models.Model):
 
 
 class PolicyRule(models.Model):
-    """From which confidence on a category is looked at by a person, and from which it is rejected
-    outright.
-    """
+    """The confidences from which a category goes to a person and is rejected."""
 
     policy = models.ForeignKey(Policy, on_delete=models.CASCADE, related_name="rules")
     category = models.CharField(max_length=60, choices=taxonomy.CHOICES)

@@ -1,4 +1,4 @@
-"""How one person wants the desk."""
+"""A person's preferences for the desk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class ImageCover(models.TextChoices):
-    """What lies over a picture until somebody lifts it."""
+    """The cover over an image until it is revealed."""
 
     BLUR = "blur", "Blurred"
     GREY = "grey", "Grey"
@@ -21,6 +21,8 @@ class ImageCover(models.TextChoices):
 
 
 class Preferences(models.Model):
+    """A person's settings of the desk; one row per user who has changed any."""
+
     class Theme(models.TextChoices):
         DARK = "dark", "Dark"
         LIGHT = "light", "Light"
@@ -40,7 +42,7 @@ class Preferences(models.Model):
     )
     hotkeys = models.BooleanField("single-letter keys", default=True)
     blur = models.BooleanField("blur images until revealed", default=True)
-    # {L1: veil}, for the categories that somebody wants otherwise than ``blur`` says.
+    # {L1: cover}, for categories that deviate from ``blur``.
     covers = models.JSONField(default=dict, blank=True)
     small_first = models.BooleanField("small at first", default=False)
     veil_again = models.PositiveSmallIntegerField(
@@ -49,7 +51,7 @@ class Preferences(models.Model):
     break_after = models.PositiveSmallIntegerField(
         "images an hour until a break is suggested; 0: never", default=200
     )
-    # {L1: date}: not this category for me on this day.
+    # {L1: date}: skip this category on this day.
     avoided = models.JSONField(default=dict, blank=True)
 
     class Meta:
@@ -59,28 +61,28 @@ class Preferences(models.Model):
         return f"Preferences of {self.user}"
 
     def cover_for(self, l1: str) -> ImageCover:
-        """What lies over an image of this category at first; ``""`` is an image without one."""
+        """Return the initial cover of an image of this L1 category; ``""`` means no category."""
         return ImageCover(self.covers.get(l1, ImageCover.BLUR if self.blur else ImageCover.NONE))
 
     @property
     def blurs_any(self) -> bool:
-        """Whether some images are blurred at first."""
+        """Return whether any images are blurred at first."""
         return self.blur or ImageCover.BLUR in self.covers.values()
 
     def avoided_today(self) -> list[str]:
-        """L1 categories that they asked not to be given today (UTC)."""
+        """Return the L1 categories to skip today (UTC)."""
         today = timezone.now().date().isoformat()
         return [l1 for l1, day in self.avoided.items() if day == today]
 
     @classmethod
     def of(cls, user: User | Any) -> Preferences:
-        """Return a user's preferences, or unsaved defaults for somebody who never changed any."""
+        """Return a user's preferences, or unsaved defaults."""
         if not user.is_authenticated:
             return cls()
         try:
             found: Preferences = user.desk_preferences
         except cls.DoesNotExist:
-            # The id alone: setting the user would make Django take the unsaved defaults for the
-            # user's own.
+            # Set only the id: with the user set, Django would cache the unsaved defaults as the
+            # user's preferences.
             return cls(user_id=user.pk)
         return found

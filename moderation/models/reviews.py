@@ -1,5 +1,6 @@
-"""A review: where one asset stands. Its status is a projection of its decisions; a test replays
-them.
+"""Reviews: the state of each asset.
+
+The status is a projection of the decisions; a test replays them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from moderation.policy_engine import FLAGGED_RISK, PARTLY_JUDGED_PRIORITY, UNJUD
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-# What there is to say of an image for which no category and no score speaks, by its priority.
+# Labels of images without a category and without a score, by risk.
 WITHOUT_CATEGORY = {
     UNJUDGED_RISK: "Not judged",
     PARTLY_JUDGED_PRIORITY: "Judged in part",
@@ -38,10 +39,9 @@ UNDO_WINDOW = timedelta(minutes=10)
 
 
 SEARCHED_BY = ("source", "provider")
-# Index → its columns behind the status.
+# Index name to its columns after the status.
 _DEALT_BY = {
-    # With what tells whether somebody has it: at the head of the queue are all those that others
-    # hold.
+    # Includes claimed_until: the head of the queue is full of images claimed by others.
     "queue": ["-risk", "id", "top_category_l1", "created_at", "claimed_until"],
     "oldest": ["id", "top_category_l1", "found", "source", "provider"],
     "source": ["source", "-risk", "id", "top_category_l1", "provider"],
@@ -51,37 +51,41 @@ _DEALT_BY = {
 
 class ReviewQuerySet(models.QuerySet["Review"]):
     def with_status(self, status: Review.Status) -> Self:
-        # What is said of decided_at follows from it. The databases cannot know that, and need it
-        # said to use the indexes that hold only what is decided, or only what is not.
+        """Return reviews with this status, by the partial indexes.
+
+        See ADR 0015.
+        """
+        # The condition on decided_at is implied by the status. The databases need it to use the
+        # partial indexes on decided or undecided rows.
         return self.filter(status=status, decided_at__isnull=status not in Review.DECIDED)
 
     def waiting(self) -> Self:
         return self.with_status(Review.Status.PENDING)
 
     def available_to(self, user: User) -> Self:
-        """What this person could take now: free, lapsed, or already theirs."""
+        """Return reviews that this user can claim now: unclaimed, expired, or already theirs."""
         return self.filter(
             Q(claimed_until__isnull=True) | Q(claimed_until__lt=timezone.now()) | Q(claimed_by=user)
         )
 
     def available(self, now: datetime) -> Self:
-        """Claimed by nobody, or no longer."""
+        """Return reviews without a claim or with an expired one."""
         return self.filter(Q(claimed_until__isnull=True) | Q(claimed_until__lt=now))
 
     def not_requested_by(self, user: User | int) -> Self:
-        """Images that somebody else asked for, or nobody who is known."""
+        """Exclude images requested by this user. Images of unknown requesters are kept."""
         return self.exclude(requested_by=user)
 
     def not_disputed_by(self, user: User | int) -> Self:
         return self.exclude(self._dispute_of(user))
 
     def disputed_by(self, user: User | int) -> Self:
-        """The disagreements that this person is half of, and that somebody else settles."""
+        """Return disagreements in which this user gave one opinion. Others settle them."""
         return self.filter(self._dispute_of(user))
 
     def _dispute_of(self, user: User | int) -> Q:
-        # What stands of a disputed review's record is the two opinions, so whoever made one of them
-        # is a party.
+        # A disputed review has two decisions in effect, the two opinions: their authors are the
+        # parties.
         opinions = Review.objects.filter(
             pk=OuterRef("pk"),
             decisions__reviewer=user,
@@ -96,15 +100,15 @@ class ReviewQuerySet(models.QuerySet["Review"]):
         )
 
     def for_screen(self) -> Self:
-        """With all that the review page reads of other tables."""
+        """Select the related rows that the review page reads."""
         return self.for_panel().select_related("claimed_by")
 
     def for_panel(self) -> Self:
-        """As ``for_screen``, without the previous holder of the claim."""
+        """Select the same as ``for_screen``, without the previous holder of the claim."""
         return self.select_related("asset__request__requested_by", "asset__stored_by")
 
     def for_tiles(self) -> Self:
-        """With what a page of many images shows of each, and no column more."""
+        """Select only the columns and related rows that a page of many images shows."""
         return self.select_related("asset__request", "claimed_by").only(
             "uuid",
             "status",
@@ -126,26 +130,26 @@ class ReviewQuerySet(models.QuerySet["Review"]):
         return self.filter(claimed_by=user, claimed_until__gte=now or timezone.now())
 
     def in_order(self) -> Self:
-        """Riskiest first, then oldest: the order in which people are given work."""
+        """Order by risk, highest first, then by age, oldest first: the default queue order."""
         return self.order_by("-risk", "pk")
 
     def awaiting_second_opinion(self) -> Self:
-        """Decided, and waiting for a second opinion."""
-        # The second condition follows from the first. SQLite cannot know that and needs it to use
-        # the partial indexes.
+        """Return decided reviews that wait for a second opinion."""
+        # The second condition is implied by the first. SQLite needs it to use the partial indexes.
         wanted = self.filter(second_opinion=Review.SecondOpinion.WANTED, status__in=Review.DECIDED)
         return wanted.exclude(second_opinion=Review.SecondOpinion.NONE)
 
     def open_for(self, user: User | int) -> Self:
-        """What waits for a decision, or for this person's second opinion."""
+        """Return reviews that wait for a decision, or for a second opinion of this user."""
         second = Q(second_opinion=Review.SecondOpinion.WANTED, status__in=Review.DECIDED) & ~Q(
             decided_by=user
         )
         return self.filter(Q(status__in=[Review.Status.PENDING, Review.Status.ESCALATED]) | second)
 
     def blind_to(self, user: User) -> Self:
-        """What this person holds for a second opinion: no page may tell them meanwhile what was
-        decided.
+        """Return reviews that this user holds for a second opinion.
+
+        No page may show them the first decision meanwhile.
         """
         wanted = self.held_by(user).filter(
             second_opinion=Review.SecondOpinion.WANTED, status__in=Review.DECIDED
@@ -154,6 +158,8 @@ class ReviewQuerySet(models.QuerySet["Review"]):
 
 
 class Review(StateMachine):
+    """The state of one asset: status, risk, claim and a copy of the latest decision."""
+
     class Status(models.TextChoices):
         CLASSIFYING = "classifying", "Being classified"
         PENDING = "pending", "Awaiting a decision"
@@ -162,7 +168,7 @@ class Review(StateMachine):
         REJECTED = "rejected", "Rejected"
 
     class SecondOpinion(models.TextChoices):
-        """Whether somebody else looks at a decided image too, without seeing what was decided."""
+        """The state of the blind second check of a decided image."""
 
         NONE = "", "None"
         WANTED = "wanted", "Wanted"
@@ -173,11 +179,10 @@ class Review(StateMachine):
     TRANSITIONS: ClassVar[dict[str, tuple[str, ...]]] = {
         Status.CLASSIFYING: (Status.PENDING, Status.APPROVED, Status.REJECTED),
         Status.PENDING: (Status.APPROVED, Status.REJECTED, Status.ESCALATED),
-        # Back to pending by a reversal alone: who escalated may take that back within the undo
-        # window.
+        # Pending only by a reversal: the person who escalated may undo that within the undo window.
         Status.ESCALATED: (Status.APPROVED, Status.REJECTED, Status.PENDING),
-        # Back to where it waited: what a senior decided about an escalated review stays the
-        # seniors'. A second opinion that disagrees escalates too.
+        # A reversal returns to the status before: an escalated review stays with the seniors. A
+        # second opinion that disagrees escalates too.
         Status.APPROVED: (Status.PENDING, Status.ESCALATED),
         Status.REJECTED: (Status.PENDING, Status.ESCALATED),
     }
@@ -185,23 +190,22 @@ class Review(StateMachine):
     uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
     asset = models.OneToOneField(Asset, on_delete=models.PROTECT, related_name="review")
     status = models.CharField(max_length=11, choices=Status, default=Status.CLASSIFYING)
-    # 0..100, the highest confidence that sent it here; what could not be judged at all comes first,
-    # at 100.
+    # 0 to 100: the highest confidence that sent it here. Images that no classifier could judge have
+    # 100 and come first.
     risk = models.PositiveSmallIntegerField(default=0)
     top_category = models.CharField(
         max_length=60, blank=True, help_text="The category that weighs most."
     )
-    # What any classifier found, as bits (moderation.models.found): queues and searches go by it,
-    # not by the headline.
+    # All L1 categories found by any classifier, as bits (moderation.models.found_categories).
+    # Queues and searches filter by these, not by the top category.
     found = models.PositiveSmallIntegerField(default=0, editable=False)
-    # Its first level; source and provider of the asset: here too, because queues filter by them and
-    # are ordered by priority, and one index can only do both on one table. Written once, with what
-    # they copy.
+    # L1 of top_category, and the asset's source and provider, copied once. Queues filter by them
+    # and order by risk, and one index can do both only within one table.
     top_category_l1 = models.CharField(max_length=30, blank=True, editable=False)
     source = models.CharField(max_length=8, choices=Source, blank=True, editable=False)
     provider = models.CharField(max_length=40, blank=True, editable=False)
-    # Images that are alike to the eye share it: the asset id of the first of them. Empty for one of
-    # its kind.
+    # Images that look the same share it: the asset id of the first one. Null for an image without
+    # near duplicates.
     near_duplicate_group = models.BigIntegerField(null=True, blank=True, editable=False)
     top_confidence = models.DecimalField(max_digits=5, decimal_places=2, null=True, blank=True)
     reason = models.TextField(
@@ -209,8 +213,8 @@ class Review(StateMachine):
         help_text="Which rule of which policy sent it here or settled it, as a sentence.",
     )
     policy = models.ForeignKey(Policy, null=True, blank=True, on_delete=models.PROTECT)
-    # Who asked for the image or brought it, as far as that is known: they do not decide it. Written
-    # once. Here, because every deal asks for it and may join nothing.
+    # The person who requested or imported the image, if known: they may not decide it. Written
+    # once, and stored here because the query for the next claim must not join.
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
@@ -220,9 +224,9 @@ class Review(StateMachine):
         db_index=False,
         editable=False,
     )
-    # What the classifiers said (moderation.models.said), which nothing changes once the last of
-    # them has ended: the desk would otherwise gather it from four places of the disk for every
-    # decision. Empty until then, and in reviews that are older than this column.
+    # The classifiers' results (moderation.models.classification_summary), constant once the last
+    # one has finished: without it, the desk would read them from four tables for every decision.
+    # Null until then, and in reviews older than this column.
     classification_summary = models.JSONField(null=True, blank=True, editable=False)
     claimed_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -252,14 +256,13 @@ class Review(StateMachine):
 
     class Meta:
         indexes = [
-            # What queues are dealt from. Behind the columns that are sought and ordered by stand
-            # those that a second filter looks at: it then passes over what does not match in the
-            # index, without a visit to each row. They hold what is not decided and nothing else, so
-            # they stay small however long the record grows, and a decision leaves them without
-            # entering them again (ReviewQuerySet.standing_at).
+            # The order indexes of queues. After the columns for lookup and order come the columns
+            # of further filters, so that non-matching rows are skipped without reading the table.
+            # They cover undecided reviews only (ReviewQuerySet.with_status): they stay small as the
+            # record grows, and a decision removes a row without inserting it again.
             *(
-                # decided_at, always empty here, for SQLite: where it cannot read that in the index
-                # it reads every row.
+                # Includes decided_at, always null here: without it, SQLite reads every row from the
+                # table.
                 models.Index(
                     fields=["status", *fields, "requested_by", "decided_at"],
                     name=f"review_{name}",
@@ -267,9 +270,9 @@ class Review(StateMachine):
                 )
                 for name, fields in _DEALT_BY.items()
             ),
-            # The same for what was found, an index for each group: an image stands in those of its
-            # own groups alone. decided_at goes first, always empty: two columns sought make SQLite
-            # prefer it to the index "queue".
+            # The same per L1 category found: an image is in the indexes of its own categories only.
+            # decided_at, always null here, goes first: with two lookup columns, SQLite prefers
+            # these to the index "queue".
             *(
                 models.Index(
                     fields=[
@@ -299,12 +302,12 @@ class Review(StateMachine):
                 name="review_claims",
                 condition=Q(claimed_by__isnull=False),
             ),
-            # What searches ask, of decided images too: columns that no decision changes. In a
-            # function, lest a planner deal from them in the order of ids, which they have too, and
-            # walk through all that was ever decided.
+            # For searches, including decided images: columns that no decision changes. Wrapped in a
+            # function, because a planner might otherwise use these indexes for the order by id and
+            # walk through all decided reviews.
             *(models.Index(Lower(column), name=f"review_{column}_lower") for column in SEARCHED_BY),
-            # Small, because few reviews are ever looked at twice. SQLite uses them only where their
-            # condition stands in the query word for word (ReviewQuerySet.wanted_again).
+            # Small: few reviews get a second opinion. SQLite uses them only if the query repeats
+            # their condition literally (ReviewQuerySet.awaiting_second_opinion).
             models.Index(
                 fields=["second_opinion", "id"],
                 name="review_second",
@@ -360,7 +363,7 @@ class Review(StateMachine):
 
     @property
     def top_category_name(self) -> str:
-        """The category in words; what else classifiers had to say, in two or three."""
+        """Return the name of the top category, or a short phrase if there is none."""
         if self.top_category:
             return taxonomy.names([self.top_category])
         if self.top_confidence is not None:
@@ -371,8 +374,9 @@ class Review(StateMachine):
 
     @property
     def shown_risk(self) -> int | None:
-        """What queues go by, where it is not the confidence that is shown: what nobody could judge
-        comes first.
+        """Return the risk if it differs from the shown confidence, else None.
+
+        It differs where classifiers could not judge the image: such images come first.
         """
         confidence = self.top_confidence
         return None if confidence is not None and int(confidence) == self.risk else self.risk
@@ -382,7 +386,7 @@ class Review(StateMachine):
         return self.status in self.DECIDED
 
     def wants_opinion_of(self, user: Any) -> bool:
-        """Whether this person is to judge it without seeing what somebody else has decided."""
+        """Return whether the review waits for a second opinion and this user did not decide it."""
         return (
             self.is_decided
             and self.second_opinion == self.SecondOpinion.WANTED
@@ -390,18 +394,19 @@ class Review(StateMachine):
         )
 
     def is_blind_to(self, user: Any) -> bool:
-        """Whether they hold it for a second opinion, so that no page may tell them what was
-        decided.
+        """Return whether this user holds it for a second opinion.
+
+        No page may show them the first decision meanwhile.
         """
         return self.wants_opinion_of(user) and self.is_held_by(user)
 
     def is_own_request_of(self, user: Any) -> bool:
-        """Whether this person asked for the image, so that others decide it."""
+        """Return whether this user requested the image and others must decide it."""
         return self.requested_by_id == user.pk and not settings.DECIDE_OWN_REQUESTS
 
     @property
     def is_disputed(self) -> bool:
-        """Two people disagreed, and nobody has settled it yet."""
+        """Return whether two opinions differ and the disagreement is not settled."""
         return (
             self.status == self.Status.ESCALATED
             and self.second_opinion == self.SecondOpinion.DISAGREED
@@ -415,8 +420,9 @@ class Review(StateMachine):
         return self.is_claimed and self.claimed_by_id == user.pk
 
     def claim_for(self, user: User) -> bool:
-        """Take or renew the claim; whether it is now theirs. One UPDATE, so two people can never
-        both win.
+        """Claim the review or renew the claim; return whether the user now holds it.
+
+        One UPDATE: two people cannot both win.
         """
         rows = Review.objects.filter(pk=self.pk).open_for(user).not_disputed_by(user)
         if not settings.DECIDE_OWN_REQUESTS:
@@ -427,7 +433,7 @@ class Review(StateMachine):
         return won
 
     def release(self, user: User) -> None:
-        """Give the claim back. Somebody else's is left alone."""
+        """Release this user's claim. Other people's claims are unchanged."""
         Review.objects.filter(pk=self.pk, claimed_by=user).update(
             claimed_by=None, claimed_until=None
         )

@@ -1,4 +1,4 @@
-"""A queue that somebody keeps: a name for the filters in an address."""
+"""Saved queues: the filters of a queue under a name."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 class SavedQueueQuerySet(models.QuerySet["SavedQueue"]):
     def visible_to(self, user: User) -> Self:
-        """Their own, and what others share."""
+        """Return the user's own saved queues and shared ones."""
         return self.filter(Q(owner=user) | Q(is_shared=True))
 
 
 class SavedQueue(models.Model):
+    """A named set of filters for a queue."""
+
     uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
     name = models.CharField(max_length=60)
     owner = models.ForeignKey(

@@ -1,4 +1,4 @@
-"""That somebody has read the whole record and compared its hashes."""
+"""Results of checks of the whole record."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.utils import timezone
 
 
 class Verification(models.Model):
-    """One run of ``verify_decisions`` to the end, and what it found."""
+    """The result of one complete run of ``verify_decisions``."""
 
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     decisions = models.BigIntegerField(help_text="How many were read: all that there were.")

@@ -1,6 +1,4 @@
-"""Which words of prompts go with rejections. Made in the background from the record, which stays
-the truth.
-"""
+"""Counts of rejections per prompt word, made in the background from the record."""
 
 from __future__ import annotations
 
@@ -14,20 +12,21 @@ _WORD = re.compile(r"[^\W\d_][\w'-]{2,39}")
 
 
 def words_of(prompt: str) -> set[str]:
-    """The words of a prompt, in lower case, without numbers and what is shorter than three
-    letters.
+    """Return the words of a prompt in lower case.
+
+    Numbers and words shorter than three letters are left out.
     """
     return {word for word, _ in places_of(prompt)}
 
 
 def places_of(prompt: str) -> Iterator[tuple[str, slice]]:
-    """The same words, each as often as it stands there, and where."""
+    """Yield each occurrence of a word in a prompt with its position."""
     for match in _WORD.finditer(prompt):
         yield match.group().lower()[:WORD_MAX], slice(*match.span())
 
 
 class WordStats(models.Model):
-    """In how many decided images a word was in the prompt, and how many of those were rejected."""
+    """The number of decided and of rejected images whose prompt has this word."""
 
     word = models.CharField(max_length=WORD_MAX, primary_key=True)
     decided = models.IntegerField(default=0)
@@ -41,7 +40,7 @@ class WordStats(models.Model):
 
 
 class WordStatsProgress(models.Model):
-    """Up to which decision the record has been counted: one row."""
+    """The last decision counted into word stats: a single row."""
 
     sequence = models.BigIntegerField(default=0)
     decided = models.BigIntegerField(default=0)

@@ -1,3 +1,1 @@
-"""The verbs of moderation: ``intake`` (classify and settle), ``desk`` (claim, decide, reverse),
-``policies``.
-"""
+"""Operations of moderation that involve more than one model or the outside world."""

@@ -1,6 +1,4 @@
-"""Appending to the record, one link at a time under the lock of the chain's head; and reading it
-whole.
-"""
+"""Append decisions to the record, one at a time under the lock of the chain head, and verify it."""
 
 from __future__ import annotations
 
@@ -43,10 +41,11 @@ def record_decision(
     batch: UUID | None = None,
     uuid: UUID | None = None,
 ) -> Decision:
-    """Append one decision to the chain. The caller moves the review in the same transaction, and
-    has begun it.
+    """Append one decision to the chain.
 
-    Raises IntegrityError for a ``uuid`` that another decision has.
+    The caller must have begun a transaction and changes the review's status in it.
+
+    Raises IntegrityError if another decision has this ``uuid``.
     """
     if not transaction.get_connection().in_atomic_block:
         raise transaction.TransactionManagementError(
@@ -93,9 +92,9 @@ _MOVE_HEAD = PreparedQuery(
 
 
 def verify() -> tuple[Verification, list[str]]:
-    """Read the whole record; note the result, and return it with a sentence for every fault."""
+    """Check the whole record; return the stored result and a message for each fault."""
     head = ChainHead.objects.get(pk=1)
-    # Decisions made while this runs are left for the next time.
+    # Decisions added during the check are left for the next one.
     rows = Decision.objects.filter(sequence__lte=head.sequence).order_by("sequence")
     faults = verify_chain(rows.iterator(chunk_size=1000))
     last = rows.last()

@@ -1,8 +1,7 @@
-"""Many decisions in one go, by the same verb that makes a single one, and the way back from all of
-them at once.
+"""Decide and reverse many reviews together, with the functions that handle a single one.
 
-One transaction holds them all, and each verb is a savepoint in it: what somebody else was faster
-with is left out and named, and a crash leaves nothing half done.
+A batch is one transaction with a savepoint per decision: reviews changed by others meanwhile are
+left out and named, and a crash leaves nothing half done.
 """
 
 from __future__ import annotations
@@ -22,18 +21,20 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 LIMIT = 300
-NAMED = 5  # of those left out; a sentence with fifty images in it helps nobody
+NAMED = 5  # reviews left out that are named in a message; longer lists are not readable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
+    """A review that the batch did not change, and the reason."""
+
     review: Review
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of it: which decisions were made, and what was left out and why."""
+    """The decisions that a batch made, and the reviews that it left out."""
 
     batch: UUID
     done: Sequence[Decision] = ()
@@ -41,7 +42,7 @@ class Outcome:
 
     @property
     def sentence(self) -> str:
-        """What was left out, by name; empty when everything was done."""
+        """The reviews left out, by name; empty if none was."""
         if not self.left_out:
             return ""
         named = [f"{one.review.asset.short_id}: {one.reason}" for one in self.left_out[:NAMED]]
@@ -61,10 +62,11 @@ def decide_many(
     note: str = "",
     batch: UUID | None = None,
 ) -> Outcome:
-    """Record one verdict on each of these reviews that this person holds. Raises NotAllowed or
-    Incomplete, for all.
+    """Record one verdict on each of the reviews that this user holds.
 
-    ``batch`` names the whole: sent twice, it is done once.
+    ``batch`` makes the call idempotent: a repeated batch returns the first outcome.
+
+    Raises NotPermittedError, or InvalidDecisionError if the verdict is invalid for all.
     """
     if not user.has_perm("moderation.decide_review"):
         raise desk.NotPermittedError("You may look at reviews but not decide them.")
@@ -83,14 +85,14 @@ def decide_many(
 
 @transaction.atomic
 def reverse_many(*, batch: UUID, user: User, note: str = "") -> Outcome:
-    """Take a whole batch back, as a batch of its own. What has been decided anew since is left out.
+    """Reverse all decisions of a batch, as a new batch; leave out reviews decided again since.
 
-    Raises NotAllowed when this person may take none of it back, Incomplete without a reason for
-    somebody else's.
+    Raises NotPermittedError if the user may reverse none of them, and InvalidDecisionError if
+    somebody else's decision is reversed without a reason.
     """
     made = Decision.objects.of_batch(batch).exclude(verdict=Verdict.REVERSE)
     locked = {review.pk: review for review in _lock(made.values_list("review_id", flat=True))}
-    # Read again under the locks: two people may have asked at once.
+    # Read under the locks: another request may have reversed the batch meanwhile.
     decisions = list(made)
     if not any(decision.may_be_reversed_by(user) for decision in decisions):
         raise desk.NotPermittedError(_why_none(decisions, user))
@@ -108,15 +110,16 @@ def _each(batch: UUID, items: Iterable[tuple[Review, T]], act: Callable[[T], Dec
         try:
             done.append(act(item))
         except desk.InvalidDecisionError:
-            raise  # true of all alike
+            raise  # invalid for all reviews alike
         except desk.DecisionError as error:
             left_out.append(LeftOut(review=review, reason=str(error)))
     return Outcome(batch=batch, done=done, left_out=left_out)
 
 
 def _lock(primary_keys: Iterable[int]) -> list[Review]:
-    """These reviews, locked in one order and before the record is: so two batches, or a batch and a
-    single reversal, never wait for each other in a circle.
+    """Lock the reviews in order of primary key, before the record is locked.
+
+    The fixed order prevents deadlocks between two batches, or a batch and a single reversal.
     """
     wanted = set(primary_keys)
     if not wanted:

@@ -1,6 +1,4 @@
-"""Contact sheets: many images of a queue claimed by one person at once, with those that look like
-them.
-"""
+"""Claims for the contact sheet: many images of a queue, with their near duplicates."""
 
 from __future__ import annotations
 
@@ -16,17 +14,15 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 SHEET_SIZE = 48
-# Beyond the sheet's size, so that one decision settles images that look the same; the rest of a
-# crowd comes next time.
+# Near duplicates beyond SHEET_SIZE, so that one decision covers images that look the same. Larger
+# groups continue on the next sheet.
 ALIKE_MAX = 50
 
 
 def fill(
     *, user: User, queue: Queue, skipped: Collection[int] = (), avoided: Collection[str] = ()
 ) -> int:
-    """Renew what this person holds of a queue, claim more until it is a sheet, and return how many
-    they hold now.
-    """
+    """Renew the user's claims in a queue, claim more up to a full sheet, and return the total."""
     mine = claims.held(user=user, queue=queue)
     held = set(
         claims.renew(user=user, uuids=mine.values_list("uuid", flat=True)[: claims.HELD_MAX])
@@ -51,14 +47,15 @@ def fill(
 
 
 def on_sheet(*, user: User, queue: Queue) -> list[Review]:
-    """What this person holds of a queue, in its order, with all that a tile shows."""
+    """Return the user's claimed reviews of a queue, in its order, with the rows that tiles show."""
     rows = claims.held(user=user, queue=queue).select_related("asset__request")
     return list(rows.defer("asset__metadata", "asset__detection")[: SHEET_SIZE + ALIKE_MAX])
 
 
 def release(*, user: User, queue: Queue, uuids: Iterable[UUID]) -> list[Review]:
-    """Release those of the sheet that this person still holds, and return them. They have been
-    looked at.
+    """Release the given reviews that the user still holds; return them.
+
+    They count as viewed.
     """
     wanted = set(uuids)
     back = [review for review in on_sheet(user=user, queue=queue) if review.uuid in wanted]

@@ -1,4 +1,4 @@
-"""From a stored asset to a settled or waiting review."""
+"""Classify stored assets and apply the policy to their reviews."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ RETRY_AFTER = timedelta(seconds=20)
 
 
 def open_review(*, asset: Asset) -> Review:
-    """Give an asset its review and its classifications. Runs in the transaction that stores the
-    asset.
+    """Create an asset's review and classifications.
+
+    Must run in the transaction that stores the asset.
     """
     review = Review.objects.create(
         asset=asset,
@@ -59,17 +60,16 @@ def open_review(*, asset: Asset) -> Review:
 
 
 def _requester_of(asset: Asset) -> int | None:
-    """The account that asked for the image or brought it: a person's own, or that of the key's
-    owner.
-    """
+    """Return the account that requested or imported the image, or that owns the API key."""
     request = asset.request
     person = request.requested_by_id if request else asset.stored_by_id
     return person or (asset.api_key.owner_id if asset.api_key else None)
 
 
 def _look_of(asset: Asset) -> int | None:
-    """What images that are alike share: the id of the first of them, which learns of it when a
-    second one comes.
+    """Return the near-duplicate group of an asset: the id of its first image.
+
+    The first image gets its group when the second one arrives.
     """
     if asset.pdq is None or asset.pdq_quality < image_search.QUALITY_MIN:
         return None
@@ -88,7 +88,7 @@ def _look_of(asset: Asset) -> int | None:
 
 
 def classify(*, classification: Classification) -> None:
-    """Run one claimed classification, and settle the review when it was the last one."""
+    """Run one claimed classification; settle the review if it was the last one."""
     if classification.attempts > MAX_ATTEMPTS:
         give_up(
             classification,
@@ -101,7 +101,7 @@ def classify(*, classification: Classification) -> None:
     except ClassifierError as error:
         take_error(classification, error)
     except (LookupError, OSError) as error:
-        # The classifier or the file is gone. Whatever the reason: not judged, so a person looks.
+        # The classifier or the file is missing: the image was not judged, so it goes to a person.
         log.exception("classification %s failed", classification.pk)
         give_up(classification, f"It could not be judged ({type(error).__name__}).")
     else:
@@ -109,13 +109,13 @@ def classify(*, classification: Classification) -> None:
 
 
 def take_error(classification: Classification, error: ClassifierError) -> None:
-    """Ask again later if that may help, else leave the image to a person."""
+    """Retry a classification later if that may help, else give it up and leave it to a person."""
     if isinstance(error, ImageUnavailableError):
         again_later(
             classification, str(error), after=storage_checks.RETRY_AFTER, attempts=F("attempts") - 1
         )
     elif error.retry_after is not None:
-        # It answered, so the count of those that did not starts over.
+        # The classifier responded, so the count of attempts without a response restarts.
         again_later(classification, str(error), after=error.retry_after, attempts=0)
     elif error.retryable and classification.attempts < MAX_ATTEMPTS:
         again_later(classification, str(error))
@@ -126,6 +126,7 @@ def take_error(classification: Classification, error: ClassifierError) -> None:
 def again_later(
     classification: Classification, sentence: str, *, after: timedelta = RETRY_AFTER, **fields: Any
 ) -> None:
+    """Make a classification due again after a delay."""
     rows = Classification.objects.filter(
         pk=classification.pk, lease=classification.lease, status=Status.QUEUED
     )
@@ -133,6 +134,7 @@ def again_later(
 
 
 def finish(classification: Classification, assessment: Assessment, *, duration_ms: int) -> None:
+    """Store the result of a classification."""
     labels = [
         Label(
             classification=classification,
@@ -149,7 +151,7 @@ def finish(classification: Classification, assessment: Assessment, *, duration_m
         "score": assessment.score,
         "covers": dict(assessment.covers),
         "cost": classification.cost
-        + assessment.cost,  # with what attempts without an answer have cost
+        + assessment.cost,  # attempts without a result may have cost too
         "raw": {**assessment.raw, "note": assessment.note} if assessment.note else assessment.raw,
         "error": "",
     }
@@ -157,15 +159,14 @@ def finish(classification: Classification, assessment: Assessment, *, duration_m
 
 
 def give_up(classification: Classification, sentence: str, **fields: Any) -> None:
+    """Mark a classification as failed."""
     _end(classification, Status.FAILED, labels=[], error=sentence, **fields)
 
 
 def _end(
     classification: Classification, status: str, *, labels: list[Label], **fields: Any
 ) -> None:
-    """Result, labels and the settlement they complete are committed together, so no step between
-    can be lost.
-    """
+    """Store the result and its labels and settle the review, in one transaction."""
     try:
         with transaction.atomic():
             classification.move_to(status, due_at=None, finished_at=timezone.now(), **fields)
@@ -178,7 +179,7 @@ def _end(
 
 
 def note_found(review: Review, labels: Iterable[Label]) -> None:
-    """Add these labels to the groups of categories that the review is found by."""
+    """Add the L1 categories of these labels to ``review.found``."""
     bits = found_categories.bits_of(
         label.category for label in labels if label.confidence is None or label.confidence > 0
     )
@@ -188,8 +189,9 @@ def note_found(review: Review, labels: Iterable[Label]) -> None:
 
 
 def settle_review(*, review: Review) -> None:
-    """Apply the active policy once every classification has ended; does nothing before, or when
-    already settled.
+    """Apply the active policy once every classification has ended.
+
+    Does nothing before that, or if the review is settled.
     """
     runs = list(Classification.objects.of(review.asset_id))
     if review.status != Review.Status.CLASSIFYING or any(
@@ -205,7 +207,7 @@ def settle_review(*, review: Review) -> None:
 
 
 def _doubts_about(asset: Asset) -> list[Evidence]:
-    """What no classifier can know: that the image held more than what was kept of it."""
+    """Return evidence that no classifier can have: the original had frames that were not stored."""
     if asset.frames == 1:
         return []
     return [
@@ -223,7 +225,10 @@ def apply_settlement(
     settlement: Settlement,
     classification_summary: Packed | None = None,
 ) -> None:
-    """``said``: what the classifiers said, for the review to keep."""
+    """Store a settlement and move the review accordingly.
+
+    ``classification_summary`` is stored with the review.
+    """
     fields: dict[str, Any] = {
         "classification_summary": classification_summary,
         "policy": policy,
@@ -255,6 +260,7 @@ def apply_settlement(
 
 
 def rules_of(policy: Policy) -> Rules:
+    """Return a policy's rules in the form of the policy engine."""
     return Rules(
         name=f"policy version {policy.version}",
         per_category={
@@ -270,14 +276,13 @@ def rules_of(policy: Policy) -> Rules:
 
 
 def level_in(raw: Any) -> int | None:
-    """Return the NSFW level that a score was asked at, as a classifier noted it; None where it is
-    not known.
-    """
+    """Return the NSFW level of a score from a classifier's raw result; None if unknown."""
     level = raw.get("level") if isinstance(raw, dict) else None
     return level if level in taxonomy.LEVELS else None
 
 
 def evidence_of(runs: Iterable[Classification]) -> list[Evidence]:
+    """Return classifications in the form of the policy engine."""
     return [
         Evidence(
             label=classifiers.label(run.classifier),

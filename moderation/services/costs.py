@@ -1,4 +1,4 @@
-"""What classifying costs, as far as it is billed apart from generating."""
+"""Costs of classification that are billed separately from generation."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from django.db.models import Count, Sum
 
 from moderation.models import Classification
 
-# Novita's detection comes with the image, and is in its request's price.
+# Novita's detection is part of the generation request, and of its price.
 WITH_THE_IMAGE = ("novita",)
-REMEMBERED = 10  # seconds; the sum is asked for before every submission, and no index serves it
+REMEMBERED = 10  # seconds; the sum is needed before each submission and has no index
 
 
 def images_and_cost(classifier: str, since: datetime) -> tuple[int, Decimal | None]:
-    """Return the images classified since then, and the USD billed for them: None where nothing is
-    billed.
+    """Return the number of images classified since then and their cost in USD.
+
+    The cost is None if the classifier bills nothing.
     """
     rows = Classification.objects.filter(classifier=classifier, finished_at__gte=since)
     if classifier in _unbilled():
@@ -29,7 +30,7 @@ def images_and_cost(classifier: str, since: datetime) -> tuple[int, Decimal | No
 
 
 def billed_since(since: datetime) -> Decimal:
-    """USD over all classifiers since a moment."""
+    """Return the cost in USD of all classifiers since a timestamp."""
     key = f"classifier-costs:{since:%Y-%m-%dT%H:%M}"
     found: Decimal | None = cache.get(key)
     if found is None:
@@ -42,8 +43,9 @@ def billed_since(since: datetime) -> Decimal:
 
 
 def _unbilled() -> list[str]:
-    """Return the classifiers that cost nothing of their own. The sandbox names a price too, and
-    nobody pays it.
+    """Return the classifiers without costs of their own.
+
+    The sandbox states prices too, but bills nothing.
     """
     options = settings.NANOGPT
     if options and urlsplit(options["base_url"]).path.startswith("/sandbox/"):

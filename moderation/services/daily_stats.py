@@ -1,5 +1,6 @@
-"""What each decision adds to the figures of a day. Events, not states: a day that is over changes
-only by an undo.
+"""Add decisions to the daily stats.
+
+Counts are of events, not of states: a past day changes only by an undo.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from moderation.models.daily_stats import FIELDS
 from moderation.models.decisions import STATUS_AFTER, Verdict
 from moderation.models.reviews import Review
 
-Step = tuple[date, str, str, int]  # day, L1, field, how many
+Step = tuple[date, str, str, int]  # day, L1, field, difference
 
 
 def count(decisions: Iterable[Decision]) -> None:
-    """Add decisions to the days they belong to; each is to be given once, with its review and what
-    it refers to.
+    """Add decisions to the stats of their days.
+
+    Each decision must be passed exactly once, with its related rows loaded.
     """
     steps: Counter[tuple[date, str, str]] = Counter()
     for decision in decisions:
@@ -44,7 +46,7 @@ def _steps(decision: Decision) -> Iterator[Step]:
     name, l1 = _field(taken_back), decision.review.top_category_l1
     is_own = taken_back.reviewer_id == decision.reviewer_id
     if name and (is_own or taken_back.second_of is not None):
-        # An undo: as if it had not been.
+        # An undo removes the original decision from the counts.
         yield _day(taken_back), l1, name, -1
     elif name:
         yield (
@@ -56,7 +58,7 @@ def _steps(decision: Decision) -> Iterator[Step]:
 
 
 def _field(decision: Decision) -> str:
-    """As what a decision is counted; an escalation settles nothing and is not."""
+    """Return the field that counts a decision; "" for an escalation, which is not counted."""
     if decision.second_of is not None:
         return "disagreed" if decision.disagrees else "agreed"
     if STATUS_AFTER[Verdict(decision.verdict)] not in Review.DECIDED:

@@ -1,4 +1,4 @@
-"""Decisions as CSV: streamed, filtered, and safe to open in a spreadsheet."""
+"""Export decisions as CSV: streamed, filtered, and safe to open in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -26,22 +26,23 @@ from moderation.models import Decision, NamedCategory, PolicyActivation
 from moderation.models.decisions import DecisionQuerySet
 from moderation.models.reviews import NO_FINDINGS, WITHOUT_CATEGORY
 
-# What a spreadsheet may take for a formula or a command (OWASP, "CSV Injection"; ASVS 5.0 1.2.10),
-# at the beginning of a cell or behind characters that it strips or does not show.
+# Characters that a spreadsheet may take for the start of a formula or command (OWASP, "CSV
+# Injection"; ASVS 5.0 1.2.10), at the start of a cell or after characters that it strips or hides.
 TRIGGERS = frozenset("=+-@|%")
 LINE_TRIGGERS = ("\t", "\r", "\n")
-# The only one whose compatibility form (NFKC: full-width, small, superscript) is not ASCII.
+# The only trigger look-alike whose compatibility form (NFKC: full-width, small, superscript) is not
+# ASCII.
 MINUS = "\u2212"
-# Without ink, although Unicode counts them among letters and symbols: four Hangul fillers and a
+# Invisible characters that Unicode classifies as letters or symbols: four Hangul fillers and a
 # Braille pattern.
 BLANKS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
-FEW = 1000  # assets that may be named one by one in a query
+FEW = 1000  # maximum number of asset ids in a query
 
-# Columns are read raw and turned into text by kind: making a model instance of every row took most
-# of an export's time. text: may hold anything, is kept from being a formula   slugs: a JSON list,
-# as words   names: the same in words finding: a slug, or words of ours, as words   code: ours, safe
-# as it is   number   uuid   moment one, two: decimals after the point   flag: yes or no
-Column = tuple[str, str, str]  # its name, what it is of a decision, its kind
+# Columns are read as raw values and converted by kind: creating a model instance per row took most
+# of an export's time. Kinds: text (untrusted, escaped against formulas), slugs (JSON list, joined),
+# names (the same as display names), finding (slug or one of our phrases, as a display name), code
+# (trusted, unchanged), number, uuid, moment, one and two (decimal places), flag (yes or no).
+Column = tuple[str, str, str]  # header, field path of Decision, kind
 COLUMNS: tuple[Column, ...] = (
     ("sequence", "sequence", "number"),
     ("decision", "uuid", "uuid"),
@@ -75,9 +76,9 @@ COLUMNS: tuple[Column, ...] = (
     ("negative_prompt", "review__asset__request__negative_prompt", "text"),
     ("hash", "hash", "code"),
 )
-# The image's own where the provider tells it: siblings share their request's.
+# The image's own seed if the provider reports it: siblings share their request's.
 SEED = Coalesce("review__asset__seed", "review__asset__request__seed")
-# For decisions from before the column, what the activations say of that moment.
+# For decisions older than the column, look up the activation at that time.
 IN_FORCE = Coalesce(
     "policy_in_force__version",
     Subquery(
@@ -86,19 +87,19 @@ IN_FORCE = Coalesce(
         .values("policy__version")[:1]
     ),
 )
-# As ``Review.top_category_name``, with the slug where there is one.
+# Like ``Review.top_category_name``, but with the slug if there is one.
 FINDING = Case(
     When(~Q(review__top_category=""), then=F("review__top_category")),
     When(review__top_confidence__isnull=False, then=Value("NSFW score")),
     *(When(review__risk=risk, then=Value(words)) for risk, words in WITHOUT_CATEGORY.items()),
     default=Value(NO_FINDINGS),
 )
-PIECE_ROWS = 500  # rows that are read, and sent, at a time
+PIECE_ROWS = 500  # rows read and sent at a time
 Step = Callable[[Any], Any]
 
 
 def cell(text: str) -> str:
-    """Text that no spreadsheet takes for a formula: the mark in front is a plain apostrophe."""
+    """Return text that no spreadsheet takes for a formula, by prefixing an apostrophe if needed."""
     if text[:1].isalnum() and text[0] not in BLANKS and "\0" not in text:
         return text
     text = text.replace("\0", "")
@@ -108,8 +109,9 @@ def cell(text: str) -> str:
 
 
 def _first_visible(text: str) -> str:
-    """The first character with ink, in its ASCII form; none are controls, formats, separators,
-    marks and blanks.
+    """Return the first visible character in its ASCII form.
+
+    Controls, formats, separators, marks and blanks are invisible.
     """
     first = next(
         (one for one in text if one not in BLANKS and unicodedata.category(one)[0] not in "CZM"), ""
@@ -127,8 +129,7 @@ def _names(stored: str) -> str:
     return cell(taxonomy.names(json.loads(stored)))
 
 
-# As the drivers give it: psycopg has a type for everything, SQLite has text, floating numbers and
-# moments.
+# By database driver: psycopg returns Python types; SQLite returns text, floats and datetimes.
 STEPS: dict[str, Step] = {
     "text": cell,
     "slugs": _slugs,
@@ -146,8 +147,9 @@ SQLITE_STEPS: dict[str, Step] = {
 
 
 def filter_decisions(filters: dict[str, Any]) -> DecisionQuerySet:
-    """Decisions matching what ``DecisionFilterForm`` cleaned; absent and empty filters match
-    everything.
+    """Return decisions that match the cleaned data of ``DecisionFilterForm``.
+
+    Absent and empty filters match everything.
     """
     rows = Decision.objects.all()
     start, end = filters.get("start"), filters.get("end")
@@ -167,20 +169,20 @@ def filter_decisions(filters: dict[str, Any]) -> DecisionQuerySet:
 
 
 def _naming(rows: DecisionQuerySet, category: str) -> DecisionQuerySet:
-    """Those that name a category; an L1 also finds its L2s."""
+    """Return decisions that name a category; an L1 category includes its L2 categories."""
     slugs = [category, *(child.slug for child in taxonomy.children(category))]
     named = NamedCategory.objects.filter(category__in=slugs).values_list("asset_id", flat=True)
     few = list(named[: FEW + 1])
     if len(few) <= FEW:
-        # By index, where the text search below would read the whole record for a handful of rows.
+        # Narrow by index first: the text search below would read the whole record for a few rows.
         rows = rows.filter(review__asset__in=few)
-    # Stored as a JSON list of slugs: the slug opens with a quote, and an L2's goes on with a dot.
+    # Stored as a JSON list of slugs: a slug starts after a quote, and an L2 continues with a dot.
     exact = rows.filter(categories__icontains=f'"{category}"')
     return exact | rows.filter(categories__icontains=f'"{category}.') if len(slugs) > 1 else exact
 
 
 def complaints(form: Form, *, prefix: str = "") -> str:
-    """What is wrong with a filter, field by field, as one line."""
+    """Return the errors of a filter form as one line."""
     return "; ".join(
         (
             " ".join(map(str, errors))
@@ -201,10 +203,8 @@ class CsvChunk(NamedTuple):
 
 
 def csv_pieces(decisions: DecisionQuerySet) -> Iterator[CsvChunk]:
-    """The header, then the rows, oldest first, some hundred at a time, so that the whole never sits
-    in memory.
-    """
-    # The mark at the start tells spreadsheets that this is UTF-8.
+    """Yield the header, then the rows, oldest first, in chunks that limit memory use."""
+    # The byte order mark tells spreadsheets that this is UTF-8.
     yield CsvChunk("\ufeff" + _written([[name for name, _, _ in COLUMNS]]), 0)
     rows = (
         decisions.annotate(seed=SEED, in_force=IN_FORCE, finding=FINDING)
@@ -213,9 +213,10 @@ def csv_pieces(decisions: DecisionQuerySet) -> Iterator[CsvChunk]:
     )
     steps = SQLITE_STEPS if connections[rows.db].vendor == "sqlite" else STEPS
     work = [(at, steps[kind]) for at, (_, _, kind) in enumerate(COLUMNS) if kind in steps]
-    # Raw: what the queryset would make of each value costs more than all that is done here.
+    # Execute the compiled query directly: the queryset's value converters cost more than all the
+    # rest here.
     compiler = rows.query.get_compiler(rows.db)
-    # As QuerySet.iterator does it: behind a pooler no cursor of the server outlives its
+    # Like QuerySet.iterator: behind a connection pooler, a server-side cursor ends with its
     # transaction.
     has_server_cursors = not connections[rows.db].settings_dict.get("DISABLE_SERVER_SIDE_CURSORS")
     pieces = compiler.execute_sql(chunked_fetch=has_server_cursors, chunk_size=PIECE_ROWS)
@@ -241,8 +242,9 @@ def _written(rows: Iterable[Sequence[Any]]) -> str:
 @require_GET
 @permission_required("moderation.export_decision", raise_exception=True)
 def decisions_csv(request: HttpRequest) -> StreamingHttpResponse | HttpResponseBadRequest:
-    """The filtered record. An unknown filter, or value of one, is an error: a wider export would be
-    a leak.
+    """Return the filtered record as CSV.
+
+    An unknown filter or value is an error: ignoring it would export more than intended.
     """
     from moderation.forms.decisions import DecisionFilterForm
 

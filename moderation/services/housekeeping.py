@@ -1,8 +1,7 @@
-"""Delete what only grows: expired sessions, log-in attempts, old API calls, leftovers of killed
-processes.
+"""Delete data that only grows: expired sessions, log-in attempts, old API calls, stale files.
 
-Each chore deletes in batches, so that no transaction is long. Nothing here is history that somebody
-may ask for: decisions, requests, images and their trace stay.
+Each chore deletes in batches to keep transactions short. History stays: decisions, requests, images
+and their trace are never deleted.
 """
 
 from __future__ import annotations
@@ -27,37 +26,35 @@ from moderation.models import Chore, Exposure
 log = logging.getLogger("loupe.housekeeping")
 
 EVERY = timedelta(hours=1)
-# How long a dead worker holds up a chore. Longer than a batch takes.
+# Time until a dead worker's chore is claimable again. Longer than a batch takes.
 LEASE = timedelta(minutes=2)
-BATCH = 500  # rows; SQLite takes some 1,000 values in a statement
+BATCH = 500  # rows; SQLite accepts about 1,000 values in a statement
 
 CALLS_KEPT = timedelta(days=30)
 LOG_INS_KEPT = timedelta(days=30)
 QUEUE_FAILURES_KEPT = timedelta(days=30)
-MESSAGES_KEPT = timedelta(days=1)  # rows are the truth, so a message of yesterday wakes nobody
-EXPOSURE_KEPT = timedelta(days=30)  # people are shown today's alone
+MESSAGES_KEPT = timedelta(days=1)  # wake-ups only: due work is in other rows
+EXPOSURE_KEPT = timedelta(days=30)  # people see only the current day
 IMPORT_RUNS_KEPT = timedelta(days=90)
 STORAGE_REPORTS_KEPT = timedelta(days=1)
 
 
 def _delete(rows: QuerySet[Any], limit: int) -> int:
-    """Delete up to ``limit`` of the rows; return how many those were."""
+    """Delete up to ``limit`` rows; return their number."""
     pks = list(rows.order_by("pk").values_list("pk", flat=True)[:limit])
     rows.model._default_manager.filter(pk__in=pks).delete()
     return len(pks)
 
 
 def delete_old_calls(limit: int) -> int:
-    """Delete calls and day counts of more than 30 days ago, up to ``limit`` of each; return how
-    many those were.
-    """
+    """Delete up to ``limit`` calls and day counts each, older than 30 days; return their number."""
     since = timezone.now() - CALLS_KEPT
     days = (
         ImagesOfDay.objects.filter(day__lt=since.date())
         .order_by("pk")
         .values_list("pk", flat=True)[:limit]
     )
-    # The oldest by their keys: no index finds them by time alone.
+    # Ordered by primary key: there is no index on the time alone.
     oldest = ApiCall.objects.order_by("pk").values_list("pk", "created_at")[:limit]
     calls = [pk for pk, created_at in oldest if created_at < since]
     counted, _ = ImagesOfDay.objects.filter(pk__in=list(days)).delete()
@@ -67,7 +64,7 @@ def delete_old_calls(limit: int) -> int:
 
 def _delete_sessions(limit: int) -> int:
     store = import_module(settings.SESSION_ENGINE).SessionStore
-    if not hasattr(store, "get_model_class"):  # an engine without rows
+    if not hasattr(store, "get_model_class"):  # an engine that does not use the database
         store.clear_expired()
         return 0
     return _delete(store.get_model_class().objects.filter(expire_date__lt=timezone.now()), limit)
@@ -119,9 +116,7 @@ CHORES: dict[str, Callable[[int], int]] = {
 
 
 def add_chores() -> None:
-    """Make the rows of chores that are new. For the start of a worker; a chore without a row never
-    runs.
-    """
+    """Create missing rows of chores when a worker starts. A chore runs only if it has a row."""
     now = timezone.now()
     Chore.objects.bulk_create(
         [Chore(name=name, due_at=now) for name in CHORES], ignore_conflicts=True
@@ -129,6 +124,7 @@ def add_chores() -> None:
 
 
 def run_due_chores(*, go_on: Callable[[], bool]) -> None:
+    """Claim and run due chores one after another."""
     while go_on():
         claimed = Chore.objects.claim(limit=1, lease=LEASE)
         if not claimed:
@@ -138,7 +134,7 @@ def run_due_chores(*, go_on: Callable[[], bool]) -> None:
 
 def _run(chore: Chore, go_on: Callable[[], bool]) -> None:
     delete = CHORES.get(chore.name)
-    if delete is None:  # an earlier version's
+    if delete is None:  # from an earlier version
         chore.delete()
         return
     held = Chore.objects.filter(pk=chore.pk, lease=chore.lease)

@@ -1,5 +1,6 @@
-"""Making and activating policies. One that has decided anything is never altered; a change is a new
-version.
+"""Create and activate policies.
+
+A policy that has been used never changes; a change is a new version.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def create_version(
     rules: Mapping[str, Thresholds] | None = None,
     **changes: Any,
 ) -> Policy:
-    """Copy a policy under the next version number, with changes. The copy is not active yet."""
+    """Copy a policy with changes under the next version number. The copy is inactive."""
     newest = Policy.objects.aggregate(newest=Max("version"))["newest"] or 0
     copied = (
         "name",
@@ -62,9 +63,7 @@ def create_version(
 
 @transaction.atomic
 def activate(*, policy: Policy, user: User | None) -> Policy:
-    """Put a policy into force, on record. What the one before it decided stays decided, under its
-    number.
-    """
+    """Put a policy into force and record it. Earlier decisions keep their policy version."""
     now = timezone.now()
     PolicyActivation.objects.create(policy=policy, activated_by=user, created_at=now)
     Policy.objects.filter(is_active=True).exclude(pk=policy.pk).update(is_active=False)

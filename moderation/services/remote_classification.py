@@ -1,9 +1,8 @@
-"""Asking classifiers over the network: several images in a call, patience with a service that is
-away, and a bill.
+"""Run classifiers over the network: several images per call, with backoff and costs.
 
-An image is asked about up to ATTEMPTS times, at growing distances, which is a quarter of an hour.
-After that a person looks. Attempts are counted when rows are claimed, before anything is sent;
-those that could not be sent are given back.
+An image is tried up to ATTEMPTS times with growing delays, about 15 minutes in total; after that it
+goes to a person. Attempts are counted when rows are claimed, before anything is sent; attempts that
+were not sent are subtracted again.
 """
 
 from __future__ import annotations
@@ -27,14 +26,16 @@ from moderation.services import classification
 
 ATTEMPTS = 9
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=5), timedelta(minutes=5)
-# All waits together; who asks Loupe to wait longer than this is not waited for.
+# Total of all delays; a service that asks for a longer wait counts as failed.
 PATIENCE = timedelta(minutes=15)
-# How long a dead worker holds up its rows. Longer than any one call; renewed before each.
+# Time until a dead worker's rows are claimable again. Longer than any one call, and renewed before
+# each.
 LEASE = timedelta(seconds=90)
 Rows = dict[int, Classification]  # by asset
 
 
 def backoff(attempts: int) -> timedelta:
+    """Return the delay before the next attempt."""
     doublings = min(max(attempts - 1, 0), 10)
     return min(FIRST_WAIT * (1 << doublings), LONGEST_WAIT)
 
@@ -45,8 +46,9 @@ def ask(
     rows: Sequence[Classification],
     go_on: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Run claimed classifications of one classifier. ``go_on`` is asked before every call but the
-    first.
+    """Run claimed classifications of one classifier.
+
+    ``go_on`` is checked before every call but the first.
     """
     left: Rows = {row.asset_id: row for row in rows if not _is_exhausted(row)}
     started = time.monotonic()
@@ -66,7 +68,7 @@ def ask(
 
 
 def _is_exhausted(row: Classification) -> bool:
-    """Give up what was claimed too often: asked in vain, or the end of its worker each time."""
+    """Give up a row that was claimed too often; return whether it was."""
     if row.attempts <= ATTEMPTS:
         return False
     sentence = "The classifier ended its worker or stayed silent several times on this image."
@@ -79,6 +81,7 @@ def _last_words(sentence: str, attempts: int) -> str:
 
 
 def _take_in(row: Classification, outcome: Assessment | ClassifierError, duration_ms: int) -> None:
+    """Store the outcome for one image."""
     if isinstance(outcome, Assessment):
         classification.finish(row, outcome, duration_ms=duration_ms)
     elif not isinstance(outcome, ServiceBusyError):
@@ -95,20 +98,19 @@ def _take_in(row: Classification, outcome: Assessment | ClassifierError, duratio
 
 
 def _postpone_others(slug: str, busy: ServiceBusyError, held: Rows) -> None:
-    """The service is away: let the other images wait as if each had been asked, instead of finding
-    out one by one.
+    """Delay all images of an unavailable service, each as if it had just been tried.
 
-    Who has waited too often already is left due, so that the next claim gives it up.
+    Rows without attempts left stay due, so that the next claim gives them up.
     """
     if busy.wait > PATIENCE:
-        _release(held)  # each is told so by a quick call, and goes to a person now
+        _release(held)  # each fails quickly on its own call and goes to a person now
         return
     now = timezone.now()
     queued = Classification.objects.filter(classifier=slug, status=Classification.Status.QUEUED)
     for attempts in range(1, ATTEMPTS + 1):
         wait = max(backoff(attempts), busy.wait)
         changes = {"due_at": now + wait, "error": str(busy)}
-        # Those in hand were counted when they were claimed.
+        # Claimed rows were counted when they were claimed.
         _still(held.values()).filter(attempts=attempts).update(**changes)
         queued.due().filter(attempts=attempts - 1).exclude(pk__in=_pks(held.values())).update(
             **changes, attempts=attempts
@@ -125,7 +127,7 @@ def _release(rows: Rows) -> None:
 
 
 def _still(rows: Collection[Classification]) -> DueQuerySet[Classification]:
-    """Those of the rows that nobody else has taken over."""
+    """Return the rows whose lease is still ours."""
     leases = {row.lease for row in rows}
     return Classification.objects.filter(
         pk__in=_pks(rows), lease__in=leases, status=Classification.Status.QUEUED

@@ -1,4 +1,4 @@
-"""Queues that people keep under a name of their own."""
+"""Save and delete queue filters under a name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ SAVED_MAX = 30
 
 
 def save(*, user: User, queue: Queue, name: str, is_shared: bool = False) -> SavedQueue:
-    """Keep a queue with its filters. Raises NotAllowed, or Incomplete with what is wrong."""
+    """Save a queue's filters under a name.
+
+    Raises NotPermittedError or InvalidDecisionError.
+    """
     if is_shared and not queues.may_share(user):
         raise decisions.NotPermittedError(
             "Only seniors and policy leads save queues for everybody."
@@ -43,5 +46,5 @@ def save(*, user: User, queue: Queue, name: str, is_shared: bool = False) -> Sav
 
 
 def delete(*, saved: SavedQueue) -> None:
-    """Forget a saved queue. Nothing that was decided through it changes."""
+    """Delete a saved queue. Decisions made through it are unchanged."""
     saved.delete()

@@ -1,8 +1,7 @@
-"""A share of decisions is made twice: by somebody else, who does not see the first. Who disagrees
-brings in a senior.
+"""Second opinions: a blind second check of a sample of decisions.
 
-The first decision stands meanwhile. What the second one finds is recorded as a decision that names
-the first.
+The first decision stays in effect meanwhile. The second one is recorded as a decision that refers
+to the first; if they differ, the review goes to a senior.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from moderation.services import webhook_events
 Opinion = Review.SecondOpinion
 SETTLERS_NAMED = 5
 _PARTS = 10_000
-_DIGITS = 15  # of the hash, in hexadecimal: as even as chance needs
+_DIGITS = 15  # hexadecimal digits of the hash; enough for an even distribution
 
 
 def is_drawn(decision: Decision) -> bool:
-    """Whether chance picks this decision. By its hash, which nobody can foresee or choose, and
-    anybody can check.
+    """Return whether a decision is in the sample.
 
-    Not by its name: that may come from the browser, and a draw that one can dodge is none.
+    The draw uses the hash, which cannot be predicted or chosen but can be checked. It does not use
+    the UUID, which may come from the browser and could be chosen to avoid the draw.
     """
     return (
         int(decision.hash[:_DIGITS], 16) % _PARTS < settings.SECOND_OPINION_PERCENT * _PARTS / 100
@@ -35,13 +34,14 @@ def is_drawn(decision: Decision) -> bool:
 
 
 def first_of(review: Review) -> Decision:
-    """The decision that a second opinion on this review is about."""
+    """Return the decision that a second opinion on this review refers to."""
     return [row for row in Decision.objects.effective_for(review) if row.second_of_id is None][-1]
 
 
 def settlers(review: Review) -> list[str]:
-    """The names of those who may settle a disagreement: seniors who gave neither opinion and did
-    not ask for it.
+    """Return the usernames of seniors who may settle a disagreement.
+
+    Excluded are the authors of both opinions and the person who requested the image.
     """
     parties = [row.reviewer_id for row in Decision.objects.effective_for(review)]
     if not settings.DECIDE_OWN_REQUESTS:
@@ -54,7 +54,7 @@ def settlers(review: Review) -> list[str]:
 
 
 def conclude(*, review: Review, decision: Decision, **fields: Any) -> None:
-    """Note that two agree, or pass the image on to a senior. ``fields`` are written with it."""
+    """Record agreement, or escalate the review. ``fields`` are written with it."""
     if not decision.disagrees:
         Review.objects.filter(pk=review.pk).update(second_opinion=Opinion.AGREED, **fields)
         review.refresh_from_db()
@@ -71,9 +71,7 @@ def conclude(*, review: Review, decision: Decision, **fields: Any) -> None:
 
 
 def restore(*, review: Review, effective: Sequence[Decision], reversed_one: Decision) -> None:
-    """After a reversal: put the review where what still stands of its record leaves it, claimed by
-    nobody.
-    """
+    """Reset a review after a reversal to its remaining decisions in effect, unclaimed."""
     status = status_after(effective)
     last = next((row for row in reversed(effective) if row.second_of_id is None), None)
     is_final = status in Review.DECIDED and last is not None
@@ -94,8 +92,9 @@ def restore(*, review: Review, effective: Sequence[Decision], reversed_one: Deci
 
 
 def _opinion_after(effective: Sequence[Decision], *, is_open: bool) -> Opinion:
-    """What to note of the second opinion by what stands. ``is_open``: one was taken back, so it is
-    due again.
+    """Return the second opinion's state from the decisions in effect.
+
+    ``is_open``: a second opinion was reversed, so another one is due.
     """
     seconds = [row for row in effective if row.second_of_id is not None]
     if seconds:

@@ -1,8 +1,8 @@
-"""Counting the record in the background: which words go with rejections, and what days add up to.
+"""Count the record in the background, into word stats and daily stats.
 
-The record is read in order of sequence, a batch at a time. What a batch changes, and up to where
-the record has been counted, is committed together, under the lock of the one row that says how far:
-a batch is counted once, whoever dies and however many workers are at it.
+Decisions are read in order of sequence, in batches. The counts of a batch and the new position are
+committed together under a lock on the progress row: each batch is counted exactly once, with any
+number of workers and after crashes.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from moderation.models.word_stats import words_of
 from moderation.services import daily_stats
 
 BATCH = 200
-# Nobody waits for these numbers: a batch is worth a run when it has some length or some age.
+# The numbers are not urgent: run only for a batch of some size or age.
 ENOUGH = 50
 OLD_ENOUGH = timedelta(seconds=30)
 
 
 def due() -> QuerySet[ChainHead]:
-    """The head of the chain, when the record holds enough that has not been counted."""
+    """Return the chain head if enough of the record is not counted yet."""
     counted = Coalesce(Subquery(WordStatsProgress.objects.filter(pk=1).values("sequence")), 0)
     waited = Decision.objects.filter(
         sequence=counted + 1, created_at__lte=timezone.now() - OLD_ENOUGH
@@ -38,16 +38,16 @@ def due() -> QuerySet[ChainHead]:
 
 
 def learn(*, go_on: Callable[[], bool]) -> None:
-    """Count what has not been counted, until there is no more."""
+    """Count decisions until none are left."""
     while go_on() and count_batch():
         pass
 
 
 @transaction.atomic
 def count_batch() -> int:
-    """Count the next decisions of the record; return how many."""
+    """Count the next decisions of the record; return their number."""
     WordStatsProgress.objects.get_or_create(pk=1)
-    # Whoever comes second waits here, and then finds the next batch.
+    # A concurrent worker waits here and then counts the next batch.
     progress = WordStatsProgress.objects.select_for_update().get(pk=1)
     rows = Decision.objects.filter(sequence__gt=progress.sequence).order_by("sequence")
     batch = list(rows.select_related("review", "second_of", "reverses__second_of")[:BATCH])
@@ -69,10 +69,10 @@ Move = tuple[
 
 
 def _moves(batch: Sequence[Decision], *, before: int) -> dict[int, Move]:
-    """By review: how the batch changed whether it is decided, and whether as rejected.
+    """Return by review how the batch changed its "decided" and "rejected" counts.
 
-    By the record before the batch and after it, so that reversals, second opinions and their
-    reversals need no rules of their own here.
+    Compares the record before and after the batch: reversals, second opinions and their reversals
+    need no special cases.
     """
     rows = Decision.objects.filter(
         review__in={row.review_id for row in batch}, sequence__lte=batch[-1].sequence
@@ -95,10 +95,10 @@ def _moves(batch: Sequence[Decision], *, before: int) -> dict[int, Move]:
 
 
 def _count_words(moves: Mapping[int, Move]) -> Move:
-    """Add to the tally of every word; return the sums over the images that have a prompt."""
+    """Add the moves to word stats; return the sums over images that have a prompt."""
     elsewhere = KeyTextTransform("prompt", KeyTransform("scenario", "asset__metadata"))
     reviews = Review.objects.filter(pk__in=list(moves)).annotate(noted=elsewhere)
-    # Images of one request share a prompt, which is then taken apart once.
+    # Images of one request share a prompt: split each prompt once.
     by_prompt: dict[str, list[Move]] = defaultdict(list)
     for primary_key, prompt, noted in reviews.values_list("pk", "asset__request__prompt", "noted"):
         if prompt or noted:

@@ -1,9 +1,8 @@
-"""What programs are owed: one event when all images of a request are decided, another when that is
-taken back.
+"""Queue webhook events: one when all images of a request are decided, one when that is undone.
 
-Rounds count how often a request was finished. FINISHED of round 1; a reversal queues WITHDRAWN of
-round 1; once all is decided again, FINISHED of round 2. Rows alone decide, so that looking twice
-queues nothing twice.
+Rounds count how often a request was finished: FINISHED of round 1; after a reversal, WITHDRAWN of
+round 1; once all images are decided again, FINISHED of round 2. The state of the rows alone
+decides, so a repeated check queues nothing twice.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ from generation.models import GenerationRequest
 from moderation.models import Delivery, Review
 
 Kind = Delivery.Kind
-# How long after it was made a request is still looked for that ended with nobody deciding anything.
+# Maximum age of a request that ended without any decision and still gets its event.
 LOOKED_FOR = timedelta(days=7)
 
 
 def review_moved(review: Review) -> None:
-    """Call it in the transaction that decides a review or reverses a decision, after the review has
-    moved.
+    """Queue events after a review changed.
 
-    A review that was read with ``has_listener`` says whether there is anything to look for.
+    Must run in the transaction of the decision or reversal, after the change of status. The check
+    is skipped for reviews annotated with ``has_listener=False``.
     """
     if not getattr(review, "has_listener", True):
         return
@@ -38,12 +37,11 @@ def review_moved(review: Review) -> None:
 
 
 def listeners(asset: Any) -> QuerySet[GenerationRequest]:
-    """The request of an asset, if a program waits for events about it."""
+    """Return the request of an asset if it has a callback URL."""
     return GenerationRequest.objects.filter(assets=asset).exclude(callback_url="")
 
 
-# no_key: whoever stores another image of this request holds a weaker lock on its row, and waits for
-# nobody.
+# no_key: storing another image of this request takes a weaker lock on its row and must not wait.
 _WANTING = PreparedQuery(
     lambda asset: listeners(asset).only("finished_at").select_for_update(of=("self",), no_key=True),
     asset=int,
@@ -51,9 +49,9 @@ _WANTING = PreparedQuery(
 
 
 def owed() -> QuerySet[GenerationRequest]:
-    """Requests that have ended, all decided, of which nobody was told: those that failed, mostly.
+    """Return ended requests, all decided, without an event: mostly failed ones.
 
-    Also the rare one whose last image was decided while its last but one was being stored.
+    Also requests whose last image was decided while the one before was being stored.
     """
     told = Delivery.objects.filter(request=OuterRef("pk"), created_at__gte=OuterRef("finished_at"))
     undecided = Review.objects.filter(asset__request=OuterRef("pk")).exclude(
@@ -68,6 +66,7 @@ def owed() -> QuerySet[GenerationRequest]:
 
 
 def queue_owed() -> None:
+    """Queue the missing events of ended requests."""
     for primary_key in list(owed().values_list("pk", flat=True)[:1000]):
         with transaction.atomic():
             _bring_up_to_date(
@@ -79,8 +78,7 @@ def _bring_up_to_date(request: GenerationRequest) -> None:
     if request.finished_at is None:
         return
     last = Delivery.objects.filter(request=request).order_by("-pk").first()
-    # An event from before the end is about an earlier run: somebody has retried a failed request
-    # since.
+    # An event before finished_at belongs to an earlier run: the failed request was retried since.
     is_told = (
         last is not None and last.kind == Kind.FINISHED and last.created_at >= request.finished_at
     )
@@ -94,9 +92,9 @@ def _bring_up_to_date(request: GenerationRequest) -> None:
 
 def _queue(request: GenerationRequest, kind: str, number: int) -> None:
     now = timezone.now()
-    # Never before the end it tells of, whatever another host's clock says.
+    # At least finished_at, because the clock of another host may be ahead.
     created = max(now, request.finished_at or now)
     row = Delivery(request=request, kind=kind, round=number, due_at=now, created_at=created)
-    # A decision must not fail because somebody else has queued its event.
+    # Ignore conflicts: a concurrent request may have queued the same event.
     Delivery.objects.bulk_create([row], ignore_conflicts=True)
     jobs.wake("deliver")

@@ -1,4 +1,4 @@
-"""What people do for themselves: how they want the desk, what they want none of today, and rest."""
+"""Personal settings and breaks: preferences, categories to skip today, rest."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 def keep_preferences(
     *, user: User, fields: Mapping[str, Any], covers: Mapping[str, str]
 ) -> Preferences:
-    """Change these and no others. An empty veil is none of its own: the category is shown as all
-    are.
+    """Change the given preferences only.
+
+    An empty cover removes the category's own setting: the general one applies.
     """
     preferences = _theirs(user)
     for name, value in fields.items():
@@ -33,8 +34,9 @@ def keep_preferences(
 
 @transaction.atomic
 def avoid(*, user: User, l1: str, wanted: bool) -> None:
-    """Give this person none of a category until midnight UTC, or give it again. What they hold of
-    it goes to others.
+    """Skip a category for this user until midnight UTC, or stop skipping it.
+
+    Their claims in that category are released.
     """
     preferences = _theirs(user)
     today = timezone.now().date().isoformat()
@@ -54,9 +56,7 @@ def _theirs(user: User) -> Preferences:
 
 
 def rest(*, user: User) -> int:
-    """Give everything back that they hold, suggest no break for 60 minutes; return how many images
-    it was.
-    """
+    """Release all claims, suggest no break for 60 minutes, and return the number released."""
     later(user=user)
     return Review.objects.filter(claimed_by=user).update(claimed_by=None, claimed_until=None)
 
