@@ -1,9 +1,9 @@
-"""The one way to fetch an address that came from outside: image URLs now, webhooks later.
+"""Guarded HTTP for untrusted URLs: image downloads and webhook calls.
 
-Policy: ``policy`` judges the text, ``transport`` the numbers. Every hop of a redirect passes both
-again. No cookie, no credential, no proxy from the environment, no compression, no connection that
-outlives its answer. Nothing here logs, and no message holds a query string, because signatures live
-there.
+``policy`` checks the URL text, ``transport`` checks the resolved IP addresses. Every redirect
+passes both checks again. No cookies, no credentials, no proxy from the environment, no compression,
+no kept-alive connections. Nothing here logs, and no message contains a query string, because query
+strings contain signatures.
 """
 
 from __future__ import annotations
@@ -24,31 +24,33 @@ __all__ = ["MAX_BYTES", "Answer", "BlockedAddressError", "FetchError", "Fetched"
 
 MAX_BYTES = 20 * 1024 * 1024
 _REDIRECTS = {301, 302, 303, 307, 308}
-_EXPIRED = {403, 410}  # object stores answer 403 once a signature has run out
+_EXPIRED = {403, 410}  # object stores return 403 for an expired signature
 _RETRYABLE = {408, 425, 429}
 _MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,64}/[a-z0-9!#$&^_.+-]{1,64}")
 
 
 class FetchError(Exception):
-    """Nothing usable came back. ``str(error)`` is a sentence for people, without the address."""
+    """A fetch without a usable result; ``str(error)`` is a message for people, without the URL."""
 
     def __init__(self, message: str, *, retryable: bool = False, expired: bool = False) -> None:
         super().__init__(message)
         self.retryable = retryable  # the same fetch may succeed later
-        self.expired = expired  # 403 or 410: a new signed address is needed
+        self.expired = expired  # 403 or 410: a new signed URL is needed
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
+    """A fetched file."""
+
     content: bytes
-    # What the server claims, lower case and without parameters; empty when it claims nothing sane.
+    # The server's claim, lower case and without parameters; "" if it is missing or malformed.
     content_type: str
     url_without_query: str  # of the last hop
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One HTTP answer, whatever its status."""
+    """One HTTP response of any status."""
 
     status: int
     content: bytes
@@ -65,12 +67,12 @@ def fetch(
     max_redirects: int = 3,
     schemes: Collection[str] = ("https", "http"),
 ) -> Fetched:
-    """Get the whole body behind an untrusted address, or raise Blocked (policy) or FetchFailed
-    (everything else).
+    """Fetch the whole body of an untrusted URL.
 
-    ``allow``: ``host:port`` pairs that may be private, on any port and plain http. ``deadline``:
-    seconds for lookup, redirects and body together. A 200 proves nothing about the body; the
-    decoder does.
+    ``allow``: ``host:port`` pairs that may be private, on any port and over plain http.
+    ``deadline``: seconds for lookup, redirects and body together. A 200 says nothing about the
+    body; the decoder checks it. Raises BlockedAddressError (policy) or FetchError (all other
+    failures).
     """
     answer = send(
         "GET",
@@ -104,10 +106,10 @@ def send(
     max_redirects: int = 0,
     schemes: Collection[str] = ("https", "http"),
 ) -> Answer:
-    """Send one request under the same guard and return the answer of any status.
+    """Send one request under the same guard and return the response of any status.
 
-    With ``max_redirects`` 0 a redirect is returned like any other status. Redirects are followed
-    for GET only. Raises Blocked or FetchFailed.
+    With ``max_redirects`` 0 a redirect is returned as any other status. Redirects are followed for
+    GET only. Raises BlockedAddressError or FetchError.
     """
     clock = Deadline(deadline)
     target = judge_url(url, allow=allow, schemes=schemes)
@@ -125,8 +127,9 @@ def send(
 
 
 def _join(base: Target, location: str) -> str:
-    # urljoin drops tabs and line ends before it parses; refuse them first, so that what was judged
-    # is what is joined.
+    """Resolve a Location header against the previous URL."""
+    # urljoin drops tabs and line ends before parsing. Refuse them first, so that the checked text
+    # is the joined text.
     if (
         not location
         or not location.isascii()
@@ -147,7 +150,7 @@ def _exchange(
     max_bytes: int,
     clock: Deadline,
 ) -> tuple[Answer, str]:
-    """One hop: return the answer and its Location."""
+    """Send one request without redirects; return the response and its Location header."""
     own = {
         "host": target.netloc,
         "user-agent": "Loupe",
@@ -176,14 +179,13 @@ def _exchange(
             ) as pool,
             pool.stream(method, url, headers=lines, content=content or None) as response,
         ):
-            if response.status in _REDIRECTS:  # the body of a redirect is of no use
+            if response.status in _REDIRECTS:  # the body of a redirect is not used
                 return Answer(response.status, b"", "", target.without_query), _header(
                     response, b"location"
                 )
             body = _read(response, max_bytes)
             return Answer(response.status, body, _media_type(response), target.without_query), ""
-    # "from None": the chain would be logged, and what a library puts into its texts is out of our
-    # hands.
+    # "from None", because a chained library error would be logged and may contain the URL.
     except httpcore.TimeoutException:
         raise FetchError("The server did not deliver in time.", retryable=True) from None
     except httpcore.NetworkError as error:
@@ -197,7 +199,10 @@ def _exchange(
 
 
 def _read(response: httpcore.Response, max_bytes: int) -> bytes:
-    """Return the body; raise FetchFailed when it is compressed, ambiguous or too long."""
+    """Return the body.
+
+    Raises FetchError when it is compressed, ambiguous or too long.
+    """
     if _header(response, b"content-encoding").lower() not in {"", "identity"}:
         raise FetchError("The server compresses its answer although it was asked not to.")
     length = _header(response, b"content-length")

@@ -1,8 +1,8 @@
-"""What an address from outside must look like before anything is looked up or connected to.
+"""Checks of an untrusted URL and of IP addresses before any connection.
 
-Two judgements: of the text (``judge_url``, no network) and of every number a name resolves to
-(``judge_address``). Neither relies on ``ipaddress.is_global``, which calls 64:ff9b::a9fe:a9fe and
-2002:7f00:1:: global.
+``judge_url`` checks the text without network access. ``judge_address`` checks every address that a
+name resolves to. Neither relies on ``ipaddress.is_global``, which treats 64:ff9b::a9fe:a9fe and
+2002:7f00:1:: as global.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-MAX_URL = 8192  # characters; signed addresses reach about 2000
+MAX_URL = 8192  # characters; signed URLs reach about 2000
 PORTS = {"http": 80, "https": 443}
 
-# IANA's special-purpose registry, and Azure's WireServer, which has a public number. Oracle's
-# metadata service lies in 192.0.0.0/24, Alibaba's in 100.64.0.0/10, everybody else's in
-# 169.254.0.0/16.
+# IANA's special-purpose registry, and Azure's WireServer, which has a public address. Oracle's
+# metadata service is in 192.0.0.0/24, Alibaba's in 100.64.0.0/10, all others in 169.254.0.0/16.
 _IPV4_DENIED = tuple(
     ipaddress.IPv4Network(network)
     for network in (
@@ -39,9 +38,9 @@ _IPV4_DENIED = tuple(
         "240.0.0.0/4",
     )
 )
-# Of IPv6 only global unicast is allowed: that alone refuses loopback, mapped, compatible, NAT64,
-# ULA, link-local and multicast. Out of it fall Teredo and its neighbours, documentation, 6to4,
-# 6bone and AS112.
+# Only global unicast is allowed for IPv6. This excludes loopback, mapped, compatible, NAT64, ULA,
+# link-local and multicast addresses. Inside it, Teredo and its neighbours, documentation, 6to4,
+# 6bone and AS112 are denied.
 _IPV6_ALLOWED = ipaddress.IPv6Network("2000::/3")
 _IPV6_DENIED = tuple(
     ipaddress.IPv6Network(network)
@@ -84,22 +83,23 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class BlockedAddressError(ValueError):
-    """The address is against the policy. ``str(error)`` is a sentence for people and holds nothing
-    of the address.
+    """A URL or IP address that violates the policy.
+
+    ``str(error)`` is a message for people and contains no part of the URL.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An address that passed the text policy."""
+    """A URL that passed the text checks."""
 
     scheme: str
-    host: str  # lower case; an IPv6 number without its brackets
+    host: str  # lower case; an IPv6 address without its brackets
     port: int
     path: str
     query: str  # with its question mark, or empty; never in a message
-    address: Address | None  # the host, when it is a number
-    trusted: bool  # host and port are on the caller's allow list: private numbers are fine
+    address: Address | None  # the host, if it is an IP address
+    trusted: bool  # host and port are on the allow list: private addresses are permitted
 
     @property
     def netloc(self) -> str:
@@ -114,10 +114,10 @@ class Target:
 def judge_url(
     url: str, *, allow: Collection[str] = (), schemes: Collection[str] = ("https", "http")
 ) -> Target:
-    """Parse and judge an address, strictly and without a lookup; raise Blocked and nothing else.
+    """Parse and check a URL strictly, without a lookup.
 
-    ``allow`` holds ``host:port`` pairs (IPv6 in brackets) that may be private, on any port, and
-    plain http.
+    ``allow`` holds ``host:port`` pairs (IPv6 in brackets) that may be private, on any port and over
+    plain http. Raises only BlockedAddressError.
     """
     parts = _split(url)
     scheme = parts["scheme"].lower()
@@ -151,7 +151,7 @@ def judge_url(
 def _split(url: str) -> re.Match[str]:
     if not isinstance(url, str) or not url or len(url) > MAX_URL:
         raise BlockedAddressError(f"The address is empty or longer than {MAX_URL} characters.")
-    # Every parser disagrees with another about these characters; refusing them ends the argument.
+    # URL parsers disagree about these characters, so they are refused.
     if not url.isascii() or any(
         ord(character) <= 0x20 or character in '\\\x7f"<>^`{|}' for character in url
     ):
@@ -171,9 +171,7 @@ def _port(text: str | None, scheme: str) -> int:
 
 
 def _literal(host: str) -> Address | None:
-    """Return the number that the host is written as, or None for a name; only the canonical
-    spellings are numbers.
-    """
+    """Return the IP address if the host is a canonical one; None for a name."""
     try:
         if host.startswith("["):
             return ipaddress.IPv6Address(host.strip("[]"))
@@ -186,7 +184,7 @@ def _judge_name(host: str) -> None:
     labels = host.split(".")
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
         raise BlockedAddressError("The host name is not valid.")
-    # What ends in a number is read as an IPv4 number by somebody: 2130706433, 0x7f.1, 017700000001.
+    # Some resolvers read a name that ends in a number as IPv4: 2130706433, 0x7f.1, 017700000001.
     if _NUMERIC_LABEL.fullmatch(labels[-1]):
         raise BlockedAddressError("The host is not a valid address.")
     if len(labels) == 1 or any(
@@ -196,7 +194,7 @@ def _judge_name(host: str) -> None:
 
 
 def judge_address(address: Address) -> None:
-    """Raise Blocked unless the number belongs to the public internet."""
+    """Raise BlockedAddressError unless the IP address is on the public internet."""
     if isinstance(address, ipaddress.IPv4Address):
         public = not any(address in network for network in _IPV4_DENIED)
     else:

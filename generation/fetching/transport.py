@@ -1,7 +1,6 @@
-"""The last place before ``connect()``: one lookup, every answer judged, then a connection to the
-number.
+"""Network backend: one lookup, a check of every address, a connection to a checked address.
 
-The URL is never rewritten to the number, so Host, SNI and the certificate check keep the name.
+The URL keeps its host name, so Host header, SNI and the certificate check use the name.
 """
 
 from __future__ import annotations
@@ -19,21 +18,19 @@ import httpcore
 
 from generation.fetching.policy import Address, BlockedAddressError, Target, judge_address
 
-# A host whose first numbers are dead gets this many tries; each is bounded by the one deadline.
+# Number of addresses tried per host; the deadline covers all tries together.
 _TRIES = 3
 _WRITE_PIECE = 64 * 1024
 
 
 class Deadline:
-    """A point in monotonic time that bounds lookup, connect, handshake, every read and every write
-    together.
-    """
+    """A monotonic deadline shared by lookup, connect, handshake, reads and writes."""
 
     def __init__(self, seconds: float) -> None:
         self._at = time.monotonic() + seconds
 
     def remaining(self, timeout: float | None, error: type[httpcore.TimeoutException]) -> float:
-        """Return seconds left, at most ``timeout``; raise ``error`` when there are none."""
+        """Return the seconds left, at most ``timeout``; raise ``error`` if there are none."""
         left = self._at - time.monotonic()
         if left <= 0:
             raise error("The deadline has passed.")
@@ -41,7 +38,10 @@ class Deadline:
 
 
 class DeadlineStream(httpcore.NetworkStream):
-    """httpx and httpcore time out per read, so a byte every few seconds never ends; this does."""
+    """A stream with a total deadline.
+
+    httpx and httpcore time out per read only, so a byte every few seconds would never end.
+    """
 
     def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
         self._stream = stream
@@ -74,7 +74,7 @@ class DeadlineStream(httpcore.NetworkStream):
 
 
 class GuardedBackend(httpcore.NetworkBackend):
-    """Connects to one judged target and to nothing else."""
+    """A backend that connects to one checked target only."""
 
     def __init__(self, target: Target, deadline: Deadline) -> None:
         self._target = target
@@ -93,7 +93,7 @@ class GuardedBackend(httpcore.NetworkBackend):
             raise BlockedAddressError("The connection differs from the address that was judged.")
         addresses = self._addresses()
         if not self._target.trusted:
-            for address in addresses:  # one bad answer condemns the name
+            for address in addresses:  # one denied address blocks the name
                 judge_address(address)
         failure: Exception = httpcore.ConnectError("No address.")
         for address in addresses[:_TRIES]:
@@ -124,11 +124,11 @@ class GuardedBackend(httpcore.NetworkBackend):
 
 
 def _resolve(host: str, port: int, seconds: float) -> list[Address]:
-    """Look a name up once. Raises httpcore.ConnectError or ConnectTimeout, or Blocked for an answer
-    that is no number.
+    """Resolve a name once.
 
-    ``getaddrinfo`` takes no time limit, so it runs in a thread of its own that is left behind when
-    it is late.
+    ``getaddrinfo`` has no timeout, so it runs in a thread that is abandoned when it is late. Raises
+    httpcore.ConnectError or ConnectTimeout, or BlockedAddressError for a result that is not an IP
+    address.
     """
     answer: queue.SimpleQueue[list[str] | OSError] = queue.SimpleQueue()
 
@@ -140,7 +140,7 @@ def _resolve(host: str, port: int, seconds: float) -> list[Address]:
             answer.put([str(entry[4][0]) for entry in found])
         except OSError as error:
             answer.put(error)
-        except Exception:  # a codec's UnicodeError, say: the waiting thread must hear of it
+        except Exception:  # such as a codec's UnicodeError: the waiting thread must be notified
             answer.put(OSError("The name cannot be looked up."))
 
     threading.Thread(target=look_up, name="fetch-lookup", daemon=True).start()

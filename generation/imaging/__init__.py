@@ -1,8 +1,7 @@
-"""Safe decoding: ``render`` turns whatever came in into the one picture that Loupe keeps, or says
-why not.
+"""Safe decoding of untrusted images: ``render`` returns the canonical rendition or an error.
 
-``decode`` holds the rules, ``encode`` the writing, ``child`` the process they run in, ``pool`` the
-parent's side of it.
+``decode`` holds the rules, ``encode`` writes the files, ``child`` is the decoder process, ``pool``
+controls it from the parent process.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ __all__ = ["MAX_BYTES", "DecoderUnavailableError", "Rendition", "UnreadableImage
 def render(content: bytes) -> Rendition:
     """Decode untrusted bytes in a child process and return the canonical rendition.
 
-    Raises Unreadable when the image is refused, within about 10 seconds whatever it holds, and
-    DecoderUnavailable when no decoder can be had, which is no verdict on the image. Safe to call
-    from many threads and after a fork.
+    Raises UnreadableImageError when the image is refused, within about 10 seconds for any content.
+    Raises DecoderUnavailableError when no decoder is available, which says nothing about the image.
+    Safe to call from several threads and after a fork.
     """
     return pool.render(content)

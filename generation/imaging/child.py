@@ -1,10 +1,10 @@
-"""The decode server: a process without Django, secrets or network that turns bytes into renditions
-until stdin closes.
+"""Decoder process without Django, secrets or network: image bytes in, renditions out.
 
-Wire, both ways: an 8-byte big-endian length, a JSON object of that length, then the blobs whose
-lengths it names. No pickle: were a decoder ever taken over, its answers must stay data.
+Protocol in both directions: an 8-byte big-endian length, a JSON object of that length, then the
+blobs whose lengths the object lists. No pickle: if a decoder were compromised, its responses would
+still be only data.
 
-Started by ``pool`` as ``python -I child.py <parent's process id>``.
+Started by ``pool`` as ``python -I child.py <parent's process ID>``; ends when stdin closes.
 """
 
 from __future__ import annotations
@@ -19,30 +19,29 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-MEMORY: Final = (
-    1536 * 1024 * 1024
-)  # bytes of address space; 24 megapixels as RGBA, three times over, take 300 MiB
+# Bytes of address space. 24 megapixels as RGBA, three copies, take 300 MiB.
+MEMORY: Final = 1536 * 1024 * 1024
 CPU_SECONDS: Final = 10  # per image
-# Where the allocator gives little back, a process that stays above this ends after its answer, and
-# a fresh one follows.
+# If the allocator returns little memory, a process above this size exits after its response and is
+# replaced.
 RESIDENT: Final = 256 * 1024 * 1024  # bytes
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
-UNAVAILABLE: Final = "unavailable"  # the machine's fault, not the image's
+UNAVAILABLE: Final = "unavailable"  # a fault of the machine, not of the image
 LENGTH: Final = struct.Struct(">Q")
 
 
 def main(parent: int) -> None:
+    """Serve images until stdin closes or the process has grown too large."""
     _die_with(parent)
-    # Whatever a library prints must not reach the wire.
+    # Output of libraries must not reach the pipe.
     wire = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     from PIL import Image
 
-    from generation.imaging import (
-        decode,
-    )  # the slow imports come after the parent's death is watched
+    # The slow imports come after the parent's death is watched.
+    from generation.imaging import decode
 
     Image.init()
     _limit()
@@ -58,36 +57,40 @@ def main(parent: int) -> None:
 
 
 def _die_with(parent: int) -> None:
+    """Let the kernel kill this process when its parent dies; forbid new privileges."""
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    if os.getppid() != parent:  # it died before the line above
+    if os.getppid() != parent:  # the parent died before prctl
         os._exit(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes our stdin
 
 
 def _limit() -> None:
+    """Limit memory, files and descriptors; forbid core files and writes."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the image
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would contain the image
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
 
 
 def _allow_cpu() -> None:
-    """Move the soft limit ahead of what is used up; beyond it SIGXCPU ends the process."""
+    """Raise the soft CPU limit by CPU_SECONDS; beyond it SIGXCPU ends the process."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     soft = int(used.ru_utime + used.ru_stime) + CPU_SECONDS + 1
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
 
 
 def _resident() -> int:
-    """Return bytes in memory now. Not ``ru_maxrss``: that starts with the size of the process that
-    forked this one.
+    """Return the resident memory in bytes.
+
+    Not ``ru_maxrss``, which starts with the size of the process that forked this one.
     """
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def _judge(decode: Any, content: bytes) -> tuple[dict[str, Any], list[bytes]]:
+    """Decode one image and return the response's fields and blobs."""
     from generation.imaging.rendition import UnreadableImageError
 
     try:
@@ -116,11 +119,13 @@ def _judge(decode: Any, content: bytes) -> tuple[dict[str, Any], list[bytes]]:
 
 
 def _receive() -> bytes | None:
+    """Read one image from stdin; None when stdin is closed."""
     head = _read(LENGTH.size)
     return None if head is None else _read(LENGTH.unpack(head)[0])
 
 
 def _read(count: int) -> bytes | None:
+    """Read exactly ``count`` bytes from stdin; None when it is closed before."""
     parts = bytearray()
     while len(parts) < count:
         piece = os.read(0, min(count - len(parts), 1 << 20))
@@ -131,6 +136,7 @@ def _read(count: int) -> bytes | None:
 
 
 def _send(wire: int, fields: dict[str, Any], *blobs: bytes) -> None:
+    """Write one response: length, JSON object, blobs."""
     head = json.dumps({**fields, "blobs": [len(blob) for blob in blobs]}).encode()
     for part in (LENGTH.pack(len(head)), head, *blobs):
         view = memoryview(part)

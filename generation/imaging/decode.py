@@ -1,16 +1,16 @@
-"""From untrusted bytes to the canonical rendition, in one pass. Runs in the child process; pure, so
-tests may call it.
+"""Decoding of untrusted bytes into the canonical rendition.
 
-What people see must be exactly what classifiers judged, so every freedom a viewer has is taken away
-here:
+Pure functions, called in the child process; tests may call them directly.
 
-* orientation from EXIF is applied, colours are converted to sRGB, gamma and every other chunk is
-  dropped;
-* only the first frame is kept: no classifier judges the others, so nobody gets to see them;
-* transparency is laid on mid grey for good. Black and white line art both stay visible on it, and a
-  picture hidden
-  under zero alpha is gone from all that is stored, so no viewer and no exporter can bring it back;
-* the pixels are encoded anew, so no trailing bytes, comments, positions or profiles survive.
+People must see exactly what the classifiers judged. Every property that viewers may interpret
+differently is removed here:
+
+* The EXIF orientation is applied. Colours are converted to sRGB. Gamma and all other chunks are
+  dropped.
+* Only the first frame is kept: classifiers do not judge the others, so they are never shown.
+* Transparency is merged with mid grey, on which black and white line art both stay visible. An
+  image hidden under zero alpha is removed from all stored files.
+* The pixels are encoded again, so no trailing bytes, comments, locations or profiles remain.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from generation.imaging.rendition import (
 )
 
 GREY: Final = (128, 128, 128)
-# More frames than this are not counted, only the first is decoded anyway.
+# Frames beyond this number are not counted; only the first frame is decoded.
 MAX_FRAMES: Final = 10_000
-# A progressive JPEG has about ten scans; each scan of a big image costs as much as a whole baseline
+# A progressive JPEG has about ten scans. Each scan of a big image costs as much as a baseline
 # decode.
 MAX_SCANS: Final = 100
-# Profiles whose conversion moves no sample by more than this are sRGB in other words.
+# A profile that changes no sample by more than this counts as sRGB.
 _SAME_COLOUR: Final = 2
 
 _FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF")
@@ -58,15 +58,15 @@ _PROFILE_MODES: Final = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 
 
 def decode(content: bytes) -> Rendition:
-    """Return the canonical rendition of a JPEG, PNG, WebP or GIF. Raises Unreadable or
-    MemoryError.
+    """Return the canonical rendition of a JPEG, PNG, WebP or GIF.
+
+    Raises UnreadableImageError, MemoryError, or OSError for faults of the machine.
     """
     check_bytes(content)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # our own limits are stricter than the ones Pillow warns of
+            # Our own limits are stricter than those that Pillow warns about.
+            warnings.simplefilter("ignore")
             return _decode(content)
     except (UnreadableImageError, MemoryError):
         raise
@@ -79,12 +79,11 @@ def decode(content: bytes) -> Rendition:
             f"The image has more than {MAX_PIXELS // 1_000_000} megapixels.", code="too-many-pixels"
         ) from None
     except OSError as error:
-        if error.errno is not None:  # the system's, not Pillow's
+        if error.errno is not None:  # from the operating system, not from Pillow
             raise
         raise UnreadableImageError("The image is damaged or incomplete.", code="broken") from error
-    except (
-        Exception
-    ) as error:  # Pillow raises SyntaxError, ValueError, struct.error and more on broken files
+    # Pillow raises SyntaxError, ValueError, struct.error and more on broken files.
+    except Exception as error:
         raise UnreadableImageError("The image is damaged or incomplete.", code="broken") from error
 
 
@@ -136,14 +135,11 @@ def _check_size(size: tuple[int, int]) -> None:
 
 
 def _check_structure(content: bytes, source_type: str) -> None:
-    """What ``load()`` does not look at: checksums and the end of a PNG, the number of a JPEG's
-    scans.
-    """
+    """Check what ``load()`` skips: checksums and end of a PNG, number of scans of a JPEG."""
     if source_type == "png":
         with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
             image.verify()
-    # Inside entropy-coded data 0xFF is followed by zero or a restart marker, so this counts real
-    # scans.
+    # In entropy-coded data 0xFF is followed by zero or a restart marker, so this counts real scans.
     elif source_type == "jpeg" and content.count(b"\xff\xda") > MAX_SCANS:
         raise UnreadableImageError(
             f"The image is built up in more than {MAX_SCANS} passes.", code="too-complex"
@@ -151,19 +147,17 @@ def _check_structure(content: bytes, source_type: str) -> None:
 
 
 def _orientation(source: Image.Image) -> int:
+    """Return the EXIF orientation; 1 (upright) if it is missing or broken."""
     try:
         value = source.getexif().get(_ORIENTATION, 1)
         return value if isinstance(value, int) else 1
-    except (
-        Exception
-    ):  # Pillow's EXIF reader raises anything; a broken note leaves the pixels as they lie
+    # Pillow's EXIF reader raises many exception types; a broken tag means no rotation.
+    except Exception:
         return 1
 
 
 def _canonical(source: Image.Image) -> tuple[Image.Image, bool]:
-    """Return an L or RGB copy without alpha or info, and whether an ICC profile really changed its
-    colours.
-    """
+    """Return an L or RGB copy without alpha and info, and whether a profile changed colours."""
     image: Image.Image = source
     if image.mode.startswith("I"):
         # convert() would clip 16-bit samples at 255 instead of scaling them.
@@ -185,15 +179,16 @@ def _canonical(source: Image.Image) -> tuple[Image.Image, bool]:
         ground = Image.new("RGB", image.size, GREY)
         ground.paste(image, mask=alpha)
         image = ground
-    # A fresh image: what Pillow finds in info it writes back (a JPEG's comment, a PNG's profile).
+    # A fresh image, because Pillow writes back what it finds in info (JPEG comments, PNG profiles).
     clean = image.copy()
     clean.info = {}
     return clean, recoloured
 
 
 def _to_srgb(image: Image.Image, icc: object) -> tuple[Image.Image, bool]:
-    """Convert by the embedded profile. One that is broken or of another colour space is ignored, as
-    browsers do.
+    """Convert to sRGB by the embedded profile; return the image and whether it changed.
+
+    A broken profile, or one of another colour space, is ignored, as browsers do.
     """
     if not isinstance(icc, bytes) or not icc:
         return image, False
@@ -216,21 +211,24 @@ def _to_srgb(image: Image.Image, icc: object) -> tuple[Image.Image, bool]:
 
 
 def _jpeg_tables(source: Image.Image) -> encode.JpegTables | None:
+    """Return the quantisation tables of a JPEG source; None for other formats."""
     if not isinstance(source, JpegImagePlugin.JpegImageFile) or not source.quantization:
         return None
     return encode.JpegTables(source.quantization, JpegImagePlugin.get_sampling(source))
 
 
 def _frames(source: Image.Image, content: bytes, source_type: str) -> int:
+    """Return the number of frames, at least 1."""
     if source_type == "gif":
         return _gif_frames(content)
-    # A claim of the file; APNG states it in its header.
+    # The number stated by the file; APNG has it in its header.
     return max(1, min(int(getattr(source, "n_frames", 1)), MAX_FRAMES))
 
 
 def _gif_frames(content: bytes) -> int:
-    """Count image blocks without decoding one; Pillow would need 50 µs for each of what may be a
-    million frames.
+    """Count the image blocks of a GIF without decoding them.
+
+    Pillow needs 50 µs per frame, and a file may have a million frames.
     """
 
     def table(flags: int) -> int:

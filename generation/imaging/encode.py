@@ -1,6 +1,4 @@
-"""Writing pixels out: the canonical file, the thumbnail, the blurred preview and the perceptual
-hash.
-"""
+"""Encoding of the output: canonical file, thumbnail, blurred preview and perceptual hash."""
 
 from __future__ import annotations
 
@@ -18,19 +16,20 @@ from generation.imaging.rendition import PREVIEW_SIDE
 
 _JPEG_QUALITY: Final = 92
 _WEBP_QUALITY: Final = 90
-# zlib's run-length strategy: after PNG's filters photo-like pixels hold no long matches to search
-# for. As small as level 6 (1366 to 1298 kB for 1024 x 1024) in a fifth of the time.
+# zlib's run-length strategy: after PNG's filters, photo-like pixels contain no long matches. Nearly
+# as small as level 6 (1366 against 1298 kB for 1024 x 1024) in a fifth of the time.
 _PNG_STRATEGY: Final = 3
 _THUMBNAIL_QUALITY: Final = 75
-# Method 2 is four times as fast as 6 for a tenth more bytes.
+# Method 2 is four times as fast as method 6; files are a tenth larger.
 _WEBP_METHOD: Final = 2
 _PREVIEW_QUALITY: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
 class JpegTables:
-    """How a JPEG was quantised. Encoding with the same tables loses next to nothing when no pixel
-    moved.
+    """Quantisation tables and subsampling of a JPEG.
+
+    Encoding unchanged pixels with the same tables loses almost nothing.
     """
 
     quantization: Mapping[int, Sequence[int]]
@@ -40,8 +39,9 @@ class JpegTables:
 def canonical(
     picture: Image.Image, source_type: str, *, lossless: bool, tables: JpegTables | None
 ) -> tuple[str, bytes]:
-    """Return the image type and the bytes. A source keeps its type, except GIF, which becomes
-    PNG.
+    """Return the image type and the file.
+
+    The type of the source is kept, except that GIF becomes PNG.
     """
     if source_type == "jpeg":
         return "jpeg", _jpeg(picture, tables)
@@ -57,7 +57,7 @@ def _jpeg(picture: Image.Image, tables: JpegTables | None) -> bytes:
                 picture, "JPEG", qtables=dict(tables.quantization), subsampling=tables.subsampling
             )
         except (ValueError, TypeError, OSError):
-            pass  # tables that can be read but not written; the ordinary quality is next
+            pass  # Pillow read these tables but cannot write them: use the standard quality
     return _written(picture, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
 
 
@@ -66,39 +66,41 @@ def _webp(picture: Image.Image, lossless: bool) -> bytes:
         try:
             return _written(picture, "WEBP", quality=_WEBP_QUALITY, method=_WEBP_METHOD)
         except ValueError:
-            # A big noisy picture overflows the lossy format's 16 MiB partition; lossless has no
-            # such limit.
+            # A large noisy image exceeds the 16 MiB partition of lossy WebP; lossless has no such
+            # limit.
             pass
     return _written(picture, "WEBP", lossless=True, quality=0, method=0)
 
 
 def is_lossless_webp(content: bytes) -> bool:
-    """Whether the first image chunk of a WebP file is VP8L (page "WebP Container
-    Specification").
+    """Return whether the first image chunk of a WebP file is VP8L.
+
+    Source: the page "WebP Container Specification".
     """
     at = 12
     while at + 8 <= len(content):
         name, length = content[at : at + 4], int.from_bytes(content[at + 4 : at + 8], "little")
         if name in {b"VP8L", b"VP8 "}:
             return name == b"VP8L"
-        # A frame's chunk holds 16 bytes of its own before the image chunk inside it.
+        # The header of a frame's chunk has 16 more bytes before the image chunk.
         at += 24 if name == b"ANMF" else 8 + length + length % 2
     return False
 
 
 def shrink(picture: Image.Image, side: int) -> Image.Image:
-    """Return a copy whose longer side is at most ``side`` pixels; never enlarges."""
+    """Return a copy whose longer side is at most ``side`` pixels; never enlarge."""
     small = picture.copy()
     small.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
     return small
 
 
 def thumbnail(small: Image.Image) -> bytes:
+    """Return the thumbnail as WebP."""
     return _written(small, "WEBP", quality=_THUMBNAIL_QUALITY, method=_WEBP_METHOD)
 
 
 def preview(small: Image.Image) -> str:
-    """Return a data: address of a few pixels, for the page to scale up. About 150 characters."""
+    """Return a data: URL of a few pixels, about 150 characters; the page scales it up."""
     body = _written(
         shrink(small.convert("RGB"), PREVIEW_SIDE),
         "WEBP",
@@ -109,11 +111,10 @@ def preview(small: Image.Image) -> str:
 
 
 def perceptual_hash(small: Image.Image) -> tuple[bytes | None, int]:
-    """Return PDQ (32 bytes, first bit highest, as exchange lists write it) of the 512-pixel
-    picture, and its quality.
+    """Return the PDQ hash of the 512-pixel image and its quality.
 
-    Always of that size: the hash of a smaller one lies 14 bits away. A flat picture has no hash,
-    else all would match.
+    32 bytes, first bit highest, as in exchange lists. Always computed at 512 pixels: the hash of a
+    smaller size differs by 14 bits. A flat image has no hash, because all flat images would match.
     """
     bits, quality = pdqhash.compute(np.ascontiguousarray(small.convert("RGB")))
     return (np.packbits(np.asarray(bits, dtype=np.uint8)).tobytes() if quality > 0 else None), int(

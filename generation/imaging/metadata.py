@@ -1,5 +1,4 @@
-"""The generator's own notes inside an image: the prompt and what belongs to it, and nothing about
-people or places.
+"""Generation parameters in image files: prompt and settings, no personal or location data.
 
 Stable Diffusion front ends write them as PNG text, or as the EXIF UserComment of a JPEG or WebP.
 Only known keys are kept, because the same chunks carry GPS positions, names and whole XMP packets.
@@ -32,12 +31,12 @@ MAX_TOTAL: Final = 64 * 1024
 
 _EXIF_IFD: Final = 0x8769
 _USER_COMMENT: Final = 0x9286
-# Databases refuse NUL and lone surrogates; other control characters have no place in a prompt.
+# Databases refuse NUL and lone surrogates; other control characters do not belong in a prompt.
 _UNFIT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 def read(image: Image.Image) -> dict[str, str]:
-    """Return the known notes of a loaded image, cleaned and bounded."""
+    """Return the known text fields of a loaded image, cleaned and limited in length."""
     notes = {key: image.info[key] for key in KEYS if isinstance(image.info.get(key), str)}
     if "parameters" not in notes and (comment := _user_comment(image)):
         notes["parameters"] = comment
@@ -54,15 +53,14 @@ def read(image: Image.Image) -> dict[str, str]:
 def _user_comment(image: Image.Image) -> str:
     try:
         comment = image.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT)
-    except (
-        Exception
-    ):  # Pillow's EXIF reader raises anything on broken data, and a note is not worth an image
+    # Pillow's EXIF reader raises many exception types; a broken comment must not fail the image.
+    except Exception:
         return ""
     if not isinstance(comment, bytes):
         return ""
     code, text = comment[:8], comment[8 : 8 + 4 * MAX_VALUE]
     if code == b"UNICODE\0":
-        # The standard leaves the byte order open; prompts are mostly ASCII, so the zero bytes tell.
+        # The standard does not fix the byte order. Prompts are mostly ASCII, so zero bytes show it.
         little = text[1::2].count(0) > text[0::2].count(0)
         return text.decode("utf-16-le" if little else "utf-16-be", errors="ignore")
     return text.decode("utf-8", errors="ignore") if code in {b"ASCII\0\0\0", bytes(8)} else ""

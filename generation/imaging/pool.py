@@ -1,9 +1,8 @@
-"""The parent's side of the decode server: starts children, speaks with them under a clock, replaces
-those that die.
+"""Parent side of the decoder processes: start, communicate with time limits, replace.
 
-Subprocesses and not multiprocessing, because queue workers are daemonic and may have no such
-children. A pool belongs to one process: after a fork the new process forgets what it inherited and
-starts its own decoders when it needs them.
+Uses subprocesses, not multiprocessing, because queue workers are daemonic and may not have such
+children. A pool belongs to one process: after a fork the new process drops the inherited pool and
+starts its own decoders on demand.
 """
 
 from __future__ import annotations
@@ -36,16 +35,15 @@ from generation.imaging.rendition import (
     check_bytes,
 )
 
-WALL_SECONDS: Final = 10.0  # per image, from the first byte sent to the last one received
+WALL_SECONDS: Final = 10.0  # per image, from the first byte sent to the last byte received
 START_SECONDS: Final = 30.0  # importing the decoder takes 0.3 s on an idle machine
-WAIT_SECONDS: Final = 60.0  # for a free decoder
-SERVERS: Final = max(
-    1, min(2, os.cpu_count() or 1)
-)  # per process; only as many are started as are busy at once
+WAIT_SECONDS: Final = 60.0  # wait for a free decoder
+# Per process; started only as needed.
+SERVERS: Final = max(1, min(2, os.cpu_count() or 1))
 
 _LENGTH: Final = struct.Struct(">Q")
 _MAX_HEAD: Final = 1024 * 1024
-_MAX_BLOB: Final = 5 * MAX_PIXELS  # a PNG of noise is a little larger than its pixels
+_MAX_BLOB: Final = 5 * MAX_PIXELS  # a PNG of noise is slightly larger than its pixels
 _PIECE: Final = 1024 * 1024
 _UNAVAILABLE: Final = "unavailable"  # as in child.py
 _CHILD: Final = Path(__file__).with_name("child.py")
@@ -55,19 +53,19 @@ _MAGIC: Final = {"png": b"\x89PNG\r\n\x1a\n", "jpeg": b"\xff\xd8\xff", "webp": b
 
 
 class _Died(Exception):
-    """The child closed the wire."""
+    """The child closed the pipe or sent an invalid response."""
 
 
 class _Late(Exception):
-    """The clock ran out."""
+    """The time limit has passed."""
 
 
 class _Server:
     """One child process and its pipes."""
 
     def __init__(self) -> None:
-        # No variable of ours goes along: the child needs no key, and cannot give away what it does
-        # not have.
+        # The child gets none of our environment variables: it needs no key and cannot leak what it
+        # does not have.
         environment = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
         environment |= {
             name: os.environ[name] for name in ("LD_LIBRARY_PATH", "PATH") if name in os.environ
@@ -102,11 +100,13 @@ class _Server:
 
     @property
     def out_of_time(self) -> bool:
+        """True if the kernel ended the child for its CPU limit."""
         return self._process.returncode == -signal.SIGXCPU
 
     def ask(self, content: bytes) -> tuple[dict[str, Any], list[bytes]]:
-        """Return the answer's fields and blobs; raise _Died or _Late, after which the server must
-        be killed.
+        """Send an image and return the response's fields and blobs.
+
+        Raises _Died or _Late; the server must be killed after either.
         """
         until = time.monotonic() + WALL_SECONDS
         for part in (_LENGTH.pack(len(content)), content):
@@ -129,8 +129,9 @@ class _Server:
         self._out.close()
 
     def forget(self) -> None:
-        """After a fork: let go of a child that is not ours, so that its real parent's end still
-        ends it.
+        """Drop an inherited child after a fork.
+
+        Closes our copies of its pipes, so that the child ends with its real parent.
         """
         self._process.returncode = 0
         self._in.close()
@@ -171,21 +172,23 @@ class _Server:
 
 
 class _Pool:
+    """The decoder processes of this process."""
+
     def __init__(self) -> None:
         self._free = threading.Semaphore(SERVERS)
         self._lock = threading.Lock()
         self._idle: list[_Server] = []
         self._all: set[_Server] = set()
-        # The kernel's parent-death signal follows the thread that started a child, so one thread
-        # that lives as long as the process starts them all.
+        # The kernel's parent-death signal follows the thread that started the child. One thread
+        # that lives as long as the process therefore starts them all.
         self._starter: ThreadPoolExecutor | None = None
 
     def render(self, content: bytes) -> Rendition:
         if not self._free.acquire(timeout=WAIT_SECONDS):
             raise DecoderUnavailableError("All image decoders are busy.")
         try:
-            # One more try for a child that dies: it may have been killed from outside. A bomb dies
-            # twice.
+            # Retry once if the child dies: it may have been killed from outside. A harmful image
+            # kills it twice.
             for last in (False, True):
                 server = self._take()
                 try:
@@ -202,9 +205,8 @@ class _Pool:
                             "The image makes the decoder crash.", code="crashed"
                         ) from None
                     continue
-                except (
-                    BaseException
-                ):  # an interrupt or a worker's timeout: the rest of the answer is still to come
+                # An interrupt or a worker's timeout: unread response data is still in the pipe.
+                except BaseException:
                     self._drop(server)
                     raise
                 self._give_back(server, ends=fields.pop("last", False) is True)
@@ -226,10 +228,8 @@ class _Pool:
             starter = self._starter
         try:
             server = starter.submit(_Server).result()
-        except (
-            OSError,
-            RuntimeError,
-        ) as error:  # no memory, no processes left, or the interpreter is shutting down
+        # No memory, no processes left, or the interpreter is shutting down.
+        except (OSError, RuntimeError) as error:
             raise DecoderUnavailableError("The image decoder could not be started.") from error
         with self._lock:
             self._all.add(server)
@@ -254,7 +254,7 @@ class _Pool:
             server.kill()
 
     def forget(self) -> None:
-        # Without the lock: after a fork nobody would ever release it.
+        # Without the lock: a lock held at the fork is never released in the child.
         for server in self._all:
             server.forget()
 
@@ -263,13 +263,13 @@ _pool = _Pool()
 
 
 def render(content: bytes) -> Rendition:
-    """See ``generation.imaging.render``."""
+    """Decode untrusted bytes; see ``generation.imaging.render``."""
     check_bytes(content)
     return _pool.render(content)
 
 
 def close() -> None:
-    """End the idle and busy decoders of this process; the next image starts fresh ones."""
+    """End all decoders of this process; the next image starts new ones."""
     _pool.close()
 
 
@@ -290,8 +290,9 @@ def _too_slow() -> UnreadableImageError:
 
 
 def _rendition(content: bytes, fields: dict[str, Any], blobs: list[bytes]) -> Rendition:
-    """Check what came back as if a stranger had sent it, since the decoder is what an attacker
-    would take over.
+    """Validate the child's response and build the rendition.
+
+    The response is untrusted, because an attacker would compromise the decoder.
     """
     if "code" in fields:
         code, message = str(fields["code"]), str(fields.get("message", ""))[:200]

@@ -1,4 +1,4 @@
-"""What comes out of the decoder, what does not, and the limits between the two."""
+"""Result type, errors and limits of the decoder."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ MAX_PIXELS: Final = 24_000_000
 MAX_SIDE: Final = 8192  # pixels
 MAX_ASPECT: Final = 20  # longer side to shorter side
 THUMBNAIL_SIDE: Final = 512  # pixels, longer side
-PREVIEW_SIDE: Final = 8  # pixels; a detector finds nothing in it, at 16 it still finds faces
+PREVIEW_SIDE: Final = 8  # a detector finds nothing at 8 pixels; at 16 it still finds faces
 
 IMAGE_TYPES: Final = ("png", "jpeg", "webp")
 SOURCE_TYPES: Final = ("png", "jpeg", "webp", "gif")
 
 
 class UnreadableImageError(Exception):
-    """The image is refused. ``str(error)`` is a sentence for people; ``code`` is stable and may be
-    stored.
+    """A refused image; ``str(error)`` is a message for people, ``code`` is stable.
 
     Codes: empty, too-many-bytes, unsupported, broken, too-many-pixels, too-elongated, too-complex,
     too-slow, crashed.
     """
 
-    # A crash or a time limit may be the machine's fault; the rest is the image's.
+    # A crash or a timeout may be a fault of the machine; all other codes are faults of the image.
     _RETRYABLE = frozenset({"too-slow", "crashed"})
 
     def __init__(self, message: str, *, code: str) -> None:
@@ -37,16 +36,15 @@ class UnreadableImageError(Exception):
 
 
 class DecoderUnavailableError(RuntimeError):
-    """The decoder could not be started or is overloaded. Says nothing about the image: try again
-    later.
+    """The decoder could not be started or is overloaded; retry later.
+
+    Says nothing about the image.
     """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendition:
-    """The canonical picture: the one that is classified, hashed and shown, and the only one that is
-    kept.
-    """
+    """The canonical image: classified, hashed, shown and stored."""
 
     content: bytes  # the whole file
     image_type: str  # one of IMAGE_TYPES
@@ -59,14 +57,15 @@ class Rendition:
     thumbnail: bytes  # WebP, longer side at most THUMBNAIL_SIDE
     preview: str  # data:image/webp;base64,… with a longer side of PREVIEW_SIDE pixels
     pdq: bytes | None  # 32 bytes; None for images too flat to have one
-    pdq_quality: int  # 0..100; below 50 a match means nothing
+    pdq_quality: int  # 0..100; matches below 50 are not meaningful
     frames: int  # of the source; only the first one is kept
     metadata: dict[str, str] = field(default_factory=dict)
 
 
 def shape_problem(width: int, height: int) -> tuple[str, str] | None:
-    """Return what an image of this size would be refused for, as (code, words after "the image"),
-    or None.
+    """Return the reason to refuse an image of this size, or None.
+
+    As (code, words after "the image").
     """
     short, long = sorted((width, height))
     if short < 1:
@@ -82,7 +81,10 @@ def shape_problem(width: int, height: int) -> tuple[str, str] | None:
 
 
 def check_bytes(content: bytes) -> None:
-    """The limits that need no decoder. Raises Unreadable."""
+    """Check the size limits that need no decoder.
+
+    Raises UnreadableImageError.
+    """
     if not content:
         raise UnreadableImageError("The file is empty.", code="empty")
     if len(content) > MAX_BYTES:

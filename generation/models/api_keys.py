@@ -1,4 +1,4 @@
-"""Keys of programs that call Loupe, and what they called."""
+"""API keys of programs, and their calls."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ WINDOW = timedelta(minutes=1)
 
 
 class Scope(models.TextChoices):
+    """A permission of an API key."""
+
     GENERATE = "generate", "Generate: submit requests and read their results"
     CLASSIFY = "classify", "Classify: have images judged"
     READ = "read", "Read: list the assets that came by this key"
@@ -25,36 +27,39 @@ class Scope(models.TextChoices):
 
 
 def hash_key(key: str) -> str:
-    """SHA-256. The key is 256 random bits, so a slow hash would protect nothing more."""
+    """Return the SHA-256 of a key.
+
+    The key has 256 random bits, so a slow hash would add no protection.
+    """
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 def make_webhook_secret() -> str:
-    """Return 256 random bits, in hexadecimal digits."""
+    """Return 256 random bits as hexadecimal digits."""
     return secrets.token_hex(32)
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def usable(self) -> Self:
-        """Keys that open anything now. One that belongs to somebody works while their account
-        does.
-        """
+        """Return keys that are valid now; a key with an owner needs an active account."""
         current = Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now())
         owned = Q(owner__isnull=True) | Q(owner__is_active=True)
         return self.filter(current, owned, revoked_at__isnull=True)
 
     def authenticate(self, key: str) -> ApiKey | None:
-        """The usable key row for what a caller sent, or None. The look-up is by digest, so timing
-        tells nothing.
+        """Return the usable key that a caller sent, or None.
+
+        The lookup is by digest, so its timing reveals nothing about stored keys.
         """
         return self.usable().filter(digest=hash_key(key)).select_related("owner").first()
 
 
 class ApiKey(models.Model):
+    """An API key: hashed, scoped, revocable."""
+
     uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
     name = models.CharField(max_length=120)
-    # The first part of the key, so that people can tell keys apart. The rest is known to the caller
-    # alone.
+    # The first part of the key, so that people can tell keys apart. Only the caller knows the rest.
     hint = models.CharField(max_length=16, editable=False)
     digest = models.CharField(max_length=64, unique=True, editable=False)
     scopes = models.JSONField(default=list)
@@ -65,8 +70,8 @@ class ApiKey(models.Model):
         on_delete=models.PROTECT,
         related_name="api_keys",
     )
-    # Signs what we send to this key's webhooks. Kept in clear, because signing needs it; shown when
-    # it is made.
+    # Signs our webhook calls for this key. Stored in clear text, because signing needs it; shown
+    # only when it is created.
     webhook_secret = models.CharField(max_length=64, default=make_webhook_secret, editable=False)
     calls_per_minute = models.PositiveIntegerField(default=600)
     images_per_day = models.PositiveIntegerField(
@@ -76,12 +81,12 @@ class ApiKey(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # Calls are counted in minutes that begin with a call. Counted before the work: finished calls
-    # would miss those under way.
+    # Calls are counted in windows of one minute that start with a call. Counted before the work:
+    # counting finished calls would miss those in progress.
     minute_began_at = models.DateTimeField(null=True, blank=True, editable=False)
     calls_in_minute = models.PositiveIntegerField(default=0, editable=False)
 
-    text = ""  # the key itself, on the instance that has just been made and in no table
+    text = ""  # the full key; only set on a newly created instance, never stored
 
     objects = ApiKeyQuerySet.as_manager()
 
@@ -93,26 +98,28 @@ class ApiKey(models.Model):
 
     @classmethod
     def make(cls, **fields: Any) -> tuple[ApiKey, str]:
-        """Store a new key and return it with its text, which exists nowhere else and never
-        again.
-        """
+        """Create a key and return it with its full text, which is not stored."""
         hint = f"{PREFIX}_{secrets.token_hex(4)}"
         text = f"{hint}_{secrets.token_urlsafe(32)}"
         return cls.objects.create(hint=hint, digest=hash_key(text), **fields), text
 
     def may(self, scope: str) -> bool:
-        """A scope that ends in ``:all`` holds the one without it."""
+        """Return whether the key has the scope.
+
+        A scope that ends in ``:all`` includes the one without it.
+        """
         return scope in self.scopes or f"{scope}:all" in self.scopes
 
     def rotate_webhook_secret(self) -> str:
-        """Replace the secret at once and return the new one."""
+        """Replace the secret immediately and return the new one."""
         self.webhook_secret = make_webhook_secret()
         self.save(update_fields=["webhook_secret"])
         return self.webhook_secret
 
     def take_call(self, now: datetime) -> bool:
-        """Count a call if the minute has one left. Each statement compares and counts, so calls
-        cannot race.
+        """Count a call if the current minute has one left.
+
+        Each statement compares and counts, so concurrent calls cannot exceed the limit.
         """
         if not self.calls_per_minute:
             return False
@@ -124,26 +131,26 @@ class ApiKey(models.Model):
         return bool(
             current.update(calls_in_minute=F("calls_in_minute") + 1)
             or over.update(minute_began_at=now, calls_in_minute=1)
-            or current.update(
-                calls_in_minute=F("calls_in_minute") + 1
-            )  # another call has just begun the minute
+            # Another call has just started the minute.
+            or current.update(calls_in_minute=F("calls_in_minute") + 1)
         )
 
     def seconds_to_wait(self, now: datetime) -> int:
-        """Until the minute is over that has had all its calls."""
+        """Return the seconds until the current minute ends, at least 1."""
         began = ApiKey.objects.filter(pk=self.pk).values_list("minute_began_at", flat=True).first()
         left = (began or now) + WINDOW - now
         return min(max(int(left.total_seconds()) + 1, 1), int(WINDOW.total_seconds()))
 
     def revoke(self) -> None:
-        """At once and for good. A second time changes nothing."""
+        """Revoke the key immediately and permanently. Idempotent."""
         ApiKey.objects.filter(pk=self.pk, revoked_at__isnull=True).update(revoked_at=timezone.now())
         self.refresh_from_db()
 
 
 class ImagesOfDay(models.Model):
-    """How many images a key has had on one day. Counted before the work: a sum of calls would miss
-    those under way.
+    """The number of images that a key has requested on one day.
+
+    Counted before the work: a sum of finished calls would miss those in progress.
     """
 
     key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="days")
@@ -158,27 +165,29 @@ class ImagesOfDay(models.Model):
 
     @staticmethod
     def take(key: ApiKey, day: date, images: int) -> bool:
-        """Count that many, if the key has them left. One statement compares and counts, so calls
-        cannot race.
+        """Count ``images`` if the key has them left.
+
+        One statement compares and counts, so concurrent calls cannot exceed the limit.
         """
         limit = key.images_per_day
         fits = Q() if limit is None else Q(images__lte=limit - images)
         rows = ImagesOfDay.objects.filter(fits, key=key, day=day)
         if rows.update(images=F("images") + images):
             return True
-        ImagesOfDay.objects.bulk_create(
-            [ImagesOfDay(key=key, day=day)], ignore_conflicts=True
-        )  # the first of the day
+        # The first images of the day need a row.
+        ImagesOfDay.objects.bulk_create([ImagesOfDay(key=key, day=day)], ignore_conflicts=True)
         return bool(rows.update(images=F("images") + images))
 
     @staticmethod
     def refund(key: ApiKey, day: date, images: int) -> None:
+        """Subtract images that were counted but not produced."""
         ImagesOfDay.objects.filter(key=key, day=day, images__gte=images).update(
             images=F("images") - images
         )
 
     @staticmethod
     def of(key: ApiKey, day: date) -> int:
+        """Return the images counted for a key on a day."""
         return (
             ImagesOfDay.objects.filter(key=key, day=day).values_list("images", flat=True).first()
             or 0
@@ -186,8 +195,9 @@ class ImagesOfDay(models.Model):
 
 
 class ApiCall(models.Model):
-    """One answered call, for the developer who wonders what happened. No body, no query, no address
-    of an image.
+    """One answered call, for debugging by the key's owner.
+
+    Contains no body, no query string and no image URL.
     """
 
     key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="calls")

@@ -1,4 +1,4 @@
-"""A stored image. Immutable: what people see is what classifiers judged, for good."""
+"""Stored images. Immutable: people see exactly what the classifiers judged."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ def asset_storage() -> Storage:
 
 
 class Source(models.TextChoices):
+    """The origin of an asset."""
+
     TXT2IMG = "txt2img", "Text to image"
     UPLOAD = "upload", "Imported file"
     SCENARIO = "scenario", "Scenario"
@@ -32,8 +34,9 @@ class Source(models.TextChoices):
 
 class AssetQuerySet(models.QuerySet["Asset"]):
     def visible_to(self, user: User | AnonymousUser) -> Self:
-        """The one door to assets: who may not look at images at all gets none, so foreign ids read
-        as absent.
+        """Return the assets that a person may see; none without the permission.
+
+        Views load assets only through this method, so a forbidden asset looks like a missing one.
         """
         return (
             self
@@ -42,11 +45,13 @@ class AssetQuerySet(models.QuerySet["Asset"]):
         )
 
     def readable_by(self, key: ApiKey) -> Self:
-        """All for a key that may read all; for others what came by them."""
+        """Return the assets that an API key may read: all with READ_ALL, else its own."""
         return self if key.may(Scope.READ_ALL) else self.filter(api_key=key)
 
 
 class Asset(models.Model):
+    """A stored image with its origin, hashes and files."""
+
     uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
     source = models.CharField(max_length=8, choices=Source)
     request = models.ForeignKey(
@@ -62,16 +67,14 @@ class Asset(models.Model):
     height = models.PositiveIntegerField()
     size = models.PositiveIntegerField("bytes")
     sha256 = models.CharField(max_length=64, db_index=True)
-    pdq = models.BinaryField(
-        max_length=32, null=True
-    )  # perceptual hash; null for images too flat to have one
+    # Perceptual hash; null for images too flat to have one.
+    pdq = models.BinaryField(max_length=32, null=True)
     pdq_quality = models.PositiveSmallIntegerField(default=0)
     thumbnail = models.FileField(storage=asset_storage, max_length=200)
-    preview = (
-        models.TextField()
-    )  # 8 pixels as a data: address; all that is sent before somebody reveals the image
+    # 8 pixels as a data: URL. Only this is sent before a person reveals the image.
+    preview = models.TextField()
 
-    # What came in.
+    # Properties of the original file.
     source_type = models.CharField(max_length=10)
     source_sha256 = models.CharField(max_length=64)
     source_bytes = models.PositiveIntegerField()
@@ -92,7 +95,7 @@ class Asset(models.Model):
         null=True, blank=True, help_text="The provider's own NSFW detection, unaltered."
     )
     detection_level = models.PositiveSmallIntegerField(null=True, blank=True)
-    # The program that asked for it or sent it: its request's, or the call's.
+    # The program that requested or uploaded the image.
     api_key = models.ForeignKey(
         ApiKey,
         null=True,
@@ -150,7 +153,7 @@ class Asset(models.Model):
 
     @property
     def number(self) -> int | None:
-        """1-based place among its request's images."""
+        """Return the 1-based position among the images of the request."""
         return None if self.position is None else self.position + 1
 
     @property

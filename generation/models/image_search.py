@@ -1,4 +1,4 @@
-"""By what an image is found again: how it looks, and the words it was made with."""
+"""Indexes for finding images: perceptual hashes and words."""
 
 from __future__ import annotations
 
@@ -16,25 +16,23 @@ from generation.models.assets import Asset
 
 BANDS = 16
 BAND_BITS = 16
-# PDQ's authors advise to trust no hash of a lower quality: all flat images would look alike.
+# The authors of PDQ advise to ignore hashes of lower quality: all flat images would match.
 # https://github.com/facebook/ThreatExchange/tree/main/pdq
 QUALITY_MIN = 50
-NEAR = 15  # bits of 256: the same picture, saved or scaled again
-# A bit less, and found at a price that does not grow: 14 bits leave two of 16 bands as they are. By
-# chance an image shares one band with thousands of ten million others, and two with hardly any.
+NEAR = 15  # bits of 256: the same image, saved or scaled again
+# A smaller distance with a constant lookup cost: 14 bits leave 2 of 16 bands unchanged. In ten
+# million images, thousands share one band with an image by chance, but hardly any share two.
 CLOSE = 14
-WIDE = 31  # PDQ's own limit for "matches"
-# Pictures that are alike in one part (a white sky, a black frame) share bands by the thousand. The
-# newest will do.
+WIDE = 31  # PDQ's own limit for a match
+# Images with one equal part (white sky, black frame) share bands in large numbers. Only the newest
+# are compared.
 PER_BAND = 500
-# How many of those that share bands are compared bit by bit, those that share most bands first.
+# Number of images compared bit by bit; those that share the most bands come first.
 CANDIDATES_MAX = 2000
 
 
 def bands(pdq: bytes) -> list[int]:
-    """The hash cut into 16 numbers of 16 bits, each with its place in front, so that places cannot
-    be mixed up.
-    """
+    """Split the hash into 16 numbers of 16 bits, each prefixed with its band index."""
     return [
         index << BAND_BITS | int.from_bytes(pdq[2 * index : 2 * index + 2], "big")
         for index in range(BANDS)
@@ -42,10 +40,10 @@ def bands(pdq: bytes) -> list[int]:
 
 
 def keys(pdq: bytes, *, within: int) -> list[int]:
-    """The bands that a hash within this distance must share one of.
+    """Return the bands of which a hash within this distance must share at least one.
 
-    15 bits cannot touch all of 16 bands, so one is equal; 31 cannot touch each twice, so one
-    differs by a bit at most.
+    15 bits cannot change all 16 bands, so at least one is equal. 31 bits cannot change each band
+    twice, so at least one differs by at most one bit.
     """
     exact = bands(pdq)
     if within < BANDS:
@@ -54,14 +52,12 @@ def keys(pdq: bytes, *, within: int) -> list[int]:
 
 
 def distance(one: bytes, other: bytes) -> int:
-    """In how many of the 256 bits they differ."""
+    """Return the number of bits in which two hashes differ (0 to 256)."""
     return (int.from_bytes(one, "big") ^ int.from_bytes(other, "big")).bit_count()
 
 
 class HashBand(models.Model):
-    """One of the 16 bands of an asset's perceptual hash. An index lookup by bands finds every near
-    image.
-    """
+    """One of the 16 bands of an asset's perceptual hash, indexed for similarity search."""
 
     pk = models.CompositePrimaryKey("key", "asset_id")
     key = models.IntegerField()
@@ -72,6 +68,7 @@ class HashBand(models.Model):
 
     @classmethod
     def store(cls, asset: Asset) -> None:
+        """Store the bands of an asset whose hash is reliable."""
         if asset.pdq is not None and asset.pdq_quality >= QUALITY_MIN:
             HashBand.objects.bulk_create(
                 [HashBand(key=key, asset=asset) for key in bands(bytes(asset.pdq))]
@@ -80,20 +77,18 @@ class HashBand(models.Model):
 
 class AssetTextQuerySet(models.QuerySet["AssetText"]):
     def reading(self, needle: str) -> Self:
-        """Whose text has this stretch in it, with a space before its first word and behind its
-        last.
+        """Return rows whose text contains ``needle``, which starts and ends with a space.
 
-        Reads row by row, so it is meant for few. By an index: ``AssetText.with_words``.
+        Reads row by row, so use it on few rows. ``AssetText.with_words`` uses the index.
         """
         padded = Concat(Value(" "), "text", Value(" "), output_field=models.TextField())
         return self.alias(place=StrIndex(padded, Value(needle))).filter(place__gt=0)
 
 
 class AssetText(models.Model):
-    """The words that belong to an image, folded: its prompt, wherever it was made, and its file's
-    name.
+    """The searchable words of an asset, folded: its prompt and its file name.
 
-    Migration 0007 keeps a full-text index over it: FTS5 on SQLite, GIN on PostgreSQL.
+    Migration 0007 creates a full-text index on it: FTS5 on SQLite, GIN on PostgreSQL.
     """
 
     asset = models.OneToOneField(
@@ -108,6 +103,7 @@ class AssetText(models.Model):
 
     @classmethod
     def store(cls, asset: Asset, *, prompt: str) -> None:
+        """Store the folded prompt and file name of an asset, if there are any."""
         if text := fold(f"{prompt}\n{asset.original_name}"):
             cls.objects.create(asset=asset, text=text)
 
@@ -115,8 +111,10 @@ class AssetText(models.Model):
     def with_words(
         cls, words: Sequence[str], prefixes: Sequence[str], *, since: int, before: int, limit: int
     ) -> list[int]:
-        """Ids of assets that have all these folded words, by the full-text index. SQLite gives the
-        newest.
+        """Return the IDs of assets that contain all these folded words, from the full-text index.
+
+        ``since`` and ``before`` limit the IDs. On SQLite the result is the newest ``limit``; on
+        PostgreSQL it has no order.
         """
         if not all(_WORD.fullmatch(word) for word in (*words, *prefixes)):
             raise ValueError("Only folded words may become a question to the index.")
@@ -132,7 +130,7 @@ class AssetText(models.Model):
 
 
 _WORD = re.compile(r"[^\W_]+")
-# The CTE keeps PostgreSQL from walking the table when it hopes that the limit is reached soon.
+# The CTE stops PostgreSQL from scanning the table in the hope of reaching the limit early.
 _SQLITE = (
     (
         "SELECT rowid FROM generation_assettext_fts WHERE generation_assettext_fts MATCH %s AND"
@@ -155,12 +153,12 @@ _POSTGRESQL = (
 def nearest(
     pdq: bytes, *, within: int = NEAR, limit: int = 12, besides: int | None = None
 ) -> list[tuple[int, int]]:
-    """Ids of assets that look like this hash, nearest first, with their distances in bits; without
-    ``besides``.
+    """Return the IDs of similar assets and their distances in bits, nearest first.
 
-    Where more images share a band than can be compared, those go first that share most. An image
-    that differs by 31 bits anywhere shares 6 or 7 of the near bands and two with a probability of
-    0.998, one that only happens to share one shares no second.
+    ``besides`` is left out. If more images share a band than can be compared, those that share the
+    most bands are compared. An image that differs by 31 random bits shares 6 or 7 of the near bands
+    on average, and at least two with a probability of 0.998. An image that shares a band by chance
+    shares no second one.
     """
     at_least = 2 if within <= CLOSE else 1
     candidates = set(_sharing(keys(pdq, within=within), at_least=at_least)) - {besides}
@@ -171,8 +169,9 @@ def nearest(
 
 
 def _sharing(wanted: Sequence[int], *, at_least: int) -> list[int]:
-    """Assets that have most of these bands: of each band the newest, because one band may belong to
-    millions.
+    """Return the assets that share the most of these bands.
+
+    Reads only the newest PER_BAND assets of each band, because a band may occur in millions.
     """
     is_sqlite = connection.vendor == "sqlite"
     listed = "SELECT value AS key FROM json_each(%s)" if is_sqlite else "SELECT unnest(%s) AS key"

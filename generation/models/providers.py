@@ -1,6 +1,4 @@
-"""What Loupe remembers about the outside: how a provider fares, what it may still be asked, where
-an import stands.
-"""
+"""State of providers and imports: health, rate limit, import progress."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ class ProviderState(models.Model):
     last_success_at = models.DateTimeField(null=True, blank=True)
     last_error_at = models.DateTimeField(null=True, blank=True)
     last_error = models.TextField(blank=True)
-    # The token bucket of images per minute: how many there were at a time. Empty: full.
+    # Token bucket of images per minute: the number of tokens at tokens_at. Null: full.
     tokens = models.DecimalField(max_digits=10, decimal_places=4, null=True, blank=True)
     tokens_at = models.DateTimeField(null=True, blank=True)
 
@@ -25,8 +23,9 @@ class ProviderState(models.Model):
 
 
 class ImportRun(models.Model):
-    """A listing that is being imported page by page. The cursor moves only after a whole page is
-    stored.
+    """An import of a provider's listing, page by page.
+
+    The cursor moves only after a whole page is stored.
     """
 
     class Status(models.TextChoices):
@@ -47,7 +46,7 @@ class ImportRun(models.Model):
     error = models.TextField(blank=True)
     started_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True, blank=True)
-    # Renewed while a process works on it; a run whose lease has ended may be taken up by another.
+    # Renewed while a process works on the run. After its end another process may continue the run.
     leased_until = models.DateTimeField(null=True, blank=True)
 
     class Meta:

@@ -1,4 +1,4 @@
-"""A generation request, the images its provider promised, and the trace of its states."""
+"""Generation requests, their remote images, and the history of their status."""
 
 from __future__ import annotations
 
@@ -21,13 +21,11 @@ if TYPE_CHECKING:
 
 class GenerationRequestQuerySet(DueQuerySet["GenerationRequest"]):
     def open(self) -> Self:
-        """Requests that still move by themselves."""
+        """Return requests that the workers still process."""
         return self.filter(status__in=GenerationRequest.OPEN)
 
     def visible_to(self, user: User | AnonymousUser) -> Self:
-        """All with the permission, which every role has; without it, what they asked for
-        themselves.
-        """
+        """Return the requests that a person may see: all with the permission, else their own."""
         if not user.is_authenticated:
             return self.none()
         return (
@@ -38,8 +36,9 @@ class GenerationRequestQuerySet(DueQuerySet["GenerationRequest"]):
 
 
 class GenerationRequest(StateMachine, DueModel):
-    """One txt2img request, from the form to its stored images. Field ranges:
-    ``generation.wire.txt2img``.
+    """A txt2img request, from the form to its stored images.
+
+    Ranges of the fields: ``generation.wire.txt2img``.
     """
 
     class Status(models.TextChoices):
@@ -59,8 +58,8 @@ class GenerationRequest(StateMachine, DueModel):
         Status.SUBMITTING: (Status.PROCESSING, Status.QUEUED, Status.FAILED, Status.UNKNOWN),
         Status.PROCESSING: (Status.FETCHING, Status.FAILED),
         Status.FETCHING: (Status.SUCCEEDED, Status.FAILED),
-        # To processing when a webhook brought the lost task id home and a poll with our own key
-        # confirmed it.
+        # To processing after a webhook named the lost task ID and a poll with our own key confirmed
+        # it.
         Status.UNKNOWN: (Status.PROCESSING, Status.QUEUED, Status.FAILED),
         Status.FAILED: (Status.QUEUED,),
         Status.SUCCEEDED: (),
@@ -87,11 +86,10 @@ class GenerationRequest(StateMachine, DueModel):
     height = models.PositiveSmallIntegerField()
     image_num = models.PositiveSmallIntegerField("images")
     steps = models.PositiveSmallIntegerField()
-    # Double precision, as in JSON: what was given is what is sent.
+    # Double precision, as in JSON: the value that was entered is the value that is sent.
     guidance_scale = models.FloatField()
     sampler_name = models.CharField("sampler", max_length=40)
-    # Always chosen by us, never -1: a submission repeated by a person then asks for the identical
-    # images.
+    # Always a concrete number, never -1: a repeated submission then requests identical images.
     seed = models.BigIntegerField()
     sd_vae = models.CharField("VAE", max_length=255, blank=True)
     clip_skip = models.PositiveSmallIntegerField(null=True, blank=True)
@@ -116,17 +114,14 @@ class GenerationRequest(StateMachine, DueModel):
     cost = models.DecimalField(
         max_digits=10, decimal_places=6, null=True, blank=True, help_text="USD, where known."
     )
-    submit_answer = models.TextField(
-        blank=True, editable=False
-    )  # raw, first 4 KiB, kept before it is parsed
-    # The last task result, without the signatures of its addresses; what we could not read is in
-    # here too.
+    # Raw response to the submission, first 4 KiB, stored before it is parsed.
+    submit_answer = models.TextField(blank=True, editable=False)
+    # The last task result, without the signatures in its URLs. Includes fields that Loupe cannot
+    # parse.
     result = models.JSONField(null=True, blank=True, editable=False)
-    # SHA-256 of the secret in this request's webhook address: whoever reads the table cannot call
-    # it.
+    # SHA-256 of the secret in the webhook URL: read access to the table does not allow calls.
     webhook_digest = models.CharField(max_length=64, blank=True, editable=False)
-    # A task id that a webhook named while we had none. Only a hint, until a poll with our key
-    # confirms it.
+    # A task ID from a webhook while none was known. Unconfirmed until a poll with our own key.
     candidate_task_id = models.CharField(max_length=200, blank=True, editable=False)
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT
@@ -134,13 +129,13 @@ class GenerationRequest(StateMachine, DueModel):
     api_key = models.ForeignKey(
         ApiKey, null=True, blank=True, on_delete=models.PROTECT, related_name="requests"
     )
-    # What a program sent as Idempotency-Key, and SHA-256 of the body it sent with it.
+    # The Idempotency-Key that a program sent, and the SHA-256 of the body.
     idempotency_key = models.CharField(max_length=255, blank=True, editable=False)
     idempotency_digest = models.CharField(max_length=64, blank=True, editable=False)
-    # Where the program wants to be told. Its query may hold a secret of theirs, so no page shows
-    # it.
+    # The program's webhook URL. Its query string may contain a secret of the program, so no page
+    # shows it.
     callback_url = models.TextField(blank=True, editable=False)
-    # One press of the button is one request, however often the browser sends it.
+    # Deduplicates repeated submissions of one form.
     form_token = models.UUIDField(default=uuid4, unique=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     submitted_at = models.DateTimeField(null=True, blank=True)
@@ -224,7 +219,7 @@ class GenerationRequest(StateMachine, DueModel):
         return address("generation:request-detail", self.uuid)
 
     def is_visible_to(self, user: User) -> bool:
-        """The rule of ``visible_to``, for one request."""
+        """Return whether a person may see this request; same rule as ``visible_to``."""
         return user.has_perm("generation.view_generationrequest") or self.requested_by_id == user.pk
 
     @property
@@ -237,6 +232,7 @@ class GenerationRequest(StateMachine, DueModel):
 
     @property
     def submission(self) -> Submission:
+        """The request in the form that providers accept."""
         return Submission(
             model_name=self.model_name,
             prompt=self.prompt,
@@ -273,7 +269,10 @@ class GenerationRequest(StateMachine, DueModel):
         where: dict[str, Any] | None = None,
         **fields: Any,
     ) -> Self:
-        """As StateMachine.move_to, leaving one RequestTransition in the same transaction."""
+        """Change the status and record a RequestTransition in the same transaction.
+
+        Arguments and errors as in StateMachine.move_to.
+        """
         if status in self.FINISHED:
             fields |= {"finished_at": timezone.now(), "due_at": None}
         elif self.status in self.FINISHED:
@@ -288,7 +287,7 @@ class GenerationRequest(StateMachine, DueModel):
 
 
 class RequestTransition(models.Model):
-    """One change of a request's status. Written with the change, never altered."""
+    """One change of a request's status, written with the change and never altered."""
 
     request = models.ForeignKey(
         GenerationRequest, on_delete=models.CASCADE, related_name="transitions"
@@ -306,7 +305,7 @@ class RequestTransition(models.Model):
 
 
 class RemoteImage(StateMachine, DueModel):
-    """An image the provider has ready at an address that expires: what ``fetching`` works on."""
+    """A finished image at an expiring URL of the provider; work of the job ``fetch``."""
 
     class Status(models.TextChoices):
         WAITING = "waiting", "Waiting"
@@ -324,7 +323,7 @@ class RemoteImage(StateMachine, DueModel):
     )
     position = models.PositiveSmallIntegerField()
     status = models.CharField(max_length=7, choices=Status, default=Status.WAITING)
-    # Signed, so a secret while it lives: emptied as soon as the image is stored or given up, and
+    # A signed URL is a secret while it is valid: cleared when the image is stored or failed, and
     # never shown.
     url = models.TextField(blank=True)
     expires_at = models.DateTimeField()
@@ -333,9 +332,8 @@ class RemoteImage(StateMachine, DueModel):
     refreshes = models.PositiveSmallIntegerField(
         default=0, help_text="How often a new address was asked for."
     )
-    detection = models.JSONField(
-        null=True, blank=True
-    )  # the provider's own, unaltered; None: not asked for
+    # The provider's own result, unaltered; None: not requested.
+    detection = models.JSONField(null=True, blank=True)
     error = models.TextField(blank=True)
 
     objects = DueQuerySet["RemoteImage"].as_manager()

@@ -1,4 +1,4 @@
-"""What each host last found out about the image storage."""
+"""The latest check of the image storage by each host."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from django.db import models
 
 class StorageReportQuerySet(models.QuerySet["StorageReport"]):
     def seen_since(self, limit: datetime) -> Self:
+        """Return reports newer than ``limit``."""
         return self.filter(seen_at__gt=limit)
 
 
 class StorageReport(models.Model):
-    """One row per host. Every process of a host writes the same row; its worker does so every ten
-    seconds.
+    """A host's last storage check.
+
+    One row per host: all processes of the host write it, and its worker does so every ten seconds.
     """
 
-    # An older report says nothing about now.
+    # Older reports are out of date.
     FRESH_FOR = timedelta(seconds=60)
 
     host = models.CharField(max_length=255, unique=True)
