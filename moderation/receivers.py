@@ -1,6 +1,4 @@
-"""What receives ``asset_stored``: every stored asset gets its review and its classifications, or is
-not stored.
-"""
+"""Receivers of ``asset_stored``, run in the transaction that stores the asset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Roles are groups; the migration below and every later one derive them from this table."""
+"""Roles as groups. Migrations create the groups from this table."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ ROLES: dict[str, tuple[str, ...]] = {
 
 
 def sync(group_model: Any, permission_model: Any) -> None:
-    """Make the groups hold exactly these permissions. Models are passed in, so that migrations can
-    use it.
+    """Set the groups' permissions to exactly this table.
 
-    A permission that a later migration makes is left out until that migration calls this again.
+    Models are passed in, so that migrations can use historical ones. A permission that does not
+    exist yet is left out until a later migration calls this again.
     """
     for role, names in ROLES.items():
         group, _ = group_model.objects.get_or_create(name=role)

@@ -1,6 +1,4 @@
-"""The pumps of moderation: classifiers, events for programs, counting the record, and
-housekeeping.
-"""
+"""The jobs of moderation: classifiers, webhook events, statistics and housekeeping."""
 
 from __future__ import annotations
 
@@ -42,7 +40,7 @@ def classify(run: JobRun) -> None:
 
 @job("ask", due=lambda: _far().due())
 def ask(run: JobRun) -> None:
-    """Ask classifiers over the network, as many images in one call as each takes."""
+    """Run due classifications of remote classifiers, in batches as large as each accepts."""
 
     def go_on() -> bool:
         run.renew()
@@ -66,7 +64,7 @@ def ask(run: JobRun) -> None:
 
 @job("deliver", due=delivery.is_due)
 def deliver(run: JobRun) -> None:
-    """Tell programs what became of their requests."""
+    """Send due webhook events."""
 
     def go_on() -> bool:
         run.renew()
@@ -77,7 +75,7 @@ def deliver(run: JobRun) -> None:
 
 @job("learn", due=statistics.due)
 def learn(run: JobRun) -> None:
-    """Count what has been decided: words of prompts, figures of days."""
+    """Count new decisions into word stats and daily stats."""
 
     def go_on() -> bool:
         run.renew()
@@ -88,7 +86,7 @@ def learn(run: JobRun) -> None:
 
 @job("housekeeping", due=lambda: Chore.objects.due())
 def clean_up(run: JobRun) -> None:
-    """Delete what only grows, chore by chore."""
+    """Run due housekeeping chores."""
 
     def go_on() -> bool:
         run.renew()

@@ -56,7 +56,7 @@ urlpatterns = [
         developers.rotate_webhook_secret,
         name="rotate-webhook-secret",
     ),
-    # Other services' addresses: none ends with a slash.
+    # URLs of other services' formats, without a trailing slash.
     path("api/nsfw/image", nanogpt.classify, name="nanogpt-classify"),
     path("api/openapi.json", document.document, name="openapi"),
     path("api/docs", document.docs, name="api-docs"),
@@ -64,8 +64,6 @@ urlpatterns = [
     path("v1/assets/get-bulk", scenario.assets_in_bulk, name="scenario-assets-in-bulk"),
     path("v1/assets/<str:asset_id>", scenario.asset, name="scenario-asset"),
     re_path(r"v1/[\s\S]*$", scenario.unknown),
-    path(
-        "/v3/", include(urls)
-    ),  # what an address becomes when the base in front of it ends with a slash
+    path("/v3/", include(urls)),  # for clients whose base URL ends with a slash
     path("v3/", include(urls)),
 ]

@@ -1,4 +1,4 @@
-"""Forms that people fill in at the desk."""
+"""Filter form of the record."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CATEGORY_TREE: list[Any] = [
 
 
 class DecisionFilterForm(forms.Form):
-    """Which part of the record. Page and CSV share it, and its fields are the page's address."""
+    """Filters of the record. Page and CSV share it, and its fields are URL parameters."""
 
     start = forms.DateField(
         label="From", required=False, widget=forms.DateInput(attrs={"type": "date"})
@@ -42,7 +42,7 @@ class DecisionFilterForm(forms.Form):
     )
 
     def __init__(self, *args: Any, besides: Collection[str] = (), **kwargs: Any) -> None:
-        """``besides``: names in the data that are no filters and are read elsewhere."""
+        """Accept ``besides``: parameters in the data that are not filters."""
         super().__init__(*args, **kwargs)
         self._besides = besides
 

@@ -1,4 +1,4 @@
-"""The forms of a queue's page: what narrows it, and under which name that is kept."""
+"""Forms of a queue's page: filters, and saving them under a name."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ NAME_MAX = 60
 
 
 class QueueFilterForm(forms.Form):
-    """The filters as fields. Only shown: an address is read by ``Filters.read``, which refuses
-    nothing.
+    """The filters as fields, for display only.
+
+    ``Filters.read`` reads the URL and ignores invalid values.
     """
 
     category = forms.ChoiceField(required=False)
@@ -57,7 +58,7 @@ class QueueFilterForm(forms.Form):
 
 
 def _with(offered: Iterable[int], chosen: int) -> list[int]:
-    """What is offered, and what an address asks for beside it."""
+    """Return the offered values, with the chosen one from the URL if it is another."""
     return sorted({*offered, *filter(None, (chosen,))})
 
 

@@ -1,6 +1,4 @@
-"""What the review screen shows, gathered before the template runs: no query and no rule is left to
-the template.
-"""
+"""Context of the review page, complete before rendering: templates run no queries and no rules."""
 
 from __future__ import annotations
 
@@ -29,12 +27,14 @@ SURROUNDS = [str(value) for value in Preferences.Surround.values]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
+    """A decision in a review's history."""
+
     decision: Decision
     may_reverse: bool
 
 
 def panel(*, user: User, review: Review, queue: Queue | None) -> dict[str, Any]:
-    """The context of one image's panel: all of the screen but the rail."""
+    """Build the context of one image's panel: the whole page except the sidebar."""
     asset, generation = review.asset, review.asset.request
     if generation is not None and not generation.is_visible_to(user):
         generation = None
@@ -42,7 +42,7 @@ def panel(*, user: User, review: Review, queue: Queue | None) -> dict[str, Any]:
     notes = surroundings.notes_of(asset)
     prompt = generation.prompt if generation else notes.prompt if notes else ""
     is_blind = blind(user, review, queue)
-    # Most images come to the desk without any, and what reads them joins five tables.
+    # Skipped for reviews known to have no decisions, which are most: the query joins five tables.
     decisions = (
         _DECISIONS.rows(review=review.pk)
         if getattr(review, "was_decided", True) and not is_blind
@@ -82,7 +82,7 @@ def panel(*, user: User, review: Review, queue: Queue | None) -> dict[str, Any]:
 
 
 def stage(review: Review) -> dict[str, Any]:
-    """The context of the picture alone."""
+    """Build the context of the image alone."""
     boxes = labels.boxes_of(review.asset, labels.sources_of(review))
     return {"review": review, "asset": review.asset, "boxes": boxes}
 
@@ -98,17 +98,18 @@ _DECISIONS = PreparedQuery(
 
 
 def blind(user: User, review: Review, queue: Queue | None) -> bool:
-    """Whether they shall judge without seeing what was decided: in that queue, or while they hold
-    it for that.
+    """Return whether the user must judge without seeing the first decision.
+
+    That is so in the queue of second opinions, and while the user holds such a review.
     """
     asked = queue is not None and queue.is_blind
     if review.is_own_request_of(user):
-        return False  # nobody asks them
+        return False  # no second opinion is asked of the requester
     return review.wants_opinion_of(user) and (asked or review.is_held_by(user))
 
 
 def rail(user: User) -> dict[str, Any]:
-    """Queues with bounded counts, and what this person alone has done and seen today."""
+    """Build the sidebar's context: queues with bounded counts, and the user's numbers of today."""
     numbers = numbers_of(user)
     return {
         "rail": [(depth.queue, depth.count) for depth in numbers.depths],
@@ -119,8 +120,9 @@ def rail(user: User) -> dict[str, Any]:
 
 
 def entries(decisions: Iterable[Decision], user: User, *, is_party: bool = False) -> list[Entry]:
-    """``is_party``: they are half of a disagreement, so all they may take back is their own
-    opinion.
+    """Build history entries.
+
+    ``is_party``: the user gave one of two differing opinions, so may reverse only that one.
     """
     return [
         Entry(
@@ -133,16 +135,14 @@ def entries(decisions: Iterable[Decision], user: User, *, is_party: bool = False
 
 
 def claim_seconds(review: Review) -> int:
-    """How long the claim still holds, by the server's clock; the browser only counts down from
-    here.
-    """
+    """Return the seconds left of the claim, by the server's clock."""
     if review.claimed_until is None:
         return 0
     return max(0, int((review.claimed_until - timezone.now()).total_seconds()))
 
 
 def foot(user: User, review: Review, queue: Queue | None, *, is_party: bool = False) -> str:
-    """Which of the designed feet the inspector gets."""
+    """Return the variant of the action bar."""
     stopped = _why_not(user, review, queue, is_party=is_party)
     if stopped:
         return stopped
@@ -152,7 +152,7 @@ def foot(user: User, review: Review, queue: Queue | None, *, is_party: bool = Fa
 
 
 def _why_not(user: User, review: Review, queue: Queue | None, *, is_party: bool) -> str:
-    """The foot that says why this person cannot decide it; "" where they can."""
+    """Return the variant for a user who cannot decide this review; "" if they can."""
     if not user.has_perm("moderation.decide_review"):
         return "looking"
     if review.status == Review.Status.CLASSIFYING:
@@ -169,12 +169,12 @@ def _why_not(user: User, review: Review, queue: Queue | None, *, is_party: bool)
 
 
 def undo_seconds(decision: Decision | None) -> int:
-    """How long somebody's last decision can still be taken back; 0 when there is none."""
+    """Return the seconds left to undo the user's last decision; 0 without one."""
     if decision is None:
         return 0
     return max(0, int((decision.created_at + UNDO_WINDOW - timezone.now()).total_seconds()))
 
 
 def surround_after(preferences: Preferences) -> str:
-    """Where the surround key goes next."""
+    """Return the surround that the surround key switches to."""
     return SURROUNDS[(SURROUNDS.index(preferences.surround) + 1) % len(SURROUNDS)]

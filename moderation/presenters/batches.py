@@ -1,4 +1,4 @@
-"""What a batch shows: decisions made in one go, and which of them can still be taken back."""
+"""Context of a batch: its decisions, and which of them can still be reversed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchEntry:
+    """A decision of a batch."""
+
     decision: Decision
     may_reverse: bool
-    is_overtaken: bool  # something newer has been decided on its image
+    is_overtaken: bool  # a newer decision on the image is in effect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
+    """The decisions that were made together."""
+
     uuid: UUID
     entries: Sequence[BatchEntry]
     is_mine: bool
@@ -46,12 +50,12 @@ class Batch:
 
     @property
     def undo_until(self) -> datetime:
-        """Until when whoever made it may take it back."""
+        """End of the undo window of the person who made the batch."""
         return self.first.created_at + UNDO_WINDOW
 
 
 def batch_of(*, user: User, uuid: UUID) -> Batch | None:
-    """What was done under this name; None when nothing was."""
+    """Return a batch; None if it has no decisions."""
     decisions = list(Decision.objects.of_batch(uuid))
     if not decisions:
         return None
@@ -64,7 +68,8 @@ def batch_of(*, user: User, uuid: UUID) -> Batch | None:
 
 
 def _entry(decision: Decision, last: Decision | None, user: User) -> BatchEntry:
-    # A second opinion on it goes with it; anything else that is newer has to go first.
+    # A second opinion on this decision is reversed with it. Any other newer decision must be
+    # reversed first.
     is_last = last is not None and decision.pk in {last.pk, last.second_of_id}
     stands = decision.verdict != Verdict.REVERSE and not hasattr(decision, "reversed_by")
     return BatchEntry(

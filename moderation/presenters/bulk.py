@@ -1,6 +1,4 @@
-"""What the contact sheet shows: tiles, images that look the same as one of them, and what is about
-to be decided.
-"""
+"""Context of the contact sheet: tiles, near duplicates, and the preview of a bulk decision."""
 
 from __future__ import annotations
 
@@ -32,15 +30,13 @@ PROMPT_SHOWN = 240
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SheetOptions:
-    """How a sheet is looked at. All of it is in the address, so that a reload and Back show the
-    same.
-    """
+    """The view options of a sheet. All are in the URL, so that reload and Back keep them."""
 
     queue: Queue
     size: str = "m"
-    opened: frozenset[int] = frozenset()  # looks whose images are shown one by one
+    opened: frozenset[int] = frozenset()  # near-duplicate groups shown as single images
     is_revealed: bool = False
-    batch: UUID | None = None  # what has just been decided
+    batch: UUID | None = None  # the batch decided last
 
     @classmethod
     def read(cls, queue: Queue, given: QueryDict) -> SheetOptions:
@@ -75,7 +71,7 @@ class SheetOptions:
         return urlencode(pairs)
 
     def at(self, name: str) -> str:
-        """An address below the sheet's queue, seen in the same way."""
+        """Return a URL below the sheet's queue with the same options."""
         return "?".join(
             filter(None, (reverse(f"moderation:{name}", args=[self.queue.slug]), self.query))
         )
@@ -101,22 +97,22 @@ class SheetOptions:
         return [(size, name, replace(self, size=size).address) for size, name in SIZES.items()]
 
     def toggled(self, near_duplicate_group: int) -> str:
-        """The address where these images are shown one by one, or as one tile again."""
+        """Return the URL that expands or collapses a near-duplicate group."""
         return replace(self, opened=self.opened ^ {near_duplicate_group}).address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tile:
-    """One image, or several that look the same and are decided as one."""
+    """A tile of the sheet: one image, or near duplicates that are decided together."""
 
     members: Sequence[Review]
     number: int
     veil: ImageCover
     is_revealed: bool
     is_chosen: bool
-    reader: User | None = None  # who looks at the sheet; only they are shown prompts
-    toggle_url: str = ""  # takes images that look the same apart, or puts them together again
-    alike: int = 0  # how many such images are on the sheet, when they are shown one by one
+    reader: User | None = None  # the viewer; prompts are shown only if visible to them
+    toggle_url: str = ""  # URL that expands or collapses the near duplicates
+    alike: int = 0  # number of near duplicates on the sheet if expanded
 
     @property
     def review(self) -> Review:
@@ -135,7 +131,7 @@ class Tile:
 
     @property
     def label(self) -> str:
-        """All that a screen reader says of it."""
+        """Accessible name of the tile."""
         review = self.review
         sure = "" if review.top_confidence is None else f" {review.top_confidence:.0f}"
         alike = f", {len(self.members)} images that look the same" if len(self.members) > 1 else ""
@@ -150,8 +146,9 @@ def tiles(
     chosen: Collection[UUID] = (),
     reader: User | None = None,
 ) -> list[Tile]:
-    """Images that look the same make one tile, at the place of the first of them, unless somebody
-    took them apart.
+    """Build the tiles.
+
+    Near duplicates share one tile, at the position of the first, unless their group is expanded.
     """
     crowds: dict[tuple[str, int], list[Review]] = {}
     for review in reviews:
@@ -197,7 +194,7 @@ def _tile(
 def sheet(
     *, user: User, options: SheetOptions, preferences: Preferences, marked: Collection[UUID] = ()
 ) -> dict[str, Any]:
-    """The context of the sheet: what this person holds of the queue. Looking claims nothing."""
+    """Build the context of the sheet: the user's claimed reviews of the queue. Claims nothing."""
     reviews = bulk_claims.on_sheet(user=user, queue=options.queue)
     ends = [review.claimed_until for review in reviews if review.claimed_until]
     return {
@@ -216,7 +213,7 @@ def sheet(
 
 
 def suggestions(reviews: Iterable[Review]) -> list[Suggestion]:
-    """What most images of the sheet are there for, as far as a rejection can name it."""
+    """Return the most frequent top categories of the sheet that can be reject reasons."""
     allowed = taxonomy.reject_reasons()
     often = Counter(
         review.top_category for review in reviews if review.top_category in allowed
@@ -227,15 +224,15 @@ def suggestions(reviews: Iterable[Review]) -> list[Suggestion]:
     ]
 
 
-# --- What is about to be decided ---
+# --- Preview of a bulk decision ---
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marked:
-    """What somebody has marked on a sheet, as far as it is still theirs."""
+    """The marked reviews of a sheet that the user still holds."""
 
     reviews: Sequence[Review]
-    left_out: str  # in words
+    left_out: str  # message about marked reviews that are no longer held
 
 
 def marked(
@@ -246,11 +243,11 @@ def marked(
     chosen: Collection[UUID],
     the_rest: bool = False,
 ) -> Marked:
-    """The images of the tiles that were chosen, or of all others that were ``shown``.
+    """Return the reviews of the chosen tiles, or of all other ``shown`` tiles.
 
-    Nothing that was not on the sheet can be among them: what came to it since, in another window,
-    was not seen. Tiles are made of all that was shown, so that one stays chosen, and what it has
-    lost is named, whichever image that was.
+    Only reviews that were on the page are included: another tab may have added more to the sheet.
+    Tiles are rebuilt from everything that was shown: a tile stays chosen if any of its images was
+    chosen, and images no longer held are named.
     """
     here = {
         review.uuid: review
@@ -267,7 +264,7 @@ def marked(
 
 
 def _named(uuids: Collection[UUID]) -> list[Review]:
-    """As much of these as a sentence about them needs."""
+    """Load reviews with what a message about them needs."""
     if not uuids:
         return []
     return list(
@@ -294,9 +291,7 @@ def previewed(
     preferences: Preferences,
     seen: Collection[UUID],
 ) -> list[Mapping[str, Any]]:
-    """The images that a verdict is about, each as it was seen: what was never revealed is not
-    revealed here.
-    """
+    """Return the images of a bulk decision, each covered unless it was revealed before."""
     clear = {
         review.near_duplicate_group
         for review in reviews

@@ -1,9 +1,7 @@
-"""The numbers beside the picture and on the page Today: what waits for somebody, and what they have
-decided today.
+"""Counts in the sidebar and on the page Today: waiting reviews, and the user's decisions of today.
 
-All of them in one query whose text is kept, because every open desk asks for them every five
-seconds. What waits is counted up to a limit; today's decisions in an index that holds all that is
-asked of them.
+One prepared query returns all of them, because every open desk polls them every five seconds.
+Waiting reviews are counted up to a limit, and today's decisions in a covering index.
 """
 
 from __future__ import annotations
@@ -32,20 +30,25 @@ PAST = {Verdict.APPROVE: "Approved", Verdict.REJECT: "Rejected", Verdict.ESCALAT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Depth:
+    """The number of reviews in a queue."""
+
     queue: Queue
-    count: str  # up to the limit
-    since: datetime | None  # when the oldest of it came
+    count: str  # bounded, such as "1000+"
+    since: datetime | None  # arrival of the oldest review
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numbers:
+    """The counts of a user's queues and of their decisions of today."""
+
     depths: list[Depth]
     verdicts: list[
         tuple[Verdict, str, int]
-    ]  # with its name, and how many since midnight (UTC) that still stand
+    ]  # verdict, name, count since midnight (UTC) of decisions in effect
 
 
 def numbers_of(user: User) -> Numbers:
+    """Return a user's counts."""
     shown, now = queues.for_user(user), timezone.now()
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     found = iter(
@@ -63,7 +66,7 @@ def numbers_of(user: User) -> Numbers:
 
 
 def count_each(shown: Sequence[Queue], user: User) -> list[str]:
-    """Count what waits in each of these queues, up to the limit, in one query."""
+    """Return the bounded counts of queues, in one query."""
     if not shown:
         return []
     counts = [
@@ -87,20 +90,20 @@ def _numbers(slugs: tuple[str, ...]) -> PreparedQuery[Any]:
         ]
         return User.objects.filter(pk=user).values_list(*columns)
 
-    # What somebody holds is the only queue that asks what the time is.
+    # Only the queue of held reviews depends on the current time.
     return PreparedQuery(
         build, user=int, midnight=datetime, **({"now": datetime} if "mine" in slugs else {})
     )
 
 
 def _depth(rows: ReviewQuerySet) -> Iterable[Subquery]:
-    """How many, and when the oldest came: ids follow arrival."""
+    """Yield the count, and the arrival of the oldest review: ids follow arrival."""
     yield Counted(rows.values("pk")[: queues.COUNT_LIMIT + 1])
     yield Subquery(rows.order_by("pk").values("created_at")[:1])
 
 
 def _since(midnight: datetime, user: int) -> Iterable[Subquery]:
-    """For each verdict how often they have given it, and how often that was taken back."""
+    """Yield per verdict the number of the user's decisions and of their reversals."""
     of_today = Decision.objects.filter(created_at__gte=midnight).order_by("created_at", "sequence")
     rows = Decision.objects.filter(sequence__gte=Subquery(of_today.values("sequence")[:1]))
     taken_back = rows.filter(verdict=Verdict.REVERSE).values("reverses")

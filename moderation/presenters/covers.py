@@ -1,4 +1,4 @@
-"""How a list shows an image: blurred, grey or as it is, as its viewer prefers for the category."""
+"""Covers of thumbnails in lists, by the viewer's preference for the category."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from moderation.presenters.partials import part
 
 
 def image_cover(preferences: Preferences, l1: str, preview: str, thumbnail_url: str) -> SafeString:
-    """Render the small picture of a list. While it is blurred, only its few pixels are sent."""
+    """Render a thumbnail. While it is blurred, only the 8-pixel preview is sent."""
     veil = preferences.cover_for(l1)
     return part(
         "cover",

@@ -1,8 +1,7 @@
-"""The page Today: what is waiting, what is running, what went wrong, for whoever looks.
+"""Context of the page Today: waiting, running and failed work, by the viewer's roles.
 
-Everything that is counted is counted up to a limit or read from a few rows, so that the page costs
-the same over ten million images. Its numbers are Numbers: the page shows them where they belong,
-and its poll sends them again.
+Every count is bounded or reads few rows, so the page costs the same with ten million images. The
+page's poll sends its Numbers again, each for its place.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ from moderation.templatetags.desk import age
 
 RECENT = 5
 SHOWN = 5
-# Older rows say nothing about now, and no index finds failures among them.
+# Older rows do not show the current state, and failures have no index.
 LOOK_BACK = 10_000
 OVERDUE = timedelta(minutes=5)
 Status = Review.Status
@@ -49,7 +48,7 @@ Status = Review.Status
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number on the page that keeps up with the world: its place, and what stands there now."""
+    """A live number: the id of its element and its current text."""
 
     id: str
     text: str
@@ -58,6 +57,8 @@ class Number:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
+    """A queue with its live count."""
+
     queue: Queue
     count: Number
     oldest: Number
@@ -65,7 +66,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """How something outside fares, in a word with its tone."""
+    """The state of an external service, as one word with a tone."""
 
     label: str
     status: str  # for data-status
@@ -75,7 +76,7 @@ class Health:
 
 
 def today(user: User) -> dict[str, Any]:
-    """The context of the page: the parts that this person's roles call for."""
+    """Build the context of the page for the user's roles."""
     parts: dict[str, Any] = {
         "day": Number("n-day", dateformat.format(timezone.now(), "l j F")),
         **_storage(),
@@ -107,7 +108,7 @@ def _numbers(parts: dict[str, Any]) -> Iterable[Number]:
     yield from (number for _, number in parts.get("figures", ()))
 
 
-# --- Who decides ---
+# --- For moderators ---
 
 
 def _mine(user: User) -> dict[str, Any]:
@@ -135,7 +136,7 @@ def _held(depths: Iterable[Depth]) -> dict[str, Any]:
 
 
 def _sentence(place: str, count: str, noun: str, rest: str) -> Number:
-    """Return a number with its noun, in the singular for one."""
+    """Return a number with its noun, singular for one."""
     return Number(place, f"{count} {noun}{'' if count == '1' else 's'} {rest}", is_words=True)
 
 
@@ -152,9 +153,7 @@ def _waiting(depth: Depth) -> Waiting:
 
 
 def _seniors() -> dict[str, Any]:
-    """Of the escalated ones: where two people disagreed. Looked for among the oldest, which are
-    next.
-    """
+    """Count disagreements among the oldest escalated reviews, which are next in the queue."""
     oldest = (
         Review.objects.with_status(Status.ESCALATED)
         .order_by("pk")
@@ -164,7 +163,7 @@ def _seniors() -> dict[str, Any]:
     return {"disagreements": Number("n-disagreements", str(rows.count()))}
 
 
-# --- What runs, what went wrong ---
+# --- Running and failed work ---
 
 
 def _running(user: User) -> dict[str, Any]:
@@ -187,9 +186,7 @@ def _storage() -> dict[str, Any]:
 
 
 def _wrong(user: User) -> dict[str, Any]:
-    """Requests that failed since yesterday or need somebody, and images no classifier could judge
-    that still wait.
-    """
+    """Return requests that failed since yesterday or need a person, and waiting unjudged images."""
     seen = GenerationRequest.objects.visible_to(user).order_by("-created_at").values("pk")
     unknown = seen.filter(status=GenerationRequest.Status.UNKNOWN)[:SHOWN]
     failed = seen.filter(status=GenerationRequest.Status.FAILED, created_at__gte=_yesterday())[
@@ -209,8 +206,8 @@ def _wrong(user: User) -> dict[str, Any]:
 
 def _unjudged() -> Iterable[Classification]:
     newest = Classification.objects.order_by("-pk").values("pk")[:1]
-    # By themselves first: in one join, SQLite would begin with all that waits and look for failures
-    # of each.
+    # Filtered in a subquery: with a single join, SQLite starts from all waiting reviews and
+    # searches failures for each.
     failed = Classification.objects.filter(
         pk__gt=Subquery(newest) - LOOK_BACK,
         status=Classification.Status.FAILED,
@@ -227,7 +224,7 @@ def _yesterday() -> datetime:
     return timezone.now() - timedelta(days=1)
 
 
-# --- Leads, operators, auditors ---
+# --- For policy leads, operators and auditors ---
 
 
 def _policy() -> dict[str, Any]:
@@ -273,9 +270,7 @@ def _operations() -> dict[str, Any]:
 
 
 def _chores() -> dict[str, Any] | None:
-    """Return when housekeeping last ended, and the chores that fail; None before a worker has
-    run.
-    """
+    """Return the last housekeeping run and the failing chores; None before the first run."""
     chores = list(Chore.objects.all())
     if not chores:
         return None

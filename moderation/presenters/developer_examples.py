@@ -1,6 +1,6 @@
-"""The examples of the page Developers: shell and Python that run as pasted, with $LOUPE_KEY set.
+"""Examples of the page Developers: shell and Python, ready to run with $LOUPE_KEY set.
 
-Every inserted value is quoted for the language it stands in: a model's name may hold anything.
+Inserted values are quoted for their language: a model's name may contain any character.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ import json
 import shlex
 from dataclasses import dataclass
 
-# 64 pixels square, so that a call needs no file and nothing to fetch.
+# 64 x 64 pixels, inline, so that the example needs no file.
 SAMPLE_IMAGE = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAEAAAABAAQMAAACQp+OdAAAABlBMVEUoWozwtDyBtoSWAAAAS0lEQVR42u3IqxGA"
     "MBRE0UOIiKQESqcUSkkJkRH8xHMMjhkUV51dvmsE57DGOqsE2RQoSmCSAwjM0u15ieq4Pc0W6Hpg0wK7xd9jF0A1DWnT+RAxAAAAAElFTkSuQmCC"
 )
 PROMPT = "a quiet harbour at dawn"
-# Shows the reply, and hands on the id in it.
+# Shows the response and passes on its task id.
 READ_TASK_ID = r"""tee /dev/stderr | sed -n 's/.*"task_id": *"\([^"]*\)".*/\1/p'"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    label: str  # for people who do not see it
+    label: str  # accessible name
     code: str
 
 

@@ -1,4 +1,4 @@
-"""What somebody has looked at today, for their own eyes."""
+"""A person's exposure today, shown to that person only."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExposureToday:
+    """Viewed images in the last 60 minutes and today."""
+
     hour_images: int
     hour_severe: int
     today_images: int
@@ -25,10 +27,9 @@ class ExposureToday:
 
 
 def seen_by(user: User) -> ExposureToday:
-    """Add up the last 60 minutes and today (UTC), and tell whether to suggest a break. One query.
+    """Return the user's exposure of the last 60 minutes and of today (UTC), in one query.
 
-    The step that began before the 60 minutes and reaches into them counts whole: nothing seen in
-    them is left out.
+    The step that reaches into the 60 minutes counts whole, so the hour is never underestimated.
     """
     now = timezone.now()
     midnight, hour_ago = now.replace(hour=0, minute=0, second=0, microsecond=0), now - WINDOW - STEP

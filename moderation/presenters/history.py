@@ -1,6 +1,4 @@
-"""A person's own decisions: which they can still take back, and how their second opinions went. For
-them alone.
-"""
+"""A person's own decisions and second opinions, shown to that person only."""
 
 from __future__ import annotations
 
@@ -20,18 +18,19 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 LENGTH = 50
-# Own figures are about so many of the newest decisions, so that they cost the same after ten years.
+# Own stats cover only the newest decisions, which bounds the cost.
 LOOK_BACK = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryRow:
-    """One decision, and whether it can be taken back now."""
+    """A decision, and whether it can be reversed now."""
 
     decision: Decision
-    why_not: str  # as a sentence; empty: it can
-    brief: str  # the same in a few words
-    seconds: int | None  # left to do so; None: no limit, or it cannot
+    why_not: str  # message; empty if it can be reversed
+    brief: str  # short form of why_not
+    # seconds left to reverse; None without a limit, or if it cannot be reversed
+    seconds: int | None
 
     @property
     def may_reverse(self) -> bool:
@@ -40,7 +39,7 @@ class HistoryRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnStats:
-    """How often others judged the same as this person, and what became of their decisions."""
+    """Agreement of second opinions with the user, and reversals of the user's decisions."""
 
     looked_at_twice: int
     agreed: int
@@ -54,7 +53,7 @@ class OwnStats:
 
 
 def lines(user: User) -> list[HistoryRow]:
-    """Their newest decisions, newest first."""
+    """Return the user's newest decisions, newest first."""
     rows = Decision.objects.filter(reviewer=user).newest_first()
     found = list(rows.for_list()[:LENGTH])
     newest = _newest_of(found)
@@ -62,7 +61,7 @@ def lines(user: User) -> list[HistoryRow]:
 
 
 def _newest_of(decisions: Sequence[Decision]) -> set[int]:
-    """Those that are still the last on their image."""
+    """Return the keys of decisions that are still the last in effect on their image."""
     effective: dict[int, list[Decision]] = defaultdict(list)
     rows = Decision.objects.effective().filter(
         review__in={decision.review_id for decision in decisions}

@@ -1,6 +1,4 @@
-"""What classifiers said about an image, in words: sources, what they cannot see, suggestions,
-boxes.
-"""
+"""The classifiers' results for people: sources, their limits, suggestions, boxes."""
 
 from __future__ import annotations
 
@@ -18,20 +16,23 @@ from moderation.models.classification_summary import Part, Run, pack, unpack
 from moderation.taxonomy import Category
 
 SUGGESTIONS = 9
-# An exclusive list of what it sees reads better than a long list of what it does not.
+# With this few categories or fewer, the text lists what the classifier sees instead of what it does
+# not.
 FEW = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelGroup:
+    """A category that one classifier found, with its highest confidence."""
+
     category: Category
-    confidence: Decimal | None  # None: no confidence was given
-    parts: int  # how many places in the image it was found in; 0 when the classifier names none
-    details: str = ""  # what the classifier's own words say beyond the category
+    confidence: Decimal | None  # None: the classifier gave none
+    parts: int  # number of boxes; 0 if the classifier gives none
+    details: str = ""  # the classifier's own labels beyond the category
 
     @property
     def rank(self) -> Decimal:
-        """The surer the higher; without a confidence last."""
+        """Sort key: the confidence; labels without one come last."""
         return Decimal(-1) if self.confidence is None else self.confidence
 
     @property
@@ -41,7 +42,7 @@ class LabelGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """One classification in words."""
+    """One classification as shown to people."""
 
     run: Run
     label: str
@@ -50,7 +51,7 @@ class Source:
 
     @property
     def verdict(self) -> str:
-        """What there is to say where it names neither a category nor a number."""
+        """Text for a result without a category and without a score."""
         if self.run.flagged:
             return "flagged, no category"
         return "not flagged" if classifiers.is_binary(self.run.classifier) else "nothing found"
@@ -58,25 +59,27 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suggestion:
+    """A category offered as a reject reason."""
+
     category: Category
-    confidence: Decimal | None  # None: none was given
+    confidence: Decimal | None  # None: the classifier gave none
     digit: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Box:
-    """Where a classifier saw something, in pixels of the image."""
+    """A box of a classifier, in pixels of the image."""
 
     name: str
     x: int
     y: int
     width: int
     height: int
-    text_size: int  # in the same pixels, so that it looks the same over every image
+    text_size: int  # in image pixels, so that it has the same size on every image
 
     @property
     def is_right(self) -> bool:
-        """Whether its text has to run to the left to stay on the picture."""
+        """Return whether the text must run to the left to stay inside the image."""
         return self.x > 18 * self.text_size
 
     @property
@@ -85,8 +88,9 @@ class Box:
 
 
 def sources_of(review: Review) -> list[Source]:
-    """As the review keeps it; from the tables while classifiers are at work, and where nothing was
-    kept yet.
+    """Return the classifications of a review.
+
+    Reads the stored summary; falls back to the tables while classifiers run and for old reviews.
     """
     summary = review.classification_summary
     if summary is None:
@@ -101,7 +105,7 @@ def _source(run: Run) -> Source:
 
 
 def suggestions(sources: Iterable[Source]) -> list[Suggestion]:
-    """What the classifiers found, as far as a rejection can name it, surest first."""
+    """Return the found categories that can be reject reasons, highest confidence first."""
     allowed = taxonomy.reject_reasons()
     best: dict[str, LabelGroup] = {}
     for found in (
@@ -118,7 +122,7 @@ def suggestions(sources: Iterable[Source]) -> list[Suggestion]:
 
 
 def _found(run: Run) -> list[LabelGroup]:
-    """One line per category: its highest confidence, and in how many places."""
+    """Group the labels by category, with the highest confidence and the number of boxes."""
     grouped: dict[str, list[Part]] = {}
     for part in run.parts:
         grouped.setdefault(part.category, []).append(part)
@@ -137,13 +141,13 @@ def _found(run: Run) -> list[LabelGroup]:
 
 
 def _limits(run: Run) -> str:
-    """What it cannot see, in words: silence about these means nothing."""
+    """Return a text about the categories the classifier cannot see."""
     return _unseen(tuple(run.covers.items())) if run.status == Classification.Status.DONE else ""
 
 
 @functools.lru_cache(maxsize=256)
 def _unseen(covers: tuple[tuple[str, str], ...]) -> str:
-    """The same for every run of a version."""
+    """Build the text of ``_limits``. Cached: it depends only on the coverage."""
     if not covers:
         return "Names no category, so its silence is about none in particular."
     how_far = dict(covers)
@@ -164,7 +168,7 @@ def _unseen(covers: tuple[tuple[str, str], ...]) -> str:
 
 
 def _list(categories: Sequence[Category]) -> str:
-    # Semicolons, because several names hold "and" or "or" themselves.
+    # Semicolons, because several names contain "and" or "or".
     return "; ".join(category.short for category in categories)
 
 

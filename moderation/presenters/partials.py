@@ -1,6 +1,4 @@
-"""The parts of the desk that every decision renders, in a language that is compiled
-(config/jinja.py).
-"""
+"""Parts of the desk that every decision renders, as Jinja2 templates (config/jinja.py)."""
 
 from __future__ import annotations
 
@@ -22,14 +20,12 @@ def part(name: str, context: Mapping[str, Any]) -> SafeString:
     """Render ``templates/jinja2/desk/<name>.html``."""
     return mark_safe(
         render_to_string(f"desk/{name}.html", dict(context), using="jinja2")
-    )  # Jinja2 has escaped it.
+    )  # escaped by Jinja2
 
 
 def hidden(request: HttpRequest, queue: Queue | None) -> SafeString:
-    """What every form of the desk carries: the token, and the queue that is being worked
-    through.
-    """
-    # Made once: every form would mask the token anew.
+    """Render the hidden fields of every form of the desk: CSRF token and queue."""
+    # Rendered once per page: each form would mask the token again.
     token = escape(_token(request))
     return mark_safe(
         f'<input type="hidden" name="csrfmiddlewaretoken" value="{token}">{_of_queue(queue)}'
@@ -41,17 +37,17 @@ def _of_queue(queue: Queue | None) -> str:
 
 
 def _token(request: HttpRequest) -> str:
-    """The one that the script has sent, which has been checked; a new one would cost a cookie with
-    every answer.
+    """Return the CSRF token.
+
+    A token that was checked in the header is reused: get_token would set a cookie on every
+    response.
     """
     was_checked = request.method == "POST" and "csrfmiddlewaretoken" not in request.POST
     return (request.META.get("HTTP_X_CSRFTOKEN") if was_checked else None) or get_token(request)
 
 
 def category_tree(chosen: Collection[str] = ()) -> SafeString:
-    """All categories as the chooser offers them. The same for everybody and every image, so it is
-    made once.
-    """
+    """Render all categories for the category chooser. Cached: it depends only on ``chosen``."""
     return _category_tree(frozenset(chosen))
 
 

@@ -1,6 +1,4 @@
-"""The page Providers: how each provider and service fares, what it costs, and whether its key
-works.
-"""
+"""Context of the page Providers: health, costs and key check of each external service."""
 
 from __future__ import annotations
 
@@ -22,20 +20,20 @@ from generation.services import rates, spending
 from moderation.models import Classification
 from moderation.services import costs
 
-# Older classifications say nothing about how a service fares now, and no index finds the newest of
-# one classifier.
+# Older classifications do not show the current health, and the newest of one classifier have no
+# index.
 LOOK_BACK = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """Something outside that Loupe calls with a key of its own."""
+    """An external service that Loupe calls with its own key."""
 
     slug: str
     label: str
     purpose: str
     base_url: str = ""  # empty: off
-    wanted: str = ""  # the setting that would switch it on
+    wanted: str = ""  # the setting that enables it
 
     @property
     def is_sandbox(self) -> bool:
@@ -54,7 +52,7 @@ class Service:
 
 @dataclass(slots=True, kw_only=True)
 class ServiceHealth:
-    """When a service last worked and last failed. Today and Providers both read this."""
+    """The last success and error of a service, for the pages Today and Providers."""
 
     last_success_at: datetime | None = None
     last_error_at: datetime | None = None
@@ -62,24 +60,24 @@ class ServiceHealth:
 
     @property
     def is_failing(self) -> bool:
-        """Whether the last thing heard of it was an error."""
+        """Return whether the last call failed."""
         error, success = self.last_error_at, self.last_success_at
         return error is not None and (success is None or success < error)
 
     def note_success(self, timestamp: datetime | None) -> None:
-        """Take over a success that is newer than the known one."""
+        """Set the last success if it is newer."""
         if timestamp and (self.last_success_at is None or timestamp > self.last_success_at):
             self.last_success_at = timestamp
 
     def note_error(self, timestamp: datetime | None, message: str) -> None:
-        """Take over an error that is newer than the known one."""
+        """Set the last error if it is newer."""
         if timestamp and (self.last_error_at is None or timestamp > self.last_error_at):
             self.last_error_at, self.last_error = timestamp, message
 
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """What the page says about one service."""
+    """The state of one service on the page."""
 
     service: Service
     health: ServiceHealth
@@ -88,10 +86,10 @@ class Report:
     tokens: Decimal | None = None
     counts: list[tuple[str, str, int]] = field(
         default_factory=list
-    )  # status, its name, requests in it
+    )  # status, label, number of requests
     spent: list[tuple[str, int, Decimal | None]] = field(
         default_factory=list
-    )  # since when, images, USD billed
+    )  # period, images, USD billed
 
 
 def services() -> Iterator[Service]:
@@ -125,9 +123,9 @@ def services() -> Iterator[Service]:
 
 
 def make_harmless_call(slug: str) -> None:
-    """Ask for something that costs nothing. Raises ProviderError.
+    """Make an API call that costs nothing. Raises ProviderError.
 
-    Not a method of Service, because a template would call it wherever it is named.
+    A function, not a method of Service: templates call methods when they print them.
     """
     if slug in settings.IMAGE_PROVIDERS:
         registry.get(slug).models(limit=1)
@@ -138,7 +136,7 @@ def make_harmless_call(slug: str) -> None:
 
 
 def load_health() -> list[tuple[Service, ServiceHealth]]:
-    """Return every service with its health: what calls have noted, and what its rows tell."""
+    """Return every service with its health, from recorded calls and from its rows."""
     states = {state.slug: state for state in ProviderState.objects.all()}
     return [(service, _load_health(service, states.get(service.slug))) for service in services()]
 
@@ -161,7 +159,7 @@ def _recent_classifications(slug: str) -> QuerySet[Classification]:
 
 
 def _add_classification_health(found: ServiceHealth, slug: str) -> None:
-    """The client of a classifier leaves no trace but its classifications."""
+    """Read the health of a classifier from its classifications, its only trace."""
     recent = _recent_classifications(slug)
     if done := recent.filter(status=Classification.Status.DONE).first():
         found.note_success(done.finished_at)
@@ -178,6 +176,7 @@ def _add_import_health(found: ServiceHealth) -> None:
 
 
 def build_report(service: Service, found: ServiceHealth) -> Report:
+    """Build the report of one service."""
     report = Report(service=service, health=found)
     if service.slug in settings.IMAGE_PROVIDERS:
         _add_requests(report)

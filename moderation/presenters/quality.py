@@ -1,5 +1,6 @@
-"""How well the team agrees with itself. Sums over everybody: nothing here says, or lets anybody
-work out, who.
+"""Context of the page Quality: the team's agreement.
+
+All figures are sums over everybody and reveal nothing about a single person.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from moderation import queues, taxonomy
 from moderation.models import ChainHead, DailyStats, Review, WordStatsProgress
 
 PERIODS = (7, 30, 90)
-# A share of fewer than so many says little, and is shown as such.
+# Shares with a smaller base are marked as unreliable.
 FEW = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sums:
+    """The counts of one category, with their shares."""
+
     name: str
     agreed: int = 0
     disagreed: int = 0
@@ -58,7 +61,7 @@ def _share(part: int, whole: int) -> str:
 
 
 def quality(days: int) -> dict[str, Any]:
-    """The context of the page. Four queries, whatever the record's length."""
+    """Build the context of the page, with four queries whatever the length of the record."""
     since = timezone.now().date() - timedelta(days=days - 1)
     found = DailyStats.since(since)
     rows = [_sums(category.name, found.get(category.slug)) for category in taxonomy.L1]

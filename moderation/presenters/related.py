@@ -1,6 +1,4 @@
-"""What else helps to judge an image: its siblings, what looks like it, and the words that made
-it.
-"""
+"""Related material that helps to judge an image: siblings, similar images, prompt words."""
 
 from __future__ import annotations
 
@@ -22,12 +20,12 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 SIMILAR = 6
-ALIKE_MAX = 60  # of those that share a look, the newest so many are compared
-# A word is marked when it stood in at least so many rejected images, and is rejected so much more
-# often than the rest.
+ALIKE_MAX = 60  # newest members of a near-duplicate group that are compared
+# A word is marked if it occurs in this many rejected images and is rejected this much more often
+# than the average.
 REJECTED_MIN = 3
 LIFT_MIN = 1.5
-# They stand in every other prompt and tell nothing.
+# Stop words: too frequent to tell anything.
 COMMON = words_of(
     "and the with for from into onto over under that this its his her their our your are was were"
     " not but has have very more most all any out off near behind between while through about like"
@@ -36,7 +34,7 @@ COMMON = words_of(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notes:
-    """What a source outside says about how its image was made. All text, and none of it ours."""
+    """Generation parameters reported by an external source: untrusted text."""
 
     prompt: str
     negative_prompt: str
@@ -49,7 +47,7 @@ class Notes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilmstripItem:
-    """A picture of the strip."""
+    """An image of the filmstrip."""
 
     review: Review
     preview: str
@@ -61,35 +59,34 @@ class FilmstripItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Similar:
-    """An image that looks like this one, and what became of it."""
+    """A near duplicate with its status."""
 
     review: Review
     shown: Shown
-    distance: int  # bits of 256; 0: the same to the hash
+    distance: int  # differing bits of 256; 0: same hash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disagreement:
-    """Two people who judged the same image, the second without knowing of the first, and
-    differed.
-    """
+    """Two differing verdicts on one image, the second one given without seeing the first."""
 
     first: Decision
     second: Decision
-    is_party: bool  # whoever looks is one of the two
+    is_party: bool  # the viewer gave one of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextSpan:
-    """A stretch of a prompt; with a reason, a word that other rejected prompts share."""
+    """A part of a prompt; with a reason, a word that other rejected prompts share."""
 
     text: str
     reason: str = ""
 
 
 def disagreement(decisions: Iterable[Decision], user: User) -> Disagreement | None:
-    """The second opinion that differs, as far as both decisions stand. ``decisions``: all of one
-    review, any order.
+    """Return the disagreement of which both decisions are in effect, or None.
+
+    ``decisions``: all decisions of one review, in any order.
     """
     in_order = sorted(decisions, key=lambda row: row.sequence)
     differing = [row for row in effective(in_order) if row.disagrees]
@@ -102,7 +99,7 @@ def disagreement(decisions: Iterable[Decision], user: User) -> Disagreement | No
 
 
 def strip(review: Review, user: User, *, is_blind: bool = False) -> list[FilmstripItem]:
-    """The images of the same request; nothing for an image that has no siblings."""
+    """Return the images of the same request; [] without siblings."""
     if (
         review.asset.request_id is None
         or review.asset.request is None
@@ -137,10 +134,10 @@ _SIBLINGS: PreparedQuery[Any] = PreparedQuery(
 
 
 def similar_to(review: Review, user: User, *, is_blind: bool = False) -> list[Similar]:
-    """What looks like it, nearest first, with its own verdicts.
+    """Return near duplicates, nearest first, with their statuses.
 
-    Who looks like whom was found when the image came (``Review.look``), so that no decision has to
-    search for it.
+    The group is computed when the image arrives (``Review.near_duplicate_group``), so that no
+    decision has to search.
     """
     if review.near_duplicate_group is None or review.asset.pdq is None:
         return []
@@ -180,7 +177,7 @@ _ALIKE = PreparedQuery(
 
 
 def marked(prompt: str) -> list[TextSpan]:
-    """The prompt in pieces, the words marked that go with rejections here."""
+    """Split a prompt into spans, marking words that are often rejected."""
     words = words_of(prompt) - COMMON
     reasons = {
         word: f"{rejected} of {decided} decided images with this word were rejected"
@@ -194,9 +191,7 @@ def marked(prompt: str) -> list[TextSpan]:
 
 
 def _tallies(words: str) -> QuerySet[WordStats, Any]:
-    """Of these words those that were rejected often enough to tell, each beside what is so of all
-    images.
-    """
+    """Return stats of those words that were rejected often, each with the totals."""
     whole = WordStatsProgress.objects.filter(pk=1)
     telling = WordStats.objects.filter(word__in=split(words), rejected__gte=REJECTED_MIN)
     numbers = (Subquery(whole.values("decided")), Subquery(whole.values("rejected")))
@@ -219,7 +214,7 @@ def _pieces(prompt: str, reasons: Mapping[str, str]) -> Iterator[TextSpan]:
 
 
 def notes_of(asset: Asset) -> Notes | None:
-    """How an asset was made elsewhere, as its source says; None when that is not known."""
+    """Return an asset's generation parameters as its source reports them; None if unknown."""
     said = asset.metadata.get("scenario")
     if not isinstance(said, dict):
         return None

@@ -1,6 +1,4 @@
-"""What a page may tell of other reviews' outcomes: nothing that a person who gives a second opinion
-must not know.
-"""
+"""Visibility of other reviews' outcomes during a second opinion."""
 
 from __future__ import annotations
 
@@ -23,11 +21,11 @@ SHORT = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """A review's status as somebody may see it."""
+    """A review's status as a viewer may see it."""
 
     status: str  # for data-status
     name: str
-    word: str  # in as few letters as fit under a small picture
+    word: str  # short form for under a thumbnail
 
 
 _TELLING = frozenset({Review.Status.ESCALATED, *Review.DECIDED})
@@ -39,9 +37,10 @@ HIDDEN = Shown(status="hidden", name="Not shown during a second opinion", word="
 
 
 def shown(review: Review, user: User, *, is_blind: bool = False) -> Shown:
-    """``is_blind``: they are judging an image of the same kind without seeing what was decided.
+    """Return a review's status, or HIDDEN.
 
-    Then what became of its siblings and its like is kept from them too: it tells nearly as much.
+    ``is_blind``: the viewer gives a second opinion on a related image. Outcomes of siblings and
+    similar images are then hidden too, because they suggest the first decision.
     """
     if (is_blind and review.status in _TELLING) or review.is_blind_to(user):
         return HIDDEN

@@ -1,4 +1,4 @@
-"""Filters and tags for dense pages."""
+"""Template filters and tags of the desk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ register = template.Library()
 
 @register.filter
 def age(moment: datetime) -> str:
-    """How long ago, in one unit: 42 s, 7 min, 5 h, 12 d."""
+    """Format the time since then in one unit: 42 s, 7 min, 5 h, 12 d."""
     seconds = max(0, int((timezone.now() - moment).total_seconds()))
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
@@ -33,21 +33,19 @@ def age(moment: datetime) -> str:
 
 @register.filter
 def shown_to(review: Review, user: User) -> Shown:
-    """Its status, unless they hold it for a second opinion: {% with shown=review|shown_to:user
-    %}.
-    """
+    """Return a review's visible status: ``{% with shown=review|shown_to:user %}``."""
     return shown(review, user)
 
 
 @register.filter
 def provider_name(slug: str) -> str:
-    """How people call a provider; its slug once it is no longer configured."""
+    """Return a provider's label, or its slug if it is no longer configured."""
     return providers.available().get(slug, slug)
 
 
 @register.simple_tag(takes_context=True)
 def image_cover(context: template.Context, review: Review) -> SafeString:
-    """The small picture of a list, covered as the viewer prefers: {% image_cover review %}."""
+    """Render a covered thumbnail: ``{% image_cover review %}``."""
     asset = review.asset
     return render_cover(
         context["preferences"], review.top_category_l1, asset.preview, asset.thumbnail_url
@@ -56,6 +54,6 @@ def image_cover(context: template.Context, review: Review) -> SafeString:
 
 @register.simple_tag(takes_context=True)
 def desk_part(context: template.Context, name: str) -> SafeString:
-    """A part that both kinds of templates use: {% desk_part "panel" %}."""
+    """Render a part shared by both template languages: ``{% desk_part "panel" %}``."""
     given: dict[Any, Any] = context.flatten()
     return part(name, given)

@@ -1,4 +1,4 @@
-"""The only ways from an address to what it names, and who gets there."""
+"""Lookups by URL, with permission checks. Views load objects only through these."""
 
 from __future__ import annotations
 
@@ -21,19 +21,22 @@ if TYPE_CHECKING:
 
 
 class DeskRequest(HtmxHttpRequest):
-    """LoginRequiredMiddleware lets nobody else through."""
+    """A request of a logged-in user, which LoginRequiredMiddleware guarantees."""
 
     user: User
 
 
 class SeeOther(HttpResponseRedirect):
-    """After a POST: read the result there."""
+    """A redirect to the result of a POST."""
 
     status_code = 303
 
 
 def get_review_for(user: User, uuid: UUID, *, for_screen: bool = False) -> Review:
-    """``for_screen``: with all that the screen reads of other tables."""
+    """Return a review that the user may view, or raise Http404.
+
+    ``for_screen``: with the related rows of the review page.
+    """
     query = _FOR_SCREEN if for_screen else _ALONE
     review = query.row(uuid=uuid) if user.has_perm("moderation.view_review") else None
     if review is None:
@@ -42,7 +45,7 @@ def get_review_for(user: User, uuid: UUID, *, for_screen: bool = False) -> Revie
 
 
 def named_review(user: User, uuid: UUID) -> decisions.ReviewRef:
-    """Only its name, unread: for a service that reads it under its lock."""
+    """Return a reference without loading: the service reads the review under its lock."""
     if not user.has_perm("moderation.view_review"):
         raise Http404
     return decisions.ReviewRef(uuid)
@@ -67,19 +70,17 @@ def get_queue_for(user: User, slug: str, filters: QueryDict) -> Queue:
 
 
 def get_saved_queue_for(user: User, uuid: UUID) -> SavedQueue:
-    """Their own, to change it; what others share with them is theirs to use only."""
+    """Return the user's own saved queue, to change it; shared ones of others cannot be changed."""
     return get_object_or_404(SavedQueue.objects.filter(owner=user), uuid=uuid)
 
 
 def named_queue(user: User, data: QueryDict) -> Queue | None:
-    """The queue that somebody is working through, as the page told; no queue for one that is not
-    theirs.
-    """
+    """Return the queue named in the form data, or None if the user may not use it."""
     return queues.named(data.get("queue", ""), user)
 
 
 def uuids(values: list[str]) -> list[UUID]:
-    """Those that are any; the rest came from nobody's page."""
+    """Parse UUIDs and drop invalid ones, which no page of ours sends."""
     found = []
     for value in values:
         try:
@@ -90,7 +91,7 @@ def uuids(values: list[str]) -> list[UUID]:
 
 
 def moment(value: str) -> datetime | None:
-    """When that is, in UTC; nothing for what came from nobody's page."""
+    """Parse an aware ISO 8601 timestamp to UTC; None if invalid, which no page of ours sends."""
     try:
         found = datetime.fromisoformat(value)
         return found.astimezone(UTC) if found.tzinfo else None

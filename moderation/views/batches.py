@@ -1,4 +1,4 @@
-"""A batch: decisions that were made in one go, and taking them back as one."""
+"""Pages of batches: decisions that were made together, and their reversal."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def batch_detail(request: DeskRequest, uuid: UUID) -> HttpResponse:
 @require_POST
 @permission_required("moderation.view_decision", raise_exception=True)
 def batch_reverse(request: DeskRequest, uuid: UUID) -> HttpResponse:
-    """Take all of it back that can be; to the sheet that it came from, or to its page."""
+    """Reverse the batch as far as possible; return to its sheet or its page."""
     _batch_for(request, uuid)
     queue = named_queue(request.user, request.POST)
     options = (

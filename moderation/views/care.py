@@ -1,4 +1,4 @@
-"""What people set and see for themselves alone: preferences, what they have looked at, rest."""
+"""Personal pages: preferences, exposure, breaks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ L1 = {category.slug: category for category in taxonomy.L1}
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_not_required
 def preferences(request: HttpRequest) -> HttpResponse:
-    """Everything a person can set. A POST changes what it names; a stranger's changes nothing."""
+    """Show and change preferences.
+
+    A POST changes only the fields it sends. An anonymous POST, sent after a session has expired,
+    changes nothing.
+    """
     if request.method == "POST":
         return _store(request)
     if not request.user.is_authenticated:
@@ -78,8 +82,9 @@ def _preferences_page(
 
 @require_POST
 def avoided(request: DeskRequest) -> HttpResponse:
-    """Not this category for me today; or again, with ``avoid=off``. From the desk, on to the next
-    image.
+    """Skip a category today, or stop skipping it with ``avoid=off``.
+
+    From the desk, go on to the next image.
     """
     category, wish = L1.get(request.POST.get("category", "")), request.POST.get("avoid", "on")
     if category is None or wish not in ("on", "off"):
@@ -104,9 +109,7 @@ def avoided(request: DeskRequest) -> HttpResponse:
 
 @require_GET
 def exposure(request: DeskRequest) -> HttpResponse:
-    """The part that says how much one has looked at; the page Preferences for those who come here
-    by address.
-    """
+    """Return the exposure part to htmx; redirect other requests to the home page."""
     if not request.htmx:
         return SeeOther(resolve_url("home"))
     return _exposure(request)
@@ -120,9 +123,7 @@ def exposure_later(request: DeskRequest) -> HttpResponse:
 
 
 def _exposure(request: DeskRequest, *, dismissed: bool = False) -> HttpResponse:
-    """What htmx asks for: the numbers with the suggestion of a break, or, where no rail is seen,
-    that alone.
-    """
+    """Return the exposure part, or only the suggestion of a break where no sidebar is shown."""
     context = {"exposure": seen_by(request.user), "polls": True, "dismissed": dismissed}
     if request.htmx.target != "break":
         return render(request, "moderation/_exposure.html", context)
@@ -133,9 +134,7 @@ def _exposure(request: DeskRequest, *, dismissed: bool = False) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def rest(request: DeskRequest) -> HttpResponse:
-    """A quiet page. Coming to it by the button gives back what one holds; looking at it changes
-    nothing.
-    """
+    """Show the break page; a POST from the button releases the user's claims first."""
     if request.method == "POST":
         wellbeing.rest(user=request.user)
         queue = named_queue(request.user, request.POST)

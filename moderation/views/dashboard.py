@@ -12,5 +12,5 @@ from moderation.views.access import DeskRequest
 
 @require_GET
 def home(request: DeskRequest) -> HttpResponse:
-    """Today. To its own poll it sends the numbers and the lists alone, each for its place."""
+    """Return the page; to its own poll, only the numbers and lists."""
     return respond(request, "home.html", "_home_numbers.html", today(request.user))

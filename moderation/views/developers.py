@@ -1,6 +1,4 @@
-"""For whoever integrates Loupe: their keys, what these called, what was sent back, and how to
-begin.
-"""
+"""The page Developers: one's API keys, their calls and events, and examples."""
 
 from __future__ import annotations
 
@@ -33,7 +31,7 @@ def developers(request: HttpRequest) -> HttpResponse:
 @require_POST
 @sensitive_variables()
 def rotate_webhook_secret(request: HttpRequest, uuid: UUID) -> HttpResponse:
-    """Replace the webhook secret of one's own key, and show the new one in this answer alone."""
+    """Replace the webhook secret of one's own key and show it in this response only."""
     key = get_object_or_404(ApiKey.objects.usable(), uuid=uuid, owner=cast("User", request.user))
     return _page(request, rotated=key, secret=key.rotate_webhook_secret())
 
@@ -89,9 +87,7 @@ def _formats(url: str, model: str) -> list[tuple[str, list[developer_examples.Ex
 
 
 def _model(user: User) -> str:
-    """A model that has worked for this person before, so that the examples do; nobody is asked for
-    one.
-    """
+    """Return a model that has worked for this user, for the examples. Asks no provider."""
     rows = GenerationRequest.objects.visible_to(user).filter(
         status=GenerationRequest.Status.SUCCEEDED
     )

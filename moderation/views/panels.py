@@ -1,9 +1,7 @@
-"""Where an action at the desk ends: at a panel, at the next one, or with a reason why it was not
-done.
+"""Responses of the desk's actions: a panel, the next panel, or an error.
 
-With the script, the desk is a small deck: the images after the one on screen are claimed, sent and
-decoded ahead. Then a verdict is answered with what refills the deck (``deck`` in the POST), never
-with a page.
+With JavaScript, the desk is a deck: the next images are claimed, sent and decoded ahead. A verdict
+(with ``deck`` in the POST) is then answered with panels that refill the deck, never with a page.
 """
 
 from __future__ import annotations
@@ -88,13 +86,11 @@ def _panels(contexts: Iterable[dict[str, Any]], *, status: int = 200) -> HttpRes
     return HttpResponse("".join(part("panel", context) for context in contexts), status=status)
 
 
-# --- Without it, or when something else than the next image is wanted ---
+# --- Without a deck, or for another image than the next ---
 
 
 def go_on(request: DeskRequest, queue: Queue) -> HttpResponse:
-    """Claim and show the next image of the queue; its page, which says what now, when nothing is
-    left.
-    """
+    """Claim and show the next image of the queue; the queue's page if none is left."""
     if is_deck(request):
         return render_deck(request, queue)
     avoided = Preferences.of(request.user).avoided_today()
@@ -113,7 +109,7 @@ def go_on(request: DeskRequest, queue: Queue) -> HttpResponse:
 
 
 def arrive(request: DeskRequest, review: Review, queue: Queue | None, **extra: Any) -> HttpResponse:
-    """Show this review, as it is stored now."""
+    """Show a review in its current state."""
     address = address_of(review, queue)
     if not request.htmx and not is_deck(request):
         return SeeOther(address)
@@ -125,6 +121,7 @@ def arrive(request: DeskRequest, review: Review, queue: Queue | None, **extra: A
 
 
 def leave(request: DeskRequest, address: str) -> HttpResponse:
+    """Redirect, also under htmx."""
     return HttpResponseClientRedirect(address) if request.htmx else SeeOther(address)
 
 
@@ -135,7 +132,7 @@ def refuse(
     error: decisions.DecisionError,
     **extra: Any,
 ) -> HttpResponse:
-    """A fresh panel that says what is so now, and why this was not done."""
+    """Return the review's current panel with the error."""
     fresh = get_review_for(request.user, review.uuid, for_screen=True)
     return show(request, fresh, queue, status=STATUS_OF[type(error)], problem=str(error), **extra)
 
@@ -143,6 +140,7 @@ def refuse(
 def show(
     request: DeskRequest, review: Review, queue: Queue | None, *, status: int = 200, **extra: Any
 ) -> HttpResponse:
+    """Return the review's page or, to htmx, the part it asks for."""
     preferences = Preferences.of(request.user)
     if request.htmx and request.htmx.target == "stage":
         return HttpResponse(
@@ -179,7 +177,7 @@ def _context(
 def _veiling(
     request: DeskRequest, review: Review, queue: Queue | None, preferences: Preferences
 ) -> dict[str, Any]:
-    """How the picture is shown at first, and what changes that."""
+    """Build the context of the initial cover and its controls."""
     wish = request.GET.get("reveal", "") if request.META["QUERY_STRING"] else ""
     veil = preferences.cover_for(review.top_category_l1)
     return {
@@ -200,7 +198,7 @@ def address_of(review: Review, queue: Queue | None) -> str:
 
 
 def query_of(queue: Queue | None) -> str:
-    """What stands behind an address at the desk to tell from where somebody came."""
+    """Return the query string that keeps the queue, or ""."""
     return f"?queue={_quoted(queue.key)}" if queue else ""
 
 
@@ -208,7 +206,7 @@ _quoted = lru_cache(maxsize=1024)(quote_plus)
 
 
 def kept(request: HttpRequest) -> dict[str, Any]:
-    """What was chosen and written, so that a refusal loses nothing."""
+    """Return the submitted fields, so that an error loses no input."""
     return {
         "chosen": request.POST.getlist("categories"),
         "note": request.POST.get("note", "")[:NOTE_MAX],

@@ -22,7 +22,7 @@ UNKNOWN_SHOWN = 20
 
 
 def for_operators(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Staff, and those who settle requests of unknown outcome."""
+    """Restrict a view to staff and users who may resolve requests of unknown outcome."""
 
     @wraps(view)
     def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -55,7 +55,7 @@ def providers(request: HttpRequest) -> HttpResponse:
 @require_POST
 @for_operators
 def check(request: HttpRequest, slug: str) -> HttpResponse:
-    """Make one harmless call with the key, and say what came of it."""
+    """Make one harmless call with the key and report the result."""
     service = next(
         (service for service in services() if service.slug == slug and service.base_url), None
     )

@@ -1,4 +1,4 @@
-"""Queues as lists: how deep they are, and what is in them. Looking claims nothing."""
+"""Pages of queues: counts and contents. Viewing claims nothing."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def queue_list(request: DeskRequest) -> HttpResponse:
 
 
 def oldest(rows: ReviewQuerySet) -> Review | None:
-    """Ids follow arrival, so the lowest has waited longest."""
+    """Return the review that has waited longest: ids follow arrival."""
     return rows.order_by("pk").first()
 
 
@@ -58,7 +58,7 @@ def oldest(rows: ReviewQuerySet) -> Review | None:
 def queue_detail(request: DeskRequest, slug: str) -> HttpResponse:
     queue = get_queue_for(request.user, slug, request.GET)
     if any(not value for value in request.GET.values()):
-        return redirect(queue)  # a form names fields that nobody has filled in
+        return redirect(queue)  # drop empty fields, which forms submit too
     return _page(request, queue)
 
 
@@ -68,7 +68,7 @@ def _page(request: DeskRequest, queue: Queue, *, status: int = 200, **extra: Any
     is_first = "after" not in request.GET
     is_not_empty = bool(page) or not is_first
     if request.htmx and is_first and not page:
-        return HttpResponse(status=204)  # it looked again, and there is nothing yet
+        return HttpResponse(status=204)  # a poll of an empty queue that is still empty
     skipped = skips.skipped(request, queue)
     saved = queues.saved_for(request.user)
     context: dict[str, Any] = {
@@ -77,8 +77,7 @@ def _page(request: DeskRequest, queue: Queue, *, status: int = 200, **extra: Any
         "page": page,
         "following": following,
         "is_first": is_first,
-        # Nothing on the first page is nothing at all: where filters match nothing, each question
-        # reads a whole index.
+        # An empty first page means an empty queue: skip the counts, which would each scan an index.
         "newest": _newest(rows) if is_not_empty else 0,
         "count": queues.bounded_count(rows) if is_not_empty else "0",
         "skipped": rows.filter(pk__in=skipped).count() if skipped else 0,
@@ -93,8 +92,9 @@ def _page(request: DeskRequest, queue: Queue, *, status: int = 200, **extra: Any
 
 
 def _sheet(queue: Queue, rows: ReviewQuerySet, after: str) -> tuple[list[Review], str]:
-    """One page in the queue's order, and the key of the next page: no offset, so page 500 costs
-    what page 1 does.
+    """Return one page and the key of the next one.
+
+    Keyset pagination: page 500 costs as much as page 1.
     """
     place = parse_keyset(after, parts=2)
     if place is not None:
@@ -109,8 +109,7 @@ def _after(rows: ReviewQuerySet, order: str, risk: int, pk: int) -> ReviewQueryS
         return rows.filter(pk__gt=pk)
     if order == "newest":
         return rows.filter(pk__lt=pk)
-    # The first condition says nothing new; it lets the database seek in the index instead of
-    # walking to the page.
+    # The first condition is redundant: it lets the database seek in the index.
     return rows.filter(risk__lte=risk).filter(Q(risk__lt=risk) | Q(pk__gt=pk))
 
 
@@ -124,7 +123,7 @@ def claim_next(request: DeskRequest, slug: str) -> HttpResponse:
 
 @require_POST
 def deck(request: DeskRequest, slug: str) -> HttpResponse:
-    """Claim what comes next, and send it ahead of time."""
+    """Claim and send the next images ahead of time."""
     return panels.render_deck(request, get_queue_for(request.user, slug, request.GET))
 
 
@@ -134,9 +133,7 @@ def _newest(rows: ReviewQuerySet) -> int:
 
 @require_GET
 def arrivals(request: DeskRequest, slug: str) -> HttpResponse:
-    """How many have come into a queue since somebody opened its page: told beside it, not put under
-    their hands.
-    """
+    """Return the number of arrivals since the page was opened, without changing its list."""
     queue = get_queue_for(request.user, slug, request.GET)
     since = parse_integer(request.GET.get("since", ""))
     rows = queue.reviews(request.user)
@@ -152,7 +149,7 @@ def arrivals(request: DeskRequest, slug: str) -> HttpResponse:
 
 @require_GET
 def live(request: DeskRequest) -> HttpResponse:
-    """The rail as it is now. Nothing else moves: what is under somebody's hands stays there."""
+    """Return the current sidebar. The rest of the page is left unchanged."""
     return render(
         request,
         "moderation/_rail.html",
@@ -160,7 +157,7 @@ def live(request: DeskRequest) -> HttpResponse:
     )
 
 
-# --- Queues that people keep ---
+# --- Saved queues ---
 
 
 @require_POST

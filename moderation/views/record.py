@@ -1,4 +1,4 @@
-"""The record, and taking back what is in it."""
+"""Pages of the record, and reversals."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def decision_reverse(request: DeskRequest, uuid: UUID) -> HttpResponse:
 
 @require_POST
 def undo(request: DeskRequest) -> HttpResponse:
-    """Reverse one's newest decision, and go back to its image."""
+    """Reverse the user's newest decision and return to its image."""
     decision = decisions.last_reversible(user=request.user)
     if decision is not None:
         return _reverse(request, decision)
@@ -65,7 +65,7 @@ def _reverse(request: DeskRequest, decision: Decision) -> HttpResponse:
 @require_GET
 @permission_required("moderation.view_decision", raise_exception=True)
 def decision_list(request: DeskRequest) -> HttpResponse:
-    """The record, newest first. Wrong filters show nothing rather than everything."""
+    """List the record, newest first. Invalid filters show nothing rather than everything."""
     form = DecisionFilterForm(request.GET, besides=("before",))
     rows = filter_decisions(form.cleaned_data) if form.is_valid() else Decision.objects.none()
     withheld = list(Review.objects.blind_to(request.user).values_list("pk", flat=True))

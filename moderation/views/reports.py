@@ -1,4 +1,4 @@
-"""One's own past, and the team's agreement with itself."""
+"""A person's own history, and the team's quality figures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from moderation.views.access import DeskRequest
 
 @require_GET
 def history(request: DeskRequest) -> HttpResponse:
-    """My last decisions, each with the way back. Nobody has such a page about somebody else."""
+    """Show the user's own last decisions. No page shows somebody else's in this way."""
     context = {"lines": past.lines(request.user), "own": past.own_figures(request.user)}
     return render(request, "moderation/history.html", context)
 

@@ -1,6 +1,4 @@
-"""Search: one box, filters, and a picture to compare with. All of a search is in its address, so it
-can be shared.
-"""
+"""The search page: one box, filters, and similar images. The URL holds the whole search."""
 
 from __future__ import annotations
 
@@ -19,13 +17,13 @@ from moderation.search import search as find
 from moderation.search.uploads import InMemory, likeness_of
 from moderation.views.access import DeskRequest, SeeOther
 
-SUGGESTED = 200  # names of models that the field offers while somebody types
-# Who searches reads prompts: they are what words are looked for in.
+SUGGESTED = 200  # model names offered as suggestions
+# Search reads prompts, so it needs permission to view requests.
 PERMISSIONS = ("moderation.view_review", "generation.view_generationrequest")
 TEMPLATE = "moderation/search.html"
 
 
-@csrf_exempt  # _by_picture checks it, once it is settled where the file goes
+@csrf_exempt  # checked by _by_picture, after the upload handler is set
 @require_http_methods(["GET", "HEAD", "POST"])
 @permission_required(PERMISSIONS, raise_exception=True)
 def search(request: DeskRequest) -> HttpResponse:
@@ -43,7 +41,7 @@ def search(request: DeskRequest) -> HttpResponse:
 
 @csrf_protect
 def _by_picture(request: DeskRequest) -> HttpResponse:
-    """Take its hashes and search by those. The picture itself goes nowhere."""
+    """Hash the uploaded image and search by the hashes. The image is not stored."""
     file = request.FILES.get("image")
     if file is None:
         return _refused(request, "Choose a picture first.", status=422)

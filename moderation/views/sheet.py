@@ -1,6 +1,4 @@
-"""The contact sheet: many images at once. Every bulk decision is shown with its count before it is
-made.
-"""
+"""The contact sheet. Every bulk decision is previewed with its count."""
 
 from __future__ import annotations
 
@@ -37,9 +35,7 @@ PREVIEW = "moderation/_sheet_preview.html"
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def sheet(request: DeskRequest, slug: str) -> HttpResponse:
-    """GET shows what this person holds of the queue; POST renews that and claims more until it is a
-    sheet.
-    """
+    """Show the claimed reviews of the queue; on POST, renew them and claim up to a full sheet."""
     queue = get_queue_for(request.user, slug, request.GET)
     if request.method != "POST":
         return show(request, SheetOptions.read(queue, request.GET))
@@ -50,7 +46,7 @@ def sheet(request: DeskRequest, slug: str) -> HttpResponse:
 
 @require_POST
 def sheet_return(request: DeskRequest, slug: str) -> HttpResponse:
-    """Give back what is left of the sheet; with ``next``, skip it and go on with another sheet."""
+    """Release the rest of the sheet; with ``next``, skip it and claim another sheet."""
     queue = get_queue_for(request.user, slug, request.GET)
     back = bulk_claims.release(
         user=request.user, queue=queue, uuids=uuids(request.POST.getlist("shown"))
@@ -65,9 +61,7 @@ def sheet_return(request: DeskRequest, slug: str) -> HttpResponse:
 
 @require_POST
 def sheet_decide(request: DeskRequest, slug: str) -> HttpResponse:
-    """First what is about to be decided (``step=preview``), then, on ``step=confirm``, the
-    decisions.
-    """
+    """Preview a bulk decision (``step=preview``) or make it (``step=confirm``)."""
     options = SheetOptions.read(get_queue_for(request.user, slug, request.GET), request.GET)
     step = request.POST.get("step", "preview")
     try:
@@ -82,7 +76,7 @@ def _preview(request: DeskRequest, options: SheetOptions) -> HttpResponse:
     data, the_rest = request.POST.copy(), "rest" in request.POST
     if the_rest:
         data["verdict"] = data.get("rest", "")
-    # The reason for an escalation is asked for with the preview, not before.
+    # The reason for an escalation is entered in the preview.
     verdict = _given(data, wants_reason=False).verdict
     marked = screen.marked(
         user=request.user,
@@ -121,7 +115,7 @@ def _batch(request: DeskRequest) -> UUID | None:
 
 
 def _reviews(request: DeskRequest, queue: Queue) -> list[Review]:
-    """Those that were previewed. What they hold of other queues was on no sheet of this one."""
+    """Return the previewed reviews, without those that the user holds through another queue."""
     rows = Review.objects.filter(
         uuid__in=uuids(request.POST.getlist("review"))[: batches.LIMIT + 1]
     )
@@ -132,7 +126,7 @@ def _reviews(request: DeskRequest, queue: Queue) -> list[Review]:
 def finish(
     request: DeskRequest, options: SheetOptions, outcome: batches.Outcome, verb: str
 ) -> HttpResponse:
-    """Show the sheet as it is now, with what was done and what was left out."""
+    """Return the current sheet with what was done and left out."""
     count = len(outcome.done)
     said = f"{verb} {count} image{'' if count == 1 else 's'}."
     messages.info(request, " ".join(filter(None, (said, outcome.sentence))))
@@ -152,13 +146,13 @@ def _next(request: DeskRequest, options: SheetOptions) -> HttpResponse:
     return show(request, options) if request.htmx else SeeOther(options.address)
 
 
-# --- What is shown ---
+# --- Rendering ---
 
 
 def show(
     request: DeskRequest, options: SheetOptions, *, status: int = 200, **extra: Any
 ) -> HttpResponse:
-    """The whole sheet."""
+    """Return the whole sheet."""
     context = _context(request, options, **extra)
     response = respond(
         request, "moderation/sheet.html", "moderation/_sheet.html", context, status=status
@@ -171,7 +165,7 @@ def show(
 def _beside(
     request: DeskRequest, options: SheetOptions, part: str, *, status: int = 200, **extra: Any
 ) -> HttpResponse:
-    """What stands beside the tiles: to htmx that alone, so that the tiles stay as they are."""
+    """Return the part beside the tiles; to htmx only that part, so that the tiles stay."""
     context = _context(
         request, options, **{"part": part, "chosen": request.POST.getlist("categories"), **extra}
     )
@@ -183,7 +177,7 @@ def _beside(
 def _refuse(
     request: DeskRequest, options: SheetOptions, error: decisions.DecisionError
 ) -> HttpResponse:
-    """What was being done, with the reason why it was not."""
+    """Return the step that failed, with the error."""
     status, problem = STATUS_OF[type(error)], str(error)
     given = request.POST.get("verdict", "")
     wanted = set(uuids(request.POST.getlist("review")))
@@ -219,9 +213,7 @@ def _context(request: DeskRequest, options: SheetOptions, **extra: Any) -> dict[
 def _about(
     request: DeskRequest, options: SheetOptions, reviews: Sequence[Review], verdict: Verdict
 ) -> dict[str, Any]:
-    """What is about to be decided, and all that has to be sent again to decide it, or to go
-    back.
-    """
+    """Build the context of the preview, with the fields to send again."""
     data = request.POST
     images = screen.previewed(
         reviews,

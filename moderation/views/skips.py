@@ -1,4 +1,4 @@
-"""What somebody skipped: kept in the session, per queue, the newest ones."""
+"""Skipped reviews, kept in the session per queue, newest last and limited in number."""
 
 from __future__ import annotations
 
