@@ -6,21 +6,21 @@ ARGS ?=
 .PHONY: help run test check types format shell reset bench requirements
 
 help:
-	@echo "make run            try Loupe: web server and worker on 127.0.0.1:8000 (PORT=…, DATA_DIR=…)"
+	@echo "make run            start Loupe with a demo: web server and worker on 127.0.0.1:8000 (PORT=…, DATA_DIR=…)"
 	@echo "make test           run the tests (ARGS='-k name' goes to pytest)"
 	@echo "make check          lint, formatting, types, migrations, production settings"
 	@echo "make format         format the code and sort imports"
 	@echo "make types          run the type checker alone"
 	@echo "make shell          Python with the settings and data of make run"
-	@echo "make reset          delete DATA_DIR (var), after a question"
-	@echo "make bench          measure, with SIZES=10000,1000000 assets (ARGS='--parts server,browser')"
-	@echo "make requirements   compile the pinned requirements again"
+	@echo "make reset          delete DATA_DIR (var); asks first"
+	@echo "make bench          run the benchmarks with SIZES=10000,1000000 assets (ARGS='--parts server,browser')"
+	@echo "make requirements   compile the pinned requirements"
 
-# install(requirements file): build the environment when it is missing or the file has changed since.
+# install(requirements file): build the environment if it is missing or the file has changed.
 define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.platform != "linux" and "Loupe runs on Linux only; this is " + sys.platform + ".")'
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Loupe needs Python 3.11 or newer: make PYTHON=python3.12 $@")'
-	@# One without pip is what is left of an attempt that failed half-way, for example without python3-venv.
+	@# An environment without pip is left over from a failed attempt, for example without python3-venv.
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
 		echo "Making the Python environment in $(VENV) …"; $(PYTHON) -m venv --clear $(VENV); }
 	@sum=$$($(PYTHON) -c 'import hashlib; print(hashlib.sha256(open("$(1)", "rb").read()).hexdigest())'); \
@@ -31,7 +31,7 @@ define install
 	fi
 endef
 
-# The published clients that run in Node, for the tests that drive them; without npm those tests are skipped by name.
+# Published clients for Node, used by tests. Without npm these tests are skipped.
 CLIENTS := tests/clients
 define install_clients
 	@command -v npm >/dev/null 2>&1 || exit 0; \
@@ -93,5 +93,5 @@ requirements:
 	$(COMPILE) --extra local --output-file requirements.txt
 	$(COMPILE) --all-extras --constraint requirements.txt --output-file requirements-dev.txt
 	$(COMPILE) --extra postgres --constraint requirements-dev.txt --output-file requirements-production.txt
-	@# Names, versions and hashes: no other option, and no address.
+	@# Fail if a file contains an option other than --hash, or a URL.
 	@! grep -nE -e '--([^h]|h[^a])' -e ':/' requirements.txt requirements-dev.txt requirements-production.txt
