@@ -1,6 +1,4 @@
-"""Admin pages that only show. History and machine state change through services, never through a
-form.
-"""
+"""Read-only admin pages: history and job state change only through services."""
 
 from __future__ import annotations
 
@@ -15,8 +13,9 @@ from generation.core.typing import AnyModelAdmin, AnyPaginator, AnyTabularInline
 
 
 class BoundedPaginator(AnyPaginator):
-    """Counts no further than anybody pages by hand: on a large table the exact count would cost
-    more than the page.
+    """A paginator that counts at most COUNT_MAX rows.
+
+    On a large table the exact count costs more than the page.
     """
 
     COUNT_MAX = 10_000
@@ -30,8 +29,9 @@ class BoundedPaginator(AnyPaginator):
 
 
 class _NoWriting:
-    """No add, change or delete; every field is shown read-only, so nothing can be smuggled in by a
-    POST either.
+    """Mixin without add, change or delete.
+
+    Every field is read-only, so a forged POST cannot change it either.
     """
 
     exclude: ClassVar[Any] = None
@@ -50,12 +50,12 @@ class _NoWriting:
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         own = [field.name for field in self.opts.fields if field.name not in (self.exclude or ())]
-        # What is shown of a row may be one of its properties, which no form knows.
+        # A displayed name may be a property, which is not a form field.
         return list(dict.fromkeys([*own, *self.readonly_fields, *(self.fields or ())]))
 
 
 class ReadOnlyAdmin(_NoWriting, AnyModelAdmin):
-    """A list and a page per row, for large tables."""
+    """A read-only list and page per row, for large tables."""
 
     paginator = BoundedPaginator
     show_full_result_count = False
@@ -64,7 +64,7 @@ class ReadOnlyAdmin(_NoWriting, AnyModelAdmin):
 
 
 class ReadOnlyInline(_NoWriting, AnyTabularInline):
-    """Rows that belong to the one on the page."""
+    """Read-only rows related to the one on the page."""
 
     extra = 0
     show_change_link = False

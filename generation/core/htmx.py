@@ -1,4 +1,4 @@
-"""Pages and their parts. A page includes its part, so the two cannot disagree."""
+"""Rendering of a page, or of its htmx part alone. A page includes its part."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django_htmx.middleware import HtmxDetails
 
 
 class HtmxHttpRequest(HttpRequest):
-    """A request as views get it from HtmxMiddleware."""
+    """A request as HtmxMiddleware passes it to views."""
 
     htmx: HtmxDetails
 

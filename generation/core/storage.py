@@ -1,6 +1,4 @@
-"""Where renditions and thumbnails lie: named by their content, written so that a name never points
-at half a file.
-"""
+"""File storage of renditions and thumbnails: named by content, written atomically."""
 
 from __future__ import annotations
 
@@ -23,8 +21,9 @@ _EXTENSIONS: Final = {"png": "png", "jpeg": "jpg", "jpg": "jpg", "webp": "webp"}
 
 
 def asset_name(sha256: str, ext: str) -> str:
-    """Return ``renditions/ab/<sha256>.<ext>``; ``ext`` may be an image type ("jpeg" is stored as
-    jpg).
+    """Return ``renditions/ab/<sha256>.<ext>``.
+
+    ``ext`` may be an image type ("jpeg" is stored as jpg).
     """
     if ext not in _EXTENSIONS:
         raise ValueError(f"{ext!r} is not a type that Loupe stores.")
@@ -32,7 +31,7 @@ def asset_name(sha256: str, ext: str) -> str:
 
 
 def thumbnail_name(sha256: str) -> str:
-    """Return ``thumbnails/ab/<sha256>.webp``, named after the rendition it shows."""
+    """Return ``thumbnails/ab/<sha256>.webp``, with the SHA-256 of the rendition."""
     return _name("thumbnails", sha256, "webp")
 
 
@@ -43,24 +42,22 @@ def _name(folder: str, sha256: str, ext: str) -> str:
 
 
 class StorageUnavailableError(Exception):
-    """Files cannot be written or read now. Says nothing about the image; ``str(error)`` says what
-    to do.
+    """Files cannot be written or read now; ``str(error)`` says what to do.
+
+    Says nothing about the image.
     """
 
 
 class DurableFileSystemStorage(FileSystemStorage):
-    """Files whose content follows from their name, so saving a name that exists keeps what is
-    there.
+    """A storage in which the name determines the content, so existing files are kept.
 
-    When ``save()`` returns, the file survives a power cut: content first, then the name. So a row
-    committed after its file never points at nothing; what a crash leaves behind is a temporary
-    file, for ``sweep_temporary``.
+    When ``save()`` returns, the file survives a power failure: content is synced first, then the
+    name. A row that is committed after its file therefore never points to a missing file. A crash
+    leaves only a temporary file, which ``sweep_temporary`` deletes.
     """
 
     def get_available_name(self, name: str, max_length: int | None = None) -> str:
-        """Return the name itself: the same name means the same content, so there is never a
-        suffix.
-        """
+        """Return the name unchanged: the same name means the same content."""
         name = str(name).replace("\\", "/")
         validate_file_name(name, allow_relative_path=True)
         if max_length is not None and len(name) > max_length:
@@ -68,7 +65,7 @@ class DurableFileSystemStorage(FileSystemStorage):
         return name
 
     def sweep_temporary(self, older_than_seconds: float) -> int:
-        """Delete what interrupted writes left behind; return how many files that were."""
+        """Delete files of interrupted writes; return their number."""
         swept = 0
         limit = time.time() - older_than_seconds
         folder = Path(self.location) / _TEMPORARY
@@ -78,36 +75,35 @@ class DurableFileSystemStorage(FileSystemStorage):
                     entry.unlink()
                     swept += 1
             except FileNotFoundError:
-                continue  # another sweeper was faster, or the write was finished
+                continue  # another process deleted it, or the write was completed
         return swept
 
     def count_free_bytes(self) -> int:
-        """Return what Loupe's user may still write to the file system of this storage, quotas
-        aside.
-        """
+        """Return the bytes that Loupe's user may still write here, ignoring quotas."""
         folder = Path(self.location)
         while not folder.exists():
             folder = folder.parent
         return shutil.disk_usage(folder).free
 
     def probe(self, size: int) -> None:
-        """Write and delete a file of ``size`` bytes. Raises OSError as a real write would."""
+        """Write and delete a file of ``size`` bytes.
+
+        Raises OSError as a real write would.
+        """
         self._write_temporary(ContentFile(bytes(size))).unlink()
 
     def _save(self, name: str, content: File[bytes]) -> str:
         target = Path(self.path(name))
         self._make_folder(target.parent)
-        # A size that differs is damage (names follow from content), and a good copy is at hand.
+        # A different size means damage, because names determine contents: replace the file.
         if not (target.is_file() and target.stat().st_size == content.size):
             os.replace(self._write_temporary(content), target)
-        # Also for a file that was there: its writer may have died between the rename and this line.
+        # Also for an existing file: its writer may have died between the rename and this line.
         _sync_folder(target.parent)
         return name
 
     def _write_temporary(self, content: File[bytes]) -> Path:
-        """Write the content to a new file on the same file system and bring it to the disk; return
-        its path.
-        """
+        """Write the content to a new file on the same file system, sync it and return its path."""
         folder = Path(self.location) / _TEMPORARY
         self._make_folder(folder)
         path = folder / f"{uuid4().hex}.part"
@@ -125,7 +121,7 @@ class DurableFileSystemStorage(FileSystemStorage):
         return path
 
     def _make_folder(self, folder: Path) -> None:
-        """Create a folder and its parents so that they, too, survive a power cut."""
+        """Create a folder and its parents durably, so that they survive a power failure."""
         missing: list[Path] = []
         while not folder.is_dir():
             missing.append(folder)
@@ -138,6 +134,7 @@ class DurableFileSystemStorage(FileSystemStorage):
 
 
 def _sync_folder(folder: Path) -> None:
+    """Sync a folder, so that new names in it survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -146,8 +143,6 @@ def _sync_folder(folder: Path) -> None:
 
 
 def sweep_temporary_files() -> int:
-    """Delete what killed writers left in the asset storage an hour ago or earlier; return how many
-    files that were.
-    """
+    """Delete temporary files older than an hour from the asset storage; return their number."""
     files = storages["assets"]
     return files.sweep_temporary(3600) if isinstance(files, DurableFileSystemStorage) else 0

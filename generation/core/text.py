@@ -1,6 +1,4 @@
-"""Words as they are looked for: one way to fold them, for what is stored, for what is asked and for
-what is marked.
-"""
+"""Folding of search words: one function for stored text, queries and highlights."""
 
 from __future__ import annotations
 
@@ -8,16 +6,16 @@ import re
 import unicodedata
 from typing import Final
 
-TEXT_MAX: Final = 20_000  # characters of one image's text that are looked at
-WORD_MAX: Final = 64  # a longer word is cut, in the index as in the question
+TEXT_MAX: Final = 20_000  # characters of one image's text that are indexed
+WORD_MAX: Final = 64  # a longer word is cut, in the index and in queries
 _BETWEEN = re.compile(r"[\W_]+")
 
 
 def fold(text: str) -> str:
-    """Lower case, without accents and punctuation, with one space between words.
+    """Return lower-case words without accents and punctuation, separated by one space.
 
-    Both databases cut such a text into the same words. Prompts as people write them they do not:
-    one takes ``castle.night`` for the name of a host, the other for two words.
+    Both databases split such text into the same words. Unfolded prompts are split differently: one
+    treats ``castle.night`` as a host name, the other as two words.
     """
     text = text[:TEXT_MAX]
     if not text.isascii():

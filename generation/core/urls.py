@@ -1,5 +1,6 @@
-"""Addresses of pages that name a row. Django looks a pattern up anew every time; a panel of the
-desk has a dozen.
+"""URLs of pages for one object.
+
+Django's ``reverse()`` resolves a pattern on every call; one panel of the desk has a dozen URLs.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ _SOME = UUID(int=0xDECADE)
 
 
 def address(name: str, what: UUID | str | None = None) -> str:
-    """``reverse()`` for a page with one uuid or slug in its address, or with nothing."""
+    """Return the URL of a page with one UUID or slug in its path, or with none."""
     if what is None:
         return _alone(name)
     before, after = _around(name)
@@ -27,6 +28,6 @@ def _alone(name: str) -> str:
 
 @cache
 def _around(name: str) -> tuple[str, str]:
-    """What stands before the uuid, and behind it. A uuid is a slug, too."""
+    """Return the URL's parts before and after the UUID. A UUID is a valid slug too."""
     before, _, after = reverse(name, args=[_SOME]).partition(str(_SOME))
     return before, after

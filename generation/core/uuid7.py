@@ -1,9 +1,9 @@
-"""Names of decisions: UUIDs in the order of time (version 7 of RFC 9562).
+"""Identifiers of decisions: UUIDs ordered by time (version 7 of RFC 9562).
 
-What was named one after the other then lies side by side in the index of names, however long the
-record grows. Names by chance fall all over it: with ten million, nearly every one has to be fetched
-from the disk first. The desk's script (static/js/deck.js) names what it sends in the same way, and
-any other UUID is as good.
+Consecutive identifiers are adjacent in the index, however long the record grows. Random identifiers
+are spread over the whole index: with ten million rows, nearly every one needs a disk read. The
+desk's script (static/js/deck.js) creates identifiers in the same way; any other UUID is also
+accepted.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from uuid import UUID
 
 
 def new_name() -> UUID:
-    """48 bits of milliseconds since 1970, then chance, but for where the version and the variant
-    are told.
-    """
+    """Return a new UUID: 48 bits of milliseconds since 1970, random bits, version and variant."""
     bits = time.time_ns() // 1_000_000 << 80 | int.from_bytes(os.urandom(10), "big")
     return UUID(int=bits & ~(0xF << 76 | 0x3 << 62) | 0x7 << 76 | 0x2 << 62)

@@ -1,4 +1,4 @@
-"""The registry: slugs from ``settings.IMAGE_PROVIDERS`` to provider objects."""
+"""Registry of image providers: maps slugs in ``settings.IMAGE_PROVIDERS`` to provider objects."""
 
 from __future__ import annotations
 
@@ -13,29 +13,32 @@ from generation.providers.base import ImageProvider
 
 
 def available() -> dict[str, str]:
-    """Slug to label of every configured provider, the default one first."""
+    """Return slug and label of every configured provider, the default one first."""
     return {slug: entry["OPTIONS"]["label"] for slug, entry in settings.IMAGE_PROVIDERS.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What it costs to use a provider, and how much of it there is."""
+    """Prices and limits of a provider."""
 
     images_per_minute: int = 0  # 0: no limit
     image_price: Decimal = Decimal(0)  # USD
-    detection_price: Decimal = Decimal(0)  # USD per image, added when detection is asked for
-    webhooks: bool = False  # whether it can call us
+    detection_price: Decimal = Decimal(0)  # USD per image, added when detection is requested
+    webhooks: bool = False  # whether the provider can call our webhook URL
 
 
 def terms(slug: str) -> Terms:
-    """The provider's terms; those of a provider that is not configured (any more) are empty."""
+    """Return the provider's terms; empty terms for a provider that is not configured."""
     entry = settings.IMAGE_PROVIDERS.get(slug, {})
     return Terms(**{name: entry[name] for name in Terms.__slots__ if name in entry})
 
 
 @lru_cache
 def get(slug: str) -> ImageProvider:
-    """Return the provider, or raise LookupError with a sentence if its key was taken away since."""
+    """Return the provider with this slug.
+
+    Raises LookupError with a message if it is not configured.
+    """
     try:
         entry = settings.IMAGE_PROVIDERS[slug]
     except KeyError:

@@ -1,6 +1,6 @@
-"""What a provider of images is: frozen values in, frozen values out, and a handful of errors.
+"""Interface of image providers: immutable values in and out, and a few errors.
 
-Nothing here knows the database. A vendor's JSON never leaves its own module.
+Nothing here uses the database. A vendor's JSON stays in the vendor's own module.
 """
 
 from __future__ import annotations
@@ -14,21 +14,19 @@ from typing import Any, Protocol
 
 
 class ProviderError(Exception):
-    """A call that did not bring what was asked for. ``str(error)`` is a sentence for people,
-    without any secret.
-    """
+    """A failed call; ``str(error)`` is a message for people, without secrets."""
 
     def __init__(self, message: str, *, reason: str = "") -> None:
         super().__init__(message)
         self.reason = reason  # the provider's own code, such as INVALID_API_KEY
-        self.raw: Any = (
-            None  # what was answered, where it is worth keeping although it could not be read
-        )
+        # The response, if it should be stored although it could not be parsed.
+        self.raw: Any = None
 
 
 class ProviderBusyError(ProviderError):
-    """Certainly not accepted; the same call may succeed later (connection refused, 429, 503 with
-    Retry-After).
+    """Certainly not accepted, and a retry may succeed.
+
+    Connection refused, 429, 503 with Retry-After.
     """
 
     def __init__(
@@ -41,52 +39,55 @@ class ProviderBusyError(ProviderError):
     ) -> None:
         super().__init__(message, reason=reason)
         self.retry_after = retry_after  # seconds
-        self.limited = limited  # 429: whoever else asks will hear the same
+        self.limited = limited  # 429: other calls would be refused too
 
 
 class ProviderRejectedError(ProviderError):
-    """Certainly not accepted, and the same call will be refused again (bad prompt, bad
-    parameter).
-    """
+    """Certainly not accepted, and a retry would be refused again (bad prompt, bad parameter)."""
 
 
 class ProviderMisconfiguredError(ProviderRejectedError):
-    """Refused because of us, not of this request: key, balance, permission, a retired endpoint."""
+    """Refused because of our account or settings: key, balance, permission, retired endpoint."""
 
 
 class TaskNotFoundError(ProviderRejectedError):
-    """The provider does not know the task (any more)."""
+    """The task does not exist at the provider, or no longer."""
 
 
 class OutcomeUnknownError(ProviderError):
-    """The call may have been accepted: timeout, reset, a 5xx after sending. Sending again may cost
-    twice.
-    """
+    """Possibly accepted: timeout, reset, or a 5xx after sending. A retry may cost twice."""
 
 
 class TaskState(StrEnum):
+    """The state of a task at the provider."""
+
     QUEUED = "queued"
     PROCESSING = "processing"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
-    UNRECOGNISED = (
-        "unrecognised"  # a status outside the documented four: kept, polled again, never guessed
-    )
+    # A status outside the documented four: stored and polled again, never guessed.
+    UNRECOGNISED = "unrecognised"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lora:
+    """A LoRA and its strength."""
+
     model_name: str
     strength: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedding:
+    """An embedding."""
+
     model_name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HiresFix:
+    """Parameters of the second, larger pass."""
+
     target_width: int
     target_height: int
     strength: float
@@ -95,6 +96,8 @@ class HiresFix:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AwsS3:
+    """An S3 bucket to which the provider writes the images."""
+
     region: str
     bucket: str
     path: str
@@ -103,13 +106,16 @@ class AwsS3:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomStorage:
+    """A storage of the caller to which the provider writes the images."""
+
     aws_s3: AwsS3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """One txt2img request in our words. Ranges: ``generation.wire.txt2img``; names:
-    ``generation.wire.field_map``.
+    """A txt2img request, independent of the vendor.
+
+    Ranges: ``generation.wire.txt2img``; field names: ``generation.wire.field_map``.
     """
 
     model_name: str
@@ -135,55 +141,61 @@ class Submission:
     nsfw_detection_level: int = 0
     custom_storage: CustomStorage | None = None
     enterprise_plan: bool = False
-    webhook_url: str = ""  # holds a secret; empty: none
+    webhook_url: str = ""  # contains a secret; empty: none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detection:
-    """Novita's own NSFW detection of one image. ``valid`` means that it ran, not that the image is
-    clean.
+    """Novita's own NSFW detection of one image.
+
+    ``valid`` means that the detection ran, not that the image is clean.
     """
 
-    valid: bool | None  # None: there is an answer, but it does not say
+    valid: bool | None  # None: a detection result without this field
     confidence: Decimal | None  # 0..100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultImage:
-    position: int  # 0-based place in the answer
+    """A finished image of a task."""
+
+    position: int  # 0-based position in the response
     url: str
     expires_at: datetime
     image_type: str
-    detection: Detection | None = None  # None: the answer holds none
-    seed: int | None = None  # this image's own, where the provider tells it
+    detection: Detection | None = None  # None: the response contains none
+    seed: int | None = None  # of this image, if the provider reports it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskResult:
+    """The state of a task, with its images once it has succeeded."""
+
     task_id: str
     state: TaskState
-    progress: int = 0  # percent; 0 on success too, so never a sign of completion
+    progress: int = 0  # percent; may be 0 on success too, so it does not show completion
     eta_seconds: int | None = None
     reason: str = ""
-    seed: int | None = None  # the submission's, where the provider repeats it
+    seed: int | None = None  # of the submission, if the provider repeats it
     images: tuple[ResultImage, ...] = ()
     raw: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    name: str  # what a submission names
+    """A model that a provider offers."""
+
+    name: str  # the name that a submission uses
     title: str
-    kind: str = (
-        "checkpoint"  # or lora, vae, textualinversion, or one that the provider has made up since
-    )
+    # Or lora, vae, textualinversion, or a kind that the provider has added since.
+    kind: str = "checkpoint"
     base_model: str = ""
     is_sdxl: bool = False
     tags: tuple[str, ...] = ()
     cover_url: str = ""
-    # The rest is for programs that list models through us; empty where the provider says nothing.
-    number: int | None = None  # the provider's own id
-    list_name: str = ""  # its sd_name, where a submission names another one
+    # The following fields are for programs that list models through our API; empty if not provided.
+    number: int | None = None  # the provider's own ID
+    list_name: str = ""  # its sd_name, if a submission uses another name
     api_name: str = ""  # its sd_name_in_api
     sha256: str = ""
     source: str = ""
@@ -195,33 +207,34 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPage:
+    """One page of models."""
+
     models: tuple[Model, ...]
     next_cursor: str = ""
 
 
 class ImageProvider(Protocol):
-    """The contract; ``tests/generation/providers/test_contract.py`` holds every implementation to
-    it.
+    """Interface of an image provider.
+
+    ``tests/generation/providers/test_contract.py`` tests every implementation.
     """
 
     slug: str
     label: str
 
     def submit(self, submission: Submission, *, on_answer: Callable[[str], None]) -> str:
-        """Send one request and return the provider's task id.
+        """Send one request and return the provider's task ID.
 
-        ``on_answer`` gets the first 4 KiB of the raw answer before it is parsed, so that a billed
-        task is never lost to a parser. Raises ProviderBusy, ProviderRejected, ProviderMisconfigured
-        or OutcomeUnknown.
+        ``on_answer`` receives the first 4 KiB of the raw response before it is parsed, so that a
+        billed task is not lost to a parser error. Raises ProviderBusyError, ProviderRejectedError,
+        ProviderMisconfiguredError or OutcomeUnknownError.
         """
         ...
 
     def poll(
         self, task_ids: Iterable[str]
     ) -> AsyncIterator[tuple[str, TaskResult | ProviderError]]:
-        """Ask for many tasks at once; yield each task id with its answer, or with the error, as
-        they come in.
-        """
+        """Poll many tasks concurrently; yield each task ID with its result or error on arrival."""
         ...
 
     def models(
@@ -235,10 +248,9 @@ class ImageProvider(Protocol):
         cursor: str = "",
         limit: int = 100,
     ) -> ModelPage:
-        """One page of models of a kind (checkpoint, lora, vae, textualinversion). Raises
-        ProviderError.
+        """Return one page of models of a kind (checkpoint, lora, vae, textualinversion).
 
         ``visibility`` and ``source`` are the provider's own filters; empty: not sent. ``cursor`` is
-        the ``next_cursor`` of the page before and means nothing to anybody but the provider.
+        the ``next_cursor`` of the previous page, opaque to us. Raises ProviderError.
         """
         ...

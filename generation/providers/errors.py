@@ -1,9 +1,9 @@
-"""What a refusal means: the provider's own code first, then the HTTP status.
+"""Mapping of error responses to exceptions: first the provider's code, then the HTTP status.
 
-Codes: https://novita.ai/docs/api-reference/basic-error-code. Anything else 4xx is ProviderRejected;
-anything 5xx is OutcomeUnknown for a submission, because it may have been taken (CREATE_TASK_FAILED,
-BILLING_FAILED, …), and ProviderBusy for a read (GET_RESULT_FAILED, TASK_FAILED, …), which is asked
-again.
+Codes: https://novita.ai/docs/api-reference/basic-error-code. Any other 4xx is
+ProviderRejectedError. Any 5xx is OutcomeUnknownError for a submission, because it may have been
+accepted (CREATE_TASK_FAILED, BILLING_FAILED, …), and ProviderBusyError for a read
+(GET_RESULT_FAILED, TASK_FAILED, …), which is retried.
 """
 
 from __future__ import annotations
@@ -36,11 +36,9 @@ BY_STATUS: dict[int, type[ProviderError]] = {
     401: ProviderMisconfiguredError,
     402: ProviderMisconfiguredError,
     403: ProviderMisconfiguredError,
-    404: (
-        ProviderMisconfiguredError
-    ),  # the endpoint is gone; an unknown task has a reason of its own
+    404: ProviderMisconfiguredError,  # retired endpoint; an unknown task has its own code
     405: ProviderMisconfiguredError,
-    408: ProviderBusyError,  # the server gave up before it had the whole request
+    408: ProviderBusyError,  # the server timed out before it had the whole request
     410: ProviderMisconfiguredError,
     429: ProviderBusyError,
 }
@@ -53,7 +51,7 @@ SENTENCES: dict[type[ProviderError], str] = {
     ProviderRejectedError: "{label} refused the request",
     OutcomeUnknownError: "{label} failed while it handled the request, which it may have accepted",
 }
-# What a code means to a person; beside it stands what the provider itself said.
+# Explanations of the codes for people, shown beside the provider's own message.
 _MEANINGS = {
     "MISSING_API_KEY": "the key is missing",
     "INVALID_API_KEY": "the key is wrong",
@@ -84,7 +82,7 @@ _MEANINGS = {
 
 
 def sentence(kind: type[ProviderError], *, label: str, status: int, reason: str, said: str) -> str:
-    """What happened, for people."""
+    """Return a message for people about an error response."""
     meaning = _MEANINGS.get(
         reason,
         "the endpoint is gone" if status == 404 and kind is ProviderMisconfiguredError else "",

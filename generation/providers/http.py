@@ -1,10 +1,8 @@
-"""HTTP towards the providers' APIs: one client, one table of errors. The only module here that
-imports httpx.
+"""HTTP client for the providers' APIs, with one error mapping. The only user of httpx here.
 
-Submitting and looking up models are synchronous calls. Polling is asynchronous over aiohttp's
-transport, because plain ``httpx.AsyncClient`` slows down with the square of its connections. Image
-and webhook addresses are not fetched here: they come from outside and need the guard in
-``generation.fetching``.
+Submissions and model lists are synchronous calls. Polling is asynchronous over aiohttp's transport,
+because plain ``httpx.AsyncClient`` slows down with the square of its connections. Image and webhook
+URLs are not fetched here: they are untrusted and need the guard in ``generation.fetching``.
 """
 
 from __future__ import annotations
@@ -38,12 +36,12 @@ from generation.providers.base import (
 from generation.wire.secrets import redact
 from generation.wire.task import ErrorReply
 
-ANSWER_KEPT = 4096  # characters of a raw answer handed to ``on_answer``
-BODY_MAX = 4 * 1024 * 1024  # bytes; a page of 100 models is some 200 KB
-KEY_MIN = 8  # characters; shorter ones are no secrets, and could be part of any word
-CONCURRENCY = 100  # polls under way at once
-# Seconds. A submission may take long at the provider; a poll that does is simply asked again.
-# Shorter than the lease of a pump's slot, so that a silent provider never makes a worker look dead.
+ANSWER_KEPT = 4096  # characters of a raw response passed to ``on_answer``
+BODY_MAX = 4 * 1024 * 1024  # bytes; a page of 100 models has about 200 KB
+KEY_MIN = 8  # characters; shorter keys are not secret and could match parts of words
+CONCURRENCY = 100  # concurrent polls
+# Seconds. A submission may be slow; a slow poll is simply retried. Shorter than the lease of a job
+# slot, so that a silent provider never makes a worker look dead.
 SUBMIT_TIMEOUT, SUBMIT_TOTAL = httpx.Timeout(30, connect=10), 45.0
 READ_TIMEOUT, READ_TOTAL = httpx.Timeout(15, connect=10), 30.0
 
@@ -53,21 +51,24 @@ _T = TypeVar("_T")
 
 
 class Call(Enum):
-    """What an answer means depends on what was asked."""
+    """The kind of a call, which decides the meaning of an error."""
 
-    SUBMIT = "submit"  # sending it twice costs twice
-    READ = "read"  # may be repeated at will
+    SUBMIT = "submit"  # a repetition costs twice
+    READ = "read"  # may be repeated
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
+    """An HTTP response."""
+
     status: int
     headers: Mapping[str, str]
     body: bytes
 
     def json(self) -> object:
-        """Raises ValueError, also for what JSON parsers let pass but a database cannot store (NaN,
-        NUL).
+        """Parse the body.
+
+        Raises ValueError, also for values that JSON parsers accept and databases refuse (NaN, NUL).
         """
         if b"\\u0000" in self.body:
             raise ValueError("The answer contains NUL characters.")
@@ -78,8 +79,10 @@ class Answer:
 
 
 class HttpProvider:
-    """An API behind one base address. A client lives for one call: safe across threads and forks,
-    nothing to close.
+    """A client for the API at one base URL.
+
+    An HTTP client lives for one call, so instances are safe across threads and forks and need no
+    closing.
     """
 
     def __init__(
@@ -91,7 +94,7 @@ class HttpProvider:
         self._secret = secret
         self._headers = {
             "Accept": "application/json",
-            "Accept-Encoding": "identity",  # a compressed answer could unpack to any size
+            "Accept-Encoding": "identity",  # a compressed response could expand to any size
             "User-Agent": "loupe",
             **headers,
         }
@@ -99,12 +102,14 @@ class HttpProvider:
         self._async_transport: httpx.AsyncBaseTransport | None = None
 
     def use_transport(self, transport: httpx.MockTransport) -> None:
-        """For tests: give answers that no real server can be made to give."""
+        """Replace the HTTP transport, for tests of responses that no real server gives."""
         self._transport = self._async_transport = transport
 
     # --- Synchronous calls ---
     def post(self, path: str, body: object, *, on_answer: Callable[[str], None]) -> Answer:
-        """Submit. ``on_answer`` sees the start of whatever came back, even if it broke off. Raises
+        """Submit with POST.
+
+        ``on_answer`` receives the start of the response, even if the connection broke. Raises
         ProviderError.
         """
         answer = self._send(Call.SUBMIT, "POST", path, json_body=body, on_answer=on_answer)
@@ -112,7 +117,10 @@ class HttpProvider:
         return answer
 
     def get(self, path: str, params: Mapping[str, str]) -> Answer:
-        """Read something that may be read again. Raises ProviderError."""
+        """Read with GET; may be repeated.
+
+        Raises ProviderError.
+        """
         answer = self._send(Call.READ, "GET", path, params=params)
         self._check(answer, Call.READ)
         return answer
@@ -155,8 +163,8 @@ class HttpProvider:
         return httpx.Client(
             headers=self._headers,
             timeout=timeout,
-            follow_redirects=False,  # a redirect would carry the key elsewhere
-            trust_env=False,  # neither proxies nor .netrc of the machine
+            follow_redirects=False,  # a redirect would send the key to another host
+            trust_env=False,  # ignore proxy variables and .netrc of the machine
             verify=_tls(),
             transport=self._transport,
         )
@@ -164,7 +172,7 @@ class HttpProvider:
     # --- Asynchronous reads ---
     @asynccontextmanager
     async def session(self) -> AsyncIterator[httpx.AsyncClient]:
-        """A client for many reads at once, inside one event loop."""
+        """Open a client for many concurrent reads in one event loop."""
         async with HttpxAiohttpClient(
             headers=self._headers,
             timeout=READ_TIMEOUT,
@@ -177,7 +185,10 @@ class HttpProvider:
             yield client
 
     async def read(self, client: httpx.AsyncClient, path: str, params: Mapping[str, str]) -> Answer:
-        """One asynchronous read. Raises ProviderError."""
+        """Read once with GET.
+
+        Raises ProviderError.
+        """
         received = bytearray()
         try:
             async with (
@@ -188,7 +199,7 @@ class HttpProvider:
                     received += chunk
                     if len(received) > BODY_MAX:
                         raise httpx.ReadError("The answer is too long.")
-        # The transport lets some of aiohttp's own errors through; TimeoutError is an OSError.
+        # The transport passes some of aiohttp's own errors on; TimeoutError is an OSError.
         except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
             raise self._lost(error, Call.READ) from None
         answer = self._answer(response, received)
@@ -196,16 +207,14 @@ class HttpProvider:
         return answer
 
     def _answer(self, response: httpx.Response, body: bytearray) -> Answer:
-        """A provider may quote the key anywhere in its answer; nothing behind this line ever sees
-        it.
-        """
+        """Build the response without our key, which a provider may quote anywhere."""
         secret = self._secret.encode()
         kept = body.replace(secret, b"[key]") if len(secret) >= KEY_MIN else body
         return Answer(response.status_code, dict(response.headers), bytes(kept))
 
     # --- Errors ---
     def _lost(self, error: Exception, call: Call) -> ProviderError:
-        """No answer, or not all of one."""
+        """Convert a missing or incomplete response to a ProviderError."""
         name = type(error).__name__
         if isinstance(error, _BAD_ADDRESS):
             return ProviderMisconfiguredError(
@@ -221,6 +230,7 @@ class HttpProvider:
         )
 
     def _check(self, answer: Answer, call: Call) -> None:
+        """Raise the ProviderError that an error response stands for."""
         if 200 <= answer.status < 300:
             return
         reply = self._error_reply(answer)
@@ -237,11 +247,12 @@ class HttpProvider:
         raise kind(sentence, reason=reply.reason)
 
     def _kind(self, answer: Answer, reason: str, call: Call) -> type[ProviderError]:
+        """Return the exception type for an error response."""
         status = answer.status
         if status >= 500:
             refused = status == 503 and "retry-after" in answer.headers
             return ProviderBusyError if refused or call is Call.READ else OutcomeUnknownError
-        if status < 400:  # a redirect: the address is wrong
+        if status < 400:  # a redirect: the base URL is wrong
             return ProviderMisconfiguredError
         kind = errors.BY_REASON.get(reason) or errors.BY_STATUS.get(status) or ProviderRejectedError
         return ProviderRejectedError if kind is TaskNotFoundError and call is Call.SUBMIT else kind
@@ -254,15 +265,16 @@ class HttpProvider:
         return reply.model_copy(update={"reason": self._redacted(reply.reason)[:80]})
 
     def _redacted(self, text: str) -> str:
-        """Without the key, and without the signatures of addresses."""
+        """Remove the key and the signatures of URLs from a text."""
         return redact(text.replace(self._secret, "[key]") if len(self._secret) >= KEY_MIN else text)
 
 
 async def each(
     items: Iterable[str], ask: Callable[[str], Awaitable[_T]], *, limit: int = CONCURRENCY
 ) -> AsyncIterator[tuple[str, _T | ProviderError]]:
-    """Ask about every item, at most ``limit`` at once; yield the answers, or the ProviderErrors, as
-    they come in.
+    """Call ``ask`` for every item, at most ``limit`` concurrently.
+
+    Yields each item with its result or its ProviderError on arrival.
     """
     todo = iter(items)
     finished: asyncio.Queue[tuple[str, _T | ProviderError] | None] = asyncio.Queue()
@@ -286,7 +298,7 @@ async def each(
                 left -= 1
             else:
                 yield pair
-        await asyncio.gather(*workers)  # a programming error in ``ask`` must not pass for an answer
+        await asyncio.gather(*workers)  # re-raise a programming error in ``ask``
     finally:
         for task in workers:
             task.cancel()
@@ -295,9 +307,8 @@ async def each(
 
 @cache
 def _tls() -> ssl.SSLContext:
-    return httpx.create_ssl_context(
-        trust_env=False
-    )  # loading the certificates takes 20 ms; once is enough
+    # Loading the certificates takes 20 ms, so the context is cached.
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def _no_constant(name: str) -> None:
@@ -305,9 +316,7 @@ def _no_constant(name: str) -> None:
 
 
 def _retry_after(value: str) -> float | None:
-    """Seconds from a Retry-After header, which holds seconds or a date; None if absent or
-    unreadable.
-    """
+    """Parse a Retry-After header (seconds or date) to seconds; None if absent or invalid."""
     if value.isascii() and value.isdigit():
         return float(min(int(value[:9]), 86_400))
     try:

@@ -1,13 +1,12 @@
-"""nano-gpt's NSFW image classification: up to ten images in, as many booleans out, and nothing
-else.
+"""nano-gpt's NSFW image classification: up to ten images in, one boolean per image out.
 
 Pages: https://docs.nano-gpt.com/api-reference/endpoint/nsfw-image,
 .../miscellaneous/error-handling, .../miscellaneous/rate-limits (25 requests a second; limits per
-key and day), .../endpoint/check-balance. Asking again is harmless but for the price, so everything
-that may be asked again is ProviderBusy.
+key and day), .../endpoint/check-balance. A repeated call costs money but is otherwise harmless, so
+every retryable failure is ProviderBusyError.
 
-An answer is believed only as a whole: as many verdicts as images, nothing truncated, no
-contradiction. Images travel as data URLs, never as an address of ours.
+A response is accepted only as a whole: one verdict per image, not truncated, without
+contradictions. Images are sent as data URLs, never as URLs of ours.
 """
 
 from __future__ import annotations
@@ -32,37 +31,42 @@ from generation.wire.task import ErrorReply
 CLASSIFY_PATH = "/api/nsfw/image"
 BALANCE_PATH = "/api/check-balance"
 IMAGES_MAX = wire.IMAGES_MAX
-# Characters of data URLs in one call. Inferred: this endpoint's page names no limit, but those on
-# image and video input ask for uploads of "4 MB or smaller after encoding"
+# Characters of data URLs in one call. Inferred: this endpoint's page states no limit, but the pages
+# on image and video input require uploads of "4 MB or smaller after encoding"
 # (.../endpoint/image-generation-openai).
 BYTES_MAX = 4_000_000
-COST_MAX = Decimal(9999)  # what a call can cost at most; more is a misread answer
+COST_MAX = Decimal(9999)  # upper limit for the cost of a call; a higher value is a misread response
 _CENTS = Decimal("0.000001")
 
 Image = tuple[bytes, str]  # content and media type, such as image/png
 
 
 class PolicyViolationError(ProviderRejectedError):
-    """400 with a safety message: what an image shows was refused. A sign in itself, and about the
-    call as a whole.
+    """400 with a safety message: the content was refused.
+
+    A sign in itself, but it concerns the whole call, not one image.
     """
 
 
 class TooLarge(ProviderRejectedError):
-    """413: fewer or smaller images may pass."""
+    """413: fewer or smaller images may be accepted."""
 
 
 class ServerFailedError(ProviderBusyError):
-    """500, 502 or 504 with an answer: it is up, but this call failed. One image may be to blame."""
+    """500, 502 or 504 with a response: the service is up, but this call failed.
+
+    One image may be the cause.
+    """
 
 
 class Unanswered(ProviderBusyError):
-    """Sent, and no complete answer. It may have been billed."""
+    """The call was sent, but no complete response came back. It may have been billed."""
 
 
 class InvalidAnswerError(ProviderError):
-    """A 200 that cannot be believed. ``cost`` is what it charged for all images, None if that is
-    unreadable.
+    """A 200 response that is not plausible.
+
+    ``cost`` is the charge for all images, None if it is unreadable.
     """
 
     def __init__(self, message: str, *, cost: Decimal | None = None, currency: str = "") -> None:
@@ -72,20 +76,21 @@ class InvalidAnswerError(ProviderError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What was said about one image, and its share of the price."""
+    """The classification of one image, and its share of the cost."""
 
     flagged: bool
-    position: int  # 0-based place in the call
+    position: int  # 0-based position in the call
     sent: int  # images in the call
-    cost: Decimal | None  # in ``currency``; None when the answer names no price
+    cost: Decimal | None  # in ``currency``; None if the response contains no price
     currency: str
     request_id: str
     model: str
 
 
 class NanoGpt(HttpProvider):
-    """nano-gpt, or anything that speaks its wire format at ``base_url`` (without /api). No network
-    until a call.
+    """nano-gpt, or a service with its wire format at ``base_url`` (without /api).
+
+    Creates no connection until a call.
     """
 
     def __init__(self, *, api_key: str, base_url: str, label: str) -> None:
@@ -98,10 +103,10 @@ class NanoGpt(HttpProvider):
         )
 
     def classify(self, images: Sequence[Image]) -> list[Verdict]:
-        """One call about up to IMAGES_MAX images; their verdicts in the same order. Raises
-        ProviderError.
+        """Classify up to IMAGES_MAX images in one call; return their verdicts in the same order.
 
-        Besides base's errors: PolicyViolation, TooLarge, ServerFailed, Unanswered, BadAnswer.
+        Raises ProviderError; besides the errors of ``base`` these are PolicyViolationError,
+        TooLarge, ServerFailedError, Unanswered and InvalidAnswerError.
         """
         if not 0 < len(images) <= IMAGES_MAX:
             raise ValueError(f"A call takes 1 to {IMAGES_MAX} images, not {len(images)}.")
@@ -115,8 +120,9 @@ class NanoGpt(HttpProvider):
         return self._verdicts(answer, len(images))
 
     def check(self) -> None:
-        """Verify address and key by reading the balance, which costs nothing. Raises
-        ProviderError.
+        """Verify URL and key by reading the balance, which is free.
+
+        Raises ProviderError.
         """
         answer = self._call(BALANCE_PATH, {})
         try:
@@ -128,8 +134,9 @@ class NanoGpt(HttpProvider):
             ) from None
 
     def _call(self, path: str, body: object) -> Answer:
-        """As long a time limit as a submission has, because ten images take a while; but it may be
-        repeated.
+        """Send a POST that may be repeated.
+
+        Uses the timeout of a submission, because ten images take long.
         """
         try:
             answer = self._send(Call.SUBMIT, "POST", path, json_body=body)
@@ -139,6 +146,7 @@ class NanoGpt(HttpProvider):
         return answer
 
     def _verdicts(self, answer: Answer, sent: int) -> list[Verdict]:
+        """Parse and check a response; return the verdicts."""
         try:
             reply = wire.NsfwReply.model_validate(answer.json())
         except ValidationError as error:
@@ -173,7 +181,7 @@ class NanoGpt(HttpProvider):
         ]
 
     def _check(self, answer: Answer, call: Call) -> None:
-        """As HttpProvider's, and the statuses that mean something of their own here."""
+        """Raise for error responses, with nano-gpt's special statuses."""
         try:
             super()._check(answer, call)
         except ProviderBusyError as error:
@@ -194,7 +202,7 @@ class NanoGpt(HttpProvider):
             raise
 
     def _error_reply(self, answer: Answer) -> ErrorReply:
-        """nano-gpt's forms, in the words of the table of errors."""
+        """Convert nano-gpt's error formats to the common one."""
         try:
             message, code = wire.read_error(answer.json())
         except ValueError:
@@ -203,7 +211,7 @@ class NanoGpt(HttpProvider):
 
 
 def split(cost: Decimal | None, parts: int) -> list[Decimal | None]:
-    """Shares of a price that add up to it, to a millionth; the first takes what is left over."""
+    """Split a cost into equal parts of a millionth each; the first part gets the remainder."""
     if cost is None:
         return [None] * parts
     whole = cost.quantize(_CENTS)
@@ -212,8 +220,9 @@ def split(cost: Decimal | None, parts: int) -> list[Decimal | None]:
 
 
 def chunks(images: Sequence[Image]) -> Iterator[range]:
-    """Cut a row of images into runs that one call can take, by number and by bytes. One too large
-    stands alone.
+    """Split images into ranges that fit one call, by number and bytes.
+
+    An oversized image gets a range of its own.
     """
     start, filled = 0, 0
     for index, (content, media_type) in enumerate(images):
@@ -227,7 +236,7 @@ def chunks(images: Sequence[Image]) -> Iterator[range]:
 
 
 def _problem(reply: wire.NsfwReply, sent: int) -> str:
-    """Why an answer cannot be believed, or nothing."""
+    """Return the reason why a response is not plausible; "" if it is."""
     got = len(reply.has_nsfw_concepts)
     if reply.truncated:
         return f"that it did not look at every image of {sent}"

@@ -1,9 +1,9 @@
-"""Scenario's assets: list them, look one up.
+"""Client for Scenario's assets: list and single asset.
 
-As the published client scenario-sdk 2.4.0 asks (resources/assets/assets.py, _client.py): ``GET
-/v1/assets`` and ``/v1/assets/{assetId}``, Basic authentication with key and secret, pages by an
-opaque token. Addresses of images are signed and carry the signature in their query, so no message
-here holds one.
+Same calls as the published client scenario-sdk 2.4.0 (resources/assets/assets.py, _client.py):
+``GET /v1/assets`` and ``/v1/assets/{assetId}``, Basic authentication with key and secret,
+pagination by an opaque token. Image URLs contain a signature in their query string, so no message
+here includes one.
 """
 
 from __future__ import annotations
@@ -24,27 +24,28 @@ ASSETS_PATH = "/assets"
 
 
 class AssetNotFoundError(ProviderRejectedError):
-    """Scenario has no such asset (any more), or none that this key may see."""
+    """The asset does not exist in Scenario or is not visible to this key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScenarioAsset:
+    """An asset of Scenario."""
+
     id: str
-    url: str  # signed: fetch it at once, store and print it never
+    url: str  # signed: fetch it immediately, never store or print it
     mime_type: str
     kind: str
-    status: str  # success, pending, error, or something newer
-    nsfw: tuple[str, ...] | None  # None: not analysed yet; (): analysed, and nothing found
+    status: str  # success, pending, error, or a newer value
+    nsfw: tuple[str, ...] | None  # None: not analysed yet; (): analysed, no findings
     project: str = ""
     created_at: str = ""
     description: str = ""
-    provenance: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # how it was made, under Scenario's names
+    # Generation parameters, under Scenario's names.
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_image(self) -> bool:
-        """A picture of the kind that can be decoded, as far as Scenario says."""
+        """True if Scenario's fields describe an image that may be decodable."""
         kind_fits = self.kind in ("", wire.KIND_IMAGE)
         return kind_fits and (
             self.mime_type.startswith("image/") or (not self.mime_type and self.kind != "")
@@ -57,14 +58,17 @@ class ScenarioAsset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssetPage:
+    """One page of Scenario's assets."""
+
     items: tuple[ScenarioAsset, ...]
     next_token: str = ""  # empty on the last page; an empty page may have one
-    unreadable: int = 0  # entries that are no asset
+    unreadable: int = 0  # entries that could not be parsed
 
 
 class Scenario(HttpProvider):
-    """Scenario, or anything that speaks its wire format at ``base_url`` (which ends in /v1). No
-    network until asked.
+    """Scenario, or a service with its wire format at ``base_url`` (which ends in /v1).
+
+    Creates no connection until a call.
     """
 
     def __init__(
@@ -82,8 +86,9 @@ class Scenario(HttpProvider):
     def assets(
         self, token: str = "", *, page_size: int = wire.PAGE_SIZE_DEFAULT, project: str = ""
     ) -> AssetPage:
-        """One page, oldest first, so that what is added meanwhile comes last. Raises
-        ProviderError.
+        """Return one page, oldest first, so that new assets come last.
+
+        Raises ProviderError.
         """
         params = {
             "pageSize": str(min(max(page_size, 1), wire.PAGE_SIZE_MAX)),
@@ -108,7 +113,10 @@ class Scenario(HttpProvider):
         )
 
     def asset(self, asset_id: str, *, project: str = "") -> ScenarioAsset:
-        """One asset, with a fresh address. Raises AssetNotFound or another ProviderError."""
+        """Return one asset with a new URL.
+
+        Raises AssetNotFoundError or another ProviderError.
+        """
         params = {"projectId": project} if project else {}
         answer = self._send(
             Call.READ, "GET", f"{ASSETS_PATH}/{quote(asset_id, safe='')}", params=params
@@ -132,7 +140,10 @@ class Scenario(HttpProvider):
         return _asset(found)
 
     def check(self) -> None:
-        """One harmless call that proves the key: a page of one asset. Raises ProviderError."""
+        """Verify the key with one harmless call: a page of one asset.
+
+        Raises ProviderError.
+        """
         self.assets(page_size=1)
 
     def _error_reply(self, answer: Answer) -> ErrorReply:
@@ -143,7 +154,7 @@ class Scenario(HttpProvider):
         return ErrorReply(reason=self._redacted(reply.reason)[:80], message=reply.message)
 
     def _redacted(self, text: str) -> str:
-        """Scenario may quote the key, or a signed address."""
+        """Remove the key and signatures of URLs from a text."""
         for secret in self._hidden:
             text = text.replace(secret, "[key]")
         return redact(text)
@@ -160,7 +171,7 @@ def _asset(found: wire.Asset) -> ScenarioAsset:
         mime_type=found.mime_type.lower(),
         kind=found.kind or found.metadata.kind,
         status=found.status,
-        # An empty list of an asset that is not there yet says nothing about the picture.
+        # An empty list says nothing while the asset is not ready.
         nsfw=None if pending and not found.nsfw else found.nsfw,
         project=found.owner_id,
         created_at=found.created_at,

@@ -1,4 +1,4 @@
-"""The stored images: renditions and thumbnails, for people who may see them."""
+"""Views of stored images: renditions and thumbnails, with permission checks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("loupe.views")
 
 CONTENT_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
-# Whatever the bytes are, a browser shall treat them as a picture and nothing else.
+# Makes browsers treat the response as an image only, whatever its content.
 ASSET_HEADERS = {
     "Cache-Control": "private, no-store",
     "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -29,14 +29,14 @@ ASSET_HEADERS = {
 
 @require_safe
 def asset_file(request: HttpRequest, uuid: UUID) -> HttpResponseBase:
-    """The canonical rendition: what was classified is what is shown."""
+    """Return the canonical rendition, which is also what was classified."""
     asset = get_object_or_404(Asset.objects.visible_to(request.user), uuid=uuid)
     return _bytes(request, asset, asset.rendition, asset.image_type)
 
 
 @require_safe
 def asset_thumbnail(request: HttpRequest, uuid: UUID) -> HttpResponseBase:
-    """Answer with the thumbnail, a WebP image."""
+    """Return the thumbnail, a WebP image."""
     asset = get_object_or_404(Asset.objects.visible_to(request.user), uuid=uuid)
     return _bytes(request, asset, asset.thumbnail, "webp")
 
@@ -46,7 +46,7 @@ def _bytes(
 ) -> HttpResponseBase:
     try:
         content = file.open("rb")
-    except (OSError, ValueError):  # not there, or no name at all
+    except (OSError, ValueError):  # the file is missing, or the field is empty
         log.error("a file of asset %s is missing or unreadable: %s", asset.uuid, file.name)
         return render(request, "generation/asset_missing.html", {"asset": asset}, status=404)
     response = FileResponse(
@@ -61,5 +61,5 @@ def _bytes(
 
 @require_safe
 def asset_preview(request: HttpRequest, uuid: UUID) -> HttpResponseBase:
-    """Redirect the thumbnail's former address."""
+    """Redirect the former URL of the thumbnail."""
     return redirect("generation:asset-thumbnail", uuid=uuid, permanent=True)

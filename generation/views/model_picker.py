@@ -1,6 +1,4 @@
-"""The list of a provider's models, to choose one for a field of the form: a page, and a dialog of
-the form to htmx.
-"""
+"""List of a provider's models for one field of the form: a page, and a dialog for htmx."""
 
 from __future__ import annotations
 
@@ -25,15 +23,15 @@ SDXL = {"": None, "1": True, "0": False}
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """What the address asks for. Whatever cannot be read falls back to its default."""
+    """Parameters of the URL; unreadable values fall back to their defaults."""
 
     provider: str
     kind: str
     query: str
     sdxl: str  # a key of SDXL
     cursor: str
-    field: str  # the form's, which the choice is for
-    carried: dict[str, str]  # what the form was filled with, to be handed back
+    field: str  # the form field that the choice is for
+    carried: dict[str, str]  # values of the form, handed back unchanged
 
     @classmethod
     def read(cls, data: QueryDict) -> Search:
@@ -72,7 +70,7 @@ class Search:
 
     @property
     def hidden(self) -> dict[str, str]:
-        """What the search form carries along unseen."""
+        """Hidden fields of the search form."""
         return {**self.carried, "provider": self.provider, "type": self.kind, "for": self.field}
 
     def address(self, **changes: str) -> str:
@@ -81,7 +79,7 @@ class Search:
         return f"{reverse('generation:model-list')}?{query}"
 
     def use(self, name: str) -> str:
-        """The form with this name filled in, and everything it had been filled with before."""
+        """Return the form's URL with this model filled in and all other values kept."""
         chosen = {**self.carried, "provider": self.provider, self.field: name, "picked": self.field}
         return f"{self.form_address}?{urlencode(chosen)}#field-{self.field}"
 
@@ -103,7 +101,7 @@ class Search:
 
 
 def _free_field(kind: str, carried: dict[str, str]) -> str:
-    """The first field of this type that is still empty, or the first of all."""
+    """Return the first empty form field of this kind, else the first one."""
     fields = [name for name, takes in PICKED.items() if takes == kind]
     return next((name for name in fields if name not in carried), fields[0])
 

@@ -1,4 +1,4 @@
-"""What providers call."""
+"""Webhooks that providers call."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from generation.services import webhooks
 @login_not_required
 @require_POST
 def novita_webhook(request: HttpRequest, secret: str) -> HttpResponse:
-    """A task has ended, they say. Strangers, who know no secret, are refused before their body is
-    read.
+    """Receive Novita's message that a task has ended.
+
+    Calls without a known secret are refused before the body is read.
     """
     if not webhooks.is_known(secret):
         return HttpResponse(status=404)

@@ -1,4 +1,4 @@
-"""A request's fields for its page: in groups, in words, and without those that nobody set."""
+"""Parameters of a request for its page: grouped, labelled, without unset fields."""
 
 from __future__ import annotations
 
@@ -11,19 +11,23 @@ from generation.models import GenerationRequest
 
 @dataclass(frozen=True)
 class Fact:
+    """One labelled parameter."""
+
     label: str
     value: str
-    is_data: bool = True  # set in mono: names, numbers
+    is_data: bool = True  # shown in a monospaced font: names, numbers
 
 
 @dataclass(frozen=True)
 class Group:
+    """A titled group of parameters."""
+
     title: str
     facts: list[Fact]
 
 
 def groups(item: GenerationRequest, provider: str) -> list[Group]:
-    """What was asked for. The prompts stand elsewhere on the page."""
+    """Return the parameters of a request in groups, without the prompts."""
     found = (
         Group("Parameters", _parameters(item, provider)),
         Group(
@@ -100,5 +104,5 @@ def _delivery(item: GenerationRequest) -> list[Fact]:
 
 
 def _number(value: object) -> str:
-    """Return 7 for 7.0, and every other number with all of its digits."""
+    """Format 7.0 as 7, and every other number with all of its digits."""
     return str(value).removesuffix(".0")

@@ -1,6 +1,4 @@
-"""What the list of requests shows: filters that live in the address, and pages by key instead of by
-number.
-"""
+"""Data of the request list: filters from the URL, keyset pagination."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 PAGE_SIZE = 25
 QUERY_MAX = 200
 OPEN = "open"
-# What the filter offers: all that still moves, and each way a request can stand still.
+# Filter choices: all open requests, and each status in which a request stops.
 CHOICES = {
     "": "All",
     OPEN: "Under way",
@@ -35,15 +33,15 @@ CHOICES = {
 
 @dataclass(frozen=True, slots=True)
 class Filters:
+    """Filters of the request list."""
+
     status: str = ""
     query: str = ""
     before: UUID | None = None
 
     @classmethod
     def read(cls, params: Mapping[str, str]) -> Filters:
-        """From an address. What cannot be understood is left out, so that an old link still shows
-        something.
-        """
+        """Read the filters from URL parameters; ignore invalid ones, so old links still work."""
         status = params.get("status", "")
         known = status in CHOICES or status in GenerationRequest.Status.values
         query = params.get("q", "").replace("\0", "").strip()[:QUERY_MAX]
@@ -53,14 +51,14 @@ class Filters:
 
     @property
     def params(self) -> str:
-        """The same filters as a query string, without the place in the list."""
+        """The filters as a query string, without the cursor."""
         return urlencode(
             {name: value for name, value in (("status", self.status), ("q", self.query)) if value}
         )
 
     @property
     def address(self) -> str:
-        """The whole of it, as a query string."""
+        """The filters and the cursor as a query string."""
         place = urlencode({"before": self.before}) if self.before else ""
         return "&".join(part for part in (self.params, place) if part)
 
@@ -74,6 +72,8 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class Page:
+    """One page of the request list."""
+
     rows: Sequence[GenerationRequest]
     has_older: bool
 
@@ -83,14 +83,12 @@ class Page:
 
     @property
     def is_moving(self) -> bool:
-        """Whether any row will change by itself, so that looking again is worth it."""
+        """True if a row can still change without a person, so that polling is useful."""
         return any(row.is_open for row in self.rows)
 
 
 def read_page(*, user: User | AnonymousUser, filters: Filters) -> Page:
-    """The newest requests, or those before the one named in the address, each with its images'
-    blurred previews.
-    """
+    """Return the newest requests, or those before the cursor, with blurred previews."""
     rows = filters.apply(GenerationRequest.objects.visible_to(user))
     if filters.before is not None:
         rows = _before(rows, filters.before)
@@ -121,8 +119,10 @@ def _before(rows: QuerySet[GenerationRequest], uuid: UUID) -> QuerySet[Generatio
 
 
 def _matching(query: str) -> Q:
-    """Words of the prompt or of the model's name; or a request's id, whole or as the eight
-    characters pages show.
+    """Return the condition for a search text.
+
+    Matches parts of the prompt or model name, a task ID, or a request ID (whole or its first eight
+    characters).
     """
     found = Q(prompt__icontains=query) | Q(model_name__icontains=query) | Q(provider_task_id=query)
     if re.fullmatch(r"[0-9a-fA-F]{8}", query):
@@ -132,6 +132,7 @@ def _matching(query: str) -> Q:
 
 
 def parse_uuid(text: str) -> UUID | None:
+    """Parse a UUID; None if it is invalid."""
     try:
         return UUID(text)
     except ValueError:

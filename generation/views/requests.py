@@ -1,4 +1,4 @@
-"""Requests and the guarded bytes of their images."""
+"""Pages of generation requests: list, details, actions, form."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Status = GenerationRequest.Status
 
 
 def get_request_for(user: Any, uuid: UUID) -> GenerationRequest:
-    """The one way from an address to a request: what a person may not see is absent."""
+    """Return a request by UUID; 404 if it is missing or the person may not see it."""
     rows = GenerationRequest.objects.visible_to(user).select_related("requested_by")
     return get_object_or_404(rows, uuid=uuid)
 
@@ -86,11 +86,12 @@ def _panel(
 
 
 def _images(request: HttpRequest, item: GenerationRequest) -> dict[str, Any]:
-    """The images with their reviews, which belong to another app and are known here by name
-    only.
+    """Return the images with their reviews.
+
+    Reviews belong to another app, so they are known here by relation name only.
     """
     assets = Asset.objects.visible_to(request.user).filter(request=item)
-    # Their addresses are secrets, so they are not even loaded.
+    # URLs of remote images are secret, so they are not loaded.
     remote = list(item.remote_images.defer("url").order_by("position"))
     waiting = [image.position + 1 for image in remote if image.status == RemoteImage.Status.WAITING]
     if item.is_open and not remote:
@@ -104,9 +105,9 @@ def _images(request: HttpRequest, item: GenerationRequest) -> dict[str, Any]:
 
 
 def _raw_answer(user: User, item: GenerationRequest) -> dict[str, str]:
-    """What the provider sent last, for those who settle what went wrong; nothing for anybody else.
+    """Return the provider's last response, for those who resolve requests; {} for others.
 
-    The digest names it on the page: while it stays the same, a swap leaves it unfolded.
+    The page uses the digest as a key: an unchanged response stays unfolded after an htmx swap.
     """
     if not item.result or not (user.is_staff or user.has_perm("generation.resolve_request")):
         return {}
@@ -118,7 +119,7 @@ def _raw_answer(user: User, item: GenerationRequest) -> dict[str, str]:
 
 
 def _moves(user: User, item: GenerationRequest) -> dict[str, bool]:
-    """What this person may do with the request as it stands."""
+    """Return the actions that this person may take in the current status."""
     resolves = user.has_perm("generation.resolve_request")
     return {
         "can_cancel": item.status == Status.QUEUED and _may_cancel(user, item),
@@ -159,9 +160,7 @@ def request_give_up(request: HttpRequest, uuid: UUID) -> HttpResponse:
 
 
 def _move(request: HttpRequest, item: GenerationRequest, act: Callable[[], object]) -> HttpResponse:
-    """Do it and show the request; when it has moved on meanwhile, say so beside what it has
-    become.
-    """
+    """Run an action and render the request; 409 with a message if its status has changed."""
     try:
         act()
     except service.BlankPromptError as error:
@@ -219,9 +218,7 @@ def request_create(request: HttpRequest) -> HttpResponse:
 
 
 def _new_form(request: HttpRequest) -> tuple[RequestForm, dict[str, Any]]:
-    """An empty form, or one filled in by ``?from=`` or ``?preset=``, and by what the list of models
-    gave.
-    """
+    """Return an empty form, or one filled from ``?from=``, ``?preset=`` and the model picker."""
     source, preset = _source(request), PRESETS.get(request.GET.get("preset", ""))
     if source:
         form = RequestForm.like(source)

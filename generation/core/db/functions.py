@@ -1,6 +1,4 @@
-"""Several rows as one value, so that what belongs to a row is read with it; and one value as
-several.
-"""
+"""Database functions that pack several rows into one value, and one value into rows."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ from django.db.models import Func, IntegerField, Subquery, TextField, Value
 
 
 class Joined(Func):
-    """One number of each row as text, between commas."""
+    """The values of a numeric column, joined with commas."""
 
     output_field = TextField()
 
@@ -24,15 +22,16 @@ class Joined(Func):
 
 
 class Counted(Subquery):
-    """How many rows a query has, beside another one's columns. A slice bounds what it costs."""
+    """The number of rows of a subquery. A slice limits its cost."""
 
     template = "(SELECT COUNT(*) FROM (%(subquery)s) counted)"
     output_field = IntegerField()
 
 
 class Unsought(Func):
-    """A column that rows are compared by, but not looked for by: SQLite takes a unique index
-    wherever there is one.
+    """A column that is compared but not used for an index lookup.
+
+    SQLite otherwise prefers a unique index if there is one.
     """
 
     template = "%(expressions)s"
@@ -46,8 +45,9 @@ class Unsought(Func):
 
 
 def split(words: str) -> Func:
-    """The words of a text, for ``__in``: one value, however many. None may hold a quotation mark or
-    a backslash.
+    """Return the words of a text as rows, for ``__in`` with one parameter.
+
+    Words must not contain quotation marks or backslashes.
     """
     return _Split(Value(words))
 

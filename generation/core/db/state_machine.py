@@ -1,6 +1,4 @@
-"""One status column, one table of moves, one way to move; and rows that are due. The database has
-the last word.
-"""
+"""State machines with compare-and-swap transitions, and rows with a due date."""
 
 from __future__ import annotations
 
@@ -19,16 +17,15 @@ from generation.core.db.prepared.query import PreparedQuery
 
 
 def one_of(field: str, values: Iterable[str]) -> Q:
-    """As ``field__in``, said one by one: of a list of more than two SQLite makes a table each time
-    it looks.
+    """Return the condition ``field__in`` as an OR of comparisons.
+
+    For a list of more than two values SQLite builds a table on every execution.
     """
     return functools.reduce(operator.or_, (Q((field, str(value))) for value in values))
 
 
 class InvalidTransitionError(Exception):
-    """The stored row may not (any more) go where it was asked to. Not a matter of permission: 409,
-    never 403.
-    """
+    """A transition that the stored row does not permit, or no longer: 409, never 403."""
 
     def __init__(self, row: models.Model, wanted: str) -> None:
         self.row, self.wanted = row, wanted
@@ -36,10 +33,9 @@ class InvalidTransitionError(Exception):
 
 
 class StateMachine(models.Model):
-    """A row with a ``status`` that changes only through ``move_to``."""
+    """A model with a ``status`` that changes only through ``move_to``."""
 
-    # From each status, the statuses it may go to. docs/architecture.md draws it; a test compares
-    # the two.
+    # From each status, the permitted next statuses. A test compares this with docs/architecture.md.
     TRANSITIONS: ClassVar[dict[str, tuple[str, ...]]] = {}
     status: models.CharField[str, str]
 
@@ -55,12 +51,12 @@ class StateMachine(models.Model):
         reread: bool = True,
         **fields: Any,
     ) -> Self:
-        """Compare and swap in the database: change the status if the stored row may still do so.
+        """Change the status by compare-and-swap, if the stored row permits it.
 
-        ``only_from`` narrows the allowed sources to one, ``where`` adds conditions (a lease, a
-        claim), ``fields`` are written with the status. Raises InvalidTransition and changes nothing
-        if the row has moved on. ``reread=False`` spares the query that brings this object up to
-        date, for whoever holds the row locked and reads it no more.
+        ``only_from`` limits the source to one status, ``where`` adds conditions (a lease, a claim),
+        ``fields`` are written with the status. Raises InvalidTransitionError and changes nothing if
+        the row has changed. ``reread=False`` skips the query that refreshes this object, for
+        callers that hold the row's lock and do not read it again.
         """
         sources = [source for source, targets in self.TRANSITIONS.items() if status in targets]
         if only_from:
@@ -75,7 +71,7 @@ class StateMachine(models.Model):
 
 
 def _swap(model: Any, sources: list[str], where: dict[str, Any], changes: dict[str, Any]) -> int:
-    """How many rows it changed."""
+    """Run the UPDATE and return the number of changed rows."""
     given = {f"where_{name}": _plain(value) for name, value in where.items()}
     given |= {f"to_{name}": _plain(value) for name, value in changes.items() if value is not None}
     if any(type(value) not in (int, str, datetime, uuid.UUID) for value in given.values()):
@@ -86,6 +82,7 @@ def _swap(model: Any, sources: list[str], where: dict[str, Any], changes: dict[s
 
 
 def _plain(value: Any) -> Any:
+    """Return a value that prepared queries accept: primary key, plain string, or unchanged."""
     if isinstance(value, models.Model):
         return value.pk
     return str(value) if isinstance(value, str) else value
@@ -120,16 +117,17 @@ M = TypeVar("M", bound="DueModel")
 
 class DueQuerySet(models.QuerySet[M]):
     def due(self) -> Self:
+        """Return the rows whose due date has passed."""
         return self.filter(due_at__lte=timezone.now())
 
     def claim(
         self, *, limit: int, lease: timedelta, count_attempt: bool = False, first: str = "due_at"
     ) -> list[M]:
-        """Take up to ``limit`` due rows, the longest due ``first``, and return them.
+        """Claim up to ``limit`` due rows, the longest due ``first``, and return them.
 
-        Claiming is rescheduling: the row becomes due again when the lease ends, so whatever a dead
-        worker held is picked up without any clean-up. The token in ``lease`` fences: a holder whose
-        lease ran out finds another one.
+        A claim reschedules the row: it becomes due again when the lease ends, so the rows of a dead
+        worker are picked up without clean-up. The token in ``lease`` is a fence: a worker whose
+        lease has expired finds another token.
         """
         candidates = self.due().order_by(first, "pk")
         if connections[self.db].features.has_select_for_update_skip_locked:
@@ -137,20 +135,19 @@ class DueQuerySet(models.QuerySet[M]):
         token = uuid.uuid4()
         changes: dict[str, Any] = {"lease": token, "due_at": timezone.now() + lease}
         if count_attempt:
-            # Counted before the risky step, so that a row that kills its worker is not tried for
-            # ever.
+            # Counted before the risky step, so that a row that kills its worker is not retried
+            # forever.
             changes["attempts"] = F("attempts") + 1
         with transaction.atomic(using=self.db):
-            # First the rows, then the UPDATE: as a subquery of it PostgreSQL may run the SELECT
-            # more than once, which skips what it has just updated and takes more than was asked
-            # for.
+            # Select first, then update: as a subquery of the UPDATE, PostgreSQL may run the SELECT
+            # more than once, which skips the rows just updated and claims more than ``limit``.
             chosen = list(candidates.values_list("pk", flat=True)[:limit])
             taken = self.due().filter(pk__in=chosen).update(**changes) if chosen else 0
         return list(self.filter(lease=token)) if taken else []
 
 
 class DueModel(models.Model):
-    """A row that waits for work. ``due_at`` is empty when there is nothing to do."""
+    """A model with work to do. ``due_at`` is null when there is none."""
 
     due_at = models.DateTimeField(null=True, blank=True, editable=False)
     lease = models.UUIDField(null=True, blank=True, editable=False)
@@ -161,7 +158,8 @@ class DueModel(models.Model):
 
 
 def due_index(name: str) -> models.Index:
-    """Small, and usable with bound parameters on SQLite too (a partial index on ``status`` is
-    not).
+    """Return a small partial index, usable with bound parameters on SQLite.
+
+    A partial index on ``status`` is not.
     """
     return models.Index(fields=["due_at"], name=name, condition=Q(due_at__isnull=False))

@@ -13,9 +13,9 @@ from generation.providers.base import ProviderBusyError, ProviderError
 from generation.services import importing
 from generation.services.importing import ImportLockedError, LeaseLostError, Report
 
-SHOWN = 20  # refused assets named in the summary
-PATIENCE = 5  # times in a row that a busy Scenario is waited for
-WAIT_MAX = 60.0  # seconds; whoever asks for more is left for later
+SHOWN = 20  # refused assets listed in the summary
+PATIENCE = 5  # consecutive waits for a busy Scenario
+WAIT_MAX = 60.0  # seconds; longer waits are left to a later run
 AGAIN = "Run this again to go on where it stopped."
 
 
@@ -69,8 +69,9 @@ class Command(BaseCommand):
         time.sleep(seconds)
 
     def _progress(self, report: Report) -> None:
-        """One line that redraws itself on a terminal; a line now and then in a log. Nobody knows
-        the total.
+        """Show the progress: one updated line on a terminal, occasional lines in a log.
+
+        The total is unknown.
         """
         is_terminal = sys.stderr.isatty()
         if not is_terminal and report.seen % 50:

@@ -1,4 +1,4 @@
-"""Novita's asynchronous txt2img: submit, task result, models.
+"""Client for Novita's asynchronous txt2img: submit, task result, models.
 
 Pages: https://novita.ai/docs/api-reference/model-apis-txt2img, .../model-apis-task-result,
 .../model-apis-get-model. Novita has been retiring its image endpoints; a 404 on submit therefore
@@ -35,8 +35,8 @@ RESULT_PATH = "/v3/async/task-result"
 MODELS_PATH = "/v3/model"
 MODELS_MAX = 100  # rows per page
 
-# The older envelope's codes: 4 authentication, 7 balance; -1 and 9 are failures inside Novita after
-# it took the call.
+# Codes of the older envelope: 4 authentication, 7 balance; -1 and 9 are failures inside Novita
+# after it accepted the call.
 _ENVELOPE_ERRORS: dict[int, type[ProviderError]] = {
     4: ProviderMisconfiguredError,
     7: ProviderMisconfiguredError,
@@ -46,8 +46,9 @@ _ENVELOPE_ERRORS: dict[int, type[ProviderError]] = {
 
 
 class Novita(HttpProvider):
-    """Novita, or anything that speaks its wire format at ``base_url``. No network until the first
-    call.
+    """Novita, or a service with its wire format at ``base_url``.
+
+    Creates no connection until a call.
     """
 
     def __init__(self, *, slug: str, api_key: str, base_url: str, label: str) -> None:
@@ -55,8 +56,9 @@ class Novita(HttpProvider):
         super().__init__(slug=slug, label=label, base_url=base_url, secret=api_key, headers=headers)
 
     def submit(self, submission: Submission, *, on_answer: Callable[[str], None]) -> str:
-        """See ``ImageProvider.submit``. A parameter outside the documented range is refused before
-        anything is sent.
+        """Submit a request; see ``ImageProvider.submit``.
+
+        A parameter outside the documented range is refused before anything is sent.
         """
         try:
             body = Txt2ImgBody.model_validate(field_map.nest(asdict(submission))).to_wire()
@@ -68,6 +70,7 @@ class Novita(HttpProvider):
         return self._task_id(answer)
 
     def _task_id(self, answer: Answer) -> str:
+        """Return the task ID from the response to a submission."""
         try:
             reply = wire.SubmitReply.read(answer.json())
         except ValueError:
@@ -91,7 +94,7 @@ class Novita(HttpProvider):
     async def poll(
         self, task_ids: Iterable[str]
     ) -> AsyncIterator[tuple[str, TaskResult | ProviderError]]:
-        """See ``ImageProvider.poll``. One session, at most CONCURRENCY reads at once."""
+        """Poll tasks in one session, at most CONCURRENCY at once; see ``ImageProvider.poll``."""
         wanted = list(dict.fromkeys(task_ids))
         async with self.session() as client:
 
@@ -113,8 +116,9 @@ class Novita(HttpProvider):
         cursor: str = "",
         limit: int = MODELS_MAX,
     ) -> ModelPage:
-        """See ``ImageProvider.models``. Rows that cannot be used now, or cannot be read, are left
-        out.
+        """Return one page of models; see ``ImageProvider.models``.
+
+        Rows that are unavailable or unreadable are left out.
         """
         params = {"filter.types": kind, "pagination.limit": str(min(max(limit, 1), MODELS_MAX))}
         for name, value in (("query", query), ("visibility", visibility), ("source", source)):
@@ -140,6 +144,7 @@ class Novita(HttpProvider):
 
 
 def _model(row: object) -> Model | None:
+    """Convert one row of the list; None if it is unavailable or unreadable."""
     try:
         found = wire.ModelRow.model_validate(row)
     except ValidationError:
@@ -148,8 +153,8 @@ def _model(row: object) -> Model | None:
         return None
     kind = found.type.name or "checkpoint"
     return Model(
-        # Checkpoints and VAEs are named by sd_name; LoRAs and embeddings by sd_name_in_api, as
-        # documented for each.
+        # A submission uses sd_name for checkpoints and VAEs, sd_name_in_api for LoRAs and
+        # embeddings, as documented for each.
         name=(
             found.sd_name
             if kind in ("checkpoint", "vae")

@@ -1,8 +1,8 @@
-"""Novita's task result, read. Every endpoint of its asynchronous family (img2img, upscale, …)
-answers in this shape.
+"""Parser for Novita's task results.
 
-Page: https://novita.ai/docs/api-reference/model-apis-task-result. Its prose calls the images
-``imgs``; on the wire, and in every example, they are ``images``.
+All endpoints of the asynchronous family (img2img, upscale, …) use this format. Page:
+https://novita.ai/docs/api-reference/model-apis-task-result. Its text calls the images ``imgs``; the
+responses and all examples call them ``images``.
 """
 
 from __future__ import annotations
@@ -38,8 +38,10 @@ _STATES = {
 
 
 def read(label: str, task_id: str, answer: Answer) -> TaskResult:
-    """Raises ProviderBusy, with the raw answer, for what is no result of this task: the task is
-    paid, so ask again.
+    """Parse a task result.
+
+    Raises ProviderBusyError, with the raw response, if it is not a result of this task: the task is
+    paid for, so the poll is retried.
     """
     raw: Any = None
     try:
@@ -61,7 +63,7 @@ def read(label: str, task_id: str, answer: Answer) -> TaskResult:
         state=state,
         progress=_within(reply.task.progress_percent, 100),
         eta_seconds=_within(reply.task.eta, 86_400),
-        # A status that nobody documented is all that can be said about it.
+        # For an undocumented status only the status itself is known.
         reason=reply.task.reason
         or (reply.task.status[:80] if state is TaskState.UNRECOGNISED else ""),
         seed=_seed(reply.extra.seed),
@@ -71,6 +73,7 @@ def read(label: str, task_id: str, answer: Answer) -> TaskResult:
 
 
 def _odd(sentence: str, raw: object) -> ProviderBusyError:
+    """Return an error that carries the raw response."""
     error = ProviderBusyError(sentence, reason="UNREADABLE_RESULT")
     error.raw = raw
     return error
@@ -83,7 +86,7 @@ def _images(reply: wire.TaskResultReply, raw: dict[str, Any]) -> tuple[ResultIma
     return tuple(
         ResultImage(
             position=position,
-            # An entry without one keeps its position: fetching it fails with a reason.
+            # An entry without a URL keeps its position: fetching it fails with a reason.
             url=image.image_url,
             expires_at=_expiry(image, now),
             image_type=image.image_type[:10],
@@ -97,8 +100,9 @@ def _images(reply: wire.TaskResultReply, raw: dict[str, Any]) -> tuple[ResultIma
 
 
 def _detection(given: object, image: wire.Image) -> Detection | None:
-    """None only for an answer that holds none. ``{}``, or one that cannot be read, never says
-    whether it ran.
+    """Convert a detection; None only if the response contains none.
+
+    For ``{}`` or an unreadable one ``valid`` is None.
     """
     if given is None:
         return None
@@ -112,8 +116,9 @@ def _detection(given: object, image: wire.Image) -> Detection | None:
 
 
 def _seeds(info: wire.DebugInfo | None, count: int) -> list[int | None]:
-    """One seed per image from the JSON inside ``request_info``; all None unless there is exactly
-    one for each.
+    """Return the seeds from the JSON inside ``request_info``.
+
+    All are None unless there is exactly one per image.
     """
     unknown: list[int | None] = [None] * count
     try:
@@ -129,14 +134,15 @@ def _seeds(info: wire.DebugInfo | None, count: int) -> list[int | None]:
 
 
 def _seed(value: object) -> int | None:
-    """A seed, which may be written as text; None for anything else, -1 (random) included."""
+    """Parse a seed, a number or a string; None for anything else, including -1 (random)."""
     text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
     return parse_integer(text, high=SEED_MAX)
 
 
 def _expiry(image: wire.Image, now: datetime) -> datetime:
-    """The earlier of the stated time to live and the URL's own signature; a ttl of 0 or nonsense
-    counts as unstated.
+    """Return the earlier of the stated time to live and the signature's expiry.
+
+    A ttl of 0 or an invalid one counts as missing.
     """
     try:
         ttl = int(image.image_url_ttl)
@@ -149,8 +155,9 @@ def _expiry(image: wire.Image, now: datetime) -> datetime:
 
 
 def _signed_until(url: str) -> datetime | None:
-    """When a presigned S3 address stops working, from its X-Amz-Date and X-Amz-Expires; None if it
-    is not one.
+    """Return the expiry of a presigned S3 URL; None for other URLs.
+
+    Uses X-Amz-Date and X-Amz-Expires.
     """
     try:
         query = parse_qs(urlsplit(url).query)
@@ -164,5 +171,5 @@ def _signed_until(url: str) -> datetime | None:
 
 
 def _within(value: int, high: int) -> int:
-    """Clamp to 0..high."""
+    """Limit a value to 0..high."""
     return min(max(value, 0), high)

@@ -1,10 +1,12 @@
 """Queries that are compiled once and run often.
 
-Django compiles a queryset to SQL each time it runs, which costs several times what the database
-needs for a lookup by index. A decision at the desk is a dozen such lookups. A Prepared query is an
-ordinary queryset whose SQL is kept with the database connection, with the places of its parameters.
+Django compiles a queryset to SQL on every run, which costs several times as much as an index lookup
+in the database. A decision at the desk needs a dozen such lookups. A PreparedQuery is an ordinary
+queryset whose SQL is cached on the database connection, with the positions of its parameters.
 
-    OLD = Prepared(lambda before: Review.objects.filter(created_at__lt=before)[:5], before=datetime)
+    OLD = PreparedQuery(
+        lambda before: Review.objects.filter(created_at__lt=before)[:5], before=datetime
+    )
     OLD.rows(before=timezone.now())
 
 With the setting ``PREPARED_QUERIES=0`` the same querysets run through the plain ORM.
@@ -55,10 +57,10 @@ class _Statement:
         return cls(sql, FORMAT_QMARK_REGEX.sub("?", sql).replace("%%", "%"))
 
     def run(self, connection: Any, params: Sequence[Any], fetch: Callable[[Any], T]) -> T:
-        """Execute the statement and return what ``fetch`` takes from the cursor.
+        """Execute the statement and return the result of ``fetch`` on the cursor.
 
-        SQLite's driver is called directly, unless queries are logged or wrapped: Django's cursor
-        rewrites the placeholders of every statement each time, which costs as much as the lookup.
+        On SQLite the driver is called directly, unless queries are logged or wrapped: Django's
+        cursor rewrites the placeholders of every statement, which costs as much as the lookup.
         """
         if self.driver_sql is None or connection.queries_logged or connection.execute_wrappers:
             with connection.cursor() as cursor:
@@ -76,9 +78,9 @@ class _Statement:
 class PreparedQuery(Generic[M]):
     """A queryset, or an UPDATE of one, that is compiled once per database connection.
 
-    ``build`` makes the queryset from named parameters, whose types are given as keyword arguments.
+    ``build`` returns the queryset for named parameters, whose types are given as keyword arguments.
     For an UPDATE it returns the queryset and the new values. The length of a slice or of an
-    ``__in`` list is part of the SQL, so each length needs a query of its own.
+    ``__in`` list is part of the SQL, so each length needs its own query.
     """
 
     def __init__(
@@ -87,11 +89,13 @@ class PreparedQuery(Generic[M]):
         self._build, self._kinds = build, kinds
 
     def rows(self, **values: Any) -> list[M]:
+        """Return all rows."""
         if not settings.PREPARED_QUERIES:
             return list(cast("QuerySet[M]", self._build(**values)))
         return self._compiled().rows(values)
 
     def row(self, **values: Any) -> M | None:
+        """Return the first row, or None."""
         return next(iter(self.rows(**values)), None)
 
     def update(self, **values: Any) -> int:
@@ -102,7 +106,7 @@ class PreparedQuery(Generic[M]):
         return self._compiled().update(values)
 
     def _compiled(self) -> _Compiled:
-        """Return the SQL for this thread's connection, which it dies with."""
+        """Return the SQL for this thread's connection; it is cached on the connection."""
         connection = connections[DEFAULT_DB_ALIAS]
         compiled: dict[PreparedQuery[M], _Compiled] = connection.__dict__.setdefault(
             "prepared_queries", {}
@@ -125,7 +129,7 @@ class PreparedQuery(Generic[M]):
         sql, params = compiler.as_sql()
         adapters = {name: _adapter(kind, connection) for name, kind in self._kinds.items()}
         places = [
-            # PostgreSQL's driver has integer types of its own for the sizes of columns.
+            # PostgreSQL's driver has its own integer types for the sizes of columns.
             (position, name, type(param) if issubclass(type(param), int) else adapters[name])
             for position, param in enumerate(params)
             for name, marker in markers.items()
@@ -141,14 +145,13 @@ class PreparedQuery(Generic[M]):
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    """A query's SQL for one connection, the places of its parameters, and how its rows are read."""
+    """A query's SQL for one connection, the positions of its parameters, and its row reader."""
 
     connection: Any
     statement: _Statement
     params: Sequence[Any]
-    places: Sequence[
-        tuple[int, str, Callable[[Any], Any]]
-    ]  # position, parameter, and its conversion for the driver
+    # Position, parameter, and the conversion for the driver.
+    places: Sequence[tuple[int, str, Callable[[Any], Any]]]
     read: Reader
 
     def rows(self, values: Mapping[str, Any]) -> list[Any]:
@@ -165,9 +168,7 @@ class _Compiled:
 
 
 def _marker(kind: Kind, number: int) -> Any:
-    """Return a value that no query holds by itself, by which a parameter's place in the SQL is
-    found.
-    """
+    """Return an improbable value, which marks a parameter's position in the SQL."""
     if kind is datetime:
         return datetime(2999, 12, 31, microsecond=number, tzinfo=UTC)
     if kind is UUID:
@@ -192,11 +193,10 @@ def _unchanged(value: Any) -> Any:
 
 
 def insert(row: Model, *, ignore_conflicts: bool = False) -> None:
-    """Do what ``row.save(force_insert=True)`` does, with SQL that is compiled once per connection.
+    """Insert a row like ``row.save(force_insert=True)``, with SQL compiled once per connection.
 
-    For models without signals, database defaults or files. With ``ignore_conflicts``, which is for
-    models whose key is made of columns, nothing happens where the row exists. Raises
-    IntegrityError.
+    For models without signals, database defaults or files. With ``ignore_conflicts``, for models
+    with a composite primary key, an existing row is left unchanged. Raises IntegrityError.
     """
     if not settings.PREPARED_QUERIES:
         if ignore_conflicts:
@@ -216,9 +216,8 @@ def insert(row: Model, *, ignore_conflicts: bool = False) -> None:
     row._state.adding, row._state.db = False, connection.alias
 
 
-_Insert = tuple[
-    list[Any], _Statement, Callable[[Any], Any]
-]  # fields, SQL, and how the new key is read
+# Fields, SQL, and the function that reads the new key.
+_Insert = tuple[list[Any], _Statement, Callable[[Any], Any]]
 
 
 def _compile_insert(row: Model, connection: Any, ignore_conflicts: bool) -> _Insert:
@@ -232,8 +231,8 @@ def _compile_insert(row: Model, connection: Any, ignore_conflicts: bool) -> _Ins
     if isinstance(model._meta.pk, CompositePrimaryKey):
         fetch: Callable[[Any], Any] = _row_count
     elif connection.vendor == "sqlite":
-        # RETURNING makes SQLite build a temporary table for every statement; its driver knows the
-        # key anyway.
+        # RETURNING makes SQLite build a temporary table for every statement; the driver knows the
+        # key.
         fetch = _last_row_id
     else:
         fetch = _fetch_key

@@ -1,4 +1,4 @@
-"""Read database rows of a compiled queryset, with the objects that Django's own querysets use."""
+"""Conversion of database rows of a compiled queryset, with Django's own classes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ Reader = Callable[[Iterable[Row]], list[Any]]
 
 
 def make_reader(queryset: Any, compiler: Any, connection: Any) -> Reader:
-    """Return a function that converts database rows to what the queryset yields.
+    """Return a function that converts database rows to the results of the queryset.
 
-    Model instances (with ``select_related``, ``defer``, ``only`` and annotations),
-    ``values_list()`` and flat value lists are supported. Raises TypeError for any other kind of
-    queryset.
+    Supports model instances (with ``select_related``, ``defer``, ``only`` and annotations),
+    ``values_list()`` and flat value lists. Raises TypeError for any other queryset.
     """
     expressions = [expression for expression, _, _ in compiler.select[: compiler.col_count]]
     converters = compiler.get_converters(expressions)
@@ -45,7 +44,7 @@ def _instance_reader(
     model, columns = klass_info["model"], klass_info["select_fields"]
     start, end = columns[0], columns[-1] + 1
     names = [select[position][0].target.attname for position in range(start, end)]
-    # The type stubs are those of a later Django, whose function takes one argument more.
+    # The type stubs belong to a later Django, whose function takes one more argument.
     get_populators: Any = django_query.get_related_populators
     populators = get_populators(klass_info, select, alias)
     annotations = compiler.annotation_col_map.items()
