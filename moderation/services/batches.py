@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID, uuid4
 
-from django.db import transaction
-
+from generation.core.db.write_lock import atomic_in_turn
 from moderation.models import Decision, Review, Verdict
 from moderation.services import decisions as desk
 
@@ -52,7 +51,7 @@ class Outcome:
         return f"{len(self.left_out)} left out. {' '.join(named)}"
 
 
-@transaction.atomic
+@atomic_in_turn()
 def decide_many(
     *,
     reviews: Iterable[Review],
@@ -83,7 +82,7 @@ def decide_many(
     return _each(batch, [(review, review) for review in locked], decide)
 
 
-@transaction.atomic
+@atomic_in_turn()
 def reverse_many(*, batch: UUID, user: User, note: str = "") -> Outcome:
     """Reverse all decisions of a batch, as a new batch; leave out reviews decided again since.
 

@@ -40,7 +40,7 @@ def fill(
     room = SHEET_SIZE + ALIKE_MAX - len(held)
     if not looks or room <= 0:
         return len(held)
-    alike = claims.deal_alike(
+    alike = claims.claim_alike(
         user=user, queue=queue, looks=looks, count=room, skipped=skipped, avoided=avoided
     )
     return len(held) + len(alike)

@@ -1,11 +1,11 @@
-"""Who works on what: leases on reviews, dealt in the order of a queue, several at a time."""
+"""Leases on reviews, claimed in the order of a queue, several at a time."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 from uuid import UUID
 
 from django.conf import settings
@@ -21,11 +21,20 @@ from moderation.queues import QUEUES, Queue
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-DEAL_MAX = 60
+CLAIM_MAX = 60
 # More than anybody's screen holds at once: a contact sheet with the twins of its images.
 HELD_MAX = 200
 NOBODY = 0  # for queues that are the same for everybody
 LINGERS = timedelta(seconds=30)
+
+
+class ClaimOptions(TypedDict):
+    """What a page asks for when it claims from a queue."""
+
+    queue: Queue
+    count: int
+    skipped: Collection[int]  # primary keys
+    avoided: Collection[str]  # slugs of L1 categories
 
 
 def claim_batch(
@@ -38,10 +47,10 @@ def claim_batch(
 ) -> list[Review]:
     """Claim up to ``count`` free reviews of a queue for this person, in the queue's order.
 
-    Two people are never dealt the same one, and nobody waits for anybody: PostgreSQL skips rows
-    that are being dealt to somebody else, SQLite has one writer.
+    Two people never claim the same review, and no claim waits for another: PostgreSQL skips rows
+    that are being claimed, SQLite has one writer.
     """
-    count = min(count, DEAL_MAX)
+    count = min(count, CLAIM_MAX)
     if count < 1 or not queue.is_open_to(user):
         return []
     now = timezone.now()
@@ -52,7 +61,7 @@ def claim_batch(
     return _take(user, lambda: list(_free(queue.ordered(rows), now)[:count]))
 
 
-def deal_alike(
+def claim_alike(
     *,
     user: User,
     queue: Queue,
@@ -61,12 +70,10 @@ def deal_alike(
     skipped: Collection[int] = (),
     avoided: Collection[str] = (),
 ) -> list[Review]:
-    """Claim up to ``count`` free reviews of a queue whose images look like others that this person
-    is given.
-    """
+    """Claim up to ``count`` free reviews whose images look like others that this person holds."""
     rows = queue.work(user, avoided).filter(near_duplicate_group__in=looks).exclude(pk__in=skipped)
     return _take(
-        user, lambda: list(_free(queue.ordered(rows), timezone.now())[: min(count, DEAL_MAX)])
+        user, lambda: list(_free(queue.ordered(rows), timezone.now())[: min(count, CLAIM_MAX)])
     )
 
 
@@ -75,20 +82,21 @@ def reclaim(
     user: User,
     queue: Queue,
     count: int,
-    without: Collection[UUID],
+    shown: Collection[UUID],
     skipped: Collection[int] = (),
     avoided: Collection[str] = (),
 ) -> list[Review]:
-    """Renew up to ``count`` claims of theirs on what a page is without: another window has it, or
-    had it and died.
+    """Renew up to ``count`` claims that this person holds and the page does not show.
+
+    Another window shows them, or showed them and was closed.
     """
     mine = (
         queue.work(user, avoided)
         .held_by(user)
         .exclude(pk__in=skipped)
-        .exclude(uuid__in=list(without)[:HELD_MAX])
+        .exclude(uuid__in=list(shown)[:HELD_MAX])
     )
-    return _take(user, lambda: list(_for_panels(queue.ordered(mine))[: min(count, DEAL_MAX)]))
+    return _take(user, lambda: list(_for_panels(queue.ordered(mine))[: min(count, CLAIM_MAX)]))
 
 
 def _free(candidates: ReviewQuerySet, now: datetime) -> ReviewQuerySet:
@@ -107,7 +115,7 @@ def _for_panels(candidates: ReviewQuerySet) -> ReviewQuerySet:
 
 
 def _take(user: User, read: Callable[[], list[Review]]) -> list[Review]:
-    # Without a savepoint: dealing is undone with the decision that it belongs to.
+    # Without a savepoint: a claim is rolled back with the decision that it belongs to.
     with transaction.atomic(savepoint=False):
         # First the rows, then the UPDATE: as a subquery of it PostgreSQL may run the SELECT more
         # than once, which skips what it has just updated and takes more than was asked for.
@@ -136,7 +144,7 @@ _CLAIM = PreparedQuery(
 
 @functools.cache
 def _whole_queue(slug: str, count: int, *, own: bool) -> PreparedQuery[Review]:
-    """Dealing from a queue without filters, which is nearly all dealing."""
+    """Return the query that claims from a queue without filters, the usual case."""
     queue = QUEUES[slug]
 
     def build(now: datetime, user: int = NOBODY) -> ReviewQuerySet:

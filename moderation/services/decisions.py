@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from generation.core.db.functions import Unsought
 from generation.core.db.prepared.query import PreparedQuery
+from generation.core.db.write_lock import atomic_in_turn
 from generation.models import InvalidTransitionError
 from moderation import taxonomy
 from moderation.models import Decision, Exposure, Review, Verdict
@@ -131,51 +132,65 @@ def decide(
     uuid: UUID | None = None,
     batch: UUID | None = None,
 ) -> Decision:
-    """Record a verdict on a review this person holds, and move it on. Raises NotAllowed, Incomplete
-    or Overtaken.
+    """Record a verdict on a review that this person holds, and move the review on.
 
-    Of ``review`` only the name is used: what counts is the row as it is under its lock
-    (Review.DoesNotExist). ``uuid`` is the decision's own name, chosen by whoever sends it: sent
-    twice, it is recorded once. ``batch`` is shared by decisions that are made, and can be taken
-    back, in one go.
+    ``review`` only names the row: the row is read again under its lock. ``uuid`` is the client's
+    name for the decision: a decision that is sent twice is recorded once. ``batch`` is shared by
+    decisions that are made, and can be reversed, together.
+
+    Raises: NotPermittedError, InvalidDecisionError, ConflictError, Review.DoesNotExist.
     """
-    given: dict[str, Any] = {
-        "verdict": verdict,
-        "categories": categories,
-        "note": note,
-        "seconds": seconds,
-    }
     try:
-        with transaction.atomic():
-            return _decide(review, user, uuid=uuid, batch=batch, **given)
+        with atomic_in_turn():
+            return _decide(
+                review,
+                user,
+                verdict=verdict,
+                categories=categories,
+                note=note,
+                seconds=seconds,
+                uuid=uuid,
+                batch=batch,
+            )
     except (DecisionError, IntegrityError):
-        # It may be the echo of what has been recorded already.
-        if (before := _sent_before(uuid, review, user)) is None:
+        if (recorded := _recorded_before(uuid, review, user)) is None:
             raise
-        return before
+        return recorded
 
 
 def decide_and_claim(
     *,
-    claim_batch: Callable[[], list[Review]],
     review: Review | ReviewRef,
     user: User,
+    verdict: Verdict,
+    categories: Sequence[str] = (),
+    note: str = "",
+    seconds: Decimal | None = None,
     uuid: UUID | None = None,
-    **given: Any,
+    next_claims: claims.ClaimOptions,
 ) -> list[Review]:
-    """As ``decide``, and claim what comes next: one transaction instead of two. Returns what
-    ``deal`` has claimed.
+    """Record a verdict as ``decide`` does, and claim the next reviews in the same transaction.
+
+    Returns the claimed reviews. Raises as ``decide``; then nothing is claimed.
     """
     try:
-        with transaction.atomic():
-            # First what nobody has to wait for; appending to the record makes everybody wait.
-            dealt = claim_batch()
-            _decide(review, user, uuid=uuid, **given)
-            return dealt
+        with atomic_in_turn():
+            # Claim first: appending to the record blocks the other writers until the commit.
+            claimed = claims.claim_batch(user=user, **next_claims)
+            _decide(
+                review,
+                user,
+                verdict=verdict,
+                categories=categories,
+                note=note,
+                seconds=seconds,
+                uuid=uuid,
+            )
+            return claimed
     except (DecisionError, IntegrityError):
-        if _sent_before(uuid, review, user) is None:
+        if _recorded_before(uuid, review, user) is None:
             raise
-    return claim_batch()
+    return claims.claim_batch(user=user, **next_claims)
 
 
 def _locked(uuid: UUID, holder: User | None = None) -> Review:
@@ -252,7 +267,7 @@ def _move(review: Review, decision: Decision, user: User) -> None:
     webhook_events.review_moved(review)
 
 
-def _sent_before(uuid: UUID | None, review: Review | ReviewRef, user: User) -> Decision | None:
+def _recorded_before(uuid: UUID | None, review: Review | ReviewRef, user: User) -> Decision | None:
     """The decision of this name, when it is the very one that is being sent. Raises Incomplete for
     a name in use.
     """
@@ -262,7 +277,7 @@ def _sent_before(uuid: UUID | None, review: Review | ReviewRef, user: User) -> D
     return before
 
 
-@transaction.atomic
+@atomic_in_turn()
 def reverse(
     *, decision: Decision, user: User, note: str = "", batch: UUID | None = None
 ) -> Decision:

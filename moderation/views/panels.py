@@ -6,7 +6,7 @@ With JavaScript, the desk is a deck: the next images are claimed, sent and decod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote_plus
@@ -44,45 +44,44 @@ def is_deck(request: HttpRequest) -> bool:
 # --- The deck ---
 
 
-Deal = Callable[[], list[Review]]
-
-
-def render_deck(
-    request: DeskRequest,
-    queue: Queue,
-    work: Callable[[Deal], list[Review]] = lambda claim_batch: claim_batch(),
-) -> HttpResponse:
-    """The panels that the deck lacks, claimed for this person; none when the queue has no more for
-    them.
-
-    With ``held`` in the POST also what they hold already, but for what the page has (``have``),
-    when too few are free.
-
-    ``work``: what is to be done in the same breath; it calls what it is given, and returns what
-    that has claimed.
-    """
+def claim_options(
+    request: DeskRequest, queue: Queue, preferences: Preferences
+) -> claims.ClaimOptions:
+    """Return what the deck asks for: ``want`` of the POST, one panel by default."""
     wanted = parse_integer(request.POST.get("want", ""))
-    count = 1 if wanted is None else min(wanted, DECK_MAX)
-    preferences = Preferences.of(request.user)
-    asked: dict[str, Any] = {
-        "user": request.user,
+    return {
         "queue": queue,
+        "count": 1 if wanted is None else min(wanted, DECK_MAX),
         "skipped": skipped(request, queue),
         "avoided": preferences.avoided_today(),
     }
-    dealt = work(lambda: claims.claim_batch(count=count, **asked))
-    if (
-        len(dealt) < count and "held" in request.POST
-    ):  # and not in every verdict: it is asked when nothing is free
-        here = {*uuids(request.POST.getlist("have")), *(review.uuid for review in dealt)}
-        dealt += claims.reclaim(count=count - len(dealt), without=here, **asked)
-    return _panels([_context(request, review, queue, preferences) for review in dealt])
+
+
+def refill_deck(request: DeskRequest, queue: Queue) -> HttpResponse:
+    """Claim the panels that the deck lacks, and render them; none when the queue has no more.
+
+    With ``held`` in the POST, claims of theirs that the page does not show (``have``) make up for
+    free reviews that are missing.
+    """
+    preferences = Preferences.of(request.user)
+    options = claim_options(request, queue, preferences)
+    claimed = claims.claim_batch(user=request.user, **options)
+    missing = options["count"] - len(claimed)
+    if missing > 0 and "held" in request.POST:
+        shown = {*uuids(request.POST.getlist("have")), *(review.uuid for review in claimed)}
+        options["count"] = missing
+        claimed += claims.reclaim(user=request.user, shown=shown, **options)
+    return render_deck(request, queue, preferences, claimed)
+
+
+def render_deck(
+    request: DeskRequest, queue: Queue, preferences: Preferences, claimed: Iterable[Review]
+) -> HttpResponse:
+    return _panels([_context(request, review, queue, preferences) for review in claimed])
 
 
 def _panels(contexts: Iterable[dict[str, Any]], *, status: int = 200) -> HttpResponse:
-    """Panels one after the other, the next first. The script keeps them until their turn; nothing
-    is swapped.
-    """
+    """Render panels one after the other. The script keeps them until they are shown."""
     return HttpResponse("".join(part("panel", context) for context in contexts), status=status)
 
 
@@ -92,7 +91,7 @@ def _panels(contexts: Iterable[dict[str, Any]], *, status: int = 200) -> HttpRes
 def go_on(request: DeskRequest, queue: Queue) -> HttpResponse:
     """Claim and show the next image of the queue; the queue's page if none is left."""
     if is_deck(request):
-        return render_deck(request, queue)
+        return refill_deck(request, queue)
     avoided = Preferences.of(request.user).avoided_today()
     review = decisions.claim_next(
         user=request.user, queue=queue, skipped=skipped(request, queue), avoided=avoided

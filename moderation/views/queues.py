@@ -124,7 +124,7 @@ def claim_next(request: DeskRequest, slug: str) -> HttpResponse:
 @require_POST
 def deck(request: DeskRequest, slug: str) -> HttpResponse:
     """Claim and send the next images ahead of time."""
-    return panels.render_deck(request, get_queue_for(request.user, slug, request.GET))
+    return panels.refill_deck(request, get_queue_for(request.user, slug, request.GET))
 
 
 def _newest(rows: ReviewQuerySet) -> int:

@@ -4,7 +4,6 @@ services.
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
@@ -13,7 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import reswap, retarget
 
-from moderation.models import Review
+from moderation.models import Preferences, Review
 from moderation.models.reviews import CLAIM_LASTS
 from moderation.presenters import claim_seconds
 from moderation.presenters.partials import hidden, part
@@ -27,7 +26,16 @@ from moderation.views.access import (
     named_review,
     uuids,
 )
-from moderation.views.panels import arrive, go_on, is_deck, kept, refuse, render_deck, show
+from moderation.views.panels import (
+    arrive,
+    claim_options,
+    go_on,
+    is_deck,
+    kept,
+    refuse,
+    render_deck,
+    show,
+)
 
 
 @require_GET
@@ -73,14 +81,17 @@ def decision_create(request: DeskRequest, uuid: UUID) -> HttpResponse:
     review = named_review(request.user, uuid)
     queue = named_queue(request.user, request.POST)
     try:
-        given = {"review": review, "user": request.user, **_verdict(request)}
+        given = verdicts.parse_verdict(request.POST)
         if queue is not None and is_deck(request):
-            return render_deck(
-                request,
-                queue,
-                lambda claim_batch: decisions.decide_and_claim(claim_batch=claim_batch, **given),
+            preferences = Preferences.of(request.user)
+            claimed = decisions.decide_and_claim(
+                review=review,
+                user=request.user,
+                **given,
+                next_claims=claim_options(request, queue, preferences),
             )
-        decision = decisions.decide(**given)
+            return render_deck(request, queue, preferences, claimed)
+        decision = decisions.decide(review=review, user=request.user, **given)
     except Review.DoesNotExist as missing:
         raise Http404 from missing
     except decisions.DecisionError as error:
@@ -91,18 +102,6 @@ def decision_create(request: DeskRequest, uuid: UUID) -> HttpResponse:
         f"{decision.past_tense.capitalize()} image {decision.review.asset.short_id}{names}.",
     )
     return go_on(request, queue) if queue else arrive(request, decision.review, None)
-
-
-def _verdict(request: DeskRequest) -> dict[str, Any]:
-    """What the form says. Raises Incomplete."""
-    given = verdicts.read(request.POST)
-    return {
-        "verdict": given.verdict,
-        "categories": given.categories,
-        "note": given.note,
-        "seconds": given.seconds,
-        "uuid": given.name,
-    }
 
 
 @require_POST

@@ -27,7 +27,7 @@ from moderation.services import batches, bulk_claims, decisions
 from moderation.views import skips, verdicts
 from moderation.views.access import DeskRequest, SeeOther, get_queue_for, uuids
 from moderation.views.panels import STATUS_OF, leave
-from moderation.views.verdicts import Given
+from moderation.views.verdicts import ParsedVerdict
 
 ACT = "moderation/_sheet_act.html"
 PREVIEW = "moderation/_sheet_preview.html"
@@ -77,7 +77,7 @@ def _preview(request: DeskRequest, options: SheetOptions) -> HttpResponse:
     if the_rest:
         data["verdict"] = data.get("rest", "")
     # The reason for an escalation is entered in the preview.
-    verdict = _given(data, wants_reason=False).verdict
+    verdict = _given(data, wants_reason=False)["verdict"]
     marked = screen.marked(
         user=request.user,
         options=options,
@@ -96,17 +96,17 @@ def _confirm(request: DeskRequest, options: SheetOptions) -> HttpResponse:
     outcome = batches.decide_many(
         reviews=_reviews(request, options.queue),
         user=request.user,
-        verdict=given.verdict,
-        categories=given.categories,
-        note=given.note,
+        verdict=given["verdict"],
+        categories=given["categories"],
+        note=given["note"],
         batch=_batch(request),
     )
-    return finish(request, options, outcome, PAST_TENSE[given.verdict].capitalize())
+    return finish(request, options, outcome, PAST_TENSE[given["verdict"]].capitalize())
 
 
-def _given(data: QueryDict, *, wants_reason: bool = True) -> Given:
-    given = verdicts.read(data, wants_reason=wants_reason)
-    decisions.checked_categories(given.verdict, given.categories)
+def _given(data: QueryDict, *, wants_reason: bool = True) -> ParsedVerdict:
+    given = verdicts.parse_verdict(data, wants_reason=wants_reason)
+    decisions.checked_categories(given["verdict"], given["categories"])
     return given
 
 

@@ -1,11 +1,9 @@
-"""A verdict as a page sends it. Only what it says is read here; whether it may be given is the
-services' business.
-"""
+"""Parsing of a verdict that a page sends; the services decide whether it is permitted."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from typing import TypedDict
 from uuid import UUID
 
 from django.http import QueryDict
@@ -14,22 +12,23 @@ from moderation.forms.decisions import NOTE_MAX
 from moderation.models import Verdict
 from moderation.services import decisions
 
-SECONDS_END = 10**6  # what the record's column holds
+SECONDS_END = 10**6  # beyond the range of the record's column
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class ParsedVerdict(TypedDict):
     verdict: Verdict
     categories: list[str]
     note: str
-    seconds: Decimal | None  # on screen, as the script measured it
-    name: (
-        UUID | None
-    )  # the decision's own, made by the script so that sending it twice decides once
+    seconds: Decimal | None  # on screen, measured by the script
+    # The client's name for the decision, so that a decision sent twice is recorded once.
+    uuid: UUID | None
 
 
-def read(data: QueryDict, *, wants_reason: bool = True) -> Given:
-    """``wants_reason``: whether an escalation has to say why, already. Raises desk.Incomplete."""
+def parse_verdict(data: QueryDict, *, wants_reason: bool = True) -> ParsedVerdict:
+    """Return the verdict in a form's data. ``wants_reason``: an escalation needs a note.
+
+    Raises: InvalidDecisionError.
+    """
     verdict, note = data.get("verdict", ""), data.get("note", "").strip()
     if verdict not in decisions.VERDICTS:
         raise decisions.InvalidDecisionError("Choose approve, reject or escalate.")
@@ -41,17 +40,17 @@ def read(data: QueryDict, *, wants_reason: bool = True) -> Given:
         raise decisions.InvalidDecisionError("The note holds a character that is no text.")
     if verdict == Verdict.ESCALATE and wants_reason and not note:
         raise decisions.InvalidDecisionError("Say why a senior moderator should look at it.")
-    return Given(
-        verdict=Verdict(verdict),
-        categories=data.getlist("categories"),
-        note=note,
-        seconds=_seconds(data.get("seconds", "")),
-        name=_name(data.get("decision", "")),
-    )
+    return {
+        "verdict": Verdict(verdict),
+        "categories": data.getlist("categories"),
+        "note": note,
+        "seconds": _seconds(data.get("seconds", "")),
+        "uuid": _decision_uuid(data.get("decision", "")),
+    }
 
 
 def _seconds(text: str) -> Decimal | None:
-    """Only a hint, so a wrong one is dropped rather than refused."""
+    """Return the seconds on screen. They are a hint, so an invalid number is dropped."""
     try:
         seconds = Decimal(text)
     except InvalidOperation:
@@ -59,7 +58,7 @@ def _seconds(text: str) -> Decimal | None:
     return round(seconds, 1) if seconds.is_finite() and 0 <= seconds < SECONDS_END else None
 
 
-def _name(text: str) -> UUID | None:
+def _decision_uuid(text: str) -> UUID | None:
     try:
         return UUID(text) if text else None
     except ValueError:

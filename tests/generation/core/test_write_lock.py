@@ -1,0 +1,110 @@
+"""Writers on SQLite enter in the order in which they came."""
+
+from __future__ import annotations
+
+import fcntl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connections, transaction
+
+from generation.core.db.write_lock import atomic_in_turn
+
+ALIAS = "turns"
+LONG = 60  # seconds; only a failing test waits for them
+
+
+@pytest.fixture
+def database(tmp_path: Path, django_db_blocker: pytest.FixtureRequest) -> Iterator[str]:
+    """A SQLite database in a file: the test database is in memory, where no lock is needed."""
+    settings = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "db.sqlite3")}
+    settings["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "timeout": 0}
+    configured = connections.configure_settings({"default": {}, ALIAS: settings})
+    connections.settings[ALIAS] = configured[ALIAS]
+    with django_db_blocker.unblock():
+        with connections[ALIAS].cursor() as cursor:
+            cursor.execute("CREATE TABLE entries (name TEXT)")
+        yield ALIAS
+        connections[ALIAS].close()
+    del connections.settings[ALIAS]
+    del connections[ALIAS]
+
+
+def entries() -> list[str]:
+    with connections[ALIAS].cursor() as cursor:
+        return [name for (name,) in cursor.execute("SELECT name FROM entries")]
+
+
+def write(name: str) -> None:
+    with connections[ALIAS].cursor() as cursor:
+        cursor.execute("INSERT INTO entries VALUES (%s)", [name])
+
+
+def test_second_writer_waits_although_sqlite_would_refuse_it(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connections have a time limit of 0, so SQLite answers a second writer with an error."""
+    is_inside, may_leave, is_queued = threading.Event(), threading.Event(), threading.Event()
+    flock = fcntl.flock
+
+    def note_and_lock(file: Any, operation: int) -> None:
+        if is_inside.is_set():
+            is_queued.set()
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", note_and_lock)
+    errors: list[Exception] = []
+
+    def first() -> None:
+        try:
+            with atomic_in_turn(ALIAS):
+                write("first")
+                is_inside.set()
+                may_leave.wait(LONG)
+        finally:
+            connections[ALIAS].close()
+
+    def second() -> None:
+        try:
+            with atomic_in_turn(ALIAS):
+                write("second")
+        except Exception as error:
+            errors.append(error)
+        finally:
+            connections[ALIAS].close()
+
+    holder = threading.Thread(target=first)
+    holder.start()
+    assert is_inside.wait(LONG)
+    with pytest.raises(OperationalError, match="locked"), transaction.atomic(using=ALIAS):
+        write("out of turn")
+    waiting = threading.Thread(target=second)
+    waiting.start()
+    assert is_queued.wait(LONG)
+    may_leave.set()
+    holder.join(LONG)
+    waiting.join(LONG)
+    assert (entries(), errors) == (["first", "second"], [])
+
+
+def test_nested_block_takes_no_second_turn(database: str) -> None:
+    with atomic_in_turn(ALIAS), atomic_in_turn(ALIAS):
+        write("nested")
+    assert entries() == ["nested"]
+
+
+def write_and_fail() -> None:
+    with atomic_in_turn(ALIAS):
+        write("undone")
+        raise ZeroDivisionError
+
+
+def test_failed_block_is_rolled_back_and_gives_its_turn_back(database: str) -> None:
+    with pytest.raises(ZeroDivisionError):
+        write_and_fail()
+    with atomic_in_turn(ALIAS):
+        write("next")
+    assert entries() == ["next"]
