@@ -22,9 +22,7 @@ Background = Callable[["Canvas"], None]
 
 
 class Canvas:
-    """A picture in progress: its pixels, the coordinates of each pixel, and its random
-    generator.
-    """
+    """A picture in progress: pixels, pixel coordinates and random generator."""
 
     def __init__(self, width: int, height: int, rng: np.random.Generator) -> None:
         self.width, self.height, self.rng = width, height, rng
@@ -35,10 +33,11 @@ class Canvas:
         self.pixels: Array = np.zeros((height, width, 3), dtype=np.float32)
 
     def between(self, low: float, high: float) -> float:
+        """Return a random number between ``low`` and ``high``."""
         return float(self.rng.uniform(low, high))
 
     def pick_palette(self, palettes: str) -> Array:
-        """Return one of the palettes (a line each) as a table of shape (1024, 3)."""
+        """Return a random palette (one per line) as a table of shape (1024, 3)."""
         lines = palettes.strip().splitlines()
         return make_palette(lines[int(self.rng.integers(len(lines)))])
 
@@ -77,8 +76,9 @@ class Canvas:
         self.pixels[:] = look_up(palette, self.y[:, 0] / until)[:, None, :]
 
     def cover(self, colour: Array, alpha: Array) -> None:
-        """Blend a colour, or a picture of colours, over the pixels. ``alpha``: shape (height,
-        width).
+        """Blend a colour, or an array of colours, over the pixels.
+
+        ``alpha`` has shape (height, width).
         """
         self.pixels += (colour - self.pixels) * alpha[..., None].astype(np.float32)
 
@@ -106,7 +106,7 @@ def make_palette(codes: str) -> Array:
         [[int(code[at : at + 2], 16) / 255 for at in (0, 2, 4)] for code in codes.split()]
     )
     places = np.linspace(0, len(stops) - 1, 1024)
-    # Mixing squared values keeps the middle of a gradient from turning grey.
+    # Interpolating squared values avoids a grey middle of the gradient.
     bands = [
         np.sqrt(np.interp(places, np.arange(len(stops)), stops[:, band] ** 2)) for band in range(3)
     ]
@@ -122,6 +122,7 @@ def look_up(palette: Array, value: Array) -> Array:
 
 
 def smoothstep(low: float, high: float, value: Array) -> Array:
+    """Return the smooth step from 0 at ``low`` to 1 at ``high``."""
     share = np.clip((value - low) / (high - low), 0, 1).astype(np.float32)
     curve: Array = share * share * (3 - 2 * share)
     return curve
@@ -132,17 +133,18 @@ def smoothstep(low: float, high: float, value: Array) -> Array:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layers:
-    """Parameters of ``paint_layers``: sky above, layers one before the other below."""
+    """Parameters of ``paint_layers``: sky at the top, overlapping layers below."""
 
     palettes: str  # from the sky through the farthest layer to the nearest
     count: int
-    roughness: int  # octaves of the edges: 1 is round as a dune, 5 is jagged as rock
-    height: float  # how far an edge swings, in units
-    shadow: float = 0.0  # darkness of the shadow that a layer throws, as cut paper does
+    roughness: int  # octaves of the edges: 1 is round like a dune, 5 is jagged like rock
+    height: float  # amplitude of the edges, in units
+    shadow: float = 0.0  # darkness of a layer's shadow, as with cut paper
     has_stars: bool = False
 
 
 def paint_layers(canvas: Canvas, layers: Layers) -> None:
+    """Paint a sky with sun, and layers of hills or paper in front of it."""
     palette = canvas.pick_palette(layers.palettes)
     horizon = canvas.bottom * canvas.between(0.35, 0.55)
     canvas.fill_sky(palette[:400], until=horizon * 1.3)
@@ -165,11 +167,11 @@ def paint_layers(canvas: Canvas, layers: Layers) -> None:
 
 
 def paint_marble(canvas: Canvas) -> None:
-    """Inks drawn through one another, with fine veins."""
+    """Paint swirled inks with fine veins."""
     palette, fine = canvas.pick_palette(_INKS), canvas.noise(3)
     scale = canvas.between(3.4, 5.2)
     x, y = canvas.x * scale + 0.35 * fine, canvas.y * scale + 0.35 * fine
-    for turn in range(1, 5):  # each turn stirs at a finer scale
+    for turn in range(1, 5):  # each turn distorts at a finer scale
         x, y = (
             x + canvas.between(0.7, 1.1) / turn * np.sin(turn * 1.15 * y + canvas.between(0, 6.3)),
             y + canvas.between(0.7, 1.1) / turn * np.cos(turn * 1.15 * x + canvas.between(0, 6.3)),
@@ -180,7 +182,7 @@ def paint_marble(canvas: Canvas) -> None:
 
 
 def paint_lights(canvas: Canvas) -> None:
-    """Blurred lights of a city at night, larger and fainter towards the front."""
+    """Paint blurred city lights at night, larger and fainter towards the front."""
     palette = canvas.pick_palette(_CITIES)
     canvas.fill_sky(palette[:500], until=canvas.bottom)
     lights = Image.new("RGB", (canvas.width, canvas.height))
@@ -246,7 +248,7 @@ BACKGROUNDS: dict[str, Background] = {
     "marble": paint_marble,
     "lights": paint_lights,
 }
-# Words of a prompt that choose a background. docs/sandbox.md repeats them.
+# Words of a prompt that select a background. docs/sandbox.md repeats them.
 WORDS: dict[str, str] = {
     "hills": (
         "mountain mountains hill hills valley forest lake winter snow river landscape sunrise"
@@ -262,9 +264,7 @@ _BY_WORD = {word: name for name, words in WORDS.items() for word in words.split(
 
 
 def choose(prompt: str, seed: int) -> Background:
-    """Return the background for the first known word of a prompt; ``seed`` decides when there is
-    none.
-    """
+    """Return the background for the first known word of a prompt, else by ``seed``."""
     for word in re.findall(r"[a-z-]+", prompt.lower()):
         if word in _BY_WORD:
             return BACKGROUNDS[_BY_WORD[word]]

@@ -1,8 +1,8 @@
-"""The categories that the sandbox can stand for, and the words in a prompt that call for them.
+"""Categories that sandbox pictures stand for, and the prompt words that request them.
 
-The slugs are those of Loupe's taxonomy; a test compares the two lists. The sandbox plays the
-outside world, so it keeps a list of its own instead of importing the desk's. The order is part of
-the marker's format: only ever append.
+The slugs are those of Loupe's taxonomy; a test compares the two lists. The sandbox simulates
+external services, so it has its own list instead of importing the desk's. The order is part of the
+marker's format: only append.
 """
 
 from __future__ import annotations
@@ -10,18 +10,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-CONFIDENCE_DEFAULT = 92  # percent, when a prompt names none
+CONFIDENCE_DEFAULT = 92  # percent, if a prompt states none
 CARDS_PER_PICTURE = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
+    """A category that a picture can stand for."""
+
     slug: str
     title: str
-    glyph: str  # a name in sandbox.glyphs: a neutral sign, never a depiction
-    novita_level: (
-        int | None
-    )  # the lowest detection level at which Novita would report it; None: at no level
+    glyph: str  # a name in sandbox.glyphs: a neutral symbol, never a depiction
+    # The lowest detection level at which Novita would report it; None: never.
+    novita_level: int | None
 
 
 CARDS: tuple[Card, ...] = (
@@ -58,8 +59,8 @@ CARDS: tuple[Card, ...] = (
 )
 BY_SLUG: dict[str, Card] = {card.slug: card for card in CARDS}
 
-# Everyday words, so that demo prompts read naturally. Whole words in any case; docs/sandbox.md
-# repeats the table.
+# Everyday words, so that demo prompts read naturally. Matched as whole words in any case;
+# docs/sandbox.md repeats the table.
 WORDS: dict[str, tuple[str, int]] = {
     "revolver": ("violence.weapons", 94),
     "pistol": ("violence.weapons", 93),
@@ -100,9 +101,7 @@ _WORD = re.compile(r"[a-z]+")
 
 @dataclass(frozen=True, slots=True)
 class Steering:
-    """What a prompt asks of the sandbox: behaviours such as ``fail``, and (slug, percent) pairs to
-    stand for.
-    """
+    """Instructions in a prompt: behaviours such as ``fail``, and (slug, percent) labels."""
 
     behaviours: frozenset[str]
     labels: tuple[tuple[str, int], ...]
@@ -112,10 +111,10 @@ class Steering:
 
 
 def steer(prompt: str) -> Steering:
-    """Read the words ``sandbox:<behaviour>`` and ``sandbox:<slug>[@percent]``, then everyday words.
+    """Parse ``sandbox:<behaviour>`` and ``sandbox:<slug>[@percent]``, then everyday words.
 
-    ``sandbox:clean`` silences the everyday words. At most CARDS_PER_PICTURE labels, the named ones
-    first.
+    ``sandbox:clean`` turns the everyday words off. Returns at most CARDS_PER_PICTURE labels,
+    explicit ones first.
     """
     behaviours, labels = set[str](), dict[str, int]()
     for name, percent in _STEER.findall(prompt):
@@ -131,17 +130,17 @@ def steer(prompt: str) -> Steering:
 
 
 def on_image(labels: tuple[tuple[str, int], ...], position: int) -> tuple[tuple[str, int], ...]:
-    """The labels of one image of a task: the first as asked, each later one 6 points less sure,
-    never below 1.
+    """Return the labels of one image: each later image is 6 points less certain, at least 1.
 
-    So a task of several images fills the desk with confidences on both sides of a threshold.
+    A task of several images therefore has confidences on both sides of a threshold.
     """
     return tuple((slug, max(percent - 6 * position, min(percent, 1))) for slug, percent in labels)
 
 
 def novita_confidence(labels: tuple[tuple[str, int], ...], level: int) -> int:
-    """The highest confidence, 0..100, among the labels that Novita's detection looks for at
-    ``level``; 0 if none.
+    """Return the highest confidence (0..100) that Novita's detection reports at ``level``.
+
+    Returns 0 if the level covers none of the labels.
     """
     seen = [
         percent

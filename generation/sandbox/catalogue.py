@@ -1,5 +1,6 @@
-"""The models that the pretended provider offers. All names are made up; each is a row of Novita's
-``GET /v3/model``.
+"""Models of the simulated Novita; all names are fictional.
+
+Each model is a row of Novita's ``GET /v3/model``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from generation.wire.parsing import parse_integer
 PAGE_MAX = 100
 PAGE_DEFAULT = 20
 
-# title, base model, tags; "SDXL 1.0" makes it an SDXL model
+# Title, base model, tags. "SDXL 1.0" makes it an SDXL model.
 _CHECKPOINTS = (
     ("Alder Realism v4", "SD 1.5", "photorealistic landscape people"),
     ("Amberlight v2", "SDXL 1.0", "photography golden hour"),
@@ -81,20 +82,13 @@ _EMBEDDINGS = (
     ("Steady Eyes", "SD 1.5", "negative face"),
     ("Tidy Composition XL", "SDXL 1.0", "negative composition"),
 )
-# type, its name for people, its rows, the ending of its files, where its ids begin, whether its API
-# name has the ending
+# Type, display name, rows, file extension, first ID, whether the API name has the extension.
 _TYPES: tuple[tuple[str, str, tuple[tuple[str, str, str], ...], str, int, bool], ...] = (
     ("checkpoint", "Checkpoint", _CHECKPOINTS, ".safetensors", 0, False),
     ("lora", "LORA", _LORAS, ".safetensors", 1000, False),
     ("vae", "VAE", _VAES, ".safetensors", 2000, False),
-    (
-        "textualinversion",
-        "Textual Inversion",
-        _EMBEDDINGS,
-        ".pt",
-        3000,
-        True,
-    ),  # as in Novita's own examples
+    # The extension in the API name follows Novita's own examples.
+    ("textualinversion", "Textual Inversion", _EMBEDDINGS, ".pt", 3000, True),
 )
 
 
@@ -124,13 +118,14 @@ ROWS: tuple[wire.ModelRow, ...] = tuple(_rows())
 
 
 def is_sdxl(name: str) -> bool | None:
-    """Return whether the model of this name is SDXL; None for a name that is in no row."""
+    """Return whether the model of this name is SDXL; None for an unknown name."""
     return next((row.is_sdxl for row in ROWS if name in (row.sd_name, row.sd_name_in_api)), None)
 
 
 def page(asked: Mapping[str, str]) -> wire.ModelsReply:
-    """One page of the rows that match ``filter.*``. Raises ValueError with a sentence for a wrong
-    limit or cursor.
+    """Return one page of the rows that match ``filter.*``.
+
+    Raises ValueError with a message for an invalid limit or cursor.
     """
     rows = [row for row in ROWS if _matches(row, asked)]
     start, limit = (
@@ -153,7 +148,7 @@ def _matches(row: wire.ModelRow, asked: Mapping[str, str]) -> bool:
         or asked.get("filter.source", row.source) != row.source
     ):
         return False
-    # Nobody has trained private models here, and none of ours paints into pictures.
+    # There are no private models and no inpainting models.
     if (
         asked.get("filter.visibility") == "private"
         or asked.get("filter.is_inpainting", "").lower() == "true"
@@ -177,10 +172,12 @@ def _cursor(offset: int, last: int) -> str:
 
 
 def _offset(cursor: str) -> int:
-    """Understand "" and c_0, our own cursors, and c_<number>, which Novita's Python SDK counts up
-    by itself.
+    """Parse a cursor to an offset.
+
+    Accepts "" and c_0, our own cursors, and c_<number>, which Novita's Python SDK counts itself.
+    Raises ValueError for others.
     """
-    value = cursor.removeprefix("c_").removeprefix("c_")  # the same SDK puts its prefix before ours
+    value = cursor.removeprefix("c_").removeprefix("c_")  # the same SDK adds a second prefix
     if re.fullmatch(r"\d{0,9}", value, re.ASCII):
         return int(value or 0)
     try:

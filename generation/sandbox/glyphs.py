@@ -1,6 +1,6 @@
-"""Neutral signs for the cards. They remind of a word and never show what the word means.
+"""Neutral symbols for the cards: reminders of a word, never depictions of it.
 
-Each draws in white on black into a square of ``size`` pixels, with strokes of the same weight.
+Each function draws white on black into a square of ``size`` pixels, with equal stroke widths.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ Box = tuple[float, float, float, float]
 
 
 def draw(name: str, size: int) -> Image.Image:
-    """The sign as a mask of ``size`` × ``size`` pixels. KeyError if there is none of that name."""
+    """Return the symbol as a mask of ``size`` × ``size`` pixels.
+
+    Raises KeyError for an unknown name.
+    """
     large = max(size, 8) * 4
     image = Image.new("L", (large, large))
     _GLYPHS[name](ImageDraw.Draw(image), float(large), max(2, round(large * 0.06)))

@@ -1,7 +1,6 @@
-"""What is written on sandbox pictures: the tag in a corner, and the card that names what a picture
-stands for.
+"""Text on sandbox pictures: the SANDBOX tag, and the card with the categories.
 
-The typeface is the one inside Pillow, so that no font of the machine matters.
+Uses the font included in Pillow, so results do not depend on installed fonts.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _SHEET = (250, 248, 243)
 
 
 def tag(image: Image.Image) -> None:
-    """Write SANDBOX on a smoked pill in the lower right corner, readable on any picture."""
+    """Write SANDBOX on a dark pill in the lower right corner, readable on any picture."""
     size = max(8.0, min(image.size) * 0.02)
     font = _font(size)
     text = "S A N D B O X"
@@ -36,9 +35,7 @@ def tag(image: Image.Image) -> None:
 
 
 def card(image: Image.Image, labels: Sequence[tuple[str, int]]) -> None:
-    """Lay a paper card over the picture: sign, "Stands for", the category's name, and how sure to
-    be of it.
-    """
+    """Draw a paper card: symbol, "Stands for", and name and confidence of each category."""
     rows = len(labels)
     wide = min(
         image.width * 0.84,
@@ -69,7 +66,7 @@ def _line(
     slug: str,
     percent: int,
 ) -> None:
-    """One category: sign, name, and a bar as long as the confidence."""
+    """Draw one category: symbol, name, and a bar for the confidence."""
     x, y = at
     size = max(8, round(unit * 1.3))
     found = BY_SLUG[slug]
@@ -93,7 +90,7 @@ def _line(
 
 
 def _soften(image: Image.Image, box: tuple[int, int, int, int], unit: float) -> None:
-    """Blur the picture behind the card and let the card throw a shadow."""
+    """Blur the picture behind the card and draw the card's shadow."""
     shrink = max(1, min(image.size) // 160)
     small = image.reduce(shrink).filter(ImageFilter.GaussianBlur(3))
     image.paste(small.resize(image.size, Image.Resampling.BICUBIC))
@@ -106,7 +103,7 @@ def _soften(image: Image.Image, box: tuple[int, int, int, int], unit: float) -> 
 
 
 def _fitting(text: str, size: float, room: float) -> ImageFont.FreeTypeFont:
-    """The font at ``size`` pixels, or smaller if the text would not fit."""
+    """Return the font at ``size`` pixels, or smaller so that the text fits."""
     length = _font(size).getlength(text)
     return _font(size if length <= room else size * room / length)
 

@@ -1,8 +1,8 @@
-"""The fictional assets of the sandbox's Scenario: some sixty, always the same ones, with everything
-that can go wrong.
+"""Fictional assets of the simulated Scenario: about sixty, always the same.
 
-A trait says what is odd about an asset; docs/sandbox.md lists them. The picture of a labelled asset
-names the category on a card, as all sandbox pictures do, and never shows the thing itself.
+They include all kinds of faults. A trait names the fault of an asset; docs/sandbox.md lists the
+traits. A labelled asset's picture names the category on a card, as all sandbox pictures do, and
+never depicts it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ SIZES = ((384, 256), (256, 256), (256, 384))
 FORMATS = ("png", "jpeg", "webp")
 MODELS = ("model_sandboxWatercolour", "model_sandboxDioramas", "model_sandboxPosters")
 
-LATE = "late"  # no labels in the listing, and none the first two times it is looked up
+LATE = "late"  # no labels in the listing, and none in the first two lookups
 NEVER = "never"  # never any labels
-BROKEN, PAGE, GONE = "broken", "page", "gone"  # the image breaks off, is a web page, is not there
-STALE, EXPIRED = "stale", "expired"  # the address in the listing has expired; every address has
-PENDING = "pending"  # not finished, so without an address
-VIDEO, AUDIO, MODEL_3D = "video", "audio", "3d"  # no image at all
-TWIN = "twin"  # the same pixels as the asset before it
+BROKEN, PAGE, GONE = "broken", "page", "gone"  # truncated image, a web page instead, 404
+STALE, EXPIRED = "stale", "expired"  # the URL in the listing has expired; every URL has
+PENDING = "pending"  # not finished, so without a URL
+VIDEO, AUDIO, MODEL_3D = "video", "audio", "3d"  # not an image
+TWIN = "twin"  # the same pixels as the previous asset
 OTHER_KINDS = {
     VIDEO: ("video", "video/mp4"),
     AUDIO: ("audio", "audio/mpeg"),
@@ -86,6 +86,8 @@ _MOODS = ("at dawn", "in soft colours", "after the storm")
 
 @dataclass(frozen=True, slots=True)
 class Exhibit:
+    """A fictional asset."""
+
     number: int
     prompt: str
     labels: tuple[str, ...] | None
@@ -106,12 +108,12 @@ class Exhibit:
 
     @property
     def source_number(self) -> int:
-        """Whose pixels it shows."""
+        """The number of the asset whose pixels it shows."""
         return self.number - 1 if self.trait == TWIN else self.number
 
     @property
     def seed(self) -> int:
-        """As long as Scenario's are: more than JavaScript can count."""
+        """A seed as long as Scenario's: beyond JavaScript's safe integers."""
         return 602_245_905_551_000_000 + 7919 * self.source_number
 
     @property
@@ -132,7 +134,7 @@ class Exhibit:
 
     @property
     def order(self) -> Request:
-        """What the picture is painted from."""
+        """The txt2img request from which the picture is drawn."""
         width, height = self.size
         fields = {"model_name": self.model, "prompt": self.prompt, "width": width, "height": height}
         more = {
@@ -146,7 +148,7 @@ class Exhibit:
 
 
 def _library() -> tuple[Exhibit, ...]:
-    """An odd one after each plain one, while there are odd ones."""
+    """Return all assets: plain ones, alternating with faulty ones while there are any."""
     plain = [(f"{scene} {mood}", (), "") for mood in _MOODS for scene in _SCENES]
     rows: list[tuple[str, tuple[str, ...] | None, str]] = []
     odd = list(_ODD)
@@ -154,7 +156,7 @@ def _library() -> tuple[Exhibit, ...]:
         rows.append(row)
         if odd:
             rows.append(odd.pop(0))
-            # A twin comes right behind its original.
+            # A twin directly follows its original.
             if odd and odd[0][2] == TWIN:
                 rows.append(odd.pop(0))
     return tuple(Exhibit(number, *row) for number, row in enumerate(rows))

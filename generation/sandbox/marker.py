@@ -1,10 +1,9 @@
-"""A strip along the bottom edge of every sandbox picture that says in pixels what the picture
-stands for.
+"""Marker: a strip at the bottom of sandbox pictures that encodes their labels.
 
-The sandbox's classifier reads it instead of guessing. It is a woven border of 2 rows of 32 cells,
-one bit per cell: 12 bits magic and version, 3 pairs of 5 bits card and 7 bits percent, 16 bits
-checksum. Bits are told by brightness alone and cells are at least 4 pixels wide, so JPEG, WebP and
-re-encoding leave them readable. 31 means no card.
+The sandbox's classifier reads it instead of guessing. It has 2 rows of 32 cells, one bit per cell:
+12 bits magic number and version, 3 pairs of 5 bits card and 7 bits percent, 16 bits checksum. Bits
+differ only in brightness and cells are at least 4 pixels wide, so they survive JPEG, WebP and
+re-encoding. Card 31 means none.
 """
 
 from __future__ import annotations
@@ -21,20 +20,21 @@ from generation.sandbox.cards import BY_SLUG, CARDS, CARDS_PER_PICTURE
 MAGIC = 0b1011_0100_1101  # version 1
 ROWS, COLUMNS = 2, 32
 _NO_CARD = 31
-_BRIGHTER = 64  # how much brighter a 1 is than a 0, of 255
-_READABLE = 30  # less contrast than that is no strip
+_BRIGHTER = 64  # brightness difference between 1 and 0, of 255
+_READABLE = 30  # minimum contrast of a strip
 
 assert len(CARDS) < _NO_CARD, "The marker has 5 bits for a card."
 
 
 def height(size: tuple[int, int]) -> int:
-    """Pixels that the strip takes at the bottom of a picture of this (width, height)."""
+    """Return the strip's height in pixels for a picture of this (width, height)."""
     return ROWS * max(4, round(min(size) / 128))
 
 
 def draw(image: Image.Image, labels: Sequence[tuple[str, int]]) -> None:
-    """Draw the strip into an RGB image, tinted like the picture above it. ``labels``: up to 3
-    (slug, 0..100).
+    """Draw the strip into an RGB image, tinted like the image.
+
+    ``labels``: up to 3 of (slug, 0..100).
     """
     width, tall = image.width, height(image.size)
     above = image.crop((0, image.height // 2, width, image.height - tall))
@@ -51,10 +51,9 @@ def draw(image: Image.Image, labels: Sequence[tuple[str, int]]) -> None:
 
 
 def read(image: Image.Image) -> list[tuple[str, int]] | None:
-    """The labels of a sandbox picture, possibly none at all ([]); None for any other picture.
+    """Return the labels of a sandbox picture, which may be []; None for any other picture.
 
-    Works on re-encoded copies, and on copies scaled down in proportion while cells keep about 2
-    pixels.
+    Works on re-encoded copies, and on proportionally scaled copies while cells have about 2 pixels.
     """
     if image.width < COLUMNS or image.height < 16:
         return None  # too small to hold a strip
@@ -68,6 +67,7 @@ def read(image: Image.Image) -> list[tuple[str, int]] | None:
 
 
 def _encode(labels: Sequence[tuple[str, int]]) -> npt.NDArray[np.bool_]:
+    """Return the strip's bits, shape (ROWS, COLUMNS)."""
     if len(labels) > CARDS_PER_PICTURE:
         raise ValueError(
             f"A picture can stand for {CARDS_PER_PICTURE} categories, not {len(labels)}."
@@ -84,8 +84,9 @@ def _encode(labels: Sequence[tuple[str, int]]) -> npt.NDArray[np.bool_]:
 
 
 def _sample(image: Image.Image, tall: int) -> npt.NDArray[np.float32]:
-    """Mean brightness of the middle of each cell, if the strip were ``tall`` pixels high; row by
-    row.
+    """Return the mean brightness of each cell's middle, row by row.
+
+    ``tall`` is the assumed height of the strip in pixels.
     """
     box = (0, max(image.height - tall, 0), image.width, image.height)
     strip = np.asarray(image.crop(box).convert("L"), dtype=np.float32)
@@ -100,12 +101,13 @@ def _sample(image: Image.Image, tall: int) -> npt.NDArray[np.float32]:
 
 
 def _middle(line: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The inner half of a row of pixels, where neighbours bleed in least."""
+    """Return the middle half of a row of pixels, least affected by neighbouring rows."""
     margin = line.shape[0] // 4
     return line[margin : line.shape[0] - margin]
 
 
 def _decode(brightness: npt.NDArray[np.float32]) -> list[tuple[str, int]] | None:
+    """Decode the labels from 64 brightness values; None if the strip is invalid."""
     known = np.array([MAGIC >> place & 1 for place in reversed(range(12))], dtype=np.bool_)
     ones, zeros = brightness[:12][known], brightness[:12][~known]
     if ones.min() - zeros.max() < _READABLE / 2 or ones.mean() - zeros.mean() < _READABLE:

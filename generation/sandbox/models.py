@@ -1,7 +1,7 @@
-"""What the pretended provider remembers: tasks, and how often it has turned somebody away.
+"""State of the simulated Novita: tasks and rejected calls.
 
-Nothing runs in the background: a task is given its start and end as it is submitted, and the clock
-tells its state.
+There is no background work: start and end of a task are fixed at submission, and its state follows
+from the clock.
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ from generation.sandbox.cards import Steering, steer
 from generation.wire import task as wire
 from generation.wire.txt2img import Txt2ImgBody
 
-LANES = 4  # images are drawn on this many pretended machines, so that a batch arrives as a stream
+LANES = 4  # simulated machines, so that the images of a batch arrive one after the other
 KEPT_FOR = timedelta(days=7)
-BUSY_TIMES = 2  # how often sandbox:busy turns a body away before it is taken
+BUSY_TIMES = 2  # how often sandbox:busy rejects a body before it is accepted
 SLOW_FACTOR = 10
 
 
 class SandboxTaskQuerySet(models.QuerySet["SandboxTask"]):
+    """Operations on all tasks of the simulated provider."""
+
     def submit(self, body: Txt2ImgBody, seed: int) -> SandboxTask:
-        """Store a task on the lane that becomes free first, and forget tasks of last week."""
+        """Store a task on the lane that becomes free first; delete tasks older than KEPT_FOR."""
         now = timezone.now()
         steering = steer(body.request.prompt)
         with transaction.atomic():
@@ -51,8 +53,9 @@ class SandboxTaskQuerySet(models.QuerySet["SandboxTask"]):
 
 
 def _duration(body: Txt2ImgBody, seed: int, steering: Steering) -> timedelta:
-    """SANDBOX_LATENCY per image, a fifth more or less by the seed: real tasks do not end in
-    step.
+    """Return SANDBOX_LATENCY per image, varied by up to 20 %.
+
+    Tasks therefore end at different times, as real ones do.
     """
     uneven = 0.8 + 0.4 * (seed % 97) / 96
     factor = SLOW_FACTOR if "slow" in steering else 1
@@ -60,9 +63,11 @@ def _duration(body: Txt2ImgBody, seed: int, steering: Steering) -> timedelta:
 
 
 class SandboxTask(models.Model):
+    """A task of the simulated Novita."""
+
     task_id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    body = models.JSONField()  # as accepted, with every default filled in
-    seed = models.CharField(max_length=20)  # the one used, when -1 was sent
+    body = models.JSONField()  # as accepted, including all defaults
+    seed = models.CharField(max_length=20)  # the actual seed, if -1 was sent
     lane = models.PositiveSmallIntegerField()
     fails = models.BooleanField(default=False)
     submitted_at = models.DateTimeField()
@@ -82,7 +87,7 @@ class SandboxTask(models.Model):
         return Txt2ImgBody.model_validate(self.body)
 
     def status(self, now: datetime) -> str:
-        """One of Novita's four, at a moment."""
+        """Return one of Novita's four statuses at a time."""
         if now < self.starts_at:
             return wire.STATUS_QUEUED
         if now < self.ready_at:
@@ -90,20 +95,20 @@ class SandboxTask(models.Model):
         return wire.STATUS_FAILED if self.fails else wire.STATUS_SUCCEED
 
     def progress(self, now: datetime) -> int:
-        """Percent; 0 before and, as at Novita, after the work."""
+        """Return the progress in percent; 0 before and, as Novita does, after the work."""
         if self.status(now) != wire.STATUS_PROCESSING:
             return 0
         share = (now - self.starts_at) / (self.ready_at - self.starts_at)
         return min(max(int(share * 100), 1), 99)
 
     def eta(self, now: datetime) -> int:
-        """Whole seconds until the end; 0 afterwards."""
+        """Return the seconds until the end; 0 afterwards."""
         return max(0, round((self.ready_at - now).total_seconds()))
 
 
 class SandboxRefusalQuerySet(models.QuerySet["SandboxRefusal"]):
     def turns_away(self, digest: str) -> bool:
-        """Count this try of a body; True for the first BUSY_TIMES of them, then start over."""
+        """Count a try of a body; return True for the first BUSY_TIMES, then start over."""
         with transaction.atomic():
             row, _ = self.get_or_create(digest=digest)
             self.filter(pk=row.pk).update(count=F("count") + 1)
@@ -114,7 +119,7 @@ class SandboxRefusalQuerySet(models.QuerySet["SandboxRefusal"]):
 
 
 class SandboxRefusal(models.Model):
-    """A body that ``sandbox:busy`` has turned away, and how often."""
+    """A body rejected by ``sandbox:busy``, and the number of rejections."""
 
     digest = models.CharField(max_length=64, unique=True)
     count = models.PositiveSmallIntegerField(default=0)

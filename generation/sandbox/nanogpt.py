@@ -1,8 +1,7 @@
-"""nano-gpt, pretended: its NSFW image classification and its balance, in its wire format, over real
-HTTP.
+"""Simulation of nano-gpt over real HTTP: NSFW image classification and balance.
 
-Pages: see ``generation.wire.nanogpt``. It judges by the marker in the pixels of sandbox pictures
-and flags no other picture. A classification carries no prompt, so the API key steers it:
+Pages: see ``generation.wire.nanogpt``. It classifies by the marker in sandbox pictures and flags no
+other picture. A classification contains no prompt, so the API key selects the behaviour;
 docs/sandbox.md lists the keys.
 """
 
@@ -36,25 +35,26 @@ from generation.sandbox.models import SandboxRefusal
 from generation.wire import nanogpt as wire
 
 BODY_MAX = 4_500_000  # bytes
-# Pictures are decoded in the web process, for anybody who knows the address: one at a time, and
-# none larger than Loupe stores.
+# Images are decoded in the web process for anyone who knows the URL: one at a time, and none larger
+# than Loupe stores.
 PIXELS_MAX = 24_000_000
 _DECODING = threading.Lock()
 FLAGGED_FROM = 50  # percent
-FETCH_SECONDS = 15.0  # for all addresses of a call together
-SLOW, HANGING = 4.0, 50.0  # seconds; the second is longer than a patient client waits
+FETCH_SECONDS = 15.0  # for all URLs of a call together
+SLOW, HANGING = 4.0, 50.0  # seconds; HANGING exceeds a patient client's timeout
 KEY_PREFIX = "sandbox-"
 
 View = Callable[[HttpRequest], HttpResponse]
 
 
 class Unusable(Exception):
-    """An image that cannot be judged; the sentence goes into the error."""
+    """An image that cannot be classified; the message becomes part of the error response."""
 
 
 def _upstream(view: Callable[[HttpRequest, str], HttpResponse]) -> View:
-    """A POST with a key, outside Loupe's own log-in and CSRF rules. Hands on what the key asks
-    for.
+    """Wrap a POST endpoint with key check, without Loupe's log-in and CSRF rules.
+
+    Passes the behaviour that the key selects.
     """
 
     @csrf_exempt
@@ -83,8 +83,9 @@ def _upstream(view: Callable[[HttpRequest, str], HttpResponse]) -> View:
 
 @_upstream
 def classify(request: HttpRequest, behaviour: str) -> HttpResponse:
-    """POST /api/nsfw/image"""
-    raw = request.read(BODY_MAX + 1)  # not request.body, which Loupe's own limit of 1 MiB guards
+    """Handle POST /api/nsfw/image."""
+    # not request.body, which Loupe's own limit of 1 MiB applies to
+    raw = request.read(BODY_MAX + 1)
     if len(raw) > BODY_MAX:
         return _error(413, "Payload too large")
     if behaviour in BUSY and SandboxRefusal.objects.turns_away(
@@ -117,7 +118,7 @@ def classify(request: HttpRequest, behaviour: str) -> HttpResponse:
 
 @_upstream
 def balance(request: HttpRequest, behaviour: str) -> HttpResponse:
-    """POST /api/check-balance"""
+    """Handle POST /api/check-balance."""
     if behaviour == "html":
         return HttpResponse(_HTML)
     return JsonResponse(
@@ -125,10 +126,11 @@ def balance(request: HttpRequest, behaviour: str) -> HttpResponse:
     )
 
 
-# --- Judging ---
+# --- Classification ---
 def _judge(images: list[str]) -> list[bool]:
-    """One verdict per image, in order. Inferred: one image that cannot be read fails the call.
-    Raises Unusable.
+    """Return one verdict per image, in order.
+
+    Inferred: one unreadable image fails the whole call. Raises Unusable.
     """
     deadline = time.monotonic() + FETCH_SECONDS
 
@@ -157,8 +159,9 @@ def _content(image: str, deadline: float) -> bytes:
 
 
 def _is_flagged(content: bytes) -> bool:
-    """What Novita's detection would report at some level is what counts as NSFW here. Raises
-    ValueError, OSError.
+    """Return whether Novita's detection would report the image at any level.
+
+    Raises ValueError, OSError.
     """
     with _DECODING, Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as image:
         if image.width * image.height > PIXELS_MAX:
@@ -168,9 +171,9 @@ def _is_flagged(content: bytes) -> bool:
     return max(seen, default=0) >= FLAGGED_FROM
 
 
-# --- What keys ask for ---
+# --- Behaviours selected by keys ---
 def _error(status: int, message: str, *, retry_after: int | None = None) -> JsonResponse:
-    """The endpoint's own form: the error is a string."""
+    """Return an error in the endpoint's own format: the error is a string."""
     body = wire.ErrorReply(error=message).to_wire()
     return JsonResponse(
         body,
@@ -182,7 +185,7 @@ def _error(status: int, message: str, *, retry_after: int | None = None) -> Json
 def _object(
     status: int, message: str, kind: str, code: str, *, retry_after: int | None = None
 ) -> JsonResponse:
-    """The other form: the error is an object."""
+    """Return an error in the other format: the error is an object."""
     body = wire.ErrorReply(error=wire.ErrorDetail(message=message, type=kind, code=code)).to_wire()
     return JsonResponse(
         body,
@@ -195,13 +198,13 @@ def _daily() -> HttpResponse:
     now = timezone.now()
     midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
     said = "Daily request limit exceeded (1000/1000). Resets at midnight UTC."
-    # At least an hour, so that the key behaves alike just before midnight.
+    # At least an hour, so that the result is the same just before midnight.
     wait = max(round((midnight - now).total_seconds()), 3600)
     return _object(429, said, "rate_limit_error", "daily_rpd_limit_exceeded", retry_after=wait)
 
 
 _HTML = b"<!doctype html><title>Bad gateway</title><h1>Bad gateway</h1>\n"
-# Refused whatever is sent, and the balance too.
+# Refused for any call, including the balance.
 REFUSALS: dict[str, Callable[[], HttpResponse]] = {
     "redirect": lambda: HttpResponseRedirect("https://nano-gpt.example/"),
     "401": lambda: _error(401, "Unauthorized"),
@@ -230,12 +233,12 @@ REFUSALS: dict[str, Callable[[], HttpResponse]] = {
         503, "Try again later.", "service_unavailable", "service_unavailable", retry_after=30
     ),
 }
-# Refused twice, taken the third time.
+# Refused twice, accepted the third time.
 BUSY: dict[str, Callable[[], HttpResponse]] = {
     "429": lambda: _error(429, "Rate limit exceeded", retry_after=2),
     "flaky": REFUSALS["500"],
 }
-# Refused when an image in the call would be flagged.
+# Refused if an image in the call would be flagged.
 POLICY: dict[str, Callable[[], HttpResponse]] = {
     "policy": lambda: _error(
         400, "The request was rejected by our safety system: policy violation"
@@ -244,7 +247,7 @@ POLICY: dict[str, Callable[[], HttpResponse]] = {
         400, "Content blocked.", "invalid_request_error", wire.POLICY_CODE
     ),
 }
-# Answered, but changed: what the right answer becomes.
+# Modifications of the correct response.
 _Body = dict[str, Any]
 CHANGED: dict[str, Callable[[_Body], _Body]] = {
     "empty": lambda body: {},

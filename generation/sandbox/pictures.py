@@ -1,4 +1,7 @@
-"""A picture as bytes: background, card, tag, marker, file format. Same parameters, same bytes."""
+"""Rendering of a picture: background, card, tag, marker, file format.
+
+Deterministic: the same parameters give the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,14 @@ from generation.sandbox.backgrounds import Canvas
 from generation.wire.txt2img import Request
 
 _SAVE: dict[str, dict[str, int]] = {
-    "png": {"compress_level": 1},  # grain hardly compresses; more effort only costs time
+    "png": {"compress_level": 1},  # grain hardly compresses, so a higher level only costs time
     "jpeg": {"quality": 90},
     "webp": {"quality": 88, "method": 2},
 }
 
 
 def render(request: Request, seed: int, position: int, image_type: str) -> bytes:
-    """One image of a task as png, jpeg or webp; see ``size`` for how large it is."""
+    """Return one image of a task as png, jpeg or webp. See ``size`` for its dimensions."""
     image = paint(request, seed, position)
     buffer = io.BytesIO()
     image.save(buffer, image_type, **_SAVE[image_type])
@@ -30,17 +33,16 @@ def render(request: Request, seed: int, position: int, image_type: str) -> bytes
 
 
 def size(request: Request) -> tuple[int, int]:
-    """Width and height of what comes out: with a hires fix the size it aims at."""
+    """Return width and height of the image; with a hires fix these are its targets."""
     if request.hires_fix:
         return request.hires_fix.target_width, request.hires_fix.target_height
     return request.width, request.height
 
 
 def paint(request: Request, seed: int, position: int) -> Image.Image:
-    """The picture in RGB, marked for people ("SANDBOX") and for programs (``marker``); RGBA when it
-    lets light through.
+    """Return the RGB picture with the SANDBOX tag and the marker; RGBA if transparent.
 
-    A hires fix draws the small picture first and then enlarges it, as it does in earnest.
+    With a hires fix, the small picture is drawn first and then enlarged, as real providers do.
     """
     labels = cards.on_image(cards.steer(request.prompt).labels, position)
     canvas = Canvas(request.width, request.height, _generator(request, seed, position))
@@ -59,9 +61,7 @@ def paint(request: Request, seed: int, position: int) -> Image.Image:
 
 
 def _cut_out(image: Image.Image, untagged: npt.NDArray[np.uint8]) -> Image.Image:
-    """An oval of the picture stays, with its card; the corners go, but for the tag and the
-    strip.
-    """
+    """Return an alpha mask: an oval, the card, the tag and the marker stay opaque."""
     wide, tall = image.size
     x = np.linspace(-1, 1, wide, dtype=np.float32)[None, :]
     y = np.linspace(-1, 1, tall, dtype=np.float32)[:, None]
@@ -72,8 +72,9 @@ def _cut_out(image: Image.Image, untagged: npt.NDArray[np.uint8]) -> Image.Image
 
 
 def _generator(request: Request, seed: int, position: int) -> np.random.Generator:
-    """Randomness from everything that was asked for. Delivery (file type, detection) changes
-    nothing in the picture.
+    """Return a random generator seeded with all parameters that affect the picture.
+
+    Delivery options (file type, detection) do not change the picture.
     """
     asked = request.model_dump(mode="json", exclude={"seed", "image_num"})
     text = json.dumps([asked, seed, position], sort_keys=True)

@@ -1,7 +1,7 @@
-"""Every error of Novita's table, on demand: ``sandbox:error-illegal-prompt`` is answered with 400
-ILLEGAL_PROMPT.
+"""Errors of Novita's table on request of a prompt.
 
-Page: https://novita.ai/docs/api-reference/basic-error-code.
+``sandbox:error-illegal-prompt`` gives a 400 with ILLEGAL_PROMPT. Page:
+https://novita.ai/docs/api-reference/basic-error-code.
 """
 
 from __future__ import annotations
@@ -37,6 +37,6 @@ _WORDS = {f"error-{reason.lower().replace('_', '-')}": reason for reason in STAT
 
 
 def asked_for(steering: Steering) -> tuple[int, str] | None:
-    """The status and the reason that a prompt asks to be answered with."""
+    """Return the status and reason that a prompt requests; None if there are none."""
     reason = next((_WORDS[word] for word in sorted(steering.behaviours) if word in _WORDS), "")
     return (STATUSES[reason], reason) if reason else None

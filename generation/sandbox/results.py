@@ -1,6 +1,4 @@
-"""What a task looks like from outside at a moment: Novita's task-result, made from the task and the
-clock.
-"""
+"""Novita's task result, computed from the task and the time."""
 
 from __future__ import annotations
 
@@ -15,12 +13,12 @@ from generation.wire import task as wire
 from generation.wire.request_info import dump_request_info
 from generation.wire.txt2img import Txt2ImgBody
 
-# Novita's detector is never quite sure of a harmless picture either.
+# Novita's detector also reports some confidence for harmless images.
 _BACKGROUND_MAX = 4  # percent
 
 
 def reply(task: SandboxTask, now: datetime, absolute: Callable[[str], str]) -> wire.TaskResultReply:
-    """The task-result. ``absolute`` turns a path of this server into an address."""
+    """Return the task result. ``absolute`` converts a path of this server to a URL."""
     status, body = task.status(now), task.accepted
     succeeded = status == wire.STATUS_SUCCEED
     ended = succeeded or status == wire.STATUS_FAILED
@@ -50,8 +48,9 @@ def reply(task: SandboxTask, now: datetime, absolute: Callable[[str], str]) -> w
 
 
 def is_missing(task: SandboxTask, position: int) -> bool:
-    """Whether there is nothing at an image's address: no such image, or the one that
-    ``sandbox:partial`` leaves out.
+    """Return whether an image's URL has no content.
+
+    The image does not exist, or ``sandbox:partial`` leaves it out.
     """
     body = task.accepted
     last = body.request.image_num - 1
@@ -95,8 +94,10 @@ def _detection(
 
 
 def _debug_info(task: SandboxTask, body: Txt2ImgBody) -> wire.DebugInfo:
-    """Complete or absent: the official SDK fails on a part of it. The webhook's address is nobody's
-    business here.
+    """Return the debug information.
+
+    It must be complete, because the official SDK fails on a part of it. It omits the webhook's URL,
+    which is secret.
     """
     seeds = [int(task.seed) + position for position in range(body.request.image_num)]
     request = body.request.model_dump(mode="json", exclude_none=True)

@@ -1,7 +1,7 @@
-"""Scenario, pretended: the listing of assets and one asset, in its wire format, over real HTTP.
+"""Simulation of Scenario over real HTTP: list of assets, and single assets.
 
-Pages: see ``generation.wire.scenario``. Images lie at signed addresses that expire. The API key
-(the user name of the Basic authentication) steers it: docs/sandbox.md lists the keys.
+Pages: see ``generation.wire.scenario``. Images have signed URLs that expire. The API key (the user
+name of the Basic authentication) selects the behaviour; docs/sandbox.md lists the keys.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from generation.sandbox.models import SandboxRefusal
 from generation.wire import scenario as wire
 from generation.wire.parsing import parse_integer
 
-EMPTY_AT = 20  # so many assets in, a page is empty and still names a next one
-SLOW, HANGING = 4.0, 50.0  # seconds; the second is longer than a patient client waits
+EMPTY_AT = 20  # after this many assets an empty page follows that still has a next token
+SLOW, HANGING = 4.0, 50.0  # seconds; HANGING exceeds a patient client's timeout
 KEY_PREFIX = "sandbox-"
 _HTML = "<!doctype html><title>502 Bad Gateway</title><h1>502 Bad Gateway</h1>"
 P = ParamSpec("P")
 
 
 def _error(status: int, error: str, message: str, **headers: str) -> HttpResponse:
-    """Scenario documents no body for its errors; this is a likely one."""
+    """Return an error. Scenario documents no error body; this is a plausible one."""
     return JsonResponse({"error": error, "message": message}, status=status, headers=headers)
 
 
-# Every answer to a key.
+# Behaviours that give the same response to every call.
 REFUSALS: dict[str, Callable[[], HttpResponse]] = {
     "401": lambda: _error(401, "Unauthorized", "Invalid API key or secret"),
     "403": lambda: _error(403, "Forbidden", "Your plan does not include this"),
@@ -53,21 +53,22 @@ REFUSALS: dict[str, Callable[[], HttpResponse]] = {
     "list": lambda: JsonResponse([], safe=False),
     "empty": lambda: JsonResponse({}),
 }
-# The first two answers to a request; the third is the right one.
+# Behaviours that reject a call twice and accept it the third time.
 BUSY: dict[str, Callable[[], HttpResponse]] = {
     "429": lambda: _error(429, "Too Many Requests", "Rate limit exceeded", **{"Retry-After": "1"}),
     "503": lambda: _error(503, "Service Unavailable", "Try again", **{"Retry-After": "1"}),
 }
 
 
-View = Callable[Concatenate[HttpRequest, P], HttpResponse]  # the request comes by position
+View = Callable[Concatenate[HttpRequest, P], HttpResponse]  # the request is a positional argument
 
 
 def _upstream(
     method: str,
 ) -> Callable[[Callable[Concatenate[HttpRequest, str, P], HttpResponse]], View[P]]:
-    """A call with key and secret, outside Loupe's own log-in and CSRF rules. Hands on what the key
-    asks for.
+    """Wrap an endpoint with key check, without Loupe's log-in and CSRF rules.
+
+    Passes the behaviour that the key selects.
     """
 
     def decorate(view: Callable[Concatenate[HttpRequest, str, P], HttpResponse]) -> View[P]:
@@ -105,6 +106,7 @@ def _credentials(header: str) -> tuple[str, str]:
 
 
 def _not_yet(what: str) -> bool:
+    """Return True for the first BUSY_TIMES calls with this text."""
     return SandboxRefusal.objects.turns_away(
         hashlib.sha256(f"scenario {what}".encode()).hexdigest()
     )
@@ -113,7 +115,7 @@ def _not_yet(what: str) -> bool:
 # --- The listing ---
 @_upstream("GET")
 def assets(request: HttpRequest, behaviour: str) -> HttpResponse:
-    """GET /v1/assets"""
+    """Handle GET /v1/assets."""
     project = request.GET.get("projectId", "")
     if project and project not in library.PROJECTS:
         return _error(403, "Forbidden", "You have no access to this project")
@@ -139,8 +141,9 @@ def assets(request: HttpRequest, behaviour: str) -> HttpResponse:
 
 
 def _page(found: Sequence[Exhibit], start: str, size: int) -> tuple[Sequence[Exhibit], str]:
-    """The assets of a page and the token of the next one. A page ends at EMPTY_AT, and an empty one
-    follows.
+    """Return the assets of a page and the token of the next.
+
+    A page ends at EMPTY_AT, and an empty page follows it.
     """
     kind, _, number = start.partition("-")
     first = int(number)
@@ -164,8 +167,9 @@ def _start(token: str) -> str | None:
 
 
 def _odd(page: dict[str, Any]) -> dict[str, Any]:
-    """Entries that nobody has documented: they must cost the others nothing, and must not be taken
-    for clean.
+    """Insert undocumented entries.
+
+    Clients must still accept the other entries, and must not treat these as clean.
     """
     rows: list[Any] = page["assets"]
     for row, labels in zip(
@@ -184,7 +188,7 @@ def _odd(page: dict[str, Any]) -> dict[str, Any]:
 # --- One asset ---
 @_upstream("GET")
 def asset(request: HttpRequest, behaviour: str, asset_id: str) -> HttpResponse:
-    """GET /v1/assets/{assetId}"""
+    """Handle GET /v1/assets/{assetId}."""
     exhibit = BY_ID.get(asset_id)
     project = request.GET.get("projectId", "")
     if exhibit is None or behaviour == "404" or (project and project != exhibit.project):
@@ -194,7 +198,7 @@ def asset(request: HttpRequest, behaviour: str, asset_id: str) -> HttpResponse:
 
 @_upstream("POST")
 def assets_in_bulk(request: HttpRequest, behaviour: str) -> HttpResponse:
-    """POST /v1/assets/get-bulk: the known ones of these ids."""
+    """Handle POST /v1/assets/get-bulk: the known assets among these IDs."""
     project = request.GET.get("projectId", "")
     try:
         asked = wire.BulkBody.model_validate_json(request.body).assetIds
@@ -268,7 +272,7 @@ def _url(request: HttpRequest, exhibit: Exhibit, *, in_listing: bool) -> str:
 @csrf_exempt
 @login_not_required
 def image(request: HttpRequest, asset_id: str) -> HttpResponse:
-    """The content of an asset at its signed address, without a key."""
+    """Return the content of an asset at its signed URL, without a key."""
     exhibit = BY_ID.get(asset_id)
     if not settings.SANDBOX or exhibit is None:
         raise Http404("There is no such asset.")

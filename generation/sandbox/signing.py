@@ -1,8 +1,7 @@
-"""Presigned image addresses in the manner of S3: anybody may use one until it expires, nobody can
-make one up.
+"""Presigned image URLs in the style of S3: public until they expire, not forgeable.
 
-Form: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html. The signature is
-our own HMAC.
+Format: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html. The signature
+is our own HMAC.
 """
 
 from __future__ import annotations
@@ -19,13 +18,15 @@ _DATE = "%Y%m%dT%H%M%SZ"
 
 
 class Verdict(Enum):
+    """The result of a signature check."""
+
     VALID = "valid"
     EXPIRED = "expired"
     FORGED = "forged"
 
 
 def query(path: str, signed_at: datetime) -> str:
-    """The query string that opens ``path`` for LIFETIME seconds from ``signed_at``."""
+    """Return the query string that opens ``path`` for LIFETIME seconds from ``signed_at``."""
     date = signed_at.astimezone(UTC).strftime(_DATE)
     return urlencode(
         {
@@ -40,10 +41,11 @@ def query(path: str, signed_at: datetime) -> str:
 
 
 def verify(path: str, given: Mapping[str, str], now: datetime) -> Verdict:
+    """Check the signature and the expiry of a URL's query string."""
     date, expires = given.get("X-Amz-Date", ""), given.get("X-Amz-Expires", "")
     if not constant_time_compare(given.get("X-Amz-Signature", ""), _signature(path, date, expires)):
         return Verdict.FORGED
-    # Signed by us, so both can be read.
+    # The signature is valid, so both values are ours and parse.
     until = datetime.strptime(date, _DATE).replace(tzinfo=UTC) + timedelta(seconds=int(expires))
     return Verdict.EXPIRED if now >= until else Verdict.VALID
 

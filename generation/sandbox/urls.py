@@ -1,4 +1,4 @@
-"""Included at /sandbox/. No address ends with a slash, as at the provider."""
+"""URLs below /sandbox/. They have no trailing slash, as at the providers."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Novita, pretended: the endpoints of its asynchronous txt2img in its wire format, over real HTTP.
+"""Simulation of Novita over real HTTP: its asynchronous txt2img endpoints.
 
 Pages: https://novita.ai/docs/api-reference/model-apis-txt2img, .../model-apis-task-result,
-.../model-apis-get-model and .../basic-error-code. What a prompt can make it do stands in
-docs/sandbox.md.
+.../model-apis-get-model and .../basic-error-code. docs/sandbox.md lists the prompt words that
+select a behaviour.
 """
 
 from __future__ import annotations
@@ -30,15 +30,16 @@ from generation.sandbox.models import SandboxRefusal, SandboxTask
 from generation.wire.txt2img import SEED_RANDOM, Txt2ImgBody, explain
 
 P = ParamSpec("P")
-View = Callable[Concatenate[HttpRequest, P], HttpResponse]  # the request comes by position
+View = Callable[Concatenate[HttpRequest, P], HttpResponse]  # the request is a positional argument
 _HTML_INSTEAD = (
     b"<!doctype html><title>502 Bad Gateway</title><h1>502 Bad Gateway</h1><p>Not an image.</p>\n"
 )
 
 
 def _upstream(method: str) -> Callable[[View[P]], View[P]]:
-    """Outside Loupe's own log-in and CSRF rules; 404 while the sandbox is off, and for any other
-    method.
+    """Wrap an endpoint without Loupe's log-in and CSRF rules.
+
+    Returns 404 while the sandbox is off, and for other methods.
     """
 
     def decorate(view: View[P]) -> View[P]:
@@ -58,8 +59,9 @@ def _upstream(method: str) -> Callable[[View[P]], View[P]]:
 
 
 def _keyed(view: View[P]) -> View[P]:
-    """Ask for a key, with or without "Bearer" (Novita's JavaScript SDK leaves it out). Any but
-    "invalid" will do.
+    """Require a key, with or without "Bearer" (Novita's JavaScript SDK omits it).
+
+    Any key except "invalid" is accepted.
     """
 
     @wraps(view)
@@ -84,7 +86,7 @@ def _error(status: int, reason: str, message: str) -> JsonResponse:
 @_upstream("POST")
 @_keyed
 def txt2img(request: HttpRequest) -> HttpResponse:
-    """POST /v3/async/txt2img: 200 with {"task_id"}, and nothing else in it."""
+    """Handle POST /v3/async/txt2img: 200 with {"task_id"} only."""
     try:
         body = Txt2ImgBody.model_validate_json(request.body)
     except ValidationError as error:
@@ -117,7 +119,7 @@ def txt2img(request: HttpRequest) -> HttpResponse:
 
 
 def _refusal(body: Txt2ImgBody, steering: Steering) -> HttpResponse | None:
-    """The error that the prompt asks for; none of them makes a task."""
+    """Return the error that the prompt requests; no task is created then."""
     if "busy" in steering and SandboxRefusal.objects.turns_away(
         sha256(body.model_dump_json().encode()).hexdigest()
     ):
@@ -134,7 +136,7 @@ def _refusal(body: Txt2ImgBody, steering: Steering) -> HttpResponse | None:
 @_upstream("GET")
 @_keyed
 def task_result(request: HttpRequest) -> HttpResponse:
-    """GET /v3/async/task-result?task_id="""
+    """Handle GET /v3/async/task-result?task_id=."""
     task = _task(request.GET.get("task_id", ""))
     if task is None:
         return _error(404, "TASK_NOT_FOUND", "task not found")
@@ -144,8 +146,9 @@ def task_result(request: HttpRequest) -> HttpResponse:
 @_upstream("GET")
 @_keyed
 def models(request: HttpRequest) -> HttpResponse:
-    """GET /v3/model. Accepts both spellings in use: ``filter.types`` and the JavaScript SDK's
-    ``filter[types]``.
+    """Handle GET /v3/model.
+
+    Accepts both spellings in use: ``filter.types`` and the JavaScript SDK's ``filter[types]``.
     """
     asked = {
         re.sub(r"\[(\w+)\]", r".\1", name): value for name, value in request.GET.dict().items()
@@ -159,7 +162,7 @@ def models(request: HttpRequest) -> HttpResponse:
 
 @_upstream("GET")
 def image(request: HttpRequest, task_id: uuid.UUID, position: int, extension: str) -> HttpResponse:
-    """An image at its presigned address, without a key. Errors are S3's XML."""
+    """Return an image at its presigned URL, without a key. Errors are S3's XML."""
     now = timezone.now()
     verdict = signing.verify(request.path, request.GET.dict(), now)
     if verdict is signing.Verdict.FORGED:

@@ -1,8 +1,8 @@
-"""The sandbox calls back: Novita's event, over real HTTP, when a task has ended.
+"""Webhooks of the simulated Novita: an event over real HTTP when a task has ended.
 
 Page: https://novita.ai/docs/api-reference/model-apis-webhook. A thread of the web process waits for
-the end, so a call is lost when that process ends first; Novita's may be lost too, and nobody may
-depend on either.
+the end, so the call is lost if the process ends first. Novita's calls can be lost too, so no client
+may depend on them.
 """
 
 from __future__ import annotations
@@ -27,19 +27,20 @@ log = logging.getLogger("loupe.sandbox")
 
 EVENT_TYPE = "ASYNC_TASK_RESULT"
 TIMEOUT = 5.0  # seconds, as documented
-RETRIES = 5  # as documented; how far apart is not
-PAUSE = 1.0  # seconds before the first retry, twice as long before each later one
+RETRIES = 5  # as documented; the intervals are not documented
+PAUSE = 1.0  # seconds before the first retry, doubled before each later one
 
 
 def without(body: Txt2ImgBody) -> Txt2ImgBody:
-    """The body without its webhook, whose address is a secret: it is not stored, and does not make
-    a body another.
+    """Return the body without its webhook.
+
+    The webhook's URL is a secret: it is not stored, and it does not distinguish bodies.
     """
     return body.model_copy(update={"extra": body.extra.model_copy(update={"webhook": None})})
 
 
 def announce(task: SandboxTask, webhook: Webhook | None, base: str) -> None:
-    """Call the webhook as soon as the task has ended. ``base``: the address of this server."""
+    """Call the webhook when the task has ended. ``base`` is the URL of this server."""
     if webhook is not None:
         threading.Thread(
             target=_deliver, args=(task, webhook, base), name="sandbox-webhook", daemon=True
@@ -47,7 +48,10 @@ def announce(task: SandboxTask, webhook: Webhook | None, base: str) -> None:
 
 
 def _deliver(task: SandboxTask, webhook: Webhook, base: str) -> None:
-    """Touches no database: the thread would hold a connection of its own."""
+    """Wait for the end of the task and call the webhook, with retries.
+
+    Uses no database, because the thread would hold its own connection.
+    """
     time.sleep(max((task.ready_at - timezone.now()).total_seconds(), 0))
     content = json.dumps(event(task, webhook, lambda path: urljoin(base, path))).encode()
     for attempt in range(1 + RETRIES):
@@ -74,7 +78,7 @@ def _deliver(task: SandboxTask, webhook: Webhook, base: str) -> None:
 
 
 def event(task: SandboxTask, webhook: Webhook, absolute: Callable[[str], str]) -> dict[str, Any]:
-    """What is sent: the task result of that moment, which repeats the webhook."""
+    """Return the event: the task result at that time, including the webhook."""
     payload = results.reply(task, max(timezone.now(), task.ready_at), absolute).to_wire()
     payload["extra"]["webhook"] = {"url": webhook.url}
     return {"event_type": EVENT_TYPE, "payload": payload}
