@@ -1,5 +1,6 @@
-"""Django's admin app with the desk's own site. Apart from the site, because apps are loaded before
-models are.
+"""Django's admin app with Loupe's admin site.
+
+Separate from the site, because apps are loaded before models.
 """
 
 from __future__ import annotations

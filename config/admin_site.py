@@ -1,4 +1,4 @@
-"""The admin site: opened by permission, through the log-in of the desk."""
+"""Admin site: access by permission, with the desk's log-in page."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from django.views.decorators.cache import never_cache
 
 
 class LoupeAdminSite(admin.AdminSite):
-    """Open to people with ``moderation.use_admin_site`` and to staff. What each sees in it, their
-    permissions say.
+    """Admin site for staff and people with ``moderation.use_admin_site``.
 
-    Moderators may view reviews and decisions too, but at the desk, which keeps from them what a
-    second opinion must not know. So view permissions alone do not open this site.
+    Their permissions decide what they see. Moderators may view reviews and decisions too, but only
+    at the desk, which hides the first decision during a second opinion. View permissions alone
+    therefore do not open this site.
     """
 
     site_header = site_title = "Loupe"
@@ -34,8 +34,9 @@ class LoupeAdminSite(admin.AdminSite):
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Send people to the one log-in page. Raises PermissionDenied for those whom a log-in would
-        not help.
+        """Redirect to the desk's log-in page.
+
+        Raises PermissionDenied for people who are logged in without access.
         """
         index = reverse("admin:index", current_app=self.name)
         if self.has_permission(request):

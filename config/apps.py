@@ -11,14 +11,12 @@ from config.thread_connections import close_with_thread
 
 
 def drop_parameters(instance: Any, **_: Any) -> None:
-    """Store a failed log-in without what was sent: form tokens and query strings serve nobody and
-    may be secrets.
-    """
+    """Delete the sent data of a failed log-in: it is not needed and may contain secrets."""
     instance.get_data = instance.post_data = ""
 
 
 class LoginAttemptsConfig(AxesConfig):  # type: ignore[misc]  # axes has no types
-    """django-axes under the name of what it keeps."""
+    """App configuration of django-axes with a readable name."""
 
     verbose_name = "Log-in attempts"
 
@@ -29,7 +27,7 @@ class LoupeConfig(AppConfig):
     default = True
 
     def ready(self) -> None:
-        from config import checks  # noqa: F401  # for what it does: it registers its checks
+        from config import checks  # noqa: F401  # the import registers the checks
 
         connection_created.connect(close_with_thread)
         pre_save.connect(drop_parameters, sender="axes.AccessAttempt")

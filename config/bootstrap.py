@@ -1,5 +1,6 @@
-"""Make ``DATA_DIR`` ready for a first try: ``python -m config.bootstrap``, before Django reads its
-settings.
+"""Preparation of ``DATA_DIR`` for a first start: ``python -m config.bootstrap``.
+
+Runs before Django reads its settings.
 """
 
 from __future__ import annotations
@@ -20,9 +21,7 @@ DEMO_PASSWORD={demo_password}
 
 
 def prepare(data_dir: Path) -> Path:
-    """Create the folder and, once, the settings file in it; nobody else on the machine may read
-    either secret.
-    """
+    """Create the folder and, once, its settings file, readable only by the owner."""
     data_dir.mkdir(parents=True, exist_ok=True)
     path = data_dir / "settings.env"
     if path.exists():
@@ -35,9 +34,8 @@ def prepare(data_dir: Path) -> Path:
             )
         )
     try:
-        os.link(
-            draft, path
-        )  # fails when somebody else was first, and a half-written file never has the name
+        # Fails if another process was first; a partial file never gets the final name.
+        os.link(draft, path)
     except FileExistsError:
         pass
     finally:

@@ -1,4 +1,4 @@
-"""System checks for `manage.py check --deploy`: settings that are allowed and hardly meant."""
+"""System checks for `manage.py check --deploy`: valid settings that are probably mistakes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from django.core.checks import CheckMessage, Warning, register
 
 @register(deploy=True)
 def check_classifiers_can_run(**kwargs: Any) -> list[CheckMessage]:
-    """Warn when every classifier depends on a provider that is off, so that nothing could be
-    classified.
-    """
+    """Warn when no classifier can run because the only provider is off."""
     if settings.CLASSIFIERS != ["novita"] or settings.IMAGE_PROVIDERS:
         return []
     return [

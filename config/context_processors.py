@@ -1,4 +1,4 @@
-"""What every page needs to know about who looks at it."""
+"""Template context of all pages that depends on the person."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ from moderation.models import Preferences
 
 
 def desk(request: HttpRequest) -> dict[str, Any]:
-    """Preferences, open queues, access to the admin site; all lazy: a page that does not use them
-    pays no query.
-    """
-    # Some error pages are rendered before anybody has been looked up.
+    """Return preferences, open queues and admin access; all lazy, so unused ones cost no query."""
+    # Some error pages are rendered before authentication.
     user: Any = getattr(request, "user", AnonymousUser())
     return {
         "preferences": SimpleLazyObject(lambda: Preferences.of(user)),

@@ -1,5 +1,6 @@
-"""Typed readers for environment variables. A wrong value stops the start with a sentence that says
-what to do.
+"""Typed readers of environment variables.
+
+An invalid value stops the start with a message that says what to do.
 """
 
 from __future__ import annotations
@@ -19,11 +20,10 @@ from django.core.exceptions import ImproperlyConfigured
 
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
-PREPARED_AFTER = 5  # times that a connection has asked a query
-CONNECT_TIMEOUT = (
-    5  # seconds; by default a thread would wait for minutes for a host that does not answer
-)
-# Django's own rule (security.W009), which it only warns about.
+PREPARED_AFTER = 5  # executions of a query on a connection before PostgreSQL prepares it
+# Seconds. The default would block a thread for minutes if a host does not answer.
+CONNECT_TIMEOUT = 5
+# Django's rule security.W009, which is only a warning there.
 KEY_LENGTH_MIN, KEY_CHARACTERS_MIN, KEY_MADE_BY_DJANGO = 50, 5, "django-insecure-"
 
 
@@ -33,6 +33,7 @@ def text(name: str, default: str = "") -> str:
 
 
 def boolean(name: str, default: bool) -> bool:
+    """Return a boolean; ``default`` if the variable is empty."""
     value = text(name).lower()
     if not value:
         return default
@@ -46,6 +47,7 @@ def boolean(name: str, default: bool) -> bool:
 
 
 def decimal(name: str, default: str, *, low: str, high: str) -> Decimal:
+    """Return a number between ``low`` and ``high``."""
     value = text(name, default)
     try:
         number = Decimal(value)
@@ -61,6 +63,7 @@ def decimal(name: str, default: str, *, low: str, high: str) -> Decimal:
 
 
 def integer(name: str, default: int, *, low: int, high: int) -> int:
+    """Return a whole number between ``low`` and ``high``."""
     number = decimal(name, str(default), low=str(low), high=str(high))
     if number != int(number):
         raise ImproperlyConfigured(f"{name}={number} must be a whole number from {low} to {high}.")
@@ -68,7 +71,7 @@ def integer(name: str, default: int, *, low: int, high: int) -> int:
 
 
 def words(name: str, default: str = "", *, choices: Iterable[str] = ()) -> list[str]:
-    """Return a comma separated list; with ``choices``, every entry must be one of them."""
+    """Return the entries of a comma-separated list; with ``choices`` only these are valid."""
     found = [word.strip() for word in text(name, default).split(",") if word.strip()]
     known = list(choices)
     unknown = [word for word in found if known and word not in known]
@@ -80,7 +83,7 @@ def words(name: str, default: str = "", *, choices: Iterable[str] = ()) -> list[
 
 
 def url(name: str, default: str = "") -> str:
-    """Return an http(s) address without a trailing slash."""
+    """Return an http(s) URL without a trailing slash."""
     value = text(name, default)
     if not value:
         return ""
@@ -93,10 +96,10 @@ def url(name: str, default: str = "") -> str:
 
 
 def database(name: str, default: str, *, is_pooled: bool) -> dict[str, Any]:
-    """Return Django's settings of a database address; only the two kinds that Loupe is tested on.
+    """Return Django's settings for a database URL, SQLite or PostgreSQL.
 
-    ``is_pooled``: whether a pooler hands each transaction another connection of PostgreSQL. Then
-    nothing may outlive a transaction: no prepared statement, no cursor of the server.
+    ``is_pooled``: a pooler may use another PostgreSQL connection for each transaction. Prepared
+    statements and server-side cursors are then off, because they outlive a transaction.
     """
     value = text(name, default)
     scheme = value.partition("://")[0]
@@ -128,9 +131,7 @@ def database(name: str, default: str, *, is_pooled: bool) -> dict[str, Any]:
 
 
 def require_strong_key(name: str, value: str) -> None:
-    """Refuse a key that could be guessed: whoever knows it can make sessions and addresses of
-    images.
-    """
+    """Refuse a guessable key: it would allow forged sessions and image URLs."""
     is_short = len(value) < KEY_LENGTH_MIN or len(set(value)) < KEY_CHARACTERS_MIN
     if is_short or value.startswith(KEY_MADE_BY_DJANGO):
         raise ImproperlyConfigured(
@@ -140,7 +141,7 @@ def require_strong_key(name: str, value: str) -> None:
 
 
 def networks(name: str, default: str) -> list[str]:
-    """Return addresses and networks such as 10.0.0.0/8."""
+    """Return IP addresses and networks such as 10.0.0.0/8."""
     found = words(name, default)
     for entry in found:
         try:
@@ -154,6 +155,7 @@ def networks(name: str, default: str) -> list[str]:
 
 
 def redis(name: str) -> str:
+    """Return a Redis URL, or ""."""
     value = text(name)
     if value and not value.startswith(("redis://", "rediss://", "unix://")):
         raise ImproperlyConfigured(
@@ -174,8 +176,9 @@ def endpoints(name: str) -> list[str]:
 
 
 def load_file(path: Path) -> None:
-    """Read ``NAME=value`` lines; a variable that is already set wins. ``make run`` keeps its
-    choices in such a file.
+    """Read ``NAME=value`` lines; variables that are already set take precedence.
+
+    ``make run`` stores its settings in such a file.
     """
     if not path.is_file():
         return

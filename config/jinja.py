@@ -1,4 +1,4 @@
-"""Jinja2 for the parts that every decision renders: docs/adr/0013 gives the reasons."""
+"""Jinja2 environment for the parts that every decision renders (docs/adr/0013)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from moderation.templatetags.desk import age, provider_name
 
 
 def environment(**options: Any) -> Environment:
-    # Under DEBUG Django passes DebugUndefined, which writes the name of a missing value: into a
-    # note, for example.
+    # With DEBUG, Django passes DebugUndefined, which prints the name of a missing value into the
+    # page.
     found = Environment(**{**options, "undefined": Undefined}, trim_blocks=True, lstrip_blocks=True)
     found.globals |= {"category_tree": category_tree, "image_cover": image_cover}
     found.filters |= {
@@ -29,7 +29,7 @@ def environment(**options: Any) -> Environment:
         "provider_name": provider_name,
         "short": short,
         "stamp": stamp,
-        "url": address,  # a filter, because Jinja looks hard at every call
+        "url": address,  # a filter, because Jinja's calls are slow
         "whole": whole,
     }
     return found
@@ -40,12 +40,12 @@ def iso(value: datetime) -> str:
 
 
 def moment(value: datetime, pattern: str) -> str:
-    """In UTC, as everywhere at the desk."""
+    """Format a datetime in UTC, as everywhere at the desk."""
     return value.astimezone(UTC).strftime(pattern)
 
 
 def stamp(value: datetime) -> str:
-    """As ``moment`` with %Y-%m-%d %H:%M:%S, in a fraction of its time."""
+    """Format as ``moment`` does with %Y-%m-%d %H:%M:%S, but faster."""
     return value.astimezone(UTC).isoformat(" ", "seconds")[:19]
 
 
@@ -54,10 +54,10 @@ def clock(value: datetime) -> str:
 
 
 def short(value: Decimal | float) -> str:
-    """With one decimal where there is any."""
+    """Format with one decimal; omit ".0"."""
     return f"{value:.1f}".removesuffix(".0")
 
 
 def whole(value: Decimal | float | None) -> str:
-    """Rounded as people round; nothing for nothing."""
+    """Round half up. Return "" for None."""
     return "" if value is None else str(Decimal(value).quantize(Decimal(1), ROUND_HALF_UP))

@@ -1,4 +1,4 @@
-"""Logs without secrets: one filter on the one handler."""
+"""Log filters: no secrets, bounded length, no noise."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ KEYS = (
     "DEMO_PASSWORD",
 )
 KEY_MIN = 8
-# A caller chooses what is logged of the call, so neither one value nor one line is logged at
-# any length.
+# Callers control what is logged of their calls, so values and lines have a maximum length.
 ARGUMENT_MAX = 512
 MESSAGE_MAX = 4096
 TRACEBACK_MAX = 32 * 1024
@@ -34,17 +33,19 @@ SECRETS = re.compile(
 
 
 def redact(text: str) -> str:
+    """Remove our keys, secrets in URLs and tokens from a text."""
     return SECRETS.sub(r"\g<keep>[redacted]", cut_addresses(hide_keys(text)))
 
 
 def hide_keys(text: str) -> str:
+    """Replace our own keys in a text."""
     for secret in _known():
         text = text.replace(secret, "[key]")
     return text
 
 
 def shorten(text: str, length: int) -> str:
-    """Cut a long text, after hiding our keys: half a key would not be recognised later."""
+    """Shorten a text after hiding our keys, because a partial key could not be found later."""
     text = hide_keys(text)
     return (
         text if len(text) <= length else f"{text[:length]}… [{len(text) - length} more characters]"
@@ -53,8 +54,9 @@ def shorten(text: str, length: int) -> str:
 
 @cache
 def _known() -> tuple[str, ...]:
-    """Our own keys, word for word, whatever they look like. Short ones, such as the sandbox's, are
-    no secrets.
+    """Return our own keys, to be matched literally.
+
+    Short ones, such as the sandbox's, are not secret.
     """
     found = [getattr(settings, name, "") for name in KEYS]
     found.append(settings.DATABASES["default"].get("PASSWORD", ""))
@@ -63,7 +65,7 @@ def _known() -> tuple[str, ...]:
 
 
 class WithoutSandbox(logging.Filter):
-    """The sandbox answers with errors on purpose; they are no events of this server."""
+    """A filter that drops records about /sandbox/, whose errors are intended."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         path = getattr(getattr(record, "request", None), "path", "")
@@ -71,8 +73,9 @@ class WithoutSandbox(logging.Filter):
 
 
 class OneLinePerSuspicion(logging.Filter):
-    """Log a refused host or a forged value as one warning: anybody can cause it, and its traceback
-    tells nothing.
+    """A filter that logs a refused host or a forged value as a one-line warning.
+
+    Anyone can cause it, and its traceback is not useful.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -86,6 +89,8 @@ class OneLinePerSuspicion(logging.Filter):
 
 
 class RedactSecrets(logging.Filter):
+    """A filter that removes secrets from messages and tracebacks, and shortens them."""
+
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
             record.args = tuple(

@@ -1,4 +1,4 @@
-"""Limits of what may come in, and headers that every answer carries."""
+"""Limits for requests, and headers for all responses."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ PERMISSIONS_POLICY = ", ".join(
         "xr-spatial-tracking",
     )
 )
-PATH_MAX = 2048  # characters; our longest, a signed image's, has some 150
+PATH_MAX = 2048  # characters; our longest path, of a signed image, has about 150
 
 
 class InputLimitsMiddleware:
-    """Refuse what no page of ours sends and no text may hold.
+    """A middleware that refuses requests with an overlong path or a NUL character.
 
-    Paths are matched against patterns, some of them Django's, that take the square of a path's
-    length. NUL is refused because PostgreSQL stores none. Forms refuse it too, with a sentence
-    beside the field; this is for what is read without one. Programs' views, which are exempt from
-    CSRF checks, refuse it in their own formats.
+    URL patterns, some of them Django's, need quadratic time in the length of the path. NUL is
+    refused because PostgreSQL cannot store it. Forms refuse it too, with a message beside the
+    field; this covers values that no form validates. API views, which are exempt from CSRF checks,
+    refuse it in their own formats.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -70,7 +70,7 @@ class InputLimitsMiddleware:
             return None
         if "\0" in request.path or "%00" in request.META.get("QUERY_STRING", ""):
             return _refuse("The address holds a NUL character, which no text may contain.")
-        # CsrfViewMiddleware has read the form by now, so looking at it costs nothing.
+        # CsrfViewMiddleware has already parsed the form, so this costs nothing.
         if request.method == "POST" and any(
             "\0" in value for name, values in request.POST.lists() for value in (name, *values)
         ):
@@ -78,8 +78,9 @@ class InputLimitsMiddleware:
         return None
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """Django's admin hands numbers of any size to the database, which refuses them: each
-        database in its way.
+        """Return 400 when the admin passes an out-of-range number to the database.
+
+        Each database raises its own error.
         """
         is_admin = (
             request.resolver_match is not None and "admin" in request.resolver_match.app_names
@@ -94,7 +95,7 @@ def _refuse(reason: str) -> HttpResponse:
 
 
 def _path_of(url: str) -> str:
-    """The path and query of an address; that of the first page for what is none."""
+    """Return path and query of a URL; "/" if it is not a URL."""
     try:
         page = urlsplit(url)
     except ValueError:
@@ -103,8 +104,9 @@ def _path_of(url: str) -> str:
 
 
 class LapsedSessionMiddleware:
-    """Send htmx to the whole login page; following the redirect, it would put that page into a part
-    of this one.
+    """A middleware that sends htmx to the login page with HX-Redirect.
+
+    An ordinary redirect would put the login page into a part of the current page.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -119,7 +121,7 @@ class LapsedSessionMiddleware:
             and request.headers.get("HX-Request") == "true"
         ):
             login = resolve_url(settings.LOGIN_URL)
-            # Back to the page that the person was on, which is not the address that htmx asked for.
+            # Return to the person's page, not to the URL that htmx requested.
             back = urlencode(
                 {REDIRECT_FIELD_NAME: _path_of(request.headers.get("HX-Current-URL", ""))}
             )
@@ -128,8 +130,9 @@ class LapsedSessionMiddleware:
 
 
 class IsolationMiddleware:
-    """Keep every answer, static files too, out of other sites' reach, and switch off what no page
-    here uses.
+    """A middleware that isolates responses from other sites and disables browser features.
+
+    Applies to static files too.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -143,9 +146,7 @@ class IsolationMiddleware:
 
 
 class DebugNotFoundMiddleware:
-    """Answer a missing page with Loupe's own 404 page, where DEBUG would show Django's technical
-    one.
-    """
+    """A middleware that returns Loupe's own 404 page, also with DEBUG."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -158,7 +159,7 @@ class DebugNotFoundMiddleware:
 
 
 class PrivateByDefaultMiddleware:
-    """Keep pages out of caches, unless the view has said otherwise."""
+    """A middleware that forbids caching, unless the view has set a policy."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

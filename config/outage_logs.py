@@ -1,4 +1,4 @@
-"""Logs during an outage: one line a minute instead of a traceback for everything that fails."""
+"""Log filter for outages: one line a minute instead of a traceback per failure."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import time
 from generation.core.outages import Outage, find_outage
 
 EVERY = 60.0  # seconds
-# Answers of 503 without an error of their own: refused calls, probes.
+# 503 responses without an exception of their own: refused calls, probes.
 ANSWERS = len(Outage)
 KINDS = len(Outage) + 1
 
 
 class FoldOutages(logging.Filter):
-    """Let one record a minute and kind of outage through, as one line, with the number of those
-    left out.
+    """A filter that passes one record per minute and kind of outage, as one line.
 
-    The state is memory that forked processes share, so that a worker's processes log one line
-    together. It has no lock that a killed process could keep; at worst two lines appear where one
-    would do.
+    The line states the number of dropped records.
+
+    The state is in memory that forked processes share, so that the processes of a worker log one
+    line together. It has no lock that a killed process could hold; a race at worst logs two lines.
     """
 
     def __init__(self) -> None:
@@ -55,9 +55,8 @@ class FoldOutages(logging.Filter):
             return int(outage)
         if record.name == "django.request" and getattr(record, "status_code", None) == 503:
             return ANSWERS
-        if (
-            record.name == "django-q"
-        ):  # the queue's processes also report what the outage did to them
+        # The queue's processes also report consequences of the outage.
+        if record.name == "django-q":
             return next(
                 (
                     int(each)

@@ -1,7 +1,7 @@
-"""Health probes: /healthz says that the process answers, /readyz that it can work.
+"""Health probes: /healthz shows that the process responds, /readyz that it can work.
 
-A check is a function that returns "ok" or says what is wrong. To add one, put it into CHECKS; or
-into NOTICES if this process can serve pages all the same.
+A check is a function that returns "ok" or a problem. Add it to CHECKS, or to NOTICES if this
+process can serve pages despite the problem.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ def check_database() -> str:
 
 
 class MigrationCheck:
-    """Whether every migration is applied. Asked until it is so: reading all migrations takes 10 ms
-    of computing.
+    """A check that all migrations are applied.
+
+    Repeated only until they are, because loading the migrations takes 10 ms of CPU time.
     """
 
     def __init__(self) -> None:
@@ -48,7 +49,7 @@ class MigrationCheck:
 
 
 def check_queue() -> str:
-    """Ask Redis, if that is the queue; otherwise the queue is a table of the database."""
+    """Ping Redis if it is the queue; otherwise the queue is a database table."""
     get_broker().ping()
     return OK
 
@@ -60,7 +61,7 @@ CHECKS: dict[str, Check] = {
 }
 
 
-# Stored images can be viewed and decided while no new image can be stored.
+# Stored images can be viewed and decided even if no new image can be stored.
 NOTICES: dict[str, Check] = {
     "storage": storage_checks.describe_state,
 }
@@ -89,8 +90,9 @@ def show_health(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 def show_readiness(request: HttpRequest) -> HttpResponse:
-    """Answer 200 when every check is ok, else 503, so that no traffic is sent here yet. Notices
-    change nothing.
+    """Return 200 if all checks pass, else 503 so that no traffic is sent here.
+
+    Notices do not affect the status.
     """
     state = run_checks(CHECKS)
     is_ready = set(state.values()) == {OK}
@@ -104,10 +106,9 @@ PROBES: dict[str, View] = {"/healthz": show_health, "/readyz": show_readiness}
 
 
 class ProbeMiddleware:
-    """Answer probes before any other middleware: under any host name, over http too, without a
-    redirect.
+    """A middleware that answers probes before all others: any host name, no TLS redirect.
 
-    Orchestrators ask by the address of the container and without TLS.
+    Orchestrators call the container's IP address without TLS.
     """
 
     def __init__(self, get_response: View) -> None:

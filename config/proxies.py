@@ -1,4 +1,4 @@
-"""The address of the client behind trusted proxies."""
+"""Client IP address behind trusted proxies."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from django.http import HttpRequest, HttpResponse
 
 
 class ClientAddressMiddleware:
-    """Put the client's address into REMOTE_ADDR when the request comes through a proxy of
-    TRUSTED_PROXIES.
+    """A middleware that sets REMOTE_ADDR to the client's address behind TRUSTED_PROXIES.
 
-    X-Forwarded-For is read from its end, where each proxy adds the address that it was called from.
-    The first one that is no trusted proxy is the client; what stands before it, the client has
-    written itself.
+    X-Forwarded-For is read from its end, where each proxy appends the address of its caller. The
+    first address that is not a trusted proxy is the client. Earlier entries are written by the
+    client itself.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:

@@ -1,5 +1,6 @@
-"""Every setting of Loupe, read from the environment. README.md lists them; a test compares the
-two.
+"""All settings of Loupe, read from the environment.
+
+README.md lists them; a test compares the two.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env.text("DATA_DIR", str(BASE_DIR / "var"))).resolve()
 env.load_file(DATA_DIR / "settings.env")
 
-# Worker processes keep their database connection; commands and the web server have their own needs.
+# Worker processes keep their database connection; commands and the web server do not need that.
 IS_WORKER = "qworker" in sys.argv
 IS_BUILD = "collectstatic" in sys.argv
-# Prints and ends, so it needs no secret.
+# Prints help and exits, so it needs no secret key.
 IS_HELP = sys.argv[1:2] == ["help"] or not {"-h", "--help"}.isdisjoint(sys.argv[1:])
 IS_MIGRATION = not {"migrate", "dev"}.isdisjoint(sys.argv)  # `dev` migrates first
 
@@ -41,7 +42,7 @@ if not SECRET_KEY:
         " which makes a key. In production set it to 50 random characters."
     )
 env.require_strong_key("SECRET_KEY", SECRET_KEY)
-# Keys that were in use before: what they have signed stays valid until it expires.
+# Previous keys: their signatures stay valid until they expire.
 SECRET_KEY_FALLBACKS = env.words("SECRET_KEY_FALLBACKS")
 for _key in SECRET_KEY_FALLBACKS:
     env.require_strong_key("SECRET_KEY_FALLBACKS", _key)
@@ -53,7 +54,7 @@ ALLOWED_HOSTS = env.words("ALLOWED_HOSTS") or [
     "localhost",
 ]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
-# Proxies whose X-Forwarded-For says where a request comes from.
+# Proxies whose X-Forwarded-For is trusted.
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES", "127.0.0.1,::1")
 
 INSTALLED_APPS = [
@@ -79,7 +80,7 @@ MIDDLEWARE = [
     "config.probes.ProbeMiddleware",
     "config.proxies.ClientAddressMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    # These stand before WhiteNoise, so that static answers carry their headers too.
+    # Before WhiteNoise, so that static responses have these headers too.
     "csp.middleware.CSPMiddleware",
     "config.middleware.IsolationMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -115,7 +116,7 @@ TEMPLATES = [
             ],
         },
     },
-    # The panel of the desk, which every decision renders (docs/adr/0013).
+    # The desk's panel, which every decision renders (docs/adr/0013).
     {
         "BACKEND": "django.template.backends.jinja2.Jinja2",
         "DIRS": [BASE_DIR / "templates" / "jinja2"],
@@ -133,13 +134,12 @@ DATABASES: dict[str, Any] = {
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
-        # A transaction that reads first and writes later would otherwise fail with "database is
-        # locked".
+        # Otherwise a transaction that reads before it writes fails with "database is locked".
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
-        # temp_store: SQLite keeps what it would have to undo, otherwise in a new file for every
-        # decision. But where an index is made, as much is sorted as the table holds.
-        # recursive_triggers: without it INSERT OR REPLACE would rewrite append-only rows without
+        # temp_store: in memory SQLite needs no temporary file for the statement journal of every
+        # decision. Creating an index, however, sorts as much data as the table holds.
+        # recursive_triggers: without it, INSERT OR REPLACE would rewrite append-only rows without
         # firing their triggers.
         "init_command": (
             "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA recursive_triggers=ON;"
@@ -147,7 +147,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
             f"PRAGMA temp_store={'FILE' if IS_MIGRATION else 'MEMORY'};"
         ),
     }
-# Off, the same queries run through the plain ORM (generation/core/db/prepared/query.py).
+# 0: the same queries run through the plain ORM (generation/core/db/prepared/query.py).
 PREPARED_QUERIES = env.boolean("PREPARED_QUERIES", default=True)
 REDIS_URL = env.redis("REDIS_URL")
 CACHES: dict[str, Any] = {
@@ -156,7 +156,7 @@ CACHES: dict[str, Any] = {
         if REDIS_URL
         else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
     ),
-    # The last lists of models that the providers sent: worth more than a restart, worth no table.
+    # The providers' last lists of models. They should survive a restart, but need no table.
     "models": {
         "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
         "LOCATION": DATA_DIR / "cache" / "models",
@@ -164,10 +164,10 @@ CACHES: dict[str, Any] = {
         "OPTIONS": {"MAX_ENTRIES": 2000},
     },
 }
-# Messages only wake workers up; rows are the truth. So the queue retries nothing (retry is far
-# away, one attempt), one message at most waits beside the workers, and no success is stored. There
-# is no scheduler: its rows name functions to run, and the ticker does its work. docs/adr/0006 says
-# why each value is what it is.
+# Messages only wake workers; the rows are the source of truth. The queue therefore does not retry
+# (retry is far in the future, one attempt), at most one message waits besides the workers, and
+# successes are not stored. django-q's scheduler is off: its rows name functions to run, and Loupe's
+# own scheduler does that work. docs/adr/0006 gives the reason for each value.
 Q_CLUSTER: dict[str, Any] = {
     "name": "loupe",
     "label": "Worker queue",  # in the admin site
@@ -206,7 +206,7 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
-# Locking by user name alone would let anybody lock a moderator out.
+# Locking by user name alone would let anyone lock a moderator out.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 0.25
@@ -220,12 +220,12 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = True
 
-# --- The browser's side of security ---
+# --- Browser security ---
 SECURE = PUBLIC_URL.startswith("https://")
 SECURE_SSL_REDIRECT = SECURE and not DEBUG
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE else None
 SECURE_HSTS_SECONDS = 31_536_000 if SECURE else 0
-# Both bind more than this one name, and for long: whoever owns the domain decides.
+# Both affect other host names for a long time, so the owner of the domain decides.
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE and env.boolean("HSTS_SUBDOMAINS", default=False)
 SECURE_HSTS_PRELOAD = SECURE and env.boolean("HSTS_PRELOAD", default=False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
@@ -238,8 +238,7 @@ CONTENT_SECURITY_POLICY = {
         "default-src": [NONE],
         "script-src": [SELF],
         "style-src": [SELF],
-        # The tiny blurred previews are data: addresses inside the page, so that they cost no
-        # request of their own.
+        # The blurred previews are data: URLs in the page, so that they cost no request.
         "img-src": [SELF, "data:"],
         "connect-src": [SELF],
         "font-src": [SELF],
@@ -272,12 +271,9 @@ STORAGES = {
         )
     },
 }
-# Less free space than this where images are stored stops new requests: what is generated could not
-# be kept. 512 MiB are four of the largest images that a decoder may return (120 MB each), or some
-# 400 usual ones.
-STORAGE_RESERVE = (
-    env.integer("STORAGE_RESERVE_MB", 512, low=0, high=1_000_000) * 1024 * 1024
-)  # bytes
+# New requests stop below this free space, because their images could not be stored. 512 MiB are
+# four of the largest images that a decoder may return (120 MB each), or about 400 typical ones.
+STORAGE_RESERVE = env.integer("STORAGE_RESERVE_MB", 512, low=0, high=1_000_000) * 1024 * 1024
 
 # --- Providers and classifiers ---
 SANDBOX = env.boolean("SANDBOX", default=DEBUG)
@@ -289,16 +285,16 @@ NOVITA_BASE_URL = env.url("NOVITA_BASE_URL", "https://api.novita.ai")
 NOVITA_IMAGES_PER_MINUTE = env.integer(
     "NOVITA_IMAGES_PER_MINUTE", 20 if NOVITA_API_KEY else 0, low=0, high=100_000
 )
-# The API reports no price, so this is what Loupe reckons with; detection is added to it.
+# The API reports no price, so Loupe uses this one; the price of detection is added.
 NOVITA_IMAGE_PRICE = env.decimal("NOVITA_IMAGE_PRICE", "0.0015", low="0", high="100")
-# USD over all providers; empty: no limit.
+# USD for all providers together; empty: no limit.
 SPENDING_LIMIT_PER_DAY = (
     env.decimal("SPENDING_LIMIT_PER_DAY", "0", low="0", high="1000000")
     if env.text("SPENDING_LIMIT_PER_DAY")
     else None
 )
-# Beside what each is built with: images per minute (0: no limit), USD per image and per detection,
-# and whether it is told an address to call when a task has ended.
+# BACKEND and OPTIONS create the provider. The rest: images per minute (0: no limit), USD per image
+# and per detection, and whether webhooks are used.
 IMAGE_PROVIDERS: dict[str, dict[str, Any]] = {}
 if NOVITA_API_KEY:
     IMAGE_PROVIDERS["novita"] = {
@@ -307,13 +303,12 @@ if NOVITA_API_KEY:
         "images_per_minute": NOVITA_IMAGES_PER_MINUTE,
         "image_price": NOVITA_IMAGE_PRICE,
         "detection_price": Decimal("0.0015"),
-        "webhooks": (
-            SECURE
-        ),  # without https on a public name Novita could not reach them, or anybody could read them
+        # Without https on a public name Novita cannot reach the webhook, or others can read it.
+        "webhooks": SECURE,
     }
 elif SANDBOX:
-    # A name of its own, so that a task of the sandbox is never looked up at the real provider once
-    # a key is set.
+    # A separate name, so that sandbox tasks are never polled at the real provider after a key is
+    # set.
     IMAGE_PROVIDERS["novita-sandbox"] = {
         "BACKEND": "generation.providers.novita.client.Novita",
         "OPTIONS": {
@@ -324,8 +319,7 @@ elif SANDBOX:
         "images_per_minute": NOVITA_IMAGES_PER_MINUTE,
         "webhooks": True,
     }
-# Services beside the image providers: what their clients are built with, or None for one that is
-# off.
+# Other services: arguments of their clients, or None for a service that is off.
 NANOGPT: dict[str, str] | None = None
 NANOGPT_BASE_URL = env.url("NANOGPT_BASE_URL", "https://nano-gpt.com")
 if NANOGPT_API_KEY := env.text("NANOGPT_API_KEY"):
@@ -360,11 +354,11 @@ elif SANDBOX:
         "base_url": f"{PUBLIC_URL}/sandbox/scenario/v1",
         "label": "Scenario (sandbox)",
     }
-# How often the key's assets are imported without being asked to; the sandbox's are not. 0: never.
+# Interval of scheduled imports, with a real key only. 0: never.
 SCENARIO_IMPORT_MINUTES = env.integer("SCENARIO_IMPORT_MINUTES", 0, low=0, high=10_080)
-# For addresses that providers give. Those that callers of the API give have a list of their own,
-# which the sandbox does not lengthen: a program could otherwise have this server call whatever the
-# providers' images come from.
+# FETCH_ALLOW applies to URLs from providers. CALLER_ALLOW applies to URLs from API callers; the
+# sandbox does not extend it, because otherwise a program could make this server call the hosts of
+# the providers' images.
 FETCH_ALLOW = env.endpoints("FETCH_ALLOW")
 CALLER_ALLOW = env.endpoints("CALLER_ALLOW")
 if SANDBOX:
@@ -399,24 +393,22 @@ if "local" in CLASSIFIERS and not _local:
     )
 if "nanogpt" in CLASSIFIERS and NANOGPT is None:
     raise ImproperlyConfigured("CLASSIFIERS names nanogpt, but NANOGPT_API_KEY is not set.")
-# Of the decisions by people, how many are made twice. 0: none.
+# Percentage of people's decisions that get a second opinion. 0: none.
 SECOND_OPINION_PERCENT = env.decimal("SECOND_OPINION_PERCENT", "5", low="0", high="100")
-# Whether people decide images that they asked for themselves: for a team of one.
+# Whether people may decide images that they requested themselves: for a team of one.
 DECIDE_OWN_REQUESTS = env.boolean("DECIDE_OWN_REQUESTS", default=False)
 DEMO_PASSWORD = env.text("DEMO_PASSWORD")
 
-# --- The rest ---
+# --- Other ---
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-gb"
 USE_I18N = False
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-# Providers' and gateway addresses end without a slash; redirecting them would lose their bodies.
+# URLs of provider and API formats end without a slash; a redirect would lose the body.
 APPEND_SLASH = False
-SILENCED_SYSTEM_CHECKS = [
-    "security.W005",
-    "security.W021",
-]  # HSTS_SUBDOMAINS and HSTS_PRELOAD are choices
+# HSTS_SUBDOMAINS and HSTS_PRELOAD are the administrator's choice.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 LOG_LEVEL = env.words(
     "LOG_LEVEL", "INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -441,10 +433,10 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "loupe": {"level": LOG_LEVEL},
-        # Django's own handler would print every line a second time, unredacted.
+        # Django's own handler would print every line again, unredacted.
         "django": {"handlers": ["console"], "level": LOG_LEVEL, "propagate": False},
         "django.server": {"handlers": ["console"], "level": "INFO", "propagate": False},
-        # At INFO they print every URL, signatures included.
+        # At INFO they log every URL, including signatures.
         "httpx": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},
     },

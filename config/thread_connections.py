@@ -1,4 +1,4 @@
-"""Database connections that end with their thread."""
+"""Closing of database connections when their thread ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _kept = threading.local()
 
 
 class _Closer:
-    """Closes a connection when it is deleted itself, which happens when its thread ends."""
+    """An object that closes a connection when it is deleted with its thread's local data."""
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
@@ -26,12 +26,12 @@ class _Closer:
 
 
 def close_with_thread(connection: BaseDatabaseWrapper, **signal: Any) -> None:
-    """Receive ``connection_created``.
+    """Close a new connection when its thread ends; a receiver of ``connection_created``.
 
-    granian ends threads that have been idle for half a minute and starts others later. Django's
-    connection objects refer to each other in circles, so those of an ended thread would stay open
-    until the garbage collector comes by: each burst of requests would leave as many connections as
-    there are threads, until PostgreSQL refuses more.
+    granian ends threads after half a minute of idleness and starts new ones later. Django's
+    connection objects contain reference cycles, so the connections of an ended thread would stay
+    open until the garbage collector runs. Each burst of requests would then leave as many
+    connections as there are threads, until PostgreSQL refuses more.
     """
     if getattr(_kept, connection.alias, None) is None:
         setattr(_kept, connection.alias, _Closer(connection))

@@ -11,7 +11,7 @@ from moderation.views import care, dashboard, providers
 handler500 = views.server_error
 
 urlpatterns = [
-    # Addresses are tried in turn, and most that are asked for are the desk's.
+    # URL patterns are tried in order, and most requests are for the desk.
     path("", include("moderation.urls")),
     path("", dashboard.home, name="home"),
     path(

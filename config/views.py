@@ -1,4 +1,4 @@
-"""Pages without an app: changing the password, and error pages."""
+"""Pages without an app: password change and errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OUTAGE = "Loupe cannot reach its database or its queue. Try again in a moment."
 
 
 class PasswordChange(PasswordChangeView):
-    """Change one's own password. This session goes on; every other one of the account ends."""
+    """The page to change one's own password. All other sessions of the account end."""
 
     template_name = "registration/password_change.html"
     success_url = reverse_lazy("preferences")
@@ -40,17 +40,13 @@ class PasswordChange(PasswordChangeView):
 
 @login_not_required
 def unknown_url(request: HttpRequest) -> NoReturn:
-    """Match every URL that nothing else does, so that DebugNotFoundMiddleware answers it. Only with
-    DEBUG.
-    """
+    """Match any other URL and raise a 404 for DebugNotFoundMiddleware. Used with DEBUG only."""
     raise Http404
 
 
 @login_not_required
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer an error that nothing has caught: 503 during an outage of the database or of Redis,
-    else 500.
-    """
+    """Answer an unhandled error: 503 during an outage of database or Redis, else 500."""
     if find_outage(sys.exc_info()[1]) is None:
         return defaults.server_error(request)
     return show_outage(request)
@@ -58,7 +54,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 def show_outage(request: HttpRequest) -> HttpResponse:
-    """Render the page without any context; to htmx, send the sentence that its script shows."""
+    """Render the outage page without context; for htmx return the message as text."""
     headers = {"Retry-After": str(RETRY_AFTER)}
     if request.headers.get("HX-Request") == "true":
         return HttpResponse(OUTAGE, status=503, headers=headers, content_type="text/plain")
@@ -68,7 +64,7 @@ def show_outage(request: HttpRequest) -> HttpResponse:
 def show_lockout(
     request: HttpRequest, response: HttpResponse | None, credentials: Any
 ) -> HttpResponse:
-    """Answer a log-in that is closed after too many wrong passwords."""
+    """Answer a log-in attempt that is locked after too many wrong passwords."""
     locked = render(request, "registration/locked.html", status=settings.AXES_HTTP_RESPONSE_CODE)
     if cool_off := get_cool_off(request):
         locked["Retry-After"] = str(int(cool_off.total_seconds()))

@@ -1,9 +1,9 @@
-"""The one message that goes upwards (docs/adr/0005)."""
+"""Signals for other apps, which generation does not import (docs/adr/0005)."""
 
 from __future__ import annotations
 
 from django.dispatch import Signal
 
-# Sent by generation.services.storing inside the transaction that stores the asset: a receiver that
-# fails undoes it. Arguments: asset (generation.models.Asset).
+# Sent by generation.services.storing inside the transaction that stores the asset, so a failing
+# receiver rolls it back. Arguments: asset (generation.models.Asset).
 asset_stored = Signal()

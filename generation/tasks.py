@@ -1,5 +1,6 @@
-"""The pumps of generation: bounded loops over due rows. A message only starts one; the rows say
-what is to do.
+"""Jobs of generation: bounded loops over due rows.
+
+A queue message only starts a job; the rows determine the work.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ log = logging.getLogger("loupe.tasks")
 Status = GenerationRequest.Status
 Answers = dict[tuple[str, str], TaskResult | ProviderError]  # by provider and task
 
-# How long a dead worker holds up a row. Longer than any one call takes; being wrong only means
-# doing it twice.
+# Maximum delay of a row after its worker died. Longer than any call; if it is too short, a call is
+# only repeated.
 LEASE = timedelta(seconds=40)
 POLL_BATCH = 200
 FETCH_BATCH = 4
@@ -48,7 +49,7 @@ KILLED = "Fetching or decoding this image ended its worker {} times, so it is no
     ),
 )
 def submit(run: JobRun) -> None:
-    """Send queued requests, and mark those whose sender died as unknown."""
+    """Send queued requests; mark requests whose sender died as unknown."""
     for orphan in GenerationRequest.objects.due().filter(status=Status.SUBMITTING):
         with _moved_on(orphan):
             submitting.lose(
@@ -56,8 +57,8 @@ def submit(run: JobRun) -> None:
             )
     queued = GenerationRequest.objects.filter(status=Status.QUEUED)
     while not run.expired:
-        # One at a time: what is claimed and not sent would wait out its lease if this process were
-        # killed.
+        # One at a time: claimed requests that are not sent would be delayed by their lease if this
+        # process were killed.
         claimed = queued.claim(limit=1, lease=timedelta(seconds=30))
         if not claimed:
             return
@@ -68,7 +69,7 @@ def submit(run: JobRun) -> None:
 
 @contextmanager
 def _moved_on(request: GenerationRequest) -> Iterator[None]:
-    """Losing a row to another worker or to a person is no error: they have done the step."""
+    """Ignore a transition that another worker or a person has already made."""
     try:
         yield
     except InvalidTransitionError:
@@ -77,7 +78,7 @@ def _moved_on(request: GenerationRequest) -> Iterator[None]:
 
 @job("poll", due=lambda: GenerationRequest.objects.due().filter(status=Status.PROCESSING))
 def poll(run: JobRun) -> None:
-    """Ask for every due task at once, provider by provider."""
+    """Poll all due tasks, provider by provider."""
     processing = GenerationRequest.objects.filter(status=Status.PROCESSING)
     while not run.expired:
         claimed = processing.claim(limit=POLL_BATCH, lease=LEASE)
@@ -93,9 +94,7 @@ def poll(run: JobRun) -> None:
 
 @job("reconcile", due=lambda: GenerationRequest.objects.due().filter(status=Status.UNKNOWN))
 def reconcile(run: JobRun) -> None:
-    """Read, with our own key, the tasks that webhooks named for requests whose outcome is
-    unknown.
-    """
+    """Poll the candidate tasks that webhooks named for requests of unknown outcome."""
     unknown = GenerationRequest.objects.filter(status=Status.UNKNOWN)
     while not run.expired:
         claimed = unknown.claim(limit=POLL_BATCH, lease=LEASE)
@@ -110,7 +109,7 @@ def reconcile(run: JobRun) -> None:
 
 
 def _ask(tasks: Iterable[tuple[str, str]]) -> Answers:
-    """Ask every provider about its tasks, all at once, and note how the provider fared."""
+    """Poll the tasks of all providers and record the providers' health."""
     wanted = sorted(set(tasks))
     answers: Answers = {}
     for slug, pairs in groupby(wanted, key=itemgetter(0)):
@@ -143,7 +142,7 @@ def _ask_provider(slug: str, task_ids: list[str]) -> dict[str, TaskResult | Prov
 
 @job("fetch", due=lambda: RemoteImage.objects.due())
 def fetch(run: JobRun) -> None:
-    """Download what is ready, nearest deadline first, a few at a time."""
+    """Download due images in small batches, those that expire first."""
     with ThreadPoolExecutor(FETCH_THREADS) as threads:
         while not run.expired:
             if storage_checks.find_local_failure():
@@ -169,6 +168,7 @@ def fetch(run: JobRun) -> None:
 
 
 def _keep(image: RemoteImage, rendition: imaging.Rendition) -> None:
+    """Store a downloaded image; postpone it if the storage fails."""
     try:
         downloading.keep(image=image, rendition=rendition)
     except StorageUnavailableError as error:
@@ -177,16 +177,17 @@ def _keep(image: RemoteImage, rendition: imaging.Rendition) -> None:
 
 
 def _wait_for_storage(run: JobRun) -> None:
-    """Claim nothing while this host cannot store: claiming counts an attempt.
+    """Pause this job while this host cannot store images.
 
-    Addresses may expire meanwhile, so each image may ask for a fresh one again.
+    Nothing is claimed, because a claim counts as an attempt. URLs may expire in the meantime, so
+    each image may request a new one again.
     """
     RemoteImage.objects.due().filter(refreshes__gt=0).update(refreshes=0)
     run.pause(storage_checks.RETRY_AFTER)
 
 
 def _refresh(run: JobRun, images: list[RemoteImage]) -> None:
-    """Read the tasks of expired addresses once more, because every reading signs fresh ones."""
+    """Poll the tasks of expired URLs again, because every poll returns newly signed URLs."""
     if not images:
         return
     run.renew()
@@ -197,6 +198,7 @@ def _refresh(run: JobRun, images: list[RemoteImage]) -> None:
 
 
 def _download(image: RemoteImage) -> imaging.Rendition | Exception:
+    """Download one image; return its error instead of raising it."""
     if image.attempts > downloading.ATTEMPTS:
         return imaging.UnreadableImageError(KILLED.format(image.attempts - 1), code="crashed")
     try:
@@ -212,7 +214,7 @@ def _download(image: RemoteImage) -> imaging.Rendition | Exception:
 
 @job("import_scenario", due=importing.is_due, time_limit=10)
 def import_scenario(run: JobRun) -> None:
-    """Go on with the scheduled import, or begin the next one."""
+    """Continue the scheduled import, or start the next one."""
 
     def go_on() -> bool:
         run.renew()

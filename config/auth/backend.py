@@ -1,4 +1,4 @@
-"""The authentication backend: one query reads a user with permissions and preferences."""
+"""Authentication backend that reads a user, permissions and preferences in one query."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ _USER = PreparedQuery(_user_with_permissions, pk=int)
 
 
 class Accounts(ModelBackend):
-    """Django's model backend, with permissions and preferences read by the query that reads the
-    user.
-    """
+    """Django's model backend, with permissions and preferences from the query for the user."""
 
     def get_user(self, user_id: Any) -> User | None:
         user = _USER.row(pk=int(user_id))

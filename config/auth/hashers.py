@@ -6,17 +6,16 @@ import threading
 
 from django.contrib.auth.hashers import Argon2PasswordHasher
 
-# Per process. More would not be faster on the usual two to four cores, and each takes memory.
+# Per process. More would not be faster on the usual two to four cores, and each uses memory.
 PARALLEL_HASHES = 2
 
 
 class BoundedArgon2PasswordHasher(Argon2PasswordHasher):
-    """Argon2id with OWASP's smaller parameters, for at most PARALLEL_HASHES passwords at a time.
+    """Argon2id with OWASP's smaller parameters, at most PARALLEL_HASHES passwords at a time.
 
-    Anybody may send a password to the log-in page, and each costs its memory until it is hashed: 19
-    MiB here, 100 MiB with Django's parameters. Unknown user names pass through here too, because
-    Django hashes their password as well. A stored hash with other parameters is verified as it is
-    and replaced at the next log-in. Source:
+    Anyone may send passwords to the log-in page, and each uses memory while it is hashed: 19 MiB
+    here, 100 MiB with Django's parameters. Unknown user names are also hashed, by Django. A stored
+    hash with other parameters stays valid and is replaced at the next log-in. Source:
     https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html
     """
 

@@ -1,4 +1,4 @@
-"""Django's database sessions, loaded by a prepared query because every page loads one."""
+"""Django's database sessions with a prepared query, because every page loads a session."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ _VALID: PreparedQuery[Any] = PreparedQuery(
 
 
 class SessionStore(DatabaseSessionStore):
+    """A database session store that reads with a prepared query."""
+
     def __init__(self, session_key: str | None = None) -> None:
-        """A cookie that cannot be a key is none: PostgreSQL would fail on a NUL in it."""
+        """Ignore a cookie that cannot be a session key: PostgreSQL would fail on NUL."""
         is_key = session_key is not None and session_key.isascii() and session_key.isalnum()
         super().__init__(session_key if is_key else None)
 

@@ -24,7 +24,7 @@ HOST = "127.0.0.1"
 GRACE = 5.0
 READY_WITHIN = 60.0
 BACKOFF_LIMIT = 30.0
-# A worker that ran this long was healthy, so its next restart does not wait.
+# A worker that ran at least this long was healthy, so its next restart is immediate.
 HEALTHY_AFTER = 60.0
 
 
@@ -52,7 +52,7 @@ class Command(BaseCommand):
         self.signals.append(number)
 
     def _say(self, text: str) -> None:
-        with suppress(OSError):  # the terminal may be gone, and stopping must go on
+        with suppress(OSError):  # the terminal may be closed, and stopping must continue
             self.stdout.write(text)
             self.stdout.flush()
 
@@ -79,7 +79,7 @@ class Command(BaseCommand):
                     f"The web server did not answer within {READY_WITHIN:.0f} seconds."
                 )
                 return 1
-            # Only now: the sandbox, which the worker talks to, lives in the web server.
+            # Started second, because the sandbox, which the worker calls, runs in the web server.
             if not self._is_over(web):
                 self._say("Starting the worker …")
                 members.append(Member(worker_command(), env))
@@ -101,8 +101,9 @@ class Command(BaseCommand):
         return 1
 
     def _look_after(self, members: list[Member], env: dict[str, str]) -> None:
-        """Restart the worker whenever it ends, each time a little later, until the web server ends
-        or a signal.
+        """Restart the worker when it ends, with growing delays.
+
+        Returns when the web server ends or a signal arrives.
         """
         web, worker = members
         pause = 1.0
@@ -123,7 +124,7 @@ class Command(BaseCommand):
 
 
 def welcome() -> str:
-    """The address, and the demo's log-ins as long as their password is the one in the settings."""
+    """Return the URL, and the demo's log-ins if their password is still that of the settings."""
     people = get_user_model()._default_manager.filter(username=demo.PEOPLE[0].username)
     known = any(person.check_password(settings.DEMO_PASSWORD) for person in people)
     connections.close_all()
@@ -132,8 +133,8 @@ def welcome() -> str:
 
 
 def web_command(port: int) -> list[str]:
-    # One process: all threads share the sandbox's clock and SQLite's page cache. Requests wait for
-    # the database or for the sandbox's latency rather than compute, hence a few threads.
+    # One process: all threads share the sandbox's clock and SQLite's page cache. Requests mostly
+    # wait for the database or the sandbox's latency, so a few threads suffice.
     server = [sys.executable, "-m", "granian", "--interface", "wsgi", "--http", "1"]
     server += ["--host", HOST, "--port", str(port)]
     sizes = ["--workers", "1", "--blocking-threads", "8", "--workers-kill-timeout", str(int(GRACE))]
@@ -157,7 +158,7 @@ def refuse_taken_port(port: int) -> None:
 
 
 def answers(port: int) -> bool:
-    """Ask /healthz, under a name that ALLOWED_HOSTS has for certain."""
+    """Return whether /healthz answers, under a host name that ALLOWED_HOSTS always contains."""
     connection = http.client.HTTPConnection(HOST, port, timeout=2)
     try:
         connection.request("GET", "/healthz")

@@ -41,7 +41,7 @@ class Command(BaseCommand):
         jobs.discover()
         jobs.start_over()
         if Conf.ORM:
-            # Messages that waited while no worker ran. Whatever they were for, the rows say it too.
+            # Delete messages that waited while no worker ran; the rows contain the same work.
             OrmQ.objects.filter(lock__lt=timezone.now() - timedelta(minutes=1)).delete()
         storage_checks.start_host()
         housekeeping.add_chores()
