@@ -1,6 +1,4 @@
-"""The admin site's view of moderation. History is read-only; a policy can be changed until it has
-decided anything.
-"""
+"""Admin pages of moderation. History is read-only; a policy is editable until it has been used."""
 
 from __future__ import annotations
 
@@ -184,9 +182,7 @@ class PolicyActivationInline(ReadOnlyInline):
 
 @admin.register(Policy)
 class PolicyAdmin(AnyModelAdmin):
-    """A policy in force or in the record is shown, not edited: copy it, change the copy, put the
-    copy into force.
-    """
+    """Policies. One that is active or in the record is read-only: copy it and activate the copy."""
 
     list_display = (
         "version",
@@ -263,8 +259,9 @@ class PolicyAdmin(AnyModelAdmin):
 
 @admin.register(Preferences)
 class PreferencesAdmin(AnyModelAdmin):
-    """How the desk looks to somebody. What they would rather not see, and when they rest, is their
-    own business.
+    """Preferences of the desk's appearance only.
+
+    Categories to skip and breaks are private to the person.
     """
 
     list_display = ("user", "theme", "surround", "hotkeys", "blur")
@@ -317,13 +314,14 @@ class SavedQueueAdmin(AnyModelAdmin):
     ordering = ("owner", "name")
 
 
-# --- People: nobody grants what they do not have ---
+# --- Users and groups: no privilege escalation ---
 
 
 class GuardedUserAdmin(AnyUserAdmin):
-    """Superusers alone hand out roles and permissions, and change superusers.
+    """User admin in which only superusers grant roles and permissions or change superusers.
 
-    Setting somebody's password makes their permissions one's own, so it takes all of these.
+    Setting a person's password gives access to their permissions, so it requires having all of
+    these.
     """
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -333,7 +331,7 @@ class GuardedUserAdmin(AnyUserAdmin):
         return (*fields, "is_staff", "is_superuser", "groups", "user_permissions")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Without the link to a password that this person may not set."""
+        """Return the fieldsets, without the password link if this user may not set it."""
         fieldsets = super().get_fieldsets(request, obj)
         if obj is None or _may_become(request.user, obj):
             return fieldsets
@@ -369,9 +367,7 @@ def _may_touch(user: Any, person: Any) -> bool:
 
 
 def _may_become(user: Any, person: Any) -> bool:
-    """Whether an account holds nothing that this person lacks: permissions, or access to the admin
-    site.
-    """
+    """Return whether the user has all permissions and the admin access of an account."""
     if user.is_superuser or person.pk == user.pk:
         return True
     if person.is_superuser or (person.is_staff and not user.is_staff):
@@ -383,9 +379,7 @@ def _may_become(user: Any, person: Any) -> bool:
 
 
 class GuardedGroupAdmin(AnyGroupAdmin):
-    """Groups are what roles are made of: whoever changes one could give themselves every
-    permission.
-    """
+    """Group admin for superusers only: changing a group changes the permissions of a role."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.is_superuser)

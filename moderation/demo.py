@@ -1,7 +1,6 @@
-"""What the demo shows: its people, its policy and its first batch of prompts. All of it is made
-through the services.
+"""Contents of the demo: people, policy and first prompts, all created by services.
 
-Words such as "whisky" make the sandbox mark a picture as standing for a category (docs/sandbox.md).
+Words such as "whisky" make the sandbox mark a picture with a category (docs/sandbox.md).
 """
 
 from __future__ import annotations
@@ -11,10 +10,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Person:
+    """A demo account."""
+
     username: str
     roles: tuple[str, ...]
     about: str
-    permissions: tuple[str, ...] = ()  # beside those of the roles, by codename
+    permissions: tuple[str, ...] = ()  # in addition to those of the roles, by codename
     is_staff: bool = False
     is_superuser: bool = False
 
@@ -24,7 +25,7 @@ PEOPLE = (
     Person("senior", ("senior moderator",), "decides what was escalated, reverses decisions"),
     Person("lead", ("policy lead",), "sets policies in the admin site"),
     Person("auditor", ("auditor",), "reads the record, exports CSV"),
-    # Who asks for the batch decides none of it, and the moderators all of it.
+    # The requester of the batch cannot decide it, so all moderators can.
     Person(
         "artist",
         (),
@@ -36,7 +37,7 @@ PEOPLE = (
 
 
 def log_ins(password: str) -> str:
-    """Who can log in, as lines for a terminal."""
+    """Return the demo accounts as text for a terminal."""
     people = "".join(f"\n  {person.username:<10} {person.about}" for person in PEOPLE)
     return f"Demo log-ins, all with the password {password}{people}"
 
@@ -52,6 +53,8 @@ POLICY_NOTE = (
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
+    """A request of the demo."""
+
     text: str
     images: int = 2
     size: tuple[int, int] = (512, 512)
@@ -121,5 +124,5 @@ _MODELS = (
 
 
 def model_for(number: int) -> str:
-    """One of the sandbox's checkpoints, in turn."""
+    """Return one of the sandbox's checkpoints, in turn."""
     return f"{_MODELS[number % len(_MODELS)]}.safetensors"

@@ -1,12 +1,11 @@
-"""Other people's names for our categories: Scenario's API values and table, Amazon Rekognition's
-labels, old and new.
+"""Names that other services use for our categories: Scenario and Amazon Rekognition, old and new.
 
 Scenario passes on Rekognition's top level
 (https://docs.scenario.com/get-started/documentation/nsfw): ten or eleven lower-case values today,
-two more until 4 March 2024, and its pages name the second level, too. Rekognition's third level
+two more until 4 March 2024. Its pages name the second level too. Rekognition's third level
 (https://docs.aws.amazon.com/rekognition/latest/dg/moderation-api.html, model 7.0) is finer than our
-taxonomy, so it is kept as a detail of the second. A name that is not here is unknown: ``resolve``
-says None, and whoever asked keeps the name and lets a person look.
+taxonomy and is kept as a detail of the second. For an unknown name ``resolve`` returns None; the
+caller keeps the name and sends the image to a person.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from collections.abc import Iterator
 
 from moderation.taxonomy import CATEGORIES, Category
 
-# The API's live values. Drugs and tobacco are one category here and two there.
+# Current values of the API. Drugs and tobacco are one category here and two there.
 SCENARIO_API: dict[str, str] = {
     "explicit": "explicit",
     "non_explicit": "non-explicit",
@@ -30,9 +29,8 @@ SCENARIO_API: dict[str, str] = {
     "gambling": "gambling",
     "hate_symbols": "hate-symbols",
 }
-# Deprecated on 2024-03-04; assets labelled before still carry them. "explicit_nudity" was a top
-# level then, while "Explicit Nudity" is a second level now, so these two are told apart by how they
-# are spelt.
+# Deprecated on 2024-03-04; assets labelled before still have them. "explicit_nudity" was a top
+# level then, and "Explicit Nudity" is a second level now: the spelling tells them apart.
 SCENARIO_DEPRECATED: dict[str, str] = {"explicit_nudity": "explicit", "suggestive": "non-explicit"}
 
 # Rekognition 7.0, third level under second.
@@ -64,7 +62,7 @@ _THIRD_LEVEL: dict[str, tuple[str, ...]] = {
     "drugs-tobacco.use": ("Smoking",),
     "alcohol.use": ("Drinking",),
 }
-# Rekognition 6.1 and spellings in use for its names, under the category that took them over.
+# Names of Rekognition 6.1 and alternative spellings, under the current category.
 _OLDER: dict[str, tuple[str, ...]] = {
     "explicit.nudity": (
         "Nudity",
@@ -84,16 +82,18 @@ _OLDER: dict[str, tuple[str, ...]] = {
 
 
 def resolve(name: str) -> Category | None:
-    """The category that a name of one of the vocabularies means, or None. Case, spaces, dashes and
-    _ do not matter.
+    """Return the category of a name in any of the vocabularies, or None.
+
+    Case, spaces, dashes and underscores are ignored.
     """
     found = _find(name)
     return CATEGORIES[found[0]] if found else None
 
 
 def detail(name: str) -> str:
-    """What a known name says beyond its category, in its own words ("tobacco", "Bare Back"); empty
-    when nothing.
+    """Return a known name if it is more specific than its category, else "".
+
+    Examples: "tobacco", "Bare Back".
     """
     found = _find(name)
     return name.strip() if found and found[1] else ""
@@ -109,7 +109,10 @@ def _normal(name: str) -> str:
 
 
 def _entries() -> Iterator[tuple[str, str, bool]]:
-    """Name, slug, and whether the name says more than the category; what comes first wins."""
+    """Yield name, slug, and whether the name is more specific than the category.
+
+    The first entry of a name wins.
+    """
     for slug, category in CATEGORIES.items():
         yield slug, slug, False
         yield category.name, slug, False

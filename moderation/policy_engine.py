@@ -1,16 +1,14 @@
-"""The policy engine: evidence in, settlement out. Pure, so that a policy can be tried on history.
+"""Policy engine: computes a settlement from evidence, without side effects.
 
-The rule behind all rules: doubt is never "clean". What nobody could judge goes to a person.
+As a pure function it can also be tried on past reviews. Its main principle: doubt is never "clean";
+an image that could not be judged goes to a person.
 
-**A score without a category** (Novita's detection) stands for any of the categories of the level it
-  was asked at. It
-sends to a person from ``nsfw.review_at`` on, whatever the level. It rejects only together with a
-name: from
-``nsfw.reject_at`` on, when its level is not above the policy's, when the policy rejects every
-category that it may
-stand for, and when a classifier has named one of these. The rejection then bears the names. A score
-alone, however
-high, goes to a person, because a rejection has to say for what.
+**A score without a category** (Novita's detection) may stand for any category of the level at which
+it was requested. From ``nsfw.review_at`` on it sends to a person, at any level. It rejects only if
+all of these hold: it reaches ``nsfw.reject_at``, its level is not above the policy's, the policy
+rejects every category that it may stand for, and a classifier found one of these categories. The
+rejection then has the found categories. A score alone never rejects, because a rejection must have
+a category.
 """
 
 from __future__ import annotations
@@ -22,9 +20,9 @@ from enum import StrEnum
 
 from moderation import taxonomy
 
-# Where there is no confidence to go by. ``Review.top_category_name`` reads them back.
+# Risks of reviews without a confidence. ``Review.top_category_name`` maps them to text.
 UNJUDGED_RISK = 100  # no classifier could judge it
-PARTLY_JUDGED_PRIORITY = 99  # one of several could not
+PARTLY_JUDGED_PRIORITY = 99  # one of several classifiers could not judge it
 FLAGGED_RISK = 90
 UNSEEN_RISK = 5
 
@@ -35,28 +33,26 @@ class Outcome(StrEnum):
     PERSON = "person"
 
 
-# What a finding without a confidence sorts by: between sure and unsure. It is never shown.
+# Sort key of a finding without a confidence: in the middle. Never shown.
 _UNSCORED = Decimal(50)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """One classification, as far as a policy cares."""
+    """The result of one classification, as policies need it."""
 
-    label: str  # the classifier's name for people
-    failed: str = ""  # the sentence of a failed or unfinished run; then nothing below counts
-    findings: Sequence[
-        tuple[str, Decimal | None]
-    ] = ()  # category slug, confidence 0..100; None: none was given
-    score: Decimal | None = None  # 0..100, without a category
-    score_level: int | None = (
-        None  # the NSFW level it was asked at; None: not known, so it may stand for all of them
-    )
+    label: str  # the classifier's label
+    failed: str = ""  # error of a failed or unfinished run; the fields below are then ignored
+    # Category slug, and confidence 0..100 or None if the classifier gave none.
+    findings: Sequence[tuple[str, Decimal | None]] = ()
+    score: Decimal | None = None  # 0..100
+    # The NSFW level of the score; None if unknown: the score may then stand for any category.
+    score_level: int | None = None
     flagged: bool | None = None
-    covers: Collection[str] = ()  # L1 slugs it can see
-    silence_counts: bool = True  # whether finding nothing may count towards an approval by itself
-    is_local: bool = False  # the local detector, whose silence a policy may trust by name
-    note: str = ""  # a sentence that came with a verdict
+    covers: Collection[str] = ()  # L1 slugs
+    silence_counts: bool = True  # whether "nothing found" may count towards an approval
+    is_local: bool = False  # the local detector, whose silence a policy may trust explicitly
+    note: str = ""  # message that belongs to the verdict
 
     @property
     def has_scored_findings(self) -> bool:
@@ -65,11 +61,13 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
+    """The confidences from which a category is reviewed and rejected."""
+
     review_at: Decimal | None
     reject_at: Decimal | None
 
 
-# For what has no number to compare: neither rejected by it, nor let through.
+# For findings without a number: always to a person, never rejected.
 _ALWAYS = Thresholds(review_at=Decimal(0), reject_at=None)
 
 
@@ -86,14 +84,13 @@ class Rules:
     approves_imports: bool = False
 
     def for_category(self, slug: str) -> Thresholds | None:
-        """Return the rule of the category itself, else of its L1; None when the policy does not
-        mind it.
-        """
+        """Return the rule of a category or its L1; None if the policy ignores it."""
         return self.per_category.get(slug) or self.per_category.get(taxonomy.get(slug).l1)
 
     def for_score(self, level: int) -> Thresholds:
-        """Return the limits of a score asked at a level. It never rejects what a category's own
-        rule would not.
+        """Return the thresholds of a score at a level.
+
+        A score rejects only what every category's own rule would reject.
         """
         limits = [self.nsfw.reject_at]
         for slug in taxonomy.level_categories(level):
@@ -107,12 +104,14 @@ class Rules:
 
     @property
     def watched(self) -> set[str]:
-        """L1 categories that somebody has to have looked for before the policy may approve."""
+        """L1 categories that must be covered before the policy may approve."""
         return {taxonomy.get(slug).l1 for slug in self.per_category}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
+    """The result of applying a policy to one image."""
+
     outcome: Outcome
     reason: str
     risk: int = 0
@@ -123,9 +122,7 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NsfwVerdict:
-    """Whether an image is NSFW by a policy; ``flagged`` is None where the evidence does not say,
-    and ``why`` why.
-    """
+    """The NSFW verdict on an image. ``flagged`` is None in doubt; ``reason`` then explains it."""
 
     flagged: bool | None
     reason: str = ""
@@ -133,17 +130,17 @@ class NsfwVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Hit:
-    category: str  # "" for a score without one
+    """A finding, score or verdict with the thresholds that apply to it."""
+
+    category: str  # "" for a score or verdict without one
     confidence: Decimal
     source: str
     limits: Thresholds
-    scored: bool = (
-        True  # False for a category without a number; its confidence is only there for sorting
-    )
-    level: int = 0  # of a score without a category: the level it was asked at
-    verdict: str = (
-        ""  # why, for a yes without a number or a category; its confidence is no measurement
-    )
+    # False for a category without a number: its confidence is a sort key.
+    scored: bool = True
+    level: int = 0  # of a score: its level
+    # The reason, for a "yes" without number and category: its confidence is not measured.
+    verdict: str = ""
 
     @property
     def is_score(self) -> bool:
@@ -165,7 +162,7 @@ class _Hit:
 
     @property
     def order(self) -> tuple[bool, Decimal]:
-        """What is named goes before what is not, then the surer one."""
+        """Sort key: named categories first, then by confidence."""
         return bool(self.category), self.confidence
 
     @property
@@ -177,12 +174,13 @@ class _Hit:
 
 
 def settle(rules: Rules, evidence: Iterable[Evidence], *, imported: bool = False) -> Settlement:
-    """Apply a policy to everything classifiers said about one asset. ``imported``: it came as a
-    file of somebody's.
+    """Apply a policy to the evidence about one asset.
+
+    ``imported``: the asset is an imported file.
     """
     known = list(evidence)
     hits = sorted(_hits(rules, known), key=lambda hit: hit.order, reverse=True)
-    # Rejecting is the safe side, so it needs no complete evidence; approving does.
+    # A rejection is the safe outcome and needs no complete evidence; an approval does.
     rejection = _rejection(rules, hits)
     if rejection is not None:
         return rejection
@@ -196,11 +194,10 @@ def settle(rules: Rules, evidence: Iterable[Evidence], *, imported: bool = False
 
 
 def judge_nsfw(rules: Rules, evidence: Iterable[Evidence]) -> NsfwVerdict:
-    """Say whether one image is NSFW: what counts is on the policy's NSFW level.
+    """Return whether an image is NSFW by the categories of the policy's NSFW level.
 
-    True needs a finding that the policy minds, a score at no more than that level, or a
-    classifier's own yes. False needs all that an approval by this policy needs, findings that are
-    not on the level left aside.
+    True needs a finding that reaches a threshold, a score at no higher level, or a classifier's own
+    "yes". False needs everything that an approval needs, ignoring findings outside the level.
     """
     on_level = [_on_level_only(item, rules.nsfw_level) for item in evidence]
     hits = [hit for hit in _hits(rules, on_level) if hit.level <= rules.nsfw_level]
@@ -214,13 +211,13 @@ def judge_nsfw(rules: Rules, evidence: Iterable[Evidence]) -> NsfwVerdict:
 
 def _on_level_only(item: Evidence, level: int) -> Evidence:
     kept = [finding for finding in item.findings if is_on_level(finding[0], level)]
-    # A yes that came with names is about these names.
+    # A "yes" with findings refers to these findings.
     flagged = None if item.findings and not kept else item.flagged
     return replace(item, findings=kept, flagged=flagged)
 
 
 def is_on_level(slug: str, level: int) -> bool:
-    """Whether a category, the L1 above it, or any category below it is on an NSFW level."""
+    """Return whether a category, its L1 or any of its L2s is on an NSFW level."""
     listed = taxonomy.level_categories(level)
     below = {child.slug for child in taxonomy.children(slug)}
     return slug in listed or taxonomy.get(slug).l1 in listed or not below.isdisjoint(listed)
@@ -249,7 +246,7 @@ def _hits(rules: Rules, evidence: list[Evidence]) -> Iterable[_Hit]:
                 category="", confidence=item.score, source=item.label, limits=limits, level=level
             )
         elif item.flagged and not item.has_scored_findings:
-            # A verdict without number or category says something, but not what: a person looks.
+            # A verdict without score and category goes to a person.
             said = item.note or "no category was named."
             verdict = f"{item.label} flagged it: {said}"
             yield _Hit(
@@ -262,8 +259,9 @@ def _hits(rules: Rules, evidence: list[Evidence]) -> Iterable[_Hit]:
 
 
 def _rejection(rules: Rules, hits: list[_Hit]) -> Settlement | None:
-    """Reject by what a classifier named, or by a score that a name goes with; ``hits`` in their
-    order.
+    """Reject by a found category, or by a score with a matching category.
+
+    ``hits`` must be in order.
     """
     named = [hit for hit in hits if hit.category and hit.reaches(hit.limits.reject_at)]
     if named:
@@ -309,7 +307,7 @@ def _unjudged(failed: list[Evidence], hits: list[_Hit], *, judged: bool) -> Sett
 
 
 def _review(rules: Rules, hits: list[_Hit]) -> Settlement:
-    """What was measured comes first; verdicts without a number stand beside it, or alone."""
+    """Send to a person: measured findings first, then verdicts without a number."""
     verdicts = " ".join(hit.verdict for hit in hits if hit.verdict)
     measured = [hit for hit in hits if not hit.verdict]
     if not measured:

@@ -1,8 +1,7 @@
-"""Queues are questions to the table of reviews, not containers: a base, narrowed by filters.
+"""Queues: named queries over reviews, narrowed by filters.
 
-A queue's ``key`` is its slug and its filters in one word,
-``waiting?category=alcohol&order=oldest``: what forms carry, what a saved queue holds, and what
-stands behind /queues/ in an address.
+A queue's ``key`` is its slug with its filters, such as ``waiting?category=alcohol&order=oldest``.
+Forms, saved queues and URLs below /queues/ contain it.
 """
 
 from __future__ import annotations
@@ -37,30 +36,33 @@ ORDERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "oldest": ("Oldest first", ("pk",)),
     "newest": ("Newest first", ("-pk",)),
 }
-# Filter → column. Each has an index behind status, in which the others stand too; so has each
+# Filter to column. Each has an index after the status that includes the other columns; so has each
 # category (Review.Meta).
 COLUMNS = {"source": "source", "provider": "provider"}
 UNCATEGORISED = "none"
-# Somebody's own and those that others share: more than a rail can hold, and one query.
+# Maximum of own and shared saved queues in one query, more than the sidebar can show.
 SAVED_SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """What narrows a queue. Wrong values are dropped when read, so an old address shows more, never
-    an error.
+    """The filters of a queue.
+
+    Invalid values are ignored: an outdated URL shows more reviews instead of an error.
     """
 
-    # An L1 slug, for images in which any classifier found it; "none": in which none found any.
+    # An L1 slug: images in which any classifier found it. "none": images without any found
+    # category.
     category: str = ""
     source: str = ""
     provider: str = ""
-    risk: int = 0  # priority of at least this, 0..100
-    hours: int = 0  # waiting for at least so long
+    risk: int = 0  # minimum risk, 0..100
+    hours: int = 0  # minimum waiting time
     order: str = "risk"
 
     @classmethod
     def read(cls, given: Mapping[str, str]) -> Filters:
+        """Parse query parameters."""
         category, source, order = (
             given.get("category", ""),
             given.get("source", ""),
@@ -77,7 +79,7 @@ class Filters:
         )
 
     def pairs(self) -> dict[str, str]:
-        """Those that are set, as an address says them."""
+        """Return the filters that are set, as query parameters."""
         named = {
             name: getattr(self, name)
             for name in ("category", "source", "provider", "risk", "hours")
@@ -86,7 +88,7 @@ class Filters:
         return set_ones if self.order == "risk" else {**set_ones, "order": self.order}
 
     def words(self) -> dict[str, str]:
-        """Those that are set, as people say them."""
+        """Return the filters that are set, as display text."""
         return {name: _WORDS[name](value) for name, value in self.pairs().items()}
 
     def apply(self, rows: ReviewQuerySet) -> ReviewQuerySet:
@@ -110,9 +112,10 @@ class Filters:
 def _narrow(
     rows: ReviewQuerySet, equal: Mapping[str, str], *, has_index: bool = False
 ) -> ReviewQuerySet:
-    """By the index of the category, else of the first column: it leaves the least to look through.
-    SQLite takes them for equals and walked through every file that waits for one of a category that
-    had none.
+    """Filter by equality, using the index of the category or else of the first column.
+
+    The other columns are wrapped in Unsought: SQLite considered all indexes equally selective, and
+    read all waiting imports to find those of a category that had none.
     """
     for column, value in equal.items():
         if has_index:
@@ -139,22 +142,24 @@ _WORDS: dict[str, Callable[[str], str]] = {
     "order": lambda order: ORDERS[order][0],
 }
 
-# What of these belongs to it, for whom, and when.
+# Function from reviews, user and time to the reviews of a queue.
 Select = Callable[[ReviewQuerySet, "User | int", datetime], ReviewQuerySet]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Queue:
+    """A named query over reviews, with filters."""
+
     slug: str
     name: str
     about: str
     select: Select
     permission: str = "moderation.decide_review"
-    is_blind: bool = False  # what was decided before is not shown
-    is_personal: bool = False  # whether it holds other rows for everybody
-    holds_disputes: bool = False  # whether two people may have disagreed about what is in it
+    is_blind: bool = False  # the first decision is hidden
+    is_personal: bool = False  # contains different rows for each user
+    holds_disputes: bool = False  # may contain disagreements
     filters: Filters = field(default_factory=Filters)
-    saved: SavedQueue | None = None  # the row that it was made from
+    saved: SavedQueue | None = None  # the saved queue it was created from
 
     def narrowed(self, given: Mapping[str, str]) -> Queue:
         return replace(self, filters=Filters.read(given))
@@ -173,7 +178,7 @@ class Queue:
 
     @property
     def chips(self) -> list[tuple[str, str]]:
-        """What narrows it, in words, each with the address of the same queue without it."""
+        """The text of each filter that is set, with the URL that removes it."""
         pairs = self.filters.pairs()
         return [
             (
@@ -195,9 +200,7 @@ class Queue:
         return ORDERS[self.filters.order][0]
 
     def address(self, name: str) -> str:
-        """Where something is done with this queue, its filters kept: a view below its own page, by
-        name.
-        """
+        """Return the URL of a view below the queue's page, with the filters."""
         return "?".join(filter(None, (reverse(f"moderation:{name}", args=[self.slug]), self.query)))
 
     def get_absolute_url(self) -> str:
@@ -223,7 +226,7 @@ class Queue:
         return user.has_perm(self.permission)
 
     def reviews(self, user: User) -> ReviewQuerySet:
-        """The reviews of this queue, none for people it is not meant for."""
+        """Return the reviews of this queue; none for users without permission."""
         rows = Review.objects.all()
         return (
             self.filters.apply(self.select(rows, user, timezone.now()))
@@ -232,21 +235,23 @@ class Queue:
         )
 
     def work(self, user: User, avoided: Collection[str] = ()) -> ReviewQuerySet:
-        """What of it is given to this person: what they may decide, and not the categories they
-        want none of today.
+        """Return the reviews to give to this user.
+
+        Only reviews that the user may decide, and none in the categories to skip today.
         """
         rows = self.decidable(self.reviews(user), user, own=settings.DECIDE_OWN_REQUESTS)
         return rows.exclude(top_category_l1__in=avoided) if avoided else rows
 
     def decidable(self, rows: ReviewQuerySet, user: User | int, *, own: bool) -> ReviewQuerySet:
-        """Without what this person is a party to. ``own``: what they asked for themselves stays
-        in.
+        """Exclude reviews to which the user is a party.
+
+        ``own``: keep images that the user requested.
         """
         rows = rows.not_disputed_by(user) if self.holds_disputes else rows
         return rows if own else rows.not_requested_by(user)
 
     def withholds(self, user: User) -> bool:
-        """Whether it holds what this person is never given, because they are a party to it."""
+        """Return whether the queue has reviews that this user may not decide as a party to them."""
         rows = self.reviews(user)
         if not settings.DECIDE_OWN_REQUESTS and rows.filter(requested_by=user).exists():
             return True
@@ -294,7 +299,7 @@ QUEUES: dict[str, Queue] = {
 
 
 def named(key: str, user: User) -> Queue | None:
-    """The queue that a key names, if there is one and it is theirs to work on."""
+    """Return the queue with this key, or None if there is none or the user may not use it."""
     slug, _, query = key.partition("?")
     queue = QUEUES.get(slug)
     if queue is None or not queue.is_open_to(user):
@@ -307,8 +312,9 @@ def for_user(user: User) -> list[Queue]:
 
 
 def saved_for(user: User) -> list[Queue]:
-    """The queues this person saved, then those that others share, each by name; none they may not
-    work on.
+    """Return the user's own saved queues, then shared ones, by name.
+
+    Queues that the user may not use are left out.
     """
     rows = SavedQueue.objects.visible_to(user).select_related("owner")[:SAVED_SHOWN]
     mine_first = sorted(rows, key=lambda row: (row.owner_id != user.pk, row.name.casefold()))
@@ -317,7 +323,7 @@ def saved_for(user: User) -> list[Queue]:
 
 
 def may_share(user: User) -> bool:
-    """Whether this person may save a queue for everybody: seniors and policy leads."""
+    """Return whether this user may save queues for everybody: seniors and policy leads."""
     return user.has_perm("moderation.decide_escalated_review") or user.has_perm(
         "moderation.activate_policy"
     )
@@ -329,5 +335,5 @@ def bounded_count(rows: QuerySet[Any]) -> str:
 
 
 def bounded(found: int) -> str:
-    """A number that was counted no further than one above the limit."""
+    """Format a bounded count, such as "12" or "1000+"."""
     return f"{COUNT_LIMIT}+" if found > COUNT_LIMIT else str(found)

@@ -1,8 +1,8 @@
-"""The taxonomy: ten L1 categories and their L2s. Every other place derives from this one.
+"""The taxonomy: ten L1 categories and their L2s. The single source for all other code.
 
 The names are Scenario's (https://docs.scenario.com/get-started/documentation/nsfw), which follow
-Amazon Rekognition's moderation labels. Slugs are stored in the database and never change; names and
-definitions may. What others call the same categories stands in ``moderation.external_labels``.
+Amazon Rekognition's moderation labels. Slugs are stored in the database and must never change;
+names and definitions may. Other services' names are in ``moderation.external_labels``.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Category:
+    """A category of the taxonomy."""
+
     slug: str
     name: str
     definition: str
     parent: str = ""
-    key: str = ""  # the letter (L1) or digit (L2) that picks it at the desk
+    key: str = ""  # hotkey at the desk: a letter (L1) or digit (L2)
 
     @property
     def level(self) -> int:
@@ -30,9 +32,7 @@ class Category:
 
     @property
     def short(self) -> str:
-        """The name as far as it tells it from the others, for places where several stand in one
-        line.
-        """
+        """A shorter name for lists in one line."""
         return self.name.partition(" of ")[0]
 
 
@@ -225,7 +225,7 @@ LEVELS = (0, 1, 2)
 
 
 def get(slug: str) -> Category:
-    """Return the category or raise KeyError with a sentence."""
+    """Return a category. Raises KeyError with a message."""
     try:
         return CATEGORIES[slug]
     except KeyError:
@@ -239,19 +239,19 @@ def children(l1: str) -> tuple[Category, ...]:
 
 @functools.cache
 def reject_reasons() -> frozenset[str]:
-    """Slugs of what a rejection may name: every L2, and each L1 that has none."""
+    """Return the slugs that a rejection may have: all L2s, and L1s without L2s."""
     return frozenset(
         category.slug for category in _ALL if category.parent or not children(category.slug)
     )
 
 
 def level_categories(level: int) -> tuple[str, ...]:
-    """Slugs that Novita's detection looks for at a level (0, 1 or 2)."""
+    """Return the slugs that Novita's detection looks for at a level (0, 1 or 2)."""
     return tuple(slug for adds in _LEVEL_ADDS[: level + 1] for slug in adds)
 
 
 def tree() -> Iterator[tuple[Category, tuple[Category, ...]]]:
-    """L1 categories with their L2s, in the order people see them."""
+    """Yield L1 categories with their L2s in display order."""
     for category in L1:
         yield category, children(category.slug)
 

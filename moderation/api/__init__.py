@@ -1,3 +1,1 @@
-"""Loupe as programs see it: other services' wire formats, answered with what classifiers and people
-decided.
-"""
+"""The API: wire formats of other services, answered with Loupe's own decisions."""

@@ -1,8 +1,7 @@
-"""The door for programs: who calls, whether they may, how often; and one line about every call.
+"""Authentication, limits, errors and call log of the API.
 
-The three wire formats that Loupe answers in differ in how they say no, so a refusal is an exception
-here and becomes a body in the format's own module. Sessions count for nothing at these addresses:
-keys do, and only in headers.
+The three wire formats differ in their error bodies: an error is an ApiError here, and each format's
+module renders it. Only API keys in headers count; sessions are ignored.
 """
 
 from __future__ import annotations
@@ -40,6 +39,8 @@ OUTAGE = "Loupe cannot reach its database or its queue. Send the call again in a
 
 
 class ApiErrorCode(StrEnum):
+    """The reasons for which a call is refused."""
+
     KEY_MISSING = "key missing"
     KEY_INVALID = "key invalid"
     SCOPE_MISSING = "scope missing"
@@ -55,7 +56,7 @@ class ApiErrorCode(StrEnum):
     INTERNAL = "internal"
 
 
-# What each means in HTTP, unless a format has its own idea.
+# Default HTTP statuses; a format may override them.
 STATUS: dict[ApiErrorCode, int] = {
     ApiErrorCode.KEY_MISSING: 401,
     ApiErrorCode.KEY_INVALID: 401,
@@ -74,7 +75,7 @@ STATUS: dict[ApiErrorCode, int] = {
 
 
 class ApiError(Exception):
-    """A call that is refused. ``str(error)`` is a sentence for the developer on the other side."""
+    """A refused call. ``str(error)`` is a message for the calling developer."""
 
     def __init__(
         self, refusal: ApiErrorCode, message: str, *, retry_after: int | None = None
@@ -82,24 +83,22 @@ class ApiError(Exception):
         super().__init__(message)
         self.refusal = refusal
         self.retry_after = retry_after  # seconds
-        self.call: Call | None = None  # the one that is refused, where its key is known
+        self.call: Call | None = None  # the refused call, if its key is known
 
 
 @dataclass(slots=True)
 class Call:
-    """One call on its way: the key that makes it, and how many images it asks for."""
+    """A call in progress: its key and the number of images it requests."""
 
     request: HttpRequest
     key: ApiKey
     images: int = 0
-    day: date | None = None  # on which they are counted
+    day: date | None = None  # the day on which the images are counted
     reason: str = ""
     started: float = field(default_factory=time.monotonic)
 
     def consume(self, images: int) -> None:
-        """Count images against the key's day. Raises ApiError when they are more than it has
-        left.
-        """
+        """Count images against the key's daily limit. Raises ApiError if too few are left."""
         now = timezone.now()
         if not ImagesOfDay.take(self.key, now.date(), images):
             limit = self.key.images_per_day or 0
@@ -111,7 +110,7 @@ class Call:
         self.images, self.day = images, now.date()
 
     def refund(self) -> None:
-        """The call came to nothing, so its images do not count."""
+        """Uncount the images of a failed call."""
         if self.day is not None and self.images:
             ImagesOfDay.refund(self.key, self.day, self.images)
         self.images = 0
@@ -124,11 +123,10 @@ ApiView = Callable[..., HttpResponse]
 def endpoint(
     *, scope: Scope, methods: tuple[str, ...], refuse: Format, body_max: int = 1024 * 1024
 ) -> Callable[[Callable[..., HttpResponse]], ApiView]:
-    """Make a view of a function ``(call, …) -> HttpResponse``. ``refuse`` words an ApiError in the
-    wire's own format.
+    """Turn a function ``(call, …) -> HttpResponse`` into a view.
 
-    Whatever goes wrong inside is answered in that format, logged without its body, and never as a
-    page.
+    ``refuse`` renders an ApiError in the wire format. Every error inside the view is returned in
+    that format, never as a page, and is logged without the body.
     """
 
     def decorate(view: Callable[..., HttpResponse]) -> ApiView:
@@ -161,8 +159,9 @@ def endpoint(
 
 
 def extract_api_key(request: HttpRequest) -> str:
-    """The key from ``Authorization`` (Bearer, raw, or Basic as the user name) or ``x-api-key``; ""
-    for none.
+    """Return the API key of a request; "" without one.
+
+    Reads ``Authorization`` (Bearer, raw, or the user name of Basic), then ``x-api-key``.
     """
     header = request.headers.get("Authorization", "").strip()
     kind, _, rest = header.partition(" ")
@@ -177,11 +176,11 @@ def extract_api_key(request: HttpRequest) -> str:
 
 
 def read_json(request: HttpRequest, *, body_max: int | None = None) -> Any:
-    """The body as JSON. Raises ApiError for what is none, and for what no database column holds.
+    """Parse the body as JSON.
 
-    None are: bad UTF-8, NaN, too deep, a number too long, a name given twice (readers differ in
-    which one they take). ``body_max`` is for a route that takes more than
-    DATA_UPLOAD_MAX_MEMORY_SIZE: it is the limit then.
+    Raises ApiError for invalid UTF-8, NaN, deep nesting, numbers that are too long, duplicate names
+    (parsers disagree on which one counts), NUL and lone surrogates (no database column can store
+    them). ``body_max`` replaces DATA_UPLOAD_MAX_MEMORY_SIZE for routes that accept larger bodies.
     """
     if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
         sentence = (
@@ -208,7 +207,7 @@ def read_json(request: HttpRequest, *, body_max: int | None = None) -> Any:
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object of its members. Raises ApiError for a name that is there twice."""
+    """Build an object from its members. Raises ApiError for duplicate names."""
     found = dict(pairs)
     if len(found) < len(pairs):
         twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
@@ -217,7 +216,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-# An escape that may be half of a pair. Whole pairs are common, so what was read of it decides.
+# Matches escapes that may be half of a pair. Pairs are common, so the parsed value decides.
 _LONE_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -230,8 +229,9 @@ def _has_lone_surrogate(value: Any) -> bool:
 
 
 def _unreadable(error: Exception, body_max: int) -> ApiError:
-    """Word what Django found wrong with a request when it was read. Its own words tell of our
-    settings.
+    """Build the ApiError for a request that Django refuses to read.
+
+    Django's own messages reveal our settings.
     """
     if isinstance(error, RequestDataTooBig):
         return _too_large(body_max)
@@ -279,7 +279,7 @@ def _admit(request: HttpRequest, *, scope: Scope, methods: tuple[str, ...], body
     try:
         _check(call, scope=scope, methods=methods, body_max=body_max)
     except ApiError as error:
-        # Known callers find their refused calls in the list too: `endpoint` notes them.
+        # Callers with a valid key see refused calls in their list too: `endpoint` logs them.
         call.reason = error.refusal
         error.call = call
         raise
@@ -310,9 +310,7 @@ def _describe_failure(error: Exception) -> ApiError:
 
 @contextmanager
 def _optional_write(call: Call) -> Iterator[None]:
-    """Keep the answer when the database goes away before the call is counted; the work itself is
-    committed.
-    """
+    """Keep the response if counting the call fails: its work is committed already."""
     try:
         yield
     except DatabaseError:
@@ -343,13 +341,13 @@ def _write_line(call: Call, response: HttpResponse) -> None:
     ApiCall.objects.create(
         key=call.key,
         method=(call.request.method or "")[:7],
-        path=call.request.path.replace("\0", "")[:200],  # PostgreSQL takes no NUL
+        path=call.request.path.replace("\0", "")[:200],  # PostgreSQL cannot store NUL
         status=response.status_code,
         reason=call.reason,
         images=call.images,
         duration_ms=round(1000 * (time.monotonic() - call.started)),
         created_at=now,
     )
-    # At most one write a minute: it is for people who wonder whether a key is still in use.
+    # At most one write per minute: it only shows whether a key is still in use.
     if call.key.last_used_at is None or now - call.key.last_used_at > timedelta(minutes=1):
         ApiKey.objects.filter(pk=call.key.pk).update(last_used_at=now)

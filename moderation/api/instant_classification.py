@@ -1,27 +1,22 @@
-"""Judge images that a program brings along, at once and in this process.
+"""Classify images in a request, in this process and without storing them.
 
-**Which classifiers.** Every one in use that needs no stored asset (``BytesClassifier``): the local
-  detector, and the
-sandbox's reader while the sandbox is on. Remote ones cost money and minutes, so a call never waits
-for them.
+**Classifiers.** All active ones that need no stored asset (``BytesClassifier``): the local
+detector, and the sandbox's reader while the sandbox is on. Remote classifiers cost money and can
+take minutes, so a call never waits for them.
 
-**When an image counts as NSFW.** The policy in force has an NSFW level, which names categories
-(``taxonomy.level_categories``). An image is flagged when a finding in one of them reaches the
-confidence from which
-that policy shows it to a person (``review_at``; ``reject_at`` where only that is set). A finding
-that names a whole L1
-counts when any of its categories is on the level. A finding without a number, and a verdict without
-a finding, flag
-always. What the policy has no rule for, it does not mind, and neither does this.
+**Flagged.** The active policy has an NSFW level, which names categories
+(``taxonomy.level_categories``). An image is flagged if a finding in one of them reaches the
+confidence from which the policy shows it to a person (``review_at``, or ``reject_at`` if only
+that is set). A finding of a whole L1 counts if any of its categories is on the level. A finding
+without a confidence and a verdict without a finding always flag. Categories without a rule are
+ignored.
 
-**When it does not.** Only where the policy would approve it by what these classifiers say: every
-  category that it
-watches was looked for by one whose silence counts. The rest is doubt: neither yes nor no
-(``Judged.flagged`` is None).
+**Not flagged.** Only if the policy would approve the image by these classifiers' results: each
+category that it watches was covered by a classifier whose silence counts. All else is in doubt:
+``Judged.flagged`` is None.
 
-**No verdict out of nothing.** One image that could not be fetched, decoded or judged by anybody
-  fails them all, and so
-does one in doubt.
+**All or nothing.** One image that cannot be fetched, decoded or judged, or is in doubt, fails the
+whole call.
 """
 
 from __future__ import annotations
@@ -42,18 +37,19 @@ from moderation.models import Policy
 from moderation.policy_engine import Evidence, Rules, judge_nsfw
 from moderation.services.classification import level_in, rules_of
 
-FETCH_SECONDS = 20.0  # for all addresses of a call together
-JUDGE_SECONDS = 40.0  # for the whole call; an image that has not been begun by then is not begun
-DECODED_AT_ONCE = 2  # of one call
-CALLS_AT_ONCE = 4  # per process: a call may hold ten images of 20 MiB
+FETCH_SECONDS = 20.0  # for all URLs of a call together
+JUDGE_SECONDS = 40.0  # for the whole call; images not started by then are not started
+DECODED_AT_ONCE = 2  # images of one call that are decoded in parallel
+CALLS_AT_ONCE = 4  # per process: a call may have ten images of 20 MiB
 _WAIT_SECONDS = 5.0
 
 _slots = threading.BoundedSemaphore(CALLS_AT_ONCE)
 
 
 class UnusableImageError(Exception):
-    """It cannot be had or is no image. The reason is for nobody: it would tell what this server can
-    reach.
+    """An image that cannot be fetched or decoded.
+
+    The reason is not disclosed: it would reveal which hosts this server can reach.
     """
 
     def __init__(self, number: int) -> None:
@@ -61,26 +57,27 @@ class UnusableImageError(Exception):
 
 
 class NotJudgedError(Exception):
-    """The images may be fine, but nobody here could judge one of them."""
+    """An image that no classifier could judge. The images may be fine."""
 
 
 class Busy(NotJudgedError):
-    """The same call may succeed in a moment."""
+    """A temporary failure: the same call may succeed later."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
+    """The verdict on one image."""
+
     rendition: imaging.Rendition
     flagged: bool | None  # None: in doubt
-    doubt: str  # why, as a sentence
-    by: tuple[str, ...]  # slugs of the classifiers that looked
+    doubt: str  # the reason for the doubt
+    by: tuple[str, ...]  # slugs of the classifiers that judged it
 
 
 def judge(addresses: Sequence[str]) -> list[Judged]:
-    """Fetch, decode and judge images given as addresses or data URLs, in parallel; in the order
-    given.
+    """Fetch, decode and judge images in parallel; return verdicts in the given order.
 
-    Raises UnusableImage, NotJudged or Busy.
+    ``addresses`` are URLs or data URLs. Raises UnusableImageError, NotJudgedError or Busy.
     """
     able = classifiers.judging_bytes()
     if not able:
@@ -107,11 +104,11 @@ def judge(addresses: Sequence[str]) -> list[Judged]:
 
 
 class _Skipped(Exception):
-    """Another image has failed the call already."""
+    """The call has already failed because of another image."""
 
 
 class _Run:
-    """One call's images, each in a thread of its own, so without the database."""
+    """The images of one call, each in its own thread and therefore without database access."""
 
     def __init__(self, able: list[BytesClassifier], rules: Rules) -> None:
         self._able, self._rules = able, rules
@@ -122,8 +119,8 @@ class _Run:
     def judge(self, number: int, address: str) -> Judged:
         try:
             content = _content(address, self._left(FETCH_SECONDS))
-            # Ten bombs would keep the decoders busy for a minute, so only so many are let in, and
-            # none after a failure.
+            # Ten decompression bombs would block the decoders for a minute: limit parallel
+            # decoding, and start none after a failure.
             if not self._turn.acquire(timeout=self._left(JUDGE_SECONDS)):
                 raise Busy("The images took too long to decode. Send fewer at once.")
             try:
@@ -162,7 +159,10 @@ class _Run:
 
 
 def _content(address: str, seconds: float) -> bytes:
-    """Raises ValueError, Blocked or FetchFailed."""
+    """Return the bytes of an image.
+
+    Raises ValueError, BlockedAddressError or FetchError.
+    """
     if address[:5].lower() == "data:":
         return wire.from_data_url(address)
     return fetching.fetch(
@@ -171,7 +171,7 @@ def _content(address: str, seconds: float) -> bytes:
 
 
 def _assess(content: bytes, able: list[BytesClassifier]) -> list[tuple[str, Assessment]]:
-    """One that fails makes the image unjudged, even if another has found nothing."""
+    """Run the classifiers. If one fails, the image is not judged, whatever the others found."""
     found: list[tuple[str, Assessment]] = []
     for classifier in able:
         try:

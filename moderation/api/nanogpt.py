@@ -1,11 +1,10 @@
-"""``POST /api/nsfw/image``: nano-gpt's classification, answered with our own classifiers at no cost
-per image.
+"""``POST /api/nsfw/image``: classification in nano-gpt's format, by local classifiers at no cost.
 
-Format: ``generation.wire.nanogpt``. What an answer means, and what fails a call:
-``moderation.api.instant_classification``. Ours alone are ``?review=true``, which puts the images
-into the queue too, and two headers: ``X-Loupe-Classifiers`` names who looked, ``X-Loupe-Assets``
-the stored images in input order. Doubt is answered 422, because nano-gpt's format knows yes and no
-alone and asking again changes nothing; 503 is for what may be judged later or by another line-up.
+Format: ``generation.wire.nanogpt``. Verdicts and failures:
+``moderation.api.instant_classification``. Additions of Loupe: ``?review=true`` also puts the images
+into the queue; the header ``X-Loupe-Classifiers`` names the classifiers, ``X-Loupe-Assets`` the
+stored images in input order. Doubt is a 422, because the format knows only yes and no, and a retry
+changes nothing. 503 is for images that may be judged later or with other classifiers.
 """
 
 from __future__ import annotations
@@ -38,8 +37,7 @@ ASSETS_HEADER, CLASSIFIERS_HEADER = "X-Loupe-Assets", "X-Loupe-Classifiers"
 BUSY_SECONDS = 5
 STORAGE_SECONDS = 60
 
-# nano-gpt's own words where it has some, with our sentence in DETAIL_HEADER; otherwise that
-# sentence.
+# nano-gpt's own messages, with Loupe's message in DETAIL_HEADER; other errors use Loupe's message.
 WORDS: dict[ApiErrorCode, str] = {
     ApiErrorCode.KEY_MISSING: "Unauthorized",
     ApiErrorCode.KEY_INVALID: "Unauthorized",
@@ -54,8 +52,10 @@ DAILY_CODE = "daily_rpd_limit_exceeded"
 
 
 def refuse(error: ApiError) -> HttpResponse:
-    """This endpoint's page shows the error as a string; a day's limit comes as an object, as
-    documented for all.
+    """Render an ApiError.
+
+    The page of this endpoint shows the error as a string. The daily limit is an object, as
+    documented for all endpoints.
     """
     message = WORDS.get(error.refusal, str(error))
     reply = wire.ErrorReply(error=message)
@@ -90,7 +90,7 @@ def classify(call: Call) -> HttpResponse:
         raise doubts
     stored = ", ".join(str(_store(image, call.key).uuid) for image in judged) if review else ""
     if doubts:
-        # Stored, so the images count; only the verdict is refused.
+        # The images were stored, so they count; only the verdict is refused.
         call.reason = str(doubts)[:120]
         response = refuse(doubts)
     else:
@@ -104,7 +104,7 @@ def classify(call: Call) -> HttpResponse:
 
 
 def _doubts(judged: Sequence[instant_classification.Judged]) -> ApiError | None:
-    """Return the refusal of a call in which an image can be called neither true nor false."""
+    """Return an ApiError if an image is in doubt, else None."""
     for number, image in enumerate(judged, 1):
         if image.flagged is None:
             message = (
@@ -126,8 +126,9 @@ def _answer(judged: Sequence[instant_classification.Judged], *, truncated: bool)
 
 
 def _check_storage() -> None:
-    """Before anything is judged. Also says which storage this host writes to, for workers that look
-    for the file.
+    """Raise ApiError before any classification if images cannot be stored.
+
+    Also reports this host's storage, for workers that need the file.
     """
     if error := storage_checks.refresh_report().error:
         raise _unavailable(error)
@@ -160,8 +161,9 @@ def _images(call: Call) -> list[str]:
 
 
 def _store(image: instant_classification.Judged, key: ApiKey) -> Asset:
-    """Into the queue, once per key and picture: the same image again is the same asset, undecided
-    or not.
+    """Store an image for review, once per API key and picture.
+
+    The same image again is the same asset, decided or not.
     """
     origin = Origin(
         source=Source.API,

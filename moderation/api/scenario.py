@@ -1,25 +1,20 @@
-"""This installation's assets as Scenario lists its own.
+"""Assets of this installation in Scenario's format.
 
 ``GET /v1/assets``, ``GET /v1/assets/{assetId}`` and ``POST /v1/assets/get-bulk``.
 
-Format: ``generation.wire.scenario``. A key for ``read`` sees what came by it: its requests' images
-and those it sent. One for ``read:all`` sees every asset of this installation, as a key of
-Scenario's sees its project's. ``projectId`` is taken and changes nothing. Ids are our UUIDs.
+Format: ``generation.wire.scenario``. A key with the scope ``read`` sees the images of its own
+requests and calls. With ``read:all`` it sees every asset, as a Scenario key sees its whole project.
+``projectId`` is accepted and ignored. Ids are our UUIDs.
 
-**``nsfw``** is absent until the review is decided, ``[]`` when it was approved, and Scenario's
-  labels when it was
-rejected: those of the categories that the standing decision names. Two things do not map one to
-one. Drugs and tobacco
-are one category here, so such a rejection bears both labels, and nobody who watches for one misses
-it. A policy may
-reject by a score without a category; that rejection bears ``UNNAMED``, because an empty list would
-read as clean.
+**``nsfw``** is absent until the review is decided, ``[]`` if it was approved, and Scenario's labels
+of the decision's categories if it was rejected. Two mappings are not one to one. Drugs and tobacco
+are one category here: such a rejection has both labels, so that filters for either one work. A
+policy may reject by a score without a category: such a rejection has the label ``UNNAMED``, because
+an empty list would mean "clean".
 
-**``status``** is ``pending`` until then, ``success`` after. **``url``** is a signed address that
-  needs no key and
-expires, for approved assets only; for all others it is empty. A filter that we cannot honour is
-refused, because a list
-without it would hold what was not asked for.
+**``status``** is ``pending`` until the decision, then ``success``. **``url``** is a signed URL that
+needs no key and expires; it is empty unless the asset is approved. Filters that are not supported
+are refused: ignoring them would return assets that were not asked for.
 """
 
 from __future__ import annotations
@@ -58,13 +53,13 @@ from moderation.api.auth import (
 from moderation.external_labels import SCENARIO_API
 from moderation.models import Decision, Review, Verdict
 
-OWNER = "loupe"  # of every asset: the one project
-UNNAMED = "rejected"  # no word of Scenario's
+OWNER = "loupe"  # owner of every asset: there is one project
+UNNAMED = "rejected"  # not one of Scenario's labels
 LABELS: dict[str, tuple[str, ...]] = {
     category.slug: tuple(label for label, slug in SCENARIO_API.items() if slug == category.slug)
     for category in taxonomy.L1
 }
-# Scenario's words for where an asset came from: ``metadata.type`` and ``source``.
+# Scenario's values for the origin of an asset: ``metadata.type`` and ``source``.
 ORIGINS: dict[str, tuple[str, str]] = {
     Source.TXT2IMG: ("inference-txt2img", "inference-txt"),
     Source.UPLOAD: ("uploaded", "uploaded"),
@@ -84,13 +79,16 @@ _signer = Signer(salt="moderation.api.scenario")
 
 
 class ErrorBody(BaseModel):
-    error: str  # the status in words
+    """The body of an error."""
+
+    error: str  # reason phrase of the status
     message: str
 
 
 def refuse(error: ApiError) -> HttpResponse:
-    """Scenario documents no body for its errors; this is the shape that its clients and our own
-    read.
+    """Render an ApiError.
+
+    Scenario documents no error body; its clients and ours read this one.
     """
     return _error(STATUS[error.refusal], str(error))
 
@@ -124,9 +122,7 @@ def asset(call: Call, asset_id: str) -> HttpResponse:
 
 @endpoint(scope=Scope.READ, methods=("POST",), refuse=refuse)
 def assets_in_bulk(call: Call) -> HttpResponse:
-    """POST /v1/assets/get-bulk: the assets of these ids, in the order asked for; unknown ids are
-    left out.
-    """
+    """Return the assets of the given ids in the given order; skip unknown ids."""
     try:
         asked = wire.BulkBody.model_validate(read_json(call.request)).assetIds
     except ValidationError:
@@ -150,21 +146,23 @@ def _uuid(text: str) -> uuid.UUID | None:
 @csrf_exempt
 @login_not_required
 def unknown(request: HttpRequest) -> HttpResponse:
-    """Every other address of theirs: a program shall never be shown a page."""
+    """Return an API error, never a page, for all other URLs of Scenario's API."""
     return _error(404, "Loupe has no such endpoint.")
 
 
-# --- What is asked for ---
+# --- Request ---
 @dataclass(frozen=True, slots=True)
 class _Asked:
+    """The parameters of a list request."""
+
     size: int
     newest_first: bool
-    after: tuple[datetime, int] | None  # the last asset of the page before
+    after: tuple[datetime, int] | None  # key of the last asset on the page before
     filters: Q
 
     @classmethod
     def read(cls, query: QueryDict) -> _Asked:
-        """Raises ApiError for what cannot be honoured."""
+        """Parse the query. Raises ApiError for unsupported or invalid parameters."""
         refused = [name for name in NOT_SERVED if query.get(name)]
         if refused:
             raise _bad(f"{', '.join(refused)} cannot be used here.")
@@ -181,8 +179,9 @@ class _Asked:
         return cls(_size(query.get("pageSize", "")), newest_first, after, _filters(query))
 
     def rows(self, key: ApiKey) -> QuerySet[Asset]:
-        """By keyset, so that what is added meanwhile moves no page; one row more tells whether
-        there is another.
+        """Return the page's assets by keyset, so that new assets move no page.
+
+        The caller reads one row more to see whether there is another page.
         """
         rows = _readable_by(key).filter(self.filters)
         if self.after is not None:
@@ -254,7 +253,7 @@ def _filters(query: QueryDict) -> Q:
 
 def _moment(name: str, text: str) -> datetime:
     try:
-        text.encode("ascii")  # the parsers below take the digits of every script
+        text.encode("ascii")  # the parsers below accept the digits of every script
         found = parse_datetime(text) if len(text) <= 40 else None
         if found is None and (day := parse_date(text[:11])) is not None:
             found = datetime(day.year, day.month, day.day, tzinfo=UTC)
@@ -270,7 +269,7 @@ def _bad(sentence: str) -> ApiError:
     return ApiError(ApiErrorCode.BODY_INVALID, sentence)
 
 
-# --- What is answered ---
+# --- Response ---
 def _readable_by(key: ApiKey) -> QuerySet[Asset]:
     return Asset.objects.readable_by(key).select_related("review", "request")
 
@@ -278,7 +277,7 @@ def _readable_by(key: ApiKey) -> QuerySet[Asset]:
 def _describe(found: Iterable[Asset]) -> list[wire.Asset]:
     rows = list(found)
     rejected = [row.review.pk for row in rows if row.review.status == Review.Status.REJECTED]
-    # In order, so that the last decision of a review is the one that stays.
+    # Ordered, so that the dict keeps the last decision of each review.
     decisions = {
         d.review_id: d for d in Decision.objects.filter(review__in=rejected).order_by("sequence")
     }
@@ -311,9 +310,8 @@ def _asset(row: Asset, decision: Decision | None) -> wire.Asset:
 def _labels(review: Review, decision: Decision | None) -> tuple[str, ...] | None:
     if review.status == Review.Status.APPROVED:
         return ()
-    if (
-        decision is None or decision.verdict != Verdict.REJECT
-    ):  # undecided, or reversed at this very moment
+    # Undecided, or reversed concurrently.
+    if decision is None or decision.verdict != Verdict.REJECT:
         return None
     slugs = [str(slug).partition(".")[0] for slug in decision.categories]
     return tuple(
@@ -328,7 +326,7 @@ def _metadata(row: Asset, kind: str) -> wire.Metadata:
         "width": row.width,
         "height": row.height,
         "size": row.size,
-        "progress_percent": 100,  # a stored image is a finished one
+        "progress_percent": 100,  # stored images are finished
     }
     if request := row.request:
         known |= {
@@ -339,8 +337,8 @@ def _metadata(row: Asset, kind: str) -> wire.Metadata:
             "guidance": request.guidance_scale,
             "scheduler": request.sampler_name,
             "inference_id": str(request.uuid),
-            # The request's seed is its first image's; of the others we know only what the provider
-            # told.
+            # The request's seed belongs to its first image; other images have one only if the
+            # provider reported it.
             "seed": (
                 row.seed if row.seed is not None else request.seed if row.position == 0 else None
             ),

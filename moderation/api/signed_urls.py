@@ -1,6 +1,4 @@
-"""Addresses of images for those who hold no key: signed, for an hour, and only while the image is
-approved.
-"""
+"""Signed URLs of images: valid for an hour, without a key, and only while the image is approved."""
 
 from __future__ import annotations
 
@@ -21,9 +19,9 @@ from generation.views.assets import ASSET_HEADERS, CONTENT_TYPES
 from moderation.models import Review
 
 log = logging.getLogger("loupe.gateway")
-LIFETIME = 3600  # seconds, as Novita's
-# The address is meant for the caller's own pages, so other sites may show the picture; the
-# signature is the guard.
+LIFETIME = 3600  # seconds, the same as Novita's
+# The URL is meant for the caller's own pages, so other sites may embed the image; the signature is
+# the access control.
 HEADERS = {**ASSET_HEADERS, "Cross-Origin-Resource-Policy": "cross-origin"}
 _signer = TimestampSigner(salt="moderation.api.signed_urls")
 
@@ -33,12 +31,10 @@ def address(asset: Asset) -> str:
     return f"{settings.PUBLIC_URL}{path}"
 
 
-@csrf_exempt  # it changes nothing, and a wrong method gets S3's XML instead of a page
+@csrf_exempt  # read-only, and a wrong method gets S3's XML instead of a page
 @login_not_required
 def image(request: HttpRequest, token: str, extension: str) -> HttpResponseBase:
-    """The canonical rendition, if its review is approved at this very moment. Errors are S3's
-    XML.
-    """
+    """Return the rendition if its review is approved now. Errors are in S3's XML format."""
     if request.method not in ("GET", "HEAD"):
         refused = _error(
             405, "MethodNotAllowed", "The specified method is not allowed against this resource."

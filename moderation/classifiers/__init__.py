@@ -1,4 +1,4 @@
-"""The registry: slugs from ``settings.CLASSIFIERS`` to classifier objects."""
+"""Registry of classifiers, by the slugs in ``settings.CLASSIFIERS``."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from django.utils.module_loading import import_string
 
 from moderation.classifiers.base import BytesClassifier, Classifier, RemoteClassifier
 
-# The one whose silence a policy may trust by name.
+# The classifier whose silence a policy may trust explicitly.
 LOCAL = "local"
 
 
 @lru_cache
 def get(slug: str) -> Classifier:
-    """Return the classifier; LookupError for a slug that no code serves (any more)."""
+    """Return a classifier. Raises LookupError for a slug without code, such as a removed one."""
     try:
         path = settings.CLASSIFIER_BACKENDS[slug]
     except KeyError:
@@ -29,13 +29,14 @@ def active() -> list[Classifier]:
 
 
 def judging_bytes() -> list[BytesClassifier]:
-    """Those in use that can judge an image that is not stored."""
+    """Return the active classifiers that can judge an image that is not stored."""
     return [classifier for classifier in active() if isinstance(classifier, BytesClassifier)]
 
 
 def remote() -> dict[str, RemoteClassifier]:
-    """Those asked over a network, by slug: registered ones, in use or not, because rows of theirs
-    may still wait.
+    """Return registered remote classifiers by slug.
+
+    Inactive ones are included, because their rows may still be queued.
     """
     registered = {slug: get(slug) for slug in settings.CLASSIFIER_BACKENDS}
     return {
@@ -44,7 +45,7 @@ def remote() -> dict[str, RemoteClassifier]:
 
 
 def is_binary(slug: str) -> bool:
-    """Whether it only ever says yes or no, without a category and without a number."""
+    """Return whether a classifier gives only yes or no, without category and score."""
     try:
         return bool(getattr(get(slug), "is_binary", False))
     except LookupError:
@@ -52,7 +53,7 @@ def is_binary(slug: str) -> bool:
 
 
 def label(slug: str) -> str:
-    """How people call it; the slug itself for one that is gone."""
+    """Return a classifier's label, or the slug of a removed one."""
     try:
         return get(slug).label
     except LookupError:
@@ -60,9 +61,7 @@ def label(slug: str) -> str:
 
 
 def silence_counts(slug: str) -> bool:
-    """Whether "nothing found" by this classifier may count towards an approval; never for one that
-    is gone.
-    """
+    """Return whether "nothing found" may count towards an approval; False for a removed one."""
     try:
         return get(slug).trusted_when_silent
     except LookupError:

@@ -1,6 +1,4 @@
-"""What a classifier is. It judges one stored asset, says what it found, and what it can see at
-all.
-"""
+"""Interfaces of classifiers. A classifier judges one image and states what it can see."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Coverage(StrEnum):
-    """How much of an L1 category a classifier can see. What is not listed it cannot see at all."""
+    """The degree to which a classifier sees an L1 category. Unlisted categories are not seen."""
 
     FULL = "full"
     PARTIAL = "partial"
@@ -26,12 +24,11 @@ class Coverage(StrEnum):
 
 
 class ClassifierError(Exception):
-    """The image could not be judged. It then goes to a person; ``retryable`` says whether to ask
-    again first.
+    """An image could not be judged and goes to a person, after retries if ``retryable``.
 
-    ``retry_after`` is for a classifier with a schedule of its own: it is asked again then, however
-    often it was asked before, and has to raise without it once it gives up. ``cost`` is what the
-    attempt cost all the same, in USD.
+    ``retry_after`` is for classifiers with their own schedule: they are retried then, whatever the
+    number of attempts, and must raise without it to give up. ``cost`` is the cost of the failed
+    attempt in USD.
     """
 
     def __init__(
@@ -49,20 +46,17 @@ class ClassifierError(Exception):
 
 
 class ImageUnavailableError(ClassifierError):
-    """The stored file is out of reach for now: the storage fails, or it is another host's. Never an
-    attempt.
-    """
+    """The stored file is temporarily out of reach. Does not count as an attempt."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, retry_after=storage_checks.RETRY_AFTER)
 
 
 class ServiceBusyError(ClassifierError):
-    """A remote classifier is away or has enough for now.
-    ``moderation.services.remote_classification`` says how long Loupe waits.
+    """A remote classifier is unavailable or overloaded.
 
-    ``wait``: when it asked to be called again. ``down``: the fault is the service's, so other
-    images need not try now.
+    ``wait`` is the delay it asked for. ``down`` means that the whole service fails, so other images
+    need not be tried now. ``moderation.services.remote_classification`` defines the waiting.
     """
 
     def __init__(
@@ -89,35 +83,34 @@ class Box:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    category: str  # a slug of moderation.taxonomy, L1 or L2
-    confidence: Decimal | None  # 0..100, on the classifier's own scale; None: it gives none
+    """A category found in an image."""
+
+    category: str  # slug of moderation.taxonomy, L1 or L2
+    confidence: Decimal | None  # 0..100 on the classifier's own scale; None if it gives none
     box: Box | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
-    """One answer. ``score`` 0..100 is for answers without a category; ``flagged`` None means it
-    gave no verdict.
+    """A classifier's result for one image.
 
-    ``note`` is a sentence of the classifier's that a person should read with its verdict.
+    ``score`` (0..100) is for results without a category. ``flagged`` is None without a verdict.
+    ``note`` is a message of the classifier that a person should read with the verdict.
     """
 
     findings: tuple[Finding, ...] = ()
     flagged: bool | None = None
     score: Decimal | None = None
-    covers: Mapping[str, Coverage] = field(
-        default_factory=dict
-    )  # L1 slug to coverage, of this very run
+    covers: Mapping[str, Coverage] = field(default_factory=dict)  # L1 slug to coverage in this run
     cost: Decimal = Decimal(0)  # USD
     note: str = ""
-    raw: dict[str, Any] = field(
-        default_factory=dict
-    )  # "level": the NSFW level that a score was asked at
+    raw: dict[str, Any] = field(default_factory=dict)  # "level": the NSFW level of the score
 
 
 def read_rendition(asset: Asset) -> bytes:
-    """Read the stored image. Raises ImageUnavailableError if that may work later, else
-    ClassifierError.
+    """Read the stored image.
+
+    Raises ImageUnavailableError if a later attempt may succeed, else ClassifierError.
     """
     try:
         with asset.rendition.open("rb") as file:
@@ -133,56 +126,55 @@ def read_rendition(asset: Asset) -> bytes:
 
 
 class Classifier(Protocol):
+    """The interface of all classifiers."""
+
     slug: str
     version: str
-    # Whether a run of it that found nothing may count towards an approval without the policy saying
-    # so by name.
+    # Whether a run without findings may count towards an approval, even if the policy does not
+    # trust this classifier explicitly.
     trusted_when_silent: bool
 
     @property
     def label(self) -> str:
-        """How people call it."""
+        """Name for people."""
         ...
 
     def applies_to(self, asset: Asset) -> bool:
-        """Whether it makes sense to ask at all (Novita's detection knows only images whose request
-        asked for it).
+        """Return whether the classifier can judge this asset.
+
+        Novita's detection, for example, exists only for requests that asked for it.
         """
         ...
 
     def classify(self, asset: Asset) -> Assessment:
-        """Judge the stored rendition. Raises ClassifierError; never returns a guess."""
+        """Judge the stored rendition. Raises ClassifierError instead of guessing."""
         ...
 
 
 @runtime_checkable
 class RemoteClassifier(Classifier, Protocol):
-    """A classifier behind a network, which judges several images in one call. A pump of its own
-    asks it.
-    """
+    """A classifier behind a network that judges several images per call, in a job of its own."""
 
     batch_size: int
 
     def classify_many(
         self, assets: Sequence[Asset]
     ) -> Iterator[Sequence[tuple[Asset, Assessment | ClassifierError]]]:
-        """Judge up to ``batch_size`` assets. Yields after each call what it brought; every asset
-        comes up once.
+        """Judge up to ``batch_size`` assets; yield the outcomes of each call, each asset once.
 
-        No call may take longer than a pump's slot is held (60 seconds). Raises nothing: an error is
-        an outcome.
+        A call must take less time than the lease of a job slot (60 seconds). Errors are outcomes
+        and are not raised.
         """
         ...
 
 
 @runtime_checkable
 class BytesClassifier(Classifier, Protocol):
-    """A classifier in this process that needs no stored asset, so it can answer a program at
-    once.
-    """
+    """A classifier in this process that needs no stored asset, so it can serve API calls."""
 
     def assess(self, content: bytes) -> Assessment | None:
-        """Judge a canonical rendition. None for a kind of image that it never judges. Raises
-        ClassifierError.
+        """Judge a canonical rendition.
+
+        Returns None for images that the classifier never judges. Raises ClassifierError.
         """
         ...

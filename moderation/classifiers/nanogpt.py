@@ -1,24 +1,19 @@
-"""nano-gpt's NSFW classification: yes or no about an image, no category, no number.
+"""Classifier of nano-gpt: yes or no for an image, without category and score.
 
-Page: https://docs.nano-gpt.com/api-reference/endpoint/nsfw-image.
+Documentation: https://docs.nano-gpt.com/api-reference/endpoint/nsfw-image.
 
-* **Coverage.** The page calls it "binary classification" of "NSFW concepts" and names none.
-  Explicit content is what
-  any such classifier looks for first, so it covers that, in part: from which confidence on, and in
-  which forms, nobody
-  says. Everything else, partial nudity, swimwear, violence, may or may not count as NSFW there, and
-  is not covered.
-* **Silence is not trusted.** A "no" is shown, and approves nothing by itself: what it means is not
-  documented, and
-  nobody has measured it.
-* **A "yes" means a person.** Without a number there is nothing for a policy to compare with a
-  threshold.
-* **A refusal speaks too.** When a call is refused as a violation of policy, its images are asked
-  about one by one, and
-  the one that is refused alone is flagged, with nano-gpt's own sentence.
+* **Coverage.** The documentation calls it "binary classification" of "NSFW concepts" and names
+  none. Such a classifier looks for explicit content first, so that is covered partially: the
+  threshold and the forms are undocumented. Partial nudity, swimwear, violence and all else may or
+  may not count as NSFW there and are not covered.
+* **Silence is not trusted.** A "no" is shown but approves nothing by itself: its meaning is neither
+  documented nor measured.
+* **A "yes" goes to a person.** Without a score, a policy has nothing to compare with a threshold.
+* **A refusal is a result.** If a call is refused as a policy violation, its images are sent one by
+  one, and an image that is refused alone is flagged, with nano-gpt's message.
 
-An image is sent as it is stored. Only one that is too large for a call is made smaller, in memory,
-and ``raw`` says so.
+Images are sent as stored. An image that is too large for a call is reduced in memory, and ``raw``
+records that.
 """
 
 from __future__ import annotations
@@ -66,8 +61,8 @@ Outcome = Assessment | ClassifierError
 Outcomes = list[tuple["Asset", Outcome]]
 
 COVERS = {"explicit": Coverage.PARTIAL}
-# A server that fails on a call, and then on two of its images alone, is down. One that fails on one
-# image is not.
+# A server that fails on a call and then on two of its images alone is down. A failure on one image
+# alone does not show that.
 FAILURES_IN_A_ROW = 3
 # Longer side in pixels and JPEG quality, tried in turn until an image fits into a call.
 SMALLER = ((4096, 90), (2048, 90), (1536, 85), (1024, 85))
@@ -75,17 +70,17 @@ SMALLER = ((4096, 90), (2048, 90), (1536, 85), (1024, 85))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sent:
-    """An asset as it travels."""
+    """An asset in the form in which it is sent."""
 
     asset: Asset
     content: bytes
     media_type: str
-    altered: str = ""  # how, if it is not the stored rendition byte for byte
-    owed: Decimal = Decimal(0)  # USD: its share of a call that brought nothing
+    altered: str = ""  # the change, if it is not the stored rendition byte for byte
+    owed: Decimal = Decimal(0)  # USD: its share of calls without a result
 
 
 class NanoGptVerdict:
-    """Implements ``RemoteClassifier``."""
+    """A ``RemoteClassifier``."""
 
     slug = "nanogpt"
     version = "nsfw-classifier"
@@ -101,7 +96,7 @@ class NanoGptVerdict:
         return True
 
     def classify(self, asset: Asset) -> Assessment:
-        """Ask about one image. Raises ClassifierError."""
+        """Judge one image. Raises ClassifierError."""
         found = [outcome for outcomes in self.classify_many([asset]) for _, outcome in outcomes]
         if isinstance(found[-1], ClassifierError):
             raise found[-1]
@@ -145,8 +140,9 @@ class NanoGptVerdict:
 
 
 def _call(provider: NanoGpt, images: list[_Sent]) -> tuple[Outcomes, list[_Sent]]:
-    """One call: what it brought, and which images have to be asked about one by one instead. Raises
-    ServerFailed.
+    """Make one call; return the outcomes, and the images to send one by one instead.
+
+    Raises ServerFailedError.
     """
     try:
         verdicts = provider.classify([(image.content, image.media_type) for image in images])
@@ -186,23 +182,24 @@ def _all(images: list[_Sent], outcome: Outcome) -> Outcomes:
 
 
 def _busy(error: ProviderBusyError, failures: int = 0) -> ServiceBusyError:
-    """A server that failed on a call may succeed on others; one that is not there, or has enough,
-    will not.
+    """Build the error for a failed call.
+
+    A server that failed on one call may succeed on others. A server that cannot be reached or
+    limits the rate will not.
     """
     return ServiceBusyError(
         str(error),
         wait=timedelta(seconds=error.retry_after or 0),
         down=failures >= FAILURES_IN_A_ROW or not isinstance(error, ServerFailedError),
-        cost=(
-            IMAGE_PRICE if isinstance(error, Unanswered) else Decimal(0)
-        ),  # it may have been billed
+        # A call without an answer may have been billed.
+        cost=IMAGE_PRICE if isinstance(error, Unanswered) else Decimal(0),
     )
 
 
 def _refused(
     provider: NanoGpt, image: _Sent, error: ProviderRejectedError | InvalidAnswerError
 ) -> Outcome:
-    """What a refusal of one image alone means."""
+    """Return the outcome for an image that was refused alone."""
     if isinstance(error, PolicyViolationError):
         raw = _raw(provider, image) | {"refused": str(error)}
         return Assessment(flagged=True, covers=COVERS, cost=image.owed, note=str(error), raw=raw)
@@ -233,13 +230,11 @@ def _raw(provider: NanoGpt, image: _Sent) -> dict[str, Any]:
 
 
 def _dollars(cost: Decimal | None, currency: str, images: int = 1) -> Decimal:
-    """As charged; by the price list where the answer names no price, or one that is not in
-    dollars.
-    """
+    """Return the charged cost in USD, or the list price if it is missing or in another currency."""
     return cost if cost is not None and currency == "USD" else IMAGE_PRICE * images
 
 
-# --- What is sent ---
+# --- Request ---
 def _prepare(assets: Sequence[Asset]) -> tuple[list[_Sent], Outcomes]:
     ready, unreadable = list[_Sent](), Outcomes()
     for asset in assets:
@@ -255,7 +250,7 @@ def _prepare(assets: Sequence[Asset]) -> tuple[list[_Sent], Outcomes]:
 
 
 def _fitting(asset: Asset, content: bytes) -> _Sent:
-    """The stored rendition, or a copy small enough for a call. Raises OSError."""
+    """Return the stored rendition, or a copy small enough for a call. Raises OSError."""
     media_type = f"image/{asset.image_type}"
     if data_url_length(len(content), media_type) <= BYTES_MAX:
         return _Sent(asset=asset, content=content, media_type=media_type)

@@ -1,8 +1,7 @@
-"""Novita's own detection, which came with the image
-(https://novita.ai/docs/api-reference/model-apis-task-result).
+"""Novita's own detection, delivered with the image.
 
-One number from 0 to 100 per image, no category and no verdict. ``valid`` says that detection ran,
-not that the image is clean.
+One score from 0 to 100 per image, without category and verdict. ``valid`` means that detection ran,
+not that the image is clean. Source: https://novita.ai/docs/api-reference/model-apis-task-result.
 """
 
 from __future__ import annotations
@@ -17,6 +16,8 @@ COST = Decimal("0.0015")  # USD per image, https://novita.ai/docs/api-reference/
 
 
 class NovitaDetection:
+    """A ``Classifier`` that reads the stored detection."""
+
     slug = "novita"
     label = "Novita detection"
     version = "v3"
@@ -48,7 +49,8 @@ class NovitaDetection:
         )
 
     def covers(self, level: int) -> dict[str, Coverage]:
-        """The L1 categories of a detection level: whole, except where a level stops short of an
-        L2.
+        """Return the L1 categories of a detection level, all with full coverage.
+
+        Also where a level leaves out single L2 categories.
         """
         return {taxonomy.get(slug).l1: Coverage.FULL for slug in taxonomy.level_categories(level)}

@@ -1,12 +1,12 @@
-"""The local detector: NudeNet's 320n weights with pre- and post-processing of our own.
+"""Local detector: NudeNet's 320n weights with Loupe's own pre- and postprocessing.
 
-The package's own pipeline feeds the net BGR, resizes without antialiasing and lets one class hide
-another, so only its weights are used: the ONNX file is located without importing the package. The
-weights are AGPL-3.0 (extra ``local``).
+The package's own pipeline feeds the network BGR, resizes without antialiasing, and lets one class
+hide another. Therefore only its weights are used: the ONNX file is located without importing the
+package. The weights are AGPL-3.0 (extra ``local``).
 
-The net is a YOLOv8n: RGB 0..1, [1, 3, H, W] in, [1, 4 + 18, anchors] out (centre x, centre y,
-width, height in input pixels, then 18 independent class scores). It sees nudity only, is nearly
-blind on drawings, and says "nothing found", never "safe".
+The network is a YOLOv8n. Input: [1, 3, H, W], RGB 0..1. Output: [1, 4 + 18, anchors], that is
+centre x, centre y, width, height in input pixels, then 18 independent class scores. It sees only
+nudity, is nearly blind on drawings, and says "nothing found", never "safe".
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 MODEL_FILE: Final = "320n.onnx"
 MODEL_SHA256: Final = "c15d8273adad2d0a92f014cc69ab2d6c311a06777a55545f2c4eb46f51911f0f"
-# Count up whenever the pixels the net gets, or the rules below, change: results of another version
+# Increment whenever the network's input or the rules below change: results of different versions
 # are not comparable.
 PREPROCESSING: Final = 1
 RULES: Final = 1
@@ -66,31 +66,27 @@ LABELS: Final = (
     "BUTTOCKS_COVERED",
 )
 
-# Every threshold of this classifier, on the detector's uncalibrated scale of 0..1. These are start
-# values that nobody has validated on real targets; a finding only reports, what happens to it is up
-# to the policy.
+# All thresholds, on the detector's uncalibrated scale of 0..1. The values are initial ones and not
+# validated on real targets. A finding is only a report; the policy decides what happens to it.
 THRESHOLDS: Final = {
-    "box": 0.20,  # weaker boxes are not drawn
-    "overlap": (
-        0.45
-    ),  # of two boxes of one class that overlap more (intersection over union) the weaker goes
+    "box": 0.20,  # boxes below this score are dropped
+    # Intersection over union: of two boxes of a class above it, the weaker one is dropped.
+    "overlap": 0.45,
     "explicit": 0.20,  # genitals, anus, female breast: reported
-    "explicit.flag": 0.50,  # and from here on a verdict
-    "buttocks": 0.35,  # reported as explicit; below as partly bare
-    "buttocks.flag": (
-        0.70
-    ),  # a verdict only in company, because round shapes of any kind score up to .83
-    "company": 0.25,  # any other part of a body or a face
-    "buttocks.alone": 0.49,  # without company the confidence is held down to this
+    "explicit.flag": 0.50,  # a verdict
+    "buttocks": 0.35,  # reported as explicit; below that, as partly bare
+    # A verdict only together with another label: round shapes of any kind score up to 0.83.
+    "buttocks.flag": 0.70,
+    "company": 0.25,  # minimum score of the other label: any part of a body, or a face
+    "buttocks.alone": 0.49,  # maximum confidence without another label
     "male-breast": 0.40,
     "partial.buttocks": 0.20,
     "partial.breast": 0.10,
     "obstructed": 0.35,  # "covered" means any clothing, so this is weak
-    "swimwear": 0.30,  # something covered and a bare belly, both
+    "swimwear": 0.30,  # minimum score of both a covered part and a bare belly
 }
 
-# Which label speaks for which category. Labels that are absent are context: a person is in the
-# picture, nothing more.
+# Labels by category. All other labels are context: a person is in the picture.
 EXPLICIT: Final = (
     "FEMALE_GENITALIA_EXPOSED",
     "MALE_GENITALIA_EXPOSED",
@@ -99,24 +95,20 @@ EXPLICIT: Final = (
 )
 OBSTRUCTED: Final = ("ANUS_COVERED", "FEMALE_GENITALIA_COVERED")
 SWIMWEAR: Final = ("FEMALE_GENITALIA_COVERED", "FEMALE_BREAST_COVERED", "BUTTOCKS_COVERED")
-# All else it cannot see: no sexual activity, toys, kissing, and none of the other seven L1
-# categories.
+# Not covered: sexual activity, toys, kissing, and the other seven L1 categories.
 COVERS: Final = {
     "explicit": Coverage.PARTIAL,
     "non-explicit": Coverage.PARTIAL,
     "swimwear-underwear": Coverage.HEURISTIC,
 }
 
-_LOOK: Final = 320  # pixels; what the net was trained on
-_CLOSE_LOOK: Final = (
-    640  # a second look at four times the price finds what is small in a large or long picture
-)
+_LOOK: Final = 320  # pixels; the size that the network was trained on
+# Pixels. A second pass at four times the cost finds small parts in large or long images.
+_CLOSE_LOOK: Final = 640
 _LARGE: Final = 1280  # pixels
 _LONG: Final = 2  # longer side to shorter side
-_DRAFT: Final = {
-    _LOOK: 512,
-    _CLOSE_LOOK: 1280,
-}  # a JPEG is decoded no larger than needed, yet larger than the input
+# Input size to draft size: a JPEG is decoded no larger than needed, but larger than the input.
+_DRAFT: Final = {_LOOK: 512, _CLOSE_LOOK: 1280}
 _CANDIDATES: Final = 300  # boxes per class that are compared with each other, strongest first
 
 Floats = NDArray[np.float32]
@@ -124,6 +116,8 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Detection:
+    """A box of the detector."""
+
     label: str
     score: float  # 0..1
     box: Box
@@ -131,13 +125,15 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Detections:
-    maxima: dict[str, float]  # the highest score of every label, 0..1, however weak
+    """The results of all passes over one image."""
+
+    maxima: dict[str, float]  # the highest score of every label, 0..1, also below the thresholds
     boxes: tuple[Detection, ...]  # strongest first
     looks: tuple[int, ...]  # input sizes in pixels
 
 
 class NudeNet:
-    """Implements ``BytesClassifier``."""
+    """A ``BytesClassifier``."""
 
     slug = "local"
     label = "Local detector (NudeNet 320n)"
@@ -155,7 +151,7 @@ class NudeNet:
 
 
 def assess_bytes(content: bytes) -> Assessment:
-    """Judge a canonical rendition, which is our own encoder's work. Raises ClassifierError."""
+    """Judge a canonical rendition, encoded by Loupe. Raises ClassifierError."""
     try:
         with Image.open(io.BytesIO(content), formats=("JPEG", "PNG", "WEBP")) as image:
             detections = detect(image)
@@ -165,7 +161,7 @@ def assess_bytes(content: bytes) -> Assessment:
         raise ClassifierError(
             "There was not enough memory to judge the image.", retryable=True
         ) from error
-    # Pillow and ONNX Runtime raise almost anything; none of it may read as "nothing found".
+    # Pillow and ONNX Runtime raise many exception types; none may pass as "nothing found".
     except Exception as error:
         raise ClassifierError(f"The local detector failed ({type(error).__name__}).") from error
     findings, flagged = judge(detections)
@@ -202,13 +198,14 @@ def assess_bytes(content: bytes) -> Assessment:
 
 
 def detect(image: Image.Image) -> Detections:
-    """Run the net on an upright picture without alpha. Raises ClassifierError when its answer is
-    unusable.
+    """Run the network on an upright image without alpha.
+
+    Raises ClassifierError if the output is invalid.
     """
     looks = looks_for(image.size)
     width, height = image.size
-    # Only a JPEG that is not loaded yet heeds this: it then decodes at a half, a quarter or an
-    # eighth of its size.
+    # Applies only to a JPEG that is not loaded yet: it is decoded at a half, a quarter or an eighth
+    # of its size.
     image.draft("RGB", (_DRAFT[looks[-1]], _DRAFT[looks[-1]]))
     picture = image.convert("RGB")
     maxima = np.zeros(len(LABELS), dtype=np.float32)
@@ -225,13 +222,16 @@ def detect(image: Image.Image) -> Detections:
 
 
 def looks_for(size: tuple[int, int]) -> tuple[int, ...]:
+    """Return the input sizes of the passes over an image of this size."""
     short, long = sorted(size)
     return (_LOOK, _CLOSE_LOOK) if long > _LARGE or long > _LONG * short else (_LOOK,)
 
 
 def prepare(picture: Image.Image, size: int) -> Floats:
-    """Return [1, 3, size, size], RGB 0..1: antialiased, the longer side filled, black to the right
-    or at the bottom.
+    """Return the network's input: [1, 3, size, size], RGB 0..1.
+
+    Resized with antialiasing so that the longer side fits, and padded with black at the right or
+    bottom.
     """
     scale = size / max(picture.size)
     fitted = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
@@ -242,14 +242,15 @@ def prepare(picture: Image.Image, size: int) -> Floats:
 
 
 def _run(square: Floats) -> Floats:
-    """Return [22, anchors]. Raises ClassifierError for an answer of another shape or outside
-    0..1.
+    """Return the network's output [22, anchors].
+
+    Raises ClassifierError for another shape or values outside 0..1.
     """
     output = np.asarray(session().run(None, {"images": square})[0], dtype=np.float32)
     if output.ndim != 3 or output.shape[:2] != (1, 4 + len(LABELS)) or output.shape[2] == 0:
         raise ClassifierError("The local detector's model gave an answer of another shape.")
     scores = output[0, 4:]
-    # Written so that NaN fails, too.
+    # This form also rejects NaN.
     if not (np.isfinite(output).all() and scores.min() >= 0 and scores.max() <= 1):
         raise ClassifierError("The local detector's model gave numbers that are no scores.")
     found: Floats = output[0]
@@ -257,9 +258,9 @@ def _run(square: Floats) -> Floats:
 
 
 def _candidates(output: Floats, *, scale: float, size: tuple[int, int]) -> Floats:
-    """Return [n, 6]: label index, score, and left, top, right, bottom in fractions of the picture.
+    """Return [n, 6]: label index, score, and left, top, right, bottom as fractions of the image.
 
-    An anchor counts once for each label it scores on; choosing the best one only would let COVERED
+    An anchor counts for every label above the threshold: with only the best label, COVERED would
     hide EXPOSED.
     """
     labels, anchors = np.nonzero(output[4:] >= THRESHOLDS["box"])
@@ -276,12 +277,12 @@ def _candidates(output: Floats, *, scale: float, size: tuple[int, int]) -> Float
     rows = np.stack(
         [labels.astype(np.float32), output[4 + labels, anchors], *corners.clip(0, 1)], axis=1
     )
-    # What lies wholly in the padding has no extent left.
+    # Boxes entirely in the padding have no extent left.
     return rows[(rows[:, 4] > rows[:, 2]) & (rows[:, 5] > rows[:, 3])]
 
 
 def _suppress(rows: Floats) -> tuple[Detection, ...]:
-    """Non-maximum suppression within each label; returns what is left, strongest first."""
+    """Apply non-maximum suppression within each label; return the rest, strongest first."""
     kept: list[Floats] = []
     for label in np.unique(rows[:, 0]):
         mine = rows[rows[:, 0] == label]
@@ -309,7 +310,7 @@ def _suppress(rows: Floats) -> tuple[Detection, ...]:
 
 
 def _overlaps(corners: Floats) -> Floats:
-    """Return [n, n], intersection over union of every pair of [n, 4] left, top, right, bottom."""
+    """Return [n, n]: intersection over union of every pair of [n, 4] left, top, right, bottom."""
     low = np.maximum(corners[:, None, :2], corners[None, :, :2])
     high = np.minimum(corners[:, None, 2:], corners[None, :, 2:])
     shared = (high - low).clip(0).prod(axis=2)
@@ -320,13 +321,12 @@ def _overlaps(corners: Floats) -> Floats:
 
 
 def judge(detections: Detections) -> tuple[tuple[Finding, ...], bool | None]:
-    """Apply the mapping: the findings, one per category, and the verdict.
+    """Map scores to findings, one per category, and a verdict.
 
-    The verdict is True from the flag thresholds on, False when nothing at all is reported, and None
-    in between.
+    The verdict is True from the flag thresholds on, False without any finding, and None in between.
     """
     scores, limit = detections.maxima, THRESHOLDS
-    found: list[tuple[str, float, str]] = []  # category, score, the label whose box is shown
+    found: list[tuple[str, float, str]] = []  # category, score, label of the shown box
     flagged = False
 
     best = max(EXPLICIT, key=scores.__getitem__)
@@ -360,8 +360,9 @@ def judge(detections: Detections) -> tuple[tuple[Finding, ...], bool | None]:
 
 
 def _partial(scores: dict[str, float]) -> tuple[float, str] | None:
-    """The strongest sign of partly bare skin: score and label. Stronger ones of the same parts are
-    explicit.
+    """Return score and label of the strongest sign of partly bare skin, or None.
+
+    Higher scores of the same labels count as explicit.
     """
     limit = THRESHOLDS
     signs = [
@@ -382,8 +383,9 @@ def _finding(category: str, score: float, label: str, detections: Detections) ->
 
 
 def model_path() -> Path:
-    """Find the weights without importing the package, which would load OpenCV. Raises
-    ClassifierError.
+    """Find the weights without importing the package, which would load OpenCV.
+
+    Raises ClassifierError.
     """
     spec = importlib.util.find_spec("nudenet")
     for folder in (spec.submodule_search_locations or []) if spec else []:
@@ -399,17 +401,20 @@ _starting = threading.Lock()
 
 
 def session() -> Any:
-    """Return this process's ONNX Runtime session, started at the first call. Raises
-    ClassifierError.
+    """Return this process's ONNX Runtime session, created on first use.
+
+    Raises ClassifierError.
     """
-    with _starting:  # sessions themselves are safe to share among threads
+    with _starting:  # sessions themselves are thread-safe
         return _session(os.getpid())
 
 
 @functools.lru_cache(maxsize=1)
 def _session(process_id: int) -> Any:
-    """``process_id`` makes a forked worker start its own: a session's threads do not survive a
-    fork.
+    """Create the session.
+
+    ``process_id`` is a cache key, so that a forked worker creates its own session: a session's
+    threads do not survive a fork.
     """
     try:
         import onnxruntime
@@ -425,8 +430,8 @@ def _session(process_id: int) -> Any:
             " nudenet==3.4.2."
         )
     options = onnxruntime.SessionOptions()
-    # One thread per worker and as many workers as cores: two processes of one thread do a third
-    # more than one of two.
+    # One thread per worker, as many workers as cores: two processes with one thread each have a
+    # third more throughput than one process with two threads.
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -435,8 +440,7 @@ def _session(process_id: int) -> Any:
 
 
 def _forget_lock() -> None:
-    # Another thread may have held it at the moment of the fork, and nobody would ever release it
-    # here.
+    # Another thread may hold the lock during the fork; in the child it would never be released.
     global _starting
     _starting = threading.Lock()
 

@@ -1,6 +1,4 @@
-"""The sandbox's classifier: reads the marker in the pixels of sandbox pictures. Knows no other
-image.
-"""
+"""Classifier of the sandbox: reads the marker in sandbox pictures and judges no other images."""
 
 from __future__ import annotations
 
@@ -22,6 +20,8 @@ from moderation.classifiers.base import (
 
 
 class Sandbox:
+    """A ``BytesClassifier``."""
+
     slug = "sandbox"
     label = "Sandbox"
     version = "1"
@@ -39,7 +39,7 @@ class Sandbox:
         return assessment
 
     def assess(self, content: bytes) -> Assessment | None:
-        """None for a picture that is not the sandbox's."""
+        """Read the marker; None for a picture that is not the sandbox's."""
         with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as image:
             labels = marker.read(image.convert("RGB"))
         if labels is None:

@@ -1,23 +1,19 @@
-"""Scenario's labels, which came with the asset
-(https://docs.scenario.com/get-started/documentation/nsfw).
+"""Scenario's labels, delivered with the asset.
 
-Scenario lets Amazon Rekognition look at every image and passes on the names of the top level: no
-score, no second level, and nothing at all until it has looked. So:
+Source: https://docs.scenario.com/get-started/documentation/nsfw. Scenario runs Amazon Rekognition
+on every image and passes on the top-level names: no score, no second level, and nothing before the
+image has been checked. Therefore:
 
-* **No confidence is given, and none is made up.** A finding holds None. The policy then neither
-  rejects by it nor lets
-  it fall under a threshold: a label in a category that the policy watches goes to a person. The
-  desk says "no
-  confidence given".
-* **An unknown label means a person.** It is kept word for word, and the run is flagged, which no
-  policy may overlook.
-* **Absent is not clean.** Scenario looks at an image "within seconds" after it is made, so an asset
-  that was imported
-  before that is asked about again, at growing distances over an hour, and goes to a person after
-  the last.
-* **Coverage is partial everywhere.** All ten categories are looked for, but from a confidence on
-  that Scenario does not
-  name (Rekognition's own default is 50), and only images made since it began labelling have labels.
+* **Findings have no confidence.** The policy can neither reject by them nor ignore them: a label in
+  a watched category goes to a person. The desk shows "no confidence given".
+* **An unknown label goes to a person.** The label is kept verbatim and the run is flagged, which no
+  policy may ignore.
+* **Missing labels do not mean "clean".** Scenario checks an image "within seconds" after creation.
+  An asset imported before that is queried again with growing delays for an hour, and then goes to a
+  person.
+* **Coverage is partial.** All ten categories are checked, but from a confidence on that Scenario
+  does not document (Rekognition's default is 50), and only images created since the introduction of
+  labels have them.
 """
 
 from __future__ import annotations
@@ -37,11 +33,13 @@ from moderation.classifiers.base import Assessment, ClassifierError, Coverage, F
 
 FIRST_PAUSE = timedelta(seconds=30)
 LONGEST_PAUSE = timedelta(minutes=15)
-PATIENCE = timedelta(hours=1)  # from the import on
-NAMED = 5  # unknown labels named in a sentence
+PATIENCE = timedelta(hours=1)  # since the import
+NAMED = 5  # unknown labels named in a message
 
 
 class ScenarioLabels:
+    """A ``Classifier`` that reads the stored labels, and asks Scenario if they are missing."""
+
     slug = "scenario"
     label = "Scenario"
     version = "rekognition-l1"
@@ -61,8 +59,9 @@ class ScenarioLabels:
         return assess([str(label) for label in labels], asked_again=asked_again)
 
     def _ask_again(self, asset: Asset, project: str) -> Sequence[str]:
-        """The labels that were not there at the import. Raises ClassifierError, with the time of
-        the next try.
+        """Fetch the labels that were missing at the import.
+
+        Raises ClassifierError, with the time of the next attempt if there is one.
         """
         if settings.SCENARIO is None:
             raise ClassifierError(
@@ -87,9 +86,7 @@ class ScenarioLabels:
         raise ClassifierError(sentence, retry_after=pause)
 
     def _pause(self, asset: Asset, *, at_least: timedelta = timedelta()) -> timedelta | None:
-        """As long as the image has been here already, so the pauses grow; None once patience has an
-        end.
-        """
+        """Return the next delay, equal to the asset's age so far; None after PATIENCE."""
         age = timezone.now() - asset.created_at
         return None if age >= PATIENCE else max(min(max(age, FIRST_PAUSE), LONGEST_PAUSE), at_least)
 
@@ -99,13 +96,13 @@ def _minutes(span: timedelta) -> str:
 
 
 def _listed(labels: Sequence[str]) -> str:
-    """The labels in quotation marks, a few of them, because they come from outside."""
+    """Quote the first few labels, shortened because they are external data."""
     shown = ", ".join(f"“{label[:60]}”" for label in labels[:NAMED])
     return shown + (f" and {len(labels) - NAMED} more" if len(labels) > NAMED else "")
 
 
 def assess(labels: Sequence[str], *, asked_again: bool = False) -> Assessment:
-    """What Scenario's labels say in our words. ``flagged`` says that one of them is unknown."""
+    """Translate Scenario's labels. ``flagged`` means that a label is unknown."""
     slugs: dict[str, None] = {}
     unknown: list[str] = []
     details: dict[str, list[str]] = {}

@@ -690,8 +690,8 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="review",
             constraint=models.CheckConstraint(
-                # One by one, as the model says it now: it means the same as the list that stood here, so databases
-                # that were made with that one stay as they are.
+                # Single conditions, as in the model. They are equivalent to the list that was here
+                # before, so existing databases stay as they are.
                 condition=one_of(
                     "status", ["classifying", "pending", "escalated", "approved", "rejected"]
                 ),

@@ -1,8 +1,9 @@
-"""Decisions cannot be altered or deleted, not even through queryset.update(), raw SQL or the admin.
+"""Triggers that refuse changes to decisions, also by queryset.update(), raw SQL or the admin.
 
-Row triggers let TRUNCATE pass on PostgreSQL, so it has a trigger of its own; an empty table may be truncated, which is how
-a test database is cleaned. ENABLE ALWAYS keeps them working under session_replication_role = replica.
-On SQLite INSERT OR REPLACE fires the delete trigger only with PRAGMA recursive_triggers (config.settings).
+Row triggers do not fire for TRUNCATE on PostgreSQL, so it has its own trigger. An empty table may
+be truncated, because test databases are cleaned that way. ENABLE ALWAYS keeps the triggers active
+with session_replication_role = replica. On SQLite, INSERT OR REPLACE fires the delete trigger only
+with PRAGMA recursive_triggers (config.settings).
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from django.utils import timezone
 
 from moderation import roles
 
-# Category, from which confidence a person looks, from which the policy rejects by itself (None: never).
-# Start values. They are on the classifiers' own scales and not validated against anybody's images.
+# Category, confidence from which a person reviews, confidence from which the policy rejects (None:
+# never). Initial values on the classifiers' own scales, not validated on real images.
 RULES = [
     ("explicit", 20, 90),
     ("non-explicit", 30, None),
@@ -30,7 +30,7 @@ NOTE = (
 
 
 def make(apps, schema_editor):
-    # Permissions are normally made after the last migration; the groups need them now.
+    # Permissions are normally created after the last migration, but the groups need them here.
     for label in ("generation", "moderation"):
         config = live_apps.get_app_config(label)
         create_permissions(config, verbosity=0, apps=apps, using=schema_editor.connection.alias)

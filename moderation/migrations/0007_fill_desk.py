@@ -1,4 +1,4 @@
-"""What queues filter by, copied onto the reviews that are there already; whose decision stands; the tally's one row."""
+"""Fill the new columns of existing reviews, and create the single row of the word statistics."""
 
 from __future__ import annotations
 

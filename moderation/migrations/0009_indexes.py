@@ -1,4 +1,4 @@
-"""Indexes that a million reviews need: for two filters at once, and for the record by name and by verdict."""
+"""Indexes for a million reviews: for pairs of filters, and for the record by name and verdict."""
 
 from __future__ import annotations
 

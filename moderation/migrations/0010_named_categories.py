@@ -1,4 +1,4 @@
-"""An index over the categories that decisions name."""
+"""Index of the categories that decisions name."""
 
 from __future__ import annotations
 

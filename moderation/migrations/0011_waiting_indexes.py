@@ -1,4 +1,7 @@
-"""Indexes that hold only what is not decided, for the queues, or only what is; and ones that no decision changes."""
+"""Partial indexes on undecided reviews for the queues, and on decided ones.
+
+Also indexes on columns that no decision changes.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,10 @@ def review_index(name, fields, **options):
 
 
 def without_index(model, name, index, column, **field):
-    """Drop a foreign key's own index by its name: altering the field would have SQLite copy the table, which loses its
-    triggers."""
+    """Drop a foreign key's own index by its name.
+
+    Altering the field would make SQLite copy the table, which loses its triggers.
+    """
     table = f"moderation_{model}"
     return migrations.SeparateDatabaseAndState(
         database_operations=[
@@ -53,7 +58,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        # Each is the beginning of another index.
+        # Each one is a prefix of another index.
         without_index(
             "decision",
             "reviewer",
@@ -70,7 +75,8 @@ class Migration(migrations.Migration):
             on_delete=django.db.models.deletion.SET_NULL,
             related_name="claimed_reviews",
         ),
-        # The other way round: SQLite appends at the end of an index with less work than at its beginning.
+        # Descending: appending at the end of an index costs SQLite less than inserting at its
+        # start.
         migrations.RemoveIndex(model_name="decision", name="decision_newest"),
         migrations.AddIndex(
             model_name="decision",

@@ -1,7 +1,7 @@
-"""Take the index of hashes away, which nothing asks.
+"""Drop the index of hashes, which no query uses.
 
-SQLite cannot take a column's uniqueness away but by copying the table, which leaves the triggers behind that keep it
-append-only; so they are made anew, in the same transaction.
+SQLite removes a unique constraint only by copying the table, which loses the triggers that keep it
+append-only. They are therefore created again in the same transaction.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What somebody has decided today is counted in one index."""
+"""Covering index for the number of decisions a person made today."""
 
 from __future__ import annotations
 

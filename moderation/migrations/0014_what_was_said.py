@@ -1,4 +1,4 @@
-"""A review keeps what the classifiers said. Older ones go on without: theirs is read from the tables."""
+"""Store the classifiers' results with the review. Older reviews read them from the tables."""
 
 from __future__ import annotations
 

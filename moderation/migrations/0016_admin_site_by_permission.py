@@ -1,4 +1,4 @@
-"""Policy leads and auditors open the admin site by a permission of their roles, without being staff."""
+"""Admit policy leads and auditors to the admin site by a permission, without staff status."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from moderation import roles
 
 
 def give(apps, schema_editor):
-    # Permissions are normally made after the last migration; the groups need them now.
+    # Permissions are normally created after the last migration, but the groups need them here.
     create_permissions(
         live_apps.get_app_config("moderation"),
         verbosity=0,

@@ -1,4 +1,4 @@
-"""A review names who asked for its image, so that it is not dealt to them."""
+"""Store the requester with the review, so that they are not given their own images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.db import migrations, models
 from django.db.models import OuterRef, Subquery
 from django.db.models.functions import Coalesce
 
-# Index → its columns between the status and decided_at.
+# Index name to its columns between the status and decided_at.
 INDEXES = {
     "queue": ["-priority", "id", "headline_l1", "created_at", "claimed_until"],
     "oldest": ["id", "headline_l1", "source", "provider"],

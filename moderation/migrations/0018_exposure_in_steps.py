@@ -1,4 +1,4 @@
-"""Exposure is counted in steps of five minutes, so that the last 60 minutes can be added up at any time."""
+"""Count exposure in steps of five minutes, which add up to the last 60 minutes at any time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STEP, LAST_STEP = timedelta(minutes=5), timedelta(minutes=55)
 
 
 def move_to_newest_step(apps: Any, schema_editor: Any) -> None:
-    """Count what was seen in the last two clock hours as seen at their end, so that none of it is forgotten early."""
+    """Move the counts of the last two clock hours to their end, so that none expires early."""
     exposure = apps.get_model("moderation", "Exposure")
     now = timezone.now()
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)

@@ -1,4 +1,4 @@
-"""What classifiers found, and by which policy: whole, without numbers nobody gave."""
+"""Store the found categories, missing confidences, and the policy in force."""
 
 from importlib import import_module
 
@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
             model_name="label",
             name="label_confidence_is_percent",
         ),
-        # On SQLite its table is copied when the column goes again, and the triggers with it.
+        # On SQLite, removing the column copies the table and loses its triggers.
         migrations.RunPython(append_only.unlock, append_only.lock),
         migrations.AddField(
             model_name="decision",

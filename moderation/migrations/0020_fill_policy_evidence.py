@@ -1,11 +1,11 @@
-"""Fill what 0019 added from what is known: groups found, missing confidences, activations, and what policies did."""
+"""Fill the new columns of 0019: categories, missing confidences, activations, policy effects."""
 
 from __future__ import annotations
 
 from django.db import migrations
 from django.db.models import F, Min, Q
 
-# As moderation.models.found.BITS was then.
+# The value of found_categories.BITS at the time of this migration.
 BITS = {
     "explicit": 1,
     "non-explicit": 2,
@@ -18,7 +18,7 @@ BITS = {
     "gambling": 256,
     "hate-symbols": 512,
 }
-# The one classifier that gave no confidence; its labels held 50 in that place.
+# The only classifier without confidences; its labels had 50 instead.
 WITHOUT_CONFIDENCE = "scenario"
 
 
@@ -43,7 +43,7 @@ def note_found(apps, schema_editor):
 
 
 def note_activations(apps, schema_editor):
-    """The first policy came into force with its own migration, which left no activation."""
+    """Record the activation of the first policy, which its own migration activated without one."""
     policy, activation = (
         apps.get_model("moderation", "Policy"),
         apps.get_model("moderation", "PolicyActivation"),
@@ -59,7 +59,7 @@ def note_activations(apps, schema_editor):
 
 
 def keep_what_policies_did(apps, schema_editor):
-    """Those in the record approved imported files like any other."""
+    """Let used policies approve imports: they did so before the setting existed."""
     policy = apps.get_model("moderation", "Policy")
     for row in policy.objects.all():
         used = row.review_set.exists() or row.decision_set.exists()
@@ -74,7 +74,7 @@ def fill(apps, schema_editor):
 
 
 def unfill(apps, schema_editor):
-    """Give labels back the number that they had to have."""
+    """Restore the confidence that labels were required to have."""
     label = apps.get_model("moderation", "Label")
     label.objects.filter(confidence__isnull=True).update(confidence=50)
 

@@ -1,4 +1,4 @@
-"""Queues and searches go by all that was found, not by the headline."""
+"""Indexes on all found categories instead of the top category."""
 
 from django.db import migrations, models
 

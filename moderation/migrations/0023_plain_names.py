@@ -1,4 +1,4 @@
-"""Give fields and models the names of the glossary. Only names change: no row is rewritten."""
+"""Rename fields and models to the words of the glossary. No row is rewritten."""
 
 from django.db import migrations, models
 
@@ -19,10 +19,10 @@ COLUMNS = {
 
 
 def rename_columns():
-    """Rename fields in the state, and columns in the database by the statement both databases have.
+    """Rename fields in the state, and columns by a statement that both databases support.
 
-    SQLite would copy the whole table for a column with a CHECK, and Django does not rename the fields of indexes. The
-    statement renames the column in checks and indexes too.
+    Django's RenameField makes SQLite copy the whole table for a column with a CHECK, and does not
+    rename the fields of indexes. The statement also renames the column in checks and indexes.
     """
     for model, names in COLUMNS.items():
         table = f"moderation_{model}"
@@ -38,7 +38,7 @@ def rename_columns():
             )
 
 
-# The indexes in the database follow their columns; only the state has to be told.
+# Indexes in the database follow their columns; only the migration state needs the change.
 INDEXES = [
     migrations.RemoveIndex(
         model_name="review",

@@ -42,9 +42,8 @@ class Numbers:
     """The counts of a user's queues and of their decisions of today."""
 
     depths: list[Depth]
-    verdicts: list[
-        tuple[Verdict, str, int]
-    ]  # verdict, name, count since midnight (UTC) of decisions in effect
+    # Verdict, name, and number of decisions since midnight (UTC) that are in effect.
+    verdicts: list[tuple[Verdict, str, int]]
 
 
 def numbers_of(user: User) -> Numbers:

@@ -18,9 +18,8 @@ from moderation.queues import Queue
 
 def part(name: str, context: Mapping[str, Any]) -> SafeString:
     """Render ``templates/jinja2/desk/<name>.html``."""
-    return mark_safe(
-        render_to_string(f"desk/{name}.html", dict(context), using="jinja2")
-    )  # escaped by Jinja2
+    # Escaped by Jinja2.
+    return mark_safe(render_to_string(f"desk/{name}.html", dict(context), using="jinja2"))
 
 
 def hidden(request: HttpRequest, queue: Queue | None) -> SafeString:

@@ -84,12 +84,10 @@ class Report:
     held_until: datetime | None = None
     per_minute: int = 0
     tokens: Decimal | None = None
-    counts: list[tuple[str, str, int]] = field(
-        default_factory=list
-    )  # status, label, number of requests
-    spent: list[tuple[str, int, Decimal | None]] = field(
-        default_factory=list
-    )  # period, images, USD billed
+    # Status, label, number of requests.
+    counts: list[tuple[str, str, int]] = field(default_factory=list)
+    # Period, images, USD billed.
+    spent: list[tuple[str, int, Decimal | None]] = field(default_factory=list)
 
 
 def services() -> Iterator[Service]:

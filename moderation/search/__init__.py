@@ -1,8 +1,7 @@
-"""Search over everything that was ever stored: words, ids, hashes, seeds, names, and pictures that
-look alike.
+"""Search over all stored images: words, ids, hashes, seeds, names and visual similarity.
 
-``query`` reads what was typed, ``forms`` what else the address says, ``conditions`` what that asks
-of an image, ``plan`` how it is answered in time, ``page`` what of it is shown.
+``query`` parses the text, ``forms`` the other URL parameters, ``conditions`` express them as
+database filters, ``plan`` executes them in bounded time, and ``page`` builds the results.
 """
 
 from __future__ import annotations

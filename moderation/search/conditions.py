@@ -1,7 +1,7 @@
-"""What a search asks of an image. Each condition can do two things, and the plan chooses which.
+"""Search conditions. Each one offers two ways of execution, and the plan chooses.
 
-``filter`` says it about one review, for a walk over the newest ones. ``ids`` names all images it is
-true of, by an index of its own, or says None when they are more than a page can afford.
+``filter`` returns a condition on one review, for a walk over the newest reviews. ``ids`` returns
+all matching asset ids by an own index, or None if there are too many.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from moderation.models.reviews import ReviewQuerySet
 from moderation.search import sample
 from moderation.search.query import Term
 
-# An index is asked for all it has when that is no more than this.
+# An index is read completely only up to this number of rows.
 RARE = 10_000
-# What crossing lists of the index over words may cost: the length of the shortest, once for each
-# list.
+# Cost limit for intersecting lists of the word index: the length of the shortest list, times the
+# number of lists.
 LISTS = 300_000
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Between which asset ids to search: ids follow arrival."""
+    """A range of asset ids to search; ids follow arrival."""
 
     since: int
     before: int
@@ -45,6 +45,8 @@ class Span:
 
 
 class Condition(Protocol):
+    """The interface of a search condition."""
+
     def filter(self) -> Q: ...
 
     def ids(self, span: Span) -> list[int] | None: ...
@@ -52,7 +54,7 @@ class Condition(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """These images and no others."""
+    """Only these images."""
 
     assets: Collection[int]
 
@@ -65,7 +67,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class NotAmong:
-    """All images but these few."""
+    """All images except these few."""
 
     assets: Collection[int]
 
@@ -78,23 +80,22 @@ class NotAmong:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Equality in columns of the review itself: status, source, provider; and a category that a
-    classifier found.
-    """
+    """Equality in columns of the review (status, source, provider), and a found category."""
 
     values: Mapping[str, str] = field(default_factory=dict)
     found: str = ""  # L1 or L2
 
     def filter(self) -> Q:
-        """In a function, because the planner would else take an index over these columns and sort
-        all it finds.
+        """Build the condition, with the columns wrapped in a function.
+
+        Otherwise the planner uses an index on these columns and sorts all matches.
         """
         q = Q()
         for column, value in self.values.items():
             q &= Q(Exact(Coalesce(column, Value("")), value))
         if self.found:
             q &= Q(HasFound(bits_of([self.found])))
-        if "." in self.found:  # the column knows groups alone
+        if "." in self.found:  # the column has L1 categories only
             q &= Q(
                 Exists(_labels([self.found]).filter(classification__asset_id=OuterRef("asset_id")))
             )
@@ -107,8 +108,9 @@ class Columns:
         return None
 
     def _by_one_index(self) -> Iterator[ReviewQuerySet]:
-        """All that one of them finds, for each in turn: of what is not decided by those of the
-        queues (Review.Meta).
+        """Yield the rows that each usable index finds alone.
+
+        Undecided reviews use the indexes of the queues (Review.Meta).
         """
         others = {column: value for column, value in self.values.items() if column != "status"}
         status = Review.Status(self.values["status"]) if "status" in self.values else None
@@ -133,6 +135,8 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Words:
+    """Words of the prompt."""
+
     terms: Sequence[Term]
 
     @property
@@ -173,7 +177,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """The image's own seed, or that of its request."""
+    """The seed of the image or of its request."""
 
     number: int
 
@@ -188,6 +192,8 @@ class Seed:
 
 @dataclass(frozen=True, slots=True)
 class Model:
+    """The model of the request."""
+
     names: Sequence[str]
 
     def filter(self) -> Q:
@@ -199,7 +205,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Requester:
-    """Who asked for the image, by hand or by key, or brought it along."""
+    """The person or API key that requested or imported the image."""
 
     users: Sequence[int]
     keys: Sequence[int]
@@ -217,7 +223,7 @@ class Requester:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """Some decision has named one of these categories."""
+    """A category named by a decision."""
 
     categories: Sequence[str]
 
@@ -234,7 +240,7 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """Between two moments; the span of ids says about the same, and is what makes it fast."""
+    """Arrival between two timestamps; the span of ids makes it fast."""
 
     since: datetime | None
     before: datetime | None
@@ -249,7 +255,7 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """One of several readings of what was typed."""
+    """Any of several readings of the query text."""
 
     readings: Sequence[Condition]
 
@@ -270,15 +276,13 @@ class AnyOf:
 
 
 def _labels(categories: Collection[str]) -> QuerySet[Label]:
-    """Labels of these categories that say anything: without a confidence, or with more than
-    none.
-    """
+    """Return labels of these categories with any confidence above 0, or without one."""
     says = Q(confidence__isnull=True) | Q(confidence__gt=0)
     return Label.objects.filter(says, category__in=categories)
 
 
 def _asset_where(q: Q) -> Q:
-    """Not as a join, which the planner might begin with."""
+    """Build an EXISTS condition, because the planner might start with a join."""
     return Q(Exists(Asset.objects.filter(q, pk=OuterRef("asset_id"))))
 
 
@@ -290,26 +294,27 @@ def _reading(terms: Sequence[Term]) -> QuerySet[AssetText]:
 
 
 def among(ids: Collection[int]) -> RawSQL:
-    """A list for ``__in`` that goes to the database as one value, however long."""
+    """Return a list for ``__in`` as a single query parameter of any length."""
     if connection.vendor == "sqlite":
         return RawSQL("SELECT value FROM json_each(%s)", [json.dumps(list(ids))])
     return RawSQL("SELECT unnest(%s::bigint[])", [list(ids)])
 
 
 def _few(rows: QuerySet[Any], column: str = "pk") -> list[int] | None:
-    """All of them, unless they are many."""
+    """Return all values, or None if there are too many."""
     found = list(rows.order_by().values_list(column, flat=True)[: RARE + 1])
     return found if len(found) <= RARE else None
 
 
 def _few_of(requests: QuerySet[GenerationRequest]) -> list[int] | None:
-    """The images of these requests, unless those are many."""
+    """Return the images of these requests, or None if there are too many."""
     found = _few(requests)
     return _few(Asset.objects.filter(request__in=among(found))) if found else found
 
 
 def _is_few(rows: QuerySet[Any]) -> bool:
-    """Counts no further than it has to, where the index that counts does not hold what is
-    wanted.
+    """Return whether there are few rows, counting only up to the limit.
+
+    For indexes that count but do not contain the wanted column.
     """
     return rows.order_by().values("pk")[: RARE + 1].count() <= RARE

@@ -1,4 +1,4 @@
-"""A piece of a prompt for a dense page, with the words marked that were searched for."""
+"""Excerpts of prompts, with the search words marked."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from generation.models import Asset
 from moderation.search.query import Term
 
 LENGTH = 180
-LEAD = 40  # characters before the first marked word
+LEAD = 40  # characters shown before the first marked word
 _WORD = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
 class TextSpan:
+    """A part of an excerpt."""
+
     text: str
     is_match: bool = False
 
 
 def words_of(asset: Asset) -> str:
-    """The prompt as it was written; without one, the name of the file."""
+    """Return the original prompt, or the file name without one."""
     if asset.request is not None:
         return asset.request.prompt
     elsewhere = asset.metadata.get("scenario")

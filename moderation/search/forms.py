@@ -1,6 +1,4 @@
-"""A search as its address says it. A wrong value is named, not passed over: a result must be that
-of the question.
-"""
+"""The search form. Invalid values are errors: ignoring them would answer another question."""
 
 from __future__ import annotations
 
@@ -52,8 +50,10 @@ def _text(label: str, maximum: int, **attributes: str) -> forms.CharField:
 
 
 class SearchForm(forms.Form):
-    """``q`` and ``like`` say what to look for, the fields between them where; ``before`` is the
-    place in the result.
+    """All parameters of a search.
+
+    ``q`` and ``like`` are the query, the fields between them are filters, ``before`` is the
+    position in the results.
     """
 
     q = forms.CharField(required=False)
@@ -99,9 +99,7 @@ class SearchForm(forms.Form):
         assert isinstance(provider, forms.ChoiceField)
         provider.choices = [ANY, *known.sources().items()]
         for name in self.FILTERS:
-            self.fields[name].widget.attrs["form"] = (
-                "search"  # they stand beside the form that they belong to
-            )
+            self.fields[name].widget.attrs["form"] = "search"  # rendered outside the form element
 
     def clean_q(self) -> Query:
         try:
@@ -154,13 +152,13 @@ class SearchForm(forms.Form):
 
     @property
     def created(self) -> tuple[datetime | None, datetime | None]:
-        """From when (included) until when (excluded), UTC."""
+        """The range of arrival: start (inclusive) and end (exclusive), UTC."""
         start, end = self.cleaned_data["start"], self.cleaned_data["end"]
         return _midnight(start) if start else None, _midnight(end, after=1) if end else None
 
     @property
     def given(self) -> dict[str, str]:
-        """What the address holds of this form, without the place in the result."""
+        """The parameters that are set, except the position in the results."""
         return {
             name: self.data[name]
             for name in self.fields
@@ -177,7 +175,7 @@ class SearchForm(forms.Form):
 
     @property
     def hidden_errors(self) -> list[str]:
-        """What is wrong in parts of the address that no field shows."""
+        """Errors of parameters without a visible field."""
         return [
             str(error)
             for name in ("like", "before", NON_FIELD_ERRORS)
@@ -186,7 +184,7 @@ class SearchForm(forms.Form):
 
     @property
     def chips(self) -> Iterator[tuple[str, str, str]]:
-        """Each filter that is set: its name, its value in words, and the address without it."""
+        """Yield the label, displayed value and removal URL of each filter that is set."""
         for name, value in self.filters.items():
             field = self.fields[name]
             choices: Any = field.choices if isinstance(field, forms.ChoiceField) else ()
@@ -194,11 +192,11 @@ class SearchForm(forms.Form):
             yield str(self[name].label), str(names.get(value, value)), self.address(**{name: None})
 
     def address(self, **changes: Any) -> str:
-        """The query string of this search with changes; None takes a part away."""
+        """Return the query string with changes; None removes a parameter."""
         parts = {**self.given, **changes}
         return urlencode({name: value for name, value in parts.items() if value is not None})
 
-    # The same search, changed, for links.
+    # Query strings for links.
 
     @property
     def without_filters(self) -> str:

@@ -1,6 +1,4 @@
-"""Names that a search may be narrowed by, as far as anything has them. Kept for a minute: they
-seldom change.
-"""
+"""Names that searches can filter by. Cached for a minute, because they seldom change."""
 
 from __future__ import annotations
 
@@ -19,10 +17,10 @@ from generation.models import ApiKey, GenerationRequest, ProviderState
 
 KEPT_SECONDS = 60
 MODELS_MAX = 2000
-# How many models or people a part of a name may mean.
+# Maximum number of models or people that a partial name can match.
 MEANT_MAX = 20
 _TABLE = GenerationRequest._meta.db_table
-# From one name to the next by the index: a DISTINCT would read every request.
+# Loose index scan: a DISTINCT would read every request.
 _MODELS = f"""
     WITH RECURSIVE names(name) AS (
         SELECT MIN(model_name) FROM {_TABLE}
@@ -34,18 +32,18 @@ _MODELS = f"""
 
 
 def models() -> list[str]:
-    """All models that images were ever asked of."""
+    """Return all models that were ever used."""
     return _kept("search:models", _models)
 
 
 def sources() -> dict[str, str]:
-    """Providers by slug: those in use, and those that once were."""
+    """Return labels by slug of current and former providers."""
     available = providers.available()
     return {**{slug: slug for slug in _kept("search:providers", _providers)}, **available}
 
 
 def models_meant(text: str) -> list[str]:
-    """The model of this name, or those whose names have these words in them."""
+    """Return the model with this name, or those whose names contain the text."""
     names = models()
     if text in names:
         return [text]
@@ -54,9 +52,7 @@ def models_meant(text: str) -> list[str]:
 
 
 def people_meant(text: str) -> tuple[list[int], list[int]]:
-    """Accounts and API keys of this name, in any case; failing that, those whose names begin like
-    it.
-    """
+    """Return user ids and API key ids with this name, ignoring case, or else with this prefix."""
     users = _beginning(User.objects.filter(username__istartswith=text), "username", is_key=False)
     keys = _beginning(ApiKey.objects.filter(name__istartswith=text), "name", is_key=True)
     found = list(users.union(keys).order_by("length")[:MEANT_MAX])

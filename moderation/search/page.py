@@ -1,4 +1,4 @@
-"""From a form to a page of results."""
+"""The page of search results."""
 
 from __future__ import annotations
 
@@ -35,30 +35,28 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 LENGTH = 60
-# Images that look alike come on one page, the nearest first.
+# Maximum number of similar images, all on one page, nearest first.
 LOOK_ALIKES = 120
-# Ids follow arrival, but two that arrive together may swap.
+# Tolerance for the order of ids: concurrent arrivals may swap.
 SLACK = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What the page shows of one image, worked out here: a template is slow at sixty times ten
-    small things.
-    """
+    """One image on the page, computed in Python: templates are slow for 600 small values."""
 
     address: str
     preview: str
     thumbnail_url: str
-    l1: str  # by which the viewer may prefer it covered
+    l1: str  # determines the cover
     short_id: str
     status: str
     status_name: str
     top_category: str
     arrived_at: datetime
     pieces: Sequence[TextSpan]
-    distance: int | None = None  # bits of 256 between how the two look
-    is_same: bool = False  # the very file that was searched for
+    distance: int | None = None  # differing bits of 256
+    is_same: bool = False  # same file as the one searched for
 
     @property
     def iso(self) -> str:
@@ -67,11 +65,12 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
+    """A page of results."""
+
     results: Sequence[Result] = ()
-    is_by_hash: bool = False  # in order of likeness, all on one page
-    knows_looks: bool = False  # whether looks were compared, or bytes alone
-    # The address from which the search goes on, if it does; and how far it got where the window
-    # ended it.
+    is_by_hash: bool = False  # ordered by similarity, without further pages
+    knows_looks: bool = False  # whether perceptual hashes were compared, not only SHA-256
+    # Query string to continue the search, if there is more; and how far it got if the window ended.
     further: str = ""
     looked_at: int = 0
     looked_back_to: datetime | None = None
@@ -79,7 +78,7 @@ class Page:
 
 @dataclass(slots=True)
 class Likeness:
-    """What was found by hash: in order, with what is known of each."""
+    """Assets found by hash, in order, with their distances."""
 
     same: set[int] = field(default_factory=set)
     distances: dict[int, int] = field(default_factory=dict)
@@ -93,7 +92,7 @@ class Likeness:
 
 
 def search(form: SearchForm, *, user: User) -> Page:
-    """The page that a valid form asks for."""
+    """Execute a valid form and return its page."""
     given = form.cleaned_data
     sha256, pdq = given["like"]
     query: Query = given["q"]
@@ -101,7 +100,7 @@ def search(form: SearchForm, *, user: User) -> Page:
         sha256, pdq = sha256 or query.digest, pdq or query.digest
     span = _span(form)
     conditions = list(_conditions(form, query))
-    # To be found by its outcome would tell it to who is to judge an image again without knowing it.
+    # A match by outcome would reveal it to a person who gives a second opinion.
     if (given["status"] or given["named"]) and (
         blind := list(Review.objects.blind_to(user).values_list("asset_id", flat=True))
     ):
@@ -126,7 +125,7 @@ def search(form: SearchForm, *, user: User) -> Page:
 
 
 def _conditions(form: SearchForm, query: Query) -> Iterator[Condition]:
-    """Those first that are likelier to be rare."""
+    """Yield the conditions, the more selective ones first."""
     given = form.cleaned_data
     if query.uuid:
         yield Named(_named_by(Q(uuid=query.uuid)))
@@ -150,7 +149,7 @@ def _conditions(form: SearchForm, query: Query) -> Iterator[Condition]:
 
 
 def _readings(query: Query) -> Iterator[Condition]:
-    """Words; or, for what may be a seed or the beginning of an id as well, any of these."""
+    """Yield a condition on words, or on any reading if the text may also be a seed or an id."""
     readings: list[Condition] = [Words(query.terms)]
     if query.number is not None:
         readings.append(Seed(query.number))
@@ -160,9 +159,7 @@ def _readings(query: Query) -> Iterator[Condition]:
 
 
 def _named_by(q: Q) -> list[int]:
-    """Assets that an id of theirs, of their review, their request or a decision about them
-    names.
-    """
+    """Return assets whose own id matches, or that of their review, request or a decision."""
     rows: list[QuerySet[Asset, int] | QuerySet[Review, int] | QuerySet[Decision, int]] = [
         Asset.objects.filter(q).values_list("pk", flat=True),
         Asset.objects.filter(request__in=GenerationRequest.objects.filter(q)).values_list(
@@ -175,8 +172,9 @@ def _named_by(q: Q) -> list[int]:
 
 
 def _span(form: SearchForm) -> Span:
-    """Between which ids to search. Days are turned into ids here, and held against each image's own
-    time later.
+    """Return the range of ids to search.
+
+    Days are converted to ids here, and compared with each image's timestamp later.
     """
     start, end = form.created
     since, before = 0, form.cleaned_data["before"] or SEED_MAX
@@ -201,7 +199,7 @@ def _alike(
     wide: bool,
     terms: Sequence[Term],
 ) -> Page:
-    """The same image first, then those that look like it, nearest first."""
+    """Find the same image, then similar ones, nearest first."""
     likeness = Likeness()
     likeness.same.update(_same(sha256))
     if pdq:
@@ -216,7 +214,7 @@ def _alike(
 
 
 def _same(sha256: str) -> list[int]:
-    """Images whose rendition has this hash, or that were imported from a file that has it."""
+    """Return assets whose rendition or imported file has this hash."""
     own, imported = (
         Asset.objects.filter(sha256=sha256),
         Asset.objects.filter(source_sha256=sha256, source=Source.UPLOAD),
@@ -261,7 +259,7 @@ def _results(
 
 
 def _reasons(reviews: Iterable[Review]) -> dict[int, str]:
-    """What the rejected ones were rejected for, which need not be what classifiers had found."""
+    """Return the decided categories of rejected reviews, which may differ from the found ones."""
     rejected = [review.pk for review in reviews if review.status == Review.Status.REJECTED]
     return {
         pk: decision.category_names
@@ -273,9 +271,8 @@ def _result(
     review: Review, user: User, terms: Sequence[Term], likeness: Likeness, reason: str
 ) -> Result:
     status, name = review.status, Review.Status(review.status).label
-    if review.wants_opinion_of(user) and review.is_held_by(
-        user
-    ):  # who judges it again does not learn it here
+    # No outcome is shown during a second opinion.
+    if review.wants_opinion_of(user) and review.is_held_by(user):
         status, name, reason = Review.Status.PENDING, "Second opinion", ""
     return Result(
         address=review.get_absolute_url(),

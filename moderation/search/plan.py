@@ -1,10 +1,9 @@
-"""How a search is carried out, so that it costs about the same at ten thousand images and at ten
-million.
+"""Execution of searches, at about the same cost for ten thousand and ten million images.
 
-Newest first means by asset id, downwards. A walk over the newest images is fast when many match,
-and reads all there are when none does; so it ends after WINDOW images and says so. The index of a
-rare condition is fast when few match, and then the answer is complete. Which of the two is taken is
-decided here, without the database's planner guessing.
+Results are ordered by descending asset id, which is newest first. A walk over the newest images is
+fast if many match, but reads everything if none does; it stops after WINDOW images and reports
+that. The index of a selective condition is fast if few match, and the result is complete. This
+module chooses between the two; the database's planner would have to guess.
 """
 
 from __future__ import annotations
@@ -20,23 +19,24 @@ from moderation.models import Review
 from moderation.search import conditions
 from moderation.search.conditions import Condition, Named, Span
 
-# How many images a walk looks at: at a million of them and nothing that matches, some 40 ms of a
-# core on SQLite.
+# Images per walk: with a million images and no match, about 40 ms of one core on SQLite.
 WINDOW = 20_000
-# How many conditions are asked whether they are rare: each is a query.
+# Maximum number of conditions tried by their own index: each is a query.
 ASKED = 3
 FIRST_PIECE = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class SearchMatches:
-    ids: list[int]  # of assets, newest first; one more than asked for when there are more
-    ended_at: int | None = None  # the asset at which the window ended, when it ended the search
-    looked_back_to: datetime | None = None  # when that one arrived
+    """The ids found by one step of a search."""
+
+    ids: list[int]  # asset ids, newest first; one more than requested if there are more
+    ended_at: int | None = None  # asset id at which the window ended, if it did
+    looked_back_to: datetime | None = None  # arrival of that asset
 
 
 def find(asked: Sequence[Condition], *, span: Span, limit: int) -> SearchMatches:
-    """The newest images in the span that all conditions are true of: up to ``limit`` and one."""
+    """Return the newest assets in the span that match all conditions: up to ``limit`` + 1."""
     floor, arrived_at = _floor(span)
     if floor is not None or any(isinstance(condition, Named) for condition in asked):
         for condition in asked[:ASKED]:
@@ -54,7 +54,7 @@ def find(asked: Sequence[Condition], *, span: Span, limit: int) -> SearchMatches
 
 
 def narrow(ids: Sequence[int], others: Sequence[Condition], *, limit: int) -> list[int]:
-    """The first of these, in their order, that all other conditions are true of too."""
+    """Return the first ids, in their order, that match all other conditions too."""
     if not others:
         return list(ids[:limit])
     found: list[int] = []
@@ -77,10 +77,9 @@ def _walk(asked: Sequence[Condition], span: Span) -> QuerySet[Review, int]:
 
 
 def _floor(span: Span) -> tuple[int, datetime] | tuple[None, None]:
-    """Where a walk that begins at the top of this span has to end, and when that was; None if it
-    may go to its bottom.
+    """Return the id and arrival at which a walk from the top of the span must end, or None.
 
-    The index alone counts, and the row is read for one.
+    Counts in the index alone and reads one row.
     """
     at = _walk([], span)[WINDOW : WINDOW + 1]
     return Review.objects.filter(asset_id__in=at).values_list("asset_id", "created_at").first() or (

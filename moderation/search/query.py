@@ -1,7 +1,6 @@
-"""What somebody typed into the one box: an id, a hash, a number, or words of a prompt.
+"""Parser of the search text: an id, a hash, a number, or words of a prompt.
 
-Nothing here fails on what people type. What cannot be searched for raises NotUnderstood with a
-sentence for them.
+Any input is valid or raises QueryError with a message for the user.
 """
 
 from __future__ import annotations
@@ -21,27 +20,25 @@ _SHORT_ID = re.compile(r"[0-9a-f]{8}[0-9a-f-]{0,27}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _NUMBER = re.compile(r"[0-9]{1,19}")
 _QUOTES = str.maketrans("“”„«»", '"' * 5)
-# A phrase, which the end of the text may close; or what stands between spaces.
+# A quoted phrase, closed by a quote or the end of the text; or characters between spaces.
 _TOKEN = re.compile(r'(?P<sign>-?)"(?P<phrase>[^"]*)(?:"(?P<star>\*?)|$)|(?P<word>[^\s"]+)')
 
 
 class QueryError(ValueError):
-    """``str(error)`` says what to type instead."""
+    """A search text that cannot be parsed. ``str(error)`` says what to type instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
-    """A word, or several that follow each other. Folded, so it holds nothing that a database would
-    take for syntax.
-    """
+    """One word or a phrase, folded: it contains no database syntax."""
 
     words: tuple[str, ...]
-    is_prefix: bool = False  # the last word may go on
+    is_prefix: bool = False  # the last word is a prefix
     is_excluded: bool = False
 
     @property
     def needle(self) -> str:
-        """What to look for in a folded text with a space on either side."""
+        """The substring to search in a folded text that is padded with spaces."""
         return f" {' '.join(self.words)}" + ("" if self.is_prefix else " ")
 
     @property
@@ -55,7 +52,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """One reading or several: eight digits may be a seed, the beginning of an id, and a word."""
+    """The possible readings of the text: eight digits may be a seed, an id prefix, and a word."""
 
     uuid: UUID | None = None
     id_range: tuple[UUID, UUID] | None = None

@@ -1,9 +1,7 @@
-"""How common words are: a thousand texts, spread evenly over all images, kept for some minutes in
-this process.
+"""Frequency of words, estimated from 1,000 evenly spread texts cached in this process.
 
-An index over words answers fast when few images have them and slowly when millions do. Which of the
-two it is has to be known before it is asked, for any word, any beginning of one and both databases
-alike; a sample tells.
+A word index is fast for rare words and slow for words in millions of texts. The plan must know
+which before it queries, for any word or prefix and for both databases.
 """
 
 from __future__ import annotations
@@ -20,12 +18,14 @@ KEPT_SECONDS = 300
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    texts: tuple[str, ...]  # with a space on either side
-    images: int  # how many there are in all, about
+    """A sample of prompt texts."""
+
+    texts: tuple[str, ...]  # padded with spaces
+    images: int  # estimated total number
     taken_at: float
 
     def how_many(self, needles: Iterable[str]) -> int:
-        """In about how many images' texts all of these stand."""
+        """Estimate the number of images whose texts contain all needles."""
         if not self.texts:
             return 0
         needles = list(needles)

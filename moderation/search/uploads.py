@@ -1,4 +1,4 @@
-"""A picture that is only looked at: held in memory while its hashes are taken, and never stored."""
+"""Uploads that are hashed in memory and never stored."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from generation.models import image_search
 
 
 class InMemory(FileUploadHandler):
-    """Keeps what comes in off the disk, and no more of it than it takes to see that it is too
-    large.
-    """
+    """Upload handler that keeps the file in memory, up to just above the size limit."""
 
     def new_file(self, *arguments: Any, **named: Any) -> None:
         super().new_file(*arguments, **named)
@@ -37,9 +35,9 @@ class InMemory(FileUploadHandler):
 
 
 def likeness_of(content: bytes) -> str:
-    """What an address can say of a picture: its hash, and how it looks where that means anything.
+    """Return the hashes of an image for a URL: SHA-256, and PDQ if its quality suffices.
 
-    Raises imaging.Unreadable or imaging.DecoderUnavailable.
+    Raises imaging.UnreadableImageError or imaging.DecoderUnavailableError.
     """
     rendition = imaging.render(content)
     if rendition.pdq is None or rendition.pdq_quality < image_search.QUALITY_MIN:

@@ -63,9 +63,8 @@ def count_batch() -> int:
     return len(batch)
 
 
-Move = tuple[
-    int, int
-]  # how many images became decided, and how many rejected; less than nothing when taken back
+# Change in the number of decided and of rejected images; negative after a reversal.
+Move = tuple[int, int]
 
 
 def _moves(batch: Sequence[Decision], *, before: int) -> dict[int, Move]:

@@ -1,4 +1,4 @@
-"""How a program's own address is called: Novita's event, signed, through the guarded client."""
+"""HTTP client of webhooks: Novita's event, signed, sent through the guarded client."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ def headers(*, secret: str, delivery: uuid.UUID, content: bytes) -> dict[str, st
 
 
 def call(url: str, *, secret: str, delivery: uuid.UUID, content: bytes) -> int:
-    """One attempt; the HTTP status of the answer. Raises Blocked or FetchFailed. Touches no
-    database.
+    """Send one attempt and return the HTTP status. Uses no database.
+
+    Raises BlockedAddressError or FetchError.
     """
     answer = fetching.send(
         "POST",

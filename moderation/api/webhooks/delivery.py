@@ -1,5 +1,7 @@
-"""Sending what is owed. Novita's rule: 5 seconds, 2xx or again, at most five times; ours: further
-and further apart.
+"""Delivery of webhook events.
+
+Novita's rule: a timeout of 5 seconds, and at most five retries without a 2xx status. The growing
+delays are Loupe's.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ SPACING = (
 )
 ATTEMPTS = 1 + len(SPACING)
 LEASE = timedelta(seconds=60)
-BATCH = 8  # at once, so that one address that hangs does not hold up the others
+BATCH = 8  # sent in parallel, so that one slow host does not delay the others
 OUTDATED = "It was no longer so when this could be sent."
 
 Outcome = int | fetching.BlockedAddressError | fetching.FetchError
@@ -40,7 +42,7 @@ Outcome = int | fetching.BlockedAddressError | fetching.FetchError
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """Everything a thread needs, so that it reads no database."""
+    """A webhook ready to be sent: all data for a thread, which must not use the database."""
 
     delivery: Delivery
     url: str
@@ -49,7 +51,10 @@ class Letter:
 
 
 def ready() -> DueQuerySet[Delivery]:
-    """Waiting, and nothing earlier about the same request waits: events arrive in their order."""
+    """Return waiting deliveries without an earlier one waiting for the same request.
+
+    Events arrive in order.
+    """
     earlier = Delivery.objects.filter(
         request=OuterRef("request"), status=Status.WAITING, pk__lt=OuterRef("pk")
     )
@@ -61,6 +66,7 @@ def is_due() -> bool:
 
 
 def deliver(*, go_on: Callable[[], bool]) -> None:
+    """Send due deliveries in batches."""
     webhook_events.queue_owed()
     with ThreadPoolExecutor(BATCH, thread_name_prefix="deliver") as threads:
         while go_on():
@@ -76,7 +82,7 @@ def deliver(*, go_on: Callable[[], bool]) -> None:
 
 
 def _letter(delivery: Delivery) -> Letter | None:
-    """What to send, made now; or None, with the delivery given up for a reason."""
+    """Build the message now, or give the delivery up and return None."""
     request = delivery.request
     if refused := _refusal(delivery):
         _give_up(delivery, refused)
@@ -93,7 +99,7 @@ def _letter(delivery: Delivery) -> Letter | None:
 
 
 def _refusal(delivery: Delivery) -> str:
-    """Why it is not sent at all; empty when nothing speaks against it."""
+    """Return the reason for not sending at all; "" without one."""
     request = delivery.request
     if (
         request.api_key is None
@@ -113,8 +119,9 @@ def _has_ended(payload: dict[str, Any]) -> bool:
 
 
 def _is_superseded(delivery: Delivery) -> bool:
-    """Whether the same will be told anew: decided, reversed and decided again before the first
-    could be sent.
+    """Return whether a later delivery has the same kind.
+
+    That happens if a request was decided, reversed and decided again before sending.
     """
     later = Delivery.objects.filter(
         request=delivery.request, kind=delivery.kind, pk__gt=delivery.pk
@@ -161,4 +168,4 @@ def _end(delivery: Delivery, status: str, **fields: Any) -> None:
             **fields,
         )
     except InvalidTransitionError:
-        return  # its lease had run out and somebody else has sent it
+        return  # the lease expired and another worker has sent it

@@ -16,7 +16,7 @@ from moderation import demo
 from moderation.models import Policy
 from moderation.services import policies
 
-# The names of the batch's form tokens: running the command again finds the same requests.
+# Namespace of the batch's form tokens: a repeated run finds the same requests.
 NAMESPACE = uuid.UUID("6f3c1f0e-5a0b-4c55-9d1b-8d4f6f1f2a10")
 
 
@@ -40,7 +40,7 @@ class Command(BaseCommand):
 
     @transaction.atomic
     def _people(self, password: str) -> list[demo.Person]:
-        """Make who is missing; with DEMO_PASSWORD set, everybody gets that password."""
+        """Create missing accounts; with DEMO_PASSWORD set, reset all passwords to it."""
         made = []
         for person in demo.PEOPLE:
             user, is_new = User.objects.get_or_create(
@@ -68,7 +68,7 @@ class Command(BaseCommand):
         policies.activate(policy=policy, user=None)
 
     def _batch(self) -> int:
-        """Ask for the pictures; nothing is asked of a real provider, which would bill them."""
+        """Create the requests. Real providers are never used, because they bill them."""
         sandboxes = [slug for slug in providers.available() if slug.endswith("-sandbox")]
         if not sandboxes:
             self.stdout.write(

@@ -73,9 +73,7 @@ class Command(BaseCommand):
             raise CommandError(f"There is no user called {name}.") from None
 
     def _files(self, path: Path) -> Iterator[Path]:
-        """A file is taken as it is named; a folder gives its images, at any depth, in a stable
-        order.
-        """
+        """Yield a file itself, or all images below a folder in a stable order."""
         if path.is_file():
             yield path
             return
@@ -86,9 +84,7 @@ class Command(BaseCommand):
         )
 
     def _left_out(self, paths: list[Path]) -> int:
-        """Files in the folders that were not tried, because their names end in nothing that Loupe
-        reads.
-        """
+        """Count files in the folders that have no image suffix."""
         inside = (
             file for path in paths if path.is_dir() for file in path.rglob("*") if file.is_file()
         )
@@ -96,7 +92,7 @@ class Command(BaseCommand):
 
     def _import(self, file: Path, owner: int | None) -> tuple[str, str]:
         try:
-            # Asked before reading: a huge file must not be loaded only to be refused.
+            # Check the size first, so that a huge file is not loaded only to be refused.
             if file.stat().st_size > BYTES_MAX:
                 return "refused", f"larger than {BYTES_MAX // 1024 // 1024} MiB"
             content = file.read_bytes()
@@ -114,7 +110,7 @@ class Command(BaseCommand):
         return "stored", ""
 
     def _progress(self, number: int, total: int, counts: Counter[str]) -> None:
-        """One line that redraws itself on a terminal; a line now and then in a log."""
+        """Redraw one line on a terminal; print a line now and then to a log."""
         is_terminal = sys.stderr.isatty()
         if not is_terminal and number % 50 and number != total:
             return
