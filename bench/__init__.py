@@ -1,5 +1,4 @@
-"""Benchmarks: Loupe filled with up to ten million assets, and measured. ``make bench``;
-docs/benchmarks.md says more.
+"""Benchmarks of Loupe with up to ten million assets: ``make bench``, docs/benchmarks.md.
 
-Not part of the application: nothing that runs imports it.
+Not part of the application, which never imports it.
 """

@@ -1,5 +1,6 @@
-"""``make bench``, or ``python -m bench --sizes 10000,1000000 --parts server,browser``.
-docs/benchmarks.md says more.
+"""Command line: ``make bench``, or ``python -m bench --sizes 10000,1000000 --parts server``.
+
+docs/benchmarks.md describes it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 from bench.places import ROOT, Place, place_of
 from bench.report import table
 
-# The crowd last: it decides a small database to its end.
+# The crowd runs last, because it may decide all images of a small database.
 PARTS = ("server", "plans", "export", "browser", "crowd")
 
 
@@ -79,17 +80,13 @@ def _options() -> argparse.Namespace:
 
 
 def _measure(place: Place, part: str) -> Any:
-    """In a process of its own, so that no part pays for, or profits from, what another one has
-    loaded.
-    """
+    """Measure one part in its own process, so that parts do not affect each other."""
     print(f"{place.vendor}, {place.size:,}: {part} …", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / f"{part}.json"
         try:
             place.inside(part, str(out))
-        except (
-            subprocess.CalledProcessError
-        ):  # it has said why; what the others found is still worth having
+        except subprocess.CalledProcessError:  # printed already; the other parts continue
             return None
         return json.loads(out.read_text())
 

@@ -1,9 +1,7 @@
-"""The least that Django can be: an address, a view and a small template. What the machine makes of
-that just now.
+"""Baseline: a minimal Django page with one URL, one view and one small template.
 
-It stays what it is when Loupe changes, so figures of different versions, and of different machines,
-can be held against it. A process of its own, because it has settings of its own: ``python -m
-bench.bare out.json``.
+It does not change with Loupe, so figures of different versions and machines can be compared by it.
+Runs in its own process, because it has its own settings: ``python -m bench.bare out.json``.
 """
 
 from __future__ import annotations

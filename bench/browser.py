@@ -1,6 +1,4 @@
-"""From the key to the next image on screen, in a real Chromium: the desk beside the tiny page, by
-the same probe.
-"""
+"""Time from key press to next image in Chromium, for the desk and for the tiny page."""
 
 from __future__ import annotations
 
@@ -21,11 +19,11 @@ if TYPE_CHECKING:
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 KEYS, ROUNDS = int(os.environ.get("BENCH_KEYS", "40")), 2
-GAP = (0.4, 0.6)  # seconds between keys, as somebody presses who looks at each image
+GAP = (0.4, 0.6)  # seconds between keys, as for a person who looks at each image
 FILLS_WITHIN, PATIENCE = 3.0, 20.0
-# From the key's own time stamp to the moment at which the browser says that it has painted the
-# image of another panel (Element Timing). "frame" is the same by hand, in case it says nothing: the
-# frame after the image was in the page and decoded.
+# "painted": from the key's timestamp to the time at which the browser reports that it painted the
+# next panel's image (Element Timing). "frame" is a fallback measured by script: the frame after the
+# image was in the page and decoded.
 PROBE = """
 (() => {
   const probe = window.probe = { painted: [], frame: [] };
@@ -76,7 +74,7 @@ def main(out: str) -> None:
     ):
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         try:
-            # In turns, so that a noisy minute of the machine falls on all of them.
+            # Alternating, so that noise of the machine affects all of them.
             for _ in range(ROUNDS):
                 for name, address in (("tiny", "/"), ("tiny, next image decoded", "/ahead/")):
                     _add(samples, name, _press(_tiny(browser, f"http://127.0.0.1:{tiny}{address}")))
@@ -112,7 +110,7 @@ def _tiny(browser: Browser, address: str) -> Page:
 
 
 def _desk(browser: Browser, address: str) -> Page:
-    """Log in, take the queue "waiting", and let the deck fill."""
+    """Log in, open the queue "waiting", and wait for the deck to fill."""
     page = _page(browser)
     page.goto(f"{address}/login/?next=/queues/waiting/")
     page.fill("[name=username]", "moderator-1")
@@ -130,8 +128,8 @@ def _press(page: Page) -> dict[str, list[float]]:
     for number in range(1, KEYS + 1):
         page.keyboard.press("a")
         page.wait_for_timeout(1000 * gaps.uniform(*GAP))
-        # However long it takes: a deck that has run dry is a sample too. (The page's policy forbids
-        # wait_for_function.)
+        # Wait for the image however long it takes: an empty deck is a sample too. (The page's
+        # policy forbids wait_for_function.)
         deadline = time.monotonic() + PATIENCE
         while page.evaluate("probe.frame.length") < number:
             if time.monotonic() > deadline:

@@ -1,9 +1,7 @@
-"""How much of a core the machine gives, told by a fixed piece of arithmetic that runs beside what
-is measured.
+"""Speed of the CPU core, measured by a fixed arithmetic loop beside the benchmark.
 
-A host lends the two threads of a core to different guests. While a stranger computes on the other
-one, the same instructions take up to twice as long, and a process's CPU time counts that as its
-own.
+A host may assign the two threads of a core to different guests. While another guest uses one, the
+same instructions take up to twice as long, and the process's CPU time includes that.
 """
 
 from __future__ import annotations
@@ -12,11 +10,11 @@ import statistics
 import time
 from collections.abc import Sequence
 
-STEPS = 4000  # a fifth of a millisecond, in registers and the smallest cache
+STEPS = 4000  # 0.2 ms, in registers and the smallest cache
 
 
 def arithmetic() -> float:
-    """Seconds of CPU time that it takes just now."""
+    """Return the CPU seconds of the fixed loop at this time."""
     started = time.process_time()
     total = 0
     for number in range(STEPS):
@@ -25,7 +23,5 @@ def arithmetic() -> float:
 
 
 def slowdown(samples: Sequence[float]) -> float:
-    """How many times as long as at its fastest it took in the mean: 1 on a core that nobody else
-    uses.
-    """
+    """Return the mean duration divided by the shortest; 1 on an otherwise idle core."""
     return statistics.fmean(samples) / min(samples)

@@ -1,8 +1,7 @@
-"""Several moderators at once, over HTTP, against the server that production runs; and whether any
-image came up twice.
+"""Several moderators at once over HTTP, against the production server.
 
-The people share two cores with the server, as they would not in life: what they cost is told beside
-the figure.
+Also checks that no image is given to two people. The simulated people share two cores with the
+server; their CPU use is reported beside the figure.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ def main(out: str) -> None:
         yardstick = _work(people, lambda person: person.get("/healthz"), seconds=SECONDS / 3)
         for person in people:
             person.sit_down()
-        # A small database may be decided to its end before the time is over.
+        # A small database may be decided completely before the time is over.
         figures = _work(
             people, Person.decide, seconds=SECONDS, has_work=lambda person: bool(person.deck)
         )
@@ -68,7 +67,7 @@ def _work(
     seconds: float,
     has_work: Callable[[Person], bool] = lambda person: True,
 ) -> dict[str, Any]:
-    """Everybody does the same, over and over, for so long."""
+    """Run an action repeatedly for every person in parallel, for ``seconds``."""
     times: list[float] = []
     faults: list[str] = []
     started, cpu = time.monotonic(), time.process_time()
@@ -77,7 +76,7 @@ def _work(
         try:
             while time.monotonic() < started + seconds and has_work(person):
                 times.append(act(person).wall)
-        except Exception as error:  # what went wrong is a result too
+        except Exception as error:  # errors are part of the result
             faults.append(repr(error)[:300])
 
     threads = [threading.Thread(target=work, args=[person]) for person in people]
@@ -96,7 +95,7 @@ def _work(
 
 
 def _doubles(people: list[Person], before: int) -> dict[str, int]:
-    """Images that were dealt to two people, and images that hold two decisions of this run."""
+    """Count images given to two people, and images with two decisions of this run."""
     dealt = Counter(review for person in people for review in person.seen)
     rows = Decision.objects.filter(sequence__gt=before)
     twice = rows.values("review").annotate(times=Count("pk")).filter(times__gt=1)

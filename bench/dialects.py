@@ -1,6 +1,4 @@
-"""The few things that the two databases say differently when they fill themselves: numbers, hashes,
-times.
-"""
+"""SQL that differs between the two databases when they are filled."""
 
 from __future__ import annotations
 
@@ -15,19 +13,19 @@ from django.db import connection
 
 from generation.models import image_search
 
-# Knuth's multiplicative hash: neighbours get numbers that have nothing to do with each other, the
-# same in every run.
+# Knuth's multiplicative hash: consecutive numbers get unrelated values, the same in every run.
 SPREAD, RANGE = 2_654_435_761, 4_294_967_296
 
 
 def chance(of: str, below: int, salt: int) -> str:
-    """A number from 0 to ``below`` - 1 that follows from ``of`` and looks random."""
+    """Return SQL for a pseudo-random number from 0 to ``below`` - 1, derived from ``of``."""
     return f"((({of}) * {SPREAD} + {salt * 97_003_657}) % {RANGE} / 4096 % {below})"
 
 
 def pick(number: str, values: Sequence[object]) -> str:
-    """The value at this place, as a CASE. A value may stand in the list several times; that is its
-    weight.
+    """Return a CASE that selects the value at this index.
+
+    Values may be repeated, as weights.
     """
     cases = " ".join(f"WHEN {place} THEN {literal(value)}" for place, value in enumerate(values))
     return f"(CASE {number} {cases} END)"
@@ -40,8 +38,10 @@ def literal(value: object) -> str:
 
 
 class Dialect(ABC):
+    """SQL expressions and set-up of one database."""
+
     def __init__(self) -> None:
-        self.kept: list[str] = []  # what was dropped for the filling, to be made again after it
+        self.kept: list[str] = []  # SQL of dropped indexes and triggers, to be created again
 
     def execute(self, sql: str, params: Sequence[Any] | None = None) -> None:
         with connection.cursor() as cursor:
@@ -54,12 +54,10 @@ class Dialect(ABC):
 
     @abstractmethod
     def quick(self) -> None:
-        """Give up safety for speed, and drop every index that can be made again faster than it can
-        be kept.
-        """
+        """Trade safety for speed, and drop indexes that are faster to rebuild than to update."""
 
     def settled(self) -> None:
-        """Make again what ``quick`` dropped, and leave the database as production would have it."""
+        """Create again what ``quick`` dropped, and restore production's settings."""
         for statement in self.kept:
             self.execute(statement)
         self.kept = []
@@ -100,8 +98,8 @@ class Sqlite(Dialect):
         ):
             self.execute(f"PRAGMA {pragma}")
         ours = "(tbl_name LIKE 'generation_%' OR tbl_name LIKE 'moderation_%') AND sql IS NOT NULL"
-        # The triggers of the full-text index too: it is made in one go at the end. Those that guard
-        # the record stay.
+        # Including the triggers of the full-text index, which is rebuilt at the end. The triggers
+        # that protect the record stay.
         wanted = (
             f"type = 'index' AND {ours} OR type = 'trigger' AND name LIKE"
             " 'generation_assettext_fts%'"
@@ -146,9 +144,8 @@ class PostgreSql(Dialect):
     def quick(self) -> None:
         self.execute("SET synchronous_commit = off")
         self.execute("SET maintenance_work_mem = '512MB'")
-        with suppress(
-            Exception
-        ):  # for superusers: rows are right by construction, so no foreign key is looked up
+        # Superusers only. Rows are consistent by construction, so foreign keys need no check.
+        with suppress(Exception):
             self.execute("SET session_replication_role = replica")
         plain = (
             "FROM pg_indexes WHERE schemaname = 'public' AND indexname NOT IN (SELECT conname FROM"
@@ -160,12 +157,11 @@ class PostgreSql(Dialect):
 
     def settled(self) -> None:
         super().settled()
-        # Rows came with their ids; what people add goes on after them.
+        # Rows were inserted with IDs, so sequences continue after them.
         for table, sequence in self._sequences():
             self.execute(f"SELECT setval('{sequence}', (SELECT coalesce(max(id), 1) FROM {table}))")
-        self.execute(
-            "VACUUM (ANALYZE)"
-        )  # what autovacuum would have done by the time anybody has so many rows
+        # Autovacuum would have done this by the time a database has so many rows.
+        self.execute("VACUUM (ANALYZE)")
 
     def _sequences(self) -> list[tuple[str, str]]:
         with connection.cursor() as cursor:

@@ -1,5 +1,6 @@
-"""The record as CSV: rows a second, first byte and memory, beside ``csv.writer`` over a raw cursor
-in the same run.
+"""CSV export of the record, compared with ``csv.writer`` over a raw cursor in the same run.
+
+Measures rows per second, time to first byte, and memory.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from bench.people import InProcess, Person
 from config.wsgi import application
 from moderation.services import exports
 
-# The columns of the export, as the database has them.
+# The columns of the export, under their database names.
 RAW = """
     SELECT d.sequence, d.uuid, d.created_at, d.verdict, d.categories, d.categories, d.note,
            d.reviewer_name, d.by_policy, p.version, f.version, d.seconds, d.batch, o.uuid, r.uuid, b.uuid, a.uuid, a.sha256,
@@ -39,6 +40,8 @@ RAW = """
 
 
 class Echo:
+    """A file object that returns each line instead of storing it."""
+
     def write(self, value: str) -> str:
         return value
 
@@ -49,7 +52,7 @@ def main(out: str) -> None:
     )
     person = Person("senior", InProcess(application))
     person.log_in()
-    # Once unmeasured, as far as the first piece: imports, caches, the plan.
+    # Once without measuring, up to the first chunk: imports, caches, query plan.
     next(_export(person))
     result = {"reference": _measure(_reference), "export": _measure(lambda: _export(person))}
     Path(out).write_text(json.dumps(result))
@@ -74,7 +77,7 @@ def _measure(pieces: Callable[[], Iterator[bytes]]) -> dict[str, Any]:
 
 
 def _peak(*, start_over: bool = False) -> float:
-    """The most memory this process has held, in MiB; starting over, what it holds now."""
+    """Return the process's peak memory in MiB; with ``start_over`` reset the peak first."""
     if start_over:
         Path("/proc/self/clear_refs").write_text("5")
     status = Path("/proc/self/status").read_text()
@@ -106,7 +109,7 @@ def _raw_rows() -> Iterable[Any]:
 
 
 def _export(person: Person) -> Iterator[bytes]:
-    """Through the whole application, but piece by piece."""
+    """Yield the chunks of the export from the whole application."""
     request = RequestFactory(SERVER_NAME="127.0.0.1").get("/exports/decisions.csv")
     cookie = "; ".join(f"{name}={value}" for name, value in person.cookies.items())
     got: list[str] = []

@@ -1,4 +1,4 @@
-"""Numbers from many samples, and counting queries."""
+"""Statistics of samples, and capture of queries."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def percentile(samples: Sequence[float], percent: int) -> float:
 
 
 def spread(samples: Sequence[float], *, factor: float = 1000.0) -> dict[str, float]:
-    """In milliseconds unless another factor is named."""
+    """Return statistics in milliseconds, or in another unit by ``factor``."""
     return {
-        "best": round(factor * min(samples), 3),  # what a noisy machine changes least
+        "best": round(factor * min(samples), 3),  # least affected by noise
         "p10": round(factor * percentile(samples, 10), 3),
         "mean": round(factor * statistics.fmean(samples), 3),
         "p50": round(factor * percentile(samples, 50), 3),
@@ -27,7 +27,7 @@ def spread(samples: Sequence[float], *, factor: float = 1000.0) -> dict[str, flo
 
 @contextmanager
 def queries() -> Iterator[list[str]]:
-    """Every statement that is sent to the database meanwhile."""
+    """Collect all statements sent to the database inside the block."""
     from django.db import connection
 
     seen: list[str] = []

@@ -1,9 +1,8 @@
-"""Put a filled database where every run starts from: nobody of the last run holds anything, and
-some others do.
+"""Reset of a filled database before a run: claims of the last run end, other people hold some.
 
-And what is dealt first is in memory. In a house at work it is, because what is riskiest came
-lately: the riskiest of before has been decided. Here it is spread over a year, and nobody has
-looked at it since the database was filled.
+It also loads the reviews that are dealt first into memory. In practice they are cached, because the
+riskiest reviews are recent: older ones have been decided. Here they are spread over a year and have
+not been read since the database was filled.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from moderation.presenters import panel
 
 DECK = 8
 SOON = 6000  # more than a run deals
-# Longer than any run, so that the last measurement walks past as many claims as the first one.
+# Longer than any run, so that the last measurement skips as many claims as the first.
 HELD_FOR = timedelta(hours=6)
 
 
 def main() -> None:
     Review.objects.filter(claimed_by__isnull=False).update(claimed_by=None, claimed_until=None)
-    # Every second of the riskiest ones, but never so many that nothing is left to deal.
+    # Every second of the riskiest reviews, but few enough that others remain.
     first = min(HOLDING * DECK * 2, Review.objects.waiting().count() // 4)
     waiting = list(Review.objects.waiting().in_order().values_list("pk", flat=True)[:first:2])
     holders = User.objects.filter(username__startswith="moderator-").order_by("-pk")[:HOLDING]

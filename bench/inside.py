@@ -1,5 +1,6 @@
-"""Run a module of this package inside Loupe, as the environment configures it: ``python -m
-bench.inside seed 1000``.
+"""Runner of a module of this package inside Loupe: ``python -m bench.inside seed 1000``.
+
+The environment configures Loupe.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""Somebody at the desk, as far as a server can tell: logs in, keeps cookies, sends what the page's
-script sends.
-"""
+"""A simulated person at the desk: logs in, keeps cookies, sends what the page's script sends."""
 
 from __future__ import annotations
 
@@ -19,17 +17,19 @@ from generation.core.uuid7 import new_name
 PASSWORD = "only for the benchmark"
 FORM = "application/x-www-form-urlencoded"
 Headers = list[tuple[str, str]]
-# As people decide: most are fine, some are not, a few are for a senior.
+# Typical decisions: most images are fine, some are not, a few go to a senior moderator.
 VERDICTS = ["approve"] * 7 + ["reject"] * 2 + ["escalate"]
 DECK = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
+    """An HTTP response with its cost."""
+
     status: int
     headers: Headers
     body: bytes
-    cpu: float = 0.0  # seconds of this process; only known where the server is this process
+    cpu: float = 0.0  # seconds of this process; only known if the server is this process
     wall: float = 0.0
 
     @property
@@ -38,11 +38,13 @@ class Answer:
 
 
 class Transport(Protocol):
+    """A way to send a request."""
+
     def __call__(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Answer: ...
 
 
 class InProcess:
-    """Calls the WSGI application itself, so that what it costs is what the process has spent."""
+    """A transport that calls the WSGI application, so that the process's CPU time is the cost."""
 
     def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
         self.app = app
@@ -81,7 +83,7 @@ class InProcess:
 
 
 class OverHttp:
-    """One connection that stays open, as a browser's does."""
+    """A transport with one persistent connection, as in a browser."""
 
     def __init__(self, port: int) -> None:
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
@@ -99,13 +101,13 @@ class OverHttp:
 
 @dataclass
 class Person:
+    """A simulated person with cookies and a deck."""
+
     name: str
     send: Transport
     cookies: dict[str, str] = field(default_factory=dict)
-    deck: list[str] = field(
-        default_factory=list
-    )  # ids of reviews, in the order in which they come up
-    seen: list[str] = field(default_factory=list)  # every review that was ever dealt to them
+    deck: list[str] = field(default_factory=list)  # review IDs in display order
+    seen: list[str] = field(default_factory=list)  # all reviews ever dealt to this person
     decided: int = 0
 
     def get(self, path: str) -> Answer:
@@ -122,7 +124,7 @@ class Person:
             raise RuntimeError(f"{self.name} could not log in: {answer.status}")
 
     def sit_down(self, queue: str = "waiting", want: int = DECK) -> Answer:
-        """Fill the deck, as the script does when the desk is opened."""
+        """Fill the deck, as the script does when the desk opens."""
         slug, _, query = queue.partition("?")
         answer = self.post(
             f"/queues/{slug}/deck/?{query}", {"deck": "1", "want": str(want), "queue": queue}
@@ -130,7 +132,7 @@ class Person:
         return self._take(answer)
 
     def decide(self, queue: str = "waiting") -> Answer:
-        """Decide the first of the deck; the answer brings the one that comes behind the last."""
+        """Decide the first image of the deck; the response contains one more for its end."""
         review, verdict = self.deck.pop(0), VERDICTS[self.decided % len(VERDICTS)]
         self.decided += 1
         fields = {
@@ -155,7 +157,7 @@ class Person:
 
     def _ask(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Answer:
         cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        # Without a referrer: over plain http nobody asks for one.
+        # Without a referrer, which is not checked over plain http.
         sent = {**headers, "Host": "127.0.0.1", "Cookie": cookie, "Accept-Encoding": "identity"}
         answer = self.send(method, path, body, sent)
         for name, value in answer.headers:

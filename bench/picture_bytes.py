@@ -1,4 +1,4 @@
-"""Pictures made on the spot: gradients under soft noise."""
+"""Generated images: gradients with soft noise."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ COUNT, SIDE = 8, 512
 
 
 def content(number: int) -> bytes:
-    """A PNG of about the weight of a real one: what has no noise in it compresses to nothing."""
+    """Return a PNG of realistic size. Without noise it would compress to almost nothing."""
     random = np.random.default_rng(number)
     coarse = Image.fromarray(random.integers(0, 255, (5, 5, 3), dtype=np.uint8))
     smooth = np.asarray(coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC), dtype=np.int16)

@@ -1,6 +1,4 @@
-"""The handful of pictures that all assets of a benchmark share, stored as Loupe would store
-them.
-"""
+"""The few images that all assets of a benchmark share."""
 
 from __future__ import annotations
 
@@ -16,6 +14,8 @@ from generation.core.storage import asset_name, thumbnail_name
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
+    """A stored image and the values that its rows need."""
+
     name: str
     thumbnail: str
     preview: str
@@ -23,7 +23,7 @@ class Picture:
 
 
 def store() -> list[Picture]:
-    """Store them as Loupe would, and say what their rows need to know."""
+    """Store the images as Loupe does, and return the values for their rows."""
     files = storages["assets"]
     found = []
     for number in range(COUNT):

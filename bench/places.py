@@ -1,6 +1,4 @@
-"""Where a benchmark's copies of Loupe live: one folder and one database for each size, made once
-and used again.
-"""
+"""Folders and databases of the benchmark: one pair per size, filled once and reused."""
 
 from __future__ import annotations
 
@@ -15,17 +13,19 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
-# A run decides some thousands of images. Where that would eat up what waits, the database is made
-# anew every time.
+# A run decides some thousands of images. Smaller databases are filled again for every run, because
+# a run consumes their queue.
 LASTING = 200_000
 KEPT = ("PATH", "HOME", "LANG", "VIRTUAL_ENV", "TMPDIR", "SQLITE_TMPDIR")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
+    """One benchmark installation of Loupe."""
+
     size: int
     folder: Path
-    server: str = ""  # the address of a PostgreSQL server; none for SQLite
+    server: str = ""  # URL of a PostgreSQL server; "" for SQLite
 
     @property
     def vendor(self) -> str:
@@ -42,7 +42,7 @@ class Place:
         )
 
     def env(self, **more: str) -> dict[str, str]:
-        """Production's settings, and nothing that the caller's shell happens to hold."""
+        """Return production's environment, without variables of the caller's shell."""
         kept = {
             name: value
             for name, value in os.environ.items()
@@ -68,7 +68,7 @@ class Place:
         self.run("-m", "bench.inside", module, *args)
 
     def ready(self) -> None:
-        """Fill it unless that has been done, by this very code and for these very tables."""
+        """Fill the database, unless this code has filled it for these migrations."""
         stamp, wanted = self.folder / "stamp", _fingerprint()
         is_filled = stamp.is_file() and stamp.read_text() == wanted and self.size >= LASTING
         if not is_filled or (self.server and not self._exists()):
@@ -102,7 +102,7 @@ class Place:
 
 
 def _fingerprint() -> str:
-    """Of what decides how a filled database looks: how it is filled, and every migration."""
+    """Return a hash of everything that determines a filled database: code and migrations."""
     files = [
         ROOT / "bench" / name
         for name in ("seed.py", "dialects.py", "pictures.py", "picture_bytes.py")

@@ -1,7 +1,6 @@
-"""How the database finds what it deals: for every kind of filter, how long a deal takes, and by
-which plan.
+"""Time and query plan of dealing an image, for every kind of filter.
 
-A plan that walks through the table or sorts what waits grows with the queue, however fast it is
+A plan that scans the table or sorts the waiting reviews grows with the queue, however fast it is
 today.
 """
 
@@ -46,8 +45,8 @@ QUEUES = [
     "mine",
 ]
 TIMES = min(20, int(os.environ.get("BENCH_VIEWS", "20")))
-# A table walked through, or what was found put in order. PostgreSQL, which knows how many there
-# are, may sort a few.
+# A full table scan, or a sort of the results. PostgreSQL knows the number of rows and may sort a
+# few.
 WALKS = re.compile(
     r"^SCAN (?!CONSTANT)|TEMP B-TREE FOR ORDER BY|Seq Scan on moderation_review", re.MULTILINE
 )
@@ -62,7 +61,7 @@ def main(out: str) -> None:
 
 
 def _deal(user: User, key: str) -> dict[str, Any]:
-    """Deal one and give it back, over and over."""
+    """Deal one image and roll back, repeatedly."""
     queue = queues.named(key, user)
     assert queue is not None, key
     times: list[float] = []
@@ -87,15 +86,13 @@ def _deal(user: User, key: str) -> dict[str, Any]:
 
 
 def _grows(plan: str) -> bool:
-    if "review_claims" in plan:  # what somebody holds, which is never much
+    if "review_claims" in plan:  # the claims of one person, which are few
         return False
     return bool(WALKS.search(plan)) or any(int(rows) > FEW for rows in SORTS.findall(plan))
 
 
 def _look(user: User, key: str) -> dict[str, Any]:
-    """The two questions that pages ask of every queue: how many, and the one that has waited
-    longest.
-    """
+    """Time the two queries that pages run on every queue: the count, and the oldest review."""
     queue = queues.named(key, user)
     assert queue is not None, key
     times = []
@@ -110,9 +107,7 @@ def _look(user: User, key: str) -> dict[str, Any]:
 
 
 class _explained:
-    """Explain the first statement about reviews, before it runs: the one that looks for what to
-    deal.
-    """
+    """Context manager that explains the first statement about reviews, the one that deals."""
 
     def __init__(self, plans: list[str]) -> None:
         self.plans, self.is_busy = plans, False

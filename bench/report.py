@@ -1,4 +1,4 @@
-"""Figures as a table, each beside what it is meant to be."""
+"""Table of figures with their targets."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ Results = dict[int, dict[str, Any]]  # by size, then by part
 
 
 def table(results: Results) -> str:
-    """One column for each size, with Markdown's bars, so that docs/benchmarks.md can hold it as it
-    is.
-    """
+    """Return a Markdown table with one column per size, for docs/benchmarks.md."""
     sizes = sorted(results)
     rows = [("", [f"{size:,}" for size in sizes], "aim"), *_rows([results[size] for size in sizes])]
     widths = [max(map(len, (row[0] for row in rows)))]

@@ -1,10 +1,9 @@
-"""Fill an empty, migrated database with N assets and all that belongs to them: ``python -m
-bench.inside seed N``.
+"""Filling of an empty, migrated database: ``python -m bench.inside seed N`` for N assets.
 
-By INSERT … SELECT, so that a million takes minutes. Every row follows from its number, so two runs
-make the same database. The mix is meant to be lifelike: of every 20 assets 12 come from requests of
-four, 4 are files, 3 Scenario's, 1 came over the API; three fifths are decided, by people or the
-policy; what waits waits in every category but one.
+Uses INSERT … SELECT, so that a million assets take minutes. Every row is derived from its number,
+so two runs create the same database. The mix is realistic: of every 20 assets 12 come from requests
+of four, 4 are files, 3 from Scenario, 1 from the API. Three fifths are decided, by people or the
+policy. Every category but one has waiting images.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from moderation.models.found_categories import bits_of
 
 PASSWORD = "only for the benchmark"
 PEOPLE = 30
-# The last ones hold claims while others are measured: a deck of 8 each.
+# The last ones hold claims during the measurement: a deck of 8 each.
 HOLDING = 10
 
 YEAR = 365 * 24 * 3600
@@ -95,7 +94,7 @@ STYLES = (
     "charcoal",
 )
 
-# What images wait for, one entry per 1/40 of them: category, or none where only a score was given.
+# Top categories of waiting images, each entry 1/40 of them; "" where only a score was given.
 HEADLINES = [
     *["explicit.nudity"] * 6,
     *["explicit.sexual-activity"] * 3,
@@ -110,11 +109,10 @@ HEADLINES = [
     "hate-symbols",
     *[""] * 4,
 ]
-# One in 4000 shows gambling: what a filter has to look for the longest. Nothing that waits shows a
-# rude gesture.
+# One in 4000 shows gambling, the hardest case for a filter. No waiting image shows a rude gesture.
 RARE = 4000
 
-# What the classifiers are made to say.
+# Values of the generated classifications.
 COVERS = '{"explicit": "full", "non-explicit": "partial"}'
 BOX = "[0.2, 0.2, 0.4, 0.5]"
 SILENCE = "It did not answer in time."
@@ -123,6 +121,8 @@ SAID = f'"flagged":null,"score":null,"covers":{COVERS},"details":{{}}'
 
 
 class Seeder:
+    """Fills the tables one after the other."""
+
     def __init__(self, count: int, pictures: list[Picture], people: list[User]) -> None:
         self.count, self.pictures = count, pictures
         self.sql = of_connection()
@@ -159,9 +159,7 @@ class Seeder:
         rows: int = 1,
         order: str = "",
     ) -> None:
-        """INSERT … SELECT; columns that are not named get their model's default, so new ones need
-        no word here.
-        """
+        """Run INSERT … SELECT; columns that are not named get their model's default."""
         names, expressions, params = [], [], []
         for field in model._meta.local_concrete_fields:
             if field.attname in values:
@@ -172,7 +170,7 @@ class Seeder:
                 expressions.append("%s")
                 params.append(field.get_db_prep_save(field.get_default(), connection))
             names.append(f'"{field.column}"')
-        # Expressions hold literal percent signs; parameters are marked by %s.
+        # Expressions contain literal percent signs; parameters are marked by %s.
         chosen = ", ".join(
             text if text == "%s" else text.replace("%", "%%") for text in expressions
         )
@@ -184,13 +182,14 @@ class Seeder:
         )
 
     def born(self, number: str) -> str:
-        """When the asset of this number arrived, in seconds: spread over a year, the last one a
-        minute ago.
+        """Return SQL for the arrival time of an asset, in epoch seconds.
+
+        Arrivals are spread over a year; the last one is a minute ago.
         """
         return f"({self.now} - ({self.count} - ({number})) * {YEAR} / {self.count})"
 
     def prompt(self, number: str) -> str:
-        """Common words, and a number that no other prompt has."""
+        """Return SQL for a prompt of common words and one unique number."""
         words = [
             pick(chance(number, len(choices), salt), choices)
             for salt, choices in enumerate((ADJECTIVES, SUBJECTS, SETTINGS, STYLES), start=1)
@@ -199,9 +198,7 @@ class Seeder:
         return f"{subject} || ', ' || {words[3]} || ', take ' || ({number})"
 
     def requests(self) -> None:
-        """Three of four images for every 20 assets; one in fifty more has failed, and some run or
-        are unknown.
-        """
+        """Insert 3 requests of four images per 20 assets, 2 % failed ones, some open or unknown."""
         good = self.count * 3 // 20
         odd = max(good // 50, 12)
         errors = [
@@ -260,9 +257,9 @@ class Seeder:
         )
 
     def assets(self) -> None:
-        place = "((i - 1) % 20)"  # in its block of 20
+        place = "((i - 1) % 20)"  # position in its block of 20
         shown = f"i % {len(self.pictures)}"
-        # Every fiftieth is the twin of the one before it: the same hash.
+        # Every fiftieth asset is the twin of the previous one, with the same hash.
         self.insert(
             Asset,
             "s",
@@ -299,8 +296,8 @@ class Seeder:
         text = (
             f"{prompt} || (CASE WHEN a.original_name = '' THEN '' ELSE ' ' || a.original_name END)"
         )
-        # As generation.words folds such texts: nothing but commas, hyphens and dots stands between
-        # the words.
+        # Folded as generation.core.text.fold does: only commas, hyphens and dots separate the
+        # words.
         for mark, instead in ((",", ""), ("-", " "), (".", " ")):
             text = f"replace({text}, '{mark}', '{instead}')"
         source = (
@@ -309,7 +306,7 @@ class Seeder:
         self.insert(AssetText, source, {"asset_id": "a.id", "text": text})
 
     def classifications(self) -> None:
-        """Two for every asset. Failed ones are old: a healthy house has none since yesterday."""
+        """Insert two classifications per asset. Failed ones are older than a day."""
         asset, is_local = "((i + 1) / 2)", "i % 2 = 1"
         failed = self.failed("i")
         born = self.sql.at(self.born(asset))
@@ -336,7 +333,7 @@ class Seeder:
         return f"({run} % 500 = 0 AND {run} < {self.count * 2 - self.count // 60})"
 
     def labels(self) -> None:
-        """One for every headline, with a box; a second, weaker one for every third."""
+        """Insert one label with a box per top category, and a weaker second one for every third."""
         for salt, condition in ((0, "1 = 1"), (9, "i % 3 = 0")):
             named = f"(SELECT i, {_headline('i', salt)} AS headline FROM s) n"
             self.insert(
@@ -352,8 +349,9 @@ class Seeder:
             )
 
     def classification_summary(self, asset: str) -> str:
-        """The two runs and their labels as the review keeps them
-        (moderation.models.classification_summary).
+        """Return SQL for the summary of both classifications, as stored with the review.
+
+        Format: moderation.models.classification_summary.
         """
         parts = (
             f"replace({_part(asset, 0)} || {_part(asset, 9, f'{asset} % 3 = 0')} || ']', ',]', ']')"
@@ -381,7 +379,7 @@ class Seeder:
             f"(CASE WHEN {decided} AND {chance('a.id', 30, 13)} = 0 THEN 'rude-gestures' ELSE"
             f" {_headline('a.id')} END)"
         )
-        # Some hours after it came, but never later than now.
+        # Some hours after arrival, but never in the future.
         later = (
             f"{self.born('a.id')} + ({self.now} - {self.born('a.id')}) * {chance('a.id', 90, 14)} /"
             " 8000"
@@ -424,8 +422,9 @@ class Seeder:
         )
 
     def decisions(self) -> None:
-        """One for every review that is decided or escalated, chained by name only: nobody verifies
-        this record.
+        """Insert one decision per decided or escalated review.
+
+        The hashes are placeholders: this record cannot be verified.
         """
         row = (
             "(SELECT v.*, u.username, row_number() OVER (ORDER BY coalesce(v.decided_at,"
@@ -474,7 +473,7 @@ class Seeder:
         )
 
     def categories(self) -> None:
-        """What the rejections have named."""
+        """Insert the categories named by rejections."""
         named = (
             "(SELECT asset_id, CASE WHEN top_category = '' THEN 'explicit' ELSE top_category END AS"
             " category FROM moderation_review WHERE status = 'rejected') n"
@@ -487,9 +486,7 @@ class Seeder:
         )
 
     def bands(self) -> None:
-        """In the order of their index: sixteen random insertions an asset would cost more than all
-        the rest.
-        """
+        """Insert the hash bands in index order, because 16 random insertions per asset are slow."""
         self.insert(
             HashBand,
             f"generation_asset a, {self.sql.bands}",
@@ -498,9 +495,7 @@ class Seeder:
         )
 
     def tallies(self) -> None:
-        """Insert the counts that the worker would have made: every word of the prompts, some of them rejected more
-        often.
-        """
+        """Insert word statistics as the worker counts them; some words are rejected more often."""
         decided = self.count * 3 // 5
         words = {
             word
@@ -526,7 +521,7 @@ class Seeder:
 
 
 def _part(asset: str, salt: int, condition: str = "1 = 1") -> str:
-    """One label as it stands in the list of them, with a comma behind it."""
+    """Return SQL for one label in the list of labels, with a trailing comma."""
     name, confidence = _headline(asset, salt), f"({_priority(asset)} - {salt})"
     there = f"""'["' || {name} || '","' || {confidence} || '.00",{BOX}],'"""
     return f"(CASE WHEN {name} <> '' AND {condition} THEN {there} ELSE '' END)"
@@ -554,7 +549,7 @@ def _first_level(top_category: str) -> str:
 
 
 def _found(number: str) -> str:
-    """The bits of all labels (moderation.models.found_categories)."""
+    """Return SQL for the bits of all labels (moderation.models.found_categories)."""
     first = _bits(_headline(number))
     return f"({first} | (CASE WHEN {number} % 3 = 0 THEN {_bits(_headline(number, 9))} ELSE 0 END))"
 
@@ -569,8 +564,9 @@ def _bits(top_category: str) -> str:
 
 
 def _priority(number: str) -> str:
-    """20 to 99, as confidences that a policy asks about; one in a hundred could not be judged and
-    comes first.
+    """Return SQL for a risk of 20 to 99.
+
+    One in a hundred could not be classified and has 100.
     """
     return (
         f"(CASE WHEN {chance(number, 100, 40)} = 0 THEN 100 ELSE 20 + {chance(number, 80, 41)} END)"
@@ -584,7 +580,7 @@ def make_people() -> list[User]:
     Group.objects.get(name="moderator").user_set.add(*people)
     senior = User.objects.create(username="senior", password=secret)
     senior.groups.add(Group.objects.get(name="senior moderator"))
-    # Pictures are what is measured, not veils.
+    # Images are measured, not covers.
     Preferences.objects.bulk_create(
         [Preferences(user=person, blur=False) for person in (*people, senior)]
     )
@@ -592,5 +588,5 @@ def make_people() -> list[User]:
 
 
 def main(count: str) -> None:
-    """``count`` is rounded up to whole blocks of 20."""
+    """Fill the database; ``count`` is rounded up to a multiple of 20."""
     Seeder(-(-int(count) // 20) * 20, store(), make_people()).run()

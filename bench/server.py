@@ -1,7 +1,6 @@
-"""Measure the server's cost: of a decision at the desk, and of every page that could grow with the
-database.
+"""Server cost of a decision at the desk, and of every page that could grow with the database.
 
-Through the whole WSGI application in this very process: ``python -m bench.inside server out.json``.
+Calls the whole WSGI application in this process: ``python -m bench.inside server out.json``.
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ def main(out: str) -> None:
     senior = Person("senior", InProcess(application))
     senior.log_in()
     result: dict[str, Any] = {}
-    # Before and after: machines that are shared change their minds.
+    # Before and after, because the speed of shared machines varies.
     bares = [bare.measure()["cpu"]["mean"]]
-    # All of the middleware and no query.
+    # All middleware and no query.
     result["yardstick"] = page(nobody, "/healthz")
     result["decision"] = decisions(person)
     bares.append(bare.measure()["cpu"]["mean"])
@@ -50,7 +49,7 @@ def main(out: str) -> None:
 
 
 def decisions(person: Person) -> dict[str, Any]:
-    """Claim, decide and the next panel, as one POST of the deck."""
+    """Measure decisions: decide, claim and render the next panel in one POST."""
     person.sit_down()
     for _ in range(WARM_UP):
         person.decide()
@@ -70,7 +69,7 @@ def decisions(person: Person) -> dict[str, Any]:
 
 
 def pages() -> list[tuple[str, str]]:
-    """Name and address. Those that do not exist (yet) are left out."""
+    """Return name and URL path of each page; pages that do not exist are left out."""
     waiting = Review.objects.waiting().in_order()
     some = waiting[60]
     deep = waiting.filter(risk__lte=50)[0]
@@ -116,7 +115,7 @@ def page(person: Person, path: str) -> dict[str, Any]:
         first = person.get(path)
     if first.status != 200:
         raise RuntimeError(f"{path} was answered {first.status}.")
-    # One that takes seconds need not be looked at forty times.
+    # A page that takes seconds is measured three times only.
     answers = [person.get(path) for _ in range(VIEWS if first.wall < 0.5 else 3)]
     return {
         "wall": spread([answer.wall for answer in answers]),

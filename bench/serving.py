@@ -1,4 +1,4 @@
-"""Start web servers for the time of a measurement, and end them whatever happens."""
+"""Web servers for the time of a measurement."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ READY_WITHIN = 30.0
 def granian(
     application: str, *, workers: int, env: dict[str, str], ready: str, log: Path
 ) -> Iterator[int]:
-    """Serve as production would; the port it listens on. ``ready`` is an address that answers once
-    it does.
+    """Run the application as in production; yield its port.
+
+    ``ready`` is a path that returns 200 once the server runs.
     """
     port = free_port()
     command = [

@@ -1,7 +1,6 @@
-"""The least that a page with htmx can be: a key, a POST, an image swapped. What the desk's speed is
-compared with.
+"""Baseline: a minimal htmx page with a key, a POST and an image swap.
 
-``/`` loads each image when it is swapped in, ``/ahead/`` has the next one decoded already.
+``/`` loads each image when it is swapped in, ``/ahead/`` has decoded the next one already.
 """
 
 from __future__ import annotations
@@ -56,8 +55,7 @@ def _answer(path: str, query: str) -> tuple[str, bytes]:
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     kind, body = _answer(environ["PATH_INFO"], environ.get("QUERY_STRING", ""))
-    # The same freedom to keep images as a browser has within one page of the desk: none from
-    # another visit.
+    # The same caching as within one page of the desk: no image from another visit.
     age = "private, max-age=600" if kind == "image/png" else "no-store"
     start_response(
         "200 OK",

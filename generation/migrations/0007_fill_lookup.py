@@ -1,7 +1,8 @@
-"""Bands and words of the assets that are there already, and the full-text index over the words.
+"""Hash bands and words of existing assets, and the full-text index on the words.
 
-The index is the database's own: FTS5 with triggers on SQLite, an expression index on PostgreSQL. A later migration that
-makes Django rebuild the table of AssetText on SQLite has to make the triggers again.
+The index is a feature of the database: FTS5 with triggers on SQLite, an expression index on
+PostgreSQL. A later migration that makes Django rebuild the table of AssetText on SQLite must create
+the triggers again.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The words of the assets that are there already, folded as those of new ones are.
+"""Fold the words of existing assets as those of new ones.
 
-On PostgreSQL the index takes new words in at once: otherwise every search would read a list of what is not in it yet.
+On PostgreSQL also turn fastupdate off, because every search would read the index's pending list.
 """
 
 from __future__ import annotations

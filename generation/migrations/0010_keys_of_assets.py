@@ -1,6 +1,6 @@
-"""Assets name the key they came by, and reading everybody's assets becomes a scope of its own.
+"""Add the API key to assets, and the scope ``read:all``.
 
-Keys that may read could read everything until now, and go on to: ``read:all`` is added to what they may.
+Existing keys with ``read`` could read all assets, so they get ``read:all`` too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ def fill(apps, schema_editor):
     request = apps.get_model("generation", "GenerationRequest")
     for row in key.objects.all():
         asset.objects.filter(request__in=request.objects.filter(api_key=row)).update(api_key=row)
-        # What a key sent to be judged and kept bears its name (moderation.gateway.nanogpt).
+        # External IDs of images that a key uploaded begin with its UUID.
         asset.objects.filter(source="api", external_id__startswith=f"{row.uuid}:").update(
             api_key=row
         )

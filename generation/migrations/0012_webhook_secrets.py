@@ -1,6 +1,6 @@
-"""Give every key a webhook secret of its own.
+"""Give every key its own webhook secret.
 
-Keys made before keep the one that was derived from SECRET_KEY until now, so that their receivers go on verifying.
+Existing keys keep the secret that was derived from SECRET_KEY, so that receivers still verify it.
 """
 
 from django.db import migrations, models

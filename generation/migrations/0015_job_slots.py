@@ -1,4 +1,4 @@
-"""Call pump slots job slots. The rows hold leases of a minute at most, so none is worth keeping."""
+"""Rename pump slots to job slots; their rows are leases of a minute and are not kept."""
 
 from django.db import migrations
 
