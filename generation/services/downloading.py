@@ -15,16 +15,16 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from generation import fetching, imaging
+from generation.core.backoff import Backoff
 from generation.models import GenerationRequest, InvalidTransitionError, RemoteImage, Source
 from generation.providers.base import (
     ProviderError,
-    ProviderMisconfiguredError,
     TaskNotFoundError,
     TaskResult,
     TaskState,
 )
 from generation.services.storing import AlreadyStoredError, Origin, store_rendition
-from generation.services.waiting import backoff
+from generation.services.waiting import retry_delay
 from generation.wire.secrets import redact
 
 log = logging.getLogger("loupe.pipeline")
@@ -32,6 +32,7 @@ Status = GenerationRequest.Status
 
 ATTEMPTS = 5
 DECODER_RETRY = timedelta(seconds=30)
+BACKOFF = Backoff(base=1, cap=120, jitter=0.25)
 REFRESHES = 1  # per image: number of times that a new URL is requested
 EXPIRED = "The address has expired."
 
@@ -99,7 +100,7 @@ def miss(*, image: RemoteImage, error: Exception) -> None:
     )
     if temporary and image.attempts < ATTEMPTS:
         # If the URL has expired by then, the next attempt requests a new one first.
-        _again(image, timezone.now() + backoff(image.attempts, first=1, longest=120), str(error))
+        _again(image, timezone.now() + BACKOFF.delay(image.attempts), str(error))
         return
     fresh = " The provider had already been asked for a fresh address." if image.refreshes else ""
     with transaction.atomic():
@@ -117,8 +118,7 @@ def refresh(*, image: RemoteImage, answer: TaskResult | ProviderError) -> None:
         and image.attempts < ATTEMPTS
     ):
         sentence = f"{EXPIRED} A fresh one is asked for again soon: {answer}"
-        first = 60 if isinstance(answer, ProviderMisconfiguredError) else 2
-        _again(image, timezone.now() + backoff(image.attempts, first=first), sentence)
+        _again(image, timezone.now() + retry_delay(answer, image.attempts), sentence)
         return
     if isinstance(answer, TaskResult) and answer.state is TaskState.SUCCEEDED:
         found = next(

@@ -12,23 +12,24 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from generation import jobs
+from generation.core.backoff import delay_by_age
 from generation.models import GenerationRequest, InvalidTransitionError, RemoteImage
 from generation.providers.base import (
     Detection,
     ProviderBusyError,
     ProviderError,
-    ProviderMisconfiguredError,
     ResultImage,
     TaskNotFoundError,
     TaskResult,
     TaskState,
 )
 from generation.services import rates
-from generation.services.waiting import backoff
+from generation.services.waiting import retry_delay
 from generation.wire.secrets import redact, without_secrets
 
 log = logging.getLogger("loupe.pipeline")
 Status = GenerationRequest.Status
+POLL_SHORTEST, POLL_LONGEST = timedelta(seconds=1), timedelta(seconds=10)
 RESULT_MAX = 256 * 1024  # characters of JSON; a result with 8 images has about 10 thousand
 
 
@@ -69,8 +70,7 @@ def _fail(request: GenerationRequest, reason: str, sentence: str, **fields: Any)
 def _ask_later(request: GenerationRequest, error: ProviderError) -> None:
     # An operator can fix missing permissions. The task is paid for, so it is never dropped for that
     # reason.
-    first = 60 if isinstance(error, ProviderMisconfiguredError) else 2
-    wait = backoff(request.attempts, first=first)
+    wait = retry_delay(error, request.attempts)
     if isinstance(error, ProviderBusyError) and error.retry_after:
         wait = min(timedelta(seconds=error.retry_after), rates.HELD_LONGEST)
     changes: dict[str, Any] = {} if error.raw is None else {"result": kept(error.raw)}
@@ -85,10 +85,11 @@ def _ask_later(request: GenerationRequest, error: ProviderError) -> None:
 
 def _note_progress(request: GenerationRequest, answer: TaskResult) -> None:
     """Record progress and schedule the next poll: a tenth of the age, 1 to 10 seconds."""
-    age = (timezone.now() - (request.submitted_at or request.created_at)).total_seconds()
+    age = timezone.now() - (request.submitted_at or request.created_at)
+    wait = delay_by_age(age, share=0.1, shortest=POLL_SHORTEST, longest=POLL_LONGEST)
     odd = answer.state is TaskState.UNRECOGNISED
     _still(request).update(
-        due_at=timezone.now() + timedelta(seconds=min(max(age / 10, 1), 10)),
+        due_at=timezone.now() + wait,
         attempts=0,
         progress=min(max(answer.progress, request.progress), 100),
         eta_seconds=answer.eta_seconds,

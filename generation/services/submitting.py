@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -13,6 +12,7 @@ from django.db.models import Case, DateTimeField, F, Value, When
 from django.utils import timezone
 
 from generation import jobs, providers
+from generation.core.backoff import add_jitter
 from generation.models import GenerationRequest
 from generation.providers.base import (
     ImageProvider,
@@ -116,7 +116,7 @@ def _wait_for(request: GenerationRequest, busy: ProviderBusyError, before: Decim
     asked = min(timedelta(seconds=busy.retry_after or 0), rates.HELD_LONGEST)
     if busy.limited or asked:
         rates.hold(request.provider, asked, per_minute=per_minute)
-    wait = asked * random.uniform(1, 1.1) if asked else waiting.backoff(request.attempts)
+    wait = add_jitter(asked, 0.1) if asked else waiting.BACKOFF.delay(request.attempts)
     request.move_to(
         Status.QUEUED,
         only_from=Status.SUBMITTING,

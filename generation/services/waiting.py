@@ -5,7 +5,6 @@ Requests that must wait stay queued, first in, first out.
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,12 +12,17 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from generation import providers
+from generation.core.backoff import Backoff
 from generation.models import GenerationRequest, ProviderState
+from generation.providers.base import ProviderError, ProviderMisconfiguredError
 from generation.services import rates, spending, storage_checks
 
 Status = GenerationRequest.Status
 RATE_LIMITED, PAUSED, SPENDING_LIMIT = "RATE_LIMITED", "PROVIDER_PAUSED", "SPENDING_LIMIT"
 STORAGE = "STORAGE_UNAVAILABLE"
+BACKOFF = Backoff(base=2, cap=600, jitter=0.25)
+# An operator has to fix a setting or a permission, which takes longer.
+MISCONFIGURED_BACKOFF = Backoff(base=60, cap=600, jitter=0.25)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +34,10 @@ class Wait:
     sentence: str
 
 
-def backoff(attempts: int, *, first: float = 2, longest: float = 600) -> timedelta:
-    """Return an exponential delay with up to 25 % jitter, so that retries spread out."""
-    seconds = min(first * 2 ** min(attempts, 12), longest)
-    return timedelta(seconds=seconds * random.uniform(1, 1.25))
+def retry_delay(error: ProviderError, attempts: int) -> timedelta:
+    """Return the delay before the provider is asked again after this error."""
+    is_misconfigured = isinstance(error, ProviderMisconfiguredError)
+    return (MISCONFIGURED_BACKOFF if is_misconfigured else BACKOFF).delay(attempts)
 
 
 def needed(request: GenerationRequest) -> Wait | None:

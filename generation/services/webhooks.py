@@ -22,11 +22,10 @@ from generation import jobs, providers
 from generation.models import GenerationRequest, InvalidTransitionError
 from generation.providers.base import (
     ProviderError,
-    ProviderMisconfiguredError,
     TaskNotFoundError,
     TaskResult,
 )
-from generation.services.waiting import backoff
+from generation.services.waiting import retry_delay
 from generation.wire.base import is_object
 
 log = logging.getLogger("loupe.webhooks")
@@ -118,8 +117,7 @@ def confirm(*, request: GenerationRequest, answer: TaskResult | ProviderError) -
         log.warning("request %s: a webhook named a task that is not its own", request.short_id)
         _forget(request)
     elif isinstance(answer, ProviderError):
-        first = 60 if isinstance(answer, ProviderMisconfiguredError) else 2
-        due = timezone.now() + backoff(min(request.attempts, 12), first=first)
+        due = timezone.now() + retry_delay(answer, request.attempts)
         _claimed(request).update(due_at=due, attempts=min(request.attempts + 1, 12))
     else:
         _adopt(request)

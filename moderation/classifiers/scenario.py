@@ -25,6 +25,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
+from generation.core.backoff import delay_by_age
 from generation.models import Asset, Source
 from generation.providers.base import ProviderBusyError, ProviderError
 from generation.providers.scenario import Scenario
@@ -88,7 +89,9 @@ class ScenarioLabels:
     def _pause(self, asset: Asset, *, at_least: timedelta = timedelta()) -> timedelta | None:
         """Return the next delay, equal to the asset's age so far; None after PATIENCE."""
         age = timezone.now() - asset.created_at
-        return None if age >= PATIENCE else max(min(max(age, FIRST_PAUSE), LONGEST_PAUSE), at_least)
+        if age >= PATIENCE:
+            return None
+        return max(delay_by_age(age, shortest=FIRST_PAUSE, longest=LONGEST_PAUSE), at_least)
 
 
 def _minutes(span: timedelta) -> str:

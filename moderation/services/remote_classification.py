@@ -14,6 +14,7 @@ from datetime import timedelta
 from django.db.models import F
 from django.utils import timezone
 
+from generation.core.backoff import Backoff
 from generation.core.db.state_machine import DueQuerySet
 from moderation.classifiers.base import (
     Assessment,
@@ -25,19 +26,13 @@ from moderation.models import Classification
 from moderation.services import classification
 
 ATTEMPTS = 9
-FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=5), timedelta(minutes=5)
+BACKOFF = Backoff(base=5, cap=300)
 # Total of all delays; a service that asks for a longer wait counts as failed.
 PATIENCE = timedelta(minutes=15)
 # Time until a dead worker's rows are claimable again. Longer than any one call, and renewed before
 # each.
 LEASE = timedelta(seconds=90)
 Rows = dict[int, Classification]  # by asset
-
-
-def backoff(attempts: int) -> timedelta:
-    """Return the delay before the next attempt."""
-    doublings = min(max(attempts - 1, 0), 10)
-    return min(FIRST_WAIT * (1 << doublings), LONGEST_WAIT)
 
 
 def ask(
@@ -93,7 +88,7 @@ def _take_in(row: Classification, outcome: Assessment | ClassifierError, duratio
             row, _last_words(str(outcome), row.attempts), cost=row.cost + outcome.cost
         )
     else:
-        wait = max(backoff(row.attempts), outcome.wait)
+        wait = max(BACKOFF.delay(row.attempts - 1), outcome.wait)
         classification.again_later(row, str(outcome), after=wait, cost=F("cost") + outcome.cost)
 
 
@@ -108,7 +103,7 @@ def _postpone_others(slug: str, busy: ServiceBusyError, held: Rows) -> None:
     now = timezone.now()
     queued = Classification.objects.filter(classifier=slug, status=Classification.Status.QUEUED)
     for attempts in range(1, ATTEMPTS + 1):
-        wait = max(backoff(attempts), busy.wait)
+        wait = max(BACKOFF.delay(attempts - 1), busy.wait)
         changes = {"due_at": now + wait, "error": str(busy)}
         # Claimed rows were counted when they were claimed.
         _still(held.values()).filter(attempts=attempts).update(**changes)

@@ -19,6 +19,7 @@ from generation.models import GenerationRequest, ProviderState
 from generation.providers.base import (
     OutcomeUnknownError,
     ProviderBusyError,
+    ProviderError,
     ProviderMisconfiguredError,
     ProviderRejectedError,
 )
@@ -161,12 +162,13 @@ def test_a_429_sends_everybody_away_for_as_long_as_it_asks(
     assert (refused.cost, refused.submitted_at) == (None, None)
 
 
-def test_backing_off_is_longer_every_time_and_never_in_step() -> None:
+def test_provider_errors_are_retried_from_two_seconds_and_misconfiguration_from_a_minute() -> None:
     for attempts in range(8):
-        seconds = {waiting.backoff(attempts).total_seconds() for _ in range(20)}
-        assert len(seconds) == 20
-        assert all(2 * 2**attempts <= each <= 2.5 * 2**attempts for each in seconds)
-    assert waiting.backoff(500) <= timedelta(seconds=750)
+        seconds = waiting.retry_delay(ProviderError("x"), attempts).total_seconds()
+        assert 2 * 2**attempts <= seconds <= 2.5 * 2**attempts
+        seconds = waiting.retry_delay(ProviderMisconfiguredError("x"), attempts).total_seconds()
+        assert min(60 * 2**attempts, 600) <= seconds <= 1.25 * min(60 * 2**attempts, 600)
+    assert waiting.retry_delay(ProviderError("x"), 500) <= timedelta(seconds=750)
 
 
 # --- A provider that keeps failing ---

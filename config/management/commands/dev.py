@@ -18,12 +18,13 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
 from config.worker.process_group import Member, stop_all, wait_until
+from generation.core.backoff import Backoff
 from moderation import demo
 
 HOST = "127.0.0.1"
 GRACE = 5.0
 READY_WITHIN = 60.0
-BACKOFF_LIMIT = 30.0
+RESTART_BACKOFF = Backoff(base=1, cap=30)
 # A worker that ran at least this long was healthy, so its next restart is immediate.
 HEALTHY_AFTER = 60.0
 
@@ -106,21 +107,22 @@ class Command(BaseCommand):
         Returns when the web server ends or a signal arrives.
         """
         web, worker = members
-        pause = 1.0
+        restarts = 0
         while not self._is_over(web):
             if worker.exit_code is None:
                 time.sleep(0.25)
                 continue
             worker.kill_group()
             if time.monotonic() - worker.started_at > HEALTHY_AFTER:
-                pause = 1.0
+                restarts = 0
+            pause = RESTART_BACKOFF.delay(restarts).total_seconds()
             self._say(
                 f"The worker ended (exit code {worker.exit_code}) and is started again in"
                 f" {pause:.0f} s."
             )
             if not wait_until(lambda: self._is_over(web), seconds=pause):
                 worker = members[1] = Member(worker_command(), env)
-                pause = min(pause * 2, BACKOFF_LIMIT)
+                restarts += 1
 
 
 def welcome() -> str:
