@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 CLAIM_MAX = 60
-# More than anybody's screen holds at once: a contact sheet with the twins of its images.
+# More than one page can show: a contact sheet with near duplicates.
 HELD_MAX = 200
-NOBODY = 0  # for queues that are the same for everybody
+NOBODY = 0  # stands for the user in queues that are the same for everybody
 LINGERS = timedelta(seconds=30)
 
 
 class ClaimOptions(TypedDict):
-    """What a page asks for when it claims from a queue."""
+    """The parameters with which a page claims from a queue."""
 
     queue: Queue
     count: int
@@ -45,10 +45,10 @@ def claim_batch(
     skipped: Collection[int] = (),
     avoided: Collection[str] = (),
 ) -> list[Review]:
-    """Claim up to ``count`` free reviews of a queue for this person, in the queue's order.
+    """Claim up to ``count`` unclaimed reviews of a queue, in its order.
 
     Two people never claim the same review, and no claim waits for another: PostgreSQL skips rows
-    that are being claimed, SQLite has one writer.
+    locked by another claim, and SQLite has a single writer.
     """
     count = min(count, CLAIM_MAX)
     if count < 1 or not queue.is_open_to(user):
@@ -70,7 +70,7 @@ def claim_alike(
     skipped: Collection[int] = (),
     avoided: Collection[str] = (),
 ) -> list[Review]:
-    """Claim up to ``count`` free reviews whose images look like others that this person holds."""
+    """Claim up to ``count`` unclaimed reviews of the given near-duplicate groups."""
     rows = queue.work(user, avoided).filter(near_duplicate_group__in=looks).exclude(pk__in=skipped)
     return _take(
         user, lambda: list(_free(queue.ordered(rows), timezone.now())[: min(count, CLAIM_MAX)])
@@ -86,9 +86,9 @@ def reclaim(
     skipped: Collection[int] = (),
     avoided: Collection[str] = (),
 ) -> list[Review]:
-    """Renew up to ``count`` claims that this person holds and the page does not show.
+    """Renew up to ``count`` claims of the user that the page does not show.
 
-    Another window shows them, or showed them and was closed.
+    Another tab shows them, or showed them before it was closed.
     """
     mine = (
         queue.work(user, avoided)
@@ -104,8 +104,9 @@ def _free(candidates: ReviewQuerySet, now: datetime) -> ReviewQuerySet:
 
 
 def _for_panels(candidates: ReviewQuerySet) -> ReviewQuerySet:
-    """With what a panel shows, locked; rows that somebody else has locked are passed over where the
-    database can.
+    """Select what a panel shows, and lock the rows.
+
+    Rows locked by others are skipped if the database supports it.
     """
     decided = Decision.objects.filter(review=OuterRef("pk"))
     candidates = candidates.for_panel().annotate(was_decided=Exists(decided))
@@ -115,10 +116,10 @@ def _for_panels(candidates: ReviewQuerySet) -> ReviewQuerySet:
 
 
 def _take(user: User, read: Callable[[], list[Review]]) -> list[Review]:
-    # Without a savepoint: a claim is rolled back with the decision that it belongs to.
+    # Without a savepoint: a claim is rolled back together with its decision.
     with transaction.atomic(savepoint=False):
-        # First the rows, then the UPDATE: as a subquery of it PostgreSQL may run the SELECT more
-        # than once, which skips what it has just updated and takes more than was asked for.
+        # Select first, then update: with the SELECT as a subquery, PostgreSQL may run it more than
+        # once. It then skips the rows that it has just updated and claims too many.
         taken = read()
         until = timezone.now() + CLAIM_LASTS
         if len(taken) == 1:
@@ -144,7 +145,7 @@ _CLAIM = PreparedQuery(
 
 @functools.cache
 def _whole_queue(slug: str, count: int, *, own: bool) -> PreparedQuery[Review]:
-    """Return the query that claims from a queue without filters, the usual case."""
+    """Return the query for claims from a queue without filters, the usual case."""
     queue = QUEUES[slug]
 
     def build(now: datetime, user: int = NOBODY) -> ReviewQuerySet:
@@ -157,35 +158,34 @@ def _whole_queue(slug: str, count: int, *, own: bool) -> PreparedQuery[Review]:
 
 
 def resume(*, user: User, queue: Queue, skipped: Collection[int] = ()) -> Review | None:
-    """The first review of a queue that this person holds already, with a fresh lease."""
+    """Return the first review of a queue that the user holds already, with a renewed claim."""
     mine = queue.ordered(queue.reviews(user).held_by(user).exclude(pk__in=skipped)).first()
     return mine if mine is not None and mine.claim_for(user) else None
 
 
 def renew(*, user: User, uuids: Iterable[UUID], until: datetime | None = None) -> list[UUID]:
-    """Extend the leases that are still theirs; return which those are."""
+    """Extend the user's claims; return the UUIDs of those that are still held."""
     until = until or timezone.now() + CLAIM_LASTS
     named = Review.objects.filter(uuid__in=list(uuids)[:HELD_MAX])
-    # First the UPDATE: what was read before it may have been released in between.
+    # Update first: claims that were read before may have been released meanwhile.
     named.held_by(user).update(claimed_until=until)
     return list(named.filter(claimed_by=user, claimed_until=until).values_list("uuid", flat=True))
 
 
 def release(*, user: User, uuids: Iterable[UUID], until: datetime | None = None) -> int:
-    """Give leases back, those of others untouched; return how many.
+    """Release the user's claims; return their number.
 
-    ``until``: when the leases end as far as the page knew that gives them back. One that ends later
-    was renewed since, by a page that shows it now, and stays.
+    ``until`` is the end of the claims as known to the page that releases them. Claims with a later
+    end were renewed since by another page and are kept.
     """
     mine = Review.objects.filter(_known(uuids, until), claimed_by=user)
     return mine.update(claimed_by=None, claimed_until=None)
 
 
 def shorten_leases(*, user: User, uuids: Iterable[UUID], until: datetime | None = None) -> int:
-    """Hold these a little longer for somebody who has left their page: they may only be loading it
-    again.
+    """Shorten claims for a page that was left and may only be reloading; return their number.
 
-    ``until`` as in ``release``. Nothing is held longer by it than it was.
+    ``until`` as in ``release``. No claim gets longer.
     """
     ends = timezone.now() + LINGERS
     mine = Review.objects.filter(_known(uuids, until), claimed_until__gt=ends).held_by(user)
@@ -198,5 +198,5 @@ def _known(uuids: Iterable[UUID], until: datetime | None) -> Q:
 
 
 def held(*, user: User, queue: Queue) -> ReviewQuerySet:
-    """What this person holds of a queue, in its order."""
+    """Return the user's claimed reviews of a queue, in its order."""
     return queue.ordered(queue.reviews(user).held_by(user))

@@ -1,4 +1,4 @@
-"""What moderators do: claim, skip, decide, reverse."""
+"""Actions of moderators: claim, skip, decide, reverse."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Status = Review.Status
 
 
-# What deciding asks of a review; the rest of its row is wide.
+# Only the columns needed for a decision: the row is wide.
 def _to_decide(rows: QuerySet[Review]) -> QuerySet[Review]:
     rows = rows.only(
         "uuid",
@@ -50,8 +50,8 @@ def _to_decide(rows: QuerySet[Review]) -> QuerySet[Review]:
 
 
 _LOCKED = PreparedQuery(lambda uuid: _to_decide(Review.objects.filter(uuid=uuid)), uuid=UUID)
-# Among the few that they hold: those were just read, while an index of ten million uuids comes from
-# the disk.
+# Search among the user's claims, which were just read: an index of ten million UUIDs would come
+# from the disk.
 _LOCKED_AND_HELD = PreparedQuery(
     lambda user, uuid: _to_decide(
         Review.objects.filter(claimed_by=user).alias(name=Unsought("uuid")).filter(name=uuid)
@@ -59,7 +59,7 @@ _LOCKED_AND_HELD = PreparedQuery(
     user=int,
     uuid=UUID,
 )
-VERDICTS = frozenset(STATUS_AFTER)  # what a person may say of an image
+VERDICTS = frozenset(STATUS_AFTER)  # the verdicts that a person may give
 SECONDS_MAX = Decimal(3600)
 OWN_REQUEST = "You asked for this image, so somebody else decides it."
 PARTY = "You gave one of the two opinions on this image, so another senior moderator settles it."
@@ -68,24 +68,24 @@ SUPERSEDED = "This decision is not the last one on its image any more."
 
 
 class DecisionError(Exception):
-    """What somebody asked for cannot be done; the text is for them."""
+    """An action that cannot be done. ``str(error)`` is a message for the user."""
 
 
 class NotPermittedError(DecisionError):
-    """They may not do this, whoever was faster: 403."""
+    """The user may not do this at all: 403."""
 
 
 class ConflictError(DecisionError):
-    """It is no longer possible: somebody was faster, or the claim has lapsed: 409."""
+    """The action is no longer possible, because of another person or an expired claim: 409."""
 
 
 class InvalidDecisionError(DecisionError):
-    """Something is missing or unknown in what they sent: 422."""
+    """The input is incomplete or invalid: 422."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewRef:
-    """A review that nobody has read yet."""
+    """A reference to a review that has not been loaded."""
 
     uuid: UUID
 
@@ -93,8 +93,9 @@ class ReviewRef:
 def claim_next(
     *, user: User, queue: Queue, skipped: Collection[int] = (), avoided: Collection[str] = ()
 ) -> Review | None:
-    """Give this person the next review of a queue, resuming one they hold; None when nothing is
-    left for them.
+    """Return the next review of a queue, claimed; None if none is left.
+
+    A review that the user holds already comes first.
     """
     mine = claims.resume(user=user, queue=queue, skipped=skipped)
     if mine is not None:
@@ -106,7 +107,10 @@ def claim_next(
 
 
 def claim(*, review: Review, user: User) -> Review:
-    """Take this very review. Raises Overtaken with who has it, NotAllowed for an escalated one."""
+    """Claim a given review.
+
+    Raises ConflictError, which names the holder, or NotPermittedError.
+    """
     review.refresh_from_db()
     _require_rank(review, user)
     if not review.claim_for(user):
@@ -115,7 +119,7 @@ def claim(*, review: Review, user: User) -> Review:
 
 
 def skip(*, review: Review, user: User) -> None:
-    """Give it back without a trace in the record."""
+    """Release a review without a record."""
     if review.is_held_by(user):
         count_exposure(user, [(review, ())])
     review.release(user)
@@ -194,7 +198,10 @@ def decide_and_claim(
 
 
 def _locked(uuid: UUID, holder: User | None = None) -> Review:
-    """``holder``: who most likely holds it, and not much else. Raises Review.DoesNotExist."""
+    """Load and lock a review. Raises Review.DoesNotExist.
+
+    ``holder``: the user who probably holds it, among few others.
+    """
     review = _LOCKED_AND_HELD.row(user=holder.pk, uuid=uuid) if holder is not None else None
     review = review or _LOCKED.row(uuid=uuid)
     if review is None:
@@ -217,9 +224,9 @@ def _decide(
     _require_rank(review, user)
     chosen = checked_categories(verdict, categories)
     is_second = review.wants_opinion_of(user)
-    # A claim that has lapsed still counts while nobody else has taken the image: what they saw is
-    # what is decided. Not for a second opinion, which they may have been told of since, nor for
-    # many at once.
+    # An expired claim still counts until another person claims the image: the user decides what
+    # they saw. Not for a second opinion, because they may have been shown the first decision since,
+    # nor for a batch.
     is_theirs = review.is_held_by(user) or (
         review.claimed_by_id == user.pk and not is_second and batch is None
     )
@@ -243,14 +250,15 @@ def _decide(
 
 
 def _move(review: Review, decision: Decision, user: User) -> None:
-    """Bring the review to where its record has got by this decision, and give the claim back."""
+    """Change the review's status after a decision, and release the claim."""
     freed: dict[str, Any] = {"claimed_by": None, "claimed_until": None}
     if decision.second_of is not None:
         second_opinions.conclude(review=review, decision=decision, **freed)
         return
     status = STATUS_AFTER[Verdict(decision.verdict)]
     is_final = status in Review.DECIDED
-    # What a senior decides about an escalated review is not drawn, and what led to it stays noted.
+    # Escalated reviews are not drawn: seniors' decisions get no second opinion, and a recorded
+    # disagreement is kept.
     if is_final and review.status == Status.PENDING and second_opinions.is_drawn(decision):
         freed["second_opinion"] = Review.SecondOpinion.WANTED
     try:
@@ -268,8 +276,9 @@ def _move(review: Review, decision: Decision, user: User) -> None:
 
 
 def _recorded_before(uuid: UUID | None, review: Review | ReviewRef, user: User) -> Decision | None:
-    """The decision of this name, when it is the very one that is being sent. Raises Incomplete for
-    a name in use.
+    """Return the decision with this UUID if it is the same request again, else None.
+
+    Raises InvalidDecisionError if another decision has the UUID.
     """
     before = Decision.objects.filter(uuid=uuid).select_related("review").first() if uuid else None
     if before is not None and (before.review.uuid, before.reviewer_id) != (review.uuid, user.pk):
@@ -281,11 +290,12 @@ def _recorded_before(uuid: UUID | None, review: Review | ReviewRef, user: User) 
 def reverse(
     *, decision: Decision, user: User, note: str = "", batch: UUID | None = None
 ) -> Decision:
-    """Take a decision back: a new one that names it, and the review waits again where it did
-    before, held by who reversed it.
+    """Reverse a decision by a new decision that refers to it.
 
-    Raises NotAllowed; Incomplete, without a reason for a decision that is not theirs; Overtaken,
-    when something newer has been decided since.
+    The review returns to its previous status, claimed by the user.
+
+    Raises NotPermittedError; InvalidDecisionError without a reason for somebody else's decision;
+    ConflictError if a newer decision exists.
     """
     review = _locked(decision.review.uuid)
     if not decision.may_be_reversed_by(user):
@@ -312,7 +322,10 @@ def reverse(
 
 
 def _require_distance(review: Review, decision: Decision, user: User) -> None:
-    """Raises NotAllowed for a reversal by which somebody would settle what they are a party to."""
+    """Refuse a reversal that would settle something to which the user is a party.
+
+    Raises NotPermittedError.
+    """
     if decision.reviewer_id != user.pk and review.is_own_request_of(user):
         raise NotPermittedError(OWN_REQUEST)
     if not review.is_disputed:
@@ -322,23 +335,22 @@ def _require_distance(review: Review, decision: Decision, user: User) -> None:
         return
     if decision.reviewer_id != user.pk:
         raise NotPermittedError(PARTY)
-    # Taking back the second opinion yields to the first. Taking back the first drops the second one
-    # too: that may undo a slip, and must not win a dispute.
+    # Reversing the second opinion restores the first. Reversing the first drops the second one too:
+    # that may correct a slip but must not win a dispute.
     if decision.second_of_id is None and timezone.now() - decision.created_at > UNDO_WINDOW:
         raise NotPermittedError(DISPUTED)
 
 
 def newest_of(effective: Sequence[Decision]) -> set[int]:
-    """Which of one review's standing decisions can be taken back: the last, and what it is a second
-    opinion on.
+    """Return the keys of a review's reversible decisions.
+
+    These are the last decision in effect and, if that is a second opinion, the first one.
     """
     return {key for row in effective[-1:] for key in (row.pk, row.second_of_id) if key is not None}
 
 
 def count_exposure(user: User, seen: Iterable[tuple[Review, Sequence[str]]]) -> None:
-    """Add images that have left somebody's screen, with what they named in them, to what they have
-    seen lately.
-    """
+    """Count images that have left the user's screen, with the decided categories."""
     severe = images = 0
     for review, categories in seen:
         images += 1
@@ -349,9 +361,7 @@ def count_exposure(user: User, seen: Iterable[tuple[Review, Sequence[str]]]) -> 
 
 
 def last_reversible(*, user: User) -> Decision | None:
-    """What "undo" means for this person now: their newest decision, if it is still theirs to take
-    back.
-    """
+    """Return the decision that "undo" reverses: the user's newest one if it is still reversible."""
     newest = (
         Decision.objects.filter(reviewer=user)
         .newest_first()
@@ -388,7 +398,10 @@ def _require_rank(review: Review, user: User) -> None:
 
 
 def checked_categories(verdict: Verdict, slugs: Sequence[str]) -> list[str]:
-    """What a verdict names, sorted; nothing for an approval. Raises Incomplete."""
+    """Return a verdict's categories, sorted; [] for an approval.
+
+    Raises InvalidDecisionError.
+    """
     if verdict not in VERDICTS:
         raise InvalidDecisionError("Choose approve, reject or escalate.")
     allowed = taxonomy.reject_reasons()
@@ -424,7 +437,7 @@ def _who_was_faster(review: Review, user: User) -> str:
 
 
 def why_not_reversible(decision: Decision, user: User) -> str:
-    """As a sentence, for a decision that they may not take back."""
+    """Return a message for a decision that the user may not reverse."""
     if decision.verdict == Verdict.REVERSE:
         return "A reversal cannot be reversed. Decide the image anew."
     if hasattr(decision, "reversed_by"):

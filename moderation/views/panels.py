@@ -47,7 +47,7 @@ def is_deck(request: HttpRequest) -> bool:
 def claim_options(
     request: DeskRequest, queue: Queue, preferences: Preferences
 ) -> claims.ClaimOptions:
-    """Return what the deck asks for: ``want`` of the POST, one panel by default."""
+    """Return the parameters of the deck's claims: ``want`` panels, one by default."""
     wanted = parse_integer(request.POST.get("want", ""))
     return {
         "queue": queue,
@@ -58,10 +58,10 @@ def claim_options(
 
 
 def refill_deck(request: DeskRequest, queue: Queue) -> HttpResponse:
-    """Claim the panels that the deck lacks, and render them; none when the queue has no more.
+    """Claim the panels that the deck lacks, and render them; none if the queue has no more.
 
-    With ``held`` in the POST, claims of theirs that the page does not show (``have``) make up for
-    free reviews that are missing.
+    With ``held`` in the POST, missing reviews are replaced by claims of the user that the page does
+    not show (``have``).
     """
     preferences = Preferences.of(request.user)
     options = claim_options(request, queue, preferences)
@@ -77,6 +77,7 @@ def refill_deck(request: DeskRequest, queue: Queue) -> HttpResponse:
 def render_deck(
     request: DeskRequest, queue: Queue, preferences: Preferences, claimed: Iterable[Review]
 ) -> HttpResponse:
+    """Render the panels of claimed reviews."""
     return _panels([_context(request, review, queue, preferences) for review in claimed])
 
 

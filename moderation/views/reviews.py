@@ -1,6 +1,4 @@
-"""One review at the desk. GET never writes: claims, skips and verdicts are all POSTs to the
-services.
-"""
+"""One review at the desk. GET requests never write."""
 
 from __future__ import annotations
 
@@ -46,7 +44,7 @@ def review_detail(request: DeskRequest, uuid: UUID) -> HttpResponse:
 
 @require_POST
 def review_claim(request: DeskRequest, uuid: UUID) -> HttpResponse:
-    """Take this very review, or renew the claim on it while working."""
+    """Claim this review, or renew the claim while it is shown."""
     review = get_review_for(request.user, uuid)
     queue = named_queue(request.user, request.POST)
     try:
@@ -106,8 +104,9 @@ def decision_create(request: DeskRequest, uuid: UUID) -> HttpResponse:
 
 @require_POST
 def claim_renewal(request: DeskRequest) -> JsonResponse:
-    """Keep what is in the deck: ``have`` names it. Answers which of them are still theirs, and for
-    how long.
+    """Renew the claims of the deck (``have``).
+
+    Returns the UUIDs that are still held, and the new end of their claims.
     """
     until = timezone.now() + CLAIM_LASTS
     held = claims.renew(user=request.user, uuids=uuids(request.POST.getlist("have")), until=until)
@@ -122,11 +121,10 @@ def claim_renewal(request: DeskRequest) -> JsonResponse:
 
 @require_POST
 def claim_release(request: DeskRequest) -> HttpResponse:
-    """Give back what is in the deck (``have``), and soon what is on screen (``lingers``).
+    """Release the deck's claims (``have``), and shorten those of shown images (``lingers``).
 
-    Sent when somebody leaves or stops working. A browser sends it in its own time, often after the
-    next page has come: ``until`` tells what that page has renewed from what the page that was left
-    knew.
+    Sent when a person leaves or stops working. A browser may send it late, after the next page has
+    loaded: ``until`` distinguishes claims that the next page has renewed.
     """
     until = moment(request.POST.get("until", ""))
     claims.release(user=request.user, uuids=uuids(request.POST.getlist("have")), until=until)
