@@ -1,165 +1,82 @@
-"""How somebody wants the desk, as a form. Only what was sent is looked at and changed, so one
-button is a form too.
-"""
+"""The form of a person's preferences. A POST changes only what it names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
+from django.forms.boundfield import BoundField
 
+from generation.core.typing import AnyModelForm
 from moderation import taxonomy
 from moderation.models import ImageCover, Preferences
 
-Choices = Sequence[tuple[str, str]]
-SWITCH: Choices = (("on", "On"), ("off", "Off"))
-AS_USUAL = "usual"
-VEILS: Choices = (
-    (AS_USUAL, "As above"),
-    *((str(value), str(label)) for value, label in ImageCover.choices),
-)
-VEIL_PREFIX = "veil-"
+AS_ABOVE = "usual"  # the general setting applies to the category
+COVER_PREFIX = "cover-"
+SWITCHES = ("hotkeys", "blur", "small_first")
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """One thing that somebody can choose."""
+def _radio(choices: Any, **options: Any) -> forms.TypedChoiceField:
+    return forms.TypedChoiceField(choices=choices, widget=forms.RadioSelect, **options)
 
-    name: str
-    label: str
-    choices: Choices
-    help: str = ""
 
-    @property
-    def is_switch(self) -> bool:
-        return self.choices is SWITCH
+class PreferencesForm(AnyModelForm):
+    """All preferences, stored values standing in for those that were not sent."""
 
-    @property
-    def is_number(self) -> bool:
-        return self.name in ("veil_again", "break_after")
-
-    @property
-    def sentence(self) -> str:
-        names = [name for _, name in self.choices]
-        return (
-            f"{self.label}: choose one of {', '.join(f'“{name}”' for name in names[:-1])} and"
-            f" “{names[-1]}”."
+    class Meta:
+        model = Preferences
+        fields = ("theme", "surround", *SWITCHES, "veil_again", "break_after")
+        widgets = dict.fromkeys(
+            ("theme", "surround", "veil_again", "break_after"), forms.RadioSelect
         )
 
-
-def _choices(enum: Any) -> Choices:
-    return [(str(value), str(label)) for value, label in enum.choices]
-
-
-LOOK = (
-    Wish("theme", "Theme", _choices(Preferences.Theme)),
-    Wish(
-        "surround",
-        "Surround of the image",
-        _choices(Preferences.Surround),
-        "A key (G) changes it at the desk.",
-    ),
-    Wish(
-        "hotkeys",
-        "Single-letter keys",
-        SWITCH,
-        "Off, if they come in the way of speech control or other tools.",
-    ),
-)
-PICTURES = (
-    Wish(
-        "blur",
-        "Blurred until revealed",
-        SWITCH,
-        "Until you reveal it, the image itself is not even sent to you.",
-    ),
-    Wish("small_first", "Small at first", SWITCH, "A small picture, until you enlarge it."),
-    Wish(
-        "veil_again",
-        "Veiled again after",
-        (("0", "Never"), ("3", "3 s"), ("5", "5 s"), ("10", "10 s")),
-        "A revealed image is blurred again after so long.",
-    ),
-)
-REST = (
-    Wish(
-        "break_after",
-        "Suggest a break after",
-        (("0", "Never"), ("50", "50"), ("100", "100"), ("200", "200"), ("400", "400")),
-        "Images in one hour. It is a suggestion: nothing stops you, and nobody else learns of it.",
-    ),
-)
-PER_CATEGORY = tuple(Wish(f"{VEIL_PREFIX}{l1.slug}", l1.name, VEILS) for l1 in taxonomy.L1)
-WISHES = {wish.name: wish for wish in (*LOOK, *PICTURES, *REST, *PER_CATEGORY)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    value: str
-    label: str
-    is_chosen: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """A wish as the page shows it."""
-
-    wish: Wish
-    options: Sequence[Option]
-    error: str
-
-
-class PreferencesForm(forms.Form):
-    def __init__(self, data: Mapping[str, str]) -> None:
-        super().__init__(data)
-        for name, wish in WISHES.items():
-            if name in data:
-                self.fields[name] = forms.ChoiceField(
-                    choices=wish.choices,
-                    error_messages={"required": wish.sentence, "invalid_choice": wish.sentence},
-                )
+    def __init__(self, stored: Preferences, data: Mapping[str, str] | None = None) -> None:
+        initial = {name: "on" if getattr(stored, name) else "off" for name in SWITCHES}
+        initial |= {f"{COVER_PREFIX}{l1}": cover for l1, cover in stored.covers.items()}
+        super().__init__(
+            instance=stored, initial=initial, auto_id=False, use_required_attribute=False
+        )
+        for name in SWITCHES:
+            checkbox = self.fields[name]
+            self.fields[name] = _radio(
+                (("on", "On"), ("off", "Off")),
+                label=checkbox.label,
+                help_text=checkbox.help_text,
+                coerce=lambda value: value == "on",
+            )
+        for category in taxonomy.L1:
+            self.fields[f"{COVER_PREFIX}{category.slug}"] = _radio(
+                ((AS_ABOVE, "As above"), *ImageCover.choices), label=category.name, initial=AS_ABOVE
+            )
+        for field in self.fields.values():
+            assert isinstance(field, forms.ChoiceField)
+            names = [f"“{label}”" for _, label in field.choices]
+            message = f"{field.label}: choose one of {', '.join(names[:-1])} and {names[-1]}."
+            field.error_messages |= {"required": message, "invalid_choice": message}
+        if data is not None:
+            values = {
+                name: self.get_initial_for_field(self.fields[name], name) for name in self.fields
+            }
+            self.is_bound, self.data = True, {**values, **data}
 
     @property
-    def sentences(self) -> list[str]:
-        return [str(error) for errors in self.errors.values() for error in errors]
+    def cover_fields(self) -> list[BoundField]:
+        return [self[name] for name in self.fields if name.startswith(COVER_PREFIX)]
 
-    def changes(self) -> tuple[dict[str, Any], dict[str, str]]:
-        """What to store of what was sent: fields, and veils by category ("" is: as usual)."""
-        fields: dict[str, Any] = {}
-        covers: dict[str, str] = {}
-        for name, value in self.cleaned_data.items():
-            wish = WISHES[name]
-            if name.startswith(VEIL_PREFIX):
-                covers[name.removeprefix(VEIL_PREFIX)] = "" if value == AS_USUAL else value
-            else:
-                fields[name] = (
-                    value == "on" if wish.is_switch else int(value) if wish.is_number else value
-                )
-        return fields, covers
+    def changed_fields(self) -> dict[str, Any]:
+        """Return the cleaned values that differ from the stored ones, covers aside."""
+        return {
+            name: self.cleaned_data[name]
+            for name in self.changed_data
+            if not name.startswith(COVER_PREFIX)
+        }
 
-
-def rows(
-    wishes: Sequence[Wish], stored: Preferences, sent: PreferencesForm | None = None
-) -> Iterator[Row]:
-    """As stored, or as just sent and refused."""
-    for wish in wishes:
-        value = _stored(wish, stored)
-        error = ""
-        if sent is not None and wish.name in sent.fields:
-            value = sent.data[wish.name]
-            error = " ".join(str(one) for one in sent.errors.get(wish.name, ()))
-        options = [
-            Option(value=one, label=label, is_chosen=one == value) for one, label in wish.choices
-        ]
-        yield Row(wish=wish, options=options, error=error)
-
-
-def _stored(wish: Wish, stored: Preferences) -> str:
-    if wish.name.startswith(VEIL_PREFIX):
-        return str(stored.covers.get(wish.name.removeprefix(VEIL_PREFIX), AS_USUAL))
-    value = getattr(stored, wish.name)
-    if wish.is_switch:
-        return "on" if value else "off"
-    return str(value)
+    def changed_covers(self) -> dict[str, str]:
+        """Return the changed covers by L1 category; "" for one that follows the general setting."""
+        covers = {
+            name.removeprefix(COVER_PREFIX): self.cleaned_data[name]
+            for name in self.changed_data
+            if name.startswith(COVER_PREFIX)
+        }
+        return {l1: "" if cover == AS_ABOVE else cover for l1, cover in covers.items()}

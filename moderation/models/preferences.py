@@ -38,18 +38,40 @@ class Preferences(models.Model):
     )
     theme = models.CharField(max_length=5, choices=Theme, default=Theme.DARK)
     surround = models.CharField(
-        "surround of the image", max_length=5, choices=Surround, default=Surround.DARK
+        "surround of the image",
+        max_length=5,
+        choices=Surround,
+        default=Surround.DARK,
+        help_text="A key (G) changes it at the desk.",
     )
-    hotkeys = models.BooleanField("single-letter keys", default=True)
-    blur = models.BooleanField("blur images until revealed", default=True)
+    hotkeys = models.BooleanField(
+        "single-letter keys",
+        default=True,
+        help_text="Off, if they interfere with speech control or other tools.",
+    )
+    blur = models.BooleanField(
+        "blurred until revealed",
+        default=True,
+        help_text="Until you reveal it, the image itself is not even sent to you.",
+    )
     # {L1: cover}, for categories that deviate from ``blur``.
     covers = models.JSONField(default=dict, blank=True)
-    small_first = models.BooleanField("small at first", default=False)
+    small_first = models.BooleanField(
+        "small at first", default=False, help_text="A small picture, until you enlarge it."
+    )
     veil_again = models.PositiveSmallIntegerField(
-        "seconds until a revealed image is veiled again; 0: never", default=0
+        "covered again after",
+        choices=[(0, "Never"), (3, "3 s"), (5, "5 s"), (10, "10 s")],
+        default=0,
+        help_text="A revealed image is blurred again after this time.",
     )
     break_after = models.PositiveSmallIntegerField(
-        "images an hour until a break is suggested; 0: never", default=200
+        "suggest a break after",
+        choices=[(0, "Never"), *((images, str(images)) for images in (50, 100, 200, 400))],
+        default=200,
+        help_text=(
+            "Images in one hour. It is a suggestion: nothing stops you, and nobody else sees it."
+        ),
     )
     # {L1: date}: skip this category on this day.
     avoided = models.JSONField(default=dict, blank=True)

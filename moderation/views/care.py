@@ -13,7 +13,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from moderation import taxonomy
-from moderation.forms.preferences import LOOK, PER_CATEGORY, PICTURES, REST, PreferencesForm, rows
+from moderation.forms.preferences import PreferencesForm
 from moderation.models import Preferences
 from moderation.presenters.exposure import seen_by
 from moderation.services import decisions, wellbeing
@@ -39,14 +39,15 @@ def preferences(request: HttpRequest) -> HttpResponse:
 
 
 def _store(request: HttpRequest) -> HttpResponse:
-    form = PreferencesForm(request.POST.dict())
     if not request.user.is_authenticated:
         return SeeOther(_back(request, "home"))
+    form = PreferencesForm(Preferences.of(request.user), request.POST.dict())
     if not form.is_valid():
         return _preferences_page(request, form)
-    fields, covers = form.changes()
-    if form.fields:
-        wellbeing.keep_preferences(user=request.user, fields=fields, covers=covers)
+    if form.changed_data:
+        wellbeing.keep_preferences(
+            user=request.user, fields=form.changed_fields(), covers=form.changed_covers()
+        )
     if getattr(request, "htmx", False):
         return HttpResponse(status=204)
     if "next" not in request.POST:
@@ -63,17 +64,15 @@ def _back(request: HttpRequest, otherwise: str) -> str:
 
 
 def _preferences_page(
-    request: HttpRequest, sent: PreferencesForm | None = None, problem: str = ""
+    request: HttpRequest, form: PreferencesForm | None = None, problem: str = ""
 ) -> HttpResponse:
     stored = Preferences.of(request.user)
     avoided = set(stored.avoided_today())
+    problems = [str(error) for errors in form.errors.values() for error in errors] if form else []
     context: dict[str, Any] = {
-        "look": list(rows(LOOK, stored, sent)),
-        "pictures": list(rows(PICTURES, stored, sent)),
-        "covers": list(rows(PER_CATEGORY, stored, sent)),
-        "rest": list(rows(REST, stored, sent)),
+        "form": form or PreferencesForm(stored),
         "avoidable": [(category, category.slug in avoided) for category in taxonomy.L1],
-        "problems": [*(sent.sentences if sent else ()), *filter(None, [problem])],
+        "problems": [*problems, *filter(None, [problem])],
     }
     return render(
         request, "moderation/preferences.html", context, status=422 if context["problems"] else 200

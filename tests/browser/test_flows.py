@@ -193,8 +193,8 @@ def test_pictures_are_veiled_by_category_and_again_after_some_seconds(
     page.goto("/preferences/")
     tab_to(page, page.locator('[name="veil_again"]:checked'))
     page.keyboard.press("ArrowRight")
-    tab_to(page, page.locator('[name="veil-alcohol"]:checked'))
-    while not page.locator('[name="veil-alcohol"][value="grey"]').is_checked():
+    tab_to(page, page.locator('[name="cover-alcohol"]:checked'))
+    while not page.locator('[name="cover-alcohol"][value="grey"]').is_checked():
         page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Preferences")).to_be_visible()

@@ -50,11 +50,11 @@ def test_the_page_offers_everything_and_shows_what_is_set(client_of: As, moderat
         ("small_first", "off"),
         ("veil_again", "5"),
         ("break_after", "50"),
-        ("veil-alcohol", "grey"),
-        ("veil-violence", "usual"),
+        ("cover-alcohol", "grey"),
+        ("cover-violence", "usual"),
     ):
         assert f'name="{name}" value="{value}" checked' in text, name
-    assert text.count('name="veil-') == 4 * len(taxonomy.L1)
+    assert text.count('name="cover-') == 4 * len(taxonomy.L1)
     assert "It is not known to make difficult images less harmful" in text
     assert "until midnight UTC" in text
 
@@ -69,9 +69,9 @@ def test_everything_is_stored_and_used(client_of: As, make_review: Make, moderat
         "small_first": "on",
         "veil_again": "10",
         "break_after": "400",
-        "veil-explicit": "blur",
-        "veil-violence": "grey",
-        "veil-alcohol": "none",
+        "cover-explicit": "blur",
+        "cover-violence": "grey",
+        "cover-alcohol": "none",
     }
 
     response = client.post(PREFERENCES, sent)
@@ -93,7 +93,7 @@ def test_everything_is_stored_and_used(client_of: As, make_review: Make, moderat
         "none",
         "none",
     ]
-    client.post(PREFERENCES, {"veil-violence": "usual"})
+    client.post(PREFERENCES, {"cover-violence": "usual"})
     assert Preferences.objects.get(user=moderator).covers == {"explicit": "blur", "alcohol": "none"}
 
 
@@ -104,7 +104,7 @@ def test_a_veil_is_what_the_desk_shows(client_of: As, make_review: Make, moderat
     )
     assert review.asset.file_url not in client.get(page_of(review)).content.decode()
 
-    client.post(PREFERENCES, {"veil-violence": "grey"})
+    client.post(PREFERENCES, {"cover-violence": "grey"})
 
     text = client.get(page_of(review)).content.decode()
     assert review.asset.file_url in text
@@ -117,11 +117,11 @@ def test_a_veil_is_what_the_desk_shows(client_of: As, make_review: Make, moderat
         ({"theme": "pink"}, "Theme: choose one of “Dark”, “Light” and “As the system”."),
         (
             {"veil_again": "4"},
-            "Veiled again after: choose one of “Never”, “3 s”, “5 s” and “10 s”.",
+            "Covered again after: choose one of “Never”, “3 s”, “5 s” and “10 s”.",
         ),
         ({"break_after": ""}, "Suggest a break after: choose one of"),
         (
-            {"veil-alcohol": "black"},
+            {"cover-alcohol": "black"},
             "Alcohol: choose one of “As above”, “Blurred”, “Grey” and “As it is”.",
         ),
         ({"blur": "perhaps"}, "Blurred until revealed: choose one of “On” and “Off”."),
@@ -143,7 +143,7 @@ def test_what_cannot_be_is_refused_in_words_and_changes_nothing(
 
 def test_one_button_changes_one_thing(client_of: As, moderator: User) -> None:
     client = client_of(moderator)
-    client.post(PREFERENCES, {"veil-alcohol": "grey", "break_after": "50"})
+    client.post(PREFERENCES, {"cover-alcohol": "grey", "break_after": "50"})
 
     quiet = client.post(PREFERENCES, {"surround": "light", "next": "/"}, headers=HTMX)
     plain = client.post(PREFERENCES, {"blur": "off", "next": "/queues/"})
