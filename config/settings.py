@@ -413,6 +413,7 @@ SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 LOG_LEVEL = env.words(
     "LOG_LEVEL", "INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 )[0]
+LOG_FORMAT = env.words("LOG_FORMAT", "line", choices=("line", "json"))[0]
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -422,11 +423,14 @@ LOGGING = {
         "outages": {"()": "config.outage_logs.FoldOutages"},
         "suspicions": {"()": "config.log_filters.OneLinePerSuspicion"},
     },
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "formatters": {
+        "line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
+        "json": {"()": "config.log_formats.JsonLines"},
+    },
     "handlers": {
         "console": {
             "class": "logging.StreamHandler",
-            "formatter": "line",
+            "formatter": LOG_FORMAT,
             "filters": ["sandbox", "outages", "suspicions", "redact"],
         }
     },
