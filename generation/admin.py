@@ -21,7 +21,6 @@ from django_q.models import Failure, OrmQ, Schedule, Success
 
 from generation import providers
 from generation.core.admin import ReadOnlyAdmin, ReadOnlyInline
-from generation.core.typing import AnyModelAdmin, AnyModelForm
 from generation.models import (
     ApiCall,
     ApiKey,
@@ -330,7 +329,7 @@ class AssetAdmin(ReadOnlyAdmin):
         )
 
 
-class ApiKeyForm(AnyModelForm):
+class ApiKeyForm(forms.ModelForm[ApiKey]):
     scopes = forms.MultipleChoiceField(choices=Scope.choices, widget=forms.CheckboxSelectMultiple)
 
     class Meta:
@@ -339,7 +338,7 @@ class ApiKeyForm(AnyModelForm):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(AnyModelAdmin):
+class ApiKeyAdmin(admin.ModelAdmin[ApiKey]):
     """Made here or by `manage.py create_api_key`. The key itself is shown once, in the answer to
     the form.
     """

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, Permission, User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
@@ -17,7 +18,6 @@ from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 
 from generation.core.admin import ReadOnlyAdmin, ReadOnlyInline
-from generation.core.typing import AnyGroupAdmin, AnyModelAdmin, AnyTabularInline, AnyUserAdmin
 from generation.models import StorageReport
 from moderation.models import (
     Chore,
@@ -156,7 +156,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     ordering = ("-pk",)
 
 
-class PolicyRuleInline(AnyTabularInline):
+class PolicyRuleInline(admin.TabularInline[PolicyRule, Policy]):
     model = PolicyRule
     extra = 0
 
@@ -181,7 +181,7 @@ class PolicyActivationInline(ReadOnlyInline):
 
 
 @admin.register(Policy)
-class PolicyAdmin(AnyModelAdmin):
+class PolicyAdmin(admin.ModelAdmin[Policy]):
     """Policies. One that is active or in the record is read-only: copy it and activate the copy."""
 
     list_display = (
@@ -258,7 +258,7 @@ class PolicyAdmin(AnyModelAdmin):
 
 
 @admin.register(Preferences)
-class PreferencesAdmin(AnyModelAdmin):
+class PreferencesAdmin(admin.ModelAdmin[Preferences]):
     """Preferences of the desk's appearance only.
 
     Categories to skip and breaks are private to the person.
@@ -306,7 +306,7 @@ class VerificationAdmin(ReadOnlyAdmin):
 
 
 @admin.register(SavedQueue)
-class SavedQueueAdmin(AnyModelAdmin):
+class SavedQueueAdmin(admin.ModelAdmin[SavedQueue]):
     list_display = ("name", "owner", "is_shared", "base", "query", "created_at")
     list_filter = ("is_shared", "base")
     search_fields = ("name", "owner__username")
@@ -317,7 +317,7 @@ class SavedQueueAdmin(AnyModelAdmin):
 # --- Users and groups: no privilege escalation ---
 
 
-class GuardedUserAdmin(AnyUserAdmin):
+class GuardedUserAdmin(UserAdmin[User]):
     """User admin in which only superusers grant roles and permissions or change superusers.
 
     Setting a person's password gives access to their permissions, so it requires having all of
@@ -378,7 +378,7 @@ def _may_become(user: Any, person: Any) -> bool:
     return bool(user.has_perms([f"{one.content_type.app_label}.{one.codename}" for one in held]))
 
 
-class GuardedGroupAdmin(AnyGroupAdmin):
+class GuardedGroupAdmin(GroupAdmin):
     """Group admin for superusers only: changing a group changes the permissions of a role."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:

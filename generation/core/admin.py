@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
-from generation.core.typing import AnyModelAdmin, AnyPaginator, AnyTabularInline
 
-
-class BoundedPaginator(AnyPaginator):
+class BoundedPaginator(Paginator[Any]):
     """A paginator that counts at most COUNT_MAX rows.
 
     On a large table the exact count costs more than the page.
@@ -54,7 +53,7 @@ class _NoWriting:
         return list(dict.fromkeys([*own, *self.readonly_fields, *(self.fields or ())]))
 
 
-class ReadOnlyAdmin(_NoWriting, AnyModelAdmin):
+class ReadOnlyAdmin(_NoWriting, admin.ModelAdmin[Any]):
     """A read-only list and page per row, for large tables."""
 
     paginator = BoundedPaginator
@@ -63,7 +62,7 @@ class ReadOnlyAdmin(_NoWriting, AnyModelAdmin):
     list_per_page = 50
 
 
-class ReadOnlyInline(_NoWriting, AnyTabularInline):
+class ReadOnlyInline(_NoWriting, admin.TabularInline[Any, Any]):
     """Read-only rows related to the one on the page."""
 
     extra = 0

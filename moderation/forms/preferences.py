@@ -8,7 +8,6 @@ from typing import Any
 from django import forms
 from django.forms.boundfield import BoundField
 
-from generation.core.typing import AnyModelForm
 from moderation import taxonomy
 from moderation.models import ImageCover, Preferences
 
@@ -21,7 +20,7 @@ def _radio(choices: Any, **options: Any) -> forms.TypedChoiceField:
     return forms.TypedChoiceField(choices=choices, widget=forms.RadioSelect, **options)
 
 
-class PreferencesForm(AnyModelForm):
+class PreferencesForm(forms.ModelForm[Preferences]):
     """All preferences, stored values standing in for those that were not sent."""
 
     class Meta:
