@@ -27,6 +27,7 @@ from moderation.models import Decision, Policy, Review
 
 PASSWORD = "correct horse battery staple"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSER_TIMEOUT = 60_000  # milliseconds; Playwright's own 5 s are too few for a busy machine
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -62,6 +63,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _data_dir() -> Iterator[None]:
     yield
     shutil.rmtree(django_settings.DATA_DIR, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patient_decoder() -> Iterator[None]:
+    """Give the decoder more than its usual 10 seconds: a busy machine may need them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for limit in ("WALL_SECONDS", "START_SECONDS", "WAIT_SECONDS"):
+            patch.setattr(imaging.pool, limit, 300.0)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -237,6 +247,9 @@ def browser_path() -> str:
     """Chromium, wherever it is; absent it is a named skip, or a failure under REQUIRE_BROWSER=1."""
     for name in BROWSERS:
         if path := shutil.which(name):
+            from playwright.sync_api import expect
+
+            expect.set_options(timeout=BROWSER_TIMEOUT)
             return path
     if os.environ.get("REQUIRE_BROWSER") == "1":
         pytest.fail("REQUIRE_BROWSER=1, but no Chromium is installed.")

@@ -15,14 +15,9 @@ import pytest
 from config import env
 from config.bootstrap import prepare
 from tests.config.workers import Program, children, processes, until
+from tests.ports import free_port
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_the_first_settings_are_secret_and_stay(
@@ -46,7 +41,7 @@ class Desk(Program):
 
     def __init__(self, data_dir: Path) -> None:
         super().__init__(data_dir, "dev", DEBUG="1", PORT=str(free_port()))
-        until(lambda: self.process.poll() is not None or len(self.tree()) > 8, seconds=30)
+        until(lambda: self.process.poll() is not None or len(self.tree()) > 8)
         assert self.process.poll() is None, self.log.read_text()
         self.all = self.tree()
 
@@ -84,7 +79,7 @@ def test_a_crashed_worker_is_started_again_and_ctrl_c_ends_everything(desk: Desk
 
     os.killpg(desk.process.pid, signal.SIGINT)
 
-    assert desk.code(seconds=8) == 0
+    assert desk.code() == 0
     assert not desk.left()
 
 
@@ -94,8 +89,8 @@ def test_a_killed_parent_or_web_server_takes_everything_along(desk: Desk, victim
     web, _ = children(desk.process.pid)
     os.kill(desk.process.pid if victim == "dev" else web, signal.SIGKILL)
 
-    assert desk.code(seconds=8) == (-signal.SIGKILL if victim == "dev" else 1)
-    until(lambda: not desk.left(), seconds=8)
+    assert desk.code() == (-signal.SIGKILL if victim == "dev" else 1)
+    until(lambda: not desk.left())
 
 
 def test_a_taken_port_is_said_plainly(data_dir: Path) -> None:

@@ -37,21 +37,22 @@ VICTIMS: dict[str, Callable[[Worker], int]] = {
 def test_a_killed_process_ends_the_whole_tree(worker: Worker, victim: str) -> None:
     os.kill(VICTIMS[victim](worker), signal.SIGKILL)
 
-    assert worker.code(seconds=5) == (-signal.SIGKILL if victim == "main" else 70)
-    until(lambda: not worker.session(), seconds=3)
+    assert worker.code() == (-signal.SIGKILL if victim == "main" else 70)
+    until(lambda: not worker.session())
 
 
 def test_a_slot_held_by_a_killed_worker_is_free_after_the_restart(
     worker: Worker, data_dir: Path
 ) -> None:
     worker.add("hold")
-    held = until(lambda: worker.lease("hold"))
+    until(lambda: worker.lease("hold"))
     os.kill(worker.process.pid, signal.SIGKILL)
-    until(lambda: not worker.session(), seconds=3)
+    until(lambda: not worker.session())
+    never = "2999-01-01 00:00:00"
+    worker.sql("UPDATE generation_jobslot SET running_until = ? WHERE name = 'hold'", never)
 
     with Worker(data_dir) as second:
-        # The lease of the dead run would last a minute.
-        until(lambda: second.lease("hold") > held, seconds=8)
+        until(lambda: second.lease("hold") not in ("", never))
 
 
 def test_start_and_orderly_stop_are_logged(worker: Worker) -> None:
@@ -66,7 +67,7 @@ def test_start_and_orderly_stop_are_logged(worker: Worker) -> None:
 
     os.kill(pid, signal.SIGTERM)
 
-    assert worker.code(seconds=5) == 0
+    assert worker.code() == 0
     assert re.search(
         rf"INFO loupe.engine: worker {pid} on \S+: stopped in order", worker.log.read_text()
     )
@@ -79,7 +80,7 @@ def test_term_ends_running_turns_early_and_in_order(worker: Worker, group: bool)
 
     (os.killpg if group else os.kill)(worker.process.pid, signal.SIGTERM)
 
-    assert worker.code(seconds=5) == 0
+    assert worker.code() == 0
     assert not worker.lease("hold")
     assert not worker.session()
 
@@ -90,8 +91,8 @@ def test_a_stop_has_a_deadline(data_dir: Path) -> None:
         until(lambda: worker.lease("stubborn"))
         worker.process.terminate()
 
-        assert worker.code(seconds=4) == 70
-        until(lambda: not worker.session(), seconds=3)
+        assert worker.code() == 70
+        until(lambda: not worker.session())
 
 
 def test_losing_every_message_costs_seconds_only(worker: Worker) -> None:
@@ -106,7 +107,7 @@ def test_losing_every_message_costs_seconds_only(worker: Worker) -> None:
     )
     worker.sql("DROP TRIGGER lose")
 
-    until(lambda: worker.is_done("letter"), seconds=10)
+    until(lambda: worker.is_done("letter"))
     assert worker.process.poll() is None
 
 

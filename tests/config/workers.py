@@ -23,11 +23,14 @@ WORKERS: int = settings.Q_CLUSTER["workers"]
 KEPT = ("PATH", "HOME", "LANG", "VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH")
 
 
-def until(found: Callable[[], Any], *, seconds: float = 15.0) -> Any:
-    """Ask again and again; the deadline is generous because other tests keep the machine busy."""
-    deadline = time.monotonic() + seconds
+PATIENCE = 120.0  # seconds; reached on failure only, other tests may keep the machine busy
+
+
+def until(found: Callable[[], Any]) -> Any:
+    """Ask again and again, until there is an answer."""
+    deadline = time.monotonic() + PATIENCE
     while not (answer := found()):
-        assert time.monotonic() < deadline, f"nothing after {seconds} seconds"
+        assert time.monotonic() < deadline, f"nothing after {PATIENCE} seconds"
         time.sleep(0.02)
     return answer
 
@@ -92,8 +95,8 @@ class Program:
     def session(self) -> list[int]:
         return [pid for pid, (_, session) in processes().items() if session == self.process.pid]
 
-    def code(self, *, seconds: float = 15.0) -> int:
-        return self.process.wait(seconds)
+    def code(self) -> int:
+        return self.process.wait(PATIENCE)
 
     def sql(self, statement: str, *values: object) -> list[Any]:
         with closing(

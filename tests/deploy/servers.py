@@ -22,6 +22,8 @@ from typing import Any
 
 import pytest
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 SECRET_KEY = "only-for-tests-" + "d" * 50
@@ -40,12 +42,6 @@ def find_program(name: str) -> str:
     pytest.skip(f"{name} is not installed; REQUIRE_SERVERS=1 makes this a failure")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def is_listening(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -54,7 +50,7 @@ def is_listening(port: int) -> bool:
     return True
 
 
-def wait_until(found: Callable[[], Any], what: str, *, seconds: float = 40.0) -> Any:
+def wait_until(found: Callable[[], Any], what: str, *, seconds: float = 120.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (answer := found()):
         assert time.monotonic() < deadline, f"{what}: nothing after {seconds:.0f} seconds"

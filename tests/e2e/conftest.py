@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -19,8 +18,11 @@ from typing import Any
 
 import pytest
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 PASSWORD = "only-for-this-test"
+PATIENCE = 300.0  # seconds; reached on failure only, other tests may keep the machine busy
 NODE_CLIENTS = ROOT / "tests" / "clients"
 LAST = {"test_clients", "test_examples"}
 
@@ -64,12 +66,21 @@ class Stack:
     def count(self, query: str) -> int:
         return int(self.rows(query)[0][0])
 
-    def wait_for(self, condition: Callable[[], bool], *, seconds: float, what: str) -> None:
-        deadline = time.monotonic() + seconds
+    def wait_for(self, condition: Callable[[], bool], *, what: str) -> None:
+        deadline = time.monotonic() + PATIENCE
         while not condition():
-            assert self.process.poll() is None, f"Loupe ended while waiting for {what}"
-            assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain for {what}"
+            code = self.process.poll()
+            assert code is None, (
+                f"Loupe ended with {code} while waiting for {what}:\n{self.last_words()}"
+            )
+            assert time.monotonic() < deadline, (
+                f"waited {PATIENCE:.0f} s in vain for {what}:\n{self.last_words()}"
+            )
             time.sleep(0.2)
+
+    def last_words(self) -> str:
+        """Return the end of the log, which says why something did not happen."""
+        return "\n".join((self.data / "log").read_text().splitlines()[-40:])
 
     @staticmethod
     def alive(family: dict[int, str]) -> list[str]:
@@ -99,9 +110,7 @@ class Stack:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     data = tmp_path_factory.mktemp("stack")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -129,14 +138,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     try:
         running.wait_for(
             lambda: "Loupe runs at" in (data / "log").read_text(),
-            seconds=240,
             what="the first start",
         )
         yield running
         family = running.family()
         process.send_signal(signal.SIGINT)
-        process.wait(20)
-        deadline = time.monotonic() + 5
+        process.wait(120)
+        deadline = time.monotonic() + 60
         while (left := running.alive(family)) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert not left, f"still running after Ctrl-C: {left}"

@@ -36,7 +36,6 @@ def test_killing_the_worker_again_and_again_loses_and_doubles_nothing(stack: Sta
     kills = 0
     stack.wait_for(
         lambda: stack.count("select count(*) from generation_asset") > 3,
-        seconds=60,
         what="the first images",
     )
     while kills < 2 and stack.count(OPEN):
@@ -44,9 +43,9 @@ def test_killing_the_worker_again_and_again_loses_and_doubles_nothing(stack: Sta
         time.sleep(2.5)
     assert kills == 2, "the batch was over before it could be disturbed"
 
-    stack.wait_for(lambda: stack.count(OPEN) == 0, seconds=300, what="the batch to end")
+    stack.wait_for(lambda: stack.count(OPEN) == 0, what="the batch to end")
     waiting = "select count(*) from moderation_review where status = 'classifying'"
-    stack.wait_for(lambda: stack.count(waiting) == 0, seconds=60, what="every image to be judged")
+    stack.wait_for(lambda: stack.count(waiting) == 0, what="every image to be judged")
 
     statuses = dict(
         stack.rows("select status, count(*) from generation_generationrequest group by status")

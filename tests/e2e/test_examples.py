@@ -116,9 +116,7 @@ def test_the_client_in_python_runs_as_pasted_and_waits_for_its_image(
             paste, [sys.executable, "-c"], examples["Python: generate"], key, tmp_path
         )
         # The policy approves it by itself where the local detector is installed.
-        stack.wait_for(
-            lambda: bool(stack.rows(query)), seconds=SECONDS, what="the image of the example"
-        )
+        stack.wait_for(lambda: bool(stack.rows(query)), what="the image of the example")
         review, status = stack.rows(query)[0]
         if status == "pending":
             Desk(stack, http).decide(str(uuid.UUID(review)), "approve")

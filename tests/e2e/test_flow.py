@@ -9,14 +9,12 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from tests.browser.actions import settle
 from tests.e2e.conftest import PASSWORD, Stack
 
 # One stack serves all tests of this folder, also when the suite runs in several processes.
 pytestmark = pytest.mark.xdist_group("stack")
 
-SETTLED = (
-    1500  # milliseconds; a panel takes no verdict in its first 300, counted from when it is whole
-)
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -66,7 +64,7 @@ def _ask_for_an_image_and_watch_it_finish(page: Page) -> None:
     page.get_by_role("button", name="Send").click()
     expect(page).to_have_url(re.compile(r"/requests/[0-9a-f-]{36}/$"))
     # Nobody reloads the page: it has to bring itself up to date.
-    expect(page.locator("[data-status='succeeded']").first).to_be_visible(timeout=40_000)
+    expect(page.locator("[data-status='succeeded']").first).to_be_visible()
 
 
 def _review(page: Page, stack: Stack) -> None:
@@ -81,7 +79,7 @@ def _review(page: Page, stack: Stack) -> None:
     page.keyboard.press("b")
     expect(page.locator("img[src*='/file']").first).to_be_visible()
 
-    page.wait_for_timeout(SETTLED)
+    settle(page)
     page.keyboard.press("r")
     page.keyboard.press("v")
     page.keyboard.press("2")
@@ -90,16 +88,16 @@ def _review(page: Page, stack: Stack) -> None:
     second = page.url.split("?")[0]
     # The next image is on screen before the verdict is sent.
     made = "select verdict, categories from moderation_decision where not by_policy"
-    stack.wait_for(lambda: bool(stack.rows(made)), seconds=10, what="the verdict")
+    stack.wait_for(lambda: bool(stack.rows(made)), what="the verdict")
     assert stack.rows(made) == [("reject", '["violence.weapons"]')]
 
-    page.wait_for_timeout(SETTLED)
+    settle(page)
     page.keyboard.press("a")
     expect(page).not_to_have_url(re.compile(re.escape(second)))
     page.keyboard.press("u")
     expect(page).to_have_url(re.compile(re.escape(second)))
     by_people = "select verdict from moderation_decision where not by_policy order by sequence"
-    stack.wait_for(lambda: len(stack.rows(by_people)) >= 3, seconds=10, what="the undoing")
+    stack.wait_for(lambda: len(stack.rows(by_people)) >= 3, what="the undoing")
     assert [row[0] for row in stack.rows(by_people)] == ["reject", "approve", "reopen"]
 
 

@@ -23,7 +23,7 @@ from moderation import demo
 
 HOST = "127.0.0.1"
 GRACE = 5.0
-READY_WITHIN = 60.0
+READY_WITHIN = 180.0  # seconds; a slow machine under load needs more than a minute
 RESTART_BACKOFF = Backoff(base=1, cap=30)
 # A worker that ran at least this long was healthy, so its next restart is immediate.
 HEALTHY_AFTER = 60.0

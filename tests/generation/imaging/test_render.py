@@ -33,8 +33,22 @@ def children() -> list[int]:
     return [server.process_id for server in pool._pool._all]
 
 
-def gone(process_id: int, within: float = 3.0) -> bool:
-    end = time.monotonic() + within
+def only_child() -> int:
+    """Start again with one decoder; earlier tests may have left more."""
+    pool.close()
+    render(GOOD)
+    (process_id,) = children()
+    return process_id
+
+
+def cpu_seconds(process_id: int) -> float:
+    fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime, stime
+
+
+def gone(process_id: int) -> bool:
+    """Wait for the end of a process, long enough for a busy machine."""
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         try:
             state = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0]
@@ -75,10 +89,11 @@ def test_refusals_come_through() -> None:
 
 
 def test_the_largest_flat_picture_is_quick() -> None:
-    started = time.monotonic()
+    process_id = only_child()
+    before = cpu_seconds(process_id)
     rendition = render(png(4898, 4898))
     assert (rendition.width, rendition.pdq) == (4898, None)
-    assert time.monotonic() - started < 10
+    assert cpu_seconds(process_id) - before < 10
     assert render(GOOD).width == 96
 
 
@@ -109,21 +124,24 @@ def test_a_child_that_dies_over_an_image(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_child_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    render(GOOD)
-    (process_id, *_) = children()
-    for each in children():
-        os.kill(each, signal.SIGSTOP)
+    process_id = only_child()
+    os.kill(process_id, signal.SIGSTOP)
     monkeypatch.setattr(pool, "WALL_SECONDS", 0.3)
-    started = time.monotonic()
+    limits = []
+    wait = pool._Server._wait
+
+    def note(descriptor: int, event: int, until: float) -> None:
+        limits.append(until - time.monotonic())
+        wait(descriptor, event, until)
+
+    monkeypatch.setattr(pool._Server, "_wait", staticmethod(note))
     with pytest.raises(UnreadableImageError) as caught:
         render(
             encoded(picture(1500, 1500), "PNG")
         )  # larger than a pipe holds, so the writing side blocks, too
     assert caught.value.code == "too-slow"
-    assert time.monotonic() - started < 8, "it waited for the usual limit instead"
+    assert max(limits) <= 0.3, "it waited for the usual limit instead"
     assert gone(process_id)
-    for each in children():  # earlier tests may have left more than one
-        os.kill(each, signal.SIGCONT)
     monkeypatch.undo()
     assert render(GOOD).width == 96
 
@@ -186,10 +204,12 @@ def test_a_child_outlives_the_thread_that_first_needed_it() -> None:
     thread = threading.Thread(target=render, args=(GOOD,))
     thread.start()
     thread.join()
-    before = children()
-    time.sleep(0.1)
+    (before,) = children()
+    # The kernel sends its signal before the thread is gone from /proc.
+    while thread.native_id is not None and Path(f"/proc/self/task/{thread.native_id}").exists():
+        time.sleep(0.01)
     render(GOOD)
-    assert children() == before
+    assert children() == [before]
 
 
 def test_no_free_decoder_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +238,7 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n" + code],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=300,
         cwd=ROOT,
         check=False,
     )
@@ -291,6 +311,7 @@ print("fine")
 
 
 def test_a_million_frames_cost_little() -> None:
-    started = time.monotonic()
+    process_id = only_child()
+    before = cpu_seconds(process_id)
     render(gif_bomb(1_000_000))
-    assert time.monotonic() - started < 5
+    assert cpu_seconds(process_id) - before < 5
