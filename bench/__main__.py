@@ -20,7 +20,7 @@ from bench.places import ROOT, Place, place_of
 from bench.report import table
 
 # The crowd runs last, because it may decide all images of a small database.
-PARTS = ("server", "plans", "export", "browser", "crowd")
+PARTS = ("server", "plans", "export", "browser", "ablation", "crowd")
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from bench.serving import granian
 from moderation.models import Decision
 
 MODERATORS, WORKERS = 8, 2
+HUMAN_INTERVAL = 1.0  # seconds from one decision of a person to the next
 SECONDS = float(os.environ.get("BENCH_SECONDS", "15"))
 
 
@@ -48,10 +49,18 @@ def main(out: str) -> None:
         figures = _work(
             people, Person.decide, seconds=SECONDS, has_work=lambda person: bool(person.deck)
         )
+        human = _work(
+            people,
+            Person.decide,
+            seconds=SECONDS,
+            has_work=lambda person: bool(person.deck),
+            interval=HUMAN_INTERVAL,
+        )
     Path(out).write_text(
         json.dumps(
             {
                 **figures,
+                "human": human,
                 "moderators": MODERATORS,
                 "yardstick": yardstick,
                 **_doubles(people, before),
@@ -66,6 +75,7 @@ def _work(
     *,
     seconds: float,
     has_work: Callable[[Person], bool] = lambda person: True,
+    interval: float = 0.0,
 ) -> dict[str, Any]:
     """Run an action repeatedly for every person in parallel, for ``seconds``."""
     times: list[float] = []
@@ -74,8 +84,11 @@ def _work(
 
     def work(person: Person) -> None:
         try:
-            while time.monotonic() < started + seconds and has_work(person):
+            due = started + interval * people.index(person) / len(people)
+            while due < started + seconds and has_work(person):
+                time.sleep(max(0.0, due - time.monotonic()))
                 times.append(act(person).wall)
+                due = max(due + interval, time.monotonic())
         except Exception as error:  # errors are part of the result
             faults.append(repr(error)[:300])
 

@@ -37,7 +37,7 @@ def test_the_benchmarks_run_and_leave_their_figures(tmp_path: Path) -> None:
         "--sizes",
         str(SIZE),
         "--parts",
-        "server,plans,crowd,export",
+        "server,plans,export,ablation,crowd",
     ]
 
     done = subprocess.run(
@@ -52,6 +52,7 @@ def test_the_benchmarks_run_and_leave_their_figures(tmp_path: Path) -> None:
     found = json.loads(out.read_text())["results"][str(SIZE)]
     assert found["server"]["decision"]["cpu"]["samples"] == 5
     assert [key for key, deal in found["plans"].items() if deal["grows"]] == []
+    assert {variant["samples"] for variant in found["ablation"].values()} == {4}
     assert found["crowd"]["decisions"] == found["crowd"]["answered"] > 0
     assert (
         found["crowd"]["dealt_twice"],
