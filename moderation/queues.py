@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from generation import providers
 from generation.core.db.functions import Unsought
+from generation.core.db.keyset import rows_after
 from generation.models import Source
 from generation.wire.parsing import parse_integer
 from moderation import taxonomy
@@ -256,6 +257,11 @@ class Queue:
         if not settings.DECIDE_OWN_REQUESTS and rows.filter(requested_by=user).exists():
             return True
         return self.holds_disputes and rows.disputed_by(user).exists()
+
+    def after(self, rows: ReviewQuerySet, *, risk: int, pk: int) -> ReviewQuerySet:
+        """Keep the rows that follow this one in the queue's order."""
+        order = ORDERS[self.filters.order][1]
+        return rows_after(rows, order, (risk, pk)[-len(order) :])
 
     def ordered(self, rows: ReviewQuerySet) -> ReviewQuerySet:
         return rows.order_by(*ORDERS[self.filters.order][1])

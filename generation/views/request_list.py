@@ -11,12 +11,14 @@ from uuid import UUID
 
 from django.db.models import Prefetch, Q, QuerySet
 
+from generation.core.db import keyset
 from generation.models import Asset, GenerationRequest
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
 
 PAGE_SIZE = 25
+ORDER = ("-created_at", "-pk")
 QUERY_MAX = 200
 OPEN = "open"
 # Filter choices: all open requests, and each status in which a request stops.
@@ -97,25 +99,19 @@ def read_page(*, user: User | AnonymousUser, filters: Filters) -> Page:
         .only("uuid", "request_id", "position", "preview")
         .order_by("position")
     )
-    found = list(
-        rows.order_by("-created_at", "-id")
+    found, has_older = keyset.read_page(
+        rows.order_by(*ORDER)
         .select_related("requested_by")
         .defer("submit_answer", "negative_prompt")
-        .prefetch_related(Prefetch("assets", queryset=previews, to_attr="previews"))[
-            : PAGE_SIZE + 1
-        ]
+        .prefetch_related(Prefetch("assets", queryset=previews, to_attr="previews")),
+        PAGE_SIZE,
     )
-    return Page(rows=found[:PAGE_SIZE], has_older=len(found) > PAGE_SIZE)
+    return Page(rows=found, has_older=has_older)
 
 
 def _before(rows: QuerySet[GenerationRequest], uuid: UUID) -> QuerySet[GenerationRequest]:
     place = GenerationRequest.objects.filter(uuid=uuid).values_list("created_at", "pk").first()
-    if place is None:
-        return rows
-    created_at, pk = place
-    return rows.filter(created_at__lte=created_at).filter(
-        Q(created_at__lt=created_at) | Q(pk__lt=pk)
-    )
+    return rows if place is None else keyset.rows_after(rows, ORDER, place)
 
 
 def _matching(query: str) -> Q:

@@ -36,6 +36,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 from django.views.decorators.csrf import csrf_exempt
 from pydantic import BaseModel, ValidationError
 
+from generation.core.db import keyset
 from generation.models import ApiKey, Asset, Scope, Source
 from generation.wire import scenario as wire
 from generation.wire.parsing import parse_integer
@@ -102,8 +103,7 @@ def _error(status: int, message: str) -> HttpResponse:
 @endpoint(scope=Scope.READ, methods=("GET",), refuse=refuse)
 def assets(call: Call) -> HttpResponse:
     asked = _Asked.read(call.request.GET)
-    rows = list(asked.rows(call.key)[: asked.size + 1])
-    found, more = rows[: asked.size], len(rows) > asked.size
+    found, more = keyset.read_page(asked.rows(call.key), asked.size)
     page = wire.AssetsReply(
         assets=tuple(_describe(found)),
         next_pagination_token=asked.token_after(found[-1]) if more else None,
@@ -179,26 +179,12 @@ class _Asked:
         return cls(_size(query.get("pageSize", "")), newest_first, after, _filters(query))
 
     def rows(self, key: ApiKey) -> QuerySet[Asset]:
-        """Return the page's assets by keyset, so that new assets move no page.
-
-        The caller reads one row more to see whether there is another page.
-        """
+        """Return the assets from the page on."""
+        order = ("-created_at", "-pk") if self.newest_first else ("created_at", "pk")
         rows = _readable_by(key).filter(self.filters)
         if self.after is not None:
-            at, pk = self.after
-            if self.newest_first:
-                rows = rows.filter(
-                    Q(created_at__lt=at) | Q(created_at=at, pk__lt=pk), created_at__lte=at
-                )
-            else:
-                rows = rows.filter(
-                    Q(created_at__gt=at) | Q(created_at=at, pk__gt=pk), created_at__gte=at
-                )
-        return (
-            rows.order_by("-created_at", "-pk")
-            if self.newest_first
-            else rows.order_by("created_at", "pk")
-        )
+            rows = keyset.rows_after(rows, order, self.after)
+        return rows.order_by(*order)
 
     def token_after(self, last: Asset) -> str:
         place = json.dumps([last.created_at.isoformat(), last.pk, self.newest_first])

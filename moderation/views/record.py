@@ -11,6 +11,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET, require_POST
 
+from generation.core.db import keyset
 from generation.wire.parsing import parse_integer
 from moderation.forms.decisions import NOTE_MAX, DecisionFilterForm
 from moderation.models import Decision, Review
@@ -73,9 +74,9 @@ def decision_list(request: DeskRequest) -> HttpResponse:
         rows = rows.exclude(review__in=withheld)
     before = parse_integer(request.GET.get("before", ""))
     if before is not None:
-        rows = rows.filter(sequence__lt=before)
-    found = list(rows.newest_first().for_list()[: RECORD_LENGTH + 1])
-    page = entries(found[:RECORD_LENGTH], request.user)
+        rows = keyset.rows_after(rows, ("-sequence",), (before,))
+    found, has_older = keyset.read_page(rows.newest_first().for_list(), RECORD_LENGTH)
+    page = entries(found, request.user)
     filters = urlencode(
         [(name, value) for name, value in request.GET.items() if value and name in form.fields]
     )
@@ -86,6 +87,6 @@ def decision_list(request: DeskRequest) -> HttpResponse:
         "filters": filters,
         "withheld": len(withheld),
         "before": "" if before is None else before,
-        "older": page[-1].decision.sequence if len(found) > RECORD_LENGTH else None,
+        "older": page[-1].decision.sequence if has_older else None,
     }
     return render(request, "moderation/decision_list.html", context)
