@@ -62,7 +62,7 @@ def main(out: str) -> None:
 
 def _deal(user: User, key: str) -> dict[str, Any]:
     """Deal one image and roll back, repeatedly."""
-    queue = queues.named(key, user)
+    queue = queues.find_queue(key, user)
     assert queue is not None, key
     times: list[float] = []
     plans: list[str] = []
@@ -93,11 +93,11 @@ def _grows(plan: str) -> bool:
 
 def _look(user: User, key: str) -> dict[str, Any]:
     """Time the two queries that pages run on every queue: the count, and the oldest review."""
-    queue = queues.named(key, user)
+    queue = queues.find_queue(key, user)
     assert queue is not None, key
     times = []
     for ask in (
-        lambda: queues.bounded_count(queue.reviews(user)),
+        lambda: queues.count_bounded(queue.reviews(user)),
         lambda: queue.reviews(user).order_by("pk").first(),
     ):
         started = time.perf_counter()

@@ -29,7 +29,7 @@ from moderation.models import (
     WordStats,
     WordStatsProgress,
 )
-from moderation.models.found_categories import bits_of
+from moderation.models.found_categories import combine_bits
 
 PASSWORD = "only for the benchmark"
 PEOPLE = 30
@@ -556,7 +556,7 @@ def _found(number: str) -> str:
 
 def _bits(top_category: str) -> str:
     cases = " ".join(
-        f"WHEN {literal(name)} THEN {bits_of([name])}"
+        f"WHEN {literal(name)} THEN {combine_bits([name])}"
         for name in sorted({*HEADLINES, "gambling"})
         if name
     )

@@ -22,5 +22,5 @@ def desk(request: HttpRequest) -> dict[str, Any]:
         "may_use_admin": SimpleLazyObject(
             lambda: user.is_authenticated and admin.site.has_permission(request)
         ),
-        "open_queues": SimpleLazyObject(lambda: queues.for_user(user)),
+        "open_queues": SimpleLazyObject(lambda: queues.list_queues(user)),
     }

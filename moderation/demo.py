@@ -36,7 +36,7 @@ PEOPLE = (
 )
 
 
-def log_ins(password: str) -> str:
+def describe_accounts(password: str) -> str:
     """Return the demo accounts as text for a terminal."""
     people = "".join(f"\n  {person.username:<10} {person.about}" for person in PEOPLE)
     return f"Demo log-ins, all with the password {password}{people}"
@@ -123,6 +123,6 @@ _MODELS = (
 )
 
 
-def model_for(number: int) -> str:
+def choose_model(number: int) -> str:
     """Return one of the sandbox's checkpoints, in turn."""
     return f"{_MODELS[number % len(_MODELS)]}.safetensors"

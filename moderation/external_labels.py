@@ -90,7 +90,7 @@ def resolve(name: str) -> Category | None:
     return CATEGORIES[found[0]] if found else None
 
 
-def detail(name: str) -> str:
+def find_detail(name: str) -> str:
     """Return a known name if it is more specific than its category, else "".
 
     Examples: "tobacco", "Bare Back".
@@ -101,14 +101,14 @@ def detail(name: str) -> str:
 
 def _find(name: str) -> tuple[str, bool] | None:
     spelt = name.strip().casefold()
-    return _VERBATIM.get(spelt) or _NORMALISED.get(_normal(spelt))
+    return _VERBATIM.get(spelt) or _NORMALISED.get(_normalise(spelt))
 
 
-def _normal(name: str) -> str:
+def _normalise(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", " ", name.casefold().replace("&", " and ")).strip()
 
 
-def _entries() -> Iterator[tuple[str, str, bool]]:
+def _iter_names() -> Iterator[tuple[str, str, bool]]:
     """Yield name, slug, and whether the name is more specific than the category.
 
     The first entry of a name wins.
@@ -130,5 +130,5 @@ _VERBATIM: dict[str, tuple[str, bool]] = {
     **{name: (slug, True) for name, slug in SCENARIO_DEPRECATED.items()},
 }
 _NORMALISED: dict[str, tuple[str, bool]] = {}
-for _name, _slug, _more in _entries():
-    _NORMALISED.setdefault(_normal(_name), (_slug, _more))
+for _name, _slug, _more in _iter_names():
+    _NORMALISED.setdefault(_normalise(_name), (_slug, _more))

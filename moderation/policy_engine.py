@@ -22,7 +22,7 @@ from moderation import taxonomy
 
 # Risks of reviews without a confidence. ``Review.top_category_name`` maps them to text.
 UNJUDGED_RISK = 100  # no classifier could judge it
-PARTLY_JUDGED_PRIORITY = 99  # one of several classifiers could not judge it
+PARTLY_JUDGED_RISK = 99  # one of several classifiers could not judge it
 FLAGGED_RISK = 90
 UNSEEN_RISK = 5
 
@@ -93,7 +93,7 @@ class Rules:
         A score rejects only what every category's own rule would reject.
         """
         limits = [self.nsfw.reject_at]
-        for slug in taxonomy.level_categories(level):
+        for slug in taxonomy.list_level_categories(level):
             rule = self.for_category(slug)
             limits.append(rule.reject_at if rule else None)
         known = [limit for limit in limits if limit is not None]
@@ -153,7 +153,7 @@ class _Hit:
                 f"{self.source} gave a score of {self.confidence:.0f} without a category, asked at"
                 f" level {self.level}"
             )
-        name = taxonomy.names([self.category])
+        name = taxonomy.join_names([self.category])
         return f"{self.source} found {name}" + (f" at {self.confidence:.0f}" if self.scored else "")
 
     @property
@@ -179,18 +179,18 @@ def settle(rules: Rules, evidence: Iterable[Evidence], *, imported: bool = False
     ``imported``: the asset is an imported file.
     """
     known = list(evidence)
-    hits = sorted(_hits(rules, known), key=lambda hit: hit.order, reverse=True)
+    hits = sorted(_find_hits(rules, known), key=lambda hit: hit.order, reverse=True)
     # A rejection is the safe outcome and needs no complete evidence; an approval does.
-    rejection = _rejection(rules, hits)
+    rejection = _find_rejection(rules, hits)
     if rejection is not None:
         return rejection
     failed = [item for item in known if item.failed]
     if failed or not known:
-        return _unjudged(failed, hits, judged=len(failed) < len(known))
+        return _settle_unjudged(failed, hits, judged=len(failed) < len(known))
     reviewing = [hit for hit in hits if hit.reaches(hit.limits.review_at)]
     if reviewing:
-        return _review(rules, reviewing)
-    return _nothing_found(rules, known, imported=imported)
+        return _settle_review(rules, reviewing)
+    return _settle_nothing_found(rules, known, imported=imported)
 
 
 def judge_nsfw(rules: Rules, evidence: Iterable[Evidence]) -> NsfwVerdict:
@@ -199,8 +199,8 @@ def judge_nsfw(rules: Rules, evidence: Iterable[Evidence]) -> NsfwVerdict:
     True needs a finding that reaches a threshold, a score at no higher level, or a classifier's own
     "yes". False needs everything that an approval needs, ignoring findings outside the level.
     """
-    on_level = [_on_level_only(item, rules.nsfw_level) for item in evidence]
-    hits = [hit for hit in _hits(rules, on_level) if hit.level <= rules.nsfw_level]
+    on_level = [_keep_on_level(item, rules.nsfw_level) for item in evidence]
+    hits = [hit for hit in _find_hits(rules, on_level) if hit.level <= rules.nsfw_level]
     if any(hit.is_minded for hit in hits):
         return NsfwVerdict(flagged=True)
     settlement = settle(rules, on_level)
@@ -209,7 +209,7 @@ def judge_nsfw(rules: Rules, evidence: Iterable[Evidence]) -> NsfwVerdict:
     return NsfwVerdict(flagged=None, reason=settlement.reason)
 
 
-def _on_level_only(item: Evidence, level: int) -> Evidence:
+def _keep_on_level(item: Evidence, level: int) -> Evidence:
     kept = [finding for finding in item.findings if is_on_level(finding[0], level)]
     # A "yes" with findings refers to these findings.
     flagged = None if item.findings and not kept else item.flagged
@@ -218,12 +218,12 @@ def _on_level_only(item: Evidence, level: int) -> Evidence:
 
 def is_on_level(slug: str, level: int) -> bool:
     """Return whether a category, its L1 or any of its L2s is on an NSFW level."""
-    listed = taxonomy.level_categories(level)
-    below = {child.slug for child in taxonomy.children(slug)}
+    listed = taxonomy.list_level_categories(level)
+    below = {child.slug for child in taxonomy.list_children(slug)}
     return slug in listed or taxonomy.get(slug).l1 in listed or not below.isdisjoint(listed)
 
 
-def _hits(rules: Rules, evidence: list[Evidence]) -> Iterable[_Hit]:
+def _find_hits(rules: Rules, evidence: list[Evidence]) -> Iterable[_Hit]:
     for item in evidence:
         if item.failed:
             continue
@@ -258,7 +258,7 @@ def _hits(rules: Rules, evidence: list[Evidence]) -> Iterable[_Hit]:
             )
 
 
-def _rejection(rules: Rules, hits: list[_Hit]) -> Settlement | None:
+def _find_rejection(rules: Rules, hits: list[_Hit]) -> Settlement | None:
     """Reject by a found category, or by a score with a matching category.
 
     ``hits`` must be in order.
@@ -290,7 +290,7 @@ def _reject(hits: list[_Hit], reason: str) -> Settlement:
     )
 
 
-def _unjudged(failed: list[Evidence], hits: list[_Hit], *, judged: bool) -> Settlement:
+def _settle_unjudged(failed: list[Evidence], hits: list[_Hit], *, judged: bool) -> Settlement:
     reason = (
         " ".join(f"{item.label} could not judge it: {item.failed}" for item in failed)
         or "No classifier could look at it."
@@ -300,13 +300,13 @@ def _unjudged(failed: list[Evidence], hits: list[_Hit], *, judged: bool) -> Sett
     return Settlement(
         outcome=Outcome.PERSON,
         reason=reason,
-        risk=PARTLY_JUDGED_PRIORITY if judged else UNJUDGED_RISK,
+        risk=PARTLY_JUDGED_RISK if judged else UNJUDGED_RISK,
         top_category=first.category if first else "",
         confidence=first.shown if first else None,
     )
 
 
-def _review(rules: Rules, hits: list[_Hit]) -> Settlement:
+def _settle_review(rules: Rules, hits: list[_Hit]) -> Settlement:
     """Send to a person: measured findings first, then verdicts without a number."""
     verdicts = " ".join(hit.verdict for hit in hits if hit.verdict)
     measured = [hit for hit in hits if not hit.verdict]
@@ -329,7 +329,7 @@ def _review(rules: Rules, hits: list[_Hit]) -> Settlement:
     )
 
 
-def _nothing_found(rules: Rules, evidence: list[Evidence], *, imported: bool) -> Settlement:
+def _settle_nothing_found(rules: Rules, evidence: list[Evidence], *, imported: bool) -> Settlement:
     if not rules.may_approve:
         return Settlement(
             outcome=Outcome.PERSON,
@@ -340,7 +340,7 @@ def _nothing_found(rules: Rules, evidence: list[Evidence], *, imported: bool) ->
     seen = {category for item in evidence if item.silence_counts for category in item.covers}
     unseen = [category.slug for category in taxonomy.L1 if category.slug in rules.watched - seen]
     if unseen and not trusted:
-        reason = f"{names} found nothing, but nobody could look for: {taxonomy.names(unseen)}."
+        reason = f"{names} found nothing, but nobody could look for: {taxonomy.join_names(unseen)}."
         return Settlement(outcome=Outcome.PERSON, reason=reason, risk=UNSEEN_RISK)
     if imported and not rules.approves_imports:
         reason = f"{names} found nothing; {rules.name} leaves imported files to people."

@@ -74,8 +74,8 @@ class Filters:
             category=category if known else "",
             source=source if source in Source.values else "",
             provider=given.get("provider", "").replace("\0", "")[:40],
-            risk=_number(given.get("risk", ""), 100),
-            hours=_number(given.get("hours", ""), 24 * 365),
+            risk=_parse_number(given.get("risk", ""), 100),
+            hours=_parse_number(given.get("hours", ""), 24 * 365),
             order=order if order in ORDERS else "risk",
         )
 
@@ -126,20 +126,22 @@ def _narrow(
     return rows
 
 
-def _number(text: str, most: int) -> int:
+def _parse_number(text: str, most: int) -> int:
     return min(parse_integer(text) or 0, most)
 
 
-def duration(hours: int) -> str:
+def format_duration(hours: int) -> str:
     return f"{hours // 24} d" if hours % 24 == 0 else f"{hours} h"
 
 
 _WORDS: dict[str, Callable[[str], str]] = {
-    "category": lambda slug: "No category" if slug == UNCATEGORISED else taxonomy.names([slug]),
+    "category": lambda slug: (
+        "No category" if slug == UNCATEGORISED else taxonomy.join_names([slug])
+    ),
     "source": lambda value: Source(value).label,
     "provider": lambda slug: providers.available().get(slug, slug),
     "risk": lambda least: f"Risk {least} or more",
-    "hours": lambda hours: f"Waiting {duration(int(hours))} or longer",
+    "hours": lambda hours: f"Waiting {format_duration(int(hours))} or longer",
     "order": lambda order: ORDERS[order][0],
 }
 
@@ -304,7 +306,7 @@ QUEUES: dict[str, Queue] = {
 }
 
 
-def named(key: str, user: User) -> Queue | None:
+def find_queue(key: str, user: User) -> Queue | None:
     """Return the queue with this key, or None if there is none or the user may not use it."""
     slug, _, query = key.partition("?")
     queue = QUEUES.get(slug)
@@ -313,18 +315,18 @@ def named(key: str, user: User) -> Queue | None:
     return queue.narrowed(dict(parse_qsl(query[:500]))) if query else queue
 
 
-def for_user(user: User) -> list[Queue]:
+def list_queues(user: User) -> list[Queue]:
     return [queue for queue in QUEUES.values() if queue.is_open_to(user)]
 
 
-def saved_for(user: User) -> list[Queue]:
+def list_saved_queues(user: User) -> list[Queue]:
     """Return the user's own saved queues, then shared ones, by name.
 
     Queues that the user may not use are left out.
     """
     rows = SavedQueue.objects.visible_to(user).select_related("owner")[:SAVED_SHOWN]
     mine_first = sorted(rows, key=lambda row: (row.owner_id != user.pk, row.name.casefold()))
-    found = [(row, named(f"{row.base}?{row.query}", user)) for row in mine_first]
+    found = [(row, find_queue(f"{row.base}?{row.query}", user)) for row in mine_first]
     return [replace(queue, name=row.name, saved=row) for row, queue in found if queue is not None]
 
 
@@ -335,11 +337,11 @@ def may_share(user: User) -> bool:
     )
 
 
-def bounded_count(rows: QuerySet[Any]) -> str:
+def count_bounded(rows: QuerySet[Any]) -> str:
     """Count up to a limit, so that a long queue costs no more than a short one."""
-    return bounded(rows.values("pk")[: COUNT_LIMIT + 1].count())
+    return format_bounded(rows.values("pk")[: COUNT_LIMIT + 1].count())
 
 
-def bounded(found: int) -> str:
+def format_bounded(found: int) -> str:
     """Format a bounded count, such as "12" or "1000+"."""
     return f"{COUNT_LIMIT}+" if found > COUNT_LIMIT else str(found)

@@ -15,18 +15,18 @@ from moderation.services import housekeeping, remote_classification, statistics
 BATCH = 4
 
 
-def _near() -> DueQuerySet[Classification]:
+def _local_classifications() -> DueQuerySet[Classification]:
     return Classification.objects.exclude(classifier__in=classifiers.remote())
 
 
-def _far() -> DueQuerySet[Classification]:
+def _remote_classifications() -> DueQuerySet[Classification]:
     return Classification.objects.filter(classifier__in=classifiers.remote())
 
 
-@job("classify", due=lambda: _near().due())
+@job("classify", due=lambda: _local_classifications().due())
 def classify(run: JobRun) -> None:
     """Run due classifications, the longest waiting first."""
-    queued = _near().filter(status=Classification.Status.QUEUED)
+    queued = _local_classifications().filter(status=Classification.Status.QUEUED)
     while not run.expired:
         claimed = queued.claim(limit=BATCH, lease=timedelta(seconds=60), count_attempt=True)
         if not claimed:
@@ -38,7 +38,7 @@ def classify(run: JobRun) -> None:
             intake.classify(classification=classification)
 
 
-@job("ask", due=lambda: _far().due())
+@job("ask", due=lambda: _remote_classifications().due())
 def ask(run: JobRun) -> None:
     """Run due classifications of remote classifiers, in batches as large as each accepts."""
 
@@ -57,7 +57,7 @@ def ask(run: JobRun) -> None:
             rows = Classification.objects.filter(pk__in=[row.pk for row in claimed]).select_related(
                 "asset__request"
             )
-            remote_classification.ask(
+            remote_classification.classify_batch(
                 classifier=classifier, rows=list(rows.order_by("pk")), go_on=go_on
             )
 
@@ -73,7 +73,7 @@ def deliver(run: JobRun) -> None:
     delivery.deliver(go_on=go_on)
 
 
-@job("learn", due=statistics.due)
+@job("learn", due=statistics.find_due)
 def learn(run: JobRun) -> None:
     """Count new decisions into word stats and daily stats."""
 
@@ -81,7 +81,7 @@ def learn(run: JobRun) -> None:
         run.renew()
         return not run.expired
 
-    statistics.learn(go_on=go_on)
+    statistics.count_record(go_on=go_on)
 
 
 @job("housekeeping", due=lambda: Chore.objects.due())

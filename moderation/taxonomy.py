@@ -233,28 +233,28 @@ def get(slug: str) -> Category:
 
 
 @functools.cache
-def children(l1: str) -> tuple[Category, ...]:
+def list_children(l1: str) -> tuple[Category, ...]:
     return tuple(category for category in _ALL if category.parent == l1)
 
 
 @functools.cache
-def reject_reasons() -> frozenset[str]:
+def list_reject_reasons() -> frozenset[str]:
     """Return the slugs that a rejection may have: all L2s, and L1s without L2s."""
     return frozenset(
-        category.slug for category in _ALL if category.parent or not children(category.slug)
+        category.slug for category in _ALL if category.parent or not list_children(category.slug)
     )
 
 
-def level_categories(level: int) -> tuple[str, ...]:
+def list_level_categories(level: int) -> tuple[str, ...]:
     """Return the slugs that Novita's detection looks for at a level (0, 1 or 2)."""
     return tuple(slug for adds in _LEVEL_ADDS[: level + 1] for slug in adds)
 
 
-def tree() -> Iterator[tuple[Category, tuple[Category, ...]]]:
+def iter_tree() -> Iterator[tuple[Category, tuple[Category, ...]]]:
     """Yield L1 categories with their L2s in display order."""
     for category in L1:
-        yield category, children(category.slug)
+        yield category, list_children(category.slug)
 
 
-def names(slugs: Iterable[str]) -> str:
+def join_names(slugs: Iterable[str]) -> str:
     return ", ".join(CATEGORIES[slug].name if slug in CATEGORIES else slug for slug in slugs)

@@ -235,7 +235,7 @@ def test_framework_internals_are_used_only_below_core() -> None:
 def test_the_sandbox_knows_the_taxonomy() -> None:
     assert {card.slug for card in CARDS} == set(taxonomy.CATEGORIES)
     for level in taxonomy.LEVELS:
-        covered = set(taxonomy.level_categories(level))
+        covered = set(taxonomy.list_level_categories(level))
         seen = {
             c.slug
             for c in CARDS

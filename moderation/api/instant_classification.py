@@ -5,7 +5,7 @@ detector, and the sandbox's reader while the sandbox is on. Remote classifiers c
 take minutes, so a call never waits for them.
 
 **Flagged.** The active policy has an NSFW level, which names categories
-(``taxonomy.level_categories``). An image is flagged if a finding in one of them reaches the
+(``taxonomy.list_level_categories``). An image is flagged if a finding in one of them reaches the
 confidence from which the policy shows it to a person (``review_at``, or ``reject_at`` if only
 that is set). A finding of a whole L1 counts if any of its categories is on the level. A finding
 without a confidence and a verdict without a finding always flag. Categories without a rule are
@@ -35,7 +35,7 @@ from moderation import classifiers
 from moderation.classifiers.base import Assessment, BytesClassifier, ClassifierError
 from moderation.models import Policy
 from moderation.policy_engine import Evidence, Rules, judge_nsfw
-from moderation.services.classification import level_in, rules_of
+from moderation.services.classification import build_rules, read_level
 
 FETCH_SECONDS = 20.0  # for all URLs of a call together
 JUDGE_SECONDS = 40.0  # for the whole call; images not started by then are not started
@@ -79,13 +79,13 @@ def judge(addresses: Sequence[str]) -> list[Judged]:
 
     ``addresses`` are URLs or data URLs. Raises UnusableImageError, NotJudgedError or Busy.
     """
-    able = classifiers.judging_bytes()
+    able = classifiers.list_bytes_classifiers()
     if not able:
         raise NotJudgedError(
             "No classifier in use on this server can judge an image that is not stored. Its"
             " operator can switch one on (CLASSIFIERS)."
         )
-    run = _Run(able, rules_of(Policy.objects.active()))
+    run = _Run(able, build_rules(Policy.objects.active()))
     if not _slots.acquire(timeout=_WAIT_SECONDS):
         raise Busy("Too many images are being judged. Try again in a moment.")
     try:
@@ -192,7 +192,7 @@ def _evidence(slug: str, assessment: Assessment) -> Evidence:
         label=classifiers.label(slug),
         findings=[(finding.category, finding.confidence) for finding in assessment.findings],
         score=assessment.score,
-        score_level=level_in(assessment.raw),
+        score_level=read_level(assessment.raw),
         flagged=assessment.flagged,
         covers=assessment.covers,
         silence_counts=classifiers.silence_counts(slug),

@@ -28,7 +28,7 @@ def active() -> list[Classifier]:
     return [get(slug) for slug in settings.CLASSIFIERS]
 
 
-def judging_bytes() -> list[BytesClassifier]:
+def list_bytes_classifiers() -> list[BytesClassifier]:
     """Return the active classifiers that can judge an image that is not stored."""
     return [classifier for classifier in active() if isinstance(classifier, BytesClassifier)]
 

@@ -63,9 +63,9 @@ Outcomes = list[tuple["Asset", Outcome]]
 COVERS = {"explicit": Coverage.PARTIAL}
 # A server that fails on a call and then on two of its images alone is down. A failure on one image
 # alone does not show that.
-FAILURES_IN_A_ROW = 3
+FAILURES_MAX = 3
 # Longer side in pixels and JPEG quality, tried in turn until an image fits into a call.
-SMALLER = ((4096, 90), (2048, 90), (1536, 85), (1024, 85))
+REDUCED_SIZES = ((4096, 90), (2048, 90), (1536, 85), (1024, 85))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,9 +124,11 @@ class NanoGptVerdict:
                 failures = 0
             except ServerFailedError as error:
                 failures += 1
-                alone = len(images) > 1 and failures < FAILURES_IN_A_ROW
+                alone = len(images) > 1 and failures < FAILURES_MAX
                 outcomes, again = (
-                    ([], images) if alone else (_all(images, _busy(error, failures)), [])
+                    ([], images)
+                    if alone
+                    else (_same_for_all(images, _build_busy_error(error, failures)), [])
                 )
             waiting = [[image] for image in again] + waiting
             if any(
@@ -148,7 +150,7 @@ def _call(provider: NanoGpt, images: list[_Sent]) -> tuple[Outcomes, list[_Sent]
         verdicts = provider.classify([(image.content, image.media_type) for image in images])
     except ProviderMisconfiguredError as error:
         return (
-            _all(
+            _same_for_all(
                 images,
                 ClassifierError(
                     f"{error} Check NANOGPT_API_KEY, its balance, and NANOGPT_BASE_URL."
@@ -159,29 +161,29 @@ def _call(provider: NanoGpt, images: list[_Sent]) -> tuple[Outcomes, list[_Sent]
     except ServerFailedError:
         raise
     except ProviderBusyError as error:
-        return _all(images, _busy(error)), []
+        return _same_for_all(images, _build_busy_error(error)), []
     except (ProviderRejectedError, InvalidAnswerError) as error:
         if len(images) > 1:
             total = (
-                _dollars(error.cost, error.currency, len(images))
+                _cost_in_usd(error.cost, error.currency, len(images))
                 if isinstance(error, InvalidAnswerError)
                 else Decimal(0)
             )
             return [], [replace(image, owed=image.owed + total / len(images)) for image in images]
-        return [(images[0].asset, _refused(provider, images[0], error))], []
+        return [(images[0].asset, _assess_refusal(provider, images[0], error))], []
     except ProviderError as error:
-        return _all(images, ClassifierError(str(error))), []
+        return _same_for_all(images, ClassifierError(str(error))), []
     return [
-        (image.asset, _assessment(provider, image, said))
+        (image.asset, _build_assessment(provider, image, said))
         for image, said in zip(images, verdicts, strict=True)
     ], []
 
 
-def _all(images: list[_Sent], outcome: Outcome) -> Outcomes:
+def _same_for_all(images: list[_Sent], outcome: Outcome) -> Outcomes:
     return [(image.asset, outcome) for image in images]
 
 
-def _busy(error: ProviderBusyError, failures: int = 0) -> ServiceBusyError:
+def _build_busy_error(error: ProviderBusyError, failures: int = 0) -> ServiceBusyError:
     """Build the error for a failed call.
 
     A server that failed on one call may succeed on others. A server that cannot be reached or
@@ -190,29 +192,29 @@ def _busy(error: ProviderBusyError, failures: int = 0) -> ServiceBusyError:
     return ServiceBusyError(
         str(error),
         wait=timedelta(seconds=error.retry_after or 0),
-        down=failures >= FAILURES_IN_A_ROW or not isinstance(error, ServerFailedError),
+        down=failures >= FAILURES_MAX or not isinstance(error, ServerFailedError),
         # A call without an answer may have been billed.
         cost=IMAGE_PRICE if isinstance(error, Unanswered) else Decimal(0),
     )
 
 
-def _refused(
+def _assess_refusal(
     provider: NanoGpt, image: _Sent, error: ProviderRejectedError | InvalidAnswerError
 ) -> Outcome:
     """Return the outcome for an image that was refused alone."""
     if isinstance(error, PolicyViolationError):
-        raw = _raw(provider, image) | {"refused": str(error)}
+        raw = _build_raw(provider, image) | {"refused": str(error)}
         return Assessment(flagged=True, covers=COVERS, cost=image.owed, note=str(error), raw=raw)
     billed = (
-        _dollars(error.cost, error.currency)
+        _cost_in_usd(error.cost, error.currency)
         if isinstance(error, InvalidAnswerError)
         else Decimal(0)
     )
     return ClassifierError(str(error), cost=image.owed + billed)
 
 
-def _assessment(provider: NanoGpt, image: _Sent, said: Verdict) -> Assessment:
-    raw = _raw(provider, image) | {
+def _build_assessment(provider: NanoGpt, image: _Sent, said: Verdict) -> Assessment:
+    raw = _build_raw(provider, image) | {
         "has_nsfw_concepts": said.flagged,
         "position": said.position,
         "sent": said.sent,
@@ -221,15 +223,15 @@ def _assessment(provider: NanoGpt, image: _Sent, said: Verdict) -> Assessment:
         "cost": None if said.cost is None else str(said.cost),
         "currency": said.currency,
     }
-    cost = image.owed + _dollars(said.cost, said.currency)
+    cost = image.owed + _cost_in_usd(said.cost, said.currency)
     return Assessment(flagged=said.flagged, covers=COVERS, cost=cost, raw=raw)
 
 
-def _raw(provider: NanoGpt, image: _Sent) -> dict[str, Any]:
+def _build_raw(provider: NanoGpt, image: _Sent) -> dict[str, Any]:
     return {"service": provider.label} | ({"altered": image.altered} if image.altered else {})
 
 
-def _dollars(cost: Decimal | None, currency: str, images: int = 1) -> Decimal:
+def _cost_in_usd(cost: Decimal | None, currency: str, images: int = 1) -> Decimal:
     """Return the charged cost in USD, or the list price if it is missing or in another currency."""
     return cost if cost is not None and currency == "USD" else IMAGE_PRICE * images
 
@@ -239,7 +241,7 @@ def _prepare(assets: Sequence[Asset]) -> tuple[list[_Sent], Outcomes]:
     ready, unreadable = list[_Sent](), Outcomes()
     for asset in assets:
         try:
-            ready.append(_fitting(asset, read_rendition(asset)))
+            ready.append(_fit_into_call(asset, read_rendition(asset)))
         except ClassifierError as error:
             unreadable.append((asset, error))
         except OSError:
@@ -249,14 +251,14 @@ def _prepare(assets: Sequence[Asset]) -> tuple[list[_Sent], Outcomes]:
     return ready, unreadable
 
 
-def _fitting(asset: Asset, content: bytes) -> _Sent:
+def _fit_into_call(asset: Asset, content: bytes) -> _Sent:
     """Return the stored rendition, or a copy small enough for a call. Raises OSError."""
     media_type = f"image/{asset.image_type}"
     if data_url_length(len(content), media_type) <= BYTES_MAX:
         return _Sent(asset=asset, content=content, media_type=media_type)
     with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as image:
         opaque = _on_white(image)
-    for side, quality in SMALLER:
+    for side, quality in REDUCED_SIZES:
         opaque.thumbnail((side, side), Image.Resampling.LANCZOS)
         file = io.BytesIO()
         opaque.save(file, "JPEG", quality=quality)

@@ -53,4 +53,6 @@ class NovitaDetection:
 
         Also where a level leaves out single L2 categories.
         """
-        return {taxonomy.get(slug).l1: Coverage.FULL for slug in taxonomy.level_categories(level)}
+        return {
+            taxonomy.get(slug).l1: Coverage.FULL for slug in taxonomy.list_level_categories(level)
+        }

@@ -102,13 +102,13 @@ COVERS: Final = {
     "swimwear-underwear": Coverage.HEURISTIC,
 }
 
-_LOOK: Final = 320  # pixels; the size that the network was trained on
+_INPUT_SIZE: Final = 320  # pixels; the size that the network was trained on
 # Pixels. A second pass at four times the cost finds small parts in large or long images.
-_CLOSE_LOOK: Final = 640
+_LARGE_INPUT_SIZE: Final = 640
 _LARGE: Final = 1280  # pixels
 _LONG: Final = 2  # longer side to shorter side
 # Input size to draft size: a JPEG is decoded no larger than needed, but larger than the input.
-_DRAFT: Final = {_LOOK: 512, _CLOSE_LOOK: 1280}
+_DRAFT_SIZES: Final = {_INPUT_SIZE: 512, _LARGE_INPUT_SIZE: 1280}
 _CANDIDATES: Final = 300  # boxes per class that are compared with each other, strongest first
 
 Floats = NDArray[np.float32]
@@ -202,18 +202,20 @@ def detect(image: Image.Image) -> Detections:
 
     Raises ClassifierError if the output is invalid.
     """
-    looks = looks_for(image.size)
+    looks = choose_input_sizes(image.size)
     width, height = image.size
     # Applies only to a JPEG that is not loaded yet: it is decoded at a half, a quarter or an eighth
     # of its size.
-    image.draft("RGB", (_DRAFT[looks[-1]], _DRAFT[looks[-1]]))
+    image.draft("RGB", (_DRAFT_SIZES[looks[-1]], _DRAFT_SIZES[looks[-1]]))
     picture = image.convert("RGB")
     maxima = np.zeros(len(LABELS), dtype=np.float32)
     boxes: list[Floats] = []
     for size in looks:
         output = _run(prepare(picture, size))
         maxima = np.maximum(maxima, output[4:].max(axis=1))
-        boxes.append(_candidates(output, scale=size / max(width, height), size=(width, height)))
+        boxes.append(
+            _find_candidates(output, scale=size / max(width, height), size=(width, height))
+        )
     return Detections(
         maxima={label: float(score) for label, score in zip(LABELS, maxima, strict=True)},
         boxes=_suppress(np.concatenate(boxes)),
@@ -221,10 +223,14 @@ def detect(image: Image.Image) -> Detections:
     )
 
 
-def looks_for(size: tuple[int, int]) -> tuple[int, ...]:
+def choose_input_sizes(size: tuple[int, int]) -> tuple[int, ...]:
     """Return the input sizes of the passes over an image of this size."""
     short, long = sorted(size)
-    return (_LOOK, _CLOSE_LOOK) if long > _LARGE or long > _LONG * short else (_LOOK,)
+    return (
+        (_INPUT_SIZE, _LARGE_INPUT_SIZE)
+        if long > _LARGE or long > _LONG * short
+        else (_INPUT_SIZE,)
+    )
 
 
 def prepare(picture: Image.Image, size: int) -> Floats:
@@ -257,7 +263,7 @@ def _run(square: Floats) -> Floats:
     return found
 
 
-def _candidates(output: Floats, *, scale: float, size: tuple[int, int]) -> Floats:
+def _find_candidates(output: Floats, *, scale: float, size: tuple[int, int]) -> Floats:
     """Return [n, 6]: label index, score, and left, top, right, bottom as fractions of the image.
 
     An anchor counts for every label above the threshold: with only the best label, COVERED would
@@ -287,7 +293,7 @@ def _suppress(rows: Floats) -> tuple[Detection, ...]:
     for label in np.unique(rows[:, 0]):
         mine = rows[rows[:, 0] == label]
         mine = mine[np.argsort(-mine[:, 1], kind="stable")][:_CANDIDATES]
-        overlaps = _overlaps(mine[:, 2:])
+        overlaps = _compute_overlaps(mine[:, 2:])
         alive = np.ones(len(mine), dtype=bool)
         for index in range(len(mine)):
             if alive[index]:
@@ -309,7 +315,7 @@ def _suppress(rows: Floats) -> tuple[Detection, ...]:
     )
 
 
-def _overlaps(corners: Floats) -> Floats:
+def _compute_overlaps(corners: Floats) -> Floats:
     """Return [n, n]: intersection over union of every pair of [n, 4] left, top, right, bottom."""
     low = np.maximum(corners[:, None, :2], corners[None, :, :2])
     high = np.minimum(corners[:, None, 2:], corners[None, :, 2:])
@@ -345,7 +351,7 @@ def judge(detections: Detections) -> tuple[tuple[Finding, ...], bool | None]:
     if explicit:
         found.append(("explicit.nudity", explicit, shown))
 
-    partial = _partial(scores)
+    partial = _find_partial(scores)
     if partial:
         found.append(("non-explicit.nudity", *partial))
     obstructed = max(OBSTRUCTED, key=scores.__getitem__)
@@ -355,11 +361,11 @@ def judge(detections: Detections) -> tuple[tuple[Finding, ...], bool | None]:
         found.append(("swimwear-underwear.female", dressed, swimwear))
     elif scores[obstructed] >= limit["obstructed"]:
         found.append(("non-explicit.obstructed", scores[obstructed], obstructed))
-    findings = tuple(_finding(*entry, detections) for entry in found)
+    findings = tuple(_build_finding(*entry, detections) for entry in found)
     return findings, True if flagged else None if findings else False
 
 
-def _partial(scores: dict[str, float]) -> tuple[float, str] | None:
+def _find_partial(scores: dict[str, float]) -> tuple[float, str] | None:
     """Return score and label of the strongest sign of partly bare skin, or None.
 
     Higher scores of the same labels count as explicit.
@@ -374,7 +380,7 @@ def _partial(scores: dict[str, float]) -> tuple[float, str] | None:
     return max(seen, default=None)
 
 
-def _finding(category: str, score: float, label: str, detections: Detections) -> Finding:
+def _build_finding(category: str, score: float, label: str, detections: Detections) -> Finding:
     box = next((found.box for found in detections.boxes if found.label == label), None)
     return Finding(category=category, confidence=Decimal(str(round(score * 100, 2))), box=box)
 
@@ -397,7 +403,7 @@ def model_path() -> Path:
     )
 
 
-_starting = threading.Lock()
+_session_lock = threading.Lock()
 
 
 def session() -> Any:
@@ -405,7 +411,7 @@ def session() -> Any:
 
     Raises ClassifierError.
     """
-    with _starting:  # sessions themselves are thread-safe
+    with _session_lock:  # sessions themselves are thread-safe
         return _session(os.getpid())
 
 
@@ -439,10 +445,10 @@ def _session(process_id: int) -> Any:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def _forget_lock() -> None:
+def _replace_lock() -> None:
     # Another thread may hold the lock during the fork; in the child it would never be released.
-    global _starting
-    _starting = threading.Lock()
+    global _session_lock
+    _session_lock = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_forget_lock)
+os.register_at_fork(after_in_child=_replace_lock)

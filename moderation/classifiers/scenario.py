@@ -35,7 +35,7 @@ from moderation.classifiers.base import Assessment, ClassifierError, Coverage, F
 FIRST_PAUSE = timedelta(seconds=30)
 LONGEST_PAUSE = timedelta(minutes=15)
 PATIENCE = timedelta(hours=1)  # since the import
-NAMED = 5  # unknown labels named in a message
+NAMED_MAX = 5  # unknown labels named in a message
 
 
 class ScenarioLabels:
@@ -82,7 +82,7 @@ class ScenarioLabels:
             return found.nsfw
         pause = self._pause(asset)
         sentence = "Scenario has not looked at this image" + (
-            " yet." if pause else f" {_minutes(PATIENCE)} after it came."
+            " yet." if pause else f" {_format_minutes(PATIENCE)} after it came."
         )
         raise ClassifierError(sentence, retry_after=pause)
 
@@ -94,14 +94,14 @@ class ScenarioLabels:
         return max(delay_by_age(age, shortest=FIRST_PAUSE, longest=LONGEST_PAUSE), at_least)
 
 
-def _minutes(span: timedelta) -> str:
+def _format_minutes(span: timedelta) -> str:
     return f"{span.total_seconds() / 60:.0f} minutes"
 
 
-def _listed(labels: Sequence[str]) -> str:
+def _quote_labels(labels: Sequence[str]) -> str:
     """Quote the first few labels, shortened because they are external data."""
-    shown = ", ".join(f"“{label[:60]}”" for label in labels[:NAMED])
-    return shown + (f" and {len(labels) - NAMED} more" if len(labels) > NAMED else "")
+    shown = ", ".join(f"“{label[:60]}”" for label in labels[:NAMED_MAX])
+    return shown + (f" and {len(labels) - NAMED_MAX} more" if len(labels) > NAMED_MAX else "")
 
 
 def assess(labels: Sequence[str], *, asked_again: bool = False) -> Assessment:
@@ -115,7 +115,7 @@ def assess(labels: Sequence[str], *, asked_again: bool = False) -> Assessment:
             unknown.append(label)
             continue
         slugs[category.slug] = None
-        if more := external_labels.detail(label):
+        if more := external_labels.find_detail(label):
             details.setdefault(category.slug, []).append(more)
     raw: dict[str, Any] = {"nsfw": list(labels)}
     raw |= {"unknown": unknown} if unknown else {}
@@ -124,7 +124,7 @@ def assess(labels: Sequence[str], *, asked_again: bool = False) -> Assessment:
     return Assessment(
         findings=tuple(Finding(category=slug, confidence=None) for slug in slugs),
         flagged=True if unknown else None,
-        note=f"the taxonomy has no category for {_listed(unknown)}." if unknown else "",
+        note=f"the taxonomy has no category for {_quote_labels(unknown)}." if unknown else "",
         covers={category.slug: Coverage.PARTIAL for category in taxonomy.L1},
         raw=raw,
     )

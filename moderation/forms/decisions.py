@@ -13,7 +13,7 @@ from moderation.models import Verdict
 NOTE_MAX = 2000
 CATEGORY_TREE: list[Any] = [
     (l1.name, [(category.slug, category.name) for category in (l1, *children)])
-    for l1, children in taxonomy.tree()
+    for l1, children in taxonomy.iter_tree()
 ]
 
 

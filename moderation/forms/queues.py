@@ -10,7 +10,7 @@ from django import forms
 from generation import providers
 from generation.models import Source
 from moderation import taxonomy
-from moderation.queues import ORDERS, UNCATEGORISED, Filters, Queue, duration
+from moderation.queues import ORDERS, UNCATEGORISED, Filters, Queue, format_duration
 
 RISKS = (50, 70, 80, 90, 95, 100)
 HOURS = (1, 4, 12, 24, 72, 168)
@@ -43,7 +43,7 @@ class QueueFilterForm(forms.Form):
             ],
             "hours": [
                 ("", "Any time"),
-                *((str(h), f"{duration(h)} or longer") for h in _with(HOURS, filters.hours)),
+                *((str(h), f"{format_duration(h)} or longer") for h in _with(HOURS, filters.hours)),
             ],
             "order": [
                 ("" if order == "risk" else order, name) for order, (name, _) in ORDERS.items()

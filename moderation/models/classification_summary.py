@@ -9,11 +9,11 @@ from typing import Any
 
 from moderation.models.classifications import Classification
 
-Packed = list[dict[str, Any]]  # JSON types only; confidences and scores are strings
+SerializedRuns = list[dict[str, Any]]  # JSON types only; confidences and scores are strings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class LabelSummary:
     """A label: a category, and its position in the image if the classifier gives one."""
 
     category: str
@@ -22,7 +22,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class RunSummary:
     """A classification, reduced to the fields that people see."""
 
     classifier: str
@@ -32,10 +32,10 @@ class Run:
     error: str
     covers: Mapping[str, str]  # L1 slug to coverage
     details: Mapping[str, Sequence[str]]  # category to the classifier's own labels
-    parts: Sequence[Part]
+    parts: Sequence[LabelSummary]
 
 
-def pack(runs: Iterable[Classification]) -> Packed:
+def serialize(runs: Iterable[Classification]) -> SerializedRuns:
     """Return the JSON form of classifications.
 
     ``runs`` must have their labels and be in display order.
@@ -58,10 +58,10 @@ def pack(runs: Iterable[Classification]) -> Packed:
     ]
 
 
-def unpack(packed: Packed) -> list[Run]:
+def deserialize(packed: SerializedRuns) -> list[RunSummary]:
     """Return the runs stored by ``pack``."""
     return [
-        Run(
+        RunSummary(
             classifier=run["classifier"],
             status=run["status"],
             flagged=run["flagged"],
@@ -70,7 +70,7 @@ def unpack(packed: Packed) -> list[Run]:
             covers=run["covers"],
             details=run["details"],
             parts=[
-                Part(category=category, confidence=_number(confidence), box=box)
+                LabelSummary(category=category, confidence=_number(confidence), box=box)
                 for category, confidence, box in run["parts"]
             ],
         )

@@ -112,8 +112,8 @@ class Label(models.Model):
 
     @property
     def category_name(self) -> str:
-        return taxonomy.names([self.category])
+        return taxonomy.join_names([self.category])
 
     @property
     def l1_name(self) -> str:
-        return taxonomy.names([self.category.partition(".")[0]])
+        return taxonomy.join_names([self.category.partition(".")[0]])

@@ -245,7 +245,7 @@ class Decision(models.Model):
 
     @property
     def category_names(self) -> str:
-        return taxonomy.names(self.categories)
+        return taxonomy.join_names(self.categories)
 
     @property
     def disagrees(self) -> bool:

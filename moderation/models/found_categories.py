@@ -27,7 +27,7 @@ BITS: dict[str, int] = {
 }
 
 
-def bits_of(slugs: Iterable[str]) -> int:
+def combine_bits(slugs: Iterable[str]) -> int:
     """Return the combined bits of categories, L1 or L2."""
     bits = 0
     for slug in slugs:

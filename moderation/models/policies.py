@@ -192,7 +192,7 @@ class PolicyRule(models.Model):
         ]
 
     def __str__(self) -> str:
-        return taxonomy.names([self.category])
+        return taxonomy.join_names([self.category])
 
     def clean(self) -> None:
         if (

@@ -22,7 +22,7 @@ from moderation import taxonomy
 from moderation.models import found_categories as found
 from moderation.models.found_categories import HasFound, HasFoundNothing
 from moderation.models.policies import Policy
-from moderation.policy_engine import FLAGGED_RISK, PARTLY_JUDGED_PRIORITY, UNJUDGED_RISK
+from moderation.policy_engine import FLAGGED_RISK, PARTLY_JUDGED_RISK, UNJUDGED_RISK
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # Labels of images without a category and without a score, by risk.
 WITHOUT_CATEGORY = {
     UNJUDGED_RISK: "Not judged",
-    PARTLY_JUDGED_PRIORITY: "Judged in part",
+    PARTLY_JUDGED_RISK: "Judged in part",
     FLAGGED_RISK: "Flagged, no category",
 }
 NO_FINDINGS = "No findings"
@@ -40,7 +40,7 @@ UNDO_WINDOW = timedelta(minutes=10)
 
 SEARCHED_BY = ("source", "provider")
 # Index name to its columns after the status.
-_DEALT_BY = {
+_QUEUE_INDEXES = {
     # Includes claimed_until: the head of the queue is full of images claimed by others.
     "queue": ["-risk", "id", "top_category_l1", "created_at", "claimed_until"],
     "oldest": ["id", "top_category_l1", "found", "source", "provider"],
@@ -268,7 +268,7 @@ class Review(StateMachine):
                     name=f"review_{name}",
                     condition=Q(decided_at__isnull=True),
                 )
-                for name, fields in _DEALT_BY.items()
+                for name, fields in _QUEUE_INDEXES.items()
             ),
             # The same per L1 category found: an image is in the indexes of its own categories only.
             # decided_at, always null here, goes first: with two lookup columns, SQLite prefers
@@ -365,7 +365,7 @@ class Review(StateMachine):
     def top_category_name(self) -> str:
         """Return the name of the top category, or a short phrase if there is none."""
         if self.top_category:
-            return taxonomy.names([self.top_category])
+            return taxonomy.join_names([self.top_category])
         if self.top_confidence is not None:
             return "NSFW score"
         if self.status == Review.Status.CLASSIFYING:

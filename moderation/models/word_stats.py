@@ -11,15 +11,15 @@ WORD_MAX = 40
 _WORD = re.compile(r"[^\W\d_][\w'-]{2,39}")
 
 
-def words_of(prompt: str) -> set[str]:
+def extract_words(prompt: str) -> set[str]:
     """Return the words of a prompt in lower case.
 
     Numbers and words shorter than three letters are left out.
     """
-    return {word for word, _ in places_of(prompt)}
+    return {word for word, _ in locate_words(prompt)}
 
 
-def places_of(prompt: str) -> Iterator[tuple[str, slice]]:
+def locate_words(prompt: str) -> Iterator[tuple[str, slice]]:
     """Yield each occurrence of a word in a prompt with its position."""
     for match in _WORD.finditer(prompt):
         yield match.group().lower()[:WORD_MAX], slice(*match.span())

@@ -76,7 +76,7 @@ def panel(*, user: User, review: Review, queue: Queue | None) -> dict[str, Any]:
         "strip": surroundings.strip(review, user, is_blind=is_blind),
         "similar": surroundings.similar_to(review, user, is_blind=is_blind),
         "foot": foot(user, review, queue, is_party=is_party),
-        "settlers": second_opinions.settlers(review) if is_party else [],
+        "settlers": second_opinions.list_settlers(review) if is_party else [],
         "claim_seconds": claim_seconds(review),
     }
 
@@ -113,7 +113,7 @@ def rail(user: User) -> dict[str, Any]:
     numbers = numbers_of(user)
     return {
         "rail": [(depth.queue, depth.count) for depth in numbers.depths],
-        "saved": queues.saved_for(user),
+        "saved": queues.list_saved_queues(user),
         "today": numbers.verdicts,
         "exposure": seen_by(user),
     }

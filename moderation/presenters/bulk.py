@@ -195,7 +195,7 @@ def sheet(
     *, user: User, options: SheetOptions, preferences: Preferences, marked: Collection[UUID] = ()
 ) -> dict[str, Any]:
     """Build the context of the sheet: the user's claimed reviews of the queue. Claims nothing."""
-    reviews = bulk_claims.on_sheet(user=user, queue=options.queue)
+    reviews = bulk_claims.list_sheet(user=user, queue=options.queue)
     ends = [review.claimed_until for review in reviews if review.claimed_until]
     return {
         "queue": options.queue,
@@ -214,7 +214,7 @@ def sheet(
 
 def suggestions(reviews: Iterable[Review]) -> list[Suggestion]:
     """Return the most frequent top categories of the sheet that can be reject reasons."""
-    allowed = taxonomy.reject_reasons()
+    allowed = taxonomy.list_reject_reasons()
     often = Counter(
         review.top_category for review in reviews if review.top_category in allowed
     ).most_common(SUGGESTIONS)
@@ -251,7 +251,7 @@ def marked(
     """
     here = {
         review.uuid: review
-        for review in bulk_claims.on_sheet(user=user, queue=options.queue)
+        for review in bulk_claims.list_sheet(user=user, queue=options.queue)
         if review.uuid in shown
     }
     lost = _named((set(shown) | set(chosen)) - set(here))
@@ -276,8 +276,8 @@ def _named(uuids: Collection[UUID]) -> list[Review]:
 
 def _gone(reviews: Sequence[Review]) -> str:
     names = [review.asset.short_id for review in reviews]
-    shown = ", ".join(names[: batches.NAMED]) + (
-        " and others" if len(names) > batches.NAMED else ""
+    shown = ", ".join(names[: batches.NAMED_MAX]) + (
+        " and others" if len(names) > batches.NAMED_MAX else ""
     )
     return (
         f"{len(names)} left out, because you do not hold them any more: {shown}." if names else ""

@@ -48,7 +48,7 @@ class Numbers:
 
 def numbers_of(user: User) -> Numbers:
     """Return a user's counts."""
-    shown, now = queues.for_user(user), timezone.now()
+    shown, now = queues.list_queues(user), timezone.now()
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     found = iter(
         _numbers(tuple(queue.slug for queue in shown)).rows(
@@ -57,7 +57,7 @@ def numbers_of(user: User) -> Numbers:
     )
     return Numbers(
         depths=[
-            Depth(queue=queue, count=queues.bounded(next(found)), since=next(found))
+            Depth(queue=queue, count=queues.format_bounded(next(found)), since=next(found))
             for queue in shown
         ],
         verdicts=[(verdict, name, next(found) - next(found)) for verdict, name in PAST.items()],
@@ -72,7 +72,7 @@ def count_each(shown: Sequence[Queue], user: User) -> list[str]:
         Counted(queue.reviews(user).values("pk")[: queues.COUNT_LIMIT + 1]) for queue in shown
     ]
     return [
-        queues.bounded(found)
+        queues.format_bounded(found)
         for found in User.objects.filter(pk=user.pk).values_list(*counts).get()
     ]
 

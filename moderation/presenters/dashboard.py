@@ -171,7 +171,7 @@ def _running(user: User) -> dict[str, Any]:
     counted = (rows, Review.objects.with_status(Status.CLASSIFYING))
     bounded = [Counted(one.values("pk")[: queues.COUNT_LIMIT + 1]) for one in counted]
     running, classifying = map(
-        queues.bounded, User.objects.filter(pk=user.pk).values_list(*bounded).get()
+        queues.format_bounded, User.objects.filter(pk=user.pk).values_list(*bounded).get()
     )
     return {
         "running": list(rows.order_by("-created_at", "-pk")[:SHOWN]),

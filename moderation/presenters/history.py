@@ -68,13 +68,13 @@ def _newest_of(decisions: Sequence[Decision]) -> set[int]:
     )
     for row in rows.only("review", "second_of").order_by("sequence"):
         effective[row.review_id].append(row)
-    return {key for of_review in effective.values() for key in desk.newest_of(of_review)}
+    return {key for of_review in effective.values() for key in desk.find_reversible(of_review)}
 
 
 def _line(decision: Decision, user: User, is_newest: bool) -> HistoryRow:
     why_not, brief, seconds = "", "", None
     if not decision.may_be_reversed_by(user):
-        why_not, brief = desk.why_not_reversible(decision, user), _brief(decision)
+        why_not, brief = desk.explain_irreversible(decision, user), _brief(decision)
     elif not is_newest:
         why_not, brief = desk.SUPERSEDED, "decided anew since"
     elif not user.has_perm("moderation.decide_escalated_review"):

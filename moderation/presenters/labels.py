@@ -12,7 +12,12 @@ from generation.models import Asset
 from moderation import classifiers, taxonomy
 from moderation.classifiers.base import Coverage
 from moderation.models import Classification, Review
-from moderation.models.classification_summary import Part, Run, pack, unpack
+from moderation.models.classification_summary import (
+    LabelSummary,
+    RunSummary,
+    deserialize,
+    serialize,
+)
 from moderation.taxonomy import Category
 
 SUGGESTIONS = 9
@@ -44,7 +49,7 @@ class LabelGroup:
 class Source:
     """One classification as shown to people."""
 
-    run: Run
+    run: RunSummary
     label: str
     found: Sequence[LabelGroup]
     limits: str
@@ -94,11 +99,11 @@ def sources_of(review: Review) -> list[Source]:
     """
     summary = review.classification_summary
     if summary is None:
-        summary = pack(Classification.objects.of(review.asset_id))
-    return [_source(run) for run in unpack(summary)]
+        summary = serialize(Classification.objects.of(review.asset_id))
+    return [_source(run) for run in deserialize(summary)]
 
 
-def _source(run: Run) -> Source:
+def _source(run: RunSummary) -> Source:
     return Source(
         run=run, label=classifiers.label(run.classifier), found=_found(run), limits=_limits(run)
     )
@@ -106,7 +111,7 @@ def _source(run: Run) -> Source:
 
 def suggestions(sources: Iterable[Source]) -> list[Suggestion]:
     """Return the found categories that can be reject reasons, highest confidence first."""
-    allowed = taxonomy.reject_reasons()
+    allowed = taxonomy.list_reject_reasons()
     best: dict[str, LabelGroup] = {}
     for found in (
         found for source in sources for found in source.found if found.category.slug in allowed
@@ -121,9 +126,9 @@ def suggestions(sources: Iterable[Source]) -> list[Suggestion]:
     ]
 
 
-def _found(run: Run) -> list[LabelGroup]:
+def _found(run: RunSummary) -> list[LabelGroup]:
     """Group the labels by category, with the highest confidence and the number of boxes."""
-    grouped: dict[str, list[Part]] = {}
+    grouped: dict[str, list[LabelSummary]] = {}
     for part in run.parts:
         grouped.setdefault(part.category, []).append(part)
     lines = [
@@ -140,7 +145,7 @@ def _found(run: Run) -> list[LabelGroup]:
     return sorted(lines, key=lambda line: line.rank, reverse=True)
 
 
-def _limits(run: Run) -> str:
+def _limits(run: RunSummary) -> str:
     """Return a text about the categories the classifier cannot see."""
     return _unseen(tuple(run.covers.items())) if run.status == Classification.Status.DONE else ""
 
@@ -177,10 +182,10 @@ def boxes_of(asset: Asset, sources: Iterable[Source]) -> list[Box]:
     return [_box(part, part.box, asset) for part in found if part.box]
 
 
-def _box(part: Part, shares: Sequence[float], asset: Asset) -> Box:
+def _box(part: LabelSummary, shares: Sequence[float], asset: Asset) -> Box:
     left, top, width, height = shares
     return Box(
-        name=taxonomy.names([part.category])
+        name=taxonomy.join_names([part.category])
         + ("" if part.confidence is None else f" {round(part.confidence)}"),
         x=round(left * asset.width),
         y=round(top * asset.height),

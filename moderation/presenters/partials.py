@@ -52,4 +52,4 @@ def category_tree(chosen: Collection[str] = ()) -> SafeString:
 
 @functools.lru_cache(maxsize=64)
 def _category_tree(chosen: frozenset[str]) -> SafeString:
-    return part("tree", {"tree": list(taxonomy.tree()), "chosen": chosen})
+    return part("tree", {"tree": list(taxonomy.iter_tree()), "chosen": chosen})

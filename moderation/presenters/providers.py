@@ -209,7 +209,7 @@ def _add_classifications(report: Report) -> None:
     slug = report.service.slug
     queued = _recent_classifications(slug).filter(status=Classification.Status.QUEUED)
     report.counts = [("classifying", "Waiting", queued.count())]
-    report.spent = [(name, *costs.images_and_cost(slug, since)) for name, since in _periods()]
+    report.spent = [(name, *costs.count_images_and_cost(slug, since)) for name, since in _periods()]
 
 
 def _add_imports(report: Report) -> None:

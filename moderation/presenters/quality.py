@@ -77,7 +77,7 @@ def quality(days: int) -> dict[str, Any]:
         "whole": _added("All categories", found.values()),
         "rows": rows,
         "few": FEW,
-        "wanted": queues.bounded_count(Review.objects.awaiting_second_opinion()),
+        "wanted": queues.count_bounded(Review.objects.awaiting_second_opinion()),
         "uncounted": max(
             0, (head.sequence if head else 0) - (progress.sequence if progress else 0)
         ),

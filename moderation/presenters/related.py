@@ -13,7 +13,7 @@ from generation.core.db.prepared.query import PreparedQuery
 from generation.models import Asset, image_search
 from moderation.models import Decision, Review, WordStats, WordStatsProgress
 from moderation.models.decisions import effective
-from moderation.models.word_stats import places_of, words_of
+from moderation.models.word_stats import extract_words, locate_words
 from moderation.presenters.visibility import Shown, shown
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ ALIKE_MAX = 60  # newest members of a near-duplicate group that are compared
 REJECTED_MIN = 3
 LIFT_MIN = 1.5
 # Stop words: too frequent to tell anything.
-COMMON = words_of(
+COMMON = extract_words(
     "and the with for from into onto over under that this its his her their our your are was were"
     " not but has have very more most all any out off near behind between while through about like"
 )
@@ -178,7 +178,7 @@ _ALIKE = PreparedQuery(
 
 def marked(prompt: str) -> list[TextSpan]:
     """Split a prompt into spans, marking words that are often rejected."""
-    words = words_of(prompt) - COMMON
+    words = extract_words(prompt) - COMMON
     reasons = {
         word: f"{rejected} of {decided} decided images with this word were rejected"
         for word, decided, rejected, all_decided, all_rejected in _TALLIES.rows(
@@ -203,7 +203,7 @@ _TALLIES: PreparedQuery[Any] = PreparedQuery(_tallies, words=str)
 
 def _pieces(prompt: str, reasons: Mapping[str, str]) -> Iterator[TextSpan]:
     done = 0
-    for word, place in places_of(prompt):
+    for word, place in locate_words(prompt):
         if word in reasons:
             if done < place.start:
                 yield TextSpan(text=prompt[done : place.start])

@@ -21,7 +21,7 @@ from django.db.models.lookups import Exact
 from generation.models import Asset, AssetText, GenerationRequest
 from moderation import taxonomy
 from moderation.models import Label, NamedCategory, Review
-from moderation.models.found_categories import HasFound, bits_of
+from moderation.models.found_categories import HasFound, combine_bits
 from moderation.models.reviews import ReviewQuerySet
 from moderation.search import sample
 from moderation.search.query import Term
@@ -30,7 +30,7 @@ from moderation.search.query import Term
 RARE = 10_000
 # Cost limit for intersecting lists of the word index: the length of the shortest list, times the
 # number of lists.
-LISTS = 300_000
+INTERSECTION_COST_MAX = 300_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Named:
     assets: Collection[int]
 
     def filter(self) -> Q:
-        return Q(asset_id__in=among(self.assets))
+        return Q(asset_id__in=id_list(self.assets))
 
     def ids(self, span: Span) -> list[int] | None:
         return list(self.assets)
@@ -72,7 +72,7 @@ class NotAmong:
     assets: Collection[int]
 
     def filter(self) -> Q:
-        return ~Q(asset_id__in=among(self.assets))
+        return ~Q(asset_id__in=id_list(self.assets))
 
     def ids(self, span: Span) -> list[int] | None:
         return None
@@ -94,10 +94,12 @@ class Columns:
         for column, value in self.values.items():
             q &= Q(Exact(Coalesce(column, Value("")), value))
         if self.found:
-            q &= Q(HasFound(bits_of([self.found])))
+            q &= Q(HasFound(combine_bits([self.found])))
         if "." in self.found:  # the column has L1 categories only
             q &= Q(
-                Exists(_labels([self.found]).filter(classification__asset_id=OuterRef("asset_id")))
+                Exists(
+                    _find_labels([self.found]).filter(classification__asset_id=OuterRef("asset_id"))
+                )
             )
         return q
 
@@ -126,11 +128,11 @@ class Columns:
 
     def _by_label(self, status: Review.Status | None) -> Iterator[ReviewQuerySet]:
         if status is not None and status not in Review.DECIDED:
-            yield Review.objects.with_status(status).filter(HasFound(bits_of([self.found])))
-        slugs = [self.found, *(child.slug for child in taxonomy.children(self.found))]
-        assets = _few(_labels(slugs), "classification__asset_id")
+            yield Review.objects.with_status(status).filter(HasFound(combine_bits([self.found])))
+        slugs = [self.found, *(child.slug for child in taxonomy.list_children(self.found))]
+        assets = _fetch_few(_find_labels(slugs), "classification__asset_id")
         if assets is not None:
-            yield Review.objects.filter(asset_id__in=among(assets))
+            yield Review.objects.filter(asset_id__in=id_list(assets))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,23 +148,25 @@ class Words:
     def filter(self) -> Q:
         q = Q()
         if self._wanted:
-            q &= Q(Exists(_reading(self._wanted)))
+            q &= Q(Exists(_find_texts(self._wanted)))
         for term in self.terms:
             if term.is_excluded:
-                q &= ~Q(Exists(_reading([term])))
+                q &= ~Q(Exists(_find_texts([term])))
         return q
 
     def ids(self, span: Span) -> list[int] | None:
         whole = [word for term in self._wanted for word in term.whole_words]
-        drawn = sample.take()
+        drawn = sample.get_sample()
         begun = [
             term.prefix
             for term in self._wanted
-            if term.is_prefix and drawn.how_many([f" {term.prefix}"]) <= LISTS
+            if term.is_prefix and drawn.how_many([f" {term.prefix}"]) <= INTERSECTION_COST_MAX
         ]
         needles = [*(f" {word} " for word in whole), *(f" {prefix}" for prefix in begun)]
-        shortest = min((drawn.how_many([needle]) for needle in needles), default=LISTS + 1)
-        if shortest * len(needles) > LISTS or drawn.how_many(needles) > RARE:
+        shortest = min(
+            (drawn.how_many([needle]) for needle in needles), default=INTERSECTION_COST_MAX + 1
+        )
+        if shortest * len(needles) > INTERSECTION_COST_MAX or drawn.how_many(needles) > RARE:
             return None
         found = AssetText.with_words(
             whole, begun, since=span.since, before=span.before, limit=RARE + 1
@@ -171,7 +175,7 @@ class Words:
             return None
         if len(whole) + len(begun) == len(self.terms):
             return found
-        rows = Review.objects.filter(self.filter(), asset_id__in=among(found))
+        rows = Review.objects.filter(self.filter(), asset_id__in=id_list(found))
         return list(rows.values_list("asset_id", flat=True))
 
 
@@ -182,11 +186,11 @@ class Seed:
     number: int
 
     def filter(self) -> Q:
-        return _asset_where(Q(seed=self.number) | Q(request__seed=self.number))
+        return _asset_exists(Q(seed=self.number) | Q(request__seed=self.number))
 
     def ids(self, span: Span) -> list[int] | None:
-        own = _few(Asset.objects.filter(seed=self.number))
-        asked = _few_of(GenerationRequest.objects.filter(seed=self.number))
+        own = _fetch_few(Asset.objects.filter(seed=self.number))
+        asked = _fetch_few_images(GenerationRequest.objects.filter(seed=self.number))
         return None if own is None or asked is None else [*{*own, *asked}]
 
 
@@ -197,10 +201,10 @@ class Model:
     names: Sequence[str]
 
     def filter(self) -> Q:
-        return _asset_where(Q(request__model_name__in=self.names))
+        return _asset_exists(Q(request__model_name__in=self.names))
 
     def ids(self, span: Span) -> list[int] | None:
-        return _few_of(GenerationRequest.objects.filter(model_name__in=self.names))
+        return _fetch_few_images(GenerationRequest.objects.filter(model_name__in=self.names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,12 +216,14 @@ class Requester:
 
     def filter(self) -> Q:
         asked = Q(request__requested_by__in=self.users) | Q(request__api_key__in=self.keys)
-        return _asset_where(asked | Q(stored_by__in=self.users))
+        return _asset_exists(asked | Q(stored_by__in=self.users))
 
     def ids(self, span: Span) -> list[int] | None:
-        stored = _few(Asset.objects.filter(stored_by__in=self.users))
+        stored = _fetch_few(Asset.objects.filter(stored_by__in=self.users))
         asking = Q(requested_by__in=self.users) | Q(api_key__in=self.keys)
-        asked = None if stored is None else _few_of(GenerationRequest.objects.filter(asking))
+        asked = (
+            None if stored is None else _fetch_few_images(GenerationRequest.objects.filter(asking))
+        )
         return None if stored is None or asked is None else [*{*stored, *asked}]
 
 
@@ -234,7 +240,7 @@ class Decided:
         return Q(Exists(rows))
 
     def ids(self, span: Span) -> list[int] | None:
-        found = _few(NamedCategory.objects.filter(category__in=self.categories), "asset_id")
+        found = _fetch_few(NamedCategory.objects.filter(category__in=self.categories), "asset_id")
         return None if found is None else list(set(found))
 
 
@@ -275,41 +281,41 @@ class AnyOf:
         return list(found)
 
 
-def _labels(categories: Collection[str]) -> QuerySet[Label]:
+def _find_labels(categories: Collection[str]) -> QuerySet[Label]:
     """Return labels of these categories with any confidence above 0, or without one."""
     says = Q(confidence__isnull=True) | Q(confidence__gt=0)
     return Label.objects.filter(says, category__in=categories)
 
 
-def _asset_where(q: Q) -> Q:
+def _asset_exists(q: Q) -> Q:
     """Build an EXISTS condition, because the planner might start with a join."""
     return Q(Exists(Asset.objects.filter(q, pk=OuterRef("asset_id"))))
 
 
-def _reading(terms: Sequence[Term]) -> QuerySet[AssetText]:
+def _find_texts(terms: Sequence[Term]) -> QuerySet[AssetText]:
     rows = AssetText.objects.filter(pk=OuterRef("asset_id"))
     for term in terms:
         rows = rows.reading(term.needle)
     return rows
 
 
-def among(ids: Collection[int]) -> RawSQL:
+def id_list(ids: Collection[int]) -> RawSQL:
     """Return a list for ``__in`` as a single query parameter of any length."""
     if connection.vendor == "sqlite":
         return RawSQL("SELECT value FROM json_each(%s)", [json.dumps(list(ids))])
     return RawSQL("SELECT unnest(%s::bigint[])", [list(ids)])
 
 
-def _few(rows: QuerySet[Any], column: str = "pk") -> list[int] | None:
+def _fetch_few(rows: QuerySet[Any], column: str = "pk") -> list[int] | None:
     """Return all values, or None if there are too many."""
     found = list(rows.order_by().values_list(column, flat=True)[: RARE + 1])
     return found if len(found) <= RARE else None
 
 
-def _few_of(requests: QuerySet[GenerationRequest]) -> list[int] | None:
+def _fetch_few_images(requests: QuerySet[GenerationRequest]) -> list[int] | None:
     """Return the images of these requests, or None if there are too many."""
-    found = _few(requests)
-    return _few(Asset.objects.filter(request__in=among(found))) if found else found
+    found = _fetch_few(requests)
+    return _fetch_few(Asset.objects.filter(request__in=id_list(found))) if found else found
 
 
 def _is_few(rows: QuerySet[Any]) -> bool:

@@ -23,7 +23,7 @@ class TextSpan:
     is_match: bool = False
 
 
-def words_of(asset: Asset) -> str:
+def source_text(asset: Asset) -> str:
     """Return the original prompt, or the file name without one."""
     if asset.request is not None:
         return asset.request.prompt
@@ -32,9 +32,9 @@ def words_of(asset: Asset) -> str:
     return prompt or asset.original_name
 
 
-def excerpt(text: str, terms: Sequence[Term]) -> list[TextSpan]:
+def build_excerpt(text: str, terms: Sequence[Term]) -> list[TextSpan]:
     text = " ".join(text.split())
-    spans = list(_matches(text, terms))
+    spans = list(_iter_matches(text, terms))
     start = 0
     if spans and spans[0][0] > LENGTH - LEAD:
         start = text.rfind(" ", 0, spans[0][0] - LEAD) + 1
@@ -50,7 +50,7 @@ def excerpt(text: str, terms: Sequence[Term]) -> list[TextSpan]:
     return [piece for piece in pieces if piece.text]
 
 
-def _matches(text: str, terms: Sequence[Term]) -> Iterator[tuple[int, int]]:
+def _iter_matches(text: str, terms: Sequence[Term]) -> Iterator[tuple[int, int]]:
     whole = {word for term in terms for word in term.whole_words}
     prefixes = tuple(term.prefix for term in terms if term.prefix)
     for match in _WORD.finditer(text):

@@ -24,7 +24,7 @@ ANY = ("", "Any")
 LIKE = re.compile(r"([0-9a-f]{64})(?:\.([0-9a-f]{64}))?")
 
 
-def _choice(label: str, choices: Any, wrong: str) -> forms.ChoiceField:
+def _choice_field(label: str, choices: Any, wrong: str) -> forms.ChoiceField:
     return forms.ChoiceField(
         label=label,
         required=False,
@@ -33,7 +33,7 @@ def _choice(label: str, choices: Any, wrong: str) -> forms.ChoiceField:
     )
 
 
-def _day(label: str) -> forms.DateField:
+def _day_field(label: str) -> forms.DateField:
     return forms.DateField(
         label=label,
         required=False,
@@ -42,7 +42,7 @@ def _day(label: str) -> forms.DateField:
     )
 
 
-def _text(label: str, maximum: int, **attributes: str) -> forms.CharField:
+def _text_field(label: str, maximum: int, **attributes: str) -> forms.CharField:
     widget = forms.TextInput(
         attrs={"autocomplete": "off", "spellcheck": "false", "dir": "auto", **attributes}
     )
@@ -57,20 +57,20 @@ class SearchForm(forms.Form):
     """
 
     q = forms.CharField(required=False)
-    status = _choice("Status", [ANY, *Review.Status.choices], "status")
-    category = _choice("Found by classifiers", [ANY, *CATEGORY_TREE], "category")
-    named = _choice("Named by people", [ANY, *CATEGORY_TREE], "category")
-    source = _choice("Source", [ANY, *Source.choices], "source")
-    provider = _choice("Provider", [ANY], "provider")
-    model = _text("Model", 255, list="known-models", placeholder="Part of its name")
-    requester = _text("Asked for by", 150, placeholder="User or API key")
+    status = _choice_field("Status", [ANY, *Review.Status.choices], "status")
+    category = _choice_field("Found by classifiers", [ANY, *CATEGORY_TREE], "category")
+    named = _choice_field("Named by people", [ANY, *CATEGORY_TREE], "category")
+    source = _choice_field("Source", [ANY, *Source.choices], "source")
+    provider = _choice_field("Provider", [ANY], "provider")
+    model = _text_field("Model", 255, list="known-models", placeholder="Part of its name")
+    requester = _text_field("Asked for by", 150, placeholder="User or API key")
     seed = forms.CharField(
         required=False,
         max_length=20,
         widget=forms.TextInput(attrs={"autocomplete": "off", "inputmode": "numeric"}),
     )
-    start = _day("From")
-    end = _day("To")
+    start = _day_field("From")
+    end = _day_field("To")
     like = forms.CharField(required=False, widget=forms.HiddenInput)
     wide = forms.BooleanField(required=False, widget=forms.HiddenInput)
     before = forms.IntegerField(
@@ -97,7 +97,7 @@ class SearchForm(forms.Form):
         super().__init__(*arguments, **named)
         provider = self.fields["provider"]
         assert isinstance(provider, forms.ChoiceField)
-        provider.choices = [ANY, *known.sources().items()]
+        provider.choices = [ANY, *known.list_providers().items()]
         for name in self.FILTERS:
             self.fields[name].widget.attrs["form"] = "search"  # rendered outside the form element
 
@@ -118,7 +118,7 @@ class SearchForm(forms.Form):
 
     def clean_model(self) -> list[str]:
         text = self.cleaned_data["model"]
-        found = known.models_meant(text) if text else []
+        found = known.match_models(text) if text else []
         if text and not found:
             raise forms.ValidationError(
                 f"No model that images were asked of has “{text[:60]}” in its name."
@@ -127,7 +127,7 @@ class SearchForm(forms.Form):
 
     def clean_requester(self) -> tuple[list[int], list[int]]:
         text = self.cleaned_data["requester"]
-        users, keys = known.people_meant(text) if text else ([], [])
+        users, keys = known.match_people(text) if text else ([], [])
         if text and not users and not keys:
             raise forms.ValidationError(
                 f"No user and no API key has a name that begins with “{text[:60]}”."

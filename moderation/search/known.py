@@ -15,10 +15,10 @@ from generation import providers
 from generation.core.text import fold
 from generation.models import ApiKey, GenerationRequest, ProviderState
 
-KEPT_SECONDS = 60
+CACHE_SECONDS = 60
 MODELS_MAX = 2000
 # Maximum number of models or people that a partial name can match.
-MEANT_MAX = 20
+MATCHES_MAX = 20
 _TABLE = GenerationRequest._meta.db_table
 # Loose index scan: a DISTINCT would read every request.
 _MODELS = f"""
@@ -31,55 +31,55 @@ _MODELS = f"""
 """
 
 
-def models() -> list[str]:
+def list_models() -> list[str]:
     """Return all models that were ever used."""
-    return _kept("search:models", _models)
+    return _cached("search:models", _read_models)
 
 
-def sources() -> dict[str, str]:
+def list_providers() -> dict[str, str]:
     """Return labels by slug of current and former providers."""
     available = providers.available()
-    return {**{slug: slug for slug in _kept("search:providers", _providers)}, **available}
+    return {**{slug: slug for slug in _cached("search:providers", _read_providers)}, **available}
 
 
-def models_meant(text: str) -> list[str]:
+def match_models(text: str) -> list[str]:
     """Return the model with this name, or those whose names contain the text."""
-    names = models()
+    names = list_models()
     if text in names:
         return [text]
     part = fold(text)
-    return [name for name in names if part and part in fold(name)][:MEANT_MAX]
+    return [name for name in names if part and part in fold(name)][:MATCHES_MAX]
 
 
-def people_meant(text: str) -> tuple[list[int], list[int]]:
+def match_people(text: str) -> tuple[list[int], list[int]]:
     """Return user ids and API key ids with this name, ignoring case, or else with this prefix."""
-    users = _beginning(User.objects.filter(username__istartswith=text), "username", is_key=False)
-    keys = _beginning(ApiKey.objects.filter(name__istartswith=text), "name", is_key=True)
-    found = list(users.union(keys).order_by("length")[:MEANT_MAX])
+    users = _match_prefix(User.objects.filter(username__istartswith=text), "username", is_key=False)
+    keys = _match_prefix(ApiKey.objects.filter(name__istartswith=text), "name", is_key=True)
+    found = list(users.union(keys).order_by("length")[:MATCHES_MAX])
     rows = [row for row in found if row["called"].casefold() == text.casefold()] or found
     return [row["pk"] for row in rows if not row["is_key"]], [
         row["pk"] for row in rows if row["is_key"]
     ]
 
 
-def _beginning(rows: QuerySet[Any], name: str, *, is_key: bool) -> QuerySet[Any, Any]:
+def _match_prefix(rows: QuerySet[Any], name: str, *, is_key: bool) -> QuerySet[Any, Any]:
     kind = Value(is_key, output_field=BooleanField())
     return rows.values("pk", called=F(name), length=Length(name), is_key=kind)
 
 
-def _kept(key: str, read: Callable[[], list[str]]) -> list[str]:
+def _cached(key: str, read: Callable[[], list[str]]) -> list[str]:
     found: list[str] | None = cache.get(key)
     if found is None:
         found = read()
-        cache.set(key, found, KEPT_SECONDS)
+        cache.set(key, found, CACHE_SECONDS)
     return found
 
 
-def _models() -> list[str]:
+def _read_models() -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute(_MODELS)
         return [row[0] for row in cursor.fetchall()]
 
 
-def _providers() -> list[str]:
+def _read_providers() -> list[str]:
     return list(ProviderState.objects.order_by("slug").values_list("slug", flat=True))

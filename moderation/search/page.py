@@ -27,7 +27,7 @@ from moderation.search.conditions import (
     Span,
     Words,
 )
-from moderation.search.excerpts import TextSpan, excerpt, words_of
+from moderation.search.excerpts import TextSpan, build_excerpt, source_text
 from moderation.search.forms import SearchForm
 from moderation.search.query import SEED_MAX, Query, Term
 
@@ -98,19 +98,19 @@ def search(form: SearchForm, *, user: User) -> Page:
     query: Query = given["q"]
     if query.digest:
         sha256, pdq = sha256 or query.digest, pdq or query.digest
-    span = _span(form)
-    conditions = list(_conditions(form, query))
+    span = _compute_span(form)
+    conditions = list(_iter_conditions(form, query))
     # A match by outcome would reveal it to a person who gives a second opinion.
     if (given["status"] or given["named"]) and (
         blind := list(Review.objects.blind_to(user).values_list("asset_id", flat=True))
     ):
         conditions.append(NotAmong(blind))
     if sha256:
-        return _alike(
+        return _search_by_hash(
             sha256, pdq, conditions, span, user=user, wide=given["wide"], terms=query.wanted
         )
     found = plan.find(conditions, span=span, limit=LENGTH)
-    results = _results(found.ids[:LENGTH], user, query.wanted)
+    results = _build_results(found.ids[:LENGTH], user, query.wanted)
     if found.ended_at is not None:
         return Page(
             results=results,
@@ -124,18 +124,18 @@ def search(form: SearchForm, *, user: User) -> Page:
     )
 
 
-def _conditions(form: SearchForm, query: Query) -> Iterator[Condition]:
+def _iter_conditions(form: SearchForm, query: Query) -> Iterator[Condition]:
     """Yield the conditions, the more selective ones first."""
     given = form.cleaned_data
     if query.uuid:
-        yield Named(_named_by(Q(uuid=query.uuid)))
+        yield Named(_find_by_id(Q(uuid=query.uuid)))
     if query.terms:
-        yield from _readings(query)
+        yield from _iter_readings(query)
     if given["seed"] is not None:
         yield Seed(given["seed"])
     if given["named"]:
         yield Decided(
-            [given["named"], *(child.slug for child in taxonomy.children(given["named"]))]
+            [given["named"], *(child.slug for child in taxonomy.list_children(given["named"]))]
         )
     if any(given["requester"]):
         yield Requester(*given["requester"])
@@ -148,17 +148,17 @@ def _conditions(form: SearchForm, query: Query) -> Iterator[Condition]:
         yield Arrived(*form.created)
 
 
-def _readings(query: Query) -> Iterator[Condition]:
+def _iter_readings(query: Query) -> Iterator[Condition]:
     """Yield a condition on words, or on any reading if the text may also be a seed or an id."""
     readings: list[Condition] = [Words(query.terms)]
     if query.number is not None:
         readings.append(Seed(query.number))
     if query.id_range:
-        readings.append(Named(_named_by(Q(uuid__range=query.id_range))))
+        readings.append(Named(_find_by_id(Q(uuid__range=query.id_range))))
     yield readings[0] if len(readings) == 1 else AnyOf(readings)
 
 
-def _named_by(q: Q) -> list[int]:
+def _find_by_id(q: Q) -> list[int]:
     """Return assets whose own id matches, or that of their review, request or a decision."""
     rows: list[QuerySet[Asset, int] | QuerySet[Review, int] | QuerySet[Decision, int]] = [
         Asset.objects.filter(q).values_list("pk", flat=True),
@@ -171,7 +171,7 @@ def _named_by(q: Q) -> list[int]:
     return list(rows[0].union(*rows[1:])[: LENGTH * 2])
 
 
-def _span(form: SearchForm) -> Span:
+def _compute_span(form: SearchForm) -> Span:
     """Return the range of ids to search.
 
     Days are converted to ids here, and compared with each image's timestamp later.
@@ -179,17 +179,19 @@ def _span(form: SearchForm) -> Span:
     start, end = form.created
     since, before = 0, form.cleaned_data["before"] or SEED_MAX
     if start:
-        since = _first(Asset.objects.filter(created_at__gte=start - SLACK)) or SEED_MAX
+        since = _first_pk(Asset.objects.filter(created_at__gte=start - SLACK)) or SEED_MAX
     if end:
-        before = min(before, _first(Asset.objects.filter(created_at__gte=end + SLACK)) or SEED_MAX)
+        before = min(
+            before, _first_pk(Asset.objects.filter(created_at__gte=end + SLACK)) or SEED_MAX
+        )
     return Span(since, before)
 
 
-def _first(rows: QuerySet[Asset]) -> int | None:
+def _first_pk(rows: QuerySet[Asset]) -> int | None:
     return rows.order_by("created_at", "pk").values_list("pk", flat=True).first()
 
 
-def _alike(
+def _search_by_hash(
     sha256: str,
     pdq: str,
     conditions: Sequence[Condition],
@@ -201,7 +203,7 @@ def _alike(
 ) -> Page:
     """Find the same image, then similar ones, nearest first."""
     likeness = Likeness()
-    likeness.same.update(_same(sha256))
+    likeness.same.update(_find_same(sha256))
     if pdq:
         within = image_search.WIDE if wide else image_search.NEAR
         likeness.distances.update(
@@ -209,11 +211,11 @@ def _alike(
         )
     ids = plan.narrow([pk for pk in likeness.ids if pk in span], conditions, limit=LOOK_ALIKES)
     return Page(
-        results=_results(ids, user, terms, likeness), is_by_hash=True, knows_looks=bool(pdq)
+        results=_build_results(ids, user, terms, likeness), is_by_hash=True, knows_looks=bool(pdq)
     )
 
 
-def _same(sha256: str) -> list[int]:
+def _find_same(sha256: str) -> list[int]:
     """Return assets whose rendition or imported file has this hash."""
     own, imported = (
         Asset.objects.filter(sha256=sha256),
@@ -223,7 +225,7 @@ def _same(sha256: str) -> list[int]:
     return [pk for found in rows for pk in found.order_by("-pk")[:LOOK_ALIKES]]
 
 
-def _results(
+def _build_results(
     ids: Sequence[int], user: User, terms: Sequence[Term], likeness: Likeness | None = None
 ) -> list[Result]:
     rows = (
@@ -250,15 +252,15 @@ def _results(
     )
     found = {row.asset_id: row for row in rows}
     likeness = likeness or Likeness()
-    reasons = _reasons(found.values())
+    reasons = _load_reasons(found.values())
     return [
-        _result(found[pk], user, terms, likeness, reasons.get(found[pk].pk, ""))
+        _build_result(found[pk], user, terms, likeness, reasons.get(found[pk].pk, ""))
         for pk in ids
         if pk in found
     ]
 
 
-def _reasons(reviews: Iterable[Review]) -> dict[int, str]:
+def _load_reasons(reviews: Iterable[Review]) -> dict[int, str]:
     """Return the decided categories of rejected reviews, which may differ from the found ones."""
     rejected = [review.pk for review in reviews if review.status == Review.Status.REJECTED]
     return {
@@ -267,7 +269,7 @@ def _reasons(reviews: Iterable[Review]) -> dict[int, str]:
     }
 
 
-def _result(
+def _build_result(
     review: Review, user: User, terms: Sequence[Term], likeness: Likeness, reason: str
 ) -> Result:
     status, name = review.status, Review.Status(review.status).label
@@ -284,7 +286,7 @@ def _result(
         status_name=str(name),
         top_category=reason or review.top_category_name,
         arrived_at=review.created_at,
-        pieces=excerpt(words_of(review.asset), terms),
+        pieces=build_excerpt(source_text(review.asset), terms),
         distance=likeness.distances.get(review.asset_id),
         is_same=review.asset_id in likeness.same,
     )

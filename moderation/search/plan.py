@@ -22,7 +22,7 @@ from moderation.search.conditions import Condition, Named, Span
 # Images per walk: with a million images and no match, about 40 ms of one core on SQLite.
 WINDOW = 20_000
 # Maximum number of conditions tried by their own index: each is a query.
-ASKED = 3
+CONDITIONS_TRIED = 3
 FIRST_PIECE = 2000
 
 
@@ -37,9 +37,9 @@ class SearchMatches:
 
 def find(asked: Sequence[Condition], *, span: Span, limit: int) -> SearchMatches:
     """Return the newest assets in the span that match all conditions: up to ``limit`` + 1."""
-    floor, arrived_at = _floor(span)
+    floor, arrived_at = _find_floor(span)
     if floor is not None or any(isinstance(condition, Named) for condition in asked):
-        for condition in asked[:ASKED]:
+        for condition in asked[:CONDITIONS_TRIED]:
             ids = condition.ids(span)
             if ids is not None:
                 others = [other for other in asked if other is not condition]
@@ -62,7 +62,7 @@ def narrow(ids: Sequence[int], others: Sequence[Condition], *, limit: int) -> li
     size = FIRST_PIECE
     while len(found) < limit and (piece := list(islice(rest, size))):
         rows = Review.objects.filter(
-            *(other.filter() for other in others), asset_id__in=conditions.among(piece)
+            *(other.filter() for other in others), asset_id__in=conditions.id_list(piece)
         )
         true = set(rows.values_list("asset_id", flat=True))
         found += [asset_id for asset_id in piece if asset_id in true]
@@ -76,7 +76,7 @@ def _walk(asked: Sequence[Condition], span: Span) -> QuerySet[Review, int]:
     return rows.order_by("-asset_id").values_list("asset_id", flat=True)
 
 
-def _floor(span: Span) -> tuple[int, datetime] | tuple[None, None]:
+def _find_floor(span: Span) -> tuple[int, datetime] | tuple[None, None]:
     """Return the id and arrival at which a walk from the top of the span must end, or None.
 
     Counts in the index alone and reads one row.

@@ -76,22 +76,24 @@ def parse(text: str) -> Query:
         return Query(uuid=UUID(lower))
     if _HASH.fullmatch(lower):
         return Query(digest=lower)
-    return Query(id_range=_id_range(lower), number=_number(lower), terms=_terms(text))
+    return Query(
+        id_range=_parse_id_range(lower), number=_parse_number(lower), terms=_parse_terms(text)
+    )
 
 
-def _id_range(text: str) -> tuple[UUID, UUID] | None:
+def _parse_id_range(text: str) -> tuple[UUID, UUID] | None:
     digits = text.replace("-", "")
     if not _SHORT_ID.fullmatch(text) or len(digits) > 31:
         return None
     return UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))
 
 
-def _number(text: str) -> int | None:
+def _parse_number(text: str) -> int | None:
     return int(text) if _NUMBER.fullmatch(text) and int(text) <= SEED_MAX else None
 
 
-def _terms(text: str) -> tuple[Term, ...]:
-    terms = tuple(dict.fromkeys(_read(text)))
+def _parse_terms(text: str) -> tuple[Term, ...]:
+    terms = tuple(dict.fromkeys(_iter_terms(text)))
     if not terms:
         raise QueryError("There is no letter or digit in this to search for.")
     if len(terms) > TERMS_MAX:
@@ -101,7 +103,7 @@ def _terms(text: str) -> tuple[Term, ...]:
     return terms
 
 
-def _read(text: str) -> Iterator[Term]:
+def _iter_terms(text: str) -> Iterator[Term]:
     for match in _TOKEN.finditer(text):
         token = match["phrase"] if match["phrase"] is not None else match["word"]
         sign, star = match["sign"] or "", match["star"] or ""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from generation.models import AssetText
 
 SIZE = 1000
-KEPT_SECONDS = 300
+CACHE_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +33,19 @@ class Sample:
         return hits * self.images // len(self.texts)
 
 
-_kept: Sample | None = None
+_cached: Sample | None = None
 
 
-def take() -> Sample:
-    global _kept
-    if _kept is None or time.monotonic() - _kept.taken_at > KEPT_SECONDS:
-        _kept = _draw()
-    return _kept
+def get_sample() -> Sample:
+    global _cached
+    if _cached is None or time.monotonic() - _cached.taken_at > CACHE_SECONDS:
+        _cached = _draw()
+    return _cached
 
 
-def forget() -> None:
-    global _kept
-    _kept = None
+def clear_sample() -> None:
+    global _cached
+    _cached = None
 
 
 def _draw() -> Sample:

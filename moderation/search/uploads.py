@@ -12,7 +12,7 @@ from generation import imaging
 from generation.models import image_search
 
 
-class InMemory(FileUploadHandler):
+class InMemoryHandler(FileUploadHandler):
     """Upload handler that keeps the file in memory, up to just above the size limit."""
 
     def new_file(self, *arguments: Any, **named: Any) -> None:
@@ -34,7 +34,7 @@ class InMemory(FileUploadHandler):
         )
 
 
-def likeness_of(content: bytes) -> str:
+def hash_upload(content: bytes) -> str:
     """Return the hashes of an image for a URL: SHA-256, and PDQ if its quality suffices.
 
     Raises imaging.UnreadableImageError or imaging.DecoderUnavailableError.

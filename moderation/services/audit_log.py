@@ -91,7 +91,7 @@ _MOVE_HEAD = PreparedQuery(
 )
 
 
-def verify() -> tuple[Verification, list[str]]:
+def verify_record() -> tuple[Verification, list[str]]:
     """Check the whole record; return the stored result and a message for each fault."""
     head = ChainHead.objects.get(pk=1)
     # Decisions added during the check are left for the next one.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 LIMIT = 300
-NAMED = 5  # reviews left out that are named in a message; longer lists are not readable
+NAMED_MAX = 5  # reviews left out that are named in a message; longer lists are not readable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class Outcome:
         """The reviews left out, by name; empty if none was."""
         if not self.left_out:
             return ""
-        named = [f"{one.review.asset.short_id}: {one.reason}" for one in self.left_out[:NAMED]]
+        named = [f"{one.review.asset.short_id}: {one.reason}" for one in self.left_out[:NAMED_MAX]]
         more = len(self.left_out) - len(named)
         if more:
             named.append(f"And {more} more.")
@@ -71,7 +71,7 @@ def decide_many(
         raise desk.NotPermittedError("You may look at reviews but not decide them.")
     batch = batch or uuid4()
     locked = _lock(review.pk for review in reviews)
-    if (before := _sent_before(batch, user)) is not None:
+    if (before := _find_repeated(batch, user)) is not None:
         return before
 
     def decide(review: Review) -> Decision:
@@ -79,7 +79,7 @@ def decide_many(
             review=review, user=user, verdict=verdict, categories=categories, note=note, batch=batch
         )
 
-    return _each(batch, [(review, review) for review in locked], decide)
+    return _apply_to_each(batch, [(review, review) for review in locked], decide)
 
 
 @atomic_in_turn()
@@ -94,16 +94,20 @@ def reverse_many(*, batch: UUID, user: User, note: str = "") -> Outcome:
     # Read under the locks: another request may have reversed the batch meanwhile.
     decisions = list(made)
     if not any(decision.may_be_reversed_by(user) for decision in decisions):
-        raise desk.NotPermittedError(_why_none(decisions, user))
+        raise desk.NotPermittedError(_explain_refusal(decisions, user))
     name = uuid4()
 
     def reverse(decision: Decision) -> Decision:
         return desk.reverse(decision=decision, user=user, note=note, batch=name)
 
-    return _each(name, [(locked[decision.review_id], decision) for decision in decisions], reverse)
+    return _apply_to_each(
+        name, [(locked[decision.review_id], decision) for decision in decisions], reverse
+    )
 
 
-def _each(batch: UUID, items: Iterable[tuple[Review, T]], act: Callable[[T], Decision]) -> Outcome:
+def _apply_to_each(
+    batch: UUID, items: Iterable[tuple[Review, T]], act: Callable[[T], Decision]
+) -> Outcome:
     done, left_out = [], []
     for review, item in items:
         try:
@@ -129,14 +133,14 @@ def _lock(primary_keys: Iterable[int]) -> list[Review]:
     return list(rows.filter(pk__in=wanted).order_by("pk"))
 
 
-def _sent_before(batch: UUID, user: User) -> Outcome | None:
+def _find_repeated(batch: UUID, user: User) -> Outcome | None:
     done = list(Decision.objects.of_batch(batch))
     if any(decision.reviewer_id != user.pk for decision in done):
         raise desk.InvalidDecisionError("This batch's name belongs to another one.")
     return Outcome(batch=batch, done=done) if done else None
 
 
-def _why_none(decisions: Sequence[Decision], user: User) -> str:
+def _explain_refusal(decisions: Sequence[Decision], user: User) -> str:
     if all(hasattr(decision, "reversed_by") for decision in decisions):
         return "All of these have been taken back already."
     if any(decision.reviewer_id != user.pk for decision in decisions):

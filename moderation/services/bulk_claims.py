@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 SHEET_SIZE = 48
 # Near duplicates beyond SHEET_SIZE, so that one decision covers images that look the same. Larger
 # groups continue on the next sheet.
-ALIKE_MAX = 50
+DUPLICATES_MAX = 50
 
 
-def fill(
+def fill_sheet(
     *, user: User, queue: Queue, skipped: Collection[int] = (), avoided: Collection[str] = ()
 ) -> int:
     """Renew the user's claims in a queue, claim more up to a full sheet, and return the total."""
-    mine = claims.held(user=user, queue=queue)
+    mine = claims.list_held(user=user, queue=queue)
     held = set(
         claims.renew(user=user, uuids=mine.values_list("uuid", flat=True)[: claims.HELD_MAX])
     )
@@ -37,19 +37,19 @@ def fill(
         for near_duplicate_group in mine.values_list("near_duplicate_group", flat=True)
         if near_duplicate_group is not None
     }
-    room = SHEET_SIZE + ALIKE_MAX - len(held)
+    room = SHEET_SIZE + DUPLICATES_MAX - len(held)
     if not looks or room <= 0:
         return len(held)
-    alike = claims.claim_alike(
+    alike = claims.claim_duplicates(
         user=user, queue=queue, looks=looks, count=room, skipped=skipped, avoided=avoided
     )
     return len(held) + len(alike)
 
 
-def on_sheet(*, user: User, queue: Queue) -> list[Review]:
+def list_sheet(*, user: User, queue: Queue) -> list[Review]:
     """Return the user's claimed reviews of a queue, in its order, with the rows that tiles show."""
-    rows = claims.held(user=user, queue=queue).select_related("asset__request")
-    return list(rows.defer("asset__metadata", "asset__detection")[: SHEET_SIZE + ALIKE_MAX])
+    rows = claims.list_held(user=user, queue=queue).select_related("asset__request")
+    return list(rows.defer("asset__metadata", "asset__detection")[: SHEET_SIZE + DUPLICATES_MAX])
 
 
 def release(*, user: User, queue: Queue, uuids: Iterable[UUID]) -> list[Review]:
@@ -58,7 +58,7 @@ def release(*, user: User, queue: Queue, uuids: Iterable[UUID]) -> list[Review]:
     They count as viewed.
     """
     wanted = set(uuids)
-    back = [review for review in on_sheet(user=user, queue=queue) if review.uuid in wanted]
+    back = [review for review in list_sheet(user=user, queue=queue) if review.uuid in wanted]
     if back:
         decisions.count_exposure(user, [(review, ()) for review in back])
         claims.release(user=user, uuids=[review.uuid for review in back])

@@ -21,11 +21,11 @@ from moderation.queues import QUEUES, Queue
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-CLAIM_MAX = 60
+CLAIMED_AT_ONCE = 60
 # More than one page can show: a contact sheet with near duplicates.
 HELD_MAX = 200
 NOBODY = 0  # stands for the user in queues that are the same for everybody
-LINGERS = timedelta(seconds=30)
+SHORT_LEASE = timedelta(seconds=30)
 
 
 class ClaimOptions(TypedDict):
@@ -50,18 +50,18 @@ def claim_batch(
     Two people never claim the same review, and no claim waits for another: PostgreSQL skips rows
     locked by another claim, and SQLite has a single writer.
     """
-    count = min(count, CLAIM_MAX)
+    count = min(count, CLAIMED_AT_ONCE)
     if count < 1 or not queue.is_open_to(user):
         return []
     now = timezone.now()
     if not (skipped or avoided or queue.is_narrowed or queue.is_personal):
         whole = _whole_queue(queue.slug, count, own=settings.DECIDE_OWN_REQUESTS)
-        return _take(user, lambda: whole.rows(now=now, user=user.pk))
+        return _claim_rows(user, lambda: whole.rows(now=now, user=user.pk))
     rows = queue.work(user, avoided).exclude(pk__in=skipped)
-    return _take(user, lambda: list(_free(queue.ordered(rows), now)[:count]))
+    return _claim_rows(user, lambda: list(_free(queue.ordered(rows), now)[:count]))
 
 
-def claim_alike(
+def claim_duplicates(
     *,
     user: User,
     queue: Queue,
@@ -72,8 +72,9 @@ def claim_alike(
 ) -> list[Review]:
     """Claim up to ``count`` unclaimed reviews of the given near-duplicate groups."""
     rows = queue.work(user, avoided).filter(near_duplicate_group__in=looks).exclude(pk__in=skipped)
-    return _take(
-        user, lambda: list(_free(queue.ordered(rows), timezone.now())[: min(count, CLAIM_MAX)])
+    return _claim_rows(
+        user,
+        lambda: list(_free(queue.ordered(rows), timezone.now())[: min(count, CLAIMED_AT_ONCE)]),
     )
 
 
@@ -96,7 +97,9 @@ def reclaim(
         .exclude(pk__in=skipped)
         .exclude(uuid__in=list(shown)[:HELD_MAX])
     )
-    return _take(user, lambda: list(_for_panels(queue.ordered(mine))[: min(count, CLAIM_MAX)]))
+    return _claim_rows(
+        user, lambda: list(_for_panels(queue.ordered(mine))[: min(count, CLAIMED_AT_ONCE)])
+    )
 
 
 def _free(candidates: ReviewQuerySet, now: datetime) -> ReviewQuerySet:
@@ -115,7 +118,7 @@ def _for_panels(candidates: ReviewQuerySet) -> ReviewQuerySet:
     return candidates
 
 
-def _take(user: User, read: Callable[[], list[Review]]) -> list[Review]:
+def _claim_rows(user: User, read: Callable[[], list[Review]]) -> list[Review]:
     # Without a savepoint: a claim is rolled back together with its decision.
     with transaction.atomic(savepoint=False):
         # Select first, then update: with the SELECT as a subquery, PostgreSQL may run it more than
@@ -178,7 +181,7 @@ def release(*, user: User, uuids: Iterable[UUID], until: datetime | None = None)
     ``until`` is the end of the claims as known to the page that releases them. Claims with a later
     end were renewed since by another page and are kept.
     """
-    mine = Review.objects.filter(_known(uuids, until), claimed_by=user)
+    mine = Review.objects.filter(_released_by(uuids, until), claimed_by=user)
     return mine.update(claimed_by=None, claimed_until=None)
 
 
@@ -187,16 +190,16 @@ def shorten_leases(*, user: User, uuids: Iterable[UUID], until: datetime | None 
 
     ``until`` as in ``release``. No claim gets longer.
     """
-    ends = timezone.now() + LINGERS
-    mine = Review.objects.filter(_known(uuids, until), claimed_until__gt=ends).held_by(user)
+    ends = timezone.now() + SHORT_LEASE
+    mine = Review.objects.filter(_released_by(uuids, until), claimed_until__gt=ends).held_by(user)
     return mine.update(claimed_until=ends)
 
 
-def _known(uuids: Iterable[UUID], until: datetime | None) -> Q:
+def _released_by(uuids: Iterable[UUID], until: datetime | None) -> Q:
     named = Q(uuid__in=list(uuids)[:HELD_MAX])
     return named if until is None else named & Q(claimed_until__lte=until)
 
 
-def held(*, user: User, queue: Queue) -> ReviewQuerySet:
+def list_held(*, user: User, queue: Queue) -> ReviewQuerySet:
     """Return the user's claimed reviews of a queue, in its order."""
     return queue.ordered(queue.reviews(user).held_by(user))

@@ -18,7 +18,7 @@ from generation.services import storage_checks
 from moderation import classifiers, taxonomy
 from moderation.classifiers.base import Assessment, ClassifierError, ImageUnavailableError
 from moderation.models import Classification, Label, Policy, Review, Verdict, found_categories
-from moderation.models.classification_summary import Packed, pack
+from moderation.models.classification_summary import SerializedRuns, serialize
 from moderation.policy_engine import Evidence, Outcome, Rules, Settlement, Thresholds, settle
 from moderation.services import webhook_events
 from moderation.services.audit_log import record_decision
@@ -38,8 +38,8 @@ def open_review(*, asset: Asset) -> Review:
         asset=asset,
         source=asset.source,
         provider=asset.request.provider if asset.request else "",
-        near_duplicate_group=_look_of(asset),
-        requested_by_id=_requester_of(asset),
+        near_duplicate_group=_find_duplicate_group(asset),
+        requested_by_id=_find_requester(asset),
     )
     now = timezone.now()
     wanted = [classifier for classifier in classifiers.active() if classifier.applies_to(asset)]
@@ -59,14 +59,14 @@ def open_review(*, asset: Asset) -> Review:
     return review
 
 
-def _requester_of(asset: Asset) -> int | None:
+def _find_requester(asset: Asset) -> int | None:
     """Return the account that requested or imported the image, or that owns the API key."""
     request = asset.request
     person = request.requested_by_id if request else asset.stored_by_id
     return person or (asset.api_key.owner_id if asset.api_key else None)
 
 
-def _look_of(asset: Asset) -> int | None:
+def _find_duplicate_group(asset: Asset) -> int | None:
     """Return the near-duplicate group of an asset: the id of its first image.
 
     The first image gets its group when the second one arrives.
@@ -99,31 +99,33 @@ def classify(*, classification: Classification) -> None:
     try:
         assessment = classifiers.get(classification.classifier).classify(classification.asset)
     except ClassifierError as error:
-        take_error(classification, error)
+        handle_error(classification, error)
     except (LookupError, OSError) as error:
         # The classifier or the file is missing: the image was not judged, so it goes to a person.
         log.exception("classification %s failed", classification.pk)
         give_up(classification, f"It could not be judged ({type(error).__name__}).")
     else:
-        finish(classification, assessment, duration_ms=round(1000 * (time.monotonic() - started)))
+        store_result(
+            classification, assessment, duration_ms=round(1000 * (time.monotonic() - started))
+        )
 
 
-def take_error(classification: Classification, error: ClassifierError) -> None:
+def handle_error(classification: Classification, error: ClassifierError) -> None:
     """Retry a classification later if that may help, else give it up and leave it to a person."""
     if isinstance(error, ImageUnavailableError):
-        again_later(
+        retry_later(
             classification, str(error), after=storage_checks.RETRY_AFTER, attempts=F("attempts") - 1
         )
     elif error.retry_after is not None:
         # The classifier responded, so the count of attempts without a response restarts.
-        again_later(classification, str(error), after=error.retry_after, attempts=0)
+        retry_later(classification, str(error), after=error.retry_after, attempts=0)
     elif error.retryable and classification.attempts < MAX_ATTEMPTS:
-        again_later(classification, str(error))
+        retry_later(classification, str(error))
     else:
         give_up(classification, str(error), cost=classification.cost + error.cost)
 
 
-def again_later(
+def retry_later(
     classification: Classification, sentence: str, *, after: timedelta = RETRY_AFTER, **fields: Any
 ) -> None:
     """Make a classification due again after a delay."""
@@ -133,7 +135,9 @@ def again_later(
     rows.update(due_at=timezone.now() + after, error=sentence, **fields)
 
 
-def finish(classification: Classification, assessment: Assessment, *, duration_ms: int) -> None:
+def store_result(
+    classification: Classification, assessment: Assessment, *, duration_ms: int
+) -> None:
     """Store the result of a classification."""
     labels = [
         Label(
@@ -155,15 +159,15 @@ def finish(classification: Classification, assessment: Assessment, *, duration_m
         "raw": {**assessment.raw, "note": assessment.note} if assessment.note else assessment.raw,
         "error": "",
     }
-    _end(classification, Status.DONE, labels=labels, duration_ms=duration_ms, **result)
+    _end_and_settle(classification, Status.DONE, labels=labels, duration_ms=duration_ms, **result)
 
 
 def give_up(classification: Classification, sentence: str, **fields: Any) -> None:
     """Mark a classification as failed."""
-    _end(classification, Status.FAILED, labels=[], error=sentence, **fields)
+    _end_and_settle(classification, Status.FAILED, labels=[], error=sentence, **fields)
 
 
-def _end(
+def _end_and_settle(
     classification: Classification, status: str, *, labels: list[Label], **fields: Any
 ) -> None:
     """Store the result and its labels and settle the review, in one transaction."""
@@ -172,15 +176,15 @@ def _end(
             classification.move_to(status, due_at=None, finished_at=timezone.now(), **fields)
             Label.objects.bulk_create(labels)
             review = Review.objects.select_for_update().get(asset=classification.asset_id)
-            note_found(review, labels)
+            add_found_categories(review, labels)
             settle_review(review=review)
     except InvalidTransitionError:
         log.info("classification %s was finished by somebody else", classification.pk)
 
 
-def note_found(review: Review, labels: Iterable[Label]) -> None:
+def add_found_categories(review: Review, labels: Iterable[Label]) -> None:
     """Add the L1 categories of these labels to ``review.found``."""
-    bits = found_categories.bits_of(
+    bits = found_categories.combine_bits(
         label.category for label in labels if label.confidence is None or label.confidence > 0
     )
     if bits & ~review.found:
@@ -199,14 +203,14 @@ def settle_review(*, review: Review) -> None:
     ):
         return
     policy = Policy.objects.active()
-    evidence = [*evidence_of(runs), *_doubts_about(review.asset)]
-    settlement = settle(rules_of(policy), evidence, imported=review.source == Source.UPLOAD)
+    evidence = [*build_evidence(runs), *_find_frame_doubts(review.asset)]
+    settlement = settle(build_rules(policy), evidence, imported=review.source == Source.UPLOAD)
     apply_settlement(
-        review=review, policy=policy, settlement=settlement, classification_summary=pack(runs)
+        review=review, policy=policy, settlement=settlement, classification_summary=serialize(runs)
     )
 
 
-def _doubts_about(asset: Asset) -> list[Evidence]:
+def _find_frame_doubts(asset: Asset) -> list[Evidence]:
     """Return evidence that no classifier can have: the original had frames that were not stored."""
     if asset.frames == 1:
         return []
@@ -223,7 +227,7 @@ def apply_settlement(
     review: Review,
     policy: Policy,
     settlement: Settlement,
-    classification_summary: Packed | None = None,
+    classification_summary: SerializedRuns | None = None,
 ) -> None:
     """Store a settlement and move the review accordingly.
 
@@ -256,10 +260,10 @@ def apply_settlement(
             decided_at=decision.created_at,
             **fields,
         )
-        webhook_events.review_moved(review)
+        webhook_events.queue_events(review)
 
 
-def rules_of(policy: Policy) -> Rules:
+def build_rules(policy: Policy) -> Rules:
     """Return a policy's rules in the form of the policy engine."""
     return Rules(
         name=f"policy version {policy.version}",
@@ -275,13 +279,13 @@ def rules_of(policy: Policy) -> Rules:
     )
 
 
-def level_in(raw: Any) -> int | None:
+def read_level(raw: Any) -> int | None:
     """Return the NSFW level of a score from a classifier's raw result; None if unknown."""
     level = raw.get("level") if isinstance(raw, dict) else None
     return level if level in taxonomy.LEVELS else None
 
 
-def evidence_of(runs: Iterable[Classification]) -> list[Evidence]:
+def build_evidence(runs: Iterable[Classification]) -> list[Evidence]:
     """Return classifications in the form of the policy engine."""
     return [
         Evidence(
@@ -289,7 +293,7 @@ def evidence_of(runs: Iterable[Classification]) -> list[Evidence]:
             failed="" if run.status == Status.DONE else run.error or "It has not answered yet.",
             findings=[(label.category, label.confidence) for label in run.labels.all()],
             score=run.score,
-            score_level=level_in(run.raw),
+            score_level=read_level(run.raw),
             flagged=run.flagged,
             covers=run.covers,
             silence_counts=classifiers.silence_counts(run.classifier),

@@ -13,41 +13,41 @@ from django.db.models import Count, Sum
 from moderation.models import Classification
 
 # Novita's detection is part of the generation request, and of its price.
-WITH_THE_IMAGE = ("novita",)
-REMEMBERED = 10  # seconds; the sum is needed before each submission and has no index
+BILLED_WITH_IMAGE = ("novita",)
+CACHE_SECONDS = 10  # seconds; the sum is needed before each submission and has no index
 
 
-def images_and_cost(classifier: str, since: datetime) -> tuple[int, Decimal | None]:
+def count_images_and_cost(classifier: str, since: datetime) -> tuple[int, Decimal | None]:
     """Return the number of images classified since then and their cost in USD.
 
     The cost is None if the classifier bills nothing.
     """
     rows = Classification.objects.filter(classifier=classifier, finished_at__gte=since)
-    if classifier in _unbilled():
+    if classifier in _list_unbilled():
         return rows.count(), None
     found = rows.aggregate(images=Count("pk"), usd=Sum("cost"))
     return found["images"], found["usd"] or Decimal(0)
 
 
-def billed_since(since: datetime) -> Decimal:
+def sum_billed(since: datetime) -> Decimal:
     """Return the cost in USD of all classifiers since a timestamp."""
     key = f"classifier-costs:{since:%Y-%m-%dT%H:%M}"
     found: Decimal | None = cache.get(key)
     if found is None:
         rows = Classification.objects.filter(finished_at__gte=since).exclude(
-            classifier__in=_unbilled()
+            classifier__in=_list_unbilled()
         )
         found = rows.aggregate(usd=Sum("cost"))["usd"] or Decimal(0)
-        cache.set(key, found, REMEMBERED)
+        cache.set(key, found, CACHE_SECONDS)
     return found
 
 
-def _unbilled() -> list[str]:
+def _list_unbilled() -> list[str]:
     """Return the classifiers without costs of their own.
 
     The sandbox states prices too, but bills nothing.
     """
     options = settings.NANOGPT
     if options and urlsplit(options["base_url"]).path.startswith("/sandbox/"):
-        return [*WITH_THE_IMAGE, "nanogpt"]
-    return [*WITH_THE_IMAGE]
+        return [*BILLED_WITH_IMAGE, "nanogpt"]
+    return [*BILLED_WITH_IMAGE]

@@ -14,17 +14,17 @@ from moderation.models.daily_stats import FIELDS
 from moderation.models.decisions import STATUS_AFTER, Verdict
 from moderation.models.reviews import Review
 
-Step = tuple[date, str, str, int]  # day, L1, field, difference
+Change = tuple[date, str, str, int]  # day, L1, field, difference
 
 
-def count(decisions: Iterable[Decision]) -> None:
+def count_decisions(decisions: Iterable[Decision]) -> None:
     """Add decisions to the stats of their days.
 
     Each decision must be passed exactly once, with its related rows loaded.
     """
     steps: Counter[tuple[date, str, str]] = Counter()
     for decision in decisions:
-        for day, l1, name, by in _steps(decision):
+        for day, l1, name, by in _iter_changes(decision):
             steps[day, l1, name] += by
     places = {(day, l1) for day, l1, _ in steps}
     known = DailyStats.objects.filter(day__in={day for day, _ in places})
@@ -37,13 +37,13 @@ def count(decisions: Iterable[Decision]) -> None:
     )
 
 
-def _steps(decision: Decision) -> Iterator[Step]:
+def _iter_changes(decision: Decision) -> Iterator[Change]:
     taken_back = decision.reverses
     if taken_back is None:
-        if name := _field(decision):
+        if name := _choose_field(decision):
             yield _day(decision), decision.review.top_category_l1, name, 1
         return
-    name, l1 = _field(taken_back), decision.review.top_category_l1
+    name, l1 = _choose_field(taken_back), decision.review.top_category_l1
     is_own = taken_back.reviewer_id == decision.reviewer_id
     if name and (is_own or taken_back.second_of is not None):
         # An undo removes the original decision from the counts.
@@ -57,7 +57,7 @@ def _steps(decision: Decision) -> Iterator[Step]:
         )
 
 
-def _field(decision: Decision) -> str:
+def _choose_field(decision: Decision) -> str:
     """Return the field that counts a decision; "" for an escalation, which is not counted."""
     if decision.second_of is not None:
         return "disagreed" if decision.disagrees else "agreed"

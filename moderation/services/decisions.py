@@ -32,7 +32,7 @@ Status = Review.Status
 
 
 # Only the columns needed for a decision: the row is wide.
-def _to_decide(rows: QuerySet[Review]) -> QuerySet[Review]:
+def _select_for_decision(rows: QuerySet[Review]) -> QuerySet[Review]:
     rows = rows.only(
         "uuid",
         "asset",
@@ -45,15 +45,17 @@ def _to_decide(rows: QuerySet[Review]) -> QuerySet[Review]:
         "second_opinion",
         "requested_by",
     )
-    listeners = webhook_events.listeners(OuterRef("asset"))
+    listeners = webhook_events.find_listeners(OuterRef("asset"))
     return rows.annotate(has_listener=Exists(listeners)).select_for_update(of=("self",))
 
 
-_LOCKED = PreparedQuery(lambda uuid: _to_decide(Review.objects.filter(uuid=uuid)), uuid=UUID)
+_LOCKED = PreparedQuery(
+    lambda uuid: _select_for_decision(Review.objects.filter(uuid=uuid)), uuid=UUID
+)
 # Search among the user's claims, which were just read: an index of ten million UUIDs would come
 # from the disk.
 _LOCKED_AND_HELD = PreparedQuery(
-    lambda user, uuid: _to_decide(
+    lambda user, uuid: _select_for_decision(
         Review.objects.filter(claimed_by=user).alias(name=Unsought("uuid")).filter(name=uuid)
     ),
     user=int,
@@ -114,7 +116,7 @@ def claim(*, review: Review, user: User) -> Review:
     review.refresh_from_db()
     _require_rank(review, user)
     if not review.claim_for(user):
-        raise ConflictError(_who_was_faster(review, user))
+        raise ConflictError(_explain_conflict(review, user))
     return review
 
 
@@ -157,7 +159,7 @@ def decide(
                 batch=batch,
             )
     except (DecisionError, IntegrityError):
-        if (recorded := _recorded_before(uuid, review, user)) is None:
+        if (recorded := _find_repeated(uuid, review, user)) is None:
             raise
         return recorded
 
@@ -192,12 +194,12 @@ def decide_and_claim(
             )
             return claimed
     except (DecisionError, IntegrityError):
-        if _recorded_before(uuid, review, user) is None:
+        if _find_repeated(uuid, review, user) is None:
             raise
     return claims.claim_batch(user=user, **next_claims)
 
 
-def _locked(uuid: UUID, holder: User | None = None) -> Review:
+def _lock_review(uuid: UUID, holder: User | None = None) -> Review:
     """Load and lock a review. Raises Review.DoesNotExist.
 
     ``holder``: the user who probably holds it, among few others.
@@ -220,9 +222,9 @@ def _decide(
     uuid: UUID | None = None,
     batch: UUID | None = None,
 ) -> Decision:
-    review = _locked(named.uuid, user if batch is None else None)
+    review = _lock_review(named.uuid, user if batch is None else None)
     _require_rank(review, user)
-    chosen = checked_categories(verdict, categories)
+    chosen = check_categories(verdict, categories)
     is_second = review.wants_opinion_of(user)
     # An expired claim still counts until another person claims the image: the user decides what
     # they saw. Not for a second opinion, because they may have been shown the first decision since,
@@ -231,7 +233,7 @@ def _decide(
         review.claimed_by_id == user.pk and not is_second and batch is None
     )
     if (review.is_decided and not is_second) or not is_theirs:
-        raise ConflictError(_who_was_faster(review, user))
+        raise ConflictError(_explain_conflict(review, user))
     count_exposure(user, [(review, chosen)])
     decision = record_decision(
         review=review,
@@ -243,7 +245,7 @@ def _decide(
         uuid=uuid,
         batch=batch,
         seconds=None if seconds is None else min(max(seconds, Decimal(0)), SECONDS_MAX),
-        second_of=second_opinions.first_of(review) if is_second else None,
+        second_of=second_opinions.find_first(review) if is_second else None,
     )
     _move(review, decision, user)
     return decision
@@ -271,11 +273,11 @@ def _move(review: Review, decision: Decision, user: User) -> None:
             decided_by=user if is_final else None,
         )
     except InvalidTransitionError:
-        raise ConflictError(_who_was_faster(review, user)) from None
-    webhook_events.review_moved(review)
+        raise ConflictError(_explain_conflict(review, user)) from None
+    webhook_events.queue_events(review)
 
 
-def _recorded_before(uuid: UUID | None, review: Review | ReviewRef, user: User) -> Decision | None:
+def _find_repeated(uuid: UUID | None, review: Review | ReviewRef, user: User) -> Decision | None:
     """Return the decision with this UUID if it is the same request again, else None.
 
     Raises InvalidDecisionError if another decision has the UUID.
@@ -297,13 +299,13 @@ def reverse(
     Raises NotPermittedError; InvalidDecisionError without a reason for somebody else's decision;
     ConflictError if a newer decision exists.
     """
-    review = _locked(decision.review.uuid)
+    review = _lock_review(decision.review.uuid)
     if not decision.may_be_reversed_by(user):
-        raise NotPermittedError(why_not_reversible(decision, user))
+        raise NotPermittedError(explain_irreversible(decision, user))
     _require_distance(review, decision, user)
     if decision.reviewer_id != user.pk and not note.strip():
         raise InvalidDecisionError("Say why you reverse a decision that is not yours.")
-    if decision.pk not in newest_of(Decision.objects.effective_for(review)):
+    if decision.pk not in find_reversible(Decision.objects.effective_for(review)):
         raise ConflictError(SUPERSEDED)
     reversal = record_decision(
         review=review,
@@ -317,7 +319,7 @@ def reverse(
     effective = Decision.objects.effective_for(review)
     second_opinions.restore(review=review, effective=effective, reversed_one=decision)
     review.claim_for(user)
-    webhook_events.review_moved(review)
+    webhook_events.queue_events(review)
     return reversal
 
 
@@ -341,7 +343,7 @@ def _require_distance(review: Review, decision: Decision, user: User) -> None:
         raise NotPermittedError(DISPUTED)
 
 
-def newest_of(effective: Sequence[Decision]) -> set[int]:
+def find_reversible(effective: Sequence[Decision]) -> set[int]:
     """Return the keys of a review's reversible decisions.
 
     These are the last decision in effect and, if that is a second opinion, the first one.
@@ -360,7 +362,7 @@ def count_exposure(user: User, seen: Iterable[tuple[Review, Sequence[str]]]) -> 
     Exposure.add(user.pk, images=images, severe=severe)
 
 
-def last_reversible(*, user: User) -> Decision | None:
+def find_undoable(*, user: User) -> Decision | None:
     """Return the decision that "undo" reverses: the user's newest one if it is still reversible."""
     newest = (
         Decision.objects.filter(reviewer=user)
@@ -397,18 +399,18 @@ def _require_rank(review: Review, user: User) -> None:
         raise NotPermittedError(PARTY)
 
 
-def checked_categories(verdict: Verdict, slugs: Sequence[str]) -> list[str]:
+def check_categories(verdict: Verdict, slugs: Sequence[str]) -> list[str]:
     """Return a verdict's categories, sorted; [] for an approval.
 
     Raises InvalidDecisionError.
     """
     if verdict not in VERDICTS:
         raise InvalidDecisionError("Choose approve, reject or escalate.")
-    allowed = taxonomy.reject_reasons()
+    allowed = taxonomy.list_reject_reasons()
     unknown = [slug for slug in slugs if slug not in allowed]
     if unknown:
         raise InvalidDecisionError(
-            f"{taxonomy.names(unknown[:1])} is not a category a rejection can name. Choose a"
+            f"{taxonomy.join_names(unknown[:1])} is not a category a rejection can name. Choose a"
             " second-level one."
         )
     if verdict == Verdict.REJECT and not slugs:
@@ -418,7 +420,7 @@ def checked_categories(verdict: Verdict, slugs: Sequence[str]) -> list[str]:
     return sorted(set(slugs)) if verdict != Verdict.APPROVE else []
 
 
-def _who_was_faster(review: Review, user: User) -> str:
+def _explain_conflict(review: Review, user: User) -> str:
     last = None if review.wants_opinion_of(user) else Decision.objects.last_of(review)
     if last is not None and review.status in {Status.APPROVED, Status.REJECTED, Status.ESCALATED}:
         details = f" ({last.category_names})" if last.categories else ""
@@ -436,7 +438,7 @@ def _who_was_faster(review: Review, user: User) -> str:
     return "Your claim on this review has lapsed. Take it again to decide it."
 
 
-def why_not_reversible(decision: Decision, user: User) -> str:
+def explain_irreversible(decision: Decision, user: User) -> str:
     """Return a message for a decision that the user may not reverse."""
     if decision.verdict == Verdict.REVERSE:
         return "A reversal cannot be reversed. Decide the image anew."

@@ -36,7 +36,7 @@ MINUS = "\u2212"
 # Invisible characters that Unicode classifies as letters or symbols: four Hangul fillers and a
 # Braille pattern.
 BLANKS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
-FEW = 1000  # maximum number of asset ids in a query
+ASSET_IDS_MAX = 1000  # maximum number of asset ids in a query
 
 # Columns are read as raw values and converted by kind: creating a model instance per row took most
 # of an export's time. Kinds: text (untrusted, escaped against formulas), slugs (JSON list, joined),
@@ -94,11 +94,11 @@ FINDING = Case(
     *(When(review__risk=risk, then=Value(words)) for risk, words in WITHOUT_CATEGORY.items()),
     default=Value(NO_FINDINGS),
 )
-PIECE_ROWS = 500  # rows read and sent at a time
-Step = Callable[[Any], Any]
+CHUNK_ROWS = 500  # rows read and sent at a time
+Converter = Callable[[Any], Any]
 
 
-def cell(text: str) -> str:
+def escape_cell(text: str) -> str:
     """Return text that no spreadsheet takes for a formula, by prefixing an apostrophe if needed."""
     if text[:1].isalnum() and text[0] not in BLANKS and "\0" not in text:
         return text
@@ -120,26 +120,26 @@ def _first_visible(text: str) -> str:
 
 
 @functools.lru_cache(maxsize=4096)
-def _slugs(stored: str) -> str:
-    return cell(" ".join(json.loads(stored)))
+def _join_slugs(stored: str) -> str:
+    return escape_cell(" ".join(json.loads(stored)))
 
 
 @functools.lru_cache(maxsize=4096)
-def _names(stored: str) -> str:
-    return cell(taxonomy.names(json.loads(stored)))
+def _join_names(stored: str) -> str:
+    return escape_cell(taxonomy.join_names(json.loads(stored)))
 
 
 # By database driver: psycopg returns Python types; SQLite returns text, floats and datetimes.
-STEPS: dict[str, Step] = {
-    "text": cell,
-    "slugs": _slugs,
-    "names": _names,
-    "finding": lambda slug: cell(taxonomy.names([slug])),
+CONVERTERS: dict[str, Converter] = {
+    "text": escape_cell,
+    "slugs": _join_slugs,
+    "names": _join_names,
+    "finding": lambda slug: escape_cell(taxonomy.join_names([slug])),
     "flag": lambda value: "yes" if value else "no",
     "moment": lambda value: value.astimezone(UTC).isoformat(timespec="milliseconds"),
 }
-SQLITE_STEPS: dict[str, Step] = {
-    **STEPS,
+SQLITE_CONVERTERS: dict[str, Converter] = {
+    **CONVERTERS,
     "uuid": lambda hex: f"{hex[:8]}-{hex[8:12]}-{hex[12:16]}-{hex[16:20]}-{hex[20:]}",
     "one": lambda value: f"{value:.1f}",
     "two": lambda value: f"{value:.2f}",
@@ -160,7 +160,7 @@ def filter_decisions(filters: dict[str, Any]) -> DecisionQuerySet:
     if verdict := filters.get("verdict"):
         rows = rows.filter(verdict=verdict)
     if category := filters.get("category"):
-        rows = _naming(rows, category)
+        rows = _filter_by_category(rows, category)
     if reviewer := filters.get("reviewer"):
         rows = rows.filter(reviewer_name=reviewer)
     if by := filters.get("by"):
@@ -168,12 +168,12 @@ def filter_decisions(filters: dict[str, Any]) -> DecisionQuerySet:
     return rows
 
 
-def _naming(rows: DecisionQuerySet, category: str) -> DecisionQuerySet:
+def _filter_by_category(rows: DecisionQuerySet, category: str) -> DecisionQuerySet:
     """Return decisions that name a category; an L1 category includes its L2 categories."""
-    slugs = [category, *(child.slug for child in taxonomy.children(category))]
+    slugs = [category, *(child.slug for child in taxonomy.list_children(category))]
     named = NamedCategory.objects.filter(category__in=slugs).values_list("asset_id", flat=True)
-    few = list(named[: FEW + 1])
-    if len(few) <= FEW:
+    few = list(named[: ASSET_IDS_MAX + 1])
+    if len(few) <= ASSET_IDS_MAX:
         # Narrow by index first: the text search below would read the whole record for a few rows.
         rows = rows.filter(review__asset__in=few)
     # Stored as a JSON list of slugs: a slug starts after a quote, and an L2 continues with a dot.
@@ -181,7 +181,7 @@ def _naming(rows: DecisionQuerySet, category: str) -> DecisionQuerySet:
     return exact | rows.filter(categories__icontains=f'"{category}.') if len(slugs) > 1 else exact
 
 
-def complaints(form: Form, *, prefix: str = "") -> str:
+def describe_errors(form: Form, *, prefix: str = "") -> str:
     """Return the errors of a filter form as one line."""
     return "; ".join(
         (
@@ -202,16 +202,16 @@ class CsvChunk(NamedTuple):
     rows: int
 
 
-def csv_pieces(decisions: DecisionQuerySet) -> Iterator[CsvChunk]:
+def iter_csv(decisions: DecisionQuerySet) -> Iterator[CsvChunk]:
     """Yield the header, then the rows, oldest first, in chunks that limit memory use."""
     # The byte order mark tells spreadsheets that this is UTF-8.
-    yield CsvChunk("\ufeff" + _written([[name for name, _, _ in COLUMNS]]), 0)
+    yield CsvChunk("\ufeff" + _format_csv([[name for name, _, _ in COLUMNS]]), 0)
     rows = (
         decisions.annotate(seed=SEED, in_force=IN_FORCE, finding=FINDING)
         .order_by("sequence")
         .values_list(*(path for _, path, _ in COLUMNS))
     )
-    steps = SQLITE_STEPS if connections[rows.db].vendor == "sqlite" else STEPS
+    steps = SQLITE_CONVERTERS if connections[rows.db].vendor == "sqlite" else CONVERTERS
     work = [(at, steps[kind]) for at, (_, _, kind) in enumerate(COLUMNS) if kind in steps]
     # Execute the compiled query directly: the queryset's value converters cost more than all the
     # rest here.
@@ -219,12 +219,12 @@ def csv_pieces(decisions: DecisionQuerySet) -> Iterator[CsvChunk]:
     # Like QuerySet.iterator: behind a connection pooler, a server-side cursor ends with its
     # transaction.
     has_server_cursors = not connections[rows.db].settings_dict.get("DISABLE_SERVER_SIDE_CURSORS")
-    pieces = compiler.execute_sql(chunked_fetch=has_server_cursors, chunk_size=PIECE_ROWS)
+    pieces = compiler.execute_sql(chunked_fetch=has_server_cursors, chunk_size=CHUNK_ROWS)
     for rows_read in pieces or ():
-        yield CsvChunk(_written([_line(row, work) for row in rows_read]), len(rows_read))
+        yield CsvChunk(_format_csv([_convert_row(row, work) for row in rows_read]), len(rows_read))
 
 
-def _line(row: Sequence[Any], work: Sequence[tuple[int, Step]]) -> list[Any]:
+def _convert_row(row: Sequence[Any], work: Sequence[tuple[int, Converter]]) -> list[Any]:
     cells = list(row)
     for at, step in work:
         value = cells[at]
@@ -233,7 +233,7 @@ def _line(row: Sequence[Any], work: Sequence[tuple[int, Step]]) -> list[Any]:
     return cells
 
 
-def _written(rows: Iterable[Sequence[Any]]) -> str:
+def _format_csv(rows: Iterable[Sequence[Any]]) -> str:
     text = io.StringIO()
     csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\r\n").writerows(rows)
     return text.getvalue()
@@ -250,9 +250,11 @@ def decisions_csv(request: HttpRequest) -> StreamingHttpResponse | HttpResponseB
 
     form = DecisionFilterForm(request.GET)
     if not form.is_valid():
-        return HttpResponseBadRequest(complaints(form), content_type="text/plain; charset=utf-8")
+        return HttpResponseBadRequest(
+            describe_errors(form), content_type="text/plain; charset=utf-8"
+        )
     response = StreamingHttpResponse(
-        (piece.text.encode() for piece in csv_pieces(filter_decisions(form.cleaned_data))),
+        (piece.text.encode() for piece in iter_csv(filter_decisions(form.cleaned_data))),
         content_type="text/csv; charset=utf-8",
     )
     name = f"loupe-decisions-{timezone.now():%Y%m%d-%H%M%S}.csv"

@@ -25,7 +25,7 @@ from moderation.models import Chore, Exposure
 
 log = logging.getLogger("loupe.housekeeping")
 
-EVERY = timedelta(hours=1)
+INTERVAL = timedelta(hours=1)
 # Time until a dead worker's chore is claimable again. Longer than a batch takes.
 LEASE = timedelta(minutes=2)
 BATCH = 500  # rows; SQLite accepts about 1,000 values in a statement
@@ -129,10 +129,10 @@ def run_due_chores(*, go_on: Callable[[], bool]) -> None:
         claimed = Chore.objects.claim(limit=1, lease=LEASE)
         if not claimed:
             return
-        _run(claimed[0], go_on)
+        _run_chore(claimed[0], go_on)
 
 
-def _run(chore: Chore, go_on: Callable[[], bool]) -> None:
+def _run_chore(chore: Chore, go_on: Callable[[], bool]) -> None:
     delete = CHORES.get(chore.name)
     if delete is None:  # from an earlier version
         chore.delete()
@@ -149,9 +149,9 @@ def _run(chore: Chore, go_on: Callable[[], bool]) -> None:
     except Exception as error:
         log.exception("The chore %s failed", chore.name)
         held.update(
-            due_at=timezone.now() + EVERY,
+            due_at=timezone.now() + INTERVAL,
             error=f"It failed ({type(error).__name__}); see the worker's log.",
         )
         return
     now = timezone.now()
-    held.update(due_at=now + EVERY, finished_at=now, error="")
+    held.update(due_at=now + INTERVAL, finished_at=now, error="")

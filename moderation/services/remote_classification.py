@@ -35,7 +35,7 @@ LEASE = timedelta(seconds=90)
 Rows = dict[int, Classification]  # by asset
 
 
-def ask(
+def classify_batch(
     *,
     classifier: RemoteClassifier,
     rows: Sequence[Classification],
@@ -45,12 +45,12 @@ def ask(
 
     ``go_on`` is checked before every call but the first.
     """
-    left: Rows = {row.asset_id: row for row in rows if not _is_exhausted(row)}
+    left: Rows = {row.asset_id: row for row in rows if not _give_up_exhausted(row)}
     started = time.monotonic()
     for outcomes in classifier.classify_many([row.asset for row in left.values()]):
         elapsed = round(1000 * (time.monotonic() - started))
         for asset, outcome in outcomes:
-            _take_in(left.pop(asset.pk), outcome, elapsed)
+            _store_outcome(left.pop(asset.pk), outcome, elapsed)
         down = [busy for _, busy in outcomes if isinstance(busy, ServiceBusyError) and busy.down]
         if down:
             _postpone_others(classifier.slug, down[0], left)
@@ -58,38 +58,42 @@ def ask(
         if left and not go_on():
             _release(left)
             return
-        _hold(left)
+        _renew_leases(left)
         started = time.monotonic()
 
 
-def _is_exhausted(row: Classification) -> bool:
+def _give_up_exhausted(row: Classification) -> bool:
     """Give up a row that was claimed too often; return whether it was."""
     if row.attempts <= ATTEMPTS:
         return False
     sentence = "The classifier ended its worker or stayed silent several times on this image."
-    classification.give_up(row, _last_words(row.error, row.attempts - 1) if row.error else sentence)
+    classification.give_up(
+        row, _final_message(row.error, row.attempts - 1) if row.error else sentence
+    )
     return True
 
 
-def _last_words(sentence: str, attempts: int) -> str:
+def _final_message(sentence: str, attempts: int) -> str:
     return f"{sentence} It was asked {attempts} times."
 
 
-def _take_in(row: Classification, outcome: Assessment | ClassifierError, duration_ms: int) -> None:
+def _store_outcome(
+    row: Classification, outcome: Assessment | ClassifierError, duration_ms: int
+) -> None:
     """Store the outcome for one image."""
     if isinstance(outcome, Assessment):
-        classification.finish(row, outcome, duration_ms=duration_ms)
+        classification.store_result(row, outcome, duration_ms=duration_ms)
     elif not isinstance(outcome, ServiceBusyError):
-        classification.take_error(row, outcome)
+        classification.handle_error(row, outcome)
     elif outcome.wait > PATIENCE:
         classification.give_up(row, str(outcome), cost=row.cost + outcome.cost)
     elif row.attempts >= ATTEMPTS:
         classification.give_up(
-            row, _last_words(str(outcome), row.attempts), cost=row.cost + outcome.cost
+            row, _final_message(str(outcome), row.attempts), cost=row.cost + outcome.cost
         )
     else:
         wait = max(BACKOFF.delay(row.attempts - 1), outcome.wait)
-        classification.again_later(row, str(outcome), after=wait, cost=F("cost") + outcome.cost)
+        classification.retry_later(row, str(outcome), after=wait, cost=F("cost") + outcome.cost)
 
 
 def _postpone_others(slug: str, busy: ServiceBusyError, held: Rows) -> None:
@@ -106,22 +110,22 @@ def _postpone_others(slug: str, busy: ServiceBusyError, held: Rows) -> None:
         wait = max(BACKOFF.delay(attempts - 1), busy.wait)
         changes = {"due_at": now + wait, "error": str(busy)}
         # Claimed rows were counted when they were claimed.
-        _still(held.values()).filter(attempts=attempts).update(**changes)
+        _held_rows(held.values()).filter(attempts=attempts).update(**changes)
         queued.due().filter(attempts=attempts - 1).exclude(pk__in=_pks(held.values())).update(
             **changes, attempts=attempts
         )
 
 
-def _hold(rows: Rows) -> None:
+def _renew_leases(rows: Rows) -> None:
     if rows:
-        _still(rows.values()).update(due_at=timezone.now() + LEASE)
+        _held_rows(rows.values()).update(due_at=timezone.now() + LEASE)
 
 
 def _release(rows: Rows) -> None:
-    _still(rows.values()).update(due_at=timezone.now(), attempts=F("attempts") - 1)
+    _held_rows(rows.values()).update(due_at=timezone.now(), attempts=F("attempts") - 1)
 
 
-def _still(rows: Collection[Classification]) -> DueQuerySet[Classification]:
+def _held_rows(rows: Collection[Classification]) -> DueQuerySet[Classification]:
     """Return the rows whose lease is still ours."""
     leases = {row.lease for row in rows}
     return Classification.objects.filter(

@@ -33,12 +33,12 @@ def is_drawn(decision: Decision) -> bool:
     )
 
 
-def first_of(review: Review) -> Decision:
+def find_first(review: Review) -> Decision:
     """Return the decision that a second opinion on this review refers to."""
     return [row for row in Decision.objects.effective_for(review) if row.second_of_id is None][-1]
 
 
-def settlers(review: Review) -> list[str]:
+def list_settlers(review: Review) -> list[str]:
     """Return the usernames of seniors who may settle a disagreement.
 
     Excluded are the authors of both opinions and the person who requested the image.
@@ -67,7 +67,7 @@ def conclude(*, review: Review, decision: Decision, **fields: Any) -> None:
         decided_by=None,
         **fields,
     )
-    webhook_events.review_moved(review)
+    webhook_events.queue_events(review)
 
 
 def restore(*, review: Review, effective: Sequence[Decision], reversed_one: Decision) -> None:
@@ -76,7 +76,7 @@ def restore(*, review: Review, effective: Sequence[Decision], reversed_one: Deci
     last = next((row for row in reversed(effective) if row.second_of_id is None), None)
     is_final = status in Review.DECIDED and last is not None
     fields: dict[str, Any] = {
-        "second_opinion": _opinion_after(
+        "second_opinion": _compute_opinion(
             effective, is_open=is_final and reversed_one.second_of_id is not None
         ),
         "decided_at": last.created_at if is_final and last else None,
@@ -91,7 +91,7 @@ def restore(*, review: Review, effective: Sequence[Decision], reversed_one: Deci
         review.move_to(status, **fields)
 
 
-def _opinion_after(effective: Sequence[Decision], *, is_open: bool) -> Opinion:
+def _compute_opinion(effective: Sequence[Decision], *, is_open: bool) -> Opinion:
     """Return the second opinion's state from the decisions in effect.
 
     ``is_open``: a second opinion was reversed, so another one is due.

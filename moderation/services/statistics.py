@@ -19,25 +19,25 @@ from django.utils import timezone
 
 from moderation.models import ChainHead, Decision, Review, WordStats, WordStatsProgress
 from moderation.models.decisions import effective, status_after
-from moderation.models.word_stats import words_of
+from moderation.models.word_stats import extract_words
 from moderation.services import daily_stats
 
 BATCH = 200
 # The numbers are not urgent: run only for a batch of some size or age.
-ENOUGH = 50
-OLD_ENOUGH = timedelta(seconds=30)
+BATCH_MIN = 50
+WAIT_MAX = timedelta(seconds=30)
 
 
-def due() -> QuerySet[ChainHead]:
+def find_due() -> QuerySet[ChainHead]:
     """Return the chain head if enough of the record is not counted yet."""
     counted = Coalesce(Subquery(WordStatsProgress.objects.filter(pk=1).values("sequence")), 0)
     waited = Decision.objects.filter(
-        sequence=counted + 1, created_at__lte=timezone.now() - OLD_ENOUGH
+        sequence=counted + 1, created_at__lte=timezone.now() - WAIT_MAX
     )
-    return ChainHead.objects.filter(Q(sequence__gte=counted + ENOUGH) | Q(Exists(waited)))
+    return ChainHead.objects.filter(Q(sequence__gte=counted + BATCH_MIN) | Q(Exists(waited)))
 
 
-def learn(*, go_on: Callable[[], bool]) -> None:
+def count_record(*, go_on: Callable[[], bool]) -> None:
     """Count decisions until none are left."""
     while go_on() and count_batch():
         pass
@@ -53,8 +53,8 @@ def count_batch() -> int:
     batch = list(rows.select_related("review", "second_of", "reverses__second_of")[:BATCH])
     if not batch:
         return 0
-    daily_stats.count(batch)
-    decided, rejected = _count_words(_moves(batch, before=progress.sequence))
+    daily_stats.count_decisions(batch)
+    decided, rejected = _count_words(_compute_moves(batch, before=progress.sequence))
     WordStatsProgress.objects.filter(pk=1).update(
         sequence=batch[-1].sequence,
         decided=F("decided") + decided,
@@ -67,7 +67,7 @@ def count_batch() -> int:
 Move = tuple[int, int]
 
 
-def _moves(batch: Sequence[Decision], *, before: int) -> dict[int, Move]:
+def _compute_moves(batch: Sequence[Decision], *, before: int) -> dict[int, Move]:
     """Return by review how the batch changed its "decided" and "rejected" counts.
 
     Compares the record before and after the batch: reversals, second opinions and their reversals
@@ -104,20 +104,20 @@ def _count_words(moves: Mapping[int, Move]) -> Move:
             by_prompt[prompt or noted].append(moves[primary_key])
     changes: dict[str, list[Move]] = defaultdict(list)
     for prompt, of_images in by_prompt.items():
-        for word in words_of(prompt):
-            changes[word].append(_sum(of_images))
-    _store({word: _sum(parts) for word, parts in changes.items()})
-    return _sum(move for of_images in by_prompt.values() for move in of_images)
+        for word in extract_words(prompt):
+            changes[word].append(_sum_moves(of_images))
+    _store_changes({word: _sum_moves(parts) for word, parts in changes.items()})
+    return _sum_moves(move for of_images in by_prompt.values() for move in of_images)
 
 
-def _sum(moves: Iterable[Move]) -> Move:
+def _sum_moves(moves: Iterable[Move]) -> Move:
     decided = rejected = 0
     for one, other in moves:
         decided, rejected = decided + one, rejected + other
     return decided, rejected
 
 
-def _store(changes: Mapping[str, Move]) -> None:
+def _store_changes(changes: Mapping[str, Move]) -> None:
     known = WordStats.objects.in_bulk(list(changes))
     rows = [known.get(word) or WordStats(word=word) for word in sorted(changes)]
     for row in rows:

@@ -21,10 +21,10 @@ from moderation.models import Delivery, Review
 
 Kind = Delivery.Kind
 # Maximum age of a request that ended without any decision and still gets its event.
-LOOKED_FOR = timedelta(days=7)
+LOOK_BACK = timedelta(days=7)
 
 
-def review_moved(review: Review) -> None:
+def queue_events(review: Review) -> None:
     """Queue events after a review changed.
 
     Must run in the transaction of the decision or reversal, after the change of status. The check
@@ -33,22 +33,24 @@ def review_moved(review: Review) -> None:
     if not getattr(review, "has_listener", True):
         return
     for request in _WANTING.rows(asset=review.asset_id):
-        _bring_up_to_date(request)
+        _queue_missing(request)
 
 
-def listeners(asset: Any) -> QuerySet[GenerationRequest]:
+def find_listeners(asset: Any) -> QuerySet[GenerationRequest]:
     """Return the request of an asset if it has a callback URL."""
     return GenerationRequest.objects.filter(assets=asset).exclude(callback_url="")
 
 
 # no_key: storing another image of this request takes a weaker lock on its row and must not wait.
 _WANTING = PreparedQuery(
-    lambda asset: listeners(asset).only("finished_at").select_for_update(of=("self",), no_key=True),
+    lambda asset: (
+        find_listeners(asset).only("finished_at").select_for_update(of=("self",), no_key=True)
+    ),
     asset=int,
 )
 
 
-def owed() -> QuerySet[GenerationRequest]:
+def find_owed() -> QuerySet[GenerationRequest]:
     """Return ended requests, all decided, without an event: mostly failed ones.
 
     Also requests whose last image was decided while the one before was being stored.
@@ -58,7 +60,7 @@ def owed() -> QuerySet[GenerationRequest]:
         status__in=Review.DECIDED
     )
     recent = GenerationRequest.objects.filter(
-        created_at__gte=timezone.now() - LOOKED_FOR,
+        created_at__gte=timezone.now() - LOOK_BACK,
         api_key__isnull=False,
         status__in=GenerationRequest.FINISHED,
     )
@@ -67,14 +69,14 @@ def owed() -> QuerySet[GenerationRequest]:
 
 def queue_owed() -> None:
     """Queue the missing events of ended requests."""
-    for primary_key in list(owed().values_list("pk", flat=True)[:1000]):
+    for primary_key in list(find_owed().values_list("pk", flat=True)[:1000]):
         with transaction.atomic():
-            _bring_up_to_date(
+            _queue_missing(
                 GenerationRequest.objects.select_for_update(no_key=True).get(pk=primary_key)
             )
 
 
-def _bring_up_to_date(request: GenerationRequest) -> None:
+def _queue_missing(request: GenerationRequest) -> None:
     if request.finished_at is None:
         return
     last = Delivery.objects.filter(request=request).order_by("-pk").first()
@@ -85,12 +87,12 @@ def _bring_up_to_date(request: GenerationRequest) -> None:
     undecided = Review.objects.filter(asset__request=request).exclude(status__in=Review.DECIDED)
     is_complete = not undecided.exists()
     if is_complete and not is_told:
-        _queue(request, Kind.FINISHED, 1 + (last.round if last else 0))
+        _queue_event(request, Kind.FINISHED, 1 + (last.round if last else 0))
     elif not is_complete and is_told and last is not None:
-        _queue(request, Kind.WITHDRAWN, last.round)
+        _queue_event(request, Kind.WITHDRAWN, last.round)
 
 
-def _queue(request: GenerationRequest, kind: str, number: int) -> None:
+def _queue_event(request: GenerationRequest, kind: str, number: int) -> None:
     now = timezone.now()
     # At least finished_at, because the clock of another host may be ahead.
     created = max(now, request.finished_at or now)

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 @transaction.atomic
-def keep_preferences(
+def save_preferences(
     *, user: User, fields: Mapping[str, Any], covers: Mapping[str, str]
 ) -> Preferences:
     """Change the given preferences only.
 
     An empty cover removes the category's own setting: the general one applies.
     """
-    preferences = _theirs(user)
+    preferences = _lock_preferences(user)
     for name, value in fields.items():
         setattr(preferences, name, value)
     kept = {**preferences.covers, **covers}
@@ -33,12 +33,12 @@ def keep_preferences(
 
 
 @transaction.atomic
-def avoid(*, user: User, l1: str, wanted: bool) -> None:
+def set_avoided(*, user: User, l1: str, wanted: bool) -> None:
     """Skip a category for this user until midnight UTC, or stop skipping it.
 
     Their claims in that category are released.
     """
-    preferences = _theirs(user)
+    preferences = _lock_preferences(user)
     today = timezone.now().date().isoformat()
     avoided = {category: today for category in preferences.avoided_today() if category != l1}
     preferences.avoided = {**avoided, l1: today} if wanted else avoided
@@ -50,17 +50,17 @@ def avoid(*, user: User, l1: str, wanted: bool) -> None:
         )
 
 
-def _theirs(user: User) -> Preferences:
+def _lock_preferences(user: User) -> Preferences:
     Preferences.objects.get_or_create(user=user)
     return Preferences.objects.select_for_update().get(user=user)
 
 
-def rest(*, user: User) -> int:
+def start_break(*, user: User) -> int:
     """Release all claims, suggest no break for 60 minutes, and return the number released."""
-    later(user=user)
+    postpone_break(user=user)
     return Review.objects.filter(claimed_by=user).update(claimed_by=None, claimed_until=None)
 
 
-def later(*, user: User) -> None:
+def postpone_break(*, user: User) -> None:
     """Suggest no break for the next 60 minutes."""
     Exposure.put_off(user.pk)

@@ -44,7 +44,7 @@ def get_review_for(user: User, uuid: UUID, *, for_screen: bool = False) -> Revie
     return review
 
 
-def named_review(user: User, uuid: UUID) -> decisions.ReviewRef:
+def get_review_ref(user: User, uuid: UUID) -> decisions.ReviewRef:
     """Return a reference without loading: the service reads the review under its lock."""
     if not user.has_perm("moderation.view_review"):
         raise Http404
@@ -74,12 +74,12 @@ def get_saved_queue_for(user: User, uuid: UUID) -> SavedQueue:
     return get_object_or_404(SavedQueue.objects.filter(owner=user), uuid=uuid)
 
 
-def named_queue(user: User, data: QueryDict) -> Queue | None:
+def find_queue_for(user: User, data: QueryDict) -> Queue | None:
     """Return the queue named in the form data, or None if the user may not use it."""
-    return queues.named(data.get("queue", ""), user)
+    return queues.find_queue(data.get("queue", ""), user)
 
 
-def uuids(values: list[str]) -> list[UUID]:
+def parse_uuids(values: list[str]) -> list[UUID]:
     """Parse UUIDs and drop invalid ones, which no page of ours sends."""
     found = []
     for value in values:
@@ -90,7 +90,7 @@ def uuids(values: list[str]) -> list[UUID]:
     return found
 
 
-def moment(value: str) -> datetime | None:
+def parse_timestamp(value: str) -> datetime | None:
     """Parse an aware ISO 8601 timestamp to UTC; None if invalid, which no page of ours sends."""
     try:
         found = datetime.fromisoformat(value)

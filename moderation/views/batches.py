@@ -15,7 +15,7 @@ from moderation.forms.decisions import NOTE_MAX
 from moderation.presenters.batches import Batch, batch_of
 from moderation.presenters.bulk import SheetOptions
 from moderation.services import batches, decisions
-from moderation.views.access import DeskRequest, SeeOther, named_queue
+from moderation.views.access import DeskRequest, SeeOther, find_queue_for
 from moderation.views.panels import STATUS_OF
 from moderation.views.sheet import finish, show
 
@@ -38,7 +38,7 @@ def batch_detail(request: DeskRequest, uuid: UUID) -> HttpResponse:
 def batch_reverse(request: DeskRequest, uuid: UUID) -> HttpResponse:
     """Reverse the batch as far as possible; return to its sheet or its page."""
     _batch_for(request, uuid)
-    queue = named_queue(request.user, request.POST)
+    queue = find_queue_for(request.user, request.POST)
     options = (
         SheetOptions.read(queue, QueryDict(request.POST.get("sight", "")))
         if queue is not None

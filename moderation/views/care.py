@@ -18,7 +18,13 @@ from moderation.models import Preferences
 from moderation.presenters.exposure import seen_by
 from moderation.services import decisions, wellbeing
 from moderation.views import panels
-from moderation.views.access import DeskRequest, SeeOther, get_review_for, named_queue, uuids
+from moderation.views.access import (
+    DeskRequest,
+    SeeOther,
+    find_queue_for,
+    get_review_for,
+    parse_uuids,
+)
 
 L1 = {category.slug: category for category in taxonomy.L1}
 
@@ -45,7 +51,7 @@ def _store(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _preferences_page(request, form)
     if form.changed_data:
-        wellbeing.keep_preferences(
+        wellbeing.save_preferences(
             user=request.user, fields=form.changed_fields(), covers=form.changed_covers()
         )
     if getattr(request, "htmx", False):
@@ -88,10 +94,10 @@ def avoided(request: DeskRequest) -> HttpResponse:
     category, wish = L1.get(request.POST.get("category", "")), request.POST.get("avoid", "on")
     if category is None or wish not in ("on", "off"):
         return _preferences_page(request, problem="Choose one of the ten categories.")
-    for uuid in uuids(request.POST.getlist("review")[:1]):
+    for uuid in parse_uuids(request.POST.getlist("review")[:1]):
         decisions.skip(review=get_review_for(request.user, uuid), user=request.user)
-    wellbeing.avoid(user=request.user, l1=category.slug, wanted=wish == "on")
-    queue = named_queue(request.user, request.POST)
+    wellbeing.set_avoided(user=request.user, l1=category.slug, wanted=wish == "on")
+    queue = find_queue_for(request.user, request.POST)
     if not panels.is_deck(request):
         until = (
             "is not given to you until midnight UTC; others get it"
@@ -117,7 +123,7 @@ def exposure(request: DeskRequest) -> HttpResponse:
 @require_POST
 def exposure_later(request: DeskRequest) -> HttpResponse:
     """Suggest no break for the next 60 minutes."""
-    wellbeing.later(user=request.user)
+    wellbeing.postpone_break(user=request.user)
     return _exposure(request, dismissed=True) if request.htmx else SeeOther(_back(request, "home"))
 
 
@@ -126,7 +132,7 @@ def _exposure(request: DeskRequest, *, dismissed: bool = False) -> HttpResponse:
     context = {"exposure": seen_by(request.user), "polls": True, "dismissed": dismissed}
     if request.htmx.target != "break":
         return render(request, "moderation/_exposure.html", context)
-    queue = named_queue(request.user, request.POST or request.GET)
+    queue = find_queue_for(request.user, request.POST or request.GET)
     back = queue.get_absolute_url() if queue else resolve_url("home")
     return render(request, "moderation/_break.html", {**context, "queue": queue, "back": back})
 
@@ -135,10 +141,10 @@ def _exposure(request: DeskRequest, *, dismissed: bool = False) -> HttpResponse:
 def rest(request: DeskRequest) -> HttpResponse:
     """Show the break page; a POST from the button releases the user's claims first."""
     if request.method == "POST":
-        wellbeing.rest(user=request.user)
-        queue = named_queue(request.user, request.POST)
+        wellbeing.start_break(user=request.user)
+        queue = find_queue_for(request.user, request.POST)
         address = resolve_url("moderation:rest")
         return panels.leave(request, f"{address}?queue={queue.slug}" if queue else address)
     return render(
-        request, "moderation/rest.html", {"queue": named_queue(request.user, request.GET)}
+        request, "moderation/rest.html", {"queue": find_queue_for(request.user, request.GET)}
     )

@@ -26,7 +26,7 @@ from moderation.presenters import SURROUNDS, panel, rail, stage, surround_after,
 from moderation.presenters.partials import hidden, part
 from moderation.queues import Queue
 from moderation.services import claims, decisions
-from moderation.views.access import DeskRequest, SeeOther, get_review_for, uuids
+from moderation.views.access import DeskRequest, SeeOther, get_review_for, parse_uuids
 from moderation.views.skips import skipped
 
 STATUS_OF: dict[type[decisions.DecisionError], int] = {
@@ -68,7 +68,7 @@ def refill_deck(request: DeskRequest, queue: Queue) -> HttpResponse:
     claimed = claims.claim_batch(user=request.user, **options)
     missing = options["count"] - len(claimed)
     if missing > 0 and "held" in request.POST:
-        shown = {*uuids(request.POST.getlist("have")), *(review.uuid for review in claimed)}
+        shown = {*parse_uuids(request.POST.getlist("have")), *(review.uuid for review in claimed)}
         options["count"] = missing
         claimed += claims.reclaim(user=request.user, shown=shown, **options)
     return render_deck(request, queue, preferences, claimed)
@@ -150,7 +150,7 @@ def show(
     if is_deck(request):
         return _panels([context], status=status)
     context |= rail(request.user) | {
-        "undo_seconds": undo_seconds(decisions.last_reversible(user=request.user)),
+        "undo_seconds": undo_seconds(decisions.find_undoable(user=request.user)),
         "undo_window": int(UNDO_WINDOW.total_seconds()),
     }
     return respond(

@@ -26,9 +26,9 @@ from moderation.views import panels, skips
 from moderation.views.access import (
     DeskRequest,
     SeeOther,
+    find_queue_for,
     get_queue_for,
     get_saved_queue_for,
-    named_queue,
 )
 
 SHEET_LENGTH = 60
@@ -39,12 +39,12 @@ def queue_list(request: DeskRequest) -> HttpResponse:
     rows = [
         (
             queue,
-            queues.bounded_count(queue.reviews(request.user)),
+            queues.count_bounded(queue.reviews(request.user)),
             oldest(queue.reviews(request.user)),
         )
-        for queue in queues.for_user(request.user)
+        for queue in queues.list_queues(request.user)
     ]
-    saved = queues.saved_for(request.user)
+    saved = queues.list_saved_queues(request.user)
     counted = list(zip(saved, count_each(saved, request.user), strict=True))
     return render(request, "moderation/queue_list.html", {"rows": rows, "saved": counted})
 
@@ -70,7 +70,7 @@ def _page(request: DeskRequest, queue: Queue, *, status: int = 200, **extra: Any
     if request.htmx and is_first and not page:
         return HttpResponse(status=204)  # a poll of an empty queue that is still empty
     skipped = skips.skipped(request, queue)
-    saved = queues.saved_for(request.user)
+    saved = queues.list_saved_queues(request.user)
     context: dict[str, Any] = {
         "queue": queue,
         "saved": next((one for one in saved if one.key == queue.key), None),
@@ -79,7 +79,7 @@ def _page(request: DeskRequest, queue: Queue, *, status: int = 200, **extra: Any
         "is_first": is_first,
         # An empty first page means an empty queue: skip the counts, which would each scan an index.
         "newest": _newest(rows) if is_not_empty else 0,
-        "count": queues.bounded_count(rows) if is_not_empty else "0",
+        "count": queues.count_bounded(rows) if is_not_empty else "0",
         "skipped": rows.filter(pk__in=skipped).count() if skipped else 0,
         "filters": QueueFilterForm(queue.filters),
         "may_share": queues.may_share(request.user),
@@ -124,12 +124,12 @@ def arrivals(request: DeskRequest, slug: str) -> HttpResponse:
     queue = get_queue_for(request.user, slug, request.GET)
     since = parse_integer(request.GET.get("since", ""))
     rows = queue.reviews(request.user)
-    fresh = "0" if since is None else queues.bounded_count(rows.filter(pk__gt=since))
+    fresh = "0" if since is None else queues.count_bounded(rows.filter(pk__gt=since))
     context = {
         "queue": queue,
         "since": "" if since is None else since,
         "fresh": fresh,
-        "count": queues.bounded_count(rows),
+        "count": queues.count_bounded(rows),
     }
     return render(request, "moderation/_arrivals.html", context)
 
@@ -140,7 +140,7 @@ def live(request: DeskRequest) -> HttpResponse:
     return render(
         request,
         "moderation/_rail.html",
-        {"queue": named_queue(request.user, request.GET), **rail(request.user)},
+        {"queue": find_queue_for(request.user, request.GET), **rail(request.user)},
     )
 
 

@@ -19,7 +19,7 @@ from moderation.presenters import entries
 from moderation.presenters.partials import hidden
 from moderation.services import decisions
 from moderation.services.exports import filter_decisions
-from moderation.views.access import DeskRequest, get_decision_for, get_review_for, named_queue
+from moderation.views.access import DeskRequest, find_queue_for, get_decision_for, get_review_for
 from moderation.views.panels import arrive, home_of, is_deck, leave, refuse
 
 RECORD_LENGTH = 50
@@ -34,7 +34,7 @@ def decision_reverse(request: DeskRequest, uuid: UUID) -> HttpResponse:
 @require_POST
 def undo(request: DeskRequest) -> HttpResponse:
     """Reverse the user's newest decision and return to its image."""
-    decision = decisions.last_reversible(user=request.user)
+    decision = decisions.find_undoable(user=request.user)
     if decision is not None:
         return _reverse(request, decision)
     sentence = "There is nothing of yours left to undo."
@@ -42,14 +42,17 @@ def undo(request: DeskRequest) -> HttpResponse:
         review = get_review_for(request.user, UUID(request.POST.get("review", "")))
     except ValueError:
         messages.info(request, sentence)
-        return leave(request, home_of(named_queue(request.user, request.POST)))
+        return leave(request, home_of(find_queue_for(request.user, request.POST)))
     return refuse(
-        request, review, named_queue(request.user, request.POST), decisions.ConflictError(sentence)
+        request,
+        review,
+        find_queue_for(request.user, request.POST),
+        decisions.ConflictError(sentence),
     )
 
 
 def _reverse(request: DeskRequest, decision: Decision) -> HttpResponse:
-    queue = named_queue(request.user, request.POST)
+    queue = find_queue_for(request.user, request.POST)
     try:
         decisions.reverse(
             decision=decision, user=request.user, note=request.POST.get("note", "")[:NOTE_MAX]

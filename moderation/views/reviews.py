@@ -18,11 +18,11 @@ from moderation.services import claims, decisions
 from moderation.views import skips, verdicts
 from moderation.views.access import (
     DeskRequest,
+    find_queue_for,
     get_review_for,
-    moment,
-    named_queue,
-    named_review,
-    uuids,
+    get_review_ref,
+    parse_timestamp,
+    parse_uuids,
 )
 from moderation.views.panels import (
     arrive,
@@ -39,14 +39,14 @@ from moderation.views.panels import (
 @require_GET
 def review_detail(request: DeskRequest, uuid: UUID) -> HttpResponse:
     review = get_review_for(request.user, uuid, for_screen=True)
-    return show(request, review, named_queue(request.user, request.GET))
+    return show(request, review, find_queue_for(request.user, request.GET))
 
 
 @require_POST
 def review_claim(request: DeskRequest, uuid: UUID) -> HttpResponse:
     """Claim this review, or renew the claim while it is shown."""
     review = get_review_for(request.user, uuid)
-    queue = named_queue(request.user, request.POST)
+    queue = find_queue_for(request.user, request.POST)
     try:
         review = decisions.claim(review=review, user=request.user)
     except decisions.DecisionError as error:
@@ -65,7 +65,7 @@ def review_claim(request: DeskRequest, uuid: UUID) -> HttpResponse:
 @require_POST
 def review_skip(request: DeskRequest, uuid: UUID) -> HttpResponse:
     review = get_review_for(request.user, uuid)
-    queue = named_queue(request.user, request.POST)
+    queue = find_queue_for(request.user, request.POST)
     decisions.skip(review=review, user=request.user)
     if queue is None:
         messages.info(request, f"Skipped image {review.asset.short_id}.")
@@ -76,8 +76,8 @@ def review_skip(request: DeskRequest, uuid: UUID) -> HttpResponse:
 
 @require_POST
 def decision_create(request: DeskRequest, uuid: UUID) -> HttpResponse:
-    review = named_review(request.user, uuid)
-    queue = named_queue(request.user, request.POST)
+    review = get_review_ref(request.user, uuid)
+    queue = find_queue_for(request.user, request.POST)
     try:
         given = verdicts.parse_verdict(request.POST)
         if queue is not None and is_deck(request):
@@ -109,7 +109,9 @@ def claim_renewal(request: DeskRequest) -> JsonResponse:
     Returns the UUIDs that are still held, and the new end of their claims.
     """
     until = timezone.now() + CLAIM_LASTS
-    held = claims.renew(user=request.user, uuids=uuids(request.POST.getlist("have")), until=until)
+    held = claims.renew(
+        user=request.user, uuids=parse_uuids(request.POST.getlist("have")), until=until
+    )
     return JsonResponse(
         {
             "held": [str(uuid) for uuid in held],
@@ -126,9 +128,9 @@ def claim_release(request: DeskRequest) -> HttpResponse:
     Sent when a person leaves or stops working. A browser may send it late, after the next page has
     loaded: ``until`` distinguishes claims that the next page has renewed.
     """
-    until = moment(request.POST.get("until", ""))
-    claims.release(user=request.user, uuids=uuids(request.POST.getlist("have")), until=until)
+    until = parse_timestamp(request.POST.get("until", ""))
+    claims.release(user=request.user, uuids=parse_uuids(request.POST.getlist("have")), until=until)
     claims.shorten_leases(
-        user=request.user, uuids=uuids(request.POST.getlist("lingers")), until=until
+        user=request.user, uuids=parse_uuids(request.POST.getlist("lingers")), until=until
     )
     return HttpResponse(status=204)

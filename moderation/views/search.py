@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods
 from generation import imaging
 from moderation.search import SearchForm, known
 from moderation.search import search as find
-from moderation.search.uploads import InMemory, likeness_of
+from moderation.search.uploads import InMemoryHandler, hash_upload
 from moderation.views.access import DeskRequest, SeeOther
 
 SUGGESTED = 200  # model names offered as suggestions
@@ -28,10 +28,10 @@ TEMPLATE = "moderation/search.html"
 @permission_required(PERMISSIONS, raise_exception=True)
 def search(request: DeskRequest) -> HttpResponse:
     if request.method == "POST":
-        request.upload_handlers = [InMemory(request)]
+        request.upload_handlers = [InMemoryHandler(request)]
         return _by_picture(request)
     form = SearchForm(request.GET)
-    context: dict[str, Any] = {"form": form, "models": known.models()[:SUGGESTED]}
+    context: dict[str, Any] = {"form": form, "models": known.list_models()[:SUGGESTED]}
     if not form.is_valid():
         return render(request, TEMPLATE, context, status=422)
     if form.given.keys() - {"wide"}:
@@ -46,7 +46,7 @@ def _by_picture(request: DeskRequest) -> HttpResponse:
     if file is None:
         return _refused(request, "Choose a picture first.", status=422)
     try:
-        like = likeness_of(file.read())
+        like = hash_upload(file.read())
     except imaging.UnreadableImageError as error:
         return _refused(request, str(error), status=422)
     except imaging.DecoderUnavailableError:
@@ -57,5 +57,9 @@ def _by_picture(request: DeskRequest) -> HttpResponse:
 
 
 def _refused(request: DeskRequest, sentence: str, *, status: int) -> HttpResponse:
-    context = {"form": SearchForm({}), "models": known.models()[:SUGGESTED], "refusal": sentence}
+    context = {
+        "form": SearchForm({}),
+        "models": known.list_models()[:SUGGESTED],
+        "refusal": sentence,
+    }
     return render(request, TEMPLATE, context, status=status)

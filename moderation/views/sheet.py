@@ -25,7 +25,7 @@ from moderation.presenters.exposure import seen_by
 from moderation.queues import Queue
 from moderation.services import batches, bulk_claims, decisions
 from moderation.views import skips, verdicts
-from moderation.views.access import DeskRequest, SeeOther, get_queue_for, uuids
+from moderation.views.access import DeskRequest, SeeOther, get_queue_for, parse_uuids
 from moderation.views.panels import STATUS_OF, leave
 from moderation.views.verdicts import ParsedVerdict
 
@@ -49,7 +49,7 @@ def sheet_return(request: DeskRequest, slug: str) -> HttpResponse:
     """Release the rest of the sheet; with ``next``, skip it and claim another sheet."""
     queue = get_queue_for(request.user, slug, request.GET)
     back = bulk_claims.release(
-        user=request.user, queue=queue, uuids=uuids(request.POST.getlist("shown"))
+        user=request.user, queue=queue, uuids=parse_uuids(request.POST.getlist("shown"))
     )
     if "next" in request.POST:
         skips.remember(request, queue, *back)
@@ -81,8 +81,8 @@ def _preview(request: DeskRequest, options: SheetOptions) -> HttpResponse:
     marked = screen.marked(
         user=request.user,
         options=options,
-        shown=set(uuids(data.getlist("shown"))),
-        chosen=set(uuids(data.getlist("tile"))),
+        shown=set(parse_uuids(data.getlist("shown"))),
+        chosen=set(parse_uuids(data.getlist("tile"))),
         the_rest=the_rest,
     )
     if not marked.reviews:
@@ -106,20 +106,20 @@ def _confirm(request: DeskRequest, options: SheetOptions) -> HttpResponse:
 
 def _given(data: QueryDict, *, wants_reason: bool = True) -> ParsedVerdict:
     given = verdicts.parse_verdict(data, wants_reason=wants_reason)
-    decisions.checked_categories(given["verdict"], given["categories"])
+    decisions.check_categories(given["verdict"], given["categories"])
     return given
 
 
 def _batch(request: DeskRequest) -> UUID | None:
-    return next(iter(uuids(request.POST.getlist("batch"))), None)
+    return next(iter(parse_uuids(request.POST.getlist("batch"))), None)
 
 
 def _reviews(request: DeskRequest, queue: Queue) -> list[Review]:
     """Return the previewed reviews, without those that the user holds through another queue."""
     rows = Review.objects.filter(
-        uuid__in=uuids(request.POST.getlist("review"))[: batches.LIMIT + 1]
+        uuid__in=parse_uuids(request.POST.getlist("review"))[: batches.LIMIT + 1]
     )
-    here = {review.pk for review in bulk_claims.on_sheet(user=request.user, queue=queue)}
+    here = {review.pk for review in bulk_claims.list_sheet(user=request.user, queue=queue)}
     return [review for review in rows if review.pk in here or not review.is_held_by(request.user)]
 
 
@@ -140,7 +140,7 @@ def finish(
 def _next(request: DeskRequest, options: SheetOptions) -> HttpResponse:
     avoided = Preferences.of(request.user).avoided_today()
     queue, skipped = options.queue, skips.skipped(request, options.queue)
-    if not bulk_claims.fill(user=request.user, queue=queue, skipped=skipped, avoided=avoided):
+    if not bulk_claims.fill_sheet(user=request.user, queue=queue, skipped=skipped, avoided=avoided):
         messages.info(request, f"Nothing is left for you in “{queue.name}”.")
         return leave(request, queue.get_absolute_url())
     return show(request, options) if request.htmx else SeeOther(options.address)
@@ -180,10 +180,10 @@ def _refuse(
     """Return the step that failed, with the error."""
     status, problem = STATUS_OF[type(error)], str(error)
     given = request.POST.get("verdict", "")
-    wanted = set(uuids(request.POST.getlist("review")))
+    wanted = set(parse_uuids(request.POST.getlist("review")))
     here = [
         one
-        for one in bulk_claims.on_sheet(user=request.user, queue=options.queue)
+        for one in bulk_claims.list_sheet(user=request.user, queue=options.queue)
         if one.uuid in wanted
     ]
     if request.POST.get("step") == "confirm" and here and given in Verdict.values:
@@ -195,7 +195,7 @@ def _refuse(
 
 def _context(request: DeskRequest, options: SheetOptions, **extra: Any) -> dict[str, Any]:
     result = batch_of(user=request.user, uuid=options.batch) if options.batch else None
-    marked = set(uuids(request.POST.getlist("tile")))
+    marked = set(parse_uuids(request.POST.getlist("tile")))
     return {
         "part": ACT,
         "exposure": seen_by(request.user),
@@ -219,13 +219,13 @@ def _about(
         reviews,
         options=options,
         preferences=Preferences.of(request.user),
-        seen=set(uuids(data.getlist("seen"))),
+        seen=set(parse_uuids(data.getlist("seen"))),
     )
     return {
         "verdict": verdict,
         "images": images,
         "unseen": sum(not image["is_seen"] for image in images),
-        "category_names": taxonomy.names(sorted(set(data.getlist("categories"))))
+        "category_names": taxonomy.join_names(sorted(set(data.getlist("categories"))))
         if verdict == Verdict.REJECT
         else "",
         "categories": data.getlist("categories"),

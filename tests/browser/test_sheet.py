@@ -250,7 +250,8 @@ def test_leaving_gives_the_sheet_back_and_loading_it_again_does_not(
         page.wait_for_timeout(50)
 
     assert {
-        review.claimed_until <= timezone.now() + claims.LINGERS for review in Review.objects.all()
+        review.claimed_until <= timezone.now() + claims.SHORT_LEASE
+        for review in Review.objects.all()
     } == {True}
 
 

@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from moderation.models import ChainHead, Classification, Decision, Label, Review, Verdict
-from moderation.models.classification_summary import pack
+from moderation.models.classification_summary import serialize
 from moderation.services import classification
 
 HTMX = {"HX-Request": "true"}
@@ -47,7 +47,7 @@ def label(
     run, _ = runs.get_or_create(
         asset=review.asset, classifier=classifier, version="1", defaults={"status": "done"}
     )
-    classification.note_found(
+    classification.add_found_categories(
         review, [Label.objects.create(classification=run, category=category, confidence=confidence)]
     )
 
@@ -55,7 +55,7 @@ def label(
 def keep_said(review: Review) -> None:
     """As intake does when the last classifier has ended, for rows that a test has made itself."""
     Review.objects.filter(pk=review.pk).update(
-        classification_summary=pack(Classification.objects.of(review.asset_id))
+        classification_summary=serialize(Classification.objects.of(review.asset_id))
     )
 
 

@@ -20,10 +20,10 @@ from moderation.search import sample
 def _nothing_kept() -> Iterator[None]:
     """Names and samples are kept for minutes; each test has its own images."""
     cache.clear()
-    sample.forget()
+    sample.clear_sample()
     yield
     cache.clear()
-    sample.forget()
+    sample.clear_sample()
 
 
 def look(client: Client, q: str = "", /, **fields: Any) -> Any:

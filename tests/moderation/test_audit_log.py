@@ -13,7 +13,7 @@ from django.db import DatabaseError, connection, transaction
 from moderation.models import Decision, Policy, Review, Verdict
 from moderation.models.decisions import verify_chain
 from moderation.services import decisions
-from moderation.services.audit_log import record_decision, verify
+from moderation.services.audit_log import record_decision, verify_record
 from tests.moderation.page_helpers import record_as_before
 
 Make = Callable[..., Any]
@@ -138,7 +138,7 @@ def test_a_record_stays_whole_and_append_only_when_its_table_is_copied(
         call_command("migrate", "moderation", *names, verbosity=0)
 
     assert [row.hash for row in Decision.objects.order_by("sequence")] == [row.hash for row in made]
-    assert verify()[1] == []
+    assert verify_record()[1] == []
     for change in (
         lambda: Decision.objects.update(note="forged"),
         lambda: Decision.objects.all()._raw_delete("default"),

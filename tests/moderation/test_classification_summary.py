@@ -19,7 +19,7 @@ from django.test.utils import CaptureQueriesContext
 from generation.models import Asset, Source
 from moderation.classifiers.base import Assessment, Box, ClassifierError, Coverage, Finding
 from moderation.models import Classification, Review
-from moderation.models.classification_summary import Run, pack, unpack
+from moderation.models.classification_summary import RunSummary, deserialize, serialize
 from moderation.services import classification
 from tests.moderation.page_helpers import As, page_of
 
@@ -64,10 +64,10 @@ def asset(
 def answer(asset: Asset) -> Review:
     """One finds something, the next only scores it, a third cannot judge it."""
     first, *others = asset.classifications.order_by("pk")
-    classification.finish(first, SEEN, duration_ms=1)
+    classification.store_result(first, SEEN, duration_ms=1)
     for run in others[:-1]:
-        classification.finish(run, SCORED, duration_ms=1)
-    classification.take_error(others[-1], ClassifierError("It was asleep."))
+        classification.store_result(run, SCORED, duration_ms=1)
+    classification.handle_error(others[-1], ClassifierError("It was asleep."))
     return Review.objects.get(asset=asset)
 
 
@@ -82,7 +82,7 @@ def labels_on(client: Client, review: Review) -> str:
 def test_nothing_is_kept_while_one_of_them_still_looks(
     client_of: As, asset: Asset, moderator: User
 ) -> None:
-    classification.finish(asset.classifications.order_by("pk")[0], SEEN, duration_ms=1)
+    classification.store_result(asset.classifications.order_by("pk")[0], SEEN, duration_ms=1)
 
     review = Review.objects.get(asset=asset)
 
@@ -131,10 +131,10 @@ def test_what_is_kept_needs_no_other_table(client_of: As, asset: Asset, moderato
 def test_it_comes_back_as_it_went_in(asset: Asset) -> None:
     review = answer(asset)
 
-    runs = unpack(review.classification_summary)
+    runs = deserialize(review.classification_summary)
 
-    assert runs == unpack(pack(Classification.objects.of(asset.pk)))
-    assert [type(run) for run in runs] == [Run] * asset.classifications.count()
+    assert runs == deserialize(serialize(Classification.objects.of(asset.pk)))
+    assert [type(run) for run in runs] == [RunSummary] * asset.classifications.count()
     first = runs[0]
     assert [part.box for part in first.parts] == [[0.1, 0.2, 0.3, 0.4], [0.5, 0.2, 0.3, 0.4], None]
     assert first.details == {"drugs-tobacco": ["tobacco", "pipe"]}

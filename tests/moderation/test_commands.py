@@ -187,7 +187,7 @@ def test_an_image_with_more_frames_than_were_kept_goes_to_a_person(
 def test_the_demo_approves_its_own_pictures_and_queues_a_newcomers(db: None, settings: Any) -> None:
     settings.DEBUG = True
     run("demo")
-    rules = classification.rules_of(Policy.objects.active())
+    rules = classification.build_rules(Policy.objects.active())
     sandbox = Evidence(label="Sandbox", covers=[category.slug for category in taxonomy.L1])
     local = Evidence(label="Local detector", silence_counts=False, is_local=True)
 

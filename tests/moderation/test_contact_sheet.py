@@ -131,7 +131,7 @@ def test_two_people_at_once_get_disjoint_sheets(
         try:
             start.wait()
             for _ in range(3):
-                bulk_claims.fill(user=person, queue=QUEUES["waiting"])
+                bulk_claims.fill_sheet(user=person, queue=QUEUES["waiting"])
         except Exception as fault:
             faults.append(fault)
         finally:
@@ -145,7 +145,7 @@ def test_two_people_at_once_get_disjoint_sheets(
 
     assert faults == []
     owned = [
-        {one.pk for one in bulk_claims.on_sheet(user=person, queue=QUEUES["waiting"])}
+        {one.pk for one in bulk_claims.list_sheet(user=person, queue=QUEUES["waiting"])}
         for person in people
     ]
     assert sum(len(pks) for pks in owned) == len(set().union(*owned)) == 12
@@ -196,7 +196,7 @@ def test_leaving_and_working_reach_a_whole_sheet(
     reviews, client = [make_review() for _ in range(3)], client_of(moderator)
     claim(client)
     have = ["7c2ee4a1-16be-4ff3-9b37-000000000000"] * (
-        bulk_claims.SHEET_SIZE + bulk_claims.ALIKE_MAX - 3
+        bulk_claims.SHEET_SIZE + bulk_claims.DUPLICATES_MAX - 3
     )
     have += [str(review.uuid) for review in reviews]
 
@@ -350,7 +350,7 @@ def test_the_rest_of_a_group_is_claimed_with_its_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(bulk_claims, "SHEET_SIZE", 1)
-    monkeypatch.setattr(bulk_claims, "ALIKE_MAX", 3)
+    monkeypatch.setattr(bulk_claims, "DUPLICATES_MAX", 3)
     group = alike(make_review, 6)
     group[1].claim_for(other_moderator)
     Review.objects.filter(pk=group[2].pk).update(risk=5)

@@ -166,7 +166,7 @@ def test_undo_gives_the_review_back_to_who_decided_it(make_review: Make, moderat
         review=review, user=moderator, verdict=Verdict.REJECT, categories=["gambling"]
     )
 
-    assert decisions.last_reversible(user=moderator) == decision
+    assert decisions.find_undoable(user=moderator) == decision
     reversal = decisions.reverse(decision=decision, user=moderator)
 
     review.refresh_from_db()
@@ -187,10 +187,10 @@ def test_undo_goes_back_one_decision_at_a_time(make_review: Make, moderator: Use
         )
 
     for expected in reversed(made):
-        decision = decisions.last_reversible(user=moderator)
+        decision = decisions.find_undoable(user=moderator)
         assert decision == expected
         decisions.reverse(decision=decision, user=moderator)
-    assert decisions.last_reversible(user=moderator) is None
+    assert decisions.find_undoable(user=moderator) is None
 
 
 def test_an_escalation_can_be_taken_back(make_review: Make, moderator: User) -> None:
@@ -236,7 +236,7 @@ def test_after_the_undo_window_only_a_senior_reverses(
         decisions.reverse(decision=decision, user=other_moderator)
     with monkeypatch.context() as clock:
         clock.setattr(timezone, "now", lambda: later)
-        assert decisions.last_reversible(user=moderator) is None
+        assert decisions.find_undoable(user=moderator) is None
         with pytest.raises(decisions.NotPermittedError, match="time to undo is over"):
             decisions.reverse(decision=decision, user=moderator)
         with pytest.raises(decisions.InvalidDecisionError, match="Say why"):

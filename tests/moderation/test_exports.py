@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from generation.models import GenerationRequest, Source
 from moderation.models import Decision, Policy, PolicyActivation, Review, Verdict
 from moderation.services import decisions, policies
-from moderation.services.audit_log import record_decision, verify
-from moderation.services.exports import COLUMNS, cell, csv_pieces
+from moderation.services.audit_log import record_decision, verify_record
+from moderation.services.exports import COLUMNS, escape_cell, iter_csv
 from tests.moderation.page_helpers import record_as_before
 
 Make = Callable[..., Any]
@@ -147,7 +147,7 @@ INVISIBLE = (
 @given(st.text(max_size=40) | st.text(alphabet=INVISIBLE + STARTERS + "a1'", max_size=8))
 def test_no_cell_ever_starts_like_a_formula(text: str) -> None:
     stream = io.StringIO(newline="")
-    csv.writer(stream, quoting=csv.QUOTE_ALL, lineterminator="\r\n").writerow([cell(text)])
+    csv.writer(stream, quoting=csv.QUOTE_ALL, lineterminator="\r\n").writerow([escape_cell(text)])
     (row,) = csv.reader(io.StringIO(stream.getvalue(), newline=""))
 
     assert not row[0].lstrip(INVISIBLE).startswith(tuple(STARTERS))
@@ -158,9 +158,9 @@ def test_no_invisible_character_hides_a_formula() -> None:
     texts = [
         f"{hidden}{starter}1" for hidden in ["", *INVISIBLE, INVISIBLE] for starter in STARTERS
     ]
-    assert [text for text in texts if cell(text) != f"'{text}"] == []
+    assert [text for text in texts if escape_cell(text) != f"'{text}"] == []
     kept = ["é=1", "a=1", "1-1", "\u200ba=1", "…=1", "'=1", "(=1)", "한국=1", "", " ", "\u200b"]
-    assert [cell(text) for text in kept] == kept
+    assert [escape_cell(text) for text in kept] == kept
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_no_invisible_character_hides_a_formula() -> None:
     ["=1+1", "+1", "-1", "@A1", "|x", "%x", "\t=1", "\r=1", "  =1", "\u200b=1", "＝1", "\ufeff@x"],
 )
 def test_each_known_trigger_is_defused(text: str) -> None:
-    assert cell(text) == f"'{text}"
+    assert escape_cell(text) == f"'{text}"
 
 
 def test_cells_are_written_as_people_and_programs_expect_them(
@@ -208,7 +208,7 @@ def test_the_header_comes_first_and_one_query_reads_the_rest(
     record: list[Decision], django_assert_num_queries: Any
 ) -> None:
     with django_assert_num_queries(1):
-        pieces = csv_pieces(Decision.objects.all())
+        pieces = iter_csv(Decision.objects.all())
         header = next(pieces)
         assert (header.rows, header.text[0]) == (0, "\ufeff")
         assert [piece.rows for piece in pieces] == [4]
@@ -285,7 +285,7 @@ def test_each_row_says_which_policy_routed_the_image_and_which_was_in_force(
 
     assert (row["policy_version"], row["policy_in_force"]) == ("1", "2")
     assert decision.policy_in_force == second
-    assert verify()[1] == []
+    assert verify_record()[1] == []
 
 
 def test_what_was_in_force_is_known_of_decisions_from_before_it_was_noted(
@@ -301,7 +301,7 @@ def test_what_was_in_force_is_known_of_decisions_from_before_it_was_noted(
     (exported,) = read(client_of(senior).get("/exports/decisions.csv"))
 
     assert exported["policy_in_force"] == "1"
-    assert verify()[1] == []
+    assert verify_record()[1] == []
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_what_is_old_goes_and_what_is_new_stays(moderator: User, key: ApiKey) ->
     assert set(chores) == set(housekeeping.CHORES)
     for chore in chores.values():
         assert (chore.error, chore.finished_at is not None) == ("", True)
-        assert chore.due_at > timezone.now() + housekeeping.EVERY / 2
+        assert chore.due_at > timezone.now() + housekeeping.INTERVAL / 2
     assert chores["sessions"].deleted == 1
     assert chores["log-in attempts"].deleted == 3
 

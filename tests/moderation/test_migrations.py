@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from generation.models import Source
 from moderation.models import Label, Policy, PolicyActivation, Review
-from moderation.models.found_categories import bits_of
+from moderation.models.found_categories import combine_bits
 from moderation.services import policies
 from tests.moderation.page_helpers import Make, keep_said, label
 
@@ -45,7 +45,7 @@ def test_what_can_be_known_of_older_rows_is_filled_in(make_review: Make) -> None
     confidences = {part[0]: part[1] for run in parts_of(scenario) for part in run["parts"]}
     assert confidences["violence"] is None
     assert confidences["alcohol.use"] == "85.00"
-    assert scenario.found == bits_of(["violence", "alcohol"])
+    assert scenario.found == combine_bits(["violence", "alcohol"])
     assert Review.objects.get(pk=bare.pk).found == 0
     first.refresh_from_db()
     assert [row.created_at for row in PolicyActivation.objects.filter(policy=first)] == [

@@ -327,7 +327,7 @@ def test_a_score_never_approves_and_never_rejects_what_its_categories_own_rules_
     if scored is Outcome.APPROVE:
         assert policy.nsfw.review_at is None or score < policy.nsfw.review_at
     if scored is Outcome.REJECT and without is not Outcome.REJECT:
-        meant = taxonomy.level_categories(2 if level is None else level)
+        meant = taxonomy.list_level_categories(2 if level is None else level)
         own = [policy.for_category(slug) for slug in meant]
         assert (2 if level is None else level) <= policy.nsfw_level
         assert all(rule and rule.reject_at is not None and score >= rule.reject_at for rule in own)

@@ -159,7 +159,7 @@ def test_classifying_counts_too_but_novitas_detection_not_twice(
             cost=Decimal(cost),
             finished_at=timezone.now(),
         )
-    assert costs.billed_since(spending.today()) == Decimal("0.25")
+    assert costs.sum_billed(spending.today()) == Decimal("0.25")
     assert spending.total(spending.today()) == Decimal("0.25")
     text = page(operator)
     assert '<span class="num">1</span> image, <span class="num">0.2500</span> USD' in text

@@ -62,7 +62,7 @@ def test_it_adds_up_what_people_did(
     decisions.reverse(decision=reversed_one, user=senior, note="No")
     judge(make_review(), moderator, "approve")
     WordStatsProgress.objects.get_or_create(pk=1)
-    statistics.learn(go_on=lambda: True)
+    statistics.count_record(go_on=lambda: True)
 
     text = client_of(senior).get(QUALITY).content.decode()
 

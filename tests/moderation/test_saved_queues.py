@@ -195,10 +195,14 @@ def test_saved_queues_are_offered_by_name_ones_own_first(
     keep(moderator, "zoo", "source=upload")
     keep(moderator, "Wine", "category=alcohol")
 
-    assert [queue.name for queue in queues.saved_for(moderator)] == ["Wine", "zoo", "Arms"]
-    assert [queue.name for queue in queues.saved_for(other_moderator)] == ["Arms"]
-    assert [queue.name for queue in queues.saved_for(senior)] == ["Arms", "For seniors", "Private"]
-    arms = queues.saved_for(moderator)[2]
+    assert [queue.name for queue in queues.list_saved_queues(moderator)] == ["Wine", "zoo", "Arms"]
+    assert [queue.name for queue in queues.list_saved_queues(other_moderator)] == ["Arms"]
+    assert [queue.name for queue in queues.list_saved_queues(senior)] == [
+        "Arms",
+        "For seniors",
+        "Private",
+    ]
+    arms = queues.list_saved_queues(moderator)[2]
     assert (arms.key, arms.get_absolute_url()) == (
         "waiting?category=violence",
         "/queues/waiting/?category=violence",

@@ -61,7 +61,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A window of four images, and two are many."""
     monkeypatch.setattr(plan, "WINDOW", 4)
     monkeypatch.setattr(conditions, "RARE", 1)
-    monkeypatch.setattr(conditions, "LISTS", 5)
+    monkeypatch.setattr(conditions, "INTERSECTION_COST_MAX", 5)
 
 
 @pytest.fixture
@@ -152,8 +152,8 @@ def test_words_are_weighed_before_the_index_is_asked(reviews: list[Review], smal
         assert Words(parse("h*").terms).ids(ALL) is None
 
     assert len(queries) == 3  # the sample, once
-    assert sample.take().how_many([" dawn "]) == 1
-    assert sample.take().how_many([" harbour "]) == 10
+    assert sample.get_sample().how_many([" dawn "]) == 1
+    assert sample.get_sample().how_many([" harbour "]) == 10
 
 
 def test_a_window_that_ends_says_so_and_leads_on(
@@ -198,7 +198,7 @@ def test_narrowing_goes_through_its_ids_piece_by_piece(
 
 
 def test_names_of_models_are_read_from_one_to_the_next(reviews: list[Review]) -> None:
-    assert known.models() == ["alder", "birch"]
+    assert known.list_models() == ["alder", "birch"]
 
 
 # --- What looks alike ---
@@ -271,7 +271,7 @@ def test_a_walk_goes_down_the_ids_and_looks_other_rows_up(db: None, condition: C
 
 @sqlite_only
 def test_the_floor_of_a_window_is_read_from_the_index_alone(db: None) -> None:
-    walked = captured_steps(lambda: plan._floor(Span(5, 900)))[0]
+    walked = captured_steps(lambda: plan._find_floor(Span(5, 900)))[0]
 
     assert "COVERING INDEX" in walked, walked
     assert "SCAN" not in walked, walked
@@ -311,11 +311,11 @@ def test_ids_hashes_words_and_bands_are_looked_up(db: None) -> None:
     uuid = parse("3f2a9c1e").id_range
     assert uuid is not None
     for act in (
-        lambda: page._named_by(Q(uuid=uuid[0])),
-        lambda: page._named_by(Q(uuid__range=uuid)),
-        lambda: page._same("a" * 64),
+        lambda: page._find_by_id(Q(uuid=uuid[0])),
+        lambda: page._find_by_id(Q(uuid__range=uuid)),
+        lambda: page._find_same("a" * 64),
         lambda: image_search.nearest(bytes(32), within=image_search.WIDE),
-        known._models,
+        known._read_models,
     ):
         for made in captured_steps(act):
             assert "SCAN generation_" not in made

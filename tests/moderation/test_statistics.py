@@ -56,7 +56,7 @@ def made(make_review: Make, make_request: Ask) -> Callable[..., list[Review]]:
 
 
 def learn() -> None:
-    statistics.learn(go_on=lambda: True)
+    statistics.count_record(go_on=lambda: True)
 
 
 def tally(word: str) -> tuple[int, int]:
@@ -190,9 +190,9 @@ def test_a_crash_in_the_middle_counts_nothing_and_loses_nothing(
         real(changes)
         raise Killed
 
-    real = statistics._store
+    real = statistics._store_changes
     with monkeypatch.context() as broken:
-        broken.setattr(statistics, "_store", die)
+        broken.setattr(statistics, "_store_changes", die)
         with pytest.raises(Killed), transaction.atomic():
             statistics.count_batch()
     assert tally("dagger") == (0, 0)
@@ -242,18 +242,18 @@ def test_two_workers_at_once_count_everything_once(
 def test_it_is_due_with_enough_or_after_a_while(
     made: Callable[..., list[Review]], moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not statistics.due().exists()
+    assert not statistics.find_due().exists()
     decision = judge(made("a dagger")[0], moderator, "reject")
-    assert not statistics.due().exists()
+    assert not statistics.find_due().exists()
     with monkeypatch.context() as clock:
-        clock.setattr(timezone, "now", lambda: decision.created_at + statistics.OLD_ENOUGH)
-        assert statistics.due().exists()
-    monkeypatch.setattr(statistics, "ENOUGH", 1)
-    assert statistics.due().exists()
+        clock.setattr(timezone, "now", lambda: decision.created_at + statistics.WAIT_MAX)
+        assert statistics.find_due().exists()
+    monkeypatch.setattr(statistics, "BATCH_MIN", 1)
+    assert statistics.find_due().exists()
 
     tasks.learn()
 
-    assert not statistics.due().exists()
+    assert not statistics.find_due().exists()
     assert tally("dagger") == (1, 1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from moderation import external_labels, taxonomy
-from moderation.external_labels import detail, resolve
+from moderation.external_labels import find_detail, resolve
 
 # What Scenario's API sends today, and what it sent until 4 March 2024.
 API = {
@@ -83,8 +83,12 @@ def test_every_value_of_the_api_is_understood(value: str, category: str) -> None
 
 
 def test_drugs_and_tobacco_stay_apart_as_details() -> None:
-    assert (detail("drugs"), detail("tobacco"), detail("alcohol")) == ("drugs", "tobacco", "")
-    assert detail("Drugs & Tobacco") == ""
+    assert (find_detail("drugs"), find_detail("tobacco"), find_detail("alcohol")) == (
+        "drugs",
+        "tobacco",
+        "",
+    )
+    assert find_detail("Drugs & Tobacco") == ""
 
 
 @pytest.mark.parametrize("first", TABLE)
@@ -92,11 +96,11 @@ def test_every_name_of_the_table_is_understood(first: str) -> None:
     top = resolve(first)
     assert top is not None
     assert (top.name, top.level) == (first, 1)
-    assert [child.name for child in taxonomy.children(top.slug)] == TABLE[first]
+    assert [child.name for child in taxonomy.list_children(top.slug)] == TABLE[first]
     for name in TABLE[first]:
         found = resolve(name)
         assert found is not None
-        assert (found.name, found.parent, detail(name)) == (name, top.slug, "")
+        assert (found.name, found.parent, find_detail(name)) == (name, top.slug, "")
 
 
 def test_the_table_is_the_whole_taxonomy() -> None:
@@ -107,7 +111,7 @@ def test_the_table_is_the_whole_taxonomy() -> None:
 def test_the_third_level_is_a_detail_of_the_second(second: str) -> None:
     for name in THIRD[second]:
         assert slug(name) == slug(second)
-        assert detail(name) == name
+        assert find_detail(name) == name
 
 
 def test_how_it_is_spelt_tells_the_old_first_level_from_the_second() -> None:
@@ -139,7 +143,7 @@ def test_names_of_the_older_model_are_understood(name: str) -> None:
 )
 def test_an_unknown_name_is_nothing(name: str) -> None:
     assert resolve(name) is None
-    assert detail(name) == ""
+    assert find_detail(name) == ""
 
 
 def test_our_own_slugs_and_names_come_back() -> None:

@@ -130,7 +130,7 @@ def welcome() -> str:
     people = get_user_model()._default_manager.filter(username=demo.PEOPLE[0].username)
     known = any(person.check_password(settings.DEMO_PASSWORD) for person in people)
     connections.close_all()
-    log_ins = f"\n{demo.log_ins(settings.DEMO_PASSWORD)}\n" if known else ""
+    log_ins = f"\n{demo.describe_accounts(settings.DEMO_PASSWORD)}\n" if known else ""
     return f"\nLoupe runs at http://{HOST}:{settings.PORT}/ (Ctrl-C stops it)\n{log_ins}"
 
 

@@ -62,7 +62,7 @@ def ready() -> DueQuerySet[Delivery]:
 
 
 def is_due() -> bool:
-    return ready().due().exists() or webhook_events.owed().exists()
+    return ready().due().exists() or webhook_events.find_owed().exists()
 
 
 def deliver(*, go_on: Callable[[], bool]) -> None:

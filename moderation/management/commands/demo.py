@@ -94,7 +94,7 @@ class Command(BaseCommand):
     def _fields(self, number: int, prompt: demo.Prompt) -> dict[str, Any]:
         width, height = prompt.size
         return {
-            "model_name": demo.model_for(number),
+            "model_name": demo.choose_model(number),
             "prompt": prompt.text,
             "negative_prompt": prompt.negative,
             "width": width,
@@ -117,4 +117,4 @@ class Command(BaseCommand):
                 " to reset)."
             )
             return
-        self.stdout.write(demo.log_ins(password))
+        self.stdout.write(demo.describe_accounts(password))

@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from moderation.forms.decisions import DecisionFilterForm
-from moderation.services.exports import CsvChunk, complaints, csv_pieces, filter_decisions
+from moderation.services.exports import CsvChunk, describe_errors, filter_decisions, iter_csv
 
 
 class Command(BaseCommand):
@@ -34,8 +34,8 @@ class Command(BaseCommand):
         names = DecisionFilterForm.base_fields
         form = DecisionFilterForm({name: options.get(name) or "" for name in names})
         if not form.is_valid():
-            raise CommandError(complaints(form, prefix="--"))
-        pieces = csv_pieces(filter_decisions(form.cleaned_data))
+            raise CommandError(describe_errors(form, prefix="--"))
+        pieces = iter_csv(filter_decisions(form.cleaned_data))
         if output is None:
             for piece in pieces:
                 sys.stdout.write(piece.text)

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from moderation.services.audit_log import verify
+from moderation.services.audit_log import verify_record
 
 
 class Command(BaseCommand):
@@ -14,7 +14,7 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        verification, faults = verify()
+        verification, faults = verify_record()
         if faults:
             raise CommandError("\n".join(faults))
         self.stdout.write(

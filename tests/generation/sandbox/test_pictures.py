@@ -91,7 +91,7 @@ def test_the_cards_are_exactly_the_taxonomy() -> None:
 @pytest.mark.parametrize("level", taxonomy.LEVELS)
 def test_novita_sees_the_same_categories_as_in_the_taxonomy(level: int) -> None:
     seen = {card.slug for card in CARDS if novita_confidence(((card.slug, 50),), level)}
-    named = set(taxonomy.level_categories(level))
+    named = set(taxonomy.list_level_categories(level))
     assert named <= seen
     assert {taxonomy.get(slug).l1 for slug in seen} == {taxonomy.get(slug).l1 for slug in named}
 

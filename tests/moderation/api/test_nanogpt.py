@@ -262,7 +262,7 @@ def test_false_is_never_more_than_the_policy_would_approve(
     key: str, settings: Any, monkeypatch: pytest.MonkeyPatch, change: dict[str, bool]
 ) -> None:
     Policy.objects.update(**{"may_approve": True, "trusts_local_silence": True})
-    monkeypatch.setattr(classifiers, "judging_bytes", lambda: [Quiet()])
+    monkeypatch.setattr(classifiers, "list_bytes_classifiers", lambda: [Quiet()])
     images = {"imageDataUrls": [data_url(CLEAN), data_url(NUDE)]}
     monkeypatch.setattr(classifiers, "silence_counts", lambda slug: False)
     assert classify(key, images).json()["has_nsfw_concepts"] == [False, False]

@@ -234,7 +234,7 @@ def test_a_decision_succeeds_whatever_becomes_of_its_event(
 ) -> None:
     """Somebody queues the same event between our look and our row, and nobody can be woken."""
     order(key, hook, prompt=WHISKY)
-    queue = webhook_events._queue
+    queue = webhook_events._queue_event
 
     def overtaken(request: GenerationRequest, kind: str, number: int) -> None:
         Delivery.objects.create(request=request, kind=kind, round=number, due_at=timezone.now())
@@ -243,7 +243,7 @@ def test_a_decision_succeeds_whatever_becomes_of_its_event(
     def no_broker(name: str) -> bool:
         raise OSError("no broker")
 
-    monkeypatch.setattr(webhook_events, "_queue", overtaken)
+    monkeypatch.setattr(webhook_events, "_queue_event", overtaken)
     monkeypatch.setattr("generation.jobs.send_wakeup", no_broker)
     decide(moderator, Verdict.APPROVE)
 

@@ -161,7 +161,7 @@ def test_resizing_is_antialiased() -> None:
 def test_large_and_long_pictures_get_a_second_look(
     size: tuple[int, int], looks: tuple[int, ...]
 ) -> None:
-    assert nudenet.looks_for(size) == looks
+    assert nudenet.choose_input_sizes(size) == looks
 
 
 # --- Post-processing ---
@@ -232,7 +232,7 @@ def test_suppression_equals_the_plain_loop() -> None:
     for row in sorted(rows, key=lambda row: -row[1]):
         rivals = [other for other in kept if other[0] == row[0]]
         if all(
-            nudenet._overlaps(np.stack([row[2:], other[2:]]))[0, 1] <= THRESHOLDS["overlap"]
+            nudenet._compute_overlaps(np.stack([row[2:], other[2:]]))[0, 1] <= THRESHOLDS["overlap"]
             for other in rivals
         ):
             kept.append(row)

@@ -208,7 +208,7 @@ def test_a_turn_that_ends_gives_back_what_it_has_not_asked_about(
     rows = Classification.objects.filter(status=Status.QUEUED).claim(
         limit=10, lease=remote_classification.LEASE, count_attempt=True
     )
-    remote_classification.ask(
+    remote_classification.classify_batch(
         classifier=classifiers.remote()["nanogpt"], rows=rows, go_on=lambda: False
     )
     assert calls == [4, 1]
