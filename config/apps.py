@@ -7,7 +7,7 @@ from django.apps import AppConfig
 from django.db.backends.signals import connection_created
 from django.db.models.signals import pre_save
 
-from config.thread_connections import close_with_thread
+from config.thread_connections import close_abandoned
 
 
 def drop_parameters(instance: Any, **_: Any) -> None:
@@ -29,5 +29,5 @@ class LoupeConfig(AppConfig):
     def ready(self) -> None:
         from config import checks  # noqa: F401  # the import registers the checks
 
-        connection_created.connect(close_with_thread)
+        connection_created.connect(close_abandoned)
         pre_save.connect(drop_parameters, sender="axes.AccessAttempt")
