@@ -52,11 +52,11 @@ _PREVIEW: Final = re.compile(r"data:image/webp;base64,[A-Za-z0-9+/]{1,2000}={0,2
 _MAGIC: Final = {"png": b"\x89PNG\r\n\x1a\n", "jpeg": b"\xff\xd8\xff", "webp": b"RIFF"}
 
 
-class _Died(Exception):
+class _ChildDiedError(Exception):
     """The child closed the pipe or sent an invalid response."""
 
 
-class _Late(Exception):
+class _TimeLimitError(Exception):
     """The time limit has passed."""
 
 
@@ -86,7 +86,7 @@ class _Server:
         os.set_blocking(self._out.fileno(), False)
         try:
             self._answer(time.monotonic() + START_SECONDS)
-        except (_Died, _Late):
+        except (_ChildDiedError, _TimeLimitError):
             self.kill()
             raise DecoderUnavailableError("The image decoder could not be started.") from None
 
@@ -106,7 +106,7 @@ class _Server:
     def ask(self, content: bytes) -> tuple[dict[str, Any], list[bytes]]:
         """Send an image and return the response's fields and blobs.
 
-        Raises _Died or _Late; the server must be killed after either.
+        Raises _ChildDiedError or _TimeLimitError; the server must be killed after either.
         """
         until = time.monotonic() + WALL_SECONDS
         for part in (_LENGTH.pack(len(content)), content):
@@ -118,7 +118,7 @@ class _Server:
                 except BlockingIOError:
                     continue
                 except OSError:
-                    raise _Died from None
+                    raise _ChildDiedError from None
         return self._answer(until)
 
     def kill(self) -> None:
@@ -140,14 +140,14 @@ class _Server:
     def _answer(self, until: float) -> tuple[dict[str, Any], list[bytes]]:
         length = _LENGTH.unpack(self._read(_LENGTH.size, until))[0]
         if length > _MAX_HEAD:
-            raise _Died
+            raise _ChildDiedError
         try:
             fields = json.loads(self._read(length, until))
             sizes = fields.pop("blobs")
             if not all(type(size) is int and 0 <= size <= _MAX_BLOB for size in sizes):
-                raise _Died
+                raise _ChildDiedError
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            raise _Died from None
+            raise _ChildDiedError from None
         return fields, [self._read(size, until) for size in sizes]
 
     def _read(self, count: int, until: float) -> bytes:
@@ -159,7 +159,7 @@ class _Server:
             except BlockingIOError:
                 continue
             if not piece:
-                raise _Died
+                raise _ChildDiedError
             parts += piece
         return bytes(parts)
 
@@ -168,7 +168,7 @@ class _Server:
         poll = select.poll()  # select() fails on descriptors above 1023
         poll.register(descriptor, event)
         if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
-            raise _Late
+            raise _TimeLimitError
 
 
 class _Pool:
@@ -193,10 +193,10 @@ class _Pool:
                 server = self._take()
                 try:
                     fields, blobs = server.ask(content)
-                except _Late:
+                except _TimeLimitError:
                     self._drop(server)
                     raise _too_slow() from None
-                except _Died:
+                except _ChildDiedError:
                     self._drop(server)
                     if server.out_of_time:
                         raise _too_slow() from None

@@ -48,7 +48,7 @@ class PolicyViolationError(ProviderRejectedError):
     """
 
 
-class TooLarge(ProviderRejectedError):
+class TooLargeError(ProviderRejectedError):
     """413: fewer or smaller images may be accepted."""
 
 
@@ -59,7 +59,7 @@ class ServerFailedError(ProviderBusyError):
     """
 
 
-class Unanswered(ProviderBusyError):
+class UnansweredError(ProviderBusyError):
     """The call was sent, but no complete response came back. It may have been billed."""
 
 
@@ -106,7 +106,7 @@ class NanoGpt(HttpProvider):
         """Classify up to IMAGES_MAX images in one call; return their verdicts in the same order.
 
         Raises ProviderError; besides the errors of ``base`` these are PolicyViolationError,
-        TooLarge, ServerFailedError, Unanswered and InvalidAnswerError.
+        TooLargeError, ServerFailedError, UnansweredError and InvalidAnswerError.
         """
         if not 0 < len(images) <= IMAGES_MAX:
             raise ValueError(f"A call takes 1 to {IMAGES_MAX} images, not {len(images)}.")
@@ -114,7 +114,7 @@ class NanoGpt(HttpProvider):
             sum(wire.data_url_length(len(content), media_type) for content, media_type in images)
             > BYTES_MAX
         ):
-            raise TooLarge(f"The images are too large for one call to {self.label}.")
+            raise TooLargeError(f"The images are too large for one call to {self.label}.")
         urls = [wire.data_url(content, media_type) for content, media_type in images]
         answer = self._call(CLASSIFY_PATH, wire.NsfwRequest(imageDataUrls=urls).to_wire())
         return self._verdicts(answer, len(images))
@@ -141,7 +141,7 @@ class NanoGpt(HttpProvider):
         try:
             answer = self._send(Call.SUBMIT, "POST", path, json_body=body)
         except OutcomeUnknownError:
-            raise Unanswered(f"{self.label} did not answer in time, or broke off.") from None
+            raise UnansweredError(f"{self.label} did not answer in time, or broke off.") from None
         self._check(answer, Call.READ)
         return answer
 
@@ -194,7 +194,7 @@ class NanoGpt(HttpProvider):
             raise
         except ProviderRejectedError as error:
             if answer.status == 413:
-                raise TooLarge(str(error), reason=error.reason) from None
+                raise TooLargeError(str(error), reason=error.reason) from None
             if answer.status == 400 and wire.is_policy_violation(
                 self._error_reply(answer).message, error.reason
             ):

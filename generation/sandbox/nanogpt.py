@@ -47,7 +47,7 @@ KEY_PREFIX = "sandbox-"
 View = Callable[[HttpRequest], HttpResponse]
 
 
-class Unusable(Exception):
+class UnusableImageError(Exception):
     """An image that cannot be classified; the message becomes part of the error response."""
 
 
@@ -102,7 +102,7 @@ def classify(request: HttpRequest, behaviour: str) -> HttpResponse:
         return _error(413, "Payload too large")
     try:
         verdicts = _judge(images[: wire.IMAGES_MAX])
-    except Unusable as error:
+    except UnusableImageError as error:
         return _error(400, str(error))
     if behaviour in POLICY and any(verdicts):
         return POLICY[behaviour]()
@@ -130,7 +130,7 @@ def balance(request: HttpRequest, behaviour: str) -> HttpResponse:
 def _judge(images: list[str]) -> list[bool]:
     """Return one verdict per image, in order.
 
-    Inferred: one unreadable image fails the whole call. Raises Unusable.
+    Inferred: one unreadable image fails the whole call. Raises UnusableImageError.
     """
     deadline = time.monotonic() + FETCH_SECONDS
 
@@ -145,7 +145,7 @@ def _judge(images: list[str]) -> list[bool]:
             fetching.BlockedAddressError,
             fetching.FetchError,
         ):
-            raise Unusable(f"Image {number} could not be read") from None
+            raise UnusableImageError(f"Image {number} could not be read") from None
 
     with ThreadPoolExecutor(4) as threads:
         return list(threads.map(flagged, enumerate(images, 1)))

@@ -60,7 +60,7 @@ class NotJudgedError(Exception):
     """An image that no classifier could judge. The images may be fine."""
 
 
-class Busy(NotJudgedError):
+class BusyError(NotJudgedError):
     """A temporary failure: the same call may succeed later."""
 
 
@@ -77,7 +77,7 @@ class Judged:
 def judge(addresses: Sequence[str]) -> list[Judged]:
     """Fetch, decode and judge images in parallel; return verdicts in the given order.
 
-    ``addresses`` are URLs or data URLs. Raises UnusableImageError, NotJudgedError or Busy.
+    ``addresses`` are URLs or data URLs. Raises UnusableImageError, NotJudgedError or BusyError.
     """
     able = classifiers.list_bytes_classifiers()
     if not able:
@@ -87,7 +87,7 @@ def judge(addresses: Sequence[str]) -> list[Judged]:
         )
     run = _Run(able, build_rules(Policy.objects.active()))
     if not _slots.acquire(timeout=_WAIT_SECONDS):
-        raise Busy("Too many images are being judged. Try again in a moment.")
+        raise BusyError("Too many images are being judged. Try again in a moment.")
     try:
         with ThreadPoolExecutor(len(addresses), thread_name_prefix="judge") as threads:
             futures = [
@@ -96,14 +96,14 @@ def judge(addresses: Sequence[str]) -> list[Judged]:
             ]
         errors = [error for future in futures if (error := future.exception()) is not None]
         for error in errors:
-            if not isinstance(error, _Skipped):
+            if not isinstance(error, _SkippedError):
                 raise error
         return [future.result() for future in futures]
     finally:
         _slots.release()
 
 
-class _Skipped(Exception):
+class _SkippedError(Exception):
     """The call has already failed because of another image."""
 
 
@@ -122,7 +122,7 @@ class _Run:
             # Ten decompression bombs would block the decoders for a minute: limit parallel
             # decoding, and start none after a failure.
             if not self._turn.acquire(timeout=self._left(JUDGE_SECONDS)):
-                raise Busy("The images took too long to decode. Send fewer at once.")
+                raise BusyError("The images took too long to decode. Send fewer at once.")
             try:
                 return self._judge(content)
             finally:
@@ -141,11 +141,11 @@ class _Run:
 
     def _judge(self, content: bytes) -> Judged:
         if self._failed.is_set():
-            raise _Skipped
+            raise _SkippedError
         try:
             rendition = imaging.render(content)
         except imaging.DecoderUnavailableError:
-            raise Busy("The image decoder is busy. Try again in a moment.") from None
+            raise BusyError("The image decoder is busy. Try again in a moment.") from None
         found = _assess(rendition.content, self._able)
         if not found:
             raise NotJudgedError("No classifier in use here knows this kind of image.")
@@ -178,7 +178,7 @@ def _assess(content: bytes, able: list[BytesClassifier]) -> list[tuple[str, Asse
             assessment = classifier.assess(content)
         except ClassifierError as error:
             if error.retryable:
-                raise Busy(
+                raise BusyError(
                     "A classifier could not judge an image just now. Try again in a moment."
                 ) from error
             raise NotJudgedError("A classifier could not judge an image.") from error

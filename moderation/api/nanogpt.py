@@ -81,7 +81,7 @@ def classify(call: Call) -> HttpResponse:
         judged = instant_classification.judge(processed)
     except instant_classification.UnusableImageError as error:
         raise ApiError(ApiErrorCode.BODY_INVALID, str(error)) from None
-    except instant_classification.Busy as error:
+    except instant_classification.BusyError as error:
         raise ApiError(ApiErrorCode.UNAVAILABLE, str(error), retry_after=BUSY_SECONDS) from None
     except instant_classification.NotJudgedError as error:
         raise ApiError(ApiErrorCode.UNAVAILABLE, str(error)) from None

@@ -41,7 +41,7 @@ from generation.providers.nanogpt import (
     NanoGpt,
     PolicyViolationError,
     ServerFailedError,
-    Unanswered,
+    UnansweredError,
     Verdict,
     chunks,
 )
@@ -194,7 +194,7 @@ def _build_busy_error(error: ProviderBusyError, failures: int = 0) -> ServiceBus
         wait=timedelta(seconds=error.retry_after or 0),
         down=failures >= FAILURES_MAX or not isinstance(error, ServerFailedError),
         # A call without an answer may have been billed.
-        cost=IMAGE_PRICE if isinstance(error, Unanswered) else Decimal(0),
+        cost=IMAGE_PRICE if isinstance(error, UnansweredError) else Decimal(0),
     )
 
 

@@ -27,8 +27,8 @@ from generation.providers.nanogpt import (
     NanoGpt,
     PolicyViolationError,
     ServerFailedError,
-    TooLarge,
-    Unanswered,
+    TooLargeError,
+    UnansweredError,
     chunks,
     split,
 )
@@ -115,7 +115,7 @@ def test_another_currency_and_an_absent_request_id_are_passed_on() -> None:
         ("error_404", ProviderMisconfiguredError),
         ("error_408", ProviderBusyError),
         ("error_409", ProviderRejectedError),
-        ("error_413", TooLarge),
+        ("error_413", TooLargeError),
         ("error_429", ProviderBusyError),
         ("error_429_daily", ProviderBusyError),
         ("error_500", ServerFailedError),
@@ -189,8 +189,8 @@ def test_a_missing_or_odd_cost_costs_no_verdict() -> None:
     ("failure", "kind"),
     [
         (httpx.ConnectError("x"), ProviderBusyError),
-        (httpx.ReadTimeout("x"), Unanswered),
-        (httpx.RemoteProtocolError("x"), Unanswered),
+        (httpx.ReadTimeout("x"), UnansweredError),
+        (httpx.RemoteProtocolError("x"), UnansweredError),
         (httpx.UnsupportedProtocol("x"), ProviderMisconfiguredError),
     ],
 )
@@ -209,7 +209,7 @@ def test_a_key_that_is_quoted_back_is_not_passed_on() -> None:
 
 # --- Limits ---
 def test_a_call_that_is_too_large_is_not_made() -> None:
-    assert type(error_of(saying({}), [(b"x" * BYTES_MAX, "image/png")])) is TooLarge
+    assert type(error_of(saying({}), [(b"x" * BYTES_MAX, "image/png")])) is TooLargeError
     for images in ([], [(b"x", "image/png")] * 11):
         with pytest.raises(ValueError, match="1 to 10"):
             saying({}).classify(images)
@@ -276,7 +276,7 @@ def test_four_megabytes_pass_and_more_do_not(nanogpt: Any, monkeypatch: pytest.M
     padded = NUDE[0] + b"\0" * (BYTES_MAX * 3 // 4 - len(NUDE[0]) - 100)
     assert nanogpt().classify([(padded, "image/png")])[0].flagged
     monkeypatch.setattr("generation.providers.nanogpt.BYTES_MAX", 10**8)
-    with pytest.raises(TooLarge):
+    with pytest.raises(TooLargeError):
         nanogpt().classify([(padded, "image/png"), (padded, "image/png")])
 
 
@@ -293,8 +293,8 @@ def test_four_megabytes_pass_and_more_do_not(nanogpt: Any, monkeypatch: pytest.M
         ("sandbox-403", ProviderMisconfiguredError),
         ("sandbox-404", ProviderMisconfiguredError),
         ("sandbox-redirect", ProviderMisconfiguredError),
-        ("sandbox-413", TooLarge),
-        ("sandbox-413-always", TooLarge),
+        ("sandbox-413", TooLargeError),
+        ("sandbox-413-always", TooLargeError),
         ("sandbox-429", ProviderBusyError),
         ("sandbox-429-always", ProviderBusyError),
         ("sandbox-429-daily", ProviderBusyError),
@@ -304,7 +304,7 @@ def test_four_megabytes_pass_and_more_do_not(nanogpt: Any, monkeypatch: pytest.M
         ("sandbox-flaky", ServerFailedError),
         ("sandbox-policy", PolicyViolationError),
         ("sandbox-policy-object", PolicyViolationError),
-        ("sandbox-hang", Unanswered),
+        ("sandbox-hang", UnansweredError),
         ("sandbox-html", InvalidAnswerError),
         ("sandbox-half", InvalidAnswerError),
         ("sandbox-empty", InvalidAnswerError),

@@ -96,7 +96,7 @@ def test_an_unanswered_call_counts_as_spent(
     (row,) = store(make_asset, 1)
 
     def silent(self: Any, images: Any) -> Any:
-        raise client.Unanswered("nano-gpt did not answer in time, or broke off.")
+        raise client.UnansweredError("nano-gpt did not answer in time, or broke off.")
 
     with monkeypatch.context() as patch:
         patch.setattr(client.NanoGpt, "classify", silent)
