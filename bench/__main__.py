@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.places import ROOT, Place, place_of
-from bench.report import table
+from bench.places import ROOT, Place, make_place
+from bench.report import make_table
 
 # The crowd runs last, because it may decide all images of a small database.
 PARTS = ("server", "plans", "export", "browser", "ablation", "crowd")
@@ -41,13 +41,13 @@ def _run(options: argparse.Namespace, folder: Path) -> None:
     results: dict[int, dict[str, Any]] = {}
     failed: list[str] = []
     for size in options.sizes:
-        place = place_of(size, folder, os.environ.get("BENCH_DATABASE_URL", ""))
+        place = make_place(size, folder, os.environ.get("BENCH_DATABASE_URL", ""))
         place.ready()
         measured = {part: _measure(place, part) for part in options.parts}
         results[size] = {part: found for part, found in measured.items() if found is not None}
         failed += [f"{part} at {size:,}" for part in options.parts if part not in results[size]]
     vendor = place.vendor
-    print(f"\n{vendor}, assets in the database:\n\n{table(results)}\n")
+    print(f"\n{vendor}, assets in the database:\n\n{make_table(results)}\n")
     out = options.json or folder / f"{vendor.lower()}-{time.strftime('%Y%m%d-%H%M%S')}.json"
     out.write_text(
         json.dumps({"database": vendor, "cores": os.cpu_count(), "results": results}, indent=1)

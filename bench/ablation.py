@@ -17,7 +17,7 @@ from django.core.wsgi import get_wsgi_application
 from django.db import connection
 from django.test import override_settings
 
-from bench.figures import percentile, queries
+from bench.figures import percentile, record_queries
 from bench.people import InProcess, Person
 from bench.server import DECISIONS, WARM_UP
 from moderation.models import Review
@@ -87,6 +87,6 @@ def _measure(name: str, samples: list[float]) -> int:
     for _ in range(WARM_UP // ROUNDS):
         person.decide()
     samples.extend(person.decide().cpu for _ in range(max(1, DECISIONS // ROUNDS)))
-    with queries() as seen:
+    with record_queries() as seen:
         person.decide()
     return len(seen)

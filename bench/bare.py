@@ -36,7 +36,7 @@ def page(request: HttpRequest) -> HttpResponse:
 urlpatterns = [path("", page)]
 
 
-def measure() -> dict[str, Any]:
+def measure_bare_page() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "bare.json"
         subprocess.run([sys.executable, "-m", "bench.bare", str(out)], cwd=ROOT, check=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.figures import spread
 from bench.people import PASSWORD
-from bench.serving import granian
+from bench.serving import run_granian
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -64,10 +64,10 @@ def main(out: str) -> None:
     folder, env = Path(out).parent, dict(os.environ)
     samples: dict[str, dict[str, list[float]]] = {}
     with (
-        granian(
+        run_granian(
             "bench.tiny:application", workers=1, env=env, ready="/", log=folder / "tiny.log"
         ) as tiny,
-        granian(
+        run_granian(
             "config.wsgi:application", workers=2, env=env, ready="/healthz", log=folder / "desk.log"
         ) as desk,
         sync_playwright() as playwright,
@@ -76,8 +76,8 @@ def main(out: str) -> None:
         try:
             # Alternating, so that noise of the machine affects all of them.
             for _ in range(ROUNDS):
-                for name, address in (("tiny", "/"), ("tiny, next image decoded", "/ahead/")):
-                    _add(samples, name, _press(_tiny(browser, f"http://127.0.0.1:{tiny}{address}")))
+                for name, url in (("tiny", "/"), ("tiny, next image decoded", "/ahead/")):
+                    _add(samples, name, _press(_tiny(browser, f"http://127.0.0.1:{tiny}{url}")))
                 _add(samples, "desk", _press(_desk(browser, f"http://127.0.0.1:{desk}")))
         finally:
             browser.close()
@@ -87,9 +87,9 @@ def main(out: str) -> None:
 def _add(
     samples: dict[str, dict[str, list[float]]], name: str, found: dict[str, list[float]]
 ) -> None:
-    kept = samples.setdefault(name, {"painted": [], "frame": []})
+    collected = samples.setdefault(name, {"painted": [], "frame": []})
     for kind, values in found.items():
-        kept[kind] += values
+        collected[kind] += values
 
 
 def _figures(found: dict[str, list[float]]) -> dict[str, Any]:
@@ -102,17 +102,17 @@ def _page(browser: Browser) -> Page:
     return page
 
 
-def _tiny(browser: Browser, address: str) -> Page:
+def _tiny(browser: Browser, url: str) -> Page:
     page = _page(browser)
-    page.goto(address)
+    page.goto(url)
     page.wait_for_selector("#stage .real")
     return page
 
 
-def _desk(browser: Browser, address: str) -> Page:
+def _desk(browser: Browser, url: str) -> Page:
     """Log in, open the queue "waiting", and wait for the deck to fill."""
     page = _page(browser)
-    page.goto(f"{address}/login/?next=/queues/waiting/")
+    page.goto(f"{url}/login/?next=/queues/waiting/")
     page.fill("[name=username]", "moderator-1")
     page.fill("[name=password]", PASSWORD)
     page.press("[name=password]", "Enter")

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 STEPS = 4000  # 0.2 ms, in registers and the smallest cache
 
 
-def arithmetic() -> float:
+def measure_arithmetic() -> float:
     """Return the CPU seconds of the fixed loop at this time."""
     started = time.process_time()
     total = 0
@@ -22,6 +22,6 @@ def arithmetic() -> float:
     return time.process_time() - started
 
 
-def slowdown(samples: Sequence[float]) -> float:
+def compute_slowdown(samples: Sequence[float]) -> float:
     """Return the mean duration divided by the shortest; 1 on an otherwise idle core."""
     return statistics.fmean(samples) / min(samples)

@@ -19,7 +19,7 @@ from django.db.models import Count
 
 from bench.figures import spread
 from bench.people import Answer, OverHttp, Person
-from bench.serving import granian
+from bench.serving import run_granian
 from moderation.models import Decision
 
 MODERATORS, WORKERS = 8, 2
@@ -30,7 +30,7 @@ SECONDS = float(os.environ.get("BENCH_SECONDS", "15"))
 def main(out: str) -> None:
     before = Decision.objects.newest_first().values_list("sequence", flat=True)[0]
     folder = Path(out).parent
-    with granian(
+    with run_granian(
         "config.wsgi:application",
         workers=WORKERS,
         env=dict(os.environ),

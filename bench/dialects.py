@@ -41,7 +41,7 @@ class Dialect(ABC):
     """SQL expressions and set-up of one database."""
 
     def __init__(self) -> None:
-        self.kept: list[str] = []  # SQL of dropped indexes and triggers, to be created again
+        self.dropped: list[str] = []  # SQL of dropped indexes and triggers, to be created again
 
     def execute(self, sql: str, params: Sequence[Any] | None = None) -> None:
         with connection.cursor() as cursor:
@@ -58,9 +58,9 @@ class Dialect(ABC):
 
     def settled(self) -> None:
         """Create again what ``quick`` dropped, and restore production's settings."""
-        for statement in self.kept:
+        for statement in self.dropped:
             self.execute(statement)
-        self.kept = []
+        self.dropped = []
 
 
 class Sqlite(Dialect):
@@ -104,7 +104,7 @@ class Sqlite(Dialect):
             f"type = 'index' AND {ours} OR type = 'trigger' AND name LIKE"
             " 'generation_assettext_fts%'"
         )
-        self.kept = self.column(f"SELECT sql FROM sqlite_master WHERE {wanted}")
+        self.dropped = self.column(f"SELECT sql FROM sqlite_master WHERE {wanted}")
         for kind in ("index", "trigger"):
             for name in self.column(
                 f"SELECT name FROM sqlite_master WHERE type = '{kind}' AND ({wanted})"
@@ -151,7 +151,7 @@ class PostgreSql(Dialect):
             "FROM pg_indexes WHERE schemaname = 'public' AND indexname NOT IN (SELECT conname FROM"
             " pg_constraint) AND (tablename LIKE 'generation%' OR tablename LIKE 'moderation%')"
         )
-        self.kept = self.column(f"SELECT indexdef {plain}")
+        self.dropped = self.column(f"SELECT indexdef {plain}")
         for name in self.column(f"SELECT indexname {plain}"):
             self.execute(f'DROP INDEX "{name}"')
 
@@ -181,8 +181,8 @@ def _blob(of: object) -> bytes:
 
 
 def _bands(pdq: bytes) -> str:
-    return json.dumps(image_search.bands(pdq))
+    return json.dumps(image_search.split_bands(pdq))
 
 
-def of_connection() -> Sqlite | PostgreSql:
+def make_dialect() -> Sqlite | PostgreSql:
     return Sqlite() if connection.vendor == "sqlite" else PostgreSql()

@@ -26,7 +26,7 @@ def spread(samples: Sequence[float], *, factor: float = 1000.0) -> dict[str, flo
 
 
 @contextmanager
-def queries() -> Iterator[list[str]]:
+def record_queries() -> Iterator[list[str]]:
     """Collect all statements sent to the database inside the block."""
     from django.db import connection
 

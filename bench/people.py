@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
-from generation.core.uuid7 import new_name
+from generation.core.uuid7 import make_uuid7
 
 PASSWORD = "only for the benchmark"
 FORM = "application/x-www-form-urlencoded"
@@ -141,7 +141,7 @@ class Person:
             "want": "1",
             "queue": queue,
             "seconds": "1.4",
-            "decision": str(new_name()),
+            "decision": str(make_uuid7()),
             "note": "Is this a costume?" if verdict == "escalate" else "",
             **({"categories": "explicit.nudity"} if verdict == "reject" else {}),
         }

@@ -10,7 +10,7 @@ from PIL import Image
 COUNT, SIDE = 8, 512
 
 
-def content(number: int) -> bytes:
+def make_picture(number: int) -> bytes:
     """Return a PNG of realistic size. Without noise it would compress to almost nothing."""
     random = np.random.default_rng(number)
     coarse = Image.fromarray(random.integers(0, 255, (5, 5, 3), dtype=np.uint8))

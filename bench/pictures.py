@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 
-from bench.picture_bytes import COUNT, content
+from bench.picture_bytes import COUNT, make_picture
 from generation import imaging
 from generation.core.storage import asset_name, thumbnail_name
 
@@ -22,12 +22,12 @@ class Picture:
     size: int
 
 
-def store() -> list[Picture]:
+def store_pictures() -> list[Picture]:
     """Store the images as Loupe does, and return the values for their rows."""
     files = storages["assets"]
     found = []
     for number in range(COUNT):
-        rendition = imaging.render(content(number))
+        rendition = imaging.render(make_picture(number))
         name, thumbnail = (
             asset_name(rendition.sha256, rendition.image_type),
             thumbnail_name(rendition.sha256),

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # A run decides some thousands of images. Smaller databases are filled again for every run, because
 # a run consumes their queue.
 LASTING = 200_000
-KEPT = ("PATH", "HOME", "LANG", "VIRTUAL_ENV", "TMPDIR", "SQLITE_TMPDIR")
+INHERITED = ("PATH", "HOME", "LANG", "VIRTUAL_ENV", "TMPDIR", "SQLITE_TMPDIR")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,14 +43,14 @@ class Place:
 
     def env(self, **more: str) -> dict[str, str]:
         """Return production's environment, without variables of the caller's shell."""
-        kept = {
+        inherited = {
             name: value
             for name, value in os.environ.items()
-            if name in KEPT or name.startswith("BENCH_")
+            if name in INHERITED or name.startswith("BENCH_")
         }
         secret = (self.folder / "secret").read_text()
         return {
-            **kept,
+            **inherited,
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "SECRET_KEY": secret,
             "DATA_DIR": str(self.folder),
@@ -118,6 +118,6 @@ def _fingerprint() -> str:
     return digest.hexdigest()
 
 
-def place_of(size: int, folder: Path, server: str) -> Place:
+def make_place(size: int, folder: Path, server: str) -> Place:
     kind = "postgresql" if server else "sqlite"
     return Place(size=size, folder=(folder / f"{kind}-{size}").resolve(), server=server)

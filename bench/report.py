@@ -10,7 +10,7 @@ Row = tuple[str, list[str], str]
 Results = dict[int, dict[str, Any]]  # by size, then by part
 
 
-def table(results: Results) -> str:
+def make_table(results: Results) -> str:
     """Return a Markdown table with one column per size, for docs/benchmarks.md."""
     sizes = sorted(results)
     rows = [("", [f"{size:,}" for size in sizes], "aim"), *_rows([results[size] for size in sizes])]

@@ -15,8 +15,8 @@ from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group, User
 from django.db import connection, models
 
-from bench.dialects import chance, literal, of_connection, pick
-from bench.pictures import Picture, store
+from bench.dialects import chance, literal, make_dialect, pick
+from bench.pictures import Picture, store_pictures
 from generation.models import Asset, AssetText, GenerationRequest, HashBand
 from moderation.models import (
     ChainHead,
@@ -125,7 +125,7 @@ class Seeder:
 
     def __init__(self, count: int, pictures: list[Picture], people: list[User]) -> None:
         self.count, self.pictures = count, pictures
-        self.sql = of_connection()
+        self.sql = make_dialect()
         self.now = int(time.time()) - 60
         self.step = YEAR / count
         self.policy = literal(1)
@@ -296,7 +296,7 @@ class Seeder:
         text = (
             f"{prompt} || (CASE WHEN a.original_name = '' THEN '' ELSE ' ' || a.original_name END)"
         )
-        # Folded as generation.core.text.fold does: only commas, hyphens and dots separate the
+        # Folded as generation.core.text.fold_text does: only commas, hyphens and dots separate the
         # words.
         for mark, instead in ((",", ""), ("-", " "), (".", " ")):
             text = f"replace({text}, '{mark}', '{instead}')"
@@ -589,4 +589,4 @@ def make_people() -> list[User]:
 
 def main(count: str) -> None:
     """Fill the database; ``count`` is rounded up to a multiple of 20."""
-    Seeder(-(-int(count) // 20) * 20, store(), make_people()).run()
+    Seeder(-(-int(count) // 20) * 20, store_pictures(), make_people()).run()

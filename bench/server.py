@@ -14,7 +14,7 @@ from typing import Any
 from django.urls import Resolver404, resolve
 
 from bench import bare, core
-from bench.figures import queries, spread
+from bench.figures import record_queries, spread
 from bench.people import InProcess, Person
 from config.wsgi import application
 from generation.models import GenerationRequest
@@ -35,40 +35,40 @@ def main(out: str) -> None:
     senior.log_in()
     result: dict[str, Any] = {}
     # Before and after, because the speed of shared machines varies.
-    bares = [bare.measure()["cpu"]["mean"]]
+    bares = [bare.measure_bare_page()["cpu"]["mean"]]
     # All middleware and no query.
-    result["yardstick"] = page(nobody, "/healthz")
-    result["decision"] = decisions(person)
-    bares.append(bare.measure()["cpu"]["mean"])
+    result["yardstick"] = measure_page(nobody, "/healthz")
+    result["decision"] = measure_decisions(person)
+    bares.append(bare.measure_bare_page()["cpu"]["mean"])
     result["bare"] = statistics.fmean(bares)
     result["pages"] = {
-        name: page(senior if path.startswith("/decisions") else person, path)
-        for name, path in pages()
+        name: measure_page(senior if path.startswith("/decisions") else person, path)
+        for name, path in list_pages()
     }
     Path(out).write_text(json.dumps(result))
 
 
-def decisions(person: Person) -> dict[str, Any]:
+def measure_decisions(person: Person) -> dict[str, Any]:
     """Measure decisions: decide, claim and render the next panel in one POST."""
     person.sit_down()
     for _ in range(WARM_UP):
         person.decide()
-    with queries() as seen:
+    with record_queries() as seen:
         person.decide()
     answers, arithmetic = [], []
     for _ in range(DECISIONS):
-        arithmetic.append(core.arithmetic())
+        arithmetic.append(core.measure_arithmetic())
         answers.append(person.decide())
     return {
         "cpu": spread([answer.cpu for answer in answers]),
-        "slowdown": round(core.slowdown(arithmetic), 3),
+        "slowdown": round(core.compute_slowdown(arithmetic), 3),
         "wall": spread([answer.wall for answer in answers]),
         "queries": len(seen),
         "bytes": len(answers[-1].body),
     }
 
 
-def pages() -> list[tuple[str, str]]:
+def list_pages() -> list[tuple[str, str]]:
     """Return name and URL path of each page; pages that do not exist are left out."""
     waiting = Review.objects.waiting().in_order()
     some = waiting[60]
@@ -110,8 +110,8 @@ def _exists(path: str) -> bool:
     return True
 
 
-def page(person: Person, path: str) -> dict[str, Any]:
-    with queries() as seen:
+def measure_page(person: Person, path: str) -> dict[str, Any]:
+    with record_queries() as seen:
         first = person.get(path)
     if first.status != 200:
         raise RuntimeError(f"{path} was answered {first.status}.")

@@ -17,14 +17,14 @@ READY_WITHIN = 30.0
 
 
 @contextmanager
-def granian(
+def run_granian(
     application: str, *, workers: int, env: dict[str, str], ready: str, log: Path
 ) -> Iterator[int]:
     """Run the application as in production; yield its port.
 
     ``ready`` is a path that returns 200 once the server runs.
     """
-    port = free_port()
+    port = find_free_port()
     command = [
         sys.executable,
         "-m",
@@ -54,7 +54,7 @@ def granian(
                 server.wait()
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

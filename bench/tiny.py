@@ -12,7 +12,7 @@ from typing import Any
 
 import django_htmx
 
-from bench.picture_bytes import COUNT, content
+from bench.picture_bytes import COUNT, make_picture
 
 HTMX = (Path(django_htmx.__file__).parent / "static" / "django_htmx" / "htmx-2.min.js").read_bytes()
 PAGE = """<!doctype html><meta charset="utf-8"><title>Tiny</title><script src="/htmx.js"></script>
@@ -35,7 +35,7 @@ PANEL = """<div id="panel" data-review="{n}" data-next="/image/{next}.png"><sect
 
 @lru_cache(COUNT)
 def _picture(number: int) -> bytes:
-    return content(number)
+    return make_picture(number)
 
 
 def _answer(path: str, query: str) -> tuple[str, bytes]:

@@ -20,7 +20,7 @@ DEMO_PASSWORD={demo_password}
 """
 
 
-def prepare(data_dir: Path) -> Path:
+def prepare_data_dir(data_dir: Path) -> Path:
     """Create the folder and, once, its settings file, readable only by the owner."""
     data_dir.mkdir(parents=True, exist_ok=True)
     path = data_dir / "settings.env"
@@ -46,7 +46,7 @@ def prepare(data_dir: Path) -> Path:
 if __name__ == "__main__":
     folder = Path(os.environ.get("DATA_DIR", "").strip() or BASE_DIR / "var").resolve()
     try:
-        prepare(folder)
+        prepare_data_dir(folder)
     except OSError as error:
         sys.exit(
             f"Loupe cannot start: {folder} cannot be written to ({error.strerror}). Choose another"

@@ -9,55 +9,55 @@ from typing import Any
 from django.template.defaultfilters import filesizeformat
 from jinja2 import Environment, Undefined
 
-from generation.core.urls import address
+from generation.core.urls import build_url
 from moderation.presenters.covers import image_cover
 from moderation.presenters.partials import category_tree
 from moderation.templatetags.desk import age, provider_name
 
 
-def environment(**options: Any) -> Environment:
+def make_environment(**options: Any) -> Environment:
     # With DEBUG, Django passes DebugUndefined, which prints the name of a missing value into the
     # page.
     found = Environment(**{**options, "undefined": Undefined}, trim_blocks=True, lstrip_blocks=True)
     found.globals |= {"category_tree": category_tree, "image_cover": image_cover}
     found.filters |= {
         "age": age,
-        "clock": clock,
+        "clock": format_time,
         "file_size": filesizeformat,
-        "iso": iso,
-        "moment": moment,
+        "iso": format_iso,
+        "moment": format_datetime,
         "provider_name": provider_name,
-        "short": short,
-        "stamp": stamp,
-        "url": address,  # a filter, because Jinja's calls are slow
-        "whole": whole,
+        "short": format_decimal,
+        "stamp": format_timestamp,
+        "url": build_url,  # a filter, because Jinja's calls are slow
+        "whole": round_half_up,
     }
     return found
 
 
-def iso(value: datetime) -> str:
+def format_iso(value: datetime) -> str:
     return value.isoformat()
 
 
-def moment(value: datetime, pattern: str) -> str:
+def format_datetime(value: datetime, pattern: str) -> str:
     """Format a datetime in UTC, as everywhere at the desk."""
     return value.astimezone(UTC).strftime(pattern)
 
 
-def stamp(value: datetime) -> str:
+def format_timestamp(value: datetime) -> str:
     """Format as ``moment`` does with %Y-%m-%d %H:%M:%S, but faster."""
     return value.astimezone(UTC).isoformat(" ", "seconds")[:19]
 
 
-def clock(value: datetime) -> str:
-    return stamp(value)[11:]
+def format_time(value: datetime) -> str:
+    return format_timestamp(value)[11:]
 
 
-def short(value: Decimal | float) -> str:
+def format_decimal(value: Decimal | float) -> str:
     """Format with one decimal; omit ".0"."""
     return f"{value:.1f}".removesuffix(".0")
 
 
-def whole(value: Decimal | float | None) -> str:
+def round_half_up(value: Decimal | float | None) -> str:
     """Round half up. Return "" for None."""
     return "" if value is None else str(Decimal(value).quantize(Decimal(1), ROUND_HALF_UP))

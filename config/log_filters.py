@@ -39,7 +39,7 @@ def redact(text: str) -> str:
 
 def hide_keys(text: str) -> str:
     """Replace our own keys in a text."""
-    for secret in _known():
+    for secret in _load_own_keys():
         text = text.replace(secret, "[key]")
     return text
 
@@ -53,7 +53,7 @@ def shorten(text: str, length: int) -> str:
 
 
 @cache
-def _known() -> tuple[str, ...]:
+def _load_own_keys() -> tuple[str, ...]:
     """Return our own keys, to be matched literally.
 
     Short ones, such as the sandbox's, are not secret.

@@ -59,8 +59,8 @@ class InputLimitsMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if len(request.path) > PATH_MAX:
-            sentence = f"The path of this address is longer than {PATH_MAX} characters.\n"
-            return HttpResponse(sentence, status=414, content_type="text/plain; charset=utf-8")
+            message = f"The path of this address is longer than {PATH_MAX} characters.\n"
+            return HttpResponse(message, status=414, content_type="text/plain; charset=utf-8")
         return self.get_response(request)
 
     def process_view(
@@ -69,12 +69,14 @@ class InputLimitsMiddleware:
         if getattr(view, "csrf_exempt", False):
             return None
         if "\0" in request.path or "%00" in request.META.get("QUERY_STRING", ""):
-            return _refuse("The address holds a NUL character, which no text may contain.")
+            return _render_refusal("The address holds a NUL character, which no text may contain.")
         # CsrfViewMiddleware has already parsed the form, so this costs nothing.
         if request.method == "POST" and any(
             "\0" in value for name, values in request.POST.lists() for value in (name, *values)
         ):
-            return _refuse("A field of the form holds a NUL character, which no text may contain.")
+            return _render_refusal(
+                "A field of the form holds a NUL character, which no text may contain."
+            )
         return None
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
@@ -86,15 +88,17 @@ class InputLimitsMiddleware:
             request.resolver_match is not None and "admin" in request.resolver_match.app_names
         )
         if is_admin and isinstance(exception, OverflowError | DataError):
-            return _refuse("The address or the form holds a number or a time that is out of range.")
+            return _render_refusal(
+                "The address or the form holds a number or a time that is out of range."
+            )
         return None
 
 
-def _refuse(reason: str) -> HttpResponse:
+def _render_refusal(reason: str) -> HttpResponse:
     return HttpResponse(render_to_string("400.html", {"reason": reason}), status=400)
 
 
-def _path_of(url: str) -> str:
+def _extract_path(url: str) -> str:
     """Return path and query of a URL; "/" if it is not a URL."""
     try:
         page = urlsplit(url)
@@ -123,7 +127,7 @@ class LapsedSessionMiddleware:
             login = resolve_url(settings.LOGIN_URL)
             # Return to the person's page, not to the URL that htmx requested.
             back = urlencode(
-                {REDIRECT_FIELD_NAME: _path_of(request.headers.get("HX-Current-URL", ""))}
+                {REDIRECT_FIELD_NAME: _extract_path(request.headers.get("HX-Current-URL", ""))}
             )
             response = HttpResponse(status=204, headers={"HX-Redirect": f"{login}?{back}"})
         return response

@@ -35,7 +35,7 @@ class FoldOutages(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         now = time.monotonic()
-        error = _error_of(record)
+        error = _get_error(record)
         kind = self._kind_of(record, error, now)
         if kind is None:
             return True
@@ -77,7 +77,7 @@ class FoldOutages(logging.Filter):
         record.exc_info = record.exc_text = record.stack_info = None
 
 
-def _error_of(record: logging.LogRecord) -> BaseException | None:
+def _get_error(record: logging.LogRecord) -> BaseException | None:
     if isinstance(record.msg, BaseException):
         return record.msg
     return record.exc_info[1] if record.exc_info else None

@@ -30,17 +30,17 @@ class ClientAddressMiddleware:
     def find_client(self, headers: dict[str, Any]) -> str:
         client = str(headers.get("REMOTE_ADDR", ""))
         forwarded = [part.strip() for part in headers["HTTP_X_FORWARDED_FOR"].split(",")]
-        while forwarded and self._is_trusted(client) and _is_address(forwarded[-1]):
+        while forwarded and self._is_trusted(client) and _is_ip_address(forwarded[-1]):
             client = forwarded.pop()
         return client
 
     def _is_trusted(self, client: str) -> bool:
-        return _is_address(client) and any(
+        return _is_ip_address(client) and any(
             ip_address(client) in network for network in self.trusted
         )
 
 
-def _is_address(text: str) -> bool:
+def _is_ip_address(text: str) -> bool:
     try:
         ip_address(text)
     except ValueError:

@@ -124,7 +124,7 @@ TEMPLATES = [
     {
         "BACKEND": "django.template.backends.jinja2.Jinja2",
         "DIRS": [BASE_DIR / "templates" / "jinja2"],
-        "OPTIONS": {"environment": "config.jinja.environment"},
+        "OPTIONS": {"environment": "config.jinja.make_environment"},
     },
 ]
 

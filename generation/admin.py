@@ -48,7 +48,7 @@ class ProviderFilter(admin.SimpleListFilter):
     parameter_name = "provider"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return list(providers.available().items())
+        return list(providers.list_labels().items())
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(provider=self.value()) if self.value() else queryset
@@ -215,7 +215,11 @@ class GenerationRequestAdmin(ReadOnlyAdmin):
     def retry_failed(self, request: HttpRequest, chosen: QuerySet[GenerationRequest]) -> None:
         failed = chosen.filter(status=GenerationRequest.Status.FAILED)
         self._each(
-            request, failed, chosen.count(), lambda row: service.retry(request=row), "sent again"
+            request,
+            failed,
+            chosen.count(),
+            lambda row: service.retry_request(request=row),
+            "sent again",
         )
 
     @admin.action(description="Give up requests of unknown outcome", permissions=["resolve"])
@@ -227,7 +231,7 @@ class GenerationRequestAdmin(ReadOnlyAdmin):
             request,
             unknown,
             chosen.count(),
-            lambda row: service.give_up(request=row, user=user),
+            lambda row: service.give_up_request(request=row, user=user),
             "given up",
         )
 

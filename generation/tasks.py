@@ -51,8 +51,8 @@ KILLED = "Fetching or decoding this image ended its worker {} times, so it is no
 def submit(run: JobRun) -> None:
     """Send queued requests; mark requests whose sender died as unknown."""
     for orphan in GenerationRequest.objects.due().filter(status=Status.SUBMITTING):
-        with _moved_on(orphan):
-            submitting.lose(
+        with _ignore_lost_transition(orphan):
+            submitting.mark_unknown(
                 request=orphan, reason="SENDER_DIED", what="The worker died while sending."
             )
     queued = GenerationRequest.objects.filter(status=Status.QUEUED)
@@ -63,12 +63,12 @@ def submit(run: JobRun) -> None:
         if not claimed:
             return
         run.renew()
-        with _moved_on(claimed[0]):
-            submitting.submit(request=claimed[0])
+        with _ignore_lost_transition(claimed[0]):
+            submitting.submit_request(request=claimed[0])
 
 
 @contextmanager
-def _moved_on(request: GenerationRequest) -> Iterator[None]:
+def _ignore_lost_transition(request: GenerationRequest) -> Iterator[None]:
     """Ignore a transition that another worker or a person has already made."""
     try:
         yield
@@ -85,7 +85,7 @@ def poll(run: JobRun) -> None:
         if not claimed:
             return
         run.renew()
-        answers = _ask((request.provider, request.provider_task_id) for request in claimed)
+        answers = _poll_tasks((request.provider, request.provider_task_id) for request in claimed)
         for request in claimed:
             polling.apply_answer(
                 request=request, answer=answers[request.provider, request.provider_task_id]
@@ -101,29 +101,29 @@ def reconcile(run: JobRun) -> None:
         if not claimed:
             return
         run.renew()
-        answers = _ask((request.provider, request.candidate_task_id) for request in claimed)
+        answers = _poll_tasks((request.provider, request.candidate_task_id) for request in claimed)
         for request in claimed:
-            webhooks.confirm(
+            webhooks.confirm_candidate(
                 request=request, answer=answers[request.provider, request.candidate_task_id]
             )
 
 
-def _ask(tasks: Iterable[tuple[str, str]]) -> Answers:
+def _poll_tasks(tasks: Iterable[tuple[str, str]]) -> Answers:
     """Poll the tasks of all providers and record the providers' health."""
     wanted = sorted(set(tasks))
     answers: Answers = {}
     for slug, pairs in groupby(wanted, key=itemgetter(0)):
         answers |= {
             (slug, task): answer
-            for task, answer in _ask_provider(slug, [task for _, task in pairs]).items()
+            for task, answer in _poll_provider(slug, [task for _, task in pairs]).items()
         }
     missing = ProviderError("The provider was not asked in time.")
     return {pair: answers.get(pair, missing) for pair in wanted}
 
 
-def _ask_provider(slug: str, task_ids: list[str]) -> dict[str, TaskResult | ProviderError]:
+def _poll_provider(slug: str, task_ids: list[str]) -> dict[str, TaskResult | ProviderError]:
     try:
-        provider = providers.get(slug)
+        provider = providers.get_provider(slug)
     except LookupError as error:
         return {task: ProviderError(str(error)) for task in task_ids}
 
@@ -134,9 +134,9 @@ def _ask_provider(slug: str, task_ids: list[str]) -> dict[str, TaskResult | Prov
     errors = [answer for answer in answers.values() if isinstance(answer, ProviderError)]
     serious = [error for error in errors if not isinstance(error, TaskNotFoundError)]
     if serious:
-        health.failed(slug, str(serious[-1]))
+        health.record_failure(slug, str(serious[-1]))
     if len(serious) < len(answers):
-        health.succeeded(slug)
+        health.record_success(slug)
     return answers
 
 
@@ -157,20 +157,20 @@ def fetch(run: JobRun) -> None:
             taken = RemoteImage.objects.filter(pk__in=[image.pk for image in claimed])
             images = list(taken.select_related("request").order_by("expires_at"))
             expired = []
-            for image, outcome in zip(images, threads.map(_download, images), strict=True):
+            for image, outcome in zip(images, threads.map(_download_image, images), strict=True):
                 if isinstance(outcome, imaging.Rendition):
-                    _keep(image, outcome)
-                elif downloading.wants_fresh_address(image, outcome):
+                    _store_download(image, outcome)
+                elif downloading.needs_new_url(image, outcome):
                     expired.append(image)
                 else:
-                    downloading.miss(image=image, error=outcome)
-            _refresh(run, expired)
+                    downloading.handle_failure(image=image, error=outcome)
+            _renew_urls(run, expired)
 
 
-def _keep(image: RemoteImage, rendition: imaging.Rendition) -> None:
+def _store_download(image: RemoteImage, rendition: imaging.Rendition) -> None:
     """Store a downloaded image; postpone it if the storage fails."""
     try:
-        downloading.keep(image=image, rendition=rendition)
+        downloading.store_download(image=image, rendition=rendition)
     except StorageUnavailableError as error:
         storage_checks.record_failure(error)
         downloading.postpone(image=image, reason=str(error), wait=storage_checks.RETRY_AFTER)
@@ -186,23 +186,25 @@ def _wait_for_storage(run: JobRun) -> None:
     run.pause(storage_checks.RETRY_AFTER)
 
 
-def _refresh(run: JobRun, images: list[RemoteImage]) -> None:
+def _renew_urls(run: JobRun, images: list[RemoteImage]) -> None:
     """Poll the tasks of expired URLs again, because every poll returns newly signed URLs."""
     if not images:
         return
     run.renew()
-    answers = _ask((image.request.provider, image.request.provider_task_id) for image in images)
+    answers = _poll_tasks(
+        (image.request.provider, image.request.provider_task_id) for image in images
+    )
     for image in images:
         answer = answers[image.request.provider, image.request.provider_task_id]
-        downloading.refresh(image=image, answer=answer)
+        downloading.apply_second_reading(image=image, answer=answer)
 
 
-def _download(image: RemoteImage) -> imaging.Rendition | Exception:
+def _download_image(image: RemoteImage) -> imaging.Rendition | Exception:
     """Download one image; return its error instead of raising it."""
     if image.attempts > downloading.ATTEMPTS:
         return imaging.UnreadableImageError(KILLED.format(image.attempts - 1), code="crashed")
     try:
-        return downloading.download(image=image)
+        return downloading.download_image(image=image)
     except (
         fetching.BlockedAddressError,
         fetching.FetchError,
@@ -220,4 +222,4 @@ def import_scenario(run: JobRun) -> None:
         run.renew()
         return not run.expired
 
-    importing.work_by_schedule(go_on=go_on)
+    importing.run_scheduled_import(go_on=go_on)

@@ -14,4 +14,4 @@ class ModerationConfig(AppConfig):
         from moderation.services import costs
 
         asset_stored.connect(receivers.open_review)
-        spending.register("classifiers", costs.sum_billed)
+        spending.register_source("classifiers", costs.sum_billed)

@@ -139,7 +139,7 @@ _WORDS: dict[str, Callable[[str], str]] = {
         "No category" if slug == UNCATEGORISED else taxonomy.join_names([slug])
     ),
     "source": lambda value: Source(value).label,
-    "provider": lambda slug: providers.available().get(slug, slug),
+    "provider": lambda slug: providers.list_labels().get(slug, slug),
     "risk": lambda least: f"Risk {least} or more",
     "hours": lambda hours: f"Waiting {format_duration(int(hours))} or longer",
     "order": lambda order: ORDERS[order][0],

@@ -36,7 +36,7 @@ import generation
 import moderation
 from config.log_filters import ARGUMENT_MAX, MESSAGE_MAX, RedactSecrets
 from config.middleware import PATH_MAX
-from generation.services.polling import kept
+from generation.services.polling import make_storable
 from generation.wire.secrets import without_secrets
 
 SMALL, LARGE = 2 * 1024, 8 * 1024
@@ -310,9 +310,9 @@ def test_what_a_provider_sends_is_stored_whole_but_for_its_secrets() -> None:
     long = "X-Amz-a" * 20_000
     raw = {"url": f"https://a.test/{'http://' * 10_000}b.png?X-Amz-Signature=secret", "note": long}
 
-    assert kept(raw) == {"url": f"https://a.test/{'http://' * 10_000}b.png", "note": long}
+    assert make_storable(raw) == {"url": f"https://a.test/{'http://' * 10_000}b.png", "note": long}
     assert "X-Amz-Signature=secret" not in json.dumps(
-        kept({"of": "x-amz-signature=secret&Policy=secret"})
+        make_storable({"of": "x-amz-signature=secret&Policy=secret"})
     )
 
 

@@ -107,8 +107,8 @@ def canaries(
         "label": "Scenario",
     }
     settings.CLASSIFIERS = ["novita", "sandbox"]
-    providers.get.cache_clear()
-    provider = providers.get("rude")
+    providers.get_provider.cache_clear()
+    provider = providers.get_provider("rude")
     assert isinstance(provider, Novita)
     provider.use_transport(httpx.MockTransport(rude))
     planted = {KEY, NANO_KEY, SCENARIO_KEY, SCENARIO_SECRET, PASSWORD, SIGNATURE}
@@ -120,7 +120,7 @@ def canaries(
 
     monkeypatch.setattr(Novita, "submit", note)
     yield planted
-    providers.get.cache_clear()
+    providers.get_provider.cache_clear()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ WORD_MAX: Final = 64  # a longer word is cut, in the index and in queries
 _BETWEEN = re.compile(r"[\W_]+")
 
 
-def fold(text: str) -> str:
+def fold_text(text: str) -> str:
     """Return lower-case words without accents and punctuation, separated by one space.
 
     Both databases split such text into the same words. Unfolded prompts are split differently: one

@@ -13,21 +13,21 @@ from django.urls import reverse
 _SOME = UUID(int=0xDECADE)
 
 
-def address(name: str, what: UUID | str | None = None) -> str:
+def build_url(name: str, what: UUID | str | None = None) -> str:
     """Return the URL of a page with one UUID or slug in its path, or with none."""
     if what is None:
-        return _alone(name)
-    before, after = _around(name)
+        return _reverse_plain(name)
+    before, after = _split_around_target(name)
     return f"{before}{what}{after}"
 
 
 @cache
-def _alone(name: str) -> str:
+def _reverse_plain(name: str) -> str:
     return reverse(name)
 
 
 @cache
-def _around(name: str) -> tuple[str, str]:
+def _split_around_target(name: str) -> tuple[str, str]:
     """Return the URL's parts before and after the UUID. A UUID is a valid slug too."""
     before, _, after = reverse(name, args=[_SOME]).partition(str(_SOME))
     return before, after

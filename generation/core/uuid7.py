@@ -13,7 +13,7 @@ import time
 from uuid import UUID
 
 
-def new_name() -> UUID:
+def make_uuid7() -> UUID:
     """Return a new UUID: 48 bits of milliseconds since 1970, random bits, version and variant."""
     bits = time.time_ns() // 1_000_000 << 80 | int.from_bytes(os.urandom(10), "big")
     return UUID(int=bits & ~(0xF << 76 | 0x3 << 62) | 0x7 << 76 | 0x2 << 62)

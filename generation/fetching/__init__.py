@@ -17,7 +17,7 @@ from urllib.parse import urljoin
 
 import httpcore
 
-from generation.fetching.policy import BlockedAddressError, Target, judge_url
+from generation.fetching.policy import BlockedAddressError, Target, check_url
 from generation.fetching.transport import Deadline, GuardedBackend
 
 __all__ = ["MAX_BYTES", "Answer", "BlockedAddressError", "FetchError", "Fetched", "fetch", "send"]
@@ -112,21 +112,21 @@ def send(
     GET only. Raises BlockedAddressError or FetchError.
     """
     clock = Deadline(deadline)
-    target = judge_url(url, allow=allow, schemes=schemes)
+    target = check_url(url, allow=allow, schemes=schemes)
     for hops_left in range(max_redirects, -1, -1):
-        answer, location = _exchange(method, target, content, headers or {}, max_bytes, clock)
+        answer, location = _send_once(method, target, content, headers or {}, max_bytes, clock)
         if answer.status not in _REDIRECTS or method != "GET" or max_redirects == 0:
             return answer
         if not hops_left:
             break
-        following = judge_url(_join(target, location), allow=allow, schemes=schemes)
+        following = check_url(_resolve_redirect(target, location), allow=allow, schemes=schemes)
         if target.scheme == "https" and following.scheme == "http" and not following.trusted:
             raise BlockedAddressError("The server redirects from https to http.")
         target = following
     raise FetchError(f"The server redirects more than {max_redirects} times.")
 
 
-def _join(base: Target, location: str) -> str:
+def _resolve_redirect(base: Target, location: str) -> str:
     """Resolve a Location header against the previous URL."""
     # urljoin drops tabs and line ends before parsing. Refuse them first, so that the checked text
     # is the joined text.
@@ -142,7 +142,7 @@ def _join(base: Target, location: str) -> str:
         raise BlockedAddressError("The server redirects to an address that is not valid.") from None
 
 
-def _exchange(
+def _send_once(
     method: str,
     target: Target,
     content: bytes,
@@ -172,7 +172,7 @@ def _exchange(
     try:
         with (
             httpcore.ConnectionPool(
-                ssl_context=_tls(),
+                ssl_context=_tls_context(),
                 max_connections=1,
                 max_keepalive_connections=0,
                 network_backend=GuardedBackend(target, clock),
@@ -180,11 +180,13 @@ def _exchange(
             pool.stream(method, url, headers=lines, content=content or None) as response,
         ):
             if response.status in _REDIRECTS:  # the body of a redirect is not used
-                return Answer(response.status, b"", "", target.without_query), _header(
+                return Answer(response.status, b"", "", target.without_query), _get_header(
                     response, b"location"
                 )
-            body = _read(response, max_bytes)
-            return Answer(response.status, body, _media_type(response), target.without_query), ""
+            body = _read_body(response, max_bytes)
+            return Answer(
+                response.status, body, _get_media_type(response), target.without_query
+            ), ""
     # "from None", because a chained library error would be logged and may contain the URL.
     except httpcore.TimeoutException:
         raise FetchError("The server did not deliver in time.", retryable=True) from None
@@ -198,15 +200,15 @@ def _exchange(
         raise FetchError("The server's answer is not valid HTTP.", retryable=True) from None
 
 
-def _read(response: httpcore.Response, max_bytes: int) -> bytes:
+def _read_body(response: httpcore.Response, max_bytes: int) -> bytes:
     """Return the body.
 
     Raises FetchError when it is compressed, ambiguous or too long.
     """
-    if _header(response, b"content-encoding").lower() not in {"", "identity"}:
+    if _get_header(response, b"content-encoding").lower() not in {"", "identity"}:
         raise FetchError("The server compresses its answer although it was asked not to.")
-    length = _header(response, b"content-length")
-    if length and _header(response, b"transfer-encoding"):
+    length = _get_header(response, b"content-length")
+    if length and _get_header(response, b"transfer-encoding"):
         raise FetchError("The server's answer states its length in two ways.")
     too_long = FetchError(f"The file is larger than {max_bytes / 1024 / 1024:.3g} MiB.")
     if length.isdecimal() and int(length[:20]) > max_bytes:
@@ -219,7 +221,7 @@ def _read(response: httpcore.Response, max_bytes: int) -> bytes:
     return bytes(body)
 
 
-def _header(response: httpcore.Response, name: bytes) -> str:
+def _get_header(response: httpcore.Response, name: bytes) -> str:
     return (
         next((value for key, value in response.headers if key.lower() == name), b"")
         .decode("latin-1")
@@ -227,11 +229,11 @@ def _header(response: httpcore.Response, name: bytes) -> str:
     )
 
 
-def _media_type(response: httpcore.Response) -> str:
-    claimed = _header(response, b"content-type").split(";")[0].strip().lower()
+def _get_media_type(response: httpcore.Response) -> str:
+    claimed = _get_header(response, b"content-type").split(";")[0].strip().lower()
     return claimed if _MEDIA_TYPE.fullmatch(claimed) else ""
 
 
 @functools.cache
-def _tls() -> ssl.SSLContext:
+def _tls_context() -> ssl.SSLContext:
     return httpcore.default_ssl_context()

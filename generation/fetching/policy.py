@@ -79,7 +79,7 @@ _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _QUAD = re.compile(r"(?:(?:0|[1-9][0-9]{0,2})\.){3}(?:0|[1-9][0-9]{0,2})")
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class BlockedAddressError(ValueError):
@@ -98,7 +98,7 @@ class Target:
     port: int
     path: str
     query: str  # with its question mark, or empty; never in a message
-    address: Address | None  # the host, if it is an IP address
+    address: IpAddress | None  # the host, if it is an IP address
     trusted: bool  # host and port are on the allow list: private addresses are permitted
 
     @property
@@ -111,7 +111,7 @@ class Target:
         return f"{self.scheme}://{self.netloc}{self.path}"
 
 
-def judge_url(
+def check_url(
     url: str, *, allow: Collection[str] = (), schemes: Collection[str] = ("https", "http")
 ) -> Target:
     """Parse and check a URL strictly, without a lookup.
@@ -119,7 +119,7 @@ def judge_url(
     ``allow`` holds ``host:port`` pairs (IPv6 in brackets) that may be private, on any port and over
     plain http. Raises only BlockedAddressError.
     """
-    parts = _split(url)
+    parts = _split_url(url)
     scheme = parts["scheme"].lower()
     authority = _AUTHORITY.fullmatch(parts["authority"])
     if scheme not in PORTS:
@@ -128,10 +128,10 @@ def judge_url(
         raise BlockedAddressError(
             "The address needs a plain host name, without user, password or escapes."
         )
-    port = _port(authority["port"], scheme)
+    port = _parse_port(authority["port"], scheme)
     host = authority["host"].lower()
     trusted = f"{host}:{port}" in {pair.lower() for pair in allow}
-    address = _literal(host)
+    address = _parse_ip_address(host)
     if not trusted:
         if scheme not in schemes:
             raise BlockedAddressError(
@@ -140,15 +140,15 @@ def judge_url(
         if port not in PORTS.values():
             raise BlockedAddressError("Only the ports 80 and 443 can be used.")
         if address is not None:
-            judge_address(address)
+            check_ip_address(address)
         else:
-            _judge_name(host)
+            _check_host_name(host)
     return Target(
         scheme, host.strip("[]"), port, parts["path"] or "/", parts["query"] or "", address, trusted
     )
 
 
-def _split(url: str) -> re.Match[str]:
+def _split_url(url: str) -> re.Match[str]:
     if not isinstance(url, str) or not url or len(url) > MAX_URL:
         raise BlockedAddressError(f"The address is empty or longer than {MAX_URL} characters.")
     # URL parsers disagree about these characters, so they are refused.
@@ -162,7 +162,7 @@ def _split(url: str) -> re.Match[str]:
     return parts
 
 
-def _port(text: str | None, scheme: str) -> int:
+def _parse_port(text: str | None, scheme: str) -> int:
     if text is None:
         return PORTS[scheme]
     if len(text) > 5 or text.startswith("0") or int(text) > 65535:
@@ -170,7 +170,7 @@ def _port(text: str | None, scheme: str) -> int:
     return int(text)
 
 
-def _literal(host: str) -> Address | None:
+def _parse_ip_address(host: str) -> IpAddress | None:
     """Return the IP address if the host is a canonical one; None for a name."""
     try:
         if host.startswith("["):
@@ -180,7 +180,7 @@ def _literal(host: str) -> Address | None:
         raise BlockedAddressError("The host is not a valid address.") from None
 
 
-def _judge_name(host: str) -> None:
+def _check_host_name(host: str) -> None:
     labels = host.split(".")
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
         raise BlockedAddressError("The host name is not valid.")
@@ -193,7 +193,7 @@ def _judge_name(host: str) -> None:
         raise BlockedAddressError("The host is not on the public internet.")
 
 
-def judge_address(address: Address) -> None:
+def check_ip_address(address: IpAddress) -> None:
     """Raise BlockedAddressError unless the IP address is on the public internet."""
     if isinstance(address, ipaddress.IPv4Address):
         public = not any(address in network for network in _IPV4_DENIED)

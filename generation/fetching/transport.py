@@ -16,7 +16,7 @@ from typing import Any
 
 import httpcore
 
-from generation.fetching.policy import Address, BlockedAddressError, Target, judge_address
+from generation.fetching.policy import BlockedAddressError, IpAddress, Target, check_ip_address
 
 # Number of addresses tried per host; the deadline covers all tries together.
 _TRIES = 3
@@ -94,7 +94,7 @@ class GuardedBackend(httpcore.NetworkBackend):
         addresses = self._addresses()
         if not self._target.trusted:
             for address in addresses:  # one denied address blocks the name
-                judge_address(address)
+                check_ip_address(address)
         failure: Exception = httpcore.ConnectError("No address.")
         for address in addresses[:_TRIES]:
             left = self._deadline.remaining(timeout, httpcore.ConnectTimeout)
@@ -116,14 +116,14 @@ class GuardedBackend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         raise BlockedAddressError("Local sockets cannot be fetched from.")
 
-    def _addresses(self) -> list[Address]:
+    def _addresses(self) -> list[IpAddress]:
         if self._target.address is not None:
             return [self._target.address]
         left = self._deadline.remaining(None, httpcore.ConnectTimeout)
-        return _resolve(self._target.host, self._target.port, left)
+        return _resolve_host(self._target.host, self._target.port, left)
 
 
-def _resolve(host: str, port: int, seconds: float) -> list[Address]:
+def _resolve_host(host: str, port: int, seconds: float) -> list[IpAddress]:
     """Resolve a name once.
 
     ``getaddrinfo`` has no timeout, so it runs in a thread that is abandoned when it is late. Raises

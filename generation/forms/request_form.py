@@ -170,7 +170,7 @@ class RequestForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields.update(rows.fields())
-        available = providers.available()
+        available = providers.list_labels()
         field = self.fields["provider"]
         assert isinstance(field, forms.ChoiceField)
         field.choices = list(available.items())
@@ -184,7 +184,7 @@ class RequestForm(forms.Form):
         initial = rows.spread({name: getattr(request, name) for name in FIELDS})
         if not request.enable_nsfw_detection:
             initial["nsfw_detection_level"] = LEVEL_DEFAULT
-        if request.provider in providers.available():
+        if request.provider in providers.list_labels():
             initial["provider"] = request.provider
         return cls(initial=initial)
 
@@ -196,7 +196,7 @@ class RequestForm(forms.Form):
     def chosen_provider(self) -> str:
         """The provider whose models are suggested."""
         chosen = str(self["provider"].value() or "")
-        return chosen if chosen in providers.available() else ""
+        return chosen if chosen in providers.list_labels() else ""
 
     @property
     def request_fields(self) -> dict[str, Any]:
@@ -217,7 +217,9 @@ class RequestForm(forms.Form):
     def _have_the_last_word(self, cleaned: dict[str, Any]) -> None:
         """The fields above follow the wire's ranges; should they ever differ, the wire is right."""
         try:
-            self._accepted = validation.validate(rows.gather(cleaned), provider=cleaned["provider"])
+            self._accepted = validation.validate_fields(
+                rows.gather(cleaned), provider=cleaned["provider"]
+            )
         except validation.InvalidFieldsError as error:
             for problem in error.problems:
                 self._complain(rows.field_at(problem.path, cleaned), problem.demand)

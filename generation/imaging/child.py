@@ -44,14 +44,14 @@ def main(parent: int) -> None:
     from generation.imaging import decode
 
     Image.init()
-    _limit()
-    _send(wire, {"ready": True})
-    while (content := _receive()) is not None:
+    _set_limits()
+    _send_response(wire, {"ready": True})
+    while (content := _receive_image()) is not None:
         _allow_cpu()
-        answer, blobs = _judge(decode.decode, content)
+        answer, blobs = _decode(decode.decode_image, content)
         del content
-        grown = _resident() > RESIDENT
-        _send(wire, {**answer, "last": grown}, *blobs)
+        grown = _read_resident_bytes() > RESIDENT
+        _send_response(wire, {**answer, "last": grown}, *blobs)
         if grown:
             return
 
@@ -66,7 +66,7 @@ def _die_with(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes our stdin
 
 
-def _limit() -> None:
+def _set_limits() -> None:
     """Limit memory, files and descriptors; forbid core files and writes."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would contain the image
@@ -81,7 +81,7 @@ def _allow_cpu() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
 
 
-def _resident() -> int:
+def _read_resident_bytes() -> int:
     """Return the resident memory in bytes.
 
     Not ``ru_maxrss``, which starts with the size of the process that forked this one.
@@ -89,7 +89,7 @@ def _resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-def _judge(decode: Any, content: bytes) -> tuple[dict[str, Any], list[bytes]]:
+def _decode(decode: Any, content: bytes) -> tuple[dict[str, Any], list[bytes]]:
     """Decode one image and return the response's fields and blobs."""
     from generation.imaging.rendition import UnreadableImageError
 
@@ -118,13 +118,13 @@ def _judge(decode: Any, content: bytes) -> tuple[dict[str, Any], list[bytes]]:
     return fields, blobs
 
 
-def _receive() -> bytes | None:
+def _receive_image() -> bytes | None:
     """Read one image from stdin; None when stdin is closed."""
-    head = _read(LENGTH.size)
-    return None if head is None else _read(LENGTH.unpack(head)[0])
+    head = _read_exactly(LENGTH.size)
+    return None if head is None else _read_exactly(LENGTH.unpack(head)[0])
 
 
-def _read(count: int) -> bytes | None:
+def _read_exactly(count: int) -> bytes | None:
     """Read exactly ``count`` bytes from stdin; None when it is closed before."""
     parts = bytearray()
     while len(parts) < count:
@@ -135,7 +135,7 @@ def _read(count: int) -> bytes | None:
     return bytes(parts)
 
 
-def _send(wire: int, fields: dict[str, Any], *blobs: bytes) -> None:
+def _send_response(wire: int, fields: dict[str, Any], *blobs: bytes) -> None:
     """Write one response: length, JSON object, blobs."""
     head = json.dumps({**fields, "blobs": [len(blob) for blob in blobs]}).encode()
     for part in (LENGTH.pack(len(head)), head, *blobs):

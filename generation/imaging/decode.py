@@ -30,7 +30,7 @@ from generation.imaging.rendition import (
     Rendition,
     UnreadableImageError,
     check_bytes,
-    shape_problem,
+    find_shape_problem,
 )
 
 GREY: Final = (128, 128, 128)
@@ -57,7 +57,7 @@ _UPRIGHT: Final = {
 _PROFILE_MODES: Final = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 
 
-def decode(content: bytes) -> Rendition:
+def decode_image(content: bytes) -> Rendition:
     """Return the canonical rendition of a JPEG, PNG, WebP or GIF.
 
     Raises UnreadableImageError, MemoryError, or OSError for faults of the machine.
@@ -94,22 +94,22 @@ def _decode(content: bytes) -> Rendition:
         _check_structure(content, source_type)
         source.load()
         _check_size(source.size)
-        notes = metadata.read(source)
-        orientation = _orientation(source)
-        picture, recoloured = _canonical(source)
+        notes = metadata.read_metadata(source)
+        orientation = _read_orientation(source)
+        picture, recoloured = _to_canonical(source)
         turned = orientation in _UPRIGHT
         if turned:
             picture = picture.transpose(_UPRIGHT[orientation])
         untouched = not turned and not recoloured and picture.mode == source.mode
-        image_type, body = encode.canonical(
+        image_type, body = encode.encode_canonical(
             picture,
             source_type,
             lossless=source_type == "webp" and encode.is_lossless_webp(content),
-            tables=_jpeg_tables(source) if untouched else None,
+            tables=_read_jpeg_tables(source) if untouched else None,
         )
-        frames = _frames(source, content, source_type)
-    small = encode.shrink(picture, THUMBNAIL_SIDE)
-    pdq, quality = encode.perceptual_hash(small)
+        frames = _count_frames(source, content, source_type)
+    small = encode.shrink_image(picture, THUMBNAIL_SIDE)
+    pdq, quality = encode.compute_perceptual_hash(small)
     return Rendition(
         content=body,
         image_type=image_type,
@@ -119,8 +119,8 @@ def _decode(content: bytes) -> Rendition:
         source_type=source_type,
         source_sha256=hashlib.sha256(content).hexdigest(),
         source_bytes=len(content),
-        thumbnail=encode.thumbnail(small),
-        preview=encode.preview(small),
+        thumbnail=encode.encode_thumbnail(small),
+        preview=encode.encode_preview(small),
         pdq=pdq,
         pdq_quality=quality,
         frames=frames,
@@ -129,7 +129,7 @@ def _decode(content: bytes) -> Rendition:
 
 
 def _check_size(size: tuple[int, int]) -> None:
-    if problem := shape_problem(*size):
+    if problem := find_shape_problem(*size):
         code, words = problem
         raise UnreadableImageError(f"The image {words}.", code=code)
 
@@ -146,7 +146,7 @@ def _check_structure(content: bytes, source_type: str) -> None:
         )
 
 
-def _orientation(source: Image.Image) -> int:
+def _read_orientation(source: Image.Image) -> int:
     """Return the EXIF orientation; 1 (upright) if it is missing or broken."""
     try:
         value = source.getexif().get(_ORIENTATION, 1)
@@ -156,7 +156,7 @@ def _orientation(source: Image.Image) -> int:
         return 1
 
 
-def _canonical(source: Image.Image) -> tuple[Image.Image, bool]:
+def _to_canonical(source: Image.Image) -> tuple[Image.Image, bool]:
     """Return an L or RGB copy without alpha and info, and whether a profile changed colours."""
     image: Image.Image = source
     if image.mode.startswith("I"):
@@ -210,22 +210,22 @@ def _to_srgb(image: Image.Image, icc: object) -> tuple[Image.Image, bool]:
     return converted, True
 
 
-def _jpeg_tables(source: Image.Image) -> encode.JpegTables | None:
+def _read_jpeg_tables(source: Image.Image) -> encode.JpegTables | None:
     """Return the quantisation tables of a JPEG source; None for other formats."""
     if not isinstance(source, JpegImagePlugin.JpegImageFile) or not source.quantization:
         return None
     return encode.JpegTables(source.quantization, JpegImagePlugin.get_sampling(source))
 
 
-def _frames(source: Image.Image, content: bytes, source_type: str) -> int:
+def _count_frames(source: Image.Image, content: bytes, source_type: str) -> int:
     """Return the number of frames, at least 1."""
     if source_type == "gif":
-        return _gif_frames(content)
+        return _count_gif_frames(content)
     # The number stated by the file; APNG has it in its header.
     return max(1, min(int(getattr(source, "n_frames", 1)), MAX_FRAMES))
 
 
-def _gif_frames(content: bytes) -> int:
+def _count_gif_frames(content: bytes) -> int:
     """Count the image blocks of a GIF without decoding them.
 
     Pillow needs 50 µs per frame, and a file may have a million frames.

@@ -36,7 +36,7 @@ class JpegTables:
     subsampling: int  # Pillow's number; -1 for a layout it cannot write
 
 
-def canonical(
+def encode_canonical(
     picture: Image.Image, source_type: str, *, lossless: bool, tables: JpegTables | None
 ) -> tuple[str, bytes]:
     """Return the image type and the file.
@@ -44,32 +44,32 @@ def canonical(
     The type of the source is kept, except that GIF becomes PNG.
     """
     if source_type == "jpeg":
-        return "jpeg", _jpeg(picture, tables)
+        return "jpeg", _encode_jpeg(picture, tables)
     if source_type == "webp":
-        return "webp", _webp(picture, lossless)
-    return "png", _written(picture, "PNG", compress_type=_PNG_STRATEGY)
+        return "webp", _encode_webp(picture, lossless)
+    return "png", _save_to_bytes(picture, "PNG", compress_type=_PNG_STRATEGY)
 
 
-def _jpeg(picture: Image.Image, tables: JpegTables | None) -> bytes:
+def _encode_jpeg(picture: Image.Image, tables: JpegTables | None) -> bytes:
     if tables is not None:
         try:
-            return _written(
+            return _save_to_bytes(
                 picture, "JPEG", qtables=dict(tables.quantization), subsampling=tables.subsampling
             )
         except (ValueError, TypeError, OSError):
             pass  # Pillow read these tables but cannot write them: use the standard quality
-    return _written(picture, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+    return _save_to_bytes(picture, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
 
 
-def _webp(picture: Image.Image, lossless: bool) -> bytes:
+def _encode_webp(picture: Image.Image, lossless: bool) -> bytes:
     if not lossless:
         try:
-            return _written(picture, "WEBP", quality=_WEBP_QUALITY, method=_WEBP_METHOD)
+            return _save_to_bytes(picture, "WEBP", quality=_WEBP_QUALITY, method=_WEBP_METHOD)
         except ValueError:
             # A large noisy image exceeds the 16 MiB partition of lossy WebP; lossless has no such
             # limit.
             pass
-    return _written(picture, "WEBP", lossless=True, quality=0, method=0)
+    return _save_to_bytes(picture, "WEBP", lossless=True, quality=0, method=0)
 
 
 def is_lossless_webp(content: bytes) -> bool:
@@ -87,22 +87,22 @@ def is_lossless_webp(content: bytes) -> bool:
     return False
 
 
-def shrink(picture: Image.Image, side: int) -> Image.Image:
+def shrink_image(picture: Image.Image, side: int) -> Image.Image:
     """Return a copy whose longer side is at most ``side`` pixels; never enlarge."""
     small = picture.copy()
     small.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
     return small
 
 
-def thumbnail(small: Image.Image) -> bytes:
+def encode_thumbnail(small: Image.Image) -> bytes:
     """Return the thumbnail as WebP."""
-    return _written(small, "WEBP", quality=_THUMBNAIL_QUALITY, method=_WEBP_METHOD)
+    return _save_to_bytes(small, "WEBP", quality=_THUMBNAIL_QUALITY, method=_WEBP_METHOD)
 
 
-def preview(small: Image.Image) -> str:
+def encode_preview(small: Image.Image) -> str:
     """Return a data: URL of a few pixels, about 150 characters; the page scales it up."""
-    body = _written(
-        shrink(small.convert("RGB"), PREVIEW_SIDE),
+    body = _save_to_bytes(
+        shrink_image(small.convert("RGB"), PREVIEW_SIDE),
         "WEBP",
         quality=_PREVIEW_QUALITY,
         method=_WEBP_METHOD,
@@ -110,7 +110,7 @@ def preview(small: Image.Image) -> str:
     return "data:image/webp;base64," + base64.b64encode(body).decode("ascii")
 
 
-def perceptual_hash(small: Image.Image) -> tuple[bytes | None, int]:
+def compute_perceptual_hash(small: Image.Image) -> tuple[bytes | None, int]:
     """Return the PDQ hash of the 512-pixel image and its quality.
 
     32 bytes, first bit highest, as in exchange lists. Always computed at 512 pixels: the hash of a
@@ -122,7 +122,7 @@ def perceptual_hash(small: Image.Image) -> tuple[bytes | None, int]:
     )
 
 
-def _written(image: Image.Image, file_format: str, **options: object) -> bytes:
+def _save_to_bytes(image: Image.Image, file_format: str, **options: object) -> bytes:
     file = io.BytesIO()
     image.save(file, file_format, **options)
     return file.getvalue()

@@ -35,10 +35,10 @@ _USER_COMMENT: Final = 0x9286
 _UNFIT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
-def read(image: Image.Image) -> dict[str, str]:
+def read_metadata(image: Image.Image) -> dict[str, str]:
     """Return the known text fields of a loaded image, cleaned and limited in length."""
     notes = {key: image.info[key] for key in KEYS if isinstance(image.info.get(key), str)}
-    if "parameters" not in notes and (comment := _user_comment(image)):
+    if "parameters" not in notes and (comment := _read_user_comment(image)):
         notes["parameters"] = comment
     found: dict[str, str] = {}
     left = MAX_TOTAL
@@ -50,7 +50,7 @@ def read(image: Image.Image) -> dict[str, str]:
     return found
 
 
-def _user_comment(image: Image.Image) -> str:
+def _read_user_comment(image: Image.Image) -> str:
     try:
         comment = image.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT)
     # Pillow's EXIF reader raises many exception types; a broken comment must not fail the image.

@@ -195,11 +195,11 @@ class _Pool:
                     fields, blobs = server.ask(content)
                 except _TimeLimitError:
                     self._drop(server)
-                    raise _too_slow() from None
+                    raise _too_slow_error() from None
                 except _ChildDiedError:
                     self._drop(server)
                     if server.out_of_time:
-                        raise _too_slow() from None
+                        raise _too_slow_error() from None
                     if last:
                         raise UnreadableImageError(
                             "The image makes the decoder crash.", code="crashed"
@@ -210,7 +210,7 @@ class _Pool:
                     self._drop(server)
                     raise
                 self._give_back(server, ends=fields.pop("last", False) is True)
-                return _rendition(content, fields, blobs)
+                return _build_rendition(content, fields, blobs)
             raise AssertionError("unreachable")
         finally:
             self._free.release()
@@ -283,13 +283,13 @@ os.register_at_fork(after_in_child=_after_fork)
 atexit.register(close)
 
 
-def _too_slow() -> UnreadableImageError:
+def _too_slow_error() -> UnreadableImageError:
     return UnreadableImageError(
         f"The image takes longer than {WALL_SECONDS:.0f} seconds to decode.", code="too-slow"
     )
 
 
-def _rendition(content: bytes, fields: dict[str, Any], blobs: list[bytes]) -> Rendition:
+def _build_rendition(content: bytes, fields: dict[str, Any], blobs: list[bytes]) -> Rendition:
     """Validate the child's response and build the rendition.
 
     The response is untrusted, because an attacker would compromise the decoder.

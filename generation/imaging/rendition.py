@@ -62,7 +62,7 @@ class Rendition:
     metadata: dict[str, str] = field(default_factory=dict)
 
 
-def shape_problem(width: int, height: int) -> tuple[str, str] | None:
+def find_shape_problem(width: int, height: int) -> tuple[str, str] | None:
     """Return the reason to refuse an image of this size, or None.
 
     As (code, words after "the image").

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from django.db import migrations
 
-from generation.core.text import fold
+from generation.core.text import fold_text
 
 
 def refold(apps, schema_editor):
     words = apps.get_model("generation", "AssetText")
     for row in words.objects.iterator(chunk_size=500):
-        text = fold(row.text)
+        text = fold_text(row.text)
         if not text:
             row.delete()
         elif text != row.text:

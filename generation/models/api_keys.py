@@ -103,7 +103,7 @@ class ApiKey(models.Model):
         text = f"{hint}_{secrets.token_urlsafe(32)}"
         return cls.objects.create(hint=hint, digest=hash_key(text), **fields), text
 
-    def may(self, scope: str) -> bool:
+    def has_scope(self, scope: str) -> bool:
         """Return whether the key has the scope.
 
         A scope that ends in ``:all`` includes the one without it.
@@ -164,7 +164,7 @@ class ImagesOfDay(models.Model):
         return f"{self.images} images on {self.day}"
 
     @staticmethod
-    def take(key: ApiKey, day: date, images: int) -> bool:
+    def take_images(key: ApiKey, day: date, images: int) -> bool:
         """Count ``images`` if the key has them left.
 
         One statement compares and counts, so concurrent calls cannot exceed the limit.
@@ -179,14 +179,14 @@ class ImagesOfDay(models.Model):
         return bool(rows.update(images=F("images") + images))
 
     @staticmethod
-    def refund(key: ApiKey, day: date, images: int) -> None:
+    def refund_images(key: ApiKey, day: date, images: int) -> None:
         """Subtract images that were counted but not produced."""
         ImagesOfDay.objects.filter(key=key, day=day, images__gte=images).update(
             images=F("images") - images
         )
 
     @staticmethod
-    def of(key: ApiKey, day: date) -> int:
+    def get_count(key: ApiKey, day: date) -> int:
         """Return the images counted for a key on a day."""
         return (
             ImagesOfDay.objects.filter(key=key, day=day).values_list("images", flat=True).first()

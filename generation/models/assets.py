@@ -11,7 +11,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from generation.core.urls import address
+from generation.core.urls import build_url
 from generation.models.api_keys import ApiKey, Scope
 from generation.models.requests import GenerationRequest
 
@@ -46,7 +46,7 @@ class AssetQuerySet(models.QuerySet["Asset"]):
 
     def readable_by(self, key: ApiKey) -> Self:
         """Return the assets that an API key may read: all with READ_ALL, else its own."""
-        return self if key.may(Scope.READ_ALL) else self.filter(api_key=key)
+        return self if key.has_scope(Scope.READ_ALL) else self.filter(api_key=key)
 
 
 class Asset(models.Model):
@@ -158,8 +158,8 @@ class Asset(models.Model):
 
     @property
     def file_url(self) -> str:
-        return address("generation:asset-file", self.uuid)
+        return build_url("generation:asset-file", self.uuid)
 
     @property
     def thumbnail_url(self) -> str:
-        return address("generation:asset-thumbnail", self.uuid)
+        return build_url("generation:asset-thumbnail", self.uuid)

@@ -11,7 +11,7 @@ from django.db import connection, models
 from django.db.models import Value
 from django.db.models.functions import Concat, StrIndex
 
-from generation.core.text import fold
+from generation.core.text import fold_text
 from generation.models.assets import Asset
 
 BANDS = 16
@@ -31,7 +31,7 @@ PER_BAND = 500
 CANDIDATES_MAX = 2000
 
 
-def bands(pdq: bytes) -> list[int]:
+def split_bands(pdq: bytes) -> list[int]:
     """Split the hash into 16 numbers of 16 bits, each prefixed with its band index."""
     return [
         index << BAND_BITS | int.from_bytes(pdq[2 * index : 2 * index + 2], "big")
@@ -39,19 +39,19 @@ def bands(pdq: bytes) -> list[int]:
     ]
 
 
-def keys(pdq: bytes, *, within: int) -> list[int]:
+def find_candidate_bands(pdq: bytes, *, within: int) -> list[int]:
     """Return the bands of which a hash within this distance must share at least one.
 
     15 bits cannot change all 16 bands, so at least one is equal. 31 bits cannot change each band
     twice, so at least one differs by at most one bit.
     """
-    exact = bands(pdq)
+    exact = split_bands(pdq)
     if within < BANDS:
         return exact
     return [*exact, *(key ^ 1 << bit for key in exact for bit in range(BAND_BITS))]
 
 
-def distance(one: bytes, other: bytes) -> int:
+def count_different_bits(one: bytes, other: bytes) -> int:
     """Return the number of bits in which two hashes differ (0 to 256)."""
     return (int.from_bytes(one, "big") ^ int.from_bytes(other, "big")).bit_count()
 
@@ -71,7 +71,7 @@ class HashBand(models.Model):
         """Store the bands of an asset whose hash is reliable."""
         if asset.pdq is not None and asset.pdq_quality >= QUALITY_MIN:
             HashBand.objects.bulk_create(
-                [HashBand(key=key, asset=asset) for key in bands(bytes(asset.pdq))]
+                [HashBand(key=key, asset=asset) for key in split_bands(bytes(asset.pdq))]
             )
 
 
@@ -104,7 +104,7 @@ class AssetText(models.Model):
     @classmethod
     def store(cls, asset: Asset, *, prompt: str) -> None:
         """Store the folded prompt and file name of an asset, if there are any."""
-        if text := fold(f"{prompt}\n{asset.original_name}"):
+        if text := fold_text(f"{prompt}\n{asset.original_name}"):
             cls.objects.create(asset=asset, text=text)
 
     @classmethod
@@ -150,7 +150,7 @@ _POSTGRESQL = (
 )
 
 
-def nearest(
+def find_nearest(
     pdq: bytes, *, within: int = NEAR, limit: int = 12, besides: int | None = None
 ) -> list[tuple[int, int]]:
     """Return the IDs of similar assets and their distances in bits, nearest first.
@@ -161,14 +161,19 @@ def nearest(
     shares no second one.
     """
     at_least = 2 if within <= CLOSE else 1
-    candidates = set(_sharing(keys(pdq, within=within), at_least=at_least)) - {besides}
+    candidates = set(_find_sharing(find_candidate_bands(pdq, within=within), at_least=at_least)) - {
+        besides
+    }
     if not candidates:
         return []
     rows = Asset.objects.filter(pk__in=candidates).values_list("pk", "pdq")
-    return [(primary_key, bits) for bits, primary_key in sorted(_within(pdq, rows, within))[:limit]]
+    return [
+        (primary_key, bits)
+        for bits, primary_key in sorted(_filter_by_distance(pdq, rows, within))[:limit]
+    ]
 
 
-def _sharing(wanted: Sequence[int], *, at_least: int) -> list[int]:
+def _find_sharing(wanted: Sequence[int], *, at_least: int) -> list[int]:
     """Return the assets that share the most of these bands.
 
     Reads only the newest PER_BAND assets of each band, because a band may occur in millions.
@@ -192,8 +197,10 @@ _SHARING = f"""
 """
 
 
-def _within(pdq: bytes, rows: Iterable[tuple[int, Any]], limit: int) -> Iterator[tuple[int, int]]:
+def _filter_by_distance(
+    pdq: bytes, rows: Iterable[tuple[int, Any]], limit: int
+) -> Iterator[tuple[int, int]]:
     for primary_key, other in rows:
-        bits = distance(pdq, bytes(other))
+        bits = count_different_bits(pdq, bytes(other))
         if bits <= limit:
             yield bits, primary_key

@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from generation.core.db.state_machine import DueModel, DueQuerySet, StateMachine, due_index
-from generation.core.urls import address
+from generation.core.urls import build_url
 from generation.models.api_keys import ApiKey
 from generation.providers.base import AwsS3, CustomStorage, Embedding, HiresFix, Lora, Submission
 
@@ -216,7 +216,7 @@ class GenerationRequest(StateMachine, DueModel):
         return f"{self.prompt[:60]} ({self.get_status_display()})"
 
     def get_absolute_url(self) -> str:
-        return address("generation:request-detail", self.uuid)
+        return build_url("generation:request-detail", self.uuid)
 
     def is_visible_to(self, user: User) -> bool:
         """Return whether a person may see this request; same rule as ``visible_to``."""

@@ -12,7 +12,7 @@ from django.utils.module_loading import import_string
 from generation.providers.base import ImageProvider
 
 
-def available() -> dict[str, str]:
+def list_labels() -> dict[str, str]:
     """Return slug and label of every configured provider, the default one first."""
     return {slug: entry["OPTIONS"]["label"] for slug, entry in settings.IMAGE_PROVIDERS.items()}
 
@@ -27,14 +27,14 @@ class Terms:
     webhooks: bool = False  # whether the provider can call our webhook URL
 
 
-def terms(slug: str) -> Terms:
+def get_terms(slug: str) -> Terms:
     """Return the provider's terms; empty terms for a provider that is not configured."""
     entry = settings.IMAGE_PROVIDERS.get(slug, {})
     return Terms(**{name: entry[name] for name in Terms.__slots__ if name in entry})
 
 
 @lru_cache
-def get(slug: str) -> ImageProvider:
+def get_provider(slug: str) -> ImageProvider:
     """Return the provider with this slug.
 
     Raises LookupError with a message if it is not configured.

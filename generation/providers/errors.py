@@ -42,7 +42,7 @@ BY_STATUS: dict[int, type[ProviderError]] = {
     410: ProviderMisconfiguredError,
     429: ProviderBusyError,
 }
-SENTENCES: dict[type[ProviderError], str] = {
+MESSAGES: dict[type[ProviderError], str] = {
     ProviderBusyError: "{label} is busy and did not take the request",
     ProviderMisconfiguredError: (
         "{label} refused the request because of Loupe's own settings or account"
@@ -81,13 +81,15 @@ _MEANINGS = {
 }
 
 
-def sentence(kind: type[ProviderError], *, label: str, status: int, reason: str, said: str) -> str:
+def describe_error(
+    kind: type[ProviderError], *, label: str, status: int, reason: str, raw_message: str
+) -> str:
     """Return a message for people about an error response."""
     meaning = _MEANINGS.get(
         reason,
         "the endpoint is gone" if status == 404 and kind is ProviderMisconfiguredError else "",
     )
     about = f": {meaning}" if meaning else ""
-    quoted = f" It said: {said.rstrip('.')}" if said else ""
+    quoted = f" It said: {raw_message.rstrip('.')}" if raw_message else ""
     code = f"HTTP {status} {reason}".rstrip()
-    return f"{SENTENCES[kind].format(label=label)}{about}.{quoted} ({code})."
+    return f"{MESSAGES[kind].format(label=label)}{about}.{quoted} ({code})."

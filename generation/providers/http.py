@@ -36,7 +36,7 @@ from generation.providers.base import (
 from generation.wire.secrets import redact
 from generation.wire.task import ErrorReply
 
-ANSWER_KEPT = 4096  # characters of a raw response passed to ``on_answer``
+RAW_ANSWER_MAX = 4096  # characters of a raw response passed to ``on_answer``
 BODY_MAX = 4 * 1024 * 1024  # bytes; a page of 100 models has about 200 KB
 KEY_MIN = 8  # characters; shorter keys are not secret and could match parts of words
 CONCURRENCY = 100  # concurrent polls
@@ -46,7 +46,7 @@ SUBMIT_TIMEOUT, SUBMIT_TOTAL = httpx.Timeout(30, connect=10), 45.0
 READ_TIMEOUT, READ_TOTAL = httpx.Timeout(15, connect=10), 30.0
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-_BAD_ADDRESS = (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError)
+_INVALID_URL = (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError)
 _T = TypeVar("_T")
 
 
@@ -73,7 +73,7 @@ class Answer:
         if b"\\u0000" in self.body:
             raise ValueError("The answer contains NUL characters.")
         try:
-            return json.loads(self.body, parse_constant=_no_constant)
+            return json.loads(self.body, parse_constant=_refuse_constant)
         except RecursionError:
             raise ValueError("The answer is nested too deeply.") from None
 
@@ -156,8 +156,8 @@ class HttpProvider:
             raise self._lost(error, call) from None
         finally:
             if on_answer is not None and received:
-                start = received[: 4 * ANSWER_KEPT].decode(errors="replace").replace("\0", "")
-                on_answer(self._redacted(start)[:ANSWER_KEPT])
+                start = received[: 4 * RAW_ANSWER_MAX].decode(errors="replace").replace("\0", "")
+                on_answer(self._redacted(start)[:RAW_ANSWER_MAX])
 
     def _client(self, timeout: httpx.Timeout) -> httpx.Client:
         return httpx.Client(
@@ -165,7 +165,7 @@ class HttpProvider:
             timeout=timeout,
             follow_redirects=False,  # a redirect would send the key to another host
             trust_env=False,  # ignore proxy variables and .netrc of the machine
-            verify=_tls(),
+            verify=_tls_context(),
             transport=self._transport,
         )
 
@@ -178,7 +178,7 @@ class HttpProvider:
             timeout=READ_TIMEOUT,
             follow_redirects=False,
             trust_env=False,
-            verify=_tls(),
+            verify=_tls_context(),
             limits=httpx.Limits(max_connections=CONCURRENCY, keepalive_expiry=60),
             transport=self._async_transport,
         ) as client:
@@ -209,14 +209,14 @@ class HttpProvider:
     def _answer(self, response: httpx.Response, body: bytearray) -> Answer:
         """Build the response without our key, which a provider may quote anywhere."""
         secret = self._secret.encode()
-        kept = body.replace(secret, b"[key]") if len(secret) >= KEY_MIN else body
-        return Answer(response.status_code, dict(response.headers), bytes(kept))
+        redacted = body.replace(secret, b"[key]") if len(secret) >= KEY_MIN else body
+        return Answer(response.status_code, dict(response.headers), bytes(redacted))
 
     # --- Errors ---
     def _lost(self, error: Exception, call: Call) -> ProviderError:
         """Convert a missing or incomplete response to a ProviderError."""
         name = type(error).__name__
-        if isinstance(error, _BAD_ADDRESS):
+        if isinstance(error, _INVALID_URL):
             return ProviderMisconfiguredError(
                 f"The address of {self.label} in the settings cannot be used ({name})."
             )
@@ -235,16 +235,20 @@ class HttpProvider:
             return
         reply = self._error_reply(answer)
         kind = self._kind(answer, reply.reason, call)
-        said = self._redacted(" ".join(reply.message.split()))[:300]
-        sentence = errors.sentence(
-            kind, label=self.label, status=answer.status, reason=reply.reason, said=said
+        raw_message = self._redacted(" ".join(reply.message.split()))[:300]
+        message = errors.describe_error(
+            kind,
+            label=self.label,
+            status=answer.status,
+            reason=reply.reason,
+            raw_message=raw_message,
         )
         if kind is ProviderBusyError:
-            wait = _retry_after(answer.headers.get("retry-after", ""))
+            wait = _parse_retry_after(answer.headers.get("retry-after", ""))
             raise ProviderBusyError(
-                sentence, reason=reply.reason, retry_after=wait, limited=answer.status == 429
+                message, reason=reply.reason, retry_after=wait, limited=answer.status == 429
             )
-        raise kind(sentence, reason=reply.reason)
+        raise kind(message, reason=reply.reason)
 
     def _kind(self, answer: Answer, reason: str, call: Call) -> type[ProviderError]:
         """Return the exception type for an error response."""
@@ -269,7 +273,7 @@ class HttpProvider:
         return redact(text.replace(self._secret, "[key]") if len(self._secret) >= KEY_MIN else text)
 
 
-async def each(
+async def call_each(
     items: Iterable[str], ask: Callable[[str], Awaitable[_T]], *, limit: int = CONCURRENCY
 ) -> AsyncIterator[tuple[str, _T | ProviderError]]:
     """Call ``ask`` for every item, at most ``limit`` concurrently.
@@ -306,23 +310,23 @@ async def each(
 
 
 @cache
-def _tls() -> ssl.SSLContext:
+def _tls_context() -> ssl.SSLContext:
     # Loading the certificates takes 20 ms, so the context is cached.
     return httpx.create_ssl_context(trust_env=False)
 
 
-def _no_constant(name: str) -> None:
+def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON.")
 
 
-def _retry_after(value: str) -> float | None:
+def _parse_retry_after(value: str) -> float | None:
     """Parse a Retry-After header (seconds or date) to seconds; None if absent or invalid."""
     if value.isascii() and value.isdigit():
         return float(min(int(value[:9]), 86_400))
     try:
-        moment = email.utils.parsedate_to_datetime(value)
+        timestamp = email.utils.parsedate_to_datetime(value)
     except ValueError:
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return min(max((moment - datetime.now(UTC)).total_seconds(), 0.0), 86_400.0)
+    if timestamp.tzinfo is None:
+        timestamp = timestamp.replace(tzinfo=UTC)
+    return min(max((timestamp - datetime.now(UTC)).total_seconds(), 0.0), 86_400.0)

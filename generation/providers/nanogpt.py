@@ -161,12 +161,12 @@ class NanoGpt(HttpProvider):
             raise InvalidAnswerError(f"{self.label} answered, but not in JSON.") from None
         cost = reply.cost if reply.cost is not None and 0 <= reply.cost <= COST_MAX else None
         currency = self._redacted(reply.currency or "USD")[:10]
-        problem = _problem(reply, sent)
+        problem = _find_problem(reply, sent)
         if problem:
             raise InvalidAnswerError(
                 f"{self.label} answered {problem}.", cost=cost, currency=currency
             )
-        shares = split(cost, sent)
+        shares = split_cost(cost, sent)
         return [
             Verdict(
                 flagged=flagged,
@@ -210,7 +210,7 @@ class NanoGpt(HttpProvider):
         return ErrorReply(reason=self._redacted(code)[:80], message=message)
 
 
-def split(cost: Decimal | None, parts: int) -> list[Decimal | None]:
+def split_cost(cost: Decimal | None, parts: int) -> list[Decimal | None]:
     """Split a cost into equal parts of a millionth each; the first part gets the remainder."""
     if cost is None:
         return [None] * parts
@@ -219,7 +219,7 @@ def split(cost: Decimal | None, parts: int) -> list[Decimal | None]:
     return [whole - share * (parts - 1), *[share] * (parts - 1)]
 
 
-def chunks(images: Sequence[Image]) -> Iterator[range]:
+def split_images(images: Sequence[Image]) -> Iterator[range]:
     """Split images into ranges that fit one call, by number and bytes.
 
     An oversized image gets a range of its own.
@@ -235,7 +235,7 @@ def chunks(images: Sequence[Image]) -> Iterator[range]:
         yield range(start, len(images))
 
 
-def _problem(reply: wire.NsfwReply, sent: int) -> str:
+def _find_problem(reply: wire.NsfwReply, sent: int) -> str:
     """Return the reason why a response is not plausible; "" if it is."""
     got = len(reply.has_nsfw_concepts)
     if reply.truncated:

@@ -107,7 +107,7 @@ class Scenario(HttpProvider):
                 f"{self.label} answered about its assets in a way that could not be read."
             ) from None
         return AssetPage(
-            items=tuple(map(_asset, page.assets)),
+            items=tuple(map(_convert_asset, page.assets)),
             next_token=page.next_pagination_token or "",
             unreadable=page.unreadable,
         )
@@ -137,7 +137,7 @@ class Scenario(HttpProvider):
             raise ProviderBusyError(
                 f"{self.label} answered about another asset than the one asked for."
             )
-        return _asset(found)
+        return _convert_asset(found)
 
     def check(self) -> None:
         """Verify the key with one harmless call: a page of one asset.
@@ -160,7 +160,7 @@ class Scenario(HttpProvider):
         return redact(text)
 
 
-def _asset(found: wire.Asset) -> ScenarioAsset:
+def _convert_asset(found: wire.Asset) -> ScenarioAsset:
     provenance = found.metadata.model_dump(
         mode="json", by_alias=True, exclude_none=True, exclude={"kind"}
     )

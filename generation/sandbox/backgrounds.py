@@ -263,7 +263,7 @@ WORDS: dict[str, str] = {
 _BY_WORD = {word: name for name, words in WORDS.items() for word in words.split()}
 
 
-def choose(prompt: str, seed: int) -> Background:
+def choose_background(prompt: str, seed: int) -> Background:
     """Return the background for the first known word of a prompt, else by ``seed``."""
     for word in re.findall(r"[a-z-]+", prompt.lower()):
         if word in _BY_WORD:

@@ -110,7 +110,7 @@ class Steering:
         return behaviour in self.behaviours
 
 
-def steer(prompt: str) -> Steering:
+def parse_steering(prompt: str) -> Steering:
     """Parse ``sandbox:<behaviour>`` and ``sandbox:<slug>[@percent]``, then everyday words.
 
     ``sandbox:clean`` turns the everyday words off. Returns at most CARDS_PER_PICTURE labels,
@@ -129,7 +129,9 @@ def steer(prompt: str) -> Steering:
     return Steering(frozenset(behaviours), tuple(labels.items())[:CARDS_PER_PICTURE])
 
 
-def on_image(labels: tuple[tuple[str, int], ...], position: int) -> tuple[tuple[str, int], ...]:
+def labels_on_image(
+    labels: tuple[tuple[str, int], ...], position: int
+) -> tuple[tuple[str, int], ...]:
     """Return the labels of one image: each later image is 6 points less certain, at least 1.
 
     A task of several images therefore has confidences on both sides of a threshold.
@@ -137,7 +139,7 @@ def on_image(labels: tuple[tuple[str, int], ...], position: int) -> tuple[tuple[
     return tuple((slug, max(percent - 6 * position, min(percent, 1))) for slug, percent in labels)
 
 
-def novita_confidence(labels: tuple[tuple[str, int], ...], level: int) -> int:
+def compute_novita_confidence(labels: tuple[tuple[str, int], ...], level: int) -> int:
     """Return the highest confidence (0..100) that Novita's detection reports at ``level``.
 
     Returns 0 if the level covers none of the labels.

@@ -92,7 +92,7 @@ _TYPES: tuple[tuple[str, str, tuple[tuple[str, str, str], ...], str, int, bool],
 )
 
 
-def _rows() -> Iterator[wire.ModelRow]:
+def _make_rows() -> Iterator[wire.ModelRow]:
     for kind, display, entries, ending, start, keeps_ending in _TYPES:
         for place, (title, base, tags) in enumerate(entries):
             number = start + place
@@ -114,7 +114,7 @@ def _rows() -> Iterator[wire.ModelRow]:
             )
 
 
-ROWS: tuple[wire.ModelRow, ...] = tuple(_rows())
+ROWS: tuple[wire.ModelRow, ...] = tuple(_make_rows())
 
 
 def is_sdxl(name: str) -> bool | None:
@@ -122,22 +122,22 @@ def is_sdxl(name: str) -> bool | None:
     return next((row.is_sdxl for row in ROWS if name in (row.sd_name, row.sd_name_in_api)), None)
 
 
-def page(asked: Mapping[str, str]) -> wire.ModelsReply:
+def list_page(asked: Mapping[str, str]) -> wire.ModelsReply:
     """Return one page of the rows that match ``filter.*``.
 
     Raises ValueError with a message for an invalid limit or cursor.
     """
     rows = [row for row in ROWS if _matches(row, asked)]
     start, limit = (
-        _offset(asked.get("pagination.cursor", "")),
-        _limit(asked.get("pagination.limit", "")),
+        _parse_cursor(asked.get("pagination.cursor", "")),
+        _parse_limit(asked.get("pagination.limit", "")),
     )
     chosen = rows[start : start + limit]
     more = start + limit < len(rows)
     return wire.ModelsReply(
         models=chosen,
         pagination=wire.Pagination(
-            next_cursor=_cursor(start + limit, chosen[-1].id) if more else ""
+            next_cursor=_make_cursor(start + limit, chosen[-1].id) if more else ""
         ),
     )
 
@@ -160,18 +160,18 @@ def _matches(row: wire.ModelRow, asked: Mapping[str, str]) -> bool:
     return asked.get("filter.query", "").strip().lower() in text
 
 
-def _limit(value: str) -> int:
+def _parse_limit(value: str) -> int:
     limit = parse_integer(value) or 0 if value else PAGE_DEFAULT
     if not 0 < limit <= PAGE_MAX:
         raise ValueError(f"pagination.limit must be from 1 to {PAGE_MAX}")
     return limit
 
 
-def _cursor(offset: int, last: int) -> str:
+def _make_cursor(offset: int, last: int) -> str:
     return "c_" + base64.b64encode(json.dumps([offset, str(last)]).encode()).decode()
 
 
-def _offset(cursor: str) -> int:
+def _parse_cursor(cursor: str) -> int:
     """Parse a cursor to an offset.
 
     Accepts "" and c_0, our own cursors, and c_<number>, which Novita's Python SDK counts itself.

@@ -14,7 +14,7 @@ Pen = ImageDraw.ImageDraw
 Box = tuple[float, float, float, float]
 
 
-def draw(name: str, size: int) -> Image.Image:
+def draw_glyph(name: str, size: int) -> Image.Image:
     """Return the symbol as a mask of ``size`` × ``size`` pixels.
 
     Raises KeyError for an unknown name.

@@ -17,16 +17,16 @@ _QUIET = (112, 114, 122)
 _SHEET = (250, 248, 243)
 
 
-def tag(image: Image.Image) -> None:
+def draw_tag(image: Image.Image) -> None:
     """Write SANDBOX on a dark pill in the lower right corner, readable on any picture."""
     size = max(8.0, min(image.size) * 0.02)
-    font = _font(size)
+    font = _load_font(size)
     text = "S A N D B O X"
     left, top, right, bottom = font.getbbox(text)
     wide, tall = right - left + 1.3 * size, bottom - top + 0.9 * size
     margin = max(3, round(min(image.size) * 0.016))
     x = image.width - margin - wide
-    y = image.height - marker.height(image.size) - margin - tall
+    y = image.height - marker.strip_height(image.size) - margin - tall
     pen = ImageDraw.Draw(image, "RGBA")
     pen.rounded_rectangle((x, y, x + wide, y + tall), tall / 2, fill=(12, 14, 20, 84))
     pen.text(
@@ -34,31 +34,33 @@ def tag(image: Image.Image) -> None:
     )
 
 
-def card(image: Image.Image, labels: Sequence[tuple[str, int]]) -> None:
+def draw_card(image: Image.Image, labels: Sequence[tuple[str, int]]) -> None:
     """Draw a paper card: symbol, "Stands for", and name and confidence of each category."""
     rows = len(labels)
     wide = min(
         image.width * 0.84,
         min(image.size) * 0.8 if image.height >= image.width else image.height * 1.15,
     )
-    unit = min(wide / 10, (image.height - marker.height(image.size)) * 0.84 / (1.9 * rows + 1.7))
+    unit = min(
+        wide / 10, (image.height - marker.strip_height(image.size)) * 0.84 / (1.9 * rows + 1.7)
+    )
     wide = unit * 10
     tall = unit * (1.9 * rows + 1.7)
     left = round((image.width - wide) / 2)
-    top = round((image.height - marker.height(image.size) - tall) / 2)
+    top = round((image.height - marker.strip_height(image.size) - tall) / 2)
     box = (left, top, round(left + wide), round(top + tall))
-    _soften(image, box, unit)
+    _blur_behind_card(image, box, unit)
     sheet = Image.new("L", (image.width, image.height))
     ImageDraw.Draw(sheet).rounded_rectangle(box, unit * 0.45, fill=242)
     image.paste(_SHEET, mask=sheet)
     pen = ImageDraw.Draw(image)
     edge = left + unit * 0.8
-    pen.text((edge, top + unit * 0.62), "Stands for", font=_font(unit * 0.62), fill=_QUIET)
+    pen.text((edge, top + unit * 0.62), "Stands for", font=_load_font(unit * 0.62), fill=_QUIET)
     for row, (slug, percent) in enumerate(labels):
-        _line(image, pen, (edge, top + unit * (1.75 + 1.9 * row)), unit, slug, percent)
+        _draw_category(image, pen, (edge, top + unit * (1.75 + 1.9 * row)), unit, slug, percent)
 
 
-def _line(
+def _draw_category(
     image: Image.Image,
     pen: ImageDraw.ImageDraw,
     at: tuple[float, float],
@@ -70,13 +72,13 @@ def _line(
     x, y = at
     size = max(8, round(unit * 1.3))
     found = BY_SLUG[slug]
-    image.paste(_INK, (round(x), round(y)), glyphs.draw(found.glyph, size))
+    image.paste(_INK, (round(x), round(y)), glyphs.draw_glyph(found.glyph, size))
     start, room = x + unit * 1.7, unit * 6.75
-    font = _fitting(found.title, unit * 0.84, room)
+    font = _fit_font(found.title, unit * 0.84, room)
     pen.text((start, y + unit * 0.02), found.title, font=font, fill=_INK)
     bar = y + unit * 1.26
     thick = max(1.0, unit * 0.1)
-    number = _font(unit * 0.46)
+    number = _load_font(unit * 0.46)
     written = f"{percent}"
     length = room - unit * 1.0
     pen.rounded_rectangle(
@@ -89,7 +91,7 @@ def _line(
     pen.text((start + room, bar + thick / 2), written, font=number, fill=_QUIET, anchor="rm")
 
 
-def _soften(image: Image.Image, box: tuple[int, int, int, int], unit: float) -> None:
+def _blur_behind_card(image: Image.Image, box: tuple[int, int, int, int], unit: float) -> None:
     """Blur the picture behind the card and draw the card's shadow."""
     shrink = max(1, min(image.size) // 160)
     small = image.reduce(shrink).filter(ImageFilter.GaussianBlur(3))
@@ -102,13 +104,13 @@ def _soften(image: Image.Image, box: tuple[int, int, int, int], unit: float) -> 
     image.paste((10, 12, 20), mask=shade.resize(image.size, Image.Resampling.BILINEAR))
 
 
-def _fitting(text: str, size: float, room: float) -> ImageFont.FreeTypeFont:
+def _fit_font(text: str, size: float, room: float) -> ImageFont.FreeTypeFont:
     """Return the font at ``size`` pixels, or smaller so that the text fits."""
-    length = _font(size).getlength(text)
-    return _font(size if length <= room else size * room / length)
+    length = _load_font(size).getlength(text)
+    return _load_font(size if length <= room else size * room / length)
 
 
-def _font(size: float) -> ImageFont.FreeTypeFont:
+def _load_font(size: float) -> ImageFont.FreeTypeFont:
     font = ImageFont.load_default(size=max(size, 5.0))
     if not isinstance(font, ImageFont.FreeTypeFont):
         raise RuntimeError(

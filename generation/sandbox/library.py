@@ -147,7 +147,7 @@ class Exhibit:
         return Request.model_validate({**fields, **more})
 
 
-def _library() -> tuple[Exhibit, ...]:
+def _make_library() -> tuple[Exhibit, ...]:
     """Return all assets: plain ones, alternating with faulty ones while there are any."""
     plain = [(f"{scene} {mood}", (), "") for mood in _MOODS for scene in _SCENES]
     rows: list[tuple[str, tuple[str, ...] | None, str]] = []
@@ -162,5 +162,5 @@ def _library() -> tuple[Exhibit, ...]:
     return tuple(Exhibit(number, *row) for number, row in enumerate(rows))
 
 
-ASSETS = _library()
+ASSETS = _make_library()
 BY_ID = {exhibit.id: exhibit for exhibit in ASSETS}

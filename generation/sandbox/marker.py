@@ -26,47 +26,47 @@ _READABLE = 30  # minimum contrast of a strip
 assert len(CARDS) < _NO_CARD, "The marker has 5 bits for a card."
 
 
-def height(size: tuple[int, int]) -> int:
+def strip_height(size: tuple[int, int]) -> int:
     """Return the strip's height in pixels for a picture of this (width, height)."""
     return ROWS * max(4, round(min(size) / 128))
 
 
-def draw(image: Image.Image, labels: Sequence[tuple[str, int]]) -> None:
+def draw_marker(image: Image.Image, labels: Sequence[tuple[str, int]]) -> None:
     """Draw the strip into an RGB image, tinted like the image.
 
     ``labels``: up to 3 of (slug, 0..100).
     """
-    width, tall = image.width, height(image.size)
+    width, tall = image.width, strip_height(image.size)
     above = image.crop((0, image.height // 2, width, image.height - tall))
     mean = np.asarray(above.resize((1, 1), Image.Resampling.BOX), dtype=np.float32)[0, 0]
     dark = mean * 0.16 + 14
     light = dark + _BRIGHTER * (0.82 + 0.36 * mean / max(float(mean.sum()), 1.0))
     columns = np.arange(width) * COLUMNS // width
     rows = np.arange(tall) * ROWS // tall
-    cells = _encode(labels)[rows[:, None], columns[None, :], None]
+    cells = _encode_labels(labels)[rows[:, None], columns[None, :], None]
     strip = np.where(cells, light, dark)
     image.paste(
         Image.fromarray(np.clip(strip, 0, 255).astype(np.uint8), "RGB"), (0, image.height - tall)
     )
 
 
-def read(image: Image.Image) -> list[tuple[str, int]] | None:
+def read_marker(image: Image.Image) -> list[tuple[str, int]] | None:
     """Return the labels of a sandbox picture, which may be []; None for any other picture.
 
     Works on re-encoded copies, and on proportionally scaled copies while cells have about 2 pixels.
     """
     if image.width < COLUMNS or image.height < 16:
         return None  # too small to hold a strip
-    nominal = height(image.size)
+    nominal = strip_height(image.size)
     scaled = {max(2, round(ROWS * min(image.size) / 128)), 6, 4, 3, 2}
     for tall in (nominal, *sorted(scaled - {nominal}, reverse=True)):
-        found = _decode(_sample(image, tall))
+        found = _decode_labels(_sample_cells(image, tall))
         if found is not None:
             return found
     return None
 
 
-def _encode(labels: Sequence[tuple[str, int]]) -> npt.NDArray[np.bool_]:
+def _encode_labels(labels: Sequence[tuple[str, int]]) -> npt.NDArray[np.bool_]:
     """Return the strip's bits, shape (ROWS, COLUMNS)."""
     if len(labels) > CARDS_PER_PICTURE:
         raise ValueError(
@@ -83,7 +83,7 @@ def _encode(labels: Sequence[tuple[str, int]]) -> npt.NDArray[np.bool_]:
     return np.array(bits, dtype=np.bool_).reshape(ROWS, COLUMNS)
 
 
-def _sample(image: Image.Image, tall: int) -> npt.NDArray[np.float32]:
+def _sample_cells(image: Image.Image, tall: int) -> npt.NDArray[np.float32]:
     """Return the mean brightness of each cell's middle, row by row.
 
     ``tall`` is the assumed height of the strip in pixels.
@@ -94,19 +94,19 @@ def _sample(image: Image.Image, tall: int) -> npt.NDArray[np.float32]:
     edges = np.linspace(0, image.width, COLUMNS + 1)
     starts = np.floor(edges[:-1] + np.diff(edges) * 0.25).astype(int)
     ends = np.maximum(np.ceil(edges[:-1] + np.diff(edges) * 0.75).astype(int), starts + 1)
-    sums = [np.concatenate(([0.0], np.cumsum(_middle(line).mean(axis=0)))) for line in lines]
+    sums = [np.concatenate(([0.0], np.cumsum(_middle_rows(line).mean(axis=0)))) for line in lines]
     return np.concatenate(
         [(total[ends] - total[starts]) / (ends - starts) for total in sums]
     ).astype(np.float32)
 
 
-def _middle(line: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _middle_rows(line: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return the middle half of a row of pixels, least affected by neighbouring rows."""
     margin = line.shape[0] // 4
     return line[margin : line.shape[0] - margin]
 
 
-def _decode(brightness: npt.NDArray[np.float32]) -> list[tuple[str, int]] | None:
+def _decode_labels(brightness: npt.NDArray[np.float32]) -> list[tuple[str, int]] | None:
     """Decode the labels from 64 brightness values; None if the strip is invalid."""
     known = np.array([MAGIC >> place & 1 for place in reversed(range(12))], dtype=np.bool_)
     ones, zeros = brightness[:12][known], brightness[:12][~known]

@@ -14,7 +14,7 @@ from django.db import models, transaction
 from django.db.models import F, Max
 from django.utils import timezone
 
-from generation.sandbox.cards import Steering, steer
+from generation.sandbox.cards import Steering, parse_steering
 from generation.wire import task as wire
 from generation.wire.txt2img import Txt2ImgBody
 
@@ -30,7 +30,7 @@ class SandboxTaskQuerySet(models.QuerySet["SandboxTask"]):
     def submit(self, body: Txt2ImgBody, seed: int) -> SandboxTask:
         """Store a task on the lane that becomes free first; delete tasks older than KEPT_FOR."""
         now = timezone.now()
-        steering = steer(body.request.prompt)
+        steering = parse_steering(body.request.prompt)
         with transaction.atomic():
             self.filter(ready_at__lt=now - KEPT_FOR).delete()
             busy = dict(
@@ -48,11 +48,11 @@ class SandboxTaskQuerySet(models.QuerySet["SandboxTask"]):
                 fails="fail" in steering,
                 submitted_at=now,
                 starts_at=starts_at,
-                ready_at=starts_at + _duration(body, seed, steering),
+                ready_at=starts_at + _compute_duration(body, seed, steering),
             )
 
 
-def _duration(body: Txt2ImgBody, seed: int, steering: Steering) -> timedelta:
+def _compute_duration(body: Txt2ImgBody, seed: int, steering: Steering) -> timedelta:
     """Return SANDBOX_LATENCY per image, varied by up to 20 %.
 
     Tasks therefore end at different times, as real ones do.

@@ -101,7 +101,7 @@ def classify(request: HttpRequest, behaviour: str) -> HttpResponse:
     if behaviour == "413" and len(images) > 1:
         return _error(413, "Payload too large")
     try:
-        verdicts = _judge(images[: wire.IMAGES_MAX])
+        verdicts = _classify_images(images[: wire.IMAGES_MAX])
     except UnusableImageError as error:
         return _error(400, str(error))
     if behaviour in POLICY and any(verdicts):
@@ -113,7 +113,7 @@ def classify(request: HttpRequest, behaviour: str) -> HttpResponse:
         price=wire.IMAGE_PRICE,
         truncated=len(images) > wire.IMAGES_MAX,
     )
-    return _answer(reply.to_wire(), behaviour)
+    return _respond(reply.to_wire(), behaviour)
 
 
 @_upstream
@@ -127,7 +127,7 @@ def balance(request: HttpRequest, behaviour: str) -> HttpResponse:
 
 
 # --- Classification ---
-def _judge(images: list[str]) -> list[bool]:
+def _classify_images(images: list[str]) -> list[bool]:
     """Return one verdict per image, in order.
 
     Inferred: one unreadable image fails the whole call. Raises UnusableImageError.
@@ -137,7 +137,7 @@ def _judge(images: list[str]) -> list[bool]:
     def flagged(numbered: tuple[int, str]) -> bool:
         number, image = numbered
         try:
-            return _is_flagged(_content(image, deadline))
+            return _is_flagged(_load_content(image, deadline))
         except (
             ValueError,
             OSError,
@@ -151,7 +151,7 @@ def _judge(images: list[str]) -> list[bool]:
         return list(threads.map(flagged, enumerate(images, 1)))
 
 
-def _content(image: str, deadline: float) -> bytes:
+def _load_content(image: str, deadline: float) -> bytes:
     if image[:5].lower() == "data:":
         return wire.from_data_url(image)
     left = max(deadline - time.monotonic(), 0.1)
@@ -166,7 +166,7 @@ def _is_flagged(content: bytes) -> bool:
     with _DECODING, Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as image:
         if image.width * image.height > PIXELS_MAX:
             raise ValueError("The picture is too large.")
-        labels = marker.read(image.convert("RGB"))
+        labels = marker.read_marker(image.convert("RGB"))
     seen = [percent for slug, percent in labels or [] if BY_SLUG[slug].novita_level is not None]
     return max(seen, default=0) >= FLAGGED_FROM
 
@@ -182,7 +182,7 @@ def _error(status: int, message: str, *, retry_after: int | None = None) -> Json
     )
 
 
-def _object(
+def _error_object(
     status: int, message: str, kind: str, code: str, *, retry_after: int | None = None
 ) -> JsonResponse:
     """Return an error in the other format: the error is an object."""
@@ -194,13 +194,15 @@ def _object(
     )
 
 
-def _daily() -> HttpResponse:
+def _daily_limit_error() -> HttpResponse:
     now = timezone.now()
     midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-    said = "Daily request limit exceeded (1000/1000). Resets at midnight UTC."
+    message = "Daily request limit exceeded (1000/1000). Resets at midnight UTC."
     # At least an hour, so that the result is the same just before midnight.
     wait = max(round((midnight - now).total_seconds()), 3600)
-    return _object(429, said, "rate_limit_error", "daily_rpd_limit_exceeded", retry_after=wait)
+    return _error_object(
+        429, message, "rate_limit_error", "daily_rpd_limit_exceeded", retry_after=wait
+    )
 
 
 _HTML = b"<!doctype html><title>Bad gateway</title><h1>Bad gateway</h1>\n"
@@ -208,7 +210,7 @@ _HTML = b"<!doctype html><title>Bad gateway</title><h1>Bad gateway</h1>\n"
 REFUSALS: dict[str, Callable[[], HttpResponse]] = {
     "redirect": lambda: HttpResponseRedirect("https://nano-gpt.example/"),
     "401": lambda: _error(401, "Unauthorized"),
-    "401-object": lambda: _object(
+    "401-object": lambda: _error_object(
         401, "Invalid API key", "authentication_error", "invalid_api_key"
     ),
     "402": lambda: JsonResponse(
@@ -217,19 +219,19 @@ REFUSALS: dict[str, Callable[[], HttpResponse]] = {
         ).to_wire(),
         status=402,
     ),
-    "402-object": lambda: _object(
+    "402-object": lambda: _error_object(
         402, "Payment required.", "insufficient_quota", "insufficient_quota"
     ),
-    "403": lambda: _object(
+    "403": lambda: _error_object(
         403, "This key may not do that.", "permission_denied_error", "permission_denied"
     ),
     "404": lambda: HttpResponse(_HTML, status=404),
     "413-always": lambda: _error(413, "Payload too large"),
     "429-always": lambda: _error(429, "Rate limit exceeded"),
-    "429-daily": _daily,
+    "429-daily": _daily_limit_error,
     "500": lambda: _error(500, "NSFW classification failed"),
     "502": lambda: HttpResponse(_HTML, status=502),
-    "503": lambda: _object(
+    "503": lambda: _error_object(
         503, "Try again later.", "service_unavailable", "service_unavailable", retry_after=30
     ),
 }
@@ -243,7 +245,7 @@ POLICY: dict[str, Callable[[], HttpResponse]] = {
     "policy": lambda: _error(
         400, "The request was rejected by our safety system: policy violation"
     ),
-    "policy-object": lambda: _object(
+    "policy-object": lambda: _error_object(
         400, "Content blocked.", "invalid_request_error", wire.POLICY_CODE
     ),
 }
@@ -264,7 +266,7 @@ CHANGED: dict[str, Callable[[_Body], _Body]] = {
 }
 
 
-def _answer(body: _Body, behaviour: str) -> HttpResponse:
+def _respond(body: _Body, behaviour: str) -> HttpResponse:
     if behaviour == "html":
         return HttpResponse(_HTML)
     if behaviour == "half":

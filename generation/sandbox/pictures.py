@@ -24,54 +24,54 @@ _SAVE: dict[str, dict[str, int]] = {
 }
 
 
-def render(request: Request, seed: int, position: int, image_type: str) -> bytes:
+def render_picture(request: Request, seed: int, position: int, image_type: str) -> bytes:
     """Return one image of a task as png, jpeg or webp. See ``size`` for its dimensions."""
-    image = paint(request, seed, position)
+    image = paint_picture(request, seed, position)
     buffer = io.BytesIO()
     image.save(buffer, image_type, **_SAVE[image_type])
     return buffer.getvalue()
 
 
-def size(request: Request) -> tuple[int, int]:
+def picture_size(request: Request) -> tuple[int, int]:
     """Return width and height of the image; with a hires fix these are its targets."""
     if request.hires_fix:
         return request.hires_fix.target_width, request.hires_fix.target_height
     return request.width, request.height
 
 
-def paint(request: Request, seed: int, position: int) -> Image.Image:
+def paint_picture(request: Request, seed: int, position: int) -> Image.Image:
     """Return the RGB picture with the SANDBOX tag and the marker; RGBA if transparent.
 
     With a hires fix, the small picture is drawn first and then enlarged, as real providers do.
     """
-    labels = cards.on_image(cards.steer(request.prompt).labels, position)
-    canvas = Canvas(request.width, request.height, _generator(request, seed, position))
-    backgrounds.choose(request.prompt, seed + position)(canvas)
+    labels = cards.labels_on_image(cards.parse_steering(request.prompt).labels, position)
+    canvas = Canvas(request.width, request.height, _make_generator(request, seed, position))
+    backgrounds.choose_background(request.prompt, seed + position)(canvas)
     image = canvas.finish()
     if request.hires_fix:
-        image = image.resize(size(request), Image.Resampling.BICUBIC)
+        image = image.resize(picture_size(request), Image.Resampling.BICUBIC)
     if labels:
-        letters.card(image, labels)
+        letters.draw_card(image, labels)
     untagged = np.asarray(image)
-    letters.tag(image)
-    marker.draw(image, labels)
+    letters.draw_tag(image)
+    marker.draw_marker(image, labels)
     if request.enable_transparent_background:
-        image.putalpha(_cut_out(image, untagged))
+        image.putalpha(_make_alpha(image, untagged))
     return image
 
 
-def _cut_out(image: Image.Image, untagged: npt.NDArray[np.uint8]) -> Image.Image:
+def _make_alpha(image: Image.Image, untagged: npt.NDArray[np.uint8]) -> Image.Image:
     """Return an alpha mask: an oval, the card, the tag and the marker stay opaque."""
     wide, tall = image.size
     x = np.linspace(-1, 1, wide, dtype=np.float32)[None, :]
     y = np.linspace(-1, 1, tall, dtype=np.float32)[:, None]
     oval = np.clip((1 - x * x - y * y) * 6, 0, 1) * 255
     written = (np.asarray(image) != untagged).any(axis=2)
-    written[tall - marker.height(image.size) :] = True
+    written[tall - marker.strip_height(image.size) :] = True
     return Image.fromarray(np.where(written, 255, oval).astype(np.uint8), "L")
 
 
-def _generator(request: Request, seed: int, position: int) -> np.random.Generator:
+def _make_generator(request: Request, seed: int, position: int) -> np.random.Generator:
     """Return a random generator seeded with all parameters that affect the picture.
 
     Delivery options (file type, detection) do not change the picture.

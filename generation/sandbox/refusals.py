@@ -36,7 +36,7 @@ STATUSES = {
 _WORDS = {f"error-{reason.lower().replace('_', '-')}": reason for reason in STATUSES}
 
 
-def asked_for(steering: Steering) -> tuple[int, str] | None:
+def find_requested_error(steering: Steering) -> tuple[int, str] | None:
     """Return the status and reason that a prompt requests; None if there are none."""
     reason = next((_WORDS[word] for word in sorted(steering.behaviours) if word in _WORDS), "")
     return (STATUSES[reason], reason) if reason else None

@@ -17,7 +17,9 @@ from generation.wire.txt2img import Txt2ImgBody
 _BACKGROUND_MAX = 4  # percent
 
 
-def reply(task: SandboxTask, now: datetime, absolute: Callable[[str], str]) -> wire.TaskResultReply:
+def make_reply(
+    task: SandboxTask, now: datetime, absolute: Callable[[str], str]
+) -> wire.TaskResultReply:
     """Return the task result. ``absolute`` converts a path of this server to a URL."""
     status, body = task.status(now), task.accepted
     succeeded = status == wire.STATUS_SUCCEED
@@ -26,7 +28,7 @@ def reply(task: SandboxTask, now: datetime, absolute: Callable[[str], str]) -> w
         extra=wire.TaskExtra(
             seed=task.seed,
             enable_nsfw_detection=body.extra.enable_nsfw_detection,
-            debug_info=_debug_info(task, body) if ended else None,
+            debug_info=_make_debug_info(task, body) if ended else None,
         ),
         task=wire.Task(
             task_id=str(task.task_id),
@@ -39,7 +41,7 @@ def reply(task: SandboxTask, now: datetime, absolute: Callable[[str], str]) -> w
             progress_percent=task.progress(now),
         ),
         images=[
-            _image(task, body, position, now, absolute)
+            _make_image(task, body, position, now, absolute)
             for position in range(body.request.image_num)
         ]
         if succeeded
@@ -57,11 +59,11 @@ def is_missing(task: SandboxTask, position: int) -> bool:
     return (
         task.fails
         or position > last
-        or (position == last and "partial" in cards.steer(body.request.prompt))
+        or (position == last and "partial" in cards.parse_steering(body.request.prompt))
     )
 
 
-def _image(
+def _make_image(
     task: SandboxTask,
     body: Txt2ImgBody,
     position: int,
@@ -70,30 +72,30 @@ def _image(
 ) -> wire.Image:
     kind = body.extra.response_image_type
     path = reverse("sandbox:novita-image", args=[task.task_id, position, kind])
-    steering = cards.steer(body.request.prompt)
+    steering = cards.parse_steering(body.request.prompt)
     signed_at = now - timedelta(seconds=2 * signing.LIFETIME) if "expired" in steering else now
     return wire.Image(
-        image_url=absolute(f"{path}?{signing.query(path, signed_at)}"),
+        image_url=absolute(f"{path}?{signing.sign_query(path, signed_at)}"),
         image_url_ttl=str(signing.LIFETIME),
         image_type=kind,
-        nsfw_detection_result=_detection(task, body, steering, position),
+        nsfw_detection_result=_make_detection(task, body, steering, position),
     )
 
 
-def _detection(
+def _make_detection(
     task: SandboxTask, body: Txt2ImgBody, steering: cards.Steering, position: int
 ) -> wire.NsfwDetection | None:
     if not body.extra.enable_nsfw_detection:
         return None
     if "invalid-detection" in steering:
         return wire.NsfwDetection(valid=False, confidence=0)
-    labels = cards.on_image(steering.labels, position)
-    found = cards.novita_confidence(labels, body.extra.nsfw_detection_level)
+    labels = cards.labels_on_image(steering.labels, position)
+    found = cards.compute_novita_confidence(labels, body.extra.nsfw_detection_level)
     background = (int(task.seed) + position) % (_BACKGROUND_MAX + 1)
     return wire.NsfwDetection(valid=True, confidence=max(found, background))
 
 
-def _debug_info(task: SandboxTask, body: Txt2ImgBody) -> wire.DebugInfo:
+def _make_debug_info(task: SandboxTask, body: Txt2ImgBody) -> wire.DebugInfo:
     """Return the debug information.
 
     It must be complete, because the official SDK fails on a part of it. It omits the webhook's URL,
@@ -103,11 +105,11 @@ def _debug_info(task: SandboxTask, body: Txt2ImgBody) -> wire.DebugInfo:
     request = body.request.model_dump(mode="json", exclude_none=True)
     return wire.DebugInfo(
         request_info=dump_request_info(request, seeds),
-        submit_time_ms=_milliseconds(task.submitted_at),
-        execute_time_ms=_milliseconds(task.starts_at),
-        complete_time_ms=_milliseconds(task.ready_at),
+        submit_time_ms=_to_milliseconds(task.submitted_at),
+        execute_time_ms=_to_milliseconds(task.starts_at),
+        complete_time_ms=_to_milliseconds(task.ready_at),
     )
 
 
-def _milliseconds(moment: datetime) -> str:
-    return str(int(moment.timestamp() * 1000))
+def _to_milliseconds(timestamp: datetime) -> str:
+    return str(int(timestamp.timestamp() * 1000))

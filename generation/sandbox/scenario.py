@@ -86,7 +86,7 @@ def _upstream(
             behaviour = key.removeprefix(KEY_PREFIX) if key.startswith(KEY_PREFIX) else ""
             if behaviour in REFUSALS:
                 return REFUSALS[behaviour]()
-            if behaviour in BUSY and _not_yet(f"{behaviour} {request.get_full_path()}"):
+            if behaviour in BUSY and _is_rejected(f"{behaviour} {request.get_full_path()}"):
                 return BUSY[behaviour]()
             time.sleep({"slow": SLOW, "hang": HANGING}.get(behaviour, 0.0))
             return view(request, behaviour, *args, **kwargs)
@@ -105,7 +105,7 @@ def _credentials(header: str) -> tuple[str, str]:
     return (key, secret) if scheme.lower() == "basic" else ("", "")
 
 
-def _not_yet(what: str) -> bool:
+def _is_rejected(what: str) -> bool:
     """Return True for the first BUSY_TIMES calls with this text."""
     return SandboxRefusal.objects.turns_away(
         hashlib.sha256(f"scenario {what}".encode()).hexdigest()
@@ -124,23 +124,23 @@ def assets(request: HttpRequest, behaviour: str) -> HttpResponse:
     )
     if size is None:
         return _error(400, "Bad Request", f"pageSize must be 1 to {wire.PAGE_SIZE_MAX}")
-    start = _start(request.GET.get("paginationToken", ""))
+    start = _parse_token(request.GET.get("paginationToken", ""))
     if start is None:
         return _error(400, "Bad Request", "Invalid paginationToken")
     found = [exhibit for exhibit in ASSETS if project in ("", exhibit.project)]
     if request.GET.get("sortDirection") == "desc":
         found.reverse()
-    rows, token = _page(found, start, size)
+    rows, token = _slice_page(found, start, size)
     if behaviour == "loop":
         token = request.GET.get("paginationToken", "") or token
     page = wire.AssetsReply(
-        assets=tuple(_asset(request, exhibit, in_listing=True) for exhibit in rows),
+        assets=tuple(_make_asset(request, exhibit, in_listing=True) for exhibit in rows),
         next_pagination_token=token,
     ).to_wire()
-    return JsonResponse(_odd(page) if behaviour == "odd" else page)
+    return JsonResponse(_add_odd_entries(page) if behaviour == "odd" else page)
 
 
-def _page(found: Sequence[Exhibit], start: str, size: int) -> tuple[Sequence[Exhibit], str]:
+def _slice_page(found: Sequence[Exhibit], start: str, size: int) -> tuple[Sequence[Exhibit], str]:
     """Return the assets of a page and the token of the next.
 
     A page ends at EMPTY_AT, and an empty page follows it.
@@ -148,25 +148,25 @@ def _page(found: Sequence[Exhibit], start: str, size: int) -> tuple[Sequence[Exh
     kind, _, number = start.partition("-")
     first = int(number)
     if kind == "empty":
-        return [], _token(f"from-{first}")
+        return [], _make_token(f"from-{first}")
     last = min(first + size, len(found))
     if first < EMPTY_AT <= last and len(found) > EMPTY_AT:
-        return found[first:EMPTY_AT], _token(f"empty-{EMPTY_AT}")
-    return found[first:last], _token(f"from-{last}") if last < len(found) else ""
+        return found[first:EMPTY_AT], _make_token(f"empty-{EMPTY_AT}")
+    return found[first:last], _make_token(f"from-{last}") if last < len(found) else ""
 
 
-def _token(start: str) -> str:
+def _make_token(start: str) -> str:
     return base64.urlsafe_b64encode(f"sandbox {start}".encode()).decode()
 
 
-def _start(token: str) -> str | None:
+def _parse_token(token: str) -> str | None:
     if not token:
         return "from-0"
     known = (f"{kind}-{number}" for kind in ("from", "empty") for number in range(len(ASSETS) + 1))
-    return next((start for start in known if _token(start) == token), None)
+    return next((start for start in known if _make_token(start) == token), None)
 
 
-def _odd(page: dict[str, Any]) -> dict[str, Any]:
+def _add_odd_entries(page: dict[str, Any]) -> dict[str, Any]:
     """Insert undocumented entries.
 
     Clients must still accept the other entries, and must not treat these as clean.
@@ -193,7 +193,9 @@ def asset(request: HttpRequest, behaviour: str, asset_id: str) -> HttpResponse:
     project = request.GET.get("projectId", "")
     if exhibit is None or behaviour == "404" or (project and project != exhibit.project):
         return _error(404, "Not Found", "Asset not found")
-    return JsonResponse(wire.AssetReply(asset=_asset(request, exhibit, in_listing=False)).to_wire())
+    return JsonResponse(
+        wire.AssetReply(asset=_make_asset(request, exhibit, in_listing=False)).to_wire()
+    )
 
 
 @_upstream("POST")
@@ -207,12 +209,12 @@ def assets_in_bulk(request: HttpRequest, behaviour: str) -> HttpResponse:
     found = [BY_ID[name] for name in dict.fromkeys(asked) if name in BY_ID]
     rows = [exhibit for exhibit in found if project in ("", exhibit.project)]
     page = wire.AssetsReply(
-        assets=tuple(_asset(request, exhibit, in_listing=False) for exhibit in rows)
+        assets=tuple(_make_asset(request, exhibit, in_listing=False) for exhibit in rows)
     )
     return JsonResponse(page.to_wire())
 
 
-def _asset(request: HttpRequest, exhibit: Exhibit, *, in_listing: bool) -> wire.Asset:
+def _make_asset(request: HttpRequest, exhibit: Exhibit, *, in_listing: bool) -> wire.Asset:
     width, height = exhibit.size
     kind, mime_type = library.OTHER_KINDS.get(
         exhibit.trait, (wire.KIND_IMAGE, f"image/{exhibit.image_type}")
@@ -237,11 +239,11 @@ def _asset(request: HttpRequest, exhibit: Exhibit, *, in_listing: bool) -> wire.
     )
     return wire.Asset(
         id=exhibit.id,
-        url=_url(request, exhibit, in_listing=in_listing),
+        url=_make_image_url(request, exhibit, in_listing=in_listing),
         kind=kind,
         mime_type=mime_type,
         status=wire.STATUS_PENDING if exhibit.trait == library.PENDING else wire.STATUS_SUCCESS,
-        nsfw=_labels(exhibit, in_listing=in_listing),
+        nsfw=_visible_labels(exhibit, in_listing=in_listing),
         metadata=metadata,
         properties=wire.Properties(width=width, height=height, size=width * height),
         owner_id=exhibit.project,
@@ -254,19 +256,19 @@ def _asset(request: HttpRequest, exhibit: Exhibit, *, in_listing: bool) -> wire.
     )
 
 
-def _labels(exhibit: Exhibit, *, in_listing: bool) -> tuple[str, ...] | None:
-    if exhibit.trait == library.LATE and (in_listing or _not_yet(f"labels of {exhibit.id}")):
+def _visible_labels(exhibit: Exhibit, *, in_listing: bool) -> tuple[str, ...] | None:
+    if exhibit.trait == library.LATE and (in_listing or _is_rejected(f"labels of {exhibit.id}")):
         return None
     return exhibit.labels
 
 
-def _url(request: HttpRequest, exhibit: Exhibit, *, in_listing: bool) -> str:
+def _make_image_url(request: HttpRequest, exhibit: Exhibit, *, in_listing: bool) -> str:
     if exhibit.trait == library.PENDING:
         return ""
     is_old = exhibit.trait == library.EXPIRED or (exhibit.trait == library.STALE and in_listing)
     signed_at = timezone.now() - timedelta(seconds=2 * signing.LIFETIME if is_old else 0)
     path = reverse("sandbox:scenario-image", args=[exhibit.id])
-    return request.build_absolute_uri(f"{path}?{signing.query(path, signed_at)}")
+    return request.build_absolute_uri(f"{path}?{signing.sign_query(path, signed_at)}")
 
 
 @csrf_exempt
@@ -277,7 +279,7 @@ def image(request: HttpRequest, asset_id: str) -> HttpResponse:
     if not settings.SANDBOX or exhibit is None:
         raise Http404("There is no such asset.")
     if (
-        signing.verify(request.path, request.GET.dict(), timezone.now())
+        signing.verify_query(request.path, request.GET.dict(), timezone.now())
         is not signing.Verdict.VALID
     ):
         return HttpResponse(
@@ -289,7 +291,7 @@ def image(request: HttpRequest, asset_id: str) -> HttpResponse:
         )
     if exhibit.trait == library.PAGE or not exhibit.is_image:
         return HttpResponse(_HTML, content_type=f"image/{exhibit.image_type}")
-    content = pictures.render(exhibit.order, exhibit.seed % 2**32, 0, exhibit.image_type)
+    content = pictures.render_picture(exhibit.order, exhibit.seed % 2**32, 0, exhibit.image_type)
     if exhibit.trait == library.BROKEN:
         content = content[: len(content) // 2]
     return HttpResponse(content, content_type=f"image/{exhibit.image_type}")

@@ -25,7 +25,7 @@ class Verdict(Enum):
     FORGED = "forged"
 
 
-def query(path: str, signed_at: datetime) -> str:
+def sign_query(path: str, signed_at: datetime) -> str:
     """Return the query string that opens ``path`` for LIFETIME seconds from ``signed_at``."""
     date = signed_at.astimezone(UTC).strftime(_DATE)
     return urlencode(
@@ -35,22 +35,22 @@ def query(path: str, signed_at: datetime) -> str:
             "X-Amz-Date": date,
             "X-Amz-Expires": str(LIFETIME),
             "X-Amz-SignedHeaders": "host",
-            "X-Amz-Signature": _signature(path, date, str(LIFETIME)),
+            "X-Amz-Signature": _sign(path, date, str(LIFETIME)),
         }
     )
 
 
-def verify(path: str, given: Mapping[str, str], now: datetime) -> Verdict:
+def verify_query(path: str, given: Mapping[str, str], now: datetime) -> Verdict:
     """Check the signature and the expiry of a URL's query string."""
     date, expires = given.get("X-Amz-Date", ""), given.get("X-Amz-Expires", "")
-    if not constant_time_compare(given.get("X-Amz-Signature", ""), _signature(path, date, expires)):
+    if not constant_time_compare(given.get("X-Amz-Signature", ""), _sign(path, date, expires)):
         return Verdict.FORGED
     # The signature is valid, so both values are ours and parse.
     until = datetime.strptime(date, _DATE).replace(tzinfo=UTC) + timedelta(seconds=int(expires))
     return Verdict.EXPIRED if now >= until else Verdict.VALID
 
 
-def _signature(path: str, date: str, expires: str) -> str:
+def _sign(path: str, date: str, expires: str) -> str:
     return salted_hmac(
         "generation.sandbox.signing", f"{path}\n{date}\n{expires}", algorithm="sha256"
     ).hexdigest()

@@ -25,7 +25,7 @@ from django.views.decorators.csrf import csrf_exempt
 from pydantic import ValidationError
 
 from generation.sandbox import catalogue, pictures, refusals, results, signing, webhooks
-from generation.sandbox.cards import Steering, steer
+from generation.sandbox.cards import Steering, parse_steering
 from generation.sandbox.models import SandboxRefusal, SandboxTask
 from generation.wire.txt2img import SEED_RANDOM, Txt2ImgBody, explain
 
@@ -58,7 +58,7 @@ def _upstream(method: str) -> Callable[[View[P]], View[P]]:
     return decorate
 
 
-def _keyed(view: View[P]) -> View[P]:
+def _require_key(view: View[P]) -> View[P]:
     """Require a key, with or without "Bearer" (Novita's JavaScript SDK omits it).
 
     Any key except "invalid" is accepted.
@@ -84,7 +84,7 @@ def _error(status: int, reason: str, message: str) -> JsonResponse:
 
 
 @_upstream("POST")
-@_keyed
+@_require_key
 def txt2img(request: HttpRequest) -> HttpResponse:
     """Handle POST /v3/async/txt2img: 200 with {"task_id"} only."""
     try:
@@ -97,13 +97,13 @@ def txt2img(request: HttpRequest) -> HttpResponse:
         body.request.enable_transparent_background
         and catalogue.is_sdxl(body.request.model_name) is False
     ):
-        sentence = (
+        message = (
             "request.enable_transparent_background needs an SDXL model, and"
             f" {body.request.model_name} is none."
         )
-        return _error(400, "INVALID_REQUEST_BODY", sentence)
-    bare, steering = webhooks.without(body), steer(body.request.prompt)
-    if refused := _refusal(bare, steering):
+        return _error(400, "INVALID_REQUEST_BODY", message)
+    bare, steering = webhooks.remove_webhook(body), parse_steering(body.request.prompt)
+    if refused := _find_refusal(bare, steering):
         return refused
     seed = (
         body.request.seed
@@ -112,13 +112,13 @@ def txt2img(request: HttpRequest) -> HttpResponse:
     )
     task = SandboxTask.objects.submit(bare, seed)
     if "lost-silent" not in steering:
-        webhooks.announce(task, body.extra.webhook, request.build_absolute_uri("/"))
+        webhooks.announce_result(task, body.extra.webhook, request.build_absolute_uri("/"))
     if "lost" in steering or "lost-silent" in steering:
         return _error(500, "CREATE_TASK_FAILED", "internal error")
     return JsonResponse({"task_id": str(task.task_id)})
 
 
-def _refusal(body: Txt2ImgBody, steering: Steering) -> HttpResponse | None:
+def _find_refusal(body: Txt2ImgBody, steering: Steering) -> HttpResponse | None:
     """Return the error that the prompt requests; no task is created then."""
     if "busy" in steering and SandboxRefusal.objects.turns_away(
         sha256(body.model_dump_json().encode()).hexdigest()
@@ -128,23 +128,25 @@ def _refusal(body: Txt2ImgBody, steering: Steering) -> HttpResponse | None:
         return _error(400, "ILLEGAL_PROMPT", "the prompt was refused, as sandbox:reject asks")
     if "broke" in steering:
         return _error(400, "BILLING_BALANCE_NOT_ENOUGH", "balance not enough")
-    if wanted := refusals.asked_for(steering):
+    if wanted := refusals.find_requested_error(steering):
         return _error(*wanted, "the sandbox was asked for this error")
     return None
 
 
 @_upstream("GET")
-@_keyed
+@_require_key
 def task_result(request: HttpRequest) -> HttpResponse:
     """Handle GET /v3/async/task-result?task_id=."""
-    task = _task(request.GET.get("task_id", ""))
+    task = _find_task(request.GET.get("task_id", ""))
     if task is None:
         return _error(404, "TASK_NOT_FOUND", "task not found")
-    return JsonResponse(results.reply(task, timezone.now(), request.build_absolute_uri).to_wire())
+    return JsonResponse(
+        results.make_reply(task, timezone.now(), request.build_absolute_uri).to_wire()
+    )
 
 
 @_upstream("GET")
-@_keyed
+@_require_key
 def models(request: HttpRequest) -> HttpResponse:
     """Handle GET /v3/model.
 
@@ -154,7 +156,7 @@ def models(request: HttpRequest) -> HttpResponse:
         re.sub(r"\[(\w+)\]", r".\1", name): value for name, value in request.GET.dict().items()
     }
     try:
-        page = catalogue.page(asked)
+        page = catalogue.list_page(asked)
     except ValueError as error:
         return _error(400, "INVALID_REQUEST_BODY", str(error))
     return JsonResponse(page.to_wire())
@@ -164,7 +166,7 @@ def models(request: HttpRequest) -> HttpResponse:
 def image(request: HttpRequest, task_id: uuid.UUID, position: int, extension: str) -> HttpResponse:
     """Return an image at its presigned URL, without a key. Errors are S3's XML."""
     now = timezone.now()
-    verdict = signing.verify(request.path, request.GET.dict(), now)
+    verdict = signing.verify_query(request.path, request.GET.dict(), now)
     if verdict is signing.Verdict.FORGED:
         return _s3_error(
             403, "SignatureDoesNotMatch", "The request signature we calculated does not match.", now
@@ -174,13 +176,13 @@ def image(request: HttpRequest, task_id: uuid.UUID, position: int, extension: st
     task = SandboxTask.objects.filter(pk=task_id).first()
     if task is None or results.is_missing(task, position):
         return _s3_error(404, "NoSuchKey", "The specified key does not exist.", now)
-    content = pictures.render(task.accepted.request, int(task.seed), position, extension)
-    if "corrupt" in steer(task.accepted.request.prompt):
+    content = pictures.render_picture(task.accepted.request, int(task.seed), position, extension)
+    if "corrupt" in parse_steering(task.accepted.request.prompt):
         content = content[: len(content) // 2] if position % 2 == 0 else _HTML_INSTEAD
     return HttpResponse(content, content_type=f"image/{extension}")
 
 
-def _task(task_id: str) -> SandboxTask | None:
+def _find_task(task_id: str) -> SandboxTask | None:
     try:
         return SandboxTask.objects.filter(pk=uuid.UUID(task_id)).first()
     except ValueError:

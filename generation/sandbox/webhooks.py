@@ -31,7 +31,7 @@ RETRIES = 5  # as documented; the intervals are not documented
 PAUSE = 1.0  # seconds before the first retry, doubled before each later one
 
 
-def without(body: Txt2ImgBody) -> Txt2ImgBody:
+def remove_webhook(body: Txt2ImgBody) -> Txt2ImgBody:
     """Return the body without its webhook.
 
     The webhook's URL is a secret: it is not stored, and it does not distinguish bodies.
@@ -39,7 +39,7 @@ def without(body: Txt2ImgBody) -> Txt2ImgBody:
     return body.model_copy(update={"extra": body.extra.model_copy(update={"webhook": None})})
 
 
-def announce(task: SandboxTask, webhook: Webhook | None, base: str) -> None:
+def announce_result(task: SandboxTask, webhook: Webhook | None, base: str) -> None:
     """Call the webhook when the task has ended. ``base`` is the URL of this server."""
     if webhook is not None:
         threading.Thread(
@@ -53,7 +53,7 @@ def _deliver(task: SandboxTask, webhook: Webhook, base: str) -> None:
     Uses no database, because the thread would hold its own connection.
     """
     time.sleep(max((task.ready_at - timezone.now()).total_seconds(), 0))
-    content = json.dumps(event(task, webhook, lambda path: urljoin(base, path))).encode()
+    content = json.dumps(make_event(task, webhook, lambda path: urljoin(base, path))).encode()
     for attempt in range(1 + RETRIES):
         if attempt:
             time.sleep(PAUSE * 2 ** (attempt - 1))
@@ -77,8 +77,10 @@ def _deliver(task: SandboxTask, webhook: Webhook, base: str) -> None:
     log.warning("the webhook of task %s could not be reached", task.task_id)
 
 
-def event(task: SandboxTask, webhook: Webhook, absolute: Callable[[str], str]) -> dict[str, Any]:
+def make_event(
+    task: SandboxTask, webhook: Webhook, absolute: Callable[[str], str]
+) -> dict[str, Any]:
     """Return the event: the task result at that time, including the webhook."""
-    payload = results.reply(task, max(timezone.now(), task.ready_at), absolute).to_wire()
+    payload = results.make_reply(task, max(timezone.now(), task.ready_at), absolute).to_wire()
     payload["extra"]["webhook"] = {"url": webhook.url}
     return {"event_type": EVENT_TYPE, "payload": payload}

@@ -37,7 +37,7 @@ REFRESHES = 1  # per image: number of times that a new URL is requested
 EXPIRED = "The address has expired."
 
 
-def download(*, image: RemoteImage) -> imaging.Rendition:
+def download_image(*, image: RemoteImage) -> imaging.Rendition:
     """Fetch and decode one image.
 
     Uses no database, so several downloads can run in parallel. Raises FetchError,
@@ -49,7 +49,7 @@ def download(*, image: RemoteImage) -> imaging.Rendition:
     return imaging.render(fetched.content)
 
 
-def keep(*, image: RemoteImage, rendition: imaging.Rendition) -> None:
+def store_download(*, image: RemoteImage, rendition: imaging.Rendition) -> None:
     """Store a downloaded image and mark its row as stored.
 
     Idempotent: after a crash the second run finds the stored asset and only updates the row.
@@ -72,7 +72,7 @@ def keep(*, image: RemoteImage, rendition: imaging.Rendition) -> None:
             store_rendition(rendition=rendition, origin=origin)
         except AlreadyStoredError:
             log.info("image %s of request %s was stored before", image.position, request.short_id)
-        _end(image, RemoteImage.Status.STORED)
+        _finish_image(image, RemoteImage.Status.STORED)
 
 
 def postpone(*, image: RemoteImage, reason: str, wait: timedelta) -> None:
@@ -82,15 +82,15 @@ def postpone(*, image: RemoteImage, reason: str, wait: timedelta) -> None:
     Resets ``refreshes``, because the URL may expire during the delay.
     """
     changes: dict[str, Any] = {"attempts": F("attempts") - 1, "refreshes": 0}
-    _waiting(image).update(due_at=timezone.now() + wait, error=redact(reason), **changes)
+    _claimed(image).update(due_at=timezone.now() + wait, error=redact(reason), **changes)
 
 
-def wants_fresh_address(image: RemoteImage, error: Exception) -> bool:
+def needs_new_url(image: RemoteImage, error: Exception) -> bool:
     """Return whether the error is an expired URL that may still be renewed."""
     return isinstance(error, fetching.FetchError) and error.expired and image.refreshes < REFRESHES
 
 
-def miss(*, image: RemoteImage, error: Exception) -> None:
+def handle_failure(*, image: RemoteImage, error: Exception) -> None:
     """Handle a failed download: schedule a retry, or mark the image as failed."""
     if isinstance(error, imaging.DecoderUnavailableError):
         postpone(image=image, reason=str(error), wait=DECODER_RETRY)
@@ -100,14 +100,14 @@ def miss(*, image: RemoteImage, error: Exception) -> None:
     )
     if temporary and image.attempts < ATTEMPTS:
         # If the URL has expired by then, the next attempt requests a new one first.
-        _again(image, timezone.now() + BACKOFF.delay(image.attempts), str(error))
+        _schedule_retry(image, timezone.now() + BACKOFF.delay(image.attempts), str(error))
         return
     fresh = " The provider had already been asked for a fresh address." if image.refreshes else ""
     with transaction.atomic():
-        _end(image, RemoteImage.Status.FAILED, error=f"{error}{fresh}")
+        _finish_image(image, RemoteImage.Status.FAILED, error=f"{error}{fresh}")
 
 
-def refresh(*, image: RemoteImage, answer: TaskResult | ProviderError) -> None:
+def apply_second_reading(*, image: RemoteImage, answer: TaskResult | ProviderError) -> None:
     """Apply a second reading of the task after the image's URL expired.
 
     Store the new URL, retry later, or mark the image as failed if the provider has none.
@@ -117,15 +117,15 @@ def refresh(*, image: RemoteImage, answer: TaskResult | ProviderError) -> None:
         and not isinstance(answer, TaskNotFoundError)
         and image.attempts < ATTEMPTS
     ):
-        sentence = f"{EXPIRED} A fresh one is asked for again soon: {answer}"
-        _again(image, timezone.now() + retry_delay(answer, image.attempts), sentence)
+        message = f"{EXPIRED} A fresh one is asked for again soon: {answer}"
+        _schedule_retry(image, timezone.now() + retry_delay(answer, image.attempts), message)
         return
     if isinstance(answer, TaskResult) and answer.state is TaskState.SUCCEEDED:
         found = next(
             (one for one in answer.images if one.position == image.position and one.url), None
         )
         if found is not None:
-            _waiting(image).update(
+            _claimed(image).update(
                 url=found.url,
                 expires_at=found.expires_at,
                 refreshes=F("refreshes") + 1,
@@ -140,22 +140,24 @@ def refresh(*, image: RemoteImage, answer: TaskResult | ProviderError) -> None:
         else "the provider's result names no image in this place."
     )
     with transaction.atomic():
-        _end(image, RemoteImage.Status.FAILED, error=f"{EXPIRED} There is no fresh one: {why}")
+        _finish_image(
+            image, RemoteImage.Status.FAILED, error=f"{EXPIRED} There is no fresh one: {why}"
+        )
 
 
-def _again(image: RemoteImage, due_at: datetime, sentence: str) -> None:
+def _schedule_retry(image: RemoteImage, due_at: datetime, message: str) -> None:
     """Schedule the next attempt and record the error message."""
-    _waiting(image).update(due_at=due_at, error=redact(sentence))
+    _claimed(image).update(due_at=due_at, error=redact(message))
 
 
-def _waiting(image: RemoteImage) -> QuerySet[RemoteImage]:
+def _claimed(image: RemoteImage) -> QuerySet[RemoteImage]:
     """Return a queryset of the image, empty unless it still waits under our lease."""
     return RemoteImage.objects.filter(
         pk=image.pk, status=RemoteImage.Status.WAITING, lease=image.lease
     )
 
 
-def _end(image: RemoteImage, status: str, *, error: str = "") -> None:
+def _finish_image(image: RemoteImage, status: str, *, error: str = "") -> None:
     """Move the image to its final status, then finish its request if it was the last one."""
     try:
         image.move_to(status, due_at=None, url="", error=redact(error))
@@ -171,21 +173,21 @@ def finish_if_complete(*, request: GenerationRequest) -> None:
         return
     missing = [image for image in images if image.status == RemoteImage.Status.FAILED]
     stored = len(images) - len(missing)
-    sentence = ""
+    message = ""
     if missing or stored < request.image_num:
-        sentence = f"{stored} of {request.image_num} images could be stored."
-        sentence += "".join(f" Image {image.position + 1}: {image.error}" for image in missing)
+        message = f"{stored} of {request.image_num} images could be stored."
+        message += "".join(f" Image {image.position + 1}: {image.error}" for image in missing)
     try:
         if stored:
             request.move_to(
                 Status.SUCCEEDED,
                 only_from=Status.FETCHING,
-                error=sentence,
-                reason="PARTIAL" if sentence else "",
+                error=message,
+                reason="PARTIAL" if message else "",
             )
         else:
             request.move_to(
-                Status.FAILED, only_from=Status.FETCHING, error=sentence, reason="IMAGES_LOST"
+                Status.FAILED, only_from=Status.FETCHING, error=message, reason="IMAGES_LOST"
             )
     except InvalidTransitionError:
         log.info("request %s was finished by somebody else", request.short_id)

@@ -20,20 +20,20 @@ PAUSE = timedelta(minutes=1)
 _LOOK_BACK = 500  # transitions; older ones are not relevant to the current state
 
 
-def succeeded(slug: str) -> None:
+def record_success(slug: str) -> None:
     """Record a success: the provider answered correctly, including rejections of a prompt."""
     now = timezone.now()
     stale = Q(last_success_at=None) | Q(last_success_at__lt=now - SUCCESS_EVERY)
     worse = Q(last_error_at__gt=F("last_success_at"))
-    _write(slug, Q(stale | worse), last_success_at=now)
+    _update_state(slug, Q(stale | worse), last_success_at=now)
 
 
-def failed(slug: str, sentence: str) -> None:
-    """Record a failure. ``sentence`` is shown to operators."""
-    _write(slug, Q(), last_error_at=timezone.now(), last_error=redact(sentence)[:1000])
+def record_failure(slug: str, message: str) -> None:
+    """Record a failure. ``message`` is shown to operators."""
+    _update_state(slug, Q(), last_error_at=timezone.now(), last_error=redact(message)[:1000])
 
 
-def _write(slug: str, condition: Q, **fields: object) -> None:
+def _update_state(slug: str, condition: Q, **fields: object) -> None:
     """Update the provider's row if ``condition`` holds; create the row if it is missing."""
     rows = ProviderState.objects.filter(slug=slug)
     if not rows.filter(condition).update(**fields) and not rows.exists():
@@ -60,5 +60,5 @@ def pause_if_failing(slug: str, *, per_minute: int) -> bool:
     last = list(outcomes)
     if len(last) < FAILURES or Status.PROCESSING in last:
         return False
-    rates.hold(slug, PAUSE, per_minute=per_minute)
+    rates.hold_provider(slug, PAUSE, per_minute=per_minute)
     return True

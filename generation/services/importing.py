@@ -45,7 +45,7 @@ FETCH_DEADLINE = 20.0  # seconds
 PATIENCE = 25.0
 PAUSE = 0.5  # seconds before the second try
 BUSY_PAUSE = timedelta(seconds=30)
-NOTES_KEPT = 200  # refused assets that are listed in the report
+NOTES_MAX = 200  # refused assets that are listed in the report
 SEED_MAX = 2**63 - 1
 
 NOT_READY = "Scenario has not finished it"
@@ -81,20 +81,20 @@ class Report:
         """Add the counters of another report."""
         self.seen += more.seen
         self.counts.update(more.counts)
-        self.refused.extend(more.refused[: NOTES_KEPT - len(self.refused)])
+        self.refused.extend(more.refused[: NOTES_MAX - len(self.refused)])
 
     def note(self, outcome: str, asset_id: str = "", reason: str = "") -> None:
         """Count one asset by its outcome; list it if it was refused."""
         self.seen += 1
         self.counts[outcome] += 1
-        if outcome == "refused" and len(self.refused) < NOTES_KEPT:
+        if outcome == "refused" and len(self.refused) < NOTES_MAX:
             self.refused.append((asset_id, reason))
 
 
 Watch = Callable[[Report], None]
 
 
-def client() -> Scenario:
+def make_client() -> Scenario:
     """Return a client for Scenario.
 
     Raises LookupError with a message when Scenario is not configured.
@@ -107,7 +107,7 @@ def client() -> Scenario:
 
 
 # --- The run ---
-def take_run(*, project: str = "", restart: bool = False) -> ImportRun:
+def claim_run(*, project: str = "", restart: bool = False) -> ImportRun:
     """Start a run, or resume an unfinished one, and take its lease.
 
     ``restart`` ends an unfinished run first. Raises ImportLockedError.
@@ -136,29 +136,29 @@ def take_run(*, project: str = "", restart: bool = False) -> ImportRun:
         raise ImportLockedError(
             f"Another import is at work; it holds on until {left.leased_until:%H:%M:%S} UTC."
         )
-    if not _held(left).update(leased_until=until):
+    if not _claimed(left).update(leased_until=until):
         raise ImportLockedError("Another import has just begun.")
     left.leased_until = until
     return left
 
 
-def _held(run: ImportRun) -> QuerySet[ImportRun]:
+def _claimed(run: ImportRun) -> QuerySet[ImportRun]:
     """Return a queryset of the run, empty if another process has taken it over."""
     return ImportRun.objects.filter(pk=run.pk, status=Status.RUNNING, leased_until=run.leased_until)
 
 
-def _renew(run: ImportRun, **fields: Any) -> None:
+def _renew_lease(run: ImportRun, **fields: Any) -> None:
     """Extend the lease and write the fields.
 
     Raises LeaseLostError.
     """
     until = timezone.now() + LEASE
-    if not _held(run).update(leased_until=until, **fields):
+    if not _claimed(run).update(leased_until=until, **fields):
         raise LeaseLostError("Another process has taken this import over.")
     run.leased_until = until
 
 
-def work(
+def run_import(
     *,
     run: ImportRun,
     provider: Scenario,
@@ -177,35 +177,35 @@ def work(
     job = _Job(run, provider, limit, go_on, watch, report or Report())
     try:
         while not job.report.finished and job.goes_on:
-            _take_page(job)
+            _import_page(job)
     except ProviderBusyError as busy:
-        health.failed(SOURCE, str(busy))
-        _held(run).update(error=str(busy), leased_until=timezone.now() + pause(busy))
+        health.record_failure(SOURCE, str(busy))
+        _claimed(run).update(error=str(busy), leased_until=timezone.now() + busy_delay(busy))
         raise
     except (StorageUnavailableError, imaging.DecoderUnavailableError) as error:
         if isinstance(error, StorageUnavailableError):
             storage_checks.record_failure(error)
-        _held(run).update(
+        _claimed(run).update(
             error=str(error), leased_until=timezone.now() + storage_checks.RETRY_AFTER
         )
         raise
     except ProviderError as error:
-        health.failed(SOURCE, str(error))
-        _held(run).update(
+        health.record_failure(SOURCE, str(error))
+        _claimed(run).update(
             error=str(error), status=Status.FAILED, finished_at=timezone.now(), leased_until=None
         )
         raise
     finally:
-        _let_go(run)
+        _release_lease(run)
     return job.report
 
 
-def pause(busy: ProviderBusyError) -> timedelta:
+def busy_delay(busy: ProviderBusyError) -> timedelta:
     """Return the time to wait before a busy provider is called again."""
     return max(BUSY_PAUSE, timedelta(seconds=busy.retry_after or 0))
 
 
-def _let_go(run: ImportRun) -> None:
+def _release_lease(run: ImportRun) -> None:
     """Release the lease.
 
     Does nothing if another process holds the run or if the run waits for a provider.
@@ -237,10 +237,10 @@ class _Job:
         return self.room > 0 and self.go_on()
 
 
-def _take_page(job: _Job) -> None:
+def _import_page(job: _Job) -> None:
     """Store the page at the cursor; move the cursor when the whole page is done."""
     run, provider = job.run, job.provider
-    _renew(run)
+    _renew_lease(run)
     run.refresh_from_db(fields=["cursor"])
     page = provider.assets(run.cursor, page_size=PAGE_SIZE, project=run.scope)
     if page.next_token and page.next_token == run.cursor:
@@ -248,25 +248,25 @@ def _take_page(job: _Job) -> None:
             f"{provider.label} names the page that it has just given as the next one, too."
         )
     here = Report()
-    wanted = list(_sort_out(run, page, here))
+    wanted = list(_select_new_assets(run, page, here))
     job.report.add(here)
     job.watch(job.report)
     while wanted:
         if not job.goes_on:
             return
-        _renew(run)
+        _renew_lease(run)
         chunk, wanted = wanted[: job.room], wanted[job.room :]
-        done = _take(run, provider, chunk)
+        done = _import_assets(run, provider, chunk)
         here.add(done)
         job.report.add(done)
         job.watch(job.report)
-    _end_page(run, page, here)
-    health.succeeded(SOURCE)
+    _finish_page(run, page, here)
+    health.record_success(SOURCE)
     job.report.pages += 1
     job.report.finished = not page.next_token
 
 
-def _sort_out(run: ImportRun, page: AssetPage, report: Report) -> Iterator[ScenarioAsset]:
+def _select_new_assets(run: ImportRun, page: AssetPage, report: Report) -> Iterator[ScenarioAsset]:
     """Yield the assets to store and count the others.
 
     Assets that this run stored before an interruption count as "earlier", not as "known".
@@ -288,7 +288,7 @@ def _sort_out(run: ImportRun, page: AssetPage, report: Report) -> Iterator[Scena
             yield asset
 
 
-def _end_page(run: ImportRun, page: AssetPage, here: Report) -> None:
+def _finish_page(run: ImportRun, page: AssetPage, here: Report) -> None:
     """Move the cursor and add the page's counters to the run."""
     fields: dict[str, Any] = {
         "cursor": page.next_token,
@@ -299,24 +299,26 @@ def _end_page(run: ImportRun, page: AssetPage, here: Report) -> None:
     }
     if not page.next_token:
         fields |= {"status": Status.FINISHED, "finished_at": timezone.now()}
-    _renew(run, **fields)
+    _renew_lease(run, **fields)
 
 
 # --- One image ---
-def _take(run: ImportRun, provider: Scenario, assets: list[ScenarioAsset]) -> Report:
+def _import_assets(run: ImportRun, provider: Scenario, assets: list[ScenarioAsset]) -> Report:
     """Download the assets in parallel, because their URLs expire; store them one by one."""
     report = Report()
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        outcomes = list(threads.map(lambda asset: _download(provider, asset, run.scope), assets))
+        outcomes = list(
+            threads.map(lambda asset: _download_asset(provider, asset, run.scope), assets)
+        )
     for asset, outcome in zip(assets, outcomes, strict=True):
         if isinstance(outcome, AssetRefusedError):
             report.note("refused", asset.id, str(outcome))
         else:
-            report.note(_keep(run, asset, outcome))
+            report.note(_store_asset(run, asset, outcome))
     return report
 
 
-def _download(
+def _download_asset(
     provider: Scenario, asset: ScenarioAsset, project: str
 ) -> imaging.Rendition | AssetRefusedError:
     """Download one asset; renew an expired URL once.
@@ -338,32 +340,32 @@ def _download(
                 except ProviderError as refusal:
                     return AssetRefusedError(str(refusal))
                 continue
-            again, sentence = error.retryable, str(error)
+            again, message = error.retryable, str(error)
         except (fetching.BlockedAddressError, imaging.UnreadableImageError) as error:
-            again, sentence = getattr(error, "retryable", False), str(error)
+            again, message = getattr(error, "retryable", False), str(error)
         except imaging.DecoderUnavailableError:
             if attempt == TRIES or time.monotonic() > ends:
                 raise  # a refusal is permanent, and the image did not cause this error
-            again, sentence = True, ""
+            again, message = True, ""
         if not again or attempt == TRIES or time.monotonic() > ends:
-            return AssetRefusedError(sentence)
+            return AssetRefusedError(message)
         time.sleep(PAUSE * attempt)
     return AssetRefusedError("Its address expires faster than it can be read.")
 
 
-def _keep(run: ImportRun, asset: ScenarioAsset, rendition: imaging.Rendition) -> str:
+def _store_asset(run: ImportRun, asset: ScenarioAsset, rendition: imaging.Rendition) -> str:
     """Store the asset and count it in one transaction, under the lease."""
     with transaction.atomic():
         try:
-            store_rendition(rendition=rendition, origin=_origin(asset, run.scope))
+            store_rendition(rendition=rendition, origin=_make_origin(asset, run.scope))
         except AlreadyStoredError:
             return "earlier"
-        if not _held(run).update(stored=F("stored") + 1):
+        if not _claimed(run).update(stored=F("stored") + 1):
             raise LeaseLostError("Another process has taken this import over.")
     return "stored"
 
 
-def _origin(asset: ScenarioAsset, project: str) -> Origin:
+def _make_origin(asset: ScenarioAsset, project: str) -> Origin:
     detection: dict[str, Any] = {} if asset.nsfw is None else {"nsfw": list(asset.nsfw)}
     if project:
         detection["project"] = project
@@ -376,12 +378,12 @@ def _origin(asset: ScenarioAsset, project: str) -> Origin:
         original_name=str(asset.provenance.get("name", ""))[:255],
         provider_url=asset.url.partition("?")[0],
         detection=detection,
-        seed=_seed(asset),
+        seed=_parse_seed(asset),
         metadata={"scenario": {name: value for name, value in notes.items() if value != ""}},
     )
 
 
-def _seed(asset: ScenarioAsset) -> int | None:
+def _parse_seed(asset: ScenarioAsset) -> int | None:
     """Parse the seed, a string in Scenario's JSON; None if it does not fit the column."""
     text = str(asset.provenance.get("seed", ""))
     return parse_integer(text, high=SEED_MAX)
@@ -411,10 +413,10 @@ def is_due() -> bool:
     )
 
 
-def work_by_schedule(*, go_on: Callable[[], bool]) -> None:
+def run_scheduled_import(*, go_on: Callable[[], bool]) -> None:
     """Run the scheduled import once. Errors are stored on the run and logged."""
     try:
-        work(run=take_run(), provider=client(), go_on=go_on)
+        run_import(run=claim_run(), provider=make_client(), go_on=go_on)
     except (ImportLockedError, LeaseLostError) as other:
         log.info("%s", other)
     except (ProviderError, StorageUnavailableError, imaging.DecoderUnavailableError) as error:

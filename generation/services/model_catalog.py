@@ -33,7 +33,7 @@ KINDS = {
 }
 PAGE_SIZE = 50
 FRESH_FOR = timedelta(minutes=5)
-SILENCE_KEPT_FOR = 30  # seconds; a failed provider then delays only one page
+NEGATIVE_CACHE_SECONDS = 30  # seconds; a failed provider then delays only one page
 WAIT = 2.0
 QUERY_MAX = 200  # characters
 KNOWN_MAX = 5000  # checkpoints whose SDXL flag is remembered
@@ -73,32 +73,34 @@ def fetch_page(question: CatalogQuery) -> CatalogPage:
 
     Never raises. ``problem`` gives the reason when the page is not current.
     """
-    kept = _read(question)
-    if kept and kept.asked_at and timezone.now() - kept.asked_at < FRESH_FOR:
-        return kept
+    cached = _load_page(question)
+    if cached and cached.asked_at and timezone.now() - cached.asked_at < FRESH_FOR:
+        return cached
     problem = cache.get(_negative_cache_key(question.provider)) or cache.get(
         _negative_cache_key(question.key)
     )
     if not problem:
         answer: queue.Queue[CatalogPage] = queue.Queue(maxsize=1)
         name = f"models-of-{question.provider}"
-        threading.Thread(target=_ask, args=(question, answer), name=name, daemon=True).start()
+        threading.Thread(
+            target=_fetch_from_provider, args=(question, answer), name=name, daemon=True
+        ).start()
         try:
             offer = answer.get(timeout=WAIT)
         except queue.Empty:
             # The thread continues; a late response is still cached.
             offer = CatalogPage(problem="The provider did not answer in time.")
-            cache.add(_negative_cache_key(question.provider), offer.problem, SILENCE_KEPT_FOR)
+            cache.add(_negative_cache_key(question.provider), offer.problem, NEGATIVE_CACHE_SECONDS)
         if not offer.problem:
             return offer
         problem = offer.problem
-    old = kept or CatalogPage()
+    old = cached or CatalogPage()
     return CatalogPage(
         models=old.models, next_cursor=old.next_cursor, asked_at=old.asked_at, problem=problem
     )
 
 
-def suggestions(slug: str) -> list[tuple[str, str]]:
+def suggest_checkpoints(slug: str) -> list[tuple[str, str]]:
     """Return the first checkpoints as (name, title); an empty list without any response."""
     return [(model.name, model.title) for model in fetch_page(CatalogQuery(provider=slug)).models]
 
@@ -116,7 +118,7 @@ def is_sdxl(slug: str, model_name: str) -> bool | None:
     Queries the provider for names that are not cached, so that the result does not depend on
     which pages were listed before. Raises CatalogUnavailableError.
     """
-    known = _load(f"sdxl.{slug}")
+    known = _load_entry(f"sdxl.{slug}")
     if model_name not in known:
         offer = fetch_page(CatalogQuery(provider=slug, query=model_name[:QUERY_MAX]))
         if offer.asked_at is None:
@@ -126,11 +128,11 @@ def is_sdxl(slug: str, model_name: str) -> bool | None:
     return found
 
 
-def _ask(question: CatalogQuery, answer: queue.Queue[CatalogPage]) -> None:
+def _fetch_from_provider(question: CatalogQuery, answer: queue.Queue[CatalogPage]) -> None:
     """Call the provider in a thread; cache the response, or the failure for a short time."""
     silent = question.key
     try:
-        page = providers.get(question.provider).models(
+        page = providers.get_provider(question.provider).models(
             kind=question.kind,
             query=question.query,
             is_sdxl=question.is_sdxl,
@@ -149,34 +151,34 @@ def _ask(question: CatalogQuery, answer: queue.Queue[CatalogPage]) -> None:
         problem = "The provider's list of models could not be read."
     else:
         cache.delete(_negative_cache_key(question.provider))
-        answer.put(_keep(question, page))
+        answer.put(_cache_page(question, page))
         return
-    cache.set(_negative_cache_key(silent), problem, SILENCE_KEPT_FOR)
+    cache.set(_negative_cache_key(silent), problem, NEGATIVE_CACHE_SECONDS)
     answer.put(CatalogPage(problem=problem))
 
 
 # --- Storage: JSON. Entries of an older version are at worst unreadable. ---
 
 
-def _keep(question: CatalogQuery, page: ModelPage) -> CatalogPage:
+def _cache_page(question: CatalogQuery, page: ModelPage) -> CatalogPage:
     """Cache a page of models and the SDXL flags of its checkpoints."""
     asked_at = timezone.now()
     rows = [asdict(model) for model in page.models]
-    _save(
+    _save_entry(
         question.key,
         {"models": rows, "next_cursor": page.next_cursor, "asked_at": asked_at.isoformat()},
     )
     if question.kind == "checkpoint":
-        known = _load(f"sdxl.{question.provider}") | {
+        known = _load_entry(f"sdxl.{question.provider}") | {
             model.name: model.is_sdxl for model in page.models
         }
-        _save(f"sdxl.{question.provider}", dict(list(known.items())[-KNOWN_MAX:]))
+        _save_entry(f"sdxl.{question.provider}", dict(list(known.items())[-KNOWN_MAX:]))
     return CatalogPage(models=page.models, next_cursor=page.next_cursor, asked_at=asked_at)
 
 
-def _read(question: CatalogQuery) -> CatalogPage | None:
+def _load_page(question: CatalogQuery) -> CatalogPage | None:
     """Return the cached page; None if there is none or it is unreadable."""
-    stored = _load(question.key)
+    stored = _load_entry(question.key)
     try:
         models = tuple(
             Model(
@@ -194,21 +196,21 @@ def _read(question: CatalogQuery) -> CatalogPage | None:
     return CatalogPage(models=models, next_cursor=stored.get("next_cursor", ""), asked_at=asked_at)
 
 
-def _load(key: str) -> dict[str, Any]:
+def _load_entry(key: str) -> dict[str, Any]:
     """Load a JSON object from the disk cache; an empty one if it is missing or unreadable."""
     try:
         found = json.loads(caches["models"].get(key, "{}"))
     except Exception:  # a broken file, or one owned by another user, counts as missing
-        log.exception("the kept lists of models cannot be read")
+        log.exception("the cached lists of models cannot be read")
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def _save(key: str, value: dict[str, Any]) -> None:
+def _save_entry(key: str, value: dict[str, Any]) -> None:
     try:
         caches["models"].set(key, json.dumps(value))
     except OSError:
-        log.exception("the list of models cannot be kept")
+        log.exception("the list of models cannot be cached")
 
 
 def _negative_cache_key(of: str) -> str:

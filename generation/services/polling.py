@@ -37,13 +37,13 @@ def apply_answer(*, request: GenerationRequest, answer: TaskResult | ProviderErr
     """Apply one poll to a claimed request. Without its lease nothing is changed."""
     try:
         if isinstance(answer, TaskNotFoundError):
-            sentence = "The provider does not know this task any more; its images are lost."
-            _fail(request, "TASK_NOT_FOUND", sentence)
+            message = "The provider does not know this task any more; its images are lost."
+            _mark_failed(request, "TASK_NOT_FOUND", message)
         elif isinstance(answer, ProviderError):
-            _ask_later(request, answer)
+            _schedule_retry(request, answer)
         elif answer.state is TaskState.FAILED:
-            sentence = redact(answer.reason) or "The provider failed without giving a reason."
-            _fail(request, "TASK_FAILED", sentence, result=kept(answer.raw))
+            message = redact(answer.reason) or "The provider failed without giving a reason."
+            _mark_failed(request, "TASK_FAILED", message, result=make_storable(answer.raw))
         elif answer.state is TaskState.SUCCEEDED:
             _expect_images(request, answer)
         else:
@@ -52,29 +52,29 @@ def apply_answer(*, request: GenerationRequest, answer: TaskResult | ProviderErr
         log.info("request %s was moved on by somebody else", request.short_id)
 
 
-def kept(raw: Any) -> Any:
+def make_storable(raw: Any) -> Any:
     """Return a raw response in storable form: without secrets, shortened beyond RESULT_MAX."""
     clean = without_secrets(raw)
     text = json.dumps(clean)
     return clean if len(text) <= RESULT_MAX else {"too_long": text[:RESULT_MAX]}
 
 
-def _fail(request: GenerationRequest, reason: str, sentence: str, **fields: Any) -> None:
+def _mark_failed(request: GenerationRequest, reason: str, message: str, **fields: Any) -> None:
     """Move the request to failed if the lease is still held."""
     fence = {"lease": request.lease}
     request.move_to(
-        Status.FAILED, where=fence, reason=reason, error=sentence, eta_seconds=None, **fields
+        Status.FAILED, where=fence, reason=reason, error=message, eta_seconds=None, **fields
     )
 
 
-def _ask_later(request: GenerationRequest, error: ProviderError) -> None:
+def _schedule_retry(request: GenerationRequest, error: ProviderError) -> None:
     # An operator can fix missing permissions. The task is paid for, so it is never dropped for that
     # reason.
     wait = retry_delay(error, request.attempts)
     if isinstance(error, ProviderBusyError) and error.retry_after:
         wait = min(timedelta(seconds=error.retry_after), rates.HELD_LONGEST)
-    changes: dict[str, Any] = {} if error.raw is None else {"result": kept(error.raw)}
-    _still(request).update(
+    changes: dict[str, Any] = {} if error.raw is None else {"result": make_storable(error.raw)}
+    _claimed(request).update(
         due_at=timezone.now() + wait,
         attempts=F("attempts") + 1,
         reason=error.reason[:80],
@@ -88,12 +88,12 @@ def _note_progress(request: GenerationRequest, answer: TaskResult) -> None:
     age = timezone.now() - (request.submitted_at or request.created_at)
     wait = delay_by_age(age, share=0.1, shortest=POLL_SHORTEST, longest=POLL_LONGEST)
     odd = answer.state is TaskState.UNRECOGNISED
-    _still(request).update(
+    _claimed(request).update(
         due_at=timezone.now() + wait,
         attempts=0,
         progress=min(max(answer.progress, request.progress), 100),
         eta_seconds=answer.eta_seconds,
-        result=kept(answer.raw),
+        result=make_storable(answer.raw),
         reason="UNRECOGNISED_STATUS" if odd else "",
         error=f"The provider answers with a status that is not documented: {redact(answer.reason)}."
         if odd
@@ -101,7 +101,7 @@ def _note_progress(request: GenerationRequest, answer: TaskResult) -> None:
     )
 
 
-def _still(request: GenerationRequest) -> QuerySet[GenerationRequest]:
+def _claimed(request: GenerationRequest) -> QuerySet[GenerationRequest]:
     """Return a queryset of the request, empty unless it is processing under our lease."""
     return GenerationRequest.objects.filter(
         pk=request.pk, status=Status.PROCESSING, lease=request.lease
@@ -110,9 +110,9 @@ def _still(request: GenerationRequest) -> QuerySet[GenerationRequest]:
 
 def _expect_images(request: GenerationRequest, answer: TaskResult) -> None:
     """Record the URLs of the finished images and move the request to fetching."""
-    result = kept(answer.raw)
+    result = make_storable(answer.raw)
     if not answer.images:
-        _fail(
+        _mark_failed(
             request,
             "NO_IMAGES",
             "The provider reports success but returned no image.",
@@ -130,12 +130,12 @@ def _expect_images(request: GenerationRequest, answer: TaskResult) -> None:
             error="",
             result=result,
         )
-        rows = [_remote_image(request, image) for image in answer.images]
+        rows = [_make_remote_image(request, image) for image in answer.images]
         RemoteImage.objects.bulk_create(rows, ignore_conflicts=True)
         jobs.wake("fetch")
 
 
-def _remote_image(request: GenerationRequest, image: ResultImage) -> RemoteImage:
+def _make_remote_image(request: GenerationRequest, image: ResultImage) -> RemoteImage:
     return RemoteImage(
         request=request,
         position=image.position,
@@ -143,12 +143,12 @@ def _remote_image(request: GenerationRequest, image: ResultImage) -> RemoteImage
         expires_at=image.expires_at,
         image_type=image.image_type,
         seed=image.seed,
-        detection=_detection(image.detection),
+        detection=_serialize_detection(image.detection),
         due_at=timezone.now(),
     )
 
 
-def _detection(detection: Detection | None) -> dict[str, Any] | None:
+def _serialize_detection(detection: Detection | None) -> dict[str, Any] | None:
     """Convert a detection to JSON; None if there was none.
 
     ``valid`` is true, false, or None if the provider's response did not contain it.

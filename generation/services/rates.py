@@ -49,19 +49,19 @@ class Bucket:
         )
 
 
-def look(slug: str) -> Bucket:
+def read_bucket(slug: str) -> Bucket:
     """Read the provider's bucket."""
     row = ProviderState.objects.filter(slug=slug).values_list("tokens", "tokens_at").first()
     return Bucket(*row) if row else Bucket()
 
 
-def take(slug: str, images: int, *, per_minute: int) -> datetime | None:
+def take_tokens(slug: str, images: int, *, per_minute: int) -> datetime | None:
     """Take one token per image, all or none.
 
     Return None on success, otherwise the timestamp after which a retry is useful.
     """
     for _ in range(TRIES):
-        now, bucket = timezone.now(), look(slug)
+        now, bucket = timezone.now(), read_bucket(slug)
         held = bucket.held_until(now)
         if not per_minute:
             return held
@@ -70,24 +70,26 @@ def take(slug: str, images: int, *, per_minute: int) -> datetime | None:
         missing = max(min(images, per_minute) - level, Decimal(0))
         if missing or held:
             return (held or now) + timedelta(minutes=float(missing / per_minute)) + MARGIN
-        if _swap(slug, bucket, tokens=level - images, at=now):
+        if _write_if_unchanged(slug, bucket, tokens=level - images, at=now):
             return None
     return timezone.now() + timedelta(seconds=1)
 
 
-def hold(slug: str, wait: timedelta, *, per_minute: int) -> None:
+def hold_provider(slug: str, wait: timedelta, *, per_minute: int) -> None:
     """Empty the bucket and hold the provider for ``wait``, at most 10 minutes.
 
     Never shortens an existing hold.
     """
     for _ in range(TRIES):
-        now, bucket = timezone.now(), look(slug)
+        now, bucket = timezone.now(), read_bucket(slug)
         until = max(now + min(wait, HELD_LONGEST), bucket.held_until(now) or now)
-        if _swap(slug, bucket, tokens=min(bucket.level(per_minute, now), Decimal(0)), at=until):
+        if _write_if_unchanged(
+            slug, bucket, tokens=min(bucket.level(per_minute, now), Decimal(0)), at=until
+        ):
             return
 
 
-def _swap(slug: str, old: Bucket, *, tokens: Decimal, at: datetime) -> bool:
+def _write_if_unchanged(slug: str, old: Bucket, *, tokens: Decimal, at: datetime) -> bool:
     """Write the bucket if the row is unchanged. Every write changes the timestamp."""
     if old.at is not None and at <= old.at <= at + SKEW:
         at = old.at + timedelta(microseconds=1)

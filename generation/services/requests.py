@@ -45,7 +45,7 @@ def create_request(
     """
     if is_blank(fields["prompt"]):
         raise BlankPromptError
-    if provider not in providers.available():
+    if provider not in providers.list_labels():
         raise UnknownProviderError(f"There is no provider called {provider}.")
     seed = fields.get("seed")
     values = {**fields, "seed": secrets.randbelow(SEED_MAX) if seed is None or seed < 0 else seed}
@@ -76,12 +76,12 @@ def _check_storage() -> None:
 
 def _check_spending(provider: str, values: dict[str, Any]) -> None:
     detection = bool(values.get("enable_nsfw_detection"))
-    cost = spending.price(provider, images=values["image_num"], detection=detection)
-    if refused := spending.refusal(cost):
+    cost = spending.compute_price(provider, images=values["image_num"], detection=detection)
+    if refused := spending.explain_refusal(cost):
         raise spending.SpendingLimitError(refused)
 
 
-def cancel(*, request: GenerationRequest) -> GenerationRequest:
+def cancel_request(*, request: GenerationRequest) -> GenerationRequest:
     """Cancel a request that is not sent yet.
 
     Raises InvalidTransitionError once it is sent.
@@ -89,18 +89,18 @@ def cancel(*, request: GenerationRequest) -> GenerationRequest:
     return request.move_to(Status.CANCELLED)
 
 
-def give_up(*, request: GenerationRequest, user: User) -> GenerationRequest:
+def give_up_request(*, request: GenerationRequest, user: User) -> GenerationRequest:
     """Mark a request of unknown outcome as failed; its cost stays counted.
 
     Raises InvalidTransitionError.
     """
-    sentence = f"Given up by {user.get_username()}: the provider may have generated and billed it."
+    message = f"Given up by {user.get_username()}: the provider may have generated and billed it."
     return request.move_to(
-        Status.FAILED, only_from=Status.UNKNOWN, error=sentence, reason="GIVEN_UP", due_at=None
+        Status.FAILED, only_from=Status.UNKNOWN, error=message, reason="GIVEN_UP", due_at=None
     )
 
 
-def retry(*, request: GenerationRequest) -> GenerationRequest:
+def retry_request(*, request: GenerationRequest) -> GenerationRequest:
     """Queue a failed or unknown request again, with the same seed.
 
     Only people call this, because the request may be billed twice. Raises

@@ -63,7 +63,7 @@ CAUSES = {
 }
 
 
-def explain(error: BaseException) -> str:
+def explain_error(error: BaseException) -> str:
     """Return a message for people: why the storage failed, and what to do."""
     number = error.errno if isinstance(error, OSError) else None
     known = CAUSES.get(number or 0)
@@ -76,13 +76,13 @@ def explain(error: BaseException) -> str:
 
 def _explain_low_space(free: int) -> str:
     return (
-        f"Nothing new is generated: only {_in_megabytes(free)} are free where images are stored,"
-        f" less than the reserve of {_in_megabytes(settings.STORAGE_RESERVE)} (STORAGE_RESERVE_MB)."
+        f"Nothing new is generated: only {_format_mib(free)} are free where images are stored,"
+        f" less than the reserve of {_format_mib(settings.STORAGE_RESERVE)} (STORAGE_RESERVE_MB)."
         f" To do: make room on the disk that holds DATA_DIR/assets, or enlarge it. {GOES_ON}"
     )
 
 
-def _in_megabytes(size: int) -> str:
+def _format_mib(size: int) -> str:
     return f"{size // 1024 // 1024:,} MiB".replace(",", " ")
 
 
@@ -100,7 +100,7 @@ def ensure_room(size: int) -> None:
     """Raise StorageUnavailableError if ``size`` more bytes would leave too little free space."""
     free = count_free_bytes()
     if free is not None and free - size < settings.STORAGE_RESERVE // FLOOR_SHARE:
-        raise StorageUnavailableError(explain(OSError(errno.ENOSPC, "too little room")))
+        raise StorageUnavailableError(explain_error(OSError(errno.ENOSPC, "too little room")))
 
 
 def record_failure(error: StorageUnavailableError) -> None:
@@ -139,9 +139,9 @@ def refresh_report() -> StorageReport:
     now = timezone.now()
     found: dict[str, Any] = {"seen_at": now, "error": "", "failed_at": None}
     try:
-        found["storage_id"] = _identify(before.storage_id)
+        found["storage_id"] = _identify_storage(before.storage_id)
         if before.failed_at is not None:
-            _probe()
+            _write_probe()
         ensure_room(0)
         found["free_bytes"] = free = count_free_bytes()
         if free is not None and free < settings.STORAGE_RESERVE:
@@ -149,7 +149,7 @@ def refresh_report() -> StorageReport:
     except StorageUnavailableError as error:
         found |= {"error": str(error), "failed_at": before.failed_at or now}
     except Exception as error:  # clients of object stores raise their own errors
-        found |= {"error": explain(error), "failed_at": before.failed_at or now}
+        found |= {"error": explain_error(error), "failed_at": before.failed_at or now}
     report, _ = StorageReport.objects.update_or_create(host=HOST, defaults=found)
     _log_change(before, report)
     return report
@@ -163,7 +163,7 @@ def _log_change(before: StorageReport, report: StorageReport) -> None:
         log.warning("Images can be stored again")
 
 
-def _identify(known: str) -> str:
+def _identify_storage(known: str) -> str:
     """Return the storage's identity; create it on first use.
 
     Raises StorageUnavailableError if the storage had an identity before and has lost it: it may
@@ -182,7 +182,7 @@ def _identify(known: str) -> str:
         return bytes(file.read(32)).decode(errors="replace").strip()
 
 
-def _probe() -> None:
+def _write_probe() -> None:
     """Make a test write. Raises StorageUnavailableError or the client's error."""
     files = storages["assets"]
     if isinstance(files, DurableFileSystemStorage):
@@ -236,7 +236,7 @@ def _find_low_space() -> str:
     except StorageUnavailableError as error:
         return str(error)
     except OSError as error:
-        return explain(error)
+        return explain_error(error)
     return _explain_low_space(free) if free is not None and free < settings.STORAGE_RESERVE else ""
 
 

@@ -60,14 +60,14 @@ def store_rendition(*, rendition: imaging.Rendition, origin: Origin) -> Asset:
             asset = Asset.objects.create(
                 rendition=name,
                 thumbnail=thumbnail,
-                **_pixels(rendition),
-                **_provenance(rendition, origin),
+                **_rendition_fields(rendition),
+                **_origin_fields(rendition, origin),
             )
             HashBand.store(asset)
-            AssetText.store(asset, prompt=_prompt(origin))
+            AssetText.store(asset, prompt=_find_prompt(origin))
             asset_stored.send(sender=Asset, asset=asset)
     except IntegrityError:
-        existing = _existing(rendition, origin)
+        existing = _find_existing(rendition, origin)
         if existing is None:
             raise
         raise AlreadyStoredError(existing) from None
@@ -83,7 +83,7 @@ def _write_files(contents: Mapping[str, bytes]) -> None:
     except StorageUnavailableError:
         raise
     except Exception as error:  # clients of object stores raise their own errors
-        raise StorageUnavailableError(storage_checks.explain(error)) from error
+        raise StorageUnavailableError(storage_checks.explain_error(error)) from error
 
 
 def import_file(*, content: bytes, name: str, user_id: int | None = None) -> Asset:
@@ -94,13 +94,13 @@ def import_file(*, content: bytes, name: str, user_id: int | None = None) -> Ass
     """
     rendition = imaging.render(content)
     origin = Origin(source=Source.UPLOAD, original_name=name[:255], stored_by_id=user_id)
-    existing = _existing(rendition, origin)
+    existing = _find_existing(rendition, origin)
     if existing is not None:
         raise AlreadyStoredError(existing)
     return store_rendition(rendition=rendition, origin=origin)
 
 
-def _pixels(rendition: imaging.Rendition) -> dict[str, Any]:
+def _rendition_fields(rendition: imaging.Rendition) -> dict[str, Any]:
     return {
         "image_type": rendition.image_type,
         "width": rendition.width,
@@ -113,7 +113,7 @@ def _pixels(rendition: imaging.Rendition) -> dict[str, Any]:
     }
 
 
-def _provenance(rendition: imaging.Rendition, origin: Origin) -> dict[str, Any]:
+def _origin_fields(rendition: imaging.Rendition, origin: Origin) -> dict[str, Any]:
     return {
         "source": origin.source,
         "request": origin.request,
@@ -135,14 +135,14 @@ def _provenance(rendition: imaging.Rendition, origin: Origin) -> dict[str, Any]:
     }
 
 
-def _prompt(origin: Origin) -> str:
+def _find_prompt(origin: Origin) -> str:
     if origin.request is not None:
         return origin.request.prompt
     elsewhere = origin.metadata.get("scenario")
     return str(elsewhere.get("prompt", "")) if isinstance(elsewhere, dict) else ""
 
 
-def _existing(rendition: imaging.Rendition, origin: Origin) -> Asset | None:
+def _find_existing(rendition: imaging.Rendition, origin: Origin) -> Asset | None:
     if origin.request is not None:
         return Asset.objects.filter(request=origin.request, position=origin.position).first()
     if origin.external_id:

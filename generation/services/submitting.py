@@ -29,35 +29,35 @@ Status = GenerationRequest.Status
 
 # Longer than the client's total timeout: the worker of an older row in `submitting` is gone.
 SUBMIT_LEASE = timedelta(minutes=3)
-UNKNOWN_SENTENCE = (
+UNKNOWN_MESSAGE = (
     "It may have been generated and billed, but the answer was lost. It is not sent again by"
     " itself, because the provider would bill it twice."
 )
 
 
-def submit(*, request: GenerationRequest) -> None:
+def submit_request(*, request: GenerationRequest) -> None:
     """Send a claimed request, or postpone it. `submitting` is committed before the POST."""
     try:
-        provider = providers.get(request.provider)
+        provider = providers.get_provider(request.provider)
     except LookupError as error:
         request.move_to(Status.SUBMITTING, only_from=Status.QUEUED, where={"lease": request.lease})
-        _fail(request, "NOT_CONFIGURED", str(error), cost=request.cost)
+        _mark_failed(request, "NOT_CONFIGURED", str(error), cost=request.cost)
         return
     before = request.cost
-    address, digest = webhooks.new_address(request.provider)
+    webhook_url, digest = webhooks.create_webhook_url(request.provider)
     with transaction.atomic():
-        wait = waiting.needed(request)
+        wait = waiting.reserve_or_wait(request)
         if wait is None:
-            _begin(request, digest)
+            _mark_submitting(request, digest)
     if wait is not None:
-        waiting.postpone(request, wait)
+        waiting.postpone_request(request, wait)
         return
-    _send(provider, request, address, before)
+    _send_request(provider, request, webhook_url, before)
 
 
-def _begin(request: GenerationRequest, digest: str) -> None:
+def _mark_submitting(request: GenerationRequest, digest: str) -> None:
     now = timezone.now()
-    price = spending.price(
+    price = spending.compute_price(
         request.provider, images=request.image_num, detection=request.enable_nsfw_detection
     )
     request.move_to(
@@ -77,23 +77,23 @@ def _begin(request: GenerationRequest, digest: str) -> None:
     )
 
 
-def _send(
-    provider: ImageProvider, request: GenerationRequest, address: str, before: Decimal | None
+def _send_request(
+    provider: ImageProvider, request: GenerationRequest, webhook_url: str, before: Decimal | None
 ) -> None:
-    submission = replace(request.submission, webhook_url=address)
+    submission = replace(request.submission, webhook_url=webhook_url)
     try:
-        task_id = provider.submit(submission, on_answer=lambda raw: _keep_answer(request, raw))
+        task_id = provider.submit(submission, on_answer=lambda raw: _store_answer(request, raw))
     except ProviderBusyError as busy:
-        _wait_for(request, busy, before)
+        _requeue_busy(request, busy, before)
         _note_failure(request, busy)
     except ProviderRejectedError as rejected:
-        _fail(request, rejected.reason or "REJECTED", str(rejected), cost=before)
+        _mark_failed(request, rejected.reason or "REJECTED", str(rejected), cost=before)
         if isinstance(rejected, ProviderMisconfiguredError):
             _note_failure(request, rejected)
         else:
-            health.succeeded(request.provider)
+            health.record_success(request.provider)
     except OutcomeUnknownError as unknown:
-        lose(request=request, reason=unknown.reason or "OUTCOME_UNKNOWN", what=str(unknown))
+        mark_unknown(request=request, reason=unknown.reason or "OUTCOME_UNKNOWN", what=str(unknown))
         _note_failure(request, unknown)
     else:
         with transaction.atomic():
@@ -107,15 +107,17 @@ def _send(
                 candidate_task_id="",
             )
             jobs.wake("poll")
-        health.succeeded(request.provider)
+        health.record_success(request.provider)
 
 
-def _wait_for(request: GenerationRequest, busy: ProviderBusyError, before: Decimal | None) -> None:
+def _requeue_busy(
+    request: GenerationRequest, busy: ProviderBusyError, before: Decimal | None
+) -> None:
     """Queue a request again that was certainly not accepted, and slow the other requests down."""
-    per_minute = providers.terms(request.provider).images_per_minute
+    per_minute = providers.get_terms(request.provider).images_per_minute
     asked = min(timedelta(seconds=busy.retry_after or 0), rates.HELD_LONGEST)
     if busy.limited or asked:
-        rates.hold(request.provider, asked, per_minute=per_minute)
+        rates.hold_provider(request.provider, asked, per_minute=per_minute)
     wait = add_jitter(asked, 0.1) if asked else waiting.BACKOFF.delay(request.attempts)
     request.move_to(
         Status.QUEUED,
@@ -129,13 +131,13 @@ def _wait_for(request: GenerationRequest, busy: ProviderBusyError, before: Decim
 
 
 def _note_failure(request: GenerationRequest, error: ProviderError) -> None:
-    health.failed(request.provider, str(error))
+    health.record_failure(request.provider, str(error))
     health.pause_if_failing(
-        request.provider, per_minute=providers.terms(request.provider).images_per_minute
+        request.provider, per_minute=providers.get_terms(request.provider).images_per_minute
     )
 
 
-def lose(*, request: GenerationRequest, reason: str, what: str) -> None:
+def mark_unknown(*, request: GenerationRequest, reason: str, what: str) -> None:
     """Mark a submission as unknown: its outcome cannot be determined.
 
     Only a person moves it on, or a webhook that named its task.
@@ -147,14 +149,14 @@ def lose(*, request: GenerationRequest, reason: str, what: str) -> None:
         due_at=Case(When(candidate_task_id="", then=None), default=now),
         attempts=0,
         reason=reason,
-        error=redact(f"{what} {UNKNOWN_SENTENCE}".strip()),
+        error=redact(f"{what} {UNKNOWN_MESSAGE}".strip()),
     )
 
 
-def _keep_answer(request: GenerationRequest, raw: str) -> None:
+def _store_answer(request: GenerationRequest, raw: str) -> None:
     GenerationRequest.objects.filter(pk=request.pk).update(submit_answer=redact(raw)[:4096])
 
 
-def _fail(request: GenerationRequest, reason: str, sentence: str, **fields: Any) -> None:
-    said = redact(sentence) or "The provider gave no reason."
-    request.move_to(Status.FAILED, reason=reason[:80], error=said, eta_seconds=None, **fields)
+def _mark_failed(request: GenerationRequest, reason: str, message: str, **fields: Any) -> None:
+    error_text = redact(message) or "The provider gave no reason."
+    request.move_to(Status.FAILED, reason=reason[:80], error=error_text, eta_seconds=None, **fields)

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from generation.imaging.rendition import shape_problem
+from generation.imaging.rendition import find_shape_problem
 from generation.services import model_catalog
 from generation.wire import field_map
 from generation.wire.base import is_object
@@ -37,7 +37,7 @@ class InvalidFieldsError(ValueError):
         self.problems = list(found)
 
 
-def validate(fields: Mapping[str, Any], *, provider: str = "") -> dict[str, Any]:
+def validate_fields(fields: Mapping[str, Any], *, provider: str = "") -> dict[str, Any]:
     """Return all fields for ``create_request``, with the documented defaults.
 
     Raises InvalidFieldsError; CatalogUnavailableError when the model must be checked and the
@@ -55,16 +55,16 @@ def check_body(given: Any) -> Txt2ImgBody:
     """
     found: list[Problem] = []
     if is_object(given):
-        found += _unstorable(given)
+        found += _find_unstorable_texts(given)
     body = None
     try:
         body = Txt2ImgBody.model_validate(given)
     except ValidationError as error:
         found += problems(error)
     if is_object(given):
-        found += [*_too_long(given), *_blank(given)]
+        found += [*_find_long_names(given), *_find_blank_prompt(given)]
     if body is not None:
-        found += _unstorable_shapes(body)
+        found += _find_unstorable_sizes(body)
     if found or body is None:
         raise InvalidFieldsError(
             list({problem.path: problem for problem in reversed(found)}.values())[::-1]
@@ -97,28 +97,28 @@ def is_blank(text: str) -> bool:
     )
 
 
-def _unstorable(body: Mapping[str, Any]) -> Iterator[Problem]:
+def _find_unstorable_texts(body: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield texts that PostgreSQL cannot store, as text or JSON: NUL and lone surrogates."""
-    for path, text in _known_texts(body):
+    for path, text in _walk_known_texts(body):
         if "\0" in text:
             yield Problem(path, NUL)
         elif any("\ud800" <= letter <= "\udfff" for letter in text):
             yield Problem(path, SURROGATE)
 
 
-def _too_long(body: Mapping[str, Any]) -> Iterator[Problem]:
-    for path, text in _known_texts(body):
+def _find_long_names(body: Mapping[str, Any]) -> Iterator[Problem]:
+    for path, text in _walk_known_texts(body):
         if path[-1] not in ("prompt", "negative_prompt") and len(text) > NAME_MAX:
             yield Problem(path, f"must have at most {NAME_MAX} characters")
 
 
-def _blank(body: Mapping[str, Any]) -> Iterator[Problem]:
-    prompt = _value_at(body, field_map.PATHS["prompt"])
+def _find_blank_prompt(body: Mapping[str, Any]) -> Iterator[Problem]:
+    prompt = _get_path(body, field_map.PATHS["prompt"])
     if isinstance(prompt, str) and prompt and is_blank(prompt):
         yield Problem(field_map.PATHS["prompt"], BLANK)
 
 
-def _unstorable_shapes(body: Txt2ImgBody) -> Iterator[Problem]:
+def _find_unstorable_sizes(body: Txt2ImgBody) -> Iterator[Problem]:
     """Yield sizes that the decoder would refuse after the image is paid for."""
     request, hires = body.request, body.request.hires_fix
     sizes: list[tuple[tuple[str, ...], int, int]] = [
@@ -129,29 +129,31 @@ def _unstorable_shapes(body: Txt2ImgBody) -> Iterator[Problem]:
             (("request", "hires_fix", "target_width"), hires.target_width, hires.target_height)
         )
     for path, width, height in sizes:
-        if problem := shape_problem(width, height):
+        if problem := find_shape_problem(width, height):
             yield Problem(
                 path, f"and its height make an image that {problem[1]}, which cannot be stored"
             )
 
 
-def _known_texts(body: Mapping[str, Any]) -> Iterator[tuple[tuple[int | str, ...], str]]:
+def _walk_known_texts(body: Mapping[str, Any]) -> Iterator[tuple[tuple[int | str, ...], str]]:
     for name in FIELDS:
-        yield from _texts(_value_at(body, field_map.PATHS[name]), field_map.PATHS[name])
+        yield from _walk_texts(_get_path(body, field_map.PATHS[name]), field_map.PATHS[name])
 
 
-def _value_at(body: Any, path: tuple[str, ...]) -> Any:
+def _get_path(body: Any, path: tuple[str, ...]) -> Any:
     for part in path:
         body = body.get(part) if is_object(body) else None
     return body
 
 
-def _texts(value: Any, path: tuple[int | str, ...]) -> Iterator[tuple[tuple[int | str, ...], str]]:
+def _walk_texts(
+    value: Any, path: tuple[int | str, ...]
+) -> Iterator[tuple[tuple[int | str, ...], str]]:
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _texts(inner, (*path, name))
+            yield from _walk_texts(inner, (*path, name))
     elif isinstance(value, list):
         for place, inner in enumerate(value):
-            yield from _texts(inner, (*path, place))
+            yield from _walk_texts(inner, (*path, place))

@@ -31,7 +31,7 @@ class Wait:
 
     until: datetime
     reason: str
-    sentence: str
+    message: str
 
 
 def retry_delay(error: ProviderError, attempts: int) -> timedelta:
@@ -40,57 +40,57 @@ def retry_delay(error: ProviderError, attempts: int) -> timedelta:
     return (MISCONFIGURED_BACKOFF if is_misconfigured else BACKOFF).delay(attempts)
 
 
-def needed(request: GenerationRequest) -> Wait | None:
+def reserve_or_wait(request: GenerationRequest) -> Wait | None:
     """Return the reason to wait; None if the request may be sent now.
 
     None means that its tokens are taken. Call it inside a transaction.
     """
     if outage := storage_checks.explain_outage():  # a paid image could not be stored
         return Wait(timezone.now() + storage_checks.RETRY_AFTER, STORAGE, outage)
-    ahead = _queue_of(request).filter(
+    ahead = _queued_requests(request).filter(
         pk__lt=request.pk, reason=RATE_LIMITED, lease=None, due_at__gt=timezone.now()
     )
     first = ahead.order_by("due_at").values_list("due_at", "error").first()
     if first and first[0]:
         # Otherwise smaller requests would take every token and a large one would never be sent.
         return Wait(first[0], RATE_LIMITED, first[1])
-    cost = spending.price(
+    cost = spending.compute_price(
         request.provider, images=request.image_num, detection=request.enable_nsfw_detection
     )
-    spending.lock(request.provider)
-    if refused := spending.refusal(cost):
-        return Wait(spending.tomorrow(), SPENDING_LIMIT, refused)
-    per_minute = providers.terms(request.provider).images_per_minute
-    until = rates.take(request.provider, request.image_num, per_minute=per_minute)
+    spending.lock_spending(request.provider)
+    if refused := spending.explain_refusal(cost):
+        return Wait(spending.start_of_next_day(), SPENDING_LIMIT, refused)
+    per_minute = providers.get_terms(request.provider).images_per_minute
+    until = rates.take_tokens(request.provider, request.image_num, per_minute=per_minute)
     return _wait_for_tokens(request.provider, until, per_minute) if until else None
 
 
 def _wait_for_tokens(slug: str, until: datetime, per_minute: int) -> Wait:
-    label = providers.available().get(slug, slug)
-    if rates.look(slug).held_until(timezone.now()):
+    label = providers.list_labels().get(slug, slug)
+    if rates.read_bucket(slug).held_until(timezone.now()):
         last = (
             ProviderState.objects.filter(slug=slug).values_list("last_error", flat=True).first()
             or ""
         )
-        sentence = (
+        message = (
             f"{label} is left alone until {until:%H:%M:%S} UTC, because it was busy or kept"
             f" failing. {last}"
         )
-        return Wait(until, PAUSED, sentence.strip())
-    sentence = (
+        return Wait(until, PAUSED, message.strip())
+    message = (
         f"{label} takes {per_minute} images per minute, and they are used up. This is sent at"
         f" {until:%H:%M:%S} UTC or soon after."
     )
-    return Wait(until, RATE_LIMITED, sentence)
+    return Wait(until, RATE_LIMITED, message)
 
 
-def postpone(request: GenerationRequest, wait: Wait) -> None:
+def postpone_request(request: GenerationRequest, wait: Wait) -> None:
     """Delay a claimed request and all other due requests of its provider, which would wait too."""
     mine = Q(pk=request.pk, lease=request.lease)
     others = Q(due_at__lte=timezone.now()) if wait.reason != SPENDING_LIMIT else Q(pk__in=[])
-    changes = {"due_at": wait.until, "reason": wait.reason, "error": wait.sentence, "lease": None}
-    _queue_of(request).filter(mine | others).update(**changes)
+    changes = {"due_at": wait.until, "reason": wait.reason, "error": wait.message, "lease": None}
+    _queued_requests(request).filter(mine | others).update(**changes)
 
 
-def _queue_of(request: GenerationRequest) -> QuerySet[GenerationRequest]:
+def _queued_requests(request: GenerationRequest) -> QuerySet[GenerationRequest]:
     return GenerationRequest.objects.filter(provider=request.provider, status=Status.QUEUED)

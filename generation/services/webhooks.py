@@ -36,35 +36,36 @@ BODY_MAX = 64 * 1024
 TASK_ID_MAX = 200
 
 
-def new_address(provider: str) -> tuple[str, str]:
+def create_webhook_url(provider: str) -> tuple[str, str]:
     """Return a new webhook URL and the digest of its secret.
 
     Both are empty if the provider cannot reach this server.
     """
-    if not providers.terms(provider).webhooks:
+    if not providers.get_terms(provider).webhooks:
         return "", ""
     secret = secrets.token_urlsafe(32)
-    return f"{settings.PUBLIC_URL}{reverse('generation:novita-webhook', args=[secret])}", digest(
-        secret
+    return (
+        f"{settings.PUBLIC_URL}{reverse('generation:novita-webhook', args=[secret])}",
+        hash_secret(secret),
     )
 
 
-def digest(secret: str) -> str:
+def hash_secret(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def is_known(secret: str) -> bool:
-    return GenerationRequest.objects.filter(webhook_digest=digest(secret)).exists()
+    return GenerationRequest.objects.filter(webhook_digest=hash_secret(secret)).exists()
 
 
-def receive(*, secret: str, body: bytes) -> None:
+def receive_call(*, secret: str, body: bytes) -> None:
     """Read the task ID from a webhook call and make its poll due. Ignore the rest of the body."""
     request = (
-        GenerationRequest.objects.filter(webhook_digest=digest(secret))
+        GenerationRequest.objects.filter(webhook_digest=hash_secret(secret))
         .only("pk", "provider")
         .first()
     )
-    task_id = _task_id(body) if request else ""
+    task_id = _parse_task_id(body) if request else ""
     if request is None or not task_id:
         return
     rows, now = GenerationRequest.objects.filter(pk=request.pk), timezone.now()
@@ -91,7 +92,7 @@ def receive(*, secret: str, body: bytes) -> None:
             return
 
 
-def _task_id(body: bytes) -> str:
+def _parse_task_id(body: bytes) -> str:
     """Return the ID of the task in an event; "" for any other body."""
     try:
         event = json.loads(body)
@@ -106,7 +107,7 @@ def _task_id(body: bytes) -> str:
     return str(found) if usable else ""
 
 
-def confirm(*, request: GenerationRequest, answer: TaskResult | ProviderError) -> None:
+def confirm_candidate(*, request: GenerationRequest, answer: TaskResult | ProviderError) -> None:
     """Accept or drop a candidate task after polling it with our own key.
 
     The task is ours only if it has our seed.
@@ -115,15 +116,15 @@ def confirm(*, request: GenerationRequest, answer: TaskResult | ProviderError) -
         isinstance(answer, TaskResult) and answer.seed != request.seed
     ):
         log.warning("request %s: a webhook named a task that is not its own", request.short_id)
-        _forget(request)
+        _drop_candidate(request)
     elif isinstance(answer, ProviderError):
         due = timezone.now() + retry_delay(answer, request.attempts)
         _claimed(request).update(due_at=due, attempts=min(request.attempts + 1, 12))
     else:
-        _adopt(request)
+        _adopt_candidate(request)
 
 
-def _adopt(request: GenerationRequest) -> None:
+def _adopt_candidate(request: GenerationRequest) -> None:
     """Assign the candidate task to the request and move it to processing."""
     task_id = request.candidate_task_id
     try:
@@ -144,10 +145,10 @@ def _adopt(request: GenerationRequest) -> None:
     except InvalidTransitionError:
         log.info("request %s was settled by somebody else", request.short_id)
     except IntegrityError:  # another request has taken the task meanwhile
-        _forget(request)
+        _drop_candidate(request)
 
 
-def _forget(request: GenerationRequest) -> None:
+def _drop_candidate(request: GenerationRequest) -> None:
     _claimed(request).update(candidate_task_id="", due_at=None)
 
 

@@ -31,17 +31,17 @@ ASSET_HEADERS = {
 def asset_file(request: HttpRequest, uuid: UUID) -> HttpResponseBase:
     """Return the canonical rendition, which is also what was classified."""
     asset = get_object_or_404(Asset.objects.visible_to(request.user), uuid=uuid)
-    return _bytes(request, asset, asset.rendition, asset.image_type)
+    return _send_file(request, asset, asset.rendition, asset.image_type)
 
 
 @require_safe
 def asset_thumbnail(request: HttpRequest, uuid: UUID) -> HttpResponseBase:
     """Return the thumbnail, a WebP image."""
     asset = get_object_or_404(Asset.objects.visible_to(request.user), uuid=uuid)
-    return _bytes(request, asset, asset.thumbnail, "webp")
+    return _send_file(request, asset, asset.thumbnail, "webp")
 
 
-def _bytes(
+def _send_file(
     request: HttpRequest, asset: Asset, file: FieldFile, image_type: str
 ) -> HttpResponseBase:
     try:

@@ -35,7 +35,7 @@ class Search:
 
     @classmethod
     def read(cls, data: QueryDict) -> Search:
-        available = providers.available()
+        available = providers.list_labels()
         provider = data.get("provider", "")
         carried = {
             name: data.get(name, "")[:NAME_MAX]
@@ -52,7 +52,7 @@ class Search:
             query=data.get("q", "").strip().replace("\0", "")[:QUERY_MAX],
             sdxl=sdxl if sdxl in SDXL else "",
             cursor=data.get("cursor", "")[:CURSOR_MAX],
-            field=field if PICKED.get(field) == kind else _free_field(kind, carried),
+            field=field if PICKED.get(field) == kind else _find_free_field(kind, carried),
             carried=carried,
         )
 
@@ -69,26 +69,26 @@ class Search:
         return model_catalog.fetch_page(question)
 
     @property
-    def hidden(self) -> dict[str, str]:
+    def hidden_fields(self) -> dict[str, str]:
         """Hidden fields of the search form."""
         return {**self.carried, "provider": self.provider, "type": self.kind, "for": self.field}
 
-    def address(self, **changes: str) -> str:
-        asked = {"q": self.query, "sdxl": self.sdxl, **self.hidden, **changes}
+    def make_list_url(self, **changes: str) -> str:
+        asked = {"q": self.query, "sdxl": self.sdxl, **self.hidden_fields, **changes}
         query = urlencode({name: value for name, value in asked.items() if value})
         return f"{reverse('generation:model-list')}?{query}"
 
-    def use(self, name: str) -> str:
+    def make_form_url(self, name: str) -> str:
         """Return the form's URL with this model filled in and all other values kept."""
         chosen = {**self.carried, "provider": self.provider, self.field: name, "picked": self.field}
-        return f"{self.form_address}?{urlencode(chosen)}#field-{self.field}"
+        return f"{self.form_url}?{urlencode(chosen)}#field-{self.field}"
 
     @property
-    def back(self) -> str:
-        return f"{self.form_address}?{urlencode({**self.carried, 'provider': self.provider})}"
+    def back_url(self) -> str:
+        return f"{self.form_url}?{urlencode({**self.carried, 'provider': self.provider})}"
 
     @property
-    def form_address(self) -> str:
+    def form_url(self) -> str:
         return reverse("generation:request-create")
 
     @property
@@ -100,7 +100,7 @@ class Search:
         return "VAE" if self.field == "sd_vae" else "model"
 
 
-def _free_field(kind: str, carried: dict[str, str]) -> str:
+def _find_free_field(kind: str, carried: dict[str, str]) -> str:
     """Return the first empty form field of this kind, else the first one."""
     fields = [name for name, takes in PICKED.items() if takes == kind]
     return next((name for name in fields if name not in carried), fields[0])
@@ -114,15 +114,15 @@ def model_list(request: HttpRequest) -> HttpResponse:
     context = {
         "search": search,
         "offer": offer,
-        "rows": [(model, search.use(model.name)) for model in offer.models],
-        "provider": providers.available().get(search.provider, ""),
+        "rows": [(model, search.make_form_url(model.name)) for model in offer.models],
+        "provider": providers.list_labels().get(search.provider, ""),
         "kinds": [
-            (title, search.address(type=kind, **{"for": ""}), kind == search.kind)
+            (title, search.make_list_url(type=kind, **{"for": ""}), kind == search.kind)
             for kind, title in model_catalog.KINDS.items()
         ],
         "sdxl_choices": (("", "Any base model"), ("1", "SDXL only"), ("0", "Without SDXL")),
-        "more": search.address(cursor=offer.next_cursor) if offer.next_cursor else "",
-        "first": search.address() if search.cursor else "",
+        "more": search.make_list_url(cursor=offer.next_cursor) if offer.next_cursor else "",
+        "first": search.make_list_url() if search.cursor else "",
         "as_dialog": bool(getattr(request, "htmx", False)),
     }
     return respond(request, "generation/model_list.html", "generation/_models.html", context)

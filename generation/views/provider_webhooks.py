@@ -23,5 +23,5 @@ def novita_webhook(request: HttpRequest, secret: str) -> HttpResponse:
     body = request.read(webhooks.BODY_MAX + 1)
     if len(body) > webhooks.BODY_MAX:
         return HttpResponse(status=413)
-    webhooks.receive(secret=secret, body=body)
+    webhooks.receive_call(secret=secret, body=body)
     return HttpResponse(status=204)

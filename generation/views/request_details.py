@@ -26,14 +26,14 @@ class Group:
     facts: list[Fact]
 
 
-def groups(item: GenerationRequest, provider: str) -> list[Group]:
+def group_facts(item: GenerationRequest, provider: str) -> list[Group]:
     """Return the parameters of a request in groups, without the prompts."""
     found = (
-        Group("Parameters", _parameters(item, provider)),
+        Group("Parameters", _list_parameters(item, provider)),
         Group(
             "LoRAs",
             [
-                Fact(f"LoRA {place}", f"{row['model_name']} at {_number(row['strength'])}")
+                Fact(f"LoRA {place}", f"{row['model_name']} at {_format_number(row['strength'])}")
                 for place, row in enumerate(item.loras, start=1)
             ],
         ),
@@ -44,20 +44,20 @@ def groups(item: GenerationRequest, provider: str) -> list[Group]:
                 for place, row in enumerate(item.embeddings, start=1)
             ],
         ),
-        Group("Hires fix", _hires(item.hires_fix or {})),
-        Group("Delivery", _delivery(item)),
+        Group("Hires fix", _list_hires_fix(item.hires_fix or {})),
+        Group("Delivery", _list_delivery(item)),
     )
     return [group for group in found if group.facts]
 
 
-def _parameters(item: GenerationRequest, provider: str) -> list[Fact]:
+def _list_parameters(item: GenerationRequest, provider: str) -> list[Fact]:
     facts = [
         Fact("Provider", provider, is_data=False),
         Fact("Model", item.model_name),
         Fact("Size", f"{item.width} × {item.height}"),
         Fact("Images", str(item.image_num)),
         Fact("Steps", str(item.steps)),
-        Fact("Guidance", _number(item.guidance_scale)),
+        Fact("Guidance", _format_number(item.guidance_scale)),
         Fact("Sampler", item.sampler_name, is_data=False),
         Fact("Seed", str(item.seed)),
     ]
@@ -66,7 +66,7 @@ def _parameters(item: GenerationRequest, provider: str) -> list[Fact]:
     if item.clip_skip is not None:
         facts.append(Fact("Clip skip", str(item.clip_skip)))
     if item.refiner_switch_at is not None:
-        facts.append(Fact("Refiner from", _number(item.refiner_switch_at)))
+        facts.append(Fact("Refiner from", _format_number(item.refiner_switch_at)))
     if item.enable_transparent_background:
         facts.append(Fact("Background", "transparent", is_data=False))
     if item.restore_faces:
@@ -74,17 +74,17 @@ def _parameters(item: GenerationRequest, provider: str) -> list[Fact]:
     return facts
 
 
-def _hires(fix: dict[str, Any]) -> list[Fact]:
+def _list_hires_fix(fix: dict[str, Any]) -> list[Fact]:
     if not fix:
         return []
     facts = [
         Fact("Size", f"{fix['target_width']} × {fix['target_height']}"),
-        Fact("Strength", _number(fix["strength"])),
+        Fact("Strength", _format_number(fix["strength"])),
     ]
     return [*facts, Fact("Upscaler", fix["upscaler"])] if fix.get("upscaler") else facts
 
 
-def _delivery(item: GenerationRequest) -> list[Fact]:
+def _list_delivery(item: GenerationRequest) -> list[Fact]:
     level = LEVELS.get(item.nsfw_detection_level, str(item.nsfw_detection_level))
     facts = [
         Fact("Image type", item.response_image_type, is_data=False),
@@ -103,6 +103,6 @@ def _delivery(item: GenerationRequest) -> list[Fact]:
     return facts
 
 
-def _number(value: object) -> str:
+def _format_number(value: object) -> str:
     """Format 7.0 as 7, and every other number with all of its digits."""
     return str(value).removesuffix(".0")

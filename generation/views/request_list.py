@@ -52,24 +52,24 @@ class Filters:
         )
 
     @property
-    def params(self) -> str:
+    def filter_query(self) -> str:
         """The filters as a query string, without the cursor."""
         return urlencode(
             {name: value for name, value in (("status", self.status), ("q", self.query)) if value}
         )
 
     @property
-    def address(self) -> str:
+    def query_string(self) -> str:
         """The filters and the cursor as a query string."""
         place = urlencode({"before": self.before}) if self.before else ""
-        return "&".join(part for part in (self.params, place) if part)
+        return "&".join(part for part in (self.filter_query, place) if part)
 
     def apply(self, rows: QuerySet[GenerationRequest]) -> QuerySet[GenerationRequest]:
         if self.status == OPEN:
             rows = rows.filter(status__in=GenerationRequest.OPEN)
         elif self.status:
             rows = rows.filter(status=self.status)
-        return rows.filter(_matching(self.query)) if self.query else rows
+        return rows.filter(_match_text(self.query)) if self.query else rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def read_page(*, user: User | AnonymousUser, filters: Filters) -> Page:
     """Return the newest requests, or those before the cursor, with blurred previews."""
     rows = filters.apply(GenerationRequest.objects.visible_to(user))
     if filters.before is not None:
-        rows = _before(rows, filters.before)
+        rows = _filter_before(rows, filters.before)
     previews = (
         Asset.objects.visible_to(user)
         .only("uuid", "request_id", "position", "preview")
@@ -109,12 +109,12 @@ def read_page(*, user: User | AnonymousUser, filters: Filters) -> Page:
     return Page(rows=found, has_older=has_older)
 
 
-def _before(rows: QuerySet[GenerationRequest], uuid: UUID) -> QuerySet[GenerationRequest]:
+def _filter_before(rows: QuerySet[GenerationRequest], uuid: UUID) -> QuerySet[GenerationRequest]:
     place = GenerationRequest.objects.filter(uuid=uuid).values_list("created_at", "pk").first()
     return rows if place is None else keyset.rows_after(rows, ORDER, place)
 
 
-def _matching(query: str) -> Q:
+def _match_text(query: str) -> Q:
     """Return the condition for a search text.
 
     Matches parts of the prompt or model name, a task ID, or a request ID (whole or its first eight

@@ -61,31 +61,31 @@ def request_list(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def request_detail(request: HttpRequest, uuid: UUID) -> HttpResponse:
-    return _panel(request, get_request_for(request.user, uuid))
+    return _render_panel(request, get_request_for(request.user, uuid))
 
 
-def _panel(
+def _render_panel(
     request: HttpRequest, item: GenerationRequest, *, problem: str = "", status: int = 200
 ) -> HttpResponse:
     context = {
-        **_images(request, item),
-        **_moves(cast("User", request.user), item),
+        **_load_images(request, item),
+        **_list_permitted_actions(cast("User", request.user), item),
         "item": item,
         "problem": problem,
     }
     context |= {
         "transitions": item.transitions.order_by("created_at", "pk"),
-        "groups": request_details.groups(
-            item, providers.available().get(item.provider, item.provider)
+        "groups": request_details.group_facts(
+            item, providers.list_labels().get(item.provider, item.provider)
         ),
-        "raw": _raw_answer(cast("User", request.user), item),
+        "raw": _describe_raw_answer(cast("User", request.user), item),
         "here": item.get_absolute_url() + ("?images=shown" if context["revealed"] else ""),
     }
     page, part = "generation/request_detail.html", "generation/_request_panel.html"
     return respond(request, page, part, context, status=status)
 
 
-def _images(request: HttpRequest, item: GenerationRequest) -> dict[str, Any]:
+def _load_images(request: HttpRequest, item: GenerationRequest) -> dict[str, Any]:
     """Return the images with their reviews.
 
     Reviews belong to another app, so they are known here by relation name only.
@@ -104,7 +104,7 @@ def _images(request: HttpRequest, item: GenerationRequest) -> dict[str, Any]:
     }
 
 
-def _raw_answer(user: User, item: GenerationRequest) -> dict[str, str]:
+def _describe_raw_answer(user: User, item: GenerationRequest) -> dict[str, str]:
     """Return the provider's last response, for those who resolve requests; {} for others.
 
     The page uses the digest as a key: an unchanged response stays unfolded after an htmx swap.
@@ -118,7 +118,7 @@ def _raw_answer(user: User, item: GenerationRequest) -> dict[str, str]:
     }
 
 
-def _moves(user: User, item: GenerationRequest) -> dict[str, bool]:
+def _list_permitted_actions(user: User, item: GenerationRequest) -> dict[str, bool]:
     """Return the actions that this person may take in the current status."""
     resolves = user.has_perm("generation.resolve_request")
     return {
@@ -140,39 +140,43 @@ def request_cancel(request: HttpRequest, uuid: UUID) -> HttpResponse:
         raise PermissionDenied(
             "Only who asked for it, or a senior moderator, may cancel a request."
         )
-    return _move(request, item, lambda: service.cancel(request=item))
+    return _run_action(request, item, lambda: service.cancel_request(request=item))
 
 
 @require_POST
 @permission_required("generation.resolve_request", raise_exception=True)
 def request_retry(request: HttpRequest, uuid: UUID) -> HttpResponse:
     item = get_request_for(request.user, uuid)
-    return _move(request, item, lambda: service.retry(request=item))
+    return _run_action(request, item, lambda: service.retry_request(request=item))
 
 
 @require_POST
 @permission_required("generation.resolve_request", raise_exception=True)
 def request_give_up(request: HttpRequest, uuid: UUID) -> HttpResponse:
     item = get_request_for(request.user, uuid)
-    return _move(
-        request, item, lambda: service.give_up(request=item, user=cast("User", request.user))
+    return _run_action(
+        request,
+        item,
+        lambda: service.give_up_request(request=item, user=cast("User", request.user)),
     )
 
 
-def _move(request: HttpRequest, item: GenerationRequest, act: Callable[[], object]) -> HttpResponse:
+def _run_action(
+    request: HttpRequest, item: GenerationRequest, act: Callable[[], object]
+) -> HttpResponse:
     """Run an action and render the request; 409 with a message if its status has changed."""
     try:
         act()
     except service.BlankPromptError as error:
-        return _panel(request, item, problem=str(error), status=409)
+        return _render_panel(request, item, problem=str(error), status=409)
     except InvalidTransitionError:
         item.refresh_from_db()
         problem = (
             f"That is no longer possible: the request is {item.get_status_display().lower()} by"
             " now."
         )
-        return _panel(request, item, problem=problem, status=409)
-    return _panel(request, item) if getattr(request, "htmx", False) else redirect(item)
+        return _render_panel(request, item, problem=problem, status=409)
+    return _render_panel(request, item) if getattr(request, "htmx", False) else redirect(item)
 
 
 # --- A new request ---
@@ -182,15 +186,15 @@ def _move(request: HttpRequest, item: GenerationRequest, act: Callable[[], objec
 @permission_required("generation.add_generationrequest", raise_exception=True)
 def request_create(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
-        form, about = _new_form(request)
+        form, about = _make_form(request)
         if getattr(request, "htmx", False) and about["picked"]:
             return render(
                 request, "generation/_field_picked.html", {"field": form[about["picked"]], **about}
             )
-        return _form(request, form, about)
+        return _render_form(request, form, about)
     form = RequestForm(request.POST)
     if not form.is_valid():
-        return _form(request, form, status=422)
+        return _render_form(request, form, status=422)
     token = form.cleaned_data["form_token"]
     sent_before = GenerationRequest.objects.filter(form_token=token).exists()
     try:
@@ -202,13 +206,13 @@ def request_create(request: HttpRequest) -> HttpResponse:
         )
     except service.UnknownProviderError as error:
         form.add_error("provider", str(error))
-        return _form(request, form, status=422)
+        return _render_form(request, form, status=422)
     except SpendingLimitError as error:
         form.add_error(None, str(error))
-        return _form(request, form, status=422)
+        return _render_form(request, form, status=422)
     except StorageUnavailableError as error:
         form.add_error(None, f"{error} What you have filled in is still here; send it again then.")
-        return _form(request, form, status=503)
+        return _render_form(request, form, status=503)
     if sent_before:
         messages.info(
             request,
@@ -217,9 +221,9 @@ def request_create(request: HttpRequest) -> HttpResponse:
     return redirect(item)
 
 
-def _new_form(request: HttpRequest) -> tuple[RequestForm, dict[str, Any]]:
+def _make_form(request: HttpRequest) -> tuple[RequestForm, dict[str, Any]]:
     """Return an empty form, or one filled from ``?from=``, ``?preset=`` and the model picker."""
-    source, preset = _source(request), PRESETS.get(request.GET.get("preset", ""))
+    source, preset = _find_source(request), PRESETS.get(request.GET.get("preset", ""))
     if source:
         form = RequestForm.like(source)
     elif preset:
@@ -227,7 +231,7 @@ def _new_form(request: HttpRequest) -> tuple[RequestForm, dict[str, Any]]:
     else:
         form = RequestForm()
     chosen = picked(request.GET.dict())
-    if request.GET.get("provider") in providers.available():
+    if request.GET.get("provider") in providers.list_labels():
         chosen["provider"] = request.GET["provider"]
     form.initial.update(chosen)
     field = request.GET.get("picked", "")
@@ -240,7 +244,7 @@ def _new_form(request: HttpRequest) -> tuple[RequestForm, dict[str, Any]]:
     return form, {**about, "picked": field if field in chosen else ""}
 
 
-def _source(request: HttpRequest) -> GenerationRequest | None:
+def _find_source(request: HttpRequest) -> GenerationRequest | None:
     uuid = listing.parse_uuid(request.GET.get("from", ""))
     return (
         GenerationRequest.objects.visible_to(request.user).filter(uuid=uuid).first()
@@ -249,7 +253,7 @@ def _source(request: HttpRequest) -> GenerationRequest | None:
     )
 
 
-def _form(
+def _render_form(
     request: HttpRequest,
     form: RequestForm,
     about: dict[str, Any] | None = None,
@@ -257,7 +261,7 @@ def _form(
     status: int = 200,
 ) -> HttpResponse:
     chosen = form.chosen_provider
-    models = model_catalog.suggestions(chosen) if chosen else []
+    models = model_catalog.suggest_checkpoints(chosen) if chosen else []
     if models and not form.is_bound:
         form.initial.setdefault("model_name", models[0][0])
     names = {name for name, _ in models}

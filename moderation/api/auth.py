@@ -100,9 +100,9 @@ class Call:
     def consume(self, images: int) -> None:
         """Count images against the key's daily limit. Raises ApiError if too few are left."""
         now = timezone.now()
-        if not ImagesOfDay.take(self.key, now.date(), images):
+        if not ImagesOfDay.take_images(self.key, now.date(), images):
             limit = self.key.images_per_day or 0
-            left = max(0, limit - ImagesOfDay.of(self.key, now.date()))
+            left = max(0, limit - ImagesOfDay.get_count(self.key, now.date()))
             midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
             wait = int((midnight - now).total_seconds()) + 1
             sentence = f"This key has {left} of its {limit} images left today (UTC)."
@@ -112,7 +112,7 @@ class Call:
     def refund(self) -> None:
         """Uncount the images of a failed call."""
         if self.day is not None and self.images:
-            ImagesOfDay.refund(self.key, self.day, self.images)
+            ImagesOfDay.refund_images(self.key, self.day, self.images)
         self.images = 0
 
 
@@ -295,7 +295,7 @@ def _check(call: Call, *, scope: Scope, methods: tuple[str, ...], body_max: int)
         )
     if request.method not in methods:
         raise ApiError(ApiErrorCode.METHOD, f"Use {' or '.join(methods)} here.")
-    if not key.may(scope):
+    if not key.has_scope(scope):
         raise ApiError(ApiErrorCode.SCOPE_MISSING, f"This API key lacks the scope {scope}.")
     length = request.headers.get("Content-Length", "0") or "0"
     if not length.isdecimal() or len(length) > 12 or int(length) > body_max:

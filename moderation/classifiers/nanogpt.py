@@ -43,7 +43,7 @@ from generation.providers.nanogpt import (
     ServerFailedError,
     UnansweredError,
     Verdict,
-    chunks,
+    split_images,
 )
 from generation.wire.nanogpt import IMAGE_PRICE, data_url_length
 from moderation.classifiers.base import (
@@ -114,7 +114,7 @@ class NanoGptVerdict:
             yield unreadable
         waiting = [
             ready[run.start : run.stop]
-            for run in chunks([(s.content, s.media_type) for s in ready])
+            for run in split_images([(s.content, s.media_type) for s in ready])
         ]
         failures = 0
         while waiting:

@@ -41,7 +41,7 @@ class Sandbox:
     def assess(self, content: bytes) -> Assessment | None:
         """Read the marker; None for a picture that is not the sandbox's."""
         with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as image:
-            labels = marker.read(image.convert("RGB"))
+            labels = marker.read_marker(image.convert("RGB"))
         if labels is None:
             return None
         unknown = [slug for slug, _ in labels if slug not in taxonomy.CATEGORIES]

@@ -36,7 +36,7 @@ class QueueFilterForm(forms.Form):
         offered = {
             "category": [("", "Any"), *l1, (UNCATEGORISED, "No category")],
             "source": [("", "Any"), *Source.choices],
-            "provider": [("", "Any"), *providers.available().items()],
+            "provider": [("", "Any"), *providers.list_labels().items()],
             "risk": [
                 ("", "Any"),
                 *((str(least), f"{least} or more") for least in _with(RISKS, filters.risk)),
@@ -49,7 +49,7 @@ class QueueFilterForm(forms.Form):
                 ("" if order == "risk" else order, name) for order, (name, _) in ORDERS.items()
             ],
         }
-        if filters.provider and filters.provider not in providers.available():
+        if filters.provider and filters.provider not in providers.list_labels():
             offered["provider"].append((filters.provider, filters.provider))
         for name, choices in offered.items():
             field = self.fields[name]

@@ -19,7 +19,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from generation.core.db.state_machine import one_of
-from generation.core.urls import address
+from generation.core.urls import build_url
 from moderation import taxonomy
 from moderation.models.policies import Policy
 from moderation.models.reviews import UNDO_WINDOW, Review
@@ -229,7 +229,7 @@ class Decision(models.Model):
         return f"{self.past_tense.capitalize()} by {self.author}"
 
     def get_absolute_url(self) -> str:
-        return address("moderation:review-detail", self.review.uuid)
+        return build_url("moderation:review-detail", self.review.uuid)
 
     @property
     def past_tense(self) -> str:

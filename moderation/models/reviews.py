@@ -16,7 +16,7 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 
 from generation.core.db.state_machine import one_of
-from generation.core.urls import address
+from generation.core.urls import build_url
 from generation.models import Asset, Source, StateMachine
 from moderation import taxonomy
 from moderation.models import found_categories as found
@@ -355,7 +355,7 @@ class Review(StateMachine):
         return f"Review of {self.asset}"
 
     def get_absolute_url(self) -> str:
-        return address("moderation:review-detail", self.uuid)
+        return build_url("moderation:review-detail", self.uuid)
 
     @property
     def status_name(self) -> str:

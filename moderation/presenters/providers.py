@@ -126,7 +126,7 @@ def make_harmless_call(slug: str) -> None:
     A function, not a method of Service: templates call methods when they print them.
     """
     if slug in settings.IMAGE_PROVIDERS:
-        registry.get(slug).models(limit=1)
+        registry.get_provider(slug).models(limit=1)
     elif slug == "nanogpt" and settings.NANOGPT:
         NanoGpt(**settings.NANOGPT).check()
     elif slug == "scenario" and settings.SCENARIO:
@@ -186,18 +186,20 @@ def build_report(service: Service, found: ServiceHealth) -> Report:
 
 
 def _periods() -> list[tuple[str, datetime]]:
-    return [("today", spending.today()), ("this month", spending.this_month())]
+    return [("today", spending.start_of_day()), ("this month", spending.start_of_month())]
 
 
 def _add_requests(report: Report) -> None:
     slug, now = report.service.slug, timezone.now()
-    terms, bucket = registry.terms(slug), rates.look(slug)
+    terms, bucket = registry.get_terms(slug), rates.read_bucket(slug)
     report.per_minute, report.held_until = terms.images_per_minute, bucket.held_until(now)
     if terms.images_per_minute:
         report.tokens = bucket.level(terms.images_per_minute, now)
-    counts = spending.by_status(slug)
+    counts = spending.count_by_status(slug)
     report.counts = [(value, label, counts.get(value, 0)) for value, label in _shown_statuses()]
-    report.spent = [(name, *spending.images_and_cost(slug, since)) for name, since in _periods()]
+    report.spent = [
+        (name, *spending.sum_images_and_cost(slug, since)) for name, since in _periods()
+    ]
 
 
 def _shown_statuses() -> list[tuple[str, str]]:

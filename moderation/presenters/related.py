@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import F, QuerySet, Subquery
 
-from generation.core.db.functions import split
+from generation.core.db.functions import split_words
 from generation.core.db.prepared.query import PreparedQuery
 from generation.models import Asset, image_search
 from moderation.models import Decision, Review, WordStats, WordStatsProgress
@@ -146,7 +146,7 @@ def similar_to(review: Review, user: User, *, is_blind: bool = False) -> list[Si
         Similar(
             review=row,
             shown=shown(row, user, is_blind=is_blind),
-            distance=image_search.distance(pdq, bytes(row.asset.pdq or pdq)),
+            distance=image_search.count_different_bits(pdq, bytes(row.asset.pdq or pdq)),
         )
         for row in _ALIKE.rows(near_duplicate_group=review.near_duplicate_group, review=review.pk)
     ]
@@ -193,7 +193,7 @@ def marked(prompt: str) -> list[TextSpan]:
 def _tallies(words: str) -> QuerySet[WordStats, Any]:
     """Return stats of those words that were rejected often, each with the totals."""
     whole = WordStatsProgress.objects.filter(pk=1)
-    telling = WordStats.objects.filter(word__in=split(words), rejected__gte=REJECTED_MIN)
+    telling = WordStats.objects.filter(word__in=split_words(words), rejected__gte=REJECTED_MIN)
     numbers = (Subquery(whole.values("decided")), Subquery(whole.values("rejected")))
     return telling.values_list("word", "decided", "rejected", *numbers)
 

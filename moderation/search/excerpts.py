@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from generation.core.text import fold
+from generation.core.text import fold_text
 from generation.models import Asset
 from moderation.search.query import Term
 
@@ -54,6 +54,6 @@ def _iter_matches(text: str, terms: Sequence[Term]) -> Iterator[tuple[int, int]]
     whole = {word for term in terms for word in term.whole_words}
     prefixes = tuple(term.prefix for term in terms if term.prefix)
     for match in _WORD.finditer(text):
-        word = match[0].casefold() if match[0].isascii() else fold(match[0])
+        word = match[0].casefold() if match[0].isascii() else fold_text(match[0])
         if word in whole or (prefixes and word.startswith(prefixes)):
             yield match.span()

@@ -12,7 +12,7 @@ from django.db.models import BooleanField, F, QuerySet, Value
 from django.db.models.functions import Length
 
 from generation import providers
-from generation.core.text import fold
+from generation.core.text import fold_text
 from generation.models import ApiKey, GenerationRequest, ProviderState
 
 CACHE_SECONDS = 60
@@ -38,7 +38,7 @@ def list_models() -> list[str]:
 
 def list_providers() -> dict[str, str]:
     """Return labels by slug of current and former providers."""
-    available = providers.available()
+    available = providers.list_labels()
     return {**{slug: slug for slug in _cached("search:providers", _read_providers)}, **available}
 
 
@@ -47,8 +47,8 @@ def match_models(text: str) -> list[str]:
     names = list_models()
     if text in names:
         return [text]
-    part = fold(text)
-    return [name for name in names if part and part in fold(name)][:MATCHES_MAX]
+    part = fold_text(text)
+    return [name for name in names if part and part in fold_text(name)][:MATCHES_MAX]
 
 
 def match_people(text: str) -> tuple[list[int], list[int]]:

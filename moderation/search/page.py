@@ -207,7 +207,7 @@ def _search_by_hash(
     if pdq:
         within = image_search.WIDE if wide else image_search.NEAR
         likeness.distances.update(
-            image_search.nearest(bytes.fromhex(pdq), within=within, limit=LOOK_ALIKES)
+            image_search.find_nearest(bytes.fromhex(pdq), within=within, limit=LOOK_ALIKES)
         )
     ids = plan.narrow([pk for pk in likeness.ids if pk in span], conditions, limit=LOOK_ALIKES)
     return Page(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
-from generation.core.text import fold
+from generation.core.text import fold_text
 
 TEXT_MAX = 500
 TERMS_MAX = 16
@@ -109,5 +109,5 @@ def _iter_terms(text: str) -> Iterator[Term]:
         sign, star = match["sign"] or "", match["star"] or ""
         if match["word"] is not None:
             sign, star = token[0] if token[0] == "-" else "", token[-1] if token[-1] == "*" else ""
-        if words := tuple(fold(token).split()):
+        if words := tuple(fold_text(token).split()):
             yield Term(words=words, is_prefix=star == "*", is_excluded=sign == "-")

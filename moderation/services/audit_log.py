@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import transaction
 
 from generation.core.db.prepared.query import PreparedQuery, insert
-from generation.core.uuid7 import new_name
+from generation.core.uuid7 import make_uuid7
 from moderation.models import (
     ChainHead,
     Decision,
@@ -53,7 +53,7 @@ def record_decision(
         )
     head = _HEAD.rows(pk=1)[0]
     decision = Decision(
-        uuid=uuid or new_name(),
+        uuid=uuid or make_uuid7(),
         review=review,
         verdict=verdict,
         categories=list(categories),

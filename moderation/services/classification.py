@@ -73,7 +73,7 @@ def _find_duplicate_group(asset: Asset) -> int | None:
     """
     if asset.pdq is None or asset.pdq_quality < image_search.QUALITY_MIN:
         return None
-    twins = image_search.nearest(
+    twins = image_search.find_nearest(
         bytes(asset.pdq), within=image_search.CLOSE, limit=1, besides=asset.pk
     )
     if not twins:

@@ -40,7 +40,7 @@ def shown_to(review: Review, user: User) -> Shown:
 @register.filter
 def provider_name(slug: str) -> str:
     """Return a provider's label, or its slug if it is no longer configured."""
-    return providers.available().get(slug, slug)
+    return providers.list_labels().get(slug, slug)
 
 
 @register.simple_tag(takes_context=True)

@@ -44,10 +44,10 @@ def providers(request: HttpRequest) -> HttpResponse:
     context = {
         "reports": [build_report(service, found) for service, found in load_health()],
         "unknown": unknown.order_by("-created_at", "-pk")[:UNKNOWN_SHOWN],
-        "spent_today": spending.total(spending.today()),
-        "spent_this_month": spending.total(spending.this_month()),
+        "spent_today": spending.sum_spending(spending.start_of_day()),
+        "spent_this_month": spending.sum_spending(spending.start_of_month()),
         "limit": None if limit is None else limit.normalize(),
-        "midnight": spending.tomorrow(),
+        "midnight": spending.start_of_next_day(),
     }
     return render(request, "providers.html", context)
 
@@ -64,9 +64,9 @@ def check(request: HttpRequest, slug: str) -> HttpResponse:
     try:
         make_harmless_call(slug)
     except ProviderError as error:
-        health.failed(slug, str(error))
+        health.record_failure(slug, str(error))
         messages.error(request, f"The check of {service.label} failed. {error}")
     else:
-        health.succeeded(slug)
+        health.record_success(slug)
         messages.success(request, f"{service.label} answers, and takes the key.")
     return redirect("providers")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from config import env
-from config.bootstrap import prepare
+from config.bootstrap import prepare_data_dir
 from tests.config.workers import Program, children, processes, until
 from tests.ports import free_port
 
@@ -23,11 +23,11 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_first_settings_are_secret_and_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = prepare(tmp_path / "new" / "var")
+    path = prepare_data_dir(tmp_path / "new" / "var")
     first = path.read_text()
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert prepare(path.parent).read_text() == first
+    assert prepare_data_dir(path.parent).read_text() == first
     assert os.listdir(path.parent) == ["settings.env"]
     monkeypatch.delenv("SECRET_KEY")
     monkeypatch.delenv("DEBUG")

@@ -17,7 +17,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from config import bootstrap
-from config.bootstrap import prepare
+from config.bootstrap import prepare_data_dir
 
 SETTINGS = Path(__file__).resolve().parent.parent.parent / "config" / "settings.py"
 KEY = "only-for-tests-" + "k" * 40
@@ -138,7 +138,9 @@ def test_hsts_binds_the_whole_domain_only_when_asked_to(load: Load) -> None:
 
 def test_the_key_that_make_run_makes_is_strong_enough(load: Load, tmp_path: Path) -> None:
     made = dict(
-        line.split("=", 1) for line in prepare(tmp_path).read_text().splitlines() if line[0] != "#"
+        line.split("=", 1)
+        for line in prepare_data_dir(tmp_path).read_text().splitlines()
+        if line[0] != "#"
     )
 
     assert made["SECRET_KEY"] == load(SECRET_KEY=made["SECRET_KEY"]).SECRET_KEY

@@ -114,7 +114,7 @@ def test_the_nearest_deadline_is_fetched_first(monkeypatch: pytest.MonkeyPatch) 
         order.append(image.position)
         raise fetching.FetchError("Not today.")
 
-    monkeypatch.setattr(downloading, "download", note)
+    monkeypatch.setattr(downloading, "download_image", note)
     monkeypatch.setattr(tasks, "FETCH_THREADS", 1)
     tasks.fetch()
     assert order == [5, 4, 3, 2, 1, 0]

@@ -92,11 +92,11 @@ def _sandbox(live_server: Any, settings: Any) -> Iterator[None]:
     settings.IMAGE_PROVIDERS = {"novita-sandbox": {**entry, "OPTIONS": address}}
     settings.FETCH_ALLOW = [live_server.url.removeprefix("http://")]
     settings.CLASSIFIERS = []
-    providers.get.cache_clear()
+    providers.get_provider.cache_clear()
     cache.clear()
     caches["models"].clear()
     yield
-    providers.get.cache_clear()
+    providers.get_provider.cache_clear()
 
 
 def words(page: bytes) -> str:

@@ -131,7 +131,7 @@ def test_ordinary_addresses_reach_the_connect(url: str, network: Network) -> Non
 def test_judging_raises_nothing_but_blocked(text: str) -> None:
     for url in (text, f"http://{text}", f"https://{text}/", f"http://example.com{text}"):
         try:
-            target = policy.judge_url(url)
+            target = policy.check_url(url)
         except BlockedAddressError:
             continue
         assert target.scheme in {"http", "https"}
@@ -141,10 +141,10 @@ def test_judging_raises_nothing_but_blocked(text: str) -> None:
 
 @given(st.ip_addresses())
 @settings(max_examples=500, deadline=None)
-def test_what_python_calls_private_is_never_public(address: policy.Address) -> None:
+def test_what_python_calls_private_is_never_public(address: policy.IpAddress) -> None:
     if address.is_private or address.is_multicast or address.is_loopback or address.is_link_local:
         with pytest.raises(BlockedAddressError):
-            policy.judge_address(address)
+            policy.check_ip_address(address)
 
 
 @pytest.mark.parametrize(

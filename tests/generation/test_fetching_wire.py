@@ -169,7 +169,7 @@ def test_cookies_are_not_carried_over(server: Server) -> None:
 
 def test_no_downgrade_to_plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
     redirect = fetching.Answer(302, b"", "", "https://example.com/")
-    monkeypatch.setattr(fetching, "_exchange", lambda *args: (redirect, "http://example.com/a"))
+    monkeypatch.setattr(fetching, "_send_once", lambda *args: (redirect, "http://example.com/a"))
     with pytest.raises(BlockedAddressError, match="from https to http"):
         fetch("https://example.com/")
 

@@ -89,7 +89,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
 
 
 def run_import(listing: Any, **options: Any) -> Report:
-    return importing.work(run=importing.take_run(), provider=listing, **options)
+    return importing.run_import(run=importing.claim_run(), provider=listing, **options)
 
 
 def names() -> list[str]:
@@ -163,7 +163,7 @@ def test_labels_are_kept_as_they_came_and_absent_ones_stay_absent(
     listing = Listing(["a"])
     monkeypatch.setattr(listing, "assets", lambda *a, **o: AssetPage(items=(item("a", nsfw=nsfw),)))
 
-    importing.work(run=importing.take_run(project=project), provider=listing)  # type: ignore[arg-type]
+    importing.run_import(run=importing.claim_run(project=project), provider=listing)  # type: ignore[arg-type]
 
     assert Asset.objects.get().detection == expected
 
@@ -293,10 +293,12 @@ def counting(kill_at: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     wrap(Listing, "assets")
     wrap(fetching, "fetch")
     wrap(importing, "store_rendition")
-    wrap(importing, "_keep")
-    wrap(importing, "_end_page")
-    wrap(importing, "_renew")
-    monkeypatch.setattr(importing, "_let_go", lambda run: None)  # who is killed tidies nothing up
+    wrap(importing, "_store_asset")
+    wrap(importing, "_finish_page")
+    wrap(importing, "_renew_lease")
+    monkeypatch.setattr(
+        importing, "_release_lease", lambda run: None
+    )  # who is killed tidies nothing up
     return done
 
 
@@ -335,28 +337,28 @@ def _forget() -> None:
 
 @quick
 def test_two_never_import_at_once() -> None:
-    first = importing.take_run()
+    first = importing.claim_run()
 
     with pytest.raises(ImportLockedError, match="Another import is at work"):
-        importing.take_run()
+        importing.claim_run()
     with pytest.raises(ImportLockedError):
-        importing.take_run(restart=True)
-    assert importing.take_run(project="proj_2").pk != first.pk
+        importing.claim_run(restart=True)
+    assert importing.claim_run(project="proj_2").pk != first.pk
 
 
 @quick
 def test_whoever_lost_the_lease_stores_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = importing.take_run()
-    real = importing._take
+    run = importing.claim_run()
+    real = importing._import_assets
 
     def taken_over(*args: Any) -> Report:
         ImportRun.objects.update(leased_until=timezone.now() + timedelta(hours=1))
         return real(*args)
 
-    monkeypatch.setattr(importing, "_take", taken_over)
+    monkeypatch.setattr(importing, "_import_assets", taken_over)
 
     with pytest.raises(LeaseLostError):
-        importing.work(run=run, provider=Listing(["a", "b"]))  # type: ignore[arg-type]
+        importing.run_import(run=run, provider=Listing(["a", "b"]))  # type: ignore[arg-type]
     assert names() == []
 
 
@@ -375,7 +377,7 @@ def test_restart_begins_at_the_first_page() -> None:
     run_import(Listing(["a"], ["b"]), limit=1)
     listing = Listing(["a"], ["b"])
 
-    importing.work(run=importing.take_run(restart=True), provider=listing)  # type: ignore[arg-type]
+    importing.run_import(run=importing.claim_run(restart=True), provider=listing)  # type: ignore[arg-type]
 
     assert listing.asked == ["", "1"]
     assert [run.status for run in ImportRun.objects.order_by("pk")] == [
@@ -430,7 +432,7 @@ def test_the_schedule_needs_a_real_key_and_an_interval(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listing = Listing(["a"], ["b"])
-    monkeypatch.setattr(importing, "client", lambda: listing)
+    monkeypatch.setattr(importing, "make_client", lambda: listing)
     assert not importing.is_due()
     settings.SCENARIO_IMPORT_MINUTES, settings.SCENARIO_API_KEY = 30, ""
     assert not importing.is_due()
@@ -451,7 +453,9 @@ def test_the_schedule_takes_up_what_was_left_and_waits_for_a_busy_scenario(
 ) -> None:
     settings.SCENARIO_IMPORT_MINUTES, settings.SCENARIO_API_KEY = 30, "key"
     monkeypatch.setattr(
-        importing, "client", lambda: Listing(["a"], ["b"], error={1: ProviderBusyError("Busy.")})
+        importing,
+        "make_client",
+        lambda: Listing(["a"], ["b"], error={1: ProviderBusyError("Busy.")}),
     )
     tasks.import_scenario()
 

@@ -40,7 +40,7 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     def install(answer: Any) -> Provider:
         made = Provider(answer)
-        monkeypatch.setattr(providers, "get", lambda slug: made)
+        monkeypatch.setattr(providers, "get_provider", lambda slug: made)
         return made
 
     forget()
@@ -58,8 +58,8 @@ def grow_old(monkeypatch: pytest.MonkeyPatch, by: timedelta) -> None:
 def test_models_are_asked_for_once_and_remembered(provider: Any) -> None:
     novita = provider(["alder", "beech"])
 
-    assert model_catalog.suggestions("novita") == [("alder", "Alder"), ("beech", "Beech")]
-    assert model_catalog.suggestions("novita") == [("alder", "Alder"), ("beech", "Beech")]
+    assert model_catalog.suggest_checkpoints("novita") == [("alder", "Alder"), ("beech", "Beech")]
+    assert model_catalog.suggest_checkpoints("novita") == [("alder", "Alder"), ("beech", "Beech")]
     assert len(novita.asked) == 1
 
 
@@ -92,8 +92,8 @@ def test_every_question_has_its_own_answer(provider: Any) -> None:
 def test_a_provider_that_fails_costs_the_suggestions_only(provider: Any, error: Exception) -> None:
     novita = provider(error)
 
-    assert model_catalog.suggestions("novita") == []
-    assert model_catalog.suggestions("novita") == []
+    assert model_catalog.suggest_checkpoints("novita") == []
+    assert model_catalog.suggest_checkpoints("novita") == []
     assert len(novita.asked) == 1
 
 
@@ -119,11 +119,11 @@ def test_after_five_minutes_it_is_asked_again(
     provider: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider(["alder"])
-    model_catalog.suggestions("novita")
+    model_catalog.suggest_checkpoints("novita")
     provider(["birch"])
     grow_old(monkeypatch, timedelta(minutes=6))
 
-    assert model_catalog.suggestions("novita") == [("birch", "Birch")]
+    assert model_catalog.suggest_checkpoints("novita") == [("birch", "Birch")]
 
 
 def test_a_question_that_displeases_does_not_silence_the_others(provider: Any) -> None:
@@ -151,15 +151,15 @@ def test_a_silent_provider_is_not_waited_for(
     monkeypatch.setattr(model_catalog, "WAIT", 0.05)
 
     started = time.monotonic()
-    assert model_catalog.suggestions("novita") == []
-    assert model_catalog.suggestions("novita") == []  # silent: not even asked
+    assert model_catalog.suggest_checkpoints("novita") == []
+    assert model_catalog.suggest_checkpoints("novita") == []  # silent: not even asked
     assert time.monotonic() - started < 1
 
     may_answer.set()
     for thread in threading.enumerate():
         if thread.name == "models-of-novita":
             thread.join(5)
-    assert model_catalog.suggestions("novita") == [("alder", "Alder")]
+    assert model_catalog.suggest_checkpoints("novita") == [("alder", "Alder")]
 
 
 def test_nobody_waits_longer_than_two_seconds() -> None:
@@ -173,7 +173,7 @@ def test_whether_a_checkpoint_is_sdxl_does_not_depend_on_what_was_listed(provide
     fresh = [model_catalog.is_sdxl("novita", name) for name in names]
     assert novita.asked[0]["query"] == "alder"
     asked = len(novita.asked)
-    model_catalog.suggestions("novita")
+    model_catalog.suggest_checkpoints("novita")
 
     assert fresh == [model_catalog.is_sdxl("novita", name) for name in names] == [False, True, None]
     assert len(novita.asked) == asked + 1, "what is known is not asked again"
@@ -196,9 +196,9 @@ def test_a_broken_store_is_as_good_as_an_empty_one(
     provider: Any, settings: Any, content: bytes
 ) -> None:
     novita = provider(["alder"])
-    model_catalog.suggestions("novita")
+    model_catalog.suggest_checkpoints("novita")
     for file in settings.CACHES["models"]["LOCATION"].glob("*.djcache"):
         file.write_bytes(content)
 
-    assert model_catalog.suggestions("novita") == [("alder", "Alder")]
+    assert model_catalog.suggest_checkpoints("novita") == [("alder", "Alder")]
     assert len(novita.asked) == 2

@@ -41,7 +41,7 @@ class Catalogue:
             "pagination.cursor": cursor,
             "pagination.limit": "8",
         }
-        page = catalogue.page(
+        page = catalogue.list_page(
             params | ({} if is_sdxl is None else {"filter.is_sdxl": str(is_sdxl)})
         )
         rows = [
@@ -62,7 +62,7 @@ def novita(monkeypatch: pytest.MonkeyPatch) -> Iterator[Catalogue]:
     cache.clear()
     caches["models"].clear()
     made = Catalogue()
-    monkeypatch.setattr(providers, "get", lambda slug: made)
+    monkeypatch.setattr(providers, "get_provider", lambda slug: made)
     yield made
     cache.clear()
     caches["models"].clear()

@@ -36,9 +36,9 @@ def _sandbox(live_server: Any, settings: Any) -> Iterator[None]:
     settings.IMAGE_PROVIDERS = {"novita-sandbox": {**entry, "OPTIONS": address}}
     settings.FETCH_ALLOW = [live_server.url.removeprefix("http://")]
     settings.CLASSIFIERS = ["novita", "sandbox"]
-    providers.get.cache_clear()
+    providers.get_provider.cache_clear()
     yield
-    providers.get.cache_clear()
+    providers.get_provider.cache_clear()
 
 
 def ask(user: User | None = None, **fields: Any) -> GenerationRequest:
@@ -178,7 +178,7 @@ def test_an_unknown_outcome_is_never_sent_again_by_itself_but_by_a_person(admin:
     assert SandboxTask.objects.count() == 1
 
     GenerationRequest.objects.update(prompt="a harbour")
-    requests.retry(request=GenerationRequest.objects.get())
+    requests.retry_request(request=GenerationRequest.objects.get())
     run_line()
 
     request.refresh_from_db()
@@ -282,7 +282,7 @@ def killed_at(effect: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str
         # Dying right after these is the worst moment: the outside world has changed, our rows have
         # not.
         patch.setattr(client.Novita, "submit", after(client.Novita.submit, "POST"))
-        patch.setattr(downloading, "download", after(downloading.download, "GET"))
+        patch.setattr(downloading, "download_image", after(downloading.download_image, "GET"))
         patch.setattr(downloading, "store_rendition", after(downloading.store_rendition, "store"))
         try:
             yield effects
@@ -337,7 +337,7 @@ def test_a_decoder_that_keeps_dying_is_given_up_after_a_few_attempts(
     def die(**kwargs: Any) -> Any:
         raise Killed
 
-    monkeypatch.setattr(downloading, "download", die)
+    monkeypatch.setattr(downloading, "download_image", die)
     deaths = 0
     for _ in range(10):
         make_everything_due()

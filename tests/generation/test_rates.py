@@ -31,7 +31,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def take(images: int = 1, per_minute: int = 20) -> datetime | None:
-    return rates.take(SLUG, images, per_minute=per_minute)
+    return rates.take_tokens(SLUG, images, per_minute=per_minute)
 
 
 @pytest.mark.django_db
@@ -72,13 +72,13 @@ def test_no_limit_takes_nothing_and_writes_nothing() -> None:
 def test_a_held_provider_is_left_alone_by_everybody_for_ten_minutes_at_most(
     clock: Any, per_minute: int
 ) -> None:
-    rates.hold(SLUG, timedelta(seconds=30), per_minute=per_minute)
-    rates.hold(SLUG, timedelta(seconds=5), per_minute=per_minute)
+    rates.hold_provider(SLUG, timedelta(seconds=30), per_minute=per_minute)
+    rates.hold_provider(SLUG, timedelta(seconds=5), per_minute=per_minute)
     until = take(per_minute=per_minute)
     assert until is not None
     assert until >= clock.now + timedelta(seconds=30)
 
-    rates.hold(SLUG, timedelta(hours=5), per_minute=per_minute)
+    rates.hold_provider(SLUG, timedelta(hours=5), per_minute=per_minute)
     until = take(per_minute=per_minute)
     assert until is not None
     assert until <= clock.now + rates.HELD_LONGEST + timedelta(seconds=4)
@@ -88,7 +88,7 @@ def test_a_held_provider_is_left_alone_by_everybody_for_ten_minutes_at_most(
 
 @pytest.mark.django_db
 def test_a_refusal_empties_the_bucket(clock: Any) -> None:
-    rates.hold(SLUG, timedelta(), per_minute=20)
+    rates.hold_provider(SLUG, timedelta(), per_minute=20)
     assert take() is not None
     clock.forward(3.1)
     assert take() is None

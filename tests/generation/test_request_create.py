@@ -20,7 +20,9 @@ LIST, NEW = "/requests/", "/requests/new/"
 
 @pytest.fixture(autouse=True)
 def _models(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_catalog, "suggestions", lambda slug: [("alder.safetensors", "Alder")])
+    monkeypatch.setattr(
+        model_catalog, "suggest_checkpoints", lambda slug: [("alder.safetensors", "Alder")]
+    )
 
 
 def test_making_requests_needs_permission(client_of: ClientOf, auditor: User) -> None:
@@ -111,7 +113,7 @@ def test_a_source_that_does_not_exist_gives_the_empty_form(
 def test_without_suggestions_the_form_still_works(
     client_of: ClientOf, moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_catalog, "suggestions", lambda slug: [])
+    monkeypatch.setattr(model_catalog, "suggest_checkpoints", lambda slug: [])
 
     assert client_of(moderator).get(NEW).status_code == 200
     assert client_of(moderator).post(NEW, sent(model_name="by-hand")).status_code == 302

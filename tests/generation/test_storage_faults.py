@@ -92,7 +92,7 @@ def test_an_image_that_cannot_be_written_waits_without_an_attempt(number: int) -
     assert images == [("waiting", 0), ("waiting", 0)]
     report = StorageReport.objects.get()
     assert report.failed_at is not None
-    assert report.error == storage_checks.explain(OSError(number, ""))
+    assert report.error == storage_checks.explain_error(OSError(number, ""))
 
     make_everything_due()
     end_pauses()
@@ -181,11 +181,11 @@ def test_a_fault_of_the_system_inside_the_decoder_is_not_called_a_damaged_image(
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(decode.Image, "open", broken)
-    answer, blobs = child._judge(decode.decode, picture())
+    answer, blobs = child._decode(decode.decode_image, picture())
     with pytest.raises(imaging.DecoderUnavailableError, match="Input/output error"):
-        pool._rendition(b"", answer, blobs)
+        pool._build_rendition(b"", answer, blobs)
     monkeypatch.undo()
-    answer, _ = child._judge(decode.decode, picture()[:-200])
+    answer, _ = child._decode(decode.decode_image, picture()[:-200])
     assert answer["code"] == "broken"
 
 
@@ -249,7 +249,7 @@ def test_some_room_is_left_for_a_database_on_the_same_disk(settings: Any) -> Non
 def fail_once() -> None:
     """A worker on this host has found out that the disk is full."""
     storage_checks.record_failure(
-        StorageUnavailableError(storage_checks.explain(OSError(errno.ENOSPC, "")))
+        StorageUnavailableError(storage_checks.explain_error(OSError(errno.ENOSPC, "")))
     )
 
 

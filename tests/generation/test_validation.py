@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from generation.forms.presets import PRESETS
 from generation.forms.request_form import RequestForm
 from generation.forms.rows import gather, spread
-from generation.imaging.decode import decode
-from generation.imaging.rendition import UnreadableImageError, shape_problem
+from generation.imaging.decode import decode_image
+from generation.imaging.rendition import UnreadableImageError, find_shape_problem
 from generation.providers.base import Model, ModelPage
 from generation.sandbox import catalogue
 from generation.services import model_catalog, validation
@@ -168,7 +168,7 @@ def _no_lists() -> Iterator[None]:
 
 def refusal(**fields: Any) -> str:
     with pytest.raises(validation.InvalidFieldsError) as caught:
-        validation.validate(PLAIN | fields)
+        validation.validate_fields(PLAIN | fields)
     return str(caught.value)
 
 
@@ -183,15 +183,17 @@ def _empty_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_empty_catalogue")
 def test_valid_fields_come_back_complete() -> None:
-    assert validation.validate(EVERYTHING) == EVERYTHING
+    assert validation.validate_fields(EVERYTHING) == EVERYTHING
     assert (
-        tuple(validation.validate({**PLAIN, "webhook_url": "https://x.example"}))
+        tuple(validation.validate_fields({**PLAIN, "webhook_url": "https://x.example"}))
         == validation.FIELDS
     )
 
 
 def test_numbers_keep_every_digit() -> None:
-    values = validation.validate(PLAIN | {"guidance_scale": 7.123456, "refiner_switch_at": 0.70049})
+    values = validation.validate_fields(
+        PLAIN | {"guidance_scale": 7.123456, "refiner_switch_at": 0.70049}
+    )
     assert (values["guidance_scale"], values["refiner_switch_at"]) == (7.123456, 0.70049)
 
 
@@ -238,12 +240,14 @@ def test_a_transparent_background_needs_png_and_a_model_that_is_not_known_to_be_
     page = ModelPage(
         models=(Model(name="plain", title=""), Model(name="big", title="", is_sdxl=True))
     )
-    model_catalog._keep(CatalogQuery(provider="novita"), page)
-    model_catalog._keep(CatalogQuery(provider="novita", query="unheard of"), ModelPage(models=()))
+    model_catalog._cache_page(CatalogQuery(provider="novita"), page)
+    model_catalog._cache_page(
+        CatalogQuery(provider="novita", query="unheard of"), ModelPage(models=())
+    )
 
     def said(**fields: Any) -> str:
         try:
-            validation.validate(
+            validation.validate_fields(
                 PLAIN | {"enable_transparent_background": True} | fields, provider="novita"
             )
         except validation.InvalidFieldsError as error:
@@ -322,7 +326,7 @@ def test_a_text_of_which_something_is_seen_is_not_blank(text: str) -> None:
     ],
 )
 def test_sizes_are_refused_by_the_decoders_own_rule(width: int, height: int, code: str) -> None:
-    problem = shape_problem(width, height)
+    problem = find_shape_problem(width, height)
     assert (problem[0] if problem else "") == code
     hires = {"target_width": width, "target_height": height, "strength": 0.5}
     form = RequestForm(sent(hires_width=str(width), hires_height=str(height), hires_strength="0.5"))
@@ -331,11 +335,12 @@ def test_sizes_are_refused_by_the_decoders_own_rule(width: int, height: int, cod
         assert "is more than 20 times as long as wide" in refusal(hires_fix=hires)
         assert "is more than 20 times as long as wide" in form.errors["hires_width"][0]
         with pytest.raises(UnreadableImageError) as caught:
-            decode(picture(size=(width, height)))
+            decode_image(picture(size=(width, height)))
         assert caught.value.code == code
     else:
         assert (
-            validation.validate(PLAIN | {"hires_fix": hires})["hires_fix"]["target_width"] == width
+            validation.validate_fields(PLAIN | {"hires_fix": hires})["hires_fix"]["target_width"]
+            == width
         )
 
 

@@ -28,7 +28,9 @@ SIGNED = "https://images.example/1.png?X-Amz-Signature=c0ffee"
 
 @pytest.fixture(autouse=True)
 def _models(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_catalog, "suggestions", lambda slug: [("alder.safetensors", "Alder")])
+    monkeypatch.setattr(
+        model_catalog, "suggest_checkpoints", lambda slug: [("alder.safetensors", "Alder")]
+    )
 
 
 def put(request: GenerationRequest, status: str, **fields: Any) -> GenerationRequest:

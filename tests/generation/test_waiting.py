@@ -72,7 +72,7 @@ def provider(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Provider:
         }
     }
     made = Provider()
-    monkeypatch.setattr(providers, "get", lambda slug: made)
+    monkeypatch.setattr(providers, "get_provider", lambda slug: made)
     return made
 
 
@@ -220,12 +220,12 @@ def test_bad_prompts_are_not_the_providers_fault(provider: Provider) -> None:
 
 
 def test_successes_are_noted_at_most_every_ten_seconds(provider: Provider) -> None:
-    health.succeeded("paid")
+    health.record_success("paid")
     first = ProviderState.objects.get().last_success_at
-    health.succeeded("paid")
+    health.record_success("paid")
     assert ProviderState.objects.get().last_success_at == first
-    health.failed("paid", "It broke at https://paid.test/a?Signature=secret.")
-    health.succeeded("paid")
+    health.record_failure("paid", "It broke at https://paid.test/a?Signature=secret.")
+    health.record_success("paid")
     state = ProviderState.objects.get()
     assert state.last_error == "It broke at https://paid.test/a"
     assert state.last_success_at != first
@@ -250,10 +250,10 @@ def test_what_may_have_been_billed_counts_as_spent(provider: Provider) -> None:
         None,
         None,
     ]
-    assert spending.images_and_cost("paid", spending.today()) == (4, 2 * cost)
-    assert spending.total(spending.this_month()) == 2 * cost
+    assert spending.sum_images_and_cost("paid", spending.start_of_day()) == (4, 2 * cost)
+    assert spending.sum_spending(spending.start_of_month()) == 2 * cost
 
-    requests.retry(request=unknown)
+    requests.retry_request(request=unknown)
     make_everything_due()
     tasks.submit()
     assert fresh(unknown).cost == 2 * cost, "it was sent twice, so it may have been billed twice"
@@ -269,7 +269,7 @@ def test_at_the_limit_new_requests_are_refused_and_queued_ones_wait_for_midnight
 
     assert fresh(first).status == Status.PROCESSING
     assert (fresh(second).status, second.reason) == (Status.QUEUED, "SPENDING_LIMIT")
-    assert second.due_at == spending.tomorrow()
+    assert second.due_at == spending.start_of_next_day()
     assert (
         "The spending limit of 0.01 USD per day is reached: 0.0100 USD spent today" in second.error
     )
@@ -291,7 +291,7 @@ def test_workers_side_by_side_never_spend_more_than_the_limit(
 
     def worker(request: GenerationRequest) -> None:
         try:
-            submitting.submit(request=request)
+            submitting.submit_request(request=request)
         finally:
             connection.close()
 
@@ -299,14 +299,14 @@ def test_workers_side_by_side_never_spend_more_than_the_limit(
         list(threads.map(worker, made))
 
     assert len(provider.calls) == 5
-    assert spending.total(spending.today()) == Decimal("0.05")
+    assert spending.sum_spending(spending.start_of_day()) == Decimal("0.05")
 
 
 def test_others_can_add_what_they_spend(
     provider: Provider, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spending, "_sources", {})
-    spending.register("classifiers", lambda since: Decimal("0.5"))
+    spending.register_source("classifiers", lambda since: Decimal("0.5"))
     settings.SPENDING_LIMIT_PER_DAY = Decimal("0.5")
     with pytest.raises(spending.SpendingLimitError):
         ask()
@@ -318,4 +318,4 @@ def test_what_costs_nothing_is_never_refused(provider: Provider, settings: Any) 
     ask()
     tasks.submit()
     assert provider.calls
-    assert rates.look("paid") == rates.Bucket()
+    assert rates.read_bucket("paid") == rates.Bucket()

@@ -33,13 +33,13 @@ def reachable(live_server: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) 
     """The sandbox can call us. Returns the secrets of the calls as they come in."""
     settings.PUBLIC_URL = live_server.url
     seen: list[str] = []
-    receive = webhooks.receive
+    receive = webhooks.receive_call
 
     def note(*, secret: str, body: bytes) -> None:
         receive(secret=secret, body=body)
         seen.append(secret)
 
-    monkeypatch.setattr(webhooks, "receive", note)
+    monkeypatch.setattr(webhooks, "receive_call", note)
     return seen
 
 
@@ -74,7 +74,9 @@ def call_from_elsewhere(secret: str, task_id: str) -> None:
 
 def with_secret(request: GenerationRequest) -> str:
     secret = secrets.token_urlsafe(32)
-    GenerationRequest.objects.filter(pk=request.pk).update(webhook_digest=webhooks.digest(secret))
+    GenerationRequest.objects.filter(pk=request.pk).update(
+        webhook_digest=webhooks.hash_secret(secret)
+    )
     return secret
 
 
@@ -96,7 +98,7 @@ def test_a_task_whose_id_was_lost_comes_home(reachable: list[str]) -> None:
         ("unknown", "processing"),
     ]
     assert len(reachable[0]) >= 22, "128 bit at least"
-    assert request.webhook_digest == webhooks.digest(reachable[0])
+    assert request.webhook_digest == webhooks.hash_secret(reachable[0])
 
 
 def test_without_a_call_it_stays_unknown(reachable: list[str]) -> None:
@@ -147,12 +149,12 @@ def test_the_sandbox_sends_novitas_event_and_tries_again(
 
 
 def test_an_address_is_told_only_to_who_can_call_it(settings: Any) -> None:
-    assert webhooks.new_address("novita-sandbox")[0].startswith(
+    assert webhooks.create_webhook_url("novita-sandbox")[0].startswith(
         f"{settings.PUBLIC_URL}/webhooks/novita/"
     )
     settings.IMAGE_PROVIDERS["novita-sandbox"]["webhooks"] = False
-    assert webhooks.new_address("novita-sandbox") == ("", "")
-    assert webhooks.new_address("gone") == ("", "")
+    assert webhooks.create_webhook_url("novita-sandbox") == ("", "")
+    assert webhooks.create_webhook_url("gone") == ("", "")
     ask()
     tasks.submit()
     assert GenerationRequest.objects.get().webhook_digest == ""
@@ -243,7 +245,7 @@ def test_a_call_during_the_post_does_not_end_the_senders_lease(
 ) -> None:
     request = ask()
     seen: list[GenerationRequest] = []
-    submit = tasks.providers.get("novita-sandbox").submit
+    submit = tasks.providers.get_provider("novita-sandbox").submit
 
     def early(submission: Any, *, on_answer: Any) -> str:
         task_id = submit(submission, on_answer=on_answer)
@@ -251,7 +253,9 @@ def test_a_call_during_the_post_does_not_end_the_senders_lease(
         seen.append(GenerationRequest.objects.get())
         return task_id
 
-    monkeypatch.setattr(tasks.providers.get("novita-sandbox"), "submit", early, raising=False)
+    monkeypatch.setattr(
+        tasks.providers.get_provider("novita-sandbox"), "submit", early, raising=False
+    )
     tasks.submit()
 
     (during,) = seen
@@ -269,7 +273,7 @@ def test_a_sender_that_dies_after_the_call_leaves_nothing_unknown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     request = ask()
-    provider = tasks.providers.get("novita-sandbox")
+    provider = tasks.providers.get_provider("novita-sandbox")
     submit = provider.submit
 
     def die(submission: Any, *, on_answer: Any) -> str:

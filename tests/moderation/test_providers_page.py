@@ -27,10 +27,10 @@ Browser = Callable[[User], Client]
 @pytest.fixture(autouse=True)
 def _no_memory() -> Iterator[None]:
     cache.clear()
-    providers.get.cache_clear()
+    providers.get_provider.cache_clear()
     yield
     cache.clear()
-    providers.get.cache_clear()
+    providers.get_provider.cache_clear()
 
 
 @pytest.fixture
@@ -96,20 +96,20 @@ def test_a_configured_provider_shows_its_host_and_never_its_key(
             "images_per_minute": 20,
         }
     }
-    rates.take("novita", 8, per_minute=20)
+    rates.take_tokens("novita", 8, per_minute=20)
     text = page(operator)
     assert ">Configured<" in text
     assert "api.novita.ai" in text
     assert "canary" not in text
     assert '<span class="num">20</span>, <span class="num">12</span> left now' in text
-    rates.hold("novita", timedelta(minutes=3), per_minute=20)
+    rates.hold_provider("novita", timedelta(minutes=3), per_minute=20)
     assert "It is left alone until" in page(operator)
 
 
 def test_it_counts_images_and_money_with_unknown_outcomes_as_spent(
     operator: Client, make_request: Callable[..., GenerationRequest], settings: Any
 ) -> None:
-    now, month = timezone.now(), spending.this_month()
+    now, month = timezone.now(), spending.start_of_month()
     sent = {"submitted_at": now, "cost": Decimal("0.012"), "image_num": 4}
     make_request(**sent, status="processing", provider_task_id="a")
     lost = make_request(**sent, status="unknown", error="Lost.", prompt="where is it")
@@ -122,7 +122,7 @@ def test_it_counts_images_and_money_with_unknown_outcomes_as_spent(
         **{**sent, "submitted_at": month - timedelta(1)}, status="processing", provider_task_id="c"
     )
     make_request(status="queued")
-    first_of_month = month == spending.today()
+    first_of_month = month == spending.start_of_day()
     text = page(operator)
     images, cost = (12, "0.0360") if first_of_month else (8, "0.0240")
     assert (
@@ -159,8 +159,8 @@ def test_classifying_counts_too_but_novitas_detection_not_twice(
             cost=Decimal(cost),
             finished_at=timezone.now(),
         )
-    assert costs.sum_billed(spending.today()) == Decimal("0.25")
-    assert spending.total(spending.today()) == Decimal("0.25")
+    assert costs.sum_billed(spending.start_of_day()) == Decimal("0.25")
+    assert spending.sum_spending(spending.start_of_day()) == Decimal("0.25")
     text = page(operator)
     assert '<span class="num">1</span> image, <span class="num">0.2500</span> USD' in text
     assert "nano-gpt.com" in text
@@ -231,7 +231,7 @@ def test_what_an_import_said_last_is_shown(operator: Client) -> None:
 
 
 def test_the_last_error_is_a_sentence(operator: Client) -> None:
-    health.failed("novita-sandbox", "It broke at https://x.test/a?X-Amz-Signature=canary.")
+    health.record_failure("novita-sandbox", "It broke at https://x.test/a?X-Amz-Signature=canary.")
     text = page(operator)
     assert "It broke at https://x.test/a" in text
     assert "canary" not in text
@@ -257,7 +257,7 @@ def test_the_button_makes_one_harmless_call(
         assert ProviderState.objects.get(slug=slug).last_success_at is not None
 
     entry["OPTIONS"]["api_key"] = "invalid"
-    providers.get.cache_clear()
+    providers.get_provider.cache_clear()
     response = operator.post(reverse("provider-check", args=["novita-sandbox"]), follow=True)
     assert "The check of Novita (sandbox) failed." in response.content.decode()
     assert "the key is wrong" in ProviderState.objects.get(slug="novita-sandbox").last_error

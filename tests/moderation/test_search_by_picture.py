@@ -48,10 +48,10 @@ def test_what_is_close_is_found_without_looking_at_those_that_share_one_band_by_
         put_hash(review.asset, flipped(pdq, bits))
     put_hash(chance.asset, pdq[:2] + bytes(byte ^ 255 for byte in pdq[2:]))
 
-    assert image_search.nearest(pdq, within=image_search.CLOSE) == [
+    assert image_search.find_nearest(pdq, within=image_search.CLOSE) == [
         (close.asset.pk, image_search.CLOSE)
     ]
-    assert image_search._sharing(image_search.bands(pdq), at_least=2) == [close.asset.pk]
+    assert image_search._find_sharing(image_search.split_bands(pdq), at_least=2) == [close.asset.pk]
 
 
 def flipped(pdq: bytes, bits: int) -> bytes:

@@ -220,8 +220,8 @@ def test_the_newest_of_a_crowded_band_are_compared_and_those_first_that_share_mo
         image_search, "_SHARING", image_search._SHARING.replace("LIMIT 2000", "LIMIT 1")
     )
 
-    assert image_search.nearest(pdq) == [(near.pk, 0)]
-    assert image_search.nearest(bytes(crowd[0].asset.pdq), limit=9)[0][1] == 0
+    assert image_search.find_nearest(pdq) == [(near.pk, 0)]
+    assert image_search.find_nearest(bytes(crowd[0].asset.pdq), limit=9)[0][1] == 0
 
 
 # --- What the database does (SQLite) ---
@@ -314,7 +314,7 @@ def test_ids_hashes_words_and_bands_are_looked_up(db: None) -> None:
         lambda: page._find_by_id(Q(uuid=uuid[0])),
         lambda: page._find_by_id(Q(uuid__range=uuid)),
         lambda: page._find_same("a" * 64),
-        lambda: image_search.nearest(bytes(32), within=image_search.WIDE),
+        lambda: image_search.find_nearest(bytes(32), within=image_search.WIDE),
         known._read_models,
     ):
         for made in captured_steps(act):

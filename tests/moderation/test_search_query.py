@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from generation.core.text import WORD_MAX, fold
+from generation.core.text import WORD_MAX, fold_text
 from generation.models import AssetText, GenerationRequest
 from moderation.search import SearchForm
 from moderation.search import search as find
@@ -121,23 +121,23 @@ def test_nothing_that_is_typed_breaks_the_search(moderator: User, typed: str) ->
 @given(words=st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=5))
 @example(words=["NEAR", "AND"])
 def test_the_index_gets_folded_words_or_nothing(db: None, words: list[str]) -> None:
-    folded = [word for text in words for word in fold(text).split()]
+    folded = [word for text in words for word in fold_text(text).split()]
 
     assert (
         AssetText.with_words(folded, folded[:1], since=0, before=10, limit=5) == []
         if folded
         else True
     )
-    if [fold(word) for word in words] != words:
+    if [fold_text(word) for word in words] != words:
         with pytest.raises(ValueError, match="folded"):
             AssetText.with_words(["a b", *words, "*"], [], since=0, before=10, limit=5)
 
 
 @given(text=st.text())
 def test_folding_is_done_once(text: str) -> None:
-    folded = fold(text)
+    folded = fold_text(text)
 
-    assert fold(folded) == folded
+    assert fold_text(folded) == folded
     assert all(word and len(word) <= WORD_MAX and word.isalnum() for word in folded.split())
 
 

@@ -103,7 +103,7 @@ def test_a_storage_that_cannot_be_read_is_no_attempt(asset: Asset, number: int) 
     with failing_reads(number):
         run = classify_often()
     assert (run.status, run.attempts) == (Status.QUEUED, 0)
-    assert run.error == storage_checks.explain(OSError(number, ""))
+    assert run.error == storage_checks.explain_error(OSError(number, ""))
 
     assert classify_often(1).status == Status.DONE
 
@@ -151,7 +151,7 @@ def test_today_and_the_probe_say_what_fails_and_what_to_do(
     assert "Nothing went wrong" in client_of(moderator).get("/").content.decode()
 
     storage_checks.record_failure(
-        StorageUnavailableError(storage_checks.explain(OSError(errno.ENOSPC, "")))
+        StorageUnavailableError(storage_checks.explain_error(OSError(errno.ENOSPC, "")))
     )
 
     status, text = probe()

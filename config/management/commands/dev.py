@@ -74,8 +74,10 @@ class Command(BaseCommand):
             self._say("Starting the web server …")
             web = Member(web_command(settings.PORT), env)
             members.append(web)
-            wait_until(lambda: self._is_over(web) or answers(settings.PORT), seconds=READY_WITHIN)
-            if not self._is_over(web) and not answers(settings.PORT):
+            wait_until(
+                lambda: self._is_over(web) or is_answering(settings.PORT), seconds=READY_WITHIN
+            )
+            if not self._is_over(web) and not is_answering(settings.PORT):
                 self.stderr.write(
                     f"The web server did not answer within {READY_WITHIN:.0f} seconds."
                 )
@@ -84,7 +86,7 @@ class Command(BaseCommand):
             if not self._is_over(web):
                 self._say("Starting the worker …")
                 members.append(Member(worker_command(), env))
-                self._say(welcome())
+                self._say(make_welcome())
                 self._look_after(members, env)
             return 0 if self._is_told_to_stop() else self._report_end(web)
         finally:
@@ -125,7 +127,7 @@ class Command(BaseCommand):
                 restarts += 1
 
 
-def welcome() -> str:
+def make_welcome() -> str:
     """Return the URL, and the demo's log-ins if their password is still that of the settings."""
     people = get_user_model()._default_manager.filter(username=demo.PEOPLE[0].username)
     known = any(person.check_password(settings.DEMO_PASSWORD) for person in people)
@@ -159,7 +161,7 @@ def refuse_taken_port(port: int) -> None:
             ) from None
 
 
-def answers(port: int) -> bool:
+def is_answering(port: int) -> bool:
     """Return whether /healthz answers, under a host name that ALLOWED_HOSTS always contains."""
     connection = http.client.HTTPConnection(HOST, port, timeout=2)
     try:

@@ -44,7 +44,7 @@ class Unsought(Func):
         return self.as_sql(compiler, connection, template="+%(expressions)s")
 
 
-def split(words: str) -> Func:
+def split_words(words: str) -> Func:
     """Return the words of a text as rows, for ``__in`` with one parameter.
 
     Words must not contain quotation marks or backslashes.

@@ -61,7 +61,7 @@ class StateMachine(models.Model):
         sources = [source for source, targets in self.TRANSITIONS.items() if status in targets]
         if only_from:
             sources = [source for source in sources if source == only_from]
-        if not _swap(
+        if not _compare_and_swap(
             type(self), sources, {"pk": self.pk, **(where or {})}, {"status": status, **fields}
         ):
             raise InvalidTransitionError(self, status)
@@ -70,18 +70,22 @@ class StateMachine(models.Model):
         return self
 
 
-def _swap(model: Any, sources: list[str], where: dict[str, Any], changes: dict[str, Any]) -> int:
+def _compare_and_swap(
+    model: Any, sources: list[str], where: dict[str, Any], changes: dict[str, Any]
+) -> int:
     """Run the UPDATE and return the number of changed rows."""
-    given = {f"where_{name}": _plain(value) for name, value in where.items()}
-    given |= {f"to_{name}": _plain(value) for name, value in changes.items() if value is not None}
+    given = {f"where_{name}": _to_plain_value(value) for name, value in where.items()}
+    given |= {
+        f"to_{name}": _to_plain_value(value) for name, value in changes.items() if value is not None
+    }
     if any(type(value) not in (int, str, datetime, uuid.UUID) for value in given.values()):
         return int(model._default_manager.filter(status__in=sources, **where).update(**changes))
     kinds = tuple((name, type(value)) for name, value in given.items())
     emptied = tuple(name for name, value in changes.items() if value is None)
-    return _move(model, tuple(sources), kinds, emptied).update(**given)
+    return _prepare_move(model, tuple(sources), kinds, emptied).update(**given)
 
 
-def _plain(value: Any) -> Any:
+def _to_plain_value(value: Any) -> Any:
     """Return a value that prepared queries accept: primary key, plain string, or unchanged."""
     if isinstance(value, models.Model):
         return value.pk
@@ -89,7 +93,7 @@ def _plain(value: Any) -> Any:
 
 
 @functools.cache
-def _move(
+def _prepare_move(
     model: Any,
     sources: tuple[str, ...],
     kinds: tuple[tuple[str, Any], ...],

@@ -43,11 +43,11 @@ class Command(BaseCommand):
             raise CommandError("--limit is a number of images, 1 or more.")
         report = Report()
         try:
-            provider = importing.client()
+            provider = importing.make_client()
             for attempt in range(PATIENCE + 1):
-                run = importing.take_run(project=project, restart=restart and attempt == 0)
+                run = importing.claim_run(project=project, restart=restart and attempt == 0)
                 try:
-                    importing.work(
+                    importing.run_import(
                         run=run, provider=provider, report=report, limit=limit, watch=self._progress
                     )
                     break
@@ -62,7 +62,7 @@ class Command(BaseCommand):
                 self._summary(report)
 
     def _wait(self, busy: ProviderBusyError, *, is_last: bool) -> None:
-        seconds = importing.pause(busy).total_seconds()
+        seconds = importing.busy_delay(busy).total_seconds()
         if is_last or seconds > WAIT_MAX:
             raise CommandError(f"{busy} {AGAIN}")
         self.stderr.write(f"{busy} Waiting for {seconds:.0f} seconds.")

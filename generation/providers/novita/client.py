@@ -24,7 +24,7 @@ from generation.providers.base import (
     Submission,
     TaskResult,
 )
-from generation.providers.http import CONCURRENCY, Answer, HttpProvider, each
+from generation.providers.http import CONCURRENCY, Answer, HttpProvider, call_each
 from generation.providers.novita import results
 from generation.wire import field_map
 from generation.wire import task as wire
@@ -82,9 +82,9 @@ class Novita(HttpProvider):
             return reply.task_id
         if reply.code:
             kind = _ENVELOPE_ERRORS.get(reply.code, ProviderRejectedError)
-            said = self._redacted(" ".join(reply.message.split()))[:300] or "no reason given"
+            raw_message = self._redacted(" ".join(reply.message.split()))[:300] or "no reason given"
             raise kind(
-                f"{self.label} refused the request: {said} (code {reply.code}).",
+                f"{self.label} refused the request: {raw_message} (code {reply.code}).",
                 reason=str(reply.code),
             )
         raise OutcomeUnknownError(
@@ -100,9 +100,9 @@ class Novita(HttpProvider):
 
             async def ask(task_id: str) -> TaskResult:
                 answer = await self.read(client, RESULT_PATH, {"task_id": task_id})
-                return results.read(self.label, task_id, answer)
+                return results.parse_result(self.label, task_id, answer)
 
-            async for pair in each(wanted, ask, limit=min(CONCURRENCY, len(wanted))):
+            async for pair in call_each(wanted, ask, limit=min(CONCURRENCY, len(wanted))):
                 yield pair
 
     def models(
@@ -138,12 +138,12 @@ class Novita(HttpProvider):
                 f"{self.label} answered about its models in a way that could not be read."
             ) from None
         return ModelPage(
-            models=tuple(model for model in map(_model, rows) if model is not None),
+            models=tuple(model for model in map(_convert_model, rows) if model is not None),
             next_cursor=pagination.next_cursor,
         )
 
 
-def _model(row: object) -> Model | None:
+def _convert_model(row: object) -> Model | None:
     """Convert one row of the list; None if it is unavailable or unreadable."""
     try:
         found = wire.ModelRow.model_validate(row)

@@ -21,7 +21,7 @@ from generation.providers.base import (
     TaskResult,
     TaskState,
 )
-from generation.providers.http import ANSWER_KEPT, Answer
+from generation.providers.http import RAW_ANSWER_MAX, Answer
 from generation.wire import task as wire
 from generation.wire.base import is_object
 from generation.wire.parsing import parse_integer
@@ -37,7 +37,7 @@ _STATES = {
 }
 
 
-def read(label: str, task_id: str, answer: Answer) -> TaskResult:
+def parse_result(label: str, task_id: str, answer: Answer) -> TaskResult:
     """Parse a task result.
 
     Raises ProviderBusyError, with the raw response, if it is not a result of this task: the task is
@@ -49,48 +49,52 @@ def read(label: str, task_id: str, answer: Answer) -> TaskResult:
         reply = wire.TaskResultReply.model_validate(raw)
     except ValueError:
         start = (
-            answer.body[: 4 * ANSWER_KEPT].decode(errors="replace").replace("\0", "")[:ANSWER_KEPT]
+            answer.body[: 4 * RAW_ANSWER_MAX]
+            .decode(errors="replace")
+            .replace("\0", "")[:RAW_ANSWER_MAX]
         )
-        raise _odd(
+        raise _unreadable_result(
             f"{label} answered about a task in a way that could not be read.",
             raw or {"text": start},
         ) from None
     if reply.task.task_id != task_id or not is_object(raw):
-        raise _odd(f"{label} answered about another task than the one asked for.", raw)
+        raise _unreadable_result(
+            f"{label} answered about another task than the one asked for.", raw
+        )
     state = _STATES.get(reply.task.status, TaskState.UNRECOGNISED)
     return TaskResult(
         task_id=task_id,
         state=state,
-        progress=_within(reply.task.progress_percent, 100),
-        eta_seconds=_within(reply.task.eta, 86_400),
+        progress=_clamp(reply.task.progress_percent, 100),
+        eta_seconds=_clamp(reply.task.eta, 86_400),
         # For an undocumented status only the status itself is known.
         reason=reply.task.reason
         or (reply.task.status[:80] if state is TaskState.UNRECOGNISED else ""),
-        seed=_seed(reply.extra.seed),
-        images=_images(reply, raw),
+        seed=_parse_seed(reply.extra.seed),
+        images=_parse_images(reply, raw),
         raw=raw,
     )
 
 
-def _odd(sentence: str, raw: object) -> ProviderBusyError:
+def _unreadable_result(message: str, raw: object) -> ProviderBusyError:
     """Return an error that carries the raw response."""
-    error = ProviderBusyError(sentence, reason="UNREADABLE_RESULT")
+    error = ProviderBusyError(message, reason="UNREADABLE_RESULT")
     error.raw = raw
     return error
 
 
-def _images(reply: wire.TaskResultReply, raw: dict[str, Any]) -> tuple[ResultImage, ...]:
+def _parse_images(reply: wire.TaskResultReply, raw: dict[str, Any]) -> tuple[ResultImage, ...]:
     now = datetime.now(UTC)
-    seeds = _seeds(reply.extra.debug_info, len(reply.images))
+    seeds = _parse_seeds(reply.extra.debug_info, len(reply.images))
     rows: list[Any] = raw.get("images") or []
     return tuple(
         ResultImage(
             position=position,
             # An entry without a URL keeps its position: fetching it fails with a reason.
             url=image.image_url,
-            expires_at=_expiry(image, now),
+            expires_at=_compute_expiry(image, now),
             image_type=image.image_type[:10],
-            detection=_detection(
+            detection=_parse_detection(
                 row.get("nsfw_detection_result") if is_object(row) else None, image
             ),
             seed=seed,
@@ -99,7 +103,7 @@ def _images(reply: wire.TaskResultReply, raw: dict[str, Any]) -> tuple[ResultIma
     )
 
 
-def _detection(given: object, image: wire.Image) -> Detection | None:
+def _parse_detection(given: object, image: wire.Image) -> Detection | None:
     """Convert a detection; None only if the response contains none.
 
     For ``{}`` or an unreadable one ``valid`` is None.
@@ -115,31 +119,31 @@ def _detection(given: object, image: wire.Image) -> Detection | None:
     )
 
 
-def _seeds(info: wire.DebugInfo | None, count: int) -> list[int | None]:
+def _parse_seeds(info: wire.DebugInfo | None, count: int) -> list[int | None]:
     """Return the seeds from the JSON inside ``request_info``.
 
     All are None unless there is exactly one per image.
     """
     unknown: list[int | None] = [None] * count
     try:
-        said = json.loads(info.request_info) if info else None
+        request_info = json.loads(info.request_info) if info else None
     except (ValueError, RecursionError):
         return unknown
-    given = said.get("seeds") if is_object(said) else None
+    given = request_info.get("seeds") if is_object(request_info) else None
     return (
-        [_seed(seed) for seed in given]
+        [_parse_seed(seed) for seed in given]
         if isinstance(given, list) and len(given) == count
         else unknown
     )
 
 
-def _seed(value: object) -> int | None:
+def _parse_seed(value: object) -> int | None:
     """Parse a seed, a number or a string; None for anything else, including -1 (random)."""
     text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
     return parse_integer(text, high=SEED_MAX)
 
 
-def _expiry(image: wire.Image, now: datetime) -> datetime:
+def _compute_expiry(image: wire.Image, now: datetime) -> datetime:
     """Return the earlier of the stated time to live and the signature's expiry.
 
     A ttl of 0 or an invalid one counts as missing.
@@ -148,13 +152,13 @@ def _expiry(image: wire.Image, now: datetime) -> datetime:
         ttl = int(image.image_url_ttl)
     except ValueError:
         ttl = 0
-    signed = _signed_until(image.image_url)
+    signed = _parse_signed_expiry(image.image_url)
     stated = now + timedelta(seconds=ttl) if 0 < ttl <= 604_800 else None
-    known = [moment for moment in (signed, stated) if moment is not None]
+    known = [timestamp for timestamp in (signed, stated) if timestamp is not None]
     return min(known) if known else now + timedelta(seconds=TTL_DEFAULT)
 
 
-def _signed_until(url: str) -> datetime | None:
+def _parse_signed_expiry(url: str) -> datetime | None:
     """Return the expiry of a presigned S3 URL; None for other URLs.
 
     Uses X-Amz-Date and X-Amz-Expires.
@@ -170,6 +174,6 @@ def _signed_until(url: str) -> datetime | None:
     return signed_at + timedelta(seconds=int(seconds))
 
 
-def _within(value: int, high: int) -> int:
+def _clamp(value: int, high: int) -> int:
     """Limit a value to 0..high."""
     return min(max(value, 0), high)

@@ -74,7 +74,7 @@ def _matching(asked: Mapping[str, str]) -> Iterator[Model]:
         name for name in asked if name.startswith("filter.") and name not in FILTERS
     ):
         raise _wrong(f"{unknown[0][:60]} is no filter. There are {', '.join(FILTERS)}.")
-    provider = next(iter(providers.available()), "")
+    provider = next(iter(providers.list_labels()), "")
     if not provider:
         raise ApiError(ApiErrorCode.UNAVAILABLE, "No image provider is configured on this server.")
     if inpainting:  # no request of ours paints into an image

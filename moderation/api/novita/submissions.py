@@ -14,10 +14,10 @@ from django.conf import settings
 
 from generation import fetching, providers
 from generation.core.storage import StorageUnavailableError
-from generation.fetching.policy import judge_url
+from generation.fetching.policy import check_url
 from generation.models import GenerationRequest
 from generation.services import requests
-from generation.services.model_catalog import SILENCE_KEPT_FOR, CatalogUnavailableError
+from generation.services.model_catalog import NEGATIVE_CACHE_SECONDS, CatalogUnavailableError
 from generation.services.spending import SpendingLimitError
 from generation.services.validation import InvalidFieldsError, check_body, check_model
 from generation.wire import field_map
@@ -41,7 +41,7 @@ def submit(call: Call) -> uuid.UUID:
         earlier := GenerationRequest.objects.filter(api_key=call.key, idempotency_key=name).first()
     ):
         return _same(earlier, digest)
-    provider = next(iter(providers.available()), "")
+    provider = next(iter(providers.list_labels()), "")
     if not provider:
         raise ApiError(ApiErrorCode.UNAVAILABLE, "No image provider is configured on this server.")
     body, fields = _read(given, provider)
@@ -116,7 +116,9 @@ def _read(given: Any, provider: str) -> tuple[Txt2ImgBody, dict[str, Any]]:
             "A transparent background needs an SDXL model, and the list that says which ones are"
             f" cannot be read now. {error} Nothing was submitted."
         )
-        raise ApiError(ApiErrorCode.UNAVAILABLE, sentence, retry_after=SILENCE_KEPT_FOR) from None
+        raise ApiError(
+            ApiErrorCode.UNAVAILABLE, sentence, retry_after=NEGATIVE_CACHE_SECONDS
+        ) from None
     return body, field_map.flatten(body)
 
 
@@ -133,7 +135,7 @@ def _invalid(error: InvalidFieldsError) -> NovitaError:
 def _judge(webhook: Webhook) -> None:
     """By its text alone; the numbers it resolves to are judged whenever it is called."""
     try:
-        judge_url(webhook.url, allow=settings.CALLER_ALLOW)
+        check_url(webhook.url, allow=settings.CALLER_ALLOW)
     except fetching.BlockedAddressError as error:
         raise ApiError(
             ApiErrorCode.BODY_INVALID, f"extra.webhook.url is not allowed: {error}"

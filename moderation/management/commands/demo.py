@@ -69,7 +69,7 @@ class Command(BaseCommand):
 
     def _batch(self) -> int:
         """Create the requests. Real providers are never used, because they bill them."""
-        sandboxes = [slug for slug in providers.available() if slug.endswith("-sandbox")]
+        sandboxes = [slug for slug in providers.list_labels() if slug.endswith("-sandbox")]
         if not sandboxes:
             self.stdout.write(
                 "No requests were made: a provider's key is set, and the demo spends no money."

@@ -16,7 +16,7 @@ from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from generation.core.db.functions import split
+from generation.core.db.functions import split_words
 from generation.core.db.prepared.query import PreparedQuery, insert
 from generation.models import Asset, GenerationRequest
 from moderation.models import NamedCategory, WordStats
@@ -178,7 +178,9 @@ def test_a_row_that_is_there_already_may_be_inserted_again(
 def test_words_are_looked_for_as_one_value() -> None:
     for word in ("träumen", "o'clock", "half-light", "plain"):
         WordStats.objects.create(word=word)
-    query = PreparedQuery(lambda words: WordStats.objects.filter(word__in=split(words)), words=str)
+    query = PreparedQuery(
+        lambda words: WordStats.objects.filter(word__in=split_words(words)), words=str
+    )
 
     assert {row.word for row in query.rows(words="träumen o'clock half-light unknown")} == {
         "träumen",

@@ -7,7 +7,7 @@ from uuid import RFC_4122
 
 import pytest
 
-from generation.core.uuid7 import new_name
+from generation.core.uuid7 import make_uuid7
 
 
 def test_names_are_in_the_order_of_time_and_none_comes_twice(
@@ -17,7 +17,7 @@ def test_names_are_in_the_order_of_time_and_none_comes_twice(
     names = []
     for millisecond in range(300):
         monkeypatch.setattr(time, "time_ns", lambda passed=millisecond: now + passed * 1_000_000)
-        names.append(new_name())
+        names.append(make_uuid7())
 
     assert names == sorted(names)
     assert len({name.hex[12:] for name in names}) == 300

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from generation.imaging import UnreadableImageError
-from generation.imaging.decode import GREY, MAX_FRAMES, decode
+from generation.imaging.decode import GREY, MAX_FRAMES, decode_image
 from generation.imaging.encode import is_lossless_webp
 from tests.generation.imaging.pictures import (
     chunk,
@@ -52,7 +52,7 @@ def test_types_and_pixels_are_kept(
     file_format: str, options: dict[str, object], image_type: str, tolerance: int
 ) -> None:
     content = encoded(picture(), file_format, **options)
-    rendition = decode(content)
+    rendition = decode_image(content)
     assert rendition.image_type == image_type
     assert rendition.source_type == file_format.lower()
     assert (rendition.width, rendition.height) == (96, 64) == opened(rendition.content).size
@@ -69,17 +69,17 @@ def test_types_and_pixels_are_kept(
 
 def test_jpeg_keeps_its_tables_and_is_stable() -> None:
     content = encoded(picture(), "JPEG", quality=60)
-    once = decode(content).content
+    once = decode_image(content).content
     assert opened(once).quantization == opened(content).quantization  # type: ignore[attr-defined]
     assert (
-        apart(opened(decode(once).content), opened(content)) < 1
+        apart(opened(decode_image(once).content), opened(content)) < 1
     )  # and going round again adds nothing to speak of
     assert len(once) < 1.1 * len(content)
 
 
 def test_rendering_is_deterministic() -> None:
     content = encoded(picture(), "PNG")
-    assert decode(content) == decode(content)
+    assert decode_image(content) == decode_image(content)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -89,7 +89,7 @@ def test_orientation_is_applied_and_gone(orientation: int, file_format: str) -> 
     exif[0x0112] = orientation
     content = encoded(picture(), file_format, exif=exif.tobytes())
     upright = ImageOps.exif_transpose(opened(content))
-    rendition = decode(content)
+    rendition = decode_image(content)
     result = opened(rendition.content)
     assert result.size == upright.size == (rendition.width, rendition.height)
     assert apart(result, upright) < 4
@@ -99,7 +99,7 @@ def test_orientation_is_applied_and_gone(orientation: int, file_format: str) -> 
 def test_hidden_picture_under_alpha_is_gone() -> None:
     secret = picture().convert("RGBA")
     secret.putalpha(0)
-    rendition = decode(encoded(secret, "PNG"))
+    rendition = decode_image(encoded(secret, "PNG"))
     result = opened(rendition.content)
     assert result.mode == "RGB"
     assert set(result.get_flattened_data()) == {GREY}
@@ -111,7 +111,7 @@ def test_hidden_picture_under_alpha_is_gone() -> None:
 def test_alpha_is_laid_on_grey(mode: str) -> None:
     image = Image.new("RGBA", (40, 40), (255, 255, 255, 255))
     image.paste((0, 0, 0, 0), (0, 0, 20, 40))
-    result = opened(decode(encoded(image.convert(mode), "PNG")).content)
+    result = opened(decode_image(encoded(image.convert(mode), "PNG")).content)
     assert result.mode == "RGB"
     assert result.getpixel((5, 5)) == GREY
     assert result.getpixel((35, 5)) == (255, 255, 255)
@@ -122,7 +122,7 @@ def test_palette_transparency_of_png_and_gif() -> None:
     image.putpalette([255, 0, 0, 0, 255, 0])
     image.paste(0, (0, 0, 20, 40))
     for file_format in ("PNG", "GIF"):
-        result = opened(decode(encoded(image, file_format, transparency=0)).content)
+        result = opened(decode_image(encoded(image, file_format, transparency=0)).content)
         assert result.getpixel((5, 5)) == GREY
         assert result.getpixel((35, 5)) == (0, 255, 0)
 
@@ -130,9 +130,9 @@ def test_palette_transparency_of_png_and_gif() -> None:
 def test_sixteen_bits_are_scaled_and_not_clipped() -> None:
     ramp = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(">u2")
     rows = b"".join(b"\0" + row.tobytes() for row in ramp)
-    result = np.asarray(opened(decode(png(64, 64, rows=rows, depth=16, kind=0)).content)).astype(
-        int
-    )
+    result = np.asarray(
+        opened(decode_image(png(64, 64, rows=rows, depth=16, kind=0)).content)
+    ).astype(int)
     assert abs(result.mean() - 127.5) < 1
     assert (result.min(), result.max()) == (0, 255)
 
@@ -140,7 +140,7 @@ def test_sixteen_bits_are_scaled_and_not_clipped() -> None:
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK"])
 def test_other_modes(mode: str) -> None:
     file_format = "JPEG" if mode == "CMYK" else "PNG"
-    rendition = decode(encoded(picture().convert(mode), file_format))
+    rendition = decode_image(encoded(picture().convert(mode), file_format))
     assert opened(rendition.content).mode in {"L", "RGB"}
     assert apart(opened(rendition.content), picture().convert(mode).convert("RGB")) < 4
 
@@ -153,16 +153,21 @@ def test_profiles_are_applied_and_dropped() -> None:
     source = Image.new("RGB", (32, 32), (200, 30, 60))
     for file_format in ("PNG", "JPEG", "WEBP"):
         options = {"lossless": True} if file_format == "WEBP" else {}
-        plain = opened(decode(encoded(source, file_format, icc_profile=lab, **options)).content)
+        plain = opened(
+            decode_image(encoded(source, file_format, icc_profile=lab, **options)).content
+        )
         turned = opened(
-            decode(encoded(source, file_format, icc_profile=swapped, **options)).content
+            decode_image(encoded(source, file_format, icc_profile=swapped, **options)).content
         )
         assert apart(plain, source) < 3
         assert apart(turned, source) > 20
         assert "icc_profile" not in plain.info
         assert "icc_profile" not in turned.info
     assert (
-        apart(opened(decode(encoded(source, "PNG", icc_profile=b"not a profile")).content), source)
+        apart(
+            opened(decode_image(encoded(source, "PNG", icc_profile=b"not a profile")).content),
+            source,
+        )
         == 0
     )
 
@@ -187,7 +192,7 @@ def test_nothing_but_pixels_survives() -> None:
         encoded(picture(), "GIF", comment=SECRET),
     ]
     for source in sources:
-        rendition = decode(source + b"<?php PK\x03\x04 %PDF <script>" + SECRET)
+        rendition = decode_image(source + b"<?php PK\x03\x04 %PDF <script>" + SECRET)
         for stored in (rendition.content, rendition.thumbnail):
             assert not any(
                 trace in stored
@@ -199,17 +204,19 @@ def test_nothing_but_pixels_survives() -> None:
                 image.info
             )
         assert SECRET.decode() not in str(rendition.metadata)
-    assert decode(sources[0]).metadata == {"parameters": "a red boat, steps 20"}
+    assert decode_image(sources[0]).metadata == {"parameters": "a red boat, steps 20"}
 
 
 def test_prompt_in_user_comment_and_bounds() -> None:
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + "a blue boat ☂".encode("utf-16-be")
-    assert decode(encoded(picture(), "JPEG", exif=exif)).metadata == {"parameters": "a blue boat ☂"}
+    assert decode_image(encoded(picture(), "JPEG", exif=exif)).metadata == {
+        "parameters": "a blue boat ☂"
+    }
     notes = PngImagePlugin.PngInfo()
     for key in ("parameters", "prompt", "workflow", "Comment", "Title", "Description"):
         notes.add_text(key, "x\0y\x1b" * 20_000)
-    found = decode(encoded(picture(), "PNG", pnginfo=notes)).metadata
+    found = decode_image(encoded(picture(), "PNG", pnginfo=notes)).metadata
     assert sum(map(len, found.values())) <= 64 * 1024
     assert all(len(text) <= 16 * 1024 for text in found.values())
     assert not any(unfit in str(found.values()) for unfit in ("\\x00", "\\x1b"))
@@ -221,7 +228,7 @@ def test_only_the_first_frame_is_kept(file_format: str) -> None:
     content = encoded(
         first, file_format, save_all=True, append_images=[hidden, hidden.rotate(90)], duration=50
     )
-    rendition = decode(content)
+    rendition = decode_image(content)
     assert rendition.frames == 3
     result = opened(rendition.content)
     assert getattr(result, "n_frames", 1) == 1
@@ -229,21 +236,21 @@ def test_only_the_first_frame_is_kept(file_format: str) -> None:
 
 
 def test_frames_are_counted_without_decoding_them() -> None:
-    assert decode(gif_bomb(2500)).frames == 2500
-    assert decode(gif_bomb(400_000)).frames == MAX_FRAMES
+    assert decode_image(gif_bomb(2500)).frames == 2500
+    assert decode_image(gif_bomb(400_000)).frames == MAX_FRAMES
 
 
 def test_thumbnails_and_small_pictures() -> None:
-    big = decode(encoded(picture(1200, 300), "JPEG"))
+    big = decode_image(encoded(picture(1200, 300), "JPEG"))
     assert opened(big.thumbnail).size == (512, 128)
-    tiny = decode(encoded(Image.new("RGB", (1, 1), (9, 9, 9)), "PNG"))
+    tiny = decode_image(encoded(Image.new("RGB", (1, 1), (9, 9, 9)), "PNG"))
     assert opened(tiny.thumbnail).size == (1, 1)
     assert (tiny.width, tiny.height, tiny.pdq) == (1, 1, None)
 
 
 def test_similar_pictures_have_close_hashes() -> None:
     def bits(content: bytes) -> int:
-        return int.from_bytes(decode(content).pdq or b"", "big")
+        return int.from_bytes(decode_image(content).pdq or b"", "big")
 
     source = picture(600, 600)
     assert (
@@ -318,7 +325,7 @@ REFUSED: list[tuple[str, str, bytes]] = [
 )
 def test_hostile_files_are_refused_with_a_code(code: str, content: bytes) -> None:
     with pytest.raises(UnreadableImageError) as caught:
-        decode(content)
+        decode_image(content)
     if code == "broken":  # what a broken file is taken for depends on how far it is read
         assert caught.value.code in {"broken", "unsupported"}
     else:
@@ -345,7 +352,7 @@ def test_mutated_files_raise_nothing_but_unreadable() -> None:
     survivors = 0
     for content in mutations():
         try:
-            rendition = decode(content)
+            rendition = decode_image(content)
         except UnreadableImageError:
             continue
         survivors += 1

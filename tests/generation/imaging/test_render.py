@@ -16,7 +16,7 @@ import pytest
 
 from generation import imaging
 from generation.imaging import DecoderUnavailableError, UnreadableImageError, pool, render
-from generation.imaging.decode import decode
+from generation.imaging.decode import decode_image
 from tests.generation.imaging.pictures import encoded, gif_bomb, picture, png
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -63,7 +63,7 @@ def gone(process_id: int) -> bool:
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "GIF"])
 def test_the_child_answers_as_the_pure_function_does(file_format: str) -> None:
     content = encoded(picture(300, 200), file_format)
-    assert render(content) == decode(content)
+    assert render(content) == decode_image(content)
 
 
 def test_the_child_is_reused() -> None:

@@ -29,8 +29,8 @@ from generation.providers.nanogpt import (
     ServerFailedError,
     TooLargeError,
     UnansweredError,
-    chunks,
-    split,
+    split_cost,
+    split_images,
 )
 from generation.sandbox import marker
 from generation.sandbox import nanogpt as sandbox
@@ -221,15 +221,15 @@ def test_images_are_cut_into_calls_by_number_and_by_bytes() -> None:
         (b"x" * (BYTES_MAX // 4 * 3 // 2), "image/png"),
         (b"x" * BYTES_MAX, "a/b"),
     )
-    assert list(chunks([])) == []
-    assert list(chunks([small] * 23)) == [range(0, 10), range(10, 20), range(20, 23)]
-    assert list(chunks([half, half, half])) == [range(0, 1), range(1, 2), range(2, 3)]
-    assert list(chunks([small, huge, small])) == [range(0, 1), range(1, 2), range(2, 3)]
+    assert list(split_images([])) == []
+    assert list(split_images([small] * 23)) == [range(0, 10), range(10, 20), range(20, 23)]
+    assert list(split_images([half, half, half])) == [range(0, 1), range(1, 2), range(2, 3)]
+    assert list(split_images([small, huge, small])) == [range(0, 1), range(1, 2), range(2, 3)]
 
 
 @pytest.mark.parametrize("cost", ["0.015", "0.01", "0", "0.0000001", "1"])
 def test_shares_add_up_to_the_price(cost: str) -> None:
-    shares = split(Decimal(cost), 3)
+    shares = split_cost(Decimal(cost), 3)
     assert sum(share for share in shares if share is not None) == Decimal(cost).quantize(
         Decimal("0.000001")
     )
@@ -240,7 +240,7 @@ def test_shares_add_up_to_the_price(cost: str) -> None:
 def shown(*labels: tuple[str, int], shade: int = 90) -> tuple[bytes, str]:
     """A sandbox picture that stands for these categories."""
     picture = Image.new("RGB", (256, 192), (shade, 120, 150))
-    marker.draw(picture, labels)
+    marker.draw_marker(picture, labels)
     file = io.BytesIO()
     picture.save(file, "PNG")
     return file.getvalue(), "image/png"

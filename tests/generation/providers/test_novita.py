@@ -218,7 +218,7 @@ def test_at_most_4096_characters_of_an_answer_are_kept() -> None:
     seen: list[str] = []
     with pytest.raises(OutcomeUnknownError):
         provider(answering(200, b"\0\xff" + b"x" * 9000)).submit(SUBMISSION, on_answer=seen.append)
-    assert len(seen[0]) == http.ANSWER_KEPT
+    assert len(seen[0]) == http.RAW_ANSWER_MAX
     assert "\0" not in seen[0]
 
 
@@ -406,7 +406,7 @@ def test_no_more_polls_run_at_once_than_allowed() -> None:
         return item.upper()
 
     async def collect() -> list[tuple[str, Any]]:
-        return [pair async for pair in http.each((f"a{n}" for n in range(50)), ask, limit=7)]
+        return [pair async for pair in http.call_each((f"a{n}" for n in range(50)), ask, limit=7)]
 
     assert sorted(asyncio.run(collect())) == sorted((f"a{n}", f"A{n}") for n in range(50))
     assert most == 7
@@ -417,7 +417,7 @@ def test_a_programming_error_does_not_pass_for_an_answer() -> None:
         raise KeyError(item)
 
     async def collect() -> None:
-        async for _ in http.each(["a"], ask, limit=1):
+        async for _ in http.call_each(["a"], ask, limit=1):
             pass
 
     with pytest.raises(KeyError):
@@ -430,7 +430,7 @@ def test_leaving_a_poll_early_leaves_nothing_running() -> None:
         return item
 
     async def collect() -> int:
-        answers = http.each(["slow", "quick"], ask, limit=2)
+        answers = http.call_each(["slow", "quick"], ask, limit=2)
         async for item, _ in answers:
             assert item == "quick"
             break

@@ -238,7 +238,7 @@ def test_every_size_count_and_type_is_honoured(novita: Client, image_type: str) 
         image = Image.open(io.BytesIO(content.content))
         assert content["Content-Type"] == f"image/{image_type}"
         assert (image.format, image.size) == (image_type.upper(), (200, 136))
-        assert marker.read(image) == []
+        assert marker.read_marker(image) == []
 
 
 def test_a_hires_fix_and_a_transparent_background_are_visible(novita: Client) -> None:
@@ -254,7 +254,7 @@ def test_a_hires_fix_and_a_transparent_background_are_visible(novita: Client) ->
         255,
         255,
     )
-    assert marker.read(image) == []
+    assert marker.read_marker(image) == []
 
 
 def test_a_transparent_background_is_refused_for_what_the_catalogue_says_is_no_sdxl(
@@ -480,7 +480,7 @@ def test_pictures_to_classify_are_decoded_one_at_a_time(
         except threading.BrokenBarrierError:
             meeting.reset()
 
-    monkeypatch.setattr(marker, "read", read)
+    monkeypatch.setattr(marker, "read_marker", read)
     file = io.BytesIO()
     Image.new("RGB", (8, 8)).save(file, "PNG")
     address = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
@@ -498,7 +498,7 @@ def test_pictures_to_classify_are_decoded_one_at_a_time(
 def test_a_picture_larger_than_loupe_stores_is_not_decoded(
     db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(marker, "read", lambda image: pytest.fail("it was decoded"))
+    monkeypatch.setattr(marker, "read_marker", lambda image: pytest.fail("it was decoded"))
     file = io.BytesIO()
     Image.new("1", (5000, 5000)).save(file, "PNG")
     address = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

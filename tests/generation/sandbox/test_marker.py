@@ -31,22 +31,22 @@ def recoded(image: Image.Image, name: str, quality: int) -> Image.Image:
 @pytest.mark.parametrize("ground", ["black", "white", "noise", "#c03020"])
 def test_labels_survive_every_encoding_at_every_size(size: tuple[int, int], ground: str) -> None:
     image = noise(size) if ground == "noise" else Image.new("RGB", size, ground)
-    marker.draw(image, LABELS)
-    assert [marker.read(recoded(image, *encoding)) for encoding in ENCODINGS] == [LABELS] * len(
-        ENCODINGS
-    )
+    marker.draw_marker(image, LABELS)
+    assert [marker.read_marker(recoded(image, *encoding)) for encoding in ENCODINGS] == [
+        LABELS
+    ] * len(ENCODINGS)
 
 
 def test_a_picture_with_nothing_on_it_reads_as_an_empty_list() -> None:
     image = Image.new("RGB", (512, 512), "navy")
-    marker.draw(image, [])
-    assert marker.read(image) == []
+    marker.draw_marker(image, [])
+    assert marker.read_marker(image) == []
 
 
 def test_a_copy_of_half_the_size_is_still_readable() -> None:
     image = noise((1024, 1024))
-    marker.draw(image, LABELS)
-    assert marker.read(image.resize((512, 512), Image.Resampling.LANCZOS)) == LABELS
+    marker.draw_marker(image, LABELS)
+    assert marker.read_marker(image.resize((512, 512), Image.Resampling.LANCZOS)) == LABELS
 
 
 @settings(max_examples=60, deadline=None)
@@ -59,8 +59,8 @@ def test_a_copy_of_half_the_size_is_still_readable() -> None:
 )
 def test_whatever_is_drawn_is_read(labels: list[tuple[str, int]], width: int, height: int) -> None:
     image = Image.new("RGB", (width, height), "teal")
-    marker.draw(image, labels)
-    assert marker.read(recoded(image, "JPEG", 75)) == labels
+    marker.draw_marker(image, labels)
+    assert marker.read_marker(recoded(image, "JPEG", 75)) == labels
 
 
 def test_pictures_from_elsewhere_are_none() -> None:
@@ -70,17 +70,17 @@ def test_pictures_from_elsewhere_are_none() -> None:
         Image.new("RGBA", (300, 2)),
         noise((512, 512)),
     ]
-    assert [marker.read(image) for image in others] == [None] * 4
+    assert [marker.read_marker(image) for image in others] == [None] * 4
 
 
 def test_a_strip_that_was_tampered_with_is_none() -> None:
     image = Image.new("RGB", (512, 512), "teal")
-    marker.draw(image, LABELS)
+    marker.draw_marker(image, LABELS)
     image.paste((0, 0, 0), (240, 500, 320, 512))
-    assert marker.read(image) is None
+    assert marker.read_marker(image) is None
 
 
 @pytest.mark.parametrize("labels", [[("gambling", 101)], [("gambling", -1)], [("gambling", 1)] * 4])
 def test_what_does_not_fit_is_refused(labels: list[tuple[str, int]]) -> None:
     with pytest.raises(ValueError, match=r"confidence|categories"):
-        marker.draw(Image.new("RGB", (128, 128)), labels)
+        marker.draw_marker(Image.new("RGB", (128, 128)), labels)

@@ -8,7 +8,14 @@ import pytest
 from PIL import Image
 
 from generation.sandbox import backgrounds, glyphs, marker, pictures
-from generation.sandbox.cards import BY_SLUG, CARDS, WORDS, novita_confidence, on_image, steer
+from generation.sandbox.cards import (
+    BY_SLUG,
+    CARDS,
+    WORDS,
+    compute_novita_confidence,
+    labels_on_image,
+    parse_steering,
+)
 from generation.wire.txt2img import Request
 from moderation import taxonomy
 
@@ -35,18 +42,18 @@ def opened(content: bytes) -> Image.Image:
 
 @pytest.mark.parametrize("image_type", ["png", "jpeg", "webp"])
 def test_the_same_seed_and_parameters_give_the_same_bytes(image_type: str) -> None:
-    first, second = (pictures.render(request(), 7, 0, image_type) for _ in range(2))
+    first, second = (pictures.render_picture(request(), 7, 0, image_type) for _ in range(2))
     assert first == second
     assert opened(first).format == image_type.upper()
 
 
 def test_another_seed_position_or_parameter_gives_another_picture() -> None:
     different = [
-        pictures.render(request(), 7, 0, "png"),
-        pictures.render(request(), 8, 0, "png"),
-        pictures.render(request(), 7, 1, "png"),
-        pictures.render(request(steps=21), 7, 0, "png"),
-        pictures.render(request("misty mountains, red"), 7, 0, "png"),
+        pictures.render_picture(request(), 7, 0, "png"),
+        pictures.render_picture(request(), 8, 0, "png"),
+        pictures.render_picture(request(), 7, 1, "png"),
+        pictures.render_picture(request(steps=21), 7, 0, "png"),
+        pictures.render_picture(request("misty mountains, red"), 7, 0, "png"),
     ]
     assert len(set(different)) == len(different)
 
@@ -56,20 +63,25 @@ def test_another_seed_position_or_parameter_gives_another_picture() -> None:
 def test_every_background_paints_every_size(
     name: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backgrounds, "choose", lambda prompt, seed: backgrounds.BACKGROUNDS[name])
-    image = pictures.paint(request(width=size[0], height=size[1]), 3, 0)
+    monkeypatch.setattr(
+        backgrounds, "choose_background", lambda prompt, seed: backgrounds.BACKGROUNDS[name]
+    )
+    image = pictures.paint_picture(request(width=size[0], height=size[1]), 3, 0)
     assert image.size == size
-    assert marker.read(image) == []
+    assert marker.read_marker(image) == []
 
 
 @pytest.mark.parametrize("name", backgrounds.BACKGROUNDS)
 def test_every_background_has_words_that_call_for_it(name: str) -> None:
     word = backgrounds.WORDS[name].split()[0]
-    assert backgrounds.choose(f"A {word.title()}, at dawn", 0) is backgrounds.BACKGROUNDS[name]
+    assert (
+        backgrounds.choose_background(f"A {word.title()}, at dawn", 0)
+        is backgrounds.BACKGROUNDS[name]
+    )
 
 
 def test_a_prompt_without_a_known_word_is_left_to_the_seed() -> None:
-    assert {backgrounds.choose("something else", seed) for seed in range(13)} == set(
+    assert {backgrounds.choose_background("something else", seed) for seed in range(13)} == set(
         backgrounds.BACKGROUNDS.values()
     )
 
@@ -77,10 +89,10 @@ def test_a_prompt_without_a_known_word_is_left_to_the_seed() -> None:
 @pytest.mark.parametrize("size", [(128, 128), (128, 400), (400, 128)])
 @pytest.mark.parametrize("slug", BY_SLUG)
 def test_every_category_has_a_card_that_the_marker_names(slug: str, size: tuple[int, int]) -> None:
-    image = pictures.paint(
+    image = pictures.paint_picture(
         request(f"a still life sandbox:{slug}@61", width=size[0], height=size[1]), 1, 0
     )
-    assert marker.read(image) == [(slug, 61)]
+    assert marker.read_marker(image) == [(slug, 61)]
 
 
 def test_the_cards_are_exactly_the_taxonomy() -> None:
@@ -90,7 +102,7 @@ def test_the_cards_are_exactly_the_taxonomy() -> None:
 
 @pytest.mark.parametrize("level", taxonomy.LEVELS)
 def test_novita_sees_the_same_categories_as_in_the_taxonomy(level: int) -> None:
-    seen = {card.slug for card in CARDS if novita_confidence(((card.slug, 50),), level)}
+    seen = {card.slug for card in CARDS if compute_novita_confidence(((card.slug, 50),), level)}
     named = set(taxonomy.list_level_categories(level))
     assert named <= seen
     assert {taxonomy.get(slug).l1 for slug in seen} == {taxonomy.get(slug).l1 for slug in named}
@@ -98,17 +110,17 @@ def test_novita_sees_the_same_categories_as_in_the_taxonomy(level: int) -> None:
 
 @pytest.mark.parametrize("name", sorted({card.glyph for card in CARDS}))
 def test_every_card_has_its_sign(name: str) -> None:
-    assert glyphs.draw(name, 24).getextrema() == (0, 255)
+    assert glyphs.draw_glyph(name, 24).getextrema() == (0, 255)
 
 
 def test_words_are_matched_whole_and_in_any_case() -> None:
-    assert steer("A Revolver on the table").labels == (("violence.weapons", 94),)
-    assert steer("swordfish, unwinescreened").labels == ()
+    assert parse_steering("A Revolver on the table").labels == (("violence.weapons", 94),)
+    assert parse_steering("swordfish, unwinescreened").labels == ()
     assert all(slug in BY_SLUG for slug, _ in WORDS.values())
 
 
 def test_named_categories_come_first_and_at_most_three_count() -> None:
-    steering = steer(
+    steering = parse_steering(
         "whisky in a casino, sandbox:violence.weapons@12, sandbox:alcohol.use. sandbox:slow"
     )
     assert steering.labels == (
@@ -120,13 +132,13 @@ def test_named_categories_come_first_and_at_most_three_count() -> None:
 
 
 def test_clean_silences_everyday_words_only() -> None:
-    assert steer("a revolver, sandbox:clean").labels == ()
-    assert steer("a revolver, sandbox:clean sandbox:alcohol").labels == (("alcohol", 92),)
+    assert parse_steering("a revolver, sandbox:clean").labels == ()
+    assert parse_steering("a revolver, sandbox:clean sandbox:alcohol").labels == (("alcohol", 92),)
 
 
 def test_later_images_of_a_task_are_less_sure() -> None:
     labels = (("alcohol", 20), ("gambling", 0))
-    assert [on_image(labels, position) for position in (0, 1, 7)] == [
+    assert [labels_on_image(labels, position) for position in (0, 1, 7)] == [
         labels,
         (("alcohol", 14), ("gambling", 0)),
         (("alcohol", 1), ("gambling", 0)),

@@ -29,7 +29,7 @@ def marked(*labels: tuple[str, int], seed: int = 0, image_format: str = "PNG") -
     """A picture that the sandbox's classifier can read, and what it will read."""
     noise = np.random.default_rng(seed).integers(60, 190, (12, 16, 3), dtype=np.uint8)
     image = Image.fromarray(noise).resize((256, 192), Image.Resampling.BICUBIC)
-    marker.draw(image, labels)
+    marker.draw_marker(image, labels)
     file = io.BytesIO()
     image.save(file, image_format)
     return file.getvalue()

@@ -32,7 +32,7 @@ def test_rows_are_the_providers_own(live_server: Any, settings: Any) -> None:
     entry = settings.IMAGE_PROVIDERS["novita-sandbox"]
     address = {**entry["OPTIONS"], "base_url": f"{live_server.url}/sandbox/novita"}
     settings.IMAGE_PROVIDERS = {"novita-sandbox": {**entry, "OPTIONS": address}}
-    providers.get.cache_clear()
+    providers.get_provider.cache_clear()
     expected = {row.sd_name: row.to_wire() for row in sandbox.ROWS}
     for kind in ("checkpoint", "lora", "vae", "textualinversion"):
         rows = get(
@@ -44,7 +44,7 @@ def test_rows_are_the_providers_own(live_server: Any, settings: Any) -> None:
         }
     assert get(**{"filter.visibility": "private"}).json()["models"] == []
     assert get(**{"filter.source": "training"}).json()["models"] == []
-    providers.get.cache_clear()
+    providers.get_provider.cache_clear()
 
 
 def test_visibility_and_source_are_the_providers_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +55,7 @@ def test_visibility_and_source_are_the_providers_to_answer(monkeypatch: pytest.M
             asked.append(question)
             return ModelPage(models=(Model(name="ours.safetensors", title="Ours"),))
 
-    monkeypatch.setattr(providers, "get", lambda slug: Provider())
+    monkeypatch.setattr(providers, "get_provider", lambda slug: Provider())
     found = get(
         **{"filter.types": "lora", "filter.visibility": "private", "filter.source": "training"}
     ).json()

@@ -175,7 +175,7 @@ def test_twelve_mebibytes_are_taken_here_and_nowhere_else(key: str) -> None:
 
 
 def marked_copy(image: Image.Image) -> bytes:
-    marker.draw(image, [])
+    marker.draw_marker(image, [])
     file = io.BytesIO()
     image.save(file, "PNG", compress_level=0)
     return file.getvalue()

@@ -27,9 +27,9 @@ def _sandbox(live_server: Any, settings: Any) -> Iterator[None]:
     settings.IMAGE_PROVIDERS = {"novita-sandbox": {**entry, "OPTIONS": address}}
     settings.FETCH_ALLOW = [live_server.url.removeprefix("http://")]
     settings.CLASSIFIERS = ["sandbox"]
-    providers.get.cache_clear()
+    providers.get_provider.cache_clear()
     yield
-    providers.get.cache_clear()
+    providers.get_provider.cache_clear()
 
 
 @pytest.fixture

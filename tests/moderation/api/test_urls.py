@@ -93,7 +93,7 @@ def with_webhook(url: str, test: str = "", **fields: Any) -> dict[str, Any]:
 def owed(key: str, url: str = HOOK) -> None:
     """A request that has ended, and whose program waits to be told."""
     assert submit(key, with_webhook(url)).status_code == 200
-    requests.cancel(request=GenerationRequest.objects.get())
+    requests.cancel_request(request=GenerationRequest.objects.get())
 
 
 def deliver_again() -> Delivery:

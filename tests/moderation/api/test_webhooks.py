@@ -162,14 +162,14 @@ def test_a_cancelled_request_is_told_and_one_that_is_retried_is_told_again(
     key: str, hook: Shelf
 ) -> None:
     submit(key, {**body(), "extra": {"webhook": {"url": hook.url}}})
-    requests.cancel(request=GenerationRequest.objects.get())
+    requests.cancel_request(request=GenerationRequest.objects.get())
     tasks.deliver()
     order(key, hook, prompt="a harbour sandbox:fail")
     tasks.deliver()
     failed = GenerationRequest.objects.get(status="failed")
     GenerationRequest.objects.filter(pk=failed.pk).update(prompt="a harbour")
     failed.refresh_from_db()
-    requests.retry(request=failed)
+    requests.retry_request(request=failed)
     tasks.deliver()
     run_line()
     tasks.deliver()

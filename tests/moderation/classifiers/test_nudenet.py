@@ -383,11 +383,11 @@ def test_the_stored_rendition_is_what_is_judged(monkeypatch: pytest.MonkeyPatch)
     """A picture hidden under zero alpha: neither shown nor judged, because it is no longer
     there.
     """
-    from generation.imaging.decode import decode
+    from generation.imaging.decode import decode_image
 
     hidden = picture(300, 300).convert("RGBA")
     hidden.putalpha(0)
-    rendition = decode(encoded(hidden, "PNG"))
+    rendition = decode_image(encoded(hidden, "PNG"))
     fed: list[np.ndarray] = []
 
     def run(names: object, feed: dict[str, np.ndarray]) -> list[np.ndarray]:

@@ -18,7 +18,7 @@ from moderation.models import Classification, Decision, Review
 def shown(*labels: tuple[str, int], seed: int = 0) -> bytes:
     picture = Image.new("RGB", (256, 192), (40 + seed * 7 % 150, 60 + seed * 31 % 150, 120))
     picture.paste((200, seed * 5 % 255, 90), (20, 20, 60 + seed, 80))
-    marker.draw(picture, labels)
+    marker.draw_marker(picture, labels)
     file = io.BytesIO()
     picture.save(file, "PNG")
     return file.getvalue()
