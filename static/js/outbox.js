@@ -5,6 +5,7 @@ const user = strip?.dataset.user;
 const prefix = `loupe.unsent.${user}.`;
 const PATIENCE = 10_000; // ms until a server that says nothing counts as none
 const QUIET = 1000; // ms in which nobody needs to be told
+const REMEMBERED = 60_000; // ms for which other windows can see that a decision has been sent
 let lock = null;
 
 function listKept() {
@@ -73,13 +74,30 @@ function explain(error) {
   return REASONS[error.message] ?? REASONS[error.name] ?? "No connection.";
 }
 
+// Locks are in order between windows, localStorage is not: Chromium passes a removal on with a delay, and a window that
+// has just got its turn still read what was gone in a quarter of 150 tries. So a sent decision keeps its lock for a while.
+function sendOnce(key, work) {
+  if (!navigator.locks) {
+    return work();
+  }
+  return new Promise((resolve, reject) => {
+    const request = navigator.locks.request(`loupe.sent.${key}`, { ifAvailable: true }, async (lock) => {
+      resolve(lock && (await work()));
+      await new Promise((done) => setTimeout(done, lock ? REMEMBERED : 0));
+    });
+    // After a fault the lock has been given back by then: the decision has to be tried again.
+    request.catch(reject);
+  });
+}
+
 // Return how many were recorded. Throws what hinders the rest.
 async function sendKept() {
   let sent = 0;
   for (const key of listKept()) {
     const item = readKept(key);
-    if (item) {
-      const { isOk, text } = await post(item);
+    const answer = item && (await sendOnce(key, () => post(item)));
+    if (answer) {
+      const { isOk, text } = answer;
       sent += isOk && !item.isSkip;
       if (!isOk && !item.isSkip) {
         listRefused(item, text);

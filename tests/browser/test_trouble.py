@@ -21,6 +21,7 @@ from tests.conftest import PASSWORD
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Make = Callable[..., Review]
+LOADED = 30_000  # ms until a loaded machine has sent three decisions
 DECISIONS = re.compile(r"/reviews/[0-9a-f-]{36}/decisions/$")
 
 
@@ -130,8 +131,13 @@ def test_unsent_decisions_are_named_with_a_button_while_the_server_has_a_fault(
     forgive(faults, "503")
 
 
+@pytest.mark.parametrize("is_lagging", [False, True], ids=["shared storage", "lagging storage"])
 def test_two_windows_send_each_kept_decision_once(
-    page_of: PageOf, moderator: User, waiting: list[Review], faults: list[str]
+    is_lagging: bool,
+    page_of: PageOf,
+    moderator: User,
+    waiting: list[Review],
+    faults: list[str],
 ) -> None:
     page = page_of(moderator)
     context = page.context
@@ -147,6 +153,9 @@ def test_two_windows_send_each_kept_decision_once(
         lambda request: posted.append(request.url) if DECISIONS.search(request.url) else None,
     )
     first, second = context.new_page(), context.new_page()
+    if is_lagging:
+        # The second window never learns from the storage that the first has sent them.
+        first.add_init_script("Storage.prototype.removeItem = () => {}")
     first.goto("/")
     for _ in range(100):
         if held:
@@ -154,12 +163,14 @@ def test_two_windows_send_each_kept_decision_once(
         first.wait_for_timeout(20)
 
     second.goto("/")
-    expect(second.locator("#outbox")).to_contain_text("3 unsent decisions: sending…")
+    expect(second.locator("#outbox")).to_contain_text(
+        "3 unsent decisions: sending…", timeout=LOADED
+    )
     assert len(posted) == 1, "the second window waits for its turn"
     held[0].continue_()
 
-    expect(first.locator("#outbox")).to_contain_text("3 decisions sent")
-    expect(second.locator("#outbox")).to_be_hidden()
+    expect(first.locator("#outbox")).to_contain_text("3 decisions sent", timeout=LOADED)
+    expect(second.locator("#outbox")).to_be_hidden(timeout=LOADED)
     assert len(posted) == 3
     assert len(verdicts()) == 3
     forgive(faults)
