@@ -31,7 +31,7 @@ class PasswordChange(PasswordChangeView):
 
     def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
         response = super().form_valid(form)
-        messages.success(self.request, "Password changed. Every other session of yours has ended.")
+        messages.success(self.request, "Password changed. All your other sessions have ended.")
         return response
 
     def form_invalid(self, form: PasswordChangeForm) -> HttpResponse:

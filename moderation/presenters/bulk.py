@@ -279,9 +279,7 @@ def _gone(reviews: Sequence[Review]) -> str:
     shown = ", ".join(names[: batches.NAMED_MAX]) + (
         " and others" if len(names) > batches.NAMED_MAX else ""
     )
-    return (
-        f"{len(names)} left out, because you do not hold them any more: {shown}." if names else ""
-    )
+    return f"{len(names)} left out, because you no longer hold them: {shown}." if names else ""
 
 
 def previewed(

@@ -76,7 +76,7 @@ def _line(decision: Decision, user: User, is_newest: bool) -> HistoryRow:
     if not decision.may_be_reversed_by(user):
         why_not, brief = desk.explain_irreversible(decision, user), _brief(decision)
     elif not is_newest:
-        why_not, brief = desk.SUPERSEDED, "decided anew since"
+        why_not, brief = desk.SUPERSEDED, "decided again since"
     elif not user.has_perm("moderation.decide_escalated_review"):
         seconds = max(0, int((decision.created_at + UNDO_WINDOW - timezone.now()).total_seconds()))
     return HistoryRow(decision=decision, why_not=why_not, brief=brief, seconds=seconds)
@@ -88,7 +88,7 @@ def _brief(decision: Decision) -> str:
     if hasattr(decision, "reversed_by"):
         by = decision.reversed_by
         return f"reversed by {by.reviewer_name}, {by.created_at:%H:%M}"
-    return "undo is over"
+    return "undo window is over"
 
 
 def own_figures(user: User) -> OwnStats:

@@ -154,7 +154,7 @@ def _limits(run: RunSummary) -> str:
 def _unseen(covers: tuple[tuple[str, str], ...]) -> str:
     """Build the text of ``_limits``. Cached: it depends only on the coverage."""
     if not covers:
-        return "Names no category, so its silence is about none in particular."
+        return "Reports no categories, so a clean result covers none in particular."
     how_far = dict(covers)
     seen = [category for category in taxonomy.L1 if category.slug in how_far]
     unseen = [category for category in taxonomy.L1 if category.slug not in how_far]
@@ -162,13 +162,13 @@ def _unseen(covers: tuple[tuple[str, str], ...]) -> str:
     all_partly = len(partly) == len(seen)
     sentences = []
     if len(seen) <= FEW:
-        sentences.append(f"Sees only{', and in part' if all_partly else ''}: {_list(seen)}.")
+        sentences.append(f"Detects only{', and in part' if all_partly else ''}: {_list(seen)}.")
     elif unseen:
-        sentences.append(f"Cannot see: {_list(unseen)}.")
+        sentences.append(f"Does not detect: {_list(unseen)}.")
     if partly and not all_partly:
-        sentences.append(f"Sees in part: {_list(partly)}.")
+        sentences.append(f"Detects in part: {_list(partly)}.")
     elif all_partly and len(seen) > FEW:
-        sentences.append("Sees the rest in part.")
+        sentences.append("Detects the rest in part.")
     return " ".join(sentences)
 
 

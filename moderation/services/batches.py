@@ -68,7 +68,7 @@ def decide_many(
     Raises NotPermittedError, or InvalidDecisionError if the verdict is invalid for all.
     """
     if not user.has_perm("moderation.decide_review"):
-        raise desk.NotPermittedError("You may look at reviews but not decide them.")
+        raise desk.NotPermittedError("You can view but not decide.")
     batch = batch or uuid4()
     locked = _lock(review.pk for review in reviews)
     if (before := _find_repeated(batch, user)) is not None:
@@ -136,13 +136,13 @@ def _lock(primary_keys: Iterable[int]) -> list[Review]:
 def _find_repeated(batch: UUID, user: User) -> Outcome | None:
     done = list(Decision.objects.of_batch(batch))
     if any(decision.reviewer_id != user.pk for decision in done):
-        raise desk.InvalidDecisionError("This batch's name belongs to another one.")
+        raise desk.InvalidDecisionError("This id belongs to another batch.")
     return Outcome(batch=batch, done=done) if done else None
 
 
 def _explain_refusal(decisions: Sequence[Decision], user: User) -> str:
     if all(hasattr(decision, "reversed_by") for decision in decisions):
-        return "All of these have been taken back already."
+        return "All of these decisions have been reversed already."
     if any(decision.reviewer_id != user.pk for decision in decisions):
         return "Somebody else's decisions can only be reversed by a senior moderator."
-    return "The time to undo is over. A senior moderator can reverse these decisions."
+    return "The undo window is over. A senior moderator can reverse these decisions."

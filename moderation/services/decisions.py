@@ -63,10 +63,10 @@ _LOCKED_AND_HELD = PreparedQuery(
 )
 VERDICTS = frozenset(STATUS_AFTER)  # the verdicts that a person may give
 SECONDS_MAX = Decimal(3600)
-OWN_REQUEST = "You asked for this image, so somebody else decides it."
-PARTY = "You gave one of the two opinions on this image, so another senior moderator settles it."
-DISPUTED = "Somebody else judged this image differently, so a senior moderator settles it."
-SUPERSEDED = "This decision is not the last one on its image any more."
+OWN_REQUEST = "You requested this image, so somebody else decides it."
+PARTY = "You gave one of the two opinions on this image, so another senior moderator decides it."
+DISPUTED = "Another person decided this image differently, so a senior moderator decides it."
+SUPERSEDED = "This is no longer the last decision on its image."
 
 
 class DecisionError(Exception):
@@ -284,7 +284,7 @@ def _find_repeated(uuid: UUID | None, review: Review | ReviewRef, user: User) ->
     """
     before = Decision.objects.filter(uuid=uuid).select_related("review").first() if uuid else None
     if before is not None and (before.review.uuid, before.reviewer_id) != (review.uuid, user.pk):
-        raise InvalidDecisionError("This decision's name belongs to another decision.")
+        raise InvalidDecisionError("This id belongs to another decision.")
     return before
 
 
@@ -304,7 +304,7 @@ def reverse(
         raise NotPermittedError(explain_irreversible(decision, user))
     _require_distance(review, decision, user)
     if decision.reviewer_id != user.pk and not note.strip():
-        raise InvalidDecisionError("Say why you reverse a decision that is not yours.")
+        raise InvalidDecisionError("Give a reason for reversing another person's decision.")
     if decision.pk not in find_reversible(Decision.objects.effective_for(review)):
         raise ConflictError(SUPERSEDED)
     reversal = record_decision(
@@ -385,7 +385,7 @@ def find_undoable(*, user: User) -> Decision | None:
 
 def _require_rank(review: Review, user: User) -> None:
     if not user.has_perm("moderation.decide_review"):
-        raise NotPermittedError("You may look at reviews but not decide them.")
+        raise NotPermittedError("You can view but not decide.")
     if review.status == Status.ESCALATED and not user.has_perm(
         "moderation.decide_escalated_review"
     ):
@@ -435,17 +435,17 @@ def _explain_conflict(review: Review, user: User) -> str:
             f"{review.claimed_by.get_username()} has taken this review, until"
             f" {review.claimed_until:%H:%M:%S} UTC."
         )
-    return "Your claim on this review has lapsed. Take it again to decide it."
+    return "Your claim on this review has expired. Take it again to decide it."
 
 
 def explain_irreversible(decision: Decision, user: User) -> str:
     """Return a message for a decision that the user may not reverse."""
     if decision.verdict == Verdict.REVERSE:
-        return "A reversal cannot be reversed. Decide the image anew."
+        return "A reversal cannot be reversed. Decide the image again."
     if hasattr(decision, "reversed_by"):
         return "This decision has been reversed already."
     if decision.reviewer_id != user.pk and decision.review.is_own_request_of(user):
         return OWN_REQUEST
     if decision.reviewer_id != user.pk:
         return "Somebody else's decision can only be reversed by a senior moderator."
-    return "The time to undo is over. A senior moderator can reverse this decision."
+    return "The undo window is over. A senior moderator can reverse this decision."

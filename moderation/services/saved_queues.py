@@ -24,11 +24,11 @@ def save(*, user: User, queue: Queue, name: str, is_shared: bool = False) -> Sav
     """
     if is_shared and not queues.may_share(user):
         raise decisions.NotPermittedError(
-            "Only seniors and policy leads save queues for everybody."
+            "Only senior moderators and policy leads can save queues for everybody."
         )
     if not queue.is_narrowed:
         raise decisions.InvalidDecisionError(
-            "Set a filter first: without one, this is the queue that everybody has."
+            "Set a filter first: without one, this is the standard queue."
         )
     if user.saved_queues.count() >= SAVED_MAX:
         raise decisions.InvalidDecisionError(

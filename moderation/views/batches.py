@@ -54,11 +54,11 @@ def batch_reverse(request: DeskRequest, uuid: UUID) -> HttpResponse:
             return show(request, options, status=status, problem=problem)
         return _page(request, uuid, status=status, problem=problem)
     if options is not None:
-        return finish(request, options, outcome, "Taken back:")
+        return finish(request, options, outcome, "Reversed:")
     count = len(outcome.done)
     said = (
-        f"Taken back: {count} decision{'' if count == 1 else 's'}. The images wait again, and you"
-        " hold them."
+        f"Reversed: {count} decision{'' if count == 1 else 's'}. The images are "
+        "open again, and you hold them."
     )
     messages.info(request, " ".join(filter(None, (said, outcome.sentence))))
     return SeeOther(reverse("moderation:batch-detail", args=[uuid]))

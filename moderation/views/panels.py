@@ -99,8 +99,8 @@ def go_on(request: DeskRequest, queue: Queue) -> HttpResponse:
     )
     if review is None:
         withheld = (
-            " What you asked for yourself, and what you are half of a disagreement about, others"
-            " decide."
+            " Images that you requested, and disagreements that you are part of, are "
+            "decided by others."
         )
         reason = withheld if queue.withholds(request.user) else ""
         messages.info(request, f"Nothing is left for you in “{queue.name}”.{reason}")

@@ -68,5 +68,5 @@ def check(request: HttpRequest, slug: str) -> HttpResponse:
         messages.error(request, f"The check of {service.label} failed. {error}")
     else:
         health.record_success(slug)
-        messages.success(request, f"{service.label} answers, and takes the key.")
+        messages.success(request, f"{service.label} responds and accepts the key.")
     return redirect("providers")

@@ -37,7 +37,7 @@ def undo(request: DeskRequest) -> HttpResponse:
     decision = decisions.find_undoable(user=request.user)
     if decision is not None:
         return _reverse(request, decision)
-    sentence = "There is nothing of yours left to undo."
+    sentence = "You have nothing left to undo."
     try:
         review = get_review_for(request.user, UUID(request.POST.get("review", "")))
     except ValueError:
@@ -61,7 +61,7 @@ def _reverse(request: DeskRequest, decision: Decision) -> HttpResponse:
         return refuse(request, decision.review, queue, error)
     if not is_deck(request):
         messages.info(
-            request, f"Taken back: {decision.past_tense}. The image waits again, and you hold it."
+            request, f"Reversed: {decision.past_tense}. The image is open again, and you hold it."
         )
     return arrive(request, decision.review, queue)
 

@@ -27,7 +27,7 @@ def quality(request: DeskRequest) -> HttpResponse:
         user.has_perm("moderation.decide_escalated_review")
         or user.has_perm("moderation.activate_policy")
     ):
-        raise PermissionDenied("Quality is for seniors and policy leads.")
+        raise PermissionDenied("Quality is for senior moderators and policy leads.")
     wish = request.GET.get("days", "")
     days = int(wish) if wish in {str(period) for period in PERIODS} else PERIODS[1]
     return render(request, "moderation/quality.html", figures(days))

@@ -50,9 +50,7 @@ def _by_picture(request: DeskRequest) -> HttpResponse:
     except imaging.UnreadableImageError as error:
         return _refused(request, str(error), status=422)
     except imaging.DecoderUnavailableError:
-        return _refused(
-            request, "Pictures cannot be read at the moment. Try again in a minute.", status=503
-        )
+        return _refused(request, "Pictures cannot be read now. Try again in a minute.", status=503)
     return SeeOther(f"{reverse('moderation:search')}?like={like}")
 
 

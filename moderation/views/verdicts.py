@@ -37,9 +37,9 @@ def parse_verdict(data: QueryDict, *, wants_reason: bool = True) -> ParsedVerdic
             f"A note has at most {NOTE_MAX} characters. This one has {len(note)}."
         )
     if "\0" in note:
-        raise decisions.InvalidDecisionError("The note holds a character that is no text.")
+        raise decisions.InvalidDecisionError("The note contains an invalid character.")
     if verdict == Verdict.ESCALATE and wants_reason and not note:
-        raise decisions.InvalidDecisionError("Say why a senior moderator should look at it.")
+        raise decisions.InvalidDecisionError("Give a reason for the senior moderator.")
     return {
         "verdict": Verdict(verdict),
         "categories": data.getlist("categories"),
@@ -62,4 +62,4 @@ def _decision_uuid(text: str) -> UUID | None:
     try:
         return UUID(text) if text else None
     except ValueError:
-        raise decisions.InvalidDecisionError("The decision's name is no UUID.") from None
+        raise decisions.InvalidDecisionError("The decision's id is not a UUID.") from None

@@ -254,12 +254,12 @@ def test_lists_on_today_wait_while_somebody_is_in_them(
     page.goto("/")
     poll = "htmx.ajax('GET', '/', {source: '[hx-get=\"/\"]', swap: 'none'})"
     judge(waiting[0], moderator, "approve")
-    page.get_by_text("You have not decided anything yet.").hover()
+    page.get_by_text("You have made no decisions yet.").hover()
 
     page.evaluate(poll)
 
     expect(page.locator("#n-approve")).to_have_text("1")
-    expect(page.get_by_text("You have not decided anything yet.")).to_be_visible()
+    expect(page.get_by_text("You have made no decisions yet.")).to_be_visible()
     page.get_by_role("heading", name="Today", exact=True).hover()
     page.evaluate(poll)
     expect(page.locator("#recent")).to_contain_text(waiting[0].asset.short_id)

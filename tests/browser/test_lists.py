@@ -144,7 +144,7 @@ def test_an_empty_history_is_read_across_the_page(page_of: PageOf, moderator: Us
     page = page_of(moderator)
     page.goto("/history/")
 
-    title = page.get_by_text("You have not decided anything yet")
+    title = page.get_by_text("You have made no decisions yet")
     box = title.bounding_box()
     assert box is not None
     assert box["width"] > 200

@@ -104,7 +104,7 @@ def test_an_escalation_asks_for_its_reason(
     claim(page)
 
     press(page, "Control+a", "e")
-    expect(page.get_by_label("Why a senior should look")).to_be_focused()
+    expect(page.get_by_label("Reason for the senior moderator")).to_be_focused()
     press(page, "Enter")
     assert verdicts() == [], "a reason is required"
     page.keyboard.type("Same face in all")
@@ -404,5 +404,5 @@ def test_without_a_script_it_is_a_form(
         reviews[place].pk for place in (1, 4, 5)
     ]
     page.get_by_role("button", name="Undo all 3").click()
-    expect(page.get_by_text("They wait again, and you hold them.")).to_be_visible()
+    expect(page.get_by_text("They are open again, and you hold them.")).to_be_visible()
     assert Review.objects.waiting().count() == 6

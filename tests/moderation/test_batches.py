@@ -178,7 +178,7 @@ def test_an_escalation_of_many_needs_a_reason_and_keeps_the_preview(
 
     assert "required autofocus" in previewed.content.decode()
     assert refused.status_code == 422
-    assert "Say why a senior moderator should look at it." in refused.content.decode()
+    assert "Give a reason for the senior moderator." in refused.content.decode()
     assert set(named(refused.content.decode(), "review")) == {str(one.uuid) for one in three[:2]}
     assert statuses(three) == ["pending"] * 3
     confirm(browser, refused, note="Same face in both")
@@ -235,7 +235,7 @@ def test_what_changed_meanwhile_is_left_out_and_named(
     assert response.status_code == 200
     assert statuses(three) == ["pending", "rejected", "approved"]
     assert "Approved 1 image." in text
-    assert f"2 left out. {three[0].asset.short_id}: Your claim on this review has lapsed." in text
+    assert f"2 left out. {three[0].asset.short_id}: Your claim on this review has expired." in text
     assert f"{three[1].asset.short_id}: Already rejected (Gambling) by other at" in text
     assert Decision.objects.count() == 2
 
@@ -253,7 +253,7 @@ def test_when_nothing_is_left_it_is_a_conflict(browser: Client, three: list[Revi
         {"verdict": "approve", "tile": [str(three[0].uuid)], "shown": [str(three[0].uuid)]},
     )
     assert again.status_code == 422
-    assert f"you do not hold them any more: {three[0].asset.short_id}" in again.content.decode()
+    assert f"you no longer hold them: {three[0].asset.short_id}" in again.content.decode()
 
 
 def test_sent_twice_it_is_done_once(browser: Client, three: list[Review], moderator: User) -> None:

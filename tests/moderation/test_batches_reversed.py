@@ -43,7 +43,7 @@ def test_a_batch_is_taken_back_as_one(
     assert where == f"{ADDRESS}?size=s&batch={reversals[0].batch}"
     text = sheet(browser, where)
     assert len(named(text, "tile")) == 3
-    assert "They wait again, and you hold them." in text
+    assert "They are open again, and you hold them." in text
     assert "Undo all" not in text
     assert the_record_explains_every_status()
 
@@ -59,11 +59,11 @@ def test_what_was_decided_anew_stays(browser: Client, three: list[Review], senio
     response = browser.post(f"/batches/{batch}/reversal/")
 
     assert "Undo 2" in page
-    assert "of 3; the others have been taken back or decided anew." in page
+    assert "of 3; the others have been reversed or decided again." in page
     assert response["Location"] == f"/batches/{batch}/"
     assert statuses(three) == ["rejected", "pending", "pending"]
     text = browser.get(response["Location"]).content.decode()
-    assert "Taken back: 2 decisions." in text
+    assert "Reversed: 2 decisions." in text
     assert (
         f"1 left out. {three[0].asset.short_id}: This decision has been reversed already." in text
     )
@@ -84,10 +84,10 @@ def test_a_decision_that_another_one_followed_is_left_out(
     page = browser.get(f"/batches/{batch}/").content.decode()
     browser.post(f"/batches/{batch}/reversal/")
 
-    assert "Decided anew" in page
+    assert "Decided again" in page
     assert statuses(three[:2]) == ["approved", "pending"]
     assert (
-        "is not the last one on its image any more"
+        "is no longer the last decision on its image"
         in browser.get(f"/batches/{batch}/").content.decode()
     )
 
@@ -112,15 +112,15 @@ def test_after_the_undo_window_a_senior_takes_it_back_with_a_reason(
     said = client_of(senior).post(f"{address}reversal/", {"note": "the wrong sheet"})
 
     assert (late.status_code, strange.status_code, silent.status_code) == (403, 403, 422)
-    assert "The time to undo is over." in late.content.decode()
+    assert "The undo window is over." in late.content.decode()
     assert "only be reversed by a senior" in strange.content.decode()
-    assert "Say why" in silent.content.decode()
-    assert "Nothing of it can be taken back by you." in browser.get(address).content.decode()
+    assert "Give a reason for reversing" in silent.content.decode()
+    assert "You cannot reverse this batch." in browser.get(address).content.decode()
     assert said.status_code == 303
     assert statuses(three) == ["pending"] * 3
     again = client_of(senior).post(f"{address}reversal/", {"note": "again"})
     assert again.status_code == 403
-    assert "taken back already" in again.content.decode()
+    assert "have been reversed already" in again.content.decode()
     assert Decision.objects.count() == 6
 
 
@@ -135,7 +135,7 @@ def test_a_reversal_on_the_sheet_that_comes_too_late_is_refused_there(
     )
 
     assert response.status_code == 403
-    assert "The time to undo is over." in response.content.decode()
+    assert "The undo window is over." in response.content.decode()
     assert len(named(response.content.decode(), "tile")) == 2
 
 

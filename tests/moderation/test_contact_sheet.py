@@ -415,9 +415,7 @@ def test_what_a_group_has_lost_since_it_was_shown_is_left_out_and_named(
     text = response.content.decode()
     kept = [str(one.uuid) for one in group if one != group[lost]]
     assert named(text, "review") == kept
-    assert (
-        f"1 left out, because you do not hold them any more: {group[lost].asset.short_id}." in text
-    )
+    assert f"1 left out, because you no longer hold them: {group[lost].asset.short_id}." in text
 
 
 def test_the_rest_names_what_a_group_has_lost_but_nothing_of_what_was_selected(
@@ -436,4 +434,4 @@ def test_the_rest_names_what_a_group_has_lost_but_nothing_of_what_was_selected(
 
     text = response.content.decode()
     assert named(text, "review") == [str(rest[0].uuid), str(rest[2].uuid)]
-    assert f"1 left out, because you do not hold them any more: {rest[1].asset.short_id}." in text
+    assert f"1 left out, because you no longer hold them: {rest[1].asset.short_id}." in text

@@ -36,7 +36,7 @@ from tests.moderation.second_opinion_helpers import judge
 
 Ask = Callable[..., GenerationRequest]
 QUEUES, POLICY, RECORD, OPERATIONS = (
-    "Waiting for a person",
+    "Waiting for a moderator",
     "Policy in force",
     "The record",
     "Operations",
@@ -53,10 +53,10 @@ def number(text: str, place: str) -> str:
     ("who", "shown"),
     [
         ("moderator", {QUEUES}),
-        ("senior", {QUEUES, "For seniors"}),
+        ("senior", {QUEUES, "For senior moderators"}),
         ("lead", {POLICY, RECORD}),
         ("auditor", {RECORD}),
-        ("admin", {QUEUES, "For seniors", POLICY, OPERATIONS}),
+        ("admin", {QUEUES, "For senior moderators", POLICY, OPERATIONS}),
     ],
 )
 def test_everybody_finds_what_their_role_calls_for(
@@ -66,7 +66,7 @@ def test_everybody_finds_what_their_role_calls_for(
 
     assert {
         part
-        for part in (QUEUES, "For seniors", POLICY, RECORD, OPERATIONS)
+        for part in (QUEUES, "For senior moderators", POLICY, RECORD, OPERATIONS)
         if f">{part}</h2>" in text
     } == shown
     assert ">Running</h2>" in text
@@ -130,7 +130,7 @@ def test_the_poll_brings_the_day_and_the_lists_too(
     ]
     assert decision.review.asset.short_id in recent
     assert (
-        "Nothing went wrong since yesterday."
+        "No errors since yesterday."
         in text[text.index('id="world" data-waits hx-swap-oob="true"') :]
     )
     for place in ("recent", "world"):
@@ -181,7 +181,7 @@ def test_an_auditor_sees_how_long_the_record_is_and_when_it_was_verified(
 ) -> None:
     client = client_of(auditor)
     judge(make_review(), moderator, "approve")
-    assert "never; <code>" in client.get("/").content.decode()
+    assert "never; run <code>" in client.get("/").content.decode()
 
     call_command("verify_decisions", verbosity=0)
 
@@ -222,18 +222,18 @@ def test_an_operator_sees_whether_a_worker_lives(
     client_of: As, admin: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = client_of(admin)
-    assert ">Silent<" in client.get("/").content.decode()
+    assert ">Not running<" in client.get("/").content.decode()
 
     monkeypatch.setattr(jobs, "REGISTRY", {})
     monkeypatch.setattr(scheduler, "close_old_connections", lambda: None)
     scheduler.Scheduler()._tick()
 
     text = client.get("/").content.decode()
-    assert ">Alive<" in text
+    assert ">Running<" in text
     assert jobs.HOST in text
     later = timezone.now() + JobSlot.LEASE + timedelta(seconds=1)
     monkeypatch.setattr(timezone, "now", lambda: later)
-    assert ">Silent<" in client.get("/").content.decode()
+    assert ">Not running<" in client.get("/").content.decode()
 
 
 def test_a_heartbeat_is_one_row_and_no_pump_may_take_its_name(db: None) -> None:

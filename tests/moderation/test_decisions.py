@@ -168,7 +168,7 @@ def test_a_lost_claim_keeps_what_was_chosen(
     again = client.post(reverse("moderation:review-claim", args=[review.uuid]), given, headers=HTMX)
 
     assert lapsed.status_code == 409
-    assert "has lapsed" in lapsed.content.decode()
+    assert "has expired" in lapsed.content.decode()
     assert 'value="violence.weapons"' in lapsed.content.decode()
     assert "Blade" in again.content.decode()
     assert (
@@ -210,7 +210,7 @@ def test_a_skipped_image_stays_away_until_asked_for(
         )
 
     assert response["HX-Redirect" if htmx else "Location"] == "/queues/waiting/"
-    assert "Look at them again" in client.get("/queues/waiting/").content.decode()
+    assert "Show them again" in client.get("/queues/waiting/").content.decode()
     assert start(client)["Location"] == "/queues/waiting/"
     assert start(client, data={"again": "1"})["Location"] == page_of(first, "waiting")
     assert Decision.objects.count() == 0
@@ -265,7 +265,7 @@ def test_nothing_to_undo_is_said(client_of: As, make_review: Make, moderator: Us
     leaves = client.post(reverse("moderation:undo"))
 
     assert stays.status_code == 409
-    assert b"nothing of yours left to undo" in stays.content
+    assert b"You have nothing left to undo" in stays.content
     assert leaves["Location"] == reverse("home")
 
 

@@ -76,7 +76,7 @@ def test_a_lapsed_claim_frees_the_review_and_bars_the_one_who_held_it_once_anoth
     with pytest.raises(decisions.ConflictError, match="other has taken this review"):
         decisions.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
     decisions.skip(review=review, user=other_moderator)
-    with pytest.raises(decisions.ConflictError, match="lapsed"):
+    with pytest.raises(decisions.ConflictError, match="expired"):
         decisions.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
 
 
@@ -237,9 +237,9 @@ def test_after_the_undo_window_only_a_senior_reverses(
     with monkeypatch.context() as clock:
         clock.setattr(timezone, "now", lambda: later)
         assert decisions.find_undoable(user=moderator) is None
-        with pytest.raises(decisions.NotPermittedError, match="time to undo is over"):
+        with pytest.raises(decisions.NotPermittedError, match="undo window is over"):
             decisions.reverse(decision=decision, user=moderator)
-        with pytest.raises(decisions.InvalidDecisionError, match="Say why"):
+        with pytest.raises(decisions.InvalidDecisionError, match="Give a reason"):
             decisions.reverse(decision=decision, user=senior)
         assert decisions.reverse(decision=decision, user=senior, note="the flag is historical").note
 

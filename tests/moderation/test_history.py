@@ -72,8 +72,8 @@ def test_the_way_back_is_open_for_ten_minutes_with_the_time_left(
         text = client.get(HISTORY).content.decode()
 
     assert "data-reverses" not in text
-    assert "The time to undo is over." in text
-    assert ">undo is over<" in text
+    assert "The undo window is over." in text
+    assert ">undo window is over<" in text
 
 
 def test_a_row_reverses_its_decision_without_any_script(
@@ -112,8 +112,8 @@ def test_what_cannot_be_taken_back_says_why(
     rows = rows_of(client_of(moderator).get(HISTORY).content.decode())
 
     assert fallen.review.asset.short_id in rows[0]
-    assert "not the last one on its image any more" in rows[0]
-    assert "not the last one on its image any more" in rows[1]
+    assert "no longer the last decision on its image" in rows[0]
+    assert "no longer the last decision on its image" in rows[1]
     assert "has been reversed already" in rows[2]
     assert "reversed by senior" in rows[2]
     assert not [row for row in rows if "data-reverses" in row]
@@ -198,4 +198,4 @@ def test_a_taken_back_second_opinion_does_not_count(
 
 
 def test_an_empty_past(client_of: As, auditor: User) -> None:
-    assert "You have not decided anything yet" in client_of(auditor).get(HISTORY).content.decode()
+    assert "You have made no decisions yet" in client_of(auditor).get(HISTORY).content.decode()

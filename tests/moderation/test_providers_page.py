@@ -78,7 +78,7 @@ def test_it_says_what_is_a_sandbox_and_what_is_off(
     settings.IMAGE_PROVIDERS, settings.NANOGPT, settings.SCENARIO = {}, None, None
     text = page(operator)
     assert text.count('data-status="cancelled">Off<') == 3
-    assert "Set NOVITA_API_KEY to switch it on." in text
+    assert "Set NOVITA_API_KEY to turn it on." in text
     assert "Check the key" not in text
 
 
@@ -103,7 +103,7 @@ def test_a_configured_provider_shows_its_host_and_never_its_key(
     assert "canary" not in text
     assert '<span class="num">20</span>, <span class="num">12</span> left now' in text
     rates.hold_provider("novita", timedelta(minutes=3), per_minute=20)
-    assert "It is left alone until" in page(operator)
+    assert "Paused until" in page(operator)
 
 
 def test_it_counts_images_and_money_with_unknown_outcomes_as_spent(
@@ -253,7 +253,7 @@ def test_the_button_makes_one_harmless_call(
         ("scenario", "Scenario"),
     ):
         response = operator.post(reverse("provider-check", args=[slug]), follow=True)
-        assert f"{label} (sandbox) answers, and takes the key." in response.content.decode(), slug
+        assert f"{label} (sandbox) responds and accepts the key." in response.content.decode(), slug
         assert ProviderState.objects.get(slug=slug).last_success_at is not None
 
     entry["OPTIONS"]["api_key"] = "invalid"

@@ -218,7 +218,7 @@ def test_only_seniors_and_leads_save_for_everybody(
     assert "is_shared" not in text_of(client_of(moderator), DRINKS)
     refused = client_of(moderator).post(SAVE, shared)
     assert refused.status_code == 403
-    assert "Only seniors and policy leads" in refused.content.decode()
+    assert "Only senior moderators and policy leads" in refused.content.decode()
     for person in (senior, lead):
         assert "is_shared" in text_of(client_of(person), DRINKS)
         assert client_of(person).post(SAVE, shared).status_code == 303

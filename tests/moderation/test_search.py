@@ -66,7 +66,7 @@ def test_before_a_search_the_page_says_what_can_be_typed(
     prompted("a harbour")
     response = look(client)
 
-    assert "What the box understands" in text_of(response)
+    assert "Search syntax" in text_of(response)
     assert found(response) == []
 
 
@@ -214,7 +214,7 @@ def test_the_hash_of_a_file_and_of_its_rendition(client: Client, make_review: Ma
     assert found(response) == short(review)
     assert "The same picture" in text_of(response)
     assert found(look(client, review.asset.source_sha256.upper())) == short(review)
-    assert "No image is or looks like it" in text_of(look(client, "0" * 64))
+    assert "No identical or similar image" in text_of(look(client, "0" * 64))
 
 
 # --- Filters ---

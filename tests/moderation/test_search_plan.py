@@ -162,7 +162,7 @@ def test_a_window_that_ends_says_so_and_leads_on(
     response = look(client, "-harbour", status="pending")
 
     assert found(response) == []
-    assert "Nothing yet. 4 images were looked through, back to " in text_of(response)
+    assert "Nothing yet. 4 images were searched, back to " in text_of(response)
     address = response.context["page"].further
     pages = 0
     while "Search further back" in text_of(response):

@@ -248,7 +248,7 @@ def test_a_lapsed_second_opinion_tells_nothing(
 
     panel = late.content.decode().split('id="rail"')[0]
     assert late.status_code == 409
-    assert "has lapsed" in panel
+    assert "has expired" in panel
     assert NOTE not in panel
     assert "ejected" not in panel
 

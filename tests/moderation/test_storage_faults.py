@@ -148,7 +148,7 @@ def test_today_and_the_probe_say_what_fails_and_what_to_do(
 ) -> None:
     storage_checks.start_host()
     assert probe() == (200, "ok")
-    assert "Nothing went wrong" in client_of(moderator).get("/").content.decode()
+    assert "No errors since" in client_of(moderator).get("/").content.decode()
 
     storage_checks.record_failure(
         StorageUnavailableError(storage_checks.explain_error(OSError(errno.ENOSPC, "")))
@@ -163,7 +163,7 @@ def test_today_and_the_probe_say_what_fails_and_what_to_do(
         f"On {storage_checks.HOST}: Images cannot be stored: the disk is full. To do: make room"
         in page
     )
-    assert "Nothing went wrong" not in page
+    assert "No errors since" not in page
     assert ">Failing<" in client_of(admin).get("/").content.decode()
 
 

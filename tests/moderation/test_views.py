@@ -220,10 +220,10 @@ def test_labels_say_what_a_source_cannot_see(
 
     text = client_of(moderator).get(page_of(review)).content.decode()
 
-    assert "Sees only, and in part: Explicit." in text
+    assert "Detects only, and in part: Explicit." in text
     assert "NSFW score" in text
     assert "It was asleep." in text
-    assert "Could not judge" in text
+    assert 'data-status="failed">Failed<' in text
 
 
 # --- Claims ---
@@ -271,7 +271,7 @@ def test_somebody_elses_image_is_shown_but_not_given(
     page = client.get(page_of(review))
     claim = client.post(reverse("moderation:review-claim", args=[review.uuid]), headers=HTMX)
 
-    assert b"<bdi>other</bdi> is deciding this one." in page.content
+    assert b"<bdi>other</bdi> is deciding this image." in page.content
     assert claim.status_code == 409
     assert claim["HX-Retarget"] == "#panel"
     assert b"other has taken this review" in claim.content

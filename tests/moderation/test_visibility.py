@@ -155,7 +155,7 @@ def test_while_it_is_held_no_other_page_tells(
     assert_blind(plain)
     assert held.asset.short_id not in record
     assert pair[1].asset.short_id in record
-    assert "is left out here" in record
+    assert "hidden: you hold" in record
     assert images.count('data-status="hidden"') == 1
     # The sibling is not held, so its own page tells; its strip does not tell about the held one.
     assert sibling.count('data-status="hidden"') == 1

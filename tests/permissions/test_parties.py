@@ -27,7 +27,7 @@ from tests.moderation.api.calls import CLEAN, classify, data_url
 pytestmark = pytest.mark.django_db
 ClientOf = Callable[[User], Client]
 Make = Callable[..., Any]
-OWN = "You asked for this image, so somebody else decides it."
+OWN = "You requested this image, so somebody else decides it."
 
 
 def start(browser: Client, slug: str = "waiting") -> str:
@@ -62,7 +62,7 @@ def test_an_image_is_not_dealt_to_who_asked_for_it(
 ) -> None:
     browser = client_of(moderator)
     answer = browser.post(reverse("moderation:claim-next", args=["waiting"]), follow=True)
-    assert "What you asked for yourself" in answer.content.decode()
+    assert "Images that you requested" in answer.content.decode()
 
     unknown = make_review()
     Review.objects.filter(pk=of_moderator.pk).update(risk=100)
@@ -91,7 +91,7 @@ def test_the_panel_says_why_and_a_verdict_is_refused(
 ) -> None:
     browser = client_of(moderator)
     page = page_of(browser, of_moderator)
-    assert "You asked for this image." in page
+    assert "You requested this image." in page
     assert 'value="approve"' not in page
     assert "Take it" not in page
 
@@ -264,7 +264,7 @@ def test_a_senior_does_not_settle_what_they_are_half_of(
     )
     page = page_of(browser, dispute)
     assert "You gave one of the two opinions." in page
-    assert "Another senior moderator settles it: <bdi>other-senior</bdi>." in page
+    assert "Another senior moderator decides it: <bdi>other-senior</bdi>." in page
     assert browser.post(reverse("moderation:review-claim", args=[dispute.uuid])).status_code == 403
     Review.objects.filter(pk=dispute.pk).update(
         claimed_by=senior, claimed_until="2999-01-01T00:00Z"
@@ -289,7 +289,7 @@ def test_nor_by_taking_the_other_opinion_back(
         reverse("moderation:decision-reverse", args=[first.uuid]), {"note": "Wrong."}
     )
     assert answer.status_code == 403
-    assert "another senior moderator settles it" in answer.content.decode()
+    assert "another senior moderator decides it" in answer.content.decode()
     # To yield is another matter.
     assert (
         browser.post(reverse("moderation:decision-reverse", args=[second.uuid])).status_code == 303
@@ -315,7 +315,7 @@ def test_a_senior_who_was_first_cannot_drop_the_second_opinion_later(
         later.setattr(decisions, "UNDO_WINDOW", timedelta(0))
         answer = client_of(senior).post(way_back)
         assert answer.status_code == 403
-        assert "Somebody else judged this image differently" in answer.content.decode()
+        assert "Another person decided this image differently" in answer.content.decode()
     assert client_of(senior).post(way_back).status_code == 303  # an undo
 
 

@@ -35,7 +35,7 @@ def test_a_moderator_changes_their_password_and_other_sessions_end(moderator: Us
 
     answer = here.post(PAGE, data(), follow=True)
     assert answer.redirect_chain == [(reverse("preferences"), 302)]
-    assert "Password changed. Every other session of yours has ended." in answer.content.decode()
+    assert "Password changed. All your other sessions have ended." in answer.content.decode()
     assert here.get("/").status_code == 200
     assert elsewhere.get("/").headers["Location"].startswith("/login/")
     moderator.refresh_from_db()

@@ -155,7 +155,7 @@ def test_the_page_shows_every_operation_to_anybody() -> None:
 def test_the_page_is_there_for_people_who_are_logged_in_too(
     admin: User, client_of: Callable[[User], Client]
 ) -> None:
-    assert b"Base address" in client_of(admin).get("/api/docs").content
+    assert b"Base URL" in client_of(admin).get("/api/docs").content
 
 
 def test_lists_are_named_as_people_say_them() -> None:

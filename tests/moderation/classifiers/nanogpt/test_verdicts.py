@@ -53,7 +53,7 @@ def test_a_flagged_image_goes_to_a_person_as_flagged_without_a_category(
     page = browser.get(reverse("moderation:review-detail", args=[review.uuid])).content.decode()
     assert "flagged, no category" in page
     assert "NSFW score" not in page
-    assert "Sees only, and in part:" in page
+    assert "Detects only, and in part:" in page
 
 
 def test_a_no_is_shown_and_approves_nothing(make_asset: Any, moderator: User) -> None:
