@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from bench.seed import HOLDING
 from moderation.models import Review
-from moderation.presenters import panel
+from moderation.presenters.panel import build_panel
 
 DECK = 8
 SOON = 6000  # more than a run deals
@@ -34,4 +34,4 @@ def main() -> None:
             claimed_by=person, claimed_until=timezone.now() + HELD_FOR
         )
     for review in Review.objects.waiting().in_order().for_panel()[:SOON].iterator():
-        panel(user=holders[0], review=review, queue=None)
+        build_panel(user=holders[0], review=review, queue=None)

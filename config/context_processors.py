@@ -18,7 +18,7 @@ def desk(request: HttpRequest) -> dict[str, Any]:
     # Some error pages are rendered before authentication.
     user: Any = getattr(request, "user", AnonymousUser())
     return {
-        "preferences": SimpleLazyObject(lambda: Preferences.of(user)),
+        "preferences": SimpleLazyObject(lambda: Preferences.for_user(user)),
         "may_use_admin": SimpleLazyObject(
             lambda: user.is_authenticated and admin.site.has_permission(request)
         ),

@@ -10,8 +10,8 @@ from django.template.defaultfilters import filesizeformat
 from jinja2 import Environment, Undefined
 
 from generation.core.urls import build_url
-from moderation.presenters.covers import image_cover
-from moderation.presenters.partials import category_tree
+from moderation.presenters.covers import render_cover
+from moderation.presenters.partials import render_category_tree
 from moderation.templatetags.desk import age, provider_name
 
 
@@ -19,7 +19,7 @@ def make_environment(**options: Any) -> Environment:
     # With DEBUG, Django passes DebugUndefined, which prints the name of a missing value into the
     # page.
     found = Environment(**{**options, "undefined": Undefined}, trim_blocks=True, lstrip_blocks=True)
-    found.globals |= {"category_tree": category_tree, "image_cover": image_cover}
+    found.globals |= {"category_tree": render_category_tree, "image_cover": render_cover}
     found.filters |= {
         "age": age,
         "clock": format_time,

@@ -6,7 +6,7 @@ from django.contrib.auth import views as auth_views
 from django.urls import include, path, re_path
 
 from config import views
-from moderation.views import care, dashboard, providers
+from moderation.views import dashboard, providers, wellbeing
 
 handler500 = views.server_error
 
@@ -26,7 +26,7 @@ urlpatterns = [
     path("password/", views.PasswordChange.as_view(), name="password-change"),
     path("providers/", providers.providers, name="providers"),
     path("providers/<slug:slug>/check/", providers.check, name="provider-check"),
-    path("preferences/", care.preferences, name="preferences"),
+    path("preferences/", wellbeing.preferences, name="preferences"),
     path("", include("generation.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -166,7 +166,7 @@ class _Hit:
         return bool(self.category), self.confidence
 
     @property
-    def is_minded(self) -> bool:
+    def is_relevant(self) -> bool:
         return self.reaches(self.limits.review_at) or self.reaches(self.limits.reject_at)
 
     def reaches(self, limit: Decimal | None) -> bool:
@@ -201,7 +201,7 @@ def judge_nsfw(rules: Rules, evidence: Iterable[Evidence]) -> NsfwVerdict:
     """
     on_level = [_keep_on_level(item, rules.nsfw_level) for item in evidence]
     hits = [hit for hit in _find_hits(rules, on_level) if hit.level <= rules.nsfw_level]
-    if any(hit.is_minded for hit in hits):
+    if any(hit.is_relevant for hit in hits):
         return NsfwVerdict(flagged=True)
     settlement = settle(rules, on_level)
     if settlement.outcome is Outcome.APPROVE:
@@ -247,8 +247,8 @@ def _find_hits(rules: Rules, evidence: list[Evidence]) -> Iterable[_Hit]:
             )
         elif item.flagged and not item.has_scored_findings:
             # A verdict without score and category goes to a person.
-            said = item.note or "no category was named."
-            verdict = f"{item.label} flagged it: {said}"
+            detail = item.note or "no category was named."
+            verdict = f"{item.label} flagged it: {detail}"
             yield _Hit(
                 category="",
                 confidence=Decimal(100),
@@ -272,7 +272,7 @@ def _find_rejection(rules: Rules, hits: list[_Hit]) -> Settlement | None:
         named = [
             hit
             for hit in hits
-            if hit.category and hit.is_minded and is_on_level(hit.category, score.level)
+            if hit.category and hit.is_relevant and is_on_level(hit.category, score.level)
         ]
         if named:
             reason = f"{named[0].found}, and {score.found}; {rules.name} rejects such a score from"
@@ -295,7 +295,7 @@ def _settle_unjudged(failed: list[Evidence], hits: list[_Hit], *, judged: bool) 
         " ".join(f"{item.label} could not judge it: {item.failed}" for item in failed)
         or "No classifier could look at it."
     )
-    first = next((hit for hit in hits if hit.is_minded and not hit.verdict), None)
+    first = next((hit for hit in hits if hit.is_relevant and not hit.verdict), None)
     reason = " ".join([reason, *(hit.verdict for hit in hits if hit.verdict)])
     return Settlement(
         outcome=Outcome.PERSON,

@@ -79,7 +79,7 @@ class Filters:
             order=order if order in ORDERS else "risk",
         )
 
-    def pairs(self) -> dict[str, str]:
+    def query_params(self) -> dict[str, str]:
         """Return the filters that are set, as query parameters."""
         named = {
             name: getattr(self, name)
@@ -88,9 +88,9 @@ class Filters:
         set_ones = {name: str(value) for name, value in named.items() if value}
         return set_ones if self.order == "risk" else {**set_ones, "order": self.order}
 
-    def words(self) -> dict[str, str]:
+    def labels(self) -> dict[str, str]:
         """Return the filters that are set, as display text."""
-        return {name: _WORDS[name](value) for name, value in self.pairs().items()}
+        return {name: _WORDS[name](value) for name, value in self.query_params().items()}
 
     def apply(self, rows: ReviewQuerySet) -> ReviewQuerySet:
         equal = {
@@ -173,7 +173,7 @@ class Queue:
 
     @cached_property
     def query(self) -> str:
-        return urlencode(self.filters.pairs())
+        return urlencode(self.filters.query_params())
 
     @property
     def is_narrowed(self) -> bool:
@@ -182,7 +182,7 @@ class Queue:
     @property
     def chips(self) -> list[tuple[str, str]]:
         """The text of each filter that is set, with the URL that removes it."""
-        pairs = self.filters.pairs()
+        pairs = self.filters.query_params()
         return [
             (
                 words,
@@ -190,40 +190,40 @@ class Queue:
                     {key: value for key, value in pairs.items() if key != name}
                 ).get_absolute_url(),
             )
-            for name, words in self.filters.words().items()
+            for name, words in self.filters.labels().items()
         ]
 
     @property
     def in_words(self) -> str:
         """Its filters as a phrase."""
-        return ", ".join(self.filters.words().values())
+        return ", ".join(self.filters.labels().values())
 
     @property
     def order_name(self) -> str:
         return ORDERS[self.filters.order][0]
 
-    def address(self, name: str) -> str:
+    def build_url(self, name: str) -> str:
         """Return the URL of a view below the queue's page, with the filters."""
         return "?".join(filter(None, (reverse(f"moderation:{name}", args=[self.slug]), self.query)))
 
     def get_absolute_url(self) -> str:
-        return self.address("queue-detail")
+        return self.build_url("queue-detail")
 
     @property
     def claims_url(self) -> str:
-        return self.address("claim-next")
+        return self.build_url("claim-next")
 
     @property
     def arrivals_url(self) -> str:
-        return self.address("arrivals")
+        return self.build_url("arrivals")
 
     @property
     def sheet_url(self) -> str:
-        return self.address("sheet")
+        return self.build_url("sheet")
 
     @property
     def saving_url(self) -> str:
-        return self.address("queue-save")
+        return self.build_url("queue-save")
 
     def is_open_to(self, user: User) -> bool:
         return user.has_perm(self.permission)

@@ -9,8 +9,12 @@ from generation.jobs import JobRun, job
 from moderation import classifiers
 from moderation.api.webhooks import delivery
 from moderation.models import Chore, Classification
-from moderation.services import classification as intake
-from moderation.services import housekeeping, remote_classification, statistics
+from moderation.services import (
+    classification,
+    housekeeping,
+    remote_classification,
+    statistics,
+)
 
 BATCH = 4
 
@@ -31,11 +35,11 @@ def classify(run: JobRun) -> None:
         claimed = queued.claim(limit=BATCH, lease=timedelta(seconds=60), count_attempt=True)
         if not claimed:
             return
-        for classification in Classification.objects.filter(
-            pk__in=[row.pk for row in claimed]
-        ).select_related("asset__request"):
+        for row in Classification.objects.filter(pk__in=[row.pk for row in claimed]).select_related(
+            "asset__request"
+        ):
             run.renew()
-            intake.classify(classification=classification)
+            classification.classify(classification=row)
 
 
 @job("ask", due=lambda: _remote_classifications().due())

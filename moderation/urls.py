@@ -8,7 +8,6 @@ from moderation.api.openapi import document
 from moderation.services import exports
 from moderation.views import (
     batches,
-    care,
     developers,
     queues,
     record,
@@ -16,6 +15,7 @@ from moderation.views import (
     reviews,
     search,
     sheet,
+    wellbeing,
 )
 
 app_name = "moderation"
@@ -45,10 +45,10 @@ urlpatterns = [
     path("undo/", record.undo, name="undo"),
     path("history/", reports.history, name="history"),
     path("quality/", reports.quality, name="quality"),
-    path("exposure/", care.exposure, name="exposure"),
-    path("exposure/later/", care.exposure_later, name="exposure-later"),
-    path("break/", care.rest, name="rest"),
-    path("preferences/avoided/", care.avoided, name="avoided"),
+    path("exposure/", wellbeing.exposure, name="exposure"),
+    path("exposure/later/", wellbeing.postpone_break, name="exposure-later"),
+    path("break/", wellbeing.take_break, name="rest"),
+    path("preferences/avoided/", wellbeing.avoid_category, name="avoided"),
     path("exports/decisions.csv", exports.decisions_csv, name="decisions-csv"),
     path("developers/", developers.developers, name="developers"),
     path(
@@ -60,10 +60,10 @@ urlpatterns = [
     path("api/nsfw/image", nanogpt.classify, name="nanogpt-classify"),
     path("api/openapi.json", document.document, name="openapi"),
     path("api/docs", document.docs, name="api-docs"),
-    path("v1/assets", scenario.assets, name="scenario-assets"),
-    path("v1/assets/get-bulk", scenario.assets_in_bulk, name="scenario-assets-in-bulk"),
-    path("v1/assets/<str:asset_id>", scenario.asset, name="scenario-asset"),
-    re_path(r"v1/[\s\S]*$", scenario.unknown),
+    path("v1/assets", scenario.list_assets, name="scenario-assets"),
+    path("v1/assets/get-bulk", scenario.list_assets_in_bulk, name="scenario-assets-in-bulk"),
+    path("v1/assets/<str:asset_id>", scenario.get_asset, name="scenario-asset"),
+    re_path(r"v1/[\s\S]*$", scenario.reject_unknown),
     path("/v3/", include(urls)),  # for clients whose base URL ends with a slash
     path("v3/", include(urls)),
 ]

@@ -521,9 +521,7 @@ def test_too_many_parameters_are_refused_in_the_format_of_the_call(path: str) ->
         return
     assert answer.status_code == 400
     assert answer["Content-Type"] == "application/json"
-    assert (
-        answer.json()["message"] == "The address has more than 1000 query parameters. Send fewer."
-    )
+    assert answer.json()["message"] == "The URL has more than 1000 query parameters. Send fewer."
 
 
 @pytest.mark.parametrize(

@@ -77,11 +77,9 @@ STATUS: dict[ApiErrorCode, int] = {
 class ApiError(Exception):
     """A refused call. ``str(error)`` is a message for the calling developer."""
 
-    def __init__(
-        self, refusal: ApiErrorCode, message: str, *, retry_after: int | None = None
-    ) -> None:
+    def __init__(self, code: ApiErrorCode, message: str, *, retry_after: int | None = None) -> None:
         super().__init__(message)
-        self.refusal = refusal
+        self.code = code
         self.retry_after = retry_after  # seconds
         self.call: Call | None = None  # the refused call, if its key is known
 
@@ -105,8 +103,8 @@ class Call:
             left = max(0, limit - ImagesOfDay.get_count(self.key, now.date()))
             midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
             wait = int((midnight - now).total_seconds()) + 1
-            sentence = f"This key has {left} of its {limit} images left today (UTC)."
-            raise ApiError(ApiErrorCode.IMAGES_SPENT, sentence, retry_after=wait)
+            message = f"This key has {left} of its {limit} images left today (UTC)."
+            raise ApiError(ApiErrorCode.IMAGES_SPENT, message, retry_after=wait)
         self.images, self.day = images, now.date()
 
     def refund(self) -> None:
@@ -116,12 +114,12 @@ class Call:
         self.images = 0
 
 
-Format = Callable[[ApiError], HttpResponse]
+ErrorRenderer = Callable[[ApiError], HttpResponse]
 ApiView = Callable[..., HttpResponse]
 
 
 def endpoint(
-    *, scope: Scope, methods: tuple[str, ...], refuse: Format, body_max: int = 1024 * 1024
+    *, scope: Scope, methods: tuple[str, ...], refuse: ErrorRenderer, body_max: int = 1024 * 1024
 ) -> Callable[[Callable[..., HttpResponse]], ApiView]:
     """Turn a function ``(call, …) -> HttpResponse`` into a view.
 
@@ -136,17 +134,17 @@ def endpoint(
         def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             call: Call | None = None
             try:
-                call = _admit(request, scope=scope, methods=methods, body_max=body_max)
+                call = _authenticate_call(request, scope=scope, methods=methods, body_max=body_max)
                 response = view(call, *args, **kwargs)
             except ApiError as error:
-                response = _refused(error, refuse, call)
+                response = _render_refusal(error, refuse, call)
             except (SuspiciousOperation, UnreadablePostError) as error:
-                response = _refused(_unreadable(error, body_max), refuse, call)
+                response = _render_refusal(_describe_unreadable(error, body_max), refuse, call)
             except Exception as error:
                 log.exception("%s %s failed", request.method, request.path)
-                response = _refused(_describe_failure(error), refuse, call)
+                response = _render_refusal(_describe_failure(error), refuse, call)
             if call is not None:
-                _note(call, response)
+                _log_call(call, response)
             if response.status_code == 405:
                 response["Allow"] = ", ".join(methods)
             elif response.status_code == 401:
@@ -183,14 +181,16 @@ def read_json(request: HttpRequest, *, body_max: int | None = None) -> Any:
     them). ``body_max`` replaces DATA_UPLOAD_MAX_MEMORY_SIZE for routes that accept larger bodies.
     """
     if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
-        sentence = (
+        message = (
             "The body came in chunks, which this server cannot read. Send a Content-Length header"
             " with it."
         )
-        raise ApiError(ApiErrorCode.BODY_INVALID, sentence)
+        raise ApiError(ApiErrorCode.BODY_INVALID, message)
     try:
-        text = (request.body if body_max is None else _read(request, body_max)).decode()
-        value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_without_duplicates)
+        text = (request.body if body_max is None else _read_body(request, body_max)).decode()
+        value = json.loads(
+            text, parse_constant=_reject_constant, object_pairs_hook=_reject_duplicates
+        )
     except (ValueError, RecursionError):
         raise ApiError(ApiErrorCode.BODY_INVALID, "The body is not valid JSON.") from None
     if "\\u0000" in text or "\0" in text:
@@ -198,21 +198,21 @@ def read_json(request: HttpRequest, *, body_max: int | None = None) -> Any:
             ApiErrorCode.BODY_INVALID, "The body holds a NUL character, which no text may contain."
         )
     if _LONE_SURROGATE.search(text) and _has_lone_surrogate(value):
-        sentence = (
+        message = (
             "The body holds half a surrogate pair (\\ud800 to \\udfff alone), which is no"
             " character."
         )
-        raise ApiError(ApiErrorCode.BODY_INVALID, sentence)
+        raise ApiError(ApiErrorCode.BODY_INVALID, message)
     return value
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Build an object from its members. Raises ApiError for duplicate names."""
     found = dict(pairs)
     if len(found) < len(pairs):
         twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        sentence = f"The body names {twice[:40]!r} twice in one object. Send each name once."
-        raise ApiError(ApiErrorCode.BODY_INVALID, sentence)
+        message = f"The body names {twice[:40]!r} twice in one object. Send each name once."
+        raise ApiError(ApiErrorCode.BODY_INVALID, message)
     return found
 
 
@@ -228,38 +228,38 @@ def _has_lone_surrogate(value: Any) -> bool:
     return False
 
 
-def _unreadable(error: Exception, body_max: int) -> ApiError:
+def _describe_unreadable(error: Exception, body_max: int) -> ApiError:
     """Build the ApiError for a request that Django refuses to read.
 
     Django's own messages reveal our settings.
     """
     if isinstance(error, RequestDataTooBig):
-        return _too_large(body_max)
+        return _body_too_large(body_max)
     if isinstance(error, TooManyFieldsSent):
         fields_max = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
-        sentence = f"The address has more than {fields_max} query parameters. Send fewer."
-        return ApiError(ApiErrorCode.BODY_INVALID, sentence)
+        message = f"The URL has more than {fields_max} query parameters. Send fewer."
+        return ApiError(ApiErrorCode.BODY_INVALID, message)
     return ApiError(ApiErrorCode.BODY_INVALID, "The request could not be read to its end.")
 
 
-def _read(request: HttpRequest, body_max: int) -> bytes:
+def _read_body(request: HttpRequest, body_max: int) -> bytes:
     body = request.read(body_max + 1)
     if len(body) > body_max:
-        raise _too_large(body_max)
+        raise _body_too_large(body_max)
     return body
 
 
-def _too_large(body_max: int) -> ApiError:
+def _body_too_large(body_max: int) -> ApiError:
     return ApiError(
         ApiErrorCode.BODY_TOO_LARGE, f"The body may have {body_max // 1024} KiB at most."
     )
 
 
-def _no_constant(name: str) -> Any:
+def _reject_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
-def json_answer(body: Any, *, status: int = 200, retry_after: int | None = None) -> JsonResponse:
+def json_response(body: Any, *, status: int = 200, retry_after: int | None = None) -> JsonResponse:
     response = JsonResponse(
         body, status=status, safe=False, json_dumps_params={"ensure_ascii": False}
     )
@@ -268,7 +268,9 @@ def json_answer(body: Any, *, status: int = 200, retry_after: int | None = None)
     return response
 
 
-def _admit(request: HttpRequest, *, scope: Scope, methods: tuple[str, ...], body_max: int) -> Call:
+def _authenticate_call(
+    request: HttpRequest, *, scope: Scope, methods: tuple[str, ...], body_max: int
+) -> Call:
     text = extract_api_key(request)
     if not text:
         raise ApiError(ApiErrorCode.KEY_MISSING, "Send an API key in the Authorization header.")
@@ -277,21 +279,21 @@ def _admit(request: HttpRequest, *, scope: Scope, methods: tuple[str, ...], body
         raise ApiError(ApiErrorCode.KEY_INVALID, KEY_INVALID)
     call = Call(request=request, key=key)
     try:
-        _check(call, scope=scope, methods=methods, body_max=body_max)
+        _check_limits(call, scope=scope, methods=methods, body_max=body_max)
     except ApiError as error:
         # Callers with a valid key see refused calls in their list too: `endpoint` logs them.
-        call.reason = error.refusal
+        call.reason = error.code
         error.call = call
         raise
     return call
 
 
-def _check(call: Call, *, scope: Scope, methods: tuple[str, ...], body_max: int) -> None:
+def _check_limits(call: Call, *, scope: Scope, methods: tuple[str, ...], body_max: int) -> None:
     request, key = call.request, call.key
     if not key.take_call(timezone.now()):
-        sentence = f"This API key may call {key.calls_per_minute} times a minute."
+        message = f"This API key may call {key.calls_per_minute} times a minute."
         raise ApiError(
-            ApiErrorCode.TOO_OFTEN, sentence, retry_after=key.seconds_to_wait(timezone.now())
+            ApiErrorCode.TOO_OFTEN, message, retry_after=key.seconds_to_wait(timezone.now())
         )
     if request.method not in methods:
         raise ApiError(ApiErrorCode.METHOD, f"Use {' or '.join(methods)} here.")
@@ -299,7 +301,7 @@ def _check(call: Call, *, scope: Scope, methods: tuple[str, ...], body_max: int)
         raise ApiError(ApiErrorCode.SCOPE_MISSING, f"This API key lacks the scope {scope}.")
     length = request.headers.get("Content-Length", "0") or "0"
     if not length.isdecimal() or len(length) > 12 or int(length) > body_max:
-        raise _too_large(body_max)
+        raise _body_too_large(body_max)
 
 
 def _describe_failure(error: Exception) -> ApiError:
@@ -317,7 +319,7 @@ def _optional_write(call: Call) -> Iterator[None]:
         log.exception("%s %s was answered but not counted", call.request.method, call.request.path)
 
 
-def _refused(error: ApiError, refuse: Format, call: Call | None) -> HttpResponse:
+def _render_refusal(error: ApiError, refuse: ErrorRenderer, call: Call | None) -> HttpResponse:
     response = refuse(error)
     if error.retry_after is not None:
         response["Retry-After"] = str(error.retry_after)
@@ -327,16 +329,16 @@ def _refused(error: ApiError, refuse: Format, call: Call | None) -> HttpResponse
         with _optional_write(known):
             known.refund()
         if call is None:
-            _note(known, response)
+            _log_call(known, response)
     return response
 
 
-def _note(call: Call, response: HttpResponse) -> None:
+def _log_call(call: Call, response: HttpResponse) -> None:
     with _optional_write(call):
-        _write_line(call, response)
+        _store_call(call, response)
 
 
-def _write_line(call: Call, response: HttpResponse) -> None:
+def _store_call(call: Call, response: HttpResponse) -> None:
     now = timezone.now()
     ApiCall.objects.create(
         key=call.key,

@@ -74,10 +74,10 @@ class Judged:
     by: tuple[str, ...]  # slugs of the classifiers that judged it
 
 
-def judge(addresses: Sequence[str]) -> list[Judged]:
+def judge(urls: Sequence[str]) -> list[Judged]:
     """Fetch, decode and judge images in parallel; return verdicts in the given order.
 
-    ``addresses`` are URLs or data URLs. Raises UnusableImageError, NotJudgedError or BusyError.
+    ``urls`` are URLs or data URLs. Raises UnusableImageError, NotJudgedError or BusyError.
     """
     able = classifiers.list_bytes_classifiers()
     if not able:
@@ -89,11 +89,8 @@ def judge(addresses: Sequence[str]) -> list[Judged]:
     if not _slots.acquire(timeout=_WAIT_SECONDS):
         raise BusyError("Too many images are being judged. Try again in a moment.")
     try:
-        with ThreadPoolExecutor(len(addresses), thread_name_prefix="judge") as threads:
-            futures = [
-                threads.submit(run.judge, number, address)
-                for number, address in enumerate(addresses, 1)
-            ]
+        with ThreadPoolExecutor(len(urls), thread_name_prefix="judge") as threads:
+            futures = [threads.submit(run.judge, number, url) for number, url in enumerate(urls, 1)]
         errors = [error for future in futures if (error := future.exception()) is not None]
         for error in errors:
             if not isinstance(error, _SkippedError):
@@ -116,9 +113,9 @@ class _Run:
         self._failed = threading.Event()
         self._turn = threading.Semaphore(DECODED_AT_ONCE)
 
-    def judge(self, number: int, address: str) -> Judged:
+    def judge(self, number: int, url: str) -> Judged:
         try:
-            content = _content(address, self._left(FETCH_SECONDS))
+            content = _load_content(url, self._left(FETCH_SECONDS))
             # Ten decompression bombs would block the decoders for a minute: limit parallel
             # decoding, and start none after a failure.
             if not self._turn.acquire(timeout=self._left(JUDGE_SECONDS)):
@@ -150,7 +147,7 @@ class _Run:
         if not found:
             raise NotJudgedError("No classifier in use here knows this kind of image.")
         verdict = judge_nsfw(
-            self._rules, [_evidence(slug, assessment) for slug, assessment in found]
+            self._rules, [_build_evidence(slug, assessment) for slug, assessment in found]
         )
         return Judged(rendition, verdict.flagged, verdict.reason, tuple(slug for slug, _ in found))
 
@@ -158,15 +155,15 @@ class _Run:
         return max(seconds - (time.monotonic() - self._started), 0.1)
 
 
-def _content(address: str, seconds: float) -> bytes:
+def _load_content(url: str, seconds: float) -> bytes:
     """Return the bytes of an image.
 
     Raises ValueError, BlockedAddressError or FetchError.
     """
-    if address[:5].lower() == "data:":
-        return wire.from_data_url(address)
+    if url[:5].lower() == "data:":
+        return wire.from_data_url(url)
     return fetching.fetch(
-        address, allow=settings.CALLER_ALLOW, deadline=seconds, max_bytes=imaging.MAX_BYTES
+        url, allow=settings.CALLER_ALLOW, deadline=seconds, max_bytes=imaging.MAX_BYTES
     ).content
 
 
@@ -187,7 +184,7 @@ def _assess(content: bytes, able: list[BytesClassifier]) -> list[tuple[str, Asse
     return found
 
 
-def _evidence(slug: str, assessment: Assessment) -> Evidence:
+def _build_evidence(slug: str, assessment: Assessment) -> Evidence:
     return Evidence(
         label=classifiers.label(slug),
         findings=[(finding.category, finding.confidence) for finding in assessment.findings],

@@ -28,7 +28,7 @@ from moderation.api.auth import (
     ApiErrorCode,
     Call,
     endpoint,
-    json_answer,
+    json_response,
     read_json,
 )
 
@@ -38,7 +38,7 @@ BUSY_SECONDS = 5
 STORAGE_SECONDS = 60
 
 # nano-gpt's own messages, with Loupe's message in DETAIL_HEADER; other errors use Loupe's message.
-WORDS: dict[ApiErrorCode, str] = {
+MESSAGES: dict[ApiErrorCode, str] = {
     ApiErrorCode.KEY_MISSING: "Unauthorized",
     ApiErrorCode.KEY_INVALID: "Unauthorized",
     ApiErrorCode.TOO_OFTEN: "Rate limit exceeded",
@@ -51,28 +51,28 @@ NO_IMAGES = "No valid image URLs provided"
 DAILY_CODE = "daily_rpd_limit_exceeded"
 
 
-def refuse(error: ApiError) -> HttpResponse:
+def render_error(error: ApiError) -> HttpResponse:
     """Render an ApiError.
 
     The page of this endpoint shows the error as a string. The daily limit is an object, as
     documented for all endpoints.
     """
-    message = WORDS.get(error.refusal, str(error))
+    message = MESSAGES.get(error.code, str(error))
     reply = wire.ErrorReply(error=message)
-    if error.refusal is ApiErrorCode.IMAGES_SPENT:
+    if error.code is ApiErrorCode.IMAGES_SPENT:
         reply = wire.ErrorReply(
             error=wire.ErrorDetail(message=message, type="rate_limit_error", code=DAILY_CODE)
         )
-    response = json_answer(reply.to_wire(), status=STATUS[error.refusal])
+    response = json_response(reply.to_wire(), status=STATUS[error.code])
     if message != str(error):
         response[DETAIL_HEADER] = str(error)
     return response
 
 
-@endpoint(scope=Scope.CLASSIFY, methods=("POST",), refuse=refuse, body_max=BODY_MAX)
+@endpoint(scope=Scope.CLASSIFY, methods=("POST",), refuse=render_error, body_max=BODY_MAX)
 def classify(call: Call) -> HttpResponse:
-    review = _flag(call.request.GET.getlist("review"))
-    images = _images(call)
+    review = _parse_flag(call.request.GET.getlist("review"))
+    images = _parse_images(call)
     processed = images[: wire.IMAGES_MAX]
     if review:
         _check_storage()
@@ -85,16 +85,18 @@ def classify(call: Call) -> HttpResponse:
         raise ApiError(ApiErrorCode.UNAVAILABLE, str(error), retry_after=BUSY_SECONDS) from None
     except instant_classification.NotJudgedError as error:
         raise ApiError(ApiErrorCode.UNAVAILABLE, str(error)) from None
-    doubts = _doubts(judged)
+    doubts = _find_doubt(judged)
     if doubts and not review:
         raise doubts
-    stored = ", ".join(str(_store(image, call.key).uuid) for image in judged) if review else ""
+    stored = (
+        ", ".join(str(_store_image(image, call.key).uuid) for image in judged) if review else ""
+    )
     if doubts:
         # The images were stored, so they count; only the verdict is refused.
         call.reason = str(doubts)[:120]
-        response = refuse(doubts)
+        response = render_error(doubts)
     else:
-        response = _answer(judged, truncated=len(images) > wire.IMAGES_MAX)
+        response = _render_reply(judged, truncated=len(images) > wire.IMAGES_MAX)
     response[CLASSIFIERS_HEADER] = ", ".join(
         dict.fromkeys(slug for image in judged for slug in image.by)
     )
@@ -103,7 +105,7 @@ def classify(call: Call) -> HttpResponse:
     return response
 
 
-def _doubts(judged: Sequence[instant_classification.Judged]) -> ApiError | None:
+def _find_doubt(judged: Sequence[instant_classification.Judged]) -> ApiError | None:
     """Return an ApiError if an image is in doubt, else None."""
     for number, image in enumerate(judged, 1):
         if image.flagged is None:
@@ -115,14 +117,16 @@ def _doubts(judged: Sequence[instant_classification.Judged]) -> ApiError | None:
     return None
 
 
-def _answer(judged: Sequence[instant_classification.Judged], *, truncated: bool) -> HttpResponse:
+def _render_reply(
+    judged: Sequence[instant_classification.Judged], *, truncated: bool
+) -> HttpResponse:
     reply = wire.NsfwReply.of(
         [bool(image.flagged) for image in judged],
         request_id=f"req_{uuid4().hex}",
         price=Decimal(0),
         truncated=truncated,
     )
-    return json_answer(reply.to_wire())
+    return json_response(reply.to_wire())
 
 
 def _check_storage() -> None:
@@ -131,21 +135,21 @@ def _check_storage() -> None:
     Also reports this host's storage, for workers that need the file.
     """
     if error := storage_checks.refresh_report().error:
-        raise _unavailable(error)
+        raise _build_unavailable(error)
 
 
-def _unavailable(sentence: str) -> ApiError:
+def _build_unavailable(message: str) -> ApiError:
     advice = "Nothing was counted. Send the same request again later, or without review=true."
-    return ApiError(ApiErrorCode.UNAVAILABLE, f"{sentence} {advice}", retry_after=STORAGE_SECONDS)
+    return ApiError(ApiErrorCode.UNAVAILABLE, f"{message} {advice}", retry_after=STORAGE_SECONDS)
 
 
-def _flag(values: list[str]) -> bool:
+def _parse_flag(values: list[str]) -> bool:
     if any(value not in ("", "true", "false") for value in values) or len(values) > 1:
         raise ApiError(ApiErrorCode.BODY_INVALID, "review is true or false.")
     return values == ["true"]
 
 
-def _images(call: Call) -> list[str]:
+def _parse_images(call: Call) -> list[str]:
     body = read_json(call.request, body_max=BODY_MAX)
     try:
         images = wire.NsfwRequest.model_validate(body).images
@@ -160,7 +164,7 @@ def _images(call: Call) -> list[str]:
     return images
 
 
-def _store(image: instant_classification.Judged, key: ApiKey) -> Asset:
+def _store_image(image: instant_classification.Judged, key: ApiKey) -> Asset:
     """Store an image for review, once per API key and picture.
 
     The same image again is the same asset, decided or not.
@@ -178,4 +182,4 @@ def _store(image: instant_classification.Judged, key: ApiKey) -> Asset:
         return stored.asset
     except StorageUnavailableError as error:
         storage_checks.record_failure(error)
-        raise _unavailable(str(error)) from None
+        raise _build_unavailable(str(error)) from None

@@ -48,7 +48,7 @@ from moderation.api.auth import (
     ApiErrorCode,
     Call,
     endpoint,
-    json_answer,
+    json_response,
     read_json,
 )
 from moderation.external_labels import SCENARIO_API
@@ -86,57 +86,57 @@ class ErrorBody(BaseModel):
     message: str
 
 
-def refuse(error: ApiError) -> HttpResponse:
+def render_error(error: ApiError) -> HttpResponse:
     """Render an ApiError.
 
     Scenario documents no error body; its clients and ours read this one.
     """
-    return _error(STATUS[error.refusal], str(error))
+    return _render_error(STATUS[error.code], str(error))
 
 
-def _error(status: int, message: str) -> HttpResponse:
-    return json_answer(
+def _render_error(status: int, message: str) -> HttpResponse:
+    return json_response(
         ErrorBody(error=HTTPStatus(status).phrase, message=message).model_dump(), status=status
     )
 
 
-@endpoint(scope=Scope.READ, methods=("GET",), refuse=refuse)
-def assets(call: Call) -> HttpResponse:
-    asked = _Asked.read(call.request.GET)
+@endpoint(scope=Scope.READ, methods=("GET",), refuse=render_error)
+def list_assets(call: Call) -> HttpResponse:
+    asked = _ListQuery.read(call.request.GET)
     found, more = keyset.read_page(asked.rows(call.key), asked.size)
     page = wire.AssetsReply(
-        assets=tuple(_describe(found)),
+        assets=tuple(_describe_assets(found)),
         next_pagination_token=asked.token_after(found[-1]) if more else None,
     )
-    return json_answer(page.to_wire())
+    return json_response(page.to_wire())
 
 
-@endpoint(scope=Scope.READ, methods=("GET",), refuse=refuse)
-def asset(call: Call, asset_id: str) -> HttpResponse:
-    name = _uuid(asset_id)
-    found = list(_readable_by(call.key).filter(uuid=name)) if name else []
+@endpoint(scope=Scope.READ, methods=("GET",), refuse=render_error)
+def get_asset(call: Call, asset_id: str) -> HttpResponse:
+    name = _parse_uuid(asset_id)
+    found = list(_find_readable(call.key).filter(uuid=name)) if name else []
     if not found:
         raise ApiError(ApiErrorCode.NOT_FOUND, "There is no asset of this id.")
-    return json_answer(wire.AssetReply(asset=_describe(found)[0]).to_wire())
+    return json_response(wire.AssetReply(asset=_describe_assets(found)[0]).to_wire())
 
 
-@endpoint(scope=Scope.READ, methods=("POST",), refuse=refuse)
-def assets_in_bulk(call: Call) -> HttpResponse:
+@endpoint(scope=Scope.READ, methods=("POST",), refuse=render_error)
+def list_assets_in_bulk(call: Call) -> HttpResponse:
     """Return the assets of the given ids in the given order; skip unknown ids."""
     try:
         asked = wire.BulkBody.model_validate(read_json(call.request)).assetIds
     except ValidationError:
-        raise _bad(
+        raise _build_error(
             f"The body must be an object whose assetIds is a list of at most {wire.BULK_MAX} asset"
             " ids."
         ) from None
-    ids = [name for text in dict.fromkeys(asked) if (name := _uuid(text))]
-    rows = {row.uuid: row for row in _readable_by(call.key).filter(uuid__in=ids)}
-    found = _describe(rows[asset_id] for asset_id in ids if asset_id in rows)
-    return json_answer(wire.AssetsReply(assets=tuple(found)).to_wire())
+    ids = [name for text in dict.fromkeys(asked) if (name := _parse_uuid(text))]
+    rows = {row.uuid: row for row in _find_readable(call.key).filter(uuid__in=ids)}
+    found = _describe_assets(rows[asset_id] for asset_id in ids if asset_id in rows)
+    return json_response(wire.AssetsReply(assets=tuple(found)).to_wire())
 
 
-def _uuid(text: str) -> uuid.UUID | None:
+def _parse_uuid(text: str) -> uuid.UUID | None:
     try:
         return uuid.UUID(text)
     except ValueError:
@@ -145,14 +145,14 @@ def _uuid(text: str) -> uuid.UUID | None:
 
 @csrf_exempt
 @login_not_required
-def unknown(request: HttpRequest) -> HttpResponse:
+def reject_unknown(request: HttpRequest) -> HttpResponse:
     """Return an API error, never a page, for all other URLs of Scenario's API."""
-    return _error(404, "Loupe has no such endpoint.")
+    return _render_error(404, "Loupe has no such endpoint.")
 
 
 # --- Request ---
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _ListQuery:
     """The parameters of a list request."""
 
     size: int
@@ -161,11 +161,11 @@ class _Asked:
     filters: Q
 
     @classmethod
-    def read(cls, query: QueryDict) -> _Asked:
+    def read(cls, query: QueryDict) -> _ListQuery:
         """Parse the query. Raises ApiError for unsupported or invalid parameters."""
         refused = [name for name in NOT_SERVED if query.get(name)]
         if refused:
-            raise _bad(f"{', '.join(refused)} cannot be used here.")
+            raise _build_error(f"{', '.join(refused)} cannot be used here.")
         for name, allowed in {
             "sortBy": ("", "createdAt"),
             "sortDirection": ("", "asc", "desc"),
@@ -173,15 +173,19 @@ class _Asked:
             "deleted": ("", "false"),
         }.items():
             if query.get(name, "") not in allowed:
-                raise _bad(f"{name} must be {' or '.join(word for word in allowed if word)}.")
+                raise _build_error(
+                    f"{name} must be {' or '.join(word for word in allowed if word)}."
+                )
         newest_first = query.get("sortDirection") != "asc"
-        after = _from_token(query.get("paginationToken", ""), newest_first)
-        return cls(_size(query.get("pageSize", "")), newest_first, after, _filters(query))
+        after = _parse_token(query.get("paginationToken", ""), newest_first)
+        return cls(
+            _parse_page_size(query.get("pageSize", "")), newest_first, after, _parse_filters(query)
+        )
 
     def rows(self, key: ApiKey) -> QuerySet[Asset]:
         """Return the assets from the page on."""
         order = ("-created_at", "-pk") if self.newest_first else ("created_at", "pk")
-        rows = _readable_by(key).filter(self.filters)
+        rows = _find_readable(key).filter(self.filters)
         if self.after is not None:
             rows = keyset.rows_after(rows, order, self.after)
         return rows.order_by(*order)
@@ -191,7 +195,7 @@ class _Asked:
         return base64.urlsafe_b64encode(_signer.sign(place).encode()).decode()
 
 
-def _from_token(token: str, newest_first: bool) -> tuple[datetime, int] | None:
+def _parse_token(token: str, newest_first: bool) -> tuple[datetime, int] | None:
     if not token:
         return None
     try:
@@ -199,26 +203,26 @@ def _from_token(token: str, newest_first: bool) -> tuple[datetime, int] | None:
             _signer.unsign(base64.b64decode(token, b"-_", validate=True).decode())
         )
     except (ValueError, BadSignature):
-        raise _bad("paginationToken is none of ours.") from None
+        raise _build_error("paginationToken is none of ours.") from None
     if direction != newest_first:
-        raise _bad("paginationToken belongs to the other sortDirection.")
+        raise _build_error("paginationToken belongs to the other sortDirection.")
     return datetime.fromisoformat(at), pk
 
 
-def _size(text: str) -> int:
+def _parse_page_size(text: str) -> int:
     if not text:
         return wire.PAGE_SIZE_DEFAULT
     size = parse_integer(text, low=1, high=wire.PAGE_SIZE_MAX)
     if size is None:
-        raise _bad(f"pageSize must be 1 to {wire.PAGE_SIZE_MAX}.")
+        raise _build_error(f"pageSize must be 1 to {wire.PAGE_SIZE_MAX}.")
     return size
 
 
-def _filters(query: QueryDict) -> Q:
+def _parse_filters(query: QueryDict) -> Q:
     filters = Q()
     for name, lookup in (("createdAfter", "created_at__gt"), ("createdBefore", "created_at__lt")):
         if text := query.get(name):
-            filters &= Q(**{lookup: _moment(name, text)})
+            filters &= Q(**{lookup: _parse_timestamp(name, text)})
     types = [
         kind
         for name in ("type", "types", "types[]")
@@ -237,7 +241,7 @@ def _filters(query: QueryDict) -> Q:
     return filters
 
 
-def _moment(name: str, text: str) -> datetime:
+def _parse_timestamp(name: str, text: str) -> datetime:
     try:
         text.encode("ascii")  # the parsers below accept the digits of every script
         found = parse_datetime(text) if len(text) <= 40 else None
@@ -248,52 +252,52 @@ def _moment(name: str, text: str) -> datetime:
             return found.astimezone(UTC)
     except (ValueError, OverflowError):
         pass
-    raise _bad(f"{name} must be an ISO date.")
+    raise _build_error(f"{name} must be an ISO date.")
 
 
-def _bad(sentence: str) -> ApiError:
-    return ApiError(ApiErrorCode.BODY_INVALID, sentence)
+def _build_error(message: str) -> ApiError:
+    return ApiError(ApiErrorCode.BODY_INVALID, message)
 
 
 # --- Response ---
-def _readable_by(key: ApiKey) -> QuerySet[Asset]:
+def _find_readable(key: ApiKey) -> QuerySet[Asset]:
     return Asset.objects.readable_by(key).select_related("review", "request")
 
 
-def _describe(found: Iterable[Asset]) -> list[wire.Asset]:
+def _describe_assets(found: Iterable[Asset]) -> list[wire.Asset]:
     rows = list(found)
     rejected = [row.review.pk for row in rows if row.review.status == Review.Status.REJECTED]
     # Ordered, so that the dict keeps the last decision of each review.
     decisions = {
         d.review_id: d for d in Decision.objects.filter(review__in=rejected).order_by("sequence")
     }
-    return [_asset(row, decisions.get(row.review.pk)) for row in rows]
+    return [_describe_asset(row, decisions.get(row.review.pk)) for row in rows]
 
 
-def _asset(row: Asset, decision: Decision | None) -> wire.Asset:
+def _describe_asset(row: Asset, decision: Decision | None) -> wire.Asset:
     review: Review = row.review
-    nsfw = _labels(review, decision)
+    nsfw = _choose_labels(review, decision)
     approved = nsfw == ()
     kind, source = ORIGINS[row.source]
     return wire.Asset(
         id=str(row.uuid),
-        url=signed_urls.address(row) if approved else "",
+        url=signed_urls.sign_url(row) if approved else "",
         kind=wire.KIND_IMAGE,
         mime_type=f"image/{row.image_type}",
         status=wire.STATUS_PENDING if nsfw is None else wire.STATUS_SUCCESS,
         nsfw=nsfw,
-        metadata=_metadata(row, kind),
+        metadata=_build_metadata(row, kind),
         properties=wire.Properties(width=row.width, height=row.height, size=row.size),
         owner_id=OWNER,
         author_id=OWNER,
-        created_at=_iso(row.created_at),
-        updated_at=_iso(review.decided_at or row.created_at),
+        created_at=_format_timestamp(row.created_at),
+        updated_at=_format_timestamp(review.decided_at or row.created_at),
         source=source,
         description=row.request.prompt if row.request else row.original_name or None,
     )
 
 
-def _labels(review: Review, decision: Decision | None) -> tuple[str, ...] | None:
+def _choose_labels(review: Review, decision: Decision | None) -> tuple[str, ...] | None:
     if review.status == Review.Status.APPROVED:
         return ()
     # Undecided, or reversed concurrently.
@@ -305,7 +309,7 @@ def _labels(review: Review, decision: Decision | None) -> tuple[str, ...] | None
     ) or (UNNAMED,)
 
 
-def _metadata(row: Asset, kind: str) -> wire.Metadata:
+def _build_metadata(row: Asset, kind: str) -> wire.Metadata:
     known: dict[str, Any] = {
         "kind": wire.KIND_IMAGE,
         "type": kind,
@@ -334,5 +338,5 @@ def _metadata(row: Asset, kind: str) -> wire.Metadata:
     return wire.Metadata(**known)
 
 
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _format_timestamp(timestamp: datetime) -> str:
+    return timestamp.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -26,17 +26,17 @@ HEADERS = {**ASSET_HEADERS, "Cross-Origin-Resource-Policy": "cross-origin"}
 _signer = TimestampSigner(salt="moderation.api.signed_urls")
 
 
-def address(asset: Asset) -> str:
+def sign_url(asset: Asset) -> str:
     path = reverse("moderation:signed-image", args=[_signer.sign(asset.uuid.hex), asset.image_type])
     return f"{settings.PUBLIC_URL}{path}"
 
 
 @csrf_exempt  # read-only, and a wrong method gets S3's XML instead of a page
 @login_not_required
-def image(request: HttpRequest, token: str, extension: str) -> HttpResponseBase:
+def serve_image(request: HttpRequest, token: str, extension: str) -> HttpResponseBase:
     """Return the rendition if its review is approved now. Errors are in S3's XML format."""
     if request.method not in ("GET", "HEAD"):
-        refused = _error(
+        refused = _render_error(
             405, "MethodNotAllowed", "The specified method is not allowed against this resource."
         )
         refused["Allow"] = "GET, HEAD"
@@ -44,31 +44,31 @@ def image(request: HttpRequest, token: str, extension: str) -> HttpResponseBase:
     try:
         asset_id = uuid.UUID(_signer.unsign(token, max_age=LIFETIME))
     except SignatureExpired:
-        return _error(403, "AccessDenied", "Request has expired")
+        return _render_error(403, "AccessDenied", "Request has expired")
     except (BadSignature, ValueError):
-        return _error(403, "AccessDenied", "Access Denied")
+        return _render_error(403, "AccessDenied", "Access Denied")
     asset = Asset.objects.filter(
         uuid=asset_id, image_type=extension, review__status=Review.Status.APPROVED
     ).first()
     if asset is None:
-        return _error(403, "AccessDenied", "Access Denied")
+        return _render_error(403, "AccessDenied", "Access Denied")
     try:
         content = asset.rendition.open("rb")
     except (OSError, ValueError):
         log.error("the file of asset %s is missing or unreadable", asset.uuid)
-        return _error(404, "NoSuchKey", "The specified key does not exist.")
+        return _render_error(404, "NoSuchKey", "The specified key does not exist.")
     name = f"{asset.uuid}.{asset.image_type}"
     response = FileResponse(content, filename=name, content_type=CONTENT_TYPES[asset.image_type])
-    return _guarded(response)
+    return _add_headers(response)
 
 
-def _guarded(response: HttpResponseBase) -> HttpResponseBase:
+def _add_headers(response: HttpResponseBase) -> HttpResponseBase:
     for name, value in HEADERS.items():
         response[name] = value
     return response
 
 
-def _error(status: int, code: str, message: str) -> HttpResponseBase:
+def _render_error(status: int, code: str, message: str) -> HttpResponseBase:
     content = {
         "Code": code,
         "Message": message,
@@ -76,4 +76,4 @@ def _error(status: int, code: str, message: str) -> HttpResponseBase:
     }
     inner = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in content.items())
     body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{inner}</Error>'
-    return _guarded(HttpResponse(body, status=status, content_type="application/xml"))
+    return _add_headers(HttpResponse(body, status=status, content_type="application/xml"))

@@ -174,8 +174,8 @@ def _call(provider: NanoGpt, images: list[_Sent]) -> tuple[Outcomes, list[_Sent]
     except ProviderError as error:
         return _same_for_all(images, ClassifierError(str(error))), []
     return [
-        (image.asset, _build_assessment(provider, image, said))
-        for image, said in zip(images, verdicts, strict=True)
+        (image.asset, _build_assessment(provider, image, verdict))
+        for image, verdict in zip(images, verdicts, strict=True)
     ], []
 
 
@@ -213,18 +213,18 @@ def _assess_refusal(
     return ClassifierError(str(error), cost=image.owed + billed)
 
 
-def _build_assessment(provider: NanoGpt, image: _Sent, said: Verdict) -> Assessment:
+def _build_assessment(provider: NanoGpt, image: _Sent, verdict: Verdict) -> Assessment:
     raw = _build_raw(provider, image) | {
-        "has_nsfw_concepts": said.flagged,
-        "position": said.position,
-        "sent": said.sent,
-        "request_id": said.request_id,
-        "model": said.model,
-        "cost": None if said.cost is None else str(said.cost),
-        "currency": said.currency,
+        "has_nsfw_concepts": verdict.flagged,
+        "position": verdict.position,
+        "sent": verdict.sent,
+        "request_id": verdict.request_id,
+        "model": verdict.model,
+        "cost": None if verdict.cost is None else str(verdict.cost),
+        "currency": verdict.currency,
     }
-    cost = image.owed + _cost_in_usd(said.cost, said.currency)
-    return Assessment(flagged=said.flagged, covers=COVERS, cost=cost, raw=raw)
+    cost = image.owed + _cost_in_usd(verdict.cost, verdict.currency)
+    return Assessment(flagged=verdict.flagged, covers=COVERS, cost=cost, raw=raw)
 
 
 def _build_raw(provider: NanoGpt, image: _Sent) -> dict[str, Any]:

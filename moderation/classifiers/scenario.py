@@ -81,10 +81,10 @@ class ScenarioLabels:
         if found.nsfw is not None:
             return found.nsfw
         pause = self._pause(asset)
-        sentence = "Scenario has not looked at this image" + (
+        message = "Scenario has not looked at this image" + (
             " yet." if pause else f" {_format_minutes(PATIENCE)} after it came."
         )
-        raise ClassifierError(sentence, retry_after=pause)
+        raise ClassifierError(message, retry_after=pause)
 
     def _pause(self, asset: Asset, *, at_least: timedelta = timedelta()) -> timedelta | None:
         """Return the next delay, equal to the asset's age so far; None after PATIENCE."""

@@ -31,7 +31,7 @@ class QueueFilterForm(forms.Form):
     order = forms.ChoiceField(required=False)
 
     def __init__(self, filters: Filters) -> None:
-        super().__init__(initial=filters.pairs())
+        super().__init__(initial=filters.query_params())
         l1 = [(category.slug, category.name) for category in taxonomy.L1]
         offered = {
             "category": [("", "Any"), *l1, (UNCATEGORISED, "No category")],

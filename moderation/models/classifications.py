@@ -17,7 +17,7 @@ PERCENT = [MinValueValidator(0), MaxValueValidator(100)]
 
 
 class ClassificationQuerySet(DueQuerySet["Classification"]):
-    def of(self, asset: int) -> Self:
+    def for_asset(self, asset: int) -> Self:
         """Return an asset's classifications in creation order, with their labels."""
         return self.filter(asset=asset).order_by("pk").prefetch_related("labels")
 

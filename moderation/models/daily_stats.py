@@ -34,7 +34,7 @@ class DailyStats(models.Model):
         return f"{self.day}, {self.l1 or 'no category'}"
 
     @classmethod
-    def since(cls, day: date) -> dict[str, dict[str, int]]:
+    def sum_since(cls, day: date) -> dict[str, dict[str, int]]:
         """Return the sums since a day (inclusive), by category."""
         sums = {field: Sum(field) for field in FIELDS}
         rows: Iterable[dict[str, int | str]] = (

@@ -104,7 +104,7 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
             "review__asset", "reviewer", "policy", "reversed_by", "second_of"
         )
 
-    def last_standing(self, review_ids: Iterable[int]) -> dict[int, Decision]:
+    def last_effective(self, review_ids: Iterable[int]) -> dict[int, Decision]:
         """Return the newest decision in effect of each review, by review id."""
         rows = self.filter(review__in=list(review_ids), reversed_by__isnull=True).exclude(
             verdict=Verdict.REVERSE

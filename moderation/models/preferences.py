@@ -97,7 +97,7 @@ class Preferences(models.Model):
         return [l1 for l1, day in self.avoided.items() if day == today]
 
     @classmethod
-    def of(cls, user: User | Any) -> Preferences:
+    def for_user(cls, user: User | Any) -> Preferences:
         """Return a user's preferences, or unsaved defaults."""
         if not user.is_authenticated:
             return cls()

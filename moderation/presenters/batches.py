@@ -54,20 +54,22 @@ class Batch:
         return self.first.created_at + UNDO_WINDOW
 
 
-def batch_of(*, user: User, uuid: UUID) -> Batch | None:
+def load_batch(*, user: User, uuid: UUID) -> Batch | None:
     """Return a batch; None if it has no decisions."""
     decisions = list(Decision.objects.of_batch(uuid))
     if not decisions:
         return None
-    last = Decision.objects.last_standing(decision.review_id for decision in decisions)
+    last = Decision.objects.last_effective(decision.review_id for decision in decisions)
     return Batch(
         uuid=uuid,
-        entries=[_entry(decision, last.get(decision.review_id), user) for decision in decisions],
+        entries=[
+            _build_entry(decision, last.get(decision.review_id), user) for decision in decisions
+        ],
         is_mine=all(decision.reviewer_id == user.pk for decision in decisions),
     )
 
 
-def _entry(decision: Decision, last: Decision | None, user: User) -> BatchEntry:
+def _build_entry(decision: Decision, last: Decision | None, user: User) -> BatchEntry:
     # A second opinion on this decision is reversed with it. Any other newer decision must be
     # reversed first.
     is_last = last is not None and decision.pk in {last.pk, last.second_of_id}

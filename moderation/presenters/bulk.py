@@ -16,8 +16,8 @@ from generation.wire.parsing import parse_integer
 from moderation import taxonomy
 from moderation.models import Preferences, Review
 from moderation.models.preferences import ImageCover
-from moderation.presenters import claim_seconds
 from moderation.presenters.labels import SUGGESTIONS, Suggestion
+from moderation.presenters.panel import count_claim_seconds
 from moderation.queues import Queue
 from moderation.services import batches, bulk_claims
 
@@ -63,14 +63,14 @@ class SheetOptions:
 
     @property
     def query(self) -> str:
-        pairs: list[tuple[str, Any]] = list(self.queue.filters.pairs().items())
+        pairs: list[tuple[str, Any]] = list(self.queue.filters.query_params().items())
         pairs += [("size", self.size)] if self.size != "m" else []
         pairs += [("open", near_duplicate_group) for near_duplicate_group in sorted(self.opened)]
         pairs += [("reveal", 1)] if self.is_revealed else []
         pairs += [("batch", self.batch)] if self.batch else []
         return urlencode(pairs)
 
-    def at(self, name: str) -> str:
+    def build_url(self, name: str) -> str:
         """Return a URL below the sheet's queue with the same options."""
         return "?".join(
             filter(None, (reverse(f"moderation:{name}", args=[self.queue.slug]), self.query))
@@ -78,15 +78,15 @@ class SheetOptions:
 
     @property
     def address(self) -> str:
-        return self.at("sheet")
+        return self.build_url("sheet")
 
     @property
     def decisions_url(self) -> str:
-        return replace(self, batch=None).at("sheet-decide")
+        return replace(self, batch=None).build_url("sheet-decide")
 
     @property
     def return_url(self) -> str:
-        return replace(self, batch=None, opened=frozenset()).at("sheet-return")
+        return replace(self, batch=None, opened=frozenset()).build_url("sheet-return")
 
     @property
     def reveal_url(self) -> str:
@@ -138,7 +138,7 @@ class Tile:
         return f"{review.top_category_name}{sure}, image {review.asset.short_id}{alike}"
 
 
-def tiles(
+def build_tiles(
     reviews: Iterable[Review],
     *,
     options: SheetOptions,
@@ -163,12 +163,12 @@ def tiles(
         is_apart = crowd[0].near_duplicate_group in options.opened
         parts += [([review], len(crowd)) for review in crowd] if is_apart else [(crowd, len(crowd))]
     return [
-        replace(_tile(members, number, alike, options, preferences, chosen), reader=reader)
+        replace(_build_tile(members, number, alike, options, preferences, chosen), reader=reader)
         for number, (members, alike) in enumerate(parts, 1)
     ]
 
 
-def _tile(
+def _build_tile(
     members: Sequence[Review],
     number: int,
     alike: int,
@@ -191,8 +191,12 @@ def _tile(
     )
 
 
-def sheet(
-    *, user: User, options: SheetOptions, preferences: Preferences, marked: Collection[UUID] = ()
+def build_sheet(
+    *,
+    user: User,
+    options: SheetOptions,
+    preferences: Preferences,
+    marked: Collection[UUID] = (),
 ) -> dict[str, Any]:
     """Build the context of the sheet: the user's claimed reviews of the queue. Claims nothing."""
     reviews = bulk_claims.list_sheet(user=user, queue=options.queue)
@@ -200,19 +204,19 @@ def sheet(
     return {
         "queue": options.queue,
         "sight": options,
-        "tiles": tiles(
+        "tiles": build_tiles(
             reviews, options=options, preferences=preferences, chosen=marked, reader=user
         ),
         "count": len(reviews),
         "until": min(ends, default=None),
         "last": max(ends, default=None),
-        "lease": min((claim_seconds(review) for review in reviews), default=0),
-        "suggestions": suggestions(reviews),
+        "lease": min((count_claim_seconds(review) for review in reviews), default=0),
+        "suggestions": suggest_categories(reviews),
         "may_escalate": any(review.status != Review.Status.ESCALATED for review in reviews),
     }
 
 
-def suggestions(reviews: Iterable[Review]) -> list[Suggestion]:
+def suggest_categories(reviews: Iterable[Review]) -> list[Suggestion]:
     """Return the most frequent top categories of the sheet that can be reject reasons."""
     allowed = taxonomy.list_reject_reasons()
     often = Counter(
@@ -235,7 +239,7 @@ class Marked:
     left_out: str  # message about marked reviews that are no longer held
 
 
-def marked(
+def select_marked(
     *,
     user: User,
     options: SheetOptions,
@@ -254,16 +258,19 @@ def marked(
         for review in bulk_claims.list_sheet(user=user, queue=options.queue)
         if review.uuid in shown
     }
-    lost = _named((set(shown) | set(chosen)) - set(here))
-    made = tiles([*here.values(), *lost], options=options, preferences=Preferences(), chosen=chosen)
+    lost = _load_reviews((set(shown) | set(chosen)) - set(here))
+    made = build_tiles(
+        [*here.values(), *lost], options=options, preferences=Preferences(), chosen=chosen
+    )
     picked = [review for tile in made if tile.is_chosen != the_rest for review in tile.members]
     gone = [review for review in picked if review.uuid not in here]
     return Marked(
-        reviews=[review for review in picked if review.uuid in here], left_out=_gone(gone)
+        reviews=[review for review in picked if review.uuid in here],
+        left_out=_describe_missing(gone),
     )
 
 
-def _named(uuids: Collection[UUID]) -> list[Review]:
+def _load_reviews(uuids: Collection[UUID]) -> list[Review]:
     """Load reviews with what a message about them needs."""
     if not uuids:
         return []
@@ -274,7 +281,7 @@ def _named(uuids: Collection[UUID]) -> list[Review]:
     )
 
 
-def _gone(reviews: Sequence[Review]) -> str:
+def _describe_missing(reviews: Sequence[Review]) -> str:
     names = [review.asset.short_id for review in reviews]
     shown = ", ".join(names[: batches.NAMED_MAX]) + (
         " and others" if len(names) > batches.NAMED_MAX else ""
@@ -282,7 +289,7 @@ def _gone(reviews: Sequence[Review]) -> str:
     return f"{len(names)} left out, because you no longer hold them: {shown}." if names else ""
 
 
-def previewed(
+def build_preview(
     reviews: Sequence[Review],
     *,
     options: SheetOptions,

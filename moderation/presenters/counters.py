@@ -46,12 +46,12 @@ class Numbers:
     verdicts: list[tuple[Verdict, str, int]]
 
 
-def numbers_of(user: User) -> Numbers:
+def load_counts(user: User) -> Numbers:
     """Return a user's counts."""
     shown, now = queues.list_queues(user), timezone.now()
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     found = iter(
-        _numbers(tuple(queue.slug for queue in shown)).rows(
+        _build_query(tuple(queue.slug for queue in shown)).rows(
             user=user.pk, now=now, midnight=midnight
         )[0]
     )
@@ -64,7 +64,7 @@ def numbers_of(user: User) -> Numbers:
     )
 
 
-def count_each(shown: Sequence[Queue], user: User) -> list[str]:
+def count_queues(shown: Sequence[Queue], user: User) -> list[str]:
     """Return the bounded counts of queues, in one query."""
     if not shown:
         return []
@@ -78,14 +78,14 @@ def count_each(shown: Sequence[Queue], user: User) -> list[str]:
 
 
 @functools.cache
-def _numbers(slugs: tuple[str, ...]) -> PreparedQuery[Any]:
+def _build_query(slugs: tuple[str, ...]) -> PreparedQuery[Any]:
     def build(user: int, midnight: datetime, now: datetime | None = None) -> QuerySet[Any]:
         waiting = [
             QUEUES[slug].select(Review.objects.all(), user, now or midnight) for slug in slugs
         ]
         columns = [
-            *(column for rows in waiting for column in _depth(rows)),
-            *_since(midnight, user),
+            *(column for rows in waiting for column in _count_queue(rows)),
+            *_count_verdicts(midnight, user),
         ]
         return User.objects.filter(pk=user).values_list(*columns)
 
@@ -95,13 +95,13 @@ def _numbers(slugs: tuple[str, ...]) -> PreparedQuery[Any]:
     )
 
 
-def _depth(rows: ReviewQuerySet) -> Iterable[Subquery]:
+def _count_queue(rows: ReviewQuerySet) -> Iterable[Subquery]:
     """Yield the count, and the arrival of the oldest review: ids follow arrival."""
     yield Counted(rows.values("pk")[: queues.COUNT_LIMIT + 1])
     yield Subquery(rows.order_by("pk").values("created_at")[:1])
 
 
-def _since(midnight: datetime, user: int) -> Iterable[Subquery]:
+def _count_verdicts(midnight: datetime, user: int) -> Iterable[Subquery]:
     """Yield per verdict the number of the user's decisions and of their reversals."""
     of_today = Decision.objects.filter(created_at__gte=midnight).order_by("created_at", "sequence")
     rows = Decision.objects.filter(sequence__gte=Subquery(of_today.values("sequence")[:1]))

@@ -6,13 +6,13 @@ from django.utils.safestring import SafeString
 
 from moderation.models import Preferences
 from moderation.models.preferences import ImageCover
-from moderation.presenters.partials import part
+from moderation.presenters.partials import render_part
 
 
-def image_cover(preferences: Preferences, l1: str, preview: str, thumbnail_url: str) -> SafeString:
+def render_cover(preferences: Preferences, l1: str, preview: str, thumbnail_url: str) -> SafeString:
     """Render a thumbnail. While it is blurred, only the 8-pixel preview is sent."""
     veil = preferences.cover_for(l1)
-    return part(
+    return render_part(
         "cover",
         {
             "preview": preview,

@@ -32,9 +32,10 @@ from moderation.models import (
     Verification,
 )
 from moderation.models.daily_stats import FIELDS
-from moderation.presenters import entries, providers
-from moderation.presenters.counters import Depth, numbers_of
-from moderation.presenters.exposure import seen_by
+from moderation.presenters import providers
+from moderation.presenters.counters import Depth, load_counts
+from moderation.presenters.exposure import load_exposure
+from moderation.presenters.panel import build_history
 from moderation.queues import Queue
 from moderation.templatetags.desk import age
 
@@ -75,30 +76,30 @@ class Health:
     at: datetime | None = None
 
 
-def today(user: User) -> dict[str, Any]:
+def build_dashboard(user: User) -> dict[str, Any]:
     """Build the context of the page for the user's roles."""
     parts: dict[str, Any] = {
         "day": Number("n-day", dateformat.format(timezone.now(), "l j F")),
-        **_storage(),
-        **_running(user),
-        **_wrong(user),
+        **_build_storage_part(),
+        **_build_running_part(user),
+        **_build_problems_part(user),
     }
     if user.has_perm("moderation.decide_review"):
-        parts |= _mine(user)
+        parts |= _build_moderator_part(user)
     if user.has_perm("moderation.decide_escalated_review"):
-        parts |= _seniors()
+        parts |= _build_senior_part()
     if user.has_perm("moderation.activate_policy"):
-        parts |= _policy()
+        parts |= _build_policy_part()
     if user.is_staff:
-        parts |= _operations()
+        parts |= _build_operations_part()
     if user.has_perm("moderation.export_decision") and not user.has_perm(
         "moderation.decide_review"
     ):
-        parts |= _record()
-    return {**parts, "numbers": list(_numbers(parts))}
+        parts |= _build_record_part()
+    return {**parts, "numbers": list(_iter_numbers(parts))}
 
 
-def _numbers(parts: dict[str, Any]) -> Iterable[Number]:
+def _iter_numbers(parts: dict[str, Any]) -> Iterable[Number]:
     for value in parts.values():
         if isinstance(value, Number):
             yield value
@@ -111,36 +112,36 @@ def _numbers(parts: dict[str, Any]) -> Iterable[Number]:
 # --- For moderators ---
 
 
-def _mine(user: User) -> dict[str, Any]:
-    numbers = numbers_of(user)
+def _build_moderator_part(user: User) -> dict[str, Any]:
+    numbers = load_counts(user)
     recent = Decision.objects.filter(reviewer=user).newest_first()
-    rows = [_waiting(depth) for depth in numbers.depths]
+    rows = [_build_queue_row(depth) for depth in numbers.depths]
     return {
         "queues": [row for row in rows if row.queue.slug != "mine"],
-        **_held(numbers.depths),
+        **_build_held_part(numbers.depths),
         "verdicts": [
             (verdict, name, Number(f"n-{verdict}", str(count)))
             for verdict, name, count in numbers.verdicts
         ],
-        "recent": entries(recent.for_list()[:RECENT], user),
-        "exposure": seen_by(user),
+        "recent": build_history(recent.for_list()[:RECENT], user),
+        "exposure": load_exposure(user),
     }
 
 
-def _held(depths: Iterable[Depth]) -> dict[str, Any]:
+def _build_held_part(depths: Iterable[Depth]) -> dict[str, Any]:
     count = next((depth.count for depth in depths if depth.queue.slug == "mine"), "0")
     return {
-        "held": _sentence("n-mine", count, "image", "reserved for you"),
+        "held": _count_noun("n-mine", count, "image", "reserved for you"),
         "is_holding": count != "0",
     }
 
 
-def _sentence(place: str, count: str, noun: str, rest: str) -> Number:
+def _count_noun(place: str, count: str, noun: str, rest: str) -> Number:
     """Return a number with its noun, singular for one."""
     return Number(place, f"{count} {noun}{'' if count == '1' else 's'} {rest}", is_words=True)
 
 
-def _waiting(depth: Depth) -> Waiting:
+def _build_queue_row(depth: Depth) -> Waiting:
     slug, oldest = (
         depth.queue.slug,
         f"oldest {age(depth.since)}" if depth.since else "nothing waits",
@@ -152,7 +153,7 @@ def _waiting(depth: Depth) -> Waiting:
     )
 
 
-def _seniors() -> dict[str, Any]:
+def _build_senior_part() -> dict[str, Any]:
     """Count disagreements among the oldest escalated reviews, which are next in the queue."""
     oldest = (
         Review.objects.with_status(Status.ESCALATED)
@@ -166,7 +167,7 @@ def _seniors() -> dict[str, Any]:
 # --- Running and failed work ---
 
 
-def _running(user: User) -> dict[str, Any]:
+def _build_running_part(user: User) -> dict[str, Any]:
     rows = GenerationRequest.objects.visible_to(user).open()
     counted = (rows, Review.objects.with_status(Status.CLASSIFYING))
     bounded = [Counted(one.values("pk")[: queues.COUNT_LIMIT + 1]) for one in counted]
@@ -175,21 +176,21 @@ def _running(user: User) -> dict[str, Any]:
     )
     return {
         "running": list(rows.order_by("-created_at", "-pk")[:SHOWN]),
-        "running_count": _sentence("n-running", running, "request", "in progress"),
-        "classifying_count": _sentence("n-classifying", classifying, "image", "being classified"),
+        "running_count": _count_noun("n-running", running, "request", "in progress"),
+        "classifying_count": _count_noun("n-classifying", classifying, "image", "being classified"),
     }
 
 
-def _storage() -> dict[str, Any]:
+def _build_storage_part() -> dict[str, Any]:
     reports = storage_checks.load_reports()
     return {"storages": reports, "storage_problems": storage_checks.find_problems(reports)}
 
 
-def _wrong(user: User) -> dict[str, Any]:
+def _build_problems_part(user: User) -> dict[str, Any]:
     """Return requests that failed since yesterday or need a person, and waiting unjudged images."""
     seen = GenerationRequest.objects.visible_to(user).order_by("-created_at").values("pk")
     unknown = seen.filter(status=GenerationRequest.Status.UNKNOWN)[:SHOWN]
-    failed = seen.filter(status=GenerationRequest.Status.FAILED, created_at__gte=_yesterday())[
+    failed = seen.filter(status=GenerationRequest.Status.FAILED, created_at__gte=_a_day_ago())[
         :SHOWN
     ]
     rows = list(
@@ -200,18 +201,18 @@ def _wrong(user: User) -> dict[str, Any]:
     return {
         "unknown": [row for row in rows if row.status == GenerationRequest.Status.UNKNOWN],
         "failed": [row for row in rows if row.status == GenerationRequest.Status.FAILED],
-        "unjudged": list(_unjudged()) if user.has_perm("moderation.view_review") else [],
+        "unjudged": list(_find_unjudged()) if user.has_perm("moderation.view_review") else [],
     }
 
 
-def _unjudged() -> Iterable[Classification]:
+def _find_unjudged() -> Iterable[Classification]:
     newest = Classification.objects.order_by("-pk").values("pk")[:1]
     # Filtered in a subquery: with a single join, SQLite starts from all waiting reviews and
     # searches failures for each.
     failed = Classification.objects.filter(
         pk__gt=Subquery(newest) - LOOK_BACK,
         status=Classification.Status.FAILED,
-        created_at__gte=_yesterday(),
+        created_at__gte=_a_day_ago(),
     )
     waiting = [Status.PENDING, Status.ESCALATED]
     runs = Classification.objects.filter(
@@ -220,16 +221,16 @@ def _unjudged() -> Iterable[Classification]:
     return runs.select_related("asset__review").order_by("-pk")[:SHOWN]
 
 
-def _yesterday() -> datetime:
+def _a_day_ago() -> datetime:
     return timezone.now() - timedelta(days=1)
 
 
 # --- For policy leads, operators and auditors ---
 
 
-def _policy() -> dict[str, Any]:
+def _build_policy_part() -> dict[str, Any]:
     sums = dict.fromkeys(FIELDS, 0)
-    for counts in DailyStats.since(timezone.now().date()).values():
+    for counts in DailyStats.sum_since(timezone.now().date()).values():
         for field in FIELDS:
             sums[field] += counts[field]
     names = {
@@ -245,22 +246,22 @@ def _policy() -> dict[str, Any]:
     }
 
 
-def _operations() -> dict[str, Any]:
+def _build_operations_part() -> dict[str, Any]:
     now = timezone.now()
     newest = Delivery.objects.order_by("-pk").values("pk")[:LOOK_BACK]
     given_up = Delivery.objects.filter(
-        pk__in=newest, status=Delivery.Status.FAILED, finished_at__gte=_yesterday()
+        pk__in=newest, status=Delivery.Status.FAILED, finished_at__gte=_a_day_ago()
     )
     slots = JobSlot.objects.running(now)
     workers = Counter(slot.host for slot in slots if slot.name == JobSlot.WORKER)
     running = sorted({slot.name for slot in slots if slot.name != JobSlot.WORKER})
     return {
-        "services": [_health(service, found) for service, found in providers.load_health()],
+        "services": [_build_health(service, found) for service, found in providers.load_health()],
         "workers": [
             f"{host} ({count} workers)" if count > 1 else host
             for host, count in sorted(workers.items())
         ],
-        "chores": _chores(),
+        "chores": _summarize_chores(),
         "pumps": running,
         "overdue": Number(
             "n-overdue", str(Delivery.objects.filter(due_at__lt=now - OVERDUE)[:LOOK_BACK].count())
@@ -269,7 +270,7 @@ def _operations() -> dict[str, Any]:
     }
 
 
-def _chores() -> dict[str, Any] | None:
+def _summarize_chores() -> dict[str, Any] | None:
     """Return the last housekeeping run and the failing chores; None before the first run."""
     chores = list(Chore.objects.all())
     if not chores:
@@ -281,7 +282,7 @@ def _chores() -> dict[str, Any] | None:
     }
 
 
-def _health(service: providers.Service, found: providers.ServiceHealth) -> Health:
+def _build_health(service: providers.Service, found: providers.ServiceHealth) -> Health:
     if service.state == "off":
         return Health(label=service.label, status="cancelled", word="Off")
     if found.is_failing:
@@ -299,7 +300,7 @@ def _health(service: providers.Service, found: providers.ServiceHealth) -> Healt
     return Health(label=service.label, status="queued", word="Not called yet")
 
 
-def _record() -> dict[str, Any]:
+def _build_record_part() -> dict[str, Any]:
     head = ChainHead.objects.filter(pk=1).first()
     return {
         "record_length": Number("n-record", f"{head.sequence if head else 0:,}".replace(",", " ")),

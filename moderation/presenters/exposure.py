@@ -26,7 +26,7 @@ class ExposureToday:
     is_break_due: bool
 
 
-def seen_by(user: User) -> ExposureToday:
+def load_exposure(user: User) -> ExposureToday:
     """Return the user's exposure of the last 60 minutes and of today (UTC), in one query.
 
     The step that reaches into the 60 minutes counts whole, so the hour is never underestimated.

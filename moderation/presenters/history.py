@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from moderation.models import Decision, Verdict
 from moderation.models.reviews import UNDO_WINDOW
-from moderation.services import decisions as desk
+from moderation.services import decisions as decision_service
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -52,15 +52,15 @@ class OwnStats:
         return f"{100 * self.agreed / self.looked_at_twice:.0f} %" if self.looked_at_twice else "–"
 
 
-def lines(user: User) -> list[HistoryRow]:
+def list_own_decisions(user: User) -> list[HistoryRow]:
     """Return the user's newest decisions, newest first."""
     rows = Decision.objects.filter(reviewer=user).newest_first()
     found = list(rows.for_list()[:LENGTH])
-    newest = _newest_of(found)
-    return [_line(decision, user, decision.pk in newest) for decision in found]
+    newest = _find_reversible(found)
+    return [_build_row(decision, user, decision.pk in newest) for decision in found]
 
 
-def _newest_of(decisions: Sequence[Decision]) -> set[int]:
+def _find_reversible(decisions: Sequence[Decision]) -> set[int]:
     """Return the keys of decisions that are still the last in effect on their image."""
     effective: dict[int, list[Decision]] = defaultdict(list)
     rows = Decision.objects.effective().filter(
@@ -68,21 +68,28 @@ def _newest_of(decisions: Sequence[Decision]) -> set[int]:
     )
     for row in rows.only("review", "second_of").order_by("sequence"):
         effective[row.review_id].append(row)
-    return {key for of_review in effective.values() for key in desk.find_reversible(of_review)}
+    return {
+        key
+        for of_review in effective.values()
+        for key in decision_service.find_reversible(of_review)
+    }
 
 
-def _line(decision: Decision, user: User, is_newest: bool) -> HistoryRow:
+def _build_row(decision: Decision, user: User, is_newest: bool) -> HistoryRow:
     why_not, brief, seconds = "", "", None
     if not decision.may_be_reversed_by(user):
-        why_not, brief = desk.explain_irreversible(decision, user), _brief(decision)
+        why_not, brief = (
+            decision_service.explain_irreversible(decision, user),
+            _explain_briefly(decision),
+        )
     elif not is_newest:
-        why_not, brief = desk.SUPERSEDED, "decided again since"
+        why_not, brief = decision_service.SUPERSEDED, "decided again since"
     elif not user.has_perm("moderation.decide_escalated_review"):
         seconds = max(0, int((decision.created_at + UNDO_WINDOW - timezone.now()).total_seconds()))
     return HistoryRow(decision=decision, why_not=why_not, brief=brief, seconds=seconds)
 
 
-def _brief(decision: Decision) -> str:
+def _explain_briefly(decision: Decision) -> str:
     if decision.verdict == Verdict.REVERSE:
         return "a reversal itself"
     if hasattr(decision, "reversed_by"):
@@ -91,7 +98,7 @@ def _brief(decision: Decision) -> str:
     return "undo window is over"
 
 
-def own_figures(user: User) -> OwnStats:
+def load_own_stats(user: User) -> OwnStats:
     mine = Decision.objects.filter(reviewer=user).newest_first().values("pk")[:LOOK_BACK]
     pairs = Decision.objects.filter(second_of__isnull=False, reversed_by__isnull=True)
     alike = Count("pk", filter=Q(verdict=F("second_of__verdict")))

@@ -92,24 +92,27 @@ class Box:
         return self.x + (self.width if self.is_right else 0)
 
 
-def sources_of(review: Review) -> list[Source]:
+def load_sources(review: Review) -> list[Source]:
     """Return the classifications of a review.
 
     Reads the stored summary; falls back to the tables while classifiers run and for old reviews.
     """
     summary = review.classification_summary
     if summary is None:
-        summary = serialize(Classification.objects.of(review.asset_id))
-    return [_source(run) for run in deserialize(summary)]
+        summary = serialize(Classification.objects.for_asset(review.asset_id))
+    return [_build_source(run) for run in deserialize(summary)]
 
 
-def _source(run: RunSummary) -> Source:
+def _build_source(run: RunSummary) -> Source:
     return Source(
-        run=run, label=classifiers.label(run.classifier), found=_found(run), limits=_limits(run)
+        run=run,
+        label=classifiers.label(run.classifier),
+        found=_group_labels(run),
+        limits=_describe_limits(run),
     )
 
 
-def suggestions(sources: Iterable[Source]) -> list[Suggestion]:
+def suggest_categories(sources: Iterable[Source]) -> list[Suggestion]:
     """Return the found categories that can be reject reasons, highest confidence first."""
     allowed = taxonomy.list_reject_reasons()
     best: dict[str, LabelGroup] = {}
@@ -126,7 +129,7 @@ def suggestions(sources: Iterable[Source]) -> list[Suggestion]:
     ]
 
 
-def _found(run: RunSummary) -> list[LabelGroup]:
+def _group_labels(run: RunSummary) -> list[LabelGroup]:
     """Group the labels by category, with the highest confidence and the number of boxes."""
     grouped: dict[str, list[LabelSummary]] = {}
     for part in run.parts:
@@ -145,13 +148,17 @@ def _found(run: RunSummary) -> list[LabelGroup]:
     return sorted(lines, key=lambda line: line.rank, reverse=True)
 
 
-def _limits(run: RunSummary) -> str:
+def _describe_limits(run: RunSummary) -> str:
     """Return a text about the categories the classifier cannot see."""
-    return _unseen(tuple(run.covers.items())) if run.status == Classification.Status.DONE else ""
+    return (
+        _describe_coverage(tuple(run.covers.items()))
+        if run.status == Classification.Status.DONE
+        else ""
+    )
 
 
 @functools.lru_cache(maxsize=256)
-def _unseen(covers: tuple[tuple[str, str], ...]) -> str:
+def _describe_coverage(covers: tuple[tuple[str, str], ...]) -> str:
     """Build the text of ``_limits``. Cached: it depends only on the coverage."""
     if not covers:
         return "Reports no categories, so a clean result covers none in particular."
@@ -162,27 +169,29 @@ def _unseen(covers: tuple[tuple[str, str], ...]) -> str:
     all_partly = len(partly) == len(seen)
     sentences = []
     if len(seen) <= FEW:
-        sentences.append(f"Detects only{', and in part' if all_partly else ''}: {_list(seen)}.")
+        sentences.append(
+            f"Detects only{', and in part' if all_partly else ''}: {_join_names(seen)}."
+        )
     elif unseen:
-        sentences.append(f"Does not detect: {_list(unseen)}.")
+        sentences.append(f"Does not detect: {_join_names(unseen)}.")
     if partly and not all_partly:
-        sentences.append(f"Detects in part: {_list(partly)}.")
+        sentences.append(f"Detects in part: {_join_names(partly)}.")
     elif all_partly and len(seen) > FEW:
         sentences.append("Detects the rest in part.")
     return " ".join(sentences)
 
 
-def _list(categories: Sequence[Category]) -> str:
+def _join_names(categories: Sequence[Category]) -> str:
     # Semicolons, because several names contain "and" or "or".
     return "; ".join(category.short for category in categories)
 
 
-def boxes_of(asset: Asset, sources: Iterable[Source]) -> list[Box]:
+def build_boxes(asset: Asset, sources: Iterable[Source]) -> list[Box]:
     found = [part for source in sources for part in source.run.parts]
-    return [_box(part, part.box, asset) for part in found if part.box]
+    return [_build_box(part, part.box, asset) for part in found if part.box]
 
 
-def _box(part: LabelSummary, shares: Sequence[float], asset: Asset) -> Box:
+def _build_box(part: LabelSummary, shares: Sequence[float], asset: Asset) -> Box:
     left, top, width, height = shares
     return Box(
         name=taxonomy.join_names([part.category])

@@ -90,7 +90,7 @@ class Report:
     spent: list[tuple[str, int, Decimal | None]] = field(default_factory=list)
 
 
-def services() -> Iterator[Service]:
+def list_services() -> Iterator[Service]:
     for slug, entry in settings.IMAGE_PROVIDERS.items():
         options = entry["OPTIONS"]
         yield Service(
@@ -136,7 +136,9 @@ def make_harmless_call(slug: str) -> None:
 def load_health() -> list[tuple[Service, ServiceHealth]]:
     """Return every service with its health, from recorded calls and from its rows."""
     states = {state.slug: state for state in ProviderState.objects.all()}
-    return [(service, _load_health(service, states.get(service.slug))) for service in services()]
+    return [
+        (service, _load_health(service, states.get(service.slug))) for service in list_services()
+    ]
 
 
 def _load_health(service: Service, state: ProviderState | None) -> ServiceHealth:
@@ -185,7 +187,7 @@ def build_report(service: Service, found: ServiceHealth) -> Report:
     return report
 
 
-def _periods() -> list[tuple[str, datetime]]:
+def _list_periods() -> list[tuple[str, datetime]]:
     return [("today", spending.start_of_day()), ("this month", spending.start_of_month())]
 
 
@@ -198,7 +200,7 @@ def _add_requests(report: Report) -> None:
     counts = spending.count_by_status(slug)
     report.counts = [(value, label, counts.get(value, 0)) for value, label in _shown_statuses()]
     report.spent = [
-        (name, *spending.sum_images_and_cost(slug, since)) for name, since in _periods()
+        (name, *spending.sum_images_and_cost(slug, since)) for name, since in _list_periods()
     ]
 
 
@@ -211,7 +213,9 @@ def _add_classifications(report: Report) -> None:
     slug = report.service.slug
     queued = _recent_classifications(slug).filter(status=Classification.Status.QUEUED)
     report.counts = [("classifying", "Waiting", queued.count())]
-    report.spent = [(name, *costs.count_images_and_cost(slug, since)) for name, since in _periods()]
+    report.spent = [
+        (name, *costs.count_images_and_cost(slug, since)) for name, since in _list_periods()
+    ]
 
 
 def _add_imports(report: Report) -> None:
@@ -219,5 +223,6 @@ def _add_imports(report: Report) -> None:
     report.counts = [("fetching", "Imports running", runs.count())]
     stored = Asset.objects.filter(source=Source.SCENARIO)
     report.spent = [
-        (name, stored.filter(created_at__gte=since).count(), None) for name, since in _periods()
+        (name, stored.filter(created_at__gte=since).count(), None)
+        for name, since in _list_periods()
     ]

@@ -42,30 +42,30 @@ class Sums:
 
     @property
     def agreement(self) -> str:
-        return _share(self.agreed, self.twice)
+        return _format_share(self.agreed, self.twice)
 
     @property
     def people_reversals(self) -> str:
-        return _share(self.people_reversed, self.by_people)
+        return _format_share(self.people_reversed, self.by_people)
 
     @property
     def policy_reversals(self) -> str:
-        return _share(self.policy_reversed, self.by_policy)
+        return _format_share(self.policy_reversed, self.by_policy)
 
 
-def _share(part: int, whole: int) -> str:
+def _format_share(part: int, whole: int) -> str:
     if not whole:
         return "–"
     percent = 100 * part / whole
     return f"{percent:.1f} %" if 0 < percent < 10 else f"{percent:.0f} %"
 
 
-def quality(days: int) -> dict[str, Any]:
+def build_quality(days: int) -> dict[str, Any]:
     """Build the context of the page, with four queries whatever the length of the record."""
     since = timezone.now().date() - timedelta(days=days - 1)
-    found = DailyStats.since(since)
-    rows = [_sums(category.name, found.get(category.slug)) for category in taxonomy.L1]
-    rows.append(_sums("No category", found.get("")))
+    found = DailyStats.sum_since(since)
+    rows = [_build_sums(category.name, found.get(category.slug)) for category in taxonomy.L1]
+    rows.append(_build_sums("No category", found.get("")))
     head, progress = (
         ChainHead.objects.filter(pk=1).first(),
         WordStatsProgress.objects.filter(pk=1).first(),
@@ -74,7 +74,7 @@ def quality(days: int) -> dict[str, Any]:
         "days": days,
         "periods": PERIODS,
         "since": since,
-        "whole": _added("All categories", found.values()),
+        "whole": _add_up("All categories", found.values()),
         "rows": rows,
         "few": FEW,
         "wanted": queues.count_bounded(Review.objects.awaiting_second_opinion()),
@@ -84,13 +84,13 @@ def quality(days: int) -> dict[str, Any]:
     }
 
 
-def _sums(name: str, counts: Mapping[str, int] | None) -> Sums:
+def _build_sums(name: str, counts: Mapping[str, int] | None) -> Sums:
     return Sums(name=name, **(counts or {}))
 
 
-def _added(name: str, parts: Iterable[Mapping[str, int]]) -> Sums:
+def _add_up(name: str, parts: Iterable[Mapping[str, int]]) -> Sums:
     sums: dict[str, int] = {}
     for counts in parts:
         for field, count in counts.items():
             sums[field] = sums.get(field, 0) + count
-    return _sums(name, sums)
+    return _build_sums(name, sums)

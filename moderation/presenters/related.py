@@ -14,7 +14,7 @@ from generation.models import Asset, image_search
 from moderation.models import Decision, Review, WordStats, WordStatsProgress
 from moderation.models.decisions import effective
 from moderation.models.word_stats import extract_words, locate_words
-from moderation.presenters.visibility import Shown, shown
+from moderation.presenters.visibility import ShownStatus, get_shown_status
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -51,7 +51,7 @@ class FilmstripItem:
 
     review: Review
     preview: str
-    shown: Shown
+    shown: ShownStatus
     number: int
     is_current: bool
     hotkey: str = ""
@@ -62,7 +62,7 @@ class Similar:
     """A near duplicate with its status."""
 
     review: Review
-    shown: Shown
+    shown: ShownStatus
     distance: int  # differing bits of 256; 0: same hash
 
 
@@ -83,7 +83,7 @@ class TextSpan:
     reason: str = ""
 
 
-def disagreement(decisions: Iterable[Decision], user: User) -> Disagreement | None:
+def find_disagreement(decisions: Iterable[Decision], user: User) -> Disagreement | None:
     """Return the disagreement of which both decisions are in effect, or None.
 
     ``decisions``: all decisions of one review, in any order.
@@ -113,7 +113,7 @@ def strip(review: Review, user: User, *, is_blind: bool = False) -> list[Filmstr
         FilmstripItem(
             review=row,
             preview=row.preview,
-            shown=shown(row, user, is_blind=is_blind),
+            shown=get_shown_status(row, user, is_blind=is_blind),
             number=index + 1,
             is_current=index == at,
             hotkey=keys.get(index, ""),
@@ -133,7 +133,7 @@ _SIBLINGS: PreparedQuery[Any] = PreparedQuery(
 )
 
 
-def similar_to(review: Review, user: User, *, is_blind: bool = False) -> list[Similar]:
+def find_similar(review: Review, user: User, *, is_blind: bool = False) -> list[Similar]:
     """Return near duplicates, nearest first, with their statuses.
 
     The group is computed when the image arrives (``Review.near_duplicate_group``), so that no
@@ -145,7 +145,7 @@ def similar_to(review: Review, user: User, *, is_blind: bool = False) -> list[Si
     found = [
         Similar(
             review=row,
-            shown=shown(row, user, is_blind=is_blind),
+            shown=get_shown_status(row, user, is_blind=is_blind),
             distance=image_search.count_different_bits(pdq, bytes(row.asset.pdq or pdq)),
         )
         for row in _ALIKE.rows(near_duplicate_group=review.near_duplicate_group, review=review.pk)
@@ -176,7 +176,7 @@ _ALIKE = PreparedQuery(
 )
 
 
-def marked(prompt: str) -> list[TextSpan]:
+def mark_words(prompt: str) -> list[TextSpan]:
     """Split a prompt into spans, marking words that are often rejected."""
     words = extract_words(prompt) - COMMON
     reasons = {
@@ -187,10 +187,10 @@ def marked(prompt: str) -> list[TextSpan]:
         if rejected / decided
         >= min(1.0, LIFT_MIN * (all_rejected / all_decided if all_decided else 1.0))
     }
-    return list(_pieces(prompt, reasons)) if reasons else [TextSpan(text=prompt)]
+    return list(_split_prompt(prompt, reasons)) if reasons else [TextSpan(text=prompt)]
 
 
-def _tallies(words: str) -> QuerySet[WordStats, Any]:
+def _find_word_stats(words: str) -> QuerySet[WordStats, Any]:
     """Return stats of those words that were rejected often, each with the totals."""
     whole = WordStatsProgress.objects.filter(pk=1)
     telling = WordStats.objects.filter(word__in=split_words(words), rejected__gte=REJECTED_MIN)
@@ -198,10 +198,10 @@ def _tallies(words: str) -> QuerySet[WordStats, Any]:
     return telling.values_list("word", "decided", "rejected", *numbers)
 
 
-_TALLIES: PreparedQuery[Any] = PreparedQuery(_tallies, words=str)
+_TALLIES: PreparedQuery[Any] = PreparedQuery(_find_word_stats, words=str)
 
 
-def _pieces(prompt: str, reasons: Mapping[str, str]) -> Iterator[TextSpan]:
+def _split_prompt(prompt: str, reasons: Mapping[str, str]) -> Iterator[TextSpan]:
     done = 0
     for word, place in locate_words(prompt):
         if word in reasons:
@@ -213,14 +213,14 @@ def _pieces(prompt: str, reasons: Mapping[str, str]) -> Iterator[TextSpan]:
         yield TextSpan(text=prompt[done:])
 
 
-def notes_of(asset: Asset) -> Notes | None:
+def read_notes(asset: Asset) -> Notes | None:
     """Return an asset's generation parameters as its source reports them; None if unknown."""
-    said = asset.metadata.get("scenario")
-    if not isinstance(said, dict):
+    fields = asset.metadata.get("scenario")
+    if not isinstance(fields, dict):
         return None
 
     def text(name: str) -> str:
-        return str(said.get(name, ""))
+        return str(fields.get(name, ""))
 
     models = dict.fromkeys(text(name) for name in ("modelId", "baseModelId"))
     steps, guidance = (

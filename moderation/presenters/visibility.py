@@ -20,7 +20,7 @@ SHORT = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class ShownStatus:
     """A review's status as a viewer may see it."""
 
     status: str  # for data-status
@@ -29,14 +29,14 @@ class Shown:
 
 
 _TELLING = frozenset({Review.Status.ESCALATED, *Review.DECIDED})
-_SHOWN: dict[str, Shown] = {
-    status: Shown(status=status.value, name=str(status.label), word=word)
+_SHOWN: dict[str, ShownStatus] = {
+    status: ShownStatus(status=status.value, name=str(status.label), word=word)
     for status, word in SHORT.items()
 }
-HIDDEN = Shown(status="hidden", name="Not shown during a second opinion", word="–")
+HIDDEN = ShownStatus(status="hidden", name="Not shown during a second opinion", word="–")
 
 
-def shown(review: Review, user: User, *, is_blind: bool = False) -> Shown:
+def get_shown_status(review: Review, user: User, *, is_blind: bool = False) -> ShownStatus:
     """Return a review's status, or HIDDEN.
 
     ``is_blind``: the viewer gives a second opinion on a related image. Outcomes of siblings and

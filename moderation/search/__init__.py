@@ -7,6 +7,6 @@ database filters, ``plan`` executes them in bounded time, and ``page`` builds th
 from __future__ import annotations
 
 from moderation.search.forms import SearchForm
-from moderation.search.page import Page, search
+from moderation.search.page import Page, run_search
 
-__all__ = ["Page", "SearchForm", "search"]
+__all__ = ["Page", "SearchForm", "run_search"]

@@ -139,7 +139,7 @@ class SearchForm(forms.Form):
         match = LIKE.fullmatch(text)
         if text and match is None:
             raise forms.ValidationError(
-                "This address names no image to compare with. Choose the file again."
+                "This URL names no image to compare with. Choose the file again."
             )
         return (match[1], match[2] or "") if match else ("", "")
 
@@ -189,9 +189,13 @@ class SearchForm(forms.Form):
             field = self.fields[name]
             choices: Any = field.choices if isinstance(field, forms.ChoiceField) else ()
             names: dict[Any, Any] = dict(flatten_choices(choices))
-            yield str(self[name].label), str(names.get(value, value)), self.address(**{name: None})
+            yield (
+                str(self[name].label),
+                str(names.get(value, value)),
+                self.build_query(**{name: None}),
+            )
 
-    def address(self, **changes: Any) -> str:
+    def build_query(self, **changes: Any) -> str:
         """Return the query string with changes; None removes a parameter."""
         parts = {**self.given, **changes}
         return urlencode({name: value for name, value in parts.items() if value is not None})
@@ -200,21 +204,21 @@ class SearchForm(forms.Form):
 
     @property
     def without_filters(self) -> str:
-        return self.address(**dict.fromkeys(self.FILTERS))
+        return self.build_query(**dict.fromkeys(self.FILTERS))
 
     @property
     def without_picture(self) -> str:
-        return self.address(like=None, wide=None)
+        return self.build_query(like=None, wide=None)
 
     @property
     def wider(self) -> str:
-        return self.address(wide="on")
+        return self.build_query(wide="on")
 
     @property
     def closer(self) -> str:
-        return self.address(wide=None)
+        return self.build_query(wide=None)
 
 
 def _midnight(day: date, *, after: int = 0) -> datetime:
-    moment = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    return moment + timedelta(days=after) if day < date.max else moment
+    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    return midnight + timedelta(days=after) if day < date.max else midnight

@@ -91,7 +91,7 @@ class Likeness:
         ]
 
 
-def search(form: SearchForm, *, user: User) -> Page:
+def run_search(form: SearchForm, *, user: User) -> Page:
     """Execute a valid form and return its page."""
     given = form.cleaned_data
     sha256, pdq = given["like"]
@@ -114,13 +114,13 @@ def search(form: SearchForm, *, user: User) -> Page:
     if found.ended_at is not None:
         return Page(
             results=results,
-            further=form.address(before=found.ended_at),
+            further=form.build_query(before=found.ended_at),
             looked_at=plan.WINDOW,
             looked_back_to=found.looked_back_to,
         )
     return Page(
         results=results,
-        further=form.address(before=found.ids[LENGTH - 1]) if len(found.ids) > LENGTH else "",
+        further=form.build_query(before=found.ids[LENGTH - 1]) if len(found.ids) > LENGTH else "",
     )
 
 
@@ -265,7 +265,7 @@ def _load_reasons(reviews: Iterable[Review]) -> dict[int, str]:
     rejected = [review.pk for review in reviews if review.status == Review.Status.REJECTED]
     return {
         pk: decision.category_names
-        for pk, decision in Decision.objects.last_standing(rejected).items()
+        for pk, decision in Decision.objects.last_effective(rejected).items()
     }
 
 

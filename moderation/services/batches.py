@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 from generation.core.db.write_lock import atomic_in_turn
 from moderation.models import Decision, Review, Verdict
-from moderation.services import decisions as desk
+from moderation.services import decisions as decision_service
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -40,7 +40,7 @@ class Outcome:
     left_out: Sequence[LeftOut] = field(default=())
 
     @property
-    def sentence(self) -> str:
+    def message(self) -> str:
         """The reviews left out, by name; empty if none was."""
         if not self.left_out:
             return ""
@@ -68,14 +68,14 @@ def decide_many(
     Raises NotPermittedError, or InvalidDecisionError if the verdict is invalid for all.
     """
     if not user.has_perm("moderation.decide_review"):
-        raise desk.NotPermittedError("You can view but not decide.")
+        raise decision_service.NotPermittedError("You can view but not decide.")
     batch = batch or uuid4()
     locked = _lock(review.pk for review in reviews)
     if (before := _find_repeated(batch, user)) is not None:
         return before
 
     def decide(review: Review) -> Decision:
-        return desk.decide(
+        return decision_service.decide(
             review=review, user=user, verdict=verdict, categories=categories, note=note, batch=batch
         )
 
@@ -94,11 +94,11 @@ def reverse_many(*, batch: UUID, user: User, note: str = "") -> Outcome:
     # Read under the locks: another request may have reversed the batch meanwhile.
     decisions = list(made)
     if not any(decision.may_be_reversed_by(user) for decision in decisions):
-        raise desk.NotPermittedError(_explain_refusal(decisions, user))
+        raise decision_service.NotPermittedError(_explain_refusal(decisions, user))
     name = uuid4()
 
     def reverse(decision: Decision) -> Decision:
-        return desk.reverse(decision=decision, user=user, note=note, batch=name)
+        return decision_service.reverse(decision=decision, user=user, note=note, batch=name)
 
     return _apply_to_each(
         name, [(locked[decision.review_id], decision) for decision in decisions], reverse
@@ -112,9 +112,9 @@ def _apply_to_each(
     for review, item in items:
         try:
             done.append(act(item))
-        except desk.InvalidDecisionError:
+        except decision_service.InvalidDecisionError:
             raise  # invalid for all reviews alike
-        except desk.DecisionError as error:
+        except decision_service.DecisionError as error:
             left_out.append(LeftOut(review=review, reason=str(error)))
     return Outcome(batch=batch, done=done, left_out=left_out)
 
@@ -126,9 +126,11 @@ def _lock(primary_keys: Iterable[int]) -> list[Review]:
     """
     wanted = set(primary_keys)
     if not wanted:
-        raise desk.InvalidDecisionError("Select at least one image.")
+        raise decision_service.InvalidDecisionError("Select at least one image.")
     if len(wanted) > LIMIT:
-        raise desk.InvalidDecisionError(f"At most {LIMIT} images can be decided in one batch.")
+        raise decision_service.InvalidDecisionError(
+            f"At most {LIMIT} images can be decided in one batch."
+        )
     rows = Review.objects.select_for_update(of=("self",)).select_related("asset")
     return list(rows.filter(pk__in=wanted).order_by("pk"))
 
@@ -136,7 +138,7 @@ def _lock(primary_keys: Iterable[int]) -> list[Review]:
 def _find_repeated(batch: UUID, user: User) -> Outcome | None:
     done = list(Decision.objects.of_batch(batch))
     if any(decision.reviewer_id != user.pk for decision in done):
-        raise desk.InvalidDecisionError("This id belongs to another batch.")
+        raise decision_service.InvalidDecisionError("This id belongs to another batch.")
     return Outcome(batch=batch, done=done) if done else None
 
 

@@ -126,13 +126,13 @@ def handle_error(classification: Classification, error: ClassifierError) -> None
 
 
 def retry_later(
-    classification: Classification, sentence: str, *, after: timedelta = RETRY_AFTER, **fields: Any
+    classification: Classification, message: str, *, after: timedelta = RETRY_AFTER, **fields: Any
 ) -> None:
     """Make a classification due again after a delay."""
     rows = Classification.objects.filter(
         pk=classification.pk, lease=classification.lease, status=Status.QUEUED
     )
-    rows.update(due_at=timezone.now() + after, error=sentence, **fields)
+    rows.update(due_at=timezone.now() + after, error=message, **fields)
 
 
 def store_result(
@@ -162,9 +162,9 @@ def store_result(
     _end_and_settle(classification, Status.DONE, labels=labels, duration_ms=duration_ms, **result)
 
 
-def give_up(classification: Classification, sentence: str, **fields: Any) -> None:
+def give_up(classification: Classification, message: str, **fields: Any) -> None:
     """Mark a classification as failed."""
-    _end_and_settle(classification, Status.FAILED, labels=[], error=sentence, **fields)
+    _end_and_settle(classification, Status.FAILED, labels=[], error=message, **fields)
 
 
 def _end_and_settle(
@@ -197,7 +197,7 @@ def settle_review(*, review: Review) -> None:
 
     Does nothing before that, or if the review is settled.
     """
-    runs = list(Classification.objects.of(review.asset_id))
+    runs = list(Classification.objects.for_asset(review.asset_id))
     if review.status != Review.Status.CLASSIFYING or any(
         run.status == Status.QUEUED for run in runs
     ):

@@ -41,12 +41,12 @@ ASSET_IDS_MAX = 1000  # maximum number of asset ids in a query
 # Columns are read as raw values and converted by kind: creating a model instance per row took most
 # of an export's time. Kinds: text (untrusted, escaped against formulas), slugs (JSON list, joined),
 # names (the same as display names), finding (slug or one of our phrases, as a display name), code
-# (trusted, unchanged), number, uuid, moment, one and two (decimal places), flag (yes or no).
+# (trusted, unchanged), number, uuid, timestamp, one and two (decimal places), flag (yes or no).
 Column = tuple[str, str, str]  # header, field path of Decision, kind
 COLUMNS: tuple[Column, ...] = (
     ("sequence", "sequence", "number"),
     ("decision", "uuid", "uuid"),
-    ("decided_at", "created_at", "moment"),
+    ("decided_at", "created_at", "timestamp"),
     ("verdict", "verdict", "code"),
     ("categories", "categories", "slugs"),
     ("category_names", "categories", "names"),
@@ -136,7 +136,7 @@ CONVERTERS: dict[str, Converter] = {
     "names": _join_names,
     "finding": lambda slug: escape_cell(taxonomy.join_names([slug])),
     "flag": lambda value: "yes" if value else "no",
-    "moment": lambda value: value.astimezone(UTC).isoformat(timespec="milliseconds"),
+    "timestamp": lambda value: value.astimezone(UTC).isoformat(timespec="milliseconds"),
 }
 SQLITE_CONVERTERS: dict[str, Converter] = {
     **CONVERTERS,

@@ -66,15 +66,15 @@ def _give_up_exhausted(row: Classification) -> bool:
     """Give up a row that was claimed too often; return whether it was."""
     if row.attempts <= ATTEMPTS:
         return False
-    sentence = "The classifier ended its worker or stayed silent several times on this image."
+    message = "The classifier ended its worker or stayed silent several times on this image."
     classification.give_up(
-        row, _final_message(row.error, row.attempts - 1) if row.error else sentence
+        row, _final_message(row.error, row.attempts - 1) if row.error else message
     )
     return True
 
 
-def _final_message(sentence: str, attempts: int) -> str:
-    return f"{sentence} It was asked {attempts} times."
+def _final_message(message: str, attempts: int) -> str:
+    return f"{message} It was asked {attempts} times."
 
 
 def _store_outcome(

@@ -11,9 +11,9 @@ from django.utils.safestring import SafeString
 
 from generation import providers
 from moderation.models import Review
-from moderation.presenters.covers import image_cover as render_cover
-from moderation.presenters.partials import part
-from moderation.presenters.visibility import Shown, shown
+from moderation.presenters.covers import render_cover as render_cover
+from moderation.presenters.partials import render_part
+from moderation.presenters.visibility import ShownStatus, get_shown_status
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -22,9 +22,9 @@ register = template.Library()
 
 
 @register.filter
-def age(moment: datetime) -> str:
+def age(timestamp: datetime) -> str:
     """Format the time since then in one unit: 42 s, 7 min, 5 h, 12 d."""
-    seconds = max(0, int((timezone.now() - moment).total_seconds()))
+    seconds = max(0, int((timezone.now() - timestamp).total_seconds()))
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds // size} {unit}"
@@ -32,9 +32,9 @@ def age(moment: datetime) -> str:
 
 
 @register.filter
-def shown_to(review: Review, user: User) -> Shown:
+def shown_to(review: Review, user: User) -> ShownStatus:
     """Return a review's visible status: ``{% with shown=review|shown_to:user %}``."""
-    return shown(review, user)
+    return get_shown_status(review, user)
 
 
 @register.filter
@@ -56,4 +56,4 @@ def image_cover(context: template.Context, review: Review) -> SafeString:
 def desk_part(context: template.Context, name: str) -> SafeString:
     """Render a part shared by both template languages: ``{% desk_part "panel" %}``."""
     given: dict[Any, Any] = context.flatten()
-    return part(name, given)
+    return render_part(name, given)

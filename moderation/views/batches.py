@@ -12,16 +12,16 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from moderation.forms.decisions import NOTE_MAX
-from moderation.presenters.batches import Batch, batch_of
+from moderation.presenters.batches import Batch, load_batch
 from moderation.presenters.bulk import SheetOptions
 from moderation.services import batches, decisions
 from moderation.views.access import DeskRequest, SeeOther, find_queue_for
 from moderation.views.panels import STATUS_OF
-from moderation.views.sheet import finish, show
+from moderation.views.sheet import render_outcome, render_sheet
 
 
-def _batch_for(request: DeskRequest, uuid: UUID) -> Batch:
-    batch = batch_of(user=request.user, uuid=uuid)
+def _get_batch(request: DeskRequest, uuid: UUID) -> Batch:
+    batch = load_batch(user=request.user, uuid=uuid)
     if batch is None:
         raise Http404
     return batch
@@ -30,14 +30,14 @@ def _batch_for(request: DeskRequest, uuid: UUID) -> Batch:
 @require_GET
 @permission_required("moderation.view_decision", raise_exception=True)
 def batch_detail(request: DeskRequest, uuid: UUID) -> HttpResponse:
-    return _page(request, uuid)
+    return _render_page(request, uuid)
 
 
 @require_POST
 @permission_required("moderation.view_decision", raise_exception=True)
 def batch_reverse(request: DeskRequest, uuid: UUID) -> HttpResponse:
     """Reverse the batch as far as possible; return to its sheet or its page."""
-    _batch_for(request, uuid)
+    _get_batch(request, uuid)
     queue = find_queue_for(request.user, request.POST)
     options = (
         SheetOptions.read(queue, QueryDict(request.POST.get("sight", "")))
@@ -51,23 +51,23 @@ def batch_reverse(request: DeskRequest, uuid: UUID) -> HttpResponse:
     except decisions.DecisionError as error:
         status, problem = STATUS_OF[type(error)], str(error)
         if options is not None:
-            return show(request, options, status=status, problem=problem)
-        return _page(request, uuid, status=status, problem=problem)
+            return render_sheet(request, options, status=status, problem=problem)
+        return _render_page(request, uuid, status=status, problem=problem)
     if options is not None:
-        return finish(request, options, outcome, "Reversed:")
+        return render_outcome(request, options, outcome, "Reversed:")
     count = len(outcome.done)
-    said = (
+    message = (
         f"Reversed: {count} decision{'' if count == 1 else 's'}. The images are "
         "open again, and you hold them."
     )
-    messages.info(request, " ".join(filter(None, (said, outcome.sentence))))
+    messages.info(request, " ".join(filter(None, (message, outcome.message))))
     return SeeOther(reverse("moderation:batch-detail", args=[uuid]))
 
 
-def _page(
+def _render_page(
     request: DeskRequest, uuid: UUID, *, status: int = 200, problem: str = ""
 ) -> HttpResponse:
-    batch = _batch_for(request, uuid)
+    batch = _get_batch(request, uuid)
     return render(
         request, "moderation/batch_detail.html", {"batch": batch, "problem": problem}, status=status
     )

@@ -6,11 +6,11 @@ from django.http import HttpResponse
 from django.views.decorators.http import require_GET
 
 from generation.core.htmx import respond
-from moderation.presenters.dashboard import today
+from moderation.presenters.dashboard import build_dashboard
 from moderation.views.access import DeskRequest
 
 
 @require_GET
 def home(request: DeskRequest) -> HttpResponse:
     """Return the page; to its own poll, only the numbers and lists."""
-    return respond(request, "home.html", "_home_numbers.html", today(request.user))
+    return respond(request, "home.html", "_home_numbers.html", build_dashboard(request.user))

@@ -25,7 +25,7 @@ EVENTS_SHOWN = 10
 
 @require_safe
 def developers(request: HttpRequest) -> HttpResponse:
-    return _page(request)
+    return _render_page(request)
 
 
 @require_POST
@@ -33,10 +33,12 @@ def developers(request: HttpRequest) -> HttpResponse:
 def rotate_webhook_secret(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Replace the webhook secret of one's own key and show it in this response only."""
     key = get_object_or_404(ApiKey.objects.usable(), uuid=uuid, owner=cast("User", request.user))
-    return _page(request, rotated=key, secret=key.rotate_webhook_secret())
+    return _render_page(request, rotated=key, secret=key.rotate_webhook_secret())
 
 
-def _page(request: HttpRequest, *, rotated: ApiKey | None = None, secret: str = "") -> HttpResponse:
+def _render_page(
+    request: HttpRequest, *, rotated: ApiKey | None = None, secret: str = ""
+) -> HttpResponse:
     user = cast("User", request.user)
     keys = ApiKey.objects.filter(owner=user).order_by("revoked_at", "-created_at")
     calls = (
@@ -55,7 +57,7 @@ def _page(request: HttpRequest, *, rotated: ApiKey | None = None, secret: str = 
         "calls": calls[:CALLS_SHOWN],
         "deliveries": deliveries[:EVENTS_SHOWN],
         "make_key": developer_examples.make_key(user.get_username()),
-        "formats": _formats(settings.PUBLIC_URL, _model(user)),
+        "formats": _build_examples(settings.PUBLIC_URL, _find_model(user)),
     }
     response = render(request, "moderation/developers.html", context)
     if secret:
@@ -63,7 +65,7 @@ def _page(request: HttpRequest, *, rotated: ApiKey | None = None, secret: str = 
     return response
 
 
-def _formats(url: str, model: str) -> list[tuple[str, list[developer_examples.Example]]]:
+def _build_examples(url: str, model: str) -> list[tuple[str, list[developer_examples.Example]]]:
     return [
         (
             "Generate, as Novita",
@@ -86,7 +88,7 @@ def _formats(url: str, model: str) -> list[tuple[str, list[developer_examples.Ex
     ]
 
 
-def _model(user: User) -> str:
+def _find_model(user: User) -> str:
     """Return a model that has worked for this user, for the examples. Asks no provider."""
     rows = GenerationRequest.objects.visible_to(user).filter(
         status=GenerationRequest.Status.SUCCEEDED

@@ -22,12 +22,19 @@ from moderation.forms.decisions import NOTE_MAX
 from moderation.models import Preferences, Review, Verdict
 from moderation.models.preferences import ImageCover
 from moderation.models.reviews import UNDO_WINDOW
-from moderation.presenters import SURROUNDS, panel, rail, stage, surround_after, undo_seconds
-from moderation.presenters.partials import hidden, part
+from moderation.presenters.panel import (
+    SURROUNDS,
+    build_panel,
+    choose_next_surround,
+    count_undo_seconds,
+    rail,
+    stage,
+)
+from moderation.presenters.partials import render_hidden_fields, render_part
 from moderation.queues import Queue
 from moderation.services import claims, decisions
 from moderation.views.access import DeskRequest, SeeOther, get_review_for, parse_uuids
-from moderation.views.skips import skipped
+from moderation.views.skips import get_skipped
 
 STATUS_OF: dict[type[decisions.DecisionError], int] = {
     decisions.NotPermittedError: 403,
@@ -52,7 +59,7 @@ def claim_options(
     return {
         "queue": queue,
         "count": 1 if wanted is None else min(wanted, DECK_MAX),
-        "skipped": skipped(request, queue),
+        "skipped": get_skipped(request, queue),
         "avoided": preferences.avoided_today(),
     }
 
@@ -63,7 +70,7 @@ def refill_deck(request: DeskRequest, queue: Queue) -> HttpResponse:
     With ``held`` in the POST, missing reviews are replaced by claims of the user that the page does
     not show (``have``).
     """
-    preferences = Preferences.of(request.user)
+    preferences = Preferences.for_user(request.user)
     options = claim_options(request, queue, preferences)
     claimed = claims.claim_batch(user=request.user, **options)
     missing = options["count"] - len(claimed)
@@ -78,24 +85,28 @@ def render_deck(
     request: DeskRequest, queue: Queue, preferences: Preferences, claimed: Iterable[Review]
 ) -> HttpResponse:
     """Render the panels of claimed reviews."""
-    return _panels([_context(request, review, queue, preferences) for review in claimed])
+    return _render_panels(
+        [_build_context(request, review, queue, preferences) for review in claimed]
+    )
 
 
-def _panels(contexts: Iterable[dict[str, Any]], *, status: int = 200) -> HttpResponse:
+def _render_panels(contexts: Iterable[dict[str, Any]], *, status: int = 200) -> HttpResponse:
     """Render panels one after the other. The script keeps them until they are shown."""
-    return HttpResponse("".join(part("panel", context) for context in contexts), status=status)
+    return HttpResponse(
+        "".join(render_part("panel", context) for context in contexts), status=status
+    )
 
 
 # --- Without a deck, or for another image than the next ---
 
 
-def go_on(request: DeskRequest, queue: Queue) -> HttpResponse:
+def show_next(request: DeskRequest, queue: Queue) -> HttpResponse:
     """Claim and show the next image of the queue; the queue's page if none is left."""
     if is_deck(request):
         return refill_deck(request, queue)
-    avoided = Preferences.of(request.user).avoided_today()
+    avoided = Preferences.for_user(request.user).avoided_today()
     review = decisions.claim_next(
-        user=request.user, queue=queue, skipped=skipped(request, queue), avoided=avoided
+        user=request.user, queue=queue, skipped=get_skipped(request, queue), avoided=avoided
     )
     if review is None:
         withheld = (
@@ -104,28 +115,30 @@ def go_on(request: DeskRequest, queue: Queue) -> HttpResponse:
         )
         reason = withheld if queue.withholds(request.user) else ""
         messages.info(request, f"Nothing is left for you in “{queue.name}”.{reason}")
-        return leave(request, queue.get_absolute_url())
-    return arrive(request, review, queue)
+        return redirect_to(request, queue.get_absolute_url())
+    return go_to_review(request, review, queue)
 
 
-def arrive(request: DeskRequest, review: Review, queue: Queue | None, **extra: Any) -> HttpResponse:
+def go_to_review(
+    request: DeskRequest, review: Review, queue: Queue | None, **extra: Any
+) -> HttpResponse:
     """Show a review in its current state."""
-    address = address_of(review, queue)
+    url = build_review_url(review, queue)
     if not request.htmx and not is_deck(request):
-        return SeeOther(address)
-    response = show(
+        return SeeOther(url)
+    response = render_review(
         request, get_review_for(request.user, review.uuid, for_screen=True), queue, **extra
     )
-    response["HX-Push-Url"] = address
+    response["HX-Push-Url"] = url
     return response
 
 
-def leave(request: DeskRequest, address: str) -> HttpResponse:
+def redirect_to(request: DeskRequest, url: str) -> HttpResponse:
     """Redirect, also under htmx."""
-    return HttpResponseClientRedirect(address) if request.htmx else SeeOther(address)
+    return HttpResponseClientRedirect(url) if request.htmx else SeeOther(url)
 
 
-def refuse(
+def render_error(
     request: DeskRequest,
     review: Review | decisions.ReviewRef,
     queue: Queue | None,
@@ -134,23 +147,28 @@ def refuse(
 ) -> HttpResponse:
     """Return the review's current panel with the error."""
     fresh = get_review_for(request.user, review.uuid, for_screen=True)
-    return show(request, fresh, queue, status=STATUS_OF[type(error)], problem=str(error), **extra)
+    return render_review(
+        request, fresh, queue, status=STATUS_OF[type(error)], problem=str(error), **extra
+    )
 
 
-def show(
+def render_review(
     request: DeskRequest, review: Review, queue: Queue | None, *, status: int = 200, **extra: Any
 ) -> HttpResponse:
     """Return the review's page or, to htmx, the part it asks for."""
-    preferences = Preferences.of(request.user)
+    preferences = Preferences.for_user(request.user)
     if request.htmx and request.htmx.target == "stage":
         return HttpResponse(
-            part("stage", {**_veiling(request, review, queue, preferences), **stage(review)})
+            render_part(
+                "stage",
+                {**_build_cover_context(request, review, queue, preferences), **stage(review)},
+            )
         )
-    context = _context(request, review, queue, preferences, **extra)
+    context = _build_context(request, review, queue, preferences, **extra)
     if is_deck(request):
-        return _panels([context], status=status)
+        return _render_panels([context], status=status)
     context |= rail(request.user) | {
-        "undo_seconds": undo_seconds(decisions.find_undoable(user=request.user)),
+        "undo_seconds": count_undo_seconds(decisions.find_undoable(user=request.user)),
         "undo_window": int(UNDO_WINDOW.total_seconds()),
     }
     return respond(
@@ -158,7 +176,7 @@ def show(
     )
 
 
-def _context(
+def _build_context(
     request: DeskRequest,
     review: Review,
     queue: Queue | None,
@@ -166,15 +184,15 @@ def _context(
     **extra: Any,
 ) -> dict[str, Any]:
     return {
-        **_veiling(request, review, queue, preferences),
+        **_build_cover_context(request, review, queue, preferences),
         "user": request.user,
         "chosen": [],
-        **panel(user=request.user, review=review, queue=queue),
+        **build_panel(user=request.user, review=review, queue=queue),
         **extra,
     }
 
 
-def _veiling(
+def _build_cover_context(
     request: DeskRequest, review: Review, queue: Queue | None, preferences: Preferences
 ) -> dict[str, Any]:
     """Build the context of the initial cover and its controls."""
@@ -184,28 +202,28 @@ def _veiling(
         "preferences": preferences,
         "revealed": wish == "1" or (wish != "0" and veil != ImageCover.BLUR),
         "is_grey": veil == ImageCover.GREY,
-        "next_surround": surround_after(preferences),
+        "next_surround": choose_next_surround(preferences),
         "surrounds": " ".join(SURROUNDS),
-        "address": address_of(review, queue),
-        "query": query_of(queue),
+        "address": build_review_url(review, queue),
+        "query": build_queue_query(queue),
         "queue": queue,
-        "hidden": hidden(request, queue),
+        "hidden": render_hidden_fields(request, queue),
     }
 
 
-def address_of(review: Review, queue: Queue | None) -> str:
-    return review.get_absolute_url() + query_of(queue)
+def build_review_url(review: Review, queue: Queue | None) -> str:
+    return review.get_absolute_url() + build_queue_query(queue)
 
 
-def query_of(queue: Queue | None) -> str:
+def build_queue_query(queue: Queue | None) -> str:
     """Return the query string that keeps the queue, or ""."""
-    return f"?queue={_quoted(queue.key)}" if queue else ""
+    return f"?queue={_quote(queue.key)}" if queue else ""
 
 
-_quoted = lru_cache(maxsize=1024)(quote_plus)
+_quote = lru_cache(maxsize=1024)(quote_plus)
 
 
-def kept(request: HttpRequest) -> dict[str, Any]:
+def read_submitted(request: HttpRequest) -> dict[str, Any]:
     """Return the submitted fields, so that an error loses no input."""
     return {
         "chosen": request.POST.getlist("categories"),
@@ -214,5 +232,5 @@ def kept(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def home_of(queue: Queue | None) -> str:
+def build_exit_url(queue: Queue | None) -> str:
     return queue.get_absolute_url() if queue else reverse("home")

@@ -16,12 +16,17 @@ from django.views.decorators.http import require_POST, require_safe
 from generation.models import GenerationRequest
 from generation.providers.base import ProviderError
 from generation.services import health, spending
-from moderation.presenters.providers import build_report, load_health, make_harmless_call, services
+from moderation.presenters.providers import (
+    build_report,
+    list_services,
+    load_health,
+    make_harmless_call,
+)
 
 UNKNOWN_SHOWN = 20
 
 
-def for_operators(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+def require_operator(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """Restrict a view to staff and users who may resolve requests of unknown outcome."""
 
     @wraps(view)
@@ -35,7 +40,7 @@ def for_operators(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespon
 
 
 @require_safe
-@for_operators
+@require_operator
 def providers(request: HttpRequest) -> HttpResponse:
     unknown = GenerationRequest.objects.visible_to(request.user).filter(
         status=GenerationRequest.Status.UNKNOWN
@@ -53,11 +58,11 @@ def providers(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-@for_operators
+@require_operator
 def check(request: HttpRequest, slug: str) -> HttpResponse:
     """Make one harmless call with the key and report the result."""
     service = next(
-        (service for service in services() if service.slug == slug and service.base_url), None
+        (service for service in list_services() if service.slug == slug and service.base_url), None
     )
     if service is None:
         raise Http404("There is no such service, or it is off.")

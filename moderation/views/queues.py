@@ -18,8 +18,8 @@ from moderation import queues
 from moderation.forms.queues import QueueFilterForm, SavedQueueForm
 from moderation.models import Review
 from moderation.models.reviews import ReviewQuerySet
-from moderation.presenters import rail
-from moderation.presenters.counters import count_each
+from moderation.presenters.counters import count_queues
+from moderation.presenters.panel import rail
 from moderation.queues import Queue
 from moderation.services import decisions, saved_queues
 from moderation.views import panels, skips
@@ -31,7 +31,7 @@ from moderation.views.access import (
     get_saved_queue_for,
 )
 
-SHEET_LENGTH = 60
+PAGE_LENGTH = 60
 
 
 @require_GET
@@ -40,16 +40,16 @@ def queue_list(request: DeskRequest) -> HttpResponse:
         (
             queue,
             queues.count_bounded(queue.reviews(request.user)),
-            oldest(queue.reviews(request.user)),
+            find_oldest(queue.reviews(request.user)),
         )
         for queue in queues.list_queues(request.user)
     ]
     saved = queues.list_saved_queues(request.user)
-    counted = list(zip(saved, count_each(saved, request.user), strict=True))
+    counted = list(zip(saved, count_queues(saved, request.user), strict=True))
     return render(request, "moderation/queue_list.html", {"rows": rows, "saved": counted})
 
 
-def oldest(rows: ReviewQuerySet) -> Review | None:
+def find_oldest(rows: ReviewQuerySet) -> Review | None:
     """Return the review that has waited longest: ids follow arrival."""
     return rows.order_by("pk").first()
 
@@ -59,17 +59,19 @@ def queue_detail(request: DeskRequest, slug: str) -> HttpResponse:
     queue = get_queue_for(request.user, slug, request.GET)
     if any(not value for value in request.GET.values()):
         return redirect(queue)  # drop empty fields, which forms submit too
-    return _page(request, queue)
+    return _render_page(request, queue)
 
 
-def _page(request: DeskRequest, queue: Queue, *, status: int = 200, **extra: Any) -> HttpResponse:
+def _render_page(
+    request: DeskRequest, queue: Queue, *, status: int = 200, **extra: Any
+) -> HttpResponse:
     rows = queue.reviews(request.user)
-    page, following = _sheet(queue, rows, request.GET.get("after", ""))
+    page, following = _read_page(queue, rows, request.GET.get("after", ""))
     is_first = "after" not in request.GET
     is_not_empty = bool(page) or not is_first
     if request.htmx and is_first and not page:
         return HttpResponse(status=204)  # a poll of an empty queue that is still empty
-    skipped = skips.skipped(request, queue)
+    skipped = skips.get_skipped(request, queue)
     saved = queues.list_saved_queues(request.user)
     context: dict[str, Any] = {
         "queue": queue,
@@ -78,7 +80,7 @@ def _page(request: DeskRequest, queue: Queue, *, status: int = 200, **extra: Any
         "following": following,
         "is_first": is_first,
         # An empty first page means an empty queue: skip the counts, which would each scan an index.
-        "newest": _newest(rows) if is_not_empty else 0,
+        "newest": _find_newest_pk(rows) if is_not_empty else 0,
         "count": queues.count_bounded(rows) if is_not_empty else "0",
         "skipped": rows.filter(pk__in=skipped).count() if skipped else 0,
         "filters": QueueFilterForm(queue.filters),
@@ -91,12 +93,12 @@ def _page(request: DeskRequest, queue: Queue, *, status: int = 200, **extra: Any
     )
 
 
-def _sheet(queue: Queue, rows: ReviewQuerySet, after: str) -> tuple[list[Review], str]:
+def _read_page(queue: Queue, rows: ReviewQuerySet, after: str) -> tuple[list[Review], str]:
     """Return one page and the key of the next one."""
     place = parse_keyset(after, parts=2)
     if place is not None:
         rows = queue.after(rows, risk=place[0], pk=place[1])
-    page, has_more = keyset.read_page(queue.ordered(rows.for_tiles()), SHEET_LENGTH)
+    page, has_more = keyset.read_page(queue.ordered(rows.for_tiles()), PAGE_LENGTH)
     return page, f"{page[-1].risk}.{page[-1].pk}" if has_more else ""
 
 
@@ -104,8 +106,8 @@ def _sheet(queue: Queue, rows: ReviewQuerySet, after: str) -> tuple[list[Review]
 def claim_next(request: DeskRequest, slug: str) -> HttpResponse:
     queue = get_queue_for(request.user, slug, request.GET)
     if "again" in request.POST:
-        skips.forget(request, queue)
-    return panels.go_on(request, queue)
+        skips.clear_skipped(request, queue)
+    return panels.show_next(request, queue)
 
 
 @require_POST
@@ -114,7 +116,7 @@ def deck(request: DeskRequest, slug: str) -> HttpResponse:
     return panels.refill_deck(request, get_queue_for(request.user, slug, request.GET))
 
 
-def _newest(rows: ReviewQuerySet) -> int:
+def _find_newest_pk(rows: ReviewQuerySet) -> int:
     return rows.order_by("-pk").values_list("pk", flat=True).first() or 0
 
 
@@ -152,7 +154,7 @@ def queue_save(request: DeskRequest, slug: str) -> HttpResponse:
     queue = get_queue_for(request.user, slug, request.GET)
     form = SavedQueueForm(request.POST)
     if not form.is_valid():
-        return _page(request, queue, status=422, saving=form)
+        return _render_page(request, queue, status=422, saving=form)
     given = form.cleaned_data
     try:
         saved = saved_queues.save(
@@ -160,7 +162,7 @@ def queue_save(request: DeskRequest, slug: str) -> HttpResponse:
         )
     except decisions.DecisionError as error:
         form.add_problem(error)
-        return _page(request, queue, status=panels.STATUS_OF[type(error)], saving=form)
+        return _render_page(request, queue, status=panels.STATUS_OF[type(error)], saving=form)
     messages.success(request, f"Saved as “{saved.name}”.")
     return SeeOther(queue.get_absolute_url())
 

@@ -15,12 +15,12 @@ from generation.core.db import keyset
 from generation.wire.parsing import parse_integer
 from moderation.forms.decisions import NOTE_MAX, DecisionFilterForm
 from moderation.models import Decision, Review
-from moderation.presenters import entries
-from moderation.presenters.partials import hidden
+from moderation.presenters.panel import build_history
+from moderation.presenters.partials import render_hidden_fields
 from moderation.services import decisions
 from moderation.services.exports import filter_decisions
 from moderation.views.access import DeskRequest, find_queue_for, get_decision_for, get_review_for
-from moderation.views.panels import arrive, home_of, is_deck, leave, refuse
+from moderation.views.panels import build_exit_url, go_to_review, is_deck, redirect_to, render_error
 
 RECORD_LENGTH = 50
 
@@ -37,17 +37,17 @@ def undo(request: DeskRequest) -> HttpResponse:
     decision = decisions.find_undoable(user=request.user)
     if decision is not None:
         return _reverse(request, decision)
-    sentence = "You have nothing left to undo."
+    message = "You have nothing left to undo."
     try:
         review = get_review_for(request.user, UUID(request.POST.get("review", "")))
     except ValueError:
-        messages.info(request, sentence)
-        return leave(request, home_of(find_queue_for(request.user, request.POST)))
-    return refuse(
+        messages.info(request, message)
+        return redirect_to(request, build_exit_url(find_queue_for(request.user, request.POST)))
+    return render_error(
         request,
         review,
         find_queue_for(request.user, request.POST),
-        decisions.ConflictError(sentence),
+        decisions.ConflictError(message),
     )
 
 
@@ -58,12 +58,12 @@ def _reverse(request: DeskRequest, decision: Decision) -> HttpResponse:
             decision=decision, user=request.user, note=request.POST.get("note", "")[:NOTE_MAX]
         )
     except decisions.DecisionError as error:
-        return refuse(request, decision.review, queue, error)
+        return render_error(request, decision.review, queue, error)
     if not is_deck(request):
         messages.info(
             request, f"Reversed: {decision.past_tense}. The image is open again, and you hold it."
         )
-    return arrive(request, decision.review, queue)
+    return go_to_review(request, decision.review, queue)
 
 
 @require_GET
@@ -79,14 +79,14 @@ def decision_list(request: DeskRequest) -> HttpResponse:
     if before is not None:
         rows = keyset.rows_after(rows, ("-sequence",), (before,))
     found, has_older = keyset.read_page(rows.newest_first().for_list(), RECORD_LENGTH)
-    page = entries(found, request.user)
+    page = build_history(found, request.user)
     filters = urlencode(
         [(name, value) for name, value in request.GET.items() if value and name in form.fields]
     )
     context = {
         "form": form,
         "page": page,
-        "hidden": hidden(request, None),
+        "hidden": render_hidden_fields(request, None),
         "filters": filters,
         "withheld": len(withheld),
         "before": "" if before is None else before,

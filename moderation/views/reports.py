@@ -7,16 +7,18 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from moderation.presenters import history as past
-from moderation.presenters.quality import PERIODS
-from moderation.presenters.quality import quality as figures
+from moderation.presenters import history as own_history
+from moderation.presenters import quality as team_quality
 from moderation.views.access import DeskRequest
 
 
 @require_GET
 def history(request: DeskRequest) -> HttpResponse:
     """Show the user's own last decisions. No page shows somebody else's in this way."""
-    context = {"lines": past.lines(request.user), "own": past.own_figures(request.user)}
+    context = {
+        "lines": own_history.list_own_decisions(request.user),
+        "own": own_history.load_own_stats(request.user),
+    }
     return render(request, "moderation/history.html", context)
 
 
@@ -29,5 +31,9 @@ def quality(request: DeskRequest) -> HttpResponse:
     ):
         raise PermissionDenied("Quality is for senior moderators and policy leads.")
     wish = request.GET.get("days", "")
-    days = int(wish) if wish in {str(period) for period in PERIODS} else PERIODS[1]
-    return render(request, "moderation/quality.html", figures(days))
+    days = (
+        int(wish)
+        if wish in {str(period) for period in team_quality.PERIODS}
+        else team_quality.PERIODS[1]
+    )
+    return render(request, "moderation/quality.html", team_quality.build_quality(days))

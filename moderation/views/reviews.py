@@ -12,8 +12,8 @@ from django_htmx.http import reswap, retarget
 
 from moderation.models import Preferences, Review
 from moderation.models.reviews import CLAIM_LASTS
-from moderation.presenters import claim_seconds
-from moderation.presenters.partials import hidden, part
+from moderation.presenters.panel import count_claim_seconds
+from moderation.presenters.partials import render_hidden_fields, render_part
 from moderation.services import claims, decisions
 from moderation.views import skips, verdicts
 from moderation.views.access import (
@@ -25,21 +25,21 @@ from moderation.views.access import (
     parse_uuids,
 )
 from moderation.views.panels import (
-    arrive,
     claim_options,
-    go_on,
+    go_to_review,
     is_deck,
-    kept,
-    refuse,
+    read_submitted,
     render_deck,
-    show,
+    render_error,
+    render_review,
+    show_next,
 )
 
 
 @require_GET
 def review_detail(request: DeskRequest, uuid: UUID) -> HttpResponse:
     review = get_review_for(request.user, uuid, for_screen=True)
-    return show(request, review, find_queue_for(request.user, request.GET))
+    return render_review(request, review, find_queue_for(request.user, request.GET))
 
 
 @require_POST
@@ -50,16 +50,16 @@ def review_claim(request: DeskRequest, uuid: UUID) -> HttpResponse:
     try:
         review = decisions.claim(review=review, user=request.user)
     except decisions.DecisionError as error:
-        response = refuse(request, review, queue, error)
+        response = render_error(request, review, queue, error)
         return reswap(retarget(response, "#panel"), "outerHTML")
     if request.htmx.target == "claim":
         context = {
             "review": review,
-            "hidden": hidden(request, queue),
-            "claim_seconds": claim_seconds(review),
+            "hidden": render_hidden_fields(request, queue),
+            "claim_seconds": count_claim_seconds(review),
         }
-        return HttpResponse(part("claim", context))
-    return arrive(request, review, queue, **kept(request))
+        return HttpResponse(render_part("claim", context))
+    return go_to_review(request, review, queue, **read_submitted(request))
 
 
 @require_POST
@@ -69,9 +69,9 @@ def review_skip(request: DeskRequest, uuid: UUID) -> HttpResponse:
     decisions.skip(review=review, user=request.user)
     if queue is None:
         messages.info(request, f"Skipped image {review.asset.short_id}.")
-        return arrive(request, review, None)
-    skips.remember(request, queue, review)
-    return go_on(request, queue)
+        return go_to_review(request, review, None)
+    skips.add_skipped(request, queue, review)
+    return show_next(request, queue)
 
 
 @require_POST
@@ -81,7 +81,7 @@ def decision_create(request: DeskRequest, uuid: UUID) -> HttpResponse:
     try:
         given = verdicts.parse_verdict(request.POST)
         if queue is not None and is_deck(request):
-            preferences = Preferences.of(request.user)
+            preferences = Preferences.for_user(request.user)
             claimed = decisions.decide_and_claim(
                 review=review,
                 user=request.user,
@@ -93,13 +93,13 @@ def decision_create(request: DeskRequest, uuid: UUID) -> HttpResponse:
     except Review.DoesNotExist as missing:
         raise Http404 from missing
     except decisions.DecisionError as error:
-        return refuse(request, review, queue, error, **kept(request))
+        return render_error(request, review, queue, error, **read_submitted(request))
     names = f" as {decision.category_names}" if decision.categories else ""
     messages.success(
         request,
         f"{decision.past_tense.capitalize()} image {decision.review.asset.short_id}{names}.",
     )
-    return go_on(request, queue) if queue else arrive(request, decision.review, None)
+    return show_next(request, queue) if queue else go_to_review(request, decision.review, None)
 
 
 @require_POST

@@ -12,8 +12,7 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods
 
 from generation import imaging
-from moderation.search import SearchForm, known
-from moderation.search import search as find
+from moderation.search import SearchForm, known, run_search
 from moderation.search.uploads import InMemoryHandler, hash_upload
 from moderation.views.access import DeskRequest, SeeOther
 
@@ -29,35 +28,37 @@ TEMPLATE = "moderation/search.html"
 def search(request: DeskRequest) -> HttpResponse:
     if request.method == "POST":
         request.upload_handlers = [InMemoryHandler(request)]
-        return _by_picture(request)
+        return _search_by_image(request)
     form = SearchForm(request.GET)
     context: dict[str, Any] = {"form": form, "models": known.list_models()[:SUGGESTED]}
     if not form.is_valid():
         return render(request, TEMPLATE, context, status=422)
     if form.given.keys() - {"wide"}:
-        context["page"] = find(form, user=request.user)
+        context["page"] = run_search(form, user=request.user)
     return render(request, TEMPLATE, context)
 
 
 @csrf_protect
-def _by_picture(request: DeskRequest) -> HttpResponse:
+def _search_by_image(request: DeskRequest) -> HttpResponse:
     """Hash the uploaded image and search by the hashes. The image is not stored."""
     file = request.FILES.get("image")
     if file is None:
-        return _refused(request, "Choose a picture first.", status=422)
+        return _render_error(request, "Choose a picture first.", status=422)
     try:
         like = hash_upload(file.read())
     except imaging.UnreadableImageError as error:
-        return _refused(request, str(error), status=422)
+        return _render_error(request, str(error), status=422)
     except imaging.DecoderUnavailableError:
-        return _refused(request, "Pictures cannot be read now. Try again in a minute.", status=503)
+        return _render_error(
+            request, "Pictures cannot be read now. Try again in a minute.", status=503
+        )
     return SeeOther(f"{reverse('moderation:search')}?like={like}")
 
 
-def _refused(request: DeskRequest, sentence: str, *, status: int) -> HttpResponse:
+def _render_error(request: DeskRequest, message: str, *, status: int) -> HttpResponse:
     context = {
         "form": SearchForm({}),
         "models": known.list_models()[:SUGGESTED],
-        "refusal": sentence,
+        "refusal": message,
     }
     return render(request, TEMPLATE, context, status=status)

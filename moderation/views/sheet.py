@@ -18,15 +18,15 @@ from moderation import taxonomy
 from moderation.forms.decisions import NOTE_MAX
 from moderation.models import Preferences, Review, Verdict
 from moderation.models.decisions import PAST_TENSE
-from moderation.presenters import bulk as screen
-from moderation.presenters.batches import batch_of
+from moderation.presenters import bulk
+from moderation.presenters.batches import load_batch
 from moderation.presenters.bulk import SheetOptions
-from moderation.presenters.exposure import seen_by
+from moderation.presenters.exposure import load_exposure
 from moderation.queues import Queue
 from moderation.services import batches, bulk_claims, decisions
 from moderation.views import skips, verdicts
 from moderation.views.access import DeskRequest, SeeOther, get_queue_for, parse_uuids
-from moderation.views.panels import STATUS_OF, leave
+from moderation.views.panels import STATUS_OF, redirect_to
 from moderation.views.verdicts import ParsedVerdict
 
 ACT = "moderation/_sheet_act.html"
@@ -38,10 +38,10 @@ def sheet(request: DeskRequest, slug: str) -> HttpResponse:
     """Show the claimed reviews of the queue; on POST, renew them and claim up to a full sheet."""
     queue = get_queue_for(request.user, slug, request.GET)
     if request.method != "POST":
-        return show(request, SheetOptions.read(queue, request.GET))
+        return render_sheet(request, SheetOptions.read(queue, request.GET))
     if "again" in request.POST:
-        skips.forget(request, queue)
-    return _next(request, SheetOptions.read(queue, request.GET))
+        skips.clear_skipped(request, queue)
+    return _claim_and_show(request, SheetOptions.read(queue, request.GET))
 
 
 @require_POST
@@ -52,11 +52,11 @@ def sheet_return(request: DeskRequest, slug: str) -> HttpResponse:
         user=request.user, queue=queue, uuids=parse_uuids(request.POST.getlist("shown"))
     )
     if "next" in request.POST:
-        skips.remember(request, queue, *back)
-        return _next(request, SheetOptions.read(queue, request.GET))
+        skips.add_skipped(request, queue, *back)
+        return _claim_and_show(request, SheetOptions.read(queue, request.GET))
     if back:
         messages.info(request, f"Gave {len(back)} images back.")
-    return leave(request, queue.get_absolute_url())
+    return redirect_to(request, queue.get_absolute_url())
 
 
 @require_POST
@@ -66,10 +66,10 @@ def sheet_decide(request: DeskRequest, slug: str) -> HttpResponse:
     step = request.POST.get("step", "preview")
     try:
         if step == "back":
-            return _beside(request, options, ACT)
+            return _render_part(request, options, ACT)
         return _confirm(request, options) if step == "confirm" else _preview(request, options)
     except decisions.DecisionError as error:
-        return _refuse(request, options, error)
+        return _render_error(request, options, error)
 
 
 def _preview(request: DeskRequest, options: SheetOptions) -> HttpResponse:
@@ -77,8 +77,8 @@ def _preview(request: DeskRequest, options: SheetOptions) -> HttpResponse:
     if the_rest:
         data["verdict"] = data.get("rest", "")
     # The reason for an escalation is entered in the preview.
-    verdict = _given(data, wants_reason=False)["verdict"]
-    marked = screen.marked(
+    verdict = _parse_verdict(data, wants_reason=False)["verdict"]
+    marked = bulk.select_marked(
         user=request.user,
         options=options,
         shown=set(parse_uuids(data.getlist("shown"))),
@@ -87,34 +87,34 @@ def _preview(request: DeskRequest, options: SheetOptions) -> HttpResponse:
     )
     if not marked.reviews:
         raise decisions.InvalidDecisionError(marked.left_out or "Select at least one image.")
-    about = _about(request, options, marked.reviews, verdict)
-    return _beside(request, options, PREVIEW, **about, left_out=marked.left_out)
+    about = _build_preview(request, options, marked.reviews, verdict)
+    return _render_part(request, options, PREVIEW, **about, left_out=marked.left_out)
 
 
 def _confirm(request: DeskRequest, options: SheetOptions) -> HttpResponse:
-    given = _given(request.POST)
+    given = _parse_verdict(request.POST)
     outcome = batches.decide_many(
-        reviews=_reviews(request, options.queue),
+        reviews=_load_previewed(request, options.queue),
         user=request.user,
         verdict=given["verdict"],
         categories=given["categories"],
         note=given["note"],
-        batch=_batch(request),
+        batch=_parse_batch_uuid(request),
     )
-    return finish(request, options, outcome, PAST_TENSE[given["verdict"]].capitalize())
+    return render_outcome(request, options, outcome, PAST_TENSE[given["verdict"]].capitalize())
 
 
-def _given(data: QueryDict, *, wants_reason: bool = True) -> ParsedVerdict:
+def _parse_verdict(data: QueryDict, *, wants_reason: bool = True) -> ParsedVerdict:
     given = verdicts.parse_verdict(data, wants_reason=wants_reason)
     decisions.check_categories(given["verdict"], given["categories"])
     return given
 
 
-def _batch(request: DeskRequest) -> UUID | None:
+def _parse_batch_uuid(request: DeskRequest) -> UUID | None:
     return next(iter(parse_uuids(request.POST.getlist("batch"))), None)
 
 
-def _reviews(request: DeskRequest, queue: Queue) -> list[Review]:
+def _load_previewed(request: DeskRequest, queue: Queue) -> list[Review]:
     """Return the previewed reviews, without those that the user holds through another queue."""
     rows = Review.objects.filter(
         uuid__in=parse_uuids(request.POST.getlist("review"))[: batches.LIMIT + 1]
@@ -123,37 +123,37 @@ def _reviews(request: DeskRequest, queue: Queue) -> list[Review]:
     return [review for review in rows if review.pk in here or not review.is_held_by(request.user)]
 
 
-def finish(
+def render_outcome(
     request: DeskRequest, options: SheetOptions, outcome: batches.Outcome, verb: str
 ) -> HttpResponse:
     """Return the current sheet with what was done and left out."""
     count = len(outcome.done)
-    said = f"{verb} {count} image{'' if count == 1 else 's'}."
-    messages.info(request, " ".join(filter(None, (said, outcome.sentence))))
+    message = f"{verb} {count} image{'' if count == 1 else 's'}."
+    messages.info(request, " ".join(filter(None, (message, outcome.message))))
     if count:
         options = replace(options, batch=outcome.batch)
     if count and not request.htmx:
         return SeeOther(options.address)
-    return show(request, options, status=200 if count else 409, problem=outcome.sentence)
+    return render_sheet(request, options, status=200 if count else 409, problem=outcome.message)
 
 
-def _next(request: DeskRequest, options: SheetOptions) -> HttpResponse:
-    avoided = Preferences.of(request.user).avoided_today()
-    queue, skipped = options.queue, skips.skipped(request, options.queue)
+def _claim_and_show(request: DeskRequest, options: SheetOptions) -> HttpResponse:
+    avoided = Preferences.for_user(request.user).avoided_today()
+    queue, skipped = options.queue, skips.get_skipped(request, options.queue)
     if not bulk_claims.fill_sheet(user=request.user, queue=queue, skipped=skipped, avoided=avoided):
         messages.info(request, f"Nothing is left for you in “{queue.name}”.")
-        return leave(request, queue.get_absolute_url())
-    return show(request, options) if request.htmx else SeeOther(options.address)
+        return redirect_to(request, queue.get_absolute_url())
+    return render_sheet(request, options) if request.htmx else SeeOther(options.address)
 
 
 # --- Rendering ---
 
 
-def show(
+def render_sheet(
     request: DeskRequest, options: SheetOptions, *, status: int = 200, **extra: Any
 ) -> HttpResponse:
     """Return the whole sheet."""
-    context = _context(request, options, **extra)
+    context = _build_context(request, options, **extra)
     response = respond(
         request, "moderation/sheet.html", "moderation/_sheet.html", context, status=status
     )
@@ -162,11 +162,11 @@ def show(
     return replace_url(reswap(retarget(response, "#sheet"), "outerHTML"), options.address)
 
 
-def _beside(
+def _render_part(
     request: DeskRequest, options: SheetOptions, part: str, *, status: int = 200, **extra: Any
 ) -> HttpResponse:
     """Return the part beside the tiles; to htmx only that part, so that the tiles stay."""
-    context = _context(
+    context = _build_context(
         request, options, **{"part": part, "chosen": request.POST.getlist("categories"), **extra}
     )
     if not request.htmx:
@@ -174,7 +174,7 @@ def _beside(
     return reswap(retarget(render(request, part, context, status=status), "#act"), "outerHTML")
 
 
-def _refuse(
+def _render_error(
     request: DeskRequest, options: SheetOptions, error: decisions.DecisionError
 ) -> HttpResponse:
     """Return the step that failed, with the error."""
@@ -187,38 +187,40 @@ def _refuse(
         if one.uuid in wanted
     ]
     if request.POST.get("step") == "confirm" and here and given in Verdict.values:
-        about = _about(request, options, here, Verdict(given))
-        return _beside(request, options, PREVIEW, status=status, problem=problem, **about)
+        about = _build_preview(request, options, here, Verdict(given))
+        return _render_part(request, options, PREVIEW, status=status, problem=problem, **about)
     unnamed = given == Verdict.REJECT and not request.POST.getlist("categories")
-    return _beside(request, options, ACT, status=status, problem=problem, wants_categories=unnamed)
+    return _render_part(
+        request, options, ACT, status=status, problem=problem, wants_categories=unnamed
+    )
 
 
-def _context(request: DeskRequest, options: SheetOptions, **extra: Any) -> dict[str, Any]:
-    result = batch_of(user=request.user, uuid=options.batch) if options.batch else None
+def _build_context(request: DeskRequest, options: SheetOptions, **extra: Any) -> dict[str, Any]:
+    result = load_batch(user=request.user, uuid=options.batch) if options.batch else None
     marked = set(parse_uuids(request.POST.getlist("tile")))
     return {
         "part": ACT,
-        "exposure": seen_by(request.user),
+        "exposure": load_exposure(request.user),
         "result": result if result is not None and result.is_mine else None,
-        **screen.sheet(
+        **bulk.build_sheet(
             user=request.user,
             options=options,
-            preferences=Preferences.of(request.user),
+            preferences=Preferences.for_user(request.user),
             marked=marked,
         ),
         **extra,
     }
 
 
-def _about(
+def _build_preview(
     request: DeskRequest, options: SheetOptions, reviews: Sequence[Review], verdict: Verdict
 ) -> dict[str, Any]:
     """Build the context of the preview, with the fields to send again."""
     data = request.POST
-    images = screen.previewed(
+    images = bulk.build_preview(
         reviews,
         options=options,
-        preferences=Preferences.of(request.user),
+        preferences=Preferences.for_user(request.user),
         seen=set(parse_uuids(data.getlist("seen"))),
     )
     return {
@@ -232,5 +234,5 @@ def _about(
         "note": data.get("note", "")[:NOTE_MAX],
         "marked_tiles": data.getlist("tile"),
         "seen": data.getlist("seen"),
-        "batch": _batch(request) or uuid4(),
+        "batch": _parse_batch_uuid(request) or uuid4(),
     }

@@ -10,21 +10,21 @@ from moderation.queues import Queue
 SKIPS_KEPT = 200
 
 
-def skipped(request: HttpRequest, queue: Queue) -> list[int]:
+def get_skipped(request: HttpRequest, queue: Queue) -> list[int]:
     kept: dict[str, list[int]] = request.session.get("skips", {})
     return kept.get(queue.slug, [])
 
 
-def remember(request: HttpRequest, queue: Queue, *reviews: Review) -> None:
+def add_skipped(request: HttpRequest, queue: Queue, *reviews: Review) -> None:
     new = [review.pk for review in reviews]
-    kept = [pk for pk in skipped(request, queue) if pk not in new]
+    kept = [pk for pk in get_skipped(request, queue) if pk not in new]
     request.session["skips"] = {
         **request.session.get("skips", {}),
         queue.slug: [*kept, *new][-SKIPS_KEPT:],
     }
 
 
-def forget(request: HttpRequest, queue: Queue) -> None:
+def clear_skipped(request: HttpRequest, queue: Queue) -> None:
     others = {
         slug: pks for slug, pks in request.session.get("skips", {}).items() if slug != queue.slug
     }

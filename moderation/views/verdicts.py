@@ -44,12 +44,12 @@ def parse_verdict(data: QueryDict, *, wants_reason: bool = True) -> ParsedVerdic
         "verdict": Verdict(verdict),
         "categories": data.getlist("categories"),
         "note": note,
-        "seconds": _seconds(data.get("seconds", "")),
-        "uuid": _decision_uuid(data.get("decision", "")),
+        "seconds": _parse_seconds(data.get("seconds", "")),
+        "uuid": _parse_uuid(data.get("decision", "")),
     }
 
 
-def _seconds(text: str) -> Decimal | None:
+def _parse_seconds(text: str) -> Decimal | None:
     """Return the seconds on screen. They are a hint, so an invalid number is dropped."""
     try:
         seconds = Decimal(text)
@@ -58,7 +58,7 @@ def _seconds(text: str) -> Decimal | None:
     return round(seconds, 1) if seconds.is_finite() and 0 <= seconds < SECONDS_END else None
 
 
-def _decision_uuid(text: str) -> UUID | None:
+def _parse_uuid(text: str) -> UUID | None:
     try:
         return UUID(text) if text else None
     except ValueError:

@@ -117,7 +117,7 @@ def test_a_log_in_and_redis_away_answer_503_too(
     def refuse(*args: object) -> None:
         raise RedisConnectionError("Error 111 connecting to localhost:6379. Connection refused.")
 
-    monkeypatch.setattr("moderation.views.dashboard.today", refuse)
+    monkeypatch.setattr("moderation.views.dashboard.build_dashboard", refuse)
     client.force_login(moderator)
     assert client.get("/").status_code == 503
 

@@ -39,9 +39,9 @@ def test_a_new_secret_key_changes_no_webhook_secret(
 ) -> None:
     monkeypatch.setattr(client.time, "time", lambda: 1_800_000_000.0)
     key = make()
-    before = client.headers(secret=key.webhook_secret, delivery=key.uuid, content=b"x")
+    before = client.build_headers(secret=key.webhook_secret, delivery=key.uuid, content=b"x")
     settings.SECRET_KEY = "another-" + "y" * 50
-    now = client.headers(
+    now = client.build_headers(
         secret=ApiKey.objects.get(pk=key.pk).webhook_secret, delivery=key.uuid, content=b"x"
     )
 

@@ -55,7 +55,7 @@ def label(
 def keep_said(review: Review) -> None:
     """As intake does when the last classifier has ended, for rows that a test has made itself."""
     Review.objects.filter(pk=review.pk).update(
-        classification_summary=serialize(Classification.objects.of(review.asset_id))
+        classification_summary=serialize(Classification.objects.for_asset(review.asset_id))
     )
 
 

@@ -133,7 +133,7 @@ def test_it_comes_back_as_it_went_in(asset: Asset) -> None:
 
     runs = deserialize(review.classification_summary)
 
-    assert runs == deserialize(serialize(Classification.objects.of(asset.pk)))
+    assert runs == deserialize(serialize(Classification.objects.for_asset(asset.pk)))
     assert [type(run) for run in runs] == [RunSummary] * asset.classifications.count()
     first = runs[0]
     assert [part.box for part in first.parts] == [[0.1, 0.2, 0.3, 0.4], [0.5, 0.2, 0.3, 0.4], None]

@@ -16,7 +16,7 @@ from moderation.models import Review, Verdict
 from moderation.models.found_categories import BITS
 from moderation.models.reviews import CLAIM_LASTS
 from moderation.presenters import counters
-from moderation.presenters.counters import numbers_of
+from moderation.presenters.counters import load_counts
 from moderation.queues import QUEUES
 from moderation.services import decisions
 from tests.moderation.page_helpers import Make, held
@@ -26,11 +26,11 @@ pytestmark = pytest.mark.django_db
 
 
 def counts(user: User) -> dict[str, str]:
-    return {depth.queue.slug: depth.count for depth in numbers_of(user).depths}
+    return {depth.queue.slug: depth.count for depth in load_counts(user).depths}
 
 
 def verdicts(user: User) -> dict[str, int]:
-    return {str(verdict): count for verdict, _, count in numbers_of(user).verdicts}
+    return {str(verdict): count for verdict, _, count in load_counts(user).verdicts}
 
 
 def decided(make_review: Make, user: User, verdict: Verdict, **given: Any) -> Any:
@@ -46,8 +46,8 @@ def test_what_waits_is_counted_for_everybody_with_what_is_theirs(
 
     assert counts(moderator) == {"waiting": "2", "second-opinion": "0", "mine": "1"}
     assert counts(senior) == {"waiting": "2", "escalated": "1", "second-opinion": "0", "mine": "0"}
-    assert numbers_of(moderator).depths[0].since == first.created_at
-    assert numbers_of(senior).depths[-1].since is None
+    assert load_counts(moderator).depths[0].since == first.created_at
+    assert load_counts(senior).depths[-1].since is None
 
 
 def test_what_has_lapsed_is_nobodys_any_more(make_review: Make, moderator: User) -> None:
@@ -65,12 +65,12 @@ def test_it_counts_no_further_than_the_limit(
 ) -> None:
     monkeypatch.setattr(queues, "COUNT_LIMIT", 2)
     monkeypatch.setattr(
-        counters, "_numbers", counters._numbers.__wrapped__
+        counters, "_build_query", counters._build_query.__wrapped__
     )  # its text holds the limit
     for _ in range(4):
         make_review()
 
-    assert numbers_of(moderator).depths[0].count == "2+"
+    assert load_counts(moderator).depths[0].count == "2+"
 
 
 def test_decisions_of_today_are_counted_but_for_those_taken_back(
@@ -106,7 +106,7 @@ def test_all_of_them_are_one_query(make_review: Make, senior: User) -> None:
     senior.get_all_permissions()
 
     with CaptureQueriesContext(connection) as seen:
-        numbers_of(senior)
+        load_counts(senior)
 
     assert len(seen) == 1
 
@@ -115,7 +115,7 @@ def test_all_of_them_are_one_query(make_review: Make, senior: User) -> None:
 def test_decisions_of_today_are_counted_in_an_index_alone(moderator: User) -> None:
     moderator.get_all_permissions()
     with CaptureQueriesContext(connection) as seen:
-        numbers_of(moderator)
+        load_counts(moderator)
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN QUERY PLAN {seen[0]['sql']}")
         steps = [str(step[3]) for step in cursor.fetchall()]

@@ -135,7 +135,7 @@ def test_the_record_replays_to_every_status_and_every_count(
 
 def totals() -> dict[str, int]:
     return (
-        DailyStats.since(DailyStats.objects.earliest("day").day).get("", {})
+        DailyStats.sum_since(DailyStats.objects.earliest("day").day).get("", {})
         if DailyStats.objects.exists()
         else {}
     )

@@ -118,7 +118,7 @@ def test_an_address_may_ask_for_what_the_form_does_not_offer(
 def test_pages_go_through_a_filtered_queue_once(
     client_of: As, make_review: Make, moderator: User, monkeypatch: pytest.MonkeyPatch, order: str
 ) -> None:
-    monkeypatch.setattr(views, "SHEET_LENGTH", 2)
+    monkeypatch.setattr(views, "PAGE_LENGTH", 2)
     reviews = [make_review() for _ in range(5)]
     Review.objects.filter(pk__in=[one.pk for one in reviews]).update(found=BITS["alcohol"])
     for place, review in enumerate(reviews):

@@ -322,7 +322,7 @@ def test_days(client: Client, prompted: Prompted) -> None:
         ({"start": "yesterday"}, "Write the day as year-month-day"),
         ({"start": "2026-03-05", "end": "2026-03-04"}, "This day is before the first one."),
         ({"model": "a\0b"}, "Null characters are not allowed."),
-        ({"like": "x"}, "This address names no image"),
+        ({"like": "x"}, "This URL names no image"),
         ({"before": "x"}, "Enter a whole number."),
         ({"before": str(2**70)}, "Ensure this value is less than or equal to"),
         ({"q": "?!"}, "There is no letter or digit in this"),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from generation.core.text import WORD_MAX, fold_text
 from generation.models import AssetText, GenerationRequest
 from moderation.search import SearchForm
-from moderation.search import search as find
+from moderation.search import run_search as find
 from moderation.search.query import Query, QueryError, Term, parse
 from tests.moderation.page_helpers import As, Make
 from tests.moderation.search_factories import _nothing_kept, look, text_of  # noqa: F401

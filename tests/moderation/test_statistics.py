@@ -304,5 +304,5 @@ def test_days_are_utc_and_by_category(make_review: Make, moderator: User, senior
     assert (figures.day, figures.l1) == (decision.created_at.date(), "alcohol")
     assert (figures.by_people, figures.people_reversed) == (1, 1)
     assert ChainHead.objects.get().sequence == Decision.objects.count() == 2
-    assert DailyStats.since(decision.created_at.date() + timedelta(days=1)) == {}
+    assert DailyStats.sum_since(decision.created_at.date() + timedelta(days=1)) == {}
     assert Verdict.REVERSE in Decision.objects.values_list("verdict", flat=True)

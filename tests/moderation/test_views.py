@@ -325,7 +325,7 @@ def test_preferences_are_kept_and_lead_back(client_of: As, moderator: User) -> N
     assert response.status_code == 303
     assert response["Location"] == "/queues/"
     assert b'data-theme="light" data-hotkeys="off"' in client.get("/").content
-    assert Preferences.of(moderator).blur is True
+    assert Preferences.for_user(moderator).blur is True
     foreign = client.post(reverse("preferences"), {"blur": "off", "next": "https://example.org/"})
     assert foreign["Location"] == "/"
     assert client.post(reverse("preferences"), {"theme": "pink"}).status_code == 422

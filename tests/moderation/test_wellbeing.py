@@ -193,7 +193,7 @@ def test_at_the_desk_one_press_leads_to_the_next_image_of_another_kind(
     assert response["HX-Push-Url" if htmx else "Location"] == page_of(two[1], "waiting")
     assert two[0].claimed_by is None
     assert Exposure.objects.get(user=moderator).images == 1
-    assert Preferences.of(User.objects.get(pk=moderator.pk)).avoided_today() == ["alcohol"]
+    assert Preferences.for_user(User.objects.get(pk=moderator.pk)).avoided_today() == ["alcohol"]
     # Others get it, and this person does not, not even by starting again.
     assert start(client_of(other_moderator))["Location"] == page_of(two[0], "waiting")
     two[0].release(other_moderator)
@@ -231,11 +231,13 @@ def test_it_holds_until_midnight_utc_and_can_be_lifted(
     )
     with monkeypatch.context() as clock:
         clock.setattr(timezone, "now", lambda: midnight - timedelta(seconds=1))
-        assert Preferences.of(User.objects.get(pk=moderator.pk)).avoided_today() == ["alcohol"]
+        assert Preferences.for_user(User.objects.get(pk=moderator.pk)).avoided_today() == [
+            "alcohol"
+        ]
         clock.setattr(timezone, "now", lambda: midnight)
-        assert Preferences.of(User.objects.get(pk=moderator.pk)).avoided_today() == []
+        assert Preferences.for_user(User.objects.get(pk=moderator.pk)).avoided_today() == []
     client.post(AVOIDED, {"category": "alcohol", "avoid": "off"})
-    assert Preferences.of(User.objects.get(pk=moderator.pk)).avoided_today() == []
+    assert Preferences.for_user(User.objects.get(pk=moderator.pk)).avoided_today() == []
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 from django.http import HttpResponse
 
 from generation.models import Scope
-from moderation.api.auth import ApiError, ApiErrorCode, endpoint, json_answer
+from moderation.api.auth import ApiError, ApiErrorCode, endpoint, json_response
 
 # Novita answers 400 to a missing key and 403 to a wrong one. It documents no word for what stands
 # below the line.
@@ -62,17 +62,17 @@ def body(
     status: int, reason: str, message: str, metadata: dict[str, Any] | None = None
 ) -> HttpResponse:
     content = {"code": status, "reason": reason, "message": message, "metadata": metadata or {}}
-    return json_answer(content, status=status)
+    return json_response(content, status=status)
 
 
 def refuse(error: ApiError, *, failure: str) -> HttpResponse:
     """Answer in Novita's words where it has some; what we have to add to them stands in
     ``metadata``.
     """
-    status, reason = MEANING.get(error.refusal, (500, failure))
+    status, reason = MEANING.get(error.code, (500, failure))
     if isinstance(error, NovitaError):
         return body(status, error.reason, str(error), error.metadata)
-    if words := WORDS.get(error.refusal):
+    if words := WORDS.get(error.code):
         return body(status, reason, words, {"detail": str(error)})
     return body(status, reason, str(error))
 

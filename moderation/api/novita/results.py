@@ -162,7 +162,7 @@ def _last_decisions(assets: Iterable[Asset]) -> dict[int, Decision]:
 
 def _image(asset: Asset) -> wire.Image:
     return wire.Image(
-        image_url=signed_urls.address(asset),
+        image_url=signed_urls.sign_url(asset),
         image_url_ttl=str(signed_urls.LIFETIME),
         image_type=asset.image_type,
         nsfw_detection_result=_detection(asset.detection),

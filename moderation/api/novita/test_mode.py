@@ -29,14 +29,14 @@ def announce(*, key: ApiKey, body: Txt2ImgBody, webhook: Webhook, status: str) -
     arrive.
     """
     task_id, delivery = uuid.uuid4(), uuid.uuid4()
-    content = client.event(_payload(task_id, body, webhook, status))
+    content = client.build_event(_payload(task_id, body, webhook, status))
     try:
-        answer = client.call(
+        answer = client.send(
             webhook.url, secret=key.webhook_secret, delivery=delivery, content=content
         )
     except (fetching.BlockedAddressError, fetching.FetchError):
         raise ApiError(ApiErrorCode.BODY_INVALID, REFUSED) from None
-    if not client.took_it(answer):
+    if not client.is_success(answer):
         raise ApiError(ApiErrorCode.BODY_INVALID, REFUSED)
     return task_id
 

@@ -13,7 +13,7 @@ urlpatterns = [
     path("async/txt2img", views.txt2img, name="novita-txt2img"),
     path("async/task-result", views.task_result, name="novita-task-result"),
     path("model", views.models, name="novita-model"),
-    path("images/<str:token>.<slug:extension>", signed_urls.image, name="signed-image"),
+    path("images/<str:token>.<slug:extension>", signed_urls.serve_image, name="signed-image"),
     re_path(
         r"[\s\S]*$", views.unknown
     ),  # <path:…> would leave out addresses with a line end in them

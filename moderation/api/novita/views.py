@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from generation.models import GenerationRequest
-from moderation.api.auth import ApiError, ApiErrorCode, Call, json_answer
+from moderation.api.auth import ApiError, ApiErrorCode, Call, json_response
 from moderation.api.novita import errors, model_list, results, submissions
 from moderation.api.novita.errors import novita_endpoint
 
@@ -24,7 +24,7 @@ from moderation.api.novita.errors import novita_endpoint
 @novita_endpoint("POST", failure="CREATE_TASK_FAILED")
 def txt2img(call: Call) -> HttpResponse:
     """POST /v3/async/txt2img: exactly 200 and a task_id, which is all that Novita's SDKs accept."""
-    return json_answer({"task_id": str(submissions.submit(call))})
+    return json_response({"task_id": str(submissions.submit(call))})
 
 
 @novita_endpoint("GET", failure="GET_RESULT_FAILED")
@@ -39,7 +39,7 @@ def task_result(call: Call) -> HttpResponse:
         request = GenerationRequest.objects.filter(api_key=call.key, uuid=task_id).first()
     if request is None:
         raise ApiError(ApiErrorCode.NOT_FOUND, "This key has no task of this id.")
-    return json_answer(results.reply(request))
+    return json_response(results.reply(request))
 
 
 @novita_endpoint("GET", failure="GET_RESULT_FAILED")
@@ -50,7 +50,7 @@ def models(call: Call) -> HttpResponse:
     asked = {
         re.sub(r"\[(\w+)\]", r".\1", name): str(value) for name, value in call.request.GET.items()
     }
-    return json_answer(model_list.page(asked).to_wire())
+    return json_response(model_list.page(asked).to_wire())
 
 
 @csrf_exempt

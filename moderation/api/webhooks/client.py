@@ -18,23 +18,23 @@ TIMEOUT = 5.0  # seconds, as documented by Novita
 ANSWER_MAX = 1024 * 1024
 
 
-def event(payload: dict[str, Any]) -> bytes:
+def build_event(payload: dict[str, Any]) -> bytes:
     return json.dumps({"event_type": EVENT_TYPE, "payload": payload}, ensure_ascii=False).encode()
 
 
-def headers(*, secret: str, delivery: uuid.UUID, content: bytes) -> dict[str, str]:
-    moment = str(int(time.time()))
+def build_headers(*, secret: str, delivery: uuid.UUID, content: bytes) -> dict[str, str]:
+    timestamp = str(int(time.time()))
     signature = hmac.new(
-        secret.encode(), f"{moment}.".encode() + content, hashlib.sha256
+        secret.encode(), f"{timestamp}.".encode() + content, hashlib.sha256
     ).hexdigest()
     return {
         "content-type": "application/json",
-        "X-Loupe-Signature": f"t={moment},v1={signature}",
+        "X-Loupe-Signature": f"t={timestamp},v1={signature}",
         "X-Loupe-Delivery": str(delivery),
     }
 
 
-def call(url: str, *, secret: str, delivery: uuid.UUID, content: bytes) -> int:
+def send(url: str, *, secret: str, delivery: uuid.UUID, content: bytes) -> int:
     """Send one attempt and return the HTTP status. Uses no database.
 
     Raises BlockedAddressError or FetchError.
@@ -43,7 +43,7 @@ def call(url: str, *, secret: str, delivery: uuid.UUID, content: bytes) -> int:
         "POST",
         url,
         content=content,
-        headers=headers(secret=secret, delivery=delivery, content=content),
+        headers=build_headers(secret=secret, delivery=delivery, content=content),
         allow=settings.CALLER_ALLOW,
         max_bytes=ANSWER_MAX,
         deadline=TIMEOUT,
@@ -51,5 +51,5 @@ def call(url: str, *, secret: str, delivery: uuid.UUID, content: bytes) -> int:
     return answer.status
 
 
-def took_it(status: int) -> bool:
+def is_success(status: int) -> bool:
     return 200 <= status < 300

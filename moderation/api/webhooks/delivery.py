@@ -41,7 +41,7 @@ Outcome = int | fetching.BlockedAddressError | fetching.FetchError
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class PreparedDelivery:
     """A webhook ready to be sent: all data for a thread, which must not use the database."""
 
     delivery: Delivery
@@ -50,7 +50,7 @@ class Letter:
     content: bytes
 
 
-def ready() -> DueQuerySet[Delivery]:
+def find_ready() -> DueQuerySet[Delivery]:
     """Return waiting deliveries without an earlier one waiting for the same request.
 
     Events arrive in order.
@@ -62,7 +62,7 @@ def ready() -> DueQuerySet[Delivery]:
 
 
 def is_due() -> bool:
-    return ready().due().exists() or webhook_events.find_owed().exists()
+    return find_ready().due().exists() or webhook_events.find_owed().exists()
 
 
 def deliver(*, go_on: Callable[[], bool]) -> None:
@@ -70,21 +70,21 @@ def deliver(*, go_on: Callable[[], bool]) -> None:
     webhook_events.queue_owed()
     with ThreadPoolExecutor(BATCH, thread_name_prefix="deliver") as threads:
         while go_on():
-            claimed = ready().claim(limit=BATCH, lease=LEASE, count_attempt=True)
+            claimed = find_ready().claim(limit=BATCH, lease=LEASE, count_attempt=True)
             if not claimed:
                 return
             rows = Delivery.objects.filter(pk__in=[row.pk for row in claimed]).select_related(
                 "request__api_key"
             )
-            letters = [letter for row in rows if (letter := _letter(row)) is not None]
+            letters = [letter for row in rows if (letter := _prepare(row)) is not None]
             for letter, outcome in zip(letters, threads.map(_send, letters), strict=True):
-                _note(letter.delivery, outcome)
+                _record_outcome(letter.delivery, outcome)
 
 
-def _letter(delivery: Delivery) -> Letter | None:
+def _prepare(delivery: Delivery) -> PreparedDelivery | None:
     """Build the message now, or give the delivery up and return None."""
     request = delivery.request
-    if refused := _refusal(delivery):
+    if refused := _find_refusal(delivery):
         _give_up(delivery, refused)
         return None
     payload = results.reply(request, event=delivery.kind, round_number=delivery.round)
@@ -93,12 +93,12 @@ def _letter(delivery: Delivery) -> Letter | None:
         return None
     payload["extra"]["webhook"] = {"url": request.callback_url}
     assert request.api_key is not None
-    return Letter(
-        delivery, request.callback_url, request.api_key.webhook_secret, client.event(payload)
+    return PreparedDelivery(
+        delivery, request.callback_url, request.api_key.webhook_secret, client.build_event(payload)
     )
 
 
-def _refusal(delivery: Delivery) -> str:
+def _find_refusal(delivery: Delivery) -> str:
     """Return the reason for not sending at all; "" without one."""
     request = delivery.request
     if (
@@ -129,33 +129,33 @@ def _is_superseded(delivery: Delivery) -> bool:
     return later.exists()
 
 
-def _send(letter: Letter) -> Outcome:
+def _send(letter: PreparedDelivery) -> Outcome:
     try:
-        return client.call(
+        return client.send(
             letter.url, secret=letter.secret, delivery=letter.delivery.uuid, content=letter.content
         )
     except (fetching.BlockedAddressError, fetching.FetchError) as error:
         return error
 
 
-def _note(delivery: Delivery, outcome: Outcome) -> None:
+def _record_outcome(delivery: Delivery, outcome: Outcome) -> None:
     status = outcome if isinstance(outcome, int) else None
-    if status is not None and client.took_it(status):
+    if status is not None and client.is_success(status):
         _end(delivery, Status.DELIVERED, answer=status, error="")
     elif isinstance(outcome, fetching.BlockedAddressError):
-        _give_up(delivery, f"The address may not be called: {outcome}")
+        _give_up(delivery, f"The URL may not be called: {outcome}")
     else:
-        sentence = f"The server answered {status}." if status is not None else str(outcome)
+        message = f"The server answered {status}." if status is not None else str(outcome)
         if delivery.attempts >= ATTEMPTS:
-            _give_up(delivery, f"Given up after {ATTEMPTS} attempts. {sentence}", answer=status)
+            _give_up(delivery, f"Given up after {ATTEMPTS} attempts. {message}", answer=status)
             return
         mine = Delivery.objects.filter(pk=delivery.pk, lease=delivery.lease, status=Status.WAITING)
         due = timezone.now() + SPACING[delivery.attempts - 1]
-        mine.update(due_at=due, answer=status, error=sentence)
+        mine.update(due_at=due, answer=status, error=message)
 
 
-def _give_up(delivery: Delivery, sentence: str, **fields: Any) -> None:
-    _end(delivery, Status.FAILED, error=sentence, **fields)
+def _give_up(delivery: Delivery, message: str, **fields: Any) -> None:
+    _end(delivery, Status.FAILED, error=message, **fields)
 
 
 def _end(delivery: Delivery, status: str, **fields: Any) -> None:

@@ -18,15 +18,15 @@ from django.utils import timezone
 
 from generation.models import ApiCall, ApiKey, ImagesOfDay, Scope
 from moderation.api import auth as gate
-from moderation.api.auth import ApiError, Call, endpoint, json_answer
+from moderation.api.auth import ApiError, Call, endpoint, json_response
 from moderation.services import housekeeping
 
 pytestmark = pytest.mark.django_db
 
 
 def refuse(error: ApiError) -> Any:
-    return json_answer(
-        {"refusal": error.refusal, "message": str(error)}, status=gate.STATUS[error.refusal]
+    return json_response(
+        {"refusal": error.code, "message": str(error)}, status=gate.STATUS[error.code]
     )
 
 
@@ -34,7 +34,7 @@ def refuse(error: ApiError) -> Any:
 def view(call: Call) -> Any:
     body = gate.read_json(call.request)
     call.consume(int(body["images"]))
-    return json_answer({"name": call.key.name})
+    return json_response({"name": call.key.name})
 
 
 def post(key: str = "", body: str = '{"images": 1}', **headers: str) -> Any:

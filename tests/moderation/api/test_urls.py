@@ -61,7 +61,7 @@ PRIVATE = [
     ["93.184.216.34", "127.0.0.1"],
     ["2606:4700::1111", "::1"],
 ]
-NOT_PUBLIC = "The address may not be called: The host is not on the public internet."
+NOT_PUBLIC = "The URL may not be called: The host is not on the public internet."
 
 
 @pytest.fixture

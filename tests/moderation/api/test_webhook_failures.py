@@ -179,7 +179,7 @@ def test_a_worker_killed_between_sending_and_noting_sends_again_under_the_same_i
 ) -> None:
     order(key, hook)
     with monkeypatch.context() as patch:
-        patch.setattr(delivering, "_note", lambda *args: (_ for _ in ()).throw(Killed))
+        patch.setattr(delivering, "_record_outcome", lambda *args: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
             tasks.deliver()
     tasks.deliver()
@@ -197,7 +197,7 @@ def test_sending_that_ends_its_worker_every_time_is_given_up(
     key: str, hook: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order(key, hook)
-    monkeypatch.setattr(delivering, "_note", lambda *args: (_ for _ in ()).throw(Killed))
+    monkeypatch.setattr(delivering, "_record_outcome", lambda *args: (_ for _ in ()).throw(Killed))
     for _ in range(delivering.ATTEMPTS):
         with pytest.raises(Killed):
             tasks.deliver()
@@ -213,15 +213,15 @@ def test_a_worker_whose_lease_ran_out_does_not_undo_what_another_noted(
 ) -> None:
     """It got a 500; meanwhile somebody else has sent the event and been thanked."""
     order(key, hook)
-    note = delivering._note
+    note = delivering._record_outcome
 
     def slow(delivery: Delivery, outcome: Any) -> None:
-        monkeypatch.setattr(delivering, "_note", note)
+        monkeypatch.setattr(delivering, "_record_outcome", note)
         later()
         delivering.deliver(go_on=lambda: True)
         note(delivery, outcome)
 
-    monkeypatch.setattr(delivering, "_note", slow)
+    monkeypatch.setattr(delivering, "_record_outcome", slow)
     hook.replies = [500]
     tasks.deliver()
 

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from moderation import taxonomy
 from moderation.forms.preferences import PreferencesForm
 from moderation.models import Preferences
-from moderation.presenters.exposure import seen_by
+from moderation.presenters.exposure import load_exposure
 from moderation.services import decisions, wellbeing
 from moderation.views import panels
 from moderation.views.access import (
@@ -38,18 +38,18 @@ def preferences(request: HttpRequest) -> HttpResponse:
     changes nothing.
     """
     if request.method == "POST":
-        return _store(request)
+        return _save_preferences(request)
     if not request.user.is_authenticated:
         return redirect_to_login(request.get_full_path())
-    return _preferences_page(request)
+    return _render_preferences(request)
 
 
-def _store(request: HttpRequest) -> HttpResponse:
+def _save_preferences(request: HttpRequest) -> HttpResponse:
     if not request.user.is_authenticated:
-        return SeeOther(_back(request, "home"))
-    form = PreferencesForm(Preferences.of(request.user), request.POST.dict())
+        return SeeOther(_read_next_url(request, "home"))
+    form = PreferencesForm(Preferences.for_user(request.user), request.POST.dict())
     if not form.is_valid():
-        return _preferences_page(request, form)
+        return _render_preferences(request, form)
     if form.changed_data:
         wellbeing.save_preferences(
             user=request.user, fields=form.changed_fields(), covers=form.changed_covers()
@@ -58,10 +58,10 @@ def _store(request: HttpRequest) -> HttpResponse:
         return HttpResponse(status=204)
     if "next" not in request.POST:
         messages.success(request, "Saved.")
-    return SeeOther(_back(request, "home" if "next" in request.POST else "preferences"))
+    return SeeOther(_read_next_url(request, "home" if "next" in request.POST else "preferences"))
 
 
-def _back(request: HttpRequest, otherwise: str) -> str:
+def _read_next_url(request: HttpRequest, otherwise: str) -> str:
     back = request.POST.get("next", "")
     is_ours = url_has_allowed_host_and_scheme(
         back, {request.get_host()}, require_https=request.is_secure()
@@ -69,10 +69,10 @@ def _back(request: HttpRequest, otherwise: str) -> str:
     return back if is_ours else resolve_url(otherwise)
 
 
-def _preferences_page(
+def _render_preferences(
     request: HttpRequest, form: PreferencesForm | None = None, problem: str = ""
 ) -> HttpResponse:
-    stored = Preferences.of(request.user)
+    stored = Preferences.for_user(request.user)
     avoided = set(stored.avoided_today())
     problems = [str(error) for errors in form.errors.values() for error in errors] if form else []
     context: dict[str, Any] = {
@@ -86,14 +86,14 @@ def _preferences_page(
 
 
 @require_POST
-def avoided(request: DeskRequest) -> HttpResponse:
+def avoid_category(request: DeskRequest) -> HttpResponse:
     """Skip a category today, or stop skipping it with ``avoid=off``.
 
     From the desk, go on to the next image.
     """
     category, wish = L1.get(request.POST.get("category", "")), request.POST.get("avoid", "on")
     if category is None or wish not in ("on", "off"):
-        return _preferences_page(request, problem="Choose one of the ten categories.")
+        return _render_preferences(request, problem="Choose one of the ten categories.")
     for uuid in parse_uuids(request.POST.getlist("review")[:1]):
         decisions.skip(review=get_review_for(request.user, uuid), user=request.user)
     wellbeing.set_avoided(user=request.user, l1=category.slug, wanted=wish == "on")
@@ -106,9 +106,9 @@ def avoided(request: DeskRequest) -> HttpResponse:
         )
         messages.info(request, f"{category.name} {until}.")
     return (
-        panels.go_on(request, queue)
+        panels.show_next(request, queue)
         if queue
-        else panels.leave(request, _back(request, "preferences"))
+        else panels.redirect_to(request, _read_next_url(request, "preferences"))
     )
 
 
@@ -117,19 +117,23 @@ def exposure(request: DeskRequest) -> HttpResponse:
     """Return the exposure part to htmx; redirect other requests to the home page."""
     if not request.htmx:
         return SeeOther(resolve_url("home"))
-    return _exposure(request)
+    return _render_exposure(request)
 
 
 @require_POST
-def exposure_later(request: DeskRequest) -> HttpResponse:
+def postpone_break(request: DeskRequest) -> HttpResponse:
     """Suggest no break for the next 60 minutes."""
     wellbeing.postpone_break(user=request.user)
-    return _exposure(request, dismissed=True) if request.htmx else SeeOther(_back(request, "home"))
+    return (
+        _render_exposure(request, dismissed=True)
+        if request.htmx
+        else SeeOther(_read_next_url(request, "home"))
+    )
 
 
-def _exposure(request: DeskRequest, *, dismissed: bool = False) -> HttpResponse:
+def _render_exposure(request: DeskRequest, *, dismissed: bool = False) -> HttpResponse:
     """Return the exposure part, or only the suggestion of a break where no sidebar is shown."""
-    context = {"exposure": seen_by(request.user), "polls": True, "dismissed": dismissed}
+    context = {"exposure": load_exposure(request.user), "polls": True, "dismissed": dismissed}
     if request.htmx.target != "break":
         return render(request, "moderation/_exposure.html", context)
     queue = find_queue_for(request.user, request.POST or request.GET)
@@ -138,13 +142,13 @@ def _exposure(request: DeskRequest, *, dismissed: bool = False) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def rest(request: DeskRequest) -> HttpResponse:
+def take_break(request: DeskRequest) -> HttpResponse:
     """Show the break page; a POST from the button releases the user's claims first."""
     if request.method == "POST":
         wellbeing.start_break(user=request.user)
         queue = find_queue_for(request.user, request.POST)
-        address = resolve_url("moderation:rest")
-        return panels.leave(request, f"{address}?queue={queue.slug}" if queue else address)
+        url = resolve_url("moderation:rest")
+        return panels.redirect_to(request, f"{url}?queue={queue.slug}" if queue else url)
     return render(
         request, "moderation/rest.html", {"queue": find_queue_for(request.user, request.GET)}
     )

@@ -1,0 +1,181 @@
+"""Context of the review page, complete before rendering: templates run no queries and no rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.utils import timezone
+
+from generation.core.db.prepared.query import PreparedQuery
+from moderation import queues, taxonomy
+from moderation.models import Decision, Preferences, Review
+from moderation.models.reviews import UNDO_WINDOW
+from moderation.presenters import labels, related
+from moderation.presenters.counters import load_counts
+from moderation.presenters.exposure import load_exposure
+from moderation.queues import Queue
+from moderation.services import second_opinions
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+SURROUNDS = [str(value) for value in Preferences.Surround.values]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A decision in a review's history."""
+
+    decision: Decision
+    may_reverse: bool
+
+
+def build_panel(*, user: User, review: Review, queue: Queue | None) -> dict[str, Any]:
+    """Build the context of one image's panel: the whole page except the sidebar."""
+    asset, generation = review.asset, review.asset.request
+    if generation is not None and not generation.is_visible_to(user):
+        generation = None
+    sources = labels.load_sources(review)
+    notes = related.read_notes(asset)
+    prompt = generation.prompt if generation else notes.prompt if notes else ""
+    is_blind = is_blind_for(user, review, queue)
+    # Skipped for reviews known to have no decisions, which are most: the query joins five tables.
+    decisions = (
+        _DECISIONS.rows(review=review.pk)
+        if getattr(review, "was_decided", True) and not is_blind
+        else []
+    )
+    for row in decisions:
+        row.review = review
+    disagreement = related.find_disagreement(decisions, user)
+    is_party = disagreement is not None and disagreement.is_party and review.is_disputed
+    history = build_history(decisions, user, is_party=is_party)
+    return {
+        "review": review,
+        "asset": asset,
+        "generation": generation,
+        "notes": notes,
+        "negative_prompt": generation.negative_prompt
+        if generation
+        else notes.negative_prompt
+        if notes
+        else "",
+        "prompt": related.mark_words(prompt) if prompt else [],
+        "queue": queue,
+        "is_blind": is_blind,
+        "sources": sources,
+        "boxes": labels.build_boxes(asset, sources),
+        "suggestions": labels.suggest_categories(sources),
+        "top_category": taxonomy.CATEGORIES.get(review.top_category),
+        "history": history,
+        "last": history[0] if history else None,
+        "disagreement": disagreement,
+        "strip": related.strip(review, user, is_blind=is_blind),
+        "similar": related.find_similar(review, user, is_blind=is_blind),
+        "foot": foot(user, review, queue, is_party=is_party),
+        "settlers": second_opinions.list_settlers(review) if is_party else [],
+        "claim_seconds": count_claim_seconds(review),
+    }
+
+
+def stage(review: Review) -> dict[str, Any]:
+    """Build the context of the image alone."""
+    boxes = labels.build_boxes(review.asset, labels.load_sources(review))
+    return {"review": review, "asset": review.asset, "boxes": boxes}
+
+
+_DECISIONS = PreparedQuery(
+    lambda review: (
+        Decision.objects.filter(review=review)
+        .newest_first()
+        .select_related("policy", "reversed_by", "second_of__policy")
+    ),
+    review=int,
+)
+
+
+def is_blind_for(user: User, review: Review, queue: Queue | None) -> bool:
+    """Return whether the user must judge without seeing the first decision.
+
+    That is so in the queue of second opinions, and while the user holds such a review.
+    """
+    asked = queue is not None and queue.is_blind
+    if review.is_own_request_of(user):
+        return False  # no second opinion is asked of the requester
+    return review.wants_opinion_of(user) and (asked or review.is_held_by(user))
+
+
+def rail(user: User) -> dict[str, Any]:
+    """Build the sidebar's context: queues with bounded counts, and the user's numbers of today."""
+    numbers = load_counts(user)
+    return {
+        "rail": [(depth.queue, depth.count) for depth in numbers.depths],
+        "saved": queues.list_saved_queues(user),
+        "today": numbers.verdicts,
+        "exposure": load_exposure(user),
+    }
+
+
+def build_history(
+    decisions: Iterable[Decision], user: User, *, is_party: bool = False
+) -> list[Entry]:
+    """Build history entries.
+
+    ``is_party``: the user gave one of two differing opinions, so may reverse only that one.
+    """
+    return [
+        Entry(
+            decision=row,
+            may_reverse=row.may_be_reversed_by(user)
+            and (not is_party or row.reviewer_id == user.pk),
+        )
+        for row in decisions
+    ]
+
+
+def count_claim_seconds(review: Review) -> int:
+    """Return the seconds left of the claim, by the server's clock."""
+    if review.claimed_until is None:
+        return 0
+    return max(0, int((review.claimed_until - timezone.now()).total_seconds()))
+
+
+def foot(user: User, review: Review, queue: Queue | None, *, is_party: bool = False) -> str:
+    """Return the variant of the action bar."""
+    stopped = _why_not(user, review, queue, is_party=is_party)
+    if stopped:
+        return stopped
+    if review.is_held_by(user):
+        return "deciding"
+    return "taken" if review.is_claimed else "free"
+
+
+def _why_not(user: User, review: Review, queue: Queue | None, *, is_party: bool) -> str:
+    """Return the variant for a user who cannot decide this review; "" if they can."""
+    if not user.has_perm("moderation.decide_review"):
+        return "looking"
+    if review.status == Review.Status.CLASSIFYING:
+        return "classifying"
+    if review.is_decided and not is_blind_for(user, review, queue):
+        return "decided"
+    if review.status == Review.Status.ESCALATED and not user.has_perm(
+        "moderation.decide_escalated_review"
+    ):
+        return "senior"
+    if review.is_own_request_of(user):
+        return "own"
+    return "party" if is_party else ""
+
+
+def count_undo_seconds(decision: Decision | None) -> int:
+    """Return the seconds left to undo the user's last decision; 0 without one."""
+    if decision is None:
+        return 0
+    return max(0, int((decision.created_at + UNDO_WINDOW - timezone.now()).total_seconds()))
+
+
+def choose_next_surround(preferences: Preferences) -> str:
+    """Return the surround that the surround key switches to."""
+    return SURROUNDS[(SURROUNDS.index(preferences.surround) + 1) % len(SURROUNDS)]
