@@ -38,6 +38,7 @@ from generation.models import (
 )
 from generation.sandbox.models import SandboxRefusal, SandboxTask
 from generation.services import requests as service
+from generation.wire import field_map
 from generation.wire.txt2img import IMAGE_TYPES
 
 
@@ -83,23 +84,10 @@ class RequestTransitionInline(ReadOnlyInline):
     ordering = ("created_at", "pk")
 
 
-MORE = (
-    "sd_vae",
-    "clip_skip",
-    "loras",
-    "embeddings",
-    "hires_fix",
-    "refiner_switch_at",
-    "enable_transparent_background",
-    "restore_faces",
-)
-DELIVERY = (
-    "response_image_type",
-    "enable_nsfw_detection",
-    "nsfw_detection_level",
-    "custom_storage",
-    "enterprise_plan",
-)
+IMAGE = ("prompt", "negative_prompt", "model_name", "width", "height", "image_num")
+METHOD = ("sampler_name", "steps", "guidance_scale", "seed")
+DELIVERY = tuple(name for name, path in field_map.PATHS.items() if path[0] == "extra")
+MORE = tuple(name for name in field_map.NAMES if name not in (*IMAGE, *METHOD, *DELIVERY))
 
 
 @admin.register(GenerationRequest)
@@ -146,11 +134,8 @@ class GenerationRequestAdmin(ReadOnlyAdmin):
             },
         ),
         ("What went wrong", {"fields": ("reason", "error", "attempts")}),
-        (
-            "What to draw",
-            {"fields": ("prompt", "negative_prompt", "model_name", "width", "height", "image_num")},
-        ),
-        ("How", {"fields": ("sampler_name", "steps", "guidance_scale", "seed")}),
+        ("What to draw", {"fields": IMAGE}),
+        ("How", {"fields": METHOD}),
         ("More", {"fields": MORE}),
         ("Delivery", {"fields": DELIVERY}),
         ("The program that asked", {"fields": ("api_key", "callback", "idempotency")}),

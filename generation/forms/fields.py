@@ -1,6 +1,4 @@
-"""The request form's kinds of fields. What each demands comes from ``generation.wire.txt2img``,
-word for word.
-"""
+"""The inputs of the request form, made of their declarations in ``generation.wire.txt2img``."""
 
 from __future__ import annotations
 
@@ -9,47 +7,19 @@ from typing import Any
 
 from django import forms
 
+from generation.forms.rows import FormInput
 from generation.services import validation
 from generation.wire import txt2img as wire
 
 _QUIET = {"autocomplete": "off", "spellcheck": "false", "dir": "auto"}
+EXACT_MAX = 2**53  # browsers round larger numbers in a number input
 
 
 class PromptField(forms.CharField):
-    """Text whose line breaks count as one character, as in the browser's own counter."""
-
-    def __init__(self, *, name: str, label: str, required: bool = True, rows: int) -> None:
-        low, high = wire.RANGES[name]
-        wrong = f"{label} {wire.demand(name)}."
-        super().__init__(
-            label=label,
-            required=required,
-            strip=False,
-            min_length=int(low),
-            max_length=int(high),
-            widget=forms.Textarea({"rows": rows, "spellcheck": "false", "dir": "auto"}),
-            help_text=f"{low} to {high} characters."
-            if required
-            else f"Optional. Up to {high} characters.",
-            error_messages={
-                **dict.fromkeys(("required", "min_length", "max_length"), wrong),
-                "null_characters_not_allowed": f"{label} {validation.NUL}.",
-            },
-        )
+    """A text whose line breaks count as one character, as in the browser's own counter."""
 
     def to_python(self, value: Any) -> Any:
         return super().to_python(value.replace("\r\n", "\n") if isinstance(value, str) else value)
-
-
-def number(name: str, label: str, unit: str = "", **options: Any) -> forms.IntegerField:
-    """A whole number in the wire's range; every message names the field and the range."""
-    low, high = wire.RANGES[name]
-    wrong = f"{label} {wire.demand(name)}."
-    messages = dict.fromkeys(("required", "invalid", "min_value", "max_value"), wrong)
-    options.setdefault("help_text", f"{low} to {high}{unit}.")
-    return forms.IntegerField(
-        label=label, min_value=int(low), max_value=int(high), error_messages=messages, **options
-    )
 
 
 class FractionField(forms.DecimalField):
@@ -61,58 +31,145 @@ class FractionField(forms.DecimalField):
             return None
         sent = float(number)
         if Decimal(repr(sent)) != number:
-            sentence = (
+            message = (
                 f"{self.label} has more digits than can be sent. The nearest number is {sent!r}."
             )
-            raise forms.ValidationError(sentence, code="too_many_digits")
+            raise forms.ValidationError(message, code="too_many_digits")
         return sent
 
 
-def fraction(name: str, label: str, *, about: str = "", **options: Any) -> FractionField:
-    low, high = wire.RANGES[name]
-    wrong = f"{label} {wire.demand(name)}."
-    messages = dict.fromkeys(
-        ("required", "invalid", "min_value", "max_value", "max_whole_digits"), wrong
+def make_field(item: FormInput) -> forms.Field:
+    """Return the form field of an input. Its messages name the input and the demand on it."""
+    kind = item.field.kind
+    if kind is bool:
+        return forms.BooleanField(
+            label=item.label,
+            required=False,
+            initial=item.input.initial,
+            help_text=item.input.help,
+        )
+    if item.input.choice_labels:
+        return _radios(item)
+    if item.field.choices:
+        return _select(item)
+    if kind is int:
+        return _integer(item)
+    if kind is float:
+        return _fraction(item)
+    return _prompt(item) if item.input.text_rows else _name(item)
+
+
+def _prompt(item: FormInput) -> forms.Field:
+    low, high = _limits(item)
+    required = item.is_required
+    return PromptField(
+        label=item.label,
+        required=required,
+        strip=False,
+        min_length=low,
+        max_length=high,
+        widget=forms.Textarea({"rows": item.input.text_rows, "spellcheck": "false", "dir": "auto"}),
+        help_text=f"{low} to {high} characters."
+        if required
+        else f"Optional. Up to {high} characters.",
+        error_messages={
+            **_messages(item, "required", "min_length", "max_length"),
+            "null_characters_not_allowed": f"{item.label} {validation.NUL}.",
+        },
     )
-    options.setdefault("help_text", f"{low} to {high}. {about}".strip())
+
+
+def _integer(item: FormInput) -> forms.Field:
+    low, high = _limits(item)
+    widget: forms.Widget
+    if high > EXACT_MAX:
+        widget = forms.TextInput({"inputmode": "numeric", "autocomplete": "off"})
+    else:
+        widget = forms.NumberInput({"list": item.input.datalist} if item.input.datalist else {})
+    return forms.IntegerField(
+        label=item.label,
+        required=item.is_required,
+        initial=item.input.initial,
+        min_value=low,
+        max_value=high,
+        widget=widget,
+        help_text=_range_help(item),
+        error_messages=_messages(item, "required", "invalid", "min_value", "max_value"),
+    )
+
+
+def _fraction(item: FormInput) -> forms.Field:
+    low, high = _limits(item)
     return FractionField(
-        label=label,
+        label=item.label,
+        required=item.is_required,
+        initial=item.input.initial,
         min_value=low,
         max_value=high,
         widget=forms.NumberInput({"step": "any"}),
-        error_messages=messages,
-        **options,
+        help_text=_range_help(item),
+        error_messages=_messages(
+            item, "required", "invalid", "min_value", "max_value", "max_whole_digits"
+        ),
     )
 
 
-def choice(
-    label: str, values: tuple[str, ...], initial: str = "", *, none: str = "", **options: Any
-) -> forms.ChoiceField:
-    """One of the documented values; ``none`` is the word for leaving it to the provider."""
-    wrong = f"{label} must be one of: {', '.join(values)}."
-    messages = {"required": wrong, "invalid_choice": wrong}
-    choices = [*([("", none)] if none else []), *((value, value) for value in values)]
+def _select(item: FormInput) -> forms.Field:
+    values, empty = item.field.choices, item.input.empty_choice
+    wrong = f"{item.label} must be one of: {', '.join(values)}."
     return forms.ChoiceField(
-        label=label,
-        choices=choices,
-        initial=initial,
-        required=not none,
-        error_messages=messages,
-        **options,
+        label=item.label,
+        choices=[*([("", empty)] if empty else []), *((value, value) for value in values)],
+        initial=item.input.initial or "",
+        required=not empty,
+        help_text=item.input.help,
+        error_messages={"required": wrong, "invalid_choice": wrong},
     )
 
 
-def name(label: str, *, missing: str = "", **options: Any) -> forms.CharField:
-    """A name as the provider spells it; ``missing`` is the sentence when it has to be there."""
+def _radios(item: FormInput) -> forms.Field:
+    assert item.input.choice_labels is not None
+    return forms.TypedChoiceField(
+        label=item.label,
+        coerce=int,
+        choices=list(item.input.choice_labels.items()),
+        initial=item.input.initial,
+        widget=forms.RadioSelect,
+        required=False,
+        error_messages=_messages(item, "invalid_choice"),
+    )
+
+
+def _name(item: FormInput) -> forms.Field:
+    """Return a field for a name as the provider spells it."""
+    suggestions = {"list": item.input.datalist} if item.input.datalist else {}
     return forms.CharField(
-        label=label,
-        required=bool(missing),
+        label=item.label,
+        required=item.is_required,
+        initial=item.input.initial,
         max_length=validation.NAME_MAX,
-        widget=forms.TextInput({**_QUIET, **options.pop("attrs", {})}),
+        widget=forms.TextInput({**_QUIET, **suggestions}),
+        help_text=item.input.help,
         error_messages={
-            "required": missing,
-            "max_length": f"{label} must have at most {validation.NAME_MAX} characters.",
-            "null_characters_not_allowed": f"{label} {validation.NUL}.",
+            "required": item.input.missing,
+            "max_length": f"{item.label} must have at most {validation.NAME_MAX} characters.",
+            "null_characters_not_allowed": f"{item.label} {validation.NUL}.",
         },
-        **options,
     )
+
+
+def _limits(item: FormInput) -> tuple[int, int]:
+    low, high = item.field.limits or (0, 0)
+    return int(low), int(high)
+
+
+def _messages(item: FormInput, *codes: str) -> dict[str, str]:
+    return dict.fromkeys(codes, f"{item.label} {wire.demand(item.field.path[-1])}.")
+
+
+def _range_help(item: FormInput) -> str:
+    if not item.input.show_range:
+        return item.input.help
+    low, high = _limits(item)
+    unit = f" {item.input.unit}" if item.input.unit else ""
+    return f"{low} to {high}{unit}. {item.input.help}".strip()

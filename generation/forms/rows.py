@@ -1,176 +1,223 @@
-"""The flat inputs of the form and the nested fields of a request: five rows of LoRAs are one list,
-and so on.
+"""The flat inputs of the form and the nested fields of a request.
+
+One input stands for one value in the body. Five rows of inputs make one list of LoRAs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from django import forms
-
-from generation.forms.fields import fraction, name
-from generation.services.validation import FIELDS
 from generation.wire import field_map
 from generation.wire import txt2img as wire
+from generation.wire.fields import Input, WireField, walk
 
-LORA_ROWS = range(1, wire.LORAS_MAX + 1)
-EMBEDDING_ROWS = range(1, wire.EMBEDDINGS_MAX + 1)
-STRENGTH_DEFAULT = "0.8"
-_HIRES = {
-    "target_width": "hires_width",
-    "target_height": "hires_height",
-    "strength": "hires_strength",
-    "upscaler": "hires_upscaler",
-}
-_S3 = {
-    "region": "s3_region",
-    "bucket": "s3_bucket",
-    "path": "s3_path",
-    "save_to_path_directly": "s3_save_to_path_directly",
-}
-# The fields that the list of models can fill in, and which of its types each takes.
-PICKED = {
-    "model_name": "checkpoint",
-    "sd_vae": "vae",
-    **{f"lora_{row}_name": "lora" for row in LORA_ROWS},
-    **{f"embedding_{row}_name": "textualinversion" for row in EMBEDDING_ROWS},
-}
-SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
-    (
+
+@dataclass(frozen=True, slots=True)
+class FormInput:
+    """An input of the form, with the place of its value in the body."""
+
+    name: str
+    label: str
+    field: WireField
+    input: Input
+    stored: str  # the name of the column that holds the value
+    inner: tuple[str, ...] = ()  # the place in the column's object
+    row: int | None = None  # the place in the column's list, from 0
+
+    @property
+    def path(self) -> tuple[int | str, ...]:
+        place = field_map.PATHS[self.stored]
+        return (*place, *self.inner) if self.row is None else (*place, self.row, *self.inner)
+
+    @property
+    def is_required(self) -> bool:
+        """Whether every request has a value. Objects and rows may be left out."""
+        return self.field.is_required and not self.inner
+
+    @property
+    def is_demanded(self) -> bool:
+        """Whether an object in use cannot do without it."""
+        return self.field.info.is_required()
+
+    def read(self, values: Mapping[str, Any]) -> Any:
+        """Return the value among a request's fields; None where there is none."""
+        value = values.get(self.stored)
+        if self.row is not None:
+            value = value[self.row] if value and len(value) > self.row else None
+        for part in self.inner:
+            value = value.get(part) if value else None
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the form."""
+
+    slug: str
+    title: str
+    about: str = ""
+    note: str = ""  # a line above the inputs
+    in_rows: bool = False
+
+
+def _limit(name: str, end: int) -> float:
+    return wire.RANGES[name][end]
+
+
+WHAT = Section("what", "What to draw")
+HOW = Section("how", "How")
+SECTIONS = (
+    WHAT,
+    HOW,
+    Section(
         "loras",
         "LoRAs",
-        f"up to {wire.LORAS_MAX}",
-        tuple(f"lora_{row}_{part}" for row in LORA_ROWS for part in ("name", "strength")),
-    ),
-    (
-        "embeddings",
-        "Embeddings",
-        f"up to {wire.EMBEDDINGS_MAX}",
-        tuple(f"embedding_{row}_name" for row in EMBEDDING_ROWS),
-    ),
-    (
-        "model",
-        "VAE, clip skip and refiner",
-        "how the model works",
-        ("sd_vae", "clip_skip", "refiner_switch_at"),
-    ),
-    ("hires", "Hires fix", "a larger picture from a small one", tuple(_HIRES.values())),
-    (
-        "finish",
-        "Background and faces",
-        "what is done at the end",
-        ("enable_transparent_background", "restore_faces"),
-    ),
-    (
-        "delivery",
-        "Delivery",
-        "image type, NSFW detection, storage, plan",
-        (
-            "response_image_type",
-            "enable_nsfw_detection",
-            "nsfw_detection_level",
-            *_S3.values(),
-            "enterprise_plan",
+        f"up to {_limit('loras', 1)}",
+        note=(
+            f"Each with a strength from {_limit('strength', 0)} to {_limit('strength', 1)}."
+            " A row without a name is left out."
         ),
+        in_rows=True,
     ),
+    Section("embeddings", "Embeddings", f"up to {_limit('embeddings', 1)}"),
+    Section("model", "VAE, clip skip and refiner", "how the model works"),
+    Section(
+        "hires",
+        "Hires fix",
+        "a larger picture from a small one",
+        note="Set both sides to turn it on.",
+    ),
+    Section("finish", "Background and faces", "what is done at the end"),
+    Section("delivery", "Delivery", "image type, NSFW detection, storage, plan"),
 )
 
 
-def fields() -> dict[str, forms.Field]:
-    """The inputs of the rows, which are the same over and over."""
-    found: dict[str, forms.Field] = {}
-    for row in LORA_ROWS:
-        found[f"lora_{row}_name"] = name(f"LoRA {row}")
-        found[f"lora_{row}_strength"] = fraction(
-            "strength",
-            f"Strength of LoRA {row}",
-            required=False,
-            initial=STRENGTH_DEFAULT,
-            help_text="",
-        )  # the range stands over the rows
-    for row in EMBEDDING_ROWS:
-        found[f"embedding_{row}_name"] = name(f"Embedding {row}")
-    return found
+def _inputs_of(stored: str, field: WireField) -> Iterator[FormInput]:
+    """Yield the inputs of one column: its own, or one for each part of its object or list."""
+    if field.input:
+        yield FormInput(field.input.name or stored, field.input.label, field, field.input, stored)
+    if not field.model:
+        return
+    parts = [part for part in walk(field.model) if part.input]
+    rows = range(int(_limit(field.path[-1], 1))) if field.item_model else [None]
+    for row in rows:
+        for part in parts:
+            shape = part.input
+            assert shape is not None
+            number = "" if row is None else row + 1
+            name, label = shape.name.format(row=number), shape.label.format(row=number)
+            yield FormInput(name, label, part, shape, stored, part.path, row)
+
+
+def _in_order() -> dict[str, FormInput]:
+    """Return the inputs in the order of the form, by name."""
+    found = [item for stored in field_map.FIELDS.items() for item in _inputs_of(*stored)]
+    for item in [item for item in found if item.input.after]:
+        found.remove(item)
+        place = next(n for n, other in enumerate(found) if other.name == item.input.after)
+        found.insert(place + 1, item)
+    slugs = [section.slug for section in SECTIONS]
+    found.sort(key=lambda item: slugs.index(item.input.section))
+    return {item.name: item for item in found}
+
+
+INPUTS = _in_order()
+# The inputs that the list of models can fill in, with the type of models each takes.
+PICKED = {name: item.input.catalog_kind for name, item in INPUTS.items() if item.input.catalog_kind}
 
 
 def gather(cleaned: Mapping[str, Any]) -> dict[str, Any]:
-    """The request's fields from the form's."""
-    values = {name: cleaned[name] for name in FIELDS if name in cleaned}
-    values["loras"] = [
-        {"model_name": cleaned[f"lora_{row}_name"], "strength": cleaned[f"lora_{row}_strength"]}
-        for row in _filled("lora", LORA_ROWS, cleaned)
-    ]
-    values["embeddings"] = [
-        {"model_name": cleaned[f"embedding_{row}_name"]}
-        for row in _filled("embedding", EMBEDDING_ROWS, cleaned)
-    ]
-    if _wants_hires(cleaned):
-        hires = {name: cleaned[field] for name, field in _HIRES.items() if cleaned[field]}
-        values["hires_fix"] = {**hires, "strength": cleaned["hires_strength"]}
-    if _wants_storage(cleaned):
-        values["custom_storage"] = {"aws_s3": {name: cleaned[field] for name, field in _S3.items()}}
+    """Return the request's fields from the form's."""
+    values: dict[str, Any] = {}
+    for stored, field in field_map.FIELDS.items():
+        if field.item_model:
+            values[stored] = [_object(group, cleaned) for group in _filled_rows(stored, cleaned)]
+        elif field.model:
+            group = _inputs_at(stored)
+            if _is_filled(group, cleaned):
+                values[stored] = _object(group, cleaned)
+        elif stored in cleaned:
+            values[stored] = cleaned[stored]
     return values
 
 
 def spread(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The form's fields from the request's; the way back of ``gather``."""
-    initial = {
-        name: value
-        for name, value in values.items()
-        if name not in ("loras", "embeddings", "hires_fix")
-    }
-    storage = initial.pop("custom_storage", None)
-    for row, lora in zip(LORA_ROWS, values.get("loras") or [], strict=False):
-        initial |= {
-            f"lora_{row}_name": lora["model_name"],
-            f"lora_{row}_strength": lora["strength"],
-        }
-    for row, embedding in zip(EMBEDDING_ROWS, values.get("embeddings") or [], strict=False):
-        initial[f"embedding_{row}_name"] = embedding["model_name"]
-    if hires := values.get("hires_fix"):
-        initial |= {field: hires.get(part) for part, field in _HIRES.items()}
-    if storage:
-        initial |= {field: storage["aws_s3"].get(part) for part, field in _S3.items()}
+    """Return the form's fields from the request's. Inverse of ``gather``."""
+    initial = {}
+    for name, item in INPUTS.items():
+        if item.inner:
+            group = values.get(item.stored)
+            is_there = len(group) > item.row if group and item.row is not None else bool(group)
+        else:
+            is_there = item.stored in values
+        if is_there:
+            initial[name] = item.read(values)
     return initial
 
 
 def incomplete(cleaned: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Fields that others of their group make necessary, with what is demanded of them."""
-    for row in _filled("lora", LORA_ROWS, cleaned):
-        if cleaned.get(f"lora_{row}_strength") is None:
-            yield f"lora_{row}_strength", wire.demand("strength")
-    if _wants_hires(cleaned):
-        for name in ("target_width", "target_height", "strength"):
-            if cleaned.get(_HIRES[name]) is None:
-                yield _HIRES[name], wire.demand(name)
-    if _wants_storage(cleaned):
-        for name in ("region", "bucket"):
-            if not cleaned.get(_S3[name]):
-                yield _S3[name], "must not be empty"
+    """Yield the empty inputs that others of their group make necessary, with the demand on each."""
+    for stored, field in field_map.FIELDS.items():
+        if not field.model:
+            continue
+        groups = _filled_rows(stored, cleaned) if field.item_model else [_inputs_at(stored)]
+        for group in groups:
+            if _is_filled(group, cleaned):
+                yield from _demands(group, cleaned)
 
 
-def field_at(path: tuple[int | str, ...], cleaned: Mapping[str, Any]) -> str:
-    """The form's field that stands at a place in the body; "" if none does."""
-    inner = path[-1] if path else ""
-    if len(path) == 4 and path[1] in ("loras", "embeddings") and isinstance(path[2], int):
-        kind, rows = ("lora", LORA_ROWS) if path[1] == "loras" else ("embedding", EMBEDDING_ROWS)
-        part = "strength" if inner == "strength" else "name"
-        return f"{kind}_{list(_filled(kind, rows, cleaned))[path[2]]}_{part}"
-    if path[1:2] == ("hires_fix",):
-        return _HIRES.get(str(inner), "")
-    if path[1:2] == ("custom_storage",):
-        return _S3.get(str(inner), "")
-    return next((name for name, place in field_map.PATHS.items() if place == path), "")
+def input_at(path: tuple[int | str, ...], cleaned: Mapping[str, Any]) -> str:
+    """Return the name of the input for a place in the body; "" if there is none.
+
+    Rows that are not filled in are not in the body, so that its rows count the filled ones.
+    """
+    for stored, place in field_map.PATHS.items():
+        row = path[len(place)] if path[: len(place)] == place and len(path) > len(place) else None
+        if isinstance(row, int):
+            group = list(_filled_rows(stored, cleaned))[row]
+            inner = path[len(place) + 1 :]
+            return next((item.name for item in group if item.inner == inner), "")
+    return next((item.name for item in INPUTS.values() if item.path == path), "")
 
 
-def _filled(kind: str, rows: range, cleaned: Mapping[str, Any]) -> Iterator[int]:
-    return (row for row in rows if cleaned.get(f"{kind}_{row}_name"))
+def _inputs_at(stored: str, row: int | None = None) -> list[FormInput]:
+    return [item for item in INPUTS.values() if item.stored == stored and item.row == row]
 
 
-def _wants_hires(cleaned: Mapping[str, Any]) -> bool:
-    return any(cleaned.get(_HIRES[name]) for name in ("target_width", "target_height", "upscaler"))
+def _filled_rows(stored: str, cleaned: Mapping[str, Any]) -> Iterator[list[FormInput]]:
+    rows = {item.row for item in INPUTS.values() if item.stored == stored}
+    for row in sorted(row for row in rows if row is not None):
+        group = _inputs_at(stored, row)
+        if _is_filled(group, cleaned):
+            yield group
 
 
-def _wants_storage(cleaned: Mapping[str, Any]) -> bool:
-    return any(cleaned.get(field) for field in _S3.values())
+def _is_filled(group: list[FormInput], cleaned: Mapping[str, Any]) -> bool:
+    """Return whether a group is in use. An input with an initial value does not count."""
+    return any(cleaned.get(item.name) for item in group if item.input.initial is None)
+
+
+def _object(group: list[FormInput], cleaned: Mapping[str, Any]) -> dict[str, Any]:
+    """Build the object of a group, without optional parts that are empty."""
+    found: dict[str, Any] = {}
+    for item in group:
+        value = cleaned[item.name]
+        if value in (None, "") and not item.is_demanded:
+            continue
+        place = found
+        for part in item.inner[:-1]:
+            place = place.setdefault(part, {})
+        place[item.inner[-1]] = value
+    return found
+
+
+def _demands(group: list[FormInput], cleaned: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for item in group:
+        if not item.is_demanded or cleaned.get(item.name) not in (None, ""):
+            continue
+        if item.field.limits:
+            yield item.name, wire.demand(item.inner[-1])
+        elif item.field.is_not_empty:
+            yield item.name, "must not be empty"

@@ -13,7 +13,9 @@ from django.utils import timezone
 from generation.core.db.state_machine import DueModel, DueQuerySet, StateMachine, due_index
 from generation.core.urls import build_url
 from generation.models.api_keys import ApiKey
-from generation.providers.base import AwsS3, CustomStorage, Embedding, HiresFix, Lora, Submission
+from generation.models.txt2img_columns import Txt2ImgColumns
+from generation.providers.base import Submission
+from generation.wire import field_map
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
@@ -35,7 +37,7 @@ class GenerationRequestQuerySet(DueQuerySet["GenerationRequest"]):
         )
 
 
-class GenerationRequest(StateMachine, DueModel):
+class GenerationRequest(Txt2ImgColumns, StateMachine, DueModel):
     """A txt2img request, from the form to its stored images.
 
     Ranges of the fields: ``generation.wire.txt2img``.
@@ -78,38 +80,6 @@ class GenerationRequest(StateMachine, DueModel):
         max_length=80, blank=True, help_text="The provider's code, or ours, for what went wrong."
     )
     error = models.TextField(blank=True, help_text="The same as a sentence.")
-
-    model_name = models.CharField("model", max_length=255)
-    prompt = models.TextField()
-    negative_prompt = models.TextField(blank=True)
-    width = models.PositiveSmallIntegerField()
-    height = models.PositiveSmallIntegerField()
-    image_num = models.PositiveSmallIntegerField("images")
-    steps = models.PositiveSmallIntegerField()
-    # Double precision, as in JSON: the value that was entered is the value that is sent.
-    guidance_scale = models.FloatField()
-    sampler_name = models.CharField("sampler", max_length=40)
-    # Always a concrete number, never -1: a repeated submission then requests identical images.
-    seed = models.BigIntegerField()
-    sd_vae = models.CharField("VAE", max_length=255, blank=True)
-    clip_skip = models.PositiveSmallIntegerField(null=True, blank=True)
-    loras = models.JSONField(
-        "LoRAs", default=list, blank=True, help_text="model_name and strength of each."
-    )
-    embeddings = models.JSONField(default=list, blank=True, help_text="model_name of each.")
-    hires_fix = models.JSONField(
-        null=True, blank=True, help_text="target_width, target_height, strength, upscaler"
-    )
-    refiner_switch_at = models.FloatField(null=True, blank=True)
-    enable_transparent_background = models.BooleanField("transparent background", default=False)
-    restore_faces = models.BooleanField(default=False)
-    response_image_type = models.CharField("image type", max_length=4)
-    enable_nsfw_detection = models.BooleanField(default=False)
-    nsfw_detection_level = models.PositiveSmallIntegerField(default=0)
-    custom_storage = models.JSONField(
-        null=True, blank=True, help_text="aws_s3: region, bucket, path"
-    )
-    enterprise_plan = models.BooleanField(default=False)
 
     cost = models.DecimalField(
         max_digits=10, decimal_places=6, null=True, blank=True, help_text="USD, where known."
@@ -233,33 +203,7 @@ class GenerationRequest(StateMachine, DueModel):
     @property
     def submission(self) -> Submission:
         """The request in the form that providers accept."""
-        return Submission(
-            model_name=self.model_name,
-            prompt=self.prompt,
-            negative_prompt=self.negative_prompt,
-            width=self.width,
-            height=self.height,
-            image_num=self.image_num,
-            steps=self.steps,
-            guidance_scale=self.guidance_scale,
-            sampler_name=self.sampler_name,
-            seed=self.seed,
-            sd_vae=self.sd_vae,
-            clip_skip=self.clip_skip,
-            loras=tuple(Lora(**row) for row in self.loras),
-            embeddings=tuple(Embedding(**row) for row in self.embeddings),
-            hires_fix=HiresFix(**self.hires_fix) if self.hires_fix else None,
-            refiner_switch_at=self.refiner_switch_at,
-            enable_transparent_background=self.enable_transparent_background,
-            restore_faces=self.restore_faces,
-            response_image_type=self.response_image_type,
-            enable_nsfw_detection=self.enable_nsfw_detection,
-            nsfw_detection_level=self.nsfw_detection_level,
-            custom_storage=CustomStorage(aws_s3=AwsS3(**self.custom_storage["aws_s3"]))
-            if self.custom_storage
-            else None,
-            enterprise_plan=self.enterprise_plan,
-        )
+        return Submission({name: getattr(self, name) for name in field_map.NAMES})
 
     def move_to(
         self,

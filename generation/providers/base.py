@@ -5,7 +5,7 @@ Nothing here uses the database. A vendor's JSON stays in the vendor's own module
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -69,78 +69,14 @@ class TaskState(StrEnum):
     UNRECOGNISED = "unrecognised"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lora:
-    """A LoRA and its strength."""
-
-    model_name: str
-    strength: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Embedding:
-    """An embedding."""
-
-    model_name: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HiresFix:
-    """Parameters of the second, larger pass."""
-
-    target_width: int
-    target_height: int
-    strength: float
-    upscaler: str | None = None  # None: the provider's choice
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AwsS3:
-    """An S3 bucket to which the provider writes the images."""
-
-    region: str
-    bucket: str
-    path: str
-    save_to_path_directly: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CustomStorage:
-    """A storage of the caller to which the provider writes the images."""
-
-    aws_s3: AwsS3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Submission:
     """A txt2img request, independent of the vendor.
 
-    Ranges: ``generation.wire.txt2img``; field names: ``generation.wire.field_map``.
+    ``fields`` has the names of ``generation.wire.field_map``.
     """
 
-    model_name: str
-    prompt: str
-    negative_prompt: str = ""
-    width: int = 512
-    height: int = 512
-    image_num: int = 1
-    steps: int = 20
-    guidance_scale: float = 7.5
-    sampler_name: str = "Euler a"
-    seed: int = 0
-    sd_vae: str = ""
-    clip_skip: int | None = None
-    loras: tuple[Lora, ...] = ()
-    embeddings: tuple[Embedding, ...] = ()
-    hires_fix: HiresFix | None = None
-    refiner_switch_at: float | None = None
-    enable_transparent_background: bool = False
-    restore_faces: bool = False
-    response_image_type: str = "png"
-    enable_nsfw_detection: bool = False
-    nsfw_detection_level: int = 0
-    custom_storage: CustomStorage | None = None
-    enterprise_plan: bool = False
+    fields: Mapping[str, Any]
     webhook_url: str = ""  # contains a secret; empty: none
 
 

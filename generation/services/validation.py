@@ -20,6 +20,7 @@ from generation.wire.txt2img import Problem, Txt2ImgBody, problems, sentence
 
 FIELDS = field_map.NAMES
 NAME_MAX = 255  # characters of a model's name that the columns hold
+LONG_TEXTS = {field.path for field in field_map.FIELDS.values() if field.is_long_text}
 NUL = "must not contain a NUL character"
 SURROGATE = "must not contain half a character (a lone surrogate)"
 BLANK = "must contain a visible character"
@@ -108,7 +109,7 @@ def _find_unstorable_texts(body: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _find_long_names(body: Mapping[str, Any]) -> Iterator[Problem]:
     for path, text in _walk_known_texts(body):
-        if path[-1] not in ("prompt", "negative_prompt") and len(text) > NAME_MAX:
+        if path not in LONG_TEXTS and len(text) > NAME_MAX:
             yield Problem(path, f"must have at most {NAME_MAX} characters")
 
 

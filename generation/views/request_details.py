@@ -1,12 +1,24 @@
-"""Parameters of a request for its page: grouped, labelled, without unset fields."""
+"""The groups of facts on a request's page. Fields that are not set are left out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from generation.forms.request_form import LEVELS
+from generation.forms import rows
+from generation.forms.rows import FormInput
 from generation.models import GenerationRequest
+from generation.wire import field_map
+from generation.wire.txt2img import NSFW_LEVEL_LABELS
+
+# Sections of the form, by the group that shows them.
+GROUPS = {
+    "Parameters": ("what", "how", "model", "finish"),
+    "LoRAs": ("loras",),
+    "Embeddings": ("embeddings",),
+    "Hires fix": ("hires",),
+    "Delivery": ("delivery",),
+}
 
 
 @dataclass(frozen=True)
@@ -27,82 +39,55 @@ class Group:
 
 
 def group_facts(item: GenerationRequest, provider: str) -> list[Group]:
-    """Return the parameters of a request in groups, without the prompts."""
-    found = (
-        Group("Parameters", _list_parameters(item, provider)),
-        Group(
-            "LoRAs",
-            [
-                Fact(f"LoRA {place}", f"{row['model_name']} at {_format_number(row['strength'])}")
-                for place, row in enumerate(item.loras, start=1)
-            ],
-        ),
-        Group(
-            "Embeddings",
-            [
-                Fact(f"Embedding {place}", row["model_name"])
-                for place, row in enumerate(item.embeddings, start=1)
-            ],
-        ),
-        Group("Hires fix", _list_hires_fix(item.hires_fix or {})),
-        Group("Delivery", _list_delivery(item)),
-    )
+    """Return the facts about a request, without its prompts."""
+    found = [Group(title, _facts(item, sections)) for title, sections in GROUPS.items()]
+    found[0].facts.insert(0, Fact("Provider", provider, is_data=False))
     return [group for group in found if group.facts]
 
 
-def _list_parameters(item: GenerationRequest, provider: str) -> list[Fact]:
-    facts = [
-        Fact("Provider", provider, is_data=False),
-        Fact("Model", item.model_name),
-        Fact("Size", f"{item.width} × {item.height}"),
-        Fact("Images", str(item.image_num)),
-        Fact("Steps", str(item.steps)),
-        Fact("Guidance", _format_number(item.guidance_scale)),
-        Fact("Sampler", item.sampler_name, is_data=False),
-        Fact("Seed", str(item.seed)),
+def _facts(item: GenerationRequest, sections: tuple[str, ...]) -> list[Fact]:
+    """Return the facts of some sections, in the order of the wire."""
+    values = {name: getattr(item, name) for name in field_map.NAMES}
+    order = list(field_map.NAMES)
+    inputs = [
+        one for one in rows.INPUTS.values() if one.input.section in sections and one.input.has_fact
     ]
-    if item.sd_vae:
-        facts.append(Fact("VAE", item.sd_vae))
-    if item.clip_skip is not None:
-        facts.append(Fact("Clip skip", str(item.clip_skip)))
-    if item.refiner_switch_at is not None:
-        facts.append(Fact("Refiner from", _format_number(item.refiner_switch_at)))
-    if item.enable_transparent_background:
-        facts.append(Fact("Background", "transparent", is_data=False))
-    if item.restore_faces:
-        facts.append(Fact("Faces", "restored", is_data=False))
-    return facts
-
-
-def _list_hires_fix(fix: dict[str, Any]) -> list[Fact]:
-    if not fix:
-        return []
-    facts = [
-        Fact("Size", f"{fix['target_width']} × {fix['target_height']}"),
-        Fact("Strength", _format_number(fix["strength"])),
+    inputs.sort(key=lambda one: order.index(one.stored))
+    # A choice is a word, but for the upscaler, which is the name of a model.
+    words = {one.name for one in inputs if one.field.kind is bool or one.field.choices}
+    words.discard("hires_upscaler")
+    return [
+        Fact(one.input.fact or one.label, text, is_data=one.name not in words)
+        for one in inputs
+        if (text := _text(one, values))
     ]
-    return [*facts, Fact("Upscaler", fix["upscaler"])] if fix.get("upscaler") else facts
 
 
-def _list_delivery(item: GenerationRequest) -> list[Fact]:
-    level = LEVELS.get(item.nsfw_detection_level, str(item.nsfw_detection_level))
-    facts = [
-        Fact("Image type", item.response_image_type, is_data=False),
-        Fact("Detection", level if item.enable_nsfw_detection else "not asked for", is_data=False),
-    ]
-    if storage := (item.custom_storage or {}).get("aws_s3"):
-        facts += [
-            Fact("S3 region", storage["region"]),
-            Fact("S3 bucket", storage["bucket"]),
-            Fact("S3 path", storage["path"] or "the bucket's root"),
-        ]
-        if storage.get("save_to_path_directly"):
-            facts.append(Fact("Files", "directly in the path", is_data=False))
-    if item.enterprise_plan:
-        facts.append(Fact("Plan", "enterprise", is_data=False))
-    return facts
+def _text(one: FormInput, values: dict[str, Any]) -> str:
+    """Return the value of an input in words; "" where it is not set."""
+    value = one.read(values)
+    match one.name:
+        case "width":
+            return f"{value} × {values['height']}"
+        case "hires_width":
+            return f"{value} × {values['hires_fix']['target_height']}" if value else ""
+        case "enable_nsfw_detection":
+            return _detection(value, values["nsfw_detection_level"])
+        case "s3_path" if value == "":
+            return "the bucket's root"
+    if value is None or value is False:
+        return ""
+    if value is True:
+        return one.input.fact_value or "yes"
+    if one.stored == "loras":
+        return f"{value} at {_format_number(values['loras'][one.row]['strength'])}"
+    return _format_number(value)
+
+
+def _detection(is_on: bool, level: int) -> str:
+    return NSFW_LEVEL_LABELS.get(level, str(level)) if is_on else "not asked for"
 
 
 def _format_number(value: object) -> str:
-    """Format 7.0 as 7, and every other number with all of its digits."""
-    return str(value).removesuffix(".0")
+    """Return 7 for 7.0, and every other value with all of its digits."""
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)

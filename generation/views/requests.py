@@ -28,7 +28,6 @@ from generation.services import requests as service
 from generation.services.spending import SpendingLimitError
 from generation.views import request_details
 from generation.views import request_list as listing
-from generation.wire.txt2img import STRENGTH
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -270,7 +269,6 @@ def _render_form(
         "models": models,
         "sizes": SIZES,
         "presets": PRESETS,
-        "strength": STRENGTH,
         "elsewhere": bool(
             about and about["preset"] and names and form.initial["model_name"] not in names
         ),

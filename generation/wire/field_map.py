@@ -1,8 +1,6 @@
-"""The nested body of txt2img as one flat set of names: those of our columns, of the form and of
-``Submission``.
+"""The mapping between the nested body of txt2img and one flat set of names, those of the columns.
 
-``nest`` and ``flatten`` are each other's way back. Ranges and defaults are those of
-``generation.wire.txt2img``.
+``nest`` and ``flatten`` are inverse to each other.
 """
 
 from __future__ import annotations
@@ -10,64 +8,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from generation.wire import txt2img
 from generation.wire.txt2img import Txt2ImgBody
 
-_REQUIRED = (
-    "model_name",
-    "prompt",
-    "width",
-    "height",
-    "image_num",
-    "steps",
-    "guidance_scale",
-    "sampler_name",
-)
-# Sent even when they are false or 0, so that a task says by itself what was asked of it.
-_ALWAYS = (
-    *_REQUIRED,
-    "seed",
-    "response_image_type",
-    "enable_nsfw_detection",
-    "nsfw_detection_level",
-)
-
-PATHS: dict[str, tuple[str, ...]] = {
-    "model_name": ("request", "model_name"),
-    "prompt": ("request", "prompt"),
-    "negative_prompt": ("request", "negative_prompt"),
-    "width": ("request", "width"),
-    "height": ("request", "height"),
-    "image_num": ("request", "image_num"),
-    "steps": ("request", "steps"),
-    "guidance_scale": ("request", "guidance_scale"),
-    "sampler_name": ("request", "sampler_name"),
-    "seed": ("request", "seed"),
-    "sd_vae": ("request", "sd_vae"),
-    "clip_skip": ("request", "clip_skip"),
-    "loras": ("request", "loras"),
-    "embeddings": ("request", "embeddings"),
-    "hires_fix": ("request", "hires_fix"),
-    "refiner_switch_at": ("request", "refiner", "switch_at"),
-    "enable_transparent_background": ("request", "enable_transparent_background"),
-    "restore_faces": ("request", "restore_faces"),
-    "response_image_type": ("extra", "response_image_type"),
-    "enable_nsfw_detection": ("extra", "enable_nsfw_detection"),
-    "nsfw_detection_level": ("extra", "nsfw_detection_level"),
-    "custom_storage": ("extra", "custom_storage"),
-    "enterprise_plan": ("extra", "enterprise_plan", "enabled"),
-    "webhook_url": ("extra", "webhook", "url"),
+FIELDS = {field.name: field for field in txt2img.FIELDS if field.column}
+NAMES = tuple(FIELDS)
+PATHS = {name: field.path for name, field in FIELDS.items()}
+# Sent even when they are false or 0, so that a task documents what was asked of it.
+_ALWAYS = {
+    name
+    for name, field in FIELDS.items()
+    if field.is_required or (field.column and field.column.always_sent)
 }
-# All but the webhook's address, which is a secret and never a field that a person fills in.
-NAMES = tuple(name for name in PATHS if name != "webhook_url")
-_EMPTY: dict[str, Any] = {
-    "negative_prompt": "",
-    "sd_vae": "",
-    "enterprise_plan": False,
-}  # the other ones: None
 
 
-def nest(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The body, with what is set and nothing else: no null, no empty list, no flag that is off."""
+def nest(fields: Mapping[str, Any], *, webhook_url: str = "") -> dict[str, Any]:
+    """Return the body with the fields that are set: no null, no empty list, no flag that is off.
+
+    The URL of the webhook holds a secret, so it is no column.
+    """
     body: dict[str, Any] = {"extra": {}, "request": {}}
     for name, path in PATHS.items():
         value = fields.get(name)
@@ -77,18 +36,20 @@ def nest(fields: Mapping[str, Any]) -> dict[str, Any]:
         for part in path[:-1]:
             place = place.setdefault(part, {})
         place[path[-1]] = _plain(value)
+    if webhook_url:
+        body["extra"]["webhook"] = {"url": webhook_url}
     return body
 
 
 def flatten(body: Txt2ImgBody) -> dict[str, Any]:
-    """Every one of NAMES, with the documented defaults where the body says nothing."""
+    """Return a value for each of NAMES, with the documented defaults for absent fields."""
     nested = body.model_dump(exclude_none=True)
     fields = {}
-    for name in NAMES:
+    for name, field in FIELDS.items():
         value: Any = nested
-        for part in PATHS[name]:
+        for part in field.path:
             value = value.get(part) if value else None
-        fields[name] = _EMPTY.get(name) if value is None else value
+        fields[name] = field.empty if value is None else value
     return fields
 
 
@@ -97,7 +58,7 @@ def _is_unset(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it: lists of objects, and in those objects only what is set."""
+    """Convert to JSON types, and leave out the unset fields of inner objects."""
     if isinstance(value, Mapping):
         return {
             name: _plain(inner)

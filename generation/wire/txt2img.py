@@ -1,19 +1,23 @@
-"""The body of Novita's ``POST /v3/async/txt2img``, as documented and nothing else.
+"""The body of Novita's ``POST /v3/async/txt2img``: the only declaration of its fields.
 
-Source: https://novita.ai/docs/api-reference/model-apis-txt2img. The ranges are constants, so that
-forms, the client, the sandbox and the gateway share them. What Loupe allows beyond or below that is
-decided elsewhere.
+Source: https://novita.ai/docs/api-reference/model-apis-txt2img.
+
+Everything else derives from the models here: the mapping to columns (``field_map``), the columns
+(``generation.models.txt2img_columns``), the form (``generation.forms``), the page of a request, the
+admin, the API's validation and its OpenAPI document. To add a field, add it here and make a
+migration. Limits that no provider documents are in ``generation.services.validation``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from generation.wire.base import WireModel, is_object
+from generation.wire.fields import ApiRefusal, Column, Input, walk
 
 Sampler = Literal[
     "Euler a",
@@ -47,25 +51,15 @@ IMAGE_TYPES: tuple[str, ...] = get_args(ImageType)
 NSFW_LEVELS: tuple[int, ...] = get_args(NsfwLevel)
 UPSCALERS: tuple[str, ...] = get_args(Upscaler)
 
-# Lengths in characters, (lowest, highest) pairs inclusive, sizes in pixels.
-PROMPT_MIN = 1
-PROMPT_MAX = 1024
-SIZE = (128, 2048)
-IMAGE_NUM = (1, 8)
-STEPS = (1, 100)
-GUIDANCE = (1, 30)
 SEED_RANDOM = -1
-SEED = (SEED_RANDOM, 2**63 - 1)  # no maximum is documented; the wire's integer has 64 bits
-CLIP_SKIP = (1, 12)  # from the inpainting page: in every txt2img example, but not in its table
-LORAS_MAX = 5
-EMBEDDINGS_MAX = 5
-HIRES_SIZE = (128, 4096)
-STRENGTH = (0, 1)
-
-SAMPLER_DEFAULT = "Euler a"
+SEED_MAX = 2**63 - 1  # no maximum is documented; the wire's integer has 64 bits
 IMAGE_TYPE_DEFAULT: ImageType = "png"
 NSFW_LEVEL_DEFAULT: NsfwLevel = 0
-
+NSFW_LEVEL_LABELS = {
+    0: "Level 0: explicit nudity, sexual activity, sex toys, hate symbols",
+    1: "Level 1: level 0, and non-explicit nudity, obstructed intimate parts, kissing on the lips",
+    2: "Level 2: level 1, and swimwear and underwear",
+}
 
 _TRANSPARENCY = "transparency"
 
@@ -76,42 +70,124 @@ class _Body(WireModel):
 
 
 class Lora(_Body):
-    model_name: str = Field(min_length=1)  # the model's sd_name_in_api
-    strength: float = Field(ge=STRENGTH[0], le=STRENGTH[1])
+    model_name: Annotated[
+        str,
+        Input("LoRA {row}", "loras", name="lora_{row}_name", catalog_kind="lora"),
+    ] = Field(min_length=1)  # the model's sd_name_in_api
+    strength: Annotated[
+        float,
+        Input(
+            "Strength of LoRA {row}",
+            "loras",
+            name="lora_{row}_strength",
+            initial="0.8",
+            show_range=False,  # it stands above the rows
+            has_fact=False,
+        ),
+    ] = Field(ge=0, le=1)
 
 
 class Embedding(_Body):
-    model_name: str = Field(min_length=1)
+    model_name: Annotated[
+        str,
+        Input(
+            "Embedding {row}",
+            "embeddings",
+            name="embedding_{row}_name",
+            catalog_kind="textualinversion",
+        ),
+    ] = Field(min_length=1)
 
 
 class HiresFix(_Body):
-    target_width: int = Field(ge=HIRES_SIZE[0], le=HIRES_SIZE[1])
-    target_height: int = Field(ge=HIRES_SIZE[0], le=HIRES_SIZE[1])
-    strength: float = Field(ge=STRENGTH[0], le=STRENGTH[1])
-    upscaler: Upscaler | None = None
+    target_width: Annotated[
+        int,
+        Input(
+            "Hires width", "hires", name="hires_width", unit="pixels", datalist="sizes", fact="Size"
+        ),
+    ] = Field(ge=128, le=4096, description="At most 20 times the height, and the other way round.")
+    target_height: Annotated[
+        int,
+        Input(
+            "Hires height",
+            "hires",
+            name="hires_height",
+            unit="pixels",
+            datalist="sizes",
+            has_fact=False,
+        ),
+    ] = Field(ge=128, le=4096)
+    strength: Annotated[
+        float,
+        Input(
+            "Hires strength",
+            "hires",
+            name="hires_strength",
+            help="How much is drawn anew.",
+            initial="0.5",
+            fact="Strength",
+        ),
+    ] = Field(ge=0, le=1)
+    upscaler: Annotated[
+        Upscaler | None,
+        Input("Upscaler", "hires", name="hires_upscaler", empty_choice="the provider's choice"),
+    ] = None
 
 
 class Refiner(_Body):
-    switch_at: float = Field(ge=STRENGTH[0], le=STRENGTH[1])
+    switch_at: Annotated[
+        float,
+        Column(name="refiner_switch_at"),
+        Input(
+            "Switch to the refiner at",
+            "model",
+            help="The share of the steps before it takes over; empty: no refiner.",
+            fact="Refiner from",
+        ),
+    ] = Field(ge=0, le=1)
 
 
 class TestMode(_Body):
-    __test__ = False  # not a test class, whatever pytest thinks of its name
+    __test__ = False  # keeps pytest from collecting it
 
     enabled: bool
     return_task_status: TestStatus
 
 
 class Webhook(_Body):
-    url: str = Field(min_length=1)
+    url: str = Field(
+        min_length=1,
+        description=(
+            "A public address. It is called when all images are decided, and when one is withdrawn."
+        ),
+    )
     test_mode: TestMode | None = None
 
 
 class AwsS3(_Body):
-    region: str = Field(min_length=1)
-    bucket: str = Field(min_length=1)
-    path: str
-    save_to_path_directly: bool = False
+    region: Annotated[
+        str,
+        Input(
+            "S3 region",
+            "delivery",
+            name="s3_region",
+            note="With a storage of your own the provider puts the images there as well.",
+        ),
+    ] = Field(min_length=1)
+    bucket: Annotated[str, Input("S3 bucket", "delivery", name="s3_bucket")] = Field(min_length=1)
+    path: Annotated[
+        str, Input("S3 path", "delivery", name="s3_path", help="The folder in the bucket.")
+    ]
+    save_to_path_directly: Annotated[
+        bool,
+        Input(
+            "Put the files directly into the path",
+            "delivery",
+            name="s3_save_to_path_directly",
+            fact="Files",
+            fact_value="directly in the path",
+        ),
+    ] = False
 
 
 class CustomStorage(_Body):
@@ -119,55 +195,202 @@ class CustomStorage(_Body):
 
 
 class EnterprisePlan(_Body):
-    enabled: bool = False
+    enabled: Annotated[
+        bool,
+        Column(name="enterprise_plan"),
+        Input(
+            "Use the enterprise plan",
+            "delivery",
+            help="Only with a contract of that kind.",
+            fact="Plan",
+            fact_value="enterprise",
+        ),
+    ] = False
 
 
 class Request(_Body):
-    """What to draw."""
+    """The image to generate."""
 
-    model_name: str = Field(min_length=1)
-    prompt: str = Field(min_length=PROMPT_MIN, max_length=PROMPT_MAX)
-    negative_prompt: str | None = Field(default=None, min_length=PROMPT_MIN, max_length=PROMPT_MAX)
-    width: int = Field(ge=SIZE[0], le=SIZE[1])
-    height: int = Field(ge=SIZE[0], le=SIZE[1])
-    image_num: int = Field(ge=IMAGE_NUM[0], le=IMAGE_NUM[1])
-    steps: int = Field(ge=STEPS[0], le=STEPS[1])
-    guidance_scale: float = Field(ge=GUIDANCE[0], le=GUIDANCE[1])
-    sampler_name: Sampler
-    seed: int = Field(default=SEED_RANDOM, ge=SEED[0], le=SEED[1])
-    sd_vae: str | None = None
-    clip_skip: int | None = Field(default=None, ge=CLIP_SKIP[0], le=CLIP_SKIP[1])
-    loras: list[Lora] = Field(default_factory=list, max_length=LORAS_MAX)
-    embeddings: list[Embedding] = Field(default_factory=list, max_length=EMBEDDINGS_MAX)
-    hires_fix: HiresFix | None = None
+    model_name: Annotated[
+        str,
+        Column("model"),
+        Input(
+            "Model",
+            "what",
+            after="negative_prompt",
+            missing="Model is missing. Write the name of a checkpoint, as the provider spells it.",
+            datalist="models",
+            catalog_kind="checkpoint",
+        ),
+    ] = Field(min_length=1, description="sd_name of a checkpoint.")
+    prompt: Annotated[str, Column(), Input("Prompt", "what", text_rows=5, has_fact=False)] = Field(
+        min_length=1, max_length=1024, description="At least one visible character."
+    )
+    negative_prompt: Annotated[
+        str | None, Column(), Input("Negative prompt", "what", text_rows=2, has_fact=False)
+    ] = Field(default=None, min_length=1, max_length=1024)
+    width: Annotated[
+        int,
+        Column(),
+        Input("Width", "how", unit="pixels", initial=512, datalist="sizes", fact="Size"),
+    ] = Field(ge=128, le=2048)
+    height: Annotated[
+        int,
+        Column(),
+        Input("Height", "how", unit="pixels", initial=512, datalist="sizes", has_fact=False),
+    ] = Field(ge=128, le=2048)
+    image_num: Annotated[
+        int,
+        Column("images"),
+        Input("Images", "how", unit="images", initial=4),  # enough to choose from
+    ] = Field(ge=1, le=8)
+    steps: Annotated[int, Column(), Input("Steps", "how", unit="steps", initial=20)] = Field(
+        ge=1, le=100
+    )
+    # A float column, as in JSON: what was given is what is sent.
+    guidance_scale: Annotated[
+        float,
+        Column(),
+        Input("Guidance", "how", help="How closely the image follows the prompt.", initial=7.5),
+    ] = Field(ge=1, le=30)
+    sampler_name: Annotated[
+        Sampler,
+        Column("sampler", length=40),
+        Input("Sampler", "how", after="image_num", initial="Euler a"),
+    ]
+    # The column holds a seed of our own, never -1: a submission repeated by a person then asks for
+    # the identical images.
+    seed: Annotated[
+        int,
+        Column(always_sent=True),
+        Input(
+            "Seed",
+            "how",
+            show_range=False,
+            help=f"Empty or {SEED_RANDOM}: Loupe chooses one. Up to {SEED_MAX}.",
+        ),
+    ] = Field(default=SEED_RANDOM, ge=SEED_RANDOM, le=SEED_MAX, description="-1 for one by chance.")
+    sd_vae: Annotated[
+        str | None,
+        Column("VAE"),
+        Input("VAE", "model", help="Optional. Empty: the model's own.", catalog_kind="vae"),
+    ] = Field(default=None, description="sd_name of a VAE.")
+    # From the inpainting page: it is in every txt2img example, but not in the table of fields.
+    clip_skip: Annotated[int | None, Column(), Input("Clip skip", "model")] = Field(
+        default=None, ge=1, le=12
+    )
+    loras: Annotated[list[Lora], Column("LoRAs", help_text="model_name and strength of each.")] = (
+        Field(default_factory=list, max_length=5)
+    )
+    embeddings: Annotated[list[Embedding], Column(help_text="model_name of each.")] = Field(
+        default_factory=list, max_length=5
+    )
+    hires_fix: Annotated[
+        HiresFix | None, Column(help_text="target_width, target_height, strength, upscaler")
+    ] = None
     refiner: Refiner | None = None
-    enable_transparent_background: bool = False
-    restore_faces: bool = False
+    enable_transparent_background: Annotated[
+        bool,
+        Column("transparent background"),
+        Input(
+            "Transparent background",
+            "finish",
+            help=(
+                "SDXL checkpoints and image type png only. Whether a checkpoint is SDXL, the"
+                " provider's list says; one that is not in it is left to the provider. Loupe shows"
+                " it on grey."
+            ),
+            fact="Background",
+            fact_value="transparent",
+        ),
+    ] = Field(
+        default=False,
+        description=(
+            "SDXL models and png only. Delivered images are opaque: transparent parts are laid on"
+            " mid grey."
+        ),
+    )
+    restore_faces: Annotated[
+        bool,
+        Column(),
+        Input("Restore faces", "finish", fact="Faces", fact_value="restored"),
+    ] = False
 
     @model_validator(mode="before")
     @classmethod
     def _empty_negative_prompt(cls, data: Any) -> Any:
-        """SDKs send "" for no negative prompt, although the documented length starts at 1."""
+        """Read "" as no negative prompt.
+
+        SDKs send it, although the documented length starts at 1.
+        """
         if is_object(data) and data.get("negative_prompt") == "":
             return {name: value for name, value in data.items() if name != "negative_prompt"}
         return data
 
 
 class Extra(_Body):
-    """How to deliver it. These flags do nothing when they stand under ``request``."""
+    """The delivery of the images. These flags do nothing when they stand under ``request``."""
 
-    response_image_type: ImageType = IMAGE_TYPE_DEFAULT
-    enable_nsfw_detection: bool = False
-    nsfw_detection_level: NsfwLevel = NSFW_LEVEL_DEFAULT
+    response_image_type: Annotated[
+        ImageType,
+        Column("image type", length=4, always_sent=True),
+        Input(
+            "Image type",
+            "delivery",
+            help="What the provider delivers.",
+            initial=IMAGE_TYPE_DEFAULT,
+        ),
+    ] = Field(
+        default=IMAGE_TYPE_DEFAULT,
+        description=(
+            "What the provider is asked for. Delivered is a rendition of the same type: first"
+            " frame, opaque, without metadata."
+        ),
+    )
+    enable_nsfw_detection: Annotated[
+        bool,
+        Column(always_sent=True),
+        Input(
+            "Let the provider look for NSFW content",
+            "delivery",
+            help=(
+                "A moderator sees its finding among the labels. It costs a little, the same at"
+                " every level."
+            ),
+            initial=True,
+            fact="Detection",
+        ),
+    ] = False
+    nsfw_detection_level: Annotated[
+        NsfwLevel,
+        Column(default=NSFW_LEVEL_DEFAULT, always_sent=True),
+        Input(
+            "Detection level",
+            "delivery",
+            # The widest level costs no more than the narrowest and finds the most. The policy
+            # says what follows from a finding.
+            initial=max(NSFW_LEVELS),
+            choice_labels=NSFW_LEVEL_LABELS,
+            has_fact=False,
+        ),
+    ] = Field(
+        default=NSFW_LEVEL_DEFAULT,
+        description="0 explicit content and hate symbols, 1 also nudity, 2 also swimwear.",
+    )
     webhook: Webhook | None = None
-    custom_storage: CustomStorage | None = None
+    custom_storage: Annotated[
+        CustomStorage | None,
+        Column(help_text="aws_s3: region, bucket, path"),
+        ApiRefusal(
+            "INVALID_CUSTOM_OUTPUT_PATH",
+            "it would take images to a bucket before anybody judged them",
+        ),
+    ] = None
     enterprise_plan: EnterprisePlan | None = None
 
 
 class Txt2ImgBody(_Body):
-    """The whole body. ``Txt2ImgBody.model_validate_json(body)`` raises ValidationError; see
-    ``explain``.
-    """
+    """The whole body. ``explain`` turns a ValidationError about it into a sentence."""
 
     extra: Extra = Field(default_factory=Extra)
     request: Request
@@ -179,36 +402,17 @@ class Txt2ImgBody(_Body):
         return self
 
     def to_wire(self) -> dict[str, Any]:
-        """The JSON object to send: nothing that was left unset, because null is in no documented
-        example.
+        """Return the JSON object to send, without unset fields.
+
+        No documented example holds null.
         """
         return self.model_dump(mode="json", exclude_unset=True)
 
 
-RANGES: dict[str, tuple[float, float]] = {
-    "prompt": (PROMPT_MIN, PROMPT_MAX),
-    "negative_prompt": (PROMPT_MIN, PROMPT_MAX),
-    "width": SIZE,
-    "height": SIZE,
-    "image_num": IMAGE_NUM,
-    "steps": STEPS,
-    "guidance_scale": GUIDANCE,
-    "seed": SEED,
-    "clip_skip": CLIP_SKIP,
-    "nsfw_detection_level": (min(NSFW_LEVELS), max(NSFW_LEVELS)),
-    "loras": (0, LORAS_MAX),
-    "embeddings": (0, EMBEDDINGS_MAX),
-    "target_width": HIRES_SIZE,
-    "target_height": HIRES_SIZE,
-    "strength": STRENGTH,
-    "switch_at": STRENGTH,
-}
-_UNITS = {
-    "prompt": "characters",
-    "negative_prompt": "characters",
-    "loras": "items",
-    "embeddings": "items",
-}
+FIELDS = tuple(walk(Request, ("request",))) + tuple(walk(Extra, ("extra",)))
+# Limits and units by the last part of the path, for messages.
+RANGES = {field.path[-1]: field.limits for field in FIELDS if field.limits}
+_UNITS = {field.path[-1]: field.unit for field in FIELDS if field.limits and field.unit}
 _LENGTHS = {"string_too_short", "string_too_long", "too_short", "too_long"}
 _BOUNDS = {"greater_than_equal", "less_than_equal", "greater_than", "less_than", "finite_number"}
 _TYPES = {
@@ -225,7 +429,7 @@ _TYPES = {
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong: where in the body, and what is demanded there."""
+    """One wrong value: its place in the body, and the demand on it."""
 
     path: tuple[int | str, ...]
     demand: str
@@ -235,9 +439,7 @@ class Problem(NamedTuple):
 
 
 def demand(name: str) -> str:
-    """What the documented range asks of a field, to be said after its name: "must be from 128 to
-    2048".
-    """
+    """Return the demand of a field's range, to follow its name: "must be from 128 to 2048"."""
     low, high = RANGES[name]
     if unit := _UNITS.get(name):
         return f"must have {low} to {high} {unit}"
@@ -249,7 +451,7 @@ def problems(error: ValidationError) -> list[Problem]:
 
 
 def sentence(found: Sequence[Problem]) -> str:
-    """One sentence that names the first wrong field, its range, and how many follow."""
+    """Return one sentence with the first wrong field, its range, and the number of others."""
     rest = len(found) - 1
     if not rest:
         return f"{found[0]}."

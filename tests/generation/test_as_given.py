@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -43,7 +42,7 @@ def whole(low: int, high: int) -> st.SearchStrategy[int]:
     return st.integers(low, high)
 
 
-sizes = st.tuples(whole(*wire.HIRES_SIZE), whole(*wire.HIRES_SIZE)).filter(
+sizes = st.tuples(whole(*wire.RANGES["target_width"]), whole(*wire.RANGES["target_height"])).filter(
     lambda pair: max(pair) <= 20 * min(pair)
 )
 hires = st.builds(
@@ -71,20 +70,20 @@ bodies = st.fixed_dictionaries(
             {
                 "model_name": names,
                 "prompt": prompts,
-                "width": whole(*wire.SIZE),
-                "height": whole(*wire.SIZE),
-                "image_num": whole(*wire.IMAGE_NUM),
-                "steps": whole(*wire.STEPS),
-                "guidance_scale": st.floats(*wire.GUIDANCE),
+                "width": whole(*wire.RANGES["width"]),
+                "height": whole(*wire.RANGES["height"]),
+                "image_num": whole(*wire.RANGES["image_num"]),
+                "steps": whole(*wire.RANGES["steps"]),
+                "guidance_scale": st.floats(*wire.RANGES["guidance_scale"]),
                 "sampler_name": st.sampled_from(wire.SAMPLERS),
-                "seed": whole(*wire.SEED),
+                "seed": whole(*wire.RANGES["seed"]),
                 "enable_transparent_background": st.booleans(),
                 "restore_faces": st.booleans(),
             },
             optional={
                 "negative_prompt": prompts,
                 "sd_vae": names,
-                "clip_skip": whole(*wire.CLIP_SKIP),
+                "clip_skip": whole(*wire.RANGES["clip_skip"]),
                 "loras": st.lists(
                     st.fixed_dictionaries({"model_name": names, "strength": shares}), max_size=5
                 ),
@@ -121,7 +120,7 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def posted(request: GenerationRequest) -> dict[str, Any]:
     """The body that the provider's client makes of the stored request."""
     request.refresh_from_db()
-    nested = field_map.nest(asdict(request.submission))
+    nested = field_map.nest(request.submission.fields)
     return dict(json.loads(json.dumps(Txt2ImgBody.model_validate(nested).to_wire())))
 
 

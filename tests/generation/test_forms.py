@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from generation.forms.request_form import FIELDS, LEVELS, RequestForm
+from generation.forms.request_form import FIELDS, RequestForm
 from generation.wire import txt2img as wire
 
+PROMPT_MAX = 1024
 RANGED = {
     name: wire.RANGES[name]
     for name in ("width", "height", "image_num", "steps", "guidance_scale", "seed")
@@ -90,9 +91,9 @@ def test_what_is_no_number_is_refused_with_the_range(name: str, value: str) -> N
     assert f"{low} to {high}" in errors(**{name: value})[name][0]
 
 
-@pytest.mark.parametrize("length", [0, wire.PROMPT_MIN, wire.PROMPT_MAX, wire.PROMPT_MAX + 1])
+@pytest.mark.parametrize("length", [0, 1, PROMPT_MAX, PROMPT_MAX + 1])
 def test_prompts_have_the_documented_length(length: int) -> None:
-    allowed = wire.PROMPT_MIN <= length <= wire.PROMPT_MAX
+    allowed = 1 <= length <= PROMPT_MAX
 
     assert ("prompt" not in errors(prompt="x" * length)) is allowed
     assert ("negative_prompt" not in errors(negative_prompt="x" * length)) is (
@@ -101,12 +102,12 @@ def test_prompts_have_the_documented_length(length: int) -> None:
 
 
 def test_a_line_break_counts_as_one_character() -> None:
-    text = "x" * (wire.PROMPT_MAX - 2) + "\r\ny"
+    text = "x" * (PROMPT_MAX - 2) + "\r\ny"
 
     form = RequestForm(sent(prompt=text))
 
     assert form.is_valid()
-    assert len(form.cleaned_data["prompt"]) == wire.PROMPT_MAX
+    assert len(form.cleaned_data["prompt"]) == PROMPT_MAX
 
 
 @pytest.mark.parametrize(
@@ -155,4 +156,4 @@ def test_should_they_differ_the_wire_has_the_last_word(monkeypatch: pytest.Monke
 
 
 def test_every_level_is_explained() -> None:
-    assert tuple(LEVELS) == wire.NSFW_LEVELS
+    assert tuple(wire.NSFW_LEVEL_LABELS) == wire.NSFW_LEVELS

@@ -53,7 +53,7 @@ class Provider:
         self.always: Exception | None = None
 
     def submit(self, submission: Any, *, on_answer: Callable[[str], None]) -> str:
-        self.calls.append(submission.prompt)
+        self.calls.append(submission.fields["prompt"])
         error = self.answers.pop(0) if self.answers else self.always
         if error:
             raise error

@@ -8,7 +8,6 @@ means that the endpoint is gone.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import asdict
 from typing import Any
 
 from pydantic import ValidationError
@@ -61,7 +60,8 @@ class Novita(HttpProvider):
         A parameter outside the documented range is refused before anything is sent.
         """
         try:
-            body = Txt2ImgBody.model_validate(field_map.nest(asdict(submission))).to_wire()
+            nested = field_map.nest(submission.fields, webhook_url=submission.webhook_url)
+            body = Txt2ImgBody.model_validate(nested).to_wire()
         except ValidationError as error:
             raise ProviderRejectedError(
                 f"{self.label} would refuse this request: {explain(error)}"

@@ -8,7 +8,7 @@ half a ``nsfw_detection_result`` and any fifth status, so none of them is ever s
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -182,7 +182,7 @@ def _debug_info(request: GenerationRequest, now: Standing) -> wire.DebugInfo:
     """Say how the images were made; ``seeds`` are in the order of ``images``."""
     seeds = [asset.seed for _, asset in now.passed()]
     known = [seed for seed in seeds if seed is not None]
-    submitted = field_map.nest(asdict(request.submission))["request"]
+    submitted = field_map.nest(request.submission.fields)["request"]
     decided = [place.decision.created_at for place in now.places if place.decision]
     ended = [request.finished_at] if request.finished_at else []
     return wire.DebugInfo(

@@ -101,12 +101,8 @@ def _read(given: Any, provider: str) -> tuple[Txt2ImgBody, dict[str, Any]]:
         body = check_body(given)
     except InvalidFieldsError as error:
         raise _invalid(error) from None
-    if body.extra.custom_storage:
-        sentence = (
-            "extra.custom_storage cannot be used here: it would take images to a bucket before"
-            " anybody judged them."
-        )
-        raise NovitaError(ApiErrorCode.BODY_INVALID, sentence, reason="INVALID_CUSTOM_OUTPUT_PATH")
+    fields = field_map.flatten(body)
+    _refuse_fields(fields)
     try:
         check_model(body, provider)
     except InvalidFieldsError as error:
@@ -119,7 +115,16 @@ def _read(given: Any, provider: str) -> tuple[Txt2ImgBody, dict[str, Any]]:
         raise ApiError(
             ApiErrorCode.UNAVAILABLE, sentence, retry_after=NEGATIVE_CACHE_SECONDS
         ) from None
-    return body, field_map.flatten(body)
+    return body, fields
+
+
+def _refuse_fields(fields: Mapping[str, Any]) -> None:
+    """Raise NovitaError for a field that API callers may not send."""
+    for name, field in field_map.FIELDS.items():
+        if field.api_refusal and fields[name]:
+            message = f"{'.'.join(field.path)} cannot be used here: {field.api_refusal.why}."
+            reason = field.api_refusal.reason
+            raise NovitaError(ApiErrorCode.BODY_INVALID, message, reason=reason)
 
 
 def _invalid(error: InvalidFieldsError) -> NovitaError:

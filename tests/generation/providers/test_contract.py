@@ -22,6 +22,7 @@ from generation.providers.base import (
     TaskState,
 )
 from generation.providers.novita.client import Novita
+from tests.generation.providers.factories import make_submission
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -52,9 +53,7 @@ def provider(make: Callable[..., ImageProvider]) -> ImageProvider:
 
 
 def submission(prompt: str = "misty mountains", **fields: Any) -> Submission:
-    return Submission(
-        **({"model_name": "m", "prompt": prompt, "width": 128, "height": 128, "seed": 9} | fields)
-    )
+    return make_submission(**{"prompt": prompt, "width": 128, "height": 128, "seed": 9} | fields)
 
 
 def submit(provider: ImageProvider, prompt: str = "misty mountains", **fields: Any) -> str:

@@ -31,9 +31,10 @@ from generation.providers.base import (
     TaskState,
 )
 from generation.providers.novita.client import Novita
+from tests.generation.providers.factories import make_submission
 
 KEY = "sk_very_secret_key"
-SUBMISSION = Submission(model_name="m", prompt="p", seed=5)
+SUBMISSION = make_submission(seed=5)
 Handler = Callable[[httpx.Request], httpx.Response]
 
 
@@ -96,7 +97,7 @@ def sent(submission: Submission) -> httpx.Request:
 
 def test_a_submission_is_sent_as_documented() -> None:
     request = sent(
-        Submission(
+        make_submission(
             model_name="m",
             prompt="p",
             negative_prompt="n",

@@ -9,18 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
-from generation.providers.base import (
-    AwsS3,
-    CustomStorage,
-    Embedding,
-    HiresFix,
-    Lora,
-    ProviderRejectedError,
-    Submission,
-)
+from generation.providers.base import ProviderRejectedError, Submission
+from tests.generation.providers.factories import make_submission
 from tests.generation.providers.test_novita import answering, provider
 
-EVERYTHING = Submission(
+EVERYTHING = make_submission(
     model_name="amberlight_v2_55113.safetensors",
     prompt="p",
     negative_prompt="n",
@@ -33,20 +26,23 @@ EVERYTHING = Submission(
     seed=2**63 - 1,
     sd_vae="wide_gamut_xl_vae_81139.safetensors",
     clip_skip=12,
-    loras=tuple(Lora(model_name=f"lora{n}", strength=n / 4) for n in range(5)),
-    embeddings=tuple(Embedding(model_name=f"e{n}.pt") for n in range(5)),
-    hires_fix=HiresFix(
-        target_width=128, target_height=4096, strength=1, upscaler="RealESRNet_x4plus"
-    ),
+    loras=[{"model_name": f"lora{n}", "strength": n / 4} for n in range(5)],
+    embeddings=[{"model_name": f"e{n}.pt"} for n in range(5)],
+    hires_fix={
+        "target_width": 128,
+        "target_height": 4096,
+        "strength": 1,
+        "upscaler": "RealESRNet_x4plus",
+    },
     refiner_switch_at=Decimal("0.000"),
     enable_transparent_background=True,
     restore_faces=True,
     response_image_type="png",
     enable_nsfw_detection=True,
     nsfw_detection_level=1,
-    custom_storage=CustomStorage(
-        aws_s3=AwsS3(region="r", bucket="b", path="/p", save_to_path_directly=True)
-    ),
+    custom_storage={
+        "aws_s3": {"region": "r", "bucket": "b", "path": "/p", "save_to_path_directly": True}
+    },
     enterprise_plan=True,
     webhook_url="https://loupe.example/webhooks/novita/s",
 )
@@ -109,7 +105,7 @@ def test_every_field_is_sent_as_documented() -> None:
 
 
 def test_what_is_unset_is_not_sent_and_nothing_is_null() -> None:
-    sent = body(Submission(model_name="m", prompt="p"))
+    sent = body(make_submission())
 
     assert set(sent["request"]) == {
         "model_name",
@@ -135,11 +131,11 @@ def test_what_is_unset_is_not_sent_and_nothing_is_null() -> None:
     [
         ({"clip_skip": 13}, "request.clip_skip must be from 1 to 12"),
         (
-            {"loras": (Lora(model_name="a", strength=1.1),)},
+            {"loras": [{"model_name": "a", "strength": 1.1}]},
             "request.loras.0.strength must be from 0 to 1",
         ),
         (
-            {"embeddings": (Embedding(model_name="a"),) * 6},
+            {"embeddings": [{"model_name": "a"}] * 6},
             "request.embeddings must have 0 to 5 items",
         ),
         ({"refiner_switch_at": Decimal("1.001")}, "request.refiner.switch_at must be from 0 to 1"),
@@ -149,7 +145,7 @@ def test_a_wrong_field_is_refused_before_anything_is_sent(
     wrong: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(ProviderRejectedError, match=sentence):
-        body(Submission(**({"model_name": "m", "prompt": "p"} | wrong)))
+        body(make_submission(**wrong))
 
 
 def test_models_are_named_as_a_submission_names_them() -> None:
