@@ -18,6 +18,7 @@ from typing import Any, Literal, Self
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     StrictBool,
     StrictInt,
     ValidationInfo,
@@ -57,11 +58,16 @@ class NsfwRequest(_Wire):
     last three.
     """
 
-    image_urls: OneOrMany | None = None
-    imageUrls: OneOrMany | None = None
-    imageUrl: OneOrMany | None = None
-    imageDataUrl: OneOrMany | None = None
-    imageDataUrls: OneOrMany | None = None
+    image_urls: OneOrMany | None = Field(
+        default=None,
+        description="Addresses or data URLs. At least one image in one of the five fields.",
+    )
+    imageUrls: OneOrMany | None = Field(default=None, description="The same.")
+    imageUrl: OneOrMany | None = Field(default=None, description="The same.")
+    imageDataUrl: OneOrMany | None = Field(
+        default=None, description="The same. Base64 data URLs of png, jpeg, webp or gif."
+    )
+    imageDataUrls: OneOrMany | None = Field(default=None, description="The same.")
     model: Literal["nsfw-classifier"] | None = None
 
     @property
@@ -81,12 +87,19 @@ class NsfwReply(_Wire):
 
     model: str = MODEL
     requestId: str | None = None  # "if available"
-    inputCount: StrictInt | None = None  # images processed, at most 10
-    cost: Decimal | None = None  # for the whole call; serialised as a number
+    inputCount: StrictInt | None = Field(
+        default=None, description=f"Images that were judged, {IMAGES_MAX} at most."
+    )
+    # For the whole call; serialised as a number.
+    cost: Decimal | None = Field(default=None, description="Always 0 here.")
     currency: str | None = None
-    truncated: StrictBool = False
-    has_nsfw_concepts: list[StrictBool]
-    is_nsfw: StrictBool | None = None
+    truncated: StrictBool = Field(
+        default=False, description="Whether more images were sent than were judged."
+    )
+    has_nsfw_concepts: list[StrictBool] = Field(
+        description="One verdict per image, in input order."
+    )
+    is_nsfw: StrictBool | None = Field(default=None, description="Whether any of them is true.")
 
     @field_validator("model", "requestId", "cost", "currency", mode="wrap")
     @classmethod

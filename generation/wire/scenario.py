@@ -103,7 +103,7 @@ class Metadata(_Tolerant):
     height: WholeNumber | None = None
     size: WholeNumber | None = None  # bytes
     progress_percent: WholeNumber | None = None
-    inference_id: str | None = None
+    inference_id: str | None = Field(default=None, description="The request it came from.")
     parent_id: str | None = None
     name: str | None = None
 
@@ -111,16 +111,21 @@ class Metadata(_Tolerant):
 class Properties(_Tolerant):
     width: WholeNumber | None = None
     height: WholeNumber | None = None
-    size: WholeNumber | None = None  # bytes
+    size: WholeNumber | None = Field(default=None, description="Bytes.")
 
 
 class Asset(_Tolerant):
-    id: str = Field(min_length=1, max_length=200)
-    url: str = ""  # signed
+    id: str = Field(min_length=1, max_length=200, description="A UUID.")
+    url: str = Field(
+        default="", description="Signed; needs no key; expires. Empty unless approved."
+    )
     kind: str = ""  # image, video, audio, 3d, …
     mime_type: str = ""
-    status: str = ""  # one of STATUSES, or something newer
-    nsfw: tuple[str, ...] | None = None
+    # One of STATUSES, or a newer one.
+    status: str = Field(default="", description="pending until the image is decided, then success.")
+    nsfw: tuple[str, ...] | None = Field(
+        default=None, description="Absent: not judged yet. []: approved. Labels: rejected."
+    )
     metadata: Metadata = Field(default_factory=Metadata)
     properties: Properties = Field(default_factory=Properties)
     owner_id: str = ""  # the project

@@ -59,7 +59,8 @@ class _Lenient(_Reply):
 class Task(_Lenient):
     task_id: str
     task_type: str = ""
-    status: str  # one of STATUSES, or something newer
+    # Or a newer one.
+    status: str = Field(description="One of " + ", ".join(STATUSES) + ".")
     reason: str = ""
     eta: WholeNumberUp = 0  # seconds
     progress_percent: WholeNumber = 0  # 0 again once it has succeeded
@@ -86,8 +87,9 @@ class NsfwDetection(_Reply):
 
 
 class Image(_Lenient):
-    image_url: str = ""
-    image_url_ttl: str | int = "3600"  # seconds, text in the examples, a number in the schema
+    image_url: str = Field(default="", description="Signed; needs no key; expires.")
+    # Text in the examples, a number in the schema.
+    image_url_ttl: str | int = Field(default="3600", description="Seconds.")
     image_type: str = ""  # png, jpeg or webp
     nsfw_detection_result: NsfwDetection | None = (
         None  # None also for the {} of a published example
@@ -141,7 +143,13 @@ class ErrorReply(_Lenient):
     code: int = 0  # the HTTP status again
     reason: str = ""
     message: str = ""
-    metadata: dict[str, Any] = Field(default_factory=dict)
+    metadata: dict[str, Any] = Field(
+        default_factory=dict,
+        description=(
+            "fields: each wrong field of the body and what is demanded of it. detail: more about"
+            " the message."
+        ),
+    )
 
 
 class SubmitReply(_Reply):
@@ -177,14 +185,17 @@ class ModelType(_Reply):
 
 
 class ModelRow(_Reply):
-    id: int
+    id: int = Field(description="The provider's own; made from the name where it gives none.")
     name: str = ""  # for people
     hash_sha256: str = ""
     sd_name: str  # what a submission names
     type: ModelType = Field(default_factory=ModelType)
     categories: list[str] = Field(default_factory=list)
     status: int = 1  # 1: can be used
-    download_url: str = ""
+    download_url: str = Field(
+        default="",
+        description="As the provider gave it, some minutes ago at most while it answers.",
+    )
     tags: list[str] = Field(default_factory=list)
     cover_url: str = ""
     source: str = ""

@@ -18,11 +18,12 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import core_schema
 
 from moderation.api.openapi.operations import (
     COMMON,
     FORMATS,
-    NOTES,
     OPERATIONS,
     Format,
     Operation,
@@ -165,58 +166,53 @@ def _json(form: Format, model: type[BaseModel]) -> Schema:
 
 
 # --- Schemas ---
+class BodySchema(GenerateJsonSchema):
+    """Schemas without titles and docstrings, and with numbers for decimals."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> Schema:
+        found = super().model_schema(schema)
+        return {key: part for key, part in found.items() if key not in ("title", "description")}
+
+    def decimal_schema(self, schema: core_schema.DecimalSchema) -> Schema:
+        return {"type": "number"}
+
+
+class ReplySchema(BodySchema):
+    """Schemas of replies that leave out absent fields: nothing in them is null."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> Schema:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> Schema:
+        found = super().default_schema(schema)
+        if found.get("default", "") is None:
+            del found["default"]
+        return found
+
+
 @functools.lru_cache(maxsize=1)
 def _schemas() -> dict[str, Schema]:
-    """Every model that an operation names, and what those hold, under their format's prefix."""
+    """Return every model that an operation names, and the models in it, by prefixed name."""
     found: dict[str, Schema] = {}
     for operation in OPERATIONS:
         form = operation.format
-        for model in (operation.body, operation.reply, form.error):
+        reply_schema = BodySchema if form.sends_null else ReplySchema
+        for model, generator in (
+            (operation.body, BodySchema),
+            (operation.reply, reply_schema),
+            (form.error, reply_schema),
+        ):
             if model is None:
                 continue
-            is_reply = model is not operation.body
-            schema = model.model_json_schema(ref_template=f"{REFERENCE}{form.prefix}{{model}}")
+            schema = model.model_json_schema(
+                ref_template=f"{REFERENCE}{form.prefix}{{model}}", schema_generator=generator
+            )
             parts = {**schema.pop("$defs", {}), model.__name__: schema}
-            for name, part in parts.items():
-                full = form.prefix + name
-                found[full] = _annotated(
-                    full, _plain(part, keep_null=form.sends_null or not is_reply)
-                )
+            found |= {form.prefix + name: part for name, part in parts.items()}
     return dict(sorted(found.items()))
-
-
-def _plain(part: Any, *, keep_null: bool) -> Any:
-    """Without what pydantic adds for itself: titles, our docstrings, and the text form of
-    decimals.
-    """
-    if isinstance(part, list):
-        return [_plain(entry, keep_null=keep_null) for entry in part]
-    if not isinstance(part, dict):
-        return part
-    kept = {
-        name: (
-            {key: _plain(value, keep_null=keep_null) for key, value in entry.items()}
-            if name == "properties"
-            else _plain(entry, keep_null=keep_null)
-        )
-        for name, entry in part.items()
-        if name not in ("title", "description")
-    }
-    if "anyOf" not in kept:
-        return kept
-    choices = [choice for choice in kept.pop("anyOf") if keep_null or choice != {"type": "null"}]
-    if {"type": "number"} in choices:
-        choices = [choice for choice in choices if "pattern" not in choice]
-    if not keep_null and kept.get("default", 0) is None:
-        del kept["default"]
-    return {**kept, **choices[0]} if len(choices) == 1 else {**kept, "anyOf": choices}
-
-
-def _annotated(name: str, schema: Schema) -> Schema:
-    for field, part in schema.get("properties", {}).items():
-        if note := NOTES.get(f"{name}.{field}"):
-            part["description"] = note
-    return schema
 
 
 # --- The page ---
