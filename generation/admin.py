@@ -1,5 +1,6 @@
-"""The admin site's view of generation and of the queue: history and machine state, so all of it is
-read-only.
+"""The admin pages of generation and of the task queue.
+
+All but the API keys are read-only, because they are history and the state of the workers.
 """
 
 from __future__ import annotations
@@ -7,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import django_q.admin  # noqa: F401  # for what it does: it registers its admins, which are replaced below
+import django_q.admin  # noqa: F401  # registers its admins, which are replaced below
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
@@ -43,7 +44,7 @@ from generation.wire.txt2img import IMAGE_TYPES
 
 
 class ProviderFilter(admin.SimpleListFilter):
-    """The configured ones: asking the table for every name it holds would read all of it."""
+    """A filter by configured provider. Reading the names from the table would scan all of it."""
 
     title = "provider"
     parameter_name = "provider"
@@ -67,7 +68,7 @@ class ImageTypeFilter(admin.SimpleListFilter):
 
 
 class RemoteImageInline(ReadOnlyInline):
-    """Without the address: while it lives, whoever has it has the image."""
+    """Remote images without their URL, because a valid URL gives access to the image."""
 
     model = RemoteImage
     exclude = ("url",)
@@ -107,8 +108,7 @@ class GenerationRequestAdmin(ReadOnlyAdmin):
     search_fields = ("uuid", "prompt", "=provider_task_id", "model_name")
     search_help_text = "Id, words of the prompt, the provider's task id, or a model's name."
     ordering = ("-created_at", "-id")
-    # What a program sends may hold secrets of theirs: an address to call with a token in it, a key
-    # of its own making.
+    # API callers may send secrets: a callback URL with a token, an idempotency key.
     exclude = (
         "id",
         "lease",
@@ -164,7 +164,7 @@ class GenerationRequestAdmin(ReadOnlyAdmin):
         return super().get_queryset(request).defer("negative_prompt", "submit_answer")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """A column that no group names is shown all the same."""
+        """Return the groups, with another one for columns that no group names."""
         named = {name for _, group in self.fieldsets for name in group["fields"]}
         rest = [
             f.name for f in self.opts.fields if f.name not in named and f.name not in self.exclude
@@ -250,7 +250,7 @@ class GenerationRequestAdmin(ReadOnlyAdmin):
 
 @admin.register(AssetText)
 class AssetTextAdmin(ReadOnlyAdmin):
-    """What the search finds images by. The desk's own search is faster than this list's."""
+    """The searchable words of assets. The search of the desk is faster than this one."""
 
     list_display = ("asset", "text")
     search_fields = ("=asset__uuid",)
@@ -260,9 +260,7 @@ class AssetTextAdmin(ReadOnlyAdmin):
 
 @admin.register(Asset)
 class AssetAdmin(ReadOnlyAdmin):
-    """Facts about images. Of the image itself no more than its blurred preview: looking is for the
-    desk.
-    """
+    """Data about assets. The image itself is shown as a blurred preview only."""
 
     list_display = (
         "short_id",
@@ -310,7 +308,7 @@ class AssetAdmin(ReadOnlyAdmin):
 
     @admin.display(description="review")
     def review_link(self, asset: Asset) -> SafeString | str:
-        review = getattr(asset, "review", None)  # another app's; known here by name only
+        review = getattr(asset, "review", None)  # of another app, known here by name only
         if review is None:
             return "–"
         return format_html(
@@ -328,8 +326,9 @@ class ApiKeyForm(forms.ModelForm[ApiKey]):
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(admin.ModelAdmin[ApiKey]):
-    """Made here or by `manage.py create_api_key`. The key itself is shown once, in the answer to
-    the form.
+    """API keys, made here or by ``manage.py create_api_key``.
+
+    The key itself is shown once, in the response to the form.
     """
 
     form = ApiKeyForm
@@ -361,8 +360,9 @@ class ApiKeyAdmin(admin.ModelAdmin[ApiKey]):
     def response_add(
         self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """Show the key in this very answer: as a message after a redirect it would lie in the
-        session in clear.
+        """Show the key in this response.
+
+        A message after a redirect would store it in the session in plain text.
         """
         context = {
             **self.admin_site.each_context(request),
@@ -451,8 +451,8 @@ class SandboxRefusalAdmin(ReadOnlyAdmin):
 
 # --- django-q2's own tables ---
 
-# A Schedule runs any function on the worker, so nobody may add one. Arguments and results are
-# pickles: they are neither shown nor loaded, because loading a pickle runs it.
+# A Schedule runs any function on the worker, so none can be added here. Arguments and results are
+# pickles. They are neither shown nor loaded, because loading a pickle runs it.
 
 
 class QueueAdmin(ReadOnlyAdmin):

@@ -1,7 +1,7 @@
-"""The six examples of Novita's txt2img page as starting points of the form, with models that the
-sandbox has.
+"""Presets of the request form, with models of the sandbox.
 
-https://novita.ai/docs/api-reference/model-apis-txt2img. The words are ours.
+They follow the six examples of https://novita.ai/docs/api-reference/model-apis-txt2img. The
+prompts are our own.
 """
 
 from __future__ import annotations
@@ -26,9 +26,8 @@ _PLAIN: dict[str, Any] = {
 class Preset:
     title: str
     about: str
-    fields: dict[
-        str, Any
-    ]  # what differs from an empty form, in the names of ``generation.wire.field_map``
+    # Values that differ from an empty form, by the names of ``generation.wire.field_map``.
+    fields: dict[str, Any]
 
 
 PRESETS = {

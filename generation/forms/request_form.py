@@ -88,7 +88,7 @@ class RequestForm(forms.Form):
         """Return a new form with every field of an earlier request."""
         initial = rows.spread({name: getattr(request, name) for name in FIELDS})
         if not request.enable_nsfw_detection:
-            initial.pop("nsfw_detection_level")  # stored as 0, which nobody chose
+            initial.pop("nsfw_detection_level")  # stored as 0, which is no choice
         if request.provider in providers.list_labels():
             initial["provider"] = request.provider
         return cls(initial=initial)
@@ -120,7 +120,7 @@ class RequestForm(forms.Form):
         return cleaned
 
     def _validate_body(self, cleaned: dict[str, Any]) -> None:
-        """Check the request once more as a whole, in case that the inputs let something pass."""
+        """Check the request once more as a whole, in case an input accepts a wrong value."""
         try:
             self._accepted = validation.validate_fields(
                 rows.gather(cleaned), provider=cleaned["provider"]

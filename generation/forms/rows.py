@@ -1,6 +1,6 @@
 """The flat inputs of the form and the nested fields of a request.
 
-One input stands for one value in the body. Five rows of inputs make one list of LoRAs.
+An input corresponds to one value in the body. Five rows of inputs make up one list of LoRAs.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class FormInput:
 
     @property
     def is_required(self) -> bool:
-        """Whether every request has a value. Objects and rows may be left out."""
+        """True if every request has a value. Objects and rows may be left out."""
         return self.field.is_required and not self.inner
 
     @property
     def is_demanded(self) -> bool:
-        """Whether an object in use cannot do without it."""
+        """True if the value is required in the object around it."""
         return self.field.info.is_required()
 
     def read(self, values: Mapping[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""What Novita's formats have in common: how absent values look on the wire."""
+"""The base of Novita's formats: a model that reads absent values, and numbers with a fraction."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ WholeNumberUp = Annotated[int, round_floats(math.ceil)]
 
 
 class WireModel(BaseModel):
-    """One JSON object. ``null`` and ``{}`` count as absent, because Novita's own SDK sends both for
-    unset fields.
+    """A JSON object. ``null`` and ``{}`` count as absent.
+
+    Novita's own SDK sends both for unset fields.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())

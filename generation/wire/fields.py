@@ -1,9 +1,8 @@
 """Annotations of a wire model's fields, and functions that read the declaration of a field.
 
 The limits, the default and the description for API callers are pydantic's own: ``Field(ge=1, le=8,
-default=2, description="…")``. The annotations say what pydantic has no word for: ``Column`` where
-the value is stored, ``Input`` how people enter and see it, ``ApiRefusal`` that API callers may not
-send it.
+default=2, description="…")``. The annotations add the rest: ``Column`` describes the database
+column, ``Input`` the input of the form, and ``ApiRefusal`` excludes a field from the API.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ SectionSlug = Literal["what", "how", "loras", "embeddings", "model", "hires", "f
 class Column:
     """The database column of a field, and its key in ``generation.wire.field_map``."""
 
-    verbose_name: str | None = None  # None: made of the name
-    name: str = ""  # "": the field's own
+    verbose_name: str | None = None  # None: derived from the name
+    name: str = ""  # "": the name of the field
     length: int = 255  # characters, for names and choices
     default: int | None = None  # of the column alone
     help_text: str = ""
-    always_sent: bool = False  # also when it is false or 0, so that a task documents it
+    always_sent: bool = False  # even if false or 0, so that the body documents the request
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +55,9 @@ class Input:
     catalog_kind: str = ""  # the type of models in the provider's list that can be chosen
     empty_choice: str = ""  # the label of leaving the choice to the provider
     choice_labels: Mapping[int, str] | None = None  # makes radio buttons
-    has_fact: bool = True  # whether that page has a line about it
-    fact: str = ""  # the label on the page of a request; "": the label of the input
-    fact_value: str = ""  # the value of a set flag on that page
+    has_fact: bool = True  # whether the page of a request has a line about it
+    fact: str = ""  # the label of that line; "": the label of the input
+    fact_value: str = ""  # the value in that line when a flag is set
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ class WireField:
 
     path: tuple[str, ...]
     info: FieldInfo
-    is_required: bool  # together with every object around it
+    is_required: bool  # and so is every object around it
 
     @property
     def column(self) -> Column | None:
@@ -147,12 +146,12 @@ class WireField:
 
     @property
     def is_long_text(self) -> bool:
-        """Whether the value is a text with a limit of its own, such as a prompt, and not a name."""
+        """True for a text with a limit of its own, such as a prompt; False for a name."""
         return self.kind is str and self.limits is not None
 
     @property
     def is_not_empty(self) -> bool:
-        """Whether an empty text is refused."""
+        """True if an empty text is invalid."""
         return bool(self._limit("min_length"))
 
     @property

@@ -1,10 +1,9 @@
-"""nano-gpt's NSFW image classification on the wire: request, reply, error. For our client, the
-sandbox and the gateway.
+"""nano-gpt's NSFW image classification: request, reply, error.
 
-Pages, read November 2026: https://docs.nano-gpt.com/api-reference/endpoint/nsfw-image (with
-NsfwImageRequest and NsfwImageResponse of its openapi.json), .../miscellaneous/error-handling,
-.../miscellaneous/rate-limits and .../endpoint/check-balance. What those pages leave open is marked
-"inferred".
+Used by the client, the sandbox and the API. Sources, read November 2026:
+https://docs.nano-gpt.com/api-reference/endpoint/nsfw-image (with NsfwImageRequest and
+NsfwImageResponse of its openapi.json), .../miscellaneous/error-handling,
+.../miscellaneous/rate-limits and .../endpoint/check-balance. "Inferred" marks what they leave open.
 """
 
 from __future__ import annotations
@@ -27,17 +26,17 @@ from pydantic import (
 )
 
 MODEL = "nsfw-classifier"  # the only one
-IMAGES_MAX = 10  # more are neither processed nor billed, and `truncated` says so
-IMAGE_PRICE = Decimal("0.0015")  # USD per image that reached the classifier
-CURRENCIES = ("USD", "XNO")  # by where the account's money lies
-# In this order the images of several fields are read. Inferred: no page says what happens when more
-# than one is used.
+IMAGES_MAX = 10  # more are neither processed nor billed; `truncated` is then true
+IMAGE_PRICE = Decimal("0.0015")  # USD per classified image
+CURRENCIES = ("USD", "XNO")  # of the balance that pays
+# The order in which the images of several fields are read. Inferred: no page describes the use of
+# more than one.
 IMAGE_FIELDS = ("image_urls", "imageUrls", "imageUrl", "imageDataUrl", "imageDataUrls")
 POLICY_CODE = "content_policy_violation"
 
 _DATA_URL = re.compile(r"data:(image/[a-z0-9.+-]{1,40});base64,", re.IGNORECASE)
-# The page promises "a safety error message" and not its words, so any of these makes a 400 one.
-# Inferred.
+# Inferred: a 400 with one of these words is a policy violation. The page promises "a safety error
+# message" without its wording.
 _POLICY_WORDS = re.compile(
     r"polic(y|ies)|safety|prohibited|violat|moderation|disallowed content", re.IGNORECASE
 )
@@ -49,13 +48,14 @@ class _Wire(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
 
     def to_wire(self) -> dict[str, Any]:
-        """JSON without what is absent."""
+        """Return JSON without absent values."""
         return self.model_dump(mode="json", exclude_none=True)
 
 
 class NsfwRequest(_Wire):
-    """Images as addresses or data URLs, each field a string or a list. The page is stricter for the
-    last three.
+    """Images as URLs or data URLs, each field a string or a list.
+
+    The page is stricter for the last three fields.
     """
 
     image_urls: OneOrMany | None = Field(
@@ -72,7 +72,7 @@ class NsfwRequest(_Wire):
 
     @property
     def images(self) -> list[str]:
-        """Every image given, in order and uncut; blank entries are none."""
+        """All images in order, without blank entries."""
         found: list[str] = []
         for name in IMAGE_FIELDS:
             value: OneOrMany | None = getattr(self, name)
@@ -81,9 +81,7 @@ class NsfwRequest(_Wire):
 
 
 class NsfwReply(_Wire):
-    """The 200. Strict where a guess would be a verdict: booleans only, and a list of them has to be
-    there.
-    """
+    """The successful reply. The verdicts are strict: a list of booleans is required."""
 
     model: str = MODEL
     requestId: str | None = None  # "if available"
@@ -106,7 +104,7 @@ class NsfwReply(_Wire):
     def _unreadable_is_absent(
         cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
     ) -> Any:
-        """What is only kept for the record does not cost the verdicts beside it."""
+        """Replace an unreadable value by None, because the verdicts do not depend on it."""
         try:
             return handler(value)
         except ValueError:
@@ -124,7 +122,7 @@ class NsfwReply(_Wire):
     def of(
         cls, verdicts: Iterable[bool], *, request_id: str, price: Decimal, truncated: bool = False
     ) -> Self:
-        """What a server answers about these images."""
+        """Build the reply for the verdicts on some images. ``price`` is in USD per image."""
         flags = list(verdicts)
         return cls(
             requestId=request_id,
@@ -138,7 +136,7 @@ class NsfwReply(_Wire):
 
 
 class ErrorDetail(_Wire):
-    """The object form, as most of nano-gpt's endpoints give it."""
+    """The object form of an error, used by most endpoints of nano-gpt."""
 
     message: str = ""
     type: str | None = None
@@ -147,13 +145,14 @@ class ErrorDetail(_Wire):
 
 
 class ErrorReply(_Wire):
-    """Any error body. This endpoint's page shows ``error`` as a string; elsewhere it is an object,
-    or a number.
+    """An error body of any form.
+
+    The page of this endpoint shows ``error`` as a string. Elsewhere it is an object or a number.
     """
 
     error: str | int | ErrorDetail
     status: int | None = None
-    message: str | None = None  # in the schema's own form, where ``error`` is a number
+    message: str | None = None  # where ``error`` is a number
     requiredBalance: Decimal | None = None  # on some 402
 
     def to_wire(self) -> dict[str, Any]:
@@ -163,16 +162,14 @@ class ErrorReply(_Wire):
 
 
 class Balance(_Wire):
-    """The answer to POST /check-balance."""
+    """The reply to POST /check-balance."""
 
     usd_balance: Decimal
     nano_balance: Decimal | None = None
 
 
 def read_error(body: object) -> tuple[str, str]:
-    """The message and the code of an error body in any of the known forms; empty strings for one of
-    no known form.
-    """
+    """Return the message and the code of an error body; empty strings for an unknown form."""
     if not isinstance(body, dict):
         return "", ""
     error = body.get("error")
@@ -184,7 +181,7 @@ def read_error(body: object) -> tuple[str, str]:
 
 
 def is_policy_violation(message: str, code: str) -> bool:
-    """Whether a 400 refuses what an image shows, rather than how it was sent."""
+    """Return whether a 400 refuses the content of an image, and not the form of the request."""
     return code == POLICY_CODE or bool(_POLICY_WORDS.search(message))
 
 
@@ -193,12 +190,12 @@ def data_url(content: bytes, media_type: str) -> str:
 
 
 def data_url_length(size: int, media_type: str) -> int:
-    """How long the data URL of ``size`` bytes is."""
+    """Return the length of the data URL of ``size`` bytes."""
     return len(f"data:{media_type};base64,") + 4 * -(-size // 3)
 
 
 def from_data_url(url: str) -> bytes:
-    """The bytes in a base64 data URL of an image. Raises ValueError."""
+    """Return the bytes in a base64 data URL of an image. Raises ValueError."""
     head = _DATA_URL.match(url)
     if head is None:
         raise ValueError("It is not a base64 data URL of an image.")

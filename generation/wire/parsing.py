@@ -1,17 +1,14 @@
-"""Numbers and places in a list as addresses carry them. Whatever is wrong is None; nothing here
-raises.
-"""
+"""Parsers for numbers and cursors in URLs. They return None for a wrong value and never raise."""
 
 from __future__ import annotations
 
-BIGINT_MAX = 2**63 - 1  # what a column of ids holds, on SQLite and PostgreSQL
+BIGINT_MAX = 2**63 - 1  # the highest id on SQLite and PostgreSQL
 
 
 def parse_integer(text: str, *, low: int = 0, high: int = BIGINT_MAX) -> int | None:
     """Read ASCII digits as a number from low to high.
 
-    The length is checked first: Python refuses to convert more than 4,300 digits, with a
-    ValueError.
+    The length is checked first: Python raises ValueError for more than 4,300 digits.
     """
     if not (text.isascii() and text.isdecimal()) or len(text) > 19:
         return None

@@ -24,8 +24,9 @@ _NOT_REPEATED = {*_RENAMED.values(), "prompt", "negative_prompt", "seed"}
 
 
 def dump_request_info(request: Mapping[str, Any], seeds: Sequence[int]) -> str:
-    """Return the JSON for a submitted ``request``; fields without a documented key keep their
-    name.
+    """Return the JSON for a submitted ``request``.
+
+    Fields without a documented key keep their name.
     """
     renamed = {key: request[name] for key, name in _RENAMED.items()}
     others = {

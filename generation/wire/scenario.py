@@ -1,14 +1,14 @@
-"""What Scenario answers about assets: a page of them, one of them, an error.
+"""Scenario's replies about assets: a page of assets, one asset, an error.
 
 Sources: the published client scenario-sdk 2.4.0 (types/asset_list_response.py,
 asset_retrieve_response.py, asset_list_params.py, pagination.py) and
-https://docs.scenario.com/get-started/documentation/nsfw. Reading is tolerant: only the asset's id
-is needed, whatever cannot be read counts as absent, and a label is kept whatever it says. Writing
-(``to_wire``) gives every field that the client requires, under its name there.
+https://docs.scenario.com/get-started/documentation/nsfw. Reading is tolerant: only the id of an
+asset is required, unreadable values count as absent, and unknown labels are kept. ``to_wire``
+writes every field that the client requires, under its name there.
 
-``nsfw`` is three-valued: absent means that Scenario has not analysed the asset yet, ``[]`` that it
-has and found nothing. What is there but is no list proves neither, so it reads as absent. No label
-has a score.
+``nsfw`` has three states: absent means that Scenario has not analysed the asset yet, ``[]`` that it
+found nothing, and a list contains the labels found. A value that is no list counts as absent.
+Labels have no score.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TEXT_LENGTH = 16 * 1024
 
 
 def _clean(text: str, longest: int = TEXT_LENGTH) -> str:
-    """Databases refuse NUL and lone surrogates."""
+    """Replace characters that databases refuse: NUL and lone surrogates."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()[:longest]
 
 
@@ -53,7 +53,7 @@ class _Reply(WireModel):
     )
 
     def to_wire(self) -> dict[str, Any]:
-        """Camel case, and nothing where there is nothing: the client reads absent, not null."""
+        """Return JSON in camel case without null, because the client expects absent values."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
@@ -74,23 +74,24 @@ class _Tolerant(_Reply):
 
 
 class Concept(_Tolerant):
-    """A model of several that an image was made with, and how much of it."""
+    """One of several models that made an image, with its scale."""
 
     model_id: str = ""
     scale: float | None = None
 
 
 class Metadata(_Tolerant):
-    """How an asset was made. Of some 120 documented fields those that say so in words and numbers;
-    the others hold masks, input images as data URLs and signed addresses, which have no business in
-    a database.
+    """The generation parameters of an asset: the texts and numbers among some 120 fields.
+
+    The other fields contain masks, input images as data URLs, and signed URLs, which are not
+    stored.
     """
 
     kind: str = ""
     type: str = ""  # inference-txt2img, uploaded, upscale, …
     prompt: str | None = None
     negative_prompt: str | None = None
-    seed: str | None = None  # text on the wire, because it may exceed what JavaScript can count
+    seed: str | None = None  # text, because it may exceed the exact integers of JavaScript
     model_id: str | None = None
     model_type: str | None = None
     base_model_id: str | None = None
@@ -142,7 +143,7 @@ class Asset(_Tolerant):
     @field_validator("nsfw", mode="before")
     @classmethod
     def _keep_every_label(cls, value: Any) -> Any:
-        """A label that is no text is kept as JSON: unknown, but not lost."""
+        """Keep a label that is no text as JSON, so that it counts as an unknown label."""
         if not isinstance(value, list | tuple):
             return value
         labels = (
@@ -158,7 +159,7 @@ class Asset(_Tolerant):
 
 
 class AssetsReply(_Reply):
-    """The answer to ``GET /v1/assets``. A page may be empty and still name a next one."""
+    """The reply to ``GET /v1/assets``. An empty page may have a next page."""
 
     assets: tuple[Asset, ...]
     next_pagination_token: str | None = None
@@ -166,8 +167,9 @@ class AssetsReply(_Reply):
 
     @classmethod
     def read(cls, answer: object) -> AssetsReply:
-        """Raises ValueError when this is no page of assets; an entry that is no asset is only
-        counted.
+        """Read a page. Entries that are no assets are counted.
+
+        Raises ValueError when the reply is no page of assets.
         """
         if not is_object(answer) or not isinstance(answer.get("assets"), list):
             raise ValueError("This is no page of assets.")
@@ -194,7 +196,7 @@ class AssetsReply(_Reply):
 
 
 class AssetReply(_Reply):
-    """The answer to ``GET /v1/assets/{assetId}``."""
+    """The reply to ``GET /v1/assets/{assetId}``."""
 
     asset: Asset
 
@@ -211,17 +213,16 @@ class BulkBody(BaseModel):
 
 
 class ErrorReply(_Tolerant):
-    """The body of an answer that is not 200. Its shape is not documented: the client passes it on
-    as it comes.
-    """
+    """The body of a reply that is not 200. Its form is undocumented."""
 
     reason: str = ""
     message: str = ""
 
     @classmethod
     def read(cls, answer: object) -> ErrorReply:
-        """Reads the shapes in use: {message}, {error: "…"}, {error: {code, message}}, {apiError,
-        reason}.
+        """Read an error.
+
+        Observed forms: {message}, {error: "…"}, {error: {code, message}}, {apiError, reason}.
         """
         if not is_object(answer):
             return cls()

@@ -1,16 +1,14 @@
-"""What must not be kept of what a provider says: the signatures in addresses, and the secrets in
-ours.
-"""
+"""Removal of secrets from a provider's answers: signatures in URLs and webhook secrets."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-# Texts come from strangers and are long, so the patterns take linear time: each one matches where
-# it begins, or gives up after a bounded number of characters.
+# The texts are untrusted and long, so the patterns take linear time: each one matches where it
+# begins, or fails after a bounded number of characters.
 #
-# The query of a URL holds signatures. The URL may stand inside JSON inside a string.
+# The query of a URL contains signatures. The URL may be inside JSON inside a string.
 _QUERY = re.compile(r"(https?://[^\s\"'<>\\?#]*+)(?:[?#][^\s\"'<>\\]*+)?", re.IGNORECASE)
 _WEBHOOK = re.compile(r"(/webhooks/[a-z]{1,40}/)[^\s\"'<>\\/?#]+", re.IGNORECASE)
 _LOOSE = re.compile(
@@ -19,14 +17,14 @@ _LOOSE = re.compile(
 
 
 def redact(text: str) -> str:
-    """Cut every address off before its query, and remove webhook secrets."""
-    if "/" not in text and "=" not in text:  # most strings: none of the patterns can match
+    """Remove the query of every URL, and webhook secrets."""
+    if "/" not in text and "=" not in text:  # most strings: no pattern can match
         return text
     return _LOOSE.sub(r"\1[redacted]", _WEBHOOK.sub(r"\1[redacted]", _QUERY.sub(r"\1", text)))
 
 
 def without_secrets(value: Any) -> Any:
-    """Any JSON value, redacted all the way down; its shape stays as it was."""
+    """Redact every text in a JSON value. The structure stays the same."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, list):

@@ -1,9 +1,9 @@
-"""What Novita answers: a task's result, an error, a submission, a page of models.
+"""Novita's replies: the result of a task, an error, a submission, a page of models.
 
 Sources: https://novita.ai/docs/api-reference/model-apis-task-result, .../basic-error-code and
 .../model-apis-get-model. Reading is tolerant (null is absent, unknown keys are ignored, a status
-stays text), because published examples differ from the published schema. Writing (``to_wire``)
-gives what the documented examples show.
+stays text), because published examples differ from the published schema. ``to_wire`` writes the
+form of the documented examples.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TASK_TYPE_TXT2IMG = "TXT_TO_IMG"
 
 
 class _Reply(WireModel):
-    # Novita writes some numbers as text (seed, times, ttl), and not always the same ones.
+    # Novita writes some numbers as text (seed, times, ttl), but not the same ones every time.
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
     def to_wire(self) -> dict[str, Any]:
@@ -37,22 +37,23 @@ class _Reply(WireModel):
 
 
 class _Lenient(_Reply):
-    """A paid result is worth reading even if one of its fields is not as documented."""
+    """A reply that reads undocumented values as absent, because the result is already paid."""
 
     @field_validator("*", mode="wrap")
     @classmethod
     def _unreadable_is_absent(
         cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
     ) -> Any:
-        """What cannot be read is the field's empty value; only what has none makes the whole
-        unreadable.
+        """Replace an unreadable value by the default of its field.
+
+        Raises ValueError for a field without a default, and for ``images``.
         """
         try:
             return handler(value)
         except ValueError:
             field = cls.model_fields[str(info.field_name)]
             if field.is_required() or info.field_name == "images":
-                raise  # images that cannot be read are no empty list of images
+                raise  # an empty list would say that there are no images
             return field.get_default(call_default_factory=True)
 
 
@@ -82,7 +83,7 @@ class TaskExtra(_Lenient):
 
 
 class NsfwDetection(_Reply):
-    valid: bool  # the detection ran; it says nothing about the picture
+    valid: bool  # the detection ran; it says nothing about the image
     confidence: float | None = None  # 0..100
 
 
@@ -91,9 +92,8 @@ class Image(_Lenient):
     # Text in the examples, a number in the schema.
     image_url_ttl: str | int = Field(default="3600", description="Seconds.")
     image_type: str = ""  # png, jpeg or webp
-    nsfw_detection_result: NsfwDetection | None = (
-        None  # None also for the {} of a published example
-    )
+    # None also for {}, which is in a published example.
+    nsfw_detection_result: NsfwDetection | None = None
 
 
 class Video(_Reply):
@@ -110,7 +110,7 @@ class Audio(_Reply):
 
 
 class TaskResultReply(_Lenient):
-    """The answer to ``GET /v3/async/task-result``, and the payload of the webhook."""
+    """The reply to ``GET /v3/async/task-result``, and the payload of the webhook."""
 
     extra: TaskExtra = Field(default_factory=TaskExtra)
     task: Task
@@ -121,23 +121,23 @@ class TaskResultReply(_Lenient):
     @field_validator("images", mode="before")
     @classmethod
     def _keep_positions(cls, value: Any) -> Any:
-        """An entry that is no object stays as an empty one, so that the others keep their place."""
+        """Replace entries that are no objects by empty ones, to keep the places of the others."""
         if not isinstance(value, list):
             return value
         return [entry if is_object(entry) or isinstance(entry, Image) else {} for entry in value]
 
     def to_wire(self) -> dict[str, Any]:
         reply = self.model_dump(mode="json")
-        if (
-            self.extra.debug_info is None
-        ):  # absent, never null: the official SDK fails on a partial one
+        # Absent, never null: the official SDK fails on an incomplete one.
+        if self.extra.debug_info is None:
             del reply["extra"]["debug_info"]
         return reply
 
 
 class ErrorReply(_Lenient):
-    """The body of every answer that is not 200: ``reason`` is Novita's own code such as
-    INVALID_API_KEY.
+    """The body of every reply that is not 200.
+
+    ``reason`` is Novita's own code, such as INVALID_API_KEY.
     """
 
     code: int = 0  # the HTTP status again
@@ -153,8 +153,9 @@ class ErrorReply(_Lenient):
 
 
 class SubmitReply(_Reply):
-    """The answer to a submission. ``code`` is not 0 when the older envelope ``{code, msg, data}``
-    carries a refusal.
+    """The reply to a submission.
+
+    ``code`` is not 0 when the older envelope ``{code, msg, data}`` contains a refusal.
     """
 
     task_id: str = ""
@@ -163,8 +164,9 @@ class SubmitReply(_Reply):
 
     @classmethod
     def read(cls, answer: object) -> SubmitReply:
-        """Read ``{task_id}`` or ``{code, msg, data: {task_id}}``. Raises ValidationError (a
-        ValueError).
+        """Read ``{task_id}`` or ``{code, msg, data: {task_id}}``.
+
+        Raises ValidationError, which is a ValueError.
         """
         if not is_object(answer):
             return cls.model_validate(answer)
@@ -186,9 +188,9 @@ class ModelType(_Reply):
 
 class ModelRow(_Reply):
     id: int = Field(description="The provider's own; made from the name where it gives none.")
-    name: str = ""  # for people
+    name: str = ""  # a title
     hash_sha256: str = ""
-    sd_name: str  # what a submission names
+    sd_name: str  # the name in a submission
     type: ModelType = Field(default_factory=ModelType)
     categories: list[str] = Field(default_factory=list)
     status: int = 1  # 1: can be used
@@ -211,7 +213,7 @@ class Pagination(_Reply):
 
 
 class ModelsReply(_Reply):
-    """The answer to ``GET /v3/model``."""
+    """The reply to ``GET /v3/model``."""
 
     models: list[ModelRow] = Field(default_factory=list)
     pagination: Pagination = Field(default_factory=Pagination)

@@ -1,4 +1,4 @@
-"""Novita's way to say no: ``{code, reason, message, metadata}`` under a status of its own choosing.
+"""Novita's error format: ``{code, reason, message, metadata}`` with Novita's own status codes.
 
 Page: https://novita.ai/docs/api-reference/basic-error-code. Published clients read ``reason`` and
 ``message``.
@@ -15,7 +15,7 @@ from django.http import HttpResponse
 from generation.models import Scope
 from moderation.api.auth import ApiError, ApiErrorCode, endpoint, json_response
 
-# Novita answers 400 to a missing key and 403 to a wrong one. It documents no word for what stands
+# Novita answers 400 to a missing key and 403 to a wrong one. It documents no reason for the errors
 # below the line.
 MEANING: dict[ApiErrorCode, tuple[int, str]] = {
     ApiErrorCode.KEY_MISSING: (400, "MISSING_API_KEY"),
@@ -33,7 +33,7 @@ MEANING: dict[ApiErrorCode, tuple[int, str]] = {
 }
 
 
-# Novita's own texts, from answers that were seen; programs compare them.
+# Novita's own messages, from observed responses. Clients compare them.
 WORDS: dict[ApiErrorCode, str] = {
     ApiErrorCode.KEY_MISSING: "missing api-key",
     ApiErrorCode.KEY_INVALID: "invalid api-key",
@@ -43,7 +43,7 @@ WORDS: dict[ApiErrorCode, str] = {
 
 
 class NovitaError(ApiError):
-    """A refusal that has a name of its own at Novita."""
+    """An error with a reason of its own at Novita."""
 
     def __init__(
         self,
@@ -66,8 +66,9 @@ def body(
 
 
 def refuse(error: ApiError, *, failure: str) -> HttpResponse:
-    """Answer in Novita's words where it has some; what we have to add to them stands in
-    ``metadata``.
+    """Return the error response, with Novita's own message where there is one.
+
+    Our message is then in ``metadata``.
     """
     status, reason = MEANING.get(error.code, (500, failure))
     if isinstance(error, NovitaError):
@@ -78,8 +79,9 @@ def refuse(error: ApiError, *, failure: str) -> HttpResponse:
 
 
 def novita_endpoint(method: str, *, failure: str) -> Callable[[Callable[..., HttpResponse]], Any]:
-    """A view for programs with a key for ``generate``. ``failure``: Novita's word for a fault of
-    ours in it.
+    """Return a decorator for a view that needs a key with the scope ``generate``.
+
+    ``failure`` is the reason in the response to an internal error.
     """
     made: Callable[[Callable[..., HttpResponse]], Any] = endpoint(
         scope=Scope.GENERATE, methods=(method,), refuse=partial(refuse, failure=failure)

@@ -1,7 +1,7 @@
-"""The provider's models in Novita's ``GET /v3/model``: from the provider, or from its last answer.
+"""Novita's ``GET /v3/model``: the models of the provider, or of its last answer.
 
-Page: https://novita.ai/docs/api-reference/model-apis-get-model. Our cursor is c_<offset>, which is
-what the official Python SDK counts up by itself, so both ways of paging are one.
+Page: https://novita.ai/docs/api-reference/model-apis-get-model. The cursor is c_<offset>, which
+the official Python SDK also computes itself, so both ways of paging agree.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from generation.wire import task as wire
 from generation.wire.parsing import parse_integer
 from moderation.api.auth import ApiError, ApiErrorCode
 
-# Every type that Novita documents; the first ones are those that a txt2img body can name.
+# Every documented type. The first ones are those that a txt2img body can name.
 TYPES = (*model_catalog.KINDS, "controlnet", "upscaler")
 DISPLAY = {
     "checkpoint": "Checkpoint",
@@ -32,7 +32,7 @@ VISIBILITIES = ("public", "private")
 SOURCES = ("civitai", "training", "uploading")
 FILTERS = (
     "filter.types",
-    "filter.type",  # what the official Python SDK sends for it
+    "filter.type",  # sent by the official Python SDK
     "filter.query",
     "filter.visibility",
     "filter.source",
@@ -41,12 +41,13 @@ FILTERS = (
 )
 LIMIT_MAX = 100
 LIMIT_DEFAULT = 20
-ASKING = 8.0  # seconds in which pages may still be asked for
+ASKING = 8.0  # seconds after which no further page is requested
 
 
 def page(asked: Mapping[str, str]) -> wire.ModelsReply:
-    """One page of what matches ``filter.*``. Raises ApiError: a wrong filter, or a provider that
-    nobody has heard.
+    """Return a page of the models that match ``filter.*``.
+
+    Raises ApiError for a wrong filter, and when no list of models is available.
     """
     start, limit = (
         _offset(asked.get("pagination.cursor", "")),
@@ -77,7 +78,7 @@ def _matching(asked: Mapping[str, str]) -> Iterator[Model]:
     provider = next(iter(providers.list_labels()), "")
     if not provider:
         raise ApiError(ApiErrorCode.UNAVAILABLE, "No image provider is configured on this server.")
-    if inpainting:  # no request of ours paints into an image
+    if inpainting:  # there is no inpainting here
         return
     until = time.monotonic() + ASKING
     first = model_catalog.CatalogQuery(
@@ -88,8 +89,9 @@ def _matching(asked: Mapping[str, str]) -> Iterator[Model]:
 
 
 def _offered(question: model_catalog.CatalogQuery, until: float) -> Iterator[Model]:
-    """Every page of one kind, as far as it is wanted. A page that nobody has makes no shorter list
-    of it.
+    """Yield the models of one kind, fetching further pages on demand.
+
+    Raises ApiError when a page is unavailable, instead of returning a shorter list.
     """
     cursor = ""
     while True:
@@ -106,8 +108,7 @@ def _offered(question: model_catalog.CatalogQuery, until: float) -> Iterator[Mod
 
 def _row(model: Model) -> wire.ModelRow:
     return wire.ModelRow(
-        # Programs want a number. Without the provider's, one is made from the name, so that it
-        # stays the same.
+        # Clients need a number. Without the provider's own, a checksum of the name is stable.
         id=zlib.crc32(f"{model.kind}:{model.name}".encode())
         if model.number is None
         else model.number,
@@ -157,7 +158,7 @@ def _limit(value: str) -> int:
 
 
 def _offset(cursor: str) -> int:
-    # The official SDK puts its prefix before a cursor that has one.
+    # The official SDK adds its prefix to a cursor that already has one.
     found = re.fullmatch(r"(?:c_){0,2}(\d{0,6})", cursor, re.ASCII)
     if found is None:
         raise _wrong("pagination.cursor is not one of this server's.")

@@ -1,8 +1,7 @@
-"""Where a program's request stands, as Novita's task result: finished only when every image is
-decided.
+"""The status of a request as Novita's task result. It is finished when every image is decided.
 
-The official Python SDK breaks on a null ``images``, a missing ``extra``, half a ``debug_info``,
-half a ``nsfw_detection_result`` and any fifth status, so none of them is ever sent.
+The official Python SDK fails on a null ``images``, a missing ``extra``, an incomplete
+``debug_info`` or ``nsfw_detection_result``, and an undocumented status, so none of them is sent.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from moderation.api import signed_urls
 from moderation.models import Decision, Review, Verdict
 
 Status = GenerationRequest.Status
-GENERATED = 50  # percent: that many when there are images, the rest as they are decided
+GENERATED = 50  # percent of progress when all images are there; decisions make the rest
 UNKNOWN = "The provider's answer was lost. An operator settles whether the images were made."
 GIVEN_UP = "The provider's answer was lost, and an operator gave the request up."
 CANCELLED = "The request was cancelled before it was sent."
@@ -29,7 +28,7 @@ NONE_PASSED = "No image passed moderation."
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One position of a request: what came of its image."""
+    """A position of a request, and the outcome of its image."""
 
     position: int
     verdict: str  # approved, rejected, undecided or lost
@@ -59,7 +58,7 @@ class Standing:
         return self.status in (wire.STATUS_SUCCEED, wire.STATUS_FAILED)
 
     def passed(self) -> list[tuple[Place, Asset]]:
-        """What may be handed out: nothing before all is decided."""
+        """Return the approved images; none before all are decided."""
         if self.status != wire.STATUS_SUCCEED:
             return []
         return [
@@ -70,8 +69,9 @@ class Standing:
 
 
 def reply(request: GenerationRequest, *, event: str = "", round_number: int = 0) -> dict[str, Any]:
-    """The task result of this moment. ``event`` and its round are named in ``extra.moderation``
-    when we call.
+    """Return the current task result.
+
+    A webhook call names its ``event`` and round in ``extra.moderation``.
     """
     now = standing(request)
     moderation: dict[str, Any] = {"images": [place.to_wire() for place in now.places]}
@@ -110,7 +110,7 @@ def standing(request: GenerationRequest) -> Standing:
         case Status.CANCELLED:
             return Standing(wire.STATUS_FAILED, reason=CANCELLED)
         case Status.FAILED:
-            # The stored sentence names who gave it up, which is nobody's business outside.
+            # The stored message names the person who gave it up, which is internal.
             return Standing(
                 wire.STATUS_FAILED,
                 reason=GIVEN_UP if request.reason == "GIVEN_UP" else request.error,
@@ -134,7 +134,7 @@ def _judged(found: tuple[Place, ...]) -> Standing:
 
 
 def places(request: GenerationRequest) -> tuple[Place, ...]:
-    """Every position that was asked for or came, in order."""
+    """Return every position that was requested or delivered, in order."""
     assets = {
         asset.position: asset
         for asset in Asset.objects.filter(request=request).select_related("review")
@@ -170,7 +170,7 @@ def _image(asset: Asset) -> wire.Image:
 
 
 def _detection(stored: dict[str, Any] | None) -> wire.NsfwDetection | None:
-    """As it was told to us, with both keys; what did not say enough is not valid, never clean."""
+    """Return the provider's detection with both keys. An incomplete one is not valid."""
     if stored is None:
         return None
     confidence = stored.get("confidence")
@@ -179,7 +179,7 @@ def _detection(stored: dict[str, Any] | None) -> wire.NsfwDetection | None:
 
 
 def _debug_info(request: GenerationRequest, now: Standing) -> wire.DebugInfo:
-    """Say how the images were made; ``seeds`` are in the order of ``images``."""
+    """Return the generation parameters. ``seeds`` are in the order of ``images``."""
     seeds = [asset.seed for _, asset in now.passed()]
     known = [seed for seed in seeds if seed is not None]
     submitted = field_map.nest(request.submission.fields)["request"]

@@ -1,6 +1,4 @@
-"""From a program's body to a request: the form's rules, a place in the day's limit, and no request
-made twice.
-"""
+"""Submissions through the API: validation, the limits of the key, and idempotency."""
 
 from __future__ import annotations
 
@@ -27,12 +25,13 @@ from moderation.api.novita import test_mode
 from moderation.api.novita.errors import NovitaError
 
 IDEMPOTENCY_KEY_MAX = 255
-STORAGE_SECONDS = 60  # after which a program may ask again while images cannot be stored
+STORAGE_SECONDS = 60  # until a retry while images cannot be stored
 
 
 def submit(call: Call) -> uuid.UUID:
-    """Record the request that this call asks for, or find the one it asked for before. Raises
-    ApiError.
+    """Record the request of a call, or find the one of the same idempotency key.
+
+    Raises ApiError.
     """
     given = read_json(call.request)
     name = _idempotency_key(call)
@@ -61,14 +60,14 @@ def submit(call: Call) -> uuid.UUID:
     if name:
         fields |= {"idempotency_key": name, "idempotency_digest": digest}
     request = _create(call, provider, fields, name)
-    if request.uuid != made:  # the same key, sent twice at once
+    if request.uuid != made:  # the same idempotency key, sent twice at once
         call.refund()
         return _same(request, digest)
     return request.uuid
 
 
 def _idempotency_key(call: Call) -> str:
-    """What the caller named this submission; "" for nothing."""
+    """Return the header Idempotency-Key; "" without one."""
     name = call.request.headers.get("Idempotency-Key")
     if name is None:
         return ""
@@ -81,7 +80,7 @@ def _idempotency_key(call: Call) -> str:
 
 
 def _digest(given: Any) -> str:
-    """Of what the body says, not of how it is written."""
+    """Return the SHA-256 of the parsed body, so that spaces and the order of keys do not count."""
     return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
 
 
@@ -94,8 +93,9 @@ def _same(request: GenerationRequest, digest: str) -> uuid.UUID:
 
 
 def _read(given: Any, provider: str) -> tuple[Txt2ImgBody, dict[str, Any]]:
-    """The body as Novita documents it, and the columns it makes. What the form refuses is refused
-    here.
+    """Validate a body by the rules of the form, and return it with its columns.
+
+    Raises ApiError.
     """
     try:
         body = check_body(given)
@@ -138,7 +138,7 @@ def _invalid(error: InvalidFieldsError) -> NovitaError:
 
 
 def _judge(webhook: Webhook) -> None:
-    """By its text alone; the numbers it resolves to are judged whenever it is called."""
+    """Refuse a forbidden URL by its text. Its IP addresses are checked at every call."""
     try:
         check_url(webhook.url, allow=settings.CALLER_ALLOW)
     except fetching.BlockedAddressError as error:
@@ -148,8 +148,8 @@ def _judge(webhook: Webhook) -> None:
 
 
 def _create(call: Call, provider: str, fields: Mapping[str, Any], name: str) -> GenerationRequest:
-    # One form token for one idempotency key, so that of two calls at once the second finds the
-    # first's request.
+    # One form token per idempotency key: of two simultaneous calls, the second one finds the
+    # request of the first.
     token = uuid.uuid5(call.key.uuid, name) if name else None
     try:
         return requests.create_request(

@@ -1,5 +1,6 @@
-"""``extra.webhook.test_mode``: one event made up and sent during the call. Nothing is generated,
-stored or counted.
+"""``extra.webhook.test_mode``: a sample event, sent during the call.
+
+Nothing is generated, stored or counted.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from generation.wire.txt2img import Txt2ImgBody, Webhook
 from moderation.api.auth import ApiError, ApiErrorCode
 from moderation.api.webhooks import client
 
-# One sentence for whatever went wrong: an answer that told refused from timed out would map the
-# network for a caller.
+# One message for every failure: to tell a refused connection from a timeout would let callers map
+# the network.
 REFUSED = (
     "extra.webhook.url did not take the test event. It must be public and answer 2xx within 5"
     " seconds."
@@ -25,8 +26,9 @@ REFUSED = (
 
 
 def announce(*, key: ApiKey, body: Txt2ImgBody, webhook: Webhook, status: str) -> uuid.UUID:
-    """Send it once, and return the id of a task that never was. Raises ApiError when it did not
-    arrive.
+    """Send the event once, and return the id of a task that does not exist.
+
+    Raises ApiError when the event was not accepted.
     """
     task_id, delivery = uuid.uuid4(), uuid.uuid4()
     content = client.build_event(_payload(task_id, body, webhook, status))

@@ -1,5 +1,6 @@
-"""Included at /v3/, and at //v3/ for clients whose base address ends with a slash. No address ends
-with one itself.
+"""The URLs below /v3/, and below //v3/ for clients whose base URL ends with a slash.
+
+No URL ends with a slash.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ urlpatterns = [
     path("async/task-result", views.task_result, name="novita-task-result"),
     path("model", views.models, name="novita-model"),
     path("images/<str:token>.<slug:extension>", signed_urls.serve_image, name="signed-image"),
-    re_path(
-        r"[\s\S]*$", views.unknown
-    ),  # <path:…> would leave out addresses with a line end in them
+    # <path:…> does not match URLs with a line break.
+    re_path(r"[\s\S]*$", views.unknown),
 ]

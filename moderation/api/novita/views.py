@@ -1,9 +1,8 @@
-"""Novita's txt2img, answered by Loupe: same addresses, same bodies, but only images that passed
-ever leave.
+"""Novita's txt2img API, served by Loupe. Only approved images are delivered.
 
 Pages: https://novita.ai/docs/api-reference/model-apis-txt2img, .../model-apis-task-result,
-.../model-apis-get-model. docs/api.md says what differs. What the published clients break on is
-held by tests that run them.
+.../model-apis-get-model. docs/api.md lists the differences. Tests run the
+published clients.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from moderation.api.novita.errors import novita_endpoint
 
 @novita_endpoint("POST", failure="CREATE_TASK_FAILED")
 def txt2img(call: Call) -> HttpResponse:
-    """POST /v3/async/txt2img: exactly 200 and a task_id, which is all that Novita's SDKs accept."""
+    """Serve POST /v3/async/txt2img. Novita's SDKs accept nothing but 200 and a task_id."""
     return json_response({"task_id": str(submissions.submit(call))})
 
 
 @novita_endpoint("GET", failure="GET_RESULT_FAILED")
 def task_result(call: Call) -> HttpResponse:
-    """GET /v3/async/task-result?task_id=: the key's own requests, everybody else's are absent."""
+    """Serve GET /v3/async/task-result?task_id=. A key finds its own requests only."""
     request = None
     try:
         task_id = uuid.UUID(call.request.GET.get("task_id", ""))
@@ -44,8 +43,9 @@ def task_result(call: Call) -> HttpResponse:
 
 @novita_endpoint("GET", failure="GET_RESULT_FAILED")
 def models(call: Call) -> HttpResponse:
-    """GET /v3/model. Both spellings in use: ``filter.types``, and the JavaScript SDK's
-    ``filter[types]``.
+    """Serve GET /v3/model.
+
+    ``filter.types`` may be spelled ``filter[types]``, as the JavaScript SDK does.
     """
     asked = {
         re.sub(r"\[(\w+)\]", r".\1", name): str(value) for name, value in call.request.GET.items()
@@ -56,5 +56,5 @@ def models(call: Call) -> HttpResponse:
 @csrf_exempt
 @login_not_required
 def unknown(request: HttpRequest) -> HttpResponse:
-    """Every other address of theirs: a program shall never be shown a page."""
+    """Answer every other URL in Novita's format, because clients cannot read a page."""
     return errors.body(404, "API_NOT_FOUND", "Loupe has no such endpoint.")

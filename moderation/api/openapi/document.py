@@ -1,8 +1,6 @@
-"""The OpenAPI document of ``operations``, at /api/openapi.json, and the same as a page at
-/api/docs.
+"""The OpenAPI document at /api/openapi.json, and the same as a page at /api/docs.
 
-Both are public: they tell what any installation of this version answers, and nothing of this one
-but its address.
+Both are public: they are the same for every installation of this version, but for the base URL.
 """
 
 from __future__ import annotations
@@ -67,7 +65,7 @@ def docs(request: HttpRequest) -> HttpResponse:
 
 @functools.lru_cache(maxsize=4)
 def build(url: str) -> Schema:
-    """The whole document. Raises nothing: what it is made of is code."""
+    """Return the document for a base URL."""
     paths: dict[str, Schema] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
@@ -154,7 +152,7 @@ def _refusals(operation: Operation) -> dict[str, Schema]:
 
 
 def _reasons(operation: Operation) -> dict[int, list[str]]:
-    """Why it may be refused, by status; one status may have several reasons."""
+    """Return the reasons of errors by status; one status may have several."""
     found: dict[int, list[str]] = {}
     for refusal, about in {**COMMON, **(operation.refusals or {})}.items():
         found.setdefault(operation.format.status(refusal), []).append(about)
@@ -218,7 +216,7 @@ def _schemas() -> dict[str, Schema]:
 # --- The page ---
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One line of a table of fields."""
+    """A line in a table of fields."""
 
     name: str
     depth: int
@@ -230,7 +228,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An operation as the page shows it."""
+    """An operation on the page."""
 
     operation: Operation
     parameters: tuple[Field, ...]
@@ -257,7 +255,7 @@ def _shown(operation: Operation) -> Shown:
 
 
 def _fields(name: str, depth: int = 0) -> Iterator[Field]:
-    """The fields of a schema, each followed by those of the objects in it."""
+    """Yield the fields of a schema, each followed by those of the objects in it."""
     schema = _schemas()[name]
     required = schema.get("required", ())
     for field, part in schema.get("properties", {}).items():
@@ -274,7 +272,7 @@ def _choices(part: Schema) -> list[Schema]:
 
 
 def _inner(part: Schema) -> str:
-    """The schema of the object that a field is or holds, if it is one of ours."""
+    """Return the name of the schema of a field's object or of its list's entries; "" if none."""
     for choice in _choices(part):
         reference = choice.get("$ref") or (choice.get("items") or {}).get("$ref", "")
         if reference:
@@ -296,12 +294,12 @@ def _one_kind(choice: Schema) -> str:
 
 
 def _demand(part: Schema) -> str:
-    """Range, length, choice and default, in a few words."""
+    """Return range, length, choices and default in words."""
     words: list[str] = []
     for choice in _choices(part):
         low, high = choice.get("minimum"), choice.get("maximum")
         if low is not None or high is not None:
-            # 2^63 - 1 is the wire's integer, which says nothing to people.
+            # 2^63 - 1 is the limit of the format, not of the meaning.
             words.append(f"{low} to {high}" if high is not None and high < 2**53 else f"from {low}")
         words += _lengths(choice)
         if options := choice.get("enum") or ([choice["const"]] if "const" in choice else []):

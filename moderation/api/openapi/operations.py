@@ -1,8 +1,7 @@
-"""What programs can call, in one table. ``openapi`` makes the document of it, and the page for
-people.
+"""The operations of the API, from which ``document`` builds the OpenAPI document and its page.
 
-Bodies and replies are the models of ``generation.wire``, so fields, types and ranges are told once,
-in the code that checks them. What a model cannot say stands here.
+Bodies and replies are the models of ``generation.wire``, which also validate them. The models hold
+fields, types, limits and descriptions; paths, parameters and errors are here.
 """
 
 from __future__ import annotations
@@ -30,15 +29,15 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """Whose wire format it is, and how that says no."""
+    """A wire format and its errors."""
 
     slug: str
     name: str
     about: str
-    prefix: str  # of its schemas' names
+    prefix: str  # of the names of its schemas
     error: type[BaseModel]
     status: Callable[[ApiErrorCode], int] = STATUS.__getitem__
-    sends_null: bool = False  # whether its replies name what is absent
+    sends_null: bool = False  # whether replies contain null for absent values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +62,11 @@ class Operation:
     parameters: tuple[Parameter, ...] = ()
     body: type[BaseModel] | None = None
     reply: type[BaseModel] | None = None  # None: an image
-    headers: Mapping[str, str] | None = None  # of a good answer
-    refusals: Mapping[ApiErrorCode, str] | None = None  # beside those that every key meets
+    headers: Mapping[str, str] | None = None  # of a successful response
+    refusals: Mapping[ApiErrorCode, str] | None = None  # besides COMMON
 
 
-# What every call with a key may be answered.
+# Errors of every call with a key.
 COMMON: dict[ApiErrorCode, str] = {
     ApiErrorCode.KEY_MISSING: "There is no key in the headers.",
     ApiErrorCode.KEY_INVALID: (
@@ -119,18 +118,18 @@ _MOMENT: Schema = {"type": "string", "format": "date-time"}
 
 
 def _pick(name: str) -> str:
-    """Shell: take the first text of this name out of a JSON answer."""
+    """Return shell code that takes the first text of this name from a JSON response."""
     return f"""| grep -o '"{name}": *"[^"]*"' | head -n 1 | cut -d '"' -f 4"""
 
 
-# Examples run as they are pasted, once KEY and LOUPE are set.
+# The examples run as pasted, with KEY and LOUPE set.
 _MODEL = f"""MODEL=$(curl -s "$LOUPE/v3/model?filter.types=checkpoint&pagination.limit=1" \\
   -H "Authorization: Bearer $KEY" {_pick("sd_name")})"""
 _SUBMIT = """curl "$LOUPE/v3/async/txt2img" -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" \\
   -d '{"request": {"model_name": "'"$MODEL"'", "prompt": "a quiet harbour at dawn", "width": 512, "height": 512,
        "image_num": 1, "steps": 20, "guidance_scale": 7.5, "sampler_name": "Euler a"}}'"""
 _ASSET = f"""ASSET=$(curl -s -u "$KEY:any" "$LOUPE/v1/assets?pageSize=1" {_pick("id")})"""
-# A square of 64 pixels.
+# A PNG of 64 x 64 pixels.
 _PIXELS = (
     "iVBORw0KGgoAAAANSUhEUgAAAEAAAABAAQMAAACQp+OdAAAABlBMVEUoWozwtDyBtoSWAAAAS0lEQVR42u3IqxGAMBRE0UOIiKQESqcUSkkJkRH8"
     "xHMMjhkUV51dvmsE57DGOqsE2RQoSmCSAwjM0u15ieq4Pc0W6Hpg0wK7xd9jF0A1DWnT+RAxAAAAAElFTkSuQmCC"
