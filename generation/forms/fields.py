@@ -49,18 +49,18 @@ def make_field(item: FormInput) -> forms.Field:
             help_text=item.input.help,
         )
     if item.input.choice_labels:
-        return _radios(item)
+        return _make_radios(item)
     if item.field.choices:
-        return _select(item)
+        return _make_select(item)
     if kind is int:
-        return _integer(item)
+        return _make_integer(item)
     if kind is float:
-        return _fraction(item)
-    return _prompt(item) if item.input.text_rows else _name(item)
+        return _make_fraction(item)
+    return _make_prompt(item) if item.input.text_rows else _make_name(item)
 
 
-def _prompt(item: FormInput) -> forms.Field:
-    low, high = _limits(item)
+def _make_prompt(item: FormInput) -> forms.Field:
+    low, high = _get_limits(item)
     required = item.is_required
     return PromptField(
         label=item.label,
@@ -73,14 +73,14 @@ def _prompt(item: FormInput) -> forms.Field:
         if required
         else f"Optional. Up to {high} characters.",
         error_messages={
-            **_messages(item, "required", "min_length", "max_length"),
+            **_make_messages(item, "required", "min_length", "max_length"),
             "null_characters_not_allowed": f"{item.label} {validation.NUL}.",
         },
     )
 
 
-def _integer(item: FormInput) -> forms.Field:
-    low, high = _limits(item)
+def _make_integer(item: FormInput) -> forms.Field:
+    low, high = _get_limits(item)
     widget: forms.Widget
     if high > EXACT_MAX:
         widget = forms.TextInput({"inputmode": "numeric", "autocomplete": "off"})
@@ -93,13 +93,13 @@ def _integer(item: FormInput) -> forms.Field:
         min_value=low,
         max_value=high,
         widget=widget,
-        help_text=_range_help(item),
-        error_messages=_messages(item, "required", "invalid", "min_value", "max_value"),
+        help_text=_describe_range(item),
+        error_messages=_make_messages(item, "required", "invalid", "min_value", "max_value"),
     )
 
 
-def _fraction(item: FormInput) -> forms.Field:
-    low, high = _limits(item)
+def _make_fraction(item: FormInput) -> forms.Field:
+    low, high = _get_limits(item)
     return FractionField(
         label=item.label,
         required=item.is_required,
@@ -107,14 +107,14 @@ def _fraction(item: FormInput) -> forms.Field:
         min_value=low,
         max_value=high,
         widget=forms.NumberInput({"step": "any"}),
-        help_text=_range_help(item),
-        error_messages=_messages(
+        help_text=_describe_range(item),
+        error_messages=_make_messages(
             item, "required", "invalid", "min_value", "max_value", "max_whole_digits"
         ),
     )
 
 
-def _select(item: FormInput) -> forms.Field:
+def _make_select(item: FormInput) -> forms.Field:
     values, empty = item.field.choices, item.input.empty_choice
     wrong = f"{item.label} must be one of: {', '.join(values)}."
     return forms.ChoiceField(
@@ -127,7 +127,7 @@ def _select(item: FormInput) -> forms.Field:
     )
 
 
-def _radios(item: FormInput) -> forms.Field:
+def _make_radios(item: FormInput) -> forms.Field:
     assert item.input.choice_labels is not None
     return forms.TypedChoiceField(
         label=item.label,
@@ -136,11 +136,11 @@ def _radios(item: FormInput) -> forms.Field:
         initial=item.input.initial,
         widget=forms.RadioSelect,
         required=False,
-        error_messages=_messages(item, "invalid_choice"),
+        error_messages=_make_messages(item, "invalid_choice"),
     )
 
 
-def _name(item: FormInput) -> forms.Field:
+def _make_name(item: FormInput) -> forms.Field:
     """Return a field for a name as the provider spells it."""
     suggestions = {"list": item.input.datalist} if item.input.datalist else {}
     return forms.CharField(
@@ -158,18 +158,18 @@ def _name(item: FormInput) -> forms.Field:
     )
 
 
-def _limits(item: FormInput) -> tuple[int, int]:
+def _get_limits(item: FormInput) -> tuple[int, int]:
     low, high = item.field.limits or (0, 0)
     return int(low), int(high)
 
 
-def _messages(item: FormInput, *codes: str) -> dict[str, str]:
+def _make_messages(item: FormInput, *codes: str) -> dict[str, str]:
     return dict.fromkeys(codes, f"{item.label} {wire.demand(item.field.path[-1])}.")
 
 
-def _range_help(item: FormInput) -> str:
+def _describe_range(item: FormInput) -> str:
     if not item.input.show_range:
         return item.input.help
-    low, high = _limits(item)
+    low, high = _get_limits(item)
     unit = f" {item.input.unit}" if item.input.unit else ""
     return f"{low} to {high}{unit}. {item.input.help}".strip()

@@ -57,7 +57,7 @@ class Section:
         """The inputs, with plain neighbours joined unless they stand in rows of their own."""
         found: list[Block] = []
         for field in self.fields:
-            kind, note = _kind_and_note(field.name)
+            kind, note = _get_kind_and_note(field.name)
             joins = kind == "plain" and not note and not self.in_rows
             if joins and found and found[-1].kind == "plain":
                 found[-1].fields.append(field)
@@ -86,7 +86,7 @@ class RequestForm(forms.Form):
     @classmethod
     def like(cls, request: GenerationRequest) -> RequestForm:
         """Return a new form with every field of an earlier request."""
-        initial = rows.spread({name: getattr(request, name) for name in FIELDS})
+        initial = rows.to_form_values({name: getattr(request, name) for name in FIELDS})
         if not request.enable_nsfw_detection:
             initial.pop("nsfw_detection_level")  # stored as 0, which is no choice
         if request.provider in providers.list_labels():
@@ -95,7 +95,7 @@ class RequestForm(forms.Form):
 
     @classmethod
     def from_preset(cls, preset: Preset) -> RequestForm:
-        return cls(initial=rows.spread(preset.fields))
+        return cls(initial=rows.to_form_values(preset.fields))
 
     @property
     def chosen_provider(self) -> str:
@@ -112,9 +112,9 @@ class RequestForm(forms.Form):
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         if not cleaned.get("enable_nsfw_detection") or cleaned.get("nsfw_detection_level") == "":
             cleaned["nsfw_detection_level"] = wire.NSFW_LEVEL_DEFAULT
-        for field, demand in rows.incomplete(cleaned):
+        for field, demand in rows.find_missing(cleaned):
             if field not in self.errors:
-                self._complain(field, demand)
+                self._add_demand(field, demand)
         if not self.errors:
             self._validate_body(cleaned)
         return cleaned
@@ -123,11 +123,11 @@ class RequestForm(forms.Form):
         """Check the request once more as a whole, in case an input accepts a wrong value."""
         try:
             self._accepted = validation.validate_fields(
-                rows.gather(cleaned), provider=cleaned["provider"]
+                rows.to_request_fields(cleaned), provider=cleaned["provider"]
             )
         except validation.InvalidFieldsError as error:
             for problem in error.problems:
-                self._complain(rows.input_at(problem.path, cleaned), problem.demand)
+                self._add_demand(rows.find_input(problem.path, cleaned), problem.demand)
         except CatalogUnavailableError as error:
             self.add_error(
                 "enable_transparent_background",
@@ -135,7 +135,7 @@ class RequestForm(forms.Form):
                 f" cannot be read now. {error} Try again in a moment.",
             )
 
-    def _complain(self, field: str, demand: str) -> None:
+    def _add_demand(self, field: str, demand: str) -> None:
         if field in self.fields:
             self.add_error(field, f"{self.fields[field].label} {demand}.")
         else:
@@ -145,24 +145,24 @@ class RequestForm(forms.Form):
 
     @property
     def what(self) -> Section:
-        return self._section(rows.WHAT, [])
+        return self._make_section(rows.WHAT, [])
 
     @property
     def how(self) -> Section:
-        return self._section(rows.HOW, [self["provider"]])
+        return self._make_section(rows.HOW, [self["provider"]])
 
     @property
     def sections(self) -> list[Section]:
         """The folded sections."""
-        return [self._section(section, []) for section in rows.SECTIONS[2:]]
+        return [self._make_section(section, []) for section in rows.SECTIONS[2:]]
 
-    def _section(self, section: rows.Section, more: list[BoundField]) -> Section:
+    def _make_section(self, section: rows.Section, more: list[BoundField]) -> Section:
         inputs = rows.INPUTS.items()
         names = [name for name, item in inputs if item.input.section == section.slug]
         return Section(**asdict(section), fields=[self[name] for name in names] + more)
 
 
-def _kind_and_note(name: str) -> tuple[str, str]:
+def _get_kind_and_note(name: str) -> tuple[str, str]:
     item = rows.INPUTS.get(name)
     if item is None:  # the provider
         return "plain", ""
@@ -180,10 +180,10 @@ def _is_set(field: BoundField) -> bool:
     value, untouched = field.value(), field.field.initial
     if isinstance(field.field, forms.BooleanField):
         return bool(value) != bool(untouched)
-    return _text(value) not in ("", _text(untouched))
+    return _normalize_number(value) not in ("", _normalize_number(untouched))
 
 
-def _text(value: object) -> str:
+def _normalize_number(value: object) -> str:
     """Return a comparable text: 0.5 equals 0.500."""
     text = "" if value is None else str(value).strip()
     try:

@@ -11,7 +11,7 @@ from typing import Any
 
 from generation.wire import field_map
 from generation.wire import txt2img as wire
-from generation.wire.fields import Input, WireField, walk
+from generation.wire.fields import Input, WireField, walk_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Section:
     in_rows: bool = False
 
 
-def _limit(name: str, end: int) -> float:
+def _get_limit(name: str, end: int) -> float:
     return wire.RANGES[name][end]
 
 
@@ -74,14 +74,14 @@ SECTIONS = (
     Section(
         "loras",
         "LoRAs",
-        f"up to {_limit('loras', 1)}",
+        f"up to {_get_limit('loras', 1)}",
         note=(
-            f"Each with a strength from {_limit('strength', 0)} to {_limit('strength', 1)}."
+            f"Each with a strength from {_get_limit('strength', 0)} to {_get_limit('strength', 1)}."
             " A row without a name is left out."
         ),
         in_rows=True,
     ),
-    Section("embeddings", "Embeddings", f"up to {_limit('embeddings', 1)}"),
+    Section("embeddings", "Embeddings", f"up to {_get_limit('embeddings', 1)}"),
     Section("model", "VAE, clip skip and refiner", "how the model works"),
     Section(
         "hires",
@@ -94,14 +94,14 @@ SECTIONS = (
 )
 
 
-def _inputs_of(stored: str, field: WireField) -> Iterator[FormInput]:
+def _list_inputs_of(stored: str, field: WireField) -> Iterator[FormInput]:
     """Yield the inputs of one column: its own, or one for each part of its object or list."""
     if field.input:
         yield FormInput(field.input.name or stored, field.input.label, field, field.input, stored)
     if not field.model:
         return
-    parts = [part for part in walk(field.model) if part.input]
-    rows = range(int(_limit(field.path[-1], 1))) if field.item_model else [None]
+    parts = [part for part in walk_fields(field.model) if part.input]
+    rows = range(int(_get_limit(field.path[-1], 1))) if field.item_model else [None]
     for row in rows:
         for part in parts:
             shape = part.input
@@ -111,9 +111,9 @@ def _inputs_of(stored: str, field: WireField) -> Iterator[FormInput]:
             yield FormInput(name, label, part, shape, stored, part.path, row)
 
 
-def _in_order() -> dict[str, FormInput]:
+def _sort_inputs() -> dict[str, FormInput]:
     """Return the inputs in the order of the form, by name."""
-    found = [item for stored in field_map.FIELDS.items() for item in _inputs_of(*stored)]
+    found = [item for stored in field_map.FIELDS.items() for item in _list_inputs_of(*stored)]
     for item in [item for item in found if item.input.after]:
         found.remove(item)
         place = next(n for n, other in enumerate(found) if other.name == item.input.after)
@@ -123,28 +123,30 @@ def _in_order() -> dict[str, FormInput]:
     return {item.name: item for item in found}
 
 
-INPUTS = _in_order()
+INPUTS = _sort_inputs()
 # The inputs that the list of models can fill in, with the type of models each takes.
 PICKED = {name: item.input.catalog_kind for name, item in INPUTS.items() if item.input.catalog_kind}
 
 
-def gather(cleaned: Mapping[str, Any]) -> dict[str, Any]:
+def to_request_fields(cleaned: Mapping[str, Any]) -> dict[str, Any]:
     """Return the request's fields from the form's."""
     values: dict[str, Any] = {}
     for stored, field in field_map.FIELDS.items():
         if field.item_model:
-            values[stored] = [_object(group, cleaned) for group in _filled_rows(stored, cleaned)]
+            values[stored] = [
+                _build_object(group, cleaned) for group in _list_filled_rows(stored, cleaned)
+            ]
         elif field.model:
-            group = _inputs_at(stored)
+            group = _list_inputs(stored)
             if _is_filled(group, cleaned):
-                values[stored] = _object(group, cleaned)
+                values[stored] = _build_object(group, cleaned)
         elif stored in cleaned:
             values[stored] = cleaned[stored]
     return values
 
 
-def spread(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the form's fields from the request's. Inverse of ``gather``."""
+def to_form_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the form's fields from the request's. Inverse of ``to_request_fields``."""
     initial = {}
     for name, item in INPUTS.items():
         if item.inner:
@@ -157,18 +159,18 @@ def spread(values: Mapping[str, Any]) -> dict[str, Any]:
     return initial
 
 
-def incomplete(cleaned: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def find_missing(cleaned: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the empty inputs that others of their group make necessary, with the demand on each."""
     for stored, field in field_map.FIELDS.items():
         if not field.model:
             continue
-        groups = _filled_rows(stored, cleaned) if field.item_model else [_inputs_at(stored)]
+        groups = _list_filled_rows(stored, cleaned) if field.item_model else [_list_inputs(stored)]
         for group in groups:
             if _is_filled(group, cleaned):
-                yield from _demands(group, cleaned)
+                yield from _find_missing(group, cleaned)
 
 
-def input_at(path: tuple[int | str, ...], cleaned: Mapping[str, Any]) -> str:
+def find_input(path: tuple[int | str, ...], cleaned: Mapping[str, Any]) -> str:
     """Return the name of the input for a place in the body; "" if there is none.
 
     Rows that are not filled in are not in the body, so that its rows count the filled ones.
@@ -176,20 +178,20 @@ def input_at(path: tuple[int | str, ...], cleaned: Mapping[str, Any]) -> str:
     for stored, place in field_map.PATHS.items():
         row = path[len(place)] if path[: len(place)] == place and len(path) > len(place) else None
         if isinstance(row, int):
-            group = list(_filled_rows(stored, cleaned))[row]
+            group = list(_list_filled_rows(stored, cleaned))[row]
             inner = path[len(place) + 1 :]
             return next((item.name for item in group if item.inner == inner), "")
     return next((item.name for item in INPUTS.values() if item.path == path), "")
 
 
-def _inputs_at(stored: str, row: int | None = None) -> list[FormInput]:
+def _list_inputs(stored: str, row: int | None = None) -> list[FormInput]:
     return [item for item in INPUTS.values() if item.stored == stored and item.row == row]
 
 
-def _filled_rows(stored: str, cleaned: Mapping[str, Any]) -> Iterator[list[FormInput]]:
+def _list_filled_rows(stored: str, cleaned: Mapping[str, Any]) -> Iterator[list[FormInput]]:
     rows = {item.row for item in INPUTS.values() if item.stored == stored}
     for row in sorted(row for row in rows if row is not None):
-        group = _inputs_at(stored, row)
+        group = _list_inputs(stored, row)
         if _is_filled(group, cleaned):
             yield group
 
@@ -199,7 +201,7 @@ def _is_filled(group: list[FormInput], cleaned: Mapping[str, Any]) -> bool:
     return any(cleaned.get(item.name) for item in group if item.input.initial is None)
 
 
-def _object(group: list[FormInput], cleaned: Mapping[str, Any]) -> dict[str, Any]:
+def _build_object(group: list[FormInput], cleaned: Mapping[str, Any]) -> dict[str, Any]:
     """Build the object of a group, without optional parts that are empty."""
     found: dict[str, Any] = {}
     for item in group:
@@ -213,7 +215,7 @@ def _object(group: list[FormInput], cleaned: Mapping[str, Any]) -> dict[str, Any
     return found
 
 
-def _demands(group: list[FormInput], cleaned: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _find_missing(group: list[FormInput], cleaned: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for item in group:
         if not item.is_demanded or cleaned.get(item.name) not in (None, ""):
             continue

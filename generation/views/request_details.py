@@ -40,12 +40,12 @@ class Group:
 
 def group_facts(item: GenerationRequest, provider: str) -> list[Group]:
     """Return the facts about a request, without its prompts."""
-    found = [Group(title, _facts(item, sections)) for title, sections in GROUPS.items()]
+    found = [Group(title, _list_facts(item, sections)) for title, sections in GROUPS.items()]
     found[0].facts.insert(0, Fact("Provider", provider, is_data=False))
     return [group for group in found if group.facts]
 
 
-def _facts(item: GenerationRequest, sections: tuple[str, ...]) -> list[Fact]:
+def _list_facts(item: GenerationRequest, sections: tuple[str, ...]) -> list[Fact]:
     """Return the facts of some sections, in the order of the wire."""
     values = {name: getattr(item, name) for name in field_map.NAMES}
     order = list(field_map.NAMES)
@@ -59,11 +59,11 @@ def _facts(item: GenerationRequest, sections: tuple[str, ...]) -> list[Fact]:
     return [
         Fact(one.input.fact or one.label, text, is_data=one.name not in words)
         for one in inputs
-        if (text := _text(one, values))
+        if (text := _describe_value(one, values))
     ]
 
 
-def _text(one: FormInput, values: dict[str, Any]) -> str:
+def _describe_value(one: FormInput, values: dict[str, Any]) -> str:
     """Return the value of an input in words; "" where it is not set."""
     value = one.read(values)
     match one.name:
@@ -72,7 +72,7 @@ def _text(one: FormInput, values: dict[str, Any]) -> str:
         case "hires_width":
             return f"{value} × {values['hires_fix']['target_height']}" if value else ""
         case "enable_nsfw_detection":
-            return _detection(value, values["nsfw_detection_level"])
+            return _describe_detection(value, values["nsfw_detection_level"])
         case "s3_path" if value == "":
             return "the bucket's root"
     if value is None or value is False:
@@ -84,7 +84,7 @@ def _text(one: FormInput, values: dict[str, Any]) -> str:
     return _format_number(value)
 
 
-def _detection(is_on: bool, level: int) -> str:
+def _describe_detection(is_on: bool, level: int) -> str:
     return NSFW_LEVEL_LABELS.get(level, str(level)) if is_on else "not asked for"
 
 

@@ -87,15 +87,15 @@ class WireField:
 
     @property
     def column(self) -> Column | None:
-        return _annotation(self.info, Column)
+        return _find_annotation(self.info, Column)
 
     @property
     def input(self) -> Input | None:
-        return _annotation(self.info, Input)
+        return _find_annotation(self.info, Input)
 
     @property
     def api_refusal(self) -> ApiRefusal | None:
-        return _annotation(self.info, ApiRefusal)
+        return _find_annotation(self.info, ApiRefusal)
 
     @property
     def name(self) -> str:
@@ -131,8 +131,8 @@ class WireField:
         """The lowest and highest value, or the length of a text or list. None: not both known."""
         if self.choices and isinstance(self.choices[0], int):
             return min(self.choices), max(self.choices)
-        low = self._limit("ge", "min_length")
-        high = self._limit("le", "max_length")
+        low = self._find_limit("ge", "min_length")
+        high = self._find_limit("le", "max_length")
         if low is None and self.item_model:
             low = 0
         return None if low is None or high is None else (low, high)
@@ -152,7 +152,7 @@ class WireField:
     @property
     def is_not_empty(self) -> bool:
         """True if an empty text is invalid."""
-        return bool(self._limit("min_length"))
+        return bool(self._find_limit("min_length"))
 
     @property
     def empty(self) -> Any:
@@ -163,12 +163,12 @@ class WireField:
             return None
         return self.info.get_default(call_default_factory=True)
 
-    def _limit(self, *names: str) -> float | None:
+    def _find_limit(self, *names: str) -> float | None:
         found = (getattr(part, name, None) for part in self.info.metadata for name in names)
         return next((value for value in found if value is not None), None)
 
 
-def walk(
+def walk_fields(
     model: type[BaseModel], path: tuple[str, ...] = (), *, required: bool = True
 ) -> Iterator[WireField]:
     """Yield every field of a model, each followed by the fields of the objects in it."""
@@ -176,8 +176,8 @@ def walk(
         field = WireField((*path, name), info, required and info.is_required())
         yield field
         if field.model:
-            yield from walk(field.model, field.path, required=field.is_required)
+            yield from walk_fields(field.model, field.path, required=field.is_required)
 
 
-def _annotation(info: FieldInfo, kind: type[T]) -> T | None:
+def _find_annotation(info: FieldInfo, kind: type[T]) -> T | None:
     return next((part for part in info.metadata if isinstance(part, kind)), None)

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from generation.wire.base import WireModel, is_object
-from generation.wire.fields import ApiRefusal, Column, Input, walk
+from generation.wire.fields import ApiRefusal, Column, Input, walk_fields
 
 Sampler = Literal[
     "Euler a",
@@ -409,7 +409,7 @@ class Txt2ImgBody(_Body):
         return self.model_dump(mode="json", exclude_unset=True)
 
 
-FIELDS = tuple(walk(Request, ("request",))) + tuple(walk(Extra, ("extra",)))
+FIELDS = tuple(walk_fields(Request, ("request",))) + tuple(walk_fields(Extra, ("extra",)))
 # Limits and units by the last part of the path, for messages.
 RANGES = {field.path[-1]: field.limits for field in FIELDS if field.limits}
 _UNITS = {field.path[-1]: field.unit for field in FIELDS if field.limits and field.unit}

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from generation.forms.presets import PRESETS
 from generation.forms.request_form import RequestForm
-from generation.forms.rows import gather, spread
+from generation.forms.rows import to_form_values, to_request_fields
 from generation.imaging.decode import decode_image
 from generation.imaging.rendition import UnreadableImageError, find_shape_problem
 from generation.providers.base import Model, ModelPage
@@ -349,7 +349,7 @@ def test_sizes_are_refused_by_the_decoders_own_rule(width: int, height: int, cod
 
 @pytest.mark.usefixtures("_empty_catalogue")
 def test_the_forms_inputs_and_the_requests_fields_are_each_others_way_back() -> None:
-    form = RequestForm(initial=spread(EVERYTHING))
+    form = RequestForm(initial=to_form_values(EVERYTHING))
     data = {name: form[name].value() for name in form.fields}
     filled = RequestForm(
         sent(
@@ -402,12 +402,14 @@ def test_a_section_is_unfolded_when_something_in_it_is_set_or_wrong() -> None:
     assert (
         opened(
             RequestForm(
-                initial=spread(PLAIN | {"enable_nsfw_detection": True, "nsfw_detection_level": 2})
+                initial=to_form_values(
+                    PLAIN | {"enable_nsfw_detection": True, "nsfw_detection_level": 2}
+                )
             )
         )
         == set()
     )
-    assert opened(RequestForm(initial=spread(EVERYTHING))) == {
+    assert opened(RequestForm(initial=to_form_values(EVERYTHING))) == {
         "loras",
         "embeddings",
         "model",
@@ -445,5 +447,8 @@ def test_every_preset_is_valid_and_names_what_the_sandbox_has(slug: str) -> None
 
 
 def test_the_six_examples_differ_in_what_they_show() -> None:
-    shown = [gather(spread(preset.fields) | {"hires_strength": 0}) for preset in PRESETS.values()]
+    shown = [
+        to_request_fields(to_form_values(preset.fields) | {"hires_strength": 0})
+        for preset in PRESETS.values()
+    ]
     assert len(PRESETS) == len({str(fields) for fields in shown}) == 6
