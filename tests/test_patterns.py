@@ -410,7 +410,7 @@ def test_scripts_have_no_pattern_that_can_backtrack() -> None:
     neither.
     """
     found = []
-    for script in (Path(settings.BASE_DIR) / "static" / "js").glob("*.js"):
+    for script in (Path(settings.BASE_DIR) / "static" / "js").rglob("*.js"):
         for literal in re.findall(
             r"(?:[(,=:&|!]\s?)/((?:[^/\\\n\s]|\\.)+)/[gimsuy]*", script.read_text()
         ):

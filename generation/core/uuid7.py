@@ -2,7 +2,7 @@
 
 Consecutive identifiers are adjacent in the index, however long the record grows. Random identifiers
 are spread over the whole index: with ten million rows, nearly every one needs a disk read. The
-desk's script (static/js/deck.js) creates identifiers in the same way; any other UUID is also
+desk's script (static/js/core/uuid7.js) creates identifiers in the same way; any other UUID is also
 accepted.
 """
 

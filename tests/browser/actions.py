@@ -12,6 +12,8 @@ from moderation.models import Decision, Exposure, Review
 from moderation.models.exposure import current_step
 
 PageOf = Callable[..., Page]
+PATIENCE = 15_000  # ms that a loaded machine may need
+FILLED = "#deck[data-ahead]:not([data-filling])"
 Make = Callable[..., Review]
 
 
@@ -19,18 +21,7 @@ def begin(page: Page) -> None:
     page.goto("/queues/waiting/")
     page.get_by_role("button", name="Start reviewing").first.click()
     expect(page).to_have_url(re.compile(r"/reviews/[0-9a-f-]{36}/"))
-    until(page, "typeof ahead !== 'undefined' && ahead.length > 0 && !isFilling")
-
-
-def until(page: Page, condition: str) -> None:
-    """Wait for an expression to become true. Playwright's own wait would evaluate a text, which the
-    policy refuses.
-    """
-    for _ in range(300):
-        if page.evaluate(condition):
-            return
-        page.wait_for_timeout(20)
-    raise AssertionError(f"waited in vain for {condition}")
+    expect(page.locator(f"{FILLED}:not([data-ahead='0'])")).to_have_count(1, timeout=PATIENCE)
 
 
 def current(page: Page) -> str:
@@ -41,7 +32,7 @@ def settle(page: Page) -> None:
     """Wait until the panel takes a verdict: a slow machine puts it together later than the
     image.
     """
-    until(page, "!settling && performance.now() - shownAt > SETTLES")
+    expect(page.locator("body")).to_have_attribute("data-settled", "", timeout=PATIENCE)
 
 
 def press(page: Page, *keys: str) -> None:
@@ -51,7 +42,21 @@ def press(page: Page, *keys: str) -> None:
 
 
 def sent(page: Page) -> None:
-    until(page, "!unsent.length && !isSending")
+    expect(page.locator("#deck[data-unsent='0']:not([data-sending])")).to_have_count(
+        1, timeout=PATIENCE
+    )
+
+
+def filled(page: Page) -> None:
+    expect(page.locator(FILLED)).to_have_count(1, timeout=PATIENCE)
+
+
+def ahead(page: Page) -> int:
+    return int(page.locator("#deck").get_attribute("data-ahead") or 0)
+
+
+def following(page: Page) -> str:
+    return str(page.locator("#deck").get_attribute("data-next"))
 
 
 def verdicts() -> list[tuple[str, str]]:

@@ -15,7 +15,20 @@ from playwright.sync_api import expect
 from generation.models import Source
 from moderation.models import Decision, Exposure, Preferences, Review
 from moderation.services import claims, decisions
-from tests.browser.actions import Make, PageOf, begin, current, press, sent, settle, until, verdicts
+from tests.browser.actions import (
+    PATIENCE,
+    Make,
+    PageOf,
+    ahead,
+    begin,
+    current,
+    filled,
+    following,
+    press,
+    sent,
+    settle,
+    verdicts,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -25,9 +38,9 @@ def test_the_next_image_is_there_before_the_verdict_is_sent(
 ) -> None:
     page = page_of(moderator)
     begin(page)
-    assert page.evaluate("ahead.length") == 5
+    assert ahead(page) == 5
     assert Review.objects.held_by(moderator).count() == 6
-    first, following = current(page), page.evaluate("ahead[0].dataset.review")
+    first, second = current(page), following(page)
 
     settle(page)
     # In one task with the key: nothing can have come back from the server.
@@ -37,12 +50,12 @@ def test_the_next_image_is_there_before_the_verdict_is_sent(
         " document.querySelector('#panel').dataset.review; }"
     )
 
-    assert shown == following
+    assert shown == second
     sent(page)
     assert verdicts() == [(first, "approve")]
-    assert page.evaluate("ahead.length") == 5
+    assert ahead(page) == 5
     expect(page.locator("#live")).to_contain_text("Approved image")
-    expect(page).to_have_url(re.compile(following))
+    expect(page).to_have_url(re.compile(second))
 
 
 def test_a_whole_queue_by_keyboard_with_every_verdict(
@@ -113,8 +126,8 @@ def test_verdicts_without_a_connection_are_kept_sent_later_and_counted_once(
     page.context.set_offline(False)
     other = page.context.new_page()
     other.goto(page.url)
-    until(other, "typeof unsent !== 'undefined' && !unsent.length")
-    until(page, "!unsent.length")
+    sent(other)
+    sent(page)
     expect(page.locator("#unsent")).to_be_hidden()
     expect(page.locator("#live")).to_have_text("Sent.")
     assert [verdict for _, verdict in verdicts()] == ["approve"] * 3
@@ -136,7 +149,7 @@ def test_a_refused_verdict_brings_its_image_back_with_the_reason(
     expect(page.locator("#panel [role=alert]")).to_contain_text("senior has taken this review")
     assert current(page) == str(review.uuid)
     assert Decision.objects.count() == 0
-    assert page.evaluate("ahead.length") >= 5, "the image that had come on screen waits its turn"
+    assert ahead(page) >= 5, "the image that had come on screen waits its turn"
     faults[:] = [fault for fault in faults if "409" not in fault]
 
 
@@ -179,7 +192,7 @@ def test_what_another_window_left_held_comes_before_the_end(
     for _ in waiting:
         press(page, "a")
         page.keyboard.press("a")  # nothing is decided twice while the next is on its way
-        until(page, "!isWaiting")
+        expect(page.locator("#panel[data-waiting]")).to_have_count(0, timeout=PATIENCE)
 
     expect(page.locator("#finished")).to_be_visible()
     sent(page)
@@ -195,13 +208,16 @@ def test_going_on_with_mine_goes_through_all_of_it(
     page.goto("/")
     page.keyboard.press("m")
     expect(page).to_have_url(re.compile(r"/reviews/[0-9a-f-]{36}/"))
-    until(page, "typeof ahead !== 'undefined' && !isFilling")
+    filled(page)
 
     for left in (2, 1, 0):
         press(page, "a")
-        until(
-            page, f"!unsent.length && !isWaiting && (ahead.length === {left - 1} || {left} === 0)"
-        )
+        sent(page)
+        expect(page.locator("#panel[data-waiting]")).to_have_count(0, timeout=PATIENCE)
+        if left:
+            expect(page.locator(f"#deck[data-ahead='{left - 1}']")).to_have_count(
+                1, timeout=PATIENCE
+            )
 
     expect(page.locator("#finished")).to_be_visible()
     sent(page)
@@ -224,7 +240,7 @@ def test_a_rejection_that_names_nothing_is_not_sent(
     expect(page.locator("#live")).to_have_text(said)
     expect(page.locator("[data-feedback]")).to_have_text(said)
     assert current(page) == shown
-    assert page.evaluate("unsent.length") == 0
+    expect(page.locator("#deck")).to_have_attribute("data-unsent", "0")
     assert verdicts() == []
 
 

@@ -92,8 +92,8 @@ def test_what_arrives_is_told_and_moves_nothing(
 
     make_review()
     page.evaluate(
-        "htmx.ajax('GET', find('#arrivals').getAttribute('hx-get'), {source: '#arrivals', swap:"
-        " 'outerHTML'})"
+        "htmx.ajax('GET', document.querySelector('#arrivals').getAttribute('hx-get'),"
+        " {source: '#arrivals', swap: 'outerHTML'})"
     )
     expect(page.locator("#arrivals")).to_contain_text("1 new")
     assert frames.count() == 1

@@ -86,7 +86,8 @@ def test_no_page_scrolls_sideways_and_nothing_of_the_navigation_is_cut(
     page = page_of(admin, viewport={"width": width, "height": 700}, has_touch=True, is_mobile=True)
     begin(page)
     assert overflow(page) <= 0
-    assert page.evaluate("find('.stage .tools').scrollWidth <= find('.stage .tools').clientWidth")
+    tools = page.locator(".stage .tools")
+    assert tools.evaluate("bar => bar.scrollWidth <= bar.clientWidth")
     for address in (
         "/",
         "/queues/",

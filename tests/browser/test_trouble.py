@@ -16,7 +16,17 @@ from playwright.sync_api import Page, Route, expect
 
 from moderation.models import Decision, Preferences, Review, Verdict
 from moderation.services import claims, decisions
-from tests.browser.actions import PageOf, begin, current, press, sent, settle, until, verdicts
+from tests.browser.actions import (
+    PageOf,
+    begin,
+    current,
+    filled,
+    following,
+    press,
+    sent,
+    settle,
+    verdicts,
+)
 from tests.conftest import PASSWORD
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -212,7 +222,8 @@ def test_a_deck_that_runs_out_without_a_connection_says_so_on_the_stage(
         "No connection, and no image is left here. 6 unsent"
     )
     page.context.set_offline(False)
-    until(page, "!unsent.length && !isWaiting")
+    sent(page)
+    expect(page.locator("#panel[data-waiting]")).to_have_count(0)
     expect(page.locator("[data-on-the-way]")).to_be_hidden()
     assert len(verdicts()) == 6
     forgive(faults)
@@ -252,7 +263,7 @@ def test_the_log_in_page_says_why_takes_no_keys_and_leads_back_to_the_image(
 ) -> None:
     page = page_of(moderator)
     begin(page)
-    first, following = current(page), page.evaluate("ahead[0].dataset.review")
+    first, second = current(page), following(page)
     Session.objects.all().delete()
     press(page, "a")
 
@@ -266,7 +277,7 @@ def test_the_log_in_page_says_why_takes_no_keys_and_leads_back_to_the_image(
     page.get_by_label("User name").fill("moderator")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
-    expect(page).to_have_url(re.compile(f"/reviews/{following}/"))
+    expect(page).to_have_url(re.compile(f"/reviews/{second}/"))
     sent(page)
     assert verdicts() == [(first, "approve")]
     forgive(faults, "40")
@@ -296,7 +307,7 @@ def test_escalating_again_says_why_not_and_what_is_typed_is_a_note(
     page = page_of(senior)
     page.goto("/queues/escalated/")
     page.get_by_role("button", name="Start reviewing").first.click()
-    until(page, "typeof ahead !== 'undefined' && !isFilling")
+    filled(page)
     shown = current(page)
 
     press(page, "e")
@@ -391,7 +402,7 @@ def test_own_counts_follow_a_verdict_at_once(
 
     press(page, "a")
 
-    until(page, "find('#rail-approve .num').textContent === '1'")
+    expect(count).to_have_text("1")
     assert verdicts() == []
     for route in held:
         route.continue_()

@@ -1,11 +1,15 @@
 // Lists of blurred images: reveal the one in focus, or all. Real pixels are asked for only then.
+import { say } from "../core/announce.js";
+import { find, findAll } from "../core/dom.js";
+
 const TILE = "main :is(li, tr)";
+const COVER = ".veil[data-thumbnail]";
 let lastTile = null;
 
-const getCover = (tile) => tile?.querySelector(".veil[data-thumbnail]");
+const getCover = (tile) => tile?.querySelector(COVER);
 
 function reveal(cover, isOn) {
-  if (isOn && !cover.querySelector(".real")) {
+  if (isOn && !find(".real", cover)) {
     const image = new Image();
     image.className = "real";
     image.alt = "";
@@ -15,28 +19,22 @@ function reveal(cover, isOn) {
   cover.toggleAttribute("data-revealed", isOn);
 }
 
-function announce(text) {
-  document.querySelector("#live").textContent = text;
-}
-
 function revealOne() {
   const focused = document.activeElement.closest(TILE);
   const cover = getCover(getCover(focused) ? focused : lastTile);
   if (!cover?.isConnected) {
-    announce("Move to an image first, with Tab or the arrows.");
+    say("Move to an image first, with Tab or the arrows.");
     return;
   }
   reveal(cover, !cover.hasAttribute("data-revealed"));
-  announce(cover.hasAttribute("data-revealed") ? "Revealed." : "Blurred.");
+  say(cover.hasAttribute("data-revealed") ? "Revealed." : "Blurred.");
 }
 
 function revealAll(button) {
   const isOn = button.ariaPressed !== "true";
   button.ariaPressed = String(isOn);
-  for (const cover of document.querySelectorAll(".veil[data-thumbnail]")) {
-    reveal(cover, isOn);
-  }
-  announce(isOn ? "All images are revealed." : "All images are blurred.");
+  findAll(COVER).forEach((cover) => reveal(cover, isOn));
+  say(isOn ? "All images are revealed." : "All images are blurred.");
 }
 
 document.addEventListener("focusin", ({ target }) => {

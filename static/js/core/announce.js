@@ -1,0 +1,23 @@
+// Say things in the live region, and show warnings beside the image.
+import { find } from "./dom.js";
+
+const WARNING_LASTS = 5000; // ms
+let warningTimer = 0;
+
+export function say(text) {
+  find("#live").textContent = text;
+}
+
+// What was not done, and why: said, and shown where the eyes are.
+export function warn(text) {
+  say(text);
+  const place = find("[data-feedback]");
+  if (!place) {
+    return;
+  }
+  place.textContent = text;
+  clearTimeout(warningTimer);
+  warningTimer = setTimeout(() => {
+    place.textContent = "";
+  }, WARNING_LASTS);
+}

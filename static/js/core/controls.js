@@ -1,0 +1,13 @@
+// Questions about controls and what is open.
+import { find } from "./dom.js";
+
+export const isShown = (element) => element.checkVisibility() && !element.matches(":disabled");
+
+export const isTyping = (element) =>
+  element.matches("textarea, select, [contenteditable], input:not([type=checkbox], [type=radio])");
+
+export const isSwapping = () => find("#panel.htmx-request, #panel .htmx-request:not(#claim)");
+
+export const findOpenChooser = () => find("#chooser[open]");
+
+export const areHotkeysOff = () => document.documentElement.dataset.hotkeys === "off";

@@ -1,0 +1,5 @@
+// Shorthands for finding elements.
+
+export const find = (selector, root = document) => root.querySelector(selector);
+
+export const findAll = (selector, root = document) => [...root.querySelectorAll(selector)];

@@ -1,0 +1,9 @@
+// "You, today" counts a verdict at once; the server's next answer replaces the numbers.
+import { find } from "../core/dom.js";
+
+export function countOwn(verdict, step) {
+  const count = verdict && find(`#rail-${verdict} .num`);
+  if (count && /^\d+$/.test(count.textContent)) {
+    count.textContent = Math.max(0, Number(count.textContent) + step);
+  }
+}

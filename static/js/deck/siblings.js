@@ -1,0 +1,29 @@
+// The filmstrip in panels that were made before one of its images was decided.
+import { find } from "../core/dom.js";
+import { listAhead } from "./panels_ahead.js";
+
+const OUTCOMES = {
+  approve: { status: "approved", name: "Approved", word: "OK" },
+  reject: { status: "rejected", name: "Rejected", word: "No" },
+  escalate: { status: "escalated", name: "Escalated", word: "Esc" },
+};
+const NO_OUTCOME = { status: "pending", name: "Awaiting a decision", word: "Due" };
+
+function findBadge(panel, review) {
+  const badge = panel?.querySelector(`.strip a[href^="/reviews/${review}/"] .badge`);
+  // In a second opinion nothing is told about the others, not even by this.
+  const isSecret = badge?.dataset.status === "hidden" || panel?.querySelector("[data-blind]");
+  return isSecret ? null : badge;
+}
+
+export function markSibling(review, verdict) {
+  const outcome = OUTCOMES[verdict] ?? NO_OUTCOME;
+  for (const panel of [...listAhead(), find("#panel")]) {
+    const badge = findBadge(panel, review);
+    if (badge) {
+      badge.dataset.status = outcome.status;
+      badge.firstElementChild.textContent = outcome.name;
+      badge.lastElementChild.textContent = outcome.word;
+    }
+  }
+}

@@ -1,0 +1,67 @@
+// Take the last verdict back: before it was sent, or on the server.
+import { say } from "../core/announce.js";
+import { find } from "../core/dom.js";
+import { setUndoEnds } from "../desk/undo_clock.js";
+import { bringBack, renewCounts } from "./advance.js";
+import { countOwn } from "./own_counts.js";
+import { parsePanels } from "./parse_panels.js";
+import { post } from "./post.js";
+import { markSibling } from "./siblings.js";
+import { deckElement, state } from "./state.js";
+import { drop, listUnsent } from "./unsent.js";
+import { updateBadge } from "./unsent_badge.js";
+
+const LOOKS_AGAIN_AFTER = 20; // ms
+
+function canDrop(item) {
+  const isOnItsWay = state.isSending && listUnsent().length === 1;
+  return item && !item.isSkip && item.panel && !isOnItsWay;
+}
+
+function undoUnsent(item) {
+  drop(item);
+  updateBadge();
+  bringBack(item.panel);
+  markSibling(item.review, "");
+  countOwn(item.verdict, -1);
+  say(`Taken back: nothing had been sent about image ${item.label}.`);
+}
+
+async function untilSent() {
+  while (state.isSending && !state.failures) {
+    await new Promise((done) => setTimeout(done, LOOKS_AGAIN_AFTER));
+  }
+}
+
+async function undoOnServer(url) {
+  const answer = await post(url, [
+    ["deck", 1],
+    ["queue", deckElement.dataset.queue],
+    ["review", find("#panel").dataset.review],
+  ]);
+  const [panel] = parsePanels(answer.text);
+  if (!panel) {
+    say("There is nothing of yours left to undo.");
+    return;
+  }
+  bringBack(panel);
+  markSibling(panel.dataset.review, "");
+  setUndoEnds(0);
+  renewCounts();
+  const reason = find("[role=alert]", panel)?.textContent.trim();
+  say(reason ?? `Taken back. Image ${panel.dataset.name} waits again, and you hold it.`);
+}
+
+export async function undo(url) {
+  const last = listUnsent().at(-1);
+  if (canDrop(last)) {
+    undoUnsent(last);
+    return;
+  }
+  await untilSent();
+  try {
+    await undoOnServer(url);
+  } catch {
+    say("No connection: nothing was taken back.");
+  }
+}

@@ -1,0 +1,32 @@
+// Escalate asks for a reason first: the note, which Enter then sends.
+import { warn } from "../core/announce.js";
+import { find } from "../core/dom.js";
+
+document.addEventListener(
+  "click",
+  (event) => {
+    const note = find("#note");
+    const isEscalation = event.target.closest("button, a")?.matches("[data-verdict=escalate]");
+    if (isEscalation && note && !note.value.trim()) {
+      event.preventDefault();
+      note.placeholder = "Why should a senior look? Enter escalates";
+      note.dataset.escalates = "";
+      note.focus();
+    }
+  },
+  true,
+);
+
+document.addEventListener("keydown", (event) => {
+  const note = event.target;
+  const isEnter = event.key === "Enter" && !event.shiftKey && !event.isComposing;
+  if (!isEnter || !note.matches?.("#note[data-escalates]")) {
+    return;
+  }
+  event.preventDefault();
+  if (note.value.trim()) {
+    find("[data-verdict=escalate]").click();
+  } else {
+    warn("Write why first: the senior moderator reads it. Esc leaves the note.");
+  }
+});

@@ -1,0 +1,80 @@
+// The cover of the image. The first reveal asks for the real pixels, once; after that covering is a
+// matter of style.
+import { find } from "../core/dom.js";
+
+const COVER = "[data-veil]"; // the button of an image that has been revealed
+const REVEAL = "[data-reveal]"; // the link of one that has not
+let isHeld = false; // Space is down
+let isRevealedByHold = false;
+let timer = 0;
+
+export function coverLater() {
+  clearTimeout(timer);
+  const stage = find("#stage[data-revealed]:not([data-veiled])");
+  const seconds = Number(stage?.dataset.veilAgain ?? 0);
+  if (!seconds) {
+    return;
+  }
+  timer = setTimeout(() => {
+    if (find(COVER) && !isHeld) {
+      setCover(true);
+    }
+  }, 1000 * seconds);
+}
+
+function setCover(isOn) {
+  find("#stage").toggleAttribute("data-veiled", isOn);
+  find("span", find(COVER)).textContent = isOn ? "Reveal" : "Blur";
+  coverLater();
+}
+
+function hold(isDown) {
+  if (!find("#stage") || isHeld === isDown) {
+    return;
+  }
+  isHeld = isDown;
+  if (find(COVER)) {
+    setCover(!isDown);
+  } else if (isDown && find(REVEAL)) {
+    isRevealedByHold = true;
+    find(REVEAL).click();
+  }
+}
+
+export function resetHold() {
+  isHeld = false;
+  isRevealedByHold = false;
+}
+
+// The space bar may have been let go before the picture came.
+export function coverIfLetGo() {
+  if (isRevealedByHold) {
+    isRevealedByHold = false;
+    setCover(!isHeld);
+  }
+}
+
+document.addEventListener(
+  "click",
+  (event) => {
+    if (event.target.closest("button, a")?.matches(COVER)) {
+      event.preventDefault();
+      setCover(!find("#stage").hasAttribute("data-veiled"));
+    }
+  },
+  true,
+);
+
+document.addEventListener("desk:key", (event) => {
+  const key = event.detail;
+  if (key.key === " " && find("#panel") && !key.target.closest("a, button, summary, input")) {
+    event.preventDefault();
+    hold(true);
+  }
+});
+
+document.addEventListener("keyup", ({ key }) => {
+  if (key === " ") {
+    hold(false);
+  }
+});

@@ -1,0 +1,12 @@
+// An image that cannot be loaded says so.
+
+document.addEventListener(
+  "error",
+  ({ target }) => {
+    if (target.matches?.(".stage .real")) {
+      target.hidden = true;
+      target.nextElementSibling.hidden = false;
+    }
+  },
+  true,
+);

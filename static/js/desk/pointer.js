@@ -1,0 +1,59 @@
+// A pointer on the picture moves it when enlarged; a swipe of a finger is a verdict.
+import { findOpenChooser } from "../core/controls.js";
+import { find } from "../core/dom.js";
+import { view } from "./canvas.js";
+import { zoomTo } from "./zoom.js";
+
+const SWIPE = 90; // pixels
+let grip = null;
+
+function getSwipe(x, y) {
+  if (Math.abs(x) < SWIPE || Math.abs(x) < 2 * Math.abs(y)) {
+    return "";
+  }
+  return x > 0 ? "approve" : "reject";
+}
+
+function follow(x, y) {
+  if (view.zoom > 1) {
+    zoomTo(view.zoom, grip.from.x + x, grip.from.y + y);
+  } else if (grip.isFinger) {
+    find("#stage").dataset.swipe = getSwipe(x, y);
+  }
+}
+
+// The categories are open already: a second swipe would send a rejection that names none.
+function isNamingNone(swipe) {
+  const chooser = findOpenChooser();
+  return swipe === "reject" && chooser && !find(":checked", chooser);
+}
+
+function letGo({ type }) {
+  const stage = find("#stage");
+  const swipe = grip?.isFinger && type === "pointerup" && stage?.dataset.swipe;
+  grip = null;
+  stage?.removeAttribute("data-swipe");
+  if (swipe && !isNamingNone(swipe)) {
+    find(`#panel [data-verdict="${swipe}"]`)?.click();
+  }
+}
+
+document.addEventListener("pointerdown", (event) => {
+  if (!event.button && event.target.closest(".stage .picture")) {
+    const isFinger = event.pointerType === "touch";
+    grip = { x: event.clientX, y: event.clientY, from: { ...view }, isFinger };
+  }
+});
+
+document.addEventListener(
+  "pointermove",
+  ({ clientX, clientY }) => {
+    if (grip) {
+      follow(clientX - grip.x, clientY - grip.y);
+    }
+  },
+  { passive: true },
+);
+
+document.addEventListener("pointerup", letGo);
+document.addEventListener("pointercancel", letGo);

@@ -1,0 +1,104 @@
+// Keys press real controls: those with [data-hotkey]. Nothing here knows what any of them does.
+import { areHotkeysOff, findOpenChooser, isShown, isSwapping, isTyping } from "../core/controls.js";
+import { find, findAll } from "../core/dom.js";
+
+const ARROWS = { ArrowRight: "j", ArrowLeft: "k" };
+const REJECT = '[data-hotkey="r"][data-verdict]';
+
+function countOpenDetails(element) {
+  let count = 0;
+  let details = element.parentElement?.closest("details[open]");
+  while (details) {
+    count++;
+    details = details.parentElement?.closest("details[open]");
+  }
+  return count;
+}
+
+// The innermost open <details> has the first claim to a key.
+function findControl(key) {
+  const controls = findAll(`[data-hotkey="${CSS.escape(key)}"]`).filter(isShown);
+  if (key === "r" && findOpenChooser()?.querySelector(":checked")) {
+    return find(REJECT);
+  }
+  if (/\d/.test(key) && find(".l1[open]")) {
+    return controls.find((element) => element.closest(".l1[open]"));
+  }
+  return controls.sort((one, other) => countOpenDetails(other) - countOpenDetails(one))[0];
+}
+
+// A digit keeps its name under Shift, whatever else the layout prints there; "?" and "+" are their
+// own keys.
+function getKeyName(event) {
+  if (event.shiftKey && /^Digit/.test(event.code)) {
+    return event.code.slice(5);
+  }
+  return ARROWS[event.key] ?? event.key.toLowerCase();
+}
+
+function isForSomethingElse(event) {
+  const hasModifier = event.ctrlKey || event.metaKey || event.altKey;
+  const isTaken = event.defaultPrevented || event.isComposing || find("dialog[open]");
+  return areHotkeysOff() || hasModifier || isTaken || isTyping(event.target);
+}
+
+// In the chooser a key is the whole rejection; with Shift it is one category of several.
+function pickCategory(checkbox, isOneOfSeveral) {
+  if (isOneOfSeveral || !checkbox.checked) {
+    checkbox.click();
+  }
+  if (!isOneOfSeveral) {
+    find(REJECT).click();
+  }
+}
+
+function press(control, isShifted) {
+  if (isTyping(control)) {
+    control.focus();
+  } else if (control.matches("[name=categories]")) {
+    pickCategory(control, isShifted);
+  } else {
+    control.click();
+  }
+  // The group that a key has opened is where Tab and the arrows go on.
+  if (control.matches("#chooser summary")) {
+    control.focus();
+  }
+}
+
+function offerToPage(event) {
+  return document.dispatchEvent(new CustomEvent("desk:key", { cancelable: true, detail: event }));
+}
+
+function leave(element) {
+  find(".menu[open]")?.removeAttribute("open");
+  const chooser = findOpenChooser();
+  if (isTyping(element)) {
+    element.blur();
+  } else if (chooser) {
+    chooser.open = false;
+    find("#subject")?.focus({ preventScroll: true });
+  }
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") {
+    leave(event.target);
+    return;
+  }
+  if (isForSomethingElse(event)) {
+    return;
+  }
+  if (event.repeat || isSwapping() || !offerToPage(event)) {
+    event.preventDefault();
+    return;
+  }
+  const key = getKeyName(event);
+  const control = key.length === 1 && findControl(key);
+  if (control) {
+    event.preventDefault();
+    press(control, event.shiftKey);
+  } else if (event.key.length === 1 && key.trim()) {
+    document.dispatchEvent(new CustomEvent("desk:unused-key", { detail: key }));
+  }
+});

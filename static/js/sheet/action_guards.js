@@ -1,0 +1,32 @@
+// Presses of a button that cannot act yet, and say why.
+import { say, warn } from "../core/announce.js";
+import { find } from "../core/dom.js";
+import { isSelected, listTiles } from "./tiles.js";
+
+function stop(event) {
+  event.preventDefault();
+  event.stopImmediatePropagation();
+}
+
+function explain(reason) {
+  const dialog = find("#why-not");
+  find("#why-not-text").textContent = reason;
+  dialog.showModal();
+  dialog.focus();
+  say(reason);
+}
+
+addEventListener(
+  "click",
+  (event) => {
+    const button = event.target.closest("button, a");
+    if (button?.ariaDisabled === "true") {
+      stop(event);
+      explain(button.dataset.why);
+    } else if (button?.matches("[data-bulk]") && !listTiles().some(isSelected)) {
+      stop(event);
+      warn("Nothing is selected. Space selects the image under the cursor.");
+    }
+  },
+  true,
+);

@@ -1,0 +1,56 @@
+// The cursor: one tile can be reached by Tab, keys move on from it. Kept over swaps by review.
+import { find } from "../core/dom.js";
+import { getMembers, isRevealed, listTiles } from "./tiles.js";
+
+let current = ""; // a review of the tile under the cursor
+let place = 0; // its number
+
+const findCurrent = () => listTiles().findIndex((tile) => getMembers(tile).includes(current));
+
+export const getCursorIndex = () => Math.max(0, findCurrent());
+
+export const getCursorTile = () => listTiles()[getCursorIndex()];
+
+export const getCursor = () => ({ current, place });
+
+export function setCursor(cursor) {
+  ({ current, place } = cursor);
+}
+
+export function describeTile(tile) {
+  find("#about")?.replaceChildren(find("template", tile).content.cloneNode(true));
+  const apart = find("button[data-apart]");
+  const peek = find("[data-peek]");
+  if (apart) {
+    apart.hidden = !tile.dataset.toggle;
+  }
+  if (peek) {
+    peek.firstChild.data = isRevealed(tile) ? "Blur " : "Reveal ";
+  }
+}
+
+export function goTo(index, { focus = true } = {}) {
+  const tiles = listTiles();
+  if (!tiles.length) {
+    return;
+  }
+  place = Math.min(Math.max(0, index), tiles.length - 1);
+  const tile = tiles[place];
+  tiles.forEach((other) => {
+    other.tabIndex = other === tile ? 0 : -1;
+  });
+  current = getMembers(tile)[0];
+  if (focus) {
+    tile.focus({ preventScroll: true });
+    tile.scrollIntoView({ block: "nearest" });
+  }
+  describeTile(tile);
+}
+
+// The tile under the cursor may be decided: go on where it was.
+export function moveOnIfGone() {
+  const tiles = listTiles();
+  if (tiles.length && findCurrent() < 0) {
+    current = getMembers(tiles[Math.min(place, tiles.length - 1)])[0];
+  }
+}

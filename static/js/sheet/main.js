@@ -1,0 +1,15 @@
+// Keyboard, mouse and touch for the contact sheet. Without it, every tile is a checkbox and every
+// action a button. The guards come first: they see a click before what acts on it.
+import "../core/category_twins.js";
+import "./action_guards.js";
+import "./actions.js";
+import "./chooser_focus.js";
+import "./keys.js";
+import "./clicks.js";
+import "./touch.js";
+import "./claim_clock.js";
+import "./leaving.js";
+import "./tiles_shown.js";
+import { openSheet } from "./opening.js";
+
+openSheet();

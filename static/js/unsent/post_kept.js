@@ -1,0 +1,32 @@
+// Send one kept decision from a page that shows no image.
+import { getCsrfToken, isWholePage } from "../core/csrf.js";
+
+const ANSWER_LIMIT = 10_000; // ms until a server that says nothing counts as none
+const FAILURES = {
+  lapsed: "Your session has ended: log in again.",
+  fault: "The server has a fault.",
+  TimeoutError: "The server does not answer.",
+};
+
+export const describeFailure = (error) =>
+  FAILURES[error.message] ?? FAILURES[error.name] ?? "No connection.";
+
+export async function postKept(item) {
+  const body = new URLSearchParams(item.body);
+  body.set("want", "0"); // nothing is claimed for a page that shows no image
+  const answer = await fetch(item.url, {
+    method: "POST",
+    body,
+    headers: { "X-CSRFToken": getCsrfToken() },
+    keepalive: true,
+    signal: AbortSignal.timeout(ANSWER_LIMIT),
+  });
+  const text = await answer.text();
+  if (answer.redirected || (answer.status === 403 && isWholePage(text))) {
+    throw new Error("lapsed");
+  }
+  if (answer.status >= 500) {
+    throw new Error("fault");
+  }
+  return { isOk: answer.ok, text };
+}

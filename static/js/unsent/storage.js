@@ -1,0 +1,31 @@
+// Decisions that the server has not taken yet, in localStorage: one entry for each, named by person
+// and decision.
+
+const PREFIX = "loupe.unsent.";
+
+export const getKey = (user, name) => `${PREFIX}${user}.${name}`;
+
+// The names are in the order of time.
+export function listKeys(user) {
+  return Object.keys(localStorage)
+    .filter((key) => key.startsWith(getKey(user, "")))
+    .sort();
+}
+
+export function countUnsentOfAll() {
+  try {
+    return Object.keys(localStorage).filter((key) => key.startsWith(PREFIX)).length;
+  } catch {
+    return 0;
+  }
+}
+
+export function read(key) {
+  try {
+    return JSON.parse(localStorage.getItem(key));
+  } catch {
+    return null;
+  }
+}
+
+export const remove = (key) => localStorage.removeItem(key);
