@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help run test check types format shell reset bench requirements
+.PHONY: help run test check check-static types format shell reset bench requirements
 
 help:
 	@echo "make run            start Loupe with a demo: web server and worker on 127.0.0.1:8000 (PORT=…, DATA_DIR=…)"
@@ -33,13 +33,14 @@ endef
 
 # Published clients for Node, used by tests. Without npm these tests are skipped.
 CLIENTS := tests/clients
-define install_clients
+# install_npm(folder): install the packages of its package.json when it has changed since.
+define install_npm
 	@command -v npm >/dev/null 2>&1 || exit 0; \
-	sum=$$($(PYTHON) -c 'import hashlib; print(hashlib.sha256(open("$(CLIENTS)/package.json", "rb").read()).hexdigest())'); \
-	stamp=$(CLIENTS)/node_modules/.package.json.sha256; \
+	sum=$$($(PYTHON) -c 'import hashlib; print(hashlib.sha256(open("$(1)/package.json", "rb").read()).hexdigest())'); \
+	stamp=$(1)/node_modules/.package.json.sha256; \
 	if [ "$$(cat $$stamp 2>/dev/null)" != "$$sum" ]; then \
-		echo "Installing the packages of $(CLIENTS)/package.json …"; \
-		npm install --prefix $(CLIENTS) --ignore-scripts --no-audit --no-fund --omit=dev --no-package-lock --silent \
+		echo "Installing the packages of $(1)/package.json …"; \
+		npm install --prefix $(1) --ignore-scripts --no-audit --no-fund --no-package-lock --silent \
 			&& echo $$sum > $$stamp || echo "npm could not install them."; \
 	fi
 endef
@@ -51,7 +52,7 @@ run:
 
 test:
 	$(call install,requirements-dev.txt)
-	$(call install_clients)
+	$(call install_npm,$(CLIENTS))
 	@$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
 
 check types: PRODUCTION = env DEBUG=0 SANDBOX=0 PUBLIC_URL=https://loupe.example ALLOWED_HOSTS=loupe.example \
@@ -60,9 +61,21 @@ check:
 	$(call install,requirements-dev.txt)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(call install_npm,.)
+	@$(MAKE) --no-print-directory check-static
 	@$(PRODUCTION) $(BIN)/mypy .
 	@$(PRODUCTION) $(BIN)/python manage.py makemigrations --check --dry-run
 	@$(PRODUCTION) $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+# JavaScript and CSS, with the linter and the formatter of package.json.
+STATIC := static/js static/css eslint.config.js
+check-static:
+	@if [ -x node_modules/.bin/eslint ] && [ -x node_modules/.bin/prettier ]; then \
+		echo "eslint static/js; prettier --check $(STATIC)"; \
+		node_modules/.bin/eslint static/js && node_modules/.bin/prettier --check --log-level warn $(STATIC); \
+	else \
+		echo "Skipped eslint and prettier: npm is missing, or could not install them."; \
+	fi
 
 types:
 	$(call install,requirements-dev.txt)
@@ -72,6 +85,9 @@ format:
 	$(call install,requirements-dev.txt)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(call install_npm,.)
+	@if [ -x node_modules/.bin/prettier ]; then node_modules/.bin/prettier --write --log-level warn $(STATIC); \
+	else echo "Skipped prettier: npm is missing, or could not install it."; fi
 
 shell:
 	$(call install,requirements.txt)
