@@ -74,7 +74,7 @@ class DecisionInline(ReadOnlyInline):
         return super().get_queryset(request).select_related("policy")
 
 
-class StandingFilter(admin.SimpleListFilter):
+class StatusFilter(admin.SimpleListFilter):
     title = "status"
     parameter_name = "status"
 
@@ -103,7 +103,7 @@ class ReviewAdmin(ReadOnlyAdmin):
         "decided_at",
         "desk",
     )
-    list_filter = (StandingFilter, "top_category", "policy", "created_at")
+    list_filter = (StatusFilter, "top_category", "policy", "created_at")
     search_fields = ("=uuid", "=asset__uuid", "=asset__sha256", "asset__request__prompt")
     list_select_related = ("asset", "claimed_by")
     ordering = ("-pk",)
@@ -347,10 +347,10 @@ class GuardedUserAdmin(UserAdmin[User]):
         ]
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return _may_touch(request.user, obj) and super().has_change_permission(request, obj)
+        return _may_edit(request.user, obj) and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return _may_touch(request.user, obj) and super().has_delete_permission(request, obj)
+        return _may_edit(request.user, obj) and super().has_delete_permission(request, obj)
 
     @method_decorator(sensitive_post_parameters())
     def user_change_password(
@@ -362,7 +362,7 @@ class GuardedUserAdmin(UserAdmin[User]):
         return super().user_change_password(request, id, form_url)
 
 
-def _may_touch(user: Any, person: Any) -> bool:
+def _may_edit(user: Any, person: Any) -> bool:
     return bool(user.is_superuser or person is None or not person.is_superuser)
 
 

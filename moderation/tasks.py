@@ -42,8 +42,8 @@ def classify(run: JobRun) -> None:
             classification.classify(classification=row)
 
 
-@job("ask", due=lambda: _remote_classifications().due())
-def ask(run: JobRun) -> None:
+@job("classify_remote", due=lambda: _remote_classifications().due())
+def classify_remote(run: JobRun) -> None:
     """Run due classifications of remote classifiers, in batches as large as each accepts."""
 
     def go_on() -> bool:
@@ -77,8 +77,8 @@ def deliver(run: JobRun) -> None:
     delivery.deliver(go_on=go_on)
 
 
-@job("learn", due=statistics.find_due)
-def learn(run: JobRun) -> None:
+@job("statistics", due=statistics.find_due)
+def count_decisions(run: JobRun) -> None:
     """Count new decisions into word stats and daily stats."""
 
     def go_on() -> bool:

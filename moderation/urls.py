@@ -5,7 +5,6 @@ from django.urls import include, path, re_path
 from moderation.api import nanogpt, scenario
 from moderation.api.novita import urls
 from moderation.api.openapi import document
-from moderation.services import exports
 from moderation.views import (
     batches,
     developers,
@@ -49,7 +48,7 @@ urlpatterns = [
     path("exposure/later/", wellbeing.postpone_break, name="exposure-later"),
     path("break/", wellbeing.take_break, name="rest"),
     path("preferences/avoided/", wellbeing.avoid_category, name="avoided"),
-    path("exports/decisions.csv", exports.decisions_csv, name="decisions-csv"),
+    path("exports/decisions.csv", record.decisions_csv, name="decisions-csv"),
     path("developers/", developers.developers, name="developers"),
     path(
         "developers/keys/<uuid:uuid>/webhook-secret/",

@@ -32,7 +32,7 @@ from django.views.decorators.csrf import csrf_exempt
 from generation.core.outages import RETRY_AFTER, find_outage
 from generation.models import ApiCall, ApiKey, ImagesOfDay, Scope
 
-log = logging.getLogger("loupe.gate")
+log = logging.getLogger("loupe.api")
 KEY_INVALID = "This API key is unknown, expired or revoked, or its owner's account is inactive."
 FAILED = "Loupe failed on this call. It has been logged."
 OUTAGE = "Loupe cannot reach its database or its queue. Send the call again in a few seconds."

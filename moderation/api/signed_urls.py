@@ -18,7 +18,7 @@ from generation.models import Asset
 from generation.views.assets import ASSET_HEADERS, CONTENT_TYPES
 from moderation.models import Review
 
-log = logging.getLogger("loupe.gateway")
+log = logging.getLogger("loupe.api")
 LIFETIME = 3600  # seconds, the same as Novita's
 # The URL is meant for the caller's own pages, so other sites may embed the image; the signature is
 # the access control.

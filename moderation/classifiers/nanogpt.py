@@ -120,7 +120,7 @@ class NanoGptVerdict:
         while waiting:
             images = waiting.pop(0)
             try:
-                outcomes, again = _call(provider, images)
+                outcomes, again = _classify_once(provider, images)
                 failures = 0
             except ServerFailedError as error:
                 failures += 1
@@ -141,7 +141,7 @@ class NanoGptVerdict:
                 yield outcomes
 
 
-def _call(provider: NanoGpt, images: list[_Sent]) -> tuple[Outcomes, list[_Sent]]:
+def _classify_once(provider: NanoGpt, images: list[_Sent]) -> tuple[Outcomes, list[_Sent]]:
     """Make one call; return the outcomes, and the images to send one by one instead.
 
     Raises ServerFailedError.
@@ -257,7 +257,7 @@ def _fit_into_call(asset: Asset, content: bytes) -> _Sent:
     if data_url_length(len(content), media_type) <= BYTES_MAX:
         return _Sent(asset=asset, content=content, media_type=media_type)
     with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as image:
-        opaque = _on_white(image)
+        opaque = _flatten_on_white(image)
     for side, quality in REDUCED_SIZES:
         opaque.thumbnail((side, side), Image.Resampling.LANCZOS)
         file = io.BytesIO()
@@ -276,7 +276,7 @@ def _fit_into_call(asset: Asset, content: bytes) -> _Sent:
     )
 
 
-def _on_white(image: Image.Image) -> Image.Image:
+def _flatten_on_white(image: Image.Image) -> Image.Image:
     if not image.has_transparency_data:
         return image.convert("RGB")
     layer = image.convert("RGBA")

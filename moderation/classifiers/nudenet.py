@@ -211,7 +211,7 @@ def detect(image: Image.Image) -> Detections:
     maxima = np.zeros(len(LABELS), dtype=np.float32)
     boxes: list[Floats] = []
     for size in looks:
-        output = _run(prepare(picture, size))
+        output = _run_model(prepare(picture, size))
         maxima = np.maximum(maxima, output[4:].max(axis=1))
         boxes.append(
             _find_candidates(output, scale=size / max(width, height), size=(width, height))
@@ -247,7 +247,7 @@ def prepare(picture: Image.Image, size: int) -> Floats:
     return square
 
 
-def _run(square: Floats) -> Floats:
+def _run_model(square: Floats) -> Floats:
     """Return the network's output [22, anchors].
 
     Raises ClassifierError for another shape or values outside 0..1.

@@ -74,19 +74,19 @@ class ScenarioLabels:
         except ProviderBusyError as busy:
             wait = timedelta(seconds=busy.retry_after or 0)
             raise ClassifierError(
-                str(busy), retry_after=self._pause(asset, at_least=wait)
+                str(busy), retry_after=self._next_delay(asset, at_least=wait)
             ) from None
         except ProviderError as error:
             raise ClassifierError(str(error)) from None
         if found.nsfw is not None:
             return found.nsfw
-        pause = self._pause(asset)
+        pause = self._next_delay(asset)
         message = "Scenario has not looked at this image" + (
             " yet." if pause else f" {_format_minutes(PATIENCE)} after it came."
         )
         raise ClassifierError(message, retry_after=pause)
 
-    def _pause(self, asset: Asset, *, at_least: timedelta = timedelta()) -> timedelta | None:
+    def _next_delay(self, asset: Asset, *, at_least: timedelta = timedelta()) -> timedelta | None:
         """Return the next delay, equal to the asset's age so far; None after PATIENCE."""
         age = timezone.now() - asset.created_at
         if age >= PATIENCE:

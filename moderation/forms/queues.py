@@ -39,11 +39,14 @@ class QueueFilterForm(forms.Form):
             "provider": [("", "Any"), *providers.list_labels().items()],
             "risk": [
                 ("", "Any"),
-                *((str(least), f"{least} or more") for least in _with(RISKS, filters.risk)),
+                *((str(least), f"{least} or more") for least in _include(RISKS, filters.risk)),
             ],
             "hours": [
                 ("", "Any time"),
-                *((str(h), f"{format_duration(h)} or longer") for h in _with(HOURS, filters.hours)),
+                *(
+                    (str(h), f"{format_duration(h)} or longer")
+                    for h in _include(HOURS, filters.hours)
+                ),
             ],
             "order": [
                 ("" if order == "risk" else order, name) for order, (name, _) in ORDERS.items()
@@ -57,7 +60,7 @@ class QueueFilterForm(forms.Form):
             field.choices = choices
 
 
-def _with(offered: Iterable[int], chosen: int) -> list[int]:
+def _include(offered: Iterable[int], chosen: int) -> list[int]:
     """Return the offered values, with the chosen one from the URL if it is another."""
     return sorted({*offered, *filter(None, (chosen,))})
 
@@ -77,7 +80,7 @@ class SavedQueueForm(forms.Form):
         return " ".join(str(self.cleaned_data["name"]).split())
 
     @classmethod
-    def suggesting(cls, queue: Queue) -> SavedQueueForm:
+    def for_queue(cls, queue: Queue) -> SavedQueueForm:
         return cls(initial={"name": queue.in_words[:NAME_MAX]})
 
     def add_problem(self, problem: Any) -> None:

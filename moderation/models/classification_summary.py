@@ -45,12 +45,12 @@ def serialize(runs: Iterable[Classification]) -> SerializedRuns:
             "classifier": run.classifier,
             "status": run.status,
             "flagged": run.flagged,
-            "score": _text(run.score),
+            "score": _format_number(run.score),
             "error": run.error,
             "covers": run.covers,
-            "details": _details(run),
+            "details": _read_details(run),
             "parts": [
-                [label.category, _text(label.confidence), label.box]
+                [label.category, _format_number(label.confidence), label.box]
                 for label in sorted(run.labels.all(), key=lambda label: label.pk)
             ],
         }
@@ -65,12 +65,12 @@ def deserialize(packed: SerializedRuns) -> list[RunSummary]:
             classifier=run["classifier"],
             status=run["status"],
             flagged=run["flagged"],
-            score=_number(run["score"]),
+            score=_parse_number(run["score"]),
             error=run["error"],
             covers=run["covers"],
             details=run["details"],
             parts=[
-                LabelSummary(category=category, confidence=_number(confidence), box=box)
+                LabelSummary(category=category, confidence=_parse_number(confidence), box=box)
                 for category, confidence, box in run["parts"]
             ],
         )
@@ -78,14 +78,14 @@ def deserialize(packed: SerializedRuns) -> list[RunSummary]:
     ]
 
 
-def _details(run: Classification) -> dict[str, Any]:
+def _read_details(run: Classification) -> dict[str, Any]:
     found = run.raw.get("details") if isinstance(run.raw, dict) else None
     return found if isinstance(found, dict) else {}
 
 
-def _text(number: Decimal | None) -> str | None:
+def _format_number(number: Decimal | None) -> str | None:
     return None if number is None else str(number)
 
 
-def _number(text: str | None) -> Decimal | None:
+def _parse_number(text: str | None) -> Decimal | None:
     return None if text is None else Decimal(text)

@@ -91,7 +91,7 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
         rows = self.filter(reversed_by__isnull=True).exclude(verdict=Verdict.REVERSE)
         return rows.filter(second_of__reversed_by__isnull=True)
 
-    def effective_for(self, review: Review) -> list[Decision]:
+    def list_effective(self, review: Review) -> list[Decision]:
         """Return one review's decisions in effect, oldest first."""
         return list(
             self.effective().filter(review=review).select_related("second_of").order_by("sequence")
@@ -104,7 +104,7 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
             "review__asset", "reviewer", "policy", "reversed_by", "second_of"
         )
 
-    def last_effective(self, review_ids: Iterable[int]) -> dict[int, Decision]:
+    def map_last_effective(self, review_ids: Iterable[int]) -> dict[int, Decision]:
         """Return the newest decision in effect of each review, by review id."""
         rows = self.filter(review__in=list(review_ids), reversed_by__isnull=True).exclude(
             verdict=Verdict.REVERSE
@@ -114,7 +114,7 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
             for row in rows.filter(second_of__reversed_by__isnull=True).order_by("sequence")
         }
 
-    def last_of(self, review: Review) -> Decision | None:
+    def find_newest(self, review: Review) -> Decision | None:
         return (
             self.filter(review=review).newest_first().select_related("reviewer", "policy").first()
         )
@@ -269,7 +269,7 @@ class Decision(models.Model):
             return True
         return self.reviewer_id == user.pk and timezone.now() - self.created_at <= UNDO_WINDOW
 
-    def digest(self) -> str:
+    def compute_hash(self) -> str:
         """Return the SHA-256 of the previous hash and this decision's fields as canonical JSON."""
         content = {
             "sequence": self.sequence,
@@ -299,7 +299,7 @@ class Decision(models.Model):
         ).hexdigest()
 
 
-def effective(decisions: Iterable[Decision]) -> list[Decision]:
+def keep_effective(decisions: Iterable[Decision]) -> list[Decision]:
     """Return the decisions in effect among one review's decisions.
 
     Applies the rule of ``DecisionQuerySet.effective`` to a list, such as the decisions up to a past
@@ -337,7 +337,7 @@ def verify_chain(decisions: Iterable[Decision]) -> list[str]:
             faults.append(f"Decision {expected} is missing: the next one is {decision.sequence}.")
         if decision.previous_hash != previous and decision.sequence == expected:
             faults.append(f"Decision {decision.sequence} does not follow from the one before it.")
-        if decision.digest() != decision.hash:
+        if decision.compute_hash() != decision.hash:
             faults.append(f"Decision {decision.sequence} was altered.")
         previous, expected = decision.hash, decision.sequence + 1
     return faults

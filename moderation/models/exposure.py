@@ -17,7 +17,7 @@ STEP = timedelta(minutes=5)
 WINDOW = timedelta(minutes=60)
 
 
-def current_step() -> datetime:
+def find_current_step() -> datetime:
     """Return the start of the current step of five minutes."""
     now = timezone.now()
     return now - (now - now.replace(hour=0, minute=0, second=0, microsecond=0)) % STEP
@@ -47,7 +47,7 @@ class Exposure(models.Model):
     @classmethod
     def add(cls, user_id: int, *, images: int, severe: int) -> None:
         """Count images that have left a person's screen."""
-        step = current_step()
+        step = find_current_step()
         counts = {"images": images, "severe": severe}
         if not _ADD.update(user=user_id, started_at=step, **counts):
             _, made = cls.objects.get_or_create(user_id=user_id, started_at=step, defaults=counts)
@@ -58,7 +58,7 @@ class Exposure(models.Model):
     def put_off(cls, user_id: int) -> None:
         """Suggest no break for the next 60 minutes."""
         cls.objects.update_or_create(
-            user_id=user_id, started_at=current_step(), defaults={"is_put_off": True}
+            user_id=user_id, started_at=find_current_step(), defaults={"is_put_off": True}
         )
 
 

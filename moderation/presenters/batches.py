@@ -59,7 +59,7 @@ def load_batch(*, user: User, uuid: UUID) -> Batch | None:
     decisions = list(Decision.objects.of_batch(uuid))
     if not decisions:
         return None
-    last = Decision.objects.last_effective(decision.review_id for decision in decisions)
+    last = Decision.objects.map_last_effective(decision.review_id for decision in decisions)
     return Batch(
         uuid=uuid,
         entries=[

@@ -12,7 +12,7 @@ from generation.core.db.functions import split_words
 from generation.core.db.prepared.query import PreparedQuery
 from generation.models import Asset, image_search
 from moderation.models import Decision, Review, WordStats, WordStatsProgress
-from moderation.models.decisions import effective
+from moderation.models.decisions import keep_effective
 from moderation.models.word_stats import extract_words, locate_words
 from moderation.presenters.visibility import ShownStatus, get_shown_status
 
@@ -89,7 +89,7 @@ def find_disagreement(decisions: Iterable[Decision], user: User) -> Disagreement
     ``decisions``: all decisions of one review, in any order.
     """
     in_order = sorted(decisions, key=lambda row: row.sequence)
-    differing = [row for row in effective(in_order) if row.disagrees]
+    differing = [row for row in keep_effective(in_order) if row.disagrees]
     if not differing:
         return None
     second = differing[-1]

@@ -109,7 +109,7 @@ def run_search(form: SearchForm, *, user: User) -> Page:
         return _search_by_hash(
             sha256, pdq, conditions, span, user=user, wide=given["wide"], terms=query.wanted
         )
-    found = plan.find(conditions, span=span, limit=LENGTH)
+    found = plan.find_matches(conditions, span=span, limit=LENGTH)
     results = _build_results(found.ids[:LENGTH], user, query.wanted)
     if found.ended_at is not None:
         return Page(
@@ -209,7 +209,7 @@ def _search_by_hash(
         likeness.distances.update(
             image_search.find_nearest(bytes.fromhex(pdq), within=within, limit=LOOK_ALIKES)
         )
-    ids = plan.narrow([pk for pk in likeness.ids if pk in span], conditions, limit=LOOK_ALIKES)
+    ids = plan.filter_ids([pk for pk in likeness.ids if pk in span], conditions, limit=LOOK_ALIKES)
     return Page(
         results=_build_results(ids, user, terms, likeness), is_by_hash=True, knows_looks=bool(pdq)
     )
@@ -265,7 +265,7 @@ def _load_reasons(reviews: Iterable[Review]) -> dict[int, str]:
     rejected = [review.pk for review in reviews if review.status == Review.Status.REJECTED]
     return {
         pk: decision.category_names
-        for pk, decision in Decision.objects.last_effective(rejected).items()
+        for pk, decision in Decision.objects.map_last_effective(rejected).items()
     }
 
 

@@ -35,7 +35,7 @@ class SearchMatches:
     looked_back_to: datetime | None = None  # arrival of that asset
 
 
-def find(asked: Sequence[Condition], *, span: Span, limit: int) -> SearchMatches:
+def find_matches(asked: Sequence[Condition], *, span: Span, limit: int) -> SearchMatches:
     """Return the newest assets in the span that match all conditions: up to ``limit`` + 1."""
     floor, arrived_at = _find_floor(span)
     if floor is not None or any(isinstance(condition, Named) for condition in asked):
@@ -44,7 +44,7 @@ def find(asked: Sequence[Condition], *, span: Span, limit: int) -> SearchMatches
             if ids is not None:
                 others = [other for other in asked if other is not condition]
                 return SearchMatches(
-                    narrow(
+                    filter_ids(
                         sorted((i for i in ids if i in span), reverse=True), others, limit=limit + 1
                     )
                 )
@@ -53,7 +53,7 @@ def find(asked: Sequence[Condition], *, span: Span, limit: int) -> SearchMatches
     return SearchMatches(found, floor, arrived_at) if len(found) <= limit else SearchMatches(found)
 
 
-def narrow(ids: Sequence[int], others: Sequence[Condition], *, limit: int) -> list[int]:
+def filter_ids(ids: Sequence[int], others: Sequence[Condition], *, limit: int) -> list[int]:
     """Return the first ids, in their order, that match all other conditions too."""
     if not others:
         return list(ids[:limit])

@@ -70,7 +70,7 @@ def record_decision(
         sequence=head.sequence + 1,
         previous_hash=head.hash,
     )
-    decision.hash = decision.digest()
+    decision.hash = decision.compute_hash()
     insert(decision)
     if decision.categories:
         NamedCategory.store(decision)

@@ -23,7 +23,7 @@ from moderation.policy_engine import Evidence, Outcome, Rules, Settlement, Thres
 from moderation.services import webhook_events
 from moderation.services.audit_log import record_decision
 
-log = logging.getLogger("loupe.intake")
+log = logging.getLogger("loupe.classification")
 Status = Classification.Status
 MAX_ATTEMPTS = 3
 RETRY_AFTER = timedelta(seconds=20)
@@ -52,7 +52,9 @@ def open_review(*, asset: Asset) -> Review:
         ]
     )
     remote = classifiers.remote()
-    for name in {"ask" if classifier.slug in remote else "classify" for classifier in wanted}:
+    for name in {
+        "classify_remote" if classifier.slug in remote else "classify" for classifier in wanted
+    }:
         jobs.wake(name)
     if not wanted:
         settle_review(review=review)

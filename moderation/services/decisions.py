@@ -247,11 +247,11 @@ def _decide(
         seconds=None if seconds is None else min(max(seconds, Decimal(0)), SECONDS_MAX),
         second_of=second_opinions.find_first(review) if is_second else None,
     )
-    _move(review, decision, user)
+    _apply_decision(review, decision, user)
     return decision
 
 
-def _move(review: Review, decision: Decision, user: User) -> None:
+def _apply_decision(review: Review, decision: Decision, user: User) -> None:
     """Change the review's status after a decision, and release the claim."""
     freed: dict[str, Any] = {"claimed_by": None, "claimed_until": None}
     if decision.second_of is not None:
@@ -305,7 +305,7 @@ def reverse(
     _require_distance(review, decision, user)
     if decision.reviewer_id != user.pk and not note.strip():
         raise InvalidDecisionError("Give a reason for reversing another person's decision.")
-    if decision.pk not in find_reversible(Decision.objects.effective_for(review)):
+    if decision.pk not in find_reversible(Decision.objects.list_effective(review)):
         raise ConflictError(SUPERSEDED)
     reversal = record_decision(
         review=review,
@@ -316,7 +316,7 @@ def reverse(
         reverses=decision,
         batch=batch,
     )
-    effective = Decision.objects.effective_for(review)
+    effective = Decision.objects.list_effective(review)
     second_opinions.restore(review=review, effective=effective, reversed_one=decision)
     review.claim_for(user)
     webhook_events.queue_events(review)
@@ -332,7 +332,7 @@ def _require_distance(review: Review, decision: Decision, user: User) -> None:
         raise NotPermittedError(OWN_REQUEST)
     if not review.is_disputed:
         return
-    opinions = Decision.objects.effective_for(review)
+    opinions = Decision.objects.list_effective(review)
     if decision not in opinions or user.pk not in {row.reviewer_id for row in opinions}:
         return
     if decision.reviewer_id != user.pk:
@@ -421,7 +421,7 @@ def check_categories(verdict: Verdict, slugs: Sequence[str]) -> list[str]:
 
 
 def _explain_conflict(review: Review, user: User) -> str:
-    last = None if review.wants_opinion_of(user) else Decision.objects.last_of(review)
+    last = None if review.wants_opinion_of(user) else Decision.objects.find_newest(review)
     if last is not None and review.status in {Status.APPROVED, Status.REJECTED, Status.ESCALATED}:
         details = f" ({last.category_names})" if last.categories else ""
         return (

@@ -11,15 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple
 
-from django.contrib.auth.decorators import permission_required
 from django.core.exceptions import NON_FIELD_ERRORS
 from django.db import connections
 from django.db.models import Case, F, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Coalesce
 from django.forms import Form
-from django.http import HttpRequest, HttpResponseBadRequest, StreamingHttpResponse
-from django.utils import timezone
-from django.views.decorators.http import require_GET
 
 from moderation import taxonomy
 from moderation.models import Decision, NamedCategory, PolicyActivation
@@ -237,26 +233,3 @@ def _format_csv(rows: Iterable[Sequence[Any]]) -> str:
     text = io.StringIO()
     csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\r\n").writerows(rows)
     return text.getvalue()
-
-
-@require_GET
-@permission_required("moderation.export_decision", raise_exception=True)
-def decisions_csv(request: HttpRequest) -> StreamingHttpResponse | HttpResponseBadRequest:
-    """Return the filtered record as CSV.
-
-    An unknown filter or value is an error: ignoring it would export more than intended.
-    """
-    from moderation.forms.decisions import DecisionFilterForm
-
-    form = DecisionFilterForm(request.GET)
-    if not form.is_valid():
-        return HttpResponseBadRequest(
-            describe_errors(form), content_type="text/plain; charset=utf-8"
-        )
-    response = StreamingHttpResponse(
-        (piece.text.encode() for piece in iter_csv(filter_decisions(form.cleaned_data))),
-        content_type="text/csv; charset=utf-8",
-    )
-    name = f"loupe-decisions-{timezone.now():%Y%m%d-%H%M%S}.csv"
-    response["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response

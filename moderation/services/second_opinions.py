@@ -35,7 +35,7 @@ def is_drawn(decision: Decision) -> bool:
 
 def find_first(review: Review) -> Decision:
     """Return the decision that a second opinion on this review refers to."""
-    return [row for row in Decision.objects.effective_for(review) if row.second_of_id is None][-1]
+    return [row for row in Decision.objects.list_effective(review) if row.second_of_id is None][-1]
 
 
 def list_settlers(review: Review) -> list[str]:
@@ -43,7 +43,7 @@ def list_settlers(review: Review) -> list[str]:
 
     Excluded are the authors of both opinions and the person who requested the image.
     """
-    parties = [row.reviewer_id for row in Decision.objects.effective_for(review)]
+    parties = [row.reviewer_id for row in Decision.objects.list_effective(review)]
     if not settings.DECIDE_OWN_REQUESTS:
         parties.append(review.requested_by_id)
     seniors = User.objects.with_perm(

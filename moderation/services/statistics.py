@@ -18,7 +18,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from moderation.models import ChainHead, Decision, Review, WordStats, WordStatsProgress
-from moderation.models.decisions import effective, status_after
+from moderation.models.decisions import keep_effective, status_after
 from moderation.models.word_stats import extract_words
 from moderation.services import daily_stats
 
@@ -84,8 +84,8 @@ def _compute_moves(batch: Sequence[Decision], *, before: int) -> dict[int, Move]
         of_review[row.review_id].append(row)
     moves = {}
     for primary_key, decisions in of_review.items():
-        old = status_after(effective(row for row in decisions if row.sequence <= before))
-        new = status_after(effective(decisions))
+        old = status_after(keep_effective(row for row in decisions if row.sequence <= before))
+        new = status_after(keep_effective(decisions))
         moves[primary_key] = (
             (new in Review.DECIDED) - (old in Review.DECIDED),
             (new == Review.Status.REJECTED) - (old == Review.Status.REJECTED),

@@ -85,7 +85,7 @@ def _render_page(
         "skipped": rows.filter(pk__in=skipped).count() if skipped else 0,
         "filters": QueueFilterForm(queue.filters),
         "may_share": queues.may_share(request.user),
-        "saving": SavedQueueForm.suggesting(queue),
+        "saving": SavedQueueForm.for_queue(queue),
         **extra,
     }
     return respond(

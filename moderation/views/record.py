@@ -7,8 +7,9 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseBadRequest, StreamingHttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from generation.core.db import keyset
@@ -18,7 +19,7 @@ from moderation.models import Decision, Review
 from moderation.presenters.panel import build_history
 from moderation.presenters.partials import render_hidden_fields
 from moderation.services import decisions
-from moderation.services.exports import filter_decisions
+from moderation.services.exports import describe_errors, filter_decisions, iter_csv
 from moderation.views.access import DeskRequest, find_queue_for, get_decision_for, get_review_for
 from moderation.views.panels import build_exit_url, go_to_review, is_deck, redirect_to, render_error
 
@@ -93,3 +94,24 @@ def decision_list(request: DeskRequest) -> HttpResponse:
         "older": page[-1].decision.sequence if has_older else None,
     }
     return render(request, "moderation/decision_list.html", context)
+
+
+@require_GET
+@permission_required("moderation.export_decision", raise_exception=True)
+def decisions_csv(request: DeskRequest) -> StreamingHttpResponse | HttpResponseBadRequest:
+    """Return the filtered record as CSV.
+
+    An unknown filter or value is an error: ignoring it would export more than intended.
+    """
+    form = DecisionFilterForm(request.GET)
+    if not form.is_valid():
+        return HttpResponseBadRequest(
+            describe_errors(form), content_type="text/plain; charset=utf-8"
+        )
+    response = StreamingHttpResponse(
+        (piece.text.encode() for piece in iter_csv(filter_decisions(form.cleaned_data))),
+        content_type="text/csv; charset=utf-8",
+    )
+    name = f"loupe-decisions-{timezone.now():%Y%m%d-%H%M%S}.csv"
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response

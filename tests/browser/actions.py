@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
 from moderation.models import Decision, Exposure, Review
-from moderation.models.exposure import current_step
+from moderation.models.exposure import find_current_step
 
 PageOf = Callable[..., Page]
 PATIENCE = 15_000  # ms that a loaded machine may need
@@ -66,4 +66,4 @@ def verdicts() -> list[tuple[str, str]]:
 
 def have_seen_much(user: User) -> None:
     """So much in the last minutes that a break is suggested."""
-    Exposure.objects.create(user=user, started_at=current_step(), images=200)
+    Exposure.objects.create(user=user, started_at=find_current_step(), images=200)

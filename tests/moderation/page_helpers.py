@@ -72,7 +72,7 @@ def record_as_before(review: Review, user: User, **fields: Any) -> Decision:
         previous_hash=head.hash,
         **fields,
     )
-    row.hash = row.digest()
+    row.hash = row.compute_hash()
     row.save(force_insert=True)
     ChainHead.objects.update(sequence=row.sequence, hash=row.hash)
     return row

@@ -91,7 +91,7 @@ def test_a_link_whose_hash_was_recomputed_still_breaks_the_next(
         decided(make_review, moderator)
     first, second = Decision.objects.order_by("sequence")
     first.note = "forged"
-    first.hash = first.digest()
+    first.hash = first.compute_hash()
 
     assert verify_chain([first, second]) == [
         f"Decision {second.sequence} does not follow from the one before it."

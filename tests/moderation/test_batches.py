@@ -34,7 +34,7 @@ def the_record_explains_every_status() -> bool:
     altered.
     """
     explained = all(
-        review.status == status_after(Decision.objects.effective_for(review))
+        review.status == status_after(Decision.objects.list_effective(review))
         for review in Review.objects.all()
     )
     return explained and verify_chain(Decision.objects.order_by("sequence")) == []

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from generation.models import Source
 from moderation.models import DailyStats, Decision, Review, Verdict, WordStats, WordStatsProgress
-from moderation.models.decisions import effective, status_after, verify_chain
+from moderation.models.decisions import keep_effective, status_after, verify_chain
 from moderation.services import decisions, statistics
 from tests.moderation.page_helpers import Make
 
@@ -62,12 +62,12 @@ def take(step: Step, review: Review, cast: dict[str, User]) -> None:
 
 def check(review: Review) -> None:
     review.refresh_from_db()
-    stands = Decision.objects.effective_for(review)
+    stands = Decision.objects.list_effective(review)
     everything = list(review.decisions.select_related("second_of").order_by("sequence"))
     seconds = [row for row in stands if row.second_of_id is not None]
     firsts = [row for row in stands if row.second_of_id is None]
 
-    assert effective(everything) == stands
+    assert keep_effective(everything) == stands
     assert review.status == status_after(stands)
     assert review.decided_by_id == (firsts[-1].reviewer_id if review.is_decided else None)
     assert (review.decided_at is not None) == review.is_decided

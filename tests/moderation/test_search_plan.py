@@ -96,17 +96,17 @@ def test_a_rare_condition_finds_what_lies_beyond_the_window(
     }
 
     for condition, review in rare.items():
-        assert plan.find([condition], span=ALL, limit=9) == plan.SearchMatches(ids(review)), (
-            condition
-        )
+        assert plan.find_matches([condition], span=ALL, limit=9) == plan.SearchMatches(
+            ids(review)
+        ), condition
     for slug in ("alcohol", "alcohol.use"):
-        assert plan.find([Columns(found=slug)], span=ALL, limit=9) == plan.SearchMatches(
+        assert plan.find_matches([Columns(found=slug)], span=ALL, limit=9) == plan.SearchMatches(
             ids(oldest)
         ), slug
     for values in ({"status": "escalated"}, {"status": "escalated", "source": "txt2img"}):
-        assert plan.find([Columns(values)], span=ALL, limit=9) == plan.SearchMatches(ids(oldest)), (
-            values
-        )
+        assert plan.find_matches([Columns(values)], span=ALL, limit=9) == plan.SearchMatches(
+            ids(oldest)
+        ), values
 
 
 def test_a_common_condition_is_walked_to_the_end_of_the_window(
@@ -119,10 +119,10 @@ def test_a_common_condition_is_walked_to_the_end_of_the_window(
         Model(("alder",)),
         Columns({"status": "pending"}),
     ):
-        assert plan.find([condition], span=ALL, limit=2) == plan.SearchMatches(ids(*newest[:3])), (
-            condition
-        )
-        ended = plan.find([condition], span=ALL, limit=9)
+        assert plan.find_matches([condition], span=ALL, limit=2) == plan.SearchMatches(
+            ids(*newest[:3])
+        ), condition
+        ended = plan.find_matches([condition], span=ALL, limit=9)
         assert ended == plan.SearchMatches(
             ids(*newest[:5]), newest[4].asset_id, newest[4].created_at
         ), condition
@@ -131,13 +131,13 @@ def test_a_common_condition_is_walked_to_the_end_of_the_window(
 def test_a_rare_condition_is_narrowed_by_common_ones(reviews: list[Review], small: None) -> None:
     dawn = Words(parse("dawn").terms)
 
-    assert plan.find([Columns({"status": "pending"}), dawn], span=ALL, limit=9).ids == ids(
+    assert plan.find_matches([Columns({"status": "pending"}), dawn], span=ALL, limit=9).ids == ids(
         reviews[0]
     )
-    assert plan.find(
+    assert plan.find_matches(
         [Columns({"status": "approved"}), dawn], span=ALL, limit=9
     ) == plan.SearchMatches([])
-    assert plan.find(
+    assert plan.find_matches(
         [dawn, Model(("alder",)), Words(parse("-dawn").terms)], span=ALL, limit=9
     ) == plan.SearchMatches([])
 
@@ -193,8 +193,8 @@ def test_narrowing_goes_through_its_ids_piece_by_piece(
     monkeypatch.setattr(plan, "FIRST_PIECE", 2)
     newest = ids(*reversed(reviews))
 
-    assert plan.narrow(newest, [Words(parse("dawn").terms)], limit=3) == ids(reviews[0])
-    assert plan.narrow(newest, [Words(parse("night").terms)], limit=3) == newest[:3]
+    assert plan.filter_ids(newest, [Words(parse("dawn").terms)], limit=3) == ids(reviews[0])
+    assert plan.filter_ids(newest, [Words(parse("night").terms)], limit=3) == newest[:3]
 
 
 def test_names_of_models_are_read_from_one_to_the_next(reviews: list[Review]) -> None:

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from moderation import taxonomy
 from moderation.models import Exposure, Preferences, Review
-from moderation.models.exposure import current_step
+from moderation.models.exposure import find_current_step
 from tests.moderation.page_helpers import HTMX, As, Make, decide, held, page_of, start
 
 PREFERENCES, AVOIDED = "/preferences/", "/preferences/avoided/"
@@ -28,7 +28,7 @@ PREFERENCES, AVOIDED = "/preferences/", "/preferences/avoided/"
 def saw(user: User, images: int, *, severe: int = 0, hours_ago: int = 0) -> None:
     Exposure.objects.create(
         user=user,
-        started_at=current_step() - timedelta(hours=hours_ago),
+        started_at=find_current_step() - timedelta(hours=hours_ago),
         images=images,
         severe=severe,
     )
@@ -273,7 +273,7 @@ def test_the_page_today_and_the_part_say_what_was_seen(
     saw(moderator, 12, severe=3)
     saw(other_moderator, 77, severe=70)
     Exposure.objects.create(
-        user=moderator, started_at=current_step() - timedelta(days=1), images=500
+        user=moderator, started_at=find_current_step() - timedelta(days=1), images=500
     )
     client = client_of(moderator)
 
@@ -356,7 +356,7 @@ def test_what_was_counted_by_hours_is_not_forgotten_early(moderator: User) -> No
         "started_at", "images", "severe", "is_put_off"
     )
     assert list(rows) == [
-        (current_step(), 3, 1, False),
+        (find_current_step(), 3, 1, False),
         (hour - timedelta(minutes=5), 5, 0, True),
         (hour - timedelta(hours=30), 7, 0, False),
     ]

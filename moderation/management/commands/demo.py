@@ -33,13 +33,13 @@ class Command(BaseCommand):
                 " is on."
             )
         password = settings.DEMO_PASSWORD or secrets.token_urlsafe(9)
-        made = self._people(password)
-        self._policy()
-        requests = self._batch()
-        self._report(made, password, requests)
+        made = self._create_people(password)
+        self._activate_policy()
+        requests = self._create_requests()
+        self._print_report(made, password, requests)
 
     @transaction.atomic
-    def _people(self, password: str) -> list[demo.Person]:
+    def _create_people(self, password: str) -> list[demo.Person]:
         """Create missing accounts; with DEMO_PASSWORD set, reset all passwords to it."""
         made = []
         for person in demo.PEOPLE:
@@ -55,7 +55,7 @@ class Command(BaseCommand):
                 made.append(person)
         return made
 
-    def _policy(self) -> None:
+    def _activate_policy(self) -> None:
         if Policy.objects.filter(name=demo.POLICY_NAME).exists():
             return
         policy = policies.create_version(
@@ -67,7 +67,7 @@ class Command(BaseCommand):
         )
         policies.activate(policy=policy, user=None)
 
-    def _batch(self) -> int:
+    def _create_requests(self) -> int:
         """Create the requests. Real providers are never used, because they bill them."""
         sandboxes = [slug for slug in providers.list_labels() if slug.endswith("-sandbox")]
         if not sandboxes:
@@ -81,7 +81,7 @@ class Command(BaseCommand):
                 create_request(
                     user=author,
                     provider=sandboxes[0],
-                    fields=self._fields(number, prompt),
+                    fields=self._build_fields(number, prompt),
                     form_token=uuid.uuid5(NAMESPACE, str(number)),
                 )
             except StorageUnavailableError as error:
@@ -91,7 +91,7 @@ class Command(BaseCommand):
                 return number - 1
         return len(demo.BATCH)
 
-    def _fields(self, number: int, prompt: demo.Prompt) -> dict[str, Any]:
+    def _build_fields(self, number: int, prompt: demo.Prompt) -> dict[str, Any]:
         width, height = prompt.size
         return {
             "model_name": demo.choose_model(number),
@@ -109,7 +109,7 @@ class Command(BaseCommand):
             "nsfw_detection_level": prompt.level or 0,
         }
 
-    def _report(self, made: list[demo.Person], password: str, requests: int) -> None:
+    def _print_report(self, made: list[demo.Person], password: str, requests: int) -> None:
         self.stdout.write(f"Demo: {requests} requests, policy “{demo.POLICY_NAME}” in force.")
         if not made:
             self.stdout.write(

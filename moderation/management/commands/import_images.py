@@ -43,8 +43,8 @@ class Command(BaseCommand):
         missing = [str(path) for path in paths if not path.exists()]
         if missing:
             raise CommandError(f"There is no {', '.join(missing)}.")
-        owner = self._owner(user)
-        files = list(dict.fromkeys(file for path in paths for file in self._files(path)))
+        owner = self._find_owner(user)
+        files = list(dict.fromkeys(file for path in paths for file in self._iter_files(path)))
         if not files:
             raise CommandError(f"No file ending in {', '.join(sorted(SUFFIXES))} was found there.")
         refused: list[tuple[Path, str]] = []
@@ -53,7 +53,7 @@ class Command(BaseCommand):
             try:
                 outcome, reason = self._import(file, owner)
             except (StorageUnavailableError, imaging.DecoderUnavailableError) as error:
-                self._summary(counts, refused, left_out=self._left_out(paths))
+                self._print_summary(counts, refused, left_out=self._count_other_files(paths))
                 left = len(files) - number + 1
                 raise CommandError(
                     f"Stopped at {file}, with {left} files left. {error} {AGAIN}"
@@ -61,10 +61,10 @@ class Command(BaseCommand):
             counts[outcome] += 1
             if outcome == "refused":
                 refused.append((file, reason))
-            self._progress(number, len(files), counts)
-        self._summary(counts, refused, left_out=self._left_out(paths))
+            self._print_progress(number, len(files), counts)
+        self._print_summary(counts, refused, left_out=self._count_other_files(paths))
 
-    def _owner(self, name: str | None) -> int | None:
+    def _find_owner(self, name: str | None) -> int | None:
         if name is None:
             return None
         try:
@@ -72,7 +72,7 @@ class Command(BaseCommand):
         except User.DoesNotExist:
             raise CommandError(f"There is no user called {name}.") from None
 
-    def _files(self, path: Path) -> Iterator[Path]:
+    def _iter_files(self, path: Path) -> Iterator[Path]:
         """Yield a file itself, or all images below a folder in a stable order."""
         if path.is_file():
             yield path
@@ -83,7 +83,7 @@ class Command(BaseCommand):
             if file.suffix.lower() in SUFFIXES and file.is_file()
         )
 
-    def _left_out(self, paths: list[Path]) -> int:
+    def _count_other_files(self, paths: list[Path]) -> int:
         """Count files in the folders that have no image suffix."""
         inside = (
             file for path in paths if path.is_dir() for file in path.rglob("*") if file.is_file()
@@ -109,7 +109,7 @@ class Command(BaseCommand):
             return "refused", str(unreadable)
         return "stored", ""
 
-    def _progress(self, number: int, total: int, counts: Counter[str]) -> None:
+    def _print_progress(self, number: int, total: int, counts: Counter[str]) -> None:
         """Redraw one line on a terminal; print a line now and then to a log."""
         is_terminal = sys.stderr.isatty()
         if not is_terminal and number % 50 and number != total:
@@ -121,7 +121,7 @@ class Command(BaseCommand):
             ending="" if is_terminal and number < total else "\n",
         )
 
-    def _summary(
+    def _print_summary(
         self, counts: Counter[str], refused: list[tuple[Path, str]], *, left_out: int
     ) -> None:
         self.stdout.write(

@@ -82,7 +82,7 @@ def test_real_weights_give_eighteen_scores_and_are_deterministic() -> None:
 @pytest.mark.usefixtures("_model")
 def test_real_net_takes_both_looks() -> None:
     for size in (320, 640):
-        raw = nudenet._run(nudenet.prepare(picture(700, 200), size))
+        raw = nudenet._run_model(nudenet.prepare(picture(700, 200), size))
         assert raw.shape == (22, 2100 * (size // 320) ** 2)
     assert nudenet.detect(picture(900, 200)).looks == (320, 640)
 

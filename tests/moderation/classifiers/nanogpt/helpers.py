@@ -35,7 +35,7 @@ def store(
 
 
 def run() -> None:
-    moderation.tasks.ask()
+    moderation.tasks.classify_remote()
 
 
 def let_time_pass() -> None:
