@@ -1,4 +1,4 @@
-"""Who sits where, for more than one file."""
+"""Fixtures for tests of moderation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def three(make_review: Make) -> list[Review]:
 
 @pytest.fixture
 def browser(client_of: As, three: list[Review], moderator: User) -> Client:
-    """A moderator in front of a sheet of three."""
+    """Return the client of a moderator who has claimed a contact sheet of three images."""
     client = client_of(moderator)
     claim(client)
     return client

@@ -1,5 +1,6 @@
-"""What people do on a contact sheet, as requests of the test client: only what its pages hold is
-ever sent.
+"""Actions on a contact sheet as requests of the test client.
+
+The requests send only values that the pages contain.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ UUID = r"[0-9a-f]{8}-[0-9a-f-]{27}"
 
 
 def named(text: str, name: str) -> list[str]:
-    """Values of the page's controls of this name."""
+    """Return the values of all form controls with this name."""
     return re.findall(rf'name="{name}" value="({UUID})"', text)
 
 
@@ -38,7 +39,7 @@ def preview(
     slug: str = "waiting",
     **data: Any,
 ) -> Any:
-    """Mark these tiles on the sheet as it is now, and press a verdict."""
+    """Select these tiles on the current sheet and press a verdict."""
     shown = named(sheet(client, f"/queues/{slug}/sheet/"), "shown")
     data = {
         "verdict": verdict,
@@ -52,9 +53,9 @@ def preview(
 def confirm(
     client: Client, previewed: Any, *, slug: str = "waiting", htmx: bool = False, **data: Any
 ) -> Any:
-    """Press the button of the preview."""
+    """Confirm the preview."""
     text = previewed.content.decode()
-    said = {
+    fields = {
         "step": "confirm",
         "verdict": re.findall(r'name="verdict" value="(\w+)"', text.split('id="confirm"')[1])[0],
         "review": named(text, "review"),
@@ -63,7 +64,7 @@ def confirm(
         "categories": re.findall(r'type="hidden" name="categories" value="([\w.-]+)"', text),
     }
     headers = HTMX if htmx else {}
-    return client.post(f"/queues/{slug}/sheet/decisions/", {**said, **data}, headers=headers)
+    return client.post(f"/queues/{slug}/sheet/decisions/", {**fields, **data}, headers=headers)
 
 
 def decide(

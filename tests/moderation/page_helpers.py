@@ -1,4 +1,4 @@
-"""What people do at the desk, as requests of the test client."""
+"""Actions at the desk as requests of the test client, and helpers that prepare reviews."""
 
 from __future__ import annotations
 
@@ -40,9 +40,7 @@ def held(make_review: Make, user: User) -> Review:
 def label(
     review: Review, category: str, confidence: int | None = 85, *, classifier: str = "scripted"
 ) -> None:
-    """As intake does when a classifier has found something, for a review that a test has made
-    itself.
-    """
+    """Add a label to a review, as the classification service does for a finding."""
     runs = Classification.objects
     run, _ = runs.get_or_create(
         asset=review.asset, classifier=classifier, version="1", defaults={"status": "done"}
@@ -53,14 +51,14 @@ def label(
 
 
 def keep_said(review: Review) -> None:
-    """As intake does when the last classifier has ended, for rows that a test has made itself."""
+    """Store the classification summary, as the classification service does after the last run."""
     Review.objects.filter(pk=review.pk).update(
         classification_summary=serialize(Classification.objects.for_asset(review.asset_id))
     )
 
 
 def record_as_before(review: Review, user: User, **fields: Any) -> Decision:
-    """Append an approval as it was recorded before a decision noted which policy was in force."""
+    """Append an approval without a policy in force, as older versions recorded it."""
     head = ChainHead.objects.get()
     row = Decision(
         review=review,

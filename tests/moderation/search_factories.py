@@ -1,4 +1,4 @@
-"""What tests of the search have in common."""
+"""Helpers for tests of the search."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from moderation.search import sample
 
 @pytest.fixture(autouse=True)
 def _nothing_kept() -> Iterator[None]:
-    """Names and samples are kept for minutes; each test has its own images."""
+    """Clear the caches of names and samples, because each test has its own images."""
     cache.clear()
     sample.clear_sample()
     yield
@@ -31,7 +31,7 @@ def look(client: Client, q: str = "", /, **fields: Any) -> Any:
 
 
 def found(response: Any) -> list[str]:
-    """Short ids of the results, in order."""
+    """Return the short IDs of the results, in order."""
     assert response.status_code == 200, response.content.decode()
     return re.findall(r'<span class="num">([0-9a-f]{8})</span> <time', response.content.decode())
 
@@ -41,6 +41,6 @@ def short(*reviews: Review) -> list[str]:
 
 
 def text_of(response: Any) -> str:
-    """The page as somebody reads it."""
+    """Return the visible text of the page."""
     words = re.sub(r"<[^>]+>", " ", response.content.decode())
     return " ".join(html.unescape(words).split())

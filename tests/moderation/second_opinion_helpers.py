@@ -1,4 +1,4 @@
-"""Props for tests of second opinions: two people and what each of them decides."""
+"""Helpers for tests of second opinions."""
 
 from __future__ import annotations
 

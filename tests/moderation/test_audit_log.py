@@ -1,4 +1,4 @@
-"""The record: append-only, chained, and the truth that a review's status only mirrors."""
+"""The record: append-only, hash-chained, and the source of every review's status."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.moderation.page_helpers import record_as_before
 Make = Callable[..., Any]
 
 
-def decided(
+def decide_new_review(
     make_review: Make, user: User, verdict: Verdict = Verdict.APPROVE, **fields: Any
 ) -> Decision:
     review = make_review()
@@ -37,10 +37,10 @@ def decided(
         "TRUNCATE moderation_decision CASCADE",
     ],
 )
-def test_the_database_itself_refuses_to_alter_decisions(
+def test_sql_changes_of_decisions_raise_database_error(
     make_review: Make, moderator: User, statement: str
 ) -> None:
-    decided(make_review, moderator, Verdict.REJECT, categories=["violence.weapons"])
+    decide_new_review(make_review, moderator, Verdict.REJECT, categories=["violence.weapons"])
 
     with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement)
@@ -48,8 +48,8 @@ def test_the_database_itself_refuses_to_alter_decisions(
     assert Decision.objects.get().verdict == Verdict.REJECT
 
 
-def test_neither_the_orm_nor_bulk_methods_get_past_it(make_review: Make, moderator: User) -> None:
-    decision = decided(make_review, moderator)
+def test_orm_changes_of_decisions_raise_database_error(make_review: Make, moderator: User) -> None:
+    decision = decide_new_review(make_review, moderator)
 
     for act in (
         lambda: Decision.objects.filter(pk=decision.pk).update(note="forged"),
@@ -60,11 +60,11 @@ def test_neither_the_orm_nor_bulk_methods_get_past_it(make_review: Make, moderat
             act()
 
 
-def test_the_chain_verifies_and_every_alteration_is_found(
+def test_chain_verification_reports_altered_and_missing_decisions(
     make_review: Make, moderator: User
 ) -> None:
     for verdict in (Verdict.APPROVE, Verdict.ESCALATE, Verdict.APPROVE):
-        decided(make_review, moderator, verdict)
+        decide_new_review(make_review, moderator, verdict)
     chain = list(Decision.objects.order_by("sequence"))
     assert verify_chain(chain) == []
 
@@ -84,11 +84,11 @@ def test_the_chain_verifies_and_every_alteration_is_found(
     ]
 
 
-def test_a_link_whose_hash_was_recomputed_still_breaks_the_next(
+def test_decision_with_recomputed_hash_breaks_the_next_link(
     make_review: Make, moderator: User
 ) -> None:
     for _ in range(2):
-        decided(make_review, moderator)
+        decide_new_review(make_review, moderator)
     first, second = Decision.objects.order_by("sequence")
     first.note = "forged"
     first.hash = first.compute_hash()
@@ -98,17 +98,17 @@ def test_a_link_whose_hash_was_recomputed_still_breaks_the_next(
     ]
 
 
-def test_replaying_the_decisions_gives_the_status_of_every_review(
+def test_replayed_decisions_give_status_of_every_review(
     make_review: Make, moderator: User, senior: User
 ) -> None:
-    rejected = decided(make_review, moderator, Verdict.REJECT, categories=["gambling"])
+    rejected = decide_new_review(make_review, moderator, Verdict.REJECT, categories=["gambling"])
     decisions.reverse(decision=rejected, user=moderator)
-    escalated = decided(make_review, moderator, Verdict.ESCALATE, note="not sure").review
+    escalated = decide_new_review(make_review, moderator, Verdict.ESCALATE, note="not sure").review
     decisions.claim(review=escalated, user=senior)
     decisions.decide(review=escalated, user=senior, verdict=Verdict.APPROVE)
-    decided(make_review, senior)
+    decide_new_review(make_review, senior)
     make_review()
-    taken_back = decided(make_review, moderator, Verdict.ESCALATE).review
+    taken_back = decide_new_review(make_review, moderator, Verdict.ESCALATE).review
     decisions.claim(review=taken_back, user=senior)
     by_senior = decisions.decide(review=taken_back, user=senior, verdict=Verdict.APPROVE)
     decisions.reverse(decision=by_senior, user=senior)
@@ -117,7 +117,7 @@ def test_replaying_the_decisions_gives_the_status_of_every_review(
     for review in Review.objects.all():
         states = ["pending"]
         for decision in review.decisions.order_by("sequence"):
-            # A reversal leads back to where the decision it names was made.
+            # A reversal restores the status from before the reversed decision.
             states = (
                 states[:-1]
                 if decision.verdict == Verdict.REVERSE
@@ -127,11 +127,11 @@ def test_replaying_the_decisions_gives_the_status_of_every_review(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_record_stays_whole_and_append_only_when_its_table_is_copied(
+def test_record_stays_valid_and_append_only_after_table_copy(
     make_review: Make, moderator: User
 ) -> None:
-    """Which is how SQLite takes a column's uniqueness away."""
-    # Rows from before the columns that going back takes away.
+    """SQLite copies the table to remove the unique constraint of a column."""
+    # Rows without values in the columns that the backward migration removes.
     made = [record_as_before(make_review(), moderator) for _ in range(3)]
 
     for names in (["0011"], []):
@@ -145,11 +145,11 @@ def test_a_record_stays_whole_and_append_only_when_its_table_is_copied(
     ):
         with pytest.raises(DatabaseError):
             change()
-    assert decided(make_review, moderator).sequence == 4
+    assert decide_new_review(make_review, moderator).sequence == 4
 
 
 @pytest.mark.django_db(transaction=True)
-def test_nothing_is_recorded_but_together_with_what_becomes_of_its_image(make_review: Make) -> None:
+def test_decision_outside_a_transaction_raises_error(make_review: Make) -> None:
     policy, review = Policy.objects.active(), make_review()
 
     with pytest.raises(transaction.TransactionManagementError):
@@ -158,7 +158,7 @@ def test_nothing_is_recorded_but_together_with_what_becomes_of_its_image(make_re
     assert not Decision.objects.exists()
 
 
-def test_a_policys_decision_is_recorded_like_a_persons(make_review: Make) -> None:
+def test_decision_of_policy_is_recorded_in_the_chain(make_review: Make) -> None:
     policy = Policy.objects.active()
 
     decision = record_decision(

@@ -1,6 +1,4 @@
-"""Decisions made in one go: previewed, made by the same verb as single ones, and taken back as
-one.
-"""
+"""Batches of decisions on the contact sheet: preview, confirmation and conflicts."""
 
 from __future__ import annotations
 
@@ -29,10 +27,8 @@ def statuses(reviews: list[Review]) -> list[str]:
     return [Review.objects.get(pk=review.pk).status for review in reviews]
 
 
-def the_record_explains_every_status() -> bool:
-    """Replay: what stands of its record is where each review is; and nothing in the record was
-    altered.
-    """
+def is_record_consistent() -> bool:
+    """Return whether the chain is valid and replayed decisions give every review's status."""
     explained = all(
         review.status == status_after(Decision.objects.list_effective(review))
         for review in Review.objects.all()
@@ -43,9 +39,7 @@ def the_record_explains_every_status() -> bool:
 # --- Preview ---
 
 
-def test_nothing_is_decided_before_it_was_shown_with_its_count(
-    browser: Client, three: list[Review]
-) -> None:
+def test_preview_shows_count_and_decides_nothing(browser: Client, three: list[Review]) -> None:
     response = preview(browser, three[:2], "reject", categories=["violence.weapons"])
 
     text = response.content.decode()
@@ -65,7 +59,7 @@ def test_nothing_is_decided_before_it_was_shown_with_its_count(
         ("escalate", {"note": "Is this one person?"}, "escalated"),
     ],
 )
-def test_what_was_shown_is_decided_and_nothing_else(
+def test_confirmation_decides_only_previewed_images(
     browser: Client,
     three: list[Review],
     moderator: User,
@@ -98,10 +92,10 @@ def test_what_was_shown_is_decided_and_nothing_else(
         text = sheet(browser, response["Location"])
     assert "Undo all 2" in text
     assert named(text, "tile") == [str(three[2].uuid)]
-    assert the_record_explains_every_status()
+    assert is_record_consistent()
 
 
-def test_approving_the_rest_leaves_out_what_is_selected(
+def test_approving_the_rest_leaves_out_selected_images(
     browser: Client, three: list[Review]
 ) -> None:
     shown = [str(one.uuid) for one in three]
@@ -112,10 +106,10 @@ def test_approving_the_rest_leaves_out_what_is_selected(
     assert statuses(three) == ["pending", "approved", "approved"]
 
 
-def test_what_was_not_on_the_sheet_is_never_approved(
+def test_image_claimed_after_display_is_not_approved(
     browser: Client, three: list[Review], make_review: Make, moderator: User
 ) -> None:
-    """Claimed since in another window, so nobody has seen it on this sheet."""
+    """The image was claimed in another window, so it was not shown on this sheet."""
     late = held(make_review, moderator)
     shown = [str(one.uuid) for one in three]
 
@@ -128,7 +122,7 @@ def test_what_was_not_on_the_sheet_is_never_approved(
     assert alone.status_code == 422
 
 
-def test_what_one_holds_of_another_queue_is_not_decided_on_this_sheet(
+def test_claimed_image_outside_filters_is_not_decided(
     browser: Client, three: list[Review], make_review: Make, client_of: As, moderator: User
 ) -> None:
     label(three[0], "alcohol.use")
@@ -153,7 +147,7 @@ def test_what_one_holds_of_another_queue_is_not_decided_on_this_sheet(
     ],
 )
 @pytest.mark.parametrize("htmx", [False, True])
-def test_what_is_missing_is_said_and_nothing_is_lost(
+def test_invalid_batch_returns_422_and_keeps_selection(
     browser: Client, three: list[Review], data: dict[str, Any], sentence: str, htmx: bool
 ) -> None:
     shown = [str(one.uuid) for one in three]
@@ -169,7 +163,7 @@ def test_what_is_missing_is_said_and_nothing_is_lost(
         assert len(re.findall(r'name="tile"[^>]* checked', text)) == len(sent["tile"])
 
 
-def test_an_escalation_of_many_needs_a_reason_and_keeps_the_preview(
+def test_batch_escalation_without_reason_returns_422_and_keeps_preview(
     browser: Client, three: list[Review]
 ) -> None:
     previewed = preview(browser, three[:2], "escalate")
@@ -185,9 +179,7 @@ def test_an_escalation_of_many_needs_a_reason_and_keeps_the_preview(
     assert statuses(three) == ["escalated", "escalated", "pending"]
 
 
-def test_going_back_keeps_what_was_selected_and_chosen(
-    browser: Client, three: list[Review]
-) -> None:
+def test_going_back_keeps_selection_and_categories(browser: Client, three: list[Review]) -> None:
     previewed = preview(browser, three[:2], "reject", categories=["gambling"])
 
     back = confirm(browser, previewed, step="back")
@@ -198,7 +190,7 @@ def test_going_back_keeps_what_was_selected_and_chosen(
     assert Decision.objects.count() == 0
 
 
-def test_escalated_images_are_not_offered_for_escalation(
+def test_escalating_escalated_images_returns_409(
     client_of: As, make_review: Make, senior: User
 ) -> None:
     review = held(make_review, senior)
@@ -216,7 +208,7 @@ def test_escalated_images_are_not_offered_for_escalation(
 # --- What changes between preview and confirmation ---
 
 
-def test_what_changed_meanwhile_is_left_out_and_named(
+def test_images_changed_after_preview_are_left_out_and_named(
     browser: Client, three: list[Review], client_of: As, other_moderator: User
 ) -> None:
     previewed = preview(browser, three)
@@ -240,7 +232,7 @@ def test_what_changed_meanwhile_is_left_out_and_named(
     assert Decision.objects.count() == 2
 
 
-def test_when_nothing_is_left_it_is_a_conflict(browser: Client, three: list[Review]) -> None:
+def test_batch_without_remaining_images_returns_409(browser: Client, three: list[Review]) -> None:
     previewed = preview(browser, three[:1])
     Review.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
 
@@ -256,7 +248,9 @@ def test_when_nothing_is_left_it_is_a_conflict(browser: Client, three: list[Revi
     assert f"you no longer hold them: {three[0].asset.short_id}" in again.content.decode()
 
 
-def test_sent_twice_it_is_done_once(browser: Client, three: list[Review], moderator: User) -> None:
+def test_repeated_confirmation_decides_once(
+    browser: Client, three: list[Review], moderator: User
+) -> None:
     previewed = preview(browser, three)
 
     first, second = confirm(browser, previewed), confirm(browser, previewed)
@@ -266,7 +260,7 @@ def test_sent_twice_it_is_done_once(browser: Client, three: list[Review], modera
     assert Exposure.objects.get(user=moderator).images == 3
 
 
-def test_a_batchs_name_belongs_to_who_used_it(
+def test_batch_id_of_another_person_returns_422(
     browser: Client, three: list[Review], client_of: As, other_moderator: User, make_review: Make
 ) -> None:
     previewed = preview(browser, three)
@@ -281,9 +275,7 @@ def test_a_batchs_name_belongs_to_who_used_it(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_one_confirmation_sent_by_two_threads_decides_once(
-    make_review: Make, moderator: User
-) -> None:
+def test_concurrent_identical_confirmations_decide_once(make_review: Make, moderator: User) -> None:
     reviews, name, outcomes, faults = (
         [held(make_review, moderator) for _ in range(6)],
         uuid4(),
@@ -314,10 +306,10 @@ def test_one_confirmation_sent_by_two_threads_decides_once(
     assert faults == []
     assert [len(outcome.done) for outcome in outcomes] == [6, 6]
     assert Decision.objects.count() == 6
-    assert the_record_explains_every_status()
+    assert is_record_consistent()
 
 
-def test_limits(
+def test_batch_above_limit_returns_422_and_decides_nothing(
     browser: Client, three: list[Review], moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     previewed = preview(browser, three)
@@ -330,12 +322,12 @@ def test_limits(
     assert Decision.objects.count() == 0
 
 
-def test_those_without_the_right_decide_nothing(make_review: Make, auditor: User) -> None:
+def test_batch_without_permission_raises_error(make_review: Make, auditor: User) -> None:
     with pytest.raises(decisions.NotPermittedError):
         batches.decide_many(reviews=[make_review()], user=auditor, verdict=Verdict.APPROVE)
 
 
-def test_second_opinions_are_given_on_a_sheet_too(
+def test_second_opinions_can_be_given_on_a_contact_sheet(
     client_of: As, make_review: Make, moderator: User, other_moderator: User, settings: Any
 ) -> None:
     settings.SECOND_OPINION_PERCENT = 100
@@ -348,4 +340,4 @@ def test_second_opinions_are_given_on_a_sheet_too(
     decide(client, reviews, "reject", slug="second-opinion", categories=["gambling"])
 
     assert statuses(reviews) == ["escalated", "escalated"]
-    assert the_record_explains_every_status()
+    assert is_record_consistent()

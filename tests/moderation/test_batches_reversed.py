@@ -1,4 +1,4 @@
-"""Decisions made in one go, and the way back."""
+"""Reversal of batches of decisions."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from moderation.models.reviews import UNDO_WINDOW
 from moderation.services import decisions
 from tests.moderation.contact_sheet_helpers import decide, named, sheet
 from tests.moderation.page_helpers import HTMX, As, Make
-from tests.moderation.test_batches import ADDRESS, statuses, the_record_explains_every_status
+from tests.moderation.test_batches import ADDRESS, is_record_consistent, statuses
 
 
-def batch_of(review: Review) -> Any:
+def get_batch_id(review: Review) -> Any:
     return Decision.objects.filter(review=review).latest("sequence").batch
 
 
 @pytest.mark.parametrize("htmx", [False, True])
-def test_a_batch_is_taken_back_as_one(
+def test_batch_is_reversed_as_a_whole(
     browser: Client, three: list[Review], moderator: User, htmx: bool
 ) -> None:
     decide(browser, three, "reject", categories=["gambling"])
-    batch = batch_of(three[0])
+    batch = get_batch_id(three[0])
 
     response = browser.post(
         f"/batches/{batch}/reversal/",
@@ -45,12 +45,14 @@ def test_a_batch_is_taken_back_as_one(
     assert len(named(text, "tile")) == 3
     assert "They are open again, and you hold them." in text
     assert "Undo all" not in text
-    assert the_record_explains_every_status()
+    assert is_record_consistent()
 
 
-def test_what_was_decided_anew_stays(browser: Client, three: list[Review], senior: User) -> None:
+def test_batch_reversal_leaves_out_images_decided_again(
+    browser: Client, three: list[Review], senior: User
+) -> None:
     decide(browser, three)
-    batch = batch_of(three[0])
+    batch = get_batch_id(three[0])
     first = Decision.objects.get(review=three[0])
     decisions.reverse(decision=first, user=senior, note="wrong one")
     decisions.decide(review=three[0], user=senior, verdict=Verdict.REJECT, categories=["gambling"])
@@ -67,17 +69,15 @@ def test_what_was_decided_anew_stays(browser: Client, three: list[Review], senio
     assert (
         f"1 left out. {three[0].asset.short_id}: This decision has been reversed already." in text
     )
-    assert the_record_explains_every_status()
+    assert is_record_consistent()
 
 
-def test_a_decision_that_another_one_followed_is_left_out(
+def test_batch_reversal_leaves_out_decisions_with_a_later_decision(
     browser: Client, three: list[Review], senior: User
 ) -> None:
-    """Escalated in a batch, decided by a senior since: the escalation is not the last word on it
-    any more.
-    """
+    """A senior has decided after the escalation, so it is no longer the last decision."""
     decide(browser, three[:2], "escalate", note="A toy?")
-    batch = batch_of(three[0])
+    batch = get_batch_id(three[0])
     decisions.claim(review=three[0], user=senior)
     decisions.decide(review=three[0], user=senior, verdict=Verdict.APPROVE)
 
@@ -92,7 +92,7 @@ def test_a_decision_that_another_one_followed_is_left_out(
     )
 
 
-def test_after_the_undo_window_a_senior_takes_it_back_with_a_reason(
+def test_after_undo_window_only_a_senior_reverses_batch_with_reason(
     browser: Client,
     three: list[Review],
     client_of: As,
@@ -101,7 +101,7 @@ def test_after_the_undo_window_a_senior_takes_it_back_with_a_reason(
     monkeypatch: Any,
 ) -> None:
     decide(browser, three)
-    address = f"/batches/{batch_of(three[0])}/"
+    address = f"/batches/{get_batch_id(three[0])}/"
     assert "Undo all 3" in browser.get(address).content.decode()
     monkeypatch.setattr("moderation.models.decisions.UNDO_WINDOW", -UNDO_WINDOW)
 
@@ -124,14 +124,14 @@ def test_after_the_undo_window_a_senior_takes_it_back_with_a_reason(
     assert Decision.objects.count() == 6
 
 
-def test_a_reversal_on_the_sheet_that_comes_too_late_is_refused_there(
+def test_batch_reversal_on_sheet_after_undo_window_returns_403(
     browser: Client, three: list[Review], monkeypatch: Any
 ) -> None:
     decide(browser, three[:1])
     monkeypatch.setattr("moderation.models.decisions.UNDO_WINDOW", -UNDO_WINDOW)
 
     response = browser.post(
-        f"/batches/{batch_of(three[0])}/reversal/", {"queue": "waiting"}, headers=HTMX
+        f"/batches/{get_batch_id(three[0])}/reversal/", {"queue": "waiting"}, headers=HTMX
     )
 
     assert response.status_code == 403
@@ -139,11 +139,11 @@ def test_a_reversal_on_the_sheet_that_comes_too_late_is_refused_there(
     assert len(named(response.content.decode(), "tile")) == 2
 
 
-def test_who_may_see_a_batch(
+def test_batch_page_needs_view_permission(
     client: Client, browser: Client, three: list[Review], client_of: As, auditor: User, db: None
 ) -> None:
     decide(browser, three)
-    address = f"/batches/{batch_of(three[0])}/"
+    address = f"/batches/{get_batch_id(three[0])}/"
     nobody = client_of(User.objects.create_user("nobody", password="x"))
 
     assert client.get(address).status_code == 302
@@ -159,7 +159,7 @@ def test_who_may_see_a_batch(
     assert statuses(three) == ["approved"] * 3
 
 
-def test_the_record_leads_to_the_batch(
+def test_record_links_to_batch_page_without_thumbnails(
     browser: Client,
     three: list[Review],
     make_review: Make,
@@ -167,7 +167,7 @@ def test_the_record_leads_to_the_batch(
     django_assert_max_num_queries: Any,
 ) -> None:
     decide(browser, three)
-    batch = batch_of(three[0])
+    batch = get_batch_id(three[0])
 
     text = browser.get("/decisions/").content.decode()
     with django_assert_max_num_queries(9):

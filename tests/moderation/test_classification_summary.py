@@ -1,6 +1,4 @@
-"""What the classifiers said is kept with the review, and reads the same as from their own
-tables.
-"""
+"""The classification summary of a review, compared with the tables of the classifiers."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ from moderation.models.classification_summary import RunSummary, deserialize, se
 from moderation.services import classification
 from tests.moderation.page_helpers import As, page_of
 
-SEEN = Assessment(
+FINDINGS = Assessment(
     findings=(
         Finding(
             category="violence.weapons",
@@ -40,14 +38,14 @@ SEEN = Assessment(
     covers={"violence": Coverage.FULL, "drugs-tobacco": Coverage.PARTIAL},
     raw={"details": {"drugs-tobacco": ["tobacco", "pipe"]}},
 )
-SCORED = Assessment(flagged=True, score=Decimal("63.50"), covers={"explicit": Coverage.FULL})
+SCORE_ONLY = Assessment(flagged=True, score=Decimal("63.50"), covers={"explicit": Coverage.FULL})
 
 
 @pytest.fixture
 def asset(
     make_asset: Callable[..., Asset], make_request: Callable[..., Any], settings: Any
 ) -> Asset:
-    """Three classifiers are to look at it."""
+    """Create an asset that three classifiers must classify."""
     settings.CLASSIFIERS = ["sandbox", "local", "novita"]
     request = make_request(provider="novita-sandbox", enable_nsfw_detection=True)
     found = make_asset(
@@ -61,43 +59,43 @@ def asset(
     return found
 
 
-def answer(asset: Asset) -> Review:
-    """One finds something, the next only scores it, a third cannot judge it."""
+def store_all_results(asset: Asset) -> Review:
+    """Store the results: one with findings, one with only a score, one failed."""
     first, *others = asset.classifications.order_by("pk")
-    classification.store_result(first, SEEN, duration_ms=1)
+    classification.store_result(first, FINDINGS, duration_ms=1)
     for run in others[:-1]:
-        classification.store_result(run, SCORED, duration_ms=1)
+        classification.store_result(run, SCORE_ONLY, duration_ms=1)
     classification.handle_error(others[-1], ClassifierError("It was asleep."))
     return Review.objects.get(asset=asset)
 
 
-def labels_on(client: Client, review: Review) -> str:
-    """The part of the screen that says what classifiers said, and what is drawn over the image."""
+def fetch_labels(client: Client, review: Review) -> str:
+    """Return the section "Labels" of the review page and the boxes drawn over the image."""
     text = unescape(client.get(page_of(review)).content.decode())
     found = re.search(r'<h2 class="label">Labels</h2>(.*?)</section>', text, re.S)
     assert found
     return found[1] + "".join(re.findall(r"<rect.*?</text>", text))
 
 
-def test_nothing_is_kept_while_one_of_them_still_looks(
+def test_summary_is_not_stored_before_last_classification(
     client_of: As, asset: Asset, moderator: User
 ) -> None:
-    classification.store_result(asset.classifications.order_by("pk")[0], SEEN, duration_ms=1)
+    classification.store_result(asset.classifications.order_by("pk")[0], FINDINGS, duration_ms=1)
 
     review = Review.objects.get(asset=asset)
 
     assert (review.status, review.classification_summary) == (Review.Status.CLASSIFYING, None)
-    told = labels_on(client_of(moderator), review)
+    told = fetch_labels(client_of(moderator), review)
     assert "Weapons" in told
     assert 'data-status="classifying">Running<' in told
 
 
-def test_what_is_kept_tells_what_the_tables_tell(
+def test_summary_and_tables_show_the_same_labels(
     client_of: As, asset: Asset, moderator: User
 ) -> None:
-    review, client = answer(asset), client_of(moderator)
+    review, client = store_all_results(asset), client_of(moderator)
     assert review.status == Review.Status.PENDING
-    kept = labels_on(client, review)
+    kept = fetch_labels(client, review)
     for word in (
         "Weapons",
         "×2",
@@ -109,18 +107,19 @@ def test_what_is_kept_tells_what_the_tables_tell(
     ):
         assert word in kept
 
-    Review.objects.filter(pk=review.pk).update(
-        classification_summary=None
-    )  # as in reviews that are older than the column
+    # Reviews older than the column have no summary.
+    Review.objects.filter(pk=review.pk).update(classification_summary=None)
 
-    assert labels_on(client, review) == kept
+    assert fetch_labels(client, review) == kept
 
 
-def test_what_is_kept_needs_no_other_table(client_of: As, asset: Asset, moderator: User) -> None:
-    review, client = answer(asset), client_of(moderator)
+def test_summary_needs_no_query_of_other_tables(
+    client_of: As, asset: Asset, moderator: User
+) -> None:
+    review, client = store_all_results(asset), client_of(moderator)
 
     with CaptureQueriesContext(connection) as seen:
-        assert "Weapons" in labels_on(client, review)
+        assert "Weapons" in fetch_labels(client, review)
 
     tables = " ".join(query["sql"] for query in seen.captured_queries)
     assert "moderation_review" in tables
@@ -128,8 +127,8 @@ def test_what_is_kept_needs_no_other_table(client_of: As, asset: Asset, moderato
     assert "moderation_label" not in tables
 
 
-def test_it_comes_back_as_it_went_in(asset: Asset) -> None:
-    review = answer(asset)
+def test_deserialized_summary_equals_stored_results(asset: Asset) -> None:
+    review = store_all_results(asset)
 
     runs = deserialize(review.classification_summary)
 

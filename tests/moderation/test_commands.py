@@ -25,14 +25,14 @@ from tests.conftest import PASSWORD, _migration, picture
 Make = Callable[..., Any]
 
 
-def run(*args: str, **options: Any) -> str:
+def run_command(*args: str, **options: Any) -> str:
     out = io.StringIO()
     call_command(*args, stdout=out, stderr=io.StringIO(), **options)
     return out.getvalue()
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def image_folder(tmp_path: Path) -> Path:
     (tmp_path / "deep" / "er").mkdir(parents=True)
     for number, (name, kind) in enumerate(
         [("a.png", "PNG"), ("deep/b.JPG", "JPEG"), ("deep/er/c.webp", "WEBP")]
@@ -45,12 +45,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_folder_is_imported_with_a_summary_of_what_was_refused(
-    db: None, folder: Path, settings: Any
+def test_import_images_stores_valid_images_and_lists_refused_files(
+    db: None, image_folder: Path, settings: Any
 ) -> None:
     settings.CLASSIFIERS = []
 
-    summary = run("import_images", str(folder))
+    summary = run_command("import_images", str(image_folder))
 
     assert summary.startswith(
         "3 images stored and on their way to the classifiers, 1 known already, 2 refused."
@@ -65,33 +65,32 @@ def test_a_folder_is_imported_with_a_summary_of_what_was_refused(
     assert all(review.status == Review.Status.PENDING for review in Review.objects.all())
 
 
-def test_importing_again_stores_nothing_twice(db: None, folder: Path) -> None:
-    run("import_images", str(folder))
+def test_repeated_import_stores_nothing(db: None, image_folder: Path) -> None:
+    run_command("import_images", str(image_folder))
 
-    assert run("import_images", str(folder)).startswith(
+    assert run_command("import_images", str(image_folder)).startswith(
         "0 images stored and on their way to the classifiers, 4 known"
     )
     assert Asset.objects.count() == 3
 
 
-def test_import_says_what_is_wrong_with_its_arguments(db: None, tmp_path: Path) -> None:
+def test_import_images_names_invalid_arguments(db: None, tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="There is no"):
-        run("import_images", str(tmp_path / "missing"))
+        run_command("import_images", str(tmp_path / "missing"))
     with pytest.raises(CommandError, match=r"No file ending in"):
-        run("import_images", str(tmp_path))
+        run_command("import_images", str(tmp_path))
     (tmp_path / "a.png").write_bytes(picture())
     with pytest.raises(CommandError, match="no user called nobody"):
-        run("import_images", str(tmp_path), user="nobody")
+        run_command("import_images", str(tmp_path), user="nobody")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_imported_images_end_in_a_state_with_a_reason(folder: Path, settings: Any) -> None:
-    if (
-        importlib.util.find_spec("nudenet") is None
-    ):  # importing it would show in tests that it is never imported
+def test_imported_images_are_pending_with_a_reason(image_folder: Path, settings: Any) -> None:
+    # find_spec does not import the package: another test checks that it is never imported.
+    if importlib.util.find_spec("nudenet") is None:
         pytest.skip("the extra `local` is not installed")
     settings.CLASSIFIERS = ["local", "novita", "sandbox"]
-    run("import_images", str(folder))
+    run_command("import_images", str(image_folder))
 
     moderation.tasks.classify()
 
@@ -101,19 +100,19 @@ def test_imported_images_end_in_a_state_with_a_reason(folder: Path, settings: An
         assert "nobody could look for" in review.reason
 
 
-def test_the_demo_is_refused_without_debug(db: None, settings: Any) -> None:
+def test_demo_without_debug_raises_error_and_creates_nothing(db: None, settings: Any) -> None:
     settings.DEBUG = False
     with pytest.raises(CommandError, match="DEBUG"):
-        run("demo")
+        run_command("demo")
     assert not User.objects.exists()
 
 
-def test_the_demo_can_be_run_again_without_doubling_anything(db: None, settings: Any) -> None:
+def test_repeated_demo_creates_nothing_twice(db: None, settings: Any) -> None:
     settings.DEBUG, settings.DEMO_PASSWORD = True, PASSWORD
-    first = run("demo")
+    first = run_command("demo")
     requests, users = GenerationRequest.objects.count(), User.objects.count()
 
-    run("demo")
+    run_command("demo")
 
     assert PASSWORD in first
     assert (requests, users) == (40, 6)
@@ -125,37 +124,39 @@ def test_the_demo_can_be_run_again_without_doubling_anything(db: None, settings:
     assert senior.check_password(PASSWORD)
     assert senior.has_perm("moderation.decide_escalated_review")
     assert not User.objects.get(username="moderator").is_staff
-    # Who asked for the batch decides none of it.
+    # The requester of the demo images cannot decide them.
     (asked,) = User.objects.filter(pk__in=GenerationRequest.objects.values("requested_by"))
     assert not asked.has_perm("moderation.decide_review")
 
 
-def test_a_random_demo_password_is_printed_once_and_kept(db: None, settings: Any) -> None:
+def test_random_demo_password_is_printed_once_and_kept(db: None, settings: Any) -> None:
     settings.DEBUG, settings.DEMO_PASSWORD = True, ""
-    password = run("demo").split("password ")[1].split()[0]
+    password = run_command("demo").split("password ")[1].split()[0]
 
     assert User.objects.get(username="moderator").check_password(password)
-    assert password not in run("demo")
+    assert password not in run_command("demo")
     assert User.objects.get(username="moderator").check_password(password)
 
 
-def test_the_demo_asks_nothing_of_a_real_provider(db: None, settings: Any) -> None:
+def test_demo_sends_no_requests_to_real_providers(db: None, settings: Any) -> None:
     settings.DEBUG = True
     settings.IMAGE_PROVIDERS = {"novita": settings.IMAGE_PROVIDERS["novita-sandbox"]}
 
-    assert "spends no money" in run("demo")
+    assert "spends no money" in run_command("demo")
     assert not GenerationRequest.objects.exists()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_verification_finds_what_got_past_the_triggers(make_review: Make, moderator: User) -> None:
+def test_verify_decisions_finds_changes_made_without_triggers(
+    make_review: Make, moderator: User
+) -> None:
     from django.apps import apps
 
     for _ in range(2):
         review = make_review()
         decisions.claim(review=review, user=moderator)
         decisions.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
-    assert run("verify_decisions").startswith("2 decisions verified")
+    assert run_command("verify_decisions").startswith("2 decisions verified")
 
     with connection.schema_editor() as editor:
         _migration("0002_append_only").unlock(apps, editor)
@@ -163,30 +164,30 @@ def test_verification_finds_what_got_past_the_triggers(make_review: Make, modera
     assert last is not None
     Decision.objects.filter(pk=last.pk).update(note="forged")
     with pytest.raises(CommandError, match=f"Decision {last.sequence} was altered"):
-        run("verify_decisions")
+        run_command("verify_decisions")
     last.delete()
     with pytest.raises(CommandError, match="end of the record is missing"):
-        run("verify_decisions")
+        run_command("verify_decisions")
     with connection.schema_editor() as editor:
         _migration("0002_append_only").lock(apps, editor)
 
 
-def test_an_image_with_more_frames_than_were_kept_goes_to_a_person(
+def test_image_with_several_frames_goes_to_a_person(
     db: None, tmp_path: Path, settings: Any
 ) -> None:
     settings.CLASSIFIERS = []
     frames = [Image.open(io.BytesIO(picture(number))) for number in range(3)]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
-    run("import_images", str(tmp_path))
+    run_command("import_images", str(tmp_path))
 
     review = Review.objects.get()
     assert (review.status, review.risk) == (Review.Status.PENDING, 100)
     assert "it has 3 frames, and only the first was kept" in review.reason
 
 
-def test_the_demo_approves_its_own_pictures_and_queues_a_newcomers(db: None, settings: Any) -> None:
+def test_demo_policy_approves_sandbox_images_and_queues_imports(db: None, settings: Any) -> None:
     settings.DEBUG = True
-    run("demo")
+    run_command("demo")
     rules = classification.build_rules(Policy.objects.active())
     sandbox = Evidence(label="Sandbox", covers=[category.slug for category in taxonomy.L1])
     local = Evidence(label="Local detector", silence_counts=False, is_local=True)
@@ -198,14 +199,18 @@ def test_the_demo_approves_its_own_pictures_and_queues_a_newcomers(db: None, set
     assert newcomers.reason.endswith("leaves imported files to people.")
 
 
-def test_an_imported_file_in_which_nothing_is_found_waits_for_a_person(
-    folder: Path, moderator: User, settings: Any, client_of: Any, monkeypatch: pytest.MonkeyPatch
+def test_imported_file_without_findings_waits_for_a_person(
+    image_folder: Path,
+    moderator: User,
+    settings: Any,
+    client_of: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings.CLASSIFIERS = ["novita", "sandbox"]
     silent = Assessment(covers={category.slug: Coverage.FULL for category in taxonomy.L1})
     monkeypatch.setattr(Sandbox, "applies_to", lambda *args: True)
     monkeypatch.setattr(Sandbox, "classify", lambda *args: silent)
-    run("import_images", str(folder))
+    run_command("import_images", str(image_folder))
     moderation.tasks.classify()
 
     reviews = list(Review.objects.all())

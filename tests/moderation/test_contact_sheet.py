@@ -1,6 +1,4 @@
-"""The contact sheet: claiming many at once, tiles, images that look the same, and what is shown of
-them.
-"""
+"""The contact sheet: claims, permissions, tiles, covers and near duplicates."""
 
 from __future__ import annotations
 
@@ -24,8 +22,8 @@ from tests.moderation.page_helpers import HTMX, As, Make, held, label, page_of
 ADDRESS = "/queues/waiting/sheet/"
 
 
-def alike(make_review: Make, count: int) -> list[Review]:
-    """Images that look the same, as intake would have marked them."""
+def make_near_duplicates(make_review: Make, count: int) -> list[Review]:
+    """Create near duplicates with their group, as the classification service marks them."""
     made = [make_review() for _ in range(count)]
     Review.objects.filter(pk__in=[one.pk for one in made]).update(
         near_duplicate_group=made[0].asset_id
@@ -36,7 +34,7 @@ def alike(make_review: Make, count: int) -> list[Review]:
 # --- Claiming ---
 
 
-def test_a_sheet_is_claimed_by_post_and_only_read_by_get(
+def test_sheet_is_claimed_by_post_and_get_writes_nothing(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     reviews, client = [make_review() for _ in range(3)], client_of(moderator)
@@ -58,7 +56,7 @@ def test_a_sheet_is_claimed_by_post_and_only_read_by_get(
     assert Review.objects.held_by(moderator).count() == 3
 
 
-def test_a_sheet_has_an_end_and_is_topped_up(
+def test_sheet_has_a_size_limit_and_is_refilled(
     client_of: As, make_review: Make, moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk_claims, "SHEET_SIZE", 3)
@@ -78,7 +76,7 @@ def test_a_sheet_has_an_end_and_is_topped_up(
     assert reviews[0].claimed_until > timezone.now() + timedelta(minutes=4)
 
 
-def test_a_sheet_follows_the_filters_of_its_address(
+def test_sheet_follows_filters_of_its_url(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     drink, other, client = make_review(), make_review(), client_of(moderator)
@@ -95,7 +93,7 @@ def test_a_sheet_follows_the_filters_of_its_address(
     assert other.claimed_by is None
 
 
-def test_what_somebody_avoids_or_skipped_is_not_put_on_their_sheet(
+def test_sheet_leaves_out_avoided_and_skipped_images(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     avoided, skipped, client = make_review(), make_review(), client_of(moderator)
@@ -115,7 +113,7 @@ def test_what_somebody_avoids_or_skipped_is_not_put_on_their_sheet(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_people_at_once_get_disjoint_sheets(
+def test_concurrent_claims_give_disjoint_sheets(
     make_review: Make,
     moderator: User,
     other_moderator: User,
@@ -124,7 +122,7 @@ def test_two_people_at_once_get_disjoint_sheets(
 ) -> None:
     monkeypatch.setattr(bulk_claims, "SHEET_SIZE", 5)
     for _ in range(3):
-        alike(make_review, 4)
+        make_near_duplicates(make_review, 4)
     people, start, faults = (moderator, other_moderator, senior), threading.Barrier(3), []
 
     def take(person: User) -> None:
@@ -151,7 +149,7 @@ def test_two_people_at_once_get_disjoint_sheets(
     assert sum(len(pks) for pks in owned) == len(set().union(*owned)) == 12
 
 
-def test_next_sheet_skips_what_is_left_and_counts_that_it_was_looked_at(
+def test_next_sheet_skips_remaining_images_and_counts_exposure(
     client_of: As, make_review: Make, moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk_claims, "SHEET_SIZE", 2)
@@ -171,7 +169,7 @@ def test_next_sheet_skips_what_is_left_and_counts_that_it_was_looked_at(
     assert "You skipped" in client.get("/queues/waiting/").content.decode()
 
 
-def test_giving_a_sheet_back_skips_nothing_and_touches_nobody_elses(
+def test_returning_a_sheet_skips_nothing_and_keeps_other_claims(
     client_of: As, make_review: Make, moderator: User, other_moderator: User
 ) -> None:
     mine, theirs = make_review(), held(make_review, other_moderator)
@@ -189,10 +187,10 @@ def test_giving_a_sheet_back_skips_nothing_and_touches_nobody_elses(
     assert "You skipped" not in client.get("/queues/waiting/").content.decode()
 
 
-def test_leaving_and_working_reach_a_whole_sheet(
+def test_renewal_and_release_accept_a_whole_sheet(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
-    """The addresses that the script uses take as many as a sheet has."""
+    """The URLs that the script calls accept as many claims as a sheet can have."""
     reviews, client = [make_review() for _ in range(3)], client_of(moderator)
     claim(client)
     have = ["7c2ee4a1-16be-4ff3-9b37-000000000000"] * (
@@ -207,10 +205,10 @@ def test_leaving_and_working_reach_a_whole_sheet(
     assert Review.objects.held_by(moderator).count() == 0
 
 
-# --- Who may ---
+# --- Permissions ---
 
 
-def test_a_sheet_asks_for_a_login_and_for_the_right_to_decide(
+def test_sheet_needs_login_and_decide_permission(
     client: Client, client_of: As, make_review: Make, auditor: User, moderator: User
 ) -> None:
     make_review()
@@ -225,10 +223,10 @@ def test_a_sheet_asks_for_a_login_and_for_the_right_to_decide(
     assert not Review.objects.filter(claimed_by__isnull=False).exists()
 
 
-# --- What is shown ---
+# --- Display ---
 
 
-def test_real_pixels_are_named_as_a_source_only_where_that_is_wanted(
+def test_sheet_loads_thumbnails_only_of_uncovered_images(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     plain, grey, blurred = (make_review() for _ in range(3))
@@ -252,7 +250,7 @@ def test_real_pixels_are_named_as_a_source_only_where_that_is_wanted(
     assert "Blur all" in everything
 
 
-def test_the_preview_reveals_nothing_that_was_not_revealed(
+def test_preview_shows_thumbnails_only_of_revealed_images(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     seen, unseen, client = make_review(), make_review(), client_of(moderator)
@@ -267,9 +265,7 @@ def test_the_preview_reveals_nothing_that_was_not_revealed(
     assert "of them you have seen only blurred" in text
 
 
-def test_every_tile_says_what_it_is_without_its_picture(
-    client_of: As, make_review: Make, moderator: User
-) -> None:
+def test_tile_has_text_description(client_of: As, make_review: Make, moderator: User) -> None:
     review, client = make_review(), client_of(moderator)
     Review.objects.filter(pk=review.pk).update(top_category="violence.weapons", top_confidence=87)
     claim(client)
@@ -277,7 +273,7 @@ def test_every_tile_says_what_it_is_without_its_picture(
     assert f'aria-label="Weapons 87, image {review.asset.short_id}"' in sheet(client)
 
 
-def test_a_sheet_costs_the_same_queries_whatever_is_on_it(
+def test_sheet_stays_within_query_limit(
     client_of: As,
     make_review: Make,
     make_request: Any,
@@ -287,15 +283,17 @@ def test_a_sheet_costs_the_same_queries_whatever_is_on_it(
     client = client_of(moderator)
     for _ in range(6):
         make_review()
-    alike(make_review, 4)
-    with django_assert_max_num_queries(14):  # two savepoints among them
+    make_near_duplicates(make_review, 4)
+    with django_assert_max_num_queries(14):  # including two savepoints
         claim(client)
 
     with django_assert_max_num_queries(9):
         assert len(named(sheet(client), "tile")) == 7
 
 
-def test_htmx_gets_the_sheet_alone(client_of: As, make_review: Make, moderator: User) -> None:
+def test_htmx_request_returns_only_the_sheet(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
     make_review()
     client = client_of(moderator)
     claim(client)
@@ -312,7 +310,7 @@ def test_htmx_gets_the_sheet_alone(client_of: As, make_review: Make, moderator: 
 @pytest.mark.parametrize(
     "query", ["size=xl", "open=x", "open=99999999999999999999999", "batch=1", "reveal=2"]
 )
-def test_a_wrong_address_shows_the_sheet_all_the_same(
+def test_sheet_ignores_invalid_query_values(
     client_of: As, make_review: Make, moderator: User, query: str
 ) -> None:
     make_review()
@@ -322,13 +320,13 @@ def test_a_wrong_address_shows_the_sheet_all_the_same(
     assert len(named(sheet(client, f"{ADDRESS}?{query}"), "tile")) == 1
 
 
-# --- Images that look the same ---
+# --- Near duplicates ---
 
 
-def test_images_that_look_the_same_are_one_tile_and_one_decision(
+def test_near_duplicates_share_one_tile_and_one_batch(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
-    other, group, client = make_review(), alike(make_review, 4), client_of(moderator)
+    other, group, client = make_review(), make_near_duplicates(make_review, 4), client_of(moderator)
     claim(client)
 
     text = sheet(client)
@@ -342,7 +340,7 @@ def test_images_that_look_the_same_are_one_tile_and_one_decision(
     assert "4</span> images as Gambling" in sheet(client, done["Location"])
 
 
-def test_the_rest_of_a_group_is_claimed_with_its_first(
+def test_near_duplicates_are_claimed_together_up_to_limit(
     client_of: As,
     make_review: Make,
     moderator: User,
@@ -351,7 +349,7 @@ def test_the_rest_of_a_group_is_claimed_with_its_first(
 ) -> None:
     monkeypatch.setattr(bulk_claims, "SHEET_SIZE", 1)
     monkeypatch.setattr(bulk_claims, "DUPLICATES_MAX", 3)
-    group = alike(make_review, 6)
+    group = make_near_duplicates(make_review, 6)
     group[1].claim_for(other_moderator)
     Review.objects.filter(pk=group[2].pk).update(risk=5)
     far = make_review()
@@ -359,15 +357,15 @@ def test_the_rest_of_a_group_is_claimed_with_its_first(
     claim(client_of(moderator))
 
     mine = set(Review.objects.held_by(moderator))
-    assert len(mine) == 4, "one, and the three that there is room for"
+    assert len(mine) == 4, "one image and three near duplicates"
     assert group[1] not in mine
     assert far not in mine
 
 
-def test_a_group_is_taken_apart_and_put_together_by_its_address(
+def test_near_duplicate_group_is_expanded_and_collapsed_by_url(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
-    group, client = alike(make_review, 3), client_of(moderator)
+    group, client = make_near_duplicates(make_review, 3), client_of(moderator)
     claim(client)
     near_duplicate_group = group[0].asset_id
 
@@ -387,10 +385,10 @@ def test_a_group_is_taken_apart_and_put_together_by_its_address(
     assert [decision.review_id for decision in Decision.objects.all()] == [group[1].pk]
 
 
-def test_a_look_that_only_one_of_the_sheet_has_is_a_plain_tile(
+def test_near_duplicate_alone_on_sheet_is_a_plain_tile(
     client_of: As, make_review: Make, moderator: User, other_moderator: User
 ) -> None:
-    group = alike(make_review, 2)
+    group = make_near_duplicates(make_review, 2)
     group[1].claim_for(other_moderator)
     client = client_of(moderator)
     claim(client)
@@ -400,10 +398,10 @@ def test_a_look_that_only_one_of_the_sheet_has_is_a_plain_tile(
 
 
 @pytest.mark.parametrize("lost", [0, 2])
-def test_what_a_group_has_lost_since_it_was_shown_is_left_out_and_named(
+def test_near_duplicates_lost_after_display_are_left_out_and_named(
     client_of: As, make_review: Make, moderator: User, other_moderator: User, lost: int
 ) -> None:
-    group, client = alike(make_review, 3), client_of(moderator)
+    group, client = make_near_duplicates(make_review, 3), client_of(moderator)
     claim(client)
     shown = named(sheet(client), "shown")
     Review.objects.filter(pk=group[lost].pk).update(claimed_by=other_moderator)
@@ -418,10 +416,14 @@ def test_what_a_group_has_lost_since_it_was_shown_is_left_out_and_named(
     assert f"1 left out, because you no longer hold them: {group[lost].asset.short_id}." in text
 
 
-def test_the_rest_names_what_a_group_has_lost_but_nothing_of_what_was_selected(
+def test_approving_the_rest_names_lost_images_but_no_selected_ones(
     client_of: As, make_review: Make, moderator: User, other_moderator: User
 ) -> None:
-    chosen, rest, client = alike(make_review, 2), alike(make_review, 3), client_of(moderator)
+    chosen, rest, client = (
+        make_near_duplicates(make_review, 2),
+        make_near_duplicates(make_review, 3),
+        client_of(moderator),
+    )
     claim(client)
     tile, shown = str(chosen[0].uuid), named(sheet(client), "shown")
     Review.objects.filter(pk__in=[chosen[0].pk, chosen[1].pk, rest[1].pk]).update(

@@ -1,4 +1,4 @@
-"""Leaving a contact sheet: what is given back, when, and by whom."""
+"""Leaving a contact sheet: release and expiry of its claims."""
 
 from __future__ import annotations
 
@@ -17,55 +17,60 @@ from tests.moderation.page_helpers import As, Make
 ADDRESS = "/queues/waiting/sheet/"
 
 
-def ends(reviews: list[Review]) -> list[float]:
-    """Seconds that each is held for still."""
+def seconds_until_expiry(reviews: list[Review]) -> list[float]:
+    """Return the seconds until each claim expires, or 0 without a claim."""
     rows = [Review.objects.get(pk=review.pk).claimed_until for review in reviews]
     return [(until - timezone.now()).total_seconds() if until else 0 for until in rows]
 
 
-def known(client: Client) -> str:
-    """When the claims of the sheet end, as its page is told."""
+def read_claim_expiry(client: Client) -> str:
+    """Return the timestamp on the page at which the claims of the sheet expire."""
     return re.findall(r'data-until="([^"]+)"', sheet(client))[0]
 
 
-def test_what_is_left_lingers_and_lapses(client_of: As, make_review: Make, moderator: User) -> None:
+def test_leaving_a_sheet_shortens_its_claims(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
     reviews, client = [make_review() for _ in range(3)], client_of(moderator)
     claim(client)
 
     client.post(
-        "/claims/release/", {"lingers": [str(one.uuid) for one in reviews], "until": known(client)}
+        "/claims/release/",
+        {"lingers": [str(one.uuid) for one in reviews], "until": read_claim_expiry(client)},
     )
 
-    assert all(20 < left <= 30 for left in ends(reviews))
+    assert all(20 < left <= 30 for left in seconds_until_expiry(reviews))
     again = {"lingers": [str(one.uuid) for one in reviews]}
     Review.objects.update(claimed_until=timezone.now() + timedelta(seconds=5))
     client.post("/claims/release/", again)
-    assert all(left <= 5 for left in ends(reviews)), "nobody holds anything for longer by leaving"
+    assert all(left <= 5 for left in seconds_until_expiry(reviews)), (
+        "leaving must not extend a claim"
+    )
 
 
 @pytest.mark.parametrize("name", ["lingers", "have"])
-def test_what_another_page_has_renewed_is_not_given_back_by_the_one_that_is_left(
+def test_leaving_a_sheet_keeps_claims_renewed_by_another_page(
     client_of: As, make_review: Make, moderator: User, name: str
 ) -> None:
     reviews, client = [make_review() for _ in range(3)], client_of(moderator)
     claim(client)
-    left = {name: [str(one.uuid) for one in reviews], "until": known(client)}
+    left = {name: [str(one.uuid) for one in reviews], "until": read_claim_expiry(client)}
     renewed = client.post(
         "/claims/renewal/", {"have": [str(one.uuid) for one in reviews[:2]]}
     ).json()
 
     client.post("/claims/release/", left)
 
-    assert [left > 200 for left in ends(reviews)] == [True, True, False]
-    # And the page that renewed them gives them back in its turn.
+    assert [left > 200 for left in seconds_until_expiry(reviews)] == [True, True, False]
+    # The page that renewed the claims can release them.
     client.post("/claims/release/", {**left, "until": renewed["until"]})
-    assert all(left <= 30 for left in ends(reviews))
+    assert all(left <= 30 for left in seconds_until_expiry(reviews))
 
 
 @pytest.mark.parametrize(
     "until", ["", "yesterday", "2026-01-01T00:00:00", "0001-01-01T00:00:00+14:00"]
 )
-def test_a_time_that_no_page_names_keeps_nothing_held(
+def test_release_with_invalid_expiry_releases_the_claim(
     client_of: As, make_review: Make, moderator: User, until: str
 ) -> None:
     review, client = make_review(), client_of(moderator)

@@ -1,4 +1,4 @@
-"""The numbers beside the picture and on the page Today."""
+"""The counters beside the image and on the page Today."""
 
 from __future__ import annotations
 
@@ -25,82 +25,88 @@ from tests.moderation.second_opinion_helpers import judge
 pytestmark = pytest.mark.django_db
 
 
-def counts(user: User) -> dict[str, str]:
+def queue_counts(user: User) -> dict[str, str]:
     return {depth.queue.slug: depth.count for depth in load_counts(user).depths}
 
 
-def verdicts(user: User) -> dict[str, int]:
+def verdict_counts(user: User) -> dict[str, int]:
     return {str(verdict): count for verdict, _, count in load_counts(user).verdicts}
 
 
-def decided(make_review: Make, user: User, verdict: Verdict, **given: Any) -> Any:
+def decide_new_review(make_review: Make, user: User, verdict: Verdict, **given: Any) -> Any:
     return decisions.decide(review=held(make_review, user), user=user, verdict=verdict, **given)
 
 
-def test_what_waits_is_counted_for_everybody_with_what_is_theirs(
+def test_queues_are_counted_by_permissions_and_claims(
     make_review: Make, moderator: User, senior: User
 ) -> None:
     first = make_review()
     judge(make_review(), moderator, "escalate")
     held(make_review, moderator)
 
-    assert counts(moderator) == {"waiting": "2", "second-opinion": "0", "mine": "1"}
-    assert counts(senior) == {"waiting": "2", "escalated": "1", "second-opinion": "0", "mine": "0"}
+    assert queue_counts(moderator) == {"waiting": "2", "second-opinion": "0", "mine": "1"}
+    assert queue_counts(senior) == {
+        "waiting": "2",
+        "escalated": "1",
+        "second-opinion": "0",
+        "mine": "0",
+    }
     assert load_counts(moderator).depths[0].since == first.created_at
     assert load_counts(senior).depths[-1].since is None
 
 
-def test_what_has_lapsed_is_nobodys_any_more(make_review: Make, moderator: User) -> None:
-    """Though the query's text was kept from when it was theirs."""
+def test_lapsed_claim_is_not_counted_as_own(make_review: Make, moderator: User) -> None:
+    """The SQL text was cached while the claim was valid."""
     review = held(make_review, moderator)
-    assert counts(moderator)["mine"] == "1"
+    assert queue_counts(moderator)["mine"] == "1"
 
     Review.objects.filter(pk=review.pk).update(claimed_until=timezone.now() - CLAIM_LASTS)
 
-    assert counts(moderator)["mine"] == "0"
+    assert queue_counts(moderator)["mine"] == "0"
 
 
-def test_it_counts_no_further_than_the_limit(
+def test_count_stops_at_the_limit(
     make_review: Make, moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queues, "COUNT_LIMIT", 2)
-    monkeypatch.setattr(
-        counters, "_build_query", counters._build_query.__wrapped__
-    )  # its text holds the limit
+    # The cached SQL text contains the limit.
+    monkeypatch.setattr(counters, "_build_query", counters._build_query.__wrapped__)
     for _ in range(4):
         make_review()
 
     assert load_counts(moderator).depths[0].count == "2+"
 
 
-def test_decisions_of_today_are_counted_but_for_those_taken_back(
+def test_decisions_of_today_are_counted_without_reversed_ones(
     make_review: Make, moderator: User, other_moderator: User, senior: User
 ) -> None:
-    decided(make_review, moderator, Verdict.APPROVE)
-    undone = decided(make_review, moderator, Verdict.APPROVE)
-    by_a_senior = decided(make_review, moderator, Verdict.REJECT, categories=["alcohol.use"])
-    decided(make_review, moderator, Verdict.REJECT, categories=["alcohol.use"])
-    decided(make_review, moderator, Verdict.ESCALATE, note="Is this a costume?")
-    decided(make_review, other_moderator, Verdict.APPROVE)
+    decide_new_review(make_review, moderator, Verdict.APPROVE)
+    undone = decide_new_review(make_review, moderator, Verdict.APPROVE)
+    by_a_senior = decide_new_review(
+        make_review, moderator, Verdict.REJECT, categories=["alcohol.use"]
+    )
+    decide_new_review(make_review, moderator, Verdict.REJECT, categories=["alcohol.use"])
+    decide_new_review(make_review, moderator, Verdict.ESCALATE, note="Is this a costume?")
+    decide_new_review(make_review, other_moderator, Verdict.APPROVE)
     decisions.reverse(decision=undone, user=moderator)
     decisions.reverse(decision=by_a_senior, user=senior, note="It is water.")
 
-    assert verdicts(moderator) == {"approve": 1, "reject": 1, "escalate": 1}
-    assert verdicts(other_moderator) == {"approve": 1, "reject": 0, "escalate": 0}
+    assert verdict_counts(moderator) == {"approve": 1, "reject": 1, "escalate": 1}
+    assert verdict_counts(other_moderator) == {"approve": 1, "reject": 0, "escalate": 0}
 
 
-def test_yesterdays_decisions_are_not_todays(
+def test_decisions_of_yesterday_are_not_counted(
     make_review: Make, moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decided(make_review, moderator, Verdict.APPROVE)
+    decide_new_review(make_review, moderator, Verdict.APPROVE)
     tomorrow = timezone.now() + timedelta(days=1)
 
     monkeypatch.setattr(timezone, "now", lambda: tomorrow)
 
-    assert verdicts(moderator) == {"approve": 0, "reject": 0, "escalate": 0}
+    assert verdict_counts(moderator) == {"approve": 0, "reject": 0, "escalate": 0}
 
 
-def test_all_of_them_are_one_query(make_review: Make, senior: User) -> None:
+def test_all_counters_take_one_query(make_review: Make, senior: User) -> None:
     make_review()
 
     senior.get_all_permissions()
@@ -112,7 +118,7 @@ def test_all_of_them_are_one_query(make_review: Make, senior: User) -> None:
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL plans by what it has counted")
-def test_decisions_of_today_are_counted_in_an_index_alone(moderator: User) -> None:
+def test_decisions_of_today_are_counted_by_covering_index(moderator: User) -> None:
     moderator.get_all_permissions()
     with CaptureQueriesContext(connection) as seen:
         load_counts(moderator)
@@ -131,10 +137,10 @@ def test_decisions_of_today_are_counted_in_an_index_alone(moderator: User) -> No
 @pytest.mark.parametrize(
     "others", [{"source": "upload"}, {"provider": "novita"}, {"source": "txt2img", "provider": "x"}]
 )
-def test_two_filters_look_among_what_is_of_the_category(
+def test_category_filter_uses_category_index_before_other_filters(
     moderator: User, others: dict[str, str]
 ) -> None:
-    """And not among all that is of a source, where there is none of the category."""
+    """An index on the source would read many rows if none has the category."""
     rows = QUEUES["waiting"].narrowed({"category": "rude-gestures", **others}).reviews(moderator)
 
     index = f"INDEX review_found_{BITS['rude-gestures']} (decided_at=? AND status=?)"

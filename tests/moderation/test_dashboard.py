@@ -1,6 +1,4 @@
-"""The page Today: what waits, runs and went wrong, for each role; and its poll, which changes
-numbers alone.
-"""
+"""The page Today: queues, running work and failures for each role, and its poll."""
 
 from __future__ import annotations
 
@@ -34,7 +32,7 @@ from tests.conftest import _migration
 from tests.moderation.page_helpers import HTMX, As, Make, held
 from tests.moderation.second_opinion_helpers import judge
 
-Ask = Callable[..., GenerationRequest]
+MakeRequest = Callable[..., GenerationRequest]
 QUEUES, POLICY, RECORD, OPERATIONS = (
     "Waiting for a moderator",
     "Policy in force",
@@ -43,7 +41,7 @@ QUEUES, POLICY, RECORD, OPERATIONS = (
 )
 
 
-def number(text: str, place: str) -> str:
+def read_element(text: str, place: str) -> str:
     found = re.search(rf'id="{place}"[^>]*>([^<]*)<', text)
     assert found is not None, place
     return found.group(1)
@@ -59,7 +57,7 @@ def number(text: str, place: str) -> str:
         ("admin", {QUEUES, "For senior moderators", POLICY, OPERATIONS}),
     ],
 )
-def test_everybody_finds_what_their_role_calls_for(
+def test_today_shows_the_sections_of_each_role(
     client_of: As, db: None, request: pytest.FixtureRequest, who: str, shown: set[str]
 ) -> None:
     text = client_of(request.getfixturevalue(who)).get("/").content.decode()
@@ -73,11 +71,11 @@ def test_everybody_finds_what_their_role_calls_for(
     assert ">Needs attention</h2>" in text
 
 
-def test_somebody_without_a_role_gets_a_page_too(client_of: As, db: None) -> None:
+def test_today_returns_200_without_a_role(client_of: As, db: None) -> None:
     assert client_of(User.objects.create_user("nobody")).get("/").status_code == 200
 
 
-def test_a_moderator_sees_how_much_waits_since_when_and_what_they_hold(
+def test_moderator_sees_queue_counts_oldest_age_and_own_claims(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     for minutes in (50, 5, 1):
@@ -90,17 +88,17 @@ def test_a_moderator_sees_how_much_waits_since_when_and_what_they_hold(
 
     text = client_of(moderator).get("/").content.decode()
 
-    assert number(text, "n-waiting") == "4"
-    assert number(text, "o-waiting") == "oldest 50 min"
-    assert number(text, "n-second-opinion") == "0"
-    assert number(text, "o-second-opinion") == "nothing waits"
-    assert number(text, "n-mine") == "1 image reserved for you"
-    assert number(text, "n-reject") == "1"
+    assert read_element(text, "n-waiting") == "4"
+    assert read_element(text, "o-waiting") == "oldest 50 min"
+    assert read_element(text, "n-second-opinion") == "0"
+    assert read_element(text, "o-second-opinion") == "nothing waits"
+    assert read_element(text, "n-mine") == "1 image reserved for you"
+    assert read_element(text, "n-reject") == "1"
     assert "/queues/mine/claims/" in text
     assert "n-escalated" not in text
 
 
-def test_start_is_disabled_for_an_empty_queue_and_the_poll_enables_it(
+def test_start_is_disabled_for_empty_queue_until_poll_finds_an_image(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     client = client_of(moderator)
@@ -116,15 +114,16 @@ def test_start_is_disabled_for_an_empty_queue_and_the_poll_enables_it(
     assert 'data-hotkey="s"' in start(polled)
 
 
-def test_the_poll_brings_the_day_and_the_lists_too(
-    client_of: As, make_review: Make, moderator: User
-) -> None:
+def test_poll_updates_date_and_lists(client_of: As, make_review: Make, moderator: User) -> None:
     client = client_of(moderator)
     decision = judge(make_review(), moderator, "approve")
 
     text = client.get("/", headers=HTMX).content.decode()
 
-    assert number(text, "n-day") == f"{timezone.now():%A} {timezone.now().day} {timezone.now():%B}"
+    assert (
+        read_element(text, "n-day")
+        == f"{timezone.now():%A} {timezone.now().day} {timezone.now():%B}"
+    )
     recent = text[
         text.index('<div id="recent" data-waits hx-swap-oob="true">') : text.index('id="world"')
     ]
@@ -137,7 +136,7 @@ def test_the_poll_brings_the_day_and_the_lists_too(
         assert f'id="{place}" data-waits>' in client.get("/").content.decode()
 
 
-def test_a_senior_sees_disagreements_among_the_escalated(
+def test_senior_sees_escalations_disagreements_and_second_opinions(
     client_of: As,
     make_review: Make,
     moderator: User,
@@ -153,12 +152,12 @@ def test_a_senior_sees_disagreements_among_the_escalated(
 
     text = client_of(senior).get("/").content.decode()
 
-    assert number(text, "n-escalated") == "2"
-    assert number(text, "n-disagreements") == "1"
-    assert number(text, "n-second-opinion") == "1"
+    assert read_element(text, "n-escalated") == "2"
+    assert read_element(text, "n-disagreements") == "1"
+    assert read_element(text, "n-second-opinion") == "1"
 
 
-def test_a_lead_sees_the_policy_in_force_and_what_it_did_today(client_of: As, lead: User) -> None:
+def test_lead_sees_policy_in_force_and_its_counts_of_today(client_of: As, lead: User) -> None:
     today = timezone.now().date()
     DailyStats.objects.create(day=today, l1="alcohol", by_policy=7, by_people=2)
     DailyStats.objects.create(day=today, l1="", by_policy=5, policy_reversed=1)
@@ -172,11 +171,13 @@ def test_a_lead_sees_the_policy_in_force_and_what_it_did_today(client_of: As, le
 
     assert "Stricter" in text
     assert "Auto-approval is off." in text
-    found = [number(text, place) for place in ("n-by_policy", "n-by_people", "n-policy_reversed")]
+    found = [
+        read_element(text, place) for place in ("n-by_policy", "n-by_people", "n-policy_reversed")
+    ]
     assert found == ["12", "2", "1"]
 
 
-def test_an_auditor_sees_how_long_the_record_is_and_when_it_was_verified(
+def test_auditor_sees_length_and_verification_of_record(
     client_of: As, make_review: Make, moderator: User, auditor: User
 ) -> None:
     client = client_of(auditor)
@@ -186,12 +187,12 @@ def test_an_auditor_sees_how_long_the_record_is_and_when_it_was_verified(
     call_command("verify_decisions", verbosity=0)
 
     text = client.get("/").content.decode()
-    assert number(text, "n-record") == "1"
+    assert read_element(text, "n-record") == "1"
     assert ">Unaltered<" in text
     assert 'href="/exports/decisions.csv"' in text
 
 
-def test_a_record_that_was_altered_is_noted_with_its_faults(
+def test_altered_record_is_shown_with_number_of_faults(
     client_of: As, make_review: Make, moderator: User, auditor: User
 ) -> None:
     from django.apps import apps
@@ -218,7 +219,7 @@ def test_a_record_that_was_altered_is_noted_with_its_faults(
 
 
 # --- Operators ---
-def test_an_operator_sees_whether_a_worker_lives(
+def test_operator_sees_whether_a_worker_is_alive(
     client_of: As, admin: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = client_of(admin)
@@ -236,7 +237,7 @@ def test_an_operator_sees_whether_a_worker_lives(
     assert ">Not running<" in client.get("/").content.decode()
 
 
-def test_a_heartbeat_is_one_row_and_no_pump_may_take_its_name(db: None) -> None:
+def test_heartbeat_uses_one_row_and_its_name_is_reserved(db: None) -> None:
     heartbeat = jobs.Heartbeat()
     for _ in range(3):
         heartbeat.send_heartbeat()
@@ -246,8 +247,8 @@ def test_a_heartbeat_is_one_row_and_no_pump_may_take_its_name(db: None) -> None:
         jobs.job("worker", due=lambda: False)(lambda run: None)
 
 
-def test_an_operator_sees_providers_and_events_in_trouble(
-    client_of: As, admin: User, make_request: Ask
+def test_operator_sees_failing_providers_and_webhooks(
+    client_of: As, admin: User, make_request: MakeRequest
 ) -> None:
     now = timezone.now()
     ProviderState.objects.create(
@@ -277,12 +278,12 @@ def test_an_operator_sees_providers_and_events_in_trouble(
 
     assert "It was asleep." in text
     assert ">Failing<" in text
-    assert (number(text, "n-overdue"), number(text, "n-given-up")) == ("1", "1")
+    assert (read_element(text, "n-overdue"), read_element(text, "n-given-up")) == ("1", "1")
 
 
-# --- What went wrong ---
-def test_what_went_wrong_is_named(
-    client_of: As, make_review: Make, make_request: Ask, moderator: User
+# --- Failures ---
+def test_failed_requests_and_classifications_are_listed(
+    client_of: As, make_review: Make, make_request: MakeRequest, moderator: User
 ) -> None:
     make_request(prompt="a lost one", status="unknown", error="Nobody knows.", seed=1)
     make_request(
@@ -303,7 +304,7 @@ def test_what_went_wrong_is_named(
 
 
 # --- The poll ---
-def test_the_poll_brings_numbers_and_lists_each_for_a_place_on_the_page(
+def test_poll_returns_only_elements_that_the_page_has(
     client_of: As, make_review: Make, admin: User
 ) -> None:
     client = client_of(admin)
@@ -328,7 +329,7 @@ def test_the_poll_brings_numbers_and_lists_each_for_a_place_on_the_page(
         ).strip()
         == ""
     )
-    assert number(part, "n-waiting") == "1"
+    assert read_element(part, "n-waiting") == "1"
     assert len(places) == len(set(places)) > 10
     assert [place for place in places if f'id="{place}"' not in page] == []
     assert "HX-Request" in client.get("/", headers=HTMX)["Vary"]
@@ -338,7 +339,7 @@ def test_the_poll_brings_numbers_and_lists_each_for_a_place_on_the_page(
     ("who", "most"),
     [("moderator", 20), ("senior", 20), ("lead", 21), ("auditor", 20), ("admin", 26)],
 )
-def test_it_stays_within_its_queries(
+def test_today_stays_within_query_limit(
     client_of: As, make_review: Make, request: pytest.FixtureRequest, who: str, most: int
 ) -> None:
     client = client_of(request.getfixturevalue(who))

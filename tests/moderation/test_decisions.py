@@ -1,4 +1,4 @@
-"""Verdicts, skips and the ways back, with htmx and without."""
+"""Decisions, skips, undo and reversals over HTTP, with htmx and without."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from moderation.models import Decision, Review, Verdict
 from moderation.models.reviews import UNDO_WINDOW
-from moderation.services import decisions as desk
+from moderation.services import decisions
 from moderation.views.skips import SKIPS_KEPT
 from tests.moderation.page_helpers import HTMX, As, Make, decide, held, page_of, start
 
@@ -32,7 +32,7 @@ from tests.moderation.page_helpers import HTMX, As, Make, decide, held, page_of,
         ("escalate", "escalated", {"note": "A toy?"}),
     ],
 )
-def test_a_verdict_is_recorded_and_the_next_image_comes(
+def test_decision_is_recorded_and_next_image_is_claimed(
     client_of: As,
     make_review: Make,
     moderator: User,
@@ -70,7 +70,7 @@ def test_a_verdict_is_recorded_and_the_next_image_comes(
 
 
 @pytest.mark.parametrize("htmx", [False, True])
-def test_after_the_last_image_the_queue_says_so(
+def test_after_last_image_queue_page_says_nothing_is_waiting(
     client_of: As, make_review: Make, moderator: User, htmx: bool
 ) -> None:
     review, client = held(make_review, moderator), client_of(moderator)
@@ -84,7 +84,7 @@ def test_after_the_last_image_the_queue_says_so(
     assert f"Approved image {review.asset.short_id}" in text
 
 
-def test_without_a_queue_one_stays_on_the_image(
+def test_decision_without_queue_redirects_to_same_image(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     review = held(make_review, moderator)
@@ -93,7 +93,7 @@ def test_without_a_queue_one_stays_on_the_image(
 
 
 @pytest.mark.parametrize("htmx", [False, True])
-def test_a_rejection_without_category_comes_back_with_what_was_written(
+def test_rejection_without_category_returns_422_and_keeps_note(
     client_of: As, make_review: Make, moderator: User, htmx: bool
 ) -> None:
     review = held(make_review, moderator)
@@ -118,7 +118,7 @@ def test_a_rejection_without_category_comes_back_with_what_was_written(
         {"verdict": "approve", "decision": "mine"},
     ],
 )
-def test_nonsense_is_refused_in_words(
+def test_invalid_decision_returns_422_with_message(
     client_of: As, make_review: Make, moderator: User, data: dict[str, Any]
 ) -> None:
     review = held(make_review, moderator)
@@ -133,7 +133,7 @@ def test_nonsense_is_refused_in_words(
 
 
 @pytest.mark.parametrize("seconds", ["", "NaN", "-1", "many", "1e99", "Infinity"])
-def test_a_wrong_clock_costs_no_verdict(
+def test_invalid_seconds_are_stored_as_null(
     client_of: As, make_review: Make, moderator: User, seconds: str
 ) -> None:
     decide(client_of(moderator), held(make_review, moderator), "approve", seconds=seconds)
@@ -142,7 +142,7 @@ def test_a_wrong_clock_costs_no_verdict(
 
 
 @pytest.mark.parametrize("htmx", [False, True])
-def test_who_is_slower_learns_who_decided_what(
+def test_late_decision_returns_409_with_first_decision(
     client_of: As, make_review: Make, moderator: User, other_moderator: User, htmx: bool
 ) -> None:
     review = held(make_review, other_moderator)
@@ -157,7 +157,7 @@ def test_who_is_slower_learns_who_decided_what(
     assert Decision.objects.count() == 1
 
 
-def test_a_lost_claim_keeps_what_was_chosen(
+def test_decision_without_claim_returns_409_and_keeps_form_values(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     review, client = held(make_review, moderator), client_of(moderator)
@@ -177,7 +177,7 @@ def test_a_lost_claim_keeps_what_was_chosen(
     )
 
 
-def test_a_moderator_does_not_decide_what_was_escalated(
+def test_moderator_deciding_escalated_image_gets_403(
     client_of: As, make_review: Make, moderator: User, senior: User
 ) -> None:
     review = held(make_review, moderator)
@@ -186,17 +186,20 @@ def test_a_moderator_does_not_decide_what_was_escalated(
 
     assert decide(client, review, "approve", htmx=True).status_code == 403
     assert client.get("/queues/escalated/").status_code == 404
-    desk = client_of(senior)
-    assert start(desk, "escalated")["Location"] == page_of(review, "escalated")
-    assert "<bdi>moderator</bdi>: <bdi>A toy?</bdi>" in desk.get(page_of(review)).content.decode()
-    assert decide(desk, review, "approve").status_code == 303
+    senior_client = client_of(senior)
+    assert start(senior_client, "escalated")["Location"] == page_of(review, "escalated")
+    assert (
+        "<bdi>moderator</bdi>: <bdi>A toy?</bdi>"
+        in senior_client.get(page_of(review)).content.decode()
+    )
+    assert decide(senior_client, review, "approve").status_code == 303
 
 
 # --- Skip, undo, reverse ---
 
 
 @pytest.mark.parametrize("htmx", [False, True])
-def test_a_skipped_image_stays_away_until_asked_for(
+def test_skipped_image_returns_only_on_request(
     client_of: As, make_review: Make, moderator: User, htmx: bool
 ) -> None:
     first, second = held(make_review, moderator), make_review()
@@ -216,7 +219,7 @@ def test_a_skipped_image_stays_away_until_asked_for(
     assert Decision.objects.count() == 0
 
 
-def test_skips_are_bounded(client_of: As, make_review: Make, moderator: User) -> None:
+def test_stored_skips_are_limited(client_of: As, make_review: Make, moderator: User) -> None:
     client = client_of(moderator)
     session = client.session
     session["skips"] = {"waiting": list(range(10_000, 10_000 + SKIPS_KEPT))}
@@ -228,7 +231,7 @@ def test_skips_are_bounded(client_of: As, make_review: Make, moderator: User) ->
     assert client.session["skips"]["waiting"] == [*range(10_001, 10_000 + SKIPS_KEPT), review.pk]
 
 
-def test_skipping_gives_the_image_to_others(
+def test_skipped_image_is_available_to_others(
     client_of: As, make_review: Make, moderator: User, other_moderator: User
 ) -> None:
     review = held(make_review, moderator)
@@ -241,7 +244,7 @@ def test_skipping_gives_the_image_to_others(
 
 
 @pytest.mark.parametrize("htmx", [False, True])
-def test_undo_goes_back_to_the_image(
+def test_undo_reverses_decision_and_shows_image(
     client_of: As, make_review: Make, moderator: User, htmx: bool
 ) -> None:
     review, client = held(make_review, moderator), client_of(moderator)
@@ -258,7 +261,9 @@ def test_undo_goes_back_to_the_image(
     assert [d.verdict for d in Decision.objects.order_by("sequence")] == ["approve", "reopen"]
 
 
-def test_nothing_to_undo_is_said(client_of: As, make_review: Make, moderator: User) -> None:
+def test_undo_without_decision_returns_409_with_htmx(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
     review, client = make_review(), client_of(moderator)
 
     stays = client.post(reverse("moderation:undo"), {"review": str(review.uuid)}, headers=HTMX)
@@ -269,7 +274,7 @@ def test_nothing_to_undo_is_said(client_of: As, make_review: Make, moderator: Us
     assert leaves["Location"] == reverse("home")
 
 
-def test_a_senior_reverses_what_a_moderator_cannot_any_more(
+def test_after_undo_window_senior_reverses_with_reason(
     client_of: As, make_review: Make, moderator: User, senior: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     review = held(make_review, moderator)
@@ -285,10 +290,10 @@ def test_a_senior_reverses_what_a_moderator_cannot_any_more(
     assert Decision.objects.count() == 2
 
 
-def test_what_the_deck_is_sent_carries_its_own_token_and_no_cookie(
+def test_deck_reuses_csrf_token_of_page_and_sets_no_cookie(
     make_review: Make, moderator: User
 ) -> None:
-    """The token of the page stays good, so that no answer has to bring another one."""
+    """The token of the page stays valid, so no response needs a new one."""
     client = Client(enforce_csrf_checks=True)
     client.force_login(moderator)
     make_review()
@@ -301,7 +306,7 @@ def test_what_the_deck_is_sent_carries_its_own_token_and_no_cookie(
     assert f'name="csrfmiddlewaretoken" value="{token}"' in answer.content.decode()
     assert "csrftoken" not in answer.cookies
 
-    # What was sent beside a form's own token has been checked by nobody.
+    # Django checks the token of the form first, so the header is not validated.
     both = client.post(
         "/queues/waiting/deck/",
         {"csrfmiddlewaretoken": token, "deck": "1"},
@@ -316,7 +321,7 @@ def test_what_the_deck_is_sent_carries_its_own_token_and_no_cookie(
     )
 
 
-def test_what_another_window_holds_is_dealt_when_too_little_is_free(
+def test_deck_includes_claims_of_another_window_if_queue_is_too_short(
     client_of: As, make_review: Make, moderator: User, other_moderator: User
 ) -> None:
     here, elsewhere = held(make_review, moderator), held(make_review, moderator)
@@ -324,36 +329,32 @@ def test_what_another_window_holds_is_dealt_when_too_little_is_free(
     free = make_review()
     client = client_of(moderator)
 
-    def dealt(want: int, **given: Any) -> list[str]:
+    def fetch_deck(want: int, **given: Any) -> list[str]:
         answer = client.post(
             "/queues/waiting/deck/", {"deck": "1", "want": want, "have": str(here.uuid), **given}
         )
         return re.findall(r'data-panel data-review="([^"]+)"', answer.content.decode())
 
-    assert dealt(1, held="1") == [str(free.uuid)]
-    assert dealt(5) == []
-    assert dealt(5, held="1", have=[str(here.uuid), str(free.uuid)]) == [str(elsewhere.uuid)]
+    assert fetch_deck(1, held="1") == [str(free.uuid)]
+    assert fetch_deck(5) == []
+    assert fetch_deck(5, held="1", have=[str(here.uuid), str(free.uuid)]) == [str(elsewhere.uuid)]
     Review.objects.filter(pk=elsewhere.pk).update(
         claimed_until=timezone.now() + timedelta(seconds=5)
     )
-    dealt(5, held="1")
+    fetch_deck(5, held="1")
     elsewhere.refresh_from_db()
     assert elsewhere.claimed_until > timezone.now() + timedelta(minutes=4)
     client.post(f"/reviews/{elsewhere.uuid}/skip/", {"queue": "waiting", "deck": "1", "want": "0"})
-    assert str(elsewhere.uuid) not in dealt(5, held="1")
+    assert str(elsewhere.uuid) not in fetch_deck(5, held="1")
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="reads SQLite's plans")
-def test_what_somebody_holds_is_found_among_what_they_hold(
-    make_review: Make, moderator: User
-) -> None:
-    """Whatever the planner thinks of a unique index: the one of all uuids is as large as the desk
-    is old.
-    """
+def test_decision_finds_review_by_claims_index(make_review: Make, moderator: User) -> None:
+    """The unique index on the UUID grows with all reviews, the index on claims does not."""
     review = held(make_review, moderator)
 
     with CaptureQueriesContext(connection) as queries:
-        desk.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
+        decisions.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
 
     (read,) = [query["sql"] for query in queries if "has_listener" in query["sql"]]
     with connection.cursor() as cursor:

@@ -19,15 +19,15 @@ Make = Callable[..., Any]
 WAITING, ESCALATED = QUEUES["waiting"], QUEUES["escalated"]
 
 
-def held(make_review: Make, user: User) -> Review:
+def claim_new_review(make_review: Make, user: User) -> Review:
     return decisions.claim(review=make_review(), user=user)
 
 
-def lapse(review: Review) -> None:
+def expire_claim(review: Review) -> None:
     Review.objects.filter(pk=review.pk).update(claimed_until=timezone.now() - timedelta(seconds=1))
 
 
-def test_next_gives_each_person_another_review_and_resumes_ones_own(
+def test_claim_next_gives_each_person_another_review_and_resumes_own(
     make_review: Make, moderator: User, other_moderator: User
 ) -> None:
     make_review(), make_review()
@@ -40,7 +40,7 @@ def test_next_gives_each_person_another_review_and_resumes_ones_own(
     assert decisions.claim_next(user=moderator, queue=WAITING) == mine
 
 
-def test_next_gives_the_riskiest_first_then_the_oldest(make_review: Make, moderator: User) -> None:
+def test_claim_next_orders_by_risk_then_age(make_review: Make, moderator: User) -> None:
     old, risky, new = make_review(), make_review(), make_review()
     Review.objects.filter(pk__in=[old.pk, new.pk]).update(risk=10)
     Review.objects.filter(pk=risky.pk).update(risk=80)
@@ -53,7 +53,7 @@ def test_next_gives_the_riskiest_first_then_the_oldest(make_review: Make, modera
     assert order == [risky, old, new]
 
 
-def test_skipped_reviews_stay_for_others(
+def test_skipped_review_is_available_to_others(
     make_review: Make, moderator: User, other_moderator: User
 ) -> None:
     review = make_review()
@@ -66,11 +66,11 @@ def test_skipped_reviews_stay_for_others(
     assert not Decision.objects.exists()
 
 
-def test_a_lapsed_claim_frees_the_review_and_bars_the_one_who_held_it_once_another_has_it(
+def test_decision_after_review_was_claimed_by_another_raises_conflict(
     make_review: Make, moderator: User, other_moderator: User
 ) -> None:
-    review = held(make_review, moderator)
-    lapse(review)
+    review = claim_new_review(make_review, moderator)
+    expire_claim(review)
 
     assert decisions.claim_next(user=other_moderator, queue=WAITING) == review
     with pytest.raises(decisions.ConflictError, match="other has taken this review"):
@@ -80,21 +80,21 @@ def test_a_lapsed_claim_frees_the_review_and_bars_the_one_who_held_it_once_anoth
         decisions.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
 
 
-def test_a_lapsed_claim_still_counts_while_nobody_else_has_taken_the_image(
+def test_decision_with_lapsed_claim_succeeds_if_nobody_else_claimed(
     make_review: Make, moderator: User
 ) -> None:
-    review = held(make_review, moderator)
-    lapse(review)
+    review = claim_new_review(make_review, moderator)
+    expire_claim(review)
 
     decisions.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
     review.refresh_from_db()
     assert (review.status, review.claimed_by) == ("approved", None)
 
 
-def test_nobody_decides_what_another_holds(
+def test_decision_on_review_claimed_by_another_raises_conflict(
     make_review: Make, moderator: User, other_moderator: User
 ) -> None:
-    review = held(make_review, moderator)
+    review = claim_new_review(make_review, moderator)
 
     with pytest.raises(decisions.ConflictError, match="moderator has taken this review"):
         decisions.decide(review=review, user=other_moderator, verdict=Verdict.APPROVE)
@@ -103,10 +103,10 @@ def test_nobody_decides_what_another_holds(
     decisions.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
 
 
-def test_a_second_decision_is_refused_and_says_who_was_faster(
+def test_second_decision_raises_conflict_naming_first_decision(
     make_review: Make, moderator: User, other_moderator: User
 ) -> None:
-    review = held(make_review, moderator)
+    review = claim_new_review(make_review, moderator)
     decisions.decide(
         review=review, user=moderator, verdict=Verdict.REJECT, categories=["violence.weapons"]
     )
@@ -119,8 +119,8 @@ def test_a_second_decision_is_refused_and_says_who_was_faster(
     assert Decision.objects.count() == 1
 
 
-def test_a_rejection_needs_a_second_level_category(make_review: Make, moderator: User) -> None:
-    review = held(make_review, moderator)
+def test_rejection_without_valid_category_raises_error(make_review: Make, moderator: User) -> None:
+    review = claim_new_review(make_review, moderator)
 
     for categories in ([], ["violence"], ["nonsense"]):
         with pytest.raises(decisions.InvalidDecisionError):
@@ -134,10 +134,10 @@ def test_a_rejection_needs_a_second_level_category(make_review: Make, moderator:
     assert decision.categories == ["gambling"]
 
 
-def test_only_seniors_decide_what_was_escalated(
+def test_only_seniors_decide_escalated_reviews(
     make_review: Make, moderator: User, senior: User
 ) -> None:
-    review = held(make_review, moderator)
+    review = claim_new_review(make_review, moderator)
     decisions.decide(
         review=review, user=moderator, verdict=Verdict.ESCALATE, note="which flag is this?"
     )
@@ -151,7 +151,7 @@ def test_only_seniors_decide_what_was_escalated(
     )
 
 
-def test_those_without_the_right_decide_nothing(make_review: Make, auditor: User) -> None:
+def test_auditor_cannot_claim_or_decide(make_review: Make, auditor: User) -> None:
     review = make_review()
 
     with pytest.raises(decisions.NotPermittedError):
@@ -160,8 +160,10 @@ def test_those_without_the_right_decide_nothing(make_review: Make, auditor: User
         decisions.decide(review=review, user=auditor, verdict=Verdict.APPROVE)
 
 
-def test_undo_gives_the_review_back_to_who_decided_it(make_review: Make, moderator: User) -> None:
-    review = held(make_review, moderator)
+def test_reversal_reopens_review_and_claims_it_for_the_same_person(
+    make_review: Make, moderator: User
+) -> None:
+    review = claim_new_review(make_review, moderator)
     decision = decisions.decide(
         review=review, user=moderator, verdict=Verdict.REJECT, categories=["gambling"]
     )
@@ -177,12 +179,16 @@ def test_undo_gives_the_review_back_to_who_decided_it(make_review: Make, moderat
         decisions.reverse(decision=Decision.objects.get(pk=decision.pk), user=moderator)
 
 
-def test_undo_goes_back_one_decision_at_a_time(make_review: Make, moderator: User) -> None:
+def test_repeated_undo_reverses_decisions_from_newest_to_oldest(
+    make_review: Make, moderator: User
+) -> None:
     made = []
     for _ in range(2):
         made.append(
             decisions.decide(
-                review=held(make_review, moderator), user=moderator, verdict=Verdict.APPROVE
+                review=claim_new_review(make_review, moderator),
+                user=moderator,
+                verdict=Verdict.APPROVE,
             )
         )
 
@@ -193,8 +199,8 @@ def test_undo_goes_back_one_decision_at_a_time(make_review: Make, moderator: Use
     assert decisions.find_undoable(user=moderator) is None
 
 
-def test_an_escalation_can_be_taken_back(make_review: Make, moderator: User) -> None:
-    review = held(make_review, moderator)
+def test_reversed_escalation_makes_review_pending(make_review: Make, moderator: User) -> None:
+    review = claim_new_review(make_review, moderator)
     decision = decisions.decide(review=review, user=moderator, verdict=Verdict.ESCALATE)
 
     decisions.reverse(decision=decision, user=moderator)
@@ -202,10 +208,10 @@ def test_an_escalation_can_be_taken_back(make_review: Make, moderator: User) -> 
     assert Review.objects.get().status == "pending"
 
 
-def test_undoing_a_seniors_decision_leaves_the_review_escalated(
+def test_reversed_decision_of_senior_leaves_review_escalated(
     make_review: Make, moderator: User, senior: User
 ) -> None:
-    review = held(make_review, moderator)
+    review = claim_new_review(make_review, moderator)
     decisions.decide(
         review=review, user=moderator, verdict=Verdict.ESCALATE, note="which flag is this?"
     )
@@ -220,7 +226,7 @@ def test_undoing_a_seniors_decision_leaves_the_review_escalated(
     assert decisions.claim_next(user=moderator, queue=WAITING) is None
 
 
-def test_after_the_undo_window_only_a_senior_reverses(
+def test_after_undo_window_only_a_senior_reverses_with_reason(
     make_review: Make,
     moderator: User,
     other_moderator: User,
@@ -228,7 +234,7 @@ def test_after_the_undo_window_only_a_senior_reverses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     decision = decisions.decide(
-        review=held(make_review, moderator), user=moderator, verdict=Verdict.APPROVE
+        review=claim_new_review(make_review, moderator), user=moderator, verdict=Verdict.APPROVE
     )
     later = timezone.now() + UNDO_WINDOW + timedelta(seconds=1)
 
@@ -244,10 +250,10 @@ def test_after_the_undo_window_only_a_senior_reverses(
         assert decisions.reverse(decision=decision, user=senior, note="the flag is historical").note
 
 
-def test_only_the_last_decision_of_a_review_can_be_reversed(
+def test_reversal_of_earlier_decision_raises_conflict(
     make_review: Make, moderator: User, senior: User
 ) -> None:
-    review = held(make_review, moderator)
+    review = claim_new_review(make_review, moderator)
     escalation = decisions.decide(review=review, user=moderator, verdict=Verdict.ESCALATE)
     decisions.claim(review=review, user=senior)
     decisions.decide(review=review, user=senior, verdict=Verdict.APPROVE)
@@ -257,7 +263,7 @@ def test_only_the_last_decision_of_a_review_can_be_reversed(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_people_at_once_never_decide_the_same_review(
+def test_concurrent_people_decide_each_review_once(
     make_review: Make, moderator: User, senior: User
 ) -> None:
     for _ in range(24):
@@ -287,8 +293,8 @@ def test_many_people_at_once_never_decide_the_same_review(
     assert Review.objects.filter(status="approved").count() == 24
 
 
-def test_a_claim_is_renewed_by_work(make_review: Make, moderator: User) -> None:
-    review = held(make_review, moderator)
+def test_claiming_again_renews_the_claim(make_review: Make, moderator: User) -> None:
+    review = claim_new_review(make_review, moderator)
     Review.objects.update(claimed_until=timezone.now() + timedelta(seconds=5))
 
     decisions.claim(review=review, user=moderator)

@@ -29,12 +29,12 @@ Make = Callable[..., Any]
 ClientOf = Callable[[User], Client]
 
 
-def read(response: Any) -> list[dict[str, str]]:
+def read_rows(response: Any) -> list[dict[str, str]]:
     text = b"".join(response.streaming_content).decode("utf-8-sig")
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
-def decide(make_review: Make, user: User, verdict: Verdict, **fields: Any) -> Decision:
+def decide_new_review(make_review: Make, user: User, verdict: Verdict, **fields: Any) -> Decision:
     review = make_review(**fields.pop("origin", {}))
     decisions.claim(review=review, user=user)
     return decisions.decide(review=review, user=user, verdict=verdict, **fields)
@@ -44,7 +44,7 @@ def decide(make_review: Make, user: User, verdict: Verdict, **fields: Any) -> De
 def record(make_review: Make, make_request: Make, senior: User, moderator: User) -> list[Decision]:
     request: GenerationRequest = make_request(prompt='=HYPERLINK("http://evil")')
     origin = {"source": Source.TXT2IMG, "request": request, "position": 0}
-    rejected = decide(
+    rejected = decide_new_review(
         make_review,
         moderator,
         Verdict.REJECT,
@@ -52,7 +52,7 @@ def record(make_review: Make, make_request: Make, senior: User, moderator: User)
         note="@SUM(1)",
         origin=origin,
     )
-    approved = decide(make_review, senior, Verdict.APPROVE, seconds=Decimal("2.5"))
+    approved = decide_new_review(make_review, senior, Verdict.APPROVE, seconds=Decimal("2.5"))
     reversal = decisions.reverse(decision=rejected, user=moderator)
     by_policy = record_decision(
         review=make_review(),
@@ -64,12 +64,12 @@ def record(make_review: Make, make_request: Make, senior: User, moderator: User)
     return [rejected, approved, reversal, by_policy]
 
 
-def test_the_download_holds_every_decision_in_order_with_its_context(
+def test_download_has_all_decisions_in_order_with_context(
     record: list[Decision], senior: User, client_of: ClientOf
 ) -> None:
     response = client_of(senior).get("/exports/decisions.csv")
 
-    rows = read(response)
+    rows = read_rows(response)
     assert [row["verdict"] for row in rows] == ["reject", "approve", "reopen", "reject"]
     assert list(rows[0]) == [name for name, _, _ in COLUMNS]
     assert rows[0]["categories"] == "violence.weapons"
@@ -97,36 +97,35 @@ def test_the_download_holds_every_decision_in_order_with_its_context(
         ("start=2020-01-01&end=2020-12-31", []),
     ],
 )
-def test_filters_narrow_the_download(
+def test_filters_narrow_download(
     record: list[Decision], senior: User, client_of: ClientOf, query: str, expected: list[int]
 ) -> None:
-    rows = read(client_of(senior).get(f"/exports/decisions.csv?{query}"))
+    rows = read_rows(client_of(senior).get(f"/exports/decisions.csv?{query}"))
 
     assert [row["decision"] for row in rows] == [str(record[index].uuid) for index in expected]
 
 
-def test_the_last_day_of_a_range_belongs_to_it(
+def test_date_range_includes_its_last_day(
     record: list[Decision], senior: User, client_of: ClientOf
 ) -> None:
     today = timezone.now().date()
 
     assert (
-        len(read(client_of(senior).get(f"/exports/decisions.csv?start={today}&end={today}"))) == 4
+        len(read_rows(client_of(senior).get(f"/exports/decisions.csv?start={today}&end={today}")))
+        == 4
     )
     tomorrow = today + timedelta(days=1)
-    assert read(client_of(senior).get(f"/exports/decisions.csv?start={tomorrow}")) == []
+    assert read_rows(client_of(senior).get(f"/exports/decisions.csv?start={tomorrow}")) == []
 
 
 @pytest.mark.parametrize(
     "query", ["verdict=maybe", "category=kittens", "start=yesterday", "by=ghost"]
 )
-def test_a_filter_that_means_nothing_is_refused_rather_than_ignored(
-    senior: User, client_of: ClientOf, query: str
-) -> None:
+def test_invalid_filter_value_returns_400(senior: User, client_of: ClientOf, query: str) -> None:
     assert client_of(senior).get(f"/exports/decisions.csv?{query}").status_code == 400
 
 
-def test_only_those_with_the_permission_export(
+def test_export_needs_permission(
     moderator: User, auditor: User, lead: User, client_of: ClientOf, client: Client
 ) -> None:
     assert client.get("/exports/decisions.csv").status_code == 302
@@ -135,8 +134,7 @@ def test_only_those_with_the_permission_export(
     assert client_of(lead).get("/exports/decisions.csv").status_code == 200
 
 
-# Written by hand, so that what the export works out from Unicode's tables is compared with
-# something else.
+# Listed by hand, as an independent check of the export, which derives them from Unicode's tables.
 STARTERS = "=+-@|%＝＋－＠｜％\u2212\ufe62\ufe63\ufe66\ufe6a\ufe6b"
 INVISIBLE = (
     " \t\r\n\v\f\x01\x1c\x7f\x85\xa0\xad\u034f\u061c\u115f\u1160\u1680\u180e\u2000\u200a\u200b\u200c\u200d\u200e\u200f"
@@ -145,7 +143,7 @@ INVISIBLE = (
 
 
 @given(st.text(max_size=40) | st.text(alphabet=INVISIBLE + STARTERS + "a1'", max_size=8))
-def test_no_cell_ever_starts_like_a_formula(text: str) -> None:
+def test_no_escaped_cell_starts_like_a_formula(text: str) -> None:
     stream = io.StringIO(newline="")
     csv.writer(stream, quoting=csv.QUOTE_ALL, lineterminator="\r\n").writerow([escape_cell(text)])
     (row,) = csv.reader(io.StringIO(stream.getvalue(), newline=""))
@@ -154,7 +152,7 @@ def test_no_cell_ever_starts_like_a_formula(text: str) -> None:
     assert row[0].removeprefix("'") == text.replace("\0", "").removeprefix("'")
 
 
-def test_no_invisible_character_hides_a_formula() -> None:
+def test_formulas_after_invisible_characters_are_escaped() -> None:
     texts = [
         f"{hidden}{starter}1" for hidden in ["", *INVISIBLE, INVISIBLE] for starter in STARTERS
     ]
@@ -167,15 +165,15 @@ def test_no_invisible_character_hides_a_formula() -> None:
     "text",
     ["=1+1", "+1", "-1", "@A1", "|x", "%x", "\t=1", "\r=1", "  =1", "\u200b=1", "＝1", "\ufeff@x"],
 )
-def test_each_known_trigger_is_defused(text: str) -> None:
+def test_known_formula_triggers_are_escaped(text: str) -> None:
     assert escape_cell(text) == f"'{text}"
 
 
-def test_cells_are_written_as_people_and_programs_expect_them(
+def test_cells_have_documented_formats(
     record: list[Decision], senior: User, client_of: ClientOf
 ) -> None:
     Review.objects.update(top_confidence=Decimal("97.5"))
-    first, second, reversal, _ = read(client_of(senior).get("/exports/decisions.csv"))
+    first, second, reversal, _ = read_rows(client_of(senior).get("/exports/decisions.csv"))
 
     moment = record[0].created_at.isoformat(timespec="milliseconds")
     assert (first["sequence"], first["decided_at"], first["by_policy"]) == ("1", moment, "no")
@@ -192,7 +190,7 @@ def test_cells_are_written_as_people_and_programs_expect_them(
     assert (first["headline_confidence"], first["hash"]) == ("97.50", record[0].hash)
 
 
-def test_times_on_the_full_second_and_batches(
+def test_full_seconds_have_milliseconds_and_batch_is_exported(
     make_review: Make, senior: User, client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     review, batch = make_review(), uuid4()
@@ -200,11 +198,11 @@ def test_times_on_the_full_second_and_batches(
     full = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     monkeypatch.setattr(Decision._meta.get_field("created_at"), "_get_default", lambda: full)
     decisions.decide(review=review, user=senior, verdict=Verdict.APPROVE, batch=batch)
-    (row,) = read(client_of(senior).get("/exports/decisions.csv"))
+    (row,) = read_rows(client_of(senior).get("/exports/decisions.csv"))
     assert (row["decided_at"], row["batch"]) == ("2026-01-02T03:04:05.000+00:00", str(batch))
 
 
-def test_the_header_comes_first_and_one_query_reads_the_rest(
+def test_export_starts_with_header_and_takes_one_query(
     record: list[Decision], django_assert_num_queries: Any
 ) -> None:
     with django_assert_num_queries(1):
@@ -214,7 +212,9 @@ def test_the_header_comes_first_and_one_query_reads_the_rest(
         assert [piece.rows for piece in pieces] == [4]
 
 
-def test_the_command_writes_a_whole_file_or_none(record: list[Decision], tmp_path: Path) -> None:
+def test_export_command_writes_complete_file_or_none(
+    record: list[Decision], tmp_path: Path
+) -> None:
     path = tmp_path / "decisions.csv"
 
     call_command("export_decisions", output=path, verdict="reject")
@@ -228,7 +228,7 @@ def test_the_command_writes_a_whole_file_or_none(record: list[Decision], tmp_pat
         call_command("export_decisions", output=tmp_path / "nowhere" / "x.csv")
 
 
-def test_the_command_writes_to_standard_output(
+def test_export_command_writes_to_standard_output(
     record: list[Decision], capsys: pytest.CaptureFixture[str]
 ) -> None:
     call_command("export_decisions", by="policy")
@@ -238,7 +238,7 @@ def test_the_command_writes_to_standard_output(
     assert str(record[3].uuid) in lines[1]
 
 
-def test_the_docs_name_every_column_in_order_and_every_word_of_verdict_and_source(
+def test_docs_list_all_columns_and_values_of_the_export(
     settings: Any,
 ) -> None:
     text = (settings.BASE_DIR / "docs" / "csv.md").read_text()
@@ -251,7 +251,7 @@ def test_the_docs_name_every_column_in_order_and_every_word_of_verdict_and_sourc
         assert label in rows["source"]
 
 
-def test_an_unknown_filter_is_refused_by_name(
+def test_unknown_filter_returns_400_with_its_name(
     record: list[Decision], senior: User, client_of: ClientOf, capsys: pytest.CaptureFixture[str]
 ) -> None:
     browser = client_of(senior)
@@ -272,7 +272,7 @@ def test_an_unknown_filter_is_refused_by_name(
         call_command("export_decisions", "--reviewr=x")
 
 
-def test_each_row_says_which_policy_routed_the_image_and_which_was_in_force(
+def test_row_has_policy_version_and_policy_in_force(
     make_review: Make, moderator: User, senior: User, lead: User, client_of: ClientOf
 ) -> None:
     routed = make_review()
@@ -281,14 +281,14 @@ def test_each_row_says_which_policy_routed_the_image_and_which_was_in_force(
     decisions.claim(review=routed, user=moderator)
     decision = decisions.decide(review=routed, user=moderator, verdict=Verdict.APPROVE)
 
-    (row,) = read(client_of(senior).get("/exports/decisions.csv"))
+    (row,) = read_rows(client_of(senior).get("/exports/decisions.csv"))
 
     assert (row["policy_version"], row["policy_in_force"]) == ("1", "2")
     assert decision.policy_in_force == second
     assert verify_record()[1] == []
 
 
-def test_what_was_in_force_is_known_of_decisions_from_before_it_was_noted(
+def test_policy_in_force_is_derived_for_older_decisions(
     make_review: Make, moderator: User, senior: User, client_of: ClientOf
 ) -> None:
     review = make_review()
@@ -298,7 +298,7 @@ def test_what_was_in_force_is_known_of_decisions_from_before_it_was_noted(
     policies.activate(policy=later, user=None)
     record_as_before(review, moderator, created_at=early)
 
-    (exported,) = read(client_of(senior).get("/exports/decisions.csv"))
+    (exported,) = read_rows(client_of(senior).get("/exports/decisions.csv"))
 
     assert exported["policy_in_force"] == "1"
     assert verify_record()[1] == []
@@ -316,7 +316,7 @@ def test_what_was_in_force_is_known_of_decisions_from_before_it_was_noted(
         ({"risk": 50, "top_category": "alcohol.use"}, "Alcohol Use"),
     ],
 )
-def test_what_was_found_reads_alike_in_the_export_and_on_every_page(
+def test_finding_has_same_text_in_export_and_on_pages(
     make_review: Make, senior: User, client_of: ClientOf, fields: dict[str, Any], words: str
 ) -> None:
     review, client = make_review(), client_of(senior)
@@ -331,7 +331,7 @@ def test_what_was_found_reads_alike_in_the_export_and_on_every_page(
         review=review, verdict=Verdict.APPROVE, policy_id=review.policy_id, reviewer=senior
     )
 
-    (row,) = read(client.get("/exports/decisions.csv"))
+    (row,) = read_rows(client.get("/exports/decisions.csv"))
 
     assert row["finding"] == words
 

@@ -1,4 +1,4 @@
-"""My own past: what I decided, what I can take back, how others saw it. And nobody else's."""
+"""The page History: a person's own decisions, their reversal and second opinions on them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tests.moderation.second_opinion_helpers import judge
 HISTORY = "/history/"
 
 
-def rows_of(text: str) -> list[str]:
+def read_rows(text: str) -> list[str]:
     return text.split("data-rows>")[1].split("</ol>")[0].split("<li data-row>")[1:]
 
 
-def test_it_lists_my_decisions_newest_first_and_nobody_elses(
+def test_history_lists_only_own_decisions_newest_first(
     client_of: As, make_review: Make, moderator: User, other_moderator: User
 ) -> None:
     mine = [
@@ -31,7 +31,7 @@ def test_it_lists_my_decisions_newest_first_and_nobody_elses(
     ]
     judge(make_review(), other_moderator, "approve")
 
-    rows = rows_of(client_of(moderator).get(HISTORY).content.decode())
+    rows = read_rows(client_of(moderator).get(HISTORY).content.decode())
 
     assert len(rows) == 3
     for row, decision in zip(rows, reversed(mine), strict=True):
@@ -42,7 +42,7 @@ def test_it_lists_my_decisions_newest_first_and_nobody_elses(
     assert "Weapons" in rows[1]
 
 
-def test_fifty_and_no_more_in_a_bounded_number_of_queries(
+def test_history_shows_50_rows_within_query_limit(
     client_of: As, make_review: Make, moderator: User, django_assert_max_num_queries: Any
 ) -> None:
     review = make_review()
@@ -53,10 +53,10 @@ def test_fifty_and_no_more_in_a_bounded_number_of_queries(
     with django_assert_max_num_queries(11):
         text = client.get(HISTORY).content.decode()
 
-    assert len(rows_of(text)) == 50
+    assert len(read_rows(text)) == 50
 
 
-def test_the_way_back_is_open_for_ten_minutes_with_the_time_left(
+def test_row_shows_remaining_undo_time(
     client_of: As, make_review: Make, moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decision = judge(make_review(), moderator, "approve")
@@ -76,12 +76,12 @@ def test_the_way_back_is_open_for_ten_minutes_with_the_time_left(
     assert ">undo window is over<" in text
 
 
-def test_a_row_reverses_its_decision_without_any_script(
+def test_row_reverses_its_decision_without_script(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     first, second = (judge(make_review(), moderator, "approve") for _ in range(2))
     client = client_of(moderator)
-    address = rows_of(client.get(HISTORY).content.decode())[1].split('action="')[1].split('"')[0]
+    address = read_rows(client.get(HISTORY).content.decode())[1].split('action="')[1].split('"')[0]
 
     response = client.post(address)
 
@@ -92,7 +92,7 @@ def test_a_row_reverses_its_decision_without_any_script(
     assert second.review.status == "approved"
 
 
-def test_what_cannot_be_taken_back_says_why(
+def test_row_gives_reason_why_decision_cannot_be_reversed(
     client_of: As,
     make_review: Make,
     moderator: User,
@@ -109,7 +109,7 @@ def test_what_cannot_be_taken_back_says_why(
     fallen = judge(dropped.review, moderator, "approve")
     decisions.reverse(decision=dropped, user=other_moderator)
 
-    rows = rows_of(client_of(moderator).get(HISTORY).content.decode())
+    rows = read_rows(client_of(moderator).get(HISTORY).content.decode())
 
     assert fallen.review.asset.short_id in rows[0]
     assert "no longer the last decision on its image" in rows[0]
@@ -119,18 +119,18 @@ def test_what_cannot_be_taken_back_says_why(
     assert not [row for row in rows if "data-reverses" in row]
 
 
-def test_my_reversals_are_there_and_cannot_be_reversed(
+def test_own_reversals_are_listed_and_cannot_be_reversed(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     decisions.reverse(decision=judge(make_review(), moderator, "approve"), user=moderator)
 
-    rows = rows_of(client_of(moderator).get(HISTORY).content.decode())
+    rows = read_rows(client_of(moderator).get(HISTORY).content.decode())
 
     assert "A reversal cannot be reversed" in rows[0]
     assert "reversed already" in rows[1]
 
 
-def test_a_seniors_way_back_has_no_end(
+def test_senior_can_reverse_own_decision_at_any_time(
     client_of: As, make_review: Make, senior: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decision = judge(make_review(), senior, "approve")
@@ -138,13 +138,13 @@ def test_a_seniors_way_back_has_no_end(
     client = client_of(senior)
     monkeypatch.setattr(timezone, "now", lambda: later)
 
-    row = rows_of(client.get(HISTORY).content.decode())[0]
+    row = read_rows(client.get(HISTORY).content.decode())[0]
 
     assert "Undo at any time" in row
     assert "data-reverses" in row
 
 
-def test_one_key_belongs_to_one_row(client_of: As, make_review: Make, moderator: User) -> None:
+def test_undo_hotkey_is_on_one_row_only(client_of: As, make_review: Make, moderator: User) -> None:
     for _ in range(3):
         judge(make_review(), moderator, "approve")
 
@@ -155,7 +155,7 @@ def test_one_key_belongs_to_one_row(client_of: As, make_review: Make, moderator:
     assert 'data-hotkey="k"' in text
 
 
-def test_my_figures_are_mine_alone(
+def test_figures_count_only_own_decisions(
     client_of: As,
     make_review: Make,
     moderator: User,
@@ -183,7 +183,7 @@ def test_my_figures_are_mine_alone(
     assert figures(senior) == ["0", "0", "0", "0"]
 
 
-def test_a_taken_back_second_opinion_does_not_count(
+def test_reversed_second_opinion_is_not_counted(
     client_of: As, make_review: Make, moderator: User, other_moderator: User, settings: Any
 ) -> None:
     settings.SECOND_OPINION_PERCENT = 100
@@ -197,5 +197,5 @@ def test_a_taken_back_second_opinion_does_not_count(
     assert Decision.objects.count() == 3
 
 
-def test_an_empty_past(client_of: As, auditor: User) -> None:
+def test_history_without_decisions_says_so(client_of: As, auditor: User) -> None:
     assert "You have made no decisions yet" in client_of(auditor).get(HISTORY).content.decode()

@@ -1,4 +1,4 @@
-"""What only grows is deleted in batches, by one worker at a time, and nothing else is."""
+"""Housekeeping: deletes old rows and files in batches, by one worker at a time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CREDENTIALS = {
 
 
 def clean_up() -> None:
-    """One run of the job, as the worker's ticker starts it."""
+    """Run the job once, as the worker's scheduler starts it."""
     housekeeping.add_chores()
     JobSlot.objects.update(running_until=None)
     tasks.clean_up()
@@ -52,7 +52,7 @@ def add_log_ins(age: timedelta) -> None:
 
 
 def add_rows(user: User, key: ApiKey, age: timedelta) -> None:
-    """One of everything, this old."""
+    """Create one row of this age in every cleaned table."""
     at = timezone.now() - age
     Session.objects.create(session_key=f"s{age.days}", session_data="", expire_date=at)
     add_log_ins(age)
@@ -95,7 +95,7 @@ def key() -> ApiKey:
     return ApiKey.make(name="shop", scopes=["read"])[0]
 
 
-def test_what_is_old_goes_and_what_is_new_stays(moderator: User, key: ApiKey) -> None:
+def test_old_rows_are_deleted_and_new_rows_are_kept(moderator: User, key: ApiKey) -> None:
     add_rows(moderator, key, timedelta(days=100))
     add_rows(moderator, key, timedelta(hours=-1))
 
@@ -112,7 +112,7 @@ def test_what_is_old_goes_and_what_is_new_stays(moderator: User, key: ApiKey) ->
     assert chores["log-in attempts"].deleted == 3
 
 
-def test_leftovers_of_killed_writers_are_swept() -> None:
+def test_old_temporary_files_are_deleted() -> None:
     folder = Path(storages["assets"].location) / "tmp"  # type: ignore[attr-defined]
     folder.mkdir(parents=True, exist_ok=True)
     for name, age in (("old.part", 7200), ("new.part", 0)):
@@ -127,14 +127,14 @@ def test_leftovers_of_killed_writers_are_swept() -> None:
     (folder / "new.part").unlink()
 
 
-def test_people_who_are_logged_in_stay_so(client_of: As, moderator: User) -> None:
+def test_housekeeping_keeps_active_sessions(client_of: As, moderator: User) -> None:
     browser = client_of(moderator)
     clean_up()
 
     assert browser.get("/").status_code == 200
 
 
-def test_a_run_that_ends_early_is_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_run_is_continued(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(housekeeping, "BATCH", 2)
     for number in range(7):
         Session.objects.create(
@@ -156,13 +156,13 @@ def test_a_run_that_ends_early_is_gone_on_with(monkeypatch: pytest.MonkeyPatch) 
     assert (Session.objects.count(), chore.deleted, chore.finished_at is None) == (0, 7, False)
 
 
-def test_a_chore_in_one_workers_hands_is_not_in_anothers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_chore_is_not_started_by_another_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[str] = []
 
     def delete(limit: int) -> int:
         runs.append("here")
         if len(runs) == 1:
-            housekeeping.run_due_chores(go_on=lambda: True)  # the other worker, meanwhile
+            housekeeping.run_due_chores(go_on=lambda: True)  # another worker at the same time
         return 0
 
     monkeypatch.setattr(housekeeping, "CHORES", {"sessions": delete})
@@ -171,7 +171,7 @@ def test_a_chore_in_one_workers_hands_is_not_in_anothers(monkeypatch: pytest.Mon
     assert runs == ["here"]
 
 
-def test_a_chore_that_fails_stops_no_other_and_is_seen(
+def test_failing_chore_is_shown_and_does_not_stop_others(
     monkeypatch: pytest.MonkeyPatch, client_of: As, admin: User
 ) -> None:
     def fail(limit: int) -> int:
@@ -199,7 +199,7 @@ def test_a_chore_that_fails_stops_no_other_and_is_seen(
     assert not Chore.objects.exclude(error="").exists()
 
 
-def test_a_chore_of_an_earlier_version_is_forgotten(settings: Any) -> None:
+def test_unknown_chore_is_deleted(settings: Any) -> None:
     Chore.objects.create(name="something else", due_at=timezone.now())
     clean_up()
 

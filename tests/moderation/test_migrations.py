@@ -1,4 +1,4 @@
-"""What migrations make of rows that are there already."""
+"""Effects of migrations on existing rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BEFORE = "0018"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_can_be_known_of_older_rows_is_filled_in(make_review: Make) -> None:
+def test_migrations_fill_new_columns_of_existing_rows(make_review: Make) -> None:
     scenario = make_review(source=Source.SCENARIO, external_id="asset_1")
     label(scenario, "violence", 50, classifier="scenario")
     label(scenario, "alcohol.use", 85)
@@ -42,7 +42,7 @@ def test_what_can_be_known_of_older_rows_is_filled_in(make_review: Make) -> None
         "alcohol.use": 85,
         "gambling": 0,
     }
-    confidences = {part[0]: part[1] for run in parts_of(scenario) for part in run["parts"]}
+    confidences = {part[0]: part[1] for run in get_summary(scenario) for part in run["parts"]}
     assert confidences["violence"] is None
     assert confidences["alcohol.use"] == "85.00"
     assert scenario.found == combine_bits(["violence", "alcohol"])
@@ -58,6 +58,6 @@ def test_what_can_be_known_of_older_rows_is_filled_in(make_review: Make) -> None
     }
 
 
-def parts_of(review: Review) -> list[dict[str, Any]]:
+def get_summary(review: Review) -> list[dict[str, Any]]:
     assert review.classification_summary is not None
     return review.classification_summary

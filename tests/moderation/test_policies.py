@@ -1,4 +1,4 @@
-"""Policies are versions; putting one into force is on record."""
+"""Policies: versions, activation and its history."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ ClientOf = Callable[[User], Client]
 LIST = "/admin/moderation/policy/"
 
 
-def test_a_policy_lead_copies_changes_and_activates_and_all_of_it_is_on_record(
-    lead: User, client_of: ClientOf
-) -> None:
+def test_lead_copies_and_activates_policies_with_history(lead: User, client_of: ClientOf) -> None:
     browser, first = client_of(lead), Policy.objects.active()
 
     browser.post(LIST, {"action": "copy", "_selected_action": [first.pk]})
@@ -44,9 +42,7 @@ def test_a_policy_lead_copies_changes_and_activates_and_all_of_it_is_on_record(
     assert "Put into force." in page
 
 
-def test_a_policy_in_force_or_in_the_record_cannot_be_edited(
-    lead: User, client_of: ClientOf
-) -> None:
+def test_editing_the_policy_in_force_returns_403(lead: User, client_of: ClientOf) -> None:
     active = Policy.objects.active()
 
     answer = client_of(lead).post(f"{LIST}{active.pk}/change/", {"name": "forged", "nsfw_level": 2})
@@ -55,9 +51,7 @@ def test_a_policy_in_force_or_in_the_record_cannot_be_edited(
     assert Policy.objects.active().name == active.name
 
 
-def test_others_may_look_at_policies_but_not_activate_them(
-    auditor: User, client_of: ClientOf
-) -> None:
+def test_auditor_can_view_but_not_activate_policies(auditor: User, client_of: ClientOf) -> None:
     second = policies.create_version(based_on=Policy.objects.active(), user=None)
 
     client_of(auditor).post(LIST, {"action": "put_into_force", "_selected_action": [second.pk]})
@@ -66,7 +60,7 @@ def test_others_may_look_at_policies_but_not_activate_them(
     assert client_of(auditor).get(f"{LIST}{second.pk}/change/").status_code == 200
 
 
-def test_going_back_to_a_version_keeps_when_it_first_came_into_force(
+def test_reactivated_policy_keeps_its_first_activation_time(
     lead: User, client_of: ClientOf
 ) -> None:
     first = Policy.objects.active()
@@ -90,9 +84,7 @@ def test_going_back_to_a_version_keeps_when_it_first_came_into_force(
     )
 
 
-def test_a_policy_that_contradicts_itself_is_told_what_to_do(
-    lead: User, client_of: ClientOf
-) -> None:
+def test_contradictory_thresholds_show_a_readable_error(lead: User, client_of: ClientOf) -> None:
     draft = policies.create_version(based_on=Policy.objects.active(), user=lead)
     browser = client_of(lead)
     page = browser.get(f"{LIST}{draft.pk}/change/")
@@ -110,7 +102,7 @@ def test_a_policy_that_contradicts_itself_is_told_what_to_do(
     assert "policy_reviews_before_it_rejects" not in answer
 
 
-def test_every_constraint_that_a_form_can_meet_speaks_to_people() -> None:
+def test_every_constraint_of_a_form_has_its_own_message() -> None:
     default = BaseConstraint.default_violation_error_message
     request = RequestFactory().get("/")
     request.user = User(is_superuser=True, is_active=True)

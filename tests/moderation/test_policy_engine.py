@@ -22,28 +22,28 @@ from moderation.policy_engine import (
 ALL = tuple(category.slug for category in taxonomy.L1)
 
 
-def limits(review_at: int | None, reject_at: int | None) -> Thresholds:
+def make_thresholds(review_at: int | None, reject_at: int | None) -> Thresholds:
     return Thresholds(
         review_at=None if review_at is None else Decimal(review_at),
         reject_at=None if reject_at is None else Decimal(reject_at),
     )
 
 
-def rules(**changes: Any) -> Rules:
+def make_rules(**changes: Any) -> Rules:
     fields: dict[str, Any] = {
         "name": "policy version 7",
         "per_category": {
-            "explicit": limits(20, 90),
-            "hate-symbols": limits(20, 90),
-            "violence": limits(30, None),
-            "alcohol.use": limits(60, 80),
+            "explicit": make_thresholds(20, 90),
+            "hate-symbols": make_thresholds(20, 90),
+            "violence": make_thresholds(30, None),
+            "alcohol.use": make_thresholds(60, 80),
         },
-        "nsfw": limits(20, 95),
+        "nsfw": make_thresholds(20, 95),
     }
     return Rules(**{**fields, **changes})
 
 
-def says(*findings: tuple[str, int], **fields: Any) -> Evidence:
+def make_evidence(*findings: tuple[str, int], **fields: Any) -> Evidence:
     values = {
         "label": "Seer",
         "covers": ALL,
@@ -52,32 +52,38 @@ def says(*findings: tuple[str, int], **fields: Any) -> Evidence:
     return Evidence(**{**values, **fields})
 
 
-def test_nothing_found_by_one_who_sees_everything_is_approved() -> None:
-    assert settle(rules(), [says()]).outcome is Outcome.APPROVE
+def test_full_coverage_without_findings_is_approved() -> None:
+    assert settle(make_rules(), [make_evidence()]).outcome is Outcome.APPROVE
 
 
 @pytest.mark.parametrize(
     ("confidence", "outcome"),
     [(19, Outcome.APPROVE), (20, Outcome.PERSON), (89, Outcome.PERSON), (90, Outcome.REJECT)],
 )
-def test_thresholds_include_their_own_value(confidence: int, outcome: Outcome) -> None:
-    assert settle(rules(), [says(("explicit.nudity", confidence))]).outcome is outcome
+def test_thresholds_are_inclusive(confidence: int, outcome: Outcome) -> None:
+    assert settle(make_rules(), [make_evidence(("explicit.nudity", confidence))]).outcome is outcome
 
 
-def test_an_l2_rule_goes_before_the_rule_of_its_l1() -> None:
-    both = rules(per_category={"explicit": limits(20, 90), "explicit.sex-toys": limits(70, None)})
+def test_rule_of_l2_category_overrides_rule_of_its_l1() -> None:
+    both = make_rules(
+        per_category={
+            "explicit": make_thresholds(20, 90),
+            "explicit.sex-toys": make_thresholds(70, None),
+        }
+    )
 
-    assert settle(both, [says(("explicit.sex-toys", 60))]).outcome is Outcome.APPROVE
-    assert settle(both, [says(("explicit.nudity", 60))]).outcome is Outcome.PERSON
+    assert settle(both, [make_evidence(("explicit.sex-toys", 60))]).outcome is Outcome.APPROVE
+    assert settle(both, [make_evidence(("explicit.nudity", 60))]).outcome is Outcome.PERSON
 
 
-def test_a_category_without_a_rule_is_not_minded() -> None:
-    assert settle(rules(), [says(("gambling", 99))]).outcome is Outcome.APPROVE
+def test_category_without_rule_is_ignored() -> None:
+    assert settle(make_rules(), [make_evidence(("gambling", 99))]).outcome is Outcome.APPROVE
 
 
-def test_a_rejection_names_every_category_that_reached_its_limit_and_only_those() -> None:
+def test_rejection_names_exactly_the_categories_above_their_limit() -> None:
     settlement = settle(
-        rules(), [says(("alcohol.use", 85), ("explicit.nudity", 95), ("violence.weapons", 99))]
+        make_rules(),
+        [make_evidence(("alcohol.use", 85), ("explicit.nudity", 95), ("violence.weapons", 99))],
     )
 
     assert settlement.outcome is Outcome.REJECT
@@ -86,37 +92,45 @@ def test_a_rejection_names_every_category_that_reached_its_limit_and_only_those(
     assert "policy version 7 rejects from 90" in settlement.reason
 
 
-def test_a_failed_classifier_sends_to_a_person_near_the_top_even_when_others_found_nothing() -> (
-    None
-):
-    settlement = settle(rules(), [says(), says(label="Broken", failed="It did not answer.")])
+def test_failed_classifier_asks_a_person_with_risk_99() -> None:
+    settlement = settle(
+        make_rules(), [make_evidence(), make_evidence(label="Broken", failed="It did not answer.")]
+    )
 
     assert settlement.outcome is Outcome.PERSON
     assert settlement.risk == 99
-    assert settle(rules(), [says(failed="Silent.")]).risk == settle(rules(), []).risk == 100
+    assert (
+        settle(make_rules(), [make_evidence(failed="Silent.")]).risk
+        == settle(make_rules(), []).risk
+        == 100
+    )
     assert "Broken could not judge it: It did not answer." in settlement.reason
 
 
-def test_what_a_failed_run_found_does_not_count() -> None:
+def test_findings_of_failed_classifier_are_ignored() -> None:
     assert (
-        settle(rules(), [says(("explicit.nudity", 99), failed="Half an answer.")]).outcome
+        settle(
+            make_rules(), [make_evidence(("explicit.nudity", 99), failed="Half an answer.")]
+        ).outcome
         is Outcome.PERSON
     )
 
 
-def test_a_sure_finding_rejects_although_another_classifier_failed() -> None:
+def test_sure_finding_rejects_despite_another_failed_classifier() -> None:
     assert (
-        settle(rules(), [says(("explicit.nudity", 99)), says(failed="Timeout.")]).outcome
+        settle(
+            make_rules(), [make_evidence(("explicit.nudity", 99)), make_evidence(failed="Timeout.")]
+        ).outcome
         is Outcome.REJECT
     )
 
 
-def test_no_classifier_at_all_means_a_person() -> None:
-    assert settle(rules(), []).outcome is Outcome.PERSON
+def test_without_classifiers_a_person_decides() -> None:
+    assert settle(make_rules(), []).outcome is Outcome.PERSON
 
 
-def test_what_nobody_could_look_for_means_a_person_and_is_named() -> None:
-    settlement = settle(rules(), [says(covers=("explicit",))])
+def test_uncovered_categories_ask_a_person_and_are_named() -> None:
+    settlement = settle(make_rules(), [make_evidence(covers=("explicit",))])
 
     assert settlement.outcome is Outcome.PERSON
     assert "Violence" in settlement.reason
@@ -124,43 +138,47 @@ def test_what_nobody_could_look_for_means_a_person_and_is_named() -> None:
     assert "Explicit" not in settlement.reason
 
 
-def test_the_local_detectors_silence_approves_only_when_the_policy_says_so() -> None:
-    local = says(label="Local", silence_counts=False, is_local=True)
+def test_clean_local_scan_approves_only_if_policy_trusts_it() -> None:
+    local = make_evidence(label="Local", silence_counts=False, is_local=True)
 
-    assert settle(rules(), [local]).outcome is Outcome.PERSON
-    trusted = settle(rules(trusts_local_silence=True), [local])
+    assert settle(make_rules(), [local]).outcome is Outcome.PERSON
+    trusted = settle(make_rules(trusts_local_silence=True), [local])
     assert trusted.outcome is Outcome.APPROVE
     assert "trusts the local detector" in trusted.reason
 
 
-def test_a_finding_of_the_local_detector_counts_whatever_its_silence_is_worth() -> None:
-    found = says(("explicit.nudity", 50), silence_counts=False)
+def test_finding_of_local_detector_asks_a_person() -> None:
+    found = make_evidence(("explicit.nudity", 50), silence_counts=False)
 
-    assert settle(rules(trusts_local_silence=True), [found]).outcome is Outcome.PERSON
+    assert settle(make_rules(trusts_local_silence=True), [found]).outcome is Outcome.PERSON
 
 
-def test_a_policy_that_may_not_approve_leaves_everything_to_people() -> None:
-    assert settle(rules(may_approve=False), [says()]).outcome is Outcome.PERSON
+def test_policy_without_approval_asks_a_person() -> None:
+    assert settle(make_rules(may_approve=False), [make_evidence()]).outcome is Outcome.PERSON
 
 
 @pytest.mark.parametrize(
     ("score", "outcome"), [(19, Outcome.APPROVE), (20, Outcome.PERSON), (99, Outcome.PERSON)]
 )
-def test_a_score_without_a_category_has_limits_of_its_own(score: int, outcome: Outcome) -> None:
-    settlement = settle(rules(), [says(score=Decimal(score), score_level=0)])
+def test_score_without_category_uses_nsfw_thresholds(score: int, outcome: Outcome) -> None:
+    settlement = settle(make_rules(), [make_evidence(score=Decimal(score), score_level=0)])
 
     assert settlement.outcome is outcome
     assert settlement.top_category == ""
 
 
-def test_a_bare_flag_without_category_or_score_means_a_person() -> None:
-    assert settle(rules(), [says(flagged=True)]).outcome is Outcome.PERSON
-    assert settle(rules(), [says(flagged=False)]).outcome is Outcome.APPROVE
+def test_flag_without_category_or_score_asks_a_person() -> None:
+    assert settle(make_rules(), [make_evidence(flagged=True)]).outcome is Outcome.PERSON
+    assert settle(make_rules(), [make_evidence(flagged=False)]).outcome is Outcome.APPROVE
 
 
-def test_the_riskiest_finding_gives_the_headline_and_the_priority() -> None:
+def test_riskiest_finding_sets_top_category_and_risk() -> None:
     settlement = settle(
-        rules(), [says(("violence.weapons", 44)), says(("explicit.nudity", 71), label="Other")]
+        make_rules(),
+        [
+            make_evidence(("violence.weapons", 44)),
+            make_evidence(("explicit.nudity", 71), label="Other"),
+        ],
     )
 
     assert (settlement.top_category, settlement.risk, settlement.confidence) == (
@@ -172,19 +190,20 @@ def test_the_riskiest_finding_gives_the_headline_and_the_priority() -> None:
 
 
 # --- A score without a category ---
-SWIMWEAR = {"swimwear-underwear": limits(50, None)}
-LEVEL_0 = {"explicit": limits(20, 90), "hate-symbols": limits(20, 90)}
+SWIMWEAR = {"swimwear-underwear": make_thresholds(50, None)}
+LEVEL_0 = {"explicit": make_thresholds(20, 90), "hate-symbols": make_thresholds(20, 90)}
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])
 @pytest.mark.parametrize("named", [(), (("swimwear-underwear.female", 97),)])
-def test_swimwear_that_is_never_rejected_is_not_rejected_by_a_score_either(
+def test_score_does_not_reject_category_without_reject_threshold(
     level: int, named: tuple[tuple[str, int], ...]
 ) -> None:
-    policy = rules(per_category={**LEVEL_0, **SWIMWEAR}, nsfw_level=level)
+    policy = make_rules(per_category={**LEVEL_0, **SWIMWEAR}, nsfw_level=level)
 
     settlement = settle(
-        policy, [says(score=Decimal(97), score_level=2), says(*named, label="Other")]
+        policy,
+        [make_evidence(score=Decimal(97), score_level=2), make_evidence(*named, label="Other")],
     )
 
     assert settlement.outcome is Outcome.PERSON
@@ -197,26 +216,25 @@ def test_swimwear_that_is_never_rejected_is_not_rejected_by_a_score_either(
     [
         (0, 0, "explicit.nudity", Outcome.REJECT),
         (0, 0, "", Outcome.PERSON),
-        (0, 0, "violence.weapons", Outcome.PERSON),  # named, but nothing that the score could mean
+        (0, 0, "violence.weapons", Outcome.PERSON),  # the score does not cover this category
         (1, 0, "explicit.nudity", Outcome.PERSON),
         (0, 1, "explicit.nudity", Outcome.REJECT),
-        (
-            1,
-            1,
-            "explicit.nudity",
-            Outcome.PERSON,
-        ),  # it may mean a kiss, which the policy does not reject
+        # The score may mean a kiss, which the policy does not reject.
+        (1, 1, "explicit.nudity", Outcome.PERSON),
         (None, 0, "explicit.nudity", Outcome.PERSON),
     ],
 )
-def test_a_score_rejects_only_with_a_name_and_within_the_policys_level(
+def test_score_rejects_only_with_named_category_within_policy_level(
     asked: int | None, policys: int, named: str, outcome: Outcome
 ) -> None:
     findings = [(named, 50)] if named else []
 
     settlement = settle(
-        rules(nsfw_level=policys),
-        [says(score=Decimal(97), score_level=asked), says(*findings, label="Other")],
+        make_rules(nsfw_level=policys),
+        [
+            make_evidence(score=Decimal(97), score_level=asked),
+            make_evidence(*findings, label="Other"),
+        ],
     )
 
     assert settlement.outcome is outcome
@@ -224,10 +242,13 @@ def test_a_score_rejects_only_with_a_name_and_within_the_policys_level(
     assert "97" in settlement.reason
 
 
-def test_what_is_named_gives_the_headline_and_the_score_its_risk() -> None:
+def test_named_finding_sets_top_category_and_score_sets_risk() -> None:
     settlement = settle(
-        rules(),
-        [says(score=Decimal(80), score_level=0), says(("explicit.nudity", 40), label="Other")],
+        make_rules(),
+        [
+            make_evidence(score=Decimal(80), score_level=0),
+            make_evidence(("explicit.nudity", 40), label="Other"),
+        ],
     )
 
     assert (settlement.top_category, settlement.confidence, settlement.risk) == (
@@ -237,9 +258,9 @@ def test_what_is_named_gives_the_headline_and_the_score_its_risk() -> None:
     )
 
 
-def test_a_finding_without_a_confidence_has_none_anywhere() -> None:
+def test_finding_without_confidence_asks_a_person_without_confidence() -> None:
     settlement = settle(
-        rules(), [Evidence(label="Seer", covers=ALL, findings=[("explicit", None)])]
+        make_rules(), [Evidence(label="Seer", covers=ALL, findings=[("explicit", None)])]
     )
 
     assert (settlement.outcome, settlement.top_category, settlement.confidence) == (
@@ -249,16 +270,20 @@ def test_a_finding_without_a_confidence_has_none_anywhere() -> None:
     )
 
 
-def test_imported_files_are_approved_only_when_the_policy_says_so() -> None:
-    assert settle(rules(), [says()], imported=True).outcome is Outcome.PERSON
-    assert settle(rules(approves_imports=True), [says()], imported=True).outcome is Outcome.APPROVE
-    local = says(label="Local", silence_counts=False, is_local=True)
+def test_imports_are_approved_only_if_policy_allows_it() -> None:
+    assert settle(make_rules(), [make_evidence()], imported=True).outcome is Outcome.PERSON
     assert (
-        settle(rules(trusts_local_silence=True), [local], imported=True).outcome is Outcome.PERSON
+        settle(make_rules(approves_imports=True), [make_evidence()], imported=True).outcome
+        is Outcome.APPROVE
+    )
+    local = make_evidence(label="Local", silence_counts=False, is_local=True)
+    assert (
+        settle(make_rules(trusts_local_silence=True), [local], imported=True).outcome
+        is Outcome.PERSON
     )
 
 
-# --- For every policy and all evidence ---
+# --- Properties of all policies and evidence ---
 confidences = st.decimals(0, 100, places=1)
 thresholds = st.builds(
     lambda low, high: Thresholds(
@@ -267,7 +292,7 @@ thresholds = st.builds(
     st.none() | confidences,
     st.none() | confidences,
 )
-some_rules = st.builds(
+any_rules = st.builds(
     Rules,
     name=st.just("policy version 7"),
     per_category=st.dictionaries(
@@ -279,7 +304,7 @@ some_rules = st.builds(
     trusts_local_silence=st.booleans(),
     approves_imports=st.booleans(),
 )
-some_evidence = st.builds(
+any_evidence = st.builds(
     Evidence,
     label=st.sampled_from(["A", "B"]),
     failed=st.sampled_from(["", "", "", "Silent."]),
@@ -295,8 +320,8 @@ some_evidence = st.builds(
 )
 
 
-@given(some_rules, st.lists(some_evidence, max_size=4), st.booleans())
-def test_a_rejection_names_what_a_classifier_named_and_the_policy_minds(
+@given(any_rules, st.lists(any_evidence, max_size=4), st.booleans())
+def test_rejection_names_only_found_categories_with_a_rule(
     policy: Rules, evidence: list[Evidence], imported: bool
 ) -> None:
     settlement = settle(policy, evidence, imported=imported)
@@ -311,12 +336,12 @@ def test_a_rejection_names_what_a_classifier_named_and_the_policy_minds(
 
 
 @given(
-    some_rules,
-    st.lists(some_evidence, max_size=4),
+    any_rules,
+    st.lists(any_evidence, max_size=4),
     confidences,
     st.none() | st.sampled_from(taxonomy.LEVELS),
 )
-def test_a_score_never_approves_and_never_rejects_what_its_categories_own_rules_would_not(
+def test_score_never_exceeds_the_rules_of_its_categories(
     policy: Rules, evidence: list[Evidence], score: Decimal, level: int | None
 ) -> None:
     without = settle(policy, evidence).outcome
@@ -335,8 +360,8 @@ def test_a_score_never_approves_and_never_rejects_what_its_categories_own_rules_
         assert scored is Outcome.REJECT
 
 
-@given(some_rules, st.lists(some_evidence, max_size=3))
-def test_not_nsfw_is_said_only_where_the_policy_would_approve_what_is_on_its_level(
+@given(any_rules, st.lists(any_evidence, max_size=3))
+def test_not_nsfw_implies_policy_approval_on_its_level(
     policy: Rules, evidence: list[Evidence]
 ) -> None:
     verdict = judge_nsfw(policy, evidence)
@@ -355,8 +380,8 @@ def test_not_nsfw_is_said_only_where_the_policy_would_approve_what_is_on_its_lev
     assert (verdict.flagged is None) == bool(verdict.reason)
 
 
-@given(some_rules, st.lists(some_evidence, max_size=4))
-def test_a_number_that_nobody_gave_is_shown_nowhere(
+@given(any_rules, st.lists(any_evidence, max_size=4))
+def test_confidence_is_always_one_of_the_given_numbers(
     policy: Rules, evidence: list[Evidence]
 ) -> None:
     settlement = settle(policy, evidence)

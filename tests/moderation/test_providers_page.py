@@ -1,4 +1,4 @@
-"""The page Providers: who may see it, what it says, and the button that makes one harmless call."""
+"""The page Providers: permissions, status, costs and the button that checks a provider."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from generation.services import health, rates, spending
 from moderation.models import Classification
 from moderation.services import costs
 
-Browser = Callable[[User], Client]
+ClientOf = Callable[[User], Client]
 
 
 @pytest.fixture(autouse=True)
-def _no_memory() -> Iterator[None]:
+def _clear_caches() -> Iterator[None]:
     cache.clear()
     providers.get_provider.cache_clear()
     yield
@@ -34,18 +34,18 @@ def _no_memory() -> Iterator[None]:
 
 
 @pytest.fixture
-def operator(client_of: Browser, senior: User) -> Client:
+def operator(client_of: ClientOf, senior: User) -> Client:
     return client_of(senior)
 
 
-def page(client: Client) -> str:
+def fetch_page(client: Client) -> str:
     response = client.get(reverse("providers"))
     assert response.status_code == 200
     return " ".join(response.content.decode().split())
 
 
-def test_only_operators_see_it(
-    client_of: Browser, moderator: User, senior: User, lead: User, auditor: User
+def test_providers_page_is_only_for_operators(
+    client_of: ClientOf, moderator: User, senior: User, lead: User, auditor: User
 ) -> None:
     path, link = reverse("providers"), 'href="/providers/"'
     staff = User.objects.create_user("staff", is_staff=True)
@@ -65,26 +65,24 @@ def test_only_operators_see_it(
     assert Client().get(path).status_code == 302
 
 
-def test_it_says_what_is_a_sandbox_and_what_is_off(
+def test_page_shows_sandboxes_and_disabled_providers_without_calls(
     operator: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
     monkeypatch.setattr(HttpProvider, "_send", lambda self, *args, **rest: calls.append(self.slug))
-    text = page(operator)
+    text = fetch_page(operator)
     assert text.count(">Check the key<") == 3
     assert calls == [], "only the button calls"
     assert text.count(">Sandbox<") == 3
     assert "127.0.0.1:8000" in text
     settings.IMAGE_PROVIDERS, settings.NANOGPT, settings.SCENARIO = {}, None, None
-    text = page(operator)
+    text = fetch_page(operator)
     assert text.count('data-status="cancelled">Off<') == 3
     assert "Set NOVITA_API_KEY to turn it on." in text
     assert "Check the key" not in text
 
 
-def test_a_configured_provider_shows_its_host_and_never_its_key(
-    operator: Client, settings: Any
-) -> None:
+def test_configured_provider_shows_host_but_not_key(operator: Client, settings: Any) -> None:
     settings.IMAGE_PROVIDERS = {
         "novita": {
             "BACKEND": "generation.providers.novita.client.Novita",
@@ -97,16 +95,16 @@ def test_a_configured_provider_shows_its_host_and_never_its_key(
         }
     }
     rates.take_tokens("novita", 8, per_minute=20)
-    text = page(operator)
+    text = fetch_page(operator)
     assert ">Configured<" in text
     assert "api.novita.ai" in text
     assert "canary" not in text
     assert '<span class="num">20</span>, <span class="num">12</span> left now' in text
     rates.hold_provider("novita", timedelta(minutes=3), per_minute=20)
-    assert "Paused until" in page(operator)
+    assert "Paused until" in fetch_page(operator)
 
 
-def test_it_counts_images_and_money_with_unknown_outcomes_as_spent(
+def test_images_and_costs_include_unknown_outcomes(
     operator: Client, make_request: Callable[..., GenerationRequest], settings: Any
 ) -> None:
     now, month = timezone.now(), spending.start_of_month()
@@ -123,7 +121,7 @@ def test_it_counts_images_and_money_with_unknown_outcomes_as_spent(
     )
     make_request(status="queued")
     first_of_month = month == spending.start_of_day()
-    text = page(operator)
+    text = fetch_page(operator)
     images, cost = (12, "0.0360") if first_of_month else (8, "0.0240")
     assert (
         f'<dt>Today</dt><dd><span class="num">{images}</span> images, <span'
@@ -137,10 +135,10 @@ def test_it_counts_images_and_money_with_unknown_outcomes_as_spent(
         assert f"<dt>{name}</dt><dd>{count}</dd>" in text
     assert f'href="{lost.get_absolute_url()}">where is it</a>' in text
     settings.SPENDING_LIMIT_PER_DAY = Decimal("0.02")
-    assert "The limit is reached." in page(operator)
+    assert "The limit is reached." in fetch_page(operator)
 
 
-def test_classifying_counts_too_but_novitas_detection_not_twice(
+def test_classification_costs_are_counted_without_novita_twice(
     operator: Client, make_asset: Callable[..., Asset], settings: Any
 ) -> None:
     settings.CLASSIFIERS = []
@@ -161,12 +159,12 @@ def test_classifying_counts_too_but_novitas_detection_not_twice(
         )
     assert costs.sum_billed(spending.start_of_day()) == Decimal("0.25")
     assert spending.sum_spending(spending.start_of_day()) == Decimal("0.25")
-    text = page(operator)
+    text = fetch_page(operator)
     assert '<span class="num">1</span> image, <span class="num">0.2500</span> USD' in text
     assert "nano-gpt.com" in text
 
 
-def test_sandbox_costs_are_shown_as_not_billed_and_agree_with_the_total(
+def test_sandbox_costs_are_not_billed(
     operator: Client, make_asset: Callable[..., Asset], settings: Any
 ) -> None:
     settings.CLASSIFIERS = []
@@ -178,7 +176,7 @@ def test_sandbox_costs_are_shown_as_not_billed_and_agree_with_the_total(
         cost=Decimal("0.4065"),
         finished_at=timezone.now(),
     )
-    text = page(operator)
+    text = fetch_page(operator)
     assert (
         '<dt>Today</dt><dd><span class="num">1</span> image, <span class="faint">not'
         " billed</span></dd>" in text
@@ -187,8 +185,8 @@ def test_sandbox_costs_are_shown_as_not_billed_and_agree_with_the_total(
     assert "0.4065" not in text
 
 
-def test_today_and_providers_read_the_same_health(
-    client_of: Browser, admin: User, make_asset: Callable[..., Asset], settings: Any
+def test_today_and_providers_show_the_same_health(
+    client_of: ClientOf, admin: User, make_asset: Callable[..., Asset], settings: Any
 ) -> None:
     settings.CLASSIFIERS = []
     client, asset, now = client_of(admin), make_asset(), timezone.now()
@@ -204,7 +202,7 @@ def test_today_and_providers_read_the_same_health(
     )
     ImportRun.objects.create(source="scenario", status="finished", finished_at=now)
     shown = f">{now.day} {now:%b %H:%M:%S}</time>"
-    assert page(client).count(shown) == 2
+    assert fetch_page(client).count(shown) == 2
     assert ">Works<" in state_of("nano-gpt (sandbox)")
     assert ">Works<" in state_of("Scenario (sandbox)")
     Classification.objects.create(
@@ -215,30 +213,30 @@ def test_today_and_providers_read_the_same_health(
         error="It timed out.",
         finished_at=now + timedelta(seconds=1),
     )
-    assert "It timed out." in page(client)
+    assert "It timed out." in fetch_page(client)
     assert ">Failing<" in state_of("nano-gpt (sandbox)")
     assert "It timed out." in state_of("nano-gpt (sandbox)")
 
 
-def test_what_an_import_said_last_is_shown(operator: Client) -> None:
+def test_last_import_error_is_shown(operator: Client) -> None:
     ImportRun.objects.create(
         source="scenario",
         status="failed",
         error="Scenario refused the key.",
         finished_at=timezone.now(),
     )
-    assert "Scenario refused the key." in page(operator)
+    assert "Scenario refused the key." in fetch_page(operator)
 
 
-def test_the_last_error_is_a_sentence(operator: Client) -> None:
+def test_last_error_is_shown_without_query_string(operator: Client) -> None:
     health.record_failure("novita-sandbox", "It broke at https://x.test/a?X-Amz-Signature=canary.")
-    text = page(operator)
+    text = fetch_page(operator)
     assert "It broke at https://x.test/a" in text
     assert "canary" not in text
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_button_makes_one_harmless_call(
+def test_check_button_calls_provider_and_creates_no_request(
     operator: Client, live_server: Any, settings: Any
 ) -> None:
     here = live_server.url
@@ -264,8 +262,8 @@ def test_the_button_makes_one_harmless_call(
     assert not GenerationRequest.objects.exists()
 
 
-def test_the_form_says_that_the_limit_is_reached(
-    client_of: Browser,
+def test_request_above_spending_limit_returns_422(
+    client_of: ClientOf,
     moderator: User,
     settings: Any,
     make_request: Callable[..., GenerationRequest],

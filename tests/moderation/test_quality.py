@@ -1,4 +1,4 @@
-"""How far the team agrees with itself: sums, for seniors and leads, and no word about anybody."""
+"""The page Quality: agreement of the team, for seniors and leads, without names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.moderation.second_opinion_helpers import judge
 QUALITY = "/quality/"
 
 
-def test_it_is_for_seniors_and_leads(
+def test_quality_page_is_only_for_seniors_and_leads(
     client_of: As, moderator: User, senior: User, lead: User, auditor: User
 ) -> None:
     found = [
@@ -35,16 +35,16 @@ def test_it_is_for_seniors_and_leads(
     ]
 
 
-def row_of(text: str, name: str) -> list[str]:
+def read_row(text: str, name: str) -> list[str]:
     row = text.split(f'<th scope="row">{name}</th>')[1].split("</tr>")[0]
     return [cell.split(">", 1)[1].split("<")[0] for cell in row.split("<td")[1:]]
 
 
-def figure(text: str, name: str) -> str:
+def read_figure(text: str, name: str) -> str:
     return text.split(f"<dt>{name}</dt><dd>")[1].split("</dd>")[0]
 
 
-def test_it_adds_up_what_people_did(
+def test_quality_page_shows_sums_without_names(
     client_of: As,
     make_review: Make,
     moderator: User,
@@ -66,13 +66,13 @@ def test_it_adds_up_what_people_did(
 
     text = client_of(senior).get(QUALITY).content.decode()
 
-    assert figure(text, "of second opinions agree") == "67 %"
-    assert figure(text, "disagreements") == "1"
-    assert figure(text, "second opinions wanted now") == "1"
-    assert figure(text, "of people's decisions reversed by others") == "20 %"
-    assert row_of(text, "Alcohol")[:4] == ["2", "1", "50 %", "2"]
-    assert row_of(text, "Violence")[:4] == ["1", "0", "100 %", "1"]
-    assert row_of(text, "No category")[3:5] == ["2", "50 %"]
+    assert read_figure(text, "of second opinions agree") == "67 %"
+    assert read_figure(text, "disagreements") == "1"
+    assert read_figure(text, "second opinions wanted now") == "1"
+    assert read_figure(text, "of people's decisions reversed by others") == "20 %"
+    assert read_row(text, "Alcohol")[:4] == ["2", "1", "50 %", "2"]
+    assert read_row(text, "Violence")[:4] == ["1", "0", "100 %", "1"]
+    assert read_row(text, "No category")[3:5] == ["2", "50 %"]
     page = text.split("<main")[1]
     assert [
         name
@@ -84,17 +84,19 @@ def test_it_adds_up_what_people_did(
 @pytest.mark.parametrize(
     ("days", "expected"), [("7", "1"), ("30", "3"), ("90", "7"), ("", "3"), ("5000", "3")]
 )
-def test_periods(client_of: As, senior: User, days: str, expected: str) -> None:
+def test_days_parameter_selects_the_period(
+    client_of: As, senior: User, days: str, expected: str
+) -> None:
     today = timezone.now().date()
     for ago, disagreed in ((6, 1), (7, 2), (30, 4), (90, 8)):
         DailyStats.objects.create(day=today - timedelta(days=ago), l1="", disagreed=disagreed)
 
     text = client_of(senior).get(f"{QUALITY}?days={days}").content.decode()
 
-    assert figure(text, "disagreements") == expected
+    assert read_figure(text, "disagreements") == expected
 
 
-def test_shares_of_few_are_faint_and_of_none_a_dash(client_of: As, senior: User) -> None:
+def test_shares_of_few_cases_are_faint_and_of_none_a_dash(client_of: As, senior: User) -> None:
     DailyStats.objects.create(day=timezone.now().date(), l1="alcohol", agreed=19)
     DailyStats.objects.create(day=timezone.now().date(), l1="violence", agreed=19, disagreed=1)
 
@@ -102,10 +104,10 @@ def test_shares_of_few_are_faint_and_of_none_a_dash(client_of: As, senior: User)
 
     assert 'class="num end faint">100 %<span class="visually-hidden"> of too few' in text
     assert 'class="num end">95 %</td>' in text
-    assert row_of(text, "Gambling")[2] == "–"
+    assert read_row(text, "Gambling")[2] == "–"
 
 
-def test_it_says_what_is_not_counted_yet(
+def test_quality_page_mentions_uncounted_decisions(
     client_of: As, make_review: Make, moderator: User, senior: User
 ) -> None:
     judge(make_review(), moderator, "approve")
@@ -113,7 +115,7 @@ def test_it_says_what_is_not_counted_yet(
     assert "decision not counted yet" in client_of(senior).get(QUALITY).content.decode()
 
 
-def test_it_stays_within_its_queries(
+def test_quality_page_stays_within_query_limit(
     client_of: As, senior: User, django_assert_max_num_queries: Any
 ) -> None:
     client = client_of(senior)

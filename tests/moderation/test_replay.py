@@ -1,6 +1,4 @@
-"""Whatever people do in whatever order, the record tells where every review stands, and what was
-counted of it.
-"""
+"""Random sequences of actions: replaying the record gives every review's status and counts."""
 
 from __future__ import annotations
 
@@ -36,10 +34,10 @@ steps = st.lists(
 )
 
 
-def take(step: Step, review: Review, cast: dict[str, User]) -> None:
-    """One thing that somebody tries; it may well be refused."""
+def try_step(step: Step, review: Review, people: dict[str, User]) -> None:
+    """Try one action, which may be refused."""
     act, name, number = step
-    user = User.objects.get(pk=cast[name].pk)
+    user = User.objects.get(pk=people[name].pk)
     try:
         if act == "judge":
             verdict = VERDICTS[number % 3]
@@ -60,7 +58,7 @@ def take(step: Step, review: Review, cast: dict[str, User]) -> None:
         pass
 
 
-def check(review: Review) -> None:
+def check_review(review: Review) -> None:
     review.refresh_from_db()
     stands = Decision.objects.list_effective(review)
     everything = list(review.decisions.select_related("second_of").order_by("sequence"))
@@ -91,7 +89,7 @@ def check(review: Review) -> None:
 
 
 @pytest.fixture
-def cast(moderator: User, other_moderator: User, senior: User) -> dict[str, User]:
+def people(moderator: User, other_moderator: User, senior: User) -> dict[str, User]:
     return {"moderator": moderator, "other_moderator": other_moderator, "senior": senior}
 
 
@@ -99,12 +97,12 @@ def cast(moderator: User, other_moderator: User, senior: User) -> dict[str, User
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(tries=steps, percent=st.sampled_from((0, 100, 100)))
-def test_the_record_replays_to_every_status_and_every_count(
+def test_replayed_record_gives_every_status_and_count(
     tries: list[Step],
     percent: int,
     make_review: Make,
     make_request: Any,
-    cast: dict[str, User],
+    people: dict[str, User],
     settings: Any,
 ) -> None:
     settings.SECOND_OPINION_PERCENT = percent
@@ -112,11 +110,11 @@ def test_the_record_replays_to_every_status_and_every_count(
     order = make_request(prompt=f"A {word} in a boat", seed=next(NUMBERS))
     review = make_review(source=Source.TXT2IMG, request=order, position=0)
     before = WordStatsProgress.objects.get_or_create(pk=1)[0]
-    figures = totals()
+    figures = get_totals()
 
     for step in tries:
-        take(step, review, cast)
-        check(review)
+        try_step(step, review, people)
+        check_review(review)
 
     assert verify_chain(Decision.objects.order_by("sequence")) == []
     while statistics.count_batch():
@@ -128,12 +126,12 @@ def test_the_record_replays_to_every_status_and_every_count(
     assert after.sequence == (
         Decision.objects.order_by("-sequence").values_list("sequence", flat=True).first() or 0
     )
-    # What stood before this example is as it was; this image adds itself.
+    # This example adds only its own image to the counts from before.
     assert (after.decided - before.decided, after.rejected - before.rejected) == (decided, rejected)
     check_figures(review, figures)
 
 
-def totals() -> dict[str, int]:
+def get_totals() -> dict[str, int]:
     return (
         DailyStats.sum_since(DailyStats.objects.earliest("day").day).get("", {})
         if DailyStats.objects.exists()
@@ -145,7 +143,7 @@ def check_figures(review: Review, before: dict[str, int]) -> None:
     rows = list(
         review.decisions.select_related("second_of", "reverses__second_of").order_by("sequence")
     )
-    after = totals()
+    after = get_totals()
 
     def grown(field: str) -> int:
         return after.get(field, 0) - before.get(field, 0)

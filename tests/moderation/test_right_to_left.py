@@ -1,6 +1,4 @@
-"""Text that people, programs and sources write shows in its own direction, wherever a page shows
-it.
-"""
+"""Right-to-left text of people, programs and sources is isolated on every page."""
 
 from __future__ import annotations
 
@@ -17,13 +15,13 @@ from tests.moderation.page_helpers import As, Make
 
 RTL = re.compile("[\u0590-\u07ff]")
 PROMPT, NOTE, NAME = "נמל שקט עם שחר", "האם זה צעצוע?", "משה"
-VOID = {"input", "img", "meta", "link", "hr", "br", "rect", "image", "source"}
-# A title has no element around it; options show as the browser likes.
-LEFT_OUT = {"title", "option"}
+VOID_TAGS = {"input", "img", "meta", "link", "hr", "br", "rect", "image", "source"}
+# A title cannot contain elements, and browsers choose the direction of options themselves.
+IGNORED_TAGS = {"title", "option"}
 
 
-class Isolation(HTMLParser):
-    """Collect texts with letters from right to left that nothing isolates."""
+class IsolationParser(HTMLParser):
+    """A parser that collects right-to-left texts outside of isolating elements."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,11 +31,11 @@ class Isolation(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
-        isolates = tag == "bdi" or given.get("dir") == "auto" or tag in LEFT_OUT
+        isolates = tag == "bdi" or given.get("dir") == "auto" or tag in IGNORED_TAGS
         is_typed = tag == "input" and given.get("type", "text") in ("text", "search")
         if is_typed and RTL.search(given.get("value") or "") and not isolates:
             self.bare.append(f"input {given.get('name')}")
-        if tag not in VOID:
+        if tag not in VOID_TAGS:
             self.open.append((tag, isolates))
 
     def handle_endtag(self, tag: str) -> None:
@@ -53,8 +51,10 @@ class Isolation(HTMLParser):
 
 
 @pytest.fixture
-def written(make_review: Make, make_request: Any, senior: User, settings: Any) -> dict[str, Any]:
-    """A person, a request, notes, an import and a saved queue, all named from right to left."""
+def rtl_content(
+    make_review: Make, make_request: Any, senior: User, settings: Any
+) -> dict[str, Any]:
+    """Create a person, request, notes, import and saved queue with right-to-left texts."""
     settings.SECOND_OPINION_PERCENT = 0
     person = User.objects.create_user(NAME, password="x")
     person.groups.set(Group.objects.filter(name="moderator"))
@@ -81,10 +81,10 @@ def written(make_review: Make, make_request: Any, senior: User, settings: Any) -
     return {"person": person, "request": request, "reviews": reviews, "held": held}
 
 
-def test_each_page_isolates_what_is_written_from_right_to_left(
-    client_of: As, written: dict[str, Any], senior: User
+def test_pages_isolate_right_to_left_text(
+    client_of: As, rtl_content: dict[str, Any], senior: User
 ) -> None:
-    first, escalated, imported = (f"/reviews/{review.uuid}/" for review in written["reviews"])
+    first, escalated, imported = (f"/reviews/{review.uuid}/" for review in rtl_content["reviews"])
     pages = {
         "/",
         "/queues/",
@@ -98,26 +98,26 @@ def test_each_page_isolates_what_is_written_from_right_to_left(
         f"/decisions/?reviewer={NAME}",
         "/requests/",
         f"/requests/?q={PROMPT}",
-        f"/requests/{written['request'].uuid}/",
+        f"/requests/{rtl_content['request'].uuid}/",
         first,
         escalated,
         imported,
-        f"/requests/new/?from={written['request'].uuid}",
-        f"/reviews/{written['held'].uuid}/",
-        f"/reviews/{written['held'].uuid}/?queue=waiting",
+        f"/requests/new/?from={rtl_content['request'].uuid}",
+        f"/reviews/{rtl_content['held'].uuid}/",
+        f"/reviews/{rtl_content['held'].uuid}/?queue=waiting",
         "/preferences/",
         "/quality/",
         "/queues/waiting/sheet/",
     }
     found, bare = 0, []
-    for user in (written["person"], senior):
+    for user in (rtl_content["person"], senior):
         client = client_of(user)
         for page in sorted(pages):
             answer = client.get(page)
             if answer.status_code in (403, 404) and user != senior:
                 continue
             assert answer.status_code == 200, page
-            reader = Isolation()
+            reader = IsolationParser()
             reader.feed(answer.content.decode())
             found += reader.found
             bare += [f"{page}: {text}" for text in reader.bare]

@@ -1,4 +1,4 @@
-"""A queue's filters, and queues that people keep under a name."""
+"""Filters of queues, and saved queues."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DRINKS = "/queues/waiting/?category=alcohol&order=oldest"
 SAVE = "/queues/waiting/saved/?category=alcohol&order=oldest"
 
 
-def text_of(client: Client, address: str) -> str:
+def fetch_text(client: Client, address: str) -> str:
     response = client.get(address)
     assert response.status_code == 200
     return str(response.content.decode())
@@ -30,14 +30,12 @@ def text_of(client: Client, address: str) -> str:
 # --- Filters ---
 
 
-def test_a_queue_is_narrowed_by_its_address(
-    client_of: As, make_review: Make, moderator: User
-) -> None:
+def test_url_filters_narrow_a_queue(client_of: As, make_review: Make, moderator: User) -> None:
     drink, weapon = make_review(), make_review()
     Review.objects.filter(pk=drink.pk).update(found=BITS["alcohol"])
     client = client_of(moderator)
 
-    text = text_of(client, DRINKS)
+    text = fetch_text(client, DRINKS)
 
     assert f"{drink.get_absolute_url()}?queue=waiting%3Fcategory%3Dalcohol%26order%3Doldest" in text
     assert weapon.get_absolute_url() not in text
@@ -52,9 +50,7 @@ def test_a_queue_is_narrowed_by_its_address(
     assert 'action="/queues/waiting/sheet/?category=alcohol&amp;order=oldest"' in text
 
 
-def test_reviewing_goes_on_within_the_filters(
-    client_of: As, make_review: Make, moderator: User
-) -> None:
+def test_start_claims_within_the_filters(client_of: As, make_review: Make, moderator: User) -> None:
     make_review()
     drink = make_review()
     Review.objects.filter(pk=drink.pk).update(found=BITS["alcohol"])
@@ -64,7 +60,7 @@ def test_reviewing_goes_on_within_the_filters(
     assert response["Location"] == f"{drink.get_absolute_url()}?queue=waiting%3Fcategory%3Dalcohol"
 
 
-def test_a_category_means_any_label_and_none_means_no_label(
+def test_category_filter_matches_any_label_and_none_matches_no_label(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     mixed, bare = make_review(), make_review()
@@ -76,12 +72,12 @@ def test_a_category_means_any_label_and_none_means_no_label(
     client = client_of(moderator)
 
     for category, shown in (("alcohol", mixed), ("violence", mixed), ("none", bare)):
-        text = text_of(client, f"/queues/waiting/?category={category}")
+        text = fetch_text(client, f"/queues/waiting/?category={category}")
         assert [one for one in (mixed, bare) if one.get_absolute_url() in text] == [shown], category
-    assert mixed.get_absolute_url() not in text_of(client, "/queues/waiting/?category=gambling")
+    assert mixed.get_absolute_url() not in fetch_text(client, "/queues/waiting/?category=gambling")
 
 
-def test_fields_that_nobody_filled_in_leave_the_address(client_of: As, moderator: User) -> None:
+def test_empty_filters_are_removed_from_the_url(client_of: As, moderator: User) -> None:
     client = client_of(moderator)
 
     response = client.get("/queues/waiting/?category=&source=upload&provider=&risk=&hours=4&order=")
@@ -95,18 +91,20 @@ def test_fields_that_nobody_filled_in_leave_the_address(client_of: As, moderator
 @pytest.mark.parametrize(
     "query", ["category=cats", "risk=-1&hours=x", "order=random", "source=moon", "after=x"]
 )
-def test_wrong_filters_show_more_and_never_an_error(
+def test_invalid_filters_are_ignored(
     client_of: As, make_review: Make, moderator: User, query: str
 ) -> None:
     review = make_review()
 
-    assert review.get_absolute_url() in text_of(client_of(moderator), f"/queues/waiting/?{query}")
+    assert review.get_absolute_url() in fetch_text(
+        client_of(moderator), f"/queues/waiting/?{query}"
+    )
 
 
-def test_an_address_may_ask_for_what_the_form_does_not_offer(
+def test_filter_values_outside_the_form_are_accepted(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
-    text = text_of(client_of(moderator), "/queues/waiting/?risk=63&hours=5&provider=gone")
+    text = fetch_text(client_of(moderator), "/queues/waiting/?risk=63&hours=5&provider=gone")
 
     assert '<option value="63" selected>63 or more</option>' in text
     assert '<option value="5" selected>5 h or longer</option>' in text
@@ -115,7 +113,7 @@ def test_an_address_may_ask_for_what_the_form_does_not_offer(
 
 
 @pytest.mark.parametrize("order", ["risk", "oldest", "newest"])
-def test_pages_go_through_a_filtered_queue_once(
+def test_pages_list_a_filtered_queue_once(
     client_of: As, make_review: Make, moderator: User, monkeypatch: pytest.MonkeyPatch, order: str
 ) -> None:
     monkeypatch.setattr(views, "PAGE_LENGTH", 2)
@@ -128,7 +126,7 @@ def test_pages_go_through_a_filtered_queue_once(
     address: str | None = f"/queues/waiting/?category=alcohol&order={order}"
 
     while address:
-        text = text_of(client, address)
+        text = fetch_text(client, address)
         page = [one for one in reviews if one.get_absolute_url() in text]
         assert page
         seen += page
@@ -141,11 +139,11 @@ def test_pages_go_through_a_filtered_queue_once(
     assert set(seen) == set(reviews)
 
 
-def test_an_empty_queue_is_asked_again_without_disturbing_the_page(
+def test_poll_of_empty_queue_returns_204_until_an_image_waits(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     client = client_of(moderator)
-    assert f'hx-get="{DRINKS.replace("&", "&amp;")}" hx-trigger="every 20s"' in text_of(
+    assert f'hx-get="{DRINKS.replace("&", "&amp;")}" hx-trigger="every 20s"' in fetch_text(
         client, DRINKS
     )
 
@@ -159,7 +157,7 @@ def test_an_empty_queue_is_asked_again_without_disturbing_the_page(
 # --- Saved queues ---
 
 
-def test_a_queue_is_saved_listed_and_deleted(
+def test_queue_is_saved_listed_and_deleted(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     client = client_of(moderator)
@@ -169,31 +167,31 @@ def test_a_queue_is_saved_listed_and_deleted(
 
     assert (response.status_code, response["Location"]) == (303, DRINKS)
     assert (saved.name, saved.owner, saved.is_shared) == ("Drinks first", moderator, False)
-    assert "<h1><bdi>Drinks first" in text_of(client, DRINKS)
-    listed = text_of(client, "/queues/")
+    assert "<h1><bdi>Drinks first" in fetch_text(client, DRINKS)
+    listed = fetch_text(client, "/queues/")
     assert f'href="{DRINKS.replace("&", "&amp;")}"' in listed
     assert "Alcohol, Oldest first" in listed
     client.post(f"/queues/saved/{saved.uuid}/deletion/")
     assert not SavedQueue.objects.exists()
-    assert "Drinks first" not in text_of(client, "/queues/").split("<main")[1]
+    assert "Drinks first" not in fetch_text(client, "/queues/").split("<main")[1]
 
 
-def test_saved_queues_are_offered_by_name_ones_own_first(
+def test_saved_queues_are_sorted_own_first_then_by_name(
     make_review: Make, moderator: User, other_moderator: User, senior: User
 ) -> None:
-    def keep(
+    def save_queue(
         owner: User, name: str, query: str, base: str = "waiting", *, is_shared: bool = False
     ) -> None:
         SavedQueue.objects.create(
             owner=owner, name=name, query=query, base=base, is_shared=is_shared
         )
 
-    keep(senior, "Arms", "category=violence", is_shared=True)
-    keep(senior, "For seniors", "risk=90", "escalated", is_shared=True)
-    keep(senior, "Gone", "risk=90", "abolished", is_shared=True)
-    keep(senior, "Private", "risk=70")
-    keep(moderator, "zoo", "source=upload")
-    keep(moderator, "Wine", "category=alcohol")
+    save_queue(senior, "Arms", "category=violence", is_shared=True)
+    save_queue(senior, "For seniors", "risk=90", "escalated", is_shared=True)
+    save_queue(senior, "Gone", "risk=90", "abolished", is_shared=True)
+    save_queue(senior, "Private", "risk=70")
+    save_queue(moderator, "zoo", "source=upload")
+    save_queue(moderator, "Wine", "category=alcohol")
 
     assert [queue.name for queue in queues.list_saved_queues(moderator)] == ["Wine", "zoo", "Arms"]
     assert [queue.name for queue in queues.list_saved_queues(other_moderator)] == ["Arms"]
@@ -209,26 +207,26 @@ def test_saved_queues_are_offered_by_name_ones_own_first(
     )
 
 
-def test_only_seniors_and_leads_save_for_everybody(
+def test_only_seniors_and_leads_share_saved_queues(
     client_of: As, moderator: User, senior: User, lead: User
 ) -> None:
     shared = {"name": "Drinks", "is_shared": "on"}
     lead.user_permissions.add(Permission.objects.get(codename="decide_review"))
 
-    assert "is_shared" not in text_of(client_of(moderator), DRINKS)
+    assert "is_shared" not in fetch_text(client_of(moderator), DRINKS)
     refused = client_of(moderator).post(SAVE, shared)
     assert refused.status_code == 403
     assert "Only senior moderators and policy leads" in refused.content.decode()
     for person in (senior, lead):
-        assert "is_shared" in text_of(client_of(person), DRINKS)
+        assert "is_shared" in fetch_text(client_of(person), DRINKS)
         assert client_of(person).post(SAVE, shared).status_code == 303
     assert [saved.owner for saved in SavedQueue.objects.order_by("pk")] == [senior, lead]
-    text = text_of(client_of(moderator), "/queues/")
+    text = fetch_text(client_of(moderator), "/queues/")
     assert "for everybody, by <bdi>senior</bdi>" in text
     assert "Delete" not in text
 
 
-def test_saved_queues_show_how_much_waits(
+def test_saved_queues_show_number_of_waiting_images(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     for count, category in ((2, "alcohol"), (1, "gambling")):
@@ -240,7 +238,9 @@ def test_saved_queues_show_how_much_waits(
             owner=moderator, name=name, base="waiting", query=f"category={name}"
         )
 
-    text = " ".join(text_of(client_of(moderator), "/queues/").split()).partition("Saved queues")[2]
+    text = " ".join(fetch_text(client_of(moderator), "/queues/").split()).partition("Saved queues")[
+        2
+    ]
 
     entries = {entry.partition("</bdi>")[0]: entry for entry in text.split("<strong><bdi>")[1:4]}
     counts = {
@@ -255,7 +255,7 @@ def test_saved_queues_show_how_much_waits(
     assert {name for name, entry in entries.items() if " disabled" in entry} == {"violence"}
 
 
-def test_nobody_deletes_somebody_elses(
+def test_deleting_saved_queue_of_another_person_returns_404(
     client_of: As, moderator: User, senior: User, client: Client
 ) -> None:
     saved = SavedQueue.objects.create(
@@ -279,7 +279,7 @@ def test_nobody_deletes_somebody_elses(
         ({"name": "Taken"}, "You have a queue named “Taken” already."),
     ],
 )
-def test_a_name_that_cannot_be_is_refused_with_the_form(
+def test_invalid_queue_name_returns_422_with_form(
     client_of: As,
     make_review: Make,
     moderator: User,
@@ -302,7 +302,7 @@ def test_a_name_that_cannot_be_is_refused_with_the_form(
     assert client.post(SAVE, {"name": "Free"}).status_code == 303
 
 
-def test_a_person_keeps_so_many_and_no_more(client_of: As, moderator: User) -> None:
+def test_saving_more_than_the_limit_returns_422(client_of: As, moderator: User) -> None:
     SavedQueue.objects.bulk_create(
         SavedQueue(owner=moderator, name=f"Queue {n}", base="waiting", query=f"risk={n}")
         for n in range(1, SAVED_MAX + 1)
@@ -314,15 +314,15 @@ def test_a_person_keeps_so_many_and_no_more(client_of: As, moderator: User) -> N
     assert f"You have {SAVED_MAX} saved queues. Delete one first." in response.content.decode()
 
 
-def test_a_queue_without_filters_is_not_saved(client_of: As, moderator: User) -> None:
+def test_saving_queue_without_filters_returns_422(client_of: As, moderator: User) -> None:
     client = client_of(moderator)
 
-    assert "Save as" not in text_of(client, "/queues/waiting/")
+    assert "Save as" not in fetch_text(client, "/queues/waiting/")
     assert client.post("/queues/waiting/saved/", {"name": "All"}).status_code == 422
     assert not SavedQueue.objects.exists()
 
 
-def test_a_queue_that_is_not_theirs_cannot_be_saved(
+def test_saving_queue_without_access_returns_404(
     client_of: As, moderator: User, auditor: User
 ) -> None:
     assert (
@@ -333,7 +333,7 @@ def test_a_queue_that_is_not_theirs_cannot_be_saved(
     assert saved_queues.SAVED_MAX == 30
 
 
-def test_pages_of_queues_stay_within_their_queries(
+def test_queue_pages_stay_within_query_limit(
     client_of: As, make_review: Make, moderator: User, django_assert_max_num_queries: Any
 ) -> None:
     for number in range(10):
@@ -344,6 +344,6 @@ def test_pages_of_queues_stay_within_their_queries(
     client = client_of(moderator)
 
     with django_assert_max_num_queries(10):
-        text_of(client, "/queues/waiting/?source=upload")
+        fetch_text(client, "/queues/waiting/?source=upload")
     with django_assert_max_num_queries(14):
-        text_of(client, "/queues/")
+        fetch_text(client, "/queues/")

@@ -1,6 +1,4 @@
-"""Search through the browser's eyes: what is found, what is said when nothing is, and who may
-look.
-"""
+"""The search over HTTP: results, messages and permissions."""
 
 from __future__ import annotations
 
@@ -25,7 +23,7 @@ Prompted = Callable[..., Review]
 
 @pytest.fixture
 def prompted(make_review: Make, make_request: Callable[..., GenerationRequest]) -> Prompted:
-    """A review of an image that was made with this prompt."""
+    """Return a factory of reviews of images with a given prompt."""
 
     def make(prompt: str, *, image_seed: int | None = None, **fields: Any) -> Review:
         made = make_request(prompt=prompt, **fields)
@@ -39,10 +37,10 @@ def client(client_of: As, moderator: User) -> Client:
     return client_of(moderator)
 
 
-# --- Who may search ---
+# --- Permissions ---
 
 
-def test_the_page_asks_for_a_login_and_for_a_role(db: None, client_of: As) -> None:
+def test_search_needs_login_and_role(db: None, client_of: As) -> None:
     nobody = User.objects.create_user("nobody", password="x")
 
     assert Client().get("/search/")["Location"].startswith("/login/")
@@ -51,7 +49,7 @@ def test_the_page_asks_for_a_login_and_for_a_role(db: None, client_of: As) -> No
     assert b'id="bar-q"' not in client_of(nobody).get("/requests/").content
 
 
-def test_auditors_and_leads_search_too(
+def test_auditors_and_leads_can_search(
     client_of: As, auditor: User, lead: User, prompted: Prompted
 ) -> None:
     review = prompted("a harbour")
@@ -60,9 +58,7 @@ def test_auditors_and_leads_search_too(
         assert found(look(client_of(user), "harbour")) == short(review)
 
 
-def test_before_a_search_the_page_says_what_can_be_typed(
-    client: Client, prompted: Prompted
-) -> None:
+def test_empty_search_page_shows_help(client: Client, prompted: Prompted) -> None:
     prompted("a harbour")
     response = look(client)
 
@@ -70,7 +66,7 @@ def test_before_a_search_the_page_says_what_can_be_typed(
     assert found(response) == []
 
 
-def test_looking_writes_nothing(client: Client, prompted: Prompted) -> None:
+def test_search_writes_nothing(client: Client, prompted: Prompted) -> None:
     prompted("a harbour")
     client.get("/")
 
@@ -82,7 +78,7 @@ def test_looking_writes_nothing(client: Client, prompted: Prompted) -> None:
     ] == []
 
 
-def test_every_page_has_the_box(client: Client) -> None:
+def test_every_page_has_one_search_box(client: Client) -> None:
     page = client.get("/").content.decode()
 
     assert page.count('data-hotkey="/"') == 1
@@ -101,7 +97,7 @@ def test_every_page_has_the_box(client: Client) -> None:
         ('"harbour at dawn"', "a"),
         ('"dawn harbour"', ""),
         ("“quiet harbour”", "ab"),
-        ('"quiet har', ""),  # a quote that nobody closed is a phrase to the end
+        ('"quiet har', ""),  # an unclosed quote starts a phrase up to the end
         ("harbour -dawn", "b"),
         ("-dawn", "bc"),
         ('quiet -"harbour at night"', "a"),
@@ -120,7 +116,9 @@ def test_every_page_has_the_box(client: Client) -> None:
         ("8k", "a"),
     ],
 )
-def test_words_of_the_prompt(client: Client, prompted: Prompted, q: str, names: str) -> None:
+def test_words_of_prompt_find_images(
+    client: Client, prompted: Prompted, q: str, names: str
+) -> None:
     made = {
         "a": prompted("a quiet harbour at dawn, (8K:1.2)"),
         "b": prompted("Quiet.Harbour at night"),
@@ -130,7 +128,7 @@ def test_words_of_the_prompt(client: Client, prompted: Prompted, q: str, names: 
     assert found(look(client, q)) == short(*(made[name] for name in sorted(names, reverse=True)))
 
 
-def test_words_of_prompts_from_elsewhere_and_of_file_names(
+def test_words_of_imported_prompts_and_file_names_find_images(
     client: Client, make_review: Make
 ) -> None:
     imported = make_review(source=Source.UPLOAD, original_name="Sphinx_at-noon.png")
@@ -144,9 +142,7 @@ def test_words_of_prompts_from_elsewhere_and_of_file_names(
     assert found(look(client, '"griffin asleep"')) == short(elsewhere)
 
 
-def test_the_words_found_are_marked_and_nothing_in_a_prompt_becomes_markup(
-    client: Client, prompted: Prompted
-) -> None:
+def test_found_words_are_marked_and_prompts_are_escaped(client: Client, prompted: Prompted) -> None:
     prompted("<b>quiet</b> " + "filler " * 60 + "Harbour, <script>alert(1)</script> harbours")
 
     content = look(client, "harbour").content.decode()
@@ -157,7 +153,7 @@ def test_the_words_found_are_marked_and_nothing_in_a_prompt_becomes_markup(
     assert "<mark>harbours</mark>" in look(client, "harb*").content.decode()
 
 
-def test_a_result_shows_what_is_to_be_seen_at_a_glance_and_no_pixels(
+def test_result_shows_status_and_category_but_no_image_file(
     client: Client, prompted: Prompted
 ) -> None:
     review = prompted("a harbour")
@@ -178,7 +174,7 @@ def test_a_result_shows_what_is_to_be_seen_at_a_glance_and_no_pixels(
 # --- Ids, hashes, numbers ---
 
 
-def test_ids_of_the_image_its_review_its_request_and_its_decisions(
+def test_ids_of_asset_review_request_and_decision_find_image(
     client: Client, client_of: As, moderator: User, make_review: Make, prompted: Prompted
 ) -> None:
     prompted("another")
@@ -195,7 +191,7 @@ def test_ids_of_the_image_its_review_its_request_and_its_decisions(
     assert found(look(client, "00000000-0000-4000-8000-000000000000")) == []
 
 
-def test_a_seed_is_the_images_own_or_its_requests(client: Client, prompted: Prompted) -> None:
+def test_seed_of_image_or_request_finds_image(client: Client, prompted: Prompted) -> None:
     of_request = prompted("one", seed=12345678)
     own = prompted("two", seed=5, image_seed=12345678)
     as_word = prompted("number 12345678 on a ship")
@@ -206,7 +202,7 @@ def test_a_seed_is_the_images_own_or_its_requests(client: Client, prompted: Prom
     assert found(look(client, "one", seed="12345678")) == short(of_request)
 
 
-def test_the_hash_of_a_file_and_of_its_rendition(client: Client, make_review: Make) -> None:
+def test_hash_of_file_or_rendition_finds_image(client: Client, make_review: Make) -> None:
     review = make_review()
     make_review()
 
@@ -220,7 +216,7 @@ def test_the_hash_of_a_file_and_of_its_rendition(client: Client, make_review: Ma
 # --- Filters ---
 
 
-def test_filters_alone_are_a_search(client: Client, prompted: Prompted) -> None:
+def test_filters_work_without_words(client: Client, prompted: Prompted) -> None:
     first, second = prompted("one"), prompted("two")
     Review.objects.filter(pk=first.pk).update(provider="elsewhere")
     label(first, "alcohol.use")
@@ -232,7 +228,7 @@ def test_filters_alone_are_a_search(client: Client, prompted: Prompted) -> None:
     assert found(look(client, "", source="txt2img", provider="novita-sandbox")) == short(second)
 
 
-def test_found_by_classifiers_means_any_label_of_any_classifier(
+def test_category_filter_matches_labels_of_any_classifier(
     client: Client, prompted: Prompted
 ) -> None:
     armed, sober, barely = prompted("one"), prompted("two"), prompted("three")
@@ -252,7 +248,7 @@ def test_found_by_classifiers_means_any_label_of_any_classifier(
     assert found(look(client, "", category="alcohol.beverages", status="approved")) == []
 
 
-def test_categories_that_decisions_have_named(
+def test_named_filter_matches_categories_of_decisions(
     client: Client, moderator: User, make_review: Make
 ) -> None:
     rejected, other = held(make_review, moderator), make_review()
@@ -265,7 +261,7 @@ def test_categories_that_decisions_have_named(
     assert found(look(client, "", status="pending")) == short(other)
 
 
-def test_a_model_by_part_of_its_name(client: Client, prompted: Prompted) -> None:
+def test_model_filter_matches_part_of_the_name(client: Client, prompted: Prompted) -> None:
     alder, birch = (
         prompted("one", model_name="alder_v4.safetensors"),
         prompted("two", model_name="Birch XL"),
@@ -279,7 +275,7 @@ def test_a_model_by_part_of_its_name(client: Client, prompted: Prompted) -> None
     assert "No model that images were asked of has “cedar” in its name." in text_of(wrong)
 
 
-def test_who_asked_for_an_image_or_brought_it(
+def test_requester_filter_matches_people_keys_and_importers(
     client: Client, prompted: Prompted, make_review: Make, moderator: User, senior: User
 ) -> None:
     key, _ = ApiKey.make(name="Shop window")
@@ -295,7 +291,7 @@ def test_who_asked_for_an_image_or_brought_it(
     assert "begins with “stranger”" in text_of(wrong)
 
 
-def test_days(client: Client, prompted: Prompted) -> None:
+def test_day_filters_include_both_days(client: Client, prompted: Prompted) -> None:
     old, new = prompted("one"), prompted("two")
     long_ago = datetime(2026, 3, 5, 23, 59, 59, tzinfo=UTC)
     Asset.objects.filter(pk=old.asset_id).update(created_at=long_ago)
@@ -330,7 +326,7 @@ def test_days(client: Client, prompted: Prompted) -> None:
         ({"q": " ".join(f"w{i}" for i in range(17))}, "more than 16 words"),
     ],
 )
-def test_a_wrong_value_is_named(
+def test_invalid_value_returns_422_with_message(
     client: Client, prompted: Prompted, fields: dict[str, str], sentence: str
 ) -> None:
     prompted("one")
@@ -342,7 +338,7 @@ def test_a_wrong_value_is_named(
     assert "one" not in text_of(response).split("PNG, JPEG")[1]
 
 
-def test_a_filter_can_be_taken_away_by_itself(client: Client, prompted: Prompted) -> None:
+def test_each_filter_has_its_own_remove_link(client: Client, prompted: Prompted) -> None:
     prompted("one")
 
     content = look(client, "one", status="pending", source="txt2img").content.decode()
@@ -354,7 +350,7 @@ def test_a_filter_can_be_taken_away_by_itself(client: Client, prompted: Prompted
 # --- Pages ---
 
 
-def test_pages_follow_each_other_without_gaps(
+def test_pages_have_no_gaps_or_repeats(
     client: Client, prompted: Prompted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(page, "LENGTH", 2)
@@ -369,7 +365,7 @@ def test_pages_follow_each_other_without_gaps(
     assert seen == [short(*reviews[4:2:-1]), short(*reviews[2:0:-1]), short(reviews[0])]
 
 
-def test_a_page_makes_few_queries(client: Client, prompted: Prompted) -> None:
+def test_search_stays_within_query_limit(client: Client, prompted: Prompted) -> None:
     for number in range(5):
         prompted(f"a harbour {number}")
     everything = {
@@ -396,7 +392,7 @@ def test_a_page_makes_few_queries(client: Client, prompted: Prompted) -> None:
 # --- Second opinions ---
 
 
-def test_who_gives_a_second_opinion_is_not_told_the_first_here(
+def test_search_hides_first_decision_from_second_opinion(
     client_of: As, moderator: User, other_moderator: User, make_review: Make, prompted: Prompted
 ) -> None:
     review = prompted("a harbour")
@@ -416,7 +412,7 @@ def test_who_gives_a_second_opinion_is_not_told_the_first_here(
     assert "Approved" in text_of(look(client_of(moderator), "harbour")).split("Results 1")[1]
 
 
-def test_a_rejected_image_is_listed_under_what_it_was_rejected_for(
+def test_rejected_image_is_listed_with_category_of_rejection(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     review = make_review()

@@ -1,4 +1,4 @@
-"""Search by a picture, or by the hash of its look."""
+"""Search by an uploaded image or by a perceptual hash."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def client(client_of: As, moderator: User) -> Client:
     return client_of(moderator)
 
 
-def test_a_perceptual_hash_finds_what_looks_alike_the_nearest_first(
+def test_perceptual_hash_finds_similar_images_nearest_first(
     client: Client, make_review: Make
 ) -> None:
     near, far, wide, other = (make_review() for _ in range(4))
@@ -39,7 +39,7 @@ def test_a_perceptual_hash_finds_what_looks_alike_the_nearest_first(
 
 
 @pytest.mark.django_db
-def test_what_is_close_is_found_without_looking_at_those_that_share_one_band_by_chance(
+def test_nearest_finds_close_hashes_and_ignores_single_shared_bands(
     make_review: Make,
 ) -> None:
     close, beyond, chance = (make_review() for _ in range(3))
@@ -55,8 +55,9 @@ def test_what_is_close_is_found_without_looking_at_those_that_share_one_band_by_
 
 
 def flipped(pdq: bytes, bits: int) -> bytes:
-    """A hash that far away, its differences spread over all bands as evenly as can be: the hardest
-    to find.
+    """Return a hash that differs in this number of bits.
+
+    The changed bits are spread evenly over all bands, which is the hardest case for the index.
     """
     number = int.from_bytes(pdq, "big")
     for bit in range(bits):
@@ -71,14 +72,16 @@ def put_hash(asset: Asset, pdq: bytes) -> None:
     image_search.HashBand.store(asset)
 
 
-# --- By picture ---
+# --- By uploaded image ---
 
 
 def send(client: Client, content: bytes, name: str = "picture.png") -> Any:
     return client.post("/search/", {"image": SimpleUploadedFile(name, content)})
 
 
-def test_a_picture_finds_itself_and_its_likes(client: Client, make_review: Make) -> None:
+def test_uploaded_image_finds_identical_and_similar_images(
+    client: Client, make_review: Make
+) -> None:
     review = make_review(content=picture(7))
     make_review(content=picture(8))
     assets = Asset.objects.count()
@@ -96,7 +99,7 @@ def test_a_picture_finds_itself_and_its_likes(client: Client, make_review: Make)
     assert Asset.objects.count() == assets
 
 
-def test_a_picture_that_never_came_in(client: Client, make_review: Make) -> None:
+def test_unknown_uploaded_image_finds_nothing(client: Client, make_review: Make) -> None:
     make_review(content=picture(8))
 
     shown = client.get(send(client, picture(7))["Location"])
@@ -105,7 +108,7 @@ def test_a_picture_that_never_came_in(client: Client, make_review: Make) -> None
     assert "Search wider" in text_of(shown)
 
 
-def test_a_picture_too_even_to_be_compared_is_found_by_its_bytes_alone(
+def test_uniform_image_is_found_only_by_identical_content(
     client: Client, make_review: Make
 ) -> None:
     def plain(colour: int) -> bytes:
@@ -126,7 +129,7 @@ def test_a_picture_too_even_to_be_compared_is_found_by_its_bytes_alone(
     ("content", "sentence"),
     [(b"", "empty"), (b"not a picture", "image"), (b"\x89PNG\r\n\x1a\n" + b"x" * 100, "")],
 )
-def test_what_is_no_picture_is_refused_with_a_sentence(
+def test_upload_of_invalid_image_returns_422_with_message(
     client: Client, content: bytes, sentence: str
 ) -> None:
     response = send(client, content)
@@ -137,7 +140,7 @@ def test_what_is_no_picture_is_refused_with_a_sentence(
     assert 'role="alert"' in response.content.decode()
 
 
-def test_too_large_a_picture_is_refused_and_never_touches_the_disk(
+def test_too_large_upload_returns_422_and_is_not_written_to_disk(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_file(*_arguments: Any, **_named: Any) -> None:
@@ -154,7 +157,9 @@ def test_too_large_a_picture_is_refused_and_never_touches_the_disk(
     assert "larger than 20 MiB" in text_of(response)
 
 
-def test_no_file_and_no_decoder(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_search_without_file_or_decoder_shows_message(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert "Choose a picture first." in text_of(client.post("/search/"))
 
     def unavailable(_content: bytes) -> None:
@@ -166,7 +171,7 @@ def test_no_file_and_no_decoder(client: Client, monkeypatch: pytest.MonkeyPatch)
     assert "Try again in a minute." in text_of(response)
 
 
-def test_a_picture_needs_the_token_of_the_form(moderator: User) -> None:
+def test_image_upload_without_csrf_token_returns_403(moderator: User) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(moderator)
 
@@ -179,7 +184,7 @@ def test_a_picture_needs_the_token_of_the_form(moderator: User) -> None:
     )
 
 
-def test_an_uploaded_picture_can_be_narrowed_too(client: Client, make_review: Make) -> None:
+def test_filters_narrow_search_by_image(client: Client, make_review: Make) -> None:
     review = make_review(content=picture(7))
     address = send(client, picture(7))["Location"]
 

@@ -1,6 +1,4 @@
-"""What is typed into the box: whatever it is, it is understood or refused with a sentence, and
-never reaches a database as syntax.
-"""
+"""The text of the search box: parsed or refused with a message, never executed as syntax."""
 
 from __future__ import annotations
 
@@ -19,8 +17,8 @@ from moderation.search.query import Query, QueryError, Term, parse
 from tests.moderation.page_helpers import As, Make
 from tests.moderation.search_factories import _nothing_kept, look, text_of  # noqa: F401
 
-# What full-text engines, LIKE, HTML and people make of text.
-AWKWARD = st.sampled_from(
+# Texts with a special meaning in full-text engines, LIKE, HTML or Unicode.
+SPECIAL_TEXTS = st.sampled_from(
     [
         '"',
         "'",
@@ -78,11 +76,11 @@ AWKWARD = st.sampled_from(
         "{}",
     ]
 )
-TYPED = st.one_of(
+SEARCH_TEXTS = st.one_of(
     st.text(max_size=60),
-    st.lists(AWKWARD, max_size=12).map("".join),
-    st.lists(AWKWARD, max_size=12).map(" ".join),
-    st.lists(st.one_of(AWKWARD, st.text(max_size=5)), max_size=200).map("".join),
+    st.lists(SPECIAL_TEXTS, max_size=12).map("".join),
+    st.lists(SPECIAL_TEXTS, max_size=12).map(" ".join),
+    st.lists(st.one_of(SPECIAL_TEXTS, st.text(max_size=5)), max_size=200).map("".join),
 )
 
 
@@ -96,14 +94,14 @@ def _images(make_review: Make, make_request: Callable[..., GenerationRequest]) -
 @settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(typed=TYPED)
+@given(typed=SEARCH_TEXTS)
 @example(typed='"' * 300)
 @example(typed="NEAR(a b)" * 50)
 @example(typed="x" * 100_000)
 @example(typed='harbour" OR 1=1 --')
 @example(typed="') | 'a")
 @pytest.mark.usefixtures("_images")
-def test_nothing_that_is_typed_breaks_the_search(moderator: User, typed: str) -> None:
+def test_any_search_text_is_accepted_or_refused_with_message(moderator: User, typed: str) -> None:
     form = SearchForm({"q": typed})
     if not form.is_valid():
         assert form.errors["q"]
@@ -120,7 +118,7 @@ def test_nothing_that_is_typed_breaks_the_search(moderator: User, typed: str) ->
 )
 @given(words=st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=5))
 @example(words=["NEAR", "AND"])
-def test_the_index_gets_folded_words_or_nothing(db: None, words: list[str]) -> None:
+def test_text_index_accepts_only_folded_words(db: None, words: list[str]) -> None:
     folded = [word for text in words for word in fold_text(text).split()]
 
     assert (
@@ -134,7 +132,7 @@ def test_the_index_gets_folded_words_or_nothing(db: None, words: list[str]) -> N
 
 
 @given(text=st.text())
-def test_folding_is_done_once(text: str) -> None:
+def test_folding_is_idempotent(text: str) -> None:
     folded = fold_text(text)
 
     assert fold_text(folded) == folded
@@ -162,13 +160,13 @@ def test_folding_is_done_once(text: str) -> None:
         ),
     ],
 )
-def test_terms(text: str, terms: list[tuple[str, bool, bool]]) -> None:
+def test_text_is_parsed_into_terms(text: str, terms: list[tuple[str, bool, bool]]) -> None:
     found = [(" ".join(term.words), term.is_prefix, term.is_excluded) for term in parse(text).terms]
 
     assert found == terms
 
 
-def test_readings_of_digits() -> None:
+def test_numbers_ids_and_hashes_are_recognised() -> None:
     assert parse("1234").number == 1234
     assert parse("1234").id_range is None
     assert parse("12345678").number == 12345678
@@ -185,7 +183,7 @@ def test_readings_of_digits() -> None:
         parse("☃ !")
 
 
-def test_what_is_typed_comes_back_as_text(client_of: As, moderator: User) -> None:
+def test_search_text_is_escaped_on_the_page(client_of: As, moderator: User) -> None:
     response = look(client_of(moderator), '"><script>alert(1)</script>')
 
     assert b"<script>alert" not in response.content

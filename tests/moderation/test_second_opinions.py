@@ -1,4 +1,4 @@
-"""The same image judged twice: by whom, when, and what follows when two people differ."""
+"""Second opinions: selection, agreement, disagreement and reversal."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from moderation.services import decisions, second_opinions
 from tests.moderation.page_helpers import As, Make, decide, held, page_of, start
 from tests.moderation.second_opinion_helpers import NOTE, REASON, judge, judge_over_http, state
 
-SECOND = QUEUES["second-opinion"]
+SECOND_OPINION_QUEUE = QUEUES["second-opinion"]
 
 
 @pytest.fixture(autouse=True)
-def _all_are_drawn(settings: Any) -> None:
+def _draw_all_decisions(settings: Any) -> None:
     settings.SECOND_OPINION_PERCENT = 100
 
 
-# --- Which, and for whom ---
-def test_the_share_in_the_settings_is_drawn(
+# --- Selection ---
+def test_second_opinion_percent_sets_the_drawn_share(
     make_review: Make, moderator: User, settings: Any
 ) -> None:
     decision = judge(make_review(), moderator, "approve")
@@ -45,16 +45,16 @@ def test_the_share_in_the_settings_is_drawn(
     assert not second_opinions.is_drawn(decision)
 
 
-def test_no_name_that_a_browser_chooses_dodges_the_draw(
+def test_decision_id_of_browser_does_not_affect_the_draw(
     client_of: As, make_review: Make, moderator: User, settings: Any
 ) -> None:
-    """The name of a decision comes from the browser; what is drawn must not depend on it."""
+    """The ID of a decision comes from the browser, so the draw must not depend on it."""
     settings.SECOND_OPINION_PERCENT = 99
     client = client_of(moderator)
     reviews = [held(make_review, moderator) for _ in range(8)]
 
     for number, review in enumerate(reviews):
-        # By its name alone, none of these would be drawn: their last four digits are 9999.
+        # A draw by ID would select none of these: their last four digits are 9999.
         name = f"00000000-0000-4000-8000-{number * 10_000 + 9_999:012x}"
         assert decide(client, review, "approve", decision=name).status_code == 303
 
@@ -65,7 +65,7 @@ def test_no_name_that_a_browser_chooses_dodges_the_draw(
 @pytest.mark.parametrize(
     ("verdict", "opinion"), [("approve", "wanted"), ("reject", "wanted"), ("escalate", "")]
 )
-def test_only_final_decisions_are_judged_twice(
+def test_only_final_decisions_want_a_second_opinion(
     make_review: Make, moderator: User, verdict: str, opinion: str
 ) -> None:
     review = make_review()
@@ -75,7 +75,7 @@ def test_only_final_decisions_are_judged_twice(
     assert state(review)[1] == opinion
 
 
-def test_what_a_senior_decides_about_an_escalation_is_not_drawn(
+def test_decision_on_escalation_wants_no_second_opinion(
     make_review: Make, moderator: User, senior: User
 ) -> None:
     review = make_review()
@@ -86,7 +86,7 @@ def test_what_a_senior_decides_about_an_escalation_is_not_drawn(
     assert state(review) == ("approved", "")
 
 
-def test_the_first_never_gets_their_own_back(
+def test_first_reviewer_cannot_give_the_second_opinion(
     client_of: As, make_review: Make, moderator: User, other_moderator: User
 ) -> None:
     review = held(make_review, moderator)
@@ -97,16 +97,16 @@ def test_the_first_never_gets_their_own_back(
 
     assert refused.status_code == 409
     assert start(client, "second-opinion")["Location"] == "/queues/second-opinion/"
-    assert decisions.claim_next(user=moderator, queue=SECOND) is None
+    assert decisions.claim_next(user=moderator, queue=SECOND_OPINION_QUEUE) is None
     assert start(client_of(other_moderator), "second-opinion")["Location"] == page_of(
         review, "second-opinion"
     )
     assert Decision.objects.count() == 1
 
 
-# --- What follows ---
+# --- Agreement and disagreement ---
 @pytest.mark.parametrize("verdict", ["approve", "reject"])
-def test_two_who_agree_leave_the_first_decision_standing(
+def test_agreeing_second_opinion_keeps_first_decision(
     make_review: Make, moderator: User, other_moderator: User, verdict: str
 ) -> None:
     review = make_review()
@@ -119,14 +119,14 @@ def test_two_who_agree_leave_the_first_decision_standing(
     assert second.second_of == first
     assert (review.decided_by, review.decided_at) == (moderator, first.created_at)
     assert review.claimed_by is None
-    assert decisions.claim_next(user=other_moderator, queue=SECOND) is None
+    assert decisions.claim_next(user=other_moderator, queue=SECOND_OPINION_QUEUE) is None
 
 
 @pytest.mark.parametrize(
     ("one", "other"),
     [("approve", "reject"), ("reject", "approve"), ("approve", "escalate"), ("reject", "escalate")],
 )
-def test_two_who_differ_bring_in_a_senior_who_sees_both(
+def test_differing_second_opinion_escalates_and_shows_both_to_senior(
     client_of: As,
     make_review: Make,
     moderator: User,
@@ -150,7 +150,7 @@ def test_two_who_differ_bring_in_a_senior_who_sees_both(
     assert ("Weapons" in section) == ("reject" in (one, other))
 
 
-def test_who_took_part_is_told_so(
+def test_page_tells_senior_about_own_opinion(
     make_review: Make, client_of: As, moderator: User, senior: User
 ) -> None:
     review = make_review()
@@ -160,7 +160,7 @@ def test_who_took_part_is_told_so(
     assert "you are one of them" in client_of(senior).get(page_of(review)).content.decode()
 
 
-def test_a_seniors_word_settles_a_disagreement_which_stays_noted(
+def test_senior_settles_disagreement_which_stays_noted(
     make_review: Make, moderator: User, other_moderator: User, senior: User
 ) -> None:
     review = make_review()
@@ -172,14 +172,14 @@ def test_a_seniors_word_settles_a_disagreement_which_stays_noted(
     assert state(review) == ("rejected", "disagreed")
     assert last.second_of is None
     assert review.decided_by == senior
-    assert decisions.claim_next(user=moderator, queue=SECOND) is None
+    assert decisions.claim_next(user=moderator, queue=SECOND_OPINION_QUEUE) is None
     decisions.reverse(decision=last, user=senior)
     assert state(review) == ("escalated", "disagreed")
 
 
-# --- Ways back ---
+# --- Reversals ---
 @pytest.mark.parametrize("verdict", ["approve", "reject"])
-def test_who_takes_back_a_second_opinion_may_give_it_again(
+def test_reversed_second_opinion_can_be_given_again(
     make_review: Make, moderator: User, other_moderator: User, verdict: str
 ) -> None:
     review = make_review()
@@ -198,7 +198,7 @@ def test_who_takes_back_a_second_opinion_may_give_it_again(
 
 
 @pytest.mark.parametrize("verdict", ["approve", "reject"])
-def test_when_the_first_decision_is_taken_back_the_second_falls_with_it(
+def test_reversal_of_first_decision_cancels_second_opinion(
     make_review: Make, moderator: User, other_moderator: User, verdict: str
 ) -> None:
     review = make_review()
@@ -214,7 +214,7 @@ def test_when_the_first_decision_is_taken_back_the_second_falls_with_it(
         decisions.reverse(decision=second, user=other_moderator)
 
 
-def test_a_first_decision_taken_back_under_the_hands_of_the_second(
+def test_second_opinion_on_reversed_decision_returns_409(
     client_of: As, make_review: Make, moderator: User, other_moderator: User
 ) -> None:
     review = make_review()
@@ -236,7 +236,7 @@ def test_a_first_decision_taken_back_under_the_hands_of_the_second(
     assert Decision.objects.count() == 2
 
 
-def test_a_lapsed_second_opinion_tells_nothing(
+def test_lapsed_second_opinion_returns_409_without_first_decision(
     client_of: As, make_review: Make, moderator: User, other_moderator: User
 ) -> None:
     review = make_review()
@@ -254,7 +254,7 @@ def test_a_lapsed_second_opinion_tells_nothing(
 
 
 # --- Programs ---
-def test_a_disagreement_withdraws_what_a_program_was_told(
+def test_disagreement_queues_withdrawn_event(
     make_request: Callable[..., GenerationRequest],
     make_review: Make,
     moderator: User,
@@ -270,18 +270,18 @@ def test_a_disagreement_withdraws_what_a_program_was_told(
     )
     review = make_review(source=Source.TXT2IMG, request=order, position=0)
 
-    def told() -> list[tuple[str, int]]:
+    def list_events() -> list[tuple[str, int]]:
         return list(Delivery.objects.order_by("pk").values_list("kind", "round"))
 
     judge(review, moderator, "approve")
-    assert told() == [("finished", 1)]
+    assert list_events() == [("finished", 1)]
     judge(review, other_moderator, "reject")
-    assert told() == [("finished", 1), ("withdrawn", 1)]
+    assert list_events() == [("finished", 1), ("withdrawn", 1)]
     judge(review, senior, "approve")
-    assert told() == [("finished", 1), ("withdrawn", 1), ("finished", 2)]
+    assert list_events() == [("finished", 1), ("withdrawn", 1), ("finished", 2)]
 
 
-def test_agreement_tells_programs_nothing_new(
+def test_agreement_queues_no_event(
     make_request: Callable[..., GenerationRequest],
     make_review: Make,
     moderator: User,
@@ -301,9 +301,9 @@ def test_agreement_tells_programs_nothing_new(
     assert list(Delivery.objects.values_list("kind", "round")) == [("finished", 1)]
 
 
-# --- Many at once ---
+# --- Concurrency ---
 @pytest.mark.django_db(transaction=True)
-def test_many_people_at_once_judge_everything_twice_and_nothing_three_times(
+def test_concurrent_people_give_exactly_one_second_opinion_per_review(
     make_review: Make, moderator: User
 ) -> None:
     reviews = [make_review() for _ in range(12)]
@@ -315,8 +315,8 @@ def test_many_people_at_once_judge_everything_twice_and_nothing_three_times(
 
     def work(person: User) -> None:
         try:
-            for queue in (QUEUES["waiting"], SECOND):
-                if queue is SECOND:
+            for queue in (QUEUES["waiting"], SECOND_OPINION_QUEUE):
+                if queue is SECOND_OPINION_QUEUE:
                     all_decided.wait(30)
                 while review := decisions.claim_next(user=person, queue=queue):
                     decisions.decide(review=review, user=person, verdict=Verdict.APPROVE)
@@ -341,7 +341,7 @@ def test_many_people_at_once_judge_everything_twice_and_nothing_three_times(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_undo_and_a_second_opinion_at_the_same_time_leave_one_truth(
+def test_concurrent_undo_and_second_opinion_leave_review_pending(
     make_review: Make, moderator: User, other_moderator: User
 ) -> None:
     firsts = []
@@ -380,7 +380,6 @@ def test_an_undo_and_a_second_opinion_at_the_same_time_leave_one_truth(
 
     assert faults == []
     for first in firsts:
-        # Whoever came first, the undo counted: it takes the second opinion along, or leaves none to
-        # be given.
+        # In either order the undo wins: it cancels the second opinion or prevents it.
         assert state(first.review) == ("pending", "")
     assert verify_chain(Decision.objects.order_by("sequence")) == []

@@ -1,6 +1,4 @@
-"""Counting the record in the background: words of prompts, figures of days; once each, whoever dies
-or works beside.
-"""
+"""Statistics of the record: word stats and daily stats, counted exactly once."""
 
 from __future__ import annotations
 
@@ -32,17 +30,17 @@ from moderation.services import classification, decisions, statistics
 from tests.moderation.page_helpers import As, Make, page_of
 from tests.moderation.second_opinion_helpers import judge
 
-Ask = Callable[..., GenerationRequest]
+MakeRequest = Callable[..., GenerationRequest]
 
 
 @pytest.fixture(autouse=True)
-def _from_nothing(db: None) -> None:
+def _start_progress(db: None) -> None:
     WordStatsProgress.objects.get_or_create(pk=1)
 
 
 @pytest.fixture
-def made(make_review: Make, make_request: Ask) -> Callable[..., list[Review]]:
-    """The reviews of a request with this prompt."""
+def make_reviews(make_review: Make, make_request: MakeRequest) -> Callable[..., list[Review]]:
+    """Return a factory of the reviews of a request with a given prompt."""
     seeds = iter(range(100))
 
     def make(prompt: str, images: int = 1) -> list[Review]:
@@ -55,42 +53,47 @@ def made(make_review: Make, make_request: Ask) -> Callable[..., list[Review]]:
     return make
 
 
-def learn() -> None:
+def count_record() -> None:
     statistics.count_record(go_on=lambda: True)
 
 
-def tally(word: str) -> tuple[int, int]:
+def get_word_counts(word: str) -> tuple[int, int]:
     row = WordStats.objects.filter(word=word).first()
     return (row.decided, row.rejected) if row else (0, 0)
 
 
 def test_words_of_decided_images_are_counted(
-    made: Callable[..., list[Review]], moderator: User
+    make_reviews: Callable[..., list[Review]], moderator: User
 ) -> None:
-    first, second, third = made("A red dagger, 4k", 3)
-    (other,) = made("a RED boat")
-    (untouched,) = made("a red kite")
+    first, second, third = make_reviews("A red dagger, 4k", 3)
+    (other,) = make_reviews("a RED boat")
+    (untouched,) = make_reviews("a red kite")
     judge(first, moderator, "reject")
     judge(second, moderator, "approve")
     judge(third, moderator, "escalate")
     judge(other, moderator, "approve")
 
-    learn()
+    count_record()
 
-    assert (tally("red"), tally("dagger"), tally("boat"), tally("kite")) == (
+    assert (
+        get_word_counts("red"),
+        get_word_counts("dagger"),
+        get_word_counts("boat"),
+        get_word_counts("kite"),
+    ) == (
         (3, 1),
         (2, 1),
         (1, 0),
         (0, 0),
     )
-    assert tally("4k") == (0, 0)
+    assert get_word_counts("4k") == (0, 0)
     progress = WordStatsProgress.objects.get()
     assert (progress.sequence, progress.decided, progress.rejected) == (4, 3, 1)
     assert untouched.status == "pending"
 
 
-def test_the_policys_decisions_count_too(made: Callable[..., list[Review]]) -> None:
-    (review,) = made("a dagger")
+def test_decisions_of_the_policy_are_counted(make_reviews: Callable[..., list[Review]]) -> None:
+    (review,) = make_reviews("a dagger")
     Review.objects.filter(pk=review.pk).update(status="classifying")
     review.refresh_from_db()
     settlement = Settlement(
@@ -100,39 +103,42 @@ def test_the_policys_decisions_count_too(made: Callable[..., list[Review]]) -> N
         review=review, policy=Policy.objects.active(), settlement=settlement
     )
 
-    learn()
+    count_record()
 
-    assert tally("dagger") == (1, 1)
+    assert get_word_counts("dagger") == (1, 1)
     assert DailyStats.objects.get().by_policy == 1
 
 
 @pytest.mark.parametrize("step", [1, 2, 200])
-def test_reversals_subtract_wherever_batches_end(
-    made: Callable[..., list[Review]], moderator: User, monkeypatch: pytest.MonkeyPatch, step: int
+def test_reversals_are_subtracted_for_any_batch_size(
+    make_reviews: Callable[..., list[Review]],
+    moderator: User,
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
 ) -> None:
     monkeypatch.setattr(statistics, "BATCH", step)
-    (review,) = made("a dagger")
+    (review,) = make_reviews("a dagger")
     rejection = judge(review, moderator, "reject")
     decisions.reverse(decision=rejection, user=moderator)
     judge(review, moderator, "approve")
 
-    learn()
+    count_record()
 
-    assert tally("dagger") == (1, 0)
+    assert get_word_counts("dagger") == (1, 0)
     assert sum(DailyStats.objects.values_list("by_people", flat=True)) == 1
 
 
-def test_second_opinions_do_not_count_twice(
-    made: Callable[..., list[Review]],
+def test_second_opinions_are_not_counted_as_decisions(
+    make_reviews: Callable[..., list[Review]],
     moderator: User,
     other_moderator: User,
     senior: User,
     settings: Any,
 ) -> None:
     settings.SECOND_OPINION_PERCENT = 100
-    (agreed,) = made("a dagger")
-    (open_one,) = made("a sabre")
-    (settled,) = made("a rapier")
+    (agreed,) = make_reviews("a dagger")
+    (open_one,) = make_reviews("a sabre")
+    (settled,) = make_reviews("a rapier")
     for review in (agreed, open_one, settled):
         judge(review, moderator, "approve")
     judge(agreed, other_moderator, "approve")
@@ -140,14 +146,18 @@ def test_second_opinions_do_not_count_twice(
         judge(review, other_moderator, "reject")
     judge(settled, senior, "reject")
 
-    learn()
+    count_record()
 
-    assert (tally("dagger"), tally("sabre"), tally("rapier")) == ((1, 0), (0, 0), (1, 1))
+    assert (get_word_counts("dagger"), get_word_counts("sabre"), get_word_counts("rapier")) == (
+        (1, 0),
+        (0, 0),
+        (1, 1),
+    )
     figures = DailyStats.objects.get()
     assert (figures.agreed, figures.disagreed, figures.by_people) == (1, 2, 4)
 
 
-def test_prompts_that_came_with_an_import_count(make_review: Make, moderator: User) -> None:
+def test_prompts_of_imports_are_counted(make_review: Make, moderator: User) -> None:
     review = make_review(
         source=Source.SCENARIO, external_id="a1", metadata={"scenario": {"prompt": "a halberd"}}
     )
@@ -158,30 +168,30 @@ def test_prompts_that_came_with_an_import_count(make_review: Make, moderator: Us
         "reject",
     )
 
-    learn()
+    count_record()
 
-    assert tally("halberd") == (1, 1)
+    assert get_word_counts("halberd") == (1, 1)
     assert WordStatsProgress.objects.get().decided == 1
 
 
-def test_what_there_was_before_is_counted_from_the_beginning(
-    made: Callable[..., list[Review]], moderator: User, monkeypatch: pytest.MonkeyPatch
+def test_existing_decisions_are_counted_from_the_beginning(
+    make_reviews: Callable[..., list[Review]], moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(statistics, "BATCH", 3)
-    for review in made("old wine", 7):
+    for review in make_reviews("old wine", 7):
         judge(review, moderator, "reject")
     WordStatsProgress.objects.all().delete()
 
-    learn()
+    count_record()
 
-    assert tally("wine") == (7, 7)
+    assert get_word_counts("wine") == (7, 7)
     assert WordStatsProgress.objects.get().sequence == 7
 
 
-def test_a_crash_in_the_middle_counts_nothing_and_loses_nothing(
-    made: Callable[..., list[Review]], moderator: User, monkeypatch: pytest.MonkeyPatch
+def test_crash_during_a_batch_is_rolled_back_and_counted_later(
+    make_reviews: Callable[..., list[Review]], moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge(made("a dagger")[0], moderator, "reject")
+    judge(make_reviews("a dagger")[0], moderator, "reject")
 
     class Killed(BaseException):
         pass
@@ -195,25 +205,25 @@ def test_a_crash_in_the_middle_counts_nothing_and_loses_nothing(
         broken.setattr(statistics, "_store_changes", die)
         with pytest.raises(Killed), transaction.atomic():
             statistics.count_batch()
-    assert tally("dagger") == (0, 0)
+    assert get_word_counts("dagger") == (0, 0)
     assert not DailyStats.objects.exists()
     assert WordStatsProgress.objects.get().sequence == 0
 
-    learn()
-    learn()
+    count_record()
+    count_record()
 
-    assert tally("dagger") == (1, 1)
+    assert get_word_counts("dagger") == (1, 1)
     assert DailyStats.objects.get().by_people == 1
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_workers_at_once_count_everything_once(
-    made: Callable[..., list[Review]], moderator: User, monkeypatch: pytest.MonkeyPatch
+def test_concurrent_workers_count_every_decision_once(
+    make_reviews: Callable[..., list[Review]], moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(statistics, "BATCH", 2)
-    for review in made("a dagger", 8):
+    for review in make_reviews("a dagger", 8):
         judge(review, moderator, "reject")
-    for review in made("a sabre", 8):
+    for review in make_reviews("a sabre", 8):
         judge(review, moderator, "approve")
     faults: list[Exception] = []
     gate = threading.Barrier(3)
@@ -221,7 +231,7 @@ def test_two_workers_at_once_count_everything_once(
     def work() -> None:
         try:
             gate.wait(10)
-            learn()
+            count_record()
         except Exception as error:
             faults.append(error)
         finally:
@@ -234,16 +244,16 @@ def test_two_workers_at_once_count_everything_once(
         thread.join()
 
     assert faults == []
-    assert (tally("dagger"), tally("sabre")) == ((8, 8), (8, 0))
+    assert (get_word_counts("dagger"), get_word_counts("sabre")) == ((8, 8), (8, 0))
     assert DailyStats.objects.get().by_people == 16
     assert WordStatsProgress.objects.get().sequence == 16
 
 
-def test_it_is_due_with_enough_or_after_a_while(
-    made: Callable[..., list[Review]], moderator: User, monkeypatch: pytest.MonkeyPatch
+def test_counting_is_due_after_enough_decisions_or_time(
+    make_reviews: Callable[..., list[Review]], moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not statistics.find_due().exists()
-    decision = judge(made("a dagger")[0], moderator, "reject")
+    decision = judge(make_reviews("a dagger")[0], moderator, "reject")
     assert not statistics.find_due().exists()
     with monkeypatch.context() as clock:
         clock.setattr(timezone, "now", lambda: decision.created_at + statistics.WAIT_MAX)
@@ -254,15 +264,17 @@ def test_it_is_due_with_enough_or_after_a_while(
     tasks.count_decisions()
 
     assert not statistics.find_due().exists()
-    assert tally("dagger") == (1, 1)
+    assert get_word_counts("dagger") == (1, 1)
 
 
-def test_a_batch_costs_the_same_number_of_queries_whatever_its_size(
-    made: Callable[..., list[Review]], moderator: User
+def test_queries_of_a_batch_do_not_grow_with_its_size(
+    make_reviews: Callable[..., list[Review]], moderator: User
 ) -> None:
     counts = []
     for images in (1, 8):
-        for number, review in enumerate(made(f"prompt {'abcdefgh'[images - 1] * 4}", images)):
+        for number, review in enumerate(
+            make_reviews(f"prompt {'abcdefgh'[images - 1] * 4}", images)
+        ):
             judge(review, moderator, "reject" if number % 2 else "approve")
         with CaptureQueriesContext(
             connection,
@@ -273,15 +285,15 @@ def test_a_batch_costs_the_same_number_of_queries_whatever_its_size(
     assert counts[1] <= counts[0] + 1
 
 
-def test_the_desk_marks_words_that_go_with_rejections(
-    client_of: As, made: Callable[..., list[Review]], moderator: User
+def test_review_page_marks_often_rejected_words(
+    client_of: As, make_reviews: Callable[..., list[Review]], moderator: User
 ) -> None:
-    for review in made("a dagger at night", 4):
+    for review in make_reviews("a dagger at night", 4):
         judge(review, moderator, "reject")
-    for review in made("a boat at night", 8):
+    for review in make_reviews("a boat at night", 8):
         judge(review, moderator, "approve")
-    (review,) = made("a dagger in a boat")
-    learn()
+    (review,) = make_reviews("a dagger in a boat")
+    count_record()
 
     text = client_of(moderator).get(page_of(review)).content.decode()
 
@@ -289,7 +301,9 @@ def test_the_desk_marks_words_that_go_with_rejections(
     assert ">boat</mark>" not in text
 
 
-def test_days_are_utc_and_by_category(make_review: Make, moderator: User, senior: User) -> None:
+def test_daily_stats_are_by_utc_day_and_category(
+    make_review: Make, moderator: User, senior: User
+) -> None:
     review = make_review()
     Review.objects.filter(pk=review.pk).update(
         top_category="alcohol.use", top_category_l1="alcohol"
@@ -298,7 +312,7 @@ def test_days_are_utc_and_by_category(make_review: Make, moderator: User, senior
     decision = judge(review, moderator, "approve")
     decisions.reverse(decision=decision, user=senior, note="No")
 
-    learn()
+    count_record()
 
     figures = DailyStats.objects.get()
     assert (figures.day, figures.l1) == (decision.created_at.date(), "alcohol")

@@ -1,4 +1,4 @@
-"""The desk through the browser's eyes: with htmx and without."""
+"""Pages of the desk over HTTP, with htmx and without."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from moderation.models import Classification, Decision, Label, Preferences, Revi
 from tests.conftest import picture
 from tests.moderation.page_helpers import HTMX, As, Make, decide, held, keep_said, page_of, start
 
-# --- Who may see what ---
+# --- Permissions ---
 
 
 @pytest.mark.parametrize(
     "name",
     ["home", "moderation:queue-list", "moderation:decision-list", "moderation:decisions-csv"],
 )
-def test_pages_ask_for_a_login(db: None, client: Client, name: str) -> None:
+def test_pages_redirect_to_login(db: None, client: Client, name: str) -> None:
     response = client.get(reverse(name))
 
     assert response.status_code == 302
     assert response["Location"].startswith(reverse("login"))
 
 
-def test_everything_about_a_review_asks_for_a_login(client: Client, make_review: Make) -> None:
+def test_review_urls_redirect_to_login(client: Client, make_review: Make) -> None:
     review = make_review()
     args = [review.uuid]
 
@@ -44,9 +44,7 @@ def test_everything_about_a_review_asks_for_a_login(client: Client, make_review:
     assert review.status == Review.Status.PENDING
 
 
-def test_somebody_without_a_role_finds_no_review(
-    client_of: As, make_review: Make, db: None
-) -> None:
+def test_review_without_role_returns_404(client_of: As, make_review: Make, db: None) -> None:
     nobody = User.objects.create_user("nobody", password="x")
     review = make_review()
 
@@ -55,9 +53,7 @@ def test_somebody_without_a_role_finds_no_review(
     assert client_of(nobody).get("/decisions/").status_code == 403
 
 
-def test_an_auditor_looks_and_does_not_decide(
-    client_of: As, make_review: Make, auditor: User
-) -> None:
+def test_auditor_sees_review_read_only(client_of: As, make_review: Make, auditor: User) -> None:
     review = make_review()
     client = client_of(auditor)
 
@@ -70,7 +66,7 @@ def test_an_auditor_looks_and_does_not_decide(
     assert Decision.objects.count() == 0
 
 
-def test_pages_that_need_no_login(db: None, client: Client) -> None:
+def test_health_and_login_pages_need_no_login(db: None, client: Client) -> None:
     assert client.get("/healthz").content == b"ok"
     assert client.get("/readyz").json() == {
         "database": "ok",
@@ -84,7 +80,7 @@ def test_pages_that_need_no_login(db: None, client: Client) -> None:
 # --- GET ---
 
 
-def test_looking_writes_nothing(client_of: As, make_review: Make, moderator: User) -> None:
+def test_get_requests_write_nothing(client_of: As, make_review: Make, moderator: User) -> None:
     review, client = make_review(), client_of(moderator)
     client.get("/")
 
@@ -111,7 +107,9 @@ def test_looking_writes_nothing(client_of: As, make_review: Make, moderator: Use
 
 
 @pytest.mark.parametrize("name", ["decision-create", "review-claim", "review-skip"])
-def test_actions_refuse_get(client_of: As, make_review: Make, moderator: User, name: str) -> None:
+def test_actions_return_405_to_get(
+    client_of: As, make_review: Make, moderator: User, name: str
+) -> None:
     assert (
         client_of(moderator)
         .get(reverse(f"moderation:{name}", args=[make_review().uuid]))
@@ -120,7 +118,7 @@ def test_actions_refuse_get(client_of: As, make_review: Make, moderator: User, n
     )
 
 
-def test_the_picture_is_not_named_until_it_is_revealed(
+def test_image_url_is_absent_until_revealed(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     review, client = make_review(), client_of(moderator)
@@ -138,7 +136,7 @@ def test_the_picture_is_not_named_until_it_is_revealed(
     assert review.asset.file_url in stage
 
 
-def test_who_wants_no_blur_sees_the_picture_at_once(
+def test_image_is_shown_at_once_with_blur_off(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     review, client = make_review(), client_of(moderator)
@@ -148,7 +146,7 @@ def test_who_wants_no_blur_sees_the_picture_at_once(
     assert review.asset.file_url not in client.get(page_of(review) + "?reveal=0").content.decode()
 
 
-def test_htmx_gets_the_part_and_others_the_page(
+def test_htmx_request_returns_panel_and_others_the_page(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     review, client = make_review(), client_of(moderator)
@@ -162,7 +160,7 @@ def test_htmx_gets_the_part_and_others_the_page(
     assert "HX-Request" in part["Vary"]
 
 
-def test_the_policy_of_the_page_allows_nothing_inline(
+def test_review_page_has_no_inline_styles_or_scripts(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     review = held(make_review, moderator)
@@ -172,7 +170,7 @@ def test_the_policy_of_the_page_allows_nothing_inline(
         assert forbidden not in text
 
 
-def test_review_and_queue_pages_stay_within_their_queries(
+def test_review_and_queue_pages_stay_within_query_limit(
     client_of: As, make_review: Make, moderator: User, django_assert_max_num_queries: Any
 ) -> None:
     review = held(make_review, moderator)
@@ -199,7 +197,7 @@ def test_review_and_queue_pages_stay_within_their_queries(
         client.get("/")
 
 
-def test_labels_say_what_a_source_cannot_see(
+def test_labels_show_coverage_score_and_failure_of_classifiers(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     review = make_review()
@@ -229,7 +227,7 @@ def test_labels_say_what_a_source_cannot_see(
 # --- Claims ---
 
 
-def test_starting_claims_the_next_and_shows_it(
+def test_start_claims_next_review_and_redirects_to_it(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     review = make_review()
@@ -242,7 +240,7 @@ def test_starting_claims_the_next_and_shows_it(
     assert review.is_held_by(moderator)
 
 
-def test_two_moderators_never_hold_the_same_image(
+def test_two_moderators_get_different_images(
     client_of: As, make_review: Make, moderator: User, other_moderator: User
 ) -> None:
     reviews = [make_review() for _ in range(4)]
@@ -262,7 +260,7 @@ def test_two_moderators_never_hold_the_same_image(
     assert len(set(given)) == 4
 
 
-def test_somebody_elses_image_is_shown_but_not_given(
+def test_claiming_review_of_another_moderator_returns_409(
     client_of: As, make_review: Make, moderator: User, other_moderator: User
 ) -> None:
     review = held(make_review, other_moderator)
@@ -277,7 +275,7 @@ def test_somebody_elses_image_is_shown_but_not_given(
     assert b"other has taken this review" in claim.content
 
 
-def test_working_renews_the_claim(client_of: As, make_review: Make, moderator: User) -> None:
+def test_claim_request_renews_the_claim(client_of: As, make_review: Make, moderator: User) -> None:
     review = held(make_review, moderator)
     Review.objects.filter(pk=review.pk).update(claimed_until=timezone.now() + timedelta(seconds=20))
 
@@ -293,10 +291,10 @@ def test_working_renews_the_claim(client_of: As, make_review: Make, moderator: U
     assert review.claimed_until > timezone.now() + timedelta(minutes=4)
 
 
-# --- The record, preferences ---
+# --- Record, preferences, arrivals and similar images ---
 
 
-def test_the_record_is_filtered_by_its_address(
+def test_url_filters_narrow_the_record(
     client_of: As, make_review: Make, moderator: User, auditor: User
 ) -> None:
     client = client_of(moderator)
@@ -315,7 +313,7 @@ def test_the_record_is_filtered_by_its_address(
     assert kept.asset.short_id not in wrong
 
 
-def test_preferences_are_kept_and_lead_back(client_of: As, moderator: User) -> None:
+def test_preferences_are_stored_and_redirect_to_next(client_of: As, moderator: User) -> None:
     client = client_of(moderator)
 
     response = client.post(
@@ -333,12 +331,12 @@ def test_preferences_are_kept_and_lead_back(client_of: As, moderator: User) -> N
     assert client.post(reverse("preferences"), {"surround": "mid"}, headers=HTMX).status_code == 204
 
 
-def test_preferences_of_a_stranger_are_ignored(db: None, client: Client) -> None:
+def test_preferences_without_login_store_nothing(db: None, client: Client) -> None:
     assert client.post(reverse("preferences"), {"theme": "light"}).status_code == 303
     assert Preferences.objects.count() == 0
 
 
-def test_a_queue_tells_of_newcomers_without_moving_what_is_there(
+def test_arrivals_shows_number_of_new_images(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     make_review()
@@ -362,7 +360,7 @@ def test_a_queue_tells_of_newcomers_without_moving_what_is_there(
     assert client.get("/queues/escalated/arrivals/?since=1").status_code == 404
 
 
-def test_the_screen_shows_what_looks_like_the_image_and_what_became_of_it(
+def test_review_page_shows_similar_images_with_their_status(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     one = make_review(content=picture(5))

@@ -1,6 +1,4 @@
-"""Whoever gives a second opinion is told nowhere what the first one was: on its page, beside it, or
-elsewhere.
-"""
+"""The first opinion is hidden on every page from the person who gives the second one."""
 
 from __future__ import annotations
 
@@ -20,91 +18,95 @@ from tests.conftest import picture
 from tests.moderation.page_helpers import HTMX, As, Make, decide, page_of, start
 from tests.moderation.second_opinion_helpers import NOTE, judge
 
-TELLING = ("Rejected", "rejected", "Weapons by", NOTE, "by moderator", "Approved by")
+FIRST_OPINION_WORDS = ("Rejected", "rejected", "Weapons by", NOTE, "by moderator", "Approved by")
 
 
 @pytest.fixture(autouse=True)
-def _all_are_drawn(settings: Any) -> None:
+def _draw_all_decisions(settings: Any) -> None:
     settings.SECOND_OPINION_PERCENT = 100
 
 
 @pytest.fixture
-def order(make_request: Callable[..., GenerationRequest]) -> GenerationRequest:
+def generation_request(make_request: Callable[..., GenerationRequest]) -> GenerationRequest:
     return make_request(image_num=2)
 
 
 @pytest.fixture
-def pair(make_review: Make, order: GenerationRequest, moderator: User) -> list[Review]:
-    """Two images of one request, both rejected by the moderator."""
+def rejected_pair(
+    make_review: Make, generation_request: GenerationRequest, moderator: User
+) -> list[Review]:
+    """Create two images of one request, both rejected by the moderator."""
     found = [
-        make_review(source=Source.TXT2IMG, request=order, position=number) for number in range(2)
+        make_review(source=Source.TXT2IMG, request=generation_request, position=number)
+        for number in range(2)
     ]
     for review in found:
         judge(review, moderator, "reject", NOTE)
     return found
 
 
-def panel_of(text: str) -> str:
-    """Without the bar, the rail (which counts one's own verdicts) and the chooser (which names all
-    categories).
+def extract_panel(text: str) -> str:
+    """Return the panel without action bar, sidebar and category chooser.
+
+    The sidebar counts one's own verdicts, and the chooser names all categories.
     """
     text = text.split('id="panel"')[1].split('id="deck"')[0].split('id="rail"')[0]
     before, _, after = text.partition('id="chooser"')
     return before + after.partition("</details>\n")[2]
 
 
-def assert_blind(text: str) -> None:
-    assert [word for word in TELLING if word in text] == []
+def assert_first_opinion_hidden(text: str) -> None:
+    assert [word for word in FIRST_OPINION_WORDS if word in text] == []
 
 
-def test_neither_panel_nor_strip_tells(
-    client_of: As, pair: list[Review], other_moderator: User
+def test_panel_and_filmstrip_hide_first_opinion(
+    client_of: As, rejected_pair: list[Review], other_moderator: User
 ) -> None:
     client = client_of(other_moderator)
 
     address = start(client, "second-opinion")["Location"]
-    panel = panel_of(client.get(address).content.decode())
+    panel = extract_panel(client.get(address).content.decode())
 
-    assert address == page_of(pair[0], "second-opinion")
-    assert_blind(panel)
+    assert address == page_of(rejected_pair[0], "second-opinion")
+    assert_first_opinion_hidden(panel)
     assert "Second opinion" in panel
-    # The strip: the image itself and its sibling, which waits for the same person.
+    # The filmstrip shows the image and its sibling, which both want a second opinion.
     assert panel.count('data-status="hidden"') == 2
     assert 'data-status="rejected"' not in panel
 
 
-def test_the_sibling_is_hidden_even_when_nobody_is_asked_about_it(
-    client_of: As, pair: list[Review], other_moderator: User
+def test_sibling_is_hidden_without_second_opinion_of_its_own(
+    client_of: As, rejected_pair: list[Review], other_moderator: User
 ) -> None:
-    """What became of the same prompt's other image tells nearly as much."""
-    Review.objects.filter(pk=pair[1].pk).update(second_opinion="")
+    """The status of another image with the same prompt hints at the first opinion."""
+    Review.objects.filter(pk=rejected_pair[1].pk).update(second_opinion="")
     client = client_of(other_moderator)
 
-    panel = panel_of(client.get(start(client, "second-opinion")["Location"]).content.decode())
+    panel = extract_panel(client.get(start(client, "second-opinion")["Location"]).content.decode())
 
     assert panel.count('data-status="hidden"') == 2
 
 
-def test_a_pending_sibling_is_shown_as_it_is(
+def test_pending_sibling_is_shown_as_due(
     client_of: As,
     make_review: Make,
-    order: GenerationRequest,
+    generation_request: GenerationRequest,
     moderator: User,
     other_moderator: User,
 ) -> None:
-    first = make_review(source=Source.TXT2IMG, request=order, position=0)
-    make_review(source=Source.TXT2IMG, request=order, position=1)
+    first = make_review(source=Source.TXT2IMG, request=generation_request, position=0)
+    make_review(source=Source.TXT2IMG, request=generation_request, position=1)
     judge(first, moderator, "reject")
     client = client_of(other_moderator)
 
-    panel = panel_of(client.get(start(client, "second-opinion")["Location"]).content.decode())
+    panel = extract_panel(client.get(start(client, "second-opinion")["Location"]).content.decode())
 
     assert panel.count('data-status="hidden"') == 1
     assert ">Due<" in panel
 
 
-def test_the_panels_sent_ahead_do_not_tell(
-    client_of: As, pair: list[Review], other_moderator: User
+def test_deck_panels_hide_first_opinion(
+    client_of: As, rejected_pair: list[Review], other_moderator: User
 ) -> None:
     client = client_of(other_moderator)
     deck = reverse("moderation:deck", args=["second-opinion"])
@@ -113,10 +115,10 @@ def test_the_panels_sent_ahead_do_not_tell(
 
     assert text.count('id="panel"') == 2
     for part in text.split('id="panel"')[1:]:
-        assert_blind(panel_of('id="panel"' + part))
+        assert_first_opinion_hidden(extract_panel('id="panel"' + part))
 
 
-def test_similar_images_do_not_tell(
+def test_similar_images_hide_first_opinion(
     client_of: As, moderator: User, other_moderator: User, settings: Any, db: None
 ) -> None:
     settings.CLASSIFIERS = []
@@ -130,79 +132,82 @@ def test_similar_images_do_not_tell(
     judge(reviews[1], moderator, "reject")
     client = client_of(other_moderator)
 
-    panel = panel_of(client.get(start(client, "second-opinion")["Location"]).content.decode())
+    panel = extract_panel(client.get(start(client, "second-opinion")["Location"]).content.decode())
 
     assert "Similar images" in panel
-    assert_blind(panel)
+    assert_first_opinion_hidden(panel)
     assert 'data-status="rejected"' not in panel
-    assert 'data-status="rejected"' in panel_of(
+    assert 'data-status="rejected"' in extract_panel(
         client_of(moderator).get(page_of(reviews[0])).content.decode()
     )
 
 
-def test_while_it_is_held_no_other_page_tells(
-    client_of: As, pair: list[Review], order: GenerationRequest, other_moderator: User
+def test_other_pages_hide_first_opinion_while_claimed(
+    client_of: As,
+    rejected_pair: list[Review],
+    generation_request: GenerationRequest,
+    other_moderator: User,
 ) -> None:
     client = client_of(other_moderator)
     start(client, "second-opinion")
-    held = pair[0]
+    held = rejected_pair[0]
 
-    plain = panel_of(client.get(page_of(held)).content.decode())
+    plain = extract_panel(client.get(page_of(held)).content.decode())
     record = client.get("/decisions/").content.decode()
-    images = client.get(order.get_absolute_url()).content.decode()
-    sibling = panel_of(client.get(page_of(pair[1])).content.decode())
+    images = client.get(generation_request.get_absolute_url()).content.decode()
+    sibling = extract_panel(client.get(page_of(rejected_pair[1])).content.decode())
 
-    assert_blind(plain)
+    assert_first_opinion_hidden(plain)
     assert held.asset.short_id not in record
-    assert pair[1].asset.short_id in record
+    assert rejected_pair[1].asset.short_id in record
     assert "hidden: you hold" in record
     assert images.count('data-status="hidden"') == 1
-    # The sibling is not held, so its own page tells; its strip does not tell about the held one.
+    # The sibling is not claimed, so its own page shows its status, but not that of the claimed one.
     assert sibling.count('data-status="hidden"') == 1
 
 
-def test_afterwards_the_record_is_whole_again(
-    client_of: As, pair: list[Review], other_moderator: User
+def test_first_opinion_is_visible_after_the_decision(
+    client_of: As, rejected_pair: list[Review], other_moderator: User
 ) -> None:
     client = client_of(other_moderator)
     start(client, "second-opinion")
-    decide(client, pair[0], "approve")
+    decide(client, rejected_pair[0], "approve")
 
-    assert pair[0].asset.short_id in client.get("/decisions/").content.decode()
-    assert NOTE in client.get(page_of(pair[0])).content.decode()
+    assert rejected_pair[0].asset.short_id in client.get("/decisions/").content.decode()
+    assert NOTE in client.get(page_of(rejected_pair[0])).content.decode()
 
 
-def test_who_is_not_asked_sees_what_was_decided(
-    client_of: As, pair: list[Review], moderator: User, auditor: User
+def test_people_not_asked_see_first_opinion(
+    client_of: As, rejected_pair: list[Review], moderator: User, auditor: User
 ) -> None:
     for person in (moderator, auditor):
-        assert NOTE in client_of(person).get(page_of(pair[0])).content.decode()
+        assert NOTE in client_of(person).get(page_of(rejected_pair[0])).content.decode()
 
 
-def test_refusals_do_not_tell(
-    client_of: As, pair: list[Review], other_moderator: User, senior: User
+def test_refused_claim_hides_first_opinion(
+    client_of: As, rejected_pair: list[Review], other_moderator: User, senior: User
 ) -> None:
-    """Somebody else has taken it for their second opinion: who, but not what was decided before."""
+    """The message names the person with the claim, but not the first decision."""
     start(client_of(senior), "second-opinion")
     client: Client = client_of(other_moderator)
 
     taken = client.post(
-        reverse("moderation:review-claim", args=[pair[0].uuid]),
+        reverse("moderation:review-claim", args=[rejected_pair[0].uuid]),
         {"queue": "second-opinion"},
         headers=HTMX,
     )
 
     assert taken.status_code == 409
     assert "senior has taken this review" in taken.content.decode()
-    assert_blind(panel_of(taken.content.decode()))
+    assert_first_opinion_hidden(extract_panel(taken.content.decode()))
 
 
-def test_no_search_by_outcome_finds_what_is_held(
-    client_of: As, pair: list[Review], other_moderator: User, moderator: User
+def test_search_by_outcome_leaves_out_claimed_image(
+    client_of: As, rejected_pair: list[Review], other_moderator: User, moderator: User
 ) -> None:
     client = client_of(other_moderator)
     start(client, "second-opinion")
-    held, free = pair
+    held, free = rejected_pair
 
     for asked in ("status=rejected", "named=violence.weapons", "q=harbour&status=rejected"):
         found = client.get(f"/search/?{asked}").content.decode()

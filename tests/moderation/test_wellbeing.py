@@ -1,6 +1,4 @@
-"""What people do for themselves: preferences, categories they want none of today, what they have
-seen, rest.
-"""
+"""Wellbeing: preferences, avoided categories, exposure and breaks."""
 
 from __future__ import annotations
 
@@ -25,7 +23,7 @@ from tests.moderation.page_helpers import HTMX, As, Make, decide, held, page_of,
 PREFERENCES, AVOIDED = "/preferences/", "/preferences/avoided/"
 
 
-def saw(user: User, images: int, *, severe: int = 0, hours_ago: int = 0) -> None:
+def add_exposure(user: User, images: int, *, severe: int = 0, hours_ago: int = 0) -> None:
     Exposure.objects.create(
         user=user,
         started_at=find_current_step() - timedelta(hours=hours_ago),
@@ -35,7 +33,9 @@ def saw(user: User, images: int, *, severe: int = 0, hours_ago: int = 0) -> None
 
 
 # --- Preferences ---
-def test_the_page_offers_everything_and_shows_what_is_set(client_of: As, moderator: User) -> None:
+def test_preferences_page_shows_all_options_and_current_values(
+    client_of: As, moderator: User
+) -> None:
     Preferences.objects.create(
         user=moderator, theme="light", covers={"alcohol": "grey"}, veil_again=5, break_after=50
     )
@@ -59,7 +59,7 @@ def test_the_page_offers_everything_and_shows_what_is_set(client_of: As, moderat
     assert "until midnight UTC" in text
 
 
-def test_everything_is_stored_and_used(client_of: As, make_review: Make, moderator: User) -> None:
+def test_preferences_are_stored_and_used(client_of: As, make_review: Make, moderator: User) -> None:
     client = client_of(moderator)
     sent = {
         "theme": "auto",
@@ -97,7 +97,9 @@ def test_everything_is_stored_and_used(client_of: As, make_review: Make, moderat
     assert Preferences.objects.get(user=moderator).covers == {"explicit": "blur", "alcohol": "none"}
 
 
-def test_a_veil_is_what_the_desk_shows(client_of: As, make_review: Make, moderator: User) -> None:
+def test_cover_preference_changes_the_review_page(
+    client_of: As, make_review: Make, moderator: User
+) -> None:
     review, client = held(make_review, moderator), client_of(moderator)
     Review.objects.filter(pk=review.pk).update(
         top_category="violence.weapons", top_category_l1="violence"
@@ -127,7 +129,7 @@ def test_a_veil_is_what_the_desk_shows(client_of: As, make_review: Make, moderat
         ({"blur": "perhaps"}, "Blurred until revealed: choose one of “On” and “Off”."),
     ],
 )
-def test_what_cannot_be_is_refused_in_words_and_changes_nothing(
+def test_invalid_preference_returns_422_and_stores_nothing(
     client_of: As, moderator: User, sent: dict[str, str], sentence: str
 ) -> None:
     response = client_of(moderator).post(PREFERENCES, {"surround": "mid", **sent})
@@ -136,12 +138,12 @@ def test_what_cannot_be_is_refused_in_words_and_changes_nothing(
     assert response.status_code == 422
     assert sentence in text
     assert 'role="alert"' in text
-    # What else was sent is not lost.
+    # The form keeps the other submitted values.
     assert 'name="surround" value="mid" checked' in text
     assert not Preferences.objects.exists()
 
 
-def test_one_button_changes_one_thing(client_of: As, moderator: User) -> None:
+def test_partial_preferences_keep_the_other_values(client_of: As, moderator: User) -> None:
     client = client_of(moderator)
     client.post(PREFERENCES, {"cover-alcohol": "grey", "break_after": "50"})
 
@@ -158,7 +160,7 @@ def test_one_button_changes_one_thing(client_of: As, moderator: User) -> None:
     )
 
 
-def test_strangers_are_asked_to_log_in(db: None, client: Client) -> None:
+def test_wellbeing_pages_redirect_to_login(db: None, client: Client) -> None:
     assert client.get(PREFERENCES)["Location"] == f"/login/?next={PREFERENCES}"
     for address in (AVOIDED, "/exposure/later/", "/break/"):
         assert client.post(address, {"category": "alcohol"})["Location"].startswith("/login/")
@@ -166,10 +168,10 @@ def test_strangers_are_asked_to_log_in(db: None, client: Client) -> None:
         assert client.get(address)["Location"].startswith("/login/")
 
 
-# --- Not this category for me today ---
+# --- Avoided categories ---
 @pytest.fixture
-def two(make_review: Make) -> list[Review]:
-    """One that is here for alcohol, which comes first, and one for gambling."""
+def two_reviews(make_review: Make) -> list[Review]:
+    """Create a review with alcohol, which comes first, and one with gambling."""
     found = [make_review(), make_review()]
     for review, l1, risk in zip(found, ("alcohol", "gambling"), (90, 10), strict=True):
         Review.objects.filter(pk=review.pk).update(top_category=l1, top_category_l1=l1, risk=risk)
@@ -177,31 +179,31 @@ def two(make_review: Make) -> list[Review]:
 
 
 @pytest.mark.parametrize("htmx", [False, True])
-def test_at_the_desk_one_press_leads_to_the_next_image_of_another_kind(
-    client_of: As, two: list[Review], moderator: User, other_moderator: User, htmx: bool
+def test_avoiding_a_category_releases_image_and_claims_another(
+    client_of: As, two_reviews: list[Review], moderator: User, other_moderator: User, htmx: bool
 ) -> None:
     client = client_of(moderator)
-    assert start(client)["Location"] == page_of(two[0], "waiting")
+    assert start(client)["Location"] == page_of(two_reviews[0], "waiting")
 
     response = client.post(
         AVOIDED,
-        {"category": "alcohol", "queue": "waiting", "review": two[0].uuid},
+        {"category": "alcohol", "queue": "waiting", "review": two_reviews[0].uuid},
         headers=HTMX if htmx else {},
     )
 
-    two[0].refresh_from_db()
-    assert response["HX-Push-Url" if htmx else "Location"] == page_of(two[1], "waiting")
-    assert two[0].claimed_by is None
+    two_reviews[0].refresh_from_db()
+    assert response["HX-Push-Url" if htmx else "Location"] == page_of(two_reviews[1], "waiting")
+    assert two_reviews[0].claimed_by is None
     assert Exposure.objects.get(user=moderator).images == 1
     assert Preferences.for_user(User.objects.get(pk=moderator.pk)).avoided_today() == ["alcohol"]
-    # Others get it, and this person does not, not even by starting again.
-    assert start(client_of(other_moderator))["Location"] == page_of(two[0], "waiting")
-    two[0].release(other_moderator)
-    assert start(client)["Location"] == page_of(two[1], "waiting")
+    # The image is available to others, but not to this person, even after a new start.
+    assert start(client_of(other_moderator))["Location"] == page_of(two_reviews[0], "waiting")
+    two_reviews[0].release(other_moderator)
+    assert start(client)["Location"] == page_of(two_reviews[1], "waiting")
 
 
-def test_the_whole_deck_is_freed_of_the_category(
-    client_of: As, two: list[Review], moderator: User
+def test_avoiding_a_category_releases_it_from_the_deck(
+    client_of: As, two_reviews: list[Review], moderator: User
 ) -> None:
     client = client_of(moderator)
     client.post("/queues/waiting/deck/", {"deck": "1", "want": "2"})
@@ -211,13 +213,13 @@ def test_the_whole_deck_is_freed_of_the_category(
         AVOIDED, {"category": "alcohol", "queue": "waiting", "deck": "1", "want": "2"}
     )
 
-    assert list(Review.objects.held_by(moderator)) == [two[1]]
+    assert list(Review.objects.held_by(moderator)) == [two_reviews[1]]
     assert answer.status_code == 200
     assert not Exposure.objects.exists()
 
 
-def test_it_holds_until_midnight_utc_and_can_be_lifted(
-    client_of: As, two: list[Review], moderator: User, monkeypatch: pytest.MonkeyPatch
+def test_avoided_category_ends_at_midnight_utc_or_on_request(
+    client_of: As, two_reviews: list[Review], moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = client_of(moderator)
     client.post(AVOIDED, {"category": "alcohol"})
@@ -243,7 +245,7 @@ def test_it_holds_until_midnight_utc_and_can_be_lifted(
 @pytest.mark.parametrize(
     "sent", [{}, {"category": "cats"}, {"category": "alcohol", "avoid": "perhaps"}]
 )
-def test_no_other_category_can_be_avoided(
+def test_avoiding_unknown_category_returns_422(
     client_of: As, moderator: User, sent: dict[str, str]
 ) -> None:
     response = client_of(moderator).post(AVOIDED, sent)
@@ -253,7 +255,7 @@ def test_no_other_category_can_be_avoided(
     assert not Preferences.objects.filter(user=moderator).exclude(avoided={}).exists()
 
 
-def test_foreign_addresses_are_not_led_to(client_of: As, moderator: User) -> None:
+def test_redirect_to_foreign_url_is_ignored(client_of: As, moderator: User) -> None:
     response = client_of(moderator).post(
         AVOIDED, {"category": "alcohol", "next": "https://example.org/"}
     )
@@ -261,31 +263,31 @@ def test_foreign_addresses_are_not_led_to(client_of: As, moderator: User) -> Non
     assert response["Location"] == PREFERENCES
 
 
-# --- What one has seen ---
-def numbers(text: str) -> list[str]:
+# --- Exposure and breaks ---
+def read_exposure(text: str) -> list[str]:
     part = text.split('id="exposure"')[1].split("</table>")[0]
     return [cell.split("</td>")[0] for cell in part.split('<td class="num">')[1:]]
 
 
-def test_the_page_today_and_the_part_say_what_was_seen(
+def test_exposure_is_shown_on_today_and_as_part(
     client_of: As, moderator: User, other_moderator: User
 ) -> None:
-    saw(moderator, 12, severe=3)
-    saw(other_moderator, 77, severe=70)
+    add_exposure(moderator, 12, severe=3)
+    add_exposure(other_moderator, 77, severe=70)
     Exposure.objects.create(
         user=moderator, started_at=find_current_step() - timedelta(days=1), images=500
     )
     client = client_of(moderator)
 
-    assert numbers(client.get("/").content.decode()) == ["12", "3", "12", "3"]
+    assert read_exposure(client.get("/").content.decode()) == ["12", "3", "12", "3"]
     part = client.get("/exposure/", headers=HTMX).content.decode()
     assert part.startswith('<section class="exposure"')
-    assert numbers(part) == ["12", "3", "12", "3"]
+    assert read_exposure(part) == ["12", "3", "12", "3"]
     assert "77" not in part
     assert client.get("/exposure/")["Location"] == "/"
 
 
-def test_it_counts_what_leaves_the_screen(
+def test_exposure_counts_decided_and_skipped_images(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     client = client_of(moderator)
@@ -293,24 +295,24 @@ def test_it_counts_what_leaves_the_screen(
     decide(client, held(make_review, moderator), "reject", categories=["violence.weapons"])
     client.post(reverse("moderation:review-skip", args=[held(make_review, moderator).uuid]))
 
-    assert numbers(client.get("/").content.decode()) == ["3", "1", "3", "1"]
+    assert read_exposure(client.get("/").content.decode()) == ["3", "1", "3", "1"]
 
 
 @pytest.mark.parametrize(
     ("wanted", "images", "is_due"), [(50, 49, False), (50, 50, True), (0, 9999, False)]
 )
-def test_a_break_is_suggested_when_it_was_wanted(
+def test_break_is_suggested_after_the_chosen_number_of_images(
     client_of: As, moderator: User, wanted: int, images: int, is_due: bool
 ) -> None:
     Preferences.objects.create(user=moderator, break_after=wanted)
-    saw(moderator, images)
+    add_exposure(moderator, images)
 
     text = client_of(moderator).get("/exposure/", headers=HTMX).content.decode()
 
     assert ("Take a break" in text) == is_due
 
 
-def test_a_break_counts_the_last_60_minutes_across_the_turn_of_an_hour(
+def test_break_counts_last_60_minutes_across_hours(
     client_of: As, make_review: Make, moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Preferences.objects.create(user=moderator, break_after=4)
@@ -320,28 +322,28 @@ def test_a_break_counts_the_last_60_minutes_across_the_turn_of_an_hour(
     )
     now = timezone.now().replace(hour=12, minute=59, second=30) + timedelta(days=1)
 
-    def at(moment: Any) -> list[str]:
+    def fetch_exposure_at(moment: Any) -> list[str]:
         monkeypatch.setattr(timezone, "now", lambda: moment)
         client.force_login(moderator)
-        return numbers(client.get("/exposure/", headers=HTMX).content.decode())
+        return read_exposure(client.get("/exposure/", headers=HTMX).content.decode())
 
-    at(now)
+    fetch_exposure_at(now)
     Exposure.add(moderator.pk, images=2, severe=1)
-    at(now + timedelta(minutes=1))
+    fetch_exposure_at(now + timedelta(minutes=1))
     assert review_1.claim_for(moderator)
     assert review_2.claim_for(moderator)
     decide(client, review_1, "approve")
     decide(client, review_2, "approve")
 
-    assert at(now + timedelta(minutes=1)) == ["4", "1", "4", "1"]
+    assert fetch_exposure_at(now + timedelta(minutes=1)) == ["4", "1", "4", "1"]
     assert "Take a break" in client.get("/exposure/", headers=HTMX).content.decode()
-    assert at(now + timedelta(minutes=59)) == ["4", "1", "4", "1"]
-    assert at(now + timedelta(minutes=66)) == ["0", "0", "4", "1"]
+    assert fetch_exposure_at(now + timedelta(minutes=59)) == ["4", "1", "4", "1"]
+    assert fetch_exposure_at(now + timedelta(minutes=66)) == ["0", "0", "4", "1"]
     assert Exposure.objects.count() == 2
 
 
-def test_what_was_counted_by_hours_is_not_forgotten_early(moderator: User) -> None:
-    """The rows that a running desk had, as its migration leaves them."""
+def test_migration_moves_hourly_exposure_to_newest_step(moderator: User) -> None:
+    """Rows with hourly counts keep their images and keep counting for the last hour."""
     hour = timezone.now().replace(minute=0, second=0, microsecond=0)
     Exposure.objects.create(user=moderator, started_at=hour, images=3, severe=1)
     Exposure.objects.create(
@@ -362,16 +364,16 @@ def test_what_was_counted_by_hours_is_not_forgotten_early(moderator: User) -> No
     ]
 
 
-def test_who_never_chose_is_reminded_after_200(client_of: As, moderator: User) -> None:
-    saw(moderator, 200)
+def test_break_is_suggested_after_200_images_by_default(client_of: As, moderator: User) -> None:
+    add_exposure(moderator, 200)
 
     assert "Take a break" in client_of(moderator).get("/").content.decode()
 
 
-def test_the_suggestion_stands_beside_the_image_and_takes_no_focus(
+def test_break_suggestion_takes_no_focus_and_keeps_decision_buttons(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
-    saw(moderator, 200)
+    add_exposure(moderator, 200)
     review = held(make_review, moderator)
 
     text = client_of(moderator).get(page_of(review, "waiting")).content.decode()
@@ -380,37 +382,39 @@ def test_the_suggestion_stands_beside_the_image_and_takes_no_focus(
     assert "Take a break" in part
     assert "autofocus" not in part
     assert "<dialog" not in part
-    # And the image can still be decided.
+    # The image can still be decided.
     assert 'value="approve"' in text
 
 
-def test_it_stands_above_a_contact_sheet_and_above_a_picture_without_a_rail(
+def test_break_suggestion_is_shown_above_sheet_and_review(
     client_of: As, make_review: Make, moderator: User
 ) -> None:
     review, client = held(make_review, moderator), client_of(moderator)
     pages = ("/queues/waiting/sheet/?size=s", page_of(review, "waiting"))
 
-    def strips() -> list[str]:
+    def fetch_break_strips() -> list[str]:
         return [
             client.get(page).content.decode().split('id="break"')[1].split("<section")[0]
             for page in pages
         ]
 
-    assert all("Take a break" not in strip and "every 60s" in strip for strip in strips())
-    saw(moderator, 200)
-    for strip, page in zip(strips(), pages, strict=True):
+    assert all(
+        "Take a break" not in strip and "every 60s" in strip for strip in fetch_break_strips()
+    )
+    add_exposure(moderator, 200)
+    for strip, page in zip(fetch_break_strips(), pages, strict=True):
         assert "Take a break" in strip
-        assert "every 60s" not in strip.split(">")[0], "it is not said again and again"
+        assert "every 60s" not in strip.split(">")[0], "the suggestion must not repeat"
         assert f'name="next" value="{page}"' in strip, (
-            "without a script, putting it off leads back here"
+            "without a script, postponing redirects back to this page"
         )
         assert 'name="queue" value="waiting"' in strip
 
 
-def test_the_strip_alone_is_asked_for_by_its_name_and_goes_when_it_is_put_off(
+def test_break_strip_is_a_part_and_disappears_when_postponed(
     client_of: As, moderator: User
 ) -> None:
-    saw(moderator, 200)
+    add_exposure(moderator, 200)
     client, headers = client_of(moderator), {**HTMX, "HX-Target": "break"}
 
     due = client.get("/exposure/?queue=waiting", headers=headers).content.decode()
@@ -424,10 +428,10 @@ def test_the_strip_alone_is_asked_for_by_its_name_and_goes_when_it_is_put_off(
 
 
 @pytest.mark.parametrize("htmx", [False, True])
-def test_it_can_be_put_off_for_this_hour(
+def test_break_suggestion_can_be_postponed_for_an_hour(
     client_of: As, moderator: User, htmx: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    saw(moderator, 200)
+    add_exposure(moderator, 200)
     client = client_of(moderator)
 
     response = client.post("/exposure/later/", {"next": "/queues/"}, headers=HTMX if htmx else {})
@@ -439,14 +443,14 @@ def test_it_can_be_put_off_for_this_hour(
     assert "Take a break" not in client.get("/").content.decode()
     later = timezone.now() + timedelta(minutes=66)
     monkeypatch.setattr(timezone, "now", lambda: later)
-    saw(moderator, 200)
+    add_exposure(moderator, 200)
     assert "Take a break" in client.get("/exposure/", headers=HTMX).content.decode()
 
 
-def test_a_break_gives_everything_back_and_leads_to_a_quiet_page(
+def test_break_releases_claims_and_shows_page_without_images(
     client_of: As, make_review: Make, moderator: User, other_moderator: User
 ) -> None:
-    saw(moderator, 200)
+    add_exposure(moderator, 200)
     mine, theirs = held(make_review, moderator), held(make_review, other_moderator)
     client = client_of(moderator)
 
@@ -463,9 +467,7 @@ def test_a_break_gives_everything_back_and_leads_to_a_quiet_page(
     assert "Take a break" not in client.get("/").content.decode()
 
 
-def test_looking_at_the_quiet_page_gives_nothing_back(
-    client_of: As, make_review: Make, moderator: User
-) -> None:
+def test_get_of_break_page_keeps_claims(client_of: As, make_review: Make, moderator: User) -> None:
     review = held(make_review, moderator)
 
     assert client_of(moderator).get("/break/").status_code == 200
@@ -474,15 +476,15 @@ def test_looking_at_the_quiet_page_gives_nothing_back(
     assert review.is_held_by(moderator)
 
 
-# --- Nobody else's business ---
-def test_nobody_else_learns_of_it_not_even_the_admin_site(
+# --- Privacy ---
+def test_admin_site_hides_exposure_and_private_preferences(
     client_of: As, moderator: User, admin: User
 ) -> None:
     today = timezone.now().date().isoformat()
     Preferences.objects.create(
         user=moderator, break_after=50, avoided={"alcohol": today}, covers={"violence": "grey"}
     )
-    saw(moderator, 123_456, severe=78_901)
+    add_exposure(moderator, 123_456, severe=78_901)
     client = client_of(admin)
 
     pages = [
@@ -503,9 +505,7 @@ def test_nobody_else_learns_of_it_not_even_the_admin_site(
     assert client.get("/admin/moderation/exposure/").status_code == 404
 
 
-def test_preferences_in_the_admin_site_keep_what_they_do_not_show(
-    client_of: As, moderator: User, admin: User
-) -> None:
+def test_admin_form_keeps_hidden_preferences(client_of: As, moderator: User, admin: User) -> None:
     mine = Preferences.objects.create(user=moderator, break_after=50, covers={"violence": "grey"})
     sent: dict[str, Any] = {
         "user": moderator.pk,

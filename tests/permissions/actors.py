@@ -1,4 +1,4 @@
-"""People and their permissions."""
+"""Helpers that grant permissions to people."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""What is answered: the tables that test_matrix.py holds the site to."""
+"""Expected status codes and permissions that test_matrix.py compares with the site."""
 
 from __future__ import annotations
 
-# Route → what GET and POST (of nothing) are answered, in the order of PEOPLE: anonymous, no role,
-# moderator, senior, lead, auditor, user manager, superuser. One number stands for all. A
-# deactivated account and a key are strangers here.
+# Route → status codes of GET and of an empty POST, in the order of PEOPLE: anonymous, no role,
+# moderator, senior, lead, auditor, user manager, superuser. A single number applies to all. A
+# deactivated account and an API key get the status of anonymous.
 PAGES: dict[str, tuple[str, str]] = {
     "reviews/<uuid:uuid>/decisions/": (
         "302 405 405 405 405 405 405 405",
@@ -142,9 +142,8 @@ PAGES: dict[str, tuple[str, str]] = {
     "admin/(?P<url>.*)$": ("302 302 302 302 404 404 404 404", "302 302 302 302 404 404 404 404"),
 }
 
-# Route → what people are answered, logged in or not, to GET and POST; then what keys are answered
-# to each, in the order of KEYS: generate, classify, read, read:all, one whose owner's account is
-# inactive.
+# Route → status codes of GET and POST without an API key, logged in or not; then of GET and of POST
+# with each of KEYS: generate, classify, read, read:all, key of an inactive account.
 API: dict[str, tuple[str, str, str]] = {
     "api/nsfw/image": ("401 401", "405 405 405 405 401", "403 400 403 403 401"),
     "api/openapi.json": ("200 405", "200", "405"),
@@ -166,9 +165,9 @@ API: dict[str, tuple[str, str, str]] = {
     "webhooks/novita/<str:secret>": ("405 404", "405", "404"),
 }
 
-# Model → what of its admin a lead, an auditor, a user manager and a superuser may open: v(iew),
-# a(dd), c(hange), d(elete). The change page of a model that is only shown opens too. Nobody else is
-# let into the site.
+# Model → admin pages that a lead, an auditor, a user manager and a superuser may open: v(iew),
+# a(dd), c(hange), d(elete). A read-only model has a change page too. The admin site refuses
+# everybody else.
 ADMIN: dict[str, str] = {
     "auth.group": "- - vc vacd",
     "auth.user": "- - vacd vacd",

@@ -1,4 +1,4 @@
-"""Every route of the resolver, and who asks for it."""
+"""All routes of the resolver, and the people and API keys that request them."""
 
 from __future__ import annotations
 
@@ -31,24 +31,33 @@ GROUPS = {
     "lead": "policy lead",
     "auditor": "auditor",
 }
-MANAGES = ("view_user", "add_user", "change_user", "delete_user", "view_group", "change_group")
+USER_MANAGER_PERMISSIONS = (
+    "view_user",
+    "add_user",
+    "change_user",
+    "delete_user",
+    "view_group",
+    "change_group",
+)
 
 
 def find_routes(patterns: Any = None, prefix: str = "") -> Iterator[str]:
-    """The routes of the site as they are written in urls.py. Those of the admin's models and of the
-    sandbox are left out: the first have a table of their own, the second are no part of the desk.
+    """Yield the routes of the site as written in urls.py.
+
+    Routes of model admins are left out, because they have their own table. Routes of the sandbox
+    are left out, because they are not part of the desk.
     """
     for entry in patterns if patterns is not None else get_resolver().url_patterns:
         route = prefix + str(entry.pattern)
         if isinstance(entry, URLResolver):
-            if not route.startswith("sandbox/") and not _is_of_a_model(route):
+            if not route.startswith("sandbox/") and not _is_model_admin(route):
                 yield from find_routes(entry.url_patterns, route)
-        elif isinstance(entry, URLPattern) and not _is_of_a_model(route):
-            # The order in which the apps are named there hangs on what was imported first.
+        elif isinstance(entry, URLPattern) and not _is_model_admin(route):
+            # The order of the app labels in this pattern depends on the import order.
             yield re.sub(r"\(\?P<app_label>[^)]*\)", "<app_label>", route)
 
 
-def _is_of_a_model(route: str) -> bool:
+def _is_model_admin(route: str) -> bool:
     models = {
         f"admin/{model._meta.app_label}/{model._meta.model_name}/" for model in admin.site._registry
     }
@@ -56,9 +65,7 @@ def _is_of_a_model(route: str) -> bool:
 
 
 def make_people() -> dict[str, Client]:
-    """A browser for each of PEOPLE, and one whose account was deactivated while it was logged
-    in.
-    """
+    """Return a test client for each of PEOPLE and for an account deactivated after log-in."""
     browsers = {"anonymous": Client()}
     for name in PEOPLE[1:]:
         user = User.objects.create_user(
@@ -70,7 +77,7 @@ def make_people() -> dict[str, Client]:
         if name in GROUPS:
             user.groups.add(Group.objects.get(name=GROUPS[name]))
         if name == "user manager":
-            grant(user, *MANAGES)
+            grant(user, *USER_MANAGER_PERMISSIONS)
         browsers[name] = Client()
         browsers[name].force_login(user)
     gone = User.objects.create_superuser("gone")
@@ -81,7 +88,7 @@ def make_people() -> dict[str, Client]:
 
 
 def make_keys() -> dict[str, dict[str, str]]:
-    """Headers for each of KEYS."""
+    """Return the request headers for each of KEYS."""
     inactive = User.objects.create_user("inactive", is_active=False)
     found = {}
     for name in KEYS:

@@ -1,6 +1,4 @@
-"""What keys and accounts without a role may, and what of a program's request is nobody's
-business.
-"""
+"""Permissions of API keys and accounts without a role, and hidden fields of requests."""
 
 from __future__ import annotations
 
@@ -22,12 +20,12 @@ MakeRequest = Callable[..., GenerationRequest]
 
 @pytest.fixture
 def outsider(db: None) -> User:
-    """An account without a role."""
+    """Create an account without a role."""
     return User.objects.create_user("outsider", password="x")
 
 
-def statuses(text: str) -> dict[str, int]:
-    """What a key is answered in each of the three formats."""
+def fetch_api_statuses(text: str) -> dict[str, int]:
+    """Return the status codes that a key gets in each of the three API formats."""
     browser, headers = Client(), {"Authorization": f"Bearer {text}"}
     return {
         "novita": browser.get("/v3/async/task-result?task_id=none", headers=headers).status_code,
@@ -38,28 +36,32 @@ def statuses(text: str) -> dict[str, int]:
     }
 
 
-def test_a_key_works_while_its_owners_account_does(moderator: User) -> None:
+def test_key_of_inactive_owner_returns_401_or_403(moderator: User) -> None:
     scopes = ["generate", "classify", "read"]
     _, owned = ApiKey.make(name="shop", scopes=scopes, owner=moderator)
     _, ownerless = ApiKey.make(name="cron", scopes=scopes)
     alive = {"novita": 404, "nano-gpt": 400, "scenario": 200}
-    assert statuses(owned) == statuses(ownerless) == alive
+    assert fetch_api_statuses(owned) == fetch_api_statuses(ownerless) == alive
 
     User.objects.update(is_active=False)
-    assert statuses(owned) == statuses("lp_unknown") == {**dict.fromkeys(alive, 401), "novita": 403}
-    assert statuses(ownerless) == alive
+    assert (
+        fetch_api_statuses(owned)
+        == fetch_api_statuses("lp_unknown")
+        == {**dict.fromkeys(alive, 401), "novita": 403}
+    )
+    assert fetch_api_statuses(ownerless) == alive
 
     User.objects.update(is_active=True)
-    assert statuses(owned) == alive
+    assert fetch_api_statuses(owned) == alive
 
 
-def test_an_account_with_a_key_cannot_be_deleted_away_from_it(moderator: User) -> None:
+def test_account_with_api_key_cannot_be_deleted(moderator: User) -> None:
     ApiKey.make(name="shop", scopes=["read"], owner=moderator)
     with pytest.raises(ProtectedError):
         moderator.delete()
 
 
-def test_without_a_role_one_reads_ones_own_requests_alone(
+def test_account_without_role_reads_only_own_requests(
     client_of: ClientOf, outsider: User, moderator: User, make_request: MakeRequest
 ) -> None:
     mine = make_request(
@@ -93,7 +95,7 @@ def test_without_a_role_one_reads_ones_own_requests_alone(
     assert client_of(moderator).get(mine.get_absolute_url()).status_code == 200
 
 
-def test_a_form_is_not_filled_in_from_somebody_elses_request(
+def test_request_form_is_not_prefilled_from_unreadable_request(
     client_of: ClientOf, outsider: User, moderator: User, make_request: MakeRequest
 ) -> None:
     other = make_request(requested_by=moderator, prompt="somebody's lighthouse")
@@ -104,10 +106,10 @@ def test_a_form_is_not_filled_in_from_somebody_elses_request(
     assert "lighthouse" not in answer.content.decode()
 
 
-def test_prompts_are_shown_at_the_desk_to_who_may_read_requests(
+def test_desk_shows_prompts_only_with_view_generationrequest(
     client_of: ClientOf, outsider: User, make_review: Any, make_request: MakeRequest
 ) -> None:
-    """A role that somebody composed of the desk's permissions, but without the one for requests."""
+    """Covers a custom role with the permissions of the desk but not the one for requests."""
     item = make_request(prompt="somebody's lighthouse", negative_prompt="a windmill")
     review = make_review(source="txt2img", request=item, position=0)
     grant(outsider, "view_review", "decide_review", "view_asset")
@@ -130,7 +132,7 @@ def test_prompts_are_shown_at_the_desk_to_who_may_read_requests(
     assert review.asset.short_id in browser.get("/search/?q=lighthouse").content.decode()
 
 
-def test_what_a_program_sent_in_confidence_is_shown_to_nobody(
+def test_callback_url_and_idempotency_key_are_never_shown(
     client_of: ClientOf, admin: User, auditor: User, make_request: MakeRequest
 ) -> None:
     key, _ = ApiKey.make(name="shop", scopes=["generate"])

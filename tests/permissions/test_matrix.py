@@ -1,4 +1,7 @@
-"""Every route, for every role and key, by method. A route or a model without a row here fails."""
+"""Status codes of every route for every role and API key.
+
+A route or model without a row in expected.py fails.
+"""
 
 from __future__ import annotations
 
@@ -19,20 +22,16 @@ from tests.permissions.expected import ADMIN, API, PAGES
 from tests.permissions.routes import KEYS, PEOPLE, find_routes, make_keys, make_people
 
 pytestmark = pytest.mark.django_db
-INSIDE = PEOPLE[4:]  # those of PEOPLE whom the admin site lets in
-LETTERS = {
-    "v": "",
-    "a": "add/",
-    "c": "999999/change/",
-    "d": "999999/delete/",
-}  # of a row that is not there
+ADMIN_SITE_PEOPLE = PEOPLE[4:]  # people with access to the admin site
+# The row 999999 does not exist.
+ADMIN_PAGES = {"v": "", "a": "add/", "c": "999999/change/", "d": "999999/delete/"}
 
 
 @pytest.fixture
-def world(
+def route_values(
     make_review: Callable[..., Any], make_request: Callable[..., GenerationRequest], moderator: Any
 ) -> dict[str, str]:
-    """A value for each parameter of a route. Nothing of it belongs to one of PEOPLE."""
+    """Return a value for each route parameter. None of the objects belongs to one of PEOPLE."""
     item = make_request(prompt="somebody else's")
     review: Review = make_review(source="txt2img", request=item, position=0)
     decided: Review = make_review()
@@ -61,17 +60,19 @@ def world(
     }
 
 
-def path_of(route: str, world: dict[str, str]) -> str:
+def make_path(route: str, route_values: dict[str, str]) -> str:
     if route.startswith("admin/^<app_label>"):
         return "/admin/moderation/"
-    for part, value in world.items():
+    for part, value in route_values.items():
         route = route.replace(part, value)
-    # With the host, lest a path that begins with two slashes be taken for one.
+    # The host keeps a path that begins with two slashes from being read as a host.
     return f"http://testserver/{route}"
 
 
-def ask(browser: Client, method: str, path: str, headers: dict[str, str] | None = None) -> int:
-    """The status of the answer. Everything that was changed is undone, and nobody is logged out."""
+def request_status(
+    browser: Client, method: str, path: str, headers: dict[str, str] | None = None
+) -> int:
+    """Return the status code of the response, and undo all changes of data and cookies."""
     cookies = SimpleCookie({name: morsel.value for name, morsel in browser.cookies.items()})
     with transaction.atomic():
         answer: Any = browser.generic(method, path, headers=headers)
@@ -82,35 +83,38 @@ def ask(browser: Client, method: str, path: str, headers: dict[str, str] | None 
     return int(answer.status_code)
 
 
-def row_of(expected: str, names: tuple[str, ...]) -> dict[str, int]:
+def parse_row(expected: str, names: tuple[str, ...]) -> dict[str, int]:
     statuses = [int(word) for word in expected.split()]
     return dict(zip(names, statuses * len(names) if len(statuses) == 1 else statuses, strict=True))
 
 
-def test_every_route_has_a_row() -> None:
+def test_every_route_and_model_has_a_row() -> None:
     assert sorted(find_routes()) == sorted([*PAGES, *API])
     assert {model._meta.label_lower for model in admin.site._registry} == set(ADMIN)
 
 
-def test_every_page_answers_every_role_as_the_table_says(world: dict[str, str]) -> None:
+def test_pages_return_expected_status_for_every_role(route_values: dict[str, str]) -> None:
     people, (_, key) = make_people(), list(make_keys().items())[3]
     wrong = []
     for route, (get, post) in PAGES.items():
-        path = path_of(route, world)
-        for method, expected in (("GET", row_of(get, PEOPLE)), ("POST", row_of(post, PEOPLE))):
-            found = {name: ask(people[name], method, path) for name in PEOPLE}
+        path = make_path(route, route_values)
+        for method, expected in (
+            ("GET", parse_row(get, PEOPLE)),
+            ("POST", parse_row(post, PEOPLE)),
+        ):
+            found = {name: request_status(people[name], method, path) for name in PEOPLE}
             if found != expected:
                 wrong.append((route, method, found))
-        stranger = row_of(get, PEOPLE)["anonymous"]
+        stranger = parse_row(get, PEOPLE)["anonymous"]
         found = {
-            "deactivated": ask(people["deactivated"], "GET", path),
-            "key": ask(Client(), "GET", path, key),
+            "deactivated": request_status(people["deactivated"], "GET", path),
+            "key": request_status(Client(), "GET", path, key),
         }
         if set(found.values()) != {stranger}:
             wrong.append((route, "GET", found))
-        # Django's pages of the admin ask for no method.
+        # Django's admin pages accept every method.
         if not route.startswith("admin/") and (
-            status := ask(people["superuser"], "DELETE", path)
+            status := request_status(people["superuser"], "DELETE", path)
         ) not in (
             302,
             404,
@@ -120,18 +124,18 @@ def test_every_page_answers_every_role_as_the_table_says(world: dict[str, str]) 
     assert wrong == []
 
 
-def test_every_call_answers_every_key_as_the_table_says(world: dict[str, str]) -> None:
+def test_api_calls_return_expected_status_for_every_key(route_values: dict[str, str]) -> None:
     people, keys = make_people(), make_keys()
     wrong = []
     for route, (stranger, get, post) in API.items():
-        path = path_of(route, world)
-        for method, expected in (("GET", row_of(get, KEYS)), ("POST", row_of(post, KEYS))):
-            found = {name: ask(Client(), method, path, keys[name]) for name in KEYS}
+        path = make_path(route, route_values)
+        for method, expected in (("GET", parse_row(get, KEYS)), ("POST", parse_row(post, KEYS))):
+            found = {name: request_status(Client(), method, path, keys[name]) for name in KEYS}
             if found != expected:
                 wrong.append((route, method, found))
-        # A session counts for nothing here.
+        # The API ignores sessions.
         seen = [
-            ask(people[name], method, path)
+            request_status(people[name], method, path)
             for name in ("anonymous", "superuser")
             for method in ("GET", "POST")
         ]
@@ -140,21 +144,21 @@ def test_every_call_answers_every_key_as_the_table_says(world: dict[str, str]) -
     assert wrong == []
 
 
-def test_the_admin_site_opens_to_every_role_what_the_table_says() -> None:
+def test_admin_site_opens_expected_pages_for_every_role() -> None:
     people = make_people()
     wrong = []
     for model in admin.site._registry:
         base = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
-        outside = {ask(people[name], "GET", base) for name in PEOPLE[:4]}
+        outside = {request_status(people[name], "GET", base) for name in PEOPLE[:4]}
         found = {
             name: "".join(
                 letter
-                for letter, tail in LETTERS.items()
-                if ask(people[name], "GET", base + tail) != 403
+                for letter, tail in ADMIN_PAGES.items()
+                if request_status(people[name], "GET", base + tail) != 403
             )
-            for name in INSIDE
+            for name in ADMIN_SITE_PEOPLE
         }
-        expected = dict(zip(INSIDE, ADMIN[model._meta.label_lower].split(), strict=True))
+        expected = dict(zip(ADMIN_SITE_PEOPLE, ADMIN[model._meta.label_lower].split(), strict=True))
         if outside != {302} or found != {
             name: letters.strip("-") for name, letters in expected.items()
         }:
@@ -162,12 +166,12 @@ def test_the_admin_site_opens_to_every_role_what_the_table_says() -> None:
     assert wrong == []
 
 
-def test_every_link_that_somebody_is_shown_leads_somewhere_they_may_go(
-    world: dict[str, str],
+def test_every_shown_link_opens_for_its_role(
+    route_values: dict[str, str],
 ) -> None:
     people = make_people()
     wrong = []
-    for name in PEOPLE[1:-1]:  # a superuser may go anywhere
+    for name in PEOPLE[1:-1]:  # a superuser may open every page
         seen: set[str] = set()
         ahead = {"/"}
         for _ in range(3):

@@ -1,4 +1,4 @@
-"""Everybody's own password."""
+"""The page on which people change their own password."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ PAGE = "/password/"
 NEW = "staple battery horse correct"
 
 
-def data(old: str = PASSWORD, new: str = NEW, again: str = NEW) -> dict[str, str]:
+def make_form_data(old: str = PASSWORD, new: str = NEW, again: str = NEW) -> dict[str, str]:
     return {"old_password": old, "new_password1": new, "new_password2": again}
 
 
-def logged_in(user: User) -> Client:
+def log_in(user: User) -> Client:
     browser = Client()
     assert (
         browser.post("/login/", {"username": user.username, "password": PASSWORD}).status_code
@@ -28,12 +28,12 @@ def logged_in(user: User) -> Client:
     return browser
 
 
-def test_a_moderator_changes_their_password_and_other_sessions_end(moderator: User) -> None:
-    here, elsewhere = logged_in(moderator), logged_in(moderator)
+def test_password_change_ends_other_sessions(moderator: User) -> None:
+    here, elsewhere = log_in(moderator), log_in(moderator)
     assert f'href="{PAGE}"' in here.get("/").content.decode()
     assert here.get(PAGE).status_code == 200
 
-    answer = here.post(PAGE, data(), follow=True)
+    answer = here.post(PAGE, make_form_data(), follow=True)
     assert answer.redirect_chain == [(reverse("preferences"), 302)]
     assert "Password changed. All your other sessions have ended." in answer.content.decode()
     assert here.get("/").status_code == 200
@@ -45,12 +45,12 @@ def test_a_moderator_changes_their_password_and_other_sessions_end(moderator: Us
 @pytest.mark.parametrize(
     ("sent", "problem"),
     [
-        (data(old="wrong"), "Your old password was entered incorrectly"),
-        (data(again="something else"), "didn’t match"),
-        (data(new="short", again="short"), "too short"),
+        (make_form_data(old="wrong"), "Your old password was entered incorrectly"),
+        (make_form_data(again="something else"), "didn’t match"),
+        (make_form_data(new="short", again="short"), "too short"),
     ],
 )
-def test_a_wrong_form_changes_nothing_and_says_why(
+def test_invalid_password_form_returns_422_and_keeps_password(
     client_of: Callable[[User], Client], moderator: User, sent: dict[str, str], problem: str
 ) -> None:
     answer = client_of(moderator).post(PAGE, sent)
@@ -64,5 +64,5 @@ def test_a_wrong_form_changes_nothing_and_says_why(
 
 
 @pytest.mark.django_db
-def test_a_stranger_is_sent_to_the_log_in_page() -> None:
+def test_anonymous_user_is_redirected_to_login() -> None:
     assert Client().get(PAGE).headers["Location"] == f"/login/?next={PAGE}"

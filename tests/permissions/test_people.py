@@ -1,4 +1,4 @@
-"""Nobody grants what they do not have: superusers, roles, passwords."""
+"""Management of accounts: people cannot grant permissions that they do not have."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ PASSWORDS = {"password1": NEW, "password2": NEW, "usable_password": "true"}
 
 @pytest.fixture
 def manager(db: None) -> User:
-    """Somebody with every permission there is over accounts and groups, and no other."""
+    """Create a user manager with all permissions on accounts and groups, and no others."""
     user = User.objects.create_user("manager", password=PASSWORD, is_staff=True)
     user.user_permissions.set(Permission.objects.filter(content_type__app_label="auth"))
     return user
 
 
-def page(name: str, *args: Any, model: str = "user") -> str:
+def admin_url(name: str, *args: Any, model: str = "user") -> str:
     return reverse(f"admin:auth_{model}_{name}", args=args)
 
 
-def password_of(user: User) -> str:
+def password_url(user: User) -> str:
     return reverse("admin:auth_user_password_change", args=[user.pk])
 
 
-def form_of(user: User, **changes: Any) -> dict[str, Any]:
-    """What the change form of an account sends."""
+def make_form_data(user: User, **changes: Any) -> dict[str, Any]:
+    """Return the data that the change form of an account sends."""
     joined = user.date_joined
     return {
         "username": user.username,
@@ -48,40 +48,45 @@ def form_of(user: User, **changes: Any) -> dict[str, Any]:
 
 def bulk_delete(browser: Client, user: User) -> Any:
     data = {"action": "delete_selected", "_selected_action": [user.pk], "post": "yes"}
-    return browser.post(page("changelist"), data)
+    return browser.post(admin_url("changelist"), data)
 
 
-def test_a_superuser_is_changed_by_superusers_alone(
+def test_user_manager_cannot_change_a_superuser(
     client_of: ClientOf, manager: User, admin: User
 ) -> None:
     browser, before = client_of(manager), User.objects.filter(pk=admin.pk).values().get()
 
-    seen = browser.get(page("change", admin.pk))
+    seen = browser.get(admin_url("change", admin.pk))
     assert seen.status_code == 200
     assert "../password/" not in seen.content.decode()
     assert b'name="_save"' not in seen.content
-    assert browser.get(page("history", admin.pk)).status_code == 200
+    assert browser.get(admin_url("history", admin.pk)).status_code == 200
     assert (
         browser.post(
-            page("change", admin.pk), form_of(admin, is_active="", username="x")
+            admin_url("change", admin.pk), make_form_data(admin, is_active="", username="x")
         ).status_code
         == 403
     )
-    assert browser.get(password_of(admin)).status_code == 403
-    assert browser.post(password_of(admin), PASSWORDS).status_code == 403
-    assert browser.post(page("delete", admin.pk), {"post": "yes"}).status_code == 403
+    assert browser.get(password_url(admin)).status_code == 403
+    assert browser.post(password_url(admin), PASSWORDS).status_code == 403
+    assert browser.post(admin_url("delete", admin.pk), {"post": "yes"}).status_code == 403
     assert bulk_delete(browser, admin).status_code == 403
     assert User.objects.filter(pk=admin.pk).values().get() == before
 
 
-def test_a_superuser_may_do_all_of_it_to_another_one(client_of: ClientOf, admin: User) -> None:
+def test_superuser_can_change_and_delete_another_superuser(
+    client_of: ClientOf, admin: User
+) -> None:
     other = User.objects.create_superuser("other-admin", password=PASSWORD)
     browser = client_of(admin)
 
-    assert browser.post(password_of(other), PASSWORDS).status_code == 302
+    assert browser.post(password_url(other), PASSWORDS).status_code == 302
     other.refresh_from_db()
     assert other.check_password(NEW)
-    assert browser.post(page("change", other.pk), form_of(other, is_active="")).status_code == 302
+    assert (
+        browser.post(admin_url("change", other.pk), make_form_data(other, is_active="")).status_code
+        == 302
+    )
     other.refresh_from_db()
     assert not other.is_active
     assert bulk_delete(browser, other).status_code == 302
@@ -89,9 +94,9 @@ def test_a_superuser_may_do_all_of_it_to_another_one(client_of: ClientOf, admin:
     assert LogEntry.objects.filter(object_id=str(other.pk)).count() == 3
 
 
-def test_a_user_manager_makes_accounts_without_rights(client_of: ClientOf, manager: User) -> None:
+def test_user_manager_cannot_grant_roles_or_permissions(client_of: ClientOf, manager: User) -> None:
     browser = client_of(manager)
-    assert browser.post(page("add"), {"username": "newcomer", **PASSWORDS}).status_code == 302
+    assert browser.post(admin_url("add"), {"username": "newcomer", **PASSWORDS}).status_code == 302
     newcomer = User.objects.get(username="newcomer")
 
     group, permission = (
@@ -106,7 +111,7 @@ def test_a_user_manager_makes_accounts_without_rights(client_of: ClientOf, manag
     }
     for account in (newcomer, manager):
         answer = browser.post(
-            page("change", account.pk), form_of(account, first_name="Ada", **rights)
+            admin_url("change", account.pk), make_form_data(account, first_name="Ada", **rights)
         )
         assert answer.status_code == 302
         account.refresh_from_db()
@@ -115,39 +120,39 @@ def test_a_user_manager_makes_accounts_without_rights(client_of: ClientOf, manag
         assert not account.has_perm("moderation.decide_review")
     assert not newcomer.is_staff
     assert (
-        browser.post(page("change", newcomer.pk), form_of(newcomer, is_active="")).status_code
+        browser.post(
+            admin_url("change", newcomer.pk), make_form_data(newcomer, is_active="")
+        ).status_code
         == 302
     )
     newcomer.refresh_from_db()
     assert not newcomer.is_active
 
 
-def test_a_password_is_set_by_who_has_all_that_the_account_has(
+def test_password_change_needs_all_permissions_of_the_account(
     client_of: ClientOf, manager: User, moderator: User, senior: User
 ) -> None:
     browser = client_of(manager)
-    assert browser.post(password_of(moderator), PASSWORDS).status_code == 403
-    assert "../password/" not in browser.get(page("change", moderator.pk)).content.decode()
+    assert browser.post(password_url(moderator), PASSWORDS).status_code == 403
+    assert "../password/" not in browser.get(admin_url("change", moderator.pk)).content.decode()
     assert moderator.check_password(PASSWORD)
 
     manager.groups.set(Group.objects.filter(name="moderator"))
-    assert "../password/" in browser.get(page("change", moderator.pk)).content.decode()
-    assert browser.post(password_of(moderator), PASSWORDS).status_code == 302
+    assert "../password/" in browser.get(admin_url("change", moderator.pk)).content.decode()
+    assert browser.post(password_url(moderator), PASSWORDS).status_code == 302
     moderator.refresh_from_db()
     assert moderator.check_password(NEW)
-    assert browser.post(password_of(senior), PASSWORDS).status_code == 403
+    assert browser.post(password_url(senior), PASSWORDS).status_code == 403
 
     moderator.is_staff = True
     moderator.save()
-    assert browser.post(password_of(moderator), PASSWORDS).status_code == 302
+    assert browser.post(password_url(moderator), PASSWORDS).status_code == 302
     User.objects.filter(pk=manager.pk).update(is_staff=False)
     manager.user_permissions.add(Permission.objects.get(codename="use_admin_site"))
-    assert client_of(manager).post(password_of(moderator), PASSWORDS).status_code == 403
+    assert client_of(manager).post(password_url(moderator), PASSWORDS).status_code == 403
 
 
-def test_groups_are_changed_by_superusers_alone(
-    client_of: ClientOf, manager: User, admin: User
-) -> None:
+def test_only_superusers_change_groups(client_of: ClientOf, manager: User, admin: User) -> None:
     group = Group.objects.get(name="moderator")
     every = list(Permission.objects.values_list("pk", flat=True))
     data, before = (
@@ -156,23 +161,28 @@ def test_groups_are_changed_by_superusers_alone(
     )
     browser = client_of(manager)
 
-    assert browser.get(page("change", group.pk, model="group")).status_code == 200  # to read it
-    assert browser.post(page("change", group.pk, model="group"), data).status_code == 403
-    assert browser.post(page("add", model="group"), {**data, "name": "mine"}).status_code == 403
-    assert browser.post(page("delete", group.pk, model="group"), {"post": "yes"}).status_code == 403
+    assert browser.get(admin_url("change", group.pk, model="group")).status_code == 200  # read-only
+    assert browser.post(admin_url("change", group.pk, model="group"), data).status_code == 403
+    assert (
+        browser.post(admin_url("add", model="group"), {**data, "name": "mine"}).status_code == 403
+    )
+    assert (
+        browser.post(admin_url("delete", group.pk, model="group"), {"post": "yes"}).status_code
+        == 403
+    )
     assert not Group.objects.filter(name="mine").exists()
     assert set(group.permissions.values_list("pk", flat=True)) == before
 
-    assert client_of(admin).post(page("change", group.pk, model="group"), data).status_code == 302
+    assert (
+        client_of(admin).post(admin_url("change", group.pk, model="group"), data).status_code == 302
+    )
     assert group.permissions.count() == len(every)
 
 
 # --- The admin site without staff status ---
 
 
-def test_a_policy_lead_works_in_the_admin_site_without_being_staff(
-    client_of: ClientOf, lead: User
-) -> None:
+def test_policy_lead_opens_admin_site_without_staff_status(client_of: ClientOf, lead: User) -> None:
     assert not lead.is_staff
     browser = client_of(lead)
     home = browser.get("/").content.decode()
@@ -186,13 +196,13 @@ def test_a_policy_lead_works_in_the_admin_site_without_being_staff(
     assert browser.get(reverse("admin:login")).headers["Location"] == reverse("admin:index")
 
 
-def test_an_auditor_reads_the_record_in_the_admin_site(client_of: ClientOf, auditor: User) -> None:
+def test_auditor_reads_record_in_admin_site(client_of: ClientOf, auditor: User) -> None:
     browser = client_of(auditor)
     assert browser.get(reverse("admin:moderation_decision_changelist")).status_code == 200
     assert browser.get(reverse("admin:moderation_policy_add")).status_code == 403
 
 
-def test_moderators_are_kept_out_of_the_admin_site(
+def test_admin_site_returns_403_to_moderators(
     client_of: ClientOf, moderator: User, senior: User
 ) -> None:
     for user in (moderator, senior):
@@ -203,7 +213,7 @@ def test_moderators_are_kept_out_of_the_admin_site(
         assert "403.html" in [template.name for template in answer.templates]
 
 
-def test_the_admin_site_has_no_log_in_of_its_own(client: Client, admin: User) -> None:
+def test_admin_login_redirects_to_login_page(client: Client, admin: User) -> None:
     answer = client.get(reverse("admin:login") + "?next=/admin/auth/")
     assert answer.headers["Location"] == "/login/?next=/admin/auth/"
     assert (

@@ -1,4 +1,4 @@
-"""What the tests of the gateway call with: keys, pictures, and a server that serves pictures."""
+"""Helpers for the API tests: API keys, images, and a local HTTP server."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def make_key(*scopes: str, **fields: Any) -> str:
     return ApiKey.make(**{"name": "shop", "scopes": list(scopes), **fields})[1]
 
 
-def marked(*labels: tuple[str, int], seed: int = 0, image_format: str = "PNG") -> bytes:
-    """A picture that the sandbox's classifier can read, and what it will read."""
+def make_marked_image(*labels: tuple[str, int], seed: int = 0, image_format: str = "PNG") -> bytes:
+    """Return an image with a marker that makes the sandbox's classifier return ``labels``."""
     noise = np.random.default_rng(seed).integers(60, 190, (12, 16, 3), dtype=np.uint8)
     image = Image.fromarray(noise).resize((256, 192), Image.Resampling.BICUBIC)
     marker.draw_marker(image, labels)
@@ -35,8 +35,8 @@ def marked(*labels: tuple[str, int], seed: int = 0, image_format: str = "PNG") -
     return file.getvalue()
 
 
-CLEAN = marked()
-NUDE = marked(("explicit.nudity", 90))
+CLEAN = make_marked_image()
+NUDE = make_marked_image(("explicit.nudity", 90))
 
 
 def data_url(content: bytes, media_type: str = "image/png") -> str:
@@ -51,8 +51,8 @@ def classify(key: str, body: Any, *, path: str = "/api/nsfw/image", **headers: s
 
 
 @dataclass(frozen=True)
-class Letter:
-    """One POST as it came in."""
+class ReceivedPost:
+    """A received POST request."""
 
     path: str
     headers: dict[str, str]  # names in lower case
@@ -63,23 +63,23 @@ class Letter:
         return json.loads(self.content)
 
 
-class Shelf:
-    """Pictures and troubles behind addresses of this machine; ``asked`` keeps the paths,
-    ``letters`` what was posted.
+class LocalServer:
+    """State of a local HTTP server that serves images and receives webhooks.
 
-    A POST is answered with the next of ``replies``, then with 200; 0 stands for silence until the
-    test is over.
+    ``asked`` lists the paths of GET requests, ``letters`` the received POST requests. A POST is
+    answered with the next status of ``replies``, and with 200 when ``replies`` is empty. Status 0
+    sends no response until the test ends.
     """
 
     def __init__(self, address: str) -> None:
         self.address = address
         self.url = f"http://{address}/hook?secret=theirs"
-        self.letters: list[Letter] = []
+        self.posts: list[ReceivedPost] = []
         self.replies: list[int] = []
         self.location = f"http://{address}/elsewhere"  # in the answer to every POST
         self.over = threading.Event()
         self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
-        self.asked: list[str] = []
+        self.requested_paths: list[str] = []
 
     def put(self, path: str, content: bytes, status: int = 200, **headers: str) -> str:
         self.answers[path] = (status, headers, content)
@@ -87,12 +87,12 @@ class Shelf:
 
 
 @contextmanager
-def shelf() -> Iterator[Shelf]:
+def run_local_server() -> Iterator[LocalServer]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             content = self.rfile.read(int(self.headers["Content-Length"]))
-            found.letters.append(
-                Letter(self.path, {k.lower(): v for k, v in self.headers.items()}, content)
+            found.posts.append(
+                ReceivedPost(self.path, {k.lower(): v for k, v in self.headers.items()}, content)
             )
             status = found.replies.pop(0) if found.replies else 200
             if not status:
@@ -104,7 +104,7 @@ def shelf() -> Iterator[Shelf]:
             self.end_headers()
 
         def do_GET(self) -> None:
-            found.asked.append(self.path)
+            found.requested_paths.append(self.path)
             status, headers, content = found.answers.get(self.path, (404, {}, b""))
             self.send_response(status)
             for name, value in headers.items():
@@ -118,7 +118,7 @@ def shelf() -> Iterator[Shelf]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    found = Shelf(f"127.0.0.1:{server.server_address[1]}")
+    found = LocalServer(f"127.0.0.1:{server.server_address[1]}")
     thread = threading.Thread(
         target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
     )

@@ -1,6 +1,4 @@
-"""Bodies and queries that no sane program sends to the gate, each with the status that answers
-it.
-"""
+"""Invalid bodies and queries for Novita's endpoints, each with the expected status."""
 
 from __future__ import annotations
 
@@ -12,16 +10,31 @@ from typing import Any
 from tests.moderation.api.test_novita import body
 
 Case = tuple[str, bytes, int]
-OBJECT = {"a": 1}
-TEXT = [0, 1.5, True, False, [], ["x"], OBJECT]
-WHOLE = ["512", "", 1.5, 512.5, True, False, [], [1], OBJECT, -1, 10**30, -(10**30), 1e308, 2**63]
-NUMBER = ["7.5", "", True, False, [], OBJECT, -1, 1e308, 10**400, -1e-300]
-FLAG = [0, 1, "true", "false", "", [], OBJECT]
-LIST = [
+OBJECT_VALUE = {"a": 1}
+NOT_STRINGS = [0, 1.5, True, False, [], ["x"], OBJECT_VALUE]
+NOT_INTEGERS = [
+    "512",
+    "",
+    1.5,
+    512.5,
+    True,
+    False,
+    [],
+    [1],
+    OBJECT_VALUE,
+    -1,
+    10**30,
+    -(10**30),
+    1e308,
+    2**63,
+]
+NOT_NUMBERS = ["7.5", "", True, False, [], OBJECT_VALUE, -1, 1e308, 10**400, -1e-300]
+NOT_BOOLEANS = [0, 1, "true", "false", "", [], OBJECT_VALUE]
+NOT_LISTS = [
     "x",
     0,
     True,
-    OBJECT,
+    OBJECT_VALUE,
     [1],
     [None],
     [{}],
@@ -30,37 +43,37 @@ LIST = [
     [{"model_name": 1}],
     [{"model_name": ""}],
 ]
-THING = ["x", "", 0, 1, True, False, [], [{}], ["x"]]
+NOT_OBJECTS = ["x", "", 0, 1, True, False, [], [{}], ["x"]]
 LORA, NAME = {"model_name": "x.safetensors", "strength": 1}, {"model_name": "x"}
 HIRES = {"target_width": 256, "target_height": 256, "strength": 0.5}
 
-# What does not fit, field by field. null and {} are left out: they count as absent, as Novita's SDK
-# needs it.
-WRONG: dict[str, list[Any]] = {
-    "request": [*THING, None, {}],
-    "request.model_name": [*TEXT, None, "", "x" * 256, {}],
-    "request.prompt": [*TEXT, None, "", "x" * 1025, {}],
-    "request.negative_prompt": [*TEXT, "x" * 1025],
-    "request.width": [*WHOLE, None, 0, 127, 2049, {}],
-    "request.height": [*WHOLE, None, 0, 127, 2049, {}],
-    "request.image_num": [*WHOLE, None, 0, 9],
-    "request.steps": [*WHOLE, None, 0, 101],
-    "request.guidance_scale": [*NUMBER, None, 0, 0.99, 30.01],
-    "request.sampler_name": [*TEXT, None, "", "euler a", "Euler a ", "None"],
-    "request.seed": [value for value in WHOLE if value != -1] + [-2],
-    "request.sd_vae": [*TEXT, "x" * 256],
-    "request.clip_skip": [*WHOLE, 0, 13],
+# Invalid values by field. Optional fields accept null and {} as absent, because Novita's SDK sends
+# them.
+INVALID_VALUES: dict[str, list[Any]] = {
+    "request": [*NOT_OBJECTS, None, {}],
+    "request.model_name": [*NOT_STRINGS, None, "", "x" * 256, {}],
+    "request.prompt": [*NOT_STRINGS, None, "", "x" * 1025, {}],
+    "request.negative_prompt": [*NOT_STRINGS, "x" * 1025],
+    "request.width": [*NOT_INTEGERS, None, 0, 127, 2049, {}],
+    "request.height": [*NOT_INTEGERS, None, 0, 127, 2049, {}],
+    "request.image_num": [*NOT_INTEGERS, None, 0, 9],
+    "request.steps": [*NOT_INTEGERS, None, 0, 101],
+    "request.guidance_scale": [*NOT_NUMBERS, None, 0, 0.99, 30.01],
+    "request.sampler_name": [*NOT_STRINGS, None, "", "euler a", "Euler a ", "None"],
+    "request.seed": [value for value in NOT_INTEGERS if value != -1] + [-2],
+    "request.sd_vae": [*NOT_STRINGS, "x" * 256],
+    "request.clip_skip": [*NOT_INTEGERS, 0, 13],
     "request.loras": [
-        *LIST,
+        *NOT_LISTS,
         [LORA] * 6,
         [{**LORA, "strength": 1.1}],
         [{**LORA, "strength": "1"}],
         [NAME],
     ],
-    "request.embeddings": [*LIST, [NAME] * 6, [{"model_name": "x" * 256}]],
+    "request.embeddings": [*NOT_LISTS, [NAME] * 6, [{"model_name": "x" * 256}]],
     "request.hires_fix": [
-        *THING,
-        OBJECT,
+        *NOT_OBJECTS,
+        OBJECT_VALUE,
         {**HIRES, "target_width": 4097},
         {**HIRES, "upscaler": "best"},
         {**HIRES, "strength": -0.1},
@@ -68,36 +81,36 @@ WRONG: dict[str, list[Any]] = {
         {"strength": 0.5},
     ],
     "request.refiner": [
-        *THING,
-        OBJECT,
+        *NOT_OBJECTS,
+        OBJECT_VALUE,
         {"switch_at": "0.5"},
         {"switch_at": 1.1},
         {"switch_at": True},
     ],
-    "request.enable_transparent_background": FLAG,
-    "request.restore_faces": FLAG,
-    "extra": THING,
-    "extra.response_image_type": [*TEXT, "", "PNG", "gif", "jpg", "../png"],
-    "extra.enable_nsfw_detection": FLAG,
-    "extra.nsfw_detection_level": ["0", 1.5, [], OBJECT, -1, 3, 10**30],
+    "request.enable_transparent_background": NOT_BOOLEANS,
+    "request.restore_faces": NOT_BOOLEANS,
+    "extra": NOT_OBJECTS,
+    "extra.response_image_type": [*NOT_STRINGS, "", "PNG", "gif", "jpg", "../png"],
+    "extra.enable_nsfw_detection": NOT_BOOLEANS,
+    "extra.nsfw_detection_level": ["0", 1.5, [], OBJECT_VALUE, -1, 3, 10**30],
     "extra.webhook": [
-        *THING,
-        OBJECT,
+        *NOT_OBJECTS,
+        OBJECT_VALUE,
         {"url": None},
         {"url": ""},
         {"url": 1},
         {"url": ["http://example.com/"]},
     ],
     "extra.custom_storage": [
-        *THING,
-        OBJECT,
+        *NOT_OBJECTS,
+        OBJECT_VALUE,
         {"aws_s3": []},
         {"aws_s3": {"region": "x", "bucket": "y"}},
         {"aws_s3": {"region": "x", "bucket": "y", "path": "z"}},
     ],
-    "extra.enterprise_plan": [*THING, {"enabled": 1}, {"enabled": "yes"}],
+    "extra.enterprise_plan": [*NOT_OBJECTS, {"enabled": 1}, {"enabled": "yes"}],
 }
-TEXTS = (
+STRING_FIELDS = (
     "request.model_name",
     "request.prompt",
     "request.negative_prompt",
@@ -107,8 +120,8 @@ TEXTS = (
 )
 
 
-def changed(path: str, value: Any) -> dict[str, Any]:
-    """A good body with one thing in it that is not."""
+def make_body(path: str, value: Any) -> dict[str, Any]:
+    """Return a valid body in which the field at ``path`` has the value ``value``."""
     made: dict[str, Any] = {**copy.deepcopy(body()), "extra": {}}
     *parents, last = path.split(".")
     place = made
@@ -119,33 +132,33 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 
 def bodies() -> Iterator[Case]:
-    yield from _no_json()
-    for path, values in WRONG.items():
+    yield from _malformed_json()
+    for path, values in INVALID_VALUES.items():
         for value in values:
-            yield f"{path} is {str(value)[:40]!r}", json.dumps(changed(path, value)).encode(), 400
-    for path in TEXTS:
+            yield f"{path} is {str(value)[:40]!r}", json.dumps(make_body(path, value)).encode(), 400
+    for path in STRING_FIELDS:
         for name, text in {
             "NUL": "a\0b",
             "surrogate": "a\ud800",
             "low surrogate": "\udc00",
             "pair": "\udc00\ud800",
         }.items():
-            yield f"{name} in {path}", json.dumps(changed(path, text)).encode(), 400
+            yield f"{name} in {path}", json.dumps(make_body(path, text)).encode(), 400
     for text in ("a\0b", "\ud800"):
         yield (
             f"{text!r} in a LoRA",
-            json.dumps(changed("request.loras", [{**LORA, "model_name": text}])).encode(),
+            json.dumps(make_body("request.loras", [{**LORA, "model_name": text}])).encode(),
             400,
         )
         yield (
             f"{text!r} in an embedding",
-            json.dumps(changed("request.embeddings", [{"model_name": text}])).encode(),
+            json.dumps(make_body("request.embeddings", [{"model_name": text}])).encode(),
             400,
         )
         url = f"https://example.com/{text}"
         yield (
             f"{text!r} in the webhook",
-            json.dumps(changed("extra.webhook", {"url": url})).encode(),
+            json.dumps(make_body("extra.webhook", {"url": url})).encode(),
             400,
         )
     yield "NUL in what nobody reads", json.dumps({**body(), "unknown": "\0"}).encode(), 400
@@ -158,7 +171,7 @@ def bodies() -> Iterator[Case]:
     yield "transparency in a jpeg", json.dumps(clear).encode(), 400
 
 
-def _no_json() -> Iterator[Case]:
+def _malformed_json() -> Iterator[Case]:
     good = json.dumps(body()).encode()
     texts: dict[str, bytes] = {
         "empty": b"",
@@ -196,8 +209,8 @@ def _no_json() -> Iterator[Case]:
     }
     for name, raw in texts.items():
         yield f"no JSON: {name}", raw, 400
-    # Just about what the interpreter can nest: what was read must not fail where it is written
-    # again.
+    # Around the interpreter's recursion limit: a body that was parsed must not fail when it is
+    # serialized again.
     for depth in range(840, 1000, 8):
         for begin, inner, end in ((b"[", b"", b"]"), (b'{"a":', b"1", b"}")):
             yield f"{depth} deep", b'{"request":' + begin * depth + inner + end * depth + b"}", 400
@@ -249,7 +262,7 @@ IDS = (
 
 
 def queries() -> Iterator[Query]:
-    """By address: what is asked, and the status."""
+    """Yield a path, its query parameters and the expected status."""
     for name in IDS:
         yield "/v3/async/task-result", {"task_id": name}, 404
     yield "/v3/async/task-result", {}, 404

@@ -1,6 +1,4 @@
-"""Bodies that no sane program sends to the classification, each with the statuses that may answer
-it.
-"""
+"""Invalid bodies for the classification endpoint, each with the accepted statuses."""
 
 from __future__ import annotations
 
@@ -31,7 +29,7 @@ WRONG_TYPES: list[Any] = [
     [True],
     ["http://x/", 7],
 ]
-NOTHING: list[Any] = [None, "", "   ", [], [""], ["", " \n\t"]]
+EMPTY_VALUES: list[Any] = [None, "", "   ", [], [""], ["", " \n\t"]]
 NO_IMAGES: dict[str, bytes | str] = {
     "no picture": b"hello, I am text",
     "empty": b"",
@@ -46,7 +44,7 @@ NO_IMAGES: dict[str, bytes | str] = {
     "tiff": b"II*\x00" + bytes(60),
     "xml bomb": b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaa">]><x>&a;</x>',
 }
-ADDRESSES = [
+INVALID_URLS = [
     "x",
     "http",
     "http://",
@@ -87,8 +85,8 @@ ADDRESSES = [
 ]
 
 
-def bomb() -> bytes:
-    """A PNG of 30000 x 30000 pixels in a few kilobytes."""
+def make_decompression_bomb() -> bytes:
+    """Return a PNG of 30000 x 30000 pixels in a few kilobytes."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
@@ -103,22 +101,22 @@ def bomb() -> bytes:
     )
 
 
-def elongated() -> bytes:
+def make_elongated_image() -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (8000, 2)).save(file, "PNG")
     return file.getvalue()
 
 
-def corpus() -> Iterator[Case]:
-    yield from _no_json()
+def bodies() -> Iterator[Case]:
+    yield from _malformed_json()
     for field in IMAGE_FIELDS:
         for value in WRONG_TYPES:
             yield f"{field} is {value!r}", json.dumps({field: value}).encode(), {400}
-        for value in NOTHING:
+        for value in EMPTY_VALUES:
             yield f"{field} is {value!r}", json.dumps({field: value}).encode(), {400}
-    for address in ADDRESSES:
+    for address in INVALID_URLS:
         yield f"address {address[:30]!r}", json.dumps({"image_urls": address}).encode(), {400}
-    contents = {**NO_IMAGES, "bomb": bomb(), "elongated": elongated()}
+    contents = {**NO_IMAGES, "bomb": make_decompression_bomb(), "elongated": make_elongated_image()}
     for name, content in contents.items():
         for media_type in ("image/png", "image/svg+xml"):
             assert isinstance(content, bytes)
@@ -139,7 +137,7 @@ def corpus() -> Iterator[Case]:
         yield f"model {model!r}", json.dumps({"imageDataUrl": good, "model": model}).encode(), {400}
 
 
-def _no_json() -> Iterator[Case]:
+def _malformed_json() -> Iterator[Case]:
     texts: dict[str, bytes] = {
         "empty": b"",
         "blank": b"  \n",

@@ -17,7 +17,7 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from generation.models import ApiCall, ApiKey, ImagesOfDay, Scope
-from moderation.api import auth as gate
+from moderation.api import auth as api_auth
 from moderation.api.auth import ApiError, Call, endpoint, json_response
 from moderation.services import housekeeping
 
@@ -26,13 +26,13 @@ pytestmark = pytest.mark.django_db
 
 def refuse(error: ApiError) -> Any:
     return json_response(
-        {"refusal": error.code, "message": str(error)}, status=gate.STATUS[error.code]
+        {"refusal": error.code, "message": str(error)}, status=api_auth.STATUS[error.code]
     )
 
 
 @endpoint(scope=Scope.GENERATE, methods=("POST",), body_max=100, refuse=refuse)
 def view(call: Call) -> Any:
-    body = gate.read_json(call.request)
+    body = api_auth.read_json(call.request)
     call.consume(int(body["images"]))
     return json_response({"name": call.key.name})
 
@@ -45,11 +45,11 @@ def post(key: str = "", body: str = '{"images": 1}', **headers: str) -> Any:
     return view(request)
 
 
-def make(**fields: Any) -> tuple[ApiKey, str]:
+def create_key(**fields: Any) -> tuple[ApiKey, str]:
     return ApiKey.make(**{"name": "shop", "scopes": ["generate"], **fields})
 
 
-def test_the_command_prints_the_key_and_nothing_else(moderator: User) -> None:
+def test_create_api_key_prints_only_key_to_stdout(moderator: User) -> None:
     out, err = io.StringIO(), io.StringIO()
     call_command(
         "create_api_key",
@@ -74,30 +74,30 @@ def test_the_command_prints_the_key_and_nothing_else(moderator: User) -> None:
         call_command("create_api_key", "x", "--scope", "read", "--owner", "ghost")
 
 
-def test_the_table_of_keys_lets_nobody_in() -> None:
-    key, text = make()
+def test_stored_digest_and_hint_do_not_authenticate() -> None:
+    key, text = create_key()
 
     stored = str(list(ApiKey.objects.values()))
     assert text not in stored
-    assert text.removeprefix(f"{key.hint}_") not in stored  # the secret may hold underscores itself
+    assert text.removeprefix(f"{key.hint}_") not in stored  # the secret may contain underscores
     assert post(key.digest).status_code == 401
     assert post(key.hint).status_code == 401
     assert post(text).status_code == 200
 
 
 @pytest.mark.parametrize("form", ["Bearer {}", "bearer {}", "{}", "Basic {basic}"])
-def test_a_key_is_taken_from_every_header_that_published_clients_use(form: str) -> None:
+def test_key_is_accepted_in_every_header_of_published_clients(form: str) -> None:
     import base64
 
-    _, text = make()
+    _, text = create_key()
     basic = base64.b64encode(f"{text}:anything".encode()).decode()
 
     assert post(authorization=form.format(text, basic=basic)).status_code == 200
     assert post(**{"x-api-key": text}).status_code == 200
 
 
-def test_a_key_in_the_address_is_no_key() -> None:
-    _, text = make()
+def test_key_in_query_string_returns_401() -> None:
+    _, text = create_key()
     request = RequestFactory().post(
         f"/v3/x?api_key={text}&key={text}", data="{}", content_type="application/json"
     )
@@ -105,11 +105,11 @@ def test_a_key_in_the_address_is_no_key() -> None:
     assert view(request).status_code == 401
 
 
-def test_revoked_expired_and_unknown_keys_are_refused_at_once() -> None:
-    revoked, text = make()
+def test_revoked_expired_and_unknown_keys_return_401() -> None:
+    revoked, text = create_key()
     assert post(text).status_code == 200
     revoked.revoke()
-    _, late = make(expires_at=timezone.now() - timedelta(seconds=1))
+    _, late = create_key(expires_at=timezone.now() - timedelta(seconds=1))
 
     assert [post(key).status_code for key in (text, late, "lp_00000000_nonsense", "é")] == [
         401,
@@ -119,8 +119,8 @@ def test_revoked_expired_and_unknown_keys_are_refused_at_once() -> None:
     ]
 
 
-def test_a_scope_that_is_missing_is_named_and_the_call_is_listed() -> None:
-    key, text = make(scopes=["read"])
+def test_missing_scope_returns_403_and_stores_the_call() -> None:
+    key, text = create_key(scopes=["read"])
 
     answer = post(text)
 
@@ -129,8 +129,8 @@ def test_a_scope_that_is_missing_is_named_and_the_call_is_listed() -> None:
     assert list(ApiCall.objects.values_list("key", "status")) == [(key.pk, 403)]
 
 
-def test_calls_are_limited_by_the_minute() -> None:
-    _, text = make(calls_per_minute=3)
+def test_calls_beyond_minute_limit_return_429() -> None:
+    _, text = create_key(calls_per_minute=3)
 
     answers = [post(text) for _ in range(5)]
 
@@ -141,9 +141,9 @@ def test_calls_are_limited_by_the_minute() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_calls_side_by_side_are_limited_like_calls_one_after_another() -> None:
-    """All of them come before the first has ended."""
-    _, text = make(calls_per_minute=10)
+def test_concurrent_calls_beyond_minute_limit_return_429() -> None:
+    """All calls start before the first one ends."""
+    _, text = create_key(calls_per_minute=10)
     together = threading.Barrier(60)
 
     def call(_: int) -> int:
@@ -159,8 +159,8 @@ def test_calls_side_by_side_are_limited_like_calls_one_after_another() -> None:
     assert statuses == [200] * 10 + [429] * 50
 
 
-def test_images_are_limited_by_the_day_and_refused_calls_cost_none() -> None:
-    _, text = make(images_per_day=5)
+def test_images_beyond_daily_limit_return_429_and_cost_nothing() -> None:
+    _, text = create_key(images_per_day=5)
 
     assert post(text, '{"images": 3}').status_code == 200
     too_many = post(text, '{"images": 3}')
@@ -174,8 +174,8 @@ def test_images_are_limited_by_the_day_and_refused_calls_cost_none() -> None:
 @pytest.mark.parametrize(
     "body", ["", "{", "[NaN]", "\ud800", '{"a": "\\u0000"}', "[" * 20000, "1" * 5000, "x" * 101]
 )
-def test_a_body_that_is_no_json_gets_a_4xx(body: str) -> None:
-    _, text = make()
+def test_malformed_json_body_returns_400_or_413(body: str) -> None:
+    _, text = create_key()
     request = RequestFactory().post(
         "/v3/x",
         data=body.encode("utf-8", "surrogatepass"),
@@ -186,10 +186,10 @@ def test_a_body_that_is_no_json_gets_a_4xx(body: str) -> None:
     assert view(request).status_code in (400, 413)
 
 
-def test_a_failure_inside_is_worded_in_the_format_and_tells_nothing(
+def test_internal_error_returns_500_without_details(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    _, text = make()
+    _, text = create_key()
 
     answer = post(text, '{"images": "secret-words"}')
 
@@ -198,8 +198,8 @@ def test_a_failure_inside_is_worded_in_the_format_and_tells_nothing(
     assert b"internal" in answer.content
 
 
-def test_old_calls_are_forgotten() -> None:
-    key, text = make()
+def test_old_api_calls_are_deleted() -> None:
+    key, text = create_key()
     post(text)
     ApiCall.objects.create(
         key=key, method="GET", path="/", status=200, created_at=timezone.now() - timedelta(days=31)
@@ -209,7 +209,7 @@ def test_old_calls_are_forgotten() -> None:
     assert ApiCall.objects.count() == 1
 
 
-def test_the_admin_shows_a_new_key_once(admin: User, client_of: Callable[[User], Client]) -> None:
+def test_admin_shows_new_key_once(admin: User, client_of: Callable[[User], Client]) -> None:
     browser = client_of(admin)
 
     page = browser.post(

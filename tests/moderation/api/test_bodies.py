@@ -1,6 +1,4 @@
-"""The gate under what no sane program sends: a 4xx in Novita's or Scenario's format, and never a
-failure.
-"""
+"""Invalid API requests: a 4xx in the format of Novita or Scenario, and never a 500."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from generation.models import ApiCall, GenerationRequest, ImagesOfDay
 from generation.services import model_catalog
 from moderation.models import Delivery
 from tests.moderation.api.calls import make_key
-from tests.moderation.api.novita_bodies import bodies, changed, queries
+from tests.moderation.api.novita_bodies import bodies, make_body, queries
 from tests.moderation.api.test_novita import RESULT, SUBMIT, body, submit
 
 pytestmark = pytest.mark.django_db
@@ -36,8 +34,8 @@ def key(monkeypatch: pytest.MonkeyPatch) -> str:
     return make_key("generate", "read", calls_per_minute=1_000_000)
 
 
-def problem(answer: Any, status: int, reasons: set[str]) -> str:
-    """What is wrong with a refusal; empty for a good one."""
+def describe_problem(answer: Any, status: int, reasons: set[str]) -> str:
+    """Return the difference from a well-formed error response, or "" if there is none."""
     if answer.status_code != status:
         return f"{answer.status_code} instead of {status}: {answer.content[:120]!r}"
     if answer["Content-Type"] != "application/json":
@@ -55,11 +53,11 @@ def problem(answer: Any, status: int, reasons: set[str]) -> str:
     return ""
 
 
-def test_every_wrong_body_is_refused_in_the_format_and_leaves_nothing(key: str) -> None:
+def test_invalid_bodies_return_4xx_in_format_and_store_nothing(key: str) -> None:
     wrong = [
         (name, found)
         for name, raw, status in CASES
-        if (found := problem(submit(key, raw), status, REASONS[status]))
+        if (found := describe_problem(submit(key, raw), status, REASONS[status]))
     ]
 
     assert wrong == []
@@ -70,13 +68,13 @@ def test_every_wrong_body_is_refused_in_the_format_and_leaves_nothing(key: str) 
     assert ApiCall.objects.count() == len(CASES)
 
 
-def test_the_body_that_all_of_them_were_made_from_is_good(key: str) -> None:
-    assert submit(key, changed("request.seed", -1)).status_code == 200
+def test_valid_and_largest_bodies_return_200(key: str) -> None:
+    assert submit(key, make_body("request.seed", -1)).status_code == 200
     largest = json.dumps(body()).encode().ljust(1024 * 1024)
     assert submit(key, largest).status_code == 200
 
 
-def test_every_wrong_query_is_refused_in_the_format(key: str) -> None:
+def test_invalid_queries_return_4xx_in_format(key: str) -> None:
     wrong = []
     for path, query, status in QUERIES:
         answer = Client().get(path, query, headers={"authorization": key})
@@ -84,7 +82,7 @@ def test_every_wrong_query_is_refused_in_the_format(key: str) -> None:
             shaped = answer.status_code == status and set(answer.json()) == {"error", "message"}
             found = "" if shaped else f"{answer.status_code}: {answer.content[:100]!r}"
         else:
-            found = problem(answer, status, REASONS[status])
+            found = describe_problem(answer, status, REASONS[status])
         if found:
             wrong.append((path, str(query)[:80], found))
 
@@ -92,7 +90,7 @@ def test_every_wrong_query_is_refused_in_the_format(key: str) -> None:
     assert len(QUERIES) > 120
 
 
-def test_a_token_that_we_signed_for_something_else_is_none(key: str) -> None:
+def test_pagination_token_with_foreign_salt_returns_400(key: str) -> None:
     for salt in ("moderation.api.signed_urls", "other"):
         forged = urlsafe_b64encode(
             Signer(salt=salt).sign('["2026-01-01T00:00:00+00:00", 1, true]').encode()
@@ -118,7 +116,7 @@ def test_a_token_that_we_signed_for_something_else_is_none(key: str) -> None:
         "a" * 5000,
     ],
 )
-def test_the_body_counts_and_not_what_it_calls_itself(key: str, content_type: str) -> None:
+def test_content_type_header_does_not_affect_parsing(key: str, content_type: str) -> None:
     def send(content: bytes) -> Any:
         return Client().generic(
             "POST", SUBMIT, content, content_type=content_type, headers={"authorization": key}
@@ -130,13 +128,13 @@ def test_the_body_counts_and_not_what_it_calls_itself(key: str, content_type: st
         b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n--x--\r\n',
         b"\xff\xfe{}",
     ):
-        assert problem(send(raw), 400, REASONS[400]) == ""
+        assert describe_problem(send(raw), 400, REASONS[400]) == ""
 
 
 @pytest.mark.parametrize(
     ("path", "allowed"), [(SUBMIT, "POST"), (RESULT, "GET"), ("/v3/model", "GET")]
 )
-def test_wrong_methods_are_named_in_the_format(key: str, path: str, allowed: str) -> None:
+def test_wrong_methods_return_405_with_allowed_method(key: str, path: str, allowed: str) -> None:
     for prefix in ("", "/"):
         for method in METHODS:
             if method == allowed:
@@ -147,7 +145,7 @@ def test_wrong_methods_are_named_in_the_format(key: str, path: str, allowed: str
             if method == "HEAD":
                 assert (answer.status_code, answer["Allow"]) == (405, allowed)
                 continue
-            assert problem(answer, 405, {"METHOD_NOT_ALLOWED"}) == "", method
+            assert describe_problem(answer, 405, {"METHOD_NOT_ALLOWED"}) == "", method
             assert answer["Allow"] == allowed
 
 
@@ -184,7 +182,7 @@ UNKNOWN = [
 
 
 @pytest.mark.parametrize("sent", ["a key", "nothing", "a wrong key"])
-def test_unknown_addresses_are_named_in_the_format(key: str, sent: str) -> None:
+def test_unknown_urls_return_404_in_format(key: str, sent: str) -> None:
     headers = {
         "a key": {"authorization": key},
         "nothing": {},
@@ -194,7 +192,7 @@ def test_unknown_addresses_are_named_in_the_format(key: str, sent: str) -> None:
     for path in UNKNOWN:
         for method in ("GET", "POST", "DELETE"):
             answer = Client(enforce_csrf_checks=True).generic(method, path, b"{}", headers=headers)
-            if found := problem(answer, 404, {"API_NOT_FOUND"}):
+            if found := describe_problem(answer, 404, {"API_NOT_FOUND"}):
                 wrong.append((method, path[:60], found))
 
     assert wrong == []
@@ -214,7 +212,9 @@ def test_unknown_addresses_are_named_in_the_format(key: str, sent: str) -> None:
         ({"x-api-key": "x" * 100_000}, 403, "INVALID_API_KEY"),
     ],
 )
-def test_keys_that_are_none(key: str, headers: dict[str, str], status: int, reason: str) -> None:
+def test_malformed_keys_return_documented_status(
+    key: str, headers: dict[str, str], status: int, reason: str
+) -> None:
     for answer in (
         Client().get(RESULT, headers=headers),
         Client().generic(
@@ -226,13 +226,13 @@ def test_keys_that_are_none(key: str, headers: dict[str, str], status: int, reas
         ),
         Client().get("/v3/model", {"key": key, "api_key": key}, headers=headers),
     ):
-        assert problem(answer, status, {reason}) == ""
+        assert describe_problem(answer, status, {reason}) == ""
     assert not GenerationRequest.objects.exists()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_lengths_that_lie_over_a_socket(live_server: Any, key: str) -> None:
-    """What no test client sends: a body that ends early, none at all, and lengths that are none."""
+def test_wrong_content_lengths_over_socket_return_400_or_413(live_server: Any, key: str) -> None:
+    """Sends over a socket what Django's test client cannot: truncated and missing bodies."""
     host = live_server.url.removeprefix("http://")
     good = json.dumps(body()).encode()
     none = {400, 413}

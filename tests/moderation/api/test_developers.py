@@ -1,4 +1,4 @@
-"""The page Developers: its examples quote what they insert, for the language it stands in."""
+"""The page Developers: its examples quote inserted values for the language of the example."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from django.utils import timezone
 
 from generation.models import GenerationRequest
 
-As = Callable[[User], Client]
-Ask = Callable[..., GenerationRequest]
+ClientOf = Callable[[User], Client]
+MakeRequest = Callable[..., GenerationRequest]
 HOSTILE = (
     "x'; touch stolen #\"$(touch stolen)`touch stolen`\\ {{ model }} \N{SNOWMAN}\N{GRINNING FACE}"
 )
-# Writes what it was told, a JSON array in a line, and answers as a submission is answered.
+# Log the arguments as one JSON array per line, and print the response of a submission.
 CURL = """#!/usr/bin/env python3
 import json, sys
 open("calls", "a").write(json.dumps(sys.argv[1:]) + "\\n")
@@ -31,7 +31,7 @@ print('{"task_id": "6f1c3f6e-1111-4222-8333-444455556666"}')
 """
 
 
-def examples_of(client: Client) -> dict[str, str]:
+def read_examples(client: Client) -> dict[str, str]:
     page = client.get("/developers/").content.decode()
     found = re.findall(
         r'<pre class="sample"[^>]* aria-label="([^"]+)"><code>(.*?)</code></pre>', page, re.DOTALL
@@ -40,8 +40,8 @@ def examples_of(client: Client) -> dict[str, str]:
 
 
 @pytest.fixture
-def calls(tmp_path: Path) -> Callable[[str], list[list[str]]]:
-    """Run code in a shell whose curl writes down its arguments."""
+def run_with_fake_curl(tmp_path: Path) -> Callable[[str], list[list[str]]]:
+    """Return a function that runs shell code with a fake curl and returns its arguments."""
     curl = tmp_path / "bin" / "curl"
     curl.parent.mkdir()
     curl.write_text(CURL)
@@ -57,14 +57,17 @@ def calls(tmp_path: Path) -> Callable[[str], list[list[str]]]:
     return run
 
 
-def test_a_hostile_model_name_stays_text_in_a_shell(
-    client_of: As, moderator: User, make_request: Ask, calls: Callable[[str], list[list[str]]]
+def test_shell_example_quotes_hostile_model_name(
+    client_of: ClientOf,
+    moderator: User,
+    make_request: MakeRequest,
+    run_with_fake_curl: Callable[[str], list[list[str]]],
 ) -> None:
     make_request(
         requested_by=moderator, model_name=HOSTILE, status="succeeded", finished_at=timezone.now()
     )
 
-    submitted, read = calls(examples_of(client_of(moderator))["curl: generate"])
+    submitted, read = run_with_fake_curl(read_examples(client_of(moderator))["curl: generate"])
 
     body = json.loads(submitted[submitted.index("-d") + 1])
     assert body["request"]["model_name"] == HOSTILE
@@ -74,14 +77,14 @@ def test_a_hostile_model_name_stays_text_in_a_shell(
     ]
 
 
-def test_a_hostile_model_name_stays_text_in_python(
-    client_of: As, moderator: User, make_request: Ask
+def test_python_example_quotes_hostile_model_name(
+    client_of: ClientOf, moderator: User, make_request: MakeRequest
 ) -> None:
     make_request(
         requested_by=moderator, model_name=HOSTILE, status="succeeded", finished_at=timezone.now()
     )
 
-    tree = ast.parse(examples_of(client_of(moderator))["Python: generate"])
+    tree = ast.parse(read_examples(client_of(moderator))["Python: generate"])
 
     values = {
         part.arg: ast.literal_eval(part.value)
@@ -91,25 +94,28 @@ def test_a_hostile_model_name_stays_text_in_python(
     assert values["model_name"] == HOSTILE
 
 
-def test_a_user_name_and_an_address_are_quoted_too(
-    client_of: As, moderator: User, settings: object, calls: Callable[[str], list[list[str]]]
+def test_shell_examples_quote_user_name_and_url(
+    client_of: ClientOf,
+    moderator: User,
+    settings: object,
+    run_with_fake_curl: Callable[[str], list[list[str]]],
 ) -> None:
     User.objects.filter(pk=moderator.pk).update(username="it's; touch stolen")
     settings.PUBLIC_URL = "http://host/$(touch stolen)'"  # type: ignore[attr-defined]
-    examples = examples_of(client_of(moderator))
+    examples = read_examples(client_of(moderator))
 
     for label in ("curl: generate", "curl: classify", "curl: list"):
         assert any(
             part.startswith("http://host/$(touch stolen)'/")
-            for call in calls(examples[label])
+            for call in run_with_fake_curl(examples[label])
             for part in call
         ), label
-    made = calls(examples["Command: make a key"].replace("manage.py", "curl"))[-1]
+    made = run_with_fake_curl(examples["Command: make a key"].replace("manage.py", "curl"))[-1]
     assert made[made.index("--owner") + 1] == "it's; touch stolen"
 
 
-def test_the_examples_name_no_model_of_a_request_that_may_not_be_seen(
-    client_of: As, moderator: User, make_request: Ask
+def test_examples_use_only_models_of_visible_requests(
+    client_of: ClientOf, moderator: User, make_request: MakeRequest
 ) -> None:
     make_request(
         requested_by=moderator,
@@ -121,7 +127,7 @@ def test_the_examples_name_no_model_of_a_request_that_may_not_be_seen(
         model_name="failed.safetensors", status="failed", error="No.", finished_at=timezone.now()
     )
 
-    shown = examples_of(client_of(moderator))
+    shown = read_examples(client_of(moderator))
 
     assert '"mine.safetensors"' in shown["curl: generate"]
     assert "failed.safetensors" not in "".join(shown.values())

@@ -1,4 +1,4 @@
-"""Numbers on the wire have the documented JSON types, in the sandbox and in our own answers."""
+"""JSON types of numbers in responses of the sandbox and of the API."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.moderation.api.calls import CLEAN, classify, data_url, make_key
 
 pytestmark = pytest.mark.django_db
 INTEGER, NUMBER = "integer", "number"
-# Every numeric field that may appear; list positions are "[]", JSON inside text is read too.
+# All numeric fields. List indexes are written "[]". JSON inside strings is parsed too.
 TYPES = {
     "task.eta": INTEGER,
     "task.progress_percent": INTEGER,
@@ -63,28 +63,28 @@ REQUEST_INFO_KEYS = [
 ]
 
 
-def numbers(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+def find_numbers(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     if path.endswith("request_info") and isinstance(value, str):
         value = json.loads(value)
     if isinstance(value, dict):
         for name, inner in value.items():
-            yield from numbers(inner, f"{path}.{name}".lstrip("."))
+            yield from find_numbers(inner, f"{path}.{name}".lstrip("."))
     elif isinstance(value, list):
         for inner in value:
-            yield from numbers(inner, f"{path}.[]")
+            yield from find_numbers(inner, f"{path}.[]")
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield path, INTEGER if isinstance(value, int) else NUMBER
 
 
 def assert_documented(answer: Any) -> set[str]:
     """Check every number in a JSON answer; return the paths that held one."""
-    found = list(numbers(json.loads(answer.content)))
+    found = list(find_numbers(json.loads(answer.content)))
     assert {path for path, _ in found} <= set(TYPES)
     assert [path for path, kind in found if kind == NUMBER and TYPES[path] == INTEGER] == []
     return {path for path, _ in found}
 
 
-def test_sandbox_answers_have_documented_number_types(settings: Any) -> None:
+def test_sandbox_responses_have_documented_number_types(settings: Any) -> None:
     settings.SANDBOX, settings.SANDBOX_LATENCY = True, 10
     novita = Client(headers={"Authorization": KEY})
     body = {"extra": {"enable_nsfw_detection": True}, "request": REQUEST}
@@ -111,8 +111,8 @@ def test_sandbox_answers_have_documented_number_types(settings: Any) -> None:
 
 
 @pytest.fixture
-def finished(make_request: Any, make_asset: Any, settings: Any) -> GenerationRequest:
-    """A request whose two images the policy has approved."""
+def finished_request(make_request: Any, make_asset: Any, settings: Any) -> GenerationRequest:
+    """Return a request with two approved images."""
     settings.CLASSIFIERS = ["sandbox"]
     key = make_key("generate", "read:all", "classify")
     row: GenerationRequest = make_request(
@@ -135,12 +135,16 @@ def finished(make_request: Any, make_asset: Any, settings: Any) -> GenerationReq
     return row
 
 
-def test_our_answers_have_documented_number_types(finished: Any) -> None:
-    headers = {"x-api-key": finished.key_text}
-    result = Client().get("/v3/async/task-result", {"task_id": str(finished.uuid)}, headers=headers)
+def test_api_responses_have_documented_number_types(finished_request: Any) -> None:
+    headers = {"x-api-key": finished_request.key_text}
+    result = Client().get(
+        "/v3/async/task-result", {"task_id": str(finished_request.uuid)}, headers=headers
+    )
     seen = assert_documented(result)
     seen |= assert_documented(Client().get("/v1/assets", headers=headers))
-    seen |= assert_documented(classify(finished.key_text, {"imageDataUrl": data_url(CLEAN)}))
+    seen |= assert_documented(
+        classify(finished_request.key_text, {"imageDataUrl": data_url(CLEAN)})
+    )
     seen |= assert_documented(Client().get("/v3/async/task-result", headers=headers))
 
     assert {
@@ -152,53 +156,61 @@ def test_our_answers_have_documented_number_types(finished: Any) -> None:
     } <= seen
 
 
-def test_request_info_has_the_documented_keys_in_their_order(finished: Any) -> None:
-    headers = {"x-api-key": finished.key_text}
+def test_request_info_has_documented_keys_in_order(finished_request: Any) -> None:
+    headers = {"x-api-key": finished_request.key_text}
     answer = (
         Client()
-        .get("/v3/async/task-result", {"task_id": str(finished.uuid)}, headers=headers)
+        .get("/v3/async/task-result", {"task_id": str(finished_request.uuid)}, headers=headers)
         .json()
     )
 
     info = json.loads(answer["extra"]["debug_info"]["request_info"])
     assert list(info) == [*REQUEST_INFO_KEYS, "clip_skip"]
-    assert info["prompts"] == [finished.prompt]
+    assert info["prompts"] == [finished_request.prompt]
     assert info["negative_prompts"] == ["fog"]
     assert info["seeds"] == [70, 71]
     assert (info["num_images_per_prompt"], info["num_inference_steps"]) == (2, 20)
 
 
-def test_request_info_names_the_requests_seed_when_an_images_is_unknown(finished: Any) -> None:
-    finished.assets.filter(position=1).update(seed=None)
-    headers = {"x-api-key": finished.key_text}
+def test_request_info_has_seed_of_request_if_an_image_seed_is_unknown(
+    finished_request: Any,
+) -> None:
+    finished_request.assets.filter(position=1).update(seed=None)
+    headers = {"x-api-key": finished_request.key_text}
     answer = (
         Client()
-        .get("/v3/async/task-result", {"task_id": str(finished.uuid)}, headers=headers)
+        .get("/v3/async/task-result", {"task_id": str(finished_request.uuid)}, headers=headers)
         .json()
     )
 
-    assert json.loads(answer["extra"]["debug_info"]["request_info"])["seeds"] == [finished.seed]
+    assert json.loads(answer["extra"]["debug_info"]["request_info"])["seeds"] == [
+        finished_request.seed
+    ]
 
 
 @pytest.mark.parametrize(
     ("sent", "read"), [(12, 12), (12.0, 12), (12.9, 12), ("12", 12), (float("inf"), 0), ("x", 0)]
 )
-def test_fractions_from_a_provider_are_read_as_whole_numbers(sent: Any, read: int) -> None:
+def test_fractional_progress_from_provider_becomes_integer(sent: Any, read: int) -> None:
     task = Task.model_validate({"task_id": "t", "status": "x", "progress_percent": sent})
 
     assert task.progress_percent == read
     assert type(task.progress_percent) is int
 
 
-def test_an_asset_has_the_fields_of_the_documented_example(
-    make_asset: Any, finished: Any, moderator: User
+def test_asset_has_fields_of_documented_example(
+    make_asset: Any, finished_request: Any, moderator: User
 ) -> None:
     imported = make_asset(original_name="harbour.png")
-    listed = Client().get("/v1/assets", headers={"x-api-key": finished.key_text}).json()["assets"]
+    listed = (
+        Client()
+        .get("/v1/assets", headers={"x-api-key": finished_request.key_text})
+        .json()["assets"]
+    )
 
     described = {row["id"]: row for row in listed}
-    made = described[str(finished.assets.get(position=0).uuid)]
-    assert made["description"] == finished.prompt
+    made = described[str(finished_request.assets.get(position=0).uuid)]
+    assert made["description"] == finished_request.prompt
     assert made["metadata"]["size"] == made["properties"]["size"] > 0
     assert made["metadata"]["progressPercent"] == 100
     assert described[str(imported.uuid)]["description"] == "harbour.png"

@@ -1,6 +1,4 @@
-"""What a key may do, also when it calls from many threads at once: limits, and submissions that are
-made only once.
-"""
+"""Limits of an API key, idempotency keys and revocation, also with concurrent calls."""
 
 from __future__ import annotations
 
@@ -30,8 +28,8 @@ def _sandbox_alone(settings: Any) -> None:
     settings.CLASSIFIERS = ["sandbox"]
 
 
-def at_once(*calls: Callable[[], Any]) -> list[Any]:
-    """The answers to calls that start together, each in a thread with a connection of its own."""
+def run_concurrently(*calls: Callable[[], Any]) -> list[Any]:
+    """Start all calls together, each in its own thread, and return their results in order."""
     start, answers = threading.Barrier(len(calls)), {}
 
     def run(number: int) -> None:
@@ -49,12 +47,12 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
     return [answers[number] for number in range(len(calls))]
 
 
-def spent() -> int:
+def count_charged_images() -> int:
     return sum(ImagesOfDay.objects.values_list("images", flat=True))
 
 
 # --- Idempotency-Key ---
-def test_a_repeated_submission_is_the_first_one_and_costs_nothing() -> None:
+def test_repeated_idempotency_key_returns_first_task_and_costs_nothing() -> None:
     key = make_key("generate", images_per_day=2)
     first = submit(key, body(image_num=2), **{"Idempotency-Key": "order-7"})
     text = (
@@ -65,14 +63,14 @@ def test_a_repeated_submission_is_the_first_one_and_costs_nothing() -> None:
     other = submit(key, body(image_num=1), **{"Idempotency-Key": "order-7"})
 
     assert (first.status_code, again.status_code, again.json()) == (200, 200, first.json())
-    # 422, as docs/api.md and the IETF's draft have it.
+    # 422: see docs/api.md and the IETF draft on the Idempotency-Key header.
     assert (other.status_code, other.json()["reason"]) == (422, "IDEMPOTENCY_KEY_REUSED")
     assert GenerationRequest.objects.count() == 1
-    assert spent() == 2
+    assert count_charged_images() == 2
     assert sorted(ApiCall.objects.values_list("images", flat=True)) == [0, 0, 2]
 
 
-def test_the_keys_of_two_programs_do_not_collide_nor_do_submissions_without_one() -> None:
+def test_idempotency_keys_are_separate_for_each_api_key() -> None:
     keys = [make_key("generate") for _ in range(2)]
     named = [
         submit(key, body(), **{"Idempotency-Key": "order-7"}).json()["task_id"] for key in keys
@@ -84,57 +82,55 @@ def test_the_keys_of_two_programs_do_not_collide_nor_do_submissions_without_one(
 
 
 @pytest.mark.parametrize("name", ["", "x" * 256, "é", "a\tb", "a\x7f"])
-def test_a_name_that_is_none_is_refused(name: str) -> None:
+def test_invalid_idempotency_key_returns_400_and_stores_nothing(name: str) -> None:
     answer = submit(make_key("generate"), body(), **{"Idempotency-Key": name})
 
     assert (answer.status_code, answer.json()["reason"]) == (400, "INVALID_REQUEST_BODY")
     assert not GenerationRequest.objects.exists()
 
 
-def test_the_longest_name_is_taken() -> None:
+def test_idempotency_key_of_255_characters_returns_200() -> None:
     assert submit(make_key("generate"), body(), **{"Idempotency-Key": "x" * 255}).status_code == 200
 
 
-def test_a_refused_submission_does_not_use_its_name_up() -> None:
+def test_idempotency_key_of_refused_submission_can_be_used_again() -> None:
     key = make_key("generate")
     assert submit(key, body(width=1), **{"Idempotency-Key": "order-7"}).status_code == 400
 
     assert submit(key, body(), **{"Idempotency-Key": "order-7"}).status_code == 200
 
 
-def test_the_same_submission_twice_at_once_is_one_request() -> None:
+def test_concurrent_identical_submissions_create_one_request() -> None:
     key = make_key("generate")
 
     def call() -> Any:
         return submit(key, body(image_num=2), **{"Idempotency-Key": "order-7"})
 
-    answers = at_once(*[call] * 6)
+    answers = run_concurrently(*[call] * 6)
 
     assert [answer.status_code for answer in answers] == [200] * 6
     assert len({answer.json()["task_id"] for answer in answers}) == 1
     assert GenerationRequest.objects.count() == 1
-    assert spent() == 2
+    assert count_charged_images() == 2
 
 
-def test_different_bodies_under_one_name_at_once_are_one_request_too() -> None:
+def test_concurrent_different_bodies_with_one_key_return_422_but_one() -> None:
     key = make_key("generate")
 
     def call(number: int) -> Callable[[], Any]:
         return lambda: submit(key, body(seed=number), **{"Idempotency-Key": "order-7"})
 
-    answers = at_once(*[call(number) for number in range(5)])
+    answers = run_concurrently(*[call(number) for number in range(5)])
 
     assert sorted(answer.status_code for answer in answers) == [200, 422, 422, 422, 422]
     assert GenerationRequest.objects.count() == 1
-    assert spent() == 1
+    assert count_charged_images() == 1
 
 
-def test_a_read_before_the_other_had_written_finds_its_request_all_the_same(
+def test_submission_between_lookup_and_insert_returns_first_task(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The narrowest race, made certain: between the look-up and the insert somebody else
-    submits.
-    """
+    """Forces the race: another submission is stored between the lookup and the insert."""
     key = make_key("generate", images_per_day=5)
     create, first = requests.create_request, []
 
@@ -147,26 +143,26 @@ def test_a_read_before_the_other_had_written_finds_its_request_all_the_same(
     answer = submit(key, body(image_num=2), **{"Idempotency-Key": "order-7"})
 
     assert [answer.json()] == first
-    assert (GenerationRequest.objects.count(), spent()) == (1, 2)
+    assert (GenerationRequest.objects.count(), count_charged_images()) == (1, 2)
 
 
 # --- Images a day ---
-def test_racing_submissions_cannot_have_more_images_than_the_day() -> None:
+def test_concurrent_submissions_do_not_exceed_daily_image_limit() -> None:
     key = make_key("generate", images_per_day=7)
 
-    answers = at_once(*[lambda: submit(key, body(image_num=2))] * 10)
+    answers = run_concurrently(*[lambda: submit(key, body(image_num=2))] * 10)
 
     assert sorted(answer.status_code for answer in answers) == [200] * 3 + [429] * 7
     assert GenerationRequest.objects.count() == 3
-    assert spent() == 6
+    assert count_charged_images() == 6
     refused = next(answer for answer in answers if answer.status_code == 429)
     assert refused.json()["reason"] == "RATE_LIMIT_EXCEEDED"
     assert 0 < int(refused["Retry-After"]) <= 86401
     assert submit(key, body(image_num=1)).status_code == 200, "one is left"
 
 
-def test_calls_under_way_count_already(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call is noted when it is answered, which for a classification may be a minute later."""
+def test_unfinished_calls_count_towards_daily_image_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call is stored with its response, for a classification up to a minute later."""
     key, inner = make_key("classify", images_per_day=1), []
     judge = instant_classification.judge
 
@@ -180,16 +176,18 @@ def test_calls_under_way_count_already(monkeypatch: pytest.MonkeyPatch) -> None:
     assert inner == [429]
 
 
-def test_more_than_a_whole_day_is_refused_and_no_limit_is_none() -> None:
+def test_submission_beyond_daily_limit_returns_429_and_no_limit_is_unlimited() -> None:
     assert submit(make_key("generate", images_per_day=1), body(image_num=8)).status_code == 429
     assert submit(make_key("generate", images_per_day=0), body()).status_code == 429
-    assert spent() == 0
+    assert count_charged_images() == 0
     free = make_key("generate")
     assert [submit(free, body(image_num=8)).status_code for _ in range(3)] == [200] * 3
-    assert spent() == 24, "counted all the same, for the day on which somebody sets a limit"
+    assert count_charged_images() == 24, (
+        "counted without a limit too, in case a limit is set later that day"
+    )
 
 
-def test_a_call_that_comes_to_nothing_gives_its_images_back(
+def test_failed_call_refunds_its_images(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     key = make_key("generate", "classify", images_per_day=3)
@@ -202,9 +200,9 @@ def test_a_call_that_comes_to_nothing_gives_its_images_back(
         with monkeypatch.context() as patch:
             patch.setattr(submissions.requests, "create_request", _raising(trouble))
             assert submit(key, body(image_num=3)).status_code == status
-        assert spent() == 0
+        assert count_charged_images() == 0
     assert classify(key, {"imageDataUrls": [data_url(CLEAN), "nonsense"]}).status_code == 400
-    assert spent() == 0
+    assert count_charged_images() == 0
     assert set(ApiCall.objects.values_list("images", flat=True)) == {0}
     assert submit(key, body(image_num=3)).status_code == 200
 
@@ -216,7 +214,7 @@ def _raising(error: Exception) -> Callable[..., Any]:
     return fail
 
 
-def test_the_next_day_starts_at_nothing_and_keys_do_not_share() -> None:
+def test_daily_image_limit_is_per_day_and_per_key() -> None:
     row, key = ApiKey.make(name="shop", scopes=["generate"], images_per_day=2)
     assert submit(key, body(image_num=2)).status_code == 200
     assert submit(key, body()).status_code == 429
@@ -229,7 +227,7 @@ def test_the_next_day_starts_at_nothing_and_keys_do_not_share() -> None:
     ) == [2, 2]
 
 
-def test_old_days_are_forgotten() -> None:
+def test_old_daily_image_counts_are_deleted() -> None:
     submit(make_key("generate"), body())
     ImagesOfDay.objects.update(day=timezone.now().date() - timedelta(days=32))
     housekeeping.delete_old_calls(500)
@@ -238,8 +236,8 @@ def test_old_days_are_forgotten() -> None:
 
 
 # --- Calls a minute ---
-def test_who_comes_back_when_told_is_let_in() -> None:
-    """Also with a limit so low that refused calls alone would fill the minute."""
+def test_call_after_retry_after_returns_200() -> None:
+    """Refused calls do not count, or they alone would use up a low limit."""
     key = make_key("generate", calls_per_minute=3)
     assert [submit(key, body()).status_code for _ in range(3)] == [200] * 3
     for _ in range(4):
@@ -254,17 +252,17 @@ def test_who_comes_back_when_told_is_let_in() -> None:
         [submit(key, body()) for _ in range(2)]
 
 
-def test_the_limit_holds_once_calls_are_answered_and_no_two_keys_share_it() -> None:
+def test_minute_limit_counts_finished_calls_per_key() -> None:
     key, other = make_key("generate", calls_per_minute=5), make_key("generate", calls_per_minute=5)
 
-    answers = at_once(*[lambda: result(key, "x")] * 8)
+    answers = run_concurrently(*[lambda: result(key, "x")] * 8)
 
     assert [answer.status_code for answer in answers].count(404) == 5
-    assert set(at_once(*[lambda: result(key, "x").status_code] * 3)) == {429}
+    assert set(run_concurrently(*[lambda: result(key, "x").status_code] * 3)) == {429}
     assert result(other, "x").status_code == 404
 
 
-def test_counting_a_call_takes_one_write_whatever_was_called_before(
+def test_counting_a_call_takes_one_query(
     django_assert_num_queries: Any,
 ) -> None:
     row, key = ApiKey.make(name="busy", scopes=["generate"])
@@ -277,7 +275,7 @@ def test_counting_a_call_takes_one_write_whatever_was_called_before(
 
 
 # --- Revocation ---
-def test_a_revoked_key_is_refused_at_its_next_call() -> None:
+def test_revoked_key_returns_403_or_401_at_next_call() -> None:
     row, key = ApiKey.make(name="shop", scopes=["generate", "classify", "read"])
     task = submit(key, body()).json()["task_id"]
     assert result(key, task).status_code == 200

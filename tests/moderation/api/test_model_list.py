@@ -1,4 +1,4 @@
-"""The list of models: the provider's own rows and filters, and what is refused."""
+"""The model list of the API: rows and filters of the provider, and refused filters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def _forget() -> None:
+def _clear_caches() -> None:
     cache.clear()
     caches["models"].clear()
 
@@ -28,7 +28,7 @@ def get(**query: Any) -> Any:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_rows_are_the_providers_own(live_server: Any, settings: Any) -> None:
+def test_models_of_provider_are_returned_unchanged(live_server: Any, settings: Any) -> None:
     entry = settings.IMAGE_PROVIDERS["novita-sandbox"]
     address = {**entry["OPTIONS"], "base_url": f"{live_server.url}/sandbox/novita"}
     settings.IMAGE_PROVIDERS = {"novita-sandbox": {**entry, "OPTIONS": address}}
@@ -47,7 +47,9 @@ def test_rows_are_the_providers_own(live_server: Any, settings: Any) -> None:
     providers.get_provider.cache_clear()
 
 
-def test_visibility_and_source_are_the_providers_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_visibility_and_source_filters_are_passed_to_provider(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asked: list[dict[str, Any]] = []
 
     class Provider:
@@ -76,11 +78,11 @@ def test_visibility_and_source_are_the_providers_to_answer(monkeypatch: pytest.M
         ("filter[visibility]", "secret", "public, private"),
     ],
 )
-def test_a_filter_that_cannot_be_honoured_is_refused(
+def test_unsupported_filter_returns_400(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, named: str
 ) -> None:
     monkeypatch.setattr(
-        model_catalog, "fetch_page", lambda question: pytest.fail("nobody is asked")
+        model_catalog, "fetch_page", lambda question: pytest.fail("the provider was called")
     )
     answer = get(**{name: value})
 

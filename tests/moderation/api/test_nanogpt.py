@@ -1,6 +1,4 @@
-"""nano-gpt's classification as programs meet it: format, verdicts, refusals, and what it must never
-reach.
-"""
+"""nano-gpt's classification endpoint: format, verdicts, errors, and blocked addresses."""
 
 from __future__ import annotations
 
@@ -35,25 +33,25 @@ from tests.conftest import picture
 from tests.moderation.api.calls import (
     CLEAN,
     NUDE,
-    Shelf,
+    LocalServer,
     classify,
     data_url,
     make_key,
-    marked,
-    shelf,
+    make_marked_image,
+    run_local_server,
 )
-from tests.moderation.api.nsfw_bodies import corpus
+from tests.moderation.api.nsfw_bodies import bodies
 
 pytestmark = pytest.mark.django_db
 UNREADABLE = {"error": "Image 1 could not be read."}
 HOSTILE = (Path(__file__).parents[2] / "generation" / "hostile_urls.txt").read_text().splitlines()
-CASES = list(corpus())
+CASES = list(bodies())
 ALL = {category.slug: Coverage.FULL for category in taxonomy.L1}
 
 
 @pytest.fixture(autouse=True)
 def _sandbox_alone(settings: Any) -> None:
-    """The local detector is optional, and on noise its findings would be chance."""
+    """Use the sandbox's classifier only: the local detector gives random results on noise."""
     settings.CLASSIFIERS = ["sandbox"]
 
 
@@ -63,14 +61,14 @@ def key() -> str:
 
 
 @pytest.fixture
-def pictures(settings: Any) -> Iterator[Shelf]:
-    with shelf() as found:
+def image_server(settings: Any) -> Iterator[LocalServer]:
+    with run_local_server() as found:
         settings.CALLER_ALLOW = [found.address]
         yield found
 
 
 # --- The format ---
-def test_the_answer_is_nano_gpts_and_costs_nothing(key: str) -> None:
+def test_response_has_nanogpt_format_and_no_cost(key: str) -> None:
     answer = classify(
         key, {"imageDataUrls": [data_url(CLEAN), data_url(NUDE)], "model": "nsfw-classifier"}
     )
@@ -92,10 +90,10 @@ def test_the_answer_is_nano_gpts_and_costs_nothing(key: str) -> None:
     assert Asset.objects.count() == 0
 
 
-def test_the_example_on_the_page_for_developers_works_as_it_is(
+def test_example_of_developers_page_returns_200(
     key: str, moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The sandbox judges its own pictures alone, and this is none of them.
+    # The sandbox's classifier only judges images of the sandbox. The example has another image.
     monkeypatch.setattr(Sandbox, "assess", lambda *args, **words: Assessment(covers=ALL))
     browser = Client()
     browser.force_login(moderator)
@@ -108,23 +106,23 @@ def test_the_example_on_the_page_for_developers_works_as_it_is(
 
 @pytest.mark.parametrize("field", wire.IMAGE_FIELDS)
 @pytest.mark.parametrize("many", [False, True])
-def test_every_field_takes_a_string_or_a_list(key: str, field: str, many: bool) -> None:
+def test_every_image_field_accepts_string_or_list(key: str, field: str, many: bool) -> None:
     image = data_url(NUDE)
 
     assert classify(key, {field: [image] if many else image}).json()["has_nsfw_concepts"] == [True]
 
 
-def test_fields_are_read_together_and_answered_in_order(key: str, pictures: Shelf) -> None:
+def test_images_of_all_fields_are_classified_in_order(key: str, image_server: LocalServer) -> None:
     body = {
         "imageDataUrls": [data_url(CLEAN), data_url(NUDE)],
-        "image_urls": pictures.put("/a.png", NUDE),
-        "imageUrl": [pictures.put("/b.webp", marked(image_format="WEBP"))],
+        "image_urls": image_server.put("/a.png", NUDE),
+        "imageUrl": [image_server.put("/b.webp", make_marked_image(image_format="WEBP"))],
     }
 
     assert classify(key, body).json()["has_nsfw_concepts"] == [True, False, False, True]
 
 
-def test_more_than_ten_images_are_cut_and_only_ten_are_counted(key: str) -> None:
+def test_images_beyond_ten_are_dropped_and_not_counted(key: str) -> None:
     images = [data_url(NUDE), *[data_url(CLEAN)] * 9, data_url(NUDE), "nonsense"]
 
     body = classify(key, {"imageDataUrls": images}).json()
@@ -134,7 +132,7 @@ def test_more_than_ten_images_are_cut_and_only_ten_are_counted(key: str) -> None
     assert ApiCall.objects.get().images == 10
 
 
-def test_our_own_client_of_nano_gpt_believes_the_answer(live_server: Any) -> None:
+def test_nanogpt_client_parses_response(live_server: Any) -> None:
     key = make_key("classify")
     client = NanoGpt(api_key=key, base_url=live_server.url, label="Loupe")
 
@@ -144,8 +142,8 @@ def test_our_own_client_of_nano_gpt_believes_the_answer(live_server: Any) -> Non
     assert [verdict.cost for verdict in verdicts] == [Decimal(0), Decimal(0)]
 
 
-def test_addresses_are_fetched_in_parallel(
-    key: str, pictures: Shelf, monkeypatch: pytest.MonkeyPatch
+def test_image_urls_are_fetched_in_parallel(
+    key: str, image_server: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = fetching.fetch
 
@@ -156,14 +154,14 @@ def test_addresses_are_fetched_in_parallel(
     monkeypatch.setattr(fetching, "fetch", slow)
     started = time.monotonic()
     body = classify(
-        key, {"imageUrls": [pictures.put(f"/{n}.png", CLEAN) for n in range(10)]}
+        key, {"imageUrls": [image_server.put(f"/{n}.png", CLEAN) for n in range(10)]}
     ).json()
 
     assert body["inputCount"] == 10
     assert time.monotonic() - started < 2.0
 
 
-def test_twelve_mebibytes_are_taken_here_and_nowhere_else(key: str) -> None:
+def test_body_of_twelve_mebibytes_is_accepted_only_here(key: str) -> None:
     noise = np.random.default_rng(1).integers(0, 255, (1800, 1800, 3), dtype=np.uint8)
     large = marked_copy(Image.fromarray(noise))
     body = json.dumps({"imageDataUrl": data_url(large)}).encode()
@@ -196,18 +194,21 @@ def marked_copy(image: Image.Image) -> bytes:
         (2, [("alcohol.use", 99), ("explicit.sex-toys", 99)], True),
     ],
 )
-def test_the_policy_in_force_says_what_counts(
+def test_nsfw_level_of_policy_selects_categories(
     key: str, level: int, labels: list[tuple[str, int]], flagged: bool
 ) -> None:
     Policy.objects.update(nsfw_level=level)
 
-    assert classify(key, {"imageDataUrl": data_url(marked(*labels))}).json()["is_nsfw"] is flagged
+    assert (
+        classify(key, {"imageDataUrl": data_url(make_marked_image(*labels))}).json()["is_nsfw"]
+        is flagged
+    )
 
 
-def test_thresholds_of_the_policy_are_used_and_a_category_without_any_is_not_minded(
+def test_thresholds_of_policy_are_used_and_category_without_rule_is_ignored(
     key: str,
 ) -> None:
-    image = {"imageDataUrl": data_url(marked(("explicit.nudity", 60)))}
+    image = {"imageDataUrl": data_url(make_marked_image(("explicit.nudity", 60)))}
     rules = Policy.objects.active().rules
     rules.filter(category__startswith="explicit").delete()
     assert classify(key, image).json()["is_nsfw"] is False
@@ -242,7 +243,7 @@ def test_thresholds_of_the_policy_are_used_and_a_category_without_any_is_not_min
         (Assessment(), None),
     ],
 )
-def test_true_needs_evidence_false_needs_coverage_and_the_rest_is_refused(
+def test_true_needs_evidence_false_needs_coverage_otherwise_422(
     key: str, monkeypatch: pytest.MonkeyPatch, assessment: Assessment, flagged: bool | None
 ) -> None:
     monkeypatch.setattr(Sandbox, "assess", lambda *args, **words: assessment)
@@ -258,11 +259,11 @@ def test_true_needs_evidence_false_needs_coverage_and_the_rest_is_refused(
 
 
 @pytest.mark.parametrize("change", [{"may_approve": False}, {"trusts_local_silence": False}])
-def test_false_is_never_more_than_the_policy_would_approve(
+def test_clean_image_that_policy_would_not_approve_returns_422(
     key: str, settings: Any, monkeypatch: pytest.MonkeyPatch, change: dict[str, bool]
 ) -> None:
     Policy.objects.update(**{"may_approve": True, "trusts_local_silence": True})
-    monkeypatch.setattr(classifiers, "list_bytes_classifiers", lambda: [Quiet()])
+    monkeypatch.setattr(classifiers, "list_bytes_classifiers", lambda: [SilentClassifier()])
     images = {"imageDataUrls": [data_url(CLEAN), data_url(NUDE)]}
     monkeypatch.setattr(classifiers, "silence_counts", lambda slug: False)
     assert classify(key, images).json()["has_nsfw_concepts"] == [False, False]
@@ -278,8 +279,8 @@ def test_false_is_never_more_than_the_policy_would_approve(
     assert ApiCall.objects.order_by("-pk")[0].images == 0
 
 
-class Quiet:
-    """The local detector, which finds nothing."""
+class SilentClassifier:
+    """A local detector with partial coverage and no findings."""
 
     slug = "local"
 
@@ -287,7 +288,7 @@ class Quiet:
         return Assessment(covers={"explicit": Coverage.PARTIAL})
 
 
-def test_doubt_with_review_is_refused_but_reaches_a_person(
+def test_undecided_image_with_review_returns_422_and_is_stored(
     key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Sandbox, "assess", lambda *args, **words: Assessment())
@@ -301,7 +302,7 @@ def test_doubt_with_review_is_refused_but_reaches_a_person(
     assert call.reason.startswith("Image 1 is neither true nor false")
 
 
-def test_an_image_that_nobody_could_judge_fails_the_call_and_is_never_false(
+def test_image_without_classification_returns_503(
     key: str, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = {"imageDataUrls": [data_url(CLEAN), data_url(picture(3))]}
@@ -319,13 +320,13 @@ def test_an_image_that_nobody_could_judge_fails_the_call_and_is_never_false(
     assert failed.status_code == 503
     assert failed["Retry-After"] == "5"
     assert b"fire" not in failed.content
-    settings.CLASSIFIERS = ["novita"]  # as .env.example has it
+    settings.CLASSIFIERS = ["novita"]  # the value in .env.example
     alone = classify(key, images)
     assert alone.status_code == 503
     assert "can judge an image that is not stored" in alone.json()["error"]
 
 
-def test_the_local_detector_looks_too(key: str, settings: Any) -> None:
+def test_local_detector_takes_part(key: str, settings: Any) -> None:
     pytest.importorskip("onnxruntime", reason="the extra `local` is not installed")
     settings.CLASSIFIERS = ["local", "sandbox"]
 
@@ -340,7 +341,7 @@ def test_the_local_detector_looks_too(key: str, settings: Any) -> None:
 
 
 # --- Into the queue ---
-def test_review_puts_images_into_the_queue_once(django_user_model: Any) -> None:
+def test_review_true_stores_each_image_once(django_user_model: Any) -> None:
     owner = django_user_model.objects.create_user("maker")
     key = make_key("classify", owner=owner)
     body = {"imageDataUrls": [data_url(NUDE), data_url(CLEAN), data_url(NUDE)]}
@@ -356,7 +357,7 @@ def test_review_puts_images_into_the_queue_once(django_user_model: Any) -> None:
     assert Asset.objects.count() == Review.objects.count() == 2
 
 
-def test_nothing_is_stored_when_the_call_fails_and_review_is_true_or_false(key: str) -> None:
+def test_failed_call_or_review_false_stores_nothing(key: str) -> None:
     body = {"imageDataUrls": [data_url(CLEAN), "nonsense"]}
 
     assert classify(key, body, path="/api/nsfw/image?review=true").status_code == 400
@@ -376,7 +377,7 @@ def test_nothing_is_stored_when_the_call_fails_and_review_is_true_or_false(key: 
 
 
 # --- Refusals ---
-def test_keys_scopes_methods_and_limits_are_refused_in_nano_gpts_form(key: str) -> None:
+def test_errors_of_keys_scopes_methods_and_limits_have_nanogpt_format(key: str) -> None:
     image = {"imageDataUrl": data_url(CLEAN)}
     day = make_key("classify", images_per_day=1)
 
@@ -400,7 +401,7 @@ def test_keys_scopes_methods_and_limits_are_refused_in_nano_gpts_form(key: str) 
     assert limited["Retry-After"]
 
 
-def test_bearer_and_raw_keys_work_and_a_session_does_not(key: str, admin: Any) -> None:
+def test_bearer_and_raw_keys_return_200_and_session_returns_401(key: str, admin: Any) -> None:
     image = {"imageDataUrl": data_url(CLEAN)}
     browser = Client()
     browser.force_login(admin)
@@ -412,7 +413,7 @@ def test_bearer_and_raw_keys_work_and_a_session_does_not(key: str, admin: Any) -
     )
 
 
-def test_hostile_bodies_get_the_documented_4xx(key: str) -> None:
+def test_invalid_bodies_return_documented_4xx(key: str) -> None:
     wrong = []
     for name, raw, statuses in CASES:
         answer = classify(key, raw)
@@ -427,17 +428,18 @@ def test_hostile_bodies_get_the_documented_4xx(key: str) -> None:
     assert Asset.objects.count() == 0
 
 
-def test_a_length_that_lies_is_refused(key: str) -> None:
+def test_wrong_content_length_returns_400_or_413(key: str) -> None:
     for length in ("9" * 5000, "-1", "abc", "1e3", str(40 * 1024 * 1024)):
         answer = classify(key, {"imageDataUrl": data_url(CLEAN)}, **{"content-length": length})
         assert answer.status_code in (400, 413), length
 
 
-# --- What it must never reach ---
+# --- Blocked addresses ---
 @pytest.fixture
 def connections(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Every attempt to connect, and every name looked up, outside of the database and the
-    decoders.
+    """Record and refuse every connection attempt and every DNS lookup.
+
+    The database and the image decoders do not use these functions.
     """
     made: list[Any] = []
     monkeypatch.setattr(
@@ -453,7 +455,7 @@ def _refuse() -> None:
     raise OSError("no route")
 
 
-def test_addresses_that_are_not_public_reach_nothing_and_all_read_alike(
+def test_private_urls_return_identical_400_and_are_not_fetched(
     key: str, connections: list[Any]
 ) -> None:
     addresses = [line for line in HOSTILE if line.strip()]
@@ -465,12 +467,12 @@ def test_addresses_that_are_not_public_reach_nothing_and_all_read_alike(
     }
 
     assert [(status, json.loads(body)) for status, body in answers] == [(400, UNREADABLE)]
-    # Names that only a lookup can judge are looked up; nothing is connected to.
+    # Some host names need a DNS lookup to be judged, but none is connected to.
     assert [entry for entry in connections if isinstance(entry, tuple)] == []
 
 
-def test_every_cause_gives_the_same_body(
-    key: str, pictures: Shelf, settings: Any, monkeypatch: pytest.MonkeyPatch
+def test_all_fetch_errors_return_identical_400(
+    key: str, image_server: LocalServer, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(instant_classification, "FETCH_SECONDS", 0.5)
     closed = socket.socket()
@@ -482,15 +484,15 @@ def test_every_cause_gives_the_same_body(
         "blocked": "http://169.254.169.254/latest/meta-data/",
         "refused": f"http://127.0.0.1:{ports[0]}/",
         "timeout": f"http://127.0.0.1:{ports[1]}/",
-        "not found": f"http://{pictures.address}/nothing.png",
-        "server error": pictures.put("/500.png", b"", 500),
-        "not an image": pictures.put("/page.png", b"<html></html>"),
-        "redirect to private": pictures.put("/r1", b"", 302, Location="http://10.0.0.1/a.png"),
-        "redirect to another port": pictures.put(
+        "not found": f"http://{image_server.address}/nothing.png",
+        "server error": image_server.put("/500.png", b"", 500),
+        "not an image": image_server.put("/page.png", b"<html></html>"),
+        "redirect to private": image_server.put("/r1", b"", 302, Location="http://10.0.0.1/a.png"),
+        "redirect to another port": image_server.put(
             "/r2", b"", 302, Location="http://127.0.0.1:1/a.png"
         ),
-        "redirect to a file": pictures.put("/r3", b"", 302, Location="file:///etc/passwd"),
-        "redirect to itself": pictures.put("/r4", b"", 302, Location="/r4"),
+        "redirect to a file": image_server.put("/r3", b"", 302, Location="file:///etc/passwd"),
+        "redirect to itself": image_server.put("/r4", b"", 302, Location="/r4"),
         "data URL": "data:image/png;base64,AAAA",
     }
     try:
@@ -502,4 +504,4 @@ def test_every_cause_gives_the_same_body(
     assert {(answer.status_code, answer.content) for answer in bodies.values()} == {
         (400, json.dumps(UNREADABLE).encode())
     }
-    assert pictures.asked.count("/r4") == 4
+    assert image_server.requested_paths.count("/r4") == 4

@@ -1,4 +1,4 @@
-"""Novita's txt2img as programs call it: submit, poll, and get only what passed."""
+"""Novita's txt2img endpoints: submit, poll, and receive only approved images."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def result(key: str, task: str) -> Any:
     return Client().get(RESULT, {"task_id": task}, headers={"authorization": key})
 
 
-def test_a_program_sees_processing_until_all_is_decided_and_then_only_what_passed(
+def test_task_is_processing_until_all_images_are_decided_then_lists_approved(
     key: str, moderator: User
 ) -> None:
     task = submit(key, body(prompt="a whisky bottle", image_num=2)).json()["task_id"]
@@ -96,9 +96,7 @@ def test_a_program_sees_processing_until_all_is_decided_and_then_only_what_passe
     assert verdicts == [("approved", "person"), ("rejected", "person")]
 
 
-def test_an_image_can_be_had_while_it_is_approved_and_not_a_moment_longer(
-    key: str, senior: User
-) -> None:
+def test_image_url_returns_403_after_reversal(key: str, senior: User) -> None:
     task = submit(key, body()).json()["task_id"]
     run_line()
     url = result(key, task).json()["images"][0]["image_url"]
@@ -119,7 +117,7 @@ def test_an_image_can_be_had_while_it_is_approved_and_not_a_moment_longer(
     assert Client().get(tampered).status_code == 403
 
 
-def test_a_request_of_which_nothing_passed_has_failed_with_a_reason(key: str) -> None:
+def test_request_without_approved_images_is_failed_with_reason(key: str) -> None:
     task = submit(key, body(prompt="sandbox:explicit.nudity@99")).json()["task_id"]
     run_line()
 
@@ -131,7 +129,7 @@ def test_a_request_of_which_nothing_passed_has_failed_with_a_reason(key: str) ->
     assert "seed" in answer["extra"]
 
 
-def test_the_same_idempotency_key_makes_one_request(key: str) -> None:
+def test_repeated_idempotency_key_creates_one_request(key: str) -> None:
     first = submit(key, body(), **{"Idempotency-Key": "order-7"}).json()
     again = submit(key, body(), **{"Idempotency-Key": "order-7"}).json()
     other = submit(key, body(prompt="another"), **{"Idempotency-Key": "order-7"})
@@ -141,7 +139,7 @@ def test_the_same_idempotency_key_makes_one_request(key: str) -> None:
     assert GenerationRequest.objects.count() == 1
 
 
-def test_nobody_reads_anybody_elses_task(key: str) -> None:
+def test_task_of_another_key_returns_404(key: str) -> None:
     task = submit(key, body()).json()["task_id"]
     _, stranger = ApiKey.make(name="other", scopes=["generate"])
 
@@ -154,7 +152,7 @@ def test_nobody_reads_anybody_elses_task(key: str) -> None:
 @pytest.mark.parametrize(
     ("sent", "status", "reason"), [("", 400, "MISSING_API_KEY"), ("x", 403, "INVALID_API_KEY")]
 )
-def test_a_bad_key_is_refused_as_novita_refuses_it(sent: str, status: int, reason: str) -> None:
+def test_missing_and_invalid_keys_return_novita_errors(sent: str, status: int, reason: str) -> None:
     answer = Client().get(RESULT, headers={"authorization": sent} if sent else {})
 
     assert answer.status_code == status
@@ -194,9 +192,7 @@ def test_a_bad_key_is_refused_as_novita_refuses_it(sent: str, status: int, reaso
         {**body(), "extra": {"webhook": {"url": "http://169.254.169.254/latest"}}},
     ],
 )
-def test_a_bad_body_gets_a_4xx_in_novitas_form_and_nothing_is_stored(
-    key: str, content: Any
-) -> None:
+def test_invalid_body_returns_4xx_and_stores_nothing(key: str, content: Any) -> None:
     answer = submit(key, content)
 
     assert 400 <= answer.status_code < 500
@@ -204,7 +200,7 @@ def test_a_bad_body_gets_a_4xx_in_novitas_form_and_nothing_is_stored(
     assert not GenerationRequest.objects.exists()
 
 
-def test_nulls_and_empty_objects_count_as_absent_and_a_double_slash_is_tolerated(key: str) -> None:
+def test_nulls_and_empty_objects_and_double_slash_are_accepted(key: str) -> None:
     content = {
         **body(sd_vae=None, loras=None, refiner=None),
         "extra": {"custom_storage": {}, "enterprise_plan": {}},
@@ -221,7 +217,7 @@ def test_nulls_and_empty_objects_count_as_absent_and_a_double_slash_is_tolerated
     assert GenerationRequest.objects.get().api_key is not None
 
 
-def test_models_are_listed_page_by_page(key: str) -> None:
+def test_model_pages_do_not_overlap(key: str) -> None:
     first = Client().get(
         "/v3/model",
         {"filter.types": "checkpoint", "pagination.limit": 10},
@@ -241,13 +237,13 @@ def test_models_are_listed_page_by_page(key: str) -> None:
     )
 
 
-def test_unknown_addresses_answer_in_the_format(key: str) -> None:
+def test_unknown_url_returns_404_in_format(key: str) -> None:
     answer = Client().get("/v3/async/nothing", headers={"authorization": key})
 
     assert (answer.status_code, answer.json()["reason"]) == (404, "API_NOT_FOUND")
 
 
-def test_the_developers_page_shows_ones_own_keys(
+def test_developers_page_shows_only_own_keys(
     moderator: User, client_of: Callable[[User], Client]
 ) -> None:
     ApiKey.make(name="mine", scopes=["generate"], owner=moderator)

@@ -1,6 +1,4 @@
-"""The OpenAPI document: valid, complete, true of what the server answers, and readable as a
-page.
-"""
+"""The OpenAPI document: valid, complete, readable as a page, and true of the server."""
 
 from __future__ import annotations
 
@@ -37,54 +35,58 @@ schemathesis = pytest.importorskip("schemathesis")
 hypothesis = pytest.importorskip("hypothesis")
 
 pytestmark = pytest.mark.django_db
-GATE = ("/v1/", "/v3/", "/api/")
-# The document itself, its page, and what answers 404 to every address that is not the gate's.
-OTHER = {"/api/openapi.json", "/api/docs"}
+API_PREFIXES = ("/v1/", "/v3/", "/api/")
+# The document and its page are not part of the API.
+OTHER_PATHS = {"/api/openapi.json", "/api/docs"}
 
 
-def document() -> dict[str, Any]:
+def fetch_document() -> dict[str, Any]:
     answer = Client().get("/api/openapi.json")
     assert answer.status_code == 200
     return dict(answer.json())
 
 
-def routes(resolver: URLResolver | None = None, prefix: str = "/") -> list[str]:
+def list_routes(resolver: URLResolver | None = None, prefix: str = "/") -> list[str]:
     found: list[str] = []
     for entry in (resolver or get_resolver()).url_patterns:
         path = prefix + str(entry.pattern)
         if isinstance(entry, URLPattern):
             found.append(re.sub(r"<\w+:(\w+)>", r"{\1}", path))
         elif entry.app_name != "admin":
-            found += routes(entry, path)
+            found += list_routes(entry, path)
     return found
 
 
-def test_the_document_is_valid_and_needs_no_key() -> None:
-    openapi_spec_validator.validate(document())
+def test_document_is_valid_and_needs_no_key() -> None:
+    openapi_spec_validator.validate(fetch_document())
 
 
-def test_every_address_of_the_gate_is_in_it_and_no_other() -> None:
-    gate = {path for path in routes() if path.startswith(GATE) and "[" not in path} - OTHER
+def test_document_lists_exactly_the_urls_of_the_api() -> None:
+    api_paths = {
+        path for path in list_routes() if path.startswith(API_PREFIXES) and "[" not in path
+    } - OTHER_PATHS
 
-    assert {re.sub(r"asset_id", "assetId", path) for path in gate} == set(document()["paths"])
+    assert {re.sub(r"asset_id", "assetId", path) for path in api_paths} == set(
+        fetch_document()["paths"]
+    )
 
 
-def test_it_tells_the_ranges_that_the_code_checks() -> None:
-    request = document()["components"]["schemas"]["NovitaRequest"]["properties"]
+def test_document_has_the_ranges_that_the_code_checks() -> None:
+    request = fetch_document()["components"]["schemas"]["NovitaRequest"]["properties"]
 
     assert (request["width"]["minimum"], request["width"]["maximum"]) == RANGES["width"]
     assert (request["prompt"]["minLength"], request["prompt"]["maxLength"]) == RANGES["prompt"]
     assert len(request["sampler_name"]["enum"]) == 20
 
 
-def test_it_holds_nothing_of_our_own_notes() -> None:
-    text = str(document())
+def test_document_has_no_internal_notes() -> None:
+    text = str(fetch_document())
 
     for word in ("Inferred", "our client", "The page is stricter", "sandbox", "$defs"):
         assert word not in text
 
 
-def test_every_operation_has_all_it_needs() -> None:
+def test_every_operation_is_complete() -> None:
     assert len({operation.id for operation in OPERATIONS}) == len(OPERATIONS)
     for operation in OPERATIONS:
         assert operation.about.endswith(".")
@@ -92,7 +94,7 @@ def test_every_operation_has_all_it_needs() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_every_example_runs_as_it_is_pasted(
+def test_every_example_runs_unchanged(
     live_server: Any,
     settings: Any,
     tmp_path: Path,
@@ -130,7 +132,7 @@ def test_every_example_runs_as_it_is_pasted(
 
 
 # --- The page ---
-def test_the_page_shows_every_operation_to_anybody() -> None:
+def test_page_shows_every_operation_without_login() -> None:
     page = Client().get("/api/docs")
 
     text = page.content.decode()
@@ -148,13 +150,13 @@ def test_the_page_shows_every_operation_to_anybody() -> None:
     )
 
 
-def test_the_page_is_there_for_people_who_are_logged_in_too(
+def test_page_is_shown_to_logged_in_people(
     admin: User, client_of: Callable[[User], Client]
 ) -> None:
     assert b"Base URL" in client_of(admin).get("/api/docs").content
 
 
-def test_lists_are_named_as_people_say_them() -> None:
+def test_schema_types_and_limits_are_described_in_words() -> None:
     kind = openapi._kind
     assert kind(
         {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
@@ -166,11 +168,12 @@ def test_lists_are_named_as_people_say_them() -> None:
     assert openapi._demand({"type": "boolean", "default": False}) == "default false"
 
 
-# --- The server keeps to it ---
+# --- Conformance of the server ---
 @pytest.fixture
 def api(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The server inside this thread and its transaction, so it must not close the connection after
-    an answer.
+    """Run the server in this thread and in the transaction of the test.
+
+    The server must therefore not close the database connection after a response.
     """
     settings.CLASSIFIERS = ["sandbox"]
     model = Model(name="alder_v4.safetensors", title="Alder", base_model="SD 1.5", is_sdxl=False)
@@ -198,9 +201,7 @@ CHECKS = [
 
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode), ids=lambda mode: mode.value)
 @pytest.mark.parametrize("name", [operation.id for operation in OPERATIONS])
-def test_what_fits_the_schema_and_what_breaks_it_is_answered_as_documented(
-    api: Any, name: str, mode: Any
-) -> None:
+def test_responses_to_generated_requests_match_document(api: Any, name: str, mode: Any) -> None:
     key = make_key(*Scope.values, calls_per_minute=1_000_000)
 
     @hypothesis.given(api.find_operation_by_id(name).as_strategy(generation_mode=mode))

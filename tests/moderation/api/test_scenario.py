@@ -1,4 +1,4 @@
-"""Scenario's listing of assets, by hand, by our own client, and by Scenario's published one."""
+"""Scenario's asset endpoints: plain requests, this project's client and Scenario's client."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def get(key: str, path: str = "/v1/assets", secret: str = "anything", **query: A
 
 
 @transaction.atomic
-def settle(review: Review, verdict: Verdict, *categories: str) -> Asset:
-    """As the policy would."""
+def decide_by_policy(review: Review, verdict: Verdict, *categories: str) -> Asset:
+    """Record a decision of the policy."""
     decision = record_decision(
         review=review,
         verdict=verdict,
@@ -54,43 +54,43 @@ def settle(review: Review, verdict: Verdict, *categories: str) -> Asset:
 
 
 @pytest.fixture
-def three(make_review: Callable[..., Review]) -> tuple[Asset, Asset, Asset]:
-    """One approved, one rejected, one undecided; oldest first."""
+def three_assets(make_review: Callable[..., Review]) -> tuple[Asset, Asset, Asset]:
+    """Return an approved, a rejected and an undecided asset, oldest first."""
     return (
-        settle(make_review(), Verdict.APPROVE),
-        settle(make_review(), Verdict.REJECT, "violence.weapons", "explicit.nudity"),
+        decide_by_policy(make_review(), Verdict.APPROVE),
+        decide_by_policy(make_review(), Verdict.REJECT, "violence.weapons", "explicit.nudity"),
         make_review().asset,
     )
 
 
 # --- The format ---
-def test_nsfw_is_absent_until_judged_empty_when_approved_and_labels_when_rejected(
-    key: str, three: Any
+def test_nsfw_is_absent_if_undecided_empty_if_approved_labels_if_rejected(
+    key: str, three_assets: Any
 ) -> None:
     page = get(key).json()
 
     undecided, rejected, approved = page["assets"]
-    assert [row["id"] for row in page["assets"]] == [str(asset.uuid) for asset in reversed(three)]
+    assert [row["id"] for row in page["assets"]] == [
+        str(asset.uuid) for asset in reversed(three_assets)
+    ]
     assert "nsfw" not in undecided
     assert (rejected["nsfw"], approved["nsfw"]) == (["violence", "explicit"], [])
     assert [row["status"] for row in page["assets"]] == ["pending", "success", "success"]
     assert "nextPaginationToken" not in page
 
 
-def test_only_approved_assets_have_an_address_and_it_needs_no_key(key: str, three: Any) -> None:
+def test_only_approved_assets_have_a_url_and_it_needs_no_key(key: str, three_assets: Any) -> None:
     undecided, rejected, approved = get(key).json()["assets"]
 
     assert undecided["url"] == rejected["url"] == ""
     answer = Client().get(approved["url"].removeprefix("http://127.0.0.1:8000"))
     assert answer.status_code == 200
-    with three[0].rendition.open("rb") as file:
+    with three_assets[0].rendition.open("rb") as file:
         assert b"".join(answer.streaming_content) == file.read()  # type: ignore[attr-defined]
     answer.close()
 
 
-def test_a_reversed_decision_takes_labels_and_address_back(
-    key: str, make_review: Any, senior: User
-) -> None:
+def test_reversal_removes_labels_and_url(key: str, make_review: Any, senior: User) -> None:
     review = make_review()
     decisions.claim(review=review, user=senior)
     decision = decisions.decide(review=review, user=senior, verdict=Verdict.APPROVE)
@@ -113,15 +113,15 @@ def test_a_reversed_decision_takes_labels_and_address_back(
         (["a category of the past"], ["rejected"]),
     ],
 )
-def test_a_rejection_is_never_an_empty_list(
+def test_rejected_asset_always_has_labels(
     key: str, make_review: Any, categories: Any, labels: Any
 ) -> None:
-    settle(make_review(), Verdict.REJECT, *categories)
+    decide_by_policy(make_review(), Verdict.REJECT, *categories)
 
     assert get(key).json()["assets"][0]["nsfw"] == labels
 
 
-def test_every_category_has_labels_that_mean_it_again() -> None:
+def test_labels_of_every_category_resolve_to_that_category() -> None:
     assert set(scenario.LABELS) == {category.slug for category in taxonomy.L1}
     assert {label for labels in scenario.LABELS.values() for label in labels} == set(SCENARIO_API)
     for slug, labels in scenario.LABELS.items():
@@ -130,7 +130,7 @@ def test_every_category_has_labels_that_mean_it_again() -> None:
     assert resolve(scenario.UNNAMED) is None
 
 
-def test_an_asset_tells_how_it_was_made(
+def test_asset_has_metadata_of_its_request(
     key: str, make_asset: Any, make_request: Callable[..., GenerationRequest]
 ) -> None:
     request = make_request(image_num=2, seed=41, negative_prompt="fog")
@@ -166,7 +166,7 @@ def test_an_asset_tells_how_it_was_made(
 
 
 # --- Pages ---
-def walk(key: str, **query: Any) -> list[str]:
+def list_all_ids(key: str, **query: Any) -> list[str]:
     found, token = [], ""
     while True:
         page = get(key, **query, **({"paginationToken": token} if token else {})).json()
@@ -176,19 +176,19 @@ def walk(key: str, **query: Any) -> list[str]:
             return found
 
 
-def test_pages_neither_lose_nor_repeat_an_asset(key: str, make_review: Any) -> None:
+def test_pages_list_every_asset_once(key: str, make_review: Any) -> None:
     assets = [make_review().asset for _ in range(7)]
-    # Several of one moment: only the second key of the order tells them apart.
+    # Three assets with the same timestamp: only the second sort key distinguishes them.
     Asset.objects.filter(pk__in=[asset.pk for asset in assets[2:5]]).update(
         created_at=assets[2].created_at
     )
     ids = [str(asset.uuid) for asset in assets]
 
-    assert walk(key, pageSize=2, sortDirection="asc") == ids
-    assert walk(key, pageSize=3) == walk(key, pageSize=7) == ids[::-1]
+    assert list_all_ids(key, pageSize=2, sortDirection="asc") == ids
+    assert list_all_ids(key, pageSize=3) == list_all_ids(key, pageSize=7) == ids[::-1]
 
 
-def test_what_is_added_meanwhile_moves_no_page(key: str, make_review: Any) -> None:
+def test_new_asset_does_not_shift_pages(key: str, make_review: Any) -> None:
     ids = [str(make_review().asset.uuid) for _ in range(4)]
     first = get(key, pageSize=2).json()
     make_review()
@@ -198,7 +198,7 @@ def test_what_is_added_meanwhile_moves_no_page(key: str, make_review: Any) -> No
     assert [row["id"] for page in (first, second) for row in page["assets"]] == ids[::-1]
 
 
-def test_filters_that_are_served_filter(
+def test_supported_filters_narrow_the_list(
     key: str, make_review: Any, make_asset: Any, make_request: Any
 ) -> None:
     old = make_review().asset
@@ -208,7 +208,7 @@ def test_filters_that_are_served_filter(
     both = [str(new.uuid), str(old.uuid)]
 
     def ids(**query: Any) -> list[str]:
-        return walk(key, **query)
+        return list_all_ids(key, **query)
 
     assert ids(createdBefore="2026-01-06") == ids(createdBefore="2026-01-05T00:00:01Z") == both[1:]
     assert ids(createdAfter="2026-01-05T00:00:00.000Z") == both[:1]
@@ -223,7 +223,7 @@ def _token(key: str) -> str:
     return str(get(key, pageSize=1).json()["nextPaginationToken"])
 
 
-def test_what_cannot_be_honoured_is_refused(key: str, three: Any) -> None:
+def test_unsupported_queries_return_400(key: str, three_assets: Any) -> None:
     token = _token(key)
     queries: list[dict[str, str]] = [
         *(
@@ -263,9 +263,9 @@ def test_what_cannot_be_honoured_is_refused(key: str, three: Any) -> None:
     assert get(key, modelId="\0", type="\0").status_code == 200
 
 
-# --- Who may ---
-def test_a_key_for_reading_sees_every_asset_of_the_installation(
-    three: Any, make_asset: Any, make_request: Any, moderator: User
+# --- Permissions ---
+def test_key_with_scope_read_all_lists_every_asset(
+    three_assets: Any, make_asset: Any, make_request: Any, moderator: User
 ) -> None:
     make_asset(source=Source.TXT2IMG, request=make_request(requested_by=moderator), position=0)
     make_asset(source=Source.API, stored_by_id=moderator.pk)
@@ -273,15 +273,21 @@ def test_a_key_for_reading_sees_every_asset_of_the_installation(
     assert [len(get(make_key("read:all")).json()["assets"]) for _ in range(2)] == [5, 5]
 
 
-def test_refusals_have_a_body_that_clients_read(key: str, three: Any, admin: User) -> None:
+def test_errors_have_a_body_with_error_and_message(
+    key: str, three_assets: Any, admin: User
+) -> None:
     browser = Client()
     browser.force_login(admin)
     refusals = {
-        401: [get("wrong"), browser.get("/v1/assets"), get("", f"/v1/assets/{three[0].uuid}")],
+        401: [
+            get("wrong"),
+            browser.get("/v1/assets"),
+            get("", f"/v1/assets/{three_assets[0].uuid}"),
+        ],
         403: [get(make_key("generate", "classify"))],
         404: [
             get(key, f"/v1/assets/{name}")
-            for name in ("x", "\0", "asset_1", "0" * 32, f"{three[0].uuid}x")
+            for name in ("x", "\0", "asset_1", "0" * 32, f"{three_assets[0].uuid}x")
         ],
         405: [Client().post("/v1/assets", {}, headers={"x-api-key": key})],
         429: [get(make_key("read:all", calls_per_minute=0))],
@@ -292,26 +298,26 @@ def test_refusals_have_a_body_that_clients_read(key: str, three: Any, admin: Use
             assert set(answer.json()) == {"error", "message"}
     for path in ("/v1/models", "/v1/", "/v1/assets/x/y", "/v1/a\nb", "/v1/assets/"):
         assert get(key, path).json()["message"] == "Loupe has no such endpoint."
-    assert get(key, f"/v1/assets/{three[0].uuid}", secret="").status_code == 200
+    assert get(key, f"/v1/assets/{three_assets[0].uuid}", secret="").status_code == 200
 
 
-# --- Several at once ---
-def bulk(key: str, body: Any) -> Any:
+# --- Several assets in one call ---
+def get_bulk(key: str, body: Any) -> Any:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return Client(enforce_csrf_checks=True).post(
         "/v1/assets/get-bulk", raw, content_type="application/json", headers={"x-api-key": key}
     )
 
 
-def test_several_assets_come_in_the_order_asked_for(key: str, three: Any) -> None:
-    ids = [str(asset.uuid) for asset in three]
+def test_get_bulk_returns_assets_in_requested_order(key: str, three_assets: Any) -> None:
+    ids = [str(asset.uuid) for asset in three_assets]
     asked = [ids[2], "asset_nobody", ids[0], str(uuid.uuid4()), ids[2]]
 
-    found = bulk(key, {"assetIds": asked}).json()
+    found = get_bulk(key, {"assetIds": asked}).json()
 
     assert list(found) == ["assets"]
     assert [asset["id"] for asset in found["assets"]] == [ids[2], ids[0]]
-    assert bulk(key, {"assetIds": []}).json() == {"assets": []}
+    assert get_bulk(key, {"assetIds": []}).json() == {"assets": []}
     assert [asset.get("nsfw") for asset in found["assets"]] == [None, []]
 
 
@@ -333,20 +339,22 @@ def test_several_assets_come_in_the_order_asked_for(key: str, three: Any) -> Non
         {"asset_ids": ["x"]},
     ],
 )
-def test_a_wrong_list_of_assets_is_refused(key: str, body: Any) -> None:
-    answer = bulk(key, body)
+def test_get_bulk_with_invalid_body_returns_400(key: str, body: Any) -> None:
+    answer = get_bulk(key, body)
 
     assert (answer.status_code, set(answer.json())) == (400, {"error", "message"})
 
 
-def test_several_assets_need_a_key_for_reading(three: Any) -> None:
-    assert bulk("wrong", {"assetIds": []}).status_code == 401
-    assert bulk(make_key("generate"), {"assetIds": []}).status_code == 403
+def test_get_bulk_needs_a_key_with_read_scope(three_assets: Any) -> None:
+    assert get_bulk("wrong", {"assetIds": []}).status_code == 401
+    assert get_bulk(make_key("generate"), {"assetIds": []}).status_code == 403
     assert get(make_key("read:all"), "/v1/assets/get-bulk").status_code == 405
 
 
 # --- Clients ---
-def test_our_own_client_reads_it(live_server: Any, key: str, three: Any, settings: Any) -> None:
+def test_scenario_client_parses_responses(
+    live_server: Any, key: str, three_assets: Any, settings: Any
+) -> None:
     client = Scenario(
         api_key=key, api_secret="any", base_url=f"{live_server.url}/v1", label="Loupe"
     )
@@ -364,13 +372,11 @@ def test_our_own_client_reads_it(live_server: Any, key: str, three: Any, setting
         client.asset("asset_nobody")
 
 
-def test_the_published_client_lists_pages_and_reads_unmodified(
-    live_server: Any, key: str, three: Any
-) -> None:
+def test_published_client_works_unmodified(live_server: Any, key: str, three_assets: Any) -> None:
     sdk = pytest.importorskip(
         "scenario_sdk", reason="scenario-sdk, the published client, is not installed"
     )
-    ids = [str(asset.uuid) for asset in three]
+    ids = [str(asset.uuid) for asset in three_assets]
     with sdk.Scenario(
         api_key=key, api_secret="any", base_url=f"{live_server.url}/v1", max_retries=0
     ) as client:

@@ -1,6 +1,4 @@
-"""An image that is not approved cannot be had: by no address, with no key, by no trick with the
-right address.
-"""
+"""Secrecy of images that are not approved: no URL, key or request header returns them."""
 
 from __future__ import annotations
 
@@ -22,27 +20,27 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from generation.models import ApiKey, Asset, GenerationRequest, Scope, Source
 from moderation.api import signed_urls
 from moderation.models import Decision, Review, Verdict
-from moderation.services import decisions as desk
+from moderation.services import decisions as decision_service
 from tests.conftest import picture
 from tests.moderation.api.calls import make_key
 
-pytestmark = pytest.mark.django_db(
-    transaction=True
-)  # closing a file's answer closes the connection
+# Closing a file response closes the database connection.
+pytestmark = pytest.mark.django_db(transaction=True)
 PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 
 
 @dataclass
-class Hidden:
-    """Assets that nobody may have, and the key of the program that ordered them."""
+class HiddenAssets:
+    """Assets that must stay hidden, and the API key that requested them."""
 
     key: str
     assets: dict[str, Asset] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
 
-    def pieces(self) -> list[bytes]:
-        """What would give one of them away: pieces of its files, as they are and as text, and its
-        smallest preview.
+    def list_fragments(self) -> list[bytes]:
+        """Return byte sequences that would reveal an asset.
+
+        These are fragments of its files, raw and in base64, and its preview.
         """
         found = []
         for asset in self.assets.values():
@@ -55,18 +53,18 @@ class Hidden:
 
 
 def approve(review: Review, user: User) -> Decision:
-    desk.claim(review=review, user=user)
-    return desk.decide(review=review, user=user, verdict=Verdict.APPROVE)
+    decision_service.claim(review=review, user=user)
+    return decision_service.decide(review=review, user=user, verdict=Verdict.APPROVE)
 
 
 @pytest.fixture
-def hidden(
+def hidden_assets(
     make_review: Callable[..., Review], make_request: Callable[..., Any], senior: User
-) -> Hidden:
+) -> HiddenAssets:
     row, key = ApiKey.make(
         name="shop", scopes=["generate", "classify", "read"], calls_per_minute=1_000_000
     )
-    found = Hidden(key)
+    found = HiddenAssets(key)
     request = make_request(
         api_key=row, image_num=4, status="succeeded", finished_at="2026-01-01T00:00Z"
     )
@@ -75,24 +73,26 @@ def hidden(
         found.assets[name] = review.asset
         if name == "undecided":
             continue
-        desk.claim(review=review, user=senior)
+        decision_service.claim(review=review, user=senior)
         verdict = {"rejected": Verdict.REJECT, "escalated": Verdict.ESCALATE}.get(
             name, Verdict.APPROVE
         )
         categories = ["explicit.nudity"] if verdict == Verdict.REJECT else []
-        decision = desk.decide(review=review, user=senior, verdict=verdict, categories=categories)
+        decision = decision_service.decide(
+            review=review, user=senior, verdict=verdict, categories=categories
+        )
         found.decisions.append(decision)
         if name == "reversed":
-            desk.reverse(decision=decision, user=senior)
+            decision_service.reverse(decision=decision, user=senior)
     return found
 
 
-def token(asset: Asset) -> str:
+def sign(asset: Asset) -> str:
     return signed_urls._signer.sign(asset.uuid.hex)
 
 
-def path_of(asset: Asset) -> str:
-    return f"/v3/images/{token(asset)}.{asset.image_type}"
+def get_image_path(asset: Asset) -> str:
+    return f"/v3/images/{sign(asset)}.{asset.image_type}"
 
 
 def read(answer: Any) -> bytes:
@@ -101,35 +101,33 @@ def read(answer: Any) -> bytes:
     return bytes(content)
 
 
-# --- Every address of the project ---
-def routes(resolver: URLResolver | None = None, prefix: str = "/") -> Iterator[str]:
+# --- Every URL of the project ---
+def list_routes(resolver: URLResolver | None = None, prefix: str = "/") -> Iterator[str]:
     for entry in (resolver or get_resolver()).url_patterns:
         path = prefix + str(entry.pattern)
         if isinstance(entry, URLPattern):
             yield path
         else:
-            yield from routes(entry, path)
+            yield from list_routes(entry, path)
 
 
-def addresses(route: str, hidden: Hidden) -> Iterator[str]:
-    """The route with everything in its places that names one of the images, in every combination
-    that fits.
-    """
+def expand_route(route: str, hidden_assets: HiddenAssets) -> Iterator[str]:
+    """Yield the route with all combinations of identifiers of the hidden images."""
     path = re.sub(r"\[.*$|\^|\\Z|\$|\(\?P<url>.*$", "", route)
     names = PARAMETER.findall(path)
-    every = list(hidden.assets.values())
+    every = list(hidden_assets.assets.values())
     uuids = [
         *(asset.uuid for asset in every),
         *(asset.review.uuid for asset in every),
         every[0].request.uuid,
     ]  # type: ignore[union-attr]
-    uuids += [decision.uuid for decision in hidden.decisions]
+    uuids += [decision.uuid for decision in hidden_assets.decisions]
     short = [asset.pk for asset in every]
     texts = [*(asset.uuid for asset in every), *(asset.uuid.hex for asset in every)]
     candidates: dict[str, list[Any]] = {
         "uuid": uuids,
         "task_id": uuids,
-        "token": [token(asset) for asset in every],
+        "token": [sign(asset) for asset in every],
         "extension": ["png", "webp"],
         "position": [0, 1],
         "asset_id": [*texts, *(asset.sha256 for asset in every)],
@@ -145,29 +143,34 @@ def addresses(route: str, hidden: Hidden) -> Iterator[str]:
         yield PARAMETER.sub(lambda match: str(next(text)), path)  # noqa: B023
 
 
-def test_no_address_gives_an_image_to_who_holds_a_key_or_nothing(
-    hidden: Hidden, settings: Any
+def test_no_url_returns_a_hidden_image_with_or_without_a_key(
+    hidden_assets: HiddenAssets, settings: Any
 ) -> None:
     settings.CLASSIFIERS = []
     stranger = User.objects.create_user("stranger")
     keys = {
         "nobody": "",
-        "its own": hidden.key,
+        "its own": hidden_assets.key,
         "a stranger's": make_key(*Scope.values, owner=stranger, calls_per_minute=1_000_000),
         **{scope: make_key(scope, calls_per_minute=1_000_000) for scope in Scope.values},
     }
-    pieces, client, tried, wrong = hidden.pieces(), Client(raise_request_exception=False), 0, []
-    for route in dict.fromkeys(routes()):
+    fragments, client, tried, wrong = (
+        hidden_assets.list_fragments(),
+        Client(raise_request_exception=False),
+        0,
+        [],
+    )
+    for route in dict.fromkeys(list_routes()):
         is_admin = route.startswith("/admin/")
-        for path in addresses(route, hidden):
+        for path in expand_route(route, hidden_assets):
             for name, key in list(keys.items())[: 2 if is_admin else None]:
                 answer = client.get(
                     path,
-                    {"task_id": str(hidden.assets["undecided"].request.uuid)},
+                    {"task_id": str(hidden_assets.assets["undecided"].request.uuid)},
                     headers=_header(key),
                 )  # type: ignore[union-attr]
                 tried += 1
-                if problem := _problem(answer, pieces):
+                if problem := _find_leak(answer, fragments):
                     wrong.append((name, path, answer.status_code, problem))
 
     assert wrong == []
@@ -178,42 +181,44 @@ def _header(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}", "x-api-key": key} if key else {}
 
 
-def _problem(answer: Any, pieces: list[bytes]) -> str:
+def _find_leak(answer: Any, fragments: list[bytes]) -> str:
     content = read(answer)
     if answer.status_code == 500:
         return "it fails"
     if answer.get("Content-Type", "").startswith("image/"):
         return "an image"
-    if any(piece in content for piece in pieces):
+    if any(piece in content for piece in fragments):
         return "a piece of an image"
     return "a signed address" if re.search(rb"/v3/images/\w{32}:", content) else ""
 
 
-def test_the_walk_would_notice(
-    hidden: Hidden, make_review: Any, senior: User, client_of: Any
+def test_leak_check_finds_approved_images(
+    hidden_assets: HiddenAssets, make_review: Any, senior: User, client_of: Any
 ) -> None:
     review = make_review(
-        source=Source.TXT2IMG, request=hidden.assets["undecided"].request, position=4
+        source=Source.TXT2IMG, request=hidden_assets.assets["undecided"].request, position=4
     )
     approve(review, senior)
-    found = Hidden(hidden.key, {"approved": review.asset})
+    found = HiddenAssets(hidden_assets.key, {"approved": review.asset})
 
-    assert _problem(Client().get(path_of(review.asset)), []) == "an image"
-    listed = Client().get("/v1/assets", headers=_header(hidden.key))
-    assert _problem(listed, []) == "a signed address"
+    assert _find_leak(Client().get(get_image_path(review.asset)), []) == "an image"
+    listed = Client().get("/v1/assets", headers=_header(hidden_assets.key))
+    assert _find_leak(listed, []) == "a signed address"
     person = client_of(senior)
     for name in ("file", "thumbnail"):
         path = f"/assets/{review.asset.uuid}/{name}"
-        assert _problem(person.get(path), []) == "an image"
+        assert _find_leak(person.get(path), []) == "an image"
         content = read(person.get(path))
-        assert sum(piece in content for piece in found.pieces()) >= 2
+        assert sum(piece in content for piece in found.list_fragments()) >= 2
 
 
-def test_lists_and_results_hold_no_address_of_them(hidden: Hidden) -> None:
-    rows = Client().get("/v1/assets", headers=_header(hidden.key)).json()["assets"]
-    task = hidden.assets["undecided"].request.uuid  # type: ignore[union-attr]
+def test_lists_and_results_have_no_urls_of_hidden_images(hidden_assets: HiddenAssets) -> None:
+    rows = Client().get("/v1/assets", headers=_header(hidden_assets.key)).json()["assets"]
+    task = hidden_assets.assets["undecided"].request.uuid  # type: ignore[union-attr]
     result = (
-        Client().get("/v3/async/task-result", {"task_id": task}, headers=_header(hidden.key)).json()
+        Client()
+        .get("/v3/async/task-result", {"task_id": task}, headers=_header(hidden_assets.key))
+        .json()
     )
 
     assert len(rows) == 4
@@ -222,7 +227,7 @@ def test_lists_and_results_hold_no_address_of_them(hidden: Hidden) -> None:
     assert result["images"] == []
 
 
-# --- The right address, and tricks with it ---
+# --- The image URL with manipulated requests ---
 TRICKS: list[dict[str, str]] = [
     {},
     {"Range": "bytes=0-10"},
@@ -240,27 +245,29 @@ TRICKS: list[dict[str, str]] = [
 ]
 
 
-def test_no_header_and_no_method_gets_it_over_a_socket(live_server: Any, hidden: Hidden) -> None:
-    pieces = hidden.pieces()
+def test_no_header_or_method_returns_a_hidden_image_over_a_socket(
+    live_server: Any, hidden_assets: HiddenAssets
+) -> None:
+    fragments = hidden_assets.list_fragments()
     connection = http.client.HTTPConnection(live_server.url.removeprefix("http://"), timeout=10)
-    for asset in (hidden.assets["undecided"], hidden.assets["reversed"]):
+    for asset in (hidden_assets.assets["undecided"], hidden_assets.assets["reversed"]):
         refused = set()
         for method in ("GET", "HEAD"):
             for headers in TRICKS:
-                connection.request(method, path_of(asset), headers=headers)
+                connection.request(method, get_image_path(asset), headers=headers)
                 answer = connection.getresponse()
                 content = answer.read()
                 assert answer.status == 403, (method, headers)
-                assert not any(piece in content for piece in pieces)
+                assert not any(piece in content for piece in fragments)
                 assert answer.headers["Content-Type"] == "application/xml"
                 assert {"ETag", "Last-Modified", "Accept-Ranges", "Content-Range"}.isdisjoint(
                     answer.headers
                 )
                 assert "no-store" in answer.headers["Cache-Control"]
                 refused.add(answer.headers["Content-Length"])
-        assert len(refused) == 1, "its length tells nothing of the image"
+        assert len(refused) == 1, "the length must not depend on the image"
         for method in ("POST", "PUT", "DELETE", "OPTIONS", "PATCH"):
-            connection.request(method, path_of(asset), headers={"Content-Length": "0"})
+            connection.request(method, get_image_path(asset), headers={"Content-Length": "0"})
             answer = connection.getresponse()
             assert (
                 answer.status,
@@ -274,11 +281,11 @@ def test_no_header_and_no_method_gets_it_over_a_socket(live_server: Any, hidden:
     connection.close()
 
 
-def test_what_was_approved_is_served_whole_until_it_is_withdrawn(
+def test_approved_image_is_served_until_its_reversal(
     live_server: Any, make_review: Any, senior: User
 ) -> None:
     review = make_review()
-    path = path_of(review.asset)
+    path = get_image_path(review.asset)
     connection = http.client.HTTPConnection(live_server.url.removeprefix("http://"), timeout=10)
 
     def status(method: str = "GET") -> tuple[int, str]:
@@ -292,10 +299,10 @@ def test_what_was_approved_is_served_whole_until_it_is_withdrawn(
     decision = approve(review, senior)
     assert status() == (200, review.asset.sha256)
     assert status("HEAD")[0] == 200
-    desk.reverse(decision=decision, user=senior)
+    decision_service.reverse(decision=decision, user=senior)
     assert status()[0] == status("HEAD")[0] == 403
     approve(review, senior)
-    assert status()[0] == 200, "the same address again, while its hour lasts"
+    assert status()[0] == 200, "the URL is valid for an hour and works again"
     connection.close()
 
 
@@ -306,8 +313,8 @@ def approved(make_review: Callable[..., Review], senior: User) -> Asset:
     return review.asset
 
 
-def test_an_address_that_was_tampered_with_gets_nothing(approved: Asset, hidden: Hidden) -> None:
-    good, other = token(approved), hidden.assets["undecided"]
+def test_tampered_image_url_returns_403(approved: Asset, hidden_assets: HiddenAssets) -> None:
+    good, other = sign(approved), hidden_assets.assets["undecided"]
     name, moment, signature = good.split(":")
     tampered = {
         "another image": f"{other.uuid.hex}:{moment}:{signature}",
@@ -340,16 +347,16 @@ def test_an_address_that_was_tampered_with_gets_nothing(approved: Asset, hidden:
 
 
 @pytest.mark.parametrize("extension", ["webp", "jpeg", "jpg", "PNG", "svg", "html", "gif", "png-x"])
-def test_another_file_type_is_another_address(approved: Asset, extension: str) -> None:
+def test_image_url_with_wrong_extension_returns_403(approved: Asset, extension: str) -> None:
     assert approved.image_type == "png"
-    assert Client().get(f"/v3/images/{token(approved)}.{extension}").status_code == 403
+    assert Client().get(f"/v3/images/{sign(approved)}.{extension}").status_code == 403
 
 
 @pytest.mark.parametrize(("age", "status"), [(3590, 200), (3610, 403), (86400, 403), (-60, 200)])
-def test_an_address_lasts_an_hour(
+def test_image_url_expires_after_one_hour(
     approved: Asset, monkeypatch: pytest.MonkeyPatch, age: int, status: int
 ) -> None:
-    path = path_of(approved)
+    path = get_image_path(approved)
     now = time.time()
     monkeypatch.setattr("django.core.signing.time.time", lambda: now + age)
     answer = Client().get(path)
@@ -358,22 +365,22 @@ def test_an_address_lasts_an_hour(
     assert answer.status_code == status
     if status == 403:
         assert b"Request has expired" in content
-    fresh = Client().get(path_of(approved))
+    fresh = Client().get(get_image_path(approved))
     assert (fresh.status_code, bool(read(fresh))) == (200, True)
 
 
-def test_a_file_that_is_lost_is_not_there_and_no_failure(approved: Asset) -> None:
+def test_missing_image_file_returns_404(approved: Asset) -> None:
     Asset.objects.filter(pk=approved.pk).update(rendition="renditions/00/gone.png")
 
-    answer = Client().get(path_of(approved))
+    answer = Client().get(get_image_path(approved))
     assert (answer.status_code, b"<Code>NoSuchKey</Code>" in answer.content) == (404, True)
 
 
-def test_an_image_of_classification_is_hidden_until_decided_too(make_review: Any) -> None:
+def test_undecided_image_of_classification_call_returns_403(make_review: Any) -> None:
     asset = make_review(source=Source.API, content=picture(77), external_id="k:1").asset
     key = make_key(*Scope.values)
 
     row = Client().get(f"/v1/assets/{asset.uuid}", headers=_header(key)).json()["asset"]
     assert (row["url"], row["status"]) == ("", "pending")
-    assert Client().get(path_of(asset)).status_code == 403
+    assert Client().get(get_image_path(asset)).status_code == 403
     assert not GenerationRequest.objects.exists()

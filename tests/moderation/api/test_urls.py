@@ -1,6 +1,4 @@
-"""Addresses that programs give us to call or to fetch: what none of them may ever reach. And the
-webhook's test.
-"""
+"""URLs that programs send, for webhooks and images: blocked addresses and the test mode."""
 
 from __future__ import annotations
 
@@ -16,11 +14,11 @@ from django.utils import timezone
 from generation.models import ApiCall, GenerationRequest, ImagesOfDay
 from generation.services import requests
 from moderation import tasks
-from moderation.api.novita import test_mode as trial
+from moderation.api.novita import test_mode as webhook_test_mode
 from moderation.api.webhooks import client
 from moderation.models import Delivery
-from tests.moderation.api.calls import CLEAN, Shelf, classify, make_key, shelf
-from tests.moderation.api.secret_detector import Tripwire, tripwire
+from tests.moderation.api.calls import CLEAN, LocalServer, classify, make_key, run_local_server
+from tests.moderation.api.private_network import PrivateNetwork, simulate_private_network
 from tests.moderation.api.test_novita import body, submit
 
 pytestmark = pytest.mark.django_db
@@ -71,14 +69,14 @@ def key(settings: Any) -> str:
 
 
 @pytest.fixture
-def wire() -> Iterator[Tripwire]:
-    with tripwire() as found:
+def network() -> Iterator[PrivateNetwork]:
+    with simulate_private_network() as found:
         yield found
 
 
 @pytest.fixture
-def hook(settings: Any) -> Iterator[Shelf]:
-    with shelf() as found:
+def hook(settings: Any) -> Iterator[LocalServer]:
+    with run_local_server() as found:
         settings.CALLER_ALLOW = [found.address]
         yield found
 
@@ -90,8 +88,8 @@ def with_webhook(url: str, test: str = "", **fields: Any) -> dict[str, Any]:
     return {**body(**fields), "extra": {"webhook": webhook}}
 
 
-def owed(key: str, url: str = HOOK) -> None:
-    """A request that has ended, and whose program waits to be told."""
+def create_due_event(key: str, url: str = HOOK) -> None:
+    """Create a cancelled request with a webhook event that is due."""
     assert submit(key, with_webhook(url)).status_code == 200
     requests.cancel_request(request=GenerationRequest.objects.get())
 
@@ -102,10 +100,10 @@ def deliver_again() -> Delivery:
     return Delivery.objects.get()
 
 
-# --- By the text alone ---
+# --- Refused by the URL alone ---
 @pytest.mark.parametrize("test", ["", "TASK_STATUS_SUCCEED"])
-def test_hostile_addresses_are_refused_when_they_are_handed_in(
-    key: str, wire: Tripwire, test: str
+def test_hostile_webhook_urls_return_400_at_submission(
+    key: str, network: PrivateNetwork, test: str
 ) -> None:
     wrong = []
     for url in HOSTILE:
@@ -118,80 +116,89 @@ def test_hostile_addresses_are_refused_when_they_are_handed_in(
     assert wrong == []
     assert len(HOSTILE) > 180
     assert not GenerationRequest.objects.exists()
-    assert (wire.lookups, wire.dialled, wire.touched) == ([], [], 0)
+    assert (network.lookups, network.tried_addresses, network.accepted_connections) == ([], [], 0)
 
 
-def test_the_tripwire_would_be_felt(key: str, wire: Tripwire, settings: Any) -> None:
-    """With the guard told to trust the name, everything below does reach it."""
-    settings.CALLER_ALLOW = ["hook.example.com:80"]
-    wire.names["hook.example.com"] = [["127.0.0.1"]]
-    assert submit(key, with_webhook(HOOK, "TASK_STATUS_SUCCEED")).status_code == 200
-    assert (wire.dialled, wire.touched, wire.is_untouched) == (["127.0.0.1"], 1, False)
-
-
-# --- By the numbers ---
-@pytest.mark.parametrize("numbers", PRIVATE, ids=" ".join)
-def test_a_name_that_resolves_privately_is_never_called(
-    key: str, wire: Tripwire, numbers: list[str]
+def test_simulated_network_detects_allowed_private_connection(
+    key: str, network: PrivateNetwork, settings: Any
 ) -> None:
-    wire.names["hook.example.com"] = [numbers]
-    assert submit(key, with_webhook(HOOK, "TASK_STATUS_SUCCEED")).json()["message"] == trial.REFUSED
-    owed(key)
-    assert wire.lookups == ["hook.example.com"], "handing it in looks nothing up"
+    """Proves that the simulation works: an allowed private host is reached."""
+    settings.CALLER_ALLOW = ["hook.example.com:80"]
+    network.names["hook.example.com"] = [["127.0.0.1"]]
+    assert submit(key, with_webhook(HOOK, "TASK_STATUS_SUCCEED")).status_code == 200
+    assert (network.tried_addresses, network.accepted_connections, network.is_unreached) == (
+        ["127.0.0.1"],
+        1,
+        False,
+    )
+
+
+# --- Refused by the IP address ---
+@pytest.mark.parametrize("numbers", PRIVATE, ids=" ".join)
+def test_webhook_host_with_private_address_is_never_called(
+    key: str, network: PrivateNetwork, numbers: list[str]
+) -> None:
+    network.names["hook.example.com"] = [numbers]
+    assert (
+        submit(key, with_webhook(HOOK, "TASK_STATUS_SUCCEED")).json()["message"]
+        == webhook_test_mode.REFUSED
+    )
+    create_due_event(key)
+    assert network.lookups == ["hook.example.com"], "the submission itself looks up no host"
     tasks.deliver()
 
     delivery = deliver_again()
     assert (delivery.status, delivery.error, delivery.attempts) == ("failed", NOT_PUBLIC, 1)
-    assert len(wire.lookups) == 2
-    assert (wire.dialled, wire.touched) == ([], 0)
+    assert len(network.lookups) == 2
+    assert (network.tried_addresses, network.accepted_connections) == ([], 0)
 
 
-def test_rebinding_between_look_up_and_call_or_between_attempts_reaches_nothing(
-    key: str, wire: Tripwire
+def test_webhook_host_rebound_to_private_address_is_never_called(
+    key: str, network: PrivateNetwork
 ) -> None:
-    wire.names["hook.example.com"] = [["93.184.216.34"], ["127.0.0.1"]]
-    owed(key)
+    network.names["hook.example.com"] = [["93.184.216.34"], ["127.0.0.1"]]
+    create_due_event(key)
     tasks.deliver()
-    assert (wire.lookups, wire.dialled) == (["hook.example.com"], ["93.184.216.34"])
+    assert (network.lookups, network.tried_addresses) == (["hook.example.com"], ["93.184.216.34"])
     assert Delivery.objects.get().status == "waiting"
 
     assert deliver_again().error == NOT_PUBLIC
-    assert wire.dialled == ["93.184.216.34"]
-    assert wire.is_untouched
+    assert network.tried_addresses == ["93.184.216.34"]
+    assert network.is_unreached
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_a_refusal_and_is_not_followed(
-    key: str, wire: Tripwire, hook: Shelf, status: int
+def test_webhook_redirect_is_an_error_and_is_not_followed(
+    key: str, network: PrivateNetwork, hook: LocalServer, status: int
 ) -> None:
-    hook.location = f"http://{wire.address}/admin"
+    hook.location = f"http://{network.address}/admin"
     hook.replies = [status, status]
     assert submit(key, with_webhook(hook.url, "TASK_STATUS_SUCCEED")).status_code == 400
-    owed(key, hook.url)
+    create_due_event(key, hook.url)
     tasks.deliver()
 
     assert Delivery.objects.get().error == f"The server answered {status}."
-    assert len(hook.letters) == 2
-    assert wire.is_untouched
+    assert len(hook.posts) == 2
+    assert network.is_unreached
 
 
-def test_an_allowance_that_was_withdrawn_is_noticed_at_the_call(
-    key: str, wire: Tripwire, hook: Shelf, settings: Any
+def test_webhook_removed_from_allow_list_is_not_called(
+    key: str, network: PrivateNetwork, hook: LocalServer, settings: Any
 ) -> None:
-    owed(key, hook.url)
+    create_due_event(key, hook.url)
     settings.CALLER_ALLOW = []
     tasks.deliver()
 
     assert Delivery.objects.get().status == "failed"
-    assert hook.letters == []
+    assert hook.posts == []
 
 
 # --- Images ---
 @pytest.mark.parametrize("numbers", PRIVATE, ids=" ".join)
-def test_images_are_not_fetched_from_private_places(
-    key: str, wire: Tripwire, hook: Shelf, numbers: list[str]
+def test_images_on_private_addresses_are_not_fetched(
+    key: str, network: PrivateNetwork, hook: LocalServer, numbers: list[str]
 ) -> None:
-    wire.names["img.example.com"] = [numbers]
+    network.names["img.example.com"] = [numbers]
     hook.put("/r", b"", 302, Location="http://img.example.com/a.png")
     hook.put("/s", b"", 307, Location="https://img.example.com/a.png")
     for url in (
@@ -202,18 +209,20 @@ def test_images_are_not_fetched_from_private_places(
         answer = classify(key, {"image_urls": [url]})
         assert (answer.status_code, answer.json()) == (400, {"error": "Image 1 could not be read."})
 
-    assert [name for name in wire.lookups if name == "img.example.com"] == ["img.example.com"] * 3
-    assert (wire.dialled, wire.touched) == ([], 0)
+    assert [name for name in network.lookups if name == "img.example.com"] == [
+        "img.example.com"
+    ] * 3
+    assert (network.tried_addresses, network.accepted_connections) == ([], 0)
 
 
-def test_a_redirect_from_an_allowed_server_is_judged_anew(
-    key: str, wire: Tripwire, hook: Shelf
+def test_redirect_from_allowed_server_to_private_address_returns_400(
+    key: str, network: PrivateNetwork, hook: LocalServer
 ) -> None:
     ordinary = hook.put("/good.png", CLEAN)
     targets = [
-        f"http://{wire.address}/",
-        f"//{wire.address}/",
-        f"http://localhost:{wire.address.partition(':')[2]}/",
+        f"http://{network.address}/",
+        f"//{network.address}/",
+        f"http://localhost:{network.address.partition(':')[2]}/",
         "http://127.0.0.1/",
         "http://[::1]/",
         "http://[::ffff:127.0.0.1]/",
@@ -234,31 +243,31 @@ def test_a_redirect_from_an_allowed_server_is_judged_anew(
                 {"error": "Image 2 could not be read."},
             ), target
 
-    assert hook.asked.count("/good.png") == 2 * len(targets)
-    assert (wire.lookups, wire.dialled, wire.touched) == ([], [], 0)
+    assert hook.requested_paths.count("/good.png") == 2 * len(targets)
+    assert (network.lookups, network.tried_addresses, network.accepted_connections) == ([], [], 0)
 
 
-def test_rebinding_finds_one_lookup_per_image(key: str, wire: Tripwire) -> None:
-    wire.names["img.example.com"] = [["93.184.216.34"], ["127.0.0.1"]]
+def test_image_host_is_looked_up_once_per_image(key: str, network: PrivateNetwork) -> None:
+    network.names["img.example.com"] = [["93.184.216.34"], ["127.0.0.1"]]
 
     assert classify(key, {"image_urls": "http://img.example.com/a.png"}).status_code == 400
-    assert (wire.lookups, wire.dialled) == (["img.example.com"], ["93.184.216.34"])
+    assert (network.lookups, network.tried_addresses) == (["img.example.com"], ["93.184.216.34"])
     assert classify(key, {"image_urls": "http://img.example.com/a.png"}).status_code == 400
-    assert wire.dialled == ["93.184.216.34"]
+    assert network.tried_addresses == ["93.184.216.34"]
 
 
-# --- The webhook's test ---
+# --- Test mode of webhooks ---
 @pytest.mark.parametrize(
     ("status", "images"), [("TASK_STATUS_SUCCEED", 3), ("TASK_STATUS_FAILED", 0)]
 )
-def test_test_mode_sends_one_event_during_the_call_and_generates_nothing(
-    key: str, hook: Shelf, status: str, images: int
+def test_test_mode_sends_one_event_and_generates_nothing(
+    key: str, hook: LocalServer, status: str, images: int
 ) -> None:
     answer = submit(key, with_webhook(hook.url, status, image_num=3))
 
     assert (answer.status_code, list(answer.json())) == (200, ["task_id"])
-    (letter,) = hook.letters
-    event = letter.event
+    (post,) = hook.posts
+    event = post.event
     assert event["event_type"] == "ASYNC_TASK_RESULT"
     task = event["payload"]["task"]
     assert (task["task_id"], task["status"]) == (answer.json()["task_id"], status)
@@ -268,27 +277,31 @@ def test_test_mode_sends_one_event_during_the_call_and_generates_nothing(
         "return_task_status": status,
     }
     assert event["payload"]["extra"]["moderation"]["event"] == "test"
-    assert letter.headers["x-loupe-signature"].startswith("t=")
+    assert post.headers["x-loupe-signature"].startswith("t=")
     assert not GenerationRequest.objects.exists()
     assert not Delivery.objects.exists()
     assert not ImagesOfDay.objects.exists()
     assert ApiCall.objects.get().images == 0
 
 
-def test_test_mode_that_is_off_is_an_ordinary_order(key: str, hook: Shelf) -> None:
+def test_disabled_test_mode_creates_a_request(key: str, hook: LocalServer) -> None:
     content = with_webhook(hook.url, "TASK_STATUS_SUCCEED")
     content["extra"]["webhook"]["test_mode"]["enabled"] = False
 
     assert submit(key, content).status_code == 200
     assert GenerationRequest.objects.get().callback_url == hook.url
-    assert hook.letters == []
+    assert hook.posts == []
 
 
-def test_every_way_of_not_taking_it_reads_alike(
-    key: str, hook: Shelf, wire: Tripwire, settings: Any, monkeypatch: pytest.MonkeyPatch
+def test_all_webhook_errors_in_test_mode_return_identical_400(
+    key: str,
+    hook: LocalServer,
+    network: PrivateNetwork,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(client, "TIMEOUT", 0.3)
-    wire.names["hook.example.com"] = [["10.0.0.1"]]
+    network.names["hook.example.com"] = [["10.0.0.1"]]
     closed = socket.socket()
     closed.bind(("127.0.0.1", 0))
     refusing = f"127.0.0.1:{closed.getsockname()[1]}"
@@ -307,15 +320,15 @@ def test_every_way_of_not_taking_it_reads_alike(
                 {
                     "code": 400,
                     "reason": "INVALID_REQUEST_BODY",
-                    "message": trial.REFUSED,
+                    "message": webhook_test_mode.REFUSED,
                     "metadata": {},
                 }
             ).encode(),
         )
     }
-    assert len(hook.letters) == 4
+    assert len(hook.posts) == 4
     assert not GenerationRequest.objects.exists()
-    assert wire.touched == 0
+    assert network.accepted_connections == 0
 
 
 @pytest.mark.parametrize(
@@ -329,9 +342,11 @@ def test_every_way_of_not_taking_it_reads_alike(
         {"enabled": True, "return_task_status": "TASK_STATUS_QUEUED"},
     ],
 )
-def test_half_a_test_mode_sends_nothing(key: str, hook: Shelf, test_mode: Any) -> None:
+def test_incomplete_test_mode_returns_400_and_sends_nothing(
+    key: str, hook: LocalServer, test_mode: Any
+) -> None:
     content = with_webhook(hook.url)
     content["extra"]["webhook"]["test_mode"] = test_mode
 
     assert submit(key, content).status_code == 400
-    assert hook.letters == []
+    assert hook.posts == []

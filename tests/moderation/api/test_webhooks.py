@@ -1,6 +1,4 @@
-"""Events to programs, over real sockets: what is told when all is decided, by a reversal, and how
-it is signed.
-"""
+"""Webhook events over real sockets: after decisions and reversals, and their signature."""
 
 from __future__ import annotations
 
@@ -22,9 +20,9 @@ from moderation.api.webhooks import delivery
 from moderation.models import Decision, Delivery, Policy, Review, Verdict
 from moderation.policy_engine import Outcome, Settlement
 from moderation.services import classification
-from moderation.services import decisions as desk
+from moderation.services import decisions as decision_service
 from tests.generation.test_pipeline import run_line
-from tests.moderation.api.calls import Shelf
+from tests.moderation.api.calls import LocalServer
 from tests.moderation.api.test_novita import _sandbox, body, result, submit
 from tests.moderation.api.webhook_orders import (
     FINISHED,
@@ -35,10 +33,10 @@ from tests.moderation.api.webhook_orders import (
     decide_one,
     hook,
     key,
-    later,
-    order,
-    statuses,
-    told,
+    list_delivery_statuses,
+    list_received_events,
+    make_deliveries_due,
+    submit_and_run,
 )
 
 __all__ = ["_sandbox", "api_key", "hook", "key"]  # fixtures
@@ -51,56 +49,58 @@ def status_of(path: str) -> int:
     return answer.status_code
 
 
-# --- What is told ---
-def test_what_the_policy_decides_alone_is_told_once(key: str, hook: Shelf) -> None:
-    order(key, hook)
+# --- Events of decisions ---
+def test_request_decided_by_policy_sends_one_event(key: str, hook: LocalServer) -> None:
+    submit_and_run(key, hook)
 
     for _ in range(3):
         tasks.deliver()
-        later()
+        make_deliveries_due()
 
-    assert told(hook) == [FINISHED]
-    assert statuses() == [("finished", 1, "delivered")]
-    assert hook.letters[0].path == "/hook?secret=theirs"
+    assert list_received_events(hook) == [FINISHED]
+    assert list_delivery_statuses() == [("finished", 1, "delivered")]
+    assert hook.posts[0].path == "/hook?secret=theirs"
 
 
-def test_nothing_is_told_before_the_last_image_is_decided(
-    key: str, hook: Shelf, moderator: User
+def test_event_is_sent_after_last_image_is_decided(
+    key: str, hook: LocalServer, moderator: User
 ) -> None:
-    order(key, hook, prompt=WHISKY, image_num=2)
+    submit_and_run(key, hook, prompt=WHISKY, image_num=2)
     first, second = Review.objects.order_by("asset__position")
     tasks.deliver()
     decide_one(first, moderator, Verdict.APPROVE)
     tasks.deliver()
-    assert hook.letters == []
+    assert hook.posts == []
 
     decide_one(second, moderator, Verdict.REJECT)
     tasks.deliver()
     tasks.deliver()
 
-    assert told(hook) == [FINISHED]
-    images = hook.letters[0].event["payload"]["extra"]["moderation"]["images"]
+    assert list_received_events(hook) == [FINISHED]
+    images = hook.posts[0].event["payload"]["extra"]["moderation"]["images"]
     assert [(image["verdict"], image["decided_by"]) for image in images] == [
         ("approved", "person"),
         ("rejected", "person"),
     ]
 
 
-def test_policy_and_person_together(key: str, hook: Shelf, moderator: User) -> None:
-    """Two images that wait for a person, of which one turns out to have been the policy's."""
-    task = order(key, hook, prompt=WHISKY, image_num=2)
+def test_request_decided_by_policy_and_person_sends_one_event(
+    key: str, hook: LocalServer, moderator: User
+) -> None:
+    """One of two waiting images is decided by a person, the other by the policy."""
+    task = submit_and_run(key, hook, prompt=WHISKY, image_num=2)
     first, second = Review.objects.order_by("asset__position")
     Review.objects.filter(pk=first.pk).update(status=Review.Status.CLASSIFYING)
     decide_one(second, moderator, Verdict.APPROVE)
     tasks.deliver()
-    assert hook.letters == []
+    assert hook.posts == []
     settle_by_policy(first)
     tasks.deliver()
 
-    assert told(hook) == [FINISHED]
+    assert list_received_events(hook) == [FINISHED]
     assert (
         result(key, task).json()["extra"]["moderation"]["images"]
-        == (hook.letters[0].event["payload"]["extra"]["moderation"]["images"])
+        == (hook.posts[0].event["payload"]["extra"]["moderation"]["images"])
     )
 
 
@@ -118,14 +118,14 @@ def settle_by_policy(review: Review) -> None:
     ("prompt", "status", "images"),
     [("a harbour", "TASK_STATUS_SUCCEED", 1), (NUDITY, "TASK_STATUS_FAILED", 0)],
 )
-def test_the_payload_is_the_task_result(
-    key: str, hook: Shelf, prompt: str, status: str, images: int
+def test_event_payload_equals_task_result(
+    key: str, hook: LocalServer, prompt: str, status: str, images: int
 ) -> None:
-    task = order(key, hook, prompt=prompt)
+    task = submit_and_run(key, hook, prompt=prompt)
     tasks.deliver()
 
-    (letter,) = hook.letters
-    event, read = letter.event, result(key, task).json()
+    (post,) = hook.posts
+    event, read = post.event, result(key, task).json()
     assert set(event) == {"event_type", "payload"}
     assert event["event_type"] == "ASYNC_TASK_RESULT"
     payload = event["payload"]
@@ -137,34 +137,32 @@ def test_the_payload_is_the_task_result(
         1,
     }
     for answer in (payload, read):
-        for image in answer["images"]:  # signed anew each time
+        for image in answer["images"]:  # each response has a new signature
             image["image_url"] = re.sub(r":[\w:-]+\.png$", "", image["image_url"])
         answer["extra"].pop("webhook", None)
     assert payload == read
 
 
 @pytest.mark.parametrize(("word", "reason"), [("fail", "."), ("corrupt", "stored")])
-def test_a_request_that_failed_at_the_provider_is_told_too(
-    key: str, hook: Shelf, word: str, reason: str
+def test_request_failed_at_provider_sends_failed_event(
+    key: str, hook: LocalServer, word: str, reason: str
 ) -> None:
-    order(key, hook, prompt=f"a harbour sandbox:{word}")
+    submit_and_run(key, hook, prompt=f"a harbour sandbox:{word}")
     run_line(rounds=6)
     assert tasks.deliver.is_due()
     tasks.deliver()
     tasks.deliver()
 
-    assert told(hook) == [("finished", 1, "TASK_STATUS_FAILED", 0)]
-    assert reason in hook.letters[0].event["payload"]["task"]["reason"]
+    assert list_received_events(hook) == [("finished", 1, "TASK_STATUS_FAILED", 0)]
+    assert reason in hook.posts[0].event["payload"]["task"]["reason"]
     assert not tasks.deliver.is_due()
 
 
-def test_a_cancelled_request_is_told_and_one_that_is_retried_is_told_again(
-    key: str, hook: Shelf
-) -> None:
+def test_cancelled_and_retried_requests_send_events(key: str, hook: LocalServer) -> None:
     submit(key, {**body(), "extra": {"webhook": {"url": hook.url}}})
     requests.cancel_request(request=GenerationRequest.objects.get())
     tasks.deliver()
-    order(key, hook, prompt="a harbour sandbox:fail")
+    submit_and_run(key, hook, prompt="a harbour sandbox:fail")
     tasks.deliver()
     failed = GenerationRequest.objects.get(status="failed")
     GenerationRequest.objects.filter(pk=failed.pk).update(prompt="a harbour")
@@ -175,10 +173,16 @@ def test_a_cancelled_request_is_told_and_one_that_is_retried_is_told_again(
     tasks.deliver()
 
     failed_event = ("finished", 1, "TASK_STATUS_FAILED", 0)
-    assert told(hook) == [failed_event, failed_event, ("finished", 2, "TASK_STATUS_SUCCEED", 1)]
+    assert list_received_events(hook) == [
+        failed_event,
+        failed_event,
+        ("finished", 2, "TASK_STATUS_SUCCEED", 1),
+    ]
 
 
-def test_who_asked_for_no_event_gets_none(key: str, hook: Shelf, moderator: User) -> None:
+def test_request_without_webhook_sends_no_event(
+    key: str, hook: LocalServer, moderator: User
+) -> None:
     submit(key, body(prompt=WHISKY))
     submit(key, body(prompt="a harbour sandbox:fail"))
     run_line()
@@ -190,128 +194,132 @@ def test_who_asked_for_no_event_gets_none(key: str, hook: Shelf, moderator: User
 
 
 # --- Signature and delivery id ---
-def test_the_signature_verifies_with_the_keys_secret(
-    api_key: tuple[ApiKey, str], hook: Shelf, client_of: Callable[[User], Client], moderator: User
+def test_event_signature_verifies_with_secret_of_key(
+    api_key: tuple[ApiKey, str],
+    hook: LocalServer,
+    client_of: Callable[[User], Client],
+    moderator: User,
 ) -> None:
     row, key = api_key
-    order(key, hook, prompt="a harbour – ä, 港")
+    submit_and_run(key, hook, prompt="a harbour – ä, 港")
     tasks.deliver()
 
-    (letter,) = hook.letters
-    fields = dict(part.split("=", 1) for part in letter.headers["x-loupe-signature"].split(","))
+    (post,) = hook.posts
+    fields = dict(part.split("=", 1) for part in post.headers["x-loupe-signature"].split(","))
     assert set(fields) == {"t", "v1"}
     assert abs(time.time() - int(fields["t"])) < 60
     secret = row.webhook_secret
     expected = hmac.new(
-        secret.encode(), fields["t"].encode() + b"." + letter.content, hashlib.sha256
+        secret.encode(), fields["t"].encode() + b"." + post.content, hashlib.sha256
     ).hexdigest()
     assert hmac.compare_digest(fields["v1"], expected)
-    assert letter.headers["content-type"] == "application/json"
-    assert letter.headers["x-loupe-delivery"] == str(Delivery.objects.get().uuid)
+    assert post.headers["content-type"] == "application/json"
+    assert post.headers["x-loupe-delivery"] == str(Delivery.objects.get().uuid)
     assert secret != ApiKey.make(name="other", scopes=["generate"])[0].webhook_secret
-    assert not {"authorization", "cookie"} & set(letter.headers)
+    assert not {"authorization", "cookie"} & set(post.headers)
     ApiKey.objects.filter(pk=row.pk).update(owner=moderator)
     page = client_of(moderator).get("/developers/").content.decode()
-    assert secret not in page, "it was shown when the key was made"
+    assert secret not in page, "it is shown only when the key is created"
     assert "secret=theirs" not in page
 
 
 # --- Reversals ---
-def test_a_reversal_withdraws_and_a_new_decision_is_told_as_the_next_round(
-    key: str, hook: Shelf, moderator: User, senior: User
+def test_reversal_sends_withdrawn_event_and_new_decision_next_round(
+    key: str, hook: LocalServer, moderator: User, senior: User
 ) -> None:
-    order(key, hook, prompt=WHISKY, image_num=2)
+    submit_and_run(key, hook, prompt=WHISKY, image_num=2)
     kept, _ = decide(moderator, Verdict.APPROVE, Verdict.REJECT)
     tasks.deliver()
-    address = hook.letters[0].event["payload"]["images"][0]["image_url"]
+    address = hook.posts[0].event["payload"]["images"][0]["image_url"]
     path = "/" + address.split("/", 3)[3]
     assert status_of(path) == 200
 
-    desk.reverse(decision=kept, user=senior, note="second thoughts")
-    assert status_of(path) == 403, "at once, before anybody is told"
+    decision_service.reverse(decision=kept, user=senior, note="second thoughts")
+    assert status_of(path) == 403, "at once, before the event is sent"
     tasks.deliver()
-    assert told(hook)[1:] == [("withdrawn", 1, "TASK_STATUS_PROCESSING", 0)]
+    assert list_received_events(hook)[1:] == [("withdrawn", 1, "TASK_STATUS_PROCESSING", 0)]
     assert status_of(path) == 403
 
     decide_one(kept.review, senior, Verdict.REJECT)
     tasks.deliver()
     tasks.deliver()
-    assert told(hook)[2:] == [("finished", 2, "TASK_STATUS_FAILED", 0)]
-    assert statuses() == [
+    assert list_received_events(hook)[2:] == [("finished", 2, "TASK_STATUS_FAILED", 0)]
+    assert list_delivery_statuses() == [
         ("finished", 1, "delivered"),
         ("withdrawn", 1, "delivered"),
         ("finished", 2, "delivered"),
     ]
-    assert len({letter.headers["x-loupe-delivery"] for letter in hook.letters}) == 3
+    assert len({post.headers["x-loupe-delivery"] for post in hook.posts}) == 3
 
 
-def test_two_reversals_of_one_request_withdraw_it_once(
-    key: str, hook: Shelf, moderator: User, senior: User
+def test_two_reversals_of_one_request_send_one_withdrawn_event(
+    key: str, hook: LocalServer, moderator: User, senior: User
 ) -> None:
-    order(key, hook, prompt=WHISKY, image_num=2)
+    submit_and_run(key, hook, prompt=WHISKY, image_num=2)
     decisions = decide(moderator, Verdict.APPROVE, Verdict.APPROVE)
     tasks.deliver()
     for decision in decisions:
-        desk.reverse(decision=decision, user=senior, note="second thoughts")
+        decision_service.reverse(decision=decision, user=senior, note="second thoughts")
     tasks.deliver()
 
-    assert [kind for kind, *_ in told(hook)] == ["finished", "withdrawn"]
+    assert [kind for kind, *_ in list_received_events(hook)] == ["finished", "withdrawn"]
 
 
-def test_a_reversal_before_the_first_event_was_sent_gives_no_stale_one(
-    key: str, hook: Shelf, moderator: User, senior: User
+def test_reversal_before_first_event_sends_only_withdrawn_event(
+    key: str, hook: LocalServer, moderator: User, senior: User
 ) -> None:
-    order(key, hook, prompt=WHISKY)
+    submit_and_run(key, hook, prompt=WHISKY)
     (decision,) = decide(moderator, Verdict.APPROVE)
-    desk.reverse(decision=decision, user=senior, note="second thoughts")
+    decision_service.reverse(decision=decision, user=senior, note="second thoughts")
     tasks.deliver()
 
-    # The program may have read the result itself, so it is told that this no longer holds.
-    assert told(hook) == [("withdrawn", 1, "TASK_STATUS_PROCESSING", 0)]
+    # The program may have polled the result, so it needs the withdrawn event.
+    assert list_received_events(hook) == [("withdrawn", 1, "TASK_STATUS_PROCESSING", 0)]
     assert Delivery.objects.first().error == delivery.OUTDATED  # type: ignore[union-attr]
 
 
-def test_decided_reversed_and_decided_again_before_anything_was_sent_is_one_event(
-    key: str, hook: Shelf, moderator: User, senior: User
+def test_unsent_outdated_events_are_replaced_by_latest_event(
+    key: str, hook: LocalServer, moderator: User, senior: User
 ) -> None:
-    order(key, hook, prompt=WHISKY)
+    submit_and_run(key, hook, prompt=WHISKY)
     (decision,) = decide(moderator, Verdict.REJECT)
-    desk.reverse(decision=decision, user=senior, note="second thoughts")
+    decision_service.reverse(decision=decision, user=senior, note="second thoughts")
     decide_one(decision.review, senior, Verdict.APPROVE)
     tasks.deliver()
 
-    assert told(hook) == [("finished", 2, "TASK_STATUS_SUCCEED", 1)]
-    assert statuses() == [
+    assert list_received_events(hook) == [("finished", 2, "TASK_STATUS_SUCCEED", 1)]
+    assert list_delivery_statuses() == [
         ("finished", 1, "failed"),
         ("withdrawn", 1, "failed"),
         ("finished", 2, "delivered"),
     ]
 
 
-def test_events_keep_their_order_while_the_first_is_retried(
-    key: str, hook: Shelf, moderator: User, senior: User
+def test_events_keep_their_order_during_retries(
+    key: str, hook: LocalServer, moderator: User, senior: User
 ) -> None:
-    order(key, hook, prompt=WHISKY)
+    submit_and_run(key, hook, prompt=WHISKY)
     (decision,) = decide(moderator, Verdict.APPROVE)
     tasks.deliver()
-    desk.reverse(decision=decision, user=senior, note="second thoughts")
+    decision_service.reverse(decision=decision, user=senior, note="second thoughts")
     hook.replies = [500]
     tasks.deliver()
     decide_one(decision.review, senior, Verdict.APPROVE)
-    desk.reverse(decision=Decision.objects.newest_first()[0], user=senior, note="third thoughts")
-    # The first withdrawal waits for its second attempt, and all that follows waits for it.
+    decision_service.reverse(
+        decision=Decision.objects.newest_first()[0], user=senior, note="third thoughts"
+    )
+    # The first withdrawn event waits for its second attempt, and later events wait for it.
     tasks.deliver()
-    assert len(hook.letters) == 2
-    later()
+    assert len(hook.posts) == 2
+    make_deliveries_due()
     tasks.deliver()
 
-    assert [(kind, number) for kind, number, *_ in told(hook)] == [
+    assert [(kind, number) for kind, number, *_ in list_received_events(hook)] == [
         ("finished", 1),
         ("withdrawn", 1),
         ("withdrawn", 2),
     ]
     sent = [
-        datetime.fromtimestamp(int(letter.headers["x-loupe-signature"][2:12]))
-        for letter in hook.letters
+        datetime.fromtimestamp(int(post.headers["x-loupe-signature"][2:12])) for post in hook.posts
     ]
     assert sent == sorted(sent)

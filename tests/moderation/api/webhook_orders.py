@@ -1,4 +1,4 @@
-"""A program that orders images and wants to be told: its key, its server, and what it was told."""
+"""Helpers for webhook tests: an API key, a local webhook server and the received events."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from generation.models import ApiKey
 from moderation.models import Decision, Delivery, Review, Verdict
 from moderation.services import decisions
 from tests.generation.test_pipeline import run_line
-from tests.moderation.api.calls import Shelf, shelf
+from tests.moderation.api.calls import LocalServer, run_local_server
 from tests.moderation.api.test_novita import body, submit
 
-WHISKY, NUDITY = (
-    "a whisky bottle",
-    "sandbox:explicit.nudity@99",
-)  # a person decides; the policy rejects
+# Prompts: a person decides on WHISKY, the policy rejects NUDITY.
+WHISKY, NUDITY = "a whisky bottle", "sandbox:explicit.nudity@99"
 
 
 @pytest.fixture
@@ -34,16 +32,17 @@ def key(api_key: tuple[ApiKey, str]) -> str:
 
 
 @pytest.fixture
-def hook(settings: Any) -> Iterator[Shelf]:
-    """A program's server."""
-    with shelf() as found:
+def hook(settings: Any) -> Iterator[LocalServer]:
+    """Run the webhook server of a program."""
+    with run_local_server() as found:
         settings.CALLER_ALLOW = [*settings.CALLER_ALLOW, found.address]
         yield found
 
 
-def order(key: str, hook: Shelf, **fields: Any) -> str:
-    """Submit over HTTP and let the line run: the images are there, judged, and decided as far as
-    the policy goes.
+def submit_and_run(key: str, hook: LocalServer, **fields: Any) -> str:
+    """Submit a request over HTTP, run all jobs, and return the task's identifier.
+
+    Afterwards the images are stored and classified, and the policy has decided where it can.
     """
     answer = submit(key, {**body(**fields), "extra": {"webhook": {"url": hook.url}}})
     assert answer.status_code == 200, answer.content
@@ -52,7 +51,7 @@ def order(key: str, hook: Shelf, **fields: Any) -> str:
 
 
 def decide(user: User, *verdicts: str) -> list[Decision]:
-    """The waiting reviews, in the order of the images."""
+    """Decide all waiting reviews, in the order of the images."""
     waiting = Review.objects.waiting().order_by("asset__position")
     return [
         decide_one(review, user, verdict)
@@ -68,18 +67,18 @@ def decide_one(review: Review, user: User, verdict: str) -> Decision:
     )
 
 
-def later() -> None:
+def make_deliveries_due() -> None:
     Delivery.objects.filter(due_at__isnull=False).update(
         due_at=timezone.now() - timedelta(seconds=1)
     )
 
 
-def statuses() -> list[tuple[str, int, str]]:
+def list_delivery_statuses() -> list[tuple[str, int, str]]:
     return list(Delivery.objects.order_by("pk").values_list("kind", "round", "status"))
 
 
-def told(hook: Shelf) -> list[tuple[str, int, str, int]]:
-    """Of every event: its kind and round, the task's status, and how many images it hands out."""
+def list_received_events(hook: LocalServer) -> list[tuple[str, int, str, int]]:
+    """Return kind, round, task status and number of images of every received event."""
     return [
         (
             e["extra"]["moderation"]["event"],
@@ -87,7 +86,7 @@ def told(hook: Shelf) -> list[tuple[str, int, str, int]]:
             e["task"]["status"],
             len(e["images"]),
         )
-        for e in (letter.event["payload"] for letter in hook.letters)
+        for e in (post.event["payload"] for post in hook.posts)
     ]
 
 

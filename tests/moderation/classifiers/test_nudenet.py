@@ -1,5 +1,6 @@
-"""The local detector on synthetic pictures: shapes, rules and failures. What it finds on real ones
-it cannot show.
+"""The local detector on synthetic images: shapes, rules and failures.
+
+Synthetic images do not show how well it detects on real ones.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from tests.generation.imaging.pictures import encoded, picture
 
 @pytest.fixture
 def _model() -> None:
-    """The optional packages; without them these tests are skipped by name."""
+    """Skip the test if the optional packages are not installed."""
     pytest.importorskip(
         "onnxruntime", reason="the extra `local` (onnxruntime, AGPL weights) is not installed"
     )
@@ -33,11 +34,11 @@ def _model() -> None:
         pytest.skip("the extra `local` (nudenet's weights, AGPL) is not installed")
 
 
-def asset(content: bytes) -> Any:
+def make_asset_stub(content: bytes) -> Any:
     return SimpleNamespace(rendition=SimpleNamespace(open=lambda mode: io.BytesIO(content)))
 
 
-def detections(boxes: bool = False, **scores: float) -> Detections:
+def make_detections(boxes: bool = False, **scores: float) -> Detections:
     maxima = dict.fromkeys(LABELS, 0.0) | scores
     found = [
         Detection(label, score, Box(left=0.1, top=0.1, width=0.2, height=0.2))
@@ -46,9 +47,10 @@ def detections(boxes: bool = False, **scores: float) -> Detections:
     return Detections(maxima, tuple(found) if boxes else (), (320,))
 
 
-def output(*rows: tuple[float, float, float, float, dict[str, float]]) -> np.ndarray:
-    """A hand-made answer of the net: one anchor per row (centre x, centre y, width, height in
-    pixels, scores).
+def make_output(*rows: tuple[float, float, float, float, dict[str, float]]) -> np.ndarray:
+    """Return a made-up output of the network.
+
+    Each row is one anchor: centre x, centre y, width and height in pixels, and scores by label.
     """
     raw = np.zeros((22, len(rows)), dtype=np.float32)
     for anchor, (x, y, w, h, scores) in enumerate(rows):
@@ -58,7 +60,7 @@ def output(*rows: tuple[float, float, float, float, dict[str, float]]) -> np.nda
     return raw
 
 
-def answer(monkeypatch: pytest.MonkeyPatch, raw: Any) -> None:
+def set_output(monkeypatch: pytest.MonkeyPatch, raw: Any) -> None:
     monkeypatch.setattr(nudenet, "session", lambda: SimpleNamespace(run=lambda names, feed: [raw]))
 
 
@@ -68,7 +70,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, raw: Any) -> None:
 @pytest.mark.usefixtures("_model")
 def test_real_weights_give_eighteen_scores_and_are_deterministic() -> None:
     content = encoded(picture(512, 384), "JPEG")
-    first, second = (NudeNet().classify(asset(content)) for _ in range(2))
+    first, second = (NudeNet().classify(make_asset_stub(content)) for _ in range(2))
     assert first == second
     assert tuple(first.raw["maxima"]) == LABELS
     assert all(0 <= score <= 1 for score in first.raw["maxima"].values())
@@ -80,7 +82,7 @@ def test_real_weights_give_eighteen_scores_and_are_deterministic() -> None:
 
 
 @pytest.mark.usefixtures("_model")
-def test_real_net_takes_both_looks() -> None:
+def test_real_network_runs_at_both_input_sizes() -> None:
     for size in (320, 640):
         raw = nudenet._run_model(nudenet.prepare(picture(700, 200), size))
         assert raw.shape == (22, 2100 * (size // 320) ** 2)
@@ -88,7 +90,7 @@ def test_real_net_takes_both_looks() -> None:
 
 
 @pytest.mark.usefixtures("_model")
-def test_real_weights_judge_a_jpeg_alike_whether_drafted_or_not() -> None:
+def test_real_weights_score_drafted_and_full_jpeg_alike() -> None:
     content = encoded(picture(1100, 1100), "JPEG", quality=95)
     with Image.open(io.BytesIO(content)) as image:
         drafted = nudenet.detect(image)
@@ -109,7 +111,9 @@ def test_real_session_is_shared_by_threads_and_not_by_forks() -> None:
 
 
 @pytest.mark.usefixtures("_model")
-def test_other_weights_are_refused(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_weights_raise_classifier_error(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "320n.onnx"
     path.write_bytes(nudenet.model_path().read_bytes()[:-1] + b"x")
     monkeypatch.setattr(nudenet, "model_path", lambda: path)
@@ -119,7 +123,7 @@ def test_other_weights_are_refused(tmp_path: Any, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.usefixtures("_model")
-def test_the_package_is_never_imported() -> None:
+def test_nudenet_package_is_not_imported() -> None:
     import sys
 
     nudenet.model_path()
@@ -130,7 +134,7 @@ def test_the_package_is_never_imported() -> None:
 # --- Pre-processing ---
 
 
-def test_the_net_gets_rgb_padded_to_the_right_and_below() -> None:
+def test_input_is_rgb_padded_right_and_below() -> None:
     square = nudenet.prepare(Image.new("RGB", (640, 320), (250, 100, 10)), 320)
     assert square.shape == (1, 3, 320, 320)
     assert square.dtype == np.float32
@@ -158,7 +162,7 @@ def test_resizing_is_antialiased() -> None:
         ((1, 1), (320,)),
     ],
 )
-def test_large_and_long_pictures_get_a_second_look(
+def test_large_and_long_images_use_two_input_sizes(
     size: tuple[int, int], looks: tuple[int, ...]
 ) -> None:
     assert nudenet.choose_input_sizes(size) == looks
@@ -167,14 +171,14 @@ def test_large_and_long_pictures_get_a_second_look(
 # --- Post-processing ---
 
 
-def test_no_class_hides_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_boxes_of_different_classes_are_not_suppressed(monkeypatch: pytest.MonkeyPatch) -> None:
     here = (100.0, 100.0, 80.0, 80.0)
-    raw = output(
+    raw = make_output(
         (*here, {"FEMALE_BREAST_COVERED": 0.8}),
         (*here, {"FEMALE_BREAST_EXPOSED": 0.75}),
         (*here, {"BUTTOCKS_EXPOSED": 0.6, "ANUS_EXPOSED": 0.55}),
     )
-    answer(monkeypatch, raw[None])
+    set_output(monkeypatch, raw[None])
     found = nudenet.detect(Image.new("RGB", (320, 320)))
     assert [box.label for box in found.boxes] == [
         "FEMALE_BREAST_COVERED",
@@ -185,26 +189,26 @@ def test_no_class_hides_another(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.maxima["ANUS_EXPOSED"] == pytest.approx(0.55)
 
 
-def test_suppression_within_a_class(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_overlapping_boxes_of_one_class_are_suppressed(monkeypatch: pytest.MonkeyPatch) -> None:
     face = "FACE_FEMALE"
-    raw = output(
+    raw = make_output(
         (100, 100, 80, 80, {face: 0.6}),
         (104, 100, 80, 80, {face: 0.9}),  # the same face
-        (250, 100, 80, 80, {face: 0.5}),  # another
-        (100, 250, 80, 80, {face: 0.19}),  # too weak for a box
+        (250, 100, 80, 80, {face: 0.5}),  # another face
+        (100, 250, 80, 80, {face: 0.19}),  # below the threshold for boxes
     )
-    answer(monkeypatch, raw[None])
+    set_output(monkeypatch, raw[None])
     found = nudenet.detect(Image.new("RGB", (640, 320)))
     assert [round(box.score, 2) for box in found.boxes] == [0.9, 0.5]
     assert found.maxima[face] == pytest.approx(0.9)
 
 
-def test_boxes_are_fractions_of_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    raw = output(
+def test_boxes_are_fractions_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = make_output(
         (80, 40, 160, 80, {"FACE_MALE": 0.5}), (300, 150, 200, 100, {"BELLY_EXPOSED": 0.5})
     )
-    outside = output((160, 300, 20, 20, {"FACE_MALE": 0.9}))  # wholly in the padding
-    answer(monkeypatch, np.concatenate([raw, outside], axis=1)[None])
+    outside = make_output((160, 300, 20, 20, {"FACE_MALE": 0.9}))  # entirely in the padding
+    set_output(monkeypatch, np.concatenate([raw, outside], axis=1)[None])
     first, second = nudenet.detect(Image.new("RGB", (640, 320))).boxes
     assert first.box == Box(left=0, top=0, width=0.5, height=0.5)
     assert second.box.left == pytest.approx(0.625)
@@ -212,7 +216,7 @@ def test_boxes_are_fractions_of_the_picture(monkeypatch: pytest.MonkeyPatch) -> 
     assert second.box.top + second.box.height == pytest.approx(1)
 
 
-def test_suppression_equals_the_plain_loop() -> None:
+def test_suppression_equals_plain_loop() -> None:
     rng = random.Random(3)
     rows = np.array(
         [
@@ -244,8 +248,8 @@ def test_suppression_equals_the_plain_loop() -> None:
 
 # --- The mapping ---
 
-BARE = "FEMALE_BREAST_EXPOSED"
-ROUND = "BUTTOCKS_EXPOSED"
+BREAST = "FEMALE_BREAST_EXPOSED"
+BUTTOCKS = "BUTTOCKS_EXPOSED"
 
 
 @pytest.mark.parametrize(
@@ -256,16 +260,16 @@ ROUND = "BUTTOCKS_EXPOSED"
         ({"FEMALE_GENITALIA_EXPOSED": 0.5}, {"explicit.nudity": 50}, True),
         ({"MALE_GENITALIA_EXPOSED": 0.49}, {"explicit.nudity": 49}, None),
         ({"ANUS_EXPOSED": 0.2}, {"explicit.nudity": 20}, None),
-        ({BARE: 0.199}, {"non-explicit.nudity": Decimal("19.9")}, None),
-        ({BARE: 0.09}, {}, False),
-        ({ROUND: 0.83}, {"explicit.nudity": 49}, None),
-        ({ROUND: 0.83, "FACE_FEMALE": 0.25}, {"explicit.nudity": 83}, True),
-        ({ROUND: 0.69, "FACE_FEMALE": 0.9}, {"explicit.nudity": 69}, None),
-        ({ROUND: 0.3}, {"non-explicit.nudity": 30}, None),
-        ({ROUND: 0.19}, {}, False),
+        ({BREAST: 0.199}, {"non-explicit.nudity": Decimal("19.9")}, None),
+        ({BREAST: 0.09}, {}, False),
+        ({BUTTOCKS: 0.83}, {"explicit.nudity": 49}, None),
+        ({BUTTOCKS: 0.83, "FACE_FEMALE": 0.25}, {"explicit.nudity": 83}, True),
+        ({BUTTOCKS: 0.69, "FACE_FEMALE": 0.9}, {"explicit.nudity": 69}, None),
+        ({BUTTOCKS: 0.3}, {"non-explicit.nudity": 30}, None),
+        ({BUTTOCKS: 0.19}, {}, False),
         ({"MALE_BREAST_EXPOSED": 0.4}, {"non-explicit.nudity": 40}, None),
         (
-            {"MALE_BREAST_EXPOSED": 1.0, BARE: 0.6},
+            {"MALE_BREAST_EXPOSED": 1.0, BREAST: 0.6},
             {"explicit.nudity": 60, "non-explicit.nudity": 100},
             True,
         ),
@@ -280,19 +284,21 @@ ROUND = "BUTTOCKS_EXPOSED"
     ],
     ids=str,
 )
-def test_rules(scores: dict[str, float], expected: dict[str, float], flagged: bool | None) -> None:
-    findings, verdict = judge(detections(**scores))
+def test_scores_map_to_categories_and_flag(
+    scores: dict[str, float], expected: dict[str, float], flagged: bool | None
+) -> None:
+    findings, verdict = judge(make_detections(**scores))
     assert {finding.category: float(finding.confidence) for finding in findings} == pytest.approx(
         {category: float(confidence) for category, confidence in expected.items()}
     )
     assert verdict is flagged
 
 
-def test_findings_name_real_categories_within_the_coverage() -> None:
+def test_findings_have_known_categories_within_coverage() -> None:
     rng = random.Random(5)
     for _ in range(500):
         scores = {label: rng.random() for label in LABELS}
-        findings, _ = judge(detections(boxes=True, **scores))
+        findings, _ = judge(make_detections(boxes=True, **scores))
         assert len({finding.category for finding in findings}) == len(findings)
         for finding in findings:
             assert taxonomy.get(finding.category).l1 in nudenet.COVERS
@@ -300,18 +306,18 @@ def test_findings_name_real_categories_within_the_coverage() -> None:
             assert finding.box is not None
 
 
-def test_every_label_of_the_mapping_exists() -> None:
+def test_mapping_uses_only_existing_labels() -> None:
     assert len(set(LABELS)) == 18
     assert {*nudenet.EXPLICIT, *nudenet.OBSTRUCTED, *nudenet.SWIMWEAR} <= set(LABELS)
 
 
-def test_identity() -> None:
+def test_slug_version_and_trust() -> None:
     local = NudeNet()
     assert (local.slug, local.trusted_when_silent) == ("local", False)
     assert nudenet.MODEL_SHA256[:12] in local.version
     assert f"p{nudenet.PREPROCESSING}" in local.version
     assert len(local.version) <= 40
-    assert local.applies_to(asset(b""))
+    assert local.applies_to(make_asset_stub(b""))
 
 
 # --- Failing closed ---
@@ -330,19 +336,23 @@ def test_identity() -> None:
     ],
     ids=["no anchors", "a class short", "no batch", "nan", "above one", "below zero", "infinite"],
 )
-def test_unusable_answers_are_errors(raw: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer(monkeypatch, raw)
+def test_malformed_network_output_raises_classifier_error(
+    raw: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_output(monkeypatch, raw)
     with pytest.raises(ClassifierError):
-        NudeNet().classify(asset(encoded(picture(), "PNG")))
+        NudeNet().classify(make_asset_stub(encoded(picture(), "PNG")))
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"<html>", b"\x89PNG\r\n\x1a\n", encoded(picture(), "JPEG")[:200]]
 )
-def test_unreadable_files_are_errors(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer(monkeypatch, np.zeros((1, 22, 10)))
+def test_unreadable_files_raise_classifier_error(
+    content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_output(monkeypatch, np.zeros((1, 22, 10)))
     with pytest.raises(ClassifierError):
-        NudeNet().classify(asset(content))
+        NudeNet().classify(make_asset_stub(content))
 
 
 @pytest.mark.parametrize(
@@ -350,7 +360,7 @@ def test_unreadable_files_are_errors(content: bytes, monkeypatch: pytest.MonkeyP
     [(FileNotFoundError(), False), (PermissionError(), True), (OSError(5, "I/O"), True)],
 )
 @pytest.mark.django_db
-def test_storage_errors(error: OSError, retryable: bool) -> None:
+def test_storage_errors_raise_classifier_error(error: OSError, retryable: bool) -> None:
     def open_(mode: str) -> None:
         raise error
 
@@ -362,16 +372,18 @@ def test_storage_errors(error: OSError, retryable: bool) -> None:
 @pytest.mark.parametrize(
     "error", [RuntimeError("x"), MemoryError(), ValueError("x"), KeyError("x")]
 )
-def test_a_failing_net_is_an_error(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_network_raises_classifier_error(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def run(*args: object) -> None:
         raise error
 
     monkeypatch.setattr(nudenet, "session", lambda: SimpleNamespace(run=run))
     with pytest.raises(ClassifierError):
-        NudeNet().classify(asset(encoded(picture(), "PNG")))
+        NudeNet().classify(make_asset_stub(encoded(picture(), "PNG")))
 
 
-def test_missing_packages_are_an_error_that_says_what_to_do(
+def test_missing_packages_raise_error_with_instructions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(nudenet.importlib.util, "find_spec", lambda name: None)
@@ -379,10 +391,8 @@ def test_missing_packages_are_an_error_that_says_what_to_do(
         nudenet.model_path()
 
 
-def test_the_stored_rendition_is_what_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A picture hidden under zero alpha: neither shown nor judged, because it is no longer
-    there.
-    """
+def test_classifier_reads_stored_rendition(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pixels with zero alpha are neither shown nor classified: the rendition drops them."""
     from generation.imaging.decode import decode_image
 
     hidden = picture(300, 300).convert("RGBA")
@@ -395,7 +405,7 @@ def test_the_stored_rendition_is_what_is_judged(monkeypatch: pytest.MonkeyPatch)
         return [np.zeros((1, 22, 10))]
 
     monkeypatch.setattr(nudenet, "session", lambda: SimpleNamespace(run=run))
-    assessment = NudeNet().classify(asset(rendition.content))
+    assessment = NudeNet().classify(make_asset_stub(rendition.content))
     assert assessment.raw["sha256"] == rendition.sha256
     shown = np.asarray(
         Image.open(io.BytesIO(rendition.content)).resize((320, 320), Image.Resampling.BILINEAR)

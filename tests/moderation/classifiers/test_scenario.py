@@ -1,6 +1,4 @@
-"""Scenario's labels: without a score, in two vocabularies, some unknown, and sometimes not there
-yet.
-"""
+"""Scenario's labels: no scores, two vocabularies, unknown labels and late labels."""
 
 from __future__ import annotations
 
@@ -23,13 +21,13 @@ from moderation.classifiers.base import ClassifierError, Coverage
 from moderation.classifiers.scenario import PATIENCE, ScenarioLabels, assess
 from moderation.models import Classification, Policy, Review
 
-Make = Callable[..., Asset]
+MakeAsset = Callable[..., Asset]
 pytestmark = pytest.mark.django_db
 Status = Review.Status
 
 
 @pytest.fixture
-def import_asset(make_asset: Make, settings: Any) -> Callable[..., Asset]:
+def import_asset(make_asset: MakeAsset, settings: Any) -> Callable[..., Asset]:
     settings.CLASSIFIERS = ["scenario"]
     count = iter(range(1, 1000))
 
@@ -48,8 +46,8 @@ def import_asset(make_asset: Make, settings: Any) -> Callable[..., Asset]:
 
 
 @pytest.fixture
-def answer(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Callable[..., list[str]]:
-    """What Scenario says when it is asked about an asset; returns the ids that were asked for."""
+def set_scenario_labels(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Callable[..., list[str]]:
+    """Return a function that sets Scenario's response and returns the requested asset IDs."""
     settings.SCENARIO = {
         "api_key": "k",
         "api_secret": "s",
@@ -76,13 +74,13 @@ def answer(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Callable[..., list
     return give
 
 
-def reviewed(asset: Asset) -> Review:
+def classify_and_get_review(asset: Asset) -> Review:
     moderation.tasks.classify()
     return Review.objects.get(asset=asset)
 
 
 # --- Labels ---
-def test_labels_become_findings_without_a_confidence() -> None:
+def test_labels_become_findings_without_confidence() -> None:
     found = assess(["violence", "tobacco", "drugs", "violence"])
 
     assert [(finding.category, finding.confidence) for finding in found.findings] == [
@@ -97,7 +95,7 @@ def test_labels_become_findings_without_a_confidence() -> None:
     assert found.covers == {category.slug: Coverage.PARTIAL for category in taxonomy.L1}
 
 
-def test_an_unknown_label_is_kept_and_flags() -> None:
+def test_unknown_label_is_stored_and_flags_the_image() -> None:
     found = assess(["cosmic_dread", "alcohol"])
 
     assert found.flagged is True
@@ -106,7 +104,7 @@ def test_an_unknown_label_is_kept_and_flags() -> None:
     assert "“cosmic_dread”" in found.note
 
 
-def test_many_long_unknown_labels_make_no_long_sentence() -> None:
+def test_note_on_many_unknown_labels_is_shortened() -> None:
     found = assess([f"{number} {'x' * 200}" for number in range(100)])
 
     assert len(found.note) < 450
@@ -114,19 +112,19 @@ def test_many_long_unknown_labels_make_no_long_sentence() -> None:
     assert len(found.raw["unknown"]) == 100
 
 
-def test_it_judges_only_what_came_from_scenario(make_asset: Make, import_asset: Make) -> None:
+def test_classifier_applies_only_to_assets_of_scenario(
+    make_asset: MakeAsset, import_asset: MakeAsset
+) -> None:
     assert not ScenarioLabels().applies_to(make_asset())
     assert ScenarioLabels().applies_to(import_asset([]))
 
 
-# --- What the policy makes of them ---
+# --- Policy ---
 @pytest.mark.parametrize(
     "label", ["explicit", "explicit_nudity", "hate_symbols", "violence", "suggestive", "tobacco"]
 )
-def test_a_label_goes_to_a_person_and_never_rejects_by_itself(
-    import_asset: Make, label: str
-) -> None:
-    review = reviewed(import_asset([label]))
+def test_label_leaves_review_pending_for_a_person(import_asset: MakeAsset, label: str) -> None:
+    review = classify_and_get_review(import_asset([label]))
 
     assert (review.status, review.top_confidence) == (Status.PENDING, None)
     assert review.top_category
@@ -134,64 +132,64 @@ def test_a_label_goes_to_a_person_and_never_rejects_by_itself(
 
 
 @pytest.mark.parametrize(("review_at", "reject_at"), [(99, None), (60, 100), (1, 20)])
-def test_no_threshold_lets_a_label_through_or_rejects_by_it(
-    import_asset: Make, review_at: int, reject_at: int | None
+def test_label_leaves_review_pending_at_any_threshold(
+    import_asset: MakeAsset, review_at: int, reject_at: int | None
 ) -> None:
     Policy.objects.active().rules.filter(category="violence").update(
         review_at=review_at, reject_at=reject_at
     )
 
-    assert reviewed(import_asset(["violence"])).status == Status.PENDING
+    assert classify_and_get_review(import_asset(["violence"])).status == Status.PENDING
 
 
-def test_a_label_that_the_policy_does_not_mind_is_not_minded(import_asset: Make) -> None:
+def test_label_without_policy_rule_is_approved(import_asset: MakeAsset) -> None:
     Policy.objects.active().rules.filter(category="alcohol").delete()
 
-    assert reviewed(import_asset(["alcohol"])).status == Status.APPROVED
-    unknown = reviewed(import_asset(["alcohol", "cosmic_dread"]))
+    assert classify_and_get_review(import_asset(["alcohol"])).status == Status.APPROVED
+    unknown = classify_and_get_review(import_asset(["alcohol", "cosmic_dread"]))
     assert unknown.status == Status.PENDING
     assert "cosmic_dread" in unknown.reason
 
 
-def test_analysed_and_nothing_found_may_be_approved(import_asset: Make) -> None:
-    assert reviewed(import_asset([])).status == Status.APPROVED
+def test_empty_labels_are_approved(import_asset: MakeAsset) -> None:
+    assert classify_and_get_review(import_asset([])).status == Status.APPROVED
 
 
 @pytest.mark.parametrize("stored", ["explicit", {"a": 1}, 7, True])
-def test_labels_in_another_form_go_to_a_person(import_asset: Make, stored: Any) -> None:
+def test_malformed_labels_leave_review_pending(import_asset: MakeAsset, stored: Any) -> None:
     asset = import_asset([])
     Asset.objects.filter(pk=asset.pk).update(detection={"nsfw": stored})
 
-    review = reviewed(asset)
+    review = classify_and_get_review(asset)
 
     assert review.status == Status.PENDING
     assert "cannot be read" in review.reason
 
 
 # --- Not analysed yet ---
-def test_labels_that_were_not_there_are_asked_for_again(
-    import_asset: Make, answer: Callable[..., list[str]]
+def test_missing_labels_are_fetched_again_later(
+    import_asset: MakeAsset, set_scenario_labels: Callable[..., list[str]]
 ) -> None:
     asset = import_asset(None)
-    asked = answer(None)
-    assert reviewed(asset).status == Status.CLASSIFYING
+    asked = set_scenario_labels(None)
+    assert classify_and_get_review(asset).status == Status.CLASSIFYING
     run = Classification.objects.get()
     assert (run.attempts, run.error) == (0, "Scenario has not looked at this image yet.")
     assert run.due_at is not None
 
-    answer(("alcohol",))
+    set_scenario_labels(("alcohol",))
     Classification.objects.update(due_at=timezone.now())
-    review = reviewed(asset)
+    review = classify_and_get_review(asset)
 
     assert asked == [asset.external_id]
     assert (review.status, review.top_category) == (Status.PENDING, "alcohol")
     assert Classification.objects.get().raw == {"nsfw": ["alcohol"], "asked_again": True}
 
 
-def test_the_pauses_grow_over_an_hour_and_then_a_person_looks(
-    import_asset: Make, answer: Callable[..., list[str]]
+def test_retry_pauses_grow_for_an_hour_then_classifier_gives_up(
+    import_asset: MakeAsset, set_scenario_labels: Callable[..., list[str]]
 ) -> None:
-    answer(None)
+    set_scenario_labels(None)
     pauses: list[float] = []
     age = timedelta()
     while age < PATIENCE:
@@ -210,13 +208,13 @@ def test_the_pauses_grow_over_an_hour_and_then_a_person_looks(
     assert 5 <= len(pauses) <= 12
 
 
-def test_never_analysed_is_never_clean(
-    import_asset: Make, answer: Callable[..., list[str]]
+def test_asset_without_analysis_is_not_approved(
+    import_asset: MakeAsset, set_scenario_labels: Callable[..., list[str]]
 ) -> None:
-    answer(None)
+    set_scenario_labels(None)
     asset = import_asset(None, age=PATIENCE)
 
-    review = reviewed(asset)
+    review = classify_and_get_review(asset)
 
     assert review.status == Status.PENDING
     assert "has not looked at this image" in review.reason
@@ -230,10 +228,13 @@ def test_never_analysed_is_never_clean(
         (ProviderMisconfiguredError("The key is wrong."), False),
     ],
 )
-def test_errors_while_asking_again(
-    import_asset: Make, answer: Callable[..., list[str]], error: ProviderError, again: bool
+def test_temporary_error_is_retried_and_permanent_error_is_not(
+    import_asset: MakeAsset,
+    set_scenario_labels: Callable[..., list[str]],
+    error: ProviderError,
+    again: bool,
 ) -> None:
-    answer(error=error)
+    set_scenario_labels(error=error)
 
     with pytest.raises(ClassifierError, match=str(error)[:20]) as caught:
         ScenarioLabels().classify(import_asset(None))
@@ -241,20 +242,20 @@ def test_errors_while_asking_again(
     assert caught.value.retry_after == (timedelta(seconds=1200) if again else None)
 
 
-def test_without_a_key_stored_labels_count_and_absent_ones_go_to_a_person(
-    import_asset: Make, settings: Any
+def test_without_api_key_stored_labels_count_and_missing_ones_go_to_a_person(
+    import_asset: MakeAsset, settings: Any
 ) -> None:
     settings.SCENARIO = None
 
-    assert reviewed(import_asset([])).status == Status.APPROVED
-    review = reviewed(import_asset(None))
+    assert classify_and_get_review(import_asset([])).status == Status.APPROVED
+    review = classify_and_get_review(import_asset(None))
     assert review.status == Status.PENDING
     assert "is switched off now" in review.reason
 
 
 @pytest.mark.django_db(transaction=True)
-def test_late_labels_arrive_over_a_socket(
-    import_asset: Make, live_server: Any, settings: Any
+def test_late_labels_are_fetched_over_a_socket(
+    import_asset: MakeAsset, live_server: Any, settings: Any
 ) -> None:
     settings.SCENARIO = {
         "api_key": "sandbox",
@@ -270,15 +271,15 @@ def test_late_labels_arrive_over_a_socket(
     states = []
     for _ in range(3):
         Classification.objects.filter(due_at__isnull=False).update(due_at=timezone.now())
-        states.append(reviewed(asset).status)
+        states.append(classify_and_get_review(asset).status)
 
     assert states == [Status.CLASSIFYING, Status.CLASSIFYING, Status.PENDING]
     assert Review.objects.get().top_category == "violence"
 
 
 # --- At the desk ---
-def test_the_desk_says_that_no_confidence_was_given_and_where_the_image_is_from(
-    import_asset: Make, moderator: User, client_of: Callable[[User], Client]
+def test_review_page_shows_missing_confidence_and_source_details(
+    import_asset: MakeAsset, moderator: User, client_of: Callable[[User], Client]
 ) -> None:
     notes = {
         "prompt": "a <b>quiet</b> tavern",
@@ -291,7 +292,7 @@ def test_the_desk_says_that_no_confidence_was_given_and_where_the_image_is_from(
         "createdAt": "2026-09-01T08:00:00.000Z",
     }
     asset = import_asset(["tobacco", "gambling"], metadata={"scenario": notes})
-    review = reviewed(asset)
+    review = classify_and_get_review(asset)
 
     page = client_of(moderator).get(f"/reviews/{review.uuid}/").content.decode()
 

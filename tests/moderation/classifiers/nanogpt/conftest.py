@@ -1,4 +1,4 @@
-"""nano-gpt's sandbox over a socket, for every test here."""
+"""Fixtures that connect every test of this folder to nano-gpt's sandbox over a socket."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from generation.providers import nanogpt as client
 
 @pytest.fixture(autouse=True)
 def calls(live_server: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sandbox over a socket; the number of images of every call that is made."""
+    """Use the sandbox over a socket, and return the number of images of each call."""
     settings.CLASSIFIERS = ["nanogpt"]
     base_url = f"{live_server.url}/sandbox/nano-gpt"
     settings.NANOGPT = {"api_key": "sandbox", "base_url": base_url, "label": "nano-gpt (sandbox)"}

@@ -1,4 +1,4 @@
-"""What becomes of images while nano-gpt is away, answers nothing, or a worker dies in between."""
+"""Outages of nano-gpt: failing calls, missing responses and killed workers."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from moderation.models import Classification
 from moderation.services import remote_classification
 from tests.moderation.classifiers.nanogpt.helpers import (
     NSFW,
-    let_time_pass,
-    nothing_approved,
-    run,
-    settled,
-    shown,
-    store,
+    get_pending_review,
+    is_nothing_approved,
+    make_classifications_due,
+    make_image,
+    run_remote_classification,
+    store_images,
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -30,39 +30,39 @@ Status = Classification.Status
 
 
 @pytest.mark.parametrize("kind", ["429-always", "500", "502", "503"])
-def test_an_outage_is_waited_out_for_a_quarter_of_an_hour_and_then_a_person_looks(
+def test_outage_is_retried_for_15_minutes_then_review_is_pending(
     make_asset: Any, key: Any, kind: str
 ) -> None:
     key(f"sandbox-{kind}")
-    rows = store(make_asset, 3)
+    rows = store_images(make_asset, 3)
     waited = timedelta(0)
     for attempt in range(1, remote_classification.ATTEMPTS + 1):
         assert not Classification.objects.exclude(status=Status.QUEUED).exists()
         before = timezone.now()
-        run()
+        run_remote_classification()
         row = Classification.objects.order_by("pk")[0]
         assert row.attempts == attempt
         assert row.error
         if row.due_at is not None:
             waited += row.due_at - before
-        let_time_pass()
-    run()
+        make_classifications_due()
+    run_remote_classification()
 
     for row in rows:
         row.refresh_from_db()
         assert row.status == Status.FAILED
         assert row.error.endswith("It was asked 9 times.")
-        settled(row)
+        get_pending_review(row)
     assert timedelta(minutes=14) < waited < timedelta(minutes=18)
-    assert nothing_approved()
+    assert is_nothing_approved()
 
 
-def test_a_service_that_is_away_is_not_asked_again_for_every_image(
+def test_failing_service_is_called_once_for_all_images(
     make_asset: Any, key: Any, calls: list[int]
 ) -> None:
     key("sandbox-503")
-    rows = store(make_asset, 25)
-    run()
+    rows = store_images(make_asset, 25)
+    run_remote_classification()
     assert calls == [10]
     for row in rows:
         row.refresh_from_db()
@@ -71,46 +71,46 @@ def test_a_service_that_is_away_is_not_asked_again_for_every_image(
         assert row.due_at > timezone.now() + timedelta(seconds=25)  # its Retry-After is 30
 
 
-def test_an_outage_that_ends_costs_nothing_but_time(make_asset: Any, key: Any) -> None:
+def test_images_are_classified_after_outage_ends(make_asset: Any, key: Any) -> None:
     key("sandbox-429")
-    rows = store(make_asset, 3, flagged=(0,))
+    rows = store_images(make_asset, 3, flagged=(0,))
     for _ in range(3):
-        run()
-        let_time_pass()
+        run_remote_classification()
+        make_classifications_due()
     assert [Classification.objects.get(pk=row.pk).flagged for row in rows] == [True, False, False]
     assert Classification.objects.filter(error="").count() == 3
 
 
-def test_an_unreachable_service_is_an_outage(make_asset: Any, settings: Any) -> None:
+def test_unreachable_service_is_retried(make_asset: Any, settings: Any) -> None:
     settings.NANOGPT = {**settings.NANOGPT, "base_url": "http://127.0.0.1:1"}
-    (row,) = store(make_asset, 1)
-    run()
+    (row,) = store_images(make_asset, 1)
+    run_remote_classification()
     row.refresh_from_db()
     assert (row.status, row.attempts) == (Status.QUEUED, 1)
     assert "could not be reached" in row.error
 
 
-def test_an_unanswered_call_counts_as_spent(
+def test_call_without_response_adds_its_cost(
     make_asset: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (row,) = store(make_asset, 1)
+    (row,) = store_images(make_asset, 1)
 
     def silent(self: Any, images: Any) -> Any:
         raise client.UnansweredError("nano-gpt did not answer in time, or broke off.")
 
     with monkeypatch.context() as patch:
         patch.setattr(client.NanoGpt, "classify", silent)
-        run()
-    let_time_pass()
-    run()
+        run_remote_classification()
+    make_classifications_due()
+    run_remote_classification()
     row.refresh_from_db()
     assert (row.status, row.cost) == (Status.DONE, Decimal("0.003"))
 
 
-def test_an_image_that_makes_its_calls_fail_takes_no_others_along(
+def test_failing_image_does_not_affect_other_images(
     make_asset: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = store(make_asset, 3)
+    rows = store_images(make_asset, 3)
     poison = rows[1].asset
     with poison.rendition.open("rb") as file:
         content = file.read()
@@ -123,17 +123,17 @@ def test_an_image_that_makes_its_calls_fail_takes_no_others_along(
 
     monkeypatch.setattr(client.NanoGpt, "classify", fail)
     for _ in range(remote_classification.ATTEMPTS + 1):
-        run()
-        let_time_pass()
+        run_remote_classification()
+        make_classifications_due()
     statuses = [Classification.objects.get(pk=row.pk).status for row in rows]
     assert statuses == [Status.DONE, Status.FAILED, Status.DONE]
-    assert nothing_approved()
+    assert is_nothing_approved()
 
 
-def test_a_worker_that_dies_on_an_image_every_time_leaves_it_to_a_person(
+def test_image_that_kills_every_worker_leaves_review_pending(
     make_asset: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (row,) = store(make_asset, 1)
+    (row,) = store_images(make_asset, 1)
 
     class Killed(BaseException):
         pass
@@ -145,17 +145,17 @@ def test_a_worker_that_dies_on_an_image_every_time_leaves_it_to_a_person(
     monkeypatch.setattr(client.NanoGpt, "classify", die)
     deaths = 0
     for _ in range(remote_classification.ATTEMPTS + 3):
-        let_time_pass()
+        make_classifications_due()
         try:
-            run()
+            run_remote_classification()
         except Killed:
             deaths += 1
     row.refresh_from_db()
     assert (deaths, row.status) == (remote_classification.ATTEMPTS, Status.FAILED)
-    assert "ended its worker" in settled(row).reason
+    assert "ended its worker" in get_pending_review(row).reason
 
 
-def test_a_worker_killed_at_any_write_loses_and_doubles_nothing(make_asset: Any, key: Any) -> None:
+def test_worker_killed_at_any_write_loses_and_repeats_nothing(make_asset: Any, key: Any) -> None:
     class Killed(BaseException):
         pass
 
@@ -163,7 +163,7 @@ def test_a_worker_killed_at_any_write_loses_and_doubles_nothing(make_asset: Any,
     effect, finished = 0, False
     while not finished:
         rows = [
-            make_asset(shown(*[NSFW] * n, seed=10 * effect + n)).classifications.get()
+            make_asset(make_image(*[NSFW] * n, seed=10 * effect + n)).classifications.get()
             for n in range(2)
         ]
         writes = 0
@@ -184,27 +184,27 @@ def test_a_worker_killed_at_any_write_loses_and_doubles_nothing(make_asset: Any,
 
         try:
             with connection.execute_wrapper(count):
-                run()
+                run_remote_classification()
             finished = True
         except Killed:
             pass
         jobs.start_over()
-        let_time_pass()
-        run()
+        make_classifications_due()
+        run_remote_classification()
         for number, row in enumerate(rows):
             row.refresh_from_db()
             assert (row.status, row.flagged) == (Status.DONE, bool(number))
-            settled(row)
+            get_pending_review(row)
         effect += 1
     assert effect > 4
-    assert nothing_approved()
+    assert is_nothing_approved()
 
 
-def test_a_turn_that_ends_gives_back_what_it_has_not_asked_about(
+def test_ending_run_returns_unclassified_images_to_the_queue(
     make_asset: Any, key: Any, calls: list[int]
 ) -> None:
     key("sandbox-413")
-    store(make_asset, 4)
+    store_images(make_asset, 4)
     rows = Classification.objects.filter(status=Status.QUEUED).claim(
         limit=10, lease=remote_classification.LEASE, count_attempt=True
     )

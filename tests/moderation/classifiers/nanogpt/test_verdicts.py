@@ -1,6 +1,4 @@
-"""From a stored image through nano-gpt's sandbox, over a socket, to its review; what is refused,
-and what is sent.
-"""
+"""nano-gpt's sandbox over a socket: from stored image to review, errors and sent images."""
 
 from __future__ import annotations
 
@@ -25,27 +23,27 @@ from moderation.classifiers.base import RemoteClassifier
 from moderation.models import Classification, Policy, Review
 from tests.moderation.classifiers.nanogpt.helpers import (
     NSFW,
-    nothing_approved,
-    run,
-    settled,
-    shown,
-    store,
+    get_pending_review,
+    is_nothing_approved,
+    make_image,
+    run_remote_classification,
+    store_images,
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Status = Classification.Status
 
 
-# --- The way to the review ---
-def test_a_flagged_image_goes_to_a_person_as_flagged_without_a_category(
+# --- From verdict to review ---
+def test_flagged_image_leaves_review_pending_without_category(
     make_asset: Any, moderator: User
 ) -> None:
-    (row,) = store(make_asset, 1, flagged=(0,))
-    run()
+    (row,) = store_images(make_asset, 1, flagged=(0,))
+    run_remote_classification()
 
     row.refresh_from_db()
     assert (row.status, row.flagged, row.score, row.labels.count()) == (Status.DONE, True, None, 0)
-    review = settled(row)
+    review = get_pending_review(row)
     assert review.reason.startswith("nano-gpt (sandbox) flagged it: no category was named.")
     assert (review.top_category, review.top_confidence) == ("", None)
     browser = Client()
@@ -56,14 +54,16 @@ def test_a_flagged_image_goes_to_a_person_as_flagged_without_a_category(
     assert "Detects only, and in part:" in page
 
 
-def test_a_no_is_shown_and_approves_nothing(make_asset: Any, moderator: User) -> None:
+def test_unflagged_image_is_shown_as_not_flagged_and_not_approved(
+    make_asset: Any, moderator: User
+) -> None:
     Policy.objects.update(trusts_local_silence=True)
-    (row,) = store(make_asset, 1)
-    run()
+    (row,) = store_images(make_asset, 1)
+    run_remote_classification()
 
     row.refresh_from_db()
     assert (row.status, row.flagged, row.covers) == (Status.DONE, False, {"explicit": "partial"})
-    review = settled(row)
+    review = get_pending_review(row)
     assert "nobody could look for: Explicit" in review.reason
     browser = Client()
     browser.force_login(moderator)
@@ -71,14 +71,14 @@ def test_a_no_is_shown_and_approves_nothing(make_asset: Any, moderator: User) ->
         "not flagged"
         in browser.get(reverse("moderation:review-detail", args=[review.uuid])).content.decode()
     )
-    assert nothing_approved()
+    assert is_nothing_approved()
 
 
-def test_images_are_asked_about_ten_at_a_time_and_each_keeps_its_own_verdict_and_share(
+def test_ten_images_per_call_each_with_own_verdict_and_cost(
     make_asset: Any, calls: list[int]
 ) -> None:
-    rows = store(make_asset, 12, flagged=(3, 11))
-    run()
+    rows = store_images(make_asset, 12, flagged=(3, 11))
+    run_remote_classification()
 
     assert calls == [10, 2]
     for number, row in enumerate(rows):
@@ -92,18 +92,18 @@ def test_images_are_asked_about_ten_at_a_time_and_each_keeps_its_own_verdict_and
         assert row.raw["position"] == number % 10
         assert row.duration_ms is not None
         assert row.attempts == 1
-        settled(row)
+        get_pending_review(row)
 
 
-def test_local_classifiers_are_left_to_their_own_pump(
+def test_local_classifiers_run_in_their_own_job(
     make_asset: Any, calls: list[int], settings: Any
 ) -> None:
     settings.CLASSIFIERS = ["nanogpt", "scripted"]
     settings.CLASSIFIER_BACKENDS = {
         **settings.CLASSIFIER_BACKENDS,
-        "scripted": "tests.moderation.classifiers.nanogpt.test_verdicts.Scripted",
+        "scripted": "tests.moderation.classifiers.nanogpt.test_verdicts.CleanClassifier",
     }
-    asset = make_asset(shown())
+    asset = make_asset(make_image())
     moderation.tasks.classify()
     assert calls == []
     assert dict(asset.classifications.values_list("classifier", "status")) == {
@@ -112,14 +112,14 @@ def test_local_classifiers_are_left_to_their_own_pump(
     }
     assert asset.review.status == Review.Status.CLASSIFYING
 
-    run()
+    run_remote_classification()
     asset.review.refresh_from_db()
-    # The other one saw everything, beside nano-gpt's "no".
+    # The scripted classifier covers all categories, so the import rule decides.
     assert asset.review.reason.endswith("leaves imported files to people.")
 
 
-class Scripted:
-    """Sees everything, finds nothing."""
+class CleanClassifier:
+    """A local classifier that covers all categories and finds nothing."""
 
     slug, label, version, trusted_when_silent = "scripted", "Scripted", "1", True
 
@@ -137,33 +137,31 @@ class Scripted:
 
 # --- Refusals ---
 @pytest.mark.parametrize("kind", ["policy", "policy-object"])
-def test_a_policy_violation_flags_the_image_that_is_refused_alone(
+def test_policy_violation_flags_only_the_refused_image(
     make_asset: Any, key: Any, calls: list[int], kind: str
 ) -> None:
     key(f"sandbox-{kind}")
-    rows = store(make_asset, 4, flagged=(2,))
-    run()
+    rows = store_images(make_asset, 4, flagged=(2,))
+    run_remote_classification()
 
     assert calls == [4, 1, 1, 1, 1]
     for number, row in enumerate(rows):
         row.refresh_from_db()
         assert (row.status, row.flagged) == (Status.DONE, number == 2)
-        settled(row)
+        get_pending_review(row)
     assert "refused" in rows[2].raw
     assert (rows[2].cost, rows[0].cost) == (0, Decimal("0.0015"))
-    assert "(HTTP 400" in settled(rows[2]).reason
-    assert settled(rows[2]).reason.startswith(
+    assert "(HTTP 400" in get_pending_review(rows[2]).reason
+    assert get_pending_review(rows[2]).reason.startswith(
         "nano-gpt (sandbox) flagged it: nano-gpt (sandbox) refused the request"
     )
-    assert nothing_approved()
+    assert is_nothing_approved()
 
 
-def test_a_call_that_is_too_large_is_made_in_parts(
-    make_asset: Any, key: Any, calls: list[int]
-) -> None:
+def test_too_large_call_is_split(make_asset: Any, key: Any, calls: list[int]) -> None:
     key("sandbox-413")
-    rows = store(make_asset, 3, flagged=(1,))
-    run()
+    rows = store_images(make_asset, 3, flagged=(1,))
+    run_remote_classification()
     assert calls == [3, 1, 1, 1]
     assert [Classification.objects.get(pk=row.pk).flagged for row in rows] == [False, True, False]
 
@@ -190,37 +188,37 @@ def test_a_call_that_is_too_large_is_made_in_parts(
         ("contradiction", "contradicts itself"),
     ],
 )
-def test_what_will_not_get_better_goes_to_a_person_at_once(
+def test_permanent_error_leaves_review_pending_at_once(
     make_asset: Any, key: Any, kind: str, sentence: str
 ) -> None:
     key(f"sandbox-{kind}")
-    rows = store(make_asset, 2, flagged=(1,))
-    run()
+    rows = store_images(make_asset, 2, flagged=(1,))
+    run_remote_classification()
     for row in rows:
         row.refresh_from_db()
         assert (row.status, row.flagged) == (Status.FAILED, None)
         assert sentence in row.error
-        assert f"could not judge it: {row.error}" in settled(row).reason
-    assert nothing_approved()
+        assert f"could not judge it: {row.error}" in get_pending_review(row).reason
+    assert is_nothing_approved()
 
 
-def test_a_useless_answer_is_paid_for_and_its_images_are_asked_about_one_by_one(
+def test_malformed_response_adds_cost_and_images_are_sent_singly(
     make_asset: Any, key: Any, calls: list[int]
 ) -> None:
     key("sandbox-short")
-    rows = store(make_asset, 2)
-    run()
+    rows = store_images(make_asset, 2)
+    run_remote_classification()
     assert calls == [2, 1, 1]
     assert [Classification.objects.get(pk=row.pk).cost for row in rows] == [Decimal("0.003")] * 2
 
 
 @pytest.mark.parametrize("kind", ["xno", "bare", "odd-cost"])
-def test_what_is_not_charged_in_dollars_is_reckoned_by_the_price_list(
+def test_cost_without_dollar_price_is_taken_from_price_list(
     make_asset: Any, key: Any, kind: str
 ) -> None:
     key(f"sandbox-{kind}")
-    (row,) = store(make_asset, 1)
-    run()
+    (row,) = store_images(make_asset, 1)
+    run_remote_classification()
     row.refresh_from_db()
     assert (row.status, row.cost) == (Status.DONE, Decimal("0.0015"))
     assert (row.raw["currency"], row.raw["cost"]) == (
@@ -229,10 +227,10 @@ def test_what_is_not_charged_in_dollars_is_reckoned_by_the_price_list(
 
 
 # --- What is sent ---
-def test_the_stored_rendition_is_sent_as_it_is(
+def test_stored_rendition_is_sent_unchanged(
     make_asset: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (row,) = store(make_asset, 1)
+    (row,) = store_images(make_asset, 1)
     sent: list[Any] = []
 
     def keep(self: Any, images: Any) -> Any:
@@ -240,12 +238,12 @@ def test_the_stored_rendition_is_sent_as_it_is(
         raise ProviderBusyError("Later.")
 
     monkeypatch.setattr(client.NanoGpt, "classify", keep)
-    run()
+    run_remote_classification()
     with row.asset.rendition.open("rb") as file:
         assert sent == [(file.read(), f"image/{row.asset.image_type}")]
 
 
-def test_only_an_image_too_large_for_a_call_is_made_smaller_and_the_record_says_so(
+def test_too_large_image_is_reencoded_and_noted_in_raw(
     make_asset: Any,
 ) -> None:
     noise = np.random.default_rng(1).integers(0, 255, (1100, 1400, 4), dtype=np.uint8)
@@ -253,36 +251,36 @@ def test_only_an_image_too_large_for_a_call_is_made_smaller_and_the_record_says_
     Image.fromarray(noise).save(file, "PNG", compress_level=0)
     asset = make_asset(file.getvalue())
     assert asset.size > 4_000_000
-    run()
+    run_remote_classification()
     row = asset.classifications.get()
     assert row.status == Status.DONE
     assert row.raw["altered"].startswith(f"1400 × 1100 {asset.image_type} sent as 1400 × 1100 jpeg")
 
 
-def test_a_missing_file_is_no_verdict_and_holds_up_no_other_image(make_asset: Any) -> None:
-    first, second = store(make_asset, 2)
+def test_missing_file_fails_only_its_own_classification(make_asset: Any) -> None:
+    first, second = store_images(make_asset, 2)
     first.asset.rendition.storage.delete(first.asset.rendition.name)
-    run()
+    run_remote_classification()
     first.refresh_from_db()
     second.refresh_from_db()
     assert (first.status, first.error) == (Status.FAILED, "The stored image is missing.")
     assert second.status == Status.DONE
 
 
-def test_without_a_key_what_still_waits_goes_to_a_person(
+def test_without_api_key_queued_images_go_to_a_person(
     make_asset: Any, settings: Any, calls: list[int]
 ) -> None:
-    (row,) = store(make_asset, 1)
+    (row,) = store_images(make_asset, 1)
     settings.NANOGPT = None
-    run()
+    run_remote_classification()
     row.refresh_from_db()
     assert (row.status, calls) == (Status.FAILED, [])
-    assert "NANOGPT_API_KEY is not set" in settled(row).reason
+    assert "NANOGPT_API_KEY is not set" in get_pending_review(row).reason
 
 
-def test_it_is_a_remote_classifier_and_can_be_asked_about_one_image(make_asset: Any) -> None:
+def test_nanogpt_is_a_remote_classifier_and_classifies_one_image(make_asset: Any) -> None:
     made = classifiers.remote()["nanogpt"]
     assert isinstance(made, RemoteClassifier)
     assert isinstance(made, classifier.NanoGptVerdict)
     assert list(classifiers.remote()) == ["nanogpt"]
-    assert made.classify(make_asset(shown(NSFW))).flagged is True
+    assert made.classify(make_asset(make_image(NSFW))).flagged is True

@@ -1,6 +1,4 @@
-"""A network in which every private place is a tripwire: a real listening socket that nobody may
-ever connect to.
-"""
+"""A simulated network that detects connections to private addresses."""
 
 from __future__ import annotations
 
@@ -17,13 +15,13 @@ import pytest
 Answer = list[tuple[Any, ...]]
 
 
-class Tripwire:
-    """Connections to port 80 or 443 of a private number end here, and so do those to ``address``
-    itself.
+class PrivateNetwork:
+    """A listening socket that receives every connection to a private address.
 
-    ``names`` is what the world's DNS answers, one list of numbers per lookup, the last one for
-    ever. Public numbers refuse every connection. ``dialled`` holds the numbers that somebody tried,
-    ``lookups`` the names.
+    Connections to port 80 or 443 of a private IP address are redirected to ``address``. Connections
+    to public IP addresses are refused. ``names`` maps a host name to the results of successive DNS
+    lookups; the last result repeats. ``tried_addresses`` lists the IP addresses of all connection
+    attempts, ``lookups`` the host names that were looked up.
     """
 
     def __init__(self) -> None:
@@ -31,8 +29,8 @@ class Tripwire:
         self.address = f"127.0.0.1:{self._listening.getsockname()[1]}"
         self.names: dict[str, list[list[str]]] = {}
         self.lookups: list[str] = []
-        self.dialled: list[str] = []
-        self.touched = 0
+        self.tried_addresses: list[str] = []
+        self.accepted_connections = 0
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
@@ -41,7 +39,7 @@ class Tripwire:
                 connection, _ = self._listening.accept()
             except OSError:
                 return
-            self.touched += 1
+            self.accepted_connections += 1
             with connection, contextlib.suppress(OSError):
                 connection.recv(65536)
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
@@ -51,18 +49,18 @@ class Tripwire:
         self._listening.close()
 
     @property
-    def is_untouched(self) -> bool:
-        return not self.touched and all(
-            ipaddress.ip_address(number).is_global for number in self.dialled
+    def is_unreached(self) -> bool:
+        return not self.accepted_connections and all(
+            ipaddress.ip_address(number).is_global for number in self.tried_addresses
         )
 
 
 @contextmanager
-def tripwire() -> Iterator[Tripwire]:
-    found = Tripwire()
+def simulate_private_network() -> Iterator[PrivateNetwork]:
+    found = PrivateNetwork()
     look_up, connect = socket.getaddrinfo, socket.socket.connect
 
-    def scripted(host: Any, port: Any, *args: Any, **options: Any) -> Any:
+    def getaddrinfo(host: Any, port: Any, *args: Any, **options: Any) -> Any:
         name = host.decode() if isinstance(host, bytes) else host
         if name in found.names:
             found.lookups.append(name)
@@ -75,18 +73,18 @@ def tripwire() -> Iterator[Tripwire]:
             raise socket.gaierror(socket.EAI_NONAME, "no such name")
         return look_up(host, port, *args, **options)
 
-    def dial(self: socket.socket, address: Any) -> None:
+    def connect_locally(self: socket.socket, address: Any) -> None:
         if self.family not in (socket.AF_INET, socket.AF_INET6) or address[1] not in (80, 443):
             connect(self, address)
             return
-        found.dialled.append(address[0])
+        found.tried_addresses.append(address[0])
         if self.family == socket.AF_INET6 or ipaddress.ip_address(address[0]).is_global:
             raise ConnectionRefusedError("scripted: refused")
         connect(self, ("127.0.0.1", int(found.address.partition(":")[2])))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(socket, "getaddrinfo", scripted)
-        patch.setattr(socket.socket, "connect", dial)
+        patch.setattr(socket, "getaddrinfo", getaddrinfo)
+        patch.setattr(socket.socket, "connect", connect_locally)
         try:
             yield found
         finally:

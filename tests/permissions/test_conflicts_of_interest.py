@@ -1,6 +1,4 @@
-"""Nobody decides what they are a party to: an image they asked for, a disagreement they are half
-of.
-"""
+"""Conflicts of interest: deciding one's own image or one's own disagreement is refused."""
 
 from __future__ import annotations
 
@@ -26,12 +24,12 @@ from tests.moderation.api.calls import CLEAN, classify, data_url
 
 pytestmark = pytest.mark.django_db
 ClientOf = Callable[[User], Client]
-Make = Callable[..., Any]
+Factory = Callable[..., Any]
 OWN = "You requested this image, so somebody else decides it."
 
 
-def start(browser: Client, slug: str = "waiting") -> str:
-    """Press Start, and return where that leads."""
+def start_queue(browser: Client, slug: str = "waiting") -> str:
+    """Press Start and return the redirect URL."""
     return str(browser.post(reverse("moderation:claim-next", args=[slug])).headers["Location"])
 
 
@@ -41,22 +39,22 @@ def decide(browser: Client, review: Review, verdict: str = "approve", **data: An
     )
 
 
-def page_of(browser: Client, review: Review) -> str:
+def fetch_page(browser: Client, review: Review) -> str:
     return browser.get(review.get_absolute_url()).content.decode()
 
 
 @pytest.fixture
-def of_moderator(make_review: Make, make_request: Make, moderator: User) -> Review:
-    """An image that a moderator asked for; it waits."""
+def moderators_review(make_review: Factory, make_request: Factory, moderator: User) -> Review:
+    """Create a waiting review of an image that the moderator requested."""
     item: GenerationRequest = make_request(requested_by=moderator)
     review: Review = make_review(source="txt2img", request=item, position=0)
     return review
 
 
-def test_an_image_is_not_dealt_to_who_asked_for_it(
+def test_requester_does_not_get_own_image_to_review(
     client_of: ClientOf,
-    of_moderator: Review,
-    make_review: Make,
+    moderators_review: Review,
+    make_review: Factory,
     moderator: User,
     other_moderator: User,
 ) -> None:
@@ -65,52 +63,52 @@ def test_an_image_is_not_dealt_to_who_asked_for_it(
     assert "Images that you requested" in answer.content.decode()
 
     unknown = make_review()
-    Review.objects.filter(pk=of_moderator.pk).update(risk=100)
-    assert start(browser).startswith(unknown.get_absolute_url())
+    Review.objects.filter(pk=moderators_review.pk).update(risk=100)
+    assert start_queue(browser).startswith(unknown.get_absolute_url())
     for address in (
         reverse("moderation:deck", args=["waiting"]),
         reverse("moderation:deck", args=["mine"]),
     ):
         assert (
-            str(of_moderator.uuid)
+            str(moderators_review.uuid)
             not in browser.post(address, {"want": "6", "held": "1"}).content.decode()
         )
     narrowed = reverse("moderation:deck", args=["waiting"]) + "?source=txt2img"
     assert "data-review" not in browser.post(narrowed, {"want": "6"}).content.decode()
     browser.post(reverse("moderation:sheet", args=["waiting"]))
     assert (
-        str(of_moderator.uuid)
+        str(moderators_review.uuid)
         not in browser.get(reverse("moderation:sheet", args=["waiting"])).content.decode()
     )
 
-    assert start(client_of(other_moderator)).startswith(of_moderator.get_absolute_url())
+    assert start_queue(client_of(other_moderator)).startswith(moderators_review.get_absolute_url())
 
 
-def test_the_panel_says_why_and_a_verdict_is_refused(
-    client_of: ClientOf, of_moderator: Review, moderator: User
+def test_decision_on_own_image_returns_403_with_reason(
+    client_of: ClientOf, moderators_review: Review, moderator: User
 ) -> None:
     browser = client_of(moderator)
-    page = page_of(browser, of_moderator)
+    page = fetch_page(browser, moderators_review)
     assert "You requested this image." in page
     assert 'value="approve"' not in page
     assert "Take it" not in page
 
-    claim = browser.post(reverse("moderation:review-claim", args=[of_moderator.uuid]))
+    claim = browser.post(reverse("moderation:review-claim", args=[moderators_review.uuid]))
     assert (claim.status_code, OWN in claim.content.decode()) == (403, True)
-    # Even where a claim was left over from before.
-    Review.objects.filter(pk=of_moderator.pk).update(
+    # A decision is refused even with an existing claim.
+    Review.objects.filter(pk=moderators_review.pk).update(
         claimed_by=moderator, claimed_until="2999-01-01T00:00Z"
     )
-    answer = decide(browser, of_moderator)
+    answer = decide(browser, moderators_review)
     assert (answer.status_code, OWN in answer.content.decode()) == (403, True)
-    assert "mine" not in start(browser, "mine") or of_moderator.get_absolute_url() not in start(
+    assert "mine" not in start_queue(
         browser, "mine"
-    )
+    ) or moderators_review.get_absolute_url() not in start_queue(browser, "mine")
     assert not Decision.objects.exists()
 
 
-def test_of_many_at_once_ones_own_are_left_out(
-    client_of: ClientOf, of_moderator: Review, make_review: Make, moderator: User
+def test_batch_leaves_out_own_image(
+    client_of: ClientOf, moderators_review: Review, make_review: Factory, moderator: User
 ) -> None:
     other = make_review()
     Review.objects.update(claimed_by=moderator, claimed_until="2999-01-01T00:00Z")
@@ -118,7 +116,7 @@ def test_of_many_at_once_ones_own_are_left_out(
         "verdict": "approve",
         "step": "confirm",
         "batch": str(uuid4()),
-        "review": [str(of_moderator.uuid), str(other.uuid)],
+        "review": [str(moderators_review.uuid), str(other.uuid)],
         "tile": [],
         "seen": [],
     }
@@ -127,31 +125,35 @@ def test_of_many_at_once_ones_own_are_left_out(
     assert list(Decision.objects.values_list("review", flat=True)) == [other.pk]
 
 
-def test_a_second_opinion_is_not_asked_of_who_asked_for_the_image(
-    client_of: ClientOf, of_moderator: Review, moderator: User, other_moderator: User, settings: Any
+def test_requester_does_not_get_own_image_for_second_opinion(
+    client_of: ClientOf,
+    moderators_review: Review,
+    moderator: User,
+    other_moderator: User,
+    settings: Any,
 ) -> None:
     settings.SECOND_OPINION_PERCENT = 100
     other = client_of(other_moderator)
-    start(other)
-    assert decide(other, of_moderator).status_code == 303
-    of_moderator.refresh_from_db()
-    assert of_moderator.second_opinion == Review.SecondOpinion.WANTED
+    start_queue(other)
+    assert decide(other, moderators_review).status_code == 303
+    moderators_review.refresh_from_db()
+    assert moderators_review.second_opinion == Review.SecondOpinion.WANTED
 
     browser = client_of(moderator)
-    assert of_moderator.get_absolute_url() not in start(browser, "second-opinion")
-    Review.objects.filter(pk=of_moderator.pk).update(
+    assert moderators_review.get_absolute_url() not in start_queue(browser, "second-opinion")
+    Review.objects.filter(pk=moderators_review.pk).update(
         claimed_by=moderator, claimed_until="2999-01-01T00:00Z"
     )
-    assert decide(browser, of_moderator, "reject", categories="gambling").status_code == 403
+    assert decide(browser, moderators_review, "reject", categories="gambling").status_code == 403
     assert Decision.objects.count() == 1
 
 
-def test_a_senior_does_not_reverse_a_decision_on_what_they_asked_for(
-    client_of: ClientOf, make_review: Make, make_request: Make, senior: User, moderator: User
+def test_reversal_of_decision_on_own_image_returns_403(
+    client_of: ClientOf, make_review: Factory, make_request: Factory, senior: User, moderator: User
 ) -> None:
     review = make_review(source="txt2img", request=make_request(requested_by=senior), position=0)
     browser = client_of(moderator)
-    start(browser)
+    start_queue(browser)
     decide(browser, review, "reject", categories="gambling")
     decision = Decision.objects.get()
 
@@ -168,17 +170,17 @@ def test_a_senior_does_not_reverse_a_decision_on_what_they_asked_for(
     )
 
 
-def test_a_team_of_one_may_decide_everything(
-    client_of: ClientOf, of_moderator: Review, moderator: User, settings: Any
+def test_own_image_can_be_decided_with_decide_own_requests(
+    client_of: ClientOf, moderators_review: Review, moderator: User, settings: Any
 ) -> None:
     settings.DECIDE_OWN_REQUESTS = True
     browser = client_of(moderator)
-    assert start(browser).startswith(of_moderator.get_absolute_url())
-    assert decide(browser, of_moderator).status_code == 303
+    assert start_queue(browser).startswith(moderators_review.get_absolute_url())
+    assert decide(browser, moderators_review).status_code == 303
 
 
-def test_who_asked_is_known_of_requests_of_keys_and_of_what_was_brought(
-    make_asset: Make, make_request: Make, moderator: User, senior: User
+def test_requester_is_stored_for_requests_api_images_and_imports(
+    make_asset: Factory, make_request: Factory, moderator: User, senior: User
 ) -> None:
     key, text = ApiKey.make(name="shop", scopes=["classify"], owner=senior)
     sent = classify(text, {"imageDataUrl": data_url(CLEAN)}, path="/api/nsfw/image?review=true")
@@ -199,18 +201,16 @@ def test_who_asked_is_known_of_requests_of_keys_and_of_what_was_brought(
     assert {asset: Review.objects.get(asset=asset).requested_by for asset in wanted} == wanted
 
 
-def test_dealing_reads_no_row_of_the_queue_but_what_it_deals(
-    client_of: ClientOf, make_review: Make, moderator: User
+def test_claiming_filters_own_images_within_the_queue_index(
+    client_of: ClientOf, make_review: Factory, moderator: User
 ) -> None:
-    """The index that queues are dealt from tells who asked: what is one's own is passed over in
-    it.
-    """
+    """The index contains the requester, so skipping one's own images reads no table rows."""
     make_review()
     browser = client_of(moderator)
     with CaptureQueriesContext(
         connection,
     ) as queries:
-        start(browser)
+        start_queue(browser)
     deals = [
         query["sql"]
         for query in queries
@@ -237,8 +237,8 @@ def other_senior(db: None) -> User:
 
 
 @pytest.fixture
-def dispute(make_review: Make, moderator: User, senior: User, settings: Any) -> Review:
-    """A moderator approved it, and a senior, who had not been shown that, rejected it."""
+def dispute(make_review: Factory, moderator: User, senior: User, settings: Any) -> Review:
+    """Create a disagreement: the moderator approved, and the senior rejected without knowing."""
     settings.SECOND_OPINION_PERCENT = 100
     review: Review = make_review()
     decisions.claim(review=review, user=moderator)
@@ -251,18 +251,18 @@ def dispute(make_review: Make, moderator: User, senior: User, settings: Any) -> 
     return review
 
 
-def test_a_senior_does_not_settle_what_they_are_half_of(
+def test_senior_in_disagreement_cannot_settle_it(
     client_of: ClientOf, dispute: Review, senior: User, other_senior: User
 ) -> None:
     browser = client_of(senior)
-    assert dispute.get_absolute_url() not in start(browser, "escalated")
+    assert dispute.get_absolute_url() not in start_queue(browser, "escalated")
     assert (
         str(dispute.uuid)
         not in browser.post(
             reverse("moderation:deck", args=["escalated"]) + "?order=oldest", {"want": "6"}
         ).content.decode()
     )
-    page = page_of(browser, dispute)
+    page = fetch_page(browser, dispute)
     assert "You gave one of the two opinions." in page
     assert "Another senior moderator decides it: <bdi>other-senior</bdi>." in page
     assert browser.post(reverse("moderation:review-claim", args=[dispute.uuid])).status_code == 403
@@ -273,13 +273,13 @@ def test_a_senior_does_not_settle_what_they_are_half_of(
     Review.objects.filter(pk=dispute.pk).update(claimed_by=None, claimed_until=None)
 
     other = client_of(other_senior)
-    assert start(other, "escalated").startswith(dispute.get_absolute_url())
+    assert start_queue(other, "escalated").startswith(dispute.get_absolute_url())
     assert decide(other, dispute).status_code == 303
     dispute.refresh_from_db()
     assert dispute.status == Review.Status.APPROVED
 
 
-def test_nor_by_taking_the_other_opinion_back(
+def test_senior_in_disagreement_cannot_reverse_the_other_opinion(
     client_of: ClientOf, dispute: Review, senior: User
 ) -> None:
     first, second = Decision.objects.order_by("sequence")
@@ -290,7 +290,7 @@ def test_nor_by_taking_the_other_opinion_back(
     )
     assert answer.status_code == 403
     assert "another senior moderator decides it" in answer.content.decode()
-    # To yield is another matter.
+    # A senior may reverse their own opinion.
     assert (
         browser.post(reverse("moderation:decision-reverse", args=[second.uuid])).status_code == 303
     )
@@ -298,8 +298,8 @@ def test_nor_by_taking_the_other_opinion_back(
     assert dispute.status == Review.Status.APPROVED
 
 
-def test_a_senior_who_was_first_cannot_drop_the_second_opinion_later(
-    client_of: ClientOf, make_review: Make, moderator: User, senior: User, settings: Any
+def test_first_senior_cannot_reverse_disagreement_after_undo_window(
+    client_of: ClientOf, make_review: Factory, moderator: User, senior: User, settings: Any
 ) -> None:
     settings.SECOND_OPINION_PERCENT = 100
     review = make_review()
@@ -316,23 +316,23 @@ def test_a_senior_who_was_first_cannot_drop_the_second_opinion_later(
         answer = client_of(senior).post(way_back)
         assert answer.status_code == 403
         assert "Another person decided this image differently" in answer.content.decode()
-    assert client_of(senior).post(way_back).status_code == 303  # an undo
+    assert client_of(senior).post(way_back).status_code == 303  # within the undo window
 
 
-def test_without_another_senior_the_page_says_who_could_help(
+def test_page_names_administrator_if_no_other_senior_exists(
     client_of: ClientOf, dispute: Review, senior: User
 ) -> None:
-    assert "An administrator can make somebody a senior moderator." in page_of(
+    assert "An administrator can make somebody a senior moderator." in fetch_page(
         client_of(senior), dispute
     )
 
 
-def test_an_escalation_is_no_disagreement(
-    client_of: ClientOf, make_review: Make, senior: User
+def test_senior_can_decide_own_escalation(
+    client_of: ClientOf, make_review: Factory, senior: User
 ) -> None:
     review = make_review()
     browser = client_of(senior)
-    start(browser)
+    start_queue(browser)
     assert decide(browser, review, "escalate", note="Look twice.").status_code == 303
-    assert start(browser, "escalated").startswith(review.get_absolute_url())
+    assert start_queue(browser, "escalated").startswith(review.get_absolute_url())
     assert decide(browser, review).status_code == 303

@@ -1,4 +1,4 @@
-"""What a key reads, and which private addresses callers may name."""
+"""Assets that an API key can read, and private hosts that callers may use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.http import HttpResponse
 from django.test import Client
 
 from generation.models import ApiKey, Asset, GenerationRequest, Source
-from tests.moderation.api.calls import CLEAN, classify, data_url, shelf
+from tests.moderation.api.calls import CLEAN, classify, data_url, run_local_server
 from tests.moderation.api.test_novita import body, submit
 
 pytestmark = pytest.mark.django_db
@@ -24,15 +24,13 @@ def get(text: str, path: str = "/v1/assets") -> HttpResponse:
     return Client().get(path, headers={"Authorization": f"Bearer {text}"})
 
 
-def listed(text: str, path: str = "/v1/assets") -> set[str]:
+def list_ids(text: str, path: str = "/v1/assets") -> set[str]:
     return {row["id"] for row in get(text, path).json()["assets"]}
 
 
 @pytest.fixture
 def assets(make_asset: MakeAsset, make_request: MakeRequest) -> dict[str, Any]:
-    """One asset of each of two programs' requests, one that a program sent, and an imported
-    file.
-    """
+    """Create assets of two keys' requests, of a classification call, and of an import."""
     shop, shop_text = ApiKey.make(name="shop", scopes=["classify", "generate", "read"])
     other, other_text = ApiKey.make(name="other", scopes=["read"])
     _, all_text = ApiKey.make(name="report", scopes=["read:all"])
@@ -54,13 +52,13 @@ def assets(make_asset: MakeAsset, make_request: MakeRequest) -> dict[str, Any]:
     }
 
 
-def test_a_key_reads_what_came_by_it_and_one_for_all_reads_all(assets: dict[str, Any]) -> None:
+def test_key_reads_only_its_own_assets_and_read_all_reads_all(assets: dict[str, Any]) -> None:
     ids = {name: str(asset.uuid) for name, asset in assets.items() if isinstance(asset, Asset)}
 
-    assert listed(assets["shop"]) == {ids["of shop"], ids["sent"]}
-    assert listed(assets["other"]) == {ids["of other"]}
-    assert listed(assets["all"]) == set(ids.values())
-    assert listed(assets["shop"], "/v1/assets?sortDirection=asc&pageSize=1") == {ids["sent"]}
+    assert list_ids(assets["shop"]) == {ids["of shop"], ids["sent"]}
+    assert list_ids(assets["other"]) == {ids["of other"]}
+    assert list_ids(assets["all"]) == set(ids.values())
+    assert list_ids(assets["shop"], "/v1/assets?sortDirection=asc&pageSize=1") == {ids["sent"]}
     for name, status in {"of shop": 200, "sent": 200, "of other": 404, "file": 404}.items():
         assert get(assets["shop"], f"/v1/assets/{ids[name]}").status_code == status
         assert get(assets["all"], f"/v1/assets/{ids[name]}").status_code == 200
@@ -73,7 +71,7 @@ def test_a_key_reads_what_came_by_it_and_one_for_all_reads_all(assets: dict[str,
     assert {row["id"] for row in bulk.json()["assets"]} == {ids["of shop"], ids["sent"]}
 
 
-def test_what_was_stored_before_finds_its_key_and_old_keys_keep_reading_all(
+def test_migration_fills_keys_of_assets_and_adds_read_all(
     assets: dict[str, Any],
 ) -> None:
     migration = import_module("generation.migrations.0010_keys_of_assets")
@@ -92,8 +90,8 @@ def test_what_was_stored_before_finds_its_key_and_old_keys_keep_reading_all(
     }
 
 
-def test_addresses_of_callers_have_a_list_of_their_own(settings: Any) -> None:
-    """FETCH_ALLOW, which opens where providers' images are, opens nothing to them."""
+def test_urls_of_callers_use_only_caller_allow(settings: Any) -> None:
+    """FETCH_ALLOW applies only to images of providers."""
     _, key = ApiKey.make(name="shop", scopes=["classify", "generate"])
 
     def judge(url: str) -> int:
@@ -105,14 +103,14 @@ def test_addresses_of_callers_have_a_list_of_their_own(settings: Any) -> None:
             key, {**body(), "extra": {"webhook": {"url": url, "test_mode": test}}}
         ).status_code
 
-    with shelf() as found:
+    with run_local_server() as found:
         url = found.put("/picture.png", CLEAN)
         settings.FETCH_ALLOW, settings.CALLER_ALLOW = [found.address], []
         assert judge(url) == 400
         assert order(url) == 400
-        assert (found.asked, found.letters) == ([], [])
+        assert (found.requested_paths, found.posts) == ([], [])
 
         settings.FETCH_ALLOW, settings.CALLER_ALLOW = [], [found.address]
         assert judge(url) == 200
         assert order(url) == 200
-        assert len(found.letters) == 1
+        assert len(found.posts) == 1
