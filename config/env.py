@@ -90,7 +90,7 @@ def url(name: str, default: str = "") -> str:
     parts = urlsplit(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise ImproperlyConfigured(
-            f"{name}={value!r} is not an address. Write for example {name}=https://example.org."
+            f"{name}={value!r} is not a URL. Write for example {name}=https://example.org."
         )
     return value.rstrip("/")
 
@@ -148,7 +148,7 @@ def networks(name: str, default: str) -> list[str]:
             ip_network(entry)
         except ValueError:
             raise ImproperlyConfigured(
-                f"{name} holds {entry!r}, which is no network address. Write for example"
+                f"{name} contains {entry!r}, which is not a network address. Write for example"
                 f" {name}=127.0.0.1,10.0.0.0/8."
             ) from None
     return found
@@ -159,7 +159,7 @@ def redis(name: str) -> str:
     value = text(name)
     if value and not value.startswith(("redis://", "rediss://", "unix://")):
         raise ImproperlyConfigured(
-            f"{name} must be a Redis address. Write for example {name}=redis://localhost:6379/0."
+            f"{name} must be a Redis URL. Write for example {name}=redis://localhost:6379/0."
         )
     return value
 
@@ -170,7 +170,7 @@ def endpoints(name: str) -> list[str]:
     for pair in found:
         if not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):\d{1,5}", pair):
             raise ImproperlyConfigured(
-                f"{name} holds {pair!r}. Write host:port pairs, for example {name}=10.0.0.5:9000."
+                f"{name} contains {pair!r}. Write host:port pairs, for example {name}=10.0.0.5:9000."
             )
     return found
 

@@ -59,7 +59,7 @@ class InputLimitsMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if len(request.path) > PATH_MAX:
-            message = f"The path of this address is longer than {PATH_MAX} characters.\n"
+            message = f"The path of this URL is longer than {PATH_MAX} characters.\n"
             return HttpResponse(message, status=414, content_type="text/plain; charset=utf-8")
         return self.get_response(request)
 
@@ -69,13 +69,13 @@ class InputLimitsMiddleware:
         if getattr(view, "csrf_exempt", False):
             return None
         if "\0" in request.path or "%00" in request.META.get("QUERY_STRING", ""):
-            return _render_refusal("The address holds a NUL character, which no text may contain.")
+            return _render_refusal("The URL contains a NUL character, which no text may contain.")
         # CsrfViewMiddleware has already parsed the form, so this costs nothing.
         if request.method == "POST" and any(
             "\0" in value for name, values in request.POST.lists() for value in (name, *values)
         ):
             return _render_refusal(
-                "A field of the form holds a NUL character, which no text may contain."
+                "A field of the form contains a NUL character, which no text may contain."
             )
         return None
 
@@ -89,7 +89,7 @@ class InputLimitsMiddleware:
         )
         if is_admin and isinstance(exception, OverflowError | DataError):
             return _render_refusal(
-                "The address or the form holds a number or a time that is out of range."
+                "The URL or the form contains a number or a time that is out of range."
             )
         return None
 

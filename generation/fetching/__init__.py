@@ -87,7 +87,7 @@ def fetch(
     if answer.status == 200:
         return Fetched(answer.content, answer.content_type, answer.url_without_query)
     if answer.status in _EXPIRED:
-        raise FetchError("The address has expired or forbids reading.", expired=True)
+        raise FetchError("The URL has expired or forbids reading.", expired=True)
     retryable = answer.status in _RETRYABLE or answer.status >= 500
     raise FetchError(
         f"The server answered {answer.status} instead of the file.", retryable=retryable
@@ -135,11 +135,11 @@ def _resolve_redirect(base: Target, location: str) -> str:
         or not location.isascii()
         or any(ord(character) <= 0x20 for character in location)
     ):
-        raise BlockedAddressError("The server redirects to an address that is not valid.")
+        raise BlockedAddressError("The server redirects to a URL that is not valid.")
     try:
         return urljoin(base.without_query, location)
     except ValueError:
-        raise BlockedAddressError("The server redirects to an address that is not valid.") from None
+        raise BlockedAddressError("The server redirects to a URL that is not valid.") from None
 
 
 def _send_once(

@@ -123,10 +123,10 @@ def check_url(
     scheme = parts["scheme"].lower()
     authority = _AUTHORITY.fullmatch(parts["authority"])
     if scheme not in PORTS:
-        raise BlockedAddressError("Only http and https addresses can be fetched.")
+        raise BlockedAddressError("Only http and https URLs can be fetched.")
     if authority is None:
         raise BlockedAddressError(
-            "The address needs a plain host name, without user, password or escapes."
+            "The URL needs a plain host name, without user, password or escapes."
         )
     port = _parse_port(authority["port"], scheme)
     host = authority["host"].lower()
@@ -135,7 +135,7 @@ def check_url(
     if not trusted:
         if scheme not in schemes:
             raise BlockedAddressError(
-                f"Only {' and '.join(sorted(schemes))} addresses are accepted here."
+                f"Only {' and '.join(sorted(schemes))} URLs are accepted here."
             )
         if port not in PORTS.values():
             raise BlockedAddressError("Only the ports 80 and 443 can be used.")
@@ -150,15 +150,15 @@ def check_url(
 
 def _split_url(url: str) -> re.Match[str]:
     if not isinstance(url, str) or not url or len(url) > MAX_URL:
-        raise BlockedAddressError(f"The address is empty or longer than {MAX_URL} characters.")
+        raise BlockedAddressError(f"The URL is empty or longer than {MAX_URL} characters.")
     # URL parsers disagree about these characters, so they are refused.
     if not url.isascii() or any(
         ord(character) <= 0x20 or character in '\\\x7f"<>^`{|}' for character in url
     ):
-        raise BlockedAddressError("The address holds characters that must be escaped.")
+        raise BlockedAddressError("The URL contains characters that must be escaped.")
     parts = _URL.fullmatch(url)
     if parts is None:
-        raise BlockedAddressError("This is not a complete http or https address.")
+        raise BlockedAddressError("This is not a complete http or https URL.")
     return parts
 
 
@@ -177,7 +177,7 @@ def _parse_ip_address(host: str) -> IpAddress | None:
             return ipaddress.IPv6Address(host.strip("[]"))
         return ipaddress.IPv4Address(host) if _QUAD.fullmatch(host) else None
     except ValueError:
-        raise BlockedAddressError("The host is not a valid address.") from None
+        raise BlockedAddressError("The host is not a valid IP address.") from None
 
 
 def _check_host_name(host: str) -> None:
@@ -186,7 +186,7 @@ def _check_host_name(host: str) -> None:
         raise BlockedAddressError("The host name is not valid.")
     # Some resolvers read a name that ends in a number as IPv4: 2130706433, 0x7f.1, 017700000001.
     if _NUMERIC_LABEL.fullmatch(labels[-1]):
-        raise BlockedAddressError("The host is not a valid address.")
+        raise BlockedAddressError("The host is not a valid IP address.")
     if len(labels) == 1 or any(
         host == suffix or host.endswith(f".{suffix}") for suffix in _PRIVATE_SUFFIXES
     ):

@@ -90,12 +90,12 @@ class GuardedBackend(httpcore.NetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         if (host, port) != (self._target.host, self._target.port):
-            raise BlockedAddressError("The connection differs from the address that was judged.")
+            raise BlockedAddressError("The connection differs from the URL that was checked.")
         addresses = self._addresses()
         if not self._target.trusted:
             for address in addresses:  # one denied address blocks the name
                 check_ip_address(address)
-        failure: Exception = httpcore.ConnectError("No address.")
+        failure: Exception = httpcore.ConnectError("No IP address.")
         for address in addresses[:_TRIES]:
             left = self._deadline.remaining(timeout, httpcore.ConnectTimeout)
             try:
@@ -153,4 +153,4 @@ def _resolve_host(host: str, port: int, seconds: float) -> list[IpAddress]:
     try:
         return [ipaddress.ip_address(text) for text in dict.fromkeys(found)]
     except ValueError:
-        raise BlockedAddressError("The host is not a valid address.") from None
+        raise BlockedAddressError("The host is not a valid IP address.") from None

@@ -173,7 +173,7 @@ class ImageProvider(Protocol):
         """Poll many tasks concurrently; yield each task ID with its result or error on arrival."""
         ...
 
-    def models(
+    def list_models(
         self,
         *,
         kind: str = "checkpoint",

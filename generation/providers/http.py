@@ -113,7 +113,7 @@ class HttpProvider:
         ProviderError.
         """
         answer = self._send(Call.SUBMIT, "POST", path, json_body=body, on_answer=on_answer)
-        self._check(answer, Call.SUBMIT)
+        self._raise_for_status(answer, Call.SUBMIT)
         return answer
 
     def get(self, path: str, params: Mapping[str, str]) -> Answer:
@@ -122,7 +122,7 @@ class HttpProvider:
         Raises ProviderError.
         """
         answer = self._send(Call.READ, "GET", path, params=params)
-        self._check(answer, Call.READ)
+        self._raise_for_status(answer, Call.READ)
         return answer
 
     def _send(
@@ -153,11 +153,11 @@ class HttpProvider:
                         raise httpx.ReadError("The answer is too long or too slow.")
             return self._answer(response, received)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            raise self._lost(error, call) from None
+            raise self._convert_error(error, call) from None
         finally:
             if on_answer is not None and received:
                 start = received[: 4 * RAW_ANSWER_MAX].decode(errors="replace").replace("\0", "")
-                on_answer(self._redacted(start)[:RAW_ANSWER_MAX])
+                on_answer(self._redact(start)[:RAW_ANSWER_MAX])
 
     def _client(self, timeout: httpx.Timeout) -> httpx.Client:
         return httpx.Client(
@@ -201,9 +201,9 @@ class HttpProvider:
                         raise httpx.ReadError("The answer is too long.")
         # The transport passes some of aiohttp's own errors on; TimeoutError is an OSError.
         except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
-            raise self._lost(error, Call.READ) from None
+            raise self._convert_error(error, Call.READ) from None
         answer = self._answer(response, received)
-        self._check(answer, Call.READ)
+        self._raise_for_status(answer, Call.READ)
         return answer
 
     def _answer(self, response: httpx.Response, body: bytearray) -> Answer:
@@ -213,12 +213,12 @@ class HttpProvider:
         return Answer(response.status_code, dict(response.headers), bytes(redacted))
 
     # --- Errors ---
-    def _lost(self, error: Exception, call: Call) -> ProviderError:
+    def _convert_error(self, error: Exception, call: Call) -> ProviderError:
         """Convert a missing or incomplete response to a ProviderError."""
         name = type(error).__name__
         if isinstance(error, _INVALID_URL):
             return ProviderMisconfiguredError(
-                f"The address of {self.label} in the settings cannot be used ({name})."
+                f"The URL of {self.label} in the settings cannot be used ({name})."
             )
         if isinstance(error, _NOT_SENT):
             return ProviderBusyError(f"{self.label} could not be reached ({name}).")
@@ -229,13 +229,13 @@ class HttpProvider:
             " may be running there."
         )
 
-    def _check(self, answer: Answer, call: Call) -> None:
+    def _raise_for_status(self, answer: Answer, call: Call) -> None:
         """Raise the ProviderError that an error response stands for."""
         if 200 <= answer.status < 300:
             return
         reply = self._error_reply(answer)
-        kind = self._kind(answer, reply.reason, call)
-        raw_message = self._redacted(" ".join(reply.message.split()))[:300]
+        kind = self._get_error_type(answer, reply.reason, call)
+        raw_message = self._redact(" ".join(reply.message.split()))[:300]
         message = errors.describe_error(
             kind,
             label=self.label,
@@ -250,7 +250,7 @@ class HttpProvider:
             )
         raise kind(message, reason=reply.reason)
 
-    def _kind(self, answer: Answer, reason: str, call: Call) -> type[ProviderError]:
+    def _get_error_type(self, answer: Answer, reason: str, call: Call) -> type[ProviderError]:
         """Return the exception type for an error response."""
         status = answer.status
         if status >= 500:
@@ -266,9 +266,9 @@ class HttpProvider:
             reply = ErrorReply.model_validate(answer.json())
         except ValueError:
             return ErrorReply()
-        return reply.model_copy(update={"reason": self._redacted(reply.reason)[:80]})
+        return reply.model_copy(update={"reason": self._redact(reply.reason)[:80]})
 
-    def _redacted(self, text: str) -> str:
+    def _redact(self, text: str) -> str:
         """Remove the key and the signatures of URLs from a text."""
         return redact(text.replace(self._secret, "[key]") if len(self._secret) >= KEY_MIN else text)
 

@@ -129,7 +129,7 @@ class NanoGpt(HttpProvider):
             wire.Balance.model_validate(answer.json())
         except ValueError:
             raise ProviderMisconfiguredError(
-                f"What answers at the address of {self.label} in the settings does not answer like"
+                f"The service at the URL of {self.label} in the settings does not answer like"
                 f" {self.label}."
             ) from None
 
@@ -142,7 +142,7 @@ class NanoGpt(HttpProvider):
             answer = self._send(Call.SUBMIT, "POST", path, json_body=body)
         except OutcomeUnknownError:
             raise UnansweredError(f"{self.label} did not answer in time, or broke off.") from None
-        self._check(answer, Call.READ)
+        self._raise_for_status(answer, Call.READ)
         return answer
 
     def _verdicts(self, answer: Answer, sent: int) -> list[Verdict]:
@@ -160,7 +160,7 @@ class NanoGpt(HttpProvider):
         except ValueError:
             raise InvalidAnswerError(f"{self.label} answered, but not in JSON.") from None
         cost = reply.cost if reply.cost is not None and 0 <= reply.cost <= COST_MAX else None
-        currency = self._redacted(reply.currency or "USD")[:10]
+        currency = self._redact(reply.currency or "USD")[:10]
         problem = _find_problem(reply, sent)
         if problem:
             raise InvalidAnswerError(
@@ -174,16 +174,16 @@ class NanoGpt(HttpProvider):
                 sent=sent,
                 cost=shares[position],
                 currency=currency,
-                request_id=self._redacted(reply.requestId or "")[:100],
-                model=self._redacted(reply.model)[:80],
+                request_id=self._redact(reply.requestId or "")[:100],
+                model=self._redact(reply.model)[:80],
             )
             for position, flagged in enumerate(reply.has_nsfw_concepts)
         ]
 
-    def _check(self, answer: Answer, call: Call) -> None:
+    def _raise_for_status(self, answer: Answer, call: Call) -> None:
         """Raise for error responses, with nano-gpt's special statuses."""
         try:
-            super()._check(answer, call)
+            super()._raise_for_status(answer, call)
         except ProviderBusyError as error:
             if answer.status >= 500 and answer.status != 503:
                 raise ServerFailedError(
@@ -207,7 +207,7 @@ class NanoGpt(HttpProvider):
             message, code = wire.read_error(answer.json())
         except ValueError:
             return ErrorReply()
-        return ErrorReply(reason=self._redacted(code)[:80], message=message)
+        return ErrorReply(reason=self._redact(code)[:80], message=message)
 
 
 def split_cost(cost: Decimal | None, parts: int) -> list[Decimal | None]:

@@ -83,7 +83,7 @@ class Scenario(HttpProvider):
             text for text in (credentials, api_secret, api_key) if len(text) >= KEY_MIN
         )
 
-    def assets(
+    def list_assets(
         self, token: str = "", *, page_size: int = wire.PAGE_SIZE_DEFAULT, project: str = ""
     ) -> AssetPage:
         """Return one page, oldest first, so that new assets come last.
@@ -112,7 +112,7 @@ class Scenario(HttpProvider):
             unreadable=page.unreadable,
         )
 
-    def asset(self, asset_id: str, *, project: str = "") -> ScenarioAsset:
+    def get_asset(self, asset_id: str, *, project: str = "") -> ScenarioAsset:
         """Return one asset with a new URL.
 
         Raises AssetNotFoundError or another ProviderError.
@@ -126,7 +126,7 @@ class Scenario(HttpProvider):
                 f"{self.label} has no such asset (any more).",
                 reason=self._error_reply(answer).reason,
             )
-        self._check(answer, Call.READ)
+        self._raise_for_status(answer, Call.READ)
         try:
             found = wire.AssetReply.model_validate(answer.json()).asset
         except ValueError:
@@ -144,16 +144,16 @@ class Scenario(HttpProvider):
 
         Raises ProviderError.
         """
-        self.assets(page_size=1)
+        self.list_assets(page_size=1)
 
     def _error_reply(self, answer: Answer) -> ErrorReply:
         try:
             reply = wire.ErrorReply.read(answer.json())
         except ValueError:
             return ErrorReply()
-        return ErrorReply(reason=self._redacted(reply.reason)[:80], message=reply.message)
+        return ErrorReply(reason=self._redact(reply.reason)[:80], message=reply.message)
 
-    def _redacted(self, text: str) -> str:
+    def _redact(self, text: str) -> str:
         """Remove the key and signatures of URLs from a text."""
         for secret in self._hidden:
             text = text.replace(secret, "[key]")

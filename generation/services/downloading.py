@@ -34,7 +34,7 @@ ATTEMPTS = 5
 DECODER_RETRY = timedelta(seconds=30)
 BACKOFF = Backoff(base=1, cap=120, jitter=0.25)
 REFRESHES = 1  # per image: number of times that a new URL is requested
-EXPIRED = "The address has expired."
+EXPIRED = "The URL has expired."
 
 
 def download_image(*, image: RemoteImage) -> imaging.Rendition:
@@ -102,7 +102,7 @@ def handle_failure(*, image: RemoteImage, error: Exception) -> None:
         # If the URL has expired by then, the next attempt requests a new one first.
         _schedule_retry(image, timezone.now() + BACKOFF.delay(image.attempts), str(error))
         return
-    fresh = " The provider had already been asked for a fresh address." if image.refreshes else ""
+    fresh = " The provider had already been asked for a new URL." if image.refreshes else ""
     with transaction.atomic():
         _finish_image(image, RemoteImage.Status.FAILED, error=f"{error}{fresh}")
 
@@ -117,7 +117,7 @@ def apply_second_reading(*, image: RemoteImage, answer: TaskResult | ProviderErr
         and not isinstance(answer, TaskNotFoundError)
         and image.attempts < ATTEMPTS
     ):
-        message = f"{EXPIRED} A fresh one is asked for again soon: {answer}"
+        message = f"{EXPIRED} A new one is requested again soon: {answer}"
         _schedule_retry(image, timezone.now() + retry_delay(answer, image.attempts), message)
         return
     if isinstance(answer, TaskResult) and answer.state is TaskState.SUCCEEDED:
@@ -141,7 +141,7 @@ def apply_second_reading(*, image: RemoteImage, answer: TaskResult | ProviderErr
     )
     with transaction.atomic():
         _finish_image(
-            image, RemoteImage.Status.FAILED, error=f"{EXPIRED} There is no fresh one: {why}"
+            image, RemoteImage.Status.FAILED, error=f"{EXPIRED} There is no new one: {why}"
         )
 
 

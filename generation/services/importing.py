@@ -242,7 +242,7 @@ def _import_page(job: _Job) -> None:
     run, provider = job.run, job.provider
     _renew_lease(run)
     run.refresh_from_db(fields=["cursor"])
-    page = provider.assets(run.cursor, page_size=PAGE_SIZE, project=run.scope)
+    page = provider.list_assets(run.cursor, page_size=PAGE_SIZE, project=run.scope)
     if page.next_token and page.next_token == run.cursor:
         raise ProviderError(
             f"{provider.label} names the page that it has just given as the next one, too."
@@ -330,13 +330,13 @@ def _download_asset(
     for attempt in range(1, TRIES + 1):
         try:
             if not url:
-                return AssetRefusedError("Scenario gives no address for it.")
+                return AssetRefusedError("Scenario gives no URL for it.")
             fetched = fetching.fetch(url, allow=settings.FETCH_ALLOW, deadline=FETCH_DEADLINE)
             return imaging.render(fetched.content)
         except fetching.FetchError as error:
             if error.expired and not renewed:
                 try:
-                    url, renewed = provider.asset(asset.id, project=project).url, True
+                    url, renewed = provider.get_asset(asset.id, project=project).url, True
                 except ProviderError as refusal:
                     return AssetRefusedError(str(refusal))
                 continue
@@ -350,7 +350,7 @@ def _download_asset(
         if not again or attempt == TRIES or time.monotonic() > ends:
             return AssetRefusedError(message)
         time.sleep(PAUSE * attempt)
-    return AssetRefusedError("Its address expires faster than it can be read.")
+    return AssetRefusedError("Its URL expires faster than it can be read.")
 
 
 def _store_asset(run: ImportRun, asset: ScenarioAsset, rendition: imaging.Rendition) -> str:

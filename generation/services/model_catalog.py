@@ -132,7 +132,7 @@ def _fetch_from_provider(question: CatalogQuery, answer: queue.Queue[CatalogPage
     """Call the provider in a thread; cache the response, or the failure for a short time."""
     silent = question.key
     try:
-        page = providers.get_provider(question.provider).models(
+        page = providers.get_provider(question.provider).list_models(
             kind=question.kind,
             query=question.query,
             is_sdxl=question.is_sdxl,

@@ -70,7 +70,7 @@ class ScenarioLabels:
                 " now."
             )
         try:
-            found = Scenario(**settings.SCENARIO).asset(asset.external_id, project=project)
+            found = Scenario(**settings.SCENARIO).get_asset(asset.external_id, project=project)
         except ProviderBusyError as busy:
             wait = timedelta(seconds=busy.retry_after or 0)
             raise ClassifierError(

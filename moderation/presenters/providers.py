@@ -126,7 +126,7 @@ def make_harmless_call(slug: str) -> None:
     A function, not a method of Service: templates call methods when they print them.
     """
     if slug in settings.IMAGE_PROVIDERS:
-        registry.get_provider(slug).models(limit=1)
+        registry.get_provider(slug).list_models(limit=1)
     elif slug == "nanogpt" and settings.NANOGPT:
         NanoGpt(**settings.NANOGPT).check()
     elif slug == "scenario" and settings.SCENARIO:

@@ -54,14 +54,14 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
         ({"SECRET_KEY_FALLBACKS": f"{KEY},short"}, "SECRET_KEY_FALLBACKS can be guessed"),
         (
             {"TRUSTED_PROXIES": "10.0.0.0/8,proxy"},
-            "TRUSTED_PROXIES holds 'proxy', which is no network address.",
+            "TRUSTED_PROXIES contains 'proxy', which is not a network address.",
         ),
         ({"DEBUG": "maybe"}, "Write DEBUG=1 or DEBUG=0."),
         ({"PORT": "eighty"}, "Write for example PORT=8000."),
         ({"PORT": "70000"}, "Choose a value from 1 to 65535."),
         ({"PORT": "80.5"}, "must be a whole number"),
         ({"PUBLIC_URL": "loupe.example.org"}, "Write for example PUBLIC_URL=https://example.org."),
-        ({"PUBLIC_URL": "https://loupe.example.org/?x=1"}, "is not an address"),
+        ({"PUBLIC_URL": "https://loupe.example.org/?x=1"}, "is not a URL"),
         ({"SANDBOX_LATENCY": "nan"}, "SANDBOX_LATENCY"),
         ({"SANDBOX_LATENCY": "-1"}, "Choose a value from 0 to 600."),
         (

@@ -53,7 +53,7 @@ def test_a_second_expiry_is_the_end_with_a_sentence() -> None:
     request.refresh_from_db()
     assert (request.status, request.reason) == (Status.FAILED, "IMAGES_LOST")
     assert (
-        "Image 2: The address has expired or forbids reading. The provider had already been asked"
+        "Image 2: The URL has expired or forbids reading. The provider had already been asked"
         in request.error
     )
     assert list(RemoteImage.objects.values_list("refreshes", flat=True)) == [1, 1]
@@ -67,7 +67,7 @@ def test_a_task_that_is_forgotten_has_no_fresh_address() -> None:
     request.refresh_from_db()
     assert request.status == Status.FAILED
     assert (
-        "There is no fresh one: Novita (sandbox) does not know this task any more." in request.error
+        "There is no new one: Novita (sandbox) does not know this task any more." in request.error
     )
 
 
@@ -81,7 +81,7 @@ def test_a_provider_that_cannot_be_asked_now_is_asked_later(
     tasks.fetch()
     image = RemoteImage.objects.get()
     assert (image.status, image.refreshes) == (RemoteImage.Status.WAITING, 0)
-    assert image.error.startswith("The address has expired. A fresh one is asked for again soon: ")
+    assert image.error.startswith("The URL has expired. A new one is requested again soon: ")
 
     settings.SANDBOX = True
     make_everything_due()
@@ -99,7 +99,7 @@ def test_a_provider_that_can_never_be_asked_is_given_up(settings: Any) -> None:
         tasks.fetch()
     request.refresh_from_db()
     assert (request.status, request.reason) == (Status.FAILED, "IMAGES_LOST")
-    assert "There is no fresh one: Novita (sandbox) " in request.error
+    assert "There is no new one: Novita (sandbox) " in request.error
 
 
 def test_the_nearest_deadline_is_fetched_first(monkeypatch: pytest.MonkeyPatch) -> None:

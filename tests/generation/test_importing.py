@@ -35,7 +35,7 @@ class Listing:
         self.asked: list[str] = []
         self.looked_up: list[str] = []
 
-    def assets(self, token: str = "", *, page_size: int = 50, project: str = "") -> AssetPage:
+    def list_assets(self, token: str = "", *, page_size: int = 50, project: str = "") -> AssetPage:
         self.asked.append(token)
         number = int(token or 0)
         if number in self.errors:
@@ -43,7 +43,7 @@ class Listing:
         following = str(number + 1) if number + 1 < len(self.pages) else ""
         return AssetPage(items=tuple(map(item, self.pages[number])), next_token=following)
 
-    def asset(self, asset_id: str, *, project: str = "") -> ScenarioAsset:
+    def get_asset(self, asset_id: str, *, project: str = "") -> ScenarioAsset:
         self.looked_up.append(asset_id)
         return item(asset_id, url=f"https://cdn.test/{asset_id}?Signature=new")
 
@@ -161,7 +161,9 @@ def test_labels_are_kept_as_they_came_and_absent_ones_stay_absent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     listing = Listing(["a"])
-    monkeypatch.setattr(listing, "assets", lambda *a, **o: AssetPage(items=(item("a", nsfw=nsfw),)))
+    monkeypatch.setattr(
+        listing, "list_assets", lambda *a, **o: AssetPage(items=(item("a", nsfw=nsfw),))
+    )
 
     importing.run_import(run=importing.claim_run(project=project), provider=listing)  # type: ignore[arg-type]
 
@@ -177,7 +179,7 @@ def test_a_seed_that_does_not_fit_stays_text(
 ) -> None:
     listing = Listing(["a"])
     asset = item("a", provenance={"seed": seed})
-    monkeypatch.setattr(listing, "assets", lambda *a, **o: AssetPage(items=(asset,)))
+    monkeypatch.setattr(listing, "list_assets", lambda *a, **o: AssetPage(items=(asset,)))
 
     run_import(listing)
 
@@ -217,7 +219,9 @@ def test_what_is_no_image_or_not_ready_is_passed_over_with_a_count(
         item("p", status="pending", url=""),
         item("a"),
     )
-    monkeypatch.setattr(listing, "assets", lambda *a, **o: AssetPage(items=items, unreadable=2))
+    monkeypatch.setattr(
+        listing, "list_assets", lambda *a, **o: AssetPage(items=items, unreadable=2)
+    )
 
     report = run_import(listing)
 
@@ -238,7 +242,7 @@ def failing(*errors: Exception) -> Callable[..., fetching.Fetched]:
     return fetch
 
 
-EXPIRED = fetching.FetchError("The address has expired or forbids reading.", expired=True)
+EXPIRED = fetching.FetchError("The URL has expired or forbids reading.", expired=True)
 BROKEN_OFF = fetching.FetchError("The connection broke.", retryable=True)
 
 
@@ -290,7 +294,7 @@ def counting(kill_at: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         monkeypatch.setattr(owner, name, step)
 
-    wrap(Listing, "assets")
+    wrap(Listing, "list_assets")
     wrap(fetching, "fetch")
     wrap(importing, "store_rendition")
     wrap(importing, "_store_asset")
@@ -420,7 +424,9 @@ def test_any_other_error_ends_the_run_with_its_sentence() -> None:
 @quick
 def test_a_listing_that_goes_in_circles_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     listing = Listing(["a"])
-    monkeypatch.setattr(listing, "assets", lambda *a, **o: AssetPage(items=(), next_token="same"))
+    monkeypatch.setattr(
+        listing, "list_assets", lambda *a, **o: AssetPage(items=(), next_token="same")
+    )
 
     with pytest.raises(ProviderError, match="names the page that it has just given"):
         run_import(listing)

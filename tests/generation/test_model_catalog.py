@@ -21,7 +21,7 @@ class Provider:
         self.answer = answer
         self.asked: list[dict[str, Any]] = []
 
-    def models(self, **asked: Any) -> ModelPage:
+    def list_models(self, **asked: Any) -> ModelPage:
         self.asked.append(asked)
         if isinstance(self.answer, Exception):
             raise self.answer
@@ -146,8 +146,10 @@ def test_a_silent_provider_is_not_waited_for(
 ) -> None:
     may_answer = threading.Event()
     novita = provider(["alder"])
-    at_once = novita.models
-    monkeypatch.setattr(novita, "models", lambda **asked: may_answer.wait(5) and at_once(**asked))
+    at_once = novita.list_models
+    monkeypatch.setattr(
+        novita, "list_models", lambda **asked: may_answer.wait(5) and at_once(**asked)
+    )
     monkeypatch.setattr(model_catalog, "WAIT", 0.05)
 
     started = time.monotonic()

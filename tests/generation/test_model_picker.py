@@ -29,7 +29,7 @@ class Catalogue:
         self.error: Exception | None = None
         self.asked: list[dict[str, Any]] = []
 
-    def models(
+    def list_models(
         self, *, kind: str, query: str, is_sdxl: bool | None, cursor: str, limit: int, **asked: str
     ) -> ModelPage:
         self.asked.append({"kind": kind, "cursor": cursor})
@@ -215,7 +215,9 @@ def test_nobody_waits_longer_than_two_seconds_for_a_silent_provider(
     client_of: ClientOf, moderator: User, novita: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     over = threading.Event()
-    monkeypatch.setattr(novita, "models", lambda **asked: over.wait(20) and ModelPage(models=()))
+    monkeypatch.setattr(
+        novita, "list_models", lambda **asked: over.wait(20) and ModelPage(models=())
+    )
     browser = client_of(moderator)
 
     started = time.monotonic()

@@ -82,7 +82,7 @@ class Novita(HttpProvider):
             return reply.task_id
         if reply.code:
             kind = _ENVELOPE_ERRORS.get(reply.code, ProviderRejectedError)
-            raw_message = self._redacted(" ".join(reply.message.split()))[:300] or "no reason given"
+            raw_message = self._redact(" ".join(reply.message.split()))[:300] or "no reason given"
             raise kind(
                 f"{self.label} refused the request: {raw_message} (code {reply.code}).",
                 reason=str(reply.code),
@@ -105,7 +105,7 @@ class Novita(HttpProvider):
             async for pair in call_each(wanted, ask, limit=min(CONCURRENCY, len(wanted))):
                 yield pair
 
-    def models(
+    def list_models(
         self,
         *,
         kind: str = "checkpoint",
@@ -116,7 +116,7 @@ class Novita(HttpProvider):
         cursor: str = "",
         limit: int = MODELS_MAX,
     ) -> ModelPage:
-        """Return one page of models; see ``ImageProvider.models``.
+        """Return one page of models; see ``ImageProvider.list_models``.
 
         Rows that are unavailable or unreadable are left out.
         """

@@ -193,14 +193,16 @@ def test_a_wrong_key_is_our_fault_and_never_quoted(
     with pytest.raises(ProviderMisconfiguredError):
         submit(provider)
     with pytest.raises(ProviderMisconfiguredError):
-        provider.models()
+        provider.list_models()
     assert isinstance(poll(provider, "x")["x"], ProviderMisconfiguredError)
 
 
 def test_models_are_paged_and_searched(provider: ImageProvider) -> None:
-    first = provider.models(limit=10)
-    second = provider.models(limit=10, cursor=first.next_cursor)
+    first = provider.list_models(limit=10)
+    second = provider.list_models(limit=10, cursor=first.next_cursor)
     assert len(first.models) == len(second.models) == 10
     assert not {model.name for model in first.models} & {model.name for model in second.models}
-    assert [model.title for model in provider.models(query="papercut").models] == ["Papercut v3"]
-    assert provider.models().next_cursor == ""
+    assert [model.title for model in provider.list_models(query="papercut").models] == [
+        "Papercut v3"
+    ]
+    assert provider.list_models().next_cursor == ""

@@ -183,9 +183,7 @@ def test_every_refusal_of_a_submission_has_its_meaning(
 ) -> None:
     caught = submit_error(handler)
     assert type(caught) is error
-    assert str(caught).startswith(
-        ("Novita", "The request was sent to Novita", "The address of Novita")
-    )
+    assert str(caught).startswith(("Novita", "The request was sent to Novita", "The URL of Novita"))
     assert str(caught).endswith(".")
 
 
@@ -456,7 +454,9 @@ def test_models_that_cannot_be_used_or_read_are_left_out() -> None:
         {"id": 3, "name": "nameless"},
         "nonsense",
     ]
-    page = provider(answering(200, {"models": rows, "pagination": {"next_cursor": "c_x"}})).models()
+    page = provider(
+        answering(200, {"models": rows, "pagination": {"next_cursor": "c_x"}})
+    ).list_models()
     assert [(model.name, model.title, model.is_sdxl) for model in page.models] == [
         ("good.safetensors", "Good", True)
     ]
@@ -466,4 +466,4 @@ def test_models_that_cannot_be_used_or_read_are_left_out() -> None:
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"pagination": 3}'])
 def test_a_page_of_models_that_cannot_be_read_is_an_error(body: bytes) -> None:
     with pytest.raises(ProviderBusyError):
-        provider(answering(200, body)).models()
+        provider(answering(200, body)).list_models()

@@ -164,7 +164,7 @@ def test_models_are_named_as_a_submission_names_them() -> None:
         row("lora", tags=["fog"]),
         row("textualinversion", sd_name_in_api=""),
     ]
-    page = provider(answering(200, {"models": rows})).models(kind="lora")
+    page = provider(answering(200, {"models": rows})).list_models(kind="lora")
 
     assert [(model.kind, model.name) for model in page.models] == [
         ("checkpoint", "a.safetensors"),
@@ -182,7 +182,9 @@ def test_the_query_for_models_is_novitas() -> None:
         asked.append(request)
         return httpx.Response(200, json={"models": []})
 
-    provider(handler).models(kind="vae", query="soft", is_sdxl=False, cursor="c_Wzg=", limit=1000)
+    provider(handler).list_models(
+        kind="vae", query="soft", is_sdxl=False, cursor="c_Wzg=", limit=1000
+    )
 
     assert dict(asked[0].url.params) == {
         "filter.types": "vae",

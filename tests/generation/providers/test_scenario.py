@@ -65,7 +65,9 @@ def sent(call: Callable[[Scenario], object], answer: str) -> httpx.Request:
 
 # --- What is sent ---
 def test_a_page_is_asked_for_as_the_published_client_does() -> None:
-    request = sent(lambda client: client.assets("eyJr=", page_size=500, project="proj_1"), "page")
+    request = sent(
+        lambda client: client.list_assets("eyJr=", page_size=500, project="proj_1"), "page"
+    )
 
     assert (request.method, request.url.path) == ("GET", "/v1/assets")
     assert dict(request.url.params) == {
@@ -83,15 +85,15 @@ def test_a_page_is_asked_for_as_the_published_client_does() -> None:
 
 def test_an_id_is_one_segment_of_the_path() -> None:
     with pytest.raises(ProviderError):
-        sent(lambda client: client.asset("../user?a=b", project="proj_1"), "asset")
-    request = sent(lambda client: client.asset("asset_one"), "asset")
+        sent(lambda client: client.get_asset("../user?a=b", project="proj_1"), "asset")
+    request = sent(lambda client: client.get_asset("asset_one"), "asset")
 
     assert (request.url.path, request.url.query) == ("/v1/assets/asset_one", b"")
 
 
 # --- What is read ---
 def test_a_page_is_read_with_every_state_of_the_labels() -> None:
-    page = answering("page").assets()
+    page = answering("page").list_assets()
 
     assert (page.next_token, page.unreadable) == ("eyJrIjoiMSJ9", 0)
     assert {asset.id.removeprefix("asset_"): asset.nsfw for asset in page.items} == {
@@ -110,7 +112,7 @@ def test_a_page_is_read_with_every_state_of_the_labels() -> None:
 
 
 def test_provenance_comes_without_anything_signed() -> None:
-    asset = answering("page").assets().items[0]
+    asset = answering("page").list_assets().items[0]
 
     assert asset.provenance["prompt"] == "a harbour at dawn"
     assert asset.provenance["seed"] == "602245905551964461"
@@ -121,12 +123,12 @@ def test_provenance_comes_without_anything_signed() -> None:
 
 
 def test_an_empty_page_may_have_a_next_one_and_the_last_has_none() -> None:
-    assert answering("page_empty_with_token").assets().next_token == "eyJrIjoiMiJ9"
-    assert answering("page_last").assets().next_token == ""
+    assert answering("page_empty_with_token").list_assets().next_token == "eyJrIjoiMiJ9"
+    assert answering("page_last").list_assets().next_token == ""
 
 
 def test_odd_entries_cost_the_others_nothing_and_are_never_clean() -> None:
-    page = answering("page_odd").assets()
+    page = answering("page_odd").list_assets()
 
     assert page.unreadable == 5
     assert {asset.id: asset.nsfw for asset in page.items} == {
@@ -140,10 +142,10 @@ def test_odd_entries_cost_the_others_nothing_and_are_never_clean() -> None:
 
 
 def test_one_asset() -> None:
-    assert answering("asset").asset("asset_one").nsfw == ("gambling",)
-    assert answering("asset_without_labels").asset("asset_one").nsfw is None
+    assert answering("asset").get_asset("asset_one").nsfw == ("gambling",)
+    assert answering("asset_without_labels").get_asset("asset_one").nsfw is None
     with pytest.raises(ProviderBusyError, match="another asset"):
-        answering("asset").asset("asset_two")
+        answering("asset").get_asset("asset_two")
 
 
 @pytest.mark.parametrize(
@@ -164,9 +166,9 @@ def test_one_asset() -> None:
 )
 def test_an_answer_that_cannot_be_read_is_asked_for_again(content: bytes) -> None:
     with pytest.raises(ProviderBusyError, match="could not be read"):
-        saying(content).assets()
+        saying(content).list_assets()
     with pytest.raises(ProviderBusyError, match="could not be read"):
-        saying(content).asset("a")
+        saying(content).get_asset("a")
 
 
 # --- Errors ---
@@ -186,8 +188,8 @@ def test_every_error_has_its_kind_and_a_sentence(
     name: str, kind: type[ProviderError], said: str, wait: float | None
 ) -> None:
     for call in (
-        lambda: answering(name).assets(),
-        lambda: answering(name).asset("a"),
+        lambda: answering(name).list_assets(),
+        lambda: answering(name).get_asset("a"),
         answering(name).check,
     ):
         with pytest.raises(ProviderError) as caught:
@@ -202,9 +204,9 @@ def test_every_error_has_its_kind_and_a_sentence(
 
 def test_an_asset_that_is_gone_has_an_error_of_its_own() -> None:
     with pytest.raises(AssetNotFoundError, match="no such asset"):
-        answering("error_404").asset("a")
+        answering("error_404").get_asset("a")
     with pytest.raises(ProviderMisconfiguredError):  # the listing itself cannot be gone
-        answering("error_404").assets()
+        answering("error_404").list_assets()
 
 
 @pytest.mark.parametrize(
@@ -212,7 +214,9 @@ def test_an_asset_that_is_gone_has_an_error_of_its_own() -> None:
 )
 def test_a_secret_that_is_quoted_is_not_repeated(secret: str) -> None:
     with pytest.raises(ProviderError) as caught:
-        saying({"message": f"the credentials {secret} are wrong", "code": secret}, 401).assets()
+        saying(
+            {"message": f"the credentials {secret} are wrong", "code": secret}, 401
+        ).list_assets()
 
     assert secret not in str(caught.value) + caught.value.reason
 
@@ -231,7 +235,7 @@ def test_no_answer_at_all_may_come_later(error: Exception) -> None:
         raise error
 
     with pytest.raises(ProviderBusyError):
-        provider(handler).assets()
+        provider(handler).list_assets()
 
 
 def test_a_redirect_is_not_followed() -> None:
@@ -240,7 +244,7 @@ def test_a_redirect_is_not_followed() -> None:
         return httpx.Response(302, headers={"location": "https://elsewhere.test/v1/assets"})
 
     with pytest.raises(ProviderMisconfiguredError):
-        provider(handler).assets()
+        provider(handler).list_assets()
 
 
 # --- Over a socket ---
@@ -259,7 +263,7 @@ def walk(client: Scenario, **options: Any) -> list[int]:
     """The sizes of all pages."""
     sizes, token = [], ""
     while True:
-        page = client.assets(token, **options)
+        page = client.list_assets(token, **options)
         sizes.append(len(page.items))
         token = page.next_token
         if not token:
@@ -298,7 +302,7 @@ def test_the_published_client_reads_several_sandbox_assets(live_server: Any, set
 def test_the_sandbox_gives_what_the_library_says(live: Callable[..., Scenario]) -> None:
     client = live()
     for exhibit in library.ASSETS[:12]:
-        found = client.asset(exhibit.id)
+        found = client.get_asset(exhibit.id)
         assert (found.id, found.is_image, found.provenance["prompt"]) == (
             exhibit.id,
             exhibit.is_image,
@@ -311,7 +315,7 @@ def test_the_sandbox_gives_what_the_library_says(live: Callable[..., Scenario]) 
 def test_labels_come_late_where_they_should(live: Callable[..., Scenario]) -> None:
     late = next(exhibit for exhibit in library.ASSETS if exhibit.trait == library.LATE)
 
-    assert [live().asset(late.id).nsfw for _ in range(3)] == [None, None, late.labels]
+    assert [live().get_asset(late.id).nsfw for _ in range(3)] == [None, None, late.labels]
 
 
 @pytest.mark.parametrize(
@@ -365,12 +369,15 @@ def test_the_other_keys_of_the_sandbox(
     monkeypatch.setattr(sandbox, "SLOW", 0.1)
     live("sandbox-slow").check()
     with pytest.raises(AssetNotFoundError):
-        live("sandbox-404").asset(library.ASSETS[0].id)
-    odd = live("sandbox-odd").assets(page_size=10)
+        live("sandbox-404").get_asset(library.ASSETS[0].id)
+    odd = live("sandbox-odd").list_assets(page_size=10)
     assert odd.unreadable == 3
     assert [asset.nsfw for asset in odd.items][:3] == [None, ("7", '{"name": "gore"}'), None]
-    first = live("sandbox-loop").assets(page_size=5)
-    assert live("sandbox-loop").assets(first.next_token, page_size=5).next_token == first.next_token
+    first = live("sandbox-loop").list_assets(page_size=5)
+    assert (
+        live("sandbox-loop").list_assets(first.next_token, page_size=5).next_token
+        == first.next_token
+    )
 
 
 @pytest.mark.parametrize(

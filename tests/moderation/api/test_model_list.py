@@ -53,7 +53,7 @@ def test_visibility_and_source_filters_are_passed_to_provider(
     asked: list[dict[str, Any]] = []
 
     class Provider:
-        def models(self, **question: Any) -> ModelPage:
+        def list_models(self, **question: Any) -> ModelPage:
             asked.append(question)
             return ModelPage(models=(Model(name="ours.safetensors", title="Ours"),))
 

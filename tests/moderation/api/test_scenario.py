@@ -359,8 +359,8 @@ def test_scenario_client_parses_responses(
         api_key=key, api_secret="any", base_url=f"{live_server.url}/v1", label="Loupe"
     )
 
-    page = client.assets(page_size=2)
-    rest = client.assets(page.next_token, page_size=2)
+    page = client.list_assets(page_size=2)
+    rest = client.list_assets(page.next_token, page_size=2)
 
     assert [found.nsfw for found in (*page.items, *rest.items)] == [
         (),
@@ -369,7 +369,7 @@ def test_scenario_client_parses_responses(
     ]
     assert [found.is_ready for found in (*page.items, *rest.items)] == [True, True, False]
     with pytest.raises(AssetNotFoundError):
-        client.asset("asset_nobody")
+        client.get_asset("asset_nobody")
 
 
 def test_published_client_works_unmodified(live_server: Any, key: str, three_assets: Any) -> None:

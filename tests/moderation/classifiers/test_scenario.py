@@ -68,7 +68,7 @@ def set_scenario_labels(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Calla
                 id=asset_id, url="", mime_type="image/png", kind="image", status="", nsfw=labels
             )
 
-        monkeypatch.setattr(Scenario, "asset", asset)
+        monkeypatch.setattr(Scenario, "get_asset", asset)
         return asked
 
     return give
