@@ -170,7 +170,8 @@ def endpoints(name: str) -> list[str]:
     for pair in found:
         if not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):\d{1,5}", pair):
             raise ImproperlyConfigured(
-                f"{name} contains {pair!r}. Write host:port pairs, for example {name}=10.0.0.5:9000."
+                f"{name} contains {pair!r}. Write host:port pairs, for example"
+                f" {name}=10.0.0.5:9000."
             )
     return found
 

@@ -22,15 +22,14 @@ def make_environment(**options: Any) -> Environment:
     found.globals |= {"category_tree": render_category_tree, "image_cover": render_cover}
     found.filters |= {
         "age": age,
-        "clock": format_time,
+        "datetime": format_datetime,
         "file_size": filesizeformat,
-        "iso": format_iso,
-        "moment": format_datetime,
+        "isoformat": format_iso,
         "provider_name": provider_name,
-        "short": format_decimal,
-        "stamp": format_timestamp,
+        "rounded": round_half_up,
+        "time": format_time,
+        "timestamp": format_timestamp,
         "url": build_url,  # a filter, because Jinja's calls are slow
-        "whole": round_half_up,
     }
     return found
 
@@ -45,17 +44,12 @@ def format_datetime(value: datetime, pattern: str) -> str:
 
 
 def format_timestamp(value: datetime) -> str:
-    """Format as ``moment`` does with %Y-%m-%d %H:%M:%S, but faster."""
+    """Format in UTC as %Y-%m-%d %H:%M:%S, faster than ``format_datetime``."""
     return value.astimezone(UTC).isoformat(" ", "seconds")[:19]
 
 
 def format_time(value: datetime) -> str:
     return format_timestamp(value)[11:]
-
-
-def format_decimal(value: Decimal | float) -> str:
-    """Format with one decimal; omit ".0"."""
-    return f"{value:.1f}".removesuffix(".0")
 
 
 def round_half_up(value: Decimal | float | None) -> str:
