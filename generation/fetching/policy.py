@@ -1,8 +1,8 @@
 """Checks of an untrusted URL and of IP addresses before any connection.
 
-``judge_url`` checks the text without network access. ``judge_address`` checks every address that a
-name resolves to. Neither relies on ``ipaddress.is_global``, which treats 64:ff9b::a9fe:a9fe and
-2002:7f00:1:: as global.
+``check_url`` checks the text without network access. ``check_ip_address`` checks every IP address
+that a name resolves to. Neither relies on ``ipaddress.is_global``, which treats 64:ff9b::a9fe:a9fe
+and 2002:7f00:1:: as global.
 """
 
 from __future__ import annotations

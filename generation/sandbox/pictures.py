@@ -25,7 +25,7 @@ _SAVE: dict[str, dict[str, int]] = {
 
 
 def render_picture(request: Request, seed: int, position: int, image_type: str) -> bytes:
-    """Return one image of a task as png, jpeg or webp. See ``size`` for its dimensions."""
+    """Return one image of a task as png, jpeg or webp. See ``picture_size`` for its dimensions."""
     image = paint_picture(request, seed, position)
     buffer = io.BytesIO()
     image.save(buffer, image_type, **_SAVE[image_type])

@@ -1,4 +1,4 @@
-"""The rules of a request: the same through the form, through ``validate`` and on the wire."""
+"""The rules of a request: the same in the form, in ``validate_fields`` and on the wire."""
 
 from __future__ import annotations
 
