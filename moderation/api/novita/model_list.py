@@ -12,6 +12,17 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
+from pydantic_core import PydanticCustomError
 
 from generation import providers
 from generation.providers.base import Model
@@ -28,20 +39,84 @@ DISPLAY = {
     "vae": "VAE",
     "textualinversion": "Textual Inversion",
 }
-VISIBILITIES = ("public", "private")
-SOURCES = ("civitai", "training", "uploading")
-FILTERS = (
-    "filter.types",
-    "filter.type",  # sent by the official Python SDK
-    "filter.query",
-    "filter.visibility",
-    "filter.source",
-    "filter.is_sdxl",
-    "filter.is_inpainting",
-)
 LIMIT_MAX = 100
 LIMIT_DEFAULT = 20
 ASKING = 8.0  # seconds after which no further page is requested
+
+Flag = Annotated[Literal["true", "false"], BeforeValidator(str.lower)]
+
+
+def _check_types(value: str) -> str:
+    if unknown := [kind for kind in value.split(",") if kind and kind not in TYPES]:
+        raise PydanticCustomError(
+            "unknown_type", f"must be one of {', '.join(TYPES)}, not {unknown[0][:40]!r}"
+        )
+    return value
+
+
+def _read_limit(value: object) -> object:
+    """Accept nothing but ASCII digits, which pydantic does not insist on."""
+    return parse_integer(value) if isinstance(value, str) else value
+
+
+class ModelsQuery(BaseModel):
+    """The query of ``GET /v3/model``, as it is validated and documented."""
+
+    types: Annotated[str, AfterValidator(_check_types)] = Field(
+        default="",
+        alias="filter.types",
+        description="One or several, separated by commas.",
+        examples=[",".join(TYPES)],
+    )
+    query: Annotated[
+        str, StringConstraints(strip_whitespace=True, max_length=model_catalog.QUERY_MAX)
+    ] = Field(default="", alias="filter.query", description="Part of a name or tag.")
+    is_sdxl: Flag | None = Field(
+        default=None, alias="filter.is_sdxl", description="Only models of SDXL, or none."
+    )
+    visibility: Literal["public", "private"] | None = Field(
+        default=None,
+        alias="filter.visibility",
+        description="private: the models that the provider's account has made or uploaded.",
+    )
+    source: Literal["civitai", "training", "uploading"] | None = Field(
+        default=None,
+        alias="filter.source",
+        description="Where a model comes from, as the provider says.",
+    )
+    is_inpainting: Flag | None = Field(
+        default=None,
+        alias="filter.is_inpainting",
+        description="Models for inpainting: there are none here.",
+    )
+    limit: Annotated[int, BeforeValidator(_read_limit)] = Field(
+        default=LIMIT_DEFAULT,
+        alias="pagination.limit",
+        ge=1,
+        le=LIMIT_MAX,
+        description=f"{LIMIT_DEFAULT} unless told.",
+    )
+    # The official SDK adds its prefix to a cursor that already has one.
+    cursor: str = Field(
+        default="",
+        alias="pagination.cursor",
+        pattern="^(c_){0,2}[0-9]{0,6}$",
+        description="next_cursor of the page before, or c_0.",
+    )
+
+    @property
+    def kinds(self) -> list[str]:
+        kinds = dict.fromkeys(kind for kind in self.types.split(",") if kind)
+        return list(kinds or model_catalog.KINDS)
+
+    @property
+    def offset(self) -> int:
+        return int(self.cursor.replace("c_", "") or 0)
+
+
+NAMES = tuple(str(field.alias) for field in ModelsQuery.model_fields.values())
+SDK_NAME = "filter.type"  # sent by the official Python SDK for filter.types
+FILTERS = (*(name for name in NAMES if name.startswith("filter.")), SDK_NAME)
 
 
 def page(asked: Mapping[str, str]) -> wire.ModelsReply:
@@ -49,11 +124,9 @@ def page(asked: Mapping[str, str]) -> wire.ModelsReply:
 
     Raises ApiError for a wrong filter, and when no list of models is available.
     """
-    start, limit = (
-        _offset(asked.get("pagination.cursor", "")),
-        _limit(asked.get("pagination.limit", "")),
-    )
-    rows = list(islice(_matching(asked), start, start + limit + 1))
+    query = read_query(asked)
+    start, limit = query.offset, query.limit
+    rows = list(islice(_find_models(query), start, start + limit + 1))
     more = len(rows) > limit
     return wire.ModelsReply(
         models=[_row(model) for model in rows[:limit]],
@@ -61,30 +134,54 @@ def page(asked: Mapping[str, str]) -> wire.ModelsReply:
     )
 
 
-def _matching(asked: Mapping[str, str]) -> Iterator[Model]:
-    kinds = _kinds(asked.get("filter.types") or asked.get("filter.type") or "")
-    query = asked.get("filter.query", "").strip()
-    if len(query) > model_catalog.QUERY_MAX:
-        raise _wrong(f"filter.query must have at most {model_catalog.QUERY_MAX} characters.")
-    sdxl, inpainting = _flag(asked, "filter.is_sdxl"), _flag(asked, "filter.is_inpainting")
-    visibility, source = (
-        _choice(asked, "filter.visibility", VISIBILITIES),
-        _choice(asked, "filter.source", SOURCES),
-    )
+def read_query(asked: Mapping[str, str]) -> ModelsQuery:
+    """Validate a query, in which an empty value counts as absent. Raises ApiError."""
+    given = {name: value for name, value in asked.items() if value}
+    if SDK_NAME in given:
+        given.setdefault("filter.types", given[SDK_NAME])
+    try:
+        query = ModelsQuery.model_validate(given)
+    except ValidationError as error:
+        raise _wrong(_explain(error)) from None
     if unknown := sorted(
         name for name in asked if name.startswith("filter.") and name not in FILTERS
     ):
         raise _wrong(f"{unknown[0][:60]} is no filter. There are {', '.join(FILTERS)}.")
+    return query
+
+
+def _explain(error: ValidationError) -> str:
+    """Return a message about the first wrong parameter."""
+    details = error.errors(include_url=False)[0]
+    demand = details["msg"]
+    if details["type"] == "literal_error":
+        choices = re.findall(r"'([^']*)'", details["ctx"]["expected"])
+        flag = choices == ["true", "false"]
+        demand = "must be true or false" if flag else f"must be one of {', '.join(choices)}"
+    elif details["type"] == "string_too_long":
+        demand = f"must have at most {details['ctx']['max_length']} characters"
+    elif details["type"] == "string_pattern_mismatch":
+        demand = "is not one of this server's"
+    elif details["loc"] == ("pagination.limit",):
+        demand = f"must be from 1 to {LIMIT_MAX}"
+    return f"{details['loc'][0]} {demand}."
+
+
+def _find_models(query: ModelsQuery) -> Iterator[Model]:
     provider = next(iter(providers.list_labels()), "")
     if not provider:
         raise ApiError(ApiErrorCode.UNAVAILABLE, "No image provider is configured on this server.")
-    if inpainting:  # there is no inpainting here
+    if query.is_inpainting == "true":  # there is no inpainting here
         return
     until = time.monotonic() + ASKING
     first = model_catalog.CatalogQuery(
-        provider=provider, query=query, is_sdxl=sdxl, visibility=visibility, source=source
+        provider=provider,
+        query=query.query,
+        is_sdxl=None if query.is_sdxl is None else query.is_sdxl == "true",
+        visibility=query.visibility or "",
+        source=query.source or "",
     )
-    for kind in kinds:
+    for kind in query.kinds:
         yield from _offered(replace(first, kind=kind), until)
 
 
@@ -127,42 +224,6 @@ def _row(model: Model) -> wire.ModelRow:
         base_model=model.base_model,
         is_sdxl=model.is_sdxl,
     )
-
-
-def _kinds(value: str) -> list[str]:
-    kinds = [kind for kind in value.split(",") if kind]
-    if unknown := [kind for kind in kinds if kind not in TYPES]:
-        raise _wrong(f"filter.types must be one of {', '.join(TYPES)}, not {unknown[0][:40]!r}.")
-    return list(dict.fromkeys(kinds)) or list(model_catalog.KINDS)
-
-
-def _flag(asked: Mapping[str, str], name: str) -> bool | None:
-    value = asked.get(name, "").lower()
-    if value not in ("", "true", "false"):
-        raise _wrong(f"{name} must be true or false.")
-    return value == "true" if value else None
-
-
-def _choice(asked: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
-    value = asked.get(name, "")
-    if value and value not in allowed:
-        raise _wrong(f"{name} must be one of {', '.join(allowed)}.")
-    return value
-
-
-def _limit(value: str) -> int:
-    limit = parse_integer(value, low=1, high=LIMIT_MAX) if value else LIMIT_DEFAULT
-    if limit is None:
-        raise _wrong(f"pagination.limit must be from 1 to {LIMIT_MAX}.")
-    return limit
-
-
-def _offset(cursor: str) -> int:
-    # The official SDK adds its prefix to a cursor that already has one.
-    found = re.fullmatch(r"(?:c_){0,2}(\d{0,6})", cursor, re.ASCII)
-    if found is None:
-        raise _wrong("pagination.cursor is not one of this server's.")
-    return int(found[1] or 0)
 
 
 def _wrong(sentence: str) -> ApiError:

@@ -25,6 +25,7 @@ from moderation.api.openapi.operations import (
     OPERATIONS,
     Format,
     Operation,
+    Parameter,
     Schema,
 )
 
@@ -102,7 +103,7 @@ def _operation(operation: Operation) -> Schema:
                 "description": p.about,
                 "schema": p.schema,
             }
-            for p in operation.parameters
+            for p in _list_parameters(operation)
         ],
         "responses": {"200": _success(operation)} | _refusals(operation),
     }
@@ -191,6 +192,18 @@ class ReplySchema(BodySchema):
         return found
 
 
+def _list_parameters(operation: Operation) -> list[Parameter]:
+    """Return the parameters of an operation, with those of its query model."""
+    if operation.query is None:
+        return list(operation.parameters)
+    schema = operation.query.model_json_schema(schema_generator=ReplySchema)
+    found = [
+        Parameter(name=name, about=part.pop("description"), schema=part)
+        for name, part in schema["properties"].items()
+    ]
+    return [*operation.parameters, *found]
+
+
 @functools.lru_cache(maxsize=1)
 def _schemas() -> dict[str, Schema]:
     """Return every model that an operation names, and the models in it, by prefixed name."""
@@ -242,7 +255,7 @@ def _shown(operation: Operation) -> Shown:
     prefix = operation.format.prefix
     parameters = tuple(
         Field(p.name, 0, f"{_kind(p.schema)} in {p.where}", _demand(p.schema), p.required, p.about)
-        for p in operation.parameters
+        for p in _list_parameters(operation)
     )
     return Shown(
         operation,

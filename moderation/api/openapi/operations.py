@@ -6,6 +6,7 @@ fields, types, limits and descriptions; paths, parameters and errors are here.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,6 @@ from typing import Any
 from pydantic import BaseModel
 
 from generation.models import Scope
-from generation.services import model_catalog
 from generation.wire import nanogpt, task, txt2img
 from generation.wire import scenario as scenario_wire
 from moderation.api import instant_classification, scenario, signed_urls
@@ -60,6 +60,7 @@ class Operation:
     example: str  # curl, with $LOUPE and $KEY
     scope: Scope | None = None  # None: no key is needed
     parameters: tuple[Parameter, ...] = ()
+    query: type[BaseModel] | None = None  # further parameters
     body: type[BaseModel] | None = None
     reply: type[BaseModel] | None = None  # None: an image
     headers: Mapping[str, str] | None = None  # of a successful response
@@ -125,9 +126,19 @@ def _pick(name: str) -> str:
 # The examples run as pasted, with KEY and LOUPE set.
 _MODEL = f"""MODEL=$(curl -s "$LOUPE/v3/model?filter.types=checkpoint&pagination.limit=1" \\
   -H "Authorization: Bearer $KEY" {_pick("sd_name")})"""
-_SUBMIT = """curl "$LOUPE/v3/async/txt2img" -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" \\
-  -d '{"request": {"model_name": "'"$MODEL"'", "prompt": "a quiet harbour at dawn", "width": 512, "height": 512,
-       "image_num": 1, "steps": 20, "guidance_scale": 7.5, "sampler_name": "Euler a"}}'"""
+_INITIAL = {
+    field.path[-1]: field.input.initial
+    for field in txt2img.FIELDS
+    if field.is_required and field.input
+}
+_REQUEST = _INITIAL | {
+    "model_name": "'\"$MODEL\"'",
+    "prompt": "a quiet harbour at dawn",
+    "image_num": 1,
+}
+_BODY = json.dumps({"request": _REQUEST}, indent=1).replace("\\", "")
+_SUBMIT = f"""curl "$LOUPE/v3/async/txt2img" -H "Authorization: Bearer $KEY" \\
+  -H "Content-Type: application/json" -d '{_BODY}'"""
 _ASSET = f"""ASSET=$(curl -s -u "$KEY:any" "$LOUPE/v1/assets?pageSize=1" {_pick("id")})"""
 # A PNG of 64 x 64 pixels.
 _PIXELS = (
@@ -201,44 +212,7 @@ curl "$LOUPE/v3/async/task-result?task_id=$TASK" -H "Authorization: Bearer $KEY\
             "The provider's, or its last answer while it is away. filter[types] is read as"
             " filter.types."
         ),
-        parameters=(
-            Parameter(
-                name="filter.types",
-                about="One or several, separated by commas.",
-                schema={"type": "string", "examples": [",".join(model_list.TYPES)]},
-            ),
-            Parameter(
-                name="filter.query",
-                about="Part of a name or tag.",
-                schema={"type": "string", "maxLength": model_catalog.QUERY_MAX},
-            ),
-            Parameter(name="filter.is_sdxl", about="Only models of SDXL, or none.", schema=FLAG),
-            Parameter(
-                name="filter.visibility",
-                about="private: the models that the provider's account has made or uploaded.",
-                schema={"type": "string", "enum": list(model_list.VISIBILITIES)},
-            ),
-            Parameter(
-                name="filter.source",
-                about="Where a model comes from, as the provider says.",
-                schema={"type": "string", "enum": list(model_list.SOURCES)},
-            ),
-            Parameter(
-                name="filter.is_inpainting",
-                about="Models for inpainting: there are none here.",
-                schema=FLAG,
-            ),
-            Parameter(
-                name="pagination.limit",
-                about=f"{model_list.LIMIT_DEFAULT} unless told.",
-                schema={"type": "integer", "minimum": 1, "maximum": model_list.LIMIT_MAX},
-            ),
-            Parameter(
-                name="pagination.cursor",
-                about="next_cursor of the page before, or c_0.",
-                schema=TEXT,
-            ),
-        ),
+        query=model_list.ModelsQuery,
         reply=task.ModelsReply,
         refusals={
             ApiErrorCode.BODY_INVALID: "A filter is wrong or unknown; the message names it.",

@@ -76,6 +76,13 @@ def test_visibility_and_source_filters_are_passed_to_provider(
         ("filter.is_sdxl", "perhaps", "true or false"),
         ("filter.typs", "lora", "filter.types"),
         ("filter[visibility]", "secret", "public, private"),
+        ("filter.type", "hypernetwork", "filter.types must be one of checkpoint, lora"),
+        ("filter.query", "x" * 201, "filter.query must have at most 200 characters."),
+        ("pagination.limit", "0", "pagination.limit must be from 1 to 100."),
+        ("pagination.limit", "+5", "pagination.limit must be from 1 to 100."),
+        ("pagination.limit", "5.0", "pagination.limit must be from 1 to 100."),
+        ("pagination.cursor", "c_1234567", "pagination.cursor is not one of this server's."),
+        ("pagination.cursor", "c_1\n", "pagination.cursor is not one of this server's."),
     ],
 )
 def test_unsupported_filter_returns_400(
