@@ -133,12 +133,12 @@ class GenerationRequestAdmin(ReadOnlyAdmin):
                 )
             },
         ),
-        ("What went wrong", {"fields": ("reason", "error", "attempts")}),
-        ("What to draw", {"fields": IMAGE}),
-        ("How", {"fields": METHOD}),
-        ("More", {"fields": MORE}),
+        ("Error", {"fields": ("reason", "error", "attempts")}),
+        ("Prompt and model", {"fields": IMAGE}),
+        ("Parameters", {"fields": METHOD}),
+        ("Advanced", {"fields": MORE}),
         ("Delivery", {"fields": DELIVERY}),
-        ("The program that asked", {"fields": ("api_key", "callback", "idempotency")}),
+        ("API caller", {"fields": ("api_key", "callback", "idempotency")}),
         (
             "Record",
             {
@@ -153,7 +153,7 @@ class GenerationRequestAdmin(ReadOnlyAdmin):
             },
         ),
         (
-            "The provider's answers",
+            "Provider responses",
             {"classes": ("collapse",), "fields": ("submit_answer", "candidate_task_id", "result")},
         ),
     )
@@ -179,7 +179,7 @@ class GenerationRequestAdmin(ReadOnlyAdmin):
     def beginning(self, row: GenerationRequest) -> str:
         return Truncator(row.prompt).chars(60)
 
-    @admin.display(description="callback address")
+    @admin.display(description="webhook URL")
     def callback(self, row: GenerationRequest) -> str:
         return "set" if row.callback_url else "none"
 
@@ -207,7 +207,7 @@ class GenerationRequestAdmin(ReadOnlyAdmin):
             "sent again",
         )
 
-    @admin.action(description="Give up requests of unknown outcome", permissions=["resolve"])
+    @admin.action(description="Give up requests with unknown outcome", permissions=["resolve"])
     def give_up_unknown(self, request: HttpRequest, chosen: QuerySet[GenerationRequest]) -> None:
         user = request.user
         assert isinstance(user, User)
@@ -244,7 +244,7 @@ class GenerationRequestAdmin(ReadOnlyAdmin):
             self.message_user(request, f"{blank} not sent: {reason}", messages.WARNING)
         if count + blank < wanted:
             self.message_user(
-                request, "The others are in a state that does not allow it.", messages.WARNING
+                request, "The status of the others does not allow it.", messages.WARNING
             )
 
 
@@ -275,9 +275,7 @@ class AssetAdmin(ReadOnlyAdmin):
     list_filter = ("source", ImageTypeFilter, "created_at")
     list_select_related = ("review",)
     search_fields = ("uuid", "=sha256", "=source_sha256", "original_name")
-    search_help_text = (
-        "Id, SHA-256 (of the rendition or of what came in), or the name a file came with."
-    )
+    search_help_text = "Id, SHA-256 (of the rendition or of the received file), or file name."
     ordering = ("-created_at", "-id")
     exclude = ("id", "rendition", "thumbnail", "preview", "pdq")
     readonly_fields = ("tiny", "stored_as", "perceptual_hash", "review_link")
@@ -304,7 +302,7 @@ class AssetAdmin(ReadOnlyAdmin):
 
     @admin.display(description="perceptual hash (PDQ)")
     def perceptual_hash(self, asset: Asset) -> str:
-        return bytes(asset.pdq).hex() if asset.pdq else "none: the image is too flat"
+        return bytes(asset.pdq).hex() if asset.pdq else "none: the image has too little detail"
 
     @admin.display(description="review")
     def review_link(self, asset: Asset) -> SafeString | str:
@@ -376,7 +374,7 @@ class ApiKeyAdmin(admin.ModelAdmin[ApiKey]):
     def revoke(self, request: HttpRequest, chosen: QuerySet[ApiKey]) -> None:
         for key in chosen:
             key.revoke()
-        self.message_user(request, "Revoked. These keys are refused from now on.")
+        self.message_user(request, "Revoked. Calls with these keys are refused.")
 
 
 @admin.register(ApiCall)

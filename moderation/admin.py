@@ -233,7 +233,7 @@ class PolicyAdmin(admin.ModelAdmin[Policy]):
     @admin.action(description="Copy as a new version", permissions=["view"])
     def copy(self, request: HttpRequest, chosen: QuerySet[Policy]) -> None:
         if not request.user.has_perm("moderation.add_policy"):
-            self.message_user(request, "You may not make policies.", messages.ERROR)
+            self.message_user(request, "You cannot create policies.", messages.ERROR)
             return
         assert isinstance(request.user, User)
         for policy in chosen:
@@ -241,7 +241,7 @@ class PolicyAdmin(admin.ModelAdmin[Policy]):
             self.log_addition(request, made, f"Copied from version {policy.version}.")
             self.message_user(
                 request,
-                f"Made version {made.version} from version {policy.version}. It is not in force"
+                f"Created version {made.version} from version {policy.version}. It is not in force"
                 " yet.",
             )
 

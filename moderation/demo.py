@@ -44,10 +44,10 @@ def describe_accounts(password: str) -> str:
 
 POLICY_NAME = "Demo policy"
 POLICY_NOTE = (
-    "For trying Loupe out. It approves pictures of the sandbox in which nothing was found, and no"
-    " imported file: those go to people. Unlike the starting policy it trusts the local detector's"
-    " silence, which says nothing of weapons, alcohol or anything else but nudity. Do not use it"
-    " for real images."
+    "For trying Loupe. It approves the sandbox's pictures without findings, "
+    "but no imported files: those go to moderators. Unlike the starting "
+    "policy, it counts a clean scan of the local detector, which detects "
+    "nothing but nudity. Do not use it for real images."
 )
 
 

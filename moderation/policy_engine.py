@@ -293,7 +293,7 @@ def _reject(hits: list[_Hit], reason: str) -> Settlement:
 def _settle_unjudged(failed: list[Evidence], hits: list[_Hit], *, judged: bool) -> Settlement:
     reason = (
         " ".join(f"{item.label} could not judge it: {item.failed}" for item in failed)
-        or "No classifier could look at it."
+        or "No classifier could classify it."
     )
     first = next((hit for hit in hits if hit.is_relevant and not hit.verdict), None)
     reason = " ".join([reason, *(hit.verdict for hit in hits if hit.verdict)])
@@ -340,7 +340,7 @@ def _settle_nothing_found(rules: Rules, evidence: list[Evidence], *, imported: b
     seen = {category for item in evidence if item.silence_counts for category in item.covers}
     unseen = [category.slug for category in taxonomy.L1 if category.slug in rules.watched - seen]
     if unseen and not trusted:
-        reason = f"{names} found nothing, but nobody could look for: {taxonomy.join_names(unseen)}."
+        reason = f"{names} found nothing, but no classifier checked: {taxonomy.join_names(unseen)}."
         return Settlement(outcome=Outcome.PERSON, reason=reason, risk=UNSEEN_RISK)
     if imported and not rules.approves_imports:
         reason = f"{names} found nothing; {rules.name} leaves imported files to people."

@@ -281,7 +281,7 @@ QUEUES: dict[str, Queue] = {
         Queue(
             slug="escalated",
             name="Escalated",
-            about="What moderators passed on to seniors, and where two of them disagreed.",
+            about="Escalated images, and disagreements between two people.",
             select=lambda rows, user, now: rows.with_status(Review.Status.ESCALATED),
             permission="moderation.decide_escalated_review",
             holds_disputes=True,

@@ -31,10 +31,10 @@ class Preset:
 
 
 PRESETS = {
-    "basic": Preset("Basic", "Prompt, model and size; everything else as usual.", _PLAIN),
+    "basic": Preset("Basic", "Prompt, model and size. Everything else has its default.", _PLAIN),
     "lora": Preset(
         "LoRA",
-        "Two LoRAs bend the model's style, each as far as its strength says.",
+        "Two LoRAs change the model's style, each by its strength.",
         _PLAIN
         | {
             "prompt": "a reading room in an old library, layered paper, warm light",
@@ -46,7 +46,7 @@ PRESETS = {
     ),
     "embeddings": Preset(
         "Embeddings",
-        "Embeddings stand for whole descriptions; these keep faults out.",
+        "Embeddings replace long descriptions. These avoid common faults.",
         _PLAIN
         | {
             "model_name": "juniper_photo_v9_55321.safetensors",
@@ -60,7 +60,7 @@ PRESETS = {
     ),
     "hires-fix": Preset(
         "Hires fix",
-        "Drawn small, then enlarged and drawn over once more.",
+        "The image is drawn small, enlarged, and drawn over.",
         _PLAIN
         | {
             "prompt": "a mountain valley with a winding river, autumn, wide view",
@@ -86,7 +86,7 @@ PRESETS = {
     ),
     "nsfw-detection": Preset(
         "NSFW detection",
-        "The provider looks at each image itself and says how sure it is.",
+        "The provider classifies each image and returns a score.",
         _PLAIN
         | {
             "prompt": "a crowded beach in summer, seen from the dunes",

@@ -48,7 +48,7 @@ BUSY_PAUSE = timedelta(seconds=30)
 NOTES_MAX = 200  # refused assets that are listed in the report
 SEED_MAX = 2**63 - 1
 
-NOT_READY = "Scenario has not finished it"
+NOT_READY = "Scenario has not finished this asset"
 NO_ENTRY = "an entry without a usable id"
 
 
@@ -134,7 +134,7 @@ def claim_run(*, project: str = "", restart: bool = False) -> ImportRun:
             raise ImportLockedError("Another import has just begun.") from None
     if left.leased_until is not None and left.leased_until > now:
         raise ImportLockedError(
-            f"Another import is at work; it holds on until {left.leased_until:%H:%M:%S} UTC."
+            f"Another import is running. Its lease ends at {left.leased_until:%H:%M:%S} UTC."
         )
     if not _claimed(left).update(leased_until=until):
         raise ImportLockedError("Another import has just begun.")

@@ -26,7 +26,7 @@ class BlankPromptError(ValueError):
     """A prompt without a visible character."""
 
     def __init__(self) -> None:
-        super().__init__("The prompt is blank. Write what the image shall show.")
+        super().__init__("The prompt is blank. Describe the image.")
 
 
 class UnknownProviderError(Exception):

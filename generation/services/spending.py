@@ -91,7 +91,7 @@ def explain_refusal(cost: Decimal) -> str:
         return ""
     return (
         f"The spending limit of {limit.normalize():f} USD per day is reached: {spent:.4f} USD spent"
-        f" today, and this request costs {cost:.4f} USD. It counts anew from midnight UTC."
+        f" today, and this request costs {cost:.4f} USD. The limit resets at midnight UTC."
     )
 
 

@@ -36,7 +36,7 @@ PROBE_BYTES = 8 * 1024 * 1024
 # be written.
 FLOOR_SHARE = 8
 
-GOES_ON = "Nothing is lost, and work goes on by itself within a minute after that."
+GOES_ON = "Nothing is lost, and work resumes automatically within a minute after that."
 CAUSES = {
     errno.ENOSPC: (
         "the disk is full",
@@ -125,8 +125,7 @@ def start_host() -> None:
     report = refresh_report()
     if known and report.storage_id and known != report.storage_id:
         log.warning(
-            "This host's image storage is another one than before. Check that the right volume is"
-            " mounted."
+            "This host's image storage has changed. Check that the right volume is mounted."
         )
 
 

@@ -30,8 +30,8 @@ Status = GenerationRequest.Status
 # Longer than the client's total timeout: the worker of an older row in `submitting` is gone.
 SUBMIT_LEASE = timedelta(minutes=3)
 UNKNOWN_MESSAGE = (
-    "It may have been generated and billed, but the answer was lost. It is not sent again by"
-    " itself, because the provider would bill it twice."
+    "It may have been generated and billed, but the answer was lost. It is not "
+    "sent again automatically, because the provider would bill it twice."
 )
 
 

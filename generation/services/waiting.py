@@ -73,13 +73,13 @@ def _wait_for_tokens(slug: str, until: datetime, per_minute: int) -> Wait:
             or ""
         )
         message = (
-            f"{label} is left alone until {until:%H:%M:%S} UTC, because it was busy or kept"
+            f"{label} is paused until {until:%H:%M:%S} UTC, because it was busy or kept"
             f" failing. {last}"
         )
         return Wait(until, PAUSED, message.strip())
     message = (
-        f"{label} takes {per_minute} images per minute, and they are used up. This is sent at"
-        f" {until:%H:%M:%S} UTC or soon after."
+        f"{label} takes {per_minute} images per minute, and this limit is used up."
+        f" The request is sent at {until:%H:%M:%S} UTC or soon after."
     )
     return Wait(until, RATE_LIMITED, message)
 

@@ -85,7 +85,7 @@ def _describe_value(one: FormInput, values: dict[str, Any]) -> str:
 
 
 def _describe_detection(is_on: bool, level: int) -> str:
-    return NSFW_LEVEL_LABELS.get(level, str(level)) if is_on else "not asked for"
+    return NSFW_LEVEL_LABELS.get(level, str(level)) if is_on else "not requested"
 
 
 def _format_number(value: object) -> str:

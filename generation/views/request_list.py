@@ -24,7 +24,7 @@ OPEN = "open"
 # Filter choices: all open requests, and each status in which a request stops.
 CHOICES = {
     "": "All",
-    OPEN: "Under way",
+    OPEN: "In progress",
     **{
         status.value: status.label
         for status in GenerationRequest.Status

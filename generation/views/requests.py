@@ -136,9 +136,7 @@ def _may_cancel(user: User, item: GenerationRequest) -> bool:
 def request_cancel(request: HttpRequest, uuid: UUID) -> HttpResponse:
     item = get_request_for(request.user, uuid)
     if not _may_cancel(cast("User", request.user), item):
-        raise PermissionDenied(
-            "Only who asked for it, or a senior moderator, may cancel a request."
-        )
+        raise PermissionDenied("Only the requester or a senior moderator can cancel a request.")
     return _run_action(request, item, lambda: service.cancel_request(request=item))
 
 
@@ -210,12 +208,12 @@ def request_create(request: HttpRequest) -> HttpResponse:
         form.add_error(None, str(error))
         return _render_form(request, form, status=422)
     except StorageUnavailableError as error:
-        form.add_error(None, f"{error} What you have filled in is still here; send it again then.")
+        form.add_error(None, f"{error} Your input is kept. Send it again then.")
         return _render_form(request, form, status=503)
     if sent_before:
         messages.info(
             request,
-            "This form had been sent before. This is the request it made; nothing was sent twice.",
+            "This form was sent before. This is its request. Nothing was sent twice.",
         )
     return redirect(item)
 

@@ -30,7 +30,7 @@ class NovitaDetection:
         answer, level = asset.detection, asset.detection_level
         if level is None or answer is None:
             raise ClassifierError(
-                "Detection was asked for, but the answer holds none for this image."
+                "Detection was requested, but the response has no result for this image."
             )
         if not answer.get("valid"):
             raise ClassifierError("Novita's detection did not run on this image.")

@@ -159,7 +159,7 @@ def assess_bytes(content: bytes) -> Assessment:
         raise
     except MemoryError as error:
         raise ClassifierError(
-            "There was not enough memory to judge the image.", retryable=True
+            "There was not enough memory to classify the image.", retryable=True
         ) from error
     # Pillow and ONNX Runtime raise many exception types; none may pass as "nothing found".
     except Exception as error:
@@ -254,11 +254,11 @@ def _run_model(square: Floats) -> Floats:
     """
     output = np.asarray(session().run(None, {"images": square})[0], dtype=np.float32)
     if output.ndim != 3 or output.shape[:2] != (1, 4 + len(LABELS)) or output.shape[2] == 0:
-        raise ClassifierError("The local detector's model gave an answer of another shape.")
+        raise ClassifierError("The local detector's model returned output of an unexpected shape.")
     scores = output[0, 4:]
     # This form also rejects NaN.
     if not (np.isfinite(output).all() and scores.min() >= 0 and scores.max() <= 1):
-        raise ClassifierError("The local detector's model gave numbers that are no scores.")
+        raise ClassifierError("The local detector's model returned invalid scores.")
     found: Floats = output[0]
     return found
 

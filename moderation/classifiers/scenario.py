@@ -66,8 +66,7 @@ class ScenarioLabels:
         """
         if settings.SCENARIO is None:
             raise ClassifierError(
-                "Scenario had not looked at this image when it was imported, and is switched off"
-                " now."
+                "Scenario had not analysed this image when it was imported, and is off now."
             )
         try:
             found = Scenario(**settings.SCENARIO).get_asset(asset.external_id, project=project)

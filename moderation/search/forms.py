@@ -29,7 +29,7 @@ def _choice_field(label: str, choices: Any, wrong: str) -> forms.ChoiceField:
         label=label,
         required=False,
         choices=choices,
-        error_messages={"invalid_choice": f"“%(value)s” is no {wrong}."},
+        error_messages={"invalid_choice": f"“%(value)s” is not a {wrong}."},
     )
 
 
@@ -63,7 +63,7 @@ class SearchForm(forms.Form):
     source = _choice_field("Source", [ANY, *Source.choices], "source")
     provider = _choice_field("Provider", [ANY], "provider")
     model = _text_field("Model", 255, list="known-models", placeholder="Part of its name")
-    requester = _text_field("Asked for by", 150, placeholder="User or API key")
+    requester = _text_field("Requested by", 150, placeholder="User or API key")
     seed = forms.CharField(
         required=False,
         max_length=20,
@@ -120,9 +120,7 @@ class SearchForm(forms.Form):
         text = self.cleaned_data["model"]
         found = known.match_models(text) if text else []
         if text and not found:
-            raise forms.ValidationError(
-                f"No model that images were asked of has “{text[:60]}” in its name."
-            )
+            raise forms.ValidationError(f"No model of any request has “{text[:60]}” in its name.")
         return found
 
     def clean_requester(self) -> tuple[list[int], list[int]]:

@@ -94,7 +94,7 @@ def classify(*, classification: Classification) -> None:
     if classification.attempts > MAX_ATTEMPTS:
         give_up(
             classification,
-            "The classifier ended its worker or stayed silent several times on this image.",
+            "The classifier crashed its worker or did not finish, several times on this image.",
         )
         return
     started = time.monotonic()
@@ -219,7 +219,7 @@ def _find_frame_doubts(asset: Asset) -> list[Evidence]:
     return [
         Evidence(
             label="Loupe",
-            failed=f"it has {asset.frames} frames, and only the first was kept and looked at.",
+            failed=f"it has {asset.frames} frames, and only the first was kept and classified.",
         )
     ]
 

@@ -66,7 +66,7 @@ def _give_up_exhausted(row: Classification) -> bool:
     """Give up a row that was claimed too often; return whether it was."""
     if row.attempts <= ATTEMPTS:
         return False
-    message = "The classifier ended its worker or stayed silent several times on this image."
+    message = "The classifier crashed its worker or did not finish, several times on this image."
     classification.give_up(
         row, _final_message(row.error, row.attempts - 1) if row.error else message
     )

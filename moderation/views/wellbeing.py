@@ -100,9 +100,9 @@ def avoid_category(request: DeskRequest) -> HttpResponse:
     queue = find_queue_for(request.user, request.POST)
     if not panels.is_deck(request):
         until = (
-            "is not given to you until midnight UTC; others get it"
+            "is not offered to you until midnight UTC; others get it"
             if wish == "on"
-            else "is given to you again"
+            else "is offered to you again"
         )
         messages.info(request, f"{category.name} {until}.")
     return (

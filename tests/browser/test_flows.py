@@ -126,7 +126,7 @@ def test_an_image_is_found_by_words_and_by_itself(
     (tmp_path / "mine.png").write_bytes(picture(91))
     page.goto("/search/")
     page.set_input_files("#id_image", tmp_path / "mine.png")
-    tab_to(page, page.get_by_role("button", name="Find it"))
+    tab_to(page, page.get_by_role("button", name="Search by picture"))
     page.keyboard.press("Enter")
     expect(page.locator(".results")).to_contain_text("The same picture")
 
@@ -170,7 +170,7 @@ def test_a_second_opinion_is_given_blind_and_a_disagreement_reaches_a_senior(
     page.goto("/queues/second-opinion/")
     page.keyboard.press("s")
     expect(page).to_have_url(re.compile(rf"/reviews/{review.uuid}/"))
-    expect(page.locator("#panel")).to_contain_text("Somebody has decided this image")
+    expect(page.locator("#panel")).to_contain_text("Another person has decided this image")
     told = page.locator("#panel").inner_text()
     assert not re.search(r"blade|Weapons by|Rejected|other", told)
     press(page, "a")

@@ -86,7 +86,7 @@ def test_a_sheet_is_decided_and_undone_without_a_mouse(
     assert verdicts() == [("reject", reviews[1].pk), ("reject", reviews[2].pk)]
     press(page, "u")
     expect(page.get_by_role("option")).to_have_count(5)
-    expect(page.locator("#live")).to_have_text("Taken back: 2 images.")
+    expect(page.locator("#live")).to_have_text("Reversed: 2 images.")
     assert verdicts()[2:] == [("reopen", reviews[1].pk), ("reopen", reviews[2].pk)]
     press(page, "Escape", "a")
     expect(page.locator("#live")).to_contain_text("Nothing is selected")

@@ -49,10 +49,10 @@ def test_the_whole_sandbox_comes_in(sandbox: Callable[..., None]) -> None:
 
     refused = len(EXPECTED) - len(STORED)
     assert summary.startswith(
-        f"{len(STORED)} images stored and on their way to the classifiers, 0 known already, "
+        f"{len(STORED)} images stored and queued for classification, 0 already known, "
     )
     assert f"{refused} refused, 3 no images." in summary
-    assert "The listing is at its end." in summary
+    assert "The list is complete." in summary
     assert "X-Amz" not in summary
     assert set(Asset.objects.values_list("external_id", flat=True)) == {
         exhibit.id for exhibit in STORED

@@ -343,7 +343,7 @@ def _forget() -> None:
 def test_two_never_import_at_once() -> None:
     first = importing.claim_run()
 
-    with pytest.raises(ImportLockedError, match="Another import is at work"):
+    with pytest.raises(ImportLockedError, match="Another import is running"):
         importing.claim_run()
     with pytest.raises(ImportLockedError):
         importing.claim_run(restart=True)

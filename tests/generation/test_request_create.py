@@ -44,7 +44,7 @@ def test_a_valid_form_makes_one_request_however_often_it_is_sent(
     request = GenerationRequest.objects.get()
     assert answer["Location"] == request.get_absolute_url()
     assert again.redirect_chain == [(request.get_absolute_url(), 302)]
-    assert "had been sent before" in again.content.decode()
+    assert "was sent before" in again.content.decode()
     assert (request.requested_by, request.prompt, request.status) == (
         moderator,
         "a harbour",

@@ -332,7 +332,7 @@ def test_an_import_of_files_stops_and_goes_on_where_it_stopped(
 
     call_command("import_images", str(tmp_path))
     assert (
-        "2 images stored and on their way to the classifiers, 1 known already, 0 refused."
+        "2 images stored and queued for classification, 1 already known, 0 refused."
         in capsys.readouterr().out
     )
 
@@ -350,7 +350,7 @@ def test_an_import_from_scenario_stops_and_goes_on_where_it_stopped(
     assert "the disk is full" in run.error
 
     ImportRun.objects.update(leased_until=None)
-    assert "The listing is at its end." in command()
+    assert "The list is complete." in command()
     assert Asset.objects.count() == len(STORED)
 
 

@@ -107,7 +107,7 @@ def test_without_tokens_a_request_stays_queued_with_a_time_and_a_sentence(
     fresh(held)
     assert (held.status, held.reason, held.attempts) == (Status.QUEUED, "RATE_LIMITED", 0)
     assert held.error.startswith(
-        "Paid takes 20 images per minute, and they are used up. This is sent at "
+        "Paid takes 20 images per minute, and this limit is used up. The request is sent at "
     )
     assert held.due_at is not None
     assert timedelta(seconds=10) < held.due_at - timezone.now() < timedelta(seconds=13)
@@ -194,7 +194,7 @@ def test_five_failures_in_a_row_leave_the_provider_alone_for_a_while(
     waits = GenerationRequest.objects.filter(reason="PROVIDER_PAUSED")
     assert waits.count() >= 7
     sentence = waits[0].error
-    assert sentence.startswith("Paid is left alone until ")
+    assert sentence.startswith("Paid is paused until ")
     assert sentence.endswith(str(error))
 
     ProviderState.objects.update(tokens_at=timezone.now() - timedelta(seconds=1))

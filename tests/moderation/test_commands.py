@@ -53,11 +53,11 @@ def test_import_images_stores_valid_images_and_lists_refused_files(
     summary = run_command("import_images", str(image_folder))
 
     assert summary.startswith(
-        "3 images stored and on their way to the classifiers, 1 known already, 2 refused."
+        "3 images stored and queued for classification, 1 already known, 2 refused."
     )
     assert "torn.png:" in summary
     assert "page.png:" in summary
-    assert "1 other files were left out" in summary
+    assert "1 other files were skipped" in summary
     assets = Asset.objects.order_by("original_name")
     assert [(a.original_name, a.source) for a in assets] == [
         (n, Source.UPLOAD) for n in ("a.png", "b.JPG", "c.webp")
@@ -69,7 +69,7 @@ def test_repeated_import_stores_nothing(db: None, image_folder: Path) -> None:
     run_command("import_images", str(image_folder))
 
     assert run_command("import_images", str(image_folder)).startswith(
-        "0 images stored and on their way to the classifiers, 4 known"
+        "0 images stored and queued for classification, 4 known"
     )
     assert Asset.objects.count() == 3
 
@@ -97,7 +97,7 @@ def test_imported_images_are_pending_with_a_reason(image_folder: Path, settings:
     for review in Review.objects.all():
         assert review.status == Review.Status.PENDING
         assert "Local detector" in review.reason
-        assert "nobody could look for" in review.reason
+        assert "no classifier checked" in review.reason
 
 
 def test_demo_without_debug_raises_error_and_creates_nothing(db: None, settings: Any) -> None:
@@ -118,7 +118,7 @@ def test_repeated_demo_creates_nothing_twice(db: None, settings: Any) -> None:
     assert (requests, users) == (40, 6)
     assert (GenerationRequest.objects.count(), User.objects.count()) == (requests, users)
     assert Policy.objects.active().trusts_local_silence
-    assert "trusts the local detector's silence" in Policy.objects.active().note
+    assert "counts a clean scan of the local detector" in Policy.objects.active().note
     assert Policy.objects.count() == 2
     senior = User.objects.get(username="senior")
     assert senior.check_password(PASSWORD)

@@ -272,7 +272,7 @@ def test_model_filter_matches_part_of_the_name(client: Client, prompted: Prompte
     assert found(look(client, "", model="xl")) == short(birch)
     wrong = look(client, "", model="cedar")
     assert wrong.status_code == 422
-    assert "No model that images were asked of has “cedar” in its name." in text_of(wrong)
+    assert "No model of any request has “cedar” in its name." in text_of(wrong)
 
 
 def test_requester_filter_matches_people_keys_and_importers(
@@ -307,11 +307,11 @@ def test_day_filters_include_both_days(client: Client, prompted: Prompted) -> No
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"status": "lost"}, "“lost” is no status."),
-        ({"category": "alcohol.wine"}, "“alcohol.wine” is no category."),
-        ({"named": "x"}, "“x” is no category."),
-        ({"source": "x"}, "“x” is no source."),
-        ({"provider": "x"}, "“x” is no provider."),
+        ({"status": "lost"}, "“lost” is not a status."),
+        ({"category": "alcohol.wine"}, "“alcohol.wine” is not a category."),
+        ({"named": "x"}, "“x” is not a category."),
+        ({"source": "x"}, "“x” is not a source."),
+        ({"provider": "x"}, "“x” is not a provider."),
         ({"seed": "-1"}, "A seed is a whole number"),
         ({"seed": str(2**63)}, "A seed is a whole number"),
         ({"seed": "١٢"}, "A seed is a whole number"),

@@ -30,7 +30,7 @@ HEALTHY_AFTER = 60.0
 
 
 class Command(BaseCommand):
-    help = "Runs web server and worker together, for development: `make run`. Ctrl-C stops both."
+    help = "Run web server and worker together, for development: `make run`. Ctrl-C stops both."
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.DEBUG:

@@ -25,8 +25,8 @@ log = logging.getLogger("loupe.engine")
 
 class Command(BaseCommand):
     help = (
-        "Runs the worker until it is told to stop (exit code 0) or something breaks (70: start it"
-        " again)."
+        "Run the worker. The exit code is 0 after a stop signal, and 70 after a "
+        "fault: restart it then."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -34,7 +34,7 @@ class Command(BaseCommand):
             "--grace",
             type=float,
             default=GRACE,
-            help="seconds running work gets after TERM (default: %(default)s)",
+            help="seconds that running jobs get after SIGTERM (default: %(default)s)",
         )
 
     def handle(self, *args: Any, grace: float, **options: Any) -> None:

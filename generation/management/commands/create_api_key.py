@@ -10,21 +10,24 @@ from generation.models import ApiKey, Scope
 
 class Command(BaseCommand):
     help = (
-        "Make an API key and print it, once and nothing else, so that it can be piped into a secret"
-        " store. The secret that signs its webhooks goes to standard error, once too."
+        "Create an API key and print only the key, once, so that it can be piped "
+        "into a secret store. The webhook signing secret goes to standard error, "
+        "also once."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("name", help="what it is for; people see this")
+        parser.add_argument("name", help="purpose of the key, shown to people")
         parser.add_argument(
             "--scope",
             action="append",
             choices=Scope.values,
             required=True,
-            help="may be given again",
+            help="may be repeated",
         )
-        parser.add_argument("--owner", help="the user whose page lists it (a user name)")
-        parser.add_argument("--images-per-day", type=int, help="no limit without it")
+        parser.add_argument(
+            "--owner", help="user name of the owner, whose page Developers lists the key"
+        )
+        parser.add_argument("--images-per-day", type=int, help="no limit if omitted")
         parser.add_argument("--calls-per-minute", type=int, default=600)
 
     def handle(

@@ -16,24 +16,22 @@ from generation.services.importing import ImportLockedError, LeaseLostError, Rep
 SHOWN = 20  # refused assets listed in the summary
 PATIENCE = 5  # consecutive waits for a busy Scenario
 WAIT_MAX = 60.0  # seconds; longer waits are left to a later run
-AGAIN = "Run this again to go on where it stopped."
+AGAIN = "Run this again to resume where it stopped."
 
 
 class Command(BaseCommand):
     help = (
-        "Import Scenario's images with their labels, through the same checks and classifiers as"
-        f" all others. {AGAIN}"
+        "Import Scenario's images with their labels. They pass the same checks and "
+        f"classifiers as all others. {AGAIN}"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--project", default="", metavar="ID", help="a project of the key's team"
         )
+        parser.add_argument("--limit", type=int, metavar="N", help="stop after N new images")
         parser.add_argument(
-            "--limit", type=int, metavar="N", help="stop after N new images; the rest waits"
-        )
-        parser.add_argument(
-            "--restart", action="store_true", help="begin at the first page, not where it stopped"
+            "--restart", action="store_true", help="start at the first page instead of resuming"
         )
 
     def handle(
@@ -85,8 +83,8 @@ class Command(BaseCommand):
             self.stderr.write("")
         counts = report.counts
         self.stdout.write(
-            f"{counts['stored']} images stored and on their way to the classifiers, "
-            f"{counts['known'] + counts['earlier']} known already, {counts['refused']} refused, "
+            f"{counts['stored']} images stored and queued for classification, "
+            f"{counts['known'] + counts['earlier']} already known, {counts['refused']} refused, "
             f"{counts['skipped']} no images."
         )
         for reason, count in Counter(reason for _, reason in report.refused).most_common():
@@ -95,6 +93,4 @@ class Command(BaseCommand):
             self.stdout.write(f"    {asset_id or '(no id)'}: {reason}")
         if counts["refused"] > SHOWN:
             self.stdout.write(f"    … and {counts['refused'] - SHOWN} more")
-        self.stdout.write(
-            "The listing is at its end." if report.finished else f"There is more. {AGAIN}"
-        )
+        self.stdout.write("The list is complete." if report.finished else f"There is more. {AGAIN}")

@@ -35,7 +35,7 @@ SPACING = (
 ATTEMPTS = 1 + len(SPACING)
 LEASE = timedelta(seconds=60)
 BATCH = 8  # sent in parallel, so that one slow host does not delay the others
-OUTDATED = "It was no longer so when this could be sent."
+OUTDATED = "The event was no longer true when it could be sent."
 
 Outcome = int | fetching.BlockedAddressError | fetching.FetchError
 
@@ -106,8 +106,8 @@ def _find_refusal(delivery: Delivery) -> str:
         or not ApiKey.objects.usable().filter(pk=request.api_key.pk).exists()
     ):
         return (
-            "The API key was revoked or has expired, or its owner's account is inactive: its"
-            " program is not told."
+            "The API key was revoked or has expired, or its owner's account is "
+            "inactive: no event is sent."
         )
     if delivery.attempts > ATTEMPTS:
         return f"Given up after {ATTEMPTS} attempts. The last one ended its worker."

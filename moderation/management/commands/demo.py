@@ -22,8 +22,8 @@ NAMESPACE = uuid.UUID("6f3c1f0e-5a0b-4c55-9d1b-8d4f6f1f2a10")
 
 class Command(BaseCommand):
     help = (
-        "Fill an installation for trying out: demo people, the demo policy and a first batch of"
-        " requests. Repeatable."
+        "Fill an installation with a demo: people, a policy and a first batch of "
+        "requests. Can run repeatedly."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -72,7 +72,7 @@ class Command(BaseCommand):
         sandboxes = [slug for slug in providers.list_labels() if slug.endswith("-sandbox")]
         if not sandboxes:
             self.stdout.write(
-                "No requests were made: a provider's key is set, and the demo spends no money."
+                "No requests were created: a provider's key is set, and the demo spends no money."
             )
             return 0
         author = User.objects.get(username="artist")

@@ -15,14 +15,12 @@ from moderation.services.exports import CsvChunk, describe_errors, filter_decisi
 
 class Command(BaseCommand):
     help = (
-        "Write decisions as CSV, to standard output or to a file that appears only when it is"
-        " complete."
+        "Write decisions as CSV to standard output or to a file. The file appears "
+        "only when it is complete."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--output", type=Path, help="the file to write; standard output without it"
-        )
+        parser.add_argument("--output", type=Path, help="output file (default: standard output)")
         parser.add_argument("--start", help="first day, YYYY-MM-DD (UTC)")
         parser.add_argument("--end", help="last day, YYYY-MM-DD (UTC)")
         parser.add_argument("--verdict", help="approve, reject, escalate, or reopen for reversals")

@@ -18,15 +18,15 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif"}
 BYTES_MAX = imaging.MAX_BYTES
 SHOWN = 20  # refused files named in the summary
 AGAIN = (
-    "Then run the same command again: it goes on where it stopped, because files stored already are"
-    " recognised."
+    "Then run the same command again: it resumes where it stopped, because "
+    "stored files are recognised."
 )
 
 
 class Command(BaseCommand):
     help = (
-        "Bring images from files or folders into the queue, through the same checks and classifiers"
-        " as all others."
+        "Import images from files or folders. They pass the same checks and "
+        "classifiers as all others."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -35,9 +35,9 @@ class Command(BaseCommand):
             nargs="+",
             type=Path,
             metavar="PATH",
-            help="image files, or folders to look through",
+            help="image files, or folders to search",
         )
-        parser.add_argument("--user", help="on whose behalf (a user name)")
+        parser.add_argument("--user", help="user name of the person who imports them")
 
     def handle(self, *args: Any, paths: list[Path], user: str | None, **options: Any) -> None:
         missing = [str(path) for path in paths if not path.exists()]
@@ -125,16 +125,17 @@ class Command(BaseCommand):
         self, counts: Counter[str], refused: list[tuple[Path, str]], *, left_out: int
     ) -> None:
         self.stdout.write(
-            f"{counts['stored']} images stored and on their way to the classifiers,"
-            f" {counts['known']} known already, {counts['refused']} refused."
+            f"{counts['stored']} images stored and queued for classification,"
+            f" {counts['known']} already known, {counts['refused']} refused."
         )
         if left_out:
             self.stdout.write(
-                f"  {left_out} other files were left out: their names do not end like an image's."
+                f"  {left_out} other files were skipped: their names do not end like an image's."
             )
         if counts["stored"]:
             self.stdout.write(
-                "  What the policy in force approves by itself is not in the queue; see Decisions."
+                "  Images that the policy in force approves automatically are not in the queue;"
+                " see Decisions."
             )
         for reason, count in Counter(reason for _, reason in refused).most_common():
             self.stdout.write(f"  {count} × {reason}")

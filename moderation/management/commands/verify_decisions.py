@@ -9,8 +9,9 @@ from moderation.services.audit_log import verify_record
 
 class Command(BaseCommand):
     help = (
-        "Read the whole record of decisions and report every place where it was altered. Ends with"
-        " 1 if there is one. When, and with what result, is noted for auditors."
+        "Read the whole record of decisions and report every altered place. The "
+        "exit code is 1 if there is one. The time and result of each run are "
+        "stored for auditors."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:

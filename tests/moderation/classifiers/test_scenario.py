@@ -250,7 +250,7 @@ def test_without_api_key_stored_labels_count_and_missing_ones_go_to_a_person(
     assert classify_and_get_review(import_asset([])).status == Status.APPROVED
     review = classify_and_get_review(import_asset(None))
     assert review.status == Status.PENDING
-    assert "is switched off now" in review.reason
+    assert "and is off now" in review.reason
 
 
 @pytest.mark.django_db(transaction=True)

@@ -152,7 +152,7 @@ def test_image_that_kills_every_worker_leaves_review_pending(
             deaths += 1
     row.refresh_from_db()
     assert (deaths, row.status) == (remote_classification.ATTEMPTS, Status.FAILED)
-    assert "ended its worker" in get_pending_review(row).reason
+    assert "crashed its worker" in get_pending_review(row).reason
 
 
 def test_worker_killed_at_any_write_loses_and_repeats_nothing(make_asset: Any, key: Any) -> None:

@@ -64,7 +64,7 @@ def test_unflagged_image_is_shown_as_not_flagged_and_not_approved(
     row.refresh_from_db()
     assert (row.status, row.flagged, row.covers) == (Status.DONE, False, {"explicit": "partial"})
     review = get_pending_review(row)
-    assert "nobody could look for: Explicit" in review.reason
+    assert "no classifier checked: Explicit" in review.reason
     browser = Client()
     browser.force_login(moderator)
     assert (
