@@ -69,7 +69,7 @@ def test_repeated_import_stores_nothing(db: None, image_folder: Path) -> None:
     run_command("import_images", str(image_folder))
 
     assert run_command("import_images", str(image_folder)).startswith(
-        "0 images stored and queued for classification, 4 known"
+        "0 images stored and queued for classification, 4 already known"
     )
     assert Asset.objects.count() == 3
 
