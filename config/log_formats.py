@@ -31,4 +31,4 @@ class JsonLines(JsonFormatter):
 
     def formatException(self, ei: Any) -> str:
         """Format a traceback without secrets; the base class does not use the record's own text."""
-        return redact(shorten(super().formatException(ei), TRACEBACK_MAX))
+        return redact(shorten(str(super().formatException(ei)), TRACEBACK_MAX))

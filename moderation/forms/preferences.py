@@ -50,7 +50,8 @@ class PreferencesForm(forms.ModelForm[Preferences]):
             )
         for field in self.fields.values():
             assert isinstance(field, forms.ChoiceField)
-            names = [f"“{label}”" for _, label in field.choices]
+            choices: Any = field.choices
+            names = [f"“{label}”" for _, label in choices]
             message = f"{field.label}: choose one of {', '.join(names[:-1])} and {names[-1]}."
             field.error_messages |= {"required": message, "invalid_choice": message}
         if data is not None:
