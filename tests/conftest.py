@@ -1,4 +1,4 @@
-"""The cast and the props that every test may call upon."""
+"""Fixtures for every test: people, requests, assets, reviews, the sandbox."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from django.db import connection
 from django.test import Client
 from PIL import Image
 
-from generation import imaging
+from generation import imaging, providers
 from generation.models import Asset, GenerationRequest, Source
 from generation.services.storing import Origin, store_rendition
 from moderation.models import Decision, Policy, Review
@@ -240,6 +240,19 @@ def make_review(make_asset: Callable[..., Asset], settings: Any) -> Callable[...
             settings.CLASSIFIERS = before
 
     return make
+
+
+@pytest.fixture
+def novita_sandbox(live_server: Any, settings: Any) -> Iterator[None]:
+    """Reach the sandbox of Novita over a socket, alone of all providers."""
+    entry = settings.IMAGE_PROVIDERS["novita-sandbox"]
+    address = {**entry["OPTIONS"], "base_url": f"{live_server.url}/sandbox/novita"}
+    settings.IMAGE_PROVIDERS = {"novita-sandbox": {**entry, "OPTIONS": address}}
+    settings.FETCH_ALLOW = [live_server.url.removeprefix("http://")]
+    settings.CLASSIFIERS = ["sandbox"]
+    providers.get_provider.cache_clear()
+    yield
+    providers.get_provider.cache_clear()
 
 
 @pytest.fixture(scope="session")

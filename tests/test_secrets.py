@@ -27,7 +27,7 @@ from generation.models import GenerationRequest, RemoteImage
 from generation.providers.novita.client import Novita
 from generation.services import requests as service
 from moderation import tasks as moderation_tasks
-from tests.generation.test_pipeline import make_everything_due
+from tests.generation.pipeline_helpers import make_everything_due
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

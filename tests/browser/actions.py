@@ -1,4 +1,4 @@
-"""What hands do at the desk, and what eyes wait for."""
+"""Actions of a moderator at the desk, and waits for their results."""
 
 from __future__ import annotations
 

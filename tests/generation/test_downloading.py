@@ -14,9 +14,9 @@ from generation import fetching, tasks
 from generation.models import Asset, GenerationRequest, ProviderState, RemoteImage
 from generation.sandbox.models import SandboxTask
 from generation.services import downloading
-from tests.generation.test_pipeline import _sandbox, ask, make_everything_due, run_line  # noqa: F401
+from tests.generation.pipeline_helpers import ask, make_everything_due, run_line
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
 Status = GenerationRequest.Status
 
 

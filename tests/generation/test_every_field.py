@@ -7,7 +7,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from django.contrib.auth.models import User
 from django.core.cache import cache, caches
 from django.test import Client
 
-from generation import providers, tasks
+from generation import tasks
 from generation.models import Asset, GenerationRequest
 from generation.sandbox.models import SandboxTask
 from generation.wire import field_map
@@ -86,17 +86,10 @@ ON_THE_PAGE = (
 
 
 @pytest.fixture(autouse=True)
-def _sandbox(live_server: Any, settings: Any) -> Iterator[None]:
-    entry = settings.IMAGE_PROVIDERS["novita-sandbox"]
-    address = {**entry["OPTIONS"], "base_url": f"{live_server.url}/sandbox/novita"}
-    settings.IMAGE_PROVIDERS = {"novita-sandbox": {**entry, "OPTIONS": address}}
-    settings.FETCH_ALLOW = [live_server.url.removeprefix("http://")]
+def _unjudged_sandbox(novita_sandbox: None, settings: Any) -> None:
     settings.CLASSIFIERS = []
-    providers.get_provider.cache_clear()
     cache.clear()
     caches["models"].clear()
-    yield
-    providers.get_provider.cache_clear()
 
 
 def words(page: bytes) -> str:

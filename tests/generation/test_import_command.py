@@ -20,23 +20,6 @@ LOST = {library.BROKEN, library.PAGE, library.GONE, library.EXPIRED, library.PEN
 STORED = [exhibit for exhibit in EXPECTED if exhibit.trait not in LOST]
 
 
-@pytest.fixture
-def sandbox(live_server: Any, settings: Any) -> Callable[..., None]:
-    settings.FETCH_ALLOW = [live_server.url.removeprefix("http://")]
-    settings.CLASSIFIERS = ["scenario"]
-
-    def use(key: str = "sandbox") -> None:
-        settings.SCENARIO = {
-            "api_key": key,
-            "api_secret": "sandbox",
-            "base_url": f"{live_server.url}/sandbox/scenario/v1",
-            "label": "Scenario (sandbox)",
-        }
-
-    use()
-    return use
-
-
 def command(*args: str) -> str:
     out = io.StringIO()
     call_command("import_scenario", *args, stdout=out, stderr=io.StringIO())
@@ -44,7 +27,7 @@ def command(*args: str) -> str:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_whole_sandbox_comes_in(sandbox: Callable[..., None]) -> None:
+def test_the_whole_sandbox_comes_in(scenario_sandbox: Callable[..., None]) -> None:
     summary = command()
 
     refused = len(EXPECTED) - len(STORED)
@@ -66,13 +49,13 @@ def test_the_whole_sandbox_comes_in(sandbox: Callable[..., None]) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_the_command_says_what_went_wrong_and_where_to_go_on(
-    sandbox: Callable[..., None], monkeypatch: pytest.MonkeyPatch, settings: Any
+    scenario_sandbox: Callable[..., None], monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     monkeypatch.setattr(importing, "BUSY_PAUSE", timedelta(0))
     assert "There is more. Run this again" in command("--limit", "2")
-    sandbox("sandbox-429")
+    scenario_sandbox("sandbox-429")
     assert command("--limit", "1").startswith("1 images stored")
-    sandbox("sandbox-403")
+    scenario_sandbox("sandbox-403")
     with pytest.raises(CommandError, match="Loupe's own settings"):
         command()
     with pytest.raises(CommandError, match="1 or more"):

@@ -7,73 +7,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
-from django.utils import timezone
 from django_q.models import OrmQ
 
-import moderation.tasks
-from generation import fetching, jobs, providers, tasks
+from generation import fetching, jobs, tasks
 from generation.models import Asset, GenerationRequest, RemoteImage
 from generation.providers.novita import client
 from generation.sandbox.models import SandboxTask
 from generation.services import downloading, requests
-from moderation.models import Classification, Decision, Review
+from moderation.models import Review
+from tests.generation.pipeline_helpers import STEPS, ask, make_everything_due, run_line, state
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
 Status = GenerationRequest.Status
-STEPS = (tasks.submit, tasks.reconcile, tasks.poll, tasks.fetch, moderation.tasks.classify)
-
-
-@pytest.fixture(autouse=True)
-def _sandbox(live_server: Any, settings: Any) -> Iterator[None]:
-    entry = settings.IMAGE_PROVIDERS["novita-sandbox"]
-    address = {**entry["OPTIONS"], "base_url": f"{live_server.url}/sandbox/novita"}
-    settings.IMAGE_PROVIDERS = {"novita-sandbox": {**entry, "OPTIONS": address}}
-    settings.FETCH_ALLOW = [live_server.url.removeprefix("http://")]
-    settings.CLASSIFIERS = ["novita", "sandbox"]
-    providers.get_provider.cache_clear()
-    yield
-    providers.get_provider.cache_clear()
-
-
-def ask(user: User | None = None, **fields: Any) -> GenerationRequest:
-    values = {
-        "model_name": "alder_realism_v4.safetensors",
-        "prompt": "a harbour at dawn",
-        "negative_prompt": "",
-        "width": 128,
-        "height": 128,
-        "image_num": 1,
-        "steps": 20,
-        "guidance_scale": "7.5",
-        "sampler_name": "Euler a",
-        "seed": 5,
-        "response_image_type": "png",
-        "enable_nsfw_detection": True,
-        "nsfw_detection_level": 1,
-    }
-    return requests.create_request(
-        user=user, provider="novita-sandbox", fields={**values, **fields}
-    )
-
-
-def make_everything_due() -> None:
-    """Let time pass: leases run out, back-offs end."""
-    now = timezone.now() - timedelta(seconds=1)
-    for model in (GenerationRequest, RemoteImage, Classification):
-        model.objects.filter(due_at__isnull=False).update(due_at=now)
-
-
-def run_line(rounds: int = 3) -> None:
-    for _ in range(rounds):
-        for step in STEPS:
-            step()
-        make_everything_due()
 
 
 def test_a_request_becomes_stored_images_with_settled_reviews() -> None:
@@ -236,13 +186,6 @@ def test_losing_the_whole_queue_loses_nothing() -> None:
 
     assert set(GenerationRequest.objects.values_list("status", flat=True)) == {"succeeded"}
     assert not Review.objects.filter(status=Review.Status.CLASSIFYING).exists()
-
-
-def state() -> dict[str, str]:
-    rows = {str(row.uuid): row.status for row in GenerationRequest.objects.all()}
-    rows |= {f"asset {asset.pk}": asset.sha256 for asset in Asset.objects.all()}
-    rows |= {f"review {review.pk}": review.status for review in Review.objects.all()}
-    return rows | {f"decision {decision.pk}": decision.hash for decision in Decision.objects.all()}
 
 
 class Killed(BaseException):

@@ -10,9 +10,9 @@ from generation import tasks
 from generation.models import GenerationRequest, ProviderState
 from generation.sandbox.models import SandboxTask
 from generation.sandbox.refusals import STATUSES
-from tests.generation.test_pipeline import _sandbox, ask  # noqa: F401
+from tests.generation.pipeline_helpers import ask
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
 Status = GenerationRequest.Status
 OUR_FAULT = {
     "BILLING_BALANCE_NOT_ENOUGH",

@@ -16,13 +16,7 @@ Status = GenerationRequest.Status
 ClientOf = Callable[[User], Client]
 Make = Callable[..., GenerationRequest]
 LIST, NEW = "/requests/", "/requests/new/"
-
-
-@pytest.fixture(autouse=True)
-def _models(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        model_catalog, "suggest_checkpoints", lambda slug: [("alder.safetensors", "Alder")]
-    )
+pytestmark = pytest.mark.usefixtures("model_suggestions")
 
 
 def test_making_requests_needs_permission(client_of: ClientOf, auditor: User) -> None:

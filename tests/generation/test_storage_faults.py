@@ -38,13 +38,17 @@ from generation.sandbox.models import SandboxTask
 from generation.services import storage_checks
 from tests.conftest import picture
 from tests.generation.faults import end_pauses, failing_writes
-from tests.generation.test_import_command import STORED, command, sandbox  # noqa: F401
-from tests.generation.test_pipeline import _sandbox, ask, make_everything_due, run_line  # noqa: F401
-from tests.generation.test_request_create import NEW, _models, sent  # noqa: F401
+from tests.generation.pipeline_helpers import ask, make_everything_due, run_line
+from tests.generation.test_forms import sent
+from tests.generation.test_import_command import STORED, command
+from tests.generation.test_request_create import NEW
 from tests.moderation.api.calls import CLEAN, classify, data_url, make_key
 from tests.moderation.api.test_novita import body, submit
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("pipeline", "model_suggestions"),
+]
 Status = GenerationRequest.Status
 FAULTS = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO]
 MIB = 1024 * 1024
@@ -125,11 +129,12 @@ def test_a_failing_storage_is_left_alone_for_a_while_and_nothing_is_claimed() ->
         tasks.fetch()
         make_everything_due()
         end_pauses()
+        before = timezone.now()
         tasks.fetch()
 
         slot = JobSlot.objects.get(name="fetch", host=storage_checks.HOST)
         assert slot.running_until is not None
-        assert slot.running_until > timezone.now() + storage_checks.RETRY_AFTER / 2
+        assert slot.running_until > before + storage_checks.RETRY_AFTER / 2
         assert (
             RemoteImage.objects.get().lease is not None
         )  # of the first run; the second claimed nothing
@@ -338,7 +343,7 @@ def test_an_import_of_files_stops_and_goes_on_where_it_stopped(
 
 
 def test_an_import_from_scenario_stops_and_goes_on_where_it_stopped(
-    sandbox: Callable[..., None],  # noqa: F811
+    scenario_sandbox: Callable[..., None],
 ) -> None:
     with (
         failing_writes(errno.ENOSPC, after=2),

@@ -22,9 +22,9 @@ from generation import fetching, tasks
 from generation.models import GenerationRequest, RemoteImage
 from generation.sandbox.models import SandboxTask
 from generation.services import webhooks
-from tests.generation.test_pipeline import _sandbox, ask, make_everything_due, run_line, state  # noqa: F401
+from tests.generation.pipeline_helpers import ask, make_everything_due, run_line, state
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
 Status = GenerationRequest.Status
 
 
@@ -44,7 +44,7 @@ def reachable(live_server: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) 
 
 
 def wait_for(condition: Callable[[], Any]) -> None:
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while not condition() and time.monotonic() < until:
         time.sleep(0.02)
     assert condition()

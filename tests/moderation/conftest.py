@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.test import Client
 
 from moderation.models import Review
+from moderation.search import sample
 from tests.moderation.contact_sheet_helpers import claim
 from tests.moderation.page_helpers import As, Make
 
@@ -22,3 +26,13 @@ def browser(client_of: As, three: list[Review], moderator: User) -> Client:
     client = client_of(moderator)
     claim(client)
     return client
+
+
+@pytest.fixture
+def empty_search_cache() -> Iterator[None]:
+    """Names and samples are kept for minutes; each test has its own images."""
+    cache.clear()
+    sample.clear_sample()
+    yield
+    cache.clear()
+    sample.clear_sample()

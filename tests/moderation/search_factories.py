@@ -4,26 +4,12 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
-import pytest
-from django.core.cache import cache
 from django.test import Client
 
 from moderation.models import Review
-from moderation.search import sample
-
-
-@pytest.fixture(autouse=True)
-def _nothing_kept() -> Iterator[None]:
-    """Clear the caches of names and samples, because each test has its own images."""
-    cache.clear()
-    sample.clear_sample()
-    yield
-    cache.clear()
-    sample.clear_sample()
 
 
 def look(client: Client, q: str = "", /, **fields: Any) -> Any:

@@ -16,7 +16,9 @@ from generation.models import ApiKey, Asset, GenerationRequest, Source
 from moderation.models import Decision, Review
 from moderation.search import page
 from tests.moderation.page_helpers import As, Make, decide, held, label
-from tests.moderation.search_factories import _nothing_kept, found, look, short, text_of  # noqa: F401
+from tests.moderation.search_factories import found, look, short, text_of
+
+pytestmark = pytest.mark.usefixtures("empty_search_cache")
 
 Prompted = Callable[..., Review]
 

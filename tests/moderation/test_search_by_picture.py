@@ -16,7 +16,9 @@ from generation import imaging
 from generation.models import Asset, image_search
 from tests.conftest import picture
 from tests.moderation.page_helpers import As, Make
-from tests.moderation.search_factories import _nothing_kept, found, look, short, text_of  # noqa: F401
+from tests.moderation.search_factories import found, look, short, text_of
+
+pytestmark = pytest.mark.usefixtures("empty_search_cache")
 
 
 @pytest.fixture

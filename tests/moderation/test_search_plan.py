@@ -36,7 +36,9 @@ from moderation.search.conditions import (
 )
 from moderation.search.query import SEED_MAX, parse
 from tests.moderation.page_helpers import As, Make, label
-from tests.moderation.search_factories import _nothing_kept, found, look, short, text_of  # noqa: F401
+from tests.moderation.search_factories import found, look, short, text_of
+
+pytestmark = pytest.mark.usefixtures("empty_search_cache")
 
 ALL = Span(0, SEED_MAX)
 sqlite_only = pytest.mark.skipif(connection.vendor != "sqlite", reason="reads SQLite's plans")

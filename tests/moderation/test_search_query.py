@@ -15,7 +15,9 @@ from moderation.search import SearchForm
 from moderation.search import run_search as find
 from moderation.search.query import Query, QueryError, Term, parse
 from tests.moderation.page_helpers import As, Make
-from tests.moderation.search_factories import _nothing_kept, look, text_of  # noqa: F401
+from tests.moderation.search_factories import look, text_of
+
+pytestmark = pytest.mark.usefixtures("empty_search_cache")
 
 # Texts with a special meaning in full-text engines, LIKE, HTML or Unicode.
 SPECIAL_TEXTS = st.sampled_from(

@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -66,9 +66,9 @@ class ReceivedPost:
 class LocalServer:
     """State of a local HTTP server that serves images and receives webhooks.
 
-    ``asked`` lists the paths of GET requests, ``letters`` the received POST requests. A POST is
+    ``requested_paths`` lists those of GET requests, ``posts`` the received POST requests. A POST is
     answered with the next status of ``replies``, and with 200 when ``replies`` is empty. Status 0
-    sends no response until the test ends.
+    sends no response until ``over`` is set. ``gave_up``: it was not set within a minute.
     """
 
     def __init__(self, address: str) -> None:
@@ -78,6 +78,8 @@ class LocalServer:
         self.replies: list[int] = []
         self.location = f"http://{address}/elsewhere"  # in the answer to every POST
         self.over = threading.Event()
+        self.gave_up = False
+        self.on_post: Callable[[], None] = lambda: None
         self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
         self.requested_paths: list[str] = []
 
@@ -94,9 +96,10 @@ def run_local_server() -> Iterator[LocalServer]:
             found.posts.append(
                 ReceivedPost(self.path, {k.lower(): v for k, v in self.headers.items()}, content)
             )
+            found.on_post()
             status = found.replies.pop(0) if found.replies else 200
             if not status:
-                found.over.wait(10)
+                found.gave_up |= not found.over.wait(60)
                 return
             self.send_response(status)
             self.send_header("Location", found.location)

@@ -246,7 +246,7 @@ def test_wrong_content_lengths_over_socket_return_400_or_413(live_server: Any, k
         ("9" * 30, good, none),
         (str(len(good) - 5), good, {400}),
     ):
-        connection = http.client.HTTPConnection(host, timeout=10)
+        connection = http.client.HTTPConnection(host, timeout=120)
         connection.putrequest("POST", SUBMIT)
         connection.putheader("Authorization", f"Bearer {key}")
         connection.putheader("Connection", "close")

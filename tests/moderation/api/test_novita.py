@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from generation import providers
 from generation.models import ApiKey, GenerationRequest
 from moderation.models import Review, Verdict
 from moderation.services import decisions
-from tests.generation.test_pipeline import run_line
+from tests.generation.pipeline_helpers import run_line
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("novita_sandbox")]
 SUBMIT, RESULT = "/v3/async/txt2img", "/v3/async/task-result"
-
-
-@pytest.fixture(autouse=True)
-def _sandbox(live_server: Any, settings: Any) -> Iterator[None]:
-    entry = settings.IMAGE_PROVIDERS["novita-sandbox"]
-    address = {**entry["OPTIONS"], "base_url": f"{live_server.url}/sandbox/novita"}
-    settings.IMAGE_PROVIDERS = {"novita-sandbox": {**entry, "OPTIONS": address}}
-    settings.FETCH_ALLOW = [live_server.url.removeprefix("http://")]
-    settings.CLASSIFIERS = ["sandbox"]
-    providers.get_provider.cache_clear()
-    yield
-    providers.get_provider.cache_clear()
 
 
 @pytest.fixture

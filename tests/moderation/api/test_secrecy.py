@@ -249,7 +249,7 @@ def test_no_header_or_method_returns_a_hidden_image_over_a_socket(
     live_server: Any, hidden_assets: HiddenAssets
 ) -> None:
     fragments = hidden_assets.list_fragments()
-    connection = http.client.HTTPConnection(live_server.url.removeprefix("http://"), timeout=10)
+    connection = http.client.HTTPConnection(live_server.url.removeprefix("http://"), timeout=120)
     for asset in (hidden_assets.assets["undecided"], hidden_assets.assets["reversed"]):
         refused = set()
         for method in ("GET", "HEAD"):
@@ -286,7 +286,7 @@ def test_approved_image_is_served_until_its_reversal(
 ) -> None:
     review = make_review()
     path = get_image_path(review.asset)
-    connection = http.client.HTTPConnection(live_server.url.removeprefix("http://"), timeout=10)
+    connection = http.client.HTTPConnection(live_server.url.removeprefix("http://"), timeout=120)
 
     def status(method: str = "GET") -> tuple[int, str]:
         connection.request(method, path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -23,22 +22,18 @@ from moderation.api.webhooks import delivery as delivering
 from moderation.models import Delivery, Review, Verdict
 from moderation.services import decisions, webhook_events
 from tests.moderation.api.calls import LocalServer, run_local_server
-from tests.moderation.api.test_novita import _sandbox, body, submit
+from tests.moderation.api.test_novita import body, submit
 from tests.moderation.api.webhook_orders import (
     FINISHED,
     WHISKY,
-    api_key,
     decide,
-    hook,
-    key,
     list_delivery_statuses,
     list_received_events,
     make_deliveries_due,
     submit_and_run,
 )
 
-__all__ = ["_sandbox", "api_key", "hook", "key"]  # fixtures
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("novita_sandbox")]
 
 
 # --- Retries ---
@@ -52,19 +47,21 @@ def test_failing_webhook_is_retried_five_times_then_given_up(
     ApiKey.objects.filter(pk=row.pk).update(owner=moderator)
     hook.replies = [500, 302, 404, 429, 503, 500, 500, 500]
     submit_and_run(key, hook)
-    waits = []
+    waits = []  # the shortest and the longest that each may have been, in seconds
     for _ in range(9):
+        before = timezone.now()
         tasks.deliver()
+        after = timezone.now()
         delivery = Delivery.objects.get()
         if delivery.due_at is not None:
             tasks.deliver()  # too early: nothing is sent
-            waits.append(round((delivery.due_at - timezone.now()).total_seconds()))
+            waits.append([(delivery.due_at - then).total_seconds() for then in (after, before)])
         make_deliveries_due()
 
     assert len(hook.posts) == 6, "one attempt and five more; a redirect is not followed"
     assert all(
-        abs(wait - each.total_seconds()) <= 2
-        for wait, each in zip(waits, delivering.SPACING, strict=True)
+        shortest - 2 <= each.total_seconds() <= longest + 2
+        for (shortest, longest), each in zip(waits, delivering.SPACING, strict=True)
     )
     assert [each.total_seconds() for each in delivering.SPACING] == [10, 60, 300, 1800, 7200]
     assert hook.requested_paths == []
@@ -110,10 +107,9 @@ def test_webhook_without_http_response_is_retried(
             threading.Thread(target=_answer_without_http, args=(closed,), daemon=True).start()
         settings.CALLER_ALLOW = [*settings.CALLER_ALLOW, address]
         GenerationRequest.objects.update(callback_url=f"http://{address}/")
-    started = time.monotonic()
     tasks.deliver()
 
-    assert time.monotonic() - started < 3
+    assert not hook.gave_up, "it waited longer than its own limit"
     delivery = Delivery.objects.get()
     assert (delivery.status, delivery.attempts, delivery.answer) == ("waiting", 1, None)
     assert delivery.error.endswith(".")
@@ -138,16 +134,16 @@ def _answer_without_http(listening: socket.socket) -> None:
 def test_hanging_webhook_does_not_delay_another(
     key: str, hook: LocalServer, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "TIMEOUT", 1.0)
+    monkeypatch.setattr(client, "TIMEOUT", 300.0)
     with run_local_server() as silent:
         settings.CALLER_ALLOW = [*settings.CALLER_ALLOW, silent.address]
         silent.replies = [0] * 3
         for seed in range(3):
             submit(key, {**body(seed=seed), "extra": {"webhook": {"url": silent.url}}})
         submit_and_run(key, hook, seed=9)
-        started = time.monotonic()
+        hook.on_post = silent.over.set
         tasks.deliver()
-        assert time.monotonic() - started < 2.5
+        assert not silent.gave_up, "the other server was called only after this one"
     assert list_received_events(hook) == [FINISHED]
 
 

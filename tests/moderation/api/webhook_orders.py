@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from generation.models import ApiKey
 from moderation.models import Decision, Delivery, Review, Verdict
 from moderation.services import decisions
-from tests.generation.test_pipeline import run_line
-from tests.moderation.api.calls import LocalServer, run_local_server
+from tests.generation.pipeline_helpers import run_line
+from tests.moderation.api.calls import LocalServer
 from tests.moderation.api.test_novita import body, submit
 
 # Prompts: a person decides on WHISKY, the policy rejects NUDITY.
 WHISKY, NUDITY = "a whisky bottle", "sandbox:explicit.nudity@99"
-
-
-@pytest.fixture
-def api_key() -> tuple[ApiKey, str]:
-    return ApiKey.make(name="shop", scopes=["generate"])
-
-
-@pytest.fixture
-def key(api_key: tuple[ApiKey, str]) -> str:
-    return api_key[1]
-
-
-@pytest.fixture
-def hook(settings: Any) -> Iterator[LocalServer]:
-    """Run the webhook server of a program."""
-    with run_local_server() as found:
-        settings.CALLER_ALLOW = [*settings.CALLER_ALLOW, found.address]
-        yield found
 
 
 def submit_and_run(key: str, hook: LocalServer, **fields: Any) -> str:
