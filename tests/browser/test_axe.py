@@ -15,7 +15,7 @@ from playwright.sync_api import Page
 from generation.models import Asset, GenerationRequest, Source
 from moderation.models import Classification, Label, Preferences, Review, Verdict
 from moderation.services import decisions
-from tests.moderation.page_helpers import keep_said
+from tests.moderation.page_helpers import store_classification_summary
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 PageOf = Callable[..., Page]
@@ -83,7 +83,7 @@ def furnished(
     Label.objects.create(
         classification=run, category="violence.weapons", confidence=71, box=[0.1, 0.1, 0.4, 0.4]
     )
-    keep_said(shown)
+    store_classification_summary(shown)
     Review.objects.filter(pk=shown.pk).update(
         top_category="violence.weapons", top_category_l1="violence", top_confidence=71, risk=71
     )

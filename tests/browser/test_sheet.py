@@ -16,7 +16,7 @@ from playwright.sync_api import Page, expect
 from moderation.models import Decision, Review
 from moderation.services import claims
 from tests.browser.actions import have_seen_much
-from tests.moderation.page_helpers import Make
+from tests.moderation.page_helpers import MakeReview
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +24,7 @@ Window = Callable[..., Page]
 
 
 @pytest.fixture
-def reviews(make_review: Make, transactional_db: None) -> list[Review]:
+def reviews(make_review: MakeReview, transactional_db: None) -> list[Review]:
     """Six images; the last two look the same."""
     made = [make_review() for _ in range(6)]
     Review.objects.filter(pk__in=[one.pk for one in made[4:]]).update(
@@ -287,7 +287,7 @@ def test_its_address_opened_again_shows_what_is_held_however_late_the_page_befor
 
 @pytest.mark.parametrize("way", ["back", "keys"])
 def test_opening_an_image_and_coming_back_finds_the_place_again(
-    page_of: Window, make_review: Make, moderator: User, way: str, transactional_db: None
+    page_of: Window, make_review: MakeReview, moderator: User, way: str, transactional_db: None
 ) -> None:
     made = [make_review() for _ in range(48)]
     page = page_of(moderator, viewport={"width": 900, "height": 500})
@@ -338,7 +338,7 @@ def test_the_place_is_nobody_elses_and_lapses_with_the_claims(
 
 
 def test_another_sheet_begins_at_its_beginning(
-    page_of: Window, make_review: Make, moderator: User, transactional_db: None
+    page_of: Window, make_review: MakeReview, moderator: User, transactional_db: None
 ) -> None:
     for _ in range(6):
         make_review()

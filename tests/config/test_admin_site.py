@@ -11,10 +11,10 @@ from django.contrib import admin as site
 from django.contrib.auth.models import User
 from django.test import Client
 
-As = Callable[[User], Client]
+ClientOf = Callable[[User], Client]
 
 
-def test_names_on_the_index_are_plain_plurals(client_of: As, admin: User) -> None:
+def test_names_on_the_index_are_plain_plurals(client_of: ClientOf, admin: User) -> None:
     text = unescape(client_of(admin).get("/admin/").content.decode())
 
     for model in site.site._registry:
@@ -27,7 +27,7 @@ def test_names_on_the_index_are_plain_plurals(client_of: As, admin: User) -> Non
     assert not re.search(r">\s*(axes|django q)\s*<", text, re.IGNORECASE)
 
 
-def test_filters_read_as_sentences(client_of: As, admin: User) -> None:
+def test_filters_read_as_sentences(client_of: ClientOf, admin: User) -> None:
     text = client_of(admin).get("/admin/moderation/decision/").content.decode()
 
     assert "By automatic decision" in text
@@ -35,7 +35,7 @@ def test_filters_read_as_sentences(client_of: As, admin: User) -> None:
 
 
 @pytest.mark.parametrize("address", ["/admin/", "/admin/login/"])
-def test_every_page_names_the_icon(client_of: As, admin: User, address: str) -> None:
+def test_every_page_names_the_icon(client_of: ClientOf, admin: User, address: str) -> None:
     client = client_of(admin) if address == "/admin/" else Client()
     text = client.get(address, follow=True).content.decode()
 

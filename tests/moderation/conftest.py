@@ -11,20 +11,20 @@ from django.test import Client
 
 from moderation.models import Review
 from moderation.search import sample
-from tests.moderation.contact_sheet_helpers import claim
-from tests.moderation.page_helpers import As, Make
+from tests.moderation.contact_sheet_helpers import claim_sheet
+from tests.moderation.page_helpers import ClientOf, MakeReview
 
 
 @pytest.fixture
-def three(make_review: Make) -> list[Review]:
+def three(make_review: MakeReview) -> list[Review]:
     return [make_review() for _ in range(3)]
 
 
 @pytest.fixture
-def browser(client_of: As, three: list[Review], moderator: User) -> Client:
+def browser(client_of: ClientOf, three: list[Review], moderator: User) -> Client:
     """Return the client of a moderator who has claimed a contact sheet of three images."""
     client = client_of(moderator)
-    claim(client)
+    claim_sheet(client)
     return client
 
 

@@ -16,22 +16,22 @@ from tests.moderation.page_helpers import HTMX
 UUID = r"[0-9a-f]{8}-[0-9a-f-]{27}"
 
 
-def named(text: str, name: str) -> list[str]:
+def read_field_values(text: str, name: str) -> list[str]:
     """Return the values of all form controls with this name."""
     return re.findall(rf'name="{name}" value="({UUID})"', text)
 
 
-def claim(client: Client, address: str = "/queues/waiting/sheet/", **data: Any) -> Any:
+def claim_sheet(client: Client, address: str = "/queues/waiting/sheet/", **data: Any) -> Any:
     return client.post(address, data)
 
 
-def sheet(client: Client, address: str = "/queues/waiting/sheet/") -> str:
+def fetch_sheet(client: Client, address: str = "/queues/waiting/sheet/") -> str:
     response = client.get(address)
     assert response.status_code == 200
     return str(response.content.decode())
 
 
-def preview(
+def preview_decision(
     client: Client,
     tiles: list[Review],
     verdict: str = "approve",
@@ -40,7 +40,7 @@ def preview(
     **data: Any,
 ) -> Any:
     """Select these tiles on the current sheet and press a verdict."""
-    shown = named(sheet(client, f"/queues/{slug}/sheet/"), "shown")
+    shown = read_field_values(fetch_sheet(client, f"/queues/{slug}/sheet/"), "shown")
     data = {
         "verdict": verdict,
         "tile": [str(review.uuid) for review in tiles],
@@ -50,7 +50,7 @@ def preview(
     return client.post(f"/queues/{slug}/sheet/decisions/", data)
 
 
-def confirm(
+def confirm_decision(
     client: Client, previewed: Any, *, slug: str = "waiting", htmx: bool = False, **data: Any
 ) -> Any:
     """Confirm the preview."""
@@ -58,9 +58,9 @@ def confirm(
     fields = {
         "step": "confirm",
         "verdict": re.findall(r'name="verdict" value="(\w+)"', text.split('id="confirm"')[1])[0],
-        "review": named(text, "review"),
-        "batch": named(text, "batch"),
-        "tile": named(text.split('id="confirm"')[1], "tile"),
+        "review": read_field_values(text, "review"),
+        "batch": read_field_values(text, "batch"),
+        "tile": read_field_values(text.split('id="confirm"')[1], "tile"),
         "categories": re.findall(r'type="hidden" name="categories" value="([\w.-]+)"', text),
     }
     headers = HTMX if htmx else {}
@@ -75,4 +75,6 @@ def decide(
     slug: str = "waiting",
     **data: Any,
 ) -> Any:
-    return confirm(client, preview(client, tiles, verdict, slug=slug, **data), slug=slug, **data)
+    return confirm_decision(
+        client, preview_decision(client, tiles, verdict, slug=slug, **data), slug=slug, **data
+    )

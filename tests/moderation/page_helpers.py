@@ -14,15 +14,15 @@ from moderation.models.classification_summary import serialize
 from moderation.services import classification
 
 HTMX = {"HX-Request": "true"}
-Make = Callable[..., Review]
-As = Callable[[User], Client]
+MakeReview = Callable[..., Review]
+ClientOf = Callable[[User], Client]
 
 
-def page_of(review: Review, queue: str = "") -> str:
+def get_review_url(review: Review, queue: str = "") -> str:
     return review.get_absolute_url() + (f"?queue={queue}" if queue else "")
 
 
-def start(client: Client, slug: str = "waiting", **extra: Any) -> Any:
+def start_queue(client: Client, slug: str = "waiting", **extra: Any) -> Any:
     return client.post(reverse("moderation:claim-next", args=[slug]), **extra)
 
 
@@ -31,13 +31,13 @@ def decide(client: Client, review: Review, verdict: str, *, htmx: bool = False, 
     return client.post(address, {"verdict": verdict, **data}, headers=HTMX if htmx else {})
 
 
-def held(make_review: Make, user: User) -> Review:
+def make_claimed_review(make_review: MakeReview, user: User) -> Review:
     review = make_review()
     assert review.claim_for(user)
     return review
 
 
-def label(
+def add_label(
     review: Review, category: str, confidence: int | None = 85, *, classifier: str = "scripted"
 ) -> None:
     """Add a label to a review, as the classification service does for a finding."""
@@ -50,14 +50,14 @@ def label(
     )
 
 
-def keep_said(review: Review) -> None:
+def store_classification_summary(review: Review) -> None:
     """Store the classification summary, as the classification service does after the last run."""
     Review.objects.filter(pk=review.pk).update(
         classification_summary=serialize(Classification.objects.for_asset(review.asset_id))
     )
 
 
-def record_as_before(review: Review, user: User, **fields: Any) -> Decision:
+def record_legacy_approval(review: Review, user: User, **fields: Any) -> Decision:
     """Append an approval without a policy in force, as older versions recorded it."""
     head = ChainHead.objects.get()
     row = Decision(

@@ -31,7 +31,7 @@ def judge_over_http(client: Client, review: Review, verdict: str, **data: Any) -
     return decide(client, review, verdict, **{**given, **data})
 
 
-def state(review: Review) -> tuple[str, str]:
+def read_state(review: Review) -> tuple[str, str]:
     review.refresh_from_db()
     return str(review.status), str(review.second_opinion)
 

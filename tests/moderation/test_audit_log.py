@@ -14,13 +14,13 @@ from moderation.models import Decision, Policy, Review, Verdict
 from moderation.models.decisions import verify_chain
 from moderation.services import decisions
 from moderation.services.audit_log import record_decision, verify_record
-from tests.moderation.page_helpers import record_as_before
+from tests.moderation.page_helpers import record_legacy_approval
 
-Make = Callable[..., Any]
+Factory = Callable[..., Any]
 
 
 def decide_new_review(
-    make_review: Make, user: User, verdict: Verdict = Verdict.APPROVE, **fields: Any
+    make_review: Factory, user: User, verdict: Verdict = Verdict.APPROVE, **fields: Any
 ) -> Decision:
     review = make_review()
     decisions.claim(review=review, user=user)
@@ -38,7 +38,7 @@ def decide_new_review(
     ],
 )
 def test_sql_changes_of_decisions_raise_database_error(
-    make_review: Make, moderator: User, statement: str
+    make_review: Factory, moderator: User, statement: str
 ) -> None:
     decide_new_review(make_review, moderator, Verdict.REJECT, categories=["violence.weapons"])
 
@@ -48,7 +48,9 @@ def test_sql_changes_of_decisions_raise_database_error(
     assert Decision.objects.get().verdict == Verdict.REJECT
 
 
-def test_orm_changes_of_decisions_raise_database_error(make_review: Make, moderator: User) -> None:
+def test_orm_changes_of_decisions_raise_database_error(
+    make_review: Factory, moderator: User
+) -> None:
     decision = decide_new_review(make_review, moderator)
 
     for act in (
@@ -61,7 +63,7 @@ def test_orm_changes_of_decisions_raise_database_error(make_review: Make, modera
 
 
 def test_chain_verification_reports_altered_and_missing_decisions(
-    make_review: Make, moderator: User
+    make_review: Factory, moderator: User
 ) -> None:
     for verdict in (Verdict.APPROVE, Verdict.ESCALATE, Verdict.APPROVE):
         decide_new_review(make_review, moderator, verdict)
@@ -85,7 +87,7 @@ def test_chain_verification_reports_altered_and_missing_decisions(
 
 
 def test_decision_with_recomputed_hash_breaks_the_next_link(
-    make_review: Make, moderator: User
+    make_review: Factory, moderator: User
 ) -> None:
     for _ in range(2):
         decide_new_review(make_review, moderator)
@@ -99,7 +101,7 @@ def test_decision_with_recomputed_hash_breaks_the_next_link(
 
 
 def test_replayed_decisions_give_status_of_every_review(
-    make_review: Make, moderator: User, senior: User
+    make_review: Factory, moderator: User, senior: User
 ) -> None:
     rejected = decide_new_review(make_review, moderator, Verdict.REJECT, categories=["gambling"])
     decisions.reverse(decision=rejected, user=moderator)
@@ -128,11 +130,11 @@ def test_replayed_decisions_give_status_of_every_review(
 
 @pytest.mark.django_db(transaction=True)
 def test_record_stays_valid_and_append_only_after_table_copy(
-    make_review: Make, moderator: User
+    make_review: Factory, moderator: User
 ) -> None:
     """SQLite copies the table to remove the unique constraint of a column."""
     # Rows without values in the columns that the backward migration removes.
-    made = [record_as_before(make_review(), moderator) for _ in range(3)]
+    made = [record_legacy_approval(make_review(), moderator) for _ in range(3)]
 
     for names in (["0011"], []):
         call_command("migrate", "moderation", *names, verbosity=0)
@@ -149,7 +151,7 @@ def test_record_stays_valid_and_append_only_after_table_copy(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_decision_outside_a_transaction_raises_error(make_review: Make) -> None:
+def test_decision_outside_a_transaction_raises_error(make_review: Factory) -> None:
     policy, review = Policy.objects.active(), make_review()
 
     with pytest.raises(transaction.TransactionManagementError):
@@ -158,7 +160,7 @@ def test_decision_outside_a_transaction_raises_error(make_review: Make) -> None:
     assert not Decision.objects.exists()
 
 
-def test_decision_of_policy_is_recorded_in_the_chain(make_review: Make) -> None:
+def test_decision_of_policy_is_recorded_in_the_chain(make_review: Factory) -> None:
     policy = Policy.objects.active()
 
     decision = record_decision(

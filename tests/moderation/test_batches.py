@@ -17,8 +17,15 @@ from django.utils import timezone
 from moderation.models import Decision, Exposure, Review, Verdict
 from moderation.models.decisions import status_after, verify_chain
 from moderation.services import batches, decisions
-from tests.moderation.contact_sheet_helpers import claim, confirm, decide, named, preview, sheet
-from tests.moderation.page_helpers import HTMX, As, Make, held, label
+from tests.moderation.contact_sheet_helpers import (
+    claim_sheet,
+    confirm_decision,
+    decide,
+    fetch_sheet,
+    preview_decision,
+    read_field_values,
+)
+from tests.moderation.page_helpers import HTMX, ClientOf, MakeReview, add_label, make_claimed_review
 
 ADDRESS = "/queues/waiting/sheet/"
 
@@ -40,13 +47,13 @@ def is_record_consistent() -> bool:
 
 
 def test_preview_shows_count_and_decides_nothing(browser: Client, three: list[Review]) -> None:
-    response = preview(browser, three[:2], "reject", categories=["violence.weapons"])
+    response = preview_decision(browser, three[:2], "reject", categories=["violence.weapons"])
 
     text = response.content.decode()
     assert response.status_code == 200
     assert 'Reject <span class="num">2</span> images?' in text
     assert "As <strong>Weapons</strong>." in text
-    assert set(named(text, "review")) == {str(one.uuid) for one in three[:2]}
+    assert set(read_field_values(text, "review")) == {str(one.uuid) for one in three[:2]}
     assert Decision.objects.count() == 0
 
 
@@ -68,7 +75,9 @@ def test_confirmation_decides_only_previewed_images(
     status: str,
     htmx: bool,
 ) -> None:
-    response = confirm(browser, preview(browser, three[:2], verdict, **data), htmx=htmx, **data)
+    response = confirm_decision(
+        browser, preview_decision(browser, three[:2], verdict, **data), htmx=htmx, **data
+    )
 
     made = list(Decision.objects.all())
     assert statuses(three) == [status, status, "pending"]
@@ -89,9 +98,9 @@ def test_confirmation_decides_only_previewed_images(
             303,
             f"{ADDRESS}?batch={made[0].batch}",
         )
-        text = sheet(browser, response["Location"])
+        text = fetch_sheet(browser, response["Location"])
     assert "Undo all 2" in text
-    assert named(text, "tile") == [str(three[2].uuid)]
+    assert read_field_values(text, "tile") == [str(three[2].uuid)]
     assert is_record_consistent()
 
 
@@ -101,21 +110,21 @@ def test_approving_the_rest_leaves_out_selected_images(
     shown = [str(one.uuid) for one in three]
     data = {"rest": "approve", "tile": shown[:1], "shown": shown}
 
-    confirm(browser, browser.post(f"{ADDRESS}decisions/", data))
+    confirm_decision(browser, browser.post(f"{ADDRESS}decisions/", data))
 
     assert statuses(three) == ["pending", "approved", "approved"]
 
 
 def test_image_claimed_after_display_is_not_approved(
-    browser: Client, three: list[Review], make_review: Make, moderator: User
+    browser: Client, three: list[Review], make_review: MakeReview, moderator: User
 ) -> None:
     """The image was claimed in another window, so it was not shown on this sheet."""
-    late = held(make_review, moderator)
+    late = make_claimed_review(make_review, moderator)
     shown = [str(one.uuid) for one in three]
 
     response = browser.post(f"{ADDRESS}decisions/", {"rest": "approve", "shown": shown})
 
-    assert str(late.uuid) not in named(response.content.decode(), "review")
+    assert str(late.uuid) not in read_field_values(response.content.decode(), "review")
     alone = browser.post(
         f"{ADDRESS}decisions/", {"verdict": "approve", "tile": [str(late.uuid)], "shown": shown}
     )
@@ -123,9 +132,13 @@ def test_image_claimed_after_display_is_not_approved(
 
 
 def test_claimed_image_outside_filters_is_not_decided(
-    browser: Client, three: list[Review], make_review: Make, client_of: As, moderator: User
+    browser: Client,
+    three: list[Review],
+    make_review: MakeReview,
+    client_of: ClientOf,
+    moderator: User,
 ) -> None:
-    label(three[0], "alcohol.use")
+    add_label(three[0], "alcohol.use")
     address = f"{ADDRESS}decisions/?category=alcohol"
 
     browser.post(
@@ -166,23 +179,25 @@ def test_invalid_batch_returns_422_and_keeps_selection(
 def test_batch_escalation_without_reason_returns_422_and_keeps_preview(
     browser: Client, three: list[Review]
 ) -> None:
-    previewed = preview(browser, three[:2], "escalate")
+    previewed = preview_decision(browser, three[:2], "escalate")
 
-    refused = confirm(browser, previewed, note="  ")
+    refused = confirm_decision(browser, previewed, note="  ")
 
     assert "required autofocus" in previewed.content.decode()
     assert refused.status_code == 422
     assert "Give a reason for the senior moderator." in refused.content.decode()
-    assert set(named(refused.content.decode(), "review")) == {str(one.uuid) for one in three[:2]}
+    assert set(read_field_values(refused.content.decode(), "review")) == {
+        str(one.uuid) for one in three[:2]
+    }
     assert statuses(three) == ["pending"] * 3
-    confirm(browser, refused, note="Same face in both")
+    confirm_decision(browser, refused, note="Same face in both")
     assert statuses(three) == ["escalated", "escalated", "pending"]
 
 
 def test_going_back_keeps_selection_and_categories(browser: Client, three: list[Review]) -> None:
-    previewed = preview(browser, three[:2], "reject", categories=["gambling"])
+    previewed = preview_decision(browser, three[:2], "reject", categories=["gambling"])
 
-    back = confirm(browser, previewed, step="back")
+    back = confirm_decision(browser, previewed, step="back")
 
     text = back.content.decode()
     assert len(re.findall(r'name="tile"[^>]* checked', text)) == 2
@@ -191,27 +206,27 @@ def test_going_back_keeps_selection_and_categories(browser: Client, three: list[
 
 
 def test_escalating_escalated_images_returns_409(
-    client_of: As, make_review: Make, senior: User
+    client_of: ClientOf, make_review: MakeReview, senior: User
 ) -> None:
-    review = held(make_review, senior)
+    review = make_claimed_review(make_review, senior)
     decisions.decide(review=review, user=senior, verdict=Verdict.ESCALATE)
     client = client_of(senior)
-    claim(client, "/queues/escalated/sheet/")
+    claim_sheet(client, "/queues/escalated/sheet/")
 
-    assert "Already escalated" in sheet(client, "/queues/escalated/sheet/")
+    assert "Already escalated" in fetch_sheet(client, "/queues/escalated/sheet/")
     refused = decide(client, [review], "escalate", slug="escalated", note="again")
     assert refused.status_code == 409
     decide(client, [review], slug="escalated")
     assert statuses([review]) == ["approved"]
 
 
-# --- What changes between preview and confirmation ---
+# --- Changes between preview and confirmation ---
 
 
 def test_images_changed_after_preview_are_left_out_and_named(
-    browser: Client, three: list[Review], client_of: As, other_moderator: User
+    browser: Client, three: list[Review], client_of: ClientOf, other_moderator: User
 ) -> None:
-    previewed = preview(browser, three)
+    previewed = preview_decision(browser, three)
     Review.objects.filter(pk=three[0].pk).update(
         claimed_until=timezone.now() - timedelta(seconds=1)
     )
@@ -221,7 +236,7 @@ def test_images_changed_after_preview_are_left_out_and_named(
         review=three[1], user=other_moderator, verdict=Verdict.REJECT, categories=["gambling"]
     )
 
-    response = confirm(browser, previewed, htmx=True)
+    response = confirm_decision(browser, previewed, htmx=True)
 
     text = response.content.decode()
     assert response.status_code == 200
@@ -233,10 +248,10 @@ def test_images_changed_after_preview_are_left_out_and_named(
 
 
 def test_batch_without_remaining_images_returns_409(browser: Client, three: list[Review]) -> None:
-    previewed = preview(browser, three[:1])
+    previewed = preview_decision(browser, three[:1])
     Review.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
 
-    response = confirm(browser, previewed)
+    response = confirm_decision(browser, previewed)
 
     assert response.status_code == 409
     assert "1 left out." in response.content.decode()
@@ -251,9 +266,9 @@ def test_batch_without_remaining_images_returns_409(browser: Client, three: list
 def test_repeated_confirmation_decides_once(
     browser: Client, three: list[Review], moderator: User
 ) -> None:
-    previewed = preview(browser, three)
+    previewed = preview_decision(browser, three)
 
-    first, second = confirm(browser, previewed), confirm(browser, previewed)
+    first, second = confirm_decision(browser, previewed), confirm_decision(browser, previewed)
 
     assert first["Location"] == second["Location"]
     assert Decision.objects.count() == 3
@@ -261,23 +276,29 @@ def test_repeated_confirmation_decides_once(
 
 
 def test_batch_id_of_another_person_returns_422(
-    browser: Client, three: list[Review], client_of: As, other_moderator: User, make_review: Make
+    browser: Client,
+    three: list[Review],
+    client_of: ClientOf,
+    other_moderator: User,
+    make_review: MakeReview,
 ) -> None:
-    previewed = preview(browser, three)
-    batch = named(previewed.content.decode(), "batch")[0]
-    confirm(browser, previewed)
-    mine, client = held(make_review, other_moderator), client_of(other_moderator)
+    previewed = preview_decision(browser, three)
+    batch = read_field_values(previewed.content.decode(), "batch")[0]
+    confirm_decision(browser, previewed)
+    mine, client = make_claimed_review(make_review, other_moderator), client_of(other_moderator)
 
-    response = confirm(client, preview(client, [mine]), batch=batch)
+    response = confirm_decision(client, preview_decision(client, [mine]), batch=batch)
 
     assert response.status_code == 422
     assert statuses([mine]) == ["pending"]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_concurrent_identical_confirmations_decide_once(make_review: Make, moderator: User) -> None:
+def test_concurrent_identical_confirmations_decide_once(
+    make_review: MakeReview, moderator: User
+) -> None:
     reviews, name, outcomes, faults = (
-        [held(make_review, moderator) for _ in range(6)],
+        [make_claimed_review(make_review, moderator) for _ in range(6)],
         uuid4(),
         [],
         [],
@@ -312,30 +333,34 @@ def test_concurrent_identical_confirmations_decide_once(make_review: Make, moder
 def test_batch_above_limit_returns_422_and_decides_nothing(
     browser: Client, three: list[Review], moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    previewed = preview(browser, three)
+    previewed = preview_decision(browser, three)
     monkeypatch.setattr(batches, "LIMIT", 2)
 
-    response = confirm(browser, previewed)
+    response = confirm_decision(browser, previewed)
 
     assert response.status_code == 422
     assert "At most 2 images can be decided in one batch." in response.content.decode()
     assert Decision.objects.count() == 0
 
 
-def test_batch_without_permission_raises_error(make_review: Make, auditor: User) -> None:
+def test_batch_without_permission_raises_error(make_review: MakeReview, auditor: User) -> None:
     with pytest.raises(decisions.NotPermittedError):
         batches.decide_many(reviews=[make_review()], user=auditor, verdict=Verdict.APPROVE)
 
 
 def test_second_opinions_can_be_given_on_a_contact_sheet(
-    client_of: As, make_review: Make, moderator: User, other_moderator: User, settings: Any
+    client_of: ClientOf,
+    make_review: MakeReview,
+    moderator: User,
+    other_moderator: User,
+    settings: Any,
 ) -> None:
     settings.SECOND_OPINION_PERCENT = 100
-    reviews = [held(make_review, other_moderator) for _ in range(2)]
+    reviews = [make_claimed_review(make_review, other_moderator) for _ in range(2)]
     for review in reviews:
         decisions.decide(review=review, user=other_moderator, verdict=Verdict.APPROVE)
     client = client_of(moderator)
-    claim(client, "/queues/second-opinion/sheet/")
+    claim_sheet(client, "/queues/second-opinion/sheet/")
 
     decide(client, reviews, "reject", slug="second-opinion", categories=["gambling"])
 

@@ -12,8 +12,8 @@ from django.test import Client
 from moderation.models import Decision, Review, Verdict
 from moderation.models.reviews import UNDO_WINDOW
 from moderation.services import decisions
-from tests.moderation.contact_sheet_helpers import decide, named, sheet
-from tests.moderation.page_helpers import HTMX, As, Make
+from tests.moderation.contact_sheet_helpers import decide, fetch_sheet, read_field_values
+from tests.moderation.page_helpers import HTMX, ClientOf, MakeReview
 from tests.moderation.test_batches import ADDRESS, is_record_consistent, statuses
 
 
@@ -41,8 +41,8 @@ def test_batch_is_reversed_as_a_whole(
     assert len({reversal.batch for reversal in reversals} - {batch}) == 1
     where = response["HX-Replace-Url" if htmx else "Location"]
     assert where == f"{ADDRESS}?size=s&batch={reversals[0].batch}"
-    text = sheet(browser, where)
-    assert len(named(text, "tile")) == 3
+    text = fetch_sheet(browser, where)
+    assert len(read_field_values(text, "tile")) == 3
     assert "They are open again, and you hold them." in text
     assert "Undo all" not in text
     assert is_record_consistent()
@@ -95,7 +95,7 @@ def test_batch_reversal_leaves_out_decisions_with_a_later_decision(
 def test_after_undo_window_only_a_senior_reverses_batch_with_reason(
     browser: Client,
     three: list[Review],
-    client_of: As,
+    client_of: ClientOf,
     other_moderator: User,
     senior: User,
     monkeypatch: Any,
@@ -136,11 +136,16 @@ def test_batch_reversal_on_sheet_after_undo_window_returns_403(
 
     assert response.status_code == 403
     assert "The undo window is over." in response.content.decode()
-    assert len(named(response.content.decode(), "tile")) == 2
+    assert len(read_field_values(response.content.decode(), "tile")) == 2
 
 
 def test_batch_page_needs_view_permission(
-    client: Client, browser: Client, three: list[Review], client_of: As, auditor: User, db: None
+    client: Client,
+    browser: Client,
+    three: list[Review],
+    client_of: ClientOf,
+    auditor: User,
+    db: None,
 ) -> None:
     decide(browser, three)
     address = f"/batches/{get_batch_id(three[0])}/"
@@ -162,7 +167,7 @@ def test_batch_page_needs_view_permission(
 def test_record_links_to_batch_page_without_thumbnails(
     browser: Client,
     three: list[Review],
-    make_review: Make,
+    make_review: MakeReview,
     moderator: User,
     django_assert_max_num_queries: Any,
 ) -> None:

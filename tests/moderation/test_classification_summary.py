@@ -19,7 +19,7 @@ from moderation.classifiers.base import Assessment, Box, ClassifierError, Covera
 from moderation.models import Classification, Review
 from moderation.models.classification_summary import RunSummary, deserialize, serialize
 from moderation.services import classification
-from tests.moderation.page_helpers import As, page_of
+from tests.moderation.page_helpers import ClientOf, get_review_url
 
 FINDINGS = Assessment(
     findings=(
@@ -71,14 +71,14 @@ def store_all_results(asset: Asset) -> Review:
 
 def fetch_labels(client: Client, review: Review) -> str:
     """Return the section "Labels" of the review page and the boxes drawn over the image."""
-    text = unescape(client.get(page_of(review)).content.decode())
+    text = unescape(client.get(get_review_url(review)).content.decode())
     found = re.search(r'<h2 class="label">Labels</h2>(.*?)</section>', text, re.S)
     assert found
     return found[1] + "".join(re.findall(r"<rect.*?</text>", text))
 
 
 def test_summary_is_not_stored_before_last_classification(
-    client_of: As, asset: Asset, moderator: User
+    client_of: ClientOf, asset: Asset, moderator: User
 ) -> None:
     classification.store_result(asset.classifications.order_by("pk")[0], FINDINGS, duration_ms=1)
 
@@ -91,7 +91,7 @@ def test_summary_is_not_stored_before_last_classification(
 
 
 def test_summary_and_tables_show_the_same_labels(
-    client_of: As, asset: Asset, moderator: User
+    client_of: ClientOf, asset: Asset, moderator: User
 ) -> None:
     review, client = store_all_results(asset), client_of(moderator)
     assert review.status == Review.Status.PENDING
@@ -114,7 +114,7 @@ def test_summary_and_tables_show_the_same_labels(
 
 
 def test_summary_needs_no_query_of_other_tables(
-    client_of: As, asset: Asset, moderator: User
+    client_of: ClientOf, asset: Asset, moderator: User
 ) -> None:
     review, client = store_all_results(asset), client_of(moderator)
 

@@ -22,7 +22,7 @@ from moderation.policy_engine import Evidence, Outcome, settle
 from moderation.services import classification, decisions
 from tests.conftest import PASSWORD, _migration, picture
 
-Make = Callable[..., Any]
+Factory = Callable[..., Any]
 
 
 def run_command(*args: str, **options: Any) -> str:
@@ -148,7 +148,7 @@ def test_demo_sends_no_requests_to_real_providers(db: None, settings: Any) -> No
 
 @pytest.mark.django_db(transaction=True)
 def test_verify_decisions_finds_changes_made_without_triggers(
-    make_review: Make, moderator: User
+    make_review: Factory, moderator: User
 ) -> None:
     from django.apps import apps
 

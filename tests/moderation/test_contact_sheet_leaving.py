@@ -11,8 +11,8 @@ from django.test import Client
 from django.utils import timezone
 
 from moderation.models import Review
-from tests.moderation.contact_sheet_helpers import claim, sheet
-from tests.moderation.page_helpers import As, Make
+from tests.moderation.contact_sheet_helpers import claim_sheet, fetch_sheet
+from tests.moderation.page_helpers import ClientOf, MakeReview
 
 ADDRESS = "/queues/waiting/sheet/"
 
@@ -25,14 +25,14 @@ def seconds_until_expiry(reviews: list[Review]) -> list[float]:
 
 def read_claim_expiry(client: Client) -> str:
     """Return the timestamp on the page at which the claims of the sheet expire."""
-    return re.findall(r'data-until="([^"]+)"', sheet(client))[0]
+    return re.findall(r'data-until="([^"]+)"', fetch_sheet(client))[0]
 
 
 def test_leaving_a_sheet_shortens_its_claims(
-    client_of: As, make_review: Make, moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User
 ) -> None:
     reviews, client = [make_review() for _ in range(3)], client_of(moderator)
-    claim(client)
+    claim_sheet(client)
 
     client.post(
         "/claims/release/",
@@ -50,10 +50,10 @@ def test_leaving_a_sheet_shortens_its_claims(
 
 @pytest.mark.parametrize("name", ["lingers", "have"])
 def test_leaving_a_sheet_keeps_claims_renewed_by_another_page(
-    client_of: As, make_review: Make, moderator: User, name: str
+    client_of: ClientOf, make_review: MakeReview, moderator: User, name: str
 ) -> None:
     reviews, client = [make_review() for _ in range(3)], client_of(moderator)
-    claim(client)
+    claim_sheet(client)
     left = {name: [str(one.uuid) for one in reviews], "until": read_claim_expiry(client)}
     renewed = client.post(
         "/claims/renewal/", {"have": [str(one.uuid) for one in reviews[:2]]}
@@ -71,10 +71,10 @@ def test_leaving_a_sheet_keeps_claims_renewed_by_another_page(
     "until", ["", "yesterday", "2026-01-01T00:00:00", "0001-01-01T00:00:00+14:00"]
 )
 def test_release_with_invalid_expiry_releases_the_claim(
-    client_of: As, make_review: Make, moderator: User, until: str
+    client_of: ClientOf, make_review: MakeReview, moderator: User, until: str
 ) -> None:
     review, client = make_review(), client_of(moderator)
-    claim(client)
+    claim_sheet(client)
 
     assert (
         client.post("/claims/release/", {"have": [str(review.uuid)], "until": until}).status_code

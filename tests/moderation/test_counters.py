@@ -19,7 +19,7 @@ from moderation.presenters import counters
 from moderation.presenters.counters import load_counts
 from moderation.queues import QUEUES
 from moderation.services import decisions
-from tests.moderation.page_helpers import Make, held
+from tests.moderation.page_helpers import MakeReview, make_claimed_review
 from tests.moderation.second_opinion_helpers import judge
 
 pytestmark = pytest.mark.django_db
@@ -33,16 +33,18 @@ def verdict_counts(user: User) -> dict[str, int]:
     return {str(verdict): count for verdict, _, count in load_counts(user).verdicts}
 
 
-def decide_new_review(make_review: Make, user: User, verdict: Verdict, **given: Any) -> Any:
-    return decisions.decide(review=held(make_review, user), user=user, verdict=verdict, **given)
+def decide_new_review(make_review: MakeReview, user: User, verdict: Verdict, **given: Any) -> Any:
+    return decisions.decide(
+        review=make_claimed_review(make_review, user), user=user, verdict=verdict, **given
+    )
 
 
 def test_queues_are_counted_by_permissions_and_claims(
-    make_review: Make, moderator: User, senior: User
+    make_review: MakeReview, moderator: User, senior: User
 ) -> None:
     first = make_review()
     judge(make_review(), moderator, "escalate")
-    held(make_review, moderator)
+    make_claimed_review(make_review, moderator)
 
     assert queue_counts(moderator) == {"waiting": "2", "second-opinion": "0", "mine": "1"}
     assert queue_counts(senior) == {
@@ -55,9 +57,9 @@ def test_queues_are_counted_by_permissions_and_claims(
     assert load_counts(senior).depths[-1].since is None
 
 
-def test_lapsed_claim_is_not_counted_as_own(make_review: Make, moderator: User) -> None:
+def test_lapsed_claim_is_not_counted_as_own(make_review: MakeReview, moderator: User) -> None:
     """The SQL text was cached while the claim was valid."""
-    review = held(make_review, moderator)
+    review = make_claimed_review(make_review, moderator)
     assert queue_counts(moderator)["mine"] == "1"
 
     Review.objects.filter(pk=review.pk).update(claimed_until=timezone.now() - CLAIM_LASTS)
@@ -66,7 +68,7 @@ def test_lapsed_claim_is_not_counted_as_own(make_review: Make, moderator: User) 
 
 
 def test_count_stops_at_the_limit(
-    make_review: Make, moderator: User, monkeypatch: pytest.MonkeyPatch
+    make_review: MakeReview, moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queues, "COUNT_LIMIT", 2)
     # The cached SQL text contains the limit.
@@ -78,7 +80,7 @@ def test_count_stops_at_the_limit(
 
 
 def test_decisions_of_today_are_counted_without_reversed_ones(
-    make_review: Make, moderator: User, other_moderator: User, senior: User
+    make_review: MakeReview, moderator: User, other_moderator: User, senior: User
 ) -> None:
     decide_new_review(make_review, moderator, Verdict.APPROVE)
     undone = decide_new_review(make_review, moderator, Verdict.APPROVE)
@@ -96,7 +98,7 @@ def test_decisions_of_today_are_counted_without_reversed_ones(
 
 
 def test_decisions_of_yesterday_are_not_counted(
-    make_review: Make, moderator: User, monkeypatch: pytest.MonkeyPatch
+    make_review: MakeReview, moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decide_new_review(make_review, moderator, Verdict.APPROVE)
     tomorrow = timezone.now() + timedelta(days=1)
@@ -106,7 +108,7 @@ def test_decisions_of_yesterday_are_not_counted(
     assert verdict_counts(moderator) == {"approve": 0, "reject": 0, "escalate": 0}
 
 
-def test_all_counters_take_one_query(make_review: Make, senior: User) -> None:
+def test_all_counters_take_one_query(make_review: MakeReview, senior: User) -> None:
     make_review()
 
     senior.get_all_permissions()

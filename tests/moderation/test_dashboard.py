@@ -29,7 +29,7 @@ from moderation.models import (
 from moderation.presenters.dashboard import OVERDUE
 from moderation.services import policies
 from tests.conftest import _migration
-from tests.moderation.page_helpers import HTMX, As, Make, held
+from tests.moderation.page_helpers import HTMX, ClientOf, MakeReview, make_claimed_review
 from tests.moderation.second_opinion_helpers import judge
 
 MakeRequest = Callable[..., GenerationRequest]
@@ -58,7 +58,7 @@ def read_element(text: str, place: str) -> str:
     ],
 )
 def test_today_shows_the_sections_of_each_role(
-    client_of: As, db: None, request: pytest.FixtureRequest, who: str, shown: set[str]
+    client_of: ClientOf, db: None, request: pytest.FixtureRequest, who: str, shown: set[str]
 ) -> None:
     text = client_of(request.getfixturevalue(who)).get("/").content.decode()
 
@@ -71,19 +71,19 @@ def test_today_shows_the_sections_of_each_role(
     assert ">Needs attention</h2>" in text
 
 
-def test_today_returns_200_without_a_role(client_of: As, db: None) -> None:
+def test_today_returns_200_without_a_role(client_of: ClientOf, db: None) -> None:
     assert client_of(User.objects.create_user("nobody")).get("/").status_code == 200
 
 
 def test_moderator_sees_queue_counts_oldest_age_and_own_claims(
-    client_of: As, make_review: Make, moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User
 ) -> None:
     for minutes in (50, 5, 1):
         review = make_review()
         Review.objects.filter(pk=review.pk).update(
             created_at=timezone.now() - timedelta(minutes=minutes)
         )
-    held(make_review, moderator)
+    make_claimed_review(make_review, moderator)
     judge(make_review(), moderator, "reject")
 
     text = client_of(moderator).get("/").content.decode()
@@ -99,7 +99,7 @@ def test_moderator_sees_queue_counts_oldest_age_and_own_claims(
 
 
 def test_start_is_disabled_for_empty_queue_until_poll_finds_an_image(
-    client_of: As, make_review: Make, moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User
 ) -> None:
     client = client_of(moderator)
 
@@ -114,7 +114,9 @@ def test_start_is_disabled_for_empty_queue_until_poll_finds_an_image(
     assert 'data-hotkey="s"' in start(polled)
 
 
-def test_poll_updates_date_and_lists(client_of: As, make_review: Make, moderator: User) -> None:
+def test_poll_updates_date_and_lists(
+    client_of: ClientOf, make_review: MakeReview, moderator: User
+) -> None:
     client = client_of(moderator)
     decision = judge(make_review(), moderator, "approve")
 
@@ -137,8 +139,8 @@ def test_poll_updates_date_and_lists(client_of: As, make_review: Make, moderator
 
 
 def test_senior_sees_escalations_disagreements_and_second_opinions(
-    client_of: As,
-    make_review: Make,
+    client_of: ClientOf,
+    make_review: MakeReview,
     moderator: User,
     other_moderator: User,
     senior: User,
@@ -157,7 +159,7 @@ def test_senior_sees_escalations_disagreements_and_second_opinions(
     assert read_element(text, "n-second-opinion") == "1"
 
 
-def test_lead_sees_policy_in_force_and_its_counts_of_today(client_of: As, lead: User) -> None:
+def test_lead_sees_policy_in_force_and_its_counts_of_today(client_of: ClientOf, lead: User) -> None:
     today = timezone.now().date()
     DailyStats.objects.create(day=today, l1="alcohol", by_policy=7, by_people=2)
     DailyStats.objects.create(day=today, l1="", by_policy=5, policy_reversed=1)
@@ -178,7 +180,7 @@ def test_lead_sees_policy_in_force_and_its_counts_of_today(client_of: As, lead: 
 
 
 def test_auditor_sees_length_and_verification_of_record(
-    client_of: As, make_review: Make, moderator: User, auditor: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User, auditor: User
 ) -> None:
     client = client_of(auditor)
     judge(make_review(), moderator, "approve")
@@ -193,7 +195,7 @@ def test_auditor_sees_length_and_verification_of_record(
 
 
 def test_altered_record_is_shown_with_number_of_faults(
-    client_of: As, make_review: Make, moderator: User, auditor: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User, auditor: User
 ) -> None:
     from django.apps import apps
 
@@ -220,7 +222,7 @@ def test_altered_record_is_shown_with_number_of_faults(
 
 # --- Operators ---
 def test_operator_sees_whether_a_worker_is_alive(
-    client_of: As, admin: User, monkeypatch: pytest.MonkeyPatch
+    client_of: ClientOf, admin: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = client_of(admin)
     assert ">Not running<" in client.get("/").content.decode()
@@ -248,7 +250,7 @@ def test_heartbeat_uses_one_row_and_its_name_is_reserved(db: None) -> None:
 
 
 def test_operator_sees_failing_providers_and_webhooks(
-    client_of: As, admin: User, make_request: MakeRequest
+    client_of: ClientOf, admin: User, make_request: MakeRequest
 ) -> None:
     now = timezone.now()
     ProviderState.objects.create(
@@ -283,7 +285,7 @@ def test_operator_sees_failing_providers_and_webhooks(
 
 # --- Failures ---
 def test_failed_requests_and_classifications_are_listed(
-    client_of: As, make_review: Make, make_request: MakeRequest, moderator: User
+    client_of: ClientOf, make_review: MakeReview, make_request: MakeRequest, moderator: User
 ) -> None:
     make_request(prompt="a lost one", status="unknown", error="Nobody knows.", seed=1)
     make_request(
@@ -305,7 +307,7 @@ def test_failed_requests_and_classifications_are_listed(
 
 # --- The poll ---
 def test_poll_returns_only_elements_that_the_page_has(
-    client_of: As, make_review: Make, admin: User
+    client_of: ClientOf, make_review: MakeReview, admin: User
 ) -> None:
     client = client_of(admin)
     page = client.get("/").content.decode()
@@ -340,7 +342,11 @@ def test_poll_returns_only_elements_that_the_page_has(
     [("moderator", 20), ("senior", 20), ("lead", 21), ("auditor", 20), ("admin", 26)],
 )
 def test_today_stays_within_query_limit(
-    client_of: As, make_review: Make, request: pytest.FixtureRequest, who: str, most: int
+    client_of: ClientOf,
+    make_review: MakeReview,
+    request: pytest.FixtureRequest,
+    who: str,
+    most: int,
 ) -> None:
     client = client_of(request.getfixturevalue(who))
     judge(make_review(), request.getfixturevalue("senior"), "approve")

@@ -18,7 +18,15 @@ from moderation.models import Decision, Review, Verdict
 from moderation.models.reviews import UNDO_WINDOW
 from moderation.services import decisions
 from moderation.views.skips import SKIPS_KEPT
-from tests.moderation.page_helpers import HTMX, As, Make, decide, held, page_of, start
+from tests.moderation.page_helpers import (
+    HTMX,
+    ClientOf,
+    MakeReview,
+    decide,
+    get_review_url,
+    make_claimed_review,
+    start_queue,
+)
 
 # --- Decisions ---
 
@@ -33,15 +41,15 @@ from tests.moderation.page_helpers import HTMX, As, Make, decide, held, page_of,
     ],
 )
 def test_decision_is_recorded_and_next_image_is_claimed(
-    client_of: As,
-    make_review: Make,
+    client_of: ClientOf,
+    make_review: MakeReview,
     moderator: User,
     verdict: str,
     status: str,
     data: dict[str, Any],
     htmx: bool,
 ) -> None:
-    review, following = held(make_review, moderator), make_review()
+    review, following = make_claimed_review(make_review, moderator), make_review()
 
     response = decide(
         client_of(moderator), review, verdict, htmx=htmx, queue="waiting", seconds="4.25", **data
@@ -58,7 +66,7 @@ def test_decision_is_recorded_and_next_image_is_claimed(
     assert str(decision.seconds) == "4.2"
     if htmx:
         assert response.status_code == 200
-        assert response["HX-Push-Url"] == page_of(following, "waiting")
+        assert response["HX-Push-Url"] == get_review_url(following, "waiting")
         assert str(following.uuid) in response.content.decode()
         assert (
             f"{decision.past_tense.capitalize()} image {review.asset.short_id}"
@@ -66,14 +74,14 @@ def test_decision_is_recorded_and_next_image_is_claimed(
         )
     else:
         assert response.status_code == 303
-        assert response["Location"] == page_of(following, "waiting")
+        assert response["Location"] == get_review_url(following, "waiting")
 
 
 @pytest.mark.parametrize("htmx", [False, True])
 def test_after_last_image_queue_page_says_nothing_is_waiting(
-    client_of: As, make_review: Make, moderator: User, htmx: bool
+    client_of: ClientOf, make_review: MakeReview, moderator: User, htmx: bool
 ) -> None:
-    review, client = held(make_review, moderator), client_of(moderator)
+    review, client = make_claimed_review(make_review, moderator), client_of(moderator)
 
     response = decide(client, review, "approve", htmx=htmx, queue="waiting")
 
@@ -85,18 +93,18 @@ def test_after_last_image_queue_page_says_nothing_is_waiting(
 
 
 def test_decision_without_queue_redirects_to_same_image(
-    client_of: As, make_review: Make, moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User
 ) -> None:
-    review = held(make_review, moderator)
+    review = make_claimed_review(make_review, moderator)
 
-    assert decide(client_of(moderator), review, "approve")["Location"] == page_of(review)
+    assert decide(client_of(moderator), review, "approve")["Location"] == get_review_url(review)
 
 
 @pytest.mark.parametrize("htmx", [False, True])
 def test_rejection_without_category_returns_422_and_keeps_note(
-    client_of: As, make_review: Make, moderator: User, htmx: bool
+    client_of: ClientOf, make_review: MakeReview, moderator: User, htmx: bool
 ) -> None:
-    review = held(make_review, moderator)
+    review = make_claimed_review(make_review, moderator)
 
     response = decide(client_of(moderator), review, "reject", htmx=htmx, note="Look at the hand")
 
@@ -119,9 +127,9 @@ def test_rejection_without_category_returns_422_and_keeps_note(
     ],
 )
 def test_invalid_decision_returns_422_with_message(
-    client_of: As, make_review: Make, moderator: User, data: dict[str, Any]
+    client_of: ClientOf, make_review: MakeReview, moderator: User, data: dict[str, Any]
 ) -> None:
-    review = held(make_review, moderator)
+    review = make_claimed_review(make_review, moderator)
 
     response = client_of(moderator).post(
         reverse("moderation:decision-create", args=[review.uuid]), data
@@ -134,18 +142,23 @@ def test_invalid_decision_returns_422_with_message(
 
 @pytest.mark.parametrize("seconds", ["", "NaN", "-1", "many", "1e99", "Infinity"])
 def test_invalid_seconds_are_stored_as_null(
-    client_of: As, make_review: Make, moderator: User, seconds: str
+    client_of: ClientOf, make_review: MakeReview, moderator: User, seconds: str
 ) -> None:
-    decide(client_of(moderator), held(make_review, moderator), "approve", seconds=seconds)
+    decide(
+        client_of(moderator),
+        make_claimed_review(make_review, moderator),
+        "approve",
+        seconds=seconds,
+    )
 
     assert Decision.objects.get().seconds is None
 
 
 @pytest.mark.parametrize("htmx", [False, True])
 def test_late_decision_returns_409_with_first_decision(
-    client_of: As, make_review: Make, moderator: User, other_moderator: User, htmx: bool
+    client_of: ClientOf, make_review: MakeReview, moderator: User, other_moderator: User, htmx: bool
 ) -> None:
-    review = held(make_review, other_moderator)
+    review = make_claimed_review(make_review, other_moderator)
     decide(client_of(other_moderator), review, "reject", categories=["violence.weapons"])
 
     response = decide(client_of(moderator), review, "approve", htmx=htmx, queue="waiting")
@@ -158,9 +171,9 @@ def test_late_decision_returns_409_with_first_decision(
 
 
 def test_decision_without_claim_returns_409_and_keeps_form_values(
-    client_of: As, make_review: Make, moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User
 ) -> None:
-    review, client = held(make_review, moderator), client_of(moderator)
+    review, client = make_claimed_review(make_review, moderator), client_of(moderator)
     review.release(moderator)
     given = {"categories": ["violence.weapons"], "note": "Blade"}
 
@@ -178,19 +191,21 @@ def test_decision_without_claim_returns_409_and_keeps_form_values(
 
 
 def test_moderator_deciding_escalated_image_gets_403(
-    client_of: As, make_review: Make, moderator: User, senior: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User, senior: User
 ) -> None:
-    review = held(make_review, moderator)
+    review = make_claimed_review(make_review, moderator)
     client = client_of(moderator)
     decide(client, review, "escalate", note="A toy?")
 
     assert decide(client, review, "approve", htmx=True).status_code == 403
     assert client.get("/queues/escalated/").status_code == 404
     senior_client = client_of(senior)
-    assert start(senior_client, "escalated")["Location"] == page_of(review, "escalated")
+    assert start_queue(senior_client, "escalated")["Location"] == get_review_url(
+        review, "escalated"
+    )
     assert (
         "<bdi>moderator</bdi>: <bdi>A toy?</bdi>"
-        in senior_client.get(page_of(review)).content.decode()
+        in senior_client.get(get_review_url(review)).content.decode()
     )
     assert decide(senior_client, review, "approve").status_code == 303
 
@@ -200,9 +215,9 @@ def test_moderator_deciding_escalated_image_gets_403(
 
 @pytest.mark.parametrize("htmx", [False, True])
 def test_skipped_image_returns_only_on_request(
-    client_of: As, make_review: Make, moderator: User, htmx: bool
+    client_of: ClientOf, make_review: MakeReview, moderator: User, htmx: bool
 ) -> None:
-    first, second = held(make_review, moderator), make_review()
+    first, second = make_claimed_review(make_review, moderator), make_review()
     client, headers = client_of(moderator), HTMX if htmx else {}
 
     for review in (first, second):
@@ -214,12 +229,14 @@ def test_skipped_image_returns_only_on_request(
 
     assert response["HX-Redirect" if htmx else "Location"] == "/queues/waiting/"
     assert "Show them again" in client.get("/queues/waiting/").content.decode()
-    assert start(client)["Location"] == "/queues/waiting/"
-    assert start(client, data={"again": "1"})["Location"] == page_of(first, "waiting")
+    assert start_queue(client)["Location"] == "/queues/waiting/"
+    assert start_queue(client, data={"again": "1"})["Location"] == get_review_url(first, "waiting")
     assert Decision.objects.count() == 0
 
 
-def test_stored_skips_are_limited(client_of: As, make_review: Make, moderator: User) -> None:
+def test_stored_skips_are_limited(
+    client_of: ClientOf, make_review: MakeReview, moderator: User
+) -> None:
     client = client_of(moderator)
     session = client.session
     session["skips"] = {"waiting": list(range(10_000, 10_000 + SKIPS_KEPT))}
@@ -232,22 +249,22 @@ def test_stored_skips_are_limited(client_of: As, make_review: Make, moderator: U
 
 
 def test_skipped_image_is_available_to_others(
-    client_of: As, make_review: Make, moderator: User, other_moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User, other_moderator: User
 ) -> None:
-    review = held(make_review, moderator)
+    review = make_claimed_review(make_review, moderator)
 
     client_of(moderator).post(
         reverse("moderation:review-skip", args=[review.uuid]), {"queue": "waiting"}
     )
 
-    assert start(client_of(other_moderator))["Location"] == page_of(review, "waiting")
+    assert start_queue(client_of(other_moderator))["Location"] == get_review_url(review, "waiting")
 
 
 @pytest.mark.parametrize("htmx", [False, True])
 def test_undo_reverses_decision_and_shows_image(
-    client_of: As, make_review: Make, moderator: User, htmx: bool
+    client_of: ClientOf, make_review: MakeReview, moderator: User, htmx: bool
 ) -> None:
-    review, client = held(make_review, moderator), client_of(moderator)
+    review, client = make_claimed_review(make_review, moderator), client_of(moderator)
     decide(client, review, "approve")
 
     response = client.post(
@@ -257,12 +274,12 @@ def test_undo_reverses_decision_and_shows_image(
     review.refresh_from_db()
     assert review.status == Review.Status.PENDING
     assert review.is_held_by(moderator)
-    assert response["HX-Push-Url" if htmx else "Location"] == page_of(review, "waiting")
+    assert response["HX-Push-Url" if htmx else "Location"] == get_review_url(review, "waiting")
     assert [d.verdict for d in Decision.objects.order_by("sequence")] == ["approve", "reopen"]
 
 
 def test_undo_without_decision_returns_409_with_htmx(
-    client_of: As, make_review: Make, moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User
 ) -> None:
     review, client = make_review(), client_of(moderator)
 
@@ -275,9 +292,13 @@ def test_undo_without_decision_returns_409_with_htmx(
 
 
 def test_after_undo_window_senior_reverses_with_reason(
-    client_of: As, make_review: Make, moderator: User, senior: User, monkeypatch: pytest.MonkeyPatch
+    client_of: ClientOf,
+    make_review: MakeReview,
+    moderator: User,
+    senior: User,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    review = held(make_review, moderator)
+    review = make_claimed_review(make_review, moderator)
     decide(client_of(moderator), review, "approve")
     address = reverse("moderation:decision-reverse", args=[Decision.objects.get().uuid])
     monkeypatch.setattr("moderation.models.decisions.UNDO_WINDOW", -UNDO_WINDOW)
@@ -285,13 +306,13 @@ def test_after_undo_window_senior_reverses_with_reason(
     assert client_of(moderator).post(address).status_code == 403
     assert client_of(senior).post(address).status_code == 422
     reason = {"note": "the flag is historical"}
-    assert client_of(senior).post(address, reason)["Location"] == page_of(review)
+    assert client_of(senior).post(address, reason)["Location"] == get_review_url(review)
     assert client_of(senior).post(address, reason).status_code == 403
     assert Decision.objects.count() == 2
 
 
 def test_deck_reuses_csrf_token_of_page_and_sets_no_cookie(
-    make_review: Make, moderator: User
+    make_review: MakeReview, moderator: User
 ) -> None:
     """The token of the page stays valid, so no response needs a new one."""
     client = Client(enforce_csrf_checks=True)
@@ -322,10 +343,13 @@ def test_deck_reuses_csrf_token_of_page_and_sets_no_cookie(
 
 
 def test_deck_includes_claims_of_another_window_if_queue_is_too_short(
-    client_of: As, make_review: Make, moderator: User, other_moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User, other_moderator: User
 ) -> None:
-    here, elsewhere = held(make_review, moderator), held(make_review, moderator)
-    held(make_review, other_moderator)
+    here, elsewhere = (
+        make_claimed_review(make_review, moderator),
+        make_claimed_review(make_review, moderator),
+    )
+    make_claimed_review(make_review, other_moderator)
     free = make_review()
     client = client_of(moderator)
 
@@ -349,9 +373,9 @@ def test_deck_includes_claims_of_another_window_if_queue_is_too_short(
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="reads SQLite's plans")
-def test_decision_finds_review_by_claims_index(make_review: Make, moderator: User) -> None:
+def test_decision_finds_review_by_claims_index(make_review: MakeReview, moderator: User) -> None:
     """The unique index on the UUID grows with all reviews, the index on claims does not."""
-    review = held(make_review, moderator)
+    review = make_claimed_review(make_review, moderator)
 
     with CaptureQueriesContext(connection) as queries:
         decisions.decide(review=review, user=moderator, verdict=Verdict.APPROVE)

@@ -15,11 +15,11 @@ from moderation.models.reviews import CLAIM_LASTS, UNDO_WINDOW
 from moderation.queues import QUEUES
 from moderation.services import decisions
 
-Make = Callable[..., Any]
+Factory = Callable[..., Any]
 WAITING, ESCALATED = QUEUES["waiting"], QUEUES["escalated"]
 
 
-def claim_new_review(make_review: Make, user: User) -> Review:
+def claim_new_review(make_review: Factory, user: User) -> Review:
     return decisions.claim(review=make_review(), user=user)
 
 
@@ -28,7 +28,7 @@ def expire_claim(review: Review) -> None:
 
 
 def test_claim_next_gives_each_person_another_review_and_resumes_own(
-    make_review: Make, moderator: User, other_moderator: User
+    make_review: Factory, moderator: User, other_moderator: User
 ) -> None:
     make_review(), make_review()
 
@@ -40,7 +40,7 @@ def test_claim_next_gives_each_person_another_review_and_resumes_own(
     assert decisions.claim_next(user=moderator, queue=WAITING) == mine
 
 
-def test_claim_next_orders_by_risk_then_age(make_review: Make, moderator: User) -> None:
+def test_claim_next_orders_by_risk_then_age(make_review: Factory, moderator: User) -> None:
     old, risky, new = make_review(), make_review(), make_review()
     Review.objects.filter(pk__in=[old.pk, new.pk]).update(risk=10)
     Review.objects.filter(pk=risky.pk).update(risk=80)
@@ -54,7 +54,7 @@ def test_claim_next_orders_by_risk_then_age(make_review: Make, moderator: User) 
 
 
 def test_skipped_review_is_available_to_others(
-    make_review: Make, moderator: User, other_moderator: User
+    make_review: Factory, moderator: User, other_moderator: User
 ) -> None:
     review = make_review()
     decisions.claim_next(user=moderator, queue=WAITING)
@@ -67,7 +67,7 @@ def test_skipped_review_is_available_to_others(
 
 
 def test_decision_after_review_was_claimed_by_another_raises_conflict(
-    make_review: Make, moderator: User, other_moderator: User
+    make_review: Factory, moderator: User, other_moderator: User
 ) -> None:
     review = claim_new_review(make_review, moderator)
     expire_claim(review)
@@ -81,7 +81,7 @@ def test_decision_after_review_was_claimed_by_another_raises_conflict(
 
 
 def test_decision_with_lapsed_claim_succeeds_if_nobody_else_claimed(
-    make_review: Make, moderator: User
+    make_review: Factory, moderator: User
 ) -> None:
     review = claim_new_review(make_review, moderator)
     expire_claim(review)
@@ -92,7 +92,7 @@ def test_decision_with_lapsed_claim_succeeds_if_nobody_else_claimed(
 
 
 def test_decision_on_review_claimed_by_another_raises_conflict(
-    make_review: Make, moderator: User, other_moderator: User
+    make_review: Factory, moderator: User, other_moderator: User
 ) -> None:
     review = claim_new_review(make_review, moderator)
 
@@ -104,7 +104,7 @@ def test_decision_on_review_claimed_by_another_raises_conflict(
 
 
 def test_second_decision_raises_conflict_naming_first_decision(
-    make_review: Make, moderator: User, other_moderator: User
+    make_review: Factory, moderator: User, other_moderator: User
 ) -> None:
     review = claim_new_review(make_review, moderator)
     decisions.decide(
@@ -119,7 +119,9 @@ def test_second_decision_raises_conflict_naming_first_decision(
     assert Decision.objects.count() == 1
 
 
-def test_rejection_without_valid_category_raises_error(make_review: Make, moderator: User) -> None:
+def test_rejection_without_valid_category_raises_error(
+    make_review: Factory, moderator: User
+) -> None:
     review = claim_new_review(make_review, moderator)
 
     for categories in ([], ["violence"], ["nonsense"]):
@@ -135,7 +137,7 @@ def test_rejection_without_valid_category_raises_error(make_review: Make, modera
 
 
 def test_only_seniors_decide_escalated_reviews(
-    make_review: Make, moderator: User, senior: User
+    make_review: Factory, moderator: User, senior: User
 ) -> None:
     review = claim_new_review(make_review, moderator)
     decisions.decide(
@@ -151,7 +153,7 @@ def test_only_seniors_decide_escalated_reviews(
     )
 
 
-def test_auditor_cannot_claim_or_decide(make_review: Make, auditor: User) -> None:
+def test_auditor_cannot_claim_or_decide(make_review: Factory, auditor: User) -> None:
     review = make_review()
 
     with pytest.raises(decisions.NotPermittedError):
@@ -161,7 +163,7 @@ def test_auditor_cannot_claim_or_decide(make_review: Make, auditor: User) -> Non
 
 
 def test_reversal_reopens_review_and_claims_it_for_the_same_person(
-    make_review: Make, moderator: User
+    make_review: Factory, moderator: User
 ) -> None:
     review = claim_new_review(make_review, moderator)
     decision = decisions.decide(
@@ -180,7 +182,7 @@ def test_reversal_reopens_review_and_claims_it_for_the_same_person(
 
 
 def test_repeated_undo_reverses_decisions_from_newest_to_oldest(
-    make_review: Make, moderator: User
+    make_review: Factory, moderator: User
 ) -> None:
     made = []
     for _ in range(2):
@@ -199,7 +201,7 @@ def test_repeated_undo_reverses_decisions_from_newest_to_oldest(
     assert decisions.find_undoable(user=moderator) is None
 
 
-def test_reversed_escalation_makes_review_pending(make_review: Make, moderator: User) -> None:
+def test_reversed_escalation_makes_review_pending(make_review: Factory, moderator: User) -> None:
     review = claim_new_review(make_review, moderator)
     decision = decisions.decide(review=review, user=moderator, verdict=Verdict.ESCALATE)
 
@@ -209,7 +211,7 @@ def test_reversed_escalation_makes_review_pending(make_review: Make, moderator: 
 
 
 def test_reversed_decision_of_senior_leaves_review_escalated(
-    make_review: Make, moderator: User, senior: User
+    make_review: Factory, moderator: User, senior: User
 ) -> None:
     review = claim_new_review(make_review, moderator)
     decisions.decide(
@@ -227,7 +229,7 @@ def test_reversed_decision_of_senior_leaves_review_escalated(
 
 
 def test_after_undo_window_only_a_senior_reverses_with_reason(
-    make_review: Make,
+    make_review: Factory,
     moderator: User,
     other_moderator: User,
     senior: User,
@@ -251,7 +253,7 @@ def test_after_undo_window_only_a_senior_reverses_with_reason(
 
 
 def test_reversal_of_earlier_decision_raises_conflict(
-    make_review: Make, moderator: User, senior: User
+    make_review: Factory, moderator: User, senior: User
 ) -> None:
     review = claim_new_review(make_review, moderator)
     escalation = decisions.decide(review=review, user=moderator, verdict=Verdict.ESCALATE)
@@ -264,7 +266,7 @@ def test_reversal_of_earlier_decision_raises_conflict(
 
 @pytest.mark.django_db(transaction=True)
 def test_concurrent_people_decide_each_review_once(
-    make_review: Make, moderator: User, senior: User
+    make_review: Factory, moderator: User, senior: User
 ) -> None:
     for _ in range(24):
         make_review()
@@ -293,7 +295,7 @@ def test_concurrent_people_decide_each_review_once(
     assert Review.objects.filter(status="approved").count() == 24
 
 
-def test_claiming_again_renews_the_claim(make_review: Make, moderator: User) -> None:
+def test_claiming_again_renews_the_claim(make_review: Factory, moderator: User) -> None:
     review = claim_new_review(make_review, moderator)
     Review.objects.update(claimed_until=timezone.now() + timedelta(seconds=5))
 

@@ -23,9 +23,9 @@ from moderation.models import Decision, Policy, PolicyActivation, Review, Verdic
 from moderation.services import decisions, policies
 from moderation.services.audit_log import record_decision, verify_record
 from moderation.services.exports import COLUMNS, escape_cell, iter_csv
-from tests.moderation.page_helpers import record_as_before
+from tests.moderation.page_helpers import record_legacy_approval
 
-Make = Callable[..., Any]
+Factory = Callable[..., Any]
 ClientOf = Callable[[User], Client]
 
 
@@ -34,14 +34,18 @@ def read_rows(response: Any) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
-def decide_new_review(make_review: Make, user: User, verdict: Verdict, **fields: Any) -> Decision:
+def decide_new_review(
+    make_review: Factory, user: User, verdict: Verdict, **fields: Any
+) -> Decision:
     review = make_review(**fields.pop("origin", {}))
     decisions.claim(review=review, user=user)
     return decisions.decide(review=review, user=user, verdict=verdict, **fields)
 
 
 @pytest.fixture
-def record(make_review: Make, make_request: Make, senior: User, moderator: User) -> list[Decision]:
+def record(
+    make_review: Factory, make_request: Factory, senior: User, moderator: User
+) -> list[Decision]:
     request: GenerationRequest = make_request(prompt='=HYPERLINK("http://evil")')
     origin = {"source": Source.TXT2IMG, "request": request, "position": 0}
     rejected = decide_new_review(
@@ -191,7 +195,7 @@ def test_cells_have_documented_formats(
 
 
 def test_full_seconds_have_milliseconds_and_batch_is_exported(
-    make_review: Make, senior: User, client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
+    make_review: Factory, senior: User, client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     review, batch = make_review(), uuid4()
     decisions.claim(review=review, user=senior)
@@ -273,7 +277,7 @@ def test_unknown_filter_returns_400_with_its_name(
 
 
 def test_row_has_policy_version_and_policy_in_force(
-    make_review: Make, moderator: User, senior: User, lead: User, client_of: ClientOf
+    make_review: Factory, moderator: User, senior: User, lead: User, client_of: ClientOf
 ) -> None:
     routed = make_review()
     second = policies.create_version(based_on=Policy.objects.active(), user=lead)
@@ -289,14 +293,14 @@ def test_row_has_policy_version_and_policy_in_force(
 
 
 def test_policy_in_force_is_derived_for_older_decisions(
-    make_review: Make, moderator: User, senior: User, client_of: ClientOf
+    make_review: Factory, moderator: User, senior: User, client_of: ClientOf
 ) -> None:
     review = make_review()
     early = timezone.now() - timedelta(days=1)
     later = policies.create_version(based_on=Policy.objects.active(), user=None)
     PolicyActivation.objects.filter(policy__version=1).update(created_at=early - timedelta(days=1))
     policies.activate(policy=later, user=None)
-    record_as_before(review, moderator, created_at=early)
+    record_legacy_approval(review, moderator, created_at=early)
 
     (exported,) = read_rows(client_of(senior).get("/exports/decisions.csv"))
 
@@ -317,7 +321,7 @@ def test_policy_in_force_is_derived_for_older_decisions(
     ],
 )
 def test_finding_has_same_text_in_export_and_on_pages(
-    make_review: Make, senior: User, client_of: ClientOf, fields: dict[str, Any], words: str
+    make_review: Factory, senior: User, client_of: ClientOf, fields: dict[str, Any], words: str
 ) -> None:
     review, client = make_review(), client_of(senior)
     Review.objects.filter(pk=review.pk).update(**fields)

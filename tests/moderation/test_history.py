@@ -13,7 +13,7 @@ from django.utils import timezone
 from moderation.models import Decision
 from moderation.models.reviews import UNDO_WINDOW
 from moderation.services import decisions
-from tests.moderation.page_helpers import As, Make, page_of
+from tests.moderation.page_helpers import ClientOf, MakeReview, get_review_url
 from tests.moderation.second_opinion_helpers import judge
 
 HISTORY = "/history/"
@@ -24,7 +24,7 @@ def read_rows(text: str) -> list[str]:
 
 
 def test_history_lists_only_own_decisions_newest_first(
-    client_of: As, make_review: Make, moderator: User, other_moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User, other_moderator: User
 ) -> None:
     mine = [
         judge(make_review(), moderator, verdict) for verdict in ("approve", "reject", "escalate")
@@ -36,14 +36,17 @@ def test_history_lists_only_own_decisions_newest_first(
     assert len(rows) == 3
     for row, decision in zip(rows, reversed(mine), strict=True):
         assert decision.review.asset.short_id in row
-        assert f'href="{page_of(decision.review)}"' in row
+        assert f'href="{get_review_url(decision.review)}"' in row
         assert f'data-verdict="{decision.verdict}"' in row
         assert f'action="{reverse("moderation:decision-reverse", args=[decision.uuid])}"' in row
     assert "Weapons" in rows[1]
 
 
 def test_history_shows_50_rows_within_query_limit(
-    client_of: As, make_review: Make, moderator: User, django_assert_max_num_queries: Any
+    client_of: ClientOf,
+    make_review: MakeReview,
+    moderator: User,
+    django_assert_max_num_queries: Any,
 ) -> None:
     review = make_review()
     for _ in range(26):
@@ -57,7 +60,7 @@ def test_history_shows_50_rows_within_query_limit(
 
 
 def test_row_shows_remaining_undo_time(
-    client_of: As, make_review: Make, moderator: User, monkeypatch: pytest.MonkeyPatch
+    client_of: ClientOf, make_review: MakeReview, moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decision = judge(make_review(), moderator, "approve")
     client = client_of(moderator)
@@ -77,7 +80,7 @@ def test_row_shows_remaining_undo_time(
 
 
 def test_row_reverses_its_decision_without_script(
-    client_of: As, make_review: Make, moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User
 ) -> None:
     first, second = (judge(make_review(), moderator, "approve") for _ in range(2))
     client = client_of(moderator)
@@ -86,15 +89,15 @@ def test_row_reverses_its_decision_without_script(
     response = client.post(address)
 
     first.review.refresh_from_db()
-    assert response["Location"] == page_of(first.review)
+    assert response["Location"] == get_review_url(first.review)
     assert first.review.status == "pending"
     second.review.refresh_from_db()
     assert second.review.status == "approved"
 
 
 def test_row_gives_reason_why_decision_cannot_be_reversed(
-    client_of: As,
-    make_review: Make,
+    client_of: ClientOf,
+    make_review: MakeReview,
     moderator: User,
     other_moderator: User,
     senior: User,
@@ -120,7 +123,7 @@ def test_row_gives_reason_why_decision_cannot_be_reversed(
 
 
 def test_own_reversals_are_listed_and_cannot_be_reversed(
-    client_of: As, make_review: Make, moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User
 ) -> None:
     decisions.reverse(decision=judge(make_review(), moderator, "approve"), user=moderator)
 
@@ -131,7 +134,7 @@ def test_own_reversals_are_listed_and_cannot_be_reversed(
 
 
 def test_senior_can_reverse_own_decision_at_any_time(
-    client_of: As, make_review: Make, senior: User, monkeypatch: pytest.MonkeyPatch
+    client_of: ClientOf, make_review: MakeReview, senior: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decision = judge(make_review(), senior, "approve")
     later = decision.created_at + timedelta(hours=5)
@@ -144,7 +147,9 @@ def test_senior_can_reverse_own_decision_at_any_time(
     assert "data-reverses" in row
 
 
-def test_undo_hotkey_is_on_one_row_only(client_of: As, make_review: Make, moderator: User) -> None:
+def test_undo_hotkey_is_on_one_row_only(
+    client_of: ClientOf, make_review: MakeReview, moderator: User
+) -> None:
     for _ in range(3):
         judge(make_review(), moderator, "approve")
 
@@ -156,8 +161,8 @@ def test_undo_hotkey_is_on_one_row_only(client_of: As, make_review: Make, modera
 
 
 def test_figures_count_only_own_decisions(
-    client_of: As,
-    make_review: Make,
+    client_of: ClientOf,
+    make_review: MakeReview,
     moderator: User,
     other_moderator: User,
     senior: User,
@@ -184,7 +189,11 @@ def test_figures_count_only_own_decisions(
 
 
 def test_reversed_second_opinion_is_not_counted(
-    client_of: As, make_review: Make, moderator: User, other_moderator: User, settings: Any
+    client_of: ClientOf,
+    make_review: MakeReview,
+    moderator: User,
+    other_moderator: User,
+    settings: Any,
 ) -> None:
     settings.SECOND_OPINION_PERCENT = 100
     first = judge(make_review(), moderator, "approve")
@@ -197,5 +206,5 @@ def test_reversed_second_opinion_is_not_counted(
     assert Decision.objects.count() == 3
 
 
-def test_history_without_decisions_says_so(client_of: As, auditor: User) -> None:
+def test_history_without_decisions_says_so(client_of: ClientOf, auditor: User) -> None:
     assert "You have made no decisions yet" in client_of(auditor).get(HISTORY).content.decode()

@@ -22,7 +22,7 @@ from generation.models import ApiCall, ApiKey, ImagesOfDay, ImportRun, JobSlot, 
 from moderation import tasks
 from moderation.models import Chore, Exposure
 from moderation.services import housekeeping
-from tests.moderation.page_helpers import As
+from tests.moderation.page_helpers import ClientOf
 
 pytestmark = pytest.mark.django_db
 CREDENTIALS = {
@@ -127,7 +127,7 @@ def test_old_temporary_files_are_deleted() -> None:
     (folder / "new.part").unlink()
 
 
-def test_housekeeping_keeps_active_sessions(client_of: As, moderator: User) -> None:
+def test_housekeeping_keeps_active_sessions(client_of: ClientOf, moderator: User) -> None:
     browser = client_of(moderator)
     clean_up()
 
@@ -172,7 +172,7 @@ def test_running_chore_is_not_started_by_another_worker(monkeypatch: pytest.Monk
 
 
 def test_failing_chore_is_shown_and_does_not_stop_others(
-    monkeypatch: pytest.MonkeyPatch, client_of: As, admin: User
+    monkeypatch: pytest.MonkeyPatch, client_of: ClientOf, admin: User
 ) -> None:
     def fail(limit: int) -> int:
         raise RuntimeError("The table is locked.")

@@ -13,19 +13,19 @@ from generation.models import Source
 from moderation.models import Label, Policy, PolicyActivation, Review
 from moderation.models.found_categories import combine_bits
 from moderation.services import policies
-from tests.moderation.page_helpers import Make, keep_said, label
+from tests.moderation.page_helpers import MakeReview, add_label, store_classification_summary
 
 BEFORE = "0018"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_migrations_fill_new_columns_of_existing_rows(make_review: Make) -> None:
+def test_migrations_fill_new_columns_of_existing_rows(make_review: MakeReview) -> None:
     scenario = make_review(source=Source.SCENARIO, external_id="asset_1")
-    label(scenario, "violence", 50, classifier="scenario")
-    label(scenario, "alcohol.use", 85)
-    label(scenario, "gambling", 0)
+    add_label(scenario, "violence", 50, classifier="scenario")
+    add_label(scenario, "alcohol.use", 85)
+    add_label(scenario, "gambling", 0)
     bare = make_review()
-    keep_said(scenario)
+    store_classification_summary(scenario)
     first = Policy.objects.active()
     unused = policies.create_version(based_on=first, user=None)
     Review.objects.update(policy=first)

@@ -11,14 +11,14 @@ from django.utils import timezone
 
 from moderation.models import DailyStats, Review, WordStatsProgress
 from moderation.services import decisions, statistics
-from tests.moderation.page_helpers import As, Make
+from tests.moderation.page_helpers import ClientOf, MakeReview
 from tests.moderation.second_opinion_helpers import judge
 
 QUALITY = "/quality/"
 
 
 def test_quality_page_is_only_for_seniors_and_leads(
-    client_of: As, moderator: User, senior: User, lead: User, auditor: User
+    client_of: ClientOf, moderator: User, senior: User, lead: User, auditor: User
 ) -> None:
     found = [
         client_of(person).get(QUALITY).status_code for person in (moderator, auditor, senior, lead)
@@ -45,8 +45,8 @@ def read_figure(text: str, name: str) -> str:
 
 
 def test_quality_page_shows_sums_without_names(
-    client_of: As,
-    make_review: Make,
+    client_of: ClientOf,
+    make_review: MakeReview,
     moderator: User,
     other_moderator: User,
     senior: User,
@@ -85,7 +85,7 @@ def test_quality_page_shows_sums_without_names(
     ("days", "expected"), [("7", "1"), ("30", "3"), ("90", "7"), ("", "3"), ("5000", "3")]
 )
 def test_days_parameter_selects_the_period(
-    client_of: As, senior: User, days: str, expected: str
+    client_of: ClientOf, senior: User, days: str, expected: str
 ) -> None:
     today = timezone.now().date()
     for ago, disagreed in ((6, 1), (7, 2), (30, 4), (90, 8)):
@@ -96,7 +96,9 @@ def test_days_parameter_selects_the_period(
     assert read_figure(text, "disagreements") == expected
 
 
-def test_shares_of_few_cases_are_faint_and_of_none_a_dash(client_of: As, senior: User) -> None:
+def test_shares_of_few_cases_are_faint_and_of_none_a_dash(
+    client_of: ClientOf, senior: User
+) -> None:
     DailyStats.objects.create(day=timezone.now().date(), l1="alcohol", agreed=19)
     DailyStats.objects.create(day=timezone.now().date(), l1="violence", agreed=19, disagreed=1)
 
@@ -108,7 +110,7 @@ def test_shares_of_few_cases_are_faint_and_of_none_a_dash(client_of: As, senior:
 
 
 def test_quality_page_mentions_uncounted_decisions(
-    client_of: As, make_review: Make, moderator: User, senior: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User, senior: User
 ) -> None:
     judge(make_review(), moderator, "approve")
 
@@ -116,7 +118,7 @@ def test_quality_page_mentions_uncounted_decisions(
 
 
 def test_quality_page_stays_within_query_limit(
-    client_of: As, senior: User, django_assert_max_num_queries: Any
+    client_of: ClientOf, senior: User, django_assert_max_num_queries: Any
 ) -> None:
     client = client_of(senior)
 

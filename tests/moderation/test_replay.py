@@ -14,7 +14,7 @@ from generation.models import Source
 from moderation.models import DailyStats, Decision, Review, Verdict, WordStats, WordStatsProgress
 from moderation.models.decisions import keep_effective, status_after, verify_chain
 from moderation.services import decisions, statistics
-from tests.moderation.page_helpers import Make
+from tests.moderation.page_helpers import MakeReview
 
 PEOPLE = ("moderator", "other_moderator", "senior")
 VERDICTS = (Verdict.APPROVE, Verdict.REJECT, Verdict.ESCALATE)
@@ -100,7 +100,7 @@ def people(moderator: User, other_moderator: User, senior: User) -> dict[str, Us
 def test_replayed_record_gives_every_status_and_count(
     tries: list[Step],
     percent: int,
-    make_review: Make,
+    make_review: MakeReview,
     make_request: Any,
     people: dict[str, User],
     settings: Any,

@@ -11,7 +11,7 @@ from django.contrib.auth.models import Group, User
 
 from moderation.models import Review, SavedQueue, Verdict
 from moderation.services import decisions
-from tests.moderation.page_helpers import As, Make
+from tests.moderation.page_helpers import ClientOf, MakeReview
 
 RTL = re.compile("[\u0590-\u07ff]")
 PROMPT, NOTE, NAME = "נמל שקט עם שחר", "האם זה צעצוע?", "משה"
@@ -52,7 +52,7 @@ class IsolationParser(HTMLParser):
 
 @pytest.fixture
 def rtl_content(
-    make_review: Make, make_request: Any, senior: User, settings: Any
+    make_review: MakeReview, make_request: Any, senior: User, settings: Any
 ) -> dict[str, Any]:
     """Create a person, request, notes, import and saved queue with right-to-left texts."""
     settings.SECOND_OPINION_PERCENT = 0
@@ -82,7 +82,7 @@ def rtl_content(
 
 
 def test_pages_isolate_right_to_left_text(
-    client_of: As, rtl_content: dict[str, Any], senior: User
+    client_of: ClientOf, rtl_content: dict[str, Any], senior: User
 ) -> None:
     first, escalated, imported = (f"/reviews/{review.uuid}/" for review in rtl_content["reviews"])
     pages = {

@@ -15,7 +15,7 @@ from moderation.models.found_categories import BITS
 from moderation.services import saved_queues
 from moderation.services.saved_queues import SAVED_MAX
 from moderation.views import queues as views
-from tests.moderation.page_helpers import HTMX, As, Make, label
+from tests.moderation.page_helpers import HTMX, ClientOf, MakeReview, add_label
 
 DRINKS = "/queues/waiting/?category=alcohol&order=oldest"
 SAVE = "/queues/waiting/saved/?category=alcohol&order=oldest"
@@ -30,7 +30,9 @@ def fetch_text(client: Client, address: str) -> str:
 # --- Filters ---
 
 
-def test_url_filters_narrow_a_queue(client_of: As, make_review: Make, moderator: User) -> None:
+def test_url_filters_narrow_a_queue(
+    client_of: ClientOf, make_review: MakeReview, moderator: User
+) -> None:
     drink, weapon = make_review(), make_review()
     Review.objects.filter(pk=drink.pk).update(found=BITS["alcohol"])
     client = client_of(moderator)
@@ -50,7 +52,9 @@ def test_url_filters_narrow_a_queue(client_of: As, make_review: Make, moderator:
     assert 'action="/queues/waiting/sheet/?category=alcohol&amp;order=oldest"' in text
 
 
-def test_start_claims_within_the_filters(client_of: As, make_review: Make, moderator: User) -> None:
+def test_start_claims_within_the_filters(
+    client_of: ClientOf, make_review: MakeReview, moderator: User
+) -> None:
     make_review()
     drink = make_review()
     Review.objects.filter(pk=drink.pk).update(found=BITS["alcohol"])
@@ -61,14 +65,14 @@ def test_start_claims_within_the_filters(client_of: As, make_review: Make, moder
 
 
 def test_category_filter_matches_any_label_and_none_matches_no_label(
-    client_of: As, make_review: Make, moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User
 ) -> None:
     mixed, bare = make_review(), make_review()
     Review.objects.filter(pk=mixed.pk).update(
         top_category="violence.weapons", top_category_l1="violence"
     )
-    label(mixed, "violence.weapons", 90)
-    label(mixed, "alcohol.use", 3, classifier="another")
+    add_label(mixed, "violence.weapons", 90)
+    add_label(mixed, "alcohol.use", 3, classifier="another")
     client = client_of(moderator)
 
     for category, shown in (("alcohol", mixed), ("violence", mixed), ("none", bare)):
@@ -77,7 +81,7 @@ def test_category_filter_matches_any_label_and_none_matches_no_label(
     assert mixed.get_absolute_url() not in fetch_text(client, "/queues/waiting/?category=gambling")
 
 
-def test_empty_filters_are_removed_from_the_url(client_of: As, moderator: User) -> None:
+def test_empty_filters_are_removed_from_the_url(client_of: ClientOf, moderator: User) -> None:
     client = client_of(moderator)
 
     response = client.get("/queues/waiting/?category=&source=upload&provider=&risk=&hours=4&order=")
@@ -92,7 +96,7 @@ def test_empty_filters_are_removed_from_the_url(client_of: As, moderator: User) 
     "query", ["category=cats", "risk=-1&hours=x", "order=random", "source=moon", "after=x"]
 )
 def test_invalid_filters_are_ignored(
-    client_of: As, make_review: Make, moderator: User, query: str
+    client_of: ClientOf, make_review: MakeReview, moderator: User, query: str
 ) -> None:
     review = make_review()
 
@@ -102,7 +106,7 @@ def test_invalid_filters_are_ignored(
 
 
 def test_filter_values_outside_the_form_are_accepted(
-    client_of: As, make_review: Make, moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User
 ) -> None:
     text = fetch_text(client_of(moderator), "/queues/waiting/?risk=63&hours=5&provider=gone")
 
@@ -114,7 +118,11 @@ def test_filter_values_outside_the_form_are_accepted(
 
 @pytest.mark.parametrize("order", ["risk", "oldest", "newest"])
 def test_pages_list_a_filtered_queue_once(
-    client_of: As, make_review: Make, moderator: User, monkeypatch: pytest.MonkeyPatch, order: str
+    client_of: ClientOf,
+    make_review: MakeReview,
+    moderator: User,
+    monkeypatch: pytest.MonkeyPatch,
+    order: str,
 ) -> None:
     monkeypatch.setattr(views, "PAGE_LENGTH", 2)
     reviews = [make_review() for _ in range(5)]
@@ -140,7 +148,7 @@ def test_pages_list_a_filtered_queue_once(
 
 
 def test_poll_of_empty_queue_returns_204_until_an_image_waits(
-    client_of: As, make_review: Make, moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User
 ) -> None:
     client = client_of(moderator)
     assert f'hx-get="{DRINKS.replace("&", "&amp;")}" hx-trigger="every 20s"' in fetch_text(
@@ -158,7 +166,7 @@ def test_poll_of_empty_queue_returns_204_until_an_image_waits(
 
 
 def test_queue_is_saved_listed_and_deleted(
-    client_of: As, make_review: Make, moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User
 ) -> None:
     client = client_of(moderator)
 
@@ -177,7 +185,7 @@ def test_queue_is_saved_listed_and_deleted(
 
 
 def test_saved_queues_are_sorted_own_first_then_by_name(
-    make_review: Make, moderator: User, other_moderator: User, senior: User
+    make_review: MakeReview, moderator: User, other_moderator: User, senior: User
 ) -> None:
     def save_queue(
         owner: User, name: str, query: str, base: str = "waiting", *, is_shared: bool = False
@@ -208,7 +216,7 @@ def test_saved_queues_are_sorted_own_first_then_by_name(
 
 
 def test_only_seniors_and_leads_share_saved_queues(
-    client_of: As, moderator: User, senior: User, lead: User
+    client_of: ClientOf, moderator: User, senior: User, lead: User
 ) -> None:
     shared = {"name": "Drinks", "is_shared": "on"}
     lead.user_permissions.add(Permission.objects.get(codename="decide_review"))
@@ -227,7 +235,7 @@ def test_only_seniors_and_leads_share_saved_queues(
 
 
 def test_saved_queues_show_number_of_waiting_images(
-    client_of: As, make_review: Make, moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User
 ) -> None:
     for count, category in ((2, "alcohol"), (1, "gambling")):
         Review.objects.filter(pk__in=[make_review().pk for _ in range(count)]).update(
@@ -256,7 +264,7 @@ def test_saved_queues_show_number_of_waiting_images(
 
 
 def test_deleting_saved_queue_of_another_person_returns_404(
-    client_of: As, moderator: User, senior: User, client: Client
+    client_of: ClientOf, moderator: User, senior: User, client: Client
 ) -> None:
     saved = SavedQueue.objects.create(
         owner=senior, name="Arms", base="waiting", query="risk=90", is_shared=True
@@ -280,8 +288,8 @@ def test_deleting_saved_queue_of_another_person_returns_404(
     ],
 )
 def test_invalid_queue_name_returns_422_with_form(
-    client_of: As,
-    make_review: Make,
+    client_of: ClientOf,
+    make_review: MakeReview,
     moderator: User,
     other_moderator: User,
     data: dict[str, Any],
@@ -302,7 +310,7 @@ def test_invalid_queue_name_returns_422_with_form(
     assert client.post(SAVE, {"name": "Free"}).status_code == 303
 
 
-def test_saving_more_than_the_limit_returns_422(client_of: As, moderator: User) -> None:
+def test_saving_more_than_the_limit_returns_422(client_of: ClientOf, moderator: User) -> None:
     SavedQueue.objects.bulk_create(
         SavedQueue(owner=moderator, name=f"Queue {n}", base="waiting", query=f"risk={n}")
         for n in range(1, SAVED_MAX + 1)
@@ -314,7 +322,7 @@ def test_saving_more_than_the_limit_returns_422(client_of: As, moderator: User) 
     assert f"You have {SAVED_MAX} saved queues. Delete one first." in response.content.decode()
 
 
-def test_saving_queue_without_filters_returns_422(client_of: As, moderator: User) -> None:
+def test_saving_queue_without_filters_returns_422(client_of: ClientOf, moderator: User) -> None:
     client = client_of(moderator)
 
     assert "Save as" not in fetch_text(client, "/queues/waiting/")
@@ -323,7 +331,7 @@ def test_saving_queue_without_filters_returns_422(client_of: As, moderator: User
 
 
 def test_saving_queue_without_access_returns_404(
-    client_of: As, moderator: User, auditor: User
+    client_of: ClientOf, moderator: User, auditor: User
 ) -> None:
     assert (
         client_of(moderator).post("/queues/escalated/saved/?risk=90", {"name": "Up"}).status_code
@@ -334,7 +342,10 @@ def test_saving_queue_without_access_returns_404(
 
 
 def test_queue_pages_stay_within_query_limit(
-    client_of: As, make_review: Make, moderator: User, django_assert_max_num_queries: Any
+    client_of: ClientOf,
+    make_review: MakeReview,
+    moderator: User,
+    django_assert_max_num_queries: Any,
 ) -> None:
     for number in range(10):
         SavedQueue.objects.create(

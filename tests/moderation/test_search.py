@@ -15,7 +15,13 @@ from django.test.utils import CaptureQueriesContext
 from generation.models import ApiKey, Asset, GenerationRequest, Source
 from moderation.models import Decision, Review
 from moderation.search import page
-from tests.moderation.page_helpers import As, Make, decide, held, label
+from tests.moderation.page_helpers import (
+    ClientOf,
+    MakeReview,
+    add_label,
+    decide,
+    make_claimed_review,
+)
 from tests.moderation.search_factories import found, look, short, text_of
 
 pytestmark = pytest.mark.usefixtures("empty_search_cache")
@@ -24,7 +30,7 @@ Prompted = Callable[..., Review]
 
 
 @pytest.fixture
-def prompted(make_review: Make, make_request: Callable[..., GenerationRequest]) -> Prompted:
+def prompted(make_review: MakeReview, make_request: Callable[..., GenerationRequest]) -> Prompted:
     """Return a factory of reviews of images with a given prompt."""
 
     def make(prompt: str, *, image_seed: int | None = None, **fields: Any) -> Review:
@@ -35,14 +41,14 @@ def prompted(make_review: Make, make_request: Callable[..., GenerationRequest]) 
 
 
 @pytest.fixture
-def client(client_of: As, moderator: User) -> Client:
+def client(client_of: ClientOf, moderator: User) -> Client:
     return client_of(moderator)
 
 
 # --- Permissions ---
 
 
-def test_search_needs_login_and_role(db: None, client_of: As) -> None:
+def test_search_needs_login_and_role(db: None, client_of: ClientOf) -> None:
     nobody = User.objects.create_user("nobody", password="x")
 
     assert Client().get("/search/")["Location"].startswith("/login/")
@@ -52,7 +58,7 @@ def test_search_needs_login_and_role(db: None, client_of: As) -> None:
 
 
 def test_auditors_and_leads_can_search(
-    client_of: As, auditor: User, lead: User, prompted: Prompted
+    client_of: ClientOf, auditor: User, lead: User, prompted: Prompted
 ) -> None:
     review = prompted("a harbour")
 
@@ -131,7 +137,7 @@ def test_words_of_prompt_find_images(
 
 
 def test_words_of_imported_prompts_and_file_names_find_images(
-    client: Client, make_review: Make
+    client: Client, make_review: MakeReview
 ) -> None:
     imported = make_review(source=Source.UPLOAD, original_name="Sphinx_at-noon.png")
     elsewhere = make_review(
@@ -177,7 +183,11 @@ def test_result_shows_status_and_category_but_no_image_file(
 
 
 def test_ids_of_asset_review_request_and_decision_find_image(
-    client: Client, client_of: As, moderator: User, make_review: Make, prompted: Prompted
+    client: Client,
+    client_of: ClientOf,
+    moderator: User,
+    make_review: MakeReview,
+    prompted: Prompted,
 ) -> None:
     prompted("another")
     review = prompted("a harbour")
@@ -204,7 +214,7 @@ def test_seed_of_image_or_request_finds_image(client: Client, prompted: Prompted
     assert found(look(client, "one", seed="12345678")) == short(of_request)
 
 
-def test_hash_of_file_or_rendition_finds_image(client: Client, make_review: Make) -> None:
+def test_hash_of_file_or_rendition_finds_image(client: Client, make_review: MakeReview) -> None:
     review = make_review()
     make_review()
 
@@ -221,7 +231,7 @@ def test_hash_of_file_or_rendition_finds_image(client: Client, make_review: Make
 def test_filters_work_without_words(client: Client, prompted: Prompted) -> None:
     first, second = prompted("one"), prompted("two")
     Review.objects.filter(pk=first.pk).update(provider="elsewhere")
-    label(first, "alcohol.use")
+    add_label(first, "alcohol.use")
 
     assert found(look(client, "", category="alcohol")) == short(first)
     assert found(look(client, "", status="pending")) == short(second, first)
@@ -237,10 +247,10 @@ def test_category_filter_matches_labels_of_any_classifier(
     Review.objects.filter(pk=armed.pk).update(
         top_category="violence.weapons", top_category_l1="violence"
     )
-    label(armed, "violence.weapons", 90)
-    label(armed, "alcohol.use", 85, classifier="another")
-    label(sober, "alcohol", 0)
-    label(barely, "alcohol.beverages", None)
+    add_label(armed, "violence.weapons", 90)
+    add_label(armed, "alcohol.use", 85, classifier="another")
+    add_label(sober, "alcohol", 0)
+    add_label(barely, "alcohol.beverages", None)
 
     assert found(look(client, "", category="violence")) == short(armed)
     assert found(look(client, "", category="alcohol")) == short(barely, armed)
@@ -251,9 +261,9 @@ def test_category_filter_matches_labels_of_any_classifier(
 
 
 def test_named_filter_matches_categories_of_decisions(
-    client: Client, moderator: User, make_review: Make
+    client: Client, moderator: User, make_review: MakeReview
 ) -> None:
-    rejected, other = held(make_review, moderator), make_review()
+    rejected, other = make_claimed_review(make_review, moderator), make_review()
     decide(client, rejected, "reject", categories=["alcohol.use", "gambling"])
 
     for named in ("alcohol.use", "alcohol", "gambling"):
@@ -278,7 +288,7 @@ def test_model_filter_matches_part_of_the_name(client: Client, prompted: Prompte
 
 
 def test_requester_filter_matches_people_keys_and_importers(
-    client: Client, prompted: Prompted, make_review: Make, moderator: User, senior: User
+    client: Client, prompted: Prompted, make_review: MakeReview, moderator: User, senior: User
 ) -> None:
     key, _ = ApiKey.make(name="Shop window")
     asked = prompted("one", requested_by=moderator)
@@ -395,7 +405,11 @@ def test_search_stays_within_query_limit(client: Client, prompted: Prompted) -> 
 
 
 def test_search_hides_first_decision_from_second_opinion(
-    client_of: As, moderator: User, other_moderator: User, make_review: Make, prompted: Prompted
+    client_of: ClientOf,
+    moderator: User,
+    other_moderator: User,
+    make_review: MakeReview,
+    prompted: Prompted,
 ) -> None:
     review = prompted("a harbour")
     assert review.claim_for(moderator)
@@ -415,7 +429,7 @@ def test_search_hides_first_decision_from_second_opinion(
 
 
 def test_rejected_image_is_listed_with_category_of_rejection(
-    client_of: As, make_review: Make, moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User
 ) -> None:
     review = make_review()
     Review.objects.update(top_category="alcohol", top_category_l1="alcohol")

@@ -15,19 +15,19 @@ from PIL import Image
 from generation import imaging
 from generation.models import Asset, image_search
 from tests.conftest import picture
-from tests.moderation.page_helpers import As, Make
+from tests.moderation.page_helpers import ClientOf, MakeReview
 from tests.moderation.search_factories import found, look, short, text_of
 
 pytestmark = pytest.mark.usefixtures("empty_search_cache")
 
 
 @pytest.fixture
-def client(client_of: As, moderator: User) -> Client:
+def client(client_of: ClientOf, moderator: User) -> Client:
     return client_of(moderator)
 
 
 def test_perceptual_hash_finds_similar_images_nearest_first(
-    client: Client, make_review: Make
+    client: Client, make_review: MakeReview
 ) -> None:
     near, far, wide, other = (make_review() for _ in range(4))
     pdq = bytes(other.asset.pdq)
@@ -42,7 +42,7 @@ def test_perceptual_hash_finds_similar_images_nearest_first(
 
 @pytest.mark.django_db
 def test_nearest_finds_close_hashes_and_ignores_single_shared_bands(
-    make_review: Make,
+    make_review: MakeReview,
 ) -> None:
     close, beyond, chance = (make_review() for _ in range(3))
     pdq = bytes(range(1, 33))
@@ -82,7 +82,7 @@ def send(client: Client, content: bytes, name: str = "picture.png") -> Any:
 
 
 def test_uploaded_image_finds_identical_and_similar_images(
-    client: Client, make_review: Make
+    client: Client, make_review: MakeReview
 ) -> None:
     review = make_review(content=picture(7))
     make_review(content=picture(8))
@@ -101,7 +101,7 @@ def test_uploaded_image_finds_identical_and_similar_images(
     assert Asset.objects.count() == assets
 
 
-def test_unknown_uploaded_image_finds_nothing(client: Client, make_review: Make) -> None:
+def test_unknown_uploaded_image_finds_nothing(client: Client, make_review: MakeReview) -> None:
     make_review(content=picture(8))
 
     shown = client.get(send(client, picture(7))["Location"])
@@ -111,7 +111,7 @@ def test_unknown_uploaded_image_finds_nothing(client: Client, make_review: Make)
 
 
 def test_uniform_image_is_found_only_by_identical_content(
-    client: Client, make_review: Make
+    client: Client, make_review: MakeReview
 ) -> None:
     def plain(colour: int) -> bytes:
         file = io.BytesIO()
@@ -186,7 +186,7 @@ def test_image_upload_without_csrf_token_returns_403(moderator: User) -> None:
     )
 
 
-def test_filters_narrow_search_by_image(client: Client, make_review: Make) -> None:
+def test_filters_narrow_search_by_image(client: Client, make_review: MakeReview) -> None:
     review = make_review(content=picture(7))
     address = send(client, picture(7))["Location"]
 

@@ -14,7 +14,7 @@ from generation.models import AssetText, GenerationRequest
 from moderation.search import SearchForm
 from moderation.search import run_search as find
 from moderation.search.query import Query, QueryError, Term, parse
-from tests.moderation.page_helpers import As, Make
+from tests.moderation.page_helpers import ClientOf, MakeReview
 from tests.moderation.search_factories import look, text_of
 
 pytestmark = pytest.mark.usefixtures("empty_search_cache")
@@ -87,7 +87,7 @@ SEARCH_TEXTS = st.one_of(
 
 
 @pytest.fixture
-def _images(make_review: Make, make_request: Callable[..., GenerationRequest]) -> None:
+def _images(make_review: MakeReview, make_request: Callable[..., GenerationRequest]) -> None:
     for number, prompt in enumerate(('a "quiet" harbour: (dawn)', "b OR NOT c")):
         made = make_request(prompt=prompt, seed=number)
         make_review(source="txt2img", request=made, position=0)
@@ -185,7 +185,7 @@ def test_numbers_ids_and_hashes_are_recognised() -> None:
         parse("☃ !")
 
 
-def test_search_text_is_escaped_on_the_page(client_of: As, moderator: User) -> None:
+def test_search_text_is_escaped_on_the_page(client_of: ClientOf, moderator: User) -> None:
     response = look(client_of(moderator), '"><script>alert(1)</script>')
 
     assert b"<script>alert" not in response.content

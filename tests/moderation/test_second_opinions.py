@@ -17,8 +17,15 @@ from moderation.models import Decision, Delivery, Review, Verdict
 from moderation.models.decisions import verify_chain
 from moderation.queues import QUEUES
 from moderation.services import decisions, second_opinions
-from tests.moderation.page_helpers import As, Make, decide, held, page_of, start
-from tests.moderation.second_opinion_helpers import NOTE, REASON, judge, judge_over_http, state
+from tests.moderation.page_helpers import (
+    ClientOf,
+    MakeReview,
+    decide,
+    get_review_url,
+    make_claimed_review,
+    start_queue,
+)
+from tests.moderation.second_opinion_helpers import NOTE, REASON, judge, judge_over_http, read_state
 
 SECOND_OPINION_QUEUE = QUEUES["second-opinion"]
 
@@ -30,7 +37,7 @@ def _draw_all_decisions(settings: Any) -> None:
 
 # --- Selection ---
 def test_second_opinion_percent_sets_the_drawn_share(
-    make_review: Make, moderator: User, settings: Any
+    make_review: MakeReview, moderator: User, settings: Any
 ) -> None:
     decision = judge(make_review(), moderator, "approve")
     drawn = 0
@@ -46,12 +53,12 @@ def test_second_opinion_percent_sets_the_drawn_share(
 
 
 def test_decision_id_of_browser_does_not_affect_the_draw(
-    client_of: As, make_review: Make, moderator: User, settings: Any
+    client_of: ClientOf, make_review: MakeReview, moderator: User, settings: Any
 ) -> None:
     """The ID of a decision comes from the browser, so the draw must not depend on it."""
     settings.SECOND_OPINION_PERCENT = 99
     client = client_of(moderator)
-    reviews = [held(make_review, moderator) for _ in range(8)]
+    reviews = [make_claimed_review(make_review, moderator) for _ in range(8)]
 
     for number, review in enumerate(reviews):
         # A draw by ID would select none of these: their last four digits are 9999.
@@ -66,39 +73,39 @@ def test_decision_id_of_browser_does_not_affect_the_draw(
     ("verdict", "opinion"), [("approve", "wanted"), ("reject", "wanted"), ("escalate", "")]
 )
 def test_only_final_decisions_want_a_second_opinion(
-    make_review: Make, moderator: User, verdict: str, opinion: str
+    make_review: MakeReview, moderator: User, verdict: str, opinion: str
 ) -> None:
     review = make_review()
 
     judge(review, moderator, verdict)
 
-    assert state(review)[1] == opinion
+    assert read_state(review)[1] == opinion
 
 
 def test_decision_on_escalation_wants_no_second_opinion(
-    make_review: Make, moderator: User, senior: User
+    make_review: MakeReview, moderator: User, senior: User
 ) -> None:
     review = make_review()
     judge(review, moderator, "escalate")
 
     judge(review, senior, "approve")
 
-    assert state(review) == ("approved", "")
+    assert read_state(review) == ("approved", "")
 
 
 def test_first_reviewer_cannot_give_the_second_opinion(
-    client_of: As, make_review: Make, moderator: User, other_moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User, other_moderator: User
 ) -> None:
-    review = held(make_review, moderator)
+    review = make_claimed_review(make_review, moderator)
     client = client_of(moderator)
     judge_over_http(client, review, "approve")
 
     refused = judge_over_http(client, review, "reject")
 
     assert refused.status_code == 409
-    assert start(client, "second-opinion")["Location"] == "/queues/second-opinion/"
+    assert start_queue(client, "second-opinion")["Location"] == "/queues/second-opinion/"
     assert decisions.claim_next(user=moderator, queue=SECOND_OPINION_QUEUE) is None
-    assert start(client_of(other_moderator), "second-opinion")["Location"] == page_of(
+    assert start_queue(client_of(other_moderator), "second-opinion")["Location"] == get_review_url(
         review, "second-opinion"
     )
     assert Decision.objects.count() == 1
@@ -107,7 +114,7 @@ def test_first_reviewer_cannot_give_the_second_opinion(
 # --- Agreement and disagreement ---
 @pytest.mark.parametrize("verdict", ["approve", "reject"])
 def test_agreeing_second_opinion_keeps_first_decision(
-    make_review: Make, moderator: User, other_moderator: User, verdict: str
+    make_review: MakeReview, moderator: User, other_moderator: User, verdict: str
 ) -> None:
     review = make_review()
     first = judge(review, moderator, verdict)
@@ -115,7 +122,7 @@ def test_agreeing_second_opinion_keeps_first_decision(
     second = judge(review, other_moderator, verdict)
 
     status = "approved" if verdict == "approve" else "rejected"
-    assert state(review) == (status, "agreed")
+    assert read_state(review) == (status, "agreed")
     assert second.second_of == first
     assert (review.decided_by, review.decided_at) == (moderator, first.created_at)
     assert review.claimed_by is None
@@ -127,22 +134,22 @@ def test_agreeing_second_opinion_keeps_first_decision(
     [("approve", "reject"), ("reject", "approve"), ("approve", "escalate"), ("reject", "escalate")],
 )
 def test_differing_second_opinion_escalates_and_shows_both_to_senior(
-    client_of: As,
-    make_review: Make,
+    client_of: ClientOf,
+    make_review: MakeReview,
     moderator: User,
     other_moderator: User,
     senior: User,
     one: str,
     other: str,
 ) -> None:
-    review = held(make_review, moderator)
+    review = make_claimed_review(make_review, moderator)
     judge_over_http(client_of(moderator), review, one, note="Toy")
     judge_over_http(client_of(other_moderator), review, other, note=NOTE)
 
-    assert state(review) == ("escalated", "disagreed")
+    assert read_state(review) == ("escalated", "disagreed")
     client = client_of(senior)
-    assert start(client, "escalated")["Location"] == page_of(review, "escalated")
-    text = client.get(page_of(review, "escalated")).content.decode()
+    assert start_queue(client, "escalated")["Location"] == get_review_url(review, "escalated")
+    text = client.get(get_review_url(review, "escalated")).content.decode()
     section = text.split('id="disagreement-title"')[1].split("</section>")[0]
     assert section.index("by <bdi>moderator") < section.index("by <bdi>other")
     assert section.index("Toy") < section.index(NOTE)
@@ -151,17 +158,17 @@ def test_differing_second_opinion_escalates_and_shows_both_to_senior(
 
 
 def test_page_tells_senior_about_own_opinion(
-    make_review: Make, client_of: As, moderator: User, senior: User
+    make_review: MakeReview, client_of: ClientOf, moderator: User, senior: User
 ) -> None:
     review = make_review()
     judge(review, moderator, "approve")
     judge(review, senior, "reject")
 
-    assert "you are one of them" in client_of(senior).get(page_of(review)).content.decode()
+    assert "you are one of them" in client_of(senior).get(get_review_url(review)).content.decode()
 
 
 def test_senior_settles_disagreement_which_stays_noted(
-    make_review: Make, moderator: User, other_moderator: User, senior: User
+    make_review: MakeReview, moderator: User, other_moderator: User, senior: User
 ) -> None:
     review = make_review()
     judge(review, moderator, "approve")
@@ -169,18 +176,18 @@ def test_senior_settles_disagreement_which_stays_noted(
 
     last = judge(review, senior, "reject")
 
-    assert state(review) == ("rejected", "disagreed")
+    assert read_state(review) == ("rejected", "disagreed")
     assert last.second_of is None
     assert review.decided_by == senior
     assert decisions.claim_next(user=moderator, queue=SECOND_OPINION_QUEUE) is None
     decisions.reverse(decision=last, user=senior)
-    assert state(review) == ("escalated", "disagreed")
+    assert read_state(review) == ("escalated", "disagreed")
 
 
 # --- Reversals ---
 @pytest.mark.parametrize("verdict", ["approve", "reject"])
 def test_reversed_second_opinion_can_be_given_again(
-    make_review: Make, moderator: User, other_moderator: User, verdict: str
+    make_review: MakeReview, moderator: User, other_moderator: User, verdict: str
 ) -> None:
     review = make_review()
     first = judge(review, moderator, "approve")
@@ -188,7 +195,7 @@ def test_reversed_second_opinion_can_be_given_again(
 
     decisions.reverse(decision=second, user=other_moderator)
 
-    assert state(review) == ("approved", "wanted")
+    assert read_state(review) == ("approved", "wanted")
     assert (review.decided_by, review.decided_at) == (moderator, first.created_at)
     assert review.is_held_by(other_moderator)
     assert (
@@ -199,7 +206,7 @@ def test_reversed_second_opinion_can_be_given_again(
 
 @pytest.mark.parametrize("verdict", ["approve", "reject"])
 def test_reversal_of_first_decision_cancels_second_opinion(
-    make_review: Make, moderator: User, other_moderator: User, verdict: str
+    make_review: MakeReview, moderator: User, other_moderator: User, verdict: str
 ) -> None:
     review = make_review()
     first = judge(review, moderator, "approve")
@@ -207,7 +214,7 @@ def test_reversal_of_first_decision_cancels_second_opinion(
 
     decisions.reverse(decision=first, user=moderator)
 
-    assert state(review) == ("pending", "")
+    assert read_state(review) == ("pending", "")
     assert review.is_held_by(moderator)
     assert review.decided_by is None
     with pytest.raises(decisions.ConflictError):
@@ -215,7 +222,7 @@ def test_reversal_of_first_decision_cancels_second_opinion(
 
 
 def test_second_opinion_on_reversed_decision_returns_409(
-    client_of: As, make_review: Make, moderator: User, other_moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User, other_moderator: User
 ) -> None:
     review = make_review()
     first = judge(review, moderator, "approve")
@@ -237,7 +244,7 @@ def test_second_opinion_on_reversed_decision_returns_409(
 
 
 def test_lapsed_second_opinion_returns_409_without_first_decision(
-    client_of: As, make_review: Make, moderator: User, other_moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User, other_moderator: User
 ) -> None:
     review = make_review()
     judge(review, moderator, "reject", NOTE)
@@ -256,7 +263,7 @@ def test_lapsed_second_opinion_returns_409_without_first_decision(
 # --- Programs ---
 def test_disagreement_queues_withdrawn_event(
     make_request: Callable[..., GenerationRequest],
-    make_review: Make,
+    make_review: MakeReview,
     moderator: User,
     other_moderator: User,
     senior: User,
@@ -283,7 +290,7 @@ def test_disagreement_queues_withdrawn_event(
 
 def test_agreement_queues_no_event(
     make_request: Callable[..., GenerationRequest],
-    make_review: Make,
+    make_review: MakeReview,
     moderator: User,
     other_moderator: User,
 ) -> None:
@@ -304,7 +311,7 @@ def test_agreement_queues_no_event(
 # --- Concurrency ---
 @pytest.mark.django_db(transaction=True)
 def test_concurrent_people_give_exactly_one_second_opinion_per_review(
-    make_review: Make, moderator: User
+    make_review: MakeReview, moderator: User
 ) -> None:
     reviews = [make_review() for _ in range(12)]
     people = [User.objects.create_user(f"racer{number}") for number in range(5)]
@@ -336,13 +343,13 @@ def test_concurrent_people_give_exactly_one_second_opinion_per_review(
         first, second = review.decisions.order_by("sequence")
         assert second.second_of == first
         assert first.reviewer != second.reviewer
-        assert state(review) == ("approved", "agreed")
+        assert read_state(review) == ("approved", "agreed")
     assert verify_chain(Decision.objects.order_by("sequence")) == []
 
 
 @pytest.mark.django_db(transaction=True)
 def test_concurrent_undo_and_second_opinion_leave_review_pending(
-    make_review: Make, moderator: User, other_moderator: User
+    make_review: MakeReview, moderator: User, other_moderator: User
 ) -> None:
     firsts = []
     for _ in range(8):
@@ -381,5 +388,5 @@ def test_concurrent_undo_and_second_opinion_leave_review_pending(
     assert faults == []
     for first in firsts:
         # In either order the undo wins: it cancels the second opinion or prevents it.
-        assert state(first.review) == ("pending", "")
+        assert read_state(first.review) == ("pending", "")
     assert verify_chain(Decision.objects.order_by("sequence")) == []

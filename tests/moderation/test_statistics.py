@@ -27,7 +27,7 @@ from moderation.models import (
 )
 from moderation.policy_engine import Outcome, Settlement
 from moderation.services import classification, decisions, statistics
-from tests.moderation.page_helpers import As, Make, page_of
+from tests.moderation.page_helpers import ClientOf, MakeReview, get_review_url
 from tests.moderation.second_opinion_helpers import judge
 
 MakeRequest = Callable[..., GenerationRequest]
@@ -39,7 +39,7 @@ def _start_progress(db: None) -> None:
 
 
 @pytest.fixture
-def make_reviews(make_review: Make, make_request: MakeRequest) -> Callable[..., list[Review]]:
+def make_reviews(make_review: MakeReview, make_request: MakeRequest) -> Callable[..., list[Review]]:
     """Return a factory of the reviews of a request with a given prompt."""
     seeds = iter(range(100))
 
@@ -157,7 +157,7 @@ def test_second_opinions_are_not_counted_as_decisions(
     assert (figures.agreed, figures.disagreed, figures.by_people) == (1, 2, 4)
 
 
-def test_prompts_of_imports_are_counted(make_review: Make, moderator: User) -> None:
+def test_prompts_of_imports_are_counted(make_review: MakeReview, moderator: User) -> None:
     review = make_review(
         source=Source.SCENARIO, external_id="a1", metadata={"scenario": {"prompt": "a halberd"}}
     )
@@ -286,7 +286,7 @@ def test_queries_of_a_batch_do_not_grow_with_its_size(
 
 
 def test_review_page_marks_often_rejected_words(
-    client_of: As, make_reviews: Callable[..., list[Review]], moderator: User
+    client_of: ClientOf, make_reviews: Callable[..., list[Review]], moderator: User
 ) -> None:
     for review in make_reviews("a dagger at night", 4):
         judge(review, moderator, "reject")
@@ -295,14 +295,14 @@ def test_review_page_marks_often_rejected_words(
     (review,) = make_reviews("a dagger in a boat")
     count_record()
 
-    text = client_of(moderator).get(page_of(review)).content.decode()
+    text = client_of(moderator).get(get_review_url(review)).content.decode()
 
     assert '<mark title="4 of 4 decided images with this word were rejected">dagger</mark>' in text
     assert ">boat</mark>" not in text
 
 
 def test_daily_stats_are_by_utc_day_and_category(
-    make_review: Make, moderator: User, senior: User
+    make_review: MakeReview, moderator: User, senior: User
 ) -> None:
     review = make_review()
     Review.objects.filter(pk=review.pk).update(

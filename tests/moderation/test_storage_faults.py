@@ -24,7 +24,7 @@ from moderation.classifiers import nanogpt
 from moderation.classifiers.base import Assessment, ClassifierError, ImageUnavailableError
 from moderation.models import Classification, Review
 from tests.generation.faults import end_pauses, failing_reads
-from tests.moderation.page_helpers import As
+from tests.moderation.page_helpers import ClientOf
 
 pytestmark = pytest.mark.django_db
 Status = Classification.Status
@@ -142,7 +142,7 @@ def fetch_readiness() -> tuple[int, str]:
 
 
 def test_today_and_readyz_show_storage_failure_with_remedy(
-    client_of: As, moderator: User, admin: User
+    client_of: ClientOf, moderator: User, admin: User
 ) -> None:
     storage_checks.start_host()
     assert fetch_readiness() == (200, "ok")
@@ -166,7 +166,7 @@ def test_today_and_readyz_show_storage_failure_with_remedy(
 
 
 def test_low_disk_space_is_shown_without_a_worker(
-    settings: Any, client_of: As, moderator: User
+    settings: Any, client_of: ClientOf, moderator: User
 ) -> None:
     settings.STORAGE_RESERVE = 2 * (storage_checks.count_free_bytes() or 0)
 
@@ -175,7 +175,7 @@ def test_low_disk_space_is_shown_without_a_worker(
 
 
 def test_hosts_with_different_storages_are_named(
-    client_of: As, moderator: User, caplog: pytest.LogCaptureFixture
+    client_of: ClientOf, moderator: User, caplog: pytest.LogCaptureFixture
 ) -> None:
     storage_checks.start_host()
     add_host("a-second", "another storage")
@@ -191,7 +191,7 @@ def test_hosts_with_different_storages_are_named(
     assert [expected in record.getMessage() for record in caplog.records] == [True]
 
 
-def test_hosts_with_shared_storage_are_not_named(client_of: As, moderator: User) -> None:
+def test_hosts_with_shared_storage_are_not_named(client_of: ClientOf, moderator: User) -> None:
     storage_checks.start_host()
     add_host("a-second", StorageReport.objects.get().storage_id)
 
@@ -205,7 +205,7 @@ def test_web_server_reports_storage_that_differs_from_workers() -> None:
     assert "2 different image storages" in fetch_readiness()[1]
 
 
-def test_workers_on_one_host_are_counted(client_of: As, admin: User) -> None:
+def test_workers_on_one_host_are_counted(client_of: ClientOf, admin: User) -> None:
     heartbeats = [jobs.Heartbeat(), jobs.Heartbeat()]
     for _ in range(2):
         for heartbeat in heartbeats:

@@ -15,7 +15,16 @@ from django.utils import timezone
 
 from moderation.models import Classification, Decision, Label, Preferences, Review
 from tests.conftest import picture
-from tests.moderation.page_helpers import HTMX, As, Make, decide, held, keep_said, page_of, start
+from tests.moderation.page_helpers import (
+    HTMX,
+    ClientOf,
+    MakeReview,
+    decide,
+    get_review_url,
+    make_claimed_review,
+    start_queue,
+    store_classification_summary,
+)
 
 # --- Permissions ---
 
@@ -31,33 +40,37 @@ def test_pages_redirect_to_login(db: None, client: Client, name: str) -> None:
     assert response["Location"].startswith(reverse("login"))
 
 
-def test_review_urls_redirect_to_login(client: Client, make_review: Make) -> None:
+def test_review_urls_redirect_to_login(client: Client, make_review: MakeReview) -> None:
     review = make_review()
     args = [review.uuid]
 
-    assert client.get(page_of(review)).status_code == 302
+    assert client.get(get_review_url(review)).status_code == 302
     for name in ("decision-create", "review-claim", "review-skip", "decision-reverse"):
         assert client.post(reverse(f"moderation:{name}", args=args)).status_code == 302
     assert client.post(reverse("moderation:undo")).status_code == 302
-    assert start(client)["Location"].startswith(reverse("login"))
+    assert start_queue(client)["Location"].startswith(reverse("login"))
     review.refresh_from_db()
     assert review.status == Review.Status.PENDING
 
 
-def test_review_without_role_returns_404(client_of: As, make_review: Make, db: None) -> None:
+def test_review_without_role_returns_404(
+    client_of: ClientOf, make_review: MakeReview, db: None
+) -> None:
     nobody = User.objects.create_user("nobody", password="x")
     review = make_review()
 
-    assert client_of(nobody).get(page_of(review)).status_code == 404
+    assert client_of(nobody).get(get_review_url(review)).status_code == 404
     assert client_of(nobody).get("/queues/waiting/").status_code == 404
     assert client_of(nobody).get("/decisions/").status_code == 403
 
 
-def test_auditor_sees_review_read_only(client_of: As, make_review: Make, auditor: User) -> None:
+def test_auditor_sees_review_read_only(
+    client_of: ClientOf, make_review: MakeReview, auditor: User
+) -> None:
     review = make_review()
     client = client_of(auditor)
 
-    page = client.get(page_of(review))
+    page = client.get(get_review_url(review))
     refused = decide(client, review, "approve")
 
     assert b"Read-only." in page.content
@@ -80,7 +93,9 @@ def test_health_and_login_pages_need_no_login(db: None, client: Client) -> None:
 # --- GET ---
 
 
-def test_get_requests_write_nothing(client_of: As, make_review: Make, moderator: User) -> None:
+def test_get_requests_write_nothing(
+    client_of: ClientOf, make_review: MakeReview, moderator: User
+) -> None:
     review, client = make_review(), client_of(moderator)
     client.get("/")
 
@@ -88,9 +103,9 @@ def test_get_requests_write_nothing(client_of: As, make_review: Make, moderator:
         "/",
         "/queues/",
         "/queues/waiting/",
-        page_of(review),
-        page_of(review, "waiting"),
-        page_of(review) + "?reveal=1",
+        get_review_url(review),
+        get_review_url(review, "waiting"),
+        get_review_url(review) + "?reveal=1",
         "/decisions/",
         "/healthz",
         "/readyz",
@@ -108,7 +123,7 @@ def test_get_requests_write_nothing(client_of: As, make_review: Make, moderator:
 
 @pytest.mark.parametrize("name", ["decision-create", "review-claim", "review-skip"])
 def test_actions_return_405_to_get(
-    client_of: As, make_review: Make, moderator: User, name: str
+    client_of: ClientOf, make_review: MakeReview, moderator: User, name: str
 ) -> None:
     assert (
         client_of(moderator)
@@ -119,39 +134,47 @@ def test_actions_return_405_to_get(
 
 
 def test_image_url_is_absent_until_revealed(
-    client_of: As, make_review: Make, moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User
 ) -> None:
     review, client = make_review(), client_of(moderator)
 
-    for address in (page_of(review), "/queues/waiting/", "/decisions/", "/"):
+    for address in (get_review_url(review), "/queues/waiting/", "/decisions/", "/"):
         text = client.get(address).content.decode()
         assert review.asset.file_url not in text
         assert f'src="{review.asset.thumbnail_url}"' not in text
-    assert review.asset.preview in client.get(page_of(review)).content.decode()
-    assert review.asset.file_url in client.get(page_of(review) + "?reveal=1").content.decode()
+    assert review.asset.preview in client.get(get_review_url(review)).content.decode()
+    assert (
+        review.asset.file_url in client.get(get_review_url(review) + "?reveal=1").content.decode()
+    )
     stage = client.get(
-        page_of(review) + "?reveal=1", headers={**HTMX, "HX-Target": "stage"}
+        get_review_url(review) + "?reveal=1", headers={**HTMX, "HX-Target": "stage"}
     ).content.decode()
     assert stage.startswith('<section class="stage" id="stage"')
     assert review.asset.file_url in stage
 
 
 def test_image_is_shown_at_once_with_blur_off(
-    client_of: As, make_review: Make, moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User
 ) -> None:
     review, client = make_review(), client_of(moderator)
     Preferences.objects.create(user=moderator, blur=False)
 
-    assert review.asset.file_url in client.get(page_of(review)).content.decode()
-    assert review.asset.file_url not in client.get(page_of(review) + "?reveal=0").content.decode()
+    assert review.asset.file_url in client.get(get_review_url(review)).content.decode()
+    assert (
+        review.asset.file_url
+        not in client.get(get_review_url(review) + "?reveal=0").content.decode()
+    )
 
 
 def test_htmx_request_returns_panel_and_others_the_page(
-    client_of: As, make_review: Make, moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User
 ) -> None:
     review, client = make_review(), client_of(moderator)
 
-    page, part = client.get(page_of(review)), client.get(page_of(review), headers=HTMX)
+    page, part = (
+        client.get(get_review_url(review)),
+        client.get(get_review_url(review), headers=HTMX),
+    )
 
     assert page.content.lstrip().startswith(b"<!doctype html>")
     assert b"<!doctype" not in part.content
@@ -161,19 +184,22 @@ def test_htmx_request_returns_panel_and_others_the_page(
 
 
 def test_review_page_has_no_inline_styles_or_scripts(
-    client_of: As, make_review: Make, moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User
 ) -> None:
-    review = held(make_review, moderator)
-    text = client_of(moderator).get(page_of(review)).content.decode()
+    review = make_claimed_review(make_review, moderator)
+    text = client_of(moderator).get(get_review_url(review)).content.decode()
 
     for forbidden in (" style=", " onclick=", " hx-on", "<style", "javascript:"):
         assert forbidden not in text
 
 
 def test_review_and_queue_pages_stay_within_query_limit(
-    client_of: As, make_review: Make, moderator: User, django_assert_max_num_queries: Any
+    client_of: ClientOf,
+    make_review: MakeReview,
+    moderator: User,
+    django_assert_max_num_queries: Any,
 ) -> None:
-    review = held(make_review, moderator)
+    review = make_claimed_review(make_review, moderator)
     for _ in range(12):
         make_review()
     for number in range(4):
@@ -185,12 +211,12 @@ def test_review_and_queue_pages_stay_within_query_limit(
             covers={"explicit": "full"},
         )
         Label.objects.create(classification=run, category="explicit.nudity", confidence=80)
-    keep_said(review)
+    store_classification_summary(review)
     client = client_of(moderator)
     decide(client, make_review(), "approve")
 
     with django_assert_max_num_queries(12):
-        client.get(page_of(review, "waiting"))
+        client.get(get_review_url(review, "waiting"))
     with django_assert_max_num_queries(10):
         client.get("/queues/waiting/")
     with django_assert_max_num_queries(10):
@@ -198,7 +224,7 @@ def test_review_and_queue_pages_stay_within_query_limit(
 
 
 def test_labels_show_coverage_score_and_failure_of_classifiers(
-    client_of: As, make_review: Make, moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User
 ) -> None:
     review = make_review()
     Classification.objects.create(
@@ -214,9 +240,9 @@ def test_labels_show_coverage_score_and_failure_of_classifiers(
     Classification.objects.create(
         asset=review.asset, classifier="x", version="1", status="failed", error="It was asleep."
     )
-    keep_said(review)
+    store_classification_summary(review)
 
-    text = client_of(moderator).get(page_of(review)).content.decode()
+    text = client_of(moderator).get(get_review_url(review)).content.decode()
 
     assert "Detects only, and in part: Explicit." in text
     assert "NSFW score" in text
@@ -228,20 +254,20 @@ def test_labels_show_coverage_score_and_failure_of_classifiers(
 
 
 def test_start_claims_next_review_and_redirects_to_it(
-    client_of: As, make_review: Make, moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User
 ) -> None:
     review = make_review()
 
-    response = start(client_of(moderator))
+    response = start_queue(client_of(moderator))
 
     assert response.status_code == 303
-    assert response["Location"] == page_of(review, "waiting")
+    assert response["Location"] == get_review_url(review, "waiting")
     review.refresh_from_db()
     assert review.is_held_by(moderator)
 
 
 def test_two_moderators_get_different_images(
-    client_of: As, make_review: Make, moderator: User, other_moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User, other_moderator: User
 ) -> None:
     reviews = [make_review() for _ in range(4)]
     mine, theirs = client_of(moderator), client_of(other_moderator)
@@ -249,7 +275,7 @@ def test_two_moderators_get_different_images(
 
     for _ in range(2):
         for client in (mine, theirs):
-            given.append(start(client)["Location"])
+            given.append(start_queue(client)["Location"])
             decide(
                 client,
                 next(r for r in reviews if r.get_absolute_url() in given[-1]),
@@ -261,12 +287,12 @@ def test_two_moderators_get_different_images(
 
 
 def test_claiming_review_of_another_moderator_returns_409(
-    client_of: As, make_review: Make, moderator: User, other_moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User, other_moderator: User
 ) -> None:
-    review = held(make_review, other_moderator)
+    review = make_claimed_review(make_review, other_moderator)
     client = client_of(moderator)
 
-    page = client.get(page_of(review))
+    page = client.get(get_review_url(review))
     claim = client.post(reverse("moderation:review-claim", args=[review.uuid]), headers=HTMX)
 
     assert b"<bdi>other</bdi> is deciding this image." in page.content
@@ -275,8 +301,10 @@ def test_claiming_review_of_another_moderator_returns_409(
     assert b"other has taken this review" in claim.content
 
 
-def test_claim_request_renews_the_claim(client_of: As, make_review: Make, moderator: User) -> None:
-    review = held(make_review, moderator)
+def test_claim_request_renews_the_claim(
+    client_of: ClientOf, make_review: MakeReview, moderator: User
+) -> None:
+    review = make_claimed_review(make_review, moderator)
     Review.objects.filter(pk=review.pk).update(claimed_until=timezone.now() + timedelta(seconds=20))
 
     response = client_of(moderator).post(
@@ -295,10 +323,13 @@ def test_claim_request_renews_the_claim(client_of: As, make_review: Make, modera
 
 
 def test_url_filters_narrow_the_record(
-    client_of: As, make_review: Make, moderator: User, auditor: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User, auditor: User
 ) -> None:
     client = client_of(moderator)
-    kept, other = held(make_review, moderator), held(make_review, moderator)
+    kept, other = (
+        make_claimed_review(make_review, moderator),
+        make_claimed_review(make_review, moderator),
+    )
     decide(client, kept, "reject", categories=["violence.weapons"])
     decide(client, other, "approve")
 
@@ -313,7 +344,7 @@ def test_url_filters_narrow_the_record(
     assert kept.asset.short_id not in wrong
 
 
-def test_preferences_are_stored_and_redirect_to_next(client_of: As, moderator: User) -> None:
+def test_preferences_are_stored_and_redirect_to_next(client_of: ClientOf, moderator: User) -> None:
     client = client_of(moderator)
 
     response = client.post(
@@ -337,7 +368,7 @@ def test_preferences_without_login_store_nothing(db: None, client: Client) -> No
 
 
 def test_arrivals_shows_number_of_new_images(
-    client_of: As, make_review: Make, moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User
 ) -> None:
     make_review()
     client = client_of(moderator)
@@ -361,7 +392,7 @@ def test_arrivals_shows_number_of_new_images(
 
 
 def test_review_page_shows_similar_images_with_their_status(
-    client_of: As, make_review: Make, moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User
 ) -> None:
     one = make_review(content=picture(5))
     other = make_review(content=picture(5, image_format="JPEG"))
@@ -369,11 +400,13 @@ def test_review_page_shows_similar_images_with_their_status(
     assert one.claim_for(moderator)
     decide(client_of(moderator), one, "approve")
 
-    text = client_of(moderator).get(page_of(other)).content.decode()
+    text = client_of(moderator).get(get_review_url(other)).content.decode()
     similar = text.partition("Similar images")[2].partition("</section>")[0]
 
     assert str(one.uuid) in similar
     assert "Approved" in similar
     assert "of 256 bits apart" in similar
     assert str(stranger.uuid) not in similar
-    assert "Similar images" not in client_of(moderator).get(page_of(stranger)).content.decode()
+    assert (
+        "Similar images" not in client_of(moderator).get(get_review_url(stranger)).content.decode()
+    )

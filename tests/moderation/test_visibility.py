@@ -15,7 +15,14 @@ from generation.models import GenerationRequest, Source
 from generation.services.storing import Origin, store_rendition
 from moderation.models import Review
 from tests.conftest import picture
-from tests.moderation.page_helpers import HTMX, As, Make, decide, page_of, start
+from tests.moderation.page_helpers import (
+    HTMX,
+    ClientOf,
+    MakeReview,
+    decide,
+    get_review_url,
+    start_queue,
+)
 from tests.moderation.second_opinion_helpers import NOTE, judge
 
 FIRST_OPINION_WORDS = ("Rejected", "rejected", "Weapons by", NOTE, "by moderator", "Approved by")
@@ -33,7 +40,7 @@ def generation_request(make_request: Callable[..., GenerationRequest]) -> Genera
 
 @pytest.fixture
 def rejected_pair(
-    make_review: Make, generation_request: GenerationRequest, moderator: User
+    make_review: MakeReview, generation_request: GenerationRequest, moderator: User
 ) -> list[Review]:
     """Create two images of one request, both rejected by the moderator."""
     found = [
@@ -60,14 +67,14 @@ def assert_first_opinion_hidden(text: str) -> None:
 
 
 def test_panel_and_filmstrip_hide_first_opinion(
-    client_of: As, rejected_pair: list[Review], other_moderator: User
+    client_of: ClientOf, rejected_pair: list[Review], other_moderator: User
 ) -> None:
     client = client_of(other_moderator)
 
-    address = start(client, "second-opinion")["Location"]
+    address = start_queue(client, "second-opinion")["Location"]
     panel = extract_panel(client.get(address).content.decode())
 
-    assert address == page_of(rejected_pair[0], "second-opinion")
+    assert address == get_review_url(rejected_pair[0], "second-opinion")
     assert_first_opinion_hidden(panel)
     assert "Second opinion" in panel
     # The filmstrip shows the image and its sibling, which both want a second opinion.
@@ -76,20 +83,22 @@ def test_panel_and_filmstrip_hide_first_opinion(
 
 
 def test_sibling_is_hidden_without_second_opinion_of_its_own(
-    client_of: As, rejected_pair: list[Review], other_moderator: User
+    client_of: ClientOf, rejected_pair: list[Review], other_moderator: User
 ) -> None:
     """The status of another image with the same prompt hints at the first opinion."""
     Review.objects.filter(pk=rejected_pair[1].pk).update(second_opinion="")
     client = client_of(other_moderator)
 
-    panel = extract_panel(client.get(start(client, "second-opinion")["Location"]).content.decode())
+    panel = extract_panel(
+        client.get(start_queue(client, "second-opinion")["Location"]).content.decode()
+    )
 
     assert panel.count('data-status="hidden"') == 2
 
 
 def test_pending_sibling_is_shown_as_due(
-    client_of: As,
-    make_review: Make,
+    client_of: ClientOf,
+    make_review: MakeReview,
     generation_request: GenerationRequest,
     moderator: User,
     other_moderator: User,
@@ -99,14 +108,16 @@ def test_pending_sibling_is_shown_as_due(
     judge(first, moderator, "reject")
     client = client_of(other_moderator)
 
-    panel = extract_panel(client.get(start(client, "second-opinion")["Location"]).content.decode())
+    panel = extract_panel(
+        client.get(start_queue(client, "second-opinion")["Location"]).content.decode()
+    )
 
     assert panel.count('data-status="hidden"') == 1
     assert ">Due<" in panel
 
 
 def test_deck_panels_hide_first_opinion(
-    client_of: As, rejected_pair: list[Review], other_moderator: User
+    client_of: ClientOf, rejected_pair: list[Review], other_moderator: User
 ) -> None:
     client = client_of(other_moderator)
     deck = reverse("moderation:deck", args=["second-opinion"])
@@ -119,7 +130,7 @@ def test_deck_panels_hide_first_opinion(
 
 
 def test_similar_images_hide_first_opinion(
-    client_of: As, moderator: User, other_moderator: User, settings: Any, db: None
+    client_of: ClientOf, moderator: User, other_moderator: User, settings: Any, db: None
 ) -> None:
     settings.CLASSIFIERS = []
     reviews = []
@@ -132,30 +143,32 @@ def test_similar_images_hide_first_opinion(
     judge(reviews[1], moderator, "reject")
     client = client_of(other_moderator)
 
-    panel = extract_panel(client.get(start(client, "second-opinion")["Location"]).content.decode())
+    panel = extract_panel(
+        client.get(start_queue(client, "second-opinion")["Location"]).content.decode()
+    )
 
     assert "Similar images" in panel
     assert_first_opinion_hidden(panel)
     assert 'data-status="rejected"' not in panel
     assert 'data-status="rejected"' in extract_panel(
-        client_of(moderator).get(page_of(reviews[0])).content.decode()
+        client_of(moderator).get(get_review_url(reviews[0])).content.decode()
     )
 
 
 def test_other_pages_hide_first_opinion_while_claimed(
-    client_of: As,
+    client_of: ClientOf,
     rejected_pair: list[Review],
     generation_request: GenerationRequest,
     other_moderator: User,
 ) -> None:
     client = client_of(other_moderator)
-    start(client, "second-opinion")
+    start_queue(client, "second-opinion")
     held = rejected_pair[0]
 
-    plain = extract_panel(client.get(page_of(held)).content.decode())
+    plain = extract_panel(client.get(get_review_url(held)).content.decode())
     record = client.get("/decisions/").content.decode()
     images = client.get(generation_request.get_absolute_url()).content.decode()
-    sibling = extract_panel(client.get(page_of(rejected_pair[1])).content.decode())
+    sibling = extract_panel(client.get(get_review_url(rejected_pair[1])).content.decode())
 
     assert_first_opinion_hidden(plain)
     assert held.asset.short_id not in record
@@ -167,28 +180,28 @@ def test_other_pages_hide_first_opinion_while_claimed(
 
 
 def test_first_opinion_is_visible_after_the_decision(
-    client_of: As, rejected_pair: list[Review], other_moderator: User
+    client_of: ClientOf, rejected_pair: list[Review], other_moderator: User
 ) -> None:
     client = client_of(other_moderator)
-    start(client, "second-opinion")
+    start_queue(client, "second-opinion")
     decide(client, rejected_pair[0], "approve")
 
     assert rejected_pair[0].asset.short_id in client.get("/decisions/").content.decode()
-    assert NOTE in client.get(page_of(rejected_pair[0])).content.decode()
+    assert NOTE in client.get(get_review_url(rejected_pair[0])).content.decode()
 
 
 def test_people_not_asked_see_first_opinion(
-    client_of: As, rejected_pair: list[Review], moderator: User, auditor: User
+    client_of: ClientOf, rejected_pair: list[Review], moderator: User, auditor: User
 ) -> None:
     for person in (moderator, auditor):
-        assert NOTE in client_of(person).get(page_of(rejected_pair[0])).content.decode()
+        assert NOTE in client_of(person).get(get_review_url(rejected_pair[0])).content.decode()
 
 
 def test_refused_claim_hides_first_opinion(
-    client_of: As, rejected_pair: list[Review], other_moderator: User, senior: User
+    client_of: ClientOf, rejected_pair: list[Review], other_moderator: User, senior: User
 ) -> None:
     """The message names the person with the claim, but not the first decision."""
-    start(client_of(senior), "second-opinion")
+    start_queue(client_of(senior), "second-opinion")
     client: Client = client_of(other_moderator)
 
     taken = client.post(
@@ -203,10 +216,10 @@ def test_refused_claim_hides_first_opinion(
 
 
 def test_search_by_outcome_leaves_out_claimed_image(
-    client_of: As, rejected_pair: list[Review], other_moderator: User, moderator: User
+    client_of: ClientOf, rejected_pair: list[Review], other_moderator: User, moderator: User
 ) -> None:
     client = client_of(other_moderator)
-    start(client, "second-opinion")
+    start_queue(client, "second-opinion")
     held, free = rejected_pair
 
     for asked in ("status=rejected", "named=violence.weapons", "q=harbour&status=rejected"):

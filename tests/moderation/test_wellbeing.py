@@ -18,7 +18,15 @@ from django.utils import timezone
 from moderation import taxonomy
 from moderation.models import Exposure, Preferences, Review
 from moderation.models.exposure import find_current_step
-from tests.moderation.page_helpers import HTMX, As, Make, decide, held, page_of, start
+from tests.moderation.page_helpers import (
+    HTMX,
+    ClientOf,
+    MakeReview,
+    decide,
+    get_review_url,
+    make_claimed_review,
+    start_queue,
+)
 
 PREFERENCES, AVOIDED = "/preferences/", "/preferences/avoided/"
 
@@ -34,7 +42,7 @@ def add_exposure(user: User, images: int, *, severe: int = 0, hours_ago: int = 0
 
 # --- Preferences ---
 def test_preferences_page_shows_all_options_and_current_values(
-    client_of: As, moderator: User
+    client_of: ClientOf, moderator: User
 ) -> None:
     Preferences.objects.create(
         user=moderator, theme="light", covers={"alcohol": "grey"}, veil_again=5, break_after=50
@@ -59,7 +67,9 @@ def test_preferences_page_shows_all_options_and_current_values(
     assert "until midnight UTC" in text
 
 
-def test_preferences_are_stored_and_used(client_of: As, make_review: Make, moderator: User) -> None:
+def test_preferences_are_stored_and_used(
+    client_of: ClientOf, make_review: MakeReview, moderator: User
+) -> None:
     client = client_of(moderator)
     sent = {
         "theme": "auto",
@@ -98,17 +108,17 @@ def test_preferences_are_stored_and_used(client_of: As, make_review: Make, moder
 
 
 def test_cover_preference_changes_the_review_page(
-    client_of: As, make_review: Make, moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User
 ) -> None:
-    review, client = held(make_review, moderator), client_of(moderator)
+    review, client = make_claimed_review(make_review, moderator), client_of(moderator)
     Review.objects.filter(pk=review.pk).update(
         top_category="violence.weapons", top_category_l1="violence"
     )
-    assert review.asset.file_url not in client.get(page_of(review)).content.decode()
+    assert review.asset.file_url not in client.get(get_review_url(review)).content.decode()
 
     client.post(PREFERENCES, {"cover-violence": "grey"})
 
-    text = client.get(page_of(review)).content.decode()
+    text = client.get(get_review_url(review)).content.decode()
     assert review.asset.file_url in text
     assert "data-grey" in text
 
@@ -130,7 +140,7 @@ def test_cover_preference_changes_the_review_page(
     ],
 )
 def test_invalid_preference_returns_422_and_stores_nothing(
-    client_of: As, moderator: User, sent: dict[str, str], sentence: str
+    client_of: ClientOf, moderator: User, sent: dict[str, str], sentence: str
 ) -> None:
     response = client_of(moderator).post(PREFERENCES, {"surround": "mid", **sent})
 
@@ -143,7 +153,7 @@ def test_invalid_preference_returns_422_and_stores_nothing(
     assert not Preferences.objects.exists()
 
 
-def test_partial_preferences_keep_the_other_values(client_of: As, moderator: User) -> None:
+def test_partial_preferences_keep_the_other_values(client_of: ClientOf, moderator: User) -> None:
     client = client_of(moderator)
     client.post(PREFERENCES, {"cover-alcohol": "grey", "break_after": "50"})
 
@@ -170,7 +180,7 @@ def test_wellbeing_pages_redirect_to_login(db: None, client: Client) -> None:
 
 # --- Avoided categories ---
 @pytest.fixture
-def two_reviews(make_review: Make) -> list[Review]:
+def two_reviews(make_review: MakeReview) -> list[Review]:
     """Create a review with alcohol, which comes first, and one with gambling."""
     found = [make_review(), make_review()]
     for review, l1, risk in zip(found, ("alcohol", "gambling"), (90, 10), strict=True):
@@ -180,10 +190,14 @@ def two_reviews(make_review: Make) -> list[Review]:
 
 @pytest.mark.parametrize("htmx", [False, True])
 def test_avoiding_a_category_releases_image_and_claims_another(
-    client_of: As, two_reviews: list[Review], moderator: User, other_moderator: User, htmx: bool
+    client_of: ClientOf,
+    two_reviews: list[Review],
+    moderator: User,
+    other_moderator: User,
+    htmx: bool,
 ) -> None:
     client = client_of(moderator)
-    assert start(client)["Location"] == page_of(two_reviews[0], "waiting")
+    assert start_queue(client)["Location"] == get_review_url(two_reviews[0], "waiting")
 
     response = client.post(
         AVOIDED,
@@ -192,18 +206,22 @@ def test_avoiding_a_category_releases_image_and_claims_another(
     )
 
     two_reviews[0].refresh_from_db()
-    assert response["HX-Push-Url" if htmx else "Location"] == page_of(two_reviews[1], "waiting")
+    assert response["HX-Push-Url" if htmx else "Location"] == get_review_url(
+        two_reviews[1], "waiting"
+    )
     assert two_reviews[0].claimed_by is None
     assert Exposure.objects.get(user=moderator).images == 1
     assert Preferences.for_user(User.objects.get(pk=moderator.pk)).avoided_today() == ["alcohol"]
     # The image is available to others, but not to this person, even after a new start.
-    assert start(client_of(other_moderator))["Location"] == page_of(two_reviews[0], "waiting")
+    assert start_queue(client_of(other_moderator))["Location"] == get_review_url(
+        two_reviews[0], "waiting"
+    )
     two_reviews[0].release(other_moderator)
-    assert start(client)["Location"] == page_of(two_reviews[1], "waiting")
+    assert start_queue(client)["Location"] == get_review_url(two_reviews[1], "waiting")
 
 
 def test_avoiding_a_category_releases_it_from_the_deck(
-    client_of: As, two_reviews: list[Review], moderator: User
+    client_of: ClientOf, two_reviews: list[Review], moderator: User
 ) -> None:
     client = client_of(moderator)
     client.post("/queues/waiting/deck/", {"deck": "1", "want": "2"})
@@ -219,7 +237,7 @@ def test_avoiding_a_category_releases_it_from_the_deck(
 
 
 def test_avoided_category_ends_at_midnight_utc_or_on_request(
-    client_of: As, two_reviews: list[Review], moderator: User, monkeypatch: pytest.MonkeyPatch
+    client_of: ClientOf, two_reviews: list[Review], moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = client_of(moderator)
     client.post(AVOIDED, {"category": "alcohol"})
@@ -246,7 +264,7 @@ def test_avoided_category_ends_at_midnight_utc_or_on_request(
     "sent", [{}, {"category": "cats"}, {"category": "alcohol", "avoid": "perhaps"}]
 )
 def test_avoiding_unknown_category_returns_422(
-    client_of: As, moderator: User, sent: dict[str, str]
+    client_of: ClientOf, moderator: User, sent: dict[str, str]
 ) -> None:
     response = client_of(moderator).post(AVOIDED, sent)
 
@@ -255,7 +273,7 @@ def test_avoiding_unknown_category_returns_422(
     assert not Preferences.objects.filter(user=moderator).exclude(avoided={}).exists()
 
 
-def test_redirect_to_foreign_url_is_ignored(client_of: As, moderator: User) -> None:
+def test_redirect_to_foreign_url_is_ignored(client_of: ClientOf, moderator: User) -> None:
     response = client_of(moderator).post(
         AVOIDED, {"category": "alcohol", "next": "https://example.org/"}
     )
@@ -270,7 +288,7 @@ def read_exposure(text: str) -> list[str]:
 
 
 def test_exposure_is_shown_on_today_and_as_part(
-    client_of: As, moderator: User, other_moderator: User
+    client_of: ClientOf, moderator: User, other_moderator: User
 ) -> None:
     add_exposure(moderator, 12, severe=3)
     add_exposure(other_moderator, 77, severe=70)
@@ -288,12 +306,19 @@ def test_exposure_is_shown_on_today_and_as_part(
 
 
 def test_exposure_counts_decided_and_skipped_images(
-    client_of: As, make_review: Make, moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User
 ) -> None:
     client = client_of(moderator)
-    decide(client, held(make_review, moderator), "approve")
-    decide(client, held(make_review, moderator), "reject", categories=["violence.weapons"])
-    client.post(reverse("moderation:review-skip", args=[held(make_review, moderator).uuid]))
+    decide(client, make_claimed_review(make_review, moderator), "approve")
+    decide(
+        client,
+        make_claimed_review(make_review, moderator),
+        "reject",
+        categories=["violence.weapons"],
+    )
+    client.post(
+        reverse("moderation:review-skip", args=[make_claimed_review(make_review, moderator).uuid])
+    )
 
     assert read_exposure(client.get("/").content.decode()) == ["3", "1", "3", "1"]
 
@@ -302,7 +327,7 @@ def test_exposure_counts_decided_and_skipped_images(
     ("wanted", "images", "is_due"), [(50, 49, False), (50, 50, True), (0, 9999, False)]
 )
 def test_break_is_suggested_after_the_chosen_number_of_images(
-    client_of: As, moderator: User, wanted: int, images: int, is_due: bool
+    client_of: ClientOf, moderator: User, wanted: int, images: int, is_due: bool
 ) -> None:
     Preferences.objects.create(user=moderator, break_after=wanted)
     add_exposure(moderator, images)
@@ -313,12 +338,12 @@ def test_break_is_suggested_after_the_chosen_number_of_images(
 
 
 def test_break_counts_last_60_minutes_across_hours(
-    client_of: As, make_review: Make, moderator: User, monkeypatch: pytest.MonkeyPatch
+    client_of: ClientOf, make_review: MakeReview, moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Preferences.objects.create(user=moderator, break_after=4)
     client, review_1, review_2 = (
         client_of(moderator),
-        *(held(make_review, moderator) for _ in range(2)),
+        *(make_claimed_review(make_review, moderator) for _ in range(2)),
     )
     now = timezone.now().replace(hour=12, minute=59, second=30) + timedelta(days=1)
 
@@ -364,19 +389,21 @@ def test_migration_moves_hourly_exposure_to_newest_step(moderator: User) -> None
     ]
 
 
-def test_break_is_suggested_after_200_images_by_default(client_of: As, moderator: User) -> None:
+def test_break_is_suggested_after_200_images_by_default(
+    client_of: ClientOf, moderator: User
+) -> None:
     add_exposure(moderator, 200)
 
     assert "Take a break" in client_of(moderator).get("/").content.decode()
 
 
 def test_break_suggestion_takes_no_focus_and_keeps_decision_buttons(
-    client_of: As, make_review: Make, moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User
 ) -> None:
     add_exposure(moderator, 200)
-    review = held(make_review, moderator)
+    review = make_claimed_review(make_review, moderator)
 
-    text = client_of(moderator).get(page_of(review, "waiting")).content.decode()
+    text = client_of(moderator).get(get_review_url(review, "waiting")).content.decode()
 
     part = text.split('id="exposure"')[1].split("</section>")[0]
     assert "Take a break" in part
@@ -387,10 +414,10 @@ def test_break_suggestion_takes_no_focus_and_keeps_decision_buttons(
 
 
 def test_break_suggestion_is_shown_above_sheet_and_review(
-    client_of: As, make_review: Make, moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User
 ) -> None:
-    review, client = held(make_review, moderator), client_of(moderator)
-    pages = ("/queues/waiting/sheet/?size=s", page_of(review, "waiting"))
+    review, client = make_claimed_review(make_review, moderator), client_of(moderator)
+    pages = ("/queues/waiting/sheet/?size=s", get_review_url(review, "waiting"))
 
     def fetch_break_strips() -> list[str]:
         return [
@@ -412,7 +439,7 @@ def test_break_suggestion_is_shown_above_sheet_and_review(
 
 
 def test_break_strip_is_a_part_and_disappears_when_postponed(
-    client_of: As, moderator: User
+    client_of: ClientOf, moderator: User
 ) -> None:
     add_exposure(moderator, 200)
     client, headers = client_of(moderator), {**HTMX, "HX-Target": "break"}
@@ -429,7 +456,7 @@ def test_break_strip_is_a_part_and_disappears_when_postponed(
 
 @pytest.mark.parametrize("htmx", [False, True])
 def test_break_suggestion_can_be_postponed_for_an_hour(
-    client_of: As, moderator: User, htmx: bool, monkeypatch: pytest.MonkeyPatch
+    client_of: ClientOf, moderator: User, htmx: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_exposure(moderator, 200)
     client = client_of(moderator)
@@ -448,10 +475,13 @@ def test_break_suggestion_can_be_postponed_for_an_hour(
 
 
 def test_break_releases_claims_and_shows_page_without_images(
-    client_of: As, make_review: Make, moderator: User, other_moderator: User
+    client_of: ClientOf, make_review: MakeReview, moderator: User, other_moderator: User
 ) -> None:
     add_exposure(moderator, 200)
-    mine, theirs = held(make_review, moderator), held(make_review, other_moderator)
+    mine, theirs = (
+        make_claimed_review(make_review, moderator),
+        make_claimed_review(make_review, other_moderator),
+    )
     client = client_of(moderator)
 
     response = client.post("/break/", {"queue": "waiting"})
@@ -467,8 +497,10 @@ def test_break_releases_claims_and_shows_page_without_images(
     assert "Take a break" not in client.get("/").content.decode()
 
 
-def test_get_of_break_page_keeps_claims(client_of: As, make_review: Make, moderator: User) -> None:
-    review = held(make_review, moderator)
+def test_get_of_break_page_keeps_claims(
+    client_of: ClientOf, make_review: MakeReview, moderator: User
+) -> None:
+    review = make_claimed_review(make_review, moderator)
 
     assert client_of(moderator).get("/break/").status_code == 200
 
@@ -478,7 +510,7 @@ def test_get_of_break_page_keeps_claims(client_of: As, make_review: Make, modera
 
 # --- Privacy ---
 def test_admin_site_hides_exposure_and_private_preferences(
-    client_of: As, moderator: User, admin: User
+    client_of: ClientOf, moderator: User, admin: User
 ) -> None:
     today = timezone.now().date().isoformat()
     Preferences.objects.create(
@@ -505,7 +537,9 @@ def test_admin_site_hides_exposure_and_private_preferences(
     assert client.get("/admin/moderation/exposure/").status_code == 404
 
 
-def test_admin_form_keeps_hidden_preferences(client_of: As, moderator: User, admin: User) -> None:
+def test_admin_form_keeps_hidden_preferences(
+    client_of: ClientOf, moderator: User, admin: User
+) -> None:
     mine = Preferences.objects.create(user=moderator, break_after=50, covers={"violence": "grey"})
     sent: dict[str, Any] = {
         "user": moderator.pk,

@@ -8,7 +8,7 @@ from django.contrib.contenttypes.models import ContentType
 
 from config.auth.backend import Accounts
 from tests.conftest import PASSWORD
-from tests.moderation.page_helpers import As
+from tests.moderation.page_helpers import ClientOf
 
 pytestmark = pytest.mark.django_db
 
@@ -50,7 +50,7 @@ def test_who_may_everything_may_what_nobody_has_heard_of(admin_user: User) -> No
 
 
 def test_a_new_password_ends_every_session_but_the_one_it_was_set_in(
-    client_of: As, lead: User
+    client_of: ClientOf, lead: User
 ) -> None:
     here, elsewhere = client_of(lead), client_of(lead)
     for browser in (here, elsewhere):

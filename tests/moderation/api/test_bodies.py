@@ -232,7 +232,7 @@ def test_malformed_keys_return_documented_status(
 
 @pytest.mark.django_db(transaction=True)
 def test_wrong_content_lengths_over_socket_return_400_or_413(live_server: Any, key: str) -> None:
-    """Sends over a socket what Django's test client cannot: truncated and missing bodies."""
+    """Truncated and missing bodies need a socket: Django's test client cannot send them."""
     host = live_server.url.removeprefix("http://")
     good = json.dumps(body()).encode()
     none = {400, 413}

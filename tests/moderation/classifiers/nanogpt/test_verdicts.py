@@ -226,7 +226,7 @@ def test_cost_without_dollar_price_is_taken_from_price_list(
     )
 
 
-# --- What is sent ---
+# --- Sent images ---
 def test_stored_rendition_is_sent_unchanged(
     make_asset: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
