@@ -1,5 +1,6 @@
-"""That the benchmarks run at all, at a size at which they take seconds and their figures mean
-nothing.
+"""A run of all benchmarks at a small size.
+
+It takes seconds, and its figures have no meaning.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ SIZE = 400
 
 
 @pytest.mark.slow
-def test_the_benchmarks_run_and_leave_their_figures(tmp_path: Path) -> None:
+def test_benchmarks_run_and_write_their_figures_as_json(tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     small = {
         "BENCH_DIR": str(tmp_path / "places"),

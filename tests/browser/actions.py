@@ -29,9 +29,7 @@ def current(page: Page) -> str:
 
 
 def settle(page: Page) -> None:
-    """Wait until the panel takes a verdict: a slow machine puts it together later than the
-    image.
-    """
+    """Wait until the panel accepts a verdict; on a slow machine it is ready after the image."""
     expect(page.locator("body")).to_have_attribute("data-settled", "", timeout=PATIENCE)
 
 
@@ -65,5 +63,5 @@ def verdicts() -> list[tuple[str, str]]:
 
 
 def have_seen_much(user: User) -> None:
-    """So much in the last minutes that a break is suggested."""
+    """Record so many viewed images that a break is suggested."""
     Exposure.objects.create(user=user, started_at=find_current_step(), images=200)

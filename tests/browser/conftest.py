@@ -1,4 +1,4 @@
-"""A real browser before pytest-django's live server, in which somebody is logged in already."""
+"""A real browser with a logged-in user, connected to pytest-django's live server."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ FLAGS = [
 
 @pytest.fixture(scope="module")
 def browser(browser_path: str) -> Iterator[Browser]:
-    """One for all tests of a file. Not for the session: other tests of this process need a thread
-    without a loop.
+    """Start one browser for all tests of a file.
+
+    The scope is not the session, because other tests of this process need a thread without an
+    event loop.
     """
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
-        # Playwright's loop runs in this thread, and Django takes its tests' own queries for
-        # asynchronous ones.
+        # Playwright's event loop runs in this thread, so Django would refuse the queries of the
+        # tests as asynchronous ones.
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
         browser = playwright.chromium.launch(executable_path=browser_path, args=FLAGS)
         yield browser
@@ -40,13 +42,13 @@ def browser(browser_path: str) -> Iterator[Browser]:
 
 @pytest.fixture
 def faults() -> list[str]:
-    """What went wrong in the windows. A test that provokes a fault takes it out of here again."""
+    """Collect the errors of all pages. A test that provokes an error removes it from the list."""
     return []
 
 
 @pytest.fixture
 def page_of(browser: Browser, live_server: Any, faults: list[str]) -> Iterator[Callable[..., Page]]:
-    """A window of this person's. No fault in it goes unnoticed."""
+    """Open a page as a given user. Fail the test at its end if a page reported an error."""
 
     def page(user: User, **options: Any) -> Page:
         client = Client()

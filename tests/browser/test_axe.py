@@ -1,4 +1,4 @@
-"""axe-core finds nothing on any page, dark and light, wide and narrow."""
+"""Accessibility checks by axe-core on every page, dark and light, wide and narrow."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def furnished(
     senior: User,
     moderator: User,
 ) -> Review:
-    """Every kind of row that a page may show; and a review with all that its screen may tell."""
+    """Create every kind of row that a page can show, and a review that uses every panel part."""
     request: GenerationRequest = make_request(
         image_num=2, negative_prompt="fog", requested_by=moderator
     )
@@ -111,7 +111,7 @@ def faults_of(page: Page, axe: str, place: str) -> list[str]:
     [("dark", (1440, 900)), ("light", (390, 844))],
     ids=["dark and wide", "light and narrow"],
 )
-def test_axe_finds_nothing(
+def test_axe_finds_no_violation_on_any_page(
     theme: str,
     size: tuple[int, int],
     page_of: PageOf,

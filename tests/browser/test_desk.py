@@ -1,5 +1,6 @@
-"""The desk in a real browser, by keyboard: the deck, what is unsent, what is refused, undo, what is
-held elsewhere.
+"""The desk in a real browser, operated by keyboard.
+
+Covers the deck, unsent and refused decisions, undo, and claims held in another window.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from tests.browser.actions import (
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_the_next_image_is_there_before_the_verdict_is_sent(
+def test_next_image_is_shown_before_the_verdict_is_sent(
     page_of: PageOf, moderator: User, waiting: list[Review]
 ) -> None:
     page = page_of(moderator)
@@ -43,7 +44,7 @@ def test_the_next_image_is_there_before_the_verdict_is_sent(
     first, second = current(page), following(page)
 
     settle(page)
-    # In one task with the key: nothing can have come back from the server.
+    # Read in the same JavaScript task as the key press, so no response can have arrived yet.
     shown = page.evaluate(
         "() => { const press = new KeyboardEvent('keydown', {key: 'a', bubbles: true, cancelable:"
         " true}); document.body.dispatchEvent(press); return"
@@ -100,7 +101,7 @@ def test_a_whole_queue_by_keyboard_with_every_verdict(
     assert Exposure.objects.get(user=moderator).images == 9
 
 
-def test_several_categories_with_shift(
+def test_shift_selects_several_categories(
     page_of: PageOf, moderator: User, waiting: list[Review]
 ) -> None:
     page = page_of(moderator)
@@ -111,7 +112,7 @@ def test_several_categories_with_shift(
     assert Decision.objects.get().categories == ["alcohol.beverages", "violence.graphic"]
 
 
-def test_verdicts_without_a_connection_are_kept_sent_later_and_counted_once(
+def test_verdicts_made_offline_are_stored_and_sent_once_when_online(
     page_of: PageOf, moderator: User, waiting: list[Review], faults: list[str]
 ) -> None:
     page = page_of(moderator)
@@ -122,7 +123,7 @@ def test_verdicts_without_a_connection_are_kept_sent_later_and_counted_once(
     expect(page.locator("#unsent")).to_contain_text("3 unsent")
     assert verdicts() == []
 
-    # Even a new window finds them, once there is a connection.
+    # A new window sends them too, once there is a connection.
     page.context.set_offline(False)
     other = page.context.new_page()
     other.goto(page.url)
@@ -135,7 +136,7 @@ def test_verdicts_without_a_connection_are_kept_sent_later_and_counted_once(
     faults[:] = [fault for fault in faults if "ERR_INTERNET_DISCONNECTED" not in fault]
 
 
-def test_a_refused_verdict_brings_its_image_back_with_the_reason(
+def test_refused_verdict_shows_its_image_again_with_the_reason(
     page_of: PageOf, moderator: User, senior: User, waiting: list[Review], faults: list[str]
 ) -> None:
     page = page_of(moderator)
@@ -153,7 +154,7 @@ def test_a_refused_verdict_brings_its_image_back_with_the_reason(
     faults[:] = [fault for fault in faults if "409" not in fault]
 
 
-def test_undo_before_and_after_it_was_sent(
+def test_undo_reverses_a_sent_decision_and_reclaims_its_review(
     page_of: PageOf, moderator: User, waiting: list[Review]
 ) -> None:
     page = page_of(moderator)
@@ -168,7 +169,7 @@ def test_undo_before_and_after_it_was_sent(
     assert Review.objects.get(uuid=first).is_held_by(moderator)
 
 
-def test_leaving_gives_back_what_is_ahead(
+def test_leaving_the_desk_releases_the_prefetched_reviews(
     page_of: PageOf, moderator: User, waiting: list[Review]
 ) -> None:
     page = page_of(moderator)
@@ -180,10 +181,10 @@ def test_leaving_gives_back_what_is_ahead(
     assert [str(review.uuid) for review in Review.objects.held_by(moderator)] in ([held], [])
 
 
-def test_what_another_window_left_held_comes_before_the_end(
+def test_reviews_claimed_in_another_window_are_decided_before_the_queue_ends(
     page_of: PageOf, moderator: User, waiting: list[Review]
 ) -> None:
-    """A browser that dies gives nothing back."""
+    """A browser that crashes releases no claims."""
     for review in waiting[:3]:
         assert review.claim_for(moderator)
     page = page_of(moderator)
@@ -191,7 +192,7 @@ def test_what_another_window_left_held_comes_before_the_end(
 
     for _ in waiting:
         press(page, "a")
-        page.keyboard.press("a")  # nothing is decided twice while the next is on its way
+        page.keyboard.press("a")  # while the next image loads, this decides nothing twice
         expect(page.locator("#panel[data-waiting]")).to_have_count(0, timeout=PATIENCE)
 
     expect(page.locator("#finished")).to_be_visible()
@@ -199,7 +200,7 @@ def test_what_another_window_left_held_comes_before_the_end(
     assert sorted(verdicts()) == sorted((str(review.uuid), "approve") for review in waiting)
 
 
-def test_going_on_with_mine_goes_through_all_of_it(
+def test_continue_with_mine_visits_every_claimed_review(
     page_of: PageOf, moderator: User, waiting: list[Review]
 ) -> None:
     for review in waiting[:3]:
@@ -224,7 +225,7 @@ def test_going_on_with_mine_goes_through_all_of_it(
     assert {uuid for uuid, _ in verdicts()} == {str(review.uuid) for review in waiting[:3]}
 
 
-def test_a_rejection_that_names_nothing_is_not_sent(
+def test_rejection_without_a_category_is_not_sent(
     page_of: PageOf, moderator: User, waiting: list[Review]
 ) -> None:
     page = page_of(moderator)
@@ -250,7 +251,7 @@ def test_a_double_press_decides_one_image(
     page = page_of(moderator)
     begin(page)
     settle(page)
-    # In one task, so that no slow machine makes three presses of them.
+    # In one JavaScript task, so that a slow machine does not spread the presses over time.
     page.evaluate(
         "() => { for (let press = 0; press < 3; press++) document.body.dispatchEvent("
         "new KeyboardEvent('keydown', {key: 'a', bubbles: true, cancelable: true})); }"
@@ -261,16 +262,14 @@ def test_a_double_press_decides_one_image(
     expect(page.locator("#live")).to_have_text("Too quick: nothing was decided.")
 
 
-def test_a_session_leaves_the_console_empty(
+def test_desk_session_logs_no_errors_to_the_console(
     page_of: PageOf,
     moderator: User,
     waiting: list[Review],
     make_request: Callable[..., Any],
     make_review: Make,
 ) -> None:
-    """``page_of`` collects errors of scripts, htmx and the content security policy, and asserts
-    that there are none.
-    """
+    """``page_of`` asserts that scripts, htmx and the content security policy report no error."""
     request = make_request(image_num=2)
     for position in (0, 1):
         make_review(source="txt2img", request=request, position=position)
@@ -283,8 +282,8 @@ def test_a_session_leaves_the_console_empty(
     page.evaluate(
         "htmx.ajax('GET', document.querySelector('#rail').getAttribute('hx-get'), '#rail')"
     )
-    # One of the queue, enlarged, decided and taken back; then the two of a request, enlarged while
-    # they change.
+    # First an image of the queue: enlarge, decide, undo. Then the two images of a request:
+    # enlarge while switching between them.
     for keys in (["b"], ["+", "Shift+ArrowLeft", "z", "x", "g"], ["a"], ["u"], ["s"]):
         press(page, *keys)
         page.wait_for_timeout(150)
@@ -298,7 +297,7 @@ def test_a_session_leaves_the_console_empty(
     )
 
 
-def test_keys_can_be_switched_off_and_are_listed(
+def test_hotkeys_are_listed_and_can_be_switched_off(
     page_of: PageOf, moderator: User, waiting: list[Review]
 ) -> None:
     page = page_of(moderator)
@@ -315,7 +314,7 @@ def test_keys_can_be_switched_off_and_are_listed(
     assert verdicts() == []
 
 
-def test_a_note_that_was_begun_and_the_strip_survive_a_look_at_a_sibling(
+def test_draft_note_and_filmstrip_survive_a_visit_to_a_sibling(
     page_of: PageOf, moderator: User, make_review: Make, make_request: Callable[..., Any]
 ) -> None:
     request = make_request(image_num=3)

@@ -1,5 +1,6 @@
-"""What people do around the deck, in a real browser and without a mouse: queues, search, history,
-second opinions.
+"""Pages around the deck in a real browser, operated without a mouse.
+
+Covers queues, search, history and second opinions.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def decided(review: Review, user: User, verdict: Verdict, **given: Any) -> Decis
 
 
 def tab_to(page: Page, place: Locator) -> None:
-    """Go there as somebody without a mouse does."""
+    """Press Tab until the element has the focus."""
     for _ in range(80):
         page.keyboard.press("Tab")
         if place.first.evaluate("one => one === document.activeElement"):
@@ -51,7 +52,7 @@ def tab_to(page: Page, place: Locator) -> None:
     raise AssertionError(f"no key leads to {place}")
 
 
-def test_filters_make_a_queue_that_is_kept_under_a_name(
+def test_filters_are_saved_as_a_named_queue(
     page_of: PageOf, moderator: User, make_review: Make
 ) -> None:
     wanted = alcohol(make_review())
@@ -80,7 +81,7 @@ def test_filters_make_a_queue_that_is_kept_under_a_name(
     expect(page.locator('.rail [aria-current="true"]')).to_have_text("Bottles")
 
 
-def test_what_arrives_is_told_and_moves_nothing(
+def test_new_reviews_are_announced_without_moving_the_list(
     page_of: PageOf, moderator: User, make_review: Make
 ) -> None:
     make_review()
@@ -103,7 +104,7 @@ def test_what_arrives_is_told_and_moves_nothing(
     expect(frames).to_have_count(2)
 
 
-def test_an_image_is_found_by_words_and_by_itself(
+def test_image_is_found_by_words_and_by_an_uploaded_copy(
     page_of: PageOf, moderator: User, make_review: Make, tmp_path: Path
 ) -> None:
     for number in range(3):
@@ -115,7 +116,7 @@ def test_an_image_is_found_by_words_and_by_itself(
     page.keyboard.press("Enter")
     results = page.locator(".results .frame > a")
     expect(results).to_have_count(3)
-    page.wait_for_load_state()  # what takes keys comes with it
+    page.wait_for_load_state()  # the key handlers load with the page
     page.keyboard.press("Escape")
     page.keyboard.press("j")
     page.keyboard.press("j")
@@ -131,7 +132,7 @@ def test_an_image_is_found_by_words_and_by_itself(
     expect(page.locator(".results")).to_contain_text("The same picture")
 
 
-def test_the_history_reverses_with_one_key(
+def test_history_reverses_a_decision_with_one_key(
     page_of: PageOf, moderator: User, make_review: Make
 ) -> None:
     first, second = make_review(), make_review()
@@ -149,7 +150,7 @@ def test_the_history_reverses_with_one_key(
     assert second.status == "rejected"
 
 
-def test_a_second_opinion_is_given_blind_and_a_disagreement_reaches_a_senior(
+def test_second_opinion_is_blind_and_a_disagreement_is_escalated(
     page_of: PageOf,
     moderator: User,
     other_moderator: User,
@@ -185,7 +186,7 @@ def test_a_second_opinion_is_given_blind_and_a_disagreement_reaches_a_senior(
     expect(desk_of_senior.locator(".disagreement")).to_contain_text("A blade, I think")
 
 
-def test_pictures_are_veiled_by_category_and_again_after_some_seconds(
+def test_image_cover_depends_on_category_and_returns_after_some_seconds(
     page_of: PageOf, moderator: User, make_review: Make
 ) -> None:
     review = alcohol(make_review())
@@ -208,7 +209,7 @@ def test_pictures_are_veiled_by_category_and_again_after_some_seconds(
     expect(page.locator("#stage[data-veiled]")).to_be_visible(timeout=6000)
 
 
-def test_a_category_can_be_left_to_others_for_today(
+def test_a_category_can_be_skipped_for_today(
     page_of: PageOf, moderator: User, make_review: Make
 ) -> None:
     other = make_review()
@@ -224,7 +225,7 @@ def test_a_category_can_be_left_to_others_for_today(
     assert list(Preferences.objects.get().avoided) == ["alcohol"]
 
 
-def test_a_break_is_suggested_and_can_be_put_off(
+def test_suggested_break_can_be_put_off(
     page_of: PageOf, moderator: User, make_review: Make
 ) -> None:
     Preferences.objects.create(user=moderator, break_after=1)
@@ -247,7 +248,7 @@ def test_a_break_is_suggested_and_can_be_put_off(
     assert Decision.objects.count() == 3
 
 
-def test_lists_on_today_wait_while_somebody_is_in_them(
+def test_lists_on_today_are_not_refreshed_while_the_pointer_is_over_them(
     page_of: PageOf, moderator: User, waiting: list[Review]
 ) -> None:
     page = page_of(moderator)

@@ -1,4 +1,4 @@
-"""Lists of images as their viewer prefers them, and pages in narrow windows."""
+"""Preferences applied to lists of images, and the layout in narrow windows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Make = Callable[..., Review]
 
 @pytest.fixture
 def pages(make_review: Make, moderator: User) -> list[str]:
-    """The lists, each with at least one image."""
+    """Return the URLs of all lists, each with at least one image."""
     batch = uuid4()
     for _ in range(2):
         review = make_review(original_name="cellar.png")
@@ -35,7 +35,9 @@ def pages(make_review: Make, moderator: User) -> list[str]:
     ]
 
 
-def test_blur_off_holds_on_every_list(page_of: PageOf, moderator: User, pages: list[str]) -> None:
+def test_preference_without_blur_applies_to_every_list(
+    page_of: PageOf, moderator: User, pages: list[str]
+) -> None:
     Preferences.objects.create(user=moderator, blur=False)
     page = page_of(moderator)
     for address in pages:
@@ -45,7 +47,7 @@ def test_blur_off_holds_on_every_list(page_of: PageOf, moderator: User, pages: l
         expect(page.locator("[data-reveal-one]")).to_have_count(0)
 
 
-def test_blurred_lists_reveal_one_by_key_and_all_by_another(
+def test_b_reveals_one_blurred_image_and_v_reveals_all(
     page_of: PageOf, moderator: User, pages: list[str]
 ) -> None:
     page = page_of(moderator)
@@ -79,7 +81,7 @@ def overflow(page: Page) -> int:
 
 
 @pytest.mark.parametrize("width", [320, 390])
-def test_no_page_scrolls_sideways_and_nothing_of_the_navigation_is_cut(
+def test_narrow_pages_do_not_scroll_sideways_and_show_the_whole_navigation(
     page_of: PageOf, admin: User, waiting: list[Review], width: int
 ) -> None:
     Preferences.objects.create(user=admin, blur=False)
@@ -105,7 +107,7 @@ def test_no_page_scrolls_sideways_and_nothing_of_the_navigation_is_cut(
         assert hints.count() == 0, f"{address} shows keys to a thumb"
 
 
-def test_on_a_phone_no_number_of_quality_is_off_the_screen(page_of: PageOf, senior: User) -> None:
+def test_quality_table_fits_on_a_phone(page_of: PageOf, senior: User) -> None:
     page = page_of(senior, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     page.goto("/quality/")
 
@@ -118,7 +120,7 @@ def test_on_a_phone_no_number_of_quality_is_off_the_screen(page_of: PageOf, seni
     expect(page.locator(".quality td").first).to_be_visible()
 
 
-def test_on_a_phone_the_picture_is_whole_while_categories_are_open_and_a_break_is_suggested(
+def test_phone_shows_the_whole_image_beside_open_categories_and_a_suggested_break(
     page_of: PageOf, moderator: User, waiting: list[Review]
 ) -> None:
     have_seen_much(moderator)
@@ -141,7 +143,7 @@ def test_on_a_phone_the_picture_is_whole_while_categories_are_open_and_a_break_i
     expect(page.locator("#break .notice")).to_be_visible()
 
 
-def test_an_empty_history_is_read_across_the_page(page_of: PageOf, moderator: User) -> None:
+def test_empty_history_message_uses_the_page_width(page_of: PageOf, moderator: User) -> None:
     page = page_of(moderator)
     page.goto("/history/")
 

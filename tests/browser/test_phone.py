@@ -1,4 +1,4 @@
-"""The desk on a phone, by thumb."""
+"""The desk on a phone, operated by touch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PageOf = Callable[..., Page]
 
 
-def test_on_a_phone_a_swipe_decides(
+def test_swipe_right_approves_and_swipe_left_opens_the_categories(
     page_of: PageOf, moderator: User, waiting: list[Review]
 ) -> None:
     page = page_of(
@@ -36,7 +36,7 @@ def test_on_a_phone_a_swipe_decides(
     assert len(verdicts()) == 1
 
 
-def test_on_a_phone_a_break_is_suggested_above_the_picture_and_no_button_moves(
+def test_phone_shows_a_suggested_break_above_the_image_without_moving_buttons(
     page_of: PageOf, moderator: User, waiting: list[Review]
 ) -> None:
     page = page_of(
@@ -63,7 +63,7 @@ def test_on_a_phone_a_break_is_suggested_above_the_picture_and_no_button_moves(
     expect(page.locator("#break")).to_be_hidden()
 
 
-def test_on_a_phone_reject_leaves_the_image_in_view(
+def test_phone_keeps_the_image_in_view_while_rejecting(
     page_of: PageOf, moderator: User, waiting: list[Review]
 ) -> None:
     page = page_of(

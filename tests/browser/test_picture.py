@@ -1,4 +1,4 @@
-"""The picture at the desk in a real browser: veiled, revealed, larger, moved, small at first."""
+"""The image at the desk in a real browser: cover, reveal, zoom, pan, small start."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.browser.actions import PageOf, begin, press, sent, settle
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 
-def test_nothing_is_sent_of_a_veiled_image_and_holding_reveals_it(
+def test_covered_image_is_not_downloaded_until_space_is_held(
     page_of: PageOf, moderator: User, waiting: list[Review]
 ) -> None:
     asked: list[str] = []
@@ -33,7 +33,9 @@ def test_nothing_is_sent_of_a_veiled_image_and_holding_reveals_it(
     assert len(asked) == 1
 
 
-def test_zoom_pan_and_surround(page_of: PageOf, moderator: User, waiting: list[Review]) -> None:
+def test_keys_zoom_pan_and_change_the_surround(
+    page_of: PageOf, moderator: User, waiting: list[Review]
+) -> None:
     Preferences.objects.create(user=moderator, blur=False)
     page = page_of(moderator)
     begin(page)
@@ -55,12 +57,10 @@ def test_zoom_pan_and_surround(page_of: PageOf, moderator: User, waiting: list[R
     assert Preferences.objects.get(user=moderator).surround == "mid"
 
 
-def test_actual_size_says_what_is_shown(
+def test_actual_size_announces_the_zoom_level(
     page_of: PageOf, moderator: User, waiting: list[Review]
 ) -> None:
-    """The pictures here are smaller than the room for them, which they fill while they are shown
-    whole.
-    """
+    """Use images smaller than the viewer, which enlarges them to fit."""
     Preferences.objects.create(user=moderator, blur=False)
     page = page_of(moderator)
     begin(page)
@@ -73,14 +73,14 @@ def test_actual_size_says_what_is_shown(
     assert shown is not None
     image = page.locator(".stage .real")
     across, down = (int(image.get_attribute(name) or 0) for name in ("width", "height"))
-    # The element is as large as its room; the picture in it is as wide or as high.
+    # The element fills the viewer; the image inside it matches in width or in height.
     assert min(shown["width"] / across, shown["height"] / down) == pytest.approx(1, abs=0.01)
     press(page, "z")
     expect(page.locator("#live")).to_have_text("The whole image.")
     expect(page.locator("[data-zoom-shown]")).to_have_text("fit")
 
 
-def test_steps_from_a_small_start_are_even(
+def test_zoom_steps_from_a_small_start_have_the_same_ratio(
     page_of: PageOf, moderator: User, waiting: list[Review]
 ) -> None:
     Preferences.objects.create(user=moderator, blur=False, small_first=True)
@@ -100,7 +100,7 @@ def test_steps_from_a_small_start_are_even(
 
 
 def drawn(page: Page) -> float:
-    """How many pixels of the window the picture takes across, without the empty room beside it."""
+    """Return the displayed width of the image in CSS pixels, without the empty space beside it."""
     return float(
         page.evaluate(
             "() => { const image = document.querySelector('.stage .real'), box ="

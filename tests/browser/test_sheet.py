@@ -1,4 +1,4 @@
-"""The contact sheet by keyboard, mouse and finger, and without a script."""
+"""The contact sheet by keyboard, mouse and touch, and without JavaScript."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Window = Callable[..., Page]
 
 @pytest.fixture
 def reviews(make_review: MakeReview, transactional_db: None) -> list[Review]:
-    """Six images; the last two look the same."""
+    """Create six reviews; the last two are near duplicates."""
     made = [make_review() for _ in range(6)]
     Review.objects.filter(pk__in=[one.pk for one in made[4:]]).update(
         near_duplicate_group=made[4].asset_id
@@ -45,7 +45,7 @@ def press(page: Page, *keys: str) -> None:
 
 
 def selected(page: Page) -> list[int]:
-    """Places of the tiles that a screen reader calls selected."""
+    """Return the positions of the tiles with aria-selected."""
     options = page.get_by_role("option").all()
     return [
         place
@@ -58,7 +58,7 @@ def verdicts() -> list[tuple[str, int]]:
     return list(Decision.objects.order_by("sequence").values_list("verdict", "review_id"))
 
 
-def test_a_sheet_is_decided_and_undone_without_a_mouse(
+def test_sheet_is_decided_and_undone_by_keyboard(
     page_of: Window, reviews: list[Review], moderator: User
 ) -> None:
     page = page_of(moderator)
@@ -97,7 +97,7 @@ def test_a_sheet_is_decided_and_undone_without_a_mouse(
     assert {review.status for review in Review.objects.all()} == {"approved"}
 
 
-def test_an_escalation_asks_for_its_reason(
+def test_bulk_escalation_requires_a_reason(
     page_of: Window, reviews: list[Review], moderator: User
 ) -> None:
     page = page_of(moderator)
@@ -115,7 +115,7 @@ def test_an_escalation_asks_for_its_reason(
     assert Decision.objects.count() == 6
 
 
-def test_it_is_a_list_box_with_one_place_in_the_tab_order(
+def test_sheet_is_a_listbox_with_one_tab_stop(
     page_of: Window, reviews: list[Review], moderator: User
 ) -> None:
     page = page_of(moderator)
@@ -143,7 +143,7 @@ def test_it_is_a_list_box_with_one_place_in_the_tab_order(
     assert selected(page) == []
 
 
-def test_real_pixels_are_asked_for_by_who_reveals_them(
+def test_thumbnails_are_downloaded_only_when_revealed(
     page_of: Window, reviews: list[Review], moderator: User
 ) -> None:
     page, asked = page_of(moderator), []
@@ -167,7 +167,7 @@ def test_real_pixels_are_asked_for_by_who_reveals_them(
     assert len(asked) == 5, "the browser has what it has shown"
 
 
-def test_images_that_look_the_same_are_opened_and_stay_selected(
+def test_near_duplicates_are_expanded_and_stay_selected(
     page_of: Window, reviews: list[Review], moderator: User
 ) -> None:
     page = page_of(moderator)
@@ -183,7 +183,7 @@ def test_images_that_look_the_same_are_opened_and_stay_selected(
     assert verdicts() == [("approve", reviews[4].pk)]
 
 
-def test_a_mouse_selects_extends_and_opens(
+def test_mouse_selects_a_range_and_opens_an_image(
     page_of: Window, reviews: list[Review], moderator: User
 ) -> None:
     page = page_of(moderator)
@@ -203,7 +203,7 @@ def test_a_mouse_selects_extends_and_opens(
     )
 
 
-def test_a_finger_selects_and_looks_while_it_stays(
+def test_tap_selects_and_long_press_reveals(
     page_of: Window, reviews: list[Review], moderator: User
 ) -> None:
     page = page_of(
@@ -228,12 +228,12 @@ def test_a_finger_selects_and_looks_while_it_stays(
 
 
 def soonest_end() -> float:
-    """Seconds until the first of the claims lapses."""
+    """Return the seconds until the first claim expires."""
     ends = [review.claimed_until for review in Review.objects.all()]
     return min((until - timezone.now()).total_seconds() if until else 0 for until in ends)
 
 
-def test_leaving_gives_the_sheet_back_and_loading_it_again_does_not(
+def test_leaving_the_sheet_shortens_its_claims_and_reloading_keeps_them(
     page_of: Window, reviews: list[Review], moderator: User
 ) -> None:
     page = page_of(moderator)
@@ -244,7 +244,7 @@ def test_leaving_gives_the_sheet_back_and_loading_it_again_does_not(
     expect(page.locator(".tile[data-gone]")).to_have_count(0)
     expect(page.get_by_role("option")).to_have_count(5)
     page.goto("/queues/")
-    for _ in range(100):  # the browser sends it in its own time
+    for _ in range(100):  # the browser sends the beacon asynchronously
         if soonest_end() <= 30:
             break
         page.wait_for_timeout(50)
@@ -255,7 +255,7 @@ def test_leaving_gives_the_sheet_back_and_loading_it_again_does_not(
     } == {True}
 
 
-def test_its_address_opened_again_shows_what_is_held_however_late_the_page_before_gives_it_back(
+def test_reopened_sheet_keeps_its_claims_when_the_release_arrives_late(
     page_of: Window, reviews: list[Review], moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page, given_back = page_of(moderator), threading.Event()
@@ -286,7 +286,7 @@ def test_its_address_opened_again_shows_what_is_held_however_late_the_page_befor
 
 
 @pytest.mark.parametrize("way", ["back", "keys"])
-def test_opening_an_image_and_coming_back_finds_the_place_again(
+def test_returning_to_the_sheet_restores_selection_focus_and_scroll_position(
     page_of: Window, make_review: MakeReview, moderator: User, way: str, transactional_db: None
 ) -> None:
     made = [make_review() for _ in range(48)]
@@ -300,7 +300,7 @@ def test_opening_an_image_and_coming_back_finds_the_place_again(
 
     press(page, "Enter")
     expect(page.locator("#panel")).to_have_attribute("data-review", str(made[chosen[1]].uuid))
-    # Somebody decides meanwhile what was selected last, in another window.
+    # Meanwhile the image selected last is decided elsewhere.
     Review.objects.filter(pk=made[47].pk).update(claimed_by=None, claimed_until=None, risk=0)
     Review.objects.filter(pk=made[47].pk).update(status="approved", decided_at=timezone.now())
     if way == "back":
@@ -316,7 +316,7 @@ def test_opening_an_image_and_coming_back_finds_the_place_again(
     assert abs(page.locator("#tiles").evaluate("list => list.scrollTop") - scrolled) < 200
 
 
-def test_the_place_is_nobody_elses_and_lapses_with_the_claims(
+def test_stored_selection_belongs_to_one_user_and_expires_with_the_claims(
     page_of: Window, reviews: list[Review], moderator: User
 ) -> None:
     page = page_of(moderator)
@@ -326,7 +326,7 @@ def test_the_place_is_nobody_elses_and_lapses_with_the_claims(
     expect(page.get_by_role("option").first).to_be_focused()
     assert selected(page) == [0]
 
-    # As if it had been left six minutes ago.
+    # Move the clock six minutes forward: the claims last five.
     page.evaluate("Date.now = (now => () => now() - 360000)(Date.now)")
     page.reload()
     expect(page.get_by_role("option").first).to_be_focused()
@@ -337,7 +337,7 @@ def test_the_place_is_nobody_elses_and_lapses_with_the_claims(
     )
 
 
-def test_another_sheet_begins_at_its_beginning(
+def test_new_sheet_starts_without_a_selection(
     page_of: Window, make_review: MakeReview, moderator: User, transactional_db: None
 ) -> None:
     for _ in range(6):
@@ -356,7 +356,7 @@ def test_another_sheet_begins_at_its_beginning(
 
 
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
-def test_a_break_is_suggested_above_the_tiles_and_no_button_moves(
+def test_suggested_break_appears_above_the_tiles_without_moving_buttons(
     page_of: Window, reviews: list[Review], moderator: User, width: int, height: int
 ) -> None:
     page = page_of(moderator, viewport={"width": width, "height": height})
@@ -382,7 +382,7 @@ def test_a_break_is_suggested_above_the_tiles_and_no_button_moves(
     assert Review.objects.held_by(moderator).count() == 6
 
 
-def test_without_a_script_it_is_a_form(
+def test_sheet_works_as_a_form_without_javascript(
     page_of: Window, reviews: list[Review], moderator: User
 ) -> None:
     page = page_of(moderator, java_script_enabled=False)

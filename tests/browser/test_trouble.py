@@ -1,5 +1,6 @@
-"""What the desk promises while things go wrong: no connection, a silent server, a session that
-ended, a wrong key.
+"""The desk during faults: no connection, a server that does not respond, an expired session.
+
+Also covers keys that have no effect.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ DECISIONS = re.compile(r"/reviews/[0-9a-f-]{36}/decisions/$")
 
 
 def leave_unsent(page: Page, count: int) -> list[str]:
-    """Decide without a connection, and close the window. Return the reviews."""
+    """Decide without a connection, close the window and return the UUIDs of the reviews."""
     begin(page)
     page.context.set_offline(True)
     decided = []
@@ -65,13 +66,13 @@ def log_in_as(page: Page, user: User) -> None:
 
 
 def forgive(faults: list[str], *expected: str) -> None:
-    """Take out what a lost connection, and what else was provoked, leaves in the console."""
+    """Remove the console errors of a lost connection and the other expected errors."""
     known = ("ERR_INTERNET_DISCONNECTED", "htmx:sendError", "htmx:afterRequest", *expected)
     faults[:] = [fault for fault in faults if not any(words in fault for words in known)]
 
 
 # --- Unsent decisions ---
-def test_what_a_closed_window_left_unsent_is_sent_from_another_page(
+def test_unsent_decisions_of_a_closed_window_are_sent_from_another_page(
     page_of: PageOf, moderator: User, waiting: list[Review], faults: list[str]
 ) -> None:
     page = page_of(moderator)
@@ -91,7 +92,7 @@ def test_what_a_closed_window_left_unsent_is_sent_from_another_page(
     forgive(faults)
 
 
-def test_another_person_in_the_same_browser_sends_none_of_them(
+def test_unsent_decisions_are_sent_only_by_their_own_user(
     page_of: PageOf,
     moderator: User,
     other_moderator: User,
@@ -120,7 +121,7 @@ def test_another_person_in_the_same_browser_sends_none_of_them(
     forgive(faults)
 
 
-def test_unsent_decisions_are_named_with_a_button_while_the_server_has_a_fault(
+def test_unsent_decisions_are_shown_with_a_send_button_after_a_server_error(
     page_of: PageOf, moderator: User, waiting: list[Review], faults: list[str]
 ) -> None:
     page = page_of(moderator)
@@ -142,7 +143,7 @@ def test_unsent_decisions_are_named_with_a_button_while_the_server_has_a_fault(
 
 
 @pytest.mark.parametrize("is_lagging", [False, True], ids=["shared storage", "lagging storage"])
-def test_two_windows_send_each_kept_decision_once(
+def test_two_windows_send_each_unsent_decision_once(
     is_lagging: bool,
     page_of: PageOf,
     moderator: User,
@@ -151,7 +152,7 @@ def test_two_windows_send_each_kept_decision_once(
 ) -> None:
     page = page_of(moderator)
     context = page.context
-    # The held request may wait longer here than a person would.
+    # The delayed request may take longer than the script's timeout.
     context.add_init_script("AbortSignal.timeout = () => new AbortController().signal")
     leave_unsent(page, 3)
     context.set_offline(False)
@@ -164,7 +165,7 @@ def test_two_windows_send_each_kept_decision_once(
     )
     first, second = context.new_page(), context.new_page()
     if is_lagging:
-        # The second window never learns from the storage that the first has sent them.
+        # The second window does not see in the storage that the first one has sent them.
         first.add_init_script("Storage.prototype.removeItem = () => {}")
     first.goto("/")
     for _ in range(100):
@@ -186,7 +187,7 @@ def test_two_windows_send_each_kept_decision_once(
     forgive(faults)
 
 
-def test_a_kept_decision_that_is_refused_is_named_with_its_image_and_the_reason(
+def test_refused_unsent_decision_is_listed_with_its_image_and_the_reason(
     page_of: PageOf, moderator: User, senior: User, waiting: list[Review], faults: list[str]
 ) -> None:
     page = page_of(moderator)
@@ -209,7 +210,7 @@ def test_a_kept_decision_that_is_refused_is_named_with_its_image_and_the_reason(
     forgive(faults, "409")
 
 
-def test_a_deck_that_runs_out_without_a_connection_says_so_on_the_stage(
+def test_empty_deck_without_a_connection_shows_a_message_in_the_viewer(
     page_of: PageOf, moderator: User, waiting: list[Review], faults: list[str]
 ) -> None:
     page = page_of(moderator)
@@ -229,8 +230,8 @@ def test_a_deck_that_runs_out_without_a_connection_says_so_on_the_stage(
     forgive(faults)
 
 
-# --- A server that says nothing ---
-def test_a_silent_server_shows_saving_and_then_unsent(
+# --- A server that does not respond ---
+def test_unresponsive_server_shows_saving_and_then_unsent(
     page_of: PageOf, moderator: User, waiting: list[Review], faults: list[str]
 ) -> None:
     page = page_of(moderator)
@@ -257,8 +258,8 @@ def test_a_silent_server_shows_saving_and_then_unsent(
     forgive(faults, "ERR_FAILED", "ERR_ABORTED")
 
 
-# --- A session that has ended ---
-def test_the_log_in_page_says_why_takes_no_keys_and_leads_back_to_the_image(
+# --- An expired session ---
+def test_login_page_explains_the_expired_session_ignores_keys_and_returns_to_the_image(
     page_of: PageOf, moderator: User, waiting: list[Review], faults: list[str]
 ) -> None:
     page = page_of(moderator)
@@ -283,7 +284,7 @@ def test_the_log_in_page_says_why_takes_no_keys_and_leads_back_to_the_image(
     forgive(faults, "40")
 
 
-def test_who_logs_out_is_not_told_that_they_were_signed_out(
+def test_login_page_shows_no_expiry_message_after_a_log_out(
     page_of: PageOf, moderator: User
 ) -> None:
     page = page_of(moderator)
@@ -296,8 +297,8 @@ def test_who_logs_out_is_not_told_that_they_were_signed_out(
     expect(page.get_by_label("User name")).to_be_focused()
 
 
-# --- Keys that do nothing ---
-def test_escalating_again_says_why_not_and_what_is_typed_is_a_note(
+# --- Keys without effect ---
+def test_second_escalation_is_refused_with_a_reason_and_typing_fills_the_note(
     page_of: PageOf, senior: User, make_review: Make
 ) -> None:
     for _ in range(2):
@@ -320,7 +321,7 @@ def test_escalating_again_says_why_not_and_what_is_typed_is_a_note(
     assert Decision.objects.count() == 2
 
 
-def test_escalating_a_sheet_again_says_why_not_and_takes_no_commands(
+def test_second_escalation_of_a_sheet_is_refused_with_a_reason_and_typing_runs_no_commands(
     page_of: PageOf, senior: User, make_review: Make
 ) -> None:
     for _ in range(2):
@@ -345,7 +346,7 @@ def test_escalating_a_sheet_again_says_why_not_and_takes_no_commands(
     assert Decision.objects.count() == 2
 
 
-def test_a_key_without_effect_and_a_reason_that_is_missing_are_said_beside_the_image(
+def test_ineffective_key_and_missing_reason_are_reported_beside_the_image(
     page_of: PageOf, moderator: User, waiting: list[Review]
 ) -> None:
     page = page_of(moderator)
@@ -363,7 +364,7 @@ def test_a_key_without_effect_and_a_reason_that_is_missing_are_said_beside_the_i
     assert verdicts() == []
 
 
-def test_keys_that_categories_take_over_say_so_until_they_close(
+def test_hotkeys_taken_over_by_open_categories_are_marked_until_they_close(
     page_of: PageOf, moderator: User, waiting: list[Review]
 ) -> None:
     page = page_of(moderator)
@@ -390,7 +391,7 @@ def test_keys_that_categories_take_over_say_so_until_they_close(
     assert verdicts() == []
 
 
-def test_own_counts_follow_a_verdict_at_once(
+def test_own_counts_are_updated_before_the_verdict_is_sent(
     page_of: PageOf, moderator: User, waiting: list[Review]
 ) -> None:
     page = page_of(moderator)
@@ -410,7 +411,7 @@ def test_own_counts_follow_a_verdict_at_once(
     sent(page)
 
 
-def test_what_was_said_of_the_size_follows_the_zoom(
+def test_announced_zoom_level_follows_the_zoom(
     page_of: PageOf, moderator: User, waiting: list[Review]
 ) -> None:
     Preferences.objects.create(user=moderator, blur=False)
