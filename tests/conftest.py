@@ -1,4 +1,4 @@
-"""Fixtures for every test: people, requests, assets, reviews, the sandbox."""
+"""Fixtures for every test: users, requests, assets, reviews, the sandbox."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ BROWSER_TIMEOUT = 60_000  # milliseconds; Playwright's own 5 s are too few for a
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep tests/e2e in one process, because one stack serves it, and so each file of
-    tests/browser.
+    """Run tests/e2e in one process, and each file of tests/browser in one process.
 
-    xdist 3.8 hands its groups over inside node ids, which pytest 9.2 no longer lets it change, so
-    their marks alone group nothing (https://github.com/pytest-dev/pytest-xdist/issues/1386).
+    tests/e2e shares one stack, and a file of tests/browser shares one browser. xdist 3.8 passes
+    its groups inside node ids, which pytest 9.2 no longer allows it to change, so the marks alone
+    have no effect (https://github.com/pytest-dev/pytest-xdist/issues/1386).
     """
     from xdist.scheduler import LoadScopeScheduling
 
@@ -46,16 +46,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
                 return nodeid.partition("::")[0]  # one browser a file
             return "tests/e2e" if nodeid.startswith("tests/e2e/") else nodeid
 
-    # In the order below: after a test with real commits the migrations' rows are gone, so those
-    # come last.
+    # Keep the collected order: a test with real commits deletes the rows of the migrations, so
+    # those tests run last.
     config.option.loadscopereorder = False
     return OneStack(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The stack first, which takes longest and touches no database of the tests; the rest as
-    pytest-django has it.
-    """
+    """Run tests/e2e first: it takes longest and does not use the test database."""
     items.sort(key=lambda item: not item.nodeid.startswith("tests/e2e/"))
 
 
@@ -67,7 +65,7 @@ def _data_dir() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _patient_decoder() -> Iterator[None]:
-    """Give the decoder more than its usual 10 seconds: a busy machine may need them."""
+    """Raise the decoder's time limits, usually 10 s, for a busy machine."""
     with pytest.MonkeyPatch.context() as patch:
         for limit in ("WALL_SECONDS", "START_SECONDS", "WAIT_SECONDS"):
             patch.setattr(imaging.pool, limit, 300.0)
@@ -76,7 +74,7 @@ def _patient_decoder() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test may reach anything but this machine."""
+    """Refuse connections to any address except the loopback interface."""
     real = socket.socket.connect
 
     def connect(self: socket.socket, address: Any) -> None:
@@ -93,9 +91,7 @@ def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _called_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No thread of the sandbox that calls back outlives its test: another one would meet it in the
-    network.
-    """
+    """Wait for the sandbox's webhook threads, so that none sends a webhook into the next test."""
     monkeypatch.setattr("generation.sandbox.webhooks.PAUSE", 0.0)
     yield
     for thread in threading.enumerate():
@@ -110,8 +106,10 @@ def _migration(name: str) -> Any:
 
 @pytest.fixture(autouse=True)
 def _reference_data(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Tests with real commits end in a flush, which takes the migrations' rows along and may not
-    touch decisions.
+    """Restore the rows of the migrations before, and delete decisions after a test with commits.
+
+    Such a test ends with a flush, which deletes the rows of the migrations and cannot delete
+    append-only decisions.
     """
     marker = request.node.get_closest_marker("django_db")
     real_commits = {"transactional_db", "live_server"} & set(request.fixturenames)
@@ -173,7 +171,7 @@ def admin(db: None) -> User:
 
 @pytest.fixture
 def client_of() -> Callable[[User], Client]:
-    """A browser in which this person is logged in."""
+    """Return a function that returns a test client with the given user logged in."""
 
     def client(user: User) -> Client:
         browser = Client()
@@ -186,7 +184,7 @@ def client_of() -> Callable[[User], Client]:
 def picture(
     seed: int = 0, *, size: tuple[int, int] = (160, 120), image_format: str = "PNG"
 ) -> bytes:
-    """A harmless picture of coloured noise, another one for every seed."""
+    """Return an encoded image of coloured noise, a different one for every seed."""
     small = np.random.default_rng(seed).integers(0, 255, (12, 16, 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(small).resize(size, Image.Resampling.BICUBIC).save(file, image_format)
@@ -216,7 +214,7 @@ def make_request(db: None) -> Callable[..., GenerationRequest]:
 
 @pytest.fixture
 def make_asset(db: None) -> Callable[..., Asset]:
-    """Store a picture through the real service; its review opens as in life."""
+    """Return a function that stores an image by the real service, which creates its review."""
     count = iter(range(1, 10_000))
 
     def make(content: bytes | None = None, **origin: Any) -> Asset:
@@ -230,7 +228,7 @@ def make_asset(db: None) -> Callable[..., Asset]:
 
 @pytest.fixture
 def make_review(make_asset: Callable[..., Asset], settings: Any) -> Callable[..., Review]:
-    """A review that waits for a person, because no classifier was there to look."""
+    """Return a function that makes a pending review, with no classifier configured."""
 
     def make(**origin: Any) -> Review:
         before, settings.CLASSIFIERS = settings.CLASSIFIERS, []
@@ -244,7 +242,7 @@ def make_review(make_asset: Callable[..., Asset], settings: Any) -> Callable[...
 
 @pytest.fixture
 def novita_sandbox(live_server: Any, settings: Any) -> Iterator[None]:
-    """Reach the sandbox of Novita over a socket, alone of all providers."""
+    """Configure Novita's sandbox on the live server as the only provider."""
     entry = settings.IMAGE_PROVIDERS["novita-sandbox"]
     address = {**entry["OPTIONS"], "base_url": f"{live_server.url}/sandbox/novita"}
     settings.IMAGE_PROVIDERS = {"novita-sandbox": {**entry, "OPTIONS": address}}
@@ -257,7 +255,7 @@ def novita_sandbox(live_server: Any, settings: Any) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def browser_path() -> str:
-    """Chromium, wherever it is; absent it is a named skip, or a failure under REQUIRE_BROWSER=1."""
+    """Return the path of Chromium; skip without it, or fail if REQUIRE_BROWSER=1."""
     for name in BROWSERS:
         if path := shutil.which(name):
             from playwright.sync_api import expect

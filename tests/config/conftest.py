@@ -14,7 +14,7 @@ PASSWORD = "correct horse battery staple"
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database that somebody uses already, so that no demo is wanted."""
+    """Create a migrated database with one user, so that a first start loads no demo."""
     folder = tmp_path_factory.mktemp("migrated")
     variables = environment(folder, DJANGO_SUPERUSER_PASSWORD=PASSWORD)
     superuser = ["createsuperuser", "--noinput", "--username=ada", "--email=ada@loupe.example"]
@@ -30,6 +30,6 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def data_dir(migrated: Path, tmp_path: Path) -> Path:
-    """A folder for one installation."""
+    """Return a data folder for one installation."""
     shutil.copy(migrated, tmp_path)
     return tmp_path

@@ -1,6 +1,4 @@
-"""A worker with one short-lived process: replaced after every run, and with a time limit of one
-second.
-"""
+"""Settings of a worker with one process, replaced after every run, with a time limit of 1 s."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The admin site's own pages: names that read well, and the icon."""
+"""The admin site: model names, filter titles and the icon."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.test import Client
 ClientOf = Callable[[User], Client]
 
 
-def test_names_on_the_index_are_plain_plurals(client_of: ClientOf, admin: User) -> None:
+def test_admin_index_lists_models_by_correct_plurals(client_of: ClientOf, admin: User) -> None:
     text = unescape(client_of(admin).get("/admin/").content.decode())
 
     for model in site.site._registry:
@@ -27,7 +27,7 @@ def test_names_on_the_index_are_plain_plurals(client_of: ClientOf, admin: User) 
     assert not re.search(r">\s*(axes|django q)\s*<", text, re.IGNORECASE)
 
 
-def test_filters_read_as_sentences(client_of: ClientOf, admin: User) -> None:
+def test_admin_filter_titles_do_not_repeat_by(client_of: ClientOf, admin: User) -> None:
     text = client_of(admin).get("/admin/moderation/decision/").content.decode()
 
     assert "By automatic decision" in text
@@ -35,7 +35,9 @@ def test_filters_read_as_sentences(client_of: ClientOf, admin: User) -> None:
 
 
 @pytest.mark.parametrize("address", ["/admin/", "/admin/login/"])
-def test_every_page_names_the_icon(client_of: ClientOf, admin: User, address: str) -> None:
+def test_admin_pages_link_an_icon_that_exists(
+    client_of: ClientOf, admin: User, address: str
+) -> None:
     client = client_of(admin) if address == "/admin/" else Client()
     text = client.get(address, follow=True).content.decode()
 

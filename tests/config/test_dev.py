@@ -1,4 +1,4 @@
-"""``make run``'s command: whatever ends it, nothing goes on running."""
+"""The command of ``make run``: no process of it survives its end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.ports import free_port
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
-def test_the_first_settings_are_secret_and_stay(
+def test_bootstrap_writes_private_settings_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = prepare_data_dir(tmp_path / "new" / "var")
@@ -46,7 +46,7 @@ class Desk(Program):
         self.all = self.tree()
 
     def tree(self) -> list[int]:
-        """Web server and worker have sessions of their own, so ancestry counts."""
+        """Return all descendants; web server and worker have process sessions of their own."""
         found = [self.process.pid]
         for pid in found:
             found += children(pid)
@@ -70,7 +70,7 @@ def desk(data_dir: Path) -> Iterator[Desk]:
 
 
 @pytest.mark.slow
-def test_a_crashed_worker_is_started_again_and_ctrl_c_ends_everything(desk: Desk) -> None:
+def test_crashed_worker_is_restarted_and_ctrl_c_ends_every_process(desk: Desk) -> None:
     web, worker = children(desk.process.pid)
     os.kill(children(worker)[0], signal.SIGKILL)
     until(lambda: worker not in (now := children(desk.process.pid)) and len(now) == 2)
@@ -85,7 +85,7 @@ def test_a_crashed_worker_is_started_again_and_ctrl_c_ends_everything(desk: Desk
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", ["dev", "web"])
-def test_a_killed_parent_or_web_server_takes_everything_along(desk: Desk, victim: str) -> None:
+def test_killed_parent_or_web_server_ends_every_process(desk: Desk, victim: str) -> None:
     web, _ = children(desk.process.pid)
     os.kill(desk.process.pid if victim == "dev" else web, signal.SIGKILL)
 
@@ -93,7 +93,7 @@ def test_a_killed_parent_or_web_server_takes_everything_along(desk: Desk, victim
     until(lambda: not desk.left())
 
 
-def test_a_taken_port_is_said_plainly(data_dir: Path) -> None:
+def test_occupied_port_is_reported_and_ends_the_command(data_dir: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with Program(data_dir, "dev", DEBUG="1", PORT=str(port)) as desk:

@@ -1,4 +1,4 @@
-"""What people install and start: pinned requirements, make, messages of a start that fails."""
+"""Installation and start: pinned requirements, make targets, messages of a failed start."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEPT = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH")
 
 
 def pins(name: str) -> dict[str, str]:
-    """Package → version; every line must be a pin or one of its hashes."""
+    """Return package → version. Every line must be a pin or one of its hashes."""
     found: dict[str, str] = {}
     for entry in (ROOT / name).read_text().replace("\\\n", " ").splitlines():
         pin = re.fullmatch(
@@ -40,7 +40,7 @@ def run(
 # --- Requirements ---
 
 
-def test_production_has_the_driver_of_postgresql_and_nothing_under_the_agpl() -> None:
+def test_production_requirements_contain_psycopg_and_no_agpl_package() -> None:
     production = pins("requirements-production.txt")
 
     assert {"psycopg", "psycopg-binary", "django", "granian"} <= set(production)
@@ -49,7 +49,7 @@ def test_production_has_the_driver_of_postgresql_and_nothing_under_the_agpl() ->
     )
 
 
-def test_all_requirements_agree_in_their_versions() -> None:
+def test_all_requirements_files_pin_the_same_versions() -> None:
     dev = pins("requirements-dev.txt")
     for name in REQUIREMENTS:
         differing = {
@@ -60,7 +60,7 @@ def test_all_requirements_agree_in_their_versions() -> None:
         assert differing == {}, name
 
 
-def test_the_readme_installs_them_with_their_hashes() -> None:
+def test_readme_installs_requirements_with_hashes() -> None:
     readme, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
 
     assert "pip install --require-hashes -r requirements-production.txt" in readme
@@ -68,8 +68,8 @@ def test_the_readme_installs_them_with_their_hashes() -> None:
     assert f"':/' {' '.join(REQUIREMENTS)}" in makefile
 
 
-def test_nothing_suggests_to_install_loupe_by_name() -> None:
-    """`loupe` on the package index is somebody else's."""
+def test_no_file_suggests_pip_install_loupe() -> None:
+    """The package `loupe` on the package index belongs to another project."""
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -97,9 +97,7 @@ def test_nothing_suggests_to_install_loupe_by_name() -> None:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of what `make run` reads, with no packages to install and a server that ends at
-    once.
-    """
+    """Copy the files that `make run` reads, with no packages and a server that exits at once."""
     shutil.copy(ROOT / "Makefile", tmp_path)
     (tmp_path / "requirements.txt").write_text("# none\n")
     (tmp_path / "config").mkdir()
@@ -117,7 +115,7 @@ def python_of(checkout: Path, script: str) -> Path:
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
-def test_make_builds_an_environment_without_pip_anew(checkout: Path) -> None:
+def test_make_rebuilds_an_environment_without_pip(checkout: Path) -> None:
     half = python_of(checkout, "#!/bin/sh\necho 'No module named pip' >&2\nexit 1\n")
     (checkout / ".venv" / "left-over").write_text("")
 
@@ -144,7 +142,7 @@ def test_make_keeps_an_environment_with_pip(checkout: Path) -> None:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> str:
-    """A PYTHONPATH under which Python takes this machine for another one."""
+    """Return a PYTHONPATH under which Python reports the platform darwin."""
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text("import sys; sys.platform = 'darwin'")
@@ -152,7 +150,7 @@ def elsewhere(tmp_path: Path) -> str:
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
-def test_make_names_linux_as_the_platform(checkout: Path, elsewhere: str) -> None:
+def test_make_refuses_to_run_on_another_platform_than_linux(checkout: Path, elsewhere: str) -> None:
     made = run("make", "run", f"PYTHON={sys.executable}", cwd=checkout, PYTHONPATH=elsewhere)
 
     assert made.returncode != 0
@@ -163,7 +161,7 @@ def test_make_names_linux_as_the_platform(checkout: Path, elsewhere: str) -> Non
 # --- manage.py ---
 
 
-def test_manage_names_linux_as_the_platform(elsewhere: str) -> None:
+def test_manage_py_refuses_to_run_on_another_platform_than_linux(elsewhere: str) -> None:
     started = run(sys.executable, "manage.py", "check", PYTHONPATH=elsewhere)
 
     assert started.returncode == 1
@@ -173,7 +171,7 @@ def test_manage_names_linux_as_the_platform(elsewhere: str) -> None:
 
 
 @pytest.mark.parametrize("has_file", [False, True])
-def test_without_a_key_the_message_names_the_folder_and_the_file(
+def test_missing_secret_key_message_names_the_data_folder_and_the_file(
     tmp_path: Path, has_file: bool
 ) -> None:
     file = tmp_path / "settings.env"
@@ -191,7 +189,7 @@ def test_without_a_key_the_message_names_the_folder_and_the_file(
 @pytest.mark.parametrize(
     "arguments", [("import_images", "--help"), ("help", "import_images"), ("--help",)]
 )
-def test_help_needs_no_key(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_help_works_without_a_secret_key(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     shown = run(sys.executable, "manage.py", *arguments, DATA_DIR=str(tmp_path))
 
     assert shown.returncode == 0, shown.stderr
@@ -209,7 +207,7 @@ def test_help_needs_no_key(tmp_path: Path, arguments: tuple[str, ...]) -> None:
         ),
     ],
 )
-def test_a_deployment_that_can_classify_nothing_is_warned(
+def test_deployment_check_warns_without_a_usable_classifier(
     tmp_path: Path, variables: dict[str, str], warns: bool
 ) -> None:
     checked = run(

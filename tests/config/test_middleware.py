@@ -12,7 +12,7 @@ from django.test import Client
 pytestmark = pytest.mark.django_db
 
 
-def test_a_lapsed_session_sends_htmx_to_the_login_page_and_back_to_where_it_was() -> None:
+def test_expired_session_redirects_htmx_to_login_with_the_current_page_as_next() -> None:
     answer = Client().get(
         "/queues/waiting/",
         headers={
@@ -26,7 +26,7 @@ def test_a_lapsed_session_sends_htmx_to_the_login_page_and_back_to_where_it_was(
     assert Client().get("/queues/waiting/").status_code == 302
 
 
-def test_pages_stay_out_of_caches_and_of_other_sites() -> None:
+def test_pages_have_security_headers_and_are_not_cached() -> None:
     answer = Client().get("/login/")
 
     assert {"private", "no-store"} <= set(answer["Cache-Control"].replace(",", "").split())
@@ -37,7 +37,7 @@ def test_pages_stay_out_of_caches_and_of_other_sites() -> None:
     assert "unsafe" not in answer["Content-Security-Policy"]
 
 
-def test_static_files_carry_the_headers_of_pages() -> None:
+def test_static_files_have_the_security_headers_of_pages() -> None:
     page = Client().get("/login/")
     file: Any = Client().get("/static/css/base.css")
     assert b"".join(file.streaming_content)
@@ -55,7 +55,7 @@ def test_static_files_carry_the_headers_of_pages() -> None:
     assert "camera=()" in file["Permissions-Policy"]
 
 
-def test_a_failed_log_in_is_stored_without_what_was_sent() -> None:
+def test_failed_log_in_is_stored_without_query_string_and_form_data() -> None:
     for _ in range(2):
         Client().post(
             "/login/?token=in-the-address",
@@ -69,13 +69,13 @@ def test_a_failed_log_in_is_stored_without_what_was_sent() -> None:
     assert "tok" not in stored
 
 
-def test_an_address_of_htmx_that_is_none_leads_to_the_first_page() -> None:
+def test_invalid_hx_current_url_redirects_to_login_with_the_start_page_as_next() -> None:
     answer = Client().get("/queues/", headers={"HX-Request": "true", "HX-Current-URL": "http://["})
 
     assert answer["HX-Redirect"] == "/login/?next=%2F"
 
 
-def test_a_session_that_was_tampered_with_is_nobodys(
+def test_tampered_session_is_not_logged_in(
     moderator: User, client_of: Callable[[User], Client]
 ) -> None:
     client = client_of(moderator)
@@ -91,7 +91,7 @@ def test_a_session_that_was_tampered_with_is_nobodys(
     assert client.get("/").status_code == 302
 
 
-def test_sessions_outlive_a_new_secret_key(
+def test_session_stays_valid_after_a_secret_key_rotation(
     moderator: User, client_of: Callable[[User], Client], settings: Any
 ) -> None:
     client = client_of(moderator)
@@ -106,7 +106,7 @@ def test_sessions_outlive_a_new_secret_key(
     assert client_of(moderator).get("/").status_code == 200
 
 
-def test_a_permission_that_is_taken_away_is_gone_at_once(
+def test_revoked_permission_takes_effect_with_the_next_request(
     moderator: User, client_of: Callable[[User], Client]
 ) -> None:
     client = client_of(moderator)

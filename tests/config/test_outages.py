@@ -1,4 +1,4 @@
-"""The database or Redis goes away while somebody asks for something."""
+"""Responses and log lines while the database or Redis is unavailable."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def sqlite_error(code: int) -> sqlite3.OperationalError:
 
 
 class Away:
-    """While it holds, every statement fails as if the server had been stopped."""
+    """A context manager in which every SQL statement fails as if the server were stopped."""
 
     def __init__(self) -> None:
         self.error: Exception = caused(OperationalError(AWAY), psycopg.OperationalError(AWAY))
@@ -72,13 +72,15 @@ class Away:
         (None, None),
     ],
 )
-def test_an_outage_is_told_from_a_fault(error: Exception | None, outage: Outage | None) -> None:
+def test_find_outage_separates_outages_from_other_errors(
+    error: Exception | None, outage: Outage | None
+) -> None:
     assert find_outage(error) is outage
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("path", ["/", "/queues/", "/decisions/"])
-def test_a_page_answers_503_and_says_when_to_come_back(path: str, moderator: User) -> None:
+def test_page_returns_503_with_retry_after_during_an_outage(path: str, moderator: User) -> None:
     client = Client(raise_request_exception=False)
     client.force_login(moderator)
 
@@ -94,7 +96,7 @@ def test_a_page_answers_503_and_says_when_to_come_back(path: str, moderator: Use
 
 
 @pytest.mark.django_db
-def test_htmx_gets_a_sentence_instead_of_a_page(moderator: User) -> None:
+def test_htmx_gets_a_plain_text_message_during_an_outage(moderator: User) -> None:
     client = Client(raise_request_exception=False, headers={"HX-Request": "true"})
     client.force_login(moderator)
 
@@ -107,7 +109,7 @@ def test_htmx_gets_a_sentence_instead_of_a_page(moderator: User) -> None:
 
 
 @pytest.mark.django_db
-def test_a_log_in_and_redis_away_answer_503_too(
+def test_log_in_without_database_and_page_without_redis_return_503(
     moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = Client(raise_request_exception=False)
@@ -123,7 +125,7 @@ def test_a_log_in_and_redis_away_answer_503_too(
 
 
 @pytest.mark.django_db
-def test_a_fault_stays_500(moderator: User) -> None:
+def test_sql_error_returns_500(moderator: User) -> None:
     client = Client(raise_request_exception=False)
     client.force_login(moderator)
     away = Away()
@@ -145,7 +147,7 @@ def test_a_fault_stays_500(moderator: User) -> None:
         ("/api/nsfw/image", {}),
     ],
 )
-def test_programs_are_answered_in_their_own_format(path: str, body: dict[str, Any]) -> None:
+def test_api_returns_503_in_the_format_of_each_provider(path: str, body: dict[str, Any]) -> None:
     client = Client(headers={"Authorization": "Bearer some-key"})
 
     with Away():
@@ -158,10 +160,10 @@ def test_programs_are_answered_in_their_own_format(path: str, body: dict[str, An
 
 
 @pytest.mark.django_db
-def test_an_answer_stands_when_the_call_can_no_longer_be_counted(
+def test_api_response_is_kept_when_recording_the_call_fails(
     admin: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The work is committed: a program that was told 500 would send it, and pay for it, again."""
+    """The work is committed. After a 500, a program would send the request again and pay twice."""
     _, key = ApiKey.make(name="x", owner=admin, scopes=[Scope.READ])
 
     def refuse(**fields: object) -> None:
@@ -192,7 +194,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def lines(clock: Clock) -> Iterator[list[str]]:
-    """What a handler with the filter prints, tracebacks included."""
+    """Collect the lines that a handler with the filter prints, tracebacks included."""
     found: list[str] = []
 
     class Kept(logging.Handler):
@@ -216,7 +218,7 @@ def fail(error: Exception, text: str = "The pump %s failed") -> None:
         logging.getLogger("loupe.pumps").exception(text, "poll")
 
 
-def test_an_outage_is_one_line_a_minute(lines: list[str], clock: Clock) -> None:
+def test_outage_is_logged_in_one_line_a_minute(lines: list[str], clock: Clock) -> None:
     for _ in range(100):
         fail(
             caused(
@@ -236,9 +238,7 @@ def test_an_outage_is_one_line_a_minute(lines: list[str], clock: Clock) -> None:
     )
 
 
-def test_the_queue_reports_an_outage_once_with_all_that_follows_from_it(
-    lines: list[str], clock: Clock
-) -> None:
+def test_queue_logs_an_outage_and_its_consequences_once(lines: list[str], clock: Clock) -> None:
     queue = logging.getLogger("django-q")
     queue.error("reincarnated pusher 17 after sudden death")
     assert len(lines) == 1, "without an outage it is an event"
@@ -250,7 +250,7 @@ def test_the_queue_reports_an_outage_once_with_all_that_follows_from_it(
     assert lines[1:] == ["Error 111 connecting to localhost:6379. Connection refused."]
 
 
-def test_a_fault_keeps_every_traceback(lines: list[str]) -> None:
+def test_other_errors_are_logged_with_every_traceback(lines: list[str]) -> None:
     fail(ZeroDivisionError("x"))
     fail(ZeroDivisionError("x"))
 
@@ -258,7 +258,7 @@ def test_a_fault_keeps_every_traceback(lines: list[str]) -> None:
     assert lines.count("Traceback (most recent call last):") == 2
 
 
-def test_processes_of_one_worker_log_an_outage_together(clock: Clock) -> None:
+def test_processes_of_one_worker_log_an_outage_once(clock: Clock) -> None:
     folded = FoldOutages()
     record = logging.LogRecord(
         "django-q", logging.ERROR, "", 1, RedisConnectionError("refused"), None, None

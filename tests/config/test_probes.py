@@ -33,7 +33,7 @@ def test_probes_answer_any_host_over_http_without_redirect(path: str, settings: 
     assert Client().post(path).status_code == 405
 
 
-def test_readiness_reads_the_migrations_until_they_are_complete(
+def test_readyz_reads_the_migrations_only_until_they_are_complete(
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
     recorder = MigrationRecorder(connection)
@@ -56,7 +56,7 @@ def test_readiness_reads_the_migrations_until_they_are_complete(
         (lambda: 1 / 0, "failed"),
     ],
 )
-def test_readiness_names_the_check_that_fails(
+def test_readyz_names_the_failed_check(
     check: Callable[[], str], word: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(probes.CHECKS, "disk", check)
@@ -66,7 +66,9 @@ def test_readiness_names_the_check_that_fails(
     assert (answer.status_code, answer.json()) == (503, {**WELL, "disk": word})
 
 
-def test_readiness_says_when_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readyz_returns_503_without_a_database_and_healthz_200(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def refuse(*args: object) -> None:
         raise OperationalError("connection refused")
 

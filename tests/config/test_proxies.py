@@ -1,4 +1,4 @@
-"""Who is counted as the client, and who is locked out, behind a proxy."""
+"""The client address behind a proxy, and the lock-out after wrong passwords."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ PASSWORD = "correct horse battery staple"
             "127.0.0.1",
             "198.51.100.1, 203.0.113.7",
             "203.0.113.7",
-        ),  # the first one is the client's own invention
+        ),  # the client itself sent the first address
         ("127.0.0.1", "198.51.100.1, 203.0.113.7, 10.1.2.3", "203.0.113.7"),  # two trusted proxies
-        ("203.0.113.9", "198.51.100.1", "203.0.113.9"),  # no proxy of ours
+        ("203.0.113.9", "198.51.100.1", "203.0.113.9"),  # not a trusted proxy
         ("127.0.0.1", "10.1.2.3", "10.1.2.3"),
         ("127.0.0.1", "nonsense", "127.0.0.1"),
         ("127.0.0.1", "nonsense, 10.1.2.3", "10.1.2.3"),
@@ -34,7 +34,7 @@ PASSWORD = "correct horse battery staple"
         ("", "203.0.113.7", ""),
     ],
 )
-def test_the_client_is_the_last_address_that_is_no_trusted_proxy(
+def test_client_address_is_the_last_forwarded_address_that_is_no_trusted_proxy(
     peer: str, forwarded: str | None, client: str, settings: Any
 ) -> None:
     settings.TRUSTED_PROXIES = ["127.0.0.1", "10.0.0.0/8"]
@@ -48,7 +48,7 @@ def test_the_client_is_the_last_address_that_is_no_trusted_proxy(
 
 
 @pytest.mark.django_db
-def test_wrong_passwords_lock_the_address_they_come_from_and_no_other() -> None:
+def test_wrong_passwords_lock_out_only_their_own_address() -> None:
     User.objects.create_user("ada", password=PASSWORD)
     stranger, ada = (
         Client(headers={"X-Forwarded-For": address}) for address in ("203.0.113.7", "203.0.113.8")

@@ -1,5 +1,6 @@
-"""Wrong values stop the start with a sentence that says what to do; right ones mean what README.md
-says.
+"""Settings from the environment.
+
+A wrong value stops the start with a message that says what to do.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Load = Callable[..., ModuleType]
 
 @pytest.fixture
 def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
-    """Read the settings anew, as a process with just these variables would."""
+    """Return a function that loads the settings with only the given environment variables."""
 
     def read(**variables: str) -> ModuleType:
         for name in list(os.environ):
@@ -81,7 +82,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
         ({"REDIS_URL": "localhost"}, "REDIS_URL"),
     ],
 )
-def test_a_wrong_value_is_refused_with_a_sentence(
+def test_wrong_setting_is_refused_with_a_message(
     load: Load, variables: dict[str, str], sentence: str
 ) -> None:
     with pytest.raises(ImproperlyConfigured) as refusal:
@@ -89,7 +90,7 @@ def test_a_wrong_value_is_refused_with_a_sentence(
     assert sentence in str(refusal.value)
 
 
-def test_without_debug_and_keys_there_is_no_provider_and_no_sandbox(load: Load) -> None:
+def test_settings_without_debug_and_keys_have_no_provider_and_no_sandbox(load: Load) -> None:
     settings = load()
 
     assert not settings.DEBUG
@@ -99,7 +100,7 @@ def test_without_debug_and_keys_there_is_no_provider_and_no_sandbox(load: Load) 
     assert settings.FETCH_ALLOW == settings.CALLER_ALLOW == []
 
 
-def test_the_sandbox_stands_in_until_there_is_a_key(load: Load) -> None:
+def test_debug_uses_the_sandbox_until_a_provider_key_is_set(load: Load) -> None:
     tried = load(DEBUG="1", PORT="8123")
     assert list(tried.IMAGE_PROVIDERS) == ["novita-sandbox"]
     assert (
@@ -114,7 +115,7 @@ def test_the_sandbox_stands_in_until_there_is_a_key(load: Load) -> None:
     assert real.IMAGE_PROVIDERS["novita"]["OPTIONS"]["base_url"] == "https://api.novita.ai"
 
 
-def test_https_switches_the_browsers_protection_on(load: Load) -> None:
+def test_https_public_url_turns_on_secure_cookies_and_hsts(load: Load) -> None:
     settings = load(PUBLIC_URL="https://loupe.example.org")
 
     assert settings.SESSION_COOKIE_SECURE
@@ -126,7 +127,7 @@ def test_https_switches_the_browsers_protection_on(load: Load) -> None:
     assert settings.ALLOWED_HOSTS[0] == "loupe.example.org"
 
 
-def test_hsts_binds_the_whole_domain_only_when_asked_to(load: Load) -> None:
+def test_hsts_covers_subdomains_only_when_requested(load: Load) -> None:
     settings = load(PUBLIC_URL="https://loupe.example.org", HSTS_SUBDOMAINS="1", HSTS_PRELOAD="1")
 
     assert settings.SECURE_HSTS_INCLUDE_SUBDOMAINS
@@ -136,7 +137,7 @@ def test_hsts_binds_the_whole_domain_only_when_asked_to(load: Load) -> None:
     )
 
 
-def test_the_key_that_make_run_makes_is_strong_enough(load: Load, tmp_path: Path) -> None:
+def test_secret_key_generated_by_make_run_is_accepted(load: Load, tmp_path: Path) -> None:
     made = dict(
         line.split("=", 1)
         for line in prepare_data_dir(tmp_path).read_text().splitlines()
@@ -146,7 +147,7 @@ def test_the_key_that_make_run_makes_is_strong_enough(load: Load, tmp_path: Path
     assert made["SECRET_KEY"] == load(SECRET_KEY=made["SECRET_KEY"]).SECRET_KEY
 
 
-def test_nothing_outlives_a_transaction_behind_a_pooler(load: Load) -> None:
+def test_database_pooler_disables_prepared_statements_and_server_side_cursors(load: Load) -> None:
     address = "postgres://loupe@db.example.org/loupe?sslmode=require"
     direct = load(DATABASE_URL=address).DATABASES["default"]
     pooled = load(DATABASE_URL=address, DATABASE_POOLER="1").DATABASES["default"]
@@ -157,9 +158,7 @@ def test_nothing_outlives_a_transaction_behind_a_pooler(load: Load) -> None:
     assert pooled["DISABLE_SERVER_SIDE_CURSORS"]
 
 
-def test_a_file_of_first_settings_is_read_and_the_environment_wins(
-    load: Load, tmp_path: Path
-) -> None:
+def test_environment_overrides_settings_env(load: Load, tmp_path: Path) -> None:
     (tmp_path / "settings.env").write_text("# choices\n\nDEBUG=1\nSANDBOX_LATENCY=3\n")
 
     settings = load(SANDBOX_LATENCY="7")
@@ -182,7 +181,7 @@ def test_a_file_of_first_settings_is_read_and_the_environment_wins(
         ({"SECRET_KEY": ""}, "Loupe cannot start: SECRET_KEY is empty."),
     ],
 )
-def test_commands_end_with_the_sentence_alone(
+def test_commands_end_with_the_message_and_no_traceback(
     variables: dict[str, str], sentence: str, tmp_path: Path
 ) -> None:
     env = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path), "SECRET_KEY": KEY, **variables}
@@ -199,7 +198,7 @@ def test_commands_end_with_the_sentence_alone(
     assert "Traceback" not in ended.stderr
 
 
-def test_an_unknown_address_has_our_own_page_with_debug_too(tmp_path: Path) -> None:
+def test_unknown_url_shows_the_own_404_page_even_with_debug(tmp_path: Path) -> None:
     ask = (
         "import django; django.setup(); from django.test import Client; "
         "r = Client().get('/nowhere/at-all'); print(r.status_code); "
@@ -233,5 +232,5 @@ def test_an_unknown_address_has_our_own_page_with_debug_too(tmp_path: Path) -> N
     assert "DEBUG = True" not in shown.stdout
 
 
-def test_make_run_and_the_settings_keep_data_in_the_same_folder() -> None:
+def test_bootstrap_and_settings_use_the_same_base_folder() -> None:
     assert bootstrap.BASE_DIR == settings.BASE_DIR

@@ -1,4 +1,4 @@
-"""The static files of production: modules import each other by hashed names."""
+"""The static files of production, whose modules import each other by hashed names."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_collected_modules_import_hashed_names_that_exist(collected: Path) -> No
     assert count == sum(len(imports_of(path)) for path in _scripts()) > 0
 
 
-def test_the_hash_of_a_module_changes_with_what_it_imports(collected: Path) -> None:
+def test_module_imports_contain_the_hash_of_the_imported_module(collected: Path) -> None:
     main = collected / staticfiles_storage.stored_name("js/desk/main.js")
     assert staticfiles_storage.stored_name("js/desk/settling.js").rsplit("/")[-1] in (
         collected / staticfiles_storage.stored_name("js/desk/panel_shown.js")

@@ -29,8 +29,8 @@ def open_connection(opened: list[BaseDatabaseWrapper]) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_connection_of_an_ended_thread_closes_when_the_next_one_opens() -> None:
-    """Without waiting for the garbage collector, which may run hours later."""
+def test_connection_of_an_ended_thread_is_closed_when_the_next_one_opens() -> None:
+    """Do not wait for the garbage collector, which may run hours later."""
     opened: list[BaseDatabaseWrapper] = []
     gc.disable()
     try:
@@ -51,7 +51,7 @@ def test_connection_of_an_ended_thread_closes_when_the_next_one_opens() -> None:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """The web server on a SQLite file; it ends its threads after five seconds of idleness."""
+    """Start the web server on a SQLite file. It ends its threads after five idle seconds."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -81,7 +81,7 @@ def has_ended(process: subprocess.Popen[bytes]) -> bool:
 
 
 def ready(port: int) -> int | None:
-    """Return the status of /readyz, which asks the database; None while nothing listens."""
+    """Return the status of /readyz, which queries the database, or None if nothing listens."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", "/readyz")

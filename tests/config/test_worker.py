@@ -1,5 +1,6 @@
-"""The worker under violence: real processes, really killed. Whatever dies, nothing stays behind and
-nothing is lost.
+"""The worker after crashes: real processes, really killed.
+
+No process stays behind, and no work is lost.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def test_start_and_orderly_stop_are_logged(worker: Worker) -> None:
 
 
 @pytest.mark.parametrize("group", [False, True], ids=["main process", "process group"])
-def test_term_ends_running_turns_early_and_in_order(worker: Worker, group: bool) -> None:
+def test_sigterm_ends_running_jobs_early_with_exit_code_0(worker: Worker, group: bool) -> None:
     worker.add("hold")
     until(lambda: worker.lease("hold"))
 
@@ -85,7 +86,7 @@ def test_term_ends_running_turns_early_and_in_order(worker: Worker, group: bool)
     assert not worker.session()
 
 
-def test_a_stop_has_a_deadline(data_dir: Path) -> None:
+def test_stop_kills_a_stubborn_job_after_the_grace_period(data_dir: Path) -> None:
     with Worker(data_dir, "--grace=0.5") as worker:
         worker.add("stubborn")
         until(lambda: worker.lease("stubborn"))
@@ -95,7 +96,7 @@ def test_a_stop_has_a_deadline(data_dir: Path) -> None:
         until(lambda: not worker.session())
 
 
-def test_losing_every_message_costs_seconds_only(worker: Worker) -> None:
+def test_due_job_runs_after_every_queue_message_was_lost(worker: Worker) -> None:
     worker.sql(
         "CREATE TRIGGER lose AFTER INSERT ON django_q_ormq BEGIN DELETE FROM django_q_ormq; END"
     )
@@ -111,7 +112,7 @@ def test_losing_every_message_costs_seconds_only(worker: Worker) -> None:
     assert worker.process.poll() is None
 
 
-def test_the_ticker_survives_a_broken_database(worker: Worker) -> None:
+def test_scheduler_survives_a_broken_database(worker: Worker) -> None:
     worker.sql("ALTER TABLE generation_jobslot RENAME TO elsewhere")
     until(lambda: "The tick failed" in worker.log.read_text())
     worker.sql("ALTER TABLE elsewhere RENAME TO generation_jobslot")
@@ -120,7 +121,7 @@ def test_the_ticker_survives_a_broken_database(worker: Worker) -> None:
     until(lambda: worker.is_done("letter"))
 
 
-def test_recycling_and_the_time_limit_are_no_crashes(data_dir: Path) -> None:
+def test_recycled_and_timed_out_processes_do_not_end_the_worker(data_dir: Path) -> None:
     with Worker(data_dir, module="tests.config.short_settings", workers=1) as worker:
         first = children(worker.sentinel)
         worker.add("new one")

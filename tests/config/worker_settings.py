@@ -1,6 +1,4 @@
-"""The real settings and one more application, for workers that tests start as processes of their
-own.
-"""
+"""The real settings plus the sample jobs, for worker processes that tests start."""
 
 from __future__ import annotations
 

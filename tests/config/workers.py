@@ -1,6 +1,4 @@
-"""Real workers as processes of their own, on a database of their own, and what /proc says about
-them.
-"""
+"""Worker processes with a database of their own, observed through /proc."""
 
 from __future__ import annotations
 
@@ -27,7 +25,7 @@ PATIENCE = 120.0  # seconds; reached on failure only, other tests may keep the m
 
 
 def until(found: Callable[[], Any]) -> Any:
-    """Ask again and again, until there is an answer."""
+    """Call the function until it returns a true value, and return that value."""
     deadline = time.monotonic() + PATIENCE
     while not (answer := found()):
         assert time.monotonic() < deadline, f"nothing after {PATIENCE} seconds"
@@ -46,7 +44,7 @@ def environment(data_dir: Path, module: str = SETTINGS, **more: str) -> dict[str
 
 
 def processes() -> dict[int, tuple[int, int]]:
-    """Every living process with its parent and its session; zombies are dead."""
+    """Return pid → (parent, session) of every living process, without zombies."""
     found = {}
     for folder in Path("/proc").iterdir():
         with suppress(OSError, ValueError):
@@ -60,12 +58,12 @@ def processes() -> dict[int, tuple[int, int]]:
 
 
 def children(pid: int) -> list[int]:
-    """In the order in which they were started."""
+    """Return the child processes in the order of their process ids."""
     return sorted(child for child, (parent, _) in processes().items() if parent == pid)
 
 
 class Program:
-    """A management command in a session of its own."""
+    """A management command in its own process session."""
 
     def __init__(
         self, data_dir: Path, *arguments: str, module: str = SETTINGS, **more: str
@@ -106,7 +104,7 @@ class Program:
 
 
 class Worker(Program):
-    """A running ``manage.py qworker``, ready to work."""
+    """A running ``manage.py qworker`` whose processes have started."""
 
     def __init__(
         self, data_dir: Path, *arguments: str, module: str = SETTINGS, workers: int = WORKERS
@@ -130,14 +128,14 @@ class Worker(Program):
         return next(iter(children(self.process.pid)), 0)
 
     def add(self, name: str) -> None:
-        """Give the test pumps something to do, as another process would, without waking them."""
+        """Add a row for a sample job, as another process would, without a wake-up."""
         self.sql("INSERT INTO auth_group (name) VALUES (?)", name)
 
     def is_done(self, name: str) -> bool:
         return bool(self.sql("SELECT 1 FROM auth_group WHERE name LIKE ?", f"done {name} %"))
 
     def lease(self, name: str) -> str:
-        """When the lease of the pump's slot ends; empty when nothing runs."""
+        """Return the end of the lease of a job slot, or "" if the job does not run."""
         rows = self.sql(
             "SELECT running_until FROM generation_jobslot WHERE name = ? AND host != ''", name
         )

@@ -1,6 +1,4 @@
-"""Real servers of their own for a test: PostgreSQL, Redis, PgBouncer, nginx, and Loupe's web server
-as documented.
-"""
+"""Servers that a test starts: PostgreSQL, Redis, PgBouncer, nginx, Loupe as documented."""
 
 from __future__ import annotations
 
@@ -32,7 +30,7 @@ HOST = "loupe.example.org"
 
 
 def find_program(name: str) -> str:
-    """Return its path; absent it is a named skip, or a failure under REQUIRE_SERVERS=1."""
+    """Return the path of a program; skip without it, or fail if REQUIRE_SERVERS=1."""
     newest = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))[-1:]
     path = str(newest[0]) if newest else shutil.which(name, path=f"{os.environ['PATH']}:{SEARCHED}")
     if path:
@@ -59,9 +57,7 @@ def wait_until(found: Callable[[], Any], what: str, *, seconds: float = 120.0) -
 
 
 def documented_command(program: str) -> list[str]:
-    """Return the command of docs/operations.md that starts this program, its continued lines
-    joined.
-    """
+    """Return the command in docs/operations.md that starts this program."""
     blocks = re.findall(r"^```sh\n(.*?)^```", OPERATIONS, re.MULTILINE | re.DOTALL)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     found = next(line for line in lines if line.startswith(f"{program} "))
@@ -69,7 +65,7 @@ def documented_command(program: str) -> list[str]:
 
 
 class Server:
-    """A program in a session of its own, in a folder of its own, on a port of its own."""
+    """A program with its own process session, folder and port."""
 
     name: str
 
@@ -111,7 +107,7 @@ class Server:
         assert process.poll() is None, self.log.read_text()
 
     def stop(self) -> None:
-        """End it at once, with everything it has started."""
+        """Kill the program and every process in its session."""
         if self.process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -173,7 +169,7 @@ class Postgres(Server):
         return subprocess.run(command, capture_output=True).returncode == 0
 
     def ask(self, sql: str) -> str:
-        """Ask with psql, as an operator would."""
+        """Run a query with psql, as an operator would, and return its output."""
         command = [find_program("psql"), self.url, "-Atc", sql]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
@@ -217,7 +213,7 @@ class PgBouncer(Server):
 
 
 class Nginx(Server):
-    """nginx with the shipped configuration, with what is marked CHANGE changed to this machine."""
+    """nginx with the shipped configuration; the lines marked CHANGE are adapted to the test."""
 
     name = "nginx"
 
@@ -261,7 +257,7 @@ class Nginx(Server):
 
 
 class Loupe(Server):
-    """The web server, by the documented command; its worker, by ``worker()``."""
+    """The web server, started by the documented command."""
 
     name = "web"
 
@@ -323,7 +319,7 @@ class Worker(Server):
 
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
-            # Its children, each in a session of its own or not, end with it.
+            # The worker ends its child processes, which may have other process sessions.
             self.process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(40)

@@ -1,5 +1,6 @@
-"""The documented web server on a PostgreSQL that is full, behind a pooler, or away; and Redis
-away.
+"""The documented web server during database and Redis outages.
+
+PostgreSQL is out of connections, behind a pooler, or stopped; Redis is stopped.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.slow
 PLAIN = "http://127.0.0.1"
 PASSWORD = "correct horse battery staple"
 CONNECTIONS = 16  # workers × blocking threads, as documented
-SESSION = {"Cookie": f"sessionid={'s' * 32}"}  # has the database asked for it
+SESSION = {"Cookie": f"sessionid={'s' * 32}"}  # makes the server query the database
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def ask(loupe: Loupe, method: str, path: str, **more: object) -> httpx.Response:
     return httpx.request(method, f"{PLAIN}:{loupe.port}{path}", timeout=120, **more)  # type: ignore[arg-type]
 
 
-def test_200_calls_of_strangers_leave_room_for_an_operator(
+def test_200_anonymous_requests_leave_database_connections_free(
     loupe: Loupe, postgres: Postgres
 ) -> None:
     token = re.search(r'value="(\w+)"', ask(loupe, "GET", "/login/").text)
@@ -68,13 +69,13 @@ def test_200_calls_of_strangers_leave_room_for_an_operator(
             )
             assert (
                 connections <= CONNECTIONS + 6
-            )  # those of ended threads, which the server is just closing
+            )  # 6 for ended threads, whose connections the server is about to close
 
     assert set(Counter(each.result() for each in calls)) <= {200, 401, 403}
 
 
 def occupy(postgres: Postgres, stack: ExitStack) -> None:
-    """Take every connection that is left."""
+    """Open every remaining database connection."""
     while True:
         try:
             stack.enter_context(psycopg.connect(postgres.url))
@@ -82,7 +83,7 @@ def occupy(postgres: Postgres, stack: ExitStack) -> None:
             return
 
 
-def test_a_full_database_is_an_outage_and_not_a_fault(postgres: Postgres) -> None:
+def test_database_without_free_connections_returns_503(postgres: Postgres) -> None:
     with Loupe(DATABASE_URL=postgres.url, PUBLIC_URL=PLAIN) as loupe, ExitStack() as stack:
         occupy(postgres, stack)
 
@@ -95,7 +96,7 @@ def test_a_full_database_is_an_outage_and_not_a_fault(postgres: Postgres) -> Non
         assert ask(loupe, "GET", "/healthz").status_code == 200
 
 
-def test_exports_side_by_side_succeed_behind_a_pooler(postgres: Postgres) -> None:
+def test_parallel_exports_succeed_behind_a_pooler(postgres: Postgres) -> None:
     with PgBouncer(postgres, pool_size=3) as pooler:
         variables = {"DJANGO_SUPERUSER_PASSWORD": PASSWORD, "DATABASE_POOLER": "1"}
         with Loupe(DATABASE_URL=pooler.url, PUBLIC_URL=PLAIN, **variables) as loupe:
@@ -117,7 +118,7 @@ def test_exports_side_by_side_succeed_behind_a_pooler(postgres: Postgres) -> Non
             assert "Traceback" not in loupe.log.read_text()
 
 
-def test_web_server_and_worker_outlive_their_database_and_redis() -> None:
+def test_web_server_and_worker_survive_a_database_and_redis_outage() -> None:
     with (
         Postgres() as postgres,
         Redis() as store,
@@ -140,7 +141,7 @@ def test_web_server_and_worker_outlive_their_database_and_redis() -> None:
         readiness = ask(loupe, "GET", "/readyz")
         assert (readiness.status_code, readiness.json()["database"]) == (503, "unreachable")
         assert ask(loupe, "GET", "/healthz").status_code == 200
-        time.sleep(5)  # what fails again and again has failed several times
+        time.sleep(5)  # long enough for several failed retries
         postgres.start()
         wait_until(lambda: ask(loupe, "GET", "/").status_code == 302, "pages again")
         wait_until(lambda: postgres.ask(beat) > before, "the worker's beat again")
@@ -170,6 +171,6 @@ def test_web_server_and_worker_outlive_their_database_and_redis() -> None:
 
 
 def listens(store: Redis) -> bool:
-    """Whether a worker waits for messages."""
+    """Return True if a worker waits for messages."""
     with redis.from_url(store.url) as client:
         return any(each["cmd"] == "blpop" for each in client.client_list())

@@ -1,4 +1,4 @@
-"""The documented web server behind the shipped proxy, from outside."""
+"""The documented web server behind the shipped nginx configuration."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def nginx(loupe: Loupe) -> Iterator[Nginx]:
 
 
 def browser(nginx: Nginx, address: str = "127.0.0.1") -> httpx.Client:
-    """Somebody at this address of the loopback network."""
+    """Return an HTTP client that connects from this loopback address."""
     transport = httpx.HTTPTransport(verify=False, local_address=address)
     headers = {"Host": HOST, "Origin": f"https://{HOST}"}
     return httpx.Client(
@@ -51,7 +51,7 @@ def log_in(client: httpx.Client, name: str, password: str) -> httpx.Response:
     return client.post("/login/", data=form, headers={"Cookie": cookie})
 
 
-def test_pages_arrive_over_https_without_a_loop(nginx: Nginx) -> None:
+def test_pages_are_served_over_https_without_a_redirect_loop(nginx: Nginx) -> None:
     with browser(nginx) as client:
         page = client.get("/login/")
         assert (page.status_code, page.headers["Strict-Transport-Security"]) == (
@@ -64,7 +64,7 @@ def test_pages_arrive_over_https_without_a_loop(nginx: Nginx) -> None:
         assert client.get("/readyz").status_code == 200
 
 
-def test_probes_need_no_proxy(loupe: Loupe) -> None:
+def test_probes_answer_without_the_proxy(loupe: Loupe) -> None:
     for path in ("/healthz", "/readyz"):
         assert (
             httpx.get(
@@ -75,18 +75,16 @@ def test_probes_need_no_proxy(loupe: Loupe) -> None:
 
 
 @pytest.mark.parametrize(("size", "status"), [(29 * MIB, 401), (31 * MIB, 413)])
-def test_the_proxy_takes_bodies_as_large_as_loupe_does(
-    nginx: Nginx, size: int, status: int
-) -> None:
+def test_proxy_accepts_bodies_up_to_loupes_own_limit(nginx: Nginx, size: int, status: int) -> None:
     with browser(nginx) as client:
         answer = client.post("/api/nsfw/image", content=b"x" * size, headers={"x-api-key": "wrong"})
 
     assert answer.status_code == status
 
 
-def test_wrong_passwords_lock_one_address_behind_the_proxy(nginx: Nginx) -> None:
+def test_wrong_passwords_lock_out_one_address_behind_the_proxy(nginx: Nginx) -> None:
     with browser(nginx, "127.0.0.2") as stranger, browser(nginx, "127.0.0.3") as other:
-        stranger.headers["X-Forwarded-For"] = "203.0.113.7"  # a lie that the proxy replaces
+        stranger.headers["X-Forwarded-For"] = "203.0.113.7"  # forged; the proxy replaces it
         answers = [log_in(stranger, "ada", "wrong").status_code for _ in range(5)]
 
         assert answers == [200, 200, 200, 200, 429]
@@ -94,8 +92,9 @@ def test_wrong_passwords_lock_one_address_behind_the_proxy(nginx: Nginx) -> None
 
 
 def slow_client(port: int, number: int) -> ssl.SSLSocket:
-    """Send the head of a request and one byte of its body, from one address for every PER_ADDRESS
-    clients.
+    """Send a request's headers and one byte of its body.
+
+    PER_ADDRESS clients share one address.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -112,7 +111,7 @@ def slow_client(port: int, number: int) -> ssl.SSLSocket:
 
 
 def is_held(client: ssl.SSLSocket) -> bool:
-    """Whether the server has neither answered nor closed."""
+    """Return True if the server has neither responded nor closed the connection."""
     client.setblocking(False)
     try:
         client.recv(1)
@@ -129,7 +128,7 @@ def test_500_slow_bodies_do_not_stop_the_server(nginx: Nginx, loupe: Loupe) -> N
             stack.enter_context(slow_client(nginx.port, number)) for number in range(SLOW_CLIENTS)
         ]
         for client in clients:
-            client.sendall(b"x")  # so that the proxy's patience begins anew
+            client.sendall(b"x")  # restarts the proxy's read timeout
         direct = f"http://127.0.0.1:{loupe.port}/healthz"
 
         for _ in range(5):
@@ -143,7 +142,7 @@ def test_500_slow_bodies_do_not_stop_the_server(nginx: Nginx, loupe: Loupe) -> N
         assert held > 16 * 4, "far more than there are threads were held while the server was asked"
 
 
-def test_the_configuration_is_valid_as_shipped_but_for_what_is_marked(nginx: Nginx) -> None:
+def test_shipped_nginx_configuration_starts_with_only_marked_lines_changed(nginx: Nginx) -> None:
     text = (Path(__file__).resolve().parents[2] / "deploy" / "nginx.conf").read_text()
 
     assert "proxy_request_buffering on;" in text

@@ -1,5 +1,6 @@
-"""The whole of Loupe as `make run` starts it: web server, worker, sandbox, demo. One for all tests
-of this folder.
+"""Loupe as `make run` starts it: web server, worker, sandbox, demo.
+
+All tests of this folder share one stack.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ LAST = {"test_clients", "test_examples"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Others count the demo's own requests and decisions, so the tests that add to both come last
-    in this folder.
+    """Run the tests that add requests and decisions last.
+
+    The other tests count the requests and decisions of the demo.
     """
     here = [index for index, item in enumerate(items) if item.path.parent == Path(__file__).parent]
     ordered = sorted((items[index] for index in here), key=lambda item: item.path.stem in LAST)
@@ -45,7 +47,7 @@ class Stack:
     env: dict[str, str]
 
     def api_key(self, name: str, *scopes: str) -> str:
-        """A key for programs, made the way an operator makes one."""
+        """Create an API key with the management command and return it."""
         wanted = [word for scope in scopes for word in ("--scope", scope)]
         command = [sys.executable, "manage.py", "create_api_key", name, *wanted]
         done = subprocess.run(
@@ -54,7 +56,7 @@ class Stack:
         return done.stdout.strip()
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """Read the database as it is, past all of Loupe's code."""
+        """Query the database directly, without Loupe's code."""
         connection = sqlite3.connect(
             f"file:{self.data / 'db.sqlite3'}?mode=ro", uri=True, timeout=20
         )
@@ -79,7 +81,7 @@ class Stack:
             time.sleep(0.2)
 
     def last_words(self) -> str:
-        """Return the end of the log, which says why something did not happen."""
+        """Return the last 40 lines of the log for a failure message."""
         return "\n".join((self.data / "log").read_text().splitlines()[-40:])
 
     @staticmethod
@@ -87,7 +89,7 @@ class Stack:
         return [command for pid, command in family.items() if Path(f"/proc/{pid}").exists()]
 
     def family(self) -> dict[int, str]:
-        """Every living process that descends from `dev`, with its command line."""
+        """Return pid → command line of every living descendant of `manage.py dev`."""
         parents, found = {}, {self.process.pid: ""}
         for entry in Path("/proc").glob("[0-9]*"):
             try:
@@ -155,9 +157,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def node_path() -> str:
-    """Node with the clients of tests/clients; without them it is a named skip, or a failure under
-    REQUIRE_NODE=1.
-    """
+    """Return the path of Node; skip without it or its clients, or fail if REQUIRE_NODE=1."""
     path = shutil.which("node")
     if path and (NODE_CLIENTS / "node_modules" / "novita-sdk").is_dir():
         return path

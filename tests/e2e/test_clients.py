@@ -1,8 +1,7 @@
-"""Published clients, unmodified, against the whole of Loupe: a program changes its base URL and its
-key, nothing else.
+"""Published clients, unmodified, against a running Loupe.
 
-What these clients break on is written nowhere but in themselves, so they are run rather than
-imitated.
+A program changes only its base URL and its key. The requirements of these clients are documented
+only in their own code, so the tests run the clients instead of imitating them.
 """
 
 from __future__ import annotations
@@ -35,22 +34,20 @@ from tests.e2e.conftest import NODE_CLIENTS, PASSWORD, Stack
 # One stack serves all tests of this folder, also when the suite runs in several processes.
 pytestmark = [
     pytest.mark.xdist_group("stack"),
-    # novita-client leaves the threads that it downloads with to the garbage collector.
+    # novita-client leaves its download threads to the garbage collector.
     pytest.mark.filterwarnings("ignore:unclosed running multiprocessing pool:ResourceWarning"),
 ]
 
-MODEL = "alder_realism_v4_55100.safetensors"  # of the sandbox's
+MODEL = "alder_realism_v4_55100.safetensors"  # a model of the sandbox
 SIZE = (256, 256)
-UNDECIDED = "sandbox:gambling"  # what the demo's policy leaves to a person
-ENDED = 300  # seconds; the demo's batch may be in front
+UNDECIDED = "sandbox:gambling"  # the demo's policy leaves it to a person
+ENDED = 300  # seconds; the demo's requests may be first in the queue
 WRONG = "no-such-key"
 
 
 @pytest.fixture(autouse=True)
 def _straight(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The Python clients heed a proxy of the environment, which would not reach this machine's own
-    server.
-    """
+    """Bypass a proxy of the environment, which could not reach the local server."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
@@ -61,7 +58,7 @@ def key(stack: Stack) -> str:
 
 
 class Desk:
-    """A moderator's browser, as far as it sends anything."""
+    """An HTTP client that sends the requests of a moderator's browser."""
 
     def __init__(self, stack: Stack, http: httpx.Client) -> None:
         self.stack, self.http = stack, http
@@ -72,13 +69,11 @@ class Desk:
         answer = self.http.post(
             path, data=data, headers={"X-CSRFToken": self.http.cookies["csrftoken"]}
         )
-        # To where the result is read; a refusal would be a page.
+        # Success redirects to the result; a refusal would render a page.
         assert answer.is_redirect, (path, answer.status_code)
 
     def waiting(self, prompt: str, images: int) -> list[str]:
-        """The reviews of this prompt's images in their order, once all of them wait for a
-        person.
-        """
+        """Wait until all images of a prompt are pending, and return their reviews in order."""
         query = f"""select v.uuid from moderation_review v join generation_asset a on a.id = v.asset_id
                     join generation_generationrequest r on r.id = a.request_id
                     where r.prompt = '{prompt}' and v.status = 'pending' order by a.position"""
@@ -103,18 +98,18 @@ def desk(stack: Stack) -> Iterator[Desk]:
 
 @pytest.fixture
 def prompt() -> str:
-    """One that only this test asks for."""
+    """Return a prompt that no other test uses."""
     return f"a harbour in the morning {uuid.uuid4().hex}"
 
 
 @pytest.fixture
 def background() -> Iterator[Callable[..., Future[Any]]]:
-    """A program that waits for its images while a person decides."""
+    """Return a function that runs a program in a thread, while the test decides its images."""
     thread = ThreadPoolExecutor(1)
     yield thread.submit
     thread.shutdown(
         wait=False
-    )  # one that waits for a decision that a failed test never made ends with the stack
+    )  # after a failed test the program waits for a decision; it ends with the stack
 
 
 def assert_is_image(content: bytes, kind: str) -> None:
@@ -124,7 +119,7 @@ def assert_is_image(content: bytes, kind: str) -> None:
 
 # --- Novita's Python client ---
 def ask(client: NovitaClient, prompt: str, images: int = 1, **more: Any) -> V3TaskResponse:
-    """Submit, wait and download, all by the client itself."""
+    """Submit a request, wait for it and download its images, all by the client."""
     width, height = SIZE
     return client.txt2img_v3(
         model_name=MODEL, prompt=prompt, image_num=images, width=width, height=height, **more
@@ -132,7 +127,7 @@ def ask(client: NovitaClient, prompt: str, images: int = 1, **more: Any) -> V3Ta
 
 
 def submit(client: NovitaClient, prompt: str) -> str:
-    """Submit and do not wait."""
+    """Submit a request without waiting, and return its task id."""
     width, height = SIZE
     body = Txt2ImgV3Request(
         model_name=MODEL, prompt=prompt, image_num=1, width=width, height=height
@@ -140,7 +135,9 @@ def submit(client: NovitaClient, prompt: str) -> str:
     return str(client.raw_txt2img_v3(body, CommonV3Extra()).task_id)
 
 
-def test_python_gets_what_the_policy_approved(stack: Stack, key: str, prompt: str) -> None:
+def test_python_client_gets_images_that_the_policy_approved(
+    stack: Stack, key: str, prompt: str
+) -> None:
     client = NovitaClient(key, stack.url)
 
     answer = ask(client, prompt, images=2, response_image_type="png", enable_nsfw_detection=True)
@@ -156,7 +153,7 @@ def test_python_gets_what_the_policy_approved(stack: Stack, key: str, prompt: st
         assert_is_image(base64.b64decode(content), "PNG")
 
 
-def test_python_waits_for_a_person_and_gets_only_what_passed(
+def test_python_client_waits_for_a_decision_and_gets_only_approved_images(
     stack: Stack, key: str, prompt: str, desk: Desk, background: Callable[..., Future[Any]]
 ) -> None:
     program = background(ask, NovitaClient(key, stack.url), f"{prompt} {UNDECIDED}", images=2)
@@ -172,7 +169,9 @@ def test_python_waits_for_a_person_and_gets_only_what_passed(
     assert_is_image(base64.b64decode(answer.images_encoded[0]), "JPEG")
 
 
-def test_python_is_told_of_a_rejection(stack: Stack, key: str, prompt: str, desk: Desk) -> None:
+def test_python_client_gets_a_failed_task_after_a_rejection(
+    stack: Stack, key: str, prompt: str, desk: Desk
+) -> None:
     client = NovitaClient(key, stack.url)
     task = submit(client, f"{prompt} {UNDECIDED}")
     (review,) = desk.waiting(f"{prompt} {UNDECIDED}", images=1)
@@ -188,7 +187,7 @@ def test_python_is_told_of_a_rejection(stack: Stack, key: str, prompt: str, desk
     assert rejected.images == []
 
 
-def test_python_lists_models_to_the_end(stack: Stack, key: str) -> None:
+def test_python_client_lists_every_model_once_across_pages(stack: Stack, key: str) -> None:
     client = NovitaClient(key, stack.url)
 
     everything = client.models_v3()
@@ -197,7 +196,7 @@ def test_python_lists_models_to_the_end(stack: Stack, key: str) -> None:
     assert MODEL in names
     assert len(names) == len(set(names)) > 20
     assert {model.visibility for model in everything} == {"public"}
-    # It puts "c_" before whatever cursor it is given, so ours arrives with two.
+    # The client prefixes every cursor with "c_", so a cursor of Loupe comes back with two.
     paged, cursor = [], None
     for _ in range(len(names)):
         page = client.query_model_v3(limit="7", cursor=cursor)
@@ -209,7 +208,7 @@ def test_python_lists_models_to_the_end(stack: Stack, key: str) -> None:
     assert paged == names
 
 
-def test_python_filters_models(stack: Stack, key: str) -> None:
+def test_python_client_filters_models(stack: Stack, key: str) -> None:
     client = NovitaClient(key, stack.url)
 
     loras = client.query_model_v3(types="lora", limit="100").models
@@ -220,7 +219,9 @@ def test_python_filters_models(stack: Stack, key: str) -> None:
     assert client.query_model_v3(visibility="private").models == []
 
 
-def test_python_may_end_its_base_url_with_a_slash(stack: Stack, key: str, prompt: str) -> None:
+def test_python_client_accepts_a_base_url_with_a_trailing_slash(
+    stack: Stack, key: str, prompt: str
+) -> None:
     client = NovitaClient(key, f"{stack.url}/")
 
     answer = ask(client, prompt)
@@ -229,7 +230,7 @@ def test_python_may_end_its_base_url_with_a_slash(stack: Stack, key: str, prompt
     assert client.query_model_v3(limit="1").models
 
 
-def test_python_is_told_that_its_key_is_wrong(stack: Stack, prompt: str) -> None:
+def test_python_client_raises_an_error_for_a_wrong_key(stack: Stack, prompt: str) -> None:
     client = NovitaClient(WRONG, stack.url)
 
     with pytest.raises(NovitaResponseError, match=r"403.*INVALID_API_KEY"):
@@ -248,14 +249,14 @@ def scenario(stack: Stack, key: str) -> Iterator[Scenario]:
         what="assets",
     )
     base = f"{stack.url}/v1"
-    # Strict: by itself it would take any JSON for an asset.
+    # Strict validation: otherwise the client accepts any JSON as an asset.
     with Scenario(
         api_key=key, api_secret="any", base_url=base, _strict_response_validation=True
     ) as client:
         yield client
 
 
-def test_scenario_lists_every_asset_once(stack: Stack, scenario: Scenario) -> None:
+def test_scenario_client_lists_every_asset_once(stack: Stack, scenario: Scenario) -> None:
     before = {str(uuid.UUID(row[0])) for row in stack.rows("select uuid from generation_asset")}
 
     first = scenario.assets.list(page_size=5)
@@ -268,7 +269,7 @@ def test_scenario_lists_every_asset_once(stack: Stack, scenario: Scenario) -> No
     assert {asset.id for asset in scenario.assets.list(page_size=100)} >= before
 
 
-def test_scenario_shows_an_asset_before_and_after_it_is_judged(
+def test_scenario_client_reads_an_asset_before_and_after_its_decision(
     stack: Stack, key: str, prompt: str, desk: Desk, scenario: Scenario
 ) -> None:
     task = submit(NovitaClient(key, stack.url), f"{prompt} {UNDECIDED}")
@@ -284,7 +285,7 @@ def test_scenario_shows_an_asset_before_and_after_it_is_judged(
     assert_is_image(httpx.get(asset.url, trust_env=False).content, "JPEG")
 
 
-def test_scenario_is_told_what_is_wrong(stack: Stack, scenario: Scenario) -> None:
+def test_scenario_client_raises_its_own_errors(stack: Stack, scenario: Scenario) -> None:
     with pytest.raises(scenario_sdk.NotFoundError):
         scenario.assets.retrieve(str(uuid.uuid4()))
     with pytest.raises(scenario_sdk.BadRequestError, match="pageSize"):
@@ -314,7 +315,7 @@ def javascript(node_path: str, stack: Stack, key: str) -> Callable[..., Any]:
     return run
 
 
-def test_javascript_polls_until_a_person_has_approved(
+def test_javascript_client_polls_until_a_person_approves(
     javascript: Callable[..., Any], prompt: str, desk: Desk, background: Callable[..., Future[Any]]
 ) -> None:
     program = background(javascript, "generate", f"{prompt} {UNDECIDED}", "1")
@@ -328,7 +329,9 @@ def test_javascript_polls_until_a_person_has_approved(
     assert_is_image(httpx.get(image["image_url"], trust_env=False).content, "PNG")
 
 
-def test_javascript_lists_models_to_the_end(javascript: Callable[..., Any]) -> None:
+def test_javascript_client_lists_every_model_once_across_pages(
+    javascript: Callable[..., Any],
+) -> None:
     told = javascript("models", "5")
 
     assert told["cursor"] == ""
@@ -339,7 +342,9 @@ def test_javascript_lists_models_to_the_end(javascript: Callable[..., Any]) -> N
     assert len({row["sd_name"] for row in rows}) == len(rows) > 5
 
 
-def test_javascript_is_told_what_is_wrong(javascript: Callable[..., Any], prompt: str) -> None:
+def test_javascript_client_gets_the_documented_errors(
+    javascript: Callable[..., Any], prompt: str
+) -> None:
     unknown = str(uuid.uuid4())
 
     wrong_key = javascript("generate", prompt, "1", key=WRONG)["error"]

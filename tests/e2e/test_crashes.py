@@ -1,4 +1,4 @@
-"""kill -9 in the middle of the demo's batch loses and doubles nothing."""
+"""Killing the worker with SIGKILL while it processes the demo's requests."""
 
 from __future__ import annotations
 
@@ -21,9 +21,7 @@ OPEN = (
 
 
 def kill_worker(stack: Stack) -> bool:
-    """Kill the worker's main process, as the kernel would; its children have to follow by
-    themselves.
-    """
+    """Kill the worker's main process with SIGKILL; its child processes must end by themselves."""
     workers = sorted(pid for pid, command in stack.family().items() if "qworker" in command)
     if not workers:
         return False
@@ -32,7 +30,7 @@ def kill_worker(stack: Stack) -> bool:
     return True
 
 
-def test_killing_the_worker_again_and_again_loses_and_doubles_nothing(stack: Stack) -> None:
+def test_repeated_worker_kills_lose_and_duplicate_nothing(stack: Stack) -> None:
     kills = 0
     stack.wait_for(
         lambda: stack.count("select count(*) from generation_asset") > 3,
@@ -50,8 +48,9 @@ def test_killing_the_worker_again_and_again_loses_and_doubles_nothing(stack: Sta
     statuses = dict(
         stack.rows("select status, count(*) from generation_generationrequest group by status")
     )
-    # A kill may catch a submission between its claim and its task id; that is unknown, visible, and
-    # not sent again. One more is the demo's own request whose answer the sandbox loses.
+    # A kill between the claim of a submission and its task id leaves the outcome unknown: the
+    # request is shown as such and not sent again. One more such request is part of the demo, where
+    # the sandbox loses a response on purpose.
     assert sum(statuses.values()) == 40
     assert statuses["succeeded"] >= 40 - 2 - 1 - kills
     assert statuses.get("failed", 0) <= 3

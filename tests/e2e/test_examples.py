@@ -1,6 +1,4 @@
-"""The examples of the page Developers, run as pasted: each in a shell, or by Python, against the
-running demo.
-"""
+"""The examples of the Developers page, run as printed in a shell or by Python."""
 
 from __future__ import annotations
 
@@ -23,16 +21,14 @@ from tests.e2e.test_clients import Desk
 
 pytestmark = pytest.mark.xdist_group("stack")
 
-SECONDS = (
-    300  # for an example; the demo's batch may be in front, on a machine that others keep busy
-)
+SECONDS = 300  # for one example; on a busy machine, the demo's requests may be first in the queue
 CURLS = ("curl: generate", "curl: classify", "curl: list")
 PYTHONS = ("Python: generate", "Python: classify", "Python: list")
 
 
 @pytest.fixture(scope="module")
 def examples(stack: Stack) -> dict[str, str]:
-    """Label → code, as the page shows it to somebody who has logged in."""
+    """Return label → code of the page, read by a logged-in user."""
     with httpx.Client(
         base_url=stack.url, follow_redirects=True, trust_env=False, timeout=30
     ) as browser:
@@ -71,14 +67,14 @@ def paste(command: list[str], code: str, key: str, folder: Path) -> str:
     return done.stdout
 
 
-def test_the_page_has_no_other_examples(examples: dict[str, str]) -> None:
+def test_developers_page_has_no_untested_examples(examples: dict[str, str]) -> None:
     assert set(examples) - {"Command: make a key"} == {*CURLS, *PYTHONS}
     assert not any("…" in code for code in examples.values())
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize("label", CURLS)
-def test_curl_runs_as_pasted(
+def test_curl_example_runs_as_printed(
     examples: dict[str, str], key: str, tmp_path: Path, label: str
 ) -> None:
     answer = json.loads(paste(["bash", "-c"], examples[label], key, tmp_path))
@@ -93,7 +89,7 @@ def test_curl_runs_as_pasted(
 
 
 @pytest.mark.parametrize("label", ["Python: classify", "Python: list"])
-def test_python_runs_as_pasted(
+def test_python_example_runs_as_printed(
     examples: dict[str, str], key: str, tmp_path: Path, label: str
 ) -> None:
     printed = paste([sys.executable, "-c"], examples[label], key, tmp_path)
@@ -101,7 +97,7 @@ def test_python_runs_as_pasted(
     assert ("'inputCount': 1" if label == "Python: classify" else "[") in printed
 
 
-def test_the_client_in_python_runs_as_pasted_and_waits_for_its_image(
+def test_python_generate_example_runs_as_printed_and_waits_for_its_image(
     stack: Stack, examples: dict[str, str], key: str, tmp_path: Path
 ) -> None:
     newest = stack.count("select max(id) from generation_generationrequest")
@@ -115,7 +111,7 @@ def test_the_client_in_python_runs_as_pasted_and_waits_for_its_image(
         program = pool.submit(
             paste, [sys.executable, "-c"], examples["Python: generate"], key, tmp_path
         )
-        # The policy approves it by itself where the local detector is installed.
+        # Where the local detector is installed, the policy approves the image automatically.
         stack.wait_for(lambda: bool(stack.rows(query)), what="the image of the example")
         review, status = stack.rows(query)[0]
         if status == "pending":

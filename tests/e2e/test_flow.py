@@ -1,4 +1,4 @@
-"""The demo's main flow in a real browser, by keyboard."""
+"""The demo's main flow in a real browser, operated by keyboard."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def log_in(page: Page, name: str) -> None:
     expect(page).to_have_url(re.compile(r"/$"))
 
 
-def test_the_main_flow(page: Page, stack: Stack) -> None:
+def test_image_is_requested_reviewed_and_exported_by_keyboard(page: Page, stack: Stack) -> None:
     log_in(page, "senior")
     _ask_for_an_image_and_watch_it_finish(page)
     _review(page, stack)
@@ -63,7 +63,7 @@ def _ask_for_an_image_and_watch_it_finish(page: Page) -> None:
     page.get_by_label("Images", exact=True).fill("2")
     page.get_by_role("button", name="Send").click()
     expect(page).to_have_url(re.compile(r"/requests/[0-9a-f-]{36}/$"))
-    # Nobody reloads the page: it has to bring itself up to date.
+    # The page must update without a reload.
     expect(page.locator("[data-status='succeeded']").first).to_be_visible()
 
 
@@ -71,7 +71,7 @@ def _review(page: Page, stack: Stack) -> None:
     page.goto("/queues/waiting/")
     page.get_by_role("button", name="Start reviewing").click()
     expect(page).to_have_url(re.compile(r"/reviews/[0-9a-f-]{36}/"))
-    page.wait_for_load_state()  # a key that is pressed before the script is there goes nowhere
+    page.wait_for_load_state()  # a key pressed before the script has loaded has no effect
     first = page.url.split("?")[0]
     assert page.locator("img[src*='/file']").count() == 0, (
         "the image is sent before somebody asks for it"

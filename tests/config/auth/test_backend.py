@@ -1,4 +1,4 @@
-"""What somebody may, as it is read with them."""
+"""Permissions as the authentication backend loads them with the user."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def asked(user: User) -> User:
     return found
 
 
-def test_a_permission_counts_from_when_it_is_given_until_it_is_taken_away(moderator: User) -> None:
+def test_backend_applies_granted_and_revoked_permissions_at_once(moderator: User) -> None:
     assert asked(moderator).has_perm("moderation.decide_review")
     kind = ContentType.objects.get(app_label="moderation", model="review")
     late = Permission.objects.create(
@@ -40,16 +40,16 @@ def test_a_permission_counts_from_when_it_is_given_until_it_is_taken_away(modera
     assert not asked(moderator).has_perm("moderation.decide_review")
 
 
-def test_a_permission_is_for_all_objects_or_for_none(moderator: User) -> None:
-    """As with Django's own backend, which knows of no single ones."""
+def test_backend_grants_no_permission_for_a_single_object(moderator: User) -> None:
+    """Django's own backend has no permissions for single objects either."""
     assert not asked(moderator).has_perm("moderation.decide_review", moderator)
 
 
-def test_who_may_everything_may_what_nobody_has_heard_of(admin_user: User) -> None:
+def test_superuser_has_unknown_permissions_too(admin_user: User) -> None:
     assert asked(admin_user).has_perm("moderation.anything")
 
 
-def test_a_new_password_ends_every_session_but_the_one_it_was_set_in(
+def test_new_password_ends_every_session_except_the_current_one(
     client_of: ClientOf, lead: User
 ) -> None:
     here, elsewhere = client_of(lead), client_of(lead)

@@ -20,7 +20,7 @@ def _as_in_production(settings: object) -> None:
     settings.PASSWORD_HASHERS = production.PASSWORD_HASHERS  # type: ignore[attr-defined]  # the fixture is untyped
 
 
-def test_new_hashes_cost_19_mib_each() -> None:
+def test_new_password_hashes_use_19_mib_each() -> None:
     parameters = extract_parameters(make_password(PASSWORD).removeprefix("argon2"))
 
     assert (parameters.memory_cost, parameters.time_cost, parameters.parallelism) == (
@@ -31,7 +31,7 @@ def test_new_hashes_cost_19_mib_each() -> None:
 
 
 @pytest.mark.django_db
-def test_a_hash_with_other_parameters_is_replaced_at_log_in() -> None:
+def test_password_hash_with_other_parameters_is_replaced_at_log_in() -> None:
     user = User.objects.create(
         username="ada", password=Argon2PasswordHasher().encode(PASSWORD, "s" * 22)
     )
@@ -46,10 +46,10 @@ def test_a_hash_with_other_parameters_is_replaced_at_log_in() -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("name", ["ada", "nobody"])
-def test_log_ins_hash_a_bounded_number_of_passwords_at_a_time(
+def test_log_ins_hash_a_limited_number_of_passwords_at_a_time(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of known and unknown names alike, because the password of an unknown one is hashed too."""
+    """Test a known and an unknown user name: the password is hashed for both."""
     User.objects.create_user("ada", password=PASSWORD)
     lock, running, highest = threading.Lock(), 0, 0
     full = threading.Event()
@@ -62,7 +62,7 @@ def test_log_ins_hash_a_bounded_number_of_passwords_at_a_time(
                 highest = max(highest, running)
                 if running >= PARALLEL_HASHES:
                     full.set()
-            full.wait(10)  # as many as may come at all are in here together
+            full.wait(10)  # wait until the highest allowed number of threads is in here
             try:
                 return real(*args, **kwargs)  # type: ignore[operator]  # the saved method
             finally:
@@ -77,7 +77,7 @@ def test_log_ins_hash_a_bounded_number_of_passwords_at_a_time(
         )
 
     def log_in(number: int) -> int:
-        # Another address each time, so that no lock-out keeps passwords from being hashed.
+        # Another client address each time: a locked-out address gets no password hashed.
         headers = {"X-Forwarded-For": f"192.0.2.{number}"}
         return (
             Client(headers=headers)
@@ -90,7 +90,7 @@ def test_log_ins_hash_a_bounded_number_of_passwords_at_a_time(
     assert highest == PARALLEL_HASHES
 
 
-def test_hashes_are_of_the_standard_kind() -> None:
+def test_password_hashes_are_standard_argon2_hashes() -> None:
     encoded = BoundedArgon2PasswordHasher().encode(PASSWORD, "s" * 22)
 
     assert PasswordHasher().verify(encoded.removeprefix("argon2"), PASSWORD)

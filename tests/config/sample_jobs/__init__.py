@@ -1,1 +1,1 @@
-"""An application with small pumps over ``auth.Group`` rows, for real workers that tests start."""
+"""Small jobs over ``auth.Group`` rows, for the real workers that tests start."""

@@ -10,7 +10,7 @@ from generation.jobs import JobRun, job
 
 @job("stamp", due=lambda: Group.objects.filter(name__startswith="new "))
 def stamp(run: JobRun) -> None:
-    """Say in the row when its work was done."""
+    """Write the time at which the work was done into each row."""
     for group in Group.objects.filter(name__startswith="new "):
         Group.objects.filter(pk=group.pk).update(
             name=f"done {group.name[4:]} {timezone.now().timestamp()}"
@@ -19,7 +19,7 @@ def stamp(run: JobRun) -> None:
 
 @job("hold", due=lambda: Group.objects.filter(name="hold").exists(), time_limit=60)
 def hold(run: JobRun) -> None:
-    """Keep a worker busy for as long as the row is there."""
+    """Keep a worker busy as long as the row exists."""
     while not run.expired and Group.objects.filter(name="hold").exists():
         run.renew()
         time.sleep(0.05)
@@ -27,7 +27,7 @@ def hold(run: JobRun) -> None:
 
 @job("stubborn", due=lambda: Group.objects.filter(name="stubborn"))
 def stubborn(run: JobRun) -> None:
-    """Keep a worker busy without ever looking at the turn."""
+    """Keep a worker busy without ever checking the time limit of the run."""
     time.sleep(60)
 
 
