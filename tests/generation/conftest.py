@@ -1,4 +1,4 @@
-"""The sandbox over a socket, and models that a form may suggest."""
+"""Fixtures for the sandbox over a socket, and for the model suggestions of the form."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from generation.services import model_catalog
 
 @pytest.fixture
 def pipeline(novita_sandbox: None, settings: Any) -> None:
-    """The whole line runs: Novita's own detection and the sandbox's classifier judge the images."""
+    """Run the whole pipeline, with Novita's detection and the sandbox's classifier."""
     settings.CLASSIFIERS = ["novita", "sandbox"]
 
 

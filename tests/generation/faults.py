@@ -1,4 +1,4 @@
-"""A disk that fails, at the edge: where Python asks the system."""
+"""Simulated disk faults in the calls from Python to the operating system."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from generation.models import JobSlot
 
 @contextmanager
 def failing_writes(number: int, *, after: int = 0) -> Iterator[None]:
-    """Every file that is brought to the disk fails with this errno, but the first ``after``
-    ones.
-    """
+    """Let every fsync of a file fail with this errno, except the first ``after`` ones."""
     real, left = os.fsync, after
 
     def fsync(descriptor: int) -> None:
@@ -33,7 +31,7 @@ def failing_writes(number: int, *, after: int = 0) -> Iterator[None]:
 
 @contextmanager
 def failing_reads(number: int, *, all_files: bool = True) -> Iterator[None]:
-    """Stored files cannot be opened; with ``all_files=False`` images alone."""
+    """Let opening a stored file fail with this errno; with ``all_files=False`` only images."""
     real = DurableFileSystemStorage._open
 
     def _open(self: DurableFileSystemStorage, name: str, mode: str = "rb") -> object:
@@ -46,5 +44,5 @@ def failing_reads(number: int, *, all_files: bool = True) -> Iterator[None]:
 
 
 def end_pauses() -> None:
-    """Let the time pass that a pump keeps its slot closed after a fault."""
+    """End the pause of every job slot after a fault."""
     JobSlot.objects.update(running_until=None)

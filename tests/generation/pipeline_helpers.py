@@ -1,4 +1,4 @@
-"""Send requests to the sandbox and run the jobs that bring their images home."""
+"""Helpers that create requests and run the jobs of the pipeline against the sandbox."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def ask(user: User | None = None, **fields: Any) -> GenerationRequest:
 
 
 def make_everything_due() -> None:
-    """Let time pass: leases run out, back-offs end."""
+    """Make every row due, as if leases and back-off delays had ended."""
     now = timezone.now() - timedelta(seconds=1)
     for model in (GenerationRequest, RemoteImage, Classification):
         model.objects.filter(due_at__isnull=False).update(due_at=now)

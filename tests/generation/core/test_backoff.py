@@ -21,7 +21,7 @@ def test_factor_sets_the_growth() -> None:
     assert [policy.delay(retry).total_seconds() for retry in range(5)] == [2, 6, 18, 54, 100]
 
 
-def test_negative_retry_gets_the_base_and_a_huge_one_the_cap() -> None:
+def test_negative_retry_waits_the_base_and_huge_retry_the_cap() -> None:
     policy = Backoff(base=5, cap=300)
 
     assert policy.delay(-1) == timedelta(seconds=5)
@@ -38,7 +38,7 @@ def test_jitter_only_lengthens_and_differs_every_time() -> None:
         assert all(plain <= each <= 1.25 * plain for each in seconds)
 
 
-def test_no_jitter_leaves_a_delay_alone() -> None:
+def test_delay_without_jitter_is_unchanged() -> None:
     assert add_jitter(timedelta(seconds=7), 0) == timedelta(seconds=7)
     assert timedelta(seconds=7) <= add_jitter(timedelta(seconds=7), 0.1) <= timedelta(seconds=7.7)
 

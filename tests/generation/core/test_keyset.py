@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def rows():
-    """Rows with equal values in both text columns, so that a page ends between equals."""
+    """Create rows with equal values in both text columns, so that a page ends between equals."""
     ContentType.objects.all().delete()
     ContentType.objects.bulk_create(
         ContentType(app_label=app, model=f"{model}{n}")
@@ -34,7 +34,7 @@ def rows():
     ],
 )
 @pytest.mark.parametrize("size", [1, 2, 4, 9])
-def test_pages_hold_every_row_once_and_in_order(rows, order: tuple[str, ...], size: int) -> None:
+def test_pages_contain_every_row_once_in_order(rows, order: tuple[str, ...], size: int) -> None:
     every = [row.pk for row in rows.order_by(*order)]
     seen: list[int] = []
     key: list[object] = []
@@ -49,13 +49,13 @@ def test_pages_hold_every_row_once_and_in_order(rows, order: tuple[str, ...], si
     assert seen == every
 
 
-def test_a_page_that_ends_with_the_last_row_has_no_successor(rows) -> None:
+def test_page_that_ends_with_the_last_row_has_no_next_page(rows) -> None:
     assert read_page(rows, 9)[1] is False
     assert read_page(rows, 8)[1] is True
     assert read_page(rows.none(), 8) == ([], False)
 
 
-def test_the_first_column_bounds_the_index(rows) -> None:
+def test_rows_after_uses_an_index_range_on_the_first_column(rows) -> None:
     if connection.vendor != "sqlite":
         pytest.skip("reads SQLite's plan")
     found = rows_after(rows, ("-app_label", "pk"), ("b", 1)).order_by("-app_label", "pk")

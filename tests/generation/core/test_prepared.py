@@ -1,4 +1,4 @@
-"""Queries whose text is made once give what the plain ones give."""
+"""Prepared queries compared with the plain ORM."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 Make = Callable[..., GenerationRequest]
 
 
-def test_rows_are_those_of_the_plain_queryset(make_request: Make) -> None:
+def test_prepared_query_returns_the_rows_of_its_queryset(make_request: Make) -> None:
     requests = [make_request(seed=seed) for seed in (1, 2, 3)]
     query = PreparedQuery(
         lambda uuid, seed, now, prompt: GenerationRequest.objects.filter(
@@ -48,7 +48,7 @@ def test_rows_are_those_of_the_plain_queryset(make_request: Make) -> None:
     assert ask(uuid4(), 9, now, "' or 1=1 --") == set()
 
 
-def test_joined_rows_columns_left_out_and_annotations_arrive(
+def test_prepared_query_supports_joins_deferred_columns_and_annotations(
     make_asset: Callable[..., Asset],
 ) -> None:
     asset = make_asset()
@@ -67,11 +67,11 @@ def test_joined_rows_columns_left_out_and_annotations_arrive(
         assert found is not None
         assert (found.sha256, found.request, found.double) == (asset.sha256, None, asset.width * 2)
     assert len(queries) == 1
-    assert found.metadata == asset.metadata  # read when it is asked for
+    assert found.metadata == asset.metadata  # a deferred column: a second query reads it
     assert query.row(pk=asset.pk + 1) is None
 
 
-def test_lists_of_values_and_a_limit() -> None:
+def test_prepared_query_supports_values_list_and_a_limit() -> None:
     query = PreparedQuery(
         lambda low: (
             GenerationRequest.objects.filter(seed__gte=low)
@@ -84,7 +84,9 @@ def test_lists_of_values_and_a_limit() -> None:
     assert query.rows(low=0) == []
 
 
-def test_an_update_changes_what_it_should_and_counts_it(make_request: Make) -> None:
+def test_prepared_update_changes_the_matching_rows_and_returns_their_number(
+    make_request: Make,
+) -> None:
     one, other = make_request(seed=1), make_request(seed=2)
     query = PreparedQuery(
         lambda seed, more: (
@@ -105,13 +107,13 @@ def test_an_update_changes_what_it_should_and_counts_it(make_request: Make) -> N
 @pytest.mark.skipif(
     not settings.PREPARED_QUERIES, reason="The plain ORM compiles nothing in advance."
 )
-def test_a_value_that_gets_lost_is_an_error() -> None:
+def test_prepared_query_with_an_unused_parameter_raises_type_error() -> None:
     with pytest.raises(TypeError, match="does not use its parameter 'pk'"):
         PreparedQuery(lambda pk: GenerationRequest.objects.all(), pk=int).rows(pk=1)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_every_thread_has_its_own(make_request: Make) -> None:
+def test_prepared_query_works_in_parallel_threads(make_request: Make) -> None:
     pk = make_request().pk
     query = PreparedQuery(lambda pk: GenerationRequest.objects.filter(pk=pk), pk=int)
     found: list[int] = []
@@ -129,7 +131,7 @@ def test_every_thread_has_its_own(make_request: Make) -> None:
     assert found == [pk] * 80
 
 
-def test_a_row_that_is_inserted_reads_back_as_it_was(make_request: Make) -> None:
+def test_inserted_row_reads_back_unchanged(make_request: Make) -> None:
     model = make_request(seed=7)
     model.refresh_from_db()
     fields = [
@@ -148,7 +150,7 @@ def test_a_row_that_is_inserted_reads_back_as_it_was(make_request: Make) -> None
         insert(twice)
 
 
-def test_reading_straight_from_the_driver_gives_what_djangos_cursor_gives(
+def test_driver_and_django_cursor_return_the_same_row(
     make_asset: Callable[..., Asset],
 ) -> None:
     asset = make_asset()
@@ -165,7 +167,7 @@ def test_reading_straight_from_the_driver_gives_what_djangos_cursor_gives(
     assert straight == Asset.objects.get(pk=asset.pk)
 
 
-def test_a_row_that_is_there_already_may_be_inserted_again(
+def test_insert_can_ignore_an_existing_row(
     make_asset: Callable[..., Asset],
 ) -> None:
     asset = make_asset()
@@ -175,7 +177,7 @@ def test_a_row_that_is_there_already_may_be_inserted_again(
     assert NamedCategory.objects.filter(asset=asset).count() == 1
 
 
-def test_words_are_looked_for_as_one_value() -> None:
+def test_prepared_query_finds_several_words_passed_as_one_value() -> None:
     for word in ("träumen", "o'clock", "half-light", "plain"):
         WordStats.objects.create(word=word)
     query = PreparedQuery(
@@ -190,7 +192,9 @@ def test_words_are_looked_for_as_one_value() -> None:
     assert query.rows(words="") == []
 
 
-def test_after_a_failure_it_is_asked_again_as_before(make_asset: Callable[..., Asset]) -> None:
+def test_prepared_query_works_again_after_a_database_error(
+    make_asset: Callable[..., Asset],
+) -> None:
     asset = make_asset()
     query = PreparedQuery(lambda pk: Asset.objects.filter(pk=pk), pk=int)
     insert(NamedCategory(category="gambling", asset_id=asset.pk))
@@ -221,7 +225,7 @@ def test_prepared_queries_are_counted_and_logged_like_any_other(
     ]
 
 
-def test_without_prepared_queries_the_plain_orm_gives_the_same(
+def test_plain_orm_returns_the_same_as_prepared_queries(
     make_asset: Callable[..., Asset], settings: Any
 ) -> None:
     asset = make_asset()

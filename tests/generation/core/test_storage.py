@@ -34,7 +34,7 @@ def everything(files: DurableFileSystemStorage) -> list[str]:
     return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 
 
-def test_names() -> None:
+def test_file_names_contain_the_hash_and_wrong_hashes_and_types_are_refused() -> None:
     assert asset_name(SHA, "png") == f"renditions/ab/{SHA}.png"
     assert asset_name(SHA, "jpeg").endswith(".jpg")
     assert thumbnail_name(SHA) == f"thumbnails/ab/{SHA}.webp"
@@ -49,7 +49,9 @@ def test_names() -> None:
             asset_name(sha256, ext)
 
 
-def test_saved_under_its_very_name_and_kept(files: DurableFileSystemStorage) -> None:
+def test_file_is_saved_under_its_own_name_and_not_rewritten(
+    files: DurableFileSystemStorage,
+) -> None:
     assert files.save(NAME, ContentFile(b"pixels")) == NAME
     inode = os.stat(files.path(NAME)).st_ino
     assert files.save(NAME, ContentFile(b"pixels")) == NAME
@@ -59,14 +61,14 @@ def test_saved_under_its_very_name_and_kept(files: DurableFileSystemStorage) -> 
         assert file.read() == b"pixels"
 
 
-def test_a_damaged_copy_is_replaced(files: DurableFileSystemStorage) -> None:
+def test_damaged_file_is_replaced(files: DurableFileSystemStorage) -> None:
     files.save(NAME, ContentFile(b"pixels"))
     Path(files.path(NAME)).write_bytes(b"pix")
     files.save(NAME, ContentFile(b"pixels"))
     assert Path(files.path(NAME)).read_bytes() == b"pixels"
 
 
-def test_content_reaches_the_disk_before_its_name(
+def test_content_is_synced_to_disk_before_the_rename(
     files: DurableFileSystemStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log: list[str] = []
@@ -89,7 +91,7 @@ def test_content_reaches_the_disk_before_its_name(
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_a_failing_disk_leaves_no_name(
+def test_failed_write_leaves_no_file_under_the_name(
     step: str, files: DurableFileSystemStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*args: object) -> None:
@@ -106,7 +108,9 @@ def test_a_failing_disk_leaves_no_name(
     assert everything(files) == [thumbnail_name(SHA)]
 
 
-def test_sweeping_spares_the_young_and_the_finished(files: DurableFileSystemStorage) -> None:
+def test_sweep_keeps_recent_temporary_files_and_finished_files(
+    files: DurableFileSystemStorage,
+) -> None:
     assert files.sweep_temporary(0) == 0
     files.save(NAME, ContentFile(b"pixels"))
     folder = Path(files.location) / "tmp"
@@ -118,17 +122,21 @@ def test_sweeping_spares_the_young_and_the_finished(files: DurableFileSystemStor
 
 
 @pytest.mark.parametrize("name", ["../x.png", "/etc/x.png", "a/../../x.png", "..\\x.png", "a\0b"])
-def test_names_stay_inside(name: str, files: DurableFileSystemStorage) -> None:
+def test_names_outside_the_storage_folder_are_refused(
+    name: str, files: DurableFileSystemStorage
+) -> None:
     with pytest.raises((SuspiciousFileOperation, ValueError)):
         files.save(name, ContentFile(b"x"))
 
 
-def test_too_long_a_name_is_refused_and_not_cut(files: DurableFileSystemStorage) -> None:
+def test_too_long_name_is_refused_instead_of_truncated(files: DurableFileSystemStorage) -> None:
     with pytest.raises(SuspiciousFileOperation):
         files.save(NAME, ContentFile(b"x"), max_length=20)
 
 
-def test_the_worker_sweeps_the_asset_storage_when_it_starts(settings: Any, tmp_path: Path) -> None:
+def test_sweep_deletes_only_stale_temporary_files_of_the_asset_storage(
+    settings: Any, tmp_path: Path
+) -> None:
     backend = {
         "BACKEND": "generation.core.storage.DurableFileSystemStorage",
         "OPTIONS": {"location": tmp_path},

@@ -1,4 +1,4 @@
-"""Names of decisions."""
+"""Version 7 UUIDs, which identify decisions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from generation.core.uuid7 import make_uuid7
 
 
-def test_names_are_in_the_order_of_time_and_none_comes_twice(
+def test_uuids_sort_by_time_and_are_unique(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = time.time_ns()

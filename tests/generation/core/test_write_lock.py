@@ -1,4 +1,4 @@
-"""Writers on SQLite enter in the order in which they came."""
+"""The write lock for SQLite, which writers get in the order of their requests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONG = 60  # seconds; only a failing test waits for them
 
 @pytest.fixture
 def database(tmp_path: Path, django_db_blocker: pytest.FixtureRequest) -> Iterator[str]:
-    """A SQLite database in a file: the test database is in memory, where no lock is needed."""
+    """Create a SQLite database in a file; the test database in memory needs no write lock."""
     settings = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "db.sqlite3")}
     settings["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "timeout": 0}
     configured = connections.configure_settings({"default": {}, ALIAS: settings})
@@ -90,7 +90,7 @@ def test_second_writer_waits_although_sqlite_would_refuse_it(
     assert (entries(), errors) == (["first", "second"], [])
 
 
-def test_nested_block_takes_no_second_turn(database: str) -> None:
+def test_nested_block_does_not_take_the_write_lock_again(database: str) -> None:
     with atomic_in_turn(ALIAS), atomic_in_turn(ALIAS):
         write("nested")
     assert entries() == ["nested"]
@@ -102,7 +102,7 @@ def write_and_fail() -> None:
         raise ZeroDivisionError
 
 
-def test_failed_block_is_rolled_back_and_gives_its_turn_back(database: str) -> None:
+def test_failed_block_is_rolled_back_and_releases_the_write_lock(database: str) -> None:
     with pytest.raises(ZeroDivisionError):
         write_and_fail()
     with atomic_in_turn(ALIAS):

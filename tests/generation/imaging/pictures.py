@@ -1,4 +1,4 @@
-"""Synthetic pictures and hostile files, made on the spot."""
+"""Synthetic images and hostile files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 
 
 def picture(width: int = 96, height: int = 64, seed: int = 1) -> Image.Image:
-    """Soft coloured blobs with a little noise, so that every part differs from every other."""
+    """Return coloured blobs with a little noise, so that no two parts are equal."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 255, (max(2, height // 16), max(2, width // 16), 3), dtype=np.uint8)
     soft = np.asarray(
@@ -46,7 +46,7 @@ def png(
     depth: int = 8,
     kind: int = 2,
 ) -> bytes:
-    """A PNG built by hand; without ``rows`` it is all black, which compresses a thousandfold."""
+    """Return a PNG built by hand; without ``rows`` it is black, which compresses 1000:1."""
     if rows is None:
         samples = {0: 1, 2: 3, 4: 2, 6: 4}[kind]
         rows = b"\0" * (height * (1 + width * samples * depth // 8))
@@ -61,7 +61,7 @@ def png(
 
 
 def with_chunk(content: bytes, name: bytes, data: bytes) -> bytes:
-    """Put a chunk right after a PNG's header."""
+    """Insert a chunk after the header of a PNG."""
     return content[:33] + chunk(name, data) + content[33:]
 
 

@@ -1,6 +1,4 @@
-"""The rules of the canonical rendition, in this process; ``test_render`` shows them through the
-child.
-"""
+"""The canonical rendition, decoded in this process; ``test_render`` uses the child process."""
 
 from __future__ import annotations
 
@@ -48,7 +46,7 @@ def apart(one: Image.Image, other: Image.Image) -> float:
         ("GIF", {}, "png", 0),
     ],
 )
-def test_types_and_pixels_are_kept(
+def test_rendition_keeps_type_size_and_pixels(
     file_format: str, options: dict[str, object], image_type: str, tolerance: int
 ) -> None:
     content = encoded(picture(), file_format, **options)
@@ -67,13 +65,13 @@ def test_types_and_pixels_are_kept(
     assert len(rendition.preview) < 300
 
 
-def test_jpeg_keeps_its_tables_and_is_stable() -> None:
+def test_jpeg_keeps_its_quantization_tables_and_stays_stable() -> None:
     content = encoded(picture(), "JPEG", quality=60)
     once = decode_image(content).content
     assert opened(once).quantization == opened(content).quantization  # type: ignore[attr-defined]
     assert (
         apart(opened(decode_image(once).content), opened(content)) < 1
-    )  # and going round again adds nothing to speak of
+    )  # encoding twice adds hardly any loss
     assert len(once) < 1.1 * len(content)
 
 
@@ -84,7 +82,7 @@ def test_rendering_is_deterministic() -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
-def test_orientation_is_applied_and_gone(orientation: int, file_format: str) -> None:
+def test_orientation_is_applied_and_removed_from_exif(orientation: int, file_format: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     content = encoded(picture(), file_format, exif=exif.tobytes())
@@ -96,7 +94,7 @@ def test_orientation_is_applied_and_gone(orientation: int, file_format: str) -> 
     assert 0x0112 not in result.getexif()
 
 
-def test_hidden_picture_under_alpha_is_gone() -> None:
+def test_hidden_image_under_alpha_is_replaced_by_grey() -> None:
     secret = picture().convert("RGBA")
     secret.putalpha(0)
     rendition = decode_image(encoded(secret, "PNG"))
@@ -108,7 +106,7 @@ def test_hidden_picture_under_alpha_is_gone() -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_alpha_is_laid_on_grey(mode: str) -> None:
+def test_alpha_is_composited_on_grey(mode: str) -> None:
     image = Image.new("RGBA", (40, 40), (255, 255, 255, 255))
     image.paste((0, 0, 0, 0), (0, 0, 20, 40))
     result = opened(decode_image(encoded(image.convert(mode), "PNG")).content)
@@ -117,7 +115,7 @@ def test_alpha_is_laid_on_grey(mode: str) -> None:
     assert result.getpixel((35, 5)) == (255, 255, 255)
 
 
-def test_palette_transparency_of_png_and_gif() -> None:
+def test_palette_transparency_is_composited_on_grey() -> None:
     image = Image.new("P", (40, 40), 1)
     image.putpalette([255, 0, 0, 0, 255, 0])
     image.paste(0, (0, 0, 20, 40))
@@ -138,17 +136,16 @@ def test_sixteen_bits_are_scaled_and_not_clipped() -> None:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK"])
-def test_other_modes(mode: str) -> None:
+def test_other_colour_modes_are_converted_to_rgb_or_grey(mode: str) -> None:
     file_format = "JPEG" if mode == "CMYK" else "PNG"
     rendition = decode_image(encoded(picture().convert(mode), file_format))
     assert opened(rendition.content).mode in {"L", "RGB"}
     assert apart(opened(rendition.content), picture().convert(mode).convert("RGB")) < 4
 
 
-def test_profiles_are_applied_and_dropped() -> None:
+def test_colour_profiles_are_applied_and_removed() -> None:
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    # The red and blue primaries of an sRGB profile exchanged: a viewer that heeds it shows other
-    # colours.
+    # An sRGB profile with the red and blue primaries swapped: applying it changes the colours.
     swapped = lab.replace(b"rXYZ", b"tmpX").replace(b"bXYZ", b"rXYZ").replace(b"tmpX", b"bXYZ")
     source = Image.new("RGB", (32, 32), (200, 30, 60))
     for file_format in ("PNG", "JPEG", "WEBP"):
@@ -172,7 +169,7 @@ def test_profiles_are_applied_and_dropped() -> None:
     )
 
 
-def test_nothing_but_pixels_survives() -> None:
+def test_rendition_contains_no_metadata_and_no_trailing_data() -> None:
     notes = PngImagePlugin.PngInfo()
     notes.add_text("parameters", "a red boat, steps 20")
     notes.add_text("Author", SECRET.decode())
@@ -207,7 +204,7 @@ def test_nothing_but_pixels_survives() -> None:
     assert decode_image(sources[0]).metadata == {"parameters": "a red boat, steps 20"}
 
 
-def test_prompt_in_user_comment_and_bounds() -> None:
+def test_prompt_is_read_from_the_user_comment_and_metadata_is_limited() -> None:
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + "a blue boat ☂".encode("utf-16-be")
     assert decode_image(encoded(picture(), "JPEG", exif=exif)).metadata == {
@@ -240,7 +237,7 @@ def test_frames_are_counted_without_decoding_them() -> None:
     assert decode_image(gif_bomb(400_000)).frames == MAX_FRAMES
 
 
-def test_thumbnails_and_small_pictures() -> None:
+def test_thumbnail_is_scaled_down_and_tiny_image_keeps_its_size() -> None:
     big = decode_image(encoded(picture(1200, 300), "JPEG"))
     assert opened(big.thumbnail).size == (512, 128)
     tiny = decode_image(encoded(Image.new("RGB", (1, 1), (9, 9, 9)), "PNG"))
@@ -323,10 +320,10 @@ REFUSED: list[tuple[str, str, bytes]] = [
 @pytest.mark.parametrize(
     ("code", "content"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED]
 )
-def test_hostile_files_are_refused_with_a_code(code: str, content: bytes) -> None:
+def test_hostile_files_are_refused_with_an_error_code(code: str, content: bytes) -> None:
     with pytest.raises(UnreadableImageError) as caught:
         decode_image(content)
-    if code == "broken":  # what a broken file is taken for depends on how far it is read
+    if code == "broken":  # the error code of a broken file depends on how far it can be read
         assert caught.value.code in {"broken", "unsupported"}
     else:
         assert caught.value.code == code
@@ -348,7 +345,7 @@ def mutations() -> list[bytes]:
     return found
 
 
-def test_mutated_files_raise_nothing_but_unreadable() -> None:
+def test_mutated_files_raise_only_unreadable_image_error() -> None:
     survivors = 0
     for content in mutations():
         try:

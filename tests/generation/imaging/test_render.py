@@ -1,4 +1,4 @@
-"""The child process: same answers, and no file can hang, kill or confuse the parent."""
+"""The decoder's child process, which must protect the parent from every file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def children() -> list[int]:
 
 
 def only_child() -> int:
-    """Start again with one decoder; earlier tests may have left more."""
+    """Restart the pool with one decoder, and return its process id."""
     pool.close()
     render(GOOD)
     (process_id,) = children()
@@ -47,7 +47,7 @@ def cpu_seconds(process_id: int) -> float:
 
 
 def gone(process_id: int) -> bool:
-    """Wait for the end of a process, long enough for a busy machine."""
+    """Wait up to 60 s for the end of a process, and return True if it has ended."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
         try:
@@ -61,12 +61,12 @@ def gone(process_id: int) -> bool:
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "GIF"])
-def test_the_child_answers_as_the_pure_function_does(file_format: str) -> None:
+def test_child_returns_the_same_rendition_as_decode_image(file_format: str) -> None:
     content = encoded(picture(300, 200), file_format)
     assert render(content) == decode_image(content)
 
 
-def test_the_child_is_reused() -> None:
+def test_child_is_reused_for_further_images() -> None:
     render(GOOD)
     before = children()
     for _ in range(5):
@@ -74,7 +74,7 @@ def test_the_child_is_reused() -> None:
     assert children() == before
 
 
-def test_refusals_come_through() -> None:
+def test_child_reports_refused_files_with_their_error_code() -> None:
     for content, code in (
         (b"", "empty"),
         (b"<svg/>", "unsupported"),
@@ -88,7 +88,7 @@ def test_refusals_come_through() -> None:
         render(bytes(imaging.MAX_BYTES + 1))
 
 
-def test_the_largest_flat_picture_is_quick() -> None:
+def test_largest_flat_image_costs_less_than_10_cpu_seconds() -> None:
     process_id = only_child()
     before = cpu_seconds(process_id)
     rendition = render(png(4898, 4898))
@@ -97,7 +97,7 @@ def test_the_largest_flat_picture_is_quick() -> None:
     assert render(GOOD).width == 96
 
 
-def test_a_killed_child_is_replaced() -> None:
+def test_killed_child_is_replaced() -> None:
     render(GOOD)
     for process_id in children():
         os.kill(process_id, signal.SIGKILL)
@@ -105,7 +105,9 @@ def test_a_killed_child_is_replaced() -> None:
     assert render(GOOD).width == 96
 
 
-def test_a_child_that_dies_over_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_image_that_kills_the_child_twice_is_refused_as_crashed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     render(GOOD)
     asked = 0
 
@@ -138,7 +140,7 @@ def test_a_child_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnreadableImageError) as caught:
         render(
             encoded(picture(1500, 1500), "PNG")
-        )  # larger than a pipe holds, so the writing side blocks, too
+        )  # larger than a pipe's buffer, so that writing blocks too
     assert caught.value.code == "too-slow"
     assert max(limits) <= 0.3, "it waited for the usual limit instead"
     assert gone(process_id)
@@ -146,7 +148,9 @@ def test_a_child_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert render(GOOD).width == 96
 
 
-def test_an_interrupted_answer_is_not_given_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_response_is_not_returned_to_the_next_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     render(GOOD)
     honest = pool._Server._answer
 
@@ -176,7 +180,7 @@ def test_an_interrupted_answer_is_not_given_to_the_next(monkeypatch: pytest.Monk
     ],
     ids=str,
 )
-def test_a_taken_over_child_is_not_believed(
+def test_response_of_a_compromised_child_is_refused(
     tampered: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     honest = pool._Server.ask
@@ -191,7 +195,7 @@ def test_a_taken_over_child_is_not_believed(
     assert caught.value.code in {"crashed", "broken"}
 
 
-def test_threads_share_a_bounded_number_of_children() -> None:
+def test_threads_share_a_limited_number_of_children() -> None:
     contents = [encoded(picture(40 + number, 40), "PNG") for number in range(24)]
     with ThreadPoolExecutor(8) as threads:
         widths = [rendition.width for rendition in threads.map(render, contents)]
@@ -199,7 +203,7 @@ def test_threads_share_a_bounded_number_of_children() -> None:
     assert len(children()) <= pool.SERVERS
 
 
-def test_a_child_outlives_the_thread_that_first_needed_it() -> None:
+def test_child_survives_the_end_of_the_thread_that_started_it() -> None:
     pool.close()
     thread = threading.Thread(target=render, args=(GOOD,))
     thread.start()
@@ -212,7 +216,7 @@ def test_a_child_outlives_the_thread_that_first_needed_it() -> None:
     assert children() == [before]
 
 
-def test_no_free_decoder_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_busy_decoders_raise_decoder_unavailable_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "WAIT_SECONDS", 0.01)
     taken = 0
     while pool._pool._free.acquire(blocking=False):
@@ -224,7 +228,7 @@ def test_no_free_decoder_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
         pool._pool._free.release(taken)
 
 
-def test_a_decoder_that_does_not_start_is_no_verdict(
+def test_decoder_that_cannot_start_raises_decoder_unavailable_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pool.close()
@@ -254,7 +258,7 @@ mine = [server.process_id for server in pool._pool._all]
 """
 
 
-def test_forks_share_no_child() -> None:
+def test_forked_process_starts_its_own_child() -> None:
     done = run(
         PRELUDE
         + """
@@ -277,13 +281,13 @@ print("fine")
 @pytest.mark.parametrize(
     "end", ["os.kill(os.getpid(), signal.SIGKILL)", "os._exit(1)", "sys.exit(0)"]
 )
-def test_the_child_dies_with_its_parent(end: str) -> None:
+def test_child_ends_with_its_parent(end: str) -> None:
     done = run(PRELUDE + f"print(*mine, flush=True)\n{end}")
     (process_id,) = map(int, done.stdout.split())
     assert gone(process_id)
 
 
-def test_the_child_knows_no_secret_and_no_django(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_child_has_no_secrets_and_a_memory_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     pool.close()
     monkeypatch.setenv("SECRET_KEY", "canary")
     render(GOOD)
@@ -294,7 +298,7 @@ def test_the_child_knows_no_secret_and_no_django(monkeypatch: pytest.MonkeyPatch
     assert f"Max address space         {1536 * 1024 * 1024}" in limits
 
 
-def test_a_big_parent_does_not_make_its_children_look_big() -> None:
+def test_child_of_a_large_parent_process_is_reused() -> None:
     done = run(
         PRELUDE
         + """
@@ -310,7 +314,7 @@ print("fine")
     assert done.stdout == "fine\n", done.stderr
 
 
-def test_a_million_frames_cost_little() -> None:
+def test_million_frames_cost_less_than_5_cpu_seconds() -> None:
     process_id = only_child()
     before = cpu_seconds(process_id)
     render(gif_bomb(1_000_000))

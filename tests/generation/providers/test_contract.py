@@ -1,4 +1,4 @@
-"""What every provider of images has to keep, tried against its sandbox through a real socket."""
+"""The contract of every image provider, tested against its sandbox over a real socket."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def result(provider: ImageProvider, task_id: str) -> TaskResult:
     return answer
 
 
-def test_a_submission_becomes_a_task_with_as_many_images_as_asked_for(
+def test_submission_becomes_a_task_with_the_requested_number_of_images(
     provider: ImageProvider,
 ) -> None:
     found = result(provider, submit(provider, image_num=3, response_image_type="webp"))
@@ -86,20 +86,20 @@ def test_a_submission_becomes_a_task_with_as_many_images_as_asked_for(
     assert found.raw["task"]["task_id"] == found.task_id
 
 
-def test_the_raw_answer_is_handed_over_before_it_is_parsed(provider: ImageProvider) -> None:
+def test_raw_response_is_passed_to_the_callback_before_parsing(provider: ImageProvider) -> None:
     seen: list[str] = []
     task_id = provider.submit(submission(), on_answer=seen.append)
     assert len(seen) == 1
     assert task_id in seen[0]
 
 
-def test_our_seed_and_negative_prompt_arrive(provider: ImageProvider) -> None:
+def test_seed_and_negative_prompt_reach_the_provider(provider: ImageProvider) -> None:
     found = result(provider, submit(provider, seed=123456, negative_prompt="blurry"))
     assert found.raw["extra"]["seed"] == "123456"
     assert "blurry" in found.raw["extra"]["debug_info"]["request_info"]
 
 
-def test_many_tasks_are_asked_about_at_once_and_each_gets_its_own_answer(
+def test_poll_returns_one_result_for_each_of_several_tasks(
     provider: ImageProvider,
 ) -> None:
     good, bad = submit(provider), submit(provider, "hills sandbox:fail")
@@ -114,11 +114,13 @@ def test_many_tasks_are_asked_about_at_once_and_each_gets_its_own_answer(
     assert failed.reason
 
 
-def test_asking_about_nothing_answers_nothing(provider: ImageProvider) -> None:
+def test_poll_without_tasks_returns_nothing(provider: ImageProvider) -> None:
     assert poll(provider) == {}
 
 
-def test_a_running_task_reports_state_and_time_left(provider: ImageProvider, settings: Any) -> None:
+def test_running_task_reports_state_and_remaining_time(
+    provider: ImageProvider, settings: Any
+) -> None:
     settings.SANDBOX_LATENCY = 600
     found = result(provider, submit(provider))
     assert found.state is TaskState.PROCESSING
@@ -127,7 +129,7 @@ def test_a_running_task_reports_state_and_time_left(provider: ImageProvider, set
     assert found.images == ()
 
 
-def test_detection_comes_along_only_when_asked_for(provider: ImageProvider) -> None:
+def test_detection_is_returned_only_when_requested(provider: ImageProvider) -> None:
     silent = result(provider, submit(provider))
     assert silent.images[0].detection is None
     asked = {"enable_nsfw_detection": True, "nsfw_detection_level": 2}
@@ -147,7 +149,7 @@ def test_detection_comes_along_only_when_asked_for(provider: ImageProvider) -> N
     assert not invalid.valid
 
 
-def test_addresses_of_the_past_are_recognised_by_their_signature(provider: ImageProvider) -> None:
+def test_expiry_of_an_image_url_is_read_from_its_signature(provider: ImageProvider) -> None:
     found = result(provider, submit(provider, "hills sandbox:expired"))
     assert found.images[0].expires_at < timezone.now()
 
@@ -161,7 +163,7 @@ def test_addresses_of_the_past_are_recognised_by_their_signature(provider: Image
         ("hills sandbox:broke", ProviderMisconfiguredError),
     ],
 )
-def test_each_refusal_is_the_error_that_says_what_to_do(
+def test_each_refusal_raises_its_own_error(
     provider: ImageProvider, prompt: str, error: type[ProviderError]
 ) -> None:
     with pytest.raises(ProviderError) as caught:
@@ -170,14 +172,14 @@ def test_each_refusal_is_the_error_that_says_what_to_do(
     assert str(caught.value).endswith(".")
 
 
-def test_a_busy_provider_takes_the_same_request_later(provider: ImageProvider) -> None:
+def test_busy_provider_accepts_the_same_request_later(provider: ImageProvider) -> None:
     for _ in range(2):
         with pytest.raises(ProviderBusyError):
             submit(provider, "hills sandbox:busy")
     assert submit(provider, "hills sandbox:busy")
 
 
-def test_a_value_outside_its_range_is_refused_before_it_is_sent(provider: ImageProvider) -> None:
+def test_value_out_of_range_is_refused_before_sending(provider: ImageProvider) -> None:
     seen: list[str] = []
     with pytest.raises(ProviderRejectedError, match="width must be from 128 to 2048") as caught:
         provider.submit(submission(width=64), on_answer=seen.append)
@@ -186,7 +188,7 @@ def test_a_value_outside_its_range_is_refused_before_it_is_sent(provider: ImageP
 
 
 @pytest.mark.parametrize("api_key", ["", "invalid"])
-def test_a_wrong_key_is_our_fault_and_never_quoted(
+def test_wrong_api_key_raises_provider_misconfigured_error(
     make: Callable[..., ImageProvider], api_key: str
 ) -> None:
     provider = make(api_key=api_key)
@@ -197,7 +199,7 @@ def test_a_wrong_key_is_our_fault_and_never_quoted(
     assert isinstance(poll(provider, "x")["x"], ProviderMisconfiguredError)
 
 
-def test_models_are_paged_and_searched(provider: ImageProvider) -> None:
+def test_models_are_paginated_and_searched(provider: ImageProvider) -> None:
     first = provider.list_models(limit=10)
     second = provider.list_models(limit=10, cursor=first.next_cursor)
     assert len(first.models) == len(second.models) == 10

@@ -1,6 +1,4 @@
-"""nano-gpt's client against the documented answers, against broken ones, and over a socket against
-the sandbox.
-"""
+"""The client of nano-gpt: documented and broken responses, and the sandbox over a socket."""
 
 from __future__ import annotations
 
@@ -69,7 +67,7 @@ def error_of(made: NanoGpt, images: Any = TWO) -> ProviderError:
 
 
 # --- As documented ---
-def test_one_field_with_data_urls_is_sent_with_the_key_in_its_header() -> None:
+def test_images_are_sent_as_data_urls_in_one_field_with_the_key_in_a_header() -> None:
     seen: list[httpx.Request] = []
 
     def handler(request: httpx.Request) -> httpx.Response:
@@ -85,7 +83,7 @@ def test_one_field_with_data_urls_is_sent_with_the_key_in_its_header() -> None:
     }
 
 
-def test_verdicts_come_in_order_with_their_share_of_the_cost() -> None:
+def test_verdicts_are_in_order_with_their_share_of_the_cost() -> None:
     first, second = answering("reply").classify(TWO)
     assert (first.flagged, second.flagged) == (False, True)
     assert (first.position, second.position, second.sent) == (0, 1, 2)
@@ -93,7 +91,7 @@ def test_verdicts_come_in_order_with_their_share_of_the_cost() -> None:
     assert (first.currency, first.request_id, first.model) == ("USD", "req-7", "nsfw-classifier")
 
 
-def test_another_currency_and_an_absent_request_id_are_passed_on() -> None:
+def test_other_currency_and_missing_request_id_are_accepted() -> None:
     verdict = answering("reply_xno").classify(TWO)[0]
     assert (verdict.currency, verdict.cost) == ("XNO", Decimal("0.0017"))
     assert answering("reply_without_request_id").classify(TWO)[0].request_id == ""
@@ -123,7 +121,7 @@ def test_another_currency_and_an_absent_request_id_are_passed_on() -> None:
         ("error_504", ServerFailedError),
     ],
 )
-def test_each_documented_answer_is_the_error_that_says_what_to_do(
+def test_each_documented_error_response_raises_its_own_error(
     name: str, kind: type[ProviderError]
 ) -> None:
     found = error_of(answering(name))
@@ -134,7 +132,7 @@ def test_each_documented_answer_is_the_error_that_says_what_to_do(
     assert str(said).rstrip(".") in str(found)
 
 
-def test_the_wait_and_the_reason_are_passed_on() -> None:
+def test_retry_after_and_reason_are_passed_on() -> None:
     daily = error_of(answering("error_429_daily"))
     assert isinstance(daily, ProviderBusyError)
     assert (daily.retry_after, daily.reason) == (41000, "daily_rpd_limit_exceeded")
@@ -166,17 +164,17 @@ def test_the_wait_and_the_reason_are_passed_on() -> None:
         {"error": "Rate limit exceeded"},
     ],
 )
-def test_an_answer_that_is_not_whole_is_an_error_and_never_a_guess(answer: Any) -> None:
+def test_incomplete_response_raises_invalid_answer_error(answer: Any) -> None:
     assert type(error_of(saying(answer))) is InvalidAnswerError
 
 
-def test_what_a_useless_answer_cost_is_known() -> None:
+def test_invalid_response_error_contains_the_cost() -> None:
     found = error_of(saying({"has_nsfw_concepts": [False], "cost": 0.0015, "currency": "USD"}))
     assert isinstance(found, InvalidAnswerError)
     assert (found.cost, found.currency) == (Decimal("0.0015"), "USD")
 
 
-def test_a_missing_or_odd_cost_costs_no_verdict() -> None:
+def test_missing_or_invalid_cost_does_not_affect_the_verdicts() -> None:
     for cost in ({}, {"cost": -1}, {"cost": 1e12}, {"cost": "?"}, {"cost": None}):
         verdicts = saying({"has_nsfw_concepts": [True, False]} | cost).classify(TWO)
         assert [(verdict.flagged, verdict.cost) for verdict in verdicts] == [
@@ -194,7 +192,7 @@ def test_a_missing_or_odd_cost_costs_no_verdict() -> None:
         (httpx.UnsupportedProtocol("x"), ProviderMisconfiguredError),
     ],
 )
-def test_a_broken_connection_may_be_tried_again(
+def test_connection_failure_raises_its_own_error(
     failure: Exception, kind: type[ProviderError]
 ) -> None:
     def handler(request: httpx.Request) -> httpx.Response:
@@ -203,19 +201,19 @@ def test_a_broken_connection_may_be_tried_again(
     assert type(error_of(provider(handler))) is kind
 
 
-def test_a_key_that_is_quoted_back_is_not_passed_on() -> None:
+def test_api_key_quoted_by_the_provider_is_masked() -> None:
     assert "[key]" in str(error_of(saying({"error": f"bad key {KEY}"}, 401)))
 
 
 # --- Limits ---
-def test_a_call_that_is_too_large_is_not_made() -> None:
+def test_too_large_call_is_refused_before_sending() -> None:
     assert type(error_of(saying({}), [(b"x" * BYTES_MAX, "image/png")])) is TooLargeError
     for images in ([], [(b"x", "image/png")] * 11):
         with pytest.raises(ValueError, match="1 to 10"):
             saying({}).classify(images)
 
 
-def test_images_are_cut_into_calls_by_number_and_by_bytes() -> None:
+def test_images_are_split_into_calls_by_number_and_by_bytes() -> None:
     small, half, huge = (
         (b"x", "image/png"),
         (b"x" * (BYTES_MAX // 4 * 3 // 2), "image/png"),
@@ -228,7 +226,7 @@ def test_images_are_cut_into_calls_by_number_and_by_bytes() -> None:
 
 
 @pytest.mark.parametrize("cost", ["0.015", "0.01", "0", "0.0000001", "1"])
-def test_shares_add_up_to_the_price(cost: str) -> None:
+def test_cost_shares_add_up_to_the_price(cost: str) -> None:
     shares = split_cost(Decimal(cost), 3)
     assert sum(share for share in shares if share is not None) == Decimal(cost).quantize(
         Decimal("0.000001")
@@ -238,7 +236,7 @@ def test_shares_add_up_to_the_price(cost: str) -> None:
 
 # --- Over a socket ---
 def shown(*labels: tuple[str, int], shade: int = 90) -> tuple[bytes, str]:
-    """A sandbox picture that stands for these categories."""
+    """Return a sandbox image whose marker names these categories."""
     picture = Image.new("RGB", (256, 192), (shade, 120, 150))
     marker.draw_marker(picture, labels)
     file = io.BytesIO()
@@ -261,7 +259,7 @@ def nanogpt(live_server: Any, settings: Any) -> Any:
 
 
 @over_a_socket
-def test_the_sandbox_judges_by_the_marker(nanogpt: Any) -> None:
+def test_sandbox_flags_images_by_their_marker(nanogpt: Any) -> None:
     unmarked = io.BytesIO()
     Image.new("RGB", (300, 200), "green").save(unmarked, "JPEG")
     verdicts = nanogpt().classify(
@@ -272,7 +270,9 @@ def test_the_sandbox_judges_by_the_marker(nanogpt: Any) -> None:
 
 
 @over_a_socket
-def test_four_megabytes_pass_and_more_do_not(nanogpt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sandbox_accepts_4_mb_and_refuses_more(
+    nanogpt: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     padded = NUDE[0] + b"\0" * (BYTES_MAX * 3 // 4 - len(NUDE[0]) - 100)
     assert nanogpt().classify([(padded, "image/png")])[0].flagged
     monkeypatch.setattr("generation.providers.nanogpt.BYTES_MAX", 10**8)
@@ -317,7 +317,7 @@ def test_four_megabytes_pass_and_more_do_not(nanogpt: Any, monkeypatch: pytest.M
         ("sandbox-contradiction", InvalidAnswerError),
     ],
 )
-def test_every_key_provokes_its_error(
+def test_sandbox_key_raises_its_error(
     nanogpt: Any, key: str, kind: type[ProviderError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if key == "sandbox-hang":
@@ -330,7 +330,7 @@ def test_every_key_provokes_its_error(
 
 @over_a_socket
 @pytest.mark.parametrize("key", ["sandbox-429", "sandbox-flaky"])
-def test_what_is_turned_away_twice_is_taken_the_third_time(nanogpt: Any, key: str) -> None:
+def test_sandbox_accepts_the_third_try_after_two_refusals(nanogpt: Any, key: str) -> None:
     for _ in range(2):
         with pytest.raises(ProviderBusyError):
             nanogpt(key).classify([NUDE])
@@ -338,7 +338,7 @@ def test_what_is_turned_away_twice_is_taken_the_third_time(nanogpt: Any, key: st
 
 
 @over_a_socket
-def test_keys_that_bring_an_answer_all_the_same(
+def test_sandbox_keys_without_error_return_verdicts(
     nanogpt: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sandbox, "SLOW", 0.2)
@@ -355,7 +355,7 @@ def test_keys_that_bring_an_answer_all_the_same(
 
 
 @over_a_socket
-def test_check_says_whether_the_key_works_and_costs_nothing(nanogpt: Any) -> None:
+def test_check_raises_an_error_for_an_unusable_key(nanogpt: Any) -> None:
     nanogpt().check()
     for key in ("invalid", "sandbox-402", "sandbox-html", "sandbox-500", "sandbox-404"):
         with pytest.raises(ProviderError):
@@ -363,7 +363,7 @@ def test_check_says_whether_the_key_works_and_costs_nothing(nanogpt: Any) -> Non
     answering("balance").check()
 
 
-# --- The sandbox towards others ---
+# --- The sandbox for other clients ---
 def post(client: Any, body: Any, **headers: str) -> Any:
     content = body if isinstance(body, bytes) else json.dumps(body)
     path = "/sandbox/nano-gpt/api/nsfw/image"
@@ -373,7 +373,7 @@ def post(client: Any, body: Any, **headers: str) -> Any:
 
 
 @pytest.mark.django_db
-def test_either_header_carries_the_key_and_every_field_works(client: Any, settings: Any) -> None:
+def test_sandbox_accepts_both_key_headers_and_every_image_field(client: Any, settings: Any) -> None:
     from generation.wire.nanogpt import IMAGE_FIELDS, data_url
 
     url = data_url(*NUDE)
@@ -388,7 +388,7 @@ def test_either_header_carries_the_key_and_every_field_works(client: Any, settin
 
 
 @pytest.mark.django_db
-def test_only_ten_are_processed_and_billed(client: Any) -> None:
+def test_sandbox_processes_and_bills_only_ten_images(client: Any) -> None:
     from generation.wire.nanogpt import data_url
 
     answer = post(client, {"imageDataUrls": [data_url(*CLEAN)] * 10 + ["not an image"] * 2}).json()
@@ -416,7 +416,7 @@ def test_only_ten_are_processed_and_billed(client: Any) -> None:
         {"imageDataUrl": "data:image/png;base64,%%"},
     ],
 )
-def test_a_bad_body_is_a_400_in_its_form(client: Any, settings: Any, body: Any) -> None:
+def test_sandbox_returns_400_for_an_invalid_body(client: Any, settings: Any, body: Any) -> None:
     settings.CALLER_ALLOW = []
     answer = post(client, body)
     assert answer.status_code == 400
@@ -424,7 +424,7 @@ def test_a_bad_body_is_a_400_in_its_form(client: Any, settings: Any, body: Any) 
 
 
 @pytest.mark.django_db
-def test_addresses_are_fetched_through_the_guard(
+def test_sandbox_fetches_image_urls_through_the_guarded_fetch(
     client: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from generation import fetching

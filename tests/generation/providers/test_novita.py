@@ -1,6 +1,4 @@
-"""Answers of Novita that the sandbox does not give: malformed, half, from elsewhere, or none at
-all.
-"""
+"""Responses of Novita that the sandbox does not produce: malformed, truncated, foreign, none."""
 
 from __future__ import annotations
 
@@ -83,7 +81,7 @@ def polled(*images: Any, **task: Any) -> TaskResult:
     return answer
 
 
-# --- What is sent ---
+# --- Sent requests ---
 def sent(submission: Submission) -> httpx.Request:
     requests: list[httpx.Request] = []
 
@@ -95,7 +93,7 @@ def sent(submission: Submission) -> httpx.Request:
     return requests[0]
 
 
-def test_a_submission_is_sent_as_documented() -> None:
+def test_submission_is_sent_as_documented() -> None:
     request = sent(
         make_submission(
             model_name="m",
@@ -131,12 +129,12 @@ def test_a_submission_is_sent_as_documented() -> None:
     }
 
 
-def test_an_empty_negative_prompt_is_not_sent() -> None:
+def test_empty_negative_prompt_is_not_sent() -> None:
     assert "negative_prompt" not in json.loads(sent(SUBMISSION).content)["request"]
 
 
 # --- Submitting ---
-def test_the_older_envelope_is_understood() -> None:
+def test_older_response_envelope_is_accepted() -> None:
     handler = answering(200, {"code": 0, "msg": "", "data": {"task_id": "old"}})
     assert provider(handler).submit(SUBMISSION, on_answer=lambda raw: None) == "old"
 
@@ -178,7 +176,7 @@ def test_the_older_envelope_is_understood() -> None:
         (failing(httpx.UnsupportedProtocol("ftp")), ProviderMisconfiguredError),
     ],
 )
-def test_every_refusal_of_a_submission_has_its_meaning(
+def test_failed_submission_raises_its_own_error(
     handler: Handler, error: type[ProviderError]
 ) -> None:
     caught = submit_error(handler)
@@ -204,7 +202,7 @@ def test_retry_after_is_read_in_seconds_or_as_a_date(value: str, seconds: float 
     assert caught.retry_after == seconds
 
 
-def test_the_key_is_in_no_message_even_if_the_provider_quotes_it() -> None:
+def test_api_key_quoted_by_the_provider_is_masked() -> None:
     seen: list[str] = []
     handler = answering(403, {"reason": f"BAD {KEY}", "message": f"wrong key\n {KEY}"})
     with pytest.raises(ProviderMisconfiguredError) as caught:
@@ -213,7 +211,7 @@ def test_the_key_is_in_no_message_even_if_the_provider_quotes_it() -> None:
     assert "wrong key [key]" in str(caught.value)
 
 
-def test_at_most_4096_characters_of_an_answer_are_kept() -> None:
+def test_raw_response_is_truncated_to_its_maximum_length() -> None:
     seen: list[str] = []
     with pytest.raises(OutcomeUnknownError):
         provider(answering(200, b"\0\xff" + b"x" * 9000)).submit(SUBMISSION, on_answer=seen.append)
@@ -221,7 +219,7 @@ def test_at_most_4096_characters_of_an_answer_are_kept() -> None:
     assert "\0" not in seen[0]
 
 
-def test_an_answer_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_long_response_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "BODY_MAX", 1000)
     assert type(submit_error(answering(200, b"x" * 2000))) is OutcomeUnknownError
     assert type(poll(answering(200, b"x" * 2000))) is ProviderBusyError
@@ -230,8 +228,9 @@ def test_an_answer_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> No
 # --- Through a real socket ---
 @pytest.fixture
 def talker() -> Iterator[Callable[[bytes], str]]:
-    """A server that reads a request, says the given bytes, and hangs up; again and again, as some
-    clients try twice.
+    """Start a server that reads a request, sends the given bytes and closes the connection.
+
+    It accepts any number of connections, because some clients try twice.
     """
     servers: list[socket.socket] = []
 
@@ -256,7 +255,7 @@ def talker() -> Iterator[Callable[[bytes], str]]:
         server.close()
 
 
-def test_an_answer_that_breaks_off_is_kept_and_its_outcome_unknown(
+def test_truncated_response_is_kept_and_the_outcome_is_unknown(
     talker: Callable[[bytes], str],
 ) -> None:
     seen: list[str] = []
@@ -266,14 +265,14 @@ def test_an_answer_that_breaks_off_is_kept_and_its_outcome_unknown(
     assert seen == ['{"task_id": "half']
 
 
-def test_a_connection_that_is_hung_up_leaves_the_outcome_unknown(
+def test_closed_connection_leaves_the_outcome_unknown(
     talker: Callable[[bytes], str],
 ) -> None:
     with pytest.raises(OutcomeUnknownError):
         provider(base_url=talker(b"")).submit(SUBMISSION, on_answer=lambda raw: None)
 
 
-def test_a_server_that_is_not_there_certainly_took_nothing() -> None:
+def test_refused_connection_raises_provider_busy_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
     with pytest.raises(ProviderBusyError):
@@ -283,7 +282,7 @@ def test_a_server_that_is_not_there_certainly_took_nothing() -> None:
 @pytest.mark.parametrize(
     "says", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", b"nonsense\r\n\r\n"]
 )
-def test_a_poll_that_breaks_off_is_simply_asked_again(
+def test_truncated_poll_response_raises_provider_busy_error(
     talker: Callable[[bytes], str], says: bytes
 ) -> None:
     async def collect() -> list[TaskResult | ProviderError]:
@@ -316,21 +315,19 @@ def test_a_poll_that_breaks_off_is_simply_asked_again(
         (failing(httpx.ConnectError("refused")), ProviderBusyError),
     ],
 )
-def test_every_failure_of_a_poll_has_its_meaning(
-    handler: Handler, error: type[ProviderError]
-) -> None:
+def test_failed_poll_returns_its_own_error(handler: Handler, error: type[ProviderError]) -> None:
     assert type(poll(handler)) is error
 
 
 @pytest.mark.parametrize("status", ["TASK_STATUS_UNKNOWN", "TASK_STATUS_CANCELED", "", "succeed"])
-def test_a_status_nobody_documented_is_never_guessed(status: str) -> None:
+def test_undocumented_status_is_unrecognised(status: str) -> None:
     assert polled(status=status).state is TaskState.UNRECOGNISED
 
 
 @pytest.mark.parametrize(
     ("given", "read"), [(33.7, 33), (-1, 0), (250, 100), (None, 0), (1e300, 100)]
 )
-def test_progress_stays_a_percentage(given: Any, read: int) -> None:
+def test_progress_is_limited_to_0_to_100(given: Any, read: int) -> None:
     assert polled(progress_percent=given, status="TASK_STATUS_PROCESSING").progress == read
 
 
@@ -346,7 +343,7 @@ def test_progress_stays_a_percentage(given: Any, read: int) -> None:
         ({"valid": True, "confidence": 3}, Detection(valid=True, confidence=Decimal("3.0"))),
     ],
 )
-def test_no_detection_is_ever_guessed(given: Any, read: Detection | None) -> None:
+def test_incomplete_detection_has_no_valid_flag(given: Any, read: Detection | None) -> None:
     assert polled({"image_url": "u", "nsfw_detection_result": given}).images[0].detection == read
     assert polled({"image_url": "u"}).images[0].detection is None
 
@@ -354,7 +351,7 @@ def test_no_detection_is_ever_guessed(given: Any, read: Detection | None) -> Non
 @pytest.mark.parametrize(
     ("given", "read"), [(12.5, Decimal("12.5")), (None, None), (140, None), (-1, None)]
 )
-def test_a_confidence_outside_its_range_is_no_confidence(given: Any, read: Decimal | None) -> None:
+def test_confidence_out_of_range_is_none(given: Any, read: Decimal | None) -> None:
     found = polled(
         {"image_url": "u", "nsfw_detection_result": {"valid": True, "confidence": given}}
     )
@@ -377,7 +374,7 @@ def test_a_confidence_outside_its_range_is_no_confidence(given: Any, read: Decim
         ("3600", "?X-Amz-Date={now}&X-Amz-Expires=-5", 3600),
     ],
 )
-def test_an_address_expires_at_the_earlier_of_its_two_dates(
+def test_image_url_expires_at_the_earlier_of_its_two_dates(
     ttl: Any, query: str, seconds: int
 ) -> None:
     now = datetime.now(UTC)
@@ -386,14 +383,14 @@ def test_an_address_expires_at_the_earlier_of_its_two_dates(
     assert abs(image.expires_at - now - timedelta(seconds=seconds)) < timedelta(seconds=5)
 
 
-def test_an_image_without_an_address_keeps_its_position() -> None:
+def test_image_without_a_url_keeps_its_position() -> None:
     assert [(image.position, image.url) for image in polled({}, {"image_url": "u"}).images] == [
         (0, ""),
         (1, "u"),
     ]
 
 
-def test_no_more_polls_run_at_once_than_allowed() -> None:
+def test_parallel_polls_are_limited() -> None:
     running, most = 0, 0
 
     async def ask(item: str) -> str:
@@ -411,7 +408,7 @@ def test_no_more_polls_run_at_once_than_allowed() -> None:
     assert most == 7
 
 
-def test_a_programming_error_does_not_pass_for_an_answer() -> None:
+def test_programming_error_in_a_poll_is_raised() -> None:
     async def ask(item: str) -> str:
         raise KeyError(item)
 
@@ -423,7 +420,7 @@ def test_a_programming_error_does_not_pass_for_an_answer() -> None:
         asyncio.run(collect())
 
 
-def test_leaving_a_poll_early_leaves_nothing_running() -> None:
+def test_closing_a_poll_early_cancels_its_tasks() -> None:
     async def ask(item: str) -> str:
         await asyncio.sleep(0 if item == "quick" else 60)
         return item
@@ -440,7 +437,7 @@ def test_leaving_a_poll_early_leaves_nothing_running() -> None:
 
 
 # --- Models ---
-def test_models_that_cannot_be_used_or_read_are_left_out() -> None:
+def test_unusable_and_unreadable_models_are_left_out() -> None:
     rows = [
         {
             "id": 1,
@@ -464,6 +461,6 @@ def test_models_that_cannot_be_used_or_read_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"pagination": 3}'])
-def test_a_page_of_models_that_cannot_be_read_is_an_error(body: bytes) -> None:
+def test_unreadable_page_of_models_raises_provider_busy_error(body: bytes) -> None:
     with pytest.raises(ProviderBusyError):
         provider(answering(200, body)).list_models()

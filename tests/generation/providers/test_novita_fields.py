@@ -1,4 +1,4 @@
-"""Every field of txt2img on the wire, and the models of every type."""
+"""Every field of txt2img in the request body, and the models of every type."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_every_field_is_sent_as_documented() -> None:
     }
 
 
-def test_what_is_unset_is_not_sent_and_nothing_is_null() -> None:
+def test_unset_fields_are_not_sent_and_no_value_is_null() -> None:
     sent = body(make_submission())
 
     assert set(sent["request"]) == {
@@ -141,14 +141,12 @@ def test_what_is_unset_is_not_sent_and_nothing_is_null() -> None:
         ({"refiner_switch_at": Decimal("1.001")}, "request.refiner.switch_at must be from 0 to 1"),
     ],
 )
-def test_a_wrong_field_is_refused_before_anything_is_sent(
-    wrong: dict[str, Any], sentence: str
-) -> None:
+def test_invalid_field_is_refused_before_sending(wrong: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ProviderRejectedError, match=sentence):
         body(make_submission(**wrong))
 
 
-def test_models_are_named_as_a_submission_names_them() -> None:
+def test_models_have_the_names_that_a_submission_needs() -> None:
     def row(kind: str, **fields: Any) -> dict[str, Any]:
         return {
             "id": 1,
@@ -175,7 +173,7 @@ def test_models_are_named_as_a_submission_names_them() -> None:
     assert page.models[2].tags == ("fog",)
 
 
-def test_the_query_for_models_is_novitas() -> None:
+def test_model_query_uses_novitas_parameters() -> None:
     asked: list[httpx.Request] = []
 
     def handler(request: httpx.Request) -> httpx.Response:

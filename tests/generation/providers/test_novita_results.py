@@ -1,6 +1,4 @@
-"""Novita's documented errors, each row of its table, and its task results down to the seeds inside
-debug_info.
-"""
+"""Novita's documented errors, row by row, and its task results with the seeds in debug_info."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ REFUSED, OURS, LATER, UNKNOWN = (
     ProviderBusyError,
     OutcomeUnknownError,
 )
-# HTTP status, reason, what it means for a submission, what it means for a read.
+# HTTP status, reason, error of a submission, error of a read.
 TABLE = [
     (400, "INVALID_REQUEST_BODY", REFUSED, REFUSED),
     (400, "ILLEGAL_PROMPT", REFUSED, REFUSED),
@@ -58,7 +56,7 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("status", "reason", "submitting", "reading"), TABLE)
-def test_every_documented_error_has_its_meaning_and_a_sentence(
+def test_documented_error_raises_its_own_error_with_a_message(
     status: int, reason: str, submitting: type[ProviderError], reading: type[ProviderError]
 ) -> None:
     handler = answering(
@@ -72,13 +70,13 @@ def test_every_documented_error_has_its_meaning_and_a_sentence(
         assert str(caught).endswith(f"It said: about [key] (HTTP {status} {reason}).")
 
 
-def test_a_route_that_is_gone_says_so() -> None:
+def test_missing_route_is_reported_as_a_removed_endpoint() -> None:
     assert "the endpoint is gone" in str(
         submit_error(answering(404, {"message": "route not found"}))
     )
 
 
-def test_a_signature_in_an_error_is_cut_off() -> None:
+def test_url_signature_is_removed_from_an_error_message() -> None:
     said = "cannot read https://s3.test/a.png?X-Amz-Signature=abc123 now"
     caught = submit_error(answering(400, {"reason": "INVALID_IMAGE_FORMAT", "message": said}))
     assert "https://s3.test/a.png now" in str(caught)
@@ -99,18 +97,18 @@ def succeeded(request_info: Any, *images: Any) -> list[int | None]:
     return [image.seed for image in answer.images]
 
 
-def test_each_image_gets_its_seed_from_the_text_in_debug_info() -> None:
+def test_image_seeds_are_read_from_debug_info() -> None:
     assert succeeded({"seeds": [7, "8"]}, {"image_url": "a"}, {"image_url": "b"}) == [7, 8]
 
 
 @pytest.mark.parametrize(
     "info", ["", "{", "[]", {"seeds": [1]}, {"seeds": None}, {"seeds": "12"}, {"seeds": [-1, 1.5]}]
 )
-def test_seeds_that_do_not_fit_are_not_guessed(info: Any) -> None:
+def test_mismatched_seeds_are_none(info: Any) -> None:
     assert succeeded(info, {"image_url": "a"}, {"image_url": "b"}) == [None, None]
 
 
-def test_progress_and_time_left_are_read() -> None:
+def test_progress_and_remaining_time_are_read() -> None:
     found = polled(status="TASK_STATUS_PROCESSING", progress_percent=41.9, eta=12.2)
     assert (found.state, found.progress, found.eta_seconds) == (TaskState.PROCESSING, 41, 13)
 
@@ -124,7 +122,7 @@ def test_progress_and_time_left_are_read() -> None:
         {"task": {"task_id": "t", "status": "TASK_STATUS_SUCCEED", "eta": "soon", "reason": {}}},
     ],
 )
-def test_one_odd_field_does_not_hide_a_paid_image(odd: dict[str, Any]) -> None:
+def test_image_is_read_despite_an_invalid_other_field(odd: dict[str, Any]) -> None:
     body = {
         "task": {"task_id": "t", "status": "TASK_STATUS_SUCCEED"},
         "images": [{"image_url": "u"}],
@@ -144,18 +142,18 @@ def test_one_odd_field_does_not_hide_a_paid_image(odd: dict[str, Any]) -> None:
         {"task": {"task_id": "t", "status": "x"}, "images": {"a": 1}},
     ],
 )
-def test_an_answer_that_cannot_be_read_is_asked_for_again_and_kept(body: dict[str, Any]) -> None:
+def test_unreadable_result_raises_provider_busy_error_and_is_kept(body: dict[str, Any]) -> None:
     answer = poll(answering(200, body))
     assert isinstance(answer, ProviderBusyError)
     assert (answer.reason, answer.raw) == ("UNREADABLE_RESULT", body)
 
 
-def test_an_answer_that_is_no_json_is_kept_as_text() -> None:
+def test_response_without_json_is_kept_as_text() -> None:
     answer = poll(answering(200, b"<html>\0busy"))
     assert isinstance(answer, ProviderBusyError)
     assert answer.raw == {"text": "<html>busy"}
 
 
-def test_a_status_that_nobody_documented_is_named() -> None:
+def test_undocumented_status_is_named_in_the_reason() -> None:
     found = polled(status="TASK_STATUS_CANCELED")
     assert (found.state, found.reason) == (TaskState.UNRECOGNISED, "TASK_STATUS_CANCELED")

@@ -1,6 +1,4 @@
-"""Scenario's client against answers in its published client's shapes, broken ones, and the sandbox
-over a socket.
-"""
+"""The client of Scenario: saved and broken responses, and the sandbox over a socket."""
 
 from __future__ import annotations
 
@@ -63,8 +61,8 @@ def sent(call: Callable[[Scenario], object], answer: str) -> httpx.Request:
     return requests[0]
 
 
-# --- What is sent ---
-def test_a_page_is_asked_for_as_the_published_client_does() -> None:
+# --- Sent requests ---
+def test_page_request_matches_the_published_client() -> None:
     request = sent(
         lambda client: client.list_assets("eyJr=", page_size=500, project="proj_1"), "page"
     )
@@ -83,7 +81,7 @@ def test_a_page_is_asked_for_as_the_published_client_does() -> None:
     )
 
 
-def test_an_id_is_one_segment_of_the_path() -> None:
+def test_asset_id_is_exactly_one_path_segment() -> None:
     with pytest.raises(ProviderError):
         sent(lambda client: client.get_asset("../user?a=b", project="proj_1"), "asset")
     request = sent(lambda client: client.get_asset("asset_one"), "asset")
@@ -91,8 +89,8 @@ def test_an_id_is_one_segment_of_the_path() -> None:
     assert (request.url.path, request.url.query) == ("/v1/assets/asset_one", b"")
 
 
-# --- What is read ---
-def test_a_page_is_read_with_every_state_of_the_labels() -> None:
+# --- Responses ---
+def test_page_is_read_with_every_state_of_the_labels() -> None:
     page = answering("page").list_assets()
 
     assert (page.next_token, page.unreadable) == ("eyJrIjoiMSJ9", 0)
@@ -111,7 +109,7 @@ def test_a_page_is_read_with_every_state_of_the_labels() -> None:
     assert [name for name, asset in by_id.items() if not asset.is_ready] == ["asset_pending"]
 
 
-def test_provenance_comes_without_anything_signed() -> None:
+def test_provenance_contains_no_signed_url() -> None:
     asset = answering("page").list_assets().items[0]
 
     assert asset.provenance["prompt"] == "a harbour at dawn"
@@ -122,12 +120,12 @@ def test_provenance_comes_without_anything_signed() -> None:
     assert "Signature=canary-signature" in asset.url
 
 
-def test_an_empty_page_may_have_a_next_one_and_the_last_has_none() -> None:
+def test_empty_page_can_have_a_next_page_and_the_last_page_has_none() -> None:
     assert answering("page_empty_with_token").list_assets().next_token == "eyJrIjoiMiJ9"
     assert answering("page_last").list_assets().next_token == ""
 
 
-def test_odd_entries_cost_the_others_nothing_and_are_never_clean() -> None:
+def test_invalid_entries_do_not_affect_others_and_are_never_clean() -> None:
     page = answering("page_odd").list_assets()
 
     assert page.unreadable == 5
@@ -141,7 +139,7 @@ def test_odd_entries_cost_the_others_nothing_and_are_never_clean() -> None:
     }
 
 
-def test_one_asset() -> None:
+def test_get_asset_reads_labels_and_refuses_another_asset() -> None:
     assert answering("asset").get_asset("asset_one").nsfw == ("gambling",)
     assert answering("asset_without_labels").get_asset("asset_one").nsfw is None
     with pytest.raises(ProviderBusyError, match="another asset"):
@@ -164,7 +162,7 @@ def test_one_asset() -> None:
         b'{"assets": [{"id": "a\\u0000"}]}',
     ],
 )
-def test_an_answer_that_cannot_be_read_is_asked_for_again(content: bytes) -> None:
+def test_unreadable_response_raises_provider_busy_error(content: bytes) -> None:
     with pytest.raises(ProviderBusyError, match="could not be read"):
         saying(content).list_assets()
     with pytest.raises(ProviderBusyError, match="could not be read"):
@@ -184,7 +182,7 @@ def test_an_answer_that_cannot_be_read_is_asked_for_again(content: bytes) -> Non
         ("error_503", ProviderBusyError, "Service Unavailable", 30.0),
     ],
 )
-def test_every_error_has_its_kind_and_a_sentence(
+def test_documented_error_raises_its_own_error_with_a_message(
     name: str, kind: type[ProviderError], said: str, wait: float | None
 ) -> None:
     for call in (
@@ -202,17 +200,17 @@ def test_every_error_has_its_kind_and_a_sentence(
         assert "very-secret" not in str(caught.value)
 
 
-def test_an_asset_that_is_gone_has_an_error_of_its_own() -> None:
+def test_missing_asset_raises_asset_not_found_error() -> None:
     with pytest.raises(AssetNotFoundError, match="no such asset"):
         answering("error_404").get_asset("a")
-    with pytest.raises(ProviderMisconfiguredError):  # the listing itself cannot be gone
+    with pytest.raises(ProviderMisconfiguredError):  # for the list, a 404 means a wrong URL
         answering("error_404").list_assets()
 
 
 @pytest.mark.parametrize(
     "secret", [KEY, SECRET, base64.b64encode(f"{KEY}:{SECRET}".encode()).decode()]
 )
-def test_a_secret_that_is_quoted_is_not_repeated(secret: str) -> None:
+def test_secret_quoted_by_the_provider_is_not_repeated(secret: str) -> None:
     with pytest.raises(ProviderError) as caught:
         saying(
             {"message": f"the credentials {secret} are wrong", "code": secret}, 401
@@ -230,7 +228,7 @@ def test_a_secret_that_is_quoted_is_not_repeated(secret: str) -> None:
         OSError("no"),
     ],
 )
-def test_no_answer_at_all_may_come_later(error: Exception) -> None:
+def test_connection_failure_raises_provider_busy_error(error: Exception) -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         raise error
 
@@ -238,7 +236,7 @@ def test_no_answer_at_all_may_come_later(error: Exception) -> None:
         provider(handler).list_assets()
 
 
-def test_a_redirect_is_not_followed() -> None:
+def test_redirect_is_not_followed() -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         assert request.url.host == "scenario.test"
         return httpx.Response(302, headers={"location": "https://elsewhere.test/v1/assets"})
@@ -260,7 +258,7 @@ def live(live_server: Any) -> Callable[..., Scenario]:
 
 
 def walk(client: Scenario, **options: Any) -> list[int]:
-    """The sizes of all pages."""
+    """Return the sizes of all pages."""
     sizes, token = [], ""
     while True:
         page = client.list_assets(token, **options)
@@ -270,7 +268,7 @@ def walk(client: Scenario, **options: Any) -> list[int]:
             return sizes
 
 
-def test_the_sandbox_lists_everything_once_and_has_an_empty_page(
+def test_sandbox_lists_every_asset_once_and_has_an_empty_page(
     live: Callable[..., Scenario],
 ) -> None:
     for size in (7, 50, 100):
@@ -283,7 +281,7 @@ def test_the_sandbox_lists_everything_once_and_has_an_empty_page(
     assert min(total) > 0
 
 
-def test_the_published_client_reads_several_sandbox_assets(live_server: Any, settings: Any) -> None:
+def test_published_client_reads_several_sandbox_assets(live_server: Any, settings: Any) -> None:
     sdk = pytest.importorskip(
         "scenario_sdk", reason="scenario-sdk, the published client, is not installed"
     )
@@ -299,7 +297,7 @@ def test_the_published_client_reads_several_sandbox_assets(live_server: Any, set
             client.assets.get_bulk(asset_ids=["x"] * 201)
 
 
-def test_the_sandbox_gives_what_the_library_says(live: Callable[..., Scenario]) -> None:
+def test_sandbox_returns_the_assets_of_its_library(live: Callable[..., Scenario]) -> None:
     client = live()
     for exhibit in library.ASSETS[:12]:
         found = client.get_asset(exhibit.id)
@@ -312,7 +310,7 @@ def test_the_sandbox_gives_what_the_library_says(live: Callable[..., Scenario]) 
             assert found.nsfw == exhibit.labels
 
 
-def test_labels_come_late_where_they_should(live: Callable[..., Scenario]) -> None:
+def test_sandbox_returns_late_labels_at_the_third_call(live: Callable[..., Scenario]) -> None:
     late = next(exhibit for exhibit in library.ASSETS if exhibit.trait == library.LATE)
 
     assert [live().get_asset(late.id).nsfw for _ in range(3)] == [None, None, late.labels]
@@ -336,7 +334,7 @@ def test_labels_come_late_where_they_should(live: Callable[..., Scenario]) -> No
         ("sandbox-hang", ProviderBusyError),
     ],
 )
-def test_every_key_of_the_sandbox_provokes_its_error(
+def test_sandbox_key_raises_its_error(
     live: Callable[..., Scenario],
     monkeypatch: pytest.MonkeyPatch,
     key: str,
@@ -352,7 +350,7 @@ def test_every_key_of_the_sandbox_provokes_its_error(
     assert str(caught.value).startswith("Scenario (sandbox) ")
 
 
-def test_a_busy_sandbox_answers_the_third_time(live: Callable[..., Scenario]) -> None:
+def test_busy_sandbox_accepts_the_third_call(live: Callable[..., Scenario]) -> None:
     for key in ("sandbox-429", "sandbox-503"):
         client, waits = live(key), []
         for _ in range(2):
@@ -363,7 +361,7 @@ def test_a_busy_sandbox_answers_the_third_time(live: Callable[..., Scenario]) ->
         assert waits == [1.0, 1.0]
 
 
-def test_the_other_keys_of_the_sandbox(
+def test_sandbox_keys_for_slow_missing_odd_and_looping_responses_work(
     live: Callable[..., Scenario], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sandbox, "SLOW", 0.1)
@@ -391,7 +389,7 @@ def test_the_other_keys_of_the_sandbox(
         ("assets/asset_unknown", 404),
     ],
 )
-def test_the_sandbox_refuses_what_is_wrong(client: Any, db: None, path: str, status: int) -> None:
+def test_sandbox_refuses_invalid_parameters(client: Any, db: None, path: str, status: int) -> None:
     header = "Basic " + base64.b64encode(b"sandbox:sandbox").decode()
 
     assert (
@@ -403,14 +401,14 @@ def test_the_sandbox_refuses_what_is_wrong(client: Any, db: None, path: str, sta
 @pytest.mark.parametrize(
     "header", ["", "Basic", "Basic !!!", "Basic c2FuZGJveA==", "Bearer c2FuZGJveDpzYW5kYm94"]
 )
-def test_the_sandbox_asks_for_key_and_secret(client: Any, db: None, header: str) -> None:
+def test_sandbox_requires_key_and_secret(client: Any, db: None, header: str) -> None:
     assert (
         client.get("/sandbox/scenario/v1/assets", headers={"authorization": header}).status_code
         == 401
     )
 
 
-def test_an_image_needs_a_valid_signature(client: Any, db: None, settings: Any) -> None:
+def test_sandbox_image_requires_a_valid_signature(client: Any, db: None, settings: Any) -> None:
     header = "Basic " + base64.b64encode(b"sandbox:sandbox").decode()
     page = client.get(
         "/sandbox/scenario/v1/assets?pageSize=1", headers={"authorization": header}
