@@ -30,7 +30,7 @@ def browser(client_of: ClientOf, three: list[Review], moderator: User) -> Client
 
 @pytest.fixture
 def empty_search_cache() -> Iterator[None]:
-    """Names and samples are kept for minutes; each test has its own images."""
+    """Clear the caches of names and samples, because each test has its own images."""
     cache.clear()
     sample.clear_sample()
     yield

@@ -22,7 +22,7 @@ from tests.moderation.page_helpers import (
     decide,
     make_claimed_review,
 )
-from tests.moderation.search_factories import found, look, short, text_of
+from tests.moderation.search_factories import get_search_page, list_result_ids, read_text, short_ids
 
 pytestmark = pytest.mark.usefixtures("empty_search_cache")
 
@@ -63,15 +63,15 @@ def test_auditors_and_leads_can_search(
     review = prompted("a harbour")
 
     for user in (auditor, lead):
-        assert found(look(client_of(user), "harbour")) == short(review)
+        assert list_result_ids(get_search_page(client_of(user), "harbour")) == short_ids(review)
 
 
 def test_empty_search_page_shows_help(client: Client, prompted: Prompted) -> None:
     prompted("a harbour")
-    response = look(client)
+    response = get_search_page(client)
 
-    assert "Search syntax" in text_of(response)
-    assert found(response) == []
+    assert "Search syntax" in read_text(response)
+    assert list_result_ids(response) == []
 
 
 def test_search_writes_nothing(client: Client, prompted: Prompted) -> None:
@@ -79,7 +79,7 @@ def test_search_writes_nothing(client: Client, prompted: Prompted) -> None:
     client.get("/")
 
     with CaptureQueriesContext(connection) as queries:
-        look(client, "harbour")
+        get_search_page(client, "harbour")
 
     assert [
         q["sql"] for q in queries if not q["sql"].lstrip().upper().startswith(("SELECT", "WITH"))
@@ -90,7 +90,7 @@ def test_every_page_has_one_search_box(client: Client) -> None:
     page = client.get("/").content.decode()
 
     assert page.count('data-hotkey="/"') == 1
-    assert look(client).content.decode().count('data-hotkey="/"') == 1
+    assert get_search_page(client).content.decode().count('data-hotkey="/"') == 1
 
 
 # --- Words ---
@@ -133,7 +133,9 @@ def test_words_of_prompt_find_images(
         "c": prompted("blue-eyed sphinx in front of a Café"),
     }
 
-    assert found(look(client, q)) == short(*(made[name] for name in sorted(names, reverse=True)))
+    assert list_result_ids(get_search_page(client, q)) == short_ids(
+        *(made[name] for name in sorted(names, reverse=True))
+    )
 
 
 def test_words_of_imported_prompts_and_file_names_find_images(
@@ -146,19 +148,19 @@ def test_words_of_imported_prompts_and_file_names_find_images(
         metadata={"scenario": {"prompt": "a griffin, asleep"}},
     )
 
-    assert found(look(client, "sphinx noon png")) == short(imported)
-    assert found(look(client, '"griffin asleep"')) == short(elsewhere)
+    assert list_result_ids(get_search_page(client, "sphinx noon png")) == short_ids(imported)
+    assert list_result_ids(get_search_page(client, '"griffin asleep"')) == short_ids(elsewhere)
 
 
 def test_found_words_are_marked_and_prompts_are_escaped(client: Client, prompted: Prompted) -> None:
     prompted("<b>quiet</b> " + "filler " * 60 + "Harbour, <script>alert(1)</script> harbours")
 
-    content = look(client, "harbour").content.decode()
+    content = get_search_page(client, "harbour").content.decode()
 
     assert "<mark>Harbour</mark>, &lt;script&gt;" in content
     assert "<mark>harbours" not in content
     assert "… " in content
-    assert "<mark>harbours</mark>" in look(client, "harb*").content.decode()
+    assert "<mark>harbours</mark>" in get_search_page(client, "harb*").content.decode()
 
 
 def test_result_shows_status_and_category_but_no_image_file(
@@ -169,7 +171,7 @@ def test_result_shows_status_and_category_but_no_image_file(
         top_category="alcohol.use", top_category_l1="alcohol"
     )
 
-    content = look(client, "harbour").content.decode()
+    content = get_search_page(client, "harbour").content.decode()
 
     assert f'href="{review.get_absolute_url()}"' in content
     assert 'data-status="pending">Awaiting a decision' in content
@@ -196,11 +198,13 @@ def test_ids_of_asset_review_request_and_decision_find_image(
     decision = Decision.objects.get()
 
     for row in (review, review.asset, review.asset.request, decision):
-        assert found(look(client, str(row.uuid))) == short(review)
-        assert found(look(client, f" {row.uuid.hex.upper()} ")) == short(review)
-        assert found(look(client, str(row.uuid)[:8])) == short(review)
-        assert found(look(client, str(row.uuid)[:20])) == short(review)
-    assert found(look(client, "00000000-0000-4000-8000-000000000000")) == []
+        assert list_result_ids(get_search_page(client, str(row.uuid))) == short_ids(review)
+        assert list_result_ids(get_search_page(client, f" {row.uuid.hex.upper()} ")) == short_ids(
+            review
+        )
+        assert list_result_ids(get_search_page(client, str(row.uuid)[:8])) == short_ids(review)
+        assert list_result_ids(get_search_page(client, str(row.uuid)[:20])) == short_ids(review)
+    assert list_result_ids(get_search_page(client, "00000000-0000-4000-8000-000000000000")) == []
 
 
 def test_seed_of_image_or_request_finds_image(client: Client, prompted: Prompted) -> None:
@@ -209,20 +213,26 @@ def test_seed_of_image_or_request_finds_image(client: Client, prompted: Prompted
     as_word = prompted("number 12345678 on a ship")
     prompted("three", seed=1234567)
 
-    assert found(look(client, "12345678")) == short(as_word, own, of_request)
-    assert found(look(client, "", seed="12345678")) == short(own, of_request)
-    assert found(look(client, "one", seed="12345678")) == short(of_request)
+    assert list_result_ids(get_search_page(client, "12345678")) == short_ids(
+        as_word, own, of_request
+    )
+    assert list_result_ids(get_search_page(client, "", seed="12345678")) == short_ids(
+        own, of_request
+    )
+    assert list_result_ids(get_search_page(client, "one", seed="12345678")) == short_ids(of_request)
 
 
 def test_hash_of_file_or_rendition_finds_image(client: Client, make_review: MakeReview) -> None:
     review = make_review()
     make_review()
 
-    response = look(client, review.asset.sha256)
-    assert found(response) == short(review)
-    assert "The same picture" in text_of(response)
-    assert found(look(client, review.asset.source_sha256.upper())) == short(review)
-    assert "No identical or similar image" in text_of(look(client, "0" * 64))
+    response = get_search_page(client, review.asset.sha256)
+    assert list_result_ids(response) == short_ids(review)
+    assert "The same picture" in read_text(response)
+    assert list_result_ids(
+        get_search_page(client, review.asset.source_sha256.upper())
+    ) == short_ids(review)
+    assert "No identical or similar image" in read_text(get_search_page(client, "0" * 64))
 
 
 # --- Filters ---
@@ -233,11 +243,15 @@ def test_filters_work_without_words(client: Client, prompted: Prompted) -> None:
     Review.objects.filter(pk=first.pk).update(provider="elsewhere")
     add_label(first, "alcohol.use")
 
-    assert found(look(client, "", category="alcohol")) == short(first)
-    assert found(look(client, "", status="pending")) == short(second, first)
-    assert found(look(client, "", status="escalated")) == []
-    assert found(look(client, "two", category="alcohol")) == []
-    assert found(look(client, "", source="txt2img", provider="novita-sandbox")) == short(second)
+    assert list_result_ids(get_search_page(client, "", category="alcohol")) == short_ids(first)
+    assert list_result_ids(get_search_page(client, "", status="pending")) == short_ids(
+        second, first
+    )
+    assert list_result_ids(get_search_page(client, "", status="escalated")) == []
+    assert list_result_ids(get_search_page(client, "two", category="alcohol")) == []
+    assert list_result_ids(
+        get_search_page(client, "", source="txt2img", provider="novita-sandbox")
+    ) == short_ids(second)
 
 
 def test_category_filter_matches_labels_of_any_classifier(
@@ -252,12 +266,23 @@ def test_category_filter_matches_labels_of_any_classifier(
     add_label(sober, "alcohol", 0)
     add_label(barely, "alcohol.beverages", None)
 
-    assert found(look(client, "", category="violence")) == short(armed)
-    assert found(look(client, "", category="alcohol")) == short(barely, armed)
-    assert found(look(client, "", category="alcohol.use")) == short(armed)
-    assert found(look(client, "", category="alcohol", status="pending")) == short(barely, armed)
-    assert found(look(client, "one", category="alcohol.use")) == short(armed)
-    assert found(look(client, "", category="alcohol.beverages", status="approved")) == []
+    assert list_result_ids(get_search_page(client, "", category="violence")) == short_ids(armed)
+    assert list_result_ids(get_search_page(client, "", category="alcohol")) == short_ids(
+        barely, armed
+    )
+    assert list_result_ids(get_search_page(client, "", category="alcohol.use")) == short_ids(armed)
+    assert list_result_ids(
+        get_search_page(client, "", category="alcohol", status="pending")
+    ) == short_ids(barely, armed)
+    assert list_result_ids(get_search_page(client, "one", category="alcohol.use")) == short_ids(
+        armed
+    )
+    assert (
+        list_result_ids(
+            get_search_page(client, "", category="alcohol.beverages", status="approved")
+        )
+        == []
+    )
 
 
 def test_named_filter_matches_categories_of_decisions(
@@ -267,10 +292,12 @@ def test_named_filter_matches_categories_of_decisions(
     decide(client, rejected, "reject", categories=["alcohol.use", "gambling"])
 
     for named in ("alcohol.use", "alcohol", "gambling"):
-        assert found(look(client, "", named=named)) == short(rejected)
-    assert found(look(client, "", named="alcohol.beverages")) == []
-    assert found(look(client, "", status="rejected", named="alcohol")) == short(rejected)
-    assert found(look(client, "", status="pending")) == short(other)
+        assert list_result_ids(get_search_page(client, "", named=named)) == short_ids(rejected)
+    assert list_result_ids(get_search_page(client, "", named="alcohol.beverages")) == []
+    assert list_result_ids(
+        get_search_page(client, "", status="rejected", named="alcohol")
+    ) == short_ids(rejected)
+    assert list_result_ids(get_search_page(client, "", status="pending")) == short_ids(other)
 
 
 def test_model_filter_matches_part_of_the_name(client: Client, prompted: Prompted) -> None:
@@ -279,12 +306,12 @@ def test_model_filter_matches_part_of_the_name(client: Client, prompted: Prompte
         prompted("two", model_name="Birch XL"),
     )
 
-    assert found(look(client, "", model="ALDER")) == short(alder)
-    assert found(look(client, "", model="Birch XL")) == short(birch)
-    assert found(look(client, "", model="xl")) == short(birch)
-    wrong = look(client, "", model="cedar")
+    assert list_result_ids(get_search_page(client, "", model="ALDER")) == short_ids(alder)
+    assert list_result_ids(get_search_page(client, "", model="Birch XL")) == short_ids(birch)
+    assert list_result_ids(get_search_page(client, "", model="xl")) == short_ids(birch)
+    wrong = get_search_page(client, "", model="cedar")
     assert wrong.status_code == 422
-    assert "No model of any request has “cedar” in its name." in text_of(wrong)
+    assert "No model of any request has “cedar” in its name." in read_text(wrong)
 
 
 def test_requester_filter_matches_people_keys_and_importers(
@@ -295,12 +322,12 @@ def test_requester_filter_matches_people_keys_and_importers(
     by_key = prompted("two", api_key=key)
     brought = make_review(stored_by_id=senior.pk)
 
-    assert found(look(client, "", requester="Moderator")) == short(asked)
-    assert found(look(client, "", requester="shop")) == short(by_key)
-    assert found(look(client, "", requester="senior")) == short(brought)
-    wrong = look(client, "", requester="stranger")
+    assert list_result_ids(get_search_page(client, "", requester="Moderator")) == short_ids(asked)
+    assert list_result_ids(get_search_page(client, "", requester="shop")) == short_ids(by_key)
+    assert list_result_ids(get_search_page(client, "", requester="senior")) == short_ids(brought)
+    wrong = get_search_page(client, "", requester="stranger")
     assert wrong.status_code == 422
-    assert "begins with “stranger”" in text_of(wrong)
+    assert "begins with “stranger”" in read_text(wrong)
 
 
 def test_day_filters_include_both_days(client: Client, prompted: Prompted) -> None:
@@ -309,11 +336,13 @@ def test_day_filters_include_both_days(client: Client, prompted: Prompted) -> No
     Asset.objects.filter(pk=old.asset_id).update(created_at=long_ago)
     Review.objects.filter(pk=old.pk).update(created_at=long_ago)
 
-    assert found(look(client, "", start="2026-03-05", end="2026-03-05")) == short(old)
-    assert found(look(client, "", end="2026-03-04")) == []
-    assert found(look(client, "", start="2026-03-06")) == short(new)
-    assert found(look(client, "one", start="2026-03-06")) == []
-    assert found(look(client, "", start="9999-12-31", end="9999-12-31")) == []
+    assert list_result_ids(
+        get_search_page(client, "", start="2026-03-05", end="2026-03-05")
+    ) == short_ids(old)
+    assert list_result_ids(get_search_page(client, "", end="2026-03-04")) == []
+    assert list_result_ids(get_search_page(client, "", start="2026-03-06")) == short_ids(new)
+    assert list_result_ids(get_search_page(client, "one", start="2026-03-06")) == []
+    assert list_result_ids(get_search_page(client, "", start="9999-12-31", end="9999-12-31")) == []
 
 
 @pytest.mark.parametrize(
@@ -343,17 +372,17 @@ def test_invalid_value_returns_422_with_message(
 ) -> None:
     prompted("one")
 
-    response = look(client, "", **fields)
+    response = get_search_page(client, "", **fields)
 
     assert response.status_code == 422
-    assert sentence in text_of(response)
-    assert "one" not in text_of(response).split("PNG, JPEG")[1]
+    assert sentence in read_text(response)
+    assert "one" not in read_text(response).split("PNG, JPEG")[1]
 
 
 def test_each_filter_has_its_own_remove_link(client: Client, prompted: Prompted) -> None:
     prompted("one")
 
-    content = look(client, "one", status="pending", source="txt2img").content.decode()
+    content = get_search_page(client, "one", status="pending", source="txt2img").content.decode()
 
     assert 'href="?q=one&amp;source=txt2img"' in content
     assert 'href="?q=one&amp;status=pending"' in content
@@ -370,11 +399,11 @@ def test_pages_have_no_gaps_or_repeats(
     seen, address = [], "/search/?q=harbour"
     while address:
         response = client.get(address)
-        seen.append(found(response))
+        seen.append(list_result_ids(response))
         after = response.context["page"].further
         address = f"/search/?{after}" if after else ""
 
-    assert seen == [short(*reviews[4:2:-1]), short(*reviews[2:0:-1]), short(reviews[0])]
+    assert seen == [short_ids(*reviews[4:2:-1]), short_ids(*reviews[2:0:-1]), short_ids(reviews[0])]
 
 
 def test_search_stays_within_query_limit(client: Client, prompted: Prompted) -> None:
@@ -391,11 +420,11 @@ def test_search_stays_within_query_limit(client: Client, prompted: Prompted) -> 
         "end": "2030-01-01",
         "requester": "moderator",
     }
-    look(client, "harbour", **everything)
+    get_search_page(client, "harbour", **everything)
 
     for fields in ({}, {"status": "pending"}, everything):
         with CaptureQueriesContext(connection) as queries:
-            look(client, "harbour", **fields)
+            get_search_page(client, "harbour", **fields)
         assert len(queries) <= (12 if fields is everything else 9), [
             q["sql"][:200] for q in queries
         ]
@@ -418,14 +447,17 @@ def test_search_hides_first_decision_from_second_opinion(
     review.refresh_from_db()
     client = client_of(other_moderator)
 
-    before = text_of(look(client, "harbour"))
+    before = read_text(get_search_page(client, "harbour"))
     assert review.claim_for(other_moderator)
-    after = text_of(look(client, "harbour")).split("Results 1")[1]
+    after = read_text(get_search_page(client, "harbour")).split("Results 1")[1]
 
     assert "Approved" in before.split("Results 1")[1]
     assert "Second opinion" in after
     assert "Approved" not in after
-    assert "Approved" in text_of(look(client_of(moderator), "harbour")).split("Results 1")[1]
+    assert (
+        "Approved"
+        in read_text(get_search_page(client_of(moderator), "harbour")).split("Results 1")[1]
+    )
 
 
 def test_rejected_image_is_listed_with_category_of_rejection(

@@ -16,7 +16,7 @@ from generation import imaging
 from generation.models import Asset, image_search
 from tests.conftest import picture
 from tests.moderation.page_helpers import ClientOf, MakeReview
-from tests.moderation.search_factories import found, look, short, text_of
+from tests.moderation.search_factories import get_search_page, list_result_ids, read_text, short_ids
 
 pytestmark = pytest.mark.usefixtures("empty_search_cache")
 
@@ -34,10 +34,10 @@ def test_perceptual_hash_finds_similar_images_nearest_first(
     for review, bits in ((near, 3), (far, 15), (wide, 31)):
         put_hash(review.asset, flipped(pdq, bits))
 
-    assert found(look(client, pdq.hex())) == short(other, near, far)
-    response = look(client, pdq.hex(), wide="on")
-    assert found(response) == short(other, near, far, wide)
-    assert "31 of 256 bits apart" in text_of(response)
+    assert list_result_ids(get_search_page(client, pdq.hex())) == short_ids(other, near, far)
+    response = get_search_page(client, pdq.hex(), wide="on")
+    assert list_result_ids(response) == short_ids(other, near, far, wide)
+    assert "31 of 256 bits apart" in read_text(response)
 
 
 @pytest.mark.django_db
@@ -93,11 +93,11 @@ def test_uploaded_image_finds_identical_and_similar_images(
 
     assert exact.status_code == alike.status_code == 303
     shown = client.get(exact["Location"])
-    assert found(shown) == short(review)
-    assert "The same picture" in text_of(shown)
+    assert list_result_ids(shown) == short_ids(review)
+    assert "The same picture" in read_text(shown)
     shown = client.get(alike["Location"])
-    assert found(shown) == short(review)
-    assert "Looks alike" in text_of(shown)
+    assert list_result_ids(shown) == short_ids(review)
+    assert "Looks alike" in read_text(shown)
     assert Asset.objects.count() == assets
 
 
@@ -106,8 +106,8 @@ def test_unknown_uploaded_image_finds_nothing(client: Client, make_review: MakeR
 
     shown = client.get(send(client, picture(7))["Location"])
 
-    assert "No identical or similar image" in text_of(shown)
-    assert "Search wider" in text_of(shown)
+    assert "No identical or similar image" in read_text(shown)
+    assert "Search wider" in read_text(shown)
 
 
 def test_uniform_image_is_found_only_by_identical_content(
@@ -123,8 +123,8 @@ def test_uniform_image_is_found_only_by_identical_content(
 
     shown = client.get(send(client, plain(10))["Location"])
 
-    assert found(shown) == short(review)
-    assert "too little detail" in text_of(shown)
+    assert list_result_ids(shown) == short_ids(review)
+    assert "too little detail" in read_text(shown)
 
 
 @pytest.mark.parametrize(
@@ -156,13 +156,13 @@ def test_too_large_upload_returns_422_and_is_not_written_to_disk(
     response = send(client, b"\x89PNG\r\n\x1a\n" + bytes(imaging.MAX_BYTES))
 
     assert response.status_code == 422
-    assert "larger than 20 MiB" in text_of(response)
+    assert "larger than 20 MiB" in read_text(response)
 
 
 def test_search_without_file_or_decoder_shows_message(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "Choose a picture first." in text_of(client.post("/search/"))
+    assert "Choose a picture first." in read_text(client.post("/search/"))
 
     def unavailable(_content: bytes) -> None:
         raise imaging.DecoderUnavailableError("All image decoders are busy.")
@@ -170,7 +170,7 @@ def test_search_without_file_or_decoder_shows_message(
     monkeypatch.setattr(imaging, "render", unavailable)
     response = send(client, picture(1))
     assert response.status_code == 503
-    assert "Try again in a minute." in text_of(response)
+    assert "Try again in a minute." in read_text(response)
 
 
 def test_image_upload_without_csrf_token_returns_403(moderator: User) -> None:
@@ -190,10 +190,10 @@ def test_filters_narrow_search_by_image(client: Client, make_review: MakeReview)
     review = make_review(content=picture(7))
     address = send(client, picture(7))["Location"]
 
-    assert found(client.get(address + "&status=pending")) == short(review)
-    assert found(client.get(address + "&status=approved")) == []
+    assert list_result_ids(client.get(address + "&status=pending")) == short_ids(review)
+    assert list_result_ids(client.get(address + "&status=approved")) == []
     assert (
-        found(
+        list_result_ids(
             client.get(
                 address + "&start=" + (datetime.now(UTC) + timedelta(days=2)).date().isoformat()
             )

@@ -36,7 +36,7 @@ from moderation.search.conditions import (
 )
 from moderation.search.query import SEED_MAX, parse
 from tests.moderation.page_helpers import ClientOf, MakeReview, add_label
-from tests.moderation.search_factories import found, look, short, text_of
+from tests.moderation.search_factories import get_search_page, list_result_ids, read_text, short_ids
 
 pytestmark = pytest.mark.usefixtures("empty_search_cache")
 
@@ -164,18 +164,18 @@ def test_common_words_are_recognised_by_the_sample_without_the_index(
 def test_page_at_end_of_window_links_to_the_next_window(
     reviews: list[Review], client: Client, small: None
 ) -> None:
-    response = look(client, "-harbour", status="pending")
+    response = get_search_page(client, "-harbour", status="pending")
 
-    assert found(response) == []
-    assert "Nothing yet. 4 images were searched, back to " in text_of(response)
+    assert list_result_ids(response) == []
+    assert "Nothing yet. 4 images were searched, back to " in read_text(response)
     address = response.context["page"].further
     pages = 0
-    while "Search further back" in text_of(response):
+    while "Search further back" in read_text(response):
         response = client.get(f"/search/?{response.context['page'].further}")
         pages += 1
     assert address == f"q=-harbour&status=pending&before={reviews[5].asset_id}"
     assert pages == 2
-    assert "Nothing older matches" in text_of(response)
+    assert "Nothing older matches" in read_text(response)
 
 
 def test_consecutive_windows_list_all_matches(
@@ -187,11 +187,11 @@ def test_consecutive_windows_list_all_matches(
     seen, address = [], "/search/?q=harbour+-sphinx&provider=elsewhere"
     while address:
         response = client.get(address)
-        seen += found(response)
+        seen += list_result_ids(response)
         further = response.context["page"].further
         address = f"/search/?{further}" if further else ""
 
-    assert seen == short(*wanted)
+    assert seen == short_ids(*wanted)
 
 
 def test_narrowing_processes_ids_in_chunks(

@@ -15,7 +15,7 @@ from moderation.search import SearchForm
 from moderation.search import run_search as find
 from moderation.search.query import Query, QueryError, Term, parse
 from tests.moderation.page_helpers import ClientOf, MakeReview
-from tests.moderation.search_factories import look, text_of
+from tests.moderation.search_factories import get_search_page, read_text
 
 pytestmark = pytest.mark.usefixtures("empty_search_cache")
 
@@ -186,7 +186,7 @@ def test_numbers_ids_and_hashes_are_recognised() -> None:
 
 
 def test_search_text_is_escaped_on_the_page(client_of: ClientOf, moderator: User) -> None:
-    response = look(client_of(moderator), '"><script>alert(1)</script>')
+    response = get_search_page(client_of(moderator), '"><script>alert(1)</script>')
 
     assert b"<script>alert" not in response.content
-    assert "Nothing matches" in text_of(response)
+    assert "Nothing matches" in read_text(response)
