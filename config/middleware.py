@@ -69,13 +69,13 @@ class InputLimitsMiddleware:
         if getattr(view, "csrf_exempt", False):
             return None
         if "\0" in request.path or "%00" in request.META.get("QUERY_STRING", ""):
-            return _render_refusal("The URL contains a NUL character, which no text may contain.")
+            return _render_refusal("The URL contains a NUL character, which is not allowed.")
         # CsrfViewMiddleware has already parsed the form, so this costs nothing.
         if request.method == "POST" and any(
             "\0" in value for name, values in request.POST.lists() for value in (name, *values)
         ):
             return _render_refusal(
-                "A field of the form contains a NUL character, which no text may contain."
+                "A field of the form contains a NUL character, which is not allowed."
             )
         return None
 

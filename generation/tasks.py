@@ -39,7 +39,7 @@ LEASE = timedelta(seconds=40)
 POLL_BATCH = 200
 FETCH_BATCH = 4
 FETCH_THREADS = 4
-KILLED = "Fetching or decoding this image ended its worker {} times, so it is not tried again."
+KILLED = "Fetching or decoding this image crashed its worker {} times, so it is not tried again."
 
 
 @job(

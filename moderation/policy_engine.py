@@ -345,10 +345,10 @@ def _settle_nothing_found(rules: Rules, evidence: list[Evidence], *, imported: b
     if imported and not rules.approves_imports:
         reason = f"{names} found nothing; {rules.name} leaves imported files to people."
         return Settlement(outcome=Outcome.PERSON, reason=reason)
-    reason = f"{names} found nothing that {rules.name} minds."
+    reason = f"{names} found nothing that {rules.name} acts on."
     if trusted:
         reason = (
-            f"{names} found nothing; {rules.name} trusts the local detector's silence, although it"
-            " sees only nudity."
+            f"{names} found nothing; {rules.name} counts a clean scan of the local detector,"
+            " which detects only nudity."
         )
     return Settlement(outcome=Outcome.APPROVE, reason=reason)

@@ -528,7 +528,7 @@ def test_too_many_parameters_are_refused_in_the_format_of_the_call(path: str) ->
     ("raw", "sentence"),
     [
         (b'{"request": {}, "request": {}}', "names 'request' twice in one object"),
-        (b'{"request": {"prompt": "\\ud800"}}', "half a surrogate pair"),
+        (b'{"request": {"prompt": "\\ud800"}}', "an unpaired surrogate"),
         (b'{"request": {"prompt": "a\\u0000"}}', "a NUL character"),
     ],
 )

@@ -131,8 +131,10 @@ class RequestForm(forms.Form):
         except CatalogUnavailableError as error:
             self.add_error(
                 "enable_transparent_background",
-                "Transparent background needs an SDXL model, and the list that says which ones are"
-                f" cannot be read now. {error} Try again in a moment.",
+                (
+                    "Transparent background needs an SDXL model, and the provider's list of "
+                    f"SDXL models cannot be read now. {error} Try again in a moment."
+                ),
             )
 
     def _add_demand(self, field: str, demand: str) -> None:

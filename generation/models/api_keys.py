@@ -21,8 +21,8 @@ class Scope(models.TextChoices):
     """A permission of an API key."""
 
     GENERATE = "generate", "Generate: submit requests and read their results"
-    CLASSIFY = "classify", "Classify: have images judged"
-    READ = "read", "Read: list the assets that came by this key"
+    CLASSIFY = "classify", "Classify: classify images"
+    READ = "read", "Read: list the key's own assets"
     READ_ALL = "read:all", "Read all: list every asset of this installation"
 
 
@@ -205,7 +205,9 @@ class ApiCall(models.Model):
     path = models.CharField(max_length=200)
     status = models.PositiveSmallIntegerField()
     reason = models.CharField(max_length=120, blank=True)
-    images = models.PositiveSmallIntegerField(default=0, help_text="Images asked for or judged.")
+    images = models.PositiveSmallIntegerField(
+        default=0, help_text="Images requested or classified."
+    )
     duration_ms = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(default=timezone.now)
 

@@ -80,19 +80,21 @@ class Asset(models.Model):
     source_bytes = models.PositiveIntegerField()
     original_name = models.CharField(max_length=255, blank=True)
     frames = models.PositiveIntegerField(
-        default=1, help_text="In what came in. Only the first is kept and judged."
+        default=1, help_text="Frames of the received file. Only the first is kept and classified."
     )
     metadata = models.JSONField(default=dict, blank=True)
     seed = models.BigIntegerField(
-        null=True, blank=True, help_text="This image's own, where the provider tells it."
+        null=True, blank=True, help_text="Seed of this image, if the provider reports it."
     )
     external_id = models.CharField(
-        max_length=200, blank=True, help_text="The source's name for this image."
+        max_length=200, blank=True, help_text="Id of this image at its source."
     )
-    provider_url = models.TextField(blank=True, help_text="Without its signature.")
+    provider_url = models.TextField(
+        blank=True, help_text="URL at the provider, without its signature."
+    )
     url_expires_at = models.DateTimeField(null=True, blank=True)
     detection = models.JSONField(
-        null=True, blank=True, help_text="The provider's own NSFW detection, unaltered."
+        null=True, blank=True, help_text="Result of the provider's NSFW detection, unchanged."
     )
     detection_level = models.PositiveSmallIntegerField(null=True, blank=True)
     # The program that requested or uploaded the image.

@@ -35,7 +35,7 @@ class ImportRun(models.Model):
 
     source = models.CharField(max_length=40)
     scope = models.CharField(
-        max_length=200, blank=True, help_text="What of the source: a project, a collection."
+        max_length=200, blank=True, help_text="Part of the source: a project or a collection."
     )
     status = models.CharField(max_length=8, choices=Status, default=Status.RUNNING)
     cursor = models.TextField(blank=True)

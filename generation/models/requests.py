@@ -77,12 +77,12 @@ class GenerationRequest(Txt2ImgColumns, StateMachine, DueModel):
     )
     eta_seconds = models.PositiveIntegerField(null=True, blank=True)
     reason = models.CharField(
-        max_length=80, blank=True, help_text="The provider's code, or ours, for what went wrong."
+        max_length=80, blank=True, help_text="Error code of the provider or of Loupe."
     )
-    error = models.TextField(blank=True, help_text="The same as a sentence.")
+    error = models.TextField(blank=True, help_text="Readable message for the reason.")
 
     cost = models.DecimalField(
-        max_digits=10, decimal_places=6, null=True, blank=True, help_text="USD, where known."
+        max_digits=10, decimal_places=6, null=True, blank=True, help_text="USD, if known."
     )
     # Raw response to the submission, first 4 KiB, stored before it is parsed.
     submit_answer = models.TextField(blank=True, editable=False)
@@ -274,7 +274,7 @@ class RemoteImage(StateMachine, DueModel):
     image_type = models.CharField(max_length=10, blank=True)
     seed = models.BigIntegerField(null=True, blank=True)
     refreshes = models.PositiveSmallIntegerField(
-        default=0, help_text="How often a new address was asked for."
+        default=0, help_text="How often a fresh URL was requested."
     )
     # The provider's own result, unaltered; None: not requested.
     detection = models.JSONField(null=True, blank=True)

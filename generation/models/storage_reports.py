@@ -27,14 +27,14 @@ class StorageReport(models.Model):
     storage_id = models.CharField(
         max_length=32,
         blank=True,
-        help_text="The identity kept in the storage itself: equal on hosts that share it.",
+        help_text="Identity stored in the storage itself, equal on hosts that share it.",
     )
     free_bytes = models.BigIntegerField(
-        null=True, blank=True, help_text="Empty where the storage has no limit."
+        null=True, blank=True, help_text="Empty: the storage has no limit."
     )
     error = models.TextField(blank=True)
     failed_at = models.DateTimeField(
-        null=True, blank=True, help_text="Since when files cannot be written or read."
+        null=True, blank=True, help_text="Time of the first failed write or read."
     )
     seen_at = models.DateTimeField()
 

@@ -60,7 +60,7 @@ class NsfwRequest(_Wire):
 
     image_urls: OneOrMany | None = Field(
         default=None,
-        description="Addresses or data URLs. At least one image in one of the five fields.",
+        description="URLs or data URLs. At least one image in one of the five fields.",
     )
     imageUrls: OneOrMany | None = Field(default=None, description="The same.")
     imageUrl: OneOrMany | None = Field(default=None, description="The same.")
@@ -86,18 +86,18 @@ class NsfwReply(_Wire):
     model: str = MODEL
     requestId: str | None = None  # "if available"
     inputCount: StrictInt | None = Field(
-        default=None, description=f"Images that were judged, {IMAGES_MAX} at most."
+        default=None, description=f"Number of classified images, at most {IMAGES_MAX}."
     )
     # For the whole call; serialised as a number.
     cost: Decimal | None = Field(default=None, description="Always 0 here.")
     currency: str | None = None
     truncated: StrictBool = Field(
-        default=False, description="Whether more images were sent than were judged."
+        default=False, description="Whether more images were sent than classified."
     )
     has_nsfw_concepts: list[StrictBool] = Field(
         description="One verdict per image, in input order."
     )
-    is_nsfw: StrictBool | None = Field(default=None, description="Whether any of them is true.")
+    is_nsfw: StrictBool | None = Field(default=None, description="Whether any verdict is true.")
 
     @field_validator("model", "requestId", "cost", "currency", mode="wrap")
     @classmethod

@@ -104,7 +104,7 @@ class Metadata(_Tolerant):
     height: WholeNumber | None = None
     size: WholeNumber | None = None  # bytes
     progress_percent: WholeNumber | None = None
-    inference_id: str | None = Field(default=None, description="The request it came from.")
+    inference_id: str | None = Field(default=None, description="Request that generated it.")
     parent_id: str | None = None
     name: str | None = None
 
@@ -125,7 +125,7 @@ class Asset(_Tolerant):
     # One of STATUSES, or a newer one.
     status: str = Field(default="", description="pending until the image is decided, then success.")
     nsfw: tuple[str, ...] | None = Field(
-        default=None, description="Absent: not judged yet. []: approved. Labels: rejected."
+        default=None, description="Absent: not decided yet. []: approved. Labels: rejected."
     )
     metadata: Metadata = Field(default_factory=Metadata)
     properties: Properties = Field(default_factory=Properties)

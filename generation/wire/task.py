@@ -187,7 +187,7 @@ class ModelType(_Reply):
 
 
 class ModelRow(_Reply):
-    id: int = Field(description="The provider's own; made from the name where it gives none.")
+    id: int = Field(description="The provider's id, or one derived from the name.")
     name: str = ""  # a title
     hash_sha256: str = ""
     sd_name: str  # the name in a submission
@@ -196,7 +196,7 @@ class ModelRow(_Reply):
     status: int = 1  # 1: can be used
     download_url: str = Field(
         default="",
-        description="As the provider gave it, some minutes ago at most while it answers.",
+        description="As the provider returned it, cached for some minutes.",
     )
     tags: list[str] = Field(default_factory=list)
     cover_url: str = ""

@@ -105,7 +105,7 @@ class HiresFix(_Body):
         Input(
             "Hires width", "hires", name="hires_width", unit="pixels", datalist="sizes", fact="Size"
         ),
-    ] = Field(ge=128, le=4096, description="At most 20 times the height, and the other way round.")
+    ] = Field(ge=128, le=4096, description="One side may be at most 20 times the other.")
     target_height: Annotated[
         int,
         Input(
@@ -123,7 +123,7 @@ class HiresFix(_Body):
             "Hires strength",
             "hires",
             name="hires_strength",
-            help="How much is drawn anew.",
+            help="How much of the image is redrawn.",
             initial="0.5",
             fact="Strength",
         ),
@@ -141,7 +141,7 @@ class Refiner(_Body):
         Input(
             "Switch to the refiner at",
             "model",
-            help="The share of the steps before it takes over; empty: no refiner.",
+            help="Share of the steps after which the refiner takes over. Empty: no refiner.",
             fact="Refiner from",
         ),
     ] = Field(ge=0, le=1)
@@ -158,7 +158,8 @@ class Webhook(_Body):
     url: str = Field(
         min_length=1,
         description=(
-            "A public address. It is called when all images are decided, and when one is withdrawn."
+            "A public URL. Loupe calls it when all images are decided, and when an image is"
+            " withdrawn."
         ),
     )
     test_mode: TestMode | None = None
@@ -171,7 +172,7 @@ class AwsS3(_Body):
             "S3 region",
             "delivery",
             name="s3_region",
-            note="With a storage of your own the provider puts the images there as well.",
+            note="With your own storage, the provider also stores the images there.",
         ),
     ] = Field(min_length=1)
     bucket: Annotated[str, Input("S3 bucket", "delivery", name="s3_bucket")] = Field(min_length=1)
@@ -201,7 +202,7 @@ class EnterprisePlan(_Body):
         Input(
             "Use the enterprise plan",
             "delivery",
-            help="Only with a contract of that kind.",
+            help="Requires an enterprise contract.",
             fact="Plan",
             fact_value="enterprise",
         ),
@@ -218,7 +219,7 @@ class Request(_Body):
             "Model",
             "what",
             after="negative_prompt",
-            missing="Model is missing. Write the name of a checkpoint, as the provider spells it.",
+            missing="Model is missing. Enter the name of a checkpoint as the provider spells it.",
             datalist="models",
             catalog_kind="checkpoint",
         ),
@@ -269,7 +270,7 @@ class Request(_Body):
             show_range=False,
             help=f"Empty or {SEED_RANDOM}: Loupe chooses one. Up to {SEED_MAX}.",
         ),
-    ] = Field(default=SEED_RANDOM, ge=SEED_RANDOM, le=SEED_MAX, description="-1 for one by chance.")
+    ] = Field(default=SEED_RANDOM, ge=SEED_RANDOM, le=SEED_MAX, description="-1: a random seed.")
     sd_vae: Annotated[
         str | None,
         Column("VAE"),
@@ -296,9 +297,9 @@ class Request(_Body):
             "Transparent background",
             "finish",
             help=(
-                "SDXL checkpoints and image type png only. Whether a checkpoint is SDXL, the"
-                " provider's list says; one that is not in it is left to the provider. Loupe shows"
-                " it on grey."
+                "SDXL checkpoints and image type png only. The provider's list says which "
+                "checkpoints are SDXL; the provider checks all others. Loupe shows "
+                "transparent parts in grey."
             ),
             fact="Background",
             fact_value="transparent",
@@ -306,8 +307,8 @@ class Request(_Body):
     ] = Field(
         default=False,
         description=(
-            "SDXL models and png only. Delivered images are opaque: transparent parts are laid on"
-            " mid grey."
+            "SDXL models and png only. Delivered images are opaque, with mid grey in "
+            "place of transparent parts."
         ),
     )
     restore_faces: Annotated[
@@ -337,25 +338,25 @@ class Extra(_Body):
         Input(
             "Image type",
             "delivery",
-            help="What the provider delivers.",
+            help="File type that the provider delivers.",
             initial=IMAGE_TYPE_DEFAULT,
         ),
     ] = Field(
         default=IMAGE_TYPE_DEFAULT,
         description=(
-            "What the provider is asked for. Delivered is a rendition of the same type: first"
-            " frame, opaque, without metadata."
+            "File type requested from the provider. Loupe delivers a rendition of the "
+            "same type: first frame, opaque, without metadata."
         ),
     )
     enable_nsfw_detection: Annotated[
         bool,
         Column(always_sent=True),
         Input(
-            "Let the provider look for NSFW content",
+            "Use the provider's NSFW detection",
             "delivery",
             help=(
-                "A moderator sees its finding among the labels. It costs a little, the same at"
-                " every level."
+                "Moderators see the result among the labels. Detection costs extra, the "
+                "same at every level."
             ),
             initial=True,
             fact="Detection",
@@ -383,7 +384,7 @@ class Extra(_Body):
         Column(help_text="aws_s3: region, bucket, path"),
         ApiRefusal(
             "INVALID_CUSTOM_OUTPUT_PATH",
-            "it would take images to a bucket before anybody judged them",
+            "images would arrive in the bucket before they are reviewed",
         ),
     ] = None
     enterprise_plan: EnterprisePlan | None = None

@@ -195,12 +195,12 @@ def read_json(request: HttpRequest, *, body_max: int | None = None) -> Any:
         raise ApiError(ApiErrorCode.BODY_INVALID, "The body is not valid JSON.") from None
     if "\\u0000" in text or "\0" in text:
         raise ApiError(
-            ApiErrorCode.BODY_INVALID, "The body holds a NUL character, which no text may contain."
+            ApiErrorCode.BODY_INVALID, "The body contains a NUL character, which is not allowed."
         )
     if _LONE_SURROGATE.search(text) and _has_lone_surrogate(value):
         message = (
-            "The body holds half a surrogate pair (\\ud800 to \\udfff alone), which is no"
-            " character."
+            "The body contains an unpaired surrogate (\\ud800 to \\udfff), which is "
+            "not a character."
         )
         raise ApiError(ApiErrorCode.BODY_INVALID, message)
     return value
@@ -251,7 +251,7 @@ def _read_body(request: HttpRequest, body_max: int) -> bytes:
 
 def _body_too_large(body_max: int) -> ApiError:
     return ApiError(
-        ApiErrorCode.BODY_TOO_LARGE, f"The body may have {body_max // 1024} KiB at most."
+        ApiErrorCode.BODY_TOO_LARGE, f"The body may have at most {body_max // 1024} KiB."
     )
 
 
@@ -291,7 +291,7 @@ def _authenticate_call(
 def _check_limits(call: Call, *, scope: Scope, methods: tuple[str, ...], body_max: int) -> None:
     request, key = call.request, call.key
     if not key.take_call(timezone.now()):
-        message = f"This API key may call {key.calls_per_minute} times a minute."
+        message = f"This API key is limited to {key.calls_per_minute} calls a minute."
         raise ApiError(
             ApiErrorCode.TOO_OFTEN, message, retry_after=key.seconds_to_wait(timezone.now())
         )

@@ -116,7 +116,7 @@ def get_asset(call: Call, asset_id: str) -> HttpResponse:
     name = _parse_uuid(asset_id)
     found = list(_find_readable(call.key).filter(uuid=name)) if name else []
     if not found:
-        raise ApiError(ApiErrorCode.NOT_FOUND, "There is no asset of this id.")
+        raise ApiError(ApiErrorCode.NOT_FOUND, "There is no asset with this id.")
     return json_response(wire.AssetReply(asset=_describe_assets(found)[0]).to_wire())
 
 
@@ -203,7 +203,7 @@ def _parse_token(token: str, newest_first: bool) -> tuple[datetime, int] | None:
             _signer.unsign(base64.b64decode(token, b"-_", validate=True).decode())
         )
     except (ValueError, BadSignature):
-        raise _build_error("paginationToken is none of ours.") from None
+        raise _build_error("paginationToken is not from this server.") from None
     if direction != newest_first:
         raise _build_error("paginationToken belongs to the other sortDirection.")
     return datetime.fromisoformat(at), pk

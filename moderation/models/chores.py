@@ -16,7 +16,7 @@ class Chore(DueModel):
 
     name = models.CharField(max_length=40, unique=True)
     finished_at = models.DateTimeField(null=True, blank=True)
-    deleted = models.BigIntegerField(default=0, help_text="Rows or files, ever since.")
+    deleted = models.BigIntegerField(default=0, help_text="Rows or files deleted so far.")
     error = models.TextField(blank=True)
 
     objects = ChoreQuerySet.as_manager()

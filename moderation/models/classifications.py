@@ -41,12 +41,14 @@ class Classification(StateMachine, DueModel):
     version = models.CharField(max_length=80)
     status = models.CharField(max_length=6, choices=Status, default=Status.QUEUED)
     flagged = models.BooleanField(
-        null=True, help_text="The classifier's own verdict, where it gives one."
+        null=True, help_text="Verdict of the classifier, if it gives one."
     )
     score = models.DecimalField(
         max_digits=5, decimal_places=2, null=True, blank=True, validators=PERCENT
     )
-    covers = models.JSONField(default=dict, help_text="L1 categories it can see, and how far.")
+    covers = models.JSONField(
+        default=dict, help_text="L1 categories that it covers, and how completely."
+    )
     cost = models.DecimalField(max_digits=10, decimal_places=6, default=0, help_text="USD")
     duration_ms = models.PositiveIntegerField(null=True, blank=True)
     raw = models.JSONField(default=dict)

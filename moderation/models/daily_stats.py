@@ -19,10 +19,10 @@ class DailyStats(models.Model):
 
     day = models.DateField()
     l1 = models.CharField("category", max_length=30, blank=True)
-    by_policy = models.IntegerField("settled by the policy", default=0)
-    by_people = models.IntegerField("settled by people", default=0)
-    policy_reversed = models.IntegerField("of the policy, reversed", default=0)
-    people_reversed = models.IntegerField("of people, reversed by somebody else", default=0)
+    by_policy = models.IntegerField("decided by the policy", default=0)
+    by_people = models.IntegerField("decided by people", default=0)
+    policy_reversed = models.IntegerField("policy decisions reversed", default=0)
+    people_reversed = models.IntegerField("people's decisions reversed by others", default=0)
     agreed = models.IntegerField("second opinions that agreed", default=0)
     disagreed = models.IntegerField("second opinions that disagreed", default=0)
 

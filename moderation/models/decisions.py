@@ -127,7 +127,7 @@ class Decision(models.Model):
     review = models.ForeignKey(Review, on_delete=models.PROTECT, related_name="decisions")
     verdict = models.CharField(max_length=8, choices=Verdict)
     categories = models.JSONField(
-        default=list, help_text="Slugs of the taxonomy, L2 where there is one."
+        default=list, help_text="Slugs of the taxonomy, L2 if there is one."
     )
     note = models.TextField(blank=True)
     reviewer = models.ForeignKey(
@@ -152,14 +152,14 @@ class Decision(models.Model):
         db_index=False,
     )
     by_policy = models.BooleanField(
-        "automatic decision", default=False, help_text="Settled by the policy without a person."
+        "automatic decision", default=False, help_text="Decided by the policy without a person."
     )
     seconds = models.DecimalField(
         max_digits=8,
         decimal_places=1,
         null=True,
         blank=True,
-        help_text="On the reviewer's screen, as far as known.",
+        help_text="Seconds on the reviewer's screen, if known.",
     )
     reverses = models.OneToOneField(
         "self", null=True, blank=True, on_delete=models.PROTECT, related_name="reversed_by"
@@ -171,9 +171,11 @@ class Decision(models.Model):
         on_delete=models.PROTECT,
         related_name="second_opinions",
         db_index=False,
-        help_text="The decision that this one is a second opinion on, made without seeing it.",
+        help_text="First decision, if this one is a second opinion.",
     )
-    batch = models.UUIDField(null=True, blank=True, help_text="Decisions made in one go share it.")
+    batch = models.UUIDField(
+        null=True, blank=True, help_text="Shared by all decisions of one batch."
+    )
     created_at = models.DateTimeField(default=timezone.now)
     sequence = models.BigIntegerField(unique=True)
     previous_hash = models.CharField(max_length=64, blank=True)

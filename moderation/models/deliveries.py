@@ -23,7 +23,7 @@ class Delivery(StateMachine, DueModel):
     class Status(models.TextChoices):
         WAITING = "waiting", "Waiting"
         DELIVERED = "delivered", "Delivered"
-        FAILED = "failed", "Given up"
+        FAILED = "failed", "Failed"
 
     TRANSITIONS: ClassVar[dict[str, tuple[str, ...]]] = {
         Status.WAITING: (Status.DELIVERED, Status.FAILED),

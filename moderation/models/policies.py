@@ -34,9 +34,7 @@ class Policy(models.Model):
     name = models.CharField(max_length=120)
     note = models.TextField(
         blank=True,
-        help_text=(
-            "What changed, and why, for those who read this version later. Shown on this page only."
-        ),
+        help_text=("What changed in this version, and why. Shown only on this page."),
     )
     is_active = models.BooleanField(default=False)
     nsfw_level = models.PositiveSmallIntegerField(
@@ -44,10 +42,10 @@ class Policy(models.Model):
         choices=Level,
         default=Level.EXPLICIT,
         help_text=(
-            "What counts as NSFW for /api/nsfw/image, and up to which detection level a score"
-            " without a category (Novita's) may reject. A score that was asked at a higher level"
-            " may stand for what this policy does not reject, so it sends to a person and never"
-            " rejects."
+            "Categories that count as NSFW for /api/nsfw/image, and the highest "
+            "detection level at which a score without a category (Novita's) may "
+            "reject. A score at a higher level may stand for categories that this "
+            "policy does not reject, so it only sends the image to a person."
         ),
     )
     nsfw_review_at = models.DecimalField(
@@ -56,7 +54,7 @@ class Policy(models.Model):
         decimal_places=2,
         default=20,
         validators=PERCENT,
-        help_text="From this score without a category on, a person decides.",
+        help_text="From this score without a category on, the image goes to a person.",
     )
     nsfw_reject_at = models.DecimalField(
         "score: reject at",
@@ -66,32 +64,32 @@ class Policy(models.Model):
         blank=True,
         validators=PERCENT,
         help_text=(
-            "From this score on the policy rejects, when a classifier names a category that the"
-            " score may stand for and every such category may be rejected. A score alone goes to a"
-            " person. Empty: never by itself."
+            "From this score on the policy rejects the image, if a classifier names a "
+            "category that the score may stand for, and the policy may reject every "
+            "such category. A score alone goes to a person. Empty: a score never "
+            "rejects."
         ),
     )
     may_approve = models.BooleanField(
         default=True,
         help_text=(
-            "Whether the policy may approve what every classifier found nothing in. Off: people see"
-            " all."
+            "The policy may approve images in which no classifier found anything. Off: "
+            "all images go to people."
         ),
     )
     approves_imports = models.BooleanField(
         "may approve imported files",
         default=False,
         help_text=(
-            "Whether that holds for files that somebody imported, too. Off: people see every"
-            " imported file."
+            "The policy may also approve imported files. Off: every imported file goes to a person."
         ),
     )
     trusts_local_silence = models.BooleanField(
-        "trusts the local detector's silence",
+        "counts a clean scan of the local detector",
         default=False,
         help_text=(
-            "The local detector sees nudity in photographs only, and misses much. Its “nothing"
-            " found” counts towards an approval only when this is on."
+            "The local detector detects only nudity in photographs, and misses much. "
+            "On: its “nothing found” counts towards an approval."
         ),
     )
     created_by = models.ForeignKey(
@@ -113,7 +111,7 @@ class Policy(models.Model):
                 name="policy_one_active",
                 condition=Q(is_active=True),
                 violation_error_message=(
-                    "Another policy is in force. Only one can be: use the action “Put into force”."
+                    "Another policy is in force. Use the action “Put into force” to replace it."
                 ),
             ),
             models.CheckConstraint(
@@ -121,8 +119,8 @@ class Policy(models.Model):
                 condition=Q(nsfw_reject_at__isnull=True)
                 | Q(nsfw_reject_at__gte=F("nsfw_review_at")),
                 violation_error_message=(
-                    "A score must send to a person before it rejects: make “score: reject at” at "
-                    "least as high as “score: review at”, or leave it empty."
+                    "“Score: reject at” must not be lower than “score: review at”. Raise it, "
+                    "or leave it empty."
                 ),
             ),
         ]
@@ -176,7 +174,7 @@ class PolicyRule(models.Model):
                 fields=["policy", "category"],
                 name="policy_rule_once_per_category",
                 violation_error_message=(
-                    "This policy has a rule for that category already. Change that one."
+                    "This policy already has a rule for that category. Change that rule."
                 ),
             ),
             models.CheckConstraint(
@@ -185,8 +183,8 @@ class PolicyRule(models.Model):
                 | Q(reject_at__isnull=True)
                 | Q(reject_at__gte=F("review_at")),
                 violation_error_message=(
-                    "A category must send to a person before it is rejected: make “reject at” at "
-                    "least as high as “review at”, or leave one of them empty."
+                    "“Reject at” must not be lower than “review at”. Raise it, or leave one of "
+                    "them empty."
                 ),
             ),
         ]
@@ -200,6 +198,4 @@ class PolicyRule(models.Model):
             and self.reject_at is not None
             and self.reject_at < self.review_at
         ):
-            raise ValidationError(
-                {"reject_at": "Must not be lower than the confidence from which a person looks."}
-            )
+            raise ValidationError({"reject_at": "Must not be lower than “review at”."})

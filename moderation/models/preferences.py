@@ -42,17 +42,17 @@ class Preferences(models.Model):
         max_length=5,
         choices=Surround,
         default=Surround.DARK,
-        help_text="A key (G) changes it at the desk.",
+        help_text="Press G at the desk to change it.",
     )
     hotkeys = models.BooleanField(
         "single-letter keys",
         default=True,
-        help_text="Off, if they interfere with speech control or other tools.",
+        help_text="Turn them off if they interfere with speech control or other tools.",
     )
     blur = models.BooleanField(
         "blurred until revealed",
         default=True,
-        help_text="Until you reveal it, the image itself is not even sent to you.",
+        help_text="The image is not sent to your browser until you reveal it.",
     )
     # {L1: cover}, for categories that deviate from ``blur``.
     covers = models.JSONField(default=dict, blank=True)
@@ -69,9 +69,7 @@ class Preferences(models.Model):
         "suggest a break after",
         choices=[(0, "Never"), *((images, str(images)) for images in (50, 100, 200, 400))],
         default=200,
-        help_text=(
-            "Images in one hour. It is a suggestion: nothing stops you, and nobody else sees it."
-        ),
+        help_text=("Images in one hour. You can ignore the suggestion, and only you see it."),
     )
     # {L1: date}: skip this category on this day.
     avoided = models.JSONField(default=dict, blank=True)

@@ -210,7 +210,7 @@ class Review(StateMachine):
     top_confidence = models.DecimalField(max_digits=5, decimal_places=2, null=True, blank=True)
     reason = models.TextField(
         blank=True,
-        help_text="Which rule of which policy sent it here or settled it, as a sentence.",
+        help_text="Sentence that names the policy rule that routed the image.",
     )
     policy = models.ForeignKey(Policy, null=True, blank=True, on_delete=models.PROTECT)
     # The person who requested or imported the image, if known: they may not decide it. Written
@@ -246,7 +246,7 @@ class Review(StateMachine):
         on_delete=models.PROTECT,
         related_name="decided_reviews",
         db_index=False,
-        help_text="Whose decision stands; empty for the policy's.",
+        help_text="Person whose decision is in effect. Empty for the policy.",
     )
     second_opinion = models.CharField(
         max_length=9, choices=SecondOpinion, blank=True, default=SecondOpinion.NONE

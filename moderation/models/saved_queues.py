@@ -29,9 +29,9 @@ class SavedQueue(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_queues"
     )
     is_shared = models.BooleanField("for everybody", default=False)
-    base = models.CharField(max_length=30, help_text="The queue whose filters these are.")
+    base = models.CharField(max_length=30, help_text="Queue that the filters belong to.")
     query = models.CharField(
-        max_length=500, help_text="Filters, as in an address: category=alcohol&source=upload."
+        max_length=500, help_text="Filters, as in a URL: category=alcohol&source=upload."
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -43,7 +43,7 @@ class SavedQueue(models.Model):
                 fields=["owner", "name"],
                 name="saved_queue_name_once_per_owner",
                 violation_error_message=(
-                    "This person has a saved queue of that name already. Choose another name."
+                    "This person already has a saved queue with that name. Choose another name."
                 ),
             )
         ]

@@ -10,12 +10,12 @@ class Verification(models.Model):
     """The result of one complete run of ``verify_decisions``."""
 
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    decisions = models.BigIntegerField(help_text="How many were read: all that there were.")
+    decisions = models.BigIntegerField(help_text="Number of decisions read, which is all of them.")
     faults = models.PositiveIntegerField(
-        default=0, help_text="Places where the record was altered."
+        default=0, help_text="Number of places where the record was altered."
     )
     head = models.CharField(
-        max_length=64, blank=True, help_text="The last hash of the record then."
+        max_length=64, blank=True, help_text="Last hash of the record at that time."
     )
 
     def __str__(self) -> str:

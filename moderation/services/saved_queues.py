@@ -41,7 +41,7 @@ def save(*, user: User, queue: Queue, name: str, is_shared: bool = False) -> Sav
             )
     except IntegrityError:
         raise decisions.InvalidDecisionError(
-            f"You have a queue named “{name}” already. Choose another name."
+            f"You already have a saved queue named “{name}”. Choose another name."
         ) from None
 
 

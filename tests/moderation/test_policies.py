@@ -98,7 +98,7 @@ def test_contradictory_thresholds_show_a_readable_error(lead: User, client_of: C
 
     answer = browser.post(f"{LIST}{draft.pk}/change/", data).content.decode()
 
-    assert "A score must send to a person before it rejects" in answer
+    assert "“Score: reject at” must not be lower than" in answer
     assert "policy_reviews_before_it_rejects" not in answer
 
 

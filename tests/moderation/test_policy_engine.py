@@ -144,7 +144,7 @@ def test_clean_local_scan_approves_only_if_policy_trusts_it() -> None:
     assert settle(make_rules(), [local]).outcome is Outcome.PERSON
     trusted = settle(make_rules(trusts_local_silence=True), [local])
     assert trusted.outcome is Outcome.APPROVE
-    assert "trusts the local detector" in trusted.reason
+    assert "counts a clean scan of the local detector" in trusted.reason
 
 
 def test_finding_of_local_detector_asks_a_person() -> None:

@@ -284,7 +284,7 @@ def test_deleting_saved_queue_of_another_person_returns_404(
         ({"name": ""}, "Give the queue a name."),
         ({"name": "  "}, "Give the queue a name."),
         ({"name": "x" * 61}, "A name has at most 60 characters."),
-        ({"name": "Taken"}, "You have a queue named “Taken” already."),
+        ({"name": "Taken"}, "You already have a saved queue named “Taken”."),
     ],
 )
 def test_invalid_queue_name_returns_422_with_form(

@@ -242,7 +242,8 @@ def test_avoided_category_ends_at_midnight_utc_or_on_request(
     client = client_of(moderator)
     client.post(AVOIDED, {"category": "alcohol"})
     assert (
-        "Alcohol is not given to you until midnight UTC" in client.get(PREFERENCES).content.decode()
+        "Alcohol is not offered to you until midnight UTC"
+        in client.get(PREFERENCES).content.decode()
     )
     assert 'value="off" aria-pressed="true">Alcohol' in client.get(PREFERENCES).content.decode()
 

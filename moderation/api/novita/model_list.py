@@ -65,43 +65,45 @@ class ModelsQuery(BaseModel):
     types: Annotated[str, AfterValidator(_check_types)] = Field(
         default="",
         alias="filter.types",
-        description="One or several, separated by commas.",
+        description="One or more, comma separated.",
         examples=[",".join(TYPES)],
     )
     query: Annotated[
         str, StringConstraints(strip_whitespace=True, max_length=model_catalog.QUERY_MAX)
     ] = Field(default="", alias="filter.query", description="Part of a name or tag.")
     is_sdxl: Flag | None = Field(
-        default=None, alias="filter.is_sdxl", description="Only models of SDXL, or none."
+        default=None,
+        alias="filter.is_sdxl",
+        description="true: only SDXL models. false: only others.",
     )
     visibility: Literal["public", "private"] | None = Field(
         default=None,
         alias="filter.visibility",
-        description="private: the models that the provider's account has made or uploaded.",
+        description="private: models that the provider's account created or uploaded.",
     )
     source: Literal["civitai", "training", "uploading"] | None = Field(
         default=None,
         alias="filter.source",
-        description="Where a model comes from, as the provider says.",
+        description="Origin of a model, according to the provider.",
     )
     is_inpainting: Flag | None = Field(
         default=None,
         alias="filter.is_inpainting",
-        description="Models for inpainting: there are none here.",
+        description="Models for inpainting; there are none here.",
     )
     limit: Annotated[int, BeforeValidator(_read_limit)] = Field(
         default=LIMIT_DEFAULT,
         alias="pagination.limit",
         ge=1,
         le=LIMIT_MAX,
-        description=f"{LIMIT_DEFAULT} unless told.",
+        description=f"{LIMIT_DEFAULT} by default.",
     )
     # The official SDK adds its prefix to a cursor that already has one.
     cursor: str = Field(
         default="",
         alias="pagination.cursor",
         pattern="^(c_){0,2}[0-9]{0,6}$",
-        description="next_cursor of the page before, or c_0.",
+        description="next_cursor of the previous page, or c_0.",
     )
 
     @property
@@ -146,7 +148,7 @@ def read_query(asked: Mapping[str, str]) -> ModelsQuery:
     if unknown := sorted(
         name for name in asked if name.startswith("filter.") and name not in FILTERS
     ):
-        raise _wrong(f"{unknown[0][:60]} is no filter. There are {', '.join(FILTERS)}.")
+        raise _wrong(f"{unknown[0][:60]} is not a filter. Filters: {', '.join(FILTERS)}.")
     return query
 
 
@@ -233,6 +235,6 @@ def _wrong(sentence: str) -> ApiError:
 def _unavailable(sentence: str) -> ApiError:
     return ApiError(
         ApiErrorCode.UNAVAILABLE,
-        f"The list of models cannot be had now. {sentence}".strip(),
+        f"The list of models is not available now. {sentence}".strip(),
         retry_after=5,
     )

@@ -20,8 +20,10 @@ from moderation.models import Decision, Review, Verdict
 
 Status = GenerationRequest.Status
 GENERATED = 50  # percent of progress when all images are there; decisions make the rest
-UNKNOWN = "The provider's answer was lost. An operator settles whether the images were made."
-GIVEN_UP = "The provider's answer was lost, and an operator gave the request up."
+UNKNOWN = (
+    "The provider's answer was lost. An operator will decide whether the images were generated."
+)
+GIVEN_UP = "The provider's answer was lost, and an operator gave up the request."
 CANCELLED = "The request was cancelled before it was sent."
 NONE_PASSED = "No image passed moderation."
 

@@ -109,8 +109,8 @@ def _read(given: Any, provider: str) -> tuple[Txt2ImgBody, dict[str, Any]]:
         raise _invalid(error) from None
     except CatalogUnavailableError as error:
         sentence = (
-            "A transparent background needs an SDXL model, and the list that says which ones are"
-            f" cannot be read now. {error} Nothing was submitted."
+            "A transparent background needs an SDXL model, and the provider's list of "
+            f"SDXL models cannot be read now. {error} Nothing was submitted."
         )
         raise ApiError(
             ApiErrorCode.UNAVAILABLE, sentence, retry_after=NEGATIVE_CACHE_SECONDS

@@ -20,8 +20,8 @@ from moderation.api.webhooks import client
 # One message for every failure: to tell a refused connection from a timeout would let callers map
 # the network.
 REFUSED = (
-    "extra.webhook.url did not take the test event. It must be public and answer 2xx within 5"
-    " seconds."
+    "extra.webhook.url did not accept the test event. It must be public and "
+    "respond with 2xx within 5 seconds."
 )
 
 

@@ -37,7 +37,7 @@ def task_result(call: Call) -> HttpResponse:
     else:
         request = GenerationRequest.objects.filter(api_key=call.key, uuid=task_id).first()
     if request is None:
-        raise ApiError(ApiErrorCode.NOT_FOUND, "This key has no task of this id.")
+        raise ApiError(ApiErrorCode.NOT_FOUND, "This key has no task with this id.")
     return json_response(results.reply(request))
 
 

@@ -140,9 +140,9 @@ def _refusals(operation: Operation) -> dict[str, Schema]:
     if operation.scope is None:
         xml: Schema = {"application/xml": {"schema": {"type": "string"}}}
         return {
-            "403": {"description": "Forged, expired, or not approved (any more).", "content": xml},
+            "403": {"description": "Forged, expired, or no longer approved.", "content": xml},
             "404": {
-                "description": "The file is missing, or this is no address of an image.",
+                "description": "The file is missing, or this is not the URL of an image.",
                 "content": xml | content,
             },
         }

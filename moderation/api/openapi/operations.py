@@ -69,24 +69,24 @@ class Operation:
 
 # Errors of every call with a key.
 COMMON: dict[ApiErrorCode, str] = {
-    ApiErrorCode.KEY_MISSING: "There is no key in the headers.",
+    ApiErrorCode.KEY_MISSING: "The headers contain no key.",
     ApiErrorCode.KEY_INVALID: (
         "The key is unknown, expired or revoked, or its owner's account is inactive."
     ),
     ApiErrorCode.SCOPE_MISSING: "The key lacks the scope that this call needs.",
-    ApiErrorCode.METHOD: "The address takes another method, named in Allow.",
+    ApiErrorCode.METHOD: "The URL accepts another method, named in Allow.",
     ApiErrorCode.TOO_OFTEN: (
-        "The key has made its calls of this minute. Retry-After says when to come back."
+        "The key has used its calls of this minute. Retry-After says when to retry."
     ),
     ApiErrorCode.INTERNAL: "Loupe failed. It has been logged.",
-    ApiErrorCode.UNAVAILABLE: "The database does not answer. Retry-After says when to come back.",
+    ApiErrorCode.UNAVAILABLE: "The database does not respond. Retry-After says when to retry.",
 }
-DAY = "The key has spent its images of this day (UTC). Retry-After says when to come back."
+DAY = "The key has used its images of this day (UTC). Retry-After says when to retry."
 
 NOVITA = Format(
     slug="novita",
     name="Novita",
-    about="Generate images. Only those that passed classifiers and moderators are ever handed out.",
+    about="Generate images. Only images that passed classifiers and moderators are delivered.",
     prefix="Novita",
     error=task.ErrorReply,
     status=lambda refusal: errors.MEANING.get(refusal, (500, ""))[0],
@@ -95,14 +95,14 @@ NOVITA = Format(
 NANOGPT = Format(
     slug="nano-gpt",
     name="nano-gpt",
-    about="Have images judged at once, by the classifiers of this server, at no cost per image.",
+    about="Classify images at once with the classifiers of this server, at no cost per image.",
     prefix="NanoGpt",
     error=nanogpt.ErrorReply,
 )
 SCENARIO = Format(
     slug="scenario",
     name="Scenario",
-    about="List what is stored here, and where each image stands. One installation is one project.",
+    about="List the stored assets and their status. One installation is one project.",
     prefix="Scenario",
     error=scenario.ErrorBody,
 )
@@ -111,7 +111,7 @@ FORMATS = (NOVITA, NANOGPT, SCENARIO)
 _IDEMPOTENCY = Parameter(
     name="Idempotency-Key",
     where="header",
-    about="A name for this submission. Sent again with the same body it returns the first task.",
+    about="A name for this submission. A repeated submission with the same body returns the first task.",
     schema={"type": "string", "minLength": 1, "maxLength": 255},
 )
 _TYPES: Schema = {"type": "string", "enum": sorted({kind for kind, _ in scenario.ORIGINS.values()})}
@@ -155,24 +155,24 @@ OPERATIONS: tuple[Operation, ...] = (
         scope=Scope.GENERATE,
         summary="Submit a request",
         about=(
-            "Answers 200 and the id of a task. Null and {} count as absent. A transparent"
-            " background needs png."
+            "Returns 200 and the id of a task. Null and {} count as absent. A "
+            "transparent background needs png."
         ),
         parameters=(_IDEMPOTENCY,),
         body=txt2img.Txt2ImgBody,
         reply=task.SubmitReply,
         refusals={
             ApiErrorCode.BODY_INVALID: (
-                "A field is missing, of another type, out of its range, blank, or asks for an image"
-                " that could not be stored; metadata.fields names every such field. Or a field"
-                " cannot be used here."
+                "A field is missing, blank, out of range, has another type, or requests an image"
+                " that cannot be stored; metadata.fields names every such field. Or a field cannot"
+                " be used here."
             ),
             ApiErrorCode.BODY_TOO_LARGE: "The body is larger than 1 MiB.",
             ApiErrorCode.CONFLICT: "The Idempotency-Key was used for another body.",
             ApiErrorCode.IMAGES_SPENT: DAY,
             ApiErrorCode.UNAVAILABLE: (
-                "No image provider is configured, the money of the day is spent, or the list of "
-                "models that a transparent background depends on cannot be read."
+                "No image provider is configured, the spending limit of the day is reached, or the"
+                " list of models, which a transparent background needs, cannot be read."
             ),
         },
         example=f"""{_MODEL}
@@ -186,17 +186,21 @@ OPERATIONS: tuple[Operation, ...] = (
         scope=Scope.GENERATE,
         summary="Read a task",
         about=(
-            "PROCESSING while any of its images is undecided, SUCCEED with the approved ones alone,"
-            " FAILED with a reason when none passed. extra.moderation says per image: verdict,"
-            " categories, who decided."
+            "PROCESSING while any of its images is undecided, SUCCEED with only the "
+            "approved images, FAILED with a reason if none was approved. "
+            "extra.moderation lists for each image the verdict, the categories, and "
+            "who decided."
         ),
         parameters=(
             Parameter(
-                name="task_id", about="As the submission returned it.", schema=TEXT, required=True
+                name="task_id",
+                about="The id that the submission returned.",
+                schema=TEXT,
+                required=True,
             ),
         ),
         reply=task.TaskResultReply,
-        refusals={ApiErrorCode.NOT_FOUND: "This key has no task of this id."},
+        refusals={ApiErrorCode.NOT_FOUND: "This key has no task with this id."},
         example=f"""{_MODEL}
 TASK=$({_SUBMIT.replace("curl", "curl -s", 1)} {_pick("task_id")})
 curl "$LOUPE/v3/async/task-result?task_id=$TASK" -H "Authorization: Bearer $KEY\"""",
@@ -209,14 +213,14 @@ curl "$LOUPE/v3/async/task-result?task_id=$TASK" -H "Authorization: Bearer $KEY\
         scope=Scope.GENERATE,
         summary="List models",
         about=(
-            "The provider's, or its last answer while it is away. filter[types] is read as"
-            " filter.types."
+            "The provider's list, or its last response during an outage. filter[types] "
+            "is read as filter.types."
         ),
         query=model_list.ModelsQuery,
         reply=task.ModelsReply,
         refusals={
-            ApiErrorCode.BODY_INVALID: "A filter is wrong or unknown; the message names it.",
-            ApiErrorCode.UNAVAILABLE: "The list cannot be had now.",
+            ApiErrorCode.BODY_INVALID: "A filter is invalid or unknown; the message names it.",
+            ApiErrorCode.UNAVAILABLE: "The list is not available now.",
         },
         example="""curl "$LOUPE/v3/model?filter.types=checkpoint" -H "Authorization: Bearer $KEY\"""",
     ),
@@ -227,8 +231,9 @@ curl "$LOUPE/v3/async/task-result?task_id=$TASK" -H "Authorization: Bearer $KEY\
         path="/v3/images/{token}.{extension}",
         summary="Fetch an image",
         about=(
-            f"The signed address in a reply. No key, {signed_urls.LIFETIME // 60} minutes, and only"
-            " while the image is approved: after a reversal it answers 403. Errors are XML."
+            "The signed URL from a response. It needs no key, expires after"
+            f" {signed_urls.LIFETIME // 60} minutes, and works only while the image is approved:"
+            " after a reversal it returns 403. Errors are XML."
         ),
         parameters=(
             Parameter(name="token", where="path", about="Signed.", schema=TEXT, required=True),
@@ -249,22 +254,22 @@ curl --remote-name "$IMAGE\"""",
         method="post",
         path="/api/nsfw/image",
         scope=Scope.CLASSIFY,
-        summary="Judge up to ten images",
+        summary="Classify up to ten images",
         about=(
-            "Public addresses and data URLs, in any of the fields, each a string or a list;"
-            " answered in input order. Addresses are fetched within"
-            f" {instant_classification.FETCH_SECONDS:.0f} seconds together. An image is flagged"
-            " when a classifier finds, in a category of the policy's NSFW level, what that policy"
-            " would show to a person. false means that the policy would approve it by what our"
-            " classifiers can see; it never means that nobody could look: one image that could not"
-            " be fetched, decoded or judged, or that is in doubt, fails the call."
+            "Public URLs and data URLs, in any of the fields, each a string or a list. The results"
+            " are in input order. URLs are fetched within"
+            f" {instant_classification.FETCH_SECONDS:.0f} seconds together. An image is flagged if"
+            " a classifier finds something in a category of the policy's NSFW level that the"
+            " policy would send to a person. false means that the policy would approve the image"
+            " with these classifiers. It never means that no classifier could check it: one image"
+            " that cannot be fetched, decoded or classified, or that is in doubt, fails the call."
         ),
         parameters=(
             Parameter(
                 name="review",
                 about=(
-                    "true also stores the images and puts them into the queue of this server. Ours,"
-                    " not nano-gpt's."
+                    "true also stores the images and adds them to the queue of this server. "
+                    "nano-gpt has no such parameter."
                 ),
                 schema=FLAG,
             ),
@@ -272,26 +277,26 @@ curl --remote-name "$IMAGE\"""",
         body=nanogpt.NsfwRequest,
         reply=nanogpt.NsfwReply,
         headers={
-            nanogpt_view.CLASSIFIERS_HEADER: "Which classifiers looked.",
+            nanogpt_view.CLASSIFIERS_HEADER: "The classifiers that were used.",
             nanogpt_view.ASSETS_HEADER: (
                 "With review=true: the ids of the stored images, in input order."
             ),
         },
         refusals={
             ApiErrorCode.BODY_INVALID: (
-                "The body is wrong, holds no image, or an image could not be read. Why it could not"
-                " is not said."
+                "The body is invalid or contains no image, or an image could not be read. "
+                "The reason is not given."
             ),
             ApiErrorCode.BODY_TOO_LARGE: (
                 f"The body is larger than {nanogpt_view.BODY_MAX // MIB} MiB."
             ),
             ApiErrorCode.IMAGES_SPENT: DAY,
             ApiErrorCode.IN_DOUBT: (
-                "An image is neither true nor false: what looked at it cannot rule NSFW content"
-                " out."
+                "An image is neither true nor false: these classifiers cannot rule out "
+                "NSFW content."
             ),
             ApiErrorCode.UNAVAILABLE: (
-                "No classifier in use here could judge an image, or too much is going on."
+                "No classifier on this server can classify an image, or the server is busy."
             ),
         },
         example="IMAGE="
@@ -308,29 +313,28 @@ curl "$LOUPE/api/nsfw/image" -H "x-api-key: $KEY" -H "Content-Type: application/
         scope=Scope.READ,
         summary="List assets",
         about=(
-            "What came by this key: the images of its requests and those it sent; with the scope"
-            " read:all every "
-            "asset of this installation. Newest first unless told. "
-            "nsfw is absent until the image is judged, [] when it was approved, labels "
-            "when it was rejected. Drugs and tobacco are one category here, so both labels come"
-            ' together; "'
-            f'{scenario.UNNAMED}" stands for a rejection that names no category. url is signed and'
-            " expires, and is empty "
-            "for all but approved images. Refused, because it cannot be honoured:"
+            "The key's own assets: the images of its requests and those it sent. With the scope"
+            " read:all, every asset of this installation. Newest first by default. nsfw is absent"
+            " until the image is decided, [] if it was approved, labels if it was rejected. Drugs"
+            " and tobacco are one category here, so both labels come together;"
+            f' "{scenario.UNNAMED}" stands for a rejection that names no category. url is signed'
+            " and expires. It is empty unless the image is approved. Not supported:"
             f" {', '.join(scenario.NOT_SERVED)}."
         ),
         parameters=(
             Parameter(
                 name="pageSize",
-                about=f"{scenario_wire.PAGE_SIZE_DEFAULT} unless told.",
+                about=f"{scenario_wire.PAGE_SIZE_DEFAULT} by default.",
                 schema={"type": "integer", "minimum": 1, "maximum": scenario_wire.PAGE_SIZE_MAX},
             ),
             Parameter(
-                name="paginationToken", about="nextPaginationToken of the page before.", schema=TEXT
+                name="paginationToken",
+                about="nextPaginationToken of the previous page.",
+                schema=TEXT,
             ),
             Parameter(
                 name="sortBy",
-                about="There is one order.",
+                about="The only order.",
                 schema={"type": "string", "enum": ["createdAt"]},
             ),
             Parameter(
@@ -338,20 +342,18 @@ curl "$LOUPE/api/nsfw/image" -H "x-api-key: $KEY" -H "Content-Type: application/
                 about="asc: oldest first.",
                 schema={"type": "string", "enum": ["asc", "desc"]},
             ),
-            Parameter(name="createdAfter", about="Exclusive; a date will do.", schema=_MOMENT),
-            Parameter(name="createdBefore", about="Exclusive; a date will do.", schema=_MOMENT),
-            Parameter(name="type", about="How they came here.", schema=_TYPES),
-            Parameter(name="types", about="Several of them, separated by commas.", schema=TEXT),
+            Parameter(name="createdAfter", about="Exclusive; a date or a time.", schema=_MOMENT),
+            Parameter(name="createdBefore", about="Exclusive; a date or a time.", schema=_MOMENT),
+            Parameter(name="type", about="Origin of the assets.", schema=_TYPES),
+            Parameter(name="types", about="Several origins, comma separated.", schema=TEXT),
             Parameter(name="modelId", about="The model's name.", schema=TEXT),
-            Parameter(
-                name="inferenceId", about="A request, by its id (Novita's task_id).", schema=TEXT
-            ),
-            Parameter(name="projectId", about="Taken, and changes nothing.", schema=TEXT),
+            Parameter(name="inferenceId", about="Id of a request (Novita's task_id).", schema=TEXT),
+            Parameter(name="projectId", about="Accepted and ignored.", schema=TEXT),
         ),
         reply=scenario_wire.AssetsReply,
         refusals={
             ApiErrorCode.BODY_INVALID: (
-                "A parameter is wrong or cannot be honoured; the message names it."
+                "A parameter is invalid or not supported; the message names it."
             )
         },
         example="""curl -u "$KEY:any" "$LOUPE/v1/assets?pageSize=20\"""",
@@ -364,14 +366,15 @@ curl "$LOUPE/api/nsfw/image" -H "x-api-key: $KEY" -H "Content-Type: application/
         scope=Scope.READ,
         summary="Read several assets",
         about=(
-            f"The assets of up to {scenario_wire.BULK_MAX} ids, each once, in the order asked for. "
-            "An id that this key may not read, or that does not exist, is left out of the answer."
+            f"The assets of up to {scenario_wire.BULK_MAX} ids, each once, in the "
+            "requested order. Ids that do not exist, or that this key may not read, "
+            "are left out."
         ),
-        parameters=(Parameter(name="projectId", about="Taken, and changes nothing.", schema=TEXT),),
+        parameters=(Parameter(name="projectId", about="Accepted and ignored.", schema=TEXT),),
         body=scenario_wire.BulkBody,
         reply=scenario_wire.AssetsReply,
         refusals={
-            ApiErrorCode.BODY_INVALID: "assetIds is missing, too long or no list of ids.",
+            ApiErrorCode.BODY_INVALID: "assetIds is missing, too long or not a list of ids.",
             ApiErrorCode.BODY_TOO_LARGE: "The body is larger than 1 MiB.",
         },
         example=f"""{_ASSET}
@@ -386,13 +389,13 @@ curl -u "$KEY:any" "$LOUPE/v1/assets/get-bulk" -H "Content-Type: application/jso
         scope=Scope.READ,
         summary="Read an asset",
         about=(
-            "As in the list, with a fresh address. One that the list would not show is not found."
+            "As in the list, with a fresh URL. Assets that the list does not show are not found."
         ),
         parameters=(
             Parameter(name="assetId", where="path", about="A UUID.", schema=TEXT, required=True),
         ),
         reply=scenario_wire.AssetReply,
-        refusals={ApiErrorCode.NOT_FOUND: "There is no asset of this id."},
+        refusals={ApiErrorCode.NOT_FOUND: "There is no asset with this id."},
         example=f"""{_ASSET}
 curl -u "$KEY:any" "$LOUPE/v1/assets/$ASSET\"""",
     ),

@@ -110,7 +110,7 @@ def _find_refusal(delivery: Delivery) -> str:
             "inactive: no event is sent."
         )
     if delivery.attempts > ATTEMPTS:
-        return f"Given up after {ATTEMPTS} attempts. The last one ended its worker."
+        return f"Failed after {ATTEMPTS} attempts. The last attempt crashed its worker."
     return ""
 
 
@@ -147,7 +147,7 @@ def _record_outcome(delivery: Delivery, outcome: Outcome) -> None:
     else:
         message = f"The server answered {status}." if status is not None else str(outcome)
         if delivery.attempts >= ATTEMPTS:
-            _give_up(delivery, f"Given up after {ATTEMPTS} attempts. {message}", answer=status)
+            _give_up(delivery, f"Failed after {ATTEMPTS} attempts. {message}", answer=status)
             return
         mine = Delivery.objects.filter(pk=delivery.pk, lease=delivery.lease, status=Status.WAITING)
         due = timezone.now() + SPACING[delivery.attempts - 1]

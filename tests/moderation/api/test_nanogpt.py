@@ -398,7 +398,7 @@ def test_errors_of_keys_scopes_methods_and_limits_have_nanogpt_format(key: str) 
     assert int(spent["Retry-After"]) > 0
     limited = classify(make_key("classify", calls_per_minute=0), image)
     assert limited.json() == {"error": "Rate limit exceeded"}
-    assert limited["X-Loupe-Detail"].startswith("This API key may call")
+    assert limited["X-Loupe-Detail"].startswith("This API key is limited to")
     assert limited["Retry-After"]
 
 

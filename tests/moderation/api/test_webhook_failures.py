@@ -68,7 +68,7 @@ def test_failing_webhook_is_retried_five_times_then_given_up(
     assert len({post.headers["x-loupe-delivery"] for post in hook.posts}) == 1
     delivery = Delivery.objects.get()
     assert (delivery.status, delivery.answer, delivery.attempts) == ("failed", 500, 6)
-    assert delivery.error == "Given up after 6 attempts. The server answered 500."
+    assert delivery.error == "Failed after 6 attempts. The server answered 500."
     assert delivery.error in client_of(moderator).get("/developers/").content.decode()
     assert not tasks.deliver.is_due()
 
