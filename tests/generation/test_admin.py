@@ -68,7 +68,7 @@ def row_of(
 
 
 @pytest.mark.parametrize("model", [*OURS, *QUEUE])
-def test_nothing_can_be_written_even_by_a_superuser(
+def test_admin_pages_are_read_only_even_for_a_superuser(
     client_of: ClientOf, admin: User, make_request: Any, make_asset: Any, model: Any
 ) -> None:
     row, browser = row_of(model, make_request, make_asset), client_of(admin)
@@ -95,7 +95,7 @@ def test_nothing_can_be_written_even_by_a_superuser(
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("model", QUEUE)
-def test_staff_who_were_given_every_right_to_the_queue_still_cannot_add_to_it(
+def test_staff_with_all_queue_permissions_cannot_add_to_the_queue(
     client_of: ClientOf, model: Any
 ) -> None:
     staff = User.objects.create_user("staff", is_staff=True)
@@ -107,7 +107,7 @@ def test_staff_who_were_given_every_right_to_the_queue_still_cannot_add_to_it(
 
 
 @pytest.mark.parametrize("model", [Success, Failure, OrmQ])
-def test_pickles_are_neither_shown_nor_loaded(
+def test_admin_neither_shows_nor_loads_pickles(
     client_of: ClientOf,
     admin: User,
     make_request: Any,
@@ -125,13 +125,13 @@ def test_pickles_are_neither_shown_nor_loaded(
         assert b"-secret" not in client_of(admin).get(address).content
 
 
-def test_every_registered_table_of_the_queue_is_one_of_ours() -> None:
+def test_every_queue_model_in_the_admin_is_read_only() -> None:
     registered = {model for model in site.site._registry if model._meta.app_label == "django_q"}
 
     assert registered == set(QUEUE)
 
 
-def test_requests_are_found_and_filtered(
+def test_admin_searches_and_filters_requests(
     client_of: ClientOf, admin: User, make_request: Any
 ) -> None:
     wanted = make_request(
@@ -154,7 +154,7 @@ def test_requests_are_found_and_filtered(
         assert list(found) == []
 
 
-def test_the_request_page_shows_its_history(
+def test_admin_shows_the_history_of_a_request(
     client_of: ClientOf, admin: User, make_request: Any
 ) -> None:
     request = make_request()
@@ -174,7 +174,9 @@ def act(browser: Client, action: str, *requests: GenerationRequest) -> str:
     return browser.post(page(GenerationRequest, "changelist"), data, follow=True).content.decode()
 
 
-def test_actions_call_the_services(client_of: ClientOf, admin: User, make_request: Any) -> None:
+def test_admin_actions_retry_failed_and_give_up_unknown_requests(
+    client_of: ClientOf, admin: User, make_request: Any
+) -> None:
     failed = make_request(status=Status.FAILED, error="It went wrong.", finished_at=timezone.now())
     unknown = make_request(status=Status.UNKNOWN, error="Nobody knows.")
     queued = make_request()
@@ -195,7 +197,7 @@ def test_actions_call_the_services(client_of: ClientOf, admin: User, make_reques
     assert failed.transitions.count() == unknown.transitions.count() == 1
 
 
-def test_actions_need_the_right_to_settle_requests(
+def test_admin_action_without_permission_changes_nothing(
     client_of: ClientOf, auditor: User, make_request: Any
 ) -> None:
     failed = make_request(status=Status.FAILED, error="It went wrong.", finished_at=timezone.now())
@@ -206,7 +208,7 @@ def test_actions_need_the_right_to_settle_requests(
     assert failed.status == Status.FAILED
 
 
-def test_of_an_image_only_the_blurred_preview_is_shown(
+def test_admin_shows_only_the_blurred_preview_of_an_image(
     client_of: ClientOf, admin: User, make_request: Any, make_asset: Any
 ) -> None:
     asset = make_asset(source=Source.TXT2IMG, request=make_request(), position=0)
@@ -224,7 +226,7 @@ def test_of_an_image_only_the_blurred_preview_is_shown(
         assert asset.review.get_absolute_url() in shown
 
 
-def test_large_tables_are_not_counted_to_the_end(
+def test_admin_paginator_stops_counting_at_its_maximum(
     make_request: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(BoundedPaginator, "COUNT_MAX", 2)

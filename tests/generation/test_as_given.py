@@ -1,4 +1,4 @@
-"""What a person or a program asks for is what the provider is asked for, to the last digit."""
+"""Requests of people and programs, which reach the provider unchanged, to the last digit."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value that is set, with its place; off and empty count as unset."""
+    """Yield the path and value of every set field; False and "" count as unset."""
     if isinstance(value, dict):
         for name, inner in value.items():
             yield from leaves(inner, f"{path}.{name}")
@@ -118,7 +118,7 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def posted(request: GenerationRequest) -> dict[str, Any]:
-    """The body that the provider's client makes of the stored request."""
+    """Return the body that the provider's client makes from the stored request."""
     request.refresh_from_db()
     nested = field_map.nest(request.submission.fields)
     return dict(json.loads(json.dumps(Txt2ImgBody.model_validate(nested).to_wire())))
@@ -138,7 +138,7 @@ def forget() -> None:
     GenerationRequest.objects.all().delete()
 
 
-def test_a_programs_request_goes_out_as_given() -> None:
+def test_api_request_reaches_the_provider_unchanged() -> None:
     key = make_key("generate", calls_per_minute=1_000_000)
 
     @QUICK
@@ -155,7 +155,7 @@ def test_a_programs_request_goes_out_as_given() -> None:
 
 
 def as_typed(body: dict[str, Any]) -> dict[str, str]:
-    """The same request as a person fills in the form."""
+    """Return the form data that corresponds to the body."""
     request, extra = body["request"], body["extra"]
     plain = {
         name: str(request[name])
@@ -186,7 +186,7 @@ def as_typed(body: dict[str, Any]) -> dict[str, str]:
     return typed
 
 
-def test_a_persons_request_goes_out_as_typed(
+def test_form_request_reaches_the_provider_unchanged(
     client_of: Callable[[User], Client], moderator: User
 ) -> None:
     browser = client_of(moderator)
@@ -206,7 +206,7 @@ def test_a_persons_request_goes_out_as_typed(
 
 
 @pytest.mark.parametrize("field", ["guidance_scale", "refiner_switch_at"])
-def test_more_digits_than_can_be_sent_are_refused_in_the_form(
+def test_form_refuses_more_digits_than_can_be_sent(
     client_of: Callable[[User], Client], moderator: User, field: str
 ) -> None:
     browser = client_of(moderator)
@@ -227,7 +227,7 @@ BLANK = ["", " ", "\n\t ", "\u200b\u200d", "\ufeff", "\u3164", "\u2800\u00ad"]
 
 
 @pytest.mark.parametrize("prompt", BLANK)
-def test_a_blank_prompt_is_refused_everywhere(
+def test_api_form_and_service_refuse_a_blank_prompt(
     client_of: Callable[[User], Client], moderator: User, prompt: str
 ) -> None:
     key = make_key("generate")
@@ -257,7 +257,7 @@ def test_a_blank_prompt_is_refused_everywhere(
     assert not GenerationRequest.objects.exists()
 
 
-def test_an_old_request_with_a_blank_prompt_is_not_sent_again(
+def test_old_request_with_a_blank_prompt_is_not_sent_again(
     client_of: Callable[[User], Client], senior: User, admin: User, make_request: Any
 ) -> None:
     old = make_request(

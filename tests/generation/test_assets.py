@@ -31,15 +31,15 @@ def addresses(asset: Asset) -> list[str]:
 
 
 def read(answer: Any) -> bytes:
-    """The whole of it, which also closes the file."""
+    """Return the whole content; reading it closes the file."""
     return b"".join(answer.streaming_content)
 
 
-def test_the_addresses_are_those_of_the_design(asset: Asset) -> None:
+def test_asset_urls_have_the_documented_paths(asset: Asset) -> None:
     assert addresses(asset) == [f"/assets/{asset.uuid}/file", f"/assets/{asset.uuid}/thumbnail"]
 
 
-def test_what_is_served_is_what_was_classified(
+def test_served_file_has_the_hash_of_the_classified_image(
     client_of: ClientOf, moderator: User, asset: Asset
 ) -> None:
     answer = client_of(moderator).get(asset.file_url)
@@ -49,7 +49,9 @@ def test_what_is_served_is_what_was_classified(
     assert len(content) == int(answer["Content-Length"]) == asset.size
 
 
-def test_headers_are_exact(client_of: ClientOf, moderator: User, asset: Asset) -> None:
+def test_asset_responses_have_the_documented_headers(
+    client_of: ClientOf, moderator: User, asset: Asset
+) -> None:
     for address, image_type in ((asset.file_url, asset.image_type), (asset.thumbnail_url, "webp")):
         for method in ("get", "head"):
             answer = getattr(client_of(moderator), method)(address)
@@ -61,7 +63,7 @@ def test_headers_are_exact(client_of: ClientOf, moderator: User, asset: Asset) -
             read(answer)
 
 
-def test_the_name_somebody_gave_is_not_repeated(
+def test_original_file_name_is_not_in_the_headers(
     client_of: ClientOf, moderator: User, make_asset: Callable[..., Asset]
 ) -> None:
     asset = make_asset(original_name='evil".html\r\nX-Evil: 1')
@@ -72,7 +74,7 @@ def test_the_name_somebody_gave_is_not_repeated(
     read(answer)
 
 
-def test_an_odd_type_is_never_served_as_a_page(
+def test_unknown_image_type_is_served_as_octet_stream(
     client_of: ClientOf, moderator: User, asset: Asset
 ) -> None:
     Asset.objects.filter(pk=asset.pk).update(image_type="html")
@@ -83,13 +85,13 @@ def test_an_odd_type_is_never_served_as_a_page(
     read(answer)
 
 
-def test_anonymous_people_are_sent_to_the_log_in(client: Client, asset: Asset) -> None:
+def test_anonymous_request_is_redirected_to_the_log_in(client: Client, asset: Asset) -> None:
     for address in addresses(asset):
         for answer in (client.get(address), client.head(address)):
             assert (answer.status_code, answer["Location"]) == (302, f"/login/?next={address}")
 
 
-def test_without_permission_there_is_no_such_image(client_of: ClientOf, asset: Asset) -> None:
+def test_image_returns_404_without_permission(client_of: ClientOf, asset: Asset) -> None:
     browser = client_of(User.objects.create_user("visitor"))
 
     for address in addresses(asset):
@@ -97,7 +99,7 @@ def test_without_permission_there_is_no_such_image(client_of: ClientOf, asset: A
         assert (browser.get(address).status_code, browser.get(absent).status_code) == (404, 404)
 
 
-def test_after_the_log_out_nothing_is_served(
+def test_image_is_not_served_after_a_log_out(
     client_of: ClientOf, moderator: User, asset: Asset
 ) -> None:
     browser = client_of(moderator)
@@ -106,12 +108,12 @@ def test_after_the_log_out_nothing_is_served(
     assert browser.get(asset.file_url).status_code == 302
 
 
-def test_only_get_and_head_are_answered(client_of: ClientOf, moderator: User, asset: Asset) -> None:
+def test_post_to_an_image_returns_405(client_of: ClientOf, moderator: User, asset: Asset) -> None:
     for address in addresses(asset):
         assert client_of(moderator).post(address).status_code == 405
 
 
-def test_a_file_that_is_gone_is_a_404_with_a_sentence(
+def test_missing_file_returns_404_with_a_message(
     client_of: ClientOf, moderator: User, asset: Asset
 ) -> None:
     for field, address in (
@@ -128,7 +130,7 @@ def test_a_file_that_is_gone_is_a_404_with_a_sentence(
         assert field.path.encode() not in answer.content
 
 
-def test_the_former_address_of_a_thumbnail_redirects(
+def test_former_thumbnail_url_redirects(
     client_of: Callable[[User], Client], moderator: User, make_asset: Callable[..., Asset]
 ) -> None:
     asset = make_asset()

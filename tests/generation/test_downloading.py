@@ -1,5 +1,6 @@
-"""Addresses that expire: fetched in order of their deadlines, asked for once more, and never
-silently lost.
+"""Downloads from image URLs that expire.
+
+They run in the order of their deadlines, and an expired URL is requested again once.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def break_signatures() -> None:
 
 
 @pytest.mark.parametrize("how", ["refused with 403", "past its date"])
-def test_an_expired_address_is_read_anew_once(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expired_url_is_requested_again_once(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     request = ready(image_num=2)
     break_signatures()
     if how == "past its date":
@@ -47,7 +48,7 @@ def test_an_expired_address_is_read_anew_once(how: str, monkeypatch: pytest.Monk
     assert all(asset.url_expires_at > timezone.now() for asset in Asset.objects.all())
 
 
-def test_a_second_expiry_is_the_end_with_a_sentence() -> None:
+def test_second_expiry_fails_the_request_with_a_message() -> None:
     request = ready(prompt="a harbour sandbox:expired", image_num=2)
     run_line(rounds=2)
     request.refresh_from_db()
@@ -59,7 +60,7 @@ def test_a_second_expiry_is_the_end_with_a_sentence() -> None:
     assert list(RemoteImage.objects.values_list("refreshes", flat=True)) == [1, 1]
 
 
-def test_a_task_that_is_forgotten_has_no_fresh_address() -> None:
+def test_expired_url_of_an_unknown_task_fails_the_request() -> None:
     request = ready()
     break_signatures()
     SandboxTask.objects.all().delete()
@@ -71,7 +72,7 @@ def test_a_task_that_is_forgotten_has_no_fresh_address() -> None:
     )
 
 
-def test_a_provider_that_cannot_be_asked_now_is_asked_later(
+def test_unavailable_provider_is_asked_for_a_new_url_later(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = ready()
@@ -90,7 +91,7 @@ def test_a_provider_that_cannot_be_asked_now_is_asked_later(
     assert request.status == Status.SUCCEEDED
 
 
-def test_a_provider_that_can_never_be_asked_is_given_up(settings: Any) -> None:
+def test_permanently_unavailable_provider_fails_the_request(settings: Any) -> None:
     request = ready()
     RemoteImage.objects.update(expires_at=timezone.now())
     settings.SANDBOX = False
@@ -102,7 +103,9 @@ def test_a_provider_that_can_never_be_asked_is_given_up(settings: Any) -> None:
     assert "There is no new one: Novita (sandbox) " in request.error
 
 
-def test_the_nearest_deadline_is_fetched_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_image_with_the_nearest_deadline_is_downloaded_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     ready(image_num=6)
     for image in RemoteImage.objects.all():
         expires_at = timezone.now() + timedelta(hours=7 - image.position)
@@ -120,7 +123,7 @@ def test_the_nearest_deadline_is_fetched_first(monkeypatch: pytest.MonkeyPatch) 
     assert order == [5, 4, 3, 2, 1, 0]
 
 
-def test_seeds_and_the_whole_result_are_kept_without_a_signature(settings: Any) -> None:
+def test_seeds_and_result_are_stored_without_url_signatures(settings: Any) -> None:
     request = ready(image_num=3, seed=41)
     tasks.fetch()
     request.refresh_from_db()

@@ -1,5 +1,6 @@
-"""A request that uses every field of txt2img: through form, client and sandbox over a socket, and
-back on its page.
+"""A request with every field of txt2img.
+
+It passes the form, the client and the sandbox over a socket, and is shown on its page.
 """
 
 from __future__ import annotations
@@ -96,11 +97,11 @@ def words(page: bytes) -> str:
     return html.unescape(page.decode())
 
 
-def test_every_field_goes_there_and_comes_back(
+def test_every_field_reaches_the_provider_and_is_shown_on_the_page(
     client_of: ClientOf, moderator: User, senior: User
 ) -> None:
     browser = client_of(moderator)
-    assert browser.get(NEW).status_code == 200  # asks for the list of models, so that SDXL is known
+    assert browser.get(NEW).status_code == 200  # loads the models, so that SDXL models are known
 
     answer = browser.post(NEW, sent(**FIELDS))
     assert answer.status_code == 302, answer.context["form"].errors
@@ -124,7 +125,9 @@ def test_every_field_goes_there_and_comes_back(
     assert [text for text in ON_THE_PAGE if text not in page] == []
 
 
-def test_again_with_changes_carries_every_field(client_of: ClientOf, moderator: User) -> None:
+def test_form_from_an_earlier_request_contains_every_field(
+    client_of: ClientOf, moderator: User
+) -> None:
     browser = client_of(moderator)
     browser.post(NEW, sent(**FIELDS))
     first = GenerationRequest.objects.get()
@@ -143,7 +146,7 @@ def test_again_with_changes_carries_every_field(client_of: ClientOf, moderator: 
     }
 
 
-def test_what_nobody_set_is_left_out_of_the_page(client_of: ClientOf, moderator: User) -> None:
+def test_unset_fields_are_not_shown_on_the_page(client_of: ClientOf, moderator: User) -> None:
     browser = client_of(moderator)
     browser.post(NEW, sent())
     page = words(browser.get(GenerationRequest.objects.get().get_absolute_url()).content)
@@ -162,7 +165,7 @@ def test_what_nobody_set_is_left_out_of_the_page(client_of: ClientOf, moderator:
         assert not re.search(rf"\b{absent}\b", page)
 
 
-def test_the_raw_answer_is_for_those_who_settle_things(
+def test_raw_result_is_shown_to_senior_moderators_only(
     client_of: ClientOf,
     moderator: User,
     senior: User,
@@ -185,7 +188,7 @@ def test_the_raw_answer_is_for_those_who_settle_things(
     assert client_of(senior).get(make_request().get_absolute_url()).context["raw"] == {}
 
 
-def test_an_images_own_seed_is_shown_where_it_is_known(
+def test_seed_of_an_image_is_shown_if_known(
     client_of: ClientOf,
     senior: User,
     make_request: Callable[..., GenerationRequest],

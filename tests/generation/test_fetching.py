@@ -1,4 +1,4 @@
-"""The guarded fetch: what must be refused before any lookup, and what after one."""
+"""The guarded fetch: URLs refused before a DNS lookup, and addresses refused after it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from generation.fetching import BlockedAddressError, FetchError, fetch, policy, transport
 
-# Refused by their text alone: not one lookup, not one connection.
+# Refused by their text alone, without a DNS lookup or a connection.
 HOSTILE = Path(__file__).with_name("hostile_urls.txt").read_text("utf-8").splitlines()
 HOSTILE += [
     "",
@@ -69,7 +69,7 @@ def answer(*addresses: str) -> list[tuple[Any, ...]]:
 
 
 class Network:
-    """Counts lookups and connects, and answers lookups from a script."""
+    """A fake network that counts lookups and connections, with scripted DNS answers."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.script: list[list[tuple[Any, ...]]] = []
@@ -98,12 +98,12 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Network:
     return Network(monkeypatch)
 
 
-def test_corpus_is_large() -> None:
+def test_hostile_url_corpus_has_at_least_160_urls() -> None:
     assert len(set(HOSTILE)) >= 160
 
 
 @pytest.mark.parametrize("url", HOSTILE, ids=lambda url: ascii(url[:60]))
-def test_hostile_text_is_refused_before_any_lookup(url: str, network: Network) -> None:
+def test_hostile_url_is_refused_before_any_lookup(url: str, network: Network) -> None:
     with pytest.raises(BlockedAddressError) as caught:
         fetch(url)
     assert network.lookups == []
@@ -112,7 +112,7 @@ def test_hostile_text_is_refused_before_any_lookup(url: str, network: Network) -
 
 
 @pytest.mark.parametrize("url", PUBLIC)
-def test_ordinary_addresses_reach_the_connect(url: str, network: Network) -> None:
+def test_public_url_reaches_the_connection(url: str, network: Network) -> None:
     network.script = [answer("93.184.216.34")]
     with pytest.raises(FetchError) as caught:
         fetch(url)
@@ -127,7 +127,7 @@ def test_ordinary_addresses_reach_the_connect(url: str, network: Network) -> Non
     | st.text(alphabet="htps:/@[]0123456789abcdefx.%#?\\-_ \t\r\n", max_size=60)
 )
 @settings(max_examples=1500, deadline=None)
-def test_judging_raises_nothing_but_blocked(text: str) -> None:
+def test_check_url_raises_only_blocked_address_error(text: str) -> None:
     for url in (text, f"http://{text}", f"https://{text}/", f"http://example.com{text}"):
         try:
             target = policy.check_url(url)
@@ -140,7 +140,7 @@ def test_judging_raises_nothing_but_blocked(text: str) -> None:
 
 @given(st.ip_addresses())
 @settings(max_examples=500, deadline=None)
-def test_what_python_calls_private_is_never_public(address: policy.IpAddress) -> None:
+def test_private_ip_addresses_are_blocked(address: policy.IpAddress) -> None:
     if address.is_private or address.is_multicast or address.is_loopback or address.is_link_local:
         with pytest.raises(BlockedAddressError):
             policy.check_ip_address(address)
@@ -166,7 +166,7 @@ def test_what_python_calls_private_is_never_public(address: policy.IpAddress) ->
     ],
     ids=" ".join,
 )
-def test_one_bad_answer_condemns_the_name(answers: list[str], network: Network) -> None:
+def test_one_private_address_blocks_the_host_name(answers: list[str], network: Network) -> None:
     network.script = [answer(*answers)]
     with pytest.raises(BlockedAddressError):
         fetch("http://rebind.example.com/a.png?secret=1")
@@ -174,7 +174,7 @@ def test_one_bad_answer_condemns_the_name(answers: list[str], network: Network) 
     assert network.connects == []
 
 
-def test_rebinding_finds_no_second_lookup(network: Network) -> None:
+def test_host_name_is_looked_up_only_once(network: Network) -> None:
     network.script = [answer("93.184.216.34"), answer("127.0.0.1")]
     with pytest.raises(FetchError):
         fetch("http://rebind.example.com/")
@@ -182,14 +182,14 @@ def test_rebinding_finds_no_second_lookup(network: Network) -> None:
     assert network.connects == [("93.184.216.34", 80)]
 
 
-def test_dead_numbers_are_passed_over(network: Network) -> None:
+def test_next_ip_address_is_tried_after_a_refused_connection(network: Network) -> None:
     network.script = [answer("2606:4700::1111", "93.184.216.34")]
     with pytest.raises(FetchError):
         fetch("https://example.com/")
     assert network.connects == [("2606:4700::1111", 443), ("93.184.216.34", 443)]
 
 
-def test_a_slow_lookup_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_lookup_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     release, ended = threading.Event(), []
 
     def look_up(*args: Any, **kwargs: Any) -> list[Any]:
@@ -205,7 +205,7 @@ def test_a_slow_lookup_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> 
     assert caught.value.retryable
 
 
-def test_schemes_can_be_narrowed(network: Network) -> None:
+def test_allowed_schemes_can_be_restricted(network: Network) -> None:
     with pytest.raises(BlockedAddressError, match="https"):
         fetch("http://example.com/", schemes=["https"])
     assert network.lookups == []

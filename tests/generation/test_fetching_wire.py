@@ -25,7 +25,7 @@ Script = Callable[[socket.socket, bytes], None]
 
 
 class Server:
-    """Answers every connection with ``script(connection, request head)`` and keeps the heads."""
+    """A server that calls ``script(connection, request head)`` and stores the request heads."""
 
     def __init__(self) -> None:
         self.heads: list[bytes] = []
@@ -38,7 +38,7 @@ class Server:
                 while b"\r\n\r\n" not in head and (piece := self.request.recv(65536)):
                     head += piece
                 outer.heads.append(head)
-                with contextlib.suppress(OSError):  # the client hung up, which is what it should do
+                with contextlib.suppress(OSError):  # the client closed the connection, as expected
                     outer.script(self.request, head)
 
         self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
@@ -76,7 +76,9 @@ def ok(body: bytes, *headers: bytes) -> bytes:
     )
 
 
-def test_fetches_from_an_allowed_endpoint(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+def test_allowed_endpoint_is_fetched_without_credentials(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
     server.says(ok(PNG, b"Content-Type: Image/PNG; charset=x"))
     with caplog.at_level(logging.DEBUG):
         fetched = server.fetch()
@@ -90,7 +92,7 @@ def test_fetches_from_an_allowed_endpoint(server: Server, caplog: pytest.LogCapt
     assert "canary" not in caplog.text
 
 
-def test_only_the_very_endpoint_is_allowed(server: Server) -> None:
+def test_only_the_exact_endpoint_is_allowed(server: Server) -> None:
     host, port = server.endpoint.split(":")
     for allow in ([], [f"localhost:{port}"], [f"{host}:{int(port) + 1}"], [host], [f"{host}:80"]):
         with pytest.raises(BlockedAddressError):
@@ -125,7 +127,7 @@ def test_proxies_of_the_environment_are_ignored(
         "\\\\127.0.0.1\\",
     ],
 )
-def test_redirects_pass_the_whole_policy(location: str, server: Server) -> None:
+def test_redirect_to_a_blocked_url_is_refused(location: str, server: Server) -> None:
     server.says(
         b"HTTP/1.1 302 Found\r\nLocation: "
         + location.encode("latin-1")
@@ -137,7 +139,7 @@ def test_redirects_pass_the_whole_policy(location: str, server: Server) -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_redirects_are_followed_and_counted(status: int, server: Server) -> None:
+def test_redirects_are_followed_up_to_a_limit(status: int, server: Server) -> None:
     def script(connection: socket.socket, head: bytes) -> None:
         hops = len(server.heads)
         go = b"HTTP/1.1 %d Go\r\nLocation: /hop%d?k=%d\r\nContent-Length: 0\r\n\r\n" % (
@@ -157,7 +159,7 @@ def test_redirects_are_followed_and_counted(status: int, server: Server) -> None
     assert len(server.heads) == 3
 
 
-def test_cookies_are_not_carried_over(server: Server) -> None:
+def test_cookies_are_not_sent_after_a_redirect(server: Server) -> None:
     def script(connection: socket.socket, head: bytes) -> None:
         first = b"GET /picture" in head
         go = b"HTTP/1.1 302 Go\r\nLocation: /x\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n"
@@ -168,7 +170,7 @@ def test_cookies_are_not_carried_over(server: Server) -> None:
     assert b"cookie" not in server.heads[1].lower()
 
 
-def test_no_downgrade_to_plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_redirect_from_https_to_http_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     redirect = fetching.Answer(302, b"", "", "https://example.com/")
     monkeypatch.setattr(fetching, "_send_once", lambda *args: (redirect, "http://example.com/a"))
     with pytest.raises(BlockedAddressError, match="from https to http"):
@@ -190,7 +192,9 @@ def test_no_downgrade_to_plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
         (503, True, False),
     ],
 )
-def test_statuses(status: int, retryable: bool, expired: bool, server: Server) -> None:
+def test_http_status_decides_whether_a_fetch_is_retryable_or_expired(
+    status: int, retryable: bool, expired: bool, server: Server
+) -> None:
     length = b"" if status in {204, 304} else b"Content-Length: 2\r\n"
     server.says(b"HTTP/1.1 %d X\r\n%b\r\nno" % (status, length))
     with pytest.raises(FetchError) as caught:
@@ -216,7 +220,7 @@ def drip(connection: socket.socket, piece: bytes, over: threading.Event) -> None
     ],
     ids=["status line", "headers", "body", "body without length"],
 )
-def test_a_slow_drip_ends_at_the_deadline(before: bytes, server: Server) -> None:
+def test_slow_response_ends_at_the_deadline(before: bytes, server: Server) -> None:
     over = threading.Event()
 
     def script(connection: socket.socket, head: bytes) -> None:
@@ -245,7 +249,7 @@ def test_a_redirect_does_not_renew_the_deadline(
         connection.settimeout(2)
         with contextlib.suppress(TimeoutError):
             if connection.recv(1) == b"":
-                return  # hung up, as it should be
+                return  # the client closed the connection, as expected
         connection.sendall(b"Content-Length: 2\r\n\r\nhi")
 
     server.script = script
@@ -257,7 +261,7 @@ def test_a_redirect_does_not_renew_the_deadline(
 @pytest.mark.parametrize(
     "head", [b"Content-Length: 99999999", b"Transfer-Encoding: chunked", b"X: y"]
 )
-def test_an_endless_body_is_cut(head: bytes, server: Server) -> None:
+def test_endless_body_is_stopped_at_the_size_limit(head: bytes, server: Server) -> None:
     sent = 0
 
     def script(connection: socket.socket, request: bytes) -> None:
@@ -277,7 +281,7 @@ def test_an_endless_body_is_cut(head: bytes, server: Server) -> None:
     assert sent < 16 * 1024 * 1024
 
 
-def test_a_body_of_exactly_the_limit_passes(server: Server) -> None:
+def test_body_of_exactly_the_size_limit_is_accepted(server: Server) -> None:
     server.says(ok(b"x" * 1000))
     assert len(server.fetch(max_bytes=1000).content) == 1000
     with pytest.raises(FetchError):
@@ -287,7 +291,7 @@ def test_a_body_of_exactly_the_limit_passes(server: Server) -> None:
 @pytest.mark.parametrize(
     "encoding", [b"gzip", b"br", b"deflate", b"GZIP", b"gzip, identity", b"zstd"]
 )
-def test_compression_is_refused(encoding: bytes, server: Server) -> None:
+def test_compressed_response_is_refused(encoding: bytes, server: Server) -> None:
     server.says(ok(gzip.compress(bytes(1000)), b"Content-Encoding: " + encoding))
     with pytest.raises(FetchError, match="compresses") as caught:
         server.fetch()
@@ -311,7 +315,7 @@ def test_compression_is_refused(encoding: bytes, server: Server) -> None:
     ],
     ids=lambda raw: ascii(raw[:50]),
 )
-def test_broken_answers_are_typed_errors(raw: bytes, server: Server) -> None:
+def test_invalid_response_raises_fetch_error(raw: bytes, server: Server) -> None:
     server.says(raw)
     with pytest.raises(FetchError) as caught:
         server.fetch()
@@ -319,7 +323,7 @@ def test_broken_answers_are_typed_errors(raw: bytes, server: Server) -> None:
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
-def test_a_reset_connection_may_be_retried(server: Server) -> None:
+def test_reset_connection_is_retryable(server: Server) -> None:
     def script(connection: socket.socket, head: bytes) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
         connection.close()
@@ -330,7 +334,7 @@ def test_a_reset_connection_may_be_retried(server: Server) -> None:
     assert caught.value.retryable
 
 
-def test_plain_text_where_tls_is_expected(server: Server) -> None:
+def test_plain_http_response_to_a_tls_handshake_raises_fetch_error(server: Server) -> None:
     server.says(b"HTTP/1.1 400 Bad\r\n\r\n")
     with pytest.raises(FetchError):
         fetch(server.url.replace("http:", "https:"), allow=[server.endpoint], deadline=0.3)

@@ -17,7 +17,7 @@ RANGED = {
 
 
 def sent(**fields: Any) -> dict[str, Any]:
-    """What a browser sends for a harmless request."""
+    """Return the form data of a valid request."""
     return {
         "form_token": str(uuid.uuid4()),
         "provider": "novita-sandbox",
@@ -61,7 +61,7 @@ def wire_accepts(**fields: Any) -> bool:
 
 
 @pytest.mark.parametrize("name", RANGED)
-def test_form_and_wire_agree_on_every_end_of_a_range(name: str) -> None:
+def test_form_and_wire_have_the_same_limits(name: str) -> None:
     low, high = (int(end) for end in RANGED[name])
     for value in (low - 1, low, high, high + 1):
         assert (
@@ -72,7 +72,7 @@ def test_form_and_wire_agree_on_every_end_of_a_range(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in RANGED if name != "seed"])
-def test_the_range_stands_in_the_help_and_in_the_message(name: str) -> None:
+def test_help_text_and_error_message_contain_the_range(name: str) -> None:
     low, high = RANGED[name]
     field = RequestForm().fields[name]
 
@@ -85,7 +85,7 @@ def test_the_range_stands_in_the_help_and_in_the_message(name: str) -> None:
 
 @pytest.mark.parametrize("value", ["", "much", "7.x", "NaN", "Infinity", "9" * 5000])
 @pytest.mark.parametrize("name", [name for name in RANGED if name != "seed"])
-def test_what_is_no_number_is_refused_with_the_range(name: str, value: str) -> None:
+def test_invalid_number_is_refused_with_the_range(name: str, value: str) -> None:
     low, high = RANGED[name]
 
     assert f"{low} to {high}" in errors(**{name: value})[name][0]
@@ -137,7 +137,7 @@ def test_a_valid_form_gives_what_the_service_takes() -> None:
     assert form.request_fields["nsfw_detection_level"] == 2
 
 
-def test_without_detection_there_is_no_level() -> None:
+def test_detection_level_is_the_default_without_detection() -> None:
     data = sent()
     del data["enable_nsfw_detection"]
     form = RequestForm(data)
@@ -146,7 +146,7 @@ def test_without_detection_there_is_no_level() -> None:
     assert form.request_fields["nsfw_detection_level"] == wire.NSFW_LEVEL_DEFAULT
 
 
-def test_should_they_differ_the_wire_has_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wire_validation_refuses_what_the_form_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     form = RequestForm(sent(width="2048"))
     monkeypatch.setattr(form.fields["width"], "to_python", lambda value: 4096)
     monkeypatch.setattr(form.fields["width"], "validators", [])
@@ -155,5 +155,5 @@ def test_should_they_differ_the_wire_has_the_last_word(monkeypatch: pytest.Monke
     assert form.errors["width"] == ["Width must be from 128 to 2048."]
 
 
-def test_every_level_is_explained() -> None:
+def test_every_detection_level_has_a_label() -> None:
     assert tuple(wire.NSFW_LEVEL_LABELS) == wire.NSFW_LEVELS

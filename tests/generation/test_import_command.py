@@ -1,4 +1,4 @@
-"""The whole import, from the command to the sandbox over a socket."""
+"""The import from Scenario by the command, from the sandbox over a socket."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def command(*args: str) -> str:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_whole_sandbox_comes_in(scenario_sandbox: Callable[..., None]) -> None:
+def test_import_stores_every_usable_asset_of_the_sandbox(
+    scenario_sandbox: Callable[..., None],
+) -> None:
     summary = command()
 
     refused = len(EXPECTED) - len(STORED)
@@ -48,7 +50,7 @@ def test_the_whole_sandbox_comes_in(scenario_sandbox: Callable[..., None]) -> No
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_command_says_what_went_wrong_and_where_to_go_on(
+def test_import_command_reports_errors_and_how_to_continue(
     scenario_sandbox: Callable[..., None], monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     monkeypatch.setattr(importing, "BUSY_PAUSE", timedelta(0))

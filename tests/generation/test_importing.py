@@ -1,4 +1,4 @@
-"""The import of a listing, and the same import killed at every step."""
+"""The import of a list of assets, also with a kill at every step."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Status = ImportRun.Status
 
 
 class Killed(BaseException):
-    """The process ends here."""
+    """A simulated kill of the process."""
 
 
 class Listing:
-    """A Scenario without network: pages of assets, and what is asked of it."""
+    """A fake client of Scenario with pages of assets, which records its calls."""
 
     label = "Scenario"
 
@@ -68,7 +68,7 @@ def item(asset_id: str, **fields: Any) -> ScenarioAsset:
 
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
-    """Pictures without network or child processes, a different one for each address."""
+    """Replace download and decoder by fakes that return a different image for each URL."""
     ready: dict[str, imaging.Rendition] = {}
 
     def fetch(url: str, **options: Any) -> fetching.Fetched:
@@ -100,9 +100,9 @@ quick = pytest.mark.usefixtures("db", "_quick")
 PAGES = (["a", "b"], [], ["c", "d"])
 
 
-# --- What comes in ---
+# --- Imported assets ---
 @quick
-def test_pages_are_walked_to_the_end_and_empty_ones_passed_over() -> None:
+def test_import_reads_every_page_and_skips_empty_pages() -> None:
     listing = Listing(*PAGES)
 
     report = run_import(listing)
@@ -123,7 +123,7 @@ def test_pages_are_walked_to_the_end_and_empty_ones_passed_over() -> None:
 
 
 @quick
-def test_an_asset_keeps_its_provenance_and_its_labels_but_no_signature() -> None:
+def test_imported_asset_keeps_provenance_and_labels_without_url_signature() -> None:
     run_import(Listing(["a"]))
 
     asset = Asset.objects.get()
@@ -154,7 +154,7 @@ def test_an_asset_keeps_its_provenance_and_its_labels_but_no_signature() -> None
         (None, "proj_1", {"project": "proj_1"}),
     ],
 )
-def test_labels_are_kept_as_they_came_and_absent_ones_stay_absent(
+def test_labels_are_stored_unchanged_and_absent_labels_stay_absent(
     nsfw: tuple[str, ...] | None,
     project: str,
     expected: dict[str, Any],
@@ -174,7 +174,7 @@ def test_labels_are_kept_as_they_came_and_absent_ones_stay_absent(
 @pytest.mark.parametrize(
     ("seed", "kept"), [("9223372036854775808", None), ("-1", None), ("x", None), ("0", 0)]
 )
-def test_a_seed_that_does_not_fit_stays_text(
+def test_seed_out_of_range_is_kept_in_the_metadata_only(
     seed: str, kept: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listing = Listing(["a"])
@@ -188,7 +188,7 @@ def test_a_seed_that_does_not_fit_stays_text(
 
 
 @quick
-def test_importing_again_stores_nothing_twice_and_fetches_nothing_that_is_known(
+def test_repeated_import_neither_downloads_nor_stores_known_assets(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run_import(Listing(*PAGES))
@@ -202,7 +202,7 @@ def test_importing_again_stores_nothing_twice_and_fetches_nothing_that_is_known(
 
 
 @quick
-def test_an_asset_on_two_pages_is_stored_once() -> None:
+def test_asset_on_two_pages_is_stored_once() -> None:
     run_import(Listing(["a", "a"], ["a", "b"]))
 
     assert names() == ["a", "b"]
@@ -210,7 +210,7 @@ def test_an_asset_on_two_pages_is_stored_once() -> None:
 
 
 @quick
-def test_what_is_no_image_or_not_ready_is_passed_over_with_a_count(
+def test_videos_and_unready_assets_are_skipped_and_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     listing = Listing(["a"])
@@ -230,7 +230,7 @@ def test_what_is_no_image_or_not_ready_is_passed_over_with_a_count(
     assert ImportRun.objects.get().refused == 3
 
 
-# --- Images that do not come ---
+# --- Failed downloads ---
 def failing(*errors: Exception) -> Callable[..., fetching.Fetched]:
     left = list(errors)
 
@@ -259,7 +259,7 @@ BROKEN_OFF = fetching.FetchError("The connection broke.", retryable=True)
         ([imaging.DecoderUnavailableError("The decoder is busy.")], "stored", []),
     ],
 )
-def test_an_image_is_tried_again_where_that_may_help(
+def test_failed_download_is_retried_if_the_error_is_temporary(
     errors: list[Exception], outcome: str, looked_up: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetching, "fetch", failing(*errors))
@@ -272,11 +272,9 @@ def test_an_image_is_tried_again_where_that_may_help(
     assert all(asset_id == "a" and reason.endswith(".") for asset_id, reason in report.refused)
 
 
-# --- Killed, and taken up again ---
+# --- Interrupted and resumed imports ---
 def counting(kill_at: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Let the process end before or after the n-th thing it does to the world; returns what was
-    done.
-    """
+    """Raise Killed before or after the n-th side effect, and return the list of side effects."""
     done: list[str] = []
 
     def wrap(owner: Any, name: str) -> None:
@@ -302,13 +300,15 @@ def counting(kill_at: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     wrap(importing, "_renew_lease")
     monkeypatch.setattr(
         importing, "_release_lease", lambda run: None
-    )  # who is killed tidies nothing up
+    )  # a killed process releases no lease
     return done
 
 
 @quick
 @pytest.mark.django_db(transaction=True)
-def test_a_kill_at_any_step_resumes_without_doubles(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_import_resumes_without_duplicates_after_a_kill_at_any_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with monkeypatch.context() as patch:
         done = counting(10_000, patch)
         run_import(Listing(*PAGES))
@@ -340,7 +340,7 @@ def _forget() -> None:
 
 
 @quick
-def test_two_never_import_at_once() -> None:
+def test_second_parallel_import_is_refused() -> None:
     first = importing.claim_run()
 
     with pytest.raises(ImportLockedError, match="Another import is running"):
@@ -351,7 +351,7 @@ def test_two_never_import_at_once() -> None:
 
 
 @quick
-def test_whoever_lost_the_lease_stores_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_import_stores_nothing_after_it_lost_its_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     run = importing.claim_run()
     real = importing._import_assets
 
@@ -367,7 +367,7 @@ def test_whoever_lost_the_lease_stores_nothing_more(monkeypatch: pytest.MonkeyPa
 
 
 @quick
-def test_a_limit_stops_in_the_middle_of_a_page_and_the_next_call_goes_on() -> None:
+def test_limited_import_stops_within_a_page_and_the_next_one_continues() -> None:
     first = run_import(Listing(["a", "b", "c"], ["d"]), limit=2)
     second = run_import(Listing(["a", "b", "c"], ["d"]))
 
@@ -377,7 +377,7 @@ def test_a_limit_stops_in_the_middle_of_a_page_and_the_next_call_goes_on() -> No
 
 
 @quick
-def test_restart_begins_at_the_first_page() -> None:
+def test_restarted_import_begins_at_the_first_page() -> None:
     run_import(Listing(["a"], ["b"]), limit=1)
     listing = Listing(["a"], ["b"])
 
@@ -391,7 +391,7 @@ def test_restart_begins_at_the_first_page() -> None:
 
 
 @quick
-def test_a_busy_scenario_leaves_the_run_where_it_is() -> None:
+def test_busy_scenario_keeps_the_import_run_resumable() -> None:
     busy = ProviderBusyError("Scenario is busy.", retry_after=90)
     before = timezone.now()
     with pytest.raises(ProviderBusyError):
@@ -413,7 +413,7 @@ def test_a_busy_scenario_leaves_the_run_where_it_is() -> None:
 
 
 @quick
-def test_any_other_error_ends_the_run_with_its_sentence() -> None:
+def test_other_provider_error_fails_the_import_run_with_its_message() -> None:
     with pytest.raises(ProviderError):
         run_import(
             Listing(["a"], ["b"], error={1: ProviderMisconfiguredError("The key is wrong.")})
@@ -424,7 +424,7 @@ def test_any_other_error_ends_the_run_with_its_sentence() -> None:
 
 
 @quick
-def test_a_listing_that_goes_in_circles_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repeated_page_token_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     listing = Listing(["a"])
     monkeypatch.setattr(
         listing, "list_assets", lambda *a, **o: AssetPage(items=(), next_token="same")
@@ -434,9 +434,9 @@ def test_a_listing_that_goes_in_circles_is_noticed(monkeypatch: pytest.MonkeyPat
         run_import(listing)
 
 
-# --- By itself ---
+# --- Scheduled imports ---
 @quick
-def test_the_schedule_needs_a_real_key_and_an_interval(
+def test_scheduled_import_needs_an_api_key_and_an_interval(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listing = Listing(["a"], ["b"])
@@ -456,7 +456,7 @@ def test_the_schedule_needs_a_real_key_and_an_interval(
 
 
 @quick
-def test_the_schedule_takes_up_what_was_left_and_waits_for_a_busy_scenario(
+def test_scheduled_import_waits_for_a_busy_scenario_and_resumes(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.SCENARIO_IMPORT_MINUTES, settings.SCENARIO_API_KEY = 30, "key"

@@ -1,6 +1,4 @@
-"""Bells and slots: at most one message on its way, at most ``slots`` runs, and no caller that pays
-for it.
-"""
+"""Jobs: at most one queued wake-up and at most ``slots`` runs, without a cost for callers."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ def _only_these_pumps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What goes to the queue, whichever queue is configured."""
+    """Collect the messages to the queue, whichever queue is configured."""
     paths: list[str] = []
     monkeypatch.setattr(jobs, "async_task", lambda path, **options: paths.append(path))
     return paths
@@ -39,7 +37,7 @@ def counting(name: str, runs: list[JobRun], *, slots: int = 1) -> Job:
     return Job(runs.append, name=name, due=lambda: False, slots=slots, time_limit=1)
 
 
-def test_two_ticks_send_one_message(sent: list[str]) -> None:
+def test_two_ticks_send_one_wakeup(sent: list[str]) -> None:
     Group.objects.create(name="new letter")
 
     assert jobs.tick() == ["stamp"]
@@ -47,7 +45,7 @@ def test_two_ticks_send_one_message(sent: list[str]) -> None:
     assert sent == ["tests.config.sample_jobs.tasks.stamp"]
 
 
-def test_a_message_reaches_the_queue_and_its_run_clears_the_bell() -> None:
+def test_run_of_a_job_clears_its_wakeup_and_its_slot() -> None:
     Group.objects.create(name="new letter")
     jobs.tick()
     tasks.stamp()
@@ -57,7 +55,7 @@ def test_a_message_reaches_the_queue_and_its_run_clears_the_bell() -> None:
     assert JobSlot.objects.get(name="stamp", host=jobs.HOST).running_until is None
 
 
-def test_an_idle_tick_is_one_query_and_one_for_each_pump_that_answers_with_a_bool(
+def test_idle_tick_costs_one_query_plus_one_for_each_job_with_a_bool_due(
     sent: list[str], django_assert_num_queries
 ) -> None:
     jobs.tick()
@@ -65,7 +63,7 @@ def test_an_idle_tick_is_one_query_and_one_for_each_pump_that_answers_with_a_boo
         assert jobs.tick() == []
 
 
-def test_a_message_that_nobody_started_in_time_counts_as_lost(sent: list[str]) -> None:
+def test_wakeup_without_a_run_counts_as_lost_and_is_sent_again(sent: list[str]) -> None:
     Group.objects.create(name="new letter")
     jobs.tick()
     JobSlot.objects.filter(name="stamp").update(wanted_at=timezone.now() - JobSlot.LOST_AFTER)
@@ -74,7 +72,7 @@ def test_a_message_that_nobody_started_in_time_counts_as_lost(sent: list[str]) -
 
 
 @pytest.mark.parametrize("jump", [timedelta(hours=1), timedelta(days=1)])
-def test_a_clock_set_back_silences_no_pump(sent: list[str], jump: timedelta) -> None:
+def test_clock_set_back_does_not_block_a_job(sent: list[str], jump: timedelta) -> None:
     Group.objects.create(name="new letter")
     JobSlot.objects.create(name="stamp", wanted_at=timezone.now() + jump)
     JobSlot.objects.create(name="stamp", host=jobs.HOST, running_until=timezone.now() + jump)
@@ -84,7 +82,7 @@ def test_a_clock_set_back_silences_no_pump(sent: list[str], jump: timedelta) -> 
     assert not tasks.stamp.is_due()
 
 
-def test_wake_sends_after_the_commit_and_once(sent: list[str]) -> None:
+def test_wake_sends_one_message_after_the_commit(sent: list[str]) -> None:
     with transaction.atomic():
         jobs.wake("stamp")
         jobs.wake("stamp")
@@ -92,14 +90,14 @@ def test_wake_sends_after_the_commit_and_once(sent: list[str]) -> None:
     assert len(sent) == 1
 
 
-def test_wake_sends_nothing_for_work_that_was_rolled_back(sent: list[str]) -> None:
+def test_wake_sends_nothing_after_a_rollback(sent: list[str]) -> None:
     with transaction.atomic():
         jobs.wake("stamp")
         transaction.set_rollback(True)
     assert sent == []
 
 
-def test_wake_never_fails_its_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wake_raises_no_error_without_a_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: str, **options: object) -> None:
         raise ConnectionError("the broker is away")
 
@@ -113,7 +111,7 @@ def test_wake_never_fails_its_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Group.objects.filter(name="kept").exists()
 
 
-def test_a_run_that_finds_no_slot_ends_at_once() -> None:
+def test_run_without_a_free_slot_ends_at_once() -> None:
     inner: list[JobRun] = []
     outer = Job(
         lambda run: counting("one", inner)(), name="one", due=lambda: False, slots=1, time_limit=1
@@ -131,7 +129,7 @@ def test_a_run_that_finds_no_slot_ends_at_once() -> None:
     assert [run.number for run in inner] == [1]
 
 
-def test_nobody_rings_while_every_slot_is_busy_but_the_run_that_ends_looks_again(
+def test_no_wakeup_is_sent_while_every_slot_is_busy_and_the_ending_run_sends_it(
     sent: list[str],
 ) -> None:
     def work(run: JobRun) -> None:
@@ -143,7 +141,7 @@ def test_nobody_rings_while_every_slot_is_busy_but_the_run_that_ends_looks_again
     assert len(sent) == 1
 
 
-def test_a_turn_whose_slot_was_freed_expires_and_leaves_the_slot_alone(
+def test_run_that_lost_its_slot_expires_and_keeps_the_new_slot_untouched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(jobs, "RENEW_EVERY", 0)
@@ -162,7 +160,7 @@ def test_a_turn_whose_slot_was_freed_expires_and_leaves_the_slot_alone(
     assert JobSlot.objects.running(timezone.now()).count() == 1
 
 
-def test_a_pump_that_fails_rests_before_it_runs_again(
+def test_failed_job_pauses_before_its_next_run(
     sent: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     Group.objects.create(name="broken")
@@ -176,7 +174,7 @@ def test_a_pump_that_fails_rests_before_it_runs_again(
     assert jobs.tick() == ["broken"]
 
 
-def test_a_stopping_worker_ends_turns_and_starts_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopping_worker_ends_runs_and_starts_none(monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[JobRun] = []
     counting("one", runs)()
     assert not runs[0].expired
@@ -186,18 +184,16 @@ def test_a_stopping_worker_ends_turns_and_starts_none(monkeypatch: pytest.Monkey
     assert len(runs) == 1
 
 
-def test_every_slot_has_a_worker_so_that_no_pump_waits_for_another(
-    settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_workers_are_enough_for_all_job_slots(settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     jobs.discover()
 
-    # Other tests of this process may have registered pumps of their own.
+    # Other tests of this process may have registered jobs of their own.
     ours = [each for each in jobs.REGISTRY.values() if not each.path.startswith("tests.")]
     assert sum(each.slots for each in ours) <= settings.Q_CLUSTER["workers"]
 
 
-def test_messages_name_the_pump_and_carry_nothing(settings) -> None:
+def test_queue_message_contains_only_the_job_path(settings) -> None:
     if "orm" not in settings.Q_CLUSTER:
         pytest.skip("reads the queue of the embedded installation")
     jobs.send_wakeup("stamp")

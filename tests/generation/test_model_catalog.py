@@ -48,13 +48,13 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def grow_old(monkeypatch: pytest.MonkeyPatch, by: timedelta) -> None:
-    """Later; what was silent may be asked again."""
+    """Move the clock forward and clear the cached failures."""
     cache.clear()
     moment = timezone.now() + by
     monkeypatch.setattr("django.utils.timezone.now", lambda: moment)
 
 
-def test_models_are_asked_for_once_and_remembered(provider: Any) -> None:
+def test_models_are_requested_once_and_cached(provider: Any) -> None:
     novita = provider(["alder", "beech"])
 
     assert model_catalog.suggest_checkpoints("novita") == [("alder", "Alder"), ("beech", "Beech")]
@@ -62,7 +62,7 @@ def test_models_are_asked_for_once_and_remembered(provider: Any) -> None:
     assert len(novita.asked) == 1
 
 
-def test_every_question_has_its_own_answer(provider: Any) -> None:
+def test_each_catalog_query_is_cached_separately(provider: Any) -> None:
     novita = provider(["alder"])
 
     for question in (
@@ -88,7 +88,9 @@ def test_every_question_has_its_own_answer(provider: Any) -> None:
 @pytest.mark.parametrize(
     "error", [ProviderBusyError("No answer."), LookupError("gone"), RuntimeError("bug")]
 )
-def test_a_provider_that_fails_costs_the_suggestions_only(provider: Any, error: Exception) -> None:
+def test_failing_provider_gives_no_suggestions_and_no_error(
+    provider: Any, error: Exception
+) -> None:
     novita = provider(error)
 
     assert model_catalog.suggest_checkpoints("novita") == []
@@ -96,7 +98,7 @@ def test_a_provider_that_fails_costs_the_suggestions_only(provider: Any, error: 
     assert len(novita.asked) == 1
 
 
-def test_the_last_answer_outlives_the_provider_and_a_restart(
+def test_last_page_is_kept_through_a_provider_failure_and_a_restart(
     provider: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider(["alder"])
@@ -114,7 +116,7 @@ def test_the_last_answer_outlives_the_provider_and_a_restart(
     )
 
 
-def test_after_five_minutes_it_is_asked_again(
+def test_models_are_requested_again_after_five_minutes(
     provider: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider(["alder"])
@@ -125,7 +127,7 @@ def test_after_five_minutes_it_is_asked_again(
     assert model_catalog.suggest_checkpoints("novita") == [("birch", "Birch")]
 
 
-def test_a_question_that_displeases_does_not_silence_the_others(provider: Any) -> None:
+def test_rejected_query_does_not_block_other_queries(provider: Any) -> None:
     novita = provider(ProviderRejectedError("That cursor is not mine."))
 
     assert (
@@ -140,7 +142,7 @@ def test_a_question_that_displeases_does_not_silence_the_others(provider: Any) -
     assert model_catalog.fetch_page(CatalogQuery(provider="novita")).problem == ""
 
 
-def test_a_silent_provider_is_not_waited_for(
+def test_unresponsive_provider_is_asked_once_and_not_waited_for(
     provider: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     may_answer = threading.Event()
@@ -168,11 +170,11 @@ def test_a_silent_provider_is_not_waited_for(
     assert model_catalog.suggest_checkpoints("novita") == [("alder", "Alder")]
 
 
-def test_nobody_waits_longer_than_two_seconds() -> None:
+def test_wait_for_a_provider_is_at_most_two_seconds() -> None:
     assert model_catalog.WAIT <= 2
 
 
-def test_whether_a_checkpoint_is_sdxl_does_not_depend_on_what_was_listed(provider: Any) -> None:
+def test_is_sdxl_queries_the_provider_for_unlisted_models(provider: Any) -> None:
     novita = provider(["alder", "basalt-xl"])
     names = ("alder", "basalt-xl", "elsewhere")
 
@@ -185,7 +187,7 @@ def test_whether_a_checkpoint_is_sdxl_does_not_depend_on_what_was_listed(provide
     assert len(novita.asked) == asked + 1, "what is known is not asked again"
 
 
-def test_a_catalogue_that_was_never_read_is_no_answer_about_a_model(provider: Any) -> None:
+def test_is_sdxl_raises_catalog_unavailable_error_without_a_catalog(provider: Any) -> None:
     novita = provider(ProviderBusyError("No answer."))
     with pytest.raises(model_catalog.CatalogUnavailableError, match="No answer"):
         model_catalog.is_sdxl("novita", "alder")
@@ -198,9 +200,7 @@ def test_a_catalogue_that_was_never_read_is_no_answer_about_a_model(provider: An
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80nonsense", b"{}"])
-def test_a_broken_store_is_as_good_as_an_empty_one(
-    provider: Any, settings: Any, content: bytes
-) -> None:
+def test_broken_cache_files_are_ignored(provider: Any, settings: Any, content: bytes) -> None:
     novita = provider(["alder"])
     model_catalog.suggest_checkpoints("novita")
     for file in settings.CACHES["models"]["LOCATION"].glob("*.djcache"):

@@ -22,7 +22,7 @@ HTMX = {"HX-Request": "true"}
 
 
 class Catalogue:
-    """The sandbox's own list without the socket."""
+    """A fake provider that serves the sandbox's models without a socket."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None
@@ -72,7 +72,7 @@ def titles(page: str) -> list[str]:
     return [title.removeprefix("<bdi>").removesuffix("</bdi>") for title in found]
 
 
-def test_only_who_may_ask_for_images_sees_it(
+def test_model_picker_needs_permission_and_allows_only_get(
     client_of: ClientOf, auditor: User, client: Client
 ) -> None:
     assert client_of(auditor).get(LIST).status_code == 403
@@ -80,7 +80,7 @@ def test_only_who_may_ask_for_images_sees_it(
     assert client_of(auditor).post(LIST).status_code == 405
 
 
-def test_a_row_has_name_base_model_tags_and_a_way_back(
+def test_model_row_shows_title_name_base_model_and_tags(
     client_of: ClientOf, moderator: User
 ) -> None:
     page = client_of(moderator).get(LIST, {"type": "lora", "q": "neon"}).content.decode()
@@ -106,7 +106,7 @@ def test_a_row_has_name_base_model_tags_and_a_way_back(
         ({"type": "nonsense", "sdxl": "2", "provider": "elsewhere", "for": "prompt", "q": " "}, 8),
     ],
 )
-def test_it_is_filtered_by_type_sdxl_and_words(
+def test_models_are_filtered_by_type_sdxl_and_words(
     client_of: ClientOf, moderator: User, asked: dict[str, str], count: int
 ) -> None:
     answer = client_of(moderator).get(LIST, asked)
@@ -114,7 +114,9 @@ def test_it_is_filtered_by_type_sdxl_and_words(
     assert (answer.status_code, len(titles(answer.content.decode()))) == (200, count)
 
 
-def test_pages_follow_the_providers_cursor_to_the_end(client_of: ClientOf, moderator: User) -> None:
+def test_model_pages_follow_the_providers_cursor_to_the_end(
+    client_of: ClientOf, moderator: User
+) -> None:
     browser, seen, address = client_of(moderator), [], LIST
     while address:
         answer = browser.get(address)
@@ -125,7 +127,7 @@ def test_pages_follow_the_providers_cursor_to_the_end(client_of: ClientOf, moder
     assert seen == expected
 
 
-def test_a_choice_comes_back_to_the_form_with_everything_else(
+def test_chosen_model_is_filled_in_and_other_fields_are_kept(
     client_of: ClientOf, moderator: User, make_request: Callable[..., GenerationRequest]
 ) -> None:
     browser = client_of(moderator)
@@ -151,7 +153,7 @@ def test_a_choice_comes_back_to_the_form_with_everything_else(
     assert "lora_2_name=neon_signage_68230.safetensors" in again.split('id="field-lora_3_name"')[1]
 
 
-def test_the_next_free_row_is_filled(client_of: ClientOf, moderator: User) -> None:
+def test_chosen_lora_fills_the_next_free_row(client_of: ClientOf, moderator: User) -> None:
     answer = client_of(moderator).get(
         LIST, {"type": "lora", "lora_1_name": "a", "lora_2_name": "b"}
     )
@@ -159,7 +161,7 @@ def test_the_next_free_row_is_filled(client_of: ClientOf, moderator: User) -> No
     assert "lora_3_name=" in answer.context["rows"][0][1]
 
 
-def test_to_htmx_it_is_a_dialog_and_the_choice_one_field(
+def test_htmx_gets_a_dialog_and_a_choice_replaces_one_field(
     client_of: ClientOf, moderator: User
 ) -> None:
     browser = client_of(moderator)
@@ -179,13 +181,13 @@ def test_to_htmx_it_is_a_dialog_and_the_choice_one_field(
     assert field.strip().endswith('<dialog class="picker" id="picker" hx-swap-oob="true"></dialog>')
 
 
-def test_without_the_provider_the_last_answer_is_shown_with_its_age(
+def test_last_page_is_shown_with_its_age_without_the_provider(
     client_of: ClientOf, moderator: User, novita: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     browser = client_of(moderator)
     before = titles(browser.get(LIST).content.decode())
     novita.error = ProviderBusyError("Novita does not answer.")
-    cache.clear()  # what a restart leaves behind
+    cache.clear()  # as after a restart
     monkeypatch.setattr(model_catalog, "FRESH_FOR", timedelta(0))
 
     page = browser.get(LIST).content.decode()
@@ -199,7 +201,7 @@ def test_without_the_provider_the_last_answer_is_shown_with_its_age(
 @pytest.mark.parametrize(
     "error", [ProviderBusyError("No."), LookupError("gone"), RuntimeError("bug"), OSError("disk")]
 )
-def test_whatever_the_provider_does_both_pages_are_there(
+def test_picker_and_form_work_despite_any_provider_error(
     client_of: ClientOf, moderator: User, novita: Catalogue, error: Exception
 ) -> None:
     novita.error = error
@@ -207,7 +209,7 @@ def test_whatever_the_provider_does_both_pages_are_there(
     assert client_of(moderator).get(NEW).status_code == 200
 
 
-def test_pages_do_not_wait_for_a_silent_provider(
+def test_pages_do_not_wait_for_an_unresponsive_provider(
     client_of: ClientOf, moderator: User, novita: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     over, asked, answered = threading.Event(), [], []
@@ -234,14 +236,14 @@ def test_pages_do_not_wait_for_a_silent_provider(
             thread.join(5)
 
 
-def test_without_any_provider_it_says_so(
+def test_picker_without_a_provider_shows_a_message(
     client_of: ClientOf, moderator: User, settings: Any
 ) -> None:
     settings.IMAGE_PROVIDERS = {}
     assert "No provider is configured." in client_of(moderator).get(LIST).content.decode()
 
 
-def test_a_preset_fills_the_form_and_stays_through_the_list(
+def test_preset_fills_the_form_and_stays_in_picker_links(
     client_of: ClientOf, moderator: User
 ) -> None:
     browser = client_of(moderator)

@@ -1,5 +1,6 @@
-"""The whole line, from a request to a settled review, against the sandbox over a socket; and killed
-at every step.
+"""The whole pipeline, from a request to a decided review, against the sandbox over a socket.
+
+Also covers a kill at every step.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 Status = GenerationRequest.Status
 
 
-def test_a_request_becomes_stored_images_with_settled_reviews() -> None:
+def test_request_becomes_stored_images_with_classified_reviews() -> None:
     request = ask(image_num=3, prompt="a whisky bottle", response_image_type="webp", width=192)
 
     run_line()
@@ -54,7 +55,7 @@ def test_a_request_becomes_stored_images_with_settled_reviews() -> None:
     ]
 
 
-def test_a_clean_picture_is_approved_by_the_policy_and_a_sure_one_rejected() -> None:
+def test_policy_approves_a_clean_image_and_rejects_a_certain_finding() -> None:
     clean, sure = ask(), ask(prompt="sandbox:explicit.nudity@97")
 
     run_line()
@@ -66,7 +67,7 @@ def test_a_clean_picture_is_approved_by_the_policy_and_a_sure_one_rejected() -> 
     assert (decision.by_policy, decision.categories) == (True, ["explicit.nudity"])
 
 
-def test_detection_that_did_not_run_sends_the_image_to_a_person() -> None:
+def test_invalid_detection_leaves_the_review_pending() -> None:
     request = ask(prompt="sandbox:invalid-detection")
 
     run_line()
@@ -85,7 +86,7 @@ def test_detection_that_did_not_run_sends_the_image_to_a_person() -> None:
         ("expired", Status.FAILED, "IMAGES_LOST"),
     ],
 )
-def test_what_goes_wrong_at_the_provider_ends_in_the_right_state_with_a_sentence(
+def test_provider_failure_sets_status_reason_and_message(
     word: str, status: str, reason: str
 ) -> None:
     request = ask(prompt=f"a harbour sandbox:{word}")
@@ -100,7 +101,7 @@ def test_what_goes_wrong_at_the_provider_ends_in_the_right_state_with_a_sentence
     assert SandboxTask.objects.count() == 1
 
 
-def test_a_partial_result_keeps_what_there_is_and_says_what_is_missing() -> None:
+def test_partial_result_stores_the_available_images_with_a_message() -> None:
     request = ask(prompt="a harbour sandbox:partial", image_num=3)
 
     run_line(rounds=8)
@@ -111,7 +112,7 @@ def test_a_partial_result_keeps_what_there_is_and_says_what_is_missing() -> None
     assert Asset.objects.filter(request=request).count() == 2
 
 
-def test_a_busy_provider_is_asked_again_and_gets_the_request_once() -> None:
+def test_busy_provider_gets_the_request_later_and_once() -> None:
     request = ask(prompt="a harbour sandbox:busy")
 
     run_line(rounds=6)
@@ -122,7 +123,7 @@ def test_a_busy_provider_is_asked_again_and_gets_the_request_once() -> None:
     assert Asset.objects.count() == 1
 
 
-def test_an_unknown_outcome_is_never_sent_again_by_itself_but_by_a_person(admin: User) -> None:
+def test_unknown_request_is_sent_again_only_by_a_person(admin: User) -> None:
     request = ask(prompt="a harbour sandbox:lost-silent")
     run_line(rounds=4)
     assert SandboxTask.objects.count() == 1
@@ -136,7 +137,7 @@ def test_an_unknown_outcome_is_never_sent_again_by_itself_but_by_a_person(admin:
     assert SandboxTask.objects.count() == 2
 
 
-def test_submitting_is_committed_before_the_post(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_status_submitting_is_committed_before_the_post(monkeypatch: pytest.MonkeyPatch) -> None:
     request = ask()
     seen: list[tuple[str, bool]] = []
 
@@ -160,7 +161,7 @@ def test_submitting_is_committed_before_the_post(monkeypatch: pytest.MonkeyPatch
     assert not SandboxTask.objects.exists()
 
 
-def test_every_step_run_twice_changes_nothing() -> None:
+def test_pipeline_steps_are_idempotent() -> None:
     request = ask(image_num=2)
     for step in STEPS:
         step()
@@ -175,7 +176,7 @@ def test_every_step_run_twice_changes_nothing() -> None:
     assert (Asset.objects.count(), Review.objects.count(), SandboxTask.objects.count()) == (2, 2, 1)
 
 
-def test_losing_the_whole_queue_loses_nothing() -> None:
+def test_lost_queue_messages_lose_no_request() -> None:
     ask(), ask(seed=6)
     for _ in range(40):
         OrmQ.objects.all().delete()
@@ -189,13 +190,14 @@ def test_losing_the_whole_queue_loses_nothing() -> None:
 
 
 class Killed(BaseException):
-    """The process ends here: no except clause of ours may catch it."""
+    """A simulated kill of the process. A BaseException, so that no except clause catches it."""
 
 
 @contextmanager
 def killed_at(effect: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Let ``effect`` effects happen (writes to the database, files, calls to the provider), then
-    die.
+    """Raise Killed after ``effect`` side effects and yield their list.
+
+    Side effects are writes to the database, stored files and calls to the provider.
     """
     effects: list[str] = []
 
@@ -222,8 +224,8 @@ def killed_at(effect: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str
         return call
 
     with monkeypatch.context() as patch, connection.execute_wrapper(sql):
-        # Dying right after these is the worst moment: the outside world has changed, our rows have
-        # not.
+        # A kill right after these calls is the worst case: the effect outside has happened, and
+        # the database does not contain it yet.
         patch.setattr(client.Novita, "submit", after(client.Novita.submit, "POST"))
         patch.setattr(downloading, "download_image", after(downloading.download_image, "GET"))
         patch.setattr(downloading, "store_rendition", after(downloading.store_rendition, "store"))
@@ -235,7 +237,7 @@ def killed_at(effect: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str
 
 @pytest.mark.slow
 @pytest.mark.parametrize("prompt", ["a harbour", "a whisky bottle"])
-def test_a_worker_killed_at_any_effect_loses_and_doubles_nothing(
+def test_worker_killed_at_any_side_effect_loses_and_duplicates_nothing(
     prompt: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks, "FETCH_THREADS", 1)
@@ -270,7 +272,7 @@ def test_a_worker_killed_at_any_effect_loses_and_doubles_nothing(
     )
 
 
-def test_a_decoder_that_keeps_dying_is_given_up_after_a_few_attempts(
+def test_download_that_kills_the_worker_fails_after_a_few_attempts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ask()
@@ -295,7 +297,7 @@ def test_a_decoder_that_keeps_dying_is_given_up_after_a_few_attempts(
     assert (request.status, request.reason) == (Status.FAILED, "IMAGES_LOST")
 
 
-def test_a_download_that_is_blocked_is_a_sentence_without_the_signature(
+def test_blocked_download_fails_with_a_message_without_signature(
     monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     settings.FETCH_ALLOW = []

@@ -1,4 +1,4 @@
-"""Images per minute: one bucket for all workers, whatever the database."""
+"""The limit of images per minute: one token bucket shared by all workers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def take(images: int = 1, per_minute: int = 20) -> datetime | None:
 
 
 @pytest.mark.django_db
-def test_the_bucket_holds_a_minute_and_fills_up_continuously(clock: Any) -> None:
+def test_bucket_holds_one_minute_of_images_and_refills_continuously(clock: Any) -> None:
     assert [take(8), take(8), take(4)] == [None] * 3
     assert take() == clock.now + timedelta(seconds=3) + rates.MARGIN
     clock.forward(2.9)
@@ -48,7 +48,7 @@ def test_the_bucket_holds_a_minute_and_fills_up_continuously(clock: Any) -> None
 
 
 @pytest.mark.django_db
-def test_a_request_larger_than_the_bucket_passes_when_it_is_full_and_the_next_pays_for_it(
+def test_request_larger_than_the_bucket_passes_a_full_bucket_and_leaves_a_debt(
     clock: Any,
 ) -> None:
     assert take(8, per_minute=5) is None
@@ -62,16 +62,14 @@ def test_a_request_larger_than_the_bucket_passes_when_it_is_full_and_the_next_pa
 
 
 @pytest.mark.django_db
-def test_no_limit_takes_nothing_and_writes_nothing() -> None:
+def test_unlimited_provider_takes_no_tokens_and_writes_no_row() -> None:
     assert all(take(8, per_minute=0) is None for _ in range(50))
     assert not ProviderState.objects.exists()
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("per_minute", [0, 20])
-def test_a_held_provider_is_left_alone_by_everybody_for_ten_minutes_at_most(
-    clock: Any, per_minute: int
-) -> None:
+def test_held_provider_gives_no_tokens_for_at_most_ten_minutes(clock: Any, per_minute: int) -> None:
     rates.hold_provider(SLUG, timedelta(seconds=30), per_minute=per_minute)
     rates.hold_provider(SLUG, timedelta(seconds=5), per_minute=per_minute)
     until = take(per_minute=per_minute)
@@ -87,7 +85,7 @@ def test_a_held_provider_is_left_alone_by_everybody_for_ten_minutes_at_most(
 
 
 @pytest.mark.django_db
-def test_a_refusal_empties_the_bucket(clock: Any) -> None:
+def test_hold_empties_the_bucket(clock: Any) -> None:
     rates.hold_provider(SLUG, timedelta(), per_minute=20)
     assert take() is not None
     clock.forward(3.1)
@@ -95,14 +93,14 @@ def test_a_refusal_empties_the_bucket(clock: Any) -> None:
 
 
 @pytest.mark.django_db
-def test_a_clock_that_was_set_back_holds_nobody_for_hours(clock: Any) -> None:
+def test_clock_set_back_does_not_block_the_bucket(clock: Any) -> None:
     assert take() is None
     clock.forward(-7200)
     assert take() is None
 
 
 @pytest.mark.django_db(transaction=True)
-def test_workers_side_by_side_take_no_more_than_there_is() -> None:
+def test_parallel_workers_take_no_more_tokens_than_available() -> None:
     def worker(number: int) -> int:
         try:
             return sum(take(2, per_minute=30) is None for _ in range(6))
@@ -112,7 +110,7 @@ def test_workers_side_by_side_take_no_more_than_there_is() -> None:
     with ThreadPoolExecutor(8) as threads:
         taken = sum(threads.map(worker, range(8)))
 
-    # 15 times two, and one more for every four seconds that the threads may have needed.
+    # 15 times two tokens, plus one time for every four seconds that the threads took.
     assert 15 <= taken <= 17
     state = ProviderState.objects.get()
     assert state.tokens is not None

@@ -1,6 +1,4 @@
-"""Every error of Novita's table, provoked over a socket, ends in the right state with a sentence
-for people.
-"""
+"""Every documented error of Novita, provoked over a socket, with its status and message."""
 
 from __future__ import annotations
 
@@ -27,7 +25,7 @@ OUR_FAULT = {
 
 
 @pytest.mark.parametrize("reason", STATUSES)
-def test_a_refusal_ends_where_it_should(reason: str) -> None:
+def test_refused_submission_sets_status_reason_and_message(reason: str) -> None:
     request = ask(prompt=f"a harbour sandbox:error-{reason.lower().replace('_', '-')}")
 
     tasks.submit()

@@ -19,7 +19,7 @@ LIST, NEW = "/requests/", "/requests/new/"
 pytestmark = pytest.mark.usefixtures("model_suggestions")
 
 
-def test_making_requests_needs_permission(client_of: ClientOf, auditor: User) -> None:
+def test_request_form_needs_permission(client_of: ClientOf, auditor: User) -> None:
     browser = client_of(auditor)
 
     assert browser.get(NEW).status_code == 403
@@ -28,9 +28,7 @@ def test_making_requests_needs_permission(client_of: ClientOf, auditor: User) ->
     assert NEW.encode() not in browser.get(LIST).content
 
 
-def test_a_valid_form_makes_one_request_however_often_it_is_sent(
-    client_of: ClientOf, moderator: User
-) -> None:
+def test_valid_form_sent_twice_makes_one_request(client_of: ClientOf, moderator: User) -> None:
     browser, data = client_of(moderator), sent(prompt="a harbour", seed="")
 
     answer, again = browser.post(NEW, data), browser.post(NEW, data, follow=True)
@@ -48,7 +46,7 @@ def test_a_valid_form_makes_one_request_however_often_it_is_sent(
     assert (request.enable_nsfw_detection, request.nsfw_detection_level) == (True, 2)
 
 
-def test_an_invalid_form_comes_back_with_what_was_written(
+def test_invalid_form_returns_422_with_the_entered_values(
     client_of: ClientOf, moderator: User
 ) -> None:
     answer = client_of(moderator).post(NEW, sent(width="4", prompt="half a <thought>"))
@@ -68,7 +66,7 @@ def test_every_form_has_its_own_token(client_of: ClientOf, moderator: User) -> N
     assert len(tokens) == 3
 
 
-def test_an_earlier_request_can_be_varied(
+def test_form_is_filled_from_an_earlier_request(
     client_of: ClientOf, moderator: User, make_request: Make
 ) -> None:
     source = make_request(
@@ -94,7 +92,7 @@ def test_an_earlier_request_can_be_varied(
 
 
 @pytest.mark.parametrize("wanted", ["nonsense", "00000000-0000-4000-8000-000000000000", ""])
-def test_a_source_that_does_not_exist_gives_the_empty_form(
+def test_unknown_source_request_gives_the_empty_form(
     client_of: ClientOf, moderator: User, wanted: str
 ) -> None:
     answer = client_of(moderator).get(NEW, {"from": wanted})
@@ -104,7 +102,7 @@ def test_a_source_that_does_not_exist_gives_the_empty_form(
     assert answer.context["form"]["model_name"].value() == "alder.safetensors"
 
 
-def test_without_suggestions_the_form_still_works(
+def test_form_works_without_model_suggestions(
     client_of: ClientOf, moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model_catalog, "suggest_checkpoints", lambda slug: [])
@@ -114,7 +112,7 @@ def test_without_suggestions_the_form_still_works(
     assert GenerationRequest.objects.get().model_name == "by-hand"
 
 
-def test_without_a_provider_nothing_can_be_sent(
+def test_form_without_a_provider_is_refused(
     client_of: ClientOf, moderator: User, settings: Any
 ) -> None:
     settings.IMAGE_PROVIDERS = {}

@@ -1,5 +1,7 @@
-"""A full disk, an unwritable folder: no attempt, no money, nothing given up; and work goes on by
-itself.
+"""Storage faults: a full disk or an unwritable folder.
+
+A fault uses up no download attempt, sends no new request and fails no existing one. The work
+continues automatically after it.
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ MIB = 1024 * 1024
 
 @pytest.fixture(autouse=True)
 def _empty_storage() -> None:
-    """Files of other tests: what has been written before would not be written again."""
+    """Delete the files of other tests, because an existing file is not written again."""
     shutil.rmtree(storages["assets"].location, ignore_errors=True)  # type: ignore[attr-defined]
 
 
@@ -68,7 +70,7 @@ def ready(**fields: Any) -> GenerationRequest:
 
 
 def fetch_often(times: int = 7) -> None:
-    """More often than a download is tried."""
+    """Run the download job more often than the maximum number of attempts."""
     for _ in range(times):
         make_everything_due()
         end_pauses()
@@ -76,15 +78,15 @@ def fetch_often(times: int = 7) -> None:
 
 
 def end_outage() -> None:
-    """What the worker does every ten seconds, after the disk works again."""
+    """Refresh the storage report as the worker does every 10 s, with a working disk."""
     assert storage_checks.refresh_report().error == ""
     make_everything_due()
     end_pauses()
 
 
-# --- Images that are paid for ---
+# --- Generated images ---
 @pytest.mark.parametrize("number", FAULTS)
-def test_an_image_that_cannot_be_written_waits_without_an_attempt(number: int) -> None:
+def test_image_that_cannot_be_written_waits_without_using_an_attempt(number: int) -> None:
     request = ready(image_num=2)
 
     with failing_writes(number):
@@ -108,7 +110,7 @@ def test_an_image_that_cannot_be_written_waits_without_an_attempt(number: int) -
     assert SandboxTask.objects.count() == 1
 
 
-def test_a_thumbnail_that_cannot_be_written_leaves_nothing_half() -> None:
+def test_failed_thumbnail_write_stores_no_asset() -> None:
     request = ready()
 
     with failing_writes(errno.ENOSPC, after=1):
@@ -123,7 +125,7 @@ def test_a_thumbnail_that_cannot_be_written_leaves_nothing_half() -> None:
     assert request.status == Status.SUCCEEDED
 
 
-def test_a_failing_storage_is_left_alone_for_a_while_and_nothing_is_claimed() -> None:
+def test_download_job_pauses_after_a_storage_fault_and_claims_nothing() -> None:
     ready()
     with failing_writes(errno.ENOSPC):
         tasks.fetch()
@@ -137,14 +139,14 @@ def test_a_failing_storage_is_left_alone_for_a_while_and_nothing_is_claimed() ->
         assert slot.running_until > before + storage_checks.RETRY_AFTER / 2
         assert (
             RemoteImage.objects.get().lease is not None
-        )  # of the first run; the second claimed nothing
+        )  # the lease of the first run; the second run claimed nothing
         lease = RemoteImage.objects.get().lease
         end_pauses()
         tasks.fetch()
         assert RemoteImage.objects.get().lease == lease
 
 
-def test_addresses_that_expire_during_an_outage_are_asked_for_anew() -> None:
+def test_image_urls_that_expire_during_an_outage_are_requested_again() -> None:
     request = ready(image_num=2)
     RemoteImage.objects.update(refreshes=1)
     with failing_writes(errno.EROFS):
@@ -158,7 +160,7 @@ def test_addresses_that_expire_during_an_outage_are_asked_for_anew() -> None:
     assert set(RemoteImage.objects.values_list("refreshes", flat=True)) == {1}
 
 
-def test_a_decoder_that_cannot_work_is_no_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unavailable_decoder_uses_no_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     request = ready()
 
     def unavailable(content: bytes) -> imaging.Rendition:
@@ -179,7 +181,7 @@ def test_a_decoder_that_cannot_work_is_no_attempt(monkeypatch: pytest.MonkeyPatc
     assert request.status == Status.SUCCEEDED
 
 
-def test_a_fault_of_the_system_inside_the_decoder_is_not_called_a_damaged_image(
+def test_system_error_inside_the_decoder_raises_decoder_unavailable_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def broken(*args: Any, **options: Any) -> Any:
@@ -195,7 +197,7 @@ def test_a_fault_of_the_system_inside_the_decoder_is_not_called_a_damaged_image(
 
 
 # --- Money ---
-def test_what_was_asked_for_before_the_outage_is_not_sent_and_goes_out_after_it() -> None:
+def test_queued_requests_are_sent_only_after_the_storage_fault() -> None:
     ready()
     queued = [ask(seed=seed) for seed in (6, 7)]
     with failing_writes(errno.ENOSPC):
@@ -218,7 +220,7 @@ def test_what_was_asked_for_before_the_outage_is_not_sent_and_goes_out_after_it(
     assert set(GenerationRequest.objects.values_list("status", flat=True)) == {Status.SUCCEEDED}
 
 
-def test_below_the_reserve_nothing_new_is_generated_but_what_is_paid_for_is_stored(
+def test_below_the_reserve_new_requests_wait_and_generated_images_are_stored(
     settings: Any,
 ) -> None:
     request = ready()
@@ -238,7 +240,7 @@ def test_below_the_reserve_nothing_new_is_generated_but_what_is_paid_for_is_stor
     assert GenerationRequest.objects.count() == 2
 
 
-def test_some_room_is_left_for_a_database_on_the_same_disk(settings: Any) -> None:
+def test_images_are_not_stored_far_below_the_reserve(settings: Any) -> None:
     request = ready()
     settings.STORAGE_RESERVE = 16 * (storage_checks.count_free_bytes() or 0)
 
@@ -252,13 +254,15 @@ def test_some_room_is_left_for_a_database_on_the_same_disk(settings: Any) -> Non
 
 
 def fail_once() -> None:
-    """A worker on this host has found out that the disk is full."""
+    """Record a full disk, as a worker of this host does."""
     storage_checks.record_failure(
         StorageUnavailableError(storage_checks.explain_error(OSError(errno.ENOSPC, "")))
     )
 
 
-def test_the_form_is_kept_and_says_why(admin: User, client_of: Callable[[User], Client]) -> None:
+def test_form_returns_503_with_the_reason_and_keeps_its_values(
+    admin: User, client_of: Callable[[User], Client]
+) -> None:
     fail_once()
 
     answer = client_of(admin).post(NEW, sent(prompt="a quiet pond"))
@@ -271,7 +275,7 @@ def test_the_form_is_kept_and_says_why(admin: User, client_of: Callable[[User], 
     assert client_of(admin).post(NEW, sent(prompt="a quiet pond")).status_code == 302
 
 
-def test_a_program_is_told_in_novitas_format_to_come_back_and_nothing_is_recorded() -> None:
+def test_novita_api_returns_503_with_retry_after_and_records_nothing() -> None:
     fail_once()
     key = make_key("generate", images_per_day=5)
 
@@ -292,18 +296,18 @@ def test_a_program_is_told_in_novitas_format_to_come_back_and_nothing_is_recorde
     end_outage()
     assert submit(key, body(image_num=2), **{"Idempotency-Key": "order-1"}).status_code == 200
     fail_once()
-    # A repeated call finds the request that it made.
+    # A repeated call returns the request of the first call.
     assert submit(key, body(image_num=2), **{"Idempotency-Key": "order-1"}).status_code == 200
     assert GenerationRequest.objects.count() == 1
 
 
-def test_a_program_that_stores_is_told_in_nanogpts_format_and_one_that_asks_is_served(
+def test_nanogpt_api_returns_503_for_a_stored_image_and_still_classifies(
     settings: Any,
 ) -> None:
     settings.CLASSIFIERS = ["sandbox"]
     key = make_key("classify", images_per_day=5)
     with failing_writes(errno.ENOSPC):
-        for _ in range(2):  # found out by writing; then known before
+        for _ in range(2):  # the first call finds the fault by writing, the second one knows it
             answer = classify(
                 key, {"imageDataUrl": data_url(CLEAN)}, path="/api/nsfw/image?review=true"
             )
@@ -318,7 +322,7 @@ def test_a_program_that_stores_is_told_in_nanogpts_format_and_one_that_asks_is_s
 
 
 # --- Imports ---
-def test_an_import_of_files_stops_and_goes_on_where_it_stopped(
+def test_file_import_stops_at_a_fault_and_resumes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for seed in range(3):
@@ -342,7 +346,7 @@ def test_an_import_of_files_stops_and_goes_on_where_it_stopped(
     )
 
 
-def test_an_import_from_scenario_stops_and_goes_on_where_it_stopped(
+def test_scenario_import_stops_at_a_fault_and_resumes(
     scenario_sandbox: Callable[..., None],
 ) -> None:
     with (
@@ -362,7 +366,7 @@ def test_an_import_from_scenario_stops_and_goes_on_where_it_stopped(
 # --- A real disk that is full ---
 @pytest.fixture
 def small_disk(tmp_path: Path, settings: Any) -> Iterator[Path]:
-    """16 MiB in memory, as the image storage."""
+    """Mount a tmpfs of 16 MiB as the image storage."""
     place = tmp_path / "assets"
     place.mkdir()
     mount = shutil.which("mount")
@@ -390,7 +394,7 @@ def fill(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("reserve", [0, 4 * MIB], ids=["written until it fails", "with a reserve"])
-def test_on_a_full_disk_everything_waits_and_with_room_everything_is_stored(
+def test_full_disk_delays_all_work_and_free_space_resumes_it(
     small_disk: Path, settings: Any, reserve: int
 ) -> None:
     settings.STORAGE_RESERVE = reserve
@@ -425,7 +429,7 @@ def test_on_a_full_disk_everything_waits_and_with_room_everything_is_stored(
 
 
 # --- The report ---
-def test_one_line_is_logged_when_it_begins_and_one_when_it_ends(
+def test_start_and_end_of_a_storage_fault_are_logged_in_one_line_each(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     ready()
@@ -440,7 +444,7 @@ def test_one_line_is_logged_when_it_begins_and_one_when_it_ends(
     assert lines[1] == "Images can be stored again"
 
 
-def test_a_storage_that_lost_its_identity_is_not_written_to_until_the_worker_starts_anew() -> None:
+def test_storage_without_its_identity_is_not_written_until_a_worker_restart() -> None:
     request = ready()
     storage_checks.start_host()
     before = StorageReport.objects.get().storage_id
@@ -460,14 +464,14 @@ def test_a_storage_that_lost_its_identity_is_not_written_to_until_the_worker_sta
     assert request.status == Status.SUCCEEDED
 
 
-def test_the_report_of_a_host_that_is_gone_stops_nobody() -> None:
+def test_stale_storage_report_of_another_host_is_ignored() -> None:
     fail_once()
     StorageReport.objects.update(host="gone", seen_at=timezone.now() - StorageReport.FRESH_FOR)
 
     assert ask().status == Status.QUEUED
 
 
-def test_images_are_classified_while_nothing_can_be_stored() -> None:
+def test_stored_images_are_classified_during_a_storage_fault() -> None:
     ready(prompt="a whisky bottle")
     tasks.fetch()
     fail_once()

@@ -26,8 +26,8 @@ from tests.generation.test_forms import sent
 from tests.generation.wire.test_field_map import EVERYTHING, PLAIN
 
 HIRES = {"target_width": 512, "target_height": 512, "strength": 0.5}
-# field of the form, its place on the wire, how a value gets there, what else the form needs,
-# lowest, highest, one step
+# Field of the form, its path in the body, a function from value to fields, other form fields
+# needed, lowest value, highest value, step.
 RANGES: list[tuple[str, str, Any, dict[str, str], float, float, float]] = [
     ("width", "request.width", lambda v: {"width": v}, {}, 128, 2048, 1),
     ("height", "request.height", lambda v: {"height": v}, {}, 128, 2048, 1),
@@ -115,7 +115,7 @@ def form_says(field: str, **fields: str) -> str:
 
 
 @pytest.mark.parametrize("case", RANGES, ids=[case[0] for case in RANGES])
-def test_each_range_is_the_same_at_both_ends_with_the_same_sentence(case: Any) -> None:
+def test_form_and_wire_have_the_same_limits_and_messages(case: Any) -> None:
     field, path, put, beside, low, high, step = case
     label = RequestForm().fields[field].label
 
@@ -129,7 +129,7 @@ def test_each_range_is_the_same_at_both_ends_with_the_same_sentence(case: Any) -
 
 
 @pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
-def test_the_length_of_a_prompt_is_the_same_with_the_same_sentence(field: str) -> None:
+def test_form_and_wire_have_the_same_prompt_length_and_message(field: str) -> None:
     label = RequestForm().fields[field].label
     for length in (1, 1024):
         assert form_says(field, **{field: "x" * length}) == wire_says(**{field: "x" * length}) == ""
@@ -138,7 +138,7 @@ def test_the_length_of_a_prompt_is_the_same_with_the_same_sentence(field: str) -
     assert form_says(field, **{field: "x" * 1025}) == said.replace(f"request.{field}", label)
 
 
-def test_there_is_room_for_five_and_no_more() -> None:
+def test_request_has_at_most_five_loras_and_five_embeddings() -> None:
     lora, embedding = {"model_name": "a", "strength": 0.5}, {"model_name": "a"}
     rows = {f"lora_{n}_name": "a" for n in range(1, 6)} | {
         f"embedding_{n}_name": "a" for n in range(1, 6)
@@ -154,7 +154,7 @@ def test_there_is_room_for_five_and_no_more() -> None:
     assert wire_says(embeddings=[embedding] * 6) == "request.embeddings must have 0 to 5 items."
 
 
-# --- validate ---
+# --- validate_fields ---
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def _empty_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_empty_catalogue")
-def test_valid_fields_come_back_complete() -> None:
+def test_valid_fields_are_returned_completely() -> None:
     assert validation.validate_fields(EVERYTHING) == EVERYTHING
     assert (
         tuple(validation.validate_fields({**PLAIN, "webhook_url": "https://x.example"}))
@@ -218,7 +218,7 @@ def test_numbers_keep_every_digit() -> None:
 @pytest.mark.parametrize(
     ("letter", "rule"), [("\0", validation.NUL), ("\ud800", validation.SURROGATE)]
 )
-def test_what_postgresql_cannot_store_is_refused_with_a_sentence(
+def test_characters_that_postgresql_cannot_store_are_refused_with_a_message(
     fields: dict[str, Any], path: str, letter: str, rule: str
 ) -> None:
     def filled(value: Any) -> Any:
@@ -231,12 +231,12 @@ def test_what_postgresql_cannot_store_is_refused_with_a_sentence(
     assert refusal(**filled(fields)) == f"{path} {rule}."
 
 
-def test_a_name_longer_than_its_column_is_refused() -> None:
+def test_name_longer_than_its_column_is_refused() -> None:
     assert refusal(sd_vae="x" * 256) == "request.sd_vae must have at most 255 characters."
 
 
 @pytest.mark.usefixtures("_no_lists")
-def test_a_transparent_background_needs_png_and_a_model_that_is_not_known_to_be_no_sdxl() -> None:
+def test_transparent_background_needs_png_and_is_refused_for_known_non_sdxl_models() -> None:
     page = ModelPage(
         models=(Model(name="plain", title=""), Model(name="big", title="", is_sdxl=True))
     )
@@ -259,7 +259,7 @@ def test_a_transparent_background_needs_png_and_a_model_that_is_not_known_to_be_
     assert said(model_name="big", response_image_type="webp").endswith("needs the image type png.")
 
 
-def test_every_problem_of_a_body_is_named() -> None:
+def test_check_body_reports_every_problem() -> None:
     with pytest.raises(validation.InvalidFieldsError) as caught:
         validation.check_body(
             {
@@ -303,13 +303,13 @@ INVISIBLE = [
 
 
 @pytest.mark.parametrize("text", INVISIBLE)
-def test_a_text_of_which_nothing_is_seen_is_blank(text: str) -> None:
+def test_text_without_visible_characters_is_blank(text: str) -> None:
     assert validation.is_blank(text)
     assert not validation.is_blank(f"{text}.{text}")
 
 
 @pytest.mark.parametrize("text", ["a", "港", "\U0001f600", "\U0001fae8", "\ue000", "é", "."])
-def test_a_text_of_which_something_is_seen_is_not_blank(text: str) -> None:
+def test_text_with_a_visible_character_is_not_blank(text: str) -> None:
     assert not validation.is_blank(text)
 
 
@@ -325,7 +325,7 @@ def test_a_text_of_which_something_is_seen_is_not_blank(text: str) -> None:
         (128, 2561, "too-elongated"),
     ],
 )
-def test_sizes_are_refused_by_the_decoders_own_rule(width: int, height: int, code: str) -> None:
+def test_form_service_and_decoder_refuse_the_same_sizes(width: int, height: int, code: str) -> None:
     problem = find_shape_problem(width, height)
     assert (problem[0] if problem else "") == code
     hires = {"target_width": width, "target_height": height, "strength": 0.5}
@@ -348,7 +348,7 @@ def test_sizes_are_refused_by_the_decoders_own_rule(width: int, height: int, cod
 
 
 @pytest.mark.usefixtures("_empty_catalogue")
-def test_the_forms_inputs_and_the_requests_fields_are_each_others_way_back() -> None:
+def test_form_values_and_request_fields_round_trip() -> None:
     form = RequestForm(initial=to_form_values(EVERYTHING))
     data = {name: form[name].value() for name in form.fields}
     filled = RequestForm(
@@ -365,7 +365,7 @@ def test_the_forms_inputs_and_the_requests_fields_are_each_others_way_back() -> 
     assert filled.request_fields == EVERYTHING
 
 
-def test_rows_with_gaps_keep_their_places_in_messages() -> None:
+def test_error_messages_name_the_row_despite_empty_rows() -> None:
     form = RequestForm(
         sent(lora_2_name="a", lora_2_strength="0.5", lora_4_name="b" * 256, lora_4_strength="0.5")
     )
@@ -387,7 +387,7 @@ def test_rows_with_gaps_keep_their_places_in_messages() -> None:
         ),
     ],
 )
-def test_half_a_group_is_refused_at_what_is_missing(
+def test_incomplete_group_is_refused_at_its_missing_fields(
     fields: dict[str, str], wrong: set[str]
 ) -> None:
     assert set(RequestForm(sent(**fields)).errors) == wrong
@@ -397,7 +397,7 @@ def opened(form: RequestForm) -> set[str]:
     return {section.slug for section in form.sections if section.open}
 
 
-def test_a_section_is_unfolded_when_something_in_it_is_set_or_wrong() -> None:
+def test_section_is_open_if_a_field_in_it_is_set_or_invalid() -> None:
     assert opened(RequestForm()) == set()
     assert (
         opened(
@@ -422,7 +422,7 @@ def test_a_section_is_unfolded_when_something_in_it_is_set_or_wrong() -> None:
 
 
 @pytest.mark.parametrize("slug", PRESETS)
-def test_every_preset_is_valid_and_names_what_the_sandbox_has(slug: str) -> None:
+def test_preset_is_valid_and_uses_models_of_the_sandbox(slug: str) -> None:
     form = RequestForm.from_preset(PRESETS[slug])
     data = {
         name: value for name in form.fields if (value := form[name].value()) not in (None, False)
@@ -446,7 +446,7 @@ def test_every_preset_is_valid_and_names_what_the_sandbox_has(slug: str) -> None
     }.get(slug, {"model"} if slug == "refiner" else set())
 
 
-def test_the_six_examples_differ_in_what_they_show() -> None:
+def test_six_presets_differ() -> None:
     shown = [
         to_request_fields(to_form_values(preset.fields) | {"hires_strength": 0})
         for preset in PRESETS.values()

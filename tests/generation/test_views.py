@@ -34,7 +34,7 @@ def _models(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def put(request: GenerationRequest, status: str, **fields: Any) -> GenerationRequest:
-    """Any state, without the way there."""
+    """Set the status of a request directly, without transitions."""
     if status in Status.FAILED + Status.UNKNOWN:
         fields.setdefault("error", "It went wrong.")
     fields.setdefault(
@@ -52,7 +52,7 @@ def at(request: GenerationRequest, action: str) -> str:
 # --- The list ---
 
 
-def test_anonymous_people_are_sent_to_the_log_in(client: Client, make_request: Make) -> None:
+def test_anonymous_request_is_redirected_to_the_log_in(client: Client, make_request: Make) -> None:
     request = make_request()
 
     for address in (LIST, NEW, request.get_absolute_url()):
@@ -60,7 +60,7 @@ def test_anonymous_people_are_sent_to_the_log_in(client: Client, make_request: M
         assert (answer.status_code, answer["Location"]) == (302, f"/login/?next={address}")
 
 
-def test_the_list_shows_the_newest_first(
+def test_request_list_shows_the_newest_first(
     client_of: ClientOf, moderator: User, make_request: Make
 ) -> None:
     now = timezone.now()
@@ -72,7 +72,7 @@ def test_the_list_shows_the_newest_first(
     assert page.index("newer one") < page.index("older one") < page.index("oldest one")
 
 
-def test_pages_follow_each_other_without_gap_or_repetition(
+def test_request_list_pages_have_no_gap_and_no_repetition(
     client_of: ClientOf, moderator: User, make_request: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(request_list, "PAGE_SIZE", 3)
@@ -108,7 +108,7 @@ def test_pages_follow_each_other_without_gap_or_repetition(
         ("?before=00000000-0000-4000-8000-000000000000", {"queued", "failed"}),
     ],
 )
-def test_filters_are_in_the_address(
+def test_request_list_is_filtered_by_query_parameters(
     client_of: ClientOf, moderator: User, make_request: Make, query: str, found: set[str]
 ) -> None:
     make_request()
@@ -119,7 +119,7 @@ def test_filters_are_in_the_address(
     assert {row.status for row in page.rows} == found
 
 
-def test_a_request_is_found_by_its_ids(
+def test_request_is_found_by_its_ids(
     client_of: ClientOf, moderator: User, make_request: Make
 ) -> None:
     wanted = make_request(provider_task_id="task-1")
@@ -129,7 +129,7 @@ def test_a_request_is_found_by_its_ids(
         assert client_of(moderator).get(LIST, {"q": query}).context["page"].rows == [wanted]
 
 
-def test_the_list_asks_again_only_while_something_moves(
+def test_request_list_polls_only_while_a_request_is_open(
     client_of: ClientOf, moderator: User, make_request: Make
 ) -> None:
     browser, request = client_of(moderator), make_request(prompt="a harbour")
@@ -145,7 +145,7 @@ def test_the_list_asks_again_only_while_something_moves(
         )
 
 
-def test_the_list_shows_progress_and_blurred_previews_only(
+def test_request_list_shows_progress_and_only_blurred_previews(
     client_of: ClientOf, moderator: User, make_request: Make, make_asset: Callable[..., Asset]
 ) -> None:
     put(make_request(), Status.PROCESSING, progress=37, eta_seconds=4)
@@ -160,7 +160,7 @@ def test_the_list_shows_progress_and_blurred_previews_only(
     assert asset.thumbnail_url not in page
 
 
-def test_the_list_costs_the_same_for_one_row_and_for_many(
+def test_request_list_needs_the_same_queries_for_one_and_many_rows(
     client_of: ClientOf,
     moderator: User,
     make_request: Make,
@@ -182,7 +182,7 @@ def test_the_list_costs_the_same_for_one_row_and_for_many(
         browser.get(LIST)
 
 
-def test_who_may_not_look_at_images_gets_no_preview(
+def test_user_without_permission_gets_no_preview(
     client_of: ClientOf, make_request: Make, make_asset: Callable[..., Asset]
 ) -> None:
     request = put(make_request(), Status.SUCCEEDED)
@@ -198,7 +198,7 @@ def test_who_may_not_look_at_images_gets_no_preview(
 # --- One request ---
 
 
-def test_the_page_shows_fields_history_and_images(
+def test_request_page_shows_fields_history_and_images(
     client_of: ClientOf,
     moderator: User,
     make_request: Make,
@@ -236,7 +236,7 @@ def test_the_page_shows_fields_history_and_images(
     assert asset.thumbnail_url not in page
 
 
-def test_real_pixels_come_only_when_asked_for(
+def test_request_page_shows_thumbnails_only_on_request(
     client_of: ClientOf, moderator: User, make_request: Make, make_asset: Callable[..., Asset]
 ) -> None:
     request = put(make_request(), Status.PROCESSING)
@@ -248,7 +248,7 @@ def test_real_pixels_come_only_when_asked_for(
     assert f'hx-get="{request.get_absolute_url()}?images=shown"' in shown
 
 
-def test_the_page_asks_again_only_while_the_request_moves(
+def test_request_page_polls_only_while_the_request_is_open(
     client_of: ClientOf, moderator: User, make_request: Make
 ) -> None:
     browser, request = client_of(moderator), make_request()
@@ -261,7 +261,7 @@ def test_the_page_asks_again_only_while_the_request_moves(
         assert (b'hx-trigger="every 2s"' in part) is (status in GenerationRequest.OPEN)
 
 
-def test_a_finished_request_follows_its_images_until_they_are_classified(
+def test_finished_request_page_polls_until_its_images_are_classified(
     client_of: ClientOf, moderator: User, make_request: Make, make_asset: Callable[..., Asset]
 ) -> None:
     request = put(make_request(), Status.SUCCEEDED)
@@ -277,12 +277,12 @@ def test_a_finished_request_follows_its_images_until_they_are_classified(
     assert b"hx-trigger" not in client_of(moderator).get(request.get_absolute_url()).content
 
 
-def test_unknown_requests_are_absent(client_of: ClientOf, moderator: User) -> None:
+def test_unknown_request_returns_404(client_of: ClientOf, moderator: User) -> None:
     assert client_of(moderator).get(f"/requests/{uuid.uuid4()}/").status_code == 404
 
 
 @pytest.mark.parametrize("status", Status.values)
-def test_buttons_are_offered_where_they_can_work(
+def test_request_page_shows_only_possible_actions(
     client_of: ClientOf, moderator: User, senior: User, make_request: Make, status: str
 ) -> None:
     request = put(make_request(requested_by=moderator), status)
@@ -311,7 +311,7 @@ def test_buttons_are_offered_where_they_can_work(
         ("give-up", Status.UNKNOWN, Status.FAILED),
     ],
 )
-def test_actions_move_the_request_once(
+def test_repeated_action_returns_409_and_changes_nothing(
     client_of: ClientOf, senior: User, make_request: Make, action: str, before: str, after: str
 ) -> None:
     request, browser = put(make_request(), before), client_of(senior)
@@ -342,7 +342,7 @@ def test_htmx_gets_the_changed_panel(client_of: ClientOf, senior: User, make_req
 
 
 @pytest.mark.parametrize("action", ["cancel", "retry", "give-up"])
-def test_actions_need_the_right_and_a_post(
+def test_actions_need_permission_and_post(
     client_of: ClientOf,
     moderator: User,
     auditor: User,
@@ -364,7 +364,7 @@ def test_actions_need_the_right_and_a_post(
     assert client_of(senior).post(at(request, action)).status_code == 302
 
 
-def test_posts_without_the_token_are_refused(senior: User, make_request: Make) -> None:
+def test_posts_without_csrf_token_are_refused(senior: User, make_request: Make) -> None:
     request = make_request()
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(senior)
@@ -376,7 +376,7 @@ def test_posts_without_the_token_are_refused(senior: User, make_request: Make) -
 # --- All pages ---
 
 
-def test_looking_changes_nothing(
+def test_get_and_head_run_only_select_queries(
     client_of: ClientOf, senior: User, make_request: Make, make_asset: Callable[..., Asset]
 ) -> None:
     request = put(make_request(), Status.SUCCEEDED)
@@ -402,7 +402,7 @@ def test_looking_changes_nothing(
             ] == []
 
 
-def test_no_page_shows_a_signed_address(
+def test_no_page_shows_a_signed_url(
     client_of: ClientOf, senior: User, admin: User, make_request: Make
 ) -> None:
     request = put(make_request(), Status.FETCHING)
@@ -423,7 +423,7 @@ def test_no_page_shows_a_signed_address(
     assert image.url == SIGNED
 
 
-def test_what_people_write_is_text(client_of: ClientOf, senior: User, make_request: Make) -> None:
+def test_user_text_is_escaped(client_of: ClientOf, senior: User, make_request: Make) -> None:
     evil = '"><script>document.title="XSS-RAN"</script>'
     fields = dict.fromkeys(("prompt", "negative_prompt", "model_name", "provider_task_id"), evil)
     request = put(make_request(**fields), Status.FAILED, error=evil)

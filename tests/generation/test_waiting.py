@@ -1,6 +1,4 @@
-"""What has to wait before it is sent: images per minute, a provider that fails, the spending
-limit.
-"""
+"""Reasons to delay a request: the rate limit, a failing provider, the spending limit."""
 
 from __future__ import annotations
 
@@ -43,7 +41,7 @@ FIELDS = {
 
 
 class Provider:
-    """Answers what it is told to, and counts."""
+    """A fake provider with scripted results, which records its calls."""
 
     slug, label = "paid", "Paid"
 
@@ -94,7 +92,7 @@ def fresh(request: GenerationRequest) -> GenerationRequest:
 
 
 # --- Images per minute ---
-def test_without_tokens_a_request_stays_queued_with_a_time_and_a_sentence(
+def test_request_without_tokens_stays_queued_with_a_due_time_and_a_message(
     provider: Provider, settings: Any
 ) -> None:
     limit_rate(settings, 20)
@@ -124,7 +122,7 @@ def test_without_tokens_a_request_stays_queued_with_a_time_and_a_sentence(
     assert fresh(later).status == Status.PROCESSING
 
 
-def test_a_newcomer_waits_behind_those_who_wait(provider: Provider, settings: Any) -> None:
+def test_new_request_waits_behind_waiting_requests(provider: Provider, settings: Any) -> None:
     limit_rate(settings, 10)
     ask(image_num=5)
     held = ask(image_num=8)[0]
@@ -140,7 +138,7 @@ def test_a_newcomer_waits_behind_those_who_wait(provider: Provider, settings: An
 @pytest.mark.parametrize(
     ("retry_after", "least", "most"), [(None, 0, 6), (30, 30, 34), (7200, 600, 664)]
 )
-def test_a_429_sends_everybody_away_for_as_long_as_it_asks(
+def test_response_429_delays_all_requests_by_retry_after(
     provider: Provider, settings: Any, retry_after: float | None, least: int, most: int
 ) -> None:
     limit_rate(settings, 20)
@@ -165,7 +163,7 @@ def test_a_429_sends_everybody_away_for_as_long_as_it_asks(
     assert (refused.cost, refused.submitted_at) == (None, None)
 
 
-def test_provider_errors_are_retried_from_two_seconds_and_misconfiguration_from_a_minute() -> None:
+def test_retry_delay_starts_at_two_seconds_and_at_a_minute_for_misconfiguration() -> None:
     for attempts in range(8):
         seconds = waiting.retry_delay(ProviderError("x"), attempts).total_seconds()
         assert 2 * 2**attempts <= seconds <= 2.5 * 2**attempts
@@ -183,9 +181,7 @@ def test_provider_errors_are_retried_from_two_seconds_and_misconfiguration_from_
         ProviderMisconfiguredError("Paid refused the key.", reason="INVALID_API_KEY"),
     ],
 )
-def test_five_failures_in_a_row_leave_the_provider_alone_for_a_while(
-    provider: Provider, error: Exception
-) -> None:
+def test_five_failures_in_a_row_pause_the_provider(provider: Provider, error: Exception) -> None:
     provider.always = error
     ask(12)
 
@@ -212,7 +208,7 @@ def test_five_failures_in_a_row_leave_the_provider_alone_for_a_while(
     assert not GenerationRequest.objects.filter(status=Status.QUEUED).exists()
 
 
-def test_bad_prompts_are_not_the_providers_fault(provider: Provider) -> None:
+def test_rejected_prompts_do_not_count_as_provider_failures(provider: Provider) -> None:
     provider.always = ProviderRejectedError("Paid refused the prompt.", reason="ILLEGAL_PROMPT")
     ask(8)
     tasks.submit()
@@ -222,7 +218,7 @@ def test_bad_prompts_are_not_the_providers_fault(provider: Provider) -> None:
     assert state.last_error == ""
 
 
-def test_successes_are_noted_at_most_every_ten_seconds(provider: Provider) -> None:
+def test_success_is_recorded_at_most_every_ten_seconds(provider: Provider) -> None:
     health.record_success("paid")
     first = ProviderState.objects.get().last_success_at
     health.record_success("paid")
@@ -235,7 +231,7 @@ def test_successes_are_noted_at_most_every_ten_seconds(provider: Provider) -> No
 
 
 # --- Money ---
-def test_what_may_have_been_billed_counts_as_spent(provider: Provider) -> None:
+def test_accepted_and_unknown_requests_count_as_spent(provider: Provider) -> None:
     accepted, unknown, refused, busy = ask(4, image_num=2, enable_nsfw_detection=True)
     provider.answers = [
         None,
@@ -262,7 +258,7 @@ def test_what_may_have_been_billed_counts_as_spent(provider: Provider) -> None:
     assert fresh(unknown).cost == 2 * cost, "it was sent twice, so it may have been billed twice"
 
 
-def test_at_the_limit_new_requests_are_refused_and_queued_ones_wait_for_midnight(
+def test_spending_limit_refuses_new_requests_and_delays_queued_ones_to_midnight(
     provider: Provider, settings: Any
 ) -> None:
     first, second = ask(2)
@@ -286,7 +282,7 @@ def test_at_the_limit_new_requests_are_refused_and_queued_ones_wait_for_midnight
     assert again == first, "a form that was sent before is not refused"
 
 
-def test_workers_side_by_side_never_spend_more_than_the_limit(
+def test_parallel_workers_never_exceed_the_spending_limit(
     provider: Provider, settings: Any
 ) -> None:
     made = ask(24)
@@ -305,7 +301,7 @@ def test_workers_side_by_side_never_spend_more_than_the_limit(
     assert spending.sum_spending(spending.start_of_day()) == Decimal("0.05")
 
 
-def test_others_can_add_what_they_spend(
+def test_registered_source_counts_towards_the_spending_limit(
     provider: Provider, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spending, "_sources", {})
@@ -315,7 +311,9 @@ def test_others_can_add_what_they_spend(
         ask()
 
 
-def test_what_costs_nothing_is_never_refused(provider: Provider, settings: Any) -> None:
+def test_free_request_is_sent_despite_a_spending_limit_of_zero(
+    provider: Provider, settings: Any
+) -> None:
     settings.SPENDING_LIMIT_PER_DAY = Decimal(0)
     settings.IMAGE_PROVIDERS["paid"].update(image_price=Decimal(0), detection_price=Decimal(0))
     ask()

@@ -1,4 +1,4 @@
-"""Each key signs its webhooks with a secret of its own, which no other secret depends on."""
+"""The webhook secret of each API key, which depends on no other secret."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def make(**fields: Any) -> ApiKey:
     return ApiKey.make(**{"name": "shop", "scopes": ["generate"], **fields})[0]
 
 
-def test_every_key_has_its_own_random_secret() -> None:
+def test_each_api_key_has_its_own_random_webhook_secret() -> None:
     secrets = {make().webhook_secret for _ in range(20)}
 
     assert len(secrets) == 20
     assert {len(secret) for secret in secrets} == {64}
 
 
-def test_a_new_secret_key_changes_no_webhook_secret(
+def test_new_secret_key_does_not_change_webhook_secrets(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client.time, "time", lambda: 1_800_000_000.0)
@@ -48,7 +48,7 @@ def test_a_new_secret_key_changes_no_webhook_secret(
     assert before == now
 
 
-def test_keys_of_before_keep_the_secret_that_their_receivers_know() -> None:
+def test_migration_keeps_the_derived_webhook_secret_of_old_keys() -> None:
     old, new = make(), make()
     ApiKey.objects.filter(pk=old.pk).update(webhook_secret="")
     derived = salted_hmac(
@@ -62,7 +62,7 @@ def test_keys_of_before_keep_the_secret_that_their_receivers_know() -> None:
     assert ApiKey.objects.get(pk=new.pk).webhook_secret == new.webhook_secret
 
 
-def test_the_command_replaces_a_secret_and_prints_the_new_one_alone() -> None:
+def test_command_replaces_a_webhook_secret_and_prints_only_the_new_one() -> None:
     key, other = make(), make()
     out = io.StringIO()
 
@@ -76,7 +76,9 @@ def test_the_command_replaces_a_secret_and_prints_the_new_one_alone() -> None:
         call_command("rotate_webhook_secret", "lp_nobody")
 
 
-def test_the_owner_replaces_a_secret_and_sees_it_once(client_of: ClientOf, moderator: User) -> None:
+def test_owner_replaces_a_webhook_secret_and_sees_it_once(
+    client_of: ClientOf, moderator: User
+) -> None:
     key = make(owner=moderator)
     browser = client_of(moderator)
     path = f"/developers/keys/{key.uuid}/webhook-secret/"
@@ -92,7 +94,7 @@ def test_the_owner_replaces_a_secret_and_sees_it_once(client_of: ClientOf, moder
     assert stored not in browser.get("/developers/").content.decode()
 
 
-def test_nobody_replaces_the_secret_of_somebody_elses_key(
+def test_webhook_secret_of_a_foreign_or_revoked_key_returns_404(
     client_of: ClientOf, moderator: User, other_moderator: User
 ) -> None:
     theirs, nobodys, revoked = make(owner=other_moderator), make(), make(owner=moderator)
@@ -104,7 +106,7 @@ def test_nobody_replaces_the_secret_of_somebody_elses_key(
         assert ApiKey.objects.get(pk=key.pk).webhook_secret == key.webhook_secret
 
 
-def test_the_admin_shows_the_secret_when_the_key_is_made_and_never_after(
+def test_admin_shows_the_webhook_secret_only_when_the_key_is_created(
     client_of: ClientOf, admin: User
 ) -> None:
     browser = client_of(admin)

@@ -1,5 +1,6 @@
-"""A call from outside is a hint and nothing more; and the way home for a task whose id was lost.
-Over a socket.
+"""Webhooks from the provider over a socket: hints that Loupe verifies by a poll.
+
+They also recover a task whose id was lost.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Status = GenerationRequest.Status
 
 @pytest.fixture
 def reachable(live_server: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The sandbox can call us. Returns the secrets of the calls as they come in."""
+    """Let the sandbox reach the webhook URL, and return the secrets of the received calls."""
     settings.PUBLIC_URL = live_server.url
     seen: list[str] = []
     receive = webhooks.receive_call
@@ -61,7 +62,7 @@ def call(secret: str, task_id: object = "", client: Client | None = None, **even
 
 
 def call_from_elsewhere(secret: str, task_id: str) -> None:
-    """In a process of its own, as it were."""
+    """Call the webhook in a thread with its own database connection."""
 
     def run() -> None:
         call(secret, task_id)
@@ -80,8 +81,8 @@ def with_secret(request: GenerationRequest) -> str:
     return secret
 
 
-# --- The whole way, over a socket ---
-def test_a_task_whose_id_was_lost_comes_home(reachable: list[str]) -> None:
+# --- The whole path, over a socket ---
+def test_webhook_recovers_a_task_whose_id_was_lost(reachable: list[str]) -> None:
     request = ask(prompt="a harbour sandbox:lost", image_num=2)
     tasks.submit()
     assert GenerationRequest.objects.get().status == Status.UNKNOWN
@@ -101,7 +102,7 @@ def test_a_task_whose_id_was_lost_comes_home(reachable: list[str]) -> None:
     assert request.webhook_digest == webhooks.hash_secret(reachable[0])
 
 
-def test_without_a_call_it_stays_unknown(reachable: list[str]) -> None:
+def test_request_stays_unknown_without_a_webhook(reachable: list[str]) -> None:
     request = ask(prompt="a harbour sandbox:lost-silent")
     run_line()
     request.refresh_from_db()
@@ -109,7 +110,7 @@ def test_without_a_call_it_stays_unknown(reachable: list[str]) -> None:
     assert reachable == []
 
 
-def test_the_end_of_a_task_is_heard_before_its_next_poll(
+def test_webhook_makes_a_finished_task_due_before_its_next_poll(
     reachable: list[str], settings: Any
 ) -> None:
     settings.SANDBOX_LATENCY = 0.5
@@ -123,7 +124,7 @@ def test_the_end_of_a_task_is_heard_before_its_next_poll(
     assert far.get().status == Status.FETCHING
 
 
-def test_the_sandbox_sends_novitas_event_and_tries_again(
+def test_sandbox_sends_novitas_event_and_retries_it(
     reachable: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[bytes] = []
@@ -148,7 +149,7 @@ def test_the_sandbox_sends_novitas_event_and_tries_again(
     assert set(event["payload"]) == {"extra", "task", "images", "videos", "audios"}
 
 
-def test_an_address_is_told_only_to_who_can_call_it(settings: Any) -> None:
+def test_webhook_url_is_sent_only_to_providers_with_webhooks(settings: Any) -> None:
     assert webhooks.create_webhook_url("novita-sandbox")[0].startswith(
         f"{settings.PUBLIC_URL}/webhooks/novita/"
     )
@@ -160,9 +161,9 @@ def test_an_address_is_told_only_to_who_can_call_it(settings: Any) -> None:
     assert GenerationRequest.objects.get().webhook_digest == ""
 
 
-# --- Hints that are none ---
-def test_forged_and_repeated_calls_change_nothing(reachable: list[str]) -> None:
-    """Two hundred of them, at every kind of request."""
+# --- Invalid hints ---
+def test_forged_and_repeated_webhooks_change_nothing(reachable: list[str]) -> None:
+    """Send two hundred calls, to every kind of request."""
     done, lost = ask(seed=1), ask(seed=2, prompt="a harbour sandbox:lost-silent")
     run_line()
     secret = with_secret(lost)
@@ -198,7 +199,7 @@ def everything() -> Any:
 
 
 @pytest.mark.parametrize("named", ["another seed", "nobody's", "no id at all"])
-def test_a_named_task_that_is_not_ours_is_forgotten(named: str) -> None:
+def test_webhook_with_a_foreign_task_is_discarded(named: str) -> None:
     request = ask(prompt="a harbour sandbox:lost-silent", seed=7)
     tasks.submit()
     secret = with_secret(request)
@@ -222,7 +223,7 @@ def test_a_named_task_that_is_not_ours_is_forgotten(named: str) -> None:
     assert request.status == Status.SUCCEEDED, "a wrong hint does not keep the right one out"
 
 
-def test_a_provider_that_cannot_be_asked_is_asked_again(
+def test_reconciliation_is_retried_while_the_provider_is_unavailable(
     monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     request = ask(prompt="a harbour sandbox:lost-silent")
@@ -240,7 +241,7 @@ def test_a_provider_that_cannot_be_asked_is_asked_again(
     assert request.status == Status.SUCCEEDED
 
 
-def test_a_call_during_the_post_does_not_end_the_senders_lease(
+def test_webhook_during_the_submission_keeps_the_lease(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     request = ask()
@@ -269,7 +270,7 @@ def test_a_call_during_the_post_does_not_end_the_senders_lease(
     assert request.candidate_task_id == ""
 
 
-def test_a_sender_that_dies_after_the_call_leaves_nothing_unknown(
+def test_webhook_recovers_a_request_whose_sender_was_killed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     request = ask()
@@ -293,8 +294,10 @@ def test_a_sender_that_dies_after_the_call_leaves_nothing_unknown(
     assert SandboxTask.objects.count() == 1
 
 
-# --- The address itself ---
-def test_the_address_answers_nobody_anything(live_server: Any, make_request: Any) -> None:
+# --- The webhook URL ---
+def test_webhook_url_accepts_small_posts_with_an_empty_response(
+    live_server: Any, make_request: Any
+) -> None:
     path = reverse("generation:novita-webhook", args=[with_secret(make_request())])
     client = Client(enforce_csrf_checks=True)
     assert client.get(path).status_code == 405
@@ -312,7 +315,7 @@ class UnreadableImageError(io.RawIOBase):
         raise AssertionError("the body was read")
 
 
-def test_strangers_are_refused_before_their_body_is_read(db: None) -> None:
+def test_webhook_with_an_unknown_secret_is_refused_before_reading_the_body(db: None) -> None:
     path = reverse("generation:novita-webhook", args=["x"])
     body = {"wsgi.input": UnreadableImageError(), "CONTENT_LENGTH": "60000"}
 

@@ -63,13 +63,13 @@ def result(client: Client, task_id: str) -> dict[str, Any]:
 
 
 def fetch(url: str) -> HttpResponse:
-    """Without a key and without a session, as from anywhere."""
+    """Request a URL without an API key and without a session."""
     parts = urlsplit(url)
     return Client().get(f"{parts.path}?{parts.query}")
 
 
 def at(task_id: str, *, started: float, ready: float) -> None:
-    """Put a task somewhere in its life: seconds from now, negative for the past."""
+    """Set the start and the end of a task, in seconds from now; negative means the past."""
     now = timezone.now()
     SandboxTask.objects.filter(pk=task_id).update(
         starts_at=now + timedelta(seconds=started), ready_at=now + timedelta(seconds=ready)
@@ -84,14 +84,14 @@ def error(answer: HttpResponse) -> tuple[int, str]:
 
 
 # --- Submitting ---
-def test_a_submission_is_answered_by_a_task_id_and_nothing_else(novita: Client) -> None:
+def test_submission_returns_only_a_task_id(novita: Client) -> None:
     answer = post(novita)
     assert answer.status_code == 200
     assert list(answer.json()) == ["task_id"]
 
 
 @pytest.mark.parametrize("key", ["Bearer sk_x", "bearer sk_x", "sk_x"])
-def test_any_key_will_do_with_or_without_bearer(novita: Client, key: str) -> None:
+def test_any_api_key_is_accepted_with_or_without_bearer(novita: Client, key: str) -> None:
     assert post(Client(headers={"Authorization": key})).status_code == 200
 
 
@@ -104,7 +104,7 @@ def test_any_key_will_do_with_or_without_bearer(novita: Client, key: str) -> Non
     ],
 )
 @pytest.mark.parametrize("path", ["/v3/async/task-result?task_id=x", "/v3/model"])
-def test_without_a_key_there_is_nothing(
+def test_missing_or_invalid_key_is_refused(
     novita: Client, key: str, expected: tuple[int, str], path: str
 ) -> None:
     client = Client(headers={"Authorization": key})
@@ -113,13 +113,13 @@ def test_without_a_key_there_is_nothing(
     assert not SandboxTask.objects.exists()
 
 
-def test_a_wrong_body_is_refused_in_one_sentence(novita: Client) -> None:
+def test_invalid_body_is_refused_with_one_message(novita: Client) -> None:
     answer = post(novita, width=64)
     assert error(answer) == (400, "INVALID_REQUEST_BODY")
     assert answer.json()["message"] == "request.width must be from 128 to 2048."
 
 
-def test_switched_off_it_is_not_there(novita: Client, settings: Any) -> None:
+def test_disabled_sandbox_returns_404(novita: Client, settings: Any) -> None:
     task_id = submit(novita)
     url = result(novita, task_id)["images"][0]["image_url"]
     settings.SANDBOX = False
@@ -128,12 +128,12 @@ def test_switched_off_it_is_not_there(novita: Client, settings: Any) -> None:
     assert fetch(url).status_code == 404
 
 
-def test_the_wrong_method_is_an_unknown_route(novita: Client) -> None:
+def test_wrong_method_returns_404_api_not_found(novita: Client) -> None:
     assert error(novita.get(f"{BASE}/v3/async/txt2img")) == (404, "API_NOT_FOUND")
 
 
-# --- A task's life ---
-def test_a_task_queues_works_and_succeeds_by_the_clock(novita: Client) -> None:
+# --- States of a task ---
+def test_task_is_queued_processed_and_succeeds_by_its_times(novita: Client) -> None:
     task_id = submit(novita)
     seen = []
     for started, ready in ((5, 10), (-2, 8), (-8, 2), (-10, -1)):
@@ -149,17 +149,17 @@ def test_a_task_queues_works_and_succeeds_by_the_clock(novita: Client) -> None:
         wire.STATUS_SUCCEED,
     ]
     assert [images for _, _, images in seen] == [0, 0, 0, 1]
-    # Rising while it works, and 0 again at the end, as in every published example.
+    # Progress rises during processing and is 0 at the end, as in every published example.
     assert [round(progress, -1) for _, progress, _ in seen] == [0, 20, 80, 0]
 
 
-def test_the_eta_counts_down(novita: Client) -> None:
+def test_eta_is_the_remaining_seconds(novita: Client) -> None:
     task_id = submit(novita)
     at(task_id, started=-1, ready=9)
     assert result(novita, task_id)["task"]["eta"] == 9
 
 
-def test_a_finished_task_has_everything_the_official_sdk_reads(novita: Client) -> None:
+def test_finished_task_has_every_field_that_the_official_sdk_reads(novita: Client) -> None:
     answer = result(novita, submit(novita, image_num=2))
     assert set(answer) == {"extra", "task", "images", "videos", "audios"}
     assert set(answer["task"]) == {
@@ -183,7 +183,7 @@ def test_a_finished_task_has_everything_the_official_sdk_reads(novita: Client) -
     )
 
 
-def test_a_random_seed_is_drawn_once(novita: Client) -> None:
+def test_random_seed_is_chosen_once(novita: Client) -> None:
     task_id = submit(novita, seed=-1)
     seeds = {result(novita, task_id)["extra"]["seed"] for _ in range(2)}
     assert len(seeds) == 1
@@ -191,12 +191,12 @@ def test_a_random_seed_is_drawn_once(novita: Client) -> None:
 
 
 @pytest.mark.parametrize("task_id", ["", "nonsense", "8b2e3f7c-0000-4000-8000-000000000000"])
-def test_an_unknown_task_is_not_found(novita: Client, task_id: str) -> None:
+def test_unknown_task_returns_404(novita: Client, task_id: str) -> None:
     answer = novita.get(f"{BASE}/v3/async/task-result", {"task_id": task_id})
     assert error(answer) == (404, "TASK_NOT_FOUND")
 
 
-def test_a_batch_arrives_as_a_stream_over_a_few_lanes(novita: Client, settings: Any) -> None:
+def test_parallel_tasks_are_spread_over_the_lanes(novita: Client, settings: Any) -> None:
     settings.SANDBOX_LATENCY = 10
     tasks = [SandboxTask.objects.get(pk=submit(novita, seed=seed)) for seed in range(2 * LANES)]
     first, second = tasks[:LANES], tasks[LANES:]
@@ -205,7 +205,7 @@ def test_a_batch_arrives_as_a_stream_over_a_few_lanes(novita: Client, settings: 
     assert sorted(task.starts_at for task in second) == sorted(task.ready_at for task in first)
 
 
-def test_time_grows_with_images_and_slowness(novita: Client, settings: Any) -> None:
+def test_duration_grows_with_images_and_with_sandbox_slow(novita: Client, settings: Any) -> None:
     settings.SANDBOX_LATENCY = 10
 
     def seconds(**request: Any) -> float:
@@ -218,7 +218,7 @@ def test_time_grows_with_images_and_slowness(novita: Client, settings: Any) -> N
     assert seconds(prompt="hills sandbox:slow") == pytest.approx(10 * one)
 
 
-def test_last_weeks_tasks_are_forgotten(novita: Client) -> None:
+def test_tasks_older_than_a_week_are_deleted(novita: Client) -> None:
     old = submit(novita)
     at(old, started=-700_000, ready=-690_000)
     submit(novita)
@@ -227,7 +227,7 @@ def test_last_weeks_tasks_are_forgotten(novita: Client) -> None:
 
 # --- Images ---
 @pytest.mark.parametrize("image_type", ["png", "jpeg", "webp"])
-def test_every_size_count_and_type_is_honoured(novita: Client, image_type: str) -> None:
+def test_images_have_the_requested_size_number_and_type(novita: Client, image_type: str) -> None:
     answer = result(
         novita,
         submit(novita, {"response_image_type": image_type}, image_num=3, width=200, height=136),
@@ -241,7 +241,7 @@ def test_every_size_count_and_type_is_honoured(novita: Client, image_type: str) 
         assert marker.read_marker(image) == []
 
 
-def test_a_hires_fix_and_a_transparent_background_are_visible(novita: Client) -> None:
+def test_hires_fix_and_transparent_background_change_the_image(novita: Client) -> None:
     hires = {"target_width": 320, "target_height": 256, "strength": 0.5, "upscaler": "Latent"}
     answer = result(
         novita, submit(novita, hires_fix=hires, enable_transparent_background=True, model_name=SDXL)
@@ -257,7 +257,7 @@ def test_a_hires_fix_and_a_transparent_background_are_visible(novita: Client) ->
     assert marker.read_marker(image) == []
 
 
-def test_a_transparent_background_is_refused_for_what_the_catalogue_says_is_no_sdxl(
+def test_transparent_background_is_refused_for_a_model_that_is_not_sdxl(
     novita: Client,
 ) -> None:
     for name in (REQUEST["model_name"], REQUEST["model_name"].removesuffix(".safetensors")):
@@ -270,7 +270,7 @@ def test_a_transparent_background_is_refused_for_what_the_catalogue_says_is_no_s
     )
 
 
-def test_the_debug_info_says_what_was_asked_but_not_where_to_call_back(novita: Client) -> None:
+def test_debug_info_contains_the_request_without_the_webhook_url(novita: Client) -> None:
     extra = {
         "webhook": {"url": "https://loupe.example/secret"},
         "enterprise_plan": {"enabled": True},
@@ -294,13 +294,13 @@ def test_the_debug_info_says_what_was_asked_but_not_where_to_call_back(novita: C
     assert "secret" not in json.dumps(answer)
 
 
-def test_the_same_request_gives_the_same_bytes_whatever_its_task(novita: Client) -> None:
+def test_same_request_gives_the_same_bytes_in_every_task(novita: Client) -> None:
     urls = [result(novita, submit(novita))["images"][0]["image_url"] for _ in range(2)]
     first, second = (fetch(url).content for url in urls)
     assert first == second
 
 
-def test_an_address_looks_like_s3s_and_really_expires(
+def test_image_url_has_s3_parameters_and_expires(
     novita: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = result(novita, submit(novita))["images"][0]["image_url"]
@@ -325,34 +325,34 @@ def test_an_address_looks_like_s3s_and_really_expires(
         lambda url: url.partition("?")[0],
     ],
 )
-def test_an_address_cannot_be_made_up(novita: Client, forge: Callable[[str], str]) -> None:
+def test_forged_image_url_is_refused(novita: Client, forge: Callable[[str], str]) -> None:
     url = result(novita, submit(novita, image_num=2))["images"][0]["image_url"]
     answer = fetch(forge(url))
     assert answer.status_code == 403
     assert b"SignatureDoesNotMatch" in answer.content
 
 
-# --- Words that steer ---
-def test_fail_fails_with_a_reason_and_without_images(novita: Client) -> None:
+# --- Control words in the prompt ---
+def test_word_fail_fails_the_task_with_a_reason_and_without_images(novita: Client) -> None:
     answer = result(novita, submit(novita, prompt="hills sandbox:fail"))
     assert (answer["task"]["status"], answer["images"]) == (wire.STATUS_FAILED, [])
     assert "sandbox:fail" in answer["task"]["reason"]
     assert answer["extra"]["debug_info"]
 
 
-def test_partial_leaves_out_the_last_image(novita: Client) -> None:
+def test_word_partial_leaves_out_the_last_image(novita: Client) -> None:
     rows = result(novita, submit(novita, prompt="hills sandbox:partial", image_num=3))["images"]
     answers = [fetch(row["image_url"]) for row in rows]
     assert [answer.status_code for answer in answers] == [200, 200, 404]
     assert b"NoSuchKey" in answers[-1].content
 
 
-def test_expired_gives_addresses_of_the_past(novita: Client) -> None:
+def test_word_expired_gives_expired_image_urls(novita: Client) -> None:
     row = result(novita, submit(novita, prompt="hills sandbox:expired"))["images"][0]
     assert b"Request has expired" in fetch(row["image_url"]).content
 
 
-def test_corrupt_gives_half_an_image_and_a_web_page(novita: Client) -> None:
+def test_word_corrupt_gives_a_truncated_image_and_a_web_page(novita: Client) -> None:
     rows = result(novita, submit(novita, prompt="hills sandbox:corrupt", image_num=2))["images"]
     half, page = (fetch(row["image_url"]) for row in rows)
     assert half["Content-Type"] == page["Content-Type"] == "image/png"
@@ -361,14 +361,14 @@ def test_corrupt_gives_half_an_image_and_a_web_page(novita: Client) -> None:
     assert page.content.startswith(b"<!doctype html>")
 
 
-def test_busy_turns_the_same_body_away_twice(novita: Client) -> None:
+def test_word_busy_refuses_the_same_body_twice(novita: Client) -> None:
     answers = [post(novita, prompt="hills sandbox:busy").status_code for _ in range(6)]
     assert answers == [429, 429, 200, 429, 429, 200]
     assert SandboxTask.objects.count() == 2
     assert not SandboxRefusal.objects.exists()
 
 
-def test_lost_takes_the_task_and_answers_with_a_failure(novita: Client) -> None:
+def test_word_lost_creates_the_task_and_returns_an_error(novita: Client) -> None:
     assert error(post(novita, prompt="hills sandbox:lost")) == (500, "CREATE_TASK_FAILED")
     assert SandboxTask.objects.count() == 1
 
@@ -376,7 +376,9 @@ def test_lost_takes_the_task_and_answers_with_a_failure(novita: Client) -> None:
 @pytest.mark.parametrize(
     ("word", "reason"), [("reject", "ILLEGAL_PROMPT"), ("broke", "BILLING_BALANCE_NOT_ENOUGH")]
 )
-def test_a_refusal_can_be_asked_for(novita: Client, word: str, reason: str) -> None:
+def test_words_reject_and_broke_refuse_the_submission(
+    novita: Client, word: str, reason: str
+) -> None:
     assert error(post(novita, prompt=f"hills sandbox:{word}")) == (400, reason)
     assert not SandboxTask.objects.exists()
 
@@ -397,11 +399,11 @@ def test_detection_depends_on_the_level(novita: Client) -> None:
     assert found == [pytest.approx(2, abs=2), pytest.approx(2, abs=2), 88]
 
 
-def test_detection_sees_nothing_outside_novitas_levels(novita: Client) -> None:
+def test_detection_ignores_categories_outside_novitas_levels(novita: Client) -> None:
     assert detection(novita, "hills sandbox:violence.weapons@99", 2)["confidence"] <= 4
 
 
-def test_detection_that_did_not_run_says_so(novita: Client) -> None:
+def test_word_invalid_detection_returns_an_invalid_detection(novita: Client) -> None:
     assert detection(novita, "hills sandbox:invalid-detection", 2) == {
         "valid": False,
         "confidence": 0,
@@ -417,7 +419,7 @@ def models(novita: Client, **asked: Any) -> dict[str, Any]:
     return dict(answer.json())
 
 
-def test_models_are_paged_by_a_cursor_that_means_nothing_to_anybody(novita: Client) -> None:
+def test_models_are_paginated_by_an_opaque_cursor(novita: Client) -> None:
     names: list[str] = []
     cursor = ""
     for _ in range(10):
@@ -430,7 +432,7 @@ def test_models_are_paged_by_a_cursor_that_means_nothing_to_anybody(novita: Clie
 
 
 @pytest.mark.parametrize("prefix", ["c_", "c_c_"])
-def test_the_sdks_own_numbered_cursors_are_understood(novita: Client, prefix: str) -> None:
+def test_numbered_cursors_of_the_sdk_are_accepted(novita: Client, prefix: str) -> None:
     everything = models(novita, pagination__limit=100)["models"]
     assert (
         models(novita, pagination__limit=100, pagination__cursor=f"{prefix}10")["models"]
@@ -453,7 +455,7 @@ def test_models_can_be_filtered(novita: Client) -> None:
     assert models(novita, filter__is_inpainting="False")["models"]
 
 
-def test_the_javascript_sdks_brackets_are_understood(novita: Client) -> None:
+def test_bracket_parameters_of_the_javascript_sdk_are_accepted(novita: Client) -> None:
     answer = novita.get(
         f"{BASE}/v3/model", {"filter[types]": "checkpoint", "pagination[limit]": "3"}
     )
@@ -463,14 +465,14 @@ def test_the_javascript_sdks_brackets_are_understood(novita: Client) -> None:
 @pytest.mark.parametrize(
     "asked", [{"pagination.limit": "101"}, {"pagination.limit": "x"}, {"pagination.cursor": "c_!"}]
 )
-def test_a_wrong_page_is_refused(novita: Client, asked: dict[str, str]) -> None:
+def test_invalid_page_parameter_is_refused(novita: Client, asked: dict[str, str]) -> None:
     assert error(novita.get(f"{BASE}/v3/model", asked)) == (400, "INVALID_REQUEST_BODY")
 
 
-def test_pictures_to_classify_are_decoded_one_at_a_time(
+def test_images_to_classify_are_decoded_one_at_a_time(
     db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are decoded in the web process, for anybody who knows the address."""
+    """The web process decodes them, and anyone can call this URL, so memory must be limited."""
     meeting, met = threading.Barrier(2), []
 
     def read(image: Image.Image) -> None:
@@ -495,7 +497,7 @@ def test_pictures_to_classify_are_decoded_one_at_a_time(
     assert met == []
 
 
-def test_a_picture_larger_than_loupe_stores_is_not_decoded(
+def test_image_larger_than_loupes_limit_is_not_decoded(
     db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(marker, "read_marker", lambda image: pytest.fail("it was decoded"))

@@ -37,13 +37,13 @@ def test_labels_survive_every_encoding_at_every_size(size: tuple[int, int], grou
     ] * len(ENCODINGS)
 
 
-def test_a_picture_with_nothing_on_it_reads_as_an_empty_list() -> None:
+def test_marker_without_labels_reads_as_an_empty_list() -> None:
     image = Image.new("RGB", (512, 512), "navy")
     marker.draw_marker(image, [])
     assert marker.read_marker(image) == []
 
 
-def test_a_copy_of_half_the_size_is_still_readable() -> None:
+def test_marker_is_readable_at_half_the_size() -> None:
     image = noise((1024, 1024))
     marker.draw_marker(image, LABELS)
     assert marker.read_marker(image.resize((512, 512), Image.Resampling.LANCZOS)) == LABELS
@@ -57,13 +57,13 @@ def test_a_copy_of_half_the_size_is_still_readable() -> None:
     st.integers(128, 600),
     st.integers(128, 600),
 )
-def test_whatever_is_drawn_is_read(labels: list[tuple[str, int]], width: int, height: int) -> None:
+def test_drawn_labels_are_read_back(labels: list[tuple[str, int]], width: int, height: int) -> None:
     image = Image.new("RGB", (width, height), "teal")
     marker.draw_marker(image, labels)
     assert marker.read_marker(recoded(image, "JPEG", 75)) == labels
 
 
-def test_pictures_from_elsewhere_are_none() -> None:
+def test_image_without_a_marker_reads_as_none() -> None:
     others = [
         Image.new("RGB", (64, 64)),
         Image.new("L", (1, 1)),
@@ -73,7 +73,7 @@ def test_pictures_from_elsewhere_are_none() -> None:
     assert [marker.read_marker(image) for image in others] == [None] * 4
 
 
-def test_a_strip_that_was_tampered_with_is_none() -> None:
+def test_damaged_marker_reads_as_none() -> None:
     image = Image.new("RGB", (512, 512), "teal")
     marker.draw_marker(image, LABELS)
     image.paste((0, 0, 0), (240, 500, 320, 512))
@@ -81,6 +81,6 @@ def test_a_strip_that_was_tampered_with_is_none() -> None:
 
 
 @pytest.mark.parametrize("labels", [[("gambling", 101)], [("gambling", -1)], [("gambling", 1)] * 4])
-def test_what_does_not_fit_is_refused(labels: list[tuple[str, int]]) -> None:
+def test_labels_that_do_not_fit_are_refused(labels: list[tuple[str, int]]) -> None:
     with pytest.raises(ValueError, match=r"confidence|categories"):
         marker.draw_marker(Image.new("RGB", (128, 128)), labels)

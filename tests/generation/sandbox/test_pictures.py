@@ -41,13 +41,13 @@ def opened(content: bytes) -> Image.Image:
 
 
 @pytest.mark.parametrize("image_type", ["png", "jpeg", "webp"])
-def test_the_same_seed_and_parameters_give_the_same_bytes(image_type: str) -> None:
+def test_same_seed_and_parameters_give_the_same_bytes(image_type: str) -> None:
     first, second = (pictures.render_picture(request(), 7, 0, image_type) for _ in range(2))
     assert first == second
     assert opened(first).format == image_type.upper()
 
 
-def test_another_seed_position_or_parameter_gives_another_picture() -> None:
+def test_other_seed_position_or_parameter_gives_another_image() -> None:
     different = [
         pictures.render_picture(request(), 7, 0, "png"),
         pictures.render_picture(request(), 8, 0, "png"),
@@ -60,7 +60,7 @@ def test_another_seed_position_or_parameter_gives_another_picture() -> None:
 
 @pytest.mark.parametrize("size", [(128, 128), (2048, 128), (128, 2048), (131, 257)])
 @pytest.mark.parametrize("name", backgrounds.BACKGROUNDS)
-def test_every_background_paints_every_size(
+def test_every_background_can_be_painted_at_every_size(
     name: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -72,7 +72,7 @@ def test_every_background_paints_every_size(
 
 
 @pytest.mark.parametrize("name", backgrounds.BACKGROUNDS)
-def test_every_background_has_words_that_call_for_it(name: str) -> None:
+def test_prompt_word_chooses_its_background(name: str) -> None:
     word = backgrounds.WORDS[name].split()[0]
     assert (
         backgrounds.choose_background(f"A {word.title()}, at dawn", 0)
@@ -80,7 +80,7 @@ def test_every_background_has_words_that_call_for_it(name: str) -> None:
     )
 
 
-def test_a_prompt_without_a_known_word_is_left_to_the_seed() -> None:
+def test_seed_chooses_the_background_without_a_known_word() -> None:
     assert {backgrounds.choose_background("something else", seed) for seed in range(13)} == set(
         backgrounds.BACKGROUNDS.values()
     )
@@ -95,13 +95,13 @@ def test_every_category_has_a_card_that_the_marker_names(slug: str, size: tuple[
     assert marker.read_marker(image) == [(slug, 61)]
 
 
-def test_the_cards_are_exactly_the_taxonomy() -> None:
+def test_cards_match_the_taxonomy() -> None:
     assert {card.slug for card in CARDS} == set(taxonomy.CATEGORIES)
     assert len({card.slug for card in CARDS}) == len(CARDS)
 
 
 @pytest.mark.parametrize("level", taxonomy.LEVELS)
-def test_novita_sees_the_same_categories_as_in_the_taxonomy(level: int) -> None:
+def test_novita_detection_covers_the_categories_of_the_taxonomy(level: int) -> None:
     seen = {card.slug for card in CARDS if compute_novita_confidence(((card.slug, 50),), level)}
     named = set(taxonomy.list_level_categories(level))
     assert named <= seen
@@ -109,17 +109,17 @@ def test_novita_sees_the_same_categories_as_in_the_taxonomy(level: int) -> None:
 
 
 @pytest.mark.parametrize("name", sorted({card.glyph for card in CARDS}))
-def test_every_card_has_its_sign(name: str) -> None:
+def test_every_card_has_a_glyph(name: str) -> None:
     assert glyphs.draw_glyph(name, 24).getextrema() == (0, 255)
 
 
-def test_words_are_matched_whole_and_in_any_case() -> None:
+def test_words_are_matched_as_whole_words_in_any_case() -> None:
     assert parse_steering("A Revolver on the table").labels == (("violence.weapons", 94),)
     assert parse_steering("swordfish, unwinescreened").labels == ()
     assert all(slug in BY_SLUG for slug, _ in WORDS.values())
 
 
-def test_named_categories_come_first_and_at_most_three_count() -> None:
+def test_named_categories_come_first_and_at_most_three_are_used() -> None:
     steering = parse_steering(
         "whisky in a casino, sandbox:violence.weapons@12, sandbox:alcohol.use. sandbox:slow"
     )
@@ -131,12 +131,12 @@ def test_named_categories_come_first_and_at_most_three_count() -> None:
     assert steering.behaviours == {"slow"}
 
 
-def test_clean_silences_everyday_words_only() -> None:
+def test_word_clean_disables_everyday_words_only() -> None:
     assert parse_steering("a revolver, sandbox:clean").labels == ()
     assert parse_steering("a revolver, sandbox:clean sandbox:alcohol").labels == (("alcohol", 92),)
 
 
-def test_later_images_of_a_task_are_less_sure() -> None:
+def test_later_images_of_a_task_have_lower_confidence() -> None:
     labels = (("alcohol", 20), ("gambling", 0))
     assert [labels_on_image(labels, position) for position in (0, 1, 7)] == [
         labels,
@@ -145,7 +145,7 @@ def test_later_images_of_a_task_are_less_sure() -> None:
     ]
 
 
-def test_the_documentation_lists_every_word_and_category() -> None:
+def test_documentation_lists_every_word_and_category() -> None:
     text = (Path(__file__).parents[3] / "docs" / "sandbox.md").read_text()
     assert [slug for slug in BY_SLUG if f"`{slug}`" not in text] == []
     for word, (slug, percent) in WORDS.items():

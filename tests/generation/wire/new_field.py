@@ -1,4 +1,4 @@
-"""A program that adds a field to the table of txt2img and prints what became of it.
+"""A program that adds a field to the txt2img table and prints its effects.
 
 It declares the field in a copy of the source of ``generation.wire.txt2img``, before anything else
 is imported, and changes no other module. Run by ``test_new_field``.

@@ -45,12 +45,12 @@ EVERYTHING: dict[str, Any] = PLAIN | {
 }
 
 
-def test_there_is_a_name_for_every_field_of_the_body() -> None:
+def test_field_map_names_every_field_of_the_body() -> None:
     assert set(EVERYTHING) == set(field_map.NAMES)
 
 
 @pytest.mark.parametrize("fields", [PLAIN, EVERYTHING])
-def test_nest_and_flatten_are_each_others_way_back(fields: dict[str, Any]) -> None:
+def test_nest_and_flatten_round_trip(fields: dict[str, Any]) -> None:
     body = Txt2ImgBody.model_validate(field_map.nest(fields))
     empty = {
         "negative_prompt": "",
@@ -68,7 +68,7 @@ def test_nest_and_flatten_are_each_others_way_back(fields: dict[str, Any]) -> No
     assert body.to_wire() == field_map.nest(fields)
 
 
-def test_only_what_is_set_is_sent() -> None:
+def test_nest_leaves_out_unset_fields() -> None:
     unset = {
         "negative_prompt": "",
         "sd_vae": "",
@@ -91,7 +91,7 @@ def test_only_what_is_set_is_sent() -> None:
     }
 
 
-def test_inside_a_field_too() -> None:
+def test_nest_leaves_out_unset_values_inside_a_field() -> None:
     hires = {"target_width": 128, "target_height": 128, "strength": 0, "upscaler": None}
     storage = {"aws_s3": {"region": "r", "bucket": "b", "path": "", "save_to_path_directly": False}}
     body = field_map.nest(PLAIN | {"hires_fix": hires, "custom_storage": storage})

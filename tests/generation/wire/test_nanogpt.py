@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from generation.wire import nanogpt as wire
 
 
-def test_a_request_is_one_field_on_the_wire() -> None:
+def test_request_has_one_field_in_its_body() -> None:
     assert wire.NsfwRequest(imageDataUrls=["data:image/png;base64,AA=="]).to_wire() == {
         "imageDataUrls": ["data:image/png;base64,AA=="]
     }
@@ -18,11 +18,11 @@ def test_a_request_is_one_field_on_the_wire() -> None:
 
 @pytest.mark.parametrize("field", wire.IMAGE_FIELDS)
 @pytest.mark.parametrize("value", ["https://a.test/1.png", ["https://a.test/1.png"]])
-def test_every_field_takes_one_image_or_a_list(field: str, value: Any) -> None:
+def test_every_image_field_accepts_one_image_or_a_list(field: str, value: Any) -> None:
     assert wire.NsfwRequest.model_validate({field: value}).images == ["https://a.test/1.png"]
 
 
-def test_images_of_several_fields_keep_the_order_of_the_page_and_of_their_list() -> None:
+def test_images_of_several_fields_have_the_documented_order() -> None:
     request = wire.NsfwRequest.model_validate(
         {
             "imageDataUrls": ["e", "f"],
@@ -35,19 +35,19 @@ def test_images_of_several_fields_keep_the_order_of_the_page_and_of_their_list()
     assert request.images == ["a", "a", "b", "c", "d", "e", "f"]
 
 
-def test_blank_entries_and_nulls_are_no_images() -> None:
+def test_blank_entries_and_nulls_are_ignored() -> None:
     assert wire.NsfwRequest.model_validate({"image_urls": ["", " "], "imageUrl": None}).images == []
 
 
 @pytest.mark.parametrize(
     "body", [{"image_urls": 5}, {"image_urls": [5]}, {"model": "other"}, [], "x", None]
 )
-def test_a_request_of_another_shape_is_refused(body: Any) -> None:
+def test_request_of_another_shape_is_refused(body: Any) -> None:
     with pytest.raises(ValidationError):
         wire.NsfwRequest.model_validate(body)
 
 
-def test_a_reply_is_written_as_documented() -> None:
+def test_reply_is_written_as_documented() -> None:
     reply = wire.NsfwReply.of([False, True], request_id="r", price=wire.IMAGE_PRICE)
     assert reply.to_wire() == {
         "model": "nsfw-classifier",
@@ -75,14 +75,14 @@ def test_a_reply_is_written_as_documented() -> None:
         {"inputCount": "2"},
     ],
 )
-def test_what_is_not_a_verdict_is_never_read_as_one(change: dict[str, Any]) -> None:
+def test_reply_with_a_value_of_the_wrong_type_is_refused(change: dict[str, Any]) -> None:
     body = wire.NsfwReply.of([False, True], request_id="r", price=wire.IMAGE_PRICE).to_wire()
     with pytest.raises(ValidationError):
         wire.NsfwReply.model_validate(body | change)
 
 
 @pytest.mark.parametrize("odd", ["free", float("inf"), float("nan"), {}, []])
-def test_an_odd_cost_is_no_cost_and_no_reason_to_drop_the_verdicts(odd: Any) -> None:
+def test_invalid_cost_is_none_and_keeps_the_verdicts(odd: Any) -> None:
     reply = wire.NsfwReply.model_validate(
         {"has_nsfw_concepts": [True], "cost": odd, "currency": 7, "requestId": {}}
     )
@@ -103,7 +103,7 @@ def test_an_odd_cost_is_no_cost_and_no_reason_to_drop_the_verdicts(odd: Any) -> 
         (None, ("", "")),
     ],
 )
-def test_an_error_is_read_in_every_form(body: Any, read: tuple[str, str]) -> None:
+def test_error_is_read_in_every_documented_form(body: Any, read: tuple[str, str]) -> None:
     assert wire.read_error(body) == read
 
 
@@ -121,7 +121,7 @@ def test_errors_are_written_in_both_forms() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 1000])
-def test_data_urls_go_there_and_back_and_their_length_is_known(size: int) -> None:
+def test_data_urls_round_trip_and_their_length_is_predicted(size: int) -> None:
     url = wire.data_url(b"x" * size, "image/webp")
     assert wire.from_data_url(url) == b"x" * size
     assert len(url) == wire.data_url_length(size, "image/webp")
@@ -140,7 +140,7 @@ def test_data_urls_go_there_and_back_and_their_length_is_known(size: int) -> Non
         f"data:image/png;base64,{base64.b64encode(b'abc').decode()}!",
     ],
 )
-def test_a_broken_data_url_is_refused(url: str) -> None:
+def test_broken_data_url_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="base64"):
         wire.from_data_url(url)
 
@@ -156,7 +156,7 @@ def test_a_broken_data_url_is_refused(url: str) -> None:
         ("", "content_policy_violation", True),
     ],
 )
-def test_a_policy_violation_is_told_from_a_bad_request(
+def test_policy_violation_is_distinguished_from_a_bad_request(
     message: str, code: str, violates: bool
 ) -> None:
     assert wire.is_policy_violation(message, code) is violates

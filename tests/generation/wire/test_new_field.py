@@ -1,4 +1,4 @@
-"""Adding a field of txt2img touches one file, besides a migration."""
+"""A new field of txt2img, which needs a change in one file and a migration."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from generation.wire.scenario import Asset, AssetReply, AssetsReply, ErrorReply, Metadata
 
-# What the published client (2.4.0) requires of an asset and of its metadata.
+# Fields that the published client (2.4.0) requires in an asset.
 REQUIRED = {
     "id",
     "authorId",
@@ -45,13 +45,13 @@ REQUIRED = {
         ({"nsfw": ["x" * 500]}, ("x" * 200,)),
     ],
 )
-def test_labels_are_absent_empty_or_kept(
+def test_labels_are_read_as_none_empty_or_unchanged(
     said: dict[str, Any], read: tuple[str, ...] | None
 ) -> None:
     assert Asset.model_validate({"id": "a", **said}).nsfw == read
 
 
-def test_an_asset_needs_an_id_and_nothing_else() -> None:
+def test_asset_requires_only_an_id() -> None:
     assert Asset.model_validate({"id": "a"}).url == ""
     for said in ({}, {"id": ""}, {"id": None}, {"id": ["a"]}, {"id": "a" * 201}, [], None, "a"):
         with pytest.raises(ValidationError):
@@ -61,14 +61,14 @@ def test_an_asset_needs_an_id_and_nothing_else() -> None:
 @pytest.mark.parametrize(
     "value", [[], "x", 7, {"prompt": 5, "seed": 12, "guidance": "much", "concepts": "none"}, None]
 )
-def test_metadata_that_cannot_be_read_costs_nothing(value: Any) -> None:
+def test_unreadable_metadata_is_ignored(value: Any) -> None:
     read = Asset.model_validate({"id": "a", "metadata": value}).metadata
 
     assert read.guidance is None
     assert read.concepts is None
 
 
-def test_metadata_keeps_how_it_was_made_and_no_input_images() -> None:
+def test_metadata_keeps_parameters_and_drops_input_images() -> None:
     said = {
         "prompt": "p",
         "seed": "602245905551964461",
@@ -84,7 +84,7 @@ def test_metadata_keeps_how_it_was_made_and_no_input_images() -> None:
     }
 
 
-def test_infinities_are_no_numbers() -> None:
+def test_infinite_number_is_read_as_none() -> None:
     assert Metadata.model_validate({"guidance": float("inf")}).guidance is None
 
 
@@ -100,26 +100,26 @@ def test_infinities_are_no_numbers() -> None:
         {"assets": [], "nextPaginationToken": []},
     ],
 )
-def test_what_is_no_page_is_refused(said: Any) -> None:
+def test_invalid_page_is_refused(said: Any) -> None:
     with pytest.raises(ValueError, match="page"):
         AssetsReply.read(said)
 
 
 @pytest.mark.parametrize(("token", "read"), [(None, ""), ("", ""), ("abc", "abc"), (7, "7")])
-def test_the_token_of_the_next_page(token: Any, read: str) -> None:
+def test_next_page_token_is_read_as_text(token: Any, read: str) -> None:
     assert (
         AssetsReply.read({"assets": [], "nextPaginationToken": token}).next_pagination_token == read
     )
 
 
-def test_an_entry_that_is_no_asset_is_counted_and_costs_the_others_nothing() -> None:
+def test_invalid_entry_is_counted_and_other_assets_are_read() -> None:
     page = AssetsReply.read({"assets": [None, {"id": "a"}, 7, {"id": "b"}, {}]})
 
     assert [asset.id for asset in page.assets] == ["a", "b"]
     assert page.unreadable == 3
 
 
-def test_what_is_written_has_every_field_that_the_client_requires() -> None:
+def test_written_asset_has_every_field_that_the_client_requires() -> None:
     wire = AssetReply(asset=Asset(id="a", url="u", nsfw=())).to_wire()
 
     assert set(wire["asset"]) >= REQUIRED
@@ -127,7 +127,7 @@ def test_what_is_written_has_every_field_that_the_client_requires() -> None:
     assert wire["asset"]["nsfw"] == []
 
 
-def test_absent_labels_are_written_as_absent_and_the_last_page_names_no_next_one() -> None:
+def test_absent_labels_and_absent_page_token_are_not_written() -> None:
     page = AssetsReply(assets=(Asset(id="a"),), next_pagination_token="").to_wire()
 
     assert "nsfw" not in page["assets"][0]
@@ -138,7 +138,7 @@ def test_absent_labels_are_written_as_absent_and_the_last_page_names_no_next_one
     }
 
 
-def test_what_is_written_can_be_read() -> None:
+def test_written_page_reads_back_unchanged() -> None:
     asset = Asset(
         id="a", nsfw=("violence",), metadata=Metadata(kind="image", prompt="p"), tags=("t",)
     )
@@ -159,7 +159,7 @@ def test_what_is_written_can_be_read() -> None:
         (None, ("", "")),
     ],
 )
-def test_errors_of_any_shape(said: Any, read: tuple[str, str]) -> None:
+def test_errors_of_any_shape_are_read(said: Any, read: tuple[str, str]) -> None:
     found = ErrorReply.read(said)
 
     assert (found.reason, found.message) == read

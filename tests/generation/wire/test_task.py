@@ -11,7 +11,7 @@ TASK = {"task_id": "t", "status": "TASK_STATUS_SUCCEED"}
 
 
 @pytest.mark.parametrize("images", [None, [], "absent"])
-def test_missing_images_are_no_images(images: Any) -> None:
+def test_missing_images_are_read_as_an_empty_list(images: Any) -> None:
     answer: dict[str, Any] = (
         {"task": TASK} if images == "absent" else {"task": TASK, "images": images}
     )
@@ -21,14 +21,14 @@ def test_missing_images_are_no_images(images: Any) -> None:
 @pytest.mark.parametrize(
     "detection", [None, {}, {"confidence": 4}, {"valid": "perhaps"}, [1], "no"]
 )
-def test_a_detection_that_cannot_be_read_is_none(detection: Any) -> None:
+def test_unreadable_detection_is_none(detection: Any) -> None:
     reply = TaskResultReply.model_validate(
         {"task": TASK, "images": [{"nsfw_detection_result": detection}]}
     )
     assert reply.images[0].nsfw_detection_result is None
 
 
-def test_a_detection_without_a_confidence_keeps_its_validity() -> None:
+def test_detection_without_confidence_keeps_its_valid_flag() -> None:
     reply = TaskResultReply.model_validate(
         {"task": TASK, "images": [{"nsfw_detection_result": {"valid": True}}]}
     )
@@ -37,18 +37,18 @@ def test_a_detection_without_a_confidence_keeps_its_validity() -> None:
     assert (detection.valid, detection.confidence) == (True, None)
 
 
-def test_an_image_that_is_no_object_keeps_the_places_of_the_others() -> None:
+def test_invalid_image_keeps_the_positions_of_the_others() -> None:
     reply = TaskResultReply.model_validate({"task": TASK, "images": [None, {"image_url": "u"}]})
     assert [image.image_url for image in reply.images] == ["", "u"]
 
 
-def test_the_time_to_live_may_be_text_or_a_number() -> None:
+def test_image_url_ttl_can_be_text_or_a_number() -> None:
     images = [{"image_url_ttl": "3600"}, {"image_url_ttl": 3600}]
     reply = TaskResultReply.model_validate({"task": TASK, "images": images})
     assert [image.image_url_ttl for image in reply.images] == ["3600", 3600]
 
 
-def test_newer_fields_and_statuses_do_not_break_reading() -> None:
+def test_unknown_fields_and_statuses_are_accepted() -> None:
     answer = {
         "task": {"task_id": "t", "status": "TASK_STATUS_UNKNOWN"},
         "extra": {"has_nsfw_contents": []},
@@ -57,12 +57,12 @@ def test_newer_fields_and_statuses_do_not_break_reading() -> None:
     assert TaskResultReply.model_validate(answer).task.status == "TASK_STATUS_UNKNOWN"
 
 
-def test_without_a_task_there_is_no_answer() -> None:
+def test_result_without_a_task_is_refused() -> None:
     with pytest.raises(ValidationError):
         TaskResultReply.model_validate({"images": []})
 
 
-def test_what_is_written_has_every_documented_key_and_no_partial_debug_info() -> None:
+def test_written_result_has_every_documented_key_and_no_partial_debug_info() -> None:
     wire = TaskResultReply.model_validate({"task": TASK}).to_wire()
     assert set(wire) == {"extra", "task", "images", "videos", "audios"}
     assert "debug_info" not in wire["extra"]
@@ -76,12 +76,12 @@ def test_what_is_written_has_every_documented_key_and_no_partial_debug_info() ->
         {"code": 0, "msg": "", "data": {"task_id": "t"}},
     ],
 )
-def test_both_envelopes_of_a_submission_are_read(answer: dict[str, Any]) -> None:
+def test_both_envelopes_of_a_submission_reply_are_read(answer: dict[str, Any]) -> None:
     assert SubmitReply.read(answer).task_id == "t"
 
 
 @pytest.mark.parametrize("answer", [None, [], "t", 3])
-def test_a_submission_answered_by_no_object_cannot_be_read(answer: Any) -> None:
+def test_submission_reply_that_is_no_object_is_refused(answer: Any) -> None:
     with pytest.raises(ValueError, match="SubmitReply"):
         SubmitReply.read(answer)
 
@@ -89,11 +89,11 @@ def test_a_submission_answered_by_no_object_cannot_be_read(answer: Any) -> None:
 @pytest.mark.parametrize(
     "answer", [{}, {"code": "x", "reason": None, "message": ["?"], "metadata": 4}]
 )
-def test_an_odd_error_body_is_still_an_error_body(answer: dict[str, Any]) -> None:
+def test_invalid_error_body_is_read_as_an_empty_error(answer: dict[str, Any]) -> None:
     assert ErrorReply.model_validate(answer) == ErrorReply()
 
 
-def test_a_type_outside_the_filters_list_is_read() -> None:
+def test_unknown_model_type_is_read() -> None:
     row = {
         "id": 1,
         "sd_name": "a",

@@ -32,13 +32,13 @@ def refusal(extra: object = None, **request: Any) -> str:
     return explain(caught.value)
 
 
-def test_a_minimal_body_gets_the_documented_defaults() -> None:
+def test_minimal_body_gets_the_documented_defaults() -> None:
     body = read()
     assert (body.request.seed, body.request.negative_prompt, body.request.loras) == (-1, None, [])
     assert (body.extra.response_image_type, body.extra.enable_nsfw_detection) == ("png", False)
 
 
-def test_what_the_official_sdk_always_sends_counts_as_absent() -> None:
+def test_empty_values_of_the_official_sdk_count_as_absent() -> None:
     unset = dict.fromkeys(
         (
             "sd_vae",
@@ -63,7 +63,7 @@ def test_what_the_official_sdk_always_sends_counts_as_absent() -> None:
     assert body.extra.custom_storage is None
 
 
-def test_an_empty_negative_prompt_counts_as_absent() -> None:
+def test_empty_negative_prompt_counts_as_absent() -> None:
     assert read(negative_prompt="").request.negative_prompt is None
 
 
@@ -74,7 +74,7 @@ def test_unknown_keys_are_ignored_as_at_novita() -> None:
 @pytest.mark.parametrize(
     "name", ["width", "height", "image_num", "steps", "guidance_scale", "clip_skip"]
 )
-def test_every_range_includes_its_ends_and_nothing_beyond(name: str) -> None:
+def test_ranges_include_both_limits(name: str) -> None:
     low, high = RANGES[name]
     assert getattr(read(**{name: low}).request, name) == low
     assert getattr(read(**{name: high}).request, name) == high
@@ -82,7 +82,7 @@ def test_every_range_includes_its_ends_and_nothing_beyond(name: str) -> None:
         assert refusal(**{name: beyond}) == f"request.{name} must be from {low} to {high}."
 
 
-def test_there_are_twenty_samplers_and_the_sdks_wrong_one_is_not_among_them() -> None:
+def test_twenty_samplers_are_accepted_and_the_wrong_one_of_the_sdk_is_refused() -> None:
     assert len(SAMPLERS) == 20
     assert "must be 'Euler a'" in refusal(sampler_name="DPM++ Karras")
 
@@ -114,9 +114,7 @@ def test_there_are_twenty_samplers_and_the_sdks_wrong_one_is_not_among_them() ->
         ),
     ],
 )
-def test_a_refusal_is_one_sentence_that_names_field_and_range(
-    wrong: dict[str, Any], sentence: str
-) -> None:
+def test_refusal_is_one_message_with_field_and_range(wrong: dict[str, Any], sentence: str) -> None:
     assert refusal(**wrong) == sentence
 
 
@@ -133,20 +131,20 @@ def test_a_refusal_is_one_sentence_that_names_field_and_range(
         ),
     ],
 )
-def test_a_body_that_is_none_is_explained_too(raw: str, sentence: str) -> None:
+def test_body_that_is_no_object_is_refused_with_a_message(raw: str, sentence: str) -> None:
     with pytest.raises(ValidationError) as caught:
         Txt2ImgBody.model_validate_json(raw)
     assert explain(caught.value) == sentence
 
 
-def test_transparency_needs_png() -> None:
+def test_transparent_background_needs_png() -> None:
     assert read(enable_transparent_background=True).request.enable_transparent_background
     assert "enable_transparent_background needs the image type png" in refusal(
         {"response_image_type": "webp"}, enable_transparent_background=True
     )
 
 
-def test_only_what_was_set_goes_on_the_wire() -> None:
+def test_only_set_fields_are_written() -> None:
     body = Txt2ImgBody.model_validate(
         {"extra": {"response_image_type": "webp"}, "request": REQUEST}
     )
