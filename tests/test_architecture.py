@@ -1,4 +1,4 @@
-"""What docs/architecture.md and README.md promise, held against the code."""
+"""The statements of docs/architecture.md and README.md, compared with the code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAGE = (ROOT / "docs" / "architecture.md").read_text()
 README = (ROOT / "README.md").read_text()
 MACHINES = [GenerationRequest, RemoteImage, Classification, Review, Delivery]
 
-# Who may import whom, most specific first.
+# Package → packages that it may import, most specific first.
 MAY_IMPORT = {
     "generation.wire": {"generation.wire"},
     "generation.fetching": {"generation.fetching"},
@@ -69,7 +69,7 @@ def test_modules_import_only_downwards() -> None:
     for module, path in modules():
         package = next(package for package in MAY_IMPORT if within(module, package))
         for name in imports(path):
-            # `from generation import x` names the package itself too, which holds nothing.
+            # `from generation import x` also names the package itself, which is empty.
             if name in OURS or not any(within(name, ours) for ours in OURS):
                 continue
             checked += 1
@@ -79,7 +79,7 @@ def test_modules_import_only_downwards() -> None:
     assert checked > 200
 
 
-def test_what_speaks_to_the_outside_knows_no_database() -> None:
+def test_network_and_decoder_packages_do_not_import_the_database() -> None:
     for module, path in modules():
         if any(within(module, package) for package in WITHOUT_DATABASE):
             wrong = [
@@ -88,7 +88,7 @@ def test_what_speaks_to_the_outside_knows_no_database() -> None:
             assert not wrong, f"{module} imports {wrong}"
 
 
-def test_only_two_modules_import_an_http_client() -> None:
+def test_http_client_is_imported_only_by_providers_http_and_fetching() -> None:
     users = {
         module
         for module, path in modules()
@@ -103,7 +103,7 @@ def test_only_two_modules_import_an_http_client() -> None:
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_every_status_has_its_transitions_and_its_place_on_the_page(
+def test_every_status_has_transitions_and_is_documented(
     machine: type[StateMachine],
 ) -> None:
     statuses = set(machine.Status.values)  # type: ignore[attr-defined]
@@ -114,7 +114,7 @@ def test_every_status_has_its_transitions_and_its_place_on_the_page(
 
 
 @pytest.mark.parametrize("machine", [GenerationRequest, Review])
-def test_the_page_shows_the_transitions_that_the_code_has(machine: type[StateMachine]) -> None:
+def test_documented_transitions_match_the_code(machine: type[StateMachine]) -> None:
     section = PAGE.split(f"| {machine.__name__} | may go to")[1].split("\n\n")[0]
     shown: dict[str, set[str]] = {}
     for line in section.splitlines()[2:]:
@@ -141,7 +141,7 @@ def test_status_changes_only_through_move_to() -> None:
             assert not wrong, f"{module}:{node.lineno} assigns a status"  # type: ignore[attr-defined]
 
 
-def test_every_setting_is_in_the_readme_and_the_other_way_round() -> None:
+def test_settings_and_readme_table_match() -> None:
     source = (ROOT / "config" / "settings.py").read_text()
     read = set(re.findall(r'env\.\w+\(\s*"([A-Z][A-Z0-9_]+)"', source))
     documented = set(re.findall(r"^\| `([A-Z][A-Z0-9_]+)` \|", README, re.MULTILINE))
@@ -161,7 +161,7 @@ def routes(resolver: URLResolver | None = None, prefix: str = "/") -> Iterator[s
             yield from routes(entry, path)
 
 
-def test_every_address_is_on_the_page() -> None:
+def test_every_route_is_documented() -> None:
     named = set(re.findall(r"`(/?[^`\s]*)`", PAGE.split("## Addresses")[1].split("htmx:")[0]))
 
     def is_documented(route: str) -> bool:
@@ -176,7 +176,7 @@ def test_every_address_is_on_the_page() -> None:
     assert missing == []
 
 
-# Inside an app: the layers, top first. A layer imports only itself and the ones below.
+# The layers inside an app, top first. A layer imports only itself and the layers below.
 LAYERS = ({"views", "api"}, {"presenters"}, {"services"}, {"models"})
 
 
@@ -200,7 +200,7 @@ def test_inner_layers_import_only_downwards() -> None:
     assert checked > 200
 
 
-def test_no_modules_import_each_other_in_a_circle() -> None:
+def test_imports_have_no_cycle() -> None:
     known = dict(modules())
     graph = {
         module: {
@@ -232,7 +232,7 @@ def test_framework_internals_are_used_only_below_core() -> None:
             assert ".__new__(" not in path.read_text(), module
 
 
-def test_the_sandbox_knows_the_taxonomy() -> None:
+def test_sandbox_cards_match_the_taxonomy() -> None:
     assert {card.slug for card in CARDS} == set(taxonomy.CATEGORIES)
     for level in taxonomy.LEVELS:
         covered = set(taxonomy.list_level_categories(level))
@@ -245,26 +245,26 @@ def test_the_sandbox_knows_the_taxonomy() -> None:
             assert slug in covered or taxonomy.get(slug).l1 in covered, slug
 
 
-def test_every_model_is_in_the_admin() -> None:
+def test_models_are_registered_in_the_admin() -> None:
     from django.contrib import admin
 
     inline = {"Label", "PolicyActivation", "PolicyRule", "RemoteImage", "RequestTransition"}
-    # Made from other rows, for machines to look things up in.
+    # Indexes and counters derived from other rows.
     inline |= {"AssetText", "HashBand", "WordStatsProgress", "WordStats"}
     models = [
         m for app in ("generation", "moderation") for m in apps.get_app_config(app).get_models()
     ]
 
-    # The admin site takes no model whose key is made of several columns.
+    # The admin site does not support composite primary keys.
     models = [m for m in models if not m._meta.is_composite_pk]
     missing = [
         m.__name__ for m in models if not admin.site.is_registered(m) and m.__name__ not in inline
     ]
-    # Exposure is nobody's business but the person's own, so it is shown nowhere else.
+    # Exposure is private to its user, so the admin does not show it.
     assert missing == ["ChainHead", "Exposure"]
 
 
-def test_templates_hold_nothing_that_the_content_security_policy_forbids() -> None:
+def test_templates_contain_nothing_that_the_content_security_policy_forbids() -> None:
     for path in sorted((ROOT / "templates").rglob("*.html")):
         text = path.read_text()
         for forbidden in (
@@ -279,7 +279,7 @@ def test_templates_hold_nothing_that_the_content_security_policy_forbids() -> No
             assert not re.search(forbidden, text), f"{path.name}: {forbidden}"
 
 
-def test_colours_live_in_the_tokens() -> None:
+def test_colours_are_defined_only_in_tokens_css() -> None:
     for path in sorted((ROOT / "static" / "css").glob("*.css")):
         if path.name != "tokens.css":
             found = re.findall(r"oklch\(|rgba?\(|hsla?\(|#[0-9a-fA-F]{3,8}\b", path.read_text())

@@ -28,7 +28,7 @@ def url_names(resolver: URLResolver) -> Iterator[str]:
             yield entry.name
 
 
-def test_every_model_has_a_term() -> None:
+def test_every_model_name_is_in_the_glossary() -> None:
     models = [
         model
         for app in ("generation", "moderation", "sandbox")
@@ -42,7 +42,7 @@ def test_every_model_has_a_term() -> None:
     assert missing == []
 
 
-def test_every_url_name_is_made_of_terms_and_listed_actions() -> None:
+def test_every_url_name_consists_of_glossary_words() -> None:
     known = {word for term in TERMS for word in re.split(r"[ -]", term)}
     known |= {f"{word}s" for word in known}
     known |= set(re.findall(r"[a-z0-9]+", ACTIONS.split("names of parts:")[1]))

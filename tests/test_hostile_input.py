@@ -1,8 +1,7 @@
-"""Every address of Loupe under values that no page or sane program sends: whatever comes in, no
-answer is a 5xx.
+"""Hostile values for every URL of Loupe; no response may be a 5xx.
 
-Routes, the names of parameters and the admin's filters are read from the code, so that a new one is
-tried too. Each request ends in a rollback, so one leaves nothing for the next.
+Routes, parameter names and the filters of the admin are read from the code, so that new ones are
+tested too. Each request ends with a rollback, so that it does not affect the next one.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ pytestmark = pytest.mark.django_db
 ClientOf = Callable[[User], Client]
 Make = Callable[..., Any]
 
-# As they stand in an address or a form, escaped.
+# Percent-encoded, as in a URL or a form.
 VALUES = {
     "NUL": "%00",
     "NUL inside": "a%00b",
@@ -60,7 +59,7 @@ VALUES = {
     "markup": quote("'\"><script>{{ x }}\r\n\u2028\u202e😀%s"),
     "empty": "",
 }
-# Where a value is looked at one by one, these stand for the others.
+# A selection of VALUES for parameters that are tested one by one.
 FEW = (
     "4,400 digits",
     "65 bits",
@@ -69,7 +68,7 @@ FEW = (
     "malformed UTF-8",
     "markup",
 )
-# Read by hand of what is read: a combination of wrong values may be refused by the first of them.
+# Parameters tested one by one, because a page may refuse a combination at its first wrong value.
 ALONE = {
     "/decisions/": ("before", "start", "end", "category", "reviewer", "by"),
     "/exports/decisions.csv": ("start", "end", "reviewer"),
@@ -149,7 +148,7 @@ class RolledBackError(Exception):
 
 
 class Caller:
-    """A client whose requests leave nothing behind. It notes every 5xx."""
+    """A client that rolls back every request and records every 5xx."""
 
     def __init__(self, client: Client, **headers: str) -> None:
         self.client, self.headers = client, headers
@@ -179,7 +178,7 @@ class Caller:
             raise RolledBackError
         self.count += 1
         self.statuses.add(status)
-        if status >= 500 and status != 503:  # 503: the sandbox and its providers are not there
+        if status >= 500 and status != 503:  # 503: no provider is running
             self.failures.append(f"{status} {method} {path[:120]} {raw[:80]!r} {headers}"[:300])
 
     def get(self, path: str, **headers: str) -> None:
@@ -193,7 +192,7 @@ class Caller:
 
 
 def parameter_names() -> list[str]:
-    """What views and forms ask of a request, as the source says it."""
+    """Return the names of all parameters that views and forms read, found in the source."""
     names = {"q", "page", "p", "o", "e", "next", "username", "password"}
     for app in ("config", "generation", "moderation"):
         for path in (Path(settings.BASE_DIR) / app).rglob("*.py"):
@@ -216,7 +215,7 @@ def _subclasses(kind: type) -> Iterator[type]:
 
 
 def paths(arguments: dict[str, str]) -> list[str]:
-    """Every address of Loupe but the admin's, which has a test of its own."""
+    """Return the path of every URL except those of the admin, which has its own test."""
     found = [
         path
         for path in _paths(get_resolver().url_patterns, "/", arguments)
@@ -230,7 +229,7 @@ def _paths(
 ) -> Iterator[str]:
     for route in routes:
         text = str(route.pattern)
-        if "[" in text:  # the regular expressions that take whatever is left
+        if "[" in text:  # a regular expression that matches the rest of the path
             text = re.sub(r"\[.*$", "left", text)
         path = re.sub(r"<(?:\w+:)?(\w+)>", lambda match: arguments.get(match[1], match[1]), text)
         if isinstance(route, URLResolver):
@@ -241,7 +240,7 @@ def _paths(
 
 @pytest.fixture
 def places(make_review: Make, moderator: User, make_request: Make) -> list[str]:
-    """Addresses of things that are there."""
+    """Return the paths of all URLs, with the ids of existing rows."""
     review, item = make_review(), make_request()
     decisions.claim(review=review, user=moderator)
     decision = decisions.decide(review=review, user=moderator, verdict=Verdict.APPROVE)
@@ -271,7 +270,7 @@ def places(make_review: Make, moderator: User, make_request: Make) -> list[str]:
 
 
 def some_values(start: int, count: int) -> list[str]:
-    """Other ones for each start, so that over many places all of them are sent."""
+    """Return ``count`` values; consecutive starts return all values in turn."""
     values = list(VALUES.values())
     return [values[(start * count + at) % len(values)] for at in range(count)]
 
@@ -280,7 +279,7 @@ def query(names: Iterable[str], value: str) -> str:
     return "&".join(f"{name}={value}" for name in names)
 
 
-def test_no_value_fails_a_page_of_somebody_at_the_desk(
+def test_hostile_values_cause_no_5xx_on_pages_of_a_senior_moderator(
     places: list[str], senior: User, client_of: ClientOf
 ) -> None:
     caller, names = Caller(client_of(senior)), parameter_names()
@@ -298,8 +297,10 @@ def test_no_value_fails_a_page_of_somebody_at_the_desk(
     assert {200, 302, 400, 404, 422} <= caller.statuses
 
 
-def test_no_form_fails_a_page(places: list[str], moderator: User, client_of: ClientOf) -> None:
-    """Fields that make sense, but for one."""
+def test_hostile_form_fields_cause_no_5xx(
+    places: list[str], moderator: User, client_of: ClientOf
+) -> None:
+    """Send forms with one invalid field among valid ones."""
     caller = Caller(client_of(moderator))
     verdict = {
         "verdict": "approve",
@@ -368,7 +369,7 @@ def test_no_form_fails_a_page(places: list[str], moderator: User, client_of: Cli
     assert caller.count > 200
 
 
-def test_a_nul_in_a_note_is_refused_with_a_reason(
+def test_nul_character_in_a_note_is_refused_with_a_message(
     make_review: Make, moderator: User, client_of: ClientOf
 ) -> None:
     review = make_review()
@@ -383,7 +384,7 @@ def test_a_nul_in_a_note_is_refused_with_a_reason(
     assert review.status == "approved"
 
 
-def test_no_stranger_gets_a_failure(places: list[str]) -> None:
+def test_hostile_anonymous_requests_cause_no_5xx(places: list[str]) -> None:
     for at, cookie in enumerate(
         ("\0aaaaaaaaaaa", "a" * 5000, "é" * 32, '"', "a;b", "-" * 32, "\xff" * 32)
     ):
@@ -432,7 +433,7 @@ def test_no_stranger_gets_a_failure(places: list[str]) -> None:
     assert caller.failures == []
 
 
-def test_no_call_of_a_program_fails(places: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hostile_api_calls_cause_no_5xx(places: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_catalog, "fetch_page", lambda question: model_catalog.CatalogPage())
     key = make_key("generate", "classify", "read", calls_per_minute=1_000_000)
     caller, names = (
@@ -448,7 +449,7 @@ def test_no_call_of_a_program_fails(places: list[str], monkeypatch: pytest.Monke
     for at, path in enumerate(api):
         for value in some_values(at, 1):
             caller.get(f"{path}?{query(names, value)}")
-        # Most addresses read no body, and those of one image each the same few fields of it.
+        # Most URLs read no body, and the classification URLs read the same few fields.
         step = 1 if path.endswith("/txt2img") else 3 if path.endswith("/nsfw/image") else 50
         for raw in list(hostile_json())[::step]:
             caller.post_json(path, raw)
@@ -464,7 +465,7 @@ def test_no_call_of_a_program_fails(places: list[str], monkeypatch: pytest.Monke
 
 
 def hostile_json() -> Iterator[bytes]:
-    """Bodies that are good but for one thing."""
+    """Yield JSON bodies with one invalid value among valid ones."""
     values = [
         '"\\ud800"',
         '"a\\u0000b"',
@@ -491,7 +492,7 @@ def hostile_json() -> Iterator[bytes]:
         yield value.encode()
         for place in places[
             at % 2 :: 2
-        ]:  # each place gets half of them, as its neighbour gets the others
+        ]:  # half of the places for each value, the other half for the next value
             inner = (
                 {**good["request"], place: "HERE"} if place in good["request"] else good["request"]
             )
@@ -508,7 +509,7 @@ def hostile_json() -> Iterator[bytes]:
 @pytest.mark.parametrize(
     "path", ["/v3/model", "/v3/async/task-result", "//v3/model", "/v1/assets", "/v1/assets/x"]
 )
-def test_too_many_parameters_are_refused_in_the_format_of_the_call(path: str) -> None:
+def test_too_many_parameters_are_refused_in_the_format_of_the_api(path: str) -> None:
     key = make_key("generate", "classify", "read")
     many = "&".join(f"a{number}=1" for number in range(1001))
 
@@ -532,7 +533,7 @@ def test_too_many_parameters_are_refused_in_the_format_of_the_call(path: str) ->
         (b'{"request": {"prompt": "a\\u0000"}}', "a NUL character"),
     ],
 )
-def test_json_that_readers_disagree_about_is_refused(raw: bytes, sentence: str) -> None:
+def test_ambiguous_json_is_refused_with_a_message(raw: bytes, sentence: str) -> None:
     key = make_key("generate")
 
     answer: Any = Client().post(
@@ -544,7 +545,7 @@ def test_json_that_readers_disagree_about_is_refused(raw: bytes, sentence: str) 
     assert not GenerationRequest.objects.exists()
 
 
-def test_a_pair_of_surrogates_is_one_character() -> None:
+def test_surrogate_pair_is_read_as_one_character() -> None:
     answer = Client().post(
         "/v3/async/txt2img",
         json.dumps(body(prompt="a 😀 harbour")),
@@ -556,7 +557,7 @@ def test_a_pair_of_surrogates_is_one_character() -> None:
     assert GenerationRequest.objects.get().prompt == "a 😀 harbour"
 
 
-def test_a_body_in_chunks_is_told_why_it_is_not_read() -> None:
+def test_chunked_body_is_refused_with_a_message() -> None:
     answer: Any = Client().generic(
         "POST",
         "/v3/async/txt2img",
@@ -570,7 +571,7 @@ def test_a_body_in_chunks_is_told_why_it_is_not_read() -> None:
 # --- The admin ---
 
 
-def test_no_value_fails_the_admin(places: list[str], client_of: ClientOf) -> None:
+def test_hostile_values_cause_no_5xx_in_the_admin(places: list[str], client_of: ClientOf) -> None:
     caller = Caller(client_of(User.objects.create_superuser("root")))
     for at, (model, options) in enumerate(admin.site._registry.items()):
         place = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"

@@ -1,9 +1,8 @@
-"""Every regular expression of Loupe under long, repetitive texts: time grows with the length and
-not with its square.
+"""Every regular expression of Loupe with long, repetitive texts; the time must grow linearly.
 
-What grows is CPU time of this thread, measured as the best of several runs at n and at 4 n
-characters. A linear search takes 4 times as long, a quadratic one 16 times; a timer of CPU time
-ends one that would take for ever.
+The tests measure CPU time of this thread, the best of several runs, at n and at 4 n characters. A
+linear search takes 4 times as long, a quadratic one 16 times. A CPU timer ends a search that takes
+too long.
 """
 
 from __future__ import annotations
@@ -42,10 +41,10 @@ from generation.wire.secrets import without_secrets
 SMALL, LARGE = 2 * 1024, 8 * 1024
 GROWTH_MAX = 9  # between 4, which is linear, and 16, which is quadratic
 NOISE = 0.005  # seconds of CPU time below which nothing is too slow
-BUDGET = 0.25  # seconds of CPU time after which a search is given up
+BUDGET = 0.25  # seconds of CPU time after which a search is aborted
 METHODS = {"match", "search", "fullmatch", "split", "findall", "finditer", "sub", "subn"}
 EVERY = {"search", "fullmatch"}
-# Django's own; config.middleware lets no path come to it that is long enough to matter.
+# A route of Django; config.middleware refuses paths that are long enough to matter.
 BOUNDED_ROUTES = ("r/<path:content_type_id>/<path:object_id>/",)
 UNITS = (
     "a",
@@ -111,7 +110,7 @@ def _modules() -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A pattern, and the methods by which it meets a text."""
+    """A pattern and the methods of ``re`` that use it."""
 
     place: str
     pattern: re.Pattern[str]
@@ -129,7 +128,7 @@ class Use:
 
 
 def _sources() -> Iterator[Use]:
-    """Every call of ``re`` in the source, wherever it stands."""
+    """Yield every call of ``re`` in the source."""
     for name in _modules():
         spec = importlib.util.find_spec(name)
         assert spec is not None
@@ -138,7 +137,7 @@ def _sources() -> Iterator[Use]:
 
 
 def _uses(place: str, tree: ast.AST) -> Iterator[Use]:
-    # What a name stands for is used as its module does, or, where that is not seen, in every way.
+    # A named pattern is tested with the methods its module calls; if none are found, with EVERY.
     used: dict[str, set[str]] = defaultdict(set)
     names = {
         id(node.value): target.id
@@ -171,7 +170,7 @@ def _uses(place: str, tree: ast.AST) -> Iterator[Use]:
         }
         text = ast.literal_eval(
             node.args[0]
-        )  # one that is not written out here could not be looked at
+        )  # fails for a pattern that is not a literal, because it could not be tested
         known = used.get(names.get(id(node), "")) or EVERY
         methods = tuple(sorted(known if method == "compile" else {method}))
         yield Use(
@@ -213,13 +212,16 @@ def _distinct_uses() -> list[Use]:
 
 
 def cpu_seconds(work: Callable[[], Any]) -> float:
-    """The shortest of up to four runs. Raises TooSlowError when one takes longer than BUDGET."""
+    """Return the CPU seconds of the shortest of up to four runs.
+
+    Raises TooSlowError if one run takes longer than BUDGET.
+    """
 
     def give_up(*_: Any) -> None:
         raise TooSlowError
 
     found: list[float] = []
-    gc.disable()  # whose turns take the longer the more the other tests have left
+    gc.disable()  # a collection takes longer the more objects other tests have left
     before = signal.signal(signal.SIGVTALRM, give_up)
     try:
         while len(found) < 4 and (not found or min(found) > NOISE):
@@ -235,10 +237,10 @@ def cpu_seconds(work: Callable[[], Any]) -> float:
 
 
 def grows_too_fast(work: Callable[[int], Callable[[], Any]]) -> bool:
-    """Whether 4 times the text takes far more than 4 times as long. ``work(n)`` prepares a run with
-    n characters.
+    """Return True if 4 times the text takes far more than 4 times as long.
 
-    A machine at work may make one measurement look like it, but not three with ever longer texts.
+    ``work(n)`` prepares a run with n characters. A busy machine may distort one measurement, but
+    not three with increasing lengths.
     """
     try:
         for scale in (1, 2, 4):
@@ -251,7 +253,7 @@ def grows_too_fast(work: Callable[[int], Callable[[], Any]]) -> bool:
 
 
 def _units(pattern: str) -> list[str]:
-    """The common ones, and what the pattern spells out, alone and with a letter behind it."""
+    """Return UNITS and the literal parts of the pattern, alone and followed by "a" or a space."""
     own = re.findall(r"[A-Za-z0-9/:=._-]{2,40}", pattern)
     return list(
         dict.fromkeys([*UNITS, *own, *(f"{text}a" for text in own), *(f"{text} " for text in own)])
@@ -274,7 +276,7 @@ def _slow_units(use: Use) -> Iterator[str]:
     )
 
 
-def test_no_pattern_takes_more_than_linear_time() -> None:
+def test_every_pattern_takes_linear_time() -> None:
     uses = _distinct_uses()
 
     assert {use.place: units for use in uses if (units := list(_slow_units(use)))} == {}
@@ -284,12 +286,12 @@ def test_no_pattern_takes_more_than_linear_time() -> None:
 @pytest.mark.parametrize(
     "pattern", [r"(https?://[^\s?]*)\?", r"X-Amz-[A-Za-z-]+=", r"(a+)+$", r"\s+$"]
 )
-def test_a_slow_pattern_would_be_found(pattern: str) -> None:
+def test_slow_patterns_are_detected(pattern: str) -> None:
     assert any(_slow_units(Use("here", re.compile(pattern), ("search",))))
 
 
-def test_patterns_of_bodies_are_matched_in_linear_time() -> None:
-    """pydantic's own engine cannot backtrack; Python's could be asked for."""
+def test_pydantic_models_use_the_linear_regex_engine() -> None:
+    """pydantic's own engine cannot backtrack, but a model could select Python's engine."""
     for name in _modules():
         for value in vars(importlib.import_module(name)).values():
             assert getattr(value, "model_config", {}).get("regex_engine") != "python-re", name
@@ -298,7 +300,7 @@ def test_patterns_of_bodies_are_matched_in_linear_time() -> None:
 @pytest.mark.parametrize(
     "unit", ["http://", "X-Amz-a", "?a=", "://", "&", "%", "@", " ", "/webhooks/a", "Bearer "]
 )
-def test_what_a_provider_sends_is_redacted_in_linear_time(unit: str) -> None:
+def test_provider_result_is_redacted_in_linear_time(unit: str) -> None:
     def work(length: int) -> Callable[[], Any]:
         text = unit * (length // len(unit))
         return lambda: without_secrets({text[:1000]: [text, {"a": text}]})
@@ -306,7 +308,7 @@ def test_what_a_provider_sends_is_redacted_in_linear_time(unit: str) -> None:
     assert not grows_too_fast(work)
 
 
-def test_what_a_provider_sends_is_stored_whole_but_for_its_secrets() -> None:
+def test_provider_result_is_stored_completely_without_secrets() -> None:
     long = "X-Amz-a" * 20_000
     raw = {"url": f"https://a.test/{'http://' * 10_000}b.png?X-Amz-Signature=secret", "note": long}
 
@@ -321,7 +323,7 @@ def test_what_a_provider_sends_is_stored_whole_but_for_its_secrets() -> None:
 
 @pytest.fixture
 def lines() -> Iterator[list[logging.LogRecord]]:
-    """What the console would print of Django's records, filtered as it filters."""
+    """Collect Django's log records after the filters of the console handler."""
     found: list[logging.LogRecord] = []
 
     class Keeper(logging.Handler):
@@ -336,7 +338,7 @@ def lines() -> Iterator[list[logging.LogRecord]]:
     logging.getLogger("django").removeHandler(handler)
 
 
-def test_a_path_that_is_longer_than_any_of_ours_goes_no_further() -> None:
+def test_too_long_path_returns_414() -> None:
     for path in ("/admin/r" + "/r" * 4000, "/v3/" + "a" * PATH_MAX, "/" + "é" * PATH_MAX):
         answer = Client().get(path)
         assert (answer.status_code, answer["Content-Type"]) == (414, "text/plain; charset=utf-8")
@@ -346,19 +348,19 @@ def test_a_path_that_is_longer_than_any_of_ours_goes_no_further() -> None:
 @pytest.mark.parametrize(
     "unit", ["http://", "X-Amz-a", "?a=", "://", "&", "%", "@", " ", "Bearer "]
 )
-def test_a_long_path_is_not_logged_whole(unit: str, lines: list[logging.LogRecord]) -> None:
+def test_long_path_is_truncated_in_the_log(unit: str, lines: list[logging.LogRecord]) -> None:
     Client().get("/" + quote(unit * (60_000 // len(unit))))
 
     assert [line.levelname for line in lines] == ["WARNING"]
     text = lines[0].getMessage()
     assert text.startswith("Request-URI Too Long: /")
-    assert len(text) < 2 * ARGUMENT_MAX  # what is redacted may be longer than what it stands for
+    assert len(text) < 2 * ARGUMENT_MAX  # the placeholder of a secret may be longer than the secret
     assert "more characters" in text
 
 
 @pytest.mark.parametrize("unit", ["http://", "X-Amz-a", "a", "://", "@", ".", ":"])
 @pytest.mark.parametrize("header", ["HTTP_HOST", "HTTP_ORIGIN", "HTTP_REFERER"])
-def test_a_long_header_makes_one_line_of_the_log(
+def test_long_header_is_logged_in_one_short_line(
     unit: str, header: str, lines: list[logging.LogRecord]
 ) -> None:
     client = Client(enforce_csrf_checks=True)
@@ -372,8 +374,8 @@ def test_a_long_header_makes_one_line_of_the_log(
     assert not lines[0].exc_text
 
 
-def test_a_long_record_costs_no_more_than_one_of_some_kilobytes() -> None:
-    """Everything is cut before a pattern sees it, tracebacks too."""
+def test_long_log_record_is_truncated_before_redaction() -> None:
+    """Messages and tracebacks are truncated before any pattern is applied."""
 
     def record(size: int) -> logging.LogRecord:
         text = "X-Amz-a" * (size // 7)
@@ -392,7 +394,7 @@ def test_a_long_record_costs_no_more_than_one_of_some_kilobytes() -> None:
     assert len(large.exc_text or "") <= len(small.exc_text or "") + 2
 
 
-def test_half_a_key_at_the_cut_is_not_logged() -> None:
+def test_key_at_the_truncation_limit_is_not_logged() -> None:
     secret = settings.SECRET_KEY
     for before in range(MESSAGE_MAX - len(secret), MESSAGE_MAX, 7):
         made = logging.LogRecord(
@@ -405,10 +407,8 @@ def test_half_a_key_at_the_cut_is_not_logged() -> None:
 # --- Scripts ---
 
 
-def test_scripts_have_no_pattern_that_can_backtrack() -> None:
-    """A quantifier inside a quantifier, or two side by side that take the same, would; there is
-    neither.
-    """
+def test_script_patterns_take_linear_time() -> None:
+    """Nested quantifiers and adjacent overlapping ones backtrack; the scripts have neither."""
     found = []
     for script in (Path(settings.BASE_DIR) / "static" / "js").rglob("*.js"):
         for literal in re.findall(

@@ -1,5 +1,6 @@
-"""Canaries: keys, signatures, webhook secrets and passwords are planted, everything is run, and
-nobody finds them.
+"""Planted keys, signatures, webhook secrets and passwords ("canaries").
+
+The tests run everything and search pages, log and database for them.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ FIELDS = {
 
 
 def rude(request: httpx.Request) -> httpx.Response:
-    """A provider that repeats whatever it was told, secrets first."""
+    """Return a provider's response that quotes all secrets of the request."""
     said = f"no: Bearer {KEY} for {SIGNED}"
     if request.method == "POST":
         body = json.loads(request.content)
@@ -85,7 +86,10 @@ def rude(request: httpx.Request) -> httpx.Response:
 def canaries(
     live_server: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[set[str]]:
-    """Providers with canaries for keys. The set grows by what is made up while they are used."""
+    """Configure providers with canaries as keys.
+
+    The returned set also receives the webhook secrets that are created during the test.
+    """
     here = live_server.url
     backend = {"BACKEND": "generation.providers.novita.client.Novita", "webhooks": True}
     options = {"api_key": KEY, "label": "Novita"}
@@ -125,7 +129,7 @@ def canaries(
 
 @pytest.fixture
 def printed() -> Iterator[io.StringIO]:
-    """Everything that Loupe's one handler would print, from every logger."""
+    """Collect the output of Loupe's log handler, from every logger."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.addFilter(RedactSecrets())
@@ -169,7 +173,7 @@ def go_through_everything(canaries: set[str]) -> None:
         "sandbox:reject",
     ):
         ask("novita", f"a harbour {word}")
-    # Never five failures in a row, or the rest would have to wait.
+    # Five failures in a row would pause the provider, so other results are between them.
     for prompt in (
         "http400",
         "failed",
@@ -194,7 +198,7 @@ def go_through_everything(canaries: set[str]) -> None:
 
 
 def browse() -> Iterator[tuple[str, str]]:
-    """Every page that could show a secret, as the person who may see most."""
+    """Yield the path and content of every page that could show a secret, for a superuser."""
     client = Client()
     assert client.post(
         reverse("login"), {"username": "ada", "password": PASSWORD + "x"}
@@ -257,7 +261,7 @@ def whole_database() -> Iterator[tuple[str, str]]:
                     yield f"{table}.{column}", text
 
 
-def test_no_canary_is_ever_found(
+def test_secrets_appear_on_no_page_in_no_log_and_in_one_column_only(
     canaries: set[str], caplog: pytest.LogCaptureFixture, printed: io.StringIO
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="loupe")
@@ -282,8 +286,8 @@ def test_no_canary_is_ever_found(
     assert "loupe" in printed.getvalue() or "Not Found" in printed.getvalue()
 
 
-def test_what_went_wrong_is_still_told(canaries: set[str]) -> None:
-    """Redacting leaves sentences that a person understands."""
+def test_redacted_error_messages_stay_understandable(canaries: set[str]) -> None:
+    """Redaction must keep messages readable for people."""
     go_through_everything(canaries)
     told = {
         request.prompt: request.error
@@ -313,12 +317,12 @@ def test_what_went_wrong_is_still_told(canaries: set[str]) -> None:
         f"https://cdn.test/a?Policy={SIGNATURE}&Signature={SIGNATURE}&Key-Pair-Id={SIGNATURE}",
     ],
 )
-def test_the_log_cuts_out_what_looks_like_a_secret(text: str) -> None:
+def test_redact_removes_everything_that_looks_like_a_secret(text: str) -> None:
     assert SIGNATURE not in redact(text)
     assert re.search(r"\w", redact(text))
 
 
-def test_a_traceback_in_the_log_is_redacted_too(printed: io.StringIO) -> None:
+def test_traceback_in_the_log_is_redacted(printed: io.StringIO) -> None:
     try:
         raise RuntimeError(f"cannot open {SIGNED}")
     except RuntimeError:

@@ -37,7 +37,7 @@ def test_bootstrap_writes_private_settings_once(
 
 
 class Desk(Program):
-    """A running ``manage.py dev``, web server and worker up."""
+    """A running ``manage.py dev`` with web server and worker."""
 
     def __init__(self, data_dir: Path) -> None:
         super().__init__(data_dir, "dev", DEBUG="1", PORT=str(free_port()))

@@ -1,4 +1,4 @@
-"""The demo's main flow in a real browser, operated by keyboard."""
+"""The demo's main flow in a real browser: request, review, export."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def log_in(page: Page, name: str) -> None:
     expect(page).to_have_url(re.compile(r"/$"))
 
 
-def test_image_is_requested_reviewed_and_exported_by_keyboard(page: Page, stack: Stack) -> None:
+def test_image_is_requested_reviewed_and_exported(page: Page, stack: Stack) -> None:
     log_in(page, "senior")
     _ask_for_an_image_and_watch_it_finish(page)
     _review(page, stack)
