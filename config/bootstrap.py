@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from contextlib import suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 FIRST_SETTINGS = """\
@@ -24,22 +26,13 @@ def prepare_data_dir(data_dir: Path) -> Path:
     """Create the folder and, once, its settings file, readable only by the owner."""
     data_dir.mkdir(parents=True, exist_ok=True)
     path = data_dir / "settings.env"
-    if path.exists():
-        return path
-    draft = data_dir / f".settings.{secrets.token_hex(8)}"
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(
-            FIRST_SETTINGS.format(
-                secret_key=secrets.token_urlsafe(50), demo_password=secrets.token_urlsafe(9)
-            )
-        )
-    try:
-        # Fails if another process was first; a partial file never gets the final name.
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
+    if not path.exists():
+        # Linking never replaces a file, and never shows one that is half written.
+        with NamedTemporaryFile("w", dir=data_dir) as draft, suppress(FileExistsError):
+            key, password = secrets.token_urlsafe(50), secrets.token_urlsafe(9)
+            draft.write(FIRST_SETTINGS.format(secret_key=key, demo_password=password))
+            draft.flush()
+            os.link(draft.name, path)
     return path
 
 

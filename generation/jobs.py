@@ -1,10 +1,8 @@
-"""Pumps: bounded runs over due rows, and the bell that starts them. Rows are the truth, messages
-only wake workers.
+"""Jobs: bounded runs over due rows, and the messages that start them.
 
-A pump is a function that works through due rows until none is left or its turn is over. ``wake``
-asks for a run once the transaction is committed; ``tick``, called every second by the worker, asks
-for the runs that nobody asked for: rows that became due by time, messages that were lost. Neither
-ever needs to be right, only frequent.
+Rows are the truth; messages only wake workers. ``wake`` sends one once the transaction is
+committed. ``tick``, which the worker's scheduler calls every second, sends those that are missing:
+for rows that became due by time, and for lost messages. Neither has to be right, only frequent.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cache, update_wrapper
 from typing import Any
 
@@ -28,14 +26,13 @@ from generation.models.job_slots import JobSlot
 
 log = logging.getLogger("loupe.pumps")
 
-# Cheap to ask every second. A queryset is better than a bool: the tick asks for all of them in one
-# query.
+# Evaluated every second. All querysets together cost one query, each bool costs its own.
 Due = Callable[[], "bool | QuerySet[Any]"]
 
 HOST = socket.gethostname()
-TIME_LIMIT = 20.0
+TIME_LIMIT = 20.0  # seconds, like RENEW_EVERY
 RENEW_EVERY = 5.0
-# A pump that raised keeps its slot this long, so that a fault that stays does not spin.
+# A job that raised keeps its slot this long, so that a lasting fault does not spin.
 COOL_DOWN = timedelta(seconds=5)
 WORKERS_MAX = 100  # on one host
 REGISTRY: dict[str, Job] = {}
@@ -49,65 +46,44 @@ _stopping: Callable[[], bool] = _never
 
 
 def stop_when(check: Callable[[], bool]) -> None:
-    """Let the worker end running turns early: ``expired`` becomes true as soon as ``check``
-    does.
-    """
+    """End runs early, and start none, once ``check`` is true."""
     global _stopping
     _stopping = check
 
 
 class JobRun:
-    """One run of a pump: how long it may go on, and the slot it holds."""
+    """One run of a job: its slot and its time limit."""
 
-    def __init__(self, *, name: str, number: int, until: datetime, time_limit: float) -> None:
-        self.name, self.number, self.until = name, number, until
+    def __init__(self, slot: JobSlot, *, time_limit: float) -> None:
+        self.slot = slot
         self.freed = False
-        self._ends = time.monotonic() + time_limit
         self._renewed = time.monotonic()
+        self._ends = self._renewed + time_limit
 
     @property
     def expired(self) -> bool:
-        """True when the pump should stop taking rows: budget over, worker stopping, or slot given
-        to another run.
-        """
+        """True if no more rows may be taken: time over, worker stopping, or slot lost."""
         return self.freed or time.monotonic() >= self._ends or _stopping()
 
     def renew(self) -> None:
-        """Keep the slot. Call it before each outside call and not in a transaction; it seldom
-        writes.
-        """
-        if self.freed or time.monotonic() - self._renewed < RENEW_EVERY:
-            return
-        self._renewed = time.monotonic()
-        until = timezone.now() + JobSlot.LEASE
-        self.freed = not self._extend(until)
-        self.until = until
-
-    def end(self, *, until: datetime | None = None) -> None:
-        """Give the slot back, or keep it closed until then. A slot that was freed meanwhile is not
-        touched.
-        """
-        if not self.freed:
-            self.freed = not self._extend(until)
+        """Keep the slot. Call it before each outside call, outside transactions; seldom writes."""
+        if not self.freed and time.monotonic() - self._renewed >= RENEW_EVERY:
+            self._renewed = time.monotonic()
+            self.freed = not self.slot.extend(timezone.now() + JobSlot.LEASE)
 
     def pause(self, wait: timedelta) -> None:
-        """End the run and keep its slot closed for a while, so that rows that stay due do not make
-        it spin.
-        """
-        self.end(until=timezone.now() + wait)
-        self.freed = True
+        """End the run and keep its slot closed for a while, so that due rows do not spin."""
+        if not self.freed:
+            self.slot.extend(timezone.now() + wait)
+            self.freed = True
 
-    def _extend(self, until: datetime | None) -> bool:
-        slots = JobSlot.objects
-        return slots.extend(
-            name=self.name, host=HOST, number=self.number, held=self.until, until=until
-        )
+    def end(self) -> bool:
+        """Give the slot back; False if the run had lost it or was paused."""
+        return not self.freed and self.slot.extend(None)
 
 
 class Job:
-    """A registered pump. Calling it, which the queue does by its dotted path, makes one run if a
-    slot is free.
-    """
+    """A registered job. The queue calls it by its path: one run, if a slot is free."""
 
     def __init__(
         self,
@@ -118,41 +94,28 @@ class Job:
         slots: int,
         time_limit: float,
     ) -> None:
-        self.function, self.name, self.due, self.slots, self.time_limit = (
-            function,
-            name,
-            due,
-            slots,
-            time_limit,
-        )
+        self.function, self.name, self.due = function, name, due
+        self.slots, self.time_limit = slots, time_limit
         self.path = f"{function.__module__}.{function.__qualname__}"
         update_wrapper(self, function)
 
     def __repr__(self) -> str:
-        return f"<Pump {self.name}>"
+        return f"<Job {self.name}>"
 
     def __call__(self) -> None:
-        if _stopping():
-            return
-        run = self._begin()
+        run = None if _stopping() else self._begin()
         if run is None:
             return
         try:
             self.function(run)
         except Exception:
-            # Not raised: the queue would store the text, signed addresses included, where the log
-            # redacts them.
-            log.exception("The pump %s failed", self.name)
-            run.end(until=timezone.now() + COOL_DOWN)
-            return
-        except BaseException:
-            # The queue's time limit, or the end of the process.
-            run.end()
-            raise
-        run.end()
-        # Whoever called wake() while the slot was taken sent no message, and a turn may end before
-        # its rows do.
-        if not run.freed and not _stopping() and self.is_due():
+            # Not raised: the queue would store the text with signed URLs, which the log redacts.
+            log.exception("The job %s failed", self.name)
+            run.pause(COOL_DOWN)
+        finally:
+            was_held = run.end()
+        # Wake-ups are dropped while the slot is taken, and a run may end before its rows do.
+        if was_held and not _stopping() and self.is_due():
             send_wakeup(self.name)
 
     def is_due(self) -> bool:
@@ -162,51 +125,25 @@ class Job:
     def _begin(self) -> JobRun | None:
         with transaction.atomic():
             JobSlot.objects.filter(name=self.name, host=JobSlot.ANY_HOST).update(wanted_at=None)
-            run = self._claim()
-            if (
-                run is None
-                and JobSlot.objects.filter(name=self.name, host=HOST).count() < self.slots
-            ):
-                new = [
-                    JobSlot(name=self.name, host=HOST, number=number)
-                    for number in range(self.slots)
-                ]
-                JobSlot.objects.bulk_create(new, ignore_conflicts=True)
-                run = self._claim()
-        return run
-
-    def _claim(self) -> JobRun | None:
-        for number in range(self.slots):
-            until = JobSlot.objects.claim(
-                name=self.name, host=HOST, number=number, now=timezone.now()
-            )
-            if until is not None:
-                return JobRun(
-                    name=self.name, number=number, until=until, time_limit=self.time_limit
-                )
-        return None
+            slot = JobSlot.objects.claim(name=self.name, host=HOST, slots=self.slots)
+        return JobRun(slot, time_limit=self.time_limit) if slot else None
 
 
 def job(
     name: str, *, due: Due, slots: int = 1, time_limit: float = TIME_LIMIT
 ) -> Callable[[Callable[[JobRun], None]], Job]:
-    """Register a function in an app's ``tasks`` module as the pump ``name``.
+    """Register a function of an app's ``tasks`` module as the job ``name``.
 
-    ``due`` says whether there is anything to do: a queryset of the due rows, or a bool. ``slots``
-    limits how many runs one host makes side by side, so that one backlog never occupies every
-    worker. ``budget`` is in seconds.
+    ``due`` returns the due rows as a queryset, or a bool. ``slots`` limits the runs side by side on
+    one host, so that a backlog never occupies every worker. ``time_limit`` is in seconds.
     """
     if not name.isidentifier() or name == JobSlot.WORKER:
-        raise ValueError(
-            f"{name!r} must be a plain word: the tick's query uses it as a column name."
-        )
+        raise ValueError(f"{name!r} must be a plain word: a query uses it as a column name.")
 
     def register(function: Callable[[JobRun], None]) -> Job:
         found = Job(function, name=name, due=due, slots=slots, time_limit=time_limit)
         if REGISTRY.setdefault(name, found).path != found.path:
-            raise ValueError(
-                f"Two pumps are called {name}: {REGISTRY[name].path} and {found.path}."
-            )
+            raise ValueError(f"Two jobs are called {name}: {REGISTRY[name].path}, {found.path}.")
         REGISTRY[name] = found
         return found
 
@@ -214,117 +151,78 @@ def job(
 
 
 def wake(name: str) -> None:
-    """Ask for a run of the pump once the surrounding transaction is committed. Never fails the
-    caller.
-    """
+    """Ask for a run once the surrounding transaction is committed. Never fails the caller."""
 
-    def answer() -> None:
+    def send() -> None:
         try:
             send_wakeup(name)
         except Exception:
-            log.exception("Nobody could be woken for the pump %s; the tick will notice", name)
+            log.exception("No wake-up was sent for the job %s; the next tick sends one", name)
 
-    transaction.on_commit(answer)
+    transaction.on_commit(send)
 
 
 def send_wakeup(name: str) -> bool:
-    """Send a message now, unless one is on its way or every slot is busy; True when one was
-    sent.
-    """
+    """Send a message unless one is on its way or every slot is taken; True if one was sent."""
     path, now = find(name).path, timezone.now()
-    rows = list(JobSlot.objects.filter(name=name))
-    wakeup = next((row for row in rows if row.host == JobSlot.ANY_HOST), None)
-    slots = [row for row in rows if row.host != JobSlot.ANY_HOST]
+    rows = {(row.host, row.number): row for row in JobSlot.objects.filter(name=name)}
+    wakeup = rows.pop((JobSlot.ANY_HOST, 0), None)
     if wakeup is None:
-        JobSlot.objects.bulk_create([JobSlot(name=name)], ignore_conflicts=True)
-    elif wakeup.is_wanted(now):
-        return False
-    if slots and all(slot.is_running(now) for slot in slots):
-        return False  # the run that ends next looks again
-    if not JobSlot.objects.send_wakeup(name=name, now=now):
+        wakeup, _ = JobSlot.objects.get_or_create(name=name, host=JobSlot.ANY_HOST)
+    if wakeup.is_wanted(now) or (rows and all(row.is_running(now) for row in rows.values())):
+        return False  # the run that ends next checks again
+    if not wakeup.note_wakeup(now):
         return False
     async_task(path, task_name=name, broker=_broker())
     return True
 
 
 def tick() -> list[str]:
-    """Ring for every pump whose rows are due and that has no message on its way and a free slot
-    here.
-    """
-    due: set[str] = set()
-    asked: dict[str, Exists] = {}
-    for each in list(REGISTRY.values()):
-        answer = each.due()
-        if isinstance(answer, QuerySet):
-            asked[each.name] = Exists(answer)
-        elif answer:
-            due.add(each.name)
-    rows = _ask(asked)
-    # Each column is one EXISTS over other tables, the same in every row.
-    due |= {name for name in asked if rows and getattr(rows[0], f"due_{name}")}
+    """Wake each job that is due, has no message on its way, and has a free slot on this host."""
+    answers = {name: each.due() for name, each in REGISTRY.items()}
+    rows = _read_slots(
+        **{f"due_{name}": Exists(due) for name, due in answers.items() if isinstance(due, QuerySet)}
+    )
     now = timezone.now()
-    closed = {row.name for row in rows if row.host == JobSlot.ANY_HOST and row.is_wanted(now)}
-    for each in REGISTRY.values():
-        running = sum(
-            row.is_running(now) for row in rows if row.name == each.name and row.host == HOST
-        )
-        if running >= each.slots:
-            closed.add(each.name)
-    return [name for name in sorted(due - closed) if send_wakeup(name)]
+
+    def is_needed(name: str) -> bool:
+        due = answers[name]
+        # Each column is an EXISTS over other tables, so it is the same in every row.
+        if not (getattr(rows[0], f"due_{name}") if isinstance(due, QuerySet) else due):
+            return False
+        mine = [row for row in rows if row.name == name]
+        running = sum(row.is_running(now) for row in mine)
+        return running < REGISTRY[name].slots and not any(row.is_wanted(now) for row in mine)
+
+    return [name for name in sorted(answers) if is_needed(name) and send_wakeup(name)]
 
 
-def _ask(asked: dict[str, Exists]) -> list[JobSlot]:
-    """Read the bells and this host's slots together with the answer to every question, in one
-    query.
-    """
-    columns: dict[str, Any] = {f"due_{name}": question for name, question in asked.items()}
+def _read_slots(**columns: Any) -> list[JobSlot]:
+    """Read the wake-ups and this host's slots, and the columns, in one query."""
     query = JobSlot.objects.filter(host__in=(JobSlot.ANY_HOST, HOST)).annotate(**columns)
     rows = list(query)
     if not rows and REGISTRY:
-        JobSlot.objects.bulk_create(
-            [JobSlot(name=name) for name in REGISTRY], ignore_conflicts=True
-        )
+        new = [JobSlot(name=name) for name in REGISTRY]
+        JobSlot.objects.bulk_create(new, ignore_conflicts=True)
         rows = list(query.all())
     return rows
 
 
 class Heartbeat:
-    """Says that this worker is alive, for pages that tell operators so. Two workers on one host
-    take two numbers.
-    """
+    """A worker's sign of life for the operators' pages. Two workers on a host use two slots."""
 
     def __init__(self) -> None:
-        self._held: tuple[int, datetime] | None = None
+        self._slot: JobSlot | None = None
 
     def send_heartbeat(self) -> None:
-        """Call it every few seconds."""
-        until = timezone.now() + JobSlot.LEASE
-        if self._held is not None:
-            number, held = self._held
-            if JobSlot.objects.extend(
-                name=JobSlot.WORKER, host=HOST, number=number, held=held, until=until
-            ):
-                self._held = number, until
-                return
-        self._held = self._claim()
-
-    def _claim(self) -> tuple[int, datetime] | None:
-        for number in range(WORKERS_MAX):
-            new = JobSlot(name=JobSlot.WORKER, host=HOST, number=number)
-            JobSlot.objects.bulk_create([new], ignore_conflicts=True)
-            until = JobSlot.objects.claim(
-                name=JobSlot.WORKER, host=HOST, number=number, now=timezone.now()
-            )
-            if until is not None:
-                return number, until
-        return None
+        """Renew the slot, or take a new one. Call it every few seconds."""
+        if self._slot is None or not self._slot.extend(timezone.now() + JobSlot.LEASE):
+            self._slot = JobSlot.objects.claim(name=JobSlot.WORKER, host=HOST, slots=WORKERS_MAX)
 
 
 def start_over() -> None:
-    """Forget this host's runs and every silent bell. For the start of a worker, when all its old
-    children are dead.
-
-    Rows of hosts that are gone are dropped too; a run that still holds a lease elsewhere keeps it.
+    """Forget the runs of this host, whose processes are dead, and all rows of other hosts without
+    a lease. For the start of a worker.
     """
     JobSlot.objects.filter(host=HOST).delete()
     JobSlot.objects.free(timezone.now()).delete()
@@ -337,11 +235,11 @@ def find(name: str) -> Job:
 
 
 def discover() -> None:
-    """Import every app's ``tasks``, which is where pumps register."""
+    """Import the ``tasks`` module of every app, which registers its jobs."""
     autodiscover_modules("tasks")
 
 
 @cache
 def _broker() -> Broker:
-    # A new one for every message would mean a new connection to Redis each time.
+    # A new broker for each message would open a new connection to Redis each time.
     return get_broker()

@@ -1,4 +1,4 @@
-"""The second hand: asks every second whether rows are due for which nobody has sent a message."""
+"""The scheduler: every second, wakes the jobs that have due rows and no message on its way."""
 
 from __future__ import annotations
 
@@ -14,20 +14,17 @@ from generation.services import storage_checks
 log = logging.getLogger("loupe.engine")
 
 INTERVAL = 1.0
-BEAT_EVERY = 10.0
+HEARTBEAT_EVERY = 10.0
 REPEAT_ERROR_AFTER = 60.0
 
 
 class Scheduler(threading.Thread):
-    """A thread of the worker's main process, with a database connection of its own. No error ends
-    it.
-    """
+    """A thread of the worker's main process with its own database connection. No error ends it."""
 
     def __init__(self) -> None:
-        super().__init__(name="ticker", daemon=True)
+        super().__init__(name="scheduler", daemon=True)
         self._stopped = threading.Event()
-        self._quiet_until = 0.0
-        self._beats_at = 0.0
+        self._quiet_until = self._beats_at = 0.0
         self._heartbeat = jobs.Heartbeat()
         self._unshared = ""
 
@@ -41,17 +38,17 @@ class Scheduler(threading.Thread):
         self.join(2)
 
     def _tick(self) -> None:
+        now = time.monotonic()
         try:
             close_old_connections()
             jobs.tick()
-            if time.monotonic() >= self._beats_at:
+            if now >= self._beats_at:
                 self._heartbeat.send_heartbeat()
                 self._check_storage()
-                self._beats_at = time.monotonic() + BEAT_EVERY
+                self._beats_at = now + HEARTBEAT_EVERY
         except Exception:
-            # A database that is away for an hour should not fill the log.
-            if time.monotonic() >= self._quiet_until:
-                self._quiet_until = time.monotonic() + REPEAT_ERROR_AFTER
+            if now >= self._quiet_until:  # a database may be away for hours
+                self._quiet_until = now + REPEAT_ERROR_AFTER
                 log.exception("The tick failed; the next one tries again")
             connections.close_all()
 

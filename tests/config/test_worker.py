@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.config.workers import Worker, children, until
+from tests.config.workers import Program, Worker, children, until
 
 pytestmark = [pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"), pytest.mark.slow]
 
@@ -136,3 +136,51 @@ def test_recycled_and_timed_out_processes_do_not_end_the_worker(data_dir: Path) 
         assert worker.process.poll() is None
         worker.process.terminate()
         assert worker.code() == 0
+
+
+def test_a_job_that_cannot_be_interrupted_ends_the_whole_tree(data_dir: Path) -> None:
+    with Worker(data_dir, module="tests.config.short_settings", workers=1) as worker:
+        worker.add("blocked")
+
+        assert worker.code() == 70
+        until(lambda: not worker.session())
+        assert "cannot be stopped" in worker.log.read_text()
+
+
+def test_a_silent_sentinel_ends_the_whole_tree(worker: Worker) -> None:
+    os.kill(worker.sentinel, signal.SIGSTOP)
+
+    assert worker.code() == 70
+    until(lambda: not worker.session())
+    assert "The sentinel has been silent" in worker.log.read_text()
+
+
+def test_a_worker_waits_for_a_database_that_is_away(data_dir: Path) -> None:
+    database, elsewhere = data_dir / "db.sqlite3", data_dir / "elsewhere"
+    database.rename(elsewhere)
+    database.mkdir()
+    with Program(data_dir, "qworker") as worker:
+        until(lambda: "The worker waits to start" in worker.log.read_text())
+        database.rmdir()
+        elsewhere.rename(database)
+        until(lambda: "started" in worker.log.read_text())
+        worker.process.terminate()
+
+        assert worker.code() == 0
+        assert worker.log.read_text().count("The worker waits to start") == 1
+        assert "Traceback" not in worker.log.read_text()
+
+
+@pytest.mark.parametrize("away", ["database", "Redis"])
+def test_a_worker_that_waits_can_be_stopped(data_dir: Path, away: str) -> None:
+    redis_url = "redis://127.0.0.1:1/0" if away == "Redis" else ""
+    if away == "database":
+        (data_dir / "db.sqlite3").unlink()
+        (data_dir / "db.sqlite3").mkdir()
+    with Program(data_dir, "qworker", REDIS_URL=redis_url) as worker:
+        until(lambda: "The worker waits to start" in worker.log.read_text())
+        worker.process.terminate()
+
+        assert worker.code() == 0
+        assert not worker.session()
+        assert "Traceback" not in worker.log.read_text()

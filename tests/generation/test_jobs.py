@@ -126,7 +126,7 @@ def test_run_without_a_free_slot_ends_at_once() -> None:
         slots=2,
         time_limit=1,
     )()
-    assert [run.number for run in inner] == [1]
+    assert [run.slot.number for run in inner] == [1]
 
 
 def test_no_wakeup_is_sent_while_every_slot_is_busy_and_the_ending_run_sends_it(
@@ -166,7 +166,7 @@ def test_failed_job_pauses_before_its_next_run(
     Group.objects.create(name="broken")
     tasks.broken()
 
-    assert "The pump broken failed" in caplog.text
+    assert "The job broken failed" in caplog.text
     assert jobs.tick() == []
     JobSlot.objects.filter(name="broken").update(
         running_until=timezone.now() - timedelta(seconds=1)

@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from io import StringIO
 from types import FrameType
 from typing import Any
@@ -17,7 +17,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
-from config.worker.process_group import Member, stop_all, wait_until
+from config.worker import processes
 from generation.core.backoff import Backoff
 from moderation import demo
 
@@ -41,13 +41,10 @@ class Command(BaseCommand):
         self.signals: list[int] = []
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._note_signal)
-        refuse_taken_port(settings.PORT)
+        refuse_taken_port()
         self._fill_database()
-        code = self._serve()
-        sys.exit(code)
-
-    def _is_told_to_stop(self) -> bool:
-        return bool(self.signals)
+        os.environ["PORT"] = str(settings.PORT)
+        sys.exit(self._serve())
 
     def _note_signal(self, number: int, frame: FrameType | None) -> None:
         self.signals.append(number)
@@ -60,71 +57,57 @@ class Command(BaseCommand):
     def _fill_database(self) -> None:
         self._say("Bringing the database up to date …")
         call_command("migrate", interactive=False, verbosity=0)
-        if not self._is_told_to_stop() and not get_user_model()._default_manager.exists():
+        if not self.signals and not get_user_model()._default_manager.exists():
             self._say("Filling the empty database with a demo …")
             call_command("demo", stdout=StringIO())
         connections.close_all()
 
     def _serve(self) -> int:
-        if self._is_told_to_stop():
+        """Run both until the web server ends or a signal arrives; return the exit code."""
+        if self.signals:
             return 0
-        env = {**os.environ, "PORT": str(settings.PORT)}
-        members: list[Member] = []
+        self._say("Starting the web server …")
+        web = processes.start_program(web_command())
+        programs = [web]
         try:
-            self._say("Starting the web server …")
-            web = Member(web_command(settings.PORT), env)
-            members.append(web)
-            wait_until(
-                lambda: self._is_over(web) or is_answering(settings.PORT), seconds=READY_WITHIN
-            )
-            if not self._is_over(web) and not is_answering(settings.PORT):
-                self.stderr.write(
-                    f"The web server did not answer within {READY_WITHIN:.0f} seconds."
-                )
+            if not processes.wait_until(lambda: self._is_over(web) or is_answering(), READY_WITHIN):
+                self.stderr.write(f"The web server did not answer in {READY_WITHIN:.0f} seconds.")
                 return 1
             # Started second, because the sandbox, which the worker calls, runs in the web server.
-            if not self._is_over(web):
-                self._say("Starting the worker …")
-                members.append(Member(worker_command(), env))
-                self._say(make_welcome())
-                self._look_after(members, env)
-            return 0 if self._is_told_to_stop() else self._report_end(web)
-        finally:
-            if self._is_told_to_stop():
+            self._keep_worker_running(programs)
+            if self.signals:
                 self._say("\nStopping …")
-            stop_all(members, grace=GRACE + 1)
+                return 0
+            self.stderr.write(
+                f"The web server ended by itself (exit code {web.poll()}), so everything stops."
+            )
+            return 1
+        finally:
+            processes.stop_all(programs, grace=GRACE + 1)
 
-    def _is_over(self, web: Member) -> bool:
-        return self._is_told_to_stop() or web.exit_code is not None
+    def _is_over(self, web: processes.Program) -> bool:
+        return bool(self.signals) or web.poll() is not None
 
-    def _report_end(self, web: Member) -> int:
-        self.stderr.write(
-            f"The web server ended by itself (exit code {web.exit_code}), so everything stops."
-        )
-        return 1
-
-    def _look_after(self, members: list[Member], env: dict[str, str]) -> None:
-        """Restart the worker when it ends, with growing delays.
-
-        Returns when the web server ends or a signal arrives.
-        """
-        web, worker = members
-        restarts = 0
+    def _keep_worker_running(self, programs: list[processes.Program]) -> None:
+        """Restart the worker when it ends, with growing delays, as long as the web server runs."""
+        web, restarts = programs[0], 0
         while not self._is_over(web):
-            if worker.exit_code is None:
+            started_at = time.monotonic()
+            worker = processes.start_program(worker_command())
+            programs[1:] = [worker]
+            if not restarts:
+                self._say(make_welcome())
+            while worker.poll() is None and not self._is_over(web):
                 time.sleep(0.25)
-                continue
-            worker.kill_group()
-            if time.monotonic() - worker.started_at > HEALTHY_AFTER:
+            if self._is_over(web):
+                return
+            processes.kill_session(worker)
+            if time.monotonic() - started_at > HEALTHY_AFTER:
                 restarts = 0
             pause = RESTART_BACKOFF.delay(restarts).total_seconds()
-            self._say(
-                f"The worker ended (exit code {worker.exit_code}) and is started again in"
-                f" {pause:.0f} s."
-            )
-            if not wait_until(lambda: self._is_over(web), seconds=pause):
-                worker = members[1] = Member(worker_command(), env)
-                restarts += 1
+            self._say(f"The worker ended (exit code {worker.poll()}); restart in {pause:.0f} s.")
+            processes.wait_until(lambda: self._is_over(web), pause)
+            restarts += 1
 
 
 def make_welcome() -> str:
@@ -136,38 +119,37 @@ def make_welcome() -> str:
     return f"\nLoupe runs at http://{HOST}:{settings.PORT}/ (Ctrl-C stops it)\n{log_ins}"
 
 
-def web_command(port: int) -> list[str]:
+def web_command() -> list[str]:
     # One process: all threads share the sandbox's clock and SQLite's page cache. Requests mostly
     # wait for the database or the sandbox's latency, so a few threads suffice.
-    server = [sys.executable, "-m", "granian", "--interface", "wsgi", "--http", "1"]
-    server += ["--host", HOST, "--port", str(port)]
-    sizes = ["--workers", "1", "--blocking-threads", "8", "--workers-kill-timeout", str(int(GRACE))]
-    return [*server, *sizes, "--log-level", "error", "config.wsgi:application"]
+    options = (
+        f"--interface wsgi --http 1 --host {HOST} --port {settings.PORT} --log-level error"
+        f" --workers 1 --blocking-threads 8 --workers-kill-timeout {GRACE:.0f}"
+    )
+    return [sys.executable, "-m", "granian", *options.split(), "config.wsgi:application"]
 
 
 def worker_command() -> list[str]:
     return [sys.executable, str(settings.BASE_DIR / "manage.py"), "qworker", "--grace", str(GRACE)]
 
 
-def refuse_taken_port(port: int) -> None:
+def refuse_taken_port() -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((HOST, settings.PORT))
         except OSError as error:
             raise CommandError(
-                f"Port {port} cannot be used: {error.strerror}. "
-                f"Stop what uses it, or choose another one: make run PORT={port + 1}"
+                f"Port {settings.PORT} cannot be used: {error.strerror}. Stop what uses it, or"
+                f" choose another one: make run PORT={settings.PORT + 1}"
             ) from None
 
 
-def is_answering(port: int) -> bool:
+def is_answering() -> bool:
     """Return whether /healthz answers, under a host name that ALLOWED_HOSTS always contains."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=2)
-    try:
-        connection.request("GET", "/healthz")
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+    with closing(http.client.HTTPConnection(HOST, settings.PORT, timeout=2)) as connection:
+        try:
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status == http.client.OK
+        except (OSError, http.client.HTTPException):
+            return False

@@ -4,22 +4,25 @@ import logging
 import os
 import socket
 import sys
+import time
 from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import connections
 from django.utils import timezone
+from django_q.brokers import get_broker
 from django_q.conf import Conf
 from django_q.models import OrmQ
 
 from config.worker.cluster import Cluster
 from config.worker.scheduler import Scheduler
 from generation import jobs
+from generation.core.outages import find_outage
 from generation.services import storage_checks
 from moderation.services import housekeeping
 
-GRACE = 20.0
+GRACE = 20.0  # seconds
 log = logging.getLogger("loupe.engine")
 
 
@@ -30,33 +33,41 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--grace",
-            type=float,
-            default=GRACE,
-            help="seconds that running jobs get after SIGTERM (default: %(default)s)",
-        )
+        help_text = "seconds that running jobs get after SIGTERM (default: %(default)s)"
+        parser.add_argument("--grace", type=float, default=GRACE, help=help_text)
 
     def handle(self, *args: Any, grace: float, **options: Any) -> None:
         jobs.discover()
+        cluster, scheduler = Cluster(grace=grace), Scheduler()
+        while not prepare():
+            if cluster.stop_wanted:
+                return
+            time.sleep(1)
+        cluster.start()
+        scheduler.start()
+        name = f"worker {os.getpid()} on {socket.gethostname()}"
+        log.info("%s: started, %d processes", name, Conf.WORKERS)
+        code = cluster.wait()
+        scheduler.stop()
+        if code == 0:
+            log.info("%s: stopped in order", name)
+        sys.exit(code)
+
+
+def prepare() -> bool:
+    """Remove what earlier workers of this host left; return False if database or Redis is away."""
+    try:
+        get_broker().ping()  # django-q2 does not wait for Redis
         jobs.start_over()
-        if Conf.ORM:
-            # Delete messages that waited while no worker ran; the rows contain the same work.
-            OrmQ.objects.filter(lock__lt=timezone.now() - timedelta(minutes=1)).delete()
+        # Messages that waited while no worker ran; the rows contain the same work.
+        OrmQ.objects.filter(lock__lt=timezone.now() - timedelta(minutes=1)).delete()
         storage_checks.start_host()
         housekeeping.add_chores()
+    except Exception as error:
+        if find_outage(error) is None:
+            raise
+        log.exception("The worker waits to start")  # the log's filter makes it a line a minute
+        return False
+    finally:
         connections.close_all()
-        cluster, ticker = Cluster(grace=grace), Scheduler()
-        cluster.start()
-        ticker.start()
-        log.info(
-            "worker %d on %s: started, %d processes",
-            os.getpid(),
-            socket.gethostname(),
-            Conf.WORKERS,
-        )
-        code = cluster.wait()
-        ticker.stop()
-        if code == 0:
-            log.info("worker %d on %s: stopped in order", os.getpid(), socket.gethostname())
-        sys.exit(code)
+    return True

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import time
 
 from django.contrib.auth.models import Group
@@ -35,3 +36,10 @@ def stubborn(run: JobRun) -> None:
 def broken(run: JobRun) -> None:
     Group.objects.create(name=f"broke {timezone.now().timestamp()}")
     raise RuntimeError("broken on purpose")
+
+
+@job("blocked", due=lambda: Group.objects.filter(name="blocked"))
+def blocked(run: JobRun) -> None:
+    """Keep a worker busy and deaf to its time limit, as native code can."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+    time.sleep(60)
