@@ -291,7 +291,7 @@ def test_slow_patterns_are_detected(pattern: str) -> None:
 
 
 def test_pydantic_models_use_the_linear_regex_engine() -> None:
-    """pydantic's own engine cannot backtrack, but a model could select Python's engine."""
+    """No model may select Python's engine, because pydantic's own engine cannot backtrack."""
     for name in _modules():
         for value in vars(importlib.import_module(name)).values():
             assert getattr(value, "model_config", {}).get("regex_engine") != "python-re", name

@@ -59,7 +59,7 @@ def test_next_image_is_shown_before_the_verdict_is_sent(
     expect(page).to_have_url(re.compile(second))
 
 
-def test_a_whole_queue_by_keyboard_with_every_verdict(
+def test_keyboard_decides_a_whole_queue_with_every_verdict(
     page_of: PageOf, moderator: User, waiting: list[Review]
 ) -> None:
     page = page_of(moderator)
@@ -245,7 +245,7 @@ def test_rejection_without_a_category_is_not_sent(
     assert verdicts() == []
 
 
-def test_a_double_press_decides_one_image(
+def test_repeated_press_of_a_key_decides_one_image(
     page_of: PageOf, moderator: User, waiting: list[Review]
 ) -> None:
     page = page_of(moderator)

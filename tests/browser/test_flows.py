@@ -209,7 +209,7 @@ def test_image_cover_depends_on_category_and_returns_after_some_seconds(
     expect(page.locator("#stage[data-veiled]")).to_be_visible(timeout=6000)
 
 
-def test_a_category_can_be_skipped_for_today(
+def test_category_can_be_skipped_for_today(
     page_of: PageOf, moderator: User, make_review: Make
 ) -> None:
     other = make_review()

@@ -128,7 +128,7 @@ def assert_as_given(given_body: dict[str, Any], request: GenerationRequest) -> N
     asked, went = dict(leaves(given_body)), dict(leaves(posted(request)))
     if asked[".request.seed"] == wire.SEED_RANDOM:
         asked[".request.seed"] = went[".request.seed"]
-    if not given_body["extra"]["enable_nsfw_detection"]:  # the level means nothing then
+    if not given_body["extra"]["enable_nsfw_detection"]:  # then the level has no effect
         asked.pop(".extra.nsfw_detection_level"), went.pop(".extra.nsfw_detection_level")
     assert went == asked
 

@@ -101,7 +101,7 @@ def test_prompts_have_the_documented_length(length: int) -> None:
     )
 
 
-def test_a_line_break_counts_as_one_character() -> None:
+def test_line_break_counts_as_one_character() -> None:
     text = "x" * (PROMPT_MAX - 2) + "\r\ny"
 
     form = RequestForm(sent(prompt=text))
@@ -127,7 +127,7 @@ def test_unknown_choices_are_refused(name: str, value: str) -> None:
     assert list(errors(**{name: value})) == [name]
 
 
-def test_a_valid_form_gives_what_the_service_takes() -> None:
+def test_valid_form_returns_the_fields_of_the_service() -> None:
     form = RequestForm(sent(seed="-1", guidance_scale="7.25"))
 
     assert form.is_valid()
