@@ -37,7 +37,7 @@ PROBE = """
       if (entry.identifier === timed) { probe.painted.push(entry.renderTime - Number(timed)); timed = null; }
   }).observe({ type: "element" });
   const look = () => {
-    const image = document.querySelector("#stage .real");
+    const image = document.querySelector("#viewer .real");
     if (start === null || !panel() || panel().dataset.review === before || !image) return;
     const from = start;
     start = null;
@@ -105,7 +105,7 @@ def _page(browser: Browser) -> Page:
 def _tiny(browser: Browser, url: str) -> Page:
     page = _page(browser)
     page.goto(url)
-    page.wait_for_selector("#stage .real")
+    page.wait_for_selector("#viewer .real")
     return page
 
 
@@ -117,7 +117,7 @@ def _desk(browser: Browser, url: str) -> Page:
     page.fill("[name=password]", PASSWORD)
     page.press("[name=password]", "Enter")
     page.locator("form[action*='/queues/waiting/claims/'] button").first.click()
-    page.wait_for_selector("#stage .real")
+    page.wait_for_selector("#viewer .real")
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(1000 * FILLS_WITHIN)
     return page

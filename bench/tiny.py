@@ -29,7 +29,7 @@ const load = () => {{
 document.addEventListener("htmx:afterSwap", load);
 load();
 </script>"""
-PANEL = """<div id="panel" data-review="{n}" data-next="/image/{next}.png"><section id="stage">
+PANEL = """<div id="panel" data-review="{n}" data-next="/image/{next}.png"><section id="viewer">
 <img class="real" src="/image/{n}.png" width="512" height="512" alt=""></section></div>"""
 
 

@@ -107,7 +107,7 @@ class Tile:
 
     members: Sequence[Review]
     number: int
-    veil: ImageCover
+    cover: ImageCover
     is_revealed: bool
     is_chosen: bool
     reader: User | None = None  # the viewer; prompts are shown only if visible to them
@@ -120,7 +120,7 @@ class Tile:
 
     @property
     def is_grey(self) -> bool:
-        return self.veil == ImageCover.GREY
+        return self.cover == ImageCover.GREY
 
     @property
     def prompt(self) -> str:
@@ -177,12 +177,12 @@ def _build_tile(
     chosen: Collection[UUID],
 ) -> Tile:
     first = members[0]
-    veil = preferences.cover_for(first.top_category_l1)
+    cover = preferences.cover_for(first.top_category_l1)
     return Tile(
         members=members,
         number=number,
-        veil=veil,
-        is_revealed=options.is_revealed or veil != ImageCover.BLUR,
+        cover=cover,
+        is_revealed=options.is_revealed or cover != ImageCover.BLUR,
         is_chosen=any(review.uuid in chosen for review in members),
         toggle_url=options.toggled(first.near_duplicate_group)
         if alike > 1 and first.near_duplicate_group is not None
@@ -305,9 +305,9 @@ def build_preview(
     return [
         {
             "review": review,
-            "is_grey": (veil := preferences.cover_for(review.top_category_l1)) == ImageCover.GREY,
+            "is_grey": (cover := preferences.cover_for(review.top_category_l1)) == ImageCover.GREY,
             "is_seen": options.is_revealed
-            or veil != ImageCover.BLUR
+            or cover != ImageCover.BLUR
             or review.uuid in seen
             or review.near_duplicate_group in clear,
         }

@@ -11,13 +11,13 @@ from moderation.presenters.partials import render_part
 
 def render_cover(preferences: Preferences, l1: str, preview: str, thumbnail_url: str) -> SafeString:
     """Render a thumbnail. While it is blurred, only the 8-pixel preview is sent."""
-    veil = preferences.cover_for(l1)
+    cover = preferences.cover_for(l1)
     return render_part(
         "cover",
         {
             "preview": preview,
             "thumbnail_url": thumbnail_url,
-            "is_blurred": veil == ImageCover.BLUR,
-            "is_grey": veil == ImageCover.GREY,
+            "is_blurred": cover == ImageCover.BLUR,
+            "is_grey": cover == ImageCover.GREY,
         },
     )

@@ -72,15 +72,15 @@ def build_panel(*, user: User, review: Review, queue: Queue | None) -> dict[str,
         "history": history,
         "last": history[0] if history else None,
         "disagreement": disagreement,
-        "strip": related.strip(review, user, is_blind=is_blind),
+        "filmstrip": related.filmstrip(review, user, is_blind=is_blind),
         "similar": related.find_similar(review, user, is_blind=is_blind),
-        "foot": foot(user, review, queue, is_party=is_party),
+        "action_bar": action_bar(user, review, queue, is_party=is_party),
         "settlers": second_opinions.list_settlers(review) if is_party else [],
         "claim_seconds": count_claim_seconds(review),
     }
 
 
-def stage(review: Review) -> dict[str, Any]:
+def viewer(review: Review) -> dict[str, Any]:
     """Build the context of the image alone."""
     boxes = labels.build_boxes(review.asset, labels.load_sources(review))
     return {"review": review, "asset": review.asset, "boxes": boxes}
@@ -107,11 +107,11 @@ def is_blind_for(user: User, review: Review, queue: Queue | None) -> bool:
     return review.wants_opinion_of(user) and (asked or review.is_held_by(user))
 
 
-def rail(user: User) -> dict[str, Any]:
+def sidebar(user: User) -> dict[str, Any]:
     """Build the sidebar's context: queues with bounded counts, and the user's numbers of today."""
     numbers = load_counts(user)
     return {
-        "rail": [(depth.queue, depth.count) for depth in numbers.depths],
+        "sidebar": [(depth.queue, depth.count) for depth in numbers.depths],
         "saved": queues.list_saved_queues(user),
         "today": numbers.verdicts,
         "exposure": load_exposure(user),
@@ -142,7 +142,7 @@ def count_claim_seconds(review: Review) -> int:
     return max(0, int((review.claimed_until - timezone.now()).total_seconds()))
 
 
-def foot(user: User, review: Review, queue: Queue | None, *, is_party: bool = False) -> str:
+def action_bar(user: User, review: Review, queue: Queue | None, *, is_party: bool = False) -> str:
     """Return the variant of the action bar."""
     stopped = _why_not(user, review, queue, is_party=is_party)
     if stopped:

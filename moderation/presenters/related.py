@@ -98,7 +98,7 @@ def find_disagreement(decisions: Iterable[Decision], user: User) -> Disagreement
     return Disagreement(first=second.second_of, second=second, is_party=is_party)
 
 
-def strip(review: Review, user: User, *, is_blind: bool = False) -> list[FilmstripItem]:
+def filmstrip(review: Review, user: User, *, is_blind: bool = False) -> list[FilmstripItem]:
     """Return the images of the same request; [] without siblings."""
     if (
         review.asset.request_id is None

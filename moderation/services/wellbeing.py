@@ -26,7 +26,7 @@ def save_preferences(
     for name, value in fields.items():
         setattr(preferences, name, value)
     kept = {**preferences.covers, **covers}
-    preferences.covers = {l1: veil for l1, veil in kept.items() if veil}
+    preferences.covers = {l1: cover for l1, cover in kept.items() if cover}
     preferences.save()
     user.desk_preferences = preferences
     return preferences

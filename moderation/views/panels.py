@@ -27,8 +27,8 @@ from moderation.presenters.panel import (
     build_panel,
     choose_next_surround,
     count_undo_seconds,
-    rail,
-    stage,
+    sidebar,
+    viewer,
 )
 from moderation.presenters.partials import render_hidden_fields, render_part
 from moderation.queues import Queue
@@ -157,17 +157,17 @@ def render_review(
 ) -> HttpResponse:
     """Return the review's page or, to htmx, the part it asks for."""
     preferences = Preferences.for_user(request.user)
-    if request.htmx and request.htmx.target == "stage":
+    if request.htmx and request.htmx.target == "viewer":
         return HttpResponse(
             render_part(
-                "stage",
-                {**_build_cover_context(request, review, queue, preferences), **stage(review)},
+                "viewer",
+                {**_build_cover_context(request, review, queue, preferences), **viewer(review)},
             )
         )
     context = _build_context(request, review, queue, preferences, **extra)
     if is_deck(request):
         return _render_panels([context], status=status)
-    context |= rail(request.user) | {
+    context |= sidebar(request.user) | {
         "undo_seconds": count_undo_seconds(decisions.find_undoable(user=request.user)),
         "undo_window": int(UNDO_WINDOW.total_seconds()),
     }
@@ -197,11 +197,11 @@ def _build_cover_context(
 ) -> dict[str, Any]:
     """Build the context of the initial cover and its controls."""
     wish = request.GET.get("reveal", "") if request.META["QUERY_STRING"] else ""
-    veil = preferences.cover_for(review.top_category_l1)
+    cover = preferences.cover_for(review.top_category_l1)
     return {
         "preferences": preferences,
-        "revealed": wish == "1" or (wish != "0" and veil != ImageCover.BLUR),
-        "is_grey": veil == ImageCover.GREY,
+        "revealed": wish == "1" or (wish != "0" and cover != ImageCover.BLUR),
+        "is_grey": cover == ImageCover.GREY,
         "next_surround": choose_next_surround(preferences),
         "surrounds": " ".join(SURROUNDS),
         "address": build_review_url(review, queue),

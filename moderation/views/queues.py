@@ -19,7 +19,7 @@ from moderation.forms.queues import QueueFilterForm, SavedQueueForm
 from moderation.models import Review
 from moderation.models.reviews import ReviewQuerySet
 from moderation.presenters.counters import count_queues
-from moderation.presenters.panel import rail
+from moderation.presenters.panel import sidebar
 from moderation.queues import Queue
 from moderation.services import decisions, saved_queues
 from moderation.views import panels, skips
@@ -141,8 +141,8 @@ def live(request: DeskRequest) -> HttpResponse:
     """Return the current sidebar. The rest of the page is left unchanged."""
     return render(
         request,
-        "moderation/_rail.html",
-        {"queue": find_queue_for(request.user, request.GET), **rail(request.user)},
+        "moderation/_sidebar.html",
+        {"queue": find_queue_for(request.user, request.GET), **sidebar(request.user)},
     )
 
 

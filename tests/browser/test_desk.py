@@ -280,7 +280,7 @@ def test_desk_session_logs_no_errors_to_the_console(
     )
     begin(page)
     page.evaluate(
-        "htmx.ajax('GET', document.querySelector('#rail').getAttribute('hx-get'), '#rail')"
+        "htmx.ajax('GET', document.querySelector('#sidebar').getAttribute('hx-get'), '#sidebar')"
     )
     # First an image of the queue: enlarge, decide, undo. Then the two images of a request:
     # enlarge while switching between them.
@@ -334,7 +334,7 @@ def test_draft_note_and_filmstrip_survive_a_visit_to_a_sibling(
     settle(page)
     press(page, "a")
     expect(page.locator("#subject")).to_contain_text("Image 2")
-    expect(page.locator(".strip .badge").first).to_have_attribute("data-status", "approved")
+    expect(page.locator(".filmstrip .badge").first).to_have_attribute("data-status", "approved")
     press(page, "u")
     expect(page.locator("#subject")).to_contain_text("Image 1")
-    expect(page.locator(".strip .badge").first).to_have_attribute("data-status", "pending")
+    expect(page.locator(".filmstrip .badge").first).to_have_attribute("data-status", "pending")

@@ -78,7 +78,7 @@ def test_filters_are_saved_as_a_named_queue(
     page.wait_for_load_state()
     page.keyboard.press("s")
     expect(page).to_have_url(re.compile(rf"/reviews/{wanted.uuid}/"))
-    expect(page.locator('.rail [aria-current="true"]')).to_have_text("Bottles")
+    expect(page.locator('.sidebar [aria-current="true"]')).to_have_text("Bottles")
 
 
 def test_new_reviews_are_announced_without_moving_the_list(
@@ -203,10 +203,10 @@ def test_image_cover_depends_on_category_and_returns_after_some_seconds(
     assert (stored.covers, stored.veil_again) == ({"alcohol": "grey"}, 3)
 
     page.goto(f"/reviews/{review.uuid}/")
-    expect(page.locator("#stage[data-grey] .real")).to_be_visible()
+    expect(page.locator("#viewer[data-grey] .real")).to_be_visible()
     page.keyboard.press("c")
     expect(page.locator("[data-colour]")).to_have_attribute("aria-pressed", "true")
-    expect(page.locator("#stage[data-veiled]")).to_be_visible(timeout=6000)
+    expect(page.locator("#viewer[data-covered]")).to_be_visible(timeout=6000)
 
 
 def test_category_can_be_skipped_for_today(
@@ -237,7 +237,7 @@ def test_suggested_break_can_be_put_off(
     sent(page)
     press(page, "a")
     sent(page)
-    page.evaluate("htmx.trigger('#rail', 'renew')")
+    page.evaluate("htmx.trigger('#sidebar', 'renew')")
     later = page.get_by_role("button", name="Remind me next hour")
     expect(later).to_be_visible()
     tab_to(page, later)

@@ -42,8 +42,8 @@ def test_preference_without_blur_applies_to_every_list(
     page = page_of(moderator)
     for address in pages:
         page.goto(address)
-        expect(page.locator("main .veil .real").first).to_be_visible()
-        expect(page.locator("main .veil[data-thumbnail]")).to_have_count(0)
+        expect(page.locator("main .image-cover .real").first).to_be_visible()
+        expect(page.locator("main .image-cover[data-thumbnail]")).to_have_count(0)
         expect(page.locator("[data-reveal-one]")).to_have_count(0)
 
 
@@ -57,22 +57,22 @@ def test_b_reveals_one_blurred_image_and_v_reveals_all(
     )
     for address in pages:
         page.goto(address, wait_until="networkidle")
-        covers = page.locator("main .veil[data-thumbnail]")
+        covers = page.locator("main .image-cover[data-thumbnail]")
         assert covers.count() >= 1
         assert asked == [], f"{address} sends nothing but the blur"
         page.keyboard.press("b")
         expect(page.locator("#live")).to_contain_text("Move to an image first")
 
         page.locator(
-            "main :is(li, tr):has(.veil[data-thumbnail]) a:not([tabindex='-1'])"
+            "main :is(li, tr):has(.image-cover[data-thumbnail]) a:not([tabindex='-1'])"
         ).first.focus()
         page.keyboard.press("b")
-        expect(page.locator("main .veil[data-revealed] .real")).to_have_count(1)
+        expect(page.locator("main .image-cover[data-revealed] .real")).to_have_count(1)
         expect(covers.first).to_have_attribute("data-revealed", "")
         page.keyboard.press("v")
-        expect(page.locator("main .veil[data-revealed] .real")).to_have_count(covers.count())
+        expect(page.locator("main .image-cover[data-revealed] .real")).to_have_count(covers.count())
         page.keyboard.press("v")
-        expect(page.locator("main .veil[data-revealed]")).to_have_count(0)
+        expect(page.locator("main .image-cover[data-revealed]")).to_have_count(0)
         asked.clear()
 
 
@@ -88,7 +88,7 @@ def test_narrow_pages_do_not_scroll_sideways_and_show_the_whole_navigation(
     page = page_of(admin, viewport={"width": width, "height": 700}, has_touch=True, is_mobile=True)
     begin(page)
     assert overflow(page) <= 0
-    tools = page.locator(".stage .tools")
+    tools = page.locator(".viewer .tools")
     assert tools.evaluate("bar => bar.scrollWidth <= bar.clientWidth")
     for address in (
         "/",
@@ -133,12 +133,13 @@ def test_phone_shows_the_whole_image_beside_open_categories_and_a_suggested_brea
     page.get_by_role("button", name="Reject", exact=True).last.tap()
     expect(page.locator("#chooser")).to_have_attribute("open", "")
 
-    picture, foot = (page.locator(part).bounding_box() for part in (".stage .canvas", "#foot"))
+    picture = page.locator(".viewer .canvas").bounding_box()
+    action_bar = page.locator("#action-bar").bounding_box()
     assert picture is not None
-    assert foot is not None
+    assert action_bar is not None
     assert picture["y"] >= 44
     assert picture["height"] > 150
-    assert picture["y"] + picture["height"] <= foot["y"]
+    assert picture["y"] + picture["height"] <= action_bar["y"]
     page.keyboard.press("Escape")
     expect(page.locator("#break .notice")).to_be_visible()
 

@@ -59,7 +59,7 @@ def test_phone_shows_a_suggested_break_above_the_image_without_moving_buttons(
     page.reload()
     Exposure.objects.update(is_put_off=False)
     page.reload()
-    expect(page.locator("#rail").get_by_role("button", name="Take a break")).to_be_visible()
+    expect(page.locator("#sidebar").get_by_role("button", name="Take a break")).to_be_visible()
     expect(page.locator("#break")).to_be_hidden()
 
 
@@ -71,25 +71,26 @@ def test_phone_keeps_the_image_in_view_while_rejecting(
     )
     begin(page)
     expect(page.locator("#claim")).to_be_in_viewport(ratio=1)
-    expect(page.locator(".because")).to_be_in_viewport(ratio=1)
+    expect(page.locator(".reason-summary")).to_be_in_viewport(ratio=1)
     settle(page)
     page.evaluate("scrollTo(0, 200)")
     page.get_by_role("button", name="Reject", exact=True).last.tap()
     expect(page.locator("#chooser")).to_have_attribute("open", "")
 
-    picture, foot = (page.locator(part).bounding_box() for part in (".stage .canvas", "#foot"))
+    picture = page.locator(".viewer .canvas").bounding_box()
+    action_bar = page.locator("#action-bar").bounding_box()
     assert picture is not None
-    assert foot is not None
+    assert action_bar is not None
     assert page.evaluate("scrollY") == 0
     assert picture["height"] > 200
-    assert picture["y"] + picture["height"] <= foot["y"]
+    assert picture["y"] + picture["height"] <= action_bar["y"]
     rows = page.locator(".chooser .choices :is(label, summary), .verdicts .button").all()
     heights = [box["height"] for row in rows if row.is_visible() and (box := row.bounding_box())]
     assert min(heights) >= 44
 
 
 def swipe(page: Page, *, by: int) -> None:
-    box: Any = page.locator(".stage .picture").bounding_box()
+    box: Any = page.locator(".viewer .picture").bounding_box()
     x, y = box["x"] + box["width"] / 2 - by / 2, box["y"] + box["height"] / 2
     session = page.context.new_cdp_session(page)
     session.send(

@@ -27,9 +27,9 @@ def test_covered_image_is_not_downloaded_until_space_is_held(
     assert asked == []
 
     page.keyboard.down(" ")
-    expect(page.locator(".stage .real")).to_be_visible()
+    expect(page.locator(".viewer .real")).to_be_visible()
     page.keyboard.up(" ")
-    expect(page.locator(".stage .real")).to_be_hidden()
+    expect(page.locator(".viewer .real")).to_be_hidden()
     assert len(asked) == 1
 
 
@@ -39,20 +39,20 @@ def test_keys_zoom_pan_and_change_the_surround(
     Preferences.objects.create(user=moderator, blur=False)
     page = page_of(moderator)
     begin(page)
-    box = page.locator(".stage .real").bounding_box()
+    box = page.locator(".viewer .real").bounding_box()
     assert box is not None
     press(page, "+", "+")
-    larger = page.locator(".stage .real").bounding_box()
+    larger = page.locator(".viewer .real").bounding_box()
     assert larger is not None
     assert larger["width"] == pytest.approx(box["width"] * 2.25, rel=0.01)
     page.keyboard.press("Shift+ArrowRight")
-    moved = page.locator(".stage .real").bounding_box()
+    moved = page.locator(".viewer .real").bounding_box()
     assert moved is not None
     assert moved["x"] < larger["x"]
     page.keyboard.press("0")
-    assert page.locator(".stage .real").bounding_box() == box
+    assert page.locator(".viewer .real").bounding_box() == box
     page.keyboard.press("g")
-    expect(page.locator("#stage")).to_have_attribute("data-surround", "mid")
+    expect(page.locator("#viewer")).to_have_attribute("data-surround", "mid")
     page.wait_for_timeout(200)
     assert Preferences.objects.get(user=moderator).surround == "mid"
 
@@ -69,9 +69,9 @@ def test_actual_size_announces_the_zoom_level(
         "Actual size, which is smaller than the room for it."
     )
     expect(page.locator("[data-zoom-shown]")).to_have_text("100%")
-    shown = page.locator(".stage .real").bounding_box()
+    shown = page.locator(".viewer .real").bounding_box()
     assert shown is not None
-    image = page.locator(".stage .real")
+    image = page.locator(".viewer .real")
     across, down = (int(image.get_attribute(name) or 0) for name in ("width", "height"))
     # The element fills the viewer; the image inside it matches in width or in height.
     assert min(shown["width"] / across, shown["height"] / down) == pytest.approx(1, abs=0.01)
@@ -103,7 +103,7 @@ def drawn(page: Page) -> float:
     """Return the displayed width of the image in CSS pixels, without the empty space beside it."""
     return float(
         page.evaluate(
-            "() => { const image = document.querySelector('.stage .real'), box ="
+            "() => { const image = document.querySelector('.viewer .real'), box ="
             " image.getBoundingClientRect(); const [across, down] = ['width', 'height'].map((name)"
             " => image.getAttribute(name)); return across * Math.min(box.width / across, box.height"
             " / down); }"

@@ -338,11 +338,11 @@ def test_second_escalation_of_a_sheet_is_refused_with_a_reason_and_typing_runs_n
     page.keyboard.press("e")
     page.keyboard.type("sure, as seen")
 
-    expect(page.locator("#why-not")).to_contain_text("Already escalated")
+    expect(page.locator("#unavailable")).to_contain_text("Already escalated")
     expect(page.locator("#tiles .tile")).to_have_count(2)
     expect(page.locator("#confirm")).to_have_count(0)
     page.keyboard.press("Escape")
-    expect(page.locator("#why-not")).to_be_hidden()
+    expect(page.locator("#unavailable")).to_be_hidden()
     assert Decision.objects.count() == 2
 
 
@@ -396,7 +396,7 @@ def test_own_counts_are_updated_before_the_verdict_is_sent(
 ) -> None:
     page = page_of(moderator)
     begin(page)
-    count = page.locator("#rail-approve .num")
+    count = page.locator("#sidebar-approve .num")
     expect(count).to_have_text("0")
     held: list[Route] = []
     page.route(DECISIONS, lambda route: held.append(route))

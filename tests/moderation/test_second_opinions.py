@@ -253,7 +253,7 @@ def test_lapsed_second_opinion_returns_409_without_first_decision(
 
     late = decide(client_of(other_moderator), review, "approve", htmx=True, queue="second-opinion")
 
-    panel = late.content.decode().split('id="rail"')[0]
+    panel = late.content.decode().split('id="sidebar"')[0]
     assert late.status_code == 409
     assert "has expired" in panel
     assert NOTE not in panel

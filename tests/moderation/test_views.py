@@ -146,11 +146,11 @@ def test_image_url_is_absent_until_revealed(
     assert (
         review.asset.file_url in client.get(get_review_url(review) + "?reveal=1").content.decode()
     )
-    stage = client.get(
-        get_review_url(review) + "?reveal=1", headers={**HTMX, "HX-Target": "stage"}
+    viewer = client.get(
+        get_review_url(review) + "?reveal=1", headers={**HTMX, "HX-Target": "viewer"}
     ).content.decode()
-    assert stage.startswith('<section class="stage" id="stage"')
-    assert review.asset.file_url in stage
+    assert viewer.startswith('<section class="viewer" id="viewer"')
+    assert review.asset.file_url in viewer
 
 
 def test_image_is_shown_at_once_with_blur_off(

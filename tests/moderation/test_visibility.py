@@ -57,7 +57,7 @@ def extract_panel(text: str) -> str:
 
     The sidebar counts one's own verdicts, and the chooser names all categories.
     """
-    text = text.split('id="panel"')[1].split('id="deck"')[0].split('id="rail"')[0]
+    text = text.split('id="panel"')[1].split('id="deck"')[0].split('id="sidebar"')[0]
     before, _, after = text.partition('id="chooser"')
     return before + after.partition("</details>\n")[2]
 

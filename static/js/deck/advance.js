@@ -8,8 +8,8 @@ import { listUnsent } from "./unsent.js";
 import { waitForNext } from "./waiting.js";
 
 export function renewCounts() {
-  if (find("#rail")) {
-    htmx.trigger("#rail", "renew");
+  if (find("#sidebar")) {
+    htmx.trigger("#sidebar", "renew");
   }
 }
 

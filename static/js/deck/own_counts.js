@@ -2,7 +2,7 @@
 import { find } from "../core/dom.js";
 
 export function countOwn(verdict, step) {
-  const count = verdict && find(`#rail-${verdict} .num`);
+  const count = verdict && find(`#sidebar-${verdict} .num`);
   if (count && /^\d+$/.test(count.textContent)) {
     count.textContent = Math.max(0, Number(count.textContent) + step);
   }

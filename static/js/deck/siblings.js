@@ -10,7 +10,7 @@ const OUTCOMES = {
 const NO_OUTCOME = { status: "pending", name: "Awaiting a decision", word: "Due" };
 
 function findBadge(panel, review) {
-  const badge = panel?.querySelector(`.strip a[href^="/reviews/${review}/"] .badge`);
+  const badge = panel?.querySelector(`.filmstrip a[href^="/reviews/${review}/"] .badge`);
   // In a second opinion nothing is told about the others, not even by this.
   const isSecret = badge?.dataset.status === "hidden" || panel?.querySelector("[data-blind]");
   return isSecret ? null : badge;

@@ -16,7 +16,7 @@ export const state = {
   isWaiting: false, // the image on screen is decided, and no other is here
 };
 
-export const isDeciding = () => deckElement && find("#foot[data-foot=deciding]");
+export const isDeciding = () => deckElement && find("#action-bar[data-action-bar=deciding]");
 
 export function setFilling(isOn) {
   state.isFilling = isOn;

@@ -11,7 +11,7 @@ let isToldLate = false;
 function showBadge(badge, text, isSaving) {
   badge.toggleAttribute("data-saving", isSaving);
   find("[data-count]", badge).textContent = listUnsent().length;
-  find("[data-why]", badge).textContent = text;
+  find("[data-reason]", badge).textContent = text;
 }
 
 export function updateBadge(problem = "") {

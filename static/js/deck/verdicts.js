@@ -77,7 +77,7 @@ document.addEventListener(
   (event) => {
     const { target: form, submitter: button } = event;
     const isOurs = button?.matches("[data-undo], [data-skip], [name=verdict]");
-    if (isOurs && form.id === "foot" && isDeciding()) {
+    if (isOurs && form.id === "action-bar" && isDeciding()) {
       event.preventDefault();
       event.stopImmediatePropagation();
       act(form, button);

@@ -20,7 +20,7 @@ document.addEventListener("input", ({ target }) => {
 });
 
 document.addEventListener("submit", ({ target }) => {
-  if (target.id === "foot") {
+  if (target.id === "action-bar") {
     drafts.delete(getReview());
   }
 });

@@ -2,7 +2,7 @@
 // matter of style.
 import { find } from "../core/dom.js";
 
-const COVER = "[data-veil]"; // the button of an image that has been revealed
+const COVER = "[data-cover]"; // the button of an image that has been revealed
 const REVEAL = "[data-reveal]"; // the link of one that has not
 let isHeld = false; // Space is down
 let isRevealedByHold = false;
@@ -10,8 +10,8 @@ let timer = 0;
 
 export function coverLater() {
   clearTimeout(timer);
-  const stage = find("#stage[data-revealed]:not([data-veiled])");
-  const seconds = Number(stage?.dataset.veilAgain ?? 0);
+  const viewer = find("#viewer[data-revealed]:not([data-covered])");
+  const seconds = Number(viewer?.dataset.coverAgain ?? 0);
   if (!seconds) {
     return;
   }
@@ -23,13 +23,13 @@ export function coverLater() {
 }
 
 function setCover(isOn) {
-  find("#stage").toggleAttribute("data-veiled", isOn);
+  find("#viewer").toggleAttribute("data-covered", isOn);
   find("span", find(COVER)).textContent = isOn ? "Reveal" : "Blur";
   coverLater();
 }
 
 function hold(isDown) {
-  if (!find("#stage") || isHeld === isDown) {
+  if (!find("#viewer") || isHeld === isDown) {
     return;
   }
   isHeld = isDown;
@@ -59,7 +59,7 @@ document.addEventListener(
   (event) => {
     if (event.target.closest("button, a")?.matches(COVER)) {
       event.preventDefault();
-      setCover(!find("#stage").hasAttribute("data-veiled"));
+      setCover(!find("#viewer").hasAttribute("data-covered"));
     }
   },
   true,

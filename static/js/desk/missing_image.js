@@ -3,7 +3,7 @@
 document.addEventListener(
   "error",
   ({ target }) => {
-    if (target.matches?.(".stage .real")) {
+    if (target.matches?.(".viewer .real")) {
       target.hidden = true;
       target.nextElementSibling.hidden = false;
     }

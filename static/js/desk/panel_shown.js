@@ -28,10 +28,10 @@ export function onPanelShown(root) {
   if (root.matches("#panel, body")) {
     begin(root);
   }
-  if (root.id === "stage") {
+  if (root.id === "viewer") {
     coverIfLetGo();
   }
-  if (root.matches("#panel, #stage, body")) {
+  if (root.matches("#panel, #viewer, body")) {
     coverLater();
   }
 }

@@ -18,7 +18,7 @@ function follow(x, y) {
   if (view.zoom > 1) {
     zoomTo(view.zoom, grip.from.x + x, grip.from.y + y);
   } else if (grip.isFinger) {
-    find("#stage").dataset.swipe = getSwipe(x, y);
+    find("#viewer").dataset.swipe = getSwipe(x, y);
   }
 }
 
@@ -29,17 +29,17 @@ function isNamingNone(swipe) {
 }
 
 function letGo({ type }) {
-  const stage = find("#stage");
-  const swipe = grip?.isFinger && type === "pointerup" && stage?.dataset.swipe;
+  const viewer = find("#viewer");
+  const swipe = grip?.isFinger && type === "pointerup" && viewer?.dataset.swipe;
   grip = null;
-  stage?.removeAttribute("data-swipe");
+  viewer?.removeAttribute("data-swipe");
   if (swipe && !isNamingNone(swipe)) {
     find(`#panel [data-verdict="${swipe}"]`)?.click();
   }
 }
 
 document.addEventListener("pointerdown", (event) => {
-  if (!event.button && event.target.closest(".stage .picture")) {
+  if (!event.button && event.target.closest(".viewer .picture")) {
     const isFinger = event.pointerType === "touch";
     grip = { x: event.clientX, y: event.clientY, from: { ...view }, isFinger };
   }

@@ -19,7 +19,7 @@ document.addEventListener(
       stop(event);
       // What somebody types next was meant as a reason: it becomes a note, and no commands.
       find("#note")?.focus();
-      warn(button.dataset.why);
+      warn(button.dataset.reason);
     }
   },
   true,

@@ -3,7 +3,7 @@ import { find } from "../core/dom.js";
 
 function changeSurround(button) {
   const surrounds = button.dataset.surrounds.split(" ");
-  find("#stage").dataset.surround = button.value;
+  find("#viewer").dataset.surround = button.value;
   // Later: the form that is about to be sent still needs the value pressed.
   setTimeout(() => {
     button.value = surrounds[(surrounds.indexOf(button.value) + 1) % surrounds.length];
@@ -15,9 +15,9 @@ document.addEventListener(
   ({ target }) => {
     const button = target.closest("button, a");
     if (button?.matches("[data-boxes]")) {
-      button.ariaPressed = String(find("#stage").toggleAttribute("data-boxed"));
+      button.ariaPressed = String(find("#viewer").toggleAttribute("data-boxed"));
     } else if (button?.matches("[data-colour]")) {
-      button.ariaPressed = String(!find("#stage").toggleAttribute("data-grey"));
+      button.ariaPressed = String(!find("#viewer").toggleAttribute("data-grey"));
     } else if (button?.matches("[data-surrounds]")) {
       changeSurround(button);
     }

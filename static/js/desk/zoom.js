@@ -28,7 +28,7 @@ function showZoom(text, isActual) {
 // How many pixels of the page one of the image takes while it is shown whole.
 function getFit() {
   const canvas = find("[data-canvas]");
-  const image = find(".stage .real");
+  const image = find(".viewer .real");
   if (!canvas || !image) {
     return undefined;
   }
@@ -48,8 +48,8 @@ export function zoomTo(wanted, x = view.x, y = view.y) {
   const zoom = Math.min(ZOOM_MAX, Math.max(Math.min(view.least, actual), wanted));
   const room = (size) => Math.max(0, (size * (zoom - 1)) / 2);
   moveCanvas(zoom, clamp(x, room(canvas.clientWidth)), clamp(y, room(canvas.clientHeight)));
-  find("#stage").toggleAttribute("data-zoomed", zoom > 1);
-  find("#stage").toggleAttribute("data-close", zoom >= PIXELS_COUNT_FROM);
+  find("#viewer").toggleAttribute("data-zoomed", zoom > 1);
+  find("#viewer").toggleAttribute("data-close", zoom >= PIXELS_COUNT_FROM);
   const percent = `${Math.round((100 * zoom) / actual)}%`;
   showZoom(zoom === 1 ? "fit" : percent, isSame(zoom, actual));
   // The message about the size before is not true any more.
@@ -63,7 +63,7 @@ export function resetZoom() {
   view.least = 1;
   moveCanvas(1, 0, 0);
   for (const name of ["data-zoomed", "data-close"]) {
-    find("#stage")?.removeAttribute(name);
+    find("#viewer")?.removeAttribute(name);
   }
   showZoom("fit", false);
 }
@@ -71,9 +71,9 @@ export function resetZoom() {
 // The picture that is small at first becomes a zoom below the whole one, so that the next step is
 // as large as any other.
 export function enlargeSmall() {
-  const small = find("#stage[data-small]") && getFit();
+  const small = find("#viewer[data-small]") && getFit();
   if (small) {
-    find("#stage").removeAttribute("data-small");
+    find("#viewer").removeAttribute("data-small");
     view.least = small / getFit();
     view.zoom = view.least;
   }

@@ -5,7 +5,7 @@ import { enlargeSmall, toggleActualSize, zoomBy, zoomTo } from "./zoom.js";
 
 const WHEEL_STEP = 1.2;
 const PAN_STEP = 0.2; // of the room's shorter side
-const PICTURE = ".stage[data-revealed] .picture";
+const PICTURE = ".viewer[data-revealed] .picture";
 const DIRECTIONS = {
   ArrowLeft: [1, 0],
   ArrowRight: [-1, 0],

@@ -3,7 +3,7 @@ import { say } from "../core/announce.js";
 import { find, findAll } from "../core/dom.js";
 
 const TILE = "main :is(li, tr)";
-const COVER = ".veil[data-thumbnail]";
+const COVER = ".image-cover[data-thumbnail]";
 let lastTile = null;
 
 const getCover = (tile) => tile?.querySelector(COVER);

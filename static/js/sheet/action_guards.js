@@ -9,8 +9,8 @@ function stop(event) {
 }
 
 function explain(reason) {
-  const dialog = find("#why-not");
-  find("#why-not-text").textContent = reason;
+  const dialog = find("#unavailable");
+  find("#unavailable-reason").textContent = reason;
   dialog.showModal();
   dialog.focus();
   say(reason);
@@ -22,7 +22,7 @@ addEventListener(
     const button = event.target.closest("button, a");
     if (button?.ariaDisabled === "true") {
       stop(event);
-      explain(button.dataset.why);
+      explain(button.dataset.reason);
     } else if (button?.matches("[data-bulk]") && !listTiles().some(isSelected)) {
       stop(event);
       warn("Nothing is selected. Space selects the image under the cursor.");

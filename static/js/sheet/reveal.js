@@ -13,7 +13,7 @@ function loadImage(tile) {
   const image = new Image();
   Object.assign(image, { className: "real", alt: "", draggable: false });
   image.src = find(".picture", tile).dataset.thumbnail;
-  find(".veil", tile).after(image);
+  find(".image-cover", tile).after(image);
 }
 
 export function reveal(tile, isOn) {

@@ -1,4 +1,4 @@
-// The strip below the bar that names unsent and refused decisions.
+// The line below the bar that names unsent and refused decisions.
 import { find } from "../core/dom.js";
 
 export const outboxElement = find("#outbox");
