@@ -155,7 +155,7 @@ def test_a_silent_sentinel_ends_the_whole_tree(worker: Worker) -> None:
     assert "The sentinel has been silent" in worker.log.read_text()
 
 
-def test_a_worker_waits_for_a_database_that_is_away(data_dir: Path) -> None:
+def test_worker_waits_for_an_unavailable_database(data_dir: Path) -> None:
     database, elsewhere = data_dir / "db.sqlite3", data_dir / "elsewhere"
     database.rename(elsewhere)
     database.mkdir()
@@ -172,7 +172,7 @@ def test_a_worker_waits_for_a_database_that_is_away(data_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("away", ["database", "Redis"])
-def test_a_worker_that_waits_can_be_stopped(data_dir: Path, away: str) -> None:
+def test_waiting_worker_can_be_stopped(data_dir: Path, away: str) -> None:
     redis_url = "redis://127.0.0.1:1/0" if away == "Redis" else ""
     if away == "database":
         (data_dir / "db.sqlite3").unlink()

@@ -40,6 +40,6 @@ def broken(run: JobRun) -> None:
 
 @job("blocked", due=lambda: Group.objects.filter(name="blocked"))
 def blocked(run: JobRun) -> None:
-    """Keep a worker busy and deaf to its time limit, as native code can."""
+    """Keep a worker busy with its time limit's signal blocked, as native code can."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
     time.sleep(60)
