@@ -150,18 +150,20 @@ def build_tiles(
 
     Near duplicates share one tile, at the position of the first, unless their group is expanded.
     """
-    crowds: dict[tuple[str, int], list[Review]] = {}
+    grouped: dict[tuple[str, int], list[Review]] = {}
     for review in reviews:
         key = (
             ("review", review.pk)
             if review.near_duplicate_group is None
             else ("near_duplicate_group", review.near_duplicate_group)
         )
-        crowds.setdefault(key, []).append(review)
+        grouped.setdefault(key, []).append(review)
     parts: list[tuple[list[Review], int]] = []
-    for crowd in crowds.values():
-        is_apart = crowd[0].near_duplicate_group in options.opened
-        parts += [([review], len(crowd)) for review in crowd] if is_apart else [(crowd, len(crowd))]
+    for group in grouped.values():
+        is_expanded = group[0].near_duplicate_group in options.opened
+        parts += (
+            [([review], len(group)) for review in group] if is_expanded else [(group, len(group))]
+        )
     return [
         replace(_build_tile(members, number, alike, options, preferences, chosen), reader=reader)
         for number, (members, alike) in enumerate(parts, 1)
@@ -259,10 +261,10 @@ def select_marked(
         if review.uuid in shown
     }
     lost = _load_reviews((set(shown) | set(chosen)) - set(here))
-    made = build_tiles(
+    built = build_tiles(
         [*here.values(), *lost], options=options, preferences=Preferences(), chosen=chosen
     )
-    picked = [review for tile in made if tile.is_chosen != the_rest for review in tile.members]
+    picked = [review for tile in built if tile.is_chosen != the_rest for review in tile.members]
     gone = [review for review in picked if review.uuid not in here]
     return Marked(
         reviews=[review for review in picked if review.uuid in here],

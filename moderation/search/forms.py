@@ -24,12 +24,12 @@ ANY = ("", "Any")
 LIKE = re.compile(r"([0-9a-f]{64})(?:\.([0-9a-f]{64}))?")
 
 
-def _choice_field(label: str, choices: Any, wrong: str) -> forms.ChoiceField:
+def _choice_field(label: str, choices: Any, noun: str) -> forms.ChoiceField:
     return forms.ChoiceField(
         label=label,
         required=False,
         choices=choices,
-        error_messages={"invalid_choice": f"“%(value)s” is not a {wrong}."},
+        error_messages={"invalid_choice": f"“%(value)s” is not a {noun}."},
     )
 
 

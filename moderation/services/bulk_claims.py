@@ -28,20 +28,20 @@ def fill_sheet(
         claims.renew(user=user, uuids=mine.values_list("uuid", flat=True)[: claims.HELD_MAX])
     )
     if len(held) < SHEET_SIZE:
-        dealt = claims.claim_batch(
+        claimed = claims.claim_batch(
             user=user, queue=queue, count=SHEET_SIZE - len(held), skipped=skipped, avoided=avoided
         )
-        held |= {review.uuid for review in dealt}
-    looks = {
+        held |= {review.uuid for review in claimed}
+    groups = {
         near_duplicate_group
         for near_duplicate_group in mine.values_list("near_duplicate_group", flat=True)
         if near_duplicate_group is not None
     }
     room = SHEET_SIZE + DUPLICATES_MAX - len(held)
-    if not looks or room <= 0:
+    if not groups or room <= 0:
         return len(held)
     alike = claims.claim_duplicates(
-        user=user, queue=queue, looks=looks, count=room, skipped=skipped, avoided=avoided
+        user=user, queue=queue, groups=groups, count=room, skipped=skipped, avoided=avoided
     )
     return len(held) + len(alike)
 

@@ -65,13 +65,13 @@ def claim_duplicates(
     *,
     user: User,
     queue: Queue,
-    looks: Collection[int],
+    groups: Collection[int],
     count: int,
     skipped: Collection[int] = (),
     avoided: Collection[str] = (),
 ) -> list[Review]:
     """Claim up to ``count`` unclaimed reviews of the given near-duplicate groups."""
-    rows = queue.work(user, avoided).filter(near_duplicate_group__in=looks).exclude(pk__in=skipped)
+    rows = queue.work(user, avoided).filter(near_duplicate_group__in=groups).exclude(pk__in=skipped)
     return _claim_rows(
         user,
         lambda: list(_free(queue.ordered(rows), timezone.now())[: min(count, CLAIMED_AT_ONCE)]),

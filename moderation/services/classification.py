@@ -75,12 +75,12 @@ def _find_duplicate_group(asset: Asset) -> int | None:
     """
     if asset.pdq is None or asset.pdq_quality < image_search.QUALITY_MIN:
         return None
-    twins = image_search.find_nearest(
+    matches = image_search.find_nearest(
         bytes(asset.pdq), within=image_search.CLOSE, limit=1, besides=asset.pk
     )
-    if not twins:
+    if not matches:
         return None
-    nearest, _ = twins[0]
+    nearest, _ = matches[0]
     Review.objects.filter(asset=nearest, near_duplicate_group__isnull=True).update(
         near_duplicate_group=nearest
     )

@@ -25,8 +25,8 @@ def save_preferences(
     preferences = _lock_preferences(user)
     for name, value in fields.items():
         setattr(preferences, name, value)
-    kept = {**preferences.covers, **covers}
-    preferences.covers = {l1: cover for l1, cover in kept.items() if cover}
+    merged = {**preferences.covers, **covers}
+    preferences.covers = {l1: cover for l1, cover in merged.items() if cover}
     preferences.save()
     user.desk_preferences = preferences
     return preferences
