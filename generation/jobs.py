@@ -24,7 +24,7 @@ from django_q.tasks import async_task
 
 from generation.models.job_slots import JobSlot
 
-log = logging.getLogger("loupe.pumps")
+log = logging.getLogger("loupe.jobs")
 
 # Evaluated every second. All querysets together cost one query, each bool costs its own.
 Due = Callable[[], "bool | QuerySet[Any]"]
@@ -221,8 +221,9 @@ class Heartbeat:
 
 
 def start_over() -> None:
-    """Forget the runs of this host, whose processes are dead, and all rows of other hosts without
-    a lease. For the start of a worker.
+    """Delete this host's slots and the slots of other hosts without a lease.
+
+    Called when a worker starts: the processes of this host's earlier runs are dead.
     """
     JobSlot.objects.filter(host=HOST).delete()
     JobSlot.objects.free(timezone.now()).delete()

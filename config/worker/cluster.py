@@ -23,7 +23,7 @@ from django_q.cluster import Sentinel
 from config.worker.processes import CRASHED, die_with_parent
 from generation import jobs
 
-log = logging.getLogger("loupe.engine")
+log = logging.getLogger("loupe.worker")
 
 FORK = multiprocessing.get_context("fork")
 WATCH_EVERY = 0.25  # seconds, like all below

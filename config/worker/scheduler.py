@@ -11,7 +11,7 @@ from django.db import close_old_connections, connections
 from generation import jobs
 from generation.services import storage_checks
 
-log = logging.getLogger("loupe.engine")
+log = logging.getLogger("loupe.worker")
 
 INTERVAL = 1.0
 HEARTBEAT_EVERY = 10.0

@@ -12,8 +12,10 @@ _EXPONENT_MAX = 32
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Exponential delays: ``base`` seconds before retry 0, ``factor`` times as long before each
-    later one, at most ``cap`` seconds, then lengthened by a random share of up to ``jitter``.
+    """Exponential delays in seconds.
+
+    ``base`` before retry 0, ``factor`` times as long before each later retry, at most ``cap``, then
+    lengthened by a random share of up to ``jitter``.
     """
 
     base: float
@@ -29,8 +31,9 @@ class Backoff:
 
 
 def add_jitter(delay: timedelta, share: float) -> timedelta:
-    """Lengthen the delay by a random share of up to ``share``, so that rows which failed together
-    do not return together.
+    """Lengthen a delay by a random share of up to ``share``.
+
+    Rows that failed together then do not return together.
     """
     return delay * random.uniform(1, 1 + share)
 
@@ -38,7 +41,8 @@ def add_jitter(delay: timedelta, share: float) -> timedelta:
 def delay_by_age(
     age: timedelta, *, share: float = 1.0, shortest: timedelta, longest: timedelta
 ) -> timedelta:
-    """Return this share of the age within the limits: the longer something takes, the more seldom
-    it is asked for.
+    """Return a share of an age, between ``shortest`` and ``longest``.
+
+    The longer a request takes, the less often it is polled.
     """
     return min(max(age * share, shortest), longest)

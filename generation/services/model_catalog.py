@@ -23,7 +23,7 @@ from django.utils import timezone
 from generation import providers
 from generation.providers.base import Model, ModelPage, ProviderBusyError, ProviderError
 
-log = logging.getLogger("loupe.offers")
+log = logging.getLogger("loupe.model_catalog")
 
 KINDS = {
     "checkpoint": "Checkpoints",

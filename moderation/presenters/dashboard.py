@@ -262,7 +262,7 @@ def _build_operations_part() -> dict[str, Any]:
             for host, count in sorted(workers.items())
         ],
         "chores": _summarize_chores(),
-        "pumps": running,
+        "jobs": running,
         "overdue": Number(
             "n-overdue", str(Delivery.objects.filter(due_at__lt=now - OVERDUE)[:LOOK_BACK].count())
         ),

@@ -203,7 +203,7 @@ def lines(clock: Clock) -> Iterator[list[str]]:
 
     handler = Kept()
     handler.addFilter(FoldOutages())
-    loggers = [logging.getLogger(name) for name in ("loupe.pumps", "django-q", "django.request")]
+    loggers = [logging.getLogger(name) for name in ("loupe.jobs", "django-q", "django.request")]
     for logger in loggers:
         logger.addHandler(handler)
     yield found
@@ -211,11 +211,11 @@ def lines(clock: Clock) -> Iterator[list[str]]:
         logger.removeHandler(handler)
 
 
-def fail(error: Exception, text: str = "The pump %s failed") -> None:
+def fail(error: Exception, text: str = "The job %s failed") -> None:
     try:
         raise error
     except type(error):
-        logging.getLogger("loupe.pumps").exception(text, "poll")
+        logging.getLogger("loupe.jobs").exception(text, "poll")
 
 
 def test_outage_is_logged_in_one_line_a_minute(lines: list[str], clock: Clock) -> None:
@@ -225,7 +225,7 @@ def test_outage_is_logged_in_one_line_a_minute(lines: list[str], clock: Clock) -
                 OperationalError(f"{AWAY}\nIs the server running?"), psycopg.OperationalError(AWAY)
             )
         )
-    assert lines == [f"The pump poll failed: OperationalError: {AWAY} Is the server running?"]
+    assert lines == [f"The job poll failed: OperationalError: {AWAY} Is the server running?"]
 
     fail(RedisConnectionError("Connection refused."))
     assert len(lines) == 2, "another outage has a line of its own"
@@ -233,7 +233,7 @@ def test_outage_is_logged_in_one_line_a_minute(lines: list[str], clock: Clock) -
     fail(caused(OperationalError(AWAY), psycopg.OperationalError(AWAY)))
     assert (
         lines[2]
-        == f"The pump poll failed: OperationalError: {AWAY} (99 more like it since the last such"
+        == f"The job poll failed: OperationalError: {AWAY} (99 more like it since the last such"
         " line)"
     )
 

@@ -60,7 +60,7 @@ def test_start_and_orderly_stop_are_logged(worker: Worker) -> None:
     pid = worker.process.pid
     until(
         lambda: re.search(
-            rf"INFO loupe.engine: worker {pid} on \S+: started, \d+ processes",
+            rf"INFO loupe.worker: worker {pid} on \S+: started, \d+ processes",
             worker.log.read_text(),
         )
     )
@@ -70,7 +70,7 @@ def test_start_and_orderly_stop_are_logged(worker: Worker) -> None:
 
     assert worker.code() == 0
     assert re.search(
-        rf"INFO loupe.engine: worker {pid} on \S+: stopped in order", worker.log.read_text()
+        rf"INFO loupe.worker: worker {pid} on \S+: stopped in order", worker.log.read_text()
     )
 
 

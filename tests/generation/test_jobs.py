@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def _only_these_pumps(monkeypatch: pytest.MonkeyPatch) -> None:
+def _only_these_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         jobs, "REGISTRY", {each.name: each for each in (tasks.stamp, tasks.hold, tasks.broken)}
     )
@@ -105,7 +105,7 @@ def test_wake_raises_no_error_without_a_queue(monkeypatch: pytest.MonkeyPatch) -
     with transaction.atomic():
         Group.objects.create(name="kept")
         jobs.wake("stamp")
-        jobs.wake("no such pump")
+        jobs.wake("no such job")
     jobs.wake("hold")
 
     assert Group.objects.filter(name="kept").exists()

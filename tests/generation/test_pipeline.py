@@ -210,7 +210,7 @@ def killed_at(effect: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str
         if (
             query.split(" ", 1)[0] in ("INSERT", "UPDATE", "DELETE")
             and "django_q" not in query
-            and "pump" not in query
+            and "jobslot" not in query
         ):
             count(query[:40])
         return execute(query, params, many, context)

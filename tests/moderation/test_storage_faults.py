@@ -185,7 +185,7 @@ def test_hosts_with_different_storages_are_named(
     assert expected in client_of(moderator).get("/").content.decode()
     assert fetch_readiness()[1].startswith("Hosts have 2 different image storages")
     scheduler = Scheduler()
-    with caplog.at_level(logging.ERROR, logger="loupe.engine"):
+    with caplog.at_level(logging.ERROR, logger="loupe.worker"):
         for _ in range(2):
             scheduler._check_storage()
     assert [expected in record.getMessage() for record in caplog.records] == [True]

@@ -23,7 +23,7 @@ from generation.services import storage_checks
 from moderation.services import housekeeping
 
 GRACE = 20.0  # seconds
-log = logging.getLogger("loupe.engine")
+log = logging.getLogger("loupe.worker")
 
 
 class Command(BaseCommand):

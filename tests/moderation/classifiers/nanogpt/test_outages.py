@@ -175,7 +175,7 @@ def test_worker_killed_at_any_write_loses_and_repeats_nothing(make_asset: Any, k
             nonlocal writes
             if (
                 query.startswith(("INSERT", "UPDATE"))
-                and "pump" not in query
+                and "jobslot" not in query
                 and "sandbox" not in query
             ):
                 writes += 1
