@@ -10,6 +10,8 @@ import pytest
 from django.conf import settings
 from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.management import call_command
+from django.template import Context, Template
+from django.templatetags.static import static
 
 SCRIPTS = Path(settings.BASE_DIR) / "static" / "js"
 IMPORT = re.compile(r'^(?:import|\}|import .*) ?(?:from )?"(\.[^"]+)";$', re.MULTILINE)
@@ -51,6 +53,18 @@ def test_module_imports_contain_the_hash_of_the_imported_module(collected: Path)
     assert staticfiles_storage.stored_name("js/desk/panel_shown.js").rsplit("/")[-1] in (
         main.read_text()
     )
+
+
+@pytest.mark.parametrize("entry", ["page", "desk", "sheet"])
+def test_every_module_below_an_entry_point_is_preloaded(entry: str) -> None:
+    below = {SCRIPTS / entry / "main.js"}
+    for _ in range(len(_scripts())):
+        below |= {imported for path in below for imported in imports_of(path)}
+    page = Template('{% load desk %}{% preload_modules "js/' + entry + '/main.js" %}')
+
+    links = re.findall(r'<link rel="modulepreload" href="([^"]+)">', page.render(Context()))
+
+    assert sorted(links) == sorted(static(_name(path)) for path in below)
 
 
 def test_modules_are_short_share_no_globals_and_have_no_cycle() -> None:
