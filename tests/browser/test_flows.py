@@ -171,7 +171,7 @@ def test_second_opinion_is_blind_and_a_disagreement_is_escalated(
     page.goto("/queues/second-opinion/")
     page.keyboard.press("s")
     expect(page).to_have_url(re.compile(rf"/reviews/{review.uuid}/"))
-    expect(page.locator("#panel")).to_contain_text("Another person has decided this image")
+    expect(page.locator("#panel")).to_contain_text("This image is already decided")
     told = page.locator("#panel").inner_text()
     assert not re.search(r"blade|Weapons by|Rejected|other", told)
     press(page, "a")
