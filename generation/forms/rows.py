@@ -82,14 +82,14 @@ SECTIONS = (
         in_rows=True,
     ),
     Section("embeddings", "Embeddings", f"up to {_get_limit('embeddings', 1)}"),
-    Section("model", "VAE, clip skip and refiner", "how the model works"),
+    Section("model", "VAE, clip skip and refiner", "model options"),
     Section(
         "hires",
         "Hires fix",
         "a larger picture from a small one",
         note="Set both sides to turn it on.",
     ),
-    Section("finish", "Background and faces", "what is done at the end"),
+    Section("finish", "Background and faces", "post-processing"),
     Section("delivery", "Delivery", "image type, NSFW detection, storage, plan"),
 )
 

@@ -42,6 +42,6 @@ def get_provider(slug: str) -> ImageProvider:
     try:
         entry = settings.IMAGE_PROVIDERS[slug]
     except KeyError:
-        raise LookupError(f"The provider {slug} is not configured (any more).") from None
+        raise LookupError(f"The provider {slug} is not configured.") from None
     provider: ImageProvider = import_string(entry["BACKEND"])(slug=slug, **entry["OPTIONS"])
     return provider

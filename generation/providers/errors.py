@@ -47,7 +47,7 @@ MESSAGES: dict[type[ProviderError], str] = {
     ProviderMisconfiguredError: (
         "{label} refused the request because of Loupe's own settings or account"
     ),
-    TaskNotFoundError: "{label} does not know this task any more",
+    TaskNotFoundError: "{label} no longer knows this task",
     ProviderRejectedError: "{label} refused the request",
     OutcomeUnknownError: "{label} failed while it handled the request, which it may have accepted",
 }

@@ -239,7 +239,7 @@ def _find_problem(reply: wire.NsfwReply, sent: int) -> str:
     """Return the reason why a response is not plausible; "" if it is."""
     got = len(reply.has_nsfw_concepts)
     if reply.truncated:
-        return f"that it did not look at every image of {sent}"
+        return f"that it did not classify every image of {sent}"
     if got != sent or reply.inputCount not in (None, sent):
         processed = got if reply.inputCount is None else reply.inputCount
         return f"with {got} verdicts on {processed} images, although {sent} were sent"

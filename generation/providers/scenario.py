@@ -123,7 +123,7 @@ class Scenario(HttpProvider):
         )
         if answer.status == 404:
             raise AssetNotFoundError(
-                f"{self.label} has no such asset (any more).",
+                f"{self.label} has no such asset.",
                 reason=self._error_reply(answer).reason,
             )
         self._raise_for_status(answer, Call.READ)
@@ -134,9 +134,7 @@ class Scenario(HttpProvider):
                 f"{self.label} answered about an asset in a way that could not be read."
             ) from None
         if found.id != asset_id:
-            raise ProviderBusyError(
-                f"{self.label} answered about another asset than the one asked for."
-            )
+            raise ProviderBusyError(f"{self.label} returned another asset than the requested one.")
         return _convert_asset(found)
 
     def check(self) -> None:

@@ -120,7 +120,7 @@ def claim_run(*, project: str = "", restart: bool = False) -> ImportRun:
             status=Status.FAILED,
             finished_at=now,
             leased_until=None,
-            error="Given up to start over.",
+            error="Stopped to start over.",
         )
     left = running.first()
     until = now + LEASE

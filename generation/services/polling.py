@@ -37,7 +37,7 @@ def apply_answer(*, request: GenerationRequest, answer: TaskResult | ProviderErr
     """Apply one poll to a claimed request. Without its lease nothing is changed."""
     try:
         if isinstance(answer, TaskNotFoundError):
-            message = "The provider does not know this task any more; its images are lost."
+            message = "The provider no longer knows this task; its images are lost."
             _mark_failed(request, "TASK_NOT_FOUND", message)
         elif isinstance(answer, ProviderError):
             _schedule_retry(request, answer)

@@ -289,8 +289,7 @@ def explain_absence() -> str:
         return ""
     hosts = ", ".join(sorted(others))
     return (
-        f"The stored image is not on {HOST}. It waits for {hosts}, whose image storage is another"
-        " one."
+        f"The stored image is not on {HOST}. It waits for {hosts}, which use another image storage."
     )
 
 

@@ -172,7 +172,7 @@ class AssetsReply(_Reply):
         Raises ValueError when the reply is no page of assets.
         """
         if not is_object(answer) or not isinstance(answer.get("assets"), list):
-            raise ValueError("This is no page of assets.")
+            raise ValueError("This is not a page of assets.")
         assets: list[Asset] = []
         for row in answer["assets"]:
             try:
@@ -181,7 +181,7 @@ class AssetsReply(_Reply):
                 continue
         token = answer.get("nextPaginationToken")
         if not isinstance(token, str | int | None) or isinstance(token, bool):
-            raise ValueError("The token of the next page is no text.")
+            raise ValueError("The token of the next page is not a string.")
         return cls(
             assets=tuple(assets),
             next_pagination_token="" if token is None else str(token),

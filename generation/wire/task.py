@@ -146,8 +146,8 @@ class ErrorReply(_Lenient):
     metadata: dict[str, Any] = Field(
         default_factory=dict,
         description=(
-            "fields: each wrong field of the body and what is demanded of it. detail: more about"
-            " the message."
+            "fields: each invalid field of the body and its requirement. detail: more "
+            "about the message."
         ),
     )
 

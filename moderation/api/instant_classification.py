@@ -82,12 +82,12 @@ def judge(urls: Sequence[str]) -> list[Judged]:
     able = classifiers.list_bytes_classifiers()
     if not able:
         raise NotJudgedError(
-            "No classifier in use on this server can judge an image that is not stored. Its"
-            " operator can switch one on (CLASSIFIERS)."
+            "No classifier in use on this server can classify an image that is not "
+            "stored. Its operator can turn one on (CLASSIFIERS)."
         )
     run = _Run(able, build_rules(Policy.objects.active()))
     if not _slots.acquire(timeout=_WAIT_SECONDS):
-        raise BusyError("Too many images are being judged. Try again in a moment.")
+        raise BusyError("Too many images are being classified. Try again in a moment.")
     try:
         with ThreadPoolExecutor(len(urls), thread_name_prefix="judge") as threads:
             futures = [threads.submit(run.judge, number, url) for number, url in enumerate(urls, 1)]
@@ -176,9 +176,9 @@ def _assess(content: bytes, able: list[BytesClassifier]) -> list[tuple[str, Asse
         except ClassifierError as error:
             if error.retryable:
                 raise BusyError(
-                    "A classifier could not judge an image just now. Try again in a moment."
+                    "A classifier could not classify an image just now. Try again in a moment."
                 ) from error
-            raise NotJudgedError("A classifier could not judge an image.") from error
+            raise NotJudgedError("A classifier could not classify an image.") from error
         if assessment is not None:
             found.append((classifier.slug, assessment))
     return found

@@ -34,7 +34,7 @@ class Sandbox:
         assessment = self.assess(read_rendition(asset))
         if assessment is None:
             raise ClassifierError(
-                "This is no picture of the sandbox, and the sandbox can judge no other."
+                "This is not a picture of the sandbox, and the sandbox cannot classify others."
             )
         return assessment
 

@@ -80,7 +80,7 @@ class ScenarioLabels:
         if found.nsfw is not None:
             return found.nsfw
         pause = self._next_delay(asset)
-        message = "Scenario has not looked at this image" + (
+        message = "Scenario has not analysed this image" + (
             " yet." if pause else f" {_format_minutes(PATIENCE)} after it came."
         )
         raise ClassifierError(message, retry_after=pause)

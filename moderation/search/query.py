@@ -95,7 +95,7 @@ def _parse_number(text: str) -> int | None:
 def _parse_terms(text: str) -> tuple[Term, ...]:
     terms = tuple(dict.fromkeys(_iter_terms(text)))
     if not terms:
-        raise QueryError("There is no letter or digit in this to search for.")
+        raise QueryError("Enter at least one letter or digit.")
     if len(terms) > TERMS_MAX:
         raise QueryError(
             f"These are more than {TERMS_MAX} words. Put those that follow each other in quotes."

@@ -67,9 +67,7 @@ def test_expired_url_of_an_unknown_task_fails_the_request() -> None:
     tasks.fetch()
     request.refresh_from_db()
     assert request.status == Status.FAILED
-    assert (
-        "There is no new one: Novita (sandbox) does not know this task any more." in request.error
-    )
+    assert "There is no new one: Novita (sandbox) no longer knows this task." in request.error
 
 
 def test_unavailable_provider_is_asked_for_a_new_url_later(

@@ -362,7 +362,7 @@ def test_day_filters_include_both_days(client: Client, prompted: Prompted) -> No
         ({"like": "x"}, "This URL names no image"),
         ({"before": "x"}, "Enter a whole number."),
         ({"before": str(2**70)}, "Ensure this value is less than or equal to"),
-        ({"q": "?!"}, "There is no letter or digit in this"),
+        ({"q": "?!"}, "Enter at least one letter or digit"),
         ({"q": "x" * 501}, "longer than 500 characters"),
         ({"q": " ".join(f"w{i}" for i in range(17))}, "more than 16 words"),
     ],

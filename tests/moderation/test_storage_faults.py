@@ -76,7 +76,7 @@ def test_image_on_storage_of_another_host_waits_for_that_host(asset: Asset) -> N
     run = classify_repeatedly()
 
     assert (run.status, run.attempts) == (Status.QUEUED, 0)
-    assert "It waits for other-host, whose image storage is another one." in run.error
+    assert "It waits for other-host, which use another image storage." in run.error
     assert Review.objects.get().status == Review.Status.CLASSIFYING
 
     asset.rendition.storage.save(asset.rendition.name, ContentFile(content))

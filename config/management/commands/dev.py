@@ -79,7 +79,7 @@ class Command(BaseCommand):
                 self._say("\nStopping …")
                 return 0
             self.stderr.write(
-                f"The web server ended by itself (exit code {web.poll()}), so everything stops."
+                f"The web server stopped unexpectedly (exit code {web.poll()}). Everything stops."
             )
             return 1
         finally:

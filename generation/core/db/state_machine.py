@@ -29,7 +29,7 @@ class InvalidTransitionError(Exception):
 
     def __init__(self, row: models.Model, wanted: str) -> None:
         self.row, self.wanted = row, wanted
-        super().__init__(f"This {row._meta.verbose_name} cannot become {wanted} any more.")
+        super().__init__(f"This {row._meta.verbose_name} can no longer become {wanted}.")
 
 
 class StateMachine(models.Model):

@@ -58,9 +58,7 @@ def parse_result(label: str, task_id: str, answer: Answer) -> TaskResult:
             raw or {"text": start},
         ) from None
     if reply.task.task_id != task_id or not is_object(raw):
-        raise _unreadable_result(
-            f"{label} answered about another task than the one asked for.", raw
-        )
+        raise _unreadable_result(f"{label} returned another task than the requested one.", raw)
     state = _STATES.get(reply.task.status, TaskState.UNRECOGNISED)
     return TaskResult(
         task_id=task_id,

@@ -324,7 +324,7 @@ def test_image_without_classification_returns_503(
     settings.CLASSIFIERS = ["novita"]  # the value in .env.example
     alone = classify(key, images)
     assert alone.status_code == 503
-    assert "can judge an image that is not stored" in alone.json()["error"]
+    assert "can classify an image that is not stored" in alone.json()["error"]
 
 
 def test_local_detector_takes_part(key: str, settings: Any) -> None:

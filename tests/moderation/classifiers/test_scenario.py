@@ -174,7 +174,7 @@ def test_missing_labels_are_fetched_again_later(
     asked = set_scenario_labels(None)
     assert classify_and_get_review(asset).status == Status.CLASSIFYING
     run = Classification.objects.get()
-    assert (run.attempts, run.error) == (0, "Scenario has not looked at this image yet.")
+    assert (run.attempts, run.error) == (0, "Scenario has not analysed this image yet.")
     assert run.due_at is not None
 
     set_scenario_labels(("alcohol",))
@@ -217,14 +217,14 @@ def test_asset_without_analysis_is_not_approved(
     review = classify_and_get_review(asset)
 
     assert review.status == Status.PENDING
-    assert "has not looked at this image" in review.reason
+    assert "has not analysed this image" in review.reason
 
 
 @pytest.mark.parametrize(
     ("error", "again"),
     [
         (ProviderBusyError("Scenario is busy.", retry_after=1200), True),
-        (AssetNotFoundError("Scenario has no such asset (any more)."), False),
+        (AssetNotFoundError("Scenario has no such asset."), False),
         (ProviderMisconfiguredError("The key is wrong."), False),
     ],
 )

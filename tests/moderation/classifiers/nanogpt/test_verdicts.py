@@ -182,7 +182,7 @@ def test_too_large_call_is_split(make_asset: Any, key: Any, calls: list[int]) ->
         ("short", "verdicts"),
         ("long", "verdicts"),
         ("miscounted", "verdicts"),
-        ("truncated", "did not look at every image"),
+        ("truncated", "did not classify every image"),
         ("words", "has_nsfw_concepts"),
         ("nulls", "has_nsfw_concepts"),
         ("contradiction", "contradicts itself"),
