@@ -358,7 +358,7 @@ def test_ineffective_key_and_missing_reason_are_reported_beside_the_image(
     page.keyboard.press("e")
     page.keyboard.press("Enter")
 
-    expect(page.locator("[data-feedback]")).to_contain_text("Write why first")
+    expect(page.locator("[data-feedback]")).to_contain_text("Write a reason for the senior")
     expect(page.locator("[data-feedback]")).to_be_in_viewport()
     assert current(page) == shown
     assert verdicts() == []

@@ -24,7 +24,7 @@ function undoUnsent(item) {
   bringBack(item.panel);
   markSibling(item.review, "");
   countOwn(item.verdict, -1);
-  say(`Taken back: nothing had been sent about image ${item.label}.`);
+  say(`Undone: the verdict on image ${item.label} had not been sent.`);
 }
 
 async function untilSent() {
@@ -41,7 +41,7 @@ async function undoOnServer(url) {
   ]);
   const [panel] = parsePanels(answer.text);
   if (!panel) {
-    say("There is nothing of yours left to undo.");
+    say("You have nothing left to undo.");
     return;
   }
   bringBack(panel);
@@ -49,7 +49,7 @@ async function undoOnServer(url) {
   setUndoEnds(0);
   renewCounts();
   const reason = find("[role=alert]", panel)?.textContent.trim();
-  say(reason ?? `Taken back. Image ${panel.dataset.name} waits again, and you hold it.`);
+  say(reason ?? `Reversed. Image ${panel.dataset.name} is open again, and you hold it.`);
 }
 
 export async function undo(url) {
@@ -62,6 +62,6 @@ export async function undo(url) {
   try {
     await undoOnServer(url);
   } catch {
-    say("No connection: nothing was taken back.");
+    say("No connection: nothing was reversed.");
   }
 }

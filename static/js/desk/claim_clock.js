@@ -40,7 +40,7 @@ export function showClaimTime() {
   clock.textContent = left ? `for ${formatClock(left)}` : "until somebody else takes it";
   const isLow = left < LOW && getShownFor() > WARNS_AFTER;
   if (left && isLow && !clock.hasAttribute("data-low")) {
-    say("Your claim lapses in a minute unless you go on working.");
+    say("Your claim expires in a minute unless you continue to work.");
   }
   clock.toggleAttribute("data-low", isLow);
   if (left && getWorkedAt() > renewedAt && performance.now() - renewedAt >= RENEWS_AFTER) {

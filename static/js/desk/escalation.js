@@ -9,7 +9,7 @@ document.addEventListener(
     const isEscalation = event.target.closest("button, a")?.matches("[data-verdict=escalate]");
     if (isEscalation && note && !note.value.trim()) {
       event.preventDefault();
-      note.placeholder = "Why should a senior look? Enter escalates";
+      note.placeholder = "Reason for the senior moderator. Enter escalates";
       note.dataset.escalates = "";
       note.focus();
     }
@@ -27,6 +27,6 @@ document.addEventListener("keydown", (event) => {
   if (note.value.trim()) {
     find("[data-verdict=escalate]").click();
   } else {
-    warn("Write why first: the senior moderator reads it. Esc leaves the note.");
+    warn("Write a reason for the senior moderator first. Esc leaves the note.");
   }
 });

@@ -18,7 +18,7 @@ export function showClaimTime() {
   const left = Math.max(0, Math.round((getClaimsEnd() - performance.now()) / 1000));
   clock.textContent = left ? `for ${formatClock(left)}` : "no longer: the claims have lapsed";
   if (left && left < LOW && !clock.hasAttribute("data-low")) {
-    say("Your claims lapse in a minute unless you go on working.");
+    say("Your claims expire in a minute unless you continue to work.");
   }
   clock.toggleAttribute("data-low", left < LOW);
   if (left && workedAt > getRenewedAt() && getRenewedFor() > RENEWS_AFTER) {
