@@ -25,9 +25,9 @@ class PreferencesForm(forms.ModelForm[Preferences]):
 
     class Meta:
         model = Preferences
-        fields = ("theme", "surround", *SWITCHES, "veil_again", "break_after")
+        fields = ("theme", "surround", *SWITCHES, "cover_again", "break_after")
         widgets = dict.fromkeys(
-            ("theme", "surround", "veil_again", "break_after"), forms.RadioSelect
+            ("theme", "surround", "cover_again", "break_after"), forms.RadioSelect
         )
 
     def __init__(self, stored: Preferences, data: Mapping[str, str] | None = None) -> None:

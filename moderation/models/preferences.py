@@ -59,7 +59,7 @@ class Preferences(models.Model):
     small_first = models.BooleanField(
         "small at first", default=False, help_text="A small picture, until you enlarge it."
     )
-    veil_again = models.PositiveSmallIntegerField(
+    cover_again = models.PositiveSmallIntegerField(
         "covered again after",
         choices=[(0, "Never"), (3, "3 s"), (5, "5 s"), (10, "10 s")],
         default=0,

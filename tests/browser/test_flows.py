@@ -192,7 +192,7 @@ def test_image_cover_depends_on_category_and_returns_after_some_seconds(
     review = alcohol(make_review())
     page = page_of(moderator)
     page.goto("/preferences/")
-    tab_to(page, page.locator('[name="veil_again"]:checked'))
+    tab_to(page, page.locator('[name="cover_again"]:checked'))
     page.keyboard.press("ArrowRight")
     tab_to(page, page.locator('[name="cover-alcohol"]:checked'))
     while not page.locator('[name="cover-alcohol"][value="grey"]').is_checked():
@@ -200,7 +200,7 @@ def test_image_cover_depends_on_category_and_returns_after_some_seconds(
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Preferences")).to_be_visible()
     stored = Preferences.objects.get()
-    assert (stored.covers, stored.veil_again) == ({"alcohol": "grey"}, 3)
+    assert (stored.covers, stored.cover_again) == ({"alcohol": "grey"}, 3)
 
     page.goto(f"/reviews/{review.uuid}/")
     expect(page.locator("#viewer[data-grey] .real")).to_be_visible()

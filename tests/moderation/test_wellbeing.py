@@ -45,7 +45,7 @@ def test_preferences_page_shows_all_options_and_current_values(
     client_of: ClientOf, moderator: User
 ) -> None:
     Preferences.objects.create(
-        user=moderator, theme="light", covers={"alcohol": "grey"}, veil_again=5, break_after=50
+        user=moderator, theme="light", covers={"alcohol": "grey"}, cover_again=5, break_after=50
     )
 
     text = client_of(moderator).get(PREFERENCES).content.decode()
@@ -56,7 +56,7 @@ def test_preferences_page_shows_all_options_and_current_values(
         ("hotkeys", "on"),
         ("blur", "on"),
         ("small_first", "off"),
-        ("veil_again", "5"),
+        ("cover_again", "5"),
         ("break_after", "50"),
         ("cover-alcohol", "grey"),
         ("cover-violence", "usual"),
@@ -77,7 +77,7 @@ def test_preferences_are_stored_and_used(
         "hotkeys": "off",
         "blur": "off",
         "small_first": "on",
-        "veil_again": "10",
+        "cover_again": "10",
         "break_after": "400",
         "cover-explicit": "blur",
         "cover-violence": "grey",
@@ -95,7 +95,7 @@ def test_preferences_are_stored_and_used(
         False,
         False,
     )
-    assert (stored.small_first, stored.veil_again, stored.break_after) == (True, 10, 400)
+    assert (stored.small_first, stored.cover_again, stored.break_after) == (True, 10, 400)
     assert stored.covers == {"explicit": "blur", "violence": "grey", "alcohol": "none"}
     assert [stored.cover_for(l1) for l1 in ("explicit", "violence", "gambling", "")] == [
         "blur",
@@ -128,7 +128,7 @@ def test_cover_preference_changes_the_review_page(
     [
         ({"theme": "pink"}, "Theme: choose one of “Dark”, “Light” and “As the system”."),
         (
-            {"veil_again": "4"},
+            {"cover_again": "4"},
             "Covered again after: choose one of “Never”, “3 s”, “5 s” and “10 s”.",
         ),
         ({"break_after": ""}, "Suggest a break after: choose one of"),
