@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from uuid import uuid4
 
+from django.apps import apps
 from django.conf import settings
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
@@ -86,13 +87,8 @@ class ReviewQuerySet(models.QuerySet["Review"]):
     def _dispute_of(self, user: User | int) -> Q:
         # A disputed review has two decisions in effect, the two opinions: their authors are the
         # parties.
-        opinions = Review.objects.filter(
-            pk=OuterRef("pk"),
-            decisions__reviewer=user,
-            decisions__reverses__isnull=True,
-            decisions__reversed_by__isnull=True,
-            decisions__second_of__reversed_by__isnull=True,
-        )
+        decisions = apps.get_model("moderation", "Decision").objects
+        opinions = decisions.effective().filter(review=OuterRef("pk"), reviewer=user)
         return Q(
             Exists(opinions),
             status=Review.Status.ESCALATED,
