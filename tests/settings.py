@@ -37,6 +37,7 @@ for name in list(os.environ):
 from config.settings import *  # noqa: E402, F403  (the variables above have to be set first)
 
 ALLOWED_HOSTS = ["*"]
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.database"]  # noqa: F405  (its own flush)
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES = {
     **STORAGES,  # noqa: F405

@@ -93,10 +93,10 @@ def test_killed_parent_or_web_server_ends_every_process(desk: Desk, victim: str)
     until(lambda: not desk.left())
 
 
-def test_occupied_port_is_reported_and_ends_the_command(data_dir: Path) -> None:
+def test_occupied_port_is_reported_and_ends_the_command(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with Program(data_dir, "dev", DEBUG="1", PORT=str(port)) as desk:
+        with Program(tmp_path, "dev", DEBUG="1", PORT=str(port)) as desk:
             assert desk.code() == 1
             assert f"Port {port} cannot be used" in desk.log.read_text()
             assert not desk.session()

@@ -114,6 +114,7 @@ def python_of(checkout: Path, script: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_make_rebuilds_an_environment_without_pip(checkout: Path) -> None:
     half = python_of(checkout, "#!/bin/sh\necho 'No module named pip' >&2\nexit 1\n")

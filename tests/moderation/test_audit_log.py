@@ -128,6 +128,7 @@ def test_replayed_decisions_give_status_of_every_review(
         assert review.status == states[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_record_stays_valid_and_append_only_after_table_copy(
     make_review: Factory, moderator: User

@@ -18,6 +18,7 @@ from tests.moderation.page_helpers import MakeReview, add_label, store_classific
 BEFORE = "0018"
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_migrations_fill_new_columns_of_existing_rows(make_review: MakeReview) -> None:
     scenario = make_review(source=Source.SCENARIO, external_id="asset_1")
