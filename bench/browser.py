@@ -17,7 +17,7 @@ from bench.serving import run_granian
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell")
 KEYS, ROUNDS = int(os.environ.get("BENCH_KEYS", "40")), 2
 GAP = (0.4, 0.6)  # seconds between keys, as for a person who looks at each image
 FILLS_WITHIN, PATIENCE = 3.0, 20.0

@@ -12,7 +12,6 @@ from moderation.models import Decision, Exposure, Review
 from moderation.models.exposure import find_current_step
 
 PageOf = Callable[..., Page]
-PATIENCE = 15_000  # ms that a loaded machine may need
 FILLED = "#deck[data-ahead]:not([data-filling])"
 Make = Callable[..., Review]
 
@@ -21,7 +20,16 @@ def begin(page: Page) -> None:
     page.goto("/queues/waiting/")
     page.get_by_role("button", name="Start reviewing").first.click()
     expect(page).to_have_url(re.compile(r"/reviews/[0-9a-f-]{36}/"))
-    expect(page.locator(f"{FILLED}:not([data-ahead='0'])")).to_have_count(1, timeout=PATIENCE)
+    expect(page.locator(f"{FILLED}:not([data-ahead='0'])")).to_have_count(1)
+
+
+def eventually(page: Page, condition: Callable[[], object]) -> None:
+    """Wait for what the page makes the server do. Fails after a minute."""
+    for _ in range(2400):
+        if condition():
+            return
+        page.wait_for_timeout(25)
+    raise AssertionError("nothing happened within a minute")
 
 
 def current(page: Page) -> str:
@@ -30,7 +38,7 @@ def current(page: Page) -> str:
 
 def settle(page: Page) -> None:
     """Wait until the panel accepts a verdict; on a slow machine it is ready after the image."""
-    expect(page.locator("body")).to_have_attribute("data-settled", "", timeout=PATIENCE)
+    expect(page.locator("body")).to_have_attribute("data-settled", "")
 
 
 def press(page: Page, *keys: str) -> None:
@@ -40,13 +48,11 @@ def press(page: Page, *keys: str) -> None:
 
 
 def sent(page: Page) -> None:
-    expect(page.locator("#deck[data-unsent='0']:not([data-sending])")).to_have_count(
-        1, timeout=PATIENCE
-    )
+    expect(page.locator("#deck[data-unsent='0']:not([data-sending])")).to_have_count(1)
 
 
 def filled(page: Page) -> None:
-    expect(page.locator(FILLED)).to_have_count(1, timeout=PATIENCE)
+    expect(page.locator(FILLED)).to_have_count(1)
 
 
 def ahead(page: Page) -> int:

@@ -17,12 +17,12 @@ from generation.models import Source
 from moderation.models import Decision, Exposure, Preferences, Review
 from moderation.services import claims, decisions
 from tests.browser.actions import (
-    PATIENCE,
     Make,
     PageOf,
     ahead,
     begin,
     current,
+    eventually,
     filled,
     following,
     press,
@@ -176,9 +176,11 @@ def test_leaving_the_desk_releases_the_prefetched_reviews(
     begin(page)
     held = current(page)
     page.goto("/")
-    page.wait_for_timeout(500)
 
-    assert [str(review.uuid) for review in Review.objects.held_by(moderator)] in ([held], [])
+    def held_reviews() -> list[str]:
+        return [str(review.uuid) for review in Review.objects.held_by(moderator)]
+
+    eventually(page, lambda: held_reviews() in ([held], []))
 
 
 def test_reviews_claimed_in_another_window_are_decided_before_the_queue_ends(
@@ -193,7 +195,7 @@ def test_reviews_claimed_in_another_window_are_decided_before_the_queue_ends(
     for _ in waiting:
         press(page, "a")
         page.keyboard.press("a")  # while the next image loads, this decides nothing twice
-        expect(page.locator("#panel[data-waiting]")).to_have_count(0, timeout=PATIENCE)
+        expect(page.locator("#panel[data-waiting]")).to_have_count(0)
 
     expect(page.locator("#finished")).to_be_visible()
     sent(page)
@@ -214,11 +216,9 @@ def test_continue_with_mine_visits_every_claimed_review(
     for left in (2, 1, 0):
         press(page, "a")
         sent(page)
-        expect(page.locator("#panel[data-waiting]")).to_have_count(0, timeout=PATIENCE)
+        expect(page.locator("#panel[data-waiting]")).to_have_count(0)
         if left:
-            expect(page.locator(f"#deck[data-ahead='{left - 1}']")).to_have_count(
-                1, timeout=PATIENCE
-            )
+            expect(page.locator(f"#deck[data-ahead='{left - 1}']")).to_have_count(1)
 
     expect(page.locator("#finished")).to_be_visible()
     sent(page)

@@ -206,7 +206,7 @@ def test_image_cover_depends_on_category_and_returns_after_some_seconds(
     expect(page.locator("#viewer[data-grey] .real")).to_be_visible()
     page.keyboard.press("c")
     expect(page.locator("[data-colour]")).to_have_attribute("aria-pressed", "true")
-    expect(page.locator("#viewer[data-covered]")).to_be_visible(timeout=6000)
+    expect(page.locator("#viewer[data-covered]")).to_be_visible()
 
 
 def test_category_can_be_skipped_for_today(

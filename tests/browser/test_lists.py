@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from moderation.models import Preferences, Review, Verdict
 from moderation.services import decisions
-from tests.browser.actions import PageOf, begin, have_seen_much
+from tests.browser.actions import PageOf, begin, have_seen_much, settle
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Make = Callable[..., Review]
@@ -129,7 +129,7 @@ def test_phone_shows_the_whole_image_beside_open_categories_and_a_suggested_brea
     )
     begin(page)
     expect(page.locator("#break .notice")).to_be_visible()
-    page.wait_for_timeout(400)
+    settle(page)
     page.get_by_role("button", name="Reject", exact=True).last.tap()
     expect(page.locator("#chooser")).to_have_attribute("open", "")
 

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
 from moderation.models import Preferences, Review
-from tests.browser.actions import PageOf, begin, press, sent, settle
+from tests.browser.actions import PageOf, begin, eventually, press, sent, settle
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -53,8 +53,7 @@ def test_keys_zoom_pan_and_change_the_surround(
     assert page.locator(".viewer .real").bounding_box() == box
     page.keyboard.press("g")
     expect(page.locator("#viewer")).to_have_attribute("data-surround", "mid")
-    page.wait_for_timeout(200)
-    assert Preferences.objects.get(user=moderator).surround == "mid"
+    eventually(page, Preferences.objects.filter(user=moderator, surround="mid").exists)
 
 
 def test_actual_size_announces_the_zoom_level(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 from moderation.models import Decision, Review
 from moderation.services import claims
-from tests.browser.actions import have_seen_much
+from tests.browser.actions import eventually, have_seen_much
 from tests.moderation.page_helpers import MakeReview
 
 pytestmark = pytest.mark.slow
@@ -244,25 +243,25 @@ def test_leaving_the_sheet_shortens_its_claims_and_reloading_keeps_them(
     expect(page.locator(".tile[data-gone]")).to_have_count(0)
     expect(page.get_by_role("option")).to_have_count(5)
     page.goto("/queues/")
-    for _ in range(100):  # the browser sends the beacon asynchronously
-        if soonest_end() <= 30:
-            break
-        page.wait_for_timeout(50)
 
-    assert {
-        review.claimed_until <= timezone.now() + claims.SHORT_LEASE
-        for review in Review.objects.all()
-    } == {True}
+    def ends_soon() -> bool:
+        latest = timezone.now() + claims.SHORT_LEASE
+        return all(
+            review.claimed_until and review.claimed_until <= latest
+            for review in Review.objects.all()
+        )
+
+    eventually(page, ends_soon)  # the browser sends the beacon asynchronously
 
 
 def test_reopened_sheet_keeps_its_claims_when_the_release_arrives_late(
     page_of: Window, reviews: list[Review], moderator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page, given_back = page_of(moderator), threading.Event()
+    page, renewed, given_back = page_of(moderator), threading.Event(), threading.Event()
     release = claims.release
 
     def late(**names: Any) -> int:
-        time.sleep(2)
+        renewed.wait(60)
         try:
             return release(**names)
         finally:
@@ -273,16 +272,15 @@ def test_reopened_sheet_keeps_its_claims_when_the_release_arrives_late(
 
     with page.expect_response("**/claims/renewal/"):
         page.goto("/queues/waiting/sheet/")
-    for _ in range(100):
-        if given_back.is_set():
-            break
-        page.wait_for_timeout(50)
-    page.wait_for_timeout(300)
+    renewed.set()
+    eventually(page, given_back.is_set)
+    page.wait_for_timeout(300)  # for a page that would lose its tiles now
 
-    assert given_back.is_set()
     expect(page.get_by_role("option")).to_have_count(5)
     assert Review.objects.held_by(moderator).count() == 6
-    assert soonest_end() > 200
+    assert (
+        soonest_end() > 60
+    )  # of the usual five minutes; a released claim has less than half a one
 
 
 @pytest.mark.parametrize("way", ["back", "keys"])

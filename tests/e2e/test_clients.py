@@ -92,7 +92,7 @@ class Desk:
 
 @pytest.fixture(scope="module")
 def desk(stack: Stack) -> Iterator[Desk]:
-    with httpx.Client(base_url=stack.url, trust_env=False, timeout=30) as http:
+    with httpx.Client(base_url=stack.url, trust_env=False, timeout=120) as http:
         yield Desk(stack, http)
 
 

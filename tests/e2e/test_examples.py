@@ -30,7 +30,7 @@ PYTHONS = ("Python: generate", "Python: classify", "Python: list")
 def examples(stack: Stack) -> dict[str, str]:
     """Return label → code of the page, read by a logged-in user."""
     with httpx.Client(
-        base_url=stack.url, follow_redirects=True, trust_env=False, timeout=30
+        base_url=stack.url, follow_redirects=True, trust_env=False, timeout=120
     ) as browser:
         form = browser.get("/login/").text
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form)
@@ -106,7 +106,7 @@ def test_python_generate_example_runs_as_printed_and_waits_for_its_image(
                 where r.id > {newest} and r.prompt like '%harbour at dawn' and v.status in ('pending', 'approved')"""
     with (
         ThreadPoolExecutor(1) as pool,
-        httpx.Client(base_url=stack.url, trust_env=False, timeout=30) as http,
+        httpx.Client(base_url=stack.url, trust_env=False, timeout=120) as http,
     ):
         program = pool.submit(
             paste, [sys.executable, "-c"], examples["Python: generate"], key, tmp_path
