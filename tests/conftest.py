@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import io
 import os
@@ -227,6 +228,7 @@ def client_of() -> Callable[[User], Client]:
     return client
 
 
+@functools.cache
 def picture(
     seed: int = 0, *, size: tuple[int, int] = (160, 120), image_format: str = "PNG"
 ) -> bytes:
@@ -258,13 +260,18 @@ def make_request(db: None) -> Callable[..., GenerationRequest]:
     return make
 
 
+@functools.lru_cache(256)
+def _render_once(content: bytes) -> imaging.Rendition:
+    return imaging.render(content)
+
+
 @pytest.fixture
 def make_asset(db: None) -> Callable[..., Asset]:
     """Return a function that stores an image by the real service, which creates its review."""
     count = iter(range(1, 10_000))
 
     def make(content: bytes | None = None, **origin: Any) -> Asset:
-        rendition = imaging.render(content or picture(next(count)))
+        rendition = _render_once(content or picture(next(count)))
         return store_rendition(
             rendition=rendition, origin=Origin(**{"source": Source.UPLOAD, **origin})
         )

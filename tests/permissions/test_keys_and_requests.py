@@ -153,5 +153,5 @@ def test_callback_url_and_idempotency_key_are_never_shown(
             )
         assert item.short_id not in browser.get(search).content.decode()
         text = browser.get(page).content.decode()
-        assert "Callback address" in text
+        assert "Webhook URL" in text
         assert text.count('<div class="readonly">set</div>') == 2
