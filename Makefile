@@ -40,7 +40,7 @@ define install_npm
 	stamp=$(1)/node_modules/.package.json.sha256; \
 	if [ "$$(cat $$stamp 2>/dev/null)" != "$$sum" ]; then \
 		echo "Installing the packages of $(1)/package.json …"; \
-		npm install --prefix $(1) --ignore-scripts --no-audit --no-fund --no-package-lock --silent \
+		npm install --prefix $(1) --fetch-retries=1 --ignore-scripts --no-audit --no-fund --no-package-lock --silent \
 			&& echo $$sum > $$stamp || echo "npm could not install them."; \
 	fi
 endef
