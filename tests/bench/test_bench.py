@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SIZE = 400
+SIZE = 1500  # enough images for all parts
 
 
 @pytest.mark.slow
