@@ -40,12 +40,6 @@ BROWSER_TIMEOUT = 60_000  # milliseconds; Playwright's own 5 s are too few for a
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Return one worker more than processors, because tests with a browser mostly wait."""
-    return len(os.sched_getaffinity(0)) + 1
-
-
-@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Run tests/e2e in one process, and each file of tests/browser in one process.
 
