@@ -4,9 +4,11 @@ from typing import Any
 
 from axes.apps import AppConfig as AxesConfig
 from django.apps import AppConfig
+from django.core.checks import register
 from django.db.backends.signals import connection_created
 from django.db.models.signals import pre_save
 
+from config.checks import check_classifiers_can_run
 from config.thread_connections import close_abandoned
 
 
@@ -27,7 +29,6 @@ class LoupeConfig(AppConfig):
     default = True
 
     def ready(self) -> None:
-        from config import checks  # noqa: F401  # the import registers the checks
-
+        register(check_classifiers_can_run, deploy=True)
         connection_created.connect(close_abandoned)
         pre_save.connect(drop_parameters, sender="axes.AccessAttempt")

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Warning, register
+from django.core.checks import CheckMessage, Warning
 
 
-@register(deploy=True)
 def check_classifiers_can_run(**kwargs: Any) -> list[CheckMessage]:
     """Warn when no classifier can run because the only provider is off."""
     if settings.CLASSIFIERS != ["novita"] or settings.IMAGE_PROVIDERS:

@@ -17,7 +17,7 @@ os.environ.update(
         "SECOND_OPINION_PERCENT": "0",
     }
 )
-# Whoever runs the tests may have a real installation's variables set.
+# The shell may hold the variables of a real installation.
 OURS = (
     "NOVITA_",
     "NANOGPT_",
@@ -34,18 +34,22 @@ for name in list(os.environ):
     if name.startswith(OURS):
         del os.environ[name]
 
-from config.settings import *  # noqa: E402, F403  (the variables above have to be set first)
+# Imported here because the variables above must be set first.
+from config.settings import *  # noqa: E402, F403  # settings are one flat namespace
+from config.settings import DATA_DIR, DATABASES  # noqa: E402  # as above
+from config.settings import INSTALLED_APPS as _APPS  # noqa: E402  # as above
+from config.settings import STORAGES as _STORAGES  # noqa: E402  # as above
 
 ALLOWED_HOSTS = ["*"]
-INSTALLED_APPS = [*INSTALLED_APPS, "tests.database"]  # noqa: F405  (its own flush)
+INSTALLED_APPS = [*_APPS, "tests.database"]  # with its own flush
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES = {
-    **STORAGES,  # noqa: F405
+    **_STORAGES,
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = True
-if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":  # noqa: F405
-    # A file, because threads and live servers need real locking; nobody will miss it after a power
-    # cut.
-    DATABASES["default"]["TEST"] = {"NAME": DATA_DIR / "test.sqlite3"}  # noqa: F405
-    DATABASES["default"]["OPTIONS"]["init_command"] += "PRAGMA synchronous=OFF;"  # noqa: F405
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # A file, because threads and live servers need real locking. It need not survive a power cut,
+    # so it is written without synchronisation.
+    DATABASES["default"]["TEST"] = {"NAME": DATA_DIR / "test.sqlite3"}
+    DATABASES["default"]["OPTIONS"]["init_command"] += "PRAGMA synchronous=OFF;"

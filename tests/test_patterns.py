@@ -365,7 +365,7 @@ def test_long_header_is_logged_in_one_short_line(
 ) -> None:
     client = Client(enforce_csrf_checks=True)
 
-    answer = client.post("/login/", {"username": "x"}, **{header: unit * (60_000 // len(unit))})  # type: ignore[arg-type]
+    answer = client.post("/login/", {"username": "x"}, **{header: unit * (60_000 // len(unit))})
 
     assert answer.status_code in (400, 403)
     assert [line.levelname for line in lines] == ["WARNING"]

@@ -241,7 +241,7 @@ def browse() -> Iterator[tuple[str, str]]:
         "/nowhere",
     ]:
         response = client.get(path)
-        content = b"".join(response) if response.streaming else response.content  # type: ignore[arg-type]
+        content = b"".join(response) if response.streaming else response.content
         assert response.status_code in (200, 302, 403, 404, 405), path
         yield path, content.decode() + str(response.headers)
 

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import stat
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +15,6 @@ from config import env
 from config.bootstrap import prepare_data_dir
 from tests.config.workers import Program, children, processes, until
 from tests.ports import free_port
-
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 def test_bootstrap_writes_private_settings_once(

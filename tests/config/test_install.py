@@ -115,7 +115,6 @@ def python_of(checkout: Path, script: str) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_make_rebuilds_an_environment_without_pip(checkout: Path) -> None:
     half = python_of(checkout, "#!/bin/sh\necho 'No module named pip' >&2\nexit 1\n")
     (checkout / ".venv" / "left-over").write_text("")
@@ -128,7 +127,6 @@ def test_make_rebuilds_an_environment_without_pip(checkout: Path) -> None:
     assert not (checkout / ".venv" / "left-over").exists()
 
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_make_keeps_an_environment_with_pip(checkout: Path) -> None:
     python_of(checkout, '#!/bin/sh\necho "$@" >> calls\n')
 
@@ -150,7 +148,6 @@ def elsewhere(tmp_path: Path) -> str:
     return str(folder)
 
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_make_refuses_to_run_on_another_platform_than_linux(checkout: Path, elsewhere: str) -> None:
     made = run("make", "run", f"PYTHON={sys.executable}", cwd=checkout, PYTHONPATH=elsewhere)
 

@@ -39,7 +39,7 @@ def loupe(postgres: Postgres) -> Iterator[Loupe]:
 
 
 def ask(loupe: Loupe, method: str, path: str, **more: object) -> httpx.Response:
-    return httpx.request(method, f"{PLAIN}:{loupe.port}{path}", timeout=120, **more)  # type: ignore[arg-type]
+    return httpx.request(method, f"{PLAIN}:{loupe.port}{path}", timeout=120, **more)
 
 
 def test_200_anonymous_requests_leave_database_connections_free(

@@ -165,7 +165,7 @@ def test_labels_are_stored_unchanged_and_absent_labels_stay_absent(
         listing, "list_assets", lambda *a, **o: AssetPage(items=(item("a", nsfw=nsfw),))
     )
 
-    importing.run_import(run=importing.claim_run(project=project), provider=listing)  # type: ignore[arg-type]
+    importing.run_import(run=importing.claim_run(project=project), provider=listing)
 
     assert Asset.objects.get().detection == expected
 
@@ -362,7 +362,7 @@ def test_import_stores_nothing_after_it_lost_its_lease(monkeypatch: pytest.Monke
     monkeypatch.setattr(importing, "_import_assets", taken_over)
 
     with pytest.raises(LeaseLostError):
-        importing.run_import(run=run, provider=Listing(["a", "b"]))  # type: ignore[arg-type]
+        importing.run_import(run=run, provider=Listing(["a", "b"]))
     assert names() == []
 
 
@@ -381,7 +381,7 @@ def test_restarted_import_begins_at_the_first_page() -> None:
     run_import(Listing(["a"], ["b"]), limit=1)
     listing = Listing(["a"], ["b"])
 
-    importing.run_import(run=importing.claim_run(restart=True), provider=listing)  # type: ignore[arg-type]
+    importing.run_import(run=importing.claim_run(restart=True), provider=listing)
 
     assert listing.asked == ["", "1"]
     assert [run.status for run in ImportRun.objects.order_by("pk")] == [

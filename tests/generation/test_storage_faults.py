@@ -59,7 +59,7 @@ MIB = 1024 * 1024
 @pytest.fixture(autouse=True)
 def _empty_storage() -> None:
     """Delete the files of other tests, because an existing file is not written again."""
-    shutil.rmtree(storages["assets"].location, ignore_errors=True)  # type: ignore[attr-defined]
+    shutil.rmtree(storages["assets"].location, ignore_errors=True)
 
 
 def ready(**fields: Any) -> GenerationRequest:

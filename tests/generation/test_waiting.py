@@ -238,7 +238,7 @@ def test_accepted_and_unknown_requests_count_as_spent(provider: Provider) -> Non
         OutcomeUnknownError("?"),
         ProviderRejectedError("no"),
         ProviderBusyError("later"),
-    ]  # type: ignore[list-item]
+    ]
 
     tasks.submit()
 

@@ -113,7 +113,7 @@ def test_old_rows_are_deleted_and_new_rows_are_kept(moderator: User, key: ApiKey
 
 
 def test_old_temporary_files_are_deleted() -> None:
-    folder = Path(storages["assets"].location) / "tmp"  # type: ignore[attr-defined]
+    folder = Path(storages["assets"].location) / "tmp"
     folder.mkdir(parents=True, exist_ok=True)
     for name, age in (("old.part", 7200), ("new.part", 0)):
         (folder / name).write_bytes(b"half")

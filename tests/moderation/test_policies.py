@@ -72,7 +72,7 @@ def test_reactivated_policy_keeps_its_first_activation_time(
     first.refresh_from_db()
     activations = PolicyActivation.objects.filter(policy=first).order_by("pk")
     assert first.activated_at == since
-    assert first.last_activated_at == activations.last().created_at  # type: ignore[union-attr]
+    assert first.last_activated_at == activations.last().created_at
     assert len(activations) == 2
     browser = client_of(lead)
     page = browser.get(f"{LIST}{first.pk}/change/").content.decode()

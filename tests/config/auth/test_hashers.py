@@ -17,7 +17,7 @@ PASSWORD = "correct horse battery staple"
 
 @pytest.fixture(autouse=True)
 def _as_in_production(settings: object) -> None:
-    settings.PASSWORD_HASHERS = production.PASSWORD_HASHERS  # type: ignore[attr-defined]  # the fixture is untyped
+    settings.PASSWORD_HASHERS = production.PASSWORD_HASHERS
 
 
 def test_new_password_hashes_use_19_mib_each() -> None:
@@ -64,7 +64,7 @@ def test_log_ins_hash_a_limited_number_of_passwords_at_a_time(
                     full.set()
             full.wait(10)  # wait until the highest allowed number of threads is in here
             try:
-                return real(*args, **kwargs)  # type: ignore[operator]  # the saved method
+                return real(*args, **kwargs)
             finally:
                 with lock:
                     running -= 1

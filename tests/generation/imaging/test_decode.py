@@ -68,7 +68,7 @@ def test_rendition_keeps_type_size_and_pixels(
 def test_jpeg_keeps_its_quantization_tables_and_stays_stable() -> None:
     content = encoded(picture(), "JPEG", quality=60)
     once = decode_image(content).content
-    assert opened(once).quantization == opened(content).quantization  # type: ignore[attr-defined]
+    assert opened(once).quantization == opened(content).quantization
     assert (
         apart(opened(decode_image(once).content), opened(content)) < 1
     )  # encoding twice adds hardly any loss

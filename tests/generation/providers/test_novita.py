@@ -430,7 +430,7 @@ def test_closing_a_poll_early_cancels_its_tasks() -> None:
         async for item, _ in answers:
             assert item == "quick"
             break
-        await answers.aclose()  # type: ignore[attr-defined]
+        await answers.aclose()
         return len(asyncio.all_tasks())
 
     assert asyncio.run(collect()) == 1

@@ -101,7 +101,7 @@ def test_shell_examples_quote_user_name_and_url(
     run_with_fake_curl: Callable[[str], list[list[str]]],
 ) -> None:
     User.objects.filter(pk=moderator.pk).update(username="it's; touch stolen")
-    settings.PUBLIC_URL = "http://host/$(touch stolen)'"  # type: ignore[attr-defined]
+    settings.PUBLIC_URL = "http://host/$(touch stolen)'"
     examples = read_examples(client_of(moderator))
 
     for label in ("curl: generate", "curl: classify", "curl: list"):

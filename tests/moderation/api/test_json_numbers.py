@@ -131,7 +131,7 @@ def finished_request(make_request: Any, make_asset: Any, settings: Any) -> Gener
         type(asset).objects.filter(pk=asset.pk).update(
             seed=70 + position, detection={"valid": True, "confidence": 3}
         )
-    row.key_text = key  # type: ignore[attr-defined]
+    row.key_text = key
     return row
 
 

@@ -120,7 +120,7 @@ def expand_route(route: str, hidden_assets: HiddenAssets) -> Iterator[str]:
         *(asset.uuid for asset in every),
         *(asset.review.uuid for asset in every),
         every[0].request.uuid,
-    ]  # type: ignore[union-attr]
+    ]
     uuids += [decision.uuid for decision in hidden_assets.decisions]
     short = [asset.pk for asset in every]
     texts = [*(asset.uuid for asset in every), *(asset.uuid.hex for asset in every)]
@@ -140,7 +140,7 @@ def expand_route(route: str, hidden_assets: HiddenAssets) -> Iterator[str]:
         *(candidates.get(name, ["x", every[0].uuid.hex]) for name in names)
     ):
         text = iter(values)
-        yield PARAMETER.sub(lambda match: str(next(text)), path)  # noqa: B023
+        yield PARAMETER.sub(lambda match, text=text: str(next(text)), path)
 
 
 def test_no_url_returns_a_hidden_image_with_or_without_a_key(
@@ -168,7 +168,7 @@ def test_no_url_returns_a_hidden_image_with_or_without_a_key(
                     path,
                     {"task_id": str(hidden_assets.assets["undecided"].request.uuid)},
                     headers=_header(key),
-                )  # type: ignore[union-attr]
+                )
                 tried += 1
                 if problem := _find_leak(answer, fragments):
                     wrong.append((name, path, answer.status_code, problem))
@@ -214,7 +214,7 @@ def test_leak_check_finds_approved_images(
 
 def test_lists_and_results_have_no_urls_of_hidden_images(hidden_assets: HiddenAssets) -> None:
     rows = Client().get("/v1/assets", headers=_header(hidden_assets.key)).json()["assets"]
-    task = hidden_assets.assets["undecided"].request.uuid  # type: ignore[union-attr]
+    task = hidden_assets.assets["undecided"].request.uuid
     result = (
         Client()
         .get("/v3/async/task-result", {"task_id": task}, headers=_header(hidden_assets.key))

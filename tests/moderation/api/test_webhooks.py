@@ -272,7 +272,7 @@ def test_reversal_before_first_event_sends_only_withdrawn_event(
 
     # The program may have polled the result, so it needs the withdrawn event.
     assert list_received_events(hook) == [("withdrawn", 1, "TASK_STATUS_PROCESSING", 0)]
-    assert Delivery.objects.first().error == delivery.OUTDATED  # type: ignore[union-attr]
+    assert Delivery.objects.first().error == delivery.OUTDATED
 
 
 def test_unsent_outdated_events_are_replaced_by_latest_event(

@@ -365,7 +365,7 @@ def test_storage_errors_raise_classifier_error(error: OSError, retryable: bool) 
         raise error
 
     with pytest.raises(ClassifierError) as caught:
-        NudeNet().classify(SimpleNamespace(rendition=SimpleNamespace(open=open_)))  # type: ignore[arg-type]
+        NudeNet().classify(SimpleNamespace(rendition=SimpleNamespace(open=open_)))
     assert caught.value.retryable is retryable
 
 
