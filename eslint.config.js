@@ -1,4 +1,4 @@
-// The rules of docs and house style for static/js: modules without shared globals, one statement a line (prettier).
+// ESLint rules for static/js: modules without shared globals. Prettier keeps one statement a line.
 import js from "@eslint/js";
 import globals from "globals";
 

@@ -1,4 +1,4 @@
-// Say things in the live region, and show warnings beside the image.
+// Announcements: write messages to the live region, and show warnings beside the image.
 import { find } from "./dom.js";
 
 const WARNING_LASTS = 5000; // ms
@@ -8,7 +8,7 @@ export function say(text) {
   find("#live").textContent = text;
 }
 
-// What was not done, and why: said, and shown where the eyes are.
+// Announce a refused action, and show the reason beside the image.
 export function warn(text) {
   say(text);
   const place = find("[data-feedback]");

@@ -1,4 +1,4 @@
-// A category may stand twice in the chooser: as a suggestion and in its place.
+// Chooser: keep both checkboxes of a category in step. A suggested category is listed twice.
 import { findAll } from "./dom.js";
 
 document.addEventListener("change", ({ target }) => {

@@ -1,4 +1,4 @@
-// Questions about controls and what is open.
+// Controls: check visibility, typing, swaps, the open chooser and the hotkey setting.
 import { find } from "./dom.js";
 
 export const isShown = (element) => element.checkVisibility() && !element.matches(":disabled");

@@ -1,4 +1,4 @@
-// Shorthands for finding elements.
+// DOM: shorthands for querySelector and querySelectorAll.
 
 export const find = (selector, root = document) => root.querySelector(selector);
 

@@ -1,4 +1,4 @@
-// UUIDs in the order of time: generation/core/uuid7.py gives the reason.
+// UUIDs of version 7, ordered by time; generation/core/uuid7.py gives the reason.
 
 const DASHES_BEFORE = [4, 6, 8, 10];
 

@@ -1,4 +1,4 @@
-// Which panel comes on screen: the next, one that comes back, or the end of the queue.
+// Deck: show the next panel, a returned panel, or the end of the queue.
 import { say } from "../core/announce.js";
 import { find } from "../core/dom.js";
 import { putFirst, takeFirst } from "./panels_ahead.js";

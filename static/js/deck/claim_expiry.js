@@ -1,5 +1,5 @@
-// When the claims end as far as is known here. What ends later was renewed by another page, and is
-// not given back by this one.
+// Claim expiry: the latest end of the deck's claims that this page knows. Claims with a later end
+// were renewed by another page, and are not released by this one.
 
 let expiry = "";
 

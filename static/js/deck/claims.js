@@ -1,4 +1,4 @@
-// Claims: renewed together while somebody works, given back when they stop or leave.
+// Deck claims: renew them together while the person works, release them on idleness or leaving.
 import { getCsrfToken } from "../core/csrf.js";
 import { find } from "../core/dom.js";
 import { setClaimEnds, setPanelClaimEnds } from "../desk/claim_clock.js";
@@ -14,7 +14,7 @@ const asField = (review) => ["have", review];
 function keepHeld(asked, { held, seconds, until }) {
   const ends = performance.now() + 1000 * seconds;
   noteClaimExpiry(until);
-  // Those that came in meanwhile were not asked about.
+  // Keep panels that arrived during the request: the answer does not cover them.
   const isKept = ({ dataset: { review } }) => held.includes(review) || !asked.includes(review);
   setAhead(listAhead().filter(isKept));
   listAhead().forEach((panel) => setPanelClaimEnds(panel, ends));
@@ -36,9 +36,9 @@ export async function renewClaims() {
   }
 }
 
-// The one on screen lingers: its page may only be loading again.
+// Shorten the claim of the image on screen instead of releasing it: the page may only be reloading.
 export function releaseClaims() {
-  // What was taken over is another window's too; it lapses by itself.
+  // Claims shared with another window are left to expire.
   const ahead = listAhead().filter((panel) => !isTakenOver(panel));
   const fields = ahead.map((panel) => asField(panel.dataset.review));
   const current = find("#panel")?.dataset.review;

@@ -1,6 +1,6 @@
-// Keep images ahead. What comes ahead is held by nobody. Where the queue is exhausted and somebody
-// waits, what they hold in another window, or did in one that died, is asked for before it is said
-// that nothing is left.
+// Refill the deck with unclaimed reviews. If the queue is exhausted and the person is waiting, also
+// request the reviews that the same person has claimed in another window, open or closed, before
+// reporting that nothing is left.
 import { find } from "../core/dom.js";
 import { showNext } from "./advance.js";
 import { listHeld, isHeld } from "./held.js";
@@ -55,7 +55,7 @@ export async function fill({ isWithHeld = false } = {}) {
   try {
     answer = await post(deckElement.dataset.url, [["deck", 1], ["want", wanted], ...held]);
   } catch {
-    // No connection: the next verdict or the next look tries again.
+    // No connection: the next verdict, check of the queue or "online" event tries again.
   }
   setFilling(false);
   if (answer?.ok) {

@@ -1,4 +1,4 @@
-// Which reviews this window holds.
+// Deck: report the reviews that this window holds.
 import { find } from "../core/dom.js";
 import { listAhead } from "./panels_ahead.js";
 import { listUnsent } from "./unsent.js";
@@ -9,7 +9,7 @@ export function listShown() {
   return [getCurrent(), ...listAhead().map((panel) => panel.dataset.review)].filter(Boolean);
 }
 
-// What is decided here and not sent yet is held, too.
+// Decided reviews stay claimed until their verdict is sent.
 export const listHeld = () => [...listShown(), ...listUnsent().map((item) => item.review)];
 
 export const isHeld = (review) => listHeld().includes(review);

@@ -1,4 +1,4 @@
-// Nobody works here any more: what is ahead goes to others, until somebody is back.
+// Release the prefetched claims after three idle minutes; claim again on the next activity.
 import { getIdleFor } from "../desk/activity.js";
 import { releaseClaims, renewClaims } from "./claims.js";
 import { fill } from "./filling.js";

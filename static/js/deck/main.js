@@ -1,6 +1,6 @@
-// The deck: the next images are claimed, loaded and decoded while one is being judged, so the next
-// is on screen in the frame after the key. The verdict goes out in the background; the answer
-// refills the deck.
+// Deck: claim, load and decode the next images while one is being reviewed, so that the next is on
+// screen in the frame after the key. Verdicts are sent in the background; the answers refill the
+// deck.
 import { find } from "../core/dom.js";
 import { noteClaimExpiry } from "./claim_expiry.js";
 import { releaseClaims, renewClaims } from "./claims.js";
@@ -13,14 +13,14 @@ import { listUnsent, loadUnsent, writeAll } from "./unsent.js";
 import "./verdicts.js";
 import { waitForNext } from "./waiting.js";
 
-const LOOKS_AGAIN_AFTER = 20_000; // ms: an exhausted queue may have got new images
+const LOOKS_AGAIN_AFTER = 20_000; // ms between checks of an exhausted queue for new images
 
 function listen() {
   document.addEventListener("desk:renew", (event) => {
     event.preventDefault();
     renewClaims();
   });
-  // A window may close in the frame after the key.
+  // Write unsent verdicts now: the window may close before their deferred write.
   addEventListener("pagehide", () => {
     writeAll();
     releaseClaims();
@@ -49,7 +49,7 @@ function start() {
   loadUnsent();
   noteClaimExpiry(find("#claim time")?.dateTime);
   if (isDeciding()) {
-    // The image on screen may have been decided in a window that closed before it was sent.
+    // Wait for the next image if a closed window has left an unsent verdict on this one.
     if (listUnsent().some((item) => item.review === find("#panel").dataset.review)) {
       waitForNext();
     }

@@ -1,4 +1,4 @@
-// "You, today" counts a verdict at once; the server's next answer replaces the numbers.
+// Own counts: update "You, today" at once; the server's next answer replaces the numbers.
 import { find } from "../core/dom.js";
 
 export function countOwn(verdict, step) {

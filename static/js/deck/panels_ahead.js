@@ -1,4 +1,4 @@
-// Panels whose turn comes, the next first. Tests read #deck[data-ahead] and [data-next].
+// Prefetched panels, the next first. Tests read #deck[data-ahead] and [data-next].
 import { deckElement } from "./state.js";
 
 let panels = [];

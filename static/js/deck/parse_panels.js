@@ -1,4 +1,4 @@
-// Panels from the server's HTML; their images are loaded and decoded.
+// Panels: parse the server's HTML, and load and decode the images.
 import { find, findAll } from "../core/dom.js";
 import { setPanelClaimEnds } from "../desk/claim_clock.js";
 import { noteClaimExpiry } from "./claim_expiry.js";

@@ -1,7 +1,7 @@
-// POST to the server, which has a limited time to answer.
+// Deck requests: POST with a time limit.
 import { getCsrfToken, isWholePage } from "../core/csrf.js";
 
-const ANSWER_LIMIT = 10_000; // ms after which a server that says nothing counts as none
+const ANSWER_LIMIT = 10_000; // ms after which a request counts as unanswered
 
 export async function post(url, fields) {
   const limit = new AbortController();

@@ -1,4 +1,4 @@
-// A verdict that the server refuses brings its image back with the reason.
+// Refused verdicts: show the image again with the server's reason.
 import { say } from "../core/announce.js";
 import { find } from "../core/dom.js";
 import { setUndoEnds } from "../desk/undo_clock.js";

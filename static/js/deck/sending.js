@@ -1,5 +1,5 @@
-// Send the verdicts, one after the other. A verdict carries its own name (the decision's UUID), so
-// that the server records one that is sent twice once.
+// Sending: post the verdicts one after the other. Each contains its decision's UUID, so that the
+// server records it once even if it is sent twice.
 import { say } from "../core/announce.js";
 import { sendOnce, takeTurn } from "../unsent/turns.js";
 import { fill, takePanels } from "./filling.js";
@@ -11,15 +11,15 @@ import { drop, getItemKey, isSentElsewhere, listUnsent } from "./unsent.js";
 import { forgetLate, noteLate, noteSlow, saySentIfLate, updateBadge } from "./unsent_badge.js";
 import { describeWaiting } from "./waiting.js";
 
-const PATIENCE = [1, 2, 4, 8, 15]; // seconds between attempts while there is no connection
-const SLOW = 1000; // ms from which somebody is told that a verdict is still on its way
+const PATIENCE = [1, 2, 4, 8, 15]; // seconds between attempts while sending fails
+const SLOW = 1000; // ms after which a verdict in progress is announced as not recorded yet
 const PROBLEMS = {
   fault: "the server has a fault",
   lapsed: "your session has ended: log in again in another tab",
   silent: "the server does not answer",
 };
 
-// Throws where the server has not taken it.
+// Post one verdict. Throws if the server has neither accepted nor refused it.
 async function postItem(item) {
   const wanted = Math.max(0, SIZE - listAhead().length);
   const answer = await post(item.url, [...new URLSearchParams(item.body), ["want", wanted]]);
@@ -29,7 +29,7 @@ async function postItem(item) {
   return answer;
 }
 
-// Return the problem that hinders this one and the rest, if there is one.
+// Send one verdict. Returns the problem if sending cannot go on; undefined if it can.
 async function sendItem(item) {
   const slow = setTimeout(noteSlow, SLOW, item);
   let answer;
@@ -92,10 +92,10 @@ export async function send() {
     retryLater(problem);
     return;
   }
-  saySentIfLate(); // a refusal has its own words
+  saySentIfLate(); // unless a refusal was announced
   if (state.isWaiting) {
     fill();
   }
-  // Verdicts may have come in while the turn was given back.
+  // Verdicts may have been added while the sending lock was being released.
   send();
 }

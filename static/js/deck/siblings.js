@@ -1,4 +1,4 @@
-// The filmstrip in panels that were made before one of its images was decided.
+// Filmstrip: update the badge of a decided image in panels rendered before the decision.
 import { find } from "../core/dom.js";
 import { listAhead } from "./panels_ahead.js";
 
@@ -11,7 +11,7 @@ const NO_OUTCOME = { status: "pending", name: "Awaiting a decision", word: "Due"
 
 function findBadge(panel, review) {
   const badge = panel?.querySelector(`.filmstrip a[href^="/reviews/${review}/"] .badge`);
-  // In a second opinion nothing is told about the others, not even by this.
+  // Second opinions are blind: their filmstrips show no outcome.
   const isSecret = badge?.dataset.status === "hidden" || panel?.querySelector("[data-blind]");
   return isSecret ? null : badge;
 }

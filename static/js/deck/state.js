@@ -1,19 +1,19 @@
-// The deck's state beside its two lists (panels_ahead.js, unsent.js). Tests read
-// #deck[data-filling] and [data-sending].
+// Deck state, except the prefetched panels (panels_ahead.js) and unsent verdicts (unsent.js). Tests
+// read #deck[data-filling] and [data-sending].
 import { find } from "../core/dom.js";
 
-export const SIZE = 5; // images ahead
+export const SIZE = 5; // prefetched images
 
 export const deckElement = find("#deck");
 
 export const state = {
-  failures: 0, // attempts to send in a row that got no answer
+  failures: 0, // consecutive failed attempts to send
   isFilling: false,
   isIdle: false,
-  isNothingLeft: false, // neither in the queue nor held in another window
-  isQueueExhausted: false, // the queue gives no more; another window may hold some
+  isNothingLeft: false, // nothing in the queue, nor claimed in another window
+  isQueueExhausted: false, // nothing unclaimed; another window may hold some
   isSending: false,
-  isWaiting: false, // the image on screen is decided, and no other is here
+  isWaiting: false, // the image on screen is decided, and no further panel is here
 };
 
 export const isDeciding = () => deckElement && find("#action-bar[data-action-bar=deciding]");

@@ -1,4 +1,4 @@
-// Put a panel on screen: first the picture alone, in the frame after the key; then the rest.
+// Swap: show the image of a panel in the frame after the key, then the rest of the panel.
 import { find } from "../core/dom.js";
 import { afterPaint } from "../core/time.js";
 import { onPanelShown } from "../desk/panel_shown.js";
@@ -7,7 +7,7 @@ import { resetZoom } from "../desk/zoom.js";
 
 let finishPending = null;
 
-// On everything that acts on the whole panel: a key may come before the frame.
+// Finish a pending swap before anything acts on the whole panel: a key may come before the frame.
 export const finishSwap = () => finishPending?.();
 
 export function replacePanel(before, panel) {
@@ -22,7 +22,7 @@ export function replacePanel(before, panel) {
   document.title = `Image ${panel.dataset.name} · Loupe`;
   htmx.process(panel);
   scrollTo(0, 0);
-  // Again: on a slow machine the lines above take as long as a second press.
+  // Restart the settling time: on a slow machine the lines above take as long as a second press.
   markPanelShown();
 }
 
@@ -49,7 +49,7 @@ export function showPanel(panel) {
   finishPending = () => {
     finishPending = null;
     panel.prepend(...fresh);
-    // It may come back: by an undo, or because the server refuses its verdict.
+    // Restore the old panel completely: an undo or a refused verdict shows it again.
     before.prepend(...stale);
     before.className = className;
     Object.assign(before.dataset, data);

@@ -1,4 +1,4 @@
-// Panels that another window of the same person holds, too.
+// Panels whose claims may be shared with another window of the same person.
 
 const panels = new WeakSet();
 

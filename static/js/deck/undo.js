@@ -1,4 +1,4 @@
-// Take the last verdict back: before it was sent, or on the server.
+// Undo: take back the last verdict, here if it is unsent, otherwise on the server.
 import { say } from "../core/announce.js";
 import { find } from "../core/dom.js";
 import { setUndoEnds } from "../desk/undo_clock.js";

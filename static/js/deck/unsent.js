@@ -1,8 +1,8 @@
-// Verdicts that the server has not taken yet, oldest first; each is in localStorage, too. Tests
-// read #deck[data-unsent].
+// Unsent verdicts and skips, oldest first; each is also written to localStorage. Tests read
+// #deck[data-unsent].
 //
-// An item: {name, url, body, label, review, isSkip, undoEnds, verdict}, the panel in memory, and
-// isWritten.
+// Item: {name, url, body, label, review, isSkip, undoEnds, verdict}, the panel (in memory only),
+// and isWritten.
 import { afterPaint } from "../core/time.js";
 import { getKey, listKeys, read, remove } from "../unsent/storage.js";
 import { deckElement } from "./state.js";
@@ -31,7 +31,7 @@ function write(item) {
     localStorage.setItem(getItemKey(item), JSON.stringify(kept));
     item.isWritten = true;
   } catch {
-    // The storage is full: the item is in memory.
+    // localStorage is full or not available: the item stays in memory.
   }
 }
 
@@ -49,5 +49,5 @@ export function drop(item) {
   publish();
 }
 
-// What another window has sent is gone from the storage.
+// Sent items are removed from localStorage by the window that has sent them.
 export const isSentElsewhere = (item) => item.isWritten && !localStorage.getItem(getItemKey(item));

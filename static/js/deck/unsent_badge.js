@@ -1,11 +1,11 @@
-// The badge in the bar that tells what the server has not taken yet.
+// Unsent badge: show in the bar how many verdicts are unsent, and why.
 import { say } from "../core/announce.js";
 import { find } from "../core/dom.js";
 import { state } from "./state.js";
 import { listUnsent } from "./unsent.js";
 import { showWaiting } from "./waiting.js";
 
-// Somebody was told that a verdict is unsent: they are told, too, when it has been sent.
+// True after a verdict was announced as unsent: its sending is then announced, too.
 let isToldLate = false;
 
 function showBadge(badge, text, isSaving) {
@@ -21,7 +21,7 @@ export function updateBadge(problem = "") {
   showWaiting();
 }
 
-// What is on its way for so long is not done yet, whatever was said when the key was pressed.
+// Show a verdict as unsent when the request takes longer than SLOW (sending.js).
 export function noteSlow(item) {
   if (state.failures || !listUnsent().includes(item)) {
     return;

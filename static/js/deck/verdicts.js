@@ -1,4 +1,4 @@
-// A verdict or a skip: the next image at once, the verdict in the background.
+// Verdicts and skips: show the next image at once, and send in the background.
 import { say, warn } from "../core/announce.js";
 import { find } from "../core/dom.js";
 import { afterPaint } from "../core/time.js";

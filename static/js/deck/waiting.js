@@ -1,4 +1,4 @@
-// What people see when the image on screen is decided and no other is here.
+// Placeholder shown while no further panel is available.
 import { say } from "../core/announce.js";
 import { find } from "../core/dom.js";
 import { state } from "./state.js";

@@ -1,4 +1,4 @@
-// When somebody last did something on this page.
+// Activity: record the time of the last pointer movement or key press.
 
 let workedAt = performance.now();
 

@@ -1,5 +1,5 @@
-// Where the canvas lies: three numbers in a stylesheet of their own. Not in a style attribute: htmx
-// copies and writes those, which offends the content security policy.
+// Canvas: keep zoom and offset in a stylesheet of their own. htmx copies and writes style
+// attributes, which the content security policy refuses.
 
 export const view = { zoom: 1, x: 0, y: 0, least: 1 };
 

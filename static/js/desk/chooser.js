@@ -1,5 +1,4 @@
-// Categories of a rejection: the first press of Reject opens them, the second, or Enter, sends
-// them.
+// Chooser: the first press of Reject opens the categories; the second press, or Enter, sends them.
 import { findOpenChooser } from "../core/controls.js";
 import { find } from "../core/dom.js";
 import "../core/category_twins.js";
@@ -10,7 +9,7 @@ function open(chooser) {
   find(".choices input, .choices summary", chooser).focus({ preventScroll: true });
 }
 
-// Shift and a letter: straight to that group of categories.
+// Open the group of categories whose key is pressed with Shift.
 function openGroup(letter) {
   const summary = find(`#chooser .tree [data-hotkey="${letter}"]`);
   if (!summary) {
@@ -22,7 +21,7 @@ function openGroup(letter) {
   return true;
 }
 
-// Enter on a group's name opens it, unless a category is chosen already.
+// Enter sends the rejection, except on a link, button or group's name before a category is chosen.
 function isSending(key) {
   const chooser = findOpenChooser();
   return (
@@ -47,7 +46,7 @@ document.addEventListener(
   true,
 );
 
-// On a phone the picture stands above the page's beginning.
+// Scroll to the image: on a phone it is at the top of the page.
 document.addEventListener(
   "toggle",
   ({ target }) => {

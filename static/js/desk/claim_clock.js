@@ -1,4 +1,4 @@
-// How long the claim on this image still holds; renewed while somebody works.
+// Claim clock: show the time left on the claim, and renew it while the person works.
 import { say } from "../core/announce.js";
 import { find } from "../core/dom.js";
 import { formatClock } from "../core/time.js";
@@ -7,7 +7,7 @@ import { getShownFor } from "./settling.js";
 
 const LOW = 60; // seconds
 const RENEWS_AFTER = 60_000; // ms
-const WARNS_AFTER = 3000; // ms: a page that was loaded again is about to renew its claim
+const WARNS_AFTER = 3000; // ms; a reloaded page first renews its claim
 const endsOfPanels = new WeakMap();
 let claimEnds = 0;
 let renewedAt = 0;
@@ -23,7 +23,7 @@ export function startClaim(panel, seconds) {
   renewedAt = performance.now();
 }
 
-// The deck renews all claims together and prevents the event's default: renewing this one.
+// The deck renews all claims together, and prevents the event's default: renewing this one alone.
 function renew(clock) {
   renewedAt = performance.now();
   if (document.dispatchEvent(new CustomEvent("desk:renew", { cancelable: true }))) {

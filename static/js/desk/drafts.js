@@ -1,4 +1,4 @@
-// A note that has been begun is there again after a look at a sibling.
+// Drafts: restore an unsent note when the panel of its review is shown again.
 import { find } from "../core/dom.js";
 
 const drafts = new Map();

@@ -1,4 +1,4 @@
-// Escalate asks for a reason first: the note, which Enter then sends.
+// Escalation: require a reason in the note; Enter in the note then escalates.
 import { warn } from "../core/announce.js";
 import { find } from "../core/dom.js";
 

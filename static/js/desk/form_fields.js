@@ -1,11 +1,11 @@
-// Fields that a form gets when it is sent.
+// Form fields filled in on submit: the page to return to, and the seconds on screen.
 import { find } from "../core/dom.js";
 import { getShownFor } from "./settling.js";
 
 document.addEventListener(
   "submit",
   ({ target: form }) => {
-    // Where the desk has led since the page was loaded.
+    // The desk changes the URL without loading a page.
     const next = form.closest(".menu") && find('input[name="next"]', form);
     if (next) {
       next.value = location.pathname + location.search;

@@ -1,9 +1,8 @@
-// The cover of the image. The first reveal asks for the real pixels, once; after that covering is a
-// matter of style.
+// Image cover: the first reveal requests the image; covering it later only changes attributes.
 import { find } from "../core/dom.js";
 
-const COVER = "[data-cover]"; // the button of an image that has been revealed
-const REVEAL = "[data-reveal]"; // the link of one that has not
+const COVER = "[data-cover]"; // control of an image that has been revealed
+const REVEAL = "[data-reveal]"; // link of one that has not
 let isHeld = false; // Space is down
 let isRevealedByHold = false;
 let timer = 0;
@@ -46,7 +45,7 @@ export function resetHold() {
   isRevealedByHold = false;
 }
 
-// The space bar may have been let go before the picture came.
+// Cover the image if Space was released before the image arrived.
 export function coverIfLetGo() {
   if (isRevealedByHold) {
     isRevealedByHold = false;

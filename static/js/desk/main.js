@@ -1,5 +1,5 @@
-// The review screen. Without it every button, link and form still works. The guards come first:
-// they see a click before what acts on it.
+// Entry point of the review page. Without it every button, link and form still works. The guards
+// come first, so that they see a click before the modules that act on it.
 import "./verdict_guards.js";
 import "./chooser.js";
 import "./escalation.js";

@@ -1,4 +1,4 @@
-// An image that cannot be loaded says so.
+// Missing image: show a notice when the image cannot be loaded.
 
 document.addEventListener(
   "error",

@@ -1,4 +1,4 @@
-// What a panel, or a part of it, needs when it has come in.
+// Panels: start clocks, cover, zoom and draft when a panel, or a part of it, has been swapped in.
 import { find } from "../core/dom.js";
 import { showClaimTime, startClaim } from "./claim_clock.js";
 import { restoreDraft } from "./drafts.js";
@@ -38,7 +38,7 @@ export function onPanelShown(root) {
 
 document.addEventListener("htmx:load", ({ target }) => {
   onPanelShown(target);
-  // What had focus is gone: reading goes on at the top of the panel.
+  // Focus the panel's heading if the focused element is gone.
   const hasLostFocus = document.activeElement === document.body;
   if (target.matches("#panel, #break[data-dismissed]") && hasLostFocus) {
     find("#subject")?.focus({ preventScroll: true });

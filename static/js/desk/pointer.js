@@ -1,4 +1,4 @@
-// A pointer on the picture moves it when enlarged; a swipe of a finger is a verdict.
+// Pointer: drag an enlarged image; swipe with a finger to approve or reject.
 import { findOpenChooser } from "../core/controls.js";
 import { find } from "../core/dom.js";
 import { view } from "./canvas.js";
@@ -22,7 +22,7 @@ function follow(x, y) {
   }
 }
 
-// The categories are open already: a second swipe would send a rejection that names none.
+// Return whether the swipe would send a rejection that names no category.
 function isNamingNone(swipe) {
   const chooser = findOpenChooser();
   return swipe === "reject" && chooser && !find(":checked", chooser);

@@ -1,6 +1,6 @@
-// How long the panel has been on screen. For a moment it takes no verdict: the second half of a
-// double press was meant for the image before this one. body[data-settled] shows to tests that the
-// moment is over.
+// Settling: measure how long the panel has been on screen. Verdicts are refused for the first
+// 300 ms, because the second half of a double press was meant for the image before. Tests read
+// body[data-settled].
 
 const SETTLES = 300; // ms
 let shownAt = 0;
@@ -10,7 +10,7 @@ export const getShownFor = () => performance.now() - shownAt;
 
 export const isSettling = () => getShownFor() < SETTLES;
 
-// The image is on screen, the rest of the panel is not.
+// Start the settling time when the image is on screen, before the rest of its panel.
 export function markImageShown() {
   shownAt = performance.now();
   clearTimeout(timer);

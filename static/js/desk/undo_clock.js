@@ -1,4 +1,4 @@
-// How long the last decision can be taken back.
+// Undo clock: show the time left to undo the last decision.
 import { findAll } from "../core/dom.js";
 import { formatClock } from "../core/time.js";
 

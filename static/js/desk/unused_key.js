@@ -1,4 +1,4 @@
-// A key without effect says so.
+// Unused keys: warn about a key that has no effect.
 import { warn } from "../core/announce.js";
 import { find } from "../core/dom.js";
 

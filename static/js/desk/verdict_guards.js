@@ -1,4 +1,4 @@
-// Presses of a verdict that decide nothing, and say why.
+// Verdict guards: stop presses that come too early or are not available, and give the reason.
 import { warn } from "../core/announce.js";
 import { find } from "../core/dom.js";
 import { isSettling } from "./settling.js";
@@ -17,7 +17,7 @@ document.addEventListener(
       warn("Too quick: nothing was decided.");
     } else if (button?.ariaDisabled === "true") {
       stop(event);
-      // What somebody types next was meant as a reason: it becomes a note, and no commands.
+      // Focus the note: a reason typed next must not run as hotkeys.
       find("#note")?.focus();
       warn(button.dataset.reason);
     }

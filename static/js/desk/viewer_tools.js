@@ -1,10 +1,10 @@
-// Buttons below the image: boxes, colour, surround.
+// Viewer tools: buttons below the image for boxes, colour and surround.
 import { find } from "../core/dom.js";
 
 function changeSurround(button) {
   const surrounds = button.dataset.surrounds.split(" ");
   find("#viewer").dataset.surround = button.value;
-  // Later: the form that is about to be sent still needs the value pressed.
+  // Deferred: the form that is about to be submitted still needs the pressed value.
   setTimeout(() => {
     button.value = surrounds[(surrounds.indexOf(button.value) + 1) % surrounds.length];
   });

@@ -1,11 +1,11 @@
-// Enlarge and move the image.
+// Zoom: enlarge and move the image.
 import { say } from "../core/announce.js";
 import { find } from "../core/dom.js";
 import { moveCanvas, view } from "./canvas.js";
 
 const STEP = 1.5;
 const ZOOM_MAX = 16;
-const PIXELS_COUNT_FROM = 4; // so near that single pixels are shown as they are
+const PIXELS_COUNT_FROM = 4; // zoom from which single pixels are shown unsmoothed
 let lastMessage = "";
 
 const clamp = (value, limit) => Math.min(limit, Math.max(-limit, value));
@@ -25,7 +25,7 @@ function showZoom(text, isActual) {
   }
 }
 
-// How many pixels of the page one of the image takes while it is shown whole.
+// Return the CSS pixels per pixel of the image while the whole image is shown.
 function getFit() {
   const canvas = find("[data-canvas]");
   const image = find(".viewer .real");
@@ -36,7 +36,7 @@ function getFit() {
   return Math.min(across, canvas.clientHeight / image.getAttribute("height"));
 }
 
-// One pixel of the image on one pixel of the screen.
+// Return the zoom at which one pixel of the image covers one pixel of the screen.
 const getActualZoom = () => 1 / ((getFit() || 1) * devicePixelRatio);
 
 export function zoomTo(wanted, x = view.x, y = view.y) {
@@ -52,13 +52,13 @@ export function zoomTo(wanted, x = view.x, y = view.y) {
   find("#viewer").toggleAttribute("data-close", zoom >= PIXELS_COUNT_FROM);
   const percent = `${Math.round((100 * zoom) / actual)}%`;
   showZoom(zoom === 1 ? "fit" : percent, isSame(zoom, actual));
-  // The message about the size before is not true any more.
+  // Replace an outdated message about the previous size.
   if (lastMessage && find("#live").textContent === lastMessage) {
     sayZoom(zoom === 1 ? "The whole image." : `Shown at ${percent}.`);
   }
 }
 
-// A new image begins whole, and one that comes back does.
+// Show the whole image: every new or returned panel starts with it.
 export function resetZoom() {
   view.least = 1;
   moveCanvas(1, 0, 0);
@@ -68,8 +68,8 @@ export function resetZoom() {
   showZoom("fit", false);
 }
 
-// The picture that is small at first becomes a zoom below the whole one, so that the next step is
-// as large as any other.
+// Convert the small initial size into a zoom below 1, so that the next step is as large as any
+// other.
 export function enlargeSmall() {
   const small = find("#viewer[data-small]") && getFit();
   if (small) {

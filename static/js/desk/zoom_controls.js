@@ -1,10 +1,10 @@
-// Buttons, wheel, double click and arrows that enlarge and move the image.
+// Zoom controls: buttons, wheel, double click, and Shift with the arrows.
 import { find } from "../core/dom.js";
 import { view } from "./canvas.js";
 import { enlargeSmall, toggleActualSize, zoomBy, zoomTo } from "./zoom.js";
 
 const WHEEL_STEP = 1.2;
-const PAN_STEP = 0.2; // of the room's shorter side
+const PAN_STEP = 0.2; // of the canvas's shorter side
 const PICTURE = ".viewer[data-revealed] .picture";
 const DIRECTIONS = {
   ArrowLeft: [1, 0],

@@ -1,11 +1,11 @@
-// My history: J and K go from decision to decision; U reverses the one in focus, which Enter does
-// anyway.
+// My history: J, K and the arrows move the focus between decisions; U reverses the focused one, as
+// Enter on its button does.
 import { find, findAll } from "../core/dom.js";
 
 const REVERSAL = "[data-reverses]:not(:disabled)";
 const rows = findAll("[data-row]");
 
-// The key belongs to one button at a time, so that it presses what is in focus.
+// Assign the hotkey U to the button of this row only, so that it reverses the focused decision.
 function giveKeyTo(row) {
   for (const button of findAll("[data-reverses][data-hotkey]")) {
     delete button.dataset.hotkey;

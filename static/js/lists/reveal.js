@@ -1,4 +1,4 @@
-// Lists of blurred images: reveal the one in focus, or all. Real pixels are asked for only then.
+// Image lists: reveal the focused image, or all. A thumbnail is requested on its first reveal.
 import { say } from "../core/announce.js";
 import { find, findAll } from "../core/dom.js";
 

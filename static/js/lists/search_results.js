@@ -1,8 +1,8 @@
-// J, K and the arrows walk through the results; Enter opens the one in focus, because it is a link.
+// Search results: J, K and the arrows move the focus between the links.
 import { findAll } from "../core/dom.js";
 
 const RESULT = ".results .frame > a";
-let lastIndex = -1; // of the last result in focus
+let lastIndex = -1; // of the last focused result
 
 function goTo(index) {
   const links = findAll(RESULT);

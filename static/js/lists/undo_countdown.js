@@ -1,5 +1,5 @@
-// My history: how long each decision can still be taken back. The server's clock gives the start;
-// this counts down.
+// My history: count down the time left to undo each decision, from the seconds that the server has
+// sent.
 import { find, findAll } from "../core/dom.js";
 import { formatClock } from "../core/time.js";
 

@@ -1,4 +1,4 @@
-// Keys press real controls: those with [data-hotkey]. Nothing here knows what any of them does.
+// Hotkeys: a key presses the visible control that declares it in [data-hotkey].
 import { areHotkeysOff, findOpenChooser, isShown, isSwapping, isTyping } from "../core/controls.js";
 import { find, findAll } from "../core/dom.js";
 
@@ -15,7 +15,7 @@ function countOpenDetails(element) {
   return count;
 }
 
-// The innermost open <details> has the first claim to a key.
+// Controls in the innermost open <details> take precedence.
 function findControl(key) {
   const controls = findAll(`[data-hotkey="${CSS.escape(key)}"]`).filter(isShown);
   if (key === "r" && findOpenChooser()?.querySelector(":checked")) {
@@ -27,8 +27,8 @@ function findControl(key) {
   return controls.sort((one, other) => countOpenDetails(other) - countOpenDetails(one))[0];
 }
 
-// A digit keeps its name under Shift, whatever else the layout prints there; "?" and "+" are their
-// own keys.
+// Digits keep their names under Shift, on any keyboard layout; "?" and "+" are named by their
+// character.
 function getKeyName(event) {
   if (event.shiftKey && /^Digit/.test(event.code)) {
     return event.code.slice(5);
@@ -42,7 +42,7 @@ function isForSomethingElse(event) {
   return areHotkeysOff() || hasModifier || isTaken || isTyping(event.target);
 }
 
-// In the chooser a key is the whole rejection; with Shift it is one category of several.
+// A category's key chooses it and sends the rejection; with Shift it only toggles the category.
 function pickCategory(checkbox, isOneOfSeveral) {
   if (isOneOfSeveral || !checkbox.checked) {
     checkbox.click();
@@ -60,7 +60,7 @@ function press(control, isShifted) {
   } else {
     control.click();
   }
-  // The group that a key has opened is where Tab and the arrows go on.
+  // Focus the group that the key has toggled: Tab and the arrows continue there.
   if (control.matches("#chooser summary")) {
     control.focus();
   }

@@ -1,12 +1,12 @@
-// Answers to htmx that are not what was asked for.
+// htmx responses: handle whole pages, errors, lost connections and polled lists.
 import { say } from "../core/announce.js";
 import { isWholePage } from "../core/csrf.js";
 
-const OUTAGE_MAX = 200; // characters of an outage's message; more is a page
+const OUTAGE_MAX = 200; // characters; a longer response is a page, not a message
 
 const getWords = (part) => part.textContent.replace(/\s+/g, " ").trim();
 
-// The session is over, or a guard refused. Show it as a page.
+// Reload when the response is a whole page: the session has ended, or the CSRF check has failed.
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   if (isWholePage(detail.serverResponse)) {
     detail.shouldSwap = false;
@@ -23,8 +23,7 @@ document.addEventListener("htmx:responseError", ({ detail: { xhr } }) => {
   );
 });
 
-// A list that keeps up with the world waits while somebody is in it, and stays where nothing is
-// new.
+// Skip the swap of a polled list while it is hovered or focused, and if its text is unchanged.
 document.addEventListener("htmx:oobBeforeSwap", ({ detail }) => {
   const { target, fragment } = detail;
   if (!target.matches("[data-waits]")) {

@@ -1,4 +1,4 @@
-// The list of keys, from the same declarations that make them work.
+// Key list: fill the dialog from the [data-hotkey] attributes of the page.
 import { find, findAll } from "../core/dom.js";
 
 function describeKey(element) {

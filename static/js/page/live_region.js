@@ -1,5 +1,5 @@
-// Where the bar has no room for it, a message is seen for a moment (layout.css). htmx writes
-// messages, too.
+// Live region: mark new messages for five seconds, in which narrow windows show them (layout.css).
+// The observer also sees messages that htmx swaps in.
 import { find } from "../core/dom.js";
 
 const FADES_AFTER = 5000; // ms

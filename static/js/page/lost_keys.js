@@ -1,5 +1,5 @@
-// While categories are open, their keys come before those of the page. A control that has lost its
-// key says so.
+// Lost keys: the keys of the open chooser take precedence over those of the page. Mark the controls
+// concerned, and explain it in their titles.
 import { findOpenChooser, isShown } from "../core/controls.js";
 import { findAll } from "../core/dom.js";
 

@@ -1,4 +1,4 @@
-// Runs on every page.
+// Entry point of every page.
 import "./live_region.js";
 import "./hotkeys.js";
 import "./lost_keys.js";

@@ -1,4 +1,4 @@
-// A click beside an open menu closes it.
+// Menus: close the open menu on a click outside it.
 import { find } from "../core/dom.js";
 
 document.addEventListener("click", ({ target }) => {

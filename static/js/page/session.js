@@ -1,5 +1,5 @@
-// Remember in this browser that somebody is logged in, so that the log-in page can say why it is
-// shown: a session that has ended leaves no trace on the server. Logging out forgets it.
+// Session: remember in localStorage that a person is logged in, so that the log-in page can explain
+// an expired session, which leaves no trace on the server. Logging out clears the mark.
 import { find } from "../core/dom.js";
 import { countUnsentOfAll } from "../unsent/storage.js";
 
@@ -17,7 +17,7 @@ function remember() {
   try {
     localStorage.setItem(MARK, "yes");
   } catch {
-    // Storage is forbidden: the log-in page says less.
+    // localStorage is not available: the log-in page cannot explain an expired session.
   }
 }
 
@@ -25,7 +25,7 @@ function forget() {
   try {
     localStorage.removeItem(MARK);
   } catch {
-    // Nothing was stored.
+    // localStorage is not available, so nothing was stored.
   }
 }
 
@@ -40,8 +40,8 @@ function explainLogin(notice) {
   if (find("[role=alert]")) {
     return;
   }
-  // Keys meant for the desk may still be on their way: only a page that nobody was led to takes
-  // them as a name.
+  // Focus the heading while the notice is shown: keys typed for the desk must not land in the name
+  // field.
   find(notice.hidden ? "#id_username" : "h1").focus();
 }
 

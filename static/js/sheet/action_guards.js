@@ -1,4 +1,4 @@
-// Presses of a button that cannot act yet, and say why.
+// Action guards: stop presses of buttons that are not available, and give the reason.
 import { say, warn } from "../core/announce.js";
 import { find } from "../core/dom.js";
 import { isSelected, listTiles } from "./tiles.js";

@@ -1,4 +1,4 @@
-// Buttons beside the tiles.
+// Sheet actions: handle the buttons beside the tiles.
 import { find } from "../core/dom.js";
 import { getCursorTile } from "./cursor.js";
 import { keepClaims } from "./leaving.js";
@@ -19,7 +19,7 @@ const ACTIONS = {
 
 function act(button, event) {
   const chooser = find("#chooser:not([open])");
-  // The first press opens the categories, the second sends them.
+  // The first press of Reject opens the categories, the second sends them.
   if (chooser && button.matches("[data-verdict=reject][data-bulk]")) {
     event.preventDefault();
     openChooser(chooser);

@@ -1,5 +1,5 @@
-// Enter on a group's name opens it; on a category that was just picked it sends. So the focus goes
-// to the category.
+// Chooser focus: move it from a group's name to the category just picked. Enter sends from there,
+// but would toggle the group from its name.
 
 addEventListener("change", ({ target }) => {
   if (target.name === "categories" && document.activeElement.matches("#chooser summary")) {

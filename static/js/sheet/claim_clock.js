@@ -1,5 +1,5 @@
-// How long the claims still hold; renewed while somebody works, and when somebody comes back to
-// this window.
+// Claim clock: show the time left on the claims of the sheet. Renew them while the person works,
+// and when the window regains the focus.
 import { say } from "../core/announce.js";
 import { find } from "../core/dom.js";
 import { formatClock } from "../core/time.js";
@@ -7,7 +7,7 @@ import { getClaimsEnd, getRenewedAt, getRenewedFor, renewClaims } from "./claims
 
 const LOW = 60; // seconds
 const RENEWS_AFTER = 60_000; // ms
-const ASKS_AGAIN_AFTER = 5000; // ms: another window of the same sheet may have been left meanwhile
+const ASKS_AGAIN_AFTER = 5000; // ms; another window of the sheet may have shortened the claims
 let workedAt = 0;
 
 export function showClaimTime() {

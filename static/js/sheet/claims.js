@@ -1,11 +1,11 @@
-// The claims on the images of the sheet.
+// Sheet claims: renew them, and mark the tiles whose claims were lost.
 import { say } from "../core/announce.js";
 import { getCsrfToken } from "../core/csrf.js";
 import { find } from "../core/dom.js";
 import { select, showCount } from "./selection.js";
 import { getMembers, isGone, listTiles } from "./tiles.js";
 
-const NAMED_MAX = 5; // of those lost; a sentence with fifty images in it helps nobody
+const NAMED_MAX = 5; // lost tiles named in one message; fifty names would be unreadable
 let claimsEnd = 0;
 let renewedAt = 0;
 
@@ -38,7 +38,7 @@ async function askServer(sheet) {
   return answer?.ok && !answer.redirected ? answer.json() : null;
 }
 
-// Return the names of the lost tiles. Those that came in meanwhile were not asked about.
+// Return the names of the lost tiles. Tiles that arrived during the request are not lost.
 function markLost(asked, held) {
   const isLost = (uuid) => asked.has(uuid) && !held.has(uuid);
   const lost = listTiles().filter((tile) => !isGone(tile) && getMembers(tile).some(isLost));
@@ -50,7 +50,7 @@ function markLost(asked, held) {
   return lost.map((tile) => tile.dataset.name);
 }
 
-// Return how many of those that were asked about are still held; nothing without an answer.
+// Return how many claims were asked for and how many are still held; undefined without an answer.
 export async function renewClaims({ isQuiet = false } = {}) {
   const asked = new Set(listHeld());
   renewedAt = performance.now();

@@ -1,4 +1,4 @@
-// Clicks on tiles. On the window, so that they come before what the desk does with the same click.
+// Tile clicks: listen on the window, before the listeners on the document see the same click.
 import { getCursorIndex, goTo } from "./cursor.js";
 import { extendRange, toggle } from "./selection.js";
 import { findTile } from "./find_tile.js";

@@ -1,9 +1,9 @@
-// The cursor: one tile can be reached by Tab, keys move on from it. Kept over swaps by review.
+// Cursor: the only tile in the tab order; keys move it. Kept across swaps by review.
 import { find } from "../core/dom.js";
 import { getMembers, isRevealed, listTiles } from "./tiles.js";
 
 let current = ""; // a review of the tile under the cursor
-let place = 0; // its number
+let place = 0; // index of that tile
 
 const findCurrent = () => listTiles().findIndex((tile) => getMembers(tile).includes(current));
 
@@ -47,7 +47,7 @@ export function goTo(index, { focus = true } = {}) {
   describeTile(tile);
 }
 
-// The tile under the cursor may be decided: go on where it was.
+// Keep the position of the cursor if its tile has been decided.
 export function moveOnIfGone() {
   const tiles = listTiles();
   if (tiles.length && findCurrent() < 0) {

@@ -1,4 +1,4 @@
-// Keys on the tiles. They come before the desk's own: an arrow means another tile here.
+// Sheet keys: handled before the hotkeys of the page, because arrows move between tiles here.
 import { areHotkeysOff, findOpenChooser } from "../core/controls.js";
 import { find } from "../core/dom.js";
 import { getCursorIndex, getCursorTile, goTo } from "./cursor.js";
@@ -57,7 +57,7 @@ function handleMove({ key, shiftKey }) {
 
 const HANDLERS = { " ": handleSpace, "*": handleStar, Enter: handleEnter };
 
-// Return whether the key meant the tiles.
+// Return whether the key was handled.
 function handleKey(event) {
   if (event.ctrlKey || event.metaKey) {
     return handleCommand(event);

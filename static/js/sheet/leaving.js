@@ -1,4 +1,4 @@
-// Leaving the sheet gives the claims back, unless the next page needs them.
+// Leaving: shorten the claims when the sheet is left, unless the next page needs them.
 import { find } from "../core/dom.js";
 import { listHeld, makeClaimForm } from "./claims.js";
 import { keepPlace } from "./place.js";
@@ -9,8 +9,8 @@ export function keepClaims() {
   isKeepingClaims = true;
 }
 
-// They linger: the page may only be loading again. The page that comes may renew them before this
-// arrives, which the server sees from when they ended as far as was known here.
+// Shorten the claims instead of releasing them: the page may only be reloading. `until` is their
+// end as known here. The server keeps claims with a later end, which the next page has renewed.
 function releaseClaims() {
   const { until, release } = find("#sheet").dataset;
   const data = makeClaimForm("lingers");

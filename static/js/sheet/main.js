@@ -1,5 +1,6 @@
-// Keyboard, mouse and touch for the contact sheet. Without it, every tile is a checkbox and every
-// action a button. The guards come first: they see a click before what acts on it.
+// Entry point of the contact sheet: keyboard, mouse and touch. Without it, every tile is a checkbox
+// and every action a button. The guards come first, so that they see a click before the modules
+// that act on it.
 import "../core/category_twins.js";
 import "./action_guards.js";
 import "./actions.js";

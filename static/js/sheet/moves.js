@@ -1,4 +1,4 @@
-// Keys that move the cursor through the grid.
+// Cursor keys: move the cursor through the grid.
 import { getCursor, getCursorIndex, goTo } from "./cursor.js";
 import { beginRange, endRange, extendRange } from "./selection.js";
 import { listTiles } from "./tiles.js";
@@ -24,7 +24,8 @@ const STEPS = {
 
 export const isMove = (key) => key in STEPS;
 
-// A line further down there may be no tile below this one: then the cursor stays, as in any grid.
+// Return whether the cursor stays: the step leads above the first tile, or is a single step past
+// the last. goTo() ends a longer step past the last tile at that tile.
 function isBeyond(step, index) {
   const isPastEnd = index >= listTiles().length && Math.abs(step) === 1;
   return Number.isFinite(step) && (index < 0 || isPastEnd);

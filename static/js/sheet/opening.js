@@ -1,4 +1,4 @@
-// Open the page: the place and the claims as they are now.
+// Opening: restore the place on the sheet, and check its claims.
 import { find } from "../core/dom.js";
 import { renewClaims } from "./claims.js";
 import { keepClaims } from "./leaving.js";
@@ -7,7 +7,7 @@ import { onTilesShown } from "./tiles_shown.js";
 
 const getAddress = () => location.pathname + location.search;
 
-// The sheet as it is now, without what is no longer held.
+// Reload the sheet without the tiles that are no longer held.
 function loadAgain() {
   rememberScroll();
   htmx.ajax("GET", getAddress(), { target: "#sheet", swap: "outerHTML" });
@@ -21,7 +21,7 @@ function claimAgain() {
   HTMLFormElement.prototype.submit.call(form);
 }
 
-// Whatever page was here before may have given claims back while this one was on its way.
+// Renew the claims: the previous page may have shortened them while this one was loading.
 function askForClaims() {
   if (find("#tiles")) {
     return renewClaims({ isQuiet: true });
@@ -29,7 +29,7 @@ function askForClaims() {
   return { asked: 0, held: find(".result") ? 1 : 0 };
 }
 
-// Loading it again, or coming back to it, asks for a sheet when nothing is left of this one.
+// Return whether the page was reloaded or revisited: it then claims a new sheet if none is held.
 function isComingBack() {
   const [entry] = performance.getEntriesByType("navigation");
   return entry && entry.type !== "navigate";

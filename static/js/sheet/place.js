@@ -1,12 +1,11 @@
-// The place on the sheet: kept in this tab, for as long as the claims last, until somebody comes
-// back to it.
+// Place: keep cursor, selection and scroll positions in sessionStorage for the length of a claim.
 import { find } from "../core/dom.js";
 import { listHeld } from "./claims.js";
 import { getCursor, setCursor } from "./cursor.js";
 import { listSelected, rememberSelected } from "./selection.js";
 
-const LASTS = 300_000; // ms, as a claim does
-let scrolled = null; // [of the tiles, of the page], until the tiles are there again
+const LASTS = 300_000; // ms, the length of a claim
+let scrolled = null; // scroll positions [tiles, page] to restore when the tiles are shown
 
 export function rememberScroll() {
   scrolled = [find("#tiles").scrollTop, scrollY];
@@ -27,7 +26,7 @@ export function keepPlace() {
   try {
     sessionStorage.setItem(find("#sheet").dataset.place, JSON.stringify(kept));
   } catch {
-    // The storage is full, or forbidden.
+    // sessionStorage is full or not available.
   }
 }
 
@@ -35,14 +34,14 @@ function readPlace() {
   try {
     return JSON.parse(sessionStorage.getItem(find("#sheet").dataset.place));
   } catch {
-    return null; // forbidden, or not ours
+    return null; // not available, or not valid JSON
   }
 }
 
 export function recallPlace() {
   const kept = readPlace();
   const isFresh = kept && Date.now() - kept.at <= LASTS;
-  // When nothing of it is left, this is another sheet, and begins at its beginning.
+  // A sheet without any of the kept images is another one, and starts at its top.
   if (!isFresh || !listHeld().some((uuid) => kept.shown.includes(uuid))) {
     return;
   }

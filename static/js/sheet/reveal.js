@@ -1,11 +1,11 @@
-// Real pixels are asked for when somebody wants to see them.
+// Reveal: show a tile's image, requested on its first reveal, or cover it again.
 import { find } from "../core/dom.js";
 import { describeTile, getCursorTile } from "./cursor.js";
 import { getMembers, isRevealed, listTiles } from "./tiles.js";
 
-export const HOLD = 350; // ms from which a press is a look, not a tap
+export const HOLD = 350; // ms after which a press is a peek, not a tap
 
-const revealed = new Set(); // reviews, kept over swaps
+const revealed = new Set(); // UUIDs of reviews, kept across swaps
 let isCoveringOthers = false; // "Blur all" was pressed
 let peeking = null;
 

@@ -1,11 +1,11 @@
-// Which tiles are selected. Kept over swaps by review.
+// Selection of tiles, kept across swaps by review.
 import { say } from "../core/announce.js";
 import { find } from "../core/dom.js";
 import { getCheckbox, getMembers, isGone, isSelected, listTiles } from "./tiles.js";
 
 const selected = new Set();
-let anchor = 0; // the tile from which a range goes
-let before = null; // what was selected before the range began
+let anchor = 0; // index of the tile at which a range starts
+let before = null; // selection before the range began
 
 export const rememberSelected = (uuid) => selected.add(uuid);
 
@@ -66,7 +66,7 @@ export function endRange() {
   before = null;
 }
 
-// What was selected before stays; the range from the anchor grows and shrinks.
+// Select the tiles from the anchor to the index, in addition to the earlier selection.
 export function extendRange(index) {
   const tiles = listTiles();
   before ??= new Set(tiles.filter(isSelected).map((tile) => getCheckbox(tile).value));

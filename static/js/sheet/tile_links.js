@@ -1,4 +1,4 @@
-// Where a tile leads: its image alone, or images that look the same one by one.
+// Tile links: open a tile's image, or expand or collapse its near-duplicate group.
 import { keepClaims } from "./leaving.js";
 
 export function openTile(tile) {

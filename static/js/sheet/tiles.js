@@ -1,4 +1,4 @@
-// The tiles of the sheet. A tile has one member, or several images that look the same.
+// Tiles of the sheet. A tile has one member, or those of a near-duplicate group.
 import { find, findAll } from "../core/dom.js";
 
 export const listTiles = () => findAll("#tiles .tile");
@@ -13,5 +13,5 @@ export const isGone = (tile) => "gone" in tile.dataset;
 
 export const isRevealed = (tile) => "revealed" in tile.dataset;
 
-// While a preview is open, the tiles take nothing.
+// The tiles are inert while a preview of a decision is open.
 export const isFree = () => !find("#tiles")?.inert;

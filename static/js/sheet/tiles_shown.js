@@ -1,4 +1,4 @@
-// What the sheet, or its actions, need when they have come in.
+// Tiles: decorate and restore them when the sheet, or its actions, have been swapped in.
 import { find } from "../core/dom.js";
 import { showClaimTime } from "./claim_clock.js";
 import { startClaims } from "./claims.js";
@@ -54,7 +54,7 @@ document.addEventListener("htmx:load", ({ target }) => {
   if (target.matches("#sheet, #act")) {
     onTilesShown(target);
   }
-  // The button that had focus is gone.
+  // Focus the cursor's tile: the focused button of the break suggestion is gone.
   if (target.matches("#break[data-dismissed]") && hasFocusNowhere() && isFree()) {
     goTo(getCursorIndex());
   }

@@ -1,11 +1,11 @@
-// A finger that stays on a tile reveals it while it stays.
+// Touch: reveal a tile while a finger or pen is held on it.
 import { findTile } from "./find_tile.js";
 import { HOLD, reveal } from "./reveal.js";
 import { isRevealed } from "./tiles.js";
 
 let press = null;
 
-// Return whether the click that comes now ends a look.
+// Return whether the click that follows a press ends a peek.
 export function endLook() {
   const isLook = Boolean(press?.hasLooked);
   if (isLook) {

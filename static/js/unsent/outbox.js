@@ -1,12 +1,11 @@
-// Send the decisions that a closed window has left unsent, on every page that has no deck of its
-// own.
+// Outbox: send the decisions that a closed window has left unsent, on every page without a deck.
 import { find } from "../core/dom.js";
 import { describeFailure, postKept } from "./post_kept.js";
 import { listRefused, outboxElement, showOutbox } from "./outbox_view.js";
 import { listKeys, read, remove } from "./storage.js";
 import { sendOnce, takeTurn } from "./turns.js";
 
-const QUIET = 1000; // ms in which nobody needs to be told
+const QUIET = 1000; // ms before the sending is shown
 const user = outboxElement?.dataset.user;
 let isSending = false;
 
@@ -18,7 +17,7 @@ function describeSent(count) {
     : "";
 }
 
-// Return whether a decision was recorded now. Throws what hinders the rest.
+// Return whether a decision was recorded. Throws if the remaining decisions cannot be sent either.
 async function sendKept(key) {
   const item = read(key);
   const answer = item && (await sendOnce(key, () => postKept(item)));

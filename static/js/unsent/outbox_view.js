@@ -1,4 +1,4 @@
-// The line below the bar that names unsent and refused decisions.
+// Outbox view: show unsent and refused decisions in the line below the bar.
 import { find } from "../core/dom.js";
 
 export const outboxElement = find("#outbox");

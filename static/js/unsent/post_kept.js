@@ -1,7 +1,7 @@
-// Send one kept decision from a page that shows no image.
+// Outbox requests: send one stored decision from a page that shows no image.
 import { getCsrfToken, isWholePage } from "../core/csrf.js";
 
-const ANSWER_LIMIT = 10_000; // ms until a server that says nothing counts as none
+const ANSWER_LIMIT = 10_000; // ms after which a request counts as unanswered
 const FAILURES = {
   lapsed: "Your session has ended: log in again.",
   fault: "The server has a fault.",
@@ -13,7 +13,7 @@ export const describeFailure = (error) =>
 
 export async function postKept(item) {
   const body = new URLSearchParams(item.body);
-  body.set("want", "0"); // nothing is claimed for a page that shows no image
+  body.set("want", "0"); // claim no further image for this page
   const answer = await fetch(item.url, {
     method: "POST",
     body,

@@ -1,11 +1,10 @@
-// Decisions that the server has not taken yet, in localStorage: one entry for each, named by person
-// and decision.
+// Unsent decisions in localStorage: one entry each, keyed by person and decision.
 
 const PREFIX = "loupe.unsent.";
 
 export const getKey = (user, name) => `${PREFIX}${user}.${name}`;
 
-// The names are in the order of time.
+// Return the keys in order of time: they end with UUIDs of version 7.
 export function listKeys(user) {
   return Object.keys(localStorage)
     .filter((key) => key.startsWith(getKey(user, "")))

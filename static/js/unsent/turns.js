@@ -1,15 +1,15 @@
-// One window at a time sends what a person has kept, and each decision is sent once.
+// Sending locks: one window at a time sends a person's stored decisions, each of them once.
 
-const REMEMBERED = 60_000; // ms for which other windows can see that a decision has been sent
+const REMEMBERED = 60_000; // ms for which a sent decision keeps its lock
 
 export function takeTurn(user, work) {
   return navigator.locks ? navigator.locks.request(`loupe.sending.${user}`, work) : work();
 }
 
-// Return what `work` returns, or null where another window has sent this decision. Locks are in
-// order between windows, localStorage is not: Chromium passes a removal on with a delay, and a
-// window that has just got its turn still read what was gone in a quarter of 150 tries. So a sent
-// decision keeps its lock for a while.
+// Return the result of `work`, or null if another window has sent this decision. Locks are ordered
+// between windows, localStorage is not: Chromium propagates a removal late. In a quarter of 150
+// tries, a window that had just acquired the sending lock still read a removed entry. A sent
+// decision therefore keeps its own lock for REMEMBERED.
 export function sendOnce(key, work) {
   if (!navigator.locks) {
     return work();
@@ -20,7 +20,7 @@ export function sendOnce(key, work) {
       resolve(lock && (await work()));
       await new Promise((done) => setTimeout(done, lock ? REMEMBERED : 0));
     });
-    // After a fault the lock has been given back by then: the decision has to be tried again.
+    // If `work` fails, its lock is released before the rejection, so that a retry can acquire it.
     request.catch(reject);
   });
 }
