@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from generation.wire.secrets import redact as cut_addresses
+from generation.wire.secrets import redact as redact_urls
 
 KEYS = (
     "SECRET_KEY",
@@ -34,7 +34,7 @@ SECRETS = re.compile(
 
 def redact(text: str) -> str:
     """Remove our keys, secrets in URLs and tokens from a text."""
-    return SECRETS.sub(r"\g<keep>[redacted]", cut_addresses(hide_keys(text)))
+    return SECRETS.sub(r"\g<keep>[redacted]", redact_urls(hide_keys(text)))
 
 
 def hide_keys(text: str) -> str:
@@ -59,6 +59,7 @@ def _load_own_keys() -> tuple[str, ...]:
     Short ones, such as the sandbox's, are not secret.
     """
     found = [getattr(settings, name, "") for name in KEYS]
+    found += settings.SECRET_KEY_FALLBACKS
     found.append(settings.DATABASES["default"].get("PASSWORD", ""))
     found += [urlsplit(getattr(settings, "REDIS_URL", "")).password or ""]
     return tuple(secret for secret in found if isinstance(secret, str) and len(secret) >= KEY_MIN)
@@ -101,4 +102,6 @@ class RedactSecrets(logging.Filter):
             record.exc_text = logging.Formatter().formatException(record.exc_info)
         if record.exc_text:
             record.exc_text = redact(shorten(record.exc_text, TRACEBACK_MAX))
+            # Formatters would format the traceback again, with its secrets.
+            record.exc_info = None
         return True

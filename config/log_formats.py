@@ -7,14 +7,14 @@ from typing import Any
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
-from config.log_filters import TRACEBACK_MAX, redact, shorten
-
-# Django attaches the request object, which cannot be written as JSON and holds cookies.
-UNWANTED = ("request", "server_time")
+# Attributes of Django's records that may hold secrets: cookies, and the values in a query.
+UNWANTED = ("request", "server_time", "sql", "params", "alias", "duration")
 
 
 class JsonLines(JsonFormatter):
     """One JSON object per record: timestamp (UTC, ISO 8601), level, logger, message, exc_info.
+
+    Django adds ``status_code`` to records about requests.
 
     Source: https://nhairs.github.io/python-json-logger/latest/
     """
@@ -28,7 +28,3 @@ class JsonLines(JsonFormatter):
             reserved_attrs=[*RESERVED_ATTRS, *UNWANTED],
             **options,
         )
-
-    def formatException(self, ei: Any) -> str:
-        """Format a traceback without secrets; the base class does not use the record's own text."""
-        return redact(shorten(str(super().formatException(ei)), TRACEBACK_MAX))

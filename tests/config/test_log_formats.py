@@ -24,6 +24,9 @@ logger.info("Sent %s to %s", "a request", "novita")
 logging.getLogger("django.request").warning(
     "Not found", extra={{"request": SimpleNamespace(path="/missing/"), "status_code": 404}}
 )
+logging.getLogger("django.db.backends").warning(
+    "(0.1) SELECT", extra={{"sql": "SELECT", "params": ["a-session-key"], "duration": 0.1}}
+)
 try:
     raise ValueError("refused: {PROVIDER_KEY}")
 except ValueError:
@@ -48,10 +51,12 @@ def records(tmp_path: Path) -> list[dict[str, Any]]:
 
 
 def test_each_record_is_one_json_object_without_secrets(records: list[dict[str, Any]]) -> None:
-    sent, missing, failed = records
+    sent, missing, query, failed = records
 
     assert sent.pop("timestamp").endswith("+00:00")
     assert sent == {"level": "INFO", "logger": "loupe.tests", "message": "Sent a request to novita"}
     assert (missing["status_code"], "request" in missing) == (404, False)
+    assert query["message"] == "(0.1) SELECT"
+    assert not {"sql", "params", "duration"} & set(query)
     assert failed["message"] == "Failed with [key]"
     assert failed["exc_info"].endswith("ValueError: refused: [key]")

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connections, transaction
+from django.db import connections
 
+from generation.core.db import write_lock
 from generation.core.db.write_lock import atomic_in_turn
 
 ALIAS = "turns"
@@ -21,7 +22,7 @@ LONG = 60  # seconds; only a failing test waits for them
 def database(tmp_path: Path, django_db_blocker: pytest.FixtureRequest) -> Iterator[str]:
     """Create a SQLite database in a file; the test database in memory needs no write lock."""
     settings = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "db.sqlite3")}
-    settings["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "timeout": 0}
+    settings["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "timeout": LONG}
     configured = connections.configure_settings({"default": {}, ALIAS: settings})
     connections.settings[ALIAS] = configured[ALIAS]
     with django_db_blocker.unblock():
@@ -43,19 +44,21 @@ def write(name: str) -> None:
         cursor.execute("INSERT INTO entries VALUES (%s)", [name])
 
 
-def test_second_writer_waits_although_sqlite_would_refuse_it(
-    database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The connections have a time limit of 0, so SQLite answers a second writer with an error."""
+def test_second_writer_waits_for_the_first(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     is_inside, may_leave, is_queued = threading.Event(), threading.Event(), threading.Event()
     flock = fcntl.flock
 
-    def note_and_lock(file: Any, operation: int) -> None:
-        if is_inside.is_set():
+    def lock_and_report(file: Any, operation: int) -> None:
+        try:
+            flock(file, operation)
+        except BlockingIOError:
             is_queued.set()
-        flock(file, operation)
+            raise
 
-    monkeypatch.setattr(fcntl, "flock", note_and_lock)
+    # As in two processes, whose threads share no lock.
+    monkeypatch.setattr(write_lock, "_threads", threading.Semaphore(2))
+
+    monkeypatch.setattr(fcntl, "flock", lock_and_report)
     errors: list[Exception] = []
 
     def first() -> None:
@@ -79,8 +82,6 @@ def test_second_writer_waits_although_sqlite_would_refuse_it(
     holder = threading.Thread(target=first)
     holder.start()
     assert is_inside.wait(LONG)
-    with pytest.raises(OperationalError, match="locked"), transaction.atomic(using=ALIAS):
-        write("out of turn")
     waiting = threading.Thread(target=second)
     waiting.start()
     assert is_queued.wait(LONG)
@@ -88,6 +89,18 @@ def test_second_writer_waits_although_sqlite_would_refuse_it(
     holder.join(LONG)
     waiting.join(LONG)
     assert (entries(), errors) == (["first", "second"], [])
+
+
+def test_writer_goes_on_without_the_lock_after_the_timeout(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is stopped while it holds the lock must not stop the others."""
+    monkeypatch.setitem(connections[ALIAS].settings_dict["OPTIONS"], "timeout", 0)
+    with open(f"{connections[ALIAS].settings_dict['NAME']}-turns", "ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with atomic_in_turn(ALIAS):
+            write("without the lock")
+    assert entries() == ["without the lock"]
 
 
 def test_nested_block_does_not_take_the_write_lock_again(database: str) -> None:
