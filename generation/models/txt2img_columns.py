@@ -48,11 +48,13 @@ def make_column(field: WireField) -> models.Field[Any, Any]:
         common["default"] = column.default
     kind = type(field.choices[0]) if field.choices else field.kind
     if kind is bool:
-        return models.BooleanField(default=False, **common)
+        common.setdefault("default", False)
+        return models.BooleanField(**common)
     if kind is float:
         return models.FloatField(**common, **optional)
     if kind is int:
-        is_small = field.limits is not None and field.limits[1] <= SMALL_MAX
+        low, high = field.limits or (0, SMALL_MAX + 1)
+        is_small = low >= 0 and high <= SMALL_MAX
         number = models.PositiveSmallIntegerField if is_small else models.BigIntegerField
         return number(**common, **optional)
     if kind is str and field.is_long_text:
