@@ -55,13 +55,14 @@ class StateMachine(models.Model):
 
         ``only_from`` limits the source to one status, ``where`` adds conditions (a lease, a claim),
         ``fields`` are written with the status. Raises InvalidTransitionError and changes nothing if
-        the row has changed. ``reread=False`` skips the query that refreshes this object, for
-        callers that hold the row's lock and do not read it again.
+        the row has changed or no permitted transition leads to the status. ``reread=False`` skips
+        the query that refreshes this object, for callers that hold the row's lock and do not read
+        it again.
         """
         sources = [source for source, targets in self.TRANSITIONS.items() if status in targets]
         if only_from:
             sources = [source for source in sources if source == only_from]
-        if not _compare_and_swap(
+        if not sources or not _compare_and_swap(
             type(self), sources, {"pk": self.pk, **(where or {})}, {"status": status, **fields}
         ):
             raise InvalidTransitionError(self, status)
