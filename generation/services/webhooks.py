@@ -14,7 +14,7 @@ import secrets
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
@@ -119,7 +119,7 @@ def confirm_candidate(*, request: GenerationRequest, answer: TaskResult | Provid
         _drop_candidate(request)
     elif isinstance(answer, ProviderError):
         due = timezone.now() + retry_delay(answer, request.attempts)
-        _claimed(request).update(due_at=due, attempts=min(request.attempts + 1, 12))
+        _claimed(request).update(due_at=due, attempts=F("attempts") + 1)
     else:
         _adopt_candidate(request)
 

@@ -229,10 +229,11 @@ def test_reconciliation_is_retried_while_the_provider_is_unavailable(
     request = ask(prompt="a harbour sandbox:lost-silent")
     tasks.submit()
     call(with_secret(request), str(SandboxTask.objects.get().pk))
+    GenerationRequest.objects.update(attempts=12)
     settings.SANDBOX = False
     tasks.reconcile()
     request.refresh_from_db()
-    assert request.status == Status.UNKNOWN
+    assert (request.status, request.attempts) == (Status.UNKNOWN, 13)
     assert request.candidate_task_id
     assert request.due_at is not None
     settings.SANDBOX = True
