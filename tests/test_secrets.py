@@ -155,7 +155,8 @@ def run(rounds: int = 2) -> None:
 
 
 def ask(provider: str, prompt: str) -> GenerationRequest:
-    return service.create_request(user=None, provider=provider, fields={**FIELDS, "prompt": prompt})
+    fields = {**FIELDS, "prompt": prompt}
+    return service.create_request(user=None, provider=provider, fields=fields)[0]
 
 
 def note_signatures(canaries: set[str]) -> None:

@@ -35,8 +35,8 @@ class UnknownProviderError(Exception):
 
 def create_request(
     *, user: User | None, provider: str, fields: dict[str, Any], form_token: uuid.UUID | None = None
-) -> GenerationRequest:
-    """Record a request and wake the submit job.
+) -> tuple[GenerationRequest, bool]:
+    """Record a request and wake the submit job. Return it, and whether it is new.
 
     Idempotent: the same ``form_token`` returns the first request. ``fields`` must be validated
     against ``generation.wire.txt2img``. A missing seed, or -1, is replaced by a random one, so
@@ -50,9 +50,10 @@ def create_request(
     seed = fields.get("seed")
     values = {**fields, "seed": secrets.randbelow(SEED_MAX) if seed is None or seed < 0 else seed}
     token = form_token or uuid.uuid4()
-    if not GenerationRequest.objects.filter(form_token=token).exists():
-        _check_storage()
-        _check_spending(provider, values)
+    if form_token and (existing := _find_by_token(form_token)):
+        return existing, False
+    _check_storage()
+    _check_spending(provider, values)
     try:
         with transaction.atomic():
             request = GenerationRequest.objects.create(
@@ -65,8 +66,15 @@ def create_request(
             RequestTransition.objects.create(request=request, old="", new=request.status)
             jobs.wake("submit")
     except IntegrityError:
-        return GenerationRequest.objects.get(form_token=token)
-    return request
+        # Another call may have used the token since the lookup.
+        if existing := _find_by_token(token):
+            return existing, False
+        raise
+    return request, True
+
+
+def _find_by_token(token: uuid.UUID) -> GenerationRequest | None:
+    return GenerationRequest.objects.filter(form_token=token).first()
 
 
 def _check_storage() -> None:

@@ -192,14 +192,12 @@ def request_create(request: HttpRequest) -> HttpResponse:
     form = RequestForm(request.POST)
     if not form.is_valid():
         return _render_form(request, form, status=422)
-    token = form.cleaned_data["form_token"]
-    sent_before = GenerationRequest.objects.filter(form_token=token).exists()
     try:
-        item = service.create_request(
+        item, is_new = service.create_request(
             user=cast("User", request.user),
             provider=form.cleaned_data["provider"],
             fields=form.request_fields,
-            form_token=token,
+            form_token=form.cleaned_data["form_token"],
         )
     except service.UnknownProviderError as error:
         form.add_error("provider", str(error))
@@ -210,11 +208,8 @@ def request_create(request: HttpRequest) -> HttpResponse:
     except StorageUnavailableError as error:
         form.add_error(None, f"{error} Your input is kept. Send it again then.")
         return _render_form(request, form, status=503)
-    if sent_before:
-        messages.info(
-            request,
-            "This form was sent before. This is its request. Nothing was sent twice.",
-        )
+    if not is_new:
+        messages.info(request, "Already submitted; showing the existing request.")
     return redirect(item)
 
 

@@ -33,9 +33,10 @@ def ask(user: User | None = None, **fields: Any) -> GenerationRequest:
         "enable_nsfw_detection": True,
         "nsfw_detection_level": 1,
     }
-    return requests.create_request(
+    request, _ = requests.create_request(
         user=user, provider="novita-sandbox", fields={**values, **fields}
     )
+    return request
 
 
 def make_everything_due() -> None:

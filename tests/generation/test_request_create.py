@@ -2,20 +2,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import IntegrityError
 from django.test import Client
 
 from generation.forms.request_form import FIELDS
 from generation.models import GenerationRequest
-from generation.services import model_catalog
+from generation.services import model_catalog, storage_checks
+from generation.services.requests import create_request
 from tests.generation.test_forms import sent
 
 Status = GenerationRequest.Status
 ClientOf = Callable[[User], Client]
 Make = Callable[..., GenerationRequest]
 LIST, NEW = "/requests/", "/requests/new/"
+SUBMITTED: dict[str, Any] = {
+    "model_name": "alder.safetensors",
+    "prompt": "a harbour",
+    "width": 512,
+    "height": 512,
+    "image_num": 1,
+    "steps": 20,
+    "guidance_scale": 7.5,
+    "sampler_name": "Euler a",
+}
 pytestmark = pytest.mark.usefixtures("model_suggestions")
 
 
@@ -36,7 +49,7 @@ def test_valid_form_sent_twice_makes_one_request(client_of: ClientOf, moderator:
     request = GenerationRequest.objects.get()
     assert answer["Location"] == request.get_absolute_url()
     assert again.redirect_chain == [(request.get_absolute_url(), 302)]
-    assert "was sent before" in again.content.decode()
+    assert "Already submitted; showing the existing request." in again.content.decode()
     assert (request.requested_by, request.prompt, request.status) == (
         moderator,
         "a harbour",
@@ -44,6 +57,40 @@ def test_valid_form_sent_twice_makes_one_request(client_of: ClientOf, moderator:
     )
     assert request.seed >= 0
     assert (request.enable_nsfw_detection, request.nsfw_detection_level) == (True, 2)
+
+
+def test_token_used_between_lookup_and_insert_returns_the_first_request(
+    moderator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forces the race: the checks between lookup and insert submit the same form."""
+    token, first = uuid4(), []
+
+    def create() -> tuple[GenerationRequest, bool]:
+        return create_request(
+            user=moderator, provider="novita-sandbox", fields=SUBMITTED, form_token=token
+        )
+
+    def submit_meanwhile() -> str:
+        monkeypatch.undo()
+        first.append(create())
+        return ""
+
+    monkeypatch.setattr(storage_checks, "explain_outage", submit_meanwhile)
+    again, is_new = create()
+
+    assert first == [(again, True)]
+    assert not is_new
+    assert GenerationRequest.objects.get() == again
+
+
+def test_integrity_error_without_a_request_of_the_token_is_raised(moderator: User) -> None:
+    values = SUBMITTED | {"uuid": uuid4()}
+    create_request(user=moderator, provider="novita-sandbox", fields=values)
+
+    with pytest.raises(IntegrityError):
+        create_request(user=moderator, provider="novita-sandbox", fields=values, form_token=uuid4())
+
+    assert GenerationRequest.objects.count() == 1
 
 
 def test_invalid_form_returns_422_with_the_entered_values(

@@ -55,12 +55,11 @@ def submit(call: Call) -> uuid.UUID:
                 status=webhook.test_mode.return_task_status,
             )
     call.consume(body.request.image_num)
-    made = uuid.uuid4()
-    fields |= {"uuid": made, "api_key": call.key, "callback_url": webhook.url if webhook else ""}
+    fields |= {"api_key": call.key, "callback_url": webhook.url if webhook else ""}
     if name:
         fields |= {"idempotency_key": name, "idempotency_digest": digest}
-    request = _create(call, provider, fields, name)
-    if request.uuid != made:  # the same idempotency key, sent twice at once
+    request, is_new = _create(call, provider, fields, name)
+    if not is_new:  # the same idempotency key, sent twice at once
         call.refund()
         return _same(request, digest)
     return request.uuid
@@ -147,7 +146,10 @@ def _judge(webhook: Webhook) -> None:
         ) from None
 
 
-def _create(call: Call, provider: str, fields: Mapping[str, Any], name: str) -> GenerationRequest:
+def _create(
+    call: Call, provider: str, fields: Mapping[str, Any], name: str
+) -> tuple[GenerationRequest, bool]:
+    """Return the request and whether it is new."""
     # One form token per idempotency key: of two simultaneous calls, the second one finds the
     # request of the first.
     token = uuid.uuid5(call.key.uuid, name) if name else None

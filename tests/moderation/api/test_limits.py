@@ -134,7 +134,7 @@ def test_submission_between_lookup_and_insert_returns_first_task(
     key = make_key("generate", images_per_day=5)
     create, first = requests.create_request, []
 
-    def late(**options: Any) -> GenerationRequest:
+    def late(**options: Any) -> tuple[GenerationRequest, bool]:
         monkeypatch.setattr(submissions.requests, "create_request", create)
         first.append(submit(key, body(image_num=2), **{"Idempotency-Key": "order-7"}).json())
         return create(**options)
