@@ -164,7 +164,7 @@ def _get_limits(item: FormInput) -> tuple[int, int]:
 
 
 def _make_messages(item: FormInput, *codes: str) -> dict[str, str]:
-    return dict.fromkeys(codes, f"{item.label} {wire.demand(item.field.path[-1])}.")
+    return dict.fromkeys(codes, f"{item.label} {wire.describe_demand(item.field)}.")
 
 
 def _describe_range(item: FormInput) -> str:

@@ -62,10 +62,7 @@ class Section:
     in_rows: bool = False
 
 
-def _get_limit(name: str, end: int) -> float:
-    return wire.RANGES[name][end]
-
-
+_LORA_STRENGTH = wire.RANGES["request", "loras", "strength"]
 WHAT = Section("what", "What to draw")
 HOW = Section("how", "How")
 SECTIONS = (
@@ -74,14 +71,14 @@ SECTIONS = (
     Section(
         "loras",
         "LoRAs",
-        f"up to {_get_limit('loras', 1)}",
+        f"up to {wire.RANGES['request', 'loras'][1]}",
         note=(
-            f"Each with a strength from {_get_limit('strength', 0)} to {_get_limit('strength', 1)}."
+            f"Each with a strength from {_LORA_STRENGTH[0]} to {_LORA_STRENGTH[1]}."
             " A row without a name is left out."
         ),
         in_rows=True,
     ),
-    Section("embeddings", "Embeddings", f"up to {_get_limit('embeddings', 1)}"),
+    Section("embeddings", "Embeddings", f"up to {wire.RANGES['request', 'embeddings'][1]}"),
     Section("model", "VAE, clip skip and refiner", "model options"),
     Section(
         "hires",
@@ -101,7 +98,7 @@ def _list_inputs_of(stored: str, field: WireField) -> Iterator[FormInput]:
     if not field.model:
         return
     parts = [part for part in walk_fields(field.model) if part.input]
-    rows = range(int(_get_limit(field.path[-1], 1))) if field.item_model else [None]
+    rows = range(int(wire.RANGES[field.path][1])) if field.item_model else [None]
     for row in rows:
         for part in parts:
             shape = part.input
@@ -220,6 +217,6 @@ def _find_missing(group: list[FormInput], cleaned: Mapping[str, Any]) -> Iterato
         if not item.is_demanded or cleaned.get(item.name) not in (None, ""):
             continue
         if item.field.limits:
-            yield item.name, wire.demand(item.inner[-1])
+            yield item.name, wire.describe_demand(item.field)
         elif item.field.is_not_empty:
             yield item.name, "must not be empty"

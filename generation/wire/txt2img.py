@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from generation.wire.base import WireModel, is_object
-from generation.wire.fields import ApiRefusal, Column, Input, walk_fields
+from generation.wire.fields import ApiRefusal, Column, Input, WireField, walk_fields
 
 Sampler = Literal[
     "Euler a",
@@ -411,9 +411,9 @@ class Txt2ImgBody(_Body):
 
 
 FIELDS = tuple(walk_fields(Request, ("request",))) + tuple(walk_fields(Extra, ("extra",)))
-# Limits and units by the last part of the path, for messages.
-RANGES = {field.path[-1]: field.limits for field in FIELDS if field.limits}
-_UNITS = {field.path[-1]: field.unit for field in FIELDS if field.limits and field.unit}
+# By path, because names repeat: LoRAs and the hires fix both have a strength.
+RANGES = {field.path: field.limits for field in FIELDS if field.limits}
+_FIELDS_BY_PATH = {field.path: field for field in FIELDS}
 _LENGTHS = {"string_too_short", "string_too_long", "too_short", "too_long"}
 _BOUNDS = {"greater_than_equal", "less_than_equal", "greater_than", "less_than", "finite_number"}
 _TYPES = {
@@ -439,11 +439,12 @@ class Problem(NamedTuple):
         return f"{'.'.join(str(part) for part in self.path) or 'The body'} {self.demand}"
 
 
-def demand(name: str) -> str:
+def describe_demand(field: WireField) -> str:
     """Return the demand of a field's range, to follow its name: "must be from 128 to 2048"."""
-    low, high = RANGES[name]
-    if unit := _UNITS.get(name):
-        return f"must have {low} to {high} {unit}"
+    assert field.limits is not None
+    low, high = field.limits
+    if field.unit:
+        return f"must have {low} to {high} {field.unit}"
     return f"must be from {low} to {high}"
 
 
@@ -471,13 +472,15 @@ def _problem(details: ErrorDetails) -> Problem:
 
 
 def _demand(details: ErrorDetails) -> str:
-    kind, name = details["type"], str(details["loc"][-1]) if details["loc"] else ""
+    kind = details["type"]
+    # Without positions in lists.
+    field = _FIELDS_BY_PATH.get(tuple(part for part in details["loc"] if isinstance(part, str)))
     if kind == "json_invalid":
         return "is not JSON"
     if kind == "missing":
         return "is missing"
-    if kind in {*_LENGTHS, *_BOUNDS, "literal_error"} and name in RANGES:
-        return demand(name)
+    if kind in {*_LENGTHS, *_BOUNDS, "literal_error"} and field and field.limits:
+        return describe_demand(field)
     if kind in _LENGTHS:
         return "must not be empty"
     if kind == "literal_error":

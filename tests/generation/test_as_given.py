@@ -42,9 +42,10 @@ def whole(low: int, high: int) -> st.SearchStrategy[int]:
     return st.integers(low, high)
 
 
-sizes = st.tuples(whole(*wire.RANGES["target_width"]), whole(*wire.RANGES["target_height"])).filter(
-    lambda pair: max(pair) <= 20 * min(pair)
-)
+sizes = st.tuples(
+    whole(*wire.RANGES["request", "hires_fix", "target_width"]),
+    whole(*wire.RANGES["request", "hires_fix", "target_height"]),
+).filter(lambda pair: max(pair) <= 20 * min(pair))
 hires = st.builds(
     lambda size, strength, upscaler: {
         "target_width": size[0],
@@ -70,20 +71,20 @@ bodies = st.fixed_dictionaries(
             {
                 "model_name": names,
                 "prompt": prompts,
-                "width": whole(*wire.RANGES["width"]),
-                "height": whole(*wire.RANGES["height"]),
-                "image_num": whole(*wire.RANGES["image_num"]),
-                "steps": whole(*wire.RANGES["steps"]),
-                "guidance_scale": st.floats(*wire.RANGES["guidance_scale"]),
+                "width": whole(*wire.RANGES["request", "width"]),
+                "height": whole(*wire.RANGES["request", "height"]),
+                "image_num": whole(*wire.RANGES["request", "image_num"]),
+                "steps": whole(*wire.RANGES["request", "steps"]),
+                "guidance_scale": st.floats(*wire.RANGES["request", "guidance_scale"]),
                 "sampler_name": st.sampled_from(wire.SAMPLERS),
-                "seed": whole(*wire.RANGES["seed"]),
+                "seed": whole(*wire.RANGES["request", "seed"]),
                 "enable_transparent_background": st.booleans(),
                 "restore_faces": st.booleans(),
             },
             optional={
                 "negative_prompt": prompts,
                 "sd_vae": names,
-                "clip_skip": whole(*wire.RANGES["clip_skip"]),
+                "clip_skip": whole(*wire.RANGES["request", "clip_skip"]),
                 "loras": st.lists(
                     st.fixed_dictionaries({"model_name": names, "strength": shares}), max_size=5
                 ),

@@ -11,7 +11,7 @@ from generation.wire import txt2img as wire
 
 PROMPT_MAX = 1024
 RANGED = {
-    name: wire.RANGES[name]
+    name: wire.RANGES["request", name]
     for name in ("width", "height", "image_num", "steps", "guidance_scale", "seed")
 }
 

@@ -1,7 +1,8 @@
-"""A program that adds a field to the txt2img table and prints its effects.
+"""A program that adds fields to the txt2img table and prints their effects.
 
-It declares the field in a copy of the source of ``generation.wire.txt2img``, before anything else
-is imported, and changes no other module. Run by ``test_new_field``.
+It declares a field, and one of the same name with another range in an object, in a copy of the
+source of ``generation.wire.txt2img``, before anything else is imported. It changes no other module.
+Run by ``test_new_field``.
 """
 
 from __future__ import annotations
@@ -20,16 +21,24 @@ DECLARATION = """\
         default=None, ge=1, le=4, description="Repeat the image without seams."
     )
 """
+BEFORE_INNER = "    upscaler: Annotated[\n"
+INNER_DECLARATION = """\
+    tiling: Annotated[int | None, Input("Hires tiling", "hires", name="hires_tiling")] = Field(
+        default=None, ge=1, le=9
+    )
+"""
 
 
 def declare_field() -> None:
     path = ROOT / "generation/wire/txt2img.py"
     source = path.read_text()
-    assert source.count(BEFORE) == 1
+    for before, declaration in ((BEFORE, DECLARATION), (BEFORE_INNER, INNER_DECLARATION)):
+        assert source.count(before) == 1
+        source = source.replace(before, declaration + before)
     spec = importlib.util.spec_from_file_location(MODULE, path)
     assert spec is not None
     module = sys.modules[MODULE] = importlib.util.module_from_spec(spec)
-    exec(compile(source.replace(BEFORE, DECLARATION + BEFORE), path, "exec"), vars(module))
+    exec(compile(source, path, "exec"), vars(module))
 
 
 def find_migration() -> list[str]:
@@ -86,21 +95,22 @@ def use_field() -> dict[str, Any]:
     browser.force_login(User.objects.create_superuser("admin"))
     key = make_key("generate")
 
-    def submit(tiling: int) -> Any:
+    def submit(tiling: int, **other: Any) -> Any:
         fields = {"model_name": "m", "prompt": "p", "width": 512, "height": 512, "image_num": 1}
         more = {"steps": 20, "guidance_scale": 7.5, "sampler_name": "Euler a", "tiling": tiling}
         return Client().post(
             "/v3/async/txt2img",
-            {"request": fields | more},
+            {"request": fields | more | other},
             content_type="application/json",
             headers={"x-api-key": key},
         )
 
-    refused_form = browser.post("/requests/new/", sent(tiling="5"))
+    refused_form = browser.post("/requests/new/", sent(tiling="5", hires_tiling="10"))
     browser.post("/requests/new/", sent(tiling="3"))
     by_form = GenerationRequest.objects.get()
     novita.submit(by_form.submission, on_answer=lambda raw: None)
-    refused_api, accepted_api = submit(5), submit(2)
+    hires = {"target_width": 1024, "target_height": 1024, "strength": 0.5, "tiling": 10}
+    refused_api, accepted_api = submit(5, hires_fix=hires), submit(2)
     by_api = GenerationRequest.objects.get(uuid=accepted_api.json()["task_id"])
     schemas = Client().get("/api/openapi.json").json()["components"]["schemas"]
     detail = browser.get(by_form.get_absolute_url()).content.decode()

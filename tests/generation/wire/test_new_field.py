@@ -43,9 +43,18 @@ def test_field_declared_in_one_file_reaches_form_columns_provider_api_and_docume
         assert '<label for="id_tiling">Tiling</label>' in found[page]
         assert "1 to 4 tiles." in found[page]
     assert re.search(r'<input [^>]*name="tiling" value="3"', found["form_again"])
-    assert found["form_errors"] == {"tiling": ["Tiling must be from 1 to 4."]}
+    assert found["form_errors"] == {
+        "tiling": ["Tiling must be from 1 to 4."],
+        "hires_tiling": ["Hires tiling must be from 1 to 9."],
+    }
     assert (found["form_column"], found["sent"]) == (3, 3)
-    assert found["api_refusal"] == [400, {"request.tiling": "must be from 1 to 4"}]
+    assert found["api_refusal"] == [
+        400,
+        {
+            "request.hires_fix.tiling": "must be from 1 to 9",
+            "request.tiling": "must be from 1 to 4",
+        },
+    ]
     assert found["api_column"] == 2
     assert found["openapi"] == {
         "anyOf": [{"type": "integer", "minimum": 1, "maximum": 4}, {"type": "null"}],

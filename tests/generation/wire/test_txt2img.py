@@ -75,7 +75,7 @@ def test_unknown_keys_are_ignored_as_at_novita() -> None:
     "name", ["width", "height", "image_num", "steps", "guidance_scale", "clip_skip"]
 )
 def test_ranges_include_both_limits(name: str) -> None:
-    low, high = RANGES[name]
+    low, high = RANGES["request", name]
     assert getattr(read(**{name: low}).request, name) == low
     assert getattr(read(**{name: high}).request, name) == high
     for beyond in (low - 1, high + 1):

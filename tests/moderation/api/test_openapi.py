@@ -74,8 +74,10 @@ def test_document_lists_exactly_the_urls_of_the_api() -> None:
 def test_document_has_the_ranges_that_the_code_checks() -> None:
     request = fetch_document()["components"]["schemas"]["NovitaRequest"]["properties"]
 
-    assert (request["width"]["minimum"], request["width"]["maximum"]) == RANGES["width"]
-    assert (request["prompt"]["minLength"], request["prompt"]["maxLength"]) == RANGES["prompt"]
+    assert (request["width"]["minimum"], request["width"]["maximum"]) == RANGES["request", "width"]
+    assert (request["prompt"]["minLength"], request["prompt"]["maxLength"]) == RANGES[
+        "request", "prompt"
+    ]
     assert len(request["sampler_name"]["enum"]) == 20
 
 
