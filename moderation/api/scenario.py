@@ -267,10 +267,7 @@ def _find_readable(key: ApiKey) -> QuerySet[Asset]:
 def _describe_assets(found: Iterable[Asset]) -> list[wire.Asset]:
     rows = list(found)
     rejected = [row.review.pk for row in rows if row.review.status == Review.Status.REJECTED]
-    # Ordered, so that the dict keeps the last decision of each review.
-    decisions = {
-        d.review_id: d for d in Decision.objects.filter(review__in=rejected).order_by("sequence")
-    }
+    decisions = Decision.objects.map_last_effective(rejected)
     return [_describe_asset(row, decisions.get(row.review.pk)) for row in rows]
 
 

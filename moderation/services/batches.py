@@ -86,8 +86,9 @@ def decide_many(
 def reverse_many(*, batch: UUID, user: User, note: str = "") -> Outcome:
     """Reverse all decisions of a batch, as a new batch; leave out reviews decided again since.
 
-    Raises NotPermittedError if the user may reverse none of them, and InvalidDecisionError if
-    somebody else's decision is reversed without a reason.
+    Raises NotPermittedError if the user may reverse none of them, ConflictError if all reviews
+    were decided again, and InvalidDecisionError if somebody else's decision is reversed without a
+    reason.
     """
     made = Decision.objects.of_batch(batch).exclude(verdict=Verdict.REVERSE)
     locked = {review.pk: review for review in _lock(made.values_list("review_id", flat=True))}
@@ -100,9 +101,12 @@ def reverse_many(*, batch: UUID, user: User, note: str = "") -> Outcome:
     def reverse(decision: Decision) -> Decision:
         return decision_service.reverse(decision=decision, user=user, note=note, batch=name)
 
-    return _apply_to_each(
+    outcome = _apply_to_each(
         name, [(locked[decision.review_id], decision) for decision in decisions], reverse
     )
+    if not outcome.done:
+        raise decision_service.ConflictError(f"Nothing was reversed. {outcome.message}")
+    return outcome
 
 
 def _apply_to_each(

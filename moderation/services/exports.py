@@ -8,7 +8,7 @@ import io
 import json
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time
 from typing import Any, NamedTuple
 
 from django.core.exceptions import NON_FIELD_ERRORS
@@ -150,9 +150,9 @@ def filter_decisions(filters: dict[str, Any]) -> DecisionQuerySet:
     rows = Decision.objects.all()
     start, end = filters.get("start"), filters.get("end")
     if start:
-        rows = rows.filter(created_at__gte=_midnight(start))
+        rows = rows.filter(created_at__gte=datetime.combine(start, time.min, tzinfo=UTC))
     if end:
-        rows = rows.filter(created_at__lt=_midnight(end + timedelta(days=1)))
+        rows = rows.filter(created_at__lte=datetime.combine(end, time.max, tzinfo=UTC))
     if verdict := filters.get("verdict"):
         rows = rows.filter(verdict=verdict)
     if category := filters.get("category"):
@@ -187,10 +187,6 @@ def describe_errors(form: Form, *, prefix: str = "") -> str:
         )
         for name, errors in form.errors.items()
     )
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time.min, tzinfo=UTC)
 
 
 class CsvChunk(NamedTuple):

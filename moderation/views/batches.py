@@ -8,16 +8,17 @@ from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import render
+from django.template.defaultfilters import pluralize
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from moderation.forms.decisions import NOTE_MAX
 from moderation.presenters.batches import Batch, load_batch
 from moderation.presenters.bulk import SheetOptions
 from moderation.services import batches, decisions
 from moderation.views.access import DeskRequest, SeeOther, find_queue_for
 from moderation.views.panels import STATUS_OF
 from moderation.views.sheet import render_outcome, render_sheet
+from moderation.views.verdicts import parse_note
 
 
 def _get_batch(request: DeskRequest, uuid: UUID) -> Batch:
@@ -45,9 +46,7 @@ def batch_reverse(request: DeskRequest, uuid: UUID) -> HttpResponse:
         else None
     )
     try:
-        outcome = batches.reverse_many(
-            batch=uuid, user=request.user, note=request.POST.get("note", "")[:NOTE_MAX]
-        )
+        outcome = batches.reverse_many(batch=uuid, user=request.user, note=parse_note(request.POST))
     except decisions.DecisionError as error:
         status, problem = STATUS_OF[type(error)], str(error)
         if options is not None:
@@ -57,7 +56,7 @@ def batch_reverse(request: DeskRequest, uuid: UUID) -> HttpResponse:
         return render_outcome(request, options, outcome, "Reversed:")
     count = len(outcome.done)
     message = (
-        f"Reversed: {count} decision{'' if count == 1 else 's'}. The images are "
+        f"Reversed: {count} decision{pluralize(count)}. The images are "
         "open again, and you hold them."
     )
     messages.info(request, " ".join(filter(None, (message, outcome.message))))

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from generation.core.db import keyset
 from generation.wire.parsing import parse_integer
-from moderation.forms.decisions import NOTE_MAX, DecisionFilterForm
+from moderation.forms.decisions import DecisionFilterForm
 from moderation.models import Decision, Review
 from moderation.presenters.panel import build_history
 from moderation.presenters.partials import render_hidden_fields
@@ -22,6 +22,7 @@ from moderation.services import decisions
 from moderation.services.exports import describe_errors, filter_decisions, iter_csv
 from moderation.views.access import DeskRequest, find_queue_for, get_decision_for, get_review_for
 from moderation.views.panels import build_exit_url, go_to_review, is_deck, redirect_to, render_error
+from moderation.views.verdicts import parse_note
 
 RECORD_LENGTH = 50
 
@@ -55,9 +56,7 @@ def undo(request: DeskRequest) -> HttpResponse:
 def _reverse(request: DeskRequest, decision: Decision) -> HttpResponse:
     queue = find_queue_for(request.user, request.POST)
     try:
-        decisions.reverse(
-            decision=decision, user=request.user, note=request.POST.get("note", "")[:NOTE_MAX]
-        )
+        decisions.reverse(decision=decision, user=request.user, note=parse_note(request.POST))
     except decisions.DecisionError as error:
         return render_error(request, decision.review, queue, error)
     if not is_deck(request):

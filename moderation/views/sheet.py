@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 from django.contrib import messages
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import render
+from django.template.defaultfilters import pluralize
 from django.views.decorators.http import require_http_methods, require_POST
 from django_htmx.http import replace_url, reswap, retarget
 
@@ -55,7 +56,7 @@ def sheet_return(request: DeskRequest, slug: str) -> HttpResponse:
         skips.add_skipped(request, queue, *back)
         return _claim_and_show(request, SheetOptions.read(queue, request.GET))
     if back:
-        messages.info(request, f"Gave {len(back)} images back.")
+        messages.info(request, f"Gave {len(back)} image{pluralize(len(back))} back.")
     return redirect_to(request, queue.get_absolute_url())
 
 
@@ -128,7 +129,7 @@ def render_outcome(
 ) -> HttpResponse:
     """Return the current sheet with what was done and left out."""
     count = len(outcome.done)
-    message = f"{verb} {count} image{'' if count == 1 else 's'}."
+    message = f"{verb} {count} image{pluralize(count)}."
     messages.info(request, " ".join(filter(None, (message, outcome.message))))
     if count:
         options = replace(options, batch=outcome.batch)

@@ -29,15 +29,9 @@ def parse_verdict(data: QueryDict, *, wants_reason: bool = True) -> ParsedVerdic
 
     Raises: InvalidDecisionError.
     """
-    verdict, note = data.get("verdict", ""), data.get("note", "").strip()
+    verdict, note = data.get("verdict", ""), parse_note(data)
     if verdict not in decisions.VERDICTS:
         raise decisions.InvalidDecisionError("Choose approve, reject or escalate.")
-    if len(note) > NOTE_MAX:
-        raise decisions.InvalidDecisionError(
-            f"A note has at most {NOTE_MAX} characters. This one has {len(note)}."
-        )
-    if "\0" in note:
-        raise decisions.InvalidDecisionError("The note contains an invalid character.")
     if verdict == Verdict.ESCALATE and wants_reason and not note:
         raise decisions.InvalidDecisionError("Give a reason for the senior moderator.")
     return {
@@ -47,6 +41,18 @@ def parse_verdict(data: QueryDict, *, wants_reason: bool = True) -> ParsedVerdic
         "seconds": _parse_seconds(data.get("seconds", "")),
         "uuid": _parse_uuid(data.get("decision", "")),
     }
+
+
+def parse_note(data: QueryDict) -> str:
+    """Return the note of a verdict or a reversal. Raises: InvalidDecisionError."""
+    note = data.get("note", "").strip()
+    if len(note) > NOTE_MAX:
+        raise decisions.InvalidDecisionError(
+            f"A note has at most {NOTE_MAX} characters. This one has {len(note)}."
+        )
+    if "\0" in note:
+        raise decisions.InvalidDecisionError("The note contains an invalid character.")
+    return note
 
 
 def _parse_seconds(text: str) -> Decimal | None:

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from moderation import taxonomy
 from moderation.forms.preferences import PreferencesForm
-from moderation.models import Preferences
+from moderation.models import Preferences, Review
 from moderation.presenters.exposure import load_exposure
 from moderation.services import decisions, wellbeing
 from moderation.views import panels
@@ -149,6 +149,8 @@ def take_break(request: DeskRequest) -> HttpResponse:
         queue = find_queue_for(request.user, request.POST)
         url = resolve_url("moderation:rest")
         return panels.redirect_to(request, f"{url}?queue={queue.slug}" if queue else url)
-    return render(
-        request, "moderation/rest.html", {"queue": find_queue_for(request.user, request.GET)}
-    )
+    context = {
+        "queue": find_queue_for(request.user, request.GET),
+        "holds_images": Review.objects.held_by(request.user).exists(),
+    }
+    return render(request, "moderation/rest.html", context)

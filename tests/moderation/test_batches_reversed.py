@@ -181,3 +181,32 @@ def test_record_links_to_batch_page_without_thumbnails(
     assert text.count(f'href="/batches/{batch}/"') == 3
     assert all(one.asset.short_id in page for one in three)
     assert not any(f'src="{one.asset.thumbnail_url}"' in page for one in three)
+
+
+def test_batch_superseded_in_full_returns_409_and_reverses_nothing(
+    client_of: ClientOf, browser: Client, three: list[Review], senior: User
+) -> None:
+    decide(browser, three[:1], "escalate", note="unsure")
+    batch = get_batch_id(three[0])
+    decisions.claim(review=three[0], user=senior)
+    decisions.decide(review=three[0], user=senior, verdict=Verdict.APPROVE)
+
+    response = client_of(senior).post(f"/batches/{batch}/reversal/", {"note": "too late"})
+
+    assert response.status_code == 409
+    assert "Nothing was reversed. 1 left out." in response.content.decode()
+    assert Decision.objects.count() == 2
+
+
+def test_reversal_with_a_note_that_is_too_long_returns_422(
+    client_of: ClientOf, browser: Client, three: list[Review], senior: User
+) -> None:
+    decide(browser, three[:1])
+    decision = Decision.objects.get(review=three[0])
+
+    for url in (f"/decisions/{decision.uuid}/reversal/", f"/batches/{decision.batch}/reversal/"):
+        response = client_of(senior).post(url, {"note": "x" * 5000})
+
+        assert response.status_code == 422
+        assert "A note has at most" in response.content.decode()
+    assert Decision.objects.count() == 1

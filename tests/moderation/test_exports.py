@@ -99,6 +99,7 @@ def test_download_has_all_decisions_in_order_with_context(
         ("by=policy", [3]),
         ("by=person&verdict=reject", [0]),
         ("start=2020-01-01&end=2020-12-31", []),
+        ("start=9999-12-31&end=9999-12-31", []),
     ],
 )
 def test_filters_narrow_download(

@@ -16,7 +16,7 @@ from generation.wire import field_map
 from generation.wire import task as wire
 from generation.wire.request_info import dump_request_info
 from moderation.api import signed_urls
-from moderation.models import Decision, Review, Verdict
+from moderation.models import Decision, Review
 
 Status = GenerationRequest.Status
 GENERATED = 50  # percent of progress when all images are there; decisions make the rest
@@ -156,10 +156,7 @@ def _place(position: int, asset: Asset | None, last: dict[int, Decision]) -> Pla
 
 
 def _last_decisions(assets: Iterable[Asset]) -> dict[int, Decision]:
-    rows = Decision.objects.filter(review__in=[asset.review.pk for asset in assets]).exclude(
-        verdict=Verdict.REVERSE
-    )
-    return {row.review_id: row for row in rows.order_by("sequence")}
+    return Decision.objects.map_last_effective(asset.review.pk for asset in assets)
 
 
 def _image(asset: Asset) -> wire.Image:

@@ -24,6 +24,7 @@ from moderation.models import Policy, Review, Verdict
 from moderation.services import decisions
 from moderation.services.audit_log import record_decision
 from tests.moderation.api.calls import make_key
+from tests.moderation.second_opinion_helpers import judge
 
 pytestmark = pytest.mark.django_db
 
@@ -101,6 +102,20 @@ def test_reversal_removes_labels_and_url(key: str, make_review: Any, senior: Use
     row = get(key).json()["assets"][0]
     assert "nsfw" not in row
     assert (row["url"], row["status"]) == ("", "pending")
+
+
+def test_undone_second_opinion_leaves_the_labels_of_the_first_decision(
+    key: str, make_review: Any, moderator: User, senior: User, settings: Any
+) -> None:
+    settings.SECOND_OPINION_PERCENT = 100
+    review = make_review()
+    judge(review, moderator, Verdict.REJECT)
+    second = judge(review, senior, Verdict.REJECT)
+
+    decisions.reverse(decision=second, user=senior)
+
+    row = get(key).json()["assets"][0]
+    assert (row["status"], row["nsfw"]) == ("success", ["violence"])
 
 
 @pytest.mark.parametrize(
