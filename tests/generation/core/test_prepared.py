@@ -71,7 +71,9 @@ def test_prepared_query_supports_joins_deferred_columns_and_annotations(
     assert query.row(pk=asset.pk + 1) is None
 
 
-def test_prepared_query_supports_values_list_and_a_limit() -> None:
+def test_prepared_query_supports_values_list_and_a_limit(make_request: Make) -> None:
+    for seed in (7, 3, 9):
+        make_request(seed=seed)
     query = PreparedQuery(
         lambda low: (
             GenerationRequest.objects.filter(seed__gte=low)
@@ -81,7 +83,8 @@ def test_prepared_query_supports_values_list_and_a_limit() -> None:
         low=int,
     )
 
-    assert query.rows(low=0) == []
+    assert query.rows(low=4) == [7]
+    assert query.rows(low=10) == []
 
 
 def test_prepared_update_changes_the_matching_rows_and_returns_their_number(
