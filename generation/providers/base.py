@@ -54,6 +54,35 @@ class TaskNotFoundError(ProviderRejectedError):
     """The task does not exist at the provider, or no longer."""
 
 
+class PolicyViolationError(ProviderRejectedError):
+    """The content was refused. A sign in itself, but it concerns the whole call."""
+
+
+class ServerFailedError(ProviderBusyError):
+    """500, 502 or 504 with a response: the service is up, but this call failed.
+
+    One image may be the cause.
+    """
+
+
+class UnansweredError(ProviderBusyError):
+    """A call that may be repeated was sent, but no complete response came back.
+
+    It may have been billed.
+    """
+
+
+class InvalidAnswerError(ProviderError):
+    """A 200 response that is not plausible.
+
+    ``cost`` is the charge for the whole call, None if it is unreadable.
+    """
+
+    def __init__(self, message: str, *, cost: Decimal | None = None, currency: str = "") -> None:
+        super().__init__(message)
+        self.cost, self.currency = cost, currency
+
+
 class OutcomeUnknownError(ProviderError):
     """Possibly accepted: timeout, reset, or a 5xx after sending. A retry may cost twice."""
 

@@ -31,7 +31,9 @@ from generation.providers.base import (
     ProviderError,
     ProviderMisconfiguredError,
     ProviderRejectedError,
+    ServerFailedError,
     TaskNotFoundError,
+    UnansweredError,
 )
 from generation.wire.secrets import redact
 from generation.wire.task import ErrorReply
@@ -125,6 +127,35 @@ class HttpProvider:
         self._raise_for_status(answer, Call.READ)
         return answer
 
+    def ask(
+        self,
+        path: str,
+        body: object = None,
+        *,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Send a POST that may be repeated, with a JSON body or with these bytes.
+
+        Uses the timeout of a submission, because a judgement of an image takes long. Raises
+        ProviderError: a 5xx is ServerFailedError, a missing response UnansweredError.
+        """
+        try:
+            answer = self._send(
+                Call.SUBMIT, "POST", path, json_body=body, content=content, headers=headers
+            )
+        except OutcomeUnknownError:
+            raise UnansweredError(f"{self.label} did not answer in time, or broke off.") from None
+        try:
+            self._raise_for_status(answer, Call.READ)
+        except ProviderBusyError as error:
+            if answer.status >= 500 and answer.status != 503:
+                raise ServerFailedError(
+                    str(error), reason=error.reason, retry_after=error.retry_after
+                ) from None
+            raise
+        return answer
+
     def _send(
         self,
         call: Call,
@@ -132,6 +163,8 @@ class HttpProvider:
         path: str,
         *,
         json_body: object = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
         on_answer: Callable[[str], None] | None = None,
     ) -> Answer:
@@ -144,7 +177,12 @@ class HttpProvider:
             with (
                 self._client(timeout) as client,
                 client.stream(
-                    method, self._base_url + path, json=json_body, params=params
+                    method,
+                    self._base_url + path,
+                    json=json_body,
+                    content=content,
+                    headers=headers,
+                    params=params,
                 ) as response,
             ):
                 for chunk in response.iter_bytes():

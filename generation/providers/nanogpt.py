@@ -18,9 +18,8 @@ from decimal import Decimal
 from pydantic import ValidationError
 
 from generation.providers.base import (
-    OutcomeUnknownError,
-    ProviderBusyError,
-    ProviderError,
+    InvalidAnswerError,
+    PolicyViolationError,
     ProviderMisconfiguredError,
     ProviderRejectedError,
 )
@@ -41,37 +40,8 @@ _CENTS = Decimal("0.000001")
 Image = tuple[bytes, str]  # content and media type, such as image/png
 
 
-class PolicyViolationError(ProviderRejectedError):
-    """400 with a safety message: the content was refused.
-
-    A sign in itself, but it concerns the whole call, not one image.
-    """
-
-
 class TooLargeError(ProviderRejectedError):
     """413: fewer or smaller images may be accepted."""
-
-
-class ServerFailedError(ProviderBusyError):
-    """500, 502 or 504 with a response: the service is up, but this call failed.
-
-    One image may be the cause.
-    """
-
-
-class UnansweredError(ProviderBusyError):
-    """The call was sent, but no complete response came back. It may have been billed."""
-
-
-class InvalidAnswerError(ProviderError):
-    """A 200 response that is not plausible.
-
-    ``cost`` is the charge for all images, None if it is unreadable.
-    """
-
-    def __init__(self, message: str, *, cost: Decimal | None = None, currency: str = "") -> None:
-        super().__init__(message)
-        self.cost, self.currency = cost, currency
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +86,7 @@ class NanoGpt(HttpProvider):
         ):
             raise TooLargeError(f"The images are too large for one call to {self.label}.")
         urls = [wire.data_url(content, media_type) for content, media_type in images]
-        answer = self._call(CLASSIFY_PATH, wire.NsfwRequest(imageDataUrls=urls).to_wire())
+        answer = self.ask(CLASSIFY_PATH, wire.NsfwRequest(imageDataUrls=urls).to_wire())
         return self._verdicts(answer, len(images))
 
     def check(self) -> None:
@@ -124,7 +94,7 @@ class NanoGpt(HttpProvider):
 
         Raises ProviderError.
         """
-        answer = self._call(BALANCE_PATH, {})
+        answer = self.ask(BALANCE_PATH, {})
         try:
             wire.Balance.model_validate(answer.json())
         except ValueError:
@@ -132,18 +102,6 @@ class NanoGpt(HttpProvider):
                 f"The service at the URL of {self.label} in the settings does not answer like"
                 f" {self.label}."
             ) from None
-
-    def _call(self, path: str, body: object) -> Answer:
-        """Send a POST that may be repeated.
-
-        Uses the timeout of a submission, because ten images take long.
-        """
-        try:
-            answer = self._send(Call.SUBMIT, "POST", path, json_body=body)
-        except OutcomeUnknownError:
-            raise UnansweredError(f"{self.label} did not answer in time, or broke off.") from None
-        self._raise_for_status(answer, Call.READ)
-        return answer
 
     def _verdicts(self, answer: Answer, sent: int) -> list[Verdict]:
         """Parse and check a response; return the verdicts."""
@@ -184,12 +142,6 @@ class NanoGpt(HttpProvider):
         """Raise for error responses, with nano-gpt's special statuses."""
         try:
             super()._raise_for_status(answer, call)
-        except ProviderBusyError as error:
-            if answer.status >= 500 and answer.status != 503:
-                raise ServerFailedError(
-                    str(error), reason=error.reason, retry_after=error.retry_after
-                ) from None
-            raise
         except ProviderMisconfiguredError:
             raise
         except ProviderRejectedError as error:

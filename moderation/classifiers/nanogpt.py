@@ -18,7 +18,6 @@ records that.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -26,33 +25,26 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from PIL import Image
 
 from generation.providers.base import (
+    InvalidAnswerError,
+    PolicyViolationError,
     ProviderBusyError,
     ProviderError,
     ProviderMisconfiguredError,
     ProviderRejectedError,
-)
-from generation.providers.nanogpt import (
-    BYTES_MAX,
-    IMAGES_MAX,
-    InvalidAnswerError,
-    NanoGpt,
-    PolicyViolationError,
     ServerFailedError,
     UnansweredError,
-    Verdict,
-    split_images,
 )
+from generation.providers.nanogpt import BYTES_MAX, IMAGES_MAX, NanoGpt, Verdict, split_images
 from generation.wire.nanogpt import IMAGE_PRICE, data_url_length
 from moderation.classifiers.base import (
     Assessment,
     ClassifierError,
     Coverage,
     ServiceBusyError,
-    read_rendition,
 )
+from moderation.classifiers.reencode import Sendable, read_sendable
 
 if TYPE_CHECKING:
     from generation.models import Asset
@@ -64,8 +56,6 @@ COVERS = {"explicit": Coverage.PARTIAL}
 # A server that fails on a call and then on two of its images alone is down. A failure on one image
 # alone does not show that.
 FAILURES_MAX = 3
-# Longer side in pixels and JPEG quality, tried in turn until an image fits into a call.
-REDUCED_SIZES = ((4096, 90), (2048, 90), (1536, 85), (1024, 85))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +63,7 @@ class _Sent:
     """An asset in the form in which it is sent."""
 
     asset: Asset
-    content: bytes
-    media_type: str
-    altered: str = ""  # the change, if it is not the stored rendition byte for byte
+    image: Sendable
     owed: Decimal = Decimal(0)  # USD: its share of calls without a result
 
 
@@ -114,7 +102,7 @@ class NanoGptVerdict:
             yield unreadable
         waiting = [
             ready[run.start : run.stop]
-            for run in split_images([(s.content, s.media_type) for s in ready])
+            for run in split_images([(s.image.content, s.image.media_type) for s in ready])
         ]
         failures = 0
         while waiting:
@@ -134,7 +122,7 @@ class NanoGptVerdict:
             if any(
                 isinstance(outcome, ServiceBusyError) and outcome.down for _, outcome in outcomes
             ):
-                busy = outcomes[0][1]
+                busy = _without_cost(outcomes[0][1])
                 yield outcomes + [(image.asset, busy) for rest in waiting for image in rest]
                 return
             if outcomes:
@@ -147,7 +135,9 @@ def _classify_once(provider: NanoGpt, images: list[_Sent]) -> tuple[Outcomes, li
     Raises ServerFailedError.
     """
     try:
-        verdicts = provider.classify([(image.content, image.media_type) for image in images])
+        verdicts = provider.classify(
+            [(sent.image.content, sent.image.media_type) for sent in images]
+        )
     except ProviderMisconfiguredError as error:
         return (
             _same_for_all(
@@ -198,6 +188,12 @@ def _build_busy_error(error: ProviderBusyError, failures: int = 0) -> ServiceBus
     )
 
 
+def _without_cost(outcome: Outcome) -> Outcome:
+    """Return the error for images that were not sent because the service is down."""
+    assert isinstance(outcome, ServiceBusyError)
+    return ServiceBusyError(str(outcome), wait=outcome.wait, down=True)
+
+
 def _assess_refusal(
     provider: NanoGpt, image: _Sent, error: ProviderRejectedError | InvalidAnswerError
 ) -> Outcome:
@@ -227,8 +223,9 @@ def _build_assessment(provider: NanoGpt, image: _Sent, verdict: Verdict) -> Asse
     return Assessment(flagged=verdict.flagged, covers=COVERS, cost=cost, raw=raw)
 
 
-def _build_raw(provider: NanoGpt, image: _Sent) -> dict[str, Any]:
-    return {"service": provider.label} | ({"altered": image.altered} if image.altered else {})
+def _build_raw(provider: NanoGpt, sent: _Sent) -> dict[str, Any]:
+    altered = sent.image.altered
+    return {"service": provider.label} | ({"altered": altered} if altered else {})
 
 
 def _cost_in_usd(cost: Decimal | None, currency: str, images: int = 1) -> Decimal:
@@ -241,45 +238,11 @@ def _prepare(assets: Sequence[Asset]) -> tuple[list[_Sent], Outcomes]:
     ready, unreadable = list[_Sent](), Outcomes()
     for asset in assets:
         try:
-            ready.append(_fit_into_call(asset, read_rendition(asset)))
+            ready.append(_Sent(asset=asset, image=read_sendable(asset, _fits_into_call)))
         except ClassifierError as error:
             unreadable.append((asset, error))
-        except OSError:
-            unreadable.append(
-                (asset, ClassifierError("The stored image could not be read.", retryable=True))
-            )
     return ready, unreadable
 
 
-def _fit_into_call(asset: Asset, content: bytes) -> _Sent:
-    """Return the stored rendition, or a copy small enough for a call. Raises OSError."""
-    media_type = f"image/{asset.image_type}"
-    if data_url_length(len(content), media_type) <= BYTES_MAX:
-        return _Sent(asset=asset, content=content, media_type=media_type)
-    with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as image:
-        opaque = _flatten_on_white(image)
-    for side, quality in REDUCED_SIZES:
-        opaque.thumbnail((side, side), Image.Resampling.LANCZOS)
-        file = io.BytesIO()
-        opaque.save(file, "JPEG", quality=quality)
-        if data_url_length(len(file.getvalue()), "image/jpeg") <= BYTES_MAX:
-            break
-    altered = (
-        f"{asset.width} × {asset.height} {asset.image_type} sent as {opaque.width} ×"
-        f" {opaque.height} jpeg"
-    )
-    return _Sent(
-        asset=asset,
-        content=file.getvalue(),
-        media_type="image/jpeg",
-        altered=f"{altered}, quality {quality}",
-    )
-
-
-def _flatten_on_white(image: Image.Image) -> Image.Image:
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    layer = image.convert("RGBA")
-    ground = Image.new("RGBA", layer.size, "white")
-    ground.alpha_composite(layer)
-    return ground.convert("RGB")
+def _fits_into_call(content: bytes, media_type: str) -> bool:
+    return data_url_length(len(content), media_type) <= BYTES_MAX

@@ -14,19 +14,19 @@ from PIL import Image
 
 from generation.providers import http
 from generation.providers.base import (
+    InvalidAnswerError,
+    PolicyViolationError,
     ProviderBusyError,
     ProviderError,
     ProviderMisconfiguredError,
     ProviderRejectedError,
+    ServerFailedError,
+    UnansweredError,
 )
 from generation.providers.nanogpt import (
     BYTES_MAX,
-    InvalidAnswerError,
     NanoGpt,
-    PolicyViolationError,
-    ServerFailedError,
     TooLargeError,
-    UnansweredError,
     split_cost,
     split_images,
 )

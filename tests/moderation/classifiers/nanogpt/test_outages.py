@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from generation import jobs
 from generation.providers import nanogpt as client
+from generation.providers.base import ServerFailedError, UnansweredError
 from moderation import classifiers
 from moderation.models import Classification
 from moderation.services import remote_classification
@@ -97,7 +98,7 @@ def test_call_without_response_adds_its_cost(
     (row,) = store_images(make_asset, 1)
 
     def silent(self: Any, images: Any) -> Any:
-        raise client.UnansweredError("nano-gpt did not answer in time, or broke off.")
+        raise UnansweredError("nano-gpt did not answer in time, or broke off.")
 
     with monkeypatch.context() as patch:
         patch.setattr(client.NanoGpt, "classify", silent)
@@ -106,6 +107,25 @@ def test_call_without_response_adds_its_cost(
     run_remote_classification()
     row.refresh_from_db()
     assert (row.status, row.cost) == (Status.DONE, Decimal("0.003"))
+
+
+def test_call_without_response_adds_no_cost_to_images_that_were_not_sent(
+    make_asset: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = store_images(make_asset, 2)
+
+    def silent(self: Any, images: Any) -> Any:
+        raise UnansweredError("nano-gpt did not answer in time, or broke off.")
+
+    monkeypatch.setattr(client.NanoGpt, "classify", silent)
+    monkeypatch.setattr(
+        "moderation.classifiers.nanogpt.split_images", lambda images: [range(1), range(1, 2)]
+    )
+    run_remote_classification()
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert (first.cost, second.cost) == (Decimal("0.0015"), 0)
+    assert second.status == Status.QUEUED
 
 
 def test_failing_image_does_not_affect_other_images(
@@ -119,7 +139,7 @@ def test_failing_image_does_not_affect_other_images(
 
     def fail(self: Any, images: Any) -> Any:
         if any(sent == content for sent, _ in images):
-            raise client.ServerFailedError("nano-gpt failed.")
+            raise ServerFailedError("nano-gpt failed.")
         return real(self, images)
 
     monkeypatch.setattr(client.NanoGpt, "classify", fail)
