@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import timedelta
 
 from generation.core.db.state_machine import DueQuerySet
 from generation.jobs import JobRun, job
 from moderation import classifiers
 from moderation.api.webhooks import delivery
+from moderation.classifiers.picture import Picture
 from moderation.models import Chore, Classification
 from moderation.services import (
     classification,
@@ -16,7 +18,8 @@ from moderation.services import (
     statistics,
 )
 
-BATCH = 4
+# A multiple of the usual numbers of local classifiers (1, 2 and 3): a batch has whole assets.
+BATCH = 6
 
 
 def _local_classifications() -> DueQuerySet[Classification]:
@@ -35,11 +38,14 @@ def classify(run: JobRun) -> None:
         claimed = queued.claim(limit=BATCH, lease=timedelta(seconds=60), count_attempt=True)
         if not claimed:
             return
-        for row in Classification.objects.filter(pk__in=[row.pk for row in claimed]).select_related(
-            "asset__request"
-        ):
-            run.renew()
-            classification.classify(classification=row)
+        rows = Classification.objects.filter(pk__in=[row.pk for row in claimed])
+        rows = rows.select_related("asset__request").order_by("asset_id", "pk")
+        for _, same_asset in itertools.groupby(rows, key=lambda row: row.asset_id):
+            first, *others = same_asset
+            picture = Picture.from_asset(first.asset)
+            for row in (first, *others):
+                run.renew()
+                classification.classify(classification=row, picture=picture)
 
 
 @job("classify_remote", due=lambda: _remote_classifications().due())

@@ -1,6 +1,6 @@
 """Classify images in a request, in this process and without storing them.
 
-**Classifiers.** All active ones that need no stored asset (``BytesClassifier``): the local
+**Classifiers.** All active ones that need no stored asset (``PictureClassifier``): the local
 detector, and the sandbox's reader while the sandbox is on. Remote classifiers cost money and can
 take minutes, so a call never waits for them.
 
@@ -32,7 +32,8 @@ from django.conf import settings
 from generation import fetching, imaging
 from generation.wire import nanogpt as wire
 from moderation import classifiers
-from moderation.classifiers.base import Assessment, BytesClassifier, ClassifierError
+from moderation.classifiers.base import Assessment, ClassifierError
+from moderation.classifiers.picture import Picture, PictureClassifier
 from moderation.models import Policy
 from moderation.policy_engine import Evidence, Rules, judge_nsfw
 from moderation.services.classification import build_rules, read_level
@@ -79,7 +80,7 @@ def judge(urls: Sequence[str]) -> list[Judged]:
 
     ``urls`` are URLs or data URLs. Raises UnusableImageError, NotJudgedError or BusyError.
     """
-    able = classifiers.list_bytes_classifiers()
+    able = classifiers.list_picture_classifiers()
     if not able:
         raise NotJudgedError(
             "No classifier in use on this server can classify an image that is not "
@@ -107,7 +108,7 @@ class _SkippedError(Exception):
 class _Run:
     """The images of one call, each in its own thread and therefore without database access."""
 
-    def __init__(self, able: list[BytesClassifier], rules: Rules) -> None:
+    def __init__(self, able: list[PictureClassifier], rules: Rules) -> None:
         self._able, self._rules = able, rules
         self._started = time.monotonic()
         self._failed = threading.Event()
@@ -143,7 +144,7 @@ class _Run:
             rendition = imaging.render(content)
         except imaging.DecoderUnavailableError:
             raise BusyError("The image decoder is busy. Try again in a moment.") from None
-        found = _assess(rendition.content, self._able)
+        found = _assess(Picture.from_content(rendition.content), self._able)
         if not found:
             raise NotJudgedError("No classifier in use here knows this kind of image.")
         verdict = judge_nsfw(
@@ -167,12 +168,12 @@ def _load_content(url: str, seconds: float) -> bytes:
     ).content
 
 
-def _assess(content: bytes, able: list[BytesClassifier]) -> list[tuple[str, Assessment]]:
+def _assess(picture: Picture, able: list[PictureClassifier]) -> list[tuple[str, Assessment]]:
     """Run the classifiers. If one fails, the image is not judged, whatever the others found."""
     found: list[tuple[str, Assessment]] = []
     for classifier in able:
         try:
-            assessment = classifier.assess(content)
+            assessment = classifier.assess(picture)
         except ClassifierError as error:
             if error.retryable:
                 raise BusyError(

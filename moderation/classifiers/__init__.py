@@ -7,7 +7,8 @@ from functools import lru_cache
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from moderation.classifiers.base import BytesClassifier, Classifier, RemoteClassifier
+from moderation.classifiers.base import Classifier, RemoteClassifier
+from moderation.classifiers.picture import PictureClassifier
 
 # The classifier whose silence a policy may trust explicitly.
 LOCAL = "local"
@@ -28,9 +29,9 @@ def active() -> list[Classifier]:
     return [get(slug) for slug in settings.CLASSIFIERS]
 
 
-def list_bytes_classifiers() -> list[BytesClassifier]:
+def list_picture_classifiers() -> list[PictureClassifier]:
     """Return the active classifiers that can judge an image that is not stored."""
-    return [classifier for classifier in active() if isinstance(classifier, BytesClassifier)]
+    return [classifier for classifier in active() if isinstance(classifier, PictureClassifier)]
 
 
 def remote() -> dict[str, RemoteClassifier]:

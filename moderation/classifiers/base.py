@@ -126,7 +126,7 @@ def read_rendition(asset: Asset) -> bytes:
 
 
 class Classifier(Protocol):
-    """The interface of all classifiers."""
+    """What all classifiers have; each one is also an AssetClassifier or a PictureClassifier."""
 
     slug: str
     version: str
@@ -146,13 +146,18 @@ class Classifier(Protocol):
         """
         ...
 
+
+@runtime_checkable
+class AssetClassifier(Classifier, Protocol):
+    """A classifier that needs the stored asset: its source's report, or its identifier."""
+
     def classify(self, asset: Asset) -> Assessment:
-        """Judge the stored rendition. Raises ClassifierError instead of guessing."""
+        """Judge an asset. Raises ClassifierError instead of guessing."""
         ...
 
 
 @runtime_checkable
-class RemoteClassifier(Classifier, Protocol):
+class RemoteClassifier(AssetClassifier, Protocol):
     """A classifier behind a network that judges several images per call, in a job of its own."""
 
     batch_size: int
@@ -164,17 +169,5 @@ class RemoteClassifier(Classifier, Protocol):
 
         A call must take less time than the lease of a job slot (60 seconds). Errors are outcomes
         and are not raised.
-        """
-        ...
-
-
-@runtime_checkable
-class BytesClassifier(Classifier, Protocol):
-    """A classifier in this process that needs no stored asset, so it can serve API calls."""
-
-    def assess(self, content: bytes) -> Assessment | None:
-        """Judge a canonical rendition.
-
-        Returns None for images that the classifier never judges. Raises ClassifierError.
         """
         ...

@@ -14,7 +14,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
-import io
 import os
 import threading
 from dataclasses import dataclass
@@ -24,7 +23,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from moderation.classifiers.base import (
     Assessment,
@@ -32,8 +30,8 @@ from moderation.classifiers.base import (
     ClassifierError,
     Coverage,
     Finding,
-    read_rendition,
 )
+from moderation.classifiers.picture import Picture, Pixels
 
 if TYPE_CHECKING:
     from generation.models import Asset
@@ -133,7 +131,7 @@ class Detections:
 
 
 class NudeNet:
-    """A ``BytesClassifier``."""
+    """A ``PictureClassifier``."""
 
     slug = "local"
     label = "Local detector (NudeNet 320n)"
@@ -143,25 +141,21 @@ class NudeNet:
     def applies_to(self, asset: Asset) -> bool:
         return True
 
-    def classify(self, asset: Asset) -> Assessment:
-        return assess_bytes(read_rendition(asset))
-
-    def assess(self, content: bytes) -> Assessment:
-        return assess_bytes(content)
+    def assess(self, picture: Picture) -> Assessment:
+        return assess(picture)
 
 
-def assess_bytes(content: bytes) -> Assessment:
-    """Judge a canonical rendition, encoded by Loupe. Raises ClassifierError."""
+def assess(picture: Picture) -> Assessment:
+    """Judge a canonical rendition. Raises ClassifierError."""
     try:
-        with Image.open(io.BytesIO(content), formats=("JPEG", "PNG", "WEBP")) as image:
-            detections = detect(image)
+        detections = detect(picture)
     except ClassifierError:
         raise
     except MemoryError as error:
         raise ClassifierError(
             "There was not enough memory to classify the image.", retryable=True
         ) from error
-    # Pillow and ONNX Runtime raise many exception types; none may pass as "nothing found".
+    # ONNX Runtime raises many exception types; none may pass as "nothing found".
     except Exception as error:
         raise ClassifierError(f"The local detector failed ({type(error).__name__}).") from error
     findings, flagged = judge(detections)
@@ -188,7 +182,7 @@ def assess_bytes(content: bytes) -> Assessment:
                 for found in detections.boxes
             ],
             "looks": list(detections.looks),
-            "sha256": hashlib.sha256(content).hexdigest(),
+            "sha256": picture.sha256,
             "model_sha256": MODEL_SHA256,
             "preprocessing": PREPROCESSING,
             "rules": RULES,
@@ -197,21 +191,18 @@ def assess_bytes(content: bytes) -> Assessment:
     )
 
 
-def detect(image: Image.Image) -> Detections:
-    """Run the network on an upright image without alpha.
+def detect(picture: Picture) -> Detections:
+    """Run the network on a picture.
 
     Raises ClassifierError if the output is invalid.
     """
-    looks = choose_input_sizes(image.size)
-    width, height = image.size
-    # Applies only to a JPEG that is not loaded yet: it is decoded at a half, a quarter or an eighth
-    # of its size.
-    image.draft("RGB", (_DRAFT_SIZES[looks[-1]], _DRAFT_SIZES[looks[-1]]))
-    picture = image.convert("RGB")
+    width, height = picture.size
+    looks = choose_input_sizes(picture.size)
+    at_least = _DRAFT_SIZES[looks[-1]]
     maxima = np.zeros(len(LABELS), dtype=np.float32)
     boxes: list[Floats] = []
     for size in looks:
-        output = _run_model(prepare(picture, size))
+        output = _run_model(prepare(picture.fit(size, at_least=at_least), size))
         maxima = np.maximum(maxima, output[4:].max(axis=1))
         boxes.append(
             _find_candidates(output, scale=size / max(width, height), size=(width, height))
@@ -233,17 +224,14 @@ def choose_input_sizes(size: tuple[int, int]) -> tuple[int, ...]:
     )
 
 
-def prepare(picture: Image.Image, size: int) -> Floats:
+def prepare(pixels: Pixels, size: int) -> Floats:
     """Return the network's input: [1, 3, size, size], RGB 0..1.
 
-    Resized with antialiasing so that the longer side fits, and padded with black at the right or
-    bottom.
+    The pixels, whose longer side has this size, are padded with black at the right or bottom.
     """
-    scale = size / max(picture.size)
-    fitted = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    pixels = np.asarray(picture.resize(fitted, Image.Resampling.BILINEAR), dtype=np.float32)
+    height, width = pixels.shape[:2]
     square = np.zeros((1, 3, size, size), dtype=np.float32)
-    square[0, :, : fitted[1], : fitted[0]] = pixels.transpose(2, 0, 1) / 255
+    square[0, :, :height, :width] = pixels.astype(np.float32).transpose(2, 0, 1) / 255
     return square
 
 

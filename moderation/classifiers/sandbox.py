@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from decimal import Decimal
-
-from PIL import Image
 
 from generation.models import Asset
 from generation.sandbox import marker
 from moderation import taxonomy
-from moderation.classifiers.base import (
-    Assessment,
-    ClassifierError,
-    Coverage,
-    Finding,
-    read_rendition,
-)
+from moderation.classifiers.base import Assessment, ClassifierError, Coverage, Finding
+from moderation.classifiers.picture import Picture
 
 
 class Sandbox:
-    """A ``BytesClassifier``."""
+    """A ``PictureClassifier``."""
 
     slug = "sandbox"
     label = "Sandbox"
@@ -30,18 +22,9 @@ class Sandbox:
     def applies_to(self, asset: Asset) -> bool:
         return asset.request is not None and asset.request.provider.endswith("-sandbox")
 
-    def classify(self, asset: Asset) -> Assessment:
-        assessment = self.assess(read_rendition(asset))
-        if assessment is None:
-            raise ClassifierError(
-                "This is not a picture of the sandbox, and the sandbox cannot classify others."
-            )
-        return assessment
-
-    def assess(self, content: bytes) -> Assessment | None:
+    def assess(self, picture: Picture) -> Assessment | None:
         """Read the marker; None for a picture that is not the sandbox's."""
-        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as image:
-            labels = marker.read_marker(image.convert("RGB"))
+        labels = marker.read_marker(picture.decode())
         if labels is None:
             return None
         unknown = [slug for slug, _ in labels if slug not in taxonomy.CATEGORIES]

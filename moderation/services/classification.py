@@ -16,7 +16,13 @@ from generation import jobs
 from generation.models import Asset, InvalidTransitionError, Source, image_search
 from generation.services import storage_checks
 from moderation import classifiers, taxonomy
-from moderation.classifiers.base import Assessment, ClassifierError, ImageUnavailableError
+from moderation.classifiers.base import (
+    Assessment,
+    AssetClassifier,
+    ClassifierError,
+    ImageUnavailableError,
+)
+from moderation.classifiers.picture import Picture, PictureClassifier
 from moderation.models import Classification, Label, Policy, Review, Verdict, found_categories
 from moderation.models.classification_summary import SerializedRuns, serialize
 from moderation.policy_engine import Evidence, Outcome, Rules, Settlement, Thresholds, settle
@@ -89,8 +95,11 @@ def _find_duplicate_group(asset: Asset) -> int | None:
     )
 
 
-def classify(*, classification: Classification) -> None:
-    """Run one claimed classification; settle the review if it was the last one."""
+def classify(*, classification: Classification, picture: Picture) -> None:
+    """Run one claimed classification; settle the review if it was the last one.
+
+    ``picture`` is that of its asset.
+    """
     if classification.attempts > MAX_ATTEMPTS:
         give_up(
             classification,
@@ -99,7 +108,7 @@ def classify(*, classification: Classification) -> None:
         return
     started = time.monotonic()
     try:
-        assessment = classifiers.get(classification.classifier).classify(classification.asset)
+        assessment = _assess(classification, picture)
     except ClassifierError as error:
         handle_error(classification, error)
     except (LookupError, OSError) as error:
@@ -110,6 +119,18 @@ def classify(*, classification: Classification) -> None:
         store_result(
             classification, assessment, duration_ms=round(1000 * (time.monotonic() - started))
         )
+
+
+def _assess(classification: Classification, picture: Picture) -> Assessment:
+    """Run the classifier. Raises ClassifierError, LookupError or OSError."""
+    classifier = classifiers.get(classification.classifier)
+    if isinstance(classifier, PictureClassifier):
+        assessment = classifier.assess(picture)
+        if assessment is None:
+            raise ClassifierError(f"{classifier.label} does not know this kind of image.")
+        return assessment
+    assert isinstance(classifier, AssetClassifier)
+    return classifier.classify(classification.asset)
 
 
 def handle_error(classification: Classification, error: ClassifierError) -> None:

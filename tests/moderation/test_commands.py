@@ -209,7 +209,7 @@ def test_imported_file_without_findings_waits_for_a_person(
     settings.CLASSIFIERS = ["novita", "sandbox"]
     silent = Assessment(covers={category.slug: Coverage.FULL for category in taxonomy.L1})
     monkeypatch.setattr(Sandbox, "applies_to", lambda *args: True)
-    monkeypatch.setattr(Sandbox, "classify", lambda *args: silent)
+    monkeypatch.setattr(Sandbox, "assess", lambda *args: silent)
     run_command("import_images", str(image_folder))
     moderation.tasks.classify()
 

@@ -27,6 +27,7 @@ from generation.wire import nanogpt as wire
 from moderation import classifiers, taxonomy
 from moderation.api import instant_classification
 from moderation.classifiers.base import Assessment, ClassifierError, Coverage, Finding
+from moderation.classifiers.picture import Picture
 from moderation.classifiers.sandbox import Sandbox
 from moderation.models import Policy, Review
 from tests.conftest import picture
@@ -264,7 +265,7 @@ def test_clean_image_that_policy_would_not_approve_returns_422(
     key: str, settings: Any, monkeypatch: pytest.MonkeyPatch, change: dict[str, bool]
 ) -> None:
     Policy.objects.update(**{"may_approve": True, "trusts_local_silence": True})
-    monkeypatch.setattr(classifiers, "list_bytes_classifiers", lambda: [SilentClassifier()])
+    monkeypatch.setattr(classifiers, "list_picture_classifiers", lambda: [SilentClassifier()])
     images = {"imageDataUrls": [data_url(CLEAN), data_url(NUDE)]}
     monkeypatch.setattr(classifiers, "silence_counts", lambda slug: False)
     assert classify(key, images).json()["has_nsfw_concepts"] == [False, False]
@@ -285,7 +286,7 @@ class SilentClassifier:
 
     slug = "local"
 
-    def assess(self, content: bytes) -> Assessment:
+    def assess(self, picture: Picture) -> Assessment:
         return Assessment(covers={"explicit": Coverage.PARTIAL})
 
 

@@ -17,11 +17,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from generation.models import Asset
 from moderation import taxonomy
 from moderation.classifiers import nudenet
 from moderation.classifiers.base import Box, ClassifierError
 from moderation.classifiers.nudenet import LABELS, THRESHOLDS, Detection, Detections, NudeNet, judge
-from tests.generation.imaging.pictures import encoded, picture
+from moderation.classifiers.picture import Picture
+from tests.generation.imaging.pictures import encoded, opened, picture
 
 
 @pytest.fixture
@@ -34,8 +36,8 @@ def _model() -> None:
         pytest.skip("the extra `local` (nudenet's weights, AGPL) is not installed")
 
 
-def make_asset_stub(content: bytes) -> Any:
-    return SimpleNamespace(rendition=SimpleNamespace(open=lambda mode: io.BytesIO(content)))
+def from_image(image: Image.Image) -> Picture:
+    return Picture.from_content(encoded(image, "PNG"))
 
 
 def make_detections(boxes: bool = False, **scores: float) -> Detections:
@@ -70,7 +72,7 @@ def set_output(monkeypatch: pytest.MonkeyPatch, raw: Any) -> None:
 @pytest.mark.usefixtures("_model")
 def test_real_weights_give_eighteen_scores_and_are_deterministic() -> None:
     content = encoded(picture(512, 384), "JPEG")
-    first, second = (NudeNet().classify(make_asset_stub(content)) for _ in range(2))
+    first, second = (NudeNet().assess(Picture.from_content(content)) for _ in range(2))
     assert first == second
     assert tuple(first.raw["maxima"]) == LABELS
     assert all(0 <= score <= 1 for score in first.raw["maxima"].values())
@@ -84,19 +86,16 @@ def test_real_weights_give_eighteen_scores_and_are_deterministic() -> None:
 @pytest.mark.usefixtures("_model")
 def test_real_network_runs_at_both_input_sizes() -> None:
     for size in (320, 640):
-        raw = nudenet._run_model(nudenet.prepare(picture(700, 200), size))
+        raw = nudenet._run_model(nudenet.prepare(from_image(picture(700, 200)).fit(size), size))
         assert raw.shape == (22, 2100 * (size // 320) ** 2)
-    assert nudenet.detect(picture(900, 200)).looks == (320, 640)
+    assert nudenet.detect(from_image(picture(900, 200))).looks == (320, 640)
 
 
 @pytest.mark.usefixtures("_model")
 def test_real_weights_score_drafted_and_full_jpeg_alike() -> None:
     content = encoded(picture(1100, 1100), "JPEG", quality=95)
-    with Image.open(io.BytesIO(content)) as image:
-        drafted = nudenet.detect(image)
-    with Image.open(io.BytesIO(content)) as image:
-        image.load()
-        whole = nudenet.detect(image)
+    drafted = nudenet.detect(Picture.from_content(content))
+    whole = nudenet.detect(from_image(opened(content)))
     assert all(abs(drafted.maxima[label] - whole.maxima[label]) < 0.02 for label in LABELS)
 
 
@@ -135,21 +134,22 @@ def test_nudenet_package_is_not_imported() -> None:
 
 
 def test_input_is_rgb_padded_right_and_below() -> None:
-    square = nudenet.prepare(Image.new("RGB", (640, 320), (250, 100, 10)), 320)
+    square = nudenet.prepare(from_image(Image.new("RGB", (640, 320), (250, 100, 10))).fit(320), 320)
     assert square.shape == (1, 3, 320, 320)
     assert square.dtype == np.float32
     assert np.allclose(
         square[0, :, :160].reshape(3, -1).mean(axis=1) * 255, (250, 100, 10), atol=0.01
     )
     assert not square[0, :, 160:].any()
-    assert not nudenet.prepare(Image.new("RGB", (100, 400), (9, 9, 9)), 320)[0, :, :, 80:].any()
+    tall = from_image(Image.new("RGB", (100, 400), (9, 9, 9)))
+    assert not nudenet.prepare(tall.fit(320), 320)[0, :, :, 80:].any()
 
 
 def test_resizing_is_antialiased() -> None:
     stripes = Image.fromarray(np.tile(np.array([[0, 255]], dtype=np.uint8), (1280, 640))).convert(
         "RGB"
     )
-    assert nudenet.prepare(stripes, 320)[0].std() < 0.05
+    assert nudenet.prepare(from_image(stripes).fit(320), 320)[0].std() < 0.05
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_boxes_of_different_classes_are_not_suppressed(monkeypatch: pytest.Monke
         (*here, {"BUTTOCKS_EXPOSED": 0.6, "ANUS_EXPOSED": 0.55}),
     )
     set_output(monkeypatch, raw[None])
-    found = nudenet.detect(Image.new("RGB", (320, 320)))
+    found = nudenet.detect(from_image(Image.new("RGB", (320, 320))))
     assert [box.label for box in found.boxes] == [
         "FEMALE_BREAST_COVERED",
         "FEMALE_BREAST_EXPOSED",
@@ -198,7 +198,7 @@ def test_overlapping_boxes_of_one_class_are_suppressed(monkeypatch: pytest.Monke
         (100, 250, 80, 80, {face: 0.19}),  # below the threshold for boxes
     )
     set_output(monkeypatch, raw[None])
-    found = nudenet.detect(Image.new("RGB", (640, 320)))
+    found = nudenet.detect(from_image(Image.new("RGB", (640, 320))))
     assert [round(box.score, 2) for box in found.boxes] == [0.9, 0.5]
     assert found.maxima[face] == pytest.approx(0.9)
 
@@ -209,7 +209,7 @@ def test_boxes_are_fractions_of_the_image(monkeypatch: pytest.MonkeyPatch) -> No
     )
     outside = make_output((160, 300, 20, 20, {"FACE_MALE": 0.9}))  # entirely in the padding
     set_output(monkeypatch, np.concatenate([raw, outside], axis=1)[None])
-    first, second = nudenet.detect(Image.new("RGB", (640, 320))).boxes
+    first, second = nudenet.detect(from_image(Image.new("RGB", (640, 320)))).boxes
     assert first.box == Box(left=0, top=0, width=0.5, height=0.5)
     assert second.box.left == pytest.approx(0.625)
     assert second.box.left + second.box.width == pytest.approx(1)
@@ -317,7 +317,7 @@ def test_slug_version_and_trust() -> None:
     assert nudenet.MODEL_SHA256[:12] in local.version
     assert f"p{nudenet.PREPROCESSING}" in local.version
     assert len(local.version) <= 40
-    assert local.applies_to(make_asset_stub(b""))
+    assert local.applies_to(Asset())
 
 
 # --- Failing closed ---
@@ -341,7 +341,7 @@ def test_malformed_network_output_raises_classifier_error(
 ) -> None:
     set_output(monkeypatch, raw)
     with pytest.raises(ClassifierError):
-        NudeNet().classify(make_asset_stub(encoded(picture(), "PNG")))
+        NudeNet().assess(Picture.from_content(encoded(picture(), "PNG")))
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ def test_unreadable_files_raise_classifier_error(
 ) -> None:
     set_output(monkeypatch, np.zeros((1, 22, 10)))
     with pytest.raises(ClassifierError):
-        NudeNet().classify(make_asset_stub(content))
+        NudeNet().assess(Picture.from_content(content))
 
 
 @pytest.mark.parametrize(
@@ -364,8 +364,9 @@ def test_storage_errors_raise_classifier_error(error: OSError, retryable: bool) 
     def open_(mode: str) -> None:
         raise error
 
+    asset: Any = SimpleNamespace(rendition=SimpleNamespace(open=open_))
     with pytest.raises(ClassifierError) as caught:
-        NudeNet().classify(SimpleNamespace(rendition=SimpleNamespace(open=open_)))
+        NudeNet().assess(Picture.from_asset(asset))
     assert caught.value.retryable is retryable
 
 
@@ -380,7 +381,7 @@ def test_failing_network_raises_classifier_error(
 
     monkeypatch.setattr(nudenet, "session", lambda: SimpleNamespace(run=run))
     with pytest.raises(ClassifierError):
-        NudeNet().classify(make_asset_stub(encoded(picture(), "PNG")))
+        NudeNet().assess(Picture.from_content(encoded(picture(), "PNG")))
 
 
 def test_missing_packages_raise_error_with_instructions(
@@ -405,7 +406,7 @@ def test_classifier_reads_stored_rendition(monkeypatch: pytest.MonkeyPatch) -> N
         return [np.zeros((1, 22, 10))]
 
     monkeypatch.setattr(nudenet, "session", lambda: SimpleNamespace(run=run))
-    assessment = NudeNet().classify(make_asset_stub(rendition.content))
+    assessment = NudeNet().assess(Picture.from_content(rendition.content))
     assert assessment.raw["sha256"] == rendition.sha256
     shown = np.asarray(
         Image.open(io.BytesIO(rendition.content)).resize((320, 320), Image.Resampling.BILINEAR)
