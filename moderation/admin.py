@@ -13,13 +13,15 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import method_decorator
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.debug import sensitive_post_parameters
 
 from generation.core.admin import ReadOnlyAdmin, ReadOnlyInline
 from generation.models import StorageReport
+from moderation.forms.policies import AskRuleForm
 from moderation.models import (
+    AskRule,
     Chore,
     Classification,
     DailyStats,
@@ -38,7 +40,7 @@ from moderation.models import (
 )
 from moderation.models.daily_stats import FIELDS
 from moderation.models.reviews import ReviewQuerySet
-from moderation.services import policies
+from moderation.services import ask_savings, policies
 
 
 class LabelInline(ReadOnlyInline):
@@ -156,8 +158,9 @@ class DeliveryAdmin(ReadOnlyAdmin):
     ordering = ("-pk",)
 
 
-class PolicyRuleInline(admin.TabularInline[PolicyRule, Policy]):
-    model = PolicyRule
+class _DraftInline(admin.TabularInline[Any, Policy]):
+    """Rows of a policy, editable until it has been used."""
+
     extra = 0
 
     def _is_open(self, policy: Policy | None) -> bool:
@@ -171,6 +174,15 @@ class PolicyRuleInline(admin.TabularInline[PolicyRule, Policy]):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self._is_open(obj) and super().has_delete_permission(request, obj)
+
+
+class PolicyRuleInline(_DraftInline):
+    model = PolicyRule
+
+
+class AskRuleInline(_DraftInline):
+    model = AskRule
+    form = AskRuleForm
 
 
 class PolicyActivationInline(ReadOnlyInline):
@@ -204,8 +216,9 @@ class PolicyAdmin(admin.ModelAdmin[Policy]):
         "created_at",
         "first_in_force",
         "last_in_force",
+        "savings",
     )
-    inlines = (PolicyRuleInline, PolicyActivationInline)
+    inlines = (PolicyRuleInline, AskRuleInline, PolicyActivationInline)
     actions = ("copy", "put_into_force")
 
     @admin.display(description="first put into force", ordering="activated_at")
@@ -215,6 +228,11 @@ class PolicyAdmin(admin.ModelAdmin[Policy]):
     @admin.display(description="last put into force")
     def last_in_force(self, policy: Policy) -> datetime | None:
         return policy.last_activated_at
+
+    @admin.display(description="what the ask rules save")
+    def savings(self, policy: Policy) -> SafeString:
+        lines = ask_savings.describe(policy) or ["No ask rule: every classifier is always asked."]
+        return format_html_join(mark_safe("<br>"), "{}", ((line,) for line in lines))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -7,6 +7,7 @@ from typing import Any
 LOOK = (
     "generation.view_asset",
     "generation.view_generationrequest",
+    "moderation.view_askrule",
     "moderation.view_classification",
     "moderation.view_decision",
     "moderation.view_label",
@@ -31,6 +32,9 @@ ROLES: dict[str, tuple[str, ...]] = {
         "moderation.add_policyrule",
         "moderation.change_policyrule",
         "moderation.delete_policyrule",
+        "moderation.add_askrule",
+        "moderation.change_askrule",
+        "moderation.delete_askrule",
         "moderation.activate_policy",
         "moderation.export_decision",
     ),

@@ -248,7 +248,14 @@ def test_sandbox_cards_match_the_taxonomy() -> None:
 def test_models_are_registered_in_the_admin() -> None:
     from django.contrib import admin
 
-    inline = {"Label", "PolicyActivation", "PolicyRule", "RemoteImage", "RequestTransition"}
+    inline = {
+        "AskRule",
+        "Label",
+        "PolicyActivation",
+        "PolicyRule",
+        "RemoteImage",
+        "RequestTransition",
+    }
     # Indexes and counters derived from other rows.
     inline |= {"AssetText", "HashBand", "WordStatsProgress", "WordStats"}
     models = [

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from functools import lru_cache
 
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from moderation.classifiers.base import Classifier, RemoteClassifier
+from moderation.classifiers.base import Classifier, RemoteClassifier, Stage
 from moderation.classifiers.picture import PictureClassifier
 
 # The classifier whose silence a policy may trust explicitly.
@@ -43,6 +44,24 @@ def remote() -> dict[str, RemoteClassifier]:
     return {
         slug: found for slug, found in registered.items() if isinstance(found, RemoteClassifier)
     }
+
+
+def get_stage(slug: str) -> Stage:
+    """Return the stage in which a classifier runs; REMOTE for a removed one."""
+    try:
+        classifier = get(slug)
+    except LookupError:
+        return Stage.REMOTE
+    usual = Stage.REMOTE if isinstance(classifier, RemoteClassifier) else Stage.LOCAL
+    return Stage(getattr(classifier, "stage", usual))
+
+
+def list_price(slug: str) -> Decimal:
+    """Return the list price of an image in USD; 0 if there is none."""
+    try:
+        return Decimal(getattr(get(slug), "price", 0))
+    except LookupError:
+        return Decimal(0)
 
 
 def is_binary(slug: str) -> bool:

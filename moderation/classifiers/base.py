@@ -6,13 +6,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from generation.services import storage_checks
 
 if TYPE_CHECKING:
     from generation.models import Asset
+
+
+class Stage(IntEnum):
+    """The order in which classifiers run: cheap and close ones first."""
+
+    DELIVERED = 0  # delivered with the image, or instant and free
+    LOCAL = 1  # a model in this process
+    REMOTE = 2  # a service, which costs time and usually money
 
 
 class Coverage(StrEnum):
@@ -126,7 +134,11 @@ def read_rendition(asset: Asset) -> bytes:
 
 
 class Classifier(Protocol):
-    """What all classifiers have; each one is also an AssetClassifier or a PictureClassifier."""
+    """What all classifiers have; each one is also an AssetClassifier or a PictureClassifier.
+
+    Two attributes are optional. ``stage`` is a ``Stage``; the default is REMOTE for a remote
+    classifier, else LOCAL. ``price`` is the list price of an image in USD; the default is 0.
+    """
 
     slug: str
     version: str

@@ -43,6 +43,7 @@ from moderation.classifiers.base import (
     ClassifierError,
     Coverage,
     ServiceBusyError,
+    Stage,
 )
 from moderation.classifiers.reencode import Sendable, read_sendable
 
@@ -72,6 +73,8 @@ class NanoGptVerdict:
 
     slug = "nanogpt"
     version = "nsfw-classifier"
+    stage = Stage.REMOTE
+    price = IMAGE_PRICE
     trusted_when_silent = False
     is_binary = True
     batch_size = IMAGES_MAX

@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 
 from generation.models import Asset
 from moderation import taxonomy
-from moderation.classifiers.base import Assessment, ClassifierError, Coverage
+from moderation.classifiers.base import Assessment, ClassifierError, Coverage, Stage
 
 COST = Decimal("0.0015")  # USD per image, https://novita.ai/docs/api-reference/model-apis-txt2img
 
@@ -21,6 +21,7 @@ class NovitaDetection:
     slug = "novita"
     label = "Novita detection"
     version = "v3"
+    stage = Stage.DELIVERED
     trusted_when_silent = True
 
     def applies_to(self, asset: Asset) -> bool:

@@ -30,7 +30,7 @@ from generation.models import Asset, Source
 from generation.providers.base import ProviderBusyError, ProviderError
 from generation.providers.scenario import Scenario
 from moderation import external_labels, taxonomy
-from moderation.classifiers.base import Assessment, ClassifierError, Coverage, Finding
+from moderation.classifiers.base import Assessment, ClassifierError, Coverage, Finding, Stage
 
 FIRST_PAUSE = timedelta(seconds=30)
 LONGEST_PAUSE = timedelta(minutes=15)
@@ -44,6 +44,7 @@ class ScenarioLabels:
     slug = "scenario"
     label = "Scenario"
     version = "rekognition-l1"
+    stage = Stage.DELIVERED
     trusted_when_silent = True
 
     def applies_to(self, asset: Asset) -> bool:

@@ -7,7 +7,7 @@ from moderation.models.decisions import ChainHead, Decision, Verdict
 from moderation.models.deliveries import Delivery
 from moderation.models.exposure import Exposure
 from moderation.models.named_categories import NamedCategory
-from moderation.models.policies import Policy, PolicyActivation, PolicyRule
+from moderation.models.policies import AskRule, Policy, PolicyActivation, PolicyRule
 from moderation.models.preferences import ImageCover, Preferences
 from moderation.models.reviews import Review
 from moderation.models.saved_queues import SavedQueue
@@ -15,6 +15,7 @@ from moderation.models.verifications import Verification
 from moderation.models.word_stats import WordStats, WordStatsProgress
 
 __all__ = [
+    "AskRule",
     "ChainHead",
     "Chore",
     "Classification",

@@ -12,6 +12,7 @@ from django.utils import timezone
 from generation.core.db.state_machine import DueModel, DueQuerySet, due_index
 from generation.models import Asset, StateMachine
 from moderation import taxonomy
+from moderation.models.policies import AskRule
 
 PERCENT = [MinValueValidator(0), MaxValueValidator(100)]
 
@@ -21,6 +22,13 @@ class ClassificationQuerySet(DueQuerySet["Classification"]):
         """Return an asset's classifications in creation order, with their labels."""
         return self.filter(asset=asset).order_by("pk").prefetch_related("labels")
 
+    def held(self) -> Self:
+        """Return the queued rows that wait until classifiers of earlier stages have ended."""
+        # The second condition is implied by the status. SQLite needs it to use the partial index.
+        return self.filter(
+            status=Classification.Status.QUEUED, due_at__isnull=True, finished_at__isnull=True
+        )
+
 
 class Classification(StateMachine, DueModel):
     """A run of one version of one classifier on one asset."""
@@ -29,17 +37,19 @@ class Classification(StateMachine, DueModel):
         QUEUED = "queued", "Not checked yet"
         DONE = "done", "Done"
         FAILED = "failed", "Failed"
+        SKIPPED = "skipped", "Not asked"
 
     TRANSITIONS: ClassVar[dict[str, tuple[str, ...]]] = {
-        Status.QUEUED: (Status.DONE, Status.FAILED),
+        Status.QUEUED: (Status.DONE, Status.FAILED, Status.SKIPPED),
         Status.DONE: (),
         Status.FAILED: (Status.QUEUED,),
+        Status.SKIPPED: (),
     }
 
     asset = models.ForeignKey(Asset, on_delete=models.PROTECT, related_name="classifications")
     classifier = models.CharField(max_length=40)
     version = models.CharField(max_length=80)
-    status = models.CharField(max_length=6, choices=Status, default=Status.QUEUED)
+    status = models.CharField(max_length=7, choices=Status, default=Status.QUEUED)
     flagged = models.BooleanField(
         null=True, help_text="Verdict of the classifier, if it gives one."
     )
@@ -52,21 +62,44 @@ class Classification(StateMachine, DueModel):
     cost = models.DecimalField(max_digits=10, decimal_places=6, default=0, help_text="USD")
     duration_ms = models.PositiveIntegerField(null=True, blank=True)
     raw = models.JSONField(default=dict)
-    error = models.TextField(blank=True)
+    error = models.TextField(blank=True, help_text="Why it failed, or why it was not asked.")
+    # The rule by which it was not asked.
+    skipped_by = models.ForeignKey(
+        AskRule,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="skipped",
+        db_index=False,
+        editable=False,
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     finished_at = models.DateTimeField(null=True, blank=True)
 
     objects = ClassificationQuerySet.as_manager()
 
     class Meta:
-        indexes = [due_index("classification_due")]
+        indexes = [
+            due_index("classification_due"),
+            # Held until earlier stages end (ClassificationQuerySet.held).
+            models.Index(
+                fields=["asset"],
+                name="classification_held",
+                condition=Q(due_at__isnull=True, finished_at__isnull=True),
+            ),
+            models.Index(
+                fields=["skipped_by", "finished_at"],
+                name="classification_skipped",
+                condition=Q(skipped_by__isnull=False),
+            ),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["asset", "classifier", "version"], name="classification_once_per_version"
             ),
             models.CheckConstraint(
                 name="classification_status_known",
-                condition=Q(status__in=["queued", "done", "failed"]),
+                condition=Q(status__in=["queued", "done", "failed", "skipped"]),
             ),
             models.CheckConstraint(
                 name="classification_score_is_percent",
@@ -76,10 +109,19 @@ class Classification(StateMachine, DueModel):
                 name="classification_failure_has_a_sentence",
                 condition=~Q(status="failed") | ~Q(error=""),
             ),
+            models.CheckConstraint(
+                name="classification_skipped_by_a_rule",
+                condition=Q(status="skipped", skipped_by__isnull=False) & ~Q(error="")
+                | ~Q(status="skipped") & Q(skipped_by__isnull=True),
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.classifier} {self.version}: {self.get_status_display()}"
+
+    @property
+    def is_held(self) -> bool:
+        return self.status == self.Status.QUEUED and self.due_at is None
 
 
 class Label(models.Model):

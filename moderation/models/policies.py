@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
+from generation.models import Source
 from moderation import taxonomy
 
 PERCENT = [MinValueValidator(0), MaxValueValidator(100)]
@@ -139,7 +140,11 @@ class Policy(models.Model):
 
     @property
     def is_used(self) -> bool:
-        return self.review_set.exists() or self.decision_set.exists()
+        return (
+            self.review_set.exists()
+            or self.decision_set.exists()
+            or self.ask_rules.filter(skipped__isnull=False).exists()
+        )
 
 
 class PolicyActivation(models.Model):
@@ -199,3 +204,83 @@ class PolicyRule(models.Model):
             and self.reject_at < self.review_at
         ):
             raise ValidationError({"reject_at": "Must not be lower than “review at”."})
+
+
+class AskRule(models.Model):
+    """The conditions on which a classifier is asked. All that are set must hold.
+
+    A classifier without a rule is always asked.
+    """
+
+    policy = models.ForeignKey(Policy, on_delete=models.CASCADE, related_name="ask_rules")
+    classifier = models.CharField(max_length=40)
+    asks_from = models.DecimalField(
+        "only from score",
+        max_digits=5,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        validators=PERCENT,
+        help_text=(
+            "Only if a classifier of an earlier stage gave this score or confidence, or a higher "
+            "one. A result without a number, a failed one, and none at all count as higher."
+        ),
+    )
+    skips_rejected = models.BooleanField(
+        "not if already rejected",
+        default=False,
+        help_text="Not if the results of earlier stages are enough to reject the image.",
+    )
+    sources = models.JSONField(
+        "only for", default=list, blank=True, help_text="Only for images of these sources."
+    )
+    share = models.PositiveSmallIntegerField(
+        "only for percent",
+        null=True,
+        blank=True,
+        validators=PERCENT,
+        help_text=(
+            "Only for this share of the images, drawn at random. The same image is always drawn "
+            "the same way."
+        ),
+    )
+
+    class Meta:
+        ordering = ("classifier",)
+        constraints = [
+            models.UniqueConstraint(
+                fields=["policy", "classifier"],
+                name="ask_rule_once_per_classifier",
+                violation_error_message=(
+                    "This policy already has a rule for that classifier. Change that rule."
+                ),
+            ),
+            models.CheckConstraint(
+                name="ask_rule_score_is_percent",
+                condition=Q(asks_from__isnull=True) | Q(asks_from__gte=0, asks_from__lte=100),
+                violation_error_message="“Only from score” must be 0 to 100.",
+            ),
+            models.CheckConstraint(
+                name="ask_rule_share_is_percent",
+                condition=Q(share__isnull=True) | Q(share__gte=0, share__lte=100),
+                violation_error_message="“Only for percent” must be 0 to 100.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.classifier
+
+    def clean(self) -> None:
+        unknown = [value for value in self.sources if value not in Source.values]
+        if unknown:
+            raise ValidationError({"sources": "Choose sources from the list."})
+        if (
+            self.asks_from is None
+            and not self.skips_rejected
+            and not self.sources
+            and self.share is None
+        ):
+            raise ValidationError(
+                "Set at least one condition, or delete this rule: a classifier without a rule is "
+                "always asked."
+            )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef
 from django.utils import timezone
 
 from generation import jobs
@@ -23,10 +24,18 @@ from moderation.classifiers.base import (
     ImageUnavailableError,
 )
 from moderation.classifiers.picture import Picture, PictureClassifier
-from moderation.models import Classification, Label, Policy, Review, Verdict, found_categories
+from moderation.models import (
+    AskRule,
+    Classification,
+    Label,
+    Policy,
+    Review,
+    Verdict,
+    found_categories,
+)
 from moderation.models.classification_summary import SerializedRuns, serialize
 from moderation.policy_engine import Evidence, Outcome, Rules, Settlement, Thresholds, settle
-from moderation.services import webhook_events
+from moderation.services import asking, webhook_events
 from moderation.services.audit_log import record_decision
 
 log = logging.getLogger("loupe.classification")
@@ -49,22 +58,37 @@ def open_review(*, asset: Asset) -> Review:
     )
     now = timezone.now()
     wanted = [classifier for classifier in classifiers.active() if classifier.applies_to(asset)]
+    held = _list_classifiers_with_rules() & {classifier.slug for classifier in wanted}
     Classification.objects.bulk_create(
         [
             Classification(
-                asset=asset, classifier=classifier.slug, version=classifier.version, due_at=now
+                asset=asset,
+                classifier=classifier.slug,
+                version=classifier.version,
+                due_at=None if classifier.slug in held else now,
             )
             for classifier in wanted
         ]
     )
-    remote = classifiers.remote()
-    for name in {
-        "classify_remote" if classifier.slug in remote else "classify" for classifier in wanted
-    }:
-        jobs.wake(name)
-    if not wanted:
+    _wake_jobs(classifier.slug for classifier in wanted if classifier.slug not in held)
+    if held or not wanted:
         settle_review(review=review)
     return review
+
+
+def _list_classifiers_with_rules() -> set[str]:
+    """Return the classifiers that the policy in force asks only on conditions.
+
+    All others run at once: waiting for earlier stages would not change whether they are asked.
+    """
+    rules = AskRule.objects.filter(policy__is_active=True)
+    return set(rules.values_list("classifier", flat=True))
+
+
+def _wake_jobs(slugs: Iterable[str]) -> None:
+    remote = classifiers.remote()
+    for name in {"classify_remote" if slug in remote else "classify" for slug in slugs}:
+        jobs.wake(name)
 
 
 def _find_requester(asset: Asset) -> int | None:
@@ -220,17 +244,73 @@ def settle_review(*, review: Review) -> None:
 
     Does nothing before that, or if the review is settled.
     """
+    if review.status != Review.Status.CLASSIFYING:
+        return
     runs = list(Classification.objects.for_asset(review.asset_id))
-    if review.status != Review.Status.CLASSIFYING or any(
-        run.status == Status.QUEUED for run in runs
-    ):
+    _release_next_stage(review, runs)
+    if any(run.status == Status.QUEUED for run in runs):
         return
     policy = Policy.objects.active()
     evidence = [*build_evidence(runs), *_find_frame_doubts(review.asset)]
     settlement = settle(build_rules(policy), evidence, imported=review.source == Source.UPLOAD)
+    if runs and all(run.status == Status.SKIPPED for run in runs):
+        reasons = " ".join(dict.fromkeys(run.error for run in runs))
+        settlement = replace(settlement, reason=f"No classifier was asked. {reasons}")
     apply_settlement(
         review=review, policy=policy, settlement=settlement, classification_summary=serialize(runs)
     )
+
+
+def _release_next_stage(review: Review, runs: Iterable[Classification]) -> None:
+    """Release held runs whose earlier stages have ended: to the job, or as not asked.
+
+    The policy in force at this moment decides.
+    """
+    stages = {run.pk: classifiers.get_stage(run.classifier) for run in runs}
+    for stage in sorted({stages[run.pk] for run in runs if run.is_held}):
+        earlier = [run for run in runs if stages[run.pk] < stage]
+        if any(run.status == Status.QUEUED for run in earlier):
+            return
+        held = [run for run in runs if run.is_held and stages[run.pk] == stage]
+        _release(review, held, build_evidence(earlier))
+
+
+def _release(review: Review, held: Iterable[Classification], earlier: list[Evidence]) -> None:
+    """Make held runs of one stage due, or skip them."""
+    policy, now = Policy.objects.active(), timezone.now()
+    rules = build_rules(policy)
+    asked_by = {rule.classifier: rule for rule in policy.ask_rules.all()}
+    image = asking.Image(uuid=review.asset.uuid, source=review.source, earlier=earlier)
+    for run in held:
+        rule = asked_by.get(run.classifier)
+        reason = asking.explain_skip(rule, rules, image) if rule else ""
+        if reason:
+            run.move_to(Status.SKIPPED, finished_at=now, error=reason, skipped_by=rule)
+            continue
+        # Only held rows, so that no row is released, and asked, twice.
+        Classification.objects.held().filter(pk=run.pk).update(due_at=now)
+        run.due_at = now
+        _wake_jobs([run.classifier])
+
+
+def release_stranded(*, limit: int) -> int:
+    """Settle reviews whose held runs wait for no other run; return the number of these reviews.
+
+    A run is released in the transaction that ends the last run before it, so this finds rows only
+    if they were changed by hand or if a classifier has moved to another stage.
+    """
+    held = Classification.objects.held().filter(asset=OuterRef("asset"))
+    running = Classification.objects.filter(
+        asset=OuterRef("asset"), status=Status.QUEUED, due_at__isnull=False
+    )
+    reviews = Review.objects.filter(
+        Exists(held), ~Exists(running), status=Review.Status.CLASSIFYING, decided_at__isnull=True
+    )
+    pks = list(reviews.order_by("pk").values_list("pk", flat=True)[:limit])
+    for pk in pks:
+        with transaction.atomic():
+            settle_review(review=Review.objects.select_for_update().get(pk=pk))
+    return len(pks)
 
 
 def _find_frame_doubts(asset: Asset) -> list[Evidence]:
@@ -309,7 +389,10 @@ def read_level(raw: Any) -> int | None:
 
 
 def build_evidence(runs: Iterable[Classification]) -> list[Evidence]:
-    """Return classifications in the form of the policy engine."""
+    """Return classifications in the form of the policy engine.
+
+    A run that was not asked is no evidence: it covers nothing and has not failed.
+    """
     return [
         Evidence(
             label=classifiers.label(run.classifier),
@@ -324,4 +407,5 @@ def build_evidence(runs: Iterable[Classification]) -> list[Evidence]:
             note=str(run.raw.get("note", "")) if isinstance(run.raw, dict) else "",
         )
         for run in runs
+        if run.status != Status.SKIPPED
     ]

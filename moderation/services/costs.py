@@ -22,8 +22,10 @@ def count_images_and_cost(classifier: str, since: datetime) -> tuple[int, Decima
 
     The cost is None if the classifier bills nothing.
     """
-    rows = Classification.objects.filter(classifier=classifier, finished_at__gte=since)
-    if classifier in _list_unbilled():
+    rows = Classification.objects.filter(classifier=classifier, finished_at__gte=since).exclude(
+        status=Classification.Status.SKIPPED
+    )
+    if classifier in list_unbilled():
         return rows.count(), None
     found = rows.aggregate(images=Count("pk"), usd=Sum("cost"))
     return found["images"], found["usd"] or Decimal(0)
@@ -35,14 +37,14 @@ def sum_billed(since: datetime) -> Decimal:
     found: Decimal | None = cache.get(key)
     if found is None:
         rows = Classification.objects.filter(finished_at__gte=since).exclude(
-            classifier__in=_list_unbilled()
+            classifier__in=list_unbilled()
         )
         found = rows.aggregate(usd=Sum("cost"))["usd"] or Decimal(0)
         cache.set(key, found, CACHE_SECONDS)
     return found
 
 
-def _list_unbilled() -> list[str]:
+def list_unbilled() -> list[str]:
     """Return the classifiers without costs of their own.
 
     The sandbox states prices too, but bills nothing.

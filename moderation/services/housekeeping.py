@@ -1,6 +1,7 @@
 """Delete data that only grows: expired sessions, log-in attempts, old API calls, stale files.
 
-Each chore deletes in batches to keep transactions short. History stays: decisions, requests, images
+One chore deletes nothing: it releases classifications that wait for no other one. Each chore works
+in batches to keep transactions short. History stays: decisions, requests, images
 and their trace are never deleted.
 """
 
@@ -22,6 +23,7 @@ from django_q.models import Task as QueueTask
 from generation.core.storage import sweep_temporary_files
 from generation.models import ApiCall, ImagesOfDay, ImportRun, StorageReport
 from moderation.models import Chore, Exposure
+from moderation.services import classification
 
 log = logging.getLogger("loupe.housekeeping")
 
@@ -99,6 +101,11 @@ def _delete_storage_reports(limit: int) -> int:
     )
 
 
+def _release_stranded_classifications(limit: int) -> int:
+    classification.release_stranded(limit=limit)
+    return 0  # nothing is deleted
+
+
 def _sweep_temporary_files(limit: int) -> int:
     return sweep_temporary_files()
 
@@ -112,6 +119,7 @@ CHORES: dict[str, Callable[[int], int]] = {
     "import runs": _delete_import_runs,
     "storage reports": _delete_storage_reports,
     "temporary files": _sweep_temporary_files,
+    "held classifications": _release_stranded_classifications,
 }
 
 

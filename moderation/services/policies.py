@@ -13,7 +13,7 @@ from django.db.models import DateTimeField, Max, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from moderation.models import Policy, PolicyActivation, PolicyRule
+from moderation.models import AskRule, Policy, PolicyActivation, PolicyRule
 from moderation.policy_engine import Thresholds
 
 if TYPE_CHECKING:
@@ -56,6 +56,19 @@ def create_version(
                 reject_at=limits.reject_at,
             )
             for category, limits in rules.items()
+        ]
+    )
+    AskRule.objects.bulk_create(
+        [
+            AskRule(
+                policy=policy,
+                classifier=rule.classifier,
+                asks_from=rule.asks_from,
+                skips_rejected=rule.skips_rejected,
+                sources=rule.sources,
+                share=rule.share,
+            )
+            for rule in based_on.ask_rules.all()
         ]
     )
     return policy
