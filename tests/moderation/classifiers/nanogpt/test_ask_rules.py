@@ -27,10 +27,10 @@ MakeAsset = Callable[..., Asset]
 FULL = {category.slug: Coverage.FULL for category in taxonomy.L1}
 
 
-class Scripted:
+class Worded:
     """A local classifier whose result is the name of the file."""
 
-    slug, label, version, trusted_when_silent = "scripted", "Scripted", "1", True
+    slug, label, version, trusted_when_silent = "worded", "Worded", "1", True
 
     def applies_to(self, asset: Asset) -> bool:
         return True
@@ -38,7 +38,7 @@ class Scripted:
     def classify(self, asset: Asset) -> Assessment:
         word = asset.original_name
         if word == "fail":
-            raise ClassifierError("The scripted classifier fails.")
+            raise ClassifierError("The worded classifier fails.")
         if word == "unscored":
             return Assessment(findings=(Finding(category="violence", confidence=None),))
         found = [Finding(category="explicit", confidence=Decimal(word))] if int(word) else []
@@ -47,9 +47,9 @@ class Scripted:
 
 @pytest.fixture(autouse=True)
 def _two_stages(calls: list[int], settings: Any) -> None:
-    path = f"{__name__}.Scripted"
-    settings.CLASSIFIER_BACKENDS = {**settings.CLASSIFIER_BACKENDS, "scripted": path}
-    settings.CLASSIFIERS = ["scripted", "nanogpt"]
+    path = f"{__name__}.Worded"
+    settings.CLASSIFIER_BACKENDS = {**settings.CLASSIFIER_BACKENDS, "worded": path}
+    settings.CLASSIFIERS = ["worded", "nanogpt"]
 
 
 def set_rule(classifier: str = "nanogpt", **conditions: Any) -> Policy:
@@ -119,7 +119,7 @@ def test_rejected_image_is_not_sent_to_the_remote_classifier(
     assert (get_run(doubtful).status, calls) == (Status.DONE, [1])
     page = client_of(moderator).get(review.get_absolute_url()).content.decode()
     assert "Not asked" in page
-    assert "rejects the image without it: Scripted found" in page
+    assert "rejects the image without it: Worded found" in page
 
 
 def test_rule_for_sources_skips_the_others(make_asset: MakeAsset, calls: list[int]) -> None:
@@ -206,9 +206,9 @@ def test_result_and_release_are_stored_together_or_not_at_all(
         patch.setattr(asking, "explain_skip", die)
         with pytest.raises(KeyboardInterrupt):
             moderation.tasks.classify()
-    assert (get_run(asset, "scripted").status, get_run(asset).is_held) == (Status.QUEUED, True)
+    assert (get_run(asset, "worded").status, get_run(asset).is_held) == (Status.QUEUED, True)
 
-    Classification.objects.filter(classifier="scripted").update(due_at=asset.created_at)
+    Classification.objects.filter(classifier="worded").update(due_at=asset.created_at)
     run_jobs()
 
     assert (get_run(asset).status, calls) == (Status.DONE, [1])
@@ -219,7 +219,7 @@ def test_housekeeping_releases_a_run_that_waits_for_no_other(
 ) -> None:
     set_rule(asks_from=30)
     stranded, waiting = store(make_asset, "50", 1), store(make_asset, "50", 2)
-    Classification.objects.filter(asset=stranded, classifier="scripted").update(
+    Classification.objects.filter(asset=stranded, classifier="worded").update(
         status=Status.FAILED, error="It was ended by hand.", due_at=None
     )
     housekeeping.add_chores()
