@@ -10,6 +10,7 @@ from django.template.defaultfilters import filesizeformat
 from jinja2 import Environment, Undefined
 
 from generation.core.urls import build_url
+from moderation import taxonomy
 from moderation.presenters.covers import render_cover
 from moderation.presenters.partials import render_category_tree
 from moderation.templatetags.desk import age, provider_name
@@ -22,6 +23,7 @@ def make_environment(**options: Any) -> Environment:
     found.globals |= {"category_tree": render_category_tree, "image_cover": render_cover}
     found.filters |= {
         "age": age,
+        "category_names": taxonomy.join_names,
         "datetime": format_datetime,
         "file_size": filesizeformat,
         "isoformat": format_iso,

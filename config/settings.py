@@ -371,6 +371,7 @@ if SANDBOX:
 
 CLASSIFIER_BACKENDS = {
     "local": "moderation.classifiers.nudenet.NudeNet",
+    "hashes": "moderation.classifiers.hashes.KnownImages",
     "novita": "moderation.classifiers.novita.NovitaDetection",
     "nanogpt": "moderation.classifiers.nanogpt.NanoGptVerdict",
     "sandbox": "moderation.classifiers.sandbox.Sandbox",
@@ -379,6 +380,7 @@ CLASSIFIER_BACKENDS = {
 _local = all(importlib.util.find_spec(name) for name in ("nudenet", "onnxruntime"))
 _can_run = {
     "local": _local,
+    "hashes": True,
     "novita": True,
     "nanogpt": NANOGPT is not None,
     "sandbox": SANDBOX,
@@ -397,6 +399,9 @@ if "local" in CLASSIFIERS and not _local:
     )
 if "nanogpt" in CLASSIFIERS and NANOGPT is None:
     raise ImproperlyConfigured("CLASSIFIERS names nanogpt, but NANOGPT_API_KEY is not set.")
+# Images whose perceptual hashes differ in at most this many of 256 bits look the same. The authors
+# of PDQ advise 31. https://github.com/facebook/ThreatExchange/tree/main/pdq
+HASH_MATCH_DISTANCE = env.integer("HASH_MATCH_DISTANCE", 31, low=0, high=31)
 # Percentage of people's decisions that get a second opinion. 0: none.
 SECOND_OPINION_PERCENT = env.decimal("SECOND_OPINION_PERCENT", "5", low="0", high="100")
 # Whether people may decide images that they requested themselves: for a team of one.

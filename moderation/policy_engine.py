@@ -19,6 +19,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from moderation import taxonomy
+from moderation.matches import Match, Origin
 
 # Risks of reviews without a confidence. ``Review.top_category_name`` maps them to text.
 UNJUDGED_RISK = 100  # no classifier could judge it
@@ -53,6 +54,9 @@ class Evidence:
     silence_counts: bool = True  # whether "nothing found" may count towards an approval
     is_local: bool = False  # the local detector, whose silence a policy may trust explicitly
     note: str = ""  # message that belongs to the verdict
+    matches: Sequence[Match] = ()  # known images and hashes
+    # Whether it only looks up hashes. Such evidence judges no content, so its silence says nothing.
+    is_lookup: bool = False
 
     @property
     def has_scored_findings(self) -> bool:
@@ -82,6 +86,8 @@ class Rules:
     may_approve: bool = True
     trusts_local_silence: bool = False
     approves_imports: bool = False
+    reuses_approvals: bool = False
+    trusts_allow_lists: bool = False
 
     def for_category(self, slug: str) -> Thresholds | None:
         """Return the rule of a category or its L1; None if the policy ignores it."""
@@ -178,19 +184,56 @@ def settle(rules: Rules, evidence: Iterable[Evidence], *, imported: bool = False
 
     ``imported``: the asset is an imported file.
     """
-    known = list(evidence)
-    hits = sorted(_find_hits(rules, known), key=lambda hit: hit.order, reverse=True)
+    given = list(evidence)
+    known = [match for item in given for match in item.matches]
+    hits = sorted(_find_hits(rules, given), key=lambda hit: hit.order, reverse=True)
     # A rejection is the safe outcome and needs no complete evidence; an approval does.
-    rejection = _find_rejection(rules, hits)
+    rejection = _reject_known_file(known) or _find_rejection(rules, hits)
     if rejection is not None:
         return rejection
-    failed = [item for item in known if item.failed]
-    if failed or not known:
-        return _settle_unjudged(failed, hits, judged=len(failed) < len(known))
+    failed = [item for item in given if item.failed]
     reviewing = [hit for hit in hits if hit.reaches(hit.limits.review_at)]
+    if not failed and not reviewing:
+        approval = _approve_known_file(rules, known, imported=imported)
+        if approval is not None:
+            return approval
+    judging = [item for item in given if not item.is_lookup]
+    if failed or not judging:
+        return _settle_unjudged(failed, hits, judged=len(failed) < len(judging))
     if reviewing:
         return _settle_review(rules, reviewing)
-    return _settle_nothing_found(rules, known, imported=imported)
+    return _settle_nothing_found(rules, judging, imported=imported)
+
+
+def _reject_known_file(matches: Iterable[Match]) -> Settlement | None:
+    """Reject a file that was rejected before or is on a block list, whatever the thresholds."""
+    rejecting = [match for match in matches if match.rejects]
+    if not rejecting:
+        return None
+    categories = tuple(dict.fromkeys(slug for match in rejecting for slug in match.categories))
+    return Settlement(
+        outcome=Outcome.REJECT,
+        reason=f"{rejecting[0].text}.",
+        top_category=categories[0],
+        categories=categories,
+    )
+
+
+def _approve_known_file(
+    rules: Rules, matches: Iterable[Match], *, imported: bool
+) -> Settlement | None:
+    """Approve a file that a person approved or that is on an allow list, if the policy may."""
+    if not rules.may_approve or (imported and not rules.approves_imports):
+        return None
+    trusted = {
+        Origin.APPROVED: rules.reuses_approvals,
+        Origin.ALLOWED: rules.trusts_allow_lists,
+    }
+    for match in matches:
+        if match.is_same_file and trusted.get(match.origin, False):
+            reason = f"{match.text}; {rules.name} counts that as an approval."
+            return Settlement(outcome=Outcome.APPROVE, reason=reason)
+    return None
 
 
 def judge_nsfw(rules: Rules, evidence: Iterable[Evidence]) -> NsfwVerdict:
@@ -213,7 +256,12 @@ def _keep_on_level(item: Evidence, level: int) -> Evidence:
     kept = [finding for finding in item.findings if is_on_level(finding[0], level)]
     # A "yes" with findings refers to these findings.
     flagged = None if item.findings and not kept else item.flagged
-    return replace(item, findings=kept, flagged=flagged)
+    matches = [
+        match
+        for match in item.matches
+        if not match.categories or any(is_on_level(slug, level) for slug in match.categories)
+    ]
+    return replace(item, findings=kept, flagged=flagged, matches=matches)
 
 
 def is_on_level(slug: str, level: int) -> bool:

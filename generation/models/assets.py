@@ -119,6 +119,7 @@ class Asset(models.Model):
             models.Index(
                 fields=["seed", "-id"], name="asset_seed", condition=Q(seed__isnull=False)
             ),
+            models.Index(fields=["source_sha256"], name="asset_source_file"),
             models.Index(
                 fields=["api_key", "-created_at", "-id"],
                 name="asset_of_key",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from moderation.matches import Match, read_matches
 from moderation.models.classifications import Classification
 
 SerializedRuns = list[dict[str, Any]]  # JSON types only; confidences and scores are strings
@@ -33,6 +34,7 @@ class RunSummary:
     covers: Mapping[str, str]  # L1 slug to coverage
     details: Mapping[str, Sequence[str]]  # category to the classifier's own labels
     parts: Sequence[LabelSummary]
+    matches: Sequence[Match] = ()
 
 
 def serialize(runs: Iterable[Classification]) -> SerializedRuns:
@@ -53,6 +55,7 @@ def serialize(runs: Iterable[Classification]) -> SerializedRuns:
                 [label.category, _format_number(label.confidence), label.box]
                 for label in sorted(run.labels.all(), key=lambda label: label.pk)
             ],
+            **_read_known(run),
         }
         for run in runs
     ]
@@ -73,6 +76,7 @@ def deserialize(packed: SerializedRuns) -> list[RunSummary]:
                 LabelSummary(category=category, confidence=_parse_number(confidence), box=box)
                 for category, confidence, box in run["parts"]
             ],
+            matches=read_matches(run),
         )
         for run in packed
     ]
@@ -81,6 +85,12 @@ def deserialize(packed: SerializedRuns) -> list[RunSummary]:
 def _read_details(run: Classification) -> dict[str, Any]:
     found = run.raw.get("details") if isinstance(run.raw, dict) else None
     return found if isinstance(found, dict) else {}
+
+
+def _read_known(run: Classification) -> dict[str, Any]:
+    """Return the matches, for the few classifications that have any."""
+    matches = read_matches(run.raw)
+    return {"matches": [match.to_json() for match in matches]} if matches else {}
 
 
 def _format_number(number: Decimal | None) -> str | None:

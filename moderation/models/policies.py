@@ -93,6 +93,21 @@ class Policy(models.Model):
             "On: its “nothing found” counts towards an approval."
         ),
     )
+    reuses_approvals = models.BooleanField(
+        "reuses approvals of the same file",
+        default=False,
+        help_text=(
+            "The policy may approve a file that a person has approved before, as long as that "
+            "approval stands. No classifier is asked then. Off: the classifiers judge it again."
+        ),
+    )
+    trusts_allow_lists = models.BooleanField(
+        default=False,
+        help_text=(
+            "The policy may approve a file whose SHA-256 is on an allow list. No classifier is "
+            "asked then. Off: the entry is only shown."
+        ),
+    )
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT
     )

@@ -57,6 +57,8 @@ class Source:
     @property
     def verdict(self) -> str:
         """Text for a result without a category and without a score."""
+        if self.run.matches:
+            return ""  # the page shows the matches
         if self.run.flagged:
             return "flagged, no category"
         return "not flagged" if classifiers.is_binary(self.run.classifier) else "nothing found"
@@ -152,7 +154,7 @@ def _describe_limits(run: RunSummary) -> str:
     """Return a text about the categories the classifier cannot see."""
     return (
         _describe_coverage(tuple(run.covers.items()))
-        if run.status == Classification.Status.DONE
+        if run.status == Classification.Status.DONE and not run.matches
         else ""
     )
 

@@ -11,10 +11,13 @@ from django.db.models import F, QuerySet, Subquery
 from generation.core.db.functions import split_words
 from generation.core.db.prepared.query import PreparedQuery
 from generation.models import Asset, image_search
+from moderation.matches import Match
 from moderation.models import Decision, Review, WordStats, WordStatsProgress
 from moderation.models.decisions import keep_effective
+from moderation.models.exposure import SEVERE
 from moderation.models.word_stats import extract_words, locate_words
-from moderation.presenters.visibility import ShownStatus, get_shown_status
+from moderation.presenters.labels import Source
+from moderation.presenters.visibility import HIDDEN, ShownStatus, get_shown_status
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -64,6 +67,28 @@ class Similar:
     review: Review
     shown: ShownStatus
     distance: int  # differing bits of 256; 0: same hash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownImage:
+    """What a match says, and the known image with its present status."""
+
+    match: Match
+    review: Review | None  # None: an entry of a list
+    shown: ShownStatus | None
+
+    @property
+    def is_hidden(self) -> bool:
+        """Return whether the viewer must not learn the outcome now."""
+        return self.shown is HIDDEN
+
+    @property
+    def is_pictured(self) -> bool:
+        """Return whether the image may be shown beside another one. Severe images never are."""
+        if self.review is None:
+            return False
+        groups = {slug.partition(".")[0] for slug in self.match.categories}
+        return SEVERE.isdisjoint({self.review.top_category_l1, *groups})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +199,34 @@ _ALIKE = PreparedQuery(
     near_duplicate_group=int,
     review=int,
 )
+
+
+def find_known(
+    sources: Iterable[Source], user: User, *, is_blind: bool = False
+) -> list[KnownImage]:
+    """Return the matches of a review; most reviews have none and cost no query."""
+    matches = [match for source in sources for match in source.run.matches]
+    named = [match.review for match in matches if match.review]
+    rows = (
+        Review.objects.filter(uuid__in=named)
+        .select_related("asset")
+        .only(
+            *("uuid", "status", "second_opinion", "decided_by", "claimed_by", "claimed_until"),
+            *("top_category_l1", "asset__uuid", "asset__preview"),
+        )
+        if named
+        else ()
+    )
+    reviews = {str(row.uuid): row for row in rows}
+    return [
+        KnownImage(
+            match=match,
+            review=review,
+            shown=get_shown_status(review, user, is_blind=is_blind) if review else None,
+        )
+        for match in matches
+        for review in [reviews.get(match.review)]
+    ]
 
 
 def mark_words(prompt: str) -> list[TextSpan]:

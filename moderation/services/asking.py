@@ -61,11 +61,12 @@ def draw(uuid: UUID) -> int:
 def find_highest(earlier: Sequence[Evidence]) -> Decimal | None:
     """Return the highest score or confidence, 0 if nothing was found, None in doubt."""
     numbers = [Decimal(0)]
-    for item in earlier:
+    judging = [item for item in earlier if item.flagged or not item.is_lookup]
+    for item in judging:
         if item.failed or (item.flagged and item.score is None and not item.has_scored_findings):
             return None
         if any(confidence is None for _, confidence in item.findings):
             return None
         numbers += [confidence for _, confidence in item.findings if confidence is not None]
         numbers += [] if item.score is None else [item.score]
-    return max(numbers) if earlier else None
+    return max(numbers) if judging else None

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef
 from django.utils import timezone
@@ -24,6 +25,7 @@ from moderation.classifiers.base import (
     ImageUnavailableError,
 )
 from moderation.classifiers.picture import Picture, PictureClassifier
+from moderation.matches import read_matches
 from moderation.models import (
     AskRule,
     Classification,
@@ -34,6 +36,7 @@ from moderation.models import (
     found_categories,
 )
 from moderation.models.classification_summary import SerializedRuns, serialize
+from moderation.models.earlier_verdicts import KNOWN_IMAGES
 from moderation.policy_engine import Evidence, Outcome, Rules, Settlement, Thresholds, settle
 from moderation.services import asking, webhook_events
 from moderation.services.audit_log import record_decision
@@ -56,8 +59,14 @@ def open_review(*, asset: Asset) -> Review:
         near_duplicate_group=_find_duplicate_group(asset),
         requested_by_id=_find_requester(asset),
     )
+    if look_up(review=review) and _settle_known(review):
+        return review
     now = timezone.now()
-    wanted = [classifier for classifier in classifiers.active() if classifier.applies_to(asset)]
+    wanted = [
+        classifier
+        for classifier in classifiers.active()
+        if classifier.slug != KNOWN_IMAGES and classifier.applies_to(asset)
+    ]
     held = _list_classifiers_with_rules() & {classifier.slug for classifier in wanted}
     Classification.objects.bulk_create(
         [
@@ -89,6 +98,50 @@ def _wake_jobs(slugs: Iterable[str]) -> None:
     remote = classifiers.remote()
     for name in {"classify_remote" if slug in remote else "classify" for slug in slugs}:
         jobs.wake(name)
+
+
+def look_up(*, review: Review) -> bool:
+    """Look the image up among known images; return whether the stored matches changed.
+
+    Runs when the image is stored and when its review is settled: the same file may have been
+    rejected in between. A run is stored only if something matches.
+    """
+    if KNOWN_IMAGES not in settings.CLASSIFIERS:
+        return False
+    classifier = classifiers.get(KNOWN_IMAGES)
+    assert isinstance(classifier, AssetClassifier)
+    assessment = classifier.classify(review.asset)
+    rows = Classification.objects.filter(asset=review.asset_id, classifier=KNOWN_IMAGES)
+    raw = _build_raw(assessment)
+    if raw == (rows.values_list("raw", flat=True).first() or {}):
+        return False
+    run, _ = Classification.objects.update_or_create(
+        asset=review.asset,
+        classifier=KNOWN_IMAGES,
+        version=classifier.version,
+        defaults={
+            "status": Status.DONE,
+            "flagged": assessment.flagged,
+            "raw": raw,
+            "finished_at": timezone.now(),
+        },
+    )
+    run.labels.all().delete()
+    Label.objects.bulk_create(_build_labels(run, assessment))
+    review.found = _combine_found(Label.objects.filter(classification__asset=review.asset_id))
+    Review.objects.filter(pk=review.pk).update(found=review.found)
+    return True
+
+
+def _settle_known(review: Review) -> bool:
+    """Settle a review by its matches alone, so that no classifier is paid; return whether it is."""
+    policy, runs, settlement = _settle(review)
+    if settlement.outcome is Outcome.PERSON:
+        return False
+    apply_settlement(
+        review=review, policy=policy, settlement=settlement, classification_summary=serialize(runs)
+    )
+    return True
 
 
 def _find_requester(asset: Asset) -> int | None:
@@ -186,7 +239,25 @@ def store_result(
     classification: Classification, assessment: Assessment, *, duration_ms: int
 ) -> None:
     """Store the result of a classification."""
-    labels = [
+    labels = _build_labels(classification, assessment)
+    result: dict[str, Any] = {
+        "flagged": assessment.flagged,
+        "score": assessment.score,
+        "covers": dict(assessment.covers),
+        "cost": classification.cost
+        + assessment.cost,  # attempts without a result may have cost too
+        "raw": _build_raw(assessment),
+        "error": "",
+    }
+    _end_and_settle(classification, Status.DONE, labels=labels, duration_ms=duration_ms, **result)
+
+
+def _build_raw(assessment: Assessment) -> dict[str, Any]:
+    return {**assessment.raw, "note": assessment.note} if assessment.note else assessment.raw
+
+
+def _build_labels(classification: Classification, assessment: Assessment) -> list[Label]:
+    return [
         Label(
             classification=classification,
             category=finding.category,
@@ -197,16 +268,6 @@ def store_result(
         )
         for finding in assessment.findings
     ]
-    result: dict[str, Any] = {
-        "flagged": assessment.flagged,
-        "score": assessment.score,
-        "covers": dict(assessment.covers),
-        "cost": classification.cost
-        + assessment.cost,  # attempts without a result may have cost too
-        "raw": {**assessment.raw, "note": assessment.note} if assessment.note else assessment.raw,
-        "error": "",
-    }
-    _end_and_settle(classification, Status.DONE, labels=labels, duration_ms=duration_ms, **result)
 
 
 def give_up(classification: Classification, message: str, **fields: Any) -> None:
@@ -231,12 +292,16 @@ def _end_and_settle(
 
 def add_found_categories(review: Review, labels: Iterable[Label]) -> None:
     """Add the L1 categories of these labels to ``review.found``."""
-    bits = found_categories.combine_bits(
-        label.category for label in labels if label.confidence is None or label.confidence > 0
-    )
+    bits = _combine_found(labels)
     if bits & ~review.found:
         review.found |= bits
         Review.objects.filter(pk=review.pk).update(found=F("found").bitor(bits))
+
+
+def _combine_found(labels: Iterable[Label]) -> int:
+    return found_categories.combine_bits(
+        label.category for label in labels if label.confidence is None or label.confidence > 0
+    )
 
 
 def settle_review(*, review: Review) -> None:
@@ -250,15 +315,23 @@ def settle_review(*, review: Review) -> None:
     _release_next_stage(review, runs)
     if any(run.status == Status.QUEUED for run in runs):
         return
-    policy = Policy.objects.active()
-    evidence = [*build_evidence(runs), *_find_frame_doubts(review.asset)]
-    settlement = settle(build_rules(policy), evidence, imported=review.source == Source.UPLOAD)
+    look_up(review=review)
+    policy, runs, settlement = _settle(review)
     if runs and all(run.status == Status.SKIPPED for run in runs):
         reasons = " ".join(dict.fromkeys(run.error for run in runs))
         settlement = replace(settlement, reason=f"No classifier was asked. {reasons}")
     apply_settlement(
         review=review, policy=policy, settlement=settlement, classification_summary=serialize(runs)
     )
+
+
+def _settle(review: Review) -> tuple[Policy, list[Classification], Settlement]:
+    """Apply the active policy to the stored results."""
+    runs = list(Classification.objects.for_asset(review.asset_id))
+    policy = Policy.objects.active()
+    evidence = [*build_evidence(runs), *_find_frame_doubts(review.asset)]
+    imported = review.source == Source.UPLOAD
+    return policy, runs, settle(build_rules(policy), evidence, imported=imported)
 
 
 def _release_next_stage(review: Review, runs: Iterable[Classification]) -> None:
@@ -379,6 +452,8 @@ def build_rules(policy: Policy) -> Rules:
         may_approve=policy.may_approve,
         approves_imports=policy.approves_imports,
         trusts_local_silence=policy.trusts_local_silence,
+        reuses_approvals=policy.reuses_approvals,
+        trusts_allow_lists=policy.trusts_allow_lists,
     )
 
 
@@ -405,6 +480,8 @@ def build_evidence(runs: Iterable[Classification]) -> list[Evidence]:
             silence_counts=classifiers.silence_counts(run.classifier),
             is_local=run.classifier == classifiers.LOCAL,
             note=str(run.raw.get("note", "")) if isinstance(run.raw, dict) else "",
+            matches=read_matches(run.raw),
+            is_lookup=run.classifier == KNOWN_IMAGES,
         )
         for run in runs
         if run.status != Status.SKIPPED

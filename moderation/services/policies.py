@@ -39,6 +39,8 @@ def create_version(
         "may_approve",
         "approves_imports",
         "trusts_local_silence",
+        "reuses_approvals",
+        "trusts_allow_lists",
     )
     values = {field: getattr(based_on, field) for field in copied} | changes
     policy = Policy.objects.create(version=newest + 1, created_by=user, **values)

@@ -1,0 +1,92 @@
+"""Earlier verdicts: standing decisions on the same file, and on images that look the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from django.db.models import Exists, OuterRef, Q
+
+from generation.core.db.functions import Unsought
+from generation.models import Asset, image_search
+from moderation.models.classifications import Classification
+from moderation.models.decisions import Decision
+from moderation.models.reviews import Review, ReviewQuerySet
+
+# Slug of the classifier that finds known images.
+KNOWN_IMAGES = "hashes"
+# Copies of one file that are looked at; the oldest come first.
+COPIES_MAX = 20
+LOOK_ALIKES_MAX = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierVerdict:
+    """A standing decision on a known image."""
+
+    review: Review
+    decision: Decision
+    distance: int | None  # differing bits of 256; None: the same file
+
+
+def find_same_file(asset: Asset) -> list[EarlierVerdict]:
+    """Return standing rejections, and approvals by people, of the same file.
+
+    The same file has the same stored image or the same original. Rejections come first.
+    """
+    copies = Asset.objects.filter(
+        Q(sha256=asset.sha256) | Q(source_sha256=asset.source_sha256)
+    ).exclude(pk=asset.pk)
+    rows = Review.objects.filter(asset__in=copies.values("pk"))
+    rejected = _select(_keep_rejected(rows))[:COPIES_MAX]
+    approved = _select(_with_status(rows, Review.Status.APPROVED, decided_by__isnull=False))
+    found = [*rejected, *approved[:COPIES_MAX]]
+    return list(_pair(found, dict.fromkeys(row.asset_id for row in found)))
+
+
+def find_rejected_look_alikes(asset: Asset, *, within: int) -> list[EarlierVerdict]:
+    """Return standing rejections of images within a distance in bits, nearest first."""
+    if asset.pdq is None or asset.pdq_quality < image_search.QUALITY_MIN:
+        return []
+    nearest = image_search.find_nearest(
+        bytes(asset.pdq), within=within, limit=image_search.CANDIDATES_MAX, besides=asset.pk
+    )
+    if not nearest:
+        return []
+    distances = dict(nearest)
+    rows = _select(_keep_rejected(Review.objects.filter(asset__in=distances)))
+    found = sorted(rows, key=lambda row: (distances[row.asset_id], row.pk))
+    return list(_pair(found[:LOOK_ALIKES_MAX], distances))
+
+
+def _keep_rejected(rows: ReviewQuerySet) -> ReviewQuerySet:
+    """Keep standing rejections that do not themselves follow from a known image.
+
+    Otherwise a reversed rejection would live on in the copies that were rejected because of it.
+    """
+    followed = Classification.objects.filter(
+        asset=OuterRef("asset"), classifier=KNOWN_IMAGES, raw__rejects=True
+    )
+    rows = _with_status(rows, Review.Status.REJECTED)
+    return rows.exclude(Exists(followed), decided_by__isnull=True)
+
+
+def _with_status(rows: ReviewQuerySet, status: str, **more: bool) -> ReviewQuerySet:
+    # Few assets were chosen: SQLite must not read all reviews with this status instead.
+    return rows.alias(state=Unsought("status")).filter(state=status, **more)
+
+
+def _select(rows: ReviewQuerySet) -> ReviewQuerySet:
+    return rows.select_related("asset").order_by("asset_id")
+
+
+def _pair(
+    reviews: Iterable[Review], distances: dict[int, int | None] | dict[int, int]
+) -> Iterator[EarlierVerdict]:
+    found = list(reviews)
+    decisions = Decision.objects.map_last_effective(row.pk for row in found) if found else {}
+    for row in found:
+        if decision := decisions.get(row.pk):
+            yield EarlierVerdict(
+                review=row, decision=decision, distance=distances.get(row.asset_id)
+            )
