@@ -4,20 +4,26 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('moderation', '0028_ask_rule_permissions'),
+        ("moderation", "0028_ask_rule_permissions"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='policy',
-            name='reuses_approvals',
-            field=models.BooleanField(default=False, help_text='The policy may approve a file that a person has approved before, as long as that approval stands. No classifier is asked then. Off: the classifiers judge it again.', verbose_name='reuses approvals of the same file'),
+            model_name="policy",
+            name="reuses_approvals",
+            field=models.BooleanField(
+                default=False,
+                help_text="The policy may approve a file that a person has approved before, as long as that approval stands. No classifier is asked then. Off: the classifiers judge it again.",
+                verbose_name="reuses approvals of the same file",
+            ),
         ),
         migrations.AddField(
-            model_name='policy',
-            name='trusts_allow_lists',
-            field=models.BooleanField(default=False, help_text='The policy may approve a file whose SHA-256 is on an allow list. No classifier is asked then. Off: the entry is only shown.'),
+            model_name="policy",
+            name="trusts_allow_lists",
+            field=models.BooleanField(
+                default=False,
+                help_text="The policy may approve a file whose SHA-256 is on an allow list. No classifier is asked then. Off: the entry is only shown.",
+            ),
         ),
     ]
