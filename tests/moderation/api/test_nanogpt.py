@@ -322,7 +322,7 @@ def test_image_without_classification_returns_503(
     assert failed.status_code == 503
     assert failed["Retry-After"] == "5"
     assert b"fire" not in failed.content
-    settings.CLASSIFIERS = ["novita"]  # the value in .env.example
+    settings.CLASSIFIERS = ["novita"]
     alone = classify(key, images)
     assert alone.status_code == 503
     assert "can classify an image that is not stored" in alone.json()["error"]

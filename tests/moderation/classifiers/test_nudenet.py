@@ -6,6 +6,7 @@ Synthetic images do not show how well it detects on real ones.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import io
 import os
 import random
@@ -22,6 +23,7 @@ from moderation import taxonomy
 from moderation.classifiers import nudenet
 from moderation.classifiers.base import Box, ClassifierError
 from moderation.classifiers.nudenet import LABELS, THRESHOLDS, Detection, Detections, NudeNet, judge
+from moderation.classifiers.onnx_model import OnnxModel, forget_sessions
 from moderation.classifiers.picture import Picture
 from tests.generation.imaging.pictures import encoded, opened, picture
 
@@ -32,7 +34,7 @@ def _model() -> None:
     pytest.importorskip(
         "onnxruntime", reason="the extra `local` (onnxruntime, AGPL weights) is not installed"
     )
-    if nudenet.importlib.util.find_spec("nudenet") is None:
+    if not nudenet.MODEL.is_installed:
         pytest.skip("the extra `local` (nudenet's weights, AGPL) is not installed")
 
 
@@ -63,7 +65,9 @@ def make_output(*rows: tuple[float, float, float, float, dict[str, float]]) -> n
 
 
 def set_output(monkeypatch: pytest.MonkeyPatch, raw: Any) -> None:
-    monkeypatch.setattr(nudenet, "session", lambda: SimpleNamespace(run=lambda names, feed: [raw]))
+    monkeypatch.setattr(
+        OnnxModel, "session", lambda self: SimpleNamespace(run=lambda names, feed: [raw])
+    )
 
 
 # --- With the real weights ---
@@ -77,7 +81,7 @@ def test_real_weights_give_eighteen_scores_and_are_deterministic() -> None:
     assert tuple(first.raw["maxima"]) == LABELS
     assert all(0 <= score <= 1 for score in first.raw["maxima"].values())
     assert first.raw["sha256"] == hashlib.sha256(content).hexdigest()
-    assert first.raw["model_sha256"] == nudenet.MODEL_SHA256
+    assert first.raw["model_sha256"] == nudenet.MODEL.sha256
     assert first.raw["looks"] == [320]
     assert set(first.covers) == {"explicit", "non-explicit", "swimwear-underwear"}
     assert first.cost == 0
@@ -101,11 +105,11 @@ def test_real_weights_score_drafted_and_full_jpeg_alike() -> None:
 
 @pytest.mark.usefixtures("_model")
 def test_real_session_is_shared_by_threads_and_not_by_forks() -> None:
-    mine = nudenet.session()
-    assert nudenet.session() is mine
+    mine = nudenet.MODEL.session()
+    assert nudenet.MODEL.session() is mine
     pid = os.fork()
     if pid == 0:
-        os._exit(0 if nudenet.session() is not mine else 1)
+        os._exit(0 if nudenet.MODEL.session() is not mine else 1)
     assert os.waitpid(pid, 0)[1] == 0
 
 
@@ -114,18 +118,18 @@ def test_unknown_weights_raise_classifier_error(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "320n.onnx"
-    path.write_bytes(nudenet.model_path().read_bytes()[:-1] + b"x")
-    monkeypatch.setattr(nudenet, "model_path", lambda: path)
-    nudenet._session.cache_clear()
+    path.write_bytes(nudenet.MODEL.locate().read_bytes()[:-1] + b"x")
+    monkeypatch.setattr(OnnxModel, "locate", lambda self: path)
+    forget_sessions()
     with pytest.raises(ClassifierError, match="not the ones"):
-        nudenet.session()
+        nudenet.MODEL.session()
 
 
 @pytest.mark.usefixtures("_model")
 def test_nudenet_package_is_not_imported() -> None:
     import sys
 
-    nudenet.model_path()
+    nudenet.MODEL.locate()
     assert "nudenet" not in sys.modules
     assert "cv2" not in sys.modules
 
@@ -314,7 +318,7 @@ def test_mapping_uses_only_existing_labels() -> None:
 def test_slug_version_and_trust() -> None:
     local = NudeNet()
     assert (local.slug, local.trusted_when_silent) == ("local", False)
-    assert nudenet.MODEL_SHA256[:12] in local.version
+    assert nudenet.MODEL.sha256[:12] in local.version
     assert f"p{nudenet.PREPROCESSING}" in local.version
     assert len(local.version) <= 40
     assert local.applies_to(Asset())
@@ -379,7 +383,7 @@ def test_failing_network_raises_classifier_error(
     def run(*args: object) -> None:
         raise error
 
-    monkeypatch.setattr(nudenet, "session", lambda: SimpleNamespace(run=run))
+    monkeypatch.setattr(OnnxModel, "session", lambda self: SimpleNamespace(run=run))
     with pytest.raises(ClassifierError):
         NudeNet().assess(Picture.from_content(encoded(picture(), "PNG")))
 
@@ -387,9 +391,9 @@ def test_failing_network_raises_classifier_error(
 def test_missing_packages_raise_error_with_instructions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(nudenet.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ClassifierError, match="pip install"):
-        nudenet.model_path()
+        nudenet.MODEL.locate()
 
 
 def test_classifier_reads_stored_rendition(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -405,7 +409,7 @@ def test_classifier_reads_stored_rendition(monkeypatch: pytest.MonkeyPatch) -> N
         fed.append(feed["images"])
         return [np.zeros((1, 22, 10))]
 
-    monkeypatch.setattr(nudenet, "session", lambda: SimpleNamespace(run=run))
+    monkeypatch.setattr(OnnxModel, "session", lambda self: SimpleNamespace(run=run))
     assessment = NudeNet().assess(Picture.from_content(rendition.content))
     assert assessment.raw["sha256"] == rendition.sha256
     shown = np.asarray(
