@@ -9,6 +9,7 @@ import importlib.util
 import os
 import re
 from collections.abc import Iterable
+from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from ipaddress import ip_network
 from pathlib import Path
@@ -20,6 +21,12 @@ from django.core.exceptions import ImproperlyConfigured
 
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
+# An approved image can be downloaded by its signed URL for an hour after its decision.
+RETENTIONS: dict[str, timedelta | None] = {
+    "never": timedelta(0),
+    "until-decided": timedelta(hours=1),
+    "forever": None,
+}
 PREPARED_AFTER = 5  # executions of a query on a connection before PostgreSQL prepares it
 # Seconds. The default would block a thread for minutes if a host does not answer.
 CONNECT_TIMEOUT = 5
@@ -68,6 +75,20 @@ def integer(name: str, default: int, *, low: int, high: int) -> int:
     if number != int(number):
         raise ImproperlyConfigured(f"{name}={number} must be a whole number from {low} to {high}.")
     return int(number)
+
+
+def retention(name: str, default: str) -> timedelta | None:
+    """Return how long a file is kept after the decision; zero: never stored, None: forever."""
+    value = text(name, default).lower()
+    if value in RETENTIONS:
+        return RETENTIONS[value]
+    days = re.fullmatch(r"days:([1-9][0-9]{0,3})", value, re.ASCII)
+    if days is None:
+        raise ImproperlyConfigured(
+            f"{name}={value!r} is unknown. Write never, until-decided, days:30 (1 to 9999) or"
+            " forever."
+        )
+    return timedelta(days=int(days[1]))
 
 
 def words(name: str, default: str = "", *, choices: Iterable[str] = ()) -> list[str]:

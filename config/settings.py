@@ -278,6 +278,8 @@ STORAGES = {
 # New requests stop below this free space, because their images could not be stored. 512 MiB are
 # four of the largest images that a decoder may return (120 MB each), or about 400 typical ones.
 STORAGE_RESERVE = env.integer("STORAGE_RESERVE_MB", 512, low=0, high=1_000_000) * 1024 * 1024
+# Time that originals are kept after the decision; zero: none are stored, None: forever.
+ORIGINALS = env.retention("ORIGINALS", "forever")
 
 # --- Providers and classifiers ---
 SANDBOX = env.boolean("SANDBOX", default=DEBUG)

@@ -274,10 +274,10 @@ class AssetAdmin(ReadOnlyAdmin):
     )
     list_filter = ("source", ImageTypeFilter, "created_at")
     list_select_related = ("review",)
-    search_fields = ("uuid", "=sha256", "=source_sha256", "original_name")
-    search_help_text = "Id, SHA-256 (of the rendition or of the received file), or file name."
+    search_fields = ("uuid", "=sha256", "=source_sha256", "=original_sha256", "original_name")
+    search_help_text = "Id, SHA-256 (of the rendition, original or received file), or file name."
     ordering = ("-created_at", "-id")
-    exclude = ("id", "rendition", "thumbnail", "preview", "pdq")
+    exclude = ("id", "rendition", "thumbnail", "original", "preview", "pdq")
     readonly_fields = ("tiny", "stored_as", "perceptual_hash", "review_link")
 
     @admin.display(description="id", ordering="uuid")
@@ -298,7 +298,8 @@ class AssetAdmin(ReadOnlyAdmin):
 
     @admin.display(description="stored as")
     def stored_as(self, asset: Asset) -> str:
-        return f"{asset.rendition.name}, {asset.thumbnail.name}"
+        names = (asset.rendition.name, asset.thumbnail.name, asset.original.name)
+        return ", ".join(name for name in names if name)
 
     @admin.display(description="perceptual hash (PDQ)")
     def perceptual_hash(self, asset: Asset) -> str:

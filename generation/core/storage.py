@@ -1,4 +1,4 @@
-"""File storage of renditions and thumbnails: named by content, written atomically."""
+"""File storage of images: named by content, written atomically."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from django.core.files.utils import validate_file_name
 _TEMPORARY: Final = "tmp"
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _EXTENSIONS: Final = {"png": "png", "jpeg": "jpg", "jpg": "jpg", "webp": "webp"}
+_ORIGINAL_EXTENSIONS: Final = {**_EXTENSIONS, "gif": "gif"}
+FOLDERS: Final = ("renditions", "thumbnails", "originals", "views")
 
 
 def asset_name(sha256: str, ext: str) -> str:
@@ -33,6 +35,18 @@ def asset_name(sha256: str, ext: str) -> str:
 def thumbnail_name(sha256: str) -> str:
     """Return ``thumbnails/ab/<sha256>.webp``, with the SHA-256 of the rendition."""
     return _name("thumbnails", sha256, "webp")
+
+
+def original_file_name(sha256: str, ext: str) -> str:
+    """Return ``originals/ab/<sha256>.<ext>``."""
+    if ext not in _ORIGINAL_EXTENSIONS:
+        raise ValueError(f"{ext!r} is not a type of an original.")
+    return _name("originals", sha256, _ORIGINAL_EXTENSIONS[ext])
+
+
+def view_name(sha256: str, kind: str) -> str:
+    """Return ``views/ab/<sha256>.<kind>.webp``, with the SHA-256 of the original."""
+    return _name("views", sha256, f"{kind}.webp")
 
 
 def _name(folder: str, sha256: str, ext: str) -> str:

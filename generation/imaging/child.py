@@ -101,7 +101,13 @@ def _decode(decode: Any, content: bytes) -> tuple[dict[str, Any], list[bytes]]:
         return {"code": "too-complex", "message": "The image needs too much memory."}, []
     except OSError as error:
         return {"code": UNAVAILABLE, "message": os.strerror(error.errno or 0)}, []
-    blobs = [rendition.content, rendition.thumbnail, rendition.pdq or b""]
+    blobs = [
+        rendition.content,
+        rendition.thumbnail,
+        rendition.pdq or b"",
+        rendition.original or b"",
+    ]
+    blobs += rendition.views.values()
     fields = {
         name: getattr(rendition, name)
         for name in (
@@ -113,8 +119,11 @@ def _decode(decode: Any, content: bytes) -> tuple[dict[str, Any], list[bytes]]:
             "pdq_quality",
             "frames",
             "metadata",
+            "original_problem",
+            "differs",
         )
     }
+    fields["views"] = list(rendition.views)
     return fields, blobs
 
 

@@ -18,12 +18,15 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from PIL import Image, ImageChops, ImageCms, JpegImagePlugin, UnidentifiedImageError
+from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from generation.imaging import encode, metadata
+from generation.imaging.colour import ProfileUse, to_srgb
+from generation.imaging.original import Seen, build_original
 from generation.imaging.rendition import (
     MAX_PIXELS,
     THUMBNAIL_SIDE,
@@ -39,8 +42,6 @@ MAX_FRAMES: Final = 10_000
 # A progressive JPEG has about ten scans. Each scan of a big image costs as much as a baseline
 # decode.
 MAX_SCANS: Final = 100
-# A profile that changes no sample by more than this counts as sRGB.
-_SAME_COLOUR: Final = 2
 
 _FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF")
 _TYPES: Final = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "WEBP": "webp", "GIF": "gif"}
@@ -54,7 +55,6 @@ _UPRIGHT: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_PROFILE_MODES: Final = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 
 
 def decode_image(content: bytes) -> Rendition:
@@ -96,11 +96,16 @@ def _decode(content: bytes) -> Rendition:
         _check_size(source.size)
         notes = metadata.read_metadata(source)
         orientation = _read_orientation(source)
-        picture, recoloured = _to_canonical(source)
+        canonical = _to_canonical(source)
+        picture = canonical.picture
         turned = orientation in _UPRIGHT
         if turned:
             picture = picture.transpose(_UPRIGHT[orientation])
-        untouched = not turned and not recoloured and picture.mode == source.mode
+        untouched = (
+            not turned
+            and canonical.profile is not ProfileUse.APPLIED
+            and picture.mode == source.mode
+        )
         image_type, body = encode.encode_canonical(
             picture,
             source_type,
@@ -108,6 +113,18 @@ def _decode(content: bytes) -> Rendition:
             tables=_read_jpeg_tables(source) if untouched else None,
         )
         frames = _count_frames(source, content, source_type)
+        original = build_original(
+            source,
+            content,
+            Seen(
+                source_type=source_type,
+                orientation=orientation if turned else 1,
+                profile=canonical.profile,
+                # The second picture of a JPEG follows the first one's end, and is cut off.
+                frames=1 if source_type == "jpeg" else frames,
+                has_visible_alpha=canonical.has_visible_alpha,
+            ),
+        )
     small = encode.shrink_image(picture, THUMBNAIL_SIDE)
     pdq, quality = encode.compute_perceptual_hash(small)
     return Rendition(
@@ -125,6 +142,10 @@ def _decode(content: bytes) -> Rendition:
         pdq_quality=quality,
         frames=frames,
         metadata=notes,
+        original=original.content or None,
+        original_problem=original.problem,
+        differs=original.differs,
+        views=original.views,
     )
 
 
@@ -156,8 +177,16 @@ def _read_orientation(source: Image.Image) -> int:
         return 1
 
 
-def _to_canonical(source: Image.Image) -> tuple[Image.Image, bool]:
-    """Return an L or RGB copy without alpha and info, and whether a profile changed colours."""
+@dataclass(frozen=True, slots=True)
+class _Canonical:
+    """An L or RGB copy without alpha and info, and what was removed from it."""
+
+    picture: Image.Image
+    profile: ProfileUse
+    has_visible_alpha: bool
+
+
+def _to_canonical(source: Image.Image) -> _Canonical:
     image: Image.Image = source
     if image.mode.startswith("I"):
         # convert() would clip 16-bit samples at 255 instead of scaling them.
@@ -172,42 +201,18 @@ def _to_canonical(source: Image.Image) -> tuple[Image.Image, bool]:
         image = image.convert("L")
     elif image.mode not in {"L", "RGB", "CMYK"}:
         image = image.convert("RGB")
-    image, recoloured = _to_srgb(image, source.info.get("icc_profile"))
+    image, profile = to_srgb(image, source.info.get("icc_profile"))
     if image.mode not in {"L", "RGB"}:
         image = image.convert("RGB")
-    if alpha is not None and alpha.getextrema() != (255, 255):
+    has_visible_alpha = alpha is not None and alpha.getextrema() != (255, 255)
+    if has_visible_alpha:
         ground = Image.new("RGB", image.size, GREY)
         ground.paste(image, mask=alpha)
         image = ground
     # A fresh image, because Pillow writes back what it finds in info (JPEG comments, PNG profiles).
     clean = image.copy()
     clean.info = {}
-    return clean, recoloured
-
-
-def _to_srgb(image: Image.Image, icc: object) -> tuple[Image.Image, bool]:
-    """Convert to sRGB by the embedded profile; return the image and whether it changed.
-
-    A broken profile, or one of another colour space, is ignored, as browsers do.
-    """
-    if not isinstance(icc, bytes) or not icc:
-        return image, False
-    try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-        if _PROFILE_MODES.get(profile.profile.xcolor_space.strip()) != image.mode:
-            return image, False
-        converted = ImageCms.profileToProfile(
-            image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB"
-        )
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError, AttributeError):
-        return image, False
-    if converted is None:
-        return image, False
-    if image.mode != "CMYK":
-        moved = ImageChops.difference(converted, image.convert("RGB")).getextrema()
-        if all(isinstance(band, tuple) and band[1] <= _SAME_COLOUR for band in moved):
-            return image, False
-    return converted, True
+    return _Canonical(clean, profile, has_visible_alpha)
 
 
 def _read_jpeg_tables(source: Image.Image) -> encode.JpegTables | None:

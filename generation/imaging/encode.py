@@ -47,29 +47,29 @@ def encode_canonical(
         return "jpeg", _encode_jpeg(picture, tables)
     if source_type == "webp":
         return "webp", _encode_webp(picture, lossless)
-    return "png", _save_to_bytes(picture, "PNG", compress_type=_PNG_STRATEGY)
+    return "png", save_to_bytes(picture, "PNG", compress_type=_PNG_STRATEGY)
 
 
 def _encode_jpeg(picture: Image.Image, tables: JpegTables | None) -> bytes:
     if tables is not None:
         try:
-            return _save_to_bytes(
+            return save_to_bytes(
                 picture, "JPEG", qtables=dict(tables.quantization), subsampling=tables.subsampling
             )
         except (ValueError, TypeError, OSError):
             pass  # Pillow read these tables but cannot write them: use the standard quality
-    return _save_to_bytes(picture, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+    return save_to_bytes(picture, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
 
 
 def _encode_webp(picture: Image.Image, lossless: bool) -> bytes:
     if not lossless:
         try:
-            return _save_to_bytes(picture, "WEBP", quality=_WEBP_QUALITY, method=_WEBP_METHOD)
+            return save_to_bytes(picture, "WEBP", quality=_WEBP_QUALITY, method=_WEBP_METHOD)
         except ValueError:
             # A large noisy image exceeds the 16 MiB partition of lossy WebP; lossless has no such
             # limit.
             pass
-    return _save_to_bytes(picture, "WEBP", lossless=True, quality=0, method=0)
+    return save_to_bytes(picture, "WEBP", lossless=True, quality=0, method=0)
 
 
 def is_lossless_webp(content: bytes) -> bool:
@@ -96,12 +96,12 @@ def shrink_image(picture: Image.Image, side: int) -> Image.Image:
 
 def encode_thumbnail(small: Image.Image) -> bytes:
     """Return the thumbnail as WebP."""
-    return _save_to_bytes(small, "WEBP", quality=_THUMBNAIL_QUALITY, method=_WEBP_METHOD)
+    return save_to_bytes(small, "WEBP", quality=_THUMBNAIL_QUALITY, method=_WEBP_METHOD)
 
 
 def encode_preview(small: Image.Image) -> str:
     """Return a data: URL of a few pixels, about 150 characters; the page scales it up."""
-    body = _save_to_bytes(
+    body = save_to_bytes(
         shrink_image(small.convert("RGB"), PREVIEW_SIDE),
         "WEBP",
         quality=_PREVIEW_QUALITY,
@@ -122,7 +122,8 @@ def compute_perceptual_hash(small: Image.Image) -> tuple[bytes | None, int]:
     )
 
 
-def _save_to_bytes(image: Image.Image, file_format: str, **options: object) -> bytes:
+def save_to_bytes(image: Image.Image, file_format: str, **options: object) -> bytes:
+    """Return the encoded file."""
     file = io.BytesIO()
     image.save(file, file_format, **options)
     return file.getvalue()

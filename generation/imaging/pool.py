@@ -25,10 +25,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from generation.imaging.rendition import (
+    DIFFERENCES,
     IMAGE_TYPES,
     MAX_PIXELS,
     MAX_SIDE,
     SOURCE_TYPES,
+    VIEW_KINDS,
     DecoderUnavailableError,
     Rendition,
     UnreadableImageError,
@@ -49,7 +51,12 @@ _UNAVAILABLE: Final = "unavailable"  # as in child.py
 _CHILD: Final = Path(__file__).with_name("child.py")
 _CODE: Final = re.compile(r"[a-z-]{1,32}")
 _PREVIEW: Final = re.compile(r"data:image/webp;base64,[A-Za-z0-9+/]{1,2000}={0,2}")
-_MAGIC: Final = {"png": b"\x89PNG\r\n\x1a\n", "jpeg": b"\xff\xd8\xff", "webp": b"RIFF"}
+_MAGIC: Final = {
+    "png": b"\x89PNG\r\n\x1a\n",
+    "jpeg": b"\xff\xd8\xff",
+    "webp": b"RIFF",
+    "gif": b"GIF8",
+}
 
 
 class _ChildDiedError(Exception):
@@ -300,23 +307,14 @@ def _build_rendition(content: bytes, fields: dict[str, Any], blobs: list[bytes])
             raise DecoderUnavailableError(f"The image decoder failed: {message}.")
         raise UnreadableImageError(message, code=code if _CODE.fullmatch(code) else "broken")
     try:
-        body, thumbnail, pdq = blobs
-        metadata = fields["metadata"]
+        body, thumbnail, pdq, original, *views = blobs
+        kinds, differs = fields.pop("views"), fields.pop("differs")
         sane = (
-            fields["image_type"] in IMAGE_TYPES
-            and fields["source_type"] in SOURCE_TYPES
-            and body.startswith(_MAGIC[fields["image_type"]])
-            and thumbnail.startswith(_MAGIC["webp"])
-            and len(pdq) in {0, 32}
-            and _PREVIEW.fullmatch(fields["preview"])
-            and all(
-                type(fields[name]) is int for name in ("width", "height", "pdq_quality", "frames")
-            )
-            and 1 <= fields["width"] <= MAX_SIDE
-            and 1 <= fields["height"] <= MAX_SIDE
-            and all(
-                isinstance(key, str) and isinstance(value, str) for key, value in metadata.items()
-            )
+            _is_sane_rendition(fields, body, thumbnail, pdq)
+            and _is_sane_original(fields, original)
+            and all(code in DIFFERENCES for code in differs)
+            and all(kind in VIEW_KINDS for kind in kinds)
+            and all(view.startswith(_MAGIC["webp"]) for view in views)
         )
         if not sane:
             raise ValueError
@@ -327,9 +325,38 @@ def _build_rendition(content: bytes, fields: dict[str, Any], blobs: list[bytes])
             source_bytes=len(content),
             thumbnail=thumbnail,
             pdq=pdq or None,
+            original=original or None,
+            differs=tuple(differs),
+            views=dict(zip(kinds, views, strict=True)),
             **fields,
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         raise UnreadableImageError(
             "The image makes the decoder answer nonsense.", code="crashed"
         ) from None
+
+
+def _is_sane_rendition(fields: dict[str, Any], body: bytes, thumbnail: bytes, pdq: bytes) -> bool:
+    return (
+        fields["image_type"] in IMAGE_TYPES
+        and fields["source_type"] in SOURCE_TYPES
+        and body.startswith(_MAGIC[fields["image_type"]])
+        and thumbnail.startswith(_MAGIC["webp"])
+        and len(pdq) in {0, 32}
+        and bool(_PREVIEW.fullmatch(fields["preview"]))
+        and all(type(fields[name]) is int for name in ("width", "height", "pdq_quality", "frames"))
+        and 1 <= fields["width"] <= MAX_SIDE
+        and 1 <= fields["height"] <= MAX_SIDE
+        and all(
+            isinstance(key, str) and isinstance(value, str)
+            for key, value in fields["metadata"].items()
+        )
+    )
+
+
+def _is_sane_original(fields: dict[str, Any], original: bytes) -> bool:
+    """Check that there is either a file of the source's type or a code that says why not."""
+    problem = fields["original_problem"]
+    if original:
+        return problem == "" and original.startswith(_MAGIC[fields["source_type"]])
+    return _CODE.fullmatch(problem) is not None

@@ -14,6 +14,10 @@ PREVIEW_SIDE: Final = 8  # a detector finds nothing at 8 pixels; at 16 it still 
 
 IMAGE_TYPES: Final = ("png", "jpeg", "webp")
 SOURCE_TYPES: Final = ("png", "jpeg", "webp", "gif")
+# How the original can look different from the rendition.
+DIFFERENCES: Final = ("alpha", "animation", "colour", "depth")
+# Pictures of what the rendition does not show.
+VIEW_KINDS: Final = ("checkerboard", "white", "black", "opaque", "unmanaged", "frames")
 
 
 class UnreadableImageError(Exception):
@@ -60,6 +64,11 @@ class Rendition:
     pdq_quality: int  # 0..100; matches below 50 are not meaningful
     frames: int  # of the source; only the first one is kept
     metadata: dict[str, str] = field(default_factory=dict)
+    # The received file without metadata, of source_type; None if it cannot be delivered.
+    original: bytes | None = None
+    original_problem: str = ""  # why there is none: a code of NotClearedError
+    differs: tuple[str, ...] = ()  # of DIFFERENCES
+    views: dict[str, bytes] = field(default_factory=dict)  # of VIEW_KINDS; WebP
 
 
 def find_shape_problem(width: int, height: int) -> tuple[str, str] | None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from generation.core.db.state_machine import InvalidTransitionError, StateMachine
 from generation.models.api_keys import ApiCall, ApiKey, ImagesOfDay, Scope
-from generation.models.assets import Asset, Source
+from generation.models.assets import Asset, OriginalProblem, Source
 from generation.models.image_search import AssetText, HashBand
 from generation.models.job_slots import JobSlot
 from generation.models.providers import ImportRun, ProviderState
@@ -20,6 +20,7 @@ __all__ = [
     "ImportRun",
     "InvalidTransitionError",
     "JobSlot",
+    "OriginalProblem",
     "ProviderState",
     "RemoteImage",
     "RequestTransition",

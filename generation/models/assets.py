@@ -32,6 +32,20 @@ class Source(models.TextChoices):
     API = "api", "API"
 
 
+class OriginalProblem(models.TextChoices):
+    """Why an asset has no original. The codes from ``structure`` on are NotClearedError's."""
+
+    NOT_KEPT = "not-kept", "The setting ORIGINALS keeps none"
+    REMOVED = "removed", "Removed by the setting ORIGINALS"
+    STRUCTURE = "structure", "The structure of the file is damaged or not fully understood"
+    UNKNOWN_PART = "unknown-part", "The file has a part that Loupe does not know"
+    COLOUR = "colour", "Viewers can show the colours of the file in different ways"
+    HIDDEN_FRAMES = "hidden-frames", "Transparent frames can hide a picture"
+    TOO_MANY_FRAMES = "too-many-frames", "The file has more frames than a person is shown"
+    TOO_LARGE = "too-large", "The file is too large to show it whole to a person"
+    PIXELS = "pixels", "The pixels could not be compared"
+
+
 class AssetQuerySet(models.QuerySet["Asset"]):
     def visible_to(self, user: User | AnonymousUser) -> Self:
         """Return the assets that a person may see; none without the permission.
@@ -43,6 +57,9 @@ class AssetQuerySet(models.QuerySet["Asset"]):
             if user.is_authenticated and user.has_perm("generation.view_asset")
             else self.none()
         )
+
+    def with_original(self) -> Self:
+        return self.exclude(original="")
 
     def readable_by(self, key: ApiKey) -> Self:
         """Return the assets that an API key may read: all with READ_ALL, else its own."""
@@ -81,6 +98,26 @@ class Asset(models.Model):
     original_name = models.CharField(max_length=255, blank=True)
     frames = models.PositiveIntegerField(
         default=1, help_text="Frames of the received file. Only the first is kept and classified."
+    )
+    # The received file without location and personal metadata, delivered as made. Named by its own
+    # SHA-256. Empty if there is none: original_problem says why.
+    original = models.FileField(storage=asset_storage, max_length=200, blank=True)
+    original_type = models.CharField(max_length=4, blank=True)
+    original_size = models.PositiveIntegerField("bytes of the original", null=True, blank=True)
+    original_sha256 = models.CharField("SHA-256 of the original", max_length=64, blank=True)
+    original_problem = models.CharField(
+        max_length=20,
+        blank=True,
+        choices=OriginalProblem,
+        help_text="Why the rendition is delivered instead of the original.",
+    )
+    differs = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="How the original can look different: alpha, animation, colour, depth.",
+    )
+    views = models.JSONField(
+        default=list, blank=True, help_text="Stored pictures of what the rendition does not show."
     )
     metadata = models.JSONField(default=dict, blank=True)
     seed = models.BigIntegerField(
@@ -125,6 +162,10 @@ class Asset(models.Model):
                 name="asset_of_key",
                 condition=Q(api_key__isnull=False),
             ),
+            # Housekeeping looks for kept originals, and for other assets with the same file.
+            models.Index(
+                fields=["original_sha256"], name="asset_original", condition=~Q(original="")
+            ),
         ]
         constraints = [
             models.UniqueConstraint(fields=["request", "position"], name="asset_one_per_position"),
@@ -158,6 +199,16 @@ class Asset(models.Model):
     def number(self) -> int | None:
         """Return the 1-based position among the images of the request."""
         return None if self.position is None else self.position + 1
+
+    @property
+    def why_no_original(self) -> str:
+        """Return the reason in words; "" if there is an original."""
+        if self.original:
+            return ""
+        return (
+            str(self.get_original_problem_display())
+            or "The image was stored before Loupe kept originals"
+        )
 
     @property
     def file_url(self) -> str:

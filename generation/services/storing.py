@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 from django.db import IntegrityError, transaction
 
 from generation import imaging
-from generation.core.storage import StorageUnavailableError, asset_name, thumbnail_name
-from generation.models import Asset, AssetText, GenerationRequest, HashBand, Source
+from generation.core.storage import (
+    StorageUnavailableError,
+    asset_name,
+    original_file_name,
+    thumbnail_name,
+    view_name,
+)
+from generation.models import (
+    Asset,
+    AssetText,
+    GenerationRequest,
+    HashBand,
+    OriginalProblem,
+    Source,
+)
 from generation.services import storage_checks
 from generation.signals import asset_stored
+
+NEVER = timedelta(0)  # value of the setting ORIGINALS
 
 
 class AlreadyStoredError(Exception):
@@ -54,13 +71,15 @@ def store_rendition(*, rendition: imaging.Rendition, origin: Origin) -> Asset:
     """
     name = asset_name(rendition.sha256, rendition.image_type)
     thumbnail = thumbnail_name(rendition.sha256)
-    _write_files({name: rendition.content, thumbnail: rendition.thumbnail})
+    original = _prepare_original(rendition)
+    _write_files({name: rendition.content, thumbnail: rendition.thumbnail, **original.files})
     try:
         with transaction.atomic():
             asset = Asset.objects.create(
                 rendition=name,
                 thumbnail=thumbnail,
                 **_rendition_fields(rendition),
+                **original.fields,
                 **_origin_fields(rendition, origin),
             )
             HashBand.store(asset)
@@ -72,6 +91,34 @@ def store_rendition(*, rendition: imaging.Rendition, origin: Origin) -> Asset:
             raise
         raise AlreadyStoredError(existing) from None
     return asset
+
+
+@dataclass(frozen=True, slots=True)
+class _Original:
+    """Files and columns of the original and its views."""
+
+    fields: dict[str, Any]
+    files: dict[str, bytes] = field(default_factory=dict)
+
+
+def _prepare_original(rendition: imaging.Rendition) -> _Original:
+    fields: dict[str, Any] = {"differs": list(rendition.differs)}
+    content = rendition.original
+    if content is None:
+        return _Original({**fields, "original_problem": rendition.original_problem})
+    if settings.ORIGINALS == NEVER:
+        return _Original({**fields, "original_problem": OriginalProblem.NOT_KEPT})
+    sha256 = hashlib.sha256(content).hexdigest()
+    name = original_file_name(sha256, rendition.source_type)
+    views = {view_name(sha256, kind): view for kind, view in rendition.views.items()}
+    fields |= {
+        "original": name,
+        "original_type": rendition.source_type,
+        "original_size": len(content),
+        "original_sha256": sha256,
+        "views": list(rendition.views),
+    }
+    return _Original(fields, {name: content, **views})
 
 
 def _write_files(contents: Mapping[str, bytes]) -> None:

@@ -1,8 +1,8 @@
 """Delete data that only grows: expired sessions, log-in attempts, old API calls, stale files.
 
 One chore deletes nothing: it releases classifications that wait for no other one. Each chore works
-in batches to keep transactions short. History stays: decisions, requests, images
-and their trace are never deleted.
+in batches to keep transactions short. History stays: decisions, requests, renditions and their
+trace are never deleted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from django_q.models import Task as QueueTask
 from generation.core.storage import sweep_temporary_files
 from generation.models import ApiCall, ImagesOfDay, ImportRun, StorageReport
 from moderation.models import Chore, Exposure
-from moderation.services import classification
+from moderation.services import classification, originals
 
 log = logging.getLogger("loupe.housekeeping")
 
@@ -120,6 +120,7 @@ CHORES: dict[str, Callable[[int], int]] = {
     "storage reports": _delete_storage_reports,
     "temporary files": _sweep_temporary_files,
     "held classifications": _release_stranded_classifications,
+    "originals": originals.remove_due_originals,
 }
 
 

@@ -58,6 +58,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
             "TRUSTED_PROXIES contains 'proxy', which is not a network address.",
         ),
         ({"DEBUG": "maybe"}, "Write DEBUG=1 or DEBUG=0."),
+        ({"ORIGINALS": "days:0"}, "Write never, until-decided, days:30 (1 to 9999) or forever."),
         ({"PORT": "eighty"}, "Write for example PORT=8000."),
         ({"PORT": "70000"}, "Choose a value from 1 to 65535."),
         ({"PORT": "80.5"}, "must be a whole number"),

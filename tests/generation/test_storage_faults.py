@@ -329,7 +329,7 @@ def test_file_import_stops_at_a_fault_and_resumes(
         (tmp_path / f"{seed}.png").write_bytes(picture(seed))
 
     with (
-        failing_writes(errno.EACCES, after=2),
+        failing_writes(errno.EACCES, after=3),
         pytest.raises(
             CommandError,
             match=r"Stopped at .*1\.png, with 2 files left\. .*may not write there.* same comm",
@@ -350,7 +350,7 @@ def test_scenario_import_stops_at_a_fault_and_resumes(
     scenario_sandbox: Callable[..., None],
 ) -> None:
     with (
-        failing_writes(errno.ENOSPC, after=2),
+        failing_writes(errno.ENOSPC, after=3),
         pytest.raises(CommandError, match=r"disk is full.* Run this again"),
     ):
         command()

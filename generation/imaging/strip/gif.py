@@ -1,0 +1,67 @@
+"""GIF filter. Source: CompuServe, Graphics Interchange Format, version 89a."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from generation.imaging.strip.base import Stripped, require, take
+
+_IMAGE, _EXTENSION, _TRAILER = 0x2C, 0x21, 0x3B
+_CONTROL, _COMMENT, _APPLICATION = 0xF9, 0xFE, 0xFF
+_LOOPS: Final = (b"\x0bNETSCAPE2.0\x03\x01", b"\x0bANIMEXTS1.0\x03\x01")
+_LOOP_LENGTH: Final = 17  # name, sub-block of three bytes, terminator
+
+
+def strip_gif(content: bytes, orientation: int) -> Stripped:
+    """Keep frames, palettes, timing and the loop."""
+    require(content[:6] in (b"GIF87a", b"GIF89a") and orientation == 1)
+    screen = _read_16(content, 6), _read_16(content, 8)
+    at = 13 + _table_length(take(content, 10, 1)[0])
+    parts = [take(content, 0, at)]
+    frames, has_alpha, control = 0, False, b""
+    while (kind := content[at]) != _TRAILER:
+        if kind == _IMAGE:
+            end = _end_of_image(content, at, screen)
+            parts += [control, content[at:end]]
+            control = b""
+            frames += 1
+        else:
+            require(kind == _EXTENSION, "unknown-part")
+            end = _end_of_blocks(content, at + 2)
+            label, block = content[at + 1], content[at + 2 : end]
+            if label == _CONTROL:
+                require(not control and len(block) == 6 and block[0] == 4)
+                control = content[at:end]
+                has_alpha |= bool(block[1] & 1)
+            elif label == _APPLICATION:
+                if block.startswith(_LOOPS) and len(block) == _LOOP_LENGTH:
+                    parts.append(content[at:end])
+            else:
+                require(label == _COMMENT, "unknown-part")
+        at = end
+    require(frames and not control)
+    content = b"".join([*parts, bytes([_TRAILER])])
+    return Stripped(content=content, frames=frames, has_alpha=has_alpha)
+
+
+def _end_of_image(content: bytes, at: int, screen: tuple[int, int]) -> int:
+    """Return the end of a frame. Raises NotClearedError for one that leaves the screen."""
+    left, top, wide, tall = (_read_16(content, at + offset) for offset in (1, 3, 5, 7))
+    require(wide and tall and left + wide <= screen[0] and top + tall <= screen[1])
+    start = at + 10 + _table_length(content[at + 9])
+    require(2 <= content[start] <= 8)
+    return _end_of_blocks(content, start + 1)
+
+
+def _end_of_blocks(content: bytes, at: int) -> int:
+    while content[at]:
+        at += content[at] + 1
+    return at + 1
+
+
+def _table_length(flags: int) -> int:
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _read_16(content: bytes, at: int) -> int:
+    return int.from_bytes(take(content, at, 2), "little")
