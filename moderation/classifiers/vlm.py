@@ -89,19 +89,20 @@ class VisionLanguageModel(OneImageClassifier):
             schema=vlm_prompt.build_schema(),
             max_tokens=TOKENS_MAX,
         )
+        cost = self.price if completion.cost is None else completion.cost
         try:
             answer = parse_answer(completion.text)
         except AnswerError as error:
             raise InvalidAnswerError(
-                f"{self.label} gave an answer that {error}.", cost=completion.cost, currency="USD"
+                f"{self.label} gave an answer that {error}.", cost=cost, currency="USD"
             ) from None
         if not answer.image_visible:
             raise ClassifierError(
                 f"{self.label} says that it saw no image. Check that VLM_MODEL is a model that"
                 " reads images.",
-                cost=completion.cost or Decimal(0),
+                cost=cost,
             )
-        return _build_assessment(answer, completion)
+        return _build_assessment(answer, completion, cost)
 
 
 def _build_version(model: str) -> str:
@@ -116,13 +117,13 @@ def _build_version(model: str) -> str:
     return f"{model}-{vlm_prompt.PROMPT_HASH}"
 
 
-def _build_assessment(answer: Answer, completion: Completion) -> Assessment:
+def _build_assessment(answer: Answer, completion: Completion, cost: Decimal) -> Assessment:
     found = answer.list_found()
     return Assessment(
         findings=tuple(Finding(category=slug, confidence=None) for slug in found),
         flagged=bool(found) or answer.addresses_the_moderator,
         covers=COVERS,
-        cost=completion.cost or Decimal(0),
+        cost=cost,
         note=_build_note(answer, found),
         raw=_build_raw(answer, completion),
     )
@@ -147,7 +148,7 @@ def _build_raw(answer: Answer, completion: Completion) -> dict[str, Any]:
         "request_id": completion.request_id,
         "response_format": completion.response_format,
         "usage": completion.usage.to_wire(),
-        # null: neither the service nor the settings name a price.
+        # null: unknown; the stored cost is then the estimate by the prices in the settings, or 0.
         "cost": None if completion.cost is None else str(completion.cost),
         "stated": {slug: number for slug, number in answer.stated.items() if number},
         "reasons": {slug: said for slug, said in answer.reasons.items() if said},

@@ -1,7 +1,7 @@
 """Reads the answer of a vision-language model, strictly.
 
-The model has read the picture, so an answer may hold whatever somebody wrote into it. It is used as
-a whole or not at all: one JSON object with exactly the keys of the schema and values of their types.
+The model has read the picture, so an answer may hold whatever somebody wrote into it. It is used
+as a whole or not at all: one JSON object with exactly the keys of the schema and their types.
 """
 
 from __future__ import annotations

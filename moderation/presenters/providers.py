@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from generation import providers as registry
 from generation.models import Asset, GenerationRequest, ImportRun, ProviderState, Source
+from generation.providers.chat import ChatCompletions
 from generation.providers.nanogpt import NanoGpt
 from generation.providers.scenario import Scenario
 from generation.services import rates, spending
@@ -23,6 +24,7 @@ from moderation.services import costs
 # Older classifications do not show the current health, and the newest of one classifier have no
 # index.
 LOOK_BACK = 10_000
+REMOTE_CLASSIFIERS = ("nanogpt", "vlm")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +113,14 @@ def list_services() -> Iterator[Service]:
         base_url=nanogpt.get("base_url", ""),
         wanted="NANOGPT_API_KEY",
     )
+    vlm = settings.VLM or {}
+    yield Service(
+        slug="vlm",
+        label=vlm.get("label", "Vision model"),
+        purpose="classifies images",
+        base_url=vlm.get("base_url", ""),
+        wanted="VLM_MODEL",
+    )
     yield Service(
         slug="scenario",
         label=scenario.get("label", "Scenario"),
@@ -129,6 +139,8 @@ def make_harmless_call(slug: str) -> None:
         registry.get_provider(slug).list_models(limit=1)
     elif slug == "nanogpt" and settings.NANOGPT:
         NanoGpt(**settings.NANOGPT).check()
+    elif slug == "vlm" and settings.VLM:
+        ChatCompletions(**settings.VLM).check()
     elif slug == "scenario" and settings.SCENARIO:
         Scenario(**settings.SCENARIO).check()
 
@@ -146,7 +158,7 @@ def _load_health(service: Service, state: ProviderState | None) -> ServiceHealth
     if state is not None:
         found.note_success(state.last_success_at)
         found.note_error(state.last_error_at, state.last_error)
-    if service.slug == "nanogpt":
+    if service.slug in REMOTE_CLASSIFIERS:
         _add_classification_health(found, service.slug)
     elif service.slug == "scenario":
         _add_import_health(found)
@@ -180,7 +192,7 @@ def build_report(service: Service, found: ServiceHealth) -> Report:
     report = Report(service=service, health=found)
     if service.slug in settings.IMAGE_PROVIDERS:
         _add_requests(report)
-    elif service.slug == "nanogpt":
+    elif service.slug in REMOTE_CLASSIFIERS:
         _add_classifications(report)
     elif service.slug == "scenario":
         _add_imports(report)

@@ -49,7 +49,12 @@ def list_unbilled() -> list[str]:
 
     The sandbox states prices too, but bills nothing.
     """
-    options = settings.NANOGPT
-    if options and urlsplit(options["base_url"]).path.startswith("/sandbox/"):
-        return [*BILLED_WITH_IMAGE, "nanogpt"]
-    return [*BILLED_WITH_IMAGE]
+    services = {"nanogpt": settings.NANOGPT, "vlm": settings.VLM}
+    return [
+        *BILLED_WITH_IMAGE,
+        *(
+            slug
+            for slug, options in services.items()
+            if options and urlsplit(options["base_url"]).path.startswith("/sandbox/")
+        ),
+    ]
