@@ -33,6 +33,7 @@ from tests.generation.pipeline_helpers import make_everything_due
 pytestmark = pytest.mark.django_db(transaction=True)
 
 KEY, NANO_KEY = "sk_canary_novita_0123456789", "sk_canary_nanogpt_0123456789"
+VLM_KEY = "sk_canary_vision_0123456789"
 SCENARIO_KEY, SCENARIO_SECRET = "api_canary_scenario_01234", "secret_canary_scenario_01234"
 PASSWORD, SIGNATURE = "canary battery staple 1", "CANARYSIGNATURE0123456789"
 SIGNED = f"https://10.0.0.1/bucket/a.png?X-Amz-Expires=3600&X-Amz-Signature={SIGNATURE}"
@@ -104,6 +105,12 @@ def canaries(
         "base_url": f"{here}/sandbox/nano-gpt",
         "label": "nano-gpt",
     }
+    settings.VLM = {
+        "api_key": VLM_KEY,
+        "base_url": f"{here}/nowhere",
+        "label": "Vision model",
+        "model": "qwen",
+    }
     settings.SCENARIO = {
         "api_key": SCENARIO_KEY,
         "api_secret": SCENARIO_SECRET,
@@ -115,7 +122,7 @@ def canaries(
     provider = providers.get_provider("rude")
     assert isinstance(provider, Novita)
     provider.use_transport(httpx.MockTransport(rude))
-    planted = {KEY, NANO_KEY, SCENARIO_KEY, SCENARIO_SECRET, PASSWORD, SIGNATURE}
+    planted = {KEY, NANO_KEY, VLM_KEY, SCENARIO_KEY, SCENARIO_SECRET, PASSWORD, SIGNATURE}
     submit = Novita.submit
 
     def note(self: Novita, submission: Any, **rest: Any) -> str:
@@ -207,7 +214,7 @@ def browse() -> Iterator[tuple[str, str]]:
     assert (
         client.post(reverse("login"), {"username": "ada", "password": PASSWORD}).status_code == 302
     )
-    for slug in ("novita", "rude", "nanogpt", "scenario"):
+    for slug in ("novita", "rude", "nanogpt", "vlm", "scenario"):
         client.post(reverse("provider-check", args=[slug]))
     paths = [
         reverse(name)

@@ -45,8 +45,7 @@ _SETTINGS_CODES = frozenset(
     }
 )
 MODELS_SHOWN = 5  # names of models in a message
-# Tokens of a picture, for the estimated price of a call without an answer. Models differ widely:
-# https://docs.vllm.ai/en/latest/features/multimodal_inputs.html names no common number.
+# Tokens of a picture, for the estimated price of a call without an answer. Models differ widely.
 IMAGE_TOKENS = 1500
 CHARACTERS_PER_TOKEN = 4  # of English text, a common rule of thumb
 _MILLION = Decimal(1_000_000)
@@ -153,10 +152,10 @@ class ChatCompletions(HttpProvider):
                 f" It lists {listed or 'none'}{more}."
             )
 
-    def estimate_cost(self, *, system: str, max_tokens: int) -> Decimal:
-        """Return the price of a call with an answer of the maximum length, in USD."""
+    def estimate_cost(self, *, system: str, answer_tokens: int) -> Decimal:
+        """Return the price of a call by the length of prompt and answer, in USD; 0 if unknown."""
         prompt = len(system) // CHARACTERS_PER_TOKEN + IMAGE_TOKENS
-        usage = wire.Usage(prompt_tokens=prompt, completion_tokens=max_tokens)
+        usage = wire.Usage(prompt_tokens=prompt, completion_tokens=answer_tokens)
         return self._compute_cost(usage) or Decimal(0)
 
     def _compute_cost(self, usage: wire.Usage) -> Decimal | None:

@@ -43,8 +43,11 @@ COVERS = {category.slug: Coverage.HEURISTIC for category in taxonomy.L1}
 BYTES_MAX = 4_000_000
 # WebP is absent: llama.cpp cannot decode it (its decoder is stb_image).
 MEDIA_TYPES = frozenset({"image/png", "image/jpeg"})
-# Of an answer. A complete one has about 600; a model that thinks aloud needs more and is cut off.
+# Of an answer. A model that thinks aloud needs more and is cut off.
 TOKENS_MAX = 2000
+ANSWER_TOKENS = (
+    600  # of a usual answer: the empty form has about 250, reasons and description the rest
+)
 VERSION_MAX = 80  # characters of Classification.version
 CALLS_AT_ONCE = 4  # a house's own server has few slots
 NOTED_MAX = 3  # findings in a note
@@ -69,10 +72,11 @@ class VisionLanguageModel(OneImageClassifier):
 
     @property
     def price(self) -> Decimal:
+        """The estimated cost of a call by the prices in the settings; 0 without them."""
         if settings.VLM is None:
             return Decimal(0)
         return ChatCompletions(**settings.VLM).estimate_cost(
-            system=vlm_prompt.build_prompt(), max_tokens=TOKENS_MAX
+            system=vlm_prompt.build_prompt(), answer_tokens=ANSWER_TOKENS
         )
 
     def explain_off(self) -> str:

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
 
@@ -79,6 +80,18 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
             "Write host:port pairs, for example FETCH_ALLOW=10.0.0.5:9000.",
         ),
         ({"SCENARIO_API_KEY": "x"}, "SCENARIO_API_KEY and SCENARIO_API_SECRET belong together"),
+        ({"VLM_BASE_URL": "http://10.0.0.5:8000/v1"}, "VLM_BASE_URL is set, but VLM_MODEL is not."),
+        ({"VLM_API_KEY": "k", "SANDBOX": "1"}, "VLM_API_KEY is set, but VLM_MODEL is not."),
+        ({"VLM_INPUT_PRICE": "0.8"}, "VLM_INPUT_PRICE is set, but VLM_MODEL is not."),
+        ({"VLM_MODEL": "m"}, "VLM_MODEL is set, but no server offers it."),
+        ({"VLM_MODEL": "m", "SANDBOX": "1"}, "VLM_MODEL is set, but no server offers it."),
+        (
+            {"VLM_MODEL": "m", "VLM_API_KEY": "k", "NOVITA_API_KEY": "sk_1"},
+            "VLM_API_KEY is set, but VLM_BASE_URL is not.",
+        ),
+        ({"VLM_MODEL": "m", "VLM_BASE_URL": "10.0.0.5:8000"}, "is not a URL"),
+        ({"VLM_MODEL": "m", "VLM_OUTPUT_PRICE": "-1"}, "Choose a value from 0 to 10000."),
+        ({"CLASSIFIERS": "vlm"}, "CLASSIFIERS names vlm, but VLM_MODEL is not set."),
         ({"DATABASE_URL": "oracle"}, "DATABASE_URL"),
         ({"REDIS_URL": "localhost"}, "REDIS_URL"),
     ],
@@ -114,6 +127,55 @@ def test_debug_uses_the_sandbox_until_a_provider_key_is_set(load: Load) -> None:
     real = load(DEBUG="1", NOVITA_API_KEY="sk_1")
     assert list(real.IMAGE_PROVIDERS) == ["novita"]
     assert real.IMAGE_PROVIDERS["novita"]["OPTIONS"]["base_url"] == "https://api.novita.ai"
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        (
+            {"VLM_BASE_URL": "http://10.0.0.5:8000/v1/"},
+            ("", "http://10.0.0.5:8000/v1", "Vision model (10.0.0.5:8000)"),
+        ),
+        (
+            {
+                "VLM_BASE_URL": "https://user:pass@vlm.example/v1",
+                "VLM_API_KEY": "k",
+                "NOVITA_API_KEY": "sk_1",
+            },
+            ("k", "https://user:pass@vlm.example/v1", "Vision model (vlm.example)"),
+        ),
+        (
+            {"NOVITA_API_KEY": "sk_1", "NANOGPT_API_KEY": "k"},
+            ("sk_1", "https://api.novita.ai/openai/v1", "Vision model (Novita)"),
+        ),
+        (
+            {"NANOGPT_API_KEY": "k", "NANOGPT_BASE_URL": "https://proxy.example"},
+            ("k", "https://proxy.example/api/v1", "Vision model (nano-gpt)"),
+        ),
+    ],
+)
+def test_vision_model_is_at_its_own_server_then_novita_then_nanogpt(
+    load: Load, variables: dict[str, str], expected: tuple[str, str, str]
+) -> None:
+    settings = load(VLM_MODEL="qwen", SANDBOX="1", VLM_INPUT_PRICE="0.8", **variables)
+    api_key, base_url, label = expected
+    assert settings.VLM == {
+        "api_key": api_key,
+        "base_url": base_url,
+        "label": label,
+        "model": "qwen",
+        "input_price": Decimal("0.8"),
+        "output_price": Decimal(0),
+    }
+    assert "vlm" in settings.CLASSIFIERS
+
+
+def test_vision_model_of_the_sandbox_runs_only_if_it_is_named(load: Load) -> None:
+    assert load().VLM is None
+    tried = load(DEBUG="1")
+    assert tried.VLM["base_url"] == "http://127.0.0.1:8000/sandbox/vlm/v1"
+    assert "vlm" not in tried.CLASSIFIERS
+    assert load(DEBUG="1", CLASSIFIERS="sandbox,vlm").CLASSIFIERS == ["sandbox", "vlm"]
 
 
 def test_https_public_url_turns_on_secure_cookies_and_hsts(load: Load) -> None:

@@ -71,13 +71,15 @@ def test_page_shows_sandboxes_and_disabled_providers_without_calls(
     calls: list[str] = []
     monkeypatch.setattr(HttpProvider, "_send", lambda self, *args, **rest: calls.append(self.slug))
     text = fetch_page(operator)
-    assert text.count(">Check the key<") == 3
+    assert text.count(">Check the key<") == 4
     assert calls == [], "only the button calls"
-    assert text.count(">Sandbox<") == 3
+    assert text.count(">Sandbox<") == 4
     assert "127.0.0.1:8000" in text
     settings.IMAGE_PROVIDERS, settings.NANOGPT, settings.SCENARIO = {}, None, None
+    settings.VLM = None
     text = fetch_page(operator)
-    assert text.count('data-status="cancelled">Off<') == 3
+    assert text.count('data-status="cancelled">Off<') == 4
+    assert "Set VLM_MODEL to turn it on." in text
     assert "Set NOVITA_API_KEY to turn it on." in text
     assert "Check the key" not in text
 
@@ -164,13 +166,14 @@ def test_classification_costs_are_counted_without_novita_twice(
     assert "nano-gpt.com" in text
 
 
+@pytest.mark.parametrize("slug", ["nanogpt", "vlm"])
 def test_sandbox_costs_are_not_billed(
-    operator: Client, make_asset: Callable[..., Asset], settings: Any
+    operator: Client, make_asset: Callable[..., Asset], settings: Any, slug: str
 ) -> None:
     settings.CLASSIFIERS = []
     Classification.objects.create(
         asset=make_asset(),
-        classifier="nanogpt",
+        classifier=slug,
         version="1",
         status="done",
         cost=Decimal("0.4065"),
@@ -235,6 +238,37 @@ def test_last_error_is_shown_without_query_string(operator: Client) -> None:
     assert "canary" not in text
 
 
+def test_vision_model_shows_host_costs_and_last_error_but_not_key(
+    operator: Client, make_asset: Callable[..., Asset], settings: Any
+) -> None:
+    settings.CLASSIFIERS = []
+    settings.VLM = {
+        "api_key": "sk_canary_key",
+        "base_url": "http://10.0.0.5:8000/v1",
+        "label": "Vision model (10.0.0.5:8000)",
+        "model": "qwen",
+    }
+    asset = make_asset()
+    for version, status, error, cost in (
+        ("1", "done", "", "0.0125"),
+        ("2", "failed", "It broke off.", "0.0005"),
+    ):
+        Classification.objects.create(
+            asset=asset,
+            classifier="vlm",
+            version=version,
+            status=status,
+            error=error,
+            cost=Decimal(cost),
+            finished_at=timezone.now(),
+        )
+    text = fetch_page(operator)
+    assert "10.0.0.5:8000" in text
+    assert '<span class="num">2</span> images, <span class="num">0.0130</span> USD' in text
+    assert "It broke off." in text
+    assert "canary" not in text
+
+
 @pytest.mark.django_db(transaction=True)
 def test_check_button_calls_provider_and_creates_no_request(
     operator: Client, live_server: Any, settings: Any
@@ -245,9 +279,11 @@ def test_check_button_calls_provider_and_creates_no_request(
     settings.IMAGE_PROVIDERS = {"novita-sandbox": entry}
     settings.NANOGPT = {**settings.NANOGPT, "base_url": f"{here}/sandbox/nano-gpt"}
     settings.SCENARIO = {**settings.SCENARIO, "base_url": f"{here}/sandbox/scenario/v1"}
+    settings.VLM = {**settings.VLM, "base_url": f"{here}/sandbox/vlm/v1"}
     for slug, label in (
         ("novita-sandbox", "Novita"),
         ("nanogpt", "nano-gpt"),
+        ("vlm", "Vision model"),
         ("scenario", "Scenario"),
     ):
         response = operator.post(reverse("provider-check", args=[slug]), follow=True)

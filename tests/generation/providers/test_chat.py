@@ -180,10 +180,10 @@ def test_unusable_answer_has_the_cost_of_its_tokens() -> None:
 
 def test_estimate_is_zero_without_prices() -> None:
     system = "x" * 4000
-    assert connect(None).estimate_cost(system=system, max_tokens=2000) == 0
+    assert connect(None).estimate_cost(system=system, answer_tokens=2000) == 0
     priced = connect(None, input_price=Decimal(2), output_price=Decimal(8))
     # 1000 + 1500 tokens × 2 and 2000 tokens × 8 per million
-    assert priced.estimate_cost(system=system, max_tokens=2000) == Decimal("0.021")
+    assert priced.estimate_cost(system=system, answer_tokens=2000) == Decimal("0.021")
 
 
 @pytest.mark.parametrize(

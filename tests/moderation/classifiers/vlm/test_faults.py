@@ -138,13 +138,12 @@ def test_call_without_response_is_repeated_and_its_estimated_cost_is_kept(
     row.refresh_from_db()
     assert (row.status, row.attempts) == (Status.QUEUED, 1)
     assert "did not answer in time, or broke off." in row.error
-    assert row.cost == Decimal("0.01")  # 2000 tokens × 5 per million
+    assert row.cost == Decimal("0.003")  # 600 tokens × 5 per million
     behave("")
     make_classifications_due()
     run_remote_classification()
     row.refresh_from_db()
-    # The answer has 600 tokens.
-    assert (row.status, row.cost) == (Status.DONE, Decimal("0.013"))
+    assert (row.status, row.cost) == (Status.DONE, Decimal("0.006"))
 
 
 def test_unusable_answer_keeps_the_cost_of_its_tokens(

@@ -144,7 +144,7 @@ def test_unreadable_usage_has_the_estimated_cost(
     settings.VLM = {**settings.VLM, "output_price": Decimal(5)}
     behave("odd-cost")
     row = judge(make_asset, make_image())
-    assert (row.cost, row.raw["cost"]) == (Decimal("0.01"), None)  # 2000 × 5 per million
+    assert (row.cost, row.raw["cost"]) == (Decimal("0.003"), None)  # 600 × 5 per million
 
 
 # --- Text in the picture ---
@@ -173,10 +173,12 @@ def test_text_in_the_picture_changes_only_the_picture_of_the_request(
 
 @pytest.mark.parametrize(
     ("behaviour", "text"),
-    zip(
-        ["obeys", "clean", "extra", "missing", "prose", "two", "zeros", "addressed"],
-        itertools.cycle(INJECTIONS),
-        strict=False,
+    list(
+        zip(
+            ["obeys", "clean", "extra", "missing", "prose", "two", "zeros", "addressed"],
+            itertools.cycle(INJECTIONS),
+            strict=False,
+        )
     ),
 )
 def test_model_that_obeys_a_text_in_the_picture_approves_nothing(
