@@ -159,7 +159,8 @@ def test_vision_model_is_at_its_own_server_then_novita_then_nanogpt(
 ) -> None:
     settings = load(VLM_MODEL="qwen", SANDBOX="1", VLM_INPUT_PRICE="0.8", **variables)
     api_key, base_url, label = expected
-    assert settings.VLM == {
+    found = settings.VLM
+    assert found == {
         "api_key": api_key,
         "base_url": base_url,
         "label": label,
