@@ -45,9 +45,8 @@ BYTES_MAX = 4_000_000
 MEDIA_TYPES = frozenset({"image/png", "image/jpeg"})
 # Of an answer. A model that thinks aloud needs more and is cut off.
 TOKENS_MAX = 2000
-ANSWER_TOKENS = (
-    600  # of a usual answer: the empty form has about 250, reasons and description the rest
-)
+# Of a usual answer, for estimates: the empty form has about 250, the texts have the rest.
+ANSWER_TOKENS = 600
 VERSION_MAX = 80  # characters of Classification.version
 CALLS_AT_ONCE = 4  # a house's own server has few slots
 NOTED_MAX = 3  # findings in a note
@@ -86,6 +85,7 @@ class VisionLanguageModel(OneImageClassifier):
         return media_type in MEDIA_TYPES and data_url_length(len(content), media_type) <= BYTES_MAX
 
     def _judge(self, asset: Asset, content: bytes, media_type: str) -> Assessment:
+        assert settings.VLM is not None  # explain_off() was empty
         completion = ChatCompletions(**settings.VLM).complete(
             system=vlm_prompt.build_prompt(),
             content=content,
