@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -147,36 +147,34 @@ def make_harmless_call(slug: str) -> None:
 
 def load_health() -> list[tuple[Service, ServiceHealth]]:
     """Return every service with its health, from recorded calls and from its rows."""
-    states = {state.slug: state for state in ProviderState.objects.all()}
-    return [
-        (service, _load_health(service, states.get(service.slug))) for service in list_services()
-    ]
+    services = list(list_services())
+    health = {service.slug: ServiceHealth() for service in services}
+    for state in ProviderState.objects.filter(slug__in=health):
+        health[state.slug].note_success(state.last_success_at)
+        health[state.slug].note_error(state.last_error_at, state.last_error)
+    _add_classification_health(health)
+    _add_import_health(health["scenario"])
+    return [(service, health[service.slug]) for service in services]
 
 
-def _load_health(service: Service, state: ProviderState | None) -> ServiceHealth:
-    found = ServiceHealth()
-    if state is not None:
-        found.note_success(state.last_success_at)
-        found.note_error(state.last_error_at, state.last_error)
-    if service.slug in REMOTE_CLASSIFIERS:
-        _add_classification_health(found, service.slug)
-    elif service.slug == "scenario":
-        _add_import_health(found)
-    return found
-
-
-def _recent_classifications(slug: str) -> QuerySet[Classification]:
+def _recent_classifications() -> QuerySet[Classification]:
     newest = Classification.objects.aggregate(pk=Max("pk"))["pk"] or 0
-    return Classification.objects.filter(pk__gt=newest - LOOK_BACK, classifier=slug).order_by("-pk")
+    return Classification.objects.filter(pk__gt=newest - LOOK_BACK)
 
 
-def _add_classification_health(found: ServiceHealth, slug: str) -> None:
-    """Read the health of a classifier from its classifications, its only trace."""
-    recent = _recent_classifications(slug)
-    if done := recent.filter(status=Classification.Status.DONE).first():
-        found.note_success(done.finished_at)
-    if failed := recent.filter(status=Classification.Status.FAILED).first():
-        found.note_error(failed.finished_at, failed.error)
+def _add_classification_health(health: Mapping[str, ServiceHealth]) -> None:
+    """Read the health of classifiers from their classifications, their only trace."""
+    status = Classification.Status
+    ended = _recent_classifications().filter(
+        classifier__in=REMOTE_CLASSIFIERS, status__in=(status.DONE, status.FAILED)
+    )
+    last = ended.values("classifier", "status").annotate(last=Max("pk")).values("last")
+    for run in Classification.objects.filter(pk__in=last):
+        found = health[run.classifier]
+        if run.status == status.DONE:
+            found.note_success(run.finished_at)
+        else:
+            found.note_error(run.finished_at, run.error)
 
 
 def _add_import_health(found: ServiceHealth) -> None:
@@ -223,7 +221,7 @@ def _shown_statuses() -> list[tuple[str, str]]:
 
 def _add_classifications(report: Report) -> None:
     slug = report.service.slug
-    queued = _recent_classifications(slug).filter(status=Classification.Status.QUEUED)
+    queued = _recent_classifications().filter(classifier=slug, status=Classification.Status.QUEUED)
     report.counts = [("classifying", "Waiting", queued.count())]
     report.spent = [
         (name, *costs.count_images_and_cost(slug, since)) for name, since in _list_periods()
