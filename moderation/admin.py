@@ -11,7 +11,9 @@ from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, Permission, User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import path
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
@@ -19,6 +21,8 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from generation.core.admin import ReadOnlyAdmin, ReadOnlyInline
 from generation.models import StorageReport
+from moderation import hash_files
+from moderation.forms.hash_lists import HashImportForm
 from moderation.forms.policies import AskRuleForm
 from moderation.models import (
     AskRule,
@@ -27,6 +31,8 @@ from moderation.models import (
     DailyStats,
     Decision,
     Delivery,
+    HashEntry,
+    HashList,
     Label,
     Policy,
     PolicyActivation,
@@ -40,7 +46,7 @@ from moderation.models import (
 )
 from moderation.models.daily_stats import FIELDS
 from moderation.models.reviews import ReviewQuerySet
-from moderation.services import ask_savings, policies
+from moderation.services import ask_savings, hash_lists, policies
 
 
 class LabelInline(ReadOnlyInline):
@@ -273,6 +279,103 @@ class PolicyAdmin(admin.ModelAdmin[Policy]):
         policies.activate(policy=policy, user=request.user)
         self.log_change(request, policy, "Put into force.")
         self.message_user(request, f"{policy} is in force from now on.")
+
+
+@admin.register(HashList)
+class HashListAdmin(admin.ModelAdmin[HashList]):
+    """Hash lists, with pages for import and export. A list is never deleted, but switched off."""
+
+    list_display = ("name", "kind", "is_active", "source", "created_at")
+    list_filter = ("kind", "is_active")
+    search_fields = ("name", "note", "source")
+    ordering = ("name",)
+    readonly_fields = ("created_by", "created_at")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        # Entries of a list keep their meaning.
+        return (*self.readonly_fields, "kind") if obj else self.readonly_fields
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: HashList, form: Any, change: bool) -> None:
+        if not change:
+            assert isinstance(request.user, User)
+            obj.created_by = request.user
+        super().save_model(request, obj, form, change)
+
+    def get_urls(self) -> list[Any]:
+        wrap = self.admin_site.admin_view
+        return [
+            path("<int:pk>/import/", wrap(self.import_file), name="moderation_hashlist_import"),
+            path("<int:pk>/export/", wrap(self.export_file), name="moderation_hashlist_export"),
+            *super().get_urls(),
+        ]
+
+    def import_file(self, request: HttpRequest, pk: int) -> HttpResponse:
+        found = self._get_list(request, pk)
+        form = HashImportForm(request.POST or None, request.FILES or None)
+        if request.method == "POST" and form.is_valid():
+            assert isinstance(request.user, User)
+            try:
+                result = hash_lists.import_entries(
+                    hash_list=found,
+                    content=form.cleaned_data["file"].read(),
+                    algorithm=form.cleaned_data["algorithm"],
+                    user=request.user,
+                )
+            except hash_files.HashFileError as error:
+                form.show_faults(error)
+            else:
+                self.log_change(request, found, f"Imported: {result}")
+                self.message_user(request, f"“{found}”: {result}")
+                return redirect("admin:moderation_hashlist_change", found.pk)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Import hashes",
+            "hash_list": found,
+            "form": form,
+        }
+        return render(request, "admin/moderation/hashlist/import.html", context)
+
+    def export_file(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
+        found = self._get_list(request, pk)
+        lines = (line.encode() for line in hash_lists.iter_csv(found))
+        response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+        response["Content-Disposition"] = f'attachment; filename="hash-list-{found.pk}.csv"'
+        return response
+
+    def _get_list(self, request: HttpRequest, pk: int) -> HashList:
+        if not request.user.has_perm("moderation.import_hash_list"):
+            raise PermissionDenied
+        return get_object_or_404(HashList, pk=pk)
+
+
+@admin.register(HashEntry)
+class HashEntryAdmin(ReadOnlyAdmin):
+    """Entries of hash lists. A search by a hash also finds similar ones."""
+
+    list_display = ("hex", "algorithm", "hash_list", "category", "note", "added_by", "added_at")
+    list_filter = ("algorithm", "hash_list")
+    list_select_related = ("hash_list", "added_by")
+    search_fields = ("=external_id",)
+    search_help_text = "A hash of 64 hexadecimal digits, or an external id."
+    exclude = ("value",)
+    readonly_fields = ("hex",)
+    ordering = ("-pk",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.has_perm("moderation.delete_hashentry"))
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[HashEntry], search_term: str
+    ) -> tuple[QuerySet[HashEntry], bool]:
+        try:
+            value = hash_files.parse_hash(search_term)
+        except ValueError:
+            return super().get_search_results(request, queryset, search_term)
+        near = [found.entry.pk for found in hash_lists.search_value(value)]
+        return queryset.filter(Q(value=value) | Q(pk__in=near)), False
 
 
 @admin.register(Preferences)

@@ -8,6 +8,7 @@ from moderation.api.openapi import document
 from moderation.views import (
     batches,
     developers,
+    hash_lists,
     queues,
     record,
     reports,
@@ -23,6 +24,8 @@ urlpatterns = [
     path("reviews/<uuid:uuid>/", reviews.review_detail, name="review-detail"),
     path("reviews/<uuid:uuid>/claim/", reviews.review_claim, name="review-claim"),
     path("reviews/<uuid:uuid>/skip/", reviews.review_skip, name="review-skip"),
+    path("reviews/<uuid:uuid>/hashes/", hash_lists.hash_entries, name="hash-entry-list"),
+    path("hash-entries/<int:pk>/removal/", hash_lists.hash_entry_remove, name="hash-entry-delete"),
     path("queues/", queues.queue_list, name="queue-list"),
     path("queues/<slug:slug>/", queues.queue_detail, name="queue-detail"),
     path("queues/<slug:slug>/claims/", queues.claim_next, name="claim-next"),

@@ -1,7 +1,7 @@
 """Known images: looks an image up by its hashes. Free, instant, and the same for every image.
 
-Finds the same file and look-alikes among earlier verdicts. Judges no content: without a match,
-nothing is known, and that is never "clean".
+Finds the same file and look-alikes among earlier verdicts and on hash lists. Judges no content:
+without a match, nothing is known, and that is never "clean".
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ from moderation.models.earlier_verdicts import (
     find_rejected_look_alikes,
     find_same_file,
 )
+from moderation.models.hash_lists import HashList
+from moderation.services import hash_lists
+
+# Entries of lists that are shown for one image.
+ENTRIES_MAX = 10
 
 
 class KnownImages:
@@ -53,12 +58,38 @@ class KnownImages:
 
 
 def _find_matches(asset: Asset) -> Iterator[Match]:
+    within = settings.HASH_MATCH_DISTANCE
     same = find_same_file(asset)
     yield from map(_describe_verdict, same)
     known = {verdict.review.pk for verdict in same}
-    for verdict in find_rejected_look_alikes(asset, within=settings.HASH_MATCH_DISTANCE):
+    for verdict in find_rejected_look_alikes(asset, within=within):
         if verdict.review.pk not in known:
             yield _describe_verdict(verdict)
+    listed = sorted(hash_lists.search_asset(asset, within=within), key=_rank)
+    yield from map(_describe_entry, listed[:ENTRIES_MAX])
+
+
+def _rank(found: hash_lists.Found) -> tuple[bool, bool]:
+    """Sort block lists first, and equal files before look-alikes."""
+    return found.entry.hash_list.kind != HashList.Kind.BLOCK, found.distance is not None
+
+
+def _describe_entry(found: hash_lists.Found) -> Match:
+    entry = found.entry
+    listed = f"the {entry.hash_list.get_kind_display().lower()} “{entry.hash_list}”"
+    name = f"entry {entry.hex[:12]}" + (f", {entry.note}" if entry.note else "")
+    text = (
+        f"On {listed} ({name})"
+        if found.distance is None
+        else f"Looks like an entry of {listed} ({found.distance} of 256 bits differ; {name})"
+    )
+    is_block = entry.hash_list.kind == HashList.Kind.BLOCK
+    return Match(
+        origin=Origin.BLOCKED if is_block else Origin.ALLOWED,
+        text=text,
+        categories=(entry.category,) if entry.category and is_block else (),
+        distance=found.distance,
+    )
 
 
 def _describe_verdict(verdict: EarlierVerdict) -> Match:

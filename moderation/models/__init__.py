@@ -6,6 +6,7 @@ from moderation.models.daily_stats import DailyStats
 from moderation.models.decisions import ChainHead, Decision, Verdict
 from moderation.models.deliveries import Delivery
 from moderation.models.exposure import Exposure
+from moderation.models.hash_lists import HashEntry, HashEntryBand, HashList
 from moderation.models.named_categories import NamedCategory
 from moderation.models.policies import AskRule, Policy, PolicyActivation, PolicyRule
 from moderation.models.preferences import ImageCover, Preferences
@@ -23,6 +24,9 @@ __all__ = [
     "Decision",
     "Delivery",
     "Exposure",
+    "HashEntry",
+    "HashEntryBand",
+    "HashList",
     "ImageCover",
     "Label",
     "NamedCategory",

@@ -73,6 +73,9 @@ def build_panel(*, user: User, review: Review, queue: Queue | None) -> dict[str,
         "last": history[0] if history else None,
         "disagreement": disagreement,
         "filmstrip": related.filmstrip(review, user, is_blind=is_blind),
+        "may_list_hashes": review.is_decided
+        and not is_blind
+        and user.has_perm("moderation.add_hashentry"),
         "known": related.find_known(sources, user, is_blind=is_blind),
         "similar": related.find_similar(review, user, is_blind=is_blind),
         "action_bar": action_bar(user, review, queue, is_party=is_party),

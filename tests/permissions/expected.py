@@ -19,6 +19,14 @@ PAGES: dict[str, tuple[str, str]] = {
         "302 405 405 405 405 405 405 405",
         "302 404 303 303 303 303 404 303",
     ),
+    "reviews/<uuid:uuid>/hashes/": (
+        "302 403 403 200 200 403 403 200",
+        "302 403 403 422 422 403 403 422",
+    ),
+    "hash-entries/<int:pk>/removal/": (
+        "302 405 405 405 405 405 405 405",
+        "302 403 403 404 404 403 403 404",
+    ),
     "queues/": ("302 200 200 200 200 200 200 200", "302 405 405 405 405 405 405 405"),
     "queues/<slug:slug>/": ("302 404 200 200 404 404 404 200", "302 405 405 405 405 405 405 405"),
     "queues/<slug:slug>/claims/": (
@@ -193,6 +201,8 @@ ADMIN: dict[str, str] = {
     "moderation.dailystats": "- - - vc",
     "moderation.decision": "vc vc - vc",
     "moderation.delivery": "- - - vc",
+    "moderation.hashentry": "vcd vc - vcd",
+    "moderation.hashlist": "vac vc - vac",
     "moderation.policy": "vc vc - vc",
     "moderation.preferences": "- - - vacd",
     "moderation.review": "vc vc - vc",

@@ -16,7 +16,7 @@ from django.db import transaction
 from django.test import Client
 
 from generation.models import ApiKey, GenerationRequest
-from moderation.models import Decision, Review, SavedQueue, Verdict
+from moderation.models import Decision, HashEntry, HashList, Review, SavedQueue, Verdict
 from moderation.services import decisions
 from tests.permissions.expected import ADMIN, API, PAGES
 from tests.permissions.routes import KEYS, PEOPLE, find_routes, make_keys, make_people
@@ -41,9 +41,12 @@ def route_values(
     )
     saved = SavedQueue.objects.create(owner=moderator, name="mine", base="waiting")
     key, _ = ApiKey.make(name="theirs", scopes=[], owner=moderator)
+    listed = HashList.objects.create(name="bans")
+    entry = HashEntry.objects.create(hash_list=listed, algorithm="sha256", value=bytes(32))
     return {
         "developers/keys/<uuid:uuid>": f"developers/keys/{key.uuid}",
         "reviews/<uuid:uuid>": f"reviews/{review.uuid}",
+        "hash-entries/<int:pk>": f"hash-entries/{entry.pk}",
         "batches/<uuid:uuid>": f"batches/{decision.batch}",
         "decisions/<uuid:uuid>": f"decisions/{decision.uuid}",
         "requests/<uuid:uuid>": f"requests/{item.uuid}",
