@@ -4,8 +4,8 @@ It reads and re-encodes the images, makes a few calls at a time, and converts th
 client to those of classifiers. A subclass makes one call and reads its result.
 
 A round of calls ends before the next one starts, so an image is never in two calls, and a round
-takes no longer than its slowest call. A service that limits the rate gets half as many calls at a
-time, and one more after each round without a limit.
+takes no longer than its slowest call. A service that limits the rate or answers too late gets half
+as many calls at a time, and one more after each round without that.
 """
 
 from __future__ import annotations
@@ -155,7 +155,8 @@ class OneImageClassifier(abc.ABC):
                 wait=timedelta(seconds=error.retry_after or 0),
                 # A call without an answer may have been billed.
                 cost=self.price if isinstance(error, UnansweredError) else Decimal(0),
-                limited=error.limited,
+                # A server with few slots answers late: more calls at a time would make it later.
+                limited=error.limited or isinstance(error, UnansweredError),
                 alone=isinstance(error, ServerFailedError | UnansweredError),
             )
         if isinstance(error, ProviderMisconfiguredError):

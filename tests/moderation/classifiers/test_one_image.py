@@ -168,10 +168,14 @@ def test_one_failed_call_delays_only_its_image(rows: Any, service: Service) -> N
     assert Classification.objects.filter(status=Status.DONE).count() == CALLS_AT_ONCE + 2
 
 
-def test_rate_limit_halves_the_calls_at_a_time(make_asset: Any, service: Service) -> None:
+@pytest.mark.parametrize(
+    "limit", [ProviderBusyError("Too many.", limited=True), UnansweredError("It did not answer.")]
+)
+def test_rate_limit_or_late_answer_halves_the_calls_at_a_time(
+    make_asset: Any, service: Service, limit: ProviderError
+) -> None:
     made = Scripted()
     assets = [make_asset(make_image(seed=n)) for n in range(16)]
-    limit = ProviderBusyError("Too many.", limited=True)
     service.error = lambda call: limit if call == 1 else None
     assert [len(outcomes) for outcomes in made.classify_many(assets)] == [8, 4, 4]
     assert [len(outcomes) for outcomes in made.classify_many(assets)] == [6, 7, 3]
