@@ -140,7 +140,7 @@ def _build_note(answer: Answer, found: list[str]) -> str:
         sentences.append("it reports text in the image that addresses a reviewer or a model.")
     for slug in found[:NOTED_MAX]:
         category = taxonomy.get(slug)
-        said = answer.reasons[category.l1]
+        said = answer.reasons[category.l1].rstrip(".")
         quoted = f": “{said}”" if said else ""
         sentences.append(f"{category.name}, by its own number {answer.stated[slug]}{quoted}.")
     return " ".join(sentences)

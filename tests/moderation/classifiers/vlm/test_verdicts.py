@@ -72,7 +72,7 @@ def test_finding_reaches_a_person_at_its_second_level_with_the_reason(
     review = get_pending_review(row)
     assert review.top_category == "alcohol.beverages", "the highest stated number comes first"
     assert "because no confidence was given" in review.reason
-    assert "Weapons, by its own number 92: “The card stands for Weapons.”" in review.reason
+    assert "Weapons, by its own number 92: “The card stands for Weapons”." in review.reason
     browser = Client()
     browser.force_login(moderator)
     page = browser.get(reverse("moderation:review-detail", args=[review.uuid])).content.decode()
