@@ -20,7 +20,7 @@ from bench.places import ROOT, Place, make_place
 from bench.report import make_table
 
 # The crowd runs last, because it may decide all images of a small database.
-PARTS = ("server", "plans", "export", "browser", "ablation", "crowd")
+PARTS = ("server", "plans", "export", "browser", "ablation", "poll", "crowd")
 
 
 def main() -> None:

@@ -110,6 +110,10 @@ def _rows(results: list[dict[str, Any]]) -> Iterator[Row]:
         "export",
         lambda r: f"{r['export']['peak_mib']:.0f}",
     )
+    yield from row("polls/s by the client", "", "poll", lambda r: f"{r['client']['per_second']:,}")
+    yield from row("– in times of a bare loop", "≥ 0.7", "poll", _times_bare_loop)
+    yield from row("polls/s by the job", "", "poll", lambda r: f"{r['job']['per_second']:,}")
+    yield from row("– CPU per poll, ms", "", "poll", lambda r: f"{r['job']['cpu_ms']:.2f}")
     for name in ("tiny", "tiny, next image decoded", "desk"):
         yield from row(
             f"key to next image, {name}: p50 / p95, ms",
@@ -156,6 +160,10 @@ def _answer(result: dict[str, Any]) -> str:
 
 def _times_as_long(result: dict[str, Any]) -> str:
     return f"{result['reference']['per_second'] / result['export']['per_second']:.1f}"
+
+
+def _times_bare_loop(result: dict[str, Any]) -> str:
+    return f"{result['client']['per_second'] / result['bare']['per_second']:.2f}"
 
 
 def _ablated(name: str, result: dict[str, Any]) -> str:

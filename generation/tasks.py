@@ -86,10 +86,9 @@ def poll(run: JobRun) -> None:
             return
         run.renew()
         answers = _poll_tasks((request.provider, request.provider_task_id) for request in claimed)
-        for request in claimed:
-            polling.apply_answer(
-                request=request, answer=answers[request.provider, request.provider_task_id]
-            )
+        polling.apply_answers(
+            (request, answers[request.provider, request.provider_task_id]) for request in claimed
+        )
 
 
 @job("reconcile", due=lambda: GenerationRequest.objects.due().filter(status=Status.UNKNOWN))

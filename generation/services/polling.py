@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -29,8 +30,26 @@ from generation.wire.secrets import redact, without_secrets
 
 log = logging.getLogger("loupe.pipeline")
 Status = GenerationRequest.Status
+FINISHED = (TaskState.SUCCEEDED, TaskState.FAILED)
 POLL_SHORTEST, POLL_LONGEST = timedelta(seconds=1), timedelta(seconds=10)
 RESULT_MAX = 256 * 1024  # characters of JSON; a result with 8 images has about 10 thousand
+
+
+def apply_answers(pairs: Iterable[tuple[GenerationRequest, TaskResult | ProviderError]]) -> None:
+    """Apply the polls of claimed requests.
+
+    The progress of all unfinished tasks is stored in one transaction: a commit for each would limit
+    polling to a few hundred tasks per second.
+    """
+    unfinished = list[tuple[GenerationRequest, TaskResult]]()
+    for request, answer in pairs:
+        if isinstance(answer, TaskResult) and answer.state not in FINISHED:
+            unfinished.append((request, answer))
+        else:
+            apply_answer(request=request, answer=answer)
+    with transaction.atomic():
+        for request, result in unfinished:
+            _note_progress(request, result)
 
 
 def apply_answer(*, request: GenerationRequest, answer: TaskResult | ProviderError) -> None:

@@ -25,6 +25,7 @@ def test_benchmarks_run_and_write_their_figures_as_json(tmp_path: Path) -> None:
         "BENCH_DECISIONS": "5",
         "BENCH_VIEWS": "2",
         "BENCH_SECONDS": "1",
+        "BENCH_TASKS": "20",
     }
     kept = {
         name: value
@@ -38,7 +39,7 @@ def test_benchmarks_run_and_write_their_figures_as_json(tmp_path: Path) -> None:
         "--sizes",
         str(SIZE),
         "--parts",
-        "server,plans,export,ablation,crowd",
+        "server,plans,export,ablation,poll,crowd",
     ]
 
     done = subprocess.run(
@@ -61,4 +62,5 @@ def test_benchmarks_run_and_write_their_figures_as_json(tmp_path: Path) -> None:
         found["crowd"]["faults"],
     ) == (0, 0, [])
     assert found["export"]["export"]["rows"] == found["export"]["reference"]["rows"] > SIZE / 2
+    assert found["poll"]["job"]["polls"] >= found["poll"]["tasks"] == 20
     assert "| decision: server CPU, ms" in done.stdout
