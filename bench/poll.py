@@ -8,6 +8,7 @@ stores the progress of each.
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import os
 import subprocess
@@ -18,7 +19,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.parse import urlsplit
 
 import httpx
 from django.test import override_settings
@@ -68,8 +69,10 @@ def _measure(url: str, work: Callable[[], None]) -> dict[str, float]:
 
 
 def _count_polls(url: str) -> int:
-    with urlopen(f"{url}/count") as answer:
-        return int(answer.read())
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    connection.request("GET", "/count")
+    return int(connection.getresponse().read())
 
 
 async def _poll_bare(url: str, names: list[str]) -> None:
