@@ -17,7 +17,7 @@ from django.test import RequestFactory
 
 from bench.people import InProcess, Person
 from config.wsgi import application
-from moderation.services import exports
+from moderation.services.exports.columns import DECISION_COLUMNS
 
 # The columns of the export, under their database names.
 RAW = """
@@ -47,7 +47,7 @@ class Echo:
 
 
 def main(out: str) -> None:
-    assert len(exports.COLUMNS) == RAW.partition("FROM")[0].count(","), (
+    assert len(DECISION_COLUMNS) == RAW.partition("FROM")[0].count(","), (
         "The export has other columns than the reference."
     )
     person = Person("senior", InProcess(application))
@@ -86,7 +86,7 @@ def _peak(*, start_over: bool = False) -> float:
 
 def _reference() -> Iterator[bytes]:
     writer = csv.writer(Echo(), quoting=csv.QUOTE_ALL, lineterminator="\r\n")
-    yield str(writer.writerow([name for name, _, _ in exports.COLUMNS])).encode()
+    yield str(writer.writerow([column.header for column in DECISION_COLUMNS])).encode()
     piece: list[str] = []
     for row in _raw_rows():
         piece.append(writer.writerow(row))

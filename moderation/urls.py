@@ -5,6 +5,8 @@ from django.urls import include, path, re_path
 from moderation.api import nanogpt, scenario
 from moderation.api.novita import urls
 from moderation.api.openapi import document
+from moderation.forms.exports import EXPORTS
+from moderation.services.exports.formats import FORMATS
 from moderation.views import (
     batches,
     developers,
@@ -51,7 +53,16 @@ urlpatterns = [
     path("exposure/later/", wellbeing.postpone_break, name="exposure-later"),
     path("break/", wellbeing.take_break, name="rest"),
     path("preferences/avoided/", wellbeing.avoid_category, name="avoided"),
-    path("exports/decisions.csv", record.decisions_csv, name="decisions-csv"),
+    *(
+        path(
+            f"exports/{kind}.{file_format}",
+            record.export,
+            {"kind": kind, "file_format": file_format},
+            name=f"{kind}-{file_format}",
+        )
+        for kind in EXPORTS
+        for file_format in FORMATS
+    ),
     path("developers/", developers.developers, name="developers"),
     path(
         "developers/keys/<uuid:uuid>/webhook-secret/",

@@ -18,7 +18,9 @@ CATEGORY_TREE: list[Any] = [
 
 
 class DecisionFilterForm(forms.Form):
-    """Filters of the record. Page and CSV share it, and its fields are URL parameters."""
+    """Filters of the record. Page and exports share it, and its fields are URL parameters."""
+
+    OPTIONS: tuple[str, ...] = ()  # fields that are no filters
 
     start = forms.DateField(
         label="From", required=False, widget=forms.DateInput(attrs={"type": "date"})
@@ -51,10 +53,11 @@ class DecisionFilterForm(forms.Form):
         if unknown := [
             name for name in self.data if name not in self.fields and name not in self._besides
         ]:
+            filters = ", ".join(name for name in self.fields if name not in self.OPTIONS)
+            options = f" Options: {', '.join(self.OPTIONS)}." if self.OPTIONS else ""
             self.add_error(
                 None,
-                f"There is no filter {', '.join(unknown)[:100]}. Filters:"
-                f" {', '.join(self.fields)}.",
+                f"There is no filter {', '.join(unknown)[:100]}. Filters: {filters}.{options}",
             )
         start, end = cleaned.get("start"), cleaned.get("end")
         if start and end and start > end:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
-from django.http import HttpResponse, HttpResponseBadRequest, StreamingHttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
@@ -15,11 +15,14 @@ from django.views.decorators.http import require_GET, require_POST
 from generation.core.db import keyset
 from generation.wire.parsing import parse_integer
 from moderation.forms.decisions import DecisionFilterForm
+from moderation.forms.exports import EXPORTS
 from moderation.models import Decision, Review
 from moderation.presenters.panel import build_history
 from moderation.presenters.partials import render_hidden_fields
 from moderation.services import decisions
-from moderation.services.exports import describe_errors, filter_decisions, iter_csv
+from moderation.services.exports.filters import describe_errors, filter_decisions
+from moderation.services.exports.formats import FORMATS, write_table
+from moderation.services.exports.parquet import ParquetMissingError
 from moderation.views.access import DeskRequest, find_queue_for, get_decision_for, get_review_for
 from moderation.views.panels import build_exit_url, go_to_review, is_deck, redirect_to, render_error
 from moderation.views.verdicts import parse_note
@@ -97,20 +100,27 @@ def decision_list(request: DeskRequest) -> HttpResponse:
 
 @require_GET
 @permission_required("moderation.export_decision", raise_exception=True)
-def decisions_csv(request: DeskRequest) -> StreamingHttpResponse | HttpResponseBadRequest:
-    """Return the filtered record as CSV.
+def export(
+    request: DeskRequest, kind: str, file_format: str
+) -> StreamingHttpResponse | HttpResponse:
+    """Return the filtered decisions or images as a file.
 
     An unknown filter or value is an error: ignoring it would export more than intended.
     """
-    form = DecisionFilterForm(request.GET)
+    form = EXPORTS[kind].form(request.GET)
     if not form.is_valid():
-        return HttpResponseBadRequest(
-            describe_errors(form), content_type="text/plain; charset=utf-8"
-        )
+        return _answer_in_text(describe_errors(form), status=400)
+    try:
+        chunks = write_table(EXPORTS[kind].build_table(form.cleaned_data), file_format)
+    except ParquetMissingError as error:
+        return _answer_in_text(str(error), status=501)
     response = StreamingHttpResponse(
-        (piece.text.encode() for piece in iter_csv(filter_decisions(form.cleaned_data))),
-        content_type="text/csv; charset=utf-8",
+        (chunk.data for chunk in chunks), content_type=FORMATS[file_format].media_type
     )
-    name = f"loupe-decisions-{timezone.now():%Y%m%d-%H%M%S}.csv"
+    name = f"loupe-{kind}-{timezone.now():%Y%m%d-%H%M%S}.{file_format}"
     response["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
+
+
+def _answer_in_text(text: str, *, status: int) -> HttpResponse:
+    return HttpResponse(text, status=status, content_type="text/plain; charset=utf-8")

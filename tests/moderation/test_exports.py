@@ -22,7 +22,10 @@ from generation.models import GenerationRequest, Source
 from moderation.models import Decision, Policy, PolicyActivation, Review, Verdict
 from moderation.services import decisions, policies
 from moderation.services.audit_log import record_decision, verify_record
-from moderation.services.exports import COLUMNS, escape_cell, iter_csv
+from moderation.services.exports.columns import DECISION_COLUMNS
+from moderation.services.exports.escaping import escape_cell
+from moderation.services.exports.formats import iter_csv
+from moderation.services.exports.tables import build_decision_table
 from tests.moderation.page_helpers import record_legacy_approval
 
 Factory = Callable[..., Any]
@@ -75,7 +78,7 @@ def test_download_has_all_decisions_in_order_with_context(
 
     rows = read_rows(response)
     assert [row["verdict"] for row in rows] == ["reject", "approve", "reopen", "reject"]
-    assert list(rows[0]) == [name for name, _, _ in COLUMNS]
+    assert list(rows[0]) == [column.header for column in DECISION_COLUMNS]
     assert rows[0]["categories"] == "violence.weapons"
     assert rows[0]["prompt"] == '\'=HYPERLINK("http://evil")'
     assert rows[0]["note"] == "'@SUM(1)"
@@ -211,10 +214,10 @@ def test_export_starts_with_header_and_takes_one_query(
     record: list[Decision], django_assert_num_queries: Any
 ) -> None:
     with django_assert_num_queries(1):
-        pieces = iter_csv(Decision.objects.all())
-        header = next(pieces)
-        assert (header.rows, header.text[0]) == (0, "\ufeff")
-        assert [piece.rows for piece in pieces] == [4]
+        chunks = iter_csv(build_decision_table(Decision.objects.all()))
+        header = next(chunks)
+        assert (header.rows, header.data.decode()[0]) == (0, "\ufeff")
+        assert [chunk.rows for chunk in chunks] == [4]
 
 
 def test_export_command_writes_complete_file_or_none(
