@@ -71,7 +71,8 @@ FEW = (
 # Parameters tested one by one, because a page may refuse a combination at its first wrong value.
 ALONE = {
     "/decisions/": ("before", "start", "end", "category", "reviewer", "by"),
-    "/exports/decisions.csv": ("start", "end", "reviewer"),
+    "/exports/decisions.csv": ("start", "end", "reviewer", "evidence"),
+    "/exports/images.jsonl": ("start", "end", "reviewer", "status"),
     "/search/": (
         "q",
         "seed",

@@ -12,7 +12,7 @@ from moderation.models import Review
 from moderation.services.exports.filters import UNDECIDED, filter_decisions, filter_images
 from moderation.services.exports.tables import Table, build_decision_table, build_image_table
 
-YES_OR_NO = [("1", "Yes"), ("0", "No")]
+YES, NO = "1", "0"
 
 
 class DecisionExportForm(DecisionFilterForm):
@@ -20,11 +20,9 @@ class DecisionExportForm(DecisionFilterForm):
 
     OPTIONS = ("evidence",)
 
-    evidence = forms.TypedChoiceField(
+    evidence = forms.ChoiceField(
         required=False,
-        choices=YES_OR_NO,
-        coerce=lambda value: value == "1",
-        empty_value=False,
+        choices=[(YES, "Yes"), (NO, "No")],
         error_messages={"invalid_choice": "Write 1 for yes or 0 for no."},
     )
 
@@ -52,10 +50,12 @@ class ExportKind(NamedTuple):
 EXPORTS = {
     "decisions": ExportKind(
         DecisionExportForm,
-        lambda given: build_decision_table(filter_decisions(given), evidence=given["evidence"]),
+        lambda given: build_decision_table(
+            filter_decisions(given), evidence=given["evidence"] == YES
+        ),
     ),
     "images": ExportKind(
         ImageExportForm,
-        lambda given: build_image_table(filter_images(given), evidence=given["evidence"]),
+        lambda given: build_image_table(filter_images(given), evidence=given["evidence"] == YES),
     ),
 }

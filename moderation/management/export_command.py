@@ -11,7 +11,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from moderation.forms.exports import EXPORTS
+from moderation.forms.exports import EXPORTS, NO, YES
 from moderation.services.exports.filters import describe_errors
 from moderation.services.exports.formats import FORMATS, Chunk, write_table
 from moderation.services.exports.parquet import ParquetMissingError
@@ -44,7 +44,7 @@ class ExportCommand(BaseCommand):
     ) -> None:
         kind = EXPORTS[self.kind]
         given = {name: options.get(name) or "" for name in kind.form.base_fields}
-        form = kind.form({**given, "evidence": "1" if options.get("evidence") else "0"})
+        form = kind.form({**given, "evidence": YES if options.get("evidence") else NO})
         if not form.is_valid():
             raise CommandError(describe_errors(form, prefix="--"))
         try:

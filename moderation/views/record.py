@@ -17,12 +17,13 @@ from generation.wire.parsing import parse_integer
 from moderation.forms.decisions import DecisionFilterForm
 from moderation.forms.exports import EXPORTS
 from moderation.models import Decision, Review
+from moderation.presenters.exports import build_exports
 from moderation.presenters.panel import build_history
 from moderation.presenters.partials import render_hidden_fields
 from moderation.services import decisions
+from moderation.services.exports import parquet
 from moderation.services.exports.filters import describe_errors, filter_decisions
 from moderation.services.exports.formats import FORMATS, write_table
-from moderation.services.exports.parquet import ParquetMissingError
 from moderation.views.access import DeskRequest, find_queue_for, get_decision_for, get_review_for
 from moderation.views.panels import build_exit_url, go_to_review, is_deck, redirect_to, render_error
 from moderation.views.verdicts import parse_note
@@ -91,6 +92,8 @@ def decision_list(request: DeskRequest) -> HttpResponse:
         "page": page,
         "hidden": render_hidden_fields(request, None),
         "filters": filters,
+        "exports": build_exports(request.GET),
+        "has_parquet": parquet.is_available(),
         "withheld": len(withheld),
         "before": "" if before is None else before,
         "older": page[-1].decision.sequence if has_older else None,
@@ -112,7 +115,7 @@ def export(
         return _answer_in_text(describe_errors(form), status=400)
     try:
         chunks = write_table(EXPORTS[kind].build_table(form.cleaned_data), file_format)
-    except ParquetMissingError as error:
+    except parquet.ParquetMissingError as error:
         return _answer_in_text(str(error), status=501)
     response = StreamingHttpResponse(
         (chunk.data for chunk in chunks), content_type=FORMATS[file_format].media_type

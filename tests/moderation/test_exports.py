@@ -25,7 +25,7 @@ from moderation.services.audit_log import record_decision, verify_record
 from moderation.services.exports.columns import DECISION_COLUMNS
 from moderation.services.exports.escaping import escape_cell
 from moderation.services.exports.formats import iter_csv
-from moderation.services.exports.tables import build_decision_table
+from moderation.services.exports.tables import build_decision_table, build_image_table
 from tests.moderation.page_helpers import record_legacy_approval
 
 Factory = Callable[..., Any]
@@ -246,17 +246,24 @@ def test_export_command_writes_to_standard_output(
     assert str(record[3].uuid) in lines[1]
 
 
-def test_docs_list_all_columns_and_values_of_the_export(
-    settings: Any,
-) -> None:
+def test_docs_list_all_columns_and_values_of_the_exports(settings: Any) -> None:
     text = (settings.BASE_DIR / "docs" / "csv.md").read_text()
-    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", text, re.MULTILINE))
+    sections = dict(re.findall(r"^## (\w+)\n(.+?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    listed = {
+        name: dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", section, re.MULTILINE))
+        for name, section in sections.items()
+    }
+    headers = build_decision_table(Decision.objects.none()).headers
+    with_evidence = build_decision_table(Decision.objects.none(), evidence=True).headers
 
-    assert list(rows) == [name for name, _, _ in COLUMNS]
-    assert all(f"`{value}`" in rows["verdict"] for value in Verdict.values)
+    assert list(listed["Decisions"]) == headers
+    assert list(listed["Images"]) == build_image_table(Review.objects.none()).headers
+    assert list(listed["Evidence"]) == with_evidence[len(headers) :]
+    assert all(f"`{value}`" in listed["Decisions"]["verdict"] for value in Verdict.values)
+    assert all(f"`{value}`" in listed["Images"]["status"] for value in Review.Status.values)
     for value, label in Source.choices:
-        assert f"`{value}` (" in rows["source"]
-        assert label in rows["source"]
+        assert f"`{value}` (" in listed["Decisions"]["source"]
+        assert label in listed["Decisions"]["source"]
 
 
 def test_unknown_filter_returns_400_with_its_name(

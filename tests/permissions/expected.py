@@ -83,6 +83,20 @@ PAGES: dict[str, tuple[str, str]] = {
     "break/": ("302 200 200 200 200 200 200 200", "302 303 303 303 303 303 303 303"),
     "preferences/avoided/": ("302 405 405 405 405 405 405 405", "302 422 422 422 422 422 422 422"),
     "exports/decisions.csv": ("302 403 403 200 200 200 403 200", "302 405 405 405 405 405 405 405"),
+    "exports/decisions.jsonl": (
+        "302 403 403 200 200 200 403 200",
+        "302 405 405 405 405 405 405 405",
+    ),
+    "exports/decisions.parquet": (
+        "302 403 403 200 200 200 403 200",
+        "302 405 405 405 405 405 405 405",
+    ),
+    "exports/images.csv": ("302 403 403 200 200 200 403 200", "302 405 405 405 405 405 405 405"),
+    "exports/images.jsonl": ("302 403 403 200 200 200 403 200", "302 405 405 405 405 405 405 405"),
+    "exports/images.parquet": (
+        "302 403 403 200 200 200 403 200",
+        "302 405 405 405 405 405 405 405",
+    ),
     "developers/keys/<uuid:uuid>/webhook-secret/": (
         "302 405 405 405 405 405 405 405",
         "302 404 404 404 404 404 404 404",
@@ -203,6 +217,7 @@ ADMIN: dict[str, str] = {
     "moderation.delivery": "- - - vc",
     "moderation.hashentry": "vcd vc - vcd",
     "moderation.hashlist": "vac vc - vac",
+    "moderation.label": "vc vc - vc",
     "moderation.policy": "vc vc - vc",
     "moderation.preferences": "- - - vacd",
     "moderation.review": "vc vc - vc",

@@ -37,16 +37,17 @@ class Table:
     review: str = ""  # the field path of the review
 
     @property
-    def looked_up(self) -> tuple[LookupColumn, ...]:
-        return tuple(column for lookup in self.lookups for column in lookup.columns)
+    def _all_columns(self) -> tuple[Column | LookupColumn, ...]:
+        looked_up = (column for lookup in self.lookups for column in lookup.columns)
+        return (*self.columns, *looked_up)
 
     @property
     def headers(self) -> list[str]:
-        return [column.header for column in (*self.columns, *self.looked_up)]
+        return [column.header for column in self._all_columns]
 
     @property
     def kinds(self) -> list[str]:
-        return [column.kind for column in (*self.columns, *self.looked_up)]
+        return [column.kind for column in self._all_columns]
 
     @property
     def is_on_sqlite(self) -> bool:
