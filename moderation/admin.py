@@ -4,24 +4,36 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, Permission, User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import path
+from django.urls import path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.debug import sensitive_post_parameters
 
+from generation.admin import AssetAdmin
 from generation.core.admin import ReadOnlyAdmin, ReadOnlyInline
-from generation.models import StorageReport
-from moderation import hash_files
+from generation.models import Asset, StorageReport
+from moderation import classifiers, hash_files, taxonomy
+from moderation.admin_filters import (
+    CategoryFilter,
+    ClassifierFilter,
+    ConfidenceFilter,
+    LabelClassifierFilter,
+    LabelVersionFilter,
+    VersionFilter,
+)
+from moderation.classifiers.base import Coverage
 from moderation.forms.hash_lists import HashImportForm
 from moderation.forms.policies import AskRuleForm
 from moderation.models import (
@@ -48,10 +60,61 @@ from moderation.models.daily_stats import FIELDS
 from moderation.models.reviews import ReviewQuerySet
 from moderation.services import ask_savings, hash_lists, policies
 
+NO_CONFIDENCE = "none given"
+
+
+def describe_label(label: Label) -> str:
+    """Return the category of a label, with its confidence if the classifier gave one."""
+    return label.category_name + ("" if label.confidence is None else f" {label.confidence:.0f}")
+
+
+def describe_coverage(run: Classification) -> str:
+    """Return the L1 categories that a classification covers; those not in full are marked."""
+    return ", ".join(
+        taxonomy.join_names([slug]) + ("" if degree == Coverage.FULL else f" ({degree})")
+        for slug, degree in run.covers.items()
+    )
+
 
 class LabelInline(ReadOnlyInline):
     model = Label
-    fields = ("category_name", "confidence", "box")
+    fields = ("category_name", "given_confidence", "box")
+
+    @admin.display(description="confidence")
+    def given_confidence(self, label: Label) -> str:
+        return NO_CONFIDENCE if label.confidence is None else str(label.confidence)
+
+
+class ClassificationInline(ReadOnlyInline):
+    """All classifications of an asset."""
+
+    model = Classification
+    fields = (
+        "classifier",
+        "version",
+        "status",
+        "found",
+        "flagged",
+        "score",
+        "coverage",
+        "cost",
+        "duration_ms",
+        "error",
+    )
+    show_change_link = True
+    ordering = ("pk",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Classification]:
+        return super().get_queryset(request).prefetch_related("labels")
+
+    @admin.display(description="labels")
+    def found(self, run: Classification) -> str:
+        labels = sorted(run.labels.all(), key=lambda label: label.pk)
+        return ", ".join(map(describe_label, labels)) or "none"
+
+    @admin.display(description="coverage")
+    def coverage(self, run: Classification) -> str:
+        return describe_coverage(run) or "none"
 
 
 @admin.register(Classification)
@@ -66,11 +129,113 @@ class ClassificationAdmin(ReadOnlyAdmin):
         "duration_ms",
         "created_at",
     )
-    list_filter = ("status", "classifier", "flagged", "created_at")
+    list_filter = ("status", ClassifierFilter, VersionFilter, "flagged", "created_at")
     search_fields = ("=asset__uuid", "=asset__sha256", "error")
     list_select_related = ("asset",)
     ordering = ("-pk",)
     inlines = (LabelInline,)
+
+
+@admin.register(Label)
+class LabelAdmin(ReadOnlyAdmin):
+    """Labels of all classifiers, newest first.
+
+    The list covers the newest LISTED_MAX labels: a rare combination of filters would otherwise read
+    the whole table.
+    """
+
+    LISTED_MAX = 200_000
+
+    list_display = (
+        "category_name",
+        "given_confidence",
+        "classifier",
+        "version",
+        "flagged",
+        "asset",
+        "found_at",
+    )
+    list_filter = (
+        CategoryFilter,
+        ConfidenceFilter,
+        LabelClassifierFilter,
+        LabelVersionFilter,
+        "classification__flagged",
+    )
+    list_select_related = ("classification__asset",)
+    search_fields = ("classification__asset__uuid",)
+    search_help_text = (
+        f"Whole id of an asset. Without it, the list has the newest {LISTED_MAX:,} labels."
+    )
+    sortable_by = ()
+    ordering = ("-pk",)
+    fields = ("category_name", "given_confidence", "box", "classification", "asset", "found_at")
+    readonly_fields = ("given_confidence", "asset", "found_at")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Label]:
+        rows = super().get_queryset(request)
+        match = request.resolver_match
+        is_list = match is not None and str(match.url_name).endswith("_changelist")
+        if not is_list or request.GET.get(SEARCH_VAR):
+            return rows
+        newest = Label.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+        return rows.filter(pk__gt=newest - self.LISTED_MAX)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Label], search_term: str
+    ) -> tuple[QuerySet[Label], bool]:
+        """Search by the exact id of an asset: only this lookup has an index."""
+        if not search_term:
+            return queryset, False
+        try:
+            uuid = UUID(search_term.strip())
+        except ValueError:
+            self.message_user(request, "Search for the whole id of an asset.", messages.WARNING)
+            return queryset.none(), False
+        return queryset.filter(classification__asset__uuid=uuid), False
+
+    @admin.display(description="category")
+    def category_name(self, label: Label) -> str:
+        return label.category_name
+
+    @admin.display(description="confidence")
+    def given_confidence(self, label: Label) -> str:
+        return NO_CONFIDENCE if label.confidence is None else str(label.confidence)
+
+    @admin.display(description="classifier")
+    def classifier(self, label: Label) -> str:
+        return classifiers.label(label.classification.classifier)
+
+    @admin.display(description="version")
+    def version(self, label: Label) -> str:
+        return label.classification.version
+
+    @admin.display(description="flagged", boolean=True)
+    def flagged(self, label: Label) -> bool | None:
+        return label.classification.flagged
+
+    @admin.display(description="asset")
+    def asset(self, label: Label) -> SafeString:
+        asset = label.classification.asset
+        return format_html(
+            '<a href="{}">{}</a>',
+            reverse("admin:generation_asset_change", args=[asset.pk]),
+            asset,
+        )
+
+    @admin.display(description="found at")
+    def found_at(self, label: Label) -> datetime | None:
+        return label.classification.finished_at
+
+
+class ClassifiedAssetAdmin(AssetAdmin):
+    """The page of an asset, with its classifications."""
+
+    inlines = (ClassificationInline,)
+
+
+admin.site.unregister(Asset)
+admin.site.register(Asset, ClassifiedAssetAdmin)
 
 
 class DecisionInline(ReadOnlyInline):
@@ -106,7 +271,7 @@ class ReviewAdmin(ReadOnlyAdmin):
         "status",
         "top_category_name",
         "top_confidence",
-        "risk",
+        "queue_order",
         "claimed_by",
         "decided_at",
         "desk",
@@ -116,6 +281,10 @@ class ReviewAdmin(ReadOnlyAdmin):
     list_select_related = ("asset", "claimed_by")
     ordering = ("-pk",)
     inlines = (DecisionInline,)
+
+    @admin.display(description="risk (sort order)", ordering="risk")
+    def queue_order(self, review: Review) -> int:
+        return review.risk
 
     @admin.display(description="at the desk")
     def desk(self, review: Review) -> SafeString:
