@@ -89,7 +89,8 @@ class CategoryFilter(admin.SimpleListFilter):
             return queryset
         slugs = [slug, *(child.slug for child in taxonomy.list_children(slug))]
         # Not by its index: SQLite would then read and sort every label of a frequent category.
-        return queryset.alias(category_here=Unsought("category")).filter(category_here__in=slugs)
+        rows: QuerySet[Any] = queryset.alias(category_here=Unsought("category"))
+        return rows.filter(category_here__in=slugs)
 
 
 class ConfidenceFilter(admin.SimpleListFilter):
