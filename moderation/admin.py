@@ -43,6 +43,7 @@ from moderation.models import (
     DailyStats,
     Decision,
     Delivery,
+    Embedding,
     HashEntry,
     HashList,
     Label,
@@ -236,6 +237,19 @@ class ClassifiedAssetAdmin(AssetAdmin):
 
 admin.site.unregister(Asset)
 admin.site.register(Asset, ClassifiedAssetAdmin)
+
+
+@admin.register(Embedding)
+class EmbeddingAdmin(ReadOnlyAdmin):
+    list_display = ("asset", "encoder_version", "finished_at", "attempts", "error")
+    list_filter = ("encoder_version",)
+    search_fields = ("=asset__uuid", "=asset__sha256")
+    list_select_related = ("asset",)
+    ordering = ("-pk",)
+    exclude = ("vector",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Embedding]:
+        return super().get_queryset(request).defer("vector")
 
 
 class DecisionInline(ReadOnlyInline):

@@ -10,9 +10,10 @@ from generation.jobs import JobRun, job
 from moderation import classifiers
 from moderation.api.webhooks import delivery
 from moderation.classifiers.picture import Picture
-from moderation.models import Chore, Classification
+from moderation.models import Chore, Classification, Embedding
 from moderation.services import (
     classification,
+    embeddings,
     housekeeping,
     remote_classification,
     statistics,
@@ -46,6 +47,22 @@ def classify(run: JobRun) -> None:
             for row in (first, *others):
                 run.renew()
                 classification.classify(classification=row, picture=picture)
+            run.renew()
+            embeddings.embed_along(asset=first.asset, picture=picture)
+
+
+@job("embed", due=lambda: embeddings.find_queued(after=_local_classifications().due()).due())
+def embed(run: JobRun) -> None:
+    """Embed the images that no classification has embedded along. Classifications go first."""
+    while not run.expired:
+        queued = embeddings.find_queued(after=_local_classifications().due())
+        claimed = queued.claim(limit=BATCH, lease=timedelta(seconds=60), count_attempt=True)
+        if not claimed:
+            return
+        rows = Embedding.objects.filter(pk__in=[row.pk for row in claimed])
+        for row in rows.select_related("asset"):
+            run.renew()
+            embeddings.embed(row, Picture.from_asset(row.asset))
 
 
 @job("classify_remote", due=lambda: _remote_classifications().due())

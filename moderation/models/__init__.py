@@ -5,6 +5,7 @@ from moderation.models.classifications import Classification, Label
 from moderation.models.daily_stats import DailyStats
 from moderation.models.decisions import ChainHead, Decision, Verdict
 from moderation.models.deliveries import Delivery
+from moderation.models.embeddings import Embedding
 from moderation.models.exposure import Exposure
 from moderation.models.hash_lists import HashEntry, HashEntryBand, HashList
 from moderation.models.named_categories import NamedCategory
@@ -23,6 +24,7 @@ __all__ = [
     "DailyStats",
     "Decision",
     "Delivery",
+    "Embedding",
     "Exposure",
     "HashEntry",
     "HashEntryBand",

@@ -38,7 +38,7 @@ from moderation.models import (
 from moderation.models.classification_summary import SerializedRuns, serialize
 from moderation.models.earlier_verdicts import KNOWN_IMAGES
 from moderation.policy_engine import Evidence, Outcome, Rules, Settlement, Thresholds, settle
-from moderation.services import asking, webhook_events
+from moderation.services import asking, embeddings, webhook_events
 from moderation.services.audit_log import record_decision
 
 log = logging.getLogger("loupe.classification")
@@ -59,6 +59,7 @@ def open_review(*, asset: Asset) -> Review:
         near_duplicate_group=_find_duplicate_group(asset),
         requested_by_id=_find_requester(asset),
     )
+    embeddings.queue(asset=asset)
     if look_up(review=review) and _settle_known(review):
         return review
     now = timezone.now()
