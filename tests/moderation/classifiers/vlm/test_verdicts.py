@@ -94,7 +94,7 @@ def test_number_below_the_floor_is_kept_but_no_finding(make_asset: Any) -> None:
 
 
 def test_silence_approves_nothing_by_itself(make_asset: Any) -> None:
-    Policy.objects.update(approves_imports=True, trusts_local_silence=True)
+    Policy.objects.update(approves_imports=True, may_approve=True)
     row = judge(make_asset, paint())
     assert (row.status, row.flagged, row.labels.count()) == (Status.DONE, False, 0)
     get_pending_review(row)
@@ -184,7 +184,7 @@ def test_text_in_the_picture_changes_only_the_picture_of_the_request(
 def test_model_that_obeys_a_text_in_the_picture_approves_nothing(
     make_asset: Any, behave: Any, behaviour: str, text: str
 ) -> None:
-    Policy.objects.update(approves_imports=True, trusts_local_silence=True)
+    Policy.objects.update(approves_imports=True, may_approve=True)
     behave(behaviour)
     row = judge(make_asset, paint(("violence.weapons", 92), text=text))
     get_pending_review(row)
