@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import secrets
 import sys
 from decimal import Decimal
@@ -406,6 +407,57 @@ elif SANDBOX:
         "base_url": f"{PUBLIC_URL}/sandbox/scenario/v1",
         "label": "Scenario (sandbox)",
     }
+REKOGNITION: dict[str, str] | None = None
+AWS_REGION = env.text("AWS_REGION")
+AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN = (
+    env.text("AWS_ACCESS_KEY_ID"),
+    env.text("AWS_SECRET_ACCESS_KEY"),
+    env.text("AWS_SESSION_TOKEN"),
+)
+REKOGNITION_BASE_URL = env.url("REKOGNITION_BASE_URL")
+# USD. The API reports no price, so Loupe uses this one. https://aws.amazon.com/rekognition/pricing/
+REKOGNITION_IMAGE_PRICE = env.decimal("REKOGNITION_IMAGE_PRICE", "0.0010", low="0", high="100")
+if bool(AWS_ACCESS_KEY_ID) != bool(AWS_SECRET_ACCESS_KEY):
+    raise ImproperlyConfigured(
+        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY belong together: set both, or neither."
+    )
+if AWS_ACCESS_KEY_ID:
+    if not re.fullmatch(r"[a-z0-9-]+", AWS_REGION):
+        raise ImproperlyConfigured(
+            "AWS_ACCESS_KEY_ID is set, so AWS_REGION must name the region of Rekognition. Write for"
+            " example AWS_REGION=us-east-1."
+        )
+    REKOGNITION = {
+        "access_key_id": AWS_ACCESS_KEY_ID,
+        "secret_access_key": AWS_SECRET_ACCESS_KEY,
+        "session_token": AWS_SESSION_TOKEN,
+        "region": AWS_REGION,
+        "base_url": REKOGNITION_BASE_URL or f"https://rekognition.{AWS_REGION}.amazonaws.com",
+        "label": "Rekognition",
+    }
+elif SANDBOX:
+    REKOGNITION = {
+        "access_key_id": "sandbox",
+        "secret_access_key": "sandbox",
+        "session_token": "",
+        "region": "us-east-1",
+        "base_url": f"{PUBLIC_URL}/sandbox/rekognition",
+        "label": "Rekognition (sandbox)",
+    }
+OPENAI: dict[str, str] | None = None
+OPENAI_BASE_URL = env.url("OPENAI_BASE_URL", "https://api.openai.com/v1")
+if OPENAI_API_KEY := env.text("OPENAI_API_KEY"):
+    OPENAI = {
+        "api_key": OPENAI_API_KEY,
+        "base_url": OPENAI_BASE_URL,
+        "label": "OpenAI moderation",
+    }
+elif SANDBOX:
+    OPENAI = {
+        "api_key": "sandbox",
+        "base_url": f"{PUBLIC_URL}/sandbox/openai/v1",
+        "label": "OpenAI moderation (sandbox)",
+    }
 # Interval of scheduled imports, with a real key only. 0: never.
 SCENARIO_IMPORT_MINUTES = env.integer("SCENARIO_IMPORT_MINUTES", 0, low=0, high=10_080)
 # FETCH_ALLOW applies to URLs from providers. CALLER_ALLOW applies to URLs from API callers; the
@@ -423,6 +475,8 @@ CLASSIFIER_BACKENDS = {
     "novita": "moderation.classifiers.novita.NovitaDetection",
     "nanogpt": "moderation.classifiers.nanogpt.NanoGptVerdict",
     "opennsfw": "moderation.classifiers.opennsfw.OpenNsfw",
+    "openai": "moderation.classifiers.openai.OpenAIModeration",
+    "rekognition": "moderation.classifiers.rekognition.Rekognition",
     "sandbox": "moderation.classifiers.sandbox.Sandbox",
     "scenario": "moderation.classifiers.scenario.ScenarioLabels",
     "vlm": "moderation.classifiers.vlm.VisionLanguageModel",
@@ -435,6 +489,9 @@ _can_run = {
     "novita": True,
     "nanogpt": NANOGPT is not None,
     "opennsfw": _opennsfw,
+    # Their sandboxes run only if CLASSIFIERS names them.
+    "openai": bool(OPENAI_API_KEY),
+    "rekognition": bool(AWS_ACCESS_KEY_ID),
     "sandbox": SANDBOX,
     "scenario": SCENARIO is not None,
     "vlm": bool(VLM_MODEL),  # the sandbox's only if it is named
@@ -459,6 +516,13 @@ if "nanogpt" in CLASSIFIERS and NANOGPT is None:
     raise ImproperlyConfigured("CLASSIFIERS names nanogpt, but NANOGPT_API_KEY is not set.")
 if "vlm" in CLASSIFIERS and VLM is None:
     raise ImproperlyConfigured("CLASSIFIERS names vlm, but VLM_MODEL is not set.")
+if "openai" in CLASSIFIERS and OPENAI is None:
+    raise ImproperlyConfigured("CLASSIFIERS names openai, but OPENAI_API_KEY is not set.")
+if "rekognition" in CLASSIFIERS and REKOGNITION is None:
+    raise ImproperlyConfigured(
+        "CLASSIFIERS names rekognition, but AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        " are not set."
+    )
 ENCODER_BACKENDS = {"efficientnet-lite0": "moderation.classifiers.lite0.EfficientNetLite0"}
 _lite0 = all(
     importlib.util.find_spec(name)

@@ -254,8 +254,8 @@ def judge_nsfw(rules: Rules, evidence: Iterable[Evidence]) -> NsfwVerdict:
 
 def _keep_on_level(item: Evidence, level: int) -> Evidence:
     kept = [finding for finding in item.findings if is_on_level(finding[0], level)]
-    # A "yes" with findings refers to these findings.
-    flagged = None if item.findings and not kept else item.flagged
+    # A "yes" with findings refers to these findings, unless it has a message of its own.
+    flagged = None if item.findings and not kept and not item.note else item.flagged
     matches = [
         match
         for match in item.matches
@@ -293,8 +293,9 @@ def _find_hits(rules: Rules, evidence: list[Evidence]) -> Iterable[_Hit]:
             yield _Hit(
                 category="", confidence=item.score, source=item.label, limits=limits, level=level
             )
-        elif item.flagged and not item.has_scored_findings:
-            # A verdict without score and category goes to a person.
+        elif item.flagged and (item.note or not item.has_scored_findings):
+            # A verdict without score and category goes to a person, and so does one with a message
+            # that findings below every threshold do not express.
             detail = item.note or "no category was named."
             verdict = f"{item.label} flagged it: {detail}"
             yield _Hit(

@@ -1,6 +1,9 @@
 """Mapping of error responses to exceptions: first the provider's code, then the HTTP status.
 
-Codes: https://novita.ai/docs/api-reference/basic-error-code. Any other 4xx is
+Codes: https://novita.ai/docs/api-reference/basic-error-code,
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html with
+https://docs.aws.amazon.com/rekognition/latest/dg/error-handling.html, and
+https://platform.openai.com/docs/guides/error-codes. Any other 4xx is
 ProviderRejectedError. Any 5xx is OutcomeUnknownError for a submission, because it may have been
 accepted (CREATE_TASK_FAILED, BILLING_FAILED, …), and ProviderBusyError for a read
 (GET_RESULT_FAILED, TASK_FAILED, …), which is retried.
@@ -31,7 +34,29 @@ BY_REASON: dict[str, type[ProviderError]] = {
     "API_NOT_FOUND": ProviderMisconfiguredError,
     "TASK_NOT_FOUND": TaskNotFoundError,
     "RATE_LIMIT_EXCEEDED": ProviderBusyError,
+    # AWS, with 400 or 403
+    "AccessDeniedException": ProviderMisconfiguredError,
+    "UnrecognizedClientException": ProviderMisconfiguredError,
+    "InvalidClientTokenId": ProviderMisconfiguredError,
+    "InvalidSignatureException": ProviderMisconfiguredError,
+    "SignatureDoesNotMatch": ProviderMisconfiguredError,
+    "IncompleteSignatureException": ProviderMisconfiguredError,
+    "MissingAuthenticationTokenException": ProviderMisconfiguredError,
+    "ExpiredTokenException": ProviderMisconfiguredError,
+    "OptInRequired": ProviderMisconfiguredError,
+    "SubscriptionRequiredException": ProviderMisconfiguredError,
+    "UnknownOperationException": ProviderMisconfiguredError,
+    "ThrottlingException": ProviderBusyError,  # 400 or 500
+    "ProvisionedThroughputExceededException": ProviderBusyError,
+    "ResourceNotReadyException": ProviderBusyError,
+    "InternalServerError": ProviderBusyError,  # 500
+    # OpenAI
+    "insufficient_quota": ProviderMisconfiguredError,  # 429
+    "invalid_api_key": ProviderMisconfiguredError,
+    "model_not_found": ProviderMisconfiguredError,
 }
+# Codes of a rate limit, whatever the status. 429 is one without a code.
+LIMITING = ("ThrottlingException", "ProvisionedThroughputExceededException")
 BY_STATUS: dict[int, type[ProviderError]] = {
     401: ProviderMisconfiguredError,
     402: ProviderMisconfiguredError,
@@ -65,6 +90,28 @@ _MEANINGS = {
     "ANONYMOUS_ACCESS_QUOTA_EXCEEDS": "the quota without an account is used up",
     "API_NOT_FOUND": "the endpoint is gone",
     "RATE_LIMIT_EXCEEDED": "its limit of images per minute is reached",
+    "AccessDeniedException": "the access key has no permission for the operation",
+    "UnrecognizedClientException": "AWS_ACCESS_KEY_ID or AWS_SESSION_TOKEN is wrong",
+    "InvalidClientTokenId": "AWS_ACCESS_KEY_ID is wrong",
+    "InvalidSignatureException": (
+        "AWS_SECRET_ACCESS_KEY or AWS_REGION is wrong, or this machine's clock is"
+    ),
+    "SignatureDoesNotMatch": "AWS_SECRET_ACCESS_KEY is wrong",
+    "IncompleteSignatureException": "the signature is incomplete",
+    "MissingAuthenticationTokenException": "the signature is missing",
+    "ExpiredTokenException": "AWS_SESSION_TOKEN has expired",
+    "OptInRequired": "the account is not signed up for the service",
+    "SubscriptionRequiredException": "the account is not signed up for the service",
+    "UnknownOperationException": "the endpoint does not know the operation",
+    "ThrottlingException": "its limit of calls per second is reached",
+    "ProvisionedThroughputExceededException": "its limit of calls per second is reached",
+    "ImageTooLargeException": "the image is too large",
+    "InvalidImageFormatException": "the image's format is not one it takes",
+    "InvalidParameterException": "a parameter is wrong",
+    "insufficient_quota": "the account has no quota left",
+    "invalid_api_key": "the key is wrong",
+    "model_not_found": "the account may not use the model",
+    "too_many_images": "it takes one image per call",
     "INVALID_REQUEST_BODY": "a parameter is wrong",
     "ILLEGAL_PROMPT": "its rules do not allow the prompt",
     "ILLEGAL_IMAGE_CONTENT": "its rules do not allow the image",

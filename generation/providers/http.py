@@ -149,7 +149,7 @@ class HttpProvider:
         try:
             self._raise_for_status(answer, Call.READ)
         except ProviderBusyError as error:
-            if answer.status >= 500 and answer.status != 503:
+            if answer.status >= 500 and answer.status != 503 and not error.limited:
                 raise ServerFailedError(
                     str(error), reason=error.reason, retry_after=error.retry_after
                 ) from None
@@ -283,9 +283,8 @@ class HttpProvider:
         )
         if kind is ProviderBusyError:
             wait = _parse_retry_after(answer.headers.get("retry-after", ""))
-            raise ProviderBusyError(
-                message, reason=reply.reason, retry_after=wait, limited=answer.status == 429
-            )
+            limited = answer.status == 429 or reply.reason in errors.LIMITING
+            raise ProviderBusyError(message, reason=reply.reason, retry_after=wait, limited=limited)
         raise kind(message, reason=reply.reason)
 
     def _get_error_type(self, answer: Answer, reason: str, call: Call) -> type[ProviderError]:

@@ -8,10 +8,7 @@ docs/sandbox.md lists the keys.
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 import re
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,48 +18,32 @@ from functools import wraps
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.decorators import login_not_required
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.utils import timezone
-from django.views.decorators.csrf import csrf_exempt
 from PIL import Image
 from pydantic import ValidationError
 
 from generation import fetching
-from generation.sandbox import marker
+from generation.sandbox import judging
 from generation.sandbox.cards import BY_SLUG
 from generation.sandbox.models import SandboxRefusal
 from generation.wire import nanogpt as wire
 
 BODY_MAX = 4_500_000  # bytes
-# Images are decoded in the web process for anyone who knows the URL: one at a time, and none larger
-# than Loupe stores.
-PIXELS_MAX = 24_000_000
-_DECODING = threading.Lock()
 FLAGGED_FROM = 50  # percent
 FETCH_SECONDS = 15.0  # for all URLs of a call together
-SLOW, HANGING = 4.0, 50.0  # seconds; HANGING exceeds a patient client's timeout
-KEY_PREFIX = "sandbox-"
-
-View = Callable[[HttpRequest], HttpResponse]
 
 
 class UnusableImageError(Exception):
     """An image that cannot be classified; the message becomes part of the error response."""
 
 
-def _upstream(view: Callable[[HttpRequest, str], HttpResponse]) -> View:
-    """Wrap a POST endpoint with key check, without Loupe's log-in and CSRF rules.
+def _upstream(view: Callable[[HttpRequest, str], HttpResponse]) -> judging.View:
+    """Wrap a POST endpoint with key check; pass the behaviour that the key selects."""
 
-    Passes the behaviour that the key selects.
-    """
-
-    @csrf_exempt
-    @login_not_required
+    @judging.serve_program
     @wraps(view)
     def wrapper(request: HttpRequest) -> HttpResponse:
-        if not settings.SANDBOX:
-            raise Http404("The sandbox is switched off.")
         if request.method != "POST":
             return _error(405, "Method not allowed")
         bearer = re.sub(
@@ -74,7 +55,7 @@ def _upstream(view: Callable[[HttpRequest, str], HttpResponse]) -> View:
         key = request.headers.get("x-api-key", "").strip() or bearer
         if not key or key == "invalid":
             return _error(401, "Unauthorized")
-        behaviour = key.removeprefix(KEY_PREFIX) if key.startswith(KEY_PREFIX) else ""
+        behaviour = judging.read_behaviour(key)
         refusal = REFUSALS.get(behaviour)
         return refusal() if refusal is not None else view(request, behaviour)
 
@@ -106,7 +87,7 @@ def classify(request: HttpRequest, behaviour: str) -> HttpResponse:
         return _error(400, str(error))
     if behaviour in POLICY and any(verdicts):
         return POLICY[behaviour]()
-    time.sleep({"slow": SLOW, "hang": HANGING}.get(behaviour, 0.0))
+    time.sleep({"slow": judging.SLOW, "hang": judging.HANGING}.get(behaviour, 0.0))
     reply = wire.NsfwReply.of(
         verdicts,
         request_id=f"sandbox-{hashlib.sha256(raw).hexdigest()[:16]}",
@@ -120,7 +101,7 @@ def classify(request: HttpRequest, behaviour: str) -> HttpResponse:
 def balance(request: HttpRequest, behaviour: str) -> HttpResponse:
     """Handle POST /api/check-balance."""
     if behaviour == "html":
-        return HttpResponse(_HTML)
+        return HttpResponse(judging.WEB_PAGE)
     return JsonResponse(
         {"usd_balance": "12.34567890", "nano_balance": "0.5", "nanoDepositAddress": "nano_sandbox"}
     )
@@ -163,11 +144,8 @@ def _is_flagged(content: bytes) -> bool:
 
     Raises ValueError, OSError.
     """
-    with _DECODING, Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as image:
-        if image.width * image.height > PIXELS_MAX:
-            raise ValueError("The picture is too large.")
-        labels = marker.read_marker(image.convert("RGB"))
-    seen = [percent for slug, percent in labels or [] if BY_SLUG[slug].novita_level is not None]
+    labels = judging.read_labels(content)
+    seen = [percent for slug, percent in labels if BY_SLUG[slug].novita_level is not None]
     return max(seen, default=0) >= FLAGGED_FROM
 
 
@@ -205,7 +183,6 @@ def _daily_limit_error() -> HttpResponse:
     )
 
 
-_HTML = b"<!doctype html><title>Bad gateway</title><h1>Bad gateway</h1>\n"
 # Refused for any call, including the balance.
 REFUSALS: dict[str, Callable[[], HttpResponse]] = {
     "redirect": lambda: HttpResponseRedirect("https://nano-gpt.example/"),
@@ -225,12 +202,12 @@ REFUSALS: dict[str, Callable[[], HttpResponse]] = {
     "403": lambda: _error_object(
         403, "This key may not do that.", "permission_denied_error", "permission_denied"
     ),
-    "404": lambda: HttpResponse(_HTML, status=404),
+    "404": lambda: HttpResponse(judging.WEB_PAGE, status=404),
     "413-always": lambda: _error(413, "Payload too large"),
     "429-always": lambda: _error(429, "Rate limit exceeded"),
     "429-daily": _daily_limit_error,
     "500": lambda: _error(500, "NSFW classification failed"),
-    "502": lambda: HttpResponse(_HTML, status=502),
+    "502": lambda: HttpResponse(judging.WEB_PAGE, status=502),
     "503": lambda: _error_object(
         503, "Try again later.", "service_unavailable", "service_unavailable", retry_after=30
     ),
@@ -267,10 +244,7 @@ CHANGED: dict[str, Callable[[_Body], _Body]] = {
 
 
 def _respond(body: _Body, behaviour: str) -> HttpResponse:
-    if behaviour == "html":
-        return HttpResponse(_HTML)
-    if behaviour == "half":
-        text = json.dumps(body)
-        return HttpResponse(text[: len(text) // 2], content_type="application/json")
     change = CHANGED.get(behaviour)
-    return JsonResponse(body if change is None else change(body))
+    return judging.respond(
+        change(body) if change else body, behaviour, content_type="application/json"
+    )

@@ -1,10 +1,10 @@
-"""URLs below /sandbox/. They have no trailing slash, as at the providers."""
+"""URLs below /sandbox/, with or without a trailing slash as at the providers."""
 
 from __future__ import annotations
 
 from django.urls import path
 
-from generation.sandbox import nanogpt, scenario, views, vlm
+from generation.sandbox import nanogpt, openai, rekognition, scenario, views, vlm
 
 app_name = "sandbox"
 urlpatterns = [
@@ -20,6 +20,8 @@ urlpatterns = [
     path("nano-gpt/api/check-balance", nanogpt.balance, name="nanogpt-balance"),
     path("vlm/v1/chat/completions", vlm.complete, name="vlm-complete"),
     path("vlm/v1/models", vlm.models, name="vlm-models"),
+    path("rekognition/", rekognition.call, name="rekognition"),
+    path("openai/v1/moderations", openai.moderate, name="openai-moderations"),
     path("scenario/v1/assets", scenario.assets, name="scenario-assets"),
     path("scenario/v1/assets/get-bulk", scenario.assets_in_bulk, name="scenario-assets-in-bulk"),
     path("scenario/v1/assets/<str:asset_id>", scenario.asset, name="scenario-asset"),

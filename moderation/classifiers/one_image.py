@@ -36,7 +36,8 @@ Outcome = Assessment | ClassifierError
 Outcomes = list[tuple["Asset", Outcome]]
 
 CALLS_AT_ONCE = 8
-# A service that fails on this many images in a row is down. One failure may be the image's fault.
+# A service that fails on this many images in a row is down. One failure may be the image's fault,
+# and one refusal for too many calls is no outage.
 FAILURES_MAX = 3
 
 
@@ -157,7 +158,8 @@ class OneImageClassifier(abc.ABC):
                 cost=self.price if isinstance(error, UnansweredError) else Decimal(0),
                 # A server with few slots answers late: more calls at a time would make it later.
                 limited=error.limited or isinstance(error, UnansweredError),
-                alone=isinstance(error, ServerFailedError | UnansweredError),
+                # Other calls may succeed, unless several in a row fail.
+                alone=error.limited or isinstance(error, ServerFailedError | UnansweredError),
             )
         if isinstance(error, ProviderMisconfiguredError):
             return ClassifierError(f"{error} Check {self.setting_names}.")
@@ -190,7 +192,7 @@ class OneImageClassifier(abc.ABC):
 
 
 class _CallFailedError(ServiceBusyError):
-    """A failed call. ``alone``: the image may be the cause. ``limited``: too many calls."""
+    """A failed call. ``alone``: other calls may succeed. ``limited``: too many calls."""
 
     def __init__(self, message: str, *, limited: bool, alone: bool, **known: Any) -> None:
         super().__init__(message, **known)

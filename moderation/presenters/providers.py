@@ -16,6 +16,8 @@ from generation import providers as registry
 from generation.models import Asset, GenerationRequest, ImportRun, ProviderState, Source
 from generation.providers.chat import ChatCompletions
 from generation.providers.nanogpt import NanoGpt
+from generation.providers.openai import OpenAI
+from generation.providers.rekognition import Rekognition
 from generation.providers.scenario import Scenario
 from generation.services import rates, spending
 from moderation.models import Classification
@@ -24,7 +26,7 @@ from moderation.services import costs
 # Older classifications do not show the current health, and the newest of one classifier have no
 # index.
 LOOK_BACK = 10_000
-REMOTE_CLASSIFIERS = ("nanogpt", "vlm")
+REMOTE_CLASSIFIERS = ("nanogpt", "vlm", "rekognition", "openai")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,22 +107,26 @@ def list_services() -> Iterator[Service]:
         yield Service(
             slug="novita", label="Novita", purpose="generates images", wanted="NOVITA_API_KEY"
         )
-    nanogpt, scenario = settings.NANOGPT or {}, settings.SCENARIO or {}
-    yield Service(
-        slug="nanogpt",
-        label=nanogpt.get("label", "nano-gpt"),
-        purpose="classifies images",
-        base_url=nanogpt.get("base_url", ""),
-        wanted="NANOGPT_API_KEY",
-    )
-    vlm = settings.VLM or {}
-    yield Service(
-        slug="vlm",
-        label=vlm.get("label", "Vision model"),
-        purpose="classifies images",
-        base_url=vlm.get("base_url", ""),
-        wanted="VLM_MODEL",
-    )
+    for slug, options, label, wanted in (
+        ("nanogpt", settings.NANOGPT, "nano-gpt", "NANOGPT_API_KEY"),
+        ("vlm", settings.VLM, "Vision model", "VLM_MODEL"),
+        (
+            "rekognition",
+            settings.REKOGNITION,
+            "Rekognition",
+            "AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        ),
+        ("openai", settings.OPENAI, "OpenAI moderation", "OPENAI_API_KEY"),
+    ):
+        known = options or {}
+        yield Service(
+            slug=slug,
+            label=known.get("label", label),
+            purpose="classifies images",
+            base_url=known.get("base_url", ""),
+            wanted=wanted,
+        )
+    scenario = settings.SCENARIO or {}
     yield Service(
         slug="scenario",
         label=scenario.get("label", "Scenario"),
@@ -141,6 +147,10 @@ def make_harmless_call(slug: str) -> None:
         NanoGpt(**settings.NANOGPT).check()
     elif slug == "vlm" and settings.VLM:
         ChatCompletions(**settings.VLM).check()
+    elif slug == "rekognition" and settings.REKOGNITION:
+        Rekognition(**settings.REKOGNITION).check()
+    elif slug == "openai" and settings.OPENAI:
+        OpenAI(**settings.OPENAI).check()
     elif slug == "scenario" and settings.SCENARIO:
         Scenario(**settings.SCENARIO).check()
 

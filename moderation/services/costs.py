@@ -14,6 +14,7 @@ from moderation.models import Classification
 
 # Novita's detection is part of the generation request, and of its price.
 BILLED_WITH_IMAGE = ("novita",)
+FREE = ("openai",)
 CACHE_SECONDS = 10  # seconds; the sum is needed before each submission and has no index
 
 
@@ -49,9 +50,14 @@ def list_unbilled() -> list[str]:
 
     The sandbox states prices too, but bills nothing.
     """
-    services = {"nanogpt": settings.NANOGPT, "vlm": settings.VLM}
+    services = {
+        "nanogpt": settings.NANOGPT,
+        "vlm": settings.VLM,
+        "rekognition": settings.REKOGNITION,
+    }
     return [
         *BILLED_WITH_IMAGE,
+        *FREE,
         *(
             slug
             for slug, options in services.items()

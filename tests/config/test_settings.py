@@ -92,6 +92,20 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
         ({"VLM_MODEL": "m", "VLM_BASE_URL": "10.0.0.5:8000"}, "is not a URL"),
         ({"VLM_MODEL": "m", "VLM_OUTPUT_PRICE": "-1"}, "Choose a value from 0 to 10000."),
         ({"CLASSIFIERS": "vlm"}, "CLASSIFIERS names vlm, but VLM_MODEL is not set."),
+        ({"AWS_ACCESS_KEY_ID": "x"}, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY belong together"),
+        ({"AWS_SECRET_ACCESS_KEY": "x"}, "AWS_SECRET_ACCESS_KEY belong together"),
+        (
+            {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y"},
+            "Write for example AWS_REGION=us-east-1.",
+        ),
+        (
+            {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_REGION": "evil.com/"},
+            "AWS_REGION must name the region",
+        ),
+        ({"CLASSIFIERS": "rekognition"}, "AWS_SECRET_ACCESS_KEY are not set"),
+        ({"CLASSIFIERS": "openai"}, "OPENAI_API_KEY is not set"),
+        ({"OPENAI_BASE_URL": "openai"}, "OPENAI_BASE_URL"),
+        ({"REKOGNITION_IMAGE_PRICE": "free"}, "REKOGNITION_IMAGE_PRICE"),
         ({"DATABASE_URL": "oracle"}, "DATABASE_URL"),
         ({"REDIS_URL": "localhost"}, "REDIS_URL"),
     ],
@@ -177,6 +191,23 @@ def test_vision_model_of_the_sandbox_runs_only_if_it_is_named(load: Load) -> Non
     assert tried.VLM["base_url"] == "http://127.0.0.1:8000/sandbox/vlm/v1"
     assert "vlm" not in tried.CLASSIFIERS
     assert load(DEBUG="1", CLASSIFIERS="sandbox,vlm").CLASSIFIERS == ["sandbox", "vlm"]
+
+
+def test_remote_classifiers_run_with_a_key_and_their_sandboxes_only_if_named(load: Load) -> None:
+    tried = load(DEBUG="1", PORT="8123")
+    assert {"rekognition", "openai"}.isdisjoint(tried.CLASSIFIERS)
+    named = load(DEBUG="1", PORT="8123", CLASSIFIERS="rekognition,openai")
+    assert named.CLASSIFIERS == ["rekognition", "openai"]
+    assert named.REKOGNITION["base_url"] == "http://127.0.0.1:8123/sandbox/rekognition"
+    assert named.OPENAI["base_url"] == "http://127.0.0.1:8123/sandbox/openai/v1"
+
+    aws = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_REGION": "eu-west-1"}
+    real = load(OPENAI_API_KEY="sk-1", **aws)
+    assert {"rekognition", "openai"} <= set(real.CLASSIFIERS)
+    assert real.REKOGNITION["base_url"] == "https://rekognition.eu-west-1.amazonaws.com"
+    assert real.OPENAI["base_url"] == "https://api.openai.com/v1"
+    other = load(REKOGNITION_BASE_URL="https://proxy.example/aws/", **aws)
+    assert other.REKOGNITION["base_url"] == "https://proxy.example/aws"
 
 
 def test_https_public_url_turns_on_secure_cookies_and_hsts(load: Load) -> None:

@@ -172,6 +172,15 @@ def test_flag_without_category_or_score_asks_a_person() -> None:
     assert settle(make_rules(), [make_evidence(flagged=False)]).outcome is Outcome.APPROVE
 
 
+def test_message_of_a_flag_asks_a_person_beside_a_finding_below_its_limit() -> None:
+    faint = make_evidence(("violence.weapons", 1), flagged=True)
+    assert settle(make_rules(), [faint]).outcome is Outcome.APPROVE
+    unknown = replace(faint, note="the taxonomy has no category for “Catapults”.")
+    settlement = settle(make_rules(), [unknown])
+    assert settlement.outcome is Outcome.PERSON
+    assert "Catapults" in settlement.reason
+
+
 def test_riskiest_finding_sets_top_category_and_risk() -> None:
     settlement = settle(
         make_rules(),

@@ -71,15 +71,16 @@ def test_page_shows_sandboxes_and_disabled_providers_without_calls(
     calls: list[str] = []
     monkeypatch.setattr(HttpProvider, "_send", lambda self, *args, **rest: calls.append(self.slug))
     text = fetch_page(operator)
-    assert text.count(">Check the key<") == 4
+    assert text.count(">Check the key<") == 6
     assert calls == [], "only the button calls"
-    assert text.count(">Sandbox<") == 4
+    assert text.count(">Sandbox<") == 6
     assert "127.0.0.1:8000" in text
     settings.IMAGE_PROVIDERS, settings.NANOGPT, settings.SCENARIO = {}, None, None
-    settings.VLM = None
+    settings.VLM = settings.REKOGNITION = settings.OPENAI = None
     text = fetch_page(operator)
-    assert text.count('data-status="cancelled">Off<') == 4
+    assert text.count('data-status="cancelled">Off<') == 6
     assert "Set VLM_MODEL to turn it on." in text
+    assert "Set AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to turn it on." in text
     assert "Set NOVITA_API_KEY to turn it on." in text
     assert "Check the key" not in text
 
@@ -188,6 +189,38 @@ def test_sandbox_costs_are_not_billed(
     assert "0.4065" not in text
 
 
+def test_rekognition_costs_are_counted_and_openai_is_free(
+    operator: Client, make_asset: Callable[..., Asset], settings: Any
+) -> None:
+    settings.CLASSIFIERS = []
+    settings.REKOGNITION = {
+        **settings.REKOGNITION,
+        "base_url": "https://rekognition.eu-west-1.amazonaws.com",
+        "label": "Rekognition",
+    }
+    settings.OPENAI = {
+        "api_key": "sk_canary_key",
+        "base_url": "https://api.openai.com/v1",
+        "label": "OpenAI moderation",
+    }
+    asset = make_asset()
+    for slug, cost in (("rekognition", "0.125"), ("openai", "0")):
+        Classification.objects.create(
+            asset=asset,
+            classifier=slug,
+            version="1",
+            status="done",
+            cost=Decimal(cost),
+            finished_at=timezone.now(),
+        )
+    assert costs.sum_billed(spending.start_of_day()) == Decimal("0.125")
+    text = fetch_page(operator)
+    assert '<span class="num">1</span> image, <span class="num">0.1250</span> USD' in text
+    assert "rekognition.eu-west-1.amazonaws.com" in text
+    assert "api.openai.com" in text
+    assert "canary" not in text
+
+
 def test_today_and_providers_show_the_same_health(
     client_of: ClientOf, admin: User, make_asset: Callable[..., Asset], settings: Any
 ) -> None:
@@ -280,10 +313,14 @@ def test_check_button_calls_provider_and_creates_no_request(
     settings.NANOGPT = {**settings.NANOGPT, "base_url": f"{here}/sandbox/nano-gpt"}
     settings.SCENARIO = {**settings.SCENARIO, "base_url": f"{here}/sandbox/scenario/v1"}
     settings.VLM = {**settings.VLM, "base_url": f"{here}/sandbox/vlm/v1"}
+    settings.REKOGNITION = {**settings.REKOGNITION, "base_url": f"{here}/sandbox/rekognition"}
+    settings.OPENAI = {**settings.OPENAI, "base_url": f"{here}/sandbox/openai/v1"}
     for slug, label in (
         ("novita-sandbox", "Novita"),
         ("nanogpt", "nano-gpt"),
         ("vlm", "Vision model"),
+        ("rekognition", "Rekognition"),
+        ("openai", "OpenAI moderation"),
         ("scenario", "Scenario"),
     ):
         response = operator.post(reverse("provider-check", args=[slug]), follow=True)

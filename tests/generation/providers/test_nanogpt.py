@@ -30,8 +30,7 @@ from generation.providers.nanogpt import (
     split_cost,
     split_images,
 )
-from generation.sandbox import marker
-from generation.sandbox import nanogpt as sandbox
+from generation.sandbox import judging, marker
 
 PAYLOADS = Path(__file__).parent / "payloads" / "nanogpt"
 KEY = "key-very-secret"
@@ -322,7 +321,7 @@ def test_sandbox_key_raises_its_error(
 ) -> None:
     if key == "sandbox-hang":
         monkeypatch.setattr(http, "SUBMIT_TIMEOUT", httpx.Timeout(0.3))
-        monkeypatch.setattr(sandbox, "HANGING", 0.8)
+        monkeypatch.setattr(judging, "HANGING", 0.8)
     with pytest.raises(ProviderError) as caught:
         nanogpt(key).classify([CLEAN, NUDE])
     assert type(caught.value) is kind
@@ -341,7 +340,7 @@ def test_sandbox_accepts_the_third_try_after_two_refusals(nanogpt: Any, key: str
 def test_sandbox_keys_without_error_return_verdicts(
     nanogpt: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sandbox, "SLOW", 0.2)
+    monkeypatch.setattr(judging, "SLOW", 0.2)
     for key in (
         "sandbox-slow",
         "sandbox-bare",

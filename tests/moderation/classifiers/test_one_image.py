@@ -20,7 +20,7 @@ from generation.providers.base import (
     UnansweredError,
 )
 from moderation import classifiers
-from moderation.classifiers.base import Assessment, RemoteClassifier
+from moderation.classifiers.base import Assessment, RemoteClassifier, ServiceBusyError
 from moderation.classifiers.one_image import CALLS_AT_ONCE, OneImageClassifier
 from moderation.models import Classification
 from tests.moderation.classifiers.nanogpt.helpers import (
@@ -179,6 +179,24 @@ def test_rate_limit_or_late_answer_halves_the_calls_at_a_time(
     service.error = lambda call: limit if call == 1 else None
     assert [len(outcomes) for outcomes in made.classify_many(assets)] == [8, 4, 4]
     assert [len(outcomes) for outcomes in made.classify_many(assets)] == [6, 7, 3]
+
+
+def test_single_refusals_for_too_many_calls_are_no_outage(
+    make_asset: Any, service: Service
+) -> None:
+    made = Scripted()
+    limit = ProviderBusyError("Too many.", limited=True)
+    service.error = lambda call: limit if call < 3 else None
+    for seed in range(2):
+        (outcomes,) = made.classify_many([make_asset(make_image(seed=seed))])
+        assert isinstance(outcomes[0][1], ServiceBusyError)
+        assert not outcomes[0][1].down
+    service.error = lambda call: limit
+    downs = [
+        [outcome.down for _, outcome in outcomes if isinstance(outcome, ServiceBusyError)]
+        for outcomes in made.classify_many([make_asset(make_image(seed=n)) for n in (8, 9)])
+    ]
+    assert downs == [[False, True]] or downs == [[True, False]]
 
 
 def test_missing_file_is_no_outage(rows: Any, service: Service) -> None:
