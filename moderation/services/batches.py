@@ -109,6 +109,34 @@ def reverse_many(*, batch: UUID, user: User, note: str = "") -> Outcome:
     return outcome
 
 
+@atomic_in_turn()
+def withdraw_many(
+    *,
+    reviews: Iterable[Review],
+    user: User,
+    categories: Sequence[str],
+    note: str,
+    batch: UUID | None = None,
+) -> Outcome:
+    """Withdraw approved images: a senior rejects them, a moderator sends them to the seniors.
+
+    ``batch`` makes the call idempotent. Raises as ``decide_many``.
+    """
+    if not user.has_perm("moderation.decide_review"):
+        raise decision_service.NotPermittedError("You can view but not decide.")
+    is_senior = user.has_perm("moderation.decide_escalated_review")
+    act = decision_service.withdraw if is_senior else decision_service.escalate_approved
+    name = batch or uuid4()
+    locked = _lock(review.pk for review in reviews)
+    if (before := _find_repeated(name, user)) is not None:
+        return before
+
+    def withdraw(review: Review) -> Decision:
+        return act(review=review, user=user, categories=categories, note=note, batch=name)
+
+    return _apply_to_each(name, [(review, review) for review in locked], withdraw)
+
+
 def _apply_to_each(
     batch: UUID, items: Iterable[tuple[Review, T]], act: Callable[[T], Decision]
 ) -> Outcome:

@@ -323,6 +323,78 @@ def reverse(
     return reversal
 
 
+@atomic_in_turn()
+def withdraw(
+    *,
+    review: Review | ReviewRef,
+    user: User,
+    categories: Sequence[str],
+    note: str,
+    batch: UUID | None = None,
+) -> Decision:
+    """Reverse the approval of a review and reject it: both, or neither. Return the rejection.
+
+    Only the rejection belongs to the ``batch``, so that its reversal opens the image again.
+
+    Raises as ``reverse`` and ``decide``.
+    """
+    locked = _lock_review(review.uuid)
+    if locked.status != Status.APPROVED:
+        raise ConflictError(_explain_conflict(locked, user))
+    approval = Decision.objects.list_effective(locked)[-1]
+    reverse(decision=approval.second_of or approval, user=user, note=note)
+    return decide(
+        review=locked,
+        user=user,
+        verdict=Verdict.REJECT,
+        categories=categories,
+        note=note,
+        batch=batch,
+    )
+
+
+@atomic_in_turn()
+def escalate_approved(
+    *,
+    review: Review | ReviewRef,
+    user: User,
+    categories: Sequence[str],
+    note: str,
+    batch: UUID | None = None,
+) -> Decision:
+    """Send an approved image to the seniors, with a reason. It is not served meanwhile.
+
+    Raises NotPermittedError, InvalidDecisionError, ConflictError.
+    """
+    locked = _lock_review(review.uuid)
+    _require_rank(locked, user)
+    chosen = check_categories(Verdict.ESCALATE, categories)
+    if not note.strip():
+        raise InvalidDecisionError("Give a reason for the senior moderator.")
+    if locked.status != Status.APPROVED or (locked.is_claimed and not locked.is_held_by(user)):
+        raise ConflictError(_explain_conflict(locked, user))
+    decision = record_decision(
+        review=locked,
+        verdict=Verdict.ESCALATE,
+        categories=chosen,
+        note=note.strip(),
+        reviewer=user,
+        policy_id=locked.policy_id,
+        batch=batch,
+    )
+    locked.move_to(
+        Status.ESCALATED,
+        only_from=Status.APPROVED,
+        decided_at=None,
+        decided_by=None,
+        claimed_by=None,
+        claimed_until=None,
+        second_opinion=Review.SecondOpinion.NONE,
+    )
+    webhook_events.queue_events(locked)
+    return decision
+
+
 def _require_distance(review: Review, decision: Decision, user: User) -> None:
     """Refuse a reversal that would settle something to which the user is a party.
 

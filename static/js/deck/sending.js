@@ -3,6 +3,7 @@
 import { say } from "../core/announce.js";
 import { sendOnce, takeTurn } from "../unsent/turns.js";
 import { fill, takePanels } from "./filling.js";
+import { showLookAlikes } from "./look_alikes.js";
 import { listAhead } from "./panels_ahead.js";
 import { post } from "./post.js";
 import { bringRefusedBack } from "./refusal.js";
@@ -47,6 +48,7 @@ async function sendItem(item) {
   updateBadge();
   if (answer?.ok) {
     takePanels(answer.text);
+    showLookAlikes(item);
   } else if (answer) {
     forgetLate();
     bringRefusedBack(item, answer.text);
