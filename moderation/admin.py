@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import SEARCH_VAR
@@ -381,10 +383,60 @@ class PolicyActivationInline(ReadOnlyInline):
     ordering = ("-pk",)
 
 
+def _list_silences() -> list[tuple[str, str]]:
+    """Return the classifiers that a policy may trust, each with a sentence about its silence."""
+    return [
+        (slug, f"{classifiers.label(slug)}. {classifiers.describe_silence(slug)}")
+        for slug in classifiers.list_untrusted()
+    ]
+
+
+class PolicyForm(forms.ModelForm[Policy]):
+    trusted_silences = forms.MultipleChoiceField(
+        label="Counts “nothing found” of",
+        choices=_list_silences,
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+    )
+    accepted_unchecked = forms.MultipleChoiceField(
+        label="Approves although nothing checked",
+        choices=[(category.slug, category.name) for category in taxonomy.L1],
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text=Policy._meta.get_field("accepted_unchecked").help_text,
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        silences = self.fields.get("trusted_silences")
+        if not isinstance(silences, forms.MultipleChoiceField):
+            return
+        # A removed classifier stays visible, so that saving the form does not drop it silently.
+        removed = set(self.instance.trusted_silences) - {slug for slug, _ in _list_silences()}
+        silences.choices = [
+            *_list_silences(),
+            *((slug, f"{slug}. {classifiers.describe_silence(slug)}") for slug in sorted(removed)),
+        ]
+        by_itself = [
+            classifiers.label(slug)
+            for slug in settings.CLASSIFIER_BACKENDS
+            if classifiers.silence_counts(slug)
+        ]
+        silences.help_text = (
+            "A chosen classifier's “nothing found” counts for the categories that it covers, and "
+            f"for no others. These count without being chosen: {', '.join(by_itself)}."
+        )
+
+
+# Fields that a policy's rules do not depend on.
+PROSE = {"name", "note", "summary"}
+
+
 @admin.register(Policy)
 class PolicyAdmin(admin.ModelAdmin[Policy]):
     """Policies. One that is active or in the record is read-only: copy it and activate the copy."""
 
+    form = PolicyForm
     list_display = (
         "version",
         "name",
@@ -409,6 +461,35 @@ class PolicyAdmin(admin.ModelAdmin[Policy]):
     )
     inlines = (PolicyRuleInline, AskRuleInline, PolicyActivationInline)
     actions = ("copy", "put_into_force")
+
+    @admin.display(description="counts “nothing found” of")
+    def silence_names(self, policy: Policy) -> str:
+        return ", ".join(map(classifiers.label, policy.trusted_silences)) or "-"
+
+    @admin.display(description="approves although nothing checked")
+    def unchecked_names(self, policy: Policy) -> str:
+        return taxonomy.join_names(policy.accepted_unchecked) or "-"
+
+    def get_fields(self, request: HttpRequest, obj: Policy | None = None) -> Any:
+        """Return the fields; a read-only page has names in place of slugs."""
+        fields = super().get_fields(request, obj)
+        if self.has_change_permission(request, obj):
+            return fields
+        shown = {"trusted_silences": "silence_names", "accepted_unchecked": "unchecked_names"}
+        return [shown.get(str(name), name) for name in fields]
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Save the rules; remove a summary that may no longer be true."""
+        super().save_related(request, form, formsets, change)
+        changed = set(form.changed_data)
+        has_new_rules = changed - PROSE or any(formset.has_changed() for formset in formsets)
+        if has_new_rules and form.instance.summary and "summary" not in changed:
+            Policy.objects.filter(pk=form.instance.pk).update(summary="")
+            self.message_user(
+                request,
+                "The summary was removed, because the rules changed. Write a new one if it helps.",
+                messages.WARNING,
+            )
 
     @admin.display(description="first put into force", ordering="activated_at")
     def first_in_force(self, policy: Policy) -> datetime | None:

@@ -46,8 +46,19 @@ POLICY_NAME = "Demo policy"
 POLICY_NOTE = (
     "For trying Loupe. It approves the sandbox's pictures without findings, "
     "but no imported files: those go to moderators. Unlike the starting "
-    "policy, it counts a clean scan of the local detector, which detects "
-    "nothing but nudity. Do not use it for real images."
+    "policy, it counts “nothing found” of the local detector, which detects "
+    "nothing but nudity, and accepts the other categories unchecked where "
+    "only that detector looked. Do not use it for real images."
+)
+# The local detector covers the other three.
+ACCEPTED_UNCHECKED = (
+    "violence",
+    "visually-disturbing",
+    "drugs-tobacco",
+    "alcohol",
+    "rude-gestures",
+    "gambling",
+    "hate-symbols",
 )
 
 

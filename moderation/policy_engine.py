@@ -3,29 +3,60 @@
 As a pure function it can also be tried on past reviews. Its main principle: doubt is never "clean";
 an image that could not be judged goes to a person.
 
-**A score without a category** (Novita's detection) may stand for any category of the level at which
-it was requested. From ``nsfw.review_at`` on it sends to a person, at any level. It rejects only if
-all of these hold: it reaches ``nsfw.reject_at``, its level is not above the policy's, the policy
-rejects every category that it may stand for, and a classifier found one of these categories. The
-rejection then has the found categories. A score alone never rejects, because a rejection must have
-a category.
+**Rules.** A category's rule sends to a person from ``review_at`` on, and rejects from ``reject_at``
+on. A category without a rule is ignored. A finding without a number goes to a person.
+
+**NSFW level.** Level 0 is explicit content and hate symbols. Level 1 adds non-explicit nudity,
+obstructed parts and kissing. Level 2 adds swimwear and underwear. The policy has one level, and
+each score has the level at which it was requested.
+
+**A score without a category** (Novita's detection) may stand for any category of its level. From
+``nsfw.review_at`` on it sends to a person, unless it is explained.
+
+**A score is explained** if a classifier names a category of the score's level on the same image,
+without a number or at ``nsfw.review_at`` or more, and if the silence of this classifier counts for
+all L1 categories on the score's level that have a rule. Then the named rules decide instead
+of ``nsfw.review_at``: the score adds no doubt of its own.
+
+**A score rejects** only together with a named category, because a rejection must have one. It is
+read at its own level or the policy's, whichever is lower: it must reach ``nsfw.reject_at`` and the
+``reject_at`` of every category of that level, and a classifier must have found one of these
+categories at ``review_at`` or more. A score above the policy's level does not reject if a
+classifier names a category above the policy's level: that category may be all that it means.
+
+**Silence.** "Nothing found" counts for the L1 categories that a classifier covers, if the
+classifier is trusted by itself or the policy names it (``trusted_silences``). With
+``requires_full_coverage`` only full coverage counts. The policy approves only if every category
+that it watches is covered in this way, or listed in ``accepted_unchecked``. A policy that names
+classifiers accepts unchecked categories only where one of these classifiers judged the image.
+
+**More findings** never make an outcome milder, with one exception: a finding that explains a score.
+Even then a rejection never becomes an approval. The order of the evidence does not matter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 
 from moderation import taxonomy
 from moderation.matches import Match, Origin
 
-# Risks of reviews without a confidence. ``Review.top_category_name`` maps them to text.
+# Risks of reviews without a confidence. ``Review.top_category_name`` maps them to text. Findings
+# lie between UNSEEN_RISK and PARTLY_JUDGED_RISK: the queue starts with images that were not judged,
+# and ends with images that were judged without findings.
 UNJUDGED_RISK = 100  # no classifier could judge it
 PARTLY_JUDGED_RISK = 99  # one of several classifiers could not judge it
 FLAGGED_RISK = 90
-UNSEEN_RISK = 5
+UNSEEN_RISK = 1  # nothing found, but not all categories were checked
+_FULL = "full"  # Coverage.FULL
+
+
+def rank_confidence(confidence: Decimal) -> int:
+    """Return the risk of a finding with this confidence."""
+    return min(max(int(confidence), UNSEEN_RISK + 1), PARTLY_JUDGED_RISK - 1)
 
 
 class Outcome(StrEnum):
@@ -50,9 +81,10 @@ class Evidence:
     # The NSFW level of the score; None if unknown: the score may then stand for any category.
     score_level: int | None = None
     flagged: bool | None = None
-    covers: Collection[str] = ()  # L1 slugs
-    silence_counts: bool = True  # whether "nothing found" may count towards an approval
-    is_local: bool = False  # the local detector, whose silence a policy may trust explicitly
+    covers: Mapping[str, str] = field(default_factory=dict)  # L1 slug to coverage
+    classifier: str = ""  # the classifier's slug
+    # Whether "nothing found" may count towards an approval without a policy that trusts it.
+    silence_counts: bool = True
     note: str = ""  # message that belongs to the verdict
     matches: Sequence[Match] = ()  # known images and hashes
     # Whether it only looks up hashes. Such evidence judges no content, so its silence says nothing.
@@ -84,7 +116,9 @@ class Rules:
     nsfw_level: int = 0
     nsfw: Thresholds
     may_approve: bool = True
-    trusts_local_silence: bool = False
+    trusted_silences: Collection[str] = ()  # classifier slugs
+    accepted_unchecked: Collection[str] = ()  # L1 slugs
+    requires_full_coverage: bool = False
     approves_imports: bool = False
     reuses_approvals: bool = False
     trusts_allow_lists: bool = False
@@ -94,24 +128,50 @@ class Rules:
         return self.per_category.get(slug) or self.per_category.get(taxonomy.get(slug).l1)
 
     def for_score(self, level: int) -> Thresholds:
-        """Return the thresholds of a score at a level.
+        """Return the thresholds of a score at a level, read at the policy's level if that is lower.
 
         A score rejects only what every category's own rule would reject.
         """
         limits = [self.nsfw.reject_at]
-        for slug in taxonomy.list_level_categories(level):
+        for slug in taxonomy.list_level_categories(min(level, self.nsfw_level)):
             rule = self.for_category(slug)
             limits.append(rule.reject_at if rule else None)
         known = [limit for limit in limits if limit is not None]
-        can_reject = level <= self.nsfw_level and len(known) == len(limits)
         return Thresholds(
-            review_at=self.nsfw.review_at, reject_at=max(known) if can_reject else None
+            review_at=self.nsfw.review_at,
+            reject_at=max(known) if len(known) == len(limits) else None,
         )
 
     @property
     def watched(self) -> set[str]:
         """L1 categories that must be covered before the policy may approve."""
         return {taxonomy.get(slug).l1 for slug in self.per_category}
+
+    def list_minded(self, level: int) -> set[str]:
+        """Return the L1 categories on an NSFW level that have a rule."""
+        listed = taxonomy.list_level_categories(level)
+        return {taxonomy.get(slug).l1 for slug in listed if self.for_category(slug)}
+
+    def trusts_silence_of(self, item: Evidence) -> bool:
+        """Return whether "nothing found" of a classification counts towards an approval."""
+        return item.silence_counts or item.classifier in self.trusted_silences
+
+    def list_seen(self, item: Evidence) -> set[str]:
+        """Return the L1 categories for which the silence of a classification counts."""
+        if item.failed or not self.trusts_silence_of(item):
+            return set()
+        return {
+            slug
+            for slug, coverage in item.covers.items()
+            if coverage == _FULL or not self.requires_full_coverage
+        }
+
+    def list_accepted(self, evidence: Iterable[Evidence]) -> set[str]:
+        """Return the L1 categories that need no check, by these classifications."""
+        named = self.trusted_silences
+        if named and not any(item.classifier in named for item in evidence):
+            return set()
+        return set(self.accepted_unchecked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,9 +204,11 @@ class _Hit:
     limits: Thresholds
     # False for a category without a number: its confidence is a sort key.
     scored: bool = True
+    place: int = 0  # of a finding: its place in the classifier's list
     level: int = 0  # of a score: its level
     # The reason, for a "yes" without number and category: its confidence is not measured.
     verdict: str = ""
+    explanation: str = ""  # of a score: the named finding that explains it
 
     @property
     def is_score(self) -> bool:
@@ -167,13 +229,22 @@ class _Hit:
         return self.confidence if self.scored else None
 
     @property
-    def order(self) -> tuple[bool, Decimal]:
-        """Sort key: named categories first, then by confidence."""
-        return bool(self.category), self.confidence
+    def order(self) -> tuple[bool, Decimal, int, str, str]:
+        """Sort key: named categories first, then by confidence; the rest makes it total.
+
+        A classifier lists findings of equal or no confidence in its own order.
+        """
+        return bool(self.category), self.confidence, -self.place, self.category, self.source
 
     @property
     def is_relevant(self) -> bool:
+        if self.explanation:
+            return False
         return self.reaches(self.limits.review_at) or self.reaches(self.limits.reject_at)
+
+    @property
+    def asks_person(self) -> bool:
+        return not self.explanation and self.reaches(self.limits.review_at)
 
     def reaches(self, limit: Decimal | None) -> bool:
         return limit is not None and self.confidence >= limit
@@ -185,14 +256,20 @@ def settle(rules: Rules, evidence: Iterable[Evidence], *, imported: bool = False
     ``imported``: the asset is an imported file.
     """
     given = list(evidence)
+    return _settle(rules, given, _find_hits(rules, given, given), imported=imported)
+
+
+def _settle(
+    rules: Rules, given: list[Evidence], found: Iterable[_Hit], *, imported: bool
+) -> Settlement:
     known = [match for item in given for match in item.matches]
-    hits = sorted(_find_hits(rules, given), key=lambda hit: hit.order, reverse=True)
+    hits = sorted(found, key=lambda hit: hit.order, reverse=True)
     # A rejection is the safe outcome and needs no complete evidence; an approval does.
     rejection = _reject_known_file(known) or _find_rejection(rules, hits)
     if rejection is not None:
         return rejection
     failed = [item for item in given if item.failed]
-    reviewing = [hit for hit in hits if hit.reaches(hit.limits.review_at)]
+    reviewing = [hit for hit in hits if hit.asks_person]
     if not failed and not reviewing:
         approval = _approve_known_file(rules, known, imported=imported)
         if approval is not None:
@@ -200,9 +277,21 @@ def settle(rules: Rules, evidence: Iterable[Evidence], *, imported: bool = False
     judging = [item for item in given if not item.is_lookup]
     if failed or not judging:
         return _settle_unjudged(failed, hits, judged=len(failed) < len(judging))
-    if reviewing:
-        return _settle_review(rules, reviewing)
-    return _settle_nothing_found(rules, judging, imported=imported)
+    settlement = (
+        _settle_review(rules, reviewing)
+        if reviewing
+        else _settle_nothing_found(rules, judging, imported=imported)
+    )
+    return _mention_explained(settlement, [hit for hit in hits if hit.explanation])
+
+
+def _mention_explained(settlement: Settlement, scores: list[_Hit]) -> Settlement:
+    """Add the explained scores to the reason. They still sort an image with other findings."""
+    reason = settlement.reason + "".join(f" {hit.found}; {hit.explanation}." for hit in scores)
+    if settlement.risk <= UNSEEN_RISK:
+        return replace(settlement, reason=reason)
+    risk = max([settlement.risk, *(rank_confidence(hit.confidence) for hit in scores)])
+    return replace(settlement, reason=reason, risk=risk)
 
 
 def _reject_known_file(matches: Iterable[Match]) -> Settlement | None:
@@ -242,11 +331,12 @@ def judge_nsfw(rules: Rules, evidence: Iterable[Evidence]) -> NsfwVerdict:
     True needs a finding that reaches a threshold, a score at no higher level, or a classifier's own
     "yes". False needs everything that an approval needs, ignoring findings outside the level.
     """
-    on_level = [_keep_on_level(item, rules.nsfw_level) for item in evidence]
-    hits = [hit for hit in _find_hits(rules, on_level) if hit.level <= rules.nsfw_level]
-    if any(hit.is_relevant for hit in hits):
+    known = list(evidence)
+    on_level = [_keep_on_level(item, rules.nsfw_level) for item in known]
+    hits = list(_find_hits(rules, on_level, known))
+    if any(hit.is_relevant for hit in hits if hit.level <= rules.nsfw_level):
         return NsfwVerdict(flagged=True)
-    settlement = settle(rules, on_level)
+    settlement = _settle(rules, on_level, hits, imported=False)
     if settlement.outcome is Outcome.APPROVE:
         return NsfwVerdict(flagged=False)
     return NsfwVerdict(flagged=None, reason=settlement.reason)
@@ -271,40 +361,80 @@ def is_on_level(slug: str, level: int) -> bool:
     return slug in listed or taxonomy.get(slug).l1 in listed or not below.isdisjoint(listed)
 
 
-def _find_hits(rules: Rules, evidence: list[Evidence]) -> Iterable[_Hit]:
+def _find_hits(rules: Rules, evidence: list[Evidence], whole: list[Evidence]) -> Iterable[_Hit]:
+    """Yield the findings, scores and verdicts of the evidence that the policy acts on.
+
+    ``whole`` is the complete evidence on the image, which may explain a score.
+    """
     for item in evidence:
         if item.failed:
             continue
-        for category, confidence in item.findings:
-            limits = rules.for_category(category)
-            if limits is None:
-                continue
-            scored = confidence is not None
-            yield _Hit(
-                category=category,
-                confidence=_UNSCORED if confidence is None else confidence,
-                source=item.label,
-                limits=limits if scored else _ALWAYS,
-                scored=scored,
-            )
+        yield from _find_named_hits(rules, item)
         if item.score is not None:
-            level = max(taxonomy.LEVELS) if item.score_level is None else item.score_level
-            limits = rules.for_score(level)
-            yield _Hit(
-                category="", confidence=item.score, source=item.label, limits=limits, level=level
-            )
+            yield _build_score_hit(rules, item, item.score, whole)
         elif item.flagged and (item.note or not item.has_scored_findings):
             # A verdict without score and category goes to a person, and so does one with a message
             # that findings below every threshold do not express.
             detail = item.note or "no category was named."
-            verdict = f"{item.label} flagged it: {detail}"
             yield _Hit(
                 category="",
                 confidence=Decimal(100),
                 source=item.label,
                 limits=_ALWAYS,
-                verdict=verdict,
+                verdict=f"{item.label} flagged it: {detail}",
             )
+
+
+def _find_named_hits(rules: Rules, item: Evidence) -> Iterable[_Hit]:
+    for place, (category, confidence) in enumerate(item.findings):
+        limits = rules.for_category(category)
+        if limits is None:
+            continue
+        scored = confidence is not None
+        yield _Hit(
+            category=category,
+            confidence=_UNSCORED if confidence is None else confidence,
+            source=item.label,
+            limits=limits if scored else _ALWAYS,
+            scored=scored,
+            place=place,
+        )
+
+
+def _build_score_hit(rules: Rules, item: Evidence, score: Decimal, whole: list[Evidence]) -> _Hit:
+    level = max(taxonomy.LEVELS) if item.score_level is None else item.score_level
+    limits = rules.for_score(level)
+    named = list(_find_explaining(rules, whole, level))
+    if any(not is_on_level(slug, rules.nsfw_level) for _, slug in named):
+        # At a level above the policy's, it may mean just this category.
+        limits = replace(limits, reject_at=None if level > rules.nsfw_level else limits.reject_at)
+    minded = rules.list_minded(level)
+    names = sorted(
+        f"{source.label} found {taxonomy.join_names([slug])}, which explains it"
+        for source, slug in named
+        if minded <= rules.list_seen(source)
+    )
+    return _Hit(
+        category="",
+        confidence=score,
+        source=item.label,
+        limits=limits,
+        level=level,
+        explanation=names[0] if names and score >= (rules.nsfw.review_at or 0) else "",
+    )
+
+
+def _find_explaining(
+    rules: Rules, evidence: list[Evidence], level: int
+) -> Iterable[tuple[Evidence, str]]:
+    """Yield the findings on a level that are certain enough to be what a score means."""
+    least = rules.nsfw.review_at or Decimal(0)
+    for item in evidence:
+        if item.failed or item.is_lookup:
+            continue
+        for slug, confidence in item.findings:
+            if is_on_level(slug, level) and (confidence is None or confidence >= least):
+                yield item, slug
 
 
 def _find_rejection(rules: Rules, hits: list[_Hit]) -> Settlement | None:
@@ -321,7 +451,9 @@ def _find_rejection(rules: Rules, hits: list[_Hit]) -> Settlement | None:
         named = [
             hit
             for hit in hits
-            if hit.category and hit.is_relevant and is_on_level(hit.category, score.level)
+            if hit.category
+            and hit.is_relevant
+            and is_on_level(hit.category, min(score.level, rules.nsfw_level))
         ]
         if named:
             reason = f"{named[0].found}, and {score.found}; {rules.name} rejects such a score from"
@@ -368,7 +500,7 @@ def _settle_review(rules: Rules, hits: list[_Hit]) -> Settlement:
     )
     scores = "".join(f" {hit.found}." for hit in measured[1:] if hit.is_score)
     reason = f"{first.found}; {rules.name} asks a person {limit}.{scores} {verdicts}".rstrip()
-    highest = max(int(hit.confidence) for hit in measured)
+    highest = max(rank_confidence(hit.confidence) for hit in measured)
     return Settlement(
         outcome=Outcome.PERSON,
         reason=reason,
@@ -384,20 +516,29 @@ def _settle_nothing_found(rules: Rules, evidence: list[Evidence], *, imported: b
             outcome=Outcome.PERSON,
             reason=f"Nothing found; {rules.name} leaves every approval to people.",
         )
-    names = " and ".join(item.label for item in evidence)
-    trusted = rules.trusts_local_silence and any(item.is_local for item in evidence)
-    seen = {category for item in evidence if item.silence_counts for category in item.covers}
-    unseen = [category.slug for category in taxonomy.L1 if category.slug in rules.watched - seen]
-    if unseen and not trusted:
-        reason = f"{names} found nothing, but no classifier checked: {taxonomy.join_names(unseen)}."
+    names = " and ".join(sorted(item.label for item in evidence))
+    seen = {slug for item in evidence for slug in rules.list_seen(item)}
+    unseen = rules.watched - seen
+    accepted = unseen & rules.list_accepted(evidence)
+    if unseen - accepted:
+        checked = "covers fully" if rules.requires_full_coverage else "checked"
+        missing = _join_l1_names(unseen - accepted)
+        reason = f"{names} found nothing, but no classifier {checked}: {missing}."
         return Settlement(outcome=Outcome.PERSON, reason=reason, risk=UNSEEN_RISK)
     if imported and not rules.approves_imports:
         reason = f"{names} found nothing; {rules.name} leaves imported files to people."
         return Settlement(outcome=Outcome.PERSON, reason=reason)
     reason = f"{names} found nothing that {rules.name} acts on."
+    trusted = sorted(
+        item.label for item in evidence if not item.silence_counts and rules.trusts_silence_of(item)
+    )
     if trusted:
-        reason = (
-            f"{names} found nothing; {rules.name} counts a clean scan of the local detector,"
-            " which detects only nudity."
-        )
+        reason += f" It counts “nothing found” of {' and '.join(trusted)}."
+    if accepted:
+        reason += f" It accepts unchecked: {_join_l1_names(accepted)}."
     return Settlement(outcome=Outcome.APPROVE, reason=reason)
+
+
+def _join_l1_names(slugs: Collection[str]) -> str:
+    """Return the names of L1 categories in the order of the taxonomy."""
+    return taxonomy.join_names(l1.slug for l1 in taxonomy.L1 if l1.slug in slugs)

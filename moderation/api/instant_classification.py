@@ -12,8 +12,9 @@ without a confidence and a verdict without a finding always flag. Categories wit
 ignored.
 
 **Not flagged.** Only if the policy would approve the image by these classifiers' results: each
-category that it watches was covered by a classifier whose silence counts. All else is in doubt:
-``Judged.flagged`` is None.
+category that it watches was covered by a classifier whose silence counts, or is accepted unchecked
+by the policy, and the image has no further frames. All else is in doubt: ``Judged.flagged`` is
+None.
 
 **All or nothing.** One image that cannot be fetched, decoded or judged, or is in doubt, fails the
 whole call.
@@ -36,7 +37,7 @@ from moderation.classifiers.base import Assessment, ClassifierError
 from moderation.classifiers.picture import Picture, PictureClassifier
 from moderation.models import Policy
 from moderation.policy_engine import Evidence, Rules, judge_nsfw
-from moderation.services.classification import build_rules, read_level
+from moderation.services.classification import build_rules, find_frame_doubts, read_level
 
 FETCH_SECONDS = 20.0  # for all URLs of a call together
 JUDGE_SECONDS = 40.0  # for the whole call; images not started by then are not started
@@ -147,9 +148,8 @@ class _Run:
         found = _assess(Picture.from_content(rendition.content), self._able)
         if not found:
             raise NotJudgedError("No classifier in use here knows this kind of image.")
-        verdict = judge_nsfw(
-            self._rules, [_build_evidence(slug, assessment) for slug, assessment in found]
-        )
+        evidence = [_build_evidence(slug, assessment) for slug, assessment in found]
+        verdict = judge_nsfw(self._rules, [*evidence, *find_frame_doubts(rendition.frames)])
         return Judged(rendition, verdict.flagged, verdict.reason, tuple(slug for slug, _ in found))
 
     def _left(self, seconds: float) -> float:
@@ -194,6 +194,6 @@ def _build_evidence(slug: str, assessment: Assessment) -> Evidence:
         flagged=assessment.flagged,
         covers=assessment.covers,
         silence_counts=classifiers.silence_counts(slug),
-        is_local=slug == classifiers.LOCAL,
+        classifier=slug,
         note=assessment.note,
     )

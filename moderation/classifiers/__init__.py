@@ -11,7 +11,7 @@ from django.utils.module_loading import import_string
 from moderation.classifiers.base import Classifier, RemoteClassifier, Stage
 from moderation.classifiers.picture import PictureClassifier
 
-# The classifier whose silence a policy may trust explicitly.
+# The slug of the local detector.
 LOCAL = "local"
 
 
@@ -78,6 +78,26 @@ def label(slug: str) -> str:
         return get(slug).label
     except LookupError:
         return slug
+
+
+def list_untrusted() -> list[str]:
+    """Return the registered classifiers whose silence counts only if a policy names them."""
+    return [
+        slug
+        for slug in settings.CLASSIFIER_BACKENDS
+        if not silence_counts(slug) and describe_silence(slug)
+    ]
+
+
+def describe_silence(slug: str) -> str:
+    """Return a sentence about what "nothing found" of a classifier means.
+
+    Classifiers that are not trusted by themselves state it as ``silence``. Empty: it means nothing.
+    """
+    try:
+        return str(getattr(get(slug), "silence", "It does not count by itself."))
+    except LookupError:
+        return "This classifier is not installed any more."
 
 
 def silence_counts(slug: str) -> bool:

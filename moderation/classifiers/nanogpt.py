@@ -76,6 +76,10 @@ class NanoGptVerdict:
     stage = Stage.REMOTE
     price = IMAGE_PRICE
     trusted_when_silent = False
+    silence = (
+        "Its “no” covers explicit content in part; what it looks for is neither documented nor"
+        " measured."
+    )
     is_binary = True
     batch_size = IMAGES_MAX
 

@@ -137,6 +137,7 @@ class NudeNet:
     label = "Local detector (NudeNet 320n)"
     version = f"320n-{MODEL.sha256[:12]}-p{PREPROCESSING}-r{RULES}"
     trusted_when_silent = False
+    silence = "It detects only nudity, hardly in drawings, and misses much; swimwear only by hints."
 
     def applies_to(self, asset: Asset) -> bool:
         return True

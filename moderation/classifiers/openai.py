@@ -44,6 +44,9 @@ class OpenAIModeration(OneImageClassifier):
     slug = "openai"
     version = wire.MODEL
     trusted_when_silent = False
+    silence = (
+        "It checks two of the ten categories, each in part, and says nothing about the others."
+    )
     setting_names = "OPENAI_API_KEY, the quota of its project, and OPENAI_BASE_URL"
 
     @property

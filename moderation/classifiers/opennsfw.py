@@ -67,6 +67,10 @@ class OpenNsfw:
     label = "open_nsfw (photographs)"
     version = f"{MODEL.sha256[:12]}-p{PREPROCESSING}-r{RULES}"
     trusted_when_silent = False
+    silence = (
+        "It detects only pornography in photographs, so it covers explicit content in part; it does"
+        " not see drawings well."
+    )
 
     def applies_to(self, asset: Asset) -> bool:
         return True

@@ -57,6 +57,10 @@ class VisionLanguageModel(OneImageClassifier):
 
     slug = "vlm"
     trusted_when_silent = False
+    silence = (
+        "It judges all ten categories by their definitions, so it covers all of them heuristically;"
+        " what it misses is not measured."
+    )
     batch_size = 4 * CALLS_AT_ONCE
     calls_at_once = CALLS_AT_ONCE
     setting_names = "VLM_MODEL, VLM_BASE_URL, and the key and balance of the service"

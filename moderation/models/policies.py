@@ -37,16 +37,23 @@ class Policy(models.Model):
         blank=True,
         help_text=("What changed in this version, and why. Shown only on this page."),
     )
+    summary = models.TextField(
+        blank=True,
+        help_text=(
+            "What this policy settles by itself, and what it leaves to people. Shown on Today "
+            "while it is in force. Removed when the rules are changed without a new text."
+        ),
+    )
     is_active = models.BooleanField(default=False)
     nsfw_level = models.PositiveSmallIntegerField(
         "NSFW level",
         choices=Level,
         default=Level.EXPLICIT,
         help_text=(
-            "Categories that count as NSFW for /api/nsfw/image, and the highest "
-            "detection level at which a score without a category (Novita's) may "
-            "reject. A score at a higher level may stand for categories that this "
-            "policy does not reject, so it only sends the image to a person."
+            "Categories that count as NSFW for /api/nsfw/image, and by which a score without a "
+            "category (Novita's) is read. A score at a higher level is read at this level too: it "
+            "rejects only with a named category of this level, and not if a classifier names a "
+            "category above this level, which may be all that the score means."
         ),
     )
     nsfw_review_at = models.DecimalField(
@@ -55,7 +62,12 @@ class Policy(models.Model):
         decimal_places=2,
         default=20,
         validators=PERCENT,
-        help_text="From this score without a category on, the image goes to a person.",
+        help_text=(
+            "From this score without a category on, the image goes to a person, unless a "
+            "classifier explains the score: it names a category of the score's level at this "
+            "confidence or more, and its “nothing found” counts for the other categories of that "
+            "level. Then the rules of the named categories decide."
+        ),
     )
     nsfw_reject_at = models.DecimalField(
         "score: reject at",
@@ -65,10 +77,10 @@ class Policy(models.Model):
         blank=True,
         validators=PERCENT,
         help_text=(
-            "From this score on the policy rejects the image, if a classifier names a "
-            "category that the score may stand for, and the policy may reject every "
-            "such category. A score alone goes to a person. Empty: a score never "
-            "rejects."
+            "From this score on the policy rejects the image, if a classifier names a category "
+            "of the NSFW level (or of the score's level, if that is lower) and the score reaches "
+            "“reject at” of every such category. A score alone goes to a person. Empty: a score "
+            "never rejects."
         ),
     )
     may_approve = models.BooleanField(
@@ -85,12 +97,27 @@ class Policy(models.Model):
             "The policy may also approve imported files. Off: every imported file goes to a person."
         ),
     )
-    trusts_local_silence = models.BooleanField(
-        "counts a clean scan of the local detector",
+    trusted_silences = models.JSONField(
+        "counts “nothing found” of",
+        default=list,
+        blank=True,
+        help_text="Slugs of classifiers whose “nothing found” counts for what they cover.",
+    )
+    accepted_unchecked = models.JSONField(
+        "approves although nothing checked",
+        default=list,
+        blank=True,
+        help_text=(
+            "L1 categories that need no check: the policy approves an image although no classifier "
+            "looked for them. The reason of each approval names them. If classifiers are chosen "
+            "above, this counts only for images that one of them judged."
+        ),
+    )
+    requires_full_coverage = models.BooleanField(
         default=False,
         help_text=(
-            "The local detector detects only nudity in photographs, and misses much. "
-            "On: its “nothing found” counts towards an approval."
+            "On: “nothing found” counts only for categories that the classifier covers fully. Off: "
+            "partial and heuristic coverage count too."
         ),
     )
     reuses_approvals = models.BooleanField(

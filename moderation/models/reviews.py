@@ -23,7 +23,12 @@ from moderation import taxonomy
 from moderation.models import found_categories as found
 from moderation.models.found_categories import HasFound, HasFoundNothing
 from moderation.models.policies import Policy
-from moderation.policy_engine import FLAGGED_RISK, PARTLY_JUDGED_RISK, UNJUDGED_RISK
+from moderation.policy_engine import (
+    FLAGGED_RISK,
+    PARTLY_JUDGED_RISK,
+    UNJUDGED_RISK,
+    rank_confidence,
+)
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -186,8 +191,8 @@ class Review(StateMachine):
     uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
     asset = models.OneToOneField(Asset, on_delete=models.PROTECT, related_name="review")
     status = models.CharField(max_length=11, choices=Status, default=Status.CLASSIFYING)
-    # 0 to 100: the highest confidence that sent it here. Images that no classifier could judge have
-    # 100 and come first.
+    # 0 to 100: the highest confidence that sent it here, between 2 and 98. Images that no
+    # classifier could judge have 100 and come first; those without findings have 0 or 1.
     risk = models.PositiveSmallIntegerField(default=0)
     top_category = models.CharField(
         max_length=60, blank=True, help_text="The category that weighs most."
@@ -375,7 +380,10 @@ class Review(StateMachine):
         It differs where classifiers could not judge the image: such images come first.
         """
         confidence = self.top_confidence
-        return None if confidence is not None and int(confidence) == self.risk else self.risk
+        if confidence is None:
+            return self.risk
+        # Older reviews have the confidence itself as their risk.
+        return None if self.risk in (int(confidence), rank_confidence(confidence)) else self.risk
 
     @property
     def is_decided(self) -> bool:

@@ -19,7 +19,7 @@ from django.utils import dateformat, timezone
 from generation.core.db.functions import Counted
 from generation.models import GenerationRequest, JobSlot
 from generation.services import storage_checks
-from moderation import queues
+from moderation import classifiers, queues, taxonomy
 from moderation.models import (
     ChainHead,
     Chore,
@@ -238,12 +238,38 @@ def _build_policy_part() -> dict[str, Any]:
         "policy_reversed": "Of those, reversed",
         "by_people": "Decided by people",
     }
+    policy = Policy.objects.filter(is_active=True).first()
     return {
-        "policy": Policy.objects.filter(is_active=True).first(),
+        "policy": policy,
+        "policy_limits": describe_policy(policy) if policy else "",
         "figures": [
             (name, Number(f"n-{field}", str(sums[field]))) for field, name in names.items()
         ],
     }
+
+
+def describe_policy(policy: Policy) -> str:
+    """Return sentences about what the policy approves."""
+    if not policy.may_approve:
+        return "Auto-approval is off."
+    coverage = "covers fully" if policy.requires_full_coverage else "covers"
+    sentences = [
+        "Auto-approval is on: an image is approved when nothing is found that the policy acts on,"
+        f" and “nothing found” counts. It counts for what a trusted classifier {coverage}."
+    ]
+    if policy.trusted_silences:
+        names = ", ".join(map(classifiers.label, policy.trusted_silences))
+        sentences.append(f"Also trusted: {names}.")
+    if policy.accepted_unchecked:
+        names = taxonomy.join_names(policy.accepted_unchecked)
+        sentences.append(f"Approved although nothing checked: {names}.")
+    if not policy.approves_imports:
+        sentences.append("Imported files go to people.")
+    if policy.reuses_approvals:
+        sentences.append("A file that a person approved before is approved again.")
+    if policy.trusts_allow_lists:
+        sentences.append("A file on an allow list is approved.")
+    return " ".join(sentences)
 
 
 def _build_operations_part() -> dict[str, Any]:

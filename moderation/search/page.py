@@ -53,6 +53,7 @@ class Result:
     status: str
     status_name: str
     top_category: str
+    risk: int | None  # None for a decided image: the queue does not contain it
     arrived_at: datetime
     pieces: Sequence[TextSpan]
     distance: int | None = None  # differing bits of 256
@@ -285,6 +286,7 @@ def _build_result(
         status=status,
         status_name=str(name),
         top_category=reason or review.top_category_name,
+        risk=review.risk if status in (Review.Status.PENDING, Review.Status.ESCALATED) else None,
         arrived_at=review.created_at,
         pieces=build_excerpt(source_text(review.asset), terms),
         distance=likeness.distances.get(review.asset_id),

@@ -330,7 +330,7 @@ def _settle(review: Review) -> tuple[Policy, list[Classification], Settlement]:
     """Apply the active policy to the stored results."""
     runs = list(Classification.objects.for_asset(review.asset_id))
     policy = Policy.objects.active()
-    evidence = [*build_evidence(runs), *_find_frame_doubts(review.asset)]
+    evidence = [*build_evidence(runs), *find_frame_doubts(review.asset.frames)]
     imported = review.source == Source.UPLOAD
     return policy, runs, settle(build_rules(policy), evidence, imported=imported)
 
@@ -387,14 +387,14 @@ def release_stranded(*, limit: int) -> int:
     return len(pks)
 
 
-def _find_frame_doubts(asset: Asset) -> list[Evidence]:
+def find_frame_doubts(frames: int) -> list[Evidence]:
     """Return evidence that no classifier can have: the original had frames that were not stored."""
-    if asset.frames == 1:
+    if frames == 1:
         return []
     return [
         Evidence(
             label="Loupe",
-            failed=f"it has {asset.frames} frames, and only the first was kept and classified.",
+            failed=f"it has {frames} frames, and only the first was kept and classified.",
         )
     ]
 
@@ -452,9 +452,11 @@ def build_rules(policy: Policy) -> Rules:
         nsfw=Thresholds(review_at=policy.nsfw_review_at, reject_at=policy.nsfw_reject_at),
         may_approve=policy.may_approve,
         approves_imports=policy.approves_imports,
-        trusts_local_silence=policy.trusts_local_silence,
         reuses_approvals=policy.reuses_approvals,
         trusts_allow_lists=policy.trusts_allow_lists,
+        trusted_silences=frozenset(policy.trusted_silences),
+        accepted_unchecked=frozenset(policy.accepted_unchecked),
+        requires_full_coverage=policy.requires_full_coverage,
     )
 
 
@@ -479,7 +481,7 @@ def build_evidence(runs: Iterable[Classification]) -> list[Evidence]:
             flagged=run.flagged,
             covers=run.covers,
             silence_counts=classifiers.silence_counts(run.classifier),
-            is_local=run.classifier == classifiers.LOCAL,
+            classifier=run.classifier,
             note=str(run.raw.get("note", "")) if isinstance(run.raw, dict) else "",
             matches=read_matches(run.raw),
             is_lookup=run.classifier == KNOWN_IMAGES,

@@ -28,7 +28,10 @@ def create_version(
     rules: Mapping[str, Thresholds] | None = None,
     **changes: Any,
 ) -> Policy:
-    """Copy a policy with changes under the next version number. The copy is inactive."""
+    """Copy a policy with changes under the next version number. The copy is inactive.
+
+    The summary is not copied: it describes one version.
+    """
     newest = Policy.objects.aggregate(newest=Max("version"))["newest"] or 0
     copied = (
         "name",
@@ -38,9 +41,11 @@ def create_version(
         "nsfw_reject_at",
         "may_approve",
         "approves_imports",
-        "trusts_local_silence",
         "reuses_approvals",
         "trusts_allow_lists",
+        "trusted_silences",
+        "accepted_unchecked",
+        "requires_full_coverage",
     )
     values = {field: getattr(based_on, field) for field in copied} | changes
     policy = Policy.objects.create(version=newest + 1, created_by=user, **values)

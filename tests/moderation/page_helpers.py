@@ -9,11 +9,17 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
+from moderation import classifiers, demo
 from moderation.models import ChainHead, Classification, Decision, Label, Review, Verdict
 from moderation.models.classification_summary import serialize
 from moderation.services import classification
 
 HTMX = {"HX-Request": "true"}
+# Fields of a policy that approves what the local detector alone has judged.
+TRUSTING_LOCAL = {
+    "trusted_silences": [classifiers.LOCAL],
+    "accepted_unchecked": list(demo.ACCEPTED_UNCHECKED),
+}
 MakeReview = Callable[..., Review]
 ClientOf = Callable[[User], Client]
 

@@ -15,6 +15,7 @@ from PIL import Image
 import moderation.tasks
 from generation.models import Asset, GenerationRequest, Source
 from moderation import taxonomy
+from moderation.classifiers import nudenet
 from moderation.classifiers.base import Assessment, Coverage
 from moderation.classifiers.sandbox import Sandbox
 from moderation.models import Decision, Policy, Review, Verdict
@@ -117,8 +118,8 @@ def test_repeated_demo_creates_nothing_twice(db: None, settings: Any) -> None:
     assert PASSWORD in first
     assert (requests, users) == (40, 6)
     assert (GenerationRequest.objects.count(), User.objects.count()) == (requests, users)
-    assert Policy.objects.active().trusts_local_silence
-    assert "counts a clean scan of the local detector" in Policy.objects.active().note
+    assert Policy.objects.active().trusted_silences == ["local"]
+    assert "counts “nothing found” of the local detector" in Policy.objects.active().note
     assert Policy.objects.count() == 2
     senior = User.objects.get(username="senior")
     assert senior.check_password(PASSWORD)
@@ -189,8 +190,10 @@ def test_demo_policy_approves_sandbox_images_and_queues_imports(db: None, settin
     settings.DEBUG = True
     run_command("demo")
     rules = classification.build_rules(Policy.objects.active())
-    sandbox = Evidence(label="Sandbox", covers=[category.slug for category in taxonomy.L1])
-    local = Evidence(label="Local detector", silence_counts=False, is_local=True)
+    sandbox = Evidence(label="Sandbox", covers={category.slug: "full" for category in taxonomy.L1})
+    local = Evidence(
+        label="Local detector", classifier="local", silence_counts=False, covers=nudenet.COVERS
+    )
 
     assert settle(rules, [sandbox]).outcome is Outcome.APPROVE
     newcomers = settle(rules, [local], imported=True)

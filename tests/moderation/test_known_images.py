@@ -162,7 +162,7 @@ def test_rejection_reversed_while_a_look_alike_is_classified_leaves_no_trace(
 def test_look_alike_goes_to_a_person_with_the_earlier_verdict(
     store: Callable[..., Review], client_of: ClientOf, moderator: User
 ) -> None:
-    change_policy(reuses_approvals=True, trusts_local_silence=True)
+    change_policy(reuses_approvals=True, trusted_silences=["local"])
     first = store(picture(1))
     reject(client_of, first, moderator, categories=["alcohol.beverages"])
 

@@ -10,6 +10,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from generation.models import Source
+from moderation import demo
 from moderation.models import Label, Policy, PolicyActivation, Review
 from moderation.models.found_categories import combine_bits
 from moderation.services import policies
@@ -29,6 +30,7 @@ def test_migrations_fill_new_columns_of_existing_rows(make_review: MakeReview) -
     store_classification_summary(scenario)
     first = Policy.objects.active()
     unused = policies.create_version(based_on=first, user=None)
+    Policy.objects.filter(pk=unused.pk).update(trusted_silences=["local"], accepted_unchecked=[])
     Review.objects.update(policy=first)
     PolicyActivation.objects.all().delete()
     overwritten = timezone.now() + timedelta(hours=1)
@@ -57,6 +59,14 @@ def test_migrations_fill_new_columns_of_existing_rows(make_review: MakeReview) -
         first.pk: True,
         unused.pk: False,
     }
+    # A silent local detector covered all categories of such a policy.
+    unused.refresh_from_db()
+    assert (unused.trusted_silences, set(unused.accepted_unchecked)) == (
+        ["local"],
+        set(demo.ACCEPTED_UNCHECKED),
+    )
+    assert (first.trusted_silences, first.accepted_unchecked) == ([], [])
+    assert not Policy.objects.filter(requires_full_coverage=True).exists()
 
 
 def get_summary(review: Review) -> list[dict[str, Any]]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
+from typing import Any
 
+import pytest
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db.models.constraints import BaseConstraint
 from django.test import Client, RequestFactory
 
 from generation.core.admin import ReadOnlyInline
+from moderation import classifiers
 from moderation.models import Policy, PolicyActivation, PolicyRule, SavedQueue
 from moderation.services import policies
 
@@ -84,17 +88,95 @@ def test_reactivated_policy_keeps_its_first_activation_time(
     )
 
 
-def test_contradictory_thresholds_show_a_readable_error(lead: User, client_of: ClientOf) -> None:
-    draft = policies.create_version(based_on=Policy.objects.active(), user=lead)
-    browser = client_of(lead)
-    page = browser.get(f"{LIST}{draft.pk}/change/")
+def fill_form(browser: Client, policy: Policy, **changes: Any) -> dict[str, Any]:
+    """Return the data of a policy's form, without its rules, with changes."""
+    page = browser.get(f"{LIST}{policy.pk}/change/")
     form, inlines = page.context["adminform"].form, page.context["inline_admin_formsets"]
-    data = {name: "" if value is None else value for name, value in form.initial.items()}
+    data = {
+        name: value
+        for name, value in form.initial.items()
+        if value is not None and value is not False and name in form.fields
+    }
     for inline in inlines:
         management = inline.formset.management_form
         data |= {f"{management.prefix}-{name}": value for name, value in management.initial.items()}
         data[f"{management.prefix}-INITIAL_FORMS"] = data[f"{management.prefix}-TOTAL_FORMS"] = 0
-    data |= {"nsfw_review_at": 90, "nsfw_reject_at": 20}
+    return data | changes
+
+
+def test_form_offers_untrusted_classifiers_with_their_limits(
+    lead: User, client_of: ClientOf, settings: Any
+) -> None:
+    draft = policies.create_version(
+        based_on=Policy.objects.active(), user=lead, trusted_silences=["removed"]
+    )
+    browser = client_of(lead)
+
+    page = html.unescape(browser.get(f"{LIST}{draft.pk}/change/").content.decode())
+    for slug in classifiers.list_untrusted():
+        assert f'value="{slug}"' in page
+        assert f"{classifiers.label(slug)}. {classifiers.describe_silence(slug)}" in page
+    assert "removed. This classifier is not installed any more." in page
+    trusted = filter(classifiers.silence_counts, settings.CLASSIFIER_BACKENDS)
+    names = ", ".join(map(classifiers.label, trusted))
+    assert "Novita detection" in names
+    assert f"These count without being chosen: {names}." in page
+    chosen = {"trusted_silences": ["local"], "accepted_unchecked": ["violence", "gambling"]}
+    answer = browser.post(f"{LIST}{draft.pk}/change/", fill_form(browser, draft, **chosen))
+
+    assert answer.status_code == 302
+    draft.refresh_from_db()
+    assert (draft.trusted_silences, draft.accepted_unchecked) == tuple(chosen.values())
+    policies.activate(policy=draft, user=lead)
+    page = html.unescape(browser.get(f"{LIST}{draft.pk}/change/").content.decode())
+    assert "Local detector (NudeNet 320n)" in page
+    assert "Violence, Gambling" in page
+    today = browser.get("/").content.decode()
+    assert "Also trusted: Local detector (NudeNet 320n)." in today
+    assert "Approved although nothing checked: Violence, Gambling." in today
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("trusted_silences", "novita"), ("accepted_unchecked", "violence.weapons")]
+)
+def test_form_refuses_unknown_choices(
+    lead: User, client_of: ClientOf, field: str, value: str
+) -> None:
+    draft = policies.create_version(based_on=Policy.objects.active(), user=lead)
+    browser = client_of(lead)
+
+    answer = browser.post(f"{LIST}{draft.pk}/change/", fill_form(browser, draft, **{field: value}))
+
+    assert f"Select a valid choice. {value} is not one of the available choices." in (
+        answer.content.decode()
+    )
+
+
+def test_summary_is_removed_when_rules_change_without_a_new_one(
+    lead: User, client_of: ClientOf
+) -> None:
+    draft = policies.create_version(
+        based_on=Policy.objects.active(), user=lead, summary="Approves nothing."
+    )
+    browser, address = client_of(lead), f"{LIST}{draft.pk}/change/"
+
+    browser.post(address, fill_form(browser, draft, note="Only a note."))
+    saved = Policy.objects.get(pk=draft.pk)
+    assert (saved.note, saved.summary) == ("Only a note.", "Approves nothing.")
+    browser.post(address, fill_form(browser, draft, nsfw_level=1, summary="Approves little."))
+    assert Policy.objects.get(pk=draft.pk).summary == "Approves little."
+    answer = browser.post(address, fill_form(browser, draft, nsfw_level=2), follow=True)
+    assert Policy.objects.get(pk=draft.pk).summary == ""
+    assert "The summary was removed" in answer.content.decode()
+    draft.refresh_from_db()
+    copy = policies.create_version(based_on=draft, user=lead)
+    assert (copy.summary, copy.nsfw_level) == ("", 2)
+
+
+def test_contradictory_thresholds_show_a_readable_error(lead: User, client_of: ClientOf) -> None:
+    draft = policies.create_version(based_on=Policy.objects.active(), user=lead)
+    browser = client_of(lead)
+    data = fill_form(browser, draft, nsfw_review_at=90, nsfw_reject_at=20)
 
     answer = browser.post(f"{LIST}{draft.pk}/change/", data).content.decode()
 

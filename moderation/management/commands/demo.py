@@ -12,7 +12,7 @@ from django.db import transaction
 from generation import providers
 from generation.core.storage import StorageUnavailableError
 from generation.services.requests import create_request
-from moderation import demo
+from moderation import classifiers, demo
 from moderation.models import Policy
 from moderation.services import policies
 
@@ -63,7 +63,8 @@ class Command(BaseCommand):
             user=None,
             name=demo.POLICY_NAME,
             note=demo.POLICY_NOTE,
-            trusts_local_silence=True,
+            trusted_silences=[classifiers.LOCAL],
+            accepted_unchecked=list(demo.ACCEPTED_UNCHECKED),
         )
         policies.activate(policy=policy, user=None)
 

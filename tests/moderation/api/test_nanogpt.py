@@ -42,6 +42,7 @@ from tests.moderation.api.calls import (
     run_local_server,
 )
 from tests.moderation.api.nsfw_bodies import bodies
+from tests.moderation.page_helpers import TRUSTING_LOCAL
 
 pytestmark = pytest.mark.django_db
 UNREADABLE = {"error": "Image 1 could not be read."}
@@ -260,11 +261,13 @@ def test_true_needs_evidence_false_needs_coverage_otherwise_422(
         assert (answer.status_code, answer.json()["is_nsfw"]) == (200, flagged)
 
 
-@pytest.mark.parametrize("change", [{"may_approve": False}, {"trusts_local_silence": False}])
+@pytest.mark.parametrize(
+    "change", [{"may_approve": False}, {"trusted_silences": []}, {"accepted_unchecked": []}]
+)
 def test_clean_image_that_policy_would_not_approve_returns_422(
-    key: str, settings: Any, monkeypatch: pytest.MonkeyPatch, change: dict[str, bool]
+    key: str, settings: Any, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
 ) -> None:
-    Policy.objects.update(**{"may_approve": True, "trusts_local_silence": True})
+    Policy.objects.update(**{"may_approve": True, **TRUSTING_LOCAL})
     monkeypatch.setattr(classifiers, "list_picture_classifiers", lambda: [SilentClassifier()])
     images = {"imageDataUrls": [data_url(CLEAN), data_url(NUDE)]}
     monkeypatch.setattr(classifiers, "silence_counts", lambda slug: False)
@@ -281,13 +284,43 @@ def test_clean_image_that_policy_would_not_approve_returns_422(
     assert ApiCall.objects.order_by("-pk")[0].images == 0
 
 
+def test_clean_first_frame_of_several_returns_422(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Sandbox, "assess", lambda *args, **words: Assessment(covers=ALL))
+    frames = [Image.open(io.BytesIO(picture(number))) for number in range(3)]
+    moving, still = io.BytesIO(), io.BytesIO()
+    frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:])
+    frames[0].save(still, "GIF")
+
+    doubt = classify(key, {"imageDataUrl": data_url(moving.getvalue())})
+
+    assert doubt.status_code == 422
+    assert "it has 3 frames, and only the first was kept" in doubt.json()["error"]
+    assert classify(key, {"imageDataUrl": data_url(still.getvalue())}).json()["is_nsfw"] is False
+
+
+def test_review_true_sends_uncovered_image_to_a_person(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classifiers, "list_picture_classifiers", lambda: [SilentClassifier()])
+    address = "/api/nsfw/image?review=true"
+    Policy.objects.update(trusted_silences=["local"], accepted_unchecked=[])
+
+    answer = classify(key, {"imageDataUrl": data_url(CLEAN)}, path=address)
+
+    assert (answer.status_code, answer.json()["error"].count("no classifier checked")) == (422, 1)
+    assert Review.objects.get().asset.source == "api"
+
+
 class SilentClassifier:
     """A local detector with partial coverage and no findings."""
 
     slug = "local"
 
     def assess(self, picture: Picture) -> Assessment:
-        return Assessment(covers={"explicit": Coverage.PARTIAL})
+        seen = ("explicit", "non-explicit", "swimwear-underwear")
+        return Assessment(covers=dict.fromkeys(seen, Coverage.PARTIAL))
 
 
 def test_undecided_image_with_review_returns_422_and_is_stored(
@@ -335,7 +368,7 @@ def test_local_detector_takes_part(key: str, settings: Any) -> None:
     images = {"imageDataUrls": [data_url(picture(3)), data_url(NUDE)]}
     doubt = classify(key, images)
     assert (doubt.status_code, "no classifier checked" in doubt.json()["error"]) == (422, True)
-    Policy.objects.update(trusts_local_silence=True)
+    Policy.objects.update(**TRUSTING_LOCAL)
     answer = classify(key, images)
 
     assert answer.json()["has_nsfw_concepts"] == [False, True]

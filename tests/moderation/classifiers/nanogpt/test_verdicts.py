@@ -29,6 +29,7 @@ from tests.moderation.classifiers.nanogpt.helpers import (
     run_remote_classification,
     store_images,
 )
+from tests.moderation.page_helpers import TRUSTING_LOCAL
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Status = Classification.Status
@@ -57,7 +58,7 @@ def test_flagged_image_leaves_review_pending_without_category(
 def test_unflagged_image_is_shown_as_not_flagged_and_not_approved(
     make_asset: Any, moderator: User
 ) -> None:
-    Policy.objects.update(trusts_local_silence=True)
+    Policy.objects.update(**TRUSTING_LOCAL)
     (row,) = store_images(make_asset, 1)
     run_remote_classification()
 
