@@ -64,8 +64,8 @@ class Place:
     def run(self, *command: str, **env: str) -> None:
         subprocess.run([sys.executable, *command], cwd=ROOT, env=self.env(**env), check=True)
 
-    def inside(self, module: str, *args: str) -> None:
-        self.run("-m", "bench.inside", module, *args)
+    def inside(self, module: str, *args: str, **env: str) -> None:
+        self.run("-m", "bench.inside", module, *args, **env)
 
     def ready(self) -> None:
         """Fill the database, unless this code has filled it for these migrations."""

@@ -114,6 +114,20 @@ def _rows(results: list[dict[str, Any]]) -> Iterator[Row]:
     yield from row("– in times of a bare loop", "≥ 0.7", "poll", _times_bare_loop)
     yield from row("polls/s by the job", "", "poll", lambda r: f"{r['job']['per_second']:,}")
     yield from row("– CPU per poll, ms", "", "poll", lambda r: f"{r['job']['cpu_ms']:.2f}")
+    yield from row(
+        "classified by the local line-up: images/s",
+        "≥ 45, or 0.75 of the networks",
+        "classify",
+        lambda r: f"{r['whole']['per_second']:.0f}, {r['whole']['cpu_ms']:.0f} ms of CPU each",
+    )
+    yield from row("– in times of the raw networks", "≥ 0.75", "classify", _times_networks)
+    yield from row(
+        "imported and classified: images/s",
+        "≥ 25",
+        "ingest",
+        lambda r: f"{r['whole']['per_second']:.0f}, {r['whole']['cpu_ms']:.0f} ms of CPU each",
+    )
+    yield from row("– left unsettled", "0", "ingest", lambda r: str(r["unsettled"]))
     for name in ("tiny", "tiny, next image decoded", "desk"):
         yield from row(
             f"key to next image, {name}: p50 / p95, ms",
@@ -160,6 +174,10 @@ def _answer(result: dict[str, Any]) -> str:
 
 def _times_as_long(result: dict[str, Any]) -> str:
     return f"{result['reference']['per_second'] / result['export']['per_second']:.1f}"
+
+
+def _times_networks(result: dict[str, Any]) -> str:
+    return f"{result['whole']['per_second'] / result['raw']['per_second']:.2f}"
 
 
 def _times_bare_loop(result: dict[str, Any]) -> str:

@@ -26,6 +26,8 @@ def test_benchmarks_run_and_write_their_figures_as_json(tmp_path: Path) -> None:
         "BENCH_VIEWS": "2",
         "BENCH_SECONDS": "1",
         "BENCH_TASKS": "20",
+        "BENCH_FILES": "2",
+        "BENCH_IMAGES": "2",
     }
     kept = {
         name: value
@@ -39,7 +41,7 @@ def test_benchmarks_run_and_write_their_figures_as_json(tmp_path: Path) -> None:
         "--sizes",
         str(SIZE),
         "--parts",
-        "server,plans,export,ablation,poll,crowd",
+        "server,plans,export,ablation,poll,ingest,classify,crowd",
     ]
 
     done = subprocess.run(
@@ -63,4 +65,7 @@ def test_benchmarks_run_and_write_their_figures_as_json(tmp_path: Path) -> None:
     ) == (0, 0, [])
     assert found["export"]["export"]["rows"] == found["export"]["reference"]["rows"] > SIZE / 2
     assert found["poll"]["job"]["polls"] >= found["poll"]["tasks"] == 20
+    assert found["ingest"]["whole"]["per_second"] > 0
+    assert found["ingest"]["unsettled"] == 0
+    assert found["classify"]["line_up"] == ["opennsfw"]
     assert "| decision: server CPU, ms" in done.stdout
