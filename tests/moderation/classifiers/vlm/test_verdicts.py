@@ -232,3 +232,17 @@ def test_requested_images_reach_the_queue_with_findings_or_with_the_fault(
         page = browser.get(reverse("moderation:review-detail", args=[review.uuid]))
         assert "Vision model (sandbox)" in page.content.decode()
     assert is_nothing_approved()
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "approved"),
+    [("", True), ("addressed", False), ("blind", False), ("refusal", False), ("prose", False)],
+)
+def test_policy_that_counts_its_silence_approves_only_a_complete_clean_answer(
+    make_asset: Any, behave: Any, behaviour: str, approved: bool
+) -> None:
+    Policy.objects.update(approves_imports=True, trusted_silences=["vlm"])
+    behave(behaviour)
+    row = judge(make_asset, paint())
+    status = Review.objects.get(asset=row.asset_id).status
+    assert status == (Review.Status.APPROVED if approved else Review.Status.PENDING)
