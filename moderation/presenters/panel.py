@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.utils import timezone
 
 from generation.core.db.prepared.query import PreparedQuery
@@ -65,6 +66,8 @@ def build_panel(*, user: User, review: Review, queue: Queue | None) -> dict[str,
         "prompt": related.mark_words(prompt) if prompt else [],
         "queue": queue,
         "is_blind": is_blind,
+        # The outcomes of similar images would suggest the first decision.
+        "has_likeness": bool(settings.ENCODER) and not is_blind,
         "sources": sources,
         "boxes": labels.build_boxes(asset, sources),
         "suggestions": labels.suggest_categories(sources),

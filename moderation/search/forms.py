@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
+from uuid import UUID
 
 from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS
@@ -18,10 +19,18 @@ from generation.wire.parsing import parse_integer
 from moderation.forms.decisions import CATEGORY_TREE
 from moderation.models import Review
 from moderation.search import known
-from moderation.search.query import SEED_MAX, Query, QueryError, parse
+from moderation.search.query import SEED_MAX, UUID_TEXT, Query, QueryError, parse
 
 ANY = ("", "Any")
-LIKE = re.compile(r"([0-9a-f]{64})(?:\.([0-9a-f]{64}))?")
+LIKE = re.compile(r"(?P<sha256>[0-9a-f]{64})(?:\.(?P<pdq>[0-9a-f]{64}))?")
+
+
+class Like(NamedTuple):
+    """What the results should look like: the hashes of an upload, or a stored image."""
+
+    sha256: str = ""
+    pdq: str = ""
+    asset: UUID | None = None
 
 
 def _choice_field(label: str, choices: Any, noun: str) -> forms.ChoiceField:
@@ -132,14 +141,16 @@ class SearchForm(forms.Form):
             )
         return users, keys
 
-    def clean_like(self) -> tuple[str, str]:
+    def clean_like(self) -> Like:
         text = self.cleaned_data["like"].lower()
+        if UUID_TEXT.fullmatch(text):
+            return Like(asset=UUID(text))
         match = LIKE.fullmatch(text)
         if text and match is None:
             raise forms.ValidationError(
                 "This URL names no image to compare with. Choose the file again."
             )
-        return (match[1], match[2] or "") if match else ("", "")
+        return Like(match["sha256"], match["pdq"] or "") if match else Like()
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
 from generation.models import Asset, GenerationRequest, Source, image_search
 from moderation import taxonomy
 from moderation.models import Decision, Review
-from moderation.search import plan
+from moderation.search import likeness, plan
 from moderation.search.conditions import (
     AnyOf,
     Arrived,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 LENGTH = 60
 # Maximum number of similar images, all on one page, nearest first.
 LOOK_ALIKES = 120
+# With filters: the number of most similar images that are filtered.
+LIKENESS_FILTERED = 2000
 # Tolerance for the order of ids: concurrent arrivals may swap.
 SLACK = timedelta(minutes=10)
 
@@ -57,6 +60,7 @@ class Result:
     arrived_at: datetime
     pieces: Sequence[TextSpan]
     distance: int | None = None  # differing bits of 256
+    similarity: int | None = None  # of the embeddings, in percent
     is_same: bool = False  # same file as the one searched for
 
     @property
@@ -70,6 +74,10 @@ class Page:
 
     results: Sequence[Result] = ()
     is_by_hash: bool = False  # ordered by similarity, without further pages
+    # Ordered by the similarity of embeddings, without further pages.
+    is_by_likeness: bool = False
+    is_complete: bool = True  # False: not all embeddings were compared
+    trouble: str = ""  # the reason why no embeddings were compared
     knows_looks: bool = False  # whether perceptual hashes were compared, not only SHA-256
     # Query string to continue the search, if there is more; and how far it got if the window ended.
     further: str = ""
@@ -79,10 +87,11 @@ class Page:
 
 @dataclass(slots=True)
 class Likeness:
-    """Assets found by hash, in order, with their distances."""
+    """Assets found by hash or by embedding, in order, with their distances or similarities."""
 
     same: set[int] = field(default_factory=set)
     distances: dict[int, int] = field(default_factory=dict)
+    similarities: dict[int, float] = field(default_factory=dict)
 
     @property
     def ids(self) -> list[int]:
@@ -95,7 +104,7 @@ class Likeness:
 def run_search(form: SearchForm, *, user: User) -> Page:
     """Execute a valid form and return its page."""
     given = form.cleaned_data
-    sha256, pdq = given["like"]
+    sha256, pdq, like = given["like"]
     query: Query = given["q"]
     if query.digest:
         sha256, pdq = sha256 or query.digest, pdq or query.digest
@@ -106,6 +115,8 @@ def run_search(form: SearchForm, *, user: User) -> Page:
         blind := list(Review.objects.blind_to(user).values_list("asset_id", flat=True))
     ):
         conditions.append(NotAmong(blind))
+    if like:
+        return _search_by_likeness(like, conditions, span, user=user, terms=query.wanted)
     if sha256:
         return _search_by_hash(
             sha256, pdq, conditions, span, user=user, wide=given["wide"], terms=query.wanted
@@ -203,16 +214,50 @@ def _search_by_hash(
     terms: Sequence[Term],
 ) -> Page:
     """Find the same image, then similar ones, nearest first."""
-    likeness = Likeness()
-    likeness.same.update(_find_same(sha256))
+    found = Likeness()
+    found.same.update(_find_same(sha256))
     if pdq:
         within = image_search.WIDE if wide else image_search.NEAR
-        likeness.distances.update(
+        found.distances.update(
             image_search.find_nearest(bytes.fromhex(pdq), within=within, limit=LOOK_ALIKES)
         )
-    ids = plan.filter_ids([pk for pk in likeness.ids if pk in span], conditions, limit=LOOK_ALIKES)
+    ids = plan.filter_ids([pk for pk in found.ids if pk in span], conditions, limit=LOOK_ALIKES)
     return Page(
-        results=_build_results(ids, user, terms, likeness), is_by_hash=True, knows_looks=bool(pdq)
+        results=_build_results(ids, user, terms, found), is_by_hash=True, knows_looks=bool(pdq)
+    )
+
+
+def _search_by_likeness(
+    like: UUID,
+    conditions: Sequence[Condition],
+    span: Span,
+    *,
+    user: User,
+    terms: Sequence[Term],
+) -> Page:
+    """Find the images whose embeddings are the most similar to that of an image."""
+    review = Review.objects.filter(asset__uuid=like).select_related("asset").first()
+    if review is None:
+        return Page(is_by_likeness=True, trouble="There is no image with this id.")
+    # The outcomes of similar images would suggest the first decision.
+    if review.wants_opinion_of(user) and review.is_held_by(user):
+        trouble = "Give your second opinion first. Then you can see similar images."
+        return Page(is_by_likeness=True, trouble=trouble)
+    try:
+        alike = likeness.find_alike(
+            review.asset,
+            since=span.since,
+            before=span.before,
+            limit=LIKENESS_FILTERED if conditions else LOOK_ALIKES,
+        )
+    except likeness.NotEmbeddedError as error:
+        return Page(is_by_likeness=True, trouble=str(error))
+    ids = plan.filter_ids(list(alike.similarities), conditions, limit=LOOK_ALIKES)
+    found = Likeness(similarities=alike.similarities)
+    return Page(
+        results=_build_results(ids, user, terms, found),
+        is_by_likeness=True,
+        is_complete=alike.is_complete,
     )
 
 
@@ -227,7 +272,7 @@ def _find_same(sha256: str) -> list[int]:
 
 
 def _build_results(
-    ids: Sequence[int], user: User, terms: Sequence[Term], likeness: Likeness | None = None
+    ids: Sequence[int], user: User, terms: Sequence[Term], matched: Likeness | None = None
 ) -> list[Result]:
     rows = (
         Review.objects.filter(asset_id__in=ids)
@@ -252,10 +297,10 @@ def _build_results(
         )
     )
     found = {row.asset_id: row for row in rows}
-    likeness = likeness or Likeness()
+    matched = matched or Likeness()
     reasons = _load_reasons(found.values())
     return [
-        _build_result(found[pk], user, terms, likeness, reasons.get(found[pk].pk, ""))
+        _build_result(found[pk], user, terms, matched, reasons.get(found[pk].pk, ""))
         for pk in ids
         if pk in found
     ]
@@ -271,12 +316,13 @@ def _load_reasons(reviews: Iterable[Review]) -> dict[int, str]:
 
 
 def _build_result(
-    review: Review, user: User, terms: Sequence[Term], likeness: Likeness, reason: str
+    review: Review, user: User, terms: Sequence[Term], matched: Likeness, reason: str
 ) -> Result:
     status, name = review.status, Review.Status(review.status).label
     # No outcome is shown during a second opinion.
     if review.wants_opinion_of(user) and review.is_held_by(user):
         status, name, reason = Review.Status.PENDING, "Second opinion", ""
+    similarity = matched.similarities.get(review.asset_id)
     return Result(
         address=review.get_absolute_url(),
         preview=review.asset.preview,
@@ -289,6 +335,7 @@ def _build_result(
         risk=review.risk if status in (Review.Status.PENDING, Review.Status.ESCALATED) else None,
         arrived_at=review.created_at,
         pieces=build_excerpt(source_text(review.asset), terms),
-        distance=likeness.distances.get(review.asset_id),
-        is_same=review.asset_id in likeness.same,
+        distance=matched.distances.get(review.asset_id),
+        similarity=None if similarity is None else round(100 * similarity),
+        is_same=review.asset_id in matched.same,
     )

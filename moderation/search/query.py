@@ -15,7 +15,7 @@ from generation.core.text import fold_text
 TEXT_MAX = 500
 TERMS_MAX = 16
 SEED_MAX = 2**63 - 1
-_UUID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+UUID_TEXT = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHORT_ID = re.compile(r"[0-9a-f]{8}[0-9a-f-]{0,27}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _NUMBER = re.compile(r"[0-9]{1,19}")
@@ -72,7 +72,7 @@ def parse(text: str) -> Query:
     if not text:
         return Query()
     lower = text.lower()
-    if _UUID.fullmatch(lower):
+    if UUID_TEXT.fullmatch(lower):
         return Query(uuid=UUID(lower))
     if _HASH.fullmatch(lower):
         return Query(digest=lower)

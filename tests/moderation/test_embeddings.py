@@ -21,26 +21,16 @@ from moderation.classifiers.lite0 import EfficientNetLite0
 from moderation.classifiers.picture import Picture
 from moderation.models import Embedding, Review
 from moderation.services import embeddings
+from tests.moderation.encoder_helpers import MeanColour, use_mean_colour
 
 pytestmark = pytest.mark.django_db
 MakeAsset = Callable[..., Asset]
 
 
-class MeanColour:
-    """An encoder for tests: the mean colour."""
-
-    slug, version, dim = "colour", "colour-1", 3
-
-    def encode(self, picture: Picture) -> encoders.Vector:
-        return picture.scale((8, 8)).mean(axis=(0, 1), dtype=np.float32)
-
-
 @pytest.fixture(autouse=True)
 def _encoder(settings: Any) -> Any:
     settings.CLASSIFIERS = ["opennsfw"]
-    settings.ENCODER_BACKENDS = {"colour": f"{__name__}.MeanColour"}
-    settings.ENCODER = "colour"
-    encoders.get.cache_clear()
+    use_mean_colour(settings)
     yield
     encoders.get.cache_clear()
 
