@@ -15,6 +15,7 @@ urlpatterns = [
     path("requests/<uuid:uuid>/abandonment/", requests.request_give_up, name="request-give-up"),
     path("assets/<uuid:uuid>/file", assets.asset_file, name="asset-file"),
     path("assets/<uuid:uuid>/thumbnail", assets.asset_thumbnail, name="asset-thumbnail"),
+    path("assets/<uuid:uuid>/views/<slug:kind>", assets.asset_view, name="asset-view"),
     path("assets/<uuid:uuid>/preview", assets.asset_preview),  # the former URL
     path("webhooks/novita/<str:secret>", provider_webhooks.novita_webhook, name="novita-webhook"),
 ]

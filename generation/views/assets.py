@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 from uuid import UUID
 
-from django.http import FileResponse, HttpRequest, HttpResponseBase
+from django.db.models.fields.files import FieldFile
+from django.http import FileResponse, Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_safe
 
+from generation.core.storage import view_name
 from generation.models import Asset
-
-if TYPE_CHECKING:
-    from django.db.models.fields.files import FieldFile
 
 log = logging.getLogger("loupe.views")
 
-CONTENT_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+CONTENT_TYPES = {
+    "png": "image/png",
+    "jpeg": "image/jpeg",
+    "webp": "image/webp",
+    "gif": "image/gif",  # originals only
+}
 # Makes browsers treat the response as an image only, whatever its content.
 ASSET_HEADERS = {
     "Cache-Control": "private, no-store",
@@ -39,6 +42,19 @@ def asset_thumbnail(request: HttpRequest, uuid: UUID) -> HttpResponseBase:
     """Return the thumbnail, a WebP image."""
     asset = get_object_or_404(Asset.objects.visible_to(request.user), uuid=uuid)
     return _send_file(request, asset, asset.thumbnail, "webp")
+
+
+@require_safe
+def asset_view(request: HttpRequest, uuid: UUID, kind: str) -> HttpResponseBase:
+    """Return a picture of what the rendition does not show, a WebP image.
+
+    Made by the decoder: the original itself is never sent to the desk.
+    """
+    asset = get_object_or_404(Asset.objects.visible_to(request.user), uuid=uuid)
+    if kind not in asset.views:
+        raise Http404
+    name = view_name(asset.original_sha256, kind)
+    return _send_file(request, asset, FieldFile(asset, asset.thumbnail.field, name), "webp")
 
 
 def _send_file(

@@ -298,8 +298,8 @@ class Request(_Body):
             "finish",
             help=(
                 "SDXL checkpoints and image type png only. The provider's list says which "
-                "checkpoints are SDXL; the provider checks all others. Loupe shows "
-                "transparent parts in grey."
+                "checkpoints are SDXL; the provider checks all others. The image is "
+                "classified with grey in place of transparent parts."
             ),
             fact="Background",
             fact_value="transparent",
@@ -307,8 +307,8 @@ class Request(_Body):
     ] = Field(
         default=False,
         description=(
-            "SDXL models and png only. Delivered images are opaque, with mid grey in "
-            "place of transparent parts."
+            "SDXL models and png only. Delivered transparent if a person approved the image, "
+            "else opaque with mid grey in place of transparent parts."
         ),
     )
     restore_faces: Annotated[
@@ -344,8 +344,8 @@ class Extra(_Body):
     ] = Field(
         default=IMAGE_TYPE_DEFAULT,
         description=(
-            "File type requested from the provider. Loupe delivers a rendition of the "
-            "same type: first frame, opaque, without metadata."
+            "File type requested from the provider. Loupe delivers the same type, without "
+            "location and personal metadata."
         ),
     )
     enable_nsfw_detection: Annotated[

@@ -53,6 +53,7 @@ from moderation.api.auth import (
 )
 from moderation.external_labels import SCENARIO_API
 from moderation.models import Decision, Review, Verdict
+from moderation.services.delivered_forms import DeliveredForm, load_forms
 
 OWNER = "loupe"  # owner of every asset: there is one project
 UNNAMED = "rejected"  # not one of Scenario's labels
@@ -268,23 +269,28 @@ def _describe_assets(found: Iterable[Asset]) -> list[wire.Asset]:
     rows = list(found)
     rejected = [row.review.pk for row in rows if row.review.status == Review.Status.REJECTED]
     decisions = Decision.objects.map_last_effective(rejected)
-    return [_describe_asset(row, decisions.get(row.review.pk)) for row in rows]
+    forms = load_forms(row for row in rows if row.review.status == Review.Status.APPROVED)
+    return [_describe_asset(row, decisions.get(row.review.pk), forms.get(row.pk)) for row in rows]
 
 
-def _describe_asset(row: Asset, decision: Decision | None) -> wire.Asset:
+def _describe_asset(
+    row: Asset, decision: Decision | None, delivered: DeliveredForm | None
+) -> wire.Asset:
     review: Review = row.review
     nsfw = _choose_labels(review, decision)
-    approved = nsfw == ()
+    image_type, size = (
+        (delivered.image_type, delivered.size) if delivered else (row.image_type, row.size)
+    )
     kind, source = ORIGINS[row.source]
     return wire.Asset(
         id=str(row.uuid),
-        url=signed_urls.sign_url(row) if approved else "",
+        url=signed_urls.sign_url(row, image_type) if delivered else "",
         kind=wire.KIND_IMAGE,
-        mime_type=f"image/{row.image_type}",
+        mime_type=f"image/{image_type}",
         status=wire.STATUS_PENDING if nsfw is None else wire.STATUS_SUCCESS,
         nsfw=nsfw,
-        metadata=_build_metadata(row, kind),
-        properties=wire.Properties(width=row.width, height=row.height, size=row.size),
+        metadata=_build_metadata(row, kind, size),
+        properties=wire.Properties(width=row.width, height=row.height, size=size),
         owner_id=OWNER,
         author_id=OWNER,
         created_at=_format_timestamp(row.created_at),
@@ -306,13 +312,13 @@ def _choose_labels(review: Review, decision: Decision | None) -> tuple[str, ...]
     ) or (UNNAMED,)
 
 
-def _build_metadata(row: Asset, kind: str) -> wire.Metadata:
+def _build_metadata(row: Asset, kind: str, size: int) -> wire.Metadata:
     known: dict[str, Any] = {
         "kind": wire.KIND_IMAGE,
         "type": kind,
         "width": row.width,
         "height": row.height,
-        "size": row.size,
+        "size": size,
         "progress_percent": 100,  # stored images are finished
     }
     if request := row.request:

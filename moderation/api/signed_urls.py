@@ -8,6 +8,7 @@ from xml.sax.saxutils import escape
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
+from django.core.files.base import File
 from django.core.signing import BadSignature, SignatureExpired, TimestampSigner
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import reverse
@@ -17,6 +18,13 @@ from django.views.decorators.csrf import csrf_exempt
 from generation.models import Asset
 from generation.views.assets import ASSET_HEADERS, CONTENT_TYPES
 from moderation.models import Review
+from moderation.services.delivered_forms import (
+    FILE_MISSING,
+    DeliveredForm,
+    Form,
+    build_rendition_form,
+    load_forms,
+)
 
 log = logging.getLogger("loupe.api")
 LIFETIME = 3600  # seconds, the same as Novita's
@@ -26,15 +34,18 @@ HEADERS = {**ASSET_HEADERS, "Cross-Origin-Resource-Policy": "cross-origin"}
 _signer = TimestampSigner(salt="moderation.api.signed_urls")
 
 
-def sign_url(asset: Asset) -> str:
-    path = reverse("moderation:signed-image", args=[_signer.sign(asset.uuid.hex), asset.image_type])
+def sign_url(asset: Asset, image_type: str) -> str:
+    path = reverse("moderation:signed-image", args=[_signer.sign(asset.uuid.hex), image_type])
     return f"{settings.PUBLIC_URL}{path}"
 
 
 @csrf_exempt  # read-only, and a wrong method gets S3's XML instead of a page
 @login_not_required
 def serve_image(request: HttpRequest, token: str, extension: str) -> HttpResponseBase:
-    """Return the rendition if its review is approved now. Errors are in S3's XML format."""
+    """Return the delivered form if the review is approved now. Errors are in S3's XML format.
+
+    The form may have changed since the URL was signed: the content type is always the file's own.
+    """
     if request.method not in ("GET", "HEAD"):
         refused = _render_error(
             405, "MethodNotAllowed", "The specified method is not allowed against this resource."
@@ -47,19 +58,33 @@ def serve_image(request: HttpRequest, token: str, extension: str) -> HttpRespons
         return _render_error(403, "AccessDenied", "Request has expired")
     except (BadSignature, ValueError):
         return _render_error(403, "AccessDenied", "Access Denied")
-    asset = Asset.objects.filter(
-        uuid=asset_id, image_type=extension, review__status=Review.Status.APPROVED
-    ).first()
-    if asset is None:
+    asset = Asset.objects.filter(uuid=asset_id, review__status=Review.Status.APPROVED).first()
+    if asset is None or extension not in (asset.image_type, asset.original_type):
         return _render_error(403, "AccessDenied", "Access Denied")
+    chosen = load_forms([asset])[asset.pk]
     try:
-        content = asset.rendition.open("rb")
+        content, chosen = _open_file(asset, chosen)
     except (OSError, ValueError):
         log.error("the file of asset %s is missing or unreadable", asset.uuid)
         return _render_error(404, "NoSuchKey", "The specified key does not exist.")
-    name = f"{asset.uuid}.{asset.image_type}"
-    response = FileResponse(content, filename=name, content_type=CONTENT_TYPES[asset.image_type])
+    name = f"{asset.uuid}.{chosen.image_type}"
+    response = FileResponse(content, filename=name, content_type=CONTENT_TYPES[chosen.image_type])
+    response["X-Loupe-Delivered"] = chosen.form.value
+    if chosen.reason:
+        response["X-Loupe-Delivered-Reason"] = chosen.reason
     return _add_headers(response)
+
+
+def _open_file(asset: Asset, chosen: DeliveredForm) -> tuple[File[bytes], DeliveredForm]:
+    """Open the chosen file, or the rendition if the original is gone."""
+    try:
+        return chosen.file.open("rb"), chosen
+    except (OSError, ValueError):
+        if chosen.form is Form.RENDITION:
+            raise
+    log.error("the original of asset %s is missing or unreadable", asset.uuid)
+    rendition = build_rendition_form(asset, FILE_MISSING)
+    return rendition.file.open("rb"), rendition
 
 
 def _add_headers(response: HttpResponseBase) -> HttpResponseBase:

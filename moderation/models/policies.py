@@ -135,6 +135,16 @@ class Policy(models.Model):
             "asked then. Off: the entry is only shown."
         ),
     )
+    delivers_rendition = models.BooleanField(
+        "always delivers the rendition",
+        default=False,
+        help_text=(
+            "On: programs get images that are approved while this policy is in force as "
+            "renditions: opaque, sRGB, first frame only. Off: they get the original, without "
+            "location and personal metadata. An original that looks different from its "
+            "rendition is delivered only after a person approved it on its review page."
+        ),
+    )
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT
     )

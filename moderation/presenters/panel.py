@@ -13,7 +13,7 @@ from generation.core.db.prepared.query import PreparedQuery
 from moderation import queues, taxonomy
 from moderation.models import Decision, Preferences, Review
 from moderation.models.reviews import UNDO_WINDOW
-from moderation.presenters import labels, related
+from moderation.presenters import labels, originals, related
 from moderation.presenters.counters import load_counts
 from moderation.presenters.exposure import load_exposure
 from moderation.queues import Queue
@@ -70,6 +70,8 @@ def build_panel(*, user: User, review: Review, queue: Queue | None) -> dict[str,
         "has_likeness": bool(settings.ENCODER) and not is_blind,
         "sources": sources,
         "boxes": labels.build_boxes(asset, sources),
+        "views": originals.build_views(asset),
+        "differences": originals.describe_differences(asset),
         "suggestions": labels.suggest_categories(sources),
         "top_category": taxonomy.CATEGORIES.get(review.top_category),
         "history": history,
@@ -90,7 +92,13 @@ def build_panel(*, user: User, review: Review, queue: Queue | None) -> dict[str,
 def viewer(review: Review) -> dict[str, Any]:
     """Build the context of the image alone."""
     boxes = labels.build_boxes(review.asset, labels.load_sources(review))
-    return {"review": review, "asset": review.asset, "boxes": boxes}
+    return {
+        "review": review,
+        "asset": review.asset,
+        "boxes": boxes,
+        "views": originals.build_views(review.asset),
+        "differences": originals.describe_differences(review.asset),
+    }
 
 
 _DECISIONS = PreparedQuery(

@@ -46,6 +46,7 @@ def create_version(
         "trusted_silences",
         "accepted_unchecked",
         "requires_full_coverage",
+        "delivers_rendition",
     )
     values = {field: getattr(based_on, field) for field in copied} | changes
     policy = Policy.objects.create(version=newest + 1, created_by=user, **values)

@@ -13,6 +13,7 @@ import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -39,6 +40,7 @@ pytestmark = [
 ]
 
 MODEL = "alder_realism_v4_55100.safetensors"  # a model of the sandbox
+SDXL_MODEL = "amberlight_v2_55113.safetensors"  # one that can draw a transparent background
 SIZE = (256, 256)
 UNDECIDED = "sandbox:gambling"  # the demo's policy leaves it to a person
 ENDED = 300  # seconds; the demo's requests may be first in the queue
@@ -185,6 +187,52 @@ def test_python_client_gets_a_failed_task_after_a_rejection(
     assert rejected.task.status is V3TaskResponseStatus.TASK_STATUS_FAILED
     assert rejected.task.reason == "No image passed moderation. (1 rejected)"
     assert rejected.images == []
+
+
+@dataclass
+class TransparentRequest(Txt2ImgV3Request):  # type of the client, which lacks this documented field
+    enable_transparent_background: bool = True
+
+
+def test_python_client_gets_a_transparent_png_after_a_person_approved(
+    stack: Stack, key: str, prompt: str, desk: Desk
+) -> None:
+    client = NovitaClient(key, stack.url)
+    width, height = SIZE
+    order = TransparentRequest(
+        model_name=SDXL_MODEL,
+        prompt=f"{prompt} {UNDECIDED}",
+        image_num=1,
+        width=width,
+        height=height,
+    )
+    tasks: list[str] = []
+
+    def is_accepted() -> bool:
+        """Submit. A busy server may not get the list of SDXL models in time: 503, to be repeated."""
+        try:
+            reply = client.raw_txt2img_v3(order, CommonV3Extra(response_image_type="png"))
+        except NovitaResponseError as error:
+            if "503" not in str(error):
+                raise
+            return False
+        tasks.append(str(reply.task_id))
+        return True
+
+    stack.wait_for(is_accepted, what="the list of SDXL models")
+    (review,) = desk.waiting(f"{prompt} {UNDECIDED}", images=1)
+
+    desk.decide(review, "approve")
+    answer = client.wait_for_task_v3(tasks[0])
+
+    (image,) = answer.images
+    assert image.image_type == "png"
+    got = httpx.get(image.image_url, trust_env=False)
+    assert got.headers["X-Loupe-Delivered"] == "original"
+    assert got.headers["Content-Type"] == "image/png"
+    with Image.open(io.BytesIO(got.content)) as found:
+        assert (found.mode, found.size) == ("RGBA", SIZE)
+        assert found.getchannel("A").getextrema() == (0, 255)
 
 
 def test_python_client_lists_every_model_once_across_pages(stack: Stack, key: str) -> None:

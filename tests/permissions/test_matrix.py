@@ -18,6 +18,7 @@ from django.test import Client
 from generation.models import ApiKey, GenerationRequest
 from moderation.models import Decision, HashEntry, HashList, Review, SavedQueue, Verdict
 from moderation.services import decisions
+from tests.generation.imaging.test_original import FILES
 from tests.permissions.expected import ADMIN, API, PAGES
 from tests.permissions.routes import KEYS, PEOPLE, find_routes, make_keys, make_people
 
@@ -33,7 +34,9 @@ def route_values(
 ) -> dict[str, str]:
     """Return a value for each route parameter. None of the objects belongs to one of PEOPLE."""
     item = make_request(prompt="somebody else's")
-    review: Review = make_review(source="txt2img", request=item, position=0)
+    review: Review = make_review(
+        source="txt2img", request=item, position=0, content=FILES["png-alpha"]()
+    )
     decided: Review = make_review()
     decisions.claim(review=decided, user=moderator)
     decision: Decision = decisions.decide(
@@ -51,6 +54,7 @@ def route_values(
         "decisions/<uuid:uuid>": f"decisions/{decision.uuid}",
         "requests/<uuid:uuid>": f"requests/{item.uuid}",
         "v1/assets/<str:asset_id>": f"v1/assets/{review.asset.uuid}",
+        "assets/<uuid:uuid>/views/<slug:kind>": f"assets/{review.asset.uuid}/views/white",
         "assets/<uuid:uuid>": f"assets/{review.asset.uuid}",
         "queues/saved/<uuid:uuid>": f"queues/saved/{saved.uuid}",
         "queues/<slug:slug>": "queues/waiting",

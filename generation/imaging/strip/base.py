@@ -102,7 +102,16 @@ def keeps_mark(manifest: bytes) -> bool:
 
 
 def check_profile(profile: bytes) -> None:
-    """Refuse an ICC profile whose header contradicts its length."""
+    """Refuse a profile whose header contradicts its length, or that means several pictures.
+
+    A profile with tables (A2B, D2B) can give each rendering intent other colours, and people see
+    only one. CMYK has no other kind of profile.
+    """
     require(128 < len(profile) <= _PROFILE_MAX, "colour")
     require(int.from_bytes(profile[:4], "big") == len(profile), "colour")
     require(profile[36:40] == b"acsp", "colour")
+    if profile[16:20] != b"CMYK":
+        count = int.from_bytes(profile[128:132], "big")
+        require(132 + 12 * count <= len(profile), "colour")
+        names = {profile[at : at + 3] for at in range(132, 132 + 12 * count, 12)}
+        require(not names & {b"A2B", b"D2B"}, "colour")

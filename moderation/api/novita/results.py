@@ -17,6 +17,7 @@ from generation.wire import task as wire
 from generation.wire.request_info import dump_request_info
 from moderation.api import signed_urls
 from moderation.models import Decision, Review
+from moderation.services.delivered_forms import DeliveredForm, load_forms
 
 Status = GenerationRequest.Status
 GENERATED = 50  # percent of progress when all images are there; decisions make the rest
@@ -36,6 +37,7 @@ class Place:
     verdict: str  # approved, rejected, undecided or lost
     asset: Asset | None = None
     decision: Decision | None = None
+    delivered: DeliveredForm | None = None  # of an approved image
 
     def to_wire(self) -> dict[str, Any]:
         decision = self.decision
@@ -45,6 +47,8 @@ class Place:
             "categories": decision.categories if decision else [],
             "decided_by": ("policy" if decision.by_policy else "person") if decision else None,
             "decided_at": decision.created_at.isoformat() if decision else None,
+            "delivered": self.delivered.form if self.delivered else None,
+            "delivered_reason": self.delivered.reason if self.delivered else None,
         }
 
 
@@ -59,14 +63,14 @@ class Standing:
     def has_ended(self) -> bool:
         return self.status in (wire.STATUS_SUCCEED, wire.STATUS_FAILED)
 
-    def passed(self) -> list[tuple[Place, Asset]]:
+    def passed(self) -> list[tuple[Asset, DeliveredForm]]:
         """Return the approved images; none before all are decided."""
         if self.status != wire.STATUS_SUCCEED:
             return []
         return [
-            (place, place.asset)
+            (place.asset, place.delivered)
             for place in self.places
-            if place.asset and place.verdict == "approved"
+            if place.asset and place.delivered
         ]
 
 
@@ -95,7 +99,7 @@ def reply(request: GenerationRequest, *, event: str = "", round_number: int = 0)
             eta=request.eta_seconds or 0,
             progress_percent=now.progress,
         ),
-        images=[_image(asset) for _, asset in now.passed()],
+        images=[_image(asset, form) for asset, form in now.passed()],
     ).to_wire()
 
 
@@ -142,28 +146,36 @@ def places(request: GenerationRequest) -> tuple[Place, ...]:
         for asset in Asset.objects.filter(request=request).select_related("review")
     }
     last = _last_decisions(assets.values())
+    forms = load_forms(
+        asset for asset in assets.values() if asset.review.status == Review.Status.APPROVED
+    )
     count = max([request.image_num, *(1 + (position or 0) for position in assets)])
-    return tuple(_place(position, assets.get(position), last) for position in range(count))
+    return tuple(_place(position, assets.get(position), last, forms) for position in range(count))
 
 
-def _place(position: int, asset: Asset | None, last: dict[int, Decision]) -> Place:
+def _place(
+    position: int,
+    asset: Asset | None,
+    last: dict[int, Decision],
+    forms: dict[int, DeliveredForm],
+) -> Place:
     if asset is None:
         return Place(position, "lost")
     review: Review = asset.review
     if not review.is_decided:
         return Place(position, "undecided", asset)
-    return Place(position, str(review.status), asset, last.get(review.pk))
+    return Place(position, str(review.status), asset, last.get(review.pk), forms.get(asset.pk))
 
 
 def _last_decisions(assets: Iterable[Asset]) -> dict[int, Decision]:
     return Decision.objects.map_last_effective(asset.review.pk for asset in assets)
 
 
-def _image(asset: Asset) -> wire.Image:
+def _image(asset: Asset, delivered: DeliveredForm) -> wire.Image:
     return wire.Image(
-        image_url=signed_urls.sign_url(asset),
+        image_url=signed_urls.sign_url(asset, delivered.image_type),
         image_url_ttl=str(signed_urls.LIFETIME),
-        image_type=asset.image_type,
+        image_type=delivered.image_type,
         nsfw_detection_result=_detection(asset.detection),
     )
 
@@ -179,7 +191,7 @@ def _detection(stored: dict[str, Any] | None) -> wire.NsfwDetection | None:
 
 def _debug_info(request: GenerationRequest, now: Standing) -> wire.DebugInfo:
     """Return the generation parameters. ``seeds`` are in the order of ``images``."""
-    seeds = [asset.seed for _, asset in now.passed()]
+    seeds = [asset.seed for asset, _ in now.passed()]
     known = [seed for seed in seeds if seed is not None]
     submitted = field_map.nest(request.submission.fields)["request"]
     decided = [place.decision.created_at for place in now.places if place.decision]

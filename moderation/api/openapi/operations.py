@@ -188,8 +188,8 @@ OPERATIONS: tuple[Operation, ...] = (
         about=(
             "PROCESSING while any of its images is undecided, SUCCEED with only the "
             "approved images, FAILED with a reason if none was approved. "
-            "extra.moderation lists for each image the verdict, the categories, and "
-            "who decided."
+            "extra.moderation lists for each image the verdict, the categories, "
+            "who decided, and whether the original or a rendition is delivered."
         ),
         parameters=(
             Parameter(
@@ -233,7 +233,8 @@ curl "$LOUPE/v3/async/task-result?task_id=$TASK" -H "Authorization: Bearer $KEY\
         about=(
             "The signed URL from a response. It needs no key, expires after"
             f" {signed_urls.LIFETIME // 60} minutes, and works only while the image is approved:"
-            " after a reversal it returns 403. Errors are XML."
+            " after a reversal it returns 403. Errors are XML. X-Loupe-Delivered says whether it is"
+            " the original or a rendition, X-Loupe-Delivered-Reason why it is a rendition."
         ),
         parameters=(
             Parameter(name="token", where="path", about="Signed.", schema=TEXT, required=True),
@@ -241,7 +242,7 @@ curl "$LOUPE/v3/async/task-result?task_id=$TASK" -H "Authorization: Bearer $KEY\
                 name="extension",
                 where="path",
                 about="The file type.",
-                schema={"type": "string", "enum": list(txt2img.IMAGE_TYPES)},
+                schema={"type": "string", "enum": [*txt2img.IMAGE_TYPES, "gif"]},
                 required=True,
             ),
         ),

@@ -287,6 +287,16 @@ def test_unknown_critical_chunk_is_not_cleared() -> None:
         strip_metadata(with_chunk(png(8, 8), b"PRVT", b"x"), "png", 1)
 
 
+def test_profile_with_tables_is_not_cleared() -> None:
+    """Its rendering intents can show different pictures."""
+    profile = PROFILE.replace(b"chrm", b"A2B1", 1)
+    assert profile != PROFILE
+
+    for file_format, kind in (("PNG", "png"), ("JPEG", "jpeg"), ("WEBP", "webp")):
+        with pytest.raises(NotClearedError, match="colour"):
+            strip_metadata(encoded(picture(), file_format, icc_profile=profile), kind, 1)
+
+
 # --- Differences and views ---
 @pytest.mark.parametrize(
     ("name", "differs", "shown"),

@@ -86,7 +86,7 @@ def test_only_approved_assets_have_a_url_and_it_needs_no_key(key: str, three_ass
     assert undecided["url"] == rejected["url"] == ""
     answer = Client().get(approved["url"].removeprefix("http://127.0.0.1:8000"))
     assert answer.status_code == 200
-    with three_assets[0].rendition.open("rb") as file:
+    with three_assets[0].original.open("rb") as file:
         assert b"".join(answer.streaming_content) == file.read()
     answer.close()
 

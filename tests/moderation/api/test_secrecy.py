@@ -297,7 +297,7 @@ def test_approved_image_is_served_until_its_reversal(
 
     assert status()[0] == 403
     decision = approve(review, senior)
-    assert status() == (200, review.asset.sha256)
+    assert status() == (200, review.asset.original_sha256)
     assert status("HEAD")[0] == 200
     decision_service.reverse(decision=decision, user=senior)
     assert status()[0] == status("HEAD")[0] == 403
@@ -370,7 +370,9 @@ def test_image_url_expires_after_one_hour(
 
 
 def test_missing_image_file_returns_404(approved: Asset) -> None:
-    Asset.objects.filter(pk=approved.pk).update(rendition="renditions/00/gone.png")
+    Asset.objects.filter(pk=approved.pk).update(
+        rendition="renditions/00/gone.png", original="originals/00/gone.png"
+    )
 
     answer = Client().get(get_image_path(approved))
     assert (answer.status_code, b"<Code>NoSuchKey</Code>" in answer.content) == (404, True)
