@@ -1,0 +1,165 @@
+"""Starting policies: each sentence, proven by the real engine on the classifiers' real coverage."""
+
+from __future__ import annotations
+
+import io
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.db.migrations.loader import MigrationLoader
+from django.db.models.signals import post_migrate
+
+from moderation import classifiers, taxonomy
+from moderation.classifiers import nanogpt, nudenet, vlm
+from moderation.classifiers.base import Coverage
+from moderation.classifiers.novita import NovitaDetection
+from moderation.models import Policy, PolicyActivation
+from moderation.policy_engine import Evidence, Outcome, Rules, settle
+from moderation.services import starting_policies
+from moderation.services.classification import build_rules
+from moderation.services.starting_policies import STARTING_POLICIES
+
+FULL = {category.slug: Coverage.FULL for category in taxonomy.L1}
+PARTIAL = dict.fromkeys(FULL, Coverage.PARTIAL)  # Rekognition on drawings
+Finding = tuple[str, int | None]
+
+
+def judge(slug: str, covers: Any, *findings: Finding, **fields: Any) -> Evidence:
+    numbers = [(name, None if at is None else Decimal(at)) for name, at in findings]
+    return Evidence(
+        label=classifiers.label(slug),
+        classifier=slug,
+        covers=covers,
+        findings=numbers,
+        silence_counts=classifiers.silence_counts(slug),
+        **fields,
+    )
+
+
+def score(number: int, level: int = 2) -> Evidence:
+    covers = NovitaDetection().covers(level)
+    return judge("novita", covers, score=Decimal(number), score_level=level)
+
+
+def use(slug: str) -> Rules:
+    starting_policies.put_into_force(STARTING_POLICIES[slug], user=None)
+    return build_rules(Policy.objects.active())
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("slug", "evidence", "outcome"),
+    [
+        ("novita", [score(0)], Outcome.PERSON),
+        ("novita", [score(100)], Outcome.PERSON),
+        ("novita-nanogpt", [score(0), judge("nanogpt", nanogpt.COVERS)], Outcome.PERSON),
+        (
+            "novita-nanogpt",
+            [score(100, 0), judge("nanogpt", nanogpt.COVERS, flagged=True)],
+            Outcome.PERSON,
+        ),
+        ("rekognition", [judge("rekognition", FULL)], Outcome.APPROVE),
+        ("rekognition", [judge("rekognition", PARTIAL)], Outcome.PERSON),
+        ("rekognition", [judge("rekognition", FULL, ("explicit.nudity", 95))], Outcome.REJECT),
+        ("rekognition", [judge("rekognition", FULL, ("explicit.nudity", 94))], Outcome.PERSON),
+        ("rekognition", [judge("rekognition", FULL, ("explicit", 99))], Outcome.PERSON),
+        ("rekognition", [judge("rekognition", FULL, ("hate-symbols.nazi", 95))], Outcome.REJECT),
+        ("rekognition", [judge("rekognition", FULL, ("violence.graphic", 100))], Outcome.PERSON),
+        ("vlm", [judge("vlm", vlm.COVERS)], Outcome.PERSON),
+        ("vlm", [judge("vlm", vlm.COVERS, ("explicit.nudity", None))], Outcome.PERSON),
+        ("local", [judge("local", nudenet.COVERS)], Outcome.PERSON),
+        ("local", [judge("local", nudenet.COVERS, ("explicit.nudity", 95))], Outcome.REJECT),
+        ("local", [judge("local", nudenet.COVERS, ("explicit.nudity", 94))], Outcome.PERSON),
+    ],
+)
+def test_starting_policy_settles_what_its_summary_says(
+    slug: str, evidence: list[Evidence], outcome: Outcome
+) -> None:
+    settlement = settle(use(slug), evidence)
+
+    assert settlement.outcome is outcome
+    assert set(settlement.categories) <= taxonomy.list_reject_reasons()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("slug", STARTING_POLICIES)
+def test_imported_files_and_silent_line_ups_are_left_to_people(slug: str) -> None:
+    assert settle(use(slug), [judge("rekognition", FULL)], imported=True).outcome is Outcome.PERSON
+
+
+@pytest.mark.parametrize(
+    ("active", "providers", "slug"),
+    [
+        (["novita"], ["novita"], "novita"),
+        (["novita", "nanogpt", "local"], ["novita"], "novita-nanogpt"),
+        (["novita", "rekognition", "vlm"], ["novita"], "rekognition"),
+        (["novita", "vlm"], [], "vlm"),
+        (["novita", "local"], [], "local"),
+        (["novita", "sandbox"], [], None),
+    ],
+)
+def test_suggestion_follows_the_configured_classifiers(
+    settings: Any, active: list[str], providers: list[str], slug: str | None
+) -> None:
+    settings.CLASSIFIERS, settings.IMAGE_PROVIDERS = active, dict.fromkeys(providers)
+
+    found = starting_policies.suggest()
+
+    assert (found.slug if found else None) == slug
+
+
+@pytest.mark.django_db
+def test_command_lists_shows_and_uses_starting_policies() -> None:
+    before = Policy.objects.active()
+    texts = []
+    for options in (["--list"], ["--show", "rekognition"], ["--use", "rekognition"]):
+        out = io.StringIO()
+        call_command("starting_policy", *options, stdout=out)
+        texts.append(out.getvalue())
+
+    summary = STARTING_POLICIES["rekognition"].summary
+    assert all(summary in text for text in texts)
+    assert all(policy.summary in texts[0] for policy in STARTING_POLICIES.values())
+    assert "explicit.nudity: review from 20, reject from 95" in texts[1]
+    made = Policy.objects.active()
+    assert (made.version, made.summary) == (before.version + 1, summary)
+    assert PolicyActivation.objects.filter(policy=made).count() == 1
+    before.refresh_from_db()
+    assert (before.name, before.is_active) == ("Starting policy", False)
+    with pytest.raises(CommandError, match="invalid choice"):
+        call_command("starting_policy", "--use", "nothing")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("first", "sandbox", "name"),
+    [
+        ("0003_roles_and_first_policy", False, "Vision model"),
+        ("0003_roles_and_first_policy", True, "Starting policy"),
+        # An existing database: the first policy is not in the plan.
+        ("0004_gateway", False, "Starting policy"),
+    ],
+)
+def test_only_a_new_database_gets_the_policy_of_its_line_up(
+    settings: Any, first: str, sandbox: bool, name: str
+) -> None:
+    settings.CLASSIFIERS, settings.IMAGE_PROVIDERS = ["novita", "vlm"], {}
+    settings.SANDBOX = sandbox
+    migration = MigrationLoader(connection).get_migration("moderation", first)
+    config = apps.get_app_config("moderation")
+
+    post_migrate.send(
+        sender=config,
+        app_config=config,
+        plan=[(migration, False)],
+        verbosity=0,
+        interactive=False,
+        using="default",
+        apps=apps,
+    )
+
+    assert Policy.objects.active().name == name
