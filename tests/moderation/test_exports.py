@@ -351,4 +351,32 @@ def test_finding_has_same_text_in_export_and_on_pages(
     assert row["finding"] == words
 
 
+@pytest.mark.parametrize(
+    ("fields", "shows_none", "number"),
+    [
+        ({"top_category": "alcohol.use", "risk": 53, "top_confidence": None}, True, 53),
+        ({"top_category": "", "risk": 90, "top_confidence": None}, False, 90),
+        ({"top_category": "", "risk": 100, "top_confidence": None}, False, 100),
+    ],
+)
+def test_sort_keys_are_not_shown_as_confidences(
+    make_review: Factory,
+    senior: User,
+    client_of: ClientOf,
+    fields: dict[str, Any],
+    shows_none: bool,
+    number: int,
+) -> None:
+    review, client = make_review(), client_of(senior)
+    Review.objects.filter(pk=review.pk).update(**fields)
+    client.post("/queues/waiting/sheet/")
+
+    for address in ("/queues/waiting/", "/queues/waiting/sheet/", review.get_absolute_url()):
+        page = client.get(address).content.decode()
+        assert ("no confidence given" in page) == shows_none, address
+        assert re.search(rf">\s*{number}\s*<", page) is None, address
+    (row,) = read_rows(client.get("/exports/images.csv"))
+    assert row["headline_confidence"] == ""
+
+
 FINDINGS = {"No findings", "Flagged, no category", "Judged in part", "Not judged"}

@@ -271,6 +271,9 @@ def test_category_filter_matches_labels_of_any_classifier(
         barely, armed
     )
     assert list_result_ids(get_search_page(client, "", category="alcohol.use")) == short_ids(armed)
+    assert list_result_ids(get_search_page(client, "", category="alcohol.beverages")) == short_ids(
+        barely
+    )
     assert list_result_ids(
         get_search_page(client, "", category="alcohol", status="pending")
     ) == short_ids(barely, armed)
