@@ -28,12 +28,14 @@ from generation.core.admin import ReadOnlyAdmin, ReadOnlyInline
 from generation.models import Asset, StorageReport
 from moderation import classifiers, hash_files, taxonomy
 from moderation.admin_filters import (
+    RARE_MAX,
     CategoryFilter,
     ClassifierFilter,
     ConfidenceFilter,
     LabelClassifierFilter,
     LabelVersionFilter,
     VersionFilter,
+    list_rare,
 )
 from moderation.classifiers.base import Coverage
 from moderation.forms.hash_lists import HashImportForm
@@ -75,7 +77,7 @@ def describe_coverage(run: Classification) -> str:
     """Return the L1 categories that a classification covers; those not in full are marked."""
     return ", ".join(
         taxonomy.join_names([slug]) + ("" if degree == Coverage.FULL else f" ({degree})")
-        for slug, degree in run.covers.items()
+        for slug, degree in sorted(run.covers.items())
     )
 
 
@@ -143,8 +145,8 @@ class ClassificationAdmin(ReadOnlyAdmin):
 class LabelAdmin(ReadOnlyAdmin):
     """Labels of all classifiers, newest first.
 
-    The list covers the newest LISTED_MAX labels: a rare combination of filters would otherwise read
-    the whole table.
+    The list covers all labels of a rare category or of one asset, else the newest LISTED_MAX: a rare
+    combination of filters would otherwise read the whole table.
     """
 
     LISTED_MAX = 200_000
@@ -168,7 +170,8 @@ class LabelAdmin(ReadOnlyAdmin):
     list_select_related = ("classification__asset",)
     search_fields = ("classification__asset__uuid",)
     search_help_text = (
-        f"Whole id of an asset. Without it, the list has the newest {LISTED_MAX:,} labels."
+        f"Whole id of an asset. Without it, the list covers the newest {LISTED_MAX:,} labels, and all"
+        f" of a category with at most {RARE_MAX:,}."
     )
     sortable_by = ()
     ordering = ("-pk",)
@@ -180,6 +183,9 @@ class LabelAdmin(ReadOnlyAdmin):
         match = request.resolver_match
         is_list = match is not None and str(match.url_name).endswith("_changelist")
         if not is_list or request.GET.get(SEARCH_VAR):
+            return rows
+        category = request.GET.get(CategoryFilter.parameter_name)
+        if category and list_rare(category) is not None:
             return rows
         newest = Label.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
         return rows.filter(pk__gt=newest - self.LISTED_MAX)

@@ -14,15 +14,26 @@ from django.http import HttpRequest
 
 from generation.core.db.functions import Unsought
 from moderation import classifiers, taxonomy
-from moderation.models import Classification
+from moderation.models import Classification, Label
+from moderation.search.conditions import id_list
 
 RECENT_RUNS = 2000  # newest classifications whose classifiers and versions are offered
+RARE_MAX = 10_000  # labels of a rare category
 
 
 def list_recent_versions() -> list[tuple[str, str]]:
     """Return the classifiers and versions of the newest classifications."""
     runs = Classification.objects.order_by("-pk").values_list("classifier", "version")
     return sorted(set(runs[:RECENT_RUNS]))
+
+
+def list_rare(slug: str) -> list[int] | None:
+    """Return the labels of a category, with its L2s; None if there are more than RARE_MAX."""
+    slugs = [slug, *(child.slug for child in taxonomy.list_children(slug))]
+    found = list(
+        Label.objects.filter(category__in=slugs).values_list("pk", flat=True)[: RARE_MAX + 1]
+    )
+    return found if len(found) <= RARE_MAX else None
 
 
 class ClassifierFilter(admin.SimpleListFilter):
@@ -87,6 +98,9 @@ class CategoryFilter(admin.SimpleListFilter):
         slug = self.value()
         if not slug:
             return queryset
+        rare = list_rare(slug)
+        if rare is not None:
+            return queryset.filter(pk__in=id_list(rare))
         slugs = [slug, *(child.slug for child in taxonomy.list_children(slug))]
         # Not by its index: SQLite would then read and sort every label of a frequent category.
         rows: QuerySet[Any] = queryset.alias(category_here=Unsought("category"))
