@@ -145,8 +145,8 @@ class ClassificationAdmin(ReadOnlyAdmin):
 class LabelAdmin(ReadOnlyAdmin):
     """Labels of all classifiers, newest first.
 
-    The list covers all labels of a rare category or of one asset, else the newest LISTED_MAX: a rare
-    combination of filters would otherwise read the whole table.
+    The list covers all labels of a rare category or of one asset, else the newest LISTED_MAX: a
+    rare combination of filters would otherwise read the whole table.
     """
 
     LISTED_MAX = 200_000
@@ -170,8 +170,8 @@ class LabelAdmin(ReadOnlyAdmin):
     list_select_related = ("classification__asset",)
     search_fields = ("classification__asset__uuid",)
     search_help_text = (
-        f"Whole id of an asset. Without it, the list covers the newest {LISTED_MAX:,} labels, and all"
-        f" of a category with at most {RARE_MAX:,}."
+        f"Whole id of an asset. Without it, the list covers the newest {LISTED_MAX:,} labels, and"
+        f" all of a category with at most {RARE_MAX:,}."
     )
     sortable_by = ()
     ordering = ("-pk",)

@@ -375,13 +375,14 @@ class Review(StateMachine):
 
     @property
     def shown_risk(self) -> int | None:
-        """Return the risk if it differs from the shown confidence, else None.
+        """Return the risk if a confidence is shown and the risk differs from it, else None.
 
-        It differs where classifiers could not judge the image: such images come first.
+        It differs where a classifier could not judge the image: such images come first. Without a
+        confidence, the risk is only a sort key, and could be taken for a confidence.
         """
         confidence = self.top_confidence
         if confidence is None:
-            return self.risk
+            return None
         # Older reviews have the confidence itself as their risk.
         return None if self.risk in (int(confidence), rank_confidence(confidence)) else self.risk
 
