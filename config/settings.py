@@ -458,6 +458,21 @@ elif SANDBOX:
         "base_url": f"{PUBLIC_URL}/sandbox/openai/v1",
         "label": "OpenAI moderation (sandbox)",
     }
+# Another Hasher-Matcher-Actioner server. HMA_BANKS: the banks that count; empty: all.
+HMA: dict[str, str] | None = None
+HMA_API_KEY, HMA_BANKS = env.text("HMA_API_KEY"), env.words("HMA_BANKS")
+if HMA_BASE_URL := env.url("HMA_BASE_URL"):
+    HMA = {
+        "api_key": HMA_API_KEY,
+        "base_url": HMA_BASE_URL,
+        "label": "Hasher-Matcher-Actioner",
+    }
+elif SANDBOX:
+    HMA = {
+        "api_key": "sandbox",
+        "base_url": f"{PUBLIC_URL}/sandbox/hma",
+        "label": "Hasher-Matcher-Actioner (sandbox)",
+    }
 # Interval of scheduled imports, with a real key only. 0: never.
 SCENARIO_IMPORT_MINUTES = env.integer("SCENARIO_IMPORT_MINUTES", 0, low=0, high=10_080)
 # FETCH_ALLOW applies to URLs from providers. CALLER_ALLOW applies to URLs from API callers; the
@@ -472,6 +487,7 @@ if SANDBOX:
 CLASSIFIER_BACKENDS = {
     "local": "moderation.classifiers.nudenet.NudeNet",
     "hashes": "moderation.classifiers.hashes.KnownImages",
+    "hma": "moderation.classifiers.hma.HmaLookup",
     "novita": "moderation.classifiers.novita.NovitaDetection",
     "nanogpt": "moderation.classifiers.nanogpt.NanoGptVerdict",
     "opennsfw": "moderation.classifiers.opennsfw.OpenNsfw",
@@ -490,6 +506,7 @@ _can_run = {
     "nanogpt": NANOGPT is not None,
     "opennsfw": _opennsfw,
     # Their sandboxes run only if CLASSIFIERS names them.
+    "hma": bool(HMA_BASE_URL),
     "openai": bool(OPENAI_API_KEY),
     "rekognition": bool(AWS_ACCESS_KEY_ID),
     "sandbox": SANDBOX,
@@ -518,6 +535,8 @@ if "vlm" in CLASSIFIERS and VLM is None:
     raise ImproperlyConfigured("CLASSIFIERS names vlm, but VLM_MODEL is not set.")
 if "openai" in CLASSIFIERS and OPENAI is None:
     raise ImproperlyConfigured("CLASSIFIERS names openai, but OPENAI_API_KEY is not set.")
+if "hma" in CLASSIFIERS and HMA is None:
+    raise ImproperlyConfigured("CLASSIFIERS names hma, but HMA_BASE_URL is not set.")
 if "rekognition" in CLASSIFIERS and REKOGNITION is None:
     raise ImproperlyConfigured(
         "CLASSIFIERS names rekognition, but AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"

@@ -26,6 +26,7 @@ OURS = (
     "AWS_",
     "REKOGNITION_",
     "OPENAI_",
+    "HMA_",
     "CLASSIFIERS",
     "FETCH_ALLOW",
     "CALLER_ALLOW",

@@ -36,6 +36,7 @@ KEY, NANO_KEY = "sk_canary_novita_0123456789", "sk_canary_nanogpt_0123456789"
 VLM_KEY = "sk_canary_vision_0123456789"
 AWS_SECRET, AWS_TOKEN = "canary_aws_secret_0123456789", "canary_aws_token_0123456789"
 OPENAI_KEY = "sk_canary_openai_0123456789"
+HMA_KEY = "canary-hma-0123456789"
 SCENARIO_KEY, SCENARIO_SECRET = "api_canary_scenario_01234", "secret_canary_scenario_01234"
 PASSWORD, SIGNATURE = "canary battery staple 1", "CANARYSIGNATURE0123456789"
 SIGNED = f"https://10.0.0.1/bucket/a.png?X-Amz-Expires=3600&X-Amz-Signature={SIGNATURE}"
@@ -126,6 +127,11 @@ def canaries(
         "base_url": f"{here}/nowhere",
         "label": "OpenAI moderation",
     }
+    settings.HMA = {
+        "api_key": HMA_KEY,
+        "base_url": f"{here}/nowhere",
+        "label": "Hasher-Matcher-Actioner",
+    }
     settings.SCENARIO = {
         "api_key": SCENARIO_KEY,
         "api_secret": SCENARIO_SECRET,
@@ -138,7 +144,7 @@ def canaries(
     assert isinstance(provider, Novita)
     provider.use_transport(httpx.MockTransport(rude))
     planted = {KEY, NANO_KEY, VLM_KEY, SCENARIO_KEY, SCENARIO_SECRET, PASSWORD, SIGNATURE}
-    planted |= {AWS_SECRET, AWS_TOKEN, OPENAI_KEY}
+    planted |= {AWS_SECRET, AWS_TOKEN, OPENAI_KEY, HMA_KEY}
     submit = Novita.submit
 
     def note(self: Novita, submission: Any, **rest: Any) -> str:
@@ -230,7 +236,7 @@ def browse() -> Iterator[tuple[str, str]]:
     assert (
         client.post(reverse("login"), {"username": "ada", "password": PASSWORD}).status_code == 302
     )
-    for slug in ("novita", "rude", "nanogpt", "vlm", "rekognition", "openai", "scenario"):
+    for slug in ("novita", "rude", "nanogpt", "vlm", "rekognition", "openai", "hma", "scenario"):
         client.post(reverse("provider-check", args=[slug]))
     paths = [
         reverse(name)

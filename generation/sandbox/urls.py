@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from generation.sandbox import nanogpt, openai, rekognition, scenario, views, vlm
+from generation.sandbox import hma, nanogpt, openai, rekognition, scenario, views, vlm
 
 app_name = "sandbox"
 urlpatterns = [
@@ -22,6 +22,8 @@ urlpatterns = [
     path("vlm/v1/models", vlm.models, name="vlm-models"),
     path("rekognition/", rekognition.call, name="rekognition"),
     path("openai/v1/moderations", openai.moderate, name="openai-moderations"),
+    path("hma/m/lookup", hma.look_up, name="hma-lookup"),
+    path("hma/m/index/status", hma.show_status, name="hma-status"),
     path("scenario/v1/assets", scenario.assets, name="scenario-assets"),
     path("scenario/v1/assets/get-bulk", scenario.assets_in_bulk, name="scenario-assets-in-bulk"),
     path("scenario/v1/assets/<str:asset_id>", scenario.asset, name="scenario-asset"),

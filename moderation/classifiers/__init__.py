@@ -72,6 +72,14 @@ def is_binary(slug: str) -> bool:
         return False
 
 
+def is_lookup(slug: str) -> bool:
+    """Return whether a classifier only looks up hashes, and judges no content."""
+    try:
+        return bool(getattr(get(slug), "is_lookup", False))
+    except LookupError:
+        return False
+
+
 def label(slug: str) -> str:
     """Return a classifier's label, or the slug of a removed one."""
     try:

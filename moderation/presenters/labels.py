@@ -59,6 +59,8 @@ class Source:
         """Text for a result without a category and without a score."""
         if self.run.matches:
             return ""  # the page shows the matches
+        if classifiers.is_lookup(self.run.classifier):
+            return "not known"
         if self.run.flagged:
             return "flagged, no category"
         return "not flagged" if classifiers.is_binary(self.run.classifier) else "nothing found"
@@ -154,7 +156,7 @@ def _describe_limits(run: RunSummary) -> str:
     """Return a text about the categories the classifier cannot see."""
     return (
         _describe_coverage(tuple(run.covers.items()))
-        if run.status == Classification.Status.DONE and not run.matches
+        if run.status == Classification.Status.DONE and not classifiers.is_lookup(run.classifier)
         else ""
     )
 

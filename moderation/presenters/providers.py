@@ -15,6 +15,7 @@ from django.utils import timezone
 from generation import providers as registry
 from generation.models import Asset, GenerationRequest, ImportRun, ProviderState, Source
 from generation.providers.chat import ChatCompletions
+from generation.providers.hma import Hma
 from generation.providers.nanogpt import NanoGpt
 from generation.providers.openai import OpenAI
 from generation.providers.rekognition import Rekognition
@@ -26,7 +27,7 @@ from moderation.services import costs
 # Older classifications do not show the current health, and the newest of one classifier have no
 # index.
 LOOK_BACK = 10_000
-REMOTE_CLASSIFIERS = ("nanogpt", "vlm", "rekognition", "openai")
+REMOTE_CLASSIFIERS = ("nanogpt", "vlm", "rekognition", "openai", "hma")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +118,7 @@ def list_services() -> Iterator[Service]:
             "AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
         ),
         ("openai", settings.OPENAI, "OpenAI moderation", "OPENAI_API_KEY"),
+        ("hma", settings.HMA, "Hasher-Matcher-Actioner", "HMA_BASE_URL"),
     ):
         known = options or {}
         yield Service(
@@ -151,6 +153,8 @@ def make_harmless_call(slug: str) -> None:
         Rekognition(**settings.REKOGNITION).check()
     elif slug == "openai" and settings.OPENAI:
         OpenAI(**settings.OPENAI).check()
+    elif slug == "hma" and settings.HMA:
+        Hma(**settings.HMA).check()
     elif slug == "scenario" and settings.SCENARIO:
         Scenario(**settings.SCENARIO).check()
 

@@ -484,7 +484,7 @@ def build_evidence(runs: Iterable[Classification]) -> list[Evidence]:
             classifier=run.classifier,
             note=str(run.raw.get("note", "")) if isinstance(run.raw, dict) else "",
             matches=read_matches(run.raw),
-            is_lookup=run.classifier == KNOWN_IMAGES,
+            is_lookup=classifiers.is_lookup(run.classifier),
         )
         for run in runs
         if run.status != Status.SKIPPED

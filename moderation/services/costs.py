@@ -14,7 +14,7 @@ from moderation.models import Classification
 
 # Novita's detection is part of the generation request, and of its price.
 BILLED_WITH_IMAGE = ("novita",)
-FREE = ("openai",)
+FREE = ("openai", "hma")
 CACHE_SECONDS = 10  # seconds; the sum is needed before each submission and has no index
 
 

@@ -104,6 +104,8 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
         ),
         ({"CLASSIFIERS": "rekognition"}, "AWS_SECRET_ACCESS_KEY are not set"),
         ({"CLASSIFIERS": "openai"}, "OPENAI_API_KEY is not set"),
+        ({"CLASSIFIERS": "hma"}, "HMA_BASE_URL is not set"),
+        ({"HMA_BASE_URL": "hma"}, "HMA_BASE_URL"),
         ({"OPENAI_BASE_URL": "openai"}, "OPENAI_BASE_URL"),
         ({"REKOGNITION_IMAGE_PRICE": "free"}, "REKOGNITION_IMAGE_PRICE"),
         ({"DATABASE_URL": "oracle"}, "DATABASE_URL"),
@@ -195,15 +197,18 @@ def test_vision_model_of_the_sandbox_runs_only_if_it_is_named(load: Load) -> Non
 
 def test_remote_classifiers_run_with_a_key_and_their_sandboxes_only_if_named(load: Load) -> None:
     tried = load(DEBUG="1", PORT="8123")
-    assert {"rekognition", "openai"}.isdisjoint(tried.CLASSIFIERS)
-    named = load(DEBUG="1", PORT="8123", CLASSIFIERS="rekognition,openai")
-    assert named.CLASSIFIERS == ["rekognition", "openai"]
+    assert {"rekognition", "openai", "hma"}.isdisjoint(tried.CLASSIFIERS)
+    named = load(DEBUG="1", PORT="8123", CLASSIFIERS="rekognition,openai,hma")
+    assert named.CLASSIFIERS == ["rekognition", "openai", "hma"]
+    assert named.HMA["base_url"] == "http://127.0.0.1:8123/sandbox/hma"
     assert named.REKOGNITION["base_url"] == "http://127.0.0.1:8123/sandbox/rekognition"
     assert named.OPENAI["base_url"] == "http://127.0.0.1:8123/sandbox/openai/v1"
 
     aws = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_REGION": "eu-west-1"}
-    real = load(OPENAI_API_KEY="sk-1", **aws)
-    assert {"rekognition", "openai"} <= set(real.CLASSIFIERS)
+    real = load(OPENAI_API_KEY="sk-1", HMA_BASE_URL="https://hma.example/", HMA_BANKS="A,B", **aws)
+    assert {"rekognition", "openai", "hma"} <= set(real.CLASSIFIERS)
+    assert (real.HMA["base_url"], real.HMA["api_key"]) == ("https://hma.example", "")
+    assert real.HMA_BANKS == ["A", "B"]
     assert real.REKOGNITION["base_url"] == "https://rekognition.eu-west-1.amazonaws.com"
     assert real.OPENAI["base_url"] == "https://api.openai.com/v1"
     other = load(REKOGNITION_BASE_URL="https://proxy.example/aws/", **aws)

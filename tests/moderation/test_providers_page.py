@@ -71,14 +71,14 @@ def test_page_shows_sandboxes_and_disabled_providers_without_calls(
     calls: list[str] = []
     monkeypatch.setattr(HttpProvider, "_send", lambda self, *args, **rest: calls.append(self.slug))
     text = fetch_page(operator)
-    assert text.count(">Check the key<") == 6
+    assert text.count(">Check the key<") == 7
     assert calls == [], "only the button calls"
-    assert text.count(">Sandbox<") == 6
+    assert text.count(">Sandbox<") == 7
     assert "127.0.0.1:8000" in text
     settings.IMAGE_PROVIDERS, settings.NANOGPT, settings.SCENARIO = {}, None, None
-    settings.VLM = settings.REKOGNITION = settings.OPENAI = None
+    settings.VLM = settings.REKOGNITION = settings.OPENAI = settings.HMA = None
     text = fetch_page(operator)
-    assert text.count('data-status="cancelled">Off<') == 6
+    assert text.count('data-status="cancelled">Off<') == 7
     assert "Set VLM_MODEL to turn it on." in text
     assert "Set AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to turn it on." in text
     assert "Set NOVITA_API_KEY to turn it on." in text
@@ -315,12 +315,14 @@ def test_check_button_calls_provider_and_creates_no_request(
     settings.VLM = {**settings.VLM, "base_url": f"{here}/sandbox/vlm/v1"}
     settings.REKOGNITION = {**settings.REKOGNITION, "base_url": f"{here}/sandbox/rekognition"}
     settings.OPENAI = {**settings.OPENAI, "base_url": f"{here}/sandbox/openai/v1"}
+    settings.HMA = {**settings.HMA, "base_url": f"{here}/sandbox/hma"}
     for slug, label in (
         ("novita-sandbox", "Novita"),
         ("nanogpt", "nano-gpt"),
         ("vlm", "Vision model"),
         ("rekognition", "Rekognition"),
         ("openai", "OpenAI moderation"),
+        ("hma", "Hasher-Matcher-Actioner"),
         ("scenario", "Scenario"),
     ):
         response = operator.post(reverse("provider-check", args=[slug]), follow=True)

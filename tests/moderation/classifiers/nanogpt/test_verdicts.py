@@ -283,5 +283,5 @@ def test_nanogpt_is_a_remote_classifier_and_classifies_one_image(make_asset: Any
     made = classifiers.remote()["nanogpt"]
     assert isinstance(made, RemoteClassifier)
     assert isinstance(made, classifier.NanoGptVerdict)
-    assert list(classifiers.remote()) == ["nanogpt", "openai", "rekognition", "vlm"]
+    assert list(classifiers.remote()) == ["hma", "nanogpt", "openai", "rekognition", "vlm"]
     assert made.classify(make_asset(make_image(NSFW))).flagged is True
