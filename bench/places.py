@@ -58,6 +58,7 @@ class Place:
             "DEBUG": "0",
             "SANDBOX": "0",
             "CLASSIFIERS": "novita",
+            "ENCODER": "none",  # the figures are those of the desk, not of a network
             **more,
         }
 
