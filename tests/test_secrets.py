@@ -267,6 +267,7 @@ def browse() -> Iterator[tuple[str, str]]:
     for path in [
         *paths,
         reverse("moderation:decisions-csv"),
+        f"{reverse('moderation:images-jsonl')}?evidence=1",
         "/webhooks/novita/not-a-secret",
         "/nowhere",
     ]:
