@@ -1,7 +1,8 @@
 """Ingest of JPEG files of 1024 × 1024 pixels: decode, hash, store, classify, settle.
 
-Two processes import files of their own and run all classifications of each. The database gets new
-assets, so every run makes other files.
+Several processes import files of their own and run all classifications of each, more than there are
+cores: each waits for the disk and for its decoder. The database gets new assets, so every run makes
+other files.
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ from moderation.models import Classification, Review
 from moderation.services import classification, embeddings
 
 FILES = int(os.environ.get("BENCH_FILES", "60"))  # per process
+PROCESSES = 4
 
 
 def main(out: str) -> None:
     before = Review.objects.count()
     # Other files in each run. Below 2**31, and different for all processes and files.
     seed = time.time_ns() // 1000 % 2**20 * 1000
-    whole = measure_rate(lambda number: _prepare(seed + number * 400), count=FILES)
+    whole = measure_rate(
+        lambda number: _prepare(seed + number * 400), count=FILES, processes=PROCESSES
+    )
     unsettled = Review.objects.filter(status=Review.Status.CLASSIFYING, pk__gt=before).count()
     Path(out).write_text(json.dumps({"whole": whole, "unsettled": unsettled}))
 
