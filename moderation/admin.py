@@ -15,8 +15,15 @@ from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, Permission, User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseRedirect,
+    QueryDict,
+    StreamingHttpResponse,
+)
 from django.shortcuts import get_object_or_404, redirect, render
+from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
@@ -51,10 +58,13 @@ from moderation.models import (
     HashEntry,
     HashList,
     Label,
+    NewFinding,
     Policy,
     PolicyActivation,
     PolicyRule,
     Preferences,
+    Reclassification,
+    Resettlement,
     Review,
     SavedQueue,
     Verification,
@@ -63,7 +73,13 @@ from moderation.models import (
 )
 from moderation.models.daily_stats import FIELDS
 from moderation.models.reviews import ReviewQuerySet
-from moderation.services import ask_savings, hash_lists, policies
+from moderation.services import (
+    ask_savings,
+    hash_lists,
+    policies,
+    reclassification,
+    resettlement,
+)
 
 NO_CONFIDENCE = "none given"
 
@@ -139,6 +155,30 @@ class ClassificationAdmin(ReadOnlyAdmin):
     list_select_related = ("asset",)
     ordering = ("-pk",)
     inlines = (LabelInline,)
+    actions = ("run_again",)
+
+    def has_reclassify_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("moderation.add_reclassification"))
+
+    @admin.action(description="Run classifiers again", permissions=["reclassify"])
+    def run_again(
+        self, request: HttpRequest, chosen: QuerySet[Classification]
+    ) -> HttpResponse | None:
+        """Go to the page with the estimate for the images of these rows."""
+        uuids = list(dict.fromkeys(chosen.values_list("asset__uuid", flat=True)))
+        if len(uuids) > reclassification.IMAGES_MAX:
+            self.message_user(
+                request,
+                f"Choose at most {reclassification.IMAGES_MAX} images.",
+                messages.ERROR,
+            )
+            return None
+        query = QueryDict(mutable=True)
+        query["scope"] = Reclassification.Scope.IMAGES
+        query.setlist("asset", [str(uuid) for uuid in uuids])
+        return HttpResponseRedirect(
+            f"{reverse('moderation:reclassification-create')}?{query.urlencode()}"
+        )
 
 
 @admin.register(Label)
@@ -540,15 +580,46 @@ class PolicyAdmin(admin.ModelAdmin[Policy]):
             )
 
     @admin.action(description="Put into force", permissions=["activate"])
-    def put_into_force(self, request: HttpRequest, chosen: QuerySet[Policy]) -> None:
+    def put_into_force(self, request: HttpRequest, chosen: QuerySet[Policy]) -> HttpResponse | None:
+        """Show what happens to the waiting images; act when that is confirmed."""
         policy = chosen.first()
         if chosen.count() != 1 or policy is None:
             self.message_user(request, "Choose exactly one policy.", messages.ERROR)
-            return
+            return None
+        if "confirmed" not in request.POST:
+            context = {
+                **self.admin_site.each_context(request),
+                "policy": policy,
+                "preview": resettlement.preview(policy),
+            }
+            return TemplateResponse(request, "admin/moderation/policy/put_into_force.html", context)
         assert isinstance(request.user, User)
         policies.activate(policy=policy, user=request.user)
         self.log_change(request, policy, "Put into force.")
         self.message_user(request, f"{policy} is in force from now on.")
+        return None
+
+
+@admin.register(Reclassification)
+class ReclassificationAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "scope", "status", "images", "expected", "ordered_by", "note")
+    list_filter = ("status", "scope")
+    list_select_related = ("ordered_by",)
+    ordering = ("-pk",)
+
+
+@admin.register(Resettlement)
+class ResettlementAdmin(ReadOnlyAdmin):
+    list_display = ("review", "due_at")
+    list_select_related = ("review__asset",)
+    ordering = ("due_at",)
+
+
+@admin.register(NewFinding)
+class NewFindingAdmin(ReadOnlyAdmin):
+    list_display = ("review", "reason", "created_at", "seen_at", "seen_by")
+    list_select_related = ("review__asset", "seen_by")
+    ordering = ("-pk",)
 
 
 @admin.register(HashList)

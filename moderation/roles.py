@@ -18,11 +18,17 @@ LOOK = (
     "moderation.view_review",
 )
 MODERATE = (*LOOK, "moderation.decide_review", "generation.add_generationrequest")
+RECLASSIFY = (
+    "moderation.view_reclassification",
+    "moderation.add_reclassification",
+    "moderation.change_reclassification",
+)
 ROLES: dict[str, tuple[str, ...]] = {
     "moderator": MODERATE,
     "senior moderator": (
         *MODERATE,
         "moderation.decide_escalated_review",
+        *RECLASSIFY,
         "moderation.export_decision",
         "moderation.add_hashentry",
         "moderation.delete_hashentry",
@@ -45,6 +51,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "moderation.import_hash_list",
         "moderation.add_hashentry",
         "moderation.delete_hashentry",
+        *RECLASSIFY,
         "moderation.export_decision",
     ),
     "auditor": (*LOOK, "moderation.export_decision", "moderation.use_admin_site"),

@@ -10,12 +10,20 @@ from generation.jobs import JobRun, job
 from moderation import classifiers
 from moderation.api.webhooks import delivery
 from moderation.classifiers.picture import Picture
-from moderation.models import Chore, Classification, Embedding
+from moderation.models import (
+    Chore,
+    Classification,
+    Embedding,
+    Reclassification,
+    Resettlement,
+)
 from moderation.services import (
     classification,
     embeddings,
     housekeeping,
+    reclassification,
     remote_classification,
+    resettlement,
     statistics,
 )
 
@@ -87,6 +95,28 @@ def classify_remote(run: JobRun) -> None:
             remote_classification.classify_batch(
                 classifier=classifier, rows=list(rows.order_by("pk")), go_on=go_on
             )
+
+
+@job("reclassify", due=lambda: Reclassification.objects.due())
+def reclassify(run: JobRun) -> None:
+    """Schedule the next images of orders to run classifiers again."""
+
+    def go_on() -> bool:
+        run.renew()
+        return not run.expired
+
+    reclassification.run_due(go_on=go_on)
+
+
+@job("resettle", due=lambda: Resettlement.objects.due())
+def resettle(run: JobRun) -> None:
+    """Apply the policy again to reviews with new results, or after a change of policy."""
+
+    def go_on() -> bool:
+        run.renew()
+        return not run.expired
+
+    resettlement.run_due(go_on=go_on)
 
 
 @job("deliver", due=delivery.is_due)

@@ -11,6 +11,7 @@ from moderation.models.hash_lists import HashEntry, HashEntryBand, HashList
 from moderation.models.named_categories import NamedCategory
 from moderation.models.policies import AskRule, Policy, PolicyActivation, PolicyRule
 from moderation.models.preferences import ImageCover, Preferences
+from moderation.models.reclassifications import NewFinding, Reclassification, Resettlement
 from moderation.models.reviews import Review
 from moderation.models.saved_queues import SavedQueue
 from moderation.models.verifications import Verification
@@ -32,10 +33,13 @@ __all__ = [
     "ImageCover",
     "Label",
     "NamedCategory",
+    "NewFinding",
     "Policy",
     "PolicyActivation",
     "PolicyRule",
     "Preferences",
+    "Reclassification",
+    "Resettlement",
     "Review",
     "SavedQueue",
     "Verdict",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import ClassVar, Self
 
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -13,6 +14,7 @@ from generation.core.db.state_machine import DueModel, DueQuerySet, due_index
 from generation.models import Asset, StateMachine
 from moderation import taxonomy
 from moderation.models.policies import AskRule
+from moderation.models.reclassifications import Reclassification
 
 PERCENT = [MinValueValidator(0), MaxValueValidator(100)]
 
@@ -21,6 +23,20 @@ class ClassificationQuerySet(DueQuerySet["Classification"]):
     def for_asset(self, asset: int) -> Self:
         """Return an asset's classifications in creation order, with their labels."""
         return self.filter(asset=asset).order_by("pk").prefetch_related("labels")
+
+    def current_for_asset(self, asset: int) -> list[Classification]:
+        """Return the newest run of each classifier on an asset; earlier versions are left out."""
+        return self.current_for_assets([asset]).get(asset, [])
+
+    def current_for_assets(self, assets: Collection[int]) -> dict[int, list[Classification]]:
+        """Return the same for several assets, by asset."""
+        runs = list(self.filter(asset__in=assets).order_by("pk").prefetch_related("labels"))
+        newest = {(run.asset_id, run.classifier): run.pk for run in runs}
+        found: dict[int, list[Classification]] = {}
+        for run in runs:
+            if newest[run.asset_id, run.classifier] == run.pk:
+                found.setdefault(run.asset_id, []).append(run)
+        return found
 
     def held(self) -> Self:
         """Return the queued rows that wait until classifiers of earlier stages have ended."""
@@ -41,9 +57,9 @@ class Classification(StateMachine, DueModel):
 
     TRANSITIONS: ClassVar[dict[str, tuple[str, ...]]] = {
         Status.QUEUED: (Status.DONE, Status.FAILED, Status.SKIPPED),
-        Status.DONE: (),
+        Status.DONE: (Status.QUEUED,),
         Status.FAILED: (Status.QUEUED,),
-        Status.SKIPPED: (),
+        Status.SKIPPED: (Status.QUEUED,),
     }
 
     asset = models.ForeignKey(Asset, on_delete=models.PROTECT, related_name="classifications")
@@ -75,6 +91,16 @@ class Classification(StateMachine, DueModel):
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     finished_at = models.DateTimeField(null=True, blank=True)
+    # The last order to run it again.
+    reclassification = models.ForeignKey(
+        Reclassification,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="runs",
+        db_index=False,
+        editable=False,
+    )
 
     objects = ClassificationQuerySet.as_manager()
 
@@ -91,6 +117,11 @@ class Classification(StateMachine, DueModel):
                 fields=["skipped_by", "finished_at"],
                 name="classification_skipped",
                 condition=Q(skipped_by__isnull=False),
+            ),
+            models.Index(
+                fields=["reclassification", "status"],
+                name="classification_ordered",
+                condition=Q(reclassification__isnull=False),
             ),
         ]
         constraints = [

@@ -103,7 +103,7 @@ def load_sources(review: Review) -> list[Source]:
     """
     summary = review.classification_summary
     if summary is None:
-        summary = serialize(Classification.objects.for_asset(review.asset_id))
+        summary = serialize(Classification.objects.current_for_asset(review.asset_id))
     return [_build_source(run) for run in deserialize(summary)]
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from decimal import Decimal
 
-from django.db.models import Avg, Max, Q, prefetch_related_objects
+from django.db.models import prefetch_related_objects
 from django.utils import timezone
 
 from generation.models import Asset
@@ -19,24 +18,6 @@ PERIOD = timedelta(days=30)
 # Images whose results an estimate reads: about half a second.
 IMAGES_MAX = 2_000
 CHUNK = 500  # SQLite accepts about 1,000 values in a statement
-# Newest classifications of all classifiers that an average price is taken from. There is no index
-# on the classifier.
-LOOK_BACK = 20_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Price:
-    """The price of asking a classifier about one image."""
-
-    usd: Decimal
-    is_measured: bool = False  # else the list price
-
-    def describe(self, images: int) -> str:
-        """Return the price of some images in words."""
-        if not self.usd:
-            return "0 USD: it bills nothing"
-        kind = "the measured average" if self.is_measured else "the list price"
-        return f"{images * self.usd:.2f} USD, at {kind} of {self.usd.normalize():f} USD an image"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,19 +26,6 @@ class Estimate:
 
     images: int  # images that the classifier applies to
     not_asked: int
-
-
-def find_price(slug: str) -> Price:
-    """Return the average cost of a classifier's newest runs, or its list price."""
-    if slug in costs.list_unbilled():
-        return Price(usd=Decimal(0))
-    newest = Classification.objects.aggregate(pk=Max("pk"))["pk"] or 0
-    asked = Q(status=Classification.Status.DONE) | Q(status=Classification.Status.FAILED)
-    rows = Classification.objects.filter(asked, pk__gt=newest - LOOK_BACK, classifier=slug)
-    average: Decimal | None = rows.aggregate(usd=Avg("cost"))["usd"]
-    if average is None:
-        return Price(usd=classifiers.list_price(slug))
-    return Price(usd=round(average, 6), is_measured=True)
 
 
 def count_skipped(rule: AskRule) -> int:
@@ -114,7 +82,7 @@ def describe(policy: Policy) -> list[str]:
     estimates = {} if policy.is_active else estimate(policy)
     lines = []
     for rule in policy.ask_rules.all():
-        price, label = find_price(rule.classifier), classifiers.label(rule.classifier)
+        price, label = costs.find_price(rule.classifier), classifiers.label(rule.classifier)
         skipped = count_skipped(rule)
         if policy.is_active or skipped:
             lines.append(

@@ -31,6 +31,7 @@ from moderation.models import (
     Classification,
     Label,
     Policy,
+    Resettlement,
     Review,
     Verdict,
     found_categories,
@@ -45,6 +46,7 @@ log = logging.getLogger("loupe.classification")
 Status = Classification.Status
 MAX_ATTEMPTS = 3
 RETRY_AFTER = timedelta(seconds=20)
+EARLIER = "earlier"  # key in the raw result: the results of earlier runs of the same version
 
 
 def open_review(*, asset: Asset) -> Review:
@@ -247,7 +249,7 @@ def store_result(
         "covers": dict(assessment.covers),
         "cost": classification.cost
         + assessment.cost,  # attempts without a result may have cost too
-        "raw": _build_raw(assessment),
+        "raw": _build_raw(assessment) | _keep_earlier_results(classification),
         "error": "",
     }
     _end_and_settle(classification, Status.DONE, labels=labels, duration_ms=duration_ms, **result)
@@ -255,6 +257,11 @@ def store_result(
 
 def _build_raw(assessment: Assessment) -> dict[str, Any]:
     return {**assessment.raw, "note": assessment.note} if assessment.note else assessment.raw
+
+
+def _keep_earlier_results(classification: Classification) -> dict[str, Any]:
+    raw = classification.raw
+    return {EARLIER: raw[EARLIER]} if isinstance(raw, dict) and EARLIER in raw else {}
 
 
 def _build_labels(classification: Classification, assessment: Assessment) -> list[Label]:
@@ -286,9 +293,21 @@ def _end_and_settle(
             Label.objects.bulk_create(labels)
             review = Review.objects.select_for_update().get(asset=classification.asset_id)
             add_found_categories(review, labels)
-            settle_review(review=review)
+            if review.status == Review.Status.CLASSIFYING:
+                settle_review(review=review)
+            else:
+                request_resettlement(review)
     except InvalidTransitionError:
         log.info("classification %s was finished by somebody else", classification.pk)
+
+
+def request_resettlement(review: Review) -> None:
+    """Have the job apply the policy in force to a settled review again.
+
+    The caller must hold the review's lock, so that the job cannot miss the latest result.
+    """
+    Resettlement.objects.get_or_create(review=review, defaults={"due_at": timezone.now()})
+    jobs.wake("resettle")
 
 
 def add_found_categories(review: Review, labels: Iterable[Label]) -> None:
@@ -312,15 +331,20 @@ def settle_review(*, review: Review) -> None:
     """
     if review.status != Review.Status.CLASSIFYING:
         return
-    runs = list(Classification.objects.for_asset(review.asset_id))
+    runs = Classification.objects.current_for_asset(review.asset_id)
     _release_next_stage(review, runs)
     if any(run.status == Status.QUEUED for run in runs):
         return
+    settle_again(review=review)
+
+
+def settle_again(*, review: Review) -> None:
+    """Apply the active policy to the results of ended runs.
+
+    The review is being classified, or waits without a claim and without a decision.
+    """
     look_up(review=review)
     policy, runs, settlement = _settle(review)
-    if runs and all(run.status == Status.SKIPPED for run in runs):
-        reasons = " ".join(dict.fromkeys(run.error for run in runs))
-        settlement = replace(settlement, reason=f"No classifier was asked. {reasons}")
     apply_settlement(
         review=review, policy=policy, settlement=settlement, classification_summary=serialize(runs)
     )
@@ -328,11 +352,20 @@ def settle_review(*, review: Review) -> None:
 
 def _settle(review: Review) -> tuple[Policy, list[Classification], Settlement]:
     """Apply the active policy to the stored results."""
-    runs = list(Classification.objects.for_asset(review.asset_id))
+    runs = Classification.objects.current_for_asset(review.asset_id)
     policy = Policy.objects.active()
-    evidence = [*build_evidence(runs), *find_frame_doubts(review.asset.frames)]
-    imported = review.source == Source.UPLOAD
-    return policy, runs, settle(build_rules(policy), evidence, imported=imported)
+    return policy, runs, compute_settlement(review, runs, build_rules(policy))
+
+
+def compute_settlement(review: Review, runs: Iterable[Classification], rules: Rules) -> Settlement:
+    """Apply rules to the newest runs of a review, without storing anything."""
+    ended = list(runs)
+    evidence = [*build_evidence(ended), *find_frame_doubts(review.asset.frames)]
+    settlement = settle(rules, evidence, imported=review.source == Source.UPLOAD)
+    if ended and all(run.status == Status.SKIPPED for run in ended):
+        reasons = " ".join(dict.fromkeys(run.error for run in ended))
+        return replace(settlement, reason=f"No classifier was asked. {reasons}")
+    return settlement
 
 
 def _release_next_stage(review: Review, runs: Iterable[Classification]) -> None:
@@ -408,8 +441,10 @@ def apply_settlement(
 ) -> None:
     """Store a settlement and move the review accordingly.
 
+    The review is being classified, or waits without a claim and without a decision.
     ``classification_summary`` is stored with the review.
     """
+    before = Review.Status(review.status)
     fields: dict[str, Any] = {
         "classification_summary": classification_summary,
         "policy": policy,
@@ -420,7 +455,10 @@ def apply_settlement(
         "risk": settlement.risk,
     }
     if settlement.outcome is Outcome.PERSON:
-        review.move_to(Review.Status.PENDING, only_from=Review.Status.CLASSIFYING, **fields)
+        if before == Review.Status.PENDING:
+            Review.objects.filter(pk=review.pk, status=before).update(**fields)
+        else:
+            review.move_to(Review.Status.PENDING, only_from=Review.Status.CLASSIFYING, **fields)
         return
     verdict = Verdict.APPROVE if settlement.outcome is Outcome.APPROVE else Verdict.REJECT
     with transaction.atomic():
@@ -433,8 +471,10 @@ def apply_settlement(
         )
         review.move_to(
             Review.Status.APPROVED if verdict == Verdict.APPROVE else Review.Status.REJECTED,
-            only_from=Review.Status.CLASSIFYING,
+            only_from=before,
             decided_at=decision.created_at,
+            claimed_by=None,
+            claimed_until=None,
             **fields,
         )
         webhook_events.queue_events(review)

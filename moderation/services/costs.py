@@ -2,20 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.cache import cache
-from django.db.models import Count, Sum
+from django.db.models import Avg, Count, Max, Q, Sum
 
+from moderation import classifiers
 from moderation.models import Classification
 
 # Novita's detection is part of the generation request, and of its price.
 BILLED_WITH_IMAGE = ("novita",)
 FREE = ("openai", "hma")
+# Newest classifications of all classifiers that an average price is taken from. There is no index
+# on the classifier.
+LOOK_BACK = 20_000
 CACHE_SECONDS = 10  # seconds; the sum is needed before each submission and has no index
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """The price of asking a classifier about one image."""
+
+    usd: Decimal
+    is_measured: bool = False  # else the list price
+
+    def describe(self, images: int) -> str:
+        """Return the price of some images in words."""
+        if not self.usd:
+            return "0 USD: it is free, or its price is not known"
+        kind = "the measured average" if self.is_measured else "the list price"
+        return f"{images * self.usd:.2f} USD, at {kind} of {self.usd.normalize():f} USD an image"
+
+
+def find_price(slug: str) -> Price:
+    """Return the average cost of a classifier's newest runs, or its list price."""
+    if slug in list_unbilled():
+        return Price(usd=Decimal(0))
+    newest = Classification.objects.aggregate(pk=Max("pk"))["pk"] or 0
+    asked = Q(status=Classification.Status.DONE) | Q(status=Classification.Status.FAILED)
+    rows = Classification.objects.filter(asked, pk__gt=newest - LOOK_BACK, classifier=slug)
+    average: Decimal | None = rows.aggregate(usd=Avg("cost"))["usd"]
+    if average is None:
+        return Price(usd=classifiers.list_price(slug))
+    return Price(usd=round(average, 6), is_measured=True)
 
 
 def count_images_and_cost(classifier: str, since: datetime) -> tuple[int, Decimal | None]:

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from moderation.models import AskRule, Policy, PolicyActivation, PolicyRule
 from moderation.policy_engine import Thresholds
+from moderation.services import reclassification
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -84,7 +85,10 @@ def create_version(
 
 @transaction.atomic
 def activate(*, policy: Policy, user: User | None) -> Policy:
-    """Put a policy into force and record it. Earlier decisions keep their policy version."""
+    """Put a policy into force and record it. A job then applies it to the waiting images.
+
+    Earlier decisions keep their policy version.
+    """
     now = timezone.now()
     PolicyActivation.objects.create(policy=policy, activated_by=user, created_at=now)
     Policy.objects.filter(is_active=True).exclude(pk=policy.pk).update(is_active=False)
@@ -92,4 +96,5 @@ def activate(*, policy: Policy, user: User | None) -> Policy:
         is_active=True, activated_at=Coalesce("activated_at", Value(now, DateTimeField()))
     )
     policy.refresh_from_db()
+    reclassification.order_resettlement(user=user)
     return policy

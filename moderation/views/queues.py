@@ -21,7 +21,7 @@ from moderation.models.reviews import ReviewQuerySet
 from moderation.presenters.counters import count_queues
 from moderation.presenters.panel import sidebar
 from moderation.queues import Queue
-from moderation.services import decisions, saved_queues
+from moderation.services import decisions, reclassification, saved_queues
 from moderation.views import panels, skips
 from moderation.views.access import (
     DeskRequest,
@@ -86,6 +86,7 @@ def _render_page(
         "filters": QueueFilterForm(queue.filters),
         "may_share": queues.may_share(request.user),
         "saving": SavedQueueForm.for_queue(queue),
+        "reclassifiable": reclassification.QUEUES,
         **extra,
     }
     return respond(

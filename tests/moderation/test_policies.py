@@ -32,7 +32,10 @@ def test_lead_copies_and_activates_policies_with_history(lead: User, client_of: 
         first.rules.count(),
     )
     for policy in (second, first, second):
-        browser.post(LIST, {"action": "put_into_force", "_selected_action": [policy.pk]})
+        browser.post(
+            LIST,
+            {"action": "put_into_force", "_selected_action": [policy.pk], "confirmed": "1"},
+        )
 
     assert Policy.objects.active() == second
     made = PolicyActivation.objects.exclude(activated_by=None).order_by("pk")
@@ -58,7 +61,9 @@ def test_editing_the_policy_in_force_returns_403(lead: User, client_of: ClientOf
 def test_auditor_can_view_but_not_activate_policies(auditor: User, client_of: ClientOf) -> None:
     second = policies.create_version(based_on=Policy.objects.active(), user=None)
 
-    client_of(auditor).post(LIST, {"action": "put_into_force", "_selected_action": [second.pk]})
+    client_of(auditor).post(
+        LIST, {"action": "put_into_force", "_selected_action": [second.pk], "confirmed": "1"}
+    )
 
     assert Policy.objects.active() != second
     assert client_of(auditor).get(f"{LIST}{second.pk}/change/").status_code == 200

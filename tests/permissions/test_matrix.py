@@ -16,7 +16,16 @@ from django.db import transaction
 from django.test import Client
 
 from generation.models import ApiKey, GenerationRequest
-from moderation.models import Decision, HashEntry, HashList, Review, SavedQueue, Verdict
+from moderation.models import (
+    Decision,
+    HashEntry,
+    HashList,
+    NewFinding,
+    Reclassification,
+    Review,
+    SavedQueue,
+    Verdict,
+)
 from moderation.services import decisions
 from tests.generation.imaging.test_original import FILES
 from tests.permissions.expected import ADMIN, API, PAGES
@@ -43,6 +52,8 @@ def route_values(
         review=decided, user=moderator, verdict=Verdict.APPROVE, batch=review.uuid
     )
     saved = SavedQueue.objects.create(owner=moderator, name="mine", base="waiting")
+    order = Reclassification.objects.create(scope="failed", per_minute=1, until=0)
+    NewFinding.objects.create(review=review, reason="It was found later.")
     key, _ = ApiKey.make(name="theirs", scopes=[], owner=moderator)
     listed = HashList.objects.create(name="bans")
     entry = HashEntry.objects.create(hash_list=listed, algorithm="sha256", value=bytes(32))
@@ -50,6 +61,8 @@ def route_values(
         "developers/keys/<uuid:uuid>": f"developers/keys/{key.uuid}",
         "reviews/<uuid:uuid>": f"reviews/{review.uuid}",
         "hash-entries/<int:pk>": f"hash-entries/{entry.pk}",
+        "reclassifications/<uuid:uuid>": f"reclassifications/{order.uuid}",
+        "new-findings/<uuid:uuid>": f"new-findings/{review.uuid}",
         "batches/<uuid:uuid>": f"batches/{decision.batch}",
         "decisions/<uuid:uuid>": f"decisions/{decision.uuid}",
         "requests/<uuid:uuid>": f"requests/{item.uuid}",
