@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from generation.sandbox import judging
 from generation.sandbox.models import SandboxRefusal
 from generation.wire import rekognition as wire
-from generation.wire.sigv4 import ALGORITHM, DATE_FORMAT, Scope, compute_signature
+from generation.wire.sigv4 import DATE_FORMAT, Scope, compute_signature
 
 SECRET_ACCESS_KEY = "sandbox"
 BODY_MAX = 4 * wire.BYTES_MAX // 3 + 10_000  # bytes
@@ -33,7 +33,7 @@ CLOCK_SKEW = timedelta(minutes=5)
 SIGNED_REQUIRED = {"host", "x-amz-date", "x-amz-target"}
 MODEL_VERSION = "7.0"
 _AUTHORIZATION = re.compile(
-    rf"{ALGORITHM} Credential=(?P<key>[\w-]{{1,128}})/(?P<date>\d{{8}})"
+    r"AWS4-HMAC-SHA256 Credential=(?P<key>[\w-]{1,128})/(?P<date>\d{8})"
     r"/(?P<region>[a-z0-9-]{1,40})/(?P<service>[a-z]{1,40})/aws4_request,"
     r" SignedHeaders=(?P<names>[a-z0-9;-]{1,400}), Signature=(?P<signature>[0-9a-f]{64})"
 )
