@@ -20,7 +20,7 @@ from bench.places import ROOT, Place, make_place
 from bench.report import make_table
 
 # Parts that need other settings than the rest.
-LINE_UP = {"CLASSIFIERS": "opennsfw"}
+LINE_UP = {"CLASSIFIERS": "opennsfw", "ENCODER": "efficientnet-lite0"}
 SETTINGS = {"ingest": LINE_UP, "classify": LINE_UP}
 # The crowd runs last, because it may decide all images of a small database.
 PARTS = ("server", "plans", "export", "browser", "ablation", "poll", "ingest", "classify", "crowd")
