@@ -4,23 +4,8 @@ import uuid
 
 import django.db.models.deletion
 import django.utils.timezone
-from django.apps import apps as live_apps
 from django.conf import settings
-from django.contrib.auth.management import create_permissions
 from django.db import migrations, models
-
-from moderation import roles
-
-
-def give(apps, schema_editor):
-    # Permissions are normally created after the last migration, but the groups need them here.
-    create_permissions(
-        live_apps.get_app_config("moderation"),
-        verbosity=0,
-        apps=apps,
-        using=schema_editor.connection.alias,
-    )
-    roles.sync(apps.get_model("auth", "Group"), apps.get_model("auth", "Permission"))
 
 
 class Migration(migrations.Migration):
@@ -203,5 +188,4 @@ class Migration(migrations.Migration):
                 name="resettlement_due",
             ),
         ),
-        migrations.RunPython(give, migrations.RunPython.noop),
     ]
