@@ -276,7 +276,7 @@ def _settle(
             return approval
     judging = [item for item in given if not item.is_lookup]
     if failed or not judging:
-        return _settle_unjudged(failed, hits, judged=len(failed) < len(judging))
+        return _settle_unjudged(failed, hits, judged=any(not item.failed for item in judging))
     settlement = (
         _settle_review(rules, reviewing)
         if reviewing

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from moderation import taxonomy
 from moderation.classifiers.base import Coverage
 from moderation.policy_engine import (
+    PARTLY_JUDGED_RISK,
+    UNJUDGED_RISK,
     Evidence,
     Outcome,
     Rules,
@@ -53,6 +55,16 @@ def make_evidence(*findings: tuple[str, int], **fields: Any) -> Evidence:
         "findings": [(slug, Decimal(confidence)) for slug, confidence in findings],
     }
     return Evidence(**{**values, **fields})
+
+
+def test_failed_look_up_leaves_an_image_judged_in_part() -> None:
+    lookup = Evidence(label="Banks", failed="It was asleep.", is_lookup=True)
+
+    judged = settle(make_rules(), [make_evidence(), lookup])
+    alone = settle(make_rules(), [lookup])
+
+    assert (judged.outcome, judged.risk) == (Outcome.PERSON, PARTLY_JUDGED_RISK)
+    assert (alone.outcome, alone.risk) == (Outcome.PERSON, UNJUDGED_RISK)
 
 
 def test_full_coverage_without_findings_is_approved() -> None:
