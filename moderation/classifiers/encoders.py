@@ -6,6 +6,7 @@ one in use.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
@@ -25,10 +26,19 @@ class Encoder(Protocol):
     """The interface of all encoders."""
 
     slug: str
-    # Name, 12 digits of the weights' SHA-256, and the version of the preprocessing. Vectors of
-    # different versions are not comparable.
-    version: str
-    dim: int  # length of the vectors
+
+    @property
+    def version(self) -> str:
+        """Name, 12 digits of the weights' SHA-256, and the version of the preprocessing.
+
+        Vectors of different versions are not comparable.
+        """
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Length of the vectors."""
+        ...
 
     def encode(self, picture: Picture) -> Vector:
         """Return the vector of an image, of any length but 0. Raises ClassifierError."""
@@ -52,9 +62,20 @@ def get_active() -> Encoder | None:
 
 
 def encode(encoder: Encoder, picture: Picture) -> Vector:
-    """Return the vector of an image, scaled to length 1. Raises ClassifierError."""
+    """Return the vector of an image, scaled to length 1; computed once for each picture.
+
+    Raises ClassifierError.
+    """
+    version = encoder.version
+    if version not in picture.vectors:
+        picture.vectors[version] = compute(encoder, lambda: encoder.encode(picture))
+    return picture.vectors[version]
+
+
+def compute(encoder: Encoder, run: Callable[[], Vector]) -> Vector:
+    """Return the vector that ``run`` makes, scaled to length 1. Raises ClassifierError."""
     try:
-        vector = np.asarray(encoder.encode(picture), dtype=np.float32)
+        vector = np.asarray(run(), dtype=np.float32)
     except ClassifierError:
         raise
     except MemoryError as error:

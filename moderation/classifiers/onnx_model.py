@@ -1,4 +1,4 @@
-"""Weights in an installed package, run by ONNX Runtime in this process."""
+"""Networks that ONNX Runtime runs in this process: from installed packages, or from files."""
 
 from __future__ import annotations
 
@@ -9,11 +9,21 @@ import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from moderation.classifiers.base import ClassifierError
 
 MODELS_MAX = 16  # sessions that a process keeps
+
+
+class Buildable(Protocol):
+    """A network; hashable, so that its session can be kept."""
+
+    def build(self) -> bytes | str:
+        """Return the network in ONNX format, or the path of its file. Raises ClassifierError."""
+        ...
+
+    def __hash__(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +68,7 @@ class OnnxModel:
 
     def session(self) -> Any:
         """Return this process's ONNX Runtime session, created on first use."""
-        with _lock:  # sessions themselves are thread-safe
-            return _create_session(self, os.getpid())
+        return keep_session(self)
 
     def _find(self) -> Path | None:
         spec = importlib.util.find_spec(self.package)
@@ -69,16 +78,50 @@ class OnnxModel:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class OnnxFile:
+    """A network in a file that the house has installed."""
+
+    name: str  # in messages
+    path: Path
+    sha256: str
+
+    def build(self) -> str:
+        """Return the path of the file, which must be the installed one. Raises ClassifierError."""
+        try:
+            with self.path.open("rb") as file:
+                actual = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise ClassifierError(f"{self.name} cannot be read: {error.strerror}.") from None
+        if actual != self.sha256:
+            raise ClassifierError(
+                f"{self.name} has changed since it was installed. Remove the model and add it"
+                " again: manage.py model."
+            )
+        return str(self.path)
+
+
 _lock = threading.Lock()
 
 
+def keep_session(model: Buildable) -> Any:
+    """Return this process's session of a network, created on first use. Raises ClassifierError."""
+    with _lock:  # sessions themselves are thread-safe
+        return _create_session(model, os.getpid())
+
+
 @functools.lru_cache(maxsize=MODELS_MAX)
-def _create_session(model: OnnxModel, process_id: int) -> Any:
+def _create_session(model: Buildable, process_id: int) -> Any:
     """Create a session.
 
     ``process_id`` is a cache key, so that a forked worker creates its own session: a session's
     threads do not survive a fork.
     """
+    return make_session(model)
+
+
+def make_session(model: Buildable) -> Any:
+    """Return a session that is not kept. Raises ClassifierError, or an error of ONNX Runtime."""
     try:
         import onnxruntime
     except ImportError:

@@ -14,7 +14,6 @@ authors say so (https://github.com/yahoo/open_nsfw). A low number means "nothing
 from __future__ import annotations
 
 import io
-import math
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +23,7 @@ from PIL import Image
 
 from moderation.classifiers.base import Assessment, ClassifierError, Coverage, Finding
 from moderation.classifiers.onnx_model import OnnxModel
-from moderation.classifiers.picture import Picture, Pixels
+from moderation.classifiers.picture import Picture, Pixels, find_squares
 
 if TYPE_CHECKING:
     from generation.models import Asset
@@ -52,10 +51,6 @@ _RESIZED: Final = 256  # pixels
 _INPUT: Final = 224  # pixels
 _MEAN_BGR: Final = np.array([104, 117, 123], dtype=np.float32)
 _DECODED: Final = 512  # pixels; as for the local detector, so that both share the decoding
-# A picture whose longer side is more than this many shorter sides is also judged in squares:
-# squeezed into one square, people become too thin to recognise.
-_LONG: Final = 2
-_SQUARES_MAX: Final = 6
 
 Floats = NDArray[np.float32]
 
@@ -117,22 +112,6 @@ def measure(picture: Picture) -> list[float]:
     # ONNX Runtime raises many exception types; none may pass as "nothing found".
     except Exception as error:
         raise ClassifierError(f"open_nsfw failed ({type(error).__name__}).") from error
-
-
-def find_squares(size: tuple[int, int]) -> list[tuple[float, float, float, float]]:
-    """Return squares that cover a long picture from end to end, as fractions of its sides.
-
-    [] for other pictures.
-    """
-    short, long = sorted(size)
-    if long <= _LONG * short:
-        return []
-    count = min(math.ceil(long / short), _SQUARES_MAX)
-    side = max(short / long, 1 / count)
-    starts = [index * (1 - side) / (count - 1) for index in range(count)]
-    if size[0] == long:
-        return [(start, 0.0, start + side, 1.0) for start in starts]
-    return [(0.0, start, 1.0, start + side) for start in starts]
 
 
 def prepare(pixels: Pixels) -> Floats:

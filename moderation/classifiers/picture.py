@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -30,6 +31,11 @@ Pixels = NDArray[np.uint8]  # [height, width, 3], RGB 0..255
 Box = tuple[float, float, float, float]
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
+# A picture whose longer side is more than this many shorter sides is also judged in squares:
+# squeezed into one square, people become too thin to recognise.
+_LONG = 2
+_SQUARES_MAX = 6
+
 
 class Picture:
     """A canonical rendition: upright, without alpha. It is read, decoded and scaled once.
@@ -41,7 +47,9 @@ class Picture:
     def __init__(self, read: Callable[[], bytes]) -> None:
         self._read = read
         self._decoded: dict[tuple[int, int], Image.Image] = {}
-        self._scaled: dict[tuple[tuple[int, int], int, Box], Pixels] = {}
+        self._scaled: dict[tuple[tuple[int, int], int, Box, Image.Resampling], Pixels] = {}
+        # By the version of the encoder; written by moderation.classifiers.encoders.
+        self.vectors: dict[str, NDArray[np.float32]] = {}
 
     @classmethod
     def from_asset(cls, asset: Asset) -> Picture:
@@ -78,18 +86,25 @@ class Picture:
             self._decoded[image.size] = _load(image)
         return self._decoded[image.size]
 
-    def scale(self, size: tuple[int, int], *, at_least: int = 0, box: Box = WHOLE) -> Pixels:
-        """Return the picture with this width and height, scaled bilinearly with antialiasing.
+    def scale(
+        self,
+        size: tuple[int, int],
+        *,
+        at_least: int = 0,
+        box: Box = WHOLE,
+        resampling: Image.Resampling = Image.Resampling.BILINEAR,
+    ) -> Pixels:
+        """Return the picture with this width and height, scaled with antialiasing.
 
         ``at_least`` is that of ``decode``; it must not be smaller than the sides. ``box`` is the
         part of the picture that is scaled.
         """
-        key = (size, at_least, box)
+        key = (size, at_least, box, resampling)
         if key not in self._scaled:
             image = self.decode(at_least)
             width, height = image.size
             edges = (box[0] * width, box[1] * height, box[2] * width, box[3] * height)
-            scaled = image.resize(size, Image.Resampling.BILINEAR, box=edges)
+            scaled = image.resize(size, resampling, box=edges)
             self._scaled[key] = np.asarray(scaled)  # read-only, because it is Pillow's memory
         return self._scaled[key]
 
@@ -104,6 +119,22 @@ class Picture:
     def _open(self) -> Image.Image:
         with _report_failure():
             return Image.open(io.BytesIO(self.content), formats=FORMATS)
+
+
+def find_squares(size: tuple[int, int]) -> list[Box]:
+    """Return squares that cover a long picture from end to end, as fractions of its sides.
+
+    [] for other pictures.
+    """
+    short, long = sorted(size)
+    if long <= _LONG * short:
+        return []
+    count = min(math.ceil(long / short), _SQUARES_MAX)
+    side = max(short / long, 1 / count)
+    starts = [index * (1 - side) / (count - 1) for index in range(count)]
+    if size[0] == long:
+        return [(start, 0.0, start + side, 1.0) for start in starts]
+    return [(0.0, start, 1.0, start + side) for start in starts]
 
 
 def _load(image: Image.Image) -> Image.Image:

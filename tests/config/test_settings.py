@@ -106,6 +106,12 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
         ({"CLASSIFIERS": "openai"}, "OPENAI_API_KEY is not set"),
         ({"CLASSIFIERS": "hma"}, "HMA_BASE_URL is not set"),
         ({"HMA_BASE_URL": "hma"}, "HMA_BASE_URL"),
+        (
+            {"CLASSIFIERS": "vision"},
+            "CLASSIFIERS names vision, but no image-text model is installed",
+        ),
+        ({"ENCODER": "vision"}, "ENCODER names vision, but no image-text model is installed"),
+        ({"VISION_MODEL": "clip"}, "'clip' is not installed. Installed models: none."),
         ({"OPENAI_BASE_URL": "openai"}, "OPENAI_BASE_URL"),
         ({"REKOGNITION_IMAGE_PRICE": "free"}, "REKOGNITION_IMAGE_PRICE"),
         ({"DATABASE_URL": "oracle"}, "DATABASE_URL"),
@@ -334,3 +340,41 @@ def test_unknown_url_shows_the_own_404_page_even_with_debug(tmp_path: Path) -> N
 
 def test_bootstrap_and_settings_use_the_same_base_folder() -> None:
     assert bootstrap.BASE_DIR == settings.BASE_DIR
+
+
+def test_installed_image_text_model_is_used(load: Load, tmp_path: Path) -> None:
+    assert load().VISION_MODEL == ""
+    for name in ("b", "a", ".part"):
+        (tmp_path / "models" / name).mkdir(parents=True)
+        (tmp_path / "models" / name / "model.json").write_text("{}")
+
+    found = load()
+    assert (found.VISION_MODEL, found.ENCODER) == ("a", "vision")
+    assert "vision" in found.CLASSIFIERS
+    assert load(VISION_MODEL="b").VISION_MODEL == "b"
+    other = load(ENCODER="efficientnet-lite0", CLASSIFIERS="opennsfw")
+    assert (other.ENCODER, other.CLASSIFIERS) == ("efficientnet-lite0", ["opennsfw"])
+
+
+def test_command_that_installs_a_model_starts_without_it(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["manage.py", "model", "fetch", "clip"])
+    found = load(VISION_MODEL="clip")
+    assert "vision" not in found.CLASSIFIERS
+    assert found.ENCODER == "efficientnet-lite0"
+
+
+def test_model_without_its_package_is_not_used(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models" / "a").mkdir(parents=True)
+    (tmp_path / "models" / "a" / "model.json").write_text("{}")
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "tokenizers" else find_spec(name)
+    )
+
+    assert "vision" not in load().CLASSIFIERS
+    with pytest.raises(ImproperlyConfigured, match="pip install 'tokenizers"):
+        load(CLASSIFIERS="vision")

@@ -19,8 +19,8 @@ from generation.models import Asset
 from moderation.classifiers import opennsfw
 from moderation.classifiers.base import ClassifierError, Coverage
 from moderation.classifiers.onnx_model import OnnxModel
-from moderation.classifiers.opennsfw import OpenNsfw, find_squares
-from moderation.classifiers.picture import Picture
+from moderation.classifiers.opennsfw import OpenNsfw
+from moderation.classifiers.picture import Picture, find_squares
 from moderation.policy_engine import Evidence, Outcome, Rules, Thresholds, settle
 from tests.generation.imaging.pictures import encoded, picture
 

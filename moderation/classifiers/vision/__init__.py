@@ -1,0 +1,1 @@
+"""Image-text models that the house installs: files, towers, prompts, encoder and classifier."""

@@ -1,0 +1,43 @@
+"""The visual tower of the chosen image-text model as an encoder."""
+
+from __future__ import annotations
+
+from moderation.classifiers.base import ClassifierError
+from moderation.classifiers.picture import WHOLE, Box, Picture
+from moderation.classifiers.vision import installed
+from moderation.classifiers.vision.layout import VisionModelError
+from moderation.classifiers.vision.towers import Floats
+
+
+class VisionEncoder:
+    """An ``Encoder``."""
+
+    slug = "vision"
+
+    @property
+    def version(self) -> str:
+        """The model and its input. Without a model, images are queued and then given up."""
+        try:
+            return f"vision-{installed.get_chosen().digest[:12]}-p{installed.INPUT_RULES}"
+        except VisionModelError:
+            return "vision-missing"
+
+    @property
+    def dim(self) -> int:
+        return get_model().dim
+
+    def encode(self, picture: Picture) -> Floats:
+        """Return the vector of the whole picture."""
+        return self.encode_box(picture, WHOLE)
+
+    def encode_box(self, picture: Picture, box: Box) -> Floats:
+        """Return the vector of a part of the picture. Raises ClassifierError."""
+        return get_model().encode_picture(picture, box)
+
+
+def get_model() -> installed.InstalledModel:
+    """Return the chosen model. Raises ClassifierError."""
+    try:
+        return installed.get_chosen()
+    except VisionModelError as error:
+        raise ClassifierError(str(error)) from None
