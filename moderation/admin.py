@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
-from django import forms
-from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import SEARCH_VAR
@@ -26,6 +24,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.decorators import method_decorator
+from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.debug import sensitive_post_parameters
@@ -46,7 +45,7 @@ from moderation.admin_filters import (
 )
 from moderation.classifiers.base import Coverage
 from moderation.forms.hash_lists import HashImportForm
-from moderation.forms.policies import AskRuleForm
+from moderation.forms.policies import AskRuleForm, PolicyForm, PolicyRuleForm
 from moderation.models import (
     AskRule,
     Chore,
@@ -79,7 +78,9 @@ from moderation.services import (
     policies,
     reclassification,
     resettlement,
+    starting_policies,
 )
+from moderation.services.starting_policies import STARTING_POLICIES, StartingPolicy
 
 NO_CONFIDENCE = "none given"
 
@@ -87,6 +88,11 @@ NO_CONFIDENCE = "none given"
 def describe_label(label: Label) -> str:
     """Return the category of a label, with its confidence if the classifier gave one."""
     return label.category_name + ("" if label.confidence is None else f" {label.confidence:.0f}")
+
+
+def format_time(at: datetime | None) -> str:
+    """Format a computed time of a policy: the admin site formats only the times in columns."""
+    return date_format(at, "DATETIME_FORMAT") if at else "never"
 
 
 def describe_coverage(run: Classification) -> str:
@@ -415,6 +421,8 @@ class _DraftInline(admin.TabularInline[Any, Policy]):
 
 class PolicyRuleInline(_DraftInline):
     model = PolicyRule
+    form = PolicyRuleForm
+    verbose_name = "category rule"
 
 
 class AskRuleInline(_DraftInline):
@@ -427,51 +435,6 @@ class PolicyActivationInline(ReadOnlyInline):
     fields = ("created_at", "activated_by")
     readonly_fields = fields
     ordering = ("-pk",)
-
-
-def _list_silences() -> list[tuple[str, str]]:
-    """Return the classifiers that a policy may trust, each with a sentence about its silence."""
-    return [
-        (slug, f"{classifiers.label(slug)}. {classifiers.describe_silence(slug)}")
-        for slug in classifiers.list_untrusted()
-    ]
-
-
-class PolicyForm(forms.ModelForm[Policy]):
-    trusted_silences = forms.MultipleChoiceField(
-        label="Counts “nothing found” of",
-        choices=_list_silences,
-        required=False,
-        widget=forms.CheckboxSelectMultiple,
-    )
-    accepted_unchecked = forms.MultipleChoiceField(
-        label="Approves although nothing checked",
-        choices=[(category.slug, category.name) for category in taxonomy.L1],
-        required=False,
-        widget=forms.CheckboxSelectMultiple,
-        help_text=Policy._meta.get_field("accepted_unchecked").help_text,
-    )
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        silences = self.fields.get("trusted_silences")
-        if not isinstance(silences, forms.MultipleChoiceField):
-            return
-        # A removed classifier stays visible, so that saving the form does not drop it silently.
-        removed = set(self.instance.trusted_silences) - {slug for slug, _ in _list_silences()}
-        silences.choices = [
-            *_list_silences(),
-            *((slug, f"{slug}. {classifiers.describe_silence(slug)}") for slug in sorted(removed)),
-        ]
-        by_itself = [
-            classifiers.label(slug)
-            for slug in settings.CLASSIFIER_BACKENDS
-            if classifiers.silence_counts(slug)
-        ]
-        silences.help_text = (
-            "A chosen classifier's “nothing found” counts for the categories that it covers, and "
-            f"for no others. These count without being chosen: {', '.join(by_itself)}."
-        )
 
 
 # Fields that a policy's rules do not depend on.
@@ -505,8 +468,46 @@ class PolicyAdmin(admin.ModelAdmin[Policy]):
         "last_in_force",
         "savings",
     )
+    fieldsets = (
+        (None, {"fields": ("name", "summary", "note")}),
+        (
+            "Approvals",
+            {
+                "fields": (
+                    "may_approve",
+                    "approves_imports",
+                    "requires_full_coverage",
+                    "trusted_silences",
+                    "accepted_unchecked",
+                )
+            },
+        ),
+        (
+            "Scores without a category",
+            {"fields": ("nsfw_level", "nsfw_review_at", "nsfw_reject_at")},
+        ),
+        ("Known files", {"fields": ("reuses_approvals", "trusts_allow_lists")}),
+        ("Delivery", {"fields": ("delivers_rendition",)}),
+        ("Costs", {"fields": ("savings",)}),
+        (
+            "History",
+            {
+                "fields": (
+                    "version",
+                    "is_active",
+                    "created_by",
+                    "created_at",
+                    "first_in_force",
+                    "last_in_force",
+                )
+            },
+        ),
+    )
     inlines = (PolicyRuleInline, AskRuleInline, PolicyActivationInline)
     actions = ("copy", "put_into_force")
+
+    class Media:
+        css: ClassVar[dict[str, list[str]]] = {"all": ["css/admin.css"]}
 
     @admin.display(description="counts “nothing found” of")
     def silence_names(self, policy: Policy) -> str:
@@ -516,13 +517,51 @@ class PolicyAdmin(admin.ModelAdmin[Policy]):
     def unchecked_names(self, policy: Policy) -> str:
         return taxonomy.join_names(policy.accepted_unchecked) or "-"
 
-    def get_fields(self, request: HttpRequest, obj: Policy | None = None) -> Any:
-        """Return the fields; a read-only page has names in place of slugs."""
-        fields = super().get_fields(request, obj)
+    def get_fieldsets(self, request: HttpRequest, obj: Policy | None = None) -> Any:
+        """Return the fieldsets; a read-only page has names in place of slugs."""
         if self.has_change_permission(request, obj):
-            return fields
+            return self.fieldsets
         shown = {"trusted_silences": "silence_names", "accepted_unchecked": "unchecked_names"}
-        return [shown.get(str(name), name) for name in fields]
+        return [
+            (
+                title,
+                {**options, "fields": [shown.get(str(name), name) for name in options["fields"]]},
+            )
+            for title, options in self.fieldsets
+        ]
+
+    def get_urls(self) -> list[Any]:
+        start = self.admin_site.admin_view(self.start)
+        return [path("start/", start, name="moderation_policy_start"), *super().get_urls()]
+
+    def start(self, request: HttpRequest) -> HttpResponse:
+        """List the starting policies; create a version from the chosen one."""
+        if not request.user.has_perms(["moderation.view_policy", "moderation.add_policy"]):
+            raise PermissionDenied
+        if request.method == "POST":
+            chosen = STARTING_POLICIES.get(request.POST.get("policy", ""))
+            if chosen is not None:
+                return self._create_from(request, chosen)
+            self.message_user(request, "Choose a starting policy from the list.", messages.ERROR)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Create from a starting policy",
+            "starting_policies": STARTING_POLICIES.values(),
+            "suggested": starting_policies.suggest(),
+        }
+        status = 400 if request.method == "POST" else 200
+        return render(request, "admin/moderation/policy/start.html", context, status=status)
+
+    def _create_from(self, request: HttpRequest, chosen: StartingPolicy) -> HttpResponse:
+        assert isinstance(request.user, User)
+        made = starting_policies.create(chosen, user=request.user)
+        self.log_addition(request, made, f"Created from the starting policy “{chosen.name}”.")
+        self.message_user(
+            request,
+            f"Created version {made.version} from the starting policy “{chosen.name}”. It is not"
+            " in force yet. Change it here, then put it into force in the list of policies.",
+        )
+        return redirect("admin:moderation_policy_change", made.pk)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Save the rules; remove a summary that may no longer be true."""
@@ -538,12 +577,12 @@ class PolicyAdmin(admin.ModelAdmin[Policy]):
             )
 
     @admin.display(description="first put into force", ordering="activated_at")
-    def first_in_force(self, policy: Policy) -> datetime | None:
-        return policy.activated_at
+    def first_in_force(self, policy: Policy) -> str:
+        return format_time(policy.activated_at)
 
     @admin.display(description="last put into force")
-    def last_in_force(self, policy: Policy) -> datetime | None:
-        return policy.last_activated_at
+    def last_in_force(self, policy: Policy) -> str:
+        return format_time(policy.last_activated_at)
 
     @admin.display(description="what the ask rules save")
     def savings(self, policy: Policy) -> SafeString:

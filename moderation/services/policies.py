@@ -5,7 +5,7 @@ A policy that has been used never changes; a change is a new version.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
@@ -21,41 +21,26 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 
-@transaction.atomic
-def create_version(
-    *,
-    based_on: Policy,
-    user: User | None,
-    rules: Mapping[str, Thresholds] | None = None,
-    **changes: Any,
-) -> Policy:
-    """Copy a policy with changes under the next version number. The copy is inactive.
+# Fields that every version gets anew. All others are settings, which a copy takes over.
+_OWN = {"id", "version", "summary", "is_active", "created_by", "created_at", "activated_at"}
 
-    The summary is not copied: it describes one version.
-    """
+
+def list_settings() -> list[str]:
+    """Return the fields that a copy of a policy takes over."""
+    return [field.name for field in Policy._meta.concrete_fields if field.name not in _OWN]
+
+
+@transaction.atomic
+def create(
+    *,
+    user: User | None,
+    rules: Mapping[str, Thresholds],
+    ask_rules: Iterable[AskRule] = (),
+    **values: Any,
+) -> Policy:
+    """Create a policy under the next version number. It is inactive."""
     newest = Policy.objects.aggregate(newest=Max("version"))["newest"] or 0
-    copied = (
-        "name",
-        "note",
-        "nsfw_level",
-        "nsfw_review_at",
-        "nsfw_reject_at",
-        "may_approve",
-        "approves_imports",
-        "reuses_approvals",
-        "trusts_allow_lists",
-        "trusted_silences",
-        "accepted_unchecked",
-        "requires_full_coverage",
-        "delivers_rendition",
-    )
-    values = {field: getattr(based_on, field) for field in copied} | changes
     policy = Policy.objects.create(version=newest + 1, created_by=user, **values)
-    if rules is None:
-        rules = {
-            rule.category: Thresholds(review_at=rule.review_at, reject_at=rule.reject_at)
-            for rule in based_on.rules.all()
-        }
     PolicyRule.objects.bulk_create(
         [
             PolicyRule(
@@ -77,10 +62,30 @@ def create_version(
                 sources=rule.sources,
                 share=rule.share,
             )
-            for rule in based_on.ask_rules.all()
+            for rule in ask_rules
         ]
     )
     return policy
+
+
+def create_version(
+    *,
+    based_on: Policy,
+    user: User | None,
+    rules: Mapping[str, Thresholds] | None = None,
+    **changes: Any,
+) -> Policy:
+    """Copy a policy with changes under the next version number. The copy is inactive.
+
+    The summary is not copied: it describes one version.
+    """
+    if rules is None:
+        rules = {
+            rule.category: Thresholds(review_at=rule.review_at, reject_at=rule.reject_at)
+            for rule in based_on.rules.all()
+        }
+    values = {name: getattr(based_on, name) for name in list_settings()} | changes
+    return create(user=user, rules=rules, ask_rules=based_on.ask_rules.all(), **values)
 
 
 @transaction.atomic

@@ -35,6 +35,21 @@ _REVIEW_AT = {
     "hate-symbols": 20,
 }
 _REJECT_AT = 95
+# The settings of every starting policy that does not state another value. A new setting of policies
+# needs its value here, so that no starting policy approves more than its summary says.
+DEFAULTS: Mapping[str, Any] = {
+    "nsfw_level": Policy.Level.EXPLICIT,
+    "nsfw_review_at": Decimal(20),
+    "nsfw_reject_at": None,
+    "may_approve": True,
+    "approves_imports": False,
+    "trusted_silences": [],
+    "accepted_unchecked": [],
+    "requires_full_coverage": False,
+    "reuses_approvals": False,
+    "trusts_allow_lists": False,
+    "delivers_rendition": False,
+}
 
 
 def _build_rules(*rejected: str) -> dict[str, Thresholds]:
@@ -105,11 +120,11 @@ STARTING_POLICIES = {
         ),
         StartingPolicy(
             slug="local",
-            name="Local detector only",
+            name="Local classifiers only",
             summary=(
-                "Rejects explicit nudity that a local detector names from 95 on, and leaves all"
-                " else to people, because nothing checks violence, hate symbols and five other"
-                " categories."
+                "Rejects explicit nudity that the local detector names from 95 on, and leaves all"
+                " else to people, because open_nsfw names no category that can reject, and nothing"
+                " checks violence, hate symbols and five other categories."
             ),
             rules=_build_rules("explicit"),
         ),
@@ -129,6 +144,7 @@ def suggest() -> StartingPolicy | None:
         ("novita-nanogpt", {"novita", "nanogpt"}),
         ("novita", {"novita"}),
         ("local", {"local"}),
+        ("local", {"opennsfw"}),
     ):
         if needed <= active:
             return STARTING_POLICIES[slug]
@@ -137,26 +153,13 @@ def suggest() -> StartingPolicy | None:
 
 def create(chosen: StartingPolicy, *, user: User | None) -> Policy:
     """Create a new, inactive policy version. It shares nothing with the policy in force."""
-    defaults = {
-        "nsfw_level": Policy.Level.EXPLICIT,
-        "nsfw_review_at": Decimal(20),
-        "nsfw_reject_at": None,
-        "may_approve": True,
-        "approves_imports": False,
-        "trusted_silences": [],
-        "accepted_unchecked": [],
-        "requires_full_coverage": False,
-        "reuses_approvals": False,
-        "trusts_allow_lists": False,
-    }
-    return policies.create_version(
-        based_on=Policy.objects.active(),
+    return policies.create(
         user=user,
         rules=chosen.rules,
         name=chosen.name,
         note="A starting policy. Its thresholds are initial values, not validated on your images.",
         summary=chosen.summary,
-        **{**defaults, **chosen.fields},
+        **{**DEFAULTS, **chosen.fields},
     )
 
 

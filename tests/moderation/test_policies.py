@@ -141,6 +141,23 @@ def test_form_offers_untrusted_classifiers_with_their_limits(
     assert "Approved although nothing checked: Violence, Gambling." in today
 
 
+def test_page_of_a_policy_has_every_setting_with_a_help_text(
+    lead: User, client_of: ClientOf
+) -> None:
+    draft = policies.create_version(based_on=Policy.objects.active(), user=lead)
+    browser = client_of(lead)
+    for policy in (draft, Policy.objects.active()):
+        page = browser.get(f"{LIST}{policy.pk}/change/").context["adminform"]
+        fields = [field.field for fieldset in page for line in fieldset for field in line]
+
+        assert len(fields) > len(policies.list_settings())
+        assert all(
+            field["help_text"] if isinstance(field, dict) else field.help_text for field in fields
+        )
+    page = browser.get(f"{LIST}{draft.pk}/change/").context["adminform"]
+    assert set(page.form.fields) == {*policies.list_settings(), "summary"}
+
+
 @pytest.mark.parametrize(
     ("field", "value"), [("trusted_silences", "novita"), ("accepted_unchecked", "violence.weapons")]
 )

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.apps import apps
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.models.signals import post_migrate
+from django.test import Client
+from django.utils.html import escape
 
 from moderation import classifiers, taxonomy
-from moderation.classifiers import nanogpt, nudenet, vlm
+from moderation.classifiers import nanogpt, nudenet, opennsfw, vlm
 from moderation.classifiers.base import Coverage
 from moderation.classifiers.novita import NovitaDetection
-from moderation.models import Policy, PolicyActivation
+from moderation.models import AskRule, Policy, PolicyActivation
 from moderation.policy_engine import Evidence, Outcome, Rules, settle
-from moderation.services import starting_policies
+from moderation.services import policies, starting_policies
 from moderation.services.classification import build_rules
-from moderation.services.starting_policies import STARTING_POLICIES
+from moderation.services.starting_policies import DEFAULTS, STARTING_POLICIES
 
+START = "/admin/moderation/policy/start/"
 FULL = {category.slug: Coverage.FULL for category in taxonomy.L1}
 PARTIAL = dict.fromkeys(FULL, Coverage.PARTIAL)  # Rekognition on drawings
 Finding = tuple[str, int | None]
@@ -74,6 +79,8 @@ def use(slug: str) -> Rules:
         ("local", [judge("local", nudenet.COVERS)], Outcome.PERSON),
         ("local", [judge("local", nudenet.COVERS, ("explicit.nudity", 95))], Outcome.REJECT),
         ("local", [judge("local", nudenet.COVERS, ("explicit.nudity", 94))], Outcome.PERSON),
+        ("local", [judge("opennsfw", opennsfw.COVERS, ("explicit", 99))], Outcome.PERSON),
+        ("local", [judge("opennsfw", opennsfw.COVERS)], Outcome.PERSON),
     ],
 )
 def test_starting_policy_settles_what_its_summary_says(
@@ -99,6 +106,7 @@ def test_imported_files_and_silent_line_ups_are_left_to_people(slug: str) -> Non
         (["novita", "rekognition", "vlm"], ["novita"], "rekognition"),
         (["novita", "vlm"], [], "vlm"),
         (["novita", "local"], [], "local"),
+        (["novita", "opennsfw", "hashes"], [], "local"),
         (["novita", "sandbox"], [], None),
     ],
 )
@@ -163,3 +171,75 @@ def test_only_a_new_database_gets_the_policy_of_its_line_up(
     )
 
     assert Policy.objects.active().name == name
+
+
+def test_every_policy_field_has_a_value_in_starting_policies() -> None:
+    assert {*DEFAULTS, "name", "note"} == set(policies.list_settings())
+    for chosen in STARTING_POLICIES.values():
+        assert set(chosen.fields) <= set(DEFAULTS)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("slug", STARTING_POLICIES)
+def test_starting_policy_takes_nothing_over_from_the_policy_in_force(slug: str) -> None:
+    chosen = STARTING_POLICIES[slug]
+    other = {
+        name: not value if isinstance(value, bool) else ["local"] if value == [] else 2
+        for name, value in DEFAULTS.items()
+    }
+    other |= {"accepted_unchecked": ["violence"], "nsfw_review_at": 60, "nsfw_reject_at": 80}
+    assert not any(other[name] == value for name, value in DEFAULTS.items())
+    busy = policies.create_version(based_on=Policy.objects.active(), user=None, rules={}, **other)
+    AskRule.objects.create(policy=busy, classifier="vlm", share=50)
+    policies.activate(policy=busy, user=None)
+
+    made = starting_policies.create(chosen, user=None)
+
+    made.refresh_from_db()
+    assert {name: getattr(made, name) for name in DEFAULTS} == {**DEFAULTS, **chosen.fields}
+    assert (made.name, made.summary, made.is_active) == (chosen.name, chosen.summary, False)
+    assert made.rules.count() == len(chosen.rules)
+    assert made.ask_rules.count() == 0
+
+
+@pytest.mark.django_db
+def test_lead_creates_a_version_from_a_starting_policy(
+    lead: User, client_of: Callable[[User], Client]
+) -> None:
+    browser, active = client_of(lead), Policy.objects.active()
+    assert START in browser.get("/admin/moderation/policy/").content.decode()
+    page = browser.get(START).content.decode()
+    assert all(escape(policy.summary) in page for policy in STARTING_POLICIES.values())
+
+    answer = browser.post(START, {"policy": "rekognition"}, follow=True)
+
+    made = Policy.objects.get(version=active.version + 1)
+    assert answer.redirect_chain == [(f"/admin/moderation/policy/{made.pk}/change/", 302)]
+    assert "It is not in force yet." in answer.content.decode()
+    assert (made.name, made.created_by, made.requires_full_coverage) == ("Rekognition", lead, True)
+    assert Policy.objects.active() == active
+    history = browser.get(f"/admin/moderation/policy/{made.pk}/history/").content.decode()
+    assert "Created from the starting policy “Rekognition”." in history
+
+
+@pytest.mark.django_db
+def test_unknown_starting_policy_returns_400(
+    lead: User, client_of: Callable[[User], Client]
+) -> None:
+    answer = client_of(lead).post(START, {"policy": "none"})
+
+    assert answer.status_code == 400
+    assert "Choose a starting policy from the list." in answer.content.decode()
+    assert Policy.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_auditor_cannot_create_from_a_starting_policy(
+    auditor: User, client_of: Callable[[User], Client]
+) -> None:
+    browser = client_of(auditor)
+
+    assert START not in browser.get("/admin/moderation/policy/").content.decode()
+    assert browser.get(START).status_code == 403
+    assert browser.post(START, {"policy": "vlm"}).status_code == 403
+    assert Policy.objects.count() == 1
