@@ -18,6 +18,7 @@ from uuid import uuid4
 import pytest
 from django.conf import settings
 from django.contrib import admin
+from django.contrib.admin.utils import get_fields_from_path
 from django.contrib.auth.models import User
 from django.db import models, transaction
 from django.forms import BaseForm
@@ -604,7 +605,7 @@ def test_hostile_values_cause_no_5xx_in_the_admin(places: list[str], client_of: 
 def _lookups(model: type[models.Model], entry: Any) -> list[str]:
     if not isinstance(entry, str):
         return [entry.parameter_name] if hasattr(entry, "parameter_name") else []
-    field: Any = model._meta.get_field(entry)
+    field: Any = get_fields_from_path(model, entry)[-1]
     if isinstance(field, models.DateField):
         return [f"{entry}__gte", f"{entry}__lt", f"{entry}__isnull"]
     return [f"{entry}__id__exact"] if field.is_relation else [f"{entry}__exact", f"{entry}__isnull"]
