@@ -24,8 +24,9 @@ from generation.wire import rekognition as wire
 from moderation import classifiers, external_labels, taxonomy
 from moderation.classifiers.base import Assessment, RemoteClassifier
 from moderation.classifiers.rekognition import assess
-from moderation.models import Classification, Decision, Review
-from moderation.services import remote_classification
+from moderation.models import Classification, Decision, Policy, Review
+from moderation.services import remote_classification, starting_policies
+from moderation.services.starting_policies import STARTING_POLICIES
 from tests.moderation.classifiers.nanogpt.helpers import (
     get_pending_review,
     is_nothing_approved,
@@ -167,6 +168,63 @@ def test_sandbox_images_settle_alone_and_clear_ones_need_no_person(
         assert taxonomy.join_names([slug]) in asset.review.reason
         assert "at 90" in asset.review.reason
     assert Decision.objects.filter(by_policy=False).count() == 0
+
+
+def test_drawing_is_left_to_a_person_by_the_starting_policy(
+    generated: Callable[..., Asset], key: Any
+) -> None:
+    starting_policies.put_into_force(STARTING_POLICIES["rekognition"], user=None)
+    photograph = generated()
+    run_remote_classification()
+    key("sandbox-illustrated")
+    drawing = generated()
+    run_remote_classification()
+
+    assert Review.objects.get(asset=photograph).status == Review.Status.APPROVED
+    row = drawing.classifications.get()
+    assert (row.status, set(row.covers.values())) == (Status.DONE, {"partial"})
+    names = taxonomy.join_names(category.slug for category in taxonomy.L1)
+    assert get_pending_review(row).reason == (
+        f"Rekognition (sandbox) found nothing, but no classifier covers fully: {names}."
+    )
+    assert Decision.objects.count() == 1
+
+
+@pytest.mark.slow  # classifies 200 images, each by a call over a socket
+def test_starting_policy_settles_a_batch_of_200(generated: Callable[..., Asset]) -> None:
+    policy = starting_policies.put_into_force(STARTING_POLICIES["rekognition"], user=None)
+    rejected = [card.slug for card in CARDS if card.slug in _list_rejected(policy)]
+    assert len(rejected) == 6
+    clean = [generated() for _ in range(140)]
+    sure = {generated((slug, 96)): slug for slug in rejected * 5}
+    found = {generated((card.slug, 70)): card.slug for card in CARDS[:30]}
+    while len(clean) + len(sure) + len(found) < 200:
+        found[generated(("explicit", 99))] = "explicit"
+    for _ in range(20):
+        if not Classification.objects.filter(status=Status.QUEUED).exists():
+            break
+        run_remote_classification()
+
+    assert Review.objects.count() == 200
+    by_status = {status: Review.objects.with_status(status) for status in Review.Status}
+    assert set(by_status[Review.Status.APPROVED].values_list("asset", flat=True)) == {
+        asset.pk for asset in clean
+    }
+    for asset, slug in sure.items():
+        asset.review.refresh_from_db()
+        decision = Decision.objects.get(review=asset.review)
+        assert (decision.verdict, decision.by_policy) == ("reject", True)
+        assert slug in decision.categories
+        assert f"found {taxonomy.join_names([slug])} at 96; " in asset.review.reason
+    for asset, slug in found.items():
+        review = get_pending_review(asset.classifications.get())
+        assert review.top_category == slug
+        assert f"found {taxonomy.join_names([slug])} at " in review.reason
+    assert Review.objects.waiting().count() == len(found)
+
+
+def _list_rejected(policy: Policy) -> set[str]:
+    return set(policy.rules.exclude(reject_at=None).values_list("category", flat=True))
 
 
 def test_review_page_shows_category_and_finer_label(
