@@ -101,10 +101,10 @@ STARTING_POLICIES = {
             slug="rekognition",
             name="Rekognition",
             summary=(
-                "Rejects explicit content and hate symbols that Rekognition names from 95 on,"
-                " approves generated images in which it finds nothing and covers all ten"
-                " categories fully, and leaves all else to people, including drawings and imported"
-                " files."
+                "Rejects explicit content and hate symbols that Rekognition or another classifier"
+                " names from 95 on, approves generated images in which Rekognition finds nothing"
+                " and covers all ten categories fully, and leaves all else to people, including"
+                " drawings and imported files."
             ),
             rules=_build_rules("explicit", "hate-symbols"),
             fields={"requires_full_coverage": True},
@@ -113,8 +113,8 @@ STARTING_POLICIES = {
             slug="vlm",
             name="Vision model",
             summary=(
-                "Settles nothing by itself, because the model's numbers are not calibrated and"
-                " what it misses is not measured: every image goes to a person, those with"
+                "Settles nothing by itself, because a model's numbers are not calibrated and what"
+                " it misses is not measured: every image goes to a person, those with"
                 " findings first."
             ),
         ),
@@ -141,6 +141,7 @@ def suggest() -> StartingPolicy | None:
     for slug, needed in (
         ("rekognition", {"rekognition"}),
         ("vlm", {"vlm"}),
+        ("vlm", {"vision"}),
         ("novita-nanogpt", {"novita", "nanogpt"}),
         ("novita", {"novita"}),
         ("local", {"local"}),

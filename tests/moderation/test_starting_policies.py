@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.apps import apps
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
@@ -21,6 +23,7 @@ from moderation import classifiers, taxonomy
 from moderation.classifiers import nanogpt, nudenet, opennsfw, vlm
 from moderation.classifiers.base import Coverage
 from moderation.classifiers.novita import NovitaDetection
+from moderation.classifiers.vision import classifier
 from moderation.models import AskRule, Policy, PolicyActivation
 from moderation.policy_engine import Evidence, Outcome, Rules, settle
 from moderation.services import policies, starting_policies
@@ -76,6 +79,8 @@ def use(slug: str) -> Rules:
         ("rekognition", [judge("rekognition", FULL, ("violence.graphic", 100))], Outcome.PERSON),
         ("vlm", [judge("vlm", vlm.COVERS)], Outcome.PERSON),
         ("vlm", [judge("vlm", vlm.COVERS, ("explicit.nudity", None))], Outcome.PERSON),
+        ("vlm", [judge("vision", classifier.COVERS, ("explicit.nudity", 99))], Outcome.PERSON),
+        ("vlm", [judge("vision", classifier.COVERS)], Outcome.PERSON),
         ("local", [judge("local", nudenet.COVERS)], Outcome.PERSON),
         ("local", [judge("local", nudenet.COVERS, ("explicit.nudity", 95))], Outcome.REJECT),
         ("local", [judge("local", nudenet.COVERS, ("explicit.nudity", 94))], Outcome.PERSON),
@@ -107,6 +112,8 @@ def test_imported_files_and_silent_line_ups_are_left_to_people(slug: str) -> Non
         (["novita", "vlm"], [], "vlm"),
         (["novita", "local"], [], "local"),
         (["novita", "opennsfw", "hashes"], [], "local"),
+        # Nobody has measured an image-text model: its confidences must not reject.
+        (["vision", "local", "opennsfw"], [], "vlm"),
         (["novita", "sandbox"], [], None),
     ],
 )
@@ -243,3 +250,31 @@ def test_auditor_cannot_create_from_a_starting_policy(
     assert browser.get(START).status_code == 403
     assert browser.post(START, {"policy": "vlm"}).status_code == 403
     assert Policy.objects.count() == 1
+
+
+def read_coverage_table() -> dict[str, list[str]]:
+    """Return the cells of the coverage table of the documentation by category."""
+    page = (Path(settings.BASE_DIR) / "docs" / "classifiers.md").read_text()
+    lines = page.split("| category | Novita's detection |")[1].split("\n\n")[0].splitlines()[2:]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {row[0]: row[1:] for row in cells}
+
+
+def describe_novita(slug: str) -> str:
+    level = next((n for n in taxonomy.LEVELS if slug in NovitaDetection().covers(n)), None)
+    return {None: "–", 0: "full"}.get(level, f"full from level {level}")
+
+
+def test_documentation_states_the_coverage_of_each_classifier() -> None:
+    table = read_coverage_table()
+    both = {"explicit": Coverage.PARTIAL, "violence": Coverage.PARTIAL}
+    columns = [nanogpt.COVERS, both, FULL, vlm.COVERS, nudenet.COVERS, opennsfw.COVERS]
+
+    assert vlm.COVERS == classifier.COVERS
+    assert table == {
+        category.name: [
+            describe_novita(category.slug),
+            *(str(covers.get(category.slug, "–")) for covers in columns),
+        ]
+        for category in taxonomy.L1
+    }
