@@ -39,6 +39,8 @@ WITHOUT_DATABASE = (
     "generation.imaging",
     "generation.providers",
 )
+# Functions on numbers, without Django and the rest of Loupe.
+PURE = "moderation.judgement"
 OURS = ("config", "generation", "moderation")
 
 
@@ -86,6 +88,19 @@ def test_network_and_decoder_packages_do_not_import_the_database() -> None:
                 name for name in imports(path) if name.startswith("django.db") or ".models" in name
             ]
             assert not wrong, f"{module} imports {wrong}"
+
+
+def test_judgement_imports_neither_django_nor_the_rest_of_loupe() -> None:
+    checked = 0
+    for module, path in modules():
+        if within(module, PURE):
+            checked += 1
+            for name in imports(path):
+                is_ours = any(within(name, ours) for ours in OURS)
+                allowed = within(name, PURE) or within(name, "moderation.taxonomy")
+                assert not is_ours or allowed or name == "moderation", f"{module} imports {name}"
+                assert not within(name, "django"), f"{module} imports {name}"
+    assert checked > 4
 
 
 def test_http_client_is_imported_only_by_providers_http_and_fetching() -> None:
