@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 from django.conf import settings
@@ -42,6 +42,15 @@ class Encoder(Protocol):
 
     def encode(self, picture: Picture) -> Vector:
         """Return the vector of an image, of any length but 0. Raises ClassifierError."""
+        ...
+
+
+@runtime_checkable
+class TextEncoder(Encoder, Protocol):
+    """An encoder whose vectors of images can be compared with those of texts."""
+
+    def encode_text(self, text: str) -> Vector:
+        """Return the vector of a text, of length 1. Raises ClassifierError."""
         ...
 
 

@@ -154,6 +154,9 @@ class SearchForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
+        query, like = cleaned.get("q"), cleaned.get("like")
+        if query and query.looks and (query.digest or (like and any(like))):
+            self.add_error("q", "Search by a picture or a hash, or by looks:. Remove one of them.")
         start, end = cleaned.get("start"), cleaned.get("end")
         if start and end and start > end:
             self.add_error("end", "This day is before the first one.")

@@ -1,4 +1,4 @@
-"""Search by likeness: compare the embedding of an image with all others.
+"""Search by likeness: compare the embedding of an image, or of words, with all others.
 
 The vectors are copied from the database into one file per encoder version, which all processes of a
 host map into memory. The file only speeds up the search: every search reads the rows that are
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from generation.models import Asset
 from moderation.classifiers import encoders
+from moderation.classifiers.base import ClassifierError
 from moderation.models import Embedding
 
 # Of a search, for copying new rows. A search of what has been copied by then says so.
@@ -36,12 +37,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class NotEmbeddedError(Exception):
-    """The image has no embedding by the encoder in use. ``str(error)`` is for people."""
+    """There is no embedding to search with. ``str(error)`` is a message for people."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alike:
-    """Assets by descending similarity (cosine, at most 1), without the image itself."""
+    """Assets by descending similarity (cosine, at most 1), without an image searched with."""
 
     similarities: dict[int, float]
     is_complete: bool  # False: not all images have been copied yet
@@ -59,6 +60,39 @@ def find_alike(asset: Asset, *, since: int, before: int, limit: int) -> Alike:
             "This image has not been embedded yet, so it cannot be compared with others."
         )
     wanted = encoders.unpack(vector)
+    return _find(encoder, wanted, since=since, before=before, limit=limit, besides=asset.pk)
+
+
+def knows_words() -> bool:
+    """Return whether the encoder in use can compare images with words."""
+    return isinstance(encoders.get_active(), encoders.TextEncoder)
+
+
+def find_by_words(words: str, *, since: int, before: int, limit: int) -> Alike:
+    """Return the assets nearest to words, with ids in a range. Raises NotEmbeddedError."""
+    encoder = encoders.get_active()
+    if not isinstance(encoder, encoders.TextEncoder):
+        raise NotEmbeddedError(
+            "Searching by looks: needs an image-text model as the encoder (ENCODER), and this"
+            " server uses none."
+        )
+    try:
+        wanted = encoder.encode_text(words)
+    except ClassifierError as error:
+        raise NotEmbeddedError(str(error)) from None
+    return _find(encoder, wanted, since=since, before=before, limit=limit)
+
+
+def _find(
+    encoder: encoders.Encoder,
+    wanted: encoders.Vector,
+    *,
+    since: int,
+    before: int,
+    limit: int,
+    besides: int | None = None,
+) -> Alike:
+    rows = Embedding.objects.filter(encoder_version=encoder.version, vector__isnull=False)
     copy = _Copy(encoder)
     is_complete = copy.update(time.monotonic() + COPY_SECONDS)
     nearest = copy.find_nearest(wanted, since=since, before=before, limit=limit + 1)
@@ -66,7 +100,7 @@ def find_alike(asset: Asset, *, since: int, before: int, limit: int) -> Alike:
     found = {
         pk: float(encoders.unpack(stored) @ wanted)
         for pk, stored in rows.filter(asset__in=nearest).values_list("asset_id", "vector")
-        if pk != asset.pk
+        if pk != besides
     }
     ordered = sorted(found.items(), key=lambda item: (-item[1], -item[0]))
     return Alike(dict(ordered[:limit]), is_complete)

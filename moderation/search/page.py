@@ -76,6 +76,8 @@ class Page:
     is_by_hash: bool = False  # ordered by similarity, without further pages
     # Ordered by the similarity of embeddings, without further pages.
     is_by_likeness: bool = False
+    looks: str = ""  # the words that the embeddings were compared with; "" for an image's
+    is_filtered: bool = False  # only the most similar ones were filtered
     is_complete: bool = True  # False: not all embeddings were compared
     trouble: str = ""  # the reason why no embeddings were compared
     knows_looks: bool = False  # whether perceptual hashes were compared, not only SHA-256
@@ -117,6 +119,8 @@ def run_search(form: SearchForm, *, user: User) -> Page:
         conditions.append(NotAmong(blind))
     if like:
         return _search_by_likeness(like, conditions, span, user=user, terms=query.wanted)
+    if query.looks:
+        return _search_by_looks(query.looks, conditions, span, user=user, terms=query.wanted)
     if sha256:
         return _search_by_hash(
             sha256, pdq, conditions, span, user=user, wide=given["wide"], terms=query.wanted
@@ -257,6 +261,38 @@ def _search_by_likeness(
     return Page(
         results=_build_results(ids, user, terms, found),
         is_by_likeness=True,
+        is_filtered=bool(conditions),
+        is_complete=alike.is_complete,
+    )
+
+
+def _search_by_looks(
+    looks: str,
+    conditions: Sequence[Condition],
+    span: Span,
+    *,
+    user: User,
+    terms: Sequence[Term],
+) -> Page:
+    """Find the images whose embeddings are the nearest to words.
+
+    The cosine of an image and a text is no percentage that people can compare, so it is not shown.
+    """
+    try:
+        alike = likeness.find_by_words(
+            looks,
+            since=span.since,
+            before=span.before,
+            limit=LIKENESS_FILTERED if conditions else LOOK_ALIKES,
+        )
+    except likeness.NotEmbeddedError as error:
+        return Page(is_by_likeness=True, looks=looks, trouble=str(error))
+    ids = plan.filter_ids(list(alike.similarities), conditions, limit=LOOK_ALIKES)
+    return Page(
+        results=_build_results(ids, user, terms),
+        is_by_likeness=True,
+        looks=looks,
+        is_filtered=bool(conditions),
         is_complete=alike.is_complete,
     )
 

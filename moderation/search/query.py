@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from generation.core.text import fold_text
@@ -20,6 +20,8 @@ _SHORT_ID = re.compile(r"[0-9a-f]{8}[0-9a-f-]{0,27}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _NUMBER = re.compile(r"[0-9]{1,19}")
 _QUOTES = str.maketrans("“”„«»", '"' * 5)
+# looks:word or looks:"several words", closed by a quote or the end of the text.
+_LOOKS = re.compile(r'(?<![^ ])looks:(?: ?"(?P<phrase>[^"]*)"?|(?P<word>[^\s"]*))', re.IGNORECASE)
 # A quoted phrase, closed by a quote or the end of the text; or characters between spaces.
 _TOKEN = re.compile(r'(?P<sign>-?)"(?P<phrase>[^"]*)(?:"(?P<star>\*?)|$)|(?P<word>[^\s"]+)')
 
@@ -59,6 +61,7 @@ class Query:
     digest: str = ""
     number: int | None = None
     terms: tuple[Term, ...] = ()
+    looks: str = ""  # words that the images should look like
 
     @property
     def wanted(self) -> tuple[Term, ...]:
@@ -69,8 +72,26 @@ def parse(text: str) -> Query:
     text = " ".join(text.replace("\0", " ").translate(_QUOTES).split())
     if len(text) > TEXT_MAX:
         raise QueryError(f"This is longer than {TEXT_MAX} characters. Fewer words find more.")
-    if not text:
-        return Query()
+    rest, looks = _split_looks(text)
+    if not rest:
+        return Query(looks=looks)
+    return replace(_parse_rest(rest), looks=looks)
+
+
+def _split_looks(text: str) -> tuple[str, str]:
+    """Return the text without ``looks:"…"``, and the words of that."""
+    found = list(_LOOKS.finditer(text))
+    if len(found) > 1:
+        raise QueryError('Write looks: once, with all words in quotes: looks:"red car".')
+    if not found:
+        return text, ""
+    looks = " ".join((found[0]["phrase"] or found[0]["word"] or "").split())
+    if not fold_text(looks).strip():
+        raise QueryError('Write what the images should look like: looks:"red car".')
+    return " ".join(_LOOKS.sub(" ", text).split()), looks
+
+
+def _parse_rest(text: str) -> Query:
     lower = text.lower()
     if UUID_TEXT.fullmatch(lower):
         return Query(uuid=UUID(lower))

@@ -12,7 +12,7 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods
 
 from generation import imaging
-from moderation.search import SearchForm, known, run_search
+from moderation.search import SearchForm, known, likeness, run_search
 from moderation.search.uploads import InMemoryHandler, hash_upload
 from moderation.views.access import DeskRequest, SeeOther
 
@@ -30,7 +30,11 @@ def search(request: DeskRequest) -> HttpResponse:
         request.upload_handlers = [InMemoryHandler(request)]
         return _search_by_image(request)
     form = SearchForm(request.GET)
-    context: dict[str, Any] = {"form": form, "models": known.list_models()[:SUGGESTED]}
+    context: dict[str, Any] = {
+        "form": form,
+        "models": known.list_models()[:SUGGESTED],
+        "knows_words": likeness.knows_words(),
+    }
     if not form.is_valid():
         return render(request, TEMPLATE, context, status=422)
     if form.given.keys() - {"wide"}:
@@ -59,6 +63,7 @@ def _render_error(request: DeskRequest, message: str, *, status: int) -> HttpRes
     context = {
         "form": SearchForm({}),
         "models": known.list_models()[:SUGGESTED],
+        "knows_words": likeness.knows_words(),
         "refusal": message,
     }
     return render(request, TEMPLATE, context, status=status)

@@ -10,7 +10,7 @@ from moderation.classifiers.vision.towers import Floats
 
 
 class VisionEncoder:
-    """An ``Encoder``."""
+    """A ``TextEncoder``."""
 
     slug = "vision"
 
@@ -33,6 +33,10 @@ class VisionEncoder:
     def encode_box(self, picture: Picture, box: Box) -> Floats:
         """Return the vector of a part of the picture. Raises ClassifierError."""
         return get_model().encode_picture(picture, box)
+
+    def encode_text(self, text: str) -> Floats:
+        """Return the vector of a text. Raises ClassifierError."""
+        return get_model().encode_words(text)
 
 
 def get_model() -> installed.InstalledModel:

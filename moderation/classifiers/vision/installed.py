@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import tempfile
+import threading
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ RECORD: Final = "model.json"
 # Increment whenever the input of the visual tower changes: vectors of different versions are not
 # comparable.
 INPUT_RULES: Final = 1
+WORDS_MAX = 256  # vectors of searched words that a process keeps
 _DECODED: Final = 512  # pixels; as for the other local classifiers, so that they share the decoding
 
 
@@ -108,6 +110,11 @@ class InstalledModel:
             tokenizer = towers.load_tokenizer(self.paths, shape)
             return towers.encode_texts(session, tokenizer, shape, texts)
 
+    def encode_words(self, text: str) -> Floats:
+        """Return the vector of words that a person searches for. Raises ClassifierError."""
+        with _searching:  # the text tower of one search at a time, for its memory
+            return _encode_words(self, text)
+
     def encode_prompts(self, prompts: PromptSet) -> Floats:
         """Return [subjects, dim]: the mean vector of each subject over the templates, length 1.
 
@@ -115,6 +122,15 @@ class InstalledModel:
         Raises ClassifierError.
         """
         return _encode_prompts(self, prompts)
+
+
+_searching = threading.Lock()
+
+
+@functools.lru_cache(maxsize=WORDS_MAX)
+def _encode_words(model: InstalledModel, text: str) -> Floats:
+    vector: Floats = model.encode_texts([text])[0]
+    return vector
 
 
 def get_folder() -> Path:
