@@ -32,6 +32,7 @@ class Match:
     categories: tuple[str, ...] = ()
     distance: int | None = None
     review: str = ""  # UUID of the known image's review; empty for an entry of a list
+    is_blurred: bool = False  # approved to be delivered blurred
 
     @property
     def is_same_file(self) -> bool:
@@ -47,7 +48,10 @@ class Match:
         return self.is_bad and self.is_same_file and bool(self.categories)
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "origin": self.origin.value, "categories": list(self.categories)}
+        stored = {**asdict(self), "origin": self.origin.value, "categories": list(self.categories)}
+        if not self.is_blurred:
+            del stored["is_blurred"]  # as in matches from before this field
+        return stored
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Match:

@@ -3,8 +3,13 @@
 As a pure function it can also be tried on past reviews. Its main principle: doubt is never "clean";
 an image that could not be judged goes to a person.
 
-**Rules.** A category's rule sends to a person from ``review_at`` on, and rejects from ``reject_at``
-on. A category without a rule is ignored. A finding without a number goes to a person.
+**Rules.** A category's rule sends to a person from ``review_at`` on, delivers blurred from
+``blur_at`` on, and rejects from ``reject_at`` on, in this order; the highest limit that a finding
+reaches counts. A category without a rule is ignored. A finding without a number goes to a person.
+
+**Several findings.** The strongest counts: reject, person, blur, approve. An image with one
+category for a person and another to blur therefore goes to a person. Delivering blurred is an
+approval: it needs all that an approval needs, except that the blurred findings are allowed.
 
 **NSFW level.** Level 0 is explicit content and hate symbols. Level 1 adds non-explicit nudity,
 obstructed parts and kissing. Level 2 adds swimwear and underwear. The policy has one level, and
@@ -31,7 +36,8 @@ that it watches is covered in this way, or listed in ``accepted_unchecked``. A p
 classifiers accepts unchecked categories only where one of these classifiers judged the image.
 
 **More findings** never make an outcome milder, with one exception: a finding that explains a score.
-Even then a rejection never becomes an approval. The order of the evidence does not matter.
+Even then a rejection never becomes an approval. A higher confidence can also be milder from a
+person to blurred, at ``blur_at``. The order of the evidence does not matter.
 """
 
 from __future__ import annotations
@@ -61,6 +67,7 @@ def rank_confidence(confidence: Decimal) -> int:
 
 class Outcome(StrEnum):
     APPROVE = "approve"
+    BLUR = "blur"  # approved, but delivered blurred
     REJECT = "reject"
     PERSON = "person"
 
@@ -97,9 +104,10 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    """The confidences from which a category is reviewed and rejected."""
+    """The confidences from which a category is reviewed, delivered blurred, and rejected."""
 
     review_at: Decimal | None
+    blur_at: Decimal | None = None
     reject_at: Decimal | None
 
 
@@ -240,11 +248,16 @@ class _Hit:
     def is_relevant(self) -> bool:
         if self.explanation:
             return False
-        return self.reaches(self.limits.review_at) or self.reaches(self.limits.reject_at)
+        limits = self.limits
+        return any(map(self.reaches, (limits.review_at, limits.blur_at, limits.reject_at)))
 
     @property
     def asks_person(self) -> bool:
-        return not self.explanation and self.reaches(self.limits.review_at)
+        return self.is_relevant and self.reaches(self.limits.review_at) and not self.blurs
+
+    @property
+    def blurs(self) -> bool:
+        return self.reaches(self.limits.blur_at)
 
     def reaches(self, limit: Decimal | None) -> bool:
         return limit is not None and self.confidence >= limit
@@ -270,8 +283,9 @@ def _settle(
         return rejection
     failed = [item for item in given if item.failed]
     reviewing = [hit for hit in hits if hit.asks_person]
+    blurring = [hit for hit in hits if hit.blurs]
     if not failed and not reviewing:
-        approval = _approve_known_file(rules, known, imported=imported)
+        approval = _approve_known_file(rules, known, blurring, imported=imported)
         if approval is not None:
             return approval
     judging = [item for item in given if not item.is_lookup]
@@ -280,7 +294,7 @@ def _settle(
     settlement = (
         _settle_review(rules, reviewing)
         if reviewing
-        else _settle_nothing_found(rules, judging, imported=imported)
+        else _settle_approvable(rules, judging, blurring, imported=imported)
     )
     return _mention_explained(settlement, [hit for hit in hits if hit.explanation])
 
@@ -309,20 +323,31 @@ def _reject_known_file(matches: Iterable[Match]) -> Settlement | None:
 
 
 def _approve_known_file(
-    rules: Rules, matches: Iterable[Match], *, imported: bool
+    rules: Rules, matches: Iterable[Match], blurring: list[_Hit], *, imported: bool
 ) -> Settlement | None:
-    """Approve a file that a person approved or that is on an allow list, if the policy may."""
+    """Approve a file that a person approved or that is on an allow list, if the policy may.
+
+    It is blurred if one of these approvals or a finding says so.
+    """
     if not rules.may_approve or (imported and not rules.approves_imports):
         return None
     trusted = {
         Origin.APPROVED: rules.reuses_approvals,
         Origin.ALLOWED: rules.trusts_allow_lists,
     }
-    for match in matches:
-        if match.is_same_file and trusted.get(match.origin, False):
-            reason = f"{match.text}; {rules.name} counts that as an approval."
-            return Settlement(outcome=Outcome.APPROVE, reason=reason)
-    return None
+    counting = [
+        match for match in matches if match.is_same_file and trusted.get(match.origin, False)
+    ]
+    if not counting:
+        return None
+    match = next((match for match in counting if match.is_blurred), counting[0])
+    reason = f"{match.text}; {rules.name} counts that as an approval."
+    if blurring:
+        return _blur(rules, blurring, reason)
+    outcome = Outcome.BLUR if match.is_blurred else Outcome.APPROVE
+    return Settlement(
+        outcome=outcome, reason=reason, categories=match.categories if match.is_blurred else ()
+    )
 
 
 def judge_nsfw(rules: Rules, evidence: Iterable[Evidence]) -> NsfwVerdict:
@@ -510,25 +535,28 @@ def _settle_review(rules: Rules, hits: list[_Hit]) -> Settlement:
     )
 
 
-def _settle_nothing_found(rules: Rules, evidence: list[Evidence], *, imported: bool) -> Settlement:
-    if not rules.may_approve:
-        return Settlement(
-            outcome=Outcome.PERSON,
-            reason=f"Nothing found; {rules.name} leaves every approval to people.",
-        )
+def _settle_approvable(
+    rules: Rules, evidence: list[Evidence], blurring: list[_Hit], *, imported: bool
+) -> Settlement:
+    """Approve, or deliver blurred, what no finding sends to a person, if nothing is in doubt."""
     names = " and ".join(sorted(item.label for item in evidence))
     seen = {slug for item in evidence for slug in rules.list_seen(item)}
     unseen = rules.watched - seen
     accepted = unseen & rules.list_accepted(evidence)
+    first = blurring[0] if blurring else None
+    found = first.found if first else f"{names} found nothing"
+    if not rules.may_approve:
+        found = found if first else "Nothing found"
+        return _leave_to_person(f"{found}; {rules.name} leaves every approval to people.", blurring)
     if unseen - accepted:
         checked = "covers fully" if rules.requires_full_coverage else "checked"
         missing = _join_l1_names(unseen - accepted)
-        reason = f"{names} found nothing, but no classifier {checked}: {missing}."
-        return Settlement(outcome=Outcome.PERSON, reason=reason, risk=UNSEEN_RISK)
+        reason = f"{found}, but no classifier {checked}: {missing}."
+        return _leave_to_person(reason, blurring, risk=UNSEEN_RISK)
     if imported and not rules.approves_imports:
-        reason = f"{names} found nothing; {rules.name} leaves imported files to people."
-        return Settlement(outcome=Outcome.PERSON, reason=reason)
-    reason = f"{names} found nothing that {rules.name} acts on."
+        reason = f"{found}; {rules.name} leaves imported files to people."
+        return _leave_to_person(reason, blurring)
+    reason = f"{names} found nothing{' else' if first else ''} that {rules.name} acts on."
     trusted = sorted(
         item.label for item in evidence if not item.silence_counts and rules.trusts_silence_of(item)
     )
@@ -536,7 +564,35 @@ def _settle_nothing_found(rules: Rules, evidence: list[Evidence], *, imported: b
         reason += f" It counts “nothing found” of {' and '.join(trusted)}."
     if accepted:
         reason += f" It accepts unchecked: {_join_l1_names(accepted)}."
+    if blurring:
+        return _blur(rules, blurring, reason)
     return Settlement(outcome=Outcome.APPROVE, reason=reason)
+
+
+def _leave_to_person(reason: str, blurring: list[_Hit], *, risk: int = 0) -> Settlement:
+    """Send an image that would otherwise be approved, or delivered blurred, to a person."""
+    if not blurring:
+        return Settlement(outcome=Outcome.PERSON, reason=reason, risk=risk)
+    return Settlement(
+        outcome=Outcome.PERSON,
+        reason=reason,
+        risk=max(rank_confidence(hit.confidence) for hit in blurring),
+        top_category=blurring[0].category,
+        confidence=blurring[0].confidence,
+    )
+
+
+def _blur(rules: Rules, hits: list[_Hit], reason: str) -> Settlement:
+    """Deliver blurred because of these findings, which must be in order."""
+    first = hits[0]
+    return Settlement(
+        outcome=Outcome.BLUR,
+        reason=f"{first.found}; {rules.name} delivers it blurred from {first.limits.blur_at:.0f}. "
+        + reason,
+        top_category=first.category,
+        confidence=first.confidence,
+        categories=tuple(dict.fromkeys(hit.category for hit in hits)),
+    )
 
 
 def _join_l1_names(slugs: Collection[str]) -> str:

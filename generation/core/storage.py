@@ -19,7 +19,7 @@ _TEMPORARY: Final = "tmp"
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _EXTENSIONS: Final = {"png": "png", "jpeg": "jpg", "jpg": "jpg", "webp": "webp"}
 _ORIGINAL_EXTENSIONS: Final = {**_EXTENSIONS, "gif": "gif"}
-FOLDERS: Final = ("renditions", "thumbnails", "originals", "views")
+FOLDERS: Final = ("renditions", "thumbnails", "originals", "views", "blurred")
 
 
 def asset_name(sha256: str, ext: str) -> str:
@@ -35,6 +35,13 @@ def asset_name(sha256: str, ext: str) -> str:
 def thumbnail_name(sha256: str) -> str:
     """Return ``thumbnails/ab/<sha256>.webp``, with the SHA-256 of the rendition."""
     return _name("thumbnails", sha256, "webp")
+
+
+def blurred_name(sha256: str, ext: str) -> str:
+    """Return ``blurred/ab/<sha256>.<ext>``, with the SHA-256 and the type of the rendition."""
+    if ext not in _EXTENSIONS:
+        raise ValueError(f"{ext!r} is not a type that Loupe stores.")
+    return _name("blurred", sha256, _EXTENSIONS[ext])
 
 
 def original_file_name(sha256: str, ext: str) -> str:

@@ -9,12 +9,21 @@ from __future__ import annotations
 from generation.imaging import pool
 from generation.imaging.rendition import (
     MAX_BYTES,
+    Blurred,
     DecoderUnavailableError,
     Rendition,
     UnreadableImageError,
 )
 
-__all__ = ["MAX_BYTES", "DecoderUnavailableError", "Rendition", "UnreadableImageError", "render"]
+__all__ = [
+    "MAX_BYTES",
+    "Blurred",
+    "DecoderUnavailableError",
+    "Rendition",
+    "UnreadableImageError",
+    "blur",
+    "render",
+]
 
 
 def render(content: bytes) -> Rendition:
@@ -25,3 +34,11 @@ def render(content: bytes) -> Rendition:
     Safe to call from several threads and after a fork.
     """
     return pool.render(content)
+
+
+def blur(content: bytes) -> Blurred:
+    """Blur a rendition in a child process. The same rendition always gives the same file.
+
+    Raises as ``render``.
+    """
+    return pool.blur(content)

@@ -1,8 +1,8 @@
 """Decoder process without Django, secrets or network: image bytes in, renditions out.
 
-Protocol in both directions: an 8-byte big-endian length, a JSON object of that length, then the
-blobs whose lengths the object lists. No pickle: if a decoder were compromised, its responses would
-still be only data.
+A request is a byte that names the job, an 8-byte big-endian length, and an image of that length. A
+response is such a length, a JSON object of that length, then the blobs whose lengths the object
+lists. No pickle: if a decoder were compromised, its responses would still be only data.
 
 Started by ``pool`` as ``python -I child.py <parent's process ID>``; ends when stdin closes.
 """
@@ -29,6 +29,8 @@ _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
 UNAVAILABLE: Final = "unavailable"  # a fault of the machine, not of the image
 LENGTH: Final = struct.Struct(">Q")
+REQUEST: Final = struct.Struct(">cQ")
+BLUR: Final = b"B"  # the other job is to render
 
 
 def main(parent: int) -> None:
@@ -46,10 +48,14 @@ def main(parent: int) -> None:
     Image.init()
     _set_limits()
     _send_response(wire, {"ready": True})
-    while (content := _receive_image()) is not None:
+    while (request := _receive_request()) is not None:
         _allow_cpu()
-        answer, blobs = _decode(decode.decode_image, content)
-        del content
+        job, content = request
+        if job == BLUR:
+            answer, blobs = _answer(_blur, decode.blur_image, content)
+        else:
+            answer, blobs = _answer(_decode, decode.decode_image, content)
+        del content, request
         grown = _read_resident_bytes() > RESIDENT
         _send_response(wire, {**answer, "last": grown}, *blobs)
         if grown:
@@ -89,18 +95,28 @@ def _read_resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-def _decode(decode: Any, content: bytes) -> tuple[dict[str, Any], list[bytes]]:
-    """Decode one image and return the response's fields and blobs."""
+def _answer(job: Any, function: Any, content: bytes) -> tuple[dict[str, Any], list[bytes]]:
+    """Do a job with one image and return the response's fields and blobs."""
     from generation.imaging.rendition import UnreadableImageError
 
     try:
-        rendition = decode(content)
+        fields, blobs = job(function, content)
     except UnreadableImageError as error:
         return {"code": error.code, "message": str(error)}, []
     except MemoryError:
         return {"code": "too-complex", "message": "The image needs too much memory."}, []
     except OSError as error:
         return {"code": UNAVAILABLE, "message": os.strerror(error.errno or 0)}, []
+    return fields, blobs
+
+
+def _blur(blur: Any, content: bytes) -> tuple[dict[str, Any], list[bytes]]:
+    blurred = blur(content)
+    return {"image_type": blurred.image_type}, [blurred.content]
+
+
+def _decode(decode: Any, content: bytes) -> tuple[dict[str, Any], list[bytes]]:
+    rendition = decode(content)
     blobs = [
         rendition.content,
         rendition.thumbnail,
@@ -127,10 +143,14 @@ def _decode(decode: Any, content: bytes) -> tuple[dict[str, Any], list[bytes]]:
     return fields, blobs
 
 
-def _receive_image() -> bytes | None:
-    """Read one image from stdin; None when stdin is closed."""
-    head = _read_exactly(LENGTH.size)
-    return None if head is None else _read_exactly(LENGTH.unpack(head)[0])
+def _receive_request() -> tuple[bytes, bytes] | None:
+    """Read one job and its image from stdin; None when stdin is closed."""
+    head = _read_exactly(REQUEST.size)
+    if head is None:
+        return None
+    job, length = REQUEST.unpack(head)
+    content = _read_exactly(length)
+    return None if content is None else (job, content)
 
 
 def _read_exactly(count: int) -> bytes | None:

@@ -18,8 +18,9 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
@@ -28,14 +29,17 @@ from generation.imaging import encode, metadata
 from generation.imaging.colour import ProfileUse, to_srgb
 from generation.imaging.original import Seen, build_original
 from generation.imaging.rendition import (
+    BLUR_SIDE,
     MAX_PIXELS,
     THUMBNAIL_SIDE,
+    Blurred,
     Rendition,
     UnreadableImageError,
     check_bytes,
     find_shape_problem,
 )
 
+T = TypeVar("T")
 GREY: Final = (128, 128, 128)
 # Frames beyond this number are not counted; only the first frame is decoded.
 MAX_FRAMES: Final = 10_000
@@ -63,11 +67,24 @@ def decode_image(content: bytes) -> Rendition:
     Raises UnreadableImageError, MemoryError, or OSError for faults of the machine.
     """
     check_bytes(content)
+    return _guard(_decode, content)
+
+
+def blur_image(content: bytes) -> Blurred:
+    """Return a rendition as large and of the same type, made of a few of its pixels.
+
+    Raises as ``decode_image``.
+    """
+    return _guard(_blur, content)
+
+
+def _guard(read: Callable[[bytes], T], content: bytes) -> T:
+    """Read an image, and turn the exceptions of Pillow into our own."""
     try:
         with warnings.catch_warnings():
             # Our own limits are stricter than those that Pillow warns about.
             warnings.simplefilter("ignore")
-            return _decode(content)
+            return read(content)
     except (UnreadableImageError, MemoryError):
         raise
     except UnidentifiedImageError:
@@ -147,6 +164,19 @@ def _decode(content: bytes) -> Rendition:
         differs=original.differs,
         views=original.views,
     )
+
+
+def _blur(content: bytes) -> Blurred:
+    with Image.open(io.BytesIO(content), formats=_FORMATS) as source:
+        source_type = _TYPES[source.format or ""]
+        _check_size(source.size)
+        picture = source.convert("RGB")
+    # Also of a tiny image, only an eighth is left.
+    side = max(1, min(BLUR_SIDE, max(picture.size) // 8))
+    few = encode.shrink_image(picture, side)
+    smooth = few.resize(picture.size, Image.Resampling.BICUBIC)
+    image_type, body = encode.encode_canonical(smooth, source_type, lossless=False, tables=None)
+    return Blurred(content=body, image_type=image_type)
 
 
 def _check_size(size: tuple[int, int]) -> None:

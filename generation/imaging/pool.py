@@ -31,6 +31,7 @@ from generation.imaging.rendition import (
     MAX_SIDE,
     SOURCE_TYPES,
     VIEW_KINDS,
+    Blurred,
     DecoderUnavailableError,
     Rendition,
     UnreadableImageError,
@@ -43,7 +44,9 @@ WAIT_SECONDS: Final = 60.0  # wait for a free decoder
 # Per process; started only as needed.
 SERVERS: Final = max(1, min(2, os.cpu_count() or 1))
 
-_LENGTH: Final = struct.Struct(">Q")
+_LENGTH: Final = struct.Struct(">Q")  # as in child.py, like the next two
+_REQUEST: Final = struct.Struct(">cQ")
+_RENDER, _BLUR = b"R", b"B"
 _MAX_HEAD: Final = 1024 * 1024
 _MAX_BLOB: Final = 5 * MAX_PIXELS  # a PNG of noise is slightly larger than its pixels
 _PIECE: Final = 1024 * 1024
@@ -110,13 +113,13 @@ class _Server:
         """True if the kernel ended the child for its CPU limit."""
         return self._process.returncode == -signal.SIGXCPU
 
-    def ask(self, content: bytes) -> tuple[dict[str, Any], list[bytes]]:
+    def ask(self, job: bytes, content: bytes) -> tuple[dict[str, Any], list[bytes]]:
         """Send an image and return the response's fields and blobs.
 
         Raises _ChildDiedError or _TimeLimitError; the server must be killed after either.
         """
         until = time.monotonic() + WALL_SECONDS
-        for part in (_LENGTH.pack(len(content)), content):
+        for part in (_REQUEST.pack(job, len(content)), content):
             view = memoryview(part)
             while view:
                 self._wait(self._in.fileno(), select.POLLOUT, until)
@@ -190,7 +193,8 @@ class _Pool:
         # that lives as long as the process therefore starts them all.
         self._starter: ThreadPoolExecutor | None = None
 
-    def render(self, content: bytes) -> Rendition:
+    def ask(self, job: bytes, content: bytes) -> tuple[dict[str, Any], list[bytes]]:
+        """Return the fields and blobs of a decoder's response, which may name an error."""
         if not self._free.acquire(timeout=WAIT_SECONDS):
             raise DecoderUnavailableError("All image decoders are busy.")
         try:
@@ -199,7 +203,7 @@ class _Pool:
             for last in (False, True):
                 server = self._take()
                 try:
-                    fields, blobs = server.ask(content)
+                    fields, blobs = server.ask(job, content)
                 except _TimeLimitError:
                     self._drop(server)
                     raise _too_slow_error() from None
@@ -217,7 +221,7 @@ class _Pool:
                     self._drop(server)
                     raise
                 self._give_back(server, ends=fields.pop("last", False) is True)
-                return _build_rendition(content, fields, blobs)
+                return fields, blobs
             raise AssertionError("unreachable")
         finally:
             self._free.release()
@@ -272,7 +276,22 @@ _pool = _Pool()
 def render(content: bytes) -> Rendition:
     """Decode untrusted bytes; see ``generation.imaging.render``."""
     check_bytes(content)
-    return _pool.render(content)
+    return _build_rendition(content, *_pool.ask(_RENDER, content))
+
+
+def blur(content: bytes) -> Blurred:
+    """Blur a rendition; see ``generation.imaging.blur``."""
+    # Not limited in bytes: a PNG of noise is larger than the file that it was made of.
+    fields, blobs = _pool.ask(_BLUR, content)
+    _raise_error(fields)
+    try:
+        (body,) = blobs
+        image_type = fields["image_type"]
+        if image_type not in IMAGE_TYPES or not body.startswith(_MAGIC[image_type]):
+            raise ValueError
+    except (ValueError, TypeError, KeyError):
+        raise _nonsense_error() from None
+    return Blurred(content=body, image_type=image_type)
 
 
 def close() -> None:
@@ -301,11 +320,7 @@ def _build_rendition(content: bytes, fields: dict[str, Any], blobs: list[bytes])
 
     The response is untrusted, because an attacker would compromise the decoder.
     """
-    if "code" in fields:
-        code, message = str(fields["code"]), str(fields.get("message", ""))[:200]
-        if code == _UNAVAILABLE:
-            raise DecoderUnavailableError(f"The image decoder failed: {message}.")
-        raise UnreadableImageError(message, code=code if _CODE.fullmatch(code) else "broken")
+    _raise_error(fields)
     try:
         body, thumbnail, pdq, original, *views = blobs
         kinds, differs = fields.pop("views"), fields.pop("differs")
@@ -331,9 +346,21 @@ def _build_rendition(content: bytes, fields: dict[str, Any], blobs: list[bytes])
             **fields,
         )
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise UnreadableImageError(
-            "The image makes the decoder answer nonsense.", code="crashed"
-        ) from None
+        raise _nonsense_error() from None
+
+
+def _raise_error(fields: dict[str, Any]) -> None:
+    """Raise the error that a response names, if any."""
+    if "code" not in fields:
+        return
+    code, message = str(fields["code"]), str(fields.get("message", ""))[:200]
+    if code == _UNAVAILABLE:
+        raise DecoderUnavailableError(f"The image decoder failed: {message}.")
+    raise UnreadableImageError(message, code=code if _CODE.fullmatch(code) else "broken")
+
+
+def _nonsense_error() -> UnreadableImageError:
+    return UnreadableImageError("The image makes the decoder answer nonsense.", code="crashed")
 
 
 def _is_sane_rendition(fields: dict[str, Any], body: bytes, thumbnail: bytes, pdq: bytes) -> bool:

@@ -11,6 +11,7 @@ MAX_SIDE: Final = 8192  # pixels
 MAX_ASPECT: Final = 20  # longer side to shorter side
 THUMBNAIL_SIDE: Final = 512  # pixels, longer side
 PREVIEW_SIDE: Final = 8  # a detector finds nothing at 8 pixels; at 16 it still finds faces
+BLUR_SIDE: Final = PREVIEW_SIDE  # pixels of the longer side that a blurred image is made of
 
 IMAGE_TYPES: Final = ("png", "jpeg", "webp")
 SOURCE_TYPES: Final = ("png", "jpeg", "webp", "gif")
@@ -69,6 +70,14 @@ class Rendition:
     original_problem: str = ""  # why there is none: a code of NotClearedError
     differs: tuple[str, ...] = ()  # of DIFFERENCES
     views: dict[str, bytes] = field(default_factory=dict)  # of VIEW_KINDS; WebP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blurred:
+    """An image as large as the rendition that shows only BLUR_SIDE pixels of it."""
+
+    content: bytes  # the whole file
+    image_type: str  # one of IMAGE_TYPES, that of the rendition
 
 
 def find_shape_problem(width: int, height: int) -> tuple[str, str] | None:

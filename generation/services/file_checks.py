@@ -75,7 +75,7 @@ def _is_known(name: str) -> bool:
     """Return whether a row has this file. All names contain an indexed SHA-256."""
     folder, _, file = name.split("/")
     sha256, kind = file.split(".")[:2]
-    if folder in ("renditions", "thumbnails"):
+    if folder in ("renditions", "thumbnails", "blurred"):
         return Asset.objects.filter(sha256=sha256).exists()
     rows = Asset.objects.with_original().filter(original_sha256=sha256)
     return any(

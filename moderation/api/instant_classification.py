@@ -6,8 +6,8 @@ can take minutes, so a call never waits for them.
 
 **Flagged.** The active policy has an NSFW level, which names categories
 (``taxonomy.list_level_categories``). An image is flagged if a finding in one of them reaches the
-confidence from which the policy shows it to a person (``review_at``, or ``reject_at`` if only
-that is set). A finding of a whole L1 counts if any of its categories is on the level. A finding
+lowest confidence from which the policy acts on it (``review_at``, ``blur_at`` or
+``reject_at``). A finding of a whole L1 counts if any of its categories is on the level. A finding
 without a confidence and a verdict without a finding always flag. Categories without a rule are
 ignored.
 

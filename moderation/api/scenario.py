@@ -56,7 +56,8 @@ from moderation.models import Decision, Review, Verdict
 from moderation.services.delivered_forms import DeliveredForm, load_forms
 
 OWNER = "loupe"  # owner of every asset: there is one project
-UNNAMED = "rejected"  # not one of Scenario's labels
+UNNAMED = "rejected"  # not one of Scenario's labels, like the next one
+BLURRED = "blurred"  # approved, and delivered blurred
 LABELS: dict[str, tuple[str, ...]] = {
     category.slug: tuple(label for label, slug in SCENARIO_API.items() if slug == category.slug)
     for category in taxonomy.L1
@@ -267,8 +268,12 @@ def _find_readable(key: ApiKey) -> QuerySet[Asset]:
 
 def _describe_assets(found: Iterable[Asset]) -> list[wire.Asset]:
     rows = list(found)
-    rejected = [row.review.pk for row in rows if row.review.status == Review.Status.REJECTED]
-    decisions = Decision.objects.map_last_effective(rejected)
+    labelled = [
+        row.review.pk
+        for row in rows
+        if row.review.status == Review.Status.REJECTED or row.review.is_blurred
+    ]
+    decisions = Decision.objects.map_last_effective(labelled)
     forms = load_forms(row for row in rows if row.review.status == Review.Status.APPROVED)
     return [_describe_asset(row, decisions.get(row.review.pk), forms.get(row.pk)) for row in rows]
 
@@ -284,7 +289,7 @@ def _describe_asset(
     kind, source = ORIGINS[row.source]
     return wire.Asset(
         id=str(row.uuid),
-        url=signed_urls.sign_url(row, image_type) if delivered else "",
+        url=signed_urls.sign_url(row, delivered) if delivered else "",
         kind=wire.KIND_IMAGE,
         mime_type=f"image/{image_type}",
         status=wire.STATUS_PENDING if nsfw is None else wire.STATUS_SUCCESS,
@@ -302,14 +307,18 @@ def _describe_asset(
 
 def _choose_labels(review: Review, decision: Decision | None) -> tuple[str, ...] | None:
     if review.status == Review.Status.APPROVED:
-        return ()
+        named = _list_labels(decision) if decision and review.is_blurred else ()
+        return (*named, BLURRED) if review.is_blurred else ()
     # Undecided, or reversed concurrently.
     if decision is None or decision.verdict != Verdict.REJECT:
         return None
+    return _list_labels(decision) or (UNNAMED,)
+
+
+def _list_labels(decision: Decision) -> tuple[str, ...]:
+    """Return Scenario's labels for the categories of a decision."""
     slugs = [str(slug).partition(".")[0] for slug in decision.categories]
-    return tuple(
-        dict.fromkeys(label for slug in slugs for label in LABELS.get(slug, (UNNAMED,)))
-    ) or (UNNAMED,)
+    return tuple(dict.fromkeys(label for slug in slugs for label in LABELS.get(slug, (UNNAMED,))))
 
 
 def _build_metadata(row: Asset, kind: str, size: int) -> wire.Metadata:

@@ -1,4 +1,7 @@
-"""Signed URLs of images: valid for an hour, without a key, and only while the image is approved."""
+"""Signed URLs of images: valid for an hour, without a key, and only while the image is approved.
+
+A URL is signed for a blurred image or for a sharp one, and ends when that changes.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
+from generation import imaging
+from generation.core.storage import StorageUnavailableError
 from generation.models import Asset
+from generation.services import blurring
 from generation.views.assets import ASSET_HEADERS, CONTENT_TYPES
 from moderation.models import Review
 from moderation.services.delivered_forms import (
@@ -31,11 +37,15 @@ LIFETIME = 3600  # seconds, the same as Novita's
 # The URL is meant for the caller's own pages, so other sites may embed the image; the signature is
 # the access control.
 HEADERS = {**ASSET_HEADERS, "Cross-Origin-Resource-Policy": "cross-origin"}
+RETRY_AFTER = 30  # seconds, while a blurred file cannot be made
+_BLURRED = "-blurred"
 _signer = TimestampSigner(salt="moderation.api.signed_urls")
 
 
-def sign_url(asset: Asset, image_type: str) -> str:
-    path = reverse("moderation:signed-image", args=[_signer.sign(asset.uuid.hex), image_type])
+def sign_url(asset: Asset, delivered: DeliveredForm) -> str:
+    suffix = _BLURRED if delivered.form is Form.BLURRED else ""
+    token = _signer.sign(f"{asset.uuid.hex}{suffix}")
+    path = reverse("moderation:signed-image", args=[token, delivered.image_type])
     return f"{settings.PUBLIC_URL}{path}"
 
 
@@ -44,7 +54,8 @@ def sign_url(asset: Asset, image_type: str) -> str:
 def serve_image(request: HttpRequest, token: str, extension: str) -> HttpResponseBase:
     """Return the delivered form if the review is approved now. Errors are in S3's XML format.
 
-    The form may have changed since the URL was signed: the content type is always the file's own.
+    The form may have changed from original to rendition since the URL was signed: the content type
+    is always the file's own.
     """
     if request.method not in ("GET", "HEAD"):
         refused = _render_error(
@@ -53,18 +64,32 @@ def serve_image(request: HttpRequest, token: str, extension: str) -> HttpRespons
         refused["Allow"] = "GET, HEAD"
         return refused
     try:
-        asset_id = uuid.UUID(_signer.unsign(token, max_age=LIFETIME))
+        name = _signer.unsign(token, max_age=LIFETIME)
+        asset_id = uuid.UUID(name.removesuffix(_BLURRED))
     except SignatureExpired:
         return _render_error(403, "AccessDenied", "Request has expired")
     except (BadSignature, ValueError):
         return _render_error(403, "AccessDenied", "Access Denied")
-    asset = Asset.objects.filter(uuid=asset_id, review__status=Review.Status.APPROVED).first()
+    asset = (
+        Asset.objects.filter(
+            uuid=asset_id,
+            review__status=Review.Status.APPROVED,
+            review__is_blurred=name.endswith(_BLURRED),
+        )
+        .select_related("review")
+        .first()
+    )
     if asset is None or extension not in (asset.image_type, asset.original_type):
         return _render_error(403, "AccessDenied", "Access Denied")
     chosen = load_forms([asset])[asset.pk]
     try:
         content, chosen = _open_file(asset, chosen)
-    except (OSError, ValueError):
+    except (imaging.DecoderUnavailableError, StorageUnavailableError):
+        log.exception("asset %s could not be blurred now", asset.uuid)
+        busy = _render_error(503, "ServiceUnavailable", "The image cannot be made now. Try again.")
+        busy["Retry-After"] = str(RETRY_AFTER)
+        return busy
+    except (OSError, ValueError, imaging.UnreadableImageError):
         log.error("the file of asset %s is missing or unreadable", asset.uuid)
         return _render_error(404, "NoSuchKey", "The specified key does not exist.")
     name = f"{asset.uuid}.{chosen.image_type}"
@@ -76,7 +101,13 @@ def serve_image(request: HttpRequest, token: str, extension: str) -> HttpRespons
 
 
 def _open_file(asset: Asset, chosen: DeliveredForm) -> tuple[File[bytes], DeliveredForm]:
-    """Open the chosen file, or the rendition if the original is gone."""
+    """Open the chosen file, or the rendition if the original is gone.
+
+    A blurred file is made on the first request. Nothing else is ever sent in its place.
+    """
+    if chosen.form is Form.BLURRED:
+        blurring.store_blurred(asset)
+        return chosen.file.open("rb"), chosen
     try:
         return chosen.file.open("rb"), chosen
     except (OSError, ValueError):

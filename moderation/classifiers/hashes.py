@@ -110,4 +110,5 @@ def _describe_verdict(verdict: EarlierVerdict) -> Match:
         categories=tuple(decision.categories),
         distance=verdict.distance,
         review=str(verdict.review.uuid),
+        is_blurred=verdict.review.is_blurred,
     )

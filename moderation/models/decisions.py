@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Self
 from uuid import UUID, uuid4
@@ -40,6 +40,11 @@ PAST_TENSE = {
 }
 
 
+def describe_verdict(verdict: Verdict, *, is_blurred: bool = False) -> str:
+    """Return the past tense of a verdict, for example "approved blurred"."""
+    return f"{PAST_TENSE[verdict]} blurred" if is_blurred else PAST_TENSE[verdict]
+
+
 STATUS_AFTER = {
     Verdict.APPROVE: Review.Status.APPROVED,
     Verdict.REJECT: Review.Status.REJECTED,
@@ -68,6 +73,7 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
             "verdict",
             "categories",
             "note",
+            "is_blurred",
             "reviewer",
             "reviewer_name",
             "by_policy",
@@ -130,6 +136,9 @@ class Decision(models.Model):
         default=list, help_text="Slugs of the taxonomy, L2 if there is one."
     )
     note = models.TextField(blank=True)
+    is_blurred = models.BooleanField(
+        "delivered blurred", default=False, help_text="An approval to be delivered blurred."
+    )
     reviewer = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
@@ -224,6 +233,10 @@ class Decision(models.Model):
                 # Some classifiers give only a score, so a policy may reject without a category.
                 condition=~Q(verdict="reject") | Q(by_policy=True) | ~Q(categories=[]),
             ),
+            models.CheckConstraint(
+                name="decision_blurred_is_an_approval",
+                condition=Q(is_blurred=False) | Q(verdict="approve"),
+            ),
         ]
         permissions = [("export_decision", "Can export decisions")]
 
@@ -235,7 +248,7 @@ class Decision(models.Model):
 
     @property
     def past_tense(self) -> str:
-        return PAST_TENSE[Verdict(self.verdict)]
+        return describe_verdict(Verdict(self.verdict), is_blurred=self.is_blurred)
 
     @property
     def author(self) -> str:
@@ -253,9 +266,14 @@ class Decision(models.Model):
     def disagrees(self) -> bool:
         """Return whether this is a second opinion with another verdict than the first one.
 
-        Two rejections agree, whatever their categories.
+        Two rejections agree, whatever their categories. Two approvals agree if both or neither are
+        to be delivered blurred.
         """
-        return self.second_of is not None and self.second_of.verdict != self.verdict
+        first = self.second_of
+        return first is not None and (first.verdict, first.is_blurred) != (
+            self.verdict,
+            self.is_blurred,
+        )
 
     def may_be_reversed_by(self, user: Any) -> bool:
         """Return whether a user may reverse this decision.
@@ -296,6 +314,8 @@ class Decision(models.Model):
             content["policy_in_force"] = self.policy_in_force_id
         if self.batch is not None:
             content["batch"] = str(self.batch)
+        if self.is_blurred:  # likewise omitted if false
+            content["is_blurred"] = True
         return hashlib.sha256(
             json.dumps(content, sort_keys=True, ensure_ascii=False).encode()
         ).hexdigest()
@@ -325,6 +345,16 @@ def status_after(effective: Iterable[Decision]) -> Review.Status:
         elif decision.disagrees:
             status = Review.Status.ESCALATED
     return status
+
+
+def is_blurred_after(effective: Sequence[Decision]) -> bool:
+    """Return whether a review's image is delivered blurred after its decisions in effect."""
+    opinions = [row for row in effective if row.second_of is None]
+    return (
+        bool(opinions)
+        and opinions[-1].is_blurred
+        and status_after(effective) == Review.Status.APPROVED
+    )
 
 
 def verify_chain(decisions: Iterable[Decision]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import pairwise
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -214,15 +215,36 @@ class PolicyActivation(models.Model):
 
 
 class PolicyRule(models.Model):
-    """The confidences from which a category goes to a person and is rejected."""
+    """The confidences from which a category goes to a person, is blurred, and is rejected."""
 
     policy = models.ForeignKey(Policy, on_delete=models.CASCADE, related_name="rules")
     category = models.CharField(max_length=60, choices=taxonomy.CHOICES)
     review_at = models.DecimalField(
-        max_digits=5, decimal_places=2, null=True, blank=True, validators=PERCENT
+        max_digits=5,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        validators=PERCENT,
+        help_text="From here to the next limit, a person decides. Empty: never.",
+    )
+    blur_at = models.DecimalField(
+        max_digits=5,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        validators=PERCENT,
+        help_text=(
+            "From here to “reject at”, the image is approved but delivered blurred, if nothing "
+            "else is in doubt. Not lower than “review at”. Empty: never."
+        ),
     )
     reject_at = models.DecimalField(
-        max_digits=5, decimal_places=2, null=True, blank=True, validators=PERCENT
+        max_digits=5,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        validators=PERCENT,
+        help_text="From here on, the image is rejected. The highest of the limits. Empty: never.",
     )
 
     class Meta:
@@ -244,18 +266,46 @@ class PolicyRule(models.Model):
                     "them empty."
                 ),
             ),
+            models.CheckConstraint(
+                name="policy_rule_reviews_before_it_blurs",
+                condition=Q(review_at__isnull=True)
+                | Q(blur_at__isnull=True)
+                | Q(blur_at__gte=F("review_at")),
+                violation_error_message=(
+                    "“Blur at” must not be lower than “review at”. Raise it, or leave one of "
+                    "them empty."
+                ),
+            ),
+            models.CheckConstraint(
+                name="policy_rule_blurs_before_it_rejects",
+                condition=Q(blur_at__isnull=True)
+                | Q(reject_at__isnull=True)
+                | Q(reject_at__gte=F("blur_at")),
+                violation_error_message=(
+                    "“Reject at” must not be lower than “blur at”. Raise it, or leave one of "
+                    "them empty."
+                ),
+            ),
         ]
 
     def __str__(self) -> str:
         return taxonomy.join_names([self.category])
 
     def clean(self) -> None:
-        if (
-            self.review_at is not None
-            and self.reject_at is not None
-            and self.reject_at < self.review_at
-        ):
-            raise ValidationError({"reject_at": "Must not be lower than “review at”."})
+        """Require “review at” ≤ “blur at” ≤ “reject at” among those that are set."""
+        limits = [
+            ("review_at", self.review_at),
+            ("blur_at", self.blur_at),
+            ("reject_at", self.reject_at),
+        ]
+        known = [(field, limit) for field, limit in limits if limit is not None]
+        errors = {
+            field: f"Must not be lower than “{lower.replace('_', ' ')}”."
+            for (lower, least), (field, limit) in pairwise(known)
+            if limit < least
+        }
+        if errors:
+            raise ValidationError(errors)
 
 
 class AskRule(models.Model):

@@ -118,6 +118,7 @@ class ReviewQuerySet(models.QuerySet["Review"]):
             "top_category_l1",
             "top_confidence",
             "reason",
+            "is_blurred",
             "created_at",
             "claimed_until",
             "claimed_by__username",
@@ -249,6 +250,13 @@ class Review(StateMachine):
         db_index=False,
         help_text="Person whose decision is in effect. Empty for the policy.",
     )
+    # Copied from the approval in effect; false without one.
+    is_blurred = models.BooleanField(
+        "delivered blurred",
+        default=False,
+        editable=False,
+        help_text="Programs get this approved image blurred.",
+    )
     second_opinion = models.CharField(
         max_length=9, choices=SecondOpinion, blank=True, default=SecondOpinion.NONE
     )
@@ -325,6 +333,7 @@ class Review(StateMachine):
                 condition=Q(near_duplicate_group__isnull=False),
             ),
             models.Index(fields=["created_at"], name="review_created"),
+            models.Index(fields=["id"], name="review_blurred", condition=Q(is_blurred=True)),
         ]
         constraints = [
             models.CheckConstraint(
@@ -337,6 +346,10 @@ class Review(StateMachine):
                 name="review_decided_iff_final",
                 condition=Q(status__in=["approved", "rejected"], decided_at__isnull=False)
                 | (~Q(status__in=["approved", "rejected"]) & Q(decided_at__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="review_blurred_is_approved",
+                condition=Q(is_blurred=False) | Q(status="approved"),
             ),
             models.CheckConstraint(
                 name="review_claim_is_whole",
@@ -360,7 +373,8 @@ class Review(StateMachine):
 
     @property
     def status_name(self) -> str:
-        return str(Review.Status(self.status).label)
+        name = str(Review.Status(self.status).label)
+        return f"{name} blurred" if self.is_blurred else name
 
     @property
     def top_category_name(self) -> str:

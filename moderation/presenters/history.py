@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 LENGTH = 50
 # Own stats cover only the newest decisions, which bounds the cost.
 LOOK_BACK = 2000
+IS_ALIKE = Q(verdict=F("second_of__verdict"), is_blurred=F("second_of__is_blurred"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +102,7 @@ def _explain_briefly(decision: Decision) -> str:
 def load_own_stats(user: User) -> OwnStats:
     mine = Decision.objects.filter(reviewer=user).newest_first().values("pk")[:LOOK_BACK]
     pairs = Decision.objects.filter(second_of__isnull=False, reversed_by__isnull=True)
-    alike = Count("pk", filter=Q(verdict=F("second_of__verdict")))
+    alike = Count("pk", filter=IS_ALIKE)
     as_first = pairs.filter(second_of__in=mine).aggregate(all=Count("pk"), alike=alike)
     as_second = pairs.filter(pk__in=mine).aggregate(all=Count("pk"), alike=alike)
     reversals = Decision.objects.filter(reverses__in=mine).aggregate(

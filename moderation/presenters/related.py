@@ -150,7 +150,10 @@ def filmstrip(review: Review, user: User, *, is_blind: bool = False) -> list[Fil
 _SIBLINGS: PreparedQuery[Any] = PreparedQuery(
     lambda request: (
         Review.objects.filter(asset__request=request)
-        .only("uuid", "status", "second_opinion", "decided_by", "claimed_by", "claimed_until")
+        .only(
+            *("uuid", "status", "is_blurred", "second_opinion", "decided_by"),
+            *("claimed_by", "claimed_until"),
+        )
         .annotate(preview=F("asset__preview"))
         .order_by("asset__position")
     ),
@@ -186,6 +189,7 @@ _ALIKE = PreparedQuery(
         .only(
             "uuid",
             "status",
+            "is_blurred",
             "second_opinion",
             "decided_by",
             "claimed_by",
@@ -211,8 +215,8 @@ def find_known(
         Review.objects.filter(uuid__in=named)
         .select_related("asset")
         .only(
-            *("uuid", "status", "second_opinion", "decided_by", "claimed_by", "claimed_until"),
-            *("top_category_l1", "asset__uuid", "asset__preview"),
+            *("uuid", "status", "is_blurred", "second_opinion", "decided_by"),
+            *("claimed_by", "claimed_until", "top_category_l1", "asset__uuid", "asset__preview"),
         )
         if named
         else ()

@@ -33,6 +33,7 @@ _SHOWN: dict[str, ShownStatus] = {
     status: ShownStatus(status=status.value, name=str(status.label), word=word)
     for status, word in SHORT.items()
 }
+_BLURRED = ShownStatus(status="approved", name="Approved blurred", word="Blur")
 HIDDEN = ShownStatus(status="hidden", name="Not shown during a second opinion", word="–")
 
 
@@ -44,4 +45,4 @@ def get_shown_status(review: Review, user: User, *, is_blind: bool = False) -> S
     """
     if (is_blind and review.status in _TELLING) or review.is_blind_to(user):
         return HIDDEN
-    return _SHOWN[review.status]
+    return _BLURRED if review.is_blurred else _SHOWN[review.status]

@@ -316,6 +316,7 @@ def _build_results(
         .only(
             "uuid",
             "status",
+            "is_blurred",
             "risk",
             "top_category",
             "top_category_l1",
@@ -354,7 +355,7 @@ def _load_reasons(reviews: Iterable[Review]) -> dict[int, str]:
 def _build_result(
     review: Review, user: User, terms: Sequence[Term], matched: Likeness, reason: str
 ) -> Result:
-    status, name = review.status, Review.Status(review.status).label
+    status, name = review.status, review.status_name
     # No outcome is shown during a second opinion.
     if review.wants_opinion_of(user) and review.is_held_by(user):
         status, name, reason = Review.Status.PENDING, "Second opinion", ""
@@ -366,7 +367,7 @@ def _build_result(
         l1=review.top_category_l1,
         short_id=review.asset.short_id,
         status=status,
-        status_name=str(name),
+        status_name=name,
         top_category=reason or review.top_category_name,
         risk=review.risk if status in (Review.Status.PENDING, Review.Status.ESCALATED) else None,
         arrived_at=review.created_at,

@@ -460,12 +460,14 @@ def apply_settlement(
         else:
             review.move_to(Review.Status.PENDING, only_from=Review.Status.CLASSIFYING, **fields)
         return
-    verdict = Verdict.APPROVE if settlement.outcome is Outcome.APPROVE else Verdict.REJECT
+    verdict = Verdict.REJECT if settlement.outcome is Outcome.REJECT else Verdict.APPROVE
+    is_blurred = settlement.outcome is Outcome.BLUR
     with transaction.atomic():
         decision = record_decision(
             review=review,
             verdict=verdict,
             categories=settlement.categories,
+            is_blurred=is_blurred,
             policy_id=policy.pk,
             by_policy=True,
         )
@@ -475,6 +477,7 @@ def apply_settlement(
             decided_at=decision.created_at,
             claimed_by=None,
             claimed_until=None,
+            is_blurred=is_blurred,
             **fields,
         )
         webhook_events.queue_events(review)
@@ -485,7 +488,9 @@ def build_rules(policy: Policy) -> Rules:
     return Rules(
         name=f"policy version {policy.version}",
         per_category={
-            rule.category: Thresholds(review_at=rule.review_at, reject_at=rule.reject_at)
+            rule.category: Thresholds(
+                review_at=rule.review_at, blur_at=rule.blur_at, reject_at=rule.reject_at
+            )
             for rule in policy.rules.all()
         },
         nsfw_level=policy.nsfw_level,

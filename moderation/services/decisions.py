@@ -43,6 +43,7 @@ def _select_for_decision(rows: QuerySet[Review]) -> QuerySet[Review]:
         "claimed_until",
         "decided_by",
         "second_opinion",
+        "is_blurred",
         "requested_by",
     )
     listeners = webhook_events.find_listeners(OuterRef("asset"))
@@ -132,6 +133,7 @@ def decide(
     review: Review | ReviewRef,
     user: User,
     verdict: Verdict,
+    is_blurred: bool = False,
     categories: Sequence[str] = (),
     note: str = "",
     seconds: Decimal | None = None,
@@ -142,7 +144,8 @@ def decide(
 
     ``review`` only names the row: the row is read again under its lock. ``uuid`` is the client's
     name for the decision: a decision that is sent twice is recorded once. ``batch`` is shared by
-    decisions that are made, and can be reversed, together.
+    decisions that are made, and can be reversed, together. ``is_blurred``: the approved image is
+    delivered blurred.
 
     Raises: NotPermittedError, InvalidDecisionError, ConflictError, Review.DoesNotExist.
     """
@@ -152,6 +155,7 @@ def decide(
                 review,
                 user,
                 verdict=verdict,
+                is_blurred=is_blurred,
                 categories=categories,
                 note=note,
                 seconds=seconds,
@@ -169,6 +173,7 @@ def decide_and_claim(
     review: Review | ReviewRef,
     user: User,
     verdict: Verdict,
+    is_blurred: bool = False,
     categories: Sequence[str] = (),
     note: str = "",
     seconds: Decimal | None = None,
@@ -187,6 +192,7 @@ def decide_and_claim(
                 review,
                 user,
                 verdict=verdict,
+                is_blurred=is_blurred,
                 categories=categories,
                 note=note,
                 seconds=seconds,
@@ -216,6 +222,7 @@ def _decide(
     user: User,
     *,
     verdict: Verdict,
+    is_blurred: bool = False,
     categories: Sequence[str] = (),
     note: str = "",
     seconds: Decimal | None = None,
@@ -224,7 +231,7 @@ def _decide(
 ) -> Decision:
     review = _lock_review(named.uuid, user if batch is None else None)
     _require_rank(review, user)
-    chosen = check_categories(verdict, categories)
+    chosen = check_categories(verdict, categories, is_blurred=is_blurred)
     is_second = review.wants_opinion_of(user)
     # An expired claim still counts until another person claims the image: the user decides what
     # they saw. Not for a second opinion, because they may have been shown the first decision since,
@@ -240,6 +247,7 @@ def _decide(
         verdict=verdict,
         categories=chosen,
         note=note.strip(),
+        is_blurred=is_blurred,
         reviewer=user,
         policy_id=review.policy_id,
         uuid=uuid,
@@ -263,6 +271,8 @@ def _apply_decision(review: Review, decision: Decision, user: User) -> None:
     # disagreement is kept.
     if is_final and review.status == Status.PENDING and second_opinions.is_drawn(decision):
         freed["second_opinion"] = Review.SecondOpinion.WANTED
+    if decision.is_blurred:
+        freed["is_blurred"] = True
     try:
         review.move_to(
             status,
@@ -354,6 +364,26 @@ def withdraw(
 
 
 @atomic_in_turn()
+def change_blur(
+    *, review: Review | ReviewRef, user: User, is_blurred: bool, note: str = ""
+) -> Decision:
+    """Reverse the approval of a review and approve it again, delivered blurred or not.
+
+    Both, or neither. Return the new approval. Raises as ``reverse`` and ``decide``.
+    """
+    locked = _lock_review(review.uuid)
+    if locked.status != Status.APPROVED:
+        raise ConflictError(_explain_conflict(locked, user))
+    if locked.is_blurred == is_blurred:
+        raise ConflictError(f"It is already delivered {'' if is_blurred else 'un'}blurred.")
+    approval = Decision.objects.list_effective(locked)[-1]
+    reverse(decision=approval.second_of or approval, user=user, note=note)
+    return decide(
+        review=locked, user=user, verdict=Verdict.APPROVE, is_blurred=is_blurred, note=note
+    )
+
+
+@atomic_in_turn()
 def escalate_approved(
     *,
     review: Review | ReviewRef,
@@ -389,6 +419,7 @@ def escalate_approved(
         decided_by=None,
         claimed_by=None,
         claimed_until=None,
+        is_blurred=False,
         second_opinion=Review.SecondOpinion.NONE,
     )
     webhook_events.queue_events(locked)
@@ -471,13 +502,17 @@ def _require_rank(review: Review, user: User) -> None:
         raise NotPermittedError(PARTY)
 
 
-def check_categories(verdict: Verdict, slugs: Sequence[str]) -> list[str]:
-    """Return a verdict's categories, sorted; [] for an approval.
+def check_categories(
+    verdict: Verdict, slugs: Sequence[str], *, is_blurred: bool = False
+) -> list[str]:
+    """Return a verdict's categories, sorted; [] for an approval that is not blurred.
 
     Raises InvalidDecisionError.
     """
     if verdict not in VERDICTS:
         raise InvalidDecisionError("Choose approve, reject or escalate.")
+    if is_blurred and verdict != Verdict.APPROVE:
+        raise InvalidDecisionError("Only an approved image can be delivered blurred.")
     allowed = taxonomy.list_reject_reasons()
     unknown = [slug for slug in slugs if slug not in allowed]
     if unknown:
@@ -489,7 +524,7 @@ def check_categories(verdict: Verdict, slugs: Sequence[str]) -> list[str]:
         raise InvalidDecisionError(
             "A rejection needs at least one category. Choose what the image shows."
         )
-    return sorted(set(slugs)) if verdict != Verdict.APPROVE else []
+    return sorted(set(slugs)) if is_blurred or verdict != Verdict.APPROVE else []
 
 
 def _explain_conflict(review: Review, user: User) -> str:

@@ -1,4 +1,4 @@
-"""The form in which a program gets an approved image: the original or the rendition.
+"""The form in which a program gets an approved image: original, rendition or blurred.
 
 ``choose_form`` is the only place that decides this.
 """
@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from generation.models import Asset
+from generation.services import blurring
 from moderation.models import Decision, Policy, Verdict
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 class Form(StrEnum):
     ORIGINAL = "original"
     RENDITION = "rendition"
+    BLURRED = "blurred"
 
 
 # Reasons for the rendition, besides the codes of OriginalProblem.
@@ -35,19 +37,20 @@ class DeliveredForm:
     """The file that is delivered, and why it is the rendition."""
 
     form: Form
-    reason: str = ""  # "" for the original
+    reason: str = ""  # of a rendition
     file: FieldFile
     image_type: str
-    size: int
-    sha256: str
+    size: int  # 0 for a blurred file that is not stored yet
 
 
 def choose_form(asset: Asset, decision: Decision | None, policy: Policy | None) -> DeliveredForm:
-    """Return the form of an asset.
+    """Return the form of an asset, whose review must be loaded.
 
     ``decision`` is the approval that counts (``_find_approvals``), ``policy`` the one that was in
     force then.
     """
+    if asset.review.is_blurred:
+        return _build_blurred_form(asset)
     if reason := _find_reason_for_rendition(asset, decision, policy):
         return build_rendition_form(asset, reason)
     return DeliveredForm(
@@ -55,7 +58,15 @@ def choose_form(asset: Asset, decision: Decision | None, policy: Policy | None) 
         file=asset.original,
         image_type=asset.original_type,
         size=asset.original_size or 0,
-        sha256=asset.original_sha256,
+    )
+
+
+def _build_blurred_form(asset: Asset) -> DeliveredForm:
+    return DeliveredForm(
+        form=Form.BLURRED,
+        file=blurring.get_blurred_file(asset),
+        image_type=asset.image_type,
+        size=blurring.find_size(asset),
     )
 
 
@@ -66,7 +77,6 @@ def build_rendition_form(asset: Asset, reason: str) -> DeliveredForm:
         file=asset.rendition,
         image_type=asset.image_type,
         size=asset.size,
-        sha256=asset.sha256,
     )
 
 

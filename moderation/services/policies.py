@@ -47,6 +47,7 @@ def create(
                 policy=policy,
                 category=category,
                 review_at=limits.review_at,
+                blur_at=limits.blur_at,
                 reject_at=limits.reject_at,
             )
             for category, limits in rules.items()
@@ -81,7 +82,9 @@ def create_version(
     """
     if rules is None:
         rules = {
-            rule.category: Thresholds(review_at=rule.review_at, reject_at=rule.reject_at)
+            rule.category: Thresholds(
+                review_at=rule.review_at, blur_at=rule.blur_at, reject_at=rule.reject_at
+            )
             for rule in based_on.rules.all()
         }
     values = {name: getattr(based_on, name) for name in list_settings()} | changes

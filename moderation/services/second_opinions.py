@@ -13,7 +13,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 
 from moderation.models import Decision, Review
-from moderation.models.decisions import status_after
+from moderation.models.decisions import is_blurred_after, status_after
 from moderation.services import webhook_events
 
 Opinion = Review.SecondOpinion
@@ -65,6 +65,7 @@ def conclude(*, review: Review, decision: Decision, **fields: Any) -> None:
         second_opinion=Opinion.DISAGREED,
         decided_at=None,
         decided_by=None,
+        is_blurred=False,
         **fields,
     )
     webhook_events.queue_events(review)
@@ -83,6 +84,7 @@ def restore(*, review: Review, effective: Sequence[Decision], reversed_one: Deci
         "decided_by": last.reviewer if is_final and last else None,
         "claimed_by": None,
         "claimed_until": None,
+        "is_blurred": is_blurred_after(effective),
     }
     if status == review.status:
         Review.objects.filter(pk=review.pk).update(**fields)

@@ -77,7 +77,8 @@ def _compute_moves(batch: Sequence[Decision], *, before: int) -> dict[int, Move]
         review__in={row.review_id for row in batch}, sequence__lte=batch[-1].sequence
     )
     lean = rows.select_related("second_of").only(
-        "review", "verdict", "reverses", "sequence", "second_of__verdict"
+        *("review", "verdict", "is_blurred", "reverses", "sequence"),
+        *("second_of__verdict", "second_of__is_blurred"),
     )
     of_review: dict[int, list[Decision]] = defaultdict(list)
     for row in lean.order_by("sequence"):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from moderation import taxonomy
 from moderation.classifiers.base import Coverage
+from moderation.matches import Match, Origin
 from moderation.policy_engine import (
     PARTLY_JUDGED_RISK,
     UNJUDGED_RISK,
@@ -46,6 +47,20 @@ def make_rules(**changes: Any) -> Rules:
         "nsfw": make_thresholds(20, 95),
     }
     return Rules(**{**fields, **changes})
+
+
+def make_blurring(**changes: Any) -> Rules:
+    """Return rules that blur swimwear from 60 and alcohol from 50."""
+    return make_rules(
+        per_category={
+            "explicit": make_thresholds(20, 90),
+            "swimwear-underwear": Thresholds(
+                review_at=Decimal(40), blur_at=Decimal(60), reject_at=Decimal(95)
+            ),
+            "alcohol": Thresholds(review_at=None, blur_at=Decimal(50), reject_at=None),
+        },
+        **changes,
+    )
 
 
 def make_evidence(*findings: tuple[str, int], **fields: Any) -> Evidence:
@@ -366,10 +381,115 @@ def test_imports_are_approved_only_if_policy_allows_it() -> None:
     assert settle(trusting, [make_local()], imported=True).outcome is Outcome.PERSON
 
 
+# --- Delivered blurred ---
+@pytest.mark.parametrize(
+    ("confidence", "outcome"),
+    [
+        (39, Outcome.APPROVE),
+        (40, Outcome.PERSON),
+        (59, Outcome.PERSON),
+        (60, Outcome.BLUR),
+        (94, Outcome.BLUR),
+        (95, Outcome.REJECT),
+    ],
+)
+def test_each_limit_of_a_rule_begins_its_outcome(confidence: int, outcome: Outcome) -> None:
+    evidence = [make_evidence(("swimwear-underwear.female", confidence))]
+
+    assert settle(make_blurring(), evidence).outcome is outcome
+
+
+def test_blurred_image_names_its_categories_and_limit() -> None:
+    found = [("swimwear-underwear.female", 70), ("alcohol.use", 55), ("explicit.nudity", 3)]
+
+    settlement = settle(make_blurring(), [make_evidence(*found)])
+
+    assert settlement.outcome is Outcome.BLUR
+    assert settlement.categories == ("swimwear-underwear.female", "alcohol.use")
+    assert (settlement.top_category, settlement.confidence) == (found[0][0], Decimal(70))
+    assert settlement.reason == (
+        "Seer found Female Swimwear or Underwear at 70; policy version 7 delivers it blurred from"
+        " 60. Seer found nothing else that policy version 7 acts on."
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        make_evidence(("explicit.nudity", 50), label="Other"),
+        make_evidence(("swimwear-underwear.male", 50), label="Other"),
+        make_evidence(label="Other", findings=[("alcohol.use", None)]),
+        make_evidence(label="Other", flagged=True),
+        make_evidence(label="Other", failed="Silent."),
+        make_evidence(label="Other", score=Decimal(50), covers={}),
+    ],
+)
+def test_anything_for_a_person_outweighs_a_blurred_category(other: Evidence) -> None:
+    clear = make_evidence(("alcohol.use", 70))
+
+    assert settle(make_blurring(), [clear]).outcome is Outcome.BLUR
+    assert settle(make_blurring(), [clear, other]).outcome is Outcome.PERSON
+
+
+@pytest.mark.parametrize(
+    ("changes", "fields", "reason"),
+    [
+        ({"may_approve": False}, {}, "policy version 7 leaves every approval to people."),
+        ({}, {"covers": LOCAL_COVERS}, "no classifier checked: Alcohol."),
+    ],
+)
+def test_blurring_needs_all_that_an_approval_needs(
+    changes: dict[str, Any], fields: dict[str, Any], reason: str
+) -> None:
+    evidence = [make_evidence(("swimwear-underwear.female", 70), **fields)]
+
+    settlement = settle(make_blurring(**changes), evidence)
+
+    assert (settlement.outcome, settlement.risk) == (Outcome.PERSON, 70)
+    assert settlement.reason.startswith("Seer found Female Swimwear or Underwear at 70")
+    assert settlement.reason.endswith(reason)
+
+
+def test_imported_file_is_blurred_only_if_the_policy_approves_imports() -> None:
+    evidence = [make_evidence(("alcohol.use", 70))]
+
+    assert settle(make_blurring(), evidence, imported=True).outcome is Outcome.PERSON
+    trusting = make_blurring(approves_imports=True)
+    assert settle(trusting, evidence, imported=True).outcome is Outcome.BLUR
+
+
+def make_known(*, is_blurred: bool) -> Evidence:
+    match = Match(
+        origin=Origin.APPROVED,
+        text="Same file as 1",
+        categories=("alcohol.use",) if is_blurred else (),
+        is_blurred=is_blurred,
+    )
+    return Evidence(label="Hashes", matches=[match], is_lookup=True)
+
+
+def test_file_that_was_approved_blurred_is_approved_blurred_again() -> None:
+    reusing = make_blurring(reuses_approvals=True)
+    sharp, blurred = make_known(is_blurred=False), make_known(is_blurred=True)
+
+    assert settle(reusing, [sharp]).outcome is Outcome.APPROVE
+    assert settle(reusing, [blurred]).outcome is Outcome.BLUR
+    assert settle(reusing, [sharp, blurred]).outcome is Outcome.BLUR
+    assert settle(reusing, [sharp, make_evidence(("alcohol.use", 70))]).outcome is Outcome.BLUR
+    assert settle(make_blurring(), [blurred]).outcome is Outcome.PERSON
+
+
+def test_blurred_category_counts_as_nsfw_on_the_policys_level() -> None:
+    evidence = [make_evidence(("swimwear-underwear.female", 70))]
+
+    assert judge_nsfw(make_blurring(nsfw_level=2), evidence).flagged is True
+
+
 # --- Properties of all policies and evidence ---
 # The time that hypothesis needs to make an example says nothing about the engine.
 on_any_machine = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 confidences = st.decimals(0, 100, places=1)
+LIMITS = ("review_at", "blur_at", "reject_at")
 thresholds = st.builds(
     lambda low, high: Thresholds(
         review_at=low if low is None or high is None else min(low, high), reject_at=high
@@ -377,11 +497,21 @@ thresholds = st.builds(
     st.none() | confidences,
     st.none() | confidences,
 )
+rule_thresholds = st.builds(
+    lambda limits, kept: Thresholds(
+        **{
+            name: limit if name in kept else None
+            for name, limit in zip(LIMITS, sorted(limits), strict=True)
+        }
+    ),
+    st.lists(confidences, min_size=3, max_size=3),
+    st.sets(st.sampled_from(LIMITS)),
+)
 any_rules = st.builds(
     Rules,
     name=st.just("policy version 7"),
     per_category=st.dictionaries(
-        st.sampled_from(sorted(taxonomy.CATEGORIES)), thresholds, max_size=8
+        st.sampled_from(sorted(taxonomy.CATEGORIES)), rule_thresholds, max_size=8
     ),
     nsfw_level=st.sampled_from(taxonomy.LEVELS),
     nsfw=thresholds,
@@ -412,14 +542,14 @@ any_evidence = st.builds(
 
 @on_any_machine
 @given(any_rules, st.lists(any_evidence, max_size=4), st.booleans())
-def test_rejection_names_only_found_categories_with_a_rule(
+def test_rejection_or_blur_names_only_found_categories_with_a_rule(
     policy: Rules, evidence: list[Evidence], imported: bool
 ) -> None:
     settlement = settle(policy, evidence, imported=imported)
     heard = [item for item in evidence if not item.failed]
     named = {slug for item in heard for slug, _ in item.findings if policy.for_category(slug)}
 
-    if settlement.outcome is Outcome.REJECT:
+    if settlement.outcome in (Outcome.REJECT, Outcome.BLUR):
         assert settlement.categories
         assert set(settlement.categories) <= named
     else:
@@ -487,7 +617,7 @@ def test_not_nsfw_implies_policy_approval_on_its_level(
     assert (verdict.flagged is None) == bool(verdict.reason)
 
 
-MILDNESS = (Outcome.REJECT, Outcome.PERSON, Outcome.APPROVE)
+MILDNESS = (Outcome.REJECT, Outcome.PERSON, Outcome.BLUR, Outcome.APPROVE)
 any_finding = st.tuples(st.sampled_from(sorted(taxonomy.CATEGORIES)), confidences)
 
 
@@ -497,6 +627,22 @@ def list_score_levels(evidence: list[Evidence]) -> list[int]:
         for item in evidence
         if item.score is not None and not item.failed
     ]
+
+
+def list_limits(
+    policy: Rules, evidence: list[Evidence]
+) -> list[tuple[Thresholds | None, Decimal | None]]:
+    """Return the rule and the number of each finding."""
+    return [
+        (policy.for_category(slug), number)
+        for item in evidence
+        if not item.failed
+        for slug, number in item.findings
+    ]
+
+
+def is_blurred(rule: Thresholds | None, number: Decimal | None) -> bool:
+    return bool(rule and number is not None and rule.blur_at is not None and number >= rule.blur_at)
 
 
 def is_milder(later: Outcome, earlier: Outcome) -> bool:
@@ -545,7 +691,9 @@ def test_higher_numbers_are_milder_only_if_they_explain_a_score(
         for level in list_score_levels(evidence)
         for finding in raised.findings
     )
-    assert explains or not is_milder(later, earlier)
+    is_blur = (earlier, later) == (Outcome.PERSON, Outcome.BLUR)
+    enters = any(is_blurred(*one) for one in list_limits(policy, [raised]))
+    assert explains or not is_milder(later, earlier) or (is_blur and enters)
     assert (earlier, later) != (Outcome.REJECT, Outcome.APPROVE)
 
 
@@ -566,8 +714,9 @@ def test_order_of_evidence_does_not_matter(
 
 @on_any_machine
 @given(any_rules, st.lists(any_evidence, max_size=4))
-def test_doubt_never_approves(policy: Rules, evidence: list[Evidence]) -> None:
-    if settle(policy, evidence).outcome is not Outcome.APPROVE:
+def test_doubt_never_approves_nor_blurs(policy: Rules, evidence: list[Evidence]) -> None:
+    outcome = settle(policy, evidence).outcome
+    if outcome not in (Outcome.APPROVE, Outcome.BLUR):
         return
     findings = [one for item in evidence for one in item.findings]
 
@@ -580,6 +729,10 @@ def test_doubt_never_approves(policy: Rules, evidence: list[Evidence]) -> None:
     for slug, number in findings:
         rule = policy.for_category(slug)
         assert rule is None or number is not None
+        if outcome is Outcome.BLUR and is_blurred(rule, number):
+            assert rule.reject_at is None or number < rule.reject_at
+            continue
+        assert not is_blurred(rule, number)
         assert rule is None or rule.review_at is None or number < rule.review_at
         assert rule is None or rule.reject_at is None or number < rule.reject_at
     closed = {

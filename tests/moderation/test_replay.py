@@ -12,19 +12,29 @@ from hypothesis import strategies as st
 
 from generation.models import Source
 from moderation.models import DailyStats, Decision, Review, Verdict, WordStats, WordStatsProgress
-from moderation.models.decisions import keep_effective, status_after, verify_chain
+from moderation.models.decisions import (
+    is_blurred_after,
+    keep_effective,
+    status_after,
+    verify_chain,
+)
 from moderation.services import decisions, statistics
 from tests.moderation.page_helpers import MakeReview
 
 PEOPLE = ("moderator", "other_moderator", "senior")
-VERDICTS = (Verdict.APPROVE, Verdict.REJECT, Verdict.ESCALATE)
+VERDICTS = (
+    (Verdict.APPROVE, False),
+    (Verdict.REJECT, False),
+    (Verdict.ESCALATE, False),
+    (Verdict.APPROVE, True),
+)
 Step = tuple[str, str, int]
 NUMBERS = count()
 
 steps = st.lists(
     st.tuples(
         st.sampled_from(
-            ("judge", "judge", "judge", "reverse", "reverse", "claim", "skip", "count")
+            ("judge", "judge", "judge", "reverse", "reverse", "blur", "claim", "skip", "count")
         ),
         st.sampled_from(PEOPLE),
         st.integers(0, 5),
@@ -40,10 +50,20 @@ def try_step(step: Step, review: Review, people: dict[str, User]) -> None:
     user = User.objects.get(pk=people[name].pk)
     try:
         if act == "judge":
-            verdict = VERDICTS[number % 3]
+            verdict, is_blurred = VERDICTS[number % 4]
             categories = ["gambling"] if verdict == Verdict.REJECT else []
             decisions.claim(review=review, user=user)
-            decisions.decide(review=review, user=user, verdict=verdict, categories=categories)
+            decisions.decide(
+                review=review,
+                user=user,
+                verdict=verdict,
+                is_blurred=is_blurred,
+                categories=categories,
+            )
+        elif act == "blur":
+            decisions.change_blur(
+                review=review, user=user, is_blurred=bool(number % 2), note="Why not"
+            )
         elif act == "reverse":
             newest = Decision.objects.filter(review=review).newest_first()
             if newest:
@@ -67,6 +87,7 @@ def check_review(review: Review) -> None:
 
     assert keep_effective(everything) == stands
     assert review.status == status_after(stands)
+    assert review.is_blurred == is_blurred_after(stands)
     assert review.decided_by_id == (firsts[-1].reviewer_id if review.is_decided else None)
     assert (review.decided_at is not None) == review.is_decided
     assert len({row.second_of_id for row in seconds}) == len(seconds)

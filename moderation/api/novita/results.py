@@ -173,7 +173,7 @@ def _last_decisions(assets: Iterable[Asset]) -> dict[int, Decision]:
 
 def _image(asset: Asset, delivered: DeliveredForm) -> wire.Image:
     return wire.Image(
-        image_url=signed_urls.sign_url(asset, delivered.image_type),
+        image_url=signed_urls.sign_url(asset, delivered),
         image_url_ttl=str(signed_urls.LIFETIME),
         image_type=delivered.image_type,
         nsfw_detection_result=_detection(asset.detection),

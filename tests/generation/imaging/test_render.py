@@ -111,7 +111,7 @@ def test_image_that_kills_the_child_twice_is_refused_as_crashed(
     render(GOOD)
     asked = 0
 
-    def ask(server: pool._Server, content: bytes) -> None:
+    def ask(server: pool._Server, job: bytes, content: bytes) -> None:
         nonlocal asked
         asked += 1
         server._process.kill()
@@ -185,8 +185,8 @@ def test_response_of_a_compromised_child_is_refused(
 ) -> None:
     honest = pool._Server.ask
 
-    def ask(server: pool._Server, content: bytes) -> object:
-        fields, blobs = honest(server, content)
+    def ask(server: pool._Server, job: bytes, content: bytes) -> object:
+        fields, blobs = honest(server, job, content)
         return {**fields, **tampered}, blobs
 
     monkeypatch.setattr(pool._Server, "ask", ask)
