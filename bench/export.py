@@ -21,7 +21,7 @@ from moderation.services.exports.columns import DECISION_COLUMNS
 
 # The columns of the export, under their database names.
 RAW = """
-    SELECT d.sequence, d.uuid, d.created_at, d.verdict, d.categories, d.categories, d.note,
+    SELECT d.sequence, d.uuid, d.created_at, d.verdict, d.is_blurred, d.categories, d.categories, d.note,
            d.reviewer_name, d.by_policy, p.version, f.version, d.seconds, d.batch, o.uuid, r.uuid, b.uuid, a.uuid, a.sha256,
            a.original_sha256, a.original_type, a.original_size,
            a.source, a.original_name, v.top_category, v.top_category,

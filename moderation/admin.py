@@ -337,6 +337,7 @@ class ReviewAdmin(ReadOnlyAdmin):
     list_display = (
         "asset",
         "status",
+        "is_blurred",
         "top_category_name",
         "top_confidence",
         "queue_order",
@@ -344,7 +345,7 @@ class ReviewAdmin(ReadOnlyAdmin):
         "decided_at",
         "desk",
     )
-    list_filter = (StatusFilter, "top_category", "policy", "created_at")
+    list_filter = (StatusFilter, "is_blurred", "top_category", "policy", "created_at")
     search_fields = ("=uuid", "=asset__uuid", "=asset__sha256", "asset__request__prompt")
     list_select_related = ("asset", "claimed_by")
     ordering = ("-pk",)
@@ -365,12 +366,13 @@ class DecisionAdmin(ReadOnlyAdmin):
         "sequence",
         "created_at",
         "verdict",
+        "is_blurred",
         "category_names",
         "author",
         "seconds",
         "review",
     )
-    list_filter = ("verdict", "by_policy", "policy", "reviewer", "created_at")
+    list_filter = ("verdict", "is_blurred", "by_policy", "policy", "reviewer", "created_at")
     search_fields = (
         "=uuid",
         "=review__uuid",

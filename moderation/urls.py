@@ -28,6 +28,7 @@ urlpatterns = [
     path("reviews/<uuid:uuid>/", reviews.review_detail, name="review-detail"),
     path("reviews/<uuid:uuid>/claim/", reviews.review_claim, name="review-claim"),
     path("reviews/<uuid:uuid>/skip/", reviews.review_skip, name="review-skip"),
+    path("reviews/<uuid:uuid>/blur/", reviews.review_blur, name="review-blur"),
     path("reviews/<uuid:uuid>/hashes/", hash_lists.hash_entries, name="hash-entry-list"),
     path("hash-entries/<int:pk>/removal/", hash_lists.hash_entry_remove, name="hash-entry-delete"),
     path("reviews/<uuid:uuid>/look-alikes/", look_alikes.look_alike_list, name="look-alike-list"),

@@ -12,6 +12,7 @@ from django.utils import timezone
 from generation.core.db.prepared.query import PreparedQuery
 from moderation import queues, taxonomy
 from moderation.models import Decision, Preferences, Review
+from moderation.models.decisions import keep_effective
 from moderation.models.reviews import UNDO_WINDOW
 from moderation.presenters import labels, originals, related
 from moderation.presenters.counters import load_counts
@@ -31,6 +32,15 @@ class Entry:
 
     decision: Decision
     may_reverse: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """How an approved image is delivered, and whether the user may change that."""
+
+    categories: str  # names; the reason for blurring, if the decision gives one
+    may_change: bool
+    needs_note: bool
 
 
 def build_panel(*, user: User, review: Review, queue: Queue | None) -> dict[str, Any]:
@@ -76,6 +86,7 @@ def build_panel(*, user: User, review: Review, queue: Queue | None) -> dict[str,
         "suggestions": labels.suggest_categories(sources),
         "top_category": taxonomy.CATEGORIES.get(review.top_category),
         "history": history,
+        "delivery": None if is_blind else build_delivery(review, decisions, user),
         "last": history[0] if history else None,
         "disagreement": disagreement,
         "filmstrip": related.filmstrip(review, user, is_blind=is_blind),
@@ -149,6 +160,26 @@ def build_history(
         )
         for row in decisions
     ]
+
+
+def build_delivery(review: Review, decisions: Iterable[Decision], user: User) -> Delivery | None:
+    """Describe the delivery of an approved image; None for others.
+
+    ``decisions`` are those of the review, newest first.
+    """
+    if review.status != Review.Status.APPROVED:
+        return None
+    standing = keep_effective(reversed(list(decisions)))
+    approval = next((row for row in reversed(standing) if row.second_of_id is None), None)
+    if approval is None:
+        return None
+    return Delivery(
+        categories=approval.category_names if review.is_blurred else "",
+        may_change=user.has_perm("moderation.decide_review")
+        and not review.is_own_request_of(user)
+        and approval.may_be_reversed_by(user),
+        needs_note=approval.reviewer_id != user.pk,
+    )
 
 
 def count_claim_seconds(review: Review) -> int:

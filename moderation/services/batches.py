@@ -57,6 +57,7 @@ def decide_many(
     reviews: Iterable[Review],
     user: User,
     verdict: Verdict,
+    is_blurred: bool = False,
     categories: Sequence[str] = (),
     note: str = "",
     batch: UUID | None = None,
@@ -76,7 +77,13 @@ def decide_many(
 
     def decide(review: Review) -> Decision:
         return decision_service.decide(
-            review=review, user=user, verdict=verdict, categories=categories, note=note, batch=batch
+            review=review,
+            user=user,
+            verdict=verdict,
+            is_blurred=is_blurred,
+            categories=categories,
+            note=note,
+            batch=batch,
         )
 
     return _apply_to_each(batch, [(review, review) for review in locked], decide)

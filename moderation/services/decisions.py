@@ -372,7 +372,8 @@ def change_blur(
     Both, or neither. Return the new approval. Raises as ``reverse`` and ``decide``.
     """
     locked = _lock_review(review.uuid)
-    if locked.status != Status.APPROVED:
+    _require_rank(locked, user)
+    if locked.status != Status.APPROVED or locked.is_blind_to(user):
         raise ConflictError(_explain_conflict(locked, user))
     if locked.is_blurred == is_blurred:
         raise ConflictError(f"It is already delivered {'' if is_blurred else 'un'}blurred.")

@@ -124,7 +124,8 @@ class Preview:
 
     waiting: int
     read: int  # the oldest ones, to which the policy was applied
-    approved: int
+    approved: int  # including those that are delivered blurred
+    blurred: int
     rejected: int
 
     @property
@@ -146,7 +147,8 @@ def preview(policy: Policy) -> Preview:
     return Preview(
         waiting=list_undecided().count(),
         read=outcomes.total(),
-        approved=outcomes[Outcome.APPROVE],
+        approved=outcomes[Outcome.APPROVE] + outcomes[Outcome.BLUR],
+        blurred=outcomes[Outcome.BLUR],
         rejected=outcomes[Outcome.REJECT],
     )
 

@@ -103,6 +103,26 @@ def decision_create(request: DeskRequest, uuid: UUID) -> HttpResponse:
 
 
 @require_POST
+def review_blur(request: DeskRequest, uuid: UUID) -> HttpResponse:
+    """Deliver an approved image blurred (``blurred=1``) or unblurred."""
+    review = get_review_for(request.user, uuid)
+    queue = find_queue_for(request.user, request.POST)
+    is_blurred = request.POST.get("blurred") == "1"
+    try:
+        decisions.change_blur(
+            review=review,
+            user=request.user,
+            is_blurred=is_blurred,
+            note=verdicts.parse_note(request.POST),
+        )
+    except decisions.DecisionError as error:
+        return render_error(request, review, queue, error)
+    form = "blurred" if is_blurred else "unblurred"
+    messages.success(request, f"Image {review.asset.short_id} is delivered {form}.")
+    return go_to_review(request, review, queue)
+
+
+@require_POST
 def claim_renewal(request: DeskRequest) -> JsonResponse:
     """Renew the claims of the deck (``have``).
 

@@ -18,7 +18,7 @@ from generation.core.htmx import respond
 from moderation import taxonomy
 from moderation.forms.decisions import NOTE_MAX
 from moderation.models import Preferences, Review, Verdict
-from moderation.models.decisions import PAST_TENSE
+from moderation.models.decisions import describe_verdict
 from moderation.presenters import bulk
 from moderation.presenters.batches import load_batch
 from moderation.presenters.bulk import SheetOptions
@@ -78,7 +78,7 @@ def _preview(request: DeskRequest, options: SheetOptions) -> HttpResponse:
     if the_rest:
         data["verdict"] = data.get("rest", "")
     # The reason for an escalation is entered in the preview.
-    verdict = _parse_verdict(data, wants_reason=False)["verdict"]
+    _parse_verdict(data, wants_reason=False)
     marked = bulk.select_marked(
         user=request.user,
         options=options,
@@ -88,7 +88,7 @@ def _preview(request: DeskRequest, options: SheetOptions) -> HttpResponse:
     )
     if not marked.reviews:
         raise decisions.InvalidDecisionError(marked.left_out or "Select at least one image.")
-    about = _build_preview(request, options, marked.reviews, verdict)
+    about = _build_preview(request, options, marked.reviews, data.get("verdict", ""))
     return _render_part(request, options, PREVIEW, **about, left_out=marked.left_out)
 
 
@@ -98,16 +98,20 @@ def _confirm(request: DeskRequest, options: SheetOptions) -> HttpResponse:
         reviews=_load_previewed(request, options.queue),
         user=request.user,
         verdict=given["verdict"],
+        is_blurred=given["is_blurred"],
         categories=given["categories"],
         note=given["note"],
         batch=_parse_batch_uuid(request),
     )
-    return render_outcome(request, options, outcome, PAST_TENSE[given["verdict"]].capitalize())
+    done = describe_verdict(given["verdict"], is_blurred=given["is_blurred"])
+    return render_outcome(request, options, outcome, done.capitalize())
 
 
 def _parse_verdict(data: QueryDict, *, wants_reason: bool = True) -> ParsedVerdict:
     given = verdicts.parse_verdict(data, wants_reason=wants_reason)
-    decisions.check_categories(given["verdict"], given["categories"])
+    decisions.check_categories(
+        given["verdict"], given["categories"], is_blurred=given["is_blurred"]
+    )
     return given
 
 
@@ -187,8 +191,8 @@ def _render_error(
         for one in bulk_claims.list_sheet(user=request.user, queue=options.queue)
         if one.uuid in wanted
     ]
-    if request.POST.get("step") == "confirm" and here and given in Verdict.values:
-        about = _build_preview(request, options, here, Verdict(given))
+    if request.POST.get("step") == "confirm" and here and given in verdicts.NAMES:
+        about = _build_preview(request, options, here, given)
         return _render_part(request, options, PREVIEW, status=status, problem=problem, **about)
     unnamed = given == Verdict.REJECT and not request.POST.getlist("categories")
     return _render_part(
@@ -214,9 +218,12 @@ def _build_context(request: DeskRequest, options: SheetOptions, **extra: Any) ->
 
 
 def _build_preview(
-    request: DeskRequest, options: SheetOptions, reviews: Sequence[Review], verdict: Verdict
+    request: DeskRequest, options: SheetOptions, reviews: Sequence[Review], verdict: str
 ) -> dict[str, Any]:
-    """Build the context of the preview, with the fields to send again."""
+    """Build the context of the preview, with the fields to send again.
+
+    ``verdict`` is one of ``verdicts.NAMES``.
+    """
     data = request.POST
     images = bulk.build_preview(
         reviews,
@@ -226,10 +233,11 @@ def _build_preview(
     )
     return {
         "verdict": verdict,
+        "verdict_name": verdicts.NAMES[verdict],
         "images": images,
         "unseen": sum(not image["is_seen"] for image in images),
         "category_names": taxonomy.join_names(sorted(set(data.getlist("categories"))))
-        if verdict == Verdict.REJECT
+        if verdict in (Verdict.REJECT, verdicts.BLUR)
         else "",
         "categories": data.getlist("categories"),
         "note": data.get("note", "")[:NOTE_MAX],

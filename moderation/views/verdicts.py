@@ -12,11 +12,17 @@ from moderation.forms.decisions import NOTE_MAX
 from moderation.models import Verdict
 from moderation.services import decisions
 
+BLUR = "blur"  # what a page sends to approve an image that is to be delivered blurred
+NAMES = {
+    **{value: str(label) for value, label in Verdict.choices if value in decisions.VERDICTS},
+    BLUR: "Approve blurred",
+}
 SECONDS_END = 10**6  # beyond the range of the record's column
 
 
 class ParsedVerdict(TypedDict):
     verdict: Verdict
+    is_blurred: bool
     categories: list[str]
     note: str
     seconds: Decimal | None  # on screen, measured by the script
@@ -30,12 +36,16 @@ def parse_verdict(data: QueryDict, *, wants_reason: bool = True) -> ParsedVerdic
     Raises: InvalidDecisionError.
     """
     verdict, note = data.get("verdict", ""), parse_note(data)
+    is_blurred = verdict == BLUR
+    if is_blurred:
+        verdict = Verdict.APPROVE
     if verdict not in decisions.VERDICTS:
         raise decisions.InvalidDecisionError("Choose approve, reject or escalate.")
     if verdict == Verdict.ESCALATE and wants_reason and not note:
         raise decisions.InvalidDecisionError("Give a reason for the senior moderator.")
     return {
         "verdict": Verdict(verdict),
+        "is_blurred": is_blurred,
         "categories": data.getlist("categories"),
         "note": note,
         "seconds": _parse_seconds(data.get("seconds", "")),

@@ -189,7 +189,7 @@ OPERATIONS: tuple[Operation, ...] = (
             "PROCESSING while any of its images is undecided, SUCCEED with only the "
             "approved images, FAILED with a reason if none was approved. "
             "extra.moderation lists for each image the verdict, the categories, "
-            "who decided, and whether the original or a rendition is delivered."
+            "who decided, and whether the original, a rendition or a blurred image is delivered."
         ),
         parameters=(
             Parameter(

@@ -2,7 +2,8 @@
 import { find } from "../core/dom.js";
 
 export function countOwn(verdict, step) {
-  const count = verdict && find(`#sidebar-${verdict} .num`);
+  // A blurred image is approved.
+  const count = verdict && find(`#sidebar-${verdict === "blur" ? "approve" : verdict} .num`);
   if (count && /^\d+$/.test(count.textContent)) {
     count.textContent = Math.max(0, Number(count.textContent) + step);
   }

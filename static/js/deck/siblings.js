@@ -4,6 +4,7 @@ import { listAhead } from "./panels_ahead.js";
 
 const OUTCOMES = {
   approve: { status: "approved", name: "Approved", word: "OK" },
+  blur: { status: "approved", name: "Approved blurred", word: "Blur" },
   reject: { status: "rejected", name: "Rejected", word: "No" },
   escalate: { status: "escalated", name: "Escalated", word: "Esc" },
 };

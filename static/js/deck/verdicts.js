@@ -13,7 +13,12 @@ import { undo } from "./undo.js";
 import { keep } from "./unsent.js";
 import { describeWaiting } from "./waiting.js";
 
-const PAST_TENSES = { approve: "Approved", reject: "Rejected", escalate: "Escalated" };
+const PAST_TENSES = {
+  approve: "Approved",
+  blur: "Approved blurred",
+  reject: "Rejected",
+  escalate: "Escalated",
+};
 
 function makeItem(panel, fields, { url, verdict }) {
   const name = makeUuid7();
