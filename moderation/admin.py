@@ -308,7 +308,15 @@ class EmbeddingAdmin(ReadOnlyAdmin):
 
 class DecisionInline(ReadOnlyInline):
     model = Decision
-    fields = ("sequence", "verdict", "category_names", "note", "author", "created_at")
+    fields = (
+        "sequence",
+        "verdict",
+        "is_blurred",
+        "category_names",
+        "note",
+        "author",
+        "created_at",
+    )
     ordering = ("sequence",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Decision]:

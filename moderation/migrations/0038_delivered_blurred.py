@@ -11,7 +11,7 @@ append_only = import_module("moderation.migrations.0002_append_only")
 class Migration(migrations.Migration):
     dependencies = [
         ("generation", "0018_originals"),
-        ("moderation", "0036_reclassification"),
+        ("moderation", "0037_reclassification_permissions"),
     ]
 
     operations = [
