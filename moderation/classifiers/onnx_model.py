@@ -79,8 +79,8 @@ class OnnxModel:
 
 
 @dataclass(frozen=True, slots=True)
-class OnnxFile:
-    """A network in a file that the house has installed."""
+class CheckedFile:
+    """A file that the house has installed: a network, or what belongs to one."""
 
     name: str  # in messages
     path: Path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -38,6 +39,8 @@ Report = Callable[[str], None]
 FILE_MAX: Final = 8 * 1024**3  # bytes, of a file in a manifest
 ATTEMPTS: Final = 5  # of a download in a row that brought nothing
 PAUSE: float = 2.0  # seconds between attempts
+# The ends of the names of folders that a command makes beside the models.
+_TEMPORARY: Final = re.compile(r"(?:-[0-9a-f]{32}\.(?:part|removed)|\.download)\Z")
 _CHUNK: Final = 1 << 20
 _SAME: Final = 1e-4  # difference between two runs on the same input
 COLOURS: Final = {
@@ -168,7 +171,7 @@ def _publish(parts: Path, target: Path) -> None:
 
 def _check_model(model: InstalledModel, known: KnownModel | None, report: Report) -> InstalledModel:
     """Load both towers and try them; return the model with its ``dim``. Raises VisionModelError."""
-    paths = model.paths
+    paths = model.check_files()
     preprocessing = layout.read_preprocessing(paths[layout.PREPROCESSING])
     if known and preprocessing != known.preprocessing:
         raise VisionModelError(f"preprocess_cfg.json is not that of {known.name}.")
@@ -177,7 +180,7 @@ def _check_model(model: InstalledModel, known: KnownModel | None, report: Report
         dim = _try_visual(model, preprocessing)
         report("Trying the text tower …")
         with towers.report_failure(layout.TEXTUAL):
-            session = make_session(model.get_tower(layout.TEXTUAL))
+            session = make_session(model.get_file(layout.TEXTUAL))
             shape = towers.check_textual(session)
             tokenizer = towers.load_tokenizer(paths, shape)
             _check_tokens(tokenizer, known)
@@ -195,7 +198,7 @@ def _try_visual(model: InstalledModel, preprocessing: Preprocessing) -> int:
     """Run the visual tower; return the length of its vectors."""
     side = preprocessing.side
     with towers.report_failure(layout.VISUAL):
-        session = make_session(model.get_tower(layout.VISUAL))
+        session = make_session(model.get_file(layout.VISUAL))
         shape = towers.check_visual(session, side)
         noise = np.random.default_rng(1).integers(0, 256, (2, side, side, 3), dtype=np.uint8)
         first, again, other = (
@@ -241,7 +244,7 @@ def _check_colours(model: InstalledModel, preprocessing: Preprocessing, report: 
     """Compare plain pictures with their captions; report what is wrong, which may be harmless."""
     side = preprocessing.side
     texts = model.encode_texts([f"a plain {colour} picture" for colour in COLOURS])
-    session = make_session(model.get_tower(layout.VISUAL))
+    session = make_session(model.get_file(layout.VISUAL))
     shape = towers.check_visual(session, side)
     wrong = []
     for colour, rgb in COLOURS.items():
@@ -261,13 +264,21 @@ def _check_colours(model: InstalledModel, preprocessing: Preprocessing, report: 
 
 
 def remove(name: str) -> None:
-    """Delete an installed model. Raises VisionModelError, OSError."""
-    if not layout.NAME.fullmatch(name) or name not in installed.list_names():
-        raise VisionModelError(f"There is no installed model called {name}.")
+    """Delete an installed model, and what interrupted commands left of it.
+
+    Raises VisionModelError, OSError.
+    """
     folder = installed.get_folder()
-    gone = folder / f".{name}-{uuid4().hex}.removed"
-    os.rename(folder / name, gone)
-    shutil.rmtree(gone)
+    is_installed = name in installed.list_names()
+    left = [path for path in folder.glob(".*") if _TEMPORARY.sub("", path.name) == f".{name}"]
+    if not is_installed and not left:
+        raise VisionModelError(f"There is no installed model called {name}.")
+    if is_installed:
+        gone = folder / f".{name}-{uuid4().hex}.removed"
+        os.rename(folder / name, gone)
+        left.append(gone)
+    for path in left:
+        shutil.rmtree(path)
 
 
 # --- Fetch ---

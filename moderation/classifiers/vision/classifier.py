@@ -19,7 +19,7 @@ from moderation.classifiers.base import Assessment, Coverage, Finding
 from moderation.classifiers.picture import Picture, find_squares
 from moderation.classifiers.vision import installed
 from moderation.classifiers.vision import prompts as words
-from moderation.classifiers.vision.encoder import VisionEncoder, get_model
+from moderation.classifiers.vision.encoder import VisionEncoder
 from moderation.classifiers.vision.known_models import Calibration
 from moderation.classifiers.vision.layout import VisionModelError
 from moderation.classifiers.vision.prompts import PromptSet
@@ -67,7 +67,7 @@ class Vision:
 
     def assess(self, picture: Picture) -> Assessment:
         """Judge a canonical rendition. Raises ClassifierError."""
-        model, prompts = get_model(), words.PROMPTS
+        model, prompts = installed.get_chosen(), words.PROMPTS
         texts = model.encode_prompts(prompts)
         views = [encoders.encode(self._encoder, picture), *self._encode_squares(picture)]
         results = [score(texts @ view, prompts, model.calibration) for view in views]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from moderation.classifiers.base import ClassifierError
 from moderation.classifiers.picture import WHOLE, Box, Picture
 from moderation.classifiers.vision import installed
 from moderation.classifiers.vision.layout import VisionModelError
@@ -24,7 +23,7 @@ class VisionEncoder:
 
     @property
     def dim(self) -> int:
-        return get_model().dim
+        return installed.get_chosen().dim
 
     def encode(self, picture: Picture) -> Floats:
         """Return the vector of the whole picture."""
@@ -32,16 +31,8 @@ class VisionEncoder:
 
     def encode_box(self, picture: Picture, box: Box) -> Floats:
         """Return the vector of a part of the picture. Raises ClassifierError."""
-        return get_model().encode_picture(picture, box)
+        return installed.get_chosen().encode_picture(picture, box)
 
     def encode_text(self, text: str) -> Floats:
         """Return the vector of a text. Raises ClassifierError."""
-        return get_model().encode_words(text)
-
-
-def get_model() -> installed.InstalledModel:
-    """Return the chosen model. Raises ClassifierError."""
-    try:
-        return installed.get_chosen()
-    except VisionModelError as error:
-        raise ClassifierError(str(error)) from None
+        return installed.get_chosen().encode_words(text)

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from django.conf import settings
 
-from moderation.classifiers.onnx_model import OnnxFile, keep_session, make_session
+from moderation.classifiers.onnx_model import CheckedFile, keep_session, make_session
 from moderation.classifiers.picture import WHOLE, Box, Picture
 from moderation.classifiers.vision import layout, towers
 from moderation.classifiers.vision.known_models import KNOWN_MODELS, Calibration
@@ -72,13 +72,14 @@ class InstalledModel:
         known = KNOWN_MODELS.get(self.known)
         return known.calibration if known else Calibration()
 
-    @property
-    def paths(self) -> dict[str, Path]:
-        return {file.name: self.folder / file.name for file in self.files}
-
-    def get_tower(self, name: str) -> OnnxFile:
+    def get_file(self, name: str) -> CheckedFile:
         sums = {file.name: file.sha256 for file in self.files}
-        return OnnxFile(f"{name} of the model {self.name}", self.folder / name, sums[name])
+        return CheckedFile(f"{name} of the model {self.name}", self.folder / name, sums[name])
+
+    def check_files(self) -> dict[str, Path]:
+        """Return the paths of all files but the networks. Raises ClassifierError if one changed."""
+        names = {file.name for file in self.files} - {layout.VISUAL, layout.TEXTUAL}
+        return {name: Path(self.get_file(name).build()) for name in names}
 
     def encode_picture(self, picture: Picture, box: Box = WHOLE) -> Floats:
         """Return the vector of a part of a picture, of any length.
@@ -87,7 +88,7 @@ class InstalledModel:
         person at the edge of a portrait must be seen. Raises ClassifierError.
         """
         with towers.report_failure(f"The model {self.name}"):
-            preprocessing = _read_preprocessing(self.folder / layout.PREPROCESSING)
+            preprocessing = _read_preprocessing(self.get_file(layout.PREPROCESSING))
             side = preprocessing.side
             pixels = picture.scale(
                 (side, side),
@@ -95,7 +96,7 @@ class InstalledModel:
                 box=box,
                 resampling=preprocessing.resampling,
             )
-            session = keep_session(self.get_tower(layout.VISUAL))
+            session = keep_session(self.get_file(layout.VISUAL))
             shape = towers.check_visual(session, side)
             return towers.run(session, shape.name, towers.prepare(pixels, preprocessing))
 
@@ -105,9 +106,9 @@ class InstalledModel:
         The text tower is loaded for this call only, because it needs hundreds of megabytes.
         """
         with towers.report_failure(f"The text part of the model {self.name}"):
-            session = make_session(self.get_tower(layout.TEXTUAL))
+            session = make_session(self.get_file(layout.TEXTUAL))
             shape = towers.check_textual(session)
-            tokenizer = towers.load_tokenizer(self.paths, shape)
+            tokenizer = towers.load_tokenizer(self.check_files(), shape)
             return towers.encode_texts(session, tokenizer, shape, texts)
 
     def encode_words(self, text: str) -> Floats:
@@ -188,8 +189,8 @@ def write_record(model: InstalledModel) -> None:
 
 
 @functools.lru_cache(maxsize=4)
-def _read_preprocessing(path: Path) -> layout.Preprocessing:
-    return layout.read_preprocessing(path)
+def _read_preprocessing(file: CheckedFile) -> layout.Preprocessing:
+    return layout.read_preprocessing(Path(file.build()))
 
 
 @functools.lru_cache(maxsize=4)

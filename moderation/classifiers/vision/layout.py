@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from PIL import Image
 
+from moderation.classifiers.base import ClassifierError
+
 VISUAL: Final = "visual/model.onnx"
 TEXTUAL: Final = "textual/model.onnx"
 TOKENIZER: Final = "textual/tokenizer.json"
@@ -29,7 +31,7 @@ _RESAMPLING: Final = {
 }
 
 
-class VisionModelError(Exception):
+class VisionModelError(ClassifierError):
     """A model that cannot be used. ``str(error)`` is a message for people."""
 
 

@@ -119,7 +119,7 @@ def report_failure(name: str) -> Iterator[None]:
     """Turn the many exceptions of ONNX Runtime into ClassifierError."""
     try:
         yield
-    except (ClassifierError, VisionModelError):
+    except ClassifierError:
         raise
     except MemoryError as error:
         raise ClassifierError(f"There was not enough memory for {name}.", retryable=True) from error

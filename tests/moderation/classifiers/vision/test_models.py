@@ -16,7 +16,7 @@ from onnx import TensorProto
 from PIL import Image
 
 from moderation.classifiers.base import ClassifierError
-from moderation.classifiers.onnx_model import OnnxFile, forget_sessions
+from moderation.classifiers.onnx_model import CheckedFile, forget_sessions
 from moderation.classifiers.picture import Picture
 from moderation.classifiers.vision import installed, known_models, layout
 from moderation.classifiers.vision.installed import InstalledModel
@@ -130,6 +130,17 @@ def test_removing_an_unknown_name_is_refused(toy: InstalledModel) -> None:
         with pytest.raises(CommandError, match="no installed model"):
             run_command("remove", name)
     assert installed.list_names() == ["toy"]
+
+
+def test_interrupted_work_is_removed(toy: InstalledModel) -> None:
+    models = toy.folder.parent
+    other = ".toy-2.download"
+    for name in (".toy.download", f".toy-{'0' * 32}.part", other):
+        (models / name / "visual").mkdir(parents=True)
+    run_command("remove", "toy")
+    assert [path.name for path in models.iterdir()] == [other]
+    run_command("remove", "toy-2")
+    assert list(models.iterdir()) == []
 
 
 @pytest.mark.parametrize("missing", ["visual/model.onnx", "textual/tokenizer.json"])
@@ -279,7 +290,7 @@ def test_texts_are_tokenised_and_normalised(toy: InstalledModel) -> None:
 
 
 def test_long_text_is_cut_and_short_text_is_padded(toy: InstalledModel) -> None:
-    tokenizer = Tokenizer(toy.paths, length=toys.LENGTH, dtype="int32")
+    tokenizer = Tokenizer(toy.check_files(), length=toys.LENGTH, dtype="int32")
     long = tokenizer.encode("red " * 30)
     assert long.tolist() == [[3, 3, 3, 3, 3, 3, 3, 2]]
     short = tokenizer.encode("red")
@@ -400,6 +411,18 @@ def test_damaged_model_is_refused_with_a_message(toy: InstalledModel, damage: st
         encode(toy, Image.new("RGB", (40, 40)))
 
 
+def test_changed_preprocessing_and_tokenizer_are_refused(toy: InstalledModel) -> None:
+    for name in ("visual/preprocess_cfg.json", "textual/tokenizer.json"):
+        with (toy.folder / name).open("a") as file:
+            file.write(" ")
+    installed._read_preprocessing.cache_clear()
+    with pytest.raises(ClassifierError, match=r"preprocess_cfg\.json of the model toy has changed"):
+        encode(toy, Image.new("RGB", (40, 40)))
+    toy.encode_prompts(PROMPTS)  # their vectors are stored
+    with pytest.raises(ClassifierError, match=r"tokenizer\.json of the model toy has changed"):
+        toy.encode_texts(["red"])
+
+
 @pytest.mark.parametrize(
     "record",
     ["", "[]", "{}", '{"files": [{"name": "/etc/passwd", "size": 1, "sha256": ""}]}'],
@@ -413,17 +436,17 @@ def test_damaged_record_is_refused_with_a_message(toy: InstalledModel, record: s
 
 def test_session_is_created_once(toy: InstalledModel, monkeypatch: pytest.MonkeyPatch) -> None:
     loads: list[str] = []
-    build = OnnxFile.build
+    build = CheckedFile.build
 
-    def count(self: OnnxFile) -> str:
+    def count(self: CheckedFile) -> str:
         loads.append(self.name)
         return build(self)
 
-    monkeypatch.setattr(OnnxFile, "build", count)
+    monkeypatch.setattr(CheckedFile, "build", count)
     forget_sessions()
     for _ in range(3):
         encode(toy, Image.new("RGB", (40, 40)))
-    assert loads == ["visual/model.onnx of the model toy"]
+    assert loads.count("visual/model.onnx of the model toy") == 1
 
 
 def test_nothing_is_fetched_while_serving(
