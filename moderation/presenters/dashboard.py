@@ -282,7 +282,11 @@ def _build_operations_part() -> dict[str, Any]:
     workers = Counter(slot.host for slot in slots if slot.name == JobSlot.WORKER)
     running = sorted({slot.name for slot in slots if slot.name != JobSlot.WORKER})
     return {
-        "services": [_build_health(service, found) for service, found in providers.load_health()],
+        "services": [
+            _build_health(service, found)
+            for service, found in providers.load_health()
+            if found.is_in_use
+        ],
         "workers": [
             f"{host} ({count} workers)" if count > 1 else host
             for host, count in sorted(workers.items())
@@ -309,8 +313,6 @@ def _summarize_chores() -> dict[str, Any] | None:
 
 
 def _build_health(service: providers.Service, found: providers.ServiceHealth) -> Health:
-    if service.state == "off":
-        return Health(label=service.label, status="cancelled", word="Off")
     if found.is_failing:
         return Health(
             label=service.label,

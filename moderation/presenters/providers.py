@@ -48,7 +48,16 @@ class Service:
     def state(self) -> str:
         if not self.base_url:
             return "off"
+        if self.slug in REMOTE_CLASSIFIERS and self.slug not in settings.CLASSIFIERS:
+            return "unused"
         return "sandbox" if self.is_sandbox else "configured"
+
+    @property
+    def advice(self) -> str:
+        """Return what turns a service on that is not in use."""
+        if self.state == "unused":
+            return f"Add {self.slug} to CLASSIFIERS to use it."
+        return f"Set {self.wanted} to turn it on."
 
     @property
     def host(self) -> str:
@@ -57,11 +66,20 @@ class Service:
 
 @dataclass(slots=True, kw_only=True)
 class ServiceHealth:
-    """The last success and error of a service, for the pages Today and Providers."""
+    """The use, last success and last error of a service, for the pages Today and Providers."""
+
+    service: Service
 
     last_success_at: datetime | None = None
     last_error_at: datetime | None = None
     last_error: str = ""
+
+    @property
+    def is_in_use(self) -> bool:
+        """Return whether the service is on, and its classifier active or called before."""
+        state = self.service.state
+        was_called = self.last_success_at is not None or self.last_error_at is not None
+        return state != "off" and (state != "unused" or was_called)
 
     @property
     def is_failing(self) -> bool:
@@ -162,7 +180,7 @@ def make_harmless_call(slug: str) -> None:
 def load_health() -> list[tuple[Service, ServiceHealth]]:
     """Return every service with its health, from recorded calls and from its rows."""
     services = list(list_services())
-    health = {service.slug: ServiceHealth() for service in services}
+    health = {service.slug: ServiceHealth(service=service) for service in services}
     for state in ProviderState.objects.filter(slug__in=health):
         health[state.slug].note_success(state.last_success_at)
         health[state.slug].note_error(state.last_error_at, state.last_error)

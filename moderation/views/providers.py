@@ -46,8 +46,10 @@ def providers(request: HttpRequest) -> HttpResponse:
         status=GenerationRequest.Status.UNKNOWN
     )
     limit = settings.SPENDING_LIMIT_PER_DAY
+    services = load_health()
     context = {
-        "reports": [build_report(service, found) for service, found in load_health()],
+        "reports": [build_report(service, found) for service, found in services if found.is_in_use],
+        "not_in_use": [service for service, found in services if not found.is_in_use],
         "unknown": unknown.order_by("-created_at", "-pk")[:UNKNOWN_SHOWN],
         "spent_today": spending.sum_spending(spending.start_of_day()),
         "spent_this_month": spending.sum_spending(spending.start_of_month()),
