@@ -296,7 +296,8 @@ def test_review_page_shows_missing_confidence_and_source_details(
 
     page = client_of(moderator).get(f"/reviews/{review.uuid}/").content.decode()
 
-    assert page.count("no confidence given") == 2
+    # The headline, and each of the two labels.
+    assert page.count("no confidence given") == 3
     assert '<span class="num">50</span>' not in page
     assert ">tobacco<" in page
     for text in (
