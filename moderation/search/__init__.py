@@ -1,7 +1,8 @@
 """Search over all stored images: words, ids, hashes, seeds, names and visual similarity.
 
 ``query`` parses the text, ``forms`` the other URL parameters, ``conditions`` express them as
-database filters, ``plan`` executes them in bounded time, and ``page`` builds the results.
+database filters, ``plan`` and ``by_risk`` execute them in bounded time, and ``page`` builds the
+results.
 """
 
 from __future__ import annotations

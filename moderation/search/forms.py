@@ -15,13 +15,14 @@ from django.core.validators import MaxValueValidator
 from django.utils.choices import flatten_choices
 
 from generation.models import Source
-from generation.wire.parsing import parse_integer
+from generation.wire.parsing import parse_integer, parse_keyset
 from moderation.forms.decisions import CATEGORY_TREE
 from moderation.models import Review
-from moderation.search import known
+from moderation.search import by_risk, known
 from moderation.search.query import SEED_MAX, UUID_TEXT, Query, QueryError, parse
 
 ANY = ("", "Any")
+RISK = "risk"
 LIKE = re.compile(r"(?P<sha256>[0-9a-f]{64})(?:\.(?P<pdq>[0-9a-f]{64}))?")
 
 
@@ -61,8 +62,8 @@ def _text_field(label: str, maximum: int, **attributes: str) -> forms.CharField:
 class SearchForm(forms.Form):
     """All parameters of a search.
 
-    ``q`` and ``like`` are the query, the fields between them are filters, ``before`` is the
-    position in the results.
+    ``q`` and ``like`` are the query, the fields between them are filters. The position in the
+    results is ``before`` if the newest come first, and ``after`` in the order of risk.
     """
 
     q = forms.CharField(required=False)
@@ -80,6 +81,12 @@ class SearchForm(forms.Form):
     )
     start = _day_field("From")
     end = _day_field("To")
+    order = forms.ChoiceField(
+        label="Order",
+        required=False,
+        choices=[("", "Newest first"), (RISK, "Riskiest first, only waiting images")],
+        error_messages={"invalid_choice": "“%(value)s” is not an order. Write risk, or nothing."},
+    )
     like = forms.CharField(required=False, widget=forms.HiddenInput)
     wide = forms.BooleanField(required=False, widget=forms.HiddenInput)
     before = forms.IntegerField(
@@ -88,6 +95,7 @@ class SearchForm(forms.Form):
         validators=[MaxValueValidator(SEED_MAX)],
         widget=forms.HiddenInput,
     )
+    after = forms.CharField(required=False, widget=forms.HiddenInput)
 
     FILTERS = (
         "status",
@@ -100,6 +108,7 @@ class SearchForm(forms.Form):
         "seed",
         "start",
         "end",
+        "order",
     )
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -152,6 +161,13 @@ class SearchForm(forms.Form):
             )
         return Like(match["sha256"], match["pdq"] or "") if match else Like()
 
+    def clean_after(self) -> tuple[int, int] | None:
+        text = self.cleaned_data["after"]
+        place = parse_keyset(text, parts=2)
+        if text and (place is None or max(place) > SEED_MAX):
+            raise forms.ValidationError("This URL names no place in the results. Search again.")
+        return (place[0], place[1]) if place else None
+
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         query, like = cleaned.get("q"), cleaned.get("like")
@@ -160,7 +176,20 @@ class SearchForm(forms.Form):
         start, end = cleaned.get("start"), cleaned.get("end")
         if start and end and start > end:
             self.add_error("end", "This day is before the first one.")
+        if cleaned.get("order") == RISK:
+            self._check_risk_order(cleaned)
         return cleaned
+
+    def _check_risk_order(self, cleaned: dict[str, Any]) -> None:
+        query: Query | None = cleaned.get("q")
+        if any(cleaned.get("like") or ()) or (query and query.digest):
+            self.add_error("order", "Similar images come in the order of their similarity.")
+        elif cleaned.get("status") and cleaned["status"] not in by_risk.STATUSES:
+            self.add_error(
+                "order",
+                "Only images that wait for a decision have an order by risk. Choose another"
+                " status, or none.",
+            )
 
     @property
     def created(self) -> tuple[datetime | None, datetime | None]:
@@ -174,7 +203,7 @@ class SearchForm(forms.Form):
         return {
             name: self.data[name]
             for name in self.fields
-            if name != "before" and self.data.get(name)
+            if name not in ("before", "after") and self.data.get(name)
         }
 
     @property
@@ -190,7 +219,7 @@ class SearchForm(forms.Form):
         """Errors of parameters without a visible field."""
         return [
             str(error)
-            for name in ("like", "before", NON_FIELD_ERRORS)
+            for name in ("like", "before", "after", NON_FIELD_ERRORS)
             for error in self.errors.get(name, [])
         ]
 

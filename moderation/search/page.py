@@ -13,7 +13,7 @@ from django.db.models import Q, QuerySet
 from generation.models import Asset, GenerationRequest, Source, image_search
 from moderation import taxonomy
 from moderation.models import Decision, Review
-from moderation.search import likeness, plan
+from moderation.search import by_risk, likeness, plan
 from moderation.search.conditions import (
     AnyOf,
     Arrived,
@@ -29,7 +29,7 @@ from moderation.search.conditions import (
     Words,
 )
 from moderation.search.excerpts import TextSpan, build_excerpt, source_text
-from moderation.search.forms import SearchForm
+from moderation.search.forms import RISK, SearchForm
 from moderation.search.query import SEED_MAX, Query, Term
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ class Result:
     status: str
     status_name: str
     top_category: str
-    risk: int | None  # None for a decided image: the queue does not contain it
+    # None for a decided image, which no queue contains, and for a category without a confidence.
+    risk: int | None
+    lacks_confidence: bool
     arrived_at: datetime
     pieces: Sequence[TextSpan]
     distance: int | None = None  # differing bits of 256
@@ -85,6 +87,8 @@ class Page:
     further: str = ""
     looked_at: int = 0
     looked_back_to: datetime | None = None
+    is_by_risk: bool = False
+    looked_down_to: int | None = None  # the same in the order of risk
 
 
 @dataclass(slots=True)
@@ -125,6 +129,8 @@ def run_search(form: SearchForm, *, user: User) -> Page:
         return _search_by_hash(
             sha256, pdq, conditions, span, user=user, wide=given["wide"], terms=query.wanted
         )
+    if given["order"] == RISK:
+        return _search_by_risk(form, conditions, span, user=user, terms=query.wanted)
     found = plan.find_matches(conditions, span=span, limit=LENGTH)
     results = _build_results(found.ids[:LENGTH], user, query.wanted)
     if found.ended_at is not None:
@@ -137,6 +143,29 @@ def run_search(form: SearchForm, *, user: User) -> Page:
     return Page(
         results=results,
         further=form.build_query(before=found.ids[LENGTH - 1]) if len(found.ids) > LENGTH else "",
+    )
+
+
+def _search_by_risk(
+    form: SearchForm,
+    conditions: Sequence[Condition],
+    span: Span,
+    *,
+    user: User,
+    terms: Sequence[Term],
+) -> Page:
+    """Find images that wait for a decision, in the order of the queue."""
+    given = form.cleaned_data
+    statuses = [Review.Status(given["status"])] if given["status"] else by_risk.STATUSES
+    found = by_risk.find_matches(
+        conditions, statuses=statuses, span=span, after=given["after"], limit=LENGTH
+    )
+    return Page(
+        results=_build_results(found.ids, user, terms),
+        is_by_risk=True,
+        further=form.build_query(after="{}.{}".format(*found.further)) if found.further else "",
+        looked_at=0 if found.ended_at_risk is None else plan.WINDOW,
+        looked_down_to=found.ended_at_risk,
     )
 
 
@@ -360,6 +389,9 @@ def _build_result(
     if review.wants_opinion_of(user) and review.is_held_by(user):
         status, name, reason = Review.Status.PENDING, "Second opinion", ""
     similarity = matched.similarities.get(review.asset_id)
+    waits = status in (Review.Status.PENDING, Review.Status.ESCALATED)
+    # Beside a category, a number would be taken for a confidence.
+    lacks_confidence = bool(waits and review.top_category and review.top_confidence is None)
     return Result(
         address=review.get_absolute_url(),
         preview=review.asset.preview,
@@ -369,7 +401,8 @@ def _build_result(
         status=status,
         status_name=name,
         top_category=reason or review.top_category_name,
-        risk=review.risk if status in (Review.Status.PENDING, Review.Status.ESCALATED) else None,
+        risk=review.risk if waits and not lacks_confidence else None,
+        lacks_confidence=lacks_confidence,
         arrived_at=review.created_at,
         pieces=build_excerpt(source_text(review.asset), terms),
         distance=matched.distances.get(review.asset_id),

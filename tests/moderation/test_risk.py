@@ -21,7 +21,7 @@ from moderation.classifiers.sandbox import Sandbox
 from moderation.models import Classification, Review, Verdict
 from moderation.services import decisions
 from tests.moderation.contact_sheet_helpers import claim_sheet, fetch_sheet, read_field_values
-from tests.moderation.page_helpers import ClientOf
+from tests.moderation.page_helpers import ClientOf, MakeReview
 
 ALL = dict.fromkeys((category.slug for category in taxonomy.L1), Coverage.FULL)
 FOUND = (Finding(category="alcohol.use", confidence=Decimal(100)),)
@@ -107,6 +107,30 @@ def test_search_shows_words_and_risk_of_each_image(
 
     # Results are in the order of arrival, newest first.
     assert read_captions(page) == [(words, risk) for _, words, risk in reversed(RESULTS)]
+
+
+def test_search_by_risk_starts_with_unjudged_and_ends_with_clean(
+    reviews: list[Review], client_of: ClientOf, moderator: User
+) -> None:
+    page = client_of(moderator).get("/search/?order=risk").content.decode()
+
+    assert read_captions(page) == [(words, risk) for _, words, risk in reversed(RESULTS)]
+
+
+def test_finding_without_a_confidence_has_no_number_on_any_page(
+    make_review: MakeReview, client_of: ClientOf, moderator: User
+) -> None:
+    review = make_review()
+    Review.objects.filter(pk=review.pk).update(risk=90, top_category="alcohol.use")
+    browser = client_of(moderator)
+    for address in ("/queues/waiting/", "/search/?status=pending", "/search/?order=risk"):
+        tile = re.findall(
+            r'<li class="frame">.*?</li>', browser.get(address).content.decode(), re.S
+        )
+        text = re.sub(r"<[^>]+>", " ", "".join(tile))
+        assert "Alcohol Use" in text
+        assert "no confidence given" in text
+        assert not re.search(r"\b(90|50)\b", text.replace(review.asset.short_id, ""))
 
 
 def test_csv_has_words_and_risk_of_each_image(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +13,7 @@ from django.db import connection
 from django.db.models import Q
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from generation.models import (
     Asset,
@@ -21,14 +24,16 @@ from generation.models import (
     image_search,
 )
 from moderation.models import NamedCategory, Review
-from moderation.search import conditions, known, page, plan, sample
+from moderation.search import by_risk, conditions, known, page, plan, sample
 from moderation.search.conditions import (
     AnyOf,
+    Arrived,
     Columns,
     Condition,
     Decided,
     Model,
     Named,
+    NotAmong,
     Requester,
     Seed,
     Span,
@@ -360,3 +365,142 @@ def test_text_index_follows_changes_of_its_table(make_review: MakeReview) -> Non
     ]
     AssetText.objects.all().delete()
     assert AssetText.with_words(["griffin"], [], since=0, before=SEED_MAX, limit=5) == []
+
+
+# --- In the order of risk ---
+
+
+@pytest.fixture
+def risky(reviews: list[Review]) -> list[Review]:
+    """Return the harbours with risks, in the order of the queue; two are escalated, two decided."""
+    for number, review in enumerate(reviews):
+        review.risk = number // 2 * 10
+        if number in (3, 4):
+            review.status = Review.Status.ESCALATED
+        if number in (7, 8):
+            review.status, review.decided_at = Review.Status.APPROVED, timezone.now()
+        review.save()
+    waiting = [review for review in reviews if review.status != Review.Status.APPROVED]
+    return sorted(waiting, key=lambda review: (-review.risk, review.pk))
+
+
+def test_risk_order_has_the_order_of_the_queue_and_only_waiting_images(
+    risky: list[Review], client: Client
+) -> None:
+    answer = get_search_page(client, order="risk")
+
+    assert list_result_ids(answer) == short_ids(*risky)
+    assert "Images that wait for a decision, riskiest first" in read_text(answer)
+    assert "Order Riskiest first, only waiting images" in read_text(answer)
+    escalated = [review for review in risky if review.status == Review.Status.ESCALATED]
+    answer = get_search_page(client, "harbour", order="risk", status="escalated")
+    assert list_result_ids(answer) == short_ids(*escalated)
+
+
+def test_pages_in_the_order_of_risk_miss_and_repeat_nothing(
+    risky: list[Review], client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "LENGTH", 3)
+    answer = get_search_page(client, "harbour", order="risk")
+    found = list_result_ids(answer)
+    while match := re.search(r'href="(\?[^"]*)" rel="next"', answer.content.decode()):
+        answer = client.get(f"/search/{html.unescape(match[1])}")
+        found += list_result_ids(answer)
+
+    assert found == short_ids(*risky)
+    assert "Nothing less risky matches" in read_text(answer)
+    assert "Back to the riskiest" in read_text(answer)
+
+
+def test_windows_in_the_order_of_risk_miss_and_repeat_nothing(
+    risky: list[Review], client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "WINDOW", 2)
+    monkeypatch.setattr(conditions, "RARE", 1)
+    monkeypatch.setattr(conditions, "INTERSECTION_COST_MAX", 1)
+    answer = get_search_page(client, "harbour", order="risk")
+    assert "2 images were searched, down to the risk" in read_text(answer)
+    found, pages = list_result_ids(answer), 1
+    while match := re.search(r'href="(\?[^"]*)" rel="next"', answer.content.decode()):
+        answer = client.get(f"/search/{html.unescape(match[1])}")
+        found, pages = found + list_result_ids(answer), pages + 1
+
+    assert found == short_ids(*risky)
+    assert pages > 3
+
+
+def test_rare_condition_in_the_order_of_risk_is_found_beyond_the_window(
+    risky: list[Review], reviews: list[Review], small: None, client: Client
+) -> None:
+    answer = get_search_page(client, "dawn", order="risk")
+
+    assert list_result_ids(answer) == short_ids(reviews[0])
+    assert "images were searched" not in read_text(answer)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"order": "size"}, "“size” is not an order."),
+        ({"order": "risk", "status": "approved"}, "Only images that wait for a decision have"),
+        ({"order": "risk", "q": "ab" * 32}, "Similar images come in the order of"),
+        ({"order": "risk", "after": "x"}, "This URL names no place in the results."),
+        ({"order": "risk", "after": f"1.{2**64}"}, "This URL names no place in the results."),
+    ],
+)
+def test_order_that_is_not_possible_returns_422(
+    db: None, client: Client, fields: dict[str, str], message: str
+) -> None:
+    answer = get_search_page(client, **fields)
+
+    assert answer.status_code == 422
+    assert message in read_text(answer)
+
+
+@sqlite_only
+@pytest.mark.parametrize("after", [None, (50, 7)])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        [],
+        [Words(parse('harbour -night "red dress" sun*').terms)],
+        [Model(["alder"]), Seed(7), Requester([1], [1]), Decided(["gambling"])],
+        [Columns({"source": "upload"}, found="alcohol.use")],
+        [Arrived(timezone.now(), timezone.now())],
+    ],
+)
+def test_risk_order_walks_in_the_index_of_the_queue(
+    db: None, asked: list[Condition], after: Any
+) -> None:
+    made = captured_steps(
+        lambda: by_risk.find_matches(
+            asked, statuses=by_risk.STATUSES, span=ALL, after=after, limit=9
+        )
+    )
+
+    assert len(made) == 4
+    for walked in made:
+        first = walked.splitlines()[0]
+        assert "SEARCH moderation_review USING" in first, walked
+        assert "INDEX review_" in first, walked
+        assert "status=?" in first, walked
+        assert "TEMP B-TREE" not in walked, walked
+        assert "SCAN" not in walked.replace("SCAN json_each", ""), walked
+
+
+@sqlite_only
+def test_window_in_the_order_of_risk_is_read_from_the_index_of_the_queue(
+    risky: list[Review], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "WINDOW", 2)
+    asked = [NotAmong([1])]
+    made = captured_steps(
+        lambda: by_risk.find_matches(
+            asked, statuses=[Review.Status.PENDING], span=ALL, after=None, limit=9
+        )
+    )
+
+    assert len(made) == 2
+    assert "COVERING INDEX review_" in made[0]
+    assert "(status=? AND risk>?)" in made[1].splitlines()[0], made[1]
+    assert "TEMP B-TREE" not in "".join(made)
