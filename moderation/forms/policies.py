@@ -50,18 +50,13 @@ class PolicyRuleForm(forms.ModelForm[PolicyRule]):
 
     class Meta:
         model = PolicyRule
-        fields = ("category", "review_at", "reject_at")
+        fields = ("category", "review_at", "blur_at", "reject_at")
+        # The limits have their help texts in the model.
         help_texts = {
             "category": (
                 "A rule of a first level applies to its second levels without a rule of their "
-                "own. A category without any rule is ignored."
-            ),
-            "review_at": (
-                "From this confidence on, the image goes to a person. A finding without a "
-                "confidence always does. Empty: no confidence does."
-            ),
-            "reject_at": (
-                "From this confidence on, the policy rejects the image. Empty: it never does."
+                "own. A category without any rule is ignored. A finding without a confidence "
+                "always goes to a person."
             ),
         }
 

@@ -182,7 +182,7 @@ class SearchForm(forms.Form):
 
     def _check_risk_order(self, cleaned: dict[str, Any]) -> None:
         query: Query | None = cleaned.get("q")
-        if any(cleaned.get("like") or ()) or (query and query.digest):
+        if any(cleaned.get("like") or ()) or (query and (query.digest or query.looks)):
             self.add_error("order", "Similar images come in the order of their similarity.")
         elif cleaned.get("status") and cleaned["status"] not in by_risk.STATUSES:
             self.add_error(

@@ -14,7 +14,7 @@ from django.test import Client, RequestFactory
 
 from generation.core.admin import ReadOnlyInline
 from moderation import classifiers
-from moderation.models import Policy, PolicyActivation, PolicyRule, SavedQueue
+from moderation.models import AskRule, Policy, PolicyActivation, PolicyRule, SavedQueue
 from moderation.services import policies
 
 ClientOf = Callable[[User], Client]
@@ -156,6 +156,12 @@ def test_page_of_a_policy_has_every_setting_with_a_help_text(
         )
     page = browser.get(f"{LIST}{draft.pk}/change/").context["adminform"]
     assert set(page.form.fields) == {*policies.list_settings(), "summary"}
+    inlines = browser.get(f"{LIST}{draft.pk}/change/").context["inline_admin_formsets"]
+    for model in (PolicyRule, AskRule):
+        form = next(one.formset.form for one in inlines if one.opts.model is model)
+        columns = {field.name for field in model._meta.concrete_fields} - {"id", "policy"}
+        assert set(form.base_fields) == columns
+        assert all(form.base_fields[name].help_text for name in columns)
 
 
 @pytest.mark.parametrize(

@@ -444,6 +444,7 @@ def test_rare_condition_in_the_order_of_risk_is_found_beyond_the_window(
         ({"order": "size"}, "“size” is not an order."),
         ({"order": "risk", "status": "approved"}, "Only images that wait for a decision have"),
         ({"order": "risk", "q": "ab" * 32}, "Similar images come in the order of"),
+        ({"order": "risk", "q": "looks:harbour"}, "Similar images come in the order of"),
         ({"order": "risk", "after": "x"}, "This URL names no place in the results."),
         ({"order": "risk", "after": f"1.{2**64}"}, "This URL names no place in the results."),
     ],

@@ -24,7 +24,7 @@ from moderation.classifiers import nanogpt, nudenet, opennsfw, vlm
 from moderation.classifiers.base import Coverage
 from moderation.classifiers.novita import NovitaDetection
 from moderation.classifiers.vision import classifier
-from moderation.models import AskRule, Policy, PolicyActivation
+from moderation.models import AskRule, Policy, PolicyActivation, PolicyRule
 from moderation.policy_engine import Evidence, Outcome, Rules, settle
 from moderation.services import policies, starting_policies
 from moderation.services.classification import build_rules
@@ -184,6 +184,12 @@ def test_every_policy_field_has_a_value_in_starting_policies() -> None:
     assert {*DEFAULTS, "name", "note"} == set(policies.list_settings())
     for chosen in STARTING_POLICIES.values():
         assert set(chosen.fields) <= set(DEFAULTS)
+        # A new kind of limit needs a decision too; none blurs.
+        assert all(
+            rule.review_at is not None and rule.blur_at is None for rule in chosen.rules.values()
+        )
+    limits = {field.name for field in PolicyRule._meta.concrete_fields} - {"id", "policy"}
+    assert limits == {"category", "review_at", "blur_at", "reject_at"}
 
 
 @pytest.mark.django_db
