@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import hashlib
 import json
@@ -10,13 +11,17 @@ import os
 import tempfile
 import threading
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from django.conf import settings
 
+from moderation.classifiers.base import ClassifierError
 from moderation.classifiers.onnx_model import CheckedFile, keep_session, make_session
 from moderation.classifiers.picture import WHOLE, Box, Picture
 from moderation.classifiers.vision import layout, towers
@@ -30,6 +35,7 @@ RECORD: Final = "model.json"
 # Increment whenever the input of the visual tower changes: vectors of different versions are not
 # comparable.
 INPUT_RULES: Final = 1
+RETRY_AFTER = timedelta(seconds=30)
 WORDS_MAX = 256  # vectors of searched words that a process keeps
 _DECODED: Final = 512  # pixels; as for the other local classifiers, so that they share the decoding
 
@@ -196,18 +202,46 @@ def _read_preprocessing(file: CheckedFile) -> layout.Preprocessing:
 @functools.lru_cache(maxsize=4)
 def _encode_prompts(model: InstalledModel, prompts: PromptSet) -> Floats:
     path = model.folder / f"texts-{prompts.version[:12]}.npz"
-    vectors = _load_vectors(path, (len(prompts.subjects), model.dim), model.digest)
-    if vectors is None:
-        texts = [
-            template.format(subject)
-            for subject in prompts.subjects
-            for template in prompts.templates
-        ]
-        each = model.encode_texts(texts)
-        means = each.reshape(len(prompts.subjects), len(prompts.templates), -1).mean(axis=1)
-        vectors = towers.normalise(means)
-        _save_vectors(path, vectors, model.digest)
-    return vectors
+    shape = (len(prompts.subjects), model.dim)
+    vectors = _load_vectors(path, shape, model.digest)
+    if vectors is not None:
+        return vectors
+    with _compute_alone(path.with_suffix(".lock")):
+        vectors = _load_vectors(path, shape, model.digest)  # by the process before
+        if vectors is None:
+            vectors = _compute_vectors(model, prompts)
+            _save_vectors(path, vectors, model.digest)
+        return vectors
+
+
+def _compute_vectors(model: InstalledModel, prompts: PromptSet) -> Floats:
+    texts = [
+        template.format(subject) for subject in prompts.subjects for template in prompts.templates
+    ]
+    each = model.encode_texts(texts)
+    means = each.reshape(len(prompts.subjects), len(prompts.templates), -1).mean(axis=1)
+    return towers.normalise(means)
+
+
+@contextmanager
+def _compute_alone(path: Path) -> Iterator[None]:
+    """Let one process of a host compute, which takes a minute and hundreds of megabytes.
+
+    Raises ClassifierError in the others, with the delay after which they try again.
+    """
+    try:
+        file = path.open("w")
+    except OSError:  # a folder that cannot be written: each process computes its own
+        yield
+        return
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ClassifierError(
+                "Another process is computing the vectors of the prompts.", retry_after=RETRY_AFTER
+            ) from None
+        yield
 
 
 def _load_vectors(path: Path, shape: tuple[int, int], digest: str) -> Floats | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -366,6 +367,16 @@ def test_other_prompts_have_another_version_and_file(toy: InstalledModel) -> Non
     assert len(set(toy.folder.glob("texts-*.npz")) - before) == 1
 
 
+def test_only_one_process_computes_vectors(toy: InstalledModel) -> None:
+    lock = toy.folder / f"texts-{COLOURS.version[:12]}.lock"
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(ClassifierError, match="Another process is computing") as caught:
+            toy.encode_prompts(COLOURS)
+    assert caught.value.retry_after == installed.RETRY_AFTER
+    assert toy.encode_prompts(COLOURS).shape == (3, 3)
+
+
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 torn", b"\x93NUMPY"])
 def test_damaged_vectors_are_computed_again(toy: InstalledModel, damage: bytes) -> None:
     expected = toy.encode_prompts(COLOURS)
@@ -411,16 +422,22 @@ def test_damaged_model_is_refused_with_a_message(toy: InstalledModel, damage: st
         encode(toy, Image.new("RGB", (40, 40)))
 
 
-def test_changed_preprocessing_and_tokenizer_are_refused(toy: InstalledModel) -> None:
-    for name in ("visual/preprocess_cfg.json", "textual/tokenizer.json"):
-        with (toy.folder / name).open("a") as file:
-            file.write(" ")
-    installed._read_preprocessing.cache_clear()
-    with pytest.raises(ClassifierError, match=r"preprocess_cfg\.json of the model toy has changed"):
-        encode(toy, Image.new("RGB", (40, 40)))
+def change(path: Path) -> None:
+    path.write_text(path.read_text() + " ")
+
+
+def test_changed_tokenizer_is_refused(toy: InstalledModel) -> None:
+    change(toy.folder / "textual/tokenizer.json")
     toy.encode_prompts(PROMPTS)  # their vectors are stored
     with pytest.raises(ClassifierError, match=r"tokenizer\.json of the model toy has changed"):
         toy.encode_texts(["red"])
+
+
+def test_changed_preprocessing_is_refused(toy: InstalledModel) -> None:
+    change(toy.folder / "visual/preprocess_cfg.json")
+    installed._read_preprocessing.cache_clear()
+    with pytest.raises(ClassifierError, match=r"preprocess_cfg\.json of the model toy has changed"):
+        encode(toy, Image.new("RGB", (40, 40)))
 
 
 @pytest.mark.parametrize(
