@@ -93,6 +93,8 @@ class Evidence:
     # Whether "nothing found" may count towards an approval without a policy that trusts it.
     silence_counts: bool = True
     note: str = ""  # message that belongs to the verdict
+    # Category slug to 0..100: sort keys of findings without a confidence. They decide nothing.
+    ranks: Mapping[str, Decimal] = field(default_factory=dict)
     matches: Sequence[Match] = ()  # known images and hashes
     # Whether it only looks up hashes. Such evidence judges no content, so its silence says nothing.
     is_lookup: bool = False
@@ -216,6 +218,7 @@ class _Hit:
     level: int = 0  # of a score: its level
     # The reason, for a "yes" without number and category: its confidence is not measured.
     verdict: str = ""
+    rank: Decimal | None = None  # sort key, if it is not the confidence
     explanation: str = ""  # of a score: the named finding that explains it
 
     @property
@@ -231,6 +234,10 @@ class _Hit:
             )
         name = taxonomy.join_names([self.category])
         return f"{self.source} found {name}" + (f" at {self.confidence:.0f}" if self.scored else "")
+
+    @property
+    def risk(self) -> int:
+        return rank_confidence(self.confidence if self.rank is None else self.rank)
 
     @property
     def shown(self) -> Decimal | None:
@@ -401,9 +408,13 @@ def _find_hits(rules: Rules, evidence: list[Evidence], whole: list[Evidence]) ->
             # A verdict without score and category goes to a person, and so does one with a message
             # that findings below every threshold do not express.
             detail = item.note or "no category was named."
+            is_ranked = any(
+                slug in item.ranks and rules.for_category(slug) for slug, _ in item.findings
+            )
             yield _Hit(
                 category="",
                 confidence=Decimal(100),
+                rank=Decimal(0 if is_ranked else FLAGGED_RISK),
                 source=item.label,
                 limits=_ALWAYS,
                 verdict=f"{item.label} flagged it: {detail}",
@@ -422,6 +433,7 @@ def _find_named_hits(rules: Rules, item: Evidence) -> Iterable[_Hit]:
             source=item.label,
             limits=limits if scored else _ALWAYS,
             scored=scored,
+            rank=None if scored else item.ranks.get(category),
             place=place,
         )
 
@@ -525,11 +537,10 @@ def _settle_review(rules: Rules, hits: list[_Hit]) -> Settlement:
     )
     scores = "".join(f" {hit.found}." for hit in measured[1:] if hit.is_score)
     reason = f"{first.found}; {rules.name} asks a person {limit}.{scores} {verdicts}".rstrip()
-    highest = max(rank_confidence(hit.confidence) for hit in measured)
     return Settlement(
         outcome=Outcome.PERSON,
         reason=reason,
-        risk=max(highest, FLAGGED_RISK if verdicts else 0),
+        risk=max(hit.risk for hit in hits),
         top_category=first.category,
         confidence=first.shown,
     )

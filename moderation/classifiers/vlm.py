@@ -133,7 +133,7 @@ def _build_assessment(answer: Answer, completion: Completion, cost: Decimal) -> 
         covers=COVERS,
         cost=cost,
         note=_build_note(answer, found),
-        raw=_build_raw(answer, completion),
+        raw=_build_raw(answer, completion, found),
     )
 
 
@@ -150,7 +150,9 @@ def _build_note(answer: Answer, found: list[str]) -> str:
     return " ".join(sentences)
 
 
-def _build_raw(answer: Answer, completion: Completion) -> dict[str, Any]:
+def _build_raw(answer: Answer, completion: Completion, found: list[str]) -> dict[str, Any]:
+    # Text that addresses the model may have changed its numbers.
+    ranked = [] if answer.addresses_the_moderator else found
     return {
         "model": completion.model,
         "request_id": completion.request_id,
@@ -159,6 +161,7 @@ def _build_raw(answer: Answer, completion: Completion) -> dict[str, Any]:
         # null: unknown; the stored cost is then the estimate by the prices in the settings, or 0.
         "cost": None if completion.cost is None else str(completion.cost),
         "stated": {slug: number for slug, number in answer.stated.items() if number},
+        "ranks": {slug: answer.stated[slug] for slug in ranked},
         "reasons": {slug: said for slug, said in answer.reasons.items() if said},
         "description": answer.description,
         "addresses_the_moderator": answer.addresses_the_moderator,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
@@ -511,6 +512,18 @@ def read_level(raw: Any) -> int | None:
     return level if level in taxonomy.LEVELS else None
 
 
+def read_ranks(raw: Any) -> dict[str, Decimal]:
+    """Return the sort keys of findings without a confidence from a classifier's raw result."""
+    ranks = raw.get("ranks") if isinstance(raw, dict) else None
+    if not isinstance(ranks, dict):
+        return {}
+    return {
+        slug: Decimal(rank)
+        for slug, rank in ranks.items()
+        if isinstance(rank, int) and 0 <= rank <= 100
+    }
+
+
 def build_evidence(runs: Iterable[Classification]) -> list[Evidence]:
     """Return classifications in the form of the policy engine.
 
@@ -528,6 +541,7 @@ def build_evidence(runs: Iterable[Classification]) -> list[Evidence]:
             silence_counts=classifiers.silence_counts(run.classifier),
             classifier=run.classifier,
             note=str(run.raw.get("note", "")) if isinstance(run.raw, dict) else "",
+            ranks=read_ranks(run.raw),
             matches=read_matches(run.raw),
             is_lookup=classifiers.is_lookup(run.classifier),
         )

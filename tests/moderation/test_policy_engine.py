@@ -28,6 +28,9 @@ ALL = {category.slug: "full" for category in taxonomy.L1}
 LOCAL_COVERS = {"explicit": "partial", "swimwear-underwear": "heuristic"}
 
 
+NEVER = Thresholds(review_at=None, reject_at=None)
+
+
 def make_thresholds(review_at: int | None, reject_at: int | None) -> Thresholds:
     return Thresholds(
         review_at=None if review_at is None else Decimal(review_at),
@@ -369,6 +372,30 @@ def test_finding_without_confidence_asks_a_person_without_confidence() -> None:
         "explicit",
         None,
     )
+
+
+@pytest.mark.parametrize(
+    ("ranks", "risk"),
+    [({}, 90), ({"violence": 97}, 97), ({"violence": 12}, 12), ({"gambling": 9}, 90)],
+)
+def test_rank_of_a_finding_without_confidence_changes_only_the_risk(
+    ranks: dict[str, int], risk: int
+) -> None:
+    rules = make_rules(per_category={"violence": make_thresholds(30, 35), "explicit": NEVER})
+    item = make_evidence(
+        findings=[("violence", None)],
+        flagged=True,
+        note="it is unsure.",
+        ranks={slug: Decimal(rank) for slug, rank in ranks.items()},
+    )
+
+    settlement = settle(rules, [item])
+
+    assert settlement.risk == risk
+    assert replace(settlement, risk=0) == replace(settle(rules, [replace(item, ranks={})]), risk=0)
+    assert (settlement.outcome, settlement.confidence) == (Outcome.PERSON, None)
+    scored = settle(rules, [item, make_evidence(("violence", 31), label="Other")])
+    assert (scored.outcome, scored.risk) == (Outcome.PERSON, max(risk, 31))
 
 
 def test_imports_are_approved_only_if_policy_allows_it() -> None:

@@ -71,6 +71,7 @@ def test_finding_reaches_a_person_at_its_second_level_with_the_reason(
     assert row.raw["service"] == "Vision model (sandbox)"
     review = get_pending_review(row)
     assert review.top_category == "alcohol.beverages", "the highest stated number comes first"
+    assert (review.risk, review.top_confidence) == (95, None)
     assert "because no confidence was given" in review.reason
     assert "Weapons, by its own number 92: “The card stands for Weapons”." in review.reason
     browser = Client()
