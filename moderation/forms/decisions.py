@@ -9,8 +9,10 @@ from django import forms
 
 from moderation import taxonomy
 from moderation.models import Verdict
+from moderation.services.exports.filters import BLURRED
 
 NOTE_MAX = 2000
+DELIVERED: list[tuple[str, str]] = [(BLURRED, "Blurred"), ("unblurred", "Unblurred")]
 CATEGORY_TREE: list[Any] = [
     (l1.name, [(category.slug, category.name) for category in (l1, *children)])
     for l1, children in taxonomy.iter_tree()
@@ -29,6 +31,7 @@ class DecisionFilterForm(forms.Form):
         label="To", required=False, widget=forms.DateInput(attrs={"type": "date"})
     )
     verdict = forms.ChoiceField(required=False, choices=[("", "Any"), *Verdict.choices])
+    delivered = forms.ChoiceField(required=False, choices=[("", "Any"), *DELIVERED])
     category = forms.ChoiceField(required=False, choices=[("", "Any"), *CATEGORY_TREE])
     reviewer = forms.CharField(
         required=False,

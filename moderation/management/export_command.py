@@ -35,6 +35,7 @@ class ExportCommand(BaseCommand):
         parser.add_argument("--start", help="first day, YYYY-MM-DD (UTC)")
         parser.add_argument("--end", help="last day, YYYY-MM-DD (UTC)")
         parser.add_argument("--verdict", help="approve, reject, escalate, or reopen for reversals")
+        parser.add_argument("--delivered", help="blurred or unblurred: approvals only")
         parser.add_argument("--category", help="a slug of the taxonomy; an L1 includes its L2s")
         parser.add_argument("--reviewer", help="a user name")
         parser.add_argument("--by", help="person or policy")

@@ -257,6 +257,9 @@ def describe_policy(policy: Policy) -> str:
         "Auto-approval is on: an image is approved when nothing is found that the policy acts on,"
         f" and “nothing found” counts. It counts for what a trusted classifier {coverage}."
     ]
+    blurred = [rule.category for rule in policy.rules.all() if rule.blur_at is not None]
+    if blurred:
+        sentences.append(f"Delivered blurred from a confidence on: {taxonomy.join_names(blurred)}.")
     if policy.trusted_silences:
         names = ", ".join(map(classifiers.label, policy.trusted_silences))
         sentences.append(f"Also trusted: {names}.")

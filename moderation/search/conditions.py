@@ -136,6 +136,25 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True)
+class Delivered:
+    """Approved, and delivered blurred or unblurred."""
+
+    is_blurred: bool
+
+    def filter(self) -> Q:
+        """Build the condition, with the columns wrapped in a function as in ``Columns``."""
+        return Q(Exact(Coalesce("status", Value("")), Review.Status.APPROVED)) & Q(
+            Exact(Coalesce("is_blurred", Value(False)), self.is_blurred)
+        )
+
+    def ids(self, span: Span) -> list[int] | None:
+        if not self.is_blurred:
+            return None
+        # Few images are blurred: a partial index has them all.
+        return _fetch_few(Review.objects.filter(is_blurred=True), "asset_id")
+
+
+@dataclass(frozen=True, slots=True)
 class Words:
     """Words of the prompt."""
 

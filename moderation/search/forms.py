@@ -16,7 +16,7 @@ from django.utils.choices import flatten_choices
 
 from generation.models import Source
 from generation.wire.parsing import parse_integer, parse_keyset
-from moderation.forms.decisions import CATEGORY_TREE
+from moderation.forms.decisions import CATEGORY_TREE, DELIVERED
 from moderation.models import Review
 from moderation.search import by_risk, known
 from moderation.search.query import SEED_MAX, UUID_TEXT, Query, QueryError, parse
@@ -68,6 +68,7 @@ class SearchForm(forms.Form):
 
     q = forms.CharField(required=False)
     status = _choice_field("Status", [ANY, *Review.Status.choices], "status")
+    delivered = _choice_field("Delivered", [ANY, *DELIVERED], "form of delivery")
     category = _choice_field("Found by classifiers", [ANY, *CATEGORY_TREE], "category")
     named = _choice_field("Named by people", [ANY, *CATEGORY_TREE], "category")
     source = _choice_field("Source", [ANY, *Source.choices], "source")
@@ -99,6 +100,7 @@ class SearchForm(forms.Form):
 
     FILTERS = (
         "status",
+        "delivered",
         "category",
         "named",
         "source",
@@ -184,6 +186,8 @@ class SearchForm(forms.Form):
         query: Query | None = cleaned.get("q")
         if any(cleaned.get("like") or ()) or (query and (query.digest or query.looks)):
             self.add_error("order", "Similar images come in the order of their similarity.")
+        elif cleaned.get("delivered"):
+            self.add_error("order", "Delivered images are decided: they have no order by risk.")
         elif cleaned.get("status") and cleaned["status"] not in by_risk.STATUSES:
             self.add_error(
                 "order",

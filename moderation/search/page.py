@@ -20,6 +20,7 @@ from moderation.search.conditions import (
     Columns,
     Condition,
     Decided,
+    Delivered,
     Model,
     Named,
     NotAmong,
@@ -31,6 +32,7 @@ from moderation.search.conditions import (
 from moderation.search.excerpts import TextSpan, build_excerpt, source_text
 from moderation.search.forms import RISK, SearchForm
 from moderation.search.query import SEED_MAX, Query, Term
+from moderation.services.exports.filters import BLURRED
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -117,7 +119,7 @@ def run_search(form: SearchForm, *, user: User) -> Page:
     span = _compute_span(form)
     conditions = list(_iter_conditions(form, query))
     # A match by outcome would reveal it to a person who gives a second opinion.
-    if (given["status"] or given["named"]) and (
+    if (given["status"] or given["named"] or given["delivered"]) and (
         blind := list(Review.objects.blind_to(user).values_list("asset_id", flat=True))
     ):
         conditions.append(NotAmong(blind))
@@ -186,6 +188,8 @@ def _iter_conditions(form: SearchForm, query: Query) -> Iterator[Condition]:
         yield Requester(*given["requester"])
     if given["model"]:
         yield Model(given["model"])
+    if given["delivered"]:
+        yield Delivered(is_blurred=given["delivered"] == BLURRED)
     values = {name: given[name] for name in ("status", "source", "provider") if given[name]}
     if values or given["category"]:
         yield Columns(values, found=given["category"])

@@ -27,7 +27,7 @@ from novita_client import (
     V3TaskResponse,
     V3TaskResponseStatus,
 )
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 from scenario_sdk import Scenario
 
 from tests.e2e.conftest import NODE_CLIENTS, PASSWORD, Stack
@@ -169,6 +169,26 @@ def test_python_client_waits_for_a_decision_and_gets_only_approved_images(
     assert answer.task.status is V3TaskResponseStatus.TASK_STATUS_SUCCEED
     assert len(answer.images) == len(answer.images_encoded) == 1
     assert_is_image(base64.b64decode(answer.images_encoded[0]), "JPEG")
+
+
+def test_python_client_gets_a_blurred_image_that_a_person_approved_blurred(
+    stack: Stack, key: str, prompt: str, desk: Desk
+) -> None:
+    client = NovitaClient(key, stack.url)
+    task = submit(client, f"{prompt} {UNDECIDED}")
+    (review,) = desk.waiting(f"{prompt} {UNDECIDED}", images=1)
+
+    desk.decide(review, "blur")
+    answer = client.wait_for_task_v3(task)
+
+    (image,) = answer.images
+    got = httpx.get(image.image_url, trust_env=False)
+    assert got.headers["X-Loupe-Delivered"] == "blurred"
+    with Image.open(io.BytesIO(got.content)) as picture:
+        assert picture.size == SIZE
+        few = picture.convert("RGB").resize((8, 8)).resize(SIZE, Image.Resampling.BICUBIC)
+        difference = ImageChops.difference(picture.convert("RGB"), few)
+    assert sum(ImageStat.Stat(difference).mean) / 3 < 6
 
 
 def test_python_client_gets_a_failed_task_after_a_rejection(

@@ -45,6 +45,22 @@ def make_near_duplicates(make_review: MakeReview, count: int) -> list[Review]:
     return made
 
 
+def test_selected_tiles_are_approved_blurred(
+    client_of: ClientOf, make_review: MakeReview, moderator: User
+) -> None:
+    reviews, client = [make_review() for _ in range(3)], client_of(moderator)
+    claim_sheet(client)
+
+    previewed = preview_decision(client, reviews[:2], "blur")
+    assert "Approve blurred" in previewed.content.decode()
+    confirm_decision(client, previewed)
+
+    blurred = Review.objects.filter(is_blurred=True, status=Review.Status.APPROVED)
+    assert set(blurred) == set(reviews[:2])
+    assert all(row.is_blurred for row in Decision.objects.all())
+    assert "Approved blurred" in fetch_sheet(client)
+
+
 # --- Claiming ---
 
 

@@ -374,7 +374,7 @@ def test_unknown_parameters_are_refused_in_every_export(
     senior: User, client_of: ClientOf, suffix: str
 ) -> None:
     client = client_of(senior)
-    known = "Filters: start, end, verdict, category, reviewer, by"
+    known = "Filters: start, end, verdict, delivered, category, reviewer, by"
 
     decided = client.get(f"/exports/decisions.{suffix}?status=pending")
     assert decided.status_code == 400

@@ -113,6 +113,23 @@ def test_filters_narrow_download(
     assert [row["decision"] for row in rows] == [str(record[index].uuid) for index in expected]
 
 
+def test_blurred_approvals_are_marked_and_can_be_filtered(
+    record: list[Decision], make_review: Factory, senior: User, client_of: ClientOf
+) -> None:
+    blurred = decide_new_review(make_review, senior, Verdict.APPROVE, is_blurred=True)
+    client = client_of(senior)
+
+    rows = read_rows(client.get("/exports/decisions.csv"))
+    found = read_rows(client.get("/exports/decisions.csv?delivered=blurred"))
+    others = read_rows(client.get("/exports/decisions.csv?delivered=unblurred"))
+    images = read_rows(client.get("/exports/images.csv?delivered=blurred"))
+
+    assert [row["blurred"] for row in rows] == ["no", "no", "no", "no", "yes"]
+    assert [row["decision"] for row in found] == [str(blurred.uuid)]
+    assert [row["decision"] for row in others] == [str(record[1].uuid)]
+    assert [(row["decision"], row["blurred"]) for row in images] == [(str(blurred.uuid), "yes")]
+
+
 def test_date_range_includes_its_last_day(
     record: list[Decision], senior: User, client_of: ClientOf
 ) -> None:
@@ -270,7 +287,7 @@ def test_unknown_filter_returns_400_with_its_name(
     record: list[Decision], senior: User, client_of: ClientOf, capsys: pytest.CaptureFixture[str]
 ) -> None:
     browser = client_of(senior)
-    sentence = "There is no filter reviewr. Filters: start, end, verdict, category, reviewer, by."
+    sentence = "There is no filter reviewr. Filters: start, end, verdict, delivered, category, reviewer, by."
 
     for query in ("?reviewr=x", "?reviewr=", "?verdict=reject&reviewr=x"):
         answer = browser.get(f"/exports/decisions.csv{query}")

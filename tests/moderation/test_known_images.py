@@ -248,6 +248,24 @@ def test_policy_that_reuses_approvals_approves_what_a_person_approved(
     assert third.status == Review.Status.CLASSIFYING
 
 
+def test_copy_of_a_file_that_was_approved_blurred_is_approved_blurred(
+    store: Callable[..., Review], client_of: ClientOf, moderator: User
+) -> None:
+    change_policy(reuses_approvals=True)
+    first = make_pending(store(picture(1)))
+    assert first.claim_for(moderator)
+    given = {"categories": ["swimwear-underwear.female"]}
+    assert decide(client_of(moderator), first, "blur", **given).status_code < 400
+
+    second = store(picture(1))
+
+    assert (second.status, second.is_blurred) == (Review.Status.APPROVED, True)
+    decision = Decision.objects.get(review=second)
+    assert (decision.by_policy, decision.is_blurred) == (True, True)
+    assert decision.categories == given["categories"]
+    assert "approved blurred by moderator" in second.reason
+
+
 def test_rejection_of_one_copy_outweighs_the_approval_of_another(
     store: Callable[..., Review], client_of: ClientOf, moderator: User
 ) -> None:

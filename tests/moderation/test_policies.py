@@ -212,6 +212,41 @@ def test_contradictory_thresholds_show_a_readable_error(lead: User, client_of: C
     assert "policy_reviews_before_it_rejects" not in answer
 
 
+@pytest.mark.parametrize(
+    ("review_at", "blur_at", "reject_at", "message"),
+    [
+        (60, 40, 95, "Must not be lower than “review at”."),
+        (40, 60, 50, "Must not be lower than “blur at”."),
+        (60, "", 50, "Must not be lower than “review at”."),
+        (40, 60, 95, ""),
+        ("", 60, "", ""),
+    ],
+)
+def test_limits_of_a_rule_must_rise(
+    lead: User, client_of: ClientOf, review_at: Any, blur_at: Any, reject_at: Any, message: str
+) -> None:
+    draft = policies.create_version(based_on=Policy.objects.active(), user=lead, rules={})
+    browser = client_of(lead)
+    data = fill_form(browser, draft) | {
+        "rules-TOTAL_FORMS": 1,
+        "rules-0-category": "swimwear-underwear",
+        "rules-0-review_at": review_at,
+        "rules-0-blur_at": blur_at,
+        "rules-0-reject_at": reject_at,
+    }
+
+    answer = browser.post(f"{LIST}{draft.pk}/change/", data)
+
+    assert (answer.status_code == 302) == (not message), answer.content.decode()
+    if message:
+        assert message in answer.content.decode()
+        return
+    rule = PolicyRule.objects.get(policy=draft)
+    assert rule.blur_at == 60
+    copy = policies.create_version(based_on=draft, user=lead)
+    assert [rule.blur_at for rule in copy.rules.all()] == [60]
+
+
 def test_every_constraint_of_a_form_has_its_own_message() -> None:
     default = BaseConstraint.default_violation_error_message
     request = RequestFactory().get("/")

@@ -303,6 +303,23 @@ def test_named_filter_matches_categories_of_decisions(
     assert list_result_ids(get_search_page(client, "", status="pending")) == short_ids(other)
 
 
+def test_delivered_filter_matches_approved_images(
+    client: Client, moderator: User, make_review: MakeReview
+) -> None:
+    blurred, sharp, rejected = (make_claimed_review(make_review, moderator) for _ in range(3))
+    make_review()
+    decide(client, blurred, "blur")
+    decide(client, sharp, "approve")
+    decide(client, rejected, "reject", categories=["gambling"])
+
+    found = get_search_page(client, "", delivered="blurred")
+    assert list_result_ids(found) == short_ids(blurred)
+    assert "Approved blurred" in found.content.decode()
+    assert list_result_ids(get_search_page(client, "", delivered="unblurred")) == short_ids(sharp)
+    assert get_search_page(client, "", delivered="half").status_code == 422
+    assert get_search_page(client, "", delivered="blurred", order="risk").status_code == 422
+
+
 def test_model_filter_matches_part_of_the_name(client: Client, prompted: Prompted) -> None:
     alder, birch = (
         prompted("one", model_name="alder_v4.safetensors"),

@@ -10,12 +10,15 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from django.forms import Form
 
 from moderation import taxonomy
-from moderation.models import Decision, NamedCategory, Review
+from moderation.models import Decision, NamedCategory, Review, Verdict
 from moderation.models.decisions import DecisionQuerySet
 from moderation.models.reviews import ReviewQuerySet
 
+# Filters that apply to one decision.
+DECISION_FILTERS = ("verdict", "delivered", "category", "reviewer", "by")
 ASSET_IDS_MAX = 1000  # maximum number of asset ids in a query
 UNDECIDED = "undecided"
+BLURRED = "blurred"
 Rows = TypeVar("Rows", bound=QuerySet[Any])
 
 
@@ -27,6 +30,8 @@ def filter_decisions(filters: dict[str, Any]) -> DecisionQuerySet:
     rows = _filter_by_day(Decision.objects.all(), filters)
     if verdict := filters.get("verdict"):
         rows = rows.filter(verdict=verdict)
+    if delivered := filters.get("delivered"):
+        rows = rows.filter(verdict=Verdict.APPROVE, is_blurred=delivered == BLURRED)
     if category := filters.get("category"):
         rows = _filter_by_category(rows, category)
     if reviewer := filters.get("reviewer"):
@@ -48,7 +53,7 @@ def filter_images(filters: dict[str, Any]) -> ReviewQuerySet:
         rows = rows.filter(decided_at__isnull=True)
     elif status:
         rows = rows.with_status(Review.Status(status))
-    about = {name: filters.get(name) for name in ("verdict", "category", "reviewer", "by")}
+    about = {name: filters.get(name) for name in DECISION_FILTERS}
     if not any(about.values()):
         return rows
     in_effect = deciding().filter(review=OuterRef("pk")).order_by("-sequence").values("pk")[:1]
