@@ -7,9 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from moderation.judgement.estimates import Figure, estimate_wilson
+from moderation.judgement.logistic import compute_sigmoid
 
 BINS: Final = 10
+_STEPS: Final = 100
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +88,54 @@ def _measure_bin(part: list[tuple[float, bool]]) -> tuple[Bin, float]:
     hits, n = sum(bool(outcome) for _, outcome in part), len(part)
     mean = math.fsum(p for p, _ in part) / n
     return Bin(mean, estimate_wilson(hits, n, minimum=1)), hits / n
+
+
+@dataclass(frozen=True, slots=True)
+class Platt:
+    """A logistic curve from scores to probabilities."""
+
+    slope: float
+    offset: float
+
+    def apply(self, scores: Floats) -> Floats:
+        """Return the probabilities of scores."""
+        return compute_sigmoid(self.slope * scores + self.offset)
+
+
+def fit_platt(scores: Floats, outcomes: Floats, weights: Floats) -> Platt:
+    """Return the curve that fits the outcomes (0 or 1) best.
+
+    The slope is never negative: a score that is worse than none says nothing. Source: Platt 1999,
+    Advances in Large Margin Classifiers, 61-74, with its smoothed targets; Lin, Lin, Weng 2007,
+    Machine Learning 68, 267-276 (Newton's method).
+    """
+    positives = float(weights @ outcomes)
+    negatives = float(weights.sum()) - positives
+    high, low = (positives + 1) / (positives + 2), 1 / (negatives + 2)
+    targets = np.where(outcomes > 0, high, low)
+
+    def compute_loss(values: Floats) -> float:
+        logits = values[0] * scores + values[1]
+        return float(weights @ (np.logaddexp(0.0, logits) - targets * logits))
+
+    mean = float(weights @ targets) / float(weights.sum())
+    constant = math.log(mean / (1 - mean))
+    values = np.array([0.0, constant])
+    loss = compute_loss(values)
+    for _ in range(_STEPS):
+        p = compute_sigmoid(values[0] * scores + values[1])
+        difference, curvature = weights * (p - targets), weights * np.maximum(p * (1 - p), 1e-12)
+        gradient = np.array([difference @ scores, difference.sum()])
+        mixed = curvature @ scores
+        hessian = np.array([[curvature @ scores**2, mixed], [mixed, curvature.sum()]])
+        hessian += 1e-10 * np.eye(2)  # all scores may be equal
+        step = np.linalg.solve(hessian, gradient)
+        while compute_loss(values - step) > loss and np.abs(step).max() > 1e-12:
+            step = step / 2
+        values = values - step
+        loss = compute_loss(values)
+        if np.abs(step).max() < 1e-10:
+            break
+    if values[0] < 0:
+        return Platt(0.0, constant)
+    return Platt(float(values[0]), float(values[1]))

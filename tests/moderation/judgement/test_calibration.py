@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import optimize
 
-from moderation.judgement.calibration import measure_reliability
+from moderation.judgement.calibration import fit_platt, measure_reliability
 
 
 def test_bins_have_equal_mass_and_counts() -> None:
@@ -73,3 +74,39 @@ def test_impossible_input_raises(
 ) -> None:
     with pytest.raises(ValueError, match=r"outcomes|between|bins"):
         measure_reliability(probabilities, outcomes, bins=bins)
+
+
+def test_platt_scaling_agrees_with_a_general_optimiser() -> None:
+    generator = np.random.default_rng(5)
+    scores, weights = generator.normal(size=300) * 3, generator.uniform(0.5, 2, 300)
+    outcomes = (generator.random(300) < 1 / (1 + np.exp(-(0.5 * scores - 1)))).astype(float)
+    positives, negatives = weights @ outcomes, weights @ (1 - outcomes)
+    targets = np.where(outcomes > 0, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+
+    def compute_loss(values: np.ndarray) -> float:
+        logits = values[0] * scores + values[1]
+        return float(weights @ (np.logaddexp(0, logits) - targets * logits))
+
+    curve = fit_platt(scores, outcomes, weights)
+    best = optimize.minimize(compute_loss, [1.0, 0.0], tol=1e-12).x
+    assert (curve.slope, curve.offset) == pytest.approx(tuple(best), abs=1e-4)
+    assert curve.apply(np.array([2.0]))[0] == pytest.approx(
+        1 / (1 + np.exp(-(best[0] * 2 + best[1]))), abs=1e-4
+    )
+
+
+def test_platt_scaling_of_separated_scores_stays_finite() -> None:
+    curve = fit_platt(np.array([-1.0] * 9 + [1.0]), np.array([0.0] * 9 + [1.0]), np.ones(10))
+
+    assert curve.apply(np.array([1.0]))[0] == pytest.approx(2 / 3, abs=1e-6)
+    assert curve.apply(np.array([-1.0]))[0] == pytest.approx(1 / 11, abs=1e-6)
+
+
+@pytest.mark.parametrize("scores", [[0.0] * 8, [3.0, 2, 1, 0, 3, 2, 1, 0], list(range(8))[::-1]])
+def test_scores_that_say_nothing_or_the_opposite_get_the_share_of_positives(
+    scores: list[float],
+) -> None:
+    outcomes = np.array([0.0, 0, 0, 0, 0, 0, 1, 1])
+    curve = fit_platt(np.array(scores, float), outcomes, np.ones(8))
+
+    assert curve.apply(np.array([5.0]))[0] == pytest.approx((2 * 3 / 4 + 6 / 8) / 8, abs=1e-6)
