@@ -141,7 +141,7 @@ def _find_interval(strata: Sequence[Stratum], confidence: float) -> tuple[float,
     """Return the ends of the interval of the number of misses.
 
     One stratum has Jeffreys' upper end. Jeffreys' half a miss *in each* stratum would promise
-    misses where there are none: of a rare category, such intervals of 95 % held the truth in 62 to
+    misses where there are none: of a rare category, such intervals of 95 % held the truth in 61 to
     90 % of simulated audits. So the lower end adds none, and the upper end adds one half where each
     audit stands for most images. These held it in 93 to 99.6 %: more than 95 % for rare categories,
     because the counts are whole numbers, and because misses may hide among low scores.
