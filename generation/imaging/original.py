@@ -50,6 +50,7 @@ def build_original(source: Image.Image, content: bytes, seen: Seen) -> Original:
         if stripped.depth > 8:
             differs = (*differs, "depth")
         _check_limits(source, stripped, seen, differs)
+        _check_indices(stripped)
         if stripped.content != content:
             _compare(source, stripped)
         shown = _render_views(stripped, differs)
@@ -90,6 +91,17 @@ def _check_limits(
         require("colour" not in differs, "colour")
     elif differs and differs != ("depth",):
         require(pixels <= _VIEW_PIXELS_MAX, "too-large")
+
+
+def _check_indices(stripped: Stripped) -> None:
+    """Refuse pixels without a colour in the palette."""
+    for frame in stripped.indexed:
+        with Image.open(io.BytesIO(frame.content)) as image:
+            require(image.mode in ("1", "L"), "pixels")
+            _, brightest = image.getextrema()
+            assert isinstance(brightest, int)
+            highest = brightest * ((1 << frame.depth) - 1) // 255
+            require(highest < frame.colours, "pixels")
 
 
 def _compare(source: Image.Image, stripped: Stripped) -> None:

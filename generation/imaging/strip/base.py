@@ -63,6 +63,18 @@ class NotClearedError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IndexedFrame:
+    """A frame whose pixels could name colours behind the end of its palette.
+
+    Viewers differ in what they show there: black, nothing, or a grey of the pixel's number.
+    """
+
+    content: bytes  # the frame as a grey image, whose samples are the pixels' numbers
+    colours: int  # of the palette
+    depth: int = 8  # bits per sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stripped:
     """A file without metadata, and what its structure says about the picture."""
 
@@ -70,6 +82,7 @@ class Stripped:
     frames: int = 1
     has_alpha: bool = False  # the format can hold transparency; the pixels may be opaque
     depth: int = 8  # bits per sample
+    indexed: tuple[IndexedFrame, ...] = ()  # to be checked
 
 
 def require(condition: object, code: str = "structure") -> None:
@@ -105,7 +118,8 @@ def check_profile(profile: bytes) -> None:
     """Refuse a profile whose header contradicts its length, or that means several pictures.
 
     A profile with tables (A2B, D2B) can give each rendering intent other colours, and people see
-    only one. CMYK has no other kind of profile.
+    only one. CMYK has no other kind of profile. The tag cicp replaces the rest of the profile in
+    some viewers (ICC.1:2022 9.2.17).
     """
     require(128 < len(profile) <= _PROFILE_MAX, "colour")
     require(int.from_bytes(profile[:4], "big") == len(profile), "colour")
@@ -114,4 +128,4 @@ def check_profile(profile: bytes) -> None:
         count = int.from_bytes(profile[128:132], "big")
         require(132 + 12 * count <= len(profile), "colour")
         names = {profile[at : at + 3] for at in range(132, 132 + 12 * count, 12)}
-        require(not names & {b"A2B", b"D2B"}, "colour")
+        require(not names & {b"A2B", b"D2B", b"cic"}, "colour")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from generation.imaging.strip.base import Stripped, require, take
+from generation.imaging.strip.base import IndexedFrame, Stripped, require, take
 
 _IMAGE, _EXTENSION, _TRAILER = 0x2C, 0x21, 0x3B
 _CONTROL, _COMMENT, _APPLICATION = 0xF9, 0xFE, 0xFF
+_INTERLACED: Final = 0x40
 _LOOPS: Final = (b"\x0bNETSCAPE2.0\x03\x01", b"\x0bANIMEXTS1.0\x03\x01")
 _LOOP_LENGTH: Final = 17  # name, sub-block of three bytes, terminator
 
@@ -18,11 +19,14 @@ def strip_gif(content: bytes, orientation: int) -> Stripped:
     screen = _read_16(content, 6), _read_16(content, 8)
     at = 13 + _table_length(take(content, 10, 1)[0])
     parts = [take(content, 0, at)]
+    global_colours = _count_colours(content[10])
     frames, has_alpha, control = 0, False, b""
+    indexed: list[IndexedFrame] = []
     while (kind := content[at]) != _TRAILER:
         if kind == _IMAGE:
             end = _end_of_image(content, at, screen)
             parts += [control, content[at:end]]
+            indexed += _list_indexed(content[at:end], global_colours)
             control = b""
             frames += 1
         else:
@@ -41,7 +45,7 @@ def strip_gif(content: bytes, orientation: int) -> Stripped:
         at = end
     require(frames and not control)
     content = b"".join([*parts, bytes([_TRAILER])])
-    return Stripped(content=content, frames=frames, has_alpha=has_alpha)
+    return Stripped(content=content, frames=frames, has_alpha=has_alpha, indexed=tuple(indexed))
 
 
 def _end_of_image(content: bytes, at: int, screen: tuple[int, int]) -> int:
@@ -53,14 +57,32 @@ def _end_of_image(content: bytes, at: int, screen: tuple[int, int]) -> int:
     return _end_of_blocks(content, start + 1)
 
 
+def _list_indexed(frame: bytes, global_colours: int) -> list[IndexedFrame]:
+    """Return the frame if its code size allows more colours than its palette has."""
+    flags = frame[9]
+    colours = _count_colours(flags) or global_colours
+    require(colours)
+    data = frame[10 + _table_length(flags) :]
+    if colours >= 1 << data[0]:
+        return []
+    # A GIF without a palette is grey.
+    head = b"GIF89a" + frame[5:9] + bytes(3) + frame[:1] + bytes(4) + frame[5:9]
+    content = head + bytes([flags & _INTERLACED]) + data + bytes([_TRAILER])
+    return [IndexedFrame(content=content, colours=colours)]
+
+
 def _end_of_blocks(content: bytes, at: int) -> int:
     while content[at]:
         at += content[at] + 1
     return at + 1
 
 
+def _count_colours(flags: int) -> int:
+    return 2 << (flags & 7) if flags & 0x80 else 0
+
+
 def _table_length(flags: int) -> int:
-    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+    return 3 * _count_colours(flags)
 
 
 def _read_16(content: bytes, at: int) -> int:

@@ -17,12 +17,48 @@ from generation.imaging.strip.base import (
 
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
 _DQT, _DHT, _DRI, _SOS, _COM = 0xDB, 0xC4, 0xDD, 0xDA, 0xFE
-_FRAMES: Final = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive; all with Huffman codes
+_PROGRESSIVE: Final = 0xC2
+_FRAMES: Final = (0xC0, 0xC1, _PROGRESSIVE)  # baseline, extended; all with Huffman codes
 _APP: Final = range(0xE0, 0xF0)
 # What follows FF inside entropy-coded data: zero, a restart marker, or FF that fills.
 _INSIDE: Final = frozenset([0x00, *range(0xD0, 0xD8), 0xFF])
 _ICC: Final = b"ICC_PROFILE\0"
 _XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
+
+
+class _Scans:
+    """The progress of a file: each coefficient is sent once, and then only refined.
+
+    Source: ITU-T T.81 G.1.1.1. A file that sends a coefficient anew holds several pictures: some
+    decoders show the first one, others the last.
+    """
+
+    def __init__(self, components: bytes, *, is_progressive: bool) -> None:
+        require(components and len(set(components)) == len(components))
+        self.components, self.is_progressive = components, is_progressive
+        # Bits that are still missing, by component and number of the coefficient.
+        self.precision: dict[tuple[int, int], int] = {}
+
+    def add(self, components: bytes, first: int, last: int, approximation: int) -> None:
+        if not self.is_progressive:
+            first, last, approximation = 0, 63, 0
+        high, low = divmod(approximation, 16)
+        require(first <= last <= 63 and (first > 0 or last == 0 or not self.is_progressive))
+        require(components and (first == 0 or len(components) == 1))
+        require(high in (0, low + 1))
+        for component in components:
+            require(
+                component in self.components and (first == 0 or (component, 0) in self.precision)
+            )
+            for number in range(first, last + 1):
+                before = self.precision.get((component, number))
+                require(before == (high or None))
+                self.precision[component, number] = low
+
+    @property
+    def is_complete(self) -> bool:
+        """Return whether every component has been sent."""
+        return all((component, 0) in self.precision for component in self.components)
 
 
 class _Jpeg:
@@ -33,7 +69,7 @@ class _Jpeg:
         self.profile: dict[int, bytes] = {}
         self.mark: list[bytes] = []
         self.body: list[bytes] = []
-        self.has_frame = self.has_scan = False
+        self.scans: _Scans | None = None  # known from the frame header on
 
     def add(self, marker: int, payload: bytes) -> None:
         if marker in _APP:
@@ -59,10 +95,12 @@ class _Jpeg:
 
     def _check(self, marker: int, payload: bytes) -> None:
         if marker in _FRAMES:
-            require(not self.has_frame)
-            self.has_frame = True
+            require(not self.scans)
             require(len(payload) >= 6 and payload[0] == 8 and len(payload) == 6 + 3 * payload[5])
+            self.scans = _Scans(payload[6::3], is_progressive=marker == _PROGRESSIVE)
         elif marker == _DQT:
+            # Decoders differ in which scans a table between scans belongs to.
+            require(not (self.scans and self.scans.precision))
             _check_tables(payload, lambda at: 65 + 64 * (payload[at] >> 4))
         elif marker == _DHT:
             _check_tables(payload, lambda at: 17 + sum(take(payload, at + 1, 16)))
@@ -70,11 +108,12 @@ class _Jpeg:
             require(len(payload) == 2)
         else:
             require(marker == _SOS, "unknown-part")
-            require(self.has_frame and payload and len(payload) == 4 + 2 * payload[0])
-            self.has_scan = True
+            require(self.scans and payload and len(payload) == 4 + 2 * payload[0])
+            assert self.scans is not None
+            self.scans.add(payload[1:-3:2], *payload[-3:])
 
     def build(self, orientation: int) -> bytes:
-        require(self.has_scan)
+        require(self.scans and self.scans.is_complete)
         if self.profile:
             numbers = sorted(self.profile)
             whole = {payload[13] for payload in self.profile.values()}

@@ -7,6 +7,7 @@ import zlib
 from typing import Final
 
 from generation.imaging.strip.base import (
+    IndexedFrame,
     NotClearedError,
     Stripped,
     build_orientation,
@@ -18,6 +19,7 @@ from generation.imaging.strip.base import (
 )
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+_PALETTE: Final = 3
 _SAMPLES: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS: Final = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 # Name to the lengths that the chunk may have. Each may occur once.
@@ -70,6 +72,8 @@ class _Png:
         self.data: list[bytes] = []  # of the current frame
         self.size = (self.width, self.height)
         self.last = b"IHDR"
+        self.colours = 0  # of the palette
+        self.indexed: list[IndexedFrame] = []
 
     def add(self, name: bytes, payload: bytes) -> None:
         if name == b"IDAT":
@@ -83,6 +87,7 @@ class _Png:
     def _add_other(self, name: bytes, payload: bytes) -> None:
         require(name not in _HDR, "colour")
         if name == b"iCCP":
+            require(b"IDAT" not in self.seen)
             payload = _rewrite_profile(payload)
         elif name == b"iTXt":
             self._read_xmp(payload)
@@ -92,12 +97,17 @@ class _Png:
                 return
         elif name in _KEPT:
             require(len(payload) in _KEPT[name])
+            # Decoders differ in whether they read these elsewhere.
+            require(b"IDAT" not in self.seen)
+            require(name != b"tRNS" or self.kind != _PALETTE or b"PLTE" in self.seen)
         else:
             require(name[:1].islower(), "unknown-part")  # a critical chunk
             return
         require(name not in self.seen)
         self.seen.add(name)
         _check_colour(name, payload)
+        if name == b"PLTE":
+            self.colours = len(payload) // 3
         if name == b"acTL":
             self.announced = int.from_bytes(payload[:4], "big")
             require(self.announced and b"IDAT" not in self.seen)
@@ -138,7 +148,16 @@ class _Png:
     def finish_frame(self) -> None:
         """Check that the compressed data holds the pixels of the frame and nothing else."""
         bits = self.depth * _SAMPLES[self.kind]
-        _check_length(b"".join(self.data), _count_bytes(*self.size, bits, self.is_interlaced))
+        packed = b"".join(self.data)
+        _check_length(packed, _count_bytes(*self.size, bits, self.is_interlaced))
+        if self.kind == _PALETTE and self.colours < 1 << self.depth:
+            require(self.colours)
+            header = struct.pack(">IIBBBBB", *self.size, self.depth, 0, 0, 0, self.is_interlaced)
+            parts = ((b"IHDR", header), (b"IDAT", packed), (b"IEND", b""))
+            content = _SIGNATURE + b"".join(_chunk(name, payload) for name, payload in parts)
+            self.indexed.append(
+                IndexedFrame(content=content, colours=self.colours, depth=self.depth)
+            )
         self.data = []
 
     def build(self, header: bytes, orientation: int) -> Stripped:
@@ -157,6 +176,7 @@ class _Png:
             frames=max(1, self.announced + (self.announced > 0 and self.starts_with_default)),
             has_alpha=has_alpha,
             depth=self.depth,
+            indexed=tuple(self.indexed),
         )
 
 

@@ -77,6 +77,8 @@ class _WebP:
         animated = self.flags & _IS_ANIMATED
         require(self.images and (animated or self.images[-1][:4] in _IMAGE))
         require(bool(self.profile) == bool(self.flags & _HAS_PROFILE), "colour")
+        # Decoders differ in whether they read alpha that the header does not announce.
+        require(not self.has_alpha or self.flags & _HAS_ALPHA)
         flags = self.flags & (_HAS_PROFILE | _HAS_ALPHA | _IS_ANIMATED)
         if orientation != 1:
             self.tail.insert(0, _chunk(b"EXIF", build_orientation(orientation)))
