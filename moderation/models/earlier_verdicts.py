@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.db.models import Exists, OuterRef, Q
 
 from generation.core.db.functions import Unsought
-from generation.models import Asset, image_search
+from generation.models import Asset, HashBand, image_search
 from moderation.models.classifications import Classification
 from moderation.models.decisions import Decision
 from moderation.models.reviews import Review, ReviewQuerySet
@@ -45,18 +45,39 @@ def find_same_file(asset: Asset) -> list[EarlierVerdict]:
 
 
 def find_rejected_look_alikes(asset: Asset, *, within: int) -> list[EarlierVerdict]:
-    """Return standing rejections of images within a distance in bits, nearest first."""
+    """Return standing rejections of images within a distance in bits, nearest first.
+
+    At most LOOK_ALIKES_MAX.
+    """
     if asset.pdq is None or asset.pdq_quality < image_search.QUALITY_MIN:
         return []
-    nearest = image_search.find_nearest(
-        bytes(asset.pdq), within=within, limit=image_search.CANDIDATES_MAX, besides=asset.pk
-    )
-    if not nearest:
+    distances = find_near_with_status(asset, Review.Status.REJECTED, within=within)
+    if not distances:
         return []
-    distances = dict(nearest)
     rows = _select(_keep_rejected(Review.objects.filter(asset__in=distances)))
     found = sorted(rows, key=lambda row: (distances[row.asset_id], row.pk))
     return list(_pair(found[:LOOK_ALIKES_MAX], distances))
+
+
+def find_near_with_status(asset: Asset, status: str, *, within: int) -> dict[int, int]:
+    """Return the ids of all images with a status within a distance, with their distances in bits.
+
+    ``image_search.find_nearest`` compares only the newest images with a common part, so newer
+    images of other statuses would hide an older one here.
+    """
+    pdq = bytes(asset.pdq or b"")
+    keys = image_search.find_candidate_bands(pdq, within=within)
+    rows = (
+        # SQLite must start with the few bands, not with all images that have the status.
+        HashBand.objects.alias(state=Unsought("asset__review__status"))
+        .filter(key__in=keys, state=status)
+        .exclude(asset=asset.pk)
+    )
+    distances = {
+        primary_key: image_search.count_different_bits(pdq, bytes(other))
+        for primary_key, other in rows.values_list("asset", "asset__pdq").distinct()
+    }
+    return {primary_key: bits for primary_key, bits in distances.items() if bits <= within}
 
 
 def _keep_rejected(rows: ReviewQuerySet) -> ReviewQuerySet:

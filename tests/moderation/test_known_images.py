@@ -11,7 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 from PIL import Image
 
-from generation.models import Asset, Source
+from generation.models import Asset, HashBand, Source, image_search
 from moderation.models import Classification, Decision, Policy, Review, Verdict
 from moderation.models.found_categories import BITS
 from moderation.services import audit_log, classification, decisions
@@ -195,6 +195,45 @@ def test_severe_known_image_shows_no_picture(
     known = page.split(">Known images</h2>")[1].split("</section>")[0]
     assert first.get_absolute_url() in known
     assert "<img" not in known
+
+
+def crowd(asset: Asset, count: int) -> None:
+    """Store newer images whose hashes share 15 of 16 bands with an image, but are far from it."""
+    assert asset.pdq is not None
+    pdq = bytes(asset.pdq)
+    start = Asset.objects.latest("pk").pk
+    stored = Asset.objects.bulk_create(
+        Asset(
+            source=Source.UPLOAD,
+            source_type="png",
+            source_sha256=f"{number:064x}",
+            source_bytes=1,
+            image_type="png",
+            width=1,
+            height=1,
+            size=1,
+            sha256=f"{number:064x}",
+            pdq=bytes(byte ^ 255 for byte in pdq[:-26]) + pdq[-26:],
+            pdq_quality=100,
+        )
+        for number in range(start, start + count)
+    )
+    HashBand.objects.bulk_create(
+        HashBand(key=key, asset=one) for one in stored for key in image_search.split_bands(pdq)
+    )
+
+
+def test_newer_images_do_not_hide_an_older_rejected_look_alike(
+    store: Callable[..., Review], client_of: ClientOf, moderator: User
+) -> None:
+    first = store(picture(1))
+    reject(client_of, first, moderator)
+    crowd(first.asset, image_search.PER_BAND)
+
+    near = store(resave(picture(1)))
+
+    match = near.asset.classifications.get(classifier="hashes").raw["matches"][0]
+    assert match["review"] == str(first.uuid)
 
 
 @pytest.mark.parametrize(("distance", "is_known"), [(31, True), (0, False)])
