@@ -360,30 +360,48 @@ def _approve_known_file(
 def judge_nsfw(rules: Rules, evidence: Iterable[Evidence]) -> NsfwVerdict:
     """Return whether an image is NSFW by the categories of the policy's NSFW level.
 
-    True needs a finding that reaches a threshold, a score at no higher level, or a classifier's own
-    "yes". False needs everything that an approval needs, ignoring findings outside the level.
+    True needs a finding that reaches a threshold, a score at no higher level, a classifier's own
+    "yes", or a known file that rejects. False needs everything that an approval needs, ignoring
+    findings outside the level. A look-alike and a listed file without a category are in doubt.
     """
-    known = list(evidence)
+    given = list(evidence)
+    bad = [match for item in given for match in item.matches if match.is_bad]
+    if any(
+        is_on_level(slug, rules.nsfw_level) for one in bad if one.rejects for slug in one.categories
+    ):
+        return NsfwVerdict(flagged=True)
+    known = [_keep_good_matches(item) if item.is_lookup else item for item in given]
     on_level = [_keep_on_level(item, rules.nsfw_level) for item in known]
     hits = list(_find_hits(rules, on_level, known))
     if any(hit.is_relevant for hit in hits if hit.level <= rules.nsfw_level):
         return NsfwVerdict(flagged=True)
+    if doubtful := [match for match in bad if not match.rejects]:
+        return NsfwVerdict(flagged=None, reason=_describe_doubt(doubtful[0]))
     settlement = _settle(rules, on_level, hits, imported=False)
     if settlement.outcome is Outcome.APPROVE:
         return NsfwVerdict(flagged=False)
     return NsfwVerdict(flagged=None, reason=settlement.reason)
 
 
+def _describe_doubt(match: Match) -> str:
+    """Return the reason for programs: without names, notes and ids of other images."""
+    known = "a rejected image" if match.origin is Origin.REJECTED else "an entry of a block list"
+    if match.is_same_file:
+        return f"It is the same file as {known}, without a category."
+    return f"It looks like {known}."
+
+
+def _keep_good_matches(item: Evidence) -> Evidence:
+    """Return a look-up without its bad matches: what they mean depends on their categories."""
+    good = [match for match in item.matches if not match.is_bad]
+    return replace(item, findings=(), flagged=None, note="", matches=good)
+
+
 def _keep_on_level(item: Evidence, level: int) -> Evidence:
     kept = [finding for finding in item.findings if is_on_level(finding[0], level)]
     # A "yes" with findings refers to these findings, unless it has a message of its own.
     flagged = None if item.findings and not kept and not item.note else item.flagged
-    matches = [
-        match
-        for match in item.matches
-        if not match.categories or any(is_on_level(slug, level) for slug in match.categories)
-    ]
-    return replace(item, findings=kept, flagged=flagged, matches=matches)
+    return replace(item, findings=kept, flagged=flagged)
 
 
 def is_on_level(slug: str, level: int) -> bool:

@@ -16,6 +16,10 @@ category that it watches was covered by a classifier whose silence counts, or is
 by the policy, and the image has no further frames. All else is in doubt: ``Judged.flagged`` is
 None.
 
+**Known images.** Each image is looked up by its hashes, if the classifier ``hashes`` is active. The
+same file as a standing rejection, or on a block list, is flagged if one of its categories is on the
+level. A look-alike, and an entry without a category, is in doubt.
+
 **All or nothing.** One image that cannot be fetched, decoded or judged, or is in doubt, fails the
 whole call.
 """
@@ -31,11 +35,14 @@ from dataclasses import dataclass
 from django.conf import settings
 
 from generation import fetching, imaging
+from generation.models import Asset
 from generation.wire import nanogpt as wire
 from moderation import classifiers
-from moderation.classifiers.base import Assessment, ClassifierError
+from moderation.classifiers.base import Assessment, AssetClassifier, ClassifierError
 from moderation.classifiers.picture import Picture, PictureClassifier
+from moderation.matches import read_matches
 from moderation.models import Policy
+from moderation.models.earlier_verdicts import KNOWN_IMAGES
 from moderation.policy_engine import Evidence, Rules, judge_nsfw
 from moderation.services.classification import build_rules, find_frame_doubts, read_level
 
@@ -97,7 +104,7 @@ def judge(urls: Sequence[str]) -> list[Judged]:
         for error in errors:
             if not isinstance(error, _SkippedError):
                 raise error
-        return [future.result() for future in futures]
+        return [run.conclude(future.result()) for future in futures]
     finally:
         _slots.release()
 
@@ -106,8 +113,19 @@ class _SkippedError(Exception):
     """The call has already failed because of another image."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Assessed:
+    """An image with the evidence about it."""
+
+    rendition: imaging.Rendition
+    evidence: list[Evidence]
+
+
 class _Run:
-    """The images of one call, each in its own thread and therefore without database access."""
+    """The images of one call, each in its own thread and therefore without database access.
+
+    ``conclude`` reads the database, so it runs in the thread of the call.
+    """
 
     def __init__(self, able: list[PictureClassifier], rules: Rules) -> None:
         self._able, self._rules = able, rules
@@ -115,7 +133,7 @@ class _Run:
         self._failed = threading.Event()
         self._turn = threading.Semaphore(DECODED_AT_ONCE)
 
-    def judge(self, number: int, url: str) -> Judged:
+    def judge(self, number: int, url: str) -> _Assessed:
         try:
             content = _load_content(url, self._left(FETCH_SECONDS))
             # Ten decompression bombs would block the decoders for a minute: limit parallel
@@ -138,7 +156,7 @@ class _Run:
             self._failed.set()
             raise
 
-    def _judge(self, content: bytes) -> Judged:
+    def _judge(self, content: bytes) -> _Assessed:
         if self._failed.is_set():
             raise _SkippedError
         try:
@@ -148,9 +166,15 @@ class _Run:
         found = _assess(Picture.from_content(rendition.content), self._able)
         if not found:
             raise NotJudgedError("No classifier in use here knows this kind of image.")
-        evidence = [_build_evidence(slug, assessment) for slug, assessment in found]
-        verdict = judge_nsfw(self._rules, [*evidence, *find_frame_doubts(rendition.frames)])
-        return Judged(rendition, verdict.flagged, verdict.reason, tuple(slug for slug, _ in found))
+        return _Assessed(rendition, [_build_evidence(slug, one) for slug, one in found])
+
+    def conclude(self, image: _Assessed) -> Judged:
+        """Add what is known by hashes, and apply the policy."""
+        evidence = [*image.evidence, *_look_up(image.rendition)]
+        doubts = find_frame_doubts(image.rendition.frames)
+        verdict = judge_nsfw(self._rules, [*evidence, *doubts])
+        by = tuple(item.classifier for item in evidence)
+        return Judged(image.rendition, verdict.flagged, verdict.reason, by)
 
     def _left(self, seconds: float) -> float:
         return max(seconds - (time.monotonic() - self._started), 0.1)
@@ -185,6 +209,22 @@ def _assess(picture: Picture, able: list[PictureClassifier]) -> list[tuple[str, 
     return found
 
 
+def _look_up(rendition: imaging.Rendition) -> list[Evidence]:
+    """Return what earlier verdicts and hash lists say about an image; [] without a match."""
+    if KNOWN_IMAGES not in settings.CLASSIFIERS:
+        return []
+    classifier = classifiers.get(KNOWN_IMAGES)
+    assert isinstance(classifier, AssetClassifier)
+    unsaved = Asset(
+        sha256=rendition.sha256,
+        source_sha256=rendition.source_sha256,
+        pdq=rendition.pdq,
+        pdq_quality=rendition.pdq_quality,
+    )
+    assessment = classifier.classify(unsaved)
+    return [_build_evidence(KNOWN_IMAGES, assessment)] if assessment.raw else []
+
+
 def _build_evidence(slug: str, assessment: Assessment) -> Evidence:
     return Evidence(
         label=classifiers.label(slug),
@@ -196,4 +236,6 @@ def _build_evidence(slug: str, assessment: Assessment) -> Evidence:
         silence_counts=classifiers.silence_counts(slug),
         classifier=slug,
         note=assessment.note,
+        matches=read_matches(assessment.raw),
+        is_lookup=classifiers.is_lookup(slug),
     )

@@ -19,7 +19,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from PIL import Image
 
-from generation import fetching
+from generation import fetching, imaging
 from generation.models import ApiCall, ApiKey, Asset
 from generation.providers.nanogpt import NanoGpt
 from generation.sandbox import marker
@@ -29,7 +29,8 @@ from moderation.api import instant_classification
 from moderation.classifiers.base import Assessment, ClassifierError, Coverage, Finding
 from moderation.classifiers.picture import Picture
 from moderation.classifiers.sandbox import Sandbox
-from moderation.models import Policy, Review
+from moderation.models import HashList, Policy, Review
+from moderation.services import hash_lists
 from tests.conftest import picture
 from tests.moderation.api.calls import (
     CLEAN,
@@ -42,7 +43,7 @@ from tests.moderation.api.calls import (
     run_local_server,
 )
 from tests.moderation.api.nsfw_bodies import bodies
-from tests.moderation.page_helpers import TRUSTING_LOCAL
+from tests.moderation.page_helpers import TRUSTING_LOCAL, ClientOf, decide
 
 pytestmark = pytest.mark.django_db
 UNREADABLE = {"error": "Image 1 could not be read."}
@@ -298,6 +299,87 @@ def test_clean_first_frame_of_several_returns_422(
     assert doubt.status_code == 422
     assert "it has 3 frames, and only the first was kept" in doubt.json()["error"]
     assert classify(key, {"imageDataUrl": data_url(still.getvalue())}).json()["is_nsfw"] is False
+
+
+def resave(content: bytes, quality: int) -> bytes:
+    file = io.BytesIO()
+    Image.open(io.BytesIO(content)).convert("RGB").save(file, "JPEG", quality=quality)
+    return file.getvalue()
+
+
+def list_hash(content: bytes, algorithm: str, category: str) -> None:
+    """Put the hash of an image on a block list."""
+    rendition = imaging.render(content)
+    value = rendition.pdq if algorithm == "pdq" else bytes.fromhex(rendition.sha256)
+    assert value
+    lines = f"hash,algorithm,category\n{value.hex()},{algorithm},{category}\n"
+    hash_list = HashList.objects.create(name="Exchange")
+    hash_lists.import_entries(hash_list=hash_list, content=lines.encode())
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "category", "flagged"),
+    [
+        ("sha256", "explicit.nudity", True),
+        ("sha256", "violence.weapons", False),  # not on the policy's NSFW level
+        ("sha256", "", None),
+        ("pdq", "explicit.nudity", None),
+        ("pdq", "violence.weapons", None),
+    ],
+)
+def test_file_on_block_list_is_true_and_look_alike_is_in_doubt(
+    key: str,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    algorithm: str,
+    category: str,
+    flagged: bool | None,
+) -> None:
+    settings.CLASSIFIERS = ["hashes", "sandbox"]
+    monkeypatch.setattr(Sandbox, "assess", lambda *args, **words: Assessment(covers=ALL))
+    image = {"imageDataUrl": data_url(picture(1))}
+    assert classify(key, image).json()["is_nsfw"] is False
+
+    list_hash(picture(1), algorithm, category)
+    answer = classify(key, image)
+
+    if flagged is None:
+        assert answer.status_code == 422
+        assert "an entry of a block list" in answer.json()["error"]
+        assert "Exchange" not in answer.json()["error"]
+    else:
+        assert (answer.status_code, answer.json()["is_nsfw"]) == (200, flagged)
+        assert answer["X-Loupe-Classifiers"] == "sandbox, hashes"
+
+
+def test_rejected_file_is_true_and_its_look_alike_is_in_doubt(
+    key: str,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    client_of: ClientOf,
+    moderator: User,
+    make_asset: Any,
+) -> None:
+    settings.CLASSIFIERS = ["hashes", "sandbox"]
+    monkeypatch.setattr(Sandbox, "assess", lambda *args, **words: Assessment(covers=ALL))
+    review = make_asset(picture(1)).review
+    Review.objects.filter(pk=review.pk).update(status="pending")
+    review.refresh_from_db()
+    assert review.claim_for(moderator)
+    data = {"categories": ["explicit.nudity"]}
+    assert decide(client_of(moderator), review, "reject", **data).status_code < 400
+
+    same = classify(key, {"imageDataUrl": data_url(picture(1))})
+    near = classify(key, {"imageDataUrl": data_url(resave(picture(1), 80))})
+    other = classify(key, {"imageDataUrl": data_url(picture(2))})
+
+    assert (same.status_code, same.json()["is_nsfw"]) == (200, True)
+    assert near.status_code == 422
+    error = near.json()["error"]
+    assert "It looks like a rejected image." in error
+    assert moderator.username not in error
+    assert review.asset.short_id not in error
+    assert (other.status_code, other.json()["is_nsfw"]) == (200, False)
 
 
 def test_review_true_sends_uncovered_image_to_a_person(
