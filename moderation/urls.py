@@ -53,6 +53,16 @@ urlpatterns = [
     path("queues/saved/<uuid:uuid>/deletion/", queues.saved_delete, name="saved-delete"),
     path("batches/<uuid:uuid>/", batches.batch_detail, name="batch-detail"),
     path("batches/<uuid:uuid>/reversal/", batches.batch_reverse, name="batch-reverse"),
+    path(
+        "batches/<uuid:uuid>/look-alikes/",
+        look_alikes.batch_look_alike_list,
+        name="batch-look-alike-list",
+    ),
+    path(
+        "batches/<uuid:uuid>/look-alikes/count/",
+        look_alikes.batch_look_alike_count,
+        name="batch-look-alike-count",
+    ),
     path("queues/<slug:slug>/arrivals/", queues.arrivals, name="arrivals"),
     path("live/", queues.live, name="live"),
     path("claims/renewal/", reviews.claim_renewal, name="claim-renewal"),

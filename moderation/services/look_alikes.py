@@ -13,7 +13,7 @@ from django.db.models import Q
 from generation.core.db.functions import Unsought
 from generation.models import Asset, image_search
 from moderation import taxonomy
-from moderation.models import Decision, Review
+from moderation.models import Decision, Review, Verdict
 from moderation.services import batches, decisions
 
 if TYPE_CHECKING:
@@ -52,6 +52,22 @@ def find_released(*, review: Review, user: User) -> list[LookAlike]:
     ]
     found.sort(key=lambda one: (-1 if one.distance is None else one.distance, one.review.pk))
     return found[: batches.LIMIT]
+
+
+def list_released_by_batch(*, batch: UUID, user: User) -> list[tuple[Review, int]]:
+    """Return the images that a batch rejected and that have released look-alikes, with the number.
+
+    Images that are not rejected any more have none.
+    """
+    rejected = Review.objects.filter(
+        pk__in=Decision.objects.of_batch(batch).filter(verdict=Verdict.REJECT).values("review")
+    )
+    found = [
+        (review, len(find_released(review=review, user=user)))
+        for review in rejected.select_related("asset").order_by("pk")
+        if not review.is_blind_to(user)
+    ]
+    return [(review, count) for review, count in found if count]
 
 
 def _find_distances(asset: Asset) -> dict[int, int | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.contrib import messages
@@ -20,9 +21,13 @@ from moderation.views.panels import STATUS_OF
 from moderation.views.sheet import render_outcome, render_sheet
 from moderation.views.verdicts import parse_note
 
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
 
-def _get_batch(request: DeskRequest, uuid: UUID) -> Batch:
-    batch = load_batch(user=request.user, uuid=uuid)
+
+def get_batch_for(user: User, uuid: UUID) -> Batch:
+    """Return a batch, or raise Http404 if it has no decisions."""
+    batch = load_batch(user=user, uuid=uuid)
     if batch is None:
         raise Http404
     return batch
@@ -38,7 +43,7 @@ def batch_detail(request: DeskRequest, uuid: UUID) -> HttpResponse:
 @permission_required("moderation.view_decision", raise_exception=True)
 def batch_reverse(request: DeskRequest, uuid: UUID) -> HttpResponse:
     """Reverse the batch as far as possible; return to its sheet or its page."""
-    _get_batch(request, uuid)
+    get_batch_for(request.user, uuid)
     queue = find_queue_for(request.user, request.POST)
     options = (
         SheetOptions.read(queue, QueryDict(request.POST.get("sight", "")))
@@ -66,7 +71,7 @@ def batch_reverse(request: DeskRequest, uuid: UUID) -> HttpResponse:
 def _render_page(
     request: DeskRequest, uuid: UUID, *, status: int = 200, problem: str = ""
 ) -> HttpResponse:
-    batch = _get_batch(request, uuid)
+    batch = get_batch_for(request.user, uuid)
     return render(
         request, "moderation/batch_detail.html", {"batch": batch, "problem": problem}, status=status
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID, uuid4
 
 from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -16,6 +17,7 @@ from moderation.models import Review
 from moderation.presenters.look_alikes import build_look_alikes
 from moderation.services import decisions, look_alikes
 from moderation.views.access import DeskRequest, SeeOther, get_review_for, parse_uuids
+from moderation.views.batches import get_batch_for
 from moderation.views.panels import STATUS_OF
 from moderation.views.verdicts import parse_note
 
@@ -34,6 +36,30 @@ def look_alike_count(request: DeskRequest, uuid: UUID) -> HttpResponse:
         return HttpResponse(status=204)
     context = {"review": review, "count": count}
     return render(request, "moderation/_look_alikes.html", context)
+
+
+@require_GET
+@permission_required("moderation.view_decision", raise_exception=True)
+def batch_look_alike_list(request: DeskRequest, uuid: UUID) -> HttpResponse:
+    """Show the images of a batch that have released look-alikes."""
+    context = {"batch": get_batch_for(request.user, uuid), "found": _list_by_batch(request, uuid)}
+    return render(request, "moderation/batch_look_alikes.html", context)
+
+
+@require_GET
+@permission_required("moderation.view_decision", raise_exception=True)
+def batch_look_alike_count(request: DeskRequest, uuid: UUID) -> HttpResponse:
+    """Return a line with the number of look-alikes of a batch, for htmx; 204 if there are none."""
+    batch = get_batch_for(request.user, uuid)
+    found = _list_by_batch(request, uuid)
+    if not found:
+        return HttpResponse(status=204)
+    context = {"batch": batch, "found": found}
+    return render(request, "moderation/_batch_look_alikes.html", context)
+
+
+def _list_by_batch(request: DeskRequest, uuid: UUID) -> list[tuple[Review, int]]:
+    return look_alikes.list_released_by_batch(batch=uuid, user=request.user)
 
 
 @require_POST

@@ -15,7 +15,7 @@ from PIL import Image
 
 from generation.models import Asset, Source
 from moderation.models import Decision, Review, Verdict
-from moderation.services import audit_log, decisions
+from moderation.services import audit_log, batches, decisions
 from tests.conftest import picture
 from tests.moderation.page_helpers import ClientOf, decide, get_review_url
 
@@ -90,6 +90,40 @@ def test_page_and_count_name_the_released_look_alikes(
     assert (
         url(rejected, "count") in client_of(senior).get(get_review_url(rejected)).content.decode()
     )
+
+
+def test_batch_of_rejections_names_its_images_with_released_look_alikes(
+    rejected: Review, store: MakeReview, client_of: ClientOf, moderator: User, senior: User
+) -> None:
+    client = client_of(moderator)
+    known, alone = store(picture(1)), store(picture(5))
+    for review in (known, alone):
+        assert review.claim_for(moderator)
+    decided = batches.decide_many(
+        reviews=[known, alone],
+        user=moderator,
+        verdict=Verdict.REJECT,
+        categories=["violence.weapons"],
+    )
+    counted = reverse("moderation:batch-look-alike-count", args=[decided.batch])
+    listed = reverse("moderation:batch-look-alike-list", args=[decided.batch])
+
+    sheet = client.get(f"/queues/waiting/sheet/?batch={decided.batch}").content.decode()
+    detail = reverse("moderation:batch-detail", args=[decided.batch])
+    assert counted in sheet
+    assert counted in client.get(detail).content.decode()
+    line = client.get(counted).content.decode()
+    assert re.sub("<[^>]+>", "", line).strip() == (
+        "1 of these images has look-alikes that are already released: show"
+    )
+    assert listed in line
+    page = client.get(listed).content.decode()
+    assert url(known) in page
+    assert url(alone) not in page
+
+    batches.reverse_many(batch=decided.batch, user=senior, note="Wrong batch")
+    assert client.get(counted).status_code == 204
+    assert "No approved image" in client.get(listed).content.decode()
 
 
 def test_image_without_released_look_alikes_has_no_line(
