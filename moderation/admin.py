@@ -745,7 +745,8 @@ class HashListAdmin(admin.ModelAdmin[HashList]):
 class HashEntryAdmin(ReadOnlyAdmin):
     """Entries of hash lists. A search by a hash also finds similar ones."""
 
-    list_display = ("hex", "algorithm", "hash_list", "category", "note", "added_by", "added_at")
+    # The start of the hash: whole ones would push the other columns off the page.
+    list_display = ("__str__", "hash_list", "category", "note", "added_by", "added_at")
     list_filter = ("algorithm", "hash_list")
     list_select_related = ("hash_list", "added_by")
     search_fields = ("=external_id",)

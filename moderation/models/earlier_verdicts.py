@@ -65,7 +65,8 @@ def find_near_with_status(asset: Asset, status: str, *, within: int) -> dict[int
     ``image_search.find_nearest`` compares only the newest images with a common part, so newer
     images of other statuses would hide an older one here.
     """
-    pdq = bytes(asset.pdq or b"")
+    assert asset.pdq is not None, "Only images with a reliable hash have look-alikes."
+    pdq = bytes(asset.pdq)
     keys = image_search.find_candidate_bands(pdq, within=within)
     rows = (
         # SQLite must start with the few bands, not with all images that have the status.

@@ -11,6 +11,8 @@ from playwright.sync_api import Page, expect
 
 from moderation.models import Exposure, Review
 from tests.browser.actions import begin, current, have_seen_much, sent, settle, verdicts
+from tests.generation.imaging.pictures import encoded
+from tests.generation.imaging.pictures import picture as draw_picture
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PageOf = Callable[..., Page]
@@ -102,3 +104,21 @@ def swipe(page: Page, *, by: int) -> None:
             {"type": "touchMove", "touchPoints": [{"x": x + by * part, "y": y + 2}]},
         )
     session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+def test_phone_shows_views_of_the_original_large_enough_to_be_judged(
+    page_of: PageOf, moderator: User, make_review: Callable[..., Review]
+) -> None:
+    image = draw_picture(300, 200).convert("RGBA")
+    image.putalpha(128)
+    review = make_review(content=encoded(image, "PNG"))
+    page = page_of(moderator, viewport={"width": 390, "height": 844})
+    page.goto(f"{review.get_absolute_url()}?reveal=1")
+
+    views = page.locator(".views img")
+    expect(views).to_have_count(4)
+    for each in [page.locator(".viewer .canvas"), *views.all()]:
+        box = each.bounding_box()
+        assert box is not None
+        assert box["width"] > 150
+        assert box["height"] > 90
