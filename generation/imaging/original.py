@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Final
 
+import numpy as np
 from PIL import Image
 
 from generation.imaging import views
@@ -98,8 +99,7 @@ def _check_indices(stripped: Stripped) -> None:
     for frame in stripped.indexed:
         with Image.open(io.BytesIO(frame.content)) as image:
             require(image.mode in ("1", "L"), "pixels")
-            _, brightest = image.getextrema()
-            assert isinstance(brightest, int)
+            brightest = int(np.asarray(image.convert("L")).max())
             highest = brightest * ((1 << frame.depth) - 1) // 255
             require(highest < frame.colours, "pixels")
 

@@ -77,6 +77,7 @@ def find_near_with_status(asset: Asset, status: str, *, within: int) -> dict[int
     distances = {
         primary_key: image_search.count_different_bits(pdq, bytes(other))
         for primary_key, other in rows.values_list("asset", "asset__pdq").distinct()
+        if other is not None
     }
     return {primary_key: bits for primary_key, bits in distances.items() if bits <= within}
 

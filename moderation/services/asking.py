@@ -30,6 +30,9 @@ def explain_skip(rule: AskRule, rules: Rules, image: Image) -> str:
 
     ``rules`` are those of the rule's policy.
     """
+    known = [match for item in image.earlier for match in item.matches if match.rejects]
+    if known:
+        return f"{rules.name.capitalize()} rejects the image without it: {known[0].text}."
     asks = f"{rules.name.capitalize()} asks it only"
     if rule.sources and image.source not in rule.sources:
         names = " and ".join(Source(value).label for value in rule.sources)

@@ -333,6 +333,8 @@ def settle_review(*, review: Review) -> None:
     if review.status != Review.Status.CLASSIFYING:
         return
     runs = Classification.objects.current_for_asset(review.asset_id)
+    if _is_between_stages(runs) and look_up(review=review):
+        runs = Classification.objects.current_for_asset(review.asset_id)
     _release_next_stage(review, runs)
     if any(run.status == Status.QUEUED for run in runs):
         return
@@ -367,6 +369,15 @@ def compute_settlement(review: Review, runs: Iterable[Classification], rules: Ru
         reasons = " ".join(dict.fromkeys(run.error for run in ended))
         return replace(settlement, reason=f"No classifier was asked. {reasons}")
     return settlement
+
+
+def _is_between_stages(runs: Iterable[Classification]) -> bool:
+    """Return whether runs are held while others have ended since the image was stored.
+
+    The same file may have been rejected meanwhile, and the held classifiers may cost money.
+    """
+    others = [run for run in runs if run.classifier != KNOWN_IMAGES]
+    return any(run.is_held for run in others) and any(run.status != Status.QUEUED for run in others)
 
 
 def _release_next_stage(review: Review, runs: Iterable[Classification]) -> None:

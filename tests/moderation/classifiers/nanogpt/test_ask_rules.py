@@ -16,8 +16,8 @@ import moderation.tasks
 from generation.models import Asset, Source
 from moderation import classifiers, taxonomy
 from moderation.classifiers.base import Assessment, ClassifierError, Coverage, Finding, Stage
-from moderation.models import AskRule, Chore, Classification, Policy, Review
-from moderation.services import asking, classification, housekeeping, policies
+from moderation.models import AskRule, Chore, Classification, HashList, Policy, Review
+from moderation.services import asking, classification, hash_lists, housekeeping, policies
 from tests.moderation.classifiers.nanogpt.helpers import make_image, run_remote_classification
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -103,6 +103,24 @@ def test_minimum_score_decides_and_doubt_asks(
     assert (run.status, run.due_at, calls) == (status, None, [1] if status == "done" else [])
     assert run.finished_at is not None
     assert Review.objects.get().status != Review.Status.CLASSIFYING
+
+
+def test_file_that_is_blocked_while_a_local_classifier_runs_is_not_sent(
+    make_asset: MakeAsset, calls: list[int], settings: Any
+) -> None:
+    settings.CLASSIFIERS = ["hashes", "worded", "nanogpt"]
+    set_rule(asks_from=30)
+    asset = store(make_asset, "fail")  # in doubt, so the rule would ask
+    hash_lists.import_entries(
+        hash_list=HashList.objects.create(name="Exchange"),
+        content=f"hash,algorithm,category\n{asset.sha256},sha256,explicit.nudity\n".encode(),
+    )
+
+    run_jobs()
+
+    assert (get_run(asset).status, calls) == (Status.SKIPPED, [])
+    assert "rejects the image without it: On the block list" in get_run(asset).error
+    assert Review.objects.get().status == Review.Status.REJECTED
 
 
 def test_rejected_image_is_not_sent_to_the_remote_classifier(
