@@ -56,11 +56,14 @@ class Stratum:
     def of_probability(cls, probability: float, audited: int, misses: int) -> Stratum:
         """Return a stratum of unknown size from the stored inclusion probability of its images.
 
-        The size is then audited / probability. Raises ValueError for an impossible probability.
+        The size is then audited / probability. Raises ValueError for an impossible probability, and
+        without audits: the size could then be anything, and not 0.
         Source: Horvitz, Thompson 1952, JASA 47, 663-685.
         """
         if not 0 < probability <= 1:
             raise ValueError(f"An inclusion probability of {probability} is impossible.")
+        if not audited:
+            raise ValueError("Without audits, the size of a stratum must be counted.")
         return cls(round(audited / probability), audited, misses)
 
 

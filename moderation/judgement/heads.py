@@ -35,6 +35,8 @@ from moderation.judgement.logistic import (
 from moderation.judgement.weights import PERSON_SHARE, cap_weights, find_largest_share
 
 FORMAT: Final = 1  # of the JSON
+# Memory grows with the square of the examples (4,000: about 1 GB), and time with the cube.
+MAXIMUM_EXAMPLES: Final = 4000
 MINIMUM_POSITIVES: Final = 30
 MINIMUM_GROUPS: Final = 20  # with a positive
 _CLOSE: Final = 1e-4  # logits; exact enough to compare strengths
@@ -300,7 +302,7 @@ def train_head(
 
     The head flags from a probability of ``target_precision`` on. This threshold is not tuned on the
     outcomes, so its precision can be tested on the same folds. Raises ValueError for examples that
-    cannot be used: different lengths, an id twice, numbers that are not finite.
+    cannot be used: too many, different lengths, an id twice, numbers that are not finite.
     """
     if not 0 < target_precision < 1:
         raise ValueError(f"A precision of {target_precision} cannot be aimed at.")
@@ -329,6 +331,11 @@ def train_head(
 
 
 def _check_examples(examples: Sequence[Example]) -> None:
+    if len(examples) > MAXIMUM_EXAMPLES:
+        raise ValueError(
+            f"{len(examples)} examples are too many: draw {MAXIMUM_EXAMPLES} at most, and give "
+            f"each the weight 1 / its probability."
+        )
     if not examples:
         return
     if len({example.id for example in examples}) < len(examples):

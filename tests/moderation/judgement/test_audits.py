@@ -160,6 +160,8 @@ def test_size_follows_from_the_stored_probability() -> None:
     for impossible in (0, -0.1, 1.1):
         with pytest.raises(ValueError, match="inclusion probability"):
             Stratum.of_probability(impossible, 40, 1)
+    with pytest.raises(ValueError, match="must be counted"):
+        Stratum.of_probability(0.02, 0, 0)
 
 
 @given(st.permutations([Stratum(900, 90, 1), Stratum(100, 20, 5), Stratum(900, 90, 2)]))

@@ -395,6 +395,13 @@ def test_unusable_example_raises(change: dict[str, object], message: str) -> Non
         train(examples)
 
 
+def test_too_many_examples_raise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heads, "MAXIMUM_EXAMPLES", 99)
+
+    with pytest.raises(ValueError, match="100 examples are too many: draw 99 at most"):
+        train(World.make(100, seed=1).list_examples())
+
+
 @pytest.mark.parametrize("target", [0.0, 1.0, 80.0])
 def test_impossible_target_raises(target: float) -> None:
     with pytest.raises(ValueError, match="cannot be aimed at"):
