@@ -592,6 +592,10 @@ if ENCODER == "efficientnet-lite0" and not _lite0:
 HASH_MATCH_DISTANCE = env.integer("HASH_MATCH_DISTANCE", 31, low=0, high=31)
 # Percentage of people's decisions that get a second opinion. 0: none.
 SECOND_OPINION_PERCENT = env.decimal("SECOND_OPINION_PERCENT", "5", low="0", high="100")
+# Percentage of the policy's own decisions that a person checks without seeing them. Of approved
+# images, near misses are checked up to ten times as often. 0: none.
+AUDIT_APPROVED_PERCENT = env.decimal("AUDIT_APPROVED_PERCENT", "2", low="0", high="100")
+AUDIT_REJECTED_PERCENT = env.decimal("AUDIT_REJECTED_PERCENT", "2", low="0", high="100")
 # Whether people may decide images that they requested themselves: for a team of one.
 DECIDE_OWN_REQUESTS = env.boolean("DECIDE_OWN_REQUESTS", default=False)
 DEMO_PASSWORD = env.text("DEMO_PASSWORD")

@@ -289,7 +289,7 @@ QUEUES: dict[str, Queue] = {
         Queue(
             slug="second-opinion",
             name="Second opinion",
-            about="Blind second check of a sample of colleagues' decisions.",
+            about="Blind second check of a sample of decisions, of colleagues and of the policy.",
             select=lambda rows, user, now: rows.awaiting_second_opinion().exclude(decided_by=user),
             is_blind=True,
             is_personal=True,

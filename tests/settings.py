@@ -15,6 +15,8 @@ os.environ.update(
         "SANDBOX": "1",
         "SANDBOX_LATENCY": "0",
         "SECOND_OPINION_PERCENT": "0",
+        "AUDIT_APPROVED_PERCENT": "0",
+        "AUDIT_REJECTED_PERCENT": "0",
         # Its threads spin while they wait for a processor that another test process has: on two
         # busy cores, the tests of heads took fifty times as long.
         "OPENBLAS_NUM_THREADS": "1",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from moderation.models.audits import Audit
 from moderation.models.chores import Chore
 from moderation.models.classifications import Classification, Label
 from moderation.models.daily_stats import DailyStats
@@ -19,6 +20,7 @@ from moderation.models.word_stats import WordStats, WordStatsProgress
 
 __all__ = [
     "AskRule",
+    "Audit",
     "ChainHead",
     "Chore",
     "Classification",

@@ -119,6 +119,8 @@ class ReviewQuerySet(models.QuerySet["Review"]):
             "top_confidence",
             "reason",
             "is_blurred",
+            "second_opinion",
+            "decided_by",
             "created_at",
             "claimed_until",
             "claimed_by__username",
@@ -147,6 +149,10 @@ class ReviewQuerySet(models.QuerySet["Review"]):
             decided_by=user
         )
         return self.filter(Q(status__in=[Review.Status.PENDING, Review.Status.ESCALATED]) | second)
+
+    def awaiting_audit(self) -> Self:
+        """Return reviews that the policy decided and that wait for a blind check."""
+        return self.awaiting_second_opinion().filter(decided_by__isnull=True)
 
     def blind_to(self, user: User) -> Self:
         """Return reviews that this user holds for a second opinion.
@@ -410,6 +416,18 @@ class Review(StateMachine):
             self.is_decided
             and self.second_opinion == self.SecondOpinion.WANTED
             and self.decided_by_id != user.pk
+        )
+
+    @property
+    def is_audit(self) -> bool:
+        """Return whether it waits for a blind check of the policy's decision.
+
+        The person who checks it must not see the classifiers' results either.
+        """
+        return (
+            self.is_decided
+            and self.second_opinion == self.SecondOpinion.WANTED
+            and self.decided_by_id is None
         )
 
     def is_blind_to(self, user: Any) -> bool:

@@ -133,9 +133,16 @@ class Tile:
     def label(self) -> str:
         """Accessible name of the tile."""
         review = self.review
-        sure = "" if review.top_confidence is None else f" {review.top_confidence:.0f}"
+        name = name_finding(review)
+        hides = review.is_audit or review.top_confidence is None
+        sure = "" if hides else f" {review.top_confidence:.0f}"
         alike = f", {len(self.members)} images that look the same" if len(self.members) > 1 else ""
-        return f"{review.top_category_name}{sure}, image {review.asset.short_id}{alike}"
+        return f"{name}{sure}, image {review.asset.short_id}{alike}"
+
+
+def name_finding(review: Review) -> str:
+    """Return what was found on an image; for an audit, only that it is one."""
+    return "Blind check" if review.is_audit else review.top_category_name
 
 
 def build_tiles(
@@ -222,7 +229,9 @@ def suggest_categories(reviews: Iterable[Review]) -> list[Suggestion]:
     """Return the most frequent top categories of the sheet that can be reject reasons."""
     allowed = taxonomy.list_reject_reasons()
     often = Counter(
-        review.top_category for review in reviews if review.top_category in allowed
+        review.top_category
+        for review in reviews
+        if review.top_category in allowed and not review.is_audit
     ).most_common(SUGGESTIONS)
     return [
         Suggestion(category=taxonomy.get(slug), confidence=None, digit=digit)
@@ -307,6 +316,7 @@ def build_preview(
     return [
         {
             "review": review,
+            "name": name_finding(review),
             "is_grey": (cover := preferences.cover_for(review.top_category_l1)) == ImageCover.GREY,
             "is_seen": options.is_revealed
             or cover != ImageCover.BLUR

@@ -48,10 +48,11 @@ def build_panel(*, user: User, review: Review, queue: Queue | None) -> dict[str,
     asset, generation = review.asset, review.asset.request
     if generation is not None and not generation.is_visible_to(user):
         generation = None
-    sources = labels.load_sources(review)
+    is_blind = is_blind_for(user, review, queue)
+    is_audit = is_blind and review.is_audit
+    sources = [] if is_audit else labels.load_sources(review)
     notes = related.read_notes(asset)
     prompt = generation.prompt if generation else notes.prompt if notes else ""
-    is_blind = is_blind_for(user, review, queue)
     # Skipped for reviews known to have no decisions, which are most: the query joins five tables.
     decisions = (
         _DECISIONS.rows(review=review.pk)
@@ -76,6 +77,7 @@ def build_panel(*, user: User, review: Review, queue: Queue | None) -> dict[str,
         "prompt": related.mark_words(prompt) if prompt else [],
         "queue": queue,
         "is_blind": is_blind,
+        "is_audit": is_audit,
         # The outcomes of similar images would suggest the first decision.
         "has_likeness": bool(settings.ENCODER) and not is_blind,
         "sources": sources,
@@ -84,7 +86,7 @@ def build_panel(*, user: User, review: Review, queue: Queue | None) -> dict[str,
         "differences": originals.describe_differences(asset),
         "may_reclassify": user.has_perm("moderation.add_reclassification"),
         "suggestions": labels.suggest_categories(sources),
-        "top_category": taxonomy.CATEGORIES.get(review.top_category),
+        "top_category": None if is_audit else taxonomy.CATEGORIES.get(review.top_category),
         "history": history,
         "delivery": None if is_blind else build_delivery(review, decisions, user),
         "last": history[0] if history else None,
@@ -101,9 +103,10 @@ def build_panel(*, user: User, review: Review, queue: Queue | None) -> dict[str,
     }
 
 
-def viewer(review: Review) -> dict[str, Any]:
+def viewer(user: User, review: Review, queue: Queue | None) -> dict[str, Any]:
     """Build the context of the image alone."""
-    boxes = labels.build_boxes(review.asset, labels.load_sources(review))
+    is_audit = review.is_audit and is_blind_for(user, review, queue)
+    boxes = [] if is_audit else labels.build_boxes(review.asset, labels.load_sources(review))
     return {
         "review": review,
         "asset": review.asset,
@@ -126,9 +129,10 @@ _DECISIONS = PreparedQuery(
 def is_blind_for(user: User, review: Review, queue: Queue | None) -> bool:
     """Return whether the user must judge without seeing the first decision.
 
-    That is so in the queue of second opinions, and while the user holds such a review.
+    That is so in the queue of second opinions, of an audit in every queue, and while the user holds
+    such a review.
     """
-    asked = queue is not None and queue.is_blind
+    asked = queue is not None and (queue.is_blind or review.is_audit)
     if review.is_own_request_of(user):
         return False  # no second opinion is asked of the requester
     return review.wants_opinion_of(user) and (asked or review.is_held_by(user))

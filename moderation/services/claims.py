@@ -25,6 +25,10 @@ CLAIMED_AT_ONCE = 60
 # More than one page can show: a contact sheet with near duplicates.
 HELD_MAX = 200
 NOBODY = 0  # stands for the user in queues that are the same for everybody
+# Audits come after every twentieth image of this queue. The UUID of a review is random, so no count
+# has to be kept and no query is added to the other nineteen decisions.
+MIXED_QUEUE = "waiting"
+AUDIT_EVERY = 20
 SHORT_LEASE = timedelta(seconds=30)
 
 
@@ -59,6 +63,43 @@ def claim_batch(
         return _claim_rows(user, lambda: whole.rows(now=now, user=user.pk))
     rows = queue.work(user, avoided).exclude(pk__in=skipped)
     return _claim_rows(user, lambda: list(_free(queue.ordered(rows), now)[:count]))
+
+
+def claim_for_desk(
+    *,
+    user: User,
+    queue: Queue,
+    count: int,
+    skipped: Collection[int] = (),
+    avoided: Collection[str] = (),
+    decided: UUID | None = None,
+) -> list[Review]:
+    """Claim as ``claim_batch`` does, with audits among the images of the whole queue.
+
+    ``decided`` is the image just decided: after one in ``AUDIT_EVERY``, an audit comes next, if one
+    waits. Audits also follow after the last image of the queue.
+    """
+    mixes = queue.slug == MIXED_QUEUE and not queue.is_narrowed and queue.is_open_to(user)
+    first: list[Review] = []
+    if mixes and decided is not None and decided.int % AUDIT_EVERY == 0:
+        first = _claim_audits(user, min(count, 1), skipped, avoided)
+    rest = count - len(first)
+    claimed = first + claim_batch(
+        user=user, queue=queue, count=rest, skipped=skipped, avoided=avoided
+    )
+    missing = min(count, CLAIMED_AT_ONCE) - len(claimed)
+    if mixes and missing > 0:
+        claimed += _claim_audits(user, missing, skipped, avoided)
+    return claimed
+
+
+def _claim_audits(
+    user: User, count: int, skipped: Collection[int], avoided: Collection[str]
+) -> list[Review]:
+    rows = Review.objects.awaiting_audit().exclude(pk__in=skipped)
+    rows = rows if settings.DECIDE_OWN_REQUESTS else rows.not_requested_by(user)
+    rows = rows.exclude(top_category_l1__in=avoided) if avoided else rows
+    return _claim_rows(user, lambda: list(_free(rows.order_by("pk"), timezone.now())[:count]))
 
 
 def claim_duplicates(

@@ -40,7 +40,7 @@ from moderation.models import (
 from moderation.models.classification_summary import SerializedRuns, serialize
 from moderation.models.earlier_verdicts import KNOWN_IMAGES
 from moderation.policy_engine import Evidence, Outcome, Rules, Settlement, Thresholds, settle
-from moderation.services import asking, embeddings, webhook_events
+from moderation.services import asking, audits, embeddings, webhook_events
 from moderation.services.audit_log import record_decision
 
 log = logging.getLogger("loupe.classification")
@@ -483,6 +483,8 @@ def apply_settlement(
             policy_id=policy.pk,
             by_policy=True,
         )
+        if audits.draw(decision, classification_summary):
+            fields["second_opinion"] = Review.SecondOpinion.WANTED
         review.move_to(
             Review.Status.APPROVED if verdict == Verdict.APPROVE else Review.Status.REJECTED,
             only_from=before,

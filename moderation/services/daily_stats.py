@@ -58,10 +58,13 @@ def _iter_changes(decision: Decision) -> Iterator[Change]:
 
 
 def _choose_field(decision: Decision) -> str:
-    """Return the field that counts a decision; "" for an escalation, which is not counted.
+    """Return the field that counts a decision; "" for one that is not counted.
 
-    An approval to be delivered blurred counts like any other.
+    Not counted are escalations, and audits: they agree with the policy, not within the team. An
+    approval to be delivered blurred counts like any other.
     """
+    if decision.second_of is not None and decision.second_of.by_policy:
+        return ""
     if decision.second_of is not None:
         return "disagreed" if decision.disagrees else "agreed"
     if STATUS_AFTER[Verdict(decision.verdict)] not in Review.DECIDED:

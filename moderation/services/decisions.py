@@ -104,7 +104,9 @@ def claim_next(
     if mine is not None:
         return mine
     return next(
-        iter(claims.claim_batch(user=user, queue=queue, count=1, skipped=skipped, avoided=avoided)),
+        iter(
+            claims.claim_for_desk(user=user, queue=queue, count=1, skipped=skipped, avoided=avoided)
+        ),
         None,
     )
 
@@ -187,7 +189,7 @@ def decide_and_claim(
     try:
         with atomic_in_turn():
             # Claim first: appending to the record blocks the other writers until the commit.
-            claimed = claims.claim_batch(user=user, **next_claims)
+            claimed = claims.claim_for_desk(user=user, decided=review.uuid, **next_claims)
             _decide(
                 review,
                 user,
@@ -202,7 +204,7 @@ def decide_and_claim(
     except (DecisionError, IntegrityError):
         if _find_repeated(uuid, review, user) is None:
             raise
-    return claims.claim_batch(user=user, **next_claims)
+    return claims.claim_for_desk(user=user, **next_claims)
 
 
 def _lock_review(uuid: UUID, holder: User | None = None) -> Review:

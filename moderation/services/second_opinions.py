@@ -7,6 +7,7 @@ to the first; if they differ, the review goes to a senior.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
@@ -28,9 +29,12 @@ def is_drawn(decision: Decision) -> bool:
     The draw uses the hash, which cannot be predicted or chosen but can be checked. It does not use
     the UUID, which may come from the browser and could be chosen to avoid the draw.
     """
-    return (
-        int(decision.hash[:_DIGITS], 16) % _PARTS < settings.SECOND_OPINION_PERCENT * _PARTS / 100
-    )
+    return is_hash_drawn(decision, settings.SECOND_OPINION_PERCENT / 100)
+
+
+def is_hash_drawn(decision: Decision, probability: Decimal) -> bool:
+    """Return whether a decision's hash draws it with this probability, in ten thousandths."""
+    return int(decision.hash[:_DIGITS], 16) % _PARTS < probability * _PARTS
 
 
 def find_first(review: Review) -> Decision:

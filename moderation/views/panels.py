@@ -72,7 +72,7 @@ def refill_deck(request: DeskRequest, queue: Queue) -> HttpResponse:
     """
     preferences = Preferences.for_user(request.user)
     options = claim_options(request, queue, preferences)
-    claimed = claims.claim_batch(user=request.user, **options)
+    claimed = claims.claim_for_desk(user=request.user, **options)
     missing = options["count"] - len(claimed)
     if missing > 0 and "held" in request.POST:
         shown = {*parse_uuids(request.POST.getlist("have")), *(review.uuid for review in claimed)}
@@ -161,7 +161,10 @@ def render_review(
         return HttpResponse(
             render_part(
                 "viewer",
-                {**_build_cover_context(request, review, queue, preferences), **viewer(review)},
+                {
+                    **_build_cover_context(request, review, queue, preferences),
+                    **viewer(request.user, review, queue),
+                },
             )
         )
     context = _build_context(request, review, queue, preferences, **extra)

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -98,6 +99,23 @@ def test_request_decided_by_policy_and_person_sends_one_event(
         result(key, task).json()["extra"]["moderation"]["images"]
         == (hook.posts[0].event["payload"]["extra"]["moderation"]["images"])
     )
+
+
+def test_differing_audit_withdraws_the_images_of_the_policy(
+    key: str, hook: LocalServer, moderator: User, settings: Any
+) -> None:
+    settings.AUDIT_APPROVED_PERCENT = 100
+    task = submit_and_run(key, hook)
+    tasks.deliver()
+    (image,) = result(key, task).json()["images"]
+    path = "/" + image["image_url"].split("/", 3)[3]
+    assert status_of(path) == 200
+
+    decide_one(Review.objects.get(), moderator, Verdict.REJECT)
+    tasks.deliver()
+
+    assert list_received_events(hook) == [FINISHED, ("withdrawn", 1, "TASK_STATUS_PROCESSING", 0)]
+    assert status_of(path) == 403
 
 
 def settle_by_policy(review: Review) -> None:
