@@ -48,6 +48,7 @@ from moderation.forms.hash_lists import HashImportForm
 from moderation.forms.policies import AskRuleForm, PolicyForm, PolicyRuleForm
 from moderation.models import (
     AskRule,
+    Audit,
     Chore,
     Classification,
     DailyStats,
@@ -809,6 +810,13 @@ class ChoreAdmin(ReadOnlyAdmin):
 class StorageReportAdmin(ReadOnlyAdmin):
     list_display = ("host", "storage_id", "free_bytes", "failed_at", "error", "seen_at")
     ordering = ("host",)
+
+
+@admin.register(Audit)
+class AuditAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "decision", "stratum", "probability")
+    list_select_related = ("decision__policy",)
+    ordering = ("-pk",)
 
 
 @admin.register(Verification)

@@ -31,9 +31,8 @@ def find_stratum(runs: Iterable[RunSummary]) -> int:
     for run in runs:
         if any(part.confidence is None for part in run.parts):
             return len(STRATA) - 1
-        highest = max(
-            [highest, run.score or highest, *(part.confidence or 0 for part in run.parts)]
-        )
+        numbers = [run.score, *(part.confidence for part in run.parts)]
+        highest = max([highest, *(number for number in numbers if number is not None)])
     return max(place for place, start in enumerate(STRATA) if highest >= start)
 
 

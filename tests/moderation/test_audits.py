@@ -121,7 +121,8 @@ def test_known_file_that_the_policy_rejects_again_is_not_shown_again(
     first = store(make_asset, 30)
     judge(get_review(first), moderator, "reject")
 
-    again = make_asset(first.rendition.read())
+    with first.rendition.open("rb") as file:
+        again = make_asset(file.read())
 
     assert read_state(get_review(again)) == ("rejected", "")
     assert not Audit.objects.exists()

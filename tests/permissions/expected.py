@@ -255,6 +255,7 @@ ADMIN: dict[str, str] = {
     "generation.providerstate": "- - - vc",
     "generation.jobslot": "- - - vc",
     "generation.storagereport": "- - - vc",
+    "moderation.audit": "- - - vc",
     "moderation.chore": "- - - vc",
     "moderation.classification": "vc vc - vc",
     "moderation.dailystats": "- - - vc",
