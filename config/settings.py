@@ -417,16 +417,16 @@ AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN = (
 REKOGNITION_BASE_URL = env.url("REKOGNITION_BASE_URL")
 # USD. The API reports no price, so Loupe uses this one. https://aws.amazon.com/rekognition/pricing/
 REKOGNITION_IMAGE_PRICE = env.decimal("REKOGNITION_IMAGE_PRICE", "0.0010", low="0", high="100")
+# These variables often exist for other programs, so a mistake in them is one of Loupe's only if
+# CLASSIFIERS names rekognition.
+_no_rekognition = ""
 if bool(AWS_ACCESS_KEY_ID) != bool(AWS_SECRET_ACCESS_KEY):
-    raise ImproperlyConfigured(
-        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY belong together: set both, or neither."
+    _no_rekognition = "only one of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY is set."
+elif AWS_ACCESS_KEY_ID and not re.fullmatch(r"[a-z0-9-]+", AWS_REGION):
+    _no_rekognition = (
+        "AWS_REGION must name the region of Rekognition. Write for example AWS_REGION=us-east-1."
     )
-if AWS_ACCESS_KEY_ID:
-    if not re.fullmatch(r"[a-z0-9-]+", AWS_REGION):
-        raise ImproperlyConfigured(
-            "AWS_ACCESS_KEY_ID is set, so AWS_REGION must name the region of Rekognition. Write for"
-            " example AWS_REGION=us-east-1."
-        )
+elif AWS_ACCESS_KEY_ID:
     REKOGNITION = {
         "access_key_id": AWS_ACCESS_KEY_ID,
         "secret_access_key": AWS_SECRET_ACCESS_KEY,
@@ -444,6 +444,8 @@ elif SANDBOX:
         "base_url": f"{PUBLIC_URL}/sandbox/rekognition",
         "label": "Rekognition (sandbox)",
     }
+else:
+    _no_rekognition = "AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set."
 OPENAI: dict[str, str] | None = None
 OPENAI_BASE_URL = env.url("OPENAI_BASE_URL", "https://api.openai.com/v1")
 if OPENAI_API_KEY := env.text("OPENAI_API_KEY"):
@@ -526,10 +528,11 @@ _can_run = {
     "novita": True,
     "nanogpt": NANOGPT is not None,
     "opennsfw": _opennsfw,
-    # Their sandboxes run only if CLASSIFIERS names them.
-    "hma": bool(HMA_BASE_URL),
-    "openai": bool(OPENAI_API_KEY),
-    "rekognition": bool(AWS_ACCESS_KEY_ID),
+    "hma": bool(HMA_BASE_URL),  # the sandbox's only if it is named
+    # Keys of AWS and OpenAI often exist for other programs. They are no consent to send images
+    # there, or to be billed: CLASSIFIERS must name these two.
+    "openai": False,
+    "rekognition": False,
     "sandbox": SANDBOX,
     "scenario": SCENARIO is not None,
     "vision": _vision,
@@ -540,6 +543,13 @@ CLASSIFIERS = env.words(
     ",".join(slug for slug, can in _can_run.items() if can),
     choices=CLASSIFIER_BACKENDS,
 )
+if "hashes" not in CLASSIFIERS:
+    # Free, and a rule of safety: a rejected file stays rejected in every line-up.
+    CLASSIFIERS.append("hashes")
+if REKOGNITION and AWS_ACCESS_KEY_ID and "rekognition" not in CLASSIFIERS:
+    REKOGNITION = None  # rows that are still queued are not sent either
+if OPENAI and OPENAI_API_KEY and "openai" not in CLASSIFIERS:
+    OPENAI = None
 if "local" in CLASSIFIERS and not _local:
     raise ImproperlyConfigured(
         "CLASSIFIERS names local, but its packages are missing. Install them with `pip install"
@@ -561,11 +571,8 @@ if "openai" in CLASSIFIERS and OPENAI is None:
     raise ImproperlyConfigured("CLASSIFIERS names openai, but OPENAI_API_KEY is not set.")
 if "hma" in CLASSIFIERS and HMA is None:
     raise ImproperlyConfigured("CLASSIFIERS names hma, but HMA_BASE_URL is not set.")
-if "rekognition" in CLASSIFIERS and REKOGNITION is None:
-    raise ImproperlyConfigured(
-        "CLASSIFIERS names rekognition, but AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        " are not set."
-    )
+if "rekognition" in CLASSIFIERS and _no_rekognition:
+    raise ImproperlyConfigured(f"CLASSIFIERS names rekognition, but {_no_rekognition}")
 ENCODER_BACKENDS = {
     "efficientnet-lite0": "moderation.classifiers.lite0.EfficientNetLite0",
     "vision": "moderation.classifiers.vision.encoder.VisionEncoder",

@@ -11,6 +11,7 @@ as many calls at a time, and one more after each round without that.
 from __future__ import annotations
 
 import abc
+import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ from moderation.classifiers.reencode import Sendable, read_sendable
 if TYPE_CHECKING:
     from generation.models import Asset
 
+log = logging.getLogger("loupe.classification")
 Outcome = Assessment | ClassifierError
 Outcomes = list[tuple["Asset", Outcome]]
 
@@ -142,6 +144,12 @@ class OneImageClassifier(abc.ABC):
             return error
         except ProviderError as error:
             return self._convert_error(error)
+        except Exception as error:
+            # Raised here, it would lose the results of the whole round, which are paid, and the
+            # round would be repeated.
+            log.exception("%s failed on image %s", self.label, asset.short_id)
+            message = f"{self.label} could not judge it ({type(error).__name__})."
+            return ClassifierError(message, cost=self.price)
         added: dict[str, Any] = {"service": self.label}
         if image.altered:
             added["altered"] = image.altered

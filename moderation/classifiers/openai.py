@@ -55,7 +55,10 @@ class OpenAIModeration(OneImageClassifier):
 
     def explain_off(self) -> str:
         if settings.OPENAI is None:
-            return "OpenAI moderation is switched off: OPENAI_API_KEY is not set."
+            return (
+                "OpenAI moderation is switched off: CLASSIFIERS does not name it, or OPENAI_API_KEY"
+                " is not set."
+            )
         return ""
 
     def accepts(self, content: bytes, media_type: str) -> bool:

@@ -56,7 +56,10 @@ class Rekognition(OneImageClassifier):
 
     def explain_off(self) -> str:
         if settings.REKOGNITION is None:
-            return "Rekognition is switched off: AWS_ACCESS_KEY_ID is not set."
+            return (
+                "Rekognition is switched off: CLASSIFIERS does not name it, or AWS_ACCESS_KEY_ID is"
+                " not set."
+            )
         return ""
 
     def accepts(self, content: bytes, media_type: str) -> bool:

@@ -133,9 +133,15 @@ def list_services() -> Iterator[Service]:
             "rekognition",
             settings.REKOGNITION,
             "Rekognition",
-            "AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            "AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and name rekognition in"
+            " CLASSIFIERS,",
         ),
-        ("openai", settings.OPENAI, "OpenAI moderation", "OPENAI_API_KEY"),
+        (
+            "openai",
+            settings.OPENAI,
+            "OpenAI moderation",
+            "OPENAI_API_KEY, and name openai in CLASSIFIERS,",
+        ),
         ("hma", settings.HMA, "Hasher-Matcher-Actioner", "HMA_BASE_URL"),
     ):
         known = options or {}

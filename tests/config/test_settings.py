@@ -92,14 +92,25 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
         ({"VLM_MODEL": "m", "VLM_BASE_URL": "10.0.0.5:8000"}, "is not a URL"),
         ({"VLM_MODEL": "m", "VLM_OUTPUT_PRICE": "-1"}, "Choose a value from 0 to 10000."),
         ({"CLASSIFIERS": "vlm"}, "CLASSIFIERS names vlm, but VLM_MODEL is not set."),
-        ({"AWS_ACCESS_KEY_ID": "x"}, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY belong together"),
-        ({"AWS_SECRET_ACCESS_KEY": "x"}, "AWS_SECRET_ACCESS_KEY belong together"),
         (
-            {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y"},
+            {"CLASSIFIERS": "rekognition", "AWS_ACCESS_KEY_ID": "x"},
+            "only one of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY is set",
+        ),
+        (
+            {"CLASSIFIERS": "rekognition", "AWS_SECRET_ACCESS_KEY": "x", "SANDBOX": "1"},
+            "only one of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY is set",
+        ),
+        (
+            {"CLASSIFIERS": "rekognition", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y"},
             "Write for example AWS_REGION=us-east-1.",
         ),
         (
-            {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_REGION": "evil.com/"},
+            {
+                "CLASSIFIERS": "rekognition",
+                "AWS_ACCESS_KEY_ID": "x",
+                "AWS_SECRET_ACCESS_KEY": "y",
+                "AWS_REGION": "evil.com/",
+            },
             "AWS_REGION must name the region",
         ),
         ({"CLASSIFIERS": "rekognition"}, "AWS_SECRET_ACCESS_KEY are not set"),
@@ -198,27 +209,52 @@ def test_vision_model_of_the_sandbox_runs_only_if_it_is_named(load: Load) -> Non
     tried = load(DEBUG="1")
     assert tried.VLM["base_url"] == "http://127.0.0.1:8000/sandbox/vlm/v1"
     assert "vlm" not in tried.CLASSIFIERS
-    assert load(DEBUG="1", CLASSIFIERS="sandbox,vlm").CLASSIFIERS == ["sandbox", "vlm"]
+    assert "vlm" in load(DEBUG="1", CLASSIFIERS="sandbox,vlm").CLASSIFIERS
 
 
-def test_remote_classifiers_run_with_a_key_and_their_sandboxes_only_if_named(load: Load) -> None:
+def test_remote_classifiers_of_the_sandbox_run_only_if_named(load: Load) -> None:
     tried = load(DEBUG="1", PORT="8123")
     assert {"rekognition", "openai", "hma"}.isdisjoint(tried.CLASSIFIERS)
-    named = load(DEBUG="1", PORT="8123", CLASSIFIERS="rekognition,openai,hma")
-    assert named.CLASSIFIERS == ["rekognition", "openai", "hma"]
-    assert named.HMA["base_url"] == "http://127.0.0.1:8123/sandbox/hma"
-    assert named.REKOGNITION["base_url"] == "http://127.0.0.1:8123/sandbox/rekognition"
-    assert named.OPENAI["base_url"] == "http://127.0.0.1:8123/sandbox/openai/v1"
+    simulated = load(DEBUG="1", PORT="8123", CLASSIFIERS="rekognition,openai,hma")
+    assert {"rekognition", "openai", "hma"} <= set(simulated.CLASSIFIERS)
+    assert simulated.HMA["base_url"] == "http://127.0.0.1:8123/sandbox/hma"
+    assert simulated.REKOGNITION["base_url"] == "http://127.0.0.1:8123/sandbox/rekognition"
+    assert simulated.OPENAI["base_url"] == "http://127.0.0.1:8123/sandbox/openai/v1"
 
     aws = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_REGION": "eu-west-1"}
-    real = load(OPENAI_API_KEY="sk-1", HMA_BASE_URL="https://hma.example/", HMA_BANKS="A,B", **aws)
-    assert {"rekognition", "openai", "hma"} <= set(real.CLASSIFIERS)
+    assert "hma" in load(HMA_BASE_URL="https://hma.example/").CLASSIFIERS
+    keys = {**aws, "OPENAI_API_KEY": "sk-1", "HMA_BASE_URL": "https://hma.example/"}
+    real = load(CLASSIFIERS="rekognition,openai,hma", HMA_BANKS="A,B", **keys)
     assert (real.HMA["base_url"], real.HMA["api_key"]) == ("https://hma.example", "")
     assert real.HMA_BANKS == ["A", "B"]
     assert real.REKOGNITION["base_url"] == "https://rekognition.eu-west-1.amazonaws.com"
     assert real.OPENAI["base_url"] == "https://api.openai.com/v1"
-    other = load(REKOGNITION_BASE_URL="https://proxy.example/aws/", **aws)
+    proxy = "https://proxy.example/aws/"
+    other = load(CLASSIFIERS="rekognition", REKOGNITION_BASE_URL=proxy, **aws)
     assert other.REKOGNITION["base_url"] == "https://proxy.example/aws"
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_REGION": "eu-west-1"},
+        {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y"},
+        {"AWS_SESSION_TOKEN": "z", "AWS_ACCESS_KEY_ID": "x"},
+        {"OPENAI_API_KEY": "sk-1"},
+    ],
+)
+def test_keys_of_other_programs_send_no_image_anywhere(load: Load, keys: dict[str, str]) -> None:
+    settings = load(**keys)
+    assert {"rekognition", "openai"}.isdisjoint(settings.CLASSIFIERS)
+    # Nor are the images sent that were queued before CLASSIFIERS changed.
+    assert settings.REKOGNITION is None
+    assert settings.OPENAI is None
+
+
+@pytest.mark.parametrize("named", ["opennsfw", "novita,opennsfw", ""])
+def test_known_images_are_looked_up_in_every_line_up(load: Load, named: str) -> None:
+    assert load(CLASSIFIERS=named).CLASSIFIERS.count("hashes") == 1
+    assert load(CLASSIFIERS="hashes,opennsfw").CLASSIFIERS == ["hashes", "opennsfw"]
 
 
 def test_https_public_url_turns_on_secure_cookies_and_hsts(load: Load) -> None:
@@ -353,7 +389,7 @@ def test_installed_image_text_model_is_used(load: Load, tmp_path: Path) -> None:
     assert "vision" in found.CLASSIFIERS
     assert load(VISION_MODEL="b").VISION_MODEL == "b"
     other = load(ENCODER="efficientnet-lite0", CLASSIFIERS="opennsfw")
-    assert (other.ENCODER, other.CLASSIFIERS) == ("efficientnet-lite0", ["opennsfw"])
+    assert (other.ENCODER, other.CLASSIFIERS) == ("efficientnet-lite0", ["opennsfw", "hashes"])
 
 
 def test_command_that_installs_a_model_starts_without_it(

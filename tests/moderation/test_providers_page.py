@@ -81,7 +81,7 @@ def test_page_shows_sandboxes_and_disabled_providers_without_calls(
     text = fetch_page(operator)
     assert text.count(" to turn it on.") == 7
     assert "Set VLM_MODEL to turn it on." in text
-    assert "Set AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to turn it on." in text
+    assert "and name rekognition in CLASSIFIERS, to turn it on." in text
     assert "Set NOVITA_API_KEY to turn it on." in text
     assert "Check the key" not in text
 

@@ -44,7 +44,7 @@ class Service:
         self.sent: list[tuple[int, str]] = []
         self.threads: set[int] = set()
         self.lock = threading.Lock()
-        self.error: Callable[[int], ProviderError | None] = lambda call: None
+        self.error: Callable[[int], Exception | None] = lambda call: None
 
     def answer(self, content: bytes, media_type: str) -> None:
         with self.lock:
@@ -93,6 +93,23 @@ def rows(make_asset: Any) -> Callable[[int], list[Classification]]:
         return [asset.classifications.get() for asset in assets]
 
     return store
+
+
+def test_unexpected_error_costs_one_image_its_result_and_no_other(
+    rows: Any, service: Service
+) -> None:
+    service.error = lambda call: KeyError("surprise") if call == 1 else None
+    stored = rows(3)
+    run_remote_classification()
+    make_classifications_due()
+    run_remote_classification()
+    assert service.calls == len(stored)
+    for row in stored:
+        row.refresh_from_db()
+    assert sorted(row.status for row in stored) == [Status.DONE, Status.DONE, Status.FAILED]
+    (failed,) = [row for row in stored if row.status == Status.FAILED]
+    assert failed.cost == PRICE  # the call may have been billed
+    assert "Scripted could not judge it (KeyError)" in get_pending_review(failed).reason
 
 
 def test_images_are_reencoded_and_judged_in_threads(rows: Any, service: Service) -> None:
