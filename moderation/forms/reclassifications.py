@@ -28,6 +28,9 @@ class ReclassificationForm(forms.Form):
         min_value=1, max_value=PER_MINUTE_MAX, initial=PER_MINUTE, label="Images per minute"
     )
 
+    # The order that the page with the estimate offers, so that two clicks start it once.
+    order = forms.UUIDField(required=False)
+
     def __init__(self, data: QueryDict) -> None:
         given = data.copy()
         given.setdefault("scope", Scope.FAILED)

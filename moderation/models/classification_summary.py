@@ -35,6 +35,7 @@ class RunSummary:
     details: Mapping[str, Sequence[str]]  # category to the classifier's own labels
     parts: Sequence[LabelSummary]
     matches: Sequence[Match] = ()
+    is_held: bool = False  # until classifiers of earlier stages have ended
 
 
 def serialize(runs: Iterable[Classification]) -> SerializedRuns:
@@ -56,13 +57,14 @@ def serialize(runs: Iterable[Classification]) -> SerializedRuns:
                 for label in sorted(run.labels.all(), key=lambda label: label.pk)
             ],
             **_read_known(run),
+            **({"held": True} if run.is_held else {}),
         }
         for run in runs
     ]
 
 
 def deserialize(packed: SerializedRuns) -> list[RunSummary]:
-    """Return the runs stored by ``pack``."""
+    """Return the runs stored by ``serialize``."""
     return [
         RunSummary(
             classifier=run["classifier"],
@@ -77,6 +79,7 @@ def deserialize(packed: SerializedRuns) -> list[RunSummary]:
                 for category, confidence, box in run["parts"]
             ],
             matches=read_matches(run),
+            is_held=run.get("held", False),
         )
         for run in packed
     ]

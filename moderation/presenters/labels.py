@@ -53,6 +53,7 @@ class Source:
     label: str
     found: Sequence[LabelGroup]
     limits: str
+    waits_for: str = ""  # the classifiers that must end before this one
 
     @property
     def verdict(self) -> str:
@@ -104,15 +105,31 @@ def load_sources(review: Review) -> list[Source]:
     summary = review.classification_summary
     if summary is None:
         summary = serialize(Classification.objects.current_for_asset(review.asset_id))
-    return [_build_source(run) for run in deserialize(summary)]
+    runs = deserialize(summary)
+    return [_build_source(run, _name_awaited(run, runs)) for run in runs]
 
 
-def _build_source(run: RunSummary) -> Source:
+def _name_awaited(run: RunSummary, runs: Iterable[RunSummary]) -> str:
+    """Return the labels of the running classifiers that a held one waits for."""
+    if not run.is_held:
+        return ""
+    stage = classifiers.get_stage(run.classifier)
+    awaited = [
+        classifiers.label(other.classifier)
+        for other in runs
+        if other.status == Classification.Status.QUEUED
+        and classifiers.get_stage(other.classifier) < stage
+    ]
+    return " and ".join(awaited) or "its turn"
+
+
+def _build_source(run: RunSummary, waits_for: str) -> Source:
     return Source(
         run=run,
         label=classifiers.label(run.classifier),
         found=_group_labels(run),
         limits=_describe_limits(run),
+        waits_for=waits_for,
     )
 
 

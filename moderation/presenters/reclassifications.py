@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from moderation import classifiers
 from moderation.forms.reclassifications import ReclassificationForm
@@ -67,6 +68,7 @@ def build_form(
         "estimate": estimate,
         "minutes": estimate.count_minutes(per_minute) if estimate and per_minute else 0,
         "problem": problem,
+        "order": uuid4(),
     }
 
 

@@ -218,25 +218,43 @@ def handle_error(classification: Classification, error: ClassifierError) -> None
     """Retry a classification later if that may help, else give it up and leave it to a person."""
     if isinstance(error, ImageUnavailableError):
         retry_later(
-            classification, str(error), after=storage_checks.RETRY_AFTER, attempts=F("attempts") - 1
+            classification,
+            str(error),
+            after=storage_checks.RETRY_AFTER,
+            cost=error.cost,
+            attempts=F("attempts") - 1,
         )
     elif error.retry_after is not None:
         # The classifier responded, so the count of attempts without a response restarts.
-        retry_later(classification, str(error), after=error.retry_after, attempts=0)
+        retry_later(
+            classification, str(error), after=error.retry_after, cost=error.cost, attempts=0
+        )
     elif error.retryable and classification.attempts < MAX_ATTEMPTS:
-        retry_later(classification, str(error))
+        retry_later(classification, str(error), cost=error.cost)
     else:
-        give_up(classification, str(error), cost=classification.cost + error.cost)
+        give_up(classification, str(error), cost=error.cost)
 
 
 def retry_later(
-    classification: Classification, message: str, *, after: timedelta = RETRY_AFTER, **fields: Any
+    classification: Classification,
+    message: str,
+    *,
+    after: timedelta = RETRY_AFTER,
+    cost: Decimal = Decimal(0),
+    **fields: Any,
 ) -> None:
-    """Make a classification due again after a delay."""
+    """Make a classification due again after a delay. ``cost`` is that of the attempt in USD."""
+    _add_cost(classification, cost)
     rows = Classification.objects.filter(
         pk=classification.pk, lease=classification.lease, status=Status.QUEUED
     )
     rows.update(due_at=timezone.now() + after, error=message, **fields)
+
+
+def _add_cost(classification: Classification, cost: Decimal) -> None:
+    """Count the cost of an attempt without a stored result, whoever finishes the classification."""
+    if cost:
+        Classification.objects.filter(pk=classification.pk).update(cost=F("cost") + cost)
 
 
 def store_result(
@@ -248,8 +266,7 @@ def store_result(
         "flagged": assessment.flagged,
         "score": assessment.score,
         "covers": dict(assessment.covers),
-        "cost": classification.cost
-        + assessment.cost,  # attempts without a result may have cost too
+        "cost": assessment.cost,
         "raw": _build_raw(assessment) | _keep_earlier_results(classification),
         "error": "",
     }
@@ -279,18 +296,36 @@ def _build_labels(classification: Classification, assessment: Assessment) -> lis
     ]
 
 
-def give_up(classification: Classification, message: str, **fields: Any) -> None:
-    """Mark a classification as failed."""
-    _end_and_settle(classification, Status.FAILED, labels=[], error=message, **fields)
+def give_up(classification: Classification, message: str, *, cost: Decimal = Decimal(0)) -> None:
+    """Mark a classification as failed. ``cost`` is that of the last attempt in USD."""
+    _end_and_settle(classification, Status.FAILED, labels=[], error=message, cost=cost)
 
 
 def _end_and_settle(
-    classification: Classification, status: str, *, labels: list[Label], **fields: Any
+    classification: Classification,
+    status: str,
+    *,
+    labels: list[Label],
+    cost: Decimal,
+    **fields: Any,
 ) -> None:
-    """Store the result and its labels and settle the review, in one transaction."""
+    """Store the result and its labels and settle the review, in one transaction.
+
+    ``cost`` is that of the last attempt in USD.
+    """
+    # A worker that was late, and whose run was finished and ordered again meanwhile, must not end
+    # the new run: it would replace the earlier results that the new run keeps.
+    same_order = {"reclassification_id": classification.reclassification_id}
     try:
         with transaction.atomic():
-            classification.move_to(status, due_at=None, finished_at=timezone.now(), **fields)
+            classification.move_to(
+                status,
+                where=same_order,
+                due_at=None,
+                finished_at=timezone.now(),
+                cost=F("cost") + cost,
+                **fields,
+            )
             Label.objects.bulk_create(labels)
             review = Review.objects.select_for_update().get(asset=classification.asset_id)
             add_found_categories(review, labels)
@@ -300,6 +335,7 @@ def _end_and_settle(
                 request_resettlement(review)
     except InvalidTransitionError:
         log.info("classification %s was finished by somebody else", classification.pk)
+        _add_cost(classification, cost)
 
 
 def request_resettlement(review: Review) -> None:

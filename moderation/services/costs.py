@@ -13,6 +13,7 @@ from django.db.models import Avg, Count, Max, Q, Sum
 
 from moderation import classifiers
 from moderation.models import Classification
+from moderation.services.classification import EARLIER
 
 # Novita's detection is part of the generation request, and of its price.
 BILLED_WITH_IMAGE = ("novita",)
@@ -45,7 +46,11 @@ def find_price(slug: str) -> Price:
     newest = Classification.objects.aggregate(pk=Max("pk"))["pk"] or 0
     asked = Q(status=Classification.Status.DONE) | Q(status=Classification.Status.FAILED)
     rows = Classification.objects.filter(asked, pk__gt=newest - LOOK_BACK, classifier=slug)
-    average: Decimal | None = rows.aggregate(usd=Avg("cost"))["usd"]
+    # The cost of a repeated run includes that of the earlier ones.
+    once = rows.exclude(reclassification__isnull=False, raw__has_key=EARLIER)
+    average: Decimal | None = (
+        once.aggregate(usd=Avg("cost"))["usd"] or rows.aggregate(usd=Avg("cost"))["usd"]
+    )
     if average is None:
         return Price(usd=classifiers.list_price(slug))
     return Price(usd=round(average, 6), is_measured=True)
@@ -70,7 +75,9 @@ def sum_billed(since: datetime) -> Decimal:
     key = f"classifier-costs:{since:%Y-%m-%dT%H:%M}"
     found: Decimal | None = cache.get(key)
     if found is None:
-        rows = Classification.objects.filter(finished_at__gte=since).exclude(
+        # Queued runs have a cost if an attempt failed, or if they were ordered again.
+        queued = Q(status=Classification.Status.QUEUED, due_at__isnull=False)
+        rows = Classification.objects.filter(Q(finished_at__gte=since) | queued).exclude(
             classifier__in=list_unbilled()
         )
         found = rows.aggregate(usd=Sum("cost"))["usd"] or Decimal(0)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import transaction
@@ -22,7 +23,7 @@ from django.db.models import Count, Exists, F, Max, OuterRef, Q
 from django.utils import timezone
 
 from generation import jobs
-from generation.models import Asset
+from generation.models import Asset, InvalidTransitionError
 from generation.services import spending
 from moderation import classifiers, queues
 from moderation.classifiers.base import Classifier
@@ -275,21 +276,32 @@ def _find_last(selection: Selection) -> int:
 
 # --- Orders ---
 def order(
-    *, selection: Selection, per_minute: int, user: User | None, expected: int
+    *,
+    selection: Selection,
+    per_minute: int,
+    user: User | None,
+    expected: int,
+    uuid: UUID | None = None,
 ) -> Reclassification:
-    """Store an order, which a job carries out. Raises ReclassificationError."""
+    """Store an order, which a job carries out. Raises ReclassificationError.
+
+    ``uuid`` stores an order once, however often it is given.
+    """
     selection.check()
     if not 1 <= per_minute <= PER_MINUTE_MAX:
         raise ReclassificationError(f"The rate must be 1 to {PER_MINUTE_MAX} images per minute.")
-    made = Reclassification.objects.create(
-        scope=selection.scope,
-        target=list(selection.target),
-        classifiers=list(selection.classifiers),
-        per_minute=per_minute,
-        ordered_by=user,
-        until=_find_last(selection),
-        expected=expected,
-        due_at=timezone.now(),
+    made, _ = Reclassification.objects.get_or_create(
+        uuid=uuid or uuid4(),
+        defaults={
+            "scope": selection.scope,
+            "target": list(selection.target),
+            "classifiers": list(selection.classifiers),
+            "per_minute": per_minute,
+            "ordered_by": user,
+            "until": _find_last(selection),
+            "expected": expected,
+            "due_at": timezone.now(),
+        },
     )
     jobs.wake("reclassify")
     return made
@@ -302,7 +314,8 @@ def order_resettlement(*, user: User | None) -> None:
     """
     rows = Reclassification.objects.filter(scope=Scope.WAITING, status=Status.RUNNING)
     for earlier in rows:
-        cancel(earlier)
+        with suppress(InvalidTransitionError):  # it has ended at this moment
+            cancel(earlier)
     if not resettlement.list_undecided().exists():
         return
     waiting = Selection(scope=Scope.WAITING)
@@ -360,7 +373,7 @@ def _schedule(
     queued = _count_queued(given)
     if max(queued.values(), default=0) >= STEPS_AHEAD * count:
         return {"due_at": timezone.now() + PAUSE, "note": BACKLOG}
-    budget = _Budget(queued)
+    budget = _Budget(_count_all_queued())
     needed = _find_needed(selection, found.values())
     images, cursor = 0, given.cursor
     for key, asset in found.items():
@@ -388,6 +401,12 @@ def _schedule(
 def _count_queued(given: Reclassification) -> Counter[str]:
     """Count the queued runs of an order by classifier."""
     queued = given.runs.filter(status=RunStatus.QUEUED)
+    return Counter(dict(queued.values_list("classifier").annotate(n=Count("pk")).order_by()))
+
+
+def _count_all_queued() -> Counter[str]:
+    """Count all runs that will be asked, of new images and other orders too, by classifier."""
+    queued = Classification.objects.filter(due_at__isnull=False, status=RunStatus.QUEUED)
     return Counter(dict(queued.values_list("classifier").annotate(n=Count("pk")).order_by()))
 
 

@@ -86,14 +86,12 @@ def _store_outcome(
     elif not isinstance(outcome, ServiceBusyError):
         classification.handle_error(row, outcome)
     elif outcome.wait > PATIENCE:
-        classification.give_up(row, str(outcome), cost=row.cost + outcome.cost)
+        classification.give_up(row, str(outcome), cost=outcome.cost)
     elif row.attempts >= ATTEMPTS:
-        classification.give_up(
-            row, _final_message(str(outcome), row.attempts), cost=row.cost + outcome.cost
-        )
+        classification.give_up(row, _final_message(str(outcome), row.attempts), cost=outcome.cost)
     else:
         wait = max(BACKOFF.delay(row.attempts - 1), outcome.wait)
-        classification.retry_later(row, str(outcome), after=wait, cost=F("cost") + outcome.cost)
+        classification.retry_later(row, str(outcome), after=wait, cost=outcome.cost)
 
 
 def _postpone_others(slug: str, busy: ServiceBusyError, held: Rows) -> None:

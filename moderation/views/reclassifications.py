@@ -35,6 +35,9 @@ def reclassification_create(request: DeskRequest) -> HttpResponse:
     form = ReclassificationForm(request.POST if request.method == "POST" else request.GET)
     if not form.is_valid():
         return _render_form(request, form, status=422)
+    given = form.cleaned_data["order"]
+    if given and Reclassification.objects.filter(uuid=given).exists():
+        return SeeOther(reverse("moderation:reclassification-list"))
     try:
         estimate = reclassification.estimate(form.selection)
         if request.method != "POST" or "confirmed" not in request.POST:
@@ -46,6 +49,7 @@ def reclassification_create(request: DeskRequest) -> HttpResponse:
             per_minute=form.cleaned_data["per_minute"],
             user=request.user,
             expected=estimate.images,
+            uuid=given,
         )
     except ReclassificationError as error:
         return _render_form(request, form, status=422, problem=str(error))

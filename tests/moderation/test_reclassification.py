@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
 import moderation.tasks
 from moderation import classifiers
+from moderation.classifiers.base import Assessment
 from moderation.management.commands import reclassify as command
 from moderation.models import Classification, Decision, NewFinding, Policy, Reclassification, Review
-from moderation.services import reclassification
+from moderation.services import classification, costs, reclassification
 from tests.moderation.page_helpers import ClientOf, decide
 from tests.moderation.reclassification_helpers import (
     MakeAsset,
@@ -279,6 +282,82 @@ def test_spending_limit_delays_the_order_until_tomorrow(
     run_jobs()
     order.refresh_from_db()
     assert (order.status, order.images) == ("finished", 2)
+
+
+def test_limit_counts_what_was_spent_on_images_that_run_again(
+    make_asset: MakeAsset, browser: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Steered, "cost", Decimal("0.01"))
+    settings.SPENDING_LIMIT_PER_DAY = Decimal("0.03")
+    assets = [store(make_asset, 50) for _ in range(2)]
+
+    start(browser, scope="images", asset=[str(asset.uuid) for asset in assets])
+    for _ in range(3):
+        cache.clear()  # the sum of the day is kept for seconds
+        moderation.tasks.reclassify()
+        make_due()
+
+    order = Reclassification.objects.get()
+    assert (order.images, order.note[:18]) == (1, "The spending limit")
+
+
+def test_limit_counts_images_that_are_queued_besides_the_order(
+    make_asset: MakeAsset, browser: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Steered, "cost", Decimal("0.01"))
+    settings.SPENDING_LIMIT_PER_DAY = Decimal("0.02")
+    asset = store(make_asset, 50)
+    make_asset()  # its classification is queued
+
+    start(browser, scope="images", asset=str(asset.uuid))
+    moderation.tasks.reclassify()
+
+    assert Reclassification.objects.get().note.startswith("The spending limit")
+
+
+def test_price_of_an_image_does_not_grow_with_its_reruns(
+    make_asset: MakeAsset, browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Steered, "cost", Decimal("0.01"))
+    again, _ = store(make_asset, 50), store(make_asset, 50)
+
+    start(browser, scope="images", asset=str(again.uuid))
+    run_jobs()
+
+    assert get_run(again).cost == Decimal("0.02")  # both calls were paid
+    assert costs.find_price("steered").usd == Decimal("0.01")
+
+
+def test_two_clicks_start_one_order(make_asset: MakeAsset, browser: Client) -> None:
+    asset = store(make_asset, 50)
+    page = browser.get(f"{NEW}?scope=images&asset={asset.uuid}").content.decode()
+    (offered,) = re.findall(r'name="order" value="([^"]+)"', page)
+
+    answers = [
+        start(browser, scope="images", asset=str(asset.uuid), order=offered) for _ in range(2)
+    ]
+    run_jobs()
+
+    assert [answer.status_code for answer in answers] == [303, 303]
+    assert str(Reclassification.objects.get().uuid) == offered
+    assert len(get_run(asset).raw["earlier"]) == 1
+
+
+def test_late_result_does_not_end_the_run_that_was_ordered_since(
+    make_asset: MakeAsset, browser: Client
+) -> None:
+    asset = make_asset()
+    late = get_run(asset)  # claimed by a worker that hangs until its lease has ended
+    moderation.tasks.classify()
+    start(browser, scope="images", asset=str(asset.uuid))
+    moderation.tasks.reclassify()
+
+    late_result = Assessment(cost=Decimal("0.5"))
+    classification.store_result(late, late_result, duration_ms=1)
+
+    run = get_run(asset)
+    assert (run.status, len(run.raw["earlier"])) == (Status.QUEUED, 1)
+    assert run.cost == Decimal("0.5")  # spent, although the result is not used
 
 
 # --- The page ---

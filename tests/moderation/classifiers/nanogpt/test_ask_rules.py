@@ -123,6 +123,22 @@ def test_file_that_is_blocked_while_a_local_classifier_runs_is_not_sent(
     assert Review.objects.get().status == Review.Status.REJECTED
 
 
+def test_held_classifier_is_shown_as_waiting_and_not_as_running(
+    make_asset: MakeAsset, calls: list[int], moderator: User, client_of: ClientOf
+) -> None:
+    set_rule(asks_from=30)
+    review = Review.objects.get(asset=store(make_asset, "30"))
+    address = review.get_absolute_url()
+
+    held = client_of(moderator).get(address).content.decode()
+    moderation.tasks.classify()
+    released = client_of(moderator).get(address).content.decode()
+
+    assert "Waits for Worded: the policy asks it only on conditions." in held
+    assert (held.count(">Running<"), held.count('"badge">Waiting<')) == (1, 1)
+    assert (released.count(">Running<"), released.count('"badge">Waiting<')) == (1, 0)
+
+
 def test_rejected_image_is_not_sent_to_the_remote_classifier(
     make_asset: MakeAsset, calls: list[int], moderator: User, client_of: ClientOf
 ) -> None:
