@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 LOOK = (
@@ -58,8 +59,25 @@ ROLES: dict[str, tuple[str, ...]] = {
 }
 
 
+def add_permissions(group_model: Any, permission_model: Any, *, models: Collection[str]) -> None:
+    """Give the groups the permissions of this table on these models of moderation.
+
+    For migrations that add models. All other permissions stay as the house has set them, and a
+    group that it has deleted is not created again.
+    """
+    for role, names in ROLES.items():
+        codenames = [name.removeprefix("moderation.") for name in names]
+        wanted = permission_model.objects.filter(
+            content_type__app_label="moderation",
+            content_type__model__in=models,
+            codename__in=codenames,
+        )
+        for group in group_model.objects.filter(name=role):
+            group.permissions.add(*wanted)
+
+
 def sync(group_model: Any, permission_model: Any) -> None:
-    """Set the groups' permissions to exactly this table.
+    """Set the groups' permissions to exactly this table. Later migrations use add_permissions.
 
     Models are passed in, so that migrations can use historical ones. A permission that does not
     exist yet is left out until a later migration calls this again.

@@ -6,11 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group, Permission
 from django.core.management import call_command
 from django.utils import timezone
 
 from generation.models import Source
-from moderation import demo
+from moderation import demo, roles
 from moderation.models import Label, Policy, PolicyActivation, Review
 from moderation.models.found_categories import combine_bits
 from moderation.services import policies
@@ -35,6 +36,10 @@ def test_migrations_fill_new_columns_of_existing_rows(make_review: MakeReview) -
     PolicyActivation.objects.all().delete()
     overwritten = timezone.now() + timedelta(hours=1)
     Policy.objects.filter(pk=first.pk).update(activated_at=overwritten)
+
+    auditors = Group.objects.get(name="auditor")
+    auditors.permissions.remove(Permission.objects.get(codename="export_decision"))
+    Group.objects.get(name="policy lead").delete()
 
     for names in ([BEFORE], []):
         call_command("migrate", "moderation", *names, verbosity=0)
@@ -67,6 +72,18 @@ def test_migrations_fill_new_columns_of_existing_rows(make_review: MakeReview) -
     )
     assert (first.trusted_silences, first.accepted_unchecked) == ([], [])
     assert not Policy.objects.filter(requires_full_coverage=True).exists()
+    # The house has changed its roles, and that stays.
+    codenames = set(auditors.permissions.values_list("codename", flat=True))
+    assert "export_decision" not in codenames
+    assert {"view_askrule", "view_hashlist", "view_review"} <= codenames
+    assert not Group.objects.filter(name="policy lead").exists()
+
+
+def test_new_database_has_the_permissions_of_the_table(db: None) -> None:
+    for role, names in roles.ROLES.items():
+        rows = Permission.objects.filter(group__name=role)
+        given = rows.values_list("content_type__app_label", "codename")
+        assert {f"{app}.{codename}" for app, codename in given} == set(names), role
 
 
 def get_summary(review: Review) -> list[dict[str, Any]]:
