@@ -195,6 +195,8 @@ def _describe_coverage(covers: tuple[tuple[str, str], ...]) -> str:
         )
     elif unseen:
         sentences.append(f"Does not detect: {_join_names(unseen)}.")
+    if all_partly and not unseen:
+        return "Detects all categories in part."
     if partly and not all_partly:
         sentences.append(f"Detects in part: {_join_names(partly)}.")
     elif all_partly and len(seen) > FEW:

@@ -48,6 +48,26 @@ class Entry:
         )
 
     @property
+    def state(self) -> tuple[str, str]:
+        """Return the colour of the badge and its text. A running order with a note waits."""
+        match self.order.status:
+            case Reclassification.Status.RUNNING if self.order.note:
+                return "queued", "Waiting"
+            case Reclassification.Status.RUNNING:
+                return "processing", "Running"
+            case Reclassification.Status.FINISHED:
+                return "succeeded", "Finished"
+        return "cancelled", "Cancelled"
+
+    @property
+    def remark(self) -> str:
+        """Return why the order waits, or what a cancelled order has left to do."""
+        still = self.runs[RunStatus.QUEUED]
+        if still and self.order.status == Reclassification.Status.CANCELLED:
+            return f"{still:,} scheduled before still run{'s' if still == 1 else ''}."
+        return self.order.note
+
+    @property
     def is_running(self) -> bool:
         return self.order.status == Reclassification.Status.RUNNING
 

@@ -15,6 +15,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from generation.models import Asset, Source
+from moderation import taxonomy
 from moderation.classifiers.base import Assessment, Box, ClassifierError, Coverage, Finding
 from moderation.models import Classification, Review
 from moderation.models.classification_summary import RunSummary, deserialize, serialize
@@ -88,6 +89,18 @@ def test_summary_is_not_stored_before_last_classification(
     told = fetch_labels(client_of(moderator), review)
     assert "Weapons" in told
     assert 'data-status="classifying">Running<' in told
+
+
+def test_classifier_that_sees_all_categories_in_part_says_so(
+    client_of: ClientOf, asset: Asset, moderator: User
+) -> None:
+    covers = {category.slug: Coverage.PARTIAL for category in taxonomy.L1}
+    run = asset.classifications.order_by("pk")[0]
+    classification.store_result(run, Assessment(covers=covers), duration_ms=1)
+
+    told = fetch_labels(client_of(moderator), Review.objects.get(asset=asset))
+
+    assert "Detects all categories in part." in told
 
 
 def test_summary_and_tables_show_the_same_labels(

@@ -217,6 +217,24 @@ def test_steps_follow_the_rate_and_a_cancelled_order_stops(
     assert "This order has ended already." in again.content.decode()
 
 
+def test_cancelled_order_shows_the_images_that_still_run(
+    make_asset: MakeAsset, browser: Client
+) -> None:
+    asset = store(make_asset, 50)
+    start(browser, scope="images", asset=str(asset.uuid))
+    moderation.tasks.reclassify()
+
+    order = Reclassification.objects.get()
+    browser.post(f"{LIST}{order.uuid}/cancellation/")
+    page = browser.get(LIST).content.decode()
+
+    assert 'data-status="cancelled">Cancelled<' in page
+    assert "1 scheduled before still runs." in page
+    assert "those already scheduled are still classified, and billed" in page
+    moderation.tasks.classify()
+    assert "still runs." not in browser.get(LIST).content.decode()
+
+
 def test_interrupted_step_is_repeated_and_schedules_no_image_twice(
     make_asset: MakeAsset, browser: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,7 +292,9 @@ def test_spending_limit_delays_the_order_until_tomorrow(
     order = Reclassification.objects.get()
     assert (order.status, order.images) == ("running", 0)
     assert order.note.startswith("The spending limit of 0.02 USD per day is reached")
-    assert "The spending limit" in browser.get(LIST).content.decode()
+    page = browser.get(LIST).content.decode()
+    assert "The spending limit" in page
+    assert ">Waiting</span>" in page  # nothing runs before tomorrow
     assert all("earlier" not in get_run(asset).raw for asset in assets)
 
     settings.SPENDING_LIMIT_PER_DAY = Decimal(1)

@@ -135,6 +135,7 @@ def test_held_classifier_is_shown_as_waiting_and_not_as_running(
     released = client_of(moderator).get(address).content.decode()
 
     assert "Waits for Worded: the policy asks it only on conditions." in held
+    assert "Not every classifier has finished yet." in held
     assert (held.count(">Running<"), held.count('"badge">Waiting<')) == (1, 1)
     assert (released.count(">Running<"), released.count('"badge">Waiting<')) == (1, 0)
 
