@@ -7,6 +7,10 @@ an image that could not be judged goes to a person.
 ``blur_at`` on, and rejects from ``reject_at`` on, in this order; the highest limit that a finding
 reaches counts. A category without a rule is ignored. A finding without a number goes to a person.
 
+**Heuristic findings.** The numbers of a classifier that covers a category only heuristically are no
+probabilities, so such a finding goes to a person from the lowest limit on. It never rejects and
+never blurs by itself.
+
 **Several findings.** The strongest counts: reject, person, blur, approve. An image with one
 category for a person and another to blur therefore goes to a person. Delivering blurred is an
 approval: it needs all that an approval needs, except that the blurred findings are allowed.
@@ -57,7 +61,7 @@ UNJUDGED_RISK = 100  # no classifier could judge it
 PARTLY_JUDGED_RISK = 99  # one of several classifiers could not judge it
 FLAGGED_RISK = 90
 UNSEEN_RISK = 1  # nothing found, but not all categories were checked
-_FULL = "full"  # Coverage.FULL
+_FULL, _HEURISTIC = "full", "heuristic"  # values of Coverage
 
 
 def rank_confidence(confidence: Decimal) -> int:
@@ -111,6 +115,12 @@ class Thresholds:
     review_at: Decimal | None
     blur_at: Decimal | None = None
     reject_at: Decimal | None
+
+
+def find_lowest(limits: Thresholds) -> Decimal | None:
+    """Return the lowest limit of a rule; None for a rule without limits."""
+    given = (limits.review_at, limits.blur_at, limits.reject_at)
+    return min((limit for limit in given if limit is not None), default=None)
 
 
 # For findings without a number: always to a person, never rejected.
@@ -445,6 +455,8 @@ def _find_named_hits(rules: Rules, item: Evidence) -> Iterable[_Hit]:
         if limits is None:
             continue
         scored = confidence is not None
+        if item.covers.get(taxonomy.get(category).l1) == _HEURISTIC:
+            limits = Thresholds(review_at=find_lowest(limits), reject_at=None)
         yield _Hit(
             category=category,
             confidence=_UNSCORED if confidence is None else confidence,

@@ -97,6 +97,23 @@ def test_thresholds_are_inclusive(confidence: int, outcome: Outcome) -> None:
     assert settle(make_rules(), [make_evidence(("explicit.nudity", confidence))]).outcome is outcome
 
 
+@pytest.mark.parametrize(
+    ("category", "confidence", "outcome"),
+    [
+        ("explicit", 19, Outcome.APPROVE),
+        ("explicit", 100, Outcome.PERSON),
+        ("alcohol", 49, Outcome.APPROVE),
+        ("alcohol", 50, Outcome.PERSON),
+    ],
+)
+def test_heuristic_finding_asks_a_person_from_the_lowest_limit_on(
+    category: str, confidence: int, outcome: Outcome
+) -> None:
+    evidence = make_evidence((category, confidence), covers=dict.fromkeys(ALL, "heuristic"))
+
+    assert settle(make_blurring(), [evidence]).outcome is outcome
+
+
 def test_rule_of_l2_category_overrides_rule_of_its_l1() -> None:
     both = make_rules(
         per_category={
@@ -462,7 +479,7 @@ def test_anything_for_a_person_outweighs_a_blurred_category(other: Evidence) -> 
     ("changes", "fields", "reason"),
     [
         ({"may_approve": False}, {}, "policy version 7 leaves every approval to people."),
-        ({}, {"covers": LOCAL_COVERS}, "no classifier checked: Alcohol."),
+        ({}, {"covers": dict.fromkeys(LOCAL_COVERS, "partial")}, "no classifier checked: Alcohol."),
     ],
 )
 def test_blurring_needs_all_that_an_approval_needs(
@@ -581,6 +598,18 @@ def test_rejection_or_blur_names_only_found_categories_with_a_rule(
         assert set(settlement.categories) <= named
     else:
         assert settlement.categories == ()
+
+
+@on_any_machine
+@given(any_rules, st.lists(any_evidence, max_size=3))
+def test_heuristic_findings_alone_neither_reject_nor_blur(
+    policy: Rules, evidence: list[Evidence]
+) -> None:
+    heuristic = [replace(item, covers=dict.fromkeys(ALL, "heuristic")) for item in evidence]
+
+    settlement = settle(policy, [replace(item, score=None) for item in heuristic])
+
+    assert settlement.outcome in (Outcome.APPROVE, Outcome.PERSON)
 
 
 def is_explanation(policy: Rules, finding: tuple[str, Decimal | None], level: int) -> bool:

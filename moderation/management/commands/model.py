@@ -96,9 +96,8 @@ class Command(BaseCommand):
         self.stdout.write(
             f"Installed {model.name}. Restart the web server and the worker. Then the classifier"
             " “vision” runs unless CLASSIFIERS leaves it out, and this model embeds images unless"
-            " ENCODER names another encoder. Its scores are not calibrated: a policy with “reject"
-            " at” limits applies them to its findings. For images that are stored already, run"
-            " manage.py embed."
+            " ENCODER names another encoder. Its scores are not calibrated: a policy sends its"
+            " findings to people. For images that are stored already, run manage.py embed."
         )
 
     def _list(self, options: dict[str, Any]) -> None:
