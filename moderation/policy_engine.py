@@ -39,6 +39,9 @@ classifier is trusted by itself or the policy names it (``trusted_silences``). W
 that it watches is covered in this way, or listed in ``accepted_unchecked``. A policy that names
 classifiers accepts unchecked categories only where one of these classifiers judged the image.
 
+**Heads.** A finding of an advisory head only sorts the queue. A finding of an active head sends to
+a person where others would blur or reject, unless the head may reject.
+
 **More findings** never make an outcome milder, with one exception: a finding that explains a score.
 Even then a rejection never becomes an approval. A higher confidence can also be milder from a
 person to blurred, at ``blur_at``. The order of the evidence does not matter.
@@ -102,6 +105,10 @@ class Evidence:
     matches: Sequence[Match] = ()  # known images and hashes
     # Whether it only looks up hashes. Such evidence judges no content, so its silence says nothing.
     is_lookup: bool = False
+    # Categories whose findings only sort the queue (advisory heads).
+    sorting: Collection[str] = ()
+    # Categories whose findings send to a person where others would blur or reject (heads).
+    asking: Collection[str] = ()
 
     @property
     def has_scored_findings(self) -> bool:
@@ -286,7 +293,8 @@ def settle(rules: Rules, evidence: Iterable[Evidence], *, imported: bool = False
     ``imported``: the asset is an imported file.
     """
     given = list(evidence)
-    return _settle(rules, given, _find_hits(rules, given, given), imported=imported)
+    settlement = _settle(rules, given, _find_hits(rules, given, given), imported=imported)
+    return _sort_by_advice(rules, given, settlement)
 
 
 def _settle(
@@ -314,6 +322,29 @@ def _settle(
         else _settle_approvable(rules, judging, blurring, imported=imported)
     )
     return _mention_explained(settlement, [hit for hit in hits if hit.explanation])
+
+
+def _sort_by_advice(rules: Rules, given: list[Evidence], settlement: Settlement) -> Settlement:
+    """Move an image for a person up in the queue by findings that only sort."""
+    advice = [
+        (confidence, slug, item.label)
+        for item in given
+        if not item.failed
+        for slug, confidence in item.findings
+        if slug in item.sorting and confidence is not None and rules.for_category(slug)
+    ]
+    if settlement.outcome is not Outcome.PERSON or not advice:
+        return settlement
+    confidence, slug, label = max(advice)
+    names = f"{label} found {taxonomy.join_names([slug])} at {confidence:.0f}"
+    named = bool(settlement.top_category) or settlement.confidence is not None
+    return replace(
+        settlement,
+        reason=f"{settlement.reason} {names}, which only sorts the queue.",
+        risk=max(settlement.risk, rank_confidence(confidence)),
+        top_category=settlement.top_category if named else slug,
+        confidence=settlement.confidence if named else confidence,
+    )
 
 
 def _mention_explained(settlement: Settlement, scores: list[_Hit]) -> Settlement:
@@ -452,10 +483,11 @@ def _find_hits(rules: Rules, evidence: list[Evidence], whole: list[Evidence]) ->
 def _find_named_hits(rules: Rules, item: Evidence) -> Iterable[_Hit]:
     for place, (category, confidence) in enumerate(item.findings):
         limits = rules.for_category(category)
-        if limits is None:
+        if limits is None or category in item.sorting:
             continue
         scored = confidence is not None
-        if item.covers.get(taxonomy.get(category).l1) == _HEURISTIC:
+        is_heuristic = item.covers.get(taxonomy.get(category).l1) == _HEURISTIC
+        if is_heuristic or category in item.asking:
             limits = Thresholds(review_at=find_lowest(limits), reject_at=None)
         yield _Hit(
             category=category,
@@ -500,6 +532,8 @@ def _find_explaining(
         if item.failed or item.is_lookup:
             continue
         for slug, confidence in item.findings:
+            if slug in item.sorting or slug in item.asking:
+                continue  # it may not make an outcome milder
             if is_on_level(slug, level) and (confidence is None or confidence >= least):
                 yield item, slug
 

@@ -47,6 +47,10 @@ ROLES: dict[str, tuple[str, ...]] = {
         "moderation.change_askrule",
         "moderation.delete_askrule",
         "moderation.activate_policy",
+        "moderation.view_head",
+        "moderation.view_headchange",
+        "moderation.view_headtraining",
+        "moderation.promote_head",
         "moderation.add_hashlist",
         "moderation.change_hashlist",
         "moderation.import_hash_list",
@@ -55,7 +59,14 @@ ROLES: dict[str, tuple[str, ...]] = {
         *RECLASSIFY,
         "moderation.export_decision",
     ),
-    "auditor": (*LOOK, "moderation.export_decision", "moderation.use_admin_site"),
+    "auditor": (
+        *LOOK,
+        "moderation.view_head",
+        "moderation.view_headchange",
+        "moderation.view_headtraining",
+        "moderation.export_decision",
+        "moderation.use_admin_site",
+    ),
 }
 
 

@@ -14,6 +14,7 @@ from moderation.models import (
     Chore,
     Classification,
     Embedding,
+    HeadRescoring,
     Reclassification,
     Resettlement,
 )
@@ -21,8 +22,10 @@ from moderation.services import (
     classification,
     embeddings,
     housekeeping,
+    learning,
     reclassification,
     remote_classification,
+    rescoring,
     resettlement,
     statistics,
 )
@@ -50,13 +53,19 @@ def classify(run: JobRun) -> None:
         rows = Classification.objects.filter(pk__in=[row.pk for row in claimed])
         rows = rows.select_related("asset__request").order_by("asset_id", "pk")
         for _, same_asset in itertools.groupby(rows, key=lambda row: row.asset_id):
-            first, *others = same_asset
-            picture = Picture.from_asset(first.asset)
-            for row in (first, *others):
+            of_asset = list(same_asset)
+            asset = of_asset[0].asset
+            picture = Picture.from_asset(asset)
+            by_embedding = [row for row in of_asset if classifiers.reads_embedding(row.classifier)]
+            for row in of_asset:
+                if row not in by_embedding:
+                    run.renew()
+                    classification.classify(classification=row, picture=picture)
+            run.renew()
+            embeddings.embed_along(asset=asset, picture=picture)
+            for row in by_embedding:
                 run.renew()
                 classification.classify(classification=row, picture=picture)
-            run.renew()
-            embeddings.embed_along(asset=first.asset, picture=picture)
 
 
 @job("embed", due=lambda: embeddings.find_queued(after=_local_classifications().due()).due())
@@ -128,6 +137,28 @@ def deliver(run: JobRun) -> None:
         return not run.expired
 
     delivery.deliver(go_on=go_on)
+
+
+@job("train", due=learning.find_due)
+def train(run: JobRun) -> None:
+    """Train heads on people's decisions, one category after another."""
+
+    def go_on() -> bool:
+        run.renew()
+        return not run.expired
+
+    learning.run_due(go_on=go_on)
+
+
+@job("rescore", due=lambda: HeadRescoring.objects.due())
+def rescore(run: JobRun) -> None:
+    """Apply new heads to waiting images."""
+
+    def go_on() -> bool:
+        run.renew()
+        return not run.expired
+
+    rescoring.run_due(go_on=go_on)
 
 
 @job("statistics", due=statistics.find_due)

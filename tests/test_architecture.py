@@ -15,12 +15,15 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from generation.models import GenerationRequest, RemoteImage, StateMachine
 from generation.sandbox.cards import CARDS
 from moderation import taxonomy
-from moderation.models import Classification, Delivery, Reclassification, Review
+from moderation.models import Classification, Delivery, Head, Reclassification, Review
 
 ROOT = Path(settings.BASE_DIR)
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 README = (ROOT / "README.md").read_text()
-MACHINES = [GenerationRequest, RemoteImage, Classification, Reclassification, Review, Delivery]
+MACHINES = [
+    *(GenerationRequest, RemoteImage, Classification, Reclassification, Review, Delivery),
+    Head,
+]
 
 # Package → packages that it may import, most specific first.
 MAY_IMPORT = {

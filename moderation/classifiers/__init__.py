@@ -80,6 +80,14 @@ def is_lookup(slug: str) -> bool:
         return False
 
 
+def reads_embedding(slug: str) -> bool:
+    """Return whether a classifier reads the stored embedding, and so runs after it."""
+    try:
+        return bool(getattr(get(slug), "reads_embedding", False))
+    except LookupError:
+        return False
+
+
 def label(slug: str) -> str:
     """Return a classifier's label, or the slug of a removed one."""
     try:

@@ -9,6 +9,7 @@ from moderation.models.deliveries import Delivery
 from moderation.models.embeddings import Embedding
 from moderation.models.exposure import Exposure
 from moderation.models.hash_lists import HashEntry, HashEntryBand, HashList
+from moderation.models.heads import Head, HeadChange, HeadRescoring, HeadTraining
 from moderation.models.named_categories import NamedCategory
 from moderation.models.policies import AskRule, Policy, PolicyActivation, PolicyRule
 from moderation.models.preferences import ImageCover, Preferences
@@ -32,6 +33,10 @@ __all__ = [
     "HashEntry",
     "HashEntryBand",
     "HashList",
+    "Head",
+    "HeadChange",
+    "HeadRescoring",
+    "HeadTraining",
     "ImageCover",
     "Label",
     "NamedCategory",

@@ -41,7 +41,8 @@ class RunSummary:
 def serialize(runs: Iterable[Classification]) -> SerializedRuns:
     """Return the JSON form of classifications.
 
-    ``runs`` must have their labels and be in display order.
+    ``runs`` must have their labels and be in display order. Those that are no evidence are left
+    out.
     """
     return [
         {
@@ -60,6 +61,7 @@ def serialize(runs: Iterable[Classification]) -> SerializedRuns:
             **({"held": True} if run.is_held else {}),
         }
         for run in runs
+        if run.is_evidence
     ]
 
 

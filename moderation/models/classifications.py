@@ -151,6 +151,11 @@ class Classification(StateMachine, DueModel):
         return f"{self.classifier} {self.version}: {self.get_status_display()}"
 
     @property
+    def is_evidence(self) -> bool:
+        """Return whether the policy and people use the result. Shadow heads' are only stored."""
+        return not (isinstance(self.raw, dict) and self.raw.get("no_evidence"))
+
+    @property
     def is_held(self) -> bool:
         return self.status == self.Status.QUEUED and self.due_at is None
 

@@ -106,6 +106,15 @@ def _find(
     return Alike(dict(ordered[:limit]), is_complete)
 
 
+def iter_blocks(
+    encoder: encoders.Encoder,
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Yield asset ids and vectors of all embeddings, after copying all new ones."""
+    copy = _Copy(encoder)
+    copy.update(float("inf"))
+    yield from copy.iter_blocks()
+
+
 class _Copy:
     """The file of one encoder version: records of asset id, time and vector, oldest first."""
 
@@ -131,6 +140,13 @@ class _Copy:
                     return False
                 file.write(self._build(rows).tobytes())
             return True
+
+    def iter_blocks(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Yield asset ids and vectors, BLOCK at a time."""
+        records = self._read()
+        for start in range(0, len(records), BLOCK):
+            block = records[start : start + BLOCK]
+            yield np.array(block["asset"]), block["vector"].astype(np.float32)
 
     def find_nearest(
         self, wanted: encoders.Vector, *, since: int, before: int, limit: int

@@ -398,7 +398,7 @@ def _settle(review: Review) -> tuple[Policy, list[Classification], Settlement]:
 
 def compute_settlement(review: Review, runs: Iterable[Classification], rules: Rules) -> Settlement:
     """Apply rules to the newest runs of a review, without storing anything."""
-    ended = list(runs)
+    ended = [run for run in runs if run.is_evidence]
     evidence = [*build_evidence(ended), *find_frame_doubts(review.asset.frames)]
     settlement = settle(rules, evidence, imported=review.source == Source.UPLOAD)
     if ended and all(run.status == Status.SKIPPED for run in ended):
@@ -573,10 +573,17 @@ def read_ranks(raw: Any) -> dict[str, Decimal]:
     }
 
 
+def _read_slugs(raw: Any, name: str) -> frozenset[str]:
+    """Return the categories that a raw result lists under a name."""
+    listed = raw.get(name) if isinstance(raw, dict) else None
+    return frozenset(map(str, listed)) if isinstance(listed, list) else frozenset()
+
+
 def build_evidence(runs: Iterable[Classification]) -> list[Evidence]:
     """Return classifications in the form of the policy engine.
 
-    A run that was not asked is no evidence: it covers nothing and has not failed.
+    A run that was not asked is no evidence: it covers nothing and has not failed. Neither is a run
+    of shadow heads.
     """
     return [
         Evidence(
@@ -593,7 +600,9 @@ def build_evidence(runs: Iterable[Classification]) -> list[Evidence]:
             ranks=read_ranks(run.raw),
             matches=read_matches(run.raw),
             is_lookup=classifiers.is_lookup(run.classifier),
+            sorting=_read_slugs(run.raw, "sorting"),
+            asking=_read_slugs(run.raw, "asking"),
         )
         for run in runs
-        if run.status != Status.SKIPPED
+        if run.status != Status.SKIPPED and run.is_evidence
     ]

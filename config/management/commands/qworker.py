@@ -20,7 +20,7 @@ from config.worker.scheduler import Scheduler
 from generation import jobs
 from generation.core.outages import find_outage
 from generation.services import storage_checks
-from moderation.services import housekeeping
+from moderation.services import housekeeping, learning
 
 GRACE = 20.0  # seconds
 log = logging.getLogger("loupe.worker")
@@ -63,6 +63,7 @@ def prepare() -> bool:
         OrmQ.objects.filter(lock__lt=timezone.now() - timedelta(minutes=1)).delete()
         storage_checks.start_host()
         housekeeping.add_chores()
+        learning.add_trainings()
     except Exception as error:
         if find_outage(error) is None:
             raise
