@@ -47,6 +47,8 @@ def build_original(source: Image.Image, content: bytes, seen: Seen) -> Original:
     """Strip the file, compare the pixels and render the views. Never fails because of the file."""
     differs = _find_differences(source, seen)
     try:
+        # First, because a file may have a million frames.
+        require(seen.frames <= FRAMES_MAX, "too-many-frames")
         stripped = strip_metadata(content, seen.source_type, seen.orientation)
         if stripped.depth > 8:
             differs = (*differs, "depth")
@@ -83,7 +85,6 @@ def _check_limits(
     require(stripped.frames == seen.frames, "structure")
     pixels = source.width * source.height
     if "animation" in differs:
-        require(stripped.frames <= FRAMES_MAX, "too-many-frames")
         require(stripped.frames * pixels <= FRAME_PIXELS_MAX, "too-large")
         # Colours under the transparency of a frame do not appear on the composed frames. A GIF has
         # one transparent colour, which can hide none.

@@ -188,11 +188,11 @@ def test_system_error_inside_the_decoder_raises_decoder_unavailable_error(
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(decode.Image, "open", broken)
-    answer, blobs = child._decode(decode.decode_image, picture())
+    answer, blobs = child._answer(child._decode, decode.decode_image, picture())
     with pytest.raises(imaging.DecoderUnavailableError, match="Input/output error"):
         pool._build_rendition(b"", answer, blobs)
     monkeypatch.undo()
-    answer, _ = child._decode(decode.decode_image, picture()[:-200])
+    answer, _ = child._answer(child._decode, decode.decode_image, picture()[:-200])
     assert answer["code"] == "broken"
 
 
