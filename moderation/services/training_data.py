@@ -31,8 +31,8 @@ from moderation.models.decisions import keep_effective
 # Images with the newest decisions of people, of all categories.
 WINDOW = 10_000
 # Of one category. More would not fit into the time of a job: it grows with the cube of the number.
-POSITIVES_MAX = 600
-NEGATIVES_MAX = 1_200
+POSITIVES_MAX = 500
+NEGATIVES_MAX = 1_000
 CHUNK = 500  # SQLite accepts about 1,000 values in a statement
 # Rows of embeddings become visible in another order than that of ``finished_at``.
 SETTLED = timedelta(minutes=1)

@@ -1,32 +1,18 @@
-"""Heads that learn from real pictures: harmless drawings, sorted into folders by their authors.
-
-The drawings are Debian's package openclipart-png (public domain, 130 MB). They say nothing about
-how well any category of the taxonomy is recognised.
-"""
+"""Heads that learn from real pictures: harmless drawings, sorted into folders by their authors."""
 
 from __future__ import annotations
 
 import functools
-import io
-import os
-import re
-import struct
-from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from moderation.classifiers import encoders
 from moderation.classifiers.lite0 import EfficientNetLite0
 from moderation.classifiers.picture import Picture
 from moderation.judgement.heads import Condition, Example, Head, Origin, Training, train_head
+from tests.moderation.drawings import FLAGS, PEOPLE, find_look, list_drawings, render
 
-FOLDER = Path("/usr/share/openclipart/png")
-FLAGS, PEOPLE = "signs_and_symbols/flags/", "people/"
-# Thousands of near-identical icons, and drawings of every kind.
-LEFT_OUT = ("computer/icons/", "shapes/jigsaw/", "unsorted/")
-LARGEST = 20_000_000  # pixels; a few drawings are larger and slow to decode
 POSITIVES, NEGATIVES = 50, 50
 # In 20 draws of 100 drawings, flags passed the gate at this precision 20 times, people twice.
 TARGET = 0.75
@@ -36,37 +22,16 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def names() -> list[str]:
-    """Return the drawings' paths; skip without them, or fail if REQUIRE_PICTURES=1."""
-    paths = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.png"))
-    if paths:
-        return [path for path in paths if not path.startswith(LEFT_OUT)]
-    if os.environ.get("REQUIRE_PICTURES") == "1":
-        pytest.fail("REQUIRE_PICTURES=1, but openclipart-png is not installed.")
-    pytest.skip("openclipart-png is not installed; REQUIRE_PICTURES=1 makes this a failure")
+    return list_drawings()
 
 
 @functools.cache
 def embed(name: str) -> np.ndarray | None:
     """Return the vector of a drawing on white; None for one that is too large."""
-    # The header is read first, as Pillow refuses to open the largest ones.
-    with open(FOLDER / name, "rb") as file:
-        width, height = struct.unpack(">II", file.read(24)[16:])
-    if width * height > LARGEST:
+    content = render(name)
+    if content is None:
         return None
-    with Image.open(FOLDER / name) as image:
-        image.thumbnail((512, 512))
-        drawing = image.convert("RGBA")
-    flat = Image.new("RGB", drawing.size, "white")
-    flat.paste(drawing, mask=drawing.getchannel("A"))
-    content = io.BytesIO()
-    flat.save(content, "PNG", compress_level=1)
-    return encoders.encode(EfficientNetLite0(), Picture.from_content(content.getvalue()))
-
-
-def find_look(name: str) -> str:
-    """Return the folder and first word of a name, which drawings of one series share."""
-    folder, _, file = name.rpartition("/")
-    return f"{folder}/{re.split(r'[0-9_.]', file)[0]}"
+    return encoders.encode(EfficientNetLite0(), Picture.from_content(content))
 
 
 class Folder:

@@ -45,9 +45,13 @@ class House:
         self._seed = 0
 
     def store(self, *, is_red: bool, seed: int = 0, **origin: Any) -> Review:
-        """Store an image; the worker has embedded and judged it."""
+        """Store a painted image; the worker has embedded and judged it."""
         self._seed = seed or self._seed + 1
-        asset = self._make_asset(paint(self._seed, is_red=is_red), **origin)
+        return self.store_content(paint(self._seed, is_red=is_red), **origin)
+
+    def store_content(self, content: bytes, **origin: Any) -> Review:
+        """Store an image; the worker has embedded and judged it."""
+        asset = self._make_asset(content, **origin)
         Embedding.objects.filter(due_at__isnull=False).update(due_at=asset.created_at)
         moderation.tasks.classify()
         moderation.tasks.embed()
