@@ -46,7 +46,7 @@ from moderation.admin_filters import (
 )
 from moderation.classifiers.base import Coverage
 from moderation.forms.hash_lists import HashImportForm
-from moderation.forms.policies import AskRuleForm, PolicyForm, PolicyRuleForm
+from moderation.forms.policies import AskRuleForm, EarnedTrustForm, PolicyForm, PolicyRuleForm
 from moderation.models import (
     AskRule,
     Audit,
@@ -55,6 +55,7 @@ from moderation.models import (
     DailyStats,
     Decision,
     Delivery,
+    EarnedTrust,
     Embedding,
     HashEntry,
     HashList,
@@ -62,6 +63,7 @@ from moderation.models import (
     HeadChange,
     HeadRescoring,
     HeadTraining,
+    JudgementReport,
     Label,
     NewFinding,
     Policy,
@@ -448,6 +450,12 @@ class AskRuleInline(_DraftInline):
     form = AskRuleForm
 
 
+class EarnedTrustInline(_DraftInline):
+    model = EarnedTrust
+    form = EarnedTrustForm
+    verbose_name = "earned trust"
+
+
 class PolicyActivationInline(ReadOnlyInline):
     model = PolicyActivation
     fields = ("created_at", "activated_by")
@@ -521,7 +529,7 @@ class PolicyAdmin(admin.ModelAdmin[Policy]):
             },
         ),
     )
-    inlines = (PolicyRuleInline, AskRuleInline, PolicyActivationInline)
+    inlines = (PolicyRuleInline, AskRuleInline, EarnedTrustInline, PolicyActivationInline)
     actions = ("copy", "put_into_force")
 
     class Media:
@@ -929,6 +937,11 @@ class AuditAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "decision", "stratum", "probability")
     list_select_related = ("decision__policy",)
     ordering = ("-pk",)
+
+
+@admin.register(JudgementReport)
+class JudgementReportAdmin(ReadOnlyAdmin):
+    list_display = ("days", "computed_at", "due_at")
 
 
 @admin.register(Verification)

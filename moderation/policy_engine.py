@@ -39,6 +39,10 @@ classifier is trusted by itself or the policy names it (``trusted_silences``). W
 that it watches is covered in this way, or listed in ``accepted_unchecked``. A policy that names
 classifiers accepts unchecked categories only where one of these classifiers judged the image.
 
+**Earned trust.** For a classifier and category with a row of its own (``earned_trusts``), the
+silence counts only while the evidence has a bound of its misses that is low enough. No bound, no
+trust, whatever else says that this silence counts.
+
 **Heads.** A finding of an advisory head only sorts the queue. A finding of an active head sends to
 a person where others would blur or reject, unless the head may reject.
 
@@ -103,6 +107,9 @@ class Evidence:
     # Category slug to 0..100: sort keys of findings without a confidence. They decide nothing.
     ranks: Mapping[str, Decimal] = field(default_factory=dict)
     matches: Sequence[Match] = ()  # known images and hashes
+    # L1 slug to the highest miss rate of this version's silence that audits do not rule out, in
+    # percent. Without an entry, it is not known.
+    miss_bounds: Mapping[str, Decimal] = field(default_factory=dict)
     # Whether it only looks up hashes. Such evidence judges no content, so its silence says nothing.
     is_lookup: bool = False
     # Categories whose findings only sort the queue (advisory heads).
@@ -146,6 +153,8 @@ class Rules:
     trusted_silences: Collection[str] = ()  # classifier slugs
     accepted_unchecked: Collection[str] = ()  # L1 slugs
     requires_full_coverage: bool = False
+    # Classifier and L1 slug to the highest miss rate, in percent, at which its silence counts.
+    earned_trusts: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
     approves_imports: bool = False
     reuses_approvals: bool = False
     trusts_allow_lists: bool = False
@@ -185,13 +194,37 @@ class Rules:
 
     def list_seen(self, item: Evidence) -> set[str]:
         """Return the L1 categories for which the silence of a classification counts."""
-        if item.failed or not self.trusts_silence_of(item):
+        if item.failed:
             return set()
         return {
             slug
             for slug, coverage in item.covers.items()
-            if coverage == _FULL or not self.requires_full_coverage
+            if (coverage == _FULL or not self.requires_full_coverage)
+            and self._counts_silence(item, slug)
         }
+
+    def _counts_silence(self, item: Evidence, l1: str) -> bool:
+        """Return whether the silence counts: by the bound, where the policy sets one."""
+        most = self.earned_trusts.get((item.classifier, l1))
+        if most is None:
+            return self.trusts_silence_of(item)
+        return l1 in item.miss_bounds and item.miss_bounds[l1] <= most
+
+    def explain_trust(self, item: Evidence, *, counts: bool) -> str:
+        """Return a sentence about the categories whose silence has earned trust, or has not."""
+        parts = []
+        for (classifier, l1), most in sorted(self.earned_trusts.items()):
+            if classifier != item.classifier or l1 not in item.covers or item.failed:
+                continue
+            if self._counts_silence(item, l1) is not counts:
+                continue
+            bound = item.miss_bounds.get(l1)
+            known = "are not known" if bound is None else f"are up to {bound:.2f} %"
+            parts.append(f"its misses of {_join_l1_names([l1])} {known}, {most:.2f} % allowed")
+        if not parts:
+            return ""
+        verb = "has earned" if counts else "has not earned"
+        return f" “Nothing found” of {item.label} {verb} trust: {'; '.join(parts)}."
 
     def list_accepted(self, evidence: Iterable[Evidence]) -> set[str]:
         """Return the L1 categories that need no check, by these classifications."""
@@ -627,6 +660,7 @@ def _settle_approvable(
         checked = "covers fully" if rules.requires_full_coverage else "checked"
         missing = _join_l1_names(unseen - accepted)
         reason = f"{found}, but no classifier {checked}: {missing}."
+        reason += "".join(rules.explain_trust(item, counts=False) for item in evidence)
         return _leave_to_person(reason, blurring, risk=UNSEEN_RISK)
     if imported and not rules.approves_imports:
         reason = f"{found}; {rules.name} leaves imported files to people."
@@ -637,6 +671,7 @@ def _settle_approvable(
     )
     if trusted:
         reason += f" It counts “nothing found” of {' and '.join(trusted)}."
+    reason += "".join(rules.explain_trust(item, counts=True) for item in evidence)
     if accepted:
         reason += f" It accepts unchecked: {_join_l1_names(accepted)}."
     if blurring:

@@ -15,6 +15,7 @@ from moderation.models import (
     Classification,
     Embedding,
     HeadRescoring,
+    JudgementReport,
     Reclassification,
     Resettlement,
 )
@@ -22,6 +23,7 @@ from moderation.services import (
     classification,
     embeddings,
     housekeeping,
+    judgement,
     learning,
     reclassification,
     remote_classification,
@@ -170,6 +172,17 @@ def count_decisions(run: JobRun) -> None:
         return not run.expired
 
     statistics.count_record(go_on=go_on)
+
+
+@job("judge", due=lambda: JudgementReport.objects.due())
+def judge(run: JobRun) -> None:
+    """Compute the figures on classifiers that are due."""
+
+    def go_on() -> bool:
+        run.renew()
+        return not run.expired
+
+    judgement.run_due(go_on=go_on)
 
 
 @job("housekeeping", due=lambda: Chore.objects.due())

@@ -11,6 +11,7 @@ from moderation.views import (
     batches,
     developers,
     hash_lists,
+    judgement,
     look_alikes,
     queues,
     reclassifications,
@@ -108,6 +109,10 @@ urlpatterns = [
         for kind in EXPORTS
         for file_format in FORMATS
     ),
+    path(
+        "judgement.json", judgement.figures, {"file_format": "json"}, name="judgement-report-json"
+    ),
+    path("judgement.csv", judgement.figures, {"file_format": "csv"}, name="judgement-report-csv"),
     path("developers/", developers.developers, name="developers"),
     path(
         "developers/keys/<uuid:uuid>/webhook-secret/",

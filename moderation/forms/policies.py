@@ -10,7 +10,7 @@ from django.conf import settings
 from generation.models import Source
 from moderation import classifiers, taxonomy
 from moderation.classifiers.base import Stage
-from moderation.models import AskRule, Policy, PolicyRule
+from moderation.models import AskRule, EarnedTrust, Policy, PolicyRule
 
 
 class AskRuleForm(forms.ModelForm[AskRule]):
@@ -41,6 +41,24 @@ class AskRuleForm(forms.ModelForm[AskRule]):
             if classifiers.get_stage(slug) > Stage.DELIVERED
         }
         # The classifier of a copied rule may have been removed since.
+        slugs |= {self.instance.classifier} if self.instance.classifier else set()
+        field.choices = [(slug, classifiers.label(slug)) for slug in sorted(slugs)]
+
+
+class EarnedTrustForm(forms.ModelForm[EarnedTrust]):
+    """The misses up to which the silence of a classifier counts for a category."""
+
+    classifier = forms.ChoiceField()
+
+    class Meta:
+        model = EarnedTrust
+        fields = ("classifier", "category", "misses_max", "days")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["classifier"]
+        assert isinstance(field, forms.ChoiceField)
+        slugs = {slug for slug in settings.CLASSIFIER_BACKENDS if not classifiers.is_lookup(slug)}
         slugs |= {self.instance.classifier} if self.instance.classifier else set()
         field.choices = [(slug, classifiers.label(slug)) for slug in sorted(slugs)]
 

@@ -10,8 +10,9 @@ from moderation.models.embeddings import Embedding
 from moderation.models.exposure import Exposure
 from moderation.models.hash_lists import HashEntry, HashEntryBand, HashList
 from moderation.models.heads import Head, HeadChange, HeadRescoring, HeadTraining
+from moderation.models.judgement_reports import JudgementReport
 from moderation.models.named_categories import NamedCategory
-from moderation.models.policies import AskRule, Policy, PolicyActivation, PolicyRule
+from moderation.models.policies import AskRule, EarnedTrust, Policy, PolicyActivation, PolicyRule
 from moderation.models.preferences import ImageCover, Preferences
 from moderation.models.reclassifications import NewFinding, Reclassification, Resettlement
 from moderation.models.reviews import Review
@@ -28,6 +29,7 @@ __all__ = [
     "DailyStats",
     "Decision",
     "Delivery",
+    "EarnedTrust",
     "Embedding",
     "Exposure",
     "HashEntry",
@@ -38,6 +40,7 @@ __all__ = [
     "HeadRescoring",
     "HeadTraining",
     "ImageCover",
+    "JudgementReport",
     "Label",
     "NamedCategory",
     "NewFinding",

@@ -21,7 +21,7 @@ PERCENT = [MinValueValidator(0), MaxValueValidator(100)]
 class PolicyQuerySet(models.QuerySet["Policy"]):
     def active(self) -> Policy:
         """Return the policy in force. There is always one: a migration creates the first."""
-        return self.prefetch_related("rules").get(is_active=True)
+        return self.prefetch_related("rules", "earned_trusts").get(is_active=True)
 
 
 class Policy(models.Model):
@@ -306,6 +306,55 @@ class PolicyRule(models.Model):
         }
         if errors:
             raise ValidationError(errors)
+
+
+class EarnedTrust(models.Model):
+    """The condition on which "nothing found" of a classifier counts for one category."""
+
+    class Window(models.IntegerChoices):
+        WEEK = 7, "7 days"
+        MONTH = 30, "30 days"
+        QUARTER = 90, "90 days"
+
+    policy = models.ForeignKey(Policy, on_delete=models.CASCADE, related_name="earned_trusts")
+    classifier = models.CharField(max_length=40)
+    category = models.CharField(
+        max_length=60, choices=[(category.slug, category.name) for category in taxonomy.L1]
+    )
+    misses_max = models.DecimalField(
+        "misses at most (%)",
+        max_digits=5,
+        decimal_places=2,
+        validators=PERCENT,
+        help_text=(
+            "The silence counts while this version of the classifier misses at most this share of "
+            "silent images, with a certainty of 95 %, by audits. Otherwise, and as long as that is "
+            "not known, it does not count, even if it would count without this row."
+        ),
+    )
+    days = models.PositiveSmallIntegerField("audits of the last", choices=Window, default=90)
+
+    class Meta:
+        ordering = ("classifier", "category")
+        verbose_name = "earned trust"
+        verbose_name_plural = "earned trust"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["policy", "classifier", "category"],
+                name="earned_trust_once_per_classifier_and_category",
+                violation_error_message=(
+                    "This policy already has a row for that classifier and category. Change it."
+                ),
+            ),
+            models.CheckConstraint(
+                name="earned_trust_misses_are_percent",
+                condition=Q(misses_max__gt=0, misses_max__lte=100),
+                violation_error_message="“Misses at most” must be more than 0 and at most 100.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.classifier}, {taxonomy.join_names([self.category])}"
 
 
 class AskRule(models.Model):

@@ -40,7 +40,7 @@ from moderation.models import (
 from moderation.models.classification_summary import SerializedRuns, serialize
 from moderation.models.earlier_verdicts import KNOWN_IMAGES
 from moderation.policy_engine import Evidence, Outcome, Rules, Settlement, Thresholds, settle
-from moderation.services import asking, audits, embeddings, webhook_events
+from moderation.services import asking, audits, earned_trust, embeddings, webhook_events
 from moderation.services.audit_log import record_decision
 
 log = logging.getLogger("loupe.classification")
@@ -393,13 +393,22 @@ def _settle(review: Review) -> tuple[Policy, list[Classification], Settlement]:
     """Apply the active policy to the stored results."""
     runs = Classification.objects.current_for_asset(review.asset_id)
     policy = Policy.objects.active()
-    return policy, runs, compute_settlement(review, runs, build_rules(policy))
+    bounds = earned_trust.read_bounds(policy)
+    return policy, runs, compute_settlement(review, runs, build_rules(policy), bounds)
 
 
-def compute_settlement(review: Review, runs: Iterable[Classification], rules: Rules) -> Settlement:
-    """Apply rules to the newest runs of a review, without storing anything."""
+def compute_settlement(
+    review: Review,
+    runs: Iterable[Classification],
+    rules: Rules,
+    bounds: earned_trust.Bounds,
+) -> Settlement:
+    """Apply rules to the newest runs of a review, without storing anything.
+
+    ``bounds`` are those of the rules' policy.
+    """
     ended = [run for run in runs if run.is_evidence]
-    evidence = [*build_evidence(ended), *find_frame_doubts(review.asset.frames)]
+    evidence = [*build_evidence(ended, bounds), *find_frame_doubts(review.asset.frames)]
     settlement = settle(rules, evidence, imported=review.source == Source.UPLOAD)
     if ended and all(run.status == Status.SKIPPED for run in ended):
         reasons = " ".join(dict.fromkeys(run.error for run in ended))
@@ -552,6 +561,9 @@ def build_rules(policy: Policy) -> Rules:
         trusted_silences=frozenset(policy.trusted_silences),
         accepted_unchecked=frozenset(policy.accepted_unchecked),
         requires_full_coverage=policy.requires_full_coverage,
+        earned_trusts={
+            (row.classifier, row.category): row.misses_max for row in policy.earned_trusts.all()
+        },
     )
 
 
@@ -579,11 +591,14 @@ def _read_slugs(raw: Any, name: str) -> frozenset[str]:
     return frozenset(map(str, listed)) if isinstance(listed, list) else frozenset()
 
 
-def build_evidence(runs: Iterable[Classification]) -> list[Evidence]:
+def build_evidence(
+    runs: Iterable[Classification], bounds: earned_trust.Bounds | None = None
+) -> list[Evidence]:
     """Return classifications in the form of the policy engine.
 
-    A run that was not asked is no evidence: it covers nothing and has not failed. Neither is a run
-    of shadow heads.
+    ``bounds`` are those of the policy; without them, no silence has earned trust. A run that was
+    not asked is no evidence: it covers nothing and has not failed. Neither is a run of shadow
+    heads.
     """
     return [
         Evidence(
@@ -602,6 +617,7 @@ def build_evidence(runs: Iterable[Classification]) -> list[Evidence]:
             is_lookup=classifiers.is_lookup(run.classifier),
             sorting=_read_slugs(run.raw, "sorting"),
             asking=_read_slugs(run.raw, "asking"),
+            miss_bounds=earned_trust.find_bounds(bounds or {}, run),
         )
         for run in runs
         if run.status != Status.SKIPPED and run.is_evidence

@@ -13,7 +13,7 @@ from django.db.models import DateTimeField, Max, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from moderation.models import AskRule, Policy, PolicyActivation, PolicyRule
+from moderation.models import AskRule, EarnedTrust, Policy, PolicyActivation, PolicyRule
 from moderation.policy_engine import Thresholds
 from moderation.services import reclassification
 
@@ -36,6 +36,7 @@ def create(
     user: User | None,
     rules: Mapping[str, Thresholds],
     ask_rules: Iterable[AskRule] = (),
+    earned_trusts: Iterable[EarnedTrust] = (),
     **values: Any,
 ) -> Policy:
     """Create a policy under the next version number. It is inactive."""
@@ -66,6 +67,18 @@ def create(
             for rule in ask_rules
         ]
     )
+    EarnedTrust.objects.bulk_create(
+        [
+            EarnedTrust(
+                policy=policy,
+                classifier=row.classifier,
+                category=row.category,
+                misses_max=row.misses_max,
+                days=row.days,
+            )
+            for row in earned_trusts
+        ]
+    )
     return policy
 
 
@@ -88,7 +101,13 @@ def create_version(
             for rule in based_on.rules.all()
         }
     values = {name: getattr(based_on, name) for name in list_settings()} | changes
-    return create(user=user, rules=rules, ask_rules=based_on.ask_rules.all(), **values)
+    return create(
+        user=user,
+        rules=rules,
+        ask_rules=based_on.ask_rules.all(),
+        earned_trusts=based_on.earned_trusts.all(),
+        **values,
+    )
 
 
 @transaction.atomic

@@ -32,7 +32,7 @@ from moderation.policy_engine import (
     Outcome,
     Settlement,
 )
-from moderation.services import classification
+from moderation.services import classification, earned_trust
 
 LEASE = timedelta(seconds=60)
 BATCH = 20
@@ -82,8 +82,10 @@ def _store_results(review: Review, runs: Sequence[Classification]) -> None:
     Review.objects.filter(pk=review.pk).update(classification_summary=serialize(runs))
     if review.status != Review.Status.APPROVED:
         return
-    rules = classification.build_rules(Policy.objects.active())
-    settlement = classification.compute_settlement(review, runs, rules)
+    policy = Policy.objects.active()
+    settlement = classification.compute_settlement(
+        review, runs, classification.build_rules(policy), earned_trust.read_bounds(policy)
+    )
     if _is_new_finding(review, settlement):
         NewFinding.objects.update_or_create(
             review=review,
@@ -139,9 +141,9 @@ class Preview:
 
 def preview(policy: Policy) -> Preview:
     """Apply a policy to the oldest waiting images without storing anything."""
-    rules = classification.build_rules(policy)
+    rules, bounds = classification.build_rules(policy), earned_trust.read_bounds(policy)
     outcomes = Counter(
-        classification.compute_settlement(review, runs, rules).outcome
+        classification.compute_settlement(review, runs, rules, bounds).outcome
         for review, runs in _read_oldest()
     )
     return Preview(

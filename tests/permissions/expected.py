@@ -132,6 +132,8 @@ PAGES: dict[str, tuple[str, str]] = {
         "302 403 403 200 200 200 403 200",
         "302 405 405 405 405 405 405 405",
     ),
+    "judgement.json": ("302 403 403 200 200 200 403 200", "302 405 405 405 405 405 405 405"),
+    "judgement.csv": ("302 403 403 200 200 200 403 200", "302 405 405 405 405 405 405 405"),
     "exports/images.csv": ("302 403 403 200 200 200 403 200", "302 405 405 405 405 405 405 405"),
     "exports/images.jsonl": ("302 403 403 200 200 200 403 200", "302 405 405 405 405 405 405 405"),
     "exports/images.parquet": (
@@ -268,6 +270,7 @@ ADMIN: dict[str, str] = {
     "moderation.headchange": "vc vc - vc",
     "moderation.headrescoring": "- - - vc",
     "moderation.headtraining": "vc vc - vc",
+    "moderation.judgementreport": "- - - vc",
     "moderation.label": "vc vc - vc",
     "moderation.newfinding": "- - - vc",
     "moderation.policy": "vc vc - vc",

@@ -20,7 +20,7 @@ from config.worker.scheduler import Scheduler
 from generation import jobs
 from generation.core.outages import find_outage
 from generation.services import storage_checks
-from moderation.services import housekeeping, learning
+from moderation.services import housekeeping, judgement, learning
 
 GRACE = 20.0  # seconds
 log = logging.getLogger("loupe.worker")
@@ -64,6 +64,7 @@ def prepare() -> bool:
         storage_checks.start_host()
         housekeeping.add_chores()
         learning.add_trainings()
+        judgement.add_reports()
     except Exception as error:
         if find_outage(error) is None:
             raise
