@@ -75,6 +75,42 @@ def make_evidence(*findings: tuple[str, int], **fields: Any) -> Evidence:
     return Evidence(**{**values, **fields})
 
 
+def test_silence_counts_only_up_to_the_misses_that_a_policy_allows() -> None:
+    policy = make_rules(earned_trusts={("seer", "violence"): Decimal(2)})
+
+    def settle_with(bounds: dict[str, Decimal], **fields: Any) -> Settlement:
+        evidence = make_evidence(classifier="seer", miss_bounds=bounds, **fields)
+        return settle(policy, [evidence])
+
+    earned = settle_with({"violence": Decimal(2)})
+    assert earned.outcome is Outcome.APPROVE
+    assert "its misses of Violence are up to 2.00 %, 2.00 % allowed" in earned.reason
+    for doubted in (
+        settle_with({"violence": Decimal("2.01")}),
+        settle_with({"explicit": Decimal(0)}),
+        settle_with({}),
+    ):
+        assert doubted.outcome is Outcome.PERSON
+        assert "has not earned trust: its misses of Violence" in doubted.reason
+
+
+def test_earned_trust_grants_what_nothing_else_trusts_and_nothing_more() -> None:
+    evidence = make_evidence(
+        classifier="seer", silence_counts=False, miss_bounds={"violence": Decimal(1)}
+    )
+    earned = {("seer", "violence"): Decimal(2)}
+    violence = {"violence": make_thresholds(30, None)}
+
+    enough = settle(make_rules(per_category=violence, earned_trusts=earned), [evidence])
+    too_few = settle(make_rules(earned_trusts=earned), [evidence])
+    partial = replace(evidence, covers={"violence": "partial"})
+    strict = make_rules(per_category=violence, earned_trusts=earned, requires_full_coverage=True)
+
+    assert enough.outcome is Outcome.APPROVE
+    assert too_few.outcome is Outcome.PERSON
+    assert settle(strict, [partial]).outcome is Outcome.PERSON
+
+
 def test_failed_look_up_leaves_an_image_judged_in_part() -> None:
     lookup = Evidence(label="Banks", failed="It was asleep.", is_lookup=True)
 

@@ -24,7 +24,7 @@ from moderation.classifiers import nanogpt, nudenet, opennsfw, vlm
 from moderation.classifiers.base import Coverage
 from moderation.classifiers.novita import NovitaDetection
 from moderation.classifiers.vision import classifier
-from moderation.models import AskRule, Policy, PolicyActivation, PolicyRule
+from moderation.models import AskRule, EarnedTrust, Policy, PolicyActivation, PolicyRule
 from moderation.policy_engine import Evidence, Outcome, Rules, settle
 from moderation.services import policies, starting_policies
 from moderation.services.classification import build_rules
@@ -204,6 +204,7 @@ def test_starting_policy_takes_nothing_over_from_the_policy_in_force(slug: str) 
     assert not any(other[name] == value for name, value in DEFAULTS.items())
     busy = policies.create_version(based_on=Policy.objects.active(), user=None, rules={}, **other)
     AskRule.objects.create(policy=busy, classifier="vlm", share=50)
+    EarnedTrust.objects.create(policy=busy, classifier="vlm", category="alcohol", misses_max=5)
     policies.activate(policy=busy, user=None)
 
     made = starting_policies.create(chosen, user=None)
@@ -212,7 +213,7 @@ def test_starting_policy_takes_nothing_over_from_the_policy_in_force(slug: str) 
     assert {name: getattr(made, name) for name in DEFAULTS} == {**DEFAULTS, **chosen.fields}
     assert (made.name, made.summary, made.is_active) == (chosen.name, chosen.summary, False)
     assert made.rules.count() == len(chosen.rules)
-    assert made.ask_rules.count() == 0
+    assert (made.ask_rules.count(), made.earned_trusts.count()) == (0, 0)
 
 
 @pytest.mark.django_db
