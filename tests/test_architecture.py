@@ -269,6 +269,7 @@ def test_models_are_registered_in_the_admin() -> None:
     inline = {
         "AskRule",
         "Label",
+        "EarnedTrust",
         "PolicyActivation",
         "PolicyRule",
         "RemoteImage",

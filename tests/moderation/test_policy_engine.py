@@ -18,6 +18,7 @@ from moderation.policy_engine import (
     Evidence,
     Outcome,
     Rules,
+    Settlement,
     Thresholds,
     is_on_level,
     judge_nsfw,
