@@ -26,7 +26,7 @@ from PIL import Image
 from generation import imaging, providers
 from generation.models import Asset, GenerationRequest, Source
 from generation.services.storing import Origin, store_rendition
-from moderation.models import Decision, Policy, Review
+from moderation.models import Audit, Decision, Policy, Review
 from tests import database
 
 # Python's own 700 objects make it look through 400,000 of modules and tests all the time, which was
@@ -173,6 +173,7 @@ def _reference_data(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     with connection.schema_editor() as editor:
         _migration("0002_append_only").unlock(apps, editor)
+    Audit.objects.all().delete()
     Decision.objects.filter(reverses__isnull=False).delete()
     Decision.objects.filter(second_of__isnull=False).delete()
     Decision.objects.all().delete()

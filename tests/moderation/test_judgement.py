@@ -202,12 +202,33 @@ def test_copy_of_a_policy_keeps_its_earned_trust(lead: User) -> None:
     )
 
 
-def test_lead_adds_earned_trust_in_the_admin_site(client_of: ClientOf, lead: User) -> None:
+@pytest.mark.parametrize(("percent", "saved"), [("1.5", True), ("0", False), ("101", False)])
+def test_lead_adds_earned_trust_in_the_admin_site(
+    client_of: ClientOf, lead: User, percent: str, saved: bool
+) -> None:
     draft = policies.create_version(based_on=Policy.objects.active(), user=lead)
+    browser, address = client_of(lead), f"/admin/moderation/policy/{draft.pk}/change/"
+    form = browser.get(address).context
+    data: dict[str, Any] = {}
+    for each in form["adminform"].form:
+        data[each.html_name] = each.value()
+    for inline in form["inline_admin_formsets"]:
+        formset = inline.formset
+        for part in (formset.management_form, *formset.initial_forms):
+            data |= {each.html_name: each.value() for each in part}
+    data |= {
+        "earned_trusts-TOTAL_FORMS": 1,
+        "earned_trusts-0-classifier": "steered",
+        "earned_trusts-0-category": "explicit",
+        "earned_trusts-0-misses_max": percent,
+        "earned_trusts-0-days": 30,
+    }
 
-    page = client_of(lead).get(f"/admin/moderation/policy/{draft.pk}/change/").content.decode()
+    answer = browser.post(address, {key: value for key, value in data.items() if value is not None})
 
-    assert 'name="earned_trusts-0-misses_max"' in page or "earned_trusts-__prefix__" in page
+    assert answer.status_code == (302 if saved else 200)
+    rows = draft.earned_trusts.values_list("classifier", "category", "misses_max", "days")
+    assert list(rows) == ([("steered", "explicit", Decimal(percent), 30)] if saved else [])
 
 
 # --- Figures ---
