@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from moderation import taxonomy
 from tests.config.workers import Program, Worker, children, until
 
 pytestmark = pytest.mark.slow
@@ -53,6 +54,12 @@ def test_a_slot_held_by_a_killed_worker_is_free_after_the_restart(
 
     with Worker(data_dir) as second:
         until(lambda: second.lease("hold") not in ("", never))
+
+
+def test_start_schedules_a_training_for_each_category(worker: Worker) -> None:
+    rows = worker.sql("SELECT category FROM moderation_headtraining")
+
+    assert {category for (category,) in rows} == set(taxonomy.CATEGORIES)
 
 
 def test_start_and_orderly_stop_are_logged(worker: Worker) -> None:

@@ -13,6 +13,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 import moderation.tasks
+from generation import jobs
 from moderation.models import Decision, Head, HeadChange, HeadTraining
 from moderation.services import learning
 from moderation.services.decisions import reverse
@@ -262,3 +263,14 @@ def test_training_needs_an_encoder(settings: Any) -> None:
 
     with pytest.raises(CommandError, match="No encoder"):
         run("train_heads")
+
+
+def test_scheduler_wakes_the_training_only_if_heads_are_in_use(settings: Any) -> None:
+    jobs.discover()
+    learning.add_trainings()
+    settings.CLASSIFIERS = ["opennsfw"]
+    assert "train" not in jobs.tick()
+
+    settings.CLASSIFIERS = ["opennsfw", "learned"]
+
+    assert "train" in jobs.tick()
