@@ -35,7 +35,7 @@ from moderation.services.truth import map_watched
 
 INTERVAL: Final = timedelta(hours=1)
 LEASE: Final = timedelta(minutes=2)
-# The newest decisions that a window reads: a minute or two of one core.
+# The newest decisions that a window reads: half a minute of one core, at 0.6 ms an image.
 DECISIONS_MAX: Final = 50_000
 # A stratum without an answer is left out while so few of its images wait; with more, nothing is
 # known.
