@@ -17,7 +17,11 @@ def give(apps, schema_editor):
         apps=apps,
         using=schema_editor.connection.alias,
     )
-    roles.sync(apps.get_model("auth", "Group"), apps.get_model("auth", "Permission"))
+    roles.add_permissions(
+        apps.get_model("auth", "Group"),
+        apps.get_model("auth", "Permission"),
+        models=["earnedtrust"],
+    )
 
 
 class Migration(migrations.Migration):
