@@ -25,21 +25,15 @@ from numpy.typing import NDArray
 from moderation.judgement.calibration import Platt, fit_platt
 from moderation.judgement.estimates import find_wilson_lower
 from moderation.judgement.grouping import FOLDS, Member, assign_folds, find_groups
-from moderation.judgement.logistic import (
-    BIAS_VARIANCE,
-    FACTOR_VARIANCE,
-    Design,
-    Floats,
-    fit_dual,
-)
+from moderation.judgement.logistic import Design, Floats, fit
 from moderation.judgement.weights import PERSON_SHARE, cap_weights, find_largest_share
 
 FORMAT: Final = 1  # of the JSON
-# Memory grows with the square of the examples (4,000: about 1 GB), and time with the cube.
+# With 1,280 numbers each, 4,000 take about 200 MB and 3 s of one core.
 MAXIMUM_EXAMPLES: Final = 4000
 MINIMUM_POSITIVES: Final = 30
 MINIMUM_GROUPS: Final = 20  # with a positive
-_CLOSE: Final = 1e-4  # logits; exact enough to compare strengths
+_CLOSE: Final = 1e-3  # logits; bound of a score's error, which itself was below 1e-4
 # Prior variances of the part of a score that comes from the vector. The first is nearly zero-shot
 # alone.
 STRENGTHS: Final = (0.01, 0.1, 1.0, 10.0, 100.0)
@@ -319,15 +313,16 @@ def train_head(
         )
         return Training(None, (*failures, Failure(Condition.TRAINABLE, reason)))
     data = _Data.of(examples, person_share)
-    strength, scores = _choose_strength(data, strengths)
+    strength, scores, fits = _choose_strength(data, strengths)
     probabilities = _calibrate_across(data, scores)
     baseline = _calibrate_across(data, data.design.zero_shot)
     platt = fit_platt(scores, data.outcomes, data.weights)
-    solution = _Solution.of(data, strength)
-    influence = _measure_influence(data, solution, platt, target_precision)
+    start = fits.mean(axis=0, keepdims=True)
+    solution = fit(data.design, strength, data.outcomes, data.weights[None], start=start)
+    influence = _measure_influence(data, strength, solution, platt, target_precision)
     figures = _measure(data, strength, probabilities, baseline, target_precision, influence)
     failures += _check_figures(figures, target_precision)
-    return Training(_build_head(data, origin, solution, platt, figures), failures)
+    return Training(_build_head(data, origin, solution[0], platt, figures), failures)
 
 
 def _check_examples(examples: Sequence[Example]) -> None:
@@ -383,47 +378,28 @@ def _check_figures(figures: Figures, target: float) -> tuple[Failure, ...]:
     return tuple(failures)
 
 
-def _choose_strength(data: _Data, strengths: Sequence[float]) -> tuple[float, Floats]:
-    """Return the strength with the smallest log-loss on unseen folds, and its scores there.
+def _choose_strength(data: _Data, strengths: Sequence[float]) -> tuple[float, Floats, Floats]:
+    """Return the strength with the smallest log-loss on unseen folds, its scores there, its fits.
 
     Weak ones are tried first, up to the first that is worse than the one before.
     """
-    best: tuple[float, float, Floats] | None = None
-    starts: dict[int, Floats] = {}
+    best: tuple[float, float, Floats, Floats] | None = None
+    fits: Floats | None = None  # of the strength before, to start from
+    folds = np.arange(FOLDS)[:, None]
+    seen = np.where(data.folds == folds, 0.0, data.weights)
     positives = int(data.outcomes.sum())
     limit = next((most for below, most in CAUTION if positives < below), math.inf)
     for strength in sorted(each for each in strengths if each <= limit):
-        scores = _score_unseen(data, strength, starts)
+        fits = fit(data.design, strength, data.outcomes, seen, start=fits, tolerance=_CLOSE)
+        # Each image's score by the head that was trained without its fold.
+        scores = data.design.score(fits)[data.folds, np.arange(len(data.folds))]
         loss = _average_loss(data, _calibrate_across(data, scores))
         if best is not None and loss >= best[0]:
             break
-        best = (loss, strength, scores)
+        best = (loss, strength, scores, fits)
     if best is None:
         raise ValueError("Training needs at least one strength.")
-    return best[1], best[2]
-
-
-def _score_unseen(data: _Data, strength: float, starts: dict[int, Floats]) -> Floats:
-    """Return each image's score by a head that was trained without its fold.
-
-    ``starts`` keeps each fold's solution for the next strength.
-    """
-    kernel = data.design.build_kernel(strength)
-    scores = data.design.zero_shot.copy()
-    for fold in range(FOLDS):
-        seen, unseen = np.flatnonzero(data.folds != fold), np.flatnonzero(data.folds == fold)
-        if not len(seen) or not len(unseen):
-            continue
-        starts[fold] = fit_dual(
-            kernel[np.ix_(seen, seen)],
-            data.design.zero_shot[seen],
-            data.outcomes[seen],
-            data.weights[seen],
-            start=starts.get(fold),
-            tolerance=_CLOSE,
-        )
-        scores[unseen] += kernel[np.ix_(unseen, seen)] @ starts[fold]
-    return scores
+    return best[1:]
 
 
 def _calibrate_across(data: _Data, scores: Floats) -> Floats:
@@ -502,22 +478,9 @@ def _weigh_precision(data: _Data, is_flagged: NDArray[np.bool_]) -> tuple[float,
     return precision, min(effective, float(len(set(data.groups[is_flagged].tolist()))))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Solution:
-    """A head in terms of its examples."""
-
-    strength: float
-    kernel: Floats
-    alpha: Floats
-
-    @classmethod
-    def of(cls, data: _Data, strength: float) -> _Solution:
-        kernel = data.design.build_kernel(strength)
-        alpha = fit_dual(kernel, data.design.zero_shot, data.outcomes, data.weights)
-        return cls(strength, kernel, alpha)
-
-
-def _measure_influence(data: _Data, solution: _Solution, platt: Platt, threshold: float) -> float:
+def _measure_influence(
+    data: _Data, strength: float, solution: Floats, platt: Platt, threshold: float
+) -> float:
     """Return the share of flagged images that differ without the person of the largest weight.
 
     Flagged by either of the two heads; 1 if there is no other person, 0 if nothing is flagged.
@@ -528,33 +491,33 @@ def _measure_influence(data: _Data, solution: _Solution, platt: Platt, threshold
     if len(totals) < 2:
         return 1.0
     person = min(totals, key=lambda name: (-totals[name], name))
-    others = np.flatnonzero([example.person != person for example in data.examples])
-    alpha = fit_dual(
-        solution.kernel[np.ix_(others, others)],
-        data.design.zero_shot[others],
-        data.outcomes[others],
-        data.weights[others],
-        start=solution.alpha[others],
+    is_other = np.array([example.person != person for example in data.examples])
+    without = fit(
+        data.design,
+        strength,
+        data.outcomes,
+        np.where(is_other, data.weights, 0.0)[None],
+        start=solution,
         tolerance=_CLOSE,
     )
-    zero_shot = data.design.zero_shot
-    before = platt.apply(zero_shot + solution.kernel @ solution.alpha) >= threshold
-    after = platt.apply(zero_shot + solution.kernel[:, others] @ alpha) >= threshold
+    before, after = (
+        platt.apply(scores) >= threshold
+        for scores in data.design.score(np.concatenate([solution, without]))
+    )
     flagged = int((before | after).sum())
     return float((before ^ after).sum()) / flagged if flagged else 0.0
 
 
 def _build_head(
-    data: _Data, origin: Origin, solution: _Solution, platt: Platt, figures: Figures
+    data: _Data, origin: Origin, solution: Floats, platt: Platt, figures: Figures
 ) -> Head:
     """Return the head that was trained on all folds."""
-    design, alpha = data.design, solution.alpha
-    direction = solution.strength * (design.vectors.T @ alpha) / data.scale
+    direction = solution[2:] / data.scale
     return Head(
         origin=origin,
         weights=direction.astype(np.float32),
-        factor=1.0 + FACTOR_VARIANCE * float(design.zero_shot @ alpha),
-        bias=BIAS_VARIANCE * math.fsum(alpha) - float(direction @ data.centre),
+        factor=float(solution[1]),
+        bias=float(solution[0] - direction @ data.centre),
         platt=platt,
         training_sha256=data.hash(),
         figures=figures,
