@@ -42,7 +42,7 @@ def _without_summary() -> AbstractContextManager[Any]:
     return patch.object(Review, "classification_summary", absent)
 
 
-# What is taken out, by the name of what remains.
+# Speed-ups that a variant removes, by the name of its row.
 VARIANTS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "everything on": nullcontext,
     "plain ORM (PREPARED_QUERIES=0)": lambda: override_settings(PREPARED_QUERIES=False),

@@ -14,7 +14,7 @@ _PROFILE_MODES: Final = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 
 
 class ProfileUse(StrEnum):
-    """What the embedded profile did to the colours."""
+    """Effect of the embedded profile on the colours."""
 
     NONE = "none"  # there is none
     SAME = "same"  # it means sRGB

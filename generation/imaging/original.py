@@ -34,7 +34,7 @@ class Original:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What decoding has found out about the received file."""
+    """Properties of the received file that decoding has found."""
 
     source_type: str
     orientation: int

@@ -15,7 +15,7 @@ BLUR_SIDE: Final = PREVIEW_SIDE  # pixels of the longer side that a blurred imag
 
 IMAGE_TYPES: Final = ("png", "jpeg", "webp")
 SOURCE_TYPES: Final = ("png", "jpeg", "webp", "gif")
-# How the original can look different from the rendition.
+# Kinds of visible differences between original and rendition.
 DIFFERENCES: Final = ("alpha", "animation", "colour", "depth")
 # Pictures of what the rendition does not show.
 VIEW_KINDS: Final = ("checkerboard", "white", "black", "opaque", "unmanaged", "frames")

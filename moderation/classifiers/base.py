@@ -134,7 +134,7 @@ def read_rendition(asset: Asset) -> bytes:
 
 
 class Classifier(Protocol):
-    """What all classifiers have; each one is also an AssetClassifier or a PictureClassifier.
+    """Members of all classifiers; each one is also an AssetClassifier or a PictureClassifier.
 
     Two attributes are optional. ``stage`` is a ``Stage``; the default is REMOTE for a remote
     classifier, else LOCAL. ``price`` is the list price of an image in USD; the default is 0.

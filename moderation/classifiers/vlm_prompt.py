@@ -1,4 +1,4 @@
-"""What the classifier ``vlm`` asks of a vision-language model: the prompt and the answer's schema.
+"""Prompt and answer schema of the classifier ``vlm``, which asks a vision-language model.
 
 The definitions are the taxonomy's, so the model judges by the words that moderators read. The
 schema has one required number for each category that a rejection can have. An answer therefore

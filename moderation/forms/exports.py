@@ -41,7 +41,7 @@ class ImageExportForm(DecisionExportForm):
 
 
 class ExportKind(NamedTuple):
-    """What an export contains: the form of its parameters, and its table."""
+    """An export: the form of its parameters, and its table."""
 
     form: type[DecisionExportForm]
     build_table: Callable[[dict[str, Any]], Table]

@@ -33,7 +33,7 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """How well probabilities agree with what people decided."""
+    """Agreement of probabilities with people's decisions."""
 
     bins: tuple[Bin, ...]  # lowest probability first, each with about the same number of images
     ece: float  # expected calibration error 0..1: the mean gap, weighted by the bins' counts

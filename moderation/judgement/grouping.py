@@ -12,7 +12,7 @@ FOLDS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """What an image shares with others. An empty request or look is shared with none."""
+    """Request and look of an image, which it may share with others. An empty one is not shared."""
 
     id: str
     is_positive: bool

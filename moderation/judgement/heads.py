@@ -47,7 +47,7 @@ Vectors = NDArray[np.float16] | NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """What people decided about one image and one category.
+    """People's decision on one image and one category.
 
     Leave out images on which the category's verdict is not known: a rejection for another reason
     is no negative.
@@ -69,7 +69,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a head was made for, and from."""
+    """Purpose and source of a head."""
 
     category: str  # slug
     encoder_version: str
@@ -89,7 +89,7 @@ class FoldFigures:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What was measured when the head was trained, on folds that it had not seen."""
+    """Figures of a head, measured in training on folds that it had not seen."""
 
     images: int
     positives: int
@@ -110,7 +110,7 @@ class Figures:
 
 
 class Condition(StrEnum):
-    """What a head must fulfil."""
+    """Conditions of the gate."""
 
     POSITIVES = "positives"
     GROUPS = "groups"

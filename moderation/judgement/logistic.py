@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """What the images are like: zero-shot logits, and vectors with mean 0 and mean square 1."""
+    """Features of the images: zero-shot logits, and vectors with mean 0 and mean square 1."""
 
     columns: Floats  # [n, 2 + dim]: 1, the zero-shot logit, the vector
     squares: Floats  # of the columns

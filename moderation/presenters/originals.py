@@ -1,4 +1,4 @@
-"""What the review page says about an asset's original, and the views of it."""
+"""An asset's original and its views, as the review page shows them."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """How an approved image is delivered, and whether the user may change that."""
+    """Delivered form of an approved image, and whether the user may change it."""
 
     categories: str  # names; the reason for blurring, if the decision gives one
     may_change: bool

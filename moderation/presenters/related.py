@@ -71,7 +71,7 @@ class Similar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownImage:
-    """What a match says, and the known image with its present status."""
+    """A match, and the known image with its present status."""
 
     match: Match
     review: Review | None  # None: an entry of a list

@@ -27,7 +27,7 @@ LIKE = re.compile(r"(?P<sha256>[0-9a-f]{64})(?:\.(?P<pdq>[0-9a-f]{64}))?")
 
 
 class Like(NamedTuple):
-    """What the results should look like: the hashes of an upload, or a stored image."""
+    """Target of a search by likeness: the hashes of an upload, or a stored image."""
 
     sha256: str = ""
     pdq: str = ""

@@ -1,4 +1,4 @@
-"""What ask rules save: measured for rules in use, estimated from past results for new ones."""
+"""Savings of ask rules: measured for rules in use, estimated from past results for new ones."""
 
 from __future__ import annotations
 

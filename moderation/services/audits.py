@@ -20,8 +20,8 @@ from moderation.services import second_opinions
 
 # The highest confidence or score from which a stratum begins, lowest first.
 STRATA: Final = (0, 5, 20, 40, 60)
-# How much more often approved images of a stratum are drawn: misses are rare where nothing was
-# found. Rejections have no near misses above their threshold, so all are drawn alike.
+# Factors by which approved images of a stratum are drawn more often: misses are rare where nothing
+# was found. Rejections have no near misses above their threshold, so all are drawn alike.
 FACTORS: Final = (1, 2, 4, 6, 10)
 
 

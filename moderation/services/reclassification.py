@@ -219,7 +219,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What an order would do and cost."""
+    """Number of images and cost of an order."""
 
     images: int
     lines: tuple[Line, ...]

@@ -135,7 +135,7 @@ def _store(asset: int, version: str, assessment: Assessment) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LibraryScores:
-    """What a head says about all embedded images."""
+    """Result of a head on all embedded images."""
 
     images: int
     flagged: int  # at or above its threshold

@@ -103,7 +103,7 @@ def build_recipe(encoder: encoders.Encoder, *, target_precision: float, **limits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageLabel:
-    """What people decided about one image."""
+    """People's decision on one image."""
 
     asset_id: int
     uuid: str  # of the asset

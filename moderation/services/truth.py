@@ -1,4 +1,4 @@
-"""What people have decided about an image, as far as it can be taken for the truth."""
+"""People's decisions on images, as far as they count as the truth."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ COLOURS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """What the person said who installs a model."""
+    """Answers of the person who installs a model."""
 
     person: str
     accepts_licence: bool = False

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -64,7 +65,7 @@ def documented_command(program: str) -> list[str]:
     return shlex.split(found, comments=True)
 
 
-class Server:
+class Server(ABC):
     """A program with its own process session, folder and port."""
 
     name: str
@@ -81,8 +82,9 @@ class Server:
         if self.user:
             os.chown(self.folder, pwd.getpwnam(self.user).pw_uid, -1)
 
+    @abstractmethod
     def command(self) -> Sequence[str]:
-        raise NotImplementedError
+        """Return the command line of the program, which stays in the foreground."""
 
     def environment(self) -> dict[str, str]:
         return {"PATH": os.environ["PATH"], "HOME": str(self.folder)}

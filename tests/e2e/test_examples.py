@@ -72,7 +72,10 @@ def test_developers_page_has_no_untested_examples(examples: dict[str, str]) -> N
     assert not any("…" in code for code in examples.values())
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.skipif(
+    shutil.which("curl") is None,
+    reason="The examples are curl commands, and curl is not installed.",
+)
 @pytest.mark.parametrize("label", CURLS)
 def test_curl_example_runs_as_printed(
     examples: dict[str, str], key: str, tmp_path: Path, label: str

@@ -195,7 +195,7 @@ def test_workers_are_enough_for_all_job_slots(settings, monkeypatch: pytest.Monk
 
 def test_queue_message_contains_only_the_job_path(settings) -> None:
     if "orm" not in settings.Q_CLUSTER:
-        pytest.skip("reads the queue of the embedded installation")
+        pytest.skip("The queue is in Redis, and the test reads the queue table of the ORM broker.")
     jobs.send_wakeup("stamp")
 
     message = OrmQ.objects.get().task

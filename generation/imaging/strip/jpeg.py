@@ -20,7 +20,7 @@ _DQT, _DHT, _DRI, _SOS, _COM = 0xDB, 0xC4, 0xDD, 0xDA, 0xFE
 _PROGRESSIVE: Final = 0xC2
 _FRAMES: Final = (0xC0, 0xC1, _PROGRESSIVE)  # baseline, extended; all with Huffman codes
 _APP: Final = range(0xE0, 0xF0)
-# What follows FF inside entropy-coded data: zero, a restart marker, or FF that fills.
+# Bytes that may follow FF inside entropy-coded data: zero, a restart marker, or a fill byte FF.
 _INSIDE: Final = frozenset([0x00, *range(0xD0, 0xD8), 0xFF])
 _ICC: Final = b"ICC_PROFILE\0"
 _XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"

@@ -23,7 +23,7 @@ class KnownFile:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How a distance between similarities becomes a score: σ((100 × distance - bias) / T)."""
+    """Conversion of a distance between similarities to a score: σ((100 × distance - bias) / T)."""
 
     bias: float = 0.0
     temperature: float = 3.0

@@ -37,7 +37,7 @@ class VisionModelError(ClassifierError):
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """How the visual tower wants its pixels: OpenCLIP's ``PreprocessCfg``."""
+    """Pixel format of the visual tower: OpenCLIP's ``PreprocessCfg``."""
 
     side: int  # pixels
     mean: tuple[float, float, float]

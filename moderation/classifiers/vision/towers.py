@@ -27,7 +27,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a tower takes: the name of its input, and the type and length of a text."""
+    """Input of a tower: its name, and the type and length of a text."""
 
     name: str
     dtype: str

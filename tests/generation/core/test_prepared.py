@@ -108,7 +108,8 @@ def test_prepared_update_changes_the_matching_rows_and_returns_their_number(
 
 
 @pytest.mark.skipif(
-    not settings.PREPARED_QUERIES, reason="The plain ORM compiles nothing in advance."
+    not settings.PREPARED_QUERIES,
+    reason="PREPARED_QUERIES=0 runs the plain ORM, which compiles nothing in advance.",
 )
 def test_prepared_query_with_an_unused_parameter_raises_type_error() -> None:
     with pytest.raises(TypeError, match="does not use its parameter 'pk'"):

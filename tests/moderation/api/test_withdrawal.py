@@ -1,4 +1,4 @@
-"""What a program learns when an image is withdrawn because a look-alike was rejected."""
+"""Events and files of a program after an image is withdrawn because of a rejected look-alike."""
 
 from __future__ import annotations
 
