@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from pydantic import ValidationError
-
 from generation.providers.base import (
     InvalidAnswerError,
     ProviderError,
@@ -170,18 +168,7 @@ class ChatCompletions(HttpProvider):
 
     def _read(self, answer: Answer, response_format: str) -> Completion:
         """Return the text of a response. Raises InvalidAnswerError."""
-        try:
-            reply = wire.ChatReply.model_validate(answer.json())
-        except ValidationError as error:
-            fields = ", ".join(
-                sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
-            )
-            about = f" ({fields})" if fields else ""
-            raise InvalidAnswerError(
-                f"{self.label} answered, but not in a way that can be read{about}."
-            ) from None
-        except ValueError:
-            raise InvalidAnswerError(f"{self.label} answered, but not in JSON.") from None
+        reply = self.parse(answer, wire.ChatReply)
         choice, cost = reply.choices[0], self._compute_cost(reply.usage)
         if problem := self._find_problem(choice):
             raise InvalidAnswerError(f"{self.label} {problem}.", cost=cost, currency="USD")

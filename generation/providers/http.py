@@ -23,9 +23,11 @@ from typing import TypeVar
 import aiohttp
 import httpx
 from httpx_aiohttp import HttpxAiohttpClient
+from pydantic import BaseModel, ValidationError
 
 from generation.providers import errors
 from generation.providers.base import (
+    InvalidAnswerError,
     OutcomeUnknownError,
     ProviderBusyError,
     ProviderError,
@@ -50,6 +52,7 @@ READ_TIMEOUT, READ_TOTAL = httpx.Timeout(15, connect=10), 30.0
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _INVALID_URL = (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError)
 _T = TypeVar("_T")
+_Reply = TypeVar("_Reply", bound=BaseModel)
 
 
 class Call(Enum):
@@ -206,6 +209,21 @@ class HttpProvider:
             verify=_tls_context(),
             transport=self._transport,
         )
+
+    def parse(self, answer: Answer, model: type[_Reply]) -> _Reply:
+        """Return the body of a 200 response. Raises InvalidAnswerError."""
+        try:
+            return model.model_validate(answer.json())
+        except ValidationError as error:
+            fields = ", ".join(
+                sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
+            )
+            about = f" ({self._redact(fields)[:100]})" if fields else ""
+            raise InvalidAnswerError(
+                f"{self.label} answered, but not in a way that can be read{about}."
+            ) from None
+        except ValueError:
+            raise InvalidAnswerError(f"{self.label} answered, but not in JSON.") from None
 
     # --- Asynchronous reads ---
     @asynccontextmanager

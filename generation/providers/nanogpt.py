@@ -15,8 +15,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from pydantic import ValidationError
-
 from generation.providers.base import (
     InvalidAnswerError,
     PolicyViolationError,
@@ -105,18 +103,7 @@ class NanoGpt(HttpProvider):
 
     def _verdicts(self, answer: Answer, sent: int) -> list[Verdict]:
         """Parse and check a response; return the verdicts."""
-        try:
-            reply = wire.NsfwReply.model_validate(answer.json())
-        except ValidationError as error:
-            fields = ", ".join(
-                sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
-            )
-            about = f" ({fields})" if fields else ""
-            raise InvalidAnswerError(
-                f"{self.label} answered, but not in a way that can be read{about}."
-            ) from None
-        except ValueError:
-            raise InvalidAnswerError(f"{self.label} answered, but not in JSON.") from None
+        reply = self.parse(answer, wire.NsfwReply)
         cost = reply.cost if reply.cost is not None and 0 <= reply.cost <= COST_MAX else None
         currency = self._redact(reply.currency or "USD")[:10]
         problem = _find_problem(reply, sent)

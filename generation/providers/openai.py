@@ -6,8 +6,6 @@ ProviderBusyError. An image is sent as a data URL, never as a URL of ours.
 
 from __future__ import annotations
 
-from pydantic import ValidationError
-
 from generation.providers.base import InvalidAnswerError
 from generation.providers.http import Answer, HttpProvider
 from generation.wire import openai as wire
@@ -46,18 +44,7 @@ class OpenAI(HttpProvider):
         self._read(self.ask(PATH, wire.ModerationRequest(input=CHECK_TEXT).to_wire()))
 
     def _read(self, answer: Answer) -> wire.ModerationReply:
-        try:
-            reply = wire.ModerationReply.model_validate(answer.json())
-        except ValidationError as error:
-            fields = ", ".join(
-                sorted({str(problem["loc"][-1]) for problem in error.errors() if problem["loc"]})
-            )
-            about = f" ({self._redact(fields)[:100]})" if fields else ""
-            raise InvalidAnswerError(
-                f"{self.label} answered, but not in a way that can be read{about}."
-            ) from None
-        except ValueError:
-            raise InvalidAnswerError(f"{self.label} answered, but not in JSON.") from None
+        reply = self.parse(answer, wire.ModerationReply)
         if len(reply.results) != 1:
             raise InvalidAnswerError(
                 f"{self.label} answered with {len(reply.results)} results, although one image was"

@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from pydantic import ValidationError
-
 from generation.providers.base import (
     InvalidAnswerError,
     ProviderMisconfiguredError,
@@ -59,18 +57,7 @@ class Rekognition(HttpProvider):
         InvalidAnswerError.
         """
         answer = self._call(content)
-        try:
-            reply = wire.ModerationReply.model_validate(answer.json())
-        except ValidationError as error:
-            fields = ", ".join(
-                sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
-            )
-            about = f" ({fields})" if fields else ""
-            raise InvalidAnswerError(
-                f"{self.label} answered, but not in a way that can be read{about}."
-            ) from None
-        except ValueError:
-            raise InvalidAnswerError(f"{self.label} answered, but not in JSON.") from None
+        reply = self.parse(answer, wire.ModerationReply)
         if any(label.Confidence < wire.CONFIDENCE_MIN for label in reply.ModerationLabels):
             raise InvalidAnswerError(
                 f"{self.label} answered with a confidence below {wire.CONFIDENCE_MIN:.0f}, which"
