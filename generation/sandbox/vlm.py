@@ -8,64 +8,49 @@ that Loupe's classifier asks for: the form is Loupe's own, so the sandbox has it
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
-import threading
 import time
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from django.conf import settings
-from django.contrib.auth.decorators import login_not_required
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.views.decorators.csrf import csrf_exempt
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from PIL import Image
 
-from generation.sandbox import marker
+from generation.sandbox import judging
 from generation.sandbox.cards import BY_SLUG, CARDS
 from generation.sandbox.models import SandboxRefusal
 from generation.wire import chat as wire
 from generation.wire.nanogpt import from_data_url
 
 BODY_MAX = 6_000_000  # bytes
-# Images are decoded in the web process for anyone who knows the URL: one at a time, and none larger
-# than Loupe stores.
-PIXELS_MAX = 24_000_000
-_DECODING = threading.Lock()
 MODEL = "sandbox-vision"  # the only one in the list of models
-SLOW, HANGING = 4.0, 50.0  # seconds; HANGING exceeds a patient client's timeout
-KEY_PREFIX = "sandbox-"
 
 _Body = dict[str, Any]
-View = Callable[[HttpRequest], HttpResponse]
 
 
 class UnusableRequestError(Exception):
     """A request that a server refuses; the message becomes part of the error response."""
 
 
-def _upstream(method: str) -> Callable[[Callable[[HttpRequest, str], HttpResponse]], View]:
+def _upstream(method: str) -> Callable[[Callable[[HttpRequest, str], HttpResponse]], judging.View]:
     """Wrap an endpoint with key check, without Loupe's log-in and CSRF rules.
 
     Passes the behaviour that the key selects.
     """
 
-    def decorate(view: Callable[[HttpRequest, str], HttpResponse]) -> View:
-        @csrf_exempt
-        @login_not_required
+    def decorate(view: Callable[[HttpRequest, str], HttpResponse]) -> judging.View:
+        @judging.serve_program
         @wraps(view)
         def wrapper(request: HttpRequest) -> HttpResponse:
-            if not settings.SANDBOX:
-                raise Http404("The sandbox is switched off.")
             if request.method != method:
                 return _error(405, "Method Not Allowed", "invalid_request_error")
             header = request.headers.get("Authorization", "").strip()
             key = re.sub(r"^Bearer\b\s*", "", header, flags=re.IGNORECASE)
             if not key or key == "invalid":
                 return REFUSALS["401"]()
-            behaviour = key.removeprefix(KEY_PREFIX) if key.startswith(KEY_PREFIX) else ""
+            behaviour = judging.read_behaviour(key)
             refusal = REFUSALS.get(behaviour)
             return refusal() if refusal is not None else view(request, behaviour)
 
@@ -78,7 +63,7 @@ def _upstream(method: str) -> Callable[[Callable[[HttpRequest, str], HttpRespons
 def models(request: HttpRequest, behaviour: str) -> HttpResponse:
     """Handle GET /v1/models."""
     if behaviour == "html":
-        return HttpResponse(_HTML)
+        return HttpResponse(judging.WEB_PAGE)
     return JsonResponse({"object": "list", "data": [{"id": MODEL, "object": "model"}]})
 
 
@@ -100,7 +85,7 @@ def complete(request: HttpRequest, behaviour: str) -> HttpResponse:
         return _error(400, str(error), "invalid_request_error")
     if refused := _refuse_format(body, behaviour):
         return refused
-    time.sleep({"slow": SLOW, "hang": HANGING}.get(behaviour, 0.0))
+    time.sleep({"slow": judging.SLOW, "hang": judging.HANGING}.get(behaviour, 0.0))
     return _respond(_build_answer(labels), str(body["model"]), raw, behaviour)
 
 
@@ -134,13 +119,9 @@ def _find_image(body: _Body) -> str:
 
 
 def _read_labels(url: str) -> list[tuple[str, int]]:
-    """Return what a picture stands for. Raises UnusableRequestError."""
+    """Return the categories that a picture stands for. Raises UnusableRequestError."""
     try:
-        content = from_data_url(url)
-        with _DECODING, Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as image:
-            if image.width * image.height > PIXELS_MAX:
-                raise UnusableRequestError("The image is too large.")
-            return marker.read_marker(image.convert("RGB")) or []
+        return judging.read_labels(from_data_url(url), formats=("PNG", "JPEG"))
     except (ValueError, OSError, Image.DecompressionBombError):
         raise UnusableRequestError("Failed to load the image: it cannot be decoded.") from None
 
@@ -188,8 +169,6 @@ def _list_children(l1: str) -> list[str]:
 
 
 def _respond(answer: _Body, model: str, raw: bytes, behaviour: str) -> HttpResponse:
-    if behaviour == "html":
-        return HttpResponse(_HTML)
     change = ANSWERS.get(behaviour)
     text = json.dumps(answer if change is None else change(answer))
     spoil = TEXTS.get(behaviour)
@@ -209,10 +188,7 @@ def _respond(answer: _Body, model: str, raw: bytes, behaviour: str) -> HttpRespo
     }
     alter = REPLIES.get(behaviour)
     reply = reply if alter is None else alter(reply)
-    if behaviour == "half":
-        whole = json.dumps(reply)
-        return HttpResponse(whole[: len(whole) // 2], content_type="application/json")
-    return JsonResponse(reply)
+    return judging.respond(reply, behaviour, content_type="application/json")
 
 
 # --- Behaviours selected by keys ---
@@ -263,7 +239,6 @@ def _clear(answer: _Body) -> _Body:
     }
 
 
-_HTML = b"<!doctype html><title>Bad gateway</title><h1>Bad gateway</h1>\n"
 # Refused for any call, including the list of models.
 REFUSALS: dict[str, Callable[[], HttpResponse]] = {
     "redirect": lambda: HttpResponseRedirect("https://vision.example/"),
@@ -281,7 +256,7 @@ REFUSALS: dict[str, Callable[[], HttpResponse]] = {
         429, "You exceeded your current quota.", "insufficient_quota", "insufficient_quota"
     ),
     "500": lambda: _error(500, "The server had an error.", "server_error"),
-    "502": lambda: HttpResponse(_HTML, status=502),
+    "502": lambda: HttpResponse(judging.WEB_PAGE, status=502),
     "503": lambda: _error(503, "The engine is overloaded.", "server_error", retry_after=30),
     "context": lambda: _vllm_error(
         "The decoder prompt (length 10127) is longer than the maximum model length of 8192."

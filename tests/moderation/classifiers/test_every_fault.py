@@ -135,7 +135,6 @@ def test_fault_ends_with_a_person_and_names_the_classifier(
     monkeypatch.setattr(http, "SUBMIT_TIMEOUT", http.httpx.Timeout(0.2 if fault == "hang" else 30))
     monkeypatch.setattr(http, "READ_TIMEOUT", http.httpx.Timeout(0.2 if fault == "hang" else 30))
     monkeypatch.setattr("generation.sandbox.judging.HANGING", 0.3)
-    monkeypatch.setattr("generation.sandbox.vlm.HANGING", 0.3)
     behave(slug, fault)
     row = store(make_asset, make_request, slug, picture() if slug == "hma" else make_image(NSFW))
     run_until_done(row)
