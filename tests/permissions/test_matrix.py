@@ -6,7 +6,7 @@ A route or model without a row in expected.py fails.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.cookies import SimpleCookie
 from typing import Any
 
@@ -15,6 +15,7 @@ from django.contrib import admin
 from django.db import transaction
 from django.test import Client
 
+from generation import providers
 from generation.models import ApiKey, GenerationRequest
 from moderation.models import (
     Decision,
@@ -30,11 +31,23 @@ from moderation.services import decisions
 from tests.generation.imaging.test_original import FILES
 from tests.permissions.expected import ADMIN, API, PAGES
 from tests.permissions.routes import KEYS, PEOPLE, find_routes, make_keys, make_people
+from tests.ports import free_port
 
 pytestmark = pytest.mark.django_db
 ADMIN_SITE_PEOPLE = PEOPLE[4:]  # people with access to the admin site
 # The row 999999 does not exist.
 ADMIN_PAGES = {"v": "", "a": "add/", "c": "999999/change/", "d": "999999/delete/"}
+
+
+@pytest.fixture(autouse=True)
+def absent_provider(settings: Any) -> Iterator[None]:
+    """Let nothing answer at the provider's URL, also while `make run` uses the default port."""
+    entry = settings.IMAGE_PROVIDERS["novita-sandbox"]
+    options = {**entry["OPTIONS"], "base_url": f"http://127.0.0.1:{free_port()}"}
+    settings.IMAGE_PROVIDERS = {"novita-sandbox": {**entry, "OPTIONS": options}}
+    providers.get_provider.cache_clear()
+    yield
+    providers.get_provider.cache_clear()
 
 
 @pytest.fixture
