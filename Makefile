@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help run test check check-static types format shell reset bench requirements
+.PHONY: help run test check check-static types format icons shell reset bench requirements
 
 help:
 	@echo "make run            start Loupe with a demo: web server and worker on 127.0.0.1:8000 (PORT=…, DATA_DIR=…)"
@@ -14,6 +14,7 @@ help:
 	@echo "make shell          Python with the settings and data of make run"
 	@echo "make reset          delete DATA_DIR (var); asks first"
 	@echo "make bench          run the benchmarks with SIZES=10000,1000000 assets (ARGS='--parts server,browser')"
+	@echo "make icons          build static/icons.svg from the npm package lucide-static (needs npm)"
 	@echo "make requirements   compile the pinned requirements"
 
 # install(requirements file): build the environment if it is missing or the file has changed.
@@ -97,6 +98,13 @@ shell:
 reset:
 	@printf 'Delete %s with its database and images? [y/N] ' "$${DATA_DIR:-var}"; read answer; \
 	[ "$$answer" = y ] && rm -rf -- "$${DATA_DIR:-var}" || echo "Nothing was deleted."
+
+# The icons of moderation/presenters/icons.py as one sprite. The version is in NOTICE, too.
+LUCIDE := lucide-static@1.62.0
+icons:
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	npm install --prefix "$$folder" --ignore-scripts --no-audit --no-fund --no-package-lock --silent $(LUCIDE) && \
+	$(BIN)/python -m config.bootstrap && $(BIN)/python manage.py build_icons "$$folder/node_modules/lucide-static"
 
 SIZES ?= 10000,1000000
 bench:

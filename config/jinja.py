@@ -12,6 +12,7 @@ from jinja2 import Environment, Undefined
 from generation.core.urls import build_url
 from moderation import taxonomy
 from moderation.presenters.covers import render_cover
+from moderation.presenters.icons import render_icon
 from moderation.presenters.partials import render_category_tree
 from moderation.templatetags.desk import age, provider_name
 
@@ -20,7 +21,11 @@ def make_environment(**options: Any) -> Environment:
     # With DEBUG, Django passes DebugUndefined, which prints the name of a missing value into the
     # page.
     found = Environment(**{**options, "undefined": Undefined}, trim_blocks=True, lstrip_blocks=True)
-    found.globals |= {"category_tree": render_category_tree, "image_cover": render_cover}
+    found.globals |= {
+        "category_tree": render_category_tree,
+        "icon": render_icon,
+        "image_cover": render_cover,
+    }
     found.filters |= {
         "age": age,
         "category_names": taxonomy.join_names,

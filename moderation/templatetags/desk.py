@@ -15,6 +15,7 @@ from generation import providers
 from generation.core.js_modules import list_modules
 from moderation.models import Review
 from moderation.presenters.covers import render_cover as render_cover
+from moderation.presenters.icons import render_icon
 from moderation.presenters.partials import render_part
 from moderation.presenters.visibility import ShownStatus, get_shown_status
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 register = template.Library()
+
+
+register.simple_tag(render_icon, name="icon")  # {% icon "check" %}
 
 
 @register.filter
