@@ -13,6 +13,7 @@ from moderation.views import (
     hash_lists,
     judgement,
     look_alikes,
+    policies,
     queues,
     reclassifications,
     record,
@@ -86,6 +87,10 @@ urlpatterns = [
         reclassifications.reclassification_cancel,
         name="reclassification-cancel",
     ),
+    path("policies/", policies.policy_list, name="policy-list"),
+    path("policies/drafts/", policies.policy_create, name="policy-create"),
+    path("policies/<int:version>/", policies.policy_detail, name="policy-detail"),
+    path("policies/<int:version>/history/", policies.policy_history, name="policy-history"),
     path("new-findings/", reclassifications.new_finding_list, name="new-finding-list"),
     path(
         "new-findings/<uuid:uuid>/check/",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 from itertools import pairwise
+from typing import Self
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
+from django.urls import reverse
 from django.utils import timezone
 
 from generation.models import Source
@@ -22,6 +24,10 @@ class PolicyQuerySet(models.QuerySet["Policy"]):
     def active(self) -> Policy:
         """Return the policy in force. There is always one: a migration creates the first."""
         return self.prefetch_related("rules", "earned_trusts").get(is_active=True)
+
+    def drafts(self) -> Self:
+        """Return the versions that were never in force."""
+        return self.filter(is_active=False, activated_at__isnull=True)
 
 
 class Policy(models.Model):
@@ -185,6 +191,9 @@ class Policy(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} (version {self.version})"
+
+    def get_absolute_url(self) -> str:
+        return reverse("moderation:policy-detail", args=[self.version])
 
     @property
     def last_activated_at(self) -> datetime | None:

@@ -30,6 +30,11 @@ def list_settings() -> list[str]:
     return [field.name for field in Policy._meta.concrete_fields if field.name not in _OWN]
 
 
+def is_draft(policy: Policy) -> bool:
+    """Return whether a policy may still change: it was never in force, and nothing refers to it."""
+    return not policy.is_active and policy.activated_at is None and not policy.is_used
+
+
 @transaction.atomic
 def create(
     *,

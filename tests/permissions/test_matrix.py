@@ -75,6 +75,7 @@ def route_values(
         "reviews/<uuid:uuid>": f"reviews/{review.uuid}",
         "hash-entries/<int:pk>": f"hash-entries/{entry.pk}",
         "reclassifications/<uuid:uuid>": f"reclassifications/{order.uuid}",
+        "policies/<int:version>": "policies/1",
         "new-findings/<uuid:uuid>": f"new-findings/{review.uuid}",
         "batches/<uuid:uuid>": f"batches/{decision.batch}",
         "decisions/<uuid:uuid>": f"decisions/{decision.uuid}",
