@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django import template
+from django.template.loader import render_to_string
 from django.templatetags.static import static
 from django.utils import timezone
 from django.utils.html import format_html_join
@@ -14,6 +15,7 @@ from django.utils.safestring import SafeString
 from generation import providers
 from generation.core.js_modules import list_modules
 from moderation.models import Review
+from moderation.presenters.charts import Chart, Sparkline, build_table, draw
 from moderation.presenters.covers import render_cover as render_cover
 from moderation.presenters.icons import render_icon
 from moderation.presenters.partials import render_part
@@ -57,6 +59,22 @@ def image_cover(context: template.Context, review: Review) -> SafeString:
     return render_cover(
         context["preferences"], review.top_category_l1, asset.preview, asset.thumbnail_url
     )
+
+
+@register.simple_tag
+def chart(figure: Chart, *, title: bool = True) -> SafeString:
+    """Render a chart as SVG with the table behind it: ``{% chart figure title=False %}``.
+
+    A sparkline has neither title nor table; its text alternative says what it shows.
+    """
+    name = "_spark" if isinstance(figure, Sparkline) else "_chart"
+    parts = {
+        "figure": figure,
+        "drawings": draw(figure),
+        "table": build_table(figure),
+        "has_title": title,
+    }
+    return render_to_string(f"charts/{name}.html", parts)
 
 
 @register.simple_tag
