@@ -25,6 +25,8 @@ PEOPLE = (
     Person("senior", ("senior moderator",), "decides what was escalated, reverses decisions"),
     Person("lead", ("policy lead",), "sets policies in the admin site"),
     Person("auditor", ("auditor",), "reads the record, exports CSV"),
+    Person("operator", ("operator",), "runs the installation: people, providers, keys"),
+    Person("integrator", ("integrator",), "makes own API keys, reads own calls"),
     # The requester of the batch cannot decide it, so all moderators can.
     Person(
         "artist",

@@ -71,6 +71,17 @@ ROLES: dict[str, tuple[str, ...]] = {
         "moderation.export_decision",
         "moderation.use_admin_site",
     ),
+    # Runs the installation and decides nothing: sees no images and no policy.
+    "operator": (
+        "generation.view_generationrequest",
+        "generation.resolve_request",
+        "generation.view_apikey",
+        "generation.change_apikey",
+        "generation.hold_api_key",
+        "moderation.view_operations",
+        "moderation.manage_team",
+    ),
+    "integrator": ("generation.hold_api_key",),
 }
 
 
@@ -89,6 +100,23 @@ def add_permissions(group_model: Any, permission_model: Any, *, models: Collecti
         )
         for group in group_model.objects.filter(name=role):
             group.permissions.add(*wanted)
+
+
+def create_roles(group_model: Any, permission_model: Any, *, names: Collection[str]) -> None:
+    """Create groups with the permissions of this table, for migrations that add roles.
+
+    A group of the same name that already has members belongs to the house and stays unchanged:
+    its members would otherwise get permissions that nobody gave them.
+    """
+    for role in names:
+        group, _ = group_model.objects.get_or_create(name=role)
+        if group.user_set.exists():
+            continue
+        for name in ROLES[role]:
+            app, _, codename = name.partition(".")
+            group.permissions.add(
+                *permission_model.objects.filter(content_type__app_label=app, codename=codename)
+            )
 
 
 def sync(group_model: Any, permission_model: Any) -> None:

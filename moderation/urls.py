@@ -9,6 +9,7 @@ from moderation.forms.exports import EXPORTS
 from moderation.services.exports.formats import FORMATS
 from moderation.views import (
     batches,
+    deliveries,
     developers,
     hash_lists,
     judgement,
@@ -118,6 +119,7 @@ urlpatterns = [
         "judgement.json", judgement.figures, {"file_format": "json"}, name="judgement-report-json"
     ),
     path("judgement.csv", judgement.figures, {"file_format": "csv"}, name="judgement-report-csv"),
+    path("deliveries/", deliveries.delivery_list, name="delivery-list"),
     path("developers/", developers.developers, name="developers"),
     path(
         "developers/keys/<uuid:uuid>/webhook-secret/",

@@ -213,6 +213,16 @@ def auditor(db: None) -> User:
 
 
 @pytest.fixture
+def operator(db: None) -> User:
+    return _person("operator", "operator")
+
+
+@pytest.fixture
+def integrator(db: None) -> User:
+    return _person("integrator", "integrator")
+
+
+@pytest.fixture
 def admin(db: None) -> User:
     return User.objects.create_superuser("admin", password=PASSWORD)
 

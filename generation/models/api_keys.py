@@ -92,6 +92,7 @@ class ApiKey(models.Model):
 
     class Meta:
         verbose_name = "API key"
+        permissions = [("hold_api_key", "Can create, replace and revoke own API keys")]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.hint}…)"

@@ -108,7 +108,7 @@ def _describe_raw_answer(user: User, item: GenerationRequest) -> dict[str, str]:
 
     The page uses the digest as a key: an unchanged response stays unfolded after an htmx swap.
     """
-    if not item.result or not (user.is_staff or user.has_perm("generation.resolve_request")):
+    if not item.result or not (user.has_perm("generation.resolve_request")):
         return {}
     text = json.dumps(item.result, indent=2, ensure_ascii=False)
     return {

@@ -50,6 +50,9 @@ class Delivery(StateMachine, DueModel):
 
     class Meta:
         verbose_name_plural = "deliveries"
+        permissions = [
+            ("view_operations", "Can see workers, storage, housekeeping and webhook deliveries")
+        ]
         indexes = [due_index("delivery_due")]
         constraints = [
             models.UniqueConstraint(

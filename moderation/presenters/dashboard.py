@@ -90,7 +90,7 @@ def build_dashboard(user: User) -> dict[str, Any]:
         parts |= _build_senior_part()
     if user.has_perm("moderation.activate_policy"):
         parts |= _build_policy_part()
-    if user.is_staff:
+    if user.has_perm("moderation.view_operations"):
         parts |= _build_operations_part()
     if user.has_perm("moderation.export_decision") and not user.has_perm(
         "moderation.decide_review"

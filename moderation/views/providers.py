@@ -27,13 +27,12 @@ UNKNOWN_SHOWN = 20
 
 
 def require_operator(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Restrict a view to staff and users who may resolve requests of unknown outcome."""
+    """Restrict a view to people who may resolve requests of unknown outcome."""
 
     @wraps(view)
     def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        user = request.user
-        if not (user.is_staff or user.has_perm("generation.resolve_request")):
-            raise PermissionDenied("The providers are for staff and senior moderators.")
+        if not request.user.has_perm("generation.resolve_request"):
+            raise PermissionDenied("The providers are for operators and senior moderators.")
         return view(request, *args, **kwargs)
 
     return wrapper

@@ -48,6 +48,7 @@ PLAIN = [
     "/requests/new/",
     "/password/",
     "/providers/",
+    "/deliveries/",
     "/developers/",
     "/api/docs",
     "/no/such/page",

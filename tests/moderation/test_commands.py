@@ -116,7 +116,7 @@ def test_repeated_demo_creates_nothing_twice(db: None, settings: Any) -> None:
     run_command("demo")
 
     assert PASSWORD in first
-    assert (requests, users) == (40, 6)
+    assert (requests, users) == (40, 8)
     assert (GenerationRequest.objects.count(), User.objects.count()) == (requests, users)
     assert Policy.objects.active().trusted_silences == ["local"]
     assert "counts “nothing found” of the local detector" in Policy.objects.active().note

@@ -54,6 +54,7 @@ def read_element(text: str, place: str) -> str:
         ("senior", {QUEUES, "For senior moderators"}),
         ("lead", {POLICY, RECORD}),
         ("auditor", {RECORD}),
+        ("operator", {OPERATIONS}),
         ("admin", {QUEUES, "For senior moderators", POLICY, OPERATIONS}),
     ],
 )

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
@@ -49,12 +49,15 @@ def test_providers_page_is_only_for_operators(
 ) -> None:
     path, link = reverse("providers"), 'href="/providers/"'
     staff = User.objects.create_user("staff", is_staff=True)
+    operator = User.objects.create_user("operator")
+    operator.groups.add(Group.objects.get(name="operator"))
     for user, status in (
         (moderator, 403),
         (lead, 403),
         (auditor, 403),
         (senior, 200),
-        (staff, 200),
+        (operator, 200),
+        (staff, 403),
     ):
         client = client_of(user)
         assert client.get(path).status_code == status

@@ -162,11 +162,12 @@ PAGES: dict[str, tuple[str, str]] = {
     "login/": ("200 302 302 302 302 302 302 302", "200 302 302 302 302 302 302 302"),
     "logout/": ("302 405 405 405 405 405 405 405", "302"),
     "password/": ("302 200 200 200 200 200 200 200", "302 422 422 422 422 422 422 422"),
-    "providers/": ("302 403 403 200 403 403 200 200", "302 405 405 405 405 405 405 405"),
+    "providers/": ("302 403 403 200 403 403 403 200", "302 405 405 405 405 405 405 405"),
     "providers/<slug:slug>/check/": (
         "302 405 405 405 405 405 405 405",
-        "302 403 403 404 403 403 404 404",
+        "302 403 403 404 403 403 403 404",
     ),
+    "deliveries/": ("302 403 403 403 403 403 403 200", "302 405 405 405 405 405 405 405"),
     "preferences/": ("302 200 200 200 200 200 200 200", "303"),
     "requests/": ("302 200 200 200 200 200 200 200", "302 405 405 405 405 405 405 405"),
     "requests/new/": ("302 403 200 200 403 403 403 200", "302 403 422 422 403 403 403 422"),
@@ -222,6 +223,21 @@ PAGES: dict[str, tuple[str, str]] = {
         "302 302 302 302 200 200 404 200",
     ),
     "admin/(?P<url>.*)$": ("302 302 302 302 404 404 404 404", "302 302 302 302 404 404 404 404"),
+}
+
+# Role → route → status codes of GET and of an empty POST. On all other pages these roles get the
+# status of "no role".
+OTHER_ROLES: dict[str, dict[str, str]] = {
+    "operator": {
+        "providers/": "200 405",
+        "providers/<slug:slug>/check/": "405 404",
+        "deliveries/": "200 405",
+        "requests/<uuid:uuid>/": "200 405",
+        "requests/<uuid:uuid>/cancellation/": "405 302",
+        "requests/<uuid:uuid>/retry/": "405 409",
+        "requests/<uuid:uuid>/abandonment/": "405 409",
+    },
+    "integrator": {},
 }
 
 # Route → status codes of GET and POST without an API key, logged in or not; then of GET and of POST

@@ -24,12 +24,16 @@ PEOPLE = (
     "user manager",
     "superuser",
 )
+# People whose statuses differ from those of "no role" on few pages.
+OTHERS = ("operator", "integrator")
 KEYS = ("generate", "classify", "read", "read:all", "owner inactive")
 GROUPS = {
     "moderator": "moderator",
     "senior": "senior moderator",
     "lead": "policy lead",
     "auditor": "auditor",
+    "operator": "operator",
+    "integrator": "integrator",
 }
 USER_MANAGER_PERMISSIONS = (
     "view_user",
@@ -65,9 +69,9 @@ def _is_model_admin(route: str) -> bool:
 
 
 def make_people() -> dict[str, Client]:
-    """Return a test client for each of PEOPLE and for an account deactivated after log-in."""
+    """Return a test client for each person, and for an account deactivated after log-in."""
     browsers = {"anonymous": Client()}
-    for name in PEOPLE[1:]:
+    for name in (*PEOPLE[1:], *OTHERS):
         user = User.objects.create_user(
             f"the {name}",
             password="x",

@@ -29,8 +29,8 @@ from moderation.models import (
 )
 from moderation.services import decisions
 from tests.generation.imaging.test_original import FILES
-from tests.permissions.expected import ADMIN, API, PAGES
-from tests.permissions.routes import KEYS, PEOPLE, find_routes, make_keys, make_people
+from tests.permissions.expected import ADMIN, API, OTHER_ROLES, PAGES
+from tests.permissions.routes import KEYS, OTHERS, PEOPLE, find_routes, make_keys, make_people
 from tests.ports import free_port
 
 pytestmark = pytest.mark.django_db
@@ -124,6 +124,7 @@ def parse_row(expected: str, names: tuple[str, ...]) -> dict[str, int]:
 
 def test_every_route_and_model_has_a_row() -> None:
     assert sorted(find_routes()) == sorted([*PAGES, *API])
+    assert {route for rows in OTHER_ROLES.values() for route in rows} <= set(PAGES)
     assert {model._meta.label_lower for model in admin.site._registry} == set(ADMIN)
 
 
@@ -132,11 +133,12 @@ def test_pages_return_expected_status_for_every_role(route_values: dict[str, str
     wrong = []
     for route, (get, post) in PAGES.items():
         path = make_path(route, route_values)
-        for method, expected in (
-            ("GET", parse_row(get, PEOPLE)),
-            ("POST", parse_row(post, PEOPLE)),
-        ):
-            found = {name: request_status(people[name], method, path) for name in PEOPLE}
+        for place, (method, row) in enumerate((("GET", get), ("POST", post))):
+            expected = parse_row(row, PEOPLE)
+            for name in OTHERS:
+                own = OTHER_ROLES[name].get(route)
+                expected[name] = int(own.split()[place]) if own else expected["no role"]
+            found = {name: request_status(people[name], method, path) for name in expected}
             if found != expected:
                 wrong.append((route, method, found))
         stranger = parse_row(get, PEOPLE)["anonymous"]
@@ -183,7 +185,7 @@ def test_admin_site_opens_expected_pages_for_every_role() -> None:
     wrong = []
     for model in admin.site._registry:
         base = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
-        outside = {request_status(people[name], "GET", base) for name in PEOPLE[:4]}
+        outside = {request_status(people[name], "GET", base) for name in (*PEOPLE[:4], *OTHERS)}
         found = {
             name: "".join(
                 letter
@@ -205,7 +207,7 @@ def test_every_shown_link_opens_for_its_role(
 ) -> None:
     people = make_people()
     wrong = []
-    for name in PEOPLE[1:-1]:  # a superuser may open every page
+    for name in (*PEOPLE[1:-1], *OTHERS):  # a superuser may open every page
         seen: set[str] = set()
         ahead = {"/"}
         for _ in range(3):
