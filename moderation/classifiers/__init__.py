@@ -96,6 +96,15 @@ def label(slug: str) -> str:
         return slug
 
 
+def short_label(slug: str) -> str:
+    """Return a classifier's label for a narrow column: without what stands in brackets."""
+    try:
+        found = get(slug)
+    except LookupError:
+        return slug
+    return str(getattr(found, "short_label", "")) or found.label.partition(" (")[0]
+
+
 def list_untrusted() -> list[str]:
     """Return the registered classifiers whose silence counts only if a policy names them."""
     return [

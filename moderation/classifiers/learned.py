@@ -102,6 +102,7 @@ class Learned:
 
     slug = "learned"
     label = "Learned heads"
+    short_label = "Heads"
     trusted_when_silent = False
     silence = (
         "Its heads cover the categories for which a policy lead has put a head into use; what they"

@@ -20,6 +20,7 @@ class NovitaDetection:
 
     slug = "novita"
     label = "Novita detection"
+    short_label = "Novita"
     version = "v3"
     stage = Stage.DELIVERED
     trusted_when_silent = True

@@ -135,6 +135,7 @@ class NudeNet:
 
     slug = "local"
     label = "Local detector (NudeNet 320n)"
+    short_label = "NudeNet"
     version = f"320n-{MODEL.sha256[:12]}-p{PREPROCESSING}-r{RULES}"
     trusted_when_silent = False
     silence = "It detects only nudity, hardly in drawings, and misses much; swimwear only by hints."

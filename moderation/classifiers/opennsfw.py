@@ -60,6 +60,7 @@ class OpenNsfw:
 
     slug = "opennsfw"
     label = "open_nsfw (photographs)"
+    short_label = "open nsfw"
     version = f"{MODEL.sha256[:12]}-p{PREPROCESSING}-r{RULES}"
     trusted_when_silent = False
     silence = (

@@ -16,6 +16,7 @@ from moderation.models.decisions import keep_effective
 from moderation.models.reviews import UNDO_WINDOW
 from moderation.presenters import labels, originals, related
 from moderation.presenters.counters import load_counts
+from moderation.presenters.evidence_matrix import build_matrix
 from moderation.presenters.exposure import load_exposure
 from moderation.queues import Queue
 from moderation.services import second_opinions
@@ -81,6 +82,7 @@ def build_panel(*, user: User, review: Review, queue: Queue | None) -> dict[str,
         # The outcomes of similar images would suggest the first decision.
         "has_likeness": bool(settings.ENCODER) and not is_blind,
         "sources": sources,
+        "matrix": build_matrix(sources, review.policy_id),
         "boxes": labels.build_boxes(asset, sources),
         "views": originals.build_views(asset),
         "differences": originals.describe_differences(asset),

@@ -44,6 +44,7 @@ class Vision:
 
     slug = "vision"
     label = "Image-text model (zero-shot)"
+    short_label = "Image-text"
     trusted_when_silent = False
     silence = (
         "It compares images with words of all ten categories, so it covers all of them"

@@ -73,7 +73,7 @@ function offerToPage(event) {
 function leave(element) {
   find(".menu[open]")?.removeAttribute("open");
   const chooser = findOpenChooser();
-  if (isTyping(element)) {
+  if (isTyping(element) || element.matches(":has(+ .tip)")) {
     element.blur();
   } else if (chooser) {
     chooser.open = false;
