@@ -22,7 +22,8 @@ class LoupeAdminSite(admin.AdminSite):
     therefore do not open this site.
     """
 
-    site_header = site_title = "Loupe"
+    site_header = "Loupe"
+    site_title = "Admin site"
     index_title = "Records and settings"
 
     def has_permission(self, request: HttpRequest) -> bool:

@@ -11,16 +11,24 @@ from django.utils.functional import SimpleLazyObject
 
 from moderation import queues
 from moderation.models import Preferences
+from moderation.presenters import navigation
 
 
 def desk(request: HttpRequest) -> dict[str, Any]:
-    """Return preferences, open queues and admin access; all lazy, so unused ones cost no query."""
+    """Return preferences, open queues, navigation and admin access.
+
+    All are lazy, so unused ones cost no query.
+    """
     # Some error pages are rendered before authentication.
     user: Any = getattr(request, "user", AnonymousUser())
+    match = request.resolver_match
+    view_name = match.view_name if match else ""
     return {
         "preferences": SimpleLazyObject(lambda: Preferences.for_user(user)),
         "may_use_admin": SimpleLazyObject(
             lambda: user.is_authenticated and admin.site.has_permission(request)
         ),
         "open_queues": SimpleLazyObject(lambda: queues.list_queues(user)),
+        "main_links": SimpleLazyObject(lambda: navigation.list_links(user, view_name)),
+        "menu_groups": SimpleLazyObject(lambda: navigation.list_groups(user, view_name)),
     }

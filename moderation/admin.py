@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
@@ -531,9 +531,6 @@ class PolicyAdmin(admin.ModelAdmin[Policy]):
     )
     inlines = (PolicyRuleInline, AskRuleInline, EarnedTrustInline, PolicyActivationInline)
     actions = ("copy", "put_into_force")
-
-    class Media:
-        css: ClassVar[dict[str, list[str]]] = {"all": ["css/admin.css"]}
 
     @admin.display(description="counts “nothing found” of")
     def silence_names(self, policy: Policy) -> str:

@@ -36,7 +36,7 @@ class Preferences(models.Model):
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="desk_preferences"
     )
-    theme = models.CharField(max_length=5, choices=Theme, default=Theme.DARK)
+    theme = models.CharField(max_length=5, choices=Theme, default=Theme.AUTO)
     surround = models.CharField(
         "surround of the image",
         max_length=5,

@@ -1,0 +1,146 @@
+"""Navigation: tables of pages for the bar, the menu of a narrow window and the menu of a person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.urls import reverse
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+Rule = Callable[["User"], bool]
+
+
+def everybody(user: User) -> bool:
+    return True
+
+
+def needs(*permissions: str) -> Rule:
+    """Return a rule that wants all of these permissions."""
+    return lambda user: user.has_perms(permissions)
+
+
+def needs_any(*permissions: str) -> Rule:
+    """Return a rule that wants one of these permissions."""
+    return lambda user: any(user.has_perm(permission) for permission in permissions)
+
+
+def staff_or(permission: str) -> Rule:
+    """Return a rule that wants this permission, or staff status."""
+    return lambda user: user.is_staff or user.has_perm(permission)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of the navigation; ``rule`` is the one of its view.
+
+    ``views`` are the beginnings of the names of further views that belong to it.
+    """
+
+    label: str
+    url_name: str
+    icon: str
+    rule: Rule = everybody
+    views: tuple[str, ...] = ()
+
+    def contains(self, view_name: str) -> bool:
+        return view_name == self.url_name or view_name.startswith(self.views)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A page as one person sees it now."""
+
+    label: str
+    url: str
+    icon: str
+    is_current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LinkGroup:
+    """Links below one heading in the menu of a person."""
+
+    label: str
+    links: list[Link]
+
+
+MAIN = (
+    Page("Today", "home", "home"),
+    Page(
+        "Queues",
+        "moderation:queue-list",
+        "queue",
+        views=("moderation:queue", "moderation:review-", "moderation:sheet"),
+    ),
+    Page(
+        "Search",
+        "moderation:search",
+        "search",
+        needs("moderation.view_review", "generation.view_generationrequest"),
+    ),
+    Page(
+        "Decisions",
+        "moderation:decision-list",
+        "scale",
+        needs("moderation.view_decision"),
+        views=("moderation:batch",),
+    ),
+    Page("Requests", "generation:request-list", "send", views=("generation:request",)),
+    Page(
+        "Policies",
+        "moderation:policy-list",
+        "sliders",
+        needs("moderation.view_policy"),
+        views=("moderation:policy",),
+    ),
+    Page("Providers", "providers", "server", needs("generation.resolve_request")),
+)
+MENU = {
+    "Work": (
+        Page(
+            "Quality",
+            "moderation:quality",
+            "target",
+            needs_any("moderation.decide_escalated_review", "moderation.activate_policy"),
+        ),
+        Page(
+            "New findings",
+            "moderation:new-finding-list",
+            "alert",
+            needs("moderation.decide_escalated_review"),
+        ),
+        Page(
+            "Reclassifications",
+            "moderation:reclassification-list",
+            "refresh",
+            needs("moderation.view_reclassification"),
+            views=("moderation:reclassification",),
+        ),
+        Page("Developers", "moderation:developers", "code"),
+        Page("Admin site", "admin:index", "layers", staff_or("moderation.use_admin_site")),
+    ),
+    "You": (
+        Page("My history", "moderation:history", "history", needs("moderation.decide_review")),
+        Page("All preferences", "preferences", "settings"),
+        Page("Change password", "password-change", "lock", lambda user: user.has_usable_password()),
+    ),
+}
+
+
+def list_links(user: User, view_name: str, pages: Sequence[Page] = MAIN) -> list[Link]:
+    """Return the pages that a person may open."""
+    return [
+        Link(page.label, reverse(page.url_name), page.icon, page.contains(view_name))
+        for page in pages
+        if page.rule(user)
+    ]
+
+
+def list_groups(user: User, view_name: str) -> list[LinkGroup]:
+    """Return the groups of the menu that have a page for this person."""
+    groups = (LinkGroup(label, list_links(user, view_name, pages)) for label, pages in MENU.items())
+    return [group for group in groups if group.links]
