@@ -69,11 +69,13 @@ from moderation.models import (
     Policy,
     PolicyActivation,
     PolicyRule,
+    PolicyTrial,
     Preferences,
     Reclassification,
     Resettlement,
     Review,
     SavedQueue,
+    TrialJudgement,
     Verification,
     WordStats,
     WordStatsProgress,
@@ -667,6 +669,22 @@ class ReclassificationAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "scope", "status", "images", "expected", "ordered_by", "note")
     list_filter = ("status", "scope")
     list_select_related = ("ordered_by",)
+    ordering = ("-pk",)
+
+
+@admin.register(PolicyTrial)
+class PolicyTrialAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "candidate", "baseline", "days", "status", "started_by")
+    list_filter = ("status",)
+    list_select_related = ("candidate", "baseline", "started_by")
+    ordering = ("-pk",)
+
+
+@admin.register(TrialJudgement)
+class TrialJudgementAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "trial", "review", "cell", "answer", "person")
+    list_filter = ("answer",)
+    list_select_related = ("trial__candidate", "review__asset", "person")
     ordering = ("-pk",)
 
 

@@ -16,6 +16,7 @@ from moderation.models import (
     Embedding,
     HeadRescoring,
     JudgementReport,
+    PolicyTrial,
     Reclassification,
     Resettlement,
 )
@@ -30,6 +31,7 @@ from moderation.services import (
     rescoring,
     resettlement,
     statistics,
+    trials,
 )
 
 # A multiple of the usual numbers of local classifiers (1 to 4): a batch has whole assets.
@@ -128,6 +130,17 @@ def resettle(run: JobRun) -> None:
         return not run.expired
 
     resettlement.run_due(go_on=go_on)
+
+
+@job("trial", due=lambda: PolicyTrial.objects.due())
+def try_policies(run: JobRun) -> None:
+    """Replay drafts of policies over past images."""
+
+    def go_on() -> bool:
+        run.renew()
+        return not run.expired
+
+    trials.run_due(go_on=go_on)
 
 
 @job("deliver", due=delivery.is_due)

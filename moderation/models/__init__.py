@@ -13,6 +13,7 @@ from moderation.models.heads import Head, HeadChange, HeadRescoring, HeadTrainin
 from moderation.models.judgement_reports import JudgementReport
 from moderation.models.named_categories import NamedCategory
 from moderation.models.policies import AskRule, EarnedTrust, Policy, PolicyActivation, PolicyRule
+from moderation.models.policy_trials import PolicyTrial, TrialJudgement
 from moderation.models.preferences import ImageCover, Preferences
 from moderation.models.reclassifications import NewFinding, Reclassification, Resettlement
 from moderation.models.reviews import Review
@@ -47,11 +48,13 @@ __all__ = [
     "Policy",
     "PolicyActivation",
     "PolicyRule",
+    "PolicyTrial",
     "Preferences",
     "Reclassification",
     "Resettlement",
     "Review",
     "SavedQueue",
+    "TrialJudgement",
     "Verdict",
     "Verification",
     "WordStats",

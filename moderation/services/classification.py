@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -601,24 +601,50 @@ def build_evidence(
     heads.
     """
     return [
-        Evidence(
-            label=classifiers.label(run.classifier),
+        build_item(
+            classifier=run.classifier,
+            version=run.version,
             failed="" if run.status == Status.DONE else run.error or "It has not answered yet.",
             findings=[(label.category, label.confidence) for label in run.labels.all()],
             score=run.score,
-            score_level=read_level(run.raw),
             flagged=run.flagged,
             covers=run.covers,
-            silence_counts=classifiers.silence_counts(run.classifier),
-            classifier=run.classifier,
-            note=str(run.raw.get("note", "")) if isinstance(run.raw, dict) else "",
-            ranks=read_ranks(run.raw),
-            matches=read_matches(run.raw),
-            is_lookup=classifiers.is_lookup(run.classifier),
-            sorting=_read_slugs(run.raw, "sorting"),
-            asking=_read_slugs(run.raw, "asking"),
-            miss_bounds=earned_trust.find_bounds(bounds or {}, run),
+            raw=run.raw,
+            bounds=bounds or {},
         )
         for run in runs
         if run.status != Status.SKIPPED and run.is_evidence
     ]
+
+
+def build_item(
+    *,
+    classifier: str,
+    version: str,
+    failed: str,
+    findings: Sequence[tuple[str, Decimal | None]],
+    score: Decimal | None,
+    flagged: bool | None,
+    covers: Mapping[str, str],
+    raw: Any,
+    bounds: earned_trust.Bounds,
+) -> Evidence:
+    """Return the stored values of one classification in the form of the policy engine."""
+    return Evidence(
+        label=classifiers.label(classifier),
+        failed=failed,
+        findings=findings,
+        score=score,
+        score_level=read_level(raw),
+        flagged=flagged,
+        covers=covers,
+        silence_counts=classifiers.silence_counts(classifier),
+        classifier=classifier,
+        note=str(raw.get("note", "")) if isinstance(raw, dict) else "",
+        ranks=read_ranks(raw),
+        matches=read_matches(raw),
+        is_lookup=classifiers.is_lookup(classifier),
+        sorting=_read_slugs(raw, "sorting"),
+        asking=_read_slugs(raw, "asking"),
+        miss_bounds=earned_trust.find_bounds(bounds, classifier, version),
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
-from moderation.models import Classification, EarnedTrust, JudgementReport, Policy
+from moderation.models import EarnedTrust, JudgementReport, Policy
 
 # By classifier and version, then by L1 slug: percent.
 Bounds = Mapping[tuple[str, str], Mapping[str, Decimal]]
@@ -45,6 +45,6 @@ def _add_bounds(
             found.setdefault((classifier, version), {})[row.category] = bound
 
 
-def find_bounds(bounds: Bounds, run: Classification) -> Mapping[str, Decimal]:
-    """Return the bounds of the version that made a run; another version has to earn its own."""
-    return bounds.get((run.classifier, run.version), {})
+def find_bounds(bounds: Bounds, classifier: str, version: str) -> Mapping[str, Decimal]:
+    """Return the bounds of one version of a classifier; another version has to earn its own."""
+    return bounds.get((classifier, version), {})

@@ -1,0 +1,110 @@
+"""Trials: drafts of policies replayed over the record, and shadows, which judge new images."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+from uuid import uuid4
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from generation.core.db.state_machine import DueModel, DueQuerySet, due_index
+from generation.models import StateMachine
+from moderation.models.policies import Policy
+from moderation.models.reviews import Review
+
+OUTCOMES = [
+    ("approve", "Approve"),
+    ("blur", "Approve blurred"),
+    ("person", "To a person"),
+    ("reject", "Reject"),
+]
+
+
+class PolicyTrialQuerySet(DueQuerySet["PolicyTrial"]):
+    pass
+
+
+class PolicyTrial(StateMachine, DueModel):
+    """A draft replayed over the images of the last days, compared with another policy."""
+
+    class Status(models.TextChoices):
+        RUNNING = "running", "Running"
+        FINISHED = "finished", "Finished"
+        CANCELLED = "cancelled", "Cancelled"
+        FAILED = "failed", "Failed"
+
+    TRANSITIONS: ClassVar[dict[str, tuple[str, ...]]] = {
+        Status.RUNNING: (Status.FINISHED, Status.CANCELLED, Status.FAILED),
+        Status.FINISHED: (),
+        Status.CANCELLED: (),
+        Status.FAILED: (),
+    }
+
+    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    status = models.CharField(max_length=9, choices=Status, default=Status.RUNNING)
+    candidate = models.ForeignKey(Policy, on_delete=models.CASCADE, related_name="trials")
+    baseline = models.ForeignKey(Policy, on_delete=models.CASCADE, related_name="+")
+    days = models.PositiveSmallIntegerField()
+    # Both policies as they were when the trial began, and the window (services.trials.Plan).
+    plan = models.JSONField(default=dict)
+    counts = models.JSONField(default=dict)  # of an unfinished trial
+    cursor = models.BigIntegerField(default=0)  # last review that is counted
+    sample = models.JSONField(default=dict)  # figures of a random sample, made at once
+    result = models.JSONField(default=dict)
+    images = models.PositiveIntegerField("images so far", default=0)
+    expected = models.PositiveIntegerField("images expected", default=0)
+    error = models.TextField(blank=True)
+    started_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = PolicyTrialQuerySet.as_manager()
+
+    class Meta:
+        indexes = [due_index("policy_trial_due")]
+        constraints = [
+            models.CheckConstraint(
+                name="policy_trial_status_known",
+                condition=Q(status__in=["running", "finished", "cancelled", "failed"]),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Trial of version {self.candidate.version}, {self.created_at:%Y-%m-%d %H:%M} UTC"
+
+
+class TrialJudgement(models.Model):
+    """A person's answer to one change of a trial. It counts in that trial only."""
+
+    class Answer(models.TextChoices):
+        RIGHT = "right", "Right"
+        WRONG = "wrong", "Wrong"
+        UNSURE = "unsure", "Unsure"
+
+    trial = models.ForeignKey(PolicyTrial, on_delete=models.CASCADE, related_name="judgements")
+    review = models.ForeignKey(Review, on_delete=models.CASCADE, related_name="+")
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    cell = models.CharField(max_length=30)  # the old and the new outcome (trial_counts.name_cell)
+    answer = models.CharField(max_length=6, choices=Answer)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["trial", "review", "person"], name="trial_judgement_once_per_person"
+            ),
+            models.CheckConstraint(
+                name="trial_judgement_answer_known",
+                condition=Q(answer__in=["right", "wrong", "unsure"]),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_answer_display()}: {self.cell}"
