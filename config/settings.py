@@ -612,6 +612,10 @@ AUDIT_APPROVED_PERCENT = env.decimal("AUDIT_APPROVED_PERCENT", "2", low="0", hig
 AUDIT_REJECTED_PERCENT = env.decimal("AUDIT_REJECTED_PERCENT", "2", low="0", high="100")
 # Whether people may decide images that they requested themselves: for a team of one.
 DECIDE_OWN_REQUESTS = env.boolean("DECIDE_OWN_REQUESTS", default=False)
+# Whether a second person must approve a policy: auto, if two or more people may.
+POLICY_NEEDS_SECOND_PERSON = env.choice(
+    "POLICY_NEEDS_SECOND_PERSON", "auto", choices=("auto", "always", "never")
+)
 DEMO_PASSWORD = env.text("DEMO_PASSWORD")
 
 # --- Other ---

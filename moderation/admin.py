@@ -22,7 +22,6 @@ from django.http import (
     StreamingHttpResponse,
 )
 from django.shortcuts import get_object_or_404, redirect, render
-from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.formats import date_format
@@ -88,11 +87,9 @@ from moderation.services import (
     hash_lists,
     learning,
     policies,
+    proposals,
     reclassification,
-    resettlement,
-    starting_policies,
 )
-from moderation.services.starting_policies import STARTING_POLICIES, StartingPolicy
 
 NO_CONFIDENCE = "none given"
 
@@ -460,7 +457,8 @@ class EarnedTrustInline(_DraftInline):
 
 class PolicyActivationInline(ReadOnlyInline):
     model = PolicyActivation
-    fields = ("created_at", "activated_by")
+    fk_name = "policy"
+    fields = ("created_at", "author", "activated_by", "reason")
     readonly_fields = fields
     ordering = ("-pk",)
 
@@ -532,7 +530,7 @@ class PolicyAdmin(admin.ModelAdmin[Policy]):
         ),
     )
     inlines = (PolicyRuleInline, AskRuleInline, EarnedTrustInline, PolicyActivationInline)
-    actions = ("copy", "put_into_force")
+    actions = ("copy",)
 
     @admin.display(description="counts “nothing found” of")
     def silence_names(self, policy: Policy) -> str:
@@ -555,44 +553,21 @@ class PolicyAdmin(admin.ModelAdmin[Policy]):
             for title, options in self.fieldsets
         ]
 
-    def get_urls(self) -> list[Any]:
-        start = self.admin_site.admin_view(self.start)
-        return [path("start/", start, name="moderation_policy_start"), *super().get_urls()]
-
-    def start(self, request: HttpRequest) -> HttpResponse:
-        """List the starting policies; create a version from the chosen one."""
-        if not request.user.has_perms(["moderation.view_policy", "moderation.add_policy"]):
-            raise PermissionDenied
-        if request.method == "POST":
-            chosen = STARTING_POLICIES.get(request.POST.get("policy", ""))
-            if chosen is not None:
-                return self._create_from(request, chosen)
-            self.message_user(request, "Choose a starting policy from the list.", messages.ERROR)
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Create from a starting policy",
-            "starting_policies": STARTING_POLICIES.values(),
-            "suggested": starting_policies.suggest(),
-        }
-        status = 400 if request.method == "POST" else 200
-        return render(request, "admin/moderation/policy/start.html", context, status=status)
-
-    def _create_from(self, request: HttpRequest, chosen: StartingPolicy) -> HttpResponse:
-        assert isinstance(request.user, User)
-        made = starting_policies.create(chosen, user=request.user)
-        self.log_addition(request, made, f"Created from the starting policy “{chosen.name}”.")
-        self.message_user(
-            request,
-            f"Created version {made.version} from the starting policy “{chosen.name}”. It is not"
-            " in force yet. Change it here, then put it into force in the list of policies.",
-        )
-        return redirect("admin:moderation_policy_change", made.pk)
+    def view_on_site(self, obj: Policy) -> str:
+        """Return the page on which a draft is changed, proposed and approved."""
+        return obj.get_absolute_url()
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Save the rules; remove a summary that may no longer be true."""
         super().save_related(request, form, formsets, change)
+        assert isinstance(request.user, User)
         changed = set(form.changed_data)
-        has_new_rules = changed - PROSE or any(formset.has_changed() for formset in formsets)
+        has_changed = any(formset.has_changed() for formset in formsets)
+        if changed or has_changed:
+            proposals.withdraw_open(
+                policy=form.instance, user=request.user, comment=proposals.EDITED
+            )
+        has_new_rules = changed - PROSE or has_changed
         if has_new_rules and form.instance.summary and "summary" not in changed:
             Policy.objects.filter(pk=form.instance.pk).update(summary="")
             self.message_user(
@@ -625,9 +600,6 @@ class PolicyAdmin(admin.ModelAdmin[Policy]):
             return False
         return super().has_change_permission(request, obj)
 
-    def has_activate_permission(self, request: HttpRequest) -> bool:
-        return bool(request.user.has_perm("moderation.activate_policy"))
-
     @admin.action(description="Copy as a new version", permissions=["view"])
     def copy(self, request: HttpRequest, chosen: QuerySet[Policy]) -> None:
         if not request.user.has_perm("moderation.add_policy"):
@@ -640,28 +612,8 @@ class PolicyAdmin(admin.ModelAdmin[Policy]):
             self.message_user(
                 request,
                 f"Created version {made.version} from version {policy.version}. It is not in force"
-                " yet.",
+                " yet: propose it on its page under Policies.",
             )
-
-    @admin.action(description="Put into force", permissions=["activate"])
-    def put_into_force(self, request: HttpRequest, chosen: QuerySet[Policy]) -> HttpResponse | None:
-        """Show what happens to the waiting images; act when that is confirmed."""
-        policy = chosen.first()
-        if chosen.count() != 1 or policy is None:
-            self.message_user(request, "Choose exactly one policy.", messages.ERROR)
-            return None
-        if "confirmed" not in request.POST:
-            context = {
-                **self.admin_site.each_context(request),
-                "policy": policy,
-                "preview": resettlement.preview(policy),
-            }
-            return TemplateResponse(request, "admin/moderation/policy/put_into_force.html", context)
-        assert isinstance(request.user, User)
-        policies.activate(policy=policy, user=request.user)
-        self.log_change(request, policy, "Put into force.")
-        self.message_user(request, f"{policy} is in force from now on.")
-        return None
 
 
 @admin.register(Reclassification)

@@ -16,6 +16,7 @@ from moderation.models import (
     Embedding,
     HeadRescoring,
     JudgementReport,
+    PolicyProposal,
     PolicyTrial,
     Reclassification,
     Resettlement,
@@ -26,6 +27,7 @@ from moderation.services import (
     housekeeping,
     judgement,
     learning,
+    proposals,
     reclassification,
     remote_classification,
     rescoring,
@@ -119,6 +121,17 @@ def reclassify(run: JobRun) -> None:
         return not run.expired
 
     reclassification.run_due(go_on=go_on)
+
+
+@job("policies", due=lambda: PolicyProposal.objects.due())
+def apply_policies(run: JobRun) -> None:
+    """Put scheduled policies into force."""
+
+    def go_on() -> bool:
+        run.renew()
+        return not run.expired
+
+    proposals.run_due(go_on=go_on)
 
 
 @job("resettle", due=lambda: Resettlement.objects.due())

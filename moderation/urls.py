@@ -91,6 +91,22 @@ urlpatterns = [
     path("policies/", policies.policy_list, name="policy-list"),
     path("policies/drafts/", policies.policy_create, name="policy-create"),
     path("policies/<int:version>/", policies.policy_detail, name="policy-detail"),
+    path("policies/<int:version>/proposal/", policies.proposal_create, name="proposal-create"),
+    path(
+        "policies/proposals/<uuid:uuid>/approval/",
+        policies.proposal_approve,
+        name="proposal-approve",
+    ),
+    path(
+        "policies/proposals/<uuid:uuid>/return/",
+        policies.proposal_return,
+        name="proposal-return",
+    ),
+    path(
+        "policies/proposals/<uuid:uuid>/cancellation/",
+        policies.proposal_cancel,
+        name="proposal-cancel",
+    ),
     path("policies/<int:version>/history/", policies.policy_history, name="policy-history"),
     path("new-findings/", reclassifications.new_finding_list, name="new-finding-list"),
     path(

@@ -15,14 +15,21 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from generation.models import GenerationRequest, RemoteImage, StateMachine
 from generation.sandbox.cards import CARDS
 from moderation import taxonomy
-from moderation.models import Classification, Delivery, Head, Reclassification, Review
+from moderation.models import (
+    Classification,
+    Delivery,
+    Head,
+    PolicyProposal,
+    Reclassification,
+    Review,
+)
 
 ROOT = Path(settings.BASE_DIR)
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 README = (ROOT / "README.md").read_text()
 MACHINES = [
     *(GenerationRequest, RemoteImage, Classification, Reclassification, Review, Delivery),
-    Head,
+    *(Head, PolicyProposal),
 ]
 
 # Package → packages that it may import, most specific first.
@@ -275,6 +282,8 @@ def test_models_are_registered_in_the_admin() -> None:
         "RemoteImage",
         "RequestTransition",
     }
+    # On the pages of policies.
+    inline |= {"PolicyProposal"}
     # Indexes and counters derived from other rows.
     inline |= {"AssetText", "HashBand", "WordStatsProgress", "WordStats"}
     models = [

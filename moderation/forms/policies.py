@@ -110,8 +110,8 @@ class PolicyForm(forms.ModelForm[Policy]):
             "name": "Shown with every decision of the policy.",
             "version": "Given by Loupe. Decisions name it.",
             "is_active": (
-                "One policy is in force at a time. Replace it with the action “Put into force” in "
-                "the list of policies."
+                "One policy is in force at a time. To replace it, propose another version on its "
+                "page under Policies."
             ),
             "created_by": "Empty: made by a command or during installation.",
             "created_at": "Times are UTC.",

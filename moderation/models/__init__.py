@@ -12,7 +12,14 @@ from moderation.models.hash_lists import HashEntry, HashEntryBand, HashList
 from moderation.models.heads import Head, HeadChange, HeadRescoring, HeadTraining
 from moderation.models.judgement_reports import JudgementReport
 from moderation.models.named_categories import NamedCategory
-from moderation.models.policies import AskRule, EarnedTrust, Policy, PolicyActivation, PolicyRule
+from moderation.models.policies import (
+    AskRule,
+    EarnedTrust,
+    Policy,
+    PolicyActivation,
+    PolicyProposal,
+    PolicyRule,
+)
 from moderation.models.policy_trials import PolicyTrial, TrialJudgement
 from moderation.models.preferences import ImageCover, Preferences
 from moderation.models.reclassifications import NewFinding, Reclassification, Resettlement
@@ -47,6 +54,7 @@ __all__ = [
     "NewFinding",
     "Policy",
     "PolicyActivation",
+    "PolicyProposal",
     "PolicyRule",
     "PolicyTrial",
     "Preferences",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 from itertools import pairwise
-from typing import Self
+from typing import ClassVar, Self
+from uuid import uuid4
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -14,7 +15,8 @@ from django.db.models import F, Q
 from django.urls import reverse
 from django.utils import timezone
 
-from generation.models import Source
+from generation.core.db.state_machine import DueModel, DueQuerySet, due_index, one_of
+from generation.models import Source, StateMachine
 from moderation import taxonomy
 
 PERCENT = [MinValueValidator(0), MaxValueValidator(100)]
@@ -171,7 +173,7 @@ class Policy(models.Model):
                 name="policy_one_active",
                 condition=Q(is_active=True),
                 violation_error_message=(
-                    "Another policy is in force. Use the action “Put into force” to replace it."
+                    "Another policy is in force. Propose this one on its page to replace it."
                 ),
             ),
             models.CheckConstraint(
@@ -209,15 +211,134 @@ class Policy(models.Model):
         )
 
 
+class PolicyProposalQuerySet(DueQuerySet["PolicyProposal"]):
+    def open(self) -> Self:
+        """Return the proposals that wait for approval or for their time."""
+        return self.filter(one_of("status", PolicyProposal.OPEN))
+
+
+class PolicyProposal(StateMachine, DueModel):
+    """A person's proposal to put a draft into force, for a reason."""
+
+    class Status(models.TextChoices):
+        PROPOSED = "proposed", "Waits for approval"
+        SCHEDULED = "scheduled", "Scheduled"
+        APPLIED = "applied", "Put into force"
+        RETURNED = "returned", "Returned"
+        WITHDRAWN = "withdrawn", "Withdrawn"
+
+    OPEN = (Status.PROPOSED, Status.SCHEDULED)
+    TRANSITIONS: ClassVar[dict[str, tuple[str, ...]]] = {
+        Status.PROPOSED: (Status.SCHEDULED, Status.APPLIED, Status.RETURNED, Status.WITHDRAWN),
+        Status.SCHEDULED: (Status.APPLIED, Status.WITHDRAWN),
+        Status.APPLIED: (),
+        Status.RETURNED: (),
+        Status.WITHDRAWN: (),
+    }
+
+    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    policy = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="proposals")
+    status = models.CharField(max_length=9, choices=Status, default=Status.PROPOSED)
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    reason = models.TextField()
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    # Null: at once, when it is approved.
+    starts_at = models.DateTimeField(null=True, blank=True)
+    fingerprint = models.CharField(
+        max_length=64, help_text="SHA-256 of the draft's contents when it was proposed."
+    )
+    approver = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+    )
+    approved_at = models.DateTimeField(null=True, blank=True)
+    # Of a proposal that was returned or withdrawn. Null for one that an edit of the draft withdrew.
+    closed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+    )
+    closed_at = models.DateTimeField(null=True, blank=True)
+    comment = models.TextField(blank=True, help_text="Why it was returned or withdrawn.")
+
+    objects = PolicyProposalQuerySet.as_manager()
+
+    class Meta:
+        indexes = [due_index("policy_proposal_due")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["policy"],
+                name="policy_proposal_one_open",
+                condition=Q(status="proposed") | Q(status="scheduled"),
+            ),
+            models.CheckConstraint(
+                name="policy_proposal_status_known",
+                condition=one_of(
+                    "status", ["proposed", "scheduled", "applied", "returned", "withdrawn"]
+                ),
+            ),
+            models.CheckConstraint(name="policy_proposal_has_a_reason", condition=~Q(reason="")),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.policy}: {self.get_status_display()}"
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in self.OPEN
+
+
 class PolicyActivation(models.Model):
-    """An immutable event that put a policy into force: it explains later automatic decisions."""
+    """An immutable event that put a policy into force: it explains later automatic decisions.
+
+    Triggers in both databases refuse UPDATE (migration 0048).
+    """
 
     policy = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="activations")
-    # Null for the first policy, made by a migration, and the demo's, made by a command.
+    # The person who approved it. Null for the first policy, made by a migration, and the demo's,
+    # made by a command.
     activated_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    # Empty in events from before these columns.
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+    )
+    reason = models.TextField(blank=True)
+    previous = models.ForeignKey(
+        Policy,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+        help_text="The policy that was in force before.",
+    )
+    changes = models.JSONField(
+        default=list, help_text="What changed from the previous policy, in words."
+    )
+    proposal = models.OneToOneField(
+        PolicyProposal,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="activation",
+    )
 
     def __str__(self) -> str:
         return f"{self.policy}, {self.created_at:%Y-%m-%d %H:%M} UTC"

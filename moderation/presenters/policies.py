@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, Any
 from django.urls import reverse
 
 from moderation import taxonomy
-from moderation.models import Policy, PolicyActivation, PolicyRule
-from moderation.services import policies, policy_contents, starting_policies
+from moderation.forms.proposals import ProposalForm
+from moderation.models import Policy, PolicyActivation, PolicyProposal, PolicyRule
+from moderation.services import (
+    policies,
+    policy_contents,
+    proposals,
+    resettlement,
+    starting_policies,
+)
 from moderation.services.policy_contents import Line
 from moderation.services.starting_policies import STARTING_POLICIES
 
@@ -32,6 +39,7 @@ class Tab:
 # The pages about one version: the title of the tab and the name of the URL.
 TABS = (
     ("Rules", "moderation:policy-detail"),
+    ("Proposal", "moderation:proposal-create"),
     ("History", "moderation:policy-history"),
 )
 
@@ -99,6 +107,7 @@ def build_list(user: User) -> dict[str, Any]:
     return {
         "active": Policy.objects.filter(is_active=True).select_related("created_by").first(),
         "drafts": Policy.objects.drafts().select_related("created_by").order_by("-version")[:SHOWN],
+        "proposals": list_open_proposals(),
         "events": list_events(),
         **_build_creation(user),
     }
@@ -113,9 +122,39 @@ def _build_creation(user: User) -> dict[str, Any]:
     }
 
 
+_EVENT_ROWS = ("activated_by", "author", "previous")
+
+
+def list_open_proposals() -> list[PolicyProposal]:
+    """Return the proposals that wait for approval or for their time, the oldest first."""
+    rows = PolicyProposal.objects.open().select_related("policy", "author", "approver")
+    return list(rows.order_by("pk")[:SHOWN])
+
+
+def build_proposal(
+    policy: Policy, user: User, *, form: ProposalForm, problem: str
+) -> dict[str, Any]:
+    """Build the context of a draft's proposal: the changes, their effect, and the next step."""
+    rows = policy.proposals.select_related("author", "approver", "closed_by").order_by("-pk")
+    newest = rows.first()
+    is_draft = policies.is_draft(policy)
+    active = Policy.objects.active()
+    return {
+        **build_head(policy, user, "Proposal"),
+        "form": form,
+        "problem": problem,
+        "proposal": newest if is_draft else None,
+        "active": active,
+        "changes": policy_contents.compare(active, policy) if is_draft else [],
+        "preview": resettlement.preview(policy) if is_draft else None,
+        "may_approve": bool(newest and newest.is_open and proposals.may_approve(newest, user)),
+        "needs_second_person": proposals.needs_second_person(),
+    }
+
+
 def list_events() -> list[PolicyActivation]:
     """Return the newest events that put a policy into force, the newest first."""
-    rows = PolicyActivation.objects.select_related("policy", "activated_by")
+    rows = PolicyActivation.objects.select_related("policy", *_EVENT_ROWS)
     return list(rows.order_by("-created_at", "-pk")[:SHOWN])
 
 
@@ -138,15 +177,18 @@ def build_head(policy: Policy, user: User, current: str) -> dict[str, Any]:
     return {
         "policy": policy,
         "is_draft": policies.is_draft(policy),
+        "current_tab": current,
         "tabs": list_tabs(policy, current),
     }
 
 
 def build_history(policy: Policy, user: User) -> dict[str, Any]:
     """Build the context of the events of one version."""
-    rows = policy.activations.select_related("policy", "activated_by")
+    rows = policy.activations.select_related("policy", *_EVENT_ROWS)
+    past = policy.proposals.select_related("author", "approver", "closed_by").order_by("-pk")
     return {
         **build_head(policy, user, "History"),
+        "proposals": past[:SHOWN],
         "events": list(rows.order_by("-created_at", "-pk")[:SHOWN]),
     }
 

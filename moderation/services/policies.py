@@ -13,21 +13,20 @@ from django.db.models import DateTimeField, Max, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from moderation.models import AskRule, EarnedTrust, Policy, PolicyActivation, PolicyRule
+from moderation.models import (
+    AskRule,
+    EarnedTrust,
+    Policy,
+    PolicyActivation,
+    PolicyProposal,
+    PolicyRule,
+)
 from moderation.policy_engine import Thresholds
-from moderation.services import reclassification
+from moderation.services import policy_contents, reclassification
+from moderation.services.policy_contents import list_settings as list_settings
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-
-
-# Fields that every version gets anew. All others are settings, which a copy takes over.
-_OWN = {"id", "version", "summary", "is_active", "created_by", "created_at", "activated_at"}
-
-
-def list_settings() -> list[str]:
-    """Return the fields that a copy of a policy takes over."""
-    return [field.name for field in Policy._meta.concrete_fields if field.name not in _OWN]
 
 
 def is_draft(policy: Policy) -> bool:
@@ -115,18 +114,38 @@ def create_version(
     )
 
 
+def create_rollback(*, based_on: Policy, user: User) -> Policy:
+    """Copy an older version to go back to it. The copy has a number of its own."""
+    return create_version(
+        based_on=based_on, user=user, note=f"Goes back to version {based_on.version}."
+    )
+
+
 @transaction.atomic
-def activate(*, policy: Policy, user: User | None) -> Policy:
+def activate(
+    *, policy: Policy, user: User | None, proposal: PolicyProposal | None = None
+) -> PolicyActivation:
     """Put a policy into force and record it. A job then applies it to the waiting images.
 
+    The event has the changes from what was in force, and the author and reason of the proposal.
     Earlier decisions keep their policy version.
     """
     now = timezone.now()
-    PolicyActivation.objects.create(policy=policy, activated_by=user, created_at=now)
+    previous = Policy.objects.filter(is_active=True).select_for_update().first()
+    event = PolicyActivation.objects.create(
+        policy=policy,
+        activated_by=user,
+        created_at=now,
+        previous=previous,
+        proposal=proposal,
+        author=proposal.author if proposal else user,
+        reason=proposal.reason if proposal else "",
+        changes=[change.to_json() for change in policy_contents.compare(previous, policy)],
+    )
     Policy.objects.filter(is_active=True).exclude(pk=policy.pk).update(is_active=False)
     Policy.objects.filter(pk=policy.pk).update(
         is_active=True, activated_at=Coalesce("activated_at", Value(now, DateTimeField()))
     )
     policy.refresh_from_db()
     reclassification.order_resettlement(user=user)
-    return policy
+    return event

@@ -12,12 +12,18 @@ from typing import Any, Final
 from generation.models import Source
 from moderation import classifiers, taxonomy
 from moderation.models import AskRule, EarnedTrust, Policy, PolicyRule
-from moderation.services import policies
 
+# Fields that every version gets anew. All others are settings, which a copy takes over.
+_OWN: Final = {"id", "version", "summary", "is_active", "created_by", "created_at", "activated_at"}
 NEVER: Final = "never"
 NOTHING: Final = "none"
 # Fields that name and explain a version. They change nothing that it does.
 PROSE: Final = ("name", "note", "summary")
+
+
+def list_settings() -> list[str]:
+    """Return the fields that a copy of a policy takes over."""
+    return [field.name for field in Policy._meta.concrete_fields if field.name not in _OWN]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +50,7 @@ class Change:
 def compute_fingerprint(policy: Policy) -> str:
     """Return the SHA-256 of everything that a person approves: settings, rules, name and note."""
     content = {
-        "settings": {name: getattr(policy, name) for name in policies.list_settings()},
+        "settings": {name: getattr(policy, name) for name in list_settings()},
         "summary": policy.summary,
         **{
             model._meta.model_name or "": list(
@@ -109,7 +115,7 @@ def format_number(number: Decimal | None) -> str:
 
 
 def _describe_settings(policy: Policy) -> Iterator[Line]:
-    for name in policies.list_settings():
+    for name in list_settings():
         if name in PROSE:
             continue
         field = Policy._meta.get_field(name)

@@ -166,4 +166,4 @@ def create(chosen: StartingPolicy, *, user: User | None) -> Policy:
 
 @transaction.atomic
 def put_into_force(chosen: StartingPolicy, *, user: User | None) -> Policy:
-    return policies.activate(policy=create(chosen, user=user), user=user)
+    return policies.activate(policy=create(chosen, user=user), user=user).policy

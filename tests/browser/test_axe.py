@@ -41,6 +41,7 @@ PLAIN = [
     "/reclassifications/new/?scope=unseen",
     "/policies/",
     "/policies/1/",
+    "/policies/1/proposal/",
     "/policies/1/history/",
     "/new-findings/",
     "/decisions/",

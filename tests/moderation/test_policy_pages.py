@@ -42,15 +42,6 @@ def test_lead_makes_a_draft_of_the_policy_in_force(lead: User, client_of: Client
     assert f'href="/policies/{draft.version}/"' in browser.get("/policies/").content.decode()
 
 
-def test_lead_starts_from_a_starting_policy(lead: User, client_of: ClientOf) -> None:
-    browser = client_of(lead)
-
-    browser.post("/policies/drafts/", {"start": "rekognition"})
-
-    draft = Policy.objects.order_by("-version")[0]
-    assert (draft.name, draft.requires_full_coverage) == ("Rekognition", True)
-
-
 @pytest.mark.parametrize("version", ["", "x", "999", "9" * 5000])
 def test_draft_of_an_unknown_version_is_refused_with_a_sentence(
     lead: User, client_of: ClientOf, version: str

@@ -25,7 +25,6 @@ from tests.moderation.reclassification_helpers import (
 )
 
 pytestmark = pytest.mark.django_db
-LIST = "/admin/moderation/policy/"
 
 
 @pytest.fixture(autouse=True)
@@ -49,19 +48,17 @@ def test_waiting_images_are_settled_by_the_new_policy_after_a_preview(
 ) -> None:
     clean, explicit, unsure = store(make_asset), store(make_asset, 70), store(make_asset, 30)
     draft, browser = make_lenient(lead), client_of(lead)
-    action = {"action": "put_into_force", "_selected_action": [draft.pk]}
+    address = f"/policies/{draft.version}/proposal/"
 
-    page = browser.post(LIST, action).content.decode()
+    page = browser.get(address).content.decode()
 
     assert "3 images wait for a first decision" in page
-    assert (
-        "approve <strong>1</strong>, reject <strong>1</strong>, and leave <strong>1</strong>"
-        in (page)
-    )
+    for words in ("approve", "reject", "and leave"):
+        assert f'{words} <strong class="num">1</strong>' in page
     assert Policy.objects.active() != draft
     assert not Reclassification.objects.exists()
 
-    browser.post(LIST, {**action, "confirmed": "1"})
+    browser.post(address, {"reason": "To trust imports.", "starts": "now", "approve": "1"})
     run_jobs()
 
     statuses = [get_review(asset).status for asset in (clean, explicit, unsure)]

@@ -22,12 +22,13 @@ from moderation.models import (
     HashEntry,
     HashList,
     NewFinding,
+    Policy,
     Reclassification,
     Review,
     SavedQueue,
     Verdict,
 )
-from moderation.services import decisions
+from moderation.services import decisions, policies, proposals
 from tests.generation.imaging.test_original import FILES
 from tests.permissions.expected import ADMIN, API, OTHER_ROLES, PAGES
 from tests.permissions.routes import KEYS, OTHERS, PEOPLE, find_routes, make_keys, make_people
@@ -67,6 +68,8 @@ def route_values(
     saved = SavedQueue.objects.create(owner=moderator, name="mine", base="waiting")
     order = Reclassification.objects.create(scope="failed", per_minute=1, until=0)
     NewFinding.objects.create(review=review, reason="It was found later.")
+    draft = policies.create_version(based_on=Policy.objects.active(), user=moderator)
+    proposal = proposals.propose(policy=draft, author=moderator, reason="Too many false alarms.")
     key, _ = ApiKey.make(name="theirs", scopes=[], owner=moderator)
     listed = HashList.objects.create(name="bans")
     entry = HashEntry.objects.create(hash_list=listed, algorithm="sha256", value=bytes(32))
@@ -76,6 +79,7 @@ def route_values(
         "hash-entries/<int:pk>": f"hash-entries/{entry.pk}",
         "reclassifications/<uuid:uuid>": f"reclassifications/{order.uuid}",
         "policies/<int:version>": "policies/1",
+        "policies/proposals/<uuid:uuid>": f"policies/proposals/{proposal.uuid}",
         "new-findings/<uuid:uuid>": f"new-findings/{review.uuid}",
         "batches/<uuid:uuid>": f"batches/{decision.batch}",
         "decisions/<uuid:uuid>": f"decisions/{decision.uuid}",
