@@ -74,7 +74,7 @@ def test_page_shows_sandboxes_and_disabled_providers_without_calls(
     calls: list[str] = []
     monkeypatch.setattr(HttpProvider, "_send", lambda self, *args, **rest: calls.append(self.slug))
     text = fetch_page(operator)
-    assert text.count(">Check the key<") == 3
+    assert text.count(" Check the key<") == 3
     assert calls == [], "only the button calls"
     assert text.count(">Sandbox<") == 3
     assert "Add rekognition to CLASSIFIERS to use it." in text

@@ -104,8 +104,8 @@ def test_shares_of_few_cases_are_faint_and_of_none_a_dash(
 
     text = client_of(senior).get(QUALITY).content.decode()
 
-    assert 'class="num align-end faint">100 %<span class="visually-hidden"> of too few' in text
-    assert 'class="num align-end">95 %</td>' in text
+    assert 'class="num faint">100 %<span class="visually-hidden"> of too few' in text
+    assert 'class="num">95 %</td>' in text
     assert read_row(text, "Gambling")[2] == "–"
 
 
