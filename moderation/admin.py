@@ -62,6 +62,8 @@ from moderation.models import (
     HeadChange,
     HeadRescoring,
     HeadTraining,
+    ImportedFile,
+    ImportSet,
     JudgementReport,
     Label,
     NewFinding,
@@ -909,6 +911,20 @@ class AuditAdmin(ReadOnlyAdmin):
 @admin.register(JudgementReport)
 class JudgementReportAdmin(ReadOnlyAdmin):
     list_display = ("days", "computed_at", "due_at")
+
+
+@admin.register(ImportSet)
+class ImportSetAdmin(ReadOnlyAdmin):
+    list_display = ("name", "created_by", "created_at", "stored", "known", "refused")
+    list_select_related = ("created_by",)
+    ordering = ("-pk",)
+
+
+@admin.register(ImportedFile)
+class ImportedFileAdmin(ReadOnlyAdmin):
+    list_display = ("name", "import_set", "outcome", "reason", "asset")
+    list_select_related = ("import_set", "asset")
+    ordering = ("-pk",)
 
 
 @admin.register(Verification)

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
+from uuid import UUID
 
 from django.conf import settings
 from django.db.models import QuerySet
@@ -24,7 +25,7 @@ from generation.core.db.keyset import rows_after
 from generation.models import Source
 from generation.wire.parsing import parse_integer
 from moderation import taxonomy
-from moderation.models import Review, SavedQueue
+from moderation.models import ImportedFile, ImportSet, Review, SavedQueue
 from moderation.models.found_categories import BITS, HasFound, HasFoundNothing
 from moderation.models.reviews import ReviewQuerySet
 
@@ -59,6 +60,7 @@ class Filters:
     provider: str = ""
     risk: int = 0  # minimum risk, 0..100
     hours: int = 0  # minimum waiting time
+    import_set: str = ""  # UUID of an import set
     order: str = "risk"
 
     @classmethod
@@ -76,6 +78,7 @@ class Filters:
             provider=given.get("provider", "").replace("\0", "")[:40],
             risk=_parse_number(given.get("risk", ""), 100),
             hours=_parse_number(given.get("hours", ""), 24 * 365),
+            import_set=_parse_uuid(given.get("import_set", "")),
             order=order if order in ORDERS else "risk",
         )
 
@@ -83,7 +86,7 @@ class Filters:
         """Return the filters that are set, as query parameters."""
         named = {
             name: getattr(self, name)
-            for name in ("category", "source", "provider", "risk", "hours")
+            for name in ("category", "source", "provider", "risk", "hours", "import_set")
         }
         set_ones = {name: str(value) for name, value in named.items() if value}
         return set_ones if self.order == "risk" else {**set_ones, "order": self.order}
@@ -100,6 +103,9 @@ class Filters:
             rows = rows.filter(risk__gte=self.risk)
         if self.hours:
             rows = rows.filter(created_at__lte=timezone.now() - timedelta(hours=self.hours))
+        if self.import_set:
+            files = ImportedFile.objects.with_asset_in(UUID(self.import_set))
+            rows = rows.filter(asset__in=files.values("asset"))
         if self.category:
             is_of_category = (
                 HasFoundNothing()
@@ -130,6 +136,18 @@ def _parse_number(text: str, most: int) -> int:
     return min(parse_integer(text) or 0, most)
 
 
+def _parse_uuid(text: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        return ""
+
+
+def _describe_import(uuid: str) -> str:
+    name = ImportSet.objects.filter(uuid=uuid).values_list("name", flat=True).first()
+    return f"Import “{name}”" if name else "An unknown import"
+
+
 def format_duration(hours: int) -> str:
     return f"{hours // 24} d" if hours % 24 == 0 else f"{hours} h"
 
@@ -142,6 +160,7 @@ _WORDS: dict[str, Callable[[str], str]] = {
     "provider": lambda slug: providers.list_labels().get(slug, slug),
     "risk": lambda least: f"Risk {least} or more",
     "hours": lambda hours: f"Waiting {format_duration(int(hours))} or longer",
+    "import_set": _describe_import,
     "order": lambda order: ORDERS[order][0],
 }
 

@@ -34,6 +34,8 @@ ROLES: dict[str, tuple[str, ...]] = {
         "moderation.export_decision",
         "moderation.add_hashentry",
         "moderation.delete_hashentry",
+        "moderation.view_importset",
+        "moderation.add_importset",
         "generation.resolve_request",
     ),
     "policy lead": (
@@ -80,6 +82,8 @@ ROLES: dict[str, tuple[str, ...]] = {
         "generation.hold_api_key",
         "moderation.view_operations",
         "moderation.manage_team",
+        "moderation.view_importset",
+        "moderation.add_importset",
     ),
     "integrator": ("generation.hold_api_key",),
 }

@@ -12,6 +12,7 @@ from moderation.views import (
     deliveries,
     developers,
     hash_lists,
+    import_sets,
     judgement,
     look_alikes,
     policies,
@@ -54,6 +55,9 @@ urlpatterns = [
     path("queues/<slug:slug>/sheet/return/", sheet.sheet_return, name="sheet-return"),
     path("queues/<slug:slug>/saved/", queues.queue_save, name="queue-save"),
     path("queues/saved/<uuid:uuid>/deletion/", queues.saved_delete, name="saved-delete"),
+    path("imports/", import_sets.import_set_list, name="import-set-list"),
+    path("imports/<uuid:uuid>/", import_sets.import_set_detail, name="import-set-detail"),
+    path("imports/<uuid:uuid>/files/", import_sets.imported_file_add, name="imported-file-add"),
     path("batches/<uuid:uuid>/", batches.batch_detail, name="batch-detail"),
     path("batches/<uuid:uuid>/reversal/", batches.batch_reverse, name="batch-reverse"),
     path(

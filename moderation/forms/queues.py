@@ -29,6 +29,7 @@ class QueueFilterForm(forms.Form):
     risk = forms.ChoiceField(label="Risk", required=False)
     hours = forms.ChoiceField(label="Waiting", required=False)
     order = forms.ChoiceField(required=False)
+    import_set = forms.CharField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, filters: Filters) -> None:
         super().__init__(initial=filters.query_params())
@@ -54,6 +55,8 @@ class QueueFilterForm(forms.Form):
         }
         if filters.provider and filters.provider not in providers.list_labels():
             offered["provider"].append((filters.provider, filters.provider))
+        if not filters.import_set:
+            del self.fields["import_set"]
         for name, choices in offered.items():
             field = self.fields[name]
             assert isinstance(field, forms.ChoiceField)

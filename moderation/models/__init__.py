@@ -10,6 +10,7 @@ from moderation.models.embeddings import Embedding
 from moderation.models.exposure import Exposure
 from moderation.models.hash_lists import HashEntry, HashEntryBand, HashList
 from moderation.models.heads import Head, HeadChange, HeadRescoring, HeadTraining
+from moderation.models.import_sets import ImportedFile, ImportSet
 from moderation.models.judgement_reports import JudgementReport
 from moderation.models.named_categories import NamedCategory
 from moderation.models.policies import (
@@ -48,6 +49,8 @@ __all__ = [
     "HeadRescoring",
     "HeadTraining",
     "ImageCover",
+    "ImportSet",
+    "ImportedFile",
     "JudgementReport",
     "Label",
     "NamedCategory",

@@ -120,6 +120,13 @@ MENU = {
             needs("moderation.view_reclassification"),
             views=("moderation:reclassification",),
         ),
+        Page(
+            "Imports",
+            "moderation:import-set-list",
+            "upload",
+            needs("moderation.view_importset"),
+            views=("moderation:import",),
+        ),
         Page("Developers", "moderation:developers", "code"),
         Page("Admin site", "admin:index", "layers", staff_or("moderation.use_admin_site")),
     ),

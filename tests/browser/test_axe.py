@@ -34,6 +34,7 @@ PLAIN = [
     "/search/",
     "/search/?q=harbour",
     "/search/?q=nothingofthekind",
+    "/imports/",
     "/history/",
     "/preferences/",
     "/quality/",

@@ -73,6 +73,15 @@ PAGES: dict[str, tuple[str, str]] = {
         "302 405 405 405 405 405 405 405",
         "302 404 404 404 404 404 404 404",
     ),
+    "imports/": ("302 403 403 200 403 403 403 200", "302 403 403 303 403 403 403 303"),
+    "imports/<uuid:uuid>/": (
+        "302 403 403 200 403 403 403 200",
+        "302 405 405 405 405 405 405 405",
+    ),
+    "imports/<uuid:uuid>/files/": (
+        "302 405 405 405 405 405 405 405",
+        "302 403 403 303 403 403 403 303",
+    ),
     "batches/<uuid:uuid>/": ("302 403 200 200 200 200 403 200", "302 405 405 405 405 405 405 405"),
     "batches/<uuid:uuid>/look-alikes/": (
         "302 403 200 200 200 200 403 200",
@@ -245,6 +254,9 @@ PAGES: dict[str, tuple[str, str]] = {
 # status of "no role".
 OTHER_ROLES: dict[str, dict[str, str]] = {
     "operator": {
+        "imports/": ("200", "303"),
+        "imports/<uuid:uuid>/": ("200", "405"),
+        "imports/<uuid:uuid>/files/": ("405", "303"),
         "providers/": "200 405",
         "providers/<slug:slug>/check/": "405 404",
         "deliveries/": "200 405",
@@ -315,6 +327,8 @@ ADMIN: dict[str, str] = {
     "moderation.headchange": "vc vc - vc",
     "moderation.headrescoring": "- - - vc",
     "moderation.headtraining": "vc vc - vc",
+    "moderation.importedfile": "- - - vc",
+    "moderation.importset": "- - - vc",
     "moderation.judgementreport": "- - - vc",
     "moderation.label": "vc vc - vc",
     "moderation.newfinding": "- - - vc",

@@ -21,6 +21,7 @@ from moderation.models import (
     Decision,
     HashEntry,
     HashList,
+    ImportSet,
     NewFinding,
     Policy,
     Reclassification,
@@ -71,6 +72,7 @@ def route_values(
     draft = policies.create_version(based_on=Policy.objects.active(), user=moderator)
     proposal = proposals.propose(policy=draft, author=moderator, reason="Too many false alarms.")
     key, _ = ApiKey.make(name="theirs", scopes=[], owner=moderator)
+    import_set = ImportSet.objects.create(created_by=moderator, name="theirs")
     listed = HashList.objects.create(name="bans")
     entry = HashEntry.objects.create(hash_list=listed, algorithm="sha256", value=bytes(32))
     return {
@@ -81,6 +83,7 @@ def route_values(
         "policies/<int:version>": "policies/1",
         "policies/proposals/<uuid:uuid>": f"policies/proposals/{proposal.uuid}",
         "new-findings/<uuid:uuid>": f"new-findings/{review.uuid}",
+        "imports/<uuid:uuid>": f"imports/{import_set.uuid}",
         "batches/<uuid:uuid>": f"batches/{decision.batch}",
         "decisions/<uuid:uuid>": f"decisions/{decision.uuid}",
         "requests/<uuid:uuid>": f"requests/{item.uuid}",
