@@ -254,9 +254,9 @@ PAGES: dict[str, tuple[str, str]] = {
 # status of "no role".
 OTHER_ROLES: dict[str, dict[str, str]] = {
     "operator": {
-        "imports/": ("200", "303"),
-        "imports/<uuid:uuid>/": ("200", "405"),
-        "imports/<uuid:uuid>/files/": ("405", "303"),
+        "imports/": "200 303",
+        "imports/<uuid:uuid>/": "200 405",
+        "imports/<uuid:uuid>/files/": "405 303",
         "providers/": "200 405",
         "providers/<slug:slug>/check/": "405 404",
         "deliveries/": "200 405",
