@@ -7,3 +7,4 @@ import "./key_list.js";
 import "./htmx_answers.js";
 import "./session.js";
 import "../unsent/outbox.js";
+import "../palette/main.js";

@@ -1,0 +1,74 @@
+"""Entries of the command palette that the page itself does not contain: queues and ids."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.db.models import F, QuerySet, Value
+from django.urls import reverse
+
+from generation.models import GenerationRequest
+from moderation import queues
+from moderation.models import Decision, Review
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+FOUND_MAX = 8
+DIGITS_MIN = 6  # with 10 million rows fewer than two have the same six digits
+Entry = dict[str, str]
+
+
+def list_queue_entries(user: User) -> list[Entry]:
+    """Return two entries for each queue that the user may use: look at it, and start reviewing."""
+    found = []
+    for queue in (*queues.list_queues(user), *queues.list_saved_queues(user)):
+        found.append({"kind": "Queue", "label": queue.name, "url": queue.get_absolute_url()})
+        label = f"Start reviewing: {queue.name}"
+        found.append({"kind": "Action", "label": label, "url": queue.claims_url, "method": "post"})
+    return found
+
+
+def find_ids(user: User, text: str) -> list[Entry]:
+    """Return images, reviews, decisions and requests whose UUID begins with the text.
+
+    One query; each part of it is a range of a unique index.
+    """
+    bounds = _parse_prefix(text)
+    if bounds is None:
+        return []
+    parts = list(_iter_lookups(user, bounds))
+    if not parts:
+        return []
+    rows = parts[0].union(*parts[1:]) if len(parts) > 1 else parts[0]
+    return [_describe(*row) for row in rows[:FOUND_MAX]]
+
+
+def _parse_prefix(text: str) -> tuple[UUID, UUID] | None:
+    """Return the first and the last UUID that begin with the digits; None for other texts."""
+    digits = text.strip().removeprefix("#").replace("-", "").lower()
+    if not re.fullmatch(rf"[0-9a-f]{{{DIGITS_MIN},32}}", digits):
+        return None
+    return UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))
+
+
+def _iter_lookups(user: User, bounds: tuple[UUID, UUID]) -> Iterator[QuerySet[Any, Any]]:
+    def select(rows: QuerySet[Any], kind: str, field: str, target: str) -> QuerySet[Any, Any]:
+        rows = rows.filter(**{f"{field}__range": bounds}).order_by()
+        return rows.values_list(Value(kind), F(field), F(target))
+
+    if user.has_perm("moderation.view_review"):
+        yield select(Review.objects.all(), "Image", "asset__uuid", "uuid")
+        yield select(Review.objects.all(), "Review", "uuid", "uuid")
+    if user.has_perm("moderation.view_decision"):
+        yield select(Decision.objects.all(), "Decision", "uuid", "review__uuid")
+    visible = GenerationRequest.objects.visible_to(user)
+    yield select(visible, "Request", "uuid", "uuid")
+
+
+def _describe(kind: str, uuid: UUID, target: UUID) -> Entry:
+    view = "generation:request-detail" if kind == "Request" else "moderation:review-detail"
+    return {"kind": kind, "label": str(uuid), "url": reverse(view, args=[target])}
