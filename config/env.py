@@ -127,6 +127,20 @@ def url(name: str, default: str = "") -> str:
     return value.rstrip("/")
 
 
+def path(name: str) -> Path | None:
+    """Return an absolute path of a file in an existing folder, or None."""
+    value = text(name)
+    if not value:
+        return None
+    found = Path(value)
+    if not found.is_absolute() or not found.parent.is_dir():
+        raise ImproperlyConfigured(
+            f"{name}={value!r} must be an absolute path in a folder that exists. Write for example"
+            f" {name}=/var/lib/loupe/heads.jsonl."
+        )
+    return found
+
+
 def database(name: str, default: str, *, is_pooled: bool) -> dict[str, Any]:
     """Return Django's settings for a database URL, SQLite or PostgreSQL.
 

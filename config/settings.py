@@ -618,6 +618,29 @@ POLICY_NEEDS_SECOND_PERSON = env.choice(
 )
 DEMO_PASSWORD = env.text("DEMO_PASSWORD")
 
+# --- Mail ---
+EMAIL_HOST = env.text("EMAIL_HOST")
+EMAIL_PORT = env.integer("EMAIL_PORT", 587, low=1, high=65535)
+EMAIL_HOST_USER = env.text("EMAIL_HOST_USER")
+EMAIL_HOST_PASSWORD = env.text("EMAIL_HOST_PASSWORD")
+EMAIL_USE_TLS = env.boolean("EMAIL_USE_TLS", default=True)
+EMAIL_TIMEOUT = 10  # seconds
+DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "loupe@localhost")
+
+# --- Publication of the head of the record ---
+HEAD_PUBLISH_FILE = env.path("HEAD_PUBLISH_FILE")
+HEAD_PUBLISH_URL = env.url("HEAD_PUBLISH_URL")
+HEAD_PUBLISH_MAIL = env.words("HEAD_PUBLISH_MAIL")
+HEAD_PUBLISH_HOURS = env.integer("HEAD_PUBLISH_HOURS", 24, low=0, high=8760)
+HEAD_SIGNING_KEY = env.text("HEAD_SIGNING_KEY")
+HEAD_SIGNING_KEY_FALLBACKS = env.words("HEAD_SIGNING_KEY_FALLBACKS")
+for _key in filter(None, (HEAD_SIGNING_KEY, *HEAD_SIGNING_KEY_FALLBACKS)):
+    env.require_strong_key("HEAD_SIGNING_KEY", _key)
+if HEAD_PUBLISH_MAIL and not EMAIL_HOST:
+    raise ImproperlyConfigured(
+        "HEAD_PUBLISH_MAIL is set, but EMAIL_HOST is not. Set EMAIL_HOST to your mail server."
+    )
+
 # --- Other ---
 USE_TZ = True
 TIME_ZONE = "UTC"

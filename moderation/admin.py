@@ -72,6 +72,7 @@ from moderation.models import (
     PolicyRule,
     PolicyTrial,
     Preferences,
+    PublishedHead,
     Reclassification,
     Resettlement,
     Review,
@@ -929,7 +930,15 @@ class ImportedFileAdmin(ReadOnlyAdmin):
 
 @admin.register(Verification)
 class VerificationAdmin(ReadOnlyAdmin):
-    list_display = ("created_at", "decisions", "faults", "head")
+    list_display = ("created_at", "status", "decisions", "faults", "heads", "head", "started_by")
+    list_select_related = ("started_by",)
+    ordering = ("-pk",)
+
+
+@admin.register(PublishedHead)
+class PublishedHeadAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "target", "place", "sequence", "status", "error", "published_at")
+    list_filter = ("target", "status")
     ordering = ("-pk",)
 
 

@@ -25,12 +25,19 @@ RECLASSIFY = (
     "moderation.add_reclassification",
     "moderation.change_reclassification",
 )
+# Verify the whole record, and see where its head was published.
+VERIFY = (
+    "moderation.view_verification",
+    "moderation.add_verification",
+    "moderation.view_publishedhead",
+)
 ROLES: dict[str, tuple[str, ...]] = {
     "moderator": MODERATE,
     "senior moderator": (
         *MODERATE,
         "moderation.decide_escalated_review",
         *RECLASSIFY,
+        *VERIFY,
         "moderation.export_decision",
         "moderation.add_hashentry",
         "moderation.delete_hashentry",
@@ -63,10 +70,12 @@ ROLES: dict[str, tuple[str, ...]] = {
         "moderation.add_hashentry",
         "moderation.delete_hashentry",
         *RECLASSIFY,
+        *VERIFY,
         "moderation.export_decision",
     ),
     "auditor": (
         *LOOK,
+        *VERIFY,
         "moderation.view_head",
         "moderation.view_headchange",
         "moderation.view_headtraining",
@@ -84,6 +93,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "moderation.manage_team",
         "moderation.view_importset",
         "moderation.add_importset",
+        *VERIFY,
     ),
     "integrator": ("generation.hold_api_key",),
 }

@@ -18,8 +18,10 @@ from moderation.models import (
     JudgementReport,
     PolicyProposal,
     PolicyTrial,
+    PublishedHead,
     Reclassification,
     Resettlement,
+    Verification,
 )
 from moderation.services import (
     classification,
@@ -28,12 +30,14 @@ from moderation.services import (
     judgement,
     learning,
     proposals,
+    published_heads,
     reclassification,
     remote_classification,
     rescoring,
     resettlement,
     statistics,
     trials,
+    verification,
 )
 
 # A multiple of the usual numbers of local classifiers (1 to 4): a batch has whole assets.
@@ -209,6 +213,28 @@ def judge(run: JobRun) -> None:
         return not run.expired
 
     judgement.run_due(go_on=go_on)
+
+
+@job("verify", due=lambda: Verification.objects.due(), time_limit=10)
+def verify(run: JobRun) -> None:
+    """Continue the verification of the whole record that a person started."""
+
+    def go_on() -> bool:
+        run.renew()
+        return not run.expired
+
+    verification.run_due(go_on=go_on)
+
+
+@job("publish_heads", due=lambda: PublishedHead.objects.due())
+def publish_heads(run: JobRun) -> None:
+    """Publish statements of the head of the chain that are due."""
+
+    def go_on() -> bool:
+        run.renew()
+        return not run.expired
+
+    published_heads.publish_due(go_on=go_on)
 
 
 @job("housekeeping", due=lambda: Chore.objects.due())

@@ -24,6 +24,7 @@ from moderation.views import (
     reviews,
     search,
     sheet,
+    verifications,
     wellbeing,
 )
 
@@ -120,6 +121,8 @@ urlpatterns = [
         reclassifications.new_finding_check,
         name="new-finding-check",
     ),
+    path("verifications/", verifications.verification_list, name="verification-list"),
+    path("verifications/new/", verifications.verification_create, name="verification-create"),
     path("undo/", record.undo, name="undo"),
     path("history/", reports.history, name="history"),
     path("quality/", reports.quality, name="quality"),

@@ -26,7 +26,7 @@ from moderation.models.preferences import ImageCover, Preferences
 from moderation.models.reclassifications import NewFinding, Reclassification, Resettlement
 from moderation.models.reviews import Review
 from moderation.models.saved_queues import SavedQueue
-from moderation.models.verifications import Verification
+from moderation.models.verifications import PublishedHead, Verification
 from moderation.models.word_stats import WordStats, WordStatsProgress
 
 __all__ = [
@@ -61,6 +61,7 @@ __all__ = [
     "PolicyRule",
     "PolicyTrial",
     "Preferences",
+    "PublishedHead",
     "Reclassification",
     "Resettlement",
     "Review",

@@ -357,13 +357,14 @@ def is_blurred_after(effective: Sequence[Decision]) -> bool:
     )
 
 
-def verify_chain(decisions: Iterable[Decision]) -> list[str]:
+def verify_chain(decisions: Iterable[Decision], *, after: int = 0, previous: str = "") -> list[str]:
     """Return a message for each place where the record was altered.
 
-    ``decisions`` must be in order of sequence.
+    ``decisions`` must be in order of sequence. They follow the decision ``after`` with the hash
+    ``previous``.
     """
     faults: list[str] = []
-    previous, expected = "", 1
+    expected = after + 1
     for decision in decisions:
         if decision.sequence != expected:
             faults.append(f"Decision {expected} is missing: the next one is {decision.sequence}.")

@@ -37,6 +37,7 @@ from moderation.presenters.counters import Depth, load_counts
 from moderation.presenters.exposure import load_exposure
 from moderation.presenters.panel import build_history
 from moderation.queues import Queue
+from moderation.services import published_heads
 from moderation.templatetags.desk import age
 
 RECENT = 5
@@ -296,6 +297,8 @@ def _build_operations_part() -> dict[str, Any]:
         ],
         "chores": _summarize_chores(),
         "jobs": running,
+        "publication_failures": list(published_heads.find_failing()),
+        "is_head_published": bool(published_heads.list_targets()),
         "overdue": Number(
             "n-overdue", str(Delivery.objects.filter(due_at__lt=now - OVERDUE)[:LOOK_BACK].count())
         ),
@@ -335,5 +338,6 @@ def _build_record_part() -> dict[str, Any]:
     head = ChainHead.objects.filter(pk=1).first()
     return {
         "record_length": Number("n-record", f"{head.sequence if head else 0:,}".replace(",", " ")),
-        "verification": Verification.objects.order_by("-pk").first(),
+        "verification": Verification.objects.find_newest(),
+        "record_failures": list(published_heads.find_failing()),
     }

@@ -105,7 +105,17 @@ MENU = {
             "Quality",
             "moderation:quality",
             "target",
-            needs_any("moderation.decide_escalated_review", "moderation.activate_policy"),
+            needs_any(
+                "moderation.decide_escalated_review",
+                "moderation.activate_policy",
+                "moderation.export_decision",
+            ),
+        ),
+        Page(
+            "Verification",
+            "moderation:verification-list",
+            "shield-check",
+            needs("moderation.view_verification"),
         ),
         Page(
             "New findings",

@@ -1,4 +1,4 @@
-"""Append decisions to the record, one at a time under the lock of the chain head, and verify it."""
+"""Append decisions to the record, one at a time under the lock of the chain head."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from moderation.models import (
     Policy,
     Review,
     Verdict,
-    Verification,
 )
-from moderation.models.decisions import verify_chain
+from moderation.services.verification import verify_record as verify_record
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -91,19 +90,3 @@ _MOVE_HEAD = PreparedQuery(
     sequence=int,
     hash=str,
 )
-
-
-def verify_record() -> tuple[Verification, list[str]]:
-    """Check the whole record; return the stored result and a message for each fault."""
-    head = ChainHead.objects.get(pk=1)
-    # Decisions added during the check are left for the next one.
-    rows = Decision.objects.filter(sequence__lte=head.sequence).order_by("sequence")
-    faults = verify_chain(rows.iterator(chunk_size=1000))
-    last = rows.last()
-    if (last.sequence if last else 0) != head.sequence or (last.hash if last else "") != head.hash:
-        faults.append(
-            "The end of the record is missing or was altered: it does not match the head of the"
-            " chain."
-        )
-    note = Verification.objects.create(decisions=head.sequence, faults=len(faults), head=head.hash)
-    return note, faults

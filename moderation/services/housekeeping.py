@@ -1,8 +1,8 @@
 """Delete data that only grows: expired sessions, log-in attempts, old API calls, stale files.
 
-One chore deletes nothing: it releases classifications that wait for no other one. Each chore works
-in batches to keep transactions short. History stays: decisions, requests, renditions and their
-trace are never deleted.
+Two chores delete nothing: one releases classifications that wait for no other one, one orders the
+publication of the head of the chain. Each chore works in batches to keep transactions short.
+History stays: decisions, requests, renditions and their trace are never deleted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from django_q.models import Task as QueueTask
 from generation.core.storage import sweep_temporary_files
 from generation.models import ApiCall, ImagesOfDay, ImportRun, StorageReport
 from moderation.models import Chore, Exposure
-from moderation.services import classification, originals
+from moderation.services import classification, originals, published_heads
 
 log = logging.getLogger("loupe.housekeeping")
 
@@ -106,6 +106,11 @@ def _release_stranded_classifications(limit: int) -> int:
     return 0  # nothing is deleted
 
 
+def _order_head_publication(limit: int) -> int:
+    published_heads.order_if_scheduled()
+    return 0  # nothing is deleted
+
+
 def _sweep_temporary_files(limit: int) -> int:
     return sweep_temporary_files()
 
@@ -121,6 +126,7 @@ CHORES: dict[str, Callable[[int], int]] = {
     "temporary files": _sweep_temporary_files,
     "held classifications": _release_stranded_classifications,
     "originals": originals.remove_due_originals,
+    "head publication": _order_head_publication,
 }
 
 

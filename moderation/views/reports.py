@@ -28,8 +28,9 @@ def quality(request: DeskRequest) -> HttpResponse:
     if not (
         user.has_perm("moderation.decide_escalated_review")
         or user.has_perm("moderation.activate_policy")
+        or user.has_perm("moderation.export_decision")
     ):
-        raise PermissionDenied("Quality is for senior moderators and policy leads.")
+        raise PermissionDenied("Quality is for senior moderators, policy leads and auditors.")
     wish = request.GET.get("days", "")
     days = (
         int(wish)
