@@ -301,8 +301,16 @@ QUEUES: dict[str, Queue] = {
             slug="escalated",
             name="Escalated",
             about="Escalated images, and disagreements between two people.",
-            select=lambda rows, user, now: rows.with_status(Review.Status.ESCALATED),
+            select=lambda rows, user, now: rows.escalated(),
             permission="moderation.decide_escalated_review",
+            holds_disputes=True,
+        ),
+        Queue(
+            slug="lead",
+            name="For the lead",
+            about="Escalated by senior moderators, and disagreements none of them may settle.",
+            select=lambda rows, user, now: rows.awaiting_lead(),
+            permission=Review.LEAD_PERMISSION,
             holds_disputes=True,
         ),
         Queue(

@@ -60,6 +60,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "moderation.change_earnedtrust",
         "moderation.delete_earnedtrust",
         "moderation.activate_policy",
+        "moderation.decide_lead_review",
         "moderation.view_head",
         "moderation.view_headchange",
         "moderation.view_headtraining",

@@ -347,6 +347,16 @@ def status_after(effective: Iterable[Decision]) -> Review.Status:
     return status
 
 
+def is_for_lead_after(effective: Sequence[Decision]) -> bool:
+    """Return whether the last decision in effect escalated an image that was escalated already."""
+    return (
+        bool(effective)
+        and effective[-1].verdict == Verdict.ESCALATE
+        and effective[-1].second_of is None
+        and status_after(effective[:-1]) == Review.Status.ESCALATED
+    )
+
+
 def is_blurred_after(effective: Sequence[Decision]) -> bool:
     """Return whether a review's image is delivered blurred after its decisions in effect."""
     opinions = [row for row in effective if row.second_of is None]

@@ -68,6 +68,14 @@ class ReviewQuerySet(models.QuerySet["Review"]):
     def waiting(self) -> Self:
         return self.with_status(Review.Status.PENDING)
 
+    def escalated(self) -> Self:
+        """Return escalated reviews that senior moderators decide."""
+        return self.with_status(Review.Status.ESCALATED).filter(for_lead=False)
+
+    def awaiting_lead(self) -> Self:
+        """Return escalated reviews that a policy lead decides."""
+        return self.with_status(Review.Status.ESCALATED).filter(for_lead=True)
+
     def available_to(self, user: User) -> Self:
         """Return reviews that this user can claim now: unclaimed, expired, or already theirs."""
         return self.filter(
@@ -119,6 +127,7 @@ class ReviewQuerySet(models.QuerySet["Review"]):
             "top_confidence",
             "reason",
             "is_blurred",
+            "for_lead",
             "second_opinion",
             "decided_by",
             "created_at",
@@ -184,6 +193,7 @@ class Review(StateMachine):
         DISAGREED = "disagreed", "Disagreed"
 
     DECIDED = (Status.APPROVED, Status.REJECTED)
+    LEAD_PERMISSION = "moderation.decide_lead_review"
     TRANSITIONS: ClassVar[dict[str, tuple[str, ...]]] = {
         Status.CLASSIFYING: (Status.PENDING, Status.APPROVED, Status.REJECTED),
         Status.PENDING: (Status.APPROVED, Status.REJECTED, Status.ESCALATED),
@@ -255,6 +265,14 @@ class Review(StateMachine):
         related_name="decided_reviews",
         db_index=False,
         help_text="Person whose decision is in effect. Empty for the policy.",
+    )
+    # Escalated by a senior moderator, or a disagreement that no senior moderator may settle.
+    # Computed from the decisions in effect, like the status.
+    for_lead = models.BooleanField(
+        "for the policy lead",
+        default=False,
+        editable=False,
+        help_text="A policy lead decides this escalated image.",
     )
     # Copied from the approval in effect; false without one.
     is_blurred = models.BooleanField(
@@ -340,6 +358,9 @@ class Review(StateMachine):
             ),
             models.Index(fields=["created_at"], name="review_created"),
             models.Index(fields=["id"], name="review_blurred", condition=Q(is_blurred=True)),
+            models.Index(
+                fields=["-risk", "id"], name="review_for_lead", condition=Q(for_lead=True)
+            ),
         ]
         constraints = [
             models.CheckConstraint(
@@ -358,6 +379,10 @@ class Review(StateMachine):
                 condition=Q(is_blurred=False) | Q(status="approved"),
             ),
             models.CheckConstraint(
+                name="review_for_lead_is_escalated",
+                condition=Q(for_lead=False) | Q(status="escalated"),
+            ),
+            models.CheckConstraint(
                 name="review_claim_is_whole",
                 condition=Q(claimed_by__isnull=True, claimed_until__isnull=True)
                 | Q(claimed_by__isnull=False, claimed_until__isnull=False),
@@ -369,6 +394,7 @@ class Review(StateMachine):
                 "decide_escalated_review",
                 "Can decide escalated reviews and reverse anybody's decision",
             ),
+            ("decide_lead_review", "Can decide reviews escalated to the policy lead"),
         ]
 
     def __str__(self) -> str:
@@ -448,6 +474,20 @@ class Review(StateMachine):
             self.status == self.Status.ESCALATED
             and self.second_opinion == self.SecondOpinion.DISAGREED
         )
+
+    def missing_rank(self, user: User) -> str:
+        """Return the role that has to decide it instead of this user: "" if they may.
+
+        "moderator", "senior" or "lead".
+        """
+        if self.for_lead:
+            return "" if user.has_perm(self.LEAD_PERMISSION) else "lead"
+        if not user.has_perm("moderation.decide_review"):
+            return "moderator"
+        is_escalated = self.status == self.Status.ESCALATED
+        if is_escalated and not user.has_perm("moderation.decide_escalated_review"):
+            return "senior"
+        return ""
 
     @property
     def is_claimed(self) -> bool:

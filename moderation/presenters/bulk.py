@@ -221,7 +221,7 @@ def build_sheet(
         "last": max(ends, default=None),
         "lease": min((count_claim_seconds(review) for review in reviews), default=0),
         "suggestions": suggest_categories(reviews),
-        "may_escalate": any(review.status != Review.Status.ESCALATED for review in reviews),
+        "may_escalate": not all(review.for_lead for review in reviews),
     }
 
 

@@ -38,6 +38,7 @@ from moderation.presenters.exposure import load_exposure
 from moderation.presenters.panel import build_history
 from moderation.queues import Queue
 from moderation.services import published_heads
+from moderation.services.decisions import may_decide
 from moderation.templatetags.desk import age
 
 RECENT = 5
@@ -85,7 +86,7 @@ def build_dashboard(user: User) -> dict[str, Any]:
         **_build_running_part(user),
         **_build_problems_part(user),
     }
-    if user.has_perm("moderation.decide_review"):
+    if may_decide(user):
         parts |= _build_moderator_part(user)
     if user.has_perm("moderation.decide_escalated_review"):
         parts |= _build_senior_part()
@@ -156,11 +157,7 @@ def _build_queue_row(depth: Depth) -> Waiting:
 
 def _build_senior_part() -> dict[str, Any]:
     """Count disagreements among the oldest escalated reviews, which are next in the queue."""
-    oldest = (
-        Review.objects.with_status(Status.ESCALATED)
-        .order_by("pk")
-        .values("pk")[: queues.COUNT_LIMIT]
-    )
+    oldest = Review.objects.escalated().order_by("pk").values("pk")[: queues.COUNT_LIMIT]
     rows = Review.objects.filter(pk__in=oldest, second_opinion=Review.SecondOpinion.DISAGREED)
     return {"disagreements": Number("n-disagreements", str(rows.count()))}
 

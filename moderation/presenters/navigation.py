@@ -141,7 +141,12 @@ MENU = {
         Page("Admin site", "admin:index", "layers", staff_or("moderation.use_admin_site")),
     ),
     "You": (
-        Page("My history", "moderation:history", "history", needs("moderation.decide_review")),
+        Page(
+            "My history",
+            "moderation:history",
+            "history",
+            needs_any("moderation.decide_review", "moderation.decide_lead_review"),
+        ),
         Page("All preferences", "preferences", "settings"),
         Page("Change password", "password-change", "lock", lambda user: user.has_usable_password()),
     ),

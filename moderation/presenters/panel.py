@@ -207,16 +207,15 @@ def action_bar(user: User, review: Review, queue: Queue | None, *, is_party: boo
 
 def _why_not(user: User, review: Review, queue: Queue | None, *, is_party: bool) -> str:
     """Return the variant for a user who cannot decide this review; "" if they can."""
-    if not user.has_perm("moderation.decide_review"):
+    rank = review.missing_rank(user)
+    if rank == "moderator":
         return "looking"
     if review.status == Review.Status.CLASSIFYING:
         return "classifying"
     if review.is_decided and not is_blind_for(user, review, queue):
         return "decided"
-    if review.status == Review.Status.ESCALATED and not user.has_perm(
-        "moderation.decide_escalated_review"
-    ):
-        return "senior"
+    if rank:
+        return rank
     if review.is_own_request_of(user):
         return "own"
     return "party" if is_party else ""

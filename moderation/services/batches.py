@@ -68,7 +68,7 @@ def decide_many(
 
     Raises NotPermittedError, or InvalidDecisionError if the verdict is invalid for all.
     """
-    if not user.has_perm("moderation.decide_review"):
+    if not decision_service.may_decide(user):
         raise decision_service.NotPermittedError("You can view but not decide.")
     batch = batch or uuid4()
     locked = _lock(review.pk for review in reviews)

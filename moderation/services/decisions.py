@@ -44,6 +44,7 @@ def _select_for_decision(rows: QuerySet[Review]) -> QuerySet[Review]:
         "decided_by",
         "second_opinion",
         "is_blurred",
+        "for_lead",
         "requested_by",
     )
     listeners = webhook_events.find_listeners(OuterRef("asset"))
@@ -67,6 +68,12 @@ SECONDS_MAX = Decimal(3600)
 OWN_REQUEST = "You requested this image, so somebody else decides it."
 PARTY = "You gave one of the two opinions on this image, so another senior moderator decides it."
 DISPUTED = "Another person decided this image differently, so a senior moderator decides it."
+NO_RANK = {
+    "moderator": "You can view but not decide.",
+    "senior": "This review was escalated. A senior moderator decides it.",
+    "lead": "A senior moderator escalated this review. A policy lead decides it.",
+}
+ALREADY_WITH_LEAD = "It is already with the policy leads: approve or reject it, or skip it."
 SUPERSEDED = "This is no longer the last decision on its image."
 
 
@@ -234,6 +241,8 @@ def _decide(
     review = _lock_review(named.uuid, user if batch is None else None)
     _require_rank(review, user)
     chosen = check_categories(verdict, categories, is_blurred=is_blurred)
+    if verdict == Verdict.ESCALATE and review.for_lead:
+        raise ConflictError(ALREADY_WITH_LEAD)
     is_second = review.wants_opinion_of(user)
     # An expired claim still counts until another person claims the image: the user decides what
     # they saw. Not for a second opinion, because they may have been shown the first decision since,
@@ -268,7 +277,12 @@ def _apply_decision(review: Review, decision: Decision, user: User) -> None:
         second_opinions.conclude(review=review, decision=decision, **freed)
         return
     status = STATUS_AFTER[Verdict(decision.verdict)]
+    if review.status == status == Status.ESCALATED:
+        _pass_to_lead(review, user, **freed)
+        return
     is_final = status in Review.DECIDED
+    if review.for_lead:
+        freed["for_lead"] = False
     # Escalated reviews are not drawn: seniors' decisions get no second opinion, and a recorded
     # disagreement is kept.
     if is_final and review.status == Status.PENDING and second_opinions.is_drawn(decision):
@@ -287,6 +301,18 @@ def _apply_decision(review: Review, decision: Decision, user: User) -> None:
     except InvalidTransitionError:
         raise ConflictError(_explain_conflict(review, user)) from None
     webhook_events.queue_events(review)
+
+
+def _pass_to_lead(review: Review, user: User, **freed: Any) -> None:
+    """Give an escalated review to the policy leads. Raises ConflictError."""
+    held = Review.objects.filter(pk=review.pk, status=Status.ESCALATED, claimed_by=user)
+    if not held.update(for_lead=True, **freed):
+        raise ConflictError(_explain_conflict(review, user))
+
+
+def may_decide(user: User) -> bool:
+    """Return whether the user may decide any reviews."""
+    return user.has_perm("moderation.decide_review") or user.has_perm(Review.LEAD_PERMISSION)
 
 
 def _find_repeated(uuid: UUID | None, review: Review | ReviewRef, user: User) -> Decision | None:
@@ -490,12 +516,8 @@ def find_undoable(*, user: User) -> Decision | None:
 
 
 def _require_rank(review: Review, user: User) -> None:
-    if not user.has_perm("moderation.decide_review"):
-        raise NotPermittedError("You can view but not decide.")
-    if review.status == Status.ESCALATED and not user.has_perm(
-        "moderation.decide_escalated_review"
-    ):
-        raise NotPermittedError("This review was escalated. A senior moderator decides it.")
+    if rank := review.missing_rank(user):
+        raise NotPermittedError(NO_RANK[rank])
     if review.is_own_request_of(user):
         raise NotPermittedError(OWN_REQUEST)
     if (

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 
 from moderation.models import Decision, Review
-from moderation.models.decisions import is_blurred_after, status_after
+from moderation.models.decisions import is_blurred_after, is_for_lead_after, status_after
 from moderation.services import webhook_events
 
 Opinion = Review.SecondOpinion
@@ -47,13 +47,21 @@ def list_settlers(review: Review) -> list[str]:
 
     Excluded are the authors of both opinions and the person who requested the image.
     """
+    return _list_others(review, "moderation.decide_escalated_review")
+
+
+def list_leads(review: Review) -> list[str]:
+    """Return the usernames of policy leads who may decide a review, without its parties."""
+    return _list_others(review, Review.LEAD_PERMISSION)
+
+
+def _list_others(review: Review, permission: str) -> list[str]:
+    """Return the usernames of people with a permission who are no party to a review."""
     parties = [row.reviewer_id for row in Decision.objects.list_effective(review)]
     if not settings.DECIDE_OWN_REQUESTS:
         parties.append(review.requested_by_id)
-    seniors = User.objects.with_perm(
-        "moderation.decide_escalated_review", backend="django.contrib.auth.backends.ModelBackend"
-    )
-    others = seniors.exclude(pk__in=[pk for pk in parties if pk is not None]).order_by("username")
+    able = User.objects.with_perm(permission, backend="django.contrib.auth.backends.ModelBackend")
+    others = able.exclude(pk__in=[pk for pk in parties if pk is not None]).order_by("username")
     return list(others.values_list("username", flat=True)[:SETTLERS_NAMED])
 
 
@@ -70,6 +78,7 @@ def conclude(*, review: Review, decision: Decision, **fields: Any) -> None:
         decided_at=None,
         decided_by=None,
         is_blurred=False,
+        for_lead=not list_settlers(review) and bool(list_leads(review)),
         **fields,
     )
     webhook_events.queue_events(review)
@@ -89,6 +98,7 @@ def restore(*, review: Review, effective: Sequence[Decision], reversed_one: Deci
         "claimed_by": None,
         "claimed_until": None,
         "is_blurred": is_blurred_after(effective),
+        "for_lead": is_for_lead_after(effective),
     }
     if status == review.status:
         Review.objects.filter(pk=review.pk).update(**fields)

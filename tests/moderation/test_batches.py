@@ -205,18 +205,21 @@ def test_going_back_keeps_selection_and_categories(browser: Client, three: list[
     assert Decision.objects.count() == 0
 
 
-def test_escalating_escalated_images_returns_409(
-    client_of: ClientOf, make_review: MakeReview, senior: User
+def test_escalated_sheet_goes_to_the_lead_whose_escalation_returns_409(
+    client_of: ClientOf, make_review: MakeReview, senior: User, lead: User
 ) -> None:
     review = make_claimed_review(make_review, senior)
     decisions.decide(review=review, user=senior, verdict=Verdict.ESCALATE)
     client = client_of(senior)
     claim_sheet(client, "/queues/escalated/sheet/")
+    decide(client, [review], "escalate", slug="escalated", note="again")
+    client = client_of(lead)
+    claim_sheet(client, "/queues/lead/sheet/")
 
-    assert "Already escalated" in fetch_sheet(client, "/queues/escalated/sheet/")
-    refused = decide(client, [review], "escalate", slug="escalated", note="again")
+    assert "already with the policy leads" in fetch_sheet(client, "/queues/lead/sheet/")
+    refused = decide(client, [review], "escalate", slug="lead", note="again")
     assert refused.status_code == 409
-    decide(client, [review], slug="escalated")
+    decide(client, [review], slug="lead")
     assert statuses([review]) == ["approved"]
 
 

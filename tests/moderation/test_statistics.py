@@ -297,7 +297,8 @@ def test_review_page_marks_often_rejected_words(
 
     text = client_of(moderator).get(get_review_url(review)).content.decode()
 
-    assert '<mark title="4 of 4 decided images with this word were rejected">dagger</mark>' in text
+    assert '<mark tabindex="0" aria-describedby="word-2">dagger</mark>' in text
+    assert ">4 of 4 decided images with this word were rejected</span>" in text
     assert ">boat</mark>" not in text
 
 

@@ -322,7 +322,7 @@ def test_first_senior_cannot_reverse_disagreement_after_undo_window(
 def test_page_names_administrator_if_no_other_senior_exists(
     client_of: ClientOf, dispute: Review, senior: User
 ) -> None:
-    assert "An administrator can make somebody a senior moderator." in fetch_page(
+    assert "an administrator can make somebody a senior moderator" in fetch_page(
         client_of(senior), dispute
     )
 

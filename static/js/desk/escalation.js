@@ -2,6 +2,9 @@
 import { warn } from "../core/announce.js";
 import { find } from "../core/dom.js";
 
+// A second escalation goes to a policy lead.
+const getAsked = () => find("[data-verdict=escalate]")?.dataset.asks ?? "senior moderator";
+
 document.addEventListener(
   "click",
   (event) => {
@@ -9,7 +12,7 @@ document.addEventListener(
     const isEscalation = event.target.closest("button, a")?.matches("[data-verdict=escalate]");
     if (isEscalation && note && !note.value.trim()) {
       event.preventDefault();
-      note.placeholder = "Reason for the senior moderator. Enter escalates";
+      note.placeholder = `Reason for the ${getAsked()}. Enter escalates`;
       note.dataset.escalates = "";
       note.focus();
     }
@@ -27,6 +30,6 @@ document.addEventListener("keydown", (event) => {
   if (note.value.trim()) {
     find("[data-verdict=escalate]").click();
   } else {
-    warn("Write a reason for the senior moderator first. Esc leaves the note.");
+    warn(`Write a reason for the ${getAsked()} first. Esc leaves the note.`);
   }
 });
