@@ -227,7 +227,7 @@ def test_empty_deck_without_a_connection_shows_a_message_in_the_viewer(
 
 
 # --- A server that does not respond ---
-def test_unresponsive_server_shows_saving_and_then_unsent(
+def test_unresponsive_server_shows_the_unsent_verdicts_after_a_second(
     page_of: PageOf, moderator: User, waiting: list[Review], faults: list[str]
 ) -> None:
     page = page_of(moderator)
@@ -241,10 +241,13 @@ def test_unresponsive_server_shows_saving_and_then_unsent(
     expect(page.locator("#panel")).not_to_have_attribute("data-review", first)
 
     page.clock.run_for(1100)
-    expect(page.locator("#unsent")).to_have_text(re.compile(r"1\s+saving…"))
+    expect(page.locator("#unsent")).to_have_text(re.compile(r"1\s+unsent, sending…"))
+    settle(page)
+    page.keyboard.press("s")
+    expect(page.locator("#unsent")).to_have_text(re.compile(r"2\s+unsent, sending…"))
     expect(page.locator("#live")).to_contain_text("is not recorded yet")
     page.clock.run_for(10_000)
-    expect(page.locator("#unsent")).to_contain_text("1 unsent, the server does not answer")
+    expect(page.locator("#unsent")).to_contain_text("2 unsent, the server does not answer")
 
     page.unroute(DECISIONS)
     page.clock.run_for(2000)
@@ -294,15 +297,21 @@ def test_login_page_shows_no_expiry_message_after_a_log_out(
 
 
 # --- Keys without effect ---
-def test_second_escalation_is_refused_with_a_reason_and_typing_fills_the_note(
-    page_of: PageOf, senior: User, make_review: Make
-) -> None:
+def escalate_twice(make_review: Make, senior: User) -> None:
+    """Give two images to the policy leads."""
     for _ in range(2):
         review = make_review()
-        decisions.claim(review=review, user=senior)
-        decisions.decide(review=review, user=senior, verdict=Verdict.ESCALATE, note="unsure")
-    page = page_of(senior)
-    page.goto("/queues/escalated/")
+        for _ in range(2):
+            decisions.claim(review=review, user=senior)
+            decisions.decide(review=review, user=senior, verdict=Verdict.ESCALATE, note="unsure")
+
+
+def test_third_escalation_is_refused_with_a_reason_and_typing_fills_the_note(
+    page_of: PageOf, senior: User, lead: User, make_review: Make
+) -> None:
+    escalate_twice(make_review, senior)
+    page = page_of(lead)
+    page.goto("/queues/lead/")
     page.get_by_role("button", name="Start reviewing").first.click()
     filled(page)
     shown = current(page)
@@ -310,22 +319,23 @@ def test_second_escalation_is_refused_with_a_reason_and_typing_fills_the_note(
     press(page, "e")
     page.keyboard.type("sure, as seen")
 
-    expect(page.locator("[data-feedback]")).to_contain_text("Already escalated")
-    expect(page.locator("#live")).to_contain_text("Already escalated")
+    expect(page.locator("[data-feedback]")).to_contain_text("already with the policy leads")
+    expect(page.locator("#live")).to_contain_text("already with the policy leads")
     expect(page.locator("#note")).to_have_value("sure, as seen")
     assert current(page) == shown
-    assert Decision.objects.count() == 2
+    assert Decision.objects.count() == 4
+    page.keyboard.press("Escape")
+    press(page, "a")
+    sent(page)
+    assert Review.objects.get(uuid=shown).status == "approved"
 
 
-def test_second_escalation_of_a_sheet_is_refused_with_a_reason_and_typing_runs_no_commands(
-    page_of: PageOf, senior: User, make_review: Make
+def test_third_escalation_of_a_sheet_is_refused_with_a_reason_and_typing_runs_no_commands(
+    page_of: PageOf, senior: User, lead: User, make_review: Make
 ) -> None:
-    for _ in range(2):
-        review = make_review()
-        decisions.claim(review=review, user=senior)
-        decisions.decide(review=review, user=senior, verdict=Verdict.ESCALATE, note="unsure")
-    page = page_of(senior)
-    page.goto("/queues/escalated/")
+    escalate_twice(make_review, senior)
+    page = page_of(lead)
+    page.goto("/queues/lead/")
     page.get_by_role("button", name="Contact sheet").click()
     page.wait_for_url("**/sheet/**")
     page.wait_for_load_state("networkidle")
@@ -334,12 +344,12 @@ def test_second_escalation_of_a_sheet_is_refused_with_a_reason_and_typing_runs_n
     page.keyboard.press("e")
     page.keyboard.type("sure, as seen")
 
-    expect(page.locator("#unavailable")).to_contain_text("Already escalated")
+    expect(page.locator("#unavailable")).to_contain_text("already with the policy leads")
     expect(page.locator("#tiles .tile")).to_have_count(2)
     expect(page.locator("#confirm")).to_have_count(0)
     page.keyboard.press("Escape")
     expect(page.locator("#unavailable")).to_be_hidden()
-    assert Decision.objects.count() == 2
+    assert Decision.objects.count() == 4
 
 
 def test_ineffective_key_and_missing_reason_are_reported_beside_the_image(
@@ -350,7 +360,8 @@ def test_ineffective_key_and_missing_reason_are_reported_beside_the_image(
     shown = current(page)
 
     press(page, "q")
-    expect(page.locator("[data-feedback]")).to_contain_text("“Q” does nothing on this image now")
+    expect(page.locator("[data-feedback]")).to_contain_text("“Q” does nothing here now")
+    expect(page.locator("body")).not_to_have_attribute("data-typing", "")
     page.keyboard.press("e")
     page.keyboard.press("Enter")
 
@@ -358,6 +369,26 @@ def test_ineffective_key_and_missing_reason_are_reported_beside_the_image(
     expect(page.locator("[data-feedback]")).to_be_in_viewport()
     assert current(page) == shown
     assert verdicts() == []
+
+
+def test_typed_text_runs_no_commands_and_quick_verdicts_are_not_held_up(
+    page_of: PageOf, moderator: User, waiting: list[Review]
+) -> None:
+    page = page_of(moderator)
+    begin(page)
+    shown = current(page)
+
+    settle(page)
+    page.keyboard.type("quite a dear sea bed")
+
+    expect(page.locator("[data-feedback]")).to_contain_text("Typed text does nothing here")
+    assert current(page) == shown
+    expect(page.locator("#note")).not_to_be_focused()
+    expect(page.locator("body")).not_to_have_attribute("data-typing", "")
+    for _ in range(3):
+        press(page, "a")
+    sent(page)
+    assert [verdict for _, verdict in verdicts()] == ["approve"] * 3
 
 
 def test_hotkeys_taken_over_by_open_categories_are_marked_until_they_close(
@@ -371,14 +402,14 @@ def test_hotkeys_taken_over_by_open_categories_are_marked_until_they_close(
     press(page, "r")
 
     expect(approve).to_have_attribute("data-key-lost", "")
-    expect(approve).to_have_attribute("title", re.compile("A chooses Alcohol"))
+    expect(approve).to_have_attribute("title", re.compile("letters and digits choose them"))
     expect(approve).not_to_have_attribute("aria-keyshortcuts", "A")
     lost = page.locator("[data-key-lost]").evaluate_all("all => all.map(one => one.dataset.hotkey)")
-    shown = page.locator("#chooser [data-hotkey]:visible").evaluate_all(
-        "all => all.map(one => one.dataset.hotkey)"
-    )
-    assert set(lost) <= set(shown)
-    assert {"a", "g", "n"} <= set(lost)
+    assert {"a", "e", "d", "s", "u", "n", "b", "g"} <= set(lost)
+    assert {"r", "?", "/"}.isdisjoint(lost)
+    page.keyboard.press("e")
+    expect(page.locator("[data-feedback]")).to_contain_text("while the categories are open")
+    expect(page.locator("body")).not_to_have_attribute("data-typing", "")
     page.keyboard.press("a")
     expect(page.locator("#chooser summary", has_text="Alcohol")).to_be_focused()
     page.keyboard.press("Escape")

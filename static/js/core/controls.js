@@ -10,4 +10,7 @@ export const isSwapping = () => find("#panel.htmx-request, #panel .htmx-request:
 
 export const findOpenChooser = () => find("#chooser[open]");
 
+// Letters and digits choose categories while the chooser is open.
+export const isChooserKey = (key) => /^[a-z\d]$/i.test(key);
+
 export const areHotkeysOff = () => document.documentElement.dataset.hotkeys === "off";

@@ -7,6 +7,7 @@ import { releaseClaims, renewClaims } from "./claims.js";
 import { fill } from "./filling.js";
 import { watchIdleness } from "./idle.js";
 import { setAhead } from "./panels_ahead.js";
+import { startProgress } from "./progress.js";
 import { send } from "./sending.js";
 import { deckElement, isDeciding, state } from "./state.js";
 import { listUnsent, loadUnsent, writeAll } from "./unsent.js";
@@ -48,6 +49,7 @@ function start() {
   setAhead([]);
   loadUnsent();
   noteClaimExpiry(find("#claim time")?.dateTime);
+  startProgress();
   if (isDeciding()) {
     // Wait for the next image if a closed window has left an unsent verdict on this one.
     if (listUnsent().some((item) => item.review === find("#panel").dataset.review)) {

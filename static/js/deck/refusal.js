@@ -5,11 +5,15 @@ import { setUndoEnds } from "../desk/undo_clock.js";
 import { bringBack } from "./advance.js";
 import { countOwn } from "./own_counts.js";
 import { parsePanels } from "./parse_panels.js";
+import { countDone } from "./progress.js";
 import { markSibling } from "./siblings.js";
+import { hideToast } from "./toast.js";
 
 export function bringRefusedBack(item, html) {
   setUndoEnds(item.undoEnds ?? 0);
   countOwn(item.verdict, -1);
+  countDone(item.verdict ? -1 : 0);
+  hideToast();
   const panel = parsePanels(html)[0] ?? item.panel;
   if (!panel) {
     say(`The verdict on ${item.label} was refused. Look for it in the queue.`);

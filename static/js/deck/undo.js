@@ -1,13 +1,16 @@
 // Undo: take back the last verdict, here if it is unsent, otherwise on the server.
 import { say } from "../core/announce.js";
 import { find } from "../core/dom.js";
+import { showPending } from "../core/pending.js";
 import { setUndoEnds } from "../desk/undo_clock.js";
 import { bringBack, renewCounts } from "./advance.js";
 import { countOwn } from "./own_counts.js";
 import { parsePanels } from "./parse_panels.js";
 import { post } from "./post.js";
+import { countDone } from "./progress.js";
 import { markSibling } from "./siblings.js";
 import { deckElement, state } from "./state.js";
+import { showToast } from "./toast.js";
 import { drop, listUnsent } from "./unsent.js";
 import { updateBadge } from "./unsent_badge.js";
 
@@ -24,7 +27,10 @@ function undoUnsent(item) {
   bringBack(item.panel);
   markSibling(item.review, "");
   countOwn(item.verdict, -1);
-  say(`Undone: the verdict on image ${item.label} had not been sent.`);
+  countDone(-1);
+  const text = `Undone: the verdict on image ${item.label} had not been sent.`;
+  say(text);
+  showToast(text);
 }
 
 async function untilSent() {
@@ -48,8 +54,11 @@ async function undoOnServer(url) {
   markSibling(panel.dataset.review, "");
   setUndoEnds(0);
   renewCounts();
+  countDone(-1);
   const reason = find("[role=alert]", panel)?.textContent.trim();
-  say(reason ?? `Reversed. Image ${panel.dataset.name} is open again, and you hold it.`);
+  const text = reason ?? `Reversed. Image ${panel.dataset.name} is open again, and you hold it.`;
+  say(text);
+  showToast(text);
 }
 
 export async function undo(url) {
@@ -58,10 +67,13 @@ export async function undo(url) {
     undoUnsent(last);
     return;
   }
+  const stop = showPending();
   await untilSent();
   try {
     await undoOnServer(url);
   } catch {
     say("No connection: nothing was reversed.");
+  } finally {
+    stop();
   }
 }

@@ -28,9 +28,17 @@ export function noteSlow(item) {
   }
   const badge = find("#unsent");
   badge.hidden = false;
-  showBadge(badge, "saving…", true);
+  showBadge(badge, "unsent, sending…", true);
   isToldLate = true;
-  say(`Saving… image ${item.label} is not recorded yet.`);
+  say(`Sending… image ${item.label} is not recorded yet.`);
+}
+
+// A shown badge counts verdicts that are added meanwhile.
+export function countOnBadge() {
+  const badge = find("#unsent");
+  if (!badge.hidden) {
+    find("[data-count]", badge).textContent = listUnsent().length;
+  }
 }
 
 export function noteLate() {

@@ -6,11 +6,14 @@ import { makeUuid7 } from "../core/uuid7.js";
 import { getUndoEnds, startUndo } from "../desk/undo_clock.js";
 import { goOn } from "./filling.js";
 import { countOwn } from "./own_counts.js";
+import { countDone } from "./progress.js";
 import { send } from "./sending.js";
 import { markSibling } from "./siblings.js";
 import { deckElement, isDeciding, state } from "./state.js";
+import { showToast } from "./toast.js";
 import { undo } from "./undo.js";
 import { keep } from "./unsent.js";
+import { countOnBadge } from "./unsent_badge.js";
 import { describeWaiting } from "./waiting.js";
 
 const PAST_TENSES = {
@@ -48,8 +51,12 @@ function decide(fields, given) {
     startUndo(deckElement.dataset.undoWindow);
   }
   goOn();
-  say(`${verdict ? PAST_TENSES[verdict] : "Skipped"} image ${item.label}.`);
+  const text = `${verdict ? PAST_TENSES[verdict] : "Skipped"} image ${item.label}.`;
+  say(text);
   afterPaint(() => {
+    showToast(text, verdict);
+    countOnBadge();
+    countDone(verdict ? 1 : 0);
     if (verdict) {
       markSibling(item.review, verdict);
       countOwn(verdict, 1);

@@ -3,7 +3,6 @@
 import "./verdict_guards.js";
 import "./chooser.js";
 import "./escalation.js";
-import "./unused_key.js";
 import "./image_cover.js";
 import "./viewer_tools.js";
 import "./missing_image.js";

@@ -1,9 +1,17 @@
 // Hotkeys: a key presses the visible control that declares it in [data-hotkey].
-import { areHotkeysOff, findOpenChooser, isShown, isSwapping, isTyping } from "../core/controls.js";
+import {
+  areHotkeysOff,
+  findOpenChooser,
+  isChooserKey,
+  isShown,
+  isSwapping,
+  isTyping,
+} from "../core/controls.js";
 import { find, findAll } from "../core/dom.js";
+import { isTypedText, startTyping } from "./typing.js";
 
 const ARROWS = { ArrowRight: "j", ArrowLeft: "k" };
-const REJECT = '[data-hotkey="r"][data-verdict]';
+const REJECT = "[data-hotkey][data-verdict=reject]";
 
 function countOpenDetails(element) {
   let count = 0;
@@ -15,10 +23,20 @@ function countOpenDetails(element) {
   return count;
 }
 
+// With the chooser open, letters and digits belong to it. Only the key of the rejection, which sends
+// the chosen categories, keeps its meaning.
+function listOwners(key) {
+  const owners = findAll(`[data-hotkey="${CSS.escape(key)}"]`).filter(isShown);
+  const isOwned = findOpenChooser() && isChooserKey(key);
+  return isOwned
+    ? owners.filter((element) => element.closest("#chooser") || element.matches(REJECT))
+    : owners;
+}
+
 // Controls in the innermost open <details> take precedence.
 function findControl(key) {
-  const controls = findAll(`[data-hotkey="${CSS.escape(key)}"]`).filter(isShown);
-  if (key === "r" && findOpenChooser()?.querySelector(":checked")) {
+  const controls = listOwners(key);
+  if (controls.some((element) => element.matches(REJECT)) && find("#chooser[open] :checked")) {
     return find(REJECT);
   }
   if (/\d/.test(key) && find(".l1[open]")) {
@@ -81,6 +99,24 @@ function leave(element) {
   }
 }
 
+// Return whether the key is consumed before it reaches a control.
+function isConsumed(event) {
+  const isText = event.key.length === 1 || event.key === "Enter";
+  return (isText && isTypedText(event)) || event.repeat || isSwapping() || !offerToPage(event);
+}
+
+function useKey(event) {
+  const key = getKeyName(event);
+  const control = key.length === 1 && findControl(key);
+  if (control) {
+    event.preventDefault();
+    press(control, event.shiftKey);
+  } else if (event.key.length === 1 && key.trim()) {
+    document.dispatchEvent(new CustomEvent("desk:unused-key", { detail: key }));
+    startTyping(event);
+  }
+}
+
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") {
     leave(event.target);
@@ -89,16 +125,9 @@ document.addEventListener("keydown", (event) => {
   if (isForSomethingElse(event)) {
     return;
   }
-  if (event.repeat || isSwapping() || !offerToPage(event)) {
+  if (isConsumed(event)) {
     event.preventDefault();
-    return;
-  }
-  const key = getKeyName(event);
-  const control = key.length === 1 && findControl(key);
-  if (control) {
-    event.preventDefault();
-    press(control, event.shiftKey);
-  } else if (event.key.length === 1 && key.trim()) {
-    document.dispatchEvent(new CustomEvent("desk:unused-key", { detail: key }));
+  } else {
+    useKey(event);
   }
 });

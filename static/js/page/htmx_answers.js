@@ -1,8 +1,11 @@
 // htmx responses: handle whole pages, errors, lost connections and polled lists.
 import { say } from "../core/announce.js";
 import { isWholePage } from "../core/csrf.js";
+import { showPending } from "../core/pending.js";
 
 const OUTAGE_MAX = 200; // characters; a longer response is a page, not a message
+
+const ends = new WeakMap(); // ends the pending mark of a request
 
 const getWords = (part) => part.textContent.replace(/\s+/g, " ").trim();
 
@@ -39,3 +42,11 @@ document.addEventListener("htmx:sendError", ({ detail }) => {
     say("No connection: nothing was sent. Press again when it is back.");
   }
 });
+
+document.addEventListener("htmx:beforeSend", ({ detail: { elt, xhr } }) => {
+  if (!elt.matches("[data-quiet]")) {
+    ends.set(xhr, showPending());
+  }
+});
+
+document.addEventListener("htmx:afterRequest", ({ detail: { xhr } }) => ends.get(xhr)?.());

@@ -1,27 +1,18 @@
-// Lost keys: the keys of the open chooser take precedence over those of the page. Mark the controls
-// concerned, and explain it in their titles.
-import { findOpenChooser, isShown } from "../core/controls.js";
+// Lost keys: while the categories are open, letters and digits belong to them. Mark all other
+// controls with such a key, and explain it in their titles.
+import { findOpenChooser, isChooserKey } from "../core/controls.js";
 import { findAll } from "../core/dom.js";
 
-function listOwners() {
-  const owners = new Map();
-  const chooser = findOpenChooser();
-  for (const element of chooser ? findAll("[data-hotkey]", chooser) : []) {
-    if (isShown(element)) {
-      owners.set(element.dataset.hotkey, element.dataset.label);
-    }
-  }
-  return owners;
-}
+const REASON = "While the categories are open, letters and digits choose them. Esc closes them.";
 
-function takeKey(element, key, owner) {
+function takeKey(element) {
   element.removeAttribute("aria-keyshortcuts");
   element.dataset.titleBefore = element.title;
-  element.title = `While the categories are open, ${key} chooses ${owner}. Esc closes them.`;
+  element.title = REASON;
 }
 
-function giveKeyBack(element, key) {
-  element.setAttribute("aria-keyshortcuts", key);
+function giveKeyBack(element) {
+  element.setAttribute("aria-keyshortcuts", element.dataset.hotkey.toUpperCase());
   element.title = element.dataset.titleBefore;
   if (!element.title) {
     element.removeAttribute("title");
@@ -29,32 +20,31 @@ function giveKeyBack(element, key) {
   delete element.dataset.titleBefore;
 }
 
-function markLostKey(element, owner) {
-  if (Boolean(owner) === element.hasAttribute("data-key-lost")) {
+function markLostKey(element, isLost) {
+  if (isLost === element.hasAttribute("data-key-lost")) {
     return;
   }
-  const key = element.dataset.hotkey.toUpperCase();
-  element.toggleAttribute("data-key-lost", Boolean(owner));
-  if (owner) {
-    takeKey(element, key, owner);
+  element.toggleAttribute("data-key-lost", isLost);
+  if (isLost) {
+    takeKey(element);
   } else {
-    giveKeyBack(element, key);
+    giveKeyBack(element);
   }
 }
 
 function markLostKeys() {
-  const owners = listOwners();
-  for (const element of findAll("[data-hotkey]")) {
-    if (!element.closest("#chooser")) {
-      markLostKey(element, owners.get(element.dataset.hotkey));
-    }
+  const isOpen = Boolean(findOpenChooser());
+  for (const element of findAll("[data-hotkey]:not(#chooser *)")) {
+    const isOther =
+      isChooserKey(element.dataset.hotkey) && !element.matches("[data-verdict=reject]");
+    markLostKey(element, isOpen && isOther);
   }
 }
 
 document.addEventListener(
   "toggle",
   ({ target }) => {
-    if (target.closest?.("#chooser")) {
+    if (target.id === "chooser") {
       markLostKeys();
     }
   },
