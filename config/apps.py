@@ -32,3 +32,9 @@ class LoupeConfig(AppConfig):
         register(check_classifiers_can_run, deploy=True)
         connection_created.connect(close_abandoned)
         pre_save.connect(drop_parameters, sender="axes.AccessAttempt")
+        # Imports models, which are not loaded before this.
+        from django.contrib.auth.signals import user_logged_in
+
+        from config.middleware import note_login
+
+        user_logged_in.connect(note_login)

@@ -23,6 +23,7 @@ KEYS = (
     "OPENAI_API_KEY",
     "HMA_API_KEY",
     "DEMO_PASSWORD",
+    "EMAIL_HOST_PASSWORD",
 )
 KEY_MIN = 8
 # Callers control what is logged of their calls, so values and lines have a maximum length.
@@ -31,7 +32,7 @@ MESSAGE_MAX = 4096
 TRACEBACK_MAX = 32 * 1024
 SECRETS = re.compile(
     r"(?P<keep>Bearer\s++|X-Amz-[A-Za-z0-9-]{1,40}=|Signature=|Policy=|api[-_]key[=:]\s*+|sessionid=|csrftoken="
-    r"|/webhooks/novita/|/v3/images/)"
+    r"|/webhooks/novita/|/v3/images/|/invitations/)"
     r"[^\s&\"'<>]+",
     re.IGNORECASE,
 )

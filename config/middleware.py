@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
 from django.contrib.auth import REDIRECT_FIELD_NAME
-from django.db import DataError
+from django.db import DatabaseError, DataError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import resolve_url
 from django.template.loader import render_to_string
+from django.utils import timezone
 from django.views.defaults import page_not_found
+
+from moderation.services import browser_sessions
+
+log = logging.getLogger("loupe.sessions")
 
 PRIVATE = "max-age=0, no-cache, no-store, must-revalidate, private"
 PERMISSIONS_POLICY = ", ".join(
@@ -172,3 +179,54 @@ class PrivateByDefaultMiddleware:
         response = self.get_response(request)
         response.setdefault("Cache-Control", PRIVATE)
         return response
+
+
+class ActivityMiddleware:
+    """A middleware that notes when people use their sessions, once in five minutes a process.
+
+    The times of the last notes are kept in this process, so that other requests cost no query.
+    """
+
+    INTERVAL = 300.0  # seconds
+    REMEMBERED_MAX = 10_000
+
+    noted: ClassVar[dict[str, float]] = {}
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        session = request.session
+        # An unread session belongs to a request without a person, for example to the API.
+        if session.accessed and response.status_code < 500:
+            self.note(request, request.user, session.session_key)
+        return response
+
+    @classmethod
+    def note(cls, request: HttpRequest, user: Any, key: str | None) -> None:
+        """Note the person's activity, unless that was done a short time ago."""
+        now = time.monotonic()
+        if key is None or now - cls.noted.get(key, -cls.INTERVAL) < cls.INTERVAL:
+            return
+        if not user.is_authenticated:
+            return
+        if len(cls.noted) >= cls.REMEMBERED_MAX:
+            cls.noted.clear()
+        cls.noted[key] = now
+        try:
+            browser_sessions.note_activity(
+                user_id=user.pk,
+                session_key=key,
+                user_agent=request.headers.get("User-Agent", ""),
+                ip_address=request.META.get("REMOTE_ADDR", ""),
+                now=timezone.now(),
+            )
+        except DatabaseError:
+            # The page is already rendered and must not fail for this.
+            log.exception("The activity of a session was not stored")
+
+
+def note_login(request: HttpRequest, user: Any, **_: Any) -> None:
+    """Receive ``user_logged_in``: a new session is listed from its first moment."""
+    ActivityMiddleware.note(request, user, request.session.session_key)

@@ -19,6 +19,7 @@ from django.views import defaults
 from django.views.decorators.cache import never_cache
 
 from generation.core.outages import RETRY_AFTER, find_outage
+from moderation.services import browser_sessions
 
 OUTAGE = "Loupe cannot reach its database or its queue. Try again in a moment."
 
@@ -31,6 +32,7 @@ class PasswordChange(PasswordChangeView):
 
     def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
         response = super().form_valid(form)
+        browser_sessions.end_all(form.user, keep=self.request.session.session_key)
         messages.success(self.request, "Password changed. All your other sessions have ended.")
         return response
 

@@ -64,6 +64,7 @@ from moderation.models import (
     HeadTraining,
     ImportedFile,
     ImportSet,
+    Invitation,
     JudgementReport,
     Label,
     NewFinding,
@@ -77,6 +78,7 @@ from moderation.models import (
     Resettlement,
     Review,
     SavedQueue,
+    TeamEvent,
     TrialJudgement,
     Verification,
     WordStats,
@@ -939,6 +941,21 @@ class VerificationAdmin(ReadOnlyAdmin):
 class PublishedHeadAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "target", "place", "sequence", "status", "error", "published_at")
     list_filter = ("target", "status")
+    ordering = ("-pk",)
+
+
+@admin.register(TeamEvent)
+class TeamEventAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "actor", "kind", "person", "details")
+    list_select_related = ("actor", "person")
+    ordering = ("-pk",)
+
+
+@admin.register(Invitation)
+class InvitationAdmin(ReadOnlyAdmin):
+    exclude = ("digest",)
+    list_display = ("created_at", "kind", "email", "person", "created_by", "accepted_at")
+    list_select_related = ("person", "created_by")
     ordering = ("-pk",)
 
 

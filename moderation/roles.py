@@ -82,6 +82,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "moderation.view_headtraining",
         "moderation.export_decision",
         "moderation.use_admin_site",
+        "moderation.view_teamevent",
     ),
     # Runs the installation and decides nothing: sees no images and no policy.
     "operator": (
@@ -95,6 +96,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "moderation.view_importset",
         "moderation.add_importset",
         *VERIFY,
+        "moderation.view_teamevent",
     ),
     "integrator": ("generation.hold_api_key",),
 }

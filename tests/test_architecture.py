@@ -292,11 +292,11 @@ def test_models_are_registered_in_the_admin() -> None:
 
     # The admin site does not support composite primary keys.
     models = [m for m in models if not m._meta.is_composite_pk]
-    missing = [
+    missing = sorted(
         m.__name__ for m in models if not admin.site.is_registered(m) and m.__name__ not in inline
-    ]
-    # Exposure is private to its user, so the admin does not show it.
-    assert missing == ["ChainHead", "Exposure"]
+    )
+    # Exposure is private to its user, and sessions and activity are on the pages of the team only.
+    assert missing == ["BrowserSession", "ChainHead", "Exposure", "LastActivity"]
 
 
 def test_templates_contain_nothing_that_the_content_security_policy_forbids() -> None:

@@ -26,12 +26,14 @@ from moderation.models.preferences import ImageCover, Preferences
 from moderation.models.reclassifications import NewFinding, Reclassification, Resettlement
 from moderation.models.reviews import Review
 from moderation.models.saved_queues import SavedQueue
+from moderation.models.team import BrowserSession, Invitation, LastActivity, TeamEvent
 from moderation.models.verifications import PublishedHead, Verification
 from moderation.models.word_stats import WordStats, WordStatsProgress
 
 __all__ = [
     "AskRule",
     "Audit",
+    "BrowserSession",
     "ChainHead",
     "Chore",
     "Classification",
@@ -51,8 +53,10 @@ __all__ = [
     "ImageCover",
     "ImportSet",
     "ImportedFile",
+    "Invitation",
     "JudgementReport",
     "Label",
+    "LastActivity",
     "NamedCategory",
     "NewFinding",
     "Policy",
@@ -66,6 +70,7 @@ __all__ = [
     "Resettlement",
     "Review",
     "SavedQueue",
+    "TeamEvent",
     "TrialJudgement",
     "Verdict",
     "Verification",

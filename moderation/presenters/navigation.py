@@ -97,6 +97,18 @@ MAIN = (
         needs("moderation.view_policy"),
         views=("moderation:policy",),
     ),
+    Page(
+        "Team",
+        "moderation:person-list",
+        "users",
+        needs_any("moderation.view_review", "moderation.manage_team"),
+        views=(
+            "moderation:person",
+            "moderation:role",
+            "moderation:invitation",
+            "moderation:team",
+        ),
+    ),
     Page("Providers", "providers", "server", needs("generation.resolve_request")),
 )
 MENU = {
@@ -148,6 +160,7 @@ MENU = {
             needs_any("moderation.decide_review", "moderation.decide_lead_review"),
         ),
         Page("All preferences", "preferences", "settings"),
+        Page("Sessions", "moderation:session-list", "monitor"),
         Page("Change password", "password-change", "lock", lambda user: user.has_usable_password()),
     ),
 }

@@ -18,10 +18,12 @@ from django.test import Client
 from generation import providers
 from generation.models import ApiKey, GenerationRequest
 from moderation.models import (
+    BrowserSession,
     Decision,
     HashEntry,
     HashList,
     ImportSet,
+    Invitation,
     NewFinding,
     Policy,
     Reclassification,
@@ -75,6 +77,9 @@ def route_values(
     import_set = ImportSet.objects.create(created_by=moderator, name="theirs")
     listed = HashList.objects.create(name="bans")
     entry = HashEntry.objects.create(hash_list=listed, algorithm="sha256", value=bytes(32))
+    invitation, _ = Invitation.make(created_by=moderator, roles=["moderator"])
+    Client().force_login(moderator)
+    session = BrowserSession.objects.get(user=moderator)
     return {
         "developers/keys/<uuid:uuid>": f"developers/keys/{key.uuid}",
         "reviews/<uuid:uuid>": f"reviews/{review.uuid}",
@@ -93,6 +98,10 @@ def route_values(
         "queues/saved/<uuid:uuid>": f"queues/saved/{saved.uuid}",
         "queues/<slug:slug>": "queues/waiting",
         "providers/<slug:slug>": "providers/nowhere",
+        "team/invitations/<uuid:uuid>": f"team/invitations/{invitation.uuid}",
+        "team/<int:pk>": f"team/{moderator.pk}",
+        "sessions/<uuid:uuid>": f"sessions/{session.uuid}",
+        "invitations/<str:token>": "invitations/unknown",
         "<str:secret>": "secret",
         "<str:token>.<slug:extension>": "token.png",
         "<path:content_type_id>/<path:object_id>": "999999/1",

@@ -1,0 +1,237 @@
+"""Changes of the team: invitations, roles, deactivation and links for new passwords.
+
+People who manage the team give roles to others, never to themselves. They cannot change accounts
+with more rights than the roles have. Each change is a ``TeamEvent``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+from django.contrib.auth.models import Group, Permission, User
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from moderation import roles
+from moderation.models import Invitation, Review, TeamEvent
+from moderation.services import browser_sessions
+
+MANAGE = "moderation.manage_team"
+OPERATOR = "operator"
+SELF_REFUSED = "You cannot change your own access. Ask somebody else who manages the team."
+Kind = TeamEvent.Kind
+
+
+class TeamError(ValueError):
+    """A refused change of the team. Its text is for the person who tried it."""
+
+
+def list_roles() -> list[str]:
+    """Return the roles that can be given: those of ``roles.ROLES`` whose group exists."""
+    found = set(Group.objects.filter(name__in=roles.ROLES).values_list("name", flat=True))
+    return [name for name in roles.ROLES if name in found]
+
+
+def explain_refusal(actor: User, person: User) -> str:
+    """Return why the actor may not change the access of a person; "" if they may."""
+    if person.pk == actor.pk:
+        return SELF_REFUSED
+    if actor.is_superuser:
+        return ""
+    if person.is_superuser or person.is_staff or _has_more_than_roles(person):
+        return (
+            "This account has rights beyond the roles, so only an administrator can change its"
+            " access."
+        )
+    return ""
+
+
+def _has_more_than_roles(person: User) -> bool:
+    held = Permission.objects.filter(Q(user=person) | Q(group__user=person))
+    of_roles = Permission.objects.filter(group__name__in=roles.ROLES)
+    return held.exclude(pk__in=of_roles.values("pk")).exists()
+
+
+@contextmanager
+def _changing(actor: User) -> Iterator[None]:
+    """Run one change of the team at a time, by people who may manage it at that moment."""
+    with transaction.atomic():
+        list(Group.objects.select_for_update().filter(name=OPERATOR))
+        _require_manager(actor)
+        yield
+
+
+def _require_manager(actor: User) -> None:
+    current = User.objects.filter(pk=actor.pk, is_active=True).first()
+    if current is None or not current.has_perm(MANAGE):
+        raise TeamError("Your own access has changed. Load the page again.")
+
+
+def _require_change(actor: User, person: User) -> None:
+    refusal = explain_refusal(actor, person)
+    if refusal:
+        raise TeamError(refusal)
+
+
+def _require_other_operator(person: User) -> None:
+    operators = User.objects.filter(groups__name=OPERATOR, is_active=True)
+    if operators.filter(pk=person.pk).exists() and not operators.exclude(pk=person.pk).exists():
+        raise TeamError("This is the last operator. Give somebody else that role first.")
+
+
+def _record(kind: Kind, actor: User, person: User | None = None, details: str = "") -> None:
+    TeamEvent.objects.create(kind=kind, actor=actor, person=person, details=details[:400])
+
+
+def _name(names: Collection[str]) -> str:
+    return ", ".join(name for name in roles.ROLES if name in names) or "no role"
+
+
+# --- Roles ---
+
+
+def set_roles(*, actor: User, person: User, names: Collection[str]) -> None:
+    """Set the roles of a person; other groups stay. Raises TeamError."""
+    with _changing(actor):
+        _require_change(actor, person)
+        before = set(person.groups.filter(name__in=roles.ROLES).values_list("name", flat=True))
+        after = set(names) & set(list_roles())
+        if before == after:
+            return
+        if OPERATOR in before - after:
+            _require_other_operator(person)
+        person.groups.remove(*Group.objects.filter(name__in=before - after))
+        person.groups.add(*Group.objects.filter(name__in=after - before))
+        _record(Kind.ROLES, actor, person, f"from {_name(before)} to {_name(after)}")
+        if OPERATOR in before - after:
+            _revoke_sent(person)
+
+
+# --- Accounts ---
+
+
+def deactivate(*, actor: User, person: User) -> None:
+    """Close an account: sessions end, claims and links are released. Raises TeamError."""
+    with _changing(actor):
+        _require_change(actor, person)
+        _require_other_operator(person)
+        if not User.objects.filter(pk=person.pk, is_active=True).update(is_active=False):
+            return
+        browser_sessions.end_all(person)
+        Review.objects.filter(claimed_by=person).update(claimed_by=None, claimed_until=None)
+        _revoke_sent(person)
+        Invitation.objects.open().filter(person=person).update(revoked_at=timezone.now())
+        _record(Kind.DEACTIVATED, actor, person)
+
+
+def reactivate(*, actor: User, person: User) -> None:
+    """Open a closed account again, with the roles that it had. Raises TeamError."""
+    with _changing(actor):
+        _require_change(actor, person)
+        if User.objects.filter(pk=person.pk, is_active=False).update(is_active=True):
+            held = person.groups.values_list("name", flat=True)
+            _record(Kind.REACTIVATED, actor, person, _name(held))
+
+
+def end_sessions(*, actor: User, person: User) -> int:
+    """End all sessions of a person; return their number. Raises TeamError."""
+    with _changing(actor):
+        _require_change(actor, person)
+        ended = browser_sessions.end_all(person)
+        _record(Kind.SESSIONS, actor, person, f"{ended} ended")
+        return ended
+
+
+# --- Invitations and links ---
+
+
+def invite(*, actor: User, names: Collection[str], email: str = "") -> tuple[Invitation, str]:
+    """Return a new invitation with its token. Raises TeamError."""
+    with _changing(actor):
+        chosen = [name for name in list_roles() if name in names]
+        if not chosen:
+            raise TeamError("Choose at least one role.")
+        made = Invitation.make(created_by=actor, email=email, roles=chosen)
+        _record(Kind.INVITED, actor, None, f"{email or 'by link'}: {_name(chosen)}")
+        return made
+
+
+def make_reset(*, actor: User, person: User) -> tuple[Invitation, str]:
+    """Return a link for a new password with its token; older ones end. Raises TeamError."""
+    with _changing(actor):
+        _require_change(actor, person)
+        if not person.is_active:
+            raise TeamError("This account is deactivated. Reactivate it first.")
+        Invitation.objects.open().filter(person=person).update(revoked_at=timezone.now())
+        made = Invitation.make(
+            kind=Invitation.Kind.PASSWORD, created_by=actor, person=person, email=person.email
+        )
+        _record(Kind.RESET, actor, person)
+        return made
+
+
+def revoke(*, actor: User, invitation: Invitation) -> bool:
+    """End an open invitation; return whether it was open. Raises TeamError."""
+    with _changing(actor):
+        rows = Invitation.objects.open().filter(pk=invitation.pk)
+        if not rows.update(revoked_at=timezone.now()):
+            return False
+        _record(Kind.REVOKED, actor, invitation.person, invitation.email)
+        return True
+
+
+def _revoke_sent(person: User) -> None:
+    """End the open invitations that a person has sent: they would be a way back in."""
+    Invitation.objects.open().filter(created_by=person).update(revoked_at=timezone.now())
+
+
+def find_usable(digest: str) -> Invitation | None:
+    """Return the open invitation of a token, if its sender may still make it."""
+    rows = Invitation.objects.open().select_related("created_by", "person")
+    found = rows.filter(digest=digest).first()
+    if found is None or not found.created_by.is_active or not found.created_by.has_perm(MANAGE):
+        return None
+    if found.kind == Invitation.Kind.PASSWORD and (
+        found.person is None
+        or not found.person.is_active
+        or explain_refusal(found.created_by, found.person)
+    ):
+        return None
+    return found
+
+
+def _take(invitation: Invitation) -> None:
+    """Use an invitation up. Raises TeamError if another request was first."""
+    rows = Invitation.objects.open().filter(pk=invitation.pk)
+    if not rows.update(accepted_at=timezone.now()):
+        raise TeamError("This link was used a moment ago. Ask for another one.")
+
+
+def accept(*, invitation: Invitation, person: User) -> User:
+    """Store the new account of an accepted invitation, with its roles. Raises TeamError.
+
+    ``person`` is unsaved and has a name and a password.
+    """
+    with transaction.atomic():
+        _take(invitation)
+        person.email = invitation.email
+        person.save()
+        chosen = [name for name in list_roles() if name in invitation.roles]
+        person.groups.set(Group.objects.filter(name__in=chosen))
+        Invitation.objects.filter(pk=invitation.pk).update(person=person)
+        sender = invitation.created_by.get_username()
+        _record(Kind.JOINED, person, person, f"{_name(chosen)}; invited by {sender}")
+        return person
+
+
+def set_password(*, invitation: Invitation, person: User, password: str) -> None:
+    """Set the password of a person by a link; all their sessions end. Raises TeamError."""
+    with transaction.atomic():
+        _take(invitation)
+        person.set_password(password)
+        person.save(update_fields=["password"])
+        browser_sessions.end_all(person)
+        sender = invitation.created_by.get_username()
+        _record(Kind.PASSWORD, person, person, f"link made by {sender}")
