@@ -288,7 +288,7 @@ def test_login_page_shows_no_expiry_message_after_a_log_out(
 ) -> None:
     page = page_of(moderator)
     page.goto("/")
-    page.locator(".menu > summary").click()
+    page.locator(".person > summary").click()
     page.get_by_role("button", name="Log out").click()
     page.goto("/login/")
 

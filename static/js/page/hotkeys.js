@@ -88,8 +88,16 @@ function offerToPage(event) {
   return document.dispatchEvent(new CustomEvent("desk:key", { cancelable: true, detail: event }));
 }
 
+function closeMenu(element) {
+  const menu = find(".menu[open]");
+  menu?.removeAttribute("open");
+  if (menu?.contains(element)) {
+    find("summary", menu).focus();
+  }
+}
+
 function leave(element) {
-  find(".menu[open]")?.removeAttribute("open");
+  closeMenu(element);
   const chooser = findOpenChooser();
   if (isTyping(element) || element.matches(":has(+ .tip)")) {
     element.blur();

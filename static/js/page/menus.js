@@ -1,8 +1,8 @@
-// Menus: close the open menu on a click outside it.
-import { find } from "../core/dom.js";
+// Menus: close open menus on a click outside them.
+import { findAll } from "../core/dom.js";
 
 document.addEventListener("click", ({ target }) => {
-  if (!target.closest(".menu")) {
-    find(".menu[open]")?.removeAttribute("open");
-  }
+  findAll(".menu[open]")
+    .filter((menu) => !menu.contains(target))
+    .forEach((menu) => menu.removeAttribute("open"));
 });
