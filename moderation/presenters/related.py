@@ -152,9 +152,9 @@ _SIBLINGS: PreparedQuery[Any] = PreparedQuery(
         Review.objects.filter(asset__request=request)
         .only(
             *("uuid", "status", "is_blurred", "second_opinion", "decided_by"),
-            *("claimed_by", "claimed_until"),
+            *("claimed_by", "claimed_until", "top_category_l1"),
         )
-        .annotate(preview=F("asset__preview"))
+        .annotate(preview=F("asset__preview"), asset_uuid=F("asset__uuid"))
         .order_by("asset__position")
     ),
     request=int,
@@ -194,6 +194,7 @@ _ALIKE = PreparedQuery(
             "decided_by",
             "claimed_by",
             "claimed_until",
+            "top_category_l1",
             "asset__preview",
             "asset__uuid",
             "asset__pdq",

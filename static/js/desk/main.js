@@ -5,6 +5,7 @@ import "./chooser.js";
 import "./escalation.js";
 import "./image_cover.js";
 import "./viewer_tools.js";
+import "./compare.js";
 import "./missing_image.js";
 import "./zoom_controls.js";
 import "./pointer.js";
