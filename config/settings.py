@@ -619,6 +619,15 @@ POLICY_NEEDS_SECOND_PERSON = env.choice(
 )
 DEMO_PASSWORD = env.text("DEMO_PASSWORD")
 
+# What people with the permission to hold API keys may choose for a key of their own.
+API_KEY_SCOPES = env.words(
+    "API_KEY_SCOPES",
+    "generate,classify,read",
+    choices=("generate", "classify", "read", "read:all"),
+)
+API_KEY_CALLS_PER_MINUTE = env.integer("API_KEY_CALLS_PER_MINUTE", 600, low=1, high=100_000)
+API_KEY_IMAGES_PER_DAY = env.integer("API_KEY_IMAGES_PER_DAY", 1000, low=1, high=10_000_000)
+
 # --- Mail ---
 EMAIL_HOST = env.text("EMAIL_HOST")
 EMAIL_PORT = env.integer("EMAIL_PORT", 587, low=1, high=65535)

@@ -8,6 +8,7 @@ from moderation.api.openapi import document
 from moderation.forms.exports import EXPORTS
 from moderation.services.exports.formats import FORMATS
 from moderation.views import (
+    api_keys,
     batches,
     deliveries,
     developers,
@@ -162,6 +163,11 @@ urlpatterns = [
     path("team/<int:pk>/reactivation/", team.person_reactivate, name="person-reactivate"),
     path("team/<int:pk>/sessions/end/", team.person_session_end, name="person-session-end"),
     path("team/<int:pk>/password/", team.person_password, name="person-password"),
+    path("team/keys/", api_keys.api_key_list, name="api-key-list"),
+    path("team/keys/<uuid:uuid>/revocation/", api_keys.api_key_revoke, name="api-key-revoke"),
+    path("keys/", api_keys.key_list, name="key-list"),
+    path("keys/<uuid:uuid>/rotation/", api_keys.key_rotate, name="key-rotate"),
+    path("keys/<uuid:uuid>/revocation/", api_keys.key_revoke, name="key-revoke"),
     path("sessions/", sessions.session_list, name="session-list"),
     path("sessions/others/end/", sessions.session_rest_end, name="session-rest-end"),
     path("sessions/<uuid:uuid>/end/", sessions.session_end, name="session-end"),

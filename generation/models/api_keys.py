@@ -39,6 +39,12 @@ def make_webhook_secret() -> str:
     return secrets.token_hex(32)
 
 
+def make_key_text() -> tuple[str, str]:
+    """Return the beginning of a new key, which is stored, and the whole key, which is not."""
+    hint = f"{PREFIX}_{secrets.token_hex(4)}"
+    return hint, f"{hint}_{secrets.token_urlsafe(32)}"
+
+
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def usable(self) -> Self:
         """Return keys that are valid now; a key with an owner needs an active account."""
@@ -47,11 +53,15 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return self.filter(current, owned, revoked_at__isnull=True)
 
     def authenticate(self, key: str) -> ApiKey | None:
-        """Return the usable key that a caller sent, or None.
+        """Return the usable key that a caller sent, or None; a replaced text counts for a while.
 
         The lookup is by digest, so its timing reveals nothing about stored keys.
         """
-        return self.usable().filter(digest=hash_key(key)).select_related("owner").first()
+        digest, rows = hash_key(key), self.usable().select_related("owner")
+        return (
+            rows.filter(digest=digest).first()
+            or rows.filter(previous_digest=digest, previous_until__gt=timezone.now()).first()
+        )
 
 
 class ApiKey(models.Model):
@@ -62,6 +72,9 @@ class ApiKey(models.Model):
     # The first part of the key, so that people can tell keys apart. Only the caller knows the rest.
     hint = models.CharField(max_length=16, editable=False)
     digest = models.CharField(max_length=64, unique=True, editable=False)
+    # The text before the last replacement, which still works until then.
+    previous_digest = models.CharField(max_length=64, blank=True, editable=False)
+    previous_until = models.DateTimeField(null=True, blank=True, editable=False)
     scopes = models.JSONField(default=list)
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -92,6 +105,13 @@ class ApiKey(models.Model):
 
     class Meta:
         verbose_name = "API key"
+        indexes = [
+            models.Index(
+                fields=["previous_digest"],
+                name="api_key_previous",
+                condition=~Q(previous_digest=""),
+            )
+        ]
         permissions = [("hold_api_key", "Can create, replace and revoke own API keys")]
 
     def __str__(self) -> str:
@@ -100,8 +120,7 @@ class ApiKey(models.Model):
     @classmethod
     def make(cls, **fields: Any) -> tuple[ApiKey, str]:
         """Create a key and return it with its full text, which is not stored."""
-        hint = f"{PREFIX}_{secrets.token_hex(4)}"
-        text = f"{hint}_{secrets.token_urlsafe(32)}"
+        hint, text = make_key_text()
         return cls.objects.create(hint=hint, digest=hash_key(text), **fields), text
 
     def has_scope(self, scope: str) -> bool:
@@ -110,6 +129,22 @@ class ApiKey(models.Model):
         A scope that ends in ``:all`` includes the one without it.
         """
         return scope in self.scopes or f"{scope}:all" in self.scopes
+
+    def rotate(self, grace: timedelta) -> str:
+        """Replace the text of the key and return the new one; the old one works for ``grace``.
+
+        Requests, assets and limits stay with the key. An even older text stops at once.
+        """
+        hint, text = make_key_text()
+        until = timezone.now() + grace
+        ApiKey.objects.filter(pk=self.pk).update(
+            hint=hint,
+            digest=hash_key(text),
+            previous_digest=F("digest") if grace else "",
+            previous_until=until if grace else None,
+        )
+        self.refresh_from_db()
+        return text
 
     def rotate_webhook_secret(self) -> str:
         """Replace the secret immediately and return the new one."""

@@ -107,6 +107,7 @@ MAIN = (
             "moderation:role",
             "moderation:invitation",
             "moderation:team",
+            "moderation:api-key",
         ),
     ),
     Page("Providers", "providers", "server", needs("generation.resolve_request")),
@@ -150,6 +151,7 @@ MENU = {
             views=("moderation:import",),
         ),
         Page("Developers", "moderation:developers", "code"),
+        Page("My API keys", "moderation:key-list", "key", needs("generation.hold_api_key")),
         Page("Admin site", "admin:index", "layers", staff_or("moderation.use_admin_site")),
     ),
     "You": (

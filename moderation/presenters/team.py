@@ -148,6 +148,8 @@ def list_tabs(user: User, current: str) -> list[Tab]:
     tabs = [("People", "moderation:person-list"), ("Roles", "moderation:role-list")]
     if user.has_perm(team.MANAGE):
         tabs.append(("Invitations", "moderation:invitation-list"))
+    if user.has_perm("generation.view_apikey"):
+        tabs.append(("API keys", "moderation:api-key-list"))
     if user.has_perm("moderation.view_teamevent"):
         tabs.append(("Changes", "moderation:team-event-list"))
     return [Tab(name, reverse(url), name == current) for name, url in tabs]

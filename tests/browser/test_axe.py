@@ -52,6 +52,8 @@ PLAIN = [
     "/providers/",
     "/team/",
     "/team/roles/",
+    "/team/keys/",
+    "/keys/",
     "/team/invitations/",
     "/team/changes/",
     "/sessions/",

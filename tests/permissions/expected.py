@@ -227,6 +227,20 @@ PAGES: dict[str, tuple[str, str]] = {
         "302 405 405 405 405 405 405 405",
         "302 403 403 403 403 403 403 200",
     ),
+    "team/keys/": ("302 403 403 403 403 403 403 200", "302 405 405 405 405 405 405 405"),
+    "team/keys/<uuid:uuid>/revocation/": (
+        "302 405 405 405 405 405 405 405",
+        "302 403 403 403 403 403 403 303",
+    ),
+    "keys/": ("302 403 403 403 403 403 403 200", "302 403 403 403 403 403 403 422"),
+    "keys/<uuid:uuid>/rotation/": (
+        "302 405 405 405 405 405 405 405",
+        "302 403 403 403 403 403 403 404",
+    ),
+    "keys/<uuid:uuid>/revocation/": (
+        "302 405 405 405 405 405 405 405",
+        "302 403 403 403 403 403 403 404",
+    ),
     "sessions/": ("302 200 200 200 200 200 200 200", "302 405 405 405 405 405 405 405"),
     "sessions/others/end/": ("302 405 405 405 405 405 405 405", "302 303 303 303 303 303 303 303"),
     "sessions/<uuid:uuid>/end/": (
@@ -305,6 +319,11 @@ OTHER_ROLES: dict[str, dict[str, str]] = {
         "verifications/": "200 405",
         "verifications/new/": "405 303",
         "team/": "200 405",
+        "team/keys/": "200 405",
+        "team/keys/<uuid:uuid>/revocation/": "405 303",
+        "keys/": "200 422",
+        "keys/<uuid:uuid>/rotation/": "405 404",
+        "keys/<uuid:uuid>/revocation/": "405 404",
         "team/roles/": "200 405",
         "team/changes/": "200 405",
         "team/invitations/": "200 422",
@@ -320,7 +339,11 @@ OTHER_ROLES: dict[str, dict[str, str]] = {
         "requests/<uuid:uuid>/retry/": "405 409",
         "requests/<uuid:uuid>/abandonment/": "405 409",
     },
-    "integrator": {},
+    "integrator": {
+        "keys/": "200 422",
+        "keys/<uuid:uuid>/rotation/": "405 404",
+        "keys/<uuid:uuid>/revocation/": "405 404",
+    },
 }
 
 # Route → status codes of GET and POST without an API key, logged in or not; then of GET and of POST

@@ -81,7 +81,7 @@ def route_values(
     Client().force_login(moderator)
     session = BrowserSession.objects.get(user=moderator)
     return {
-        "developers/keys/<uuid:uuid>": f"developers/keys/{key.uuid}",
+        "keys/<uuid:uuid>": f"keys/{key.uuid}",
         "reviews/<uuid:uuid>": f"reviews/{review.uuid}",
         "hash-entries/<int:pk>": f"hash-entries/{entry.pk}",
         "reclassifications/<uuid:uuid>": f"reclassifications/{order.uuid}",
