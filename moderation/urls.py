@@ -179,6 +179,7 @@ urlpatterns = [
         developers.rotate_webhook_secret,
         name="rotate-webhook-secret",
     ),
+    path("developers/keys/<uuid:uuid>/webhook-test/", developers.test_webhook, name="webhook-test"),
     # URLs of other services' formats, without a trailing slash.
     path("api/nsfw/image", nanogpt.classify, name="nanogpt-classify"),
     path("api/openapi.json", document.document, name="openapi"),

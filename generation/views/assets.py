@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 
 from generation.core.storage import view_name
 from generation.models import Asset
+from generation.services import storage_checks
 
 log = logging.getLogger("loupe.views")
 
@@ -62,9 +63,9 @@ def _send_file(
 ) -> HttpResponseBase:
     try:
         content = file.open("rb")
-    except (OSError, ValueError):  # the file is missing, or the field is empty
+    except (OSError, ValueError) as error:  # the file is missing, or the field is empty
         log.error("a file of asset %s is missing or unreadable: %s", asset.uuid, file.name)
-        return render(request, "generation/asset_missing.html", {"asset": asset}, status=404)
+        return _explain_missing_file(request, asset, error)
     response = FileResponse(
         content,
         filename=f"{asset.uuid}.{image_type}",
@@ -72,6 +73,21 @@ def _send_file(
     )
     for name, value in ASSET_HEADERS.items():
         response[name] = value
+    return response
+
+
+def _explain_missing_file(
+    request: HttpRequest, asset: Asset, error: OSError | ValueError
+) -> HttpResponseBase:
+    """Return 503 while the storage may still have the file, else 404."""
+    outage = storage_checks.explain_absence()
+    if not outage and not isinstance(error, FileNotFoundError | ValueError):
+        outage = storage_checks.explain_error(error)
+    context = {"asset": asset, "outage": outage}
+    status = 503 if outage else 404
+    response = render(request, "generation/asset_missing.html", context, status=status)
+    if outage:
+        response["Retry-After"] = str(int(storage_checks.RETRY_AFTER.total_seconds()))
     return response
 
 

@@ -113,6 +113,14 @@ class Tile:
     reader: User | None = None  # the viewer; prompts are shown only if visible to them
     toggle_url: str = ""  # URL that expands or collapses the near duplicates
     alike: int = 0  # number of near duplicates on the sheet if expanded
+    has_common_caption: bool = False  # the head of the sheet states it once
+
+    @property
+    def caption(self) -> tuple[str, str]:
+        """Return the name of the finding and its confidence, "" without one."""
+        review = self.review
+        hides = review.is_audit or review.top_confidence is None
+        return name_finding(review), "" if hides else f"{review.top_confidence:.0f}"
 
     @property
     def review(self) -> Review:
@@ -132,12 +140,10 @@ class Tile:
     @property
     def label(self) -> str:
         """Accessible name of the tile."""
-        review = self.review
-        name = name_finding(review)
-        hides = review.is_audit or review.top_confidence is None
-        sure = "" if hides else f" {review.top_confidence:.0f}"
+        name, confidence = self.caption
+        sure = f" {confidence}" if confidence else ""
         alike = f", {len(self.members)} images that look the same" if len(self.members) > 1 else ""
-        return f"{name}{sure}, image {review.asset.short_id}{alike}"
+        return f"{name}{sure}, image {self.review.asset.short_id}{alike}"
 
 
 def name_finding(review: Review) -> str:
@@ -171,10 +177,18 @@ def build_tiles(
         parts += (
             [([review], len(group)) for review in group] if is_expanded else [(group, len(group))]
         )
-    return [
+    tiles = [
         replace(_build_tile(members, number, alike, options, preferences, chosen), reader=reader)
         for number, (members, alike) in enumerate(parts, 1)
     ]
+    common = find_common_caption(tiles)
+    return [replace(tile, has_common_caption=tile.caption == common) for tile in tiles]
+
+
+def find_common_caption(tiles: Sequence[Tile]) -> tuple[str, str] | None:
+    """Return the caption that most tiles share, or None: it then says nothing about a tile."""
+    counts = Counter(tile.caption for tile in tiles).most_common(1)
+    return counts[0][0] if counts and counts[0][1] > max(2, len(tiles) / 2) else None
 
 
 def _build_tile(
@@ -210,12 +224,14 @@ def build_sheet(
     """Build the context of the sheet: the user's claimed reviews of the queue. Claims nothing."""
     reviews = bulk_claims.list_sheet(user=user, queue=options.queue)
     ends = [review.claimed_until for review in reviews if review.claimed_until]
+    tiles = build_tiles(
+        reviews, options=options, preferences=preferences, chosen=marked, reader=user
+    )
     return {
         "queue": options.queue,
         "sight": options,
-        "tiles": build_tiles(
-            reviews, options=options, preferences=preferences, chosen=marked, reader=user
-        ),
+        "tiles": tiles,
+        "common_caption": find_common_caption(tiles),
         "count": len(reviews),
         "until": min(ends, default=None),
         "last": max(ends, default=None),

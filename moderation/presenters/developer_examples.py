@@ -88,6 +88,17 @@ print(answer.json())"""
     return Example(label="Python: classify", code=code)
 
 
+def classify_with_javascript(url: str) -> Example:
+    code = f"""// Node 18 or newer
+const answer = await fetch({json.dumps(url + "/api/nsfw/image")}, {{
+  method: "POST",
+  headers: {{ "x-api-key": process.env.LOUPE_KEY, "Content-Type": "application/json" }},
+  body: JSON.stringify({{ imageDataUrl: {json.dumps(SAMPLE_IMAGE)} }}),
+}});
+console.log(JSON.stringify(await answer.json()));"""
+    return Example(label="JavaScript: classify", code=code)
+
+
 def list_with_curl(url: str) -> Example:
     return Example(
         label="curl: list",

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from generation.core.backoff import Backoff
 from generation.core.db.state_machine import DueQuerySet
+from generation.services import health
 from moderation.classifiers.base import (
     Assessment,
     ClassifierError,
@@ -51,6 +52,7 @@ def classify_batch(
         elapsed = round(1000 * (time.monotonic() - started))
         for asset, outcome in outcomes:
             _store_outcome(left.pop(asset.pk), outcome, elapsed)
+        _record_health(classifier.slug, [outcome for _, outcome in outcomes])
         down = [busy for _, busy in outcomes if isinstance(busy, ServiceBusyError) and busy.down]
         if down:
             _postpone_others(classifier.slug, down[0], left)
@@ -60,6 +62,18 @@ def classify_batch(
             return
         _renew_leases(left)
         started = time.monotonic()
+
+
+def _record_health(slug: str, outcomes: Sequence[Assessment | ClassifierError]) -> None:
+    """Record the outcome of a call for the pages Today and Providers.
+
+    The classifications alone do not suffice: without an index, only the newest are read.
+    """
+    busy = [outcome for outcome in outcomes if isinstance(outcome, ServiceBusyError)]
+    if any(isinstance(outcome, Assessment) for outcome in outcomes):
+        health.record_success(slug)
+    elif busy:
+        health.record_failure(slug, str(busy[-1]))
 
 
 def _give_up_exhausted(row: Classification) -> bool:

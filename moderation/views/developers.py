@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
 from django.conf import settings
+from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
 from django.utils.cache import add_never_cache_headers
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_POST, require_safe
 
 from generation.models import ApiCall, ApiKey, GenerationRequest
+from moderation.api.webhooks import tester
+from moderation.forms.webhooks import WebhookTestForm
 from moderation.models import Delivery
 from moderation.presenters import developer_examples
 
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 
 CALLS_SHOWN = 50
 EVENTS_SHOWN = 10
+TEST_PAUSE = 10  # seconds
 
 
 @require_safe
@@ -36,8 +41,33 @@ def rotate_webhook_secret(request: HttpRequest, uuid: UUID) -> HttpResponse:
     return _render_page(request, rotated=key, secret=key.rotate_webhook_secret())
 
 
+@require_POST
+@sensitive_variables()
+def test_webhook(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """Send a signed test event of one's own key, and show request and response."""
+    user = cast("User", request.user)
+    key = get_object_or_404(ApiKey.objects.usable(), uuid=uuid, owner=user)
+    form = WebhookTestForm(request.POST)
+    if not form.is_valid():
+        return _render_page(request, tested=key, test_form=form, status=422)
+    # One test in TEST_PAUSE, so that the page is no tool to flood an address.
+    is_first = cache.add(f"webhook-test:{user.pk}", 1, TEST_PAUSE)
+    if not is_first or not key.take_call(timezone.now()):
+        form.add_error("url", f"Wait {TEST_PAUSE} seconds between two tests.")
+        return _render_page(request, tested=key, test_form=form, status=429)
+    result = tester.send_test(key=key, url=form.cleaned_data["url"])
+    return _render_page(request, tested=key, test_form=form, test_result=result)
+
+
 def _render_page(
-    request: HttpRequest, *, rotated: ApiKey | None = None, secret: str = ""
+    request: HttpRequest,
+    *,
+    rotated: ApiKey | None = None,
+    secret: str = "",
+    tested: ApiKey | None = None,
+    test_form: WebhookTestForm | None = None,
+    test_result: tester.TestResult | None = None,
+    status: int = 200,
 ) -> HttpResponse:
     user = cast("User", request.user)
     keys = ApiKey.objects.filter(owner=user).order_by("revoked_at", "-created_at")
@@ -52,14 +82,18 @@ def _render_page(
     usable = set(ApiKey.objects.usable().filter(owner=user).values_list("pk", flat=True))
     context = {
         "keys": [(key, key.pk in usable) for key in keys],
+        "has_usable_key": bool(usable),
         "rotated": rotated,
         "secret": secret,
+        "tested": tested,
+        "test_form": test_form or WebhookTestForm(),
+        "test_result": test_result,
         "calls": calls[:CALLS_SHOWN],
         "deliveries": deliveries[:EVENTS_SHOWN],
         "make_key": developer_examples.make_key(user.get_username()),
         "formats": _build_examples(settings.PUBLIC_URL, _find_model(user)),
     }
-    response = render(request, "moderation/developers.html", context)
+    response = render(request, "moderation/developers.html", context, status=status)
     if secret:
         add_never_cache_headers(response)
     return response
@@ -79,6 +113,7 @@ def _build_examples(url: str, model: str) -> list[tuple[str, list[developer_exam
             [
                 developer_examples.classify_with_curl(url),
                 developer_examples.classify_with_python(url),
+                developer_examples.classify_with_javascript(url),
             ],
         ),
         (

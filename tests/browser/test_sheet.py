@@ -96,6 +96,28 @@ def test_sheet_is_decided_and_undone_by_keyboard(
     assert {review.status for review in Review.objects.all()} == {"approved"}
 
 
+def test_panel_enlarges_the_tile_under_the_cursor_and_respects_its_cover(
+    page_of: Window, reviews: list[Review], moderator: User
+) -> None:
+    page = page_of(moderator)
+    claim(page)
+    preview = page.locator("#about .picture")
+    expect(preview.locator(".image-cover")).to_be_visible()
+    expect(preview.locator(".real")).to_have_count(0)
+
+    press(page, "ArrowRight", "b")
+    expect(preview.locator(".real")).to_have_attribute(
+        "src", re.compile(str(reviews[1].asset.uuid))
+    )
+    press(page, "ArrowRight")
+    expect(preview.locator(".real")).to_have_count(0)
+    box = preview.bounding_box()
+    tile = page.get_by_role("option").first.bounding_box()
+    assert box is not None
+    assert tile is not None
+    assert box["width"] > 1.5 * tile["width"]
+
+
 def test_bulk_escalation_requires_a_reason(
     page_of: Window, reviews: list[Review], moderator: User
 ) -> None:

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.xdist_group("stack")
 
 SECONDS = 300  # for one example; on a busy machine, the demo's requests may be first in the queue
 CURLS = ("curl: generate", "curl: classify", "curl: list")
+JAVASCRIPTS = ("JavaScript: classify",)
 PYTHONS = ("Python: generate", "Python: classify", "Python: list")
 
 
@@ -68,7 +69,7 @@ def paste(command: list[str], code: str, key: str, folder: Path) -> str:
 
 
 def test_developers_page_has_no_untested_examples(examples: dict[str, str]) -> None:
-    assert set(examples) - {"Command: make a key"} == {*CURLS, *PYTHONS}
+    assert set(examples) - {"Command: make a key"} == {*CURLS, *PYTHONS, *JAVASCRIPTS}
     assert not any("…" in code for code in examples.values())
 
 
@@ -98,6 +99,17 @@ def test_python_example_runs_as_printed(
     printed = paste([sys.executable, "-c"], examples[label], key, tmp_path)
 
     assert ("'inputCount': 1" if label == "Python: classify" else "[") in printed
+
+
+@pytest.mark.skipif(
+    shutil.which("node") is None, reason="The example is for Node, and Node is not installed."
+)
+@pytest.mark.parametrize("label", JAVASCRIPTS)
+def test_javascript_example_runs_as_printed(
+    examples: dict[str, str], key: str, tmp_path: Path, label: str
+) -> None:
+    command = ["node", "--input-type=module", "--eval"]
+    assert json.loads(paste(command, examples[label], key, tmp_path))["inputCount"] == 1
 
 
 def test_python_generate_example_runs_as_printed_and_waits_for_its_image(

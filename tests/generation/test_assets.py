@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import uuid
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from generation.models import Asset
+from tests.generation.faults import failing_reads
 
 ClientOf = Callable[[User], Client]
 EXPECTED = {
@@ -128,6 +130,18 @@ def test_missing_file_returns_404_with_a_message(
         assert b"file is missing" in answer.content
         assert answer["Content-Type"].startswith("text/html")
         assert field.path.encode() not in answer.content
+
+
+def test_stored_file_returns_503_during_a_storage_outage(
+    client_of: ClientOf, moderator: User, asset: Asset
+) -> None:
+    with failing_reads(errno.EIO):
+        answer = client_of(moderator).get(asset.file_url)
+
+    assert answer.status_code == 503
+    assert int(answer["Retry-After"]) > 0
+    assert b"cannot be read now" in answer.content
+    assert read(client_of(moderator).get(asset.file_url))
 
 
 def test_former_thumbnail_url_redirects(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -99,9 +99,9 @@ def _read(given: Any, provider: str) -> tuple[Txt2ImgBody, dict[str, Any]]:
     try:
         body = check_body(given)
     except InvalidFieldsError as error:
-        raise _invalid(error) from None
+        raise _invalid(error, also=_find_refused_fields(given)) from None
     fields = field_map.flatten(body)
-    _refuse_fields(fields)
+    _refuse_fields(given)
     try:
         check_model(body, provider)
     except InvalidFieldsError as error:
@@ -117,22 +117,43 @@ def _read(given: Any, provider: str) -> tuple[Txt2ImgBody, dict[str, Any]]:
     return body, fields
 
 
-def _refuse_fields(fields: Mapping[str, Any]) -> None:
-    """Raise NovitaError for a field that API callers may not send."""
-    for name, field in field_map.FIELDS.items():
-        if field.api_refusal and fields[name]:
-            message = f"{'.'.join(field.path)} cannot be used here: {field.api_refusal.why}."
-            reason = field.api_refusal.reason
-            raise NovitaError(ApiErrorCode.BODY_INVALID, message, reason=reason)
+def _refuse_fields(given: Any) -> None:
+    """Raise NovitaError if there are fields that API callers may not send."""
+    refused = _find_refused_fields(given)
+    for field in field_map.FIELDS.values():
+        path = ".".join(field.path)
+        if field.api_refusal and path in refused:
+            message = ". ".join(f"{name} {why}" for name, why in refused.items())
+            raise NovitaError(
+                ApiErrorCode.BODY_INVALID,
+                f"{message}.",
+                reason=field.api_refusal.reason,
+                metadata={"fields": refused},
+            )
 
 
-def _invalid(error: InvalidFieldsError) -> NovitaError:
+def _find_refused_fields(given: Any) -> dict[str, str]:
+    """Return the fields of a body that API callers may not send, each with the reason."""
+    return {
+        ".".join(field.path): f"cannot be used here: {field.api_refusal.why}"
+        for field in field_map.FIELDS.values()
+        if field.api_refusal and _get_path(given, field.path)
+    }
+
+
+def _get_path(body: Any, path: Sequence[str]) -> Any:
+    for name in path:
+        body = body.get(name) if isinstance(body, dict) else None
+    return body
+
+
+def _invalid(error: InvalidFieldsError, *, also: Mapping[str, str] | None = None) -> NovitaError:
     fields = {".".join(map(str, problem.path)): problem.demand for problem in error.problems}
     return NovitaError(
         ApiErrorCode.BODY_INVALID,
         str(error),
         reason="INVALID_REQUEST_BODY",
-        metadata={"fields": fields},
+        metadata={"fields": {**(also or {}), **fields}},
     )
 
 
@@ -141,8 +162,11 @@ def _judge(webhook: Webhook) -> None:
     try:
         check_url(webhook.url, allow=settings.CALLER_ALLOW)
     except fetching.BlockedAddressError as error:
-        raise ApiError(
-            ApiErrorCode.BODY_INVALID, f"extra.webhook.url is not allowed: {error}"
+        raise NovitaError(
+            ApiErrorCode.BODY_INVALID,
+            f"extra.webhook.url is not allowed: {error}",
+            reason="INVALID_REQUEST_BODY",
+            metadata={"fields": {"extra.webhook.url": f"is not allowed: {error}"}},
         ) from None
 
 

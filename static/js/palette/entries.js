@@ -10,7 +10,9 @@ let queues = null;
 function describe(element) {
   const words = element.cloneNode(true);
   findAll("kbd, svg, [data-undo-left]", words).forEach((part) => part.remove());
-  return (element.dataset.label ?? words.textContent).replace(/\s+/g, " ").trim();
+  return (element.ariaLabel ?? element.dataset.label ?? words.textContent)
+    .replace(/\s+/g, " ")
+    .trim();
 }
 
 function listPages() {

@@ -17,8 +17,25 @@ export function setCursor(cursor) {
   ({ current, place } = cursor);
 }
 
+// A large copy of the tile: covered as long as the tile is.
+function copyPicture(tile) {
+  const figure = find(".picture", tile).cloneNode(true);
+  const real = find(".real", figure);
+  find(".alike-count", figure)?.remove();
+  figure.classList.add("enlarged");
+  figure.toggleAttribute("data-grey", "grey" in tile.dataset);
+  if (isRevealed(tile) && real) {
+    real.loading = "eager";
+    find(".image-cover", figure).remove();
+  } else {
+    real?.remove();
+  }
+  return figure;
+}
+
 export function describeTile(tile) {
-  find("#about")?.replaceChildren(find("template", tile).content.cloneNode(true));
+  const about = find("template", tile).content.cloneNode(true);
+  find("#about")?.replaceChildren(copyPicture(tile), about);
   const apart = find("button[data-apart]");
   const peek = find("[data-peek]");
   if (apart) {

@@ -240,3 +240,28 @@ def test_developers_page_shows_only_own_keys(
 
     assert "mine" in page
     assert "theirs" not in page
+
+
+def test_body_with_several_wrong_fields_names_all_in_metadata(key: str) -> None:
+    content = body(width=1, steps="many", prompt="")
+    content["request"]["guidance_scale"] = 1000
+    content["extra"] = {"custom_storage": {"aws_s3": {"region": "a", "bucket": "b", "path": "c"}}}
+
+    answer = submit(key, content)
+
+    assert answer.status_code == 400
+    assert set(answer.json()) == {"code", "reason", "message", "metadata"}
+    fields = answer.json()["metadata"]["fields"]
+    assert {f"request.{name}" for name in ("width", "steps", "prompt", "guidance_scale")} <= set(
+        fields
+    )
+    assert any(name.startswith("extra.custom_storage") for name in fields)
+    assert all(fields.values())
+    assert GenerationRequest.objects.count() == 0
+
+
+def test_forbidden_webhook_address_is_named_in_metadata(key: str) -> None:
+    content = body()
+    content["extra"] = {"webhook": {"url": "http://169.254.169.254/latest"}}
+    fields = submit(key, content).json()["metadata"]["fields"]
+    assert "is not allowed" in fields["extra.webhook.url"]

@@ -15,6 +15,7 @@ from generation.providers import nanogpt as client
 from generation.providers.base import ServerFailedError, UnansweredError
 from moderation import classifiers
 from moderation.models import Classification
+from moderation.presenters import providers
 from moderation.services import remote_classification
 from tests.moderation.classifiers.nanogpt.helpers import (
     NSFW,
@@ -236,3 +237,21 @@ def test_ending_run_returns_unclassified_images_to_the_queue(
     left = Classification.objects.filter(status=Status.QUEUED)
     assert list(left.values_list("attempts", flat=True)) == [0, 0, 0]
     assert left.due().count() == 3
+
+
+def test_today_and_providers_agree_when_the_classifications_are_old(
+    make_asset: Any, key: Any, client_of: Any, admin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key("sandbox")
+    store_images(make_asset, 1)
+    run_remote_classification()
+    assert Classification.objects.get().status == Status.DONE
+    # As after many newer classifications of other classifiers.
+    monkeypatch.setattr("moderation.presenters.providers.LOOK_BACK", 0)
+
+    ((service, found),) = [entry for entry in providers.load_health() if entry[0].slug == "nanogpt"]
+
+    assert found.last_success_at is not None
+    today = client_of(admin).get("/").context["services"]
+    assert [one.word for one in today if one.label == service.label] == ["Works"]
+    assert "Not called yet" not in client_of(admin).get("/providers/").content.decode()
