@@ -19,7 +19,12 @@ LOOK = (
     "moderation.view_policyrule",
     "moderation.view_review",
 )
-MODERATE = (*LOOK, "moderation.decide_review", "generation.add_generationrequest")
+MODERATE = (
+    *LOOK,
+    "moderation.decide_review",
+    "moderation.add_trialjudgement",
+    "generation.add_generationrequest",
+)
 RECLASSIFY = (
     "moderation.view_reclassification",
     "moderation.add_reclassification",
@@ -61,6 +66,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "moderation.delete_earnedtrust",
         "moderation.activate_policy",
         "moderation.decide_lead_review",
+        "moderation.add_trialjudgement",
         "moderation.view_head",
         "moderation.view_headchange",
         "moderation.view_headtraining",

@@ -28,6 +28,7 @@ from moderation.views import (
     sessions,
     sheet,
     team,
+    trials,
     verifications,
     wellbeing,
 )
@@ -119,6 +120,28 @@ urlpatterns = [
         name="proposal-cancel",
     ),
     path("policies/<int:version>/history/", policies.policy_history, name="policy-history"),
+    path("policies/<int:version>/trials/", trials.policy_trial_list, name="policy-trial-list"),
+    path("policies/trials/<uuid:uuid>/", trials.policy_trial_detail, name="policy-trial-detail"),
+    path(
+        "policies/trials/<uuid:uuid>/figures.json",
+        trials.policy_trial_json,
+        name="policy-trial-json",
+    ),
+    path(
+        "policies/trials/<uuid:uuid>/cancellation/",
+        trials.policy_trial_cancel,
+        name="policy-trial-cancel",
+    ),
+    path(
+        "policies/trials/<uuid:uuid>/images/",
+        trials.policy_trial_images,
+        name="policy-trial-images",
+    ),
+    path(
+        "policies/trials/<uuid:uuid>/judgements/",
+        trials.policy_trial_judgement,
+        name="policy-trial-judgement",
+    ),
     path("new-findings/", reclassifications.new_finding_list, name="new-finding-list"),
     path(
         "new-findings/<uuid:uuid>/check/",

@@ -39,6 +39,7 @@ class Tab:
 # The pages about one version: the title of the tab and the name of the URL.
 TABS = (
     ("Rules", "moderation:policy-detail"),
+    ("Try it", "moderation:policy-trial-list"),
     ("Proposal", "moderation:proposal-create"),
     ("History", "moderation:policy-history"),
 )

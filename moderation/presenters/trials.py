@@ -3,14 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from django.db.models import Count
+from django.urls import reverse
 
 from moderation import taxonomy
+from moderation.forms.trials import TrialForm
+from moderation.judgement.estimates import estimate_wilson
+from moderation.models import Policy, PolicyTrial, Review, TrialJudgement
 from moderation.models.policy_trials import OUTCOMES
-from moderation.services.trial_counts import ANY
+from moderation.presenters.policies import build_head
+from moderation.services import trials
+from moderation.services.trial_counts import ANY, NEAR_APPROVALS, NEAR_REJECTIONS, name_cell
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
 
 Document = Mapping[str, Any]
 NAMES = dict(OUTCOMES)
+TAB = "Try it"
+SHOWN = 30  # trials of a version
+TILES = 24  # images of a page
+ANSWERS = (("right", "Right", "r"), ("wrong", "Wrong", "w"), ("unsure", "Unsure", "u"))
+_WORDS = {
+    "approve": "approved",
+    "blur": "approved blurred",
+    "person": "to a person",
+    "reject": "rejected",
+}
+_NEAR = {
+    NEAR_APPROVALS: "Approvals within 5 points below a limit",
+    NEAR_REJECTIONS: "Rejections within 5 points above a limit",
+}
 
 
 def build_document(*, candidate: int, baseline: int, figures: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,7 +53,7 @@ def name_category(slug: str) -> str:
 def describe_share(row: Mapping[str, Any]) -> str:
     """Return a share with its interval in words."""
     if row["value"] is None:
-        return "not known, no verdicts"
+        return "not known: no verdicts"
     return (
         f"{100 * row['value']:.1f} % ({100 * row['low']:.1f} to {100 * row['high']:.1f} %),"
         f" {row['wrong']:,} of {row['n']:,}"
@@ -110,3 +137,228 @@ def _write_queue(queue: Mapping[str, Any]) -> Iterator[str]:
             f" ({hours['change']:+.2f}), at a median of {queue['median_seconds']:.1f} s on screen"
             f" in {queue['timed_decisions']:,} decisions"
         )
+
+
+# --- Pages ---
+def build_list(policy: Policy, user: User, form: TrialForm, *, problem: str = "") -> dict[str, Any]:
+    """Build the context of the trials of a version."""
+    rows = policy.trials.select_related("baseline", "started_by")
+    return {
+        **build_head(policy, user, TAB),
+        "trials": rows.defer("counts", "plan", "sample", "result").order_by("-pk")[:SHOWN],
+        "form": form,
+        "problem": problem,
+    }
+
+
+def build_trial_document(trial: PolicyTrial) -> dict[str, Any]:
+    """Return a trial for programs: its result or, without one, the figures of its sample."""
+    return {
+        **build_document(
+            candidate=trial.candidate.version,
+            baseline=trial.baseline.version,
+            figures=trial.result or trial.sample,
+        ),
+        "status": trial.status,
+        "judgements": count_judgements(trial),
+    }
+
+
+def count_judgements(trial: PolicyTrial) -> list[dict[str, Any]]:
+    """Return people's answers by change, with the share of right ones and its interval."""
+    rows = trial.judgements.values("cell", "answer").annotate(number=Count("pk"))
+    by_cell: dict[str, dict[str, int]] = {}
+    for row in rows:
+        by_cell.setdefault(row["cell"], {})[row["answer"]] = row["number"]
+    found = []
+    for cell, answers in sorted(by_cell.items()):
+        right, wrong = answers.get("right", 0), answers.get("wrong", 0)
+        share = estimate_wilson(right, right + wrong, minimum=1)
+        found.append(
+            {
+                "cell": cell,
+                "right": right,
+                "wrong": wrong,
+                "unsure": answers.get("unsure", 0),
+                "value": share.value,
+                "low": share.low,
+                "high": share.high,
+            }
+        )
+    return found
+
+
+def build_page(trial: PolicyTrial, user: User) -> dict[str, Any]:
+    """Build the context of one trial."""
+    figures = trial.result or trial.sample
+    is_sample = figures["images"] < figures["expected"]
+    return {
+        **build_head(trial.candidate, user, TAB),
+        "trial": trial,
+        "figures": figures,
+        "is_sample": is_sample,
+        "is_running": trial.status == PolicyTrial.Status.RUNNING,
+        "percent": min(100, 100 * trial.images // trial.expected) if trial.expected else 100,
+        "outcomes": list(NAMES.items()),
+        "matrices": [
+            {
+                "title": title,
+                "rows": list(_build_rows(trial, figures, kind, is_sample=is_sample)),
+            }
+            for kind, title in (
+                (
+                    "policy",
+                    f"Version {trial.baseline.version} to version {trial.candidate.version}",
+                ),
+                ("record", f"What stands now to version {trial.candidate.version}"),
+            )
+        ],
+        "tables": list(_build_error_tables(figures)),
+        "near": [
+            (title, figures["near"][key.removeprefix("near-")], get_images_url(trial, key))
+            for key, title in _NEAR.items()
+        ],
+        "judgements": [
+            {
+                **row,
+                "name": name_change(row["cell"]),
+                "url": get_images_url(trial, row["cell"]),
+                "share": _describe_answers(row),
+            }
+            for row in count_judgements(trial)
+        ],
+    }
+
+
+def _describe_answers(row: Mapping[str, Any]) -> str:
+    return describe_share({**row, "wrong": row["right"], "n": row["right"] + row["wrong"]})
+
+
+def _build_rows(
+    trial: PolicyTrial, figures: Mapping[str, Any], kind: str, *, is_sample: bool
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a matrix; changes link to their images."""
+    by_pair = {(cell["old"], cell["new"]): cell for cell in figures[kind]}
+    for old, name in NAMES.items():
+        cells = []
+        for new in NAMES:
+            cell, key = by_pair[old, new], name_cell(kind, old, new)
+            has_images = old != new and key in figures["kept"]
+            cells.append(
+                {
+                    "images": cell["images"],
+                    "projected": cell["projected"] if is_sample and cell["images"] else None,
+                    "is_same": old == new,
+                    "url": get_images_url(trial, key) if has_images else "",
+                    "name": name_change(key),
+                }
+            )
+        yield {"name": name, "cells": cells}
+
+
+def _build_error_tables(figures: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the tables of wrong approvals and rejections, with the audits alone last."""
+    titles = {
+        ("approvals", "all"): "Wrong approvals",
+        ("rejections", "all"): "Wrong rejections",
+        ("approvals", "blind"): "Wrong approvals, by blind audits alone",
+        ("rejections", "blind"): "Wrong rejections, by blind audits alone",
+    }
+    for (kind, verdicts), title in titles.items():
+        rows = [
+            {
+                "name": name_category(row["category"]),
+                "baseline": describe_share(row["baseline"]),
+                "candidate": describe_share(row["candidate"]),
+            }
+            for row in figures["errors"]
+            if (row["kind"], row["verdicts"]) == (kind, verdicts)
+        ]
+        if rows:
+            yield {"title": title, "rows": rows, "key": f"{kind}-{verdicts}"}
+
+
+def name_change(cell: str) -> str:
+    """Return a cell in words, for example "To a person → approved"."""
+    if cell in _NEAR:
+        return _NEAR[cell]
+    _, old, new = cell.split("-")
+    return f"{NAMES[old]} → {_WORDS[new]}"
+
+
+def get_images_url(trial: PolicyTrial, cell: str, page: str = "") -> str:
+    query = urlencode({"cell": cell} | ({"page": page} if page not in ("", "1") else {}))
+    return f"{reverse('moderation:policy-trial-images', args=[trial.uuid])}?{query}"
+
+
+# --- The contact sheet ---
+def is_hidden(review: Review, user: User) -> bool:
+    """Return whether a person may not see what policies do with this image.
+
+    It waits for a blind check that this person could be given, or they requested it.
+    """
+    may_decide = user.has_perm("moderation.decide_review")
+    return (may_decide and review.wants_opinion_of(user)) or review.is_own_request_of(user)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """An image of a change, with the person's answer."""
+
+    review: Review
+    answer: str
+
+
+def build_images(trial: PolicyTrial, user: User, cell: str, number: int) -> dict[str, Any] | None:
+    """Build the context of the images of a change; None for a change without any."""
+    kept = trials.find_kept(trial).get(cell)
+    if not kept:
+        return None
+    rows = Review.objects.only(
+        "pk", "status", "second_opinion", "decided_by", "requested_by"
+    ).in_bulk(kept)
+    shown = [pk for pk in kept if pk in rows and not is_hidden(rows[pk], user)]
+    last = max(1, -(-len(shown) // TILES))
+    number = min(max(number, 1), last)
+    keys = shown[(number - 1) * TILES : number * TILES]
+    reviews = Review.objects.for_tiles().in_bulk(keys)
+    answers = dict(
+        TrialJudgement.objects.filter(trial=trial, person=user, review__in=keys).values_list(
+            "review", "answer"
+        )
+    )
+    figures = trial.result or trial.sample
+    return {
+        **build_head(trial.candidate, user, TAB),
+        "trial": trial,
+        "cell": cell,
+        "change": name_change(cell),
+        "tiles": [Tile(review=reviews[pk], answer=answers.get(pk, "")) for pk in keys],
+        "answers": ANSWERS,
+        "count": len(shown),
+        "total": _count_cell(figures, cell),
+        "left_out": len(kept) - len(shown),
+        "page": number,
+        "last": last,
+        "previous": get_images_url(trial, cell, str(number - 1)) if number > 1 else "",
+        "next": get_images_url(trial, cell, str(number + 1)) if number < last else "",
+        "judged": next((row for row in count_judgements(trial) if row["cell"] == cell), None),
+    }
+
+
+def _count_cell(figures: Mapping[str, Any], cell: str) -> int:
+    if cell in _NEAR:
+        return int(figures["near"][cell.removeprefix("near-")])
+    kind, old, new = cell.split("-")
+    return sum(row["images"] for row in figures[kind] if (row["old"], row["new"]) == (old, new))
+
+
+def build_tile(trial: PolicyTrial, review: Review, cell: str, answer: str) -> dict[str, Any]:
+    """Build the context of one tile after its answer."""
+    return {
+        "trial": trial,
+        "cell": cell,
+        "tile": Tile(review=review, answer=answer),
+        "answers": ANSWERS,
+        "page": 1,
+    }

@@ -12,9 +12,18 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.sync_api import Page
 
+import moderation.tasks
 from generation.models import Asset, GenerationRequest, Source
-from moderation.models import Classification, Label, Preferences, Review, Verdict
-from moderation.services import decisions
+from moderation.models import (
+    Classification,
+    Label,
+    Policy,
+    PolicyTrial,
+    Preferences,
+    Review,
+    Verdict,
+)
+from moderation.services import decisions, policies, trials
 from tests.moderation.page_helpers import store_classification_summary
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -44,6 +53,7 @@ PLAIN = [
     "/policies/1/",
     "/policies/1/proposal/",
     "/policies/1/history/",
+    "/policies/1/trials/",
     "/new-findings/",
     "/decisions/",
     "/requests/",
@@ -145,6 +155,9 @@ def test_axe_finds_no_violation_on_any_page(
     ]:
         page.goto(place)
         found += faults_of(page, axe, place)
+    for place in list_trial_pages(admin):
+        page.goto(place)
+        found += faults_of(page, axe, place)
     found += _desk(page, axe, furnished)
     found += _sheet(page, axe)
     page.context.clear_cookies()
@@ -152,6 +165,17 @@ def test_axe_finds_no_violation_on_any_page(
     found += faults_of(page, axe, "/login/")
     faults[:] = [fault for fault in faults if "404" not in fault]
     assert not found, "\n".join(found)
+
+
+def list_trial_pages(user: User) -> list[str]:
+    """Try a stricter draft and return the pages of the trial."""
+    first = Policy.objects.active()
+    draft = policies.create_version(based_on=first, user=user, may_approve=False)
+    trial = trials.start(candidate=draft, baseline=first, days=7, user=user)
+    moderation.tasks.try_policies()
+    cell = next(iter(trials.find_kept(PolicyTrial.objects.get(pk=trial.pk))))
+    page = f"/policies/trials/{trial.uuid}/"
+    return [page, f"{page}images/?cell={cell}"]
 
 
 def _desk(page: Page, axe: str, review: Review) -> list[str]:

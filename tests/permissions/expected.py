@@ -151,6 +151,30 @@ PAGES: dict[str, tuple[str, str]] = {
         "302 403 200 200 200 200 403 200",
         "302 405 405 405 405 405 405 405",
     ),
+    "policies/<int:version>/trials/": (
+        "302 403 200 200 200 200 403 200",
+        "302 403 403 403 422 403 403 422",
+    ),
+    "policies/trials/<uuid:uuid>/": (
+        "302 403 200 200 200 200 403 200",
+        "302 405 405 405 405 405 405 405",
+    ),
+    "policies/trials/<uuid:uuid>/figures.json": (
+        "302 403 200 200 200 200 403 200",
+        "302 405 405 405 405 405 405 405",
+    ),
+    "policies/trials/<uuid:uuid>/cancellation/": (
+        "302 405 405 405 405 405 405 405",
+        "302 403 403 403 303 403 403 303",
+    ),
+    "policies/trials/<uuid:uuid>/images/": (
+        "302 403 404 404 404 404 403 404",
+        "302 405 405 405 405 405 405 405",
+    ),
+    "policies/trials/<uuid:uuid>/judgements/": (
+        "302 405 405 405 405 405 405 405",
+        "302 403 404 404 404 403 403 404",
+    ),
     "new-findings/": ("302 403 403 200 403 403 403 200", "302 405 405 405 405 405 405 405"),
     "new-findings/<uuid:uuid>/check/": (
         "302 405 405 405 405 405 405 405",
@@ -416,12 +440,14 @@ ADMIN: dict[str, str] = {
     "moderation.label": "vc vc - vc",
     "moderation.newfinding": "- - - vc",
     "moderation.policy": "vc vc - vc",
+    "moderation.policytrial": "- - - vc",
     "moderation.preferences": "- - - vacd",
     "moderation.reclassification": "vc - - vc",
     "moderation.resettlement": "- - - vc",
     "moderation.review": "vc vc - vc",
     "moderation.savedqueue": "- - - vacd",
     "moderation.teamevent": "- vc - vc",
+    "moderation.trialjudgement": "- - - vc",
     "moderation.wordstatsprogress": "- - - vc",
     "moderation.publishedhead": "vc vc - vc",
     "moderation.verification": "vc vc - vc",

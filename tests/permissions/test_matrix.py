@@ -31,7 +31,7 @@ from moderation.models import (
     SavedQueue,
     Verdict,
 )
-from moderation.services import decisions, policies, proposals
+from moderation.services import decisions, policies, proposals, trials
 from tests.generation.imaging.test_original import FILES
 from tests.permissions.expected import ADMIN, API, OTHER_ROLES, PAGES
 from tests.permissions.routes import KEYS, OTHERS, PEOPLE, find_routes, make_keys, make_people
@@ -75,6 +75,8 @@ def route_values(
     proposal = proposals.propose(policy=draft, author=moderator, reason="Too many false alarms.")
     key, _ = ApiKey.make(name="theirs", scopes=[], owner=moderator)
     import_set = ImportSet.objects.create(created_by=moderator, name="theirs")
+    active = Policy.objects.active()
+    trial = trials.start(candidate=active, baseline=active, days=7, user=None)
     listed = HashList.objects.create(name="bans")
     entry = HashEntry.objects.create(hash_list=listed, algorithm="sha256", value=bytes(32))
     invitation, _ = Invitation.make(created_by=moderator, roles=["moderator"])
@@ -87,6 +89,7 @@ def route_values(
         "reclassifications/<uuid:uuid>": f"reclassifications/{order.uuid}",
         "policies/<int:version>": "policies/1",
         "policies/proposals/<uuid:uuid>": f"policies/proposals/{proposal.uuid}",
+        "policies/trials/<uuid:uuid>": f"policies/trials/{trial.uuid}",
         "new-findings/<uuid:uuid>": f"new-findings/{review.uuid}",
         "imports/<uuid:uuid>": f"imports/{import_set.uuid}",
         "batches/<uuid:uuid>": f"batches/{decision.batch}",
