@@ -4,6 +4,7 @@ import { isShown, isTyping } from "../core/controls.js";
 import { find, findAll } from "../core/dom.js";
 
 const ID = /^#?[0-9a-f-]{6,36}$/i; // moderation/presenters/palette.py reads the same ids
+const ANSWER_LIMIT = 3000; // ms
 const PAGES = ".bar nav.main a, .menu a";
 let queues = null;
 
@@ -57,7 +58,8 @@ function post(url) {
 }
 
 const load = async (url) => {
-  const answer = await fetch(url, { headers: { Accept: "application/json" } });
+  const signal = AbortSignal.timeout(ANSWER_LIMIT);
+  const answer = await fetch(url, { headers: { Accept: "application/json" }, signal });
   return answer.ok && !answer.redirected ? (await answer.json()).entries : [];
 };
 

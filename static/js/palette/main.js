@@ -7,6 +7,7 @@ const SHOWN = 40;
 const PAUSE = 150; // ms of no typing before the server is asked
 const input = dialog && find("input", dialog);
 let timer = 0;
+let queuesLoaded = Promise.resolve();
 
 function match(entries, text) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
@@ -38,17 +39,28 @@ function open() {
   input.value = "";
   dialog.showModal();
   show();
-  loadQueues(dialog.dataset.url).then(() => dialog.open && !getChosenByHand() && show());
+  queuesLoaded = loadQueues(dialog.dataset.url);
+  queuesLoaded.then(() => dialog.open && !isChosenByHand() && show());
 }
 
-const getChosenByHand = () => dialog.dataset.moved === "";
+const isChosenByHand = () => dialog.dataset.moved === "";
 
 // Close first: an action may open a dialog or move the focus itself.
 function run(entry) {
-  if (entry) {
+  if (entry && dialog.open) {
     dialog.close();
     entry.run();
   }
+}
+
+// Wait for the server: a quick person presses Enter before it has answered.
+async function runChosen() {
+  await queuesLoaded;
+  clearTimeout(timer);
+  if (!isChosenByHand()) {
+    await lookUp(input.value.trim());
+  }
+  run(getChosen());
 }
 
 function handleKey(event) {
@@ -61,7 +73,7 @@ function handleKey(event) {
     moveChoice(event.key === "ArrowDown" ? 1 : -1);
   } else if (event.key === "Enter") {
     event.preventDefault();
-    run(getChosen());
+    runChosen();
   }
 }
 
