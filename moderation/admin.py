@@ -302,6 +302,10 @@ class ClassifiedAssetAdmin(AssetAdmin):
 
     inlines = (ClassificationInline,)
 
+    def view_on_site(self, asset: Asset) -> str:
+        """Return the URL of the dossier."""
+        return reverse("moderation:asset-detail", args=[asset.uuid])
+
 
 admin.site.unregister(Asset)
 admin.site.register(Asset, ClassifiedAssetAdmin)

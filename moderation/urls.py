@@ -12,6 +12,7 @@ from moderation.views import (
     batches,
     deliveries,
     developers,
+    dossiers,
     hash_lists,
     import_sets,
     invitations,
@@ -83,6 +84,8 @@ urlpatterns = [
     path("claims/renewal/", reviews.claim_renewal, name="claim-renewal"),
     path("claims/release/", reviews.claim_release, name="claim-release"),
     path("search/", search.search, name="search"),
+    path("assets/<uuid:uuid>/", dossiers.asset_detail, name="asset-detail"),
+    path("assets/<uuid:uuid>.json", dossiers.asset_json, name="asset-json"),
     path("decisions/", record.decision_list, name="decision-list"),
     path("decisions/<uuid:uuid>/reversal/", record.decision_reverse, name="decision-reverse"),
     path(

@@ -56,6 +56,7 @@ PLAIN = [
     "/policies/1/trials/",
     "/new-findings/",
     "/decisions/",
+    "/verifications/",
     "/requests/",
     "/requests/new/",
     "/password/",
@@ -152,6 +153,7 @@ def test_axe_finds_no_violation_on_any_page(
     for place in [
         *PLAIN,
         f"/requests/{furnished.asset.request.uuid}/" if furnished.asset.request else "/",
+        f"/assets/{furnished.asset.uuid}/",
     ]:
         page.goto(place)
         found += faults_of(page, axe, place)
