@@ -24,7 +24,7 @@ function readCandidate(link) {
 function readPage() {
   const image = find("#viewer .real");
   return {
-    url: image?.getAttribute("src") ?? find("#viewer [data-file]")?.dataset.file,
+    url: `/assets/${find("#viewer [data-asset]").dataset.asset}/file`,
     preview: find("#viewer .blurred image").getAttribute("href"),
     name: find("#subject").textContent.replace(/\s+/g, " ").trim(),
     isCovered: !image || find("#viewer").hasAttribute("data-covered"),
