@@ -20,6 +20,26 @@ class ImageCover(models.TextChoices):
     NONE = "none", "As it is"
 
 
+# Actions of the review page and the contact sheet whose key a person may change: label, usual key.
+HOTKEYS: dict[str, tuple[str, str]] = {
+    "approve": ("Approve", "a"),
+    "reject": ("Reject", "r"),
+    "escalate": ("Escalate", "e"),
+    "blur": ("Approve blurred", "d"),
+    "skip": ("Skip", "s"),
+    "undo": ("Undo", "u"),
+    "reveal": ("Reveal or blur", "b"),
+    "note": ("Note", "n"),
+    "zoom": ("Actual size", "z"),
+    "boxes": ("Boxes", "x"),
+    "surround": ("Surround", "g"),
+    "compare": ("Compare", "p"),
+}
+USUAL_KEYS = {action: key for action, (_, key) in HOTKEYS.items()}
+# The other letters have a fixed meaning on these pages.
+FREE_KEYS = "abdefgionpqrsuwxz"
+
+
 class Preferences(models.Model):
     """A person's settings of the desk; one row per user who has changed any."""
 
@@ -71,6 +91,8 @@ class Preferences(models.Model):
         default=200,
         help_text=("Images in one hour. You can ignore the suggestion, and only you see it."),
     )
+    # {action: key}, for actions with another key than the usual one.
+    own_keys = models.JSONField(default=dict, blank=True)
     # {L1: date}: skip this category on this day.
     avoided = models.JSONField(default=dict, blank=True)
 
@@ -79,6 +101,11 @@ class Preferences(models.Model):
 
     def __str__(self) -> str:
         return f"Preferences of {self.user}"
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Return the key of each action in HOTKEYS."""
+        return USUAL_KEYS | self.own_keys if self.own_keys else USUAL_KEYS
 
     def cover_for(self, l1: str) -> ImageCover:
         """Return the initial cover of an image of this L1 category; ``""`` means no category."""

@@ -338,3 +338,21 @@ def test_draft_note_and_filmstrip_survive_a_visit_to_a_sibling(
     press(page, "u")
     expect(page.locator("#subject")).to_contain_text("Image 1")
     expect(page.locator(".filmstrip .badge").first).to_have_attribute("data-status", "pending")
+
+
+def test_own_keys_decide_and_are_listed(
+    page_of: PageOf, moderator: User, waiting: list[Review]
+) -> None:
+    Preferences.objects.create(user=moderator, own_keys={"approve": "q", "note": "a"})
+    page = page_of(moderator)
+    begin(page)
+    shown = current(page)
+
+    press(page, "?")
+    row = page.locator("#keys li", has_text=re.compile(r"^Approve\s*Q$"))
+    expect(row).to_have_count(1)
+    page.keyboard.press("Escape")
+    press(page, "q")
+    sent(page)
+
+    assert verdicts() == [(shown, "approve")]

@@ -242,10 +242,10 @@ def test_unresponsive_server_shows_the_unsent_verdicts_after_a_second(
 
     page.clock.run_for(1100)
     expect(page.locator("#unsent")).to_have_text(re.compile(r"1\s+unsent, sending…"))
+    expect(page.locator("#live")).to_contain_text("is not recorded yet")
     settle(page)
     page.keyboard.press("s")
     expect(page.locator("#unsent")).to_have_text(re.compile(r"2\s+unsent, sending…"))
-    expect(page.locator("#live")).to_contain_text("is not recorded yet")
     page.clock.run_for(10_000)
     expect(page.locator("#unsent")).to_contain_text("2 unsent, the server does not answer")
 

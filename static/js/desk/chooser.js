@@ -64,7 +64,7 @@ document.addEventListener("desk:key", (event) => {
   }
   if (isSending(key)) {
     event.preventDefault();
-    find('[data-hotkey="r"][data-verdict]').click();
+    find("[data-hotkey][data-verdict=reject]").click();
   } else if (isGroupKey(key) && openGroup(key.key.toLowerCase())) {
     event.preventDefault();
   }

@@ -5,7 +5,7 @@ import { find, findAll } from "../core/dom.js";
 const REVERSAL = "[data-reverses]:not(:disabled)";
 const rows = findAll("[data-row]");
 
-// Assign the hotkey U to the button of this row only, so that it reverses the focused decision.
+// Assign the hotkey of the undo to the button of this row only, so that it reverses the focused decision.
 function giveKeyTo(row) {
   for (const button of findAll("[data-reverses][data-hotkey]")) {
     delete button.dataset.hotkey;
@@ -13,8 +13,9 @@ function giveKeyTo(row) {
   }
   const button = find(REVERSAL, row);
   if (button) {
-    button.dataset.hotkey = "u";
-    button.setAttribute("aria-keyshortcuts", "U");
+    const key = find("kbd", button).textContent;
+    button.dataset.hotkey = key.toLowerCase();
+    button.setAttribute("aria-keyshortcuts", key);
   }
 }
 

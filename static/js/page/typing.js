@@ -28,7 +28,8 @@ export function isTypedText(event) {
   if (!("typing" in document.body.dataset) || event.timeStamp - lastKeyAt > PAUSE) {
     return false;
   }
-  const note = find("#note") ? " N opens the note." : "";
+  const key = find("#note[data-hotkey]")?.dataset.hotkey.toUpperCase();
+  const note = key ? ` ${key} opens the note.` : "";
   warn(`Typed text does nothing here: keys work again when you pause.${note}`);
   noteKey(event.timeStamp);
   return true;

@@ -57,7 +57,7 @@ export function restoreReveal(tile) {
 }
 
 document.addEventListener("keyup", ({ key }) => {
-  if (key.toLowerCase() !== "b" || !peeking) {
+  if (!peeking || key.toLowerCase() !== find("[data-peek]").dataset.hotkey) {
     return;
   }
   if (performance.now() - peeking.since > HOLD) {
