@@ -23,7 +23,7 @@ class Person:
 PEOPLE = (
     Person("moderator", ("moderator",), "reviews images"),
     Person("senior", ("senior moderator",), "decides what was escalated, reverses decisions"),
-    Person("lead", ("policy lead",), "sets policies in the admin site"),
+    Person("lead", ("policy lead",), "sets policies"),
     Person("auditor", ("auditor",), "reads the record, exports CSV"),
     Person("operator", ("operator",), "runs the installation: people, providers, keys"),
     Person("integrator", ("integrator",), "makes own API keys, reads own calls"),

@@ -43,9 +43,12 @@ ABILITIES = (
         "decide escalated images, and reverse decisions of others",
         True,
     ),
+    Ability(("moderation.decide_lead_review",), "decide images that were escalated twice"),
     Ability(("generation.add_generationrequest",), "request images"),
+    Ability(("moderation.add_importset",), "import images"),
     Ability(("moderation.view_decision",), "read the record of decisions"),
     Ability(("moderation.export_decision",), "export the record"),
+    Ability(("moderation.add_verification",), "verify the whole record"),
     Ability(("moderation.view_policy",), "read policies"),
     Ability(
         ("moderation.change_policy", "moderation.activate_policy"),

@@ -18,8 +18,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from config.middleware import ActivityMiddleware
+from moderation import roles
 from moderation.models import BrowserSession, Invitation, LastActivity, Review, TeamEvent
-from moderation.presenters.team import describe_device
+from moderation.presenters.team import ABILITIES, build_roles, describe_device
 from moderation.services import decisions
 from tests.conftest import PASSWORD
 
@@ -414,6 +415,18 @@ def test_people_are_paged_by_name_with_few_queries(client_of: ClientOf, operator
             break
         address = team_url("person-list") + more.group(1).replace("&amp;", "&")
     assert seen == [person.username for person in people]
+
+
+def test_every_sentence_of_a_card_is_true_of_a_person_with_that_role(db: None) -> None:
+    cards = {card.name: card for card in build_roles()}
+    assert set(cards) == set(roles.ROLES)
+    for name, card in cards.items():
+        person = User.objects.create_user(f"a {name}")
+        person.groups.add(Group.objects.get(name=name))
+        held = [ability for ability in ABILITIES if person.has_perms(ability.permissions)]
+        assert card.may == [ability.text for ability in held] != []
+        assert not set(card.may) & set(card.may_not)
+    assert all(any(ability.text in card.may for card in cards.values()) for ability in ABILITIES)
 
 
 def test_cards_say_what_the_groups_hold_now(client_of: ClientOf, operator: User) -> None:
