@@ -48,6 +48,8 @@ class PreferencesForm(forms.ModelForm[Preferences]):
                 help_text=checkbox.help_text,
                 coerce=lambda value: value == "on",
             )
+        surround_key = stored.keys["surround"].upper()
+        self.fields["surround"].help_text = f"Press {surround_key} at the desk to change it."
         for category in taxonomy.L1:
             self.fields[f"{COVER_PREFIX}{category.slug}"] = _radio(
                 ((AS_ABOVE, "As above"), *ImageCover.choices), label=category.name, initial=AS_ABOVE
