@@ -177,7 +177,7 @@ CACHES: dict[str, Any] = {
 Q_CLUSTER: dict[str, Any] = {
     "name": "loupe",
     "label": "Worker queue",  # in the admin site
-    "workers": 17,
+    "workers": 21,
     "queue_limit": 1,
     "bulk": 1,
     "poll": 0.3,
@@ -611,6 +611,8 @@ SECOND_OPINION_PERCENT = env.decimal("SECOND_OPINION_PERCENT", "5", low="0", hig
 # images, near misses are checked up to ten times as often. 0: none.
 AUDIT_APPROVED_PERCENT = env.decimal("AUDIT_APPROVED_PERCENT", "2", low="0", high="100")
 AUDIT_REJECTED_PERCENT = env.decimal("AUDIT_REJECTED_PERCENT", "2", low="0", high="100")
+# Minutes that an image should wait at most; plots show it as a line. 0: no target.
+QUEUE_AGE_TARGET_MINUTES = env.integer("QUEUE_AGE_TARGET_MINUTES", 60, low=0, high=1_000_000)
 # Whether people may decide images that they requested themselves: for a team of one.
 DECIDE_OWN_REQUESTS = env.boolean("DECIDE_OWN_REQUESTS", default=False)
 # Whether a second person must approve a policy: auto, if two or more people may.

@@ -17,13 +17,19 @@ from operator import itemgetter
 from generation import fetching, imaging, providers
 from generation.core.storage import StorageUnavailableError
 from generation.jobs import JobRun, job
-from generation.models import GenerationRequest, InvalidTransitionError, RemoteImage
+from generation.models import (
+    GenerationRequest,
+    InvalidTransitionError,
+    RemoteImage,
+    ServiceCall,
+)
 from generation.providers.base import ProviderError, TaskNotFoundError, TaskResult
 from generation.services import (
     downloading,
     health,
     importing,
     polling,
+    service_calls,
     storage_checks,
     submitting,
     webhooks,
@@ -136,6 +142,12 @@ def _poll_provider(slug: str, task_ids: list[str]) -> dict[str, TaskResult | Pro
         health.record_failure(slug, str(serious[-1]))
     if len(serious) < len(answers):
         health.record_success(slug)
+    service_calls.record_calls(
+        slug, ServiceCall.Kind.POLL, ServiceCall.Outcome.DONE, count=len(answers) - len(serious)
+    )
+    service_calls.record_calls(
+        slug, ServiceCall.Kind.POLL, ServiceCall.Outcome.FAILED, count=len(serious)
+    )
     return answers
 
 

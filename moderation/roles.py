@@ -41,6 +41,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "senior moderator": (
         *MODERATE,
         "moderation.decide_escalated_review",
+        "moderation.view_periodcount",
         *RECLASSIFY,
         *VERIFY,
         "moderation.export_decision",
@@ -53,6 +54,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "policy lead": (
         *LOOK,
         "moderation.use_admin_site",
+        "moderation.view_periodcount",
         "moderation.add_policy",
         "moderation.change_policy",
         "moderation.add_policyrule",
@@ -87,6 +89,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "moderation.view_headchange",
         "moderation.view_headtraining",
         "moderation.export_decision",
+        "moderation.view_periodcount",
         "moderation.use_admin_site",
         "moderation.view_teamevent",
     ),
@@ -98,6 +101,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "generation.change_apikey",
         "generation.hold_api_key",
         "moderation.view_operations",
+        "moderation.view_periodcount",
         "moderation.manage_team",
         "moderation.view_importset",
         "moderation.add_importset",

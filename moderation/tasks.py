@@ -13,6 +13,7 @@ from moderation.classifiers.picture import Picture
 from moderation.models import (
     Chore,
     Classification,
+    CountProgress,
     Embedding,
     HeadRescoring,
     JudgementReport,
@@ -29,6 +30,7 @@ from moderation.services import (
     housekeeping,
     judgement,
     learning,
+    period_counts,
     proposals,
     published_heads,
     reclassification,
@@ -213,6 +215,17 @@ def judge(run: JobRun) -> None:
         return not run.expired
 
     judgement.run_due(go_on=go_on)
+
+
+@job("count", due=lambda: CountProgress.objects.due())
+def count_periods(run: JobRun) -> None:
+    """Count arrivals, decisions, calls and the queue over time."""
+
+    def go_on() -> bool:
+        run.renew()
+        return not run.expired
+
+    period_counts.run_due(go_on=go_on)
 
 
 @job("verify", due=lambda: Verification.objects.due(), time_limit=10)

@@ -15,6 +15,7 @@ from moderation.views import (
     dossiers,
     hash_lists,
     import_sets,
+    insights,
     invitations,
     judgement,
     look_alikes,
@@ -54,6 +55,19 @@ urlpatterns = [
         look_alikes.look_alike_withdraw,
         name="look-alike-withdraw",
     ),
+    path("insights/", insights.insight_page, {"section": "work"}, name="insight-work"),
+    path(
+        "insights/quality/", insights.insight_page, {"section": "quality"}, name="insight-quality"
+    ),
+    path(
+        "insights/services/",
+        insights.insight_page,
+        {"section": "services"},
+        name="insight-services",
+    ),
+    path("insights/classifiers/", insights.insight_classifiers, name="insight-classifiers"),
+    path("insights.json", insights.insight_json, name="insight-json"),
+    path("insights.csv", insights.insight_csv, name="insight-csv"),
     path("queues/", queues.queue_list, name="queue-list"),
     path("queues/<slug:slug>/", queues.queue_detail, name="queue-detail"),
     path("queues/<slug:slug>/claims/", queues.claim_next, name="claim-next"),

@@ -93,6 +93,9 @@ ALONE = {
     "/requests/new/": ("from", "preset", "provider", "model_name", "picked"),
     "/requests/models/": ("q", "kind", "provider", "cursor", "page"),
     "/quality/": ("days",),
+    "/insights/": ("span",),
+    "/insights.csv": ("span", "figure"),
+    "/insights/classifiers/": ("days",),
     "/v1/assets": (
         "pageSize",
         "paginationToken",

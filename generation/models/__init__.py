@@ -7,6 +7,7 @@ from generation.models.image_search import AssetText, HashBand
 from generation.models.job_slots import JobSlot
 from generation.models.providers import ImportRun, ProviderState
 from generation.models.requests import GenerationRequest, RemoteImage, RequestTransition
+from generation.models.service_calls import ServiceCall
 from generation.models.storage_reports import StorageReport
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "RemoteImage",
     "RequestTransition",
     "Scope",
+    "ServiceCall",
     "Source",
     "StateMachine",
     "StorageReport",

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from generation import jobs, providers
 from generation.core.backoff import add_jitter
-from generation.models import GenerationRequest
+from generation.models import GenerationRequest, ServiceCall
 from generation.providers.base import (
     ImageProvider,
     OutcomeUnknownError,
@@ -22,7 +22,7 @@ from generation.providers.base import (
     ProviderMisconfiguredError,
     ProviderRejectedError,
 )
-from generation.services import health, rates, spending, waiting, webhooks
+from generation.services import health, rates, service_calls, spending, waiting, webhooks
 from generation.wire.secrets import redact
 
 Status = GenerationRequest.Status
@@ -81,20 +81,24 @@ def _send_request(
     provider: ImageProvider, request: GenerationRequest, webhook_url: str, before: Decimal | None
 ) -> None:
     submission = replace(request.submission, webhook_url=webhook_url)
+    price = (request.cost or Decimal(0)) - (before or Decimal(0))
     try:
-        task_id = provider.submit(submission, on_answer=lambda raw: _store_answer(request, raw))
+        with service_calls.measure() as stopwatch:
+            task_id = provider.submit(submission, on_answer=lambda raw: _store_answer(request, raw))
     except ProviderBusyError as busy:
         _requeue_busy(request, busy, before)
-        _note_failure(request, busy)
+        _note_failure(request, busy, ServiceCall.Outcome.RETRIED)
     except ProviderRejectedError as rejected:
         _mark_failed(request, rejected.reason or "REJECTED", str(rejected), cost=before)
         if isinstance(rejected, ProviderMisconfiguredError):
             _note_failure(request, rejected)
         else:
             health.record_success(request.provider)
+            _record_answer(request, stopwatch.milliseconds)
     except OutcomeUnknownError as unknown:
         mark_unknown(request=request, reason=unknown.reason or "OUTCOME_UNKNOWN", what=str(unknown))
-        _note_failure(request, unknown)
+        # It may have been billed.
+        _note_failure(request, unknown, cost=price)
     else:
         with transaction.atomic():
             request.move_to(
@@ -108,6 +112,7 @@ def _send_request(
             )
             jobs.wake("poll")
         health.record_success(request.provider)
+        _record_answer(request, stopwatch.milliseconds, cost=price)
 
 
 def _requeue_busy(
@@ -130,7 +135,27 @@ def _requeue_busy(
     )
 
 
-def _note_failure(request: GenerationRequest, error: ProviderError) -> None:
+def _record_answer(
+    request: GenerationRequest, milliseconds: int, *, cost: Decimal = Decimal(0)
+) -> None:
+    """Note an answer of the provider; a refused prompt is one too."""
+    service_calls.record_calls(
+        request.provider,
+        ServiceCall.Kind.SUBMIT,
+        ServiceCall.Outcome.DONE,
+        milliseconds=milliseconds,
+        cost=cost,
+    )
+
+
+def _note_failure(
+    request: GenerationRequest,
+    error: ProviderError,
+    outcome: ServiceCall.Outcome = ServiceCall.Outcome.FAILED,
+    *,
+    cost: Decimal = Decimal(0),
+) -> None:
+    service_calls.record_calls(request.provider, ServiceCall.Kind.SUBMIT, outcome, cost=cost)
     health.record_failure(request.provider, str(error))
     health.pause_if_failing(
         request.provider, per_minute=providers.get_terms(request.provider).images_per_minute

@@ -13,6 +13,7 @@ from moderation.models.heads import Head, HeadChange, HeadRescoring, HeadTrainin
 from moderation.models.import_sets import ImportedFile, ImportSet
 from moderation.models.judgement_reports import JudgementReport
 from moderation.models.named_categories import NamedCategory
+from moderation.models.period_counts import CountProgress, Measure, PeriodCount
 from moderation.models.policies import (
     AskRule,
     EarnedTrust,
@@ -37,6 +38,7 @@ __all__ = [
     "ChainHead",
     "Chore",
     "Classification",
+    "CountProgress",
     "DailyStats",
     "Decision",
     "Delivery",
@@ -57,8 +59,10 @@ __all__ = [
     "JudgementReport",
     "Label",
     "LastActivity",
+    "Measure",
     "NamedCategory",
     "NewFinding",
+    "PeriodCount",
     "Policy",
     "PolicyActivation",
     "PolicyProposal",

@@ -32,10 +32,11 @@ from moderation.models import (
     Verification,
 )
 from moderation.models.daily_stats import FIELDS
-from moderation.presenters import providers
+from moderation.presenters import providers, today_figures
 from moderation.presenters.counters import Depth, load_counts
 from moderation.presenters.exposure import load_exposure
 from moderation.presenters.panel import build_history
+from moderation.presenters.today_figures import Number
 from moderation.queues import Queue
 from moderation.services import published_heads
 from moderation.services.decisions import may_decide
@@ -47,15 +48,6 @@ SHOWN = 5
 LOOK_BACK = 10_000
 OVERDUE = timedelta(minutes=5)
 Status = Review.Status
-
-
-@dataclass(frozen=True, slots=True)
-class Number:
-    """A live number: the id of its element and its current text."""
-
-    id: str
-    text: str
-    is_words: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +70,8 @@ class Health:
     at: datetime | None = None
 
 
-def build_dashboard(user: User) -> dict[str, Any]:
-    """Build the context of the page for the user's roles."""
+def build_dashboard(user: User, *, with_plots: bool = True) -> dict[str, Any]:
+    """Build the context of the page for the user's roles; its poll leaves the plots out."""
     parts: dict[str, Any] = {
         "day": Number("n-day", dateformat.format(timezone.now(), "l j F")),
         **_build_storage_part(),
@@ -98,6 +90,7 @@ def build_dashboard(user: User) -> dict[str, Any]:
         "moderation.decide_review"
     ):
         parts |= _build_record_part()
+    parts["stats"] = today_figures.build_stats(user, parts, with_plots=with_plots)
     return {**parts, "numbers": list(_iter_numbers(parts))}
 
 
@@ -109,6 +102,7 @@ def _iter_numbers(parts: dict[str, Any]) -> Iterable[Number]:
         yield from (waiting.count, waiting.oldest)
     yield from (number for _, _, number in parts.get("verdicts", ()))
     yield from (number for _, number in parts.get("figures", ()))
+    yield from (stat.number for stat in parts["stats"])
 
 
 # --- For moderators ---

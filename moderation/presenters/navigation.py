@@ -110,20 +110,17 @@ MAIN = (
             "moderation:api-key",
         ),
     ),
+    Page(
+        "Insights",
+        "moderation:insight-work",
+        "chart",
+        needs("moderation.view_periodcount"),
+        views=("moderation:insight", "moderation:quality"),
+    ),
     Page("Providers", "providers", "server", needs("generation.resolve_request")),
 )
 MENU = {
     "Work": (
-        Page(
-            "Quality",
-            "moderation:quality",
-            "target",
-            needs_any(
-                "moderation.decide_escalated_review",
-                "moderation.activate_policy",
-                "moderation.export_decision",
-            ),
-        ),
         Page(
             "Verification",
             "moderation:verification-list",

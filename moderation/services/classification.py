@@ -16,8 +16,8 @@ from django.db.models import Exists, F, OuterRef
 from django.utils import timezone
 
 from generation import jobs
-from generation.models import Asset, InvalidTransitionError, Source, image_search
-from generation.services import storage_checks
+from generation.models import Asset, InvalidTransitionError, ServiceCall, Source, image_search
+from generation.services import service_calls, storage_checks
 from moderation import classifiers, taxonomy
 from moderation.classifiers.base import (
     Assessment,
@@ -245,6 +245,12 @@ def retry_later(
 ) -> None:
     """Make a classification due again after a delay. ``cost`` is that of the attempt in USD."""
     _add_cost(classification, cost)
+    service_calls.record_calls(
+        classification.classifier,
+        ServiceCall.Kind.CLASSIFY,
+        ServiceCall.Outcome.RETRIED,
+        cost=cost,
+    )
     rows = Classification.objects.filter(
         pk=classification.pk, lease=classification.lease, status=Status.QUEUED
     )
@@ -327,6 +333,13 @@ def _end_and_settle(
                 **fields,
             )
             Label.objects.bulk_create(labels)
+            service_calls.record_calls(
+                classification.classifier,
+                ServiceCall.Kind.CLASSIFY,
+                ServiceCall.Outcome(status),
+                milliseconds=fields.get("duration_ms"),
+                cost=cost,
+            )
             review = Review.objects.select_for_update().get(asset=classification.asset_id)
             add_found_categories(review, labels)
             if review.status == Review.Status.CLASSIFYING:
@@ -450,6 +463,9 @@ def _release(review: Review, held: Iterable[Classification], earlier: list[Evide
         reason = asking.explain_skip(rule, rules, image) if rule else ""
         if reason:
             run.move_to(Status.SKIPPED, finished_at=now, error=reason, skipped_by=rule)
+            service_calls.record_calls(
+                run.classifier, ServiceCall.Kind.CLASSIFY, ServiceCall.Outcome.SKIPPED
+            )
             continue
         # Only held rows, so that no row is released, and asked, twice.
         Classification.objects.held().filter(pk=run.pk).update(due_at=now)

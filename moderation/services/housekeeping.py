@@ -23,7 +23,7 @@ from django_q.models import Task as QueueTask
 from generation.core.storage import sweep_temporary_files
 from generation.models import ApiCall, ImagesOfDay, ImportRun, StorageReport
 from moderation.models import Chore, Exposure
-from moderation.services import classification, originals, published_heads
+from moderation.services import classification, originals, period_counts, published_heads
 
 log = logging.getLogger("loupe.housekeeping")
 
@@ -123,6 +123,7 @@ CHORES: dict[str, Callable[[int], int]] = {
     "exposure": _delete_exposure,
     "import runs": _delete_import_runs,
     "storage reports": _delete_storage_reports,
+    "period counts": period_counts.delete_old_counts,
     "temporary files": _sweep_temporary_files,
     "held classifications": _release_stranded_classifications,
     "originals": originals.remove_due_originals,

@@ -13,4 +13,5 @@ from moderation.views.access import DeskRequest
 @require_GET
 def home(request: DeskRequest) -> HttpResponse:
     """Return the page; to its own poll, only the numbers and lists."""
-    return respond(request, "home.html", "_home_numbers.html", build_dashboard(request.user))
+    context = build_dashboard(request.user, with_plots=not request.htmx)
+    return respond(request, "home.html", "_home_numbers.html", context)

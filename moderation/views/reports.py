@@ -8,6 +8,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from moderation.presenters import history as own_history
+from moderation.presenters import insights
 from moderation.presenters import quality as team_quality
 from moderation.views.access import DeskRequest
 
@@ -24,17 +25,17 @@ def history(request: DeskRequest) -> HttpResponse:
 
 @require_GET
 def quality(request: DeskRequest) -> HttpResponse:
-    user = request.user
-    if not (
-        user.has_perm("moderation.decide_escalated_review")
-        or user.has_perm("moderation.activate_policy")
-        or user.has_perm("moderation.export_decision")
-    ):
-        raise PermissionDenied("Quality is for senior moderators, policy leads and auditors.")
+    if not request.user.has_perm("moderation.view_periodcount"):
+        raise PermissionDenied("You may not read the figures on quality.")
     wish = request.GET.get("days", "")
     days = (
         int(wish)
         if wish in {str(period) for period in team_quality.PERIODS}
         else team_quality.PERIODS[1]
     )
-    return render(request, "moderation/quality.html", team_quality.build_quality(days))
+    context = {
+        **team_quality.build_quality(days),
+        "tabs": insights.list_tabs("moderation:quality"),
+        "windows": team_quality.PERIODS,
+    }
+    return render(request, "moderation/quality.html", context)

@@ -340,7 +340,7 @@ def test_poll_returns_only_elements_that_the_page_has(
 
 @pytest.mark.parametrize(
     ("who", "most"),
-    [("moderator", 20), ("senior", 20), ("lead", 21), ("auditor", 20), ("admin", 26)],
+    [("moderator", 20), ("senior", 20), ("lead", 24), ("auditor", 20), ("admin", 34)],
 )
 def test_today_stays_within_query_limit(
     client_of: ClientOf,

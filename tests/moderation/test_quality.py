@@ -1,4 +1,4 @@
-"""The page Quality: agreement of the team, for seniors and leads, without names."""
+"""The page Quality: agreement of the team, for readers of Insights, without names."""
 
 from __future__ import annotations
 
@@ -17,21 +17,17 @@ from tests.moderation.second_opinion_helpers import judge
 QUALITY = "/quality/"
 
 
-def test_quality_page_is_for_seniors_leads_and_auditors(
+def test_quality_page_is_for_all_who_read_insights(
     client_of: ClientOf, moderator: User, senior: User, lead: User, auditor: User
 ) -> None:
-    found = [
-        client_of(person).get(QUALITY).status_code for person in (moderator, auditor, senior, lead)
-    ]
+    people = (moderator, auditor, senior, lead)
 
-    assert found == [403, 200, 200, 200]
-    home = {
-        person: client_of(person).get("/").content.decode() for person in (moderator, senior, lead)
-    }
-    assert [f'href="{QUALITY}"' in home[person] for person in (moderator, senior, lead)] == [
-        False,
-        True,
-        True,
+    assert [client_of(person).get(QUALITY).status_code for person in people] == [
+        *(403, 200, 200, 200)
+    ]
+    home = {person: client_of(person).get("/").content.decode() for person in people}
+    assert ['href="/insights/"' in home[person] for person in people] == [
+        *(False, True, True, True)
     ]
 
 

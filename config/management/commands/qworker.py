@@ -20,7 +20,7 @@ from config.worker.scheduler import Scheduler
 from generation import jobs
 from generation.core.outages import find_outage
 from generation.services import storage_checks
-from moderation.services import housekeeping, judgement, learning
+from moderation.services import housekeeping, judgement, learning, period_counts
 
 GRACE = 20.0  # seconds
 log = logging.getLogger("loupe.worker")
@@ -65,6 +65,7 @@ def prepare() -> bool:
         housekeeping.add_chores()
         learning.add_trainings()
         judgement.add_reports()
+        period_counts.add_streams()
     except Exception as error:
         if find_outage(error) is None:
             raise

@@ -17,7 +17,8 @@ from django.utils import timezone
 
 from generation import fetching
 from generation.core.db.state_machine import DueQuerySet
-from generation.models import ApiKey, InvalidTransitionError
+from generation.models import ApiKey, InvalidTransitionError, ServiceCall
+from generation.services import service_calls
 from generation.wire import task as wire
 from moderation.api.novita import results
 from moderation.api.webhooks import client
@@ -140,7 +141,13 @@ def _send(letter: PreparedDelivery) -> Outcome:
 
 def _record_outcome(delivery: Delivery, outcome: Outcome) -> None:
     status = outcome if isinstance(outcome, int) else None
-    if status is not None and client.is_success(status):
+    is_delivered = status is not None and client.is_success(status)
+    service_calls.record_calls(
+        "webhooks",
+        ServiceCall.Kind.DELIVER,
+        ServiceCall.Outcome.DONE if is_delivered else ServiceCall.Outcome.FAILED,
+    )
+    if is_delivered:
         _end(delivery, Status.DELIVERED, answer=status, error="")
     elif isinstance(outcome, fetching.BlockedAddressError):
         _give_up(delivery, f"The URL may not be called: {outcome}")

@@ -40,7 +40,7 @@ from moderation.presenters.charts.charts import (
 )
 from moderation.presenters.charts.layout import draw
 from moderation.presenters.charts.shapes import Drawing
-from moderation.presenters.charts.tables import Table, build_table
+from moderation.presenters.charts.tables import Table, build_table, list_values
 
 __all__ = [
     "Band",
@@ -65,4 +65,5 @@ __all__ = [
     "Tone",
     "build_table",
     "draw",
+    "list_values",
 ]

@@ -28,7 +28,7 @@ from moderation.presenters.charts.formats import NO_DATA
 from moderation.presenters.charts.scales import Scale, find_ticks, find_time_ticks
 from moderation.presenters.charts.shapes import Box, Dot, Drawing, Hover, Path, Text
 
-SIZES = {Size.SMALL: (360, 168), Size.WIDE: (840, 240)}
+SIZES = {Size.SMALL: (360, 168), Size.WIDE: (1080, 240)}
 SPARK = (120, 32)
 SQUARE = (360, 280)
 LETTER, BOLD = 6.3, 7.0  # mean widths of a letter at the text size of charts.css (12)

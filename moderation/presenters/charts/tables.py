@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from moderation.presenters.charts.charts import (
     Band,
@@ -80,6 +81,28 @@ def build_table(chart: Chart) -> Table | None:
         case Sparkline():
             return None
     raise TypeError(f"{type(chart).__name__} is no chart with a table.")
+
+
+def list_values(chart: Chart) -> tuple[list[str], list[list[Any]]]:
+    """Return the columns and rows of a chart for programs: timestamps and plain numbers."""
+    match chart:
+        case LineChart() | StackedBars():
+            columns = list(_iter_columns(chart.series, getattr(chart, "band", None)))
+            rows = [
+                [start.isoformat(), *(values[index] for _, values in columns)]
+                for index, start in enumerate(chart.axis.starts)
+            ]
+            return ["start", *(name for name, _ in columns)], rows
+        case IntervalDots():
+            estimates = [[row.label, row.value, row.low, row.high, row.n] for row in chart.rows]
+            return ["name", "value", "low", "high", "n"], estimates
+        case Reliability():
+            points = [
+                [point.stated, point.observed, point.low, point.high, point.n]
+                for point in chart.points
+            ]
+            return ["stated", "observed", "low", "high", "n"], points
+    raise TypeError(f"{type(chart).__name__} has no values for programs.")
 
 
 def _iter_columns(

@@ -1,0 +1,207 @@
+"""Counts by hour, day or week, read once and arranged as series for charts.
+
+A period that was not counted has None, not zero.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.utils import timezone
+
+from moderation.models import CountProgress, Measure, PeriodCount
+from moderation.models.period_counts import CountProgress as Progress
+from moderation.presenters.charts import Step, TimeAxis
+from moderation.services import period_counts
+from moderation.services.period_counts import floor_day, floor_hour
+
+Matches = Callable[[str], bool]
+Values = list[float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of time up to now, in periods of one length."""
+
+    slug: str
+    label: str
+    step: Step
+    periods: int
+
+    @property
+    def length(self) -> timedelta:
+        """Return the length of one period."""
+        days = {Step.HOUR: timedelta(hours=1), Step.DAY: timedelta(days=1)}
+        return days.get(self.step, timedelta(weeks=1))
+
+    def find_first(self, now: datetime) -> datetime:
+        """Return the start of the first period. Weeks begin on Monday."""
+        if self.step == Step.HOUR:
+            last = floor_hour(now)
+        else:
+            last = floor_day(now)
+            if self.step == Step.WEEK:
+                last -= timedelta(days=last.weekday())
+        return last - (self.periods - 1) * self.length
+
+
+SPANS: Final = {
+    span.slug: span
+    for span in (
+        Span("24h", "24 hours", Step.HOUR, 24),
+        Span("14d", "14 days", Step.DAY, 14),
+        Span("12w", "12 weeks", Step.WEEK, 12),
+    )
+}
+SPAN_DEFAULT: Final = "14d"
+STREAMS: Final = {
+    Measure.ARRIVALS: Progress.Stream.ARRIVALS,
+    Measure.DECISIONS: Progress.Stream.DECISIONS,
+    Measure.REVERSALS: Progress.Stream.DECISIONS,
+    Measure.OPINIONS: Progress.Stream.DECISIONS,
+    Measure.AUDITS: Progress.Stream.DECISIONS,
+    Measure.QUEUE: Progress.Stream.QUEUE,
+    Measure.AGE: Progress.Stream.QUEUE,
+    Measure.CALLS: Progress.Stream.CALLS,
+    Measure.LATENCY: Progress.Stream.CALLS,
+    Measure.SPEND: Progress.Stream.CALLS,
+}
+# Of these, a period without any sample of the queue says nothing: no worker ran.
+NEEDS_A_WORKER: Final = {Measure.QUEUE, Measure.AGE, Measure.CALLS, Measure.LATENCY}
+
+
+def anything(part: str) -> bool:
+    return True
+
+
+class PeriodSeries:
+    """The counts of a span and of the span before it, read with two queries."""
+
+    def __init__(
+        self,
+        span: Span,
+        *,
+        now: datetime | None = None,
+        measures: Collection[Measure] = tuple(Measure),
+    ) -> None:
+        self.span, self.now = span, now or timezone.now()
+        first = span.find_first(self.now)
+        self.starts = [first + index * span.length for index in range(span.periods)]
+        self.axis = TimeAxis(self.starts, span.step)
+        self._first = first - span.periods * span.length
+        # By measure and part: by index of the period, from the span before on.
+        self._rows: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(dict)
+        step = PeriodCount.Step.HOUR if span.step == Step.HOUR else PeriodCount.Step.DAY
+        for row in period_counts.list_counts(step, self._first, measures):
+            self._add(row["start"], (row["measure"], row["part"]), row)
+        self._progress = {row.stream: row for row in CountProgress.objects.all()}
+
+    def _add(self, start: datetime, key: tuple[str, str], row: dict[str, float]) -> None:
+        index = (start - self._first) // self.span.length
+        found = self._rows[key].setdefault(index, [0, 0.0, 0.0])
+        found[0] += row["count"]
+        found[1] += row["total"]
+        found[2] = max(found[2], row["peak"])
+
+    def is_counted(self, measure: Measure, index: int) -> bool:
+        """Return whether a period is counted; ``index`` is negative in the span before."""
+        start = self.starts[0] + index * self.span.length
+        progress = self._progress.get(STREAMS[measure])
+        if progress is None or not progress.covers(start, start + self.span.length):
+            return False
+        if measure not in NEEDS_A_WORKER:
+            return True
+        samples = self._rows.get((Measure.AGE, "oldest"), {})
+        return index + self.span.periods in samples
+
+    def list_parts(self, measure: Measure) -> list[str]:
+        """Return the parts of a measure that have counts in this span, in order."""
+        shown = range(self.span.periods, 2 * self.span.periods)
+        return sorted(
+            part
+            for (name, part), rows in self._rows.items()
+            if name == measure and any(index in rows for index in shown)
+        )
+
+    def count(self, measure: Measure, matches: Matches = anything) -> Values:
+        """Return the number of events in each period."""
+        return self._sum(measure, matches, 0)
+
+    def add_up(self, measure: Measure, matches: Matches = anything) -> Values:
+        """Return the sum of the values in each period."""
+        return self._sum(measure, matches, 1)
+
+    def average(self, measure: Measure, part: str) -> Values:
+        """Return the mean value in each period."""
+        pairs = zip(
+            self._sum(measure, part.__eq__, 1), self._sum(measure, part.__eq__, 0), strict=True
+        )
+        return [total / n if total is not None and n else None for total, n in pairs]
+
+    def find_peaks(self, measure: Measure, part: str) -> Values:
+        """Return the highest value in each period."""
+        rows = self._rows.get((measure, part), {})
+        return [
+            rows[index + self.span.periods][2] if index + self.span.periods in rows else None
+            for index in range(self.span.periods)
+        ]
+
+    def count_before(self, measure: Measure, matches: Matches = anything) -> float | None:
+        """Return the number of events in the span before; None if a part of it is not counted."""
+        return self._sum_before(measure, matches, 0)
+
+    def add_up_before(self, measure: Measure, matches: Matches = anything) -> float | None:
+        """Return the sum of the values in the span before, likewise."""
+        return self._sum_before(measure, matches, 1)
+
+    def _sum_before(self, measure: Measure, matches: Matches, column: int) -> float | None:
+        if not self.is_counted(measure, -self.span.periods):
+            return None
+        return sum(
+            row[column]
+            for rows in self._select(measure, matches)
+            for index, row in rows.items()
+            if index < self.span.periods
+        )
+
+    def _select(self, measure: Measure, matches: Matches) -> list[dict[int, list[float]]]:
+        return [
+            rows for (name, part), rows in self._rows.items() if name == measure and matches(part)
+        ]
+
+    def _sum(self, measure: Measure, matches: Matches, column: int) -> Values:
+        selected = self._select(measure, matches)
+        empty = [0, 0.0, 0.0]
+        return [
+            sum(rows.get(index + self.span.periods, empty)[column] for rows in selected)
+            if self.is_counted(measure, index)
+            else None
+            for index in range(self.span.periods)
+        ]
+
+    def list_classes(self, service: str, index: int) -> list[tuple[str, int]]:
+        """Return the answered calls of a service in a period, by upper bound of their duration."""
+        return [
+            (part.rpartition(":")[2], int(rows[index + self.span.periods][0]))
+            for (name, part), rows in self._rows.items()
+            if name == Measure.LATENCY
+            and part.rpartition(":")[0] == service
+            and index + self.span.periods in rows
+        ]
+
+
+def sum_known(values: Iterable[float | None]) -> float:
+    """Return the sum of the values that are known."""
+    return sum(value for value in values if value is not None)
+
+
+def divide(parts: Sequence[float | None], wholes: Sequence[float | None]) -> Values:
+    """Return the share of each period; None without a whole."""
+    return [
+        part / whole if part is not None and whole else None
+        for part, whole in zip(parts, wholes, strict=True)
+    ]
