@@ -213,6 +213,7 @@ urlpatterns = [
     path("sessions/<uuid:uuid>/end/", sessions.session_end, name="session-end"),
     path("invitations/<str:token>/", invitations.invitation_accept, name="invitation-accept"),
     path("deliveries/", deliveries.delivery_list, name="delivery-list"),
+    path("deliveries/<uuid:uuid>/retry/", deliveries.delivery_retry, name="delivery-retry"),
     path("developers/", developers.developers, name="developers"),
     path(
         "developers/keys/<uuid:uuid>/webhook-secret/",

@@ -28,7 +28,7 @@ class Delivery(StateMachine, DueModel):
     TRANSITIONS: ClassVar[dict[str, tuple[str, ...]]] = {
         Status.WAITING: (Status.DELIVERED, Status.FAILED),
         Status.DELIVERED: (),
-        Status.FAILED: (),
+        Status.FAILED: (Status.WAITING,),  # by a person
     }
 
     uuid = models.UUIDField(default=uuid4, unique=True, editable=False)

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from generation import jobs
 from generation.core.db.prepared.query import PreparedQuery
-from generation.models import GenerationRequest
+from generation.models import GenerationRequest, InvalidTransitionError
 from moderation.models import Delivery, Review
 
 Kind = Delivery.Kind
@@ -100,3 +100,24 @@ def _queue_event(request: GenerationRequest, kind: str, number: int) -> None:
     # Ignore conflicts: a concurrent request may have queued the same event.
     Delivery.objects.bulk_create([row], ignore_conflicts=True)
     jobs.wake("deliver")
+
+
+def send_again(delivery: Delivery) -> bool:
+    """Make a failed or waiting delivery due now, with all attempts; False if it was delivered."""
+    now = timezone.now()
+    waiting = Delivery.objects.filter(pk=delivery.pk, status=Delivery.Status.WAITING)
+    # A worker may be sending it at this moment. Programs recognise the repetition by its id.
+    if waiting.update(due_at=now, attempts=0):
+        return True
+    try:
+        delivery.move_to(
+            Delivery.Status.WAITING,
+            only_from=Delivery.Status.FAILED,
+            due_at=now,
+            attempts=0,
+            finished_at=None,
+            error="",
+        )
+    except InvalidTransitionError:
+        return False
+    return True

@@ -20,9 +20,5 @@ def list_pages_with_outbox(client_of: ClientOf, user: User) -> set[str]:
 def test_every_page_of_a_moderator_sends_unsent_decisions(
     client_of: ClientOf, senior: User, auditor: User
 ) -> None:
-    client = client_of(senior)
-    pages = {place for place in PLAIN if client.get(place).status_code in (200, 404)}
-
-    assert list_pages_with_outbox(client_of, senior) == pages
-    assert len(pages) > 15
+    assert list_pages_with_outbox(client_of, senior) == set(PLAIN)
     assert list_pages_with_outbox(client_of, auditor) == set()

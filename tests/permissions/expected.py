@@ -285,6 +285,10 @@ PAGES: dict[str, tuple[str, str]] = {
         "302 404 404 404 404 404 404 404",
     ),
     "invitations/<str:token>/": ("410", "410"),
+    "deliveries/<uuid:uuid>/retry/": (
+        "302 405 405 405 405 405 405 405",
+        "302 404 404 404 404 404 404 303",
+    ),
     "deliveries/": ("302 403 403 403 403 403 403 200", "302 405 405 405 405 405 405 405"),
     "preferences/": ("302 200 200 200 200 200 200 200", "303"),
     "requests/": ("302 200 200 200 200 200 200 200", "302 405 405 405 405 405 405 405"),
@@ -364,6 +368,7 @@ OTHER_ROLES: dict[str, dict[str, str]] = {
         "providers/": "200 405",
         "providers/<slug:slug>/check/": "405 404",
         "deliveries/": "200 405",
+        "deliveries/<uuid:uuid>/retry/": "405 303",
         "verifications/": "200 405",
         "verifications/new/": "405 303",
         "team/": "200 405",

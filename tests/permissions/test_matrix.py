@@ -20,6 +20,7 @@ from generation.models import ApiKey, GenerationRequest
 from moderation.models import (
     BrowserSession,
     Decision,
+    Delivery,
     HashEntry,
     HashList,
     ImportSet,
@@ -74,6 +75,7 @@ def route_values(
     draft = policies.create_version(based_on=Policy.objects.active(), user=moderator)
     proposal = proposals.propose(policy=draft, author=moderator, reason="Too many false alarms.")
     key, _ = ApiKey.make(name="theirs", scopes=[], owner=moderator)
+    delivery = Delivery.objects.create(request=item, kind="finished", status="failed")
     import_set = ImportSet.objects.create(created_by=moderator, name="theirs")
     active = Policy.objects.active()
     trial = trials.start(candidate=active, baseline=active, days=7, user=None)
@@ -91,6 +93,7 @@ def route_values(
         "policies/proposals/<uuid:uuid>": f"policies/proposals/{proposal.uuid}",
         "policies/trials/<uuid:uuid>": f"policies/trials/{trial.uuid}",
         "new-findings/<uuid:uuid>": f"new-findings/{review.uuid}",
+        "deliveries/<uuid:uuid>": f"deliveries/{delivery.uuid}",
         "imports/<uuid:uuid>": f"imports/{import_set.uuid}",
         "batches/<uuid:uuid>": f"batches/{decision.batch}",
         "decisions/<uuid:uuid>": f"decisions/{decision.uuid}",

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import re
+from collections.abc import Callable
 from html import unescape
 from types import SimpleNamespace
 from typing import Any
@@ -13,8 +14,11 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
+from django.utils import timezone
 
-from generation.models import ApiKey
+from generation.models import ApiKey, GenerationRequest
+from moderation.api.webhooks import delivery
+from moderation.models import Delivery
 from tests.moderation.page_helpers import ClientOf
 
 pytestmark = pytest.mark.django_db
@@ -75,3 +79,28 @@ def test_wrong_url_and_key_of_somebody_else_are_refused(
 ) -> None:
     assert send(client_of(moderator), key, "no url").status_code == 422
     assert send(client_of(other_moderator), key).status_code == 404
+
+
+def test_failed_event_is_sent_again_by_its_owner_only(
+    client_of: ClientOf,
+    moderator: User,
+    other_moderator: User,
+    key: ApiKey,
+    make_request: Callable[..., GenerationRequest],
+) -> None:
+    item = make_request(api_key=key, callback_url=URL)
+    event = Delivery.objects.create(
+        request=item, kind="finished", status="failed", attempts=6, finished_at=timezone.now()
+    )
+    url = f"/deliveries/{event.uuid}/retry/"
+
+    assert "Send now" in client_of(moderator).get("/developers/").content.decode()
+    assert client_of(other_moderator).post(url).status_code == 404
+    assert client_of(moderator).post(url)["Location"] == "/developers/"
+
+    event.refresh_from_db()
+    assert (event.status, event.attempts, event.finished_at) == ("waiting", 0, None)
+    assert delivery.is_due()
+    Delivery.objects.update(status="delivered", due_at=None)
+    page = client_of(moderator).post(url, follow=True)
+    assert "has been delivered meanwhile" in page.content.decode()
