@@ -14,6 +14,7 @@ from moderation.views import (
     developers,
     dossiers,
     hash_lists,
+    heads,
     import_sets,
     insights,
     invitations,
@@ -188,6 +189,8 @@ urlpatterns = [
         "judgement.json", judgement.figures, {"file_format": "json"}, name="judgement-report-json"
     ),
     path("judgement.csv", judgement.figures, {"file_format": "csv"}, name="judgement-report-csv"),
+    path("heads/", heads.head_list, name="head-list"),
+    path("heads/<int:pk>/status/", heads.head_change, name="head-change"),
     path("team/", team.person_list, name="person-list"),
     path("team/roles/", team.role_list, name="role-list"),
     path("team/changes/", team.team_event_list, name="team-event-list"),

@@ -147,6 +147,7 @@ MENU = {
             needs("moderation.view_importset"),
             views=("moderation:import",),
         ),
+        Page("Learned heads", "moderation:head-list", "flask", needs("moderation.view_head")),
         Page("Developers", "moderation:developers", "code"),
         Page("My API keys", "moderation:key-list", "key", needs("generation.hold_api_key")),
         Page("Admin site", "admin:index", "layers", staff_or("moderation.use_admin_site")),

@@ -66,6 +66,7 @@ PLAIN = [
     "/password/",
     "/providers/",
     "/team/",
+    "/heads/",
     "/team/roles/",
     "/team/keys/",
     "/keys/",

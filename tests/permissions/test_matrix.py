@@ -105,6 +105,7 @@ def route_values(
         "queues/<slug:slug>": "queues/waiting",
         "providers/<slug:slug>": "providers/nowhere",
         "team/invitations/<uuid:uuid>": f"team/invitations/{invitation.uuid}",
+        "heads/<int:pk>": "heads/999999",
         "team/<int:pk>": f"team/{moderator.pk}",
         "sessions/<uuid:uuid>": f"sessions/{session.uuid}",
         "invitations/<str:token>": "invitations/unknown",
