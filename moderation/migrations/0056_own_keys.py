@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("moderation", "0057_period_counts")]
+    dependencies = [("moderation", "0055_trial_judgement_permissions")]
 
     operations = [
         migrations.AddField(
