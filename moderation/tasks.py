@@ -37,6 +37,7 @@ from moderation.services import (
     remote_classification,
     rescoring,
     resettlement,
+    score_stats,
     statistics,
     trials,
     verification,
@@ -204,6 +205,17 @@ def count_decisions(run: JobRun) -> None:
         return not run.expired
 
     statistics.count_record(go_on=go_on)
+
+
+@job("scores", due=score_stats.find_due)
+def count_scores(run: JobRun) -> None:
+    """Count what classifiers said about new decisions and waiting images."""
+
+    def go_on() -> bool:
+        run.renew()
+        return not run.expired
+
+    score_stats.run_due(go_on=go_on)
 
 
 @job("judge", due=lambda: JudgementReport.objects.due())

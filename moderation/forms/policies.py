@@ -12,6 +12,8 @@ from moderation import classifiers, taxonomy
 from moderation.classifiers.base import Stage
 from moderation.models import AskRule, EarnedTrust, Policy, PolicyRule
 
+EMPTY = ("", "Choose a classifier")  # so that an empty row counts as empty
+
 
 class AskRuleForm(forms.ModelForm[AskRule]):
     """The conditions on which a classifier is asked."""
@@ -42,7 +44,7 @@ class AskRuleForm(forms.ModelForm[AskRule]):
         }
         # The classifier of a copied rule may have been removed since.
         slugs |= {self.instance.classifier} if self.instance.classifier else set()
-        field.choices = [(slug, classifiers.label(slug)) for slug in sorted(slugs)]
+        field.choices = [EMPTY, *((slug, classifiers.label(slug)) for slug in sorted(slugs))]
 
 
 class EarnedTrustForm(forms.ModelForm[EarnedTrust]):
@@ -60,7 +62,7 @@ class EarnedTrustForm(forms.ModelForm[EarnedTrust]):
         assert isinstance(field, forms.ChoiceField)
         slugs = {slug for slug in settings.CLASSIFIER_BACKENDS if not classifiers.is_lookup(slug)}
         slugs |= {self.instance.classifier} if self.instance.classifier else set()
-        field.choices = [(slug, classifiers.label(slug)) for slug in sorted(slugs)]
+        field.choices = [EMPTY, *((slug, classifiers.label(slug)) for slug in sorted(slugs))]
 
 
 class PolicyRuleForm(forms.ModelForm[PolicyRule]):

@@ -27,6 +27,7 @@ from moderation.models.preferences import ImageCover, Preferences
 from moderation.models.reclassifications import NewFinding, Reclassification, Resettlement
 from moderation.models.reviews import Review
 from moderation.models.saved_queues import SavedQueue
+from moderation.models.score_stats import ScoreStats, ScoreStatsProgress
 from moderation.models.team import BrowserSession, Invitation, LastActivity, TeamEvent
 from moderation.models.verifications import PublishedHead, Verification
 from moderation.models.word_stats import WordStats, WordStatsProgress
@@ -74,6 +75,8 @@ __all__ = [
     "Resettlement",
     "Review",
     "SavedQueue",
+    "ScoreStats",
+    "ScoreStatsProgress",
     "TeamEvent",
     "TrialJudgement",
     "Verdict",

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 
 def is_draft(policy: Policy) -> bool:
-    """Return whether a policy may still change: it was never in force, and nothing refers to it."""
-    return not policy.is_active and policy.activated_at is None and not policy.is_used
+    """Return whether a policy may still change: it was never in force."""
+    return not policy.is_active and policy.activated_at is None
 
 
 @transaction.atomic

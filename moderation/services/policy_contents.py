@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
+from django.db.models import Model
+
 from generation.models import Source
 from moderation import classifiers, taxonomy
-from moderation.models import AskRule, EarnedTrust, Policy, PolicyRule
+from moderation.models import AskRule, Policy, PolicyRule
 
 # Fields that every version gets anew. All others are settings, which a copy takes over.
 _OWN: Final = {"id", "version", "summary", "is_active", "created_by", "created_at", "activated_at"}
@@ -52,18 +54,9 @@ def compute_fingerprint(policy: Policy) -> str:
     content = {
         "settings": {name: getattr(policy, name) for name in list_settings()},
         "summary": policy.summary,
-        **{
-            model._meta.model_name or "": list(
-                model._default_manager.filter(policy=policy)
-                .order_by(*order)
-                .values(*_list_columns(model))
-            )
-            for model, order in (
-                (PolicyRule, ["category"]),
-                (AskRule, ["classifier"]),
-                (EarnedTrust, ["classifier", "category"]),
-            )
-        },
+        "rules": _list_rows(policy.rules.all()),
+        "ask_rules": _list_rows(policy.ask_rules.all()),
+        "earned_trusts": _list_rows(policy.earned_trusts.all()),
     }
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, default=_normalize)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -74,8 +67,21 @@ def _normalize(value: Any) -> str:
     return f"{value:.2f}" if isinstance(value, Decimal) else str(value)
 
 
-def _list_columns(model: Any) -> list[str]:
-    return [field.name for field in model._meta.concrete_fields if field.name not in _KEYS]
+def _list_rows(rows: Iterable[Model]) -> list[str]:
+    """Return the contents of rows in an order that depends on nothing else."""
+    return sorted(
+        json.dumps(
+            {
+                field.name: getattr(row, field.name)
+                for field in row._meta.concrete_fields
+                if field.name not in _KEYS
+            },
+            sort_keys=True,
+            ensure_ascii=False,
+            default=_normalize,
+        )
+        for row in rows
+    )
 
 
 _KEYS = ("id", "policy")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -133,6 +134,24 @@ def withdraw_open(*, policy: Policy, user: User | None, comment: str) -> bool:
             due_at=None,
         )
     )
+
+
+@contextmanager
+def edit_draft(*, policy: Policy, user: User, fingerprint: str) -> Iterator[Policy]:
+    """Lock a draft to change it, and withdraw its open proposal.
+
+    ``fingerprint``: of the contents that the editor saw. Raises ProposalError if they have changed,
+    or if the policy is no draft any more.
+    """
+    with transaction.atomic():
+        locked = lock_draft(policy)
+        if fingerprint != policy_contents.compute_fingerprint(locked):
+            raise ProposalError(
+                "Somebody else changed this draft after you opened it. Open it again, then change"
+                " it: your values are still below."
+            )
+        yield locked
+        withdraw_open(policy=locked, user=user, comment=EDITED)
 
 
 def lock_draft(policy: Policy) -> Policy:

@@ -12,6 +12,7 @@ from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from moderation.forms.policy_drafts import DraftForm
 from moderation.forms.proposals import TEXT_MAX, ProposalForm
 from moderation.models import Policy, PolicyProposal
 from moderation.presenters import policies as presenter
@@ -30,12 +31,44 @@ def policy_list(request: DeskRequest) -> HttpResponse:
     return render(request, "moderation/policy_list.html", presenter.build_list(request.user))
 
 
-@require_GET
+@require_http_methods(["GET", "HEAD", "POST"])
 @permission_required("moderation.view_policy", raise_exception=True)
 def policy_detail(request: DeskRequest, version: int) -> HttpResponse:
+    """Show a version; save a draft."""
     policy = get_policy(version)
-    context = presenter.build_page(policy, request.user)
-    return render(request, "moderation/policy_detail.html", context)
+    days = presenter.parse_days(request.GET.get("days", ""))
+    may_change = request.user.has_perm("moderation.change_policy")
+    if request.method != "POST":
+        form = DraftForm(policy) if may_change and policies.is_draft(policy) else None
+        return _render_policy(request, policy, days=days, form=form)
+    if not may_change:
+        raise PermissionDenied
+    # Before the form, which writes its values into the object.
+    form = DraftForm(get_policy(version), request.POST)
+    if not form.is_valid():
+        return _render_policy(request, policy, days=days, form=form, status=422)
+    try:
+        seen = request.POST.get("fingerprint", "")
+        with proposals.edit_draft(policy=policy, user=request.user, fingerprint=seen):
+            form.save()
+    except ProposalError as error:
+        return _render_policy(request, policy, days=days, form=form, status=409, problem=str(error))
+    messages.success(request, f"Draft {version} is saved.")
+    return SeeOther(reverse("moderation:policy-detail", args=[version]))
+
+
+def _render_policy(
+    request: DeskRequest,
+    policy: Policy,
+    *,
+    days: int,
+    form: DraftForm | None,
+    status: int = 200,
+    problem: str = "",
+) -> HttpResponse:
+    problems = [problem] if problem else form.list_errors() if form else []
+    context = presenter.build_page(policy, request.user, days=days, form=form, problems=problems)
+    return render(request, "moderation/policy_detail.html", context, status=status)
 
 
 @require_GET

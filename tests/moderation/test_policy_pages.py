@@ -25,7 +25,7 @@ def test_moderator_reads_the_policy_in_force_but_makes_no_draft(
     assert active.name in page
     assert "Make a draft" not in page
     detail = browser.get(f"/policies/{active.version}/").content.decode()
-    assert "a person from 20" in detail  # explicit
+    assert "A person from 20" in detail  # explicit
     assert "Make a draft" not in detail
     assert browser.post("/policies/drafts/", {"version": active.version}).status_code == 403
 
