@@ -53,8 +53,9 @@ class CategoryRuleForm(forms.Form):
         initial: dict[str, Any] = {"is_on": rule is not None}
         initial |= {name: getattr(rule, name, None) for name in LIMITS}
         super().__init__(data, prefix=f"rule-{category.slug}", initial=initial)
-        words = f"Own rule for {category.name}" if category.parent else f"Watch {category.name}"
+        words = "Own rule" if category.parent else "Watch"
         self.fields["is_on"].label = words
+        self.fields["is_on"].widget.attrs["aria-label"] = f"{words}: {category.name}"
         for name, label in LIMITS.items():
             # HTML without JavaScript: any number from 0 to 100.
             self.fields[name].widget.attrs |= {
