@@ -253,3 +253,15 @@ def test_full_set_names_the_limit(
     answer = send(browser, import_set, picture(909))
     assert answer.status_code == 409
     assert "at most 1 files" in answer.json()["error"]
+
+
+def test_pages_of_imports_need_few_queries(
+    browser: Client, import_set: ImportSet, django_assert_max_num_queries: Any
+) -> None:
+    for seed in range(920, 925):
+        send(browser, import_set, picture(seed))
+    send(browser, import_set, b"no image", "note.png")
+    with django_assert_max_num_queries(10):
+        browser.get("/imports/")
+    with django_assert_max_num_queries(10):
+        browser.get(import_set.get_absolute_url())
