@@ -50,6 +50,7 @@ ABILITIES = (
     Ability(("moderation.export_decision",), "export the record"),
     Ability(("moderation.add_verification",), "verify the whole record"),
     Ability(("moderation.view_policy",), "read policies"),
+    Ability(("moderation.view_periodcount",), "read insights"),
     Ability(
         ("moderation.change_policy", "moderation.activate_policy"),
         "write policies and put them into force",
