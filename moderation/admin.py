@@ -71,6 +71,7 @@ from moderation.models import (
     Policy,
     PolicyActivation,
     PolicyRule,
+    PolicyShadow,
     PolicyTrial,
     Preferences,
     PublishedHead,
@@ -78,6 +79,9 @@ from moderation.models import (
     Resettlement,
     Review,
     SavedQueue,
+    ShadowCheck,
+    ShadowCount,
+    ShadowResult,
     TeamEvent,
     TrialJudgement,
     Verification,
@@ -638,6 +642,35 @@ class PolicyTrialAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "candidate", "baseline", "days", "status", "started_by")
     list_filter = ("status",)
     list_select_related = ("candidate", "baseline", "started_by")
+    ordering = ("-pk",)
+
+
+@admin.register(PolicyShadow)
+class PolicyShadowAdmin(ReadOnlyAdmin):
+    list_display = ("started_at", "policy", "started_by", "ended_at", "end_reason")
+    list_select_related = ("policy", "started_by")
+    ordering = ("-pk",)
+
+
+@admin.register(ShadowCheck)
+class ShadowCheckAdmin(ReadOnlyAdmin):
+    list_display = ("review", "outcome", "due_at")
+    list_select_related = ("review__asset",)
+    ordering = ("due_at",)
+
+
+@admin.register(ShadowCount)
+class ShadowCountAdmin(ReadOnlyAdmin):
+    list_display = ("hour", "shadow", "old", "new", "images")
+    list_select_related = ("shadow__policy",)
+    ordering = ("-hour", "old", "new")
+
+
+@admin.register(ShadowResult)
+class ShadowResultAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "shadow", "review", "old", "new")
+    list_filter = ("old", "new")
+    list_select_related = ("shadow__policy", "review__asset")
     ordering = ("-pk",)
 
 

@@ -22,6 +22,7 @@ from moderation.models import (
     PublishedHead,
     Reclassification,
     Resettlement,
+    ShadowCheck,
     Verification,
 )
 from moderation.services import (
@@ -38,6 +39,7 @@ from moderation.services import (
     rescoring,
     resettlement,
     score_stats,
+    shadows,
     statistics,
     trials,
     verification,
@@ -161,6 +163,17 @@ def try_policies(run: JobRun) -> None:
         return not run.expired
 
     trials.run_due(go_on=go_on)
+
+
+@job("shadow", due=lambda: ShadowCheck.objects.due())
+def judge_as_shadow(run: JobRun) -> None:
+    """Let shadows judge the images that were settled."""
+
+    def go_on() -> bool:
+        run.renew()
+        return not run.expired
+
+    shadows.run_due(go_on=go_on)
 
 
 @job("deliver", due=delivery.is_due)

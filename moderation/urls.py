@@ -138,6 +138,12 @@ urlpatterns = [
         name="proposal-cancel",
     ),
     path("policies/<int:version>/history/", policies.policy_history, name="policy-history"),
+    path("policies/<int:version>/shadow/", trials.policy_shadow, name="policy-shadow"),
+    path(
+        "policies/<int:version>/shadow/cancellation/",
+        trials.policy_shadow_cancel,
+        name="policy-shadow-cancel",
+    ),
     path("policies/<int:version>/trials/", trials.policy_trial_list, name="policy-trial-list"),
     path("policies/trials/<uuid:uuid>/", trials.policy_trial_detail, name="policy-trial-detail"),
     path(

@@ -22,7 +22,14 @@ from moderation.models.policies import (
     PolicyProposal,
     PolicyRule,
 )
-from moderation.models.policy_trials import PolicyTrial, TrialJudgement
+from moderation.models.policy_trials import (
+    PolicyShadow,
+    PolicyTrial,
+    ShadowCheck,
+    ShadowCount,
+    ShadowResult,
+    TrialJudgement,
+)
 from moderation.models.preferences import ImageCover, Preferences
 from moderation.models.reclassifications import NewFinding, Reclassification, Resettlement
 from moderation.models.reviews import Review
@@ -68,6 +75,7 @@ __all__ = [
     "PolicyActivation",
     "PolicyProposal",
     "PolicyRule",
+    "PolicyShadow",
     "PolicyTrial",
     "Preferences",
     "PublishedHead",
@@ -77,6 +85,9 @@ __all__ = [
     "SavedQueue",
     "ScoreStats",
     "ScoreStatsProgress",
+    "ShadowCheck",
+    "ShadowCount",
+    "ShadowResult",
     "TeamEvent",
     "TrialJudgement",
     "Verdict",

@@ -7,11 +7,12 @@ from itertools import pairwise
 from typing import ClassVar, Self
 from uuid import uuid4
 
+from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, Q
 from django.urls import reverse
 from django.utils import timezone
 
@@ -25,7 +26,9 @@ PERCENT = [MinValueValidator(0), MaxValueValidator(100)]
 class PolicyQuerySet(models.QuerySet["Policy"]):
     def active(self) -> Policy:
         """Return the policy in force. There is always one: a migration creates the first."""
-        return self.prefetch_related("rules", "earned_trusts").get(is_active=True)
+        shadows = apps.get_model("moderation", "PolicyShadow").objects
+        rows = self.annotate(runs_shadows=Exists(shadows.filter(ended_at__isnull=True)))
+        return rows.prefetch_related("rules", "earned_trusts").get(is_active=True)
 
     def drafts(self) -> Self:
         """Return the versions that were never in force."""
@@ -196,6 +199,11 @@ class Policy(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("moderation:policy-detail", args=[self.version])
+
+    @property
+    def has_shadows(self) -> bool:
+        """Return whether shadows judge new images, as far as ``PolicyQuerySet.active`` read it."""
+        return bool(getattr(self, "runs_shadows", False))
 
     @property
     def last_activated_at(self) -> datetime | None:

@@ -108,3 +108,87 @@ class TrialJudgement(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_answer_display()}: {self.cell}"
+
+
+class PolicyShadow(models.Model):
+    """A version of the policy that judges new images beside the one in force, without effect."""
+
+    policy = models.ForeignKey(Policy, on_delete=models.CASCADE, related_name="shadows")
+    # The rules as they were when it began (services.policy_snapshots).
+    snapshot = models.JSONField(default=dict)
+    started_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT
+    )
+    started_at = models.DateTimeField(default=timezone.now, editable=False)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    end_reason = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["policy"], name="policy_shadow_once", condition=Q(ended_at__isnull=True)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Shadow of version {self.policy.version}"
+
+
+class ShadowCheckQuerySet(DueQuerySet["ShadowCheck"]):
+    pass
+
+
+class ShadowCheck(DueModel):
+    """A review that was settled while a shadow ran, and that the shadow has yet to judge."""
+
+    review = models.OneToOneField(Review, on_delete=models.CASCADE, related_name="+")
+    outcome = models.CharField(max_length=7, choices=OUTCOMES)  # of the policy in force
+
+    objects = ShadowCheckQuerySet.as_manager()
+
+    class Meta:
+        indexes = [due_index("shadow_check_due")]
+
+    def __str__(self) -> str:
+        return f"Shadow check of {self.review_id}"
+
+
+class ShadowCount(models.Model):
+    """The number of settlements in one hour, by the outcomes of both policies."""
+
+    shadow = models.ForeignKey(PolicyShadow, on_delete=models.CASCADE, related_name="counts")
+    hour = models.DateTimeField()
+    old = models.CharField(max_length=7, choices=OUTCOMES)
+    new = models.CharField(max_length=7, choices=OUTCOMES)
+    images = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["shadow", "hour", "old", "new"], name="shadow_count_once_per_hour"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.old} to {self.new}: {self.images}"
+
+
+class ShadowResult(models.Model):
+    """An image for which a shadow has another outcome than the policy in force."""
+
+    shadow = models.ForeignKey(PolicyShadow, on_delete=models.CASCADE, related_name="results")
+    review = models.ForeignKey(Review, on_delete=models.CASCADE, related_name="+")
+    old = models.CharField(max_length=7, choices=OUTCOMES)
+    new = models.CharField(max_length=7, choices=OUTCOMES)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes = [models.Index(fields=["shadow", "-created_at"], name="shadow_result_newest")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["shadow", "review"], name="shadow_result_once_per_review"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.old} to {self.new}"

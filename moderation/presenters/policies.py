@@ -44,6 +44,7 @@ class Tab:
 TABS = (
     ("Rules", "moderation:policy-detail"),
     ("Try it", "moderation:policy-trial-list"),
+    ("Shadow", "moderation:policy-shadow"),
     ("Proposal", "moderation:proposal-create"),
     ("History", "moderation:policy-history"),
 )

@@ -34,6 +34,7 @@ from moderation.models import (
     Policy,
     Resettlement,
     Review,
+    ShadowCheck,
     Verdict,
     found_categories,
 )
@@ -518,6 +519,8 @@ def apply_settlement(
     ``classification_summary`` is stored with the review.
     """
     before = Review.Status(review.status)
+    if policy.has_shadows:
+        _queue_shadow_check(review, settlement)
     fields: dict[str, Any] = {
         "classification_summary": classification_summary,
         "policy": policy,
@@ -556,6 +559,14 @@ def apply_settlement(
             **fields,
         )
         webhook_events.queue_events(review)
+
+
+def _queue_shadow_check(review: Review, settlement: Settlement) -> None:
+    """Leave the review to the shadows, which judge it after this transaction."""
+    ShadowCheck.objects.update_or_create(
+        review=review, defaults={"outcome": settlement.outcome, "due_at": timezone.now()}
+    )
+    jobs.wake("shadow")
 
 
 def build_rules(policy: Policy) -> Rules:

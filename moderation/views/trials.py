@@ -1,4 +1,4 @@
-"""Pages of trials: a version of the policy, replayed over past images."""
+"""Pages of trials and shadows: a version of the policy on past images, and on new ones."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from generation.models import InvalidTransitionError
 from moderation.forms.trials import TrialForm
 from moderation.models import PolicyTrial, Review
+from moderation.presenters import shadows as shadow_presenter
 from moderation.presenters import trials as presenter
-from moderation.services import trials
+from moderation.services import shadows, trials
+from moderation.services.shadows import ShadowError
 from moderation.services.trials import TrialError
 from moderation.views.access import DeskRequest, SeeOther
 from moderation.views.policies import get_policy
@@ -119,6 +121,36 @@ def policy_trial_judgement(request: DeskRequest, uuid: UUID) -> HttpResponse:
         context = presenter.build_tile(trial, review, cell, row.answer)
         return render(request, "moderation/_policy_trial_tile.html", context)
     return SeeOther(presenter.get_images_url(trial, cell, given.get("page", "1")))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permission_required("moderation.view_policy", raise_exception=True)
+def policy_shadow(request: DeskRequest, version: int) -> HttpResponse:
+    """Show where a version differs from the policy in force on new images; a POST starts that."""
+    policy = get_policy(version)
+    if request.method != "POST":
+        context = shadow_presenter.build_page(policy, request.user)
+        return render(request, "moderation/policy_shadow.html", context)
+    if not request.user.has_perm("moderation.change_policy"):
+        raise PermissionDenied
+    try:
+        shadows.start(policy=policy, user=request.user)
+    except ShadowError as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, f"Version {policy.version} judges new images from now on.")
+    return SeeOther(reverse("moderation:policy-shadow", args=[policy.version]))
+
+
+@require_POST
+@permission_required("moderation.change_policy", raise_exception=True)
+def policy_shadow_cancel(request: DeskRequest, version: int) -> HttpResponse:
+    policy = get_policy(version)
+    if shadows.end(policy=policy, reason=f"Ended by {request.user.get_username()}."):
+        messages.info(request, "Ended. The figures stay.")
+    else:
+        messages.info(request, "This version does not run as a shadow.")
+    return SeeOther(reverse("moderation:policy-shadow", args=[policy.version]))
 
 
 def _get_trial(uuid: UUID) -> PolicyTrial:

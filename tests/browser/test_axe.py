@@ -58,6 +58,7 @@ PLAIN = [
     "/policies/1/proposal/",
     "/policies/1/history/",
     "/policies/1/trials/",
+    "/policies/1/shadow/",
     "/new-findings/",
     "/decisions/",
     "/verifications/",

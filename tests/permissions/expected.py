@@ -155,6 +155,14 @@ PAGES: dict[str, tuple[str, str]] = {
         "302 403 200 200 200 200 403 200",
         "302 403 403 403 422 403 403 422",
     ),
+    "policies/<int:version>/shadow/": (
+        "302 403 200 200 200 200 403 200",
+        "302 403 403 403 303 403 403 303",
+    ),
+    "policies/<int:version>/shadow/cancellation/": (
+        "302 405 405 405 405 405 405 405",
+        "302 403 403 403 303 403 403 303",
+    ),
     "policies/trials/<uuid:uuid>/": (
         "302 403 200 200 200 200 403 200",
         "302 405 405 405 405 405 405 405",
@@ -470,6 +478,7 @@ ADMIN: dict[str, str] = {
     "moderation.label": "vc vc - vc",
     "moderation.newfinding": "- - - vc",
     "moderation.policy": "vc vc - vc",
+    "moderation.policyshadow": "- - - vc",
     "moderation.policytrial": "- - - vc",
     "moderation.preferences": "- - - vacd",
     "moderation.reclassification": "vc - - vc",
@@ -477,6 +486,9 @@ ADMIN: dict[str, str] = {
     "moderation.review": "vc vc - vc",
     "moderation.savedqueue": "- - - vacd",
     "moderation.teamevent": "- vc - vc",
+    "moderation.shadowcheck": "- - - vc",
+    "moderation.shadowcount": "- - - vc",
+    "moderation.shadowresult": "- - - vc",
     "moderation.trialjudgement": "- - - vc",
     "moderation.wordstatsprogress": "- - - vc",
     "moderation.publishedhead": "vc vc - vc",
