@@ -52,7 +52,7 @@ def read_element(text: str, place: str) -> str:
     [
         ("moderator", {QUEUES}),
         ("senior", {QUEUES, "For senior moderators"}),
-        ("lead", {POLICY, RECORD}),
+        ("lead", {QUEUES, POLICY, RECORD}),
         ("auditor", {RECORD}),
         ("operator", {OPERATIONS}),
         ("admin", {QUEUES, "For senior moderators", POLICY, OPERATIONS}),
@@ -324,7 +324,7 @@ def test_poll_returns_only_elements_that_the_page_has(
     starts = re.findall(
         r'id="start-([\w-]+)" data-waits hx-swap-oob="true"', f'<div id="start-{buttons}'
     )
-    assert starts == ["waiting", "escalated", "second-opinion"]
+    assert starts == ["waiting", "escalated", "lead", "second-opinion"]
     places = re.findall(r'id="([no]-[\w-]+)"', part)
     assert (
         re.sub(
