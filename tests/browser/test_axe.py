@@ -57,6 +57,8 @@ PLAIN = [
     "/policies/1/",
     "/policies/1/proposal/",
     "/policies/1/history/",
+    "/policies/2/",
+    "/policies/2/proposal/",
     "/policies/1/trials/",
     "/policies/1/shadow/",
     "/new-findings/",
@@ -130,6 +132,7 @@ def furnished(
         decisions.decide(review=review, user=moderator, verdict=verdict, **words)
     for _ in range(3):
         make_review()
+    policies.create_version(based_on=Policy.objects.active(), user=senior)
     shown.refresh_from_db()
     return shown
 
