@@ -26,6 +26,7 @@ from moderation.models import (
     NamedCategory,
     Preferences,
     Review,
+    RiskProgress,
     WordStats,
     WordStatsProgress,
 )
@@ -518,6 +519,7 @@ class Seeder:
             "rejected": decided // 4,
         }
         WordStatsProgress.objects.update_or_create(pk=1, defaults=done)
+        RiskProgress.objects.update_or_create(pk=1, defaults={"sequence": done["sequence"]})
 
 
 def _part(asset: str, salt: int, condition: str = "1 = 1") -> str:

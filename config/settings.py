@@ -177,7 +177,7 @@ CACHES: dict[str, Any] = {
 Q_CLUSTER: dict[str, Any] = {
     "name": "loupe",
     "label": "Worker queue",  # in the admin site
-    "workers": 23,
+    "workers": 24,
     "queue_limit": 1,
     "bulk": 1,
     "poll": 0.3,

@@ -74,10 +74,14 @@ from moderation.models import (
     PolicyShadow,
     PolicyTrial,
     Preferences,
+    PromptTrial,
     PublishedHead,
     Reclassification,
     Resettlement,
     Review,
+    RiskProgress,
+    RiskReport,
+    RiskStats,
     SavedQueue,
     ShadowCheck,
     ShadowCount,
@@ -921,6 +925,30 @@ class WordStatsAdmin(ReadOnlyAdmin):
 @admin.register(WordStatsProgress)
 class WordStatsProgressAdmin(ReadOnlyAdmin):
     list_display = ("sequence", "decided", "rejected")
+
+
+@admin.register(PromptTrial)
+class PromptTrialAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "rule", "days", "status", "started_by")
+    list_filter = ("status",)
+    list_select_related = ("started_by",)
+    ordering = ("-pk",)
+
+
+@admin.register(RiskStats)
+class RiskStatsAdmin(ReadOnlyAdmin):
+    list_display = ("day", "kind", "key", "decided", "rejected")
+    ordering = ("-day", "kind", "key")
+
+
+@admin.register(RiskProgress)
+class RiskProgressAdmin(ReadOnlyAdmin):
+    list_display = ("sequence", "report_due_at")
+
+
+@admin.register(RiskReport)
+class RiskReportAdmin(ReadOnlyAdmin):
+    list_display = ("days", "computed_at")
 
 
 @admin.register(DailyStats)

@@ -36,6 +36,9 @@ VERIFY = (
     "moderation.add_verification",
     "moderation.view_publishedhead",
 )
+# Read risk by properties of requests, and try prompt rules.
+READ_RISK = ("moderation.view_riskreport", "moderation.view_prompttrial")
+TRY_PROMPTS = (*READ_RISK, "moderation.add_prompttrial")
 ROLES: dict[str, tuple[str, ...]] = {
     "moderator": MODERATE,
     "senior moderator": (
@@ -44,6 +47,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "moderation.view_periodcount",
         *RECLASSIFY,
         *VERIFY,
+        *TRY_PROMPTS,
         "moderation.export_decision",
         "moderation.add_hashentry",
         "moderation.delete_hashentry",
@@ -80,11 +84,13 @@ ROLES: dict[str, tuple[str, ...]] = {
         "moderation.delete_hashentry",
         *RECLASSIFY,
         *VERIFY,
+        *TRY_PROMPTS,
         "moderation.export_decision",
     ),
     "auditor": (
         *LOOK,
         *VERIFY,
+        *READ_RISK,
         "moderation.view_head",
         "moderation.view_headchange",
         "moderation.view_headtraining",
@@ -106,6 +112,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "moderation.view_importset",
         "moderation.add_importset",
         *VERIFY,
+        *TRY_PROMPTS,
         "moderation.view_teamevent",
     ),
     "integrator": ("generation.hold_api_key",),

@@ -19,6 +19,7 @@ from moderation.models import (
     JudgementReport,
     PolicyProposal,
     PolicyTrial,
+    PromptTrial,
     PublishedHead,
     Reclassification,
     Resettlement,
@@ -32,6 +33,7 @@ from moderation.services import (
     judgement,
     learning,
     period_counts,
+    prompt_trials,
     proposals,
     published_heads,
     reclassification,
@@ -174,6 +176,17 @@ def judge_as_shadow(run: JobRun) -> None:
         return not run.expired
 
     shadows.run_due(go_on=go_on)
+
+
+@job("prompt_trial", due=lambda: PromptTrial.objects.due())
+def try_prompt_rules(run: JobRun) -> None:
+    """Replay rules of words over past requests."""
+
+    def go_on() -> bool:
+        run.renew()
+        return not run.expired
+
+    prompt_trials.run_due(go_on=go_on)
 
 
 @job("deliver", due=delivery.is_due)

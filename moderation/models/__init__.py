@@ -31,8 +31,10 @@ from moderation.models.policy_trials import (
     TrialJudgement,
 )
 from moderation.models.preferences import ImageCover, Preferences
+from moderation.models.prompt_trials import PromptTrial
 from moderation.models.reclassifications import NewFinding, Reclassification, Resettlement
 from moderation.models.reviews import Review
+from moderation.models.risk_stats import RiskKind, RiskProgress, RiskReport, RiskStats
 from moderation.models.saved_queues import SavedQueue
 from moderation.models.score_stats import ScoreStats, ScoreStatsProgress
 from moderation.models.team import BrowserSession, Invitation, LastActivity, TeamEvent
@@ -78,10 +80,15 @@ __all__ = [
     "PolicyShadow",
     "PolicyTrial",
     "Preferences",
+    "PromptTrial",
     "PublishedHead",
     "Reclassification",
     "Resettlement",
     "Review",
+    "RiskKind",
+    "RiskProgress",
+    "RiskReport",
+    "RiskStats",
     "SavedQueue",
     "ScoreStats",
     "ScoreStatsProgress",

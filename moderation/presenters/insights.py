@@ -71,6 +71,8 @@ TABS: list[Tab] = [
     Tab("By category", "moderation:quality"),
     Tab("Services", "moderation:insight-services"),
     Tab("Classifiers", "moderation:insight-classifiers"),
+    Tab("Risk", "moderation:insight-risk"),
+    Tab("Prompt trials", "moderation:prompt-trial-list"),
 ]
 
 

@@ -13,9 +13,9 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from django.db import connection
-from django.db.models import Exists, OuterRef, Q, QuerySet, Value
+from django.db.models import Exists, OuterRef, Q, QuerySet, TextField, Value
 from django.db.models.expressions import RawSQL
-from django.db.models.functions import Coalesce, Lower
+from django.db.models.functions import Cast, Coalesce, Lower
 from django.db.models.lookups import Exact
 
 from generation.models import Asset, AssetText, GenerationRequest
@@ -227,6 +227,29 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class Lora:
+    """A LoRA of the request, by its whole name.
+
+    Compares the stored JSON as text, because SQLite has no operator for lists of objects. SQLite
+    stores letters outside of ASCII escaped, PostgreSQL as they are.
+    """
+
+    name: str
+
+    def filter(self) -> Q:
+        q = Q()
+        for is_ascii in (True, False):
+            needle = f'"model_name": {json.dumps(self.name, ensure_ascii=is_ascii)}'
+            q |= Q(loras_text__contains=needle)
+        requests = GenerationRequest.objects.alias(loras_text=Cast("loras", TextField()))
+        rows = requests.filter(q, assets=OuterRef("asset_id"))
+        return Q(Exists(rows))
+
+    def ids(self, span: Span) -> list[int] | None:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class Requester:
     """The person or API key that requested or imported the image."""
 
@@ -235,10 +258,13 @@ class Requester:
 
     def filter(self) -> Q:
         asked = Q(request__requested_by__in=self.users) | Q(request__api_key__in=self.keys)
-        return _asset_exists(asked | Q(stored_by__in=self.users))
+        stored = Q(stored_by__in=self.users) | Q(api_key__in=self.keys)
+        return _asset_exists(asked | stored)
 
     def ids(self, span: Span) -> list[int] | None:
-        stored = _fetch_few(Asset.objects.filter(stored_by__in=self.users))
+        stored = _fetch_few(
+            Asset.objects.filter(Q(stored_by__in=self.users) | Q(api_key__in=self.keys))
+        )
         asking = Q(requested_by__in=self.users) | Q(api_key__in=self.keys)
         asked = (
             None if stored is None else _fetch_few_images(GenerationRequest.objects.filter(asking))
@@ -273,6 +299,22 @@ class Arrived:
     def filter(self) -> Q:
         q = Q(created_at__gte=self.since) if self.since else Q()
         return q & Q(created_at__lt=self.before) if self.before else q
+
+    def ids(self, span: Span) -> list[int] | None:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivedAt:
+    """Arrival in an hour of the day, or on a day of the week from 0 (Monday), in UTC."""
+
+    hour: int | None
+    weekday: int | None
+
+    def filter(self) -> Q:
+        q = Q() if self.hour is None else Q(created_at__hour=self.hour)
+        # ISO counts from 1.
+        return q if self.weekday is None else q & Q(created_at__iso_week_day=self.weekday + 1)
 
     def ids(self, span: Span) -> list[int] | None:
         return None

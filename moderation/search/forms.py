@@ -13,6 +13,7 @@ from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS
 from django.core.validators import MaxValueValidator
 from django.utils.choices import flatten_choices
+from django.utils.dates import WEEKDAYS
 
 from generation.models import Source
 from generation.wire.parsing import parse_integer, parse_keyset
@@ -41,6 +42,11 @@ def _choice_field(label: str, choices: Any, noun: str) -> forms.ChoiceField:
         choices=choices,
         error_messages={"invalid_choice": f"“%(value)s” is not a {noun}."},
     )
+
+
+def enumerate_weekdays() -> Iterator[tuple[str, str]]:
+    """Yield the days of the week from 0 (Monday)."""
+    return ((str(number), str(name)) for number, name in WEEKDAYS.items())
 
 
 def _day_field(label: str) -> forms.DateField:
@@ -74,6 +80,7 @@ class SearchForm(forms.Form):
     source = _choice_field("Source", [ANY, *Source.choices], "source")
     provider = _choice_field("Provider", [ANY], "provider")
     model = _text_field("Model", 255, list="known-models", placeholder="Part of its name")
+    lora = _text_field("LoRA", 255, placeholder="Its whole name")
     requester = _text_field("Requested by", 150, placeholder="User or API key")
     seed = forms.CharField(
         required=False,
@@ -82,6 +89,8 @@ class SearchForm(forms.Form):
     )
     start = _day_field("From")
     end = _day_field("To")
+    hour = _choice_field("Hour, UTC", [ANY, *((str(n), f"{n:02}:00") for n in range(24))], "hour")
+    weekday = _choice_field("Day of the week", [ANY, *enumerate_weekdays()], "day of the week")
     order = forms.ChoiceField(
         label="Order",
         required=False,
@@ -106,10 +115,13 @@ class SearchForm(forms.Form):
         "source",
         "provider",
         "model",
+        "lora",
         "requester",
         "seed",
         "start",
         "end",
+        "hour",
+        "weekday",
         "order",
     )
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
@@ -17,10 +17,12 @@ from moderation.search import by_risk, likeness, plan
 from moderation.search.conditions import (
     AnyOf,
     Arrived,
+    ArrivedAt,
     Columns,
     Condition,
     Decided,
     Delivered,
+    Lora,
     Model,
     Named,
     NotAmong,
@@ -178,16 +180,11 @@ def _iter_conditions(form: SearchForm, query: Query) -> Iterator[Condition]:
         yield Named(_find_by_id(Q(uuid=query.uuid)))
     if query.terms:
         yield from _iter_readings(query)
-    if given["seed"] is not None:
-        yield Seed(given["seed"])
+    yield from _iter_request_conditions(given)
     if given["named"]:
         yield Decided(
             [given["named"], *(child.slug for child in taxonomy.list_children(given["named"]))]
         )
-    if any(given["requester"]):
-        yield Requester(*given["requester"])
-    if given["model"]:
-        yield Model(given["model"])
     if given["delivered"]:
         yield Delivered(is_blurred=given["delivered"] == BLURRED)
     values = {name: given[name] for name in ("status", "source", "provider") if given[name]}
@@ -195,6 +192,24 @@ def _iter_conditions(form: SearchForm, query: Query) -> Iterator[Condition]:
         yield Columns(values, found=given["category"])
     if any(form.created):
         yield Arrived(*form.created)
+    yield from _iter_times(given)
+
+
+def _iter_request_conditions(given: Mapping[str, Any]) -> Iterator[Condition]:
+    if given["seed"] is not None:
+        yield Seed(given["seed"])
+    if any(given["requester"]):
+        yield Requester(*given["requester"])
+    if given["model"]:
+        yield Model(given["model"])
+    if given["lora"]:
+        yield Lora(given["lora"])
+
+
+def _iter_times(given: Mapping[str, Any]) -> Iterator[Condition]:
+    hour, weekday = given["hour"], given["weekday"]
+    if hour or weekday:
+        yield ArrivedAt(int(hour) if hour else None, int(weekday) if weekday else None)
 
 
 def _iter_readings(query: Query) -> Iterator[Condition]:

@@ -23,7 +23,13 @@ from django_q.models import Task as QueueTask
 from generation.core.storage import sweep_temporary_files
 from generation.models import ApiCall, ImagesOfDay, ImportRun, StorageReport
 from moderation.models import Chore, Exposure
-from moderation.services import classification, originals, period_counts, published_heads
+from moderation.services import (
+    classification,
+    originals,
+    period_counts,
+    published_heads,
+    risk_stats,
+)
 
 log = logging.getLogger("loupe.housekeeping")
 
@@ -111,6 +117,12 @@ def _order_head_publication(limit: int) -> int:
     return 0  # nothing is deleted
 
 
+def _refresh_risk_reports(limit: int) -> int:
+    # Windows move on with the days, even if nobody decides.
+    risk_stats.refresh_reports()
+    return risk_stats.delete_old_stats(limit)
+
+
 def _sweep_temporary_files(limit: int) -> int:
     return sweep_temporary_files()
 
@@ -127,6 +139,7 @@ CHORES: dict[str, Callable[[int], int]] = {
     "temporary files": _sweep_temporary_files,
     "held classifications": _release_stranded_classifications,
     "originals": originals.remove_due_originals,
+    "risk stats": _refresh_risk_reports,
     "head publication": _order_head_publication,
 }
 

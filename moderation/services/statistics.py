@@ -1,4 +1,4 @@
-"""Count the record in the background, into word stats and daily stats.
+"""Count the record in the background, into word stats, daily stats and risk stats.
 
 Decisions are read in order of sequence, in batches. The counts of a batch and the new position are
 committed together under a lock on the progress row: each batch is counted exactly once, with any
@@ -8,19 +8,26 @@ number of workers and after crashes.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import Exists, F, Q, QuerySet, Subquery
 from django.db.models.fields.json import KeyTextTransform, KeyTransform
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Least
 from django.utils import timezone
 
-from moderation.models import ChainHead, Decision, Review, WordStats, WordStatsProgress
-from moderation.models.decisions import keep_effective, status_after
+from moderation.models import (
+    ChainHead,
+    Decision,
+    Review,
+    RiskProgress,
+    WordStats,
+    WordStatsProgress,
+)
 from moderation.models.word_stats import extract_words
-from moderation.services import daily_stats
+from moderation.services import daily_stats, risk_stats
+from moderation.services.decision_moves import Move, compute_moves
 
 BATCH = 200
 # The numbers are not urgent: run only for a batch of some size or age.
@@ -30,17 +37,22 @@ WAIT_MAX = timedelta(seconds=30)
 
 def find_due() -> QuerySet[ChainHead]:
     """Return the chain head if enough of the record is not counted yet."""
-    counted = Coalesce(Subquery(WordStatsProgress.objects.filter(pk=1).values("sequence")), 0)
+    counted = Least(_find_counted(WordStatsProgress), _find_counted(RiskProgress))
     waited = Decision.objects.filter(
         sequence=counted + 1, created_at__lte=timezone.now() - WAIT_MAX
     )
     return ChainHead.objects.filter(Q(sequence__gte=counted + BATCH_MIN) | Q(Exists(waited)))
 
 
+def _find_counted(model: type[WordStatsProgress] | type[RiskProgress]) -> Coalesce:
+    return Coalesce(Subquery(model.objects.filter(pk=1).values("sequence")), 0)
+
+
 def count_record(*, go_on: Callable[[], bool]) -> None:
     """Count decisions until none are left."""
     while go_on() and count_batch():
         pass
+    risk_stats.count_record(go_on=go_on)
 
 
 @transaction.atomic
@@ -54,44 +66,13 @@ def count_batch() -> int:
     if not batch:
         return 0
     daily_stats.count_decisions(batch)
-    decided, rejected = _count_words(_compute_moves(batch, before=progress.sequence))
+    decided, rejected = _count_words(compute_moves(batch, before=progress.sequence))
     WordStatsProgress.objects.filter(pk=1).update(
         sequence=batch[-1].sequence,
         decided=F("decided") + decided,
         rejected=F("rejected") + rejected,
     )
     return len(batch)
-
-
-# Change in the number of decided and of rejected images; negative after a reversal.
-Move = tuple[int, int]
-
-
-def _compute_moves(batch: Sequence[Decision], *, before: int) -> dict[int, Move]:
-    """Return by review how the batch changed its "decided" and "rejected" counts.
-
-    Compares the record before and after the batch: reversals, second opinions and their reversals
-    need no special cases.
-    """
-    rows = Decision.objects.filter(
-        review__in={row.review_id for row in batch}, sequence__lte=batch[-1].sequence
-    )
-    lean = rows.select_related("second_of").only(
-        *("review", "verdict", "is_blurred", "reverses", "sequence"),
-        *("second_of__verdict", "second_of__is_blurred"),
-    )
-    of_review: dict[int, list[Decision]] = defaultdict(list)
-    for row in lean.order_by("sequence"):
-        of_review[row.review_id].append(row)
-    moves = {}
-    for primary_key, decisions in of_review.items():
-        old = status_after(keep_effective(row for row in decisions if row.sequence <= before))
-        new = status_after(keep_effective(decisions))
-        moves[primary_key] = (
-            (new in Review.DECIDED) - (old in Review.DECIDED),
-            (new == Review.Status.REJECTED) - (old == Review.Status.REJECTED),
-        )
-    return {primary_key: move for primary_key, move in moves.items() if move != (0, 0)}
 
 
 def _count_words(moves: Mapping[int, Move]) -> Move:

@@ -32,7 +32,7 @@ from moderation.models import (
     SavedQueue,
     Verdict,
 )
-from moderation.services import decisions, policies, proposals, trials
+from moderation.services import decisions, policies, prompt_trials, proposals, trials
 from tests.generation.imaging.test_original import FILES
 from tests.permissions.expected import ADMIN, API, OTHER_ROLES, PAGES
 from tests.permissions.routes import KEYS, OTHERS, PEOPLE, find_routes, make_keys, make_people
@@ -81,6 +81,7 @@ def route_values(
     trial = trials.start(candidate=active, baseline=active, days=7, user=None)
     listed = HashList.objects.create(name="bans")
     entry = HashEntry.objects.create(hash_list=listed, algorithm="sha256", value=bytes(32))
+    trial = prompt_trials.start(rule="castle", allowed="", days=7, user=moderator)
     invitation, _ = Invitation.make(created_by=moderator, roles=["moderator"])
     Client().force_login(moderator)
     session = BrowserSession.objects.get(user=moderator)
@@ -89,6 +90,8 @@ def route_values(
         "reviews/<uuid:uuid>": f"reviews/{review.uuid}",
         "hash-entries/<int:pk>": f"hash-entries/{entry.pk}",
         "reclassifications/<uuid:uuid>": f"reclassifications/{order.uuid}",
+        "insights/prompts/<uuid:uuid>": f"insights/prompts/{trial.uuid}",
+        "insights/risk/<slug:kind>": "insights/risk/word",
         "policies/<int:version>": "policies/1",
         "policies/proposals/<uuid:uuid>": f"policies/proposals/{proposal.uuid}",
         "policies/trials/<uuid:uuid>": f"policies/trials/{trial.uuid}",
