@@ -97,6 +97,14 @@ class ReviewQuerySet(models.QuerySet["Review"]):
         """Return disagreements in which this user gave one opinion. Others settle them."""
         return self.filter(self._dispute_of(user))
 
+    def with_party(self, user: User | int, *, own: bool) -> Self:
+        """Return disagreements that this user may not settle.
+
+        ``own``: also those on images that the user requested.
+        """
+        dispute = self._dispute_of(user)
+        return self.filter(dispute | Q(requested_by=user) if own else dispute)
+
     def _dispute_of(self, user: User | int) -> Q:
         # A disputed review has two decisions in effect, the two opinions: their authors are the
         # parties.

@@ -38,7 +38,7 @@ from moderation.presenters.exposure import load_exposure
 from moderation.presenters.panel import build_history
 from moderation.presenters.today_figures import Number
 from moderation.queues import Queue
-from moderation.services import published_heads
+from moderation.services import published_heads, second_opinions
 from moderation.services.decisions import may_decide
 from moderation.templatetags.desk import age
 
@@ -80,8 +80,7 @@ def build_dashboard(user: User, *, with_plots: bool = True) -> dict[str, Any]:
     }
     if may_decide(user):
         parts |= _build_moderator_part(user)
-    if user.has_perm("moderation.decide_escalated_review"):
-        parts |= _build_senior_part()
+    parts |= _build_disagreements_part(user)
     if user.has_perm("moderation.activate_policy"):
         parts |= _build_policy_part()
     if user.has_perm("moderation.view_operations"):
@@ -149,11 +148,25 @@ def _build_queue_row(depth: Depth) -> Waiting:
     )
 
 
-def _build_senior_part() -> dict[str, Any]:
-    """Count disagreements among the oldest escalated reviews, which are next in the queue."""
+def _build_disagreements_part(user: User) -> dict[str, Any]:
+    """Count disagreements, and those without a settler for seniors and for those who give roles.
+
+    Counted are the oldest escalated reviews, which are next in the queue.
+    """
+    is_senior = user.has_perm("moderation.decide_escalated_review")
+    if not is_senior and not user.has_perm("moderation.manage_team"):
+        return {}
     oldest = Review.objects.escalated().order_by("pk").values("pk")[: queues.COUNT_LIMIT]
     rows = Review.objects.filter(pk__in=oldest, second_opinion=Review.SecondOpinion.DISAGREED)
-    return {"disagreements": Number("n-disagreements", str(rows.count()))}
+    count = rows.count()
+    stuck = second_opinions.count_without_settler(rows) if count else 0
+    part: dict[str, Any] = {
+        "unsettled": _count_noun("n-unsettled", str(stuck), "disagreement", "without a settler"),
+        "has_unsettled": stuck > 0,
+    }
+    if is_senior:
+        part["disagreements"] = Number("n-disagreements", str(count))
+    return part
 
 
 # --- Running and failed work ---

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
+from generation.core.urls import build_url
 from generation.models import Asset, GenerationRequest, Source, image_search
 from moderation import taxonomy
 from moderation.models import Decision, Review
@@ -53,6 +54,7 @@ class Result:
     """One image on the page, computed in Python: templates are slow for 600 small values."""
 
     address: str
+    evidence_url: str  # of the dossier; "" during a second opinion
     preview: str
     thumbnail_url: str
     l1: str  # determines the cover
@@ -405,7 +407,8 @@ def _build_result(
 ) -> Result:
     status, name = review.status, review.status_name
     # No outcome is shown during a second opinion.
-    if review.wants_opinion_of(user) and review.is_held_by(user):
+    is_blind = review.wants_opinion_of(user) and review.is_held_by(user)
+    if is_blind:
         status, name, reason = Review.Status.PENDING, "Second opinion", ""
     similarity = matched.similarities.get(review.asset_id)
     waits = status in (Review.Status.PENDING, Review.Status.ESCALATED)
@@ -413,6 +416,7 @@ def _build_result(
     lacks_confidence = bool(waits and review.top_category and review.top_confidence is None)
     return Result(
         address=review.get_absolute_url(),
+        evidence_url="" if is_blind else build_url("moderation:asset-detail", review.asset.uuid),
         preview=review.asset.preview,
         thumbnail_url=review.asset.thumbnail_url,
         l1=review.top_category_l1,

@@ -15,10 +15,13 @@ from django.contrib.auth.models import User
 
 from moderation.models import Decision, Review
 from moderation.models.decisions import is_blurred_after, is_for_lead_after, status_after
+from moderation.models.reviews import ReviewQuerySet
 from moderation.services import webhook_events
 
 Opinion = Review.SecondOpinion
 SETTLERS_NAMED = 5
+# The authors of both opinions and the requester: with more seniors, one may always settle.
+PARTIES_MAX = 3
 _PARTS = 10_000
 _DIGITS = 15  # hexadecimal digits of the hash; enough for an even distribution
 
@@ -53,6 +56,19 @@ def list_settlers(review: Review) -> list[str]:
 def list_leads(review: Review) -> list[str]:
     """Return the usernames of policy leads who may decide a review, without its parties."""
     return _list_others(review, Review.LEAD_PERMISSION)
+
+
+def count_without_settler(disputed: ReviewQuerySet) -> int:
+    """Count disagreements that no senior may settle, because each of them is a party."""
+    able = User.objects.with_perm(
+        "moderation.decide_escalated_review", backend="django.contrib.auth.backends.ModelBackend"
+    )
+    seniors = list(able.values_list("pk", flat=True)[: PARTIES_MAX + 1])
+    if len(seniors) > PARTIES_MAX:
+        return 0
+    for senior in seniors:
+        disputed = disputed.with_party(senior, own=not settings.DECIDE_OWN_REQUESTS)
+    return disputed.count()
 
 
 def _list_others(review: Review, permission: str) -> list[str]:

@@ -158,6 +158,38 @@ def test_senior_sees_escalations_disagreements_and_second_opinions(
     assert read_element(text, "n-escalated") == "2"
     assert read_element(text, "n-disagreements") == "1"
     assert read_element(text, "n-second-opinion") == "1"
+    assert "without a settler" not in read_shown(text)
+
+
+def test_today_names_disagreements_that_nobody_may_settle(
+    client_of: ClientOf,
+    make_review: MakeReview,
+    moderator: User,
+    senior: User,
+    operator: User,
+    settings: Any,
+) -> None:
+    settings.SECOND_OPINION_PERCENT = 100
+    judge(judge(make_review(), moderator, "approve").review, senior, "reject")
+
+    for viewer, advice in (
+        (senior, "An operator can make another person a senior moderator."),
+        (operator, '<a href="/team/">Team</a>'),
+    ):
+        text = client_of(viewer).get("/").content.decode()
+        assert read_element(text, "n-unsettled") == "1 disagreement without a settler"
+        assert advice in text
+
+    other_senior = User.objects.create_user("second-senior")
+    other_senior.groups.set(senior.groups.all())
+    text = client_of(senior).get("/").content.decode()
+    assert read_element(text, "n-unsettled") == "0 disagreements without a settler"
+    assert "without a settler" not in read_shown(text)
+
+
+def read_shown(text: str) -> str:
+    """Return a page without its hidden blocks."""
+    return re.sub(r"<div hidden>.*?</div>", "", text, flags=re.DOTALL)
 
 
 def test_lead_sees_policy_in_force_and_its_counts_of_today(client_of: ClientOf, lead: User) -> None:

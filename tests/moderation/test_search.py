@@ -174,6 +174,7 @@ def test_result_shows_status_and_category_but_no_image_file(
     content = get_search_page(client, "harbour").content.decode()
 
     assert f'href="{review.get_absolute_url()}"' in content
+    assert f'href="/assets/{review.asset.uuid}/"' in content
     assert 'data-status="pending">Awaiting a decision' in content
     assert "Alcohol Use" in content
     assert review.asset.preview in content
