@@ -69,6 +69,11 @@ class PromptTrial(StateMachine, DueModel):
     def __str__(self) -> str:
         return f"Prompt trial, {self.created_at:%Y-%m-%d %H:%M} UTC"
 
+    @property
+    def title(self) -> str:
+        """The rule in one line."""
+        return " OR ".join(line.strip() for line in self.rule.splitlines() if line.strip())
+
     def get_absolute_url(self) -> str:
         return build_url("moderation:prompt-trial-detail", self.uuid)
 

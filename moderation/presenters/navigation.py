@@ -115,7 +115,7 @@ MAIN = (
         "moderation:insight-work",
         "chart",
         needs("moderation.view_periodcount"),
-        views=("moderation:insight", "moderation:quality"),
+        views=("moderation:insight", "moderation:prompt-trial", "moderation:quality"),
     ),
     Page("Providers", "providers", "server", needs("generation.resolve_request")),
 )

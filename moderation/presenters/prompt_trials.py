@@ -63,9 +63,14 @@ class TermRow:
     images: int
     approved: int
     rejected: int
-    usd: float
+    usd: str
     lost: Share
     url: str  # approved images with this term, in the search
+
+
+def format_amount(usd: float) -> str:
+    """Return an amount without its unit; small ones with four decimals: an image costs less."""
+    return f"{usd:,.2f}" if usd >= 10 or not usd else f"{usd:,.4f}"
 
 
 def build_list(form: PromptTrialForm, problem: str = "") -> dict[str, Any]:
@@ -99,6 +104,7 @@ def build_page(trial: PromptTrial, user: User) -> dict[str, Any]:
         "figures": figures,
         "is_running": trial.status == PromptTrial.Status.RUNNING,
         "is_sample": requests["counted"] < requests["expected"],
+        "usd": {name: format_amount(value) for name, value in figures["usd"].items()},
         "blocked": Share.of(requests["blocked"]),
         "lost": Share.of(figures["lost"]),
         "lost_of_approved": Share.of(figures["lost_of_approved"]),
@@ -115,9 +121,10 @@ def _build_term(row: Mapping[str, Any], figures: Mapping[str, Any], may_see: boo
     text = row["term"]
     words = f'"{text[:-1]}"*' if text.endswith("*") else f'"{text}"'
     query = urlencode({"q": words, "status": "approved", "start": since.isoformat()})
-    values = {name: value for name, value in row.items() if name != "lost"}
+    values = {name: value for name, value in row.items() if name not in ("lost", "usd")}
     return TermRow(
         **values,
+        usd=format_amount(row["usd"]),
         lost=Share.of(row["lost"]),
         url=f"{reverse('moderation:search')}?{query}" if may_see else "",
     )

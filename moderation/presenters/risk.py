@@ -24,6 +24,7 @@ from moderation.services.risk_stats import WINDOWS
 
 DAYS_DEFAULT: Final = 30
 CHARTED: Final = 12  # rows of a plot; the page of the kind lists all
+UNKNOWN_SHOWN: Final = 10  # rows without a figure
 COLUMNS: Final = ("kind", "key", "decided", "rejected", "rate", "low", "high")
 # Kinds in the order of the page, with the parameter of the search.
 PARAMETERS: Final = {
@@ -96,6 +97,12 @@ class RiskGroup:
     @property
     def url(self) -> str:
         return reverse("moderation:insight-risk-kind", args=[self.kind])
+
+    @property
+    def shown(self) -> Sequence[RiskRow]:
+        """The rows of the page of the kind: all known ones, and the most frequent others."""
+        known = sum(row.figure.is_known for row in self.rows)
+        return self.rows[: known + UNKNOWN_SHOWN]
 
     @property
     def above(self) -> int:

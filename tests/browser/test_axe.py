@@ -23,7 +23,7 @@ from moderation.models import (
     Review,
     Verdict,
 )
-from moderation.services import decisions, policies, trials
+from moderation.services import decisions, policies, prompt_trials, trials
 from tests.moderation.page_helpers import store_classification_summary
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -169,7 +169,7 @@ def test_axe_finds_no_violation_on_any_page(
     ]:
         page.goto(place)
         found += faults_of(page, axe, place)
-    for place in list_trial_pages(admin):
+    for place in [*list_trial_pages(admin), *list_prompt_trial_pages(admin)]:
         page.goto(place)
         found += faults_of(page, axe, place)
     found += _desk(page, axe, furnished)
@@ -190,6 +190,14 @@ def list_trial_pages(user: User) -> list[str]:
     cell = next(iter(trials.find_kept(PolicyTrial.objects.get(pk=trial.pk))))
     page = f"/policies/trials/{trial.uuid}/"
     return [page, f"{page}images/?cell={cell}"]
+
+
+def list_prompt_trial_pages(user: User) -> list[str]:
+    """Try a rule that blocks a request and return the pages of the trial."""
+    prompt = GenerationRequest.objects.values_list("prompt", flat=True)[0]
+    trial = prompt_trials.start(rule=prompt, allowed="a kite", days=7, user=user)
+    moderation.tasks.try_prompt_rules()
+    return [trial.get_absolute_url(), "/insights/prompts/"]
 
 
 def _desk(page: Page, axe: str, review: Review) -> list[str]:
