@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -27,6 +28,7 @@ from moderation.models import (
     HashEntry,
     NewFinding,
     Policy,
+    Reclassification,
     Review,
     Verdict,
 )
@@ -34,6 +36,7 @@ from moderation.models.decisions import keep_effective
 from moderation.presenters import labels, originals, related
 from moderation.services import policy_contents
 from moderation.services.chain_proof import ChainProof, prove
+from moderation.services.classification import EARLIER
 from moderation.services.policy_contents import Line
 
 if TYPE_CHECKING:
@@ -41,7 +44,7 @@ if TYPE_CHECKING:
 
 # Of one image. More than a few would be a fault, and a page must end.
 DECISIONS_MAX = 200
-DELIVERIES_MAX = 50
+EVENTS_MAX = 50
 PROMPTS = ("prompt", "negative_prompt")
 
 
@@ -94,6 +97,7 @@ class RawAnswer:
     duration_ms: int | None
     finished_at: datetime | None
     error: str
+    silence: str  # in place of labels
     is_evidence: bool
     raw: str
 
@@ -136,6 +140,8 @@ def build_dossier(review: Review, user: User) -> dict[str, Any]:
     hides_matches = any(one.is_hidden for one in known)
     return context | {
         "headline": describe_state(review, decisions),
+        "reason": review.reason,
+        "is_unaltered": all(proof.is_right for proof in proofs.values()),
         "answers": [_build_answer(run, hides_matches=hides_matches) for run in runs],
         "similar": related.find_similar(review, user),
         "known": known,
@@ -146,6 +152,7 @@ def build_dossier(review: Review, user: User) -> dict[str, Any]:
                 *_iter_request_events(request),
                 *_iter_asset_events(review),
                 *_iter_run_events(runs, hides_matches=hides_matches),
+                *_iter_policy_events(review, decisions),
                 *_iter_decision_events(decisions, proofs),
                 *_iter_later_events(review, request),
             ],
@@ -234,15 +241,25 @@ def _build_answer(run: Classification, *, hides_matches: bool) -> RawAnswer:
         duration_ms=run.duration_ms,
         finished_at=run.finished_at,
         error="" if is_hidden else run.error,
+        silence="" if is_hidden else _name_silence(run),
         is_evidence=run.is_evidence,
         raw=json.dumps(raw, indent=2, ensure_ascii=False, sort_keys=True),
     )
 
 
+def _name_silence(run: Classification) -> str:
+    is_answer = run.status == Classification.Status.DONE and run.is_evidence
+    return "nothing found" if is_answer and not run.labels.all() else ""
+
+
 def _list_labels(run: Classification) -> Iterator[str]:
     for label in sorted(run.labels.all(), key=lambda one: one.pk):
-        number = "" if label.confidence is None else f" {label.confidence.normalize():f}"
-        yield f"{label.category_name}{number}"
+        yield _name_label(label.category, label.confidence)
+
+
+def _name_label(category: str, confidence: Decimal | None) -> str:
+    number = "" if confidence is None else f" {confidence.normalize():f}"
+    return f"{taxonomy.join_names([category])}{number}"
 
 
 def _list_file_facts(review: Review) -> Iterator[Fact]:
@@ -262,8 +279,11 @@ def _list_file_facts(review: Review) -> Iterator[Fact]:
 def _list_parameters(request: GenerationRequest) -> Iterator[Fact]:
     for name in field_map.NAMES:
         value = getattr(request, name)
-        if name not in PROMPTS and value not in (None, "", [], {}, False):
-            yield Fact(name=name.replace("_", " "), value=str(value))
+        if name in PROMPTS or value in (None, "", [], {}, False):
+            continue
+        shown = field_map.FIELDS[name].input
+        label = shown.label if shown else name.replace("_", " ").capitalize()
+        yield Fact(name=label, value="yes" if value is True else str(value))
 
 
 # --- Events ---
@@ -307,23 +327,66 @@ def _iter_run_events(
     for run in runs:
         if run.reclassification:
             orders[run.reclassification_id] = run.reclassification
+        if not (hides_matches and classifiers.is_lookup(run.classifier)):
+            yield from _iter_earlier_results(run)
         if run.finished_at is None:
             continue
         answer = _build_answer(run, hides_matches=hides_matches)
-        found = "; ".join(answer.labels) or answer.error
-        if not found and run.status == Classification.Status.DONE and run.is_evidence:
-            found = "nothing found"
-        yield Event(
-            at=run.finished_at,
-            icon="activity" if run.status == Classification.Status.DONE else "alert",
-            title=f"{answer.label}: {answer.status_name.lower()}",
-            details=tuple(filter(None, (found, f"version {run.version}"))),
-        )
+        found = "; ".join(answer.labels) or answer.error or answer.silence
+        yield _build_run_event(run, run.status, run.finished_at, found)
     for order in orders.values():
         yield Event(
             at=order.created_at,
             icon="refresh",
             title="Classifiers ordered to run again",
+            author=order.ordered_by.get_username() if order.ordered_by else "",
+        )
+
+
+def _iter_earlier_results(run: Classification) -> Iterator[Event]:
+    """Yield what a run answered before it was run again, as kept in its raw result."""
+    earlier = run.raw.get(EARLIER, []) if isinstance(run.raw, dict) else []
+    for result in earlier:
+        if not result["finished_at"]:
+            continue
+        found = "; ".join(
+            _name_label(category, None if number is None else Decimal(number))
+            for category, number, _ in result["labels"]
+        )
+        if not found and result["status"] == Classification.Status.DONE:
+            found = result["error"] or "nothing found"
+        at = datetime.fromisoformat(result["finished_at"])
+        yield _build_run_event(
+            run, result["status"], at, found or result["error"], "run again later"
+        )
+
+
+def _build_run_event(
+    run: Classification, status: str, at: datetime, found: str, *more: str
+) -> Event:
+    is_done = status == Classification.Status.DONE
+    return Event(
+        at=at,
+        icon="activity" if is_done else "alert",
+        title=f"{classifiers.label(run.classifier)}: {Classification.Status(status).label.lower()}",
+        details=tuple(filter(None, (found, f"version {run.version}", *more))),
+    )
+
+
+def _iter_policy_events(review: Review, decisions: list[Decision]) -> Iterator[Event]:
+    """Yield each new policy that was applied to the image while it waited for a decision."""
+    rows = Reclassification.objects.filter(
+        scope=Reclassification.Scope.WAITING,
+        created_at__gte=review.created_at,
+        cursor__gte=review.pk,
+    )
+    if decisions:
+        rows = rows.filter(created_at__lt=decisions[0].created_at)
+    for order in rows.select_related("ordered_by").order_by("pk")[:EVENTS_MAX]:
+        yield Event(
+            at=order.created_at,
+            icon="refresh",
+            title="Changed policy applied to the waiting images",
             author=order.ordered_by.get_username() if order.ordered_by else "",
         )
 
@@ -376,7 +439,7 @@ def _iter_decision_events(
 def _iter_later_events(review: Review, request: GenerationRequest | None) -> Iterator[Event]:
     if request is not None:
         rows = Delivery.objects.filter(request=request, finished_at__isnull=False)
-        for row in rows.order_by("pk")[:DELIVERIES_MAX]:
+        for row in rows.order_by("pk")[:EVENTS_MAX]:
             assert row.finished_at is not None
             yield Event(
                 at=row.finished_at,
@@ -408,7 +471,7 @@ def _iter_hash_events(review: Review) -> Iterator[Event]:
     if asset.pdq:
         values.append(bytes(asset.pdq))
     rows = HashEntry.objects.filter(value__in=values).select_related("hash_list", "added_by")
-    for row in rows.order_by("pk")[:DELIVERIES_MAX]:
+    for row in rows.order_by("pk")[:EVENTS_MAX]:
         details = [f"{row.get_algorithm_display()}, {row.hash_list.get_kind_display().lower()}"]
         if row.category:
             details.append(taxonomy.join_names([row.category]))
@@ -450,6 +513,7 @@ def build_json(review: Review, user: User) -> dict[str, Any]:
     return document | {
         "status": review.status,
         "headline": found["headline"],
+        "reason": found["reason"],
         "events": [_serialize_event(event) for event in found["events"]],
         "classifications": [
             {**asdict(one), "raw": json.loads(one.raw)} for one in found["answers"]

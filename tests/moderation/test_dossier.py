@@ -54,8 +54,10 @@ def test_dossier_says_who_decided_what_under_which_policy_on_what_evidence(
 ) -> None:
     request = make_request(image_num=2, prompt="a harbour at dawn", requested_by=senior)
     review = make_review(source=Source.TXT2IMG, request=request, position=0)
-    make_review(source=Source.TXT2IMG, request=request, position=1)
-    Review.objects.filter(pk=review.pk).update(policy=Policy.objects.active())
+    sibling = make_review(source=Source.TXT2IMG, request=request, position=1)
+    Review.objects.filter(pk=review.pk).update(
+        policy=Policy.objects.active(), reason="Sandbox found Weapons at 71."
+    )
     review.refresh_from_db()
     classify(review)
     first = decide(review, moderator, Verdict.REJECT, categories=["gambling"], note="chips")
@@ -71,6 +73,9 @@ def test_dossier_says_who_decided_what_under_which_policy_on_what_evidence(
         "a harbour at dawn",
         "&quot;answer&quot;: &quot;as stored&quot;",
         "Note: chips",
+        "Sandbox found Weapons at 71.",
+        f'href="/assets/{sibling.asset.uuid}/"',
+        f'href="/assets/{review.asset.uuid}/file"',
         "Reversed",
         "Images of the same request",
         "no fault in the whole record",
@@ -128,7 +133,7 @@ def test_holder_of_a_second_opinion_sees_no_outcome(
 
     text = client.get(url_of(review, end)).content.decode().lower()
 
-    for word in ("chips", "rejected", "gambling", "weapons", "as stored"):
+    for word in ("chips", "rejected", "gambling", "weapons", "as stored", "unaltered"):
         assert word not in text, word
 
 

@@ -95,6 +95,8 @@ def test_rerun_of_one_image_keeps_its_earlier_result(
     assert [int(label.confidence) for label in run.labels.all()] == [95]
     assert (earlier["status"], earlier["labels"]) == ("done", [["explicit", "50.00", None]])
     assert get_review(asset).status == Review.Status.REJECTED
+    dossier = browser.get(f"/assets/{asset.uuid}/").content.decode()
+    assert dossier.index("run again later") < dossier.index("Classifiers ordered to run again")
 
     start(browser, scope="images", asset=str(asset.uuid))
     run_jobs()

@@ -66,6 +66,9 @@ def test_waiting_images_are_settled_by_the_new_policy_after_a_preview(
     assert {row.policy for row in Review.objects.all()} == {draft}
     assert {(row.by_policy, row.policy) for row in Decision.objects.all()} == {(True, draft)}
     assert "policy version 2 asks a person" in get_review(unsure).reason
+    for asset in (clean, unsure):
+        dossier = browser.get(f"/assets/{asset.uuid}/").content.decode()
+        assert dossier.count("Changed policy applied to the waiting images") == 1
     order = Reclassification.objects.get()
     assert (order.status, order.images, order.ordered_by) == ("finished", 3, lead)
     assert not Resettlement.objects.exists()
