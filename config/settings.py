@@ -611,6 +611,8 @@ SECOND_OPINION_PERCENT = env.decimal("SECOND_OPINION_PERCENT", "5", low="0", hig
 # images, near misses are checked up to ten times as often. 0: none.
 AUDIT_APPROVED_PERCENT = env.decimal("AUDIT_APPROVED_PERCENT", "2", low="0", high="100")
 AUDIT_REJECTED_PERCENT = env.decimal("AUDIT_REJECTED_PERCENT", "2", low="0", high="100")
+# Percentage of a person's decisions in the whole queue that a golden image follows. 0: none.
+GOLDEN_PERCENT = env.decimal("GOLDEN_PERCENT", "1", low="0", high="20")
 # Minutes that an image should wait at most; plots show it as a line. 0: no target.
 QUEUE_AGE_TARGET_MINUTES = env.integer("QUEUE_AGE_TARGET_MINUTES", 60, low=0, high=1_000_000)
 # Whether people may decide images that they requested themselves: for a team of one.

@@ -335,7 +335,8 @@ QUEUES: dict[str, Queue] = {
             about="Images reserved for you. Nobody else gets them until you give them back.",
             is_personal=True,
             holds_disputes=True,
-            select=lambda rows, user, now: rows.open_for(user).held_by(user, now),
+            # Includes golden images, which are settled.
+            select=lambda rows, user, now: rows.held_by(user, now),
         ),
     )
 }

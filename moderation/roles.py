@@ -39,6 +39,12 @@ VERIFY = (
 # Read risk by properties of requests, and try prompt rules.
 READ_RISK = ("moderation.view_riskreport", "moderation.view_prompttrial")
 TRY_PROMPTS = (*READ_RISK, "moderation.add_prompttrial")
+# Golden images: see, mark and retire them. People who may see them are never given one.
+GOLDEN = (
+    "moderation.view_goldenimage",
+    "moderation.add_goldenimage",
+    "moderation.change_goldenimage",
+)
 ROLES: dict[str, tuple[str, ...]] = {
     "moderator": MODERATE,
     "senior moderator": (
@@ -48,6 +54,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         *RECLASSIFY,
         *VERIFY,
         *TRY_PROMPTS,
+        *GOLDEN,
         "moderation.export_decision",
         "moderation.add_hashentry",
         "moderation.delete_hashentry",
@@ -85,6 +92,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         *RECLASSIFY,
         *VERIFY,
         *TRY_PROMPTS,
+        *GOLDEN,
         "moderation.export_decision",
     ),
     "auditor": (

@@ -284,6 +284,8 @@ def test_models_are_registered_in_the_admin() -> None:
     }
     # On the pages of policies.
     inline |= {"PolicyProposal"}
+    # On the pages of the team; the answers of a person are shown to that person only.
+    inline |= {"GoldenImage", "GoldenAnswer"}
     # Indexes and counters derived from other rows.
     inline |= {"AssetText", "HashBand", "WordStatsProgress", "WordStats"}
     inline |= {"CountProgress", "PeriodCount", "ServiceCall"}

@@ -8,6 +8,7 @@ from moderation.models.decisions import ChainHead, Decision, Verdict
 from moderation.models.deliveries import Delivery
 from moderation.models.embeddings import Embedding
 from moderation.models.exposure import Exposure
+from moderation.models.golden_images import GoldenAnswer, GoldenImage
 from moderation.models.hash_lists import HashEntry, HashEntryBand, HashList
 from moderation.models.heads import Head, HeadChange, HeadRescoring, HeadTraining
 from moderation.models.import_sets import ImportedFile, ImportSet
@@ -55,6 +56,8 @@ __all__ = [
     "EarnedTrust",
     "Embedding",
     "Exposure",
+    "GoldenAnswer",
+    "GoldenImage",
     "HashEntry",
     "HashEntryBand",
     "HashList",

@@ -171,6 +171,11 @@ class ReviewQuerySet(models.QuerySet["Review"]):
         """Return reviews that the policy decided and that wait for a blind check."""
         return self.awaiting_second_opinion().filter(decided_by__isnull=True)
 
+    def golden_to(self, user: User) -> Self:
+        """Return reviews that this user holds as golden images (``Review.is_golden_to``)."""
+        settled = self.held_by(user).filter(status__in=Review.DECIDED)
+        return settled.exclude(second_opinion=Review.SecondOpinion.WANTED)
+
     def blind_to(self, user: User) -> Self:
         """Return reviews that this user holds for a second opinion.
 
@@ -471,6 +476,30 @@ class Review(StateMachine):
         """
         return self.wants_opinion_of(user) and self.is_held_by(user)
 
+    def is_golden_to(self, user: Any) -> bool:
+        """Return whether this user holds it as a golden image: settled, no opinion wanted.
+
+        Nothing else lets a person hold a settled image. All pages show it to them as waiting.
+        """
+        return (
+            self.is_decided
+            and self.second_opinion != self.SecondOpinion.WANTED
+            and self.is_held_by(user)
+        )
+
+    def appear_waiting(self) -> None:
+        """Make this instance look like a waiting review without decisions. It must not be saved."""
+        shown = {
+            "status": self.Status.PENDING,
+            "second_opinion": self.SecondOpinion.NONE,
+            "decided_at": None,
+            "decided_by": None,
+            "is_blurred": False,
+            "was_decided": False,  # as annotated by a claim
+        }
+        for name, value in shown.items():
+            setattr(self, name, value)
+
     def is_own_request_of(self, user: Any) -> bool:
         """Return whether this user requested the image and others must decide it."""
         return self.requested_by_id == user.pk and not settings.DECIDE_OWN_REQUESTS
@@ -512,6 +541,19 @@ class Review(StateMachine):
         rows = Review.objects.filter(pk=self.pk).open_for(user).not_disputed_by(user)
         if not settings.DECIDE_OWN_REQUESTS:
             rows = rows.not_requested_by(user)
+        until = timezone.now() + CLAIM_LASTS
+        won = bool(rows.available_to(user).update(claimed_by=user, claimed_until=until))
+        self.refresh_from_db()
+        return won
+
+    def hold_golden(self, user: User) -> bool:
+        """Claim a golden image, or renew the claim; return whether the user now holds it.
+
+        The caller has checked that the image was given to the user.
+        """
+        rows = Review.objects.filter(pk=self.pk, status__in=Review.DECIDED).exclude(
+            second_opinion=Review.SecondOpinion.WANTED
+        )
         until = timezone.now() + CLAIM_LASTS
         won = bool(rows.available_to(user).update(claimed_by=user, claimed_until=until))
         self.refresh_from_db()

@@ -19,7 +19,7 @@ from django.utils import timezone
 from generation.core.db.functions import Counted
 from generation.core.db.prepared.query import PreparedQuery
 from moderation import queues
-from moderation.models import Decision, Review, Verdict
+from moderation.models import Decision, GoldenAnswer, Review, Verdict
 from moderation.queues import QUEUES, Queue
 
 if TYPE_CHECKING:
@@ -60,7 +60,10 @@ def load_counts(user: User) -> Numbers:
             Depth(queue=queue, count=queues.format_bounded(next(found)), since=next(found))
             for queue in shown
         ],
-        verdicts=[(verdict, name, next(found) - next(found)) for verdict, name in PAST.items()],
+        verdicts=[
+            (verdict, name, next(found) + next(found) - next(found))
+            for verdict, name in PAST.items()
+        ],
     )
 
 
@@ -107,6 +110,11 @@ def _count_verdicts(midnight: datetime, user: int) -> Iterable[Subquery]:
     rows = Decision.objects.filter(sequence__gte=Subquery(of_today.values("sequence")[:1]))
     taken_back = rows.filter(verdict=Verdict.REVERSE).values("reverses")
     for verdict in PAST:
+        # Golden images count as any other: they must not be told apart.
+        golden = GoldenAnswer.objects.filter(
+            person=user, answered_at__gte=midnight, verdict=verdict
+        )
         mine = rows.filter(reviewer=user, verdict=verdict).values("pk")
         yield Counted(mine)
+        yield Counted(golden.values("pk"))
         yield Counted(mine.filter(pk__in=taken_back))

@@ -133,7 +133,9 @@ def build_dossier(review: Review, user: User) -> dict[str, Any]:
     runs = list(
         Classification.objects.for_asset(asset.pk).select_related("reclassification__ordered_by")
     )
-    decisions = _load_decisions(review)
+    # A golden image looks like one without decisions to the person who holds it.
+    has_past = getattr(review, "was_decided", True)
+    decisions = _load_decisions(review) if has_past else []
     proofs = prove(decisions)
     sources = labels.load_sources(review)
     known = related.find_known(sources, user)
@@ -154,7 +156,7 @@ def build_dossier(review: Review, user: User) -> dict[str, Any]:
                 *_iter_run_events(runs, hides_matches=hides_matches),
                 *_iter_policy_events(review, decisions),
                 *_iter_decision_events(decisions, proofs),
-                *_iter_later_events(review, request),
+                *(_iter_later_events(review, request) if has_past else ()),
             ],
             key=lambda event: event.at,
         ),

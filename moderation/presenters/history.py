@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from django.db.models import Count, F, Q
 from django.utils import timezone
 
-from moderation.models import Decision, Verdict
+from moderation.models import Decision, GoldenAnswer, Verdict
 from moderation.models.reviews import UNDO_WINDOW
 from moderation.services import decisions as decision_service
 
@@ -58,7 +58,11 @@ def list_own_decisions(user: User) -> list[HistoryRow]:
     rows = Decision.objects.filter(reviewer=user).newest_first()
     found = list(rows.for_list()[:LENGTH])
     newest = _find_reversible(found)
-    return [_build_row(decision, user, decision.pk in newest) for decision in found]
+    lines = [_build_row(decision, user, decision.pk in newest) for decision in found]
+    # Listed like decisions until they are explained: until then, nothing may tell them apart.
+    answers = [row.as_decision() for row in GoldenAnswer.objects.undoable_by(user)[:LENGTH]]
+    lines += [_build_row(decision, user, is_newest=True) for decision in answers]
+    return sorted(lines, key=lambda line: line.decision.created_at, reverse=True)[:LENGTH]
 
 
 def _find_reversible(decisions: Sequence[Decision]) -> set[int]:

@@ -108,6 +108,7 @@ MAIN = (
             "moderation:invitation",
             "moderation:team",
             "moderation:api-key",
+            "moderation:golden-image",
         ),
     ),
     Page(

@@ -97,6 +97,10 @@ def build_panel(*, user: User, review: Review, queue: Queue | None) -> dict[str,
         "may_list_hashes": review.is_decided
         and not is_blind
         and user.has_perm("moderation.add_hashentry"),
+        "may_mark_golden": review.is_decided
+        and not is_blind
+        and review.decided_by_id is not None
+        and user.has_perm("moderation.add_goldenimage"),
         "known": related.find_known(sources, user, is_blind=is_blind),
         "similar": related.find_similar(review, user, is_blind=is_blind),
         "action_bar": action_bar(user, review, queue, is_party=is_party),

@@ -47,6 +47,7 @@ ABILITIES = (
     Ability(("generation.add_generationrequest",), "request images"),
     Ability(("moderation.add_importset",), "import images"),
     Ability(("moderation.view_decision",), "read the record of decisions"),
+    Ability(("moderation.add_goldenimage",), "mark golden images, and see the team's results"),
     Ability(("moderation.export_decision",), "export the record"),
     Ability(("moderation.add_verification",), "verify the whole record"),
     Ability(("moderation.view_policy",), "read policies"),
@@ -150,6 +151,8 @@ class Tab:
 
 def list_tabs(user: User, current: str) -> list[Tab]:
     tabs = [("People", "moderation:person-list"), ("Roles", "moderation:role-list")]
+    if user.has_perm("moderation.view_goldenimage"):
+        tabs.append(("Golden images", "moderation:golden-image-list"))
     if user.has_perm(team.MANAGE):
         tabs.append(("Invitations", "moderation:invitation-list"))
     if user.has_perm("generation.view_apikey"):

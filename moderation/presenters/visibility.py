@@ -45,4 +45,6 @@ def get_shown_status(review: Review, user: User, *, is_blind: bool = False) -> S
     """
     if (is_blind and review.status in _TELLING) or review.is_blind_to(user):
         return HIDDEN
+    if review.is_golden_to(user):
+        return _SHOWN[Review.Status.PENDING]
     return _BLURRED if review.is_blurred else _SHOWN[review.status]

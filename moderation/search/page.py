@@ -124,7 +124,7 @@ def run_search(form: SearchForm, *, user: User) -> Page:
     conditions = list(_iter_conditions(form, query))
     # A match by outcome would reveal it to a person who gives a second opinion.
     if (given["status"] or given["named"] or given["delivered"]) and (
-        blind := list(Review.objects.blind_to(user).values_list("asset_id", flat=True))
+        blind := _list_withheld(user)
     ):
         conditions.append(NotAmong(blind))
     if like:
@@ -281,6 +281,12 @@ def _search_by_hash(
     )
 
 
+def _list_withheld(user: User) -> list[int]:
+    """Return the assets that the user holds for a second opinion or as golden images."""
+    held = [Review.objects.blind_to(user), Review.objects.golden_to(user)]
+    return [pk for rows in held for pk in rows.values_list("asset_id", flat=True)]
+
+
 def _search_by_likeness(
     like: UUID,
     conditions: Sequence[Condition],
@@ -410,6 +416,9 @@ def _build_result(
     is_blind = review.wants_opinion_of(user) and review.is_held_by(user)
     if is_blind:
         status, name, reason = Review.Status.PENDING, "Second opinion", ""
+    elif review.is_golden_to(user):
+        review.appear_waiting()
+        status, name = review.status, review.status_name
     similarity = matched.similarities.get(review.asset_id)
     waits = status in (Review.Status.PENDING, Review.Status.ESCALATED)
     # Beside a category, a number would be taken for a confidence.

@@ -17,6 +17,7 @@ from generation.core.db.prepared.query import PreparedQuery
 from moderation.models import Decision, Review
 from moderation.models.reviews import CLAIM_LASTS, ReviewQuerySet
 from moderation.queues import QUEUES, Queue
+from moderation.services import golden_images
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -74,15 +75,18 @@ def claim_for_desk(
     avoided: Collection[str] = (),
     decided: UUID | None = None,
 ) -> list[Review]:
-    """Claim as ``claim_batch`` does, with audits among the images of the whole queue.
+    """Claim as ``claim_batch`` does, with audits and golden images among the whole queue.
 
     ``decided`` is the image just decided: after one in ``AUDIT_EVERY``, an audit comes next, if one
-    waits. Audits also follow after the last image of the queue.
+    waits, and after some a golden image. Audits also follow after the last image of the queue.
     """
     mixes = queue.slug == MIXED_QUEUE and not queue.is_narrowed and queue.is_open_to(user)
     first: list[Review] = []
-    if mixes and decided is not None and decided.int % AUDIT_EVERY == 0:
-        first = _claim_audits(user, min(count, 1), skipped, avoided)
+    if mixes and decided is not None and count > 0:
+        if decided.int % AUDIT_EVERY == 0:
+            first = _claim_audits(user, 1, skipped, avoided)
+        elif golden_images.is_drawn(user, decided):
+            first = _claim_golden(user, decided, skipped, avoided)
     rest = count - len(first)
     claimed = first + claim_batch(
         user=user, queue=queue, count=rest, skipped=skipped, avoided=avoided
@@ -100,6 +104,21 @@ def _claim_audits(
     rows = rows if settings.DECIDE_OWN_REQUESTS else rows.not_requested_by(user)
     rows = rows.exclude(top_category_l1__in=avoided) if avoided else rows
     return _claim_rows(user, lambda: list(_free(rows.order_by("pk"), timezone.now())[:count]))
+
+
+def _claim_golden(
+    user: User, decided: UUID, skipped: Collection[int], avoided: Collection[str]
+) -> list[Review]:
+    """Claim a golden image for this person, which looks to them like a waiting one."""
+    pk = golden_images.find_next(user, decided, skipped=skipped, avoided=avoided)
+    if pk is None:
+        return []
+    rows = Review.objects.filter(pk=pk, status__in=Review.DECIDED)
+    claimed = _claim_rows(user, lambda: list(_free(rows, timezone.now())))
+    for review in claimed:
+        golden_images.note_asked(user, review)
+        review.appear_waiting()
+    return claimed
 
 
 def claim_duplicates(

@@ -22,7 +22,7 @@ from moderation.models.decisions import STATUS_AFTER
 from moderation.models.exposure import SEVERE
 from moderation.models.reviews import UNDO_WINDOW
 from moderation.queues import Queue
-from moderation.services import claims, second_opinions, webhook_events
+from moderation.services import claims, golden_images, second_opinions, webhook_events
 from moderation.services.audit_log import record_decision
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ NO_RANK = {
     "lead": "A senior moderator escalated this review. A policy lead decides it.",
 }
 ALREADY_WITH_LEAD = "It is already with the policy leads: approve or reject it, or skip it."
+TAKEN_ID = "This id belongs to another decision."
 SUPERSEDED = "This is no longer the last decision on its image."
 
 
@@ -125,9 +126,22 @@ def claim(*, review: Review, user: User) -> Review:
     """
     review.refresh_from_db()
     _require_rank(review, user)
-    if not review.claim_for(user):
+    if not review.claim_for(user) and not _reclaim_golden(review, user):
         raise ConflictError(_explain_conflict(review, user))
     return review
+
+
+def _reclaim_golden(review: Review, user: User) -> bool:
+    """Renew the claim on a golden image that was given to the user; return whether they hold it.
+
+    The image then looks to them like a waiting one.
+    """
+    if not review.is_decided or golden_images.find_asked(review, user) is None:
+        return False
+    if not review.hold_golden(user):
+        return False
+    review.appear_waiting()
+    return True
 
 
 def skip(*, review: Review, user: User) -> None:
@@ -250,6 +264,19 @@ def _decide(
     is_theirs = review.is_held_by(user) or (
         review.claimed_by_id == user.pk and not is_second and batch is None
     )
+    if review.is_decided and not is_second and batch is None:
+        answer = _answer_golden(
+            review,
+            user,
+            verdict=verdict,
+            is_blurred=is_blurred,
+            categories=chosen,
+            note=note.strip(),
+            seconds=_limit_seconds(seconds),
+            uuid=uuid,
+        )
+        if answer is not None:
+            return answer
     if (review.is_decided and not is_second) or not is_theirs:
         raise ConflictError(_explain_conflict(review, user))
     count_exposure(user, [(review, chosen)])
@@ -263,11 +290,34 @@ def _decide(
         policy_id=review.policy_id,
         uuid=uuid,
         batch=batch,
-        seconds=None if seconds is None else min(max(seconds, Decimal(0)), SECONDS_MAX),
+        seconds=_limit_seconds(seconds),
         second_of=second_opinions.find_first(review) if is_second else None,
     )
     _apply_decision(review, decision, user)
     return decision
+
+
+def _limit_seconds(seconds: Decimal | None) -> Decimal | None:
+    return None if seconds is None else min(max(seconds, Decimal(0)), SECONDS_MAX)
+
+
+def _answer_golden(
+    review: Review, user: User, *, uuid: UUID | None, **given: Any
+) -> Decision | None:
+    """Store the answer to a golden image, if this is one that was given to the user.
+
+    Returns it in the form of a decision, which is not part of the record.
+    """
+    asked = golden_images.find_asked(review, user)
+    if asked is None:
+        return None
+    if uuid is not None and Decision.objects.filter(uuid=uuid).exists():
+        raise InvalidDecisionError(TAKEN_ID)
+    count_exposure(user, [(review, given["categories"])])
+    answer = golden_images.store_answer(asked, uuid=uuid, **given)
+    review.release(user)
+    answer.golden_image.review = review
+    return answer.as_decision()
 
 
 def _apply_decision(review: Review, decision: Decision, user: User) -> None:
@@ -322,7 +372,10 @@ def _find_repeated(uuid: UUID | None, review: Review | ReviewRef, user: User) ->
     """
     before = Decision.objects.filter(uuid=uuid).select_related("review").first() if uuid else None
     if before is not None and (before.review.uuid, before.reviewer_id) != (review.uuid, user.pk):
-        raise InvalidDecisionError("This id belongs to another decision.")
+        raise InvalidDecisionError(TAKEN_ID)
+    if before is None and uuid is not None:
+        answer = golden_images.find_repeated(uuid, review.uuid, user)
+        return answer.as_decision() if answer is not None else None
     return before
 
 
@@ -338,6 +391,8 @@ def reverse(
     ConflictError if a newer decision exists.
     """
     review = _lock_review(decision.review.uuid)
+    if not decision.sequence:  # no part of the record: an answer to a golden image
+        return _take_back_golden(review, decision, user)
     if not decision.may_be_reversed_by(user):
         raise NotPermittedError(explain_irreversible(decision, user))
     _require_distance(review, decision, user)
@@ -359,6 +414,17 @@ def reverse(
     review.claim_for(user)
     webhook_events.queue_events(review)
     return reversal
+
+
+def _take_back_golden(review: Review, decision: Decision, user: User) -> Decision:
+    """Open the question of a golden image again, and claim it; ``decision`` is not recorded."""
+    answer = golden_images.find_undoable(user, decision.uuid)
+    if answer is None:
+        raise NotPermittedError(explain_irreversible(decision, user))
+    golden_images.take_back(answer)
+    if review.is_decided:
+        review.hold_golden(user)
+    return decision
 
 
 @atomic_in_turn()
@@ -430,7 +496,10 @@ def escalate_approved(
     chosen = check_categories(Verdict.ESCALATE, categories)
     if not note.strip():
         raise InvalidDecisionError("Give a reason for the senior moderator.")
-    if locked.status != Status.APPROVED or (locked.is_claimed and not locked.is_held_by(user)):
+    # A claim on an image that wants no opinion is one on a golden image, and keeps nobody off.
+    is_asked = locked.second_opinion == Review.SecondOpinion.WANTED
+    is_taken = is_asked and locked.is_claimed and not locked.is_held_by(user)
+    if locked.status != Status.APPROVED or is_taken:
         raise ConflictError(_explain_conflict(locked, user))
     decision = record_decision(
         review=locked,
@@ -495,7 +564,20 @@ def count_exposure(user: User, seen: Iterable[tuple[Review, Sequence[str]]]) -> 
 
 
 def find_undoable(*, user: User) -> Decision | None:
-    """Return the decision that "undo" reverses: the user's newest one if it is still reversible."""
+    """Return the decision that "undo" reverses: the user's newest one if it is still reversible.
+
+    It may be the answer to a golden image, in the form of a decision without a sequence.
+    """
+    newest = _find_newest_undoable(user)
+    answer = golden_images.find_undoable(user)
+    if answer is None or answer.answered_at is None:
+        return newest
+    if newest is not None and newest.created_at > answer.answered_at:
+        return newest
+    return answer.as_decision()
+
+
+def _find_newest_undoable(user: User) -> Decision | None:
     newest = (
         Decision.objects.filter(reviewer=user)
         .newest_first()

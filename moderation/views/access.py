@@ -14,7 +14,7 @@ from generation.core.htmx import HtmxHttpRequest
 from moderation import queues
 from moderation.models import Decision, Review, SavedQueue
 from moderation.queues import Queue
-from moderation.services import decisions
+from moderation.services import decisions, golden_images
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -35,12 +35,15 @@ class SeeOther(HttpResponseRedirect):
 def get_review_for(user: User, uuid: UUID, *, for_screen: bool = False) -> Review:
     """Return a review that the user may view, or raise Http404.
 
-    ``for_screen``: with the related rows of the review page.
+    A golden image looks like a waiting one to the person who holds it. ``for_screen``: with the
+    related rows of the review page.
     """
     query = _FOR_SCREEN if for_screen else _ALONE
     review = query.row(uuid=uuid) if user.has_perm("moderation.view_review") else None
     if review is None:
         raise Http404
+    if review.is_golden_to(user):
+        review.appear_waiting()
     return review
 
 
@@ -56,10 +59,16 @@ _FOR_SCREEN = PreparedQuery(lambda uuid: Review.objects.for_screen().filter(uuid
 
 
 def get_decision_for(user: User, uuid: UUID) -> Decision:
+    """Return a decision, or the user's own answer to a golden image in the form of one."""
     rows = Decision.objects.select_related("review", "reversed_by")
-    return get_object_or_404(
-        rows if user.has_perm("moderation.view_decision") else rows.none(), uuid=uuid
-    )
+    if not user.has_perm("moderation.view_decision"):
+        rows = rows.none()
+    decision = rows.filter(uuid=uuid).first()
+    if decision is None and (answer := golden_images.find_undoable(user, uuid)) is not None:
+        return answer.as_decision()
+    if decision is None:
+        raise Http404
+    return decision
 
 
 def get_queue_for(user: User, slug: str, filters: QueryDict) -> Queue:

@@ -32,6 +32,9 @@ def asset_json(request: DeskRequest, uuid: UUID) -> JsonResponse:
 def _get_review(request: DeskRequest, uuid: UUID) -> Review:
     """Return the review of an asset that the user may view, or raise Http404."""
     rows = Review.objects.for_screen().select_related("asset__request__api_key")
-    return get_object_or_404(
+    review = get_object_or_404(
         rows if request.user.has_perms(NEEDED) else rows.none(), asset__uuid=uuid
     )
+    if review.is_golden_to(request.user):
+        review.appear_waiting()
+    return review

@@ -79,6 +79,10 @@ def decision_list(request: DeskRequest) -> HttpResponse:
     withheld = list(Review.objects.blind_to(request.user).values_list("pk", flat=True))
     if withheld:
         rows = rows.exclude(review__in=withheld)
+    # Not counted on the page: that would tell that the image is golden.
+    golden = list(Review.objects.golden_to(request.user).values_list("pk", flat=True))
+    if golden:
+        rows = rows.exclude(review__in=golden)
     before = parse_integer(request.GET.get("before", ""))
     if before is not None:
         rows = keyset.rows_after(rows, ("-sequence",), (before,))

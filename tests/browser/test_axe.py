@@ -74,6 +74,8 @@ PLAIN = [
     "/team/",
     "/heads/",
     "/team/roles/",
+    "/team/golden/",
+    "/history/golden/",
     "/team/keys/",
     "/keys/",
     "/team/invitations/",

@@ -21,6 +21,7 @@ from moderation.models import (
     BrowserSession,
     Decision,
     Delivery,
+    GoldenImage,
     HashEntry,
     HashList,
     ImportSet,
@@ -69,6 +70,7 @@ def route_values(
     decision: Decision = decisions.decide(
         review=decided, user=moderator, verdict=Verdict.APPROVE, batch=review.uuid
     )
+    golden = GoldenImage.objects.create(review=decided, verdict="approve", marked_by=moderator)
     saved = SavedQueue.objects.create(owner=moderator, name="mine", base="waiting")
     order = Reclassification.objects.create(scope="failed", per_minute=1, until=0)
     NewFinding.objects.create(review=review, reason="It was found later.")
@@ -87,6 +89,7 @@ def route_values(
     session = BrowserSession.objects.get(user=moderator)
     return {
         "keys/<uuid:uuid>": f"keys/{key.uuid}",
+        "team/golden/<uuid:uuid>": f"team/golden/{golden.uuid}",
         "reviews/<uuid:uuid>": f"reviews/{review.uuid}",
         "hash-entries/<int:pk>": f"hash-entries/{entry.pk}",
         "reclassifications/<uuid:uuid>": f"reclassifications/{order.uuid}",
