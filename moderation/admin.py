@@ -370,6 +370,7 @@ class StatusFilter(admin.SimpleListFilter):
 class ReviewAdmin(ReadOnlyAdmin):
     list_display = (
         "asset",
+        "dossier",
         "status",
         "is_blurred",
         "top_category_name",
@@ -393,11 +394,25 @@ class ReviewAdmin(ReadOnlyAdmin):
     def desk(self, review: Review) -> SafeString:
         return format_html('<a href="{}">open</a>', review.get_absolute_url())
 
+    @admin.display(description="evidence")
+    def dossier(self, review: Review) -> SafeString:
+        return _link_dossier(review.asset)
+
+    def view_on_site(self, review: Review) -> str:
+        """Return the URL of the dossier."""
+        return reverse("moderation:asset-detail", args=[review.asset.uuid])
+
+
+def _link_dossier(asset: Asset) -> SafeString:
+    url = reverse("moderation:asset-detail", args=[asset.uuid])
+    return format_html('<a href="{}">open</a>', url)
+
 
 @admin.register(Decision)
 class DecisionAdmin(ReadOnlyAdmin):
     list_display = (
         "sequence",
+        "dossier",
         "created_at",
         "verdict",
         "is_blurred",
@@ -417,6 +432,14 @@ class DecisionAdmin(ReadOnlyAdmin):
     )
     list_select_related = ("policy", "review__asset")
     ordering = ("-sequence",)
+
+    @admin.display(description="evidence")
+    def dossier(self, decision: Decision) -> SafeString:
+        return _link_dossier(decision.review.asset)
+
+    def view_on_site(self, decision: Decision) -> str:
+        """Return the URL of the dossier."""
+        return reverse("moderation:asset-detail", args=[decision.review.asset.uuid])
 
 
 @admin.register(Delivery)

@@ -15,7 +15,7 @@ from django.utils import timezone
 from generation.models import ApiCall, ApiKey
 from generation.services import spending
 from moderation import queues
-from moderation.models import Decision, Measure, NewFinding, Review
+from moderation.models import Decision, Measure, NewFinding, PolicyActivation, Review
 from moderation.presenters import insights
 from moderation.presenters.charts import Chart, Sparkline, Tone
 from moderation.presenters.charts.formats import format_minutes, format_number, format_share
@@ -63,7 +63,8 @@ class Plots:
             return None
         if span not in self._series:
             measures = (Measure.QUEUE, Measure.AGE, Measure.CALLS, Measure.DECISIONS)
-            self._series[span] = PeriodSeries(SPANS[span], measures=(*measures, Measure.AUDITS))
+            more = (Measure.AUDITS, Measure.OPINIONS)
+            self._series[span] = PeriodSeries(SPANS[span], measures=(*measures, *more))
         return self._series[span]
 
 
@@ -80,7 +81,9 @@ def build_stats(user: User, parts: Mapping[str, Any], *, with_plots: bool) -> li
     if "services" in parts:
         found += _build_operator(parts, plots)
     if "record_length" in parts:
-        found += _build_auditor(parts)
+        found.append(_build_record(parts))
+        if "policy" not in parts:
+            found += _build_auditor(plots)
     is_developer = user.has_perm("generation.hold_api_key")
     if is_developer and (not found or ApiKey.objects.filter(owner=user).exists()):
         found += _build_developer(user)
@@ -267,22 +270,58 @@ def _is_error(part: str) -> bool:
     return part.rpartition(":")[2] in ("failed", "retried")
 
 
-def _build_auditor(parts: Mapping[str, Any]) -> Iterator[Stat]:
+def _build_record(parts: Mapping[str, Any]) -> Stat:
     verification = parts["verification"]
-    number, more, status = "never verified", "", "unknown"
+    number, more, status = "never verified", "verify it now", "unknown"
     if verification is not None:
-        number = f"{verification.faults} faults" if verification.faults else "unaltered"
+        count = verification.faults
+        number = f"{count} fault{'' if count == 1 else 's'}" if count else "unaltered"
         more = (
             f"up to decision {verification.decisions}, head {verification.head[:12]},"
             f" {verification.created_at:%d %b %H:%M}"
         )
         status = "failed" if verification.faults else "succeeded"
-    yield Stat(
+    return Stat(
         name="The record",
         number=Number("n-f-record", number, is_words=True),
-        url=reverse("moderation:decision-list"),
+        url=reverse("moderation:verification-list"),
         more=more,
         status=status,
+    )
+
+
+def _build_auditor(plots: Plots) -> Iterator[Stat]:
+    change = PolicyActivation.objects.select_related("policy", "activated_by").last()
+    if change is not None:
+        by = f" by {change.activated_by.get_username()}" if change.activated_by else ""
+        yield Stat(
+            name="Policy in force",
+            number=Number("n-f-policy", f"version {change.policy.version}", is_words=True),
+            url=reverse("moderation:policy-list"),
+            more=f"since {change.created_at:%-d %b %H:%M}{by}",
+        )
+    series = plots.read("14d")
+    if series is None:
+        return
+    decided = series.count(Measure.DECISIONS)
+    yield Stat(
+        name="Decisions in 14 days",
+        number=Number("n-f-decided", format_number(sum_known(decided))),
+        url=reverse("moderation:decision-list"),
+        more="by people and by the policy",
+        plot=_draw(
+            "decided",
+            "Decisions in 14 days",
+            decided,
+            insights.summarize(decided, format_number),
+        ),
+    )
+    agreement = insights.build_agreement(series)
+    yield Stat(
+        name="Second opinions that agree",
+        number=Number("n-f-agreement", agreement.value, is_words=True),
+        url=reverse("moderation:insight-quality"),
+        more=f"in 14 days, {agreement.comparison.removeprefix('second opinions: ')}",
     )
 
 

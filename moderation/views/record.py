@@ -20,6 +20,7 @@ from moderation.models import Decision, Review
 from moderation.presenters.exports import build_exports
 from moderation.presenters.panel import build_history
 from moderation.presenters.partials import render_hidden_fields
+from moderation.presenters.record_ranges import build_ranges
 from moderation.services import decisions
 from moderation.services.exports import parquet
 from moderation.services.exports.filters import describe_errors, filter_decisions
@@ -88,14 +89,15 @@ def decision_list(request: DeskRequest) -> HttpResponse:
         rows = keyset.rows_after(rows, ("-sequence",), (before,))
     found, has_older = keyset.read_page(rows.newest_first().for_list(), RECORD_LENGTH)
     page = build_history(found, request.user)
-    filters = urlencode(
-        [(name, value) for name, value in request.GET.items() if value and name in form.fields]
-    )
+    given = {
+        name: str(value) for name, value in request.GET.items() if value and name in form.fields
+    }
     context = {
         "form": form,
         "page": page,
         "hidden": render_hidden_fields(request, None),
-        "filters": filters,
+        "filters": urlencode(given),
+        "ranges": build_ranges(given, timezone.now().date()),
         "exports": build_exports(request.GET),
         "has_parquet": parquet.is_available(),
         "withheld": len(withheld),

@@ -225,6 +225,8 @@ def test_auditor_sees_length_and_verification_of_record(
     assert read_element(text, "n-record") == "1"
     assert ">Unaltered<" in text
     assert 'href="/exports/decisions.csv"' in text
+    assert read_element(text, "n-f-policy") == "version 1"
+    assert read_element(text, "n-f-record") == "unaltered"
 
 
 def test_altered_record_is_shown_with_number_of_faults(

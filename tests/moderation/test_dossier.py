@@ -182,3 +182,15 @@ def test_people_without_the_permission_get_404(
     assert client_of(nobody).get(url_of(review)).status_code == 404
     assert client_of(moderator).get(f"/assets/{uuid4()}/").status_code == 404
     assert client_of(moderator).get(url_of(review, ".json")).status_code == 403
+
+
+def test_admin_pages_of_reviews_and_decisions_lead_to_the_dossier(
+    client_of: ClientOf, make_review: MakeReview, moderator: User, auditor: User
+) -> None:
+    review = make_review()
+    decision = decide(review, moderator)
+    client = client_of(auditor)
+
+    for page in ("review", f"review/{review.pk}/change", "decision", f"decision/{decision.pk}"):
+        text = client.get(f"/admin/moderation/{page}/", follow=True).content.decode()
+        assert f'href="{url_of(review)}"' in text, page

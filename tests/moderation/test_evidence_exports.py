@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import html
 import importlib.util
 import io
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -455,3 +457,18 @@ def test_page_of_the_record_offers_exports_with_its_filters(
     assert '<option value="undecided">Undecided</option>' in text
     assert "formaction" not in client_of(moderator).get("/decisions/").content.decode()
     assert "formaction" not in client_of(senior).get("/decisions/?start=x").content.decode()
+
+
+def test_last_week_filters_from_monday_to_sunday_and_keeps_other_filters(
+    client_of: Callable[[User], Client], auditor: User
+) -> None:
+    client = client_of(auditor)
+    page = client.get("/decisions/", {"verdict": "reject"}).content.decode()
+    (query,) = re.findall(r'href="(\?[^"]*)">Last week<', page)
+
+    answer = client.get("/decisions/" + html.unescape(query))
+
+    found = answer.context["form"].cleaned_data
+    assert (found["start"].isoweekday(), found["end"] - found["start"]) == (1, timedelta(days=6))
+    assert found["verdict"] == "reject"
+    assert 'aria-current="true">Last week<' in answer.content.decode()

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from moderation.models import DailyStats, Review, WordStatsProgress
@@ -29,6 +31,16 @@ def test_quality_page_is_for_all_who_read_insights(
     assert ['href="/insights/"' in home[person] for person in people] == [
         *(False, True, True, True)
     ]
+
+
+def test_quality_page_needs_at_most_ten_queries(client_of: ClientOf, auditor: User) -> None:
+    client = client_of(auditor)
+    client.get(QUALITY)
+
+    with CaptureQueriesContext(connection) as queries:
+        assert client.get(f"{QUALITY}?days=90").status_code == 200
+
+    assert len(queries) <= 10
 
 
 def read_row(text: str, name: str) -> list[str]:
