@@ -45,6 +45,7 @@ GOLDEN = (
     "moderation.add_goldenimage",
     "moderation.change_goldenimage",
 )
+CALIBRATE = ("moderation.add_calibrationsession",)
 ROLES: dict[str, tuple[str, ...]] = {
     "moderator": MODERATE,
     "senior moderator": (
@@ -55,6 +56,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         *VERIFY,
         *TRY_PROMPTS,
         *GOLDEN,
+        *CALIBRATE,
         "moderation.export_decision",
         "moderation.add_hashentry",
         "moderation.delete_hashentry",
@@ -93,6 +95,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         *VERIFY,
         *TRY_PROMPTS,
         *GOLDEN,
+        *CALIBRATE,
         "moderation.export_decision",
     ),
     "auditor": (

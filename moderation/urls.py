@@ -10,6 +10,7 @@ from moderation.services.exports.formats import FORMATS
 from moderation.views import (
     api_keys,
     batches,
+    calibrations,
     deliveries,
     developers,
     dossiers,
@@ -232,6 +233,41 @@ urlpatterns = [
         "team/golden/<uuid:uuid>/retirement/",
         golden_images.golden_image_retire,
         name="golden-image-retire",
+    ),
+    path(
+        "team/calibrations/",
+        calibrations.calibration_session_list,
+        name="calibration-session-list",
+    ),
+    path(
+        "team/calibrations/new/",
+        calibrations.calibration_session_create,
+        name="calibration-session-create",
+    ),
+    path(
+        "team/calibrations/<uuid:uuid>/",
+        calibrations.calibration_session_detail,
+        name="calibration-session-detail",
+    ),
+    path(
+        "team/calibrations/<uuid:uuid>/answers/",
+        calibrations.calibration_answer,
+        name="calibration-answer",
+    ),
+    path(
+        "team/calibrations/<uuid:uuid>/finish/",
+        calibrations.calibration_finish,
+        name="calibration-finish",
+    ),
+    path(
+        "team/calibrations/<uuid:uuid>/closure/",
+        calibrations.calibration_session_close,
+        name="calibration-session-close",
+    ),
+    path(
+        "team/calibrations/<uuid:uuid>/notes/",
+        calibrations.calibration_note_add,
+        name="calibration-note-add",
     ),
     path("team/roles/", team.role_list, name="role-list"),
     path("team/changes/", team.team_event_list, name="team-event-list"),

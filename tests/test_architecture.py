@@ -286,6 +286,8 @@ def test_models_are_registered_in_the_admin() -> None:
     inline |= {"PolicyProposal"}
     # On the pages of the team; the answers of a person are shown to that person only.
     inline |= {"GoldenImage", "GoldenAnswer"}
+    inline |= {"CalibrationSession", "CalibrationImage", "CalibrationParticipant"}
+    inline |= {"CalibrationAnswer", "CalibrationNote"}
     # Indexes and counters derived from other rows.
     inline |= {"AssetText", "HashBand", "WordStatsProgress", "WordStats"}
     inline |= {"CountProgress", "PeriodCount", "ServiceCall"}

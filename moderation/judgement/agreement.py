@@ -79,6 +79,58 @@ def _doubt_full_agreement(table: Sequence[Sequence[int]], n: int, z: float) -> f
     return max(-1.0, (kappa or 0.0) - z * error)
 
 
+def estimate_group_kappa(counts: Sequence[Sequence[int]], *, minimum: int = 3) -> Figure:
+    """Return the kappa of several people, with an interval over images.
+
+    ``counts[i][j]`` is the number of people who put image i into class j; images with fewer than
+    two answers are left out. Not known from fewer than ``minimum`` images, or if one class only was
+    used. Source: Fleiss 1971, Psychological Bulletin 76, 378-382, with a number of people that may
+    differ by image; interval: jackknife over images (Efron, Tibshirani 1993, 11), because answers
+    on one image are not independent.
+    """
+    for row in counts:
+        for count in row:
+            check_counts(count, count)
+    rated = [row for row in counts if sum(row) > 1]
+    n = len(rated)
+    value = _compute_group_kappa(rated)
+    if n < max(minimum, 2) or value is None:
+        return Figure.of_unknown(n)
+    left_out = [_compute_group_kappa(rated[:i] + rated[i + 1 :]) for i in range(n)]
+    values = [value if one is None else one for one in left_out]
+    mean = math.fsum(values) / n
+    spread = math.fsum((one - mean) ** 2 for one in values)
+    error = math.sqrt((n - 1) / n * spread)
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    low, high = max(-1.0, value - z * error), min(1.0, value + z * error)
+    if value == 1.0:
+        # No image was disputed, so the jackknife sees no spread: the next image might be.
+        disputed = [*rated, _split(rated[0])]
+        low = min(low, _compute_group_kappa(disputed) or 0.0)
+    return Figure(value, min(low, value), max(high, value), n)
+
+
+def _split(row: Sequence[int]) -> list[int]:
+    """Return counts of the same size in which one person chose another class."""
+    top = max(range(len(row)), key=lambda j: row[j])
+    other = (top + 1) % len(row)
+    return [count - (j == top) + (j == other) for j, count in enumerate(row)]
+
+
+def _compute_group_kappa(rated: Sequence[Sequence[int]]) -> float | None:
+    total = sum(map(sum, rated))
+    if not total:
+        return None
+    shares = [sum(column) / total for column in zip(*rated, strict=True)]
+    chance = math.fsum(share**2 for share in shares)
+    if chance >= 1 - 1e-12:
+        return None
+    agreed = math.fsum(
+        sum(count * (count - 1) for count in row) / (sum(row) * (sum(row) - 1)) for row in rated
+    ) / len(rated)
+    return (agreed - chance) / (1 - chance)
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """Two versions on the same images."""

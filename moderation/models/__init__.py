@@ -1,6 +1,13 @@
 from __future__ import annotations
 
 from moderation.models.audits import Audit
+from moderation.models.calibrations import (
+    CalibrationAnswer,
+    CalibrationImage,
+    CalibrationNote,
+    CalibrationParticipant,
+    CalibrationSession,
+)
 from moderation.models.chores import Chore
 from moderation.models.classifications import Classification, Label
 from moderation.models.daily_stats import DailyStats
@@ -46,6 +53,11 @@ __all__ = [
     "AskRule",
     "Audit",
     "BrowserSession",
+    "CalibrationAnswer",
+    "CalibrationImage",
+    "CalibrationNote",
+    "CalibrationParticipant",
+    "CalibrationSession",
     "ChainHead",
     "Chore",
     "Classification",

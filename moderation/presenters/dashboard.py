@@ -38,7 +38,7 @@ from moderation.presenters.exposure import load_exposure
 from moderation.presenters.panel import build_history
 from moderation.presenters.today_figures import Number
 from moderation.queues import Queue
-from moderation.services import published_heads, second_opinions
+from moderation.services import calibrations, published_heads, second_opinions
 from moderation.services.decisions import may_decide
 from moderation.templatetags.desk import age
 
@@ -89,6 +89,8 @@ def build_dashboard(user: User, *, with_plots: bool = True) -> dict[str, Any]:
         "moderation.decide_review"
     ):
         parts |= _build_record_part()
+    if with_plots and user.has_perm("moderation.view_review"):
+        parts["calibrations"] = calibrations.count_waiting(user)
     parts["stats"] = today_figures.build_stats(user, parts, with_plots=with_plots)
     return {**parts, "numbers": list(_iter_numbers(parts))}
 

@@ -109,6 +109,7 @@ MAIN = (
             "moderation:team",
             "moderation:api-key",
             "moderation:golden-image",
+            "moderation:calibration",
         ),
     ),
     Page(

@@ -48,6 +48,7 @@ ABILITIES = (
     Ability(("moderation.add_importset",), "import images"),
     Ability(("moderation.view_decision",), "read the record of decisions"),
     Ability(("moderation.add_goldenimage",), "mark golden images, and see the team's results"),
+    Ability(("moderation.add_calibrationsession",), "start calibration sessions"),
     Ability(("moderation.export_decision",), "export the record"),
     Ability(("moderation.add_verification",), "verify the whole record"),
     Ability(("moderation.view_policy",), "read policies"),
@@ -153,6 +154,8 @@ def list_tabs(user: User, current: str) -> list[Tab]:
     tabs = [("People", "moderation:person-list"), ("Roles", "moderation:role-list")]
     if user.has_perm("moderation.view_goldenimage"):
         tabs.append(("Golden images", "moderation:golden-image-list"))
+    if user.has_perm("moderation.view_review"):
+        tabs.append(("Calibrations", "moderation:calibration-session-list"))
     if user.has_perm(team.MANAGE):
         tabs.append(("Invitations", "moderation:invitation-list"))
     if user.has_perm("generation.view_apikey"):

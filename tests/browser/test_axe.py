@@ -75,6 +75,8 @@ PLAIN = [
     "/heads/",
     "/team/roles/",
     "/team/golden/",
+    "/team/calibrations/",
+    "/team/calibrations/new/",
     "/history/golden/",
     "/team/keys/",
     "/keys/",

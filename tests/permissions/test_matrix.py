@@ -19,6 +19,7 @@ from generation import providers
 from generation.models import ApiKey, GenerationRequest
 from moderation.models import (
     BrowserSession,
+    CalibrationSession,
     Decision,
     Delivery,
     GoldenImage,
@@ -70,6 +71,7 @@ def route_values(
     decision: Decision = decisions.decide(
         review=decided, user=moderator, verdict=Verdict.APPROVE, batch=review.uuid
     )
+    calibration = CalibrationSession.objects.create(title="theirs", created_by=moderator)
     golden = GoldenImage.objects.create(review=decided, verdict="approve", marked_by=moderator)
     saved = SavedQueue.objects.create(owner=moderator, name="mine", base="waiting")
     order = Reclassification.objects.create(scope="failed", per_minute=1, until=0)
@@ -89,6 +91,7 @@ def route_values(
     session = BrowserSession.objects.get(user=moderator)
     return {
         "keys/<uuid:uuid>": f"keys/{key.uuid}",
+        "team/calibrations/<uuid:uuid>": f"team/calibrations/{calibration.uuid}",
         "team/golden/<uuid:uuid>": f"team/golden/{golden.uuid}",
         "reviews/<uuid:uuid>": f"reviews/{review.uuid}",
         "hash-entries/<int:pk>": f"hash-entries/{entry.pk}",
