@@ -283,6 +283,11 @@ urlpatterns = [
     path("team/<int:pk>/reactivation/", team.person_reactivate, name="person-reactivate"),
     path("team/<int:pk>/sessions/end/", team.person_session_end, name="person-session-end"),
     path("team/<int:pk>/password/", team.person_password, name="person-password"),
+    path(
+        "team/<int:pk>/keys/revocation/",
+        api_keys.person_keys_revoke,
+        name="person-keys-revoke",
+    ),
     path("team/keys/", api_keys.api_key_list, name="api-key-list"),
     path("team/keys/<uuid:uuid>/revocation/", api_keys.api_key_revoke, name="api-key-revoke"),
     path("keys/", api_keys.key_list, name="key-list"),

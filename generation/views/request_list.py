@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 from uuid import UUID
 
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import Count, OuterRef, Prefetch, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 
 from generation.core.db import keyset
 from generation.models import Asset, GenerationRequest
@@ -90,7 +91,10 @@ class Page:
 
 
 def read_page(*, user: User | AnonymousUser, filters: Filters) -> Page:
-    """Return the newest requests, or those before the cursor, with blurred previews."""
+    """Return the newest requests, or those before the cursor, with blurred previews.
+
+    ``stored`` counts the images also for people who may not see them.
+    """
     rows = filters.apply(GenerationRequest.objects.visible_to(user))
     if filters.before is not None:
         rows = _filter_before(rows, filters.before)
@@ -99,8 +103,11 @@ def read_page(*, user: User | AnonymousUser, filters: Filters) -> Page:
         .only("uuid", "request_id", "position", "preview")
         .order_by("position")
     )
+    of_request = Asset.objects.filter(request=OuterRef("pk")).order_by().values("request")
+    stored = Coalesce(Subquery(of_request.annotate(n=Count("pk")).values("n")), 0)
     found, has_older = keyset.read_page(
-        rows.order_by(*ORDER)
+        rows.annotate(stored=stored)
+        .order_by(*ORDER)
         .select_related("requested_by")
         .defer("submit_answer", "negative_prompt")
         .prefetch_related(Prefetch("assets", queryset=previews, to_attr="previews")),

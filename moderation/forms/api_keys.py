@@ -18,7 +18,9 @@ GRACES = {"0": "at once", "1": "in an hour", "24": "in a day", "168": "in a week
 class ApiKeyForm(forms.Form):
     """Name, scopes, limits and end of a new key."""
 
-    name = forms.CharField(max_length=120)
+    name = forms.CharField(
+        max_length=120, error_messages={"required": "Name the program that gets the key."}
+    )
     scopes = forms.MultipleChoiceField(
         error_messages={"required": "Choose what the key may do."},
     )
@@ -37,8 +39,22 @@ class ApiKeyForm(forms.Form):
             ("images_per_day", settings.API_KEY_IMAGES_PER_DAY),
         ):
             self.fields[name] = forms.IntegerField(
-                min_value=1, max_value=most, initial=most, help_text=f"At most {most:,}."
+                min_value=1,
+                max_value=most,
+                initial=most,
+                help_text=f"At most {most:,}.",
+                error_messages={
+                    "required": f"Enter a number from 1 to {most:,}.",
+                    "invalid": f"Enter a whole number from 1 to {most:,}.",
+                    "max_value": f"A key may have at most {most:,}. Ask an operator for more.",
+                    "min_value": f"Enter a number from 1 to {most:,}.",
+                },
             )
+
+    @property
+    def first_wrong(self) -> str:
+        """The first field with an error, which gets the focus."""
+        return next(iter(self.errors), "")
 
     @property
     def key_fields(self) -> dict[str, Any]:

@@ -160,4 +160,10 @@ class TeamEvent(models.Model):
         permissions = [("manage_team", "Can invite people, set their roles and end their sessions")]
 
     def __str__(self) -> str:
-        return f"{self.actor} {self.get_kind_display().lower()} {self.person or ''}".strip()
+        return f"{self.actor} {self.phrase} {self.person or ''}".strip()
+
+    @property
+    def phrase(self) -> str:
+        """The kind as the middle of a sentence."""
+        label = self.get_kind_display()
+        return label[:1].lower() + label[1:]

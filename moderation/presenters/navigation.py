@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from django.urls import reverse
 
+from moderation import queues
+
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
@@ -31,6 +33,11 @@ def needs_any(*permissions: str) -> Rule:
 def staff_or(permission: str) -> Rule:
     """Return a rule that wants this permission, or staff status."""
     return lambda user: user.is_staff or user.has_perm(permission)
+
+
+def connects_programs(user: User) -> bool:
+    """Rule for people who hold API keys and do not work at the desk."""
+    return user.has_perm("generation.hold_api_key") and not user.has_perm("moderation.view_review")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,7 @@ MAIN = (
         "Queues",
         "moderation:queue-list",
         "queue",
+        lambda user: bool(queues.list_queues(user)),
         views=("moderation:queue", "moderation:review-", "moderation:sheet"),
     ),
     Page(
@@ -120,6 +128,7 @@ MAIN = (
         views=("moderation:insight", "moderation:prompt-trial", "moderation:quality"),
     ),
     Page("Providers", "providers", "server", needs("generation.resolve_request")),
+    Page("Developers", "moderation:developers", "code", connects_programs),
 )
 MENU = {
     "Work": (
@@ -150,7 +159,18 @@ MENU = {
             views=("moderation:import",),
         ),
         Page("Learned heads", "moderation:head-list", "flask", needs("moderation.view_head")),
-        Page("Developers", "moderation:developers", "code"),
+        Page(
+            "Webhook deliveries",
+            "moderation:delivery-list",
+            "webhook",
+            needs("moderation.view_operations"),
+        ),
+        Page(
+            "Developers",
+            "moderation:developers",
+            "code",
+            lambda user: not connects_programs(user),
+        ),
         Page("My API keys", "moderation:key-list", "key", needs("generation.hold_api_key")),
         Page("Admin site", "admin:index", "layers", staff_or("moderation.use_admin_site")),
     ),

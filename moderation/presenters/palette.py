@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 FOUND_MAX = 8
 DIGITS_MIN = 6  # with 10 million rows fewer than two have the same six digits
 UUID_DIGITS = 32
+REQUEST = "Request"
 Entry = dict[str, str]
 
 
@@ -35,16 +36,23 @@ def list_queue_entries(user: User) -> list[Entry]:
 def find_ids(user: User, text: str) -> list[Entry]:
     """Return images, reviews, decisions and requests whose UUID begins with the text.
 
-    One query; each part of it is a range of a unique index.
+    Images lead to the review page, or to the dossier for people without a queue. One query; each
+    part of it is a range of a unique index.
     """
     bounds = _parse_prefix(text)
     if bounds is None:
         return []
-    parts = list(_iter_lookups(user, bounds))
+    may_review = bool(queues.list_queues(user))
+    parts = list(_iter_lookups(user, bounds, may_review=may_review))
     if not parts:
         return []
     rows = parts[0].union(*parts[1:]) if len(parts) > 1 else parts[0]
-    return [_describe(*row) for row in rows[:FOUND_MAX]]
+    views = {REQUEST: "generation:request-detail"}
+    image_view = "moderation:review-detail" if may_review else "moderation:asset-detail"
+    return [
+        _describe(kind, uuid, views.get(kind, image_view), target)
+        for kind, uuid, target in rows[:FOUND_MAX]
+    ]
 
 
 def _parse_prefix(text: str) -> tuple[UUID, UUID] | None:
@@ -55,20 +63,24 @@ def _parse_prefix(text: str) -> tuple[UUID, UUID] | None:
     return UUID(digits.ljust(UUID_DIGITS, "0")), UUID(digits.ljust(UUID_DIGITS, "f"))
 
 
-def _iter_lookups(user: User, bounds: tuple[UUID, UUID]) -> Iterator[QuerySet[Any, Any]]:
+def _iter_lookups(
+    user: User, bounds: tuple[UUID, UUID], *, may_review: bool
+) -> Iterator[QuerySet[Any, Any]]:
+    """Yield one query for each kind of object: its kind, its UUID and the UUID of its page."""
+
     def select(rows: QuerySet[Any], kind: str, field: str, target: str) -> QuerySet[Any, Any]:
         rows = rows.filter(**{f"{field}__range": bounds}).order_by()
         return rows.values_list(Value(kind), F(field), F(target))
 
+    target = "uuid" if may_review else "asset__uuid"
     if user.has_perm("moderation.view_review"):
-        yield select(Review.objects.all(), "Image", "asset__uuid", "uuid")
-        yield select(Review.objects.all(), "Review", "uuid", "uuid")
+        yield select(Review.objects.all(), "Image", "asset__uuid", target)
+        yield select(Review.objects.all(), "Review", "uuid", target)
     if user.has_perm("moderation.view_decision"):
-        yield select(Decision.objects.all(), "Decision", "uuid", "review__uuid")
+        yield select(Decision.objects.all(), "Decision", "uuid", f"review__{target}")
     visible = GenerationRequest.objects.visible_to(user)
-    yield select(visible, "Request", "uuid", "uuid")
+    yield select(visible, REQUEST, "uuid", "uuid")
 
 
-def _describe(kind: str, uuid: UUID, target: UUID) -> Entry:
-    view = "generation:request-detail" if kind == "Request" else "moderation:review-detail"
+def _describe(kind: str, uuid: UUID, view: str, target: UUID) -> Entry:
     return {"kind": kind, "label": str(uuid), "url": reverse(view, args=[target])}

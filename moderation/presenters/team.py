@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import Group, User
-from django.db.models import Count, Prefetch, Q, QuerySet
+from django.db.models import Count, F, Prefetch, Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
@@ -16,7 +16,8 @@ from generation.core.db import keyset
 from generation.models import ApiKey
 from moderation import roles
 from moderation.models import BrowserSession, Invitation, TeamEvent
-from moderation.services import browser_sessions, team
+from moderation.presenters.key_rows import KeyRow, describe_key
+from moderation.services import api_keys, browser_sessions, team
 
 PEOPLE_SHOWN = 50
 EVENTS_SHOWN = 50
@@ -231,9 +232,11 @@ def build_person(viewer: User, person: User) -> dict[str, Any]:
     held = set(person.groups.filter(name__in=roles.ROLES).values_list("name", flat=True))
     events = TeamEvent.objects.filter(person=person).select_related("actor", "person")
     activity = getattr(person, "last_activity", None)
-    keys: Iterable[ApiKey] = ()
+    keys: list[KeyRow] = []
     if viewer.has_perm("generation.view_apikey"):
-        keys = ApiKey.objects.filter(owner=person).order_by("revoked_at", "-created_at")[:20]
+        newest = ApiKey.objects.filter(owner=person).select_related("owner")
+        first = F("revoked_at").asc(nulls_first=True)
+        keys = [describe_key(key) for key in newest.order_by(first, "-created_at")[:20]]
     return {
         "tabs": list_tabs(viewer, "People"),
         "person": person,
@@ -244,6 +247,9 @@ def build_person(viewer: User, person: User) -> dict[str, Any]:
         "seen_at": activity.seen_at if activity else None,
         "events": events.order_by("-pk")[:10],
         "keys": keys,
+        "orphaned_keys": api_keys.count_orphaned(person) if keys else 0,
+        "may_revoke_keys": viewer.has_perm("generation.change_apikey")
+        and any(row.is_usable for row in keys),
         "link": Invitation.objects.open().filter(person=person).order_by("-pk").first(),
     }
 

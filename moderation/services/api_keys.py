@@ -19,12 +19,12 @@ class ApiKeyError(ValueError):
     """A refused change of an API key. Its text is for the person who tried it."""
 
 
-def _record(actor: User, key: ApiKey, change: str) -> None:
+def _record(actor: User, key: ApiKey, change: str, more: str = "") -> None:
     TeamEvent.objects.create(
         kind=TeamEvent.Kind.KEY,
         actor=actor,
         person=key.owner,
-        details=f"{change} “{key.name}” ({key.hint}…)"[:400],
+        details=f"{change} “{key.name}” ({key.hint}…){more}"[:400],
     )
 
 
@@ -35,7 +35,7 @@ def create(*, owner: User, **fields: Any) -> tuple[ApiKey, str]:
     if ApiKey.objects.usable().filter(owner=owner).count() >= KEYS_MAX:
         raise ApiKeyError(f"You have {KEYS_MAX} keys, which is the most. Revoke one first.")
     key, text = ApiKey.make(owner=owner, **fields)
-    _record(owner, key, f"created, scopes {', '.join(key.scopes)},")
+    _record(owner, key, "created", f", scopes {', '.join(key.scopes)}")
     return key, text
 
 
@@ -56,3 +56,18 @@ def revoke(*, actor: User, key: ApiKey) -> bool:
     locked.revoke()
     _record(actor, locked, "revoked")
     return True
+
+
+@transaction.atomic
+def revoke_all(*, actor: User, owner: User) -> int:
+    """Revoke every usable key of a person for good; return their number."""
+    usable = ApiKey.objects.filter(owner=owner, revoked_at__isnull=True).order_by("pk")
+    return sum(revoke(actor=actor, key=key) for key in usable)
+
+
+def count_orphaned(person: User) -> int:
+    """Return the usable keys of a person who may no longer hold keys."""
+    person = User.objects.get(pk=person.pk)  # without cached permissions
+    if person.has_perm(HOLD):
+        return 0
+    return ApiKey.objects.usable().filter(owner=person).count()

@@ -21,6 +21,7 @@ from django.utils import timezone
 from generation.models import ServiceCall
 from moderation.models import CountProgress, Decision, Measure, PeriodCount, Review, Verdict
 from moderation.models.decisions import STATUS_AFTER
+from moderation.services import costs
 
 Step = PeriodCount.Step
 Stream = CountProgress.Stream
@@ -213,9 +214,10 @@ def _count_calls(progress: CountProgress) -> int:
     now = timezone.now()
     progress.began_at = progress.began_at or now
     batch = list(ServiceCall.objects.order_by("pk")[:BATCH])
+    unbilled = costs.list_unbilled()
     sums = Sums()
     for call in batch:
-        for measure, part, count, total in _iter_call(call):
+        for measure, part, count, total in _iter_call(call, unbilled):
             sums.add(call.created_at, measure, part, count=count, total=total)
     sums.store()
     ServiceCall.objects.filter(pk__in=[call.pk for call in batch]).delete()
@@ -223,11 +225,15 @@ def _count_calls(progress: CountProgress) -> int:
     return len(batch)
 
 
-def _iter_call(call: ServiceCall) -> Iterator[tuple[Measure, str, int, float]]:
+def _iter_call(
+    call: ServiceCall, unbilled: Collection[str]
+) -> Iterator[tuple[Measure, str, int, float]]:
     seconds = (call.milliseconds or 0) / 1000
     part = f"{call.service}:{call.kind}:{call.outcome}"
     yield Measure.CALLS, part, call.count, call.count * seconds
-    if call.cost:
+    # Some classifiers state a price and bill nothing, or bill it with the generation.
+    is_unbilled = call.kind == ServiceCall.Kind.CLASSIFY and call.service in unbilled
+    if call.cost and not is_unbilled:
         yield Measure.SPEND, call.service, call.count, float(call.cost)
     if call.milliseconds is not None and call.outcome == ServiceCall.Outcome.DONE:
         yield Measure.LATENCY, f"{call.service}:{find_bound(seconds)}", call.count, 0.0

@@ -7,8 +7,10 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
+from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.template.defaultfilters import pluralize
 from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
 from django.views.decorators.debug import sensitive_variables
@@ -17,7 +19,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from generation.models import ApiKey
 from moderation.forms.api_keys import ApiKeyForm, RotationForm
 from moderation.presenters import api_keys as presenter
-from moderation.services import api_keys
+from moderation.services import api_keys, team
 from moderation.services.api_keys import ApiKeyError
 from moderation.views.access import DeskRequest, SeeOther
 
@@ -85,6 +87,23 @@ def api_key_list(request: DeskRequest) -> HttpResponse:
 @permission_required("generation.change_apikey", raise_exception=True)
 def api_key_revoke(request: DeskRequest, uuid: UUID) -> HttpResponse:
     return _revoke(request, get_object_or_404(ApiKey, uuid=uuid), "moderation:api-key-list")
+
+
+@require_POST
+@permission_required((team.MANAGE, "generation.change_apikey"), raise_exception=True)
+def person_keys_revoke(request: DeskRequest, pk: int) -> HttpResponse:
+    """Revoke all keys of a person, for example after a role was taken away."""
+    person = get_object_or_404(User, pk=pk)
+    revoked = api_keys.revoke_all(actor=request.user, owner=person)
+    name = person.get_username()
+    messages.success(
+        request,
+        f"{revoked} API key{pluralize(revoked)} of {name} revoked. Calls with"
+        f" {'it' if revoked == 1 else 'them'} are refused."
+        if revoked
+        else f"{name} has no API key to revoke.",
+    )
+    return SeeOther(reverse("moderation:person-detail", args=[person.pk]))
 
 
 def _revoke(request: DeskRequest, key: ApiKey, back: str) -> HttpResponse:

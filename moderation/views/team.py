@@ -22,7 +22,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from moderation.forms.team import InvitationForm, RolesForm
 from moderation.models import Invitation
 from moderation.presenters import team as presenter
-from moderation.services import team, team_mail
+from moderation.services import api_keys, team, team_mail
 from moderation.services.team import TeamError
 from moderation.views.access import DeskRequest, SeeOther
 
@@ -112,7 +112,12 @@ def person_role_change(request: DeskRequest, pk: int) -> HttpResponse:
 
     def change() -> str:
         team.set_roles(actor=request.user, person=person, names=form.cleaned_data["roles"])
-        return f"The roles of {person.get_username()} are saved."
+        message = f"The roles of {person.get_username()} are saved."
+        left = api_keys.count_orphaned(person)
+        if left:
+            works = f"API key{pluralize(left)} still work{pluralize(left, 's,')}"
+            message += f" {left} {works}: see below."
+        return message
 
     return _change(request, person, change)
 

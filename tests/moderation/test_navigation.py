@@ -34,6 +34,18 @@ def test_every_page_of_the_navigation_opens_for_the_person_who_sees_it(
     assert {url: client.get(url).status_code for url in found} == dict.fromkeys(found, 200)
 
 
+@pytest.mark.parametrize("role", ["operator", "integrator", "auditor", "artist"])
+def test_people_without_a_queue_have_no_link_to_queues(
+    request: pytest.FixtureRequest, client: Client, role: str
+) -> None:
+    found = links_of(client, request.getfixturevalue(role))
+
+    assert "/queues/" not in found
+    assert found.count("/developers/") == 1
+    assert ("/deliveries/" in found) == (role == "operator")
+    assert {url: client.get(url).status_code for url in found} == dict.fromkeys(found, 200)
+
+
 def test_person_without_a_role_sees_no_page_of_moderators(client: Client, artist: User) -> None:
     found = set(links_of(client, artist))
 

@@ -54,6 +54,24 @@ def test_palette_finds_ids_by_prefix_in_one_query(
         load(client, item.short_id)
 
 
+def test_ids_lead_people_without_a_queue_to_the_dossier(
+    client_of: ClientOf,
+    make_review: Callable[..., Review],
+    moderator: User,
+    auditor: User,
+) -> None:
+    review = make_claimed_review(make_review, moderator)
+    decide(client_of(moderator), review, "approve")
+    decision = Decision.objects.get()
+    browser = client_of(auditor)
+    url = f"/assets/{review.asset.uuid}/"
+
+    assert load(browser, review.asset.short_id) == [("Image", url)]
+    assert load(browser, str(review.uuid)) == [("Review", url)]
+    assert load(browser, str(decision.uuid)) == [("Decision", url)]
+    assert browser.get(url).status_code == 200
+
+
 def test_palette_hides_ids_without_the_permission(
     client_of: ClientOf,
     make_review: Callable[..., Review],

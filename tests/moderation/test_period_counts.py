@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -141,6 +142,18 @@ def test_calls_are_counted_with_latency_and_cost_and_then_deleted() -> None:
     spend = PeriodCount.objects.get(measure=Measure.SPEND, step=Step.DAY)
     assert spend.total == pytest.approx(0.006)
     assert not ServiceCall.objects.exists()
+
+
+def test_cost_of_a_classifier_that_bills_nothing_is_not_spent(settings: Any) -> None:
+    settings.NANOGPT = {"base_url": "http://127.0.0.1:8000/sandbox/nanogpt/"}
+    for service in ("nanogpt", "novita"):
+        record_calls(service, Kind.CLASSIFY, Outcome.DONE, cost=Decimal("0.002"))
+    record_calls("novita", Kind.SUBMIT, Outcome.DONE, cost=Decimal("0.01"))
+
+    count_all()
+
+    spend = PeriodCount.objects.get(measure=Measure.SPEND, step=Step.DAY)
+    assert (spend.part, spend.total) == ("novita", pytest.approx(0.01))
 
 
 def test_queue_is_sampled_with_the_age_of_its_oldest_image(make_review: MakeReview) -> None:

@@ -18,6 +18,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from config.middleware import ActivityMiddleware
+from generation.models import ApiKey
 from moderation import roles
 from moderation.models import BrowserSession, Invitation, LastActivity, Review, TeamEvent
 from moderation.presenters.team import ABILITIES, build_roles, describe_device
@@ -193,6 +194,30 @@ def test_operator_cannot_change_self_superusers_staff_or_accounts_with_more_righ
     assert not Invitation.objects.exists()
     assert browser.session.session_key
     assert not TeamEvent.objects.exists()
+
+
+def test_keys_of_a_person_without_the_role_are_named_and_revoked_together(
+    client_of: ClientOf, operator: User, integrator: User, moderator: User
+) -> None:
+    ApiKey.make(name="shop", owner=integrator)
+    ApiKey.make(name="studio", owner=integrator)
+    browser, page = client_of(operator), team_url("person-detail", integrator.pk)
+    assert "may no longer hold keys" not in browser.get(page).text
+
+    saved = browser.post(team_url("person-role-change", integrator.pk), follow=True)
+
+    assert "2 API keys still work: see below." in saved.text
+    assert "may no longer hold keys, but 2 still work" in saved.text
+    assert ApiKey.objects.usable().count() == 2
+
+    address = team_url("person-keys-revoke", integrator.pk)
+    assert client_of(moderator).post(address).status_code == 403
+    revoked = browser.post(address, follow=True)
+
+    assert "2 API keys of integrator revoked." in revoked.text
+    assert "may no longer hold keys" not in revoked.text
+    assert not ApiKey.objects.usable().exists()
+    assert list_kinds() == ["roles", "key", "key"]
 
 
 def test_roles_outside_the_list_are_refused(

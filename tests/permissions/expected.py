@@ -338,6 +338,10 @@ PAGES: dict[str, tuple[str, str]] = {
         "302 405 405 405 405 405 405 405",
         "302 403 403 403 403 403 403 200",
     ),
+    "team/<int:pk>/keys/revocation/": (
+        "302 405 405 405 405 405 405 405",
+        "302 403 403 403 403 403 403 303",
+    ),
     "team/keys/": ("302 403 403 403 403 403 403 200", "302 405 405 405 405 405 405 405"),
     "team/keys/<uuid:uuid>/revocation/": (
         "302 405 405 405 405 405 405 405",
@@ -453,6 +457,7 @@ OTHER_ROLES: dict[str, dict[str, str]] = {
         "verifications/": "200 405",
         "verifications/new/": "405 303",
         "team/": "200 405",
+        "team/<int:pk>/keys/revocation/": "405 303",
         "team/keys/": "200 405",
         "team/keys/<uuid:uuid>/revocation/": "405 303",
         "keys/": "200 422",

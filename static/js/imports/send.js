@@ -52,7 +52,10 @@ function summarize(files, archive) {
 }
 
 const describeRest = ({ left, skipped }) => ({
-  reason: [left && `${left} files are not read yet.`, skipped && `${skipped} are no images.`]
+  reason: [
+    left && `${left} files are not read yet.`,
+    skipped && `${skipped} skipped: no ${skipped === 1 ? "image" : "images"}.`,
+  ]
     .filter(Boolean)
     .join(" "),
 });
