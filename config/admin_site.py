@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.auth.decorators import login_not_required
@@ -25,6 +25,21 @@ class LoupeAdminSite(admin.AdminSite):
     site_header = "Loupe"
     site_title = "Admin site"
     index_title = "Records and settings"
+
+    # Names of models of other packages. Their own are too close to each other.
+    NAMES: ClassVar[dict[str, str]] = {
+        "AccessAttempt": "Failed log-ins that count towards a lock",
+        "AccessFailureLog": "All failed log-ins",
+        "AccessLog": "Log-ins and log-outs",
+    }
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """Return the apps of the index, with names that say what the lists contain."""
+        apps = super().get_app_list(request, app_label)
+        for app in apps:
+            for model in app["models"]:
+                model["name"] = self.NAMES.get(model["object_name"], model["name"])
+        return apps
 
     def has_permission(self, request: HttpRequest) -> bool:
         user = request.user

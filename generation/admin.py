@@ -322,6 +322,13 @@ class ApiKeyForm(forms.ModelForm[ApiKey]):
         model = ApiKey
         fields = ("name", "scopes", "owner", "calls_per_minute", "images_per_day", "expires_at")
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        widget = self.fields["expires_at"].widget
+        if isinstance(widget, forms.MultiWidget):  # two inputs, one label
+            for part, name in zip(widget.widgets, ("date", "time"), strict=True):
+                part.attrs["aria-label"] = f"Expires at: {name}"
+
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(admin.ModelAdmin[ApiKey]):

@@ -67,7 +67,7 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
 class ApiKey(models.Model):
     """An API key: hashed, scoped, revocable."""
 
-    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    uuid = models.UUIDField("UUID", default=uuid4, unique=True, editable=False)
     name = models.CharField(max_length=120)
     # The first part of the key, so that people can tell keys apart. Only the caller knows the rest.
     hint = models.CharField(max_length=16, editable=False)
@@ -194,6 +194,8 @@ class ImagesOfDay(models.Model):
     images = models.PositiveIntegerField(default=0)
 
     class Meta:
+        verbose_name = "image count of a day"
+        verbose_name_plural = "image counts by day"
         constraints = [models.UniqueConstraint(fields=["key", "day"], name="images_once_per_day")]
 
     def __str__(self) -> str:
@@ -244,7 +246,7 @@ class ApiCall(models.Model):
     images = models.PositiveSmallIntegerField(
         default=0, help_text="Images requested or classified."
     )
-    duration_ms = models.PositiveIntegerField(default=0)
+    duration_ms = models.PositiveIntegerField("duration (ms)", default=0)
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

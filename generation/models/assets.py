@@ -69,7 +69,7 @@ class AssetQuerySet(models.QuerySet["Asset"]):
 class Asset(models.Model):
     """A stored image with its origin, hashes and files."""
 
-    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    uuid = models.UUIDField("UUID", default=uuid4, unique=True, editable=False)
     source = models.CharField(max_length=8, choices=Source)
     request = models.ForeignKey(
         GenerationRequest, null=True, blank=True, on_delete=models.PROTECT, related_name="assets"
@@ -83,18 +83,18 @@ class Asset(models.Model):
     width = models.PositiveIntegerField()
     height = models.PositiveIntegerField()
     size = models.PositiveIntegerField("bytes")
-    sha256 = models.CharField(max_length=64, db_index=True)
+    sha256 = models.CharField("SHA-256", max_length=64, db_index=True)
     # Perceptual hash; null for images too flat to have one.
     pdq = models.BinaryField(max_length=32, null=True)
-    pdq_quality = models.PositiveSmallIntegerField(default=0)
+    pdq_quality = models.PositiveSmallIntegerField("PDQ quality", default=0)
     thumbnail = models.FileField(storage=asset_storage, max_length=200)
     # 8 pixels as a data: URL. Only this is sent before a person reveals the image.
     preview = models.TextField()
 
     # Properties of the original file.
-    source_type = models.CharField(max_length=10)
-    source_sha256 = models.CharField(max_length=64)
-    source_bytes = models.PositiveIntegerField()
+    source_type = models.CharField("type of the received file", max_length=10)
+    source_sha256 = models.CharField("SHA-256 of the received file", max_length=64)
+    source_bytes = models.PositiveIntegerField("bytes of the received file")
     original_name = models.CharField(max_length=255, blank=True)
     frames = models.PositiveIntegerField(
         default=1, help_text="Frames of the received file. Only the first is kept and classified."
@@ -102,7 +102,7 @@ class Asset(models.Model):
     # The received file without location and personal metadata, delivered as made. Named by its own
     # SHA-256. Empty if there is none: original_problem says why.
     original = models.FileField(storage=asset_storage, max_length=200, blank=True)
-    original_type = models.CharField(max_length=4, blank=True)
+    original_type = models.CharField("type of the original", max_length=4, blank=True)
     original_size = models.PositiveIntegerField("bytes of the original", null=True, blank=True)
     original_sha256 = models.CharField("SHA-256 of the original", max_length=64, blank=True)
     original_problem = models.CharField(
@@ -112,6 +112,7 @@ class Asset(models.Model):
         help_text="Why the rendition is delivered instead of the original.",
     )
     differs = models.JSONField(
+        "differences of the original",
         default=list,
         blank=True,
         help_text="How the original can look different: alpha, animation, colour, depth.",
@@ -124,12 +125,15 @@ class Asset(models.Model):
         null=True, blank=True, help_text="Seed of this image, if the provider reports it."
     )
     external_id = models.CharField(
-        max_length=200, blank=True, help_text="Id of this image at its source."
+        "external ID",
+        max_length=200,
+        blank=True,
+        help_text="Id of this image at its source.",
     )
     provider_url = models.TextField(
-        blank=True, help_text="URL at the provider, without its signature."
+        "URL at the provider", blank=True, help_text="Without its signature."
     )
-    url_expires_at = models.DateTimeField(null=True, blank=True)
+    url_expires_at = models.DateTimeField("URL expires at", null=True, blank=True)
     detection = models.JSONField(
         null=True, blank=True, help_text="Result of the provider's NSFW detection, unchanged."
     )
@@ -137,6 +141,7 @@ class Asset(models.Model):
     # The program that requested or uploaded the image.
     api_key = models.ForeignKey(
         ApiKey,
+        verbose_name="API key",
         null=True,
         blank=True,
         on_delete=models.PROTECT,

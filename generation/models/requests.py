@@ -68,21 +68,26 @@ class GenerationRequest(Txt2ImgColumns, StateMachine, DueModel):
         Status.CANCELLED: (),
     }
 
-    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    uuid = models.UUIDField("UUID", default=uuid4, unique=True, editable=False)
     provider = models.CharField(max_length=40)
     provider_task_id = models.CharField("provider task", max_length=200, blank=True)
     status = models.CharField(max_length=12, choices=Status, default=Status.QUEUED)
     progress = models.PositiveSmallIntegerField(
         default=0, help_text="Percent, as the provider reports it."
     )
-    eta_seconds = models.PositiveIntegerField(null=True, blank=True)
+    eta_seconds = models.PositiveIntegerField("seconds left", null=True, blank=True)
     reason = models.CharField(
         max_length=80, blank=True, help_text="Error code of the provider or of Loupe."
     )
     error = models.TextField(blank=True, help_text="Readable message for the reason.")
 
     cost = models.DecimalField(
-        max_digits=10, decimal_places=6, null=True, blank=True, help_text="USD, if known."
+        "cost (USD)",
+        max_digits=10,
+        decimal_places=6,
+        null=True,
+        blank=True,
+        help_text="Empty if unknown.",
     )
     # Raw response to the submission, first 4 KiB, stored before it is parsed.
     submit_answer = models.TextField(blank=True, editable=False)
@@ -97,7 +102,12 @@ class GenerationRequest(Txt2ImgColumns, StateMachine, DueModel):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT
     )
     api_key = models.ForeignKey(
-        ApiKey, null=True, blank=True, on_delete=models.PROTECT, related_name="requests"
+        ApiKey,
+        verbose_name="API key",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="requests",
     )
     # The Idempotency-Key that a program sent, and the SHA-256 of the body.
     idempotency_key = models.CharField(max_length=255, blank=True, editable=False)

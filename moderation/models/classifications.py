@@ -76,7 +76,7 @@ class Classification(StateMachine, DueModel):
         default=dict, help_text="L1 categories that it covers, and how completely."
     )
     cost = models.DecimalField(max_digits=10, decimal_places=6, default=0, help_text="USD")
-    duration_ms = models.PositiveIntegerField(null=True, blank=True)
+    duration_ms = models.PositiveIntegerField("duration (ms)", null=True, blank=True)
     raw = models.JSONField(default=dict)
     error = models.TextField(blank=True, help_text="Why it failed, or why it was not asked.")
     # The rule by which it was not asked.

@@ -31,7 +31,7 @@ class Delivery(StateMachine, DueModel):
         Status.FAILED: (Status.WAITING,),  # by a person
     }
 
-    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    uuid = models.UUIDField("UUID", default=uuid4, unique=True, editable=False)
     request = models.ForeignKey(
         GenerationRequest, on_delete=models.CASCADE, related_name="deliveries"
     )

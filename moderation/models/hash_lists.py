@@ -34,7 +34,7 @@ class HashList(models.Model):
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     is_active = models.BooleanField(
-        default=True, help_text="Off: the list is kept, and matches nothing."
+        "in use", default=True, help_text="Off: the list is kept, and matches nothing."
     )
 
     class Meta:

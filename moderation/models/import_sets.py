@@ -17,7 +17,7 @@ from generation.models import Asset
 class ImportSet(models.Model):
     """Files uploaded together under a name. Its waiting images are a queue."""
 
-    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    uuid = models.UUIDField("UUID", default=uuid4, unique=True, editable=False)
     name = models.CharField(max_length=80)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="import_sets"

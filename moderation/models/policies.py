@@ -56,7 +56,7 @@ class Policy(models.Model):
             "while it is in force. Removed when the rules are changed without a new text."
         ),
     )
-    is_active = models.BooleanField(default=False)
+    is_active = models.BooleanField("in force", default=False)
     nsfw_level = models.PositiveSmallIntegerField(
         "NSFW level",
         choices=Level,
@@ -244,7 +244,7 @@ class PolicyProposal(StateMachine, DueModel):
         Status.WITHDRAWN: (),
     }
 
-    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    uuid = models.UUIDField("UUID", default=uuid4, unique=True, editable=False)
     policy = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="proposals")
     status = models.CharField(max_length=9, choices=Status, default=Status.PROPOSED)
     author = models.ForeignKey(

@@ -43,7 +43,7 @@ class PolicyTrial(StateMachine, DueModel):
         Status.FAILED: (),
     }
 
-    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    uuid = models.UUIDField("UUID", default=uuid4, unique=True, editable=False)
     status = models.CharField(max_length=9, choices=Status, default=Status.RUNNING)
     candidate = models.ForeignKey(Policy, on_delete=models.CASCADE, related_name="trials")
     baseline = models.ForeignKey(Policy, on_delete=models.CASCADE, related_name="+")

@@ -35,7 +35,7 @@ class PromptTrial(StateMachine, DueModel):
         Status.FAILED: (),
     }
 
-    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    uuid = models.UUIDField("UUID", default=uuid4, unique=True, editable=False)
     status = models.CharField(max_length=9, choices=Status, default=Status.RUNNING)
     rule = models.TextField(help_text="Words and phrases that block, with AND, OR and NOT.")
     allowed = models.TextField(blank=True, help_text="Phrases that never block, one a line.")

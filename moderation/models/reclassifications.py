@@ -40,7 +40,7 @@ class Reclassification(StateMachine, DueModel):
         Status.CANCELLED: (),
     }
 
-    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    uuid = models.UUIDField("UUID", default=uuid4, unique=True, editable=False)
     status = models.CharField(max_length=9, choices=Status, default=Status.RUNNING)
     scope = models.CharField(max_length=7, choices=Scope)
     # Identifiers of assets, or the key of a queue.

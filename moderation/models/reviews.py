@@ -218,7 +218,7 @@ class Review(StateMachine):
         Status.REJECTED: (Status.PENDING, Status.ESCALATED),
     }
 
-    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    uuid = models.UUIDField("UUID", default=uuid4, unique=True, editable=False)
     asset = models.OneToOneField(Asset, on_delete=models.PROTECT, related_name="review")
     status = models.CharField(max_length=11, choices=Status, default=Status.CLASSIFYING)
     # 0 to 100: the highest confidence that sent it here, between 2 and 98. Images that no
@@ -232,7 +232,9 @@ class Review(StateMachine):
     found = models.PositiveSmallIntegerField(default=0, editable=False)
     # L1 of top_category, and the asset's source and provider, copied once. Queues filter by them
     # and order by risk, and one index can do both only within one table.
-    top_category_l1 = models.CharField(max_length=30, blank=True, editable=False)
+    top_category_l1 = models.CharField(
+        "top category (level 1)", max_length=30, blank=True, editable=False
+    )
     source = models.CharField(max_length=8, choices=Source, blank=True, editable=False)
     provider = models.CharField(max_length=40, blank=True, editable=False)
     # Images that look the same share it: the asset id of the first one. Null for an image without

@@ -23,7 +23,7 @@ class SavedQueueQuerySet(models.QuerySet["SavedQueue"]):
 class SavedQueue(models.Model):
     """A named set of filters for a queue."""
 
-    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    uuid = models.UUIDField("UUID", default=uuid4, unique=True, editable=False)
     name = models.CharField(max_length=60)
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_queues"

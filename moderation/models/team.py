@@ -38,7 +38,7 @@ class Invitation(models.Model):
         ACCOUNT = "account", "New account"
         PASSWORD = "password", "New password"
 
-    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    uuid = models.UUIDField("UUID", default=uuid4, unique=True, editable=False)
     kind = models.CharField(max_length=8, choices=Kind, default=Kind.ACCOUNT)
     # Only the link contains the token.
     digest = models.CharField(max_length=64, unique=True, editable=False)
@@ -97,7 +97,7 @@ class Invitation(models.Model):
 class BrowserSession(models.Model):
     """A browser in which a person is logged in. Ends with Django's session."""
 
-    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    uuid = models.UUIDField("UUID", default=uuid4, unique=True, editable=False)
     session = models.OneToOneField(
         Session, on_delete=models.CASCADE, related_name="browser", db_constraint=False
     )

@@ -86,6 +86,9 @@ PLAIN = [
     "/deliveries/",
     "/developers/",
     "/api/docs",
+    "/admin/",
+    "/admin/generation/apikey/",
+    "/admin/moderation/decision/?q=no-such-decision",
     "/no/such/page",
 ]
 

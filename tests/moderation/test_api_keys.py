@@ -55,7 +55,7 @@ def test_integrator_creates_a_key_that_works_and_is_shown_once(
     page = browser.get("/keys/").content.decode()
     assert text not in page
     assert key.webhook_secret not in page
-    assert TeamEvent.objects.get().details.startswith("created, scopes read")
+    assert TeamEvent.objects.get().details.endswith("scopes read")
 
 
 def test_more_than_the_limits_is_refused(

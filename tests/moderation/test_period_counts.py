@@ -122,7 +122,8 @@ def test_old_decisions_are_outside_of_the_past_that_is_counted(
     assert not progress.covers(timezone.now() - timedelta(hours=1), timezone.now())
 
 
-def test_calls_are_counted_with_latency_and_cost_and_then_deleted() -> None:
+def test_calls_are_counted_with_latency_and_cost_and_then_deleted(settings: Any) -> None:
+    settings.VLM = {"base_url": "https://vlm.example/v1/"}
     for milliseconds in (40, 300, 300):
         record_calls(
             "vlm", Kind.CLASSIFY, Outcome.DONE, milliseconds=milliseconds, cost=Decimal("0.002")
