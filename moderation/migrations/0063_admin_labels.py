@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("moderation", "0061_risk_permissions"),
+        ("moderation", "0062_golden_images"),
     ]
 
     operations = [
