@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("moderation", "0062_golden_images"),
+        ("moderation", "0063_calibrations"),
     ]
 
     operations = [
