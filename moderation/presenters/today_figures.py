@@ -116,7 +116,7 @@ def _build_moderator(user: User, parts: Mapping[str, Any], plots: Plots) -> Iter
             name="Waiting for a moderator",
             number=Number("n-f-waiting", waiting.count.text),
             url=reverse("moderation:queue-detail", args=["waiting"]),
-            more="in 24 hours",
+            more="now; the plot shows 24 hours",
             plot=plot,
         )
         yield Stat(

@@ -16,6 +16,7 @@ export function warn(text) {
     return;
   }
   place.textContent = text;
+  find("#live").dataset.elsewhere = text; // the bar does not repeat it (live_region.js)
   clearTimeout(warningTimer);
   warningTimer = setTimeout(() => {
     place.textContent = "";

@@ -7,6 +7,9 @@ const live = find("#live");
 let timer = 0;
 
 function showForAMoment() {
+  if (live.dataset.elsewhere !== live.textContent) {
+    live.removeAttribute("data-elsewhere");
+  }
   live.toggleAttribute("data-fresh", live.textContent.trim() !== "");
   clearTimeout(timer);
   timer = setTimeout(() => live.removeAttribute("data-fresh"), FADES_AFTER);
