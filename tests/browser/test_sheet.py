@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from moderation.models import Decision, Review
 from moderation.services import claims
@@ -116,6 +116,30 @@ def test_panel_enlarges_the_tile_under_the_cursor_and_respects_its_cover(
     assert box is not None
     assert tile is not None
     assert box["width"] > 1.5 * tile["width"]
+
+
+def test_escape_cancels_a_late_preview_and_space_confirms_nothing(
+    page_of: Window, reviews: list[Review], moderator: User, faults: list[str]
+) -> None:
+    page = page_of(moderator)
+    claim(page)
+    held: list[Route] = []
+    page.route("**/sheet/decisions/**", lambda route: held.append(route))
+    press(page, "*", "a")
+    eventually(page, lambda: held)
+    press(page, "Escape")
+    expect(page.locator("#live")).to_have_text("Cancelled: nothing was decided.")
+    expect(page.locator("#verdicts")).to_be_enabled()
+    faults.clear()  # htmx logs the cancelled request
+    page.unroute("**/sheet/decisions/**")
+
+    press(page, "a")
+    expect(page.get_by_role("button", name="Approve 6")).to_be_focused()
+    press(page, "Space")
+
+    expect(page.locator("#live")).to_contain_text("Enter confirms")
+    expect(page.get_by_role("button", name="Approve 6")).to_be_focused()
+    assert verdicts() == []
 
 
 def test_bulk_escalation_requires_a_reason(

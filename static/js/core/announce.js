@@ -8,15 +8,22 @@ export function say(text) {
   find("#live").textContent = text;
 }
 
+// Announce a message that the page shows in another place too: the bar does not repeat it
+// (live_region.js).
+export function sayShown(text) {
+  say(text);
+  find("#live").dataset.elsewhere = text;
+}
+
 // Announce a refused action, and show the reason beside the image.
 export function warn(text) {
-  say(text);
   const place = find("[data-feedback]");
   if (!place) {
+    say(text);
     return;
   }
+  sayShown(text);
   place.textContent = text;
-  find("#live").dataset.elsewhere = text; // the bar does not repeat it (live_region.js)
   clearTimeout(warningTimer);
   warningTimer = setTimeout(() => {
     place.textContent = "";

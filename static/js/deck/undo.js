@@ -1,5 +1,5 @@
 // Undo: take back the last verdict, here if it is unsent, otherwise on the server.
-import { say } from "../core/announce.js";
+import { say, sayShown } from "../core/announce.js";
 import { find } from "../core/dom.js";
 import { showPending } from "../core/pending.js";
 import { setUndoEnds } from "../desk/undo_clock.js";
@@ -29,7 +29,7 @@ function undoUnsent(item) {
   countOwn(item.verdict, -1);
   countDone(-1);
   const text = `Undone: the verdict on image ${item.label} had not been sent.`;
-  say(text);
+  sayShown(text);
   showToast(text);
 }
 
@@ -57,7 +57,7 @@ async function undoOnServer(url) {
   countDone(-1);
   const reason = find("[role=alert]", panel)?.textContent.trim();
   const text = reason ?? `Reversed. Image ${panel.dataset.name} is open again, and you hold it.`;
-  say(text);
+  sayShown(text);
   showToast(text);
 }
 

@@ -1,5 +1,5 @@
 // Verdicts and skips: show the next image at once, and send in the background.
-import { say, warn } from "../core/announce.js";
+import { sayShown, warn } from "../core/announce.js";
 import { find } from "../core/dom.js";
 import { afterPaint } from "../core/time.js";
 import { makeUuid7 } from "../core/uuid7.js";
@@ -52,7 +52,7 @@ function decide(fields, given) {
   }
   goOn();
   const text = `${verdict ? PAST_TENSES[verdict] : "Skipped"} image ${item.label}.`;
-  say(text);
+  sayShown(text);
   afterPaint(() => {
     showToast(text, verdict);
     countOnBadge();

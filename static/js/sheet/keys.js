@@ -3,6 +3,7 @@ import { areHotkeysOff, findOpenChooser } from "../core/controls.js";
 import { find } from "../core/dom.js";
 import { getCursorIndex, getCursorTile, goTo } from "./cursor.js";
 import { isMove, move } from "./moves.js";
+import { cancelPreview } from "./preview.js";
 import { extendRange, selectAll, toggle } from "./selection.js";
 import { openTile } from "./tile_links.js";
 import { isFree } from "./tiles.js";
@@ -70,6 +71,8 @@ function handleEscape({ target }) {
   const chooser = findOpenChooser();
   if (cancel) {
     cancel.click();
+  } else if (cancelPreview()) {
+    return true;
   } else if (chooser) {
     chooser.open = false;
     goTo(getCursorIndex());

@@ -3,6 +3,7 @@
 // that act on it.
 import "../core/category_twins.js";
 import "./action_guards.js";
+import "./preview.js";
 import "./actions.js";
 import "./chooser_focus.js";
 import "./keys.js";
