@@ -142,14 +142,14 @@ def _build_column(source: Source) -> Column:
 
 
 def _build_rows(sources: Sequence[Source], limits: _Limits) -> Iterator[Row]:
+    found = _rank_found(sources)
+    yield from (_build_row(category, sources, limits) for category in found)
     if any(source.run.score is not None for source in sources):
         cells = [_build_score_cell(source, limits) for source in sources]
         yield Row(name="NSFW score", definition="", cells=cells, is_found=True)
     if any(_is_flag_alone(source) for source in sources):
         cells = [_build_flag_cell(source) for source in sources]
         yield Row(name="Flagged, no category", definition="", cells=cells, is_found=True)
-    found = _rank_found(sources)
-    yield from (_build_row(category, sources, limits) for category in found)
     named = {category.l1 for category in found}
     for slug in limits.list_watched():
         if slug not in named:

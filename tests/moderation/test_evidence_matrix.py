@@ -84,6 +84,23 @@ def test_matrix_tells_findings_limits_silence_blindness_and_failure_apart(
     assert list(table)[1] == "Weapons", "found categories come first"
 
 
+def test_score_follows_the_found_categories(
+    client_of: ClientOf, asset: Asset, moderator: User
+) -> None:
+    runs = {run.classifier: run for run in asset.classifications.all()}
+    weapons = Finding(category="violence.weapons", confidence=Decimal(94))
+    for name, assessment in (
+        ("sandbox", Assessment(findings=(weapons,))),
+        ("local", Assessment()),
+        ("novita", Assessment(score=Decimal(0))),
+    ):
+        classification.store_result(runs[name], assessment, duration_ms=1)
+
+    table = fetch_table(client_of(moderator), Review.objects.get(asset=asset))
+
+    assert list(table)[1:3] == ["Weapons", "NSFW score"]
+
+
 def test_audit_shows_no_matrix(client_of: ClientOf, asset: Asset, moderator: User) -> None:
     """The results would suggest what the policy decided."""
     for run in asset.classifications.all():
