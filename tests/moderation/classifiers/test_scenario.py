@@ -296,8 +296,10 @@ def test_review_page_shows_missing_confidence_and_source_details(
 
     page = client_of(moderator).get(f"/reviews/{review.uuid}/").content.decode()
 
-    # The headline, and each of the two labels.
-    assert page.count("no confidence given") == 3
+    # Each of the two labels in the list, and in the matrix.
+    assert page.count('<span class="faint">no confidence given</span>') == 2
+    assert "found, no confidence given" in page
+    assert '<span class="small faint">no confidence given</span>' in page  # the headline
     assert '<span class="num">50</span>' not in page
     assert ">tobacco<" in page
     for text in (
