@@ -23,7 +23,18 @@ from bench.report import make_table
 LINE_UP = {"CLASSIFIERS": "opennsfw", "ENCODER": "efficientnet-lite0"}
 SETTINGS = {"ingest": LINE_UP, "classify": LINE_UP}
 # The crowd runs last, because it may decide all images of a small database.
-PARTS = ("server", "plans", "export", "browser", "ablation", "poll", "ingest", "classify", "crowd")
+PARTS = (
+    "server",
+    "plans",
+    "export",
+    "trial",
+    "browser",
+    "ablation",
+    "poll",
+    "ingest",
+    "classify",
+    "crowd",
+)
 
 
 def main() -> None:

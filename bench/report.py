@@ -110,6 +110,14 @@ def _rows(results: list[dict[str, Any]]) -> Iterator[Row]:
         "export",
         lambda r: f"{r['export']['peak_mib']:.0f}",
     )
+    yield from row(
+        "trial of a policy: reviews/s",
+        "≥ 16,700",
+        "trial",
+        lambda r: f"{r['trial']['per_second']:,}",
+    )
+    yield from row("– CPU per review, µs", "≤ 35", "trial", lambda r: f"{r['trial']['cpu_us']:.0f}")
+    yield from row("– in times of a bare read", "≤ 5", "trial", _times_bare_read)
     yield from row("polls/s by the client", "", "poll", lambda r: f"{r['client']['per_second']:,}")
     yield from row("– in times of a bare loop", "≥ 0.7", "poll", _times_bare_loop)
     yield from row("polls/s by the job", "", "poll", lambda r: f"{r['job']['per_second']:,}")
@@ -170,6 +178,10 @@ def _answer(result: dict[str, Any]) -> str:
         f"{_ms(result['answer'], 'p50')} / {_ms(result['answer'], 'p95')} /"
         f" {result['slowest_ms']:.0f}"
     )
+
+
+def _times_bare_read(result: dict[str, Any]) -> str:
+    return f"{result['trial']['cpu_us'] / result['reference']['cpu_us']:.1f}"
 
 
 def _times_as_long(result: dict[str, Any]) -> str:

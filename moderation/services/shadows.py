@@ -23,7 +23,7 @@ from moderation.models import (
     ShadowResult,
 )
 from moderation.services.policy_snapshots import read_snapshot, take_snapshot
-from moderation.services.trial_evidence import Image, Judge, Limits, Part, read_images
+from moderation.services.trial_evidence import Image, Judge, Part, Reader
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -88,7 +88,7 @@ def _judge(outcomes: dict[int, str]) -> None:
         return
     policies = [read_snapshot(shadow.snapshot) for shadow in shadows]
     part = Part(chosen=tuple(outcomes))
-    images = read_images(part, Limits(policies), {}, since=_ALWAYS)
+    images = Reader(policies, {}, since=_ALWAYS).read(part)
     for shadow, policy in zip(shadows, policies, strict=True):
         _store(shadow, Judge(policy), images, outcomes)
 
@@ -99,7 +99,7 @@ def _store(
     now = timezone.now()
     counts: Counter[tuple[str, str]] = Counter()
     for image in images:
-        old, new = outcomes[image.pk], judge.settle(image.key, image.uuid).outcome.value
+        old, new = outcomes[image.pk], judge.settle(image.kind).outcome.value
         counts[old, new] += 1
         if old == new:
             # It may have differed when it was settled before.

@@ -6,18 +6,18 @@ The counts are JSON, so that a trial can pause at any image and go on in another
 from __future__ import annotations
 
 import heapq
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
-from decimal import Decimal
+from dataclasses import dataclass
 from typing import Any, Final
 
 from moderation.models import Review
 from moderation.policy_engine import Outcome
-from moderation.services.trial_evidence import Image, Judge, Judged, Standing
+from moderation.services.trial_evidence import Image, Judge, Judged, Kind, Standing
 
 OUTCOMES: Final = (Outcome.APPROVE, Outcome.BLUR, Outcome.PERSON, Outcome.REJECT)
 KEPT: Final = 500  # images of a cell that are kept, drawn at random
-SECONDS_MAX: Final = Decimal(3600)
+SECONDS_MAX: Final = 3600
 ANY: Final = "any"  # instead of a category: all of them together
 NEAR_APPROVALS, NEAR_REJECTIONS = "near-approvals", "near-rejections"
 _STANDING = {
@@ -40,6 +40,18 @@ def name_cell(kind: str, old: str, new: str) -> str:
     ``kind``: "policy" compares with the baseline policy, "record" with what stands.
     """
     return f"{kind}-{old}-{new}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """Images that are the same to a trial: their evidence, what people and both policies say."""
+
+    kind: Kind
+    old: Judged
+    new: Judged
+    stands: Outcome
+    standing: Standing | None
+    pks: list[int]
 
 
 class Tally:
@@ -79,82 +91,95 @@ class Tally:
         }
 
     def add(self, images: Iterable[Image], baseline: Judge, candidate: Judge) -> None:
-        """Count images by what both policies do with them."""
-        asked = sorted(
-            {rule.classifier for one in (baseline, candidate) for rule in one.policy.ask_rules}
-        )
+        """Count images by what both policies do with them: equal ones at once."""
+        asked = {rule.classifier for one in (baseline, candidate) for rule in one.policy.ask_rules}
+        same: dict[tuple[Kind, str, bool, Standing | None], list[int]] = defaultdict(list)
+        seconds: Counter[float] = Counter()
         for image in images:
-            old = baseline.settle(image.key, image.uuid)
-            new = candidate.settle(image.key, image.uuid)
-            stands = find_standing_outcome(image.status, is_blurred=image.is_blurred)
-            self.images += 1
-            self.cells[_join(old.outcome, stands, new.outcome)] += 1
-            self._note_changes(image, old, new, stands)
-            for second in image.seconds:
-                self.seconds[f"{min(second, SECONDS_MAX):.1f}"] += 1
-            if image.standing is not None:
-                self._count_truth("baseline", old, image.standing)
-                self._count_truth("candidate", new, image.standing)
-            if asked:
-                self._count_asks(asked, image, old, new)
+            same[image.kind, image.status, image.is_blurred, image.standing].append(image.pk)
+            seconds.update(image.seconds)
+        for (kind, status, is_blurred, standing), pks in same.items():
+            case = Case(
+                kind=kind,
+                old=baseline.settle(kind),
+                new=candidate.settle(kind),
+                stands=find_standing_outcome(status, is_blurred=is_blurred),
+                standing=standing,
+                pks=pks,
+            )
+            self._count(case)
+            self._count_asks(asked, case)
+        for second, number in seconds.items():
+            self.seconds[f"{min(second, SECONDS_MAX):.1f}"] += number
 
-    def _note_changes(self, image: Image, old: Judged, new: Judged, stands: Outcome) -> None:
-        if new.outcome is not old.outcome:
-            self._keep(name_cell("policy", old.outcome, new.outcome), image.pk)
-            self.changed[_name_kind(image.standing)] += 1
-            if image.standing is not None:
-                self.verdicts[_join(old.outcome, new.outcome, image.standing.outcome)] += 1
-        if new.outcome is not stands:
-            self._keep(name_cell("record", stands, new.outcome), image.pk)
-        if new.is_near:
-            cell = NEAR_APPROVALS if new.outcome is Outcome.APPROVE else NEAR_REJECTIONS
-            self.near[cell] += 1
-            self._keep(cell, image.pk)
+    def _count(self, case: Case) -> None:
+        number, old, new, standing = len(case.pks), case.old, case.new, case.standing
+        self.images += number
+        self.cells[_join(old.outcome, case.stands, new.outcome)] += number
+        self._note_changes(case, number)
+        if standing is not None:
+            self._count_truth("baseline", old, standing, number)
+            self._count_truth("candidate", new, standing, number)
 
-    def _keep(self, cell: str, pk: int) -> None:
+    def _note_changes(self, case: Case, number: int) -> None:
+        old, new, standing = case.old.outcome, case.new.outcome, case.standing
+        if new is not old:
+            self._keep(name_cell("policy", old, new), case.pks)
+            self.changed[_name_kind(standing)] += number
+            if standing is not None:
+                self.verdicts[_join(old, new, standing.outcome)] += number
+        if new is not case.stands:
+            self._keep(name_cell("record", case.stands, new), case.pks)
+        if case.new.is_near:
+            cell = NEAR_APPROVALS if new is Outcome.APPROVE else NEAR_REJECTIONS
+            self.near[cell] += number
+            self._keep(cell, case.pks)
+
+    def _keep(self, cell: str, pks: Iterable[int]) -> None:
         heap = self._kept.setdefault(cell, [])
-        item = (-find_place(pk), pk)
-        if len(heap) < KEPT:
-            heapq.heappush(heap, item)
-        elif item > heap[0]:
-            heapq.heapreplace(heap, item)
+        for pk in pks:
+            item = (-find_place(pk), pk)
+            if len(heap) < KEPT:
+                heapq.heappush(heap, item)
+            elif item > heap[0]:
+                heapq.heapreplace(heap, item)
 
-    def _count_truth(self, policy: str, judged: Judged, standing: Standing) -> None:
+    def _count_truth(self, policy: str, judged: Judged, standing: Standing, number: int) -> None:
         kinds = ("all", "blind") if standing.is_blind else ("all",)
         for kind in kinds:
             if judged.outcome in (Outcome.APPROVE, Outcome.BLUR):
-                self._count_approval(_join(policy, "approvals", kind), judged, standing)
+                self._count_approval(_join(policy, "approvals", kind), judged, standing, number)
             elif judged.outcome is Outcome.REJECT:
-                is_wrong = standing.outcome is not Outcome.REJECT
+                wrong = number * (standing.outcome is not Outcome.REJECT)
                 for slug in (ANY, *judged.rejected_for):
-                    self._count_pair(_join(policy, "rejections", kind), slug, is_wrong=is_wrong)
+                    self._count_pair(_join(policy, "rejections", kind, slug), number, wrong)
 
-    def _count_approval(self, place: str, judged: Judged, standing: Standing) -> None:
-        """Count an approval as wrong for the categories that a person saw and it lets through."""
+    def _count_approval(self, place: str, judged: Judged, standing: Standing, number: int) -> None:
+        """Count approvals as wrong for the categories that a person saw and they let through."""
         is_wrong = standing.outcome is Outcome.REJECT or (
             standing.outcome is Outcome.BLUR and judged.outcome is Outcome.APPROVE
         )
-        self._count_pair(place, ANY, is_wrong=is_wrong)
-        truth = standing.truth
-        for slug in truth.absent:
-            self._count_pair(place, slug, is_wrong=False)
-        for slug in truth.shown:
+        wrong = number * is_wrong
+        self._count_pair(_join(place, ANY), number, wrong)
+        for slug in standing.truth.absent:
+            self._count_pair(_join(place, slug), number, 0)
+        for slug in standing.truth.shown:
             if "." not in slug:
-                self._count_pair(place, slug, is_wrong=is_wrong)
+                self._count_pair(_join(place, slug), number, wrong)
 
-    def _count_pair(self, place: str, slug: str, *, is_wrong: bool) -> None:
-        self.truth[_join(place, slug, "all")] += 1
-        if is_wrong:
-            self.truth[_join(place, slug, "wrong")] += 1
+    def _count_pair(self, place: str, number: int, wrong: int) -> None:
+        self.truth[_join(place, "all")] += number
+        if wrong:
+            self.truth[_join(place, "wrong")] += wrong
 
-    def _count_asks(self, slugs: list[str], image: Image, old: Judged, new: Judged) -> None:
+    def _count_asks(self, slugs: Iterable[str], case: Case) -> None:
         """Count the images with a result of a classifier that both policies, or one, ask."""
-        present = {run.classifier for run in image.key.runs}
-        for slug in slugs:
-            if slug in present:
-                self.asks[_join(slug, "images")] += 1
-                self.asks[_join(slug, "baseline")] += slug not in old.not_asked
-                self.asks[_join(slug, "candidate")] += slug not in new.not_asked
+        number = len(case.pks)
+        present = {run.classifier for run in case.kind.runs}
+        for slug in present.intersection(slugs):
+            self.asks[_join(slug, "images")] += number
+            self.asks[_join(slug, "baseline")] += number * (slug not in case.old.not_asked)
+            self.asks[_join(slug, "candidate")] += number * (slug not in case.new.not_asked)
 
 
 def find_standing_outcome(status: str, *, is_blurred: bool) -> Outcome:

@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import cache, lru_cache
-from operator import attrgetter
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Q, TextField
+from django.db.models import Exists, FloatField, OuterRef, Q, TextField
 from django.db.models.functions import Cast
 
 from generation.models import Source
 from moderation import classifiers, taxonomy
-from moderation.models import AskRule, Classification, Decision, Label, Review
+from moderation.models import AskRule, Classification, Decision, Review
 from moderation.policy_engine import Evidence, Outcome, Rules, find_lowest, settle
 from moderation.services import asking, classification
 from moderation.services.policy_snapshots import FrozenPolicy
@@ -33,6 +34,7 @@ from moderation.services.truth import Truth, find_standing, read_truth
 NEAR = Decimal(5)
 # Parts of a raw result on which an outcome depends.
 _TELLING = ("level", "note", "sorting", "asking")
+_QUOTED = tuple(f'"{name}"' for name in (*_TELLING, "matches", "no_evidence"))
 
 Finding = tuple[str, Decimal | None]  # category slug and confidence
 
@@ -50,13 +52,14 @@ class RunKey(NamedTuple):
     raw: str  # JSON
 
 
-class ImageKey(NamedTuple):
-    """The parts of an image's evidence on which an outcome depends."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Kind:
+    """Images with the same evidence, as far as an outcome depends on it. Compared by identity."""
 
     source: str
     has_frames: bool
     runs: tuple[RunKey, ...]
-    drawn: int  # number of the draw for ask rules with a share
+    uuid: UUID | None  # of one of the images, for ask rules with a share
 
 
 class Judged(NamedTuple):
@@ -68,9 +71,9 @@ class Judged(NamedTuple):
     is_near: bool  # a little more, or less, would change an approval or a rejection
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Standing:
-    """The decision of a person that counts as the truth about an image."""
+    """The decision of a person that counts as the truth about an image. Compared by identity."""
 
     outcome: Outcome
     truth: Truth
@@ -81,12 +84,11 @@ class Image(NamedTuple):
     """A review with its evidence and with what people decided."""
 
     pk: int
-    key: ImageKey
-    uuid: UUID | None
+    kind: Kind
     status: str
     is_blurred: bool
     standing: Standing | None
-    seconds: tuple[Decimal, ...]  # of people's decisions
+    seconds: Collection[float]  # of people's decisions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +124,11 @@ class Limits:
         )
         self.round_down = cache(self._round_down)
 
-    def _round_down(self, number: Decimal) -> Decimal:
-        return self._sorted[bisect_right(self._sorted, number) - 1]
+    def _round_down(self, number: float | None) -> Decimal | None:
+        """Return the next limit at or below a stored number, which has two decimals."""
+        if number is None:
+            return None
+        return self._sorted[bisect_right(self._sorted, Decimal(f"{number:.2f}")) - 1]
 
     def draw(self, uuid: UUID) -> int:
         """Return the number of the draw, rounded down to a share of an ask rule."""
@@ -136,28 +141,22 @@ class Judge:
 
     def __init__(self, policy: FrozenPolicy) -> None:
         self.policy = policy
-        self._known: dict[ImageKey, Judged] = {}
+        self.settle = cache(self._settle)
         self._build_item = cache(self._build_evidence)
         self._ask_rules = sorted(
             policy.ask_rules, key=lambda rule: classifiers.get_stage(rule.classifier)
         )
 
-    def settle(self, key: ImageKey, uuid: UUID | None) -> Judged:
-        found = self._known.get(key)
-        if found is None:
-            found = self._known[key] = self._settle(key, uuid)
-        return found
-
-    def _settle(self, key: ImageKey, uuid: UUID | None) -> Judged:
-        evidence = [self._build_item(run) for run in key.runs]
+    def _settle(self, kind: Kind) -> Judged:
+        evidence = [self._build_item(run) for run in kind.runs]
         not_asked: list[str] = []
         for rule in self._ask_rules:
-            if self._skips(rule, evidence, key, uuid):
+            if self._skips(rule, evidence, kind):
                 not_asked.append(rule.classifier)
                 evidence = [item for item in evidence if item.classifier != rule.classifier]
-        doubts = classification.find_frame_doubts(2 if key.has_frames else 1)
+        doubts = classification.find_frame_doubts(2 if kind.has_frames else 1)
         rules = self.policy.rules
-        settlement = settle(rules, [*evidence, *doubts], imported=key.source == Source.UPLOAD)
+        settlement = settle(rules, [*evidence, *doubts], imported=kind.source == Source.UPLOAD)
         outcome = settlement.outcome
         is_rejection = outcome is Outcome.REJECT
         return Judged(
@@ -171,12 +170,10 @@ class Judge:
             is_near=_is_near(rules, evidence, outcome),
         )
 
-    def _skips(
-        self, rule: AskRule, evidence: list[Evidence], key: ImageKey, uuid: UUID | None
-    ) -> bool:
+    def _skips(self, rule: AskRule, evidence: list[Evidence], kind: Kind) -> bool:
         stage = classifiers.get_stage(rule.classifier)
         earlier = [item for item in evidence if classifiers.get_stage(item.classifier) < stage]
-        image = asking.Image(uuid=uuid or UUID(int=0), source=key.source, earlier=earlier)
+        image = asking.Image(uuid=kind.uuid or UUID(int=0), source=kind.source, earlier=earlier)
         return bool(asking.explain_skip(rule, self.policy.rules, image))
 
     def _build_evidence(self, run: RunKey) -> Evidence:
@@ -224,106 +221,209 @@ def _parse(text: str) -> Mapping[str, str]:
 
 
 # --- Reading ---
-def read_images(
-    part: Part, limits: Limits, watched: Mapping[int, Collection[str]], *, since: datetime
-) -> list[Image]:
-    """Return the classified reviews of a part, with their evidence."""
-    runs = _read_runs(part, limits)
-    history = _read_decisions(part)
-    columns = ["pk", "asset_id", "source", "asset__frames", "status", "is_blurred"]
-    if limits.shares:
-        columns.append("asset__uuid")
-    rows = Review.objects.filter(part.build_filter(), created_at__gte=since)
-    rows = rows.exclude(status=Review.Status.CLASSIFYING)
-    images = []
-    for pk, asset, source, frames, status, is_blurred, *more in rows.values_list(*columns):
-        found = runs.get(asset, ())
-        if found is None:
-            continue  # it is being classified again
-        uuid = more[0] if more else None
-        decisions = history.get(pk)
-        images.append(
-            Image(
-                pk=pk,
-                key=ImageKey(source, frames != 1, found, limits.draw(uuid) if uuid else 0),
-                uuid=uuid,
-                status=status,
+# The columns of a review, its runs and their findings, one row for each finding. The primary keys
+# are first, so that sorted rows are grouped by review and by run, the oldest run first.
+_RUN = "asset__classifications"
+_ROW = (
+    "pk",
+    f"{_RUN}__pk",
+    f"{_RUN}__labels__pk",
+    "status",
+    "is_blurred",
+    "source",
+    "asset__frames",
+    f"{_RUN}__classifier",
+    f"{_RUN}__version",
+    f"{_RUN}__status",
+    f"{_RUN}__flagged",
+    # As text and as floats: Django's conversions cost more than the query.
+    Cast(f"{_RUN}__covers", TextField()),
+    Cast(f"{_RUN}__raw", TextField()),
+    Cast(f"{_RUN}__score", FloatField()),
+    f"{_RUN}__labels__category",
+    Cast(f"{_RUN}__labels__confidence", FloatField()),
+)
+_DECISION = (
+    "review",
+    "sequence",
+    "pk",
+    "reverses",
+    "second_of",
+    Cast("seconds", FloatField()),
+    "verdict",
+    "is_blurred",
+    "by_policy",
+    "policy",
+    "policy_in_force",
+    Cast("categories", TextField()),
+)
+_get_first = itemgetter(0)
+
+Row = tuple[Any, ...]
+
+
+class History(NamedTuple):
+    """The decisions of a review that people decided."""
+
+    standing: Standing | None
+    seconds: Collection[float]
+
+
+_NO_HISTORY = History(None, ())
+
+
+class Reader:
+    """Reads reviews in bulk. Equal evidence, and equal decisions, are built once."""
+
+    def __init__(
+        self,
+        policies: Collection[FrozenPolicy],
+        watched: Mapping[int, Collection[str]],
+        *,
+        since: datetime,
+    ) -> None:
+        self._limits = Limits(policies)
+        self._watched = watched
+        self._since = since
+        self._kinds: dict[Row, Kind | None] = {}
+        self._same_kinds: dict[Row, Kind] = {}  # without the order of the findings
+        self._standings: dict[Row, Standing | None] = {}
+
+    def read(self, part: Part) -> list[Image]:
+        """Return the classified reviews of a part, with their evidence."""
+        histories = self._read_histories(part)
+        rows = Review.objects.filter(part.build_filter(), created_at__gte=self._since)
+        rows = rows.exclude(status=Review.Status.CLASSIFYING)
+        columns = (*_ROW, "asset__uuid") if self._limits.shares else _ROW
+        images = []
+        for pk, group in groupby(sorted(rows.values_list(*columns)), _get_first):
+            findings = list(group)
+            kind = self._find_kind(findings)
+            if kind is None:
+                continue  # it is being classified again
+            status, is_blurred = findings[0][3:5]
+            images.append(Image(pk, kind, status, is_blurred, *histories.get(pk, _NO_HISTORY)))
+        return images
+
+    def _find_kind(self, rows: list[Row]) -> Kind | None:
+        """Return the kind of an image, or None if a run is queued."""
+        round_down = self._limits.round_down
+        source, frames = rows[0][5:7]
+        uuid = rows[0][16] if self._limits.shares else None
+        evidence = (
+            source,
+            frames != 1,
+            self._limits.draw(uuid) if uuid else 0,
+            *[
+                (
+                    *row[7:12],
+                    _reduce_raw(row[12]),
+                    round_down(row[13]),
+                    row[14],
+                    round_down(row[15]),
+                )
+                for row in rows
+            ],
+        )
+        if evidence not in self._kinds:
+            self._kinds[evidence] = self._build_kind(evidence, uuid)
+        return self._kinds[evidence]
+
+    def _build_kind(self, evidence: Row, uuid: UUID | None) -> Kind | None:
+        source, has_frames, drawn, *findings = evidence
+        newest: dict[str, list[Row]] = {}
+        for (classifier, _), group in groupby(findings, itemgetter(0, 1)):
+            if classifier is not None:  # None: no classifier has run
+                newest[classifier] = list(group)
+        if any(rows[0][2] == Classification.Status.QUEUED for rows in newest.values()):
+            return None
+        runs = tuple(_list_runs(newest))
+        return self._same_kinds.setdefault(
+            (source, has_frames, drawn, runs),
+            Kind(source=source, has_frames=has_frames, runs=runs, uuid=uuid),
+        )
+
+    def _read_histories(self, part: Part) -> dict[int, History]:
+        """Return the histories of the reviews that a person decided."""
+        persons = Decision.objects.filter(review=OuterRef("review"), by_policy=False)
+        rows = Decision.objects.filter(part.build_filter("review"), Exists(persons))
+        found = {}
+        for review, group in groupby(sorted(rows.values_list(*_DECISION)), _get_first):
+            decisions = list(group)
+            found[review] = History(self._find_standing(decisions), _list_seconds(decisions))
+        return found
+
+    def _find_standing(self, decisions: list[Row]) -> Standing | None:
+        places = {row[2]: place for place, row in enumerate(decisions)}
+        history = tuple([(places.get(row[3]), places.get(row[4]), *row[6:]) for row in decisions])
+        if history not in self._standings:
+            self._standings[history] = _build_standing(history, self._watched)
+        return self._standings[history]
+
+
+def _list_runs(newest: Mapping[str, list[Row]]) -> Iterator[RunKey]:
+    """Yield the runs that are evidence; each is given as its findings, by classifier."""
+    for classifier, rows in sorted(newest.items()):
+        _, version, status, flagged, covers, raw, score, _, _ = rows[0]
+        if status == Classification.Status.SKIPPED or raw is None:
+            continue
+        yield RunKey(
+            classifier,
+            version,
+            status != Classification.Status.DONE,
+            _sort_findings(row[7:] for row in rows),
+            score,
+            flagged,
+            covers,
+            raw,
+        )
+
+
+def _sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return findings in an order that does not depend on the classifier's."""
+    given = {one for one in findings if one[0] is not None}
+    return tuple(sorted(given, key=lambda one: (one[0], one[1] is None, one[1] or 0)))
+
+
+def _build_standing(history: Row, watched: Mapping[int, Collection[str]]) -> Standing | None:
+    """Return the decision that counts, of decisions that refer to others by their place."""
+    decisions: list[Decision] = []
+    for place, row in enumerate(history):
+        reverses, second_of, verdict, is_blurred, by_policy, policy, in_force, categories = row
+        decisions.append(
+            Decision(
+                pk=place,
+                reverses_id=reverses,
+                second_of=None if second_of is None else decisions[second_of],
+                verdict=verdict,
                 is_blurred=is_blurred,
-                standing=_find_standing(decisions, watched) if decisions else None,
-                seconds=tuple(_list_seconds(decisions)) if decisions else (),
+                by_policy=by_policy,
+                policy_id=policy,
+                policy_in_force_id=in_force,
+                categories=json.loads(categories),
             )
         )
-    return images
-
-
-def _read_runs(part: Part, limits: Limits) -> dict[int, tuple[RunKey, ...] | None]:
-    """Return the newest run of each classifier by asset; None for an asset with a queued one."""
-    findings = _read_findings(part, limits)
-    rows = Classification.objects.filter(part.build_filter("asset__review")).values_list(
-        "pk",
-        "asset_id",
-        "classifier",
-        "version",
-        "status",
-        "score",
-        "flagged",
-        Cast("covers", TextField()),
-        Cast("raw", TextField()),
+    decision = find_standing(decisions)
+    if decision is None:
+        return None
+    return Standing(
+        outcome=Outcome.BLUR if decision.is_blurred else Outcome(decision.verdict),
+        truth=read_truth(decision, watched),
+        is_blind=decision.second_of_id is not None,
     )
-    newest: dict[tuple[int, str], tuple[Any, ...]] = {}
-    for row in sorted(rows):
-        newest[row[1], row[2]] = row
-    found: dict[int, list[RunKey] | None] = {}
-    for pk, asset, classifier, version, status, score, flagged, covers, raw in newest.values():
-        of_asset = found.setdefault(asset, [])
-        if status == Classification.Status.QUEUED:
-            found[asset] = None
-        if of_asset is None or status == Classification.Status.SKIPPED:
-            continue
-        telling = _reduce_raw(raw)
-        if telling is None:
-            continue
-        of_asset.append(
-            RunKey(
-                classifier,
-                version,
-                status != Classification.Status.DONE,
-                findings.get(pk, ()),
-                None if score is None else limits.round_down(score),
-                flagged,
-                covers,
-                telling,
-            )
-        )
-    return {
-        asset: None if keys is None else tuple(sorted(keys, key=_get_classifier))
-        for asset, keys in found.items()
-    }
 
 
-_get_classifier = attrgetter("classifier")  # there is one run of each
-
-
-def _read_findings(part: Part, limits: Limits) -> dict[int, tuple[Finding, ...]]:
-    rows = Label.objects.filter(part.build_filter("classification__asset__review"))
-    found: dict[int, tuple[Finding, ...]] = {}
-    for run, slug, confidence in rows.values_list("classification_id", "category", "confidence"):
-        new = (slug, None if confidence is None else limits.round_down(confidence))
-        others = found.get(run)
-        found[run] = (new,) if others is None else _add_finding(others, new)
-    return found
-
-
-def _add_finding(others: tuple[Finding, ...], new: Finding) -> tuple[Finding, ...]:
-    """Add a finding, in an order that does not depend on the classifier's."""
-    return tuple(sorted({*others, new}, key=lambda one: (one[0], one[1] is None, one[1] or 0)))
+def _list_seconds(decisions: list[Row]) -> list[float]:
+    return [row[5] for row in decisions if row[5] is not None and row[3] is None and not row[8]]
 
 
 # Raw results are often the same text, and parsing them is a third of the work.
 @lru_cache(maxsize=4096)
-def _reduce_raw(text: str) -> str | None:
+def _reduce_raw(text: str | None) -> str | None:
     """Return the telling parts of a raw result as JSON, "" without any, None for no evidence."""
-    raw = json.loads(text) if len(text) > 2 else None
+    if text is None or not any(name in text for name in _QUOTED):
+        return ""
+    raw = json.loads(text)
     if not isinstance(raw, dict):
         return ""
     if raw.get("no_evidence"):
@@ -344,49 +444,3 @@ def _reduce_match(match: Mapping[str, Any]) -> dict[str, Any]:
         "review": "",
         "distance": None if match["distance"] is None else 1,
     }
-
-
-def _read_decisions(part: Part) -> dict[int, list[Decision]]:
-    """Return all decisions of the reviews that a person decided, oldest first."""
-    persons = Decision.objects.filter(review=OuterRef("review"), by_policy=False)
-    rows = Decision.objects.filter(part.build_filter("review"), Exists(persons)).only(
-        "review",
-        "verdict",
-        "categories",
-        "is_blurred",
-        "by_policy",
-        "policy",
-        "policy_in_force",
-        "seconds",
-        "reverses",
-        "second_of",
-        "sequence",
-    )
-    found: dict[int, list[Decision]] = {}
-    by_pk: dict[int, Decision] = {}
-    for row in sorted(rows, key=lambda row: row.sequence):
-        by_pk[row.pk] = row
-        if row.second_of_id is not None:
-            row.second_of = by_pk[row.second_of_id]  # of the same review, so no query
-        found.setdefault(row.review_id, []).append(row)
-    return found
-
-
-def _find_standing(
-    decisions: list[Decision], watched: Mapping[int, Collection[str]]
-) -> Standing | None:
-    decision = find_standing(decisions)
-    if decision is None:
-        return None
-    outcome = Outcome.BLUR if decision.is_blurred else Outcome(decision.verdict)
-    return Standing(
-        outcome=outcome,
-        truth=read_truth(decision, watched),
-        is_blind=decision.second_of_id is not None,
-    )
-
-
-def _list_seconds(decisions: list[Decision]) -> Iterator[Decimal]:
-    for row in decisions:
-        if not row.by_policy and row.reverses_id is None and row.seconds is not None:
-            yield row.seconds

@@ -22,7 +22,7 @@ from moderation.models import Policy, PolicyTrial, Review, TrialJudgement
 from moderation.services import trial_figures
 from moderation.services.policy_snapshots import Snapshot, read_snapshot, take_snapshot
 from moderation.services.trial_counts import Tally
-from moderation.services.trial_evidence import Judge, Limits, Part, read_images
+from moderation.services.trial_evidence import Judge, Part, Reader
 from moderation.services.truth import map_watched
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ Status = PolicyTrial.Status
 DAYS: Final = (7, 30, 90)
 DAYS_MAX: Final = 365
 SAMPLED: Final = 1_500  # images of a sample: well below a second
-READ_AT_ONCE: Final = 2_000  # images in memory
+READ_AT_ONCE: Final = 5_000  # images in memory
 CHOSEN_AT_ONCE: Final = 500  # SQLite accepts about 1,000 values in a statement
 STEP: Final = 10_000  # images between two stored positions: about a second
 LEASE: Final = timedelta(minutes=2)
@@ -104,14 +104,12 @@ class Replay:
         self.plan = plan
         self.tally = Tally(counts)
         self.is_sample = False
-        self._limits = Limits(policies)
+        self._reader = Reader(policies, map_watched(), since=plan.since)
         self._baseline, self._candidate = (Judge(policy) for policy in policies)
-        self._watched = map_watched()
 
     def count(self, part: Part) -> None:
         """Count the reviews of one part."""
-        images = read_images(part, self._limits, self._watched, since=self.plan.since)
-        self.tally.add(images, self._baseline, self._candidate)
+        self.tally.add(self._reader.read(part), self._baseline, self._candidate)
 
     def take_step(self, cursor: int) -> int:
         """Count the next reviews after a primary key; return the last one that is counted."""
