@@ -67,7 +67,7 @@ def _measure(run: Callable[[], int]) -> dict[str, Any]:
 
 
 def _read_rows(plan: Plan) -> int:
-    reviews = set()
+    reviews: set[int] = set()
     with connection.cursor() as cursor:
         for after in range(plan.first, plan.last, trials.READ_AT_ONCE):
             until = min(after + trials.READ_AT_ONCE, plan.last)

@@ -183,7 +183,12 @@ class ShadowResult(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
-        indexes = [models.Index(fields=["shadow", "-created_at"], name="shadow_result_newest")]
+        indexes = [
+            models.Index(fields=["shadow", "-created_at"], name="shadow_result_newest"),
+            models.Index(
+                fields=["shadow", "old", "new", "-created_at"], name="shadow_result_change"
+            ),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["shadow", "review"], name="shadow_result_once_per_review"

@@ -7,13 +7,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Sum
+from django.urls import reverse
 from django.utils import timezone
 
 from moderation.models import Policy, PolicyShadow, Review
 from moderation.models.policy_trials import OUTCOMES
 from moderation.presenters.charts import Series, Size, StackedBars, Step, TimeAxis, Tone
 from moderation.presenters.policies import build_head
-from moderation.presenters.trials import is_hidden, name_change
+from moderation.presenters.trials import Cell, build_matrix, is_hidden, name_change
 from moderation.services.policy_snapshots import is_same
 from moderation.services.trial_counts import name_cell
 
@@ -25,8 +26,8 @@ HOURS = 48  # of the plot
 SHOWN = 24  # images
 
 
-def build_page(policy: Policy, user: User) -> dict[str, Any]:
-    """Build the context of a version's last shadow."""
+def build_page(policy: Policy, user: User, change: str = "") -> dict[str, Any]:
+    """Build the context of a version's last shadow; ``change`` limits its images."""
     shadow = policy.shadows.select_related("started_by").order_by("-pk").first()
     context = {
         **build_head(policy, user, "Shadow"),
@@ -37,23 +38,35 @@ def build_page(policy: Policy, user: User) -> dict[str, Any]:
         return context
     rows = shadow.counts.values_list("old", "new").annotate(images=Sum("images"))
     counts = {(old, new): images for old, new, images in rows}
+    total = sum(counts.values())
+    differing = sum(images for (old, new), images in counts.items() if old != new)
+    chosen = next((pair for pair in counts if "-".join(pair) == change), None)
+    address = reverse("moderation:policy-shadow", args=[policy.version])
     return {
         **context,
         "has_changed": not is_same(shadow.snapshot, policy),
-        "total": sum(counts.values()),
-        "differing": sum(images for (old, new), images in counts.items() if old != new),
-        "outcomes": list(NAMES.values()),
-        "rows": [
-            {
-                "name": name,
-                "cells": [
-                    {"images": counts.get((old, new), 0), "is_same": old == new} for new in NAMES
-                ],
-            }
-            for old, name in NAMES.items()
-        ],
+        "total": total,
+        "differing": differing,
+        "percent": 100 * differing / total if total else None,
+        "matrix": build_matrix(
+            f"Policy in force against version {policy.version}",
+            slug="shadow-matrix",
+            names=("In force", f"Version {policy.version}"),
+            cells=[
+                Cell(
+                    old=old,
+                    new=new,
+                    images=(images := counts.get((old, new), 0)),
+                    url=f"{address}?change={old}-{new}#differing" if images and old != new else "",
+                )
+                for old in NAMES
+                for new in NAMES
+            ],
+        ),
         "figure": _build_figure(shadow),
-        "results": _list_results(shadow, user),
+        "change": name_change(name_cell("policy", *chosen)) if chosen else "",
+        "all_url": f"{address}#differing",
+        "results": _list_results(shadow, user, chosen),
     }
 
 
@@ -79,9 +92,14 @@ def _build_figure(shadow: PolicyShadow) -> StackedBars:
     )
 
 
-def _list_results(shadow: PolicyShadow, user: User) -> list[dict[str, Any]]:
+def _list_results(
+    shadow: PolicyShadow, user: User, change: tuple[str, str] | None
+) -> list[dict[str, Any]]:
     """Return the newest images with another outcome that this person may see."""
-    rows = list(shadow.results.order_by("-created_at", "-pk")[: 4 * SHOWN])
+    found_rows = shadow.results.order_by("-created_at", "-pk")
+    if change:
+        found_rows = found_rows.filter(old=change[0], new=change[1])
+    rows = list(found_rows[: 4 * SHOWN])
     reviews = (
         Review.objects.select_related("asset")
         .defer("classification_summary", "reason")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -15,6 +15,7 @@ from moderation.forms.trials import TrialForm
 from moderation.judgement.estimates import estimate_wilson
 from moderation.models import Policy, PolicyTrial, Review, TrialJudgement
 from moderation.models.policy_trials import OUTCOMES
+from moderation.presenters.charts import IntervalDots, IntervalRow, Tone
 from moderation.presenters.policies import build_head
 from moderation.services import trials
 from moderation.services.trial_counts import ANY, NEAR_APPROVALS, NEAR_REJECTIONS, name_cell
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 Document = Mapping[str, Any]
 NAMES = dict(OUTCOMES)
+STRICTNESS = ("approve", "blur", "person", "reject")  # the mildest first
 TAB = "Try it"
 SHOWN = 30  # trials of a version
 TILES = 24  # images of a page
@@ -192,31 +194,35 @@ def build_page(trial: PolicyTrial, user: User) -> dict[str, Any]:
     """Build the context of one trial."""
     figures = trial.result or trial.sample
     is_sample = figures["images"] < figures["expected"]
+    before, after = trial.baseline.version, trial.candidate.version
+    titles = {
+        "policy": (f"Version {before} against version {after}", f"Version {before}"),
+        "record": (f"What stands now against version {after}", "Stands now"),
+    }
     return {
         **build_head(trial.candidate, user, TAB),
         "trial": trial,
         "figures": figures,
+        "headline": build_headline(figures),
         "is_sample": is_sample,
         "is_running": trial.status == PolicyTrial.Status.RUNNING,
         "percent": min(100, 100 * trial.images // trial.expected) if trial.expected else 100,
-        "outcomes": list(NAMES.items()),
         "matrices": [
-            {
-                "title": title,
-                "rows": list(_build_rows(trial, figures, kind, is_sample=is_sample)),
-            }
-            for kind, title in (
-                (
-                    "policy",
-                    f"Version {trial.baseline.version} to version {trial.candidate.version}",
-                ),
-                ("record", f"What stands now to version {trial.candidate.version}"),
+            build_matrix(
+                title,
+                slug=f"matrix-{kind}",
+                names=(old, f"Version {after}"),
+                cells=_list_cells(trial, figures, kind, is_sample=is_sample),
             )
+            for kind, (title, old) in titles.items()
         ],
-        "tables": list(_build_error_tables(figures)),
+        "charts": list(_build_error_charts(trial, figures)),
         "near": [
             (title, figures["near"][key.removeprefix("near-")], get_images_url(trial, key))
             for key, title in _NEAR.items()
+        ],
+        "spending": [
+            {**row, "change": format_change(row["usd"]["change"], 2)} for row in figures["spending"]
         ],
         "judgements": [
             {
@@ -230,52 +236,175 @@ def build_page(trial: PolicyTrial, user: User) -> dict[str, Any]:
     }
 
 
+def format_change(value: float, digits: int = 1) -> str:
+    """Return a difference with its sign; "0" if it rounds to nothing."""
+    text = f"{value:+,.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return text if text.strip("+\N{MINUS SIGN}0.") else "0"
+
+
+def build_headline(figures: Document) -> dict[str, Any]:
+    """Return what would change in one sentence and its figures."""
+    queue = figures["queue"]
+    change, hours = queue["images_per_day"]["change"], queue["hours_per_day"]
+    rejected = [row for row in figures["verdicts"] if row["new"] == "reject"]
+    approved = [row for row in figures["verdicts"] if row["new"] in ("approve", "blur")]
+    wrong_rejections = sum(row["images"] for row in rejected if row["verdict"] != "reject")
+    wrong_approvals = sum(row["images"] for row in approved if _is_let_through(row))
+    known = sum(row["images"] for row in figures["verdicts"])
+    parts = [_describe_queue_change(change, None if hours is None else hours["change"])]
+    if known:
+        parts.append(
+            f"people\u2019s verdicts contradict {wrong_rejections:,} new"
+            f" rejection{'' if wrong_rejections == 1 else 's'} and {wrong_approvals:,} new"
+            f" approval{'' if wrong_approvals == 1 else 's'}"
+        )
+    else:
+        parts.append("no person\u2019s verdict says whether the changes are right")
+    is_same = not figures["changed"]["images"]
+    return {
+        "sentence": "Nothing would change." if is_same else f"{'; '.join(parts)}.",
+        "people": format_change(change, _choose_digits(change)),
+        "hours": None if hours is None else format_change(hours["change"]),
+        "wrong_rejections": wrong_rejections,
+        "new_rejections": sum(row["images"] for row in rejected),
+        "wrong_approvals": wrong_approvals,
+        "new_approvals": sum(row["images"] for row in approved),
+    }
+
+
+def _choose_digits(number: float) -> int:
+    return 0 if abs(number) >= 10 else 1
+
+
+def _is_let_through(row: Mapping[str, Any]) -> bool:
+    """Return whether an approval lets through what a person rejected or had blurred."""
+    wrong = ("reject",) if row["new"] == "blur" else ("reject", "blur")
+    return row["verdict"] in wrong
+
+
+def _describe_queue_change(change: float, hours: float | None) -> str:
+    if format_change(change) == "0":
+        return "As many images a day would go to people"
+    word = "more" if change > 0 else "fewer"
+    spent = "" if hours is None else f" ({format_change(hours)} h)"
+    return (
+        f"{abs(change):,.{_choose_digits(change)}f} {word} images a day would go to people{spent}"
+    )
+
+
 def _describe_answers(row: Mapping[str, Any]) -> str:
     return describe_share({**row, "wrong": row["right"], "n": row["right"] + row["wrong"]})
 
 
-def _build_rows(
-    trial: PolicyTrial, figures: Mapping[str, Any], kind: str, *, is_sample: bool
-) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a matrix; changes link to their images."""
-    by_pair = {(cell["old"], cell["new"]): cell for cell in figures[kind]}
-    for old, name in NAMES.items():
-        cells = []
-        for new in NAMES:
-            cell, key = by_pair[old, new], name_cell(kind, old, new)
-            has_images = old != new and key in figures["kept"]
-            cells.append(
-                {
-                    "images": cell["images"],
-                    "projected": cell["projected"] if is_sample and cell["images"] else None,
-                    "is_same": old == new,
-                    "url": get_images_url(trial, key) if has_images else "",
-                    "name": name_change(key),
-                }
-            )
-        yield {"name": name, "cells": cells}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """The images that change from one outcome to another."""
+
+    old: str
+    new: str
+    images: int
+    projected: Mapping[str, int] | None = None
+    url: str = ""
+    strength: int = 0  # 1 to 3: its size among the changes
+
+    @property
+    def name(self) -> str:
+        return f"{NAMES[self.old]} → {_WORDS[self.new]}"
+
+    @property
+    def heading(self) -> str:
+        return NAMES[self.new]
+
+    @property
+    def shift(self) -> str:
+        """Return the direction of the change in one word."""
+        old, new = STRICTNESS.index(self.old), STRICTNESS.index(self.new)
+        return "same" if old == new else "stricter" if new > old else "milder"
 
 
-def _build_error_tables(figures: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the tables of wrong approvals and rejections, with the audits alone last."""
+def build_matrix(
+    title: str, *, slug: str, names: tuple[str, str], cells: Iterable[Cell]
+) -> dict[str, Any]:
+    """Build the context of a matrix of outcomes; ``names`` are those of its rows and columns."""
+    given = list(cells)
+    most = max((cell.images for cell in given if cell.shift != "same"), default=0)
+    graded = [
+        replace(cell, strength=-(-3 * cell.images // most) if cell.shift != "same" else 0)
+        if most
+        else cell
+        for cell in given
+    ]
+    return {
+        "title": title,
+        "slug": slug,
+        "names": names,
+        "outcomes": list(NAMES.values()),
+        "rows": [
+            {"name": name, "cells": [cell for cell in graded if cell.old == old]}
+            for old, name in NAMES.items()
+        ],
+        "shifts": {
+            shift: sum(cell.images for cell in given if cell.shift == shift)
+            for shift in ("stricter", "milder")
+        },
+    }
+
+
+def _list_cells(
+    trial: PolicyTrial, figures: Document, kind: str, *, is_sample: bool
+) -> Iterator[Cell]:
+    """Yield the cells of a matrix; changes link to their images."""
+    for row in figures[kind]:
+        key = name_cell(kind, row["old"], row["new"])
+        has_images = row["old"] != row["new"] and key in figures["kept"]
+        yield Cell(
+            old=row["old"],
+            new=row["new"],
+            images=row["images"],
+            projected=row["projected"] if is_sample and row["images"] else None,
+            url=get_images_url(trial, key) if has_images else "",
+        )
+
+
+def _build_error_charts(trial: PolicyTrial, figures: Document) -> Iterator[IntervalDots]:
+    """Yield the shares of wrong approvals and rejections, with the audits alone last."""
     titles = {
         ("approvals", "all"): "Wrong approvals",
         ("rejections", "all"): "Wrong rejections",
         ("approvals", "blind"): "Wrong approvals, by blind audits alone",
         ("rejections", "blind"): "Wrong rejections, by blind audits alone",
     }
+    versions = {
+        "baseline": (trial.baseline.version, Tone.MUTED),
+        "candidate": (trial.candidate.version, Tone.ACCENT),
+    }
     for (kind, verdicts), title in titles.items():
-        rows = [
-            {
-                "name": name_category(row["category"]),
-                "baseline": describe_share(row["baseline"]),
-                "candidate": describe_share(row["candidate"]),
-            }
-            for row in figures["errors"]
-            if (row["kind"], row["verdicts"]) == (kind, verdicts)
+        found = [
+            row for row in figures["errors"] if (row["kind"], row["verdicts"]) == (kind, verdicts)
         ]
-        if rows:
-            yield {"title": title, "rows": rows, "key": f"{kind}-{verdicts}"}
+        if not found:
+            continue
+        before, after = (describe_share(found[0][policy]) for policy in versions)
+        yield IntervalDots(
+            name=f"{kind}-{verdicts}",
+            title=title,
+            summary=(
+                f"All categories: {before} with version {trial.baseline.version}, {after} with"
+                f" version {trial.candidate.version}."
+            ),
+            rows=[
+                IntervalRow(
+                    f"{name_category(row['category'])}, v{version}",
+                    row[policy]["value"],
+                    row[policy]["low"],
+                    row[policy]["high"],
+                    row[policy]["n"],
+                    tone=tone,
+                )
+                for row in found
+                for policy, (version, tone) in versions.items()
+            ],
+        )
 
 
 def name_change(cell: str) -> str:
@@ -337,6 +466,7 @@ def build_images(trial: PolicyTrial, user: User, cell: str, number: int) -> dict
         "answers": ANSWERS,
         "count": len(shown),
         "total": _count_cell(figures, cell),
+        "kept": len(kept),
         "left_out": len(kept) - len(shown),
         "page": number,
         "last": last,

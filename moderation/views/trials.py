@@ -129,7 +129,7 @@ def policy_shadow(request: DeskRequest, version: int) -> HttpResponse:
     """Show where a version differs from the policy in force on new images; a POST starts that."""
     policy = get_policy(version)
     if request.method != "POST":
-        context = shadow_presenter.build_page(policy, request.user)
+        context = shadow_presenter.build_page(policy, request.user, request.GET.get("change", ""))
         return render(request, "moderation/policy_shadow.html", context)
     if not request.user.has_perm("moderation.change_policy"):
         raise PermissionDenied

@@ -78,6 +78,11 @@ def test_shadow_counts_all_images_and_keeps_those_that_differ(
     assert "of 3 settled images" in page
     assert str(get_review(clean).uuid) in page
     assert str(get_review(unsure).uuid) not in page
+    assert "?change=person-reject#differing" in page
+    assert "?change=person-person" not in page
+    page = client_of(moderator).get(get_url(draft), {"change": "person-reject"}).content.decode()
+    assert str(get_review(explicit).uuid) in page
+    assert str(get_review(clean).uuid) not in page
 
 
 def test_settling_costs_nothing_without_a_shadow(
