@@ -374,7 +374,7 @@ def test_poll_returns_only_elements_that_the_page_has(
 
 @pytest.mark.parametrize(
     ("who", "most"),
-    [("moderator", 20), ("senior", 20), ("lead", 24), ("auditor", 20), ("admin", 34)],
+    [("moderator", 20), ("senior", 20), ("lead", 24), ("auditor", 20), ("admin", 35)],
 )
 def test_today_stays_within_query_limit(
     client_of: ClientOf,
