@@ -85,7 +85,7 @@ def route_values(
     trial = trials.start(candidate=active, baseline=active, days=7, user=None)
     listed = HashList.objects.create(name="bans")
     entry = HashEntry.objects.create(hash_list=listed, algorithm="sha256", value=bytes(32))
-    trial = prompt_trials.start(rule="castle", allowed="", days=7, user=moderator)
+    prompt_trial = prompt_trials.start(rule="castle", allowed="", days=7, user=moderator)
     invitation, _ = Invitation.make(created_by=moderator, roles=["moderator"])
     Client().force_login(moderator)
     session = BrowserSession.objects.get(user=moderator)
@@ -96,7 +96,7 @@ def route_values(
         "reviews/<uuid:uuid>": f"reviews/{review.uuid}",
         "hash-entries/<int:pk>": f"hash-entries/{entry.pk}",
         "reclassifications/<uuid:uuid>": f"reclassifications/{order.uuid}",
-        "insights/prompts/<uuid:uuid>": f"insights/prompts/{trial.uuid}",
+        "insights/prompts/<uuid:uuid>": f"insights/prompts/{prompt_trial.uuid}",
         "insights/risk/<slug:kind>": "insights/risk/word",
         "policies/<int:version>": "policies/1",
         "policies/proposals/<uuid:uuid>": f"policies/proposals/{proposal.uuid}",
