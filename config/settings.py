@@ -622,6 +622,8 @@ POLICY_NEEDS_SECOND_PERSON = env.choice(
     "POLICY_NEEDS_SECOND_PERSON", "auto", choices=("auto", "always", "never")
 )
 DEMO_PASSWORD = env.text("DEMO_PASSWORD")
+# Days of the past that a first `make run` invents. 0: none.
+DEMO_DAYS = env.integer("DEMO_DAYS", 14, low=0, high=60)
 
 # What people with the permission to hold API keys may choose for a key of their own.
 API_KEY_SCOPES = env.words(

@@ -52,6 +52,13 @@ POLICY_NOTE = (
     "nothing but nudity, and accepts the other categories unchecked where "
     "only that detector looked. Do not use it for real images."
 )
+EARLIER_POLICY_NAME = "Demo policy, first version"
+EARLIER_POLICY_NOTE = "Part of the demo's invented past: every trace of alcohol goes to a person."
+EARLIER_ALCOHOL_FROM = 10  # percent
+POLICY_REASON = (
+    "Invented for the demo. Four of five images of wine and beer at a table were approved, so only"
+    " clear findings of alcohol go to a person from now on."
+)
 # The local detector covers the other three.
 ACCEPTED_UNCHECKED = (
     "violence",
@@ -125,6 +132,37 @@ BATCH = (
     Prompt("an image that cannot be read sandbox:corrupt", 1, level=None),
     Prompt("a request whose answer gets lost sandbox:lost-silent", 1),
 )
+
+# Prompts of the invented past. The words in docs/sandbox.md mark their pictures too.
+PAST_PROMPTS = (
+    "harbour town in the evening, watercolour",
+    "dinner for two with a bottle of wine, candle light",
+    "snow leopard on a ridge, telephoto",
+    "beer garden in summer, long tables",
+    "summer campaign, model in a bikini by the pool",
+    "old lighthouse keeper, portrait in oil",
+    "noir cover with a pistol on a desk",
+    "paper boats on a pond, top view",
+    "knight with a sword in the mist, concept art",
+    "kitchen knife and herbs on a board, food photography",
+    "city map in isometric style, pastel colours",
+    "poker table from above, green felt",
+    "wedding kiss under an arch of roses",
+    "sculpture study, nude torso in plaster",
+    "cocktail with ice and mint, studio light",
+    "railway station in fog, film still",
+    "jazz musician with a cigar, high contrast",
+    "graveyard at dusk, gothic novel cover",
+    "mountain hut in winter, cosy window",
+    "swimmer in a lake at sunrise",
+    "robot gardener in a greenhouse",
+    "car wreck in a desert, road movie poster",
+    "stage crowd, one rude gesture, concert photo",
+    "field hospital after the battle, historic painting",
+    "botanical plate of ferns, ink on paper",
+    "propaganda poster with a swastika, history lesson",
+)
+PAST_LORAS = ("fine_grain_film", "gouache_wash")
 
 _MODELS = (
     "alder_realism_v4",

@@ -178,7 +178,7 @@ def list_zones(rule: PolicyRule | None, bins: list[int]) -> list[Zone]:
     limits = [
         (outcome, words, limit)
         for outcome, words, limit in (
-            ("person", "a person", getattr(rule, "review_at", None)),
+            ("person", "to a person", getattr(rule, "review_at", None)),
             ("blur", "blurred", getattr(rule, "blur_at", None)),
             ("reject", "rejected", getattr(rule, "reject_at", None)),
         )

@@ -51,7 +51,8 @@ def record_decision(
         raise transaction.TransactionManagementError(
             "A decision and what becomes of its image are one transaction."
         )
-    head = _HEAD.rows(pk=1)[0]
+    # Before the row is made: decisions in order of their sequence are in order of time, too.
+    head = _lock_head()
     decision = Decision(
         uuid=uuid or make_uuid7(),
         review=review,
@@ -68,15 +69,30 @@ def record_decision(
         reverses=reverses,
         second_of=second_of,
         batch=batch,
-        sequence=head.sequence + 1,
-        previous_hash=head.hash,
     )
+    _append(head, decision)
+    return decision
+
+
+def append(decision: Decision) -> None:
+    """Append a decision that is complete but for its place in the chain.
+
+    The caller must have begun a transaction. Its time must not be before that of the last decision.
+    """
+    _append(_lock_head(), decision)
+
+
+def _lock_head() -> ChainHead:
+    return _HEAD.rows(pk=1)[0]
+
+
+def _append(head: ChainHead, decision: Decision) -> None:
+    decision.sequence, decision.previous_hash = head.sequence + 1, head.hash
     decision.hash = decision.compute_hash()
     insert(decision)
     if decision.categories:
         NamedCategory.store(decision)
     _MOVE_HEAD.update(pk=1, sequence=decision.sequence, hash=decision.hash)
-    return decision
 
 
 _HEAD = PreparedQuery(lambda pk: ChainHead.objects.select_for_update().filter(pk=pk), pk=int)

@@ -106,7 +106,7 @@ def restore(*, review: Review, effective: Sequence[Decision], reversed_one: Deci
     last = next((row for row in reversed(effective) if row.second_of_id is None), None)
     is_final = status in Review.DECIDED and last is not None
     fields: dict[str, Any] = {
-        "second_opinion": _compute_opinion(
+        "second_opinion": compute_opinion(
             effective, is_open=is_final and reversed_one.second_of_id is not None
         ),
         "decided_at": last.created_at if is_final and last else None,
@@ -123,7 +123,7 @@ def restore(*, review: Review, effective: Sequence[Decision], reversed_one: Deci
         review.move_to(status, **fields)
 
 
-def _compute_opinion(effective: Sequence[Decision], *, is_open: bool) -> Opinion:
+def compute_opinion(effective: Sequence[Decision], *, is_open: bool) -> Opinion:
     """Return the second opinion's state from the decisions in effect.
 
     ``is_open``: a second opinion was reversed, so another one is due.

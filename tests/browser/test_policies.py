@@ -42,7 +42,7 @@ def test_lead_moves_a_threshold_has_it_approved_and_rolls_it_back(
     page.keyboard.press("ArrowLeft")
     expect(handle).to_have_attribute("aria-valuetext", re.compile(r"from 39: 1 of 2 images"))
     counts = page.locator('[data-rule="violence"] [data-counts]')
-    expect(counts.locator('[data-outcome="person"]')).to_have_text("1 a person")
+    expect(counts.locator('[data-outcome="person"]')).to_have_text("1 to a person")
     rejecting = page.get_by_role("slider", name="Reject from, Violence")
     rejecting.press("End")
     expect(rejecting).to_have_attribute("aria-valuetext", "Reject from: never")

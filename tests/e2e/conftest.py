@@ -123,6 +123,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         "DATA_DIR": str(data),
         "PORT": str(port),
         "DEMO_PASSWORD": PASSWORD,
+        "DEMO_DAYS": "0",
         "SANDBOX_LATENCY": "0.5",
         "DJANGO_SETTINGS_MODULE": "config.settings",
     }

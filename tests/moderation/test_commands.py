@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import io
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,28 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.utils import timezone
 from PIL import Image
 
 import moderation.tasks
 from generation.models import Asset, GenerationRequest, Source
-from moderation import taxonomy
+from moderation import demo, taxonomy
 from moderation.classifiers import nudenet
 from moderation.classifiers.base import Assessment, Coverage
 from moderation.classifiers.sandbox import Sandbox
-from moderation.models import Decision, Policy, Review, Verdict
+from moderation.models import (
+    Classification,
+    CountProgress,
+    Decision,
+    Measure,
+    PeriodCount,
+    Policy,
+    Review,
+    Verdict,
+)
+from moderation.models.decisions import verify_chain
 from moderation.policy_engine import Evidence, Outcome, settle
-from moderation.services import classification, decisions
+from moderation.services import classification, decisions, period_counts
 from tests.conftest import PASSWORD, _migration, picture
 
 Factory = Callable[..., Any]
@@ -128,6 +140,33 @@ def test_repeated_demo_creates_nothing_twice(db: None, settings: Any) -> None:
     # The requester of the demo images cannot decide them.
     (asked,) = User.objects.filter(pk__in=GenerationRequest.objects.values("requested_by"))
     assert not asked.has_perm("moderation.decide_review")
+
+
+def test_past_of_the_demo_is_a_valid_record_that_the_jobs_count(db: None, settings: Any) -> None:
+    settings.DEBUG, settings.DEMO_PASSWORD = True, PASSWORD
+    began = timezone.now()
+    run_command("demo", "--days", "4")
+    images = Review.objects.count()
+    for stream in (CountProgress.Stream.ARRIVALS, CountProgress.Stream.DECISIONS):
+        CountProgress.objects.create(stream=stream, due_at=began)
+        period_counts.count_batch(stream)
+
+    record = list(Decision.objects.order_by("sequence"))
+    times = [decision.created_at for decision in record]
+    days = PeriodCount.objects.filter(step="day", measure=Measure.ARRIVALS)
+    assert verify_chain(record) == []
+    assert times == sorted(times)
+    assert began - timedelta(days=4) < times[0] < times[-1] < began
+    assert any(decision.by_policy for decision in record)
+    assert any(decision.second_of_id for decision in record)
+    assert images > 10
+    assert sum(row.count for row in days) == images
+    assert not Classification.objects.exclude(status=Classification.Status.DONE).exists()
+    assert Policy.objects.active().name == demo.POLICY_NAME
+
+    run_command("demo", "--days", "4")
+    assert Review.objects.count() == images
+    assert Decision.objects.count() == len(record)
 
 
 def test_random_demo_password_is_printed_once_and_kept(db: None, settings: Any) -> None:

@@ -59,7 +59,7 @@ class Command(BaseCommand):
         call_command("migrate", interactive=False, verbosity=0)
         if not self.signals and not get_user_model()._default_manager.exists():
             self._say("Filling the empty database with a demo …")
-            call_command("demo", stdout=StringIO())
+            call_command("demo", days=settings.DEMO_DAYS, stdout=StringIO())
         connections.close_all()
 
     def _serve(self) -> int:

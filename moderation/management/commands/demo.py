@@ -6,15 +6,15 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import Group, Permission, User
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from generation import providers
 from generation.core.storage import StorageUnavailableError
 from generation.services.requests import create_request
 from moderation import classifiers, demo
-from moderation.models import Policy
-from moderation.services import policies
+from moderation.models import Policy, Review
+from moderation.services import demo_past, policies
 
 # Namespace of the batch's form tokens: a repeated run finds the same requests.
 NAMESPACE = uuid.UUID("6f3c1f0e-5a0b-4c55-9d1b-8d4f6f1f2a10")
@@ -26,6 +26,14 @@ class Command(BaseCommand):
         "requests. Can run repeatedly."
     )
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--days",
+            type=int,
+            default=0,
+            help="invent images and decisions of so many past days, if there are no images yet",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.DEBUG:
             raise CommandError(
@@ -34,7 +42,7 @@ class Command(BaseCommand):
             )
         password = settings.DEMO_PASSWORD or secrets.token_urlsafe(9)
         made = self._create_people(password)
-        self._activate_policy()
+        self._activate_policy(days=options["days"])
         requests = self._create_requests()
         self._print_report(made, password, requests)
 
@@ -55,23 +63,34 @@ class Command(BaseCommand):
                 made.append(person)
         return made
 
-    def _activate_policy(self) -> None:
+    @transaction.atomic
+    def _activate_policy(self, *, days: int) -> None:
         if Policy.objects.filter(name=demo.POLICY_NAME).exists():
             return
+        starting = Policy.objects.active()
+        sandbox = self._find_sandbox()
+        with_past = days > 0 and bool(sandbox) and not Review.objects.exists()
+        if with_past:
+            demo_past.create_earlier_policy(based_on=starting)
         policy = policies.create_version(
-            based_on=Policy.objects.active(),
+            based_on=starting,
             user=None,
             name=demo.POLICY_NAME,
             note=demo.POLICY_NOTE,
             trusted_silences=[classifiers.LOCAL],
             accepted_unchecked=list(demo.ACCEPTED_UNCHECKED),
         )
+        if with_past:
+            demo_past.create(days=days, policy=policy, provider=sandbox)
         policies.activate(policy=policy, user=None)
+
+    def _find_sandbox(self) -> str:
+        return next((slug for slug in providers.list_labels() if slug.endswith("-sandbox")), "")
 
     def _create_requests(self) -> int:
         """Create the requests. Real providers are never used, because they bill them."""
-        sandboxes = [slug for slug in providers.list_labels() if slug.endswith("-sandbox")]
-        if not sandboxes:
+        sandbox = self._find_sandbox()
+        if not sandbox:
             self.stdout.write(
                 "No requests were created: a provider's key is set, and the demo spends no money."
             )
@@ -81,7 +100,7 @@ class Command(BaseCommand):
             try:
                 create_request(
                     user=author,
-                    provider=sandboxes[0],
+                    provider=sandbox,
                     fields=self._build_fields(number, prompt),
                     form_token=uuid.uuid5(NAMESPACE, str(number)),
                 )

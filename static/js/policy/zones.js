@@ -5,7 +5,7 @@ const SVG = "http://www.w3.org/2000/svg";
 export const NEVER = 101; // place of a limit that is not set
 export const LIMITS = ["review", "blur", "reject"];
 const OUTCOMES = { review: "person", blur: "blur", reject: "reject" };
-const WORDS = { approve: "approved", person: "a person", blur: "blurred", reject: "rejected" };
+const WORDS = { approve: "approved", person: "to a person", blur: "blurred", reject: "rejected" };
 
 export function readInput(row, limit) {
   const text = find(`[data-limit="${limit}"]`, row).value;
