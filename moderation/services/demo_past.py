@@ -84,11 +84,10 @@ COVERS: Final = {
 }
 TAKES: Final = {"sandbox": 45, "local": 320, "nanogpt": 900}  # milliseconds of a classification
 
-# Columns of reviews that follow from results and decisions.
-PROJECTED: Final = (
+# Columns of reviews that follow from the results.
+SETTLED: Final = (
     *("policy", "classification_summary", "reason", "risk", "top_category", "top_category_l1"),
-    *("top_confidence", "found", "status", "second_opinion", "decided_at", "decided_by"),
-    *("is_blurred", "for_lead"),
+    *("top_confidence", "found"),
 )
 
 Labels = tuple[tuple[str, int], ...]  # slug, percent
@@ -339,11 +338,11 @@ class _Past:
         for run in rows:
             case = by_asset[run.asset_id]
             percent = max((p for slug, p in case.labels if slug.startswith("explicit")), default=0)
-            run.status, run.due_at = Classification.Status.DONE, None
             run.created_at, run.finished_at = case.at, case.at + timedelta(seconds=4)
             run.covers = COVERS[run.classifier]
             run.duration_ms = round(TAKES[run.classifier] * self.random.uniform(0.7, 1.8))
-            run.raw = {"note": NOTE}
+            # Not as a note, which the policy would read as a doubt about the verdict.
+            run.raw = {"invented": NOTE}
             if run.classifier == "sandbox":
                 run.flagged = bool(case.labels)
                 labels += [
@@ -356,10 +355,13 @@ class _Past:
         Classification.objects.bulk_update(
             changed,
             [
-                *("status", "due_at", "created_at", "finished_at", "covers", "duration_ms"),
+                *("created_at", "finished_at", "covers", "duration_ms"),
                 *("raw", "flagged", "cost"),
             ],
             batch_size=50,
+        )
+        Classification.objects.filter(asset__in=by_asset).update(
+            status=Classification.Status.DONE, due_at=None
         )
         Label.objects.bulk_create(labels)
 
@@ -408,7 +410,6 @@ class _Past:
         review.top_category_l1 = settlement.top_category.partition(".")[0]
         review.top_confidence = settlement.confidence
         review.found = found_categories.combine_bits(slug for slug, _ in case.labels)
-        review.status = Review.Status.PENDING
         if settlement.outcome is Outcome.PERSON:
             self._plan(self._choose_time(at), lambda at: self._judge(case, at))
             return
@@ -512,13 +513,15 @@ class _Past:
             status = status_after(effective)
             is_final = status in Review.DECIDED and last is not None
             is_open = review.second_opinion == Review.SecondOpinion.WANTED
-            review.status = status
-            review.second_opinion = second_opinions.compute_opinion(effective, is_open=is_open)
-            review.decided_at = last.created_at if is_final and last else None
-            review.decided_by = last.reviewer if is_final and last else None
-            review.is_blurred = is_blurred_after(effective)
-            review.for_lead = is_for_lead_after(effective)
-            review.save(update_fields=PROJECTED)
+            Review.objects.filter(pk=review.pk).update(
+                **{name: getattr(review, name) for name in SETTLED},
+                status=status,
+                second_opinion=second_opinions.compute_opinion(effective, is_open=is_open),
+                decided_at=last.created_at if is_final and last else None,
+                decided_by=last.reviewer if is_final and last else None,
+                is_blurred=is_blurred_after(effective),
+                for_lead=is_for_lead_after(effective),
+            )
 
     def _note_calls(self, orders: list[Order]) -> None:
         """Note calls of services as the clients would have. The job counts and deletes them."""

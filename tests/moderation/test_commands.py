@@ -32,7 +32,7 @@ from moderation.models import (
 )
 from moderation.models.decisions import verify_chain
 from moderation.policy_engine import Evidence, Outcome, settle
-from moderation.services import classification, decisions, period_counts
+from moderation.services import classification, decisions, demo_past, period_counts
 from tests.conftest import PASSWORD, _migration, picture
 
 Factory = Callable[..., Any]
@@ -160,6 +160,7 @@ def test_past_of_the_demo_is_a_valid_record_that_the_jobs_count(db: None, settin
     assert any(decision.by_policy for decision in record)
     assert any(decision.second_of_id for decision in record)
     assert images > 10
+    assert not Review.objects.filter(reason__contains=demo_past.NOTE).exists()
     assert sum(row.count for row in days) == images
     assert not Classification.objects.exclude(status=Classification.Status.DONE).exists()
     assert Policy.objects.active().name == demo.POLICY_NAME
