@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any, Final
@@ -192,7 +193,7 @@ class _Past:
         self._classify(cases)
         self._note_calls(orders)
         for case in cases:
-            self._plan(case.at + timedelta(seconds=6), lambda at, case=case: self._settle(case, at))
+            self._plan(case.at + timedelta(seconds=6), partial(self._settle, case))
         self._run()
         self._finish(cases)
         self._sample_queue(cases)

@@ -61,5 +61,8 @@ export function drawZones(row) {
   findAll(".zone", svg).forEach((zone) => zone.remove());
   const zones = listZones(row);
   zones.forEach((zone) => drawZone(svg, zone));
-  find("[data-counts]", row).replaceChildren(...zones.map((zone) => writeCount(row, zone)));
+  const counts = find("[data-counts]", row);
+  // The images without a number do not depend on the limits.
+  const unscored = findAll("[data-unscored]", counts);
+  counts.replaceChildren(...zones.map((zone) => writeCount(row, zone)), ...unscored);
 }
