@@ -116,7 +116,7 @@ def test_log_in_without_database_and_page_without_redis_return_503(
     with Away():
         assert client.post("/login/", {"username": "ada", "password": "x"}).status_code == 503
 
-    def refuse(*args: object) -> None:
+    def refuse(*args: object, **options: object) -> None:
         raise RedisConnectionError("Error 111 connecting to localhost:6379. Connection refused.")
 
     monkeypatch.setattr("moderation.views.dashboard.build_dashboard", refuse)
