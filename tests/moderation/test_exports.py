@@ -325,8 +325,9 @@ def test_policy_in_force_is_derived_for_older_decisions(
 ) -> None:
     review = make_review()
     early = timezone.now() - timedelta(days=1)
-    later = policies.create_version(based_on=Policy.objects.active(), user=None)
-    PolicyActivation.objects.filter(policy__version=1).update(created_at=early - timedelta(days=1))
+    first = Policy.objects.active()
+    later = policies.create_version(based_on=first, user=None)
+    PolicyActivation.objects.create(policy=first, created_at=early - timedelta(days=1))
     policies.activate(policy=later, user=None)
     record_legacy_approval(review, moderator, created_at=early)
 
