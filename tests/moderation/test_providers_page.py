@@ -140,7 +140,7 @@ def test_images_and_costs_include_unknown_outcomes(
     )
     for name, count in (("Queued", 1), ("Processing", 3), ("Unknown", 1)):
         assert f"<dt>{name}</dt><dd>{count}</dd>" in text
-    assert f'href="{lost.get_absolute_url()}">where is it</a>' in text
+    assert f'href="{lost.get_absolute_url()}" dir="auto">where is it</a>' in text
     settings.SPENDING_LIMIT_PER_DAY = Decimal("0.02")
     assert "The limit is reached." in fetch_page(operator)
 
