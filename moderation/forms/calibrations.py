@@ -22,9 +22,9 @@ class CalibrationForm(forms.Form):
     """Title, people, and where the images come from."""
 
     title = forms.CharField(label="Title", max_length=100)
-    people = forms.ModelMultipleChoiceField(
+    # Choices of the form, not rows: values beyond the database's integers are then just unknown.
+    people = forms.MultipleChoiceField(
         label="People",
-        queryset=User.objects.none(),
         widget=forms.CheckboxSelectMultiple,
         error_messages={"required": "Choose at least two people."},
     )
@@ -42,10 +42,13 @@ class CalibrationForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        able = [person.pk for person in calibrations.list_possible_people()]
+        self._able = {str(person.pk): person for person in calibrations.list_possible_people()}
         people = self.fields["people"]
-        assert isinstance(people, forms.ModelMultipleChoiceField)
-        people.queryset = User.objects.filter(pk__in=able).order_by("username")
+        assert isinstance(people, forms.MultipleChoiceField)
+        people.choices = [(pk, person.get_username()) for pk, person in self._able.items()]
+
+    def clean_people(self) -> list[User]:
+        return [self._able[pk] for pk in self.cleaned_data["people"]]
 
     def choose_reviews(self) -> list[Review]:
         """Return the named images, or drawn ones. Raises CalibrationError."""
@@ -53,5 +56,5 @@ class CalibrationForm(forms.Form):
         if names := given["uuids"].replace(",", " ").split():
             return calibrations.find_reviews(names)
         return calibrations.draw_reviews(
-            source=given["source"], count=given["count"], people=list(given["people"])
+            source=given["source"], count=given["count"], people=given["people"]
         )
