@@ -102,7 +102,7 @@ def trust(lead: User, percent: str, **fields: Any) -> Policy:
         misses_max=Decimal(percent),
         **fields,
     )
-    return policies.activate(policy=draft, user=lead)
+    return policies.activate(policy=draft, user=lead).policy
 
 
 # --- Trust, end to end ---

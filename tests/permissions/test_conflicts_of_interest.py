@@ -319,10 +319,10 @@ def test_first_senior_cannot_reverse_disagreement_after_undo_window(
     assert client_of(senior).post(way_back).status_code == 303  # within the undo window
 
 
-def test_page_names_administrator_if_no_other_senior_exists(
+def test_page_names_operator_if_no_other_senior_exists(
     client_of: ClientOf, dispute: Review, senior: User
 ) -> None:
-    assert "an administrator can make somebody a senior moderator" in fetch_page(
+    assert "an operator can make another person a senior moderator" in fetch_page(
         client_of(senior), dispute
     )
 

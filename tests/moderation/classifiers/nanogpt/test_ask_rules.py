@@ -59,7 +59,7 @@ def set_rule(classifier: str = "nanogpt", **conditions: Any) -> Policy:
     rule = AskRule(policy=policy, classifier=classifier, **conditions)
     rule.full_clean()
     rule.save()
-    return policies.activate(policy=policy, user=None)
+    return policies.activate(policy=policy, user=None).policy
 
 
 def store(make_asset: MakeAsset, word: str, seed: int = 1, **origin: Any) -> Asset:
