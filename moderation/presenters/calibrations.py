@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import Count, Q
 
-from moderation import taxonomy
 from moderation.judgement.agreement import estimate_group_kappa
 from moderation.judgement.estimates import Figure
 from moderation.models import (
@@ -21,6 +20,7 @@ from moderation.models import (
 )
 from moderation.models.preferences import ImageCover
 from moderation.presenters.charts.formats import format_share
+from moderation.presenters.partials import render_category_tree
 from moderation.presenters.team import list_tabs
 from moderation.services import calibrations, golden_images
 
@@ -78,6 +78,7 @@ def build_judging(
     *,
     position: int | None,
     reveal: str,
+    chosen: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Build the page of one image: the wanted one, else the first without an answer."""
     rows = CalibrationImage.objects.filter(session=participant.session_id)
@@ -87,6 +88,8 @@ def build_judging(
     wanted = [image for image in images if image.position == position]
     image = (wanted or left or images[-1:])[0]
     mine = answers.get(image.pk)
+    if chosen is None:
+        chosen = mine.categories if mine else []
     review = image.review
     cover = preferences.cover_for(review.top_category_l1)
     request = review.asset.request
@@ -102,9 +105,9 @@ def build_judging(
         "total": len(images),
         "is_complete": not left,
         "mine": mine,
-        "chosen": mine.categories if mine else [],
+        "chosen": chosen,
+        "category_tree": render_category_tree(chosen),
         "note": mine.note if mine else "",
-        "tree": [(l1, children or (l1,)) for l1, children in taxonomy.iter_tree()],
         "revealed": reveal == "1" or (reveal != "0" and cover != ImageCover.BLUR),
         "is_grey": cover == ImageCover.GREY,
         "preferences": preferences,

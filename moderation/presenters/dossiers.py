@@ -34,7 +34,7 @@ from moderation.models import (
 )
 from moderation.models.decisions import keep_effective
 from moderation.presenters import labels, originals, related
-from moderation.services import policy_contents
+from moderation.services import golden_images, policy_contents
 from moderation.services.chain_proof import ChainProof, prove
 from moderation.services.classification import EARLIER
 from moderation.services.policy_contents import Line
@@ -141,6 +141,7 @@ def build_dossier(review: Review, user: User) -> dict[str, Any]:
     known = related.find_known(sources, user)
     hides_matches = any(one.is_hidden for one in known)
     return context | {
+        "may_mark_golden": golden_images.may_mark(review, user),
         "headline": describe_state(review, decisions),
         "reason": review.reason,
         "is_unaltered": all(proof.is_right for proof in proofs.values()),

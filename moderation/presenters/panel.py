@@ -19,7 +19,7 @@ from moderation.presenters.counters import load_counts
 from moderation.presenters.evidence_matrix import build_matrix
 from moderation.presenters.exposure import load_exposure
 from moderation.queues import Queue
-from moderation.services import second_opinions
+from moderation.services import golden_images, second_opinions
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -97,10 +97,7 @@ def build_panel(*, user: User, review: Review, queue: Queue | None) -> dict[str,
         "may_list_hashes": review.is_decided
         and not is_blind
         and user.has_perm("moderation.add_hashentry"),
-        "may_mark_golden": review.is_decided
-        and not is_blind
-        and review.decided_by_id is not None
-        and user.has_perm("moderation.add_goldenimage"),
+        "may_mark_golden": not is_blind and golden_images.may_mark(review, user),
         "known": related.find_known(sources, user, is_blind=is_blind),
         "similar": related.find_similar(review, user, is_blind=is_blind),
         "action_bar": action_bar(user, review, queue, is_party=is_party),

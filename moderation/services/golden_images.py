@@ -63,6 +63,11 @@ def explain_refusal(review: Review, user: User) -> str:
     return ""
 
 
+def may_mark(review: Review, user: User) -> bool:
+    """Return whether this person can make this review a golden image."""
+    return not explain_refusal(review, user) and user.has_perm(MARK)
+
+
 @transaction.atomic
 def mark(*, review: Review, user: User, explanation: str = "") -> GoldenImage:
     """Make a settled image golden: its decision in effect is the known answer.

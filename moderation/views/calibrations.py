@@ -166,6 +166,7 @@ def _render(
             preferences,
             position=parse_integer(position),
             reveal=request.GET.get("reveal", ""),
+            chosen=extra.get("chosen"),
         )
         template = "moderation/calibration_judging.html"
     context |= extra | {"is_owner": session.created_by_id == request.user.pk}
