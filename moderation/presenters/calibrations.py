@@ -17,6 +17,7 @@ from moderation.models import (
     CalibrationParticipant,
     CalibrationSession,
     Decision,
+    GoldenImage,
 )
 from moderation.models.preferences import ImageCover
 from moderation.presenters.charts.formats import format_share
@@ -138,9 +139,9 @@ def build_comparison(session: CalibrationSession, user: User) -> dict[str, Any]:
         for row in CalibrationAnswer.objects.filter(image__session=session, participant__in=people)
     }
     standing = Decision.objects.map_last_effective([image.review_id for image in images])
-    may_mark = user.has_perm(golden_images.MARK)
+    markable = _find_markable(images, user)
     compared = [
-        _compare(image, people, given, standing.get(image.review_id), may_mark) for image in images
+        _compare(image, people, given, standing.get(image.review_id), markable) for image in images
     ]
     verdicts = [[one.verdict for _, one in row.answers if one] for row in compared]
     pairs = [(a == b) for row in verdicts for a, b in combinations(row, 2)]
@@ -155,12 +156,19 @@ def build_comparison(session: CalibrationSession, user: User) -> dict[str, Any]:
     }
 
 
+def _find_markable(images: Sequence[CalibrationImage], user: User) -> set[int]:
+    """Return the reviews that this person can make golden, without those that are."""
+    found = {one.review_id for one in images if golden_images.may_mark(one.review, user)}
+    golden = GoldenImage.objects.in_use().filter(review__in=found)
+    return found - set(golden.values_list("review", flat=True))
+
+
 def _compare(
     image: CalibrationImage,
     people: Sequence[CalibrationParticipant],
     given: dict[tuple[int, int], CalibrationAnswer],
     standing: Decision | None,
-    may_mark: bool,
+    markable: set[int],
 ) -> ComparedImage:
     answers = [(one.person.get_username(), given.get((image.pk, one.pk))) for one in people]
     verdicts = {row.verdict for _, row in answers if row is not None}
@@ -170,7 +178,7 @@ def _compare(
         answers=answers,
         standing=standing,
         differs=len(verdicts) > 1,
-        may_be_golden=may_mark and agreed and image.review.is_decided,
+        may_be_golden=agreed and image.review_id in markable,
     )
 
 
