@@ -114,7 +114,7 @@ def test_image_is_found_by_words_and_by_an_uploaded_copy(
     page.keyboard.press("/")
     page.keyboard.type("cellar")
     page.keyboard.press("Enter")
-    results = page.locator(".results .frame > a")
+    results = page.locator(".results .frame > a:first-child")
     expect(results).to_have_count(3)
     page.wait_for_load_state()  # the key handlers load with the page
     page.keyboard.press("Escape")

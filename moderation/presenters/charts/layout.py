@@ -152,8 +152,12 @@ def _frame(
     found = [*values, *([target.value] if target else [])]
     is_whole = all(float(value).is_integer() for value in found) and ceiling is None
     high = ceiling if ceiling is not None else max([0.0, *found])
-    ticks = find_ticks(min([0.0, *found]), high, count=3, is_whole=is_whole, steps=chart.steps)
+    low = min([0.0, *found])
+    ticks = find_ticks(low, high, count=3, is_whole=is_whole, steps=chart.steps)
     labels = [chart.format_value(value) for value in ticks]
+    if len(set(labels)) < len(labels):  # rounded figures below 1, for example mean depths of queues
+        ticks = find_ticks(low, high, count=3, is_whole=True, steps=chart.steps)
+        labels = [chart.format_value(value) for value in ticks]
     left = max(map(len, labels)) * LETTER + GAP + 2
     right = min(max(map(len, names), default=0) * BOLD + GAP + 4, 112) if names else 8
     plot = Box(

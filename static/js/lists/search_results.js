@@ -1,7 +1,7 @@
 // Search results: J, K and the arrows move the focus between the links.
 import { findAll } from "../core/dom.js";
 
-const RESULT = ".results .frame > a";
+const RESULT = ".results .frame > a:first-child";
 let lastIndex = -1; // of the last focused result
 
 function goTo(index) {

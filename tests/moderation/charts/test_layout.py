@@ -71,6 +71,15 @@ def test_counts_have_no_fractional_ticks() -> None:
     assert find_ticks(0, 2, count=3, is_whole=True) == [0, 1, 2]
 
 
+def test_ticks_of_rounded_figures_below_one_have_different_labels() -> None:
+    chart = make_lines(Series("a", [0.2, 0.4]), format_value=lambda value: str(round(value)))
+
+    (drawing,) = draw(chart)
+
+    labels = [text.text for text in drawing.texts if text.anchor == "end"]
+    assert labels == ["0", "1"]
+
+
 def test_values_beyond_the_scale_stay_inside_the_plot() -> None:
     scale = Scale(0, 10, start=100, end=0)
 
