@@ -42,6 +42,7 @@ Status = Classification.Status
 @pytest.fixture(autouse=True)
 def _steered(settings: Any) -> Iterator[None]:
     use_steered(settings)
+    cache.clear()  # the day's costs are cached for 10 seconds, beyond one test
     yield
     Steered.results.clear()
 
