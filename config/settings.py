@@ -625,7 +625,7 @@ DEMO_PASSWORD = env.text("DEMO_PASSWORD")
 # Days of the past that a first `make run` invents. 0: none.
 DEMO_DAYS = env.integer("DEMO_DAYS", 14, low=0, high=60)
 
-# What people with the permission to hold API keys may choose for a key of their own.
+# Scopes and limits that the holder of an own API key may choose from.
 API_KEY_SCOPES = env.words(
     "API_KEY_SCOPES",
     "generate,classify,read",

@@ -26,7 +26,7 @@ _TOKEN = re.compile(
 )
 _QUOTES = str.maketrans("“”„«»", '"' * 5)
 _OPERATORS = ("AND", "OR", "NOT")
-# What an allowed phrase becomes: no word, so that its neighbours do not become a phrase.
+# Replacement of an allowed phrase. It is no word, so its neighbours do not become a phrase.
 _GAP = " | "
 
 
@@ -70,7 +70,7 @@ Node = Term | Not | AllOf | AnyOf
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What a rule found in one prompt."""
+    """Result of matching a rule against one prompt."""
 
     is_blocked: bool
     # Terms of the rule in the prompt, outside of allowed phrases and not below a NOT.

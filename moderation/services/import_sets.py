@@ -181,6 +181,7 @@ def _open_archive(file: IO[bytes], size: int) -> zipfile.ZipFile:
     _check_directory(file, size)
     try:
         archive = zipfile.ZipFile(file)
+    # zipfile raises the last three for newer formats, names that do not decode, and short records.
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error):
         raise ArchiveRefusedError("The archive is damaged.") from None
     members = archive.infolist()

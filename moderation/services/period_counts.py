@@ -46,7 +46,7 @@ Key = tuple[Measure, str]  # measure, part
 
 @dataclass(slots=True)
 class Sum:
-    """What is added to one count."""
+    """The difference added to one count."""
 
     count: int = 0
     total: float = 0.0
@@ -54,7 +54,7 @@ class Sum:
 
 
 class Sums:
-    """What is added to the counts of several periods."""
+    """Differences added to the counts of several periods."""
 
     def __init__(self) -> None:
         self._sums: defaultdict[tuple[str, datetime, str, str], Sum] = defaultdict(Sum)

@@ -189,7 +189,7 @@ def _store(counts: Counts) -> None:
 # --- For pages ---
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CategoryScores:
-    """What classifiers said in one category: images by bin, for each verdict."""
+    """Histogram of one category: images by bin of the highest confidence, for each verdict."""
 
     bins: Mapping[str, Sequence[int]]
     unscored: int
@@ -201,7 +201,7 @@ class CategoryScores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """What classifiers said about the images of some days."""
+    """Histograms of all categories for the images of some days."""
 
     images: int
     by_category: Mapping[str, CategoryScores]
