@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-from uuid import uuid4
-
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
 from generation.core.db.state_machine import DueModel, DueQuerySet, due_index
-from generation.models import StateMachine
 from moderation.models.policies import Policy
 from moderation.models.reviews import Review
+from moderation.models.trials import Trial
 
 OUTCOMES = [
     ("approve", "Approve"),
@@ -27,41 +24,15 @@ class PolicyTrialQuerySet(DueQuerySet["PolicyTrial"]):
     pass
 
 
-class PolicyTrial(StateMachine, DueModel):
+class PolicyTrial(Trial):
     """A draft replayed over the images of the last days, compared with another policy."""
 
-    class Status(models.TextChoices):
-        RUNNING = "running", "Running"
-        FINISHED = "finished", "Finished"
-        CANCELLED = "cancelled", "Cancelled"
-        FAILED = "failed", "Failed"
-
-    TRANSITIONS: ClassVar[dict[str, tuple[str, ...]]] = {
-        Status.RUNNING: (Status.FINISHED, Status.CANCELLED, Status.FAILED),
-        Status.FINISHED: (),
-        Status.CANCELLED: (),
-        Status.FAILED: (),
-    }
-
-    uuid = models.UUIDField("UUID", default=uuid4, unique=True, editable=False)
-    status = models.CharField(max_length=9, choices=Status, default=Status.RUNNING)
     candidate = models.ForeignKey(Policy, on_delete=models.CASCADE, related_name="trials")
     baseline = models.ForeignKey(Policy, on_delete=models.CASCADE, related_name="+")
-    days = models.PositiveSmallIntegerField()
     # Both policies as they were when the trial began, and the window (services.trials.Plan).
     plan = models.JSONField(default=dict)
-    counts = models.JSONField(default=dict)  # of an unfinished trial
-    cursor = models.BigIntegerField(default=0)  # last review that is counted
-    sample = models.JSONField(default=dict)  # figures of a random sample, made at once
-    result = models.JSONField(default=dict)
     images = models.PositiveIntegerField("images so far", default=0)
     expected = models.PositiveIntegerField("images expected", default=0)
-    error = models.TextField(blank=True)
-    started_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT
-    )
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-    finished_at = models.DateTimeField(null=True, blank=True)
 
     objects = PolicyTrialQuerySet.as_manager()
 

@@ -6,7 +6,6 @@ changes and blocks nothing: Loupe does not check prompts before it submits a req
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,12 +19,12 @@ from generation import jobs
 from generation.models import GenerationRequest
 from moderation.models import PromptTrial
 from moderation.prompt_rules import PromptRule, parse_rule
+from moderation.services import trial_runs
 from moderation.services.prompt_trial_counts import AT_ONCE, PromptTally, build_figures
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-log = logging.getLogger("loupe.prompt_trials")
 Status = PromptTrial.Status
 
 DAYS: Final = (7, 30, 90)
@@ -33,8 +32,6 @@ DAYS_MAX: Final = 365
 SAMPLED: Final = 1_500  # requests of a sample
 STEP: Final = 5_000  # requests between two stored positions
 RUNNING_MAX: Final = 3  # trials at the same time
-LEASE: Final = timedelta(minutes=2)
-ATTEMPTS_MAX: Final = 10  # runs that ended without a stored step
 
 
 class PromptTrialError(Exception):
@@ -81,6 +78,10 @@ class PromptReplay:
         self._rows = GenerationRequest.objects.filter(created_at__gte=plan.since, pk__lte=plan.last)
 
     @property
+    def last(self) -> int:
+        return self.plan.last
+
+    @property
     def requests(self) -> int:
         return int(self.tally.counts["requests"])
 
@@ -102,6 +103,9 @@ class PromptReplay:
         for start in range(0, len(keys), AT_ONCE):
             self.tally.count(self._rows.filter(pk__in=keys[start : start + AT_ONCE]))
 
+    def build_progress(self) -> dict[str, Any]:
+        return {"counts": self.tally.counts, "requests": self.requests}
+
     def build_figures(self, expected: int | None = None) -> dict[str, Any]:
         return build_figures(
             self.tally.counts,
@@ -112,10 +116,8 @@ class PromptReplay:
         )
 
 
-def compute(
-    plan: PromptPlan, *, only_sample: bool = False, report: Callable[[int], object] | None = None
-) -> dict[str, Any]:
-    """Return the figures of a trial, computed at once. ``report`` is told the requests so far."""
+def compute(plan: PromptPlan, *, only_sample: bool = False) -> dict[str, Any]:
+    """Return the figures of a trial, computed at once."""
     replay = PromptReplay(plan)
     if only_sample:
         replay.count_sample()
@@ -123,8 +125,6 @@ def compute(
     cursor = plan.first
     while cursor < plan.last:
         cursor = replay.take_step(cursor)
-        if report:
-            report(replay.requests)
     return replay.build_figures()
 
 
@@ -155,26 +155,12 @@ def start(*, rule: str, allowed: str, days: int, user: User | None) -> PromptTri
     return trial
 
 
-def cancel(trial: PromptTrial) -> None:
-    """End a running trial without a result. Raises InvalidTransitionError if it has ended."""
-    now = timezone.now()
-    trial.move_to(Status.CANCELLED, due_at=None, lease=None, finished_at=now, counts={})
-
-
 def run_due(*, go_on: Callable[[], bool]) -> None:
     """Continue the trials that are due."""
-    while go_on():
-        claimed = PromptTrial.objects.claim(limit=1, lease=LEASE, count_attempt=True)
-        if not claimed:
-            return
-        _continue(claimed[0], go_on)
+    trial_runs.run_due(PromptTrial.objects.all(), _resume, go_on=go_on)
 
 
-def _continue(trial: PromptTrial, go_on: Callable[[], bool]) -> None:
-    """Count in steps; each step and its position are committed together."""
-    if trial.attempts > ATTEMPTS_MAX:
-        _fail(trial)
-        return
+def _resume(trial: PromptTrial) -> PromptReplay:
     plan = PromptPlan(
         rule=parse_rule(trial.rule, trial.allowed),
         days=trial.days,
@@ -183,41 +169,4 @@ def _continue(trial: PromptTrial, go_on: Callable[[], bool]) -> None:
         last=trial.last,
         expected=trial.expected,
     )
-    replay = PromptReplay(plan, trial.counts)
-    held = PromptTrial.objects.filter(pk=trial.pk, lease=trial.lease, status=Status.RUNNING)
-    cursor = trial.cursor
-    while cursor < plan.last:
-        cursor = replay.take_step(cursor)
-        kept = held.update(
-            counts=replay.tally.counts,
-            cursor=cursor,
-            requests=replay.requests,
-            attempts=0,
-            due_at=timezone.now() + LEASE,
-        )
-        if not kept:
-            return  # cancelled, or another worker has taken it over
-        if not go_on():
-            held.update(due_at=timezone.now(), lease=None)
-            return
-    held.update(
-        status=Status.FINISHED,
-        result=replay.build_figures(),
-        counts={},
-        due_at=None,
-        lease=None,
-        finished_at=timezone.now(),
-    )
-
-
-def _fail(trial: PromptTrial) -> None:
-    log.error("Prompt trial %s was given up after %d runs", trial.uuid, trial.attempts)
-    trial.move_to(
-        Status.FAILED,
-        where={"lease": trial.lease},
-        due_at=None,
-        lease=None,
-        finished_at=timezone.now(),
-        counts={},
-        error="It was interrupted again and again. Try it on fewer days.",
-    )
+    return PromptReplay(plan, trial.counts)

@@ -7,7 +7,6 @@ bounds of earned trust, matches of known images and results of classifiers are t
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from django.utils import timezone
 
 from generation import jobs
 from moderation.models import Policy, PolicyTrial, Review, TrialJudgement
-from moderation.services import trial_figures
+from moderation.services import trial_figures, trial_runs
 from moderation.services.policy_snapshots import Snapshot, read_snapshot, take_snapshot
 from moderation.services.trial_counts import Tally
 from moderation.services.trial_evidence import Judge, Part, Reader
@@ -28,7 +27,6 @@ from moderation.services.truth import map_watched
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-log = logging.getLogger("loupe.trials")
 Status = PolicyTrial.Status
 
 DAYS: Final = (7, 30, 90)
@@ -37,8 +35,6 @@ SAMPLED: Final = 1_500  # images of a sample: well below a second
 READ_AT_ONCE: Final = 5_000  # images in memory
 CHOSEN_AT_ONCE: Final = 500  # SQLite accepts about 1,000 values in a statement
 STEP: Final = 10_000  # images between two stored positions: about a second
-LEASE: Final = timedelta(minutes=2)
-ATTEMPTS_MAX: Final = 10  # runs that ended without a stored step
 
 
 class TrialError(Exception):
@@ -107,6 +103,10 @@ class Replay:
         self._reader = Reader(policies, map_watched(), since=plan.since)
         self._baseline, self._candidate = (Judge(policy) for policy in policies)
 
+    @property
+    def last(self) -> int:
+        return self.plan.last
+
     def count(self, part: Part) -> None:
         """Count the reviews of one part."""
         self.tally.add(self._reader.read(part), self._baseline, self._candidate)
@@ -133,6 +133,9 @@ class Replay:
             return list(keys)
         # By the window, so that a second trial of the same images draws the same ones.
         return sorted(random.Random(self.plan.last).sample(keys, SAMPLED))
+
+    def build_progress(self) -> dict[str, Any]:
+        return {"counts": self.tally.to_json(), "images": self.tally.images}
 
     def build_figures(self) -> dict[str, Any]:
         return trial_figures.build_figures(
@@ -185,66 +188,13 @@ def start(*, candidate: Policy, baseline: Policy, days: int, user: User | None) 
     return trial
 
 
-def cancel(trial: PolicyTrial) -> None:
-    """End a running trial without a result. Raises InvalidTransitionError if it has ended."""
-    now = timezone.now()
-    trial.move_to(Status.CANCELLED, due_at=None, lease=None, finished_at=now, counts={})
-
-
 def run_due(*, go_on: Callable[[], bool]) -> None:
     """Continue the trials that are due."""
-    while go_on():
-        claimed = PolicyTrial.objects.claim(limit=1, lease=LEASE, count_attempt=True)
-        if not claimed:
-            return
-        _continue(claimed[0], go_on)
+    trial_runs.run_due(PolicyTrial.objects.all(), _resume, go_on=go_on)
 
 
-def _continue(trial: PolicyTrial, go_on: Callable[[], bool]) -> None:
-    """Count in steps; each step and its position are committed together."""
-    if trial.attempts > ATTEMPTS_MAX:
-        _fail(trial)
-        return
-    replay = Replay(Plan.from_json(trial.plan), trial.counts)
-    held = PolicyTrial.objects.filter(pk=trial.pk, lease=trial.lease, status=Status.RUNNING)
-    cursor = trial.cursor
-    while cursor < replay.plan.last:
-        cursor = replay.take_step(cursor)
-        counts = replay.tally.to_json()
-        kept = held.update(
-            counts=counts,
-            cursor=cursor,
-            images=replay.tally.images,
-            attempts=0,
-            due_at=timezone.now() + LEASE,
-        )
-        if not kept:
-            return  # cancelled, or another worker has taken it over
-        if not go_on():
-            held.update(due_at=timezone.now(), lease=None)
-            return
-    held.update(
-        status=Status.FINISHED,
-        result=replay.build_figures(),
-        counts={},
-        images=replay.tally.images,
-        due_at=None,
-        lease=None,
-        finished_at=timezone.now(),
-    )
-
-
-def _fail(trial: PolicyTrial) -> None:
-    log.error("Trial %s was given up after %d runs without a step", trial.uuid, trial.attempts)
-    trial.move_to(
-        Status.FAILED,
-        where={"lease": trial.lease},
-        due_at=None,
-        lease=None,
-        finished_at=timezone.now(),
-        counts={},
-        error="It was interrupted again and again. Try it on fewer days.",
-    )
+def _resume(trial: PolicyTrial) -> Replay:
+    return Replay(Plan.from_json(trial.plan), trial.counts)
 
 
 # --- Judgements ---

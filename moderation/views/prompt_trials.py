@@ -16,7 +16,7 @@ from generation.models import InvalidTransitionError
 from moderation.forms.prompt_trials import PromptTrialForm
 from moderation.models import PromptTrial
 from moderation.presenters import prompt_trials as presenter
-from moderation.services import prompt_trials
+from moderation.services import prompt_trials, trial_runs
 from moderation.services.prompt_trials import PromptTrialError
 from moderation.views.access import DeskRequest, SeeOther
 
@@ -73,7 +73,7 @@ def prompt_trial_json(request: DeskRequest, uuid: UUID) -> HttpResponse:
 def prompt_trial_cancel(request: DeskRequest, uuid: UUID) -> HttpResponse:
     trial = _get_trial(uuid)
     try:
-        prompt_trials.cancel(trial)
+        trial_runs.cancel(trial)
     except InvalidTransitionError:
         messages.info(request, "This trial has ended already.")
     else:

@@ -18,7 +18,7 @@ from moderation.forms.trials import TrialForm
 from moderation.models import PolicyTrial, Review
 from moderation.presenters import shadows as shadow_presenter
 from moderation.presenters import trials as presenter
-from moderation.services import shadows, trials
+from moderation.services import shadows, trial_runs, trials
 from moderation.services.shadows import ShadowError
 from moderation.services.trials import TrialError
 from moderation.views.access import DeskRequest, SeeOther
@@ -74,7 +74,7 @@ def policy_trial_json(request: DeskRequest, uuid: UUID) -> HttpResponse:
 def policy_trial_cancel(request: DeskRequest, uuid: UUID) -> HttpResponse:
     trial = _get_trial(uuid)
     try:
-        trials.cancel(trial)
+        trial_runs.cancel(trial)
     except InvalidTransitionError:
         messages.info(request, "This trial has ended already.")
     else:

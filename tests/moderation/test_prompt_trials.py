@@ -22,7 +22,7 @@ from generation.models import GenerationRequest, Source
 from moderation.judgement.estimates import estimate_wilson
 from moderation.models import Classification, Decision, PromptTrial, Review
 from moderation.prompt_rules import parse_rule
-from moderation.services import decisions, prompt_trial_counts, prompt_trials
+from moderation.services import decisions, prompt_trial_counts, prompt_trials, trial_runs
 from moderation.services.costs import list_unbilled
 from moderation.services.prompt_trials import PromptPlan, PromptTrialError
 from tests.moderation.page_helpers import ClientOf, MakeReview
@@ -205,7 +205,7 @@ def test_trial_that_was_cancelled_stays_cancelled(
 
 def test_trial_that_kills_its_worker_is_given_up(past: list[Any], senior: User) -> None:
     trial = prompt_trials.start(rule=RULE, allowed="", days=30, user=senior)
-    PromptTrial.objects.update(attempts=prompt_trials.ATTEMPTS_MAX)
+    PromptTrial.objects.update(attempts=trial_runs.ATTEMPTS_MAX)
 
     moderation.tasks.try_prompt_rules()
 

@@ -19,7 +19,7 @@ import moderation.tasks
 from moderation import classifiers, taxonomy
 from moderation.models import Classification, Decision, Policy, PolicyTrial, Review
 from moderation.policy_engine import Outcome, Settlement, settle
-from moderation.services import asking, classification, costs, trials
+from moderation.services import asking, classification, costs, trial_runs, trials
 from moderation.services.trials import Plan, TrialError
 from tests.moderation.trial_helpers import make_policies, make_record
 
@@ -301,7 +301,7 @@ def test_cancelled_trial_ends_without_a_result(
     calls = iter([True, False])
     trials.run_due(go_on=lambda: next(calls, False))
 
-    trials.cancel(trial)
+    trial_runs.cancel(trial)
     moderation.tasks.try_policies()
 
     trial.refresh_from_db()
@@ -314,7 +314,7 @@ def test_a_trial_that_always_kills_its_worker_is_given_up(
 ) -> None:
     baseline, candidate = small
     trial = trials.start(candidate=candidate, baseline=baseline, days=DAYS, user=lead)
-    PolicyTrial.objects.update(attempts=trials.ATTEMPTS_MAX)
+    PolicyTrial.objects.update(attempts=trial_runs.ATTEMPTS_MAX)
 
     moderation.tasks.try_policies()
 
