@@ -143,7 +143,7 @@ def test_senior_can_reverse_own_decision_at_any_time(
 
     row = read_rows(client.get(HISTORY).content.decode())[0]
 
-    assert "Undo at any time" in row
+    assert "possible at any time" in row
     assert "data-reverses" in row
 
 

@@ -10,7 +10,7 @@ function endUndo(clock) {
   const hadFocus = row.contains(document.activeElement);
   find("[data-reverses]", row).disabled = true;
   delete clock.dataset.left;
-  clock.parentElement.textContent = "undo is over";
+  clock.parentElement.textContent = "no longer possible";
   if (hadFocus) {
     find("a[data-stop]", row).focus();
   }
