@@ -225,6 +225,7 @@ def test_changed_answer_is_an_error_or_still_has_every_number(
     except AnswerError:
         return
     assert set(answer.stated) == taxonomy.list_reject_reasons()
-    stated = {key: json.loads(text)["violence"][key] for key in ("graphic", "weapons")}
+    # The parser drops white space around the answer, which JSON knows only in part.
+    stated = {key: json.loads(text.strip())["violence"][key] for key in ("graphic", "weapons")}
     assert answer.stated["violence.weapons"] == stated["weapons"]
     assert answer.stated["violence.graphic"] == stated["graphic"]
