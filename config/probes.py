@@ -16,6 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from django_q.brokers import get_broker
 
+from config.draining import is_draining
 from generation.core.outages import RETRY_AFTER, find_outage
 from generation.services import storage_checks
 
@@ -54,7 +55,13 @@ def check_queue() -> str:
     return OK
 
 
+def check_server() -> str:
+    """Report a server that is about to stop."""
+    return "draining" if is_draining() else OK
+
+
 CHECKS: dict[str, Check] = {
+    "server": check_server,
     "database": check_database,
     "migrations": MigrationCheck(),
     "queue": check_queue,

@@ -59,6 +59,15 @@ ALLOWED_HOSTS = env.words("ALLOWED_HOSTS") or [
     "localhost",
 ]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+# --- Web server (manage.py web) ---
+WEB_HOST = env.text("WEB_HOST", "127.0.0.1")
+WEB_PROCESSES = env.integer("WEB_PROCESSES", 2, low=1, high=256)
+# Requests that a process handles at the same time.
+WEB_THREADS = env.integer("WEB_THREADS", 8, low=1, high=512)
+# Connections that may wait for a thread; the operating system refuses or delays further ones.
+WEB_BACKLOG = env.integer("WEB_BACKLOG", 1024, low=128, high=65535)
+# Seconds that a stopping web server still serves while /readyz says 503.
+WEB_DRAIN_SECONDS = env.integer("WEB_DRAIN_SECONDS", 5, low=0, high=600)
 # Proxies whose X-Forwarded-For is trusted.
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES", "127.0.0.1,::1")
 
@@ -698,6 +707,7 @@ LOGGING = {
         # Django's own handler would print every line again, unredacted.
         "django": {"handlers": ["console"], "level": LOG_LEVEL, "propagate": False},
         "django.server": {"handlers": ["console"], "level": "INFO", "propagate": False},
+        "_granian": {"level": LOG_LEVEL},
         # At INFO they log every URL, including signatures.
         "httpx": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},

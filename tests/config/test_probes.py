@@ -13,7 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 from config import probes
 
 pytestmark = pytest.mark.django_db
-WELL = {"database": "ok", "migrations": "ok", "queue": "ok", "storage": "ok"}
+WELL = {"server": "ok", "database": "ok", "migrations": "ok", "queue": "ok", "storage": "ok"}
 
 
 @pytest.fixture(autouse=True)

@@ -61,7 +61,7 @@ def documented_command(program: str) -> list[str]:
     """Return the command in docs/operations.md that starts this program."""
     blocks = re.findall(r"^```sh\n(.*?)^```", OPERATIONS, re.MULTILINE | re.DOTALL)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    found = next(line for line in lines if line.startswith(f"{program} "))
+    found = next(line for line in lines if line == program or line.startswith(f"{program} "))
     return shlex.split(found, comments=True)
 
 
@@ -262,6 +262,7 @@ class Loupe(Server):
     """The web server, started by the documented command."""
 
     name = "web"
+    options: Sequence[str] = ()
 
     def __init__(self, **variables: str) -> None:
         super().__init__()
@@ -287,9 +288,9 @@ class Loupe(Server):
         assert done.returncode == 0, done.stderr
 
     def command(self) -> Sequence[str]:
-        program, *arguments = documented_command("granian")
+        program, *arguments = documented_command("manage.py web")
         assert "--port" not in arguments
-        return [sys.executable, "-m", program, "--port", str(self.port), *arguments]
+        return [sys.executable, program, *arguments, "--port", str(self.port), *self.options]
 
 
 class Worker(Server):

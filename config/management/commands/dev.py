@@ -3,7 +3,6 @@ from __future__ import annotations
 import http.client
 import os
 import signal
-import socket
 import sys
 import time
 from contextlib import closing, suppress
@@ -17,6 +16,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
+from config import web_server
 from config.worker import processes
 from generation.core.backoff import Backoff
 from moderation import demo
@@ -44,6 +44,9 @@ class Command(BaseCommand):
         refuse_taken_port()
         self._fill_database()
         os.environ["PORT"] = str(settings.PORT)
+        # One process: all threads share the sandbox's clock and SQLite's page cache. Requests
+        # mostly wait for the database or the sandbox's latency, so a few threads suffice.
+        os.environ["WEB_PROCESSES"] = "1"
         sys.exit(self._serve())
 
     def _note_signal(self, number: int, frame: FrameType | None) -> None:
@@ -120,29 +123,24 @@ def make_welcome() -> str:
 
 
 def web_command() -> list[str]:
-    # One process: all threads share the sandbox's clock and SQLite's page cache. Requests mostly
-    # wait for the database or the sandbox's latency, so a few threads suffice.
-    options = (
-        f"--interface wsgi --http 1 --host {HOST} --port {settings.PORT} --log-level error"
-        f" --workers 1 --blocking-threads 8 --workers-kill-timeout {GRACE:.0f}"
-    )
-    return [sys.executable, "-m", "granian", *options.split(), "config.wsgi:application"]
+    options = f"--host {HOST} --drain 0 --grace {GRACE:.0f} --log-level error"
+    return [*manage_command("web"), *options.split()]
+
+
+def manage_command(name: str) -> list[str]:
+    return [sys.executable, str(settings.BASE_DIR / "manage.py"), name]
 
 
 def worker_command() -> list[str]:
-    return [sys.executable, str(settings.BASE_DIR / "manage.py"), "qworker", "--grace", str(GRACE)]
+    return [*manage_command("qworker"), "--grace", str(GRACE)]
 
 
 def refuse_taken_port() -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, settings.PORT))
-        except OSError as error:
-            raise CommandError(
-                f"Port {settings.PORT} cannot be used: {error.strerror}. Stop what uses it, or"
-                f" choose another one: make run PORT={settings.PORT + 1}"
-            ) from None
+    if problem := web_server.find_port_problem(HOST, settings.PORT):
+        raise CommandError(
+            f"Port {settings.PORT} cannot be used: {problem}. Stop what uses it, or choose another"
+            f" one: make run PORT={settings.PORT + 1}"
+        )
 
 
 def is_answering() -> bool:
