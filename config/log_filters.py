@@ -24,6 +24,7 @@ KEYS = (
     "HMA_API_KEY",
     "DEMO_PASSWORD",
     "EMAIL_HOST_PASSWORD",
+    "METRICS_TOKEN",
 )
 KEY_MIN = 8
 # Callers control what is logged of their calls, so values and lines have a maximum length.

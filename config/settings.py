@@ -93,6 +93,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "config.probes.ProbeMiddleware",
     "config.proxies.ClientAddressMiddleware",
+    "config.metrics.MetricsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     # Before WhiteNoise, so that static responses have these headers too.
     "csp.middleware.CSPMiddleware",
@@ -665,6 +666,14 @@ if HEAD_PUBLISH_MAIL and not EMAIL_HOST:
     raise ImproperlyConfigured(
         "HEAD_PUBLISH_MAIL is set, but EMAIL_HOST is not. Set EMAIL_HOST to your mail server."
     )
+
+# --- Monitoring ---
+# /metrics answers callers with this token or from these networks; without either it does not exist.
+METRICS_TOKEN = env.text("METRICS_TOKEN")
+if METRICS_TOKEN:
+    env.require_strong_key("METRICS_TOKEN", METRICS_TOKEN)
+METRICS_ALLOW = env.networks("METRICS_ALLOW", "")
+METRICS_ENABLED = bool(METRICS_TOKEN or METRICS_ALLOW)
 
 # --- Other ---
 USE_TZ = True

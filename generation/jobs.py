@@ -23,6 +23,7 @@ from django_q.brokers import Broker, get_broker
 from django_q.tasks import async_task
 
 from generation.models.job_slots import JobSlot
+from generation.models.service_calls import ServiceCall
 
 log = logging.getLogger("loupe.jobs")
 
@@ -106,17 +107,26 @@ class Job:
         run = None if _stopping() else self._begin()
         if run is None:
             return
+        began, outcome = time.monotonic(), ServiceCall.Outcome.DONE
         try:
             self.function(run)
         except Exception:
             # Not raised: the queue would store the text with signed URLs, which the log redacts.
             log.exception("The job %s failed", self.name)
             run.pause(COOL_DOWN)
+            outcome = ServiceCall.Outcome.FAILED
         finally:
             was_held = run.end()
         # Wake-ups are dropped while the slot is taken, and a run may end before its rows do.
         if was_held and not _stopping() and self.is_due():
             send_wakeup(self.name)
+        # Last, because a run that is not counted costs nothing else.
+        ServiceCall.objects.create(
+            service=self.name,
+            kind=ServiceCall.Kind.JOB,
+            outcome=outcome,
+            milliseconds=round(1000 * (time.monotonic() - began)),
+        )
 
     def is_due(self) -> bool:
         due = self.due()

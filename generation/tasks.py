@@ -135,7 +135,8 @@ def _poll_provider(slug: str, task_ids: list[str]) -> dict[str, TaskResult | Pro
     async def collect() -> dict[str, TaskResult | ProviderError]:
         return {task: answer async for task, answer in provider.poll(task_ids)}
 
-    answers = asyncio.run(collect())
+    with service_calls.measure() as stopwatch:
+        answers = asyncio.run(collect())
     errors = [answer for answer in answers.values() if isinstance(answer, ProviderError)]
     serious = [error for error in errors if not isinstance(error, TaskNotFoundError)]
     if serious:
@@ -143,7 +144,11 @@ def _poll_provider(slug: str, task_ids: list[str]) -> dict[str, TaskResult | Pro
     if len(serious) < len(answers):
         health.record_success(slug)
     service_calls.record_calls(
-        slug, ServiceCall.Kind.POLL, ServiceCall.Outcome.DONE, count=len(answers) - len(serious)
+        slug,
+        ServiceCall.Kind.POLL,
+        ServiceCall.Outcome.DONE,
+        count=len(answers) - len(serious),
+        milliseconds=stopwatch.milliseconds,  # of all, which are asked at once
     )
     service_calls.record_calls(
         slug, ServiceCall.Kind.POLL, ServiceCall.Outcome.FAILED, count=len(serious)
@@ -168,7 +173,9 @@ def fetch(run: JobRun) -> None:
             taken = RemoteImage.objects.filter(pk__in=[image.pk for image in claimed])
             images = list(taken.select_related("request").order_by("expires_at"))
             expired = []
-            for image, outcome in zip(images, threads.map(_download_image, images), strict=True):
+            downloads = threads.map(_measure_download, images)
+            for image, (outcome, milliseconds) in zip(images, downloads, strict=True):
+                _record_download(image, outcome, milliseconds)
                 if isinstance(outcome, imaging.Rendition):
                     _store_download(image, outcome)
                 elif downloading.needs_new_url(image, outcome):
@@ -176,6 +183,24 @@ def fetch(run: JobRun) -> None:
                 else:
                     downloading.handle_failure(image=image, error=outcome)
             _renew_urls(run, expired)
+
+
+def _measure_download(image: RemoteImage) -> tuple[imaging.Rendition | Exception, int]:
+    with service_calls.measure() as stopwatch:
+        outcome = _download_image(image)
+    return outcome, stopwatch.milliseconds
+
+
+def _record_download(
+    image: RemoteImage, outcome: imaging.Rendition | Exception, milliseconds: int
+) -> None:
+    is_done = isinstance(outcome, imaging.Rendition)
+    service_calls.record_calls(
+        image.request.provider,
+        ServiceCall.Kind.DOWNLOAD,
+        ServiceCall.Outcome.DONE if is_done else ServiceCall.Outcome.FAILED,
+        milliseconds=milliseconds,
+    )
 
 
 def _store_download(image: RemoteImage, rendition: imaging.Rendition) -> None:

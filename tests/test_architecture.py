@@ -290,7 +290,7 @@ def test_models_are_registered_in_the_admin() -> None:
     inline |= {"CalibrationAnswer", "CalibrationNote"}
     # Indexes and counters derived from other rows.
     inline |= {"AssetText", "HashBand", "WordStatsProgress", "WordStats"}
-    inline |= {"CountProgress", "PeriodCount", "ServiceCall"}
+    inline |= {"CountProgress", "PeriodCount", "RunningTotal", "ServiceCall"}
     inline |= {"ScoreStats", "ScoreStatsProgress"}
     models = [
         m for app in ("generation", "moderation") for m in apps.get_app_config(app).get_models()

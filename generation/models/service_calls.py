@@ -1,4 +1,4 @@
-"""Calls of outside services and runs of classifiers, kept until they are counted."""
+"""Calls of outside services, runs of classifiers and of jobs, kept until they are counted."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ class ServiceCall(models.Model):
         POLL = "poll", "Poll"
         CLASSIFY = "classify", "Classification"
         DELIVER = "deliver", "Webhook"
+        DOWNLOAD = "download", "Download of an image"
+        JOB = "job", "Run of a job"
 
     class Outcome(models.TextChoices):
         DONE = "done", "Done"
@@ -21,7 +23,7 @@ class ServiceCall(models.Model):
         FAILED = "failed", "Failed"
         SKIPPED = "skipped", "Not asked"
 
-    service = models.CharField(max_length=40, help_text="Provider, classifier, or “webhooks”.")
+    service = models.CharField(max_length=40, help_text="Provider, classifier, job, or “webhooks”.")
     kind = models.CharField(max_length=8, choices=Kind)
     outcome = models.CharField(max_length=7, choices=Outcome)
     count = models.PositiveIntegerField(default=1)

@@ -43,6 +43,7 @@ from moderation.models.prompt_trials import PromptTrial
 from moderation.models.reclassifications import NewFinding, Reclassification, Resettlement
 from moderation.models.reviews import Review
 from moderation.models.risk_stats import RiskKind, RiskProgress, RiskReport, RiskStats
+from moderation.models.running_totals import RunningTotal
 from moderation.models.saved_queues import SavedQueue
 from moderation.models.score_stats import ScoreStats, ScoreStatsProgress
 from moderation.models.team import BrowserSession, Invitation, LastActivity, TeamEvent
@@ -104,6 +105,7 @@ __all__ = [
     "RiskProgress",
     "RiskReport",
     "RiskStats",
+    "RunningTotal",
     "SavedQueue",
     "ScoreStats",
     "ScoreStatsProgress",

@@ -22,6 +22,7 @@ class Measure(models.TextChoices):
     CALLS = "calls", "Calls, by service, kind and outcome; total in seconds"
     LATENCY = "latency", "Calls that were answered, by service and upper bound in seconds"
     SPEND = "spend", "Cost in USD, by service"
+    JOBS = "jobs", "Runs of jobs, by job and outcome; total in seconds"
 
 
 class PeriodCount(models.Model):

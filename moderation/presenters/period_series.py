@@ -69,9 +69,12 @@ STREAMS: Final = {
     Measure.CALLS: Progress.Stream.CALLS,
     Measure.LATENCY: Progress.Stream.CALLS,
     Measure.SPEND: Progress.Stream.CALLS,
+    Measure.JOBS: Progress.Stream.CALLS,
 }
 # Of these, a period without any sample of the queue says nothing: no worker ran.
-NEEDS_A_WORKER: Final = {Measure.QUEUE, Measure.AGE, Measure.CALLS, Measure.LATENCY}
+NEEDS_A_WORKER: Final = {
+    *(Measure.QUEUE, Measure.AGE, Measure.CALLS, Measure.LATENCY, Measure.JOBS)
+}
 
 
 def anything(part: str) -> bool:

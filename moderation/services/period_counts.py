@@ -1,4 +1,4 @@
-"""Count arrivals, decisions, calls and the queue over time, by hour and by day.
+"""Count arrivals, decisions, calls and the queue: by hour, by day, and since the installation.
 
 Each stream has a row with its position. The counts of a batch and the new position are committed
 together under a lock on that row: every row is counted exactly once, with any number of workers and
@@ -19,9 +19,18 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from generation.models import ServiceCall
-from moderation.models import CountProgress, Decision, Measure, PeriodCount, Review, Verdict
+from moderation.models import (
+    CountProgress,
+    Decision,
+    Measure,
+    PeriodCount,
+    Review,
+    RunningTotal,
+    Verdict,
+)
 from moderation.models.decisions import STATUS_AFTER
 from moderation.services import costs
+from moderation.services.running_totals import Totals
 
 Step = PeriodCount.Step
 Stream = CountProgress.Stream
@@ -40,6 +49,8 @@ QUEUE_MAX: Final = 100_000  # a sample counts no further
 # Upper bounds of the classes of durations, in seconds.
 BOUNDS: Final = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0)
 BEYOND: Final = "more"
+# Kinds of calls whose durations Insights shows.
+INSIGHT_KINDS: Final = (ServiceCall.Kind.SUBMIT, ServiceCall.Kind.CLASSIFY)
 
 Key = tuple[Measure, str]  # measure, part
 
@@ -148,10 +159,12 @@ def _count_arrivals(progress: CountProgress) -> int:
         if row[1] > settled:
             break
         batch.append(row)
-    sums = Sums()
+    sums, totals = Sums(), Totals()
     for _, created_at, source in batch:
         sums.add(created_at, Measure.ARRIVALS, source)
+        totals.add(RunningTotal.Measure.ARRIVALS, source)
     sums.store()
+    totals.store()
     if batch:
         progress.position = batch[-1][0]
     progress.counted_until = batch[-1][1] if len(batch) == BATCH else settled
@@ -168,10 +181,12 @@ def _count_decisions(progress: CountProgress) -> int:
     rows = Decision.objects.filter(sequence__gt=progress.position).order_by("sequence")
     related = ("second_of", "reverses__second_of")
     batch = list(rows.select_related(*related)[:BATCH])
-    sums = Sums()
+    sums, totals = Sums(), Totals()
     for decision in batch:
         _add_decision(sums, decision, since=progress.began_at)
+        totals.add(*_name_total(decision))
     sums.store()
+    totals.store()
     if batch:
         progress.position = batch[-1].sequence
     progress.counted_until = batch[-1].created_at if len(batch) == BATCH else now
@@ -204,6 +219,23 @@ def name_decision(decision: Decision) -> Key:
     return measure, f"{_name_verdict(first)}:{verdict}"
 
 
+def _name_total(decision: Decision) -> tuple[RunningTotal.Measure, str]:
+    """Return the running total that counts a decision. An undo counts as a reversal."""
+    totals = RunningTotal.Measure
+    if (taken_back := decision.reverses) is not None:
+        return totals.REVERSALS, _name_origin(taken_back)
+    if (first := decision.second_of) is not None:
+        agrees = _name_verdict(first) == _name_verdict(decision)
+        return totals.OPINIONS, f"{_name_origin(first)}:{'agree' if agrees else 'differ'}"
+    return totals.DECISIONS, f"{_name_origin(decision)}:{_name_verdict(decision)}"
+
+
+def _name_origin(decision: Decision) -> str:
+    if decision.by_policy:
+        return "policy"
+    return "batch" if decision.batch else "person"
+
+
 def _name_verdict(decision: Decision) -> str:
     if decision.is_blurred:
         return "blurred"
@@ -215,14 +247,35 @@ def _count_calls(progress: CountProgress) -> int:
     progress.began_at = progress.began_at or now
     batch = list(ServiceCall.objects.order_by("pk")[:BATCH])
     unbilled = costs.list_unbilled()
-    sums = Sums()
+    sums, totals = Sums(), Totals()
     for call in batch:
-        for measure, part, count, total in _iter_call(call, unbilled):
-            sums.add(call.created_at, measure, part, count=count, total=total)
+        if call.kind == ServiceCall.Kind.JOB:
+            _add_run(sums, totals, call)
+        else:
+            _add_call(sums, totals, call, unbilled)
     sums.store()
+    totals.store()
     ServiceCall.objects.filter(pk__in=[call.pk for call in batch]).delete()
     progress.counted_until = batch[-1].created_at if len(batch) == BATCH else now
     return len(batch)
+
+
+def _add_run(sums: Sums, totals: Totals, run: ServiceCall) -> None:
+    """Count runs of a job, which are no calls of a service."""
+    part, seconds = f"{run.service}:{run.outcome}", run.count * (run.milliseconds or 0) / 1000
+    sums.add(run.created_at, Measure.JOBS, part, count=run.count, total=seconds)
+    totals.add(RunningTotal.Measure.JOBS, part, count=run.count, total=seconds)
+
+
+def _add_call(sums: Sums, totals: Totals, call: ServiceCall, unbilled: Collection[str]) -> None:
+    for measure, part, count, total in _iter_call(call, unbilled):
+        # Polls and downloads have totals of their latency only: Insights shows that of answers.
+        if measure != Measure.LATENCY or call.kind in INSIGHT_KINDS:
+            sums.add(call.created_at, measure, part, count=count, total=total)
+        if measure == Measure.LATENCY:
+            service, _, bound = part.rpartition(":")
+            part = f"{service}:{call.kind}:{bound}"
+        totals.add(RunningTotal.Measure(measure), part, count=count, total=total)
 
 
 def _iter_call(

@@ -78,8 +78,10 @@ def deliver(*, go_on: Callable[[], bool]) -> None:
                 "request__api_key"
             )
             letters = [letter for row in rows if (letter := _prepare(row)) is not None]
-            for letter, outcome in zip(letters, threads.map(_send, letters), strict=True):
-                _record_outcome(letter.delivery, outcome)
+            for letter, (outcome, milliseconds) in zip(
+                letters, threads.map(_send, letters), strict=True
+            ):
+                _record_outcome(letter.delivery, outcome, milliseconds)
 
 
 def _prepare(delivery: Delivery) -> PreparedDelivery | None:
@@ -130,22 +132,30 @@ def _is_superseded(delivery: Delivery) -> bool:
     return later.exists()
 
 
-def _send(letter: PreparedDelivery) -> Outcome:
-    try:
-        return client.send(
-            letter.url, secret=letter.secret, delivery=letter.delivery.uuid, content=letter.content
-        )
-    except (fetching.BlockedAddressError, fetching.FetchError) as error:
-        return error
+def _send(letter: PreparedDelivery) -> tuple[Outcome, int]:
+    """Send one event; return the outcome and the duration in milliseconds."""
+    outcome: Outcome
+    with service_calls.measure() as stopwatch:
+        try:
+            outcome = client.send(
+                letter.url,
+                secret=letter.secret,
+                delivery=letter.delivery.uuid,
+                content=letter.content,
+            )
+        except (fetching.BlockedAddressError, fetching.FetchError) as error:
+            outcome = error
+    return outcome, stopwatch.milliseconds
 
 
-def _record_outcome(delivery: Delivery, outcome: Outcome) -> None:
+def _record_outcome(delivery: Delivery, outcome: Outcome, milliseconds: int) -> None:
     status = outcome if isinstance(outcome, int) else None
     is_delivered = status is not None and client.is_success(status)
     service_calls.record_calls(
         "webhooks",
         ServiceCall.Kind.DELIVER,
         ServiceCall.Outcome.DONE if is_delivered else ServiceCall.Outcome.FAILED,
+        milliseconds=milliseconds,
     )
     if is_delivered:
         _end(delivery, Status.DELIVERED, answer=status, error="")
